@@ -1,0 +1,1 @@
+"""Confinement as a policy object with tiers: `run(policy, argv)` and nothing beside it."""

@@ -1,0 +1,130 @@
+"""What the harness and its callers agree on: a trial goes in, an outcome comes out.
+
+Everything here is a frozen record that survives a trip through JSON (`encode`, `decode`), since
+the harness runs in processes of its own. Paths are absolute strings. Times are wall seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+Direction = Literal["minimize", "maximize"]
+
+FailureKind = Literal["timeout", "crash", "memory", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A leased share of a device. A trial is pinned to exactly one.
+
+    `cores` are CPU numbers (empty: not pinned); `gpu` is a UUID or index for
+    CUDA_VISIBLE_DEVICES (empty: none).
+    """
+
+    name: str
+    kind: Literal["cpu", "cuda", "mps"]
+    cores: tuple[int, ...] = ()
+    gpu: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A level of fidelity.
+
+    `depth` is the task's dial of scale, `seconds` the budget of one trial from exec to the death
+    of its last descendant, `memory_mib` the most that all its processes may hold together.
+    """
+
+    depth: int
+    seconds: float
+    memory_mib: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One commit, one rung, one seed, one slice.
+
+    `genome` is a directory holding a plain export of the commit's genome, at the paths that the
+    files have in the repository; `entry` is the path of the entry file below it. `scratch` is a
+    directory of the harness's own. `tier` is the confinement asked for (2 sandbox, 0 none):
+    less is never given.
+    """
+
+    id: str
+    task: str
+    data: str
+    commit: str
+    seed: int
+    rung: Rung
+    slice: Slice
+    genome: str
+    entry: str
+    scratch: str
+    tier: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Let in, then broke. `reason` is one line that an agent may be shown."""
+
+    kind: FailureKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a trial came to: a score or a failure, never both.
+
+    `harness` names the measure (scores of different harnesses are never compared), `seconds` says
+    where the wall time went by phase, of which `budget` is the part inside the trial's own budget.
+    `facts` are numbers the harness knows (scored tokens, parameters), `claims` numbers the genome
+    printed. `tail` is the cleaned, capped end of the training log.
+    """
+
+    trial: str
+    harness: str
+    tier: int
+    score: float | None = None
+    failure: Failure | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_mib: float = 0.0
+    facts: Mapping[str, float] = field(default_factory=dict)
+    claims: Mapping[str, float] = field(default_factory=dict)
+    tail: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.score is None) == (self.failure is None):
+            raise ValueError("an outcome is a score or a failure, never both and never neither")
+
+
+class HarnessError(Exception):
+    """The harness itself could not measure: nobody's score, the trial is void and runs again."""
+
+
+class SetupError(Exception):
+    """This machine lacks something the user can mend; the message names it and the mend."""
+
+
+_TRIAL = TypeAdapter(Trial)
+_OUTCOME = TypeAdapter(Outcome)
+
+
+def encode(record: Trial | Outcome) -> str:
+    """Return `record` as one line of JSON."""
+    return json.dumps(dataclasses.asdict(record), separators=(",", ":"), allow_nan=False)
+
+
+def decode_trial(line: str | bytes) -> Trial:
+    """Return the trial that `encode` wrote. Raises pydantic.ValidationError on anything else."""
+    return _TRIAL.validate_json(line)
+
+
+def decode_outcome(line: str | bytes) -> Outcome:
+    """Return the outcome that `encode` wrote. Raises pydantic.ValidationError on anything else."""
+    return _OUTCOME.validate_json(line)

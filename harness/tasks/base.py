@@ -1,0 +1,65 @@
+"""What a task answers: how to run a genome, how to score what it left, what a bad result is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from harness.confine.policy import Exit, Policy
+from harness.contract import Direction, Trial
+
+BOXES = Path(__file__).parent.parent / "boxes"
+
+Confine = Callable[[Policy, Sequence[str], Path], Exit]
+"""`confine(policy, argv, log)`: run argv in a box, its output (capped) going to the file `log`."""
+
+
+class InvalidError(Exception):
+    """The candidate left something that is not a result; the message is one line for its agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """How to run a genome: `program` is a file of `BOXES`, `args` follow it on the command line.
+
+    `read` maps paths inside the box to host paths, read-only. The genome itself is bound
+    read-only at /genome by the caller and `/out`, empty, is where results are left. `leaves` maps
+    each file name that is taken from /out to the most bytes it may have.
+    """
+
+    program: str
+    args: tuple[str, ...]
+    leaves: Mapping[str, int]
+    read: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A score computed outside the candidate, and numbers worth keeping beside it."""
+
+    score: float
+    facts: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """Data plus three answers. Implementations are stateless modules' `TASK` objects."""
+
+    name: str
+    metric: str
+    direction: Direction
+    entry: str
+
+    def prepare(self, data: str) -> str:
+        """Fetch, check and cache `data`; return its digest. Raises SetupError with the mend."""
+
+    def box(self, trial: Trial) -> Box:
+        """Say how to run this trial's genome."""
+
+    def score(self, left: Mapping[str, Path], trial: Trial, confine: Confine) -> Scored:
+        """Score the sealed files that the genome left (host paths, by name, those it wrote).
+
+        Raises InvalidError where they are not a result, HarnessError where we are at fault.
+        """

@@ -1,0 +1,1 @@
+"""The coordinator: the command line, program.md, agents, slices, budgets, the one task tree."""

@@ -1,0 +1,215 @@
+"""What can happen in a run: one frozen record each, in the past tense, kept for ever.
+
+The ledger is a list of these and nothing else; every state, graph and picture is their fold.
+`recorded` is seconds since the epoch by the coordinator's clock (virtual in simulations).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from harness.contract import Direction, Outcome, Rung, Slice
+from islands.records import Gain, RunLimit, Usage
+
+Purpose = Literal["baseline", "screen", "confirm", "remeasure"]
+"""Why a trial was run. Screening selected its candidate, so it is never evidence for keeping it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOpened:
+    """A run began at commit `base` of branch `target`; `harness` is the measure it is held to."""
+
+    run: str
+    base: str
+    target: str
+    task: str
+    data: str
+    metric: str
+    direction: Direction
+    genome: tuple[str, ...]
+    rungs: tuple[Rung, ...]
+    harness: str
+    seed: int
+    baseline_seeds: int
+    recorded: float = 0.0
+    kind: Literal["run_opened"] = "run_opened"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """A coordinator took the run up again."""
+
+    recorded: float = 0.0
+    kind: Literal["run_resumed"] = "run_resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopped:
+    """A coordinator ended in good order: `reason` is a limit, an interrupt or an error."""
+
+    reason: str
+    limit: RunLimit | None = None
+    recorded: float = 0.0
+    kind: Literal["run_stopped"] = "run_stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class IslandOpened:
+    """An island began at commit `head`, proposed for by `agent`, measured on `slice`."""
+
+    island: str
+    branch: str
+    head: str
+    agent: str
+    slice: Slice
+    recorded: float = 0.0
+    kind: Literal["island_opened"] = "island_opened"
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalReceived:
+    """An agent answered a brief drawn on commit `parent`."""
+
+    experiment: int
+    island: str
+    agent: str
+    parent: str
+    hypothesis: str
+    notes: Mapping[str, str | float] = field(default_factory=dict)
+    usage: Usage = Usage()
+    recorded: float = 0.0
+    kind: Literal["proposal_received"] = "proposal_received"
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRefused:
+    """A proposal was not let in, by `rule`, for a `reason` that its agent is shown."""
+
+    experiment: int
+    island: str
+    rule: str
+    reason: str
+    recorded: float = 0.0
+    kind: Literal["proposal_refused"] = "proposal_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateAdmitted:
+    """A proposal became a commit, held by a ref for ever. `added`, `removed` count lines."""
+
+    experiment: int
+    island: str
+    commit: str
+    parent: str
+    added: int
+    removed: int
+    recorded: float = 0.0
+    kind: Literal["candidate_admitted"] = "candidate_admitted"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """A trial was leased a slice. `experiment` is 0 for trials of no experiment (the baseline)."""
+
+    trial: str
+    experiment: int
+    island: str
+    commit: str
+    purpose: Purpose
+    seed: int
+    rung: int
+    slice: str
+    recorded: float = 0.0
+    kind: Literal["trial_started"] = "trial_started"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    """A trial came to an outcome: a score, or a failure of the candidate."""
+
+    trial: str
+    outcome: Outcome
+    recorded: float = 0.0
+    kind: Literal["trial_ended"] = "trial_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialVoided:
+    """A trial came to nothing through no fault of the candidate; it is run again."""
+
+    trial: str
+    reason: str
+    recorded: float = 0.0
+    kind: Literal["trial_voided"] = "trial_voided"
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictReached:
+    """An experiment ended. On keep the island's head moves from its parent to its commit."""
+
+    experiment: int
+    island: str
+    verdict: Literal["keep", "discard"]
+    reason: str
+    gain: Gain | None = None
+    recorded: float = 0.0
+    kind: Literal["verdict_reached"] = "verdict_reached"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFailed:
+    """An agent gave no proposal: what went wrong, and what the attempt cost all the same."""
+
+    experiment: int
+    island: str
+    agent: str
+    trouble: Literal["rate", "server", "timeout", "refusal", "malformed", "unapplied", "network"]
+    reason: str
+    usage: Usage = Usage()
+    recorded: float = 0.0
+    kind: Literal["agent_failed"] = "agent_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """An island's head came home: `commit` is the merge on branch `target`."""
+
+    island: str
+    head: str
+    commit: str
+    target: str
+    recorded: float = 0.0
+    kind: Literal["merged"] = "merged"
+
+
+Event = (
+    RunOpened
+    | RunResumed
+    | RunStopped
+    | IslandOpened
+    | ProposalReceived
+    | ProposalRefused
+    | CandidateAdmitted
+    | TrialStarted
+    | TrialEnded
+    | TrialVoided
+    | VerdictReached
+    | AgentFailed
+    | Merged
+)
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def encode(event: Event) -> bytes:
+    """Return `event` as one line of JSON, without the newline."""
+    return _EVENT.dump_json(event)
+
+
+def decode(line: bytes | str) -> Event:
+    """Return the event that `encode` wrote. Raises pydantic.ValidationError on anything else."""
+    return _EVENT.validate_json(line)

@@ -1,0 +1,107 @@
+"""The nouns of a run: proposals, what is known of them, and what an agent is shown.
+
+All are frozen. A score is signed as the task gives it; a gain is always signed so that above
+zero is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Verdict = Literal["keep", "confirm", "discard"]
+
+Ending = Literal["kept", "discarded", "failed", "refused"]
+
+RunLimit = Literal["minutes", "trials", "usd"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a proposal as it would stand in git: its bytes and its mode."""
+
+    data: bytes
+    mode: str = "100644"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a proposal cost: calls and tokens as the provider counts them, and dollars."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Hypothesis and edit, not yet admitted.
+
+    `files` maps each changed path of the repository to its new entry, None where it is deleted.
+    `notes` is what the agent wants to see again when it learns how the experiment ended.
+    """
+
+    hypothesis: str
+    files: Mapping[str, Entry | None]
+    notes: Mapping[str, str | float] = field(default_factory=dict)
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Head's score less candidate's, above zero is better, and its standard error over `pairs`."""
+
+    mean: float
+    noise: float
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How an experiment ended, as agents are told of it (their own islands' and others')."""
+
+    experiment: int
+    island: str
+    hypothesis: str
+    notes: Mapping[str, str | float]
+    ending: Ending
+    reason: str
+    gain: Gain | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A kept change: the genome's text files before and after it, by path."""
+
+    experiment: int
+    island: str
+    hypothesis: str
+    gain: Gain
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """Everything an agent is shown for one proposal.
+
+    `program` is program.md's prose, `genome` the head's text files by path, `score` the head's
+    mean score, `sigma` the spread of one score between seeds. `recent` are the island's latest
+    attempts, oldest first, `elsewhere` the latest changes kept on other islands. `seed` fixes
+    whatever the agent draws at random. `refused` says why the last answer was not let in.
+    """
+
+    experiment: int
+    island: str
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    program: str
+    genome: Mapping[str, str]
+    score: float
+    sigma: float
+    recent: tuple[Attempt, ...]
+    elsewhere: tuple[Change, ...]
+    seed: int
+    refused: str = ""

@@ -1,0 +1,1 @@
+"""What proposes: the built-in mutator and language models, behind one protocol."""

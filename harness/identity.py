@@ -1,0 +1,71 @@
+"""Who the measure is: the tree id of `harness/`, the digest of the data, torch and device class.
+
+The tree id is the very hash that git gives the folder, computed over the files themselves, so an
+installed wheel and a checkout of the same commit have the same harness.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+HOME = Path(__file__).parent
+
+
+def tree_id(folder: Path = HOME) -> str:
+    """Return git's tree id (40 hex digits) of `folder`, byte code and hidden files left out."""
+    return _tree(folder).hex()
+
+
+def harness_id(data_digest: str, kind: str) -> str:
+    """Name the measure that stands in every score; scores of different names never compare."""
+    return f"{tree_id()[:12]}-{data_digest[:12]}-torch{_torch()}-{kind}"
+
+
+def export(into: Path) -> Path:
+    """Copy the harness below `into` once and return the folder to import it from.
+
+    The copy is named by its tree id, so an edit of the checkout during a run changes nothing.
+    Raises nothing where the copy is there already.
+    """
+    home = into / tree_id()
+    if not home.exists():
+        draft = into / f"{home.name}.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(HOME, draft / "harness", ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        draft.rename(home)
+    return home
+
+
+def _torch() -> str:
+    try:
+        return version("torch").split("+")[0]
+    except PackageNotFoundError:
+        return "-none"
+
+
+def _tree(folder: Path) -> bytes:
+    entries: list[tuple[bytes, bytes]] = []
+    for path in folder.iterdir():
+        if path.name == "__pycache__" or path.name.startswith("."):
+            continue
+        if path.is_dir():
+            # git sorts a folder as if its name ended in a slash, and knows no empty folders
+            if any(True for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+                name = path.name.encode()
+                entries.append((name + b"/", b"40000 " + name + b"\0" + _tree(path)))
+        else:
+            mode = b"100755" if path.stat().st_mode & 0o100 else b"100644"
+            entries.append((path.name.encode(), mode + b" " + path.name.encode() + b"\0" + _blob(path)))
+    return _hash(b"tree", b"".join(line for _, line in sorted(entries)))
+
+
+def _blob(path: Path) -> bytes:
+    return _hash(b"blob", path.read_bytes())
+
+
+def _hash(kind: bytes, body: bytes) -> bytes:
+    header = kind + b" " + str(len(body)).encode() + b"\0"
+    return hashlib.sha1(header + body, usedforsecurity=False).digest()

@@ -1,0 +1,68 @@
+"""A slice's own process: trials come in by standard input, outcomes go out by standard output.
+
+One JSON record a line. The first line out is `{"ready": ID}`; then for each trial
+`{"outcome": {...}}`, or `{"void": "reason"}` where the harness was at fault. The process is pinned
+to its slice, so that scoring disturbs no neighbour, and dies with its coordinator, whatever way
+that ends. Run as `python -c BOOT HOME JSON`, see swarm/executor.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from typing import TextIO
+
+from harness import tasks
+from harness.confine import run
+from harness.contract import HarnessError, Slice, Trial, decode_trial, encode
+from harness.identity import harness_id
+from harness.measure import measure
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(setup: str) -> None:
+    """Serve trials until standard input ends. `setup` is JSON: task, data, slice, parent (a pid)."""
+    wanted = json.loads(setup)
+    where = Slice(**{**wanted["slice"], "cores": tuple(wanted["slice"]["cores"])})
+    _die_with_parent(wanted["parent"])
+    if where.cores:
+        os.sched_setaffinity(0, where.cores)
+    replies = _claim_stdout()
+    harness = harness_id(tasks.load(wanted["task"]).prepare(wanted["data"]), where.kind)
+    _say(replies, {"ready": harness})
+    for line in sys.stdin:
+        _say(replies, _answer(decode_trial(line), harness))
+
+
+def _answer(trial: Trial, harness: str) -> dict[str, object]:
+    try:
+        return {"outcome": json.loads(encode(measure(trial, run, harness)))}
+    except HarnessError as error:
+        return {"void": str(error)}
+    except OSError as error:  # no space, no processes, no memory: this machine's trouble
+        return {"void": f"{type(error).__name__}: {error}"}
+
+
+def _say(replies: TextIO, message: dict[str, object]) -> None:
+    replies.write(json.dumps(message) + "\n")
+    replies.flush()
+
+
+def _claim_stdout() -> TextIO:
+    """Keep the reply channel to ourselves: whatever else prints goes to standard error."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return replies
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask Linux for SIGKILL at the coordinator's death; elsewhere the end of input must do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to answer
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            raise SystemExit(1)  # it was gone before we asked

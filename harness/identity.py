@@ -58,7 +58,9 @@ def _tree(folder: Path) -> bytes:
                 entries.append((name + b"/", b"40000 " + name + b"\0" + _tree(path)))
         else:
             mode = b"100755" if path.stat().st_mode & 0o100 else b"100644"
-            entries.append((path.name.encode(), mode + b" " + path.name.encode() + b"\0" + _blob(path)))
+            entries.append(
+                (path.name.encode(), mode + b" " + path.name.encode() + b"\0" + _blob(path))
+            )
     return _hash(b"tree", b"".join(line for _, line in sorted(entries)))
 
 

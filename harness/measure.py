@@ -23,6 +23,9 @@ from harness.tasks.base import BOXES, Box, Confine, InvalidError, Scored
 TAIL = 4000
 """Characters of the training log that an outcome carries."""
 
+CLAIMS = 16
+"""Claims that an outcome carries."""
+
 _CONTROL = re.compile(r"[^\n\t -~\u00a0-\ud7ff\ue000-\uffef]")
 _CLAIM = re.compile(r"^claim ([a-z][a-z0-9_]{0,31}) ([-+0-9.eE]{1,24})$", re.MULTILINE)
 
@@ -98,7 +101,11 @@ class _Measurement:
     def _record(
         self, ended: Exit, scored: Scored | None, failure: Failure | None, text: str
     ) -> Outcome:
-        phases = {"start": ended.start, "budget": ended.seconds, **(scored.seconds if scored else {})}
+        phases = {
+            "start": ended.start,
+            "budget": ended.seconds,
+            **(scored.seconds if scored else {}),
+        }
         phases["other"] = max(0.0, time.monotonic() - self.began - sum(phases.values()))
         return Outcome(
             trial=self.trial.id,
@@ -127,6 +134,6 @@ def claims(text: str) -> dict[str, float]:
             value = float(number)
         except ValueError:
             continue
-        if abs(value) < float("inf") and len(found) < 16:
+        if abs(value) < float("inf") and len(found) < CLAIMS:
             found[name] = value
     return found

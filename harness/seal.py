@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.tasks.base import InvalidError
 
+
 def seal(folder: Path, leaves: Mapping[str, int], into: Path) -> dict[str, Path]:
     """Copy the files named in `leaves` (name to most bytes) from `folder` to the new `into`.
 
@@ -28,6 +29,7 @@ def seal(folder: Path, leaves: Mapping[str, int], into: Path) -> dict[str, Path]
     finally:
         os.close(directory)
     return {name: path for name, path in found.items() if path is not None}
+
 
 def _take(directory: int, name: str, cap: int, into: Path) -> Path | None:
     try:
@@ -45,6 +47,7 @@ def _take(directory: int, name: str, cap: int, into: Path) -> Path | None:
     copy.write_bytes(data)
     copy.chmod(0o444)
     return copy
+
 
 def _check(name: str, facts: os.stat_result, cap: int) -> None:
     if not stat.S_ISREG(facts.st_mode):

@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(setup: str) -> None:
-    """Serve trials until standard input ends. `setup` is JSON: task, data, slice, parent (a pid)."""
+    """Serve trials until standard input ends. `setup` is JSON: task, data, slice, parent (pid)."""
     wanted = json.loads(setup)
     where = Slice(**{**wanted["slice"], "cores": tuple(wanted["slice"]["cores"])})
     _die_with_parent(wanted["parent"])

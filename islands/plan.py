@@ -1,0 +1,116 @@
+"""What an island does next: a pure function of the state, so that a resumed run goes on as it was.
+
+Pairs are interleaved in time: on each fresh seed candidate and head run one after the other on
+the island's own slice, whichever comes first changing from seed to seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from islands import events as ev
+from islands.ratchet import Decision, Rule, judge, seed_of, signed
+from islands.state import Experiment, State
+
+HEAD_FAILURES = 3
+"""Fresh seeds on which a head may fail before the experiment that met them is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the island's agent for a proposal on its head."""
+
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Run one trial. `experiment` is 0 for the baseline."""
+
+    commit: str
+    seed: int
+    purpose: ev.Purpose
+    experiment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """End the island's experiment by this decision (keep or discard)."""
+
+    experiment: int
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Another island's trials must end first (the baseline is shared)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The base itself fails: there is nothing to improve on."""
+
+    reason: str
+
+
+Step = Ask | Measure | Conclude | Wait | Broken
+
+
+def next_step(state: State, name: str, rule: Rule) -> Step:
+    """Return what island `name` does next."""
+    baseline = _baseline(state)
+    if baseline is not None:
+        return baseline
+    island = state.islands[name]
+    if island.experiment is None:
+        return Ask(island.head)
+    return _experiment(state, island.experiment, rule)
+
+
+def _baseline(state: State) -> Step | None:
+    if state.broken_baseline:
+        return Broken(state.broken_baseline)
+    base = state.run.base
+    known = state.scores.get(base, {})
+    missing = [seed for seed in state.baseline_seeds() if seed not in known]
+    taken = {trial.seed for trial in state.running.values() if trial.commit == base}
+    for seed in missing:
+        if seed not in taken:
+            return Measure(base, seed, "baseline", 0)
+    return Wait() if missing else None
+
+
+def _experiment(state: State, open_: Experiment, rule: Rule) -> Step:
+    head = state.scores[open_.parent]
+    if not open_.screened:
+        seeds = list(head)
+        return Measure(open_.commit, seeds[open_.number % len(seeds)], "screen", open_.number)
+    seed, score = next(iter(open_.screened.items()))
+    screened = signed(head[seed], score, state.direction)
+    decision = judge(screened, state.pairs(open_), state.noise(), rule)
+    half = _other_half(state, open_)
+    if half is not None:
+        return half
+    if decision.verdict != "confirm":
+        return Conclude(open_.number, decision)
+    if len(open_.head_broken) >= HEAD_FAILURES:
+        return Conclude(open_.number, Decision("discard", "the head fails on fresh seeds"))
+    return _next_pair(state, open_)
+
+
+def _other_half(state: State, open_: Experiment) -> Measure | None:
+    """Return the head's half of a pair of which the candidate has its own."""
+    known = state.scores[open_.parent].keys() | open_.head_broken
+    for seed in open_.confirmed:
+        if seed not in known:
+            return Measure(open_.parent, seed, "confirm", open_.number)
+    return None
+
+
+def _next_pair(state: State, open_: Experiment) -> Measure:
+    """Return the next trial of the next pair: on every second one the head goes first."""
+    used = len(open_.confirmed.keys() | open_.head_broken)
+    seed = seed_of(state.run.seed, "confirm", open_.number, used)
+    if used % 2 == 1 and seed not in state.scores[open_.parent]:
+        return Measure(open_.parent, seed, "confirm", open_.number)
+    return Measure(open_.commit, seed, "confirm", open_.number)

@@ -1,0 +1,314 @@
+"""What a run's events add up to: the fold that every decision reads.
+
+`State.apply` takes events in ledger order and nothing else, so that a resumed run decides as the
+one that stopped would have. What is closed is folded into counts, the kept list and the last few
+attempts: the state's size does not grow with the number of discarded experiments.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import singledispatchmethod
+from statistics import fmean
+
+from harness.contract import Direction, Outcome
+from islands import events as ev
+from islands.life import State as Life
+from islands.life import ended, follow
+from islands.ratchet import Noise, seed_of, signed, spread
+from islands.records import Attempt, Ending, Gain, Usage
+
+RECENT = 24
+"""Attempts that an island remembers for its agent's briefs."""
+
+_OUTCOME_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
+
+
+@dataclass(slots=True)
+class Experiment:
+    """One proposal's whole life, while it is open.
+
+    `screened` and `confirmed` are the candidate's scores by seed; `head_broken` are the fresh
+    seeds on which the head itself failed, which make no pair.
+    """
+
+    number: int
+    island: str
+    parent: str
+    hypothesis: str
+    notes: Mapping[str, str | float]
+    life: Life = "proposed"
+    commit: str = ""
+    screened: dict[int, float] = field(default_factory=dict)
+    confirmed: dict[int, float] = field(default_factory=dict)
+    head_broken: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A change that an island's head is built on."""
+
+    experiment: int
+    commit: str
+    parent: str
+    hypothesis: str
+    gain: Gain
+
+
+@dataclass(slots=True)
+class Island:
+    """An island's head, what it is trying, and what it has come to."""
+
+    opened: ev.IslandOpened
+    head: str
+    experiment: Experiment | None = None
+    kept: list[Kept] = field(default_factory=list)
+    recent: deque[Attempt] = field(default_factory=lambda: deque(maxlen=RECENT))
+    endings: dict[Ending, int] = field(default_factory=dict)
+    agent_failures: int = 0
+    agent_failures_in_a_row: int = 0
+    refusals_in_a_row: int = 0
+    trials: int = 0
+    budget_seconds: float = 0.0
+    usd: float = 0.0
+    tokens: int = 0
+
+
+class State:
+    """The fold of a run's events."""
+
+    def __init__(self) -> None:
+        self.opened: ev.RunOpened | None = None
+        self.islands: dict[str, Island] = {}
+        self.running: dict[str, ev.TrialStarted] = {}
+        self.scores: dict[str, dict[int, float]] = {}
+        self.broken_baseline: str = ""
+        self.stopped: ev.RunStopped | None = None
+        self.experiments = 0
+        self.trials = 0
+        self.voids_in_a_row = 0
+        self.residual = 0.0
+        self.freedom = 0
+
+    @property
+    def run(self) -> ev.RunOpened:
+        """Return the event that opened the run. Raises ValueError on an empty ledger."""
+        if self.opened is None:
+            raise ValueError("the ledger does not begin with a run")
+        return self.opened
+
+    @property
+    def direction(self) -> Direction:
+        """Return whether a lower or a higher score is better."""
+        return self.run.direction
+
+    @property
+    def usd(self) -> float:
+        """Return the dollars that all islands have spent."""
+        return sum(island.usd for island in self.islands.values())
+
+    def baseline_seeds(self) -> list[int]:
+        """Return the seeds that the base is measured on before anything is tried."""
+        run = self.run
+        return [seed_of(run.seed, "baseline", k) for k in range(run.baseline_seeds)]
+
+    def baseline(self) -> list[float]:
+        """Return the base's scores on the baseline seeds, those there are."""
+        scores = self.scores.get(self.run.base, {})
+        return [scores[seed] for seed in self.baseline_seeds() if seed in scores]
+
+    def noise(self) -> Noise:
+        """Return what is known of the spread of a score between seeds."""
+        known = self.baseline()
+        return Noise(spread(known), len(known), self.residual, self.freedom)
+
+    def score(self, commit: str) -> float | None:
+        """Return the pooled mean of a head's scores: never its best one."""
+        scores = self.scores.get(commit)
+        return fmean(scores.values()) if scores else None
+
+    def gain(self, island: Island) -> float | None:
+        """Return the gain of the island's head over the base, from their pooled means."""
+        base, head = self.score(self.run.base), self.score(island.head)
+        if base is None or head is None:
+            return None
+        return signed(base, head, self.direction)
+
+    def pairs(self, experiment: Experiment) -> list[float]:
+        """Return the gains on fresh seeds on which candidate and head both have a score."""
+        head = self.scores.get(experiment.parent, {})
+        return [
+            signed(head[seed], score, self.direction)
+            for seed, score in experiment.confirmed.items()
+            if seed in head
+        ]
+
+    def apply_all(self, history: list[ev.Event]) -> None:
+        """Apply events in order."""
+        for event in history:
+            self.apply(event)
+
+    @singledispatchmethod
+    def apply(self, event: ev.Event) -> None:
+        """Take in the next event. Raises LifeError where it cannot have happened."""
+        raise TypeError(f"not an event of a run: {event!r}")
+
+    @apply.register
+    def _(self, event: ev.RunOpened) -> None:
+        self.opened = event
+
+    @apply.register
+    def _(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - that it happened is all it says
+        self.stopped = None
+
+    @apply.register
+    def _(self, event: ev.RunStopped) -> None:
+        self.stopped = event
+
+    @apply.register
+    def _(self, event: ev.Merged) -> None:
+        pass
+
+    @apply.register
+    def _(self, event: ev.IslandOpened) -> None:
+        self.islands[event.island] = Island(event, event.head)
+
+    @apply.register
+    def _(self, event: ev.ProposalReceived) -> None:
+        island = self.islands[event.island]
+        self._spend(island, event.usage)
+        island.agent_failures_in_a_row = 0
+        self.experiments = max(self.experiments, event.experiment)
+        island.experiment = Experiment(
+            event.experiment, event.island, event.parent, event.hypothesis, event.notes
+        )
+
+    @apply.register
+    def _(self, event: ev.AgentFailed) -> None:
+        island = self.islands[event.island]
+        self._spend(island, event.usage)
+        self.experiments = max(self.experiments, event.experiment)
+        island.agent_failures += 1
+        island.agent_failures_in_a_row += 1
+
+    @apply.register
+    def _(self, event: ev.ProposalRefused) -> None:
+        island, experiment = self._open(event.island, event.experiment)
+        experiment.life = follow(experiment.life, "refused")
+        island.refusals_in_a_row += 1
+        self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
+
+    @apply.register
+    def _(self, event: ev.CandidateAdmitted) -> None:
+        island, experiment = self._open(event.island, event.experiment)
+        experiment.life = follow(experiment.life, "admitted")
+        experiment.commit = event.commit
+        island.refusals_in_a_row = 0
+
+    @apply.register
+    def _(self, event: ev.TrialStarted) -> None:
+        self.running[event.trial] = event
+        self.trials += 1
+        self.islands[event.island].trials += 1
+        if event.experiment:
+            _, experiment = self._open(event.island, event.experiment)
+            occurrence = "screened" if event.purpose == "screen" else "confirmed"
+            experiment.life = follow(experiment.life, occurrence)  # type: ignore[arg-type]  # two literals
+
+    @apply.register
+    def _(self, event: ev.TrialVoided) -> None:
+        trial = self.running.pop(event.trial)
+        self.trials -= 1
+        self.islands[trial.island].trials -= 1
+        self.voids_in_a_row += 1
+
+    @apply.register
+    def _(self, event: ev.TrialEnded) -> None:
+        trial = self.running.pop(event.trial)
+        self.voids_in_a_row = 0
+        self.islands[trial.island].budget_seconds += event.outcome.seconds.get("budget", 0.0)
+        if event.outcome.failure is not None:
+            self._broke(trial, event.outcome)
+        elif event.outcome.score is not None:
+            self._scored(trial, event.outcome.score)
+
+    @apply.register
+    def _(self, event: ev.VerdictReached) -> None:
+        island, experiment = self._open(event.island, event.experiment)
+        experiment.life = follow(experiment.life, event.verdict)
+        self._learn_spread(self.pairs(experiment))
+        if event.verdict == "keep" and event.gain is not None:
+            self._move_head(island, experiment, event.gain)
+        self._close(island, experiment, _OUTCOME_OF[event.verdict], event.reason, event.gain)
+
+    def _open(self, island: str, number: int) -> tuple[Island, Experiment]:
+        home = self.islands[island]
+        experiment = home.experiment
+        if experiment is None or experiment.number != number:
+            raise ValueError(f"experiment {number} is not open on island {island}")
+        return home, experiment
+
+    def _spend(self, island: Island, usage: Usage) -> None:
+        island.usd += usage.usd
+        island.tokens += usage.tokens_in + usage.tokens_out
+
+    def _scored(self, trial: ev.TrialStarted, score: float) -> None:
+        island = self.islands[trial.island]
+        experiment = island.experiment
+        if experiment is None or experiment.commit != trial.commit or not trial.experiment:
+            self.scores.setdefault(trial.commit, {})[trial.seed] = score
+        elif trial.purpose == "screen":
+            experiment.screened[trial.seed] = score
+        else:
+            experiment.confirmed[trial.seed] = score
+
+    def _broke(self, trial: ev.TrialStarted, outcome: Outcome) -> None:
+        failure = outcome.failure
+        reason = f"{failure.kind}: {failure.reason}" if failure else ""
+        if not trial.experiment:
+            self.broken_baseline = reason
+            return
+        island, experiment = self._open(trial.island, trial.experiment)
+        if trial.commit != experiment.commit:
+            experiment.head_broken.add(trial.seed)
+            return
+        experiment.life = follow(experiment.life, "broke")
+        self._close(island, experiment, "failed", reason, None)
+
+    def _learn_spread(self, pairs: list[float]) -> None:
+        if len(pairs) > 1:
+            mean = fmean(pairs)
+            self.residual += sum((pair - mean) ** 2 for pair in pairs)
+            self.freedom += len(pairs) - 1
+
+    def _move_head(self, island: Island, experiment: Experiment, gain: Gain) -> None:
+        old, island.head = island.head, experiment.commit
+        # the screening score selected the commit: it is no part of what its head is worth
+        self.scores[experiment.commit] = dict(experiment.confirmed)
+        island.kept.append(
+            Kept(experiment.number, experiment.commit, old, experiment.hypothesis, gain)
+        )
+        in_use = {other.head for other in self.islands.values()}
+        if old not in in_use and old != self.run.base:
+            self.scores.pop(old, None)
+
+    def _close(
+        self, island: Island, experiment: Experiment, ending: Ending, reason: str, gain: Gain | None
+    ) -> None:
+        if not ended(experiment.life):
+            raise ValueError(f"experiment {experiment.number} is {experiment.life}, not ended")
+        island.experiment = None
+        island.endings[ending] = island.endings.get(ending, 0) + 1
+        island.recent.append(
+            Attempt(
+                experiment.number,
+                experiment.island,
+                experiment.hypothesis,
+                experiment.notes,
+                ending,
+                reason,
+                gain,
+            )
+        )

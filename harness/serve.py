@@ -1,9 +1,9 @@
 """A slice's own process: trials come in by standard input, outcomes go out by standard output.
 
-One JSON record a line. The first line out is `{"ready": ID}`; then for each trial
-`{"outcome": {...}}`, or `{"void": "reason"}` where the harness was at fault. The process is pinned
-to its slice, so that scoring disturbs no neighbour, and dies with its coordinator, whatever way
-that ends. Run as `python -c BOOT HOME JSON`, see swarm/executor.py.
+One JSON record a line. The first line out is `{"ready": ID}`, or `{"setup": "what to mend"}` and
+the end; then for each trial `{"outcome": {...}}`, or `{"void": "reason"}` where the harness was at
+fault. The process is pinned to its slice, so that scoring disturbs no neighbour, and dies with
+its coordinator, whatever way that ends. Started by swarm/executor.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TextIO
 
 from harness import tasks
 from harness.confine import run
-from harness.contract import HarnessError, Slice, Trial, decode_trial, encode
+from harness.contract import HarnessError, SetupError, Slice, Trial, decode_trial, encode
 from harness.identity import harness_id
 from harness.measure import measure
 
@@ -32,7 +32,11 @@ def main(setup: str) -> None:
     if where.cores:
         os.sched_setaffinity(0, where.cores)
     replies = _claim_stdout()
-    harness = harness_id(tasks.load(wanted["task"]).prepare(wanted["data"]), where.kind)
+    try:
+        harness = harness_id(tasks.load(wanted["task"]).prepare(wanted["data"]), where.kind)
+    except SetupError as error:
+        _say(replies, {"setup": str(error)})
+        return
     _say(replies, {"ready": harness})
     for line in sys.stdin:
         _say(replies, _answer(decode_trial(line), harness))

@@ -72,6 +72,8 @@ class Island:
     refusals_in_a_row: int = 0
     trials: int = 0
     budget_seconds: float = 0.0
+    wall: float = 0.0
+    since: float | None = None
     usd: float = 0.0
     tokens: int = 0
 
@@ -88,6 +90,7 @@ class State:
         self.stopped: ev.RunStopped | None = None
         self.experiments = 0
         self.trials = 0
+        self.started = 0
         self.voids_in_a_row = 0
         self.residual = 0.0
         self.freedom = 0
@@ -136,6 +139,11 @@ class State:
             return None
         return signed(base, head, self.direction)
 
+    def slice_use(self, name: str) -> float:
+        """Return the share of an island's wall time, from its first trial's start, in budgets."""
+        island = self.islands[name]
+        return island.budget_seconds / island.wall if island.wall else 0.0
+
     def pairs(self, experiment: Experiment) -> list[float]:
         """Return the gains on fresh seeds on which candidate and head both have a score."""
         head = self.scores.get(experiment.parent, {})
@@ -162,10 +170,14 @@ class State:
     @apply.register
     def _(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - that it happened is all it says
         self.stopped = None
+        for island in self.islands.values():
+            island.since = None  # nobody used a slice since a coordinator that was killed
 
     @apply.register
     def _(self, event: ev.RunStopped) -> None:
         self.stopped = event
+        for island in self.islands.values():
+            island.since = None  # nobody uses a slice until the run is resumed
 
     @apply.register
     def _(self, event: ev.Merged) -> None:
@@ -210,8 +222,11 @@ class State:
     @apply.register
     def _(self, event: ev.TrialStarted) -> None:
         self.running[event.trial] = event
+        self.started += 1
         self.trials += 1
-        self.islands[event.island].trials += 1
+        home = self.islands[event.island]
+        home.trials += 1
+        home.since = event.recorded if home.since is None else home.since
         if event.experiment:
             _, experiment = self._open(event.island, event.experiment)
             occurrence = "screened" if event.purpose == "screen" else "confirmed"
@@ -228,7 +243,10 @@ class State:
     def _(self, event: ev.TrialEnded) -> None:
         trial = self.running.pop(event.trial)
         self.voids_in_a_row = 0
-        self.islands[trial.island].budget_seconds += event.outcome.seconds.get("budget", 0.0)
+        island = self.islands[trial.island]
+        island.budget_seconds += event.outcome.seconds.get("budget", 0.0)
+        if island.since is not None:
+            island.wall, island.since = island.wall + event.recorded - island.since, event.recorded
         if event.outcome.failure is not None:
             self._broke(trial, event.outcome)
         elif event.outcome.score is not None:

@@ -1,0 +1,65 @@
+"""Draws up the brief: everything an island's agent is shown for one proposal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from islands.ratchet import seed_of
+from islands.records import Brief, Change, Entry
+from islands.state import Island, Kept, State
+
+ELSEWHERE = 4
+"""Changes kept on other islands that a brief shows, the latest ones."""
+
+Files = Callable[[str], Mapping[str, Entry]]
+
+
+class Briefer:
+    """Draws briefs from the state and the genome's files (`files` reads a commit's)."""
+
+    def __init__(self, files: Files, program: str) -> None:
+        self._files, self._program = files, program
+        # heads and the latest keeps are read again and again, and commits never change
+        self._texts = lru_cache(maxsize=128)(self._read)
+
+    def brief(self, state: State, name: str, experiment: int, refused: str = "") -> Brief:
+        """Return the brief of experiment number `experiment` for island `name`."""
+        run, island = state.run, state.islands[name]
+        return Brief(
+            experiment=experiment,
+            island=name,
+            metric=run.metric,
+            direction=run.direction,
+            program=self._program,
+            genome=self._texts(island.head),
+            score=state.score(island.head) or 0.0,
+            sigma=state.noise().sigma,
+            recent=tuple(island.recent),
+            elsewhere=self._elsewhere(state, name),
+            seed=seed_of(run.seed, "brief", name, experiment),
+            refused=refused,
+        )
+
+    def _elsewhere(self, state: State, name: str) -> tuple[Change, ...]:
+        others = [
+            (kept, island)
+            for other, island in state.islands.items()
+            if other != name
+            for kept in island.kept[-ELSEWHERE:]
+        ]
+        latest = sorted(others, key=lambda pair: pair[0].experiment)[-ELSEWHERE:]
+        return tuple(self._change(kept, island) for kept, island in latest)
+
+    def _change(self, kept: Kept, island: Island) -> Change:
+        return Change(
+            kept.experiment,
+            island.opened.island,
+            kept.hypothesis,
+            kept.gain,
+            before=self._texts(kept.parent),
+            after=self._texts(kept.commit),
+        )
+
+    def _read(self, commit: str) -> Mapping[str, str]:
+        return {path: entry.data.decode() for path, entry in self._files(commit).items()}

@@ -1,0 +1,93 @@
+"""The one task tree: opens or resumes a run, runs every island's loop, and closes in good order.
+
+What happened is recorded before anything else happens, so a run that was stopped anywhere goes on
+as if it had not been: what has an event happened, what has none did not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from harness.contract import HarnessError, SetupError
+from islands import events as ev
+from islands.records import RunLimit
+from swarm.brief import Briefer
+from swarm.loop import Loop, admitted
+from swarm.run import Run
+
+
+async def conduct(run: Run) -> RunLimit | None:
+    """Run all islands until a bound is reached and return which one.
+
+    Raises SetupError for what the user must mend, HarnessError where nothing can be measured.
+    """
+    await _begin(run)
+    try:
+        await _islands(run)
+    except asyncio.CancelledError:
+        run.record(ev.RunStopped("interrupted"))
+        raise
+    except (SetupError, HarnessError) as error:
+        run.record(ev.RunStopped(f"error: {error}"))
+        raise
+    run.record(ev.RunStopped(f"limit: {run.limit}", run.limit))
+    return run.limit
+
+
+async def _islands(run: Run) -> None:
+    briefer = Briefer(run.branches.files, run.launch.prose)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for island in run.launch.islands:
+                group.create_task(Loop(run, briefer, island).go(), name=island.name)
+    except* (SetupError, HarnessError) as broken:
+        raise _first(broken) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+async def _begin(run: Run) -> None:
+    for event in run.ledger.events():
+        run.fold(event)
+    if run.state.opened is None:
+        run.record(run.launch.opening)
+    else:
+        _same_question(run.state.opened, run.launch.opening)
+        run.record(ev.RunResumed())
+    for island in run.launch.islands:
+        if island.name not in run.state.islands:
+            branch, base = run.branches.branch(island.name), run.state.run.base
+            run.record(ev.IslandOpened(island.name, branch, base, island.agent, island.slice))
+    heads = {name: island.head for name, island in run.state.islands.items()}
+    await run.offload(run.branches.agree, heads)
+    _settle(run)
+
+
+def _same_question(opened: ev.RunOpened, now: ev.RunOpened) -> None:
+    """Refuse to go on with a run whose question has changed: its scores would not compare."""
+    for name in ("task", "data", "metric", "direction", "genome", "rungs", "harness"):
+        before, after = getattr(opened, name), getattr(now, name)
+        if before != after:
+            raise SetupError(
+                f"run {opened.run} was opened with {name} {before!r}, and it is {after!r} now;"
+                " put it back, or begin a new run with --new"
+            )
+
+
+def _settle(run: Run) -> None:
+    """Settle what the last coordinator left in the air."""
+    for trial in list(run.state.running):
+        run.record(ev.TrialVoided(trial, "the coordinator stopped"))
+    for island in list(run.state.islands.values()):
+        open_ = island.experiment
+        if open_ is None or open_.life != "proposed":
+            continue
+        commit = run.branches.tried(open_.number)
+        if commit is None:
+            lost = "the coordinator stopped before it was admitted"
+            run.record(ev.ProposalRefused(open_.number, open_.island, "lost", lost))
+        else:
+            run.record(admitted(run, open_.number, open_.island, commit, open_.parent))

@@ -1,0 +1,175 @@
+"""What a person sees while a swarm runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import singledispatch
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from islands import events as ev
+from islands.state import Island, State
+from swarm.parts import Bounds
+
+FRAME = 0.5
+"""Seconds between two frames of the live table."""
+
+
+class Watch:
+    """Follows a run's events on `console`; on a terminal, `show` also draws the live table."""
+
+    def __init__(self, console: Console, bounds: Bounds) -> None:
+        self._console, self._bounds = console, bounds
+        self._began = time.monotonic()
+        self._state: State | None = None
+
+    def __call__(self, event: ev.Event, state: State) -> None:
+        """Print the line that `event` deserves, if any."""
+        self._state = state
+        line = describe(event, state)
+        if line:
+            stamp = _clock(time.monotonic() - self._began)
+            self._console.print(Text(f"{stamp}  {line}"), soft_wrap=True, highlight=False)
+
+    async def show(self) -> None:
+        """Redraw the live table until cancelled; where there is no terminal, draw nothing."""
+        if not self._console.is_terminal:
+            return
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            while True:
+                if self._state is not None and self._state.opened is not None:
+                    live.update(self._frame(self._state), refresh=True)
+                await asyncio.sleep(FRAME)
+
+    def _frame(self, state: State) -> RenderableType:
+        return Group(table(state), Text(self._footer(state), style="dim"))
+
+    def _footer(self, state: State) -> str:
+        elapsed = time.monotonic() - self._began
+        bounds = self._bounds
+        minutes = f" of {bounds.minutes:g} min" if bounds.minutes else ""
+        trials = f" of {bounds.trials}" if bounds.trials else ""
+        usd = f" of ${bounds.usd:g}" if bounds.usd else ""
+        return (
+            f"{_clock(elapsed)}{minutes} · trials {state.trials}{trials} · ${state.usd:.2f}{usd}"
+            f" · sigma {state.noise().sigma:.4g} · Ctrl-C stops, swarm launch goes on"
+        )
+
+
+def table(state: State) -> Table:
+    """Return one row per island: head, score and gain, what is tried, what it came to."""
+    run = state.run
+    grid = Table(title=f"{run.run}: {run.task}, {run.metric} ({run.direction})", expand=True)
+    for heading in ("island", "agent", "head", run.metric, "gain", "trying"):
+        grid.add_column(
+            heading, overflow="ellipsis", no_wrap=True, ratio=6 if heading == "trying" else None
+        )
+    for heading in ("trials", "kept", "disc.", "fail", "ref.", "slice use"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for name, island in state.islands.items():
+        grid.add_row(*_row(name, island, state))
+    return grid
+
+
+def _row(name: str, island: Island, state: State) -> tuple[str, ...]:
+    score, gain = state.score(island.head), state.gain(island)
+    ends = island.endings
+    return (
+        name,
+        island.opened.agent,
+        island.head[:8],
+        "-" if score is None else f"{score:.4f}",
+        "-" if gain is None else f"{gain:+.4f}",
+        _trying(name, island, state),
+        str(island.trials),
+        str(ends.get("kept", 0)),
+        str(ends.get("discarded", 0)),
+        str(ends.get("failed", 0)),
+        str(ends.get("refused", 0) + island.agent_failures),
+        f"{100 * state.slice_use(name):.0f} %",
+    )
+
+
+def _trying(name: str, island: Island, state: State) -> str:
+    if island.experiment is not None:
+        return f"{island.experiment.life}: {island.experiment.hypothesis.splitlines()[0]}"
+    if any(t.island == name and t.purpose == "baseline" for t in state.running.values()):
+        return "baseline"
+    return "asking its agent"
+
+
+@singledispatch
+def describe(event: ev.Event, state: State) -> str:
+    """Return one line for a person, or nothing where the event is not news."""
+    del event, state
+    return ""
+
+
+@describe.register
+def _(event: ev.RunOpened, state: State) -> str:
+    del state
+    return f"run {event.run} opened on {event.target} at {event.base[:8]}, harness {event.harness}"
+
+
+@describe.register
+def _(event: ev.RunResumed, state: State) -> str:
+    del event
+    return f"run {state.run.run} resumed after {state.trials} trials"
+
+
+@describe.register
+def _(event: ev.RunStopped, state: State) -> str:
+    return f"stopped ({event.reason}) after {state.trials} trials"
+
+
+@describe.register
+def _(event: ev.TrialEnded, state: State) -> str:
+    outcome = event.outcome
+    what = f"{outcome.score:.6g}" if outcome.score is not None else ""
+    if outcome.failure is not None:
+        what = f"{outcome.failure.kind}: {outcome.failure.reason}"
+    return f"trial {event.trial}: {what} ({outcome.seconds.get('budget', 0.0):.1f} s)"
+
+
+@describe.register
+def _(event: ev.TrialVoided, state: State) -> str:
+    del state
+    return f"trial {event.trial} void: {event.reason}"
+
+
+@describe.register
+def _(event: ev.CandidateAdmitted, state: State) -> str:
+    experiment = state.islands[event.island].experiment
+    idea = experiment.hypothesis.splitlines()[0] if experiment else ""
+    lines = f"+{event.added} -{event.removed}"
+    return f"{event.island} #{event.experiment} {event.commit[:8]} {lines}: {idea}"
+
+
+@describe.register
+def _(event: ev.ProposalRefused, state: State) -> str:
+    del state
+    return f"{event.island} #{event.experiment} refused, {event.rule}: {event.reason}"
+
+
+@describe.register
+def _(event: ev.AgentFailed, state: State) -> str:
+    del state
+    return f"{event.island} agent {event.agent} failed, {event.trouble}: {event.reason}"
+
+
+@describe.register
+def _(event: ev.VerdictReached, state: State) -> str:
+    if event.verdict == "discard":
+        return f"{event.island} #{event.experiment} discarded: {event.reason}"
+    score = state.score(state.islands[event.island].head)
+    return f"{event.island} #{event.experiment} KEPT, {event.reason}: head at {score:.4f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -1,0 +1,222 @@
+"""One island: take the next step of the plan, do it, record it, again.
+
+What to do is decided in islands/plan.py from the folded ledger; here it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from islands.admit import Refused, admit
+
+from harness.contract import HarnessError, Outcome, Rung, SetupError, Trial
+from islands import events as ev
+from islands.plan import Ask, Broken, Conclude, Measure, Step, Wait, next_step
+from islands.ratchet import Decision
+from islands.records import Proposal, RunLimit
+from swarm.agents.base import AgentError
+from swarm.agents.llm.budget import BudgetError
+from swarm.brief import Briefer
+from swarm.executor import VoidError
+from swarm.parts import IslandPlan
+from swarm.run import Run
+
+VOIDS = 5
+"""Voided trials in a row after which the harness, not luck, is to blame."""
+
+PAUSE = 60.0
+"""Seconds that an island waits at most after its agent failed or was refused again and again."""
+
+
+@dataclass(slots=True)
+class Loop:
+    """One island's loop over the run that it shares with the others."""
+
+    run: Run
+    briefer: Briefer
+    island: IslandPlan
+    refused: str = ""
+
+    async def go(self) -> None:
+        """Go on until a bound is reached. Raises SetupError or HarnessError where we must stop."""
+        limit: RunLimit | None = None
+        while limit is None:
+            step = next_step(self.run.state, self.island.name, self.run.launch.rule)
+            limit = await self._do(step)
+        self.run.stop(limit)
+
+    @property
+    def _rung(self) -> Rung:
+        return self.run.state.run.rungs[0]
+
+    async def _do(self, step: Step) -> RunLimit | None:
+        match step:
+            case Ask(parent):
+                return self.run.bound(self._rung) or await self._ask(parent)
+            case Measure():
+                return await self._measure(step)
+            case Conclude(experiment, decision):
+                await self._conclude(experiment, decision)
+            case Wait():
+                return await self._wait()
+            case Broken(reason):
+                raise SetupError(f"the seed genome fails its own baseline: {reason}")
+        return None
+
+    async def _wait(self) -> RunLimit | None:
+        if self.run.limit is None:  # else nobody is left to run what we wait for
+            await self.run.changed()
+        return self.run.limit
+
+    async def _ask(self, parent: str) -> RunLimit | None:
+        run, name = self.run, self.island.name
+        number, agent = run.allot(), run.agents[name]
+        brief = self.briefer.brief(run.state, name, number, self.refused)
+        try:
+            proposal = await agent.propose(brief)
+        except BudgetError:
+            return "usd"
+        except AgentError as error:
+            failed = ev.AgentFailed(
+                number, name, agent.name, error.trouble, str(error), error.usage
+            )
+            run.record(failed)
+            await asyncio.sleep(self._pause(error.retry_after))
+            return None
+        run.record(
+            ev.ProposalReceived(
+                number,
+                name,
+                agent.name,
+                parent,
+                proposal.hypothesis,
+                proposal.notes,
+                proposal.usage,
+            )
+        )
+        await self._admit(number, parent, proposal)
+        return None
+
+    def _pause(self, asked: float = 0.0) -> float:
+        island = self.run.state.islands[self.island.name]
+        idle = max(island.agent_failures_in_a_row, island.refusals_in_a_row)
+        return max(asked, min(PAUSE, 0.25 * 2.0 ** min(idle, 10)))
+
+    async def _admit(self, number: int, parent: str, proposal: Proposal) -> None:
+        run, name = self.run, self.island.name
+        head = await run.offload(run.branches.files, parent)
+        answer = admit(proposal, head, run.state.run.genome, run.launch.admission)
+        if isinstance(answer, Refused):
+            self.refused = f"{answer.rule}: {answer.reason}"
+            run.record(ev.ProposalRefused(number, name, answer.rule, answer.reason))
+            await asyncio.sleep(self._pause())
+            return
+        self.refused = ""
+        message = _message(run.state.run.run, name, number, self.island.agent, proposal)
+        commit = await run.offload(
+            run.branches.commit, parent, proposal.files, message, number, int(run.now())
+        )
+        run.record(admitted(run, number, name, commit, parent))
+
+    async def _measure(self, step: Measure) -> RunLimit | None:
+        run = self.run
+        async with run.lease(self.island.slice.name):
+            limit = run.bound(self._rung)
+            if limit is not None:
+                return limit
+            trial = self._trial(step)
+            run.record(
+                ev.TrialStarted(
+                    trial.id,
+                    step.experiment,
+                    self.island.name,
+                    step.commit,
+                    step.purpose,
+                    step.seed,
+                    0,
+                    trial.slice.name,
+                )
+            )
+            try:
+                await self._export(Path(trial.genome), step.commit)
+                run.record(ev.TrialEnded(trial.id, self._honest(await run.executor.run(trial))))
+            except VoidError as error:
+                run.record(ev.TrialVoided(trial.id, str(error)))
+                if run.state.voids_in_a_row >= VOIDS:
+                    raise HarnessError(f"{VOIDS} trials in a row were void: {error}") from error
+        if step.experiment and run.state.islands[self.island.name].experiment is None:
+            self._forget(step.commit)  # it failed, and will not be measured again
+        return None
+
+    def _trial(self, step: Measure) -> Trial:
+        launch, run = self.run.launch, self.run.state.run
+        return Trial(
+            id=f"t{self.run.state.started + 1}",
+            task=run.task,
+            data=run.data,
+            commit=step.commit,
+            seed=step.seed,
+            rung=self._rung,
+            slice=self.island.slice,
+            genome=str(launch.scratch / "genomes" / step.commit),
+            entry=launch.entry,
+            scratch=str(launch.scratch / "trials"),
+            tier=launch.tier,
+        )
+
+    async def _export(self, into: Path, commit: str) -> None:
+        await self.run.offload(self._export_once, commit, into)
+
+    def _export_once(self, commit: str, into: Path) -> None:
+        if into.exists():
+            return
+        # a half-written genome must never be measured, and two islands may share a head
+        draft = into.with_name(f"{commit}.{self.island.name}")
+        shutil.rmtree(draft, ignore_errors=True)
+        self.run.branches.export(commit, draft)
+        try:
+            draft.rename(into)
+        except OSError:
+            if not into.exists():
+                raise
+            shutil.rmtree(draft)
+
+    def _honest(self, outcome: Outcome) -> Outcome:
+        wanted = self.run.state.run.harness
+        if outcome.harness != wanted:
+            raise HarnessError(f"scored by harness {outcome.harness}, the run's is {wanted}")
+        return outcome
+
+    async def _conclude(self, number: int, decision: Decision) -> None:
+        run, name = self.run, self.island.name
+        experiment = run.state.islands[name].experiment
+        if experiment is None:
+            raise ValueError(f"experiment {number} is not open on island {name}")
+        verdict = "keep" if decision.verdict == "keep" else "discard"
+        run.record(ev.VerdictReached(number, name, verdict, decision.reason, decision.gain))
+        if verdict == "keep":
+            advance = run.branches.advance
+            await run.offload(advance, name, experiment.commit, experiment.parent)
+        else:
+            self._forget(experiment.commit)
+
+    def _forget(self, commit: str) -> None:
+        shutil.rmtree(self.run.launch.scratch / "genomes" / commit, ignore_errors=True)
+
+
+def admitted(run: Run, number: int, island: str, commit: str, parent: str) -> ev.Event:
+    """Return the event that a proposal became `commit` on `parent`."""
+    added, removed = run.branches.numstat(parent, commit)
+    return ev.CandidateAdmitted(number, island, commit, parent, added, removed)
+
+
+def _message(run: str, island: str, number: int, agent: str, proposal: Proposal) -> str:
+    subject, _, rest = proposal.hypothesis.strip().partition("\n")
+    body = f"{rest.strip()}\n\n" if rest.strip() else ""
+    return (
+        f"{subject.strip()[:100] or 'Change'}\n\n{body}Swarm-Run: {run}\nSwarm-Island: {island}\n"
+        f"Swarm-Experiment: {number}\nSwarm-Agent: {agent}\n"
+    )

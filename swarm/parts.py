@@ -1,0 +1,92 @@
+"""What a coordinator is put together from: what is fixed for a launch, and what it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.contract import Slice
+from islands import events as ev
+from islands.admit import Limits
+from islands.ratchet import Rule
+from islands.records import Entry
+
+
+class Ledger(Protocol):
+    """Where events are kept (analysis/ledger.py)."""
+
+    def append(self, event: ev.Event) -> ev.Event:
+        """Keep `event`; return it with its time."""
+
+    def events(self) -> Iterator[ev.Event]:
+        """Return what has been kept, in order."""
+
+
+class Branches(Protocol):
+    """The git side of a run (islands/branches.py)."""
+
+    def branch(self, island: str) -> str:
+        """Return the name of an island's branch."""
+
+    def files(self, commit: str) -> Mapping[str, Entry]:
+        """Return the genome's files in `commit` by path."""
+
+    def export(self, commit: str, into: Path) -> None:
+        """Write the genome's files in `commit` below the new folder `into`."""
+
+    def commit(
+        self,
+        parent: str,
+        files: Mapping[str, Entry | None],
+        message: str,
+        experiment: int,
+        when: int,
+    ) -> str:
+        """Commit `files` on `parent`, hold the commit by a ref, return its id."""
+
+    def tried(self, experiment: int) -> str | None:
+        """Return the commit held for an experiment, None where it came to none."""
+
+    def numstat(self, old: str, new: str) -> tuple[int, int]:
+        """Return how many lines `new` adds to and removes from the genome of `old`."""
+
+    def advance(self, island: str, new: str, old: str) -> None:
+        """Move an island's branch from `old` to `new`, or raise where it is not at `old`."""
+
+    def agree(self, heads: Mapping[str, str]) -> None:
+        """Make the islands' branches agree with the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class IslandPlan:
+    """An island to be: its name, its agent and the slice it is measured on."""
+
+    name: str
+    agent: str
+    slice: Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where a launch ends; 0 is no bound. Minutes are of this launch, the rest of the run."""
+
+    minutes: float = 0.0
+    trials: int = 0
+    usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that is fixed for one launch; `opening` opens the run if its ledger is empty."""
+
+    opening: ev.RunOpened
+    islands: tuple[IslandPlan, ...]
+    rule: Rule
+    admission: Limits
+    bounds: Bounds
+    prose: str
+    entry: str
+    scratch: Path
+    tier: int = 2

@@ -1,0 +1,182 @@
+"""A laboratory for the coordinator: memory for git, known truths for trials, on virtual time."""
+
+import asyncio
+import hashlib
+import random
+from dataclasses import dataclass, field, replace
+
+from harness.contract import Outcome, Rung, Slice
+from islands import events as ev
+from islands.admit import Limits
+from islands.ratchet import Rule
+from islands.records import Entry, Proposal, Usage
+from swarm.parts import Bounds, IslandPlan, Launch
+from swarm.run import Run, inline
+
+GENOME = "genome/x.py"
+SECONDS = 20.0
+
+
+class MemoryLedger:
+    """Events in a list, stamped with the loop's time."""
+
+    def __init__(self, events=()):
+        self.kept = list(events)
+
+    def append(self, event):
+        stamped = replace(event, recorded=asyncio.get_running_loop().time())
+        self.kept.append(ev.decode(ev.encode(stamped)))
+        return self.kept[-1]
+
+    def events(self):
+        return iter(list(self.kept))
+
+
+class MemoryBranches:
+    """Commits in a dict, branches in another."""
+
+    def __init__(self, text="X = 0.0\n"):
+        self.commits = {"base": ("", {GENOME: Entry(text.encode())})}
+        self.held, self.heads = {}, {}
+
+    def branch(self, island):
+        return f"swarm/lab/{island}"
+
+    def files(self, commit):
+        return self.commits[commit][1]
+
+    def export(self, commit, into):
+        into.mkdir(parents=True)
+
+    def commit(self, parent, files, message, experiment, when):
+        name = hashlib.sha1(f"{parent}{message}{when}".encode()).hexdigest()
+        self.commits[name] = (parent, {**self.files(parent), **files})
+        self.held[experiment] = name
+        return name
+
+    def tried(self, experiment):
+        return self.held.get(experiment)
+
+    def numstat(self, old, new):
+        return (1, 1)
+
+    def advance(self, island, new, old):
+        if self.heads[island] != old:
+            raise RuntimeError(f"{island} is at {self.heads[island]}, not at {old}")
+        self.heads[island] = new
+
+    def agree(self, heads):
+        self.heads.update(heads)
+
+
+def value(branches, commit):
+    """Read X out of a commit's genome: what its true score is made of."""
+    return float(branches.files(commit)[GENOME].data.decode().split("=")[1])
+
+
+@dataclass
+class LabExecutor:
+    """Scores a commit by its X with seed noise; `faults` maps trial numbers to what goes wrong."""
+
+    branches: MemoryBranches
+    sigma: float = 0.01
+    seconds: float = SECONDS
+    faults: dict = field(default_factory=dict)
+    harness: str = "lab"
+    running: set = field(default_factory=set)
+    trials: list = field(default_factory=list)
+
+    async def run(self, trial):
+        assert trial.slice.name not in self.running, "two trials on one slice"
+        self.running.add(trial.slice.name)
+        try:
+            await asyncio.sleep(self.seconds)
+        finally:
+            self.running.discard(trial.slice.name)
+        self.trials.append(trial)
+        fault = self.faults.get(len(self.trials))
+        if isinstance(fault, Exception):
+            raise fault
+        phases = {"budget": self.seconds}
+        if fault is not None:
+            return Outcome(trial.id, "lab", 2, failure=fault, seconds=phases)
+        noise = random.Random(f"{trial.seed}/{trial.commit}").gauss(0, self.sigma)
+        common = random.Random(trial.seed).gauss(0, self.sigma)
+        score = 2.0 - value(self.branches, trial.commit) + noise / 2 + common
+        return Outcome(trial.id, "lab", 2, score=score, seconds=phases)
+
+
+@dataclass
+class LabAgent:
+    """Moves X by a random step; `script` overrides single answers by call number."""
+
+    name: str = "lab"
+    step: float = 0.02
+    think: float = 1.0
+    script: dict = field(default_factory=dict)
+    calls: int = 0
+    learned: list = field(default_factory=list)
+
+    async def propose(self, brief):
+        self.calls += 1
+        await asyncio.sleep(self.think)
+        answer = self.script.get(self.calls)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is not None:
+            return answer
+        now = float(brief.genome[GENOME].split("=")[1])
+        then = now + random.Random(brief.seed).gauss(0, self.step)
+        text = f"X = {then!r}\n".encode()
+        return Proposal(f"X to {then:.4f}", {GENOME: Entry(text)}, usage=Usage(1, 10, 5, 0.01))
+
+    def learn(self, attempt):
+        self.learned.append(attempt)
+
+
+def opening(**changes):
+    """Return the event that opens the laboratory's run."""
+    first = ev.RunOpened(
+        run="lab",
+        base="base",
+        target="main",
+        task="lab",
+        data="none",
+        metric="loss",
+        direction="minimize",
+        genome=(GENOME,),
+        rungs=(Rung(1, SECONDS),),
+        harness="lab",
+        seed=7,
+        baseline_seeds=4,
+    )
+    return replace(first, **changes)
+
+
+def launch(tmp_path, islands=2, bounds=Bounds(trials=60), **changes):
+    """Return what is fixed for a laboratory launch."""
+    return Launch(
+        opening=opening(**changes),
+        islands=tuple(IslandPlan(f"i{k}", "lab", Slice(f"s{k}", "cpu")) for k in range(islands)),
+        rule=Rule(),
+        admission=Limits(),
+        bounds=bounds,
+        prose="Lower the loss.",
+        entry=GENOME,
+        scratch=tmp_path,
+    )
+
+
+def make_run(tmp_path, ledger=None, branches=None, agents=None, executor=None, **changes):
+    """Return a run of the laboratory, any part of it replaced; call it inside the loop."""
+    branches = branches or MemoryBranches()
+    plan = launch(tmp_path, **changes)
+    return Run(
+        launch=plan,
+        ledger=ledger or MemoryLedger(),
+        branches=branches,
+        executor=executor or LabExecutor(branches),
+        agents=agents or {island.name: LabAgent() for island in plan.islands},
+        offload=inline,
+        now=lambda: asyncio.get_running_loop().time(),
+    )

@@ -88,10 +88,12 @@ class State:
         self.scores: dict[str, dict[int, float]] = {}
         self.broken_baseline: str = ""
         self.stopped: ev.RunStopped | None = None
+        self.events = 0
         self.experiments = 0
         self.trials = 0
         self.started = 0
         self.voids_in_a_row = 0
+        self.lowest_tier = 2
         self.residual = 0.0
         self.freedom = 0
 
@@ -158,36 +160,40 @@ class State:
         for event in history:
             self.apply(event)
 
-    @singledispatchmethod
     def apply(self, event: ev.Event) -> None:
         """Take in the next event. Raises LifeError where it cannot have happened."""
+        self.events += 1
+        self._apply(event)
+
+    @singledispatchmethod
+    def _apply(self, event: ev.Event) -> None:
         raise TypeError(f"not an event of a run: {event!r}")
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.RunOpened) -> None:
         self.opened = event
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - that it happened is all it says
         self.stopped = None
         for island in self.islands.values():
             island.since = None  # nobody used a slice since a coordinator that was killed
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.RunStopped) -> None:
         self.stopped = event
         for island in self.islands.values():
             island.since = None  # nobody uses a slice until the run is resumed
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.Merged) -> None:
         pass
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.IslandOpened) -> None:
         self.islands[event.island] = Island(event, event.head)
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.ProposalReceived) -> None:
         island = self.islands[event.island]
         self._spend(island, event.usage)
@@ -197,7 +203,7 @@ class State:
             event.experiment, event.island, event.parent, event.hypothesis, event.notes
         )
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.AgentFailed) -> None:
         island = self.islands[event.island]
         self._spend(island, event.usage)
@@ -205,21 +211,21 @@ class State:
         island.agent_failures += 1
         island.agent_failures_in_a_row += 1
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.ProposalRefused) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.life = follow(experiment.life, "refused")
         island.refusals_in_a_row += 1
         self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.CandidateAdmitted) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.life = follow(experiment.life, "admitted")
         experiment.commit = event.commit
         island.refusals_in_a_row = 0
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.TrialStarted) -> None:
         self.running[event.trial] = event
         self.started += 1
@@ -232,17 +238,18 @@ class State:
             occurrence = "screened" if event.purpose == "screen" else "confirmed"
             experiment.life = follow(experiment.life, occurrence)  # type: ignore[arg-type]  # two literals
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.TrialVoided) -> None:
         trial = self.running.pop(event.trial)
         self.trials -= 1
         self.islands[trial.island].trials -= 1
         self.voids_in_a_row += 1
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.TrialEnded) -> None:
         trial = self.running.pop(event.trial)
         self.voids_in_a_row = 0
+        self.lowest_tier = min(self.lowest_tier, event.outcome.tier)
         island = self.islands[trial.island]
         island.budget_seconds += event.outcome.seconds.get("budget", 0.0)
         if island.since is not None:
@@ -252,7 +259,7 @@ class State:
         elif event.outcome.score is not None:
             self._scored(trial, event.outcome.score)
 
-    @apply.register
+    @_apply.register
     def _(self, event: ev.VerdictReached) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.life = follow(experiment.life, event.verdict)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from functools import singledispatch
 
+import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -20,16 +21,23 @@ FRAME = 0.5
 
 
 class Watch:
-    """Follows a run's events on `console`; on a terminal, `show` also draws the live table."""
+    """Follows a run's events on `console`; on a terminal, `show` also draws the live table.
 
-    def __init__(self, console: Console, bounds: Bounds) -> None:
-        self._console, self._bounds = console, bounds
+    With `as_json` each event goes to standard output as it stands in the ledger.
+    """
+
+    def __init__(self, console: Console, *, as_json: bool = False) -> None:
+        self._console, self._as_json = console, as_json
+        self.bounds = Bounds()
         self._began = time.monotonic()
         self._state: State | None = None
 
     def __call__(self, event: ev.Event, state: State) -> None:
         """Print the line that `event` deserves, if any."""
         self._state = state
+        if self._as_json:
+            click.echo(ev.encode(event))
+            return
         line = describe(event, state)
         if line:
             stamp = _clock(time.monotonic() - self._began)
@@ -37,7 +45,7 @@ class Watch:
 
     async def show(self) -> None:
         """Redraw the live table until cancelled; where there is no terminal, draw nothing."""
-        if not self._console.is_terminal:
+        if self._as_json or not self._console.is_terminal:
             return
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
             while True:
@@ -50,10 +58,10 @@ class Watch:
 
     def _footer(self, state: State) -> str:
         elapsed = time.monotonic() - self._began
-        bounds = self._bounds
-        minutes = f" of {bounds.minutes:g} min" if bounds.minutes else ""
-        trials = f" of {bounds.trials}" if bounds.trials else ""
-        usd = f" of ${bounds.usd:g}" if bounds.usd else ""
+        bounds = self.bounds
+        minutes = f" of {bounds.minutes:g} min" if bounds.minutes is not None else ""
+        trials = f" of {bounds.trials}" if bounds.trials is not None else ""
+        usd = f" of ${bounds.usd:g}" if bounds.usd is not None else ""
         return (
             f"{_clock(elapsed)}{minutes} · trials {state.trials}{trials} · ${state.usd:.2f}{usd}"
             f" · sigma {state.noise().sigma:.4g} · Ctrl-C stops, swarm launch goes on"
@@ -128,6 +136,7 @@ def _(event: ev.RunStopped, state: State) -> str:
 
 @describe.register
 def _(event: ev.TrialEnded, state: State) -> str:
+    del state
     outcome = event.outcome
     what = f"{outcome.score:.6g}" if outcome.score is not None else ""
     if outcome.failure is not None:

@@ -10,10 +10,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from islands.admit import Refused, admit
-
 from harness.contract import HarnessError, Outcome, Rung, SetupError, Trial
 from islands import events as ev
+from islands.admit import Refused, admit
 from islands.plan import Ask, Broken, Conclude, Measure, Step, Wait, next_step
 from islands.ratchet import Decision
 from islands.records import Proposal, RunLimit

@@ -70,11 +70,11 @@ class IslandPlan:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where a launch ends; 0 is no bound. Minutes are of this launch, the rest of the run."""
+    """Where a launch ends; None is no bound. Minutes are of this launch, the rest of the run."""
 
-    minutes: float = 0.0
-    trials: int = 0
-    usd: float = 0.0
+    minutes: float | None = None
+    trials: int | None = None
+    usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +88,10 @@ class Launch:
     bounds: Bounds
     prose: str
     entry: str
-    scratch: Path
+    folder: Path
     tier: int = 2
+
+    @property
+    def scratch(self) -> Path:
+        """Return the folder that a launch may fill and the next one empties."""
+        return self.folder / "scratch"

@@ -79,9 +79,9 @@ class Run:
         """Return the bound that one more trial would break: nothing is begun that cannot end."""
         bounds = self.launch.bounds
         spent = asyncio.get_running_loop().time() - self._began
-        if bounds.minutes and spent + rung.seconds > bounds.minutes * 60:
+        if bounds.minutes is not None and spent + rung.seconds > bounds.minutes * 60:
             return "minutes"
-        if bounds.trials and self.state.trials >= bounds.trials:
+        if bounds.trials is not None and self.state.trials >= bounds.trials:
             return "trials"
         return None
 

@@ -10,38 +10,28 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
-from typing import Literal
 
 from harness.contract import SetupError, Slice
+from swarm.settings import SliceSettings
 
 MOST_CPU_SLICES = 8
 """CPU slices that `auto` takes at most: more trials side by side share one memory bus."""
 
-Kind = Literal["auto", "cpu", "cuda", "mps"]
 
-
-@dataclass(frozen=True, slots=True)
-class SliceWish:
-    """What program.md asks for: a kind of device, how many slices (0: all), cores for each."""
-
-    kind: Kind = "auto"
-    count: int = 0
-    cores: int = 1
-
-
-def discover(wish: SliceWish) -> tuple[Slice, ...]:
+def discover(wish: SliceSettings) -> tuple[Slice, ...]:
     """Return the slices that `wish` names. Raises SetupError where this machine has fewer."""
     found = _found(wish)
+    if wish.count == "auto":
+        return found
     if wish.count > len(found):
         raise SetupError(
             f"slices.count: {wish.count} slices asked for, this machine has {len(found)}"
             f" ({', '.join(where.name for where in found)}); ask for fewer, or for fewer cores each"
         )
-    return found[: wish.count] if wish.count else found
+    return found[: wish.count]
 
 
-def _found(wish: SliceWish) -> tuple[Slice, ...]:
+def _found(wish: SliceSettings) -> tuple[Slice, ...]:
     gpus = _gpus() if wish.kind in ("auto", "cuda") else []
     if gpus:
         return tuple(
@@ -56,13 +46,13 @@ def _found(wish: SliceWish) -> tuple[Slice, ...]:
     return _cpu(wish)
 
 
-def _cpu(wish: SliceWish) -> tuple[Slice, ...]:
+def _cpu(wish: SliceSettings) -> tuple[Slice, ...]:
     cores = _cores()
     groups = [cores[k : k + wish.cores] for k in range(0, len(cores), wish.cores)]
     whole = [group for group in groups if len(group) == wish.cores]
     if not whole:
         raise SetupError(f"slices.cores: {wish.cores} cores a slice, this machine has {len(cores)}")
-    most = wish.count or MOST_CPU_SLICES
+    most = MOST_CPU_SLICES if wish.count == "auto" else wish.count
     pin = hasattr(os, "sched_setaffinity")
     return tuple(
         Slice(f"cpu{n}", "cpu", tuple(group) if pin else ()) for n, group in enumerate(whole[:most])

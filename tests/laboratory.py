@@ -163,7 +163,7 @@ def launch(tmp_path, islands=2, bounds=Bounds(trials=60), **changes):
         bounds=bounds,
         prose="Lower the loss.",
         entry=GENOME,
-        scratch=tmp_path,
+        folder=tmp_path,
     )
 
 

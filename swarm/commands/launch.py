@@ -1,0 +1,90 @@
+"""`swarm launch`: run a swarm, or go on with one that was stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import click
+from rich.console import Console
+
+from analysis.projection import Refresher, refresh
+from swarm.coordinator import conduct
+from swarm.launch import Options, assembled
+from swarm.live import Watch, table
+from swarm.run import Run
+from swarm.runs import repository
+
+INTERRUPTED = 130
+"""The exit code that shells give to Ctrl-C."""
+
+
+@click.command()
+@click.option("--run", "name", default="", help="Name of the run; default: the latest one.")
+@click.option("--new", is_flag=True, help="Begin a new run rather than go on with the latest.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after that.")
+@click.option("--trials", type=click.IntRange(min=1), help="Stop at so many trials in the run.")
+@click.option("--max-usd", type=click.FloatRange(min=0), help="Never spend more on models.")
+@click.option("--islands", type=click.IntRange(1, 64), help="How many islands.")
+@click.option("--agent", default="", help="Who proposes on every island: a name of program.md.")
+@click.option("--unsafe", is_flag=True, help="Run candidates without a sandbox. Do not.")
+@click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
+def launch(
+    name: str,
+    new: bool,
+    minutes: float | None,
+    trials: int | None,
+    max_usd: float | None,
+    islands: int | None,
+    agent: str,
+    unsafe: bool,
+    as_json: bool,
+) -> int:
+    """Run a swarm on this repository's program.md, or go on with one that was stopped.
+
+    Ctrl-C stops it in good order; launching again goes on where it stopped. What program.md
+    limits, the options here override.
+    """
+    options = Options(name, new, minutes, trials, max_usd, islands, agent, unsafe)
+    return asyncio.run(_launch(options, as_json=as_json))
+
+
+async def _launch(options: Options, *, as_json: bool) -> int:
+    console = Console(stderr=as_json)
+    watch = Watch(console, as_json=as_json)
+    async with assembled(repository(), options, watch) as run:
+        watch.bounds = run.launch.bounds
+        stopped = await _stopped(run, watch)
+    refresh(run.launch.folder)
+    console.print(table(run.state))
+    if stopped:
+        console.print("stopped; `swarm launch` goes on from here")
+        return INTERRUPTED
+    console.print("next: `swarm lineage`, `swarm measure`, `swarm merge`")
+    return 0
+
+
+async def _stopped(run: Run, watch: Watch) -> bool:
+    """Conduct the run beside its picture and its projection; return whether it was interrupted."""
+    task = asyncio.ensure_future(conduct(run))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    beside = [asyncio.create_task(watch.show()), asyncio.create_task(_project(run))]
+    try:
+        await task
+    except asyncio.CancelledError:
+        return True
+    finally:
+        for other in beside:
+            other.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+    return False
+
+
+async def _project(run: Run) -> None:
+    """Keep lineage.duckdb near the ledger for those who open it without asking us."""
+    refresher = Refresher()
+    while True:
+        await run.changed()
+        if refresher.due(run.state.events):
+            await asyncio.to_thread(refresh, run.launch.folder)

@@ -1,0 +1,59 @@
+"""What an island's head says of itself when it comes home: the message of the merge."""
+
+from __future__ import annotations
+
+import math
+
+from harness.contract import SetupError
+from islands.records import Gain
+from islands.state import Island, State
+
+
+def choose(state: State, name: str) -> Island:
+    """Return island `name`, or the one with the largest gain where it is empty.
+
+    Raises SetupError where there is none, or where it has kept nothing.
+    """
+    if name and name not in state.islands:
+        raise SetupError(f"no island {name!r}: the run has {', '.join(state.islands)}")
+    among = [state.islands[name]] if name else [*state.islands.values()]
+    kept = [island for island in among if island.kept]
+    if not kept:
+        raise SetupError("nothing was kept yet: let the swarm run on with `swarm launch`")
+    return max(kept, key=lambda island: state.gain(island) or -math.inf)
+
+
+def total(state: State, island: Island) -> Gain:
+    """Return the gain of the head's pooled mean over the base's, with its standard error.
+
+    The two means stand on different seeds, so their errors add: this is wider than the paired
+    evidence on which each change was kept, and is not selected by it.
+    """
+    base, head = state.scores[state.run.base], state.scores[island.head]
+    sigma = state.noise().sigma
+    noise = sigma * math.sqrt(1 / len(base) + 1 / len(head))
+    return Gain(state.gain(island) or 0.0, noise, len(head))
+
+
+def message(state: State, island: Island) -> str:
+    """Return the merge's message: score, gain ± noise, seeds, harness, and every kept commit."""
+    run, gain = state.run, total(state, island)
+    score, base = state.score(island.head) or 0.0, state.score(run.base) or 0.0
+    kept = "\n".join(
+        f"Swarm-Kept: {change.commit} gain={change.gain.mean:+.6g}±{change.gain.noise:.2g}"
+        f" seeds={change.gain.pairs} experiment={change.experiment}"
+        for change in island.kept
+    )
+    changes = "\n".join(f"- {change.hypothesis.splitlines()[0]}" for change in island.kept)
+    return (
+        f"Merge swarm {run.run}/{island.opened.island}: {run.metric} {base:.6g} to {score:.6g}\n\n"
+        f"Gain {gain.mean:+.6g} ± {gain.noise:.2g} over the base on {gain.pairs} seeds.\n\n"
+        f"{changes}\n\n"
+        f"Swarm-Run: {run.run}\n"
+        f"Swarm-Island: {island.opened.island}\n"
+        f"Swarm-Score: {score:.8g}\n"
+        f"Swarm-Gain: {gain.mean:+.6g}±{gain.noise:.2g}\n"
+        f"Swarm-Seeds: {gain.pairs}\n"
+        f"Swarm-Harness: {run.harness}\n"
+        f"{kept}\n"
+    )

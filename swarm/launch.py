@@ -1,0 +1,219 @@
+"""Puts a run together from a repository, its program.md and this machine.
+
+What program.md says is read from the commit that the run was launched on, never from the working
+tree; a run that is resumed reads it from there again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from git import GitCommandError, Repo
+
+from analysis.ledger import Ledger
+from harness import confine, identity, tasks
+from harness.contract import SetupError, Slice
+from islands import events as ev
+from islands.admit import Limits as Admission
+from islands.branches import Branches
+from islands.ratchet import Rule
+from islands.records import Usage
+from islands.state import State
+from swarm.agents.base import Agent
+from swarm.agents.llm.budget import Budget
+from swarm.agents.llm.factory import Governors, make_agent
+from swarm.agents.mutator import Mutator
+from swarm.executor import LocalExecutor
+from swarm.parts import Bounds, IslandPlan, Launch
+from swarm.program import Program, read_program
+from swarm.run import Run
+from swarm.runs import RunFolder, create, latest, next_name
+from swarm.settings import MutatorSettings
+from swarm.slices import discover
+
+PROGRAM = "program.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says beside program.md; None and "" leave it to program.md."""
+
+    run: str = ""
+    new: bool = False
+    minutes: float | None = None
+    trials: int | None = None
+    usd: float | None = None
+    islands: int | None = None
+    agent: str = ""
+    unsafe: bool = False
+
+
+@asynccontextmanager
+async def assembled(
+    repo: Path, options: Options, watch: Callable[[ev.Event, State], None]
+) -> AsyncIterator[Run]:
+    """Yield a run ready to be conducted; its slices' processes end with the block.
+
+    Raises SetupError for whatever the user must mend before anything can run.
+    """
+    folder = pick(repo, options)
+    with _ledger(folder) as (ledger, past):
+        opened = past.opened
+        base, target = (opened.base, opened.target) if opened else tip(repo)
+        program = _program(repo, base, options)
+        if opened is None:
+            clean(repo, program)
+        launch = _launch(program, folder, options, base, target)
+        shutil.rmtree(launch.scratch, ignore_errors=True)
+        (launch.scratch / "genomes").mkdir(parents=True)
+        harness = identity.export(folder.folder / "harness")
+        slices = tuple({island.slice.name: island.slice for island in launch.islands}.values())
+        async with LocalExecutor(harness, program.task, program.data, slices) as executor:
+            yield Run(
+                launch=launch,
+                ledger=ledger,
+                branches=Branches(repo, folder.name, program.genome),
+                executor=executor,
+                agents=_agents(program, launch, past),
+                watch=watch,
+            )
+
+
+def pick(repo: Path, options: Options) -> RunFolder:
+    """Return the run to open or to go on with: the one named, the latest one, or a new one."""
+    if options.run:
+        return create(repo, options.run)
+    last = None if options.new else latest(repo)
+    return last or create(repo, next_name(repo))
+
+
+def tip(repo: Path) -> tuple[str, str]:
+    """Return the commit that is checked out and its branch. Raises SetupError without either."""
+    here = Repo(repo)
+    try:
+        return here.head.commit.hexsha, here.active_branch.name
+    except ValueError:
+        raise SetupError(f"{repo} has no commit yet: commit program.md and the genome") from None
+    except TypeError:
+        raise SetupError("HEAD is detached: check out the branch to improve") from None
+
+
+def load_program(repo: Path, commit: str) -> Program:
+    """Return the program.md that stands in `commit`. Raises SetupError."""
+    git = Repo(repo).git
+    try:
+        text = git.cat_file("blob", f"{commit}:{PROGRAM}", stdout_as_string=False)
+    except GitCommandError:
+        raise SetupError(
+            f"no {PROGRAM} in {commit[:8]}: write and commit one, or begin with `swarm init DIR`"
+        ) from None
+    files = git.ls_tree("-r", "-z", "--name-only", commit).split("\0")
+    return read_program(text, PROGRAM, [file for file in files if file])
+
+
+def clean(repo: Path, program: Program) -> None:
+    """Refuse to launch on files that say something else than the commit that will be run."""
+    dirty = Repo(repo).git.status("--porcelain", "--", PROGRAM, *program.genome)
+    if dirty:
+        files = ", ".join(line[3:] for line in dirty.splitlines())
+        raise SetupError(f"uncommitted changes in {files}: commit or stash them, then launch")
+
+
+@contextmanager
+def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
+    with Ledger.open(folder.folder, time.time) as ledger:
+        past = State()
+        for event in ledger.events():
+            past.apply(event)
+        yield ledger, past
+
+
+def _program(repo: Path, commit: str, options: Options) -> Program:
+    program = load_program(repo, commit)
+    if options.agent and options.agent not in program.agents:
+        known = ", ".join(program.agents)
+        raise SetupError(f"--agent {options.agent}: {PROGRAM} knows {known}; add it to `agents`")
+    return program
+
+
+def _launch(
+    program: Program, folder: RunFolder, options: Options, base: str, target: str
+) -> Launch:
+    if not options.unsafe:
+        confine.check()
+    task = tasks.load(program.task)
+    islands = _islands(program, options, discover(program.slices))
+    opening = ev.RunOpened(
+        run=folder.name,
+        base=base,
+        target=target,
+        task=program.task,
+        data=program.data,
+        metric=task.metric,
+        direction=task.direction,
+        genome=program.genome,
+        rungs=program.rungs,
+        harness=identity.harness_id(task.prepare(program.data), islands[0].slice.kind),
+        seed=program.seed,
+        baseline_seeds=program.ratchet.baseline_seeds,
+    )
+    return Launch(
+        opening=opening,
+        islands=islands,
+        rule=Rule(margin=program.ratchet.margin, confirm_seeds=program.ratchet.confirm_seeds),
+        admission=Admission(max_files=program.limits.max_files, max_bytes=program.limits.max_bytes),
+        bounds=_bounds(program, options),
+        prose=program.prose,
+        entry=program.entry,
+        folder=folder.folder,
+        tier=0 if options.unsafe else 2,
+    )
+
+
+def _bounds(program: Program, options: Options) -> Bounds:
+    limits = program.limits
+    return Bounds(
+        minutes=options.minutes if options.minutes is not None else limits.minutes,
+        trials=options.trials if options.trials is not None else limits.trials,
+        usd=options.usd if options.usd is not None else limits.usd,
+    )
+
+
+def _islands(
+    program: Program, options: Options, slices: tuple[Slice, ...]
+) -> tuple[IslandPlan, ...]:
+    """Return the islands, each on a slice; more islands than slices share them in turn."""
+    wanted = options.islands or program.islands
+    if isinstance(wanted, tuple):
+        named = [(island.name, options.agent or island.agent) for island in wanted]
+    else:
+        count = len(slices) if wanted == "auto" else wanted
+        named = [(_name(n), options.agent or program.agent) for n in range(count)]
+    return tuple(
+        IslandPlan(name, agent, slices[n % len(slices)]) for n, (name, agent) in enumerate(named)
+    )
+
+
+def _name(number: int) -> str:
+    """Name the islands a, b, ... z, a1, b1, ..."""
+    round_, letter = divmod(number, 26)
+    return chr(ord("a") + letter) + (str(round_) if round_ else "")
+
+
+def _agents(program: Program, launch: Launch, past: State) -> Mapping[str, Agent]:
+    spent = Usage(tokens_in=sum(i.tokens for i in past.islands.values()), usd=past.usd)
+    budget = Budget(max_usd=launch.bounds.usd, spent=spent)
+    governors = Governors()
+    agents: dict[str, Agent] = {}
+    for island in launch.islands:
+        settings = program.agents[island.agent]
+        if isinstance(settings, MutatorSettings):
+            agents[island.name] = Mutator(island.agent)
+        else:
+            agents[island.name] = make_agent(island.agent, settings, governors, budget)
+    return agents

@@ -1,0 +1,103 @@
+"""The ratchet's rule, the life of an experiment, and the plan, as pure functions."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from islands.life import LIFE, LifeError, diagram, ended, follow
+from islands.ratchet import Noise, Rule, judge, seed_of, signed, spread, weigh
+
+NOISE = Noise(sigma=0.01, seeds=4)
+FINITE = st.floats(-1, 1)
+
+
+def test_one_pair_varies_by_root_two_sigma_before_any_pair_is_known():
+    """Two independent scores differ with the variance of both."""
+    assert NOISE.pair == pytest.approx(0.01 * 2**0.5)
+
+
+def test_pairs_teach_the_run_their_own_spread():
+    """Confirmations on common seeds outweigh the baseline's spread as they gather."""
+    learnt = Noise(sigma=0.01, seeds=4, residual=100 * 0.001**2, freedom=100)
+    assert learnt.pair == pytest.approx((0.0006 + 0.0001) ** 0.5 / 103**0.5)
+
+
+@pytest.mark.parametrize(
+    ("screened", "pairs", "verdict"),
+    [
+        (0.0100, [], "discard"),
+        (0.0150, [], "confirm"),
+        (0.0150, [-0.001], "discard"),
+        (0.0150, [0.001], "confirm"),
+        (0.0150, [0.03, 0.02, 0.025], "keep"),
+        (0.0150, [0.010, 0.012, 0.011], "discard"),
+    ],
+)
+def test_verdicts(screened, pairs, verdict):
+    """Screen at one sigma of a pair, drop at the first turn, keep beyond two standard errors."""
+    assert judge(screened, pairs, NOISE, Rule()).verdict == verdict
+
+
+def test_without_noise_any_gain_is_confirmed_and_kept():
+    """A deterministic metric needs no margin, but still its fresh seeds."""
+    silent = Noise(0.0, 4)
+    assert judge(1e-9, [], silent, Rule()).verdict == "confirm"
+    assert judge(1e-9, [1e-9] * 3, silent, Rule()).verdict == "keep"
+    assert judge(0.0, [], silent, Rule()).verdict == "discard"
+
+
+@given(st.lists(FINITE, min_size=3, max_size=3), FINITE)
+def test_the_screening_score_is_no_evidence(pairs, screened):
+    """Once there are pairs, what the screen said changes no verdict."""
+    assert judge(screened, pairs, NOISE, Rule()) == judge(0.5, pairs, NOISE, Rule())
+
+
+@given(st.lists(FINITE, min_size=1, max_size=8))
+def test_every_confirmation_ends(pairs):
+    """No evidence asks for more seeds than the rule has."""
+    decision = judge(1.0, pairs, NOISE, Rule(confirm_seeds=3))
+    assert decision.verdict in ("keep", "discard") or len(pairs) < 3
+    assert decision.gain == weigh(pairs, NOISE)
+
+
+def test_a_gain_is_better_above_zero_in_both_directions():
+    """A lower loss and a higher yield are both gains."""
+    assert signed(2.0, 1.5, "minimize") == 0.5
+    assert signed(2.0, 2.5, "maximize") == 0.5
+
+
+def test_spread_of_one_score_is_unknown_and_zero():
+    """One score has no spread; two do."""
+    assert spread([1.0]) == 0.0
+    assert spread([1.0, 3.0]) == pytest.approx(2**0.5)
+
+
+def test_seeds_differ_by_what_they_are_for():
+    """A seed is fixed by run and purpose, and fits the 31 bits that every generator takes."""
+    seeds = {seed_of(1, "confirm", n, k) for n in range(50) for k in range(20)}
+    assert len(seeds) == 1000
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert seed_of(1, "confirm", 3, 0) == seed_of(1, "confirm", 3, 0)
+
+
+def test_the_table_of_lives_leads_every_state_to_an_end():
+    """From each state an end can be reached, and an end leads nowhere."""
+    alive = [state for state in LIFE if not ended(state)]
+    for _ in LIFE:
+        alive = [s for s in alive if not any(n not in alive for n in LIFE[s].values())]
+    assert alive == []
+
+
+def test_an_unlisted_occurrence_raises():
+    """What the table does not list is our bug and says so."""
+    with pytest.raises(LifeError, match="discarded cannot be keep"):
+        follow("discarded", "keep")
+    assert follow("confirming", "keep") == "kept"
+
+
+def test_the_diagram_draws_every_arrow_of_the_table():
+    """The picture in the README is the table."""
+    drawn = diagram()
+    for state, successors in LIFE.items():
+        for why, then in successors.items():
+            assert f"{state} --> {then}: {why}" in drawn

@@ -1,0 +1,1 @@
+"""The agents that are language models: brief in, hypothesis and SEARCH/REPLACE edits out."""

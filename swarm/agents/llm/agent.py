@@ -1,0 +1,80 @@
+"""The agent that is a language model: asks, reads the answer, and asks again where it is no use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from islands.records import Attempt, Brief, Entry, Proposal
+from swarm.agents.base import AgentError
+from swarm.agents.llm import edits
+from swarm.agents.llm.calls import Bill, Calls
+from swarm.agents.llm.prompt import render
+from swarm.agents.llm.provider import Reply, Turn, one_line
+
+REPAIRS = 3
+"""How often an answer that is no use is sent back with what is wrong with it."""
+
+COMPLAINT_CHARS = 8_000
+
+
+@dataclass(slots=True)
+class LanguageModel:
+    """Proposes what its model answers. It keeps nothing: all it should know is in the brief."""
+
+    name: str
+    calls: Calls
+
+    async def propose(self, brief: Brief) -> Proposal:
+        """Answer `brief`.
+
+        Raises AgentError where there is no usable answer, BudgetError where none could be paid
+        for, SetupError where the provider wants the user to mend something.
+        """
+        prompt, bill = render(brief), Bill()
+        turns: list[Turn] = []
+        for repairs in range(REPAIRS + 1):
+            reply = await self.calls.ask(prompt, turns, bill)
+            if reply.ending == "refused":
+                reason = f"the model refused: {reply.detail or 'no reason given'}"
+                raise AgentError("refusal", reason, bill.usage)
+            try:
+                answer = self._read(reply)
+                files = edits.apply(brief.genome, answer)
+            except edits.EditError as error:
+                bill.trouble = error.trouble
+                complaint = str(error)
+            else:
+                notes: dict[str, str | float] = {
+                    "model": self.calls.settings.model,
+                    "repairs": float(repairs),
+                }
+                return Proposal(answer.hypothesis, _entries(files), notes, bill.usage)
+            turns += [Turn("assistant", edits.clean(reply.text)), Turn("user", _repair(complaint))]
+        reason = one_line(f"no usable answer after {REPAIRS} repairs: {complaint}")
+        raise AgentError(bill.trouble, reason, bill.usage)
+
+    def learn(self, attempt: Attempt) -> None:
+        """Nothing to do: the next brief tells how it ended."""
+
+    async def close(self) -> None:
+        """Close the connections to the provider."""
+        await self.calls.provider.close()
+
+    def _read(self, reply: Reply) -> edits.Answer:
+        if reply.ending == "cut":
+            most = self.calls.settings.max_output_tokens
+            raise edits.MalformedError(f"the answer was cut off at {most} tokens; make it shorter")
+        return edits.parse(reply.text)
+
+
+def _repair(complaint: str) -> str:
+    return (
+        f"That answer could not be used, and nothing of it was applied.\n\n"
+        f"{complaint[:COMPLAINT_CHARS]}\n\n"
+        "Send the whole answer again: the hypothesis and every block."
+    )
+
+
+def _entries(files: Mapping[str, str | None]) -> dict[str, Entry | None]:
+    return {path: None if text is None else Entry(text.encode()) for path, text in files.items()}

@@ -1,0 +1,138 @@
+"""Anthropic's messages format.
+
+Two cache breakpoints, after the system text and after the genome, rather than the one that a
+top-level `cache_control` puts on a request's last block: that block differs in every proposal, so
+each call would pay for writing a cache entry that no later call reads. The system text is shared
+by all islands, the genome by all proposals on one head and by the repairs of one conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import anthropic
+import httpx2
+from anthropic.types import CacheControlEphemeralParam, MessageParam, TextBlockParam
+from pydantic import BaseModel
+
+from swarm.agents.llm import provider
+from swarm.agents.llm.provider import Count, Prompt, Reply, Turn
+from swarm.agents.llm.settings import ModelSettings, Tokens
+
+_CACHED: CacheControlEphemeralParam = {"type": "ephemeral"}
+
+
+class _Usage(BaseModel):
+    input_tokens: Count
+    output_tokens: Count
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+
+
+class _Block(BaseModel):
+    type: str
+    text: str = ""
+
+
+class _StopDetails(BaseModel):
+    category: str | None = None
+    explanation: str | None = None
+
+
+class _Message(BaseModel):
+    """What we rely on. The SDK builds its own Message without checking it (2.12)."""
+
+    content: list[_Block]
+    stop_reason: str | None = None
+    stop_details: _StopDetails | None = None
+    usage: _Usage
+
+
+class AnthropicModel:
+    """One model behind Anthropic's messages format, at Anthropic or anywhere else."""
+
+    def __init__(self, settings: ModelSettings, key: str) -> None:
+        self._settings, self._key = settings, key
+        self._client = anthropic.AsyncAnthropic(
+            # an empty key would send the SDK looking for other credentials on this machine
+            api_key=key or "none",
+            base_url=settings.url,
+            max_retries=0,
+            timeout=httpx2.Timeout(settings.timeout_seconds, connect=10.0),
+        )
+
+    async def ask(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:
+        """Make one call. Raises CallError or RejectedError; their texts never hold the key."""
+        try:
+            raw = await self._client.messages.with_raw_response.create(
+                model=self._settings.model,
+                max_tokens=self._settings.max_output_tokens,
+                system=[_text(prompt.system, cached=True)],
+                messages=_messages(prompt, turns),
+                thinking={"type": "adaptive"},
+                output_config=self._output_config(),
+            )
+        except anthropic.APIStatusError as error:
+            message, code = error.api_message or error.message, error.error_code or ""
+            provider.raise_for_status(error.response, message, code, self._key)
+        except anthropic.APIConnectionError as error:
+            provider.raise_for_connection(error)
+        body = provider.read(raw.http_response.content, _Message.model_validate_json)
+        return _reply(body, provider.pause(raw.headers))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    def _output_config(self) -> Any:  # noqa: ANN401 - the SDK's type lists the efforts of today
+        return {"effort": self._settings.effort} if self._settings.effort else anthropic.omit
+
+
+def _text(text: str, *, cached: bool = False) -> TextBlockParam:
+    block = TextBlockParam(type="text", text=text)
+    if cached:
+        block["cache_control"] = _CACHED
+    return block
+
+
+def _messages(prompt: Prompt, turns: Sequence[Turn]) -> list[MessageParam]:
+    first: MessageParam = {
+        "role": "user",
+        "content": [_text(prompt.genome, cached=True), _text(prompt.now)],
+    }
+    return [first, *(cast("MessageParam", _message(turn)) for turn in turns)]
+
+
+def _message(turn: Turn) -> dict[str, str]:
+    # the format has no empty text
+    return {"role": turn.role, "content": turn.text.strip() or "(empty)"}
+
+
+def _reply(message: _Message, pause: float) -> Reply:
+    usage = message.usage
+    return Reply(
+        text="".join(block.text for block in message.content if block.type == "text"),
+        ending=_ending(message.stop_reason),
+        tokens=Tokens(
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_input_tokens or 0,
+            usage.cache_creation_input_tokens or 0,
+        ),
+        pause=pause,
+        detail=_detail(message.stop_details),
+    )
+
+
+def _ending(stop_reason: str | None) -> Literal["done", "refused", "cut"]:
+    if stop_reason == "refusal":
+        return "refused"
+    return "cut" if stop_reason in ("max_tokens", "model_context_window_exceeded") else "done"
+
+
+def _detail(details: _StopDetails | None) -> str:
+    if details is None:
+        return ""
+    parts = (details.category or "", details.explanation or "")
+    return provider.one_line(": ".join(part for part in parts if part))

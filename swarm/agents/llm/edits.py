@@ -1,0 +1,285 @@
+"""A model's answer as text: a hypothesis and edits, parsed and applied. Pure functions.
+
+    HYPOTHESIS: why the change should help
+
+    FILE: path/of/file.py
+    <<<<<<< SEARCH
+    whole lines as they are
+    =======
+    whole lines as they should be
+    >>>>>>> REPLACE
+
+    DELETE: path/of/old.py
+
+An empty SEARCH makes a new file. White space at line ends does not count when lines are compared,
+everything else does. Markers are seven characters long, or any one length from 5 to 20 within a
+block, for files that hold such lines themselves. Tolerated, because models do it and it is
+unambiguous: code fences around anything, a path line without its `FILE:`, no path where the last
+block's file is meant or there is only one, a path's end where only one file has it, prose, and no
+`HYPOTHESIS:` where there is prose.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+ANSWER_CHARS = 1_000_000
+HYPOTHESIS_CHARS = 1_000
+PATH_CHARS = 255
+CHANGES = 100
+REPORTED = 4
+
+_OPEN = re.compile(r"(<{5,20}) ?SEARCH:?\s*")
+_KEYWORD = re.compile(r"[\s*_#>`-]*(HYPOTHESIS|FILE|DELETE)[*_`]*\s*:[*_]*\s*(.*)", re.IGNORECASE)
+_FENCE = re.compile(r"\s*(```|~~~)")
+_PATH = re.compile(
+    r"[\s*_#>`]*((?:[\w@.+-]+/)*[\w@+-][\w@.+-]*\.\w+|(?:[\w@.+-]+/)+[\w@.+-]+)[\s*_`:]*"
+)
+_WRAPPING = "*_`\"' \t"
+
+
+class EditError(Exception):
+    """An answer that cannot be used; the message tells the model what to mend."""
+
+    trouble: Literal["malformed", "unapplied"]
+
+
+class MalformedError(EditError):
+    """The answer is not in the format."""
+
+    trouble = "malformed"
+
+
+class UnappliedError(EditError):
+    """The answer is in the format, and its edits do not fit the files."""
+
+    trouble = "unapplied"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Put the lines `replace` where the lines `search` are. An empty path names no file."""
+
+    path: str
+    search: tuple[str, ...]
+    replace: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """Delete a file."""
+
+    path: str
+
+
+Change = Block | Deletion
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A hypothesis in one line, and at least one change, in the answer's order."""
+
+    hypothesis: str
+    changes: tuple[Change, ...]
+
+
+def parse(text: str) -> Answer:
+    """Read an answer. Raises MalformedError where it is not in the format."""
+    if len(text) > ANSWER_CHARS:
+        raise MalformedError(f"the answer is longer than {ANSWER_CHARS} characters")
+    reader = _Reader(clean(text).split("\n"))
+    reader.read()
+    if not reader.changes:
+        raise MalformedError("the answer holds no SEARCH/REPLACE block and no DELETE line")
+    if len(reader.changes) > CHANGES:
+        raise MalformedError(f"the answer has more than {CHANGES} blocks")
+    hypothesis = " ".join(" ".join(reader.hypothesis or reader.prose).split())
+    if not hypothesis:
+        raise MalformedError("the answer has no HYPOTHESIS line")
+    return Answer(hypothesis[:HYPOTHESIS_CHARS], tuple(reader.changes))
+
+
+def clean(text: str) -> str:
+    """Return `text` as git can hold it: UTF-8, lines ended by a newline, no other controls."""
+    text = text.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n")
+    return re.sub(r"[\x00-\x08\x0b\x0e-\x1f\x7f]", "", text)
+
+
+class _Reader:
+    """Walks an answer's lines once."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
+        self._at = 0
+        self._path = ""
+        self._candidate = ""
+        self._in_hypothesis = False
+        self.hypothesis: list[str] = []
+        self.prose: list[str] = []
+        self.changes: list[Change] = []
+
+    def read(self) -> None:
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            opening = _OPEN.fullmatch(line)
+            if opening:
+                self._block(len(opening[1]))
+            else:
+                self._line(line)
+                self._at += 1
+
+    def _line(self, line: str) -> None:
+        """Take in a line that stands outside all blocks."""
+        keyword = _KEYWORD.fullmatch(line)
+        if keyword:
+            self._keyword(keyword[1].upper(), keyword[2].strip())
+        elif not line.strip() or _FENCE.match(line):
+            self._in_hypothesis = self._in_hypothesis and not self.hypothesis
+        elif bare := _PATH.fullmatch(line[: PATH_CHARS + 1]):
+            self._candidate, self._in_hypothesis = bare[1], False
+        else:
+            self._candidate = ""
+            (self.hypothesis if self._in_hypothesis else self.prose).append(line)
+
+    def _keyword(self, keyword: str, rest: str) -> None:
+        self._in_hypothesis = keyword == "HYPOTHESIS" and not self.hypothesis
+        if keyword == "HYPOTHESIS":
+            self.hypothesis += [rest] if self._in_hypothesis and rest else []
+        elif keyword == "FILE":
+            self._candidate = rest.strip(_WRAPPING)
+        else:
+            self.changes.append(Deletion(rest.strip(_WRAPPING)))
+
+    def _block(self, length: int) -> None:
+        number = len(self.changes) + 1
+        middle = self._find(re.compile("=" * length + r"\s*"), "=" * length, number)
+        search = self._lines[self._at + 1 : middle]
+        self._at = middle
+        close = ">" * length
+        end = self._find(re.compile(close + r" ?(REPLACE:?)?\s*"), f"{close} REPLACE", number)
+        replace = self._lines[middle + 1 : end]
+        self._path, self._candidate = self._candidate or self._path, ""
+        self._at, self._in_hypothesis = end + 1, False
+        self.changes.append(Block(self._path, tuple(search), tuple(replace)))
+
+    def _find(self, marker: re.Pattern[str], shown: str, number: int) -> int:
+        for at in range(self._at + 1, len(self._lines)):
+            if marker.fullmatch(self._lines[at]):
+                return at
+            if _OPEN.fullmatch(self._lines[at]):
+                break
+        raise MalformedError(f"block {number} has no line `{shown}` where it should")
+
+
+def apply(genome: Mapping[str, str], answer: Answer) -> dict[str, str | None]:
+    """Return the new text of every file that changes, None where it is deleted.
+
+    Changes are made in order, each on what the one before it left; all are made or none. Raises
+    UnappliedError, which names the first blocks that do not fit and shows what is nearest to them.
+    """
+    texts, troubles = dict(genome), []
+    for number, change in enumerate(answer.changes, 1):
+        try:
+            _make(texts, change)
+        except UnappliedError as error:
+            troubles.append(f"Block {number} ({change.path or 'no path'}): {error}")
+            if len(troubles) == REPORTED:
+                break
+    if troubles:
+        raise UnappliedError("\n\n".join(troubles))
+    paths = dict.fromkeys([*genome, *texts])
+    changed = {path: texts.get(path) for path in paths if texts.get(path) != genome.get(path)}
+    if not changed:
+        raise UnappliedError("the edits change nothing")
+    return changed
+
+
+def _make(texts: dict[str, str], change: Change) -> None:
+    if isinstance(change, Deletion):
+        del texts[_existing(texts, change.path)]
+    elif any(line.strip() for line in change.search):
+        path = _existing(texts, change.path)
+        texts[path] = _replace(texts[path], path, change)
+    else:
+        path = _new_path(change.path)
+        if texts.get(path):
+            raise UnappliedError("SEARCH is empty, and the file exists: quote the lines to change")
+        texts[path] = "".join(f"{line}\n" for line in change.replace)
+
+
+def _existing(texts: Mapping[str, str], path: str) -> str:
+    """Return the one file that `path` means."""
+    path = path.removeprefix("./")
+    if path in texts:
+        return path
+    ending = [known for known in texts if known.endswith(f"/{path}")]
+    meant = ending if path else list(texts)
+    if len(meant) != 1:
+        known = ", ".join(sorted(texts)[:20])
+        raise UnappliedError(f"there is no such file; the files are: {known}")
+    return meant[0]
+
+
+def _new_path(path: str) -> str:
+    path = path.removeprefix("./")
+    parts = path.split("/")
+    usable = path.isprintable() and "\\" not in path and len(path) <= PATH_CHARS
+    if not usable or any(part in ("", ".", "..") for part in parts):
+        raise UnappliedError("a new file needs a FILE: line with a path below the repository")
+    return path
+
+
+def _replace(text: str, path: str, block: Block) -> str:
+    lines, ended = text.split("\n"), text.endswith("\n")
+    if ended:
+        lines.pop()
+    at = _only(lines, path, block.search)
+    feed = "\r" if lines[0].endswith("\r") else ""
+    lines[at : at + len(block.search)] = [line + feed for line in block.replace]
+    return "\n".join(lines) + ("\n" if ended and lines else "")
+
+
+def _only(lines: Sequence[str], path: str, search: Sequence[str]) -> int:
+    """Return the index of the one place where `search` stands in `lines`."""
+    found = list(_places([line.rstrip() for line in lines], [line.rstrip() for line in search]))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        near = nearest(lines, search)
+        raise UnappliedError(f"SEARCH is not in the file. The nearest lines of {path}:\n{near}")
+    where = ", ".join(str(at + 1) for at in found[:10])
+    raise UnappliedError(
+        f"SEARCH is in the file {len(found)} times, at lines {where}: quote more lines around it"
+    )
+
+
+def _places(lines: list[str], search: list[str]) -> Iterator[int]:
+    for at in range(len(lines) - len(search) + 1):
+        if lines[at] == search[0] and lines[at : at + len(search)] == search:
+            yield at
+
+
+def nearest(lines: Sequence[str], search: Sequence[str], around: int = 2, most: int = 24) -> str:
+    """Return the lines most like `search`, with their numbers, at most `most` of them."""
+    offset = _alignment([line.strip() for line in lines], [line.strip() for line in search])
+    first = max(offset - around, 0)
+    last = min(offset + min(len(search), most - 2 * around) + around, len(lines))
+    return "\n".join(f"{at + 1:>5} | {lines[at].rstrip()[:200]}" for at in range(first, last))
+
+
+def _alignment(lines: list[str], search: list[str]) -> int:
+    """Return the index in `lines` where `search` would begin if its best line were in place."""
+    # what fails is nearly always indentation or one line, so equal lines find the place; the cost
+    # of comparing letters is bounded by comparing those of one line only
+    search = search[:100]
+    anchors = sorted((line for line in set(search) if line), key=lambda line: (-len(line), line))
+    for anchor in anchors:
+        if anchor in lines:
+            return max(lines.index(anchor) - search.index(anchor), 0)
+    clipped = [line[:120] for line in lines]
+    close = difflib.get_close_matches(anchors[0][:120], clipped, n=1) if anchors else []
+    return max(clipped.index(close[0]) - search.index(anchors[0]), 0) if close else 0

@@ -1,0 +1,80 @@
+"""Makes language-model agents from their settings: keys, governors, wire formats."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from harness.contract import SetupError
+from swarm.agents.llm.agent import LanguageModel
+from swarm.agents.llm.anthropic import AnthropicModel
+from swarm.agents.llm.budget import Budget
+from swarm.agents.llm.calls import Calls
+from swarm.agents.llm.governor import Governor, Pace
+from swarm.agents.llm.openai import ChatModel, ResponsesModel
+from swarm.agents.llm.provider import Provider
+from swarm.agents.llm.settings import HOME_URLS, ModelSettings, check
+
+
+@dataclass(slots=True)
+class Governors:
+    """One governor for each provider and key, made when first asked for."""
+
+    seed: int = 0
+    _made: dict[tuple[str, str], Governor] = field(default_factory=dict, repr=False)
+
+    def of(self, settings: ModelSettings, key: str) -> Governor:
+        """Return the governor of this provider and key, at the slowest rate that was set for it."""
+        rate = settings.requests_per_minute
+        governor = self._made.get((settings.url, key))
+        if governor is None:
+            governor = Governor(Pace(rate), self.seed + len(self._made))
+            self._made[settings.url, key] = governor
+        governor.slow_to(rate)
+        return governor
+
+
+def make_agent(
+    name: str, settings: ModelSettings, governors: Governors, budget: Budget
+) -> LanguageModel:
+    """Return the agent `name`; what agents share is handed in.
+
+    Raises SetupError, with the mend, where a setting is unusable, the key is missing, or a limit
+    in dollars could not be held for want of a price.
+    """
+    check(name, settings)
+    if budget.max_usd is not None and settings.price is None:
+        raise SetupError(
+            f"agent {name!r} in program.md has no `price`, and a limit in dollars is set: give its"
+            " dollars per million tokens (input, output, cache_read, cache_write; 0 where it is"
+            " free), or set no limit in dollars"
+        )
+    key = read_key(name, settings)
+    governor = governors.of(settings, key)
+    return LanguageModel(name, Calls(name, settings, _provider(settings, key), governor, budget))
+
+
+def read_key(name: str, settings: ModelSettings) -> str:
+    """Return the key that `settings` point to; empty where none is wanted. SetupError if absent."""
+    variable = settings.key_env
+    if not variable:
+        return ""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise SetupError(
+            f"agent {name!r} in program.md needs a key: set the environment variable {variable}"
+        )
+    # a header cannot carry anything else, and the HTTP library's complaint would show the key
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise SetupError(
+            f"{variable} does not hold a key: it has spaces or characters beyond ASCII"
+        )
+    return key
+
+
+def _provider(settings: ModelSettings, key: str) -> Provider:
+    if settings.kind == "anthropic":
+        return AnthropicModel(settings, key)
+    home = urlsplit(HOME_URLS["openai"]).hostname
+    return (ResponsesModel if urlsplit(settings.url).hostname == home else ChatModel)(settings, key)

@@ -1,0 +1,94 @@
+"""What a provider's reply headers ask for: how long to wait. Pure functions of the headers.
+
+An instant is read against the reply's own Date header, so that no clock of this machine is asked
+and its error does not count. Sources: RFC 9110 10.2.3 (Retry-After), the rate-limit headers of
+Anthropic (`anthropic-ratelimit-*`, RFC 3339) and of OpenAI (`x-ratelimit-*`, `6m0s`).
+
+Not covered: a Retry-After instant from a server that sends no Date; the caller then backs off by
+its own measure.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+LONGEST = 86_400.0
+"""No header makes us wait for more than a day."""
+
+_ANTHROPIC = ("requests", "tokens", "input-tokens", "output-tokens")
+_OPENAI = ("requests", "tokens")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|[smhd]))+")
+_PART = re.compile(r"([\d.]+)(ms|[smhd])")
+
+
+def asked_wait(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that Retry-After asks for; None where it asks for nothing readable."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return _bounded(milliseconds / 1000)
+    asked = headers.get("retry-after")
+    seconds = _number(asked)
+    if seconds is None:
+        seconds = _until(_http_date(asked), headers)
+    return None if seconds is None else _bounded(seconds)
+
+
+def drained_wait(headers: Mapping[str, str]) -> float:
+    """Return the seconds until every allowance that this reply used up is there again; else 0."""
+    waits = [0.0]
+    for what in _ANTHROPIC:
+        prefix = f"anthropic-ratelimit-{what}-"
+        if _number(headers.get(prefix + "remaining")) == 0:
+            waits.append(_until(_rfc3339(headers.get(prefix + "reset")), headers) or 0.0)
+    waits += [
+        _duration(headers.get(f"x-ratelimit-reset-{what}"))
+        for what in _OPENAI
+        if _number(headers.get(f"x-ratelimit-remaining-{what}")) == 0
+    ]
+    return _bounded(max(waits))
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), LONGEST)
+
+
+def _number(text: str | None) -> float | None:
+    if text is None or not re.fullmatch(r"\s*\d{1,18}(\.\d{1,18})?\s*", text, re.ASCII):
+        return None
+    return float(text)
+
+
+def _duration(text: str | None) -> float:
+    """Return the seconds of `6m0s`, `20ms`, `1h2m3.5s`; 0 for anything else."""
+    if text is None or not _DURATION.fullmatch(text):
+        return 0.0
+    return math.fsum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def _until(instant: datetime | None, headers: Mapping[str, str]) -> float | None:
+    sent = _http_date(headers.get("date"))
+    return None if instant is None or sent is None else (instant - sent).total_seconds()
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else _in_utc(parsedate_to_datetime(text))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _rfc3339(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else _in_utc(datetime.fromisoformat(text))
+    except ValueError:
+        return None
+
+
+def _in_utc(instant: datetime) -> datetime:
+    # a zone is often left out, and HTTP knows only one
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant

@@ -1,0 +1,316 @@
+"""A language-model server on loopback that speaks Anthropic's and OpenAI's wire formats.
+
+It answers a script, step by step, and keeps a log of its own: what it was asked, what it said and
+the tokens it counted, so that a client's books can be held against it. It runs in a thread with a
+loop of its own. Tokens are counted from bytes, by rules simple enough to check by hand.
+
+    with Loopback([Say("...")]) as server:
+        ... base_url=server.url (Anthropic) or f"{server.url}/v1" (OpenAI) ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+KEY = "sk-loopback-0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class Say:
+    """Answer `text`; `cached` of its input tokens come from a cache, `wrote` go into one."""
+
+    text: str
+    cached: int = 0
+    wrote: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Decline, as the model or its provider's filter does."""
+
+    why: str = "not that"
+
+
+@dataclass(frozen=True)
+class Truncate:
+    """Answer `text` and stop there for want of output tokens."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """Answer an HTTP error."""
+
+    code: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    message: str = "scripted"
+    error_code: str = ""
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Answer 200 with a body that is not what the format promises."""
+
+    body: bytes = b'{"half": '
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Do the work, then break the connection in the middle of the answer."""
+
+    text: str = "an answer that never arrives"
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Say nothing until the client goes away."""
+
+
+Step = Say | Refuse | Truncate | Status | Garbage | Cut | Hang
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request: its number from 0, format, key, model, system text and messages."""
+
+    number: int
+    api: str
+    key: str
+    body: Mapping[str, Any]
+
+    @property
+    def system(self) -> str:
+        """The system text."""
+        if self.api == "messages":
+            return "".join(block["text"] for block in self.body["system"])
+        if self.api == "responses":
+            return str(self.body["instructions"])
+        return str(self.body["messages"][0]["content"])
+
+    @property
+    def turns(self) -> list[tuple[str, str]]:
+        """Role and text of every message after the system text."""
+        messages = self.body["input" if self.api == "responses" else "messages"]
+        found = [(one["role"], _flat(one["content"])) for one in messages]
+        return found[1:] if self.api == "chat" else found
+
+    @property
+    def most_output(self) -> int:
+        """The most output tokens that were allowed."""
+        names = {"messages": "max_tokens", "responses": "max_output_tokens", "chat": "max_tokens"}
+        return int(self.body[names[self.api]])
+
+
+@dataclass(frozen=True)
+class Served:
+    """One line of the server's log: tokens are what it would bill, `told` whether it said so."""
+
+    asked: Asked
+    step: Step
+    tokens_in: int = 0
+    tokens_out: int = 0
+    told: bool = True
+
+
+def _flat(content: Any) -> str:
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+class Loopback:
+    """The server. `script` is steps or a function of what is asked; an answer takes `delay` s."""
+
+    def __init__(
+        self, script: Iterable[Step] | Callable[[Asked], Step] = (), delay: float = 0.0
+    ) -> None:
+        self.log: list[Served] = []
+        self.delay = delay
+        self.most_at_once = 0
+        self._at_once = 0
+        self._number = 0
+        self.play(script)
+        routes = [
+            Route("/v1/messages", self._messages, methods=["POST"]),
+            Route("/v1/responses", self._responses, methods=["POST"]),
+            Route("/v1/chat/completions", self._chat, methods=["POST"]),
+        ]
+        config = uvicorn.Config(Starlette(routes=routes), log_level="critical", lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        sockets = [self._socket]
+        self._thread = threading.Thread(target=self._server.run, args=(sockets,), daemon=True)
+
+    def play(self, script: Iterable[Step] | Callable[[Asked], Step]) -> Loopback:
+        """Begin a new script with an empty log."""
+        self.log, self._number, self.most_at_once = [], 0, 0
+        steps: Iterator[Step] = iter(()) if callable(script) else iter(script)
+        ended = Status(500, message="the script has ended")
+        self._next = script if callable(script) else lambda _asked: next(steps, ended)
+        return self
+
+    @property
+    def url(self) -> str:
+        """The address, without a path."""
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Tokens in and out of every answer that told them."""
+        told = [one for one in self.log if one.told]
+        return sum(one.tokens_in for one in told), sum(one.tokens_out for one in told)
+
+    def __enter__(self) -> Loopback:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    async def _messages(self, request: Request) -> Response:
+        return await self._serve(request, "messages", _as_message)
+
+    async def _responses(self, request: Request) -> Response:
+        return await self._serve(request, "responses", _as_response)
+
+    async def _chat(self, request: Request) -> Response:
+        return await self._serve(request, "chat", _as_completion)
+
+    async def _serve(self, request: Request, api: str, shape: Callable[..., object]) -> Response:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return await self._answer(request, api, shape)
+        finally:
+            self._at_once -= 1
+
+    async def _answer(self, request: Request, api: str, shape: Callable[..., object]) -> Response:
+        key = request.headers.get("x-api-key") or request.headers.get("authorization", "")
+        asked = Asked(self._number, api, key.removeprefix("Bearer "), await request.json())
+        self._number += 1
+        step = self._next(asked) if asked.key == KEY else Status(401, message=f"bad key {key}")
+        await asyncio.sleep(self.delay)
+        sent = len(json.dumps(asked.body).encode()) // 4
+        match step:
+            case Status(code, headers, message, error_code):
+                self.log.append(Served(asked, step))
+                return JSONResponse(_as_error(api, message, error_code), code, headers)
+            case Garbage(body):
+                self.log.append(Served(asked, step, sent, len(body), told=False))
+                return Response(body, media_type="application/json")
+            case Hang():
+                self.log.append(Served(asked, step, sent, 0, told=False))
+                while (await request.receive())["type"] != "http.disconnect":
+                    pass
+                return Response()
+            case Cut(text):
+                self.log.append(Served(asked, step, sent, len(text), told=False))
+                return _Broken(b'{"content": [')
+        text = step.why if isinstance(step, Refuse) else step.text
+        output = len(text.encode()) // 4 + 1
+        self.log.append(Served(asked, step, sent, output))
+        headers = step.headers if isinstance(step, Say) else {}
+        return JSONResponse(shape(step, text, sent, output), headers=dict(headers))
+
+
+class _Broken(Response):
+    """Promises more bytes than it sends; the server then cuts the connection."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"4096"), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+
+
+def _as_error(api: str, message: str, code: str) -> object:
+    if api == "messages":
+        details = {"details": {"error_code": code}} if code else {}
+        return {"type": "error", "error": {"type": "scripted", "message": message, **details}}
+    return {"error": {"message": message, "type": "scripted", "param": None, "code": code or None}}
+
+
+def _cache(step: Step) -> tuple[int, int]:
+    return (step.cached, step.wrote) if isinstance(step, Say) else (0, 0)
+
+
+def _as_message(step: Step, text: str, sent: int, output: int) -> object:
+    read, wrote = _cache(step)
+    stop = {Refuse: "refusal", Truncate: "max_tokens"}.get(type(step), "end_turn")
+    details = {"type": "refusal", "category": None, "explanation": text}
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "x"}
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "loopback",
+        "content": [] if stop == "refusal" else [thinking, {"type": "text", "text": text}],
+        "stop_reason": stop,
+        "stop_details": details if stop == "refusal" else None,
+        "usage": {
+            "input_tokens": sent - read - wrote,
+            "cache_read_input_tokens": read,
+            "cache_creation_input_tokens": wrote,
+            "output_tokens": output,
+        },
+    }
+
+
+def _as_response(step: Step, text: str, sent: int, output: int) -> object:
+    read, wrote = _cache(step)
+    part: dict[str, object] = {"type": "output_text", "text": text, "annotations": []}
+    if isinstance(step, Refuse):
+        part = {"type": "refusal", "refusal": text}
+    cut = isinstance(step, Truncate)
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "status": "incomplete" if cut else "completed",
+        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "output": [
+            {"type": "reasoning", "id": "rs_1", "summary": []},
+            {"type": "message", "role": "assistant", "content": [part]},
+        ],
+        "usage": {
+            "input_tokens": sent,
+            "input_tokens_details": {"cached_tokens": read, "cache_write_tokens": wrote},
+            "output_tokens": output,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": sent + output,
+        },
+    }
+
+
+def _as_completion(step: Step, text: str, sent: int, output: int) -> object:
+    read, wrote = _cache(step)
+    refused = isinstance(step, Refuse)
+    finish = {Refuse: "content_filter", Truncate: "length"}.get(type(step), "stop")
+    message = {
+        "role": "assistant",
+        "content": None if refused else text,
+        "refusal": text if refused else None,
+    }
+    return {
+        "id": "chat_1",
+        "object": "chat.completion",
+        "choices": [{"index": 0, "finish_reason": finish, "message": message}],
+        "usage": {
+            "prompt_tokens": sent,
+            "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": wrote},
+            "completion_tokens": output,
+            "total_tokens": sent + output,
+        },
+    }

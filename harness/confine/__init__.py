@@ -1,1 +1,8 @@
-"""Confinement as a policy object with tiers: `run(policy, argv)` and nothing beside it."""
+"""Confinement as a policy object with tiers: `run(policy, argv, log)` and little beside it."""
+
+from harness.confine.bubblewrap import check, find_sandbox
+from harness.confine.interpreter import python_argv
+from harness.confine.policy import Exit, Policy
+from harness.confine.supervisor import run
+
+__all__ = ["Exit", "Policy", "check", "find_sandbox", "python_argv", "run"]

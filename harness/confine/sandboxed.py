@@ -1,0 +1,46 @@
+"""A box with a PID namespace, as a tree to be watched."""
+
+from __future__ import annotations
+
+import select
+import signal
+from dataclasses import dataclass
+
+from harness.confine.launch import Started
+from harness.confine.meter import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class BoxTree:
+    """Alive as long as the namespace's first process is: the kernel ends the others before it."""
+
+    init: int
+    meter: Meter
+
+    @classmethod
+    def of(cls, box: Started, limit: int) -> BoxTree:
+        """Return the tree of a started box that may hold `limit` bytes."""
+        proc, *tmpfs = box.watched
+        return cls(box.init, Meter(proc, tuple(tmpfs), limit))
+
+    @property
+    def peak(self) -> int:
+        """The most bytes seen."""
+        return self.meter.peak
+
+    def memory(self) -> float:
+        """Return the memory held now as a share of what may be held."""
+        return self.meter.read()
+
+    def kill(self) -> None:
+        """Kill the namespace's first process."""
+        try:
+            signal.pidfd_send_signal(self.init, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def gone(self, wait: float) -> bool:
+        """Say whether none is alive, after waiting at most `wait` seconds for it."""
+        poll = select.poll()
+        poll.register(self.init, select.POLLIN)
+        return bool(poll.poll(1000 * wait))

@@ -10,7 +10,10 @@ from harness.contract import SetupError
 if TYPE_CHECKING:
     from harness.tasks.base import Task
 
-NAMES = ("gpt", "packing")
+DATA = {"gpt": "kjv", "packing": "none"}
+"""Each task, and the data it takes where nothing else is asked for."""
+
+NAMES = tuple(DATA)
 
 
 def load(name: str) -> Task:

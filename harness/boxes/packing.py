@@ -1,0 +1,26 @@
+"""Runs in the box: `packing.py GENOME SEED DEADLINE RESULT`.
+
+Imports the candidate's file GENOME (its folder is importable too), calls `pack(seed, deadline)`
+and writes the circles to RESULT as JSON. Everything here is in the candidate's hands; whether
+they are circles is decided outside.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+
+def main(genome: str, seed: str, deadline: str, result: str) -> None:
+    """Call the candidate and write what it returns; `deadline` is by time.monotonic()."""
+    sys.path.insert(0, str(Path(genome).parent))
+    candidate = importlib.import_module(Path(genome).stem)
+    circles = candidate.pack(int(seed), float(deadline))
+    rows = [[float(number) for number in circle] for circle in circles]
+    Path(result).write_text(json.dumps(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

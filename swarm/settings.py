@@ -1,0 +1,188 @@
+"""What program.md's front matter may say: each section a frozen record, each key one sentence.
+
+`says` gives a key the sentence and the example that a person reads who wrote something else.
+Nothing here reads a file; `swarm.program` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from harness.contract import Direction, Rung
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+LEAST_MIB = 64
+"""A Python that has imported numpy holds about this much."""
+
+
+def says(what: str, example: str) -> Any:  # noqa: ANN401 - pydantic's own type for a field
+    """Describe what a key's value must be, and show one."""
+    return Field(description=what, examples=[example])
+
+
+def _inside(path: str) -> str:
+    """Return `path` in its shortest form. Raises ValueError where it is not inside a repository."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or {"..", ".git"} & set(parts) or not path.isprintable():
+        raise ValueError(path)
+    return "/".join(parts)
+
+
+def _possible(rung: Rung) -> Rung:
+    if rung.depth < 1 or rung.seconds <= 0 or rung.memory_mib < LEAST_MIB:
+        raise ValueError(rung)
+    return rung
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+"""A word that can be part of a branch's name."""
+
+Count = Annotated[int, Field(ge=1, le=1_000_000), says("a whole number from 1", "8")]
+
+Dollars = Annotated[float, Field(ge=0), says("a number of dollars, 0 or more", "2.5")]
+
+Path = Annotated[str, AfterValidator(_inside)]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Island:
+    """One island by name, and who proposes for it (empty: program.md's `agent`)."""
+
+    name: Annotated[Name, says("a word of a-z, 0-9 and - that begins with a letter", "wide")]
+    agent: Annotated[Name, says("the name of an agent", "mutator")] = ""
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Mutator:
+    """The built-in agent: no model, no key."""
+
+    kind: Literal["mutator"] = "mutator"
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Price:
+    """What a model costs, in dollars per million tokens."""
+
+    input: Dollars
+    output: Dollars
+    cache_read: Dollars
+    cache_write: Dollars
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Model:
+    """A language model; None where `swarm.agents.llm.settings` has a default."""
+
+    kind: Annotated[Literal["anthropic", "openai"], says("mutator, anthropic or openai", "openai")]
+    model: Annotated[
+        str, Field(min_length=1), says("a model as its provider spells it", "claude-sonnet-5-5")
+    ]
+    base_url: Annotated[
+        str | None,
+        Field(pattern=r"^https?://\S+$"),
+        says("an address that begins with http:// or https://", "http://localhost:11434/v1"),
+    ] = None
+    api_key_env: Annotated[
+        str | None,
+        Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+        says("the name of a variable that holds the key, never the key", "ANTHROPIC_API_KEY"),
+    ] = None
+    requests_per_minute: Annotated[Count | None, says("a whole number from 1", "50")] = None
+    max_output_tokens: Annotated[Count | None, says("a whole number from 1", "8192")] = None
+    timeout_seconds: Annotated[
+        float | None, Field(gt=0), says("a number of seconds above 0", "120")
+    ] = None
+    effort: Annotated[
+        str | None, Field(pattern=r"^[a-z]+$"), says("a word that the provider knows", "medium")
+    ] = None
+    price: Annotated[
+        Price | None,
+        says(
+            "dollars per million tokens",
+            "{input: 3, output: 15, cache_read: 0.3, cache_write: 3.75}",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Slices:
+    """Which shares of this machine trials run on; `cores` are CPU cores for each."""
+
+    kind: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], says("auto, cpu, cuda or mps", "auto")
+    ] = "auto"
+    count: Annotated[Count | Literal["auto"], says("auto or a whole number from 1", "auto")] = (
+        "auto"
+    )
+    cores: Count = 1
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Limits:
+    """Where the run stops (None: it does not), and how large a proposal may be."""
+
+    minutes: Annotated[float | None, Field(gt=0), says("a number of minutes above 0", "480")] = None
+    trials: Annotated[Count | None, says("a whole number from 1", "1000")] = None
+    usd: Annotated[Dollars | None, says("a number of dollars, 0 or more", "20")] = None
+    max_files: Count = 8
+    max_bytes: Count = 200_000
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Ratchet:
+    """A candidate is kept that gains more than `margin` standard errors on `confirm_seeds`."""
+
+    baseline_seeds: Annotated[
+        int, Field(ge=2, le=100), says("a whole number from 2 to 100", "4")
+    ] = 4
+    confirm_seeds: Annotated[
+        int, Field(ge=2, le=100), says("a whole number from 2 to 100", "3")
+    ] = 3
+    margin: Annotated[float, Field(ge=0), says("a number of standard errors, 0 or more", "2")] = 2.0
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Settings:
+    """The front matter as a person wrote it: None where the task or another key decides."""
+
+    task: Annotated[str, says("the name of a task", "packing")]
+    genome: Annotated[
+        tuple[Path, ...],
+        Field(min_length=1),
+        says("a list of files or directories in the repository, without ..", "[genome/train.py]"),
+    ]
+    data: Annotated[Name | None, says("the name of a corpus", "kjv")] = None
+    metric: Annotated[str | None, says("the task's metric", "val_bpb")] = None
+    direction: Annotated[Direction | None, says("minimize or maximize", "minimize")] = None
+    rungs: Annotated[
+        tuple[Annotated[Rung, AfterValidator(_possible)], ...],
+        Field(min_length=1),
+        says(
+            f"a list of rungs with depth from 1, seconds above 0, memory_mib from {LEAST_MIB}",
+            "[{depth: 2, seconds: 20, memory_mib: 4096}]",
+        ),
+    ] = (Rung(depth=2, seconds=20.0, memory_mib=4096),)
+    islands: Annotated[
+        Annotated[int, Field(ge=1, le=64)]
+        | Literal["auto"]
+        | Annotated[tuple[Island, ...], Field(min_length=1, max_length=64)],
+        says("auto, a whole number from 1 to 64, or a list of names", "[{name: wide}]"),
+    ] = "auto"
+    agents: Annotated[
+        Mapping[Name, Annotated[Mutator | Model, Field(discriminator="kind")]],
+        says("agents by name (a-z, 0-9, -)", "{fast: {kind: openai, model: gpt-6-luna}}"),
+    ] = field(default_factory=dict)
+    agent: Annotated[Name, says("the name of an agent", "mutator")] = "mutator"
+    slices: Annotated[Slices, says("settings", "{kind: cpu, cores: 1}")] = Slices()
+    limits: Annotated[Limits, says("settings", "{minutes: 480, usd: 20}")] = Limits()
+    ratchet: Annotated[Ratchet, says("settings", "{confirm_seeds: 3}")] = Ratchet()
+    seed: Annotated[
+        int, Field(ge=0, le=2**31 - 1), says("a whole number from 0 to 2147483647", "7")
+    ] = 0

@@ -1,0 +1,290 @@
+"""program.md: what it may say, what is filled in, and how its mistakes read."""
+
+import dataclasses
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import tasks
+from harness.contract import Rung, SetupError
+from swarm import settings
+from swarm.agents.llm.settings import ModelSettings, Price
+from swarm.frontmatter import MOST_BYTES, read_front_matter
+from swarm.program import read_program
+
+MINIMAL = "task: packing\ngenome: [genome/]"
+
+FULL = """\
+task: packing
+data: none
+genome:
+  - genome/pack.py
+  - lib
+metric: sum_of_radii
+direction: maximize
+rungs:
+  - {depth: 1, seconds: 4, memory_mib: 1024}
+  - {depth: 1, seconds: 30.5}
+islands:
+  - {name: wide}
+  - {name: deep, agent: fast}
+agents:
+  fast:
+    kind: openai
+    model: qwen
+    base_url: http://localhost:11434/v1
+    requests_per_minute: 20
+    price: {input: 0, output: 0, cache_read: 0, cache_write: 0}
+agent: mutator
+slices: {kind: cpu, count: 2, cores: 1}
+limits: {minutes: 10, trials: 200, usd: 1.5, max_files: 2, max_bytes: 50000}
+ratchet: {baseline_seeds: 3, confirm_seeds: 2, margin: 1.5}
+seed: 7
+"""
+
+
+def program(yaml_text, files=None, prose="Pack well."):
+    """Return the program with this front matter."""
+    return read_program(f"---\n{yaml_text}\n---\n\n{prose}\n", "program.md", files)
+
+
+def complaints(yaml_text, files=None):
+    """Return the lines of the refusal of this front matter."""
+    with pytest.raises(SetupError) as raised:
+        program(yaml_text, files)
+    return str(raised.value).split("\n")
+
+
+def test_two_keys_are_enough():
+    """Everything but the task and the genome has a default, some of them the task's own."""
+    found = program(MINIMAL)
+    assert (found.task, found.genome, found.prose) == ("packing", ("genome",), "Pack well.")
+    assert (found.data, found.metric, found.direction) == ("none", "sum_of_radii", "maximize")
+    assert (found.islands, found.agent, set(found.agents)) == ("auto", "mutator", {"mutator"})
+    assert len(found.rungs) == 1
+
+
+def test_everything_said_is_taken():
+    """Each key of a full front matter arrives in the program."""
+    found = program(FULL)
+    assert found.genome == ("genome/pack.py", "lib")
+    assert found.rungs == (Rung(1, 4.0, 1024), Rung(1, 30.5))
+    assert found.islands == (
+        settings.Island("wide", "mutator"),
+        settings.Island("deep", "fast"),
+    )
+    assert found.agents["fast"] == ModelSettings(
+        "openai",
+        "qwen",
+        "http://localhost:11434/v1",
+        requests_per_minute=20,
+        price=Price(0, 0, 0, 0),
+    )
+    assert found.slices == settings.Slices("cpu", 2, 1)
+    assert found.limits == settings.Limits(10, 200, 1.5, 2, 50_000)
+    assert found.ratchet == settings.Ratchet(3, 2, 1.5)
+    assert found.seed == 7
+
+
+def test_a_model_has_the_keys_its_provider_takes():
+    """What program.md says of a model and what a provider is built from have the same names."""
+    said = {key.name for key in dataclasses.fields(settings.Model)}
+    assert said == {key.name for key in dataclasses.fields(ModelSettings)}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("task: packing", "1: genome is missing: add `genome: [genome/train.py]`"),
+        ("genome: [a]", "1: task is missing: add `task: packing`"),
+        ("task: packing\ngenome:", "3: genome is missing"),
+        ("task: pakcing\ngenome: [a]", '2: task is "pakcing", which is no task: did you mean'),
+        ("task: 3\ngenome: [a]", "2: task must be the name of a task, such as `task: packing`"),
+        (f"{MINIMAL}\ngenme: [b]", "4: genme is no key: did you mean `genome`?"),
+        (f"{MINIMAL}\nlimits:\n  minuts: 3", "5: limits.minuts is no key: did you mean `minutes`?"),
+        (f"{MINIMAL}\nlimits: {{minutes: soon}}", "4: limits.minutes must be a number of minutes"),
+        (f"{MINIMAL}\nlimits: 10", "4: limits must be"),
+        (f"{MINIMAL}\nlimits: {{minutes: .inf}}", "4: limits.minutes must be"),
+        (f"{MINIMAL}\nlimits: {{minutes: 1e999}}", "4: limits.minutes must be"),
+        (f"{MINIMAL}\nseed: 1.0", "4: seed must be a whole number from 0 to 2147483647"),
+        (f"{MINIMAL}\nseed: '7'", "4: seed must be a whole number"),
+        (f"{MINIMAL}\nseed: true", "4: seed must be a whole number"),
+        (f"{MINIMAL}\nseed: {'9' * 30}", "4: seed must be a whole number"),
+        (f"{MINIMAL}\nmetric: val_bpb", "4: metric must be `sum_of_radii` for task packing"),
+        (f"{MINIMAL}\ndirection: minimize", "4: direction must be `maximize` for task packing"),
+        (f"{MINIMAL}\ndirection: up", "4: direction must be minimize or maximize"),
+        (f"{MINIMAL}\nrungs: []", "4: rungs must be a list of rungs"),
+        (f"{MINIMAL}\nrungs:\n- {{depth: 0, seconds: 1}}", "5: rungs[0] is not right: `rungs`"),
+        (
+            f"{MINIMAL}\nrungs:\n- {{depth: 1, seconds: 1, memory: 1}}",
+            "5: rungs[0].memory is no key: did you mean",
+        ),
+        (f"{MINIMAL}\nislands: 0", "4: islands must be auto, a whole number from 1 to 64"),
+        (f"{MINIMAL}\nislands: [{{name: A b}}]", "4: islands[0].name must be a word of a-z"),
+        (f"{MINIMAL}\nislands: [{{agent: mutator}}]", "4: islands[0].name is missing: add `name"),
+        (f"{MINIMAL}\nislands: [{{name: a}}, {{name: a}}]", '4: islands[1].name is "a", as anoth'),
+        (f"{MINIMAL}\nagent: mutater", '4: agent is "mutater", which is no agent: did you mean'),
+        (f"{MINIMAL}\nagents: {{a: {{model: m}}}}", "4: agents.a.kind must be mutator, anthropic"),
+        (f"{MINIMAL}\nagents: {{a: {{kind: openai}}}}", "4: agents.a.model is missing: add `model"),
+        (f"{MINIMAL}\nagents: {{a: {{kind: mutator, model: m}}}}", "4: agents.a.model is no key"),
+        (f"{MINIMAL}\nagents:\n  A: {{kind: mutator}}", "5: agents.A is not right: `agents` must"),
+        (f"{MINIMAL}\nslices: {{count: none}}", "4: slices.count must be auto or a whole number"),
+        (f"{MINIMAL}\nratchet: {{confirm_seeds: 1}}", "4: ratchet.confirm_seeds must be a whole"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place_and_mend(text, complaint):
+    """A wrong key or value is told by file, line, key, what would be right, and an example."""
+    (line,) = complaints(text)
+    assert line.startswith(f"program.md:{complaint}")
+
+
+def test_all_mistakes_come_at_once_in_the_order_of_the_file():
+    """A person mends a file in one go."""
+    lines = complaints("seed: x\ntask: packing\ngenome: [a]\nlimitz: 3\nagent: 4")
+    assert [line.split(" ")[0] for line in lines] == [f"program.md:{n}:" for n in (2, 5, 6)]
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../x", "a/../../x", "", ".", ".git/hooks", "a/.git", "a\\nb"]
+)
+def test_a_genome_stays_inside_the_repository(path):
+    """Paths that are absolute, climb, name git's folder, or are empty are refused."""
+    (line,) = complaints(f'task: packing\ngenome: ["{path}"]')
+    assert line.startswith("program.md:3:")
+
+
+def test_a_genome_names_each_file_once_and_never_program_md():
+    """Overlapping paths and the program itself are refused."""
+    first, second = complaints("task: packing\ngenome:\n- a/b\n- a\n- program.md")
+    assert first.startswith('program.md:5: genome[1] covers the same files as "a/b"')
+    assert second.startswith("program.md:6: genome[2] may not be program.md")
+
+
+def test_what_the_genome_names_must_be_there():
+    """With the repository's files at hand, a missing path is told with the nearest one."""
+    assert program(MINIMAL, ["genome/pack.py", "program.md"]).entry == "genome/pack.py"
+    (line,) = complaints("task: packing\ngenome: [genome/pakc.py]", ["genome/pack.py"])
+    assert line.endswith("which is not there: did you mean `genome/pack.py`?")
+    (line,) = complaints(MINIMAL, ["genome/other.py"])
+    assert line == "program.md:3: genome must hold one file pack.py for task packing, not 0"
+    (line,) = complaints(MINIMAL, ["genome/a/pack.py", "genome/pack.py", "pack.py"])
+    assert line.endswith("not 2")
+
+
+def test_a_dollar_limit_needs_prices():
+    """A limit that could not be held is not accepted."""
+    (line,) = complaints(
+        f"{MINIMAL}\nlimits: {{usd: 1}}\nagents: {{a: {{kind: openai, model: m}}}}"
+    )
+    assert line.startswith("program.md:5: agents.a.price is missing, and limits.usd needs it")
+
+
+def test_a_key_written_where_its_variable_belongs_is_not_repeated():
+    """A secret pasted into program.md does not travel into logs."""
+    agents = "agents: {a: {kind: openai, model: m, api_key_env: sk-very-secret}}"
+    (line,) = complaints(f"{MINIMAL}\n{agents}")
+    assert "never the key" in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("task: packing", "program.md:1: no front matter"),
+        ("---\ntask: packing\n", "program.md:1: the front matter has no end"),
+        ("---\n- a\n---\n", "program.md:2: the front matter must be `key: value` lines"),
+        ("---\ntask: a\ntask: b\n---\n", "program.md:3: 'task' stands on line 2 already"),
+        ("---\na: &x [1]\nb: *x\n---\n", "program.md:2: YAML: anchors and aliases"),
+        ("---\na: !!python/object:os.system x\n---\n", "program.md:2: YAML: tags"),
+        ("---\na:\n  b: [1\n---\n", "program.md:4: YAML: "),
+        ("---\n[a, b]: c\n---\n", "program.md:2: a key must be a word"),
+        ("---\n\na: \a\n---\n", "program.md:3: YAML: the character U+0007"),
+        ('---\na: "\\UFFFFFFFF"\n---\n', "program.md:2: YAML: an escape"),
+        ('---\na: "\\ud800"\n---\n', "program.md:2: half a surrogate pair"),
+        (f"---\na: {'[' * 9}{']' * 9}\n---\n", "program.md:2: YAML: nested more than 8 deep"),
+        (f"---\na: {'[' * 100_000}\n---\n", "program.md:2: YAML: nested more than 8 deep"),
+        (b"---\na: \xff\n---\n", "program.md:1: not UTF-8"),
+        ("x" * (MOST_BYTES + 1), "program.md:1: larger than 256 KiB"),
+    ],
+)
+def test_a_file_that_is_no_program_says_why(text, complaint):
+    """Broken, hostile or oversized front matter is refused in one line, at once."""
+    with pytest.raises(SetupError) as raised:
+        read_program(text, "program.md")
+    assert str(raised.value).startswith(complaint)
+    assert "\n" not in str(raised.value)
+
+
+def test_yaml_reads_as_people_mean_it():
+    """Words, times and dates stay text: YAML 1.1 would make false, 90 and a date of them."""
+    front = read_front_matter("---\na: no\nb: 1:30\nc: 2026-01-01\nd: 1e3\ne: 010\n---", "p")
+    assert front.values == {"a": "no", "b": "1:30", "c": "2026-01-01", "d": 1000.0, "e": 10}
+
+
+def test_a_file_from_windows_reads_the_same():
+    """A byte order mark and CRLF line ends change nothing."""
+    text = f"---\n{FULL}---\nProse.\n"
+    changed = b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode()
+    assert read_program(changed, "p") == read_program(text, "p")
+
+
+def read_or_refuse(text):
+    """Read `text`; a refusal is lines that begin with their place."""
+    try:
+        found = read_program(text, "program.md", ["genome/pack.py"])
+    except SetupError as error:
+        refused = str(error).splitlines()
+    else:
+        assert found.entry == "genome/pack.py"
+        return
+    assert refused
+    assert all(line.startswith("program.md:") for line in refused)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_a_program_or_a_refusal(junk):
+    """Nothing but SetupError comes out, inside the front matter or outside."""
+    read_or_refuse(junk)
+    read_or_refuse(b"---\n" + junk + b"\n---\n")
+
+
+@given(st.text(st.sampled_from(list("ab:-[]{}&*!|>'\"#%@`?,\\ux0 \n\t.~<=")), max_size=60))
+def test_any_punctuation_gives_a_program_or_a_refusal(junk):
+    """The scanner's corners are reached by text made of YAML's own signs."""
+    read_or_refuse(f"---\n{junk}\n---\n")
+
+
+KEYS = sorted(
+    key.name
+    for record in (settings.Settings, settings.Model, settings.Slices, Rung, settings.Island)
+    for key in dataclasses.fields(record)
+)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text("aB-. é\u2028", max_size=4)
+    | st.sampled_from(["auto", "packing", "mutator", "openai", "genome", "cpu", "kjv"])
+)
+SAID = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(KEYS) | st.text("aB-. é\u2028", max_size=4), inner, max_size=5
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), SAID, max_size=6))
+def test_known_keys_with_any_values_give_a_program_or_a_refusal(said):
+    """Every key meets every kind of value."""
+    wanted = {"task": "packing", "genome": ["genome"], **said}
+    if wanted["task"] in tasks.NAMES:
+        wanted["task"] = "packing"
+    read_or_refuse(f"---\n{yaml.safe_dump(wanted, allow_unicode=True)}---\n")

@@ -24,6 +24,7 @@ from islands.branches import Branches
 from islands.ratchet import Rule
 from islands.records import Usage
 from islands.state import State
+from swarm import settings
 from swarm.agents.base import Agent
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.factory import Governors, make_agent
@@ -33,7 +34,6 @@ from swarm.parts import Bounds, IslandPlan, Launch
 from swarm.program import Program, read_program
 from swarm.run import Run
 from swarm.runs import RunFolder, create, latest, next_name
-from swarm.settings import MutatorSettings
 from swarm.slices import discover
 
 PROGRAM = "program.md"
@@ -166,12 +166,19 @@ def _launch(
         opening=opening,
         islands=islands,
         rule=Rule(margin=program.ratchet.margin, confirm_seeds=program.ratchet.confirm_seeds),
-        admission=Admission(max_files=program.limits.max_files, max_bytes=program.limits.max_bytes),
+        admission=_admission(program),
         bounds=_bounds(program, options),
         prose=program.prose,
         entry=program.entry,
         folder=folder.folder,
         tier=0 if options.unsafe else 2,
+    )
+
+
+def _admission(program: Program) -> Admission:
+    limits = program.limits
+    return Admission(
+        file_bytes=limits.max_bytes, total_bytes=limits.max_bytes, files=limits.max_files
     )
 
 
@@ -211,9 +218,9 @@ def _agents(program: Program, launch: Launch, past: State) -> Mapping[str, Agent
     governors = Governors()
     agents: dict[str, Agent] = {}
     for island in launch.islands:
-        settings = program.agents[island.agent]
-        if isinstance(settings, MutatorSettings):
+        wish = program.agents[island.agent]
+        if isinstance(wish, settings.Mutator):
             agents[island.name] = Mutator(island.agent)
         else:
-            agents[island.name] = make_agent(island.agent, settings, governors, budget)
+            agents[island.name] = make_agent(island.agent, wish, governors, budget)
     return agents

@@ -107,7 +107,8 @@ class Loop:
     async def _admit(self, number: int, parent: str, proposal: Proposal) -> None:
         run, name = self.run, self.island.name
         head = await run.offload(run.branches.files, parent)
-        answer = admit(proposal, head, run.state.run.genome, run.launch.admission)
+        genome, launch = run.state.run.genome, run.launch
+        answer = admit(proposal, head, genome, launch.admission, launch.entry)
         if isinstance(answer, Refused):
             self.refused = f"{answer.rule}: {answer.reason}"
             run.record(ev.ProposalRefused(number, name, answer.rule, answer.reason))
@@ -116,7 +117,7 @@ class Loop:
         self.refused = ""
         message = _message(run.state.run.run, name, number, self.island.agent, proposal)
         commit = await run.offload(
-            run.branches.commit, parent, proposal.files, message, number, int(run.now())
+            run.branches.commit, parent, answer.files, message, number, int(run.now())
         )
         run.record(admitted(run, number, name, commit, parent))
 

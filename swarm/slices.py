@@ -12,13 +12,13 @@ import subprocess
 import sys
 
 from harness.contract import SetupError, Slice
-from swarm.settings import SliceSettings
+from swarm.settings import Slices
 
 MOST_CPU_SLICES = 8
 """CPU slices that `auto` takes at most: more trials side by side share one memory bus."""
 
 
-def discover(wish: SliceSettings) -> tuple[Slice, ...]:
+def discover(wish: Slices) -> tuple[Slice, ...]:
     """Return the slices that `wish` names. Raises SetupError where this machine has fewer."""
     found = _found(wish)
     if wish.count == "auto":
@@ -31,7 +31,7 @@ def discover(wish: SliceSettings) -> tuple[Slice, ...]:
     return found[: wish.count]
 
 
-def _found(wish: SliceSettings) -> tuple[Slice, ...]:
+def _found(wish: Slices) -> tuple[Slice, ...]:
     gpus = _gpus() if wish.kind in ("auto", "cuda") else []
     if gpus:
         return tuple(
@@ -46,7 +46,7 @@ def _found(wish: SliceSettings) -> tuple[Slice, ...]:
     return _cpu(wish)
 
 
-def _cpu(wish: SliceSettings) -> tuple[Slice, ...]:
+def _cpu(wish: Slices) -> tuple[Slice, ...]:
     cores = _cores()
     groups = [cores[k : k + wish.cores] for k in range(0, len(cores), wish.cores)]
     whole = [group for group in groups if len(group) == wish.cores]

@@ -1,0 +1,112 @@
+"""The task `gpt`: train a small GPT within the budget, scored in bits per byte of held-out text.
+
+The genome is given the training tokens and leaves weights. It is scored in a fresh box that holds
+its source and the weights, and is asked for logits; log-softmax, targets and bytes stay here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Direction, Trial
+from harness.data import open_corpus, prepare
+from harness.tasks.base import Box, Confine, InvalidError, Scored
+from harness.tasks.gpt_answers import Logits, Model, ask
+from harness.tasks.gpt_score import Windows, bits, shuffled, windows
+from harness.tasks.gpt_weights import count_parameters
+
+WEIGHTS = "weights.safetensors"
+
+MOST_BYTES = 1 << 30
+"""Of weights: 268 million parameters in float32."""
+
+
+def context(data: str) -> int:
+    """Return the tokens in a window of corpus `data`: short on a text that CPUs train on."""
+    return 128 if data == "kjv" else 2048
+
+
+def leeway(seconds: float) -> float:
+    """Return the seconds that a budget keeps for saving the weights and for ending."""
+    return 0.25 + 0.005 * seconds
+
+
+def patience(seconds: float) -> float:
+    """Return the seconds within which the model of a trial with this budget must be scored.
+
+    A busy machine needs up to 3 s to import torch; a fair model is scored in a tenth of its budget.
+    """
+    return 20 + seconds / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Gpt:
+    """The task's three answers."""
+
+    name: str = "gpt"
+    metric: str = "val_bpb"
+    direction: Direction = "minimize"
+    entry: str = "train.py"
+
+    def prepare(self, data: str) -> str:
+        """Fetch, check and cache corpus `data`; return its digest."""
+        return prepare(data).digest
+
+    def box(self, trial: Trial) -> Box:
+        """Say how to run `trial`; its clock starts now, a little before the budget's."""
+        corpus, seconds = open_corpus(trial.data), trial.rung.seconds
+        options = {
+            "entry": f"/genome/{trial.entry}",
+            "tokens": "/train.u16",
+            "out": f"/out/{WEIGHTS}",
+            "device": trial.slice.kind,
+            "vocab": corpus.vocab,
+            "context": context(trial.data),
+            "depth": trial.rung.depth,
+            "seed": trial.seed,
+            "deadline": f"{time.monotonic() + seconds - leeway(seconds):.3f}",
+        }
+        args = tuple(word for name, value in options.items() for word in (f"--{name}", str(value)))
+        read = {"/train.u16": corpus.train_file}
+        return Box("gpt_train.py", args, leaves={WEIGHTS: MOST_BYTES}, read=read)
+
+    def score(self, left: Mapping[str, Path], trial: Trial, confine: Confine) -> Scored:
+        """Return the bits per byte of the dev part under the model whose weights were left."""
+        if WEIGHTS not in left:
+            raise InvalidError(f"it left no {WEIGHTS}")
+        began = time.monotonic()
+        parameters = count_parameters(left[WEIGHTS])
+        corpus = open_corpus(trial.data)
+        model = Model(trial, left[WEIGHTS], corpus.vocab, context(trial.data))
+        text = windows(corpus.part("dev"), model.context)
+        cost, start = _cost(model, text, confine)
+        facts = {"parameters": parameters, "scored_tokens": text.targets.size}
+        return Scored(
+            score=float(cost.sum() / corpus.token_bytes[text.targets].sum()),
+            facts=facts,
+            seconds={"score_start": start, "score": time.monotonic() - began - start},
+        )
+
+
+def _cost(model: Model, text: Windows, confine: Confine) -> tuple[NDArray[np.float64], float]:
+    """Return the bits [N, context] that the targets cost, and the seconds until the first turn."""
+    random = np.random.default_rng(secrets.randbits(128))  # an order that no genome can foresee
+    batches = list(shuffled(len(text.inputs), model.rows, random))
+    cost = np.full(text.targets.shape, np.nan)
+
+    def take(i: int, logits: Logits) -> None:
+        cost[batches[i]] = bits(logits, text.targets[batches[i]])
+
+    questions = [text.inputs[batch] for batch in batches]
+    start = ask(model, questions, confine, patience(model.trial.rung.seconds), take)
+    return cost, start
+
+
+TASK = Gpt()

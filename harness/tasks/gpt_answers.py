@@ -1,0 +1,172 @@
+"""Asks a genome's model, in a box of its own, for logits: token rows go in, full rows come out.
+
+Nothing of the candidate runs here. The box (harness/boxes/gpt_score.py) and we share one piece of
+memory whose size is sealed, and take turns over a socket. We read the memory by `preadv`, which
+copies and cannot fault, and never look at it twice. The box's death is the only deadline: our end
+of the socket then tells that the other is closed.
+
+Not covered: outside Linux the memory is an unlinked file without seals; a box that cuts it is
+caught by its short answer, one that makes it larger is held by the box's limit on file sizes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.confine import python_argv
+from harness.confine.policy import Exit, Policy
+from harness.contract import Trial
+from harness.tasks.base import BOXES, Confine, InvalidError
+
+Tokens = NDArray[np.int32]
+Logits = NDArray[np.float32]
+
+Take = Callable[[int, Logits], None]
+"""`take(i, logits)` is handed the answer [rows, length, vocab] to the i-th question."""
+
+BATCH = 1 << 25  # bytes of answers at once: larger ones leave the caches, smaller ones cost turns
+
+_STEPS = (
+    "its entry file could not be imported for scoring",
+    "build() failed when called for scoring",
+    "the weights it left do not fit what build() returns",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A genome's model as a box can rebuild it: source, sealed weights and the three numbers."""
+
+    trial: Trial
+    weights: Path
+    vocab: int
+    context: int
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows a question has; each is answered by context x vocab float32."""
+        return max(1, BATCH // (4 * self.context * self.vocab))
+
+
+def ask(
+    model: Model, questions: Sequence[Tokens], confine: Confine, seconds: float, take: Take
+) -> float:
+    """Put `questions`, each [model.rows, length <= context], to the model in a fresh box.
+
+    Hands each answer to `take` and returns the seconds that passed until the first question was
+    put. Raises InvalidError where the box gives no full answer within `seconds` from its start.
+    """
+    called = time.monotonic()
+    ours, theirs = socket.socketpair()
+    with ours, theirs, _memory(model) as memory, ThreadPoolExecutor(1) as pool:
+        talk = pool.submit(_talk, model, questions, ours, memory, take)
+        try:
+            ended = confine(*_box(model, seconds, theirs.fileno(), memory))
+        finally:
+            theirs.close()  # whoever still listens hears the end
+        _check(ended, seconds, model.trial.rung.memory_mib)
+        return talk.result() - called
+
+
+def _box(model: Model, seconds: float, channel: int, memory: int) -> tuple[Policy, list[str], Path]:
+    trial = model.trial
+    policy = Policy(
+        slice=trial.slice,
+        seconds=seconds,
+        memory_mib=trial.rung.memory_mib,
+        read={"/genome": Path(trial.genome), "/weights": model.weights},
+        fds=(channel, memory),
+        tier=trial.tier,
+    )
+    numbers = {
+        "vocab": model.vocab,
+        "context": model.context,
+        "depth": trial.rung.depth,
+        "rows": model.rows,
+        "channel": channel,
+        "memory": memory,
+    }
+    words = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
+    places = ["--entry", f"/genome/{trial.entry}", "--weights", "/weights"]
+    program = python_argv(BOXES / "gpt_score.py", *places, "--device", trial.slice.kind, *words)
+    return policy, program, Path(trial.scratch) / trial.id / "score.log"
+
+
+def _check(ended: Exit, seconds: float, memory_mib: int) -> None:
+    if ended.killed == "deadline":
+        raise InvalidError(f"scoring its model took more than {seconds:g} s")
+    if ended.killed == "memory":
+        raise InvalidError(f"its model held more than {memory_mib} MiB when it was scored")
+
+
+def _talk(
+    model: Model, questions: Sequence[Tokens], ours: socket.socket, memory: int, take: Take
+) -> float:
+    """Take turns with the box until all is answered; return when the first question was put."""
+    with ours:  # closing our end is what tells the box to end
+        for step in _STEPS:
+            _wait(ours, step)
+        began = time.monotonic()
+        for i, tokens in enumerate(questions):
+            rows, length = tokens.shape
+            os.pwrite(memory, tokens.tobytes(), 4 * model.rows * model.context * model.vocab)
+            _say(ours, length.to_bytes(4, "little"))
+            _wait(ours, f"its model gave no answer to rows of {length} tokens")
+            answer = np.empty((rows, length, model.vocab), np.float32)
+            if os.preadv(memory, [answer.data], 0) != answer.nbytes:
+                raise InvalidError("its model cut the memory that answers are read from")
+            take(i, answer)
+    return began
+
+
+def _say(ours: socket.socket, message: bytes) -> None:
+    try:
+        ours.sendall(message)
+    except BrokenPipeError as error:
+        raise InvalidError("its model ended before it was asked everything") from error
+
+
+def _wait(ours: socket.socket, otherwise: str) -> None:
+    """Wait for the box to say that it is one step further; its death is an answer as well."""
+    try:
+        said = ours.recv(1)
+    except ConnectionResetError:
+        said = b""
+    if not said:
+        raise InvalidError(otherwise)
+
+
+@contextmanager
+def _memory(model: Model) -> Iterator[int]:
+    """Yield a descriptor of memory for one question and its answer, of sealed size."""
+    size = 4 * model.rows * model.context * (model.vocab + 1)
+    if sys.platform == "linux":
+        memory = os.memfd_create("answers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    else:
+        memory = _unlinked()
+    try:
+        os.truncate(memory, size)
+        if sys.platform == "linux":
+            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        yield memory
+    finally:
+        os.close(memory)
+
+
+def _unlinked() -> int:
+    memory, name = tempfile.mkstemp()
+    Path(name).unlink()
+    return memory

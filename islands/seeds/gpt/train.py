@@ -1,0 +1,413 @@
+"""A small GPT and the loop that trains it: generation zero of the `gpt` task.
+
+The harness runs this file in a box of its own and calls two functions; all else may change.
+
+`build(vocab, context, depth)` returns a torch.nn.Module. Its forward takes int64 tokens [B, T],
+T <= context, and returns logits [B, T, vocab]: position t forecasts token t + 1 from tokens 0..t
+of its own row and from nothing else. The harness builds it again in a fresh process, loads the
+weights and computes bits per byte (`val_bpb`, lower is better) on text that this file never sees,
+in eval mode, float32 and batches of its own choosing. An answer that changes with later tokens
+or with neighbouring rows makes the trial invalid.
+
+`train(trial)` returns such a module, trained, no later than `trial.deadline`. Its state dict must
+fit what `build` returns. What is printed is the training log; a line `claim NAME VALUE` in it is
+kept as a claim.
+
+Knobs stand one to a line with a comment between, so that two changes merge. `depth` is the one
+dial of scale: width, heads, batch and learning rates follow from it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  the name everyone uses
+from torch import Tensor, nn
+
+# Shape: width of the model per unit of depth.
+WIDTH_PER_DEPTH = 64
+# Width of one attention head.
+HEAD_WIDTH = 64
+# Hidden width of the feed-forward layer as a multiple of the model's.
+MLP_RATIO = 4.0
+# Non-linearity of the feed-forward layer.
+ACTIVATION = "relu2"  # one of: relu2, gelu, silu, swiglu
+# Normalise queries and keys.
+QK_NORM = True
+# Longest rotary wavelength, in tokens per radian.
+ROTARY_BASE = 10000.0
+# Logits are squeezed smoothly into -SOFTCAP..SOFTCAP.
+SOFTCAP = 15.0
+# Every block is shown the token's embedding again.
+EMBEDDING_SKIP = True
+# Values get an embedding of the token of their own.
+VALUE_EMBEDDING = False
+# Batch: sequences per step and unit of depth on a CPU (accelerators take more, see DEVICES).
+SEQUENCES_PER_DEPTH = 4.0
+# Learning rate of the matrices (Muon).
+MATRIX_LR = 0.02
+# Learning rate of the embeddings (AdamW, at width 768).
+EMBEDDING_LR = 0.3
+# Learning rate of the output head (AdamW, at width 768).
+HEAD_LR = 0.004
+# Learning rate of the scalars (AdamW).
+SCALAR_LR = 0.05
+# Share of the time in which the rates rise.
+WARMUP = 0.0
+# Share of the time, at the end, in which they fall.
+WARMDOWN = 0.5
+# What they fall to, as a share of their peak.
+FINAL_LR = 0.0
+# Shape of the fall.
+SCHEDULE = "linear"  # one of: linear, cosine, sqrt
+# Muon's memory of the gradient.
+MOMENTUM = 0.95
+# Muon looks ahead along its momentum.
+NESTEROV = True
+# Newton-Schulz iterations that make an update orthogonal.
+ORTHOGONAL_STEPS = 5
+# Decay of the matrices, relative to their learning rate.
+DECAY = 0.1
+# Decay of all else, relative to its learning rate.
+ADAMW_DECAY = 0.01
+# AdamW's memory of the gradient.
+BETA1 = 0.8
+# AdamW's memory of the gradient's square.
+BETA2 = 0.95
+# End of the knobs.
+
+
+class Trial(Protocol):
+    """What the harness hands to `train`; frozen."""
+
+    tokens: np.ndarray  # uint16 [N], memory-mapped: the training text
+    vocab: int
+    context: int
+    depth: int
+    seed: int  # torch, numpy and random are seeded with it already
+    device: str  # "cpu", "cuda" or "mps"
+    deadline: float  # by time.monotonic(); the time to save the weights is already taken off
+
+
+class Device(NamedTuple):
+    """What suits a device."""
+
+    sequences: float  # per step, as a multiple of SEQUENCES_PER_DEPTH
+    tokens: int  # in memory at once; a larger batch is summed up part by part
+    compile: float  # only with more seconds left than this; compiling takes a minute on its own
+
+
+DEVICES = {
+    "cpu": Device(1, 2**10, math.inf),
+    "mps": Device(2, 2**14, math.inf),
+    "cuda": Device(8, 2**16, 120),
+}
+
+
+def norm(x: Tensor) -> Tensor:
+    """Scale the last dimension to a root mean square of one."""
+    return F.rms_norm(x, (x.size(-1),))
+
+
+class Rotary(nn.Module):
+    """Rotate pairs of channels by an angle that grows with the position (Su et al. 2021)."""
+
+    def __init__(self, context: int, width: int) -> None:
+        super().__init__()
+        speed = ROTARY_BASE ** -(torch.arange(0, width, 2) / width)
+        angle = torch.outer(torch.arange(context), speed)[:, None, :]
+        self.register_buffer("cos", angle.cos(), persistent=False)
+        self.register_buffer("sin", angle.sin(), persistent=False)
+        self.cos: Tensor
+        self.sin: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rotate x [B, T, heads, width]."""
+        left, right = x.chunk(2, dim=-1)
+        cos, sin = self.cos[: x.size(1)].to(x.dtype), self.sin[: x.size(1)].to(x.dtype)
+        return torch.cat((left * cos + right * sin, right * cos - left * sin), dim=-1)
+
+
+class Attention(nn.Module):
+    """Causal self-attention."""
+
+    def __init__(self, width: int, heads: int, rotary: Rotary) -> None:
+        super().__init__()
+        self.heads = heads
+        self.rotary = rotary
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, extra: Tensor | None) -> Tensor:
+        """Mix x [B, T, width] along T; `extra`, where given, joins the values."""
+        split = (*x.shape[:2], self.heads, -1)
+        q, k = self.rotary(self.query(x).view(split)), self.rotary(self.key(x).view(split))
+        v = self.value(x)
+        if QK_NORM:
+            q, k = norm(q).to(v.dtype), norm(k).to(v.dtype)
+        if extra is not None:
+            v = v + extra.to(v.dtype)
+        q, k, v = (heads.transpose(1, 2) for heads in (q, k, v.view(split)))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(x.shape))
+        return out
+
+
+class FeedForward(nn.Module):
+    """Two matrices and a non-linearity between them; swiglu has a gate as well."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        gated = ACTIVATION == "swiglu"
+        hidden = max(1, round(width * MLP_RATIO * (2 / 3 if gated else 1)))
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.gate = nn.Linear(width, hidden, bias=False) if gated else None
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x [B, T, width], each position by itself."""
+        h = self.up(x)
+        if self.gate is not None:
+            h = F.silu(self.gate(x)) * h
+        elif ACTIVATION == "relu2":
+            h = F.relu(h).square()
+        else:
+            h = F.gelu(h) if ACTIVATION == "gelu" else F.silu(h)
+        out: Tensor = self.down(h)
+        return out
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each added to the stream that it reads normalised."""
+
+    def __init__(self, width: int, heads: int, rotary: Rotary) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, rotary)
+        self.feed_forward = FeedForward(width)
+
+    def forward(self, x: Tensor, extra: Tensor | None) -> Tensor:
+        """Refine the stream x [B, T, width]."""
+        x = x + self.attention(norm(x), extra)
+        out: Tensor = x + self.feed_forward(norm(x))
+        return out
+
+
+class GPT(nn.Module):
+    """Tokens [B, T] in, logits [B, T, vocab] out."""
+
+    def __init__(self, vocab: int, context: int, depth: int) -> None:
+        super().__init__()
+        head_width = max(2, 2 * round(HEAD_WIDTH / 2))
+        heads = max(1, round(WIDTH_PER_DEPTH * depth / head_width))
+        self.width = heads * head_width
+        rotary = Rotary(context, head_width)
+        self.embedding = nn.Embedding(vocab, self.width)
+        self.value_embedding = nn.Embedding(vocab, self.width) if VALUE_EMBEDDING else None
+        self.blocks = nn.ModuleList(Block(self.width, heads, rotary) for _ in range(depth))
+        self.skips = nn.Parameter(torch.full((depth,), 0.1)) if EMBEDDING_SKIP else None
+        self.head = nn.Linear(self.width, vocab, bias=False)
+        self.initialise()
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Start as the identity: what writes to the stream is zero, and the head nearly so."""
+        for name, matrix in self.blocks.named_parameters():
+            writes = name.endswith(("out.weight", "down.weight"))
+            nn.init.normal_(matrix, std=0.0 if writes else matrix.size(1) ** -0.5)
+        nn.init.normal_(self.embedding.weight)
+        nn.init.normal_(self.head.weight, std=0.001)
+        if self.value_embedding is not None:
+            nn.init.normal_(self.value_embedding.weight, std=0.1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Forecast the token after each of tokens [B, T]."""
+        x = start = norm(self.embedding(tokens))
+        extra = None if self.value_embedding is None else self.value_embedding(tokens)
+        for i, block in enumerate(self.blocks):
+            x = block(x if self.skips is None else x + self.skips[i] * start, extra)
+        logits: Tensor = self.head(norm(x)).float()
+        return SOFTCAP * torch.tanh(logits / SOFTCAP)
+
+
+def build(vocab: int, context: int, depth: int) -> nn.Module:
+    """Return the untrained model."""
+    return GPT(vocab, context, depth)
+
+
+def orthogonal(batch: Tensor) -> Tensor:
+    """Bring the singular values of each matrix of batch [N, rows, columns] near one.
+
+    A quintic Newton-Schulz iteration (Jordan et al. 2024), in bfloat16 where that is fast.
+    """
+    x = batch.bfloat16() if batch.is_cuda else batch
+    tall = x.size(-2) > x.size(-1)
+    x = x.mT if tall else x
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(ORTHOGONAL_STEPS):
+        gram = x @ x.mT
+        x = 3.4445 * x + (2.0315 * gram @ gram - 4.7750 * gram) @ x
+    result: Tensor = (x.mT if tall else x).to(batch.dtype)
+    return result
+
+
+# Plain classes: torch.optim brings torch._dynamo along, 1 s of import that a short budget feels.
+class Muon:
+    """Momentum whose update is made orthogonal; matrices of one shape are updated together."""
+
+    def __init__(self, matrices: list[nn.Parameter], rate: float) -> None:
+        self.rate = rate
+        shapes = sorted({tuple(matrix.shape) for matrix in matrices})
+        self.groups = [[m for m in matrices if tuple(m.shape) == shape] for shape in shapes]
+        self.momenta = [torch.stack([torch.zeros_like(m) for m in group]) for group in self.groups]
+
+    @torch.no_grad()
+    def step(self, scale: float) -> None:
+        """Apply the gradients at `scale` times the learning rate."""
+        rate = self.rate * scale
+        for group, momentum in zip(self.groups, self.momenta, strict=True):
+            gradient = torch.stack([matrix.grad for matrix in group if matrix.grad is not None])
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            update = orthogonal(gradient.lerp(momentum, MOMENTUM) if NESTEROV else momentum)
+            rows, columns = group[0].shape
+            size = max(1.0, rows / columns) ** 0.5
+            for matrix, change in zip(group, update, strict=True):
+                matrix.mul_(1 - rate * DECAY).sub_(change, alpha=rate * size)
+
+
+class AdamW:
+    """Adam with decoupled weight decay and a learning rate for each parameter."""
+
+    def __init__(self, rates: list[tuple[Tensor, float]]) -> None:
+        self.rates = rates
+        self.means = [torch.zeros_like(parameter) for parameter, _ in rates]
+        self.squares = [torch.zeros_like(parameter) for parameter, _ in rates]
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, scale: float) -> None:
+        """Apply the gradients at `scale` times the learning rates."""
+        self.steps += 1
+        unbias = (1 - BETA2**self.steps) ** 0.5 / (1 - BETA1**self.steps)
+        for (parameter, peak), mean, square in zip(
+            self.rates, self.means, self.squares, strict=True
+        ):
+            gradient, rate = parameter.grad, peak * scale
+            if gradient is None:
+                continue
+            mean.lerp_(gradient, 1 - BETA1)
+            square.lerp_(gradient.square(), 1 - BETA2)
+            parameter.mul_(1 - rate * ADAMW_DECAY)
+            parameter.addcdiv_(mean, square.sqrt().add_(1e-10), value=-rate * unbias)
+
+
+def optimizers(model: GPT) -> tuple[Muon, AdamW]:
+    """Muon for the matrices of the blocks, AdamW with a rate of its own for everything else."""
+    scale = (model.width / 768) ** -0.5
+    rates: list[tuple[Tensor, float]] = [
+        (model.embedding.weight, EMBEDDING_LR * scale),
+        (model.head.weight, HEAD_LR * scale),
+    ]
+    if model.value_embedding is not None:
+        rates.append((model.value_embedding.weight, EMBEDDING_LR * scale))
+    if model.skips is not None:
+        rates.append((model.skips, SCALAR_LR))
+    return Muon(list(model.blocks.parameters()), MATRIX_LR), AdamW(rates)
+
+
+def schedule(progress: float) -> float:
+    """Return what to multiply the peak rates with after this share of the time."""
+    if progress < WARMUP:
+        return progress / WARMUP
+    left = min(1.0, (1 - progress) / max(WARMDOWN, 1e-9))
+    if SCHEDULE == "cosine":
+        left = 0.5 - 0.5 * math.cos(math.pi * left)
+    elif SCHEDULE == "sqrt":
+        left = math.sqrt(left)
+    return FINAL_LR + (1 - FINAL_LR) * left
+
+
+class Clock:
+    """The time that is left, and whether another stretch of work fits into it."""
+
+    def __init__(self, deadline: float) -> None:
+        self.start = self.last = time.monotonic()
+        self.deadline = deadline
+        self.stretch = 0.0
+
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        return self.deadline - time.monotonic()
+
+    def progress(self) -> float:
+        """Return the share of the time that is over, 0..1."""
+        return min(1.0, (self.last - self.start) / max(self.deadline - self.start, 1e-9))
+
+    def look(self, weight: float = 1.0) -> bool:
+        """Say whether there is time for as much work as since the last look, with some to spare.
+
+        Slow stretches are remembered for a while. `weight` says that what comes is so many times
+        as much as what was.
+        """
+        now = time.monotonic()
+        self.stretch = max((now - self.last) * weight, 0.95 * self.stretch)
+        self.last = now
+        return now + 1.5 * self.stretch < self.deadline
+
+
+def batches(trial: Trial, rows: int) -> Iterator[Tensor]:
+    """Yield windows [rows, context + 1] of the text in random order, epoch after epoch."""
+    random = np.random.default_rng(trial.seed)
+    starts: list[int] = []
+    while True:
+        if len(starts) < rows:
+            phase = int(random.integers(trial.context))
+            epoch = np.arange(phase, len(trial.tokens) - trial.context, trial.context)
+            starts = [*starts, *random.permutation(epoch).tolist()]
+        chosen, starts = starts[:rows], starts[rows:]
+        windows = np.stack([trial.tokens[s : s + trial.context + 1] for s in chosen])
+        yield torch.from_numpy(windows.astype(np.int64)).to(trial.device)
+
+
+def train(trial: Trial) -> nn.Module:
+    """Return a model trained on `trial.tokens` until `trial.deadline`."""
+    clock = Clock(trial.deadline)
+    device = DEVICES[trial.device]
+    rows = max(1, round(SEQUENCES_PER_DEPTH * device.sequences * trial.depth))
+    parts = math.ceil(rows / max(1, device.tokens // trial.context))
+    stream = batches(trial, math.ceil(rows / parts))
+    model = GPT(trial.vocab, trial.context, trial.depth).to(trial.device)
+    on_cuda = trial.device == "cuda"
+    forward = torch.compile(model) if clock.left() > device.compile else model
+    both = optimizers(model)
+
+    def gradient(tokens: Tensor) -> float:
+        """Add the gradient of one part of a batch; return its loss in nats per token."""
+        with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
+            logits = forward(tokens[:, :-1])
+        loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        (loss / parts).backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    if not on_cuda:  # one row tells how long the first part will take
+        gradient(next(stream)[:1])
+        model.zero_grad()
+        clock.look(weight=rows / parts)
+    done, smooth = 0, math.log(trial.vocab)
+    while clock.look():
+        smooth += 0.02 * (gradient(next(stream)) - smooth)
+        done += 1
+        if done % parts:
+            continue
+        for optimizer in both:
+            optimizer.step(schedule(clock.progress()))
+        model.zero_grad()
+    print(f"claim steps {done // parts}\nclaim loss {smooth:.4f}")  # noqa: T201  the training log
+    return model

@@ -150,6 +150,7 @@ class Loopback:
         config = uvicorn.Config(Starlette(routes=routes), log_level="critical", lifespan="off")
         self._server = uvicorn.Server(config)
         self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         sockets = [self._socket]
         self._thread = threading.Thread(target=self._server.run, args=(sockets,), daemon=True)
 
@@ -160,11 +161,6 @@ class Loopback:
         ended = Status(500, message="the script has ended")
         self._next = script if callable(script) else lambda _asked: next(steps, ended)
         return self
-
-    @property
-    def url(self) -> str:
-        """The address, without a path."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     @property
     def tokens(self) -> tuple[int, int]:

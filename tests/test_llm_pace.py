@@ -1,0 +1,310 @@
+"""Pace and money: the governor on virtual time, rate-limit headers, reservations."""
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from islands.records import Usage
+from swarm.agents.llm.budget import Budget, BudgetError
+from swarm.agents.llm.governor import Governor, Pace, PausedError
+from swarm.agents.llm.headers import LONGEST, asked_wait, drained_wait
+from swarm.virtual import run_virtual
+
+DATE = {"date": "Wed, 21 Oct 2026 07:28:00 GMT"}
+
+
+def begin_times(governor, calls, seconds=0.0):
+    """Return when each of `calls` concurrent calls of `seconds` began, on virtual time."""
+
+    async def call():
+        async with governor.turn() as began:
+            await asyncio.sleep(seconds)
+            return began
+
+    async def main():
+        zero = asyncio.get_running_loop().time()
+        return sorted(t - zero for t in await asyncio.gather(*(call() for _ in range(calls))))
+
+    return run_virtual(main())
+
+
+def test_no_minute_holds_more_requests_than_were_set():
+    """At 10 a minute, 35 calls begin in bunches of 10 a minute apart."""
+    began = begin_times(Governor(Pace(requests_per_minute=10)), 35)
+    assert began == [0.0] * 10 + [60.0] * 10 + [120.0] * 10 + [180.0] * 5
+
+
+def test_no_more_calls_are_in_the_air_than_were_set():
+    """Seven calls of 5 s on three seats begin three at a time."""
+    began = begin_times(Governor(Pace(1000, concurrent=3)), 7, seconds=5.0)
+    assert began == [0.0] * 3 + [5.0] * 3 + [10.0]
+
+
+def test_a_shared_key_has_the_slowest_rate_that_was_set_for_it():
+    """Slowing a governor down holds, speeding it up does not."""
+    governor = Governor(Pace(50))
+    governor.slow_to(5)
+    governor.slow_to(500)
+    assert governor.requests_per_minute == 5
+
+
+def test_all_callers_sit_out_a_pause_and_come_back_spread():
+    """After `Retry-After: 30` nobody begins before 30 s, nor all in the same instant."""
+
+    async def main():
+        governor = Governor(Pace(1000), seed=3)
+        async with governor.turn() as began:
+            governor.back_off(began, 30.0)
+
+        async def call():
+            async with governor.turn() as then:
+                return then - began
+
+        return await asyncio.gather(*(call() for _ in range(8)))
+
+    waits = run_virtual(main())
+    assert min(waits) >= 30.0
+    assert max(waits) <= 45.0
+    assert len(set(waits)) == 8
+
+
+def pauses(governor, rounds, callers):
+    """Return how long each of `rounds` pauses was when `callers` were turned away together."""
+
+    async def main():
+        loop, found = asyncio.get_running_loop(), []
+        for _ in range(rounds):
+            began = []
+            for _ in range(callers):
+                async with governor.turn() as then:
+                    began.append(then)
+            await asyncio.sleep(0.1)
+            for then in began:
+                governor.back_off(then, None)
+            found.append(governor._resume_at - loop.time())
+        return found
+
+    return run_virtual(main())
+
+
+def test_pauses_double_once_for_all_who_were_turned_away_together():
+    """Sixteen 429s of one pause make the next twice as long, not 65,536 times."""
+    pace = Pace(100_000, first_pause=1.0, longest_pause=60.0)
+    found = pauses(Governor(pace), rounds=8, callers=16)
+    whole = [1, 2, 4, 8, 16, 32, 60, 60]
+    assert all(w / 2 <= pause <= w for pause, w in zip(found, whole, strict=True))
+
+
+def test_one_seed_gives_one_jitter():
+    """Two governors of one seed pause alike, another seed pauses otherwise."""
+    runs = [pauses(Governor(Pace(1000), seed), 4, 2) for seed in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_a_success_after_the_pause_makes_the_next_one_short_again():
+    """An answer to a request from before the pause proves nothing, one from after it does."""
+
+    async def main():
+        governor = Governor(Pace(1000, first_pause=8.0))
+        for _ in range(3):
+            async with governor.turn() as began:
+                pass
+            await asyncio.sleep(0.1)
+            governor.back_off(began, None)
+        governor.eased(began)
+        stale = governor._strikes
+        async with governor.turn() as later:
+            governor.eased(later)
+        return stale, governor._strikes
+
+    assert run_virtual(main()) == (3, 0)
+
+
+def test_a_pause_beyond_patience_is_told_at_once():
+    """Nobody sits out an hour: the caller learns how long it would be."""
+
+    async def main():
+        governor = Governor(Pace(1000, patience=300.0))
+        governor.hold(3600.0)
+        with pytest.raises(PausedError) as paused:
+            async with governor.turn():
+                pytest.fail("nobody may begin")
+        return paused.value.seconds
+
+    assert run_virtual(main()) == 3600.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", **DATE}, 30.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:27:30 GMT", **DATE}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT"}, None),
+        ({"retry-after": "soon", **DATE}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "999999999"}, LONGEST),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date_against_the_servers_own(headers, seconds):
+    """Both forms of RFC 9110, milliseconds first, nothing unreadable, never more than a day."""
+    assert asked_wait(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m30s"}, 90.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
+        ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "1m"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "later"}, 0.0),
+        (
+            {
+                "anthropic-ratelimit-input-tokens-remaining": "0",
+                "anthropic-ratelimit-input-tokens-reset": "2026-10-21T07:28:12Z",
+                **DATE,
+            },
+            12.0,
+        ),
+    ],
+)
+def test_an_allowance_that_is_used_up_asks_to_wait_for_its_reset(headers, seconds):
+    """Both providers' headers, and only those whose remainder is nothing."""
+    assert drained_wait(headers) == seconds
+
+
+NAMES = st.sampled_from(
+    [
+        *("retry-after", "retry-after-ms", "date", "anthropic-ratelimit-tokens-remaining"),
+        *("anthropic-ratelimit-tokens-reset", "x-ratelimit-remaining-tokens"),
+        "x-ratelimit-reset-tokens",
+    ]
+)
+VALUES = st.one_of(
+    st.text(), st.sampled_from(["0", "1e9", "9" * 400, "1h1m", "+inf", *DATE.values()])
+)
+
+
+@given(st.dictionaries(NAMES, VALUES))
+def test_no_header_crashes_us_or_makes_us_wait_for_more_than_a_day(headers):
+    """Headers come from outside: any text gives a bounded number."""
+    assert 0.0 <= (asked_wait(headers) or 0.0) <= LONGEST
+    assert 0.0 <= drained_wait(headers) <= LONGEST
+
+
+def spend(budget, usd, actual=None, seconds=1.0):
+    """Make a pretended call that may cost `usd` and costs `actual` (None: nobody knows)."""
+
+    async def call():
+        async with budget.reserve(usd, 10) as held:
+            held.begin()
+            await asyncio.sleep(seconds)
+            if actual is not None:
+                held.settle(actual, 1)
+
+    return call()
+
+
+def test_what_is_reserved_and_spent_never_passes_the_limit():
+    """Eight calls that may cost 0.3 and cost 0.1 share one dollar: at once 3, 2, 1, 1 and 1."""
+
+    async def main():
+        budget, loop = Budget(max_usd=1.0), asyncio.get_running_loop()
+        await asyncio.gather(*(spend(budget, 0.3, 0.1) for _ in range(8)))
+        return budget.spent_usd, budget.spent_tokens, loop.time()
+
+    spent, tokens, seconds = run_virtual(main())
+    assert (spent, tokens) == (0.8, 8)
+    assert seconds == 5.0
+
+
+def test_a_call_that_no_settlement_can_make_room_for_is_refused():
+    """0.9 of 1 are spent: a call that may cost 0.2 is refused, one of 0.1 is not."""
+
+    async def main():
+        budget = Budget(max_usd=1.0, spent=Usage(usd=0.9))
+        with pytest.raises(BudgetError, match=r"0\.9000 of 1\.0 dollars are spent"):
+            await spend(budget, 0.2, 0.0)
+        await spend(budget, 0.1)
+        return budget.spent_usd
+
+    assert run_virtual(main()) == 1.0
+
+
+def test_a_waiting_call_is_refused_once_the_others_have_spent_what_it_needs():
+    """A call waits while money is held, and learns of it when the money is gone."""
+
+    async def main():
+        budget = Budget(max_usd=1.0)
+        holder = asyncio.create_task(spend(budget, 0.8))
+        await asyncio.sleep(0)
+        with pytest.raises(BudgetError):
+            await spend(budget, 0.5)
+        return await holder, asyncio.get_running_loop().time()
+
+    assert run_virtual(main())[1] == 1.0
+
+
+def test_a_cancelled_call_costs_its_worst_and_one_that_never_began_costs_nothing():
+    """Cancelling in mid-call settles at the worst case, cancelling before it at zero."""
+
+    async def main():
+        budget = Budget(max_usd=1.0)
+        for begin in (False, True):
+
+            async def call(begin=begin):
+                async with budget.reserve(0.4, 100) as held:
+                    if begin:
+                        held.begin()
+                    await asyncio.sleep(60)
+
+            task = asyncio.create_task(call())
+            await asyncio.sleep(1)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return budget.spent_usd, budget.spent_tokens
+
+    assert run_virtual(main()) == (0.4, 100)
+
+
+def test_tokens_have_a_limit_of_their_own():
+    """A limit in tokens refuses as a limit in dollars does."""
+
+    async def main():
+        budget = Budget(max_tokens=15)
+        await spend(budget, 5.0)
+        with pytest.raises(BudgetError, match="10 of 15 tokens"):
+            await spend(budget, 0.0)
+
+    run_virtual(main())
+
+
+@given(st.integers(0, 2**32), st.floats(0.001, 5.0), st.integers(1, 40))
+def test_no_order_of_concurrent_calls_overshoots(seed, limit, calls):
+    """Random prices, durations, settlements and cancellations: spent stays within the limit."""
+    draw = random.Random(seed)
+
+    async def main():
+        budget = Budget(max_usd=limit)
+
+        async def one():
+            await asyncio.sleep(draw.uniform(0, 3))
+            worst = draw.uniform(0, limit)
+            actual = draw.choice([None, 0.0, worst, worst * draw.random()])
+            async with asyncio.timeout(draw.uniform(0, 3)):
+                await spend(budget, worst, actual, draw.uniform(0, 3))
+
+        done = await asyncio.gather(*(one() for _ in range(calls)), return_exceptions=True)
+        assert all(isinstance(e, None | TimeoutError | BudgetError) for e in done)
+        assert budget._held.nano == 0
+        return budget.spent_usd
+
+    assert run_virtual(main()) <= limit

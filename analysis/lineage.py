@@ -1,0 +1,220 @@
+"""The lineage: who came from what, as a networkx MultiDiGraph folded from events.
+
+A **node** is a commit, under its full id, or a proposal that never became one, under
+`experiment/<number>`. What is not known of a node is absent, never None:
+
+| `kind` | what it is | has |
+| --- | --- | --- |
+| base | where an island began | `step` 0, and the scores of the baseline |
+| candidate | an admitted proposal, whatever came of it: failures are knowledge | all but `rule` |
+| proposal | not admitted: refused, or admission is still under way | `rule`, `reason` if refused |
+| merge | a merge that brought a head home | `island` |
+
+The attributes are columns of the table `nodes`, and analysis/schema.py says what each means. Of
+those that are easily misread: `ending` is absent while the experiment is open; `score` is the mean
+of `scores` scores at rung 0 by one harness without the screening one, which selected the
+candidate and stands apart as `screened`; `step` counts the keeps between the base and here, so it
+is there for heads, present and past, alone.
+
+An **edge** runs from the older to the younger and its key is its kind:
+
+| key | from | to | besides island and recorded |
+| --- | --- | --- | --- |
+| proposed_from | the head that the brief was drawn on | what was proposed | experiment |
+| crossed_with | the candidate whose number the notes name | what was proposed | experiment |
+| kept_as_head | the island's old head | its new one | experiment, gain, noise |
+| merged_as | a head | the merge that brought it home | |
+
+A kind that joins one pair more than once says in its key what tells them apart, after a slash
+(`promoted/2`: by rung); a measured relation carries its `gain` and `noise`, signed so that above
+zero is better.
+
+Not covered: an agent that gave no proposal tried nothing and leaves no node (see the table
+`answers`); the base's score pools all islands that began there, whatever slices they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import singledispatchmethod
+from typing import Any, TypeAlias
+
+import networkx as nx
+
+from islands import events as ev
+
+Graph: TypeAlias = "nx.MultiDiGraph[str]"
+
+CROSSED = "crossed_with"
+"""The note by which a proposal names, by number, the experiment whose change it took in."""
+
+
+def fold(history: Iterable[ev.Event]) -> Graph:
+    """Return the lineage of a run from its events in ledger order."""
+    lineage = Lineage()
+    for event in history:
+        lineage.take(event)
+    return lineage.graph
+
+
+def unadmitted(experiment: int) -> str:
+    """Return the name of the node of a proposal that is no commit."""
+    return f"experiment/{experiment}"
+
+
+class Lineage:
+    """The fold. `graph` is the lineage of all events taken so far.
+
+    It may begin from a part of a graph that holds the nodes that the coming events speak of,
+    the edges into these and where they come from, and from the trials that are `running`.
+    """
+
+    def __init__(
+        self, graph: Graph | None = None, running: Mapping[str, ev.TrialStarted] | None = None
+    ) -> None:
+        self.graph: Graph = nx.MultiDiGraph() if graph is None else graph
+        self._running = dict(running or {})
+        self._node_of: dict[int, str] = {
+            known["experiment"]: node
+            for node, known in self.graph.nodes(data=True)
+            if "experiment" in known
+        }
+
+    @singledispatchmethod
+    def take(self, event: ev.Event) -> None:
+        """Take in the next event. Raises TypeError on what is none."""
+        raise TypeError(f"not an event of a run: {event!r}")
+
+    @take.register(ev.RunResumed | ev.RunStopped | ev.AgentFailed)
+    def _(self, event: ev.Event) -> None:
+        """Nothing came from anything."""
+
+    @take.register
+    def _(self, event: ev.RunOpened) -> None:
+        self._begin(event.base, event)
+
+    @take.register
+    def _(self, event: ev.IslandOpened) -> None:
+        if event.head not in self.graph:
+            self._begin(event.head, event)
+
+    @take.register
+    def _(self, event: ev.ProposalReceived) -> None:
+        node = unadmitted(event.experiment)
+        self._node_of[event.experiment] = node
+        told = {"agent": event.agent, "parent": event.parent, "hypothesis": event.hypothesis}
+        known: dict[str, Any] = {"kind": "proposal", **_whence(event), **told}
+        if event.notes:
+            known["notes"] = dict(event.notes)
+        self.graph.add_node(node, **known)
+        self.graph.add_edge(event.parent, node, "proposed_from", **_whence(event))
+        donor = self._node_of.get(_number(event.notes.get(CROSSED)))
+        if donor is not None and self.graph.nodes[donor]["kind"] == "candidate":
+            self.graph.add_edge(donor, node, CROSSED, **_whence(event))
+
+    @take.register
+    def _(self, event: ev.ProposalRefused) -> None:
+        known = self._known(event.experiment)
+        known |= {"ending": "refused", "rule": event.rule, "reason": event.reason}
+        known["ended"] = _when(event)
+
+    @take.register
+    def _(self, event: ev.CandidateAdmitted) -> None:
+        old, self._node_of[event.experiment] = self._node_of[event.experiment], event.commit
+        nx.relabel_nodes(self.graph, {old: event.commit}, copy=False)
+        lines = {"added": event.added, "removed": event.removed}
+        self.graph.nodes[event.commit].update(kind="candidate", **lines)
+
+    @take.register
+    def _(self, event: ev.TrialStarted) -> None:
+        self._running[event.trial] = event
+
+    @take.register
+    def _(self, event: ev.TrialVoided) -> None:
+        del self._running[event.trial]
+
+    @take.register
+    def _(self, event: ev.TrialEnded) -> None:
+        trial = self._running.pop(event.trial)
+        outcome, known = event.outcome, self.graph.nodes[trial.commit]
+        if outcome.score is not None and trial.rung == 0:
+            _score(known, outcome.score, outcome.harness, trial.purpose)
+        own = trial.experiment and trial.experiment == known.get("experiment")
+        if outcome.failure is not None and own:
+            broke = {"failure": outcome.failure.kind, "reason": outcome.failure.reason}
+            known.update(ending="failed", ended=_when(event), **broke)
+
+    @take.register
+    def _(self, event: ev.VerdictReached) -> None:
+        known, kept = self._known(event.experiment), event.verdict == "keep"
+        known |= {"verdict": event.verdict, "ending": "kept" if kept else "discarded"}
+        known |= {"reason": event.reason, "ended": _when(event)}
+        gain: dict[str, Any] = {}
+        if event.gain is not None:
+            gain = {"gain": event.gain.mean, "noise": event.gain.noise}
+            known.update(gain, pairs=event.gain.pairs)
+        if kept:
+            head, node = known["parent"], self._node_of[event.experiment]
+            known["step"] = self.graph.nodes[head].get("step", 0) + 1
+            self.graph.add_edge(head, node, "kept_as_head", **_whence(event), **gain)
+
+    @take.register
+    def _(self, event: ev.Merged) -> None:
+        where = {"island": event.island, "recorded": _when(event)}
+        self.graph.add_node(event.commit, kind="merge", **where)
+        self.graph.add_edge(event.head, event.commit, "merged_as", **where)
+
+    def _begin(self, commit: str, event: ev.Event) -> None:
+        self.graph.add_node(commit, kind="base", step=0, recorded=_when(event))
+
+    def _known(self, experiment: int) -> dict[str, Any]:
+        known: dict[str, Any] = self.graph.nodes[self._node_of[experiment]]
+        return known
+
+
+def speaks_of(event: ev.Event) -> Iterator[int | str]:
+    """Yield what `Lineage.take` looks up for `event`: experiments by number, commits by id."""
+    match event:
+        case ev.ProposalReceived():
+            yield event.parent
+            yield _number(event.notes.get(CROSSED))
+        case ev.IslandOpened() | ev.Merged():
+            yield event.head
+        case ev.TrialStarted():
+            yield event.commit
+        case ev.ProposalRefused() | ev.CandidateAdmitted() | ev.VerdictReached():
+            yield event.experiment
+
+
+def _when(event: ev.Event) -> float:
+    """Return the event's time in whole microseconds, which DuckDB's TIMESTAMP keeps exactly."""
+    return round(event.recorded, 6)
+
+
+def _whence(event: ev.ProposalReceived | ev.VerdictReached) -> dict[str, Any]:
+    return {
+        "island": event.island,
+        "experiment": event.experiment,
+        "recorded": _when(event),
+    }
+
+
+def _number(note: str | float | None) -> int:
+    """Return the experiment that a note names; 0, which none has, where it names none."""
+    if isinstance(note, float) and note.is_integer():  # notes come back from JSON as floats
+        return int(note)
+    return note if isinstance(note, int) else 0
+
+
+def _score(known: dict[str, Any], score: float, harness: str, purpose: ev.Purpose) -> None:
+    """Take a score into what is known of a commit; scores of another harness are let go."""
+    if known.get("harness") != harness:
+        for stale in ("score", "scores", "screened"):
+            known.pop(stale, None)
+        known["harness"] = harness
+    if purpose == "screen":
+        known["screened"] = score
+        return
+    known["scores"] = known.get("scores", 0) + 1
+    mean = known.get("score", 0.0)
+    known["score"] = mean + (score - mean) / known["scores"]

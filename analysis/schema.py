@@ -1,0 +1,341 @@
+"""What stands in `lineage.duckdb`: the tables, the views over them, and what each column means.
+
+A column's name has one type and one meaning wherever it stands, said once in `COLUMNS`; tables
+are lists of such names. Views answer the questions that are asked most, so that they can be
+asked in a word (`FROM standings`) and built upon. Times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from duckdb import DuckDBPyConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's type in SQL and what it means."""
+
+    type: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: the first `keys` of its columns tell rows apart (0: rows are only added)."""
+
+    about: str
+    columns: tuple[str, ...]
+    keys: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view: what it answers, and the query."""
+
+    about: str
+    query: str
+
+
+def _columns(**described: tuple[str, str]) -> Mapping[str, Column]:
+    return {name: Column(*words) for name, words in described.items()}
+
+
+COLUMNS: Mapping[str, Column] = _columns(
+    # who and where
+    run=("VARCHAR", "name of the run"),
+    island=("VARCHAR", "name of the island"),
+    agent=("VARCHAR", "what proposed"),
+    branch=("VARCHAR", "a branch of the repository: an island's own, or where the run comes home"),
+    slice=("VARCHAR", "the leased share of a device that trials are pinned to"),
+    device=("VARCHAR", "what the slice is a share of: cpu, cuda or mps"),
+    experiment=("INTEGER", "number of the proposal's life; NULL: of none, as the baseline"),
+    trial=("VARCHAR", "name of the trial"),
+    # commits
+    node=("VARCHAR", "commit id, or experiment/<number> of a proposal that is no commit"),
+    source=("VARCHAR", "the older node of an edge"),
+    target=("VARCHAR", "the younger node of an edge"),
+    kind=("VARCHAR", "of a node: base, candidate, proposal or merge; of an edge: its key"),
+    base=("VARCHAR", "the commit that was begun from"),
+    commit=("VARCHAR", "commit id of the candidate, or of what a trial measured"),
+    parent=("VARCHAR", "commit id of the head that the brief was drawn on"),
+    head=("VARCHAR", "commit id of the island's best, or of what was merged"),
+    merge=("VARCHAR", "commit id of the merge on the branch"),
+    step=("INTEGER", "how many keeps lie between the base and this head"),
+    added=("INTEGER", "lines added to the genome"),
+    removed=("INTEGER", "lines removed from the genome"),
+    # what was asked
+    task=("VARCHAR", "name of the task"),
+    data=("VARCHAR", "name of the data"),
+    metric=("VARCHAR", "what a score measures"),
+    direction=("VARCHAR", "minimize: a lower score is better; maximize: a higher one"),
+    genome=("VARCHAR[]", "the paths that candidates may change"),
+    rungs=(
+        "STRUCT(depth INTEGER, seconds DOUBLE, memory_mib INTEGER)[]",
+        "the levels of fidelity, cheapest first",
+    ),
+    rung=("INTEGER", "level of fidelity, 0 the cheapest"),
+    harness=("VARCHAR", "the frozen measure; scores of two harnesses never compare"),
+    seed=("BIGINT", "the number that fixes randomness, of the run or of a trial"),
+    baseline_seeds=("INTEGER", "how many seeds the base is measured on before anything is tried"),
+    hypothesis=("VARCHAR", "what the agent expected, in its words"),
+    notes=("JSON", "what the agent wants to see again"),
+    # what came of it
+    ending=("VARCHAR", "kept, discarded, failed or refused; NULL: still open"),
+    verdict=("VARCHAR", "keep or discard; NULL: none was reached"),
+    rule=("VARCHAR", "the rule by which a proposal was refused"),
+    failure=("VARCHAR", "how it broke: timeout, crash, memory or invalid"),
+    trouble=("VARCHAR", "why the agent gave no proposal; NULL: it gave one"),
+    reason=("VARCHAR", "why it ended so, in a line"),
+    gain=("DOUBLE", "how much better than the head, or of a head than the base; > 0 is better"),
+    noise=("DOUBLE", "standard error of the gain"),
+    pairs=("INTEGER", "how many pairs of scores on common fresh seeds the gain is made of"),
+    score=("DOUBLE", "what the harness computed: one score, or the mean of `scores`"),
+    scores=("INTEGER", "how many scores at rung 0 the mean is made of, screening left out"),
+    screened=("DOUBLE", "score of the screening trial, which selected the candidate: no evidence"),
+    sigma=("DOUBLE", "standard deviation of the baseline's scores between seeds"),
+    # trials
+    purpose=("VARCHAR", "what a trial is for: baseline, screen, confirm or remeasure"),
+    state=("VARCHAR", "running, scored, failed, or voided through no fault of the candidate"),
+    tier=("INTEGER", "confinement of a trial: 2 sandbox, 0 none"),
+    seconds=("MAP(VARCHAR, DOUBLE)", "wall seconds by phase; `budget` are the trial's own"),
+    peak_mib=("DOUBLE", "the most memory that a trial's processes held together, in MiB"),
+    facts=("MAP(VARCHAR, DOUBLE)", "numbers that the harness knows"),
+    claims=("MAP(VARCHAR, DOUBLE)", "numbers that the genome printed: nothing rests on them"),
+    tail=("VARCHAR", "end of the training log, of failed trials (the ledger has the others')"),
+    # cost and counts
+    calls=("BIGINT", "calls of the provider"),
+    tokens_in=("BIGINT", "tokens that the provider read"),
+    tokens_out=("BIGINT", "tokens that the provider wrote"),
+    usd=("DOUBLE", "dollars"),
+    answers=("BIGINT", "how often the agent was asked"),
+    unanswered=("BIGINT", "how often it gave no proposal"),
+    trials=("BIGINT", "trials begun, voided ones left out"),
+    kept=("BIGINT", "experiments kept"),
+    discarded=("BIGINT", "experiments discarded"),
+    failed=("BIGINT", "experiments that broke"),
+    refused=("BIGINT", "proposals not let in"),
+    times=("BIGINT", "how often it happened"),
+    what=("VARCHAR", "what kind of end it was: refused, failed, discarded or unanswered"),
+    why=("VARCHAR", "the rule, the failure or the trouble"),
+    example=("VARCHAR", "the reason given the last time"),
+    # when
+    recorded=("TIMESTAMP", "when it entered the ledger"),
+    started=("TIMESTAMP", "when the trial began"),
+    ended=("TIMESTAMP", "when it ended"),
+    latest=("TIMESTAMP", "when it happened last"),
+    # coordinators
+    action=("VARCHAR", "what a coordinator did with the run: opened, resumed or stopped it"),
+    stop_limit=("VARCHAR", "the limit that the run was stopped by: minutes, trials or usd"),
+    # how far this file has come
+    bytes=("BIGINT", "how much of the ledger is in this file"),
+    events=("BIGINT", "how many events that is"),
+    code=("VARCHAR", "digest of the code that made this file"),
+    opening=("VARCHAR", "digest of the ledger's first line"),
+)
+
+
+def _named(columns: str) -> tuple[str, ...]:
+    return tuple(columns.split())
+
+
+TABLES: Mapping[str, Table] = {
+    "run": Table(
+        "The run: one row.",
+        _named(
+            "run base branch task data metric direction genome rungs harness seed"
+            " baseline_seeds recorded"
+        ),
+    ),
+    "coordinators": Table(
+        "Each time that a coordinator opened, resumed or stopped the run.",
+        _named("action reason stop_limit recorded"),
+        keys=0,
+    ),
+    "islands": Table(
+        "The islands as they began.",
+        _named("island branch base agent slice device recorded"),
+    ),
+    "nodes": Table(
+        "The lineage's nodes: commits, and proposals that became none.",
+        _named(
+            "node kind island experiment agent parent hypothesis notes ending verdict rule failure"
+            " reason gain noise pairs step score scores screened harness added removed recorded"
+            " ended"
+        ),
+    ),
+    "edges": Table(
+        "The lineage's edges, from older to younger; their kinds stand in analysis/lineage.py.",
+        _named("source target kind island experiment gain noise recorded"),
+        keys=3,
+    ),
+    "trials": Table(
+        "Every trial, with what came of it.",
+        _named(
+            "trial experiment island commit purpose seed rung slice state score failure reason"
+            " harness tier seconds peak_mib facts claims tail started ended"
+        ),
+    ),
+    "answers": Table(
+        "Each time that an agent was asked: what it cost, and why there was no proposal.",
+        _named("experiment island agent trouble reason calls tokens_in tokens_out usd recorded"),
+        keys=0,
+    ),
+    "merges": Table(
+        "Each time that a head came home.",
+        _named("island head merge branch recorded"),
+        keys=0,
+    ),
+    "projection": Table(
+        "How far this file has come; not part of the record.",
+        _named("bytes events code opening"),
+        keys=0,
+    ),
+}
+
+VIEWS: Mapping[str, View] = {
+    "experiments": View(
+        "Each proposal's whole life.",
+        """
+        SELECT experiment, island, agent, parent, if(kind = 'candidate', node, NULL) AS commit,
+          hypothesis, notes, ending, verdict, rule, failure, reason, gain, noise, pairs, score,
+          scores, screened, added, removed, cost.usd, recorded, ended
+        FROM nodes LEFT JOIN (SELECT experiment, sum(usd) AS usd FROM answers GROUP BY experiment)
+          AS cost USING (experiment)
+        WHERE experiment IS NOT NULL
+        ORDER BY experiment
+        """,
+    ),
+    "kept": View(
+        "Each island's chain of kept changes from the base on: what an ablation takes apart.",
+        """
+        SELECT island, step, experiment, node AS commit, parent, agent, hypothesis, gain, noise,
+          pairs, score, scores, added, removed, recorded, ended
+        FROM nodes WHERE ending = 'kept' ORDER BY island, step
+        """,
+    ),
+    "failures": View(
+        "Each trial that broke, with what was tried.",
+        """
+        SELECT trial, trials.experiment, trials.island, commit, agent, hypothesis, purpose, seed,
+          rung, trials.failure, trials.reason, tail, trials.ended
+        FROM trials LEFT JOIN nodes ON nodes.node = trials.commit
+        WHERE state = 'failed' ORDER BY trials.ended
+        """,
+    ),
+    "refusals": View(
+        "Each proposal that was not let in.",
+        """
+        SELECT experiment, island, agent, rule, reason, hypothesis, parent, recorded
+        FROM nodes WHERE ending = 'refused' ORDER BY experiment
+        """,
+    ),
+    "reasons": View(
+        "What came of everything that was not kept, most frequent first.",
+        """
+        SELECT what, why, count(*) AS times, arg_max(reason, ended) AS example,
+          max(ended) AS latest
+        FROM (
+          SELECT ending AS what, coalesce(rule, failure, 'verdict') AS why, reason, ended
+          FROM nodes WHERE ending IN ('refused', 'failed', 'discarded')
+          UNION ALL
+          SELECT 'unanswered', trouble, reason, recorded FROM answers WHERE trouble IS NOT NULL
+        )
+        GROUP BY what, why ORDER BY times DESC, what, why
+        """,
+    ),
+    "usage": View(
+        "What each agent cost on each island and what came of it.",
+        """
+        SELECT agent, island, answers, unanswered, calls, tokens_in, tokens_out, usd,
+          coalesce(kept, 0) AS kept
+        FROM (
+          SELECT agent, island, count(*) AS answers, count(trouble) AS unanswered,
+            sum(calls)::BIGINT AS calls, sum(tokens_in)::BIGINT AS tokens_in,
+            sum(tokens_out)::BIGINT AS tokens_out, sum(usd) AS usd
+          FROM answers GROUP BY agent, island
+        ) LEFT JOIN (
+          SELECT agent, island, count(*) AS kept FROM nodes WHERE ending = 'kept'
+          GROUP BY agent, island
+        ) USING (agent, island)
+        ORDER BY usd DESC, agent, island
+        """,
+    ),
+    "spread": View(
+        "How much a score varies between seeds, by the baseline.",
+        """
+        SELECT stddev_samp(score) AS sigma, count(*)::INTEGER AS scores
+        FROM trials WHERE purpose = 'baseline' AND state = 'scored' AND rung = 0
+        """,
+    ),
+    "standings": View(
+        "How each island stands, best first. The gain is of the head over the base, from their"
+        " mean scores; its noise is that of two means of so many scores, each as wide as sigma.",
+        """
+        WITH heads AS (
+          SELECT island, coalesce(arg_max(node, step), any_value(base)) AS head,
+            count(node) AS kept
+          FROM islands LEFT JOIN (SELECT island, node, step FROM nodes WHERE ending = 'kept')
+            USING (island)
+          GROUP BY island
+        ), counts AS (
+          SELECT island, count(*) FILTER (ending = 'discarded') AS discarded,
+            count(*) FILTER (ending = 'failed') AS failed,
+            count(*) FILTER (ending = 'refused') AS refused
+          FROM nodes GROUP BY island
+        ), tried AS (
+          SELECT island, count(*) FILTER (state <> 'voided') AS trials FROM trials GROUP BY island
+        ), asked AS (
+          SELECT island, count(trouble) AS unanswered, sum(usd) AS usd FROM answers
+          GROUP BY island
+        )
+        SELECT islands.island, islands.agent, heads.head, head.score,
+          head.scores,
+          if(heads.head = islands.base, 0.0,
+            if(run.direction = 'minimize', base.score - head.score, head.score - base.score)
+          ) AS gain,
+          if(heads.head = islands.base, 0.0,
+            spread.sigma * sqrt(1 / base.scores + 1 / head.scores)
+          ) AS noise,
+          coalesce(trials, 0) AS trials, heads.kept, coalesce(discarded, 0) AS discarded,
+          coalesce(failed, 0) AS failed, coalesce(refused, 0) AS refused,
+          coalesce(unanswered, 0) AS unanswered, coalesce(usd, 0) AS usd
+        FROM islands CROSS JOIN run CROSS JOIN spread JOIN heads USING (island)
+          LEFT JOIN nodes AS head ON head.node = heads.head
+          LEFT JOIN nodes AS base ON base.node = islands.base
+          LEFT JOIN counts USING (island) LEFT JOIN tried USING (island)
+          LEFT JOIN asked USING (island)
+        ORDER BY gain DESC NULLS LAST, islands.island
+        """,
+    ),
+}
+
+
+def create(con: DuckDBPyConnection) -> None:
+    """Make all tables and views, with their comments, in the empty database that `con` uses."""
+    for name, table in TABLES.items():
+        con.execute(f"CREATE TABLE {name} ({_definition(table)})")
+        con.execute(f"COMMENT ON TABLE {name} IS {quoted(table.about)}")
+        _describe(con, name)
+    for name, view in VIEWS.items():
+        con.execute(f"CREATE VIEW {name} AS {view.query}")
+        con.execute(f"COMMENT ON VIEW {name} IS {quoted(view.about)}")
+        _describe(con, name)
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _describe(con: DuckDBPyConnection, name: str) -> None:
+    for column, *_ in con.execute(f"DESCRIBE {name}").fetchall():
+        con.execute(f"COMMENT ON COLUMN {name}.{column} IS {quoted(COLUMNS[column].about)}")
+
+
+def _definition(table: Table) -> str:
+    columns = [f"{name} {COLUMNS[name].type}" for name in table.columns]
+    if table.keys:
+        columns.append(f"PRIMARY KEY ({', '.join(table.columns[: table.keys])})")
+    return ", ".join(columns)

@@ -1,0 +1,80 @@
+"""Questions asked of the record in SQL, while the swarm runs and by whoever likes.
+
+The questions asked most are views of the database (analysis/schema.py): `standings` (each island,
+best first), `kept` (each island's chain of kept changes, what an ablation takes apart), `reasons`
+(what came of the rest), `usage` (what each agent cost), `failures`, `refusals`, `experiments`.
+
+    ask(folder, "FROM kept WHERE island = 'reef'")
+
+A question reads and does nothing else: one statement that reads, on a database opened read-only
+by an instance that may touch no other file, with one thread and 1 GB of memory.
+
+Not covered: a question has no time limit (Ctrl-C ends it); it takes CPU time from the trials as
+any program beside them does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from duckdb import DuckDBPyConnection, Statement, StatementType
+
+from analysis.projection import reading
+from analysis.schema import TABLES, VIEWS
+from harness.contract import SetupError
+
+_READS = {StatementType.SELECT, StatementType.EXPLAIN}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Rows with the names of their columns; `more` says that rows beyond the limit were left."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    more: bool = False
+
+
+def ask(folder: Path, sql: str, limit: int | None = None, values: Sequence[object] = ()) -> Answer:
+    """Answer one question about the run in `folder` with its first `limit` rows (None: all).
+
+    `values` stand for the question's `?`. Raises SetupError, in one line, where `sql` is no
+    question or has none.
+    """
+    with reading(folder) as con:
+        try:
+            return _answer(con.execute(_reading_only(con, sql), values), limit)
+        except duckdb.Error as error:
+            raise SetupError(_line(error)) from error
+
+
+def _answer(asked: DuckDBPyConnection, limit: int | None) -> Answer:
+    columns = tuple(name for name, *_ in asked.description)
+    if limit is None:
+        return Answer(columns, tuple(asked.fetchall()))
+    rows = asked.fetchmany(limit + 1)
+    return Answer(columns, tuple(rows[:limit]), more=len(rows) > limit)
+
+
+def _reading_only(con: DuckDBPyConnection, sql: str) -> Statement:
+    statements = con.extract_statements(sql)
+    if len(statements) != 1:
+        raise SetupError(f"one question at a time: this is {len(statements)} statements")
+    if statements[0].type not in _READS:
+        raise SetupError(
+            f"a question only reads, {statements[0].type.name} does not: begin with SELECT, FROM,"
+            " WITH, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN"
+        )
+    return statements[0]
+
+
+def _line(error: duckdb.Error) -> str:
+    """Return DuckDB's complaint as one line: without its drawing, with what there is to ask."""
+    line = " ".join(str(error).partition("\nLINE ")[0].split())
+    if isinstance(error, duckdb.CatalogException):
+        line += f" (tables and views: {', '.join([*TABLES, *VIEWS])})"
+    return line

@@ -85,7 +85,7 @@ print(json.dumps(dict(
     pids=[p for p in os.listdir("/proc") if p.isdigit() and int(p) > 8],
     home=os.listdir(os.environ["HOME"]) + os.listdir("/dev/shm"),
     writable=[p for p in ("/usr", "/", "/dev", kernel) if os.access(p, os.W_OK)],
-    interfaces=[name for _, name in socket.if_nameindex()],
+    interfaces=[line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line],
     offline=fails(socket.create_connection, ("1.1.1.1", 53), 1),
 )))
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import util
@@ -17,10 +18,9 @@ from pathlib import Path
 from harness.confine.devices import device_nodes, driver_trees
 from harness.confine.identity import box_uid
 from harness.confine.interpreter import (
-    INSIDE,
-    START,
+    WITHIN,
     prefixes,
-    program_of,
+    program_words,
     site_entries,
     site_folders,
 )
@@ -28,6 +28,7 @@ from harness.confine.policy import Policy
 from harness.contract import SetupError
 
 HOME = "/home/box"
+PRIVATE = ("/tmp", "/dev/shm", HOME)  # noqa: S108  # the box's own
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
 ETC = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
 CPUS = "/sys/devices/system/cpu"  # torch asks it for the processors
@@ -78,7 +79,7 @@ def check() -> Path:
     return sandbox
 
 
-def command(policy: Policy, argv: list[str], info: int) -> list[str]:
+def command(policy: Policy, argv: Sequence[str], info: int) -> list[str]:
     """Return the command line that makes a box for `policy`, short of what is to run in it.
 
     bubblewrap writes the host's pid of the box's first process to the descriptor `info`.
@@ -96,7 +97,7 @@ def _namespaces() -> list[str]:
     """Return the options for namespaces and privileges.
 
     As root a user namespace would leave kernel uid 0 inside, so there is none: the box keeps
-    just the capabilities to become `box_uid` and to give these up as well (see `inside`).
+    just the capabilities to become `box_uid` and to give these up as well (see `within.restrict`).
     """
     words = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     words += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--hostname", "box"]
@@ -106,25 +107,27 @@ def _namespaces() -> list[str]:
     return [*words, "--cap-drop", "ALL", *[word for each in kept for word in ("--cap-add", each)]]
 
 
-def _places(policy: Policy, argv: list[str]) -> dict[str, Mount]:
+def _places(policy: Policy, argv: Sequence[str]) -> dict[str, Mount]:
     """Return every mount of a box by its path inside; later lines hide earlier ones."""
-    size = str(policy.tmp_mib << 20)
-    tmpfs = ("--size", size, "--perms", "1777", "--tmpfs")
-    program = program_of(argv)
+    program = program_words(argv)
     places = _system(policy) | {
         "/proc": Mount(("--proc", "/proc")),
         "/dev": Mount(("--dev", "/dev")),
-        **{path: Mount((*tmpfs, path)) for path in ("/tmp", "/dev/shm", HOME)},  # noqa: S108
     }
     nodes = {str(node): ("--dev-bind", str(node), str(node)) for node in device_nodes(policy.slice)}
     places |= {path: Mount(words, host=True) for path, words in nodes.items()}
+    places |= {path: _tmpfs(path, policy.tmp_mib) for path in PRIVATE}
     places |= {str(each): _read_only(each) for each in prefixes()}
     places |= {str(each): Mount(("--tmpfs", str(each))) for each in site_folders()}
-    ours = (*site_entries(), INSIDE, START, *([program] if program else []))
+    ours = (*site_entries(), WITHIN, *([Path(program[0])] if program else []))
     places |= {str(each): _read_only(each) for each in ours}
     places |= {inside: _read_only(host, inside) for inside, host in policy.read.items()}
-    write = {inside: ("--bind", str(host), inside) for inside, host in policy.write.items()}
-    return places | {inside: Mount(words, host=True) for inside, words in write.items()}
+    return places | {path: _tmpfs(path, policy.file_mib) for path in policy.write}
+
+
+def _tmpfs(path: str, mib: int) -> Mount:
+    """Return a place to write that holds `mib` and is gone with the box."""
+    return Mount(("--size", str(mib << 20), "--perms", "1777", "--tmpfs", path))
 
 
 def _system(policy: Policy) -> dict[str, Mount]:

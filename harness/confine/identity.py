@@ -10,7 +10,7 @@ their boxes then share one process limit, nothing else.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -37,17 +37,11 @@ def box_uid() -> int | None:
     return start - RANGE * (start > 2**30) + os.getpid() % RANGE
 
 
-def open_to_box(read: Mapping[str, Path], write: Mapping[str, Path]) -> None:
-    """Give the box's uid the folders it writes to; make sure that it can read what it reads.
-
-    Raises SetupError for an input that only we can read. Does nothing where the box is us.
-    """
-    uid = box_uid()
-    if uid is None:
+def check_readable(paths: Iterable[Path]) -> None:
+    """Raise SetupError for an input that only we can read, where the box is another user."""
+    if box_uid() is None:
         return
-    for path in write.values():
-        os.chown(path, uid, uid)
-    for path in read.values():
+    for path in paths:
         wanted = 0o005 if path.is_dir() else 0o004
         if path.stat().st_mode & wanted != wanted:
             raise SetupError(

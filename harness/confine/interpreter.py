@@ -2,27 +2,27 @@
 
 The environment's site-packages holds more than a candidate may see (the corpora arrive as
 ordinary packages), so a box sees the distributions that `PACKAGES` need and no others.
-`.pth` files run even under `python -I`; so box programs start with -S and `start.py` names the
-directories to import from.
+`.pth` files run even under `python -I`; so box programs start with -S, and `within.program` names
+the directories to import from.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("torch", "numpy", "safetensors")
 
-START = Path(__file__).with_name("start.py")
-INSIDE = Path(__file__).with_name("inside.py")
+WITHIN = Path(__file__).with_name("within")
 
 
-def python(program: Path, *args: str) -> list[str]:
-    """Return the command line for a bare interpreter: no site-packages, no user's settings."""
-    return [sys.executable, "-I", "-S", "-B", str(program), *args]
+def within(module: str, *args: str) -> list[str]:
+    """Return the command line that runs a module of `within` in a bare interpreter."""
+    return [sys.executable, "-I", "-S", "-B", str(WITHIN / "__main__.py"), module, *args]
 
 
 def python_argv(program: Path, *args: str) -> list[str]:
@@ -30,14 +30,13 @@ def python_argv(program: Path, *args: str) -> list[str]:
 
     `run` lets the box read the file itself; nothing beside it.
     """
-    roots = ":".join(str(root) for root in sorted(site_roots()))
-    return python(START, roots, str(program), *args)
+    return within("program", roots(), str(program), *args)
 
 
-def program_of(argv: list[str]) -> Path | None:
-    """Return the program in a command line made by `python_argv`, None for any other."""
-    given = python(START)
-    return Path(argv[len(given) + 1]) if argv[: len(given)] == given else None
+def program_words(argv: Sequence[str]) -> list[str] | None:
+    """Return the program and its arguments in what `python_argv` made, None in anything else."""
+    start = within("program", roots())
+    return list(argv[len(start) :]) if list(argv[: len(start)]) == start else None
 
 
 @cache
@@ -52,9 +51,9 @@ def site_entries() -> frozenset[Path]:
     return frozenset(found)
 
 
-def site_roots() -> frozenset[Path]:
-    """Return the directories that hold `site_entries`."""
-    return frozenset(path.parent for path in site_entries())
+def roots() -> str:
+    """Return the directories that hold `site_entries`, joined by colons."""
+    return ":".join(sorted({str(path.parent) for path in site_entries()}))
 
 
 def _importable(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Starts a box's first process and shakes hands with it; `inside` is the other half."""
+"""Starts a box and shakes hands with its first process; `within.first` is the other half."""
 
 from __future__ import annotations
 
@@ -8,119 +8,111 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from harness.confine import bubblewrap
-from harness.confine.inside import GO, READY, Spec
-from harness.confine.interpreter import INSIDE, python
-from harness.confine.policy import Policy
+from harness.confine.interpreter import within
+from harness.confine.within.first import GO, READY
+from harness.confine.within.restrict import Spec
 from harness.contract import HarnessError
 
 PATIENCE = 30.0  # seconds to make a box: some 0.05, many more where the cores are starved
 
+Walls = Callable[[int], list[str]]
+"""The command line that puts walls around what follows it, given a descriptor to tell on."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Started:
     """A box whose program has just been started, and the handles on it.
 
-    `outer` is our child and `outer_end` readable when it ends, which is when the first process
-    does. `init` is readable when all of the box is dead (at tier 0: the same as `outer_end`).
-    `watched` are the box's own directories as `inside` names them (at tier 0: none), `output` is
-    the pipe of what it prints, `at` the time of its exec.
+    `outer` is our child, `end` becomes readable when the program ends, `init` when all of the box
+    is dead (without walls: when the first process is). `handles` are the first process and the
+    directories that the spec asks for, `control` what the first process says, `at` the time of
+    the program's exec.
     """
 
     outer: subprocess.Popen[bytes]
-    outer_end: int
+    end: int
     init: int
-    watched: tuple[int, ...]
-    output: int
+    handles: tuple[int, ...]
     control: socket.socket
     at: float
 
-    def refusal(self) -> str:
-        """Return why exec was refused, once the box is dead; empty where it was not."""
-        return self.control.recv(4096).decode(errors="replace")
+    def code(self) -> int:
+        """Return how the program ended, once all of the box is dead: negative for a signal.
+
+        Raises HarnessError where the program could not be started.
+        """
+        code = self.outer.wait()
+        said = self.control.recv(4096).decode(errors="replace")
+        if said.isdigit():
+            return os.waitstatus_to_exitcode(int(said))
+        if said:
+            raise HarnessError(f"a box could not start its program: {said}")
+        return 128 - code if 128 < code <= 192 else code  # noqa: PLR2004  # the shells' convention
 
     def __enter__(self) -> Started:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in {self.outer_end, self.init, self.output, *self.watched}:
+        for number in (self.end, self.init, *self.handles):
             os.close(number)
         self.control.close()
 
 
-def launch(policy: Policy, argv: list[str], spec: Spec) -> Started:
-    """Make the box, hand `spec` to its first process and return as that becomes the program.
+def launch(spec: Spec, walls: Walls | None, output: int) -> Started:
+    """Start a box within `walls`, hand it `spec`, and return as it becomes the program.
 
-    Raises HarnessError where the box cannot be made.
+    What it prints goes to the descriptor `output`. Raises HarnessError where it does not start.
     """
     with ExitStack() as failed:
         control, theirs = socket.socketpair()
         failed.enter_context(control)
-        output, output_end = _pipe(failed)
-        info, info_end = _pipe(failed)
-        walls = bubblewrap.command(policy, argv, info_end) if policy.tier else []
-        outer = subprocess.Popen(
-            [*walls, *python(INSIDE, str(theirs.fileno()))],
-            stdin=subprocess.DEVNULL,
-            stdout=output_end,
-            stderr=output_end,
-            env={},
-            pass_fds=(theirs.fileno(), info_end, *policy.fds),
-            start_new_session=True,
-        )
-        failed.callback(_end, outer)
-        theirs.close()
-        os.close(output_end)
-        os.close(info_end)
-        try:
-            told = json.loads(_read_all(info)) if policy.tier else {"child-pid": outer.pid}
-            watched = _greeted(control)
-            init = os.pidfd_open(told["child-pid"])
-            failed.callback(os.close, init)
-            _instruct(control, spec)
-        except (OSError, ValueError) as error:
-            said = os.read(output, 4096).decode(errors="replace").strip()
-            raise HarnessError(f"a box did not start ({error}): {said}") from error
-        box = Started(
-            outer, os.pidfd_open(outer.pid), init, watched, output, control, time.monotonic()
-        )
+        info, info_end = os.pipe()
+        with os.fdopen(info, "rb") as told, theirs:
+            outer = subprocess.Popen(
+                [*(walls(info_end) if walls else []), *within("first", str(theirs.fileno()))],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={},
+                pass_fds=(theirs.fileno(), info_end, *spec.fds),
+                start_new_session=True,
+            )
+            failed.callback(_end, outer)
+            theirs.close()
+            os.close(info_end)
+            init = json.loads(told.read() or "{}").get("child-pid") if walls else outer.pid
+        if init is None:
+            raise HarnessError("a box could not be made")
+        first = os.pidfd_open(init)
+        failed.callback(os.close, first)
+        handles = shake(control, spec)
+        end = os.pidfd_open(outer.pid)
         failed.pop_all()
-    os.close(info)
-    return box
+    return Started(outer, end, first, handles, control, time.monotonic())
 
 
-def _pipe(failed: ExitStack) -> tuple[int, int]:
-    """Return the two ends of a pipe; the first is closed with `failed`."""
-    ours, theirs = os.pipe()
-    failed.callback(os.close, ours)
-    return ours, theirs
+def shake(control: socket.socket, spec: Spec) -> tuple[int, ...]:
+    """Hand over `spec`, wait until it is in force, and return what was asked for.
+
+    Raises HarnessError where the other side falls silent or fails.
+    """
+    control.settimeout(PATIENCE)
+    try:
+        ready = control.recv(len(READY), socket.MSG_WAITALL)
+        control.sendall(json.dumps(dataclasses.asdict(spec)).encode())
+        control.shutdown(socket.SHUT_WR)
+        go, handles, _, _ = socket.recv_fds(control, len(GO), 64)
+    except OSError as error:
+        raise HarnessError(f"a box did not start: {error}") from error
+    if (ready, go) != (READY, GO):
+        raise HarnessError("a box did not start: its first process ended")
+    return tuple(handles)
 
 
 def _end(outer: subprocess.Popen[bytes]) -> None:
     outer.kill()
     outer.wait()
-
-
-def _read_all(number: int) -> bytes:
-    with open(number, "rb", closefd=False) as file:
-        return file.read()
-
-
-def _greeted(control: socket.socket) -> tuple[int, ...]:
-    """Wait for the first sign and return the directories that come with it."""
-    control.settimeout(PATIENCE)
-    said, watched, _, _ = socket.recv_fds(control, len(READY), 8)
-    if said != READY:
-        raise ConnectionError("no first sign")
-    return tuple(watched)
-
-
-def _instruct(control: socket.socket, spec: Spec) -> None:
-    """Send the spec and wait for the sign that it is in force."""
-    control.sendall(json.dumps(dataclasses.asdict(spec)).encode())
-    control.shutdown(socket.SHUT_WR)
-    if control.recv(len(GO)) != GO:
-        raise ConnectionError("no sign before exec")

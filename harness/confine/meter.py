@@ -54,8 +54,15 @@ def resident_bytes(proc: int, pid: str) -> int:
 
 
 def proportional_bytes(proc: int, pid: str) -> int:
-    """Return a process's share of memory: what it has alone, and its part of what is shared."""
-    found = re.search(rb"^Pss:\s+(\d+) kB", _read(proc, f"{pid}/smaps_rollup"), re.MULTILINE)
+    """Return a process's share of memory: what it has alone, and its part of what is shared.
+
+    A process may close this count to us; then all that is resident is its own.
+    """
+    try:
+        text = _read(proc, f"{pid}/smaps_rollup")
+    except PermissionError:
+        return resident_bytes(proc, pid)
+    found = re.search(rb"^Pss:\s+(\d+) kB", text, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0
 
 

@@ -6,7 +6,6 @@ import select
 import signal
 from dataclasses import dataclass
 
-from harness.confine.launch import Started
 from harness.confine.meter import Meter
 
 
@@ -16,12 +15,6 @@ class BoxTree:
 
     init: int
     meter: Meter
-
-    @classmethod
-    def of(cls, box: Started, limit: int) -> BoxTree:
-        """Return the tree of a started box that may hold `limit` bytes."""
-        proc, *tmpfs = box.watched
-        return cls(box.init, Meter(proc, tuple(tmpfs), limit))
 
     @property
     def peak(self) -> int:

@@ -1,74 +1,145 @@
 """The one interface to confinement: run a command under a policy, see to its end, say how.
 
 Not covered: as bubblewrap reports it, a first process that exits with 129 to 192 reads as one
-that died of signal 1 to 64.
+that died of signal 1 to 64. What a box writes counts as its memory.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness.confine import bubblewrap
+from harness.confine import bubblewrap, seccomp
+from harness.confine.collect import collect
 from harness.confine.environment import environment
-from harness.confine.identity import box_uid, open_to_box
-from harness.confine.inside import Spec
-from harness.confine.launch import Started, launch
+from harness.confine.identity import box_uid, check_readable
+from harness.confine.launch import Started, Walls, launch
 from harness.confine.log import CappedLog
+from harness.confine.meter import Meter
 from harness.confine.plain import PlainTree
 from harness.confine.policy import Exit, Policy
 from harness.confine.sandboxed import BoxTree
-from harness.confine.watch import Tree, finish, watch
+from harness.confine.watch import Tree, drain, finish, watch
+from harness.confine.within.restrict import Spec
 from harness.contract import HarnessError, SetupError
 
 MIB = 1 << 20
+
+OPEN_FILES = 768
+"""Below the usual soft limit of 1,024 by more than the 253 descriptors of one message: those that
+are on their way through sockets are counted for each user, and past a process's own limit it can
+send none. A box must not be able to stop its neighbours."""
 
 
 def run(policy: Policy, argv: Sequence[str], log: Path) -> Exit:
     """Run `argv` under `policy`, its output (1 MiB of it at most) going to the file `log`.
 
-    Returns when nothing of it is alive. As root each `policy.write` folder is given to the box's
-    own uid, and what `policy.read` names has to be readable by everyone. At tier 0, which has no
-    mounts, an argument that is a path inside the box is replaced by the host's path.
+    Returns when nothing of it is alive. In a sandbox the `policy.write` folders are the box's own
+    memory, as large as `file_mib`, and their regular files are copied to the host's folders at
+    the end. As root, what `policy.read` names has to be readable by everyone. At tier 0, which
+    has no mounts, an argument that is a path inside the box is replaced by the host's path.
     Raises SetupError where this machine cannot make the tier, HarnessError where a box does not
     start or does not end.
     """
-    if policy.tier not in (0, 2):
-        raise SetupError(f"confinement has no tier {policy.tier}: 2 is the sandbox, 0 is none")
-    called = time.monotonic()
+    if policy.tier == 0:
+        return _plain(policy, argv, log)
+    if policy.tier == 2:  # noqa: PLR2004  # the tiers have no other names
+        return _sandboxed(policy, argv, log)
+    raise SetupError(f"confinement has no tier {policy.tier}: 2 is the sandbox, 0 is none")
+
+
+def _sandboxed(policy: Policy, argv: Sequence[str], log: Path) -> Exit:
+    check_readable(policy.read.values())
+    spec = confined(policy, argv)
+    with (
+        Observer(log) as observer,
+        observer.start(spec, functools.partial(bubblewrap.command, policy, argv)) as box,
+    ):
+        proc, *folders = box.handles[1:]
+        tree = BoxTree(box.init, Meter(proc, tuple(folders), policy.memory_mib * MIB))
+        ended = observer.see(box, tree, policy.seconds)
+        written = folders[len(bubblewrap.PRIVATE) :]
+        for folder, to in zip(written, policy.write.values(), strict=True):
+            collect(folder, to, policy.file_mib * MIB)
+        return ended
+
+
+def _plain(policy: Policy, argv: Sequence[str], log: Path) -> Exit:
+    words = on_host(argv, {**policy.read, **policy.write})
+    tree = PlainTree.expect(policy.memory_mib * MIB)
     with ExitStack() as stack:
-        sink = stack.enter_context(CappedLog.at(log))
-        if policy.tier:
-            open_to_box(policy.read, policy.write)
-            box = launch(policy, list(argv), specify(policy, argv, bubblewrap.HOME))
-            tree: Tree = BoxTree.of(box, policy.memory_mib * MIB)
-        else:
-            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-box-"))
-            words = on_host(argv, {**policy.read, **policy.write})
-            tree = PlainTree.expect(policy.memory_mib * MIB)
-            box = launch(policy, words, specify(policy, words, home))
-        stack.enter_context(box)
-        return observe(box, tree, policy.seconds, sink, called)
+        home = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-box-"))
+        observer = stack.enter_context(Observer(log))
+        box = stack.enter_context(observer.start(_spec(policy, words, home), None))
+        return observer.see(box, tree, policy.seconds)
 
 
-def observe(box: Started, tree: Tree, seconds: float, sink: CappedLog, called: float) -> Exit:
-    """See a started box to its end, whatever happens to us meanwhile."""
-    try:
-        killed = watch(tree, box.outer_end, box.output, sink, box.at + seconds)
-    finally:
-        finish(tree, box.output, sink)
-        took = time.monotonic() - box.at
-        code = box.outer.wait()
-    if refused := box.refusal():
-        raise HarnessError(f"a box could not start its program: {refused}")
-    return Exit(as_signal(code), killed, took, box.at - called, tree.peak / MIB)
+class Observer:
+    """Sees a box from the call to its end, and keeps its log."""
+
+    def __init__(self, log: Path) -> None:
+        self.called = time.monotonic()
+        self.sink = CappedLog.at(log)
+        self._pipe, self.output = os.pipe()
+
+    def start(self, spec: Spec, walls: Walls | None) -> Started:
+        """Start a box. Raises HarnessError, with what it said, where that fails."""
+        try:
+            return launch(spec, walls, self.output)
+        except HarnessError as error:
+            os.set_blocking(self.output, False)
+            os.write(self.output, b"\n")  # so that there is something to read
+            said = os.read(self._pipe, 4096).decode(errors="replace").strip()
+            raise HarnessError(f"{error} ({said})") from error
+
+    def see(self, box: Started, tree: Tree, seconds: float) -> Exit:
+        """See a started box to its end, whatever happens to us meanwhile."""
+        try:
+            killed = watch(tree, box.end, self._pipe, self.sink, box.at + seconds)
+        finally:
+            finish(tree, self._pipe, self.sink)
+            took = time.monotonic() - box.at
+        return Exit(box.code(), killed, took, box.at - self.called, tree.peak / MIB)
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.set_blocking(self._pipe, False)
+        drain(self._pipe, self.sink)
+        os.close(self._pipe)
+        os.close(self.output)
+        self.sink.close()
 
 
-def specify(policy: Policy, argv: Sequence[str], home: str) -> Spec:
-    """Return what the box's first process is told."""
+def confined(policy: Policy, argv: Sequence[str]) -> Spec:
+    """Return what the first process of a sandbox is told."""
+    spec = _spec(policy, argv, bubblewrap.HOME)
+    limits = {
+        "RLIMIT_NPROC": policy.processes + 4 * len(policy.slice.cores),
+        "RLIMIT_NOFILE": OPEN_FILES,
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_SIGPENDING": 4096,
+        "RLIMIT_NICE": 0,
+        "RLIMIT_RTPRIO": 0,
+    }
+    return dataclasses.replace(
+        spec,
+        limits=spec.limits | limits,
+        watched=["/proc", *bubblewrap.PRIVATE, *policy.write],
+        uid=box_uid(),
+        filter=seccomp.program(memfd=policy.slice.kind == "cuda").hex(),
+    )
+
+
+def _spec(policy: Policy, argv: Sequence[str], home: str) -> Spec:
+    """Return what every first process is told."""
     return Spec(
         argv=list(argv),
         env=environment(policy, home),
@@ -76,11 +147,10 @@ def specify(policy: Policy, argv: Sequence[str], home: str) -> Spec:
         fds=list(policy.fds),
         cores=list(policy.slice.cores),
         limits={"RLIMIT_CORE": 0, "RLIMIT_FSIZE": policy.file_mib * MIB},
-        uid=box_uid() if policy.tier else None,
     )
 
 
-def on_host(argv: Sequence[str], places: dict[str, Path]) -> list[str]:
+def on_host(argv: Sequence[str], places: Mapping[str, Path]) -> list[str]:
     """Return `argv` with each path that lies in one of `places` as the host has it."""
     words = list(argv)
     for inside, host in places.items():
@@ -88,8 +158,3 @@ def on_host(argv: Sequence[str], places: dict[str, Path]) -> list[str]:
             if word == inside or word.startswith(f"{inside}/"):
                 words[index] = f"{host}{word[len(inside) :]}"
     return words
-
-
-def as_signal(code: int) -> int:
-    """Return an exit status with death by signal as a negative number."""
-    return 128 - code if 128 < code <= 192 else code  # noqa: PLR2004  # the shells' convention

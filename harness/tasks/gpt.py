@@ -6,31 +6,24 @@ its source and the weights, and is asked for logits; log-softmax, targets and by
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness.contract import Direction, Trial
 from harness.data import open_corpus, prepare
 from harness.tasks.base import Box, Confine, InvalidError, Scored
-from harness.tasks.gpt_answers import Logits, Model, ask
-from harness.tasks.gpt_score import Windows, bits, shuffled, windows
+from harness.tasks.gpt_answers import Model
+from harness.tasks.gpt_audit import audit
+from harness.tasks.gpt_score import score
+from harness.tasks.gpt_text import dev_text
 from harness.tasks.gpt_weights import count_parameters
 
 WEIGHTS = "weights.safetensors"
 
 MOST_BYTES = 1 << 30
 """Of weights: 268 million parameters in float32."""
-
-
-def context(data: str) -> int:
-    """Return the tokens in a window of corpus `data`: short on a text that CPUs train on."""
-    return 128 if data == "kjv" else 2048
 
 
 def leeway(seconds: float) -> float:
@@ -68,7 +61,7 @@ class Gpt:
             "out": f"/out/{WEIGHTS}",
             "device": trial.slice.kind,
             "vocab": corpus.vocab,
-            "context": context(trial.data),
+            "context": corpus.context,
             "depth": trial.rung.depth,
             "seed": trial.seed,
             "deadline": f"{time.monotonic() + seconds - leeway(seconds):.3f}",
@@ -81,32 +74,31 @@ class Gpt:
         """Return the bits per byte of the dev part under the model whose weights were left."""
         if WEIGHTS not in left:
             raise InvalidError(f"it left no {WEIGHTS}")
-        began = time.monotonic()
         parameters = count_parameters(left[WEIGHTS])
-        corpus = open_corpus(trial.data)
-        model = Model(trial, left[WEIGHTS], corpus.vocab, context(trial.data))
-        text = windows(corpus.part("dev"), model.context)
-        cost, start = _cost(model, text, confine)
-        facts = {"parameters": parameters, "scored_tokens": text.targets.size}
+        corpus, seconds = open_corpus(trial.data), patience(trial.rung.seconds)
+        model = Model(trial, left[WEIGHTS], corpus.vocab, corpus.context)
+        text = dev_text(corpus.name, corpus.digest)
+        began = time.monotonic()
+        cost, start = score(model, text, confine, seconds)
+        scored = time.monotonic()
+        found = audit(model, text, cost, confine, seconds)
+        counts = text.sizes > 0
         return Scored(
-            score=float(cost.sum() / corpus.token_bytes[text.targets].sum()),
-            facts=facts,
-            seconds={"score_start": start, "score": time.monotonic() - began - start},
+            score=float(cost[counts].sum() / text.sizes.sum()),
+            facts={
+                "parameters": parameters,
+                "scored_tokens": int(counts.sum()),
+                "audited": found.spots,
+                "mismatches": 0,  # one is enough for the trial to be invalid
+                "hidden_gain": found.hidden_gain,
+                "hidden_gain_error": found.hidden_gain_error,
+            },
+            seconds={
+                "score_start": start,
+                "score": scored - began - start,
+                "audit": time.monotonic() - scored,
+            },
         )
-
-
-def _cost(model: Model, text: Windows, confine: Confine) -> tuple[NDArray[np.float64], float]:
-    """Return the bits [N, context] that the targets cost, and the seconds until the first turn."""
-    random = np.random.default_rng(secrets.randbits(128))  # an order that no genome can foresee
-    batches = list(shuffled(len(text.inputs), model.rows, random))
-    cost = np.full(text.targets.shape, np.nan)
-
-    def take(i: int, logits: Logits) -> None:
-        cost[batches[i]] = bits(logits, text.targets[batches[i]])
-
-    questions = [text.inputs[batch] for batch in batches]
-    start = ask(model, questions, confine, patience(model.trial.rung.seconds), take)
-    return cost, start
 
 
 TASK = Gpt()

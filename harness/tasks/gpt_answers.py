@@ -35,7 +35,7 @@ Tokens = NDArray[np.int32]
 Logits = NDArray[np.float32]
 
 Take = Callable[[int, Logits], None]
-"""`take(i, logits)` is handed the answer [rows, length, vocab] to the i-th question."""
+"""`take(i, logits)` is lent the answer [rows, length, vocab] to the i-th question."""
 
 BATCH = 1 << 25  # bytes of answers at once: larger ones leave the caches, smaller ones cost turns
 
@@ -66,7 +66,7 @@ def ask(
 ) -> float:
     """Put `questions`, each [model.rows, length <= context], to the model in a fresh box.
 
-    Hands each answer to `take` and returns the seconds that passed until the first question was
+    Lends each answer to `take` and returns the seconds that passed until the first question was
     put. Raises InvalidError where the box gives no full answer within `seconds` from its start.
     """
     called = time.monotonic()
@@ -116,6 +116,7 @@ def _talk(
     model: Model, questions: Sequence[Tokens], ours: socket.socket, memory: int, take: Take
 ) -> float:
     """Take turns with the box until all is answered; return when the first question was put."""
+    room = np.empty(model.rows * model.context * model.vocab, np.float32)
     with ours:  # closing our end is what tells the box to end
         for step in _STEPS:
             _wait(ours, step)
@@ -125,10 +126,10 @@ def _talk(
             os.pwrite(memory, tokens.tobytes(), 4 * model.rows * model.context * model.vocab)
             _say(ours, length.to_bytes(4, "little"))
             _wait(ours, f"its model gave no answer to rows of {length} tokens")
-            answer = np.empty((rows, length, model.vocab), np.float32)
+            answer = room[: rows * length * model.vocab]
             if os.preadv(memory, [answer.data], 0) != answer.nbytes:
                 raise InvalidError("its model cut the memory that answers are read from")
-            take(i, answer)
+            take(i, answer.reshape(rows, length, model.vocab))
     return began
 
 

@@ -1,0 +1,124 @@
+"""Asks for some of the answers again where nothing that could leak is present.
+
+A model that forecasts token t + 1 from tokens 0..t of its own row gives the same answer whatever
+stands behind t and in other rows. So a fresh box is asked some of the scored positions with the
+prefix kept, the rest of the row replaced by training text, and other rows beside it. Questions come
+in the order of their positions, and no window twice at once: the box never has seen a byte of what
+it is asked to forecast. An answer that differs was made of something else than its prefix.
+
+Half of the positions are drawn uniformly; they estimate what was gained by it in all. The others
+are drawn in proportion to the gain over a bigram model, for that is where a peek pays.
+
+Not covered: a peek at fewer than one in some 500 positions slips through about as often as not. The
+last target of a window begins the next one, which the box may have seen, if not as its successor.
+Answers are compared by what their targets cost; what does not change the score is not seen.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.tasks.base import Confine, InvalidError
+from harness.tasks.gpt_answers import Logits, Model, Tokens, ask
+from harness.tasks.gpt_score import bits
+from harness.tasks.gpt_text import Text
+
+SPOTS = 512
+"""Positions that are asked again: a peek at 0.1 % of all, worth 0.015 bpb, is found 99 times of
+100."""
+
+TOLERANCE = {"cpu": 1e-3, "mps": 2e-2, "cuda": 2e-2}
+"""Bits by which an honest answer may differ: kernels sum in another order at another length."""
+
+_LENGTHS = 4  # different lengths of questions: short prefixes need no long rows
+
+Spots = NDArray[np.intp]
+"""Numbers of positions, counted through all windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found: the hidden gain is in bits a token, with its standard error."""
+
+    spots: int
+    hidden_gain: float
+    hidden_gain_error: float
+
+
+def audit(
+    model: Model, text: Text, cost: NDArray[np.float64], confine: Confine, seconds: float
+) -> Audit:
+    """Ask SPOTS positions again, which have cost `cost` [N, context] bits each.
+
+    Raises InvalidError where an answer differs.
+    """
+    random = np.random.default_rng(secrets.randbits(128))
+    uniform, keen = choose(text.reference - cost, random)
+    batches = arrange(np.concatenate((uniform, keen)), model.context, model.rows)
+    again = np.full(cost.size, np.nan)
+
+    def take(i: int, logits: Logits) -> None:
+        rows, at = np.arange(len(batches[i])), batches[i] % model.context
+        again[batches[i]] = bits(logits[rows, at], text.targets.ravel()[batches[i]])
+
+    questions = [question(batch, text, model.rows, random) for batch in batches]
+    ask(model, questions, confine, seconds, take)
+    return _judge(again - cost.ravel(), uniform, TOLERANCE[model.trial.slice.kind])
+
+
+def _judge(more: NDArray[np.float64], uniform: Spots, tolerance: float) -> Audit:
+    """Judge how many bits `more` each answer cost the second time; nan where it was not asked."""
+    asked = more[~np.isnan(more)]
+    differ = int((np.abs(asked) > tolerance).sum())
+    if differ:
+        raise InvalidError(
+            f"{differ} of {len(asked)} audited forecasts change when only what follows them or "
+            "stands in other rows is replaced: its model uses more than the tokens before"
+        )
+    gain = more[uniform]
+    return Audit(len(asked), float(gain.mean()), float(gain.std() / math.sqrt(len(gain))))
+
+
+def choose(gain: NDArray[np.float64], random: np.random.Generator) -> tuple[Spots, Spots]:
+    """Draw two sets of positions: uniformly, and in proportion to `gain` where it is above zero."""
+    count = min(SPOTS // 2, gain.size)
+    weights = np.maximum(gain.ravel(), 0) + 1e-9  # so that there are always enough to draw from
+    uniform = random.choice(gain.size, count, replace=False)
+    keen = random.choice(gain.size, count, replace=False, p=weights / weights.sum())
+    return uniform, keen
+
+
+def arrange(spots: Spots, context: int, rows: int) -> list[Spots]:
+    """Put positions into batches of at most `rows`, a window's short prefixes before its long ones.
+
+    No window is in a batch twice.
+    """
+    batches: list[list[int]] = []
+    last: dict[int, int] = {}
+    for spot in sorted(np.unique(spots).tolist(), key=lambda spot: (spot % context, spot)):
+        i = last.get(spot // context, -1) + 1
+        while i < len(batches) and len(batches[i]) == rows:
+            i += 1
+        if i == len(batches):
+            batches.append([])
+        batches[i].append(spot)
+        last[spot // context] = i
+    return [np.array(batch, dtype=np.intp) for batch in batches]
+
+
+def question(batch: Spots, text: Text, rows: int, random: np.random.Generator) -> Tokens:
+    """Return rows of training text that begin with the prefixes of the positions in `batch`."""
+    context = text.inputs.shape[1]
+    window, at = np.divmod(batch, context)
+    step = math.ceil(context / _LENGTHS)
+    length = min(context, step * math.ceil((int(at.max()) + 1) / step))
+    starts = random.integers(len(text.train) - length, size=rows)
+    tokens: Tokens = np.stack([text.train[s : s + length] for s in starts]).astype(np.int32)
+    for row, (w, t) in enumerate(zip(window, at, strict=True)):
+        tokens[row, : t + 1] = text.inputs[w, : t + 1]
+    return tokens

@@ -1,0 +1,189 @@
+"""The shards that autoresearch trains on, for runs on GPUs: fetched, tokenised, kept.
+
+Train shards are 0, 1, 2 …; the last shard of the dataset is held out whole, as there. Text is read
+in batches and tokens are appended shard by shard, so memory stays flat, and a prepare that was
+cut off goes on with the shard that it was at.
+
+Not covered: documents that stand both in a train shard and in the held-out one (the dataset is
+shuffled, and no search for doubles is made); what a malicious parquet file does to DuckDB, which
+reads it in this process once its checksum, where the server states one, is right.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from harness.contract import SetupError
+from harness.data.bpe import Bpe
+from harness.data.cache import Progress, write_whole
+from harness.data.corpus import Identity, Part, token_file
+from harness.data.draft import PartWriter, Section, fresh, write_vocabulary
+from harness.data.fetch import fetch
+from harness.data.spec import (
+    CLIMBMIX,
+    CLIMBMIX_HELD,
+    CLIMBMIX_LAST,
+    CLIMBMIX_TRAINER,
+    HELD_OUT,
+    climbmix_source,
+)
+
+_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """How far the train part of a draft is; `key` says what it was being made of."""
+
+    key: str
+    sections: tuple[Section, ...]
+
+
+def build(root: Path, progress: Progress, shards: int, base_url: str) -> Identity:
+    """Make the corpus in `root`/.draft. Raises SetupError where network, server or disk fail."""
+    if not base_url.startswith(("http://", "https://")):
+        raise SetupError(f"--base-url {base_url}: it must begin with http:// or https://")
+    *train, held = sums = _fetch_all(root / "shards", progress, shards, base_url.rstrip("/"))
+    bpe = _train_tokenizer(list(train), progress)
+    draft = root / ".draft"
+    done = _taken_up(draft, _key(sums, bpe))
+    parts: dict[str, Part] = {"train": _encode_train(draft, bpe, list(train), done, progress)}
+    parts |= _encode_held(draft, bpe, held, progress)
+    (draft / _DONE_FILE).unlink()
+    return Identity(
+        name=CLIMBMIX.name,
+        rule=CLIMBMIX.rule,
+        source=climbmix_source(shards),
+        vocab=CLIMBMIX.vocab,
+        context=CLIMBMIX.context,
+        vocabulary=write_vocabulary(draft, [*bpe.tokens, b""]),
+        parts=parts,
+    )
+
+
+def _fetch_all(folder: Path, progress: Progress, shards: int, base_url: str) -> dict[Path, str]:
+    """Return the shards' files, the held-out one last, each with its sha256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sums = {}
+    for at, number in enumerate([*range(shards), CLIMBMIX_LAST], start=1):
+        path, step = folder / f"shard_{number:05d}.parquet", f"fetch shard {at} of {shards + 1}"
+        progress(step, 0.0)
+        sums[path] = fetch(f"{base_url}/{path.name}", path, partial(progress, step))
+    return sums
+
+
+def _train_tokenizer(paths: Sequence[Path], progress: Progress) -> Bpe:
+    bpe = Bpe(_first_characters(paths, progress), CLIMBMIX.vocab - 1)
+    if len(bpe.tokens) < CLIMBMIX.vocab - 1:
+        raise SetupError(
+            f"the shards hold too little text for {CLIMBMIX.vocab} tokens: fetch more with --shards"
+        )
+    return bpe
+
+
+def _first_characters(paths: Sequence[Path], progress: Progress) -> Iterator[str]:
+    seen = 0
+    for path in paths:
+        for _, texts in _batches(path):
+            progress("train the tokenizer", seen / CLIMBMIX_TRAINER)
+            for text in texts:
+                if seen >= CLIMBMIX_TRAINER:
+                    return
+                yield text
+                seen += len(text)
+
+
+def _batches(path: Path) -> Iterator[tuple[float, list[str]]]:
+    """Yield the documents of a shard in order, and the share of its rows that came before."""
+    query = "SELECT text FROM read_parquet(?) WHERE text IS NOT NULL"
+    try:
+        with duckdb.connect() as db:
+            # DuckDB takes the name for a pattern.
+            name = glob.escape(str(path))
+            (rows,) = db.execute(
+                "SELECT num_rows FROM parquet_file_metadata(?)", [name]
+            ).fetchall()[0]
+            seen, found = 0, db.execute(query, [name])
+            while batch := found.fetchmany(_BATCH):
+                yield seen / rows, [text for (text,) in batch]
+                seen += len(batch)
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise SetupError(f"cannot read {path} ({reason}): delete it and run again") from error
+
+
+def _encode(bpe: Bpe, documents: Sequence[str]) -> Iterator[NDArray[np.uint16]]:
+    """Yield the tokens of each document, the separator first."""
+    separator = np.array([len(bpe.tokens)], dtype=np.uint16)
+    for encoded in bpe.encode(documents):
+        yield np.concatenate([separator, encoded])
+
+
+def _encode_train(
+    draft: Path, bpe: Bpe, paths: Sequence[Path], done: _Done, progress: Progress
+) -> Part:
+    with PartWriter(draft / token_file("train"), [*bpe.tokens, b""], done.sections) as writer:
+        for at, path in enumerate(paths[len(done.sections) :], start=len(done.sections) + 1):
+            for share, documents in _batches(path):
+                progress(f"encode shard {at} of {len(paths) + 1}", share)
+                writer.write_all(documents, _encode(bpe, documents))
+            writer.end_section()
+            now = _Done(done.key, tuple(writer.sections))
+            write_whole(draft / _DONE_FILE, _DONE.dump_json(now))
+        return writer.finish()
+
+
+def _encode_held(draft: Path, bpe: Bpe, path: Path, progress: Progress) -> dict[str, Part]:
+    tokens = [*bpe.tokens, b""]
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(PartWriter(draft / token_file(name), tokens))
+            for name in HELD_OUT
+        }
+        turns = cycle(writers.values())
+        for share, documents in _batches(path):
+            progress("encode the held-out shard", share)
+            for document, encoded, writer in zip(
+                documents, _encode(bpe, documents), turns, strict=False
+            ):
+                if writer.tokens < CLIMBMIX_HELD:
+                    writer.write(document, encoded)
+            if all(writer.tokens >= CLIMBMIX_HELD for writer in writers.values()):
+                break
+        for writer in writers.values():
+            writer.end_section()
+        return {name: writer.finish() for name, writer in writers.items()}
+
+
+def _key(sums: Mapping[Path, str], bpe: Bpe) -> str:
+    made_of = [CLIMBMIX.rule, *sums.values(), *(token.hex() for token in bpe.tokens)]
+    return hashlib.sha256("\n".join(made_of).encode()).hexdigest()
+
+
+def _taken_up(draft: Path, key: str) -> _Done:
+    """Say what of the draft in `draft` can be kept; where nothing can, clear it."""
+    try:
+        done = _DONE.validate_json((draft / _DONE_FILE).read_bytes())
+        size = (draft / token_file("train")).stat().st_size
+    except (FileNotFoundError, ValidationError):
+        done, size = _Done("", ()), 0
+    if done.key == key and size >= 2 * sum(section.tokens for section in done.sections):
+        return done
+    fresh(draft)
+    return _Done(key, ())
+
+
+_DONE_FILE = "done.json"
+_DONE = TypeAdapter(_Done)

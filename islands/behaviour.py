@@ -1,0 +1,195 @@
+"""Whether two texts of a file can behave differently, as far as their syntax tells.
+
+Comments, layout, docstrings and `pass` change nothing. A change of seeds only changes which noise
+a trial draws: it can win by luck and teaches nothing. What counts as a seed is told by names
+(`SEED = 1`, `seed=2`, `{"seed": 3}`, `--seed`, `random_state=4`) and by calls (`manual_seed(5)`,
+`default_rng(6)`): what is bound to such a name, or handed to such a call, is left out of the
+comparison, however it is written.
+
+Not covered: a seed under another name or passed by position to a function of the genome's own,
+and random numbers drawn and thrown away to shift a stream. Those are met by measuring on fresh
+seeds, which are the harness's; this refusal only saves the slice's time.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import threading
+import tokenize
+import warnings
+from typing import Literal
+
+Likeness = Literal["same", "reseeded", "changed"]
+
+MOST_DEPTH = 150
+"""Of one syntax node inside another. Python's own tree walkers recurse two frames a level."""
+
+_SEED = re.compile(
+    r"(?:(?i:(?:^|_)seeds?(?:_?(?:value|offset|base|number|num|all|everything))?_?\d*)"
+    r"|[a-z]Seed"
+    r"|(?i:pythonhashseed|random_state))\Z"
+)
+_SEEDED_CALLS = {"default_rng", "RandomState", "SeedSequence", "PRNGKey", "Random", "PCG64"}
+_RANDOM_MODULES = {"random", "numpy", "torch"}
+_TEXT_SEED = re.compile(rb"(?i)(\b(?:\w*_)?seeds?[\"']?[ \t]*[:=][ \t]*)[-+\w.\"']+")
+
+_PARSING = threading.Lock()
+"""`warnings.catch_warnings` is not safe in threads; this keeps two of ours from meeting."""
+
+
+class NotPythonError(Exception):
+    """A text that Python cannot parse, or not within our bounds; the message is one line."""
+
+
+def compare(path: str, before: bytes, after: bytes) -> Likeness:
+    """Return how the file's behaviour differs; an absent file is empty.
+
+    Raises NotPythonError where `path` ends in .py and `after` does not parse.
+    """
+    if not path.lower().endswith(".py"):
+        return _compare_text(before, after)
+    tree = parse(after)
+    try:
+        former = parse(before)
+    except NotPythonError:
+        return "changed"
+    if ast.dump(_Effects().visit(former)) == ast.dump(_Effects().visit(tree)):
+        return "same"
+    seedless = ast.dump(_Seedless().visit(former)) == ast.dump(_Seedless().visit(tree))
+    return "reseeded" if seedless else "changed"
+
+
+def parse(source: bytes) -> ast.Module:
+    """Return the syntax tree of UTF-8 Python source. Raises NotPythonError."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+        if encoding not in {"utf-8", "utf-8-sig"}:
+            raise NotPythonError(f"line 1: declares the encoding {encoding}, not utf-8")
+        with _PARSING, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except SyntaxError as error:
+        raise NotPythonError(f"line {error.lineno or 1}: {error.msg}") from None
+    except (MemoryError, RecursionError):
+        raise NotPythonError("it is nested too deeply") from None
+    except ValueError as error:  # null bytes, before Python 3.12
+        raise NotPythonError(str(error)) from None
+    if _depth(tree) > MOST_DEPTH:
+        raise NotPythonError(f"it is nested more than {MOST_DEPTH} levels deep")
+    return tree
+
+
+def _depth(tree: ast.AST) -> int:
+    deepest, level = 0, [tree]
+    while level:
+        deepest += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return deepest
+
+
+def _compare_text(before: bytes, after: bytes) -> Likeness:
+    if before == after:
+        return "same"
+    unseeded = [_TEXT_SEED.sub(rb"\1", text) for text in (before, after)]
+    return "reseeded" if unseeded[0] == unseeded[1] else "changed"
+
+
+def _is_seed(name: str) -> bool:
+    return _SEED.search(name.lstrip("-").replace("-", "_")) is not None
+
+
+class _Effects(ast.NodeTransformer):
+    """Leaves out statements that do nothing: docstrings, bare constants, `pass`."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_Pass(self, node: ast.Pass) -> None:
+        """Leave out `pass`."""
+
+
+class _Seedless(_Effects):
+    """Leaves out seeds, and the statements that are about nothing else."""
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
+        return None if all(map(_names_seed, node.targets)) else self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        return None if _names_seed(node.target) else self.generic_visit(node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | None:
+        return None if _names_seed(node.target) else self.generic_visit(node)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
+        return node.target if _names_seed(node.target) else self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        call = isinstance(node.value, ast.Call) and _seeds(node.value)
+        return None if call else super().visit_Expr(node)
+
+    def visit_Import(self, node: ast.Import) -> ast.AST | None:
+        node.names = [name for name in node.names if not _is_random(name.name)]
+        return node if node.names else None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        return None if _is_random(node.module or "") else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        self.generic_visit(node)
+        return node if node.body or node.orelse else None
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        spoken = [number for number, arg in enumerate(node.args) if _says_seed(arg)]
+        if _seeds(node):
+            node.args, node.keywords = [], []
+        elif spoken:
+            node.args, node.keywords = node.args[: spoken[0] + 1], []
+        return self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
+        return None if node.arg and _is_seed(node.arg) else self.generic_visit(node)
+
+    def visit_arguments(self, node: ast.arguments) -> ast.AST:
+        positional = [*node.posonlyargs, *node.args][-len(node.defaults) or None :]
+        pairs = zip(positional, node.defaults, strict=False)
+        node.defaults = [_without(arg, default) for arg, default in pairs]
+        wordly = zip(node.kwonlyargs, node.kw_defaults, strict=True)
+        node.kw_defaults = [value and _without(arg, value) for arg, value in wordly]
+        return self.generic_visit(node)
+
+    def visit_Dict(self, node: ast.Dict) -> ast.AST:
+        pairs = zip(node.keys, node.values, strict=True)
+        node.values = [key if key and _says_seed(key) else value for key, value in pairs]
+        return self.generic_visit(node)
+
+
+def _names_seed(target: ast.expr) -> bool:
+    match target:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return _is_seed(name)
+        case ast.Subscript(slice=key):
+            return _says_seed(key)
+        case ast.Tuple(elts=parts) | ast.List(elts=parts):
+            return all(map(_names_seed, parts))
+    return False
+
+
+def _says_seed(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_seed(node.value)
+
+
+def _seeds(call: ast.Call) -> bool:
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name in _SEEDED_CALLS or _is_seed(name)
+    return False
+
+
+def _is_random(module: str) -> bool:
+    return module.partition(".")[0] in _RANDOM_MODULES
+
+
+def _without(arg: ast.arg, default: ast.expr) -> ast.expr:
+    return ast.Constant(None) if _is_seed(arg.arg) else default

@@ -1,0 +1,281 @@
+"""Brings an island's head home: one merge commit on the branch that the user has checked out.
+
+Everything that can be refused is refused first, from git's objects alone (`merge-tree` finds the
+merged tree and its conflicts without touching a file). Then three steps, in this order:
+
+1. the merge commit is written; nothing points to it yet;
+2. `git read-tree -m -u` brings index and working tree from the old commit to the merge. It checks
+   before it writes, and it never overwrites what the user has changed;
+3. `git update-ref` moves the branch from the old commit to the merge, by compare-and-swap.
+
+The branch moves last, so a `kill -9` in between leaves a history without the merge and the
+merge's changes as changes of the working tree: a `git commit -a` there would keep them, whereas
+with the branch first it would silently take the merge back. Merging again finds that every change
+is the merge's own, undoes them and starts over. Ctrl-C and SIGTERM wait until steps 2 and 3 are
+done (some 10 ms); a failure in them is undone before it is reported.
+
+Hooks, fsmonitor, filters and merge drivers do not run (see islands/plumbing.py). Where a merged
+file would pass through a filter that the user has configured (git-lfs, say) we refuse: without
+the filter the working tree would be wrong.
+
+Not covered: the merge is not signed; a `kill -9` while git writes a file leaves that file cut
+short, which is then refused as the user's own change, with the mend.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.contract import SetupError
+from islands.admit import PLAIN, inside
+from islands.branches import REGULAR
+from islands.plumbing import IDENTITY, GitError, Plumbing, message_bytes
+
+ABSENT = "0" * 40
+"""Stands for no object where git wants one named."""
+
+UNDER_WAY = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+}
+"""What git leaves in its directory while something of the user's is half done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file that the merge changes: mode and object before and after ("" where absent)."""
+
+    path: str
+    old_mode: str
+    new_mode: str
+    old: str
+    new: str
+
+
+def merge_home(repo: Path, target: str, head: str, message: str, genome: tuple[str, ...]) -> str:
+    """Merge commit `head` into the checked-out branch `target`; return the merge commit.
+
+    The merge commit is the user's own (user.name and user.email; "swarm <swarm@localhost>" where
+    they are not set), and has two parents even where the branch could be moved to `head`.
+    Raises SetupError, changing nothing, where `target` is not checked out or has changes, where
+    git is in the middle of something, where there is nothing to merge or a conflict, and where a
+    file outside the genome would change.
+    """
+    git = Plumbing(repo, worktree=True)
+    old = _standing(git, target)
+    tree, files = _planned(git, old, head, target)
+    _check_files(git, files, genome)
+    _check_clean(git, files)
+    parents = ("-p", old, "-p", head)
+    commit = git.line("commit-tree", tree, *parents, stdin=message_bytes(message), env=_author(git))
+    _bring(git, target, commit, old, files)
+    return commit
+
+
+def _standing(git: Plumbing, target: str) -> str:
+    """Return the commit that `target` is at. Raises SetupError where it cannot be merged into."""
+    for name, what in UNDER_WAY.items():
+        if (git.git_dir / name).exists():
+            raise SetupError(f"a {what} is under way in {git.top}: finish or abort it first")
+    lock = git.git_dir / "index.lock"
+    if lock.exists():
+        raise SetupError(f"{lock} exists: let the other git finish; if none runs, delete it")
+    on = git.answer("symbolic-ref", "--quiet", "HEAD").out.decode().strip()
+    if on != f"refs/heads/{target}":
+        where = on.removeprefix("refs/heads/") or "a detached HEAD"
+        raise SetupError(f"{git.top} is on {where}: `git switch {target}` first")
+    old = git.commit_id(on)
+    if old is None:
+        raise SetupError(f"branch {target} has no commits: make one first")
+    return old
+
+
+def _planned(git: Plumbing, old: str, head: str, target: str) -> tuple[str, tuple[_File, ...]]:
+    """Return the merged tree and the files that it changes."""
+    if git.commit_id(head) != head:
+        raise SetupError(f"{head!r} is no commit of {git.top}: nothing to merge")
+    if git.answer("merge-base", "--is-ancestor", head, old).code == 0:
+        raise SetupError(f"{target} has {head[:12]} already: nothing to merge")
+    if git.answer("merge-base", old, head).code != 0:
+        raise SetupError(f"{target} and {head[:12]} have no common commit: they cannot be merged")
+    tree, conflicts = git.merged(old, head)
+    if conflicts:
+        raise SetupError(
+            f"conflict in {', '.join(conflicts)}: {target} has changed there too; "
+            f"merge by hand (`git merge --no-ff {head[:12]}`)"
+        )
+    files = _changed(git, old, tree)
+    if not files:
+        raise SetupError(f"{target} has all changes of {head[:12]} already: nothing to merge")
+    return tree, files
+
+
+def _changed(git: Plumbing, old: str, tree: str) -> tuple[_File, ...]:
+    listed = git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, tree)
+    fields = os.fsdecode(listed).split("\0")
+    return tuple(map(_file, fields[0:-1:2], fields[1::2]))
+
+
+def _file(facts: str, path: str) -> _File:
+    old_mode, new_mode, old, new, _ = facts.removeprefix(":").split(" ")
+    return _File(path, old_mode, new_mode, old.strip("0") and old, new.strip("0") and new)
+
+
+def _check_files(git: Plumbing, files: Sequence[_File], genome: tuple[str, ...]) -> None:
+    """Admission let no other change in; a head that was moved by hand may hold one."""
+    for file in files:
+        if not inside(file.path, genome):
+            raise SetupError(f"the merge would change {file.path!r}, outside the genome: refused")
+        if not _is_plain(file):
+            raise SetupError(f"the merge would give {file.path!r} mode {file.new_mode}: refused")
+    asked = "".join(f"{file.path}\0" for file in files).encode()
+    said = os.fsdecode(git.run("check-attr", "-z", "--stdin", "filter", stdin=asked)).split("\0")
+    for path, name in zip(said[0::3], said[2::3], strict=False):
+        if any(setting.startswith(f"filter.{name}.") for setting in git.silenced):
+            raise SetupError(f"{path!r} passes through the git filter {name}: merge by hand")
+
+
+def _is_plain(file: _File) -> bool:
+    if file.old and file.old_mode not in REGULAR:
+        return False
+    return not file.new or file.new_mode in {PLAIN, file.old_mode}
+
+
+def _check_clean(git: Plumbing, files: Sequence[_File]) -> None:
+    """Refuse where the user's own work is in the way; undo what a killed merge left."""
+    asked = ("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames")
+    status = os.fsdecode(git.run(*asked, "--ignore-submodules=dirty"))
+    dirty = {line[3:] for line in status.split("\0") if line}
+    stray = [file.path for file in files if not file.old and _is_taken(git.top, file.path)]
+    if (dirty or stray) and _is_left_over(git, dirty, files):
+        _restore(git, files)
+    elif dirty:
+        names = ", ".join(sorted(dirty)[:3])
+        raise SetupError(f"{git.top} has uncommitted changes ({names}): commit or stash them first")
+    elif stray:
+        raise SetupError(f"the merge would overwrite {git.top / stray[0]}: move it away first")
+
+
+def _is_taken(top: Path, path: str) -> bool:
+    """Say whether a new file cannot go to `path`: something is there, or no folder above it."""
+    folders = (top / path).relative_to(top).parents
+    if any((top / at).is_symlink() or (top / at).is_file() for at in folders):
+        return True
+    return (top / path).exists() or (top / path).is_symlink()
+
+
+def _is_left_over(git: Plumbing, dirty: set[str], files: Sequence[_File]) -> bool:
+    """Say whether all that differs is what this same merge writes, so that nothing can be lost."""
+    paths = [file.path for file in files]
+    if not dirty <= set(paths):
+        return False
+    staged = _staged(git, paths)
+    present = _present(git, paths)
+    return all(
+        staged[file.path] in {file.old, file.new} and present[file.path] in {file.old, file.new}
+        for file in files
+    )
+
+
+def _staged(git: Plumbing, paths: Sequence[str]) -> dict[str, str]:
+    """Return the object of each path in the index, "" where it has none."""
+    rows = os.fsdecode(git.run("ls-files", "-s", "-z", "--", *paths)).split("\0")
+    found = {path: facts.split(" ")[1] for facts, path in (row.split("\t") for row in rows if row)}
+    return {path: found.get(path, "") for path in paths}
+
+
+def _present(git: Plumbing, paths: Sequence[str]) -> dict[str, str]:
+    """Return the object of each path in the working tree, "" where there is nothing.
+
+    What is no regular file is no object ("?").
+    """
+    plain = [path for path in paths if _is_regular(git.top, path)]
+    asked = "".join(f"{path}\n" for path in plain).encode()
+    named = git.run("hash-object", "--stdin-paths", stdin=asked).decode().split()
+    found = dict(zip(plain, named, strict=True))
+    return {path: found.get(path, "?" if _is_taken(git.top, path) else "") for path in paths}
+
+
+def _is_regular(top: Path, path: str) -> bool:
+    at = top / path
+    return (
+        at.is_file()
+        and not at.is_symlink()
+        and at.parent.resolve() == (top.resolve() / path).parent
+    )
+
+
+def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_File]) -> None:
+    """Move working tree, index and branch from `old` to `commit`, or leave all as they were."""
+    try:
+        with _uninterrupted(), _undone_on_failure(git, files):
+            git.answer("update-index", "-q", "--refresh")
+            git.run("read-tree", "-m", "-u", old, commit)
+            git.run("update-ref", "-m", "swarm merge", f"refs/heads/{target}", commit, old)
+    except GitError as error:
+        reason = str(error).partition("\n")[0]
+        raise SetupError(
+            f"{target} was left as it was, since git could not merge: {reason}"
+        ) from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait; git, which is started within, inherits that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _undone_on_failure(git: Plumbing, files: Sequence[_File]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        try:
+            _restore(git, files)
+        except GitError as second:
+            reason = str(second).partition("\n")[0]
+            mend = f"`git reset --hard` in {git.top} takes it back"
+            raise SetupError(f"the merge broke off ({error}); {mend} ({reason})") from second
+        raise
+
+
+def _restore(git: Plumbing, files: Sequence[_File]) -> None:
+    """Bring the merge's files, in index and working tree, back to what they were; no others."""
+    present = _present(git, [file.path for file in files])
+    rows = (f"{file.old_mode} {file.old or ABSENT}\t{file.path}\0" for file in files)
+    git.run("update-index", "-z", "--index-info", stdin="".join(rows).encode())
+    kept = "".join(f"{file.path}\0" for file in files if file.old)
+    git.run("checkout-index", "-f", "-u", "-z", "--stdin", stdin=kept.encode())
+    for file in files:
+        if not file.old and present[file.path] == file.new:
+            _remove(git.top, git.top / file.path)
+
+
+def _remove(top: Path, at: Path) -> None:
+    """Delete a file, and the folders above it that are empty then."""
+    at.unlink()
+    for folder in at.parents:
+        if folder == top or any(folder.iterdir()):
+            return
+        folder.rmdir()
+
+
+def _author(git: Plumbing) -> Mapping[str, str]:
+    """Return what names the merge's author: nothing where git knows its user."""
+    known = all(
+        git.answer("-c", "user.useConfigOnly=true", "var", name).code == 0
+        for name in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
+    )
+    return {} if known else IDENTITY

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -25,13 +26,21 @@ def collect(folder: int, to: Path, most: int) -> None:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in islice(entries, MOST_FILES))
     for name in names:
-        try:
-            source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-        except OSError:  # a link, a socket, or a mode that shuts us out
-            continue
-        with os.fdopen(source, "rb") as file:
-            about = os.fstat(source)
-            most -= about.st_size
-            if stat.S_ISREG(about.st_mode) and most >= 0:
-                with (to / name).open("xb") as copy:
-                    shutil.copyfileobj(file, copy, 1 << 20)
+        with suppress(PermissionError):  # its mode, or the folder's, shuts us out
+            size = _size(name, folder)
+            if size is not None and size <= most:
+                _copy(name, folder, to)
+                most -= size
+
+
+def _size(name: str, folder: int) -> int | None:
+    """Return the size of a regular file, None for anything else."""
+    about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return about.st_size if stat.S_ISREG(about.st_mode) else None
+
+
+def _copy(name: str, folder: int, to: Path) -> None:
+    """Copy a file that no one can change any more."""
+    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+    with os.fdopen(source, "rb") as file, (to / name).open("xb") as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)

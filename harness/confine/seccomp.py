@@ -143,9 +143,10 @@ def program(*, memfd: bool, machine: str = "") -> bytes:
 
     Raises SetupError on an architecture whose system calls this file does not know.
     """
-    found = MACHINES.get(machine or platform.machine())
+    name = machine or platform.machine()
+    found = MACHINES.get(name)
     if found is None:
-        raise SetupError(f"boxes are known on {', '.join(MACHINES)}, not on {platform.machine()}")
+        raise SetupError(f"boxes are known on {', '.join(MACHINES)}, not on {name}")
     lines = [_load(4), *_unless(EQUAL, found.audit, KILL), _load(0)]
     lines += _if(AT_LEAST, LAST_KNOWN + 1, ERRNO | errno.ENOSYS)
     for error, calls in REFUSED.items():

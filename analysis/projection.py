@@ -53,21 +53,28 @@ _LENT: dict[str, str | bool | int | float | list[str]] = {
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-@dataclass(frozen=True, slots=True)
-class Refresher:
-    """When the coordinator refreshes: whenever the ledger has grown by a share of itself.
+def due(events_now: int, events_at_last: int, *, share: float = 1.0, least: int = 500) -> bool:
+    """Return whether the coordinator should refresh: the ledger has grown by a share of itself.
 
     A refresh writes the whole file, so at a fixed step the bytes written for each event would
-    grow with the run; at a `share` of 0.5 all refreshes together write three times the last one.
-    `least` keeps a young run from refreshing at every event.
+    grow with the run; at a `share` of 1 all refreshes together write twice what the last one
+    does. `least` events keep a young run from refreshing at each.
     """
+    return events_now - events_at_last >= max(least, share * events_at_last)
 
-    share: float = 0.5
-    least: int = 500
 
-    def due(self, events_now: int, events_at_last: int) -> bool:
-        """Return whether to refresh, given the ledger's events now and at the last refresh."""
-        return events_now - events_at_last >= max(self.least, self.share * events_at_last)
+class Refresher:
+    """Tells the coordinator when to refresh, by `due`."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def due(self, events: int) -> bool:
+        """Return whether to refresh now that the ledger has `events`; if so, it counts as done."""
+        if not due(events, self._last):
+            return False
+        self._last = events
+        return True
 
 
 @dataclass(frozen=True, slots=True)

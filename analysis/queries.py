@@ -15,7 +15,6 @@ any program beside them does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,26 +37,32 @@ class Answer:
     rows: tuple[tuple[Any, ...], ...]
     more: bool = False
 
+    def named(self) -> list[dict[str, Any]]:
+        """Return each row by column. Raises SetupError where two columns have one name."""
+        twice = [name for name in self.columns if self.columns.count(name) > 1]
+        if twice:
+            raise SetupError(f"two columns are called {twice[0]}: tell them apart with AS")
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
-def ask(folder: Path, sql: str, limit: int | None = None, values: Sequence[object] = ()) -> Answer:
+
+def ask(folder: Path, sql: str, limit: int | None = None) -> Answer:
     """Answer one question about the run in `folder` with its first `limit` rows (None: all).
 
-    `values` stand for the question's `?`. Raises SetupError, in one line, where `sql` is no
-    question or has none.
+    Raises SetupError, in one line, where `sql` is no question or the record has no answer.
     """
     with reading(folder) as con:
-        try:
-            return _answer(con.execute(_reading_only(con, sql), values), limit)
-        except duckdb.Error as error:
-            raise SetupError(_line(error)) from error
+        return answer(con, sql, limit)
 
 
-def _answer(asked: DuckDBPyConnection, limit: int | None) -> Answer:
-    columns = tuple(name for name, *_ in asked.description)
-    if limit is None:
-        return Answer(columns, tuple(asked.fetchall()))
-    rows = asked.fetchmany(limit + 1)
-    return Answer(columns, tuple(rows[:limit]), more=len(rows) > limit)
+def answer(con: DuckDBPyConnection, sql: str, limit: int | None = None) -> Answer:
+    """Answer one question on a connection that `reading` opened, as `ask` does."""
+    try:
+        asked = con.execute(_reading_only(con, sql))
+        columns = tuple(name for name, *_ in asked.description)
+        rows = asked.fetchall() if limit is None else asked.fetchmany(limit + 1)
+    except duckdb.Error as error:
+        raise SetupError(_line(error)) from error
+    return Answer(columns, tuple(rows[:limit]), more=limit is not None and len(rows) > limit)
 
 
 def _reading_only(con: DuckDBPyConnection, sql: str) -> Statement:

@@ -38,15 +38,23 @@ def _take(directory: int, name: str, cap: int, into: Path) -> Path | None:
         return None
     except OSError as error:  # a link, a socket, a folder without permission
         raise InvalidError(f"{name} is not a regular file ({error.strerror})") from error
-    with os.fdopen(source, "rb") as reader:
+    try:
         _check(name, os.fstat(source), cap)
-        data = reader.read(cap + 1)
+        data = _read(source, cap + 1)
+    finally:
+        os.close(source)
     if len(data) > cap:
         raise InvalidError(f"{name} has more than {cap:,} bytes")
     copy = into / name
     copy.write_bytes(data)
     copy.chmod(0o444)
     return copy
+
+
+def _read(source: int, most: int) -> bytes:
+    """Return at most `most` bytes; the descriptor stays open and ours to close."""
+    with os.fdopen(source, "rb", closefd=False) as reader:
+        return reader.read(most)
 
 
 def _check(name: str, facts: os.stat_result, cap: int) -> None:

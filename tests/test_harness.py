@@ -1,0 +1,262 @@
+"""The harness around a trial: what is sealed, who the measure is, how a slice's process behaves."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import identity, tasks
+from harness.contract import (
+    Outcome,
+    Rung,
+    SetupError,
+    Slice,
+    Trial,
+    decode_outcome,
+    decode_trial,
+    encode,
+)
+from harness.measure import CLAIMS, claims, clean
+from harness.seal import seal
+from harness.tasks.base import InvalidError
+from swarm.executor import LocalExecutor, VoidError
+
+CORE = min(os.sched_getaffinity(0))
+WHERE = Slice("cpu0", "cpu", (CORE,))
+
+
+@pytest.fixture
+def left(tmp_path):
+    """Make the folder that a genome filled, and a way to seal its `x` of at most 10 bytes."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def take():
+        return seal(folder, {"x": 10}, tmp_path / "sealed")
+
+    return folder, take
+
+
+def test_a_sealed_file_is_a_read_only_copy(left):
+    """What happens to the original afterwards does not matter."""
+    folder, take = left
+    (folder / "x").write_bytes(b"0123456789")
+    copy = take()["x"]
+    (folder / "x").write_bytes(b"else")
+    assert copy.read_bytes() == b"0123456789"
+    assert copy.stat().st_mode & 0o777 == 0o444
+
+
+def test_a_missing_file_is_left_out(left):
+    """It is the task that says whether that is invalid."""
+    assert left[1]() == {}
+
+
+def _link(folder):
+    (folder / "x").symlink_to("/etc/passwd")
+
+
+def _hard(folder):
+    (folder / "y").write_bytes(b"1")
+    os.link(folder / "y", folder / "x")
+
+
+def _fifo(folder):
+    os.mkfifo(folder / "x")
+
+
+def _folder(folder):
+    (folder / "x").mkdir()
+
+
+def _large(folder):
+    (folder / "x").write_bytes(b"01234567890")
+
+
+def _sparse(folder):
+    with (folder / "x").open("wb") as file:
+        file.truncate(1 << 40)
+
+
+@pytest.mark.parametrize("attack", [_link, _hard, _fifo, _folder, _large, _sparse])
+def test_anything_but_a_small_regular_file_of_one_link_is_invalid(left, attack):
+    """Links, FIFOs, folders and giants are named and neither followed nor waited for."""
+    folder, take = left
+    attack(folder)
+    with pytest.raises(InvalidError, match=r"^x "):
+        take()
+
+
+def test_the_tree_id_is_gits_own(tmp_path):
+    """An installed wheel and a checkout of the same commit have one harness."""
+    copy = tmp_path / "repo" / "harness"
+    shutil.copytree(identity.HOME, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(copy.parent)]
+    for call in (["init", "-q"], ["add", "-A", "-f"], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *call], check=True)
+    tree = subprocess.run([*git, "rev-parse", "HEAD:harness"], capture_output=True, check=True)
+    assert identity.tree_id(copy) == tree.stdout.decode().strip() == identity.tree_id()
+
+
+def test_an_export_is_named_by_its_tree_and_byte_code_is_no_part_of_it(tmp_path):
+    """A second export finds the first; an edit of the source would get a name of its own."""
+    home = identity.export(tmp_path)
+    assert identity.export(tmp_path) == home
+    assert identity.tree_id(home / "harness") == identity.tree_id() == home.name
+    (home / "harness" / "x.py").write_text("edited")
+    assert identity.tree_id(home / "harness") != home.name
+
+
+@given(st.binary(max_size=400))
+def test_a_cleaned_log_holds_nothing_that_steers_a_terminal(raw):
+    """No escape, no control character, whatever a candidate prints."""
+    text = clean(raw)
+    assert all(char in "\n\t" or char.isprintable() or char >= "\u00a0" for char in text)
+    assert "\x1b" not in text
+
+
+def test_claims_are_finite_capped_numbers():
+    """What does not look like a claim is no claim, and a thousand are a few."""
+    text = "claim steps 12\nclaim x nan\nclaim y 1e999\nclaim Z 1\n claim w 1\nclaim v -1.5e3\n"
+    assert claims(text) == {"steps": 12.0, "v": -1500.0}
+    assert len(claims("\n".join(f"claim a{n} {n}" for n in range(999)))) == CLAIMS
+
+
+TRIAL = Trial(
+    "t1", "packing", "none", "c", 7, Rung(1, 2.0, 1024), WHERE, "/g", "genome/pack.py", "/s"
+)
+
+
+def test_records_survive_the_trip_through_json():
+    """Trial and outcome are the same on the other side."""
+    assert decode_trial(encode(TRIAL)) == TRIAL
+    outcome = Outcome("t1", "h", 2, score=1.5, seconds={"budget": 2.0}, facts={"n": 1.0})
+    assert decode_outcome(encode(outcome)) == outcome
+    with pytest.raises(ValueError, match="a score or a failure"):
+        Outcome("t1", "h", 2)
+
+
+def test_an_unknown_task_is_said_with_the_ones_there_are():
+    """The mend is in the message."""
+    with pytest.raises(SetupError, match="choose one of gpt, packing"):
+        tasks.load("chess")
+
+
+@pytest.fixture
+def genome(tmp_path):
+    """Make the export of a packing genome whose pack.py is given; return a trial of it."""
+
+    def make(source, name="t1"):
+        folder = tmp_path / name
+        (folder / "genome").mkdir(parents=True)
+        (folder / "genome" / "pack.py").write_text(source)
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+            path.chmod(0o755)
+        return Trial(
+            name,
+            "packing",
+            "none",
+            "c",
+            7,
+            Rung(1, 2.0, 1024),
+            WHERE,
+            str(folder),
+            "genome/pack.py",
+            str(scratch),
+        )
+
+    return make
+
+
+GRID = """
+def pack(seed, deadline):
+    return [((i % 6 + .5) / 6, (i // 6 + .5) / 6, 1 / 12) for i in range(26)]
+"""
+
+
+def executor(tmp_path):
+    """Return an executor of one slice that runs the harness from an export."""
+    return LocalExecutor(identity.export(tmp_path), "packing", "none", (WHERE,))
+
+
+def test_a_slices_process_scores_fails_and_goes_on(tmp_path, genome):
+    """Good, crashing, lying and hanging genomes in turn, in one process, nothing left behind."""
+
+    async def main():
+        async with executor(tmp_path) as slices:
+            good = await slices.run(genome(GRID, "good"))
+            crash = await slices.run(genome("1/0", "crash"))
+            lying = await slices.run(genome(GRID.replace("1 / 12", "1 / 11"), "lying"))
+            hang = await slices.run(genome("while True: pass", "hang"))
+            again = await slices.run(genome(GRID, "again"))
+            return slices.harness, good, crash, lying, hang, again
+
+    harness, good, crash, lying, hang, again = asyncio.run(main())
+    assert good.score == pytest.approx(26 / 12)
+    assert again.score == good.score
+    assert good.harness == harness
+    assert harness.startswith(identity.tree_id()[:12])
+    assert crash.failure.kind == "crash"
+    assert "ZeroDivisionError" in crash.failure.reason
+    assert lying.failure.kind == "invalid"
+    assert hang.failure.kind == "timeout"
+    assert 2.0 <= hang.seconds["budget"] < 3.0
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_process_that_dies_voids_its_trial_and_is_started_again(tmp_path, genome):
+    """The trial is nobody's score; the next one runs."""
+
+    async def main():
+        async with executor(tmp_path) as slices:
+            running = asyncio.create_task(slices.run(genome("while True: pass", "t1")))
+            server = await _child()
+            os.kill(server, signal.SIGKILL)
+            with pytest.raises(VoidError, match="slice cpu0"):
+                await running
+            return await slices.run(genome(GRID, "t2"))
+
+    assert asyncio.run(main()).score == pytest.approx(26 / 12)
+
+
+async def _child():
+    """Return the slice's process once it has a child of its own, the box."""
+    us = psutil.Process()
+    while True:
+        servers = [p for p in us.children() if p.children()]
+        if servers:
+            return servers[0].pid
+        await asyncio.sleep(0)
+
+
+def test_what_a_slices_process_lacks_is_the_users_to_mend(tmp_path, monkeypatch):
+    """A corpus that is not there is a SetupError here as there."""
+    monkeypatch.setenv("SWARM_CACHE", str(tmp_path / "empty"))
+
+    async def main():
+        home = identity.export(tmp_path)
+        async with LocalExecutor(home, "gpt", "climbmix", (WHERE,)):
+            pass
+
+    with pytest.raises(SetupError, match="swarm prepare --data climbmix"):
+        asyncio.run(main())
+
+
+def test_the_harness_imports_nothing_of_the_swarms():
+    """The export runs without the other houses: it is the measure alone."""
+    sources = "\n".join(p.read_text() for p in Path(identity.HOME).rglob("*.py"))
+    assert not [
+        line
+        for line in sources.splitlines()
+        if line.startswith(("import ", "from "))
+        and line.split()[1].split(".")[0] in ("swarm", "islands", "analysis")
+    ]

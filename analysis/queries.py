@@ -79,6 +79,8 @@ def _reading_only(con: DuckDBPyConnection, sql: str) -> Statement:
 
 def _line(error: duckdb.Error) -> str:
     """Return DuckDB's complaint as one line: without its drawing, with what there is to ask."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "the question needs more than the 1 GB of memory that one may have: ask for less"
     line = " ".join(str(error).partition("\nLINE ")[0].split())
     if isinstance(error, duckdb.CatalogException):
         line += f" (tables and views: {', '.join([*TABLES, *VIEWS])})"

@@ -6,14 +6,18 @@ repository ignores. The folder of a linked worktree is its own.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from git import Git, GitCommandError, GitCommandNotFound
-
 from analysis import ledger
 from harness.contract import SetupError
+
+# else GitPython raises ImportError where there is no git, and nobody says what to install
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+from git import Git, GitCommandError, GitCommandNotFound
 
 HOME = ".swarm"
 

@@ -24,10 +24,9 @@ from islands.branches import Branches
 from islands.ratchet import Rule
 from islands.records import Usage
 from islands.state import State
-from swarm import settings
 from swarm.agents.base import Agent
 from swarm.agents.llm.budget import Budget
-from swarm.agents.llm.factory import Governors, make_agent
+from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Mutator
 from swarm.executor import LocalExecutor
 from swarm.parts import Bounds, IslandPlan, Launch
@@ -213,14 +212,18 @@ def _name(number: int) -> str:
 
 
 def _agents(program: Program, launch: Launch, past: State) -> Mapping[str, Agent]:
-    spent = Usage(tokens_in=sum(i.tokens for i in past.islands.values()), usd=past.usd)
-    budget = Budget(max_usd=launch.bounds.usd, spent=spent)
-    governors = Governors()
-    agents: dict[str, Agent] = {}
-    for island in launch.islands:
-        wish = program.agents[island.agent]
-        if isinstance(wish, settings.Mutator):
-            agents[island.name] = Mutator(island.agent)
-        else:
-            agents[island.name] = make_agent(island.agent, wish, governors, budget)
+    wishes = {island.name: program.agents[island.agent] for island in launch.islands}
+    models = {name: wish for name, wish in wishes.items() if isinstance(wish, ModelSettings)}
+    agents: dict[str, Agent] = {
+        island.name: Mutator(island.agent) for island in launch.islands if island.name not in models
+    }
+    if models:
+        # the two SDKs take a second or more to import, and most launches need neither
+        from swarm.agents.llm.factory import Governors, make_agent  # noqa: PLC0415
+
+        spent = Usage(tokens_in=sum(i.tokens for i in past.islands.values()), usd=past.usd)
+        budget, governors = Budget(max_usd=launch.bounds.usd, spent=spent), Governors()
+        names = {island.name: island.agent for island in launch.islands}
+        for name, wish in models.items():
+            agents[name] = make_agent(names[name], wish, governors, budget)
     return agents

@@ -38,6 +38,8 @@ class Watch:
         if self._as_json:
             click.echo(ev.encode(event))
             return
+        if self._console.is_terminal and isinstance(event, ev.TrialEnded):
+            return  # the live table shows what is being tried
         line = describe(event, state)
         if line:
             stamp = _clock(time.monotonic() - self._began)
@@ -64,7 +66,7 @@ class Watch:
         usd = f" of ${bounds.usd:g}" if bounds.usd is not None else ""
         return (
             f"{_clock(elapsed)}{minutes} · trials {state.trials}{trials} · ${state.usd:.2f}{usd}"
-            f" · sigma {state.noise().sigma:.4g} · Ctrl-C stops, swarm launch goes on"
+            f" · sigma {state.noise().sigma:.4g} · dropped: discarded + failed + refused"
         )
 
 
@@ -72,37 +74,32 @@ def table(state: State) -> Table:
     """Return one row per island: head, score and gain, what is tried, what it came to."""
     run = state.run
     grid = Table(title=f"{run.run}: {run.task}, {run.metric} ({run.direction})", expand=True)
-    for heading in ("island", "agent", "head", run.metric, "gain", "trying"):
-        grid.add_column(
-            heading, overflow="ellipsis", no_wrap=True, ratio=6 if heading == "trying" else None
-        )
-    for heading in ("trials", "kept", "disc.", "fail", "ref.", "slice use"):
-        grid.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("island", run.metric, "gain", "trials", "kept", "dropped", "use"):
+        grid.add_column(heading, justify="right" if grid.columns else "left", no_wrap=True)
+    grid.add_column("trying", ratio=1, no_wrap=True, overflow="ellipsis")
     for name, island in state.islands.items():
         grid.add_row(*_row(name, island, state))
     return grid
 
 
 def _row(name: str, island: Island, state: State) -> tuple[str, ...]:
-    score, gain = state.score(island.head), state.gain(island)
-    ends = island.endings
+    score, gain, ends = state.score(island.head), state.gain(island), island.endings
+    dropped = [ends.get("discarded", 0), ends.get("failed", 0), ends.get("refused", 0)]
     return (
         name,
-        island.opened.agent,
-        island.head[:8],
         "-" if score is None else f"{score:.4f}",
         "-" if gain is None else f"{gain:+.4f}",
-        _trying(name, island, state),
         str(island.trials),
         str(ends.get("kept", 0)),
-        str(ends.get("discarded", 0)),
-        str(ends.get("failed", 0)),
-        str(ends.get("refused", 0) + island.agent_failures),
+        "+".join(map(str, dropped)),
         f"{100 * state.slice_use(name):.0f} %",
+        _trying(name, island, state),
     )
 
 
 def _trying(name: str, island: Island, state: State) -> str:
+    if state.stopped is not None:
+        return ""
     if island.experiment is not None:
         return f"{island.experiment.life}: {island.experiment.hypothesis.splitlines()[0]}"
     if any(t.island == name and t.purpose == "baseline" for t in state.running.values()):

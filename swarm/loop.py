@@ -9,6 +9,7 @@ import asyncio
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.contract import HarnessError, Outcome, Rung, SetupError, Trial
 from islands import events as ev
@@ -195,9 +196,10 @@ class Loop:
         experiment = run.state.islands[name].experiment
         if experiment is None:
             raise ValueError(f"experiment {number} is not open on island {name}")
-        verdict = "keep" if decision.verdict == "keep" else "discard"
+        kept = decision.verdict == "keep"
+        verdict: Literal["keep", "discard"] = "keep" if kept else "discard"
         run.record(ev.VerdictReached(number, name, verdict, decision.reason, decision.gain))
-        if verdict == "keep":
+        if kept:
             advance = run.branches.advance
             await run.offload(advance, name, experiment.commit, experiment.parent)
         else:

@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 
 from git import GitCommandError, Repo
 
+from analysis.ledger import NAME as LEDGER
 from analysis.ledger import read_events
 from harness import confine, identity
 from harness.contract import HarnessError, SetupError, Slice, Trial
@@ -73,7 +74,7 @@ async def remeasure(
     Raises SetupError where a commit is unknown, fails, or the harness has moved.
     """
     state = State()
-    for _, event in read_events(folder.ledger):
+    for _, event in read_events(folder.folder / LEDGER):
         state.apply(event)
     new = _commit(folder.repo, commit) if commit else best(state)
     old = _commit(folder.repo, against) if against else state.run.base

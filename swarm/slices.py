@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 
 from harness.contract import SetupError, Slice
 from swarm.settings import Slices
@@ -40,7 +39,7 @@ def _found(wish: Slices) -> tuple[Slice, ...]:
     if wish.kind == "cuda":
         raise SetupError("slices.kind: cuda, but nvidia-smi lists no GPU here; use auto or cpu")
     if wish.kind == "mps":
-        if sys.platform != "darwin" or platform.machine() != "arm64":
+        if (platform.system(), platform.machine()) != ("Darwin", "arm64"):
             raise SetupError("slices.kind: mps needs a Mac with Apple silicon; use auto or cpu")
         return (Slice("mps0", "mps"),)
     return _cpu(wish)

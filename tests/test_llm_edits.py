@@ -128,6 +128,7 @@ def test_a_block_that_matches_twice_says_where():
         (block("", "y\n", head="FILE: /etc/passwd\n"), "path below the repository"),
         (block("", "y\n", head="FILE: a\\b\n"), "path below the repository"),
         ("DELETE: nowhere.py\n", "no such file"),
+        ("DELETE:\n", "no such file"),
     ],
 )
 def test_edits_that_do_not_fit_are_refused_with_what_to_mend(answer, complaint):

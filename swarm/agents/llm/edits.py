@@ -200,7 +200,10 @@ def apply(genome: Mapping[str, str], answer: Answer) -> dict[str, str | None]:
 
 def _make(texts: dict[str, str], change: Change) -> None:
     if isinstance(change, Deletion):
-        del texts[_existing(texts, change.path)]
+        # nothing is guessed here: only a block's lines can show that a file left unnamed is meant
+        if change.path not in texts:
+            raise _unknown(texts)
+        del texts[change.path]
     elif any(line.strip() for line in change.search):
         path = _existing(texts, change.path)
         texts[path] = _replace(texts[path], path, change)
@@ -212,16 +215,20 @@ def _make(texts: dict[str, str], change: Change) -> None:
 
 
 def _existing(texts: Mapping[str, str], path: str) -> str:
-    """Return the one file that `path` means."""
+    """Return the one file that a block's `path` means."""
     path = path.removeprefix("./")
     if path in texts:
         return path
     ending = [known for known in texts if known.endswith(f"/{path}")]
     meant = ending if path else list(texts)
     if len(meant) != 1:
-        known = ", ".join(sorted(texts)[:20])
-        raise UnappliedError(f"there is no such file; the files are: {known}")
+        raise _unknown(texts)
     return meant[0]
+
+
+def _unknown(texts: Mapping[str, str]) -> UnappliedError:
+    known = ", ".join(sorted(texts)[:20])
+    return UnappliedError(f"there is no such file; the files are: {known}")
 
 
 def _new_path(path: str) -> str:

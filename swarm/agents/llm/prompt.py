@@ -23,7 +23,7 @@ from swarm.agents.llm.provider import Prompt
 GENOME_CHARS = 300_000
 ATTEMPTS_CHARS = 8_000
 CHANGES_CHARS = 12_000
-CHANGE_LINES = 60
+CHANGE_LINES = 40
 QUOTE_CHARS = 240
 
 RULES = """\

@@ -61,7 +61,8 @@ def _nats(logits: Logits, targets: NDArray[np.int32]) -> NDArray[np.float64]:
     top = logits.max(axis=1, keepdims=True)
     if not (np.isfinite(top).all() and np.isfinite(logits.min())):
         raise InvalidError("its model answered with logits that are not finite numbers")
-    total = np.exp(logits - top).sum(axis=1, dtype=np.float64)
+    with np.errstate(over="ignore"):  # what is that far below the top counts for nothing
+        total = np.exp(logits - top).sum(axis=1, dtype=np.float64)
     chosen = np.take_along_axis(logits, targets[:, None], axis=1)
-    nats: NDArray[np.float64] = np.log(total) + (top - chosen)[:, 0]
+    nats: NDArray[np.float64] = np.log(total) + (top.astype(np.float64) - chosen)[:, 0]
     return nats

@@ -21,7 +21,10 @@ Purpose = Literal["baseline", "screen", "confirm", "remeasure"]
 
 @dataclass(frozen=True, slots=True)
 class RunOpened:
-    """A run began at commit `base` of branch `target`; `harness` is the measure it is held to."""
+    """A run began at commit `base` of branch `target`; `harness` is the measure it is held to.
+
+    `lines` are the genome's at `base` (0: not counted).
+    """
 
     run: str
     base: str
@@ -35,6 +38,7 @@ class RunOpened:
     harness: str
     seed: int
     baseline_seeds: int
+    lines: int = 0
     recorded: float = 0.0
     kind: Literal["run_opened"] = "run_opened"
 

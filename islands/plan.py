@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from islands import events as ev
+from islands.guards import violated
 from islands.ratchet import Decision, Rule, judge, seed_of, signed
 from islands.state import Experiment, State
 
@@ -86,6 +87,9 @@ def _experiment(state: State, open_: Experiment, rule: Rule) -> Step:
         seeds = list(head)
         return Measure(open_.commit, seeds[open_.number % len(seeds)], "screen", open_.number)
     seed, score = next(iter(open_.screened.items()))
+    broken = violated(rule.guards, state.measures(open_.parent), state.measures(open_.commit))
+    if broken:
+        return Conclude(open_.number, Decision("discard", broken))
     screened = signed(head[seed], score, state.direction)
     decision = judge(screened, state.pairs(open_), state.noise(), rule)
     half = _other_half(state, open_)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from statistics import fmean, variance
 
 from harness.contract import Direction
+from islands.guards import Guards
 from islands.records import Gain, Verdict
 
 
@@ -32,6 +33,7 @@ class Rule:
     screen: float = 1.0
     margin: float = 2.0
     confirm_seeds: int = 3
+    guards: Guards = Guards()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from statistics import fmean
 
 from harness.contract import Direction, Outcome
 from islands import events as ev
+from islands.guards import measures
 from islands.life import State as Life
 from islands.life import ended, follow
 from islands.ratchet import Noise, seed_of, signed, spread
@@ -86,6 +87,8 @@ class State:
         self.islands: dict[str, Island] = {}
         self.running: dict[str, ev.TrialStarted] = {}
         self.scores: dict[str, dict[int, float]] = {}
+        self.measured: dict[str, dict[str, tuple[float, int]]] = {}
+        self.lines: dict[str, int] = {}
         self.broken_baseline: str = ""
         self.stopped: ev.RunStopped | None = None
         self.events = 0
@@ -134,6 +137,12 @@ class State:
         scores = self.scores.get(commit)
         return fmean(scores.values()) if scores else None
 
+    def measures(self, commit: str) -> dict[str, float]:
+        """Return the means of what guards watch, for a head or an open candidate."""
+        sums = self.measured.get(commit, {})
+        known = {name: total / count for name, (total, count) in sums.items()}
+        return {**known, "lines": float(self.lines[commit])} if commit in self.lines else known
+
     def gain(self, island: Island) -> float | None:
         """Return the gain of the island's head over the base, from their pooled means."""
         base, head = self.score(self.run.base), self.score(island.head)
@@ -172,6 +181,8 @@ class State:
     @_apply.register
     def _(self, event: ev.RunOpened) -> None:
         self.opened = event
+        if event.lines:
+            self.lines[event.base] = event.lines
 
     @_apply.register
     def _(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - that it happened is all it says
@@ -223,6 +234,8 @@ class State:
         island, experiment = self._open(event.island, event.experiment)
         experiment.life = follow(experiment.life, "admitted")
         experiment.commit = event.commit
+        if event.parent in self.lines:
+            self.lines[event.commit] = self.lines[event.parent] + event.added - event.removed
         island.refusals_in_a_row = 0
 
     @_apply.register
@@ -258,6 +271,10 @@ class State:
             self._broke(trial, event.outcome)
         elif event.outcome.score is not None:
             self._scored(trial, event.outcome.score)
+            taken = self.measured.setdefault(trial.commit, {})
+            for name, value in measures(event.outcome).items():
+                total, count = taken.get(name, (0.0, 0))
+                taken[name] = (total + value, count + 1)
 
     @_apply.register
     def _(self, event: ev.VerdictReached) -> None:
@@ -315,9 +332,14 @@ class State:
         island.kept.append(
             Kept(experiment.number, experiment.commit, old, experiment.hypothesis, gain)
         )
-        in_use = {other.head for other in self.islands.values()}
-        if old not in in_use and old != self.run.base:
-            self.scores.pop(old, None)
+        self._forget(old)
+
+    def _forget(self, commit: str) -> None:
+        """Drop what was measured of a commit that no island builds on."""
+        if commit == self.run.base or any(commit == i.head for i in self.islands.values()):
+            return
+        for known in (self.scores, self.measured, self.lines):
+            known.pop(commit, None)
 
     def _close(
         self, island: Island, experiment: Experiment, ending: Ending, reason: str, gain: Gain | None
@@ -325,6 +347,7 @@ class State:
         if not ended(experiment.life):
             raise ValueError(f"experiment {experiment.number} is {experiment.life}, not ended")
         island.experiment = None
+        self._forget(experiment.commit)
         island.endings[ending] = island.endings.get(ending, 0) + 1
         island.recent.append(
             Attempt(

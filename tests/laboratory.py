@@ -153,12 +153,12 @@ def opening(**changes):
     return replace(first, **changes)
 
 
-def launch(tmp_path, islands=2, bounds=Bounds(trials=60), **changes):
+def launch(tmp_path, islands=2, bounds=Bounds(trials=60), rule=Rule(), **changes):
     """Return what is fixed for a laboratory launch."""
     return Launch(
         opening=opening(**changes),
         islands=tuple(IslandPlan(f"i{k}", "lab", Slice(f"s{k}", "cpu")) for k in range(islands)),
-        rule=Rule(),
+        rule=rule,
         admission=Limits(),
         bounds=bounds,
         prose="Lower the loss.",

@@ -16,6 +16,8 @@ from laboratory import (
 
 from harness.contract import Failure, HarnessError, SetupError
 from islands import events as ev
+from islands.guards import Guards
+from islands.ratchet import Rule
 from islands.records import Entry, Proposal
 from islands.state import State
 from swarm.agents.base import AgentError
@@ -154,6 +156,30 @@ def test_a_failing_candidate_is_dropped_and_never_confirmed(tmp_path):
     run = simulate(tmp_path, branches=branches, executor=executor, bounds=Bounds(trials=40))
     assert sum(i.endings.get("failed", 0) for i in run.state.islands.values()) == 2
     assert run.state.trials == 40
+
+
+def test_a_violated_guard_is_a_discard_with_its_reason(tmp_path):
+    """A better score does not buy more memory than the guard allows."""
+
+    class Greedy(LabExecutor):
+        async def run(self, trial):
+            outcome = await super().run(trial)
+            return replace(outcome, peak_mib=100 + 100 * value(self.branches, trial.commit))
+
+    branches = MemoryBranches()
+    better = Proposal("better", {GENOME: Entry(b"X = 0.2\n")})
+    run = simulate(
+        tmp_path,
+        branches=branches,
+        executor=Greedy(branches),
+        agents={"i0": LabAgent(script={1: better})},
+        islands=1,
+        rule=Rule(guards=Guards(memory=1.1)),
+        bounds=Bounds(trials=6),
+    )
+    verdict = kinds(run, ev.VerdictReached)[0]
+    assert verdict.verdict == "discard"
+    assert verdict.reason.startswith("guard: 120 MiB of peak memory")
 
 
 def test_a_head_that_fails_on_a_fresh_seed_makes_no_pair(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from islands.guards import Guards, violated
 from islands.life import LIFE, LifeError, diagram, ended, follow
 from islands.ratchet import Noise, Rule, judge, seed_of, signed, spread, weigh
 
@@ -101,3 +102,21 @@ def test_the_diagram_draws_every_arrow_of_the_table():
     for state, successors in LIFE.items():
         for why, then in successors.items():
             assert f"{state} --> {then}: {why}" in drawn
+
+
+@pytest.mark.parametrize(
+    ("guards", "reason"),
+    [
+        (Guards(), ""),
+        (Guards(memory=1.1), ""),
+        (Guards(memory=1.05), "guard: 110 MiB of peak memory, the head has 100; 1.05 times"),
+        (Guards(lines=1.0), "guard: 51 lines of genome, the head has 50; 1 times"),
+        (Guards(seconds=0.1), ""),
+    ],
+)
+def test_a_guard_is_a_multiple_of_what_the_head_has(guards, reason):
+    """Beyond it is a reason to discard; a measure that nobody took guards nothing."""
+    head = {"memory": 100.0, "lines": 50.0}
+    candidate = {"memory": 110.0, "lines": 51.0, "seconds": 9.0}
+    assert violated(guards, head, candidate).startswith(reason)
+    assert bool(violated(guards, head, candidate)) == bool(reason)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import marshal
 import os
 import socket
 import subprocess
@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.confine.interpreter import within
 from harness.confine.within.first import GO, READY
-from harness.confine.within.restrict import Spec
 from harness.contract import HarnessError
+
+if TYPE_CHECKING:
+    from harness.confine.within.restrict import Spec
 
 PATIENCE = 30.0  # seconds to make a box: some 0.05, many more where the cores are starved
 
@@ -78,7 +81,7 @@ def launch(spec: Spec, walls: Walls | None, output: int) -> Started:
                 stdout=output,
                 stderr=output,
                 env={},
-                pass_fds=(theirs.fileno(), info_end, *spec.fds),
+                pass_fds=(theirs.fileno(), info_end, *spec["fds"]),
                 start_new_session=True,
             )
             failed.callback(_end, outer)
@@ -103,7 +106,7 @@ def shake(control: socket.socket, spec: Spec) -> tuple[int, ...]:
     control.settimeout(PATIENCE)
     try:
         ready = control.recv(len(READY), socket.MSG_WAITALL)
-        control.sendall(json.dumps(dataclasses.asdict(spec)).encode())
+        control.sendall(marshal.dumps(dict(spec)))
         control.shutdown(socket.SHUT_WR)
         go, handles, _, _ = socket.recv_fds(control, len(GO), 64)
     except OSError as error:

@@ -6,14 +6,15 @@ that died of signal 1 to 64. What a box writes counts as its memory.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
+import resource
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.confine import bubblewrap, seccomp
 from harness.confine.collect import collect
@@ -26,8 +27,10 @@ from harness.confine.plain import PlainTree
 from harness.confine.policy import Exit, Policy
 from harness.confine.sandboxed import BoxTree
 from harness.confine.watch import Tree, drain, finish, watch
-from harness.confine.within.restrict import Spec
 from harness.contract import HarnessError, SetupError
+
+if TYPE_CHECKING:
+    from harness.confine.within.restrict import Spec
 
 MIB = 1 << 20
 
@@ -76,7 +79,7 @@ def _plain(policy: Policy, argv: Sequence[str], log: Path) -> Exit:
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-box-"))
         observer = stack.enter_context(Observer(log))
-        box = stack.enter_context(observer.start(_spec(policy, words, home), None))
+        box = stack.enter_context(observer.start(unconfined(policy, words, home), None))
         return observer.see(box, tree, policy.seconds)
 
 
@@ -120,34 +123,35 @@ class Observer:
 
 def confined(policy: Policy, argv: Sequence[str]) -> Spec:
     """Return what the first process of a sandbox is told."""
-    spec = _spec(policy, argv, bubblewrap.HOME)
-    limits = {
-        "RLIMIT_NPROC": policy.processes + 4 * len(policy.slice.cores),
-        "RLIMIT_NOFILE": OPEN_FILES,
-        "RLIMIT_MSGQUEUE": 0,
-        "RLIMIT_SIGPENDING": 4096,
-        "RLIMIT_NICE": 0,
-        "RLIMIT_RTPRIO": 0,
+    limits = [
+        (resource.RLIMIT_NPROC, policy.processes + 4 * len(policy.slice.cores)),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_SIGPENDING, 4096),
+        (resource.RLIMIT_NICE, 0),
+        (resource.RLIMIT_RTPRIO, 0),
+    ]
+    spec = unconfined(policy, argv, bubblewrap.HOME)
+    spec["limits"] += limits
+    spec["watched"] = ["/proc", *bubblewrap.PRIVATE, *policy.write]
+    spec["uid"] = box_uid()
+    spec["filter"] = seccomp.program(memfd=policy.slice.kind == "cuda")
+    return spec
+
+
+def unconfined(policy: Policy, argv: Sequence[str], home: str) -> Spec:
+    """Return what the first process is told where there are no walls."""
+    return {
+        "argv": list(argv),
+        "env": environment(policy, home),
+        "cwd": home,
+        "watched": [],
+        "fds": list(policy.fds),
+        "cores": list(policy.slice.cores),
+        "limits": [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, policy.file_mib * MIB)],
+        "uid": None,
+        "filter": b"",
     }
-    return dataclasses.replace(
-        spec,
-        limits=spec.limits | limits,
-        watched=["/proc", *bubblewrap.PRIVATE, *policy.write],
-        uid=box_uid(),
-        filter=seccomp.program(memfd=policy.slice.kind == "cuda").hex(),
-    )
-
-
-def _spec(policy: Policy, argv: Sequence[str], home: str) -> Spec:
-    """Return what every first process is told."""
-    return Spec(
-        argv=list(argv),
-        env=environment(policy, home),
-        cwd=home,
-        fds=list(policy.fds),
-        cores=list(policy.slice.cores),
-        limits={"RLIMIT_CORE": 0, "RLIMIT_FSIZE": policy.file_mib * MIB},
-    )
 
 
 def on_host(argv: Sequence[str], places: Mapping[str, Path]) -> list[str]:

@@ -35,6 +35,8 @@ ABSENT = ""
 
 REGULAR = ("100644", "100755")
 
+SUBMODULE = "160000"
+
 STALE_SECONDS = 1.0
 """A ref's lock is held for microseconds; one of ours that outlives this was left by a kill."""
 
@@ -98,7 +100,7 @@ class Branches:
         paths = [path.rstrip("/") for path in self._genome]
         listed = self._git.run("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths)
         rows = [_row(line) for line in listed.split(b"\0") if line]
-        blobs = self._blobs([name for _, name, _ in rows])
+        blobs = self._blobs({name for mode, name, _ in rows if mode != SUBMODULE})
         return {path: Entry(blobs.get(name, b""), mode) for mode, name, path in rows}
 
     def export(self, commit: str, into: Path) -> None:
@@ -237,15 +239,15 @@ class Branches:
         return f"{self._kept}tried/{experiment}"
 
     def _blobs(self, names: Iterable[str]) -> dict[str, bytes]:
-        asked = "".join(f"{name}\n" for name in sorted(set(names))).encode()
+        asked = "".join(f"{name}\n" for name in names).encode()
         rest = memoryview(self._git.run("cat-file", "--batch", stdin=asked)) if asked else b""
         blobs = {}
         while rest:
             header = bytes(rest[:200]).partition(b"\n")[0]
-            name, kind, size = header.decode().split(" ")
-            if kind != "blob":
-                raise GitError(f"object {name} is a {kind}, not a file")
-            start, end = len(header) + 1, len(header) + 1 + int(size)
+            name, *facts = header.decode().split(" ")
+            if facts[0] != "blob":
+                raise GitError(f"object {name} of the genome is {facts[0]}")
+            start, end = len(header) + 1, len(header) + 1 + int(facts[1])
             blobs[name] = bytes(rest[start:end])
             rest = rest[end + 1 :]
         return blobs

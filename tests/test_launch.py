@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import time
+from itertools import count
 
 import psutil
 import pytest
+from loopback import KEY, Cut, Garbage, Hang, Loopback, Refuse, Say, Status
 from target import command, environment, git, ledger, packing, rewrite, swarm
 
 
@@ -133,3 +135,60 @@ def test_an_unknown_agent_or_a_missing_key_is_said(tmp_path):
     repo = packing(tmp_path, agents={"m": {"kind": "anthropic", "model": "claude-sonnet-5-5"}})
     assert "--agent nobody" in swarm(repo, "launch", "--agent", "nobody", code=2)
     assert "ANTHROPIC_API_KEY" in swarm(repo, "launch", "--agent", "m", code=2)
+
+
+GOOD = """HYPOTHESIS: {n} tries
+
+FILE: genome/pack.py
+<<<<<<< SEARCH
+TRIES = 30
+=======
+TRIES = {n}
+>>>>>>> REPLACE
+"""
+LOST = GOOD.replace("TRIES = 30", "TRIALS = 31")
+
+TROUBLES = [
+    Say(GOOD.format(n=31)),
+    *[Say(LOST.format(n=32))] * 4,
+    *[Garbage()] * 4,
+    Status(429, {"retry-after": "0"}),
+    Say(GOOD.format(n=33)),
+    *[Status(500)] * 6,
+    Refuse(),
+    Hang(),
+    Cut(),
+]
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_no_trouble_of_a_language_model_stops_the_swarm(tmp_path, kind):
+    """Good edits become candidates, all else events, and the run reaches its bound."""
+    steps = iter(TROUBLES)
+    numbers = count(40)
+
+    def answer(asked):
+        return next(steps, None) or Say(GOOD.format(n=next(numbers)))
+
+    with Loopback(answer) as server:
+        base = server.url if kind == "anthropic" else f"{server.url}/v1"
+        model = {
+            "kind": kind,
+            "model": "loopback",
+            "base_url": base,
+            "api_key_env": "LOOPBACK_KEY",
+            "timeout_seconds": 0.5,
+            "requests_per_minute": 100000,
+            "price": {"input": 1, "output": 1, "cache_read": 1, "cache_write": 1},
+        }
+        repo = packing(tmp_path, agents={"model": model}, agent="model", islands=1)
+        said = swarm(repo, "launch", "--trials", "12", "--max-usd", "9", LOOPBACK_KEY=KEY)
+    events = ledger(repo)
+    failed = [e for e in events if e["kind"] == "agent_failed"]
+    assert {"unapplied", "malformed", "server", "refusal", "timeout"} <= {
+        e["trouble"] for e in failed
+    }
+    assert sum(e["kind"] == "trial_ended" for e in events) == 12
+    assert [e for e in events if e["kind"] == "candidate_admitted"]
+    assert 0 < sum(e["usage"]["usd"] for e in events if "usage" in e) <= 9
+    assert KEY not in said + (repo / ".swarm/run1/ledger.jsonl").read_text()

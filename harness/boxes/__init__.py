@@ -1,0 +1,1 @@
+"""Programs that run inside boxes, beside candidate code. Nobody imports them."""

@@ -8,6 +8,7 @@ import struct
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ class Side:
     """The box's side of the talk, spoken in this process or in a child's place."""
 
     def __init__(self, argv):
-        words = dict(zip(argv, argv[1:], strict=False))
+        words = dict(pairwise(argv))
         self.rows, self.context, self.vocab, self.channel, self.memory = (
             int(words[f"--{name}"]) for name in ("rows", "context", "vocab", "channel", "memory")
         )
@@ -128,6 +129,7 @@ def served(make):
 
 
 def honest():
+    """The bigram model itself."""
     table = _table()
     return lambda tokens: table[tokens]
 
@@ -214,7 +216,7 @@ def test_questions_hold_inputs_in_an_order_of_their_own(model, text):
     numbers = {row.tobytes(): i for i, row in enumerate(text.inputs)}
     assert set(rows) == set(numbers)
     order = [numbers[row] for row in rows]
-    assert sum(b - a == 1 for a, b in zip(order, order[1:], strict=False)) < WINDOWS / 10
+    assert sum(b - a == 1 for a, b in pairwise(order)) < WINDOWS / 10
 
 
 def _attends():
@@ -360,6 +362,10 @@ def _fills(value):
     return lambda: lambda tokens: np.full((*tokens.shape, VOCAB), value)
 
 
+def _descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 ENDINGS = {
     "not imported": (_ends_after(0), "entry file could not be imported"),
     "not built": (_ends_after(1), "build[(][)] failed"),
@@ -378,11 +384,11 @@ def test_a_box_that_does_not_answer_is_invalid_and_the_reason_is_one_line(
     model, text, behave, reason
 ):
     """How far it came is said, in our own words: nothing that a box prints or holds comes in."""
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = _descriptors()
     with pytest.raises(InvalidError, match=reason) as caught:
         gpt_score.score(model, text, box(behave), 9)
     assert "\n" not in str(caught.value)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert _descriptors() == descriptors
 
 
 def test_a_harness_that_fails_is_no_fault_of_the_candidate(model, text):
@@ -438,7 +444,6 @@ HOSTILE = {
 @pytest.mark.parametrize(("program", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_box_is_ended_and_invalid(model, text, program, reason):
     """In the real sandbox: dead at its deadline, and one line said of it."""
-
     with pytest.raises(InvalidError, match=reason):
         gpt_score.score(model, text, _runs(program), 1)
 
@@ -447,7 +452,7 @@ def _runs(program):
     """A confine whose box runs `program`, which knows the true command line as `argv`."""
 
     def confine(policy, argv, log):
-        words = dict(zip(argv, argv[1:], strict=False))
+        words = dict(pairwise(argv))
         line = [sys.executable, "-I", "-S", "-c", f"import os\nargv = {words}\n{program}"]
         return run(replace(policy, seconds=1.0), line, log)
 
@@ -511,7 +516,7 @@ BROKEN = {
 def test_weights_that_are_not_safetensors_are_invalid(tmp_path, raw):
     """Nothing else comes out, whatever is in the file."""
     (tmp_path / "w").write_bytes(raw)
-    with pytest.raises(InvalidError, match="^its weights are no safetensors file: "):
+    with pytest.raises(InvalidError, match=r"^its weights are no safetensors file: "):
         count_parameters(tmp_path / "w")
 
 
@@ -590,7 +595,7 @@ def test_what_was_left_must_be_weights(trial, tmp_path, wrote):
     """A genome that leaves nothing, or something else, is invalid before any box is made."""
     (tmp_path / "w").write_bytes(wrote or b"")
     left = {} if wrote is None else {WEIGHTS: tmp_path / "w"}
-    with pytest.raises(InvalidError, match="^it left no weights|^its weights are no safetensors"):
+    with pytest.raises(InvalidError, match=r"^it left no weights|^its weights are no safetensors"):
         TASK.score(left, trial, confine=None)
 
 
@@ -598,5 +603,5 @@ def test_the_training_box_holds_no_held_out_text(trial, kjv):
     """It is bound the training tokens, and told a deadline before the end of its budget."""
     box = TASK.box(trial)
     assert [path.name for path in box.read.values()] == ["train.u16"]
-    words = dict(zip(box.args, box.args[1:], strict=False))
+    words = dict(pairwise(box.args))
     assert 0 < float(words["--deadline"]) - time.monotonic() < trial.rung.seconds

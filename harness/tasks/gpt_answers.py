@@ -140,8 +140,8 @@ def _ask_for(length: int, ours: socket.socket, model: Model) -> None:
         ours.sendall(length.to_bytes(4, "little"))
     _wait(
         ours,
-        f"its model failed on rows of {length} tokens: forward must take int64 tokens [B, T] of any "
-        f"T <= {model.context} and return logits [B, T, {model.vocab}]",
+        f"its model failed on rows of {length} tokens: forward must take int64 tokens [B, T], any "
+        f"T <= {model.context}, and return logits [B, T, {model.vocab}]",
     )
 
 

@@ -23,7 +23,7 @@ class Clock:
         self.now = 0.0
 
     def monotonic(self):
-        self.now += 0.001
+        self.now += 0.0005
         return self.now
 
 
@@ -46,7 +46,7 @@ def _trial(**other):
     for i in range(1, len(tokens)):
         tokens[i] = tokens[i - 1] * 2 % 61
     fields = {"tokens": tokens, "vocab": 64, "context": 32, "depth": 1, "seed": 1, "device": "cpu"}
-    return SimpleNamespace(**fields | {"deadline": 0.02} | other)
+    return SimpleNamespace(**fields | {"deadline": 0.015} | other)
 
 
 def _loss(model, trial):

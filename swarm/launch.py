@@ -13,8 +13,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from git import GitCommandError, Repo
-
 from analysis.ledger import Ledger
 from harness import confine, identity, tasks
 from harness.contract import SetupError, Slice
@@ -30,12 +28,11 @@ from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Mutator
 from swarm.executor import LocalExecutor
 from swarm.parts import Bounds, IslandPlan, Launch
-from swarm.program import Program, read_program
+from swarm.program import Program
 from swarm.run import Run
 from swarm.runs import RunFolder, create, latest, next_name
 from swarm.slices import discover
-
-PROGRAM = "program.md"
+from swarm.target import PROGRAM, Base, clean, frozen, load_program, tip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +60,16 @@ async def assembled(
     folder = pick(repo, options)
     with _ledger(folder) as (ledger, past):
         opened = past.opened
-        base, target = (opened.base, opened.target) if opened else tip(repo)
-        program = _program(repo, base, options)
+        base = Base(opened.base, opened.target) if opened else tip(repo)
+        program = _program(repo, base.commit, options)
         if opened is None:
             clean(repo, program)
-        launch = _launch(program, folder, options, base, target)
+        frozen()
+        if not options.unsafe:
+            confine.check()
+        branches = Branches(repo, folder.name, program.genome)
+        lines = _lines(branches, base.commit)
+        launch = _launch(program, folder, options, base, lines)
         shutil.rmtree(launch.scratch, ignore_errors=True)
         (launch.scratch / "genomes").mkdir(parents=True)
         harness = identity.export(folder.folder / "harness")
@@ -76,7 +78,7 @@ async def assembled(
             yield Run(
                 launch=launch,
                 ledger=ledger,
-                branches=Branches(repo, folder.name, program.genome),
+                branches=branches,
                 executor=executor,
                 agents=_agents(program, launch, past),
                 watch=watch,
@@ -89,38 +91,6 @@ def pick(repo: Path, options: Options) -> RunFolder:
         return create(repo, options.run)
     last = None if options.new else latest(repo)
     return last or create(repo, next_name(repo))
-
-
-def tip(repo: Path) -> tuple[str, str]:
-    """Return the commit that is checked out and its branch. Raises SetupError without either."""
-    here = Repo(repo)
-    try:
-        return here.head.commit.hexsha, here.active_branch.name
-    except ValueError:
-        raise SetupError(f"{repo} has no commit yet: commit program.md and the genome") from None
-    except TypeError:
-        raise SetupError("HEAD is detached: check out the branch to improve") from None
-
-
-def load_program(repo: Path, commit: str) -> Program:
-    """Return the program.md that stands in `commit`. Raises SetupError."""
-    git = Repo(repo).git
-    try:
-        text = git.cat_file("blob", f"{commit}:{PROGRAM}", stdout_as_string=False)
-    except GitCommandError:
-        raise SetupError(
-            f"no {PROGRAM} in {commit[:8]}: write and commit one, or begin with `swarm init DIR`"
-        ) from None
-    files = git.ls_tree("-r", "-z", "--name-only", commit).split("\0")
-    return read_program(text, PROGRAM, [file for file in files if file])
-
-
-def clean(repo: Path, program: Program) -> None:
-    """Refuse to launch on files that say something else than the commit that will be run."""
-    dirty = Repo(repo).git.status("--porcelain", "--", PROGRAM, *program.genome)
-    if dirty:
-        files = ", ".join(line[3:] for line in dirty.splitlines())
-        raise SetupError(f"uncommitted changes in {files}: commit or stash them, then launch")
 
 
 @contextmanager
@@ -141,16 +111,14 @@ def _program(repo: Path, commit: str, options: Options) -> Program:
 
 
 def _launch(
-    program: Program, folder: RunFolder, options: Options, base: str, target: str
+    program: Program, folder: RunFolder, options: Options, base: Base, lines: int
 ) -> Launch:
-    if not options.unsafe:
-        confine.check()
     task = tasks.load(program.task)
     islands = _islands(program, options, discover(program.slices))
     opening = ev.RunOpened(
         run=folder.name,
-        base=base,
-        target=target,
+        base=base.commit,
+        target=base.branch,
         task=program.task,
         data=program.data,
         metric=task.metric,
@@ -160,6 +128,7 @@ def _launch(
         harness=identity.harness_id(task.prepare(program.data), islands[0].slice.kind),
         seed=program.seed,
         baseline_seeds=program.ratchet.baseline_seeds,
+        lines=lines,
     )
     return Launch(
         opening=opening,
@@ -172,6 +141,10 @@ def _launch(
         folder=folder.folder,
         tier=0 if options.unsafe else 2,
     )
+
+
+def _lines(branches: Branches, commit: str) -> int:
+    return sum(entry.data.count(b"\n") for entry in branches.files(commit).values())
 
 
 def _admission(program: Program) -> Admission:

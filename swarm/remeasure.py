@@ -21,9 +21,9 @@ from islands.ratchet import seed_of, signed
 from islands.records import Gain
 from islands.state import State
 from swarm.executor import LocalExecutor, VoidError
-from swarm.launch import load_program
 from swarm.runs import RunFolder
 from swarm.slices import discover
+from swarm.target import load_program
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,38 @@
 """A real target repository of the packing task, and real `swarm` processes run in it."""
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 SECONDS = 1.0
+
+HOUSES = ("swarm", "analysis", "islands", "harness")
+
+
+@cache
+def installed():
+    """Copy the four houses as a wheel installs them: no checkout, so no uncommitted harness."""
+    home = Path(tempfile.mkdtemp(prefix="swarm-wheel-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    home.chmod(0o755)
+    for house in HOUSES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(Path(__file__).parent.parent / house, home / house, ignore=ignored)
+    return home
 
 
 def environment(**more):
     """Return an environment in which git knows nobody and swarm's cache is the machine's own."""
     hidden = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") and k not in hidden}
-    return {**kept, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, **more}
+    quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    return {**kept, **quiet, "PYTHONPATH": str(installed()), **more}
 
 
 def command(*args):

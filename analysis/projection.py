@@ -8,7 +8,8 @@ goes back to an earlier state. A refresh costs one copy of the file and the new 
 however long the run is. A file made by other code, from another ledger, or broken, is made anew.
 
 Not covered:
-- whoever opens `lineage.duckdb` read-write keeps what they wrote there until the next refresh;
+- whoever writes to `lineage.duckdb` spoils it: what DuckDB has put into the file stays there until
+  the file is deleted, and is then made anew (open it read-only, or ask `swarm query`);
 - a refresh that is stopped (SIGSTOP, Ctrl-Z) in the about 25 ms between comparing and replacing
   holds up other refreshes until it goes on; the ledger's writer never waits for any of them;
 - users who may read a run's folder but not write to it cannot refresh.
@@ -125,6 +126,7 @@ def _renew(final: Path, source: Path) -> None:
             there = _mark(final, source)
             if there is None or there.bytes < mine.bytes:
                 (room / NAME).replace(final)
+                _log(final).unlink(missing_ok=True)
 
 
 def _brought_up(private: Path, final: Path, source: Path) -> _Mark:
@@ -152,7 +154,7 @@ def _brought_up(private: Path, final: Path, source: Path) -> _Mark:
 
 def _mark(path: Path, source: Path) -> _Mark | None:
     """Return how far the projection `path` has come, None where it must be made anew."""
-    if not path.exists():
+    if not path.exists() or _log(path).exists():
         return None
     try:
         with _attached(path, "READ_ONLY") as con:
@@ -163,6 +165,14 @@ def _mark(path: Path, source: Path) -> _Mark | None:
     if mark is None or mark.code != _code() or mark.opening != _opening(source):
         return None
     return mark if mark.bytes <= source.stat().st_size else None
+
+
+def _log(path: Path) -> Path:
+    """Return the write-ahead log of a database, which none of ours has: somebody else wrote there.
+
+    DuckDB refuses a file whose log belongs to the file that was there before.
+    """
+    return path.with_name(f"{path.name}.wal")
 
 
 def _opening(source: Path) -> str:

@@ -3,6 +3,18 @@
 import os
 import subprocess
 
+HOOKS = (
+    "pre-commit",
+    "commit-msg",
+    "post-commit",
+    "pre-merge-commit",
+    "post-merge",
+    "post-checkout",
+    "post-index-change",
+    "pre-auto-gc",
+    "reference-transaction",
+)
+
 WHEN = "1700000000 +0000"
 
 
@@ -50,11 +62,7 @@ def set_traps(repo):
     trap.chmod(0o755)
     hooks = repo / ".git" / "hooks"
     hooks.mkdir(exist_ok=True)
-    for hook in (
-        "pre-commit commit-msg prepare-commit-msg post-commit reference-transaction "
-        "pre-merge-commit post-merge post-checkout post-index-change pre-auto-gc update "
-        "fsmonitor-watchman"
-    ).split():
+    for hook in HOOKS:
         (hooks / hook).write_text(trap.read_text())
         (hooks / hook).chmod(0o755)
     settings = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,31 +14,54 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.confine import Policy, check, python_argv, run, seccomp
+from harness.confine import Policy, Zygote, check, python_argv, run, seccomp
 from harness.confine.devices import Gpu, find_gpu
+from harness.confine.identity import box_uid
 from harness.contract import HarnessError, SetupError, Slice
 
 CORE = min(os.sched_getaffinity(0))
 LEASE = Slice("cpu0", "cpu", (CORE,))
+EVERY_WAY = pytest.mark.parametrize("way", ["plain", "cold", "warm"])
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    """A process for warm starts that has imported nothing big."""
+    with Zygote(LEASE, ("numpy",)) as process:
+        yield process
+
+
+@pytest.fixture(params=["cold", "warm"])
+def way(request):
+    """How a box is started; "plain" is no box at all."""
+    return request.param
 
 
 @pytest.fixture
-def box(tmp_path):
+def box(tmp_path, way, zygote):
     """Run a Python program in a box and return how it ended, its output and its /out."""
+    tmp_path.chmod(0o755)
+    program, log, out = (tmp_path / name for name in ("program.py", "log", "out"))
 
     def boxed(code, *args, **policy):
-        out = tmp_path / "out"
-        out.mkdir(exist_ok=True)
-        out.parent.chmod(0o755)
-        program = tmp_path / "program.py"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
         program.write_text(code)
-        rules = Policy(
-            LEASE, **{"seconds": 20.0, "memory_mib": 512, "write": {"/out": out}} | policy
-        )
-        ended = run(rules, python_argv(program, "/out", *args), tmp_path / "log")
-        return ended, (tmp_path / "log").read_text(), out
+        usual = {"seconds": 20.0, "memory_mib": 512, "tier": 0 if way == "plain" else 2}
+        rules = Policy(LEASE, **usual | {"write": {"/out": out}} | policy)
+        warm = zygote if way == "warm" else None
+        ended = run(rules, python_argv(program, "/out", *args), log, warm)
+        return ended, log.read_text(), out
 
     return boxed
+
+
+def running(process):
+    """Say whether a process is more than an entry that waits for its parent to look."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def alive(mark):
@@ -47,23 +71,23 @@ def alive(mark):
     ]
 
 
-@pytest.mark.parametrize("tier", [0, 2])
-def test_a_program_runs_and_its_exit_is_told(box, tier):
+@EVERY_WAY
+def test_a_program_runs_and_its_exit_is_told(box):
     """Arguments, output, files and exit status come through."""
     code = (
         "import sys; open(sys.argv[1] + '/x', 'w').write('left'); print(*sys.argv[2:]); sys.exit(7)"
     )
-    ended, log, out = box(code, "a", "b c", tier=tier)
+    ended, log, out = box(code, "a", "b c")
     assert (ended.code, ended.killed, log) == (7, "", "a b c\n")
     assert (out / "x").read_text() == "left"
     assert 0 < ended.start < 5
     assert 0 < ended.seconds < 5
 
 
-@pytest.mark.parametrize("tier", [0, 2])
-def test_death_by_signal_is_a_negative_code(box, tier):
+@EVERY_WAY
+def test_death_by_signal_is_a_negative_code(box):
     """A first process that dies of SIGSEGV has code -11."""
-    assert box("import os; os.kill(os.getpid(), 11)", tier=tier)[0].code == -signal.SIGSEGV
+    assert box("import os; os.kill(os.getpid(), 11)")[0].code == -signal.SIGSEGV
 
 
 def test_what_is_not_named_does_not_exist(box, tmp_path, monkeypatch):
@@ -83,7 +107,7 @@ print(json.dumps(dict(
     host=[p for p in paths if os.path.exists(p)],
     env=sorted(os.environ),
     fds=len(os.listdir("/proc/self/fd")),
-    pids=[p for p in os.listdir("/proc") if p.isdigit() and int(p) > 8],
+    pids=[p for p in os.listdir("/proc") if p.isdigit() and int(p) > 4],
     home=os.listdir(os.environ["HOME"]) + os.listdir("/dev/shm"),
     writable=[p for p in ("/usr", "/", "/dev", kernel) if os.access(p, os.W_OK)],
     interfaces=[line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line],
@@ -127,29 +151,29 @@ os.write({theirs}, b"through")
     os.close(theirs)
 
 
-@pytest.mark.parametrize("tier", [0, 2])
-def test_a_slice_pins_cores_and_counts_threads(box, tier):
+@EVERY_WAY
+def test_a_slice_pins_cores_and_counts_threads(box):
     """Affinity and thread counts are the slice's."""
     code = "import os; print(os.sched_getaffinity(0), os.environ['OMP_NUM_THREADS'])"
-    assert box(code, tier=tier)[1] == f"{{{CORE}}} 1\n"
+    assert box(code)[1] == f"{{{CORE}}} 1\n"
 
 
-@pytest.mark.parametrize("tier", [0, 2])
-def test_a_daemon_does_not_outlive_its_box(box, tier):
+@EVERY_WAY
+def test_a_daemon_does_not_outlive_its_box(box):
     """When the first process ends, what it left behind is killed."""
     began = time.monotonic()
-    box("import os, time\nif not os.fork():\n    os.setsid(); os.fork(); time.sleep(60)", tier=tier)
+    box("import os, time\nif not os.fork():\n    os.setsid(); os.fork(); time.sleep(60)")
     assert time.monotonic() - began < 5
     assert not alive("program.py")
 
 
-@pytest.mark.parametrize("tier", [0, 2])
-def test_the_deadline_ends_everything_within_a_second(box, tier):
+@EVERY_WAY
+def test_the_deadline_ends_everything_within_a_second(box):
     """At the deadline a program and its detached children are dead, and the Exit says why."""
     code = (
         "import os, time\nfor _ in range(3):\n    if not os.fork(): os.setsid()\ntime.sleep(60)\n"
     )
-    ended, _, _ = box(code, seconds=0.5, tier=tier)
+    ended, _, _ = box(code, seconds=0.5)
     assert (ended.code, ended.killed) == (-9, "deadline")
     assert 0.5 <= ended.seconds < 1.5
     assert not alive("program.py")
@@ -172,8 +196,8 @@ time.sleep(60)
     assert not alive("program.py")
 
 
-@pytest.mark.parametrize("tier", [0, 2])
-def test_memory_is_that_of_the_whole_tree(box, tier):
+@EVERY_WAY
+def test_memory_is_that_of_the_whole_tree(box):
     """Four processes that hold 200 MiB together are killed at 128, one with 50 MiB is not."""
     code = """
 import os, sys, time
@@ -182,10 +206,10 @@ for _ in range(3):
 held = b"x" * (int(sys.argv[2]) << 20)
 time.sleep(20 if len(held) > 20 << 20 else 0.3)
 """
-    ended, _, _ = box(code, "50", memory_mib=128, tier=tier)
+    ended, _, _ = box(code, "50", memory_mib=128)
     assert ended.killed == "memory"
     assert 128 < ended.peak_mib < 300
-    ended, _, _ = box(code, "10", memory_mib=128, tier=tier)
+    ended, _, _ = box(code, "10", memory_mib=128)
     assert ended.killed == ""
     assert 30 < ended.peak_mib < 128
 
@@ -198,7 +222,7 @@ def test_memory_in_files_of_a_tmpfs_counts(box):
 
 def test_a_log_is_capped_and_keeps_its_end(box):
     """A program that prints without end fills no disk, and its last words are kept."""
-    code = "import os\nfor _ in range(200): os.write(1, b'x' * 65536)\nprint('last')"
+    code = "import os\nfor _ in range(40): os.write(1, b'x' * 65536)\nprint('last')"
     ended, log, _ = box(code)
     assert ended.code == 0
     assert len(log) < 1.2 * (1 << 20)
@@ -206,30 +230,37 @@ def test_a_log_is_capped_and_keeps_its_end(box):
     assert "bytes left out" in log
 
 
-def test_kill_9_of_the_supervisor_leaves_nothing_alive(tmp_path):
-    """A box dies with the process that started it."""
+def test_kill_9_of_the_supervisor_leaves_nothing_alive(tmp_path, way):
+    """A box, and a process for warm starts, die with the process that made them."""
     tmp_path.chmod(0o755)
-    mark = f"sleeper-{os.getpid()}"
-    program = tmp_path / f"{mark}.py"
-    program.write_text("import os, time\nif not os.fork(): os.setsid()\ntime.sleep(60)")
+    ours, theirs = os.pipe()
+    program = tmp_path / f"sleeper-{os.getpid()}.py"
+    program.write_text(f"""
+import os, time
+os.fork() or os.setsid()
+os.write({theirs}, b"+")
+time.sleep(60)
+""")
     server = tmp_path / "server.py"
     server.write_text(f"""
 from pathlib import Path
-from harness.confine import Policy, python_argv, run
+from harness.confine import Policy, Zygote, python_argv, run
 from harness.contract import Slice
+lease = Slice("a", "cpu")
+warm = Zygote(lease, ("json",)) if {way == "warm"} else None
 argv = python_argv(Path({str(program)!r}))
-run(Policy(Slice("a", "cpu"), 60, 512), argv, Path({str(tmp_path / "log")!r}))
+run(Policy(lease, 60, 512, fds=({theirs},)), argv, Path({str(tmp_path / "log")!r}), warm)
 """)
-    child = subprocess.Popen([sys.executable, server], cwd=Path(__file__).parents[1])
-    limit = time.monotonic() + 10
-    while len(alive(mark)) < 2 and time.monotonic() < limit:
-        pass
-    assert len(alive(mark)) >= 2
-    child.kill()
-    child.wait()
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen([sys.executable, server], env=env, pass_fds=(theirs,)) as child:
+        os.close(theirs)
+        assert os.read(ours, 1) + os.read(ours, 1) == b"++"
+        started = psutil.Process(child.pid).children(recursive=True)
+        child.kill()
+    os.close(ours)
     limit = time.monotonic() + 1
-    while (left := alive(mark)) and time.monotonic() < limit:
-        pass
+    while (left := [each for each in started if running(each)]) and time.monotonic() < limit:
+        psutil.wait_procs(left, timeout=0.02)
     assert not left
 
 
@@ -380,3 +411,86 @@ def test_the_gpu_of_a_slice_is_found_by_uuid_and_by_index(tmp_path):
     assert find_gpu("0", tmp_path) == Gpu(1, "GPU-1")
     assert find_gpu("GPU-0", tmp_path) == Gpu(0, "GPU-0")
     assert find_gpu("7", tmp_path) is find_gpu("MIG-x", tmp_path) is None
+
+
+def test_a_warm_start_brings_nothing_of_the_host_along(box, way):
+    """A copy is in the box's namespaces, with no handle on the host and its parent out of reach."""
+    code = """
+import json, os
+kinds = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")
+print(json.dumps(dict(
+    spaces={kind: os.readlink(f"/proc/self/ns/{kind}") for kind in kinds},
+    links=[os.readlink(f"/proc/self/{name}") for name in ("cwd", "root")],
+    alone=os.getpgrp() == os.getpid() == os.getsid(0),
+    leader=os.getpid(),
+    writable=os.access("/proc/self/exe", os.W_OK),
+    exe=os.readlink("/proc/self/exe"),
+    dumpable=os.stat("/proc/self/fd").st_uid == os.getuid(),
+)))
+"""
+    seen = json.loads(box(code)[1])
+    host = {kind: str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in seen["spaces"]}
+    same = {kind for kind, name in seen["spaces"].items() if name == host[kind]}
+    assert same == ({"user"} if box_uid() else set())  # root's boxes have a real uid instead
+    assert seen["links"] == ["/home/box", "/"]
+    assert seen["dumpable"]
+    if way == "warm":
+        assert seen["alone"]
+        assert seen["exe"].startswith("/memfd:python")
+
+
+def test_the_interpreter_of_a_warm_start_cannot_be_changed(box):
+    """Neither the file nor the copy behind /proc/self/exe opens for writing."""
+    code = """
+import os, sys
+for path in ("/proc/self/exe", sys.executable, os.path.realpath(sys.executable)):
+    try: os.write(os.open(path, os.O_WRONLY), b"x"); print("written")
+    except OSError as error: print("refused")
+"""
+    assert box(code)[1] == "refused\n" * 3
+
+
+def test_a_box_finds_no_trace_of_the_one_before(box):
+    """What one program is told is nowhere in the memory of the next."""
+    search = """
+import re
+found = False
+with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
+    for line in maps:
+        span, mode, *rest = line.split()
+        if mode.startswith("rw") and "[v" not in line:
+            start, end = (int(part, 16) for part in span.split("-"))
+            memory.seek(start)
+            held = memory.read(end - start)
+            ends = [match.end() for match in re.finditer(b"secret", held)]
+            found |= any(held[end : end + 4] == b"-one" for end in ends)
+print(found)
+"""
+    assert box("import sys; print(sys.argv[2])", "secret-one")[1] == "secret-one\n"
+    assert box(search, "nothing")[1] == "False\n"
+    assert box(search, "secret-one")[1] == "True\n"  # the search itself works
+
+
+def test_copies_draw_their_own_random_numbers(box):
+    """Two boxes share no state of a random generator, though both are copies of one process."""
+    code = """
+import os, random, numpy, uuid
+print(random.random(), numpy.random.random(), uuid.uuid4(), os.urandom(8))
+"""
+    one, other = (box(code)[1].split(maxsplit=3) for _ in range(2))
+    assert all(a != b for a, b in zip(one, other, strict=True))
+
+
+def test_a_zygote_serves_its_own_slice_only(zygote, tmp_path):
+    """Its thread counts are fixed when it starts."""
+    policy = Policy(Slice("other", "cpu"), 5, 512)
+    with pytest.raises(ValueError, match="cannot serve other"):
+        run(policy, python_argv(tmp_path / "x"), tmp_path / "log", zygote)
+
+
+def test_a_zygote_that_cannot_import_is_our_fault(tmp_path):
+    """A warm start that fails is a HarnessError."""
+    (tmp_path / "x").touch()
+    tmp_path.chmod(0o755)
+    with Zygote(LEASE, ("no_such_module",)) as broken, pytest.raises(HarnessError, match="import"):
+        run(Policy(LEASE, 5, 512), python_argv(tmp_path / "x"), tmp_path / "log", broken)

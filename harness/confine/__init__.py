@@ -4,5 +4,6 @@ from harness.confine.bubblewrap import check, find_sandbox
 from harness.confine.interpreter import python_argv
 from harness.confine.policy import Exit, Policy
 from harness.confine.supervisor import run
+from harness.confine.warm import Zygote
 
-__all__ = ["Exit", "Policy", "check", "find_sandbox", "python_argv", "run"]
+__all__ = ["Exit", "Policy", "Zygote", "check", "find_sandbox", "python_argv", "run"]

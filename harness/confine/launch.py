@@ -56,6 +56,12 @@ class Started:
             raise HarnessError(f"a box could not start its program: {said}")
         return 128 - code if 128 < code <= 192 else code  # noqa: PLR2004  # the shells' convention
 
+    def pass_to(self, control: socket.socket) -> None:
+        """From now on the program is the one that `control` tells of, and starts now."""
+        self.control.close()
+        os.close(self.end)
+        self.control, self.end, self.at = control, os.dup(control.fileno()), time.monotonic()
+
     def __enter__(self) -> Started:
         return self
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 PAGE = os.sysconf("SC_PAGESIZE")
 INODE = 1024  # bytes of kernel memory for each file of a tmpfs, about
+SMALL = 8 << 20  # bytes; below it are the box's own two processes
 EXACT_EVERY = 0.05  # seconds; an exact count walks all page tables
 
 
@@ -37,7 +38,7 @@ class Meter:
         resident = [held for pid in pids if (held := resident_bytes(self.proc, pid))]
         inner = sum(tmpfs_bytes(each) for each in self.tmpfs)
         held = sum(resident) + inner
-        if held > self.peak and len(resident) > 2:  # noqa: PLR2004  # not just init and a program
+        if held > self.peak and sum(each > SMALL for each in resident) > 1:
             pause = EXACT_EVERY if held > self.limit else 5 * EXACT_EVERY
             if time.monotonic() - self._exact_at < pause:
                 return min(1.0, held / self.limit)

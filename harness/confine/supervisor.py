@@ -6,6 +6,7 @@ that died of signal 1 to 64. What a box writes counts as its memory.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import resource
@@ -20,12 +21,14 @@ from harness.confine import bubblewrap, seccomp
 from harness.confine.collect import collect
 from harness.confine.environment import environment
 from harness.confine.identity import box_uid, check_readable
+from harness.confine.interpreter import program_words
 from harness.confine.launch import Started, Walls, launch
 from harness.confine.log import CappedLog
 from harness.confine.meter import Meter
 from harness.confine.plain import PlainTree
 from harness.confine.policy import Exit, Policy
 from harness.confine.sandboxed import BoxTree
+from harness.confine.warm import Zygote
 from harness.confine.watch import Tree, drain, finish, watch
 from harness.contract import HarnessError, SetupError
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from harness.confine.within.restrict import Spec
 
 MIB = 1 << 20
+HOLD = ("/bin/sleep", "infinity")  # keeps a box in being until a copy of the zygote has entered
 
 OPEN_FILES = 768
 """Below the usual soft limit of 1,024 by more than the 253 descriptors of one message: those that
@@ -40,30 +44,37 @@ are on their way through sockets are counted for each user, and past a process's
 send none. A box must not be able to stop its neighbours."""
 
 
-def run(policy: Policy, argv: Sequence[str], log: Path) -> Exit:
+def run(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | None = None) -> Exit:
     """Run `argv` under `policy`, its output (1 MiB of it at most) going to the file `log`.
 
     Returns when nothing of it is alive. In a sandbox the `policy.write` folders are the box's own
     memory, as large as `file_mib`, and their regular files are copied to the host's folders at
     the end. As root, what `policy.read` names has to be readable by everyone. At tier 0, which
     has no mounts, an argument that is a path inside the box is replaced by the host's path.
+    In a sandbox a command of `python_argv` starts as a copy of `warm`, where that is given.
     Raises SetupError where this machine cannot make the tier, HarnessError where a box does not
     start or does not end.
     """
     if policy.tier == 0:
         return _plain(policy, argv, log)
     if policy.tier == 2:  # noqa: PLR2004  # the tiers have no other names
-        return _sandboxed(policy, argv, log)
+        return _sandboxed(policy, argv, log, warm)
     raise SetupError(f"confinement has no tier {policy.tier}: 2 is the sandbox, 0 is none")
 
 
-def _sandboxed(policy: Policy, argv: Sequence[str], log: Path) -> Exit:
+def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | None) -> Exit:
     check_readable(policy.read.values())
-    spec = confined(policy, argv)
-    with (
-        Observer(log) as observer,
-        observer.start(spec, functools.partial(bubblewrap.command, policy, argv)) as box,
-    ):
+    if warm is not None and warm.slice != policy.slice:
+        raise ValueError(f"{warm.slice.name}'s warm start cannot serve {policy.slice.name}")
+    walls = functools.partial(bubblewrap.command, policy, argv)
+    with Observer(log) as observer, ExitStack() as stack:
+        words = program_words(argv)
+        if warm is None or words is None:
+            box = stack.enter_context(observer.start(confined(policy, argv), walls))
+        else:
+            hold = confined(dataclasses.replace(policy, fds=()), HOLD)
+            box = stack.enter_context(observer.start(hold, walls))
+            box.pass_to(warm.enter(box.handles[0], confined(policy, words), observer.output))
         proc, *folders = box.handles[1:]
         tree = BoxTree(box.init, Meter(proc, tuple(folders), policy.memory_mib * MIB))
         ended = observer.see(box, tree, policy.seconds)

@@ -89,17 +89,17 @@ def give_up_privileges(uid: int | None) -> None:
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
-    _must(libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
-    _must(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    must(libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+    must(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     # a change of user makes /proc/self root's; the program needs its own
-    _must(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
+    must(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
 
 
 def set_filter(code: bytes) -> None:
     """Put the process and all that it starts under the seccomp program `code`."""
     program = _Program(len(code) // 8, code)
     done = libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
-    _must(done, "seccomp")
+    must(done, "seccomp")
 
 
 def close_all_but(keep: set[int]) -> None:
@@ -112,7 +112,8 @@ def close_all_but(keep: set[int]) -> None:
     os.closerange(low, 1 << 20)
 
 
-def _must(done: int, what: str) -> None:
+def must(done: int, what: str) -> None:
+    """Raise OSError where a call into the C library has failed."""
     if done:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")

@@ -1,0 +1,116 @@
+"""Warm start: box programs begin as copies of a process that has imported torch.
+
+Importing torch costs some 2 s of processor time, and a trial starts two or three boxes. The copy
+enters a box that bubblewrap has made, as tight as one that is started cold (see `within.zygote`):
+same namespaces, user, filter, limits, descriptors and environment. What it brings along, its
+memory, holds the interpreter and the modules and nothing else; its `/proc/self/exe` is a sealed
+copy of the interpreter, since the file itself would be on a mount that could be written.
+
+Not covered: CUDA was not tried; torch is imported without touching the driver.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.confine.environment import environment
+from harness.confine.interpreter import roots, within
+from harness.confine.launch import shake
+from harness.confine.policy import Policy
+from harness.confine.within.first import READY
+from harness.contract import HarnessError, Slice
+
+if TYPE_CHECKING:
+    from harness.confine.within.restrict import Spec
+
+MODULES = ("numpy", "safetensors.torch", "torch")
+PATIENCE = 120.0  # seconds to import them: 2 at best, many more where the cores are starved
+
+
+class Zygote:
+    """A process of ours whose copies become box programs on the slice `lease`.
+
+    It imports while we go on; the first box waits for that. One thread may use it, the one that
+    made it: the process ends with that thread.
+    """
+
+    def __init__(self, lease: Slice, modules: Sequence[str] = MODULES) -> None:
+        self.slice = lease
+        self._requests, theirs = socket.socketpair()
+        self._requests.settimeout(PATIENCE)
+        self._ready = False
+        binary = sealed_interpreter()
+        with theirs:
+            self._process = subprocess.Popen(
+                within("zygote", str(theirs.fileno()), roots(), ",".join(modules)),
+                executable=f"/proc/self/fd/{binary}",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=environment(Policy(lease, 0, 0), "/nonexistent") | library_path(),
+                cwd="/",
+                pass_fds=(theirs.fileno(), binary),
+                start_new_session=True,
+            )
+        os.close(binary)
+
+    def enter(self, first: int, spec: Spec, output: int) -> socket.socket:
+        """Start the program of `spec` in the box whose first process is the pidfd `first`.
+
+        Returns the socket that tells how it ended. Raises HarnessError where it does not start.
+        """
+        control, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._wait()
+                passed = [first, theirs.fileno(), output, *spec["fds"]]
+                socket.send_fds(self._requests, [b"+"], passed)
+            shake(control, spec)
+        except BaseException:
+            control.close()
+            raise
+        return control
+
+    def close(self) -> None:
+        """End the process."""
+        self._requests.close()
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Zygote:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wait(self) -> None:
+        """Wait until the imports are done. Raises HarnessError where they fail."""
+        if not self._ready:
+            said = self._requests.recv(len(READY), socket.MSG_WAITALL)
+            if said != READY:
+                raise HarnessError("the process for warm starts ended while it imported")
+            self._ready = True
+
+
+def sealed_interpreter() -> int:
+    """Return the descriptor of a copy of the interpreter that nobody can change."""
+    number = os.memfd_create("python", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    with Path(sys.executable).open("rb") as source, os.fdopen(number, "wb", closefd=False) as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(number, fcntl.F_ADD_SEALS, seals)
+    return number
+
+
+def library_path() -> dict[str, str]:
+    """Return where the interpreter's own library lies, which a copy cannot find by its place."""
+    shared = sysconfig.get_config_var("Py_ENABLE_SHARED")
+    return {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))} if shared else {}

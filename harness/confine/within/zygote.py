@@ -1,0 +1,130 @@
+"""A process that has imported what box programs import, and becomes them by forking.
+
+Started as `zygote REQUESTS ROOT:ROOT MODULE,MODULE` by the supervisor, with no file of the host's
+open but REQUESTS, a stream socket:
+
+    we say      READY, once everything is imported
+    it says     for each box one byte, with the descriptors of the box's first process, of a control
+                socket, of where output goes, and of those that the program is to keep
+
+A copy reads its spec from the control socket, as `first` does, enters the box's namespaces, forks
+once more (a process never changes its own PID namespace), puts on the same limits, and is the
+program. The process in between stays outside and tells the supervisor how the program ended. We
+read nothing of what is told to a copy, so no box can find a trace of an earlier one.
+
+Not covered: copies share one layout of memory and one seed of Python's hashes, and an environment
+variable that a module reads when it is imported comes too late.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import gc
+import importlib
+import os
+import signal
+import sys
+from _socket import CMSG_LEN, socket
+
+from .first import GO, READY, receive
+from .program import start
+from .restrict import close_all_but, libc, must, restrict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+PR_SET_PDEATHSIG = 1
+CLONE_NEWUSER = 0x10000000
+NAMESPACES = 0x6E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, PID, NET
+MOST = 64  # descriptors for one box
+
+
+def main() -> None:
+    """Import, then serve; what returns is a copy inside a box, which becomes the program."""
+    _, number, roots, modules = sys.argv
+    die_with_parent()
+    close_all_but({0, 1, 2, int(number)})
+    sys.path += roots.split(":")
+    for name in modules.split(","):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is never collected is never copied either
+    start(roots, serve(socket(fileno=int(number))))
+
+
+def serve(requests: socket) -> list[str]:
+    """Fork at each request; return, in a copy that is inside its box, the program's words."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes in between
+    requests.sendall(READY)
+    while True:
+        said, ancillary, _, _ = requests.recvmsg(1, CMSG_LEN(4 * MOST))
+        if not said:
+            os._exit(0)
+        passed = array.array("i")
+        for _, _, data in ancillary:
+            passed.frombytes(data)
+        if not os.fork():
+            requests.detach()
+            return enter(*passed)
+        for number in passed:
+            os.close(number)
+
+
+def enter(first: int, control: int, output: int, *kept: int) -> list[str]:
+    """Enter the box of the process `first`; return its program's words in there."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    supervisor = socket(fileno=control)
+    spec = receive(supervisor)
+    # a box has a user namespace of its own where we are not root
+    own = CLONE_NEWUSER if spec["uid"] is None else 0
+    must(libc.setns(first, NAMESPACES | own), "setns")
+    inside = os.fork()
+    if inside:
+        close_all_but({control})
+        report(supervisor, inside)
+    os.setsid()  # or the process in between could be signalled through our group
+    hand_on(output, dict(zip(spec["fds"], kept, strict=True)))
+    os.environ.clear()
+    os.environ.update(spec["env"])
+    restrict(spec)
+    supervisor.sendall(GO)
+    supervisor.detach()
+    close_all_but({0, 1, 2, *spec["fds"]})
+    reseed()
+    return spec["argv"]
+
+
+def report(supervisor: socket, inside: int) -> NoReturn:
+    """Wait for the program, tell how it ended, and end.
+
+    We outlive our parent if need be: the box dies with the supervisor, and its namespace is not
+    gone before we have looked at the dead program.
+    """
+    try:
+        supervisor.sendall(str(os.waitpid(inside, 0)[1]).encode())
+    finally:
+        os._exit(0)
+
+
+def hand_on(output: int, kept: dict[int, int]) -> None:
+    """Put each descriptor where the program expects it, `output` as standard output and error."""
+    places = {1: output, 2: output, **kept}
+    above = max(*places, *places.values()) + 1
+    clear = {place: fcntl.fcntl(number, fcntl.F_DUPFD, above) for place, number in places.items()}
+    for place, number in clear.items():
+        os.dup2(number, place)
+
+
+def reseed() -> None:
+    """Give numpy's global generator, which is seeded when it is imported, a seed of its own."""
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+
+
+def die_with_parent() -> None:
+    """End when the process that started us does."""
+    must(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "death signal")
+    if os.getppid() == 1:
+        os._exit(1)

@@ -50,6 +50,14 @@ def write(folder, history):
         ledger.extend(history)
 
 
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory, history):
+    """Return a run folder that holds the whole history: for tests that only read."""
+    folder = tmp_path_factory.mktemp("recorded")
+    write(folder, history[0])
+    return folder
+
+
 def kept(folder):
     """Return the events that a reader sees."""
     return [event for _, event in read_events(folder / "ledger.jsonl")]
@@ -283,17 +291,18 @@ def contents(con):
 
 @settings(FUZZ, max_examples=8)
 @given(cuts=st.sets(st.integers(0, 190), max_size=5))
-def test_the_projection_is_the_fold_however_it_was_cut(database, history, cuts):
+def test_the_projection_is_the_fold_however_it_was_cut(database, recorded, history, cuts):
     """Taken in by any steps, the tables hold the lineage and the rows of one fold at once."""
-    found = []
-    for stops in ([], sorted(cuts)):
-        database.begin()
-        for start, end in nx.utils.pairwise([0, *stops, len(history[0])]):
+    database.begin()
+    try:
+        for start, end in nx.utils.pairwise([0, *sorted(cuts), len(history[0])]):
             tables.project(database, history[0][start:end])
-        found.append(contents(database))
         assert nx.utils.graphs_equal(tables.load_graph(database), fold(history[0]))
+        found = contents(database)
+    finally:
         database.rollback()
-    assert found[0] == found[1]
+    with reading(recorded) as con:
+        assert found == contents(con) | {"projection": []}
 
 
 _VALUES = {
@@ -402,6 +411,23 @@ def test_refreshes_at_once_never_take_the_file_back(tmp_path, history):
     assert not list(tmp_path.glob("refresh-*"))
 
 
+def test_a_refresh_that_was_overtaken_lets_the_newer_file_stand(tmp_path, history, monkeypatch):
+    """What another process put in place meanwhile is further on, and stays."""
+    write(tmp_path, history[0][:50])
+    bring_up = projection._brought_up
+
+    def overtaken(*paths):
+        mine = bring_up(*paths)
+        monkeypatch.setattr(projection, "_brought_up", bring_up)
+        write(tmp_path, history[0][50:])
+        refresh(tmp_path)
+        return mine
+
+    monkeypatch.setattr(projection, "_brought_up", overtaken)
+    with projection._attached(refresh(tmp_path), "READ_ONLY") as con:
+        assert con.execute("SELECT events FROM projection").fetchone() == (len(history[0]),)
+
+
 def test_what_dead_refreshes_left_is_removed_and_what_live_ones_use_is_not(tmp_path, history):
     """A private copy goes with the process that held it."""
     write(tmp_path, history[0])
@@ -451,10 +477,9 @@ def test_refreshing_with_the_ledger_costs_a_constant_per_event():
 # questions
 
 
-def test_the_standings_are_the_states(tmp_path, history):
+def test_the_standings_are_the_states(recorded, history):
     """Each island's head, score, gain and counts are those of the run's own fold, best first."""
-    write(tmp_path, history[0])
-    state, rows = history[1], ask(tmp_path, "FROM standings").named()
+    state, rows = history[1], ask(recorded, "FROM standings").named()
     assert [row["gain"] for row in rows] == sorted((row["gain"] for row in rows), reverse=True)
     for row in rows:
         island = state.islands[row["island"]]
@@ -466,32 +491,30 @@ def test_the_standings_are_the_states(tmp_path, history):
         assert row["unanswered"] == island.agent_failures
         for ending in ("kept", "discarded", "failed", "refused"):
             assert row[ending] == island.endings.get(ending, 0)
-    assert ask(tmp_path, "SELECT sigma FROM spread").rows[0] == pytest.approx([state.noise().sigma])
+    assert ask(recorded, "SELECT sigma FROM spread").rows[0] == pytest.approx([state.noise().sigma])
 
 
-def test_the_views_say_what_happened(tmp_path, history):
+def test_the_views_say_what_happened(recorded, history):
     """Kept chain, failures, refusals, reasons and costs come out of the record in a word."""
-    write(tmp_path, history[0])
-    chain = ask(tmp_path, "SELECT commit FROM kept WHERE island = 'i0'").rows
+    chain = ask(recorded, "SELECT commit FROM kept WHERE island = 'i0'").rows
     assert chain == tuple((change.commit,) for change in history[1].islands["i0"].kept)
-    failures = ask(tmp_path, "SELECT failure, reason FROM failures").rows
+    failures = ask(recorded, "SELECT failure, reason FROM failures").rows
     assert failures == (("crash", "boom [bold]"), ("timeout", "too late"))
     assert (
-        ask(tmp_path, "SELECT hypothesis, rule FROM refusals").rows == ((HOSTILE, "outside"),) * 2
+        ask(recorded, "SELECT hypothesis, rule FROM refusals").rows == ((HOSTILE, "outside"),) * 2
     )
-    times = {row["why"]: row["times"] for row in ask(tmp_path, "FROM reasons").named()}
+    times = {row["why"]: row["times"] for row in ask(recorded, "FROM reasons").named()}
     assert times["rate"] == times["outside"] == 2
-    usage = ask(tmp_path, "FROM usage").named()
+    usage = ask(recorded, "FROM usage").named()
     spent = {name: island.usd for name, island in history[1].islands.items()}
     assert {row["island"]: row["usd"] for row in usage} == pytest.approx(spent)
-    ended = ask(tmp_path, "SELECT count(usd) FROM experiments WHERE ending IS NOT NULL").rows
+    ended = ask(recorded, "SELECT count(usd) FROM experiments WHERE ending IS NOT NULL").rows
     assert ended == ((sum(sum(i.endings.values()) for i in history[1].islands.values()),),)
 
 
-def test_every_column_says_what_it_means_and_has_one_type(tmp_path, history):
+def test_every_column_says_what_it_means_and_has_one_type(recorded):
     """Tables, views and their columns carry comments; a name has the same type everywhere."""
-    write(tmp_path, history[0][:1])
-    with reading(tmp_path) as con:
+    with reading(recorded) as con:
         for name in [*schema.TABLES, *schema.VIEWS]:
             for column, kind, *_ in con.execute(f"DESCRIBE {name}").fetchall():
                 same = "SELECT ? = typeof(NULL::" + schema.COLUMNS[column].type + ")"
@@ -524,24 +547,22 @@ def test_every_column_says_what_it_means_and_has_one_type(tmp_path, history):
         "SELECT 'a'::INTEGER",
     ],
 )
-def test_a_question_only_reads_the_record(tmp_path, history, sql):
+def test_a_question_only_reads_the_record(tmp_path, recorded, sql):
     """What writes, reaches a file or a variable of ours, or is no SQL ends in one clear line."""
-    write(tmp_path, history[0][:5])
     secret, out = tmp_path / "secret", tmp_path / "out"
     secret.write_text("a|b\n1|2\n")
     with pytest.raises(SetupError) as refused:
-        ask(tmp_path, sql.format(secret=secret, out=out))
+        ask(recorded, sql.format(secret=secret, out=out))
     assert "\n" not in str(refused.value)
     assert not out.exists()
-    assert ask(tmp_path, "SELECT count(*) FROM run").rows == ((1,),)
+    assert ask(recorded, "SELECT count(*) FROM run").rows == ((1,),)
 
 
-def test_a_limit_says_that_there_was_more(tmp_path, history):
+def test_a_limit_says_that_there_was_more(recorded):
     """As many rows as asked for, and whether any were left."""
-    write(tmp_path, history[0])
-    assert len(ask(tmp_path, "FROM trials", 3).rows) == 3
-    assert ask(tmp_path, "FROM trials", 3).more
-    assert not ask(tmp_path, "FROM islands", 2).more
+    assert len(ask(recorded, "FROM trials", 3).rows) == 3
+    assert ask(recorded, "FROM trials", 3).more
+    assert not ask(recorded, "FROM islands", 2).more
 
 
 # runs and commands

@@ -1,0 +1,107 @@
+"""A kept change comes home: measured again, merged, or refused without a trace."""
+
+import json
+import re
+
+import pytest
+from loopback import KEY, Loopback, Say
+from target import git, ledger, packing, swarm
+
+GENOME = "genome/pack.py"
+MODEL = {"kind": "openai", "model": "m", "api_key_env": "LOOPBACK_KEY"}
+
+
+def edit(repo, knob, value):
+    """Return a model's answer that sets a knob of the packing genome."""
+    line = re.search(rf"^{knob} = .*$", (repo / GENOME).read_text(), re.MULTILINE)[0]
+    return (
+        f"HYPOTHESIS: {knob} to {value}\n\nFILE: {GENOME}\n<<<<<<< SEARCH\n{line}\n=======\n"
+        f"{knob} = {value}\n>>>>>>> REPLACE\n"
+    )
+
+
+@pytest.fixture
+def improved(tmp_path):
+    """Make a repository on which one island kept one change: it pushes harder at the end."""
+    repo = packing(tmp_path, seconds=3.0, islands=1)
+    with Loopback(lambda asked: Say(edit(repo, "HARDEN", 7.0))) as server:
+        agents = {"m": {**MODEL, "base_url": f"{server.url}/v1"}}
+        _set_agents(repo, agents)
+        swarm(repo, "launch", "--trials", "11", "--agent", "m", LOOPBACK_KEY=KEY)
+    return repo
+
+
+def _set_agents(repo, agents):
+    path = repo / "program.md"
+    path.write_text(path.read_text().replace("---\n", f"---\nagents: {json.dumps(agents)}\n", 1))
+    git(repo, "commit", "-qam", "Name the agent")
+
+
+def test_a_kept_change_is_measured_again_and_merged_with_its_evidence(improved):
+    """--no-ff, the evidence in trailers git understands, and the genome of the head."""
+    again = json.loads(swarm(improved, "measure", "--seeds", "2", "--json"))
+    assert again["gain"]["mean"] > 0.05
+    before = git(improved, "rev-parse", "main")
+    plan = swarm(improved, "merge", "--dry-run")
+    assert "nothing was changed" in plan
+    assert git(improved, "rev-parse", "main") == before
+    result = json.loads(swarm(improved, "merge", "--json"))
+    head = git(improved, "rev-parse", "swarm/run1/a")
+    assert git(improved, "rev-parse", "main") == result["merge"]
+    assert git(improved, "rev-list", "--parents", "-1", "main").split()[1:] == [before, head]
+    trailers = git(improved, "log", "-1", "--format=%(trailers:only)", "main")
+    for key in ("Run", "Island", "Score", "Gain", "Seeds", "Harness", "Kept"):
+        assert f"Swarm-{key}: " in trailers
+    assert "HARDEN = 7.0" in (improved / GENOME).read_text()
+    assert git(improved, "status", "--porcelain") == ""
+    assert ledger(improved)[-1]["kind"] == "merged"
+    assert "nothing to merge" in swarm(improved, "merge", code=2)
+
+
+def test_a_dirty_tree_is_refused_and_nothing_changes(improved):
+    """One line with the mend; branch, files and ledger as before."""
+    path = improved / GENOME
+    path.write_text(path.read_text() + "# mine\n")
+    before, events = git(improved, "rev-parse", "main"), ledger(improved)
+    said = swarm(improved, "merge", code=2)
+    assert "Traceback" not in said
+    assert GENOME in said
+    assert git(improved, "rev-parse", "main") == before
+    assert path.read_text().endswith("# mine\n")
+    assert ledger(improved) == events
+
+
+def test_a_conflict_is_refused_before_anything_changes(improved):
+    """The user changed the very line; the file is named."""
+    path = improved / GENOME
+    path.write_text(path.read_text().replace("HARDEN = 1.0", "HARDEN = 2.0"))
+    git(improved, "commit", "-qam", "Mine")
+    before = git(improved, "rev-parse", "main")
+    assert GENOME in swarm(improved, "merge", code=2)
+    assert git(improved, "rev-parse", "main") == before
+    assert git(improved, "status", "--porcelain") == ""
+
+
+def test_scores_of_another_harness_are_not_merged(improved):
+    """What the ledger's harness measured is not what this one would."""
+    path = improved / ".swarm/run1/ledger.jsonl"
+    text = path.read_text()
+    now = json.loads(text.splitlines()[0])["harness"]
+    path.write_text(text.replace(now, "0123456789ab-0123456789ab-torch2.0.0-cpu"))
+    assert "the harness has moved" in swarm(improved, "merge", code=2)
+    assert "the harness has moved" in swarm(improved, "measure", "--seeds", "1", code=2)
+
+
+def test_scores_without_a_sandbox_are_not_merged_unasked(improved):
+    """--unsafe taints the run, and it must be typed again to bring it home."""
+    path = improved / ".swarm/run1/ledger.jsonl"
+    path.write_text(path.read_text().replace('"tier":2', '"tier":0'))
+    assert "--allow-unsafe" in swarm(improved, "merge", code=2)
+    swarm(improved, "merge", "--allow-unsafe")
+
+
+def test_nothing_kept_is_nothing_to_merge(tmp_path):
+    """The mend is to go on."""
+    repo = packing(tmp_path)
+    swarm(repo, "launch", "--trials", "4")
+    assert "nothing was kept yet" in swarm(repo, "merge", code=2)

@@ -190,7 +190,7 @@ for _ in range(40):
             if os.fork(): os._exit(0)
 time.sleep(60)
 """
-    ended, _, _ = box(code, seconds=0.5)
+    ended, _, _ = box(code, seconds=0.5, processes=256)
     assert ended.killed == "deadline"
     assert 0.5 <= ended.seconds < 1.5
     assert not alive("program.py")

@@ -57,17 +57,28 @@ def prepare(
     if shards is not None and not 1 <= shards <= CLIMBMIX_LAST:
         raise SetupError(f"--shards {shards}: choose 1 to {CLIMBMIX_LAST}")
     root, tell = corpus_root(name), progress or _silent
-    with disk_troubles(root), locked(root, tell):
-        ready = _ready(root, spec, shards, tell)
+    with disk_troubles(root):
+        # Without the lock first: a cache that may only be read is good enough to open.
+        ready = _ready(root, spec, shards, tell, restamp=False)
+        return ready or _prepare_alone(root, spec, shards, base_url, tell)
+
+
+def _prepare_alone(
+    root: Path, spec: Spec, shards: int | None, base_url: str | None, progress: Progress
+) -> Corpus:
+    with locked(root, progress):
+        ready = _ready(root, spec, shards, progress, restamp=True)
         if ready is None:
-            publish(root, root / ".draft", _build(root, spec, shards, base_url, tell))
+            publish(root, root / ".draft", _build(root, spec, shards, base_url, progress))
             ready = open_at(root, spec)
         return ready
 
 
-def _ready(root: Path, spec: Spec, shards: int | None, progress: Progress) -> Corpus | None:
+def _ready(
+    root: Path, spec: Spec, shards: int | None, progress: Progress, *, restamp: bool
+) -> Corpus | None:
     try:
-        corpus = recheck(root, spec, progress)
+        corpus = recheck(root, spec, progress, restamp=restamp)
     except SetupError:
         return None
     return corpus if shards is None or corpus.source == climbmix_source(shards) else None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -53,8 +54,8 @@ class _Done:
 
 def build(root: Path, progress: Progress, shards: int, base_url: str) -> Identity:
     """Make the corpus in `root`/.draft. Raises SetupError where network, server or disk fail."""
-    if not base_url.startswith(("http://", "https://")):
-        raise SetupError(f"--base-url {base_url}: it must begin with http:// or https://")
+    if not re.match(r"https?://\w", base_url):
+        raise SetupError(f"--base-url {base_url}: it must begin with https:// and a host")
     *train, held = sums = _fetch_all(root / "shards", progress, shards, base_url.rstrip("/"))
     bpe = _train_tokenizer(list(train), progress)
     draft = root / ".draft"

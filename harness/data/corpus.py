@@ -70,6 +70,9 @@ class Manifest:
     changed: Mapping[str, int]
 
 
+MANIFEST = TypeAdapter(Manifest)
+
+
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """Tokens of a text in four parts, of which only train ever reaches a genome.
@@ -146,7 +149,7 @@ def standing(root: Path, spec: Spec) -> tuple[Path, Manifest]:
     folder = root / named.decode()
     path = folder / "manifest.json"
     try:
-        manifest = _MANIFEST.validate_json(path.read_bytes())
+        manifest = MANIFEST.validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
         raise damaged(spec, path) from None
     if manifest.identity.digest != folder.name or set(manifest.identity.parts) != set(PARTS):
@@ -191,6 +194,3 @@ def _untouched(path: Path, size: int | None, sha256: str, changed: int) -> bool:
 def _sha256_seen(path: Path, size: int, changed: int, inode: int) -> str:  # noqa: ARG001
     """Hash a file once per process for as long as nothing about it changes."""
     return sha256_of(path)
-
-
-_MANIFEST = TypeAdapter(Manifest)

@@ -13,11 +13,11 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from harness.contract import HarnessError
 from harness.data.cache import Progress, sha256_of, sync_folder, write_whole
 from harness.data.corpus import (
+    MANIFEST,
     Corpus,
     Identity,
     Manifest,
@@ -28,8 +28,6 @@ from harness.data.corpus import (
     standing,
 )
 from harness.data.spec import Spec
-
-_MANIFEST = TypeAdapter(Manifest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +132,22 @@ def publish(root: Path, draft: Path, identity: Identity) -> None:
         shutil.rmtree(old)
 
 
-def recheck(root: Path, spec: Spec, progress: Progress) -> Corpus:
-    """Hash every file of the current version and open it. Raises SetupError if one is wrong."""
+def recheck(root: Path, spec: Spec, progress: Progress, *, restamp: bool) -> Corpus:
+    """Hash every file of the current version and open it. Raises SetupError if one is wrong.
+
+    Files that are right but whose times have moved, as in a copied cache, are `restamp`ed.
+    """
     folder, manifest = standing(root, spec)
     for path, _, sha256 in pinned_files(folder, manifest.identity):
         progress(f"check {path.name}", 0.0)
         if not path.is_file() or sha256_of(path) != sha256:
             raise damaged(spec, path)
-    _write_manifest(folder, manifest.identity)
+    if restamp:
+        _write_manifest(folder, manifest.identity)
     return open_at(root, spec)
 
 
 def _write_manifest(folder: Path, identity: Identity) -> None:
     paths = [path for path, _, _ in pinned_files(folder, identity)]
     manifest = Manifest(identity, {path.name: path.stat().st_mtime_ns for path in paths})
-    write_whole(folder / "manifest.json", _MANIFEST.dump_json(manifest, indent=1))
+    write_whole(folder / "manifest.json", MANIFEST.dump_json(manifest, indent=1))

@@ -27,6 +27,7 @@ from harness.data.cache import sha256_of, sync_folder, write_whole
 
 ATTEMPTS = 5
 LONGEST_WAIT = 300.0
+_CHUNK = 2**16
 _MAGIC = b"PAR1"
 _WHOLE, _PARTIAL, _NO_RANGE = 200, 206, 416
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
@@ -94,14 +95,15 @@ def _pull(
         headers |= {"Range": f"bytes={have}-", "If-Range": promise.etag}
     try:
         with client.stream("GET", url, headers=headers) as answer:
-            _refuse(answer, part)
+            _refuse(answer, url, part)
             if answer.status_code != _PARTIAL:
                 promise, have = _promise(answer), 0
+                part.unlink(missing_ok=True)  # bytes of another file must never meet the new note
                 write_whole(_note(part), _PROMISE.dump_json(promise))
             elif answer.headers.get("Content-Range") != _rest(promise, have):
                 raise _spoiled(part, "the server sent another range than was asked for")
             with part.open("ab" if have else "wb") as file:
-                for chunk in answer.iter_raw(2**20):
+                for chunk in answer.iter_raw(_CHUNK):
                     file.write(chunk)
                     have += len(chunk)
                     progress(have / promise.size if promise.size > 0 else 0.0)
@@ -122,7 +124,7 @@ def _begun(part: Path) -> tuple[Promise, int]:
     return (promise, have) if promise.etag and have <= promise.size else (promise, 0)
 
 
-def _refuse(answer: httpx2.Response, part: Path) -> None:
+def _refuse(answer: httpx2.Response, url: str, part: Path) -> None:
     code = answer.status_code
     if code in {_WHOLE, _PARTIAL}:
         return
@@ -131,7 +133,7 @@ def _refuse(answer: httpx2.Response, part: Path) -> None:
     reason = f"the server answered {code} {answer.reason_phrase}".strip()
     if code in _AGAIN:
         raise _TroubleError(reason, _retry_after(answer.headers.get("Retry-After", "")))
-    raise SetupError(f"cannot fetch {answer.url}: {reason}: check --base-url and --shards")
+    raise SetupError(f"cannot fetch {url}: {reason}: check --base-url and --shards")
 
 
 def _promise(answer: httpx2.Response) -> Promise:

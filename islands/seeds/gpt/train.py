@@ -5,9 +5,9 @@ The harness runs this file in a box of its own and calls two functions; all else
 `build(vocab, context, depth)` returns a torch.nn.Module. Its forward takes int64 tokens [B, T],
 T <= context, and returns logits [B, T, vocab]: position t forecasts token t + 1 from tokens 0..t
 of its own row and from nothing else. The harness builds it again in a fresh process, loads the
-weights and computes bits per byte (`val_bpb`, lower is better) on text that this file never sees,
-in eval mode, float32 and batches of its own choosing. An answer that changes with later tokens
-or with neighbouring rows makes the trial invalid.
+weights and computes bits per byte (`val_bpb`, lower is better) of text that this file never sees,
+in eval mode, without autocast, in batches of its own choosing. Where an answer changes with later
+tokens or with neighbouring rows the trial is invalid.
 
 `train(trial)` returns such a module, trained, no later than `trial.deadline`. Its state dict must
 fit what `build` returns. What is printed is the training log; a line `claim NAME VALUE` in it is
@@ -48,7 +48,7 @@ SOFTCAP = 15.0
 EMBEDDING_SKIP = True
 # Values get an embedding of the token of their own.
 VALUE_EMBEDDING = False
-# Batch: sequences per step and unit of depth on a CPU (accelerators take more, see DEVICES).
+# Batch: sequences per step and unit of depth, on a CPU (accelerators take more, see Device).
 SEQUENCES_PER_DEPTH = 4.0
 # Learning rate of the matrices (Muon).
 MATRIX_LR = 0.02
@@ -100,14 +100,16 @@ class Device(NamedTuple):
 
     sequences: float  # per step, as a multiple of SEQUENCES_PER_DEPTH
     tokens: int  # in memory at once; a larger batch is summed up part by part
-    compile: float  # only with more seconds left than this; compiling takes a minute on its own
+    compile: float  # where more seconds are left than this: compiling takes a minute of them
 
 
-DEVICES = {
-    "cpu": Device(1, 2**10, math.inf),
-    "mps": Device(2, 2**14, math.inf),
-    "cuda": Device(8, 2**16, 120),
-}
+def device_of(kind: str) -> Device:
+    """Return what suits a "cpu", "mps" or "cuda"."""
+    return {
+        "cpu": Device(1, 2**10, compile=math.inf),
+        "mps": Device(2, 2**14, compile=math.inf),
+        "cuda": Device(8, 2**16, compile=120.0),
+    }[kind]
 
 
 def norm(x: Tensor) -> Tensor:
@@ -354,7 +356,7 @@ class Clock:
         """Say whether there is time for as much work as since the last look, with some to spare.
 
         Slow stretches are remembered for a while. `weight` says that what comes is so many times
-        as much as what was.
+        what was; 0 says that what was tells nothing.
         """
         now = time.monotonic()
         self.stretch = max((now - self.last) * weight, 0.95 * self.stretch)
@@ -379,14 +381,14 @@ def batches(trial: Trial, rows: int) -> Iterator[Tensor]:
 def train(trial: Trial) -> nn.Module:
     """Return a model trained on `trial.tokens` until `trial.deadline`."""
     clock = Clock(trial.deadline)
-    device = DEVICES[trial.device]
+    device = device_of(trial.device)
     rows = max(1, round(SEQUENCES_PER_DEPTH * device.sequences * trial.depth))
     parts = math.ceil(rows / max(1, device.tokens // trial.context))
     stream = batches(trial, math.ceil(rows / parts))
     model = GPT(trial.vocab, trial.context, trial.depth).to(trial.device)
+    compiled = clock.left() > device.compile
+    forward = torch.compile(model) if compiled else model
     on_cuda = trial.device == "cuda"
-    forward = torch.compile(model) if clock.left() > device.compile else model
-    both = optimizers(model)
 
     def gradient(tokens: Tensor) -> float:
         """Add the gradient of one part of a batch; return its loss in nats per token."""
@@ -396,10 +398,11 @@ def train(trial: Trial) -> nn.Module:
         (loss / parts).backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
-    if not on_cuda:  # one row tells how long the first part will take
-        gradient(next(stream)[:1])
-        model.zero_grad()
-        clock.look(weight=rows / parts)
+    # One row tells how long a part will take, so that not even the first comes too late.
+    gradient(next(stream) if compiled else next(stream)[:1])
+    model.zero_grad()
+    clock.look(weight=0 if compiled else rows / parts)
+    both = optimizers(model)
     done, smooth = 0, math.log(trial.vocab)
     while clock.look():
         smooth += 0.02 * (gradient(next(stream)) - smooth)

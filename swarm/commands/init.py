@@ -1,0 +1,96 @@
+"""`swarm init`: a new git repository from a task, ready to launch."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import click
+from git import Git, GitCommandError, Repo
+from git.exc import GitCommandNotFound
+
+from harness import tasks
+from harness.contract import SetupError
+
+IDENTITY = ("swarm", "swarm@localhost")
+"""Who makes the first commit where git knows nobody."""
+
+_README = """\
+# {name}
+
+A target for swarm's task `{task}`. Agents change `genome/`, and nothing else.
+
+    swarm launch --minutes 10    # improve it, Ctrl-C stops, launching again goes on
+    swarm status                 # how every island stands
+    swarm lineage                # what was tried, what was kept
+    swarm merge                  # bring the best island home
+
+What to improve, and on what, stands in `program.md`: edit it, commit it, launch.
+"""
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--task",
+    type=click.Choice(tasks.NAMES),
+    required=True,
+    help="What is to be improved.",
+)
+def init(folder: Path, task: str) -> None:
+    """Make DIR a new git repository with program.md and the seed genome of a task."""
+    _check_room(folder)
+    _write(folder, task)
+    commit = _commit(folder, task)
+    click.echo(f"{folder}: task {task}, committed as {commit[:8]} on main")
+    click.echo(f"next: cd {folder} && swarm launch --minutes 10")
+
+
+def _check_room(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SetupError(f"{folder} is not empty: name a new folder")
+    around = next(parent for parent in folder.absolute().parents if parent.exists())
+    try:
+        top = Git(around).rev_parse("--show-toplevel")
+    except GitCommandNotFound:
+        raise SetupError("git is not installed, or not on the PATH: install it") from None
+    except GitCommandError:
+        return
+    raise SetupError(f"{folder} lies in the repository {top}: name a folder outside of it")
+
+
+def _write(folder: Path, task: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _copy(files("islands") / "seeds" / task, folder / "genome")
+        program = (files("swarm") / "templates" / f"{task}.md").read_text()
+        (folder / "program.md").write_text(program)
+        (folder / ".gitignore").write_text(".swarm/\n__pycache__/\n")
+        (folder / "README.md").write_text(_README.format(name=folder.absolute().name, task=task))
+    except OSError as error:
+        raise SetupError(f"{error.filename or folder}: {error.strerror}; make room") from error
+
+
+def _copy(source: Traversable, target: Path) -> None:
+    """Copy a genome's files as they are: package data is read, never imported."""
+    target.mkdir()
+    for entry in source.iterdir():
+        if entry.name == "__pycache__":
+            continue
+        if entry.is_dir():
+            _copy(entry, target / entry.name)
+        else:
+            (target / entry.name).write_bytes(entry.read_bytes())
+
+
+def _commit(folder: Path, task: str) -> str:
+    repo = Repo.init(folder, initial_branch="main")
+    repo.git.add("--all")
+    with repo.config_reader() as config:
+        known = config.get_value("user", "email", default="")
+    name, email = IDENTITY
+    who = [] if known else ["-c", f"user.name={name}", "-c", f"user.email={email}"]
+    call = ["git", *who, "commit", "--quiet", "--message", f"Begin with swarm's task {task}"]
+    repo.git.execute(call)
+    return str(repo.head.commit.hexsha)

@@ -192,6 +192,18 @@ def test_the_reference_is_counted_from_the_training_text(text):
     assert text.reference.mean() == pytest.approx(_expected(text).mean(), rel=0.1)
 
 
+def test_threads_change_no_bit(monkeypatch):
+    """However many cores there are, each position is computed alike."""
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(7, 500, 400)).astype(np.float32)
+    targets = random.integers(400, size=(7, 500)).astype(np.int32)
+    found = []
+    for count in (1, 3):
+        monkeypatch.setattr(gpt_score, "cores", lambda count=count: count)
+        found.append(gpt_score.bits(logits, targets))
+    assert (found[0] == found[1]).all()
+
+
 # --- the score and the audit of models, honest and not ----------------------------------------
 
 
@@ -231,22 +243,28 @@ def _attends():
     return forward
 
 
-@pytest.mark.parametrize("make", [honest, _attends])
+def _rounds():
+    """Honest, on a device that never sums twice in the same order."""
+    table, random = _table(), np.random.default_rng()
+    return lambda tokens: table[tokens] + random.normal(size=(*tokens.shape, VOCAB)) * 5e-5
+
+
+@pytest.mark.parametrize("make", [honest, _attends, _rounds])
 def test_an_honest_model_passes_its_audit(model, text, make):
     """No answer differs, and what was gained by peeking is nothing."""
     cost, _ = gpt_score.score(model, text, served(make), 9)
     found = gpt_audit.audit(model, text, cost, served(make), 9)
     assert found.spots > 450
-    assert abs(found.hidden_gain) < 1e-6
+    assert abs(found.hidden_gain) < 1e-4
 
 
-def _peek(where):
+def _peek(where, strength=3.0):
     def make():
         table = _table()
 
         def forward(tokens):
             logits = table[tokens]
-            following = np.eye(VOCAB)[np.roll(tokens, -1, axis=1)] * 3.0
+            following = np.eye(VOCAB)[np.roll(tokens, -1, axis=1)] * strength
             there = where(np.arange(tokens.shape[1]))[:, None]
             return logits + following * there
 
@@ -286,6 +304,7 @@ CHEATS = {
     "inside blocks of four": _peek(lambda t: t % 4 < 3),
     "in the tail": _peek(lambda t: t >= CONTEXT - 3),
     "at one place": _peek(lambda t: t == 5),
+    "everywhere, but hardly": _peek(lambda t: t >= 0, strength=3e-4),
     "at other rows": _other_rows,
     "back at other batches": _remembers,
     "at dice": _rolls_dice,
@@ -297,7 +316,7 @@ CHEATS = {
 def test_a_model_that_looks_elsewhere_is_invalid(model, text, make):
     """Whatever but its own prefix a forecast is made of, the audit finds it."""
     cost, _ = gpt_score.score(model, text, served(make), 9)
-    with pytest.raises(InvalidError, match=r"^\d+ of \d+ audited forecasts change"):
+    with pytest.raises(InvalidError, match=r"its model uses more than the tokens before$"):
         gpt_audit.audit(model, text, cost, served(make), 9)
 
 

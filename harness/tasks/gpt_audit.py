@@ -9,9 +9,11 @@ it is asked to forecast. An answer that differs was made of something else than 
 Half of the positions are drawn uniformly; they estimate what was gained by it in all. The others
 are drawn in proportion to the gain over a bigram model, for that is where a peek pays.
 
-Not covered: a peek at fewer than one in some 500 positions slips through about as often as not. The
-last target of a window begins the next one, which the box may have seen, if not as its successor.
-Answers are compared by what their targets cost; what does not change the score is not seen.
+Not covered:
+- a peek at fewer than one in some 500 positions slips through about as often as not;
+- the last target of a window begins the next one, which the box may have seen, if not as such;
+- answers are compared by what their targets cost: what changes no score is not seen;
+- the tolerances of "mps" and "cuda" are guesses, for want of such devices.
 """
 
 from __future__ import annotations
@@ -32,8 +34,16 @@ SPOTS = 512
 """Positions that are asked again: a peek at 0.1 % of all, worth 0.015 bpb, is found 99 times of
 100."""
 
-TOLERANCE = {"cpu": 1e-3, "mps": 2e-2, "cuda": 2e-2}
-"""Bits by which an honest answer may differ: kernels sum in another order at another length."""
+TOLERANCE = {"cpu": 1e-3, "mps": 5e-2, "cuda": 5e-2}
+"""Bits by which one honest answer may differ: kernels sum in another order at another length."""
+
+GAIN = 1e-4
+"""Bits a token that may be hidden in such differences, or four standard errors of them if more."""
+
+_LEAK = (
+    "only what follows them or stands in other rows is replaced: its model uses more than the "
+    "tokens before"
+)
 
 _LENGTHS = 4  # different lengths of questions: short prefixes need no long rows
 
@@ -75,13 +85,12 @@ def _judge(more: NDArray[np.float64], uniform: Spots, tolerance: float) -> Audit
     """Judge how many bits `more` each answer cost the second time; nan where it was not asked."""
     asked = more[~np.isnan(more)]
     differ = int((np.abs(asked) > tolerance).sum())
+    gain, error = more[uniform].mean(), more[uniform].std() / math.sqrt(len(uniform))
     if differ:
-        raise InvalidError(
-            f"{differ} of {len(asked)} audited forecasts change when only what follows them or "
-            "stands in other rows is replaced: its model uses more than the tokens before"
-        )
-    gain = more[uniform]
-    return Audit(len(asked), float(gain.mean()), float(gain.std() / math.sqrt(len(gain))))
+        raise InvalidError(f"{differ} of {len(asked)} audited forecasts change when {_LEAK}")
+    if gain > max(GAIN, 4 * error):
+        raise InvalidError(f"its forecasts get worse, each by a little, when {_LEAK}")
+    return Audit(len(asked), float(gain), float(error))
 
 
 def choose(gain: NDArray[np.float64], random: np.random.Generator) -> tuple[Spots, Spots]:

@@ -1,0 +1,77 @@
+"""What a score of the gpt task costs beside its trial: `python tests/bench_scoring.py [TRIALS]`.
+
+Trains the seed for two seconds in the real sandbox, as often as said, and prints the seconds that
+scoring and audit took, by phase, and their share of a 20 s trial (issue 3: at most 15 %). A phase
+of `score` or `audit` includes the start of its box and its import of torch.
+"""
+
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from harness.confine import run
+from harness.contract import Rung, Slice, Trial
+from harness.measure import measure
+from harness.tasks.gpt import TASK
+
+SEED = Path(__file__).parent.parent / "islands" / "seeds" / "gpt"
+PHASES = ("score_start", "score", "audit")
+BUDGET = 20.0
+
+SHORT = """
+from types import SimpleNamespace
+from time import monotonic
+import train as seed
+from train import build
+
+def train(trial):
+    fields = {name: getattr(trial, name) for name in seed.Trial.__annotations__}
+    return seed.train(SimpleNamespace(**fields | {"deadline": monotonic() + 2}))
+"""
+
+
+def main(trials: int) -> None:
+    """Print one line a trial, then the medians."""
+    TASK.prepare("kjv")
+    core = min(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})  # as a slice's process does
+    with tempfile.TemporaryDirectory() as folder:
+        genome = Path(folder, "genome")
+        shutil.copytree(SEED, genome, ignore=shutil.ignore_patterns("__pycache__"))
+        (genome / "short.py").write_text(SHORT)
+        Path(folder).chmod(0o755)
+        trial = Trial(
+            id="bench",
+            task="gpt",
+            data="kjv",
+            commit="-",
+            seed=1,
+            rung=Rung(depth=2, seconds=60),
+            slice=Slice("bench", "cpu", (core,)),
+            genome=str(genome),
+            entry="short.py",
+            scratch=folder,
+        )
+        rows = [_row(trial) for _ in range(trials)]
+    print("median: " + _line([statistics.median(column) for column in zip(*rows, strict=True)]))
+
+
+def _row(trial: Trial) -> list[float]:
+    outcome = measure(trial, run, "bench")
+    if outcome.failure:
+        raise SystemExit(f"the trial failed: {outcome.failure.reason}")
+    row = [outcome.seconds[phase] for phase in PHASES]
+    print(_line(row), flush=True)
+    return row
+
+
+def _line(row: list[float]) -> str:
+    phases = ", ".join(f"{name} {s:.2f} s" for name, s in zip(PHASES, row, strict=True))
+    return f"{phases}; together {sum(row):.2f} s, {sum(row) / BUDGET:.1%} of a {BUDGET:g} s trial"
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

@@ -87,10 +87,17 @@ def _copy(source: Traversable, target: Path) -> None:
 def _commit(folder: Path, task: str) -> str:
     repo = Repo.init(folder, initial_branch="main")
     repo.git.add("--all")
-    with repo.config_reader() as config:
-        known = config.get_value("user", "email", default="")
     name, email = IDENTITY
-    who = [] if known else ["-c", f"user.name={name}", "-c", f"user.email={email}"]
+    who = [] if _known(repo) else ["-c", f"user.name={name}", "-c", f"user.email={email}"]
     call = ["git", *who, "commit", "--quiet", "--message", f"Begin with swarm's task {task}"]
     repo.git.execute(call)
     return str(repo.head.commit.hexsha)
+
+
+def _known(repo: Repo) -> bool:
+    """Return whether git knows who commits, from its configuration or the environment."""
+    try:
+        repo.git.execute(["git", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"])
+    except GitCommandError:
+        return False
+    return True

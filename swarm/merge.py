@@ -18,8 +18,8 @@ Hooks, fsmonitor, filters and merge drivers do not run (see islands/plumbing.py)
 file would pass through a filter that the user has configured (git-lfs, say) we refuse: without
 the filter the working tree would be wrong.
 
-Not covered: the merge is not signed; a `kill -9` while git writes a file leaves that file cut
-short, which is then refused as the user's own change, with the mend.
+Not covered: the merge is not signed; a `kill -9` while git holds a lock leaves the lock, and one
+while git writes a file leaves that file cut short: the next merge names either, with the mend.
 """
 
 from __future__ import annotations
@@ -85,9 +85,10 @@ def _standing(git: Plumbing, target: str) -> str:
     for name, what in UNDER_WAY.items():
         if (git.git_dir / name).exists():
             raise SetupError(f"a {what} is under way in {git.top}: finish or abort it first")
-    lock = git.git_dir / "index.lock"
-    if lock.exists():
-        raise SetupError(f"{lock} exists: let the other git finish; if none runs, delete it")
+    branch = git.common_dir / "refs/heads" / f"{target}.lock"
+    for lock in (git.git_dir / "index.lock", git.git_dir / "HEAD.lock", branch):
+        if lock.exists():
+            raise SetupError(f"{lock} exists: let the other git finish; if none runs, delete it")
     on = git.answer("symbolic-ref", "--quiet", "HEAD").out.decode().strip()
     if on != f"refs/heads/{target}":
         where = on.removeprefix("refs/heads/") or "a detached HEAD"
@@ -221,10 +222,8 @@ def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_F
             git.run("read-tree", "-m", "-u", old, commit)
             git.run("update-ref", "-m", "swarm merge", f"refs/heads/{target}", commit, old)
     except GitError as error:
-        reason = str(error).partition("\n")[0]
-        raise SetupError(
-            f"{target} was left as it was, since git could not merge: {reason}"
-        ) from error
+        said = f"{target} was left as it was, since git could not merge: {_first_line(error)}"
+        raise SetupError(said) from error
 
 
 @contextmanager
@@ -245,22 +244,40 @@ def _undone_on_failure(git: Plumbing, files: Sequence[_File]) -> Iterator[None]:
         try:
             _restore(git, files)
         except GitError as second:
-            reason = str(second).partition("\n")[0]
             mend = f"`git reset --hard` in {git.top} takes it back"
-            raise SetupError(f"the merge broke off ({error}); {mend} ({reason})") from second
+            reason = f"{_first_line(error)}; {_first_line(second)}"
+            raise SetupError(f"the merge broke off: {mend} ({reason})") from second
         raise
 
 
 def _restore(git: Plumbing, files: Sequence[_File]) -> None:
-    """Bring the merge's files, in index and working tree, back to what they were; no others."""
-    present = _present(git, [file.path for file in files])
+    """Bring the merge's files, in index and working tree, back to what they were; no others.
+
+    The index is written only where it differs: a git that was killed while it wrote files leaves
+    its lock and the old index, and the files come back all the same.
+    """
+    paths = [file.path for file in files]
+    staged, present = _staged(git, paths), _present(git, paths)
     rows = (f"{file.old_mode} {file.old or ABSENT}\t{file.path}\0" for file in files)
-    git.run("update-index", "-z", "--index-info", stdin="".join(rows).encode())
+    if any(staged[file.path] != file.old for file in files):
+        git.run("update-index", "-z", "--index-info", stdin="".join(rows).encode())
     kept = "".join(f"{file.path}\0" for file in files if file.old)
-    git.run("checkout-index", "-f", "-u", "-z", "--stdin", stdin=kept.encode())
+    git.run("checkout-index", "-f", "-z", "--stdin", stdin=kept.encode())
     for file in files:
-        if not file.old and present[file.path] == file.new:
+        if not file.old and _is_written(git, file, present[file.path]):
             _remove(git.top, git.top / file.path)
+    git.answer("update-index", "-q", "--refresh")
+
+
+def _is_written(git: Plumbing, file: _File, present: str) -> bool:
+    """Say whether a new file that is there is the merge's: all of it, or its beginning."""
+    if present in {"", "?", file.new}:
+        return present == file.new
+    return git.run("cat-file", "blob", file.new).startswith((git.top / file.path).read_bytes())
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _remove(top: Path, at: Path) -> None:

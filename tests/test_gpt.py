@@ -92,7 +92,7 @@ class Side:
         )
 
     def ready(self):
-        for _ in range(3):
+        for _ in range(4):
             self.say()
 
     def say(self):
@@ -386,13 +386,13 @@ def _descriptors():
 
 
 ENDINGS = {
-    "not imported": (_ends_after(0), "entry file could not be imported"),
-    "not built": (_ends_after(1), "build[(][)] failed"),
-    "not loaded": (_ends_after(2), "do not fit what build"),
-    "failed at once": (_ends_after(3), "forward must take int64 tokens"),
+    "not imported": (_ends_after(1), "entry file could not be imported"),
+    "not built": (_ends_after(2), "build[(][)] failed"),
+    "not loaded": (_ends_after(3), "do not fit what build"),
+    "failed at once": (_ends_after(4), "forward must take int64 tokens"),
     "failed later": (_answers_once, "forward must take int64 tokens"),
-    "hung": (lambda side: "deadline", "took more than 9 s"),
-    "too large": (lambda side: "memory", "held more than 4096 MiB"),
+    "hung": (lambda side: side.say() or "deadline", "took more than 9 s"),
+    "too large": (lambda side: side.say() or "memory", "held more than 4096 MiB"),
     "nan": (lambda side: side.serve(_fills(np.nan)()), "not finite"),
     "infinity": (lambda side: side.serve(_fills(np.inf)()), "not finite"),
 }
@@ -418,6 +418,13 @@ def test_a_harness_that_fails_is_no_fault_of_the_candidate(model, text):
 
     with pytest.raises(HarnessError, match="no processes left"):
         gpt_score.score(model, text, confine, 9)
+
+
+@pytest.mark.parametrize("killed", ["", "deadline", "memory"])
+def test_a_box_that_ends_before_the_genome_is_no_fault_of_the_candidate(model, text, killed):
+    """Whatever it died of: nothing of the candidate had run."""
+    with pytest.raises(HarnessError, match="ended before it could import torch"):
+        gpt_score.score(model, text, box(lambda side: killed), 9)
 
 
 def test_the_size_of_the_shared_memory_is_sealed(model, text):
@@ -451,10 +458,16 @@ def test_a_file_in_the_place_of_sealed_memory_may_be_cut_without_harm(model, tex
 
 
 HOSTILE = {
-    "hangs": ("import time; time.sleep(60)", "took more than 1 s"),
-    "kills itself": ("os.kill(os.getpid(), 9)", "could not be imported"),
+    "hangs": (
+        "import time; os.write(int(argv['--channel']), b'.'); time.sleep(60)",
+        "took more than 1 s",
+    ),
+    "kills itself": (
+        "os.write(int(argv['--channel']), b'.'); os.kill(os.getpid(), 9)",
+        "could not be imported",
+    ),
     "closes the channel, then hangs": (
-        "import time; os.close(int(argv['--channel'])); time.sleep(60)",
+        "import time; c = int(argv['--channel']); os.write(c, b'.'); os.close(c); time.sleep(60)",
         "took more than 1 s",
     ),
 }

@@ -3,7 +3,7 @@
 Runs inside a box that holds the genome's source and its sealed weights: no text, no disk to write
 to. The trusted side (harness/tasks/gpt_answers.py) asks, one batch at a time:
 
-    we say      a byte after each step of getting ready: imported, built, loaded
+    we say      a byte after each step of getting ready: started, imported, built, loaded
     it says     4 bytes, the length of the rows that stand in the memory behind the answers' place
     we say      a byte, once the answers, float32 [rows, length, vocab], stand in their place
     it says     the end
@@ -40,6 +40,7 @@ def main() -> None:
 
 def prepared(options: argparse.Namespace) -> torch.nn.Module:
     """Return the genome's model with its weights; say each step as it is taken."""
+    step(options.channel)  # from here on what fails is the genome's
     sys.path.insert(0, str(options.entry.parent))
     genome = import_module(options.entry.stem)
     step(options.channel)

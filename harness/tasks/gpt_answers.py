@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from harness.confine import python_argv
 from harness.confine.policy import Exit, Policy
-from harness.contract import Trial
+from harness.contract import HarnessError, Trial
 from harness.tasks.base import BOXES, Confine, InvalidError
 
 Tokens = NDArray[np.int32]
@@ -42,10 +42,12 @@ BATCH = 1 << 22
 seed answers 41,000 tokens in 1.1 s in batches of 2 to 4 MiB, and in 1.8 s in batches of 32."""
 
 _STEPS = (
-    "its entry file could not be imported for scoring",
-    "build() failed when called for scoring",
-    "the weights it left do not fit what build() returns",
+    (HarnessError, "a box for scoring ended before it could import torch"),
+    (InvalidError, "its entry file could not be imported for scoring"),
+    (InvalidError, "build() failed when called for scoring"),
+    (InvalidError, "the weights it left do not fit what build() returns"),
 )
+"""What it means that a box does not take each of its steps of getting ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ def ask(
     """Put `questions`, each [model.rows, length <= context], to the model in a fresh box.
 
     Lends each answer to `take` and returns the seconds that passed until the first question was
-    put. Raises InvalidError where the box gives no full answer within `seconds` from its start.
+    put. Raises InvalidError where the box gives no full answer within `seconds` from its start,
+    HarnessError where it ended before it came to anything of the candidate's.
     """
     called = time.monotonic()
     ours, theirs = socket.socketpair()
@@ -79,7 +82,8 @@ def ask(
             ended = confine(*_box(model, seconds, theirs.fileno(), memory))
         finally:
             theirs.close()  # whoever still listens hears the end
-        _check(ended, seconds, model.trial.rung.memory_mib)
+        if not isinstance(talk.exception(), HarnessError):
+            _check(ended, seconds, model.trial.rung.memory_mib)
         return talk.result() - called
 
 
@@ -120,8 +124,8 @@ def _talk(
     """Take turns with the box until all is answered; return when the first question was put."""
     room = np.empty(model.rows * model.context * model.vocab, np.float32)
     with ours:  # closing our end is what tells the box to end
-        for step in _STEPS:
-            _wait(ours, step)
+        for fault, reason in _STEPS:
+            _wait(ours, fault, reason)
         began = time.monotonic()
         for i, tokens in enumerate(questions):
             rows, length = tokens.shape
@@ -138,21 +142,21 @@ def _ask_for(length: int, ours: socket.socket, model: Model) -> None:
     """Give the box its turn; a box that is dead has had it."""
     with suppress(BrokenPipeError):
         ours.sendall(length.to_bytes(4, "little"))
-    _wait(
-        ours,
+    reason = (
         f"its model failed on rows of {length} tokens: forward must take int64 tokens [B, T], any "
-        f"T <= {model.context}, and return logits [B, T, {model.vocab}]",
+        f"T <= {model.context}, and return logits [B, T, {model.vocab}]"
     )
+    _wait(ours, InvalidError, reason)
 
 
-def _wait(ours: socket.socket, otherwise: str) -> None:
-    """Wait for the box to say that it is one step further; its death is an answer as well."""
+def _wait(ours: socket.socket, fault: type[Exception], reason: str) -> None:
+    """Wait for the box to say that it is one step further; raise `fault` where it is dead."""
     try:
         said = ours.recv(1)
     except ConnectionResetError:
         said = b""
     if not said:
-        raise InvalidError(otherwise)
+        raise fault(reason)
 
 
 @contextmanager

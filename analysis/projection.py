@@ -85,7 +85,7 @@ class _Mark:
     bytes: int
     events: int
     code: str
-    opening: str
+    before: str
 
 
 @contextmanager
@@ -140,11 +140,14 @@ def _brought_up(private: Path, final: Path, source: Path) -> _Mark:
         con.begin()  # else each statement waits for the disk
         if mark is None:
             schema.create(con)
-            mark = _Mark(0, 0, _code(), _opening(source))
-        history = read_events(source, mark.bytes)
+        bytes_, events_ = (mark.bytes, mark.events) if mark else (0, 0)
+        history = read_events(source, bytes_)
         while batch := list(islice(history, _BATCH)):
             tables.project(con, [event for _, event in batch])
-            mark = _Mark(batch[-1][0], mark.events + len(batch), mark.code, mark.opening)
+            bytes_, events_ = batch[-1][0], events_ + len(batch)
+            con.commit()
+            con.begin()
+        mark = _Mark(bytes_, events_, _code(), _before(source, bytes_))
         con.execute("DELETE FROM projection")
         con.execute("INSERT INTO projection VALUES (?, ?, ?, ?)", astuple(mark))
         con.commit()
@@ -162,9 +165,9 @@ def _mark(path: Path, source: Path) -> _Mark | None:
     except duckdb.Error:  # no database, of another format, half written or lent to a writer
         return None
     mark = None if row is None else _Mark(*row)
-    if mark is None or mark.code != _code() or mark.opening != _opening(source):
+    if mark is None or mark.code != _code() or mark.before != _before(source, mark.bytes):
         return None
-    return mark if mark.bytes <= source.stat().st_size else None
+    return mark
 
 
 def _log(path: Path) -> Path:
@@ -175,12 +178,18 @@ def _log(path: Path) -> Path:
     return path.with_name(f"{path.name}.wal")
 
 
-def _opening(source: Path) -> str:
-    """Return the digest of the ledger's first line: one run's ledger is not another's."""
-    if not source.exists():
+def _before(source: Path, end: int) -> str:
+    """Return the digest of the ledger's last 4 KiB before byte `end`.
+
+    It tells another run's ledger, or one whose last event was taken back, from the one that was
+    projected: what was read of it still has to be there.
+    """
+    try:
+        with source.open("rb") as file:
+            file.seek(max(0, end - 4096))
+            return hashlib.sha256(file.read(min(end, 4096))).hexdigest()
+    except FileNotFoundError:
         return ""
-    with source.open("rb") as file:
-        return hashlib.sha256(file.readline()).hexdigest()
 
 
 @cache

@@ -451,7 +451,7 @@ def test_what_dead_refreshes_left_is_removed_and_what_live_ones_use_is_not(tmp_p
         lambda path: duckdb.connect(path).execute("DROP TABLE projection").close(),
         lambda path: duckdb.connect(path).execute("UPDATE projection SET code = 'old'").close(),
         lambda path: duckdb.connect(path).execute("UPDATE projection SET bytes = 10**9").close(),
-        lambda path: duckdb.connect(path).execute("UPDATE projection SET opening = ''").close(),
+        lambda path: duckdb.connect(path).execute("UPDATE projection SET before = ''").close(),
     ],
 )
 def test_a_projection_that_is_not_this_ledgers_is_made_anew(tmp_path, history, spoil):
@@ -459,6 +459,17 @@ def test_a_projection_that_is_not_this_ledgers_is_made_anew(tmp_path, history, s
     write(tmp_path, history[0])
     spoil(refresh(tmp_path))
     assert ask(tmp_path, "SELECT events FROM projection").rows == ((len(history[0]),),)
+
+
+def test_an_event_that_was_taken_back_leaves_the_projection(tmp_path, history):
+    """Where an append failed after a reader had seen its line, the file is made anew."""
+    write(tmp_path, history[0][:40])
+    refresh(tmp_path)
+    path = tmp_path / "ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-3]))
+    write(tmp_path, [ev.RunResumed()] * 40)
+    assert ask(tmp_path, "SELECT events FROM projection").rows == ((77,),)
 
 
 def test_refreshing_with_the_ledger_costs_a_constant_per_event():

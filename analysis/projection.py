@@ -140,14 +140,14 @@ def _brought_up(private: Path, final: Path, source: Path) -> _Mark:
         con.begin()  # else each statement waits for the disk
         if mark is None:
             schema.create(con)
-        bytes_, events_ = (mark.bytes, mark.events) if mark else (0, 0)
-        history = read_events(source, bytes_)
+        end, count = (mark.bytes, mark.events) if mark else (0, 0)
+        history = read_events(source, end)
         while batch := list(islice(history, _BATCH)):
             tables.project(con, [event for _, event in batch])
-            bytes_, events_ = batch[-1][0], events_ + len(batch)
+            end, count = batch[-1][0], count + len(batch)
             con.commit()
             con.begin()
-        mark = _Mark(bytes_, events_, _code(), _before(source, bytes_))
+        mark = _Mark(end, count, _code(), _before(source, end))
         con.execute("DELETE FROM projection")
         con.execute("INSERT INTO projection VALUES (?, ?, ?, ?)", astuple(mark))
         con.commit()

@@ -296,6 +296,16 @@ def test_without_git_the_message_is_one_line(repo, monkeypatch):
         Branches(repo, "r1", GENOME)
 
 
+def test_a_git_that_is_too_old_is_named(repo, tmp_path, monkeypatch):
+    """A git without merge-tree --write-tree is refused by its version."""
+    old = tmp_path / "bin" / "git"
+    write(tmp_path, {"bin/git": "#!/bin/sh\necho git version 2.30.2\n"})
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(old.parent), prepend=os.pathsep)
+    with pytest.raises(SetupError, match=r"2\.30\.2 is too old: install git 2\.38"):
+        Branches(repo, "r1", GENOME)
+
+
 def test_diff_and_numstat_know_the_genome_only(repo, run):
     """A diff shows lines of the genome; changes elsewhere are not in it."""
     base = run.base("main")
@@ -455,12 +465,14 @@ def test_forget_leaves_other_runs_alone(repo, run):
     assert left.split() == ["refs/heads/swarm/r10/a", "refs/swarm/r10/tried/1"]
 
 
-def test_kill_9_leaves_a_sound_repository(repo, run):
+def test_kill_9_leaves_a_sound_repository(repo, run, monkeypatch):
     """After kills in the midst of commits and moves, git finds nothing wrong and a run goes on."""
+    monkeypatch.setattr(module, "STALE_SECONDS", 0.0)
     base = run.base("main")
     run.open("a", base)
     dice = random.Random(4)
     for attempt in range(8):
+        run.agree({"a": run.head("a")})  # as every launch does
         child = os.fork()
         if child == 0:
             os.setsid()
@@ -471,7 +483,7 @@ def test_kill_9_leaves_a_sound_repository(repo, run):
     head = git(repo, "rev-parse", "refs/heads/swarm/r1/a")
     assert fsck(repo) == ""
     tried = git(repo, "for-each-ref", "--format=%(objectname)", "refs/swarm").split()
-    assert len(tried) > 8
+    assert tried
     assert head in [base, *tried]
     run.agree({"a": head, "b": base})
     run.advance("a", run.commit(head, edit("after\n"), "m", 10_000, T), head)

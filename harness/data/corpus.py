@@ -30,8 +30,8 @@ from harness.contract import SetupError
 from harness.data.cache import sha256_of
 from harness.data.spec import PARTS, Spec
 
-# Opening must take less than 50 ms: the 6 MiB of climbmix's held-out parts took 34 ms to hash on two
-# cores that ten processes shared.
+# Opening must take less than 50 ms: hashing the 6 MiB of climbmix's held-out parts took 34 ms on
+# two cores that ten processes shared.
 _HASHED_BYTES = 4 * 2**20
 
 

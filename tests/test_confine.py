@@ -165,6 +165,7 @@ def test_a_daemon_does_not_outlive_its_box(box):
     box("import os, time\nif not os.fork():\n    os.setsid(); os.fork(); time.sleep(60)")
     assert time.monotonic() - began < 5
     assert not alive("program.py")
+    assert not any(child.status() == "zombie" for child in psutil.Process().children())
 
 
 @EVERY_WAY

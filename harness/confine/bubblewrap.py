@@ -85,7 +85,7 @@ def command(policy: Policy, argv: Sequence[str], info: int) -> list[str]:
     bubblewrap writes the host's pid of the box's first process to the descriptor `info`.
     """
     layout = _with_parents(_places(policy, argv))
-    order = sorted(layout, key=lambda path: Path(path).parts)
+    order = sorted(layout, key=lambda path: path.split("/"))  # parents before what lies in them
     words = [word for path in order for word in layout[path].words]
     closed = [str(each) for each in ("/", "/dev", *site_folders())]
     words += [word for each in closed for word in ("--remount-ro", each)]
@@ -143,16 +143,22 @@ def _read_only(host: Path, inside: str = "") -> Mount:
 
 
 def _with_parents(places: dict[str, Mount]) -> dict[str, Mount]:
-    """Add the folders that lead to `places`; bubblewrap would make them closed to other users."""
-    parents: dict[str, Mount] = {}
+    """Add the folders that lead to `places`; bubblewrap would make them closed to other users.
+
+    In a folder of the host's nothing can be made, and nothing needs to be.
+    """
+    made: dict[str, Mount] = {}
     for path in places:
-        for parent in map(str, Path(path).parents):
-            if parent not in places and parent != "/" and not _on_host(parent, places):
-                parents[parent] = Mount(("--perms", "0755", "--dir", parent))
-    return places | parents
+        missing = []
+        above = parent(path)
+        while above != "/" and above not in places:
+            missing.append(above)
+            above = parent(above)
+        if above == "/" or not places[above].host:
+            made |= {each: Mount(("--perms", "0755", "--dir", each)) for each in missing}
+    return places | made
 
 
-def _on_host(path: str, places: dict[str, Mount]) -> bool:
-    """Say whether `path` lies in a folder of the host's, where nothing can be made."""
-    above = next((str(p) for p in Path(path).parents if str(p) in places), None)
-    return above is not None and places[above].host
+def parent(path: str) -> str:
+    """Return the folder that holds the absolute `path`."""
+    return path.rpartition("/")[0] or "/"

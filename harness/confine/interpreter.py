@@ -75,16 +75,20 @@ def _closure(names: tuple[str, ...]) -> list[metadata.Distribution]:
     return list(found.values())
 
 
-def prefixes() -> list[Path]:
+@cache
+def prefixes() -> tuple[Path, ...]:
     """Return the folders of this interpreter, the environment's and the one it was made from."""
-    return [Path(path) for path in {sys.prefix, sys.base_prefix} if not path.startswith("/usr")]
+    given = sorted({sys.prefix, sys.base_prefix})
+    return tuple(Path(path) for path in given if not path.startswith("/usr"))
 
 
-def site_folders() -> list[Path]:
+@cache
+def site_folders() -> tuple[Path, ...]:
     """Return every folder of installed packages in a box's reach, to be hidden and refilled."""
     trees = [Path("/usr"), Path("/usr/local"), Path(sys.prefix), Path(sys.base_prefix)]
     names = [f"lib*/python3*/{kind}-packages" for kind in ("site", "dist")]
-    return [each for tree in trees for name in names for each in tree.glob(name) if _plain(each)]
+    found = (each for tree in trees for name in names for each in tree.glob(name))
+    return tuple(sorted({each for each in found if _plain(each)}))
 
 
 def _plain(folder: Path) -> bool:

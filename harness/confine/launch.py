@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import marshal
 import os
+import select
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -31,9 +33,9 @@ class Started:
     """A box whose program has just been started, and the handles on it.
 
     `outer` is our child, `end` becomes readable when the program ends, `init` when all of the box
-    is dead (without walls: when the first process is). `handles` are the first process and the
-    directories that the spec asks for, `control` what the first process says, `at` the time of
-    the program's exec.
+    is dead (-1 where there are no such descriptors: without walls, and outside Linux). `handles`
+    are the first process and the directories that the spec asks for, `control` what the first
+    process says, `at` the time of the program's exec.
     """
 
     outer: subprocess.Popen[bytes]
@@ -42,6 +44,16 @@ class Started:
     handles: tuple[int, ...]
     control: socket.socket
     at: float
+
+    def ended(self, wait: float) -> bool:
+        """Say whether the program has ended, after waiting at most `wait` seconds for it."""
+        if self.end >= 0:
+            return readable(self.end, wait)
+        try:
+            self.outer.wait(wait)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def code(self) -> int:
         """Return how the program ended, once all of the box is dead: negative for a signal.
@@ -67,7 +79,8 @@ class Started:
 
     def __exit__(self, *_: object) -> None:
         for number in (self.end, self.init, *self.handles):
-            os.close(number)
+            if number >= 0:
+                os.close(number)
         self.control.close()
 
 
@@ -93,15 +106,27 @@ def launch(spec: Spec, walls: Walls | None, output: int) -> Started:
             failed.callback(_end, outer)
             theirs.close()
             os.close(info_end)
-            init = json.loads(told.read() or "{}").get("child-pid") if walls else outer.pid
-        if init is None:
-            raise HarnessError("a box could not be made")
-        first = os.pidfd_open(init)
-        failed.callback(os.close, first)
+            first = _first(told.read()) if walls else -1
+        if first >= 0:
+            failed.callback(os.close, first)
         handles = shake(control, spec)
-        end = os.pidfd_open(outer.pid)
+        end = os.pidfd_open(outer.pid) if sys.platform == "linux" else -1
         failed.pop_all()
     return Started(outer, end, first, handles, control, time.monotonic())
+
+
+def _first(told: bytes) -> int:
+    """Return a handle on the first process that bubblewrap tells of."""
+    if not told:
+        raise HarnessError("a box could not be made")
+    return os.pidfd_open(json.loads(told)["child-pid"])
+
+
+def readable(number: int, wait: float) -> bool:
+    """Say whether a descriptor becomes readable within `wait` seconds."""
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(1000 * wait))
 
 
 def shake(control: socket.socket, spec: Spec) -> tuple[int, ...]:

@@ -1,9 +1,10 @@
 """Tier 0: nothing is confined, but the tree is still ended and its memory watched.
 
-Orphans of the tree come to us, since we ask to be the subreaper, and are found among our children.
+Orphans of the tree come to us, since we ask to be the subreaper while it is alive, and so are found
+among our children.
 
-Not covered: everything a sandbox is for; and a process that hops from pid to pid faster than it
-can be found, or, outside Linux, that has left the process group, outlives the deadline.
+Not covered: everything a sandbox is for. A process that hops from pid to pid faster than it can be
+found outlives the deadline; outside Linux so does every orphan.
 """
 
 from __future__ import annotations
@@ -12,77 +13,89 @@ import ctypes
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
 
 import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
 
 
-@dataclass(slots=True)
 class PlainTree:
-    """A child without walls, and every process that it starts. `limit` and `peak` are bytes."""
+    """A child without walls, and every process that it starts; `first` is the child's pid.
 
-    limit: int
-    first: int = 0
-    peak: int = 0
-    _others: frozenset[int] = field(default_factory=frozenset)
+    Made before the child is, since our children of then are none of the tree. `limit` and `peak`
+    are bytes.
+    """
 
-    @classmethod
-    def expect(cls, limit: int) -> PlainTree:
-        """Return a tree that is about to start; our children of now are none of it."""
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        return cls(limit, _others=frozenset(p.pid for p in psutil.Process().children()))
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.peak = 0
+        self.first = 0
+        self._others = {child.pid for child in psutil.Process().children()}
+
+    def __enter__(self) -> PlainTree:
+        _adopt(orphans=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _adopt(orphans=False)
 
     def memory(self) -> float:
         """Return the memory held now as a share of what may be held."""
         held = 0
         for process in self._alive():
-            try:
+            with suppress(psutil.NoSuchProcess):
                 held += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
         self.peak = max(self.peak, held)
         return held / self.limit
 
     def kill(self) -> None:
         """Kill every process that can be found, those that are born meanwhile at the next call."""
         for process in self._alive():
-            try:
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                continue
 
     def gone(self, wait: float) -> bool:
-        """Say whether none is alive, after waiting at most `wait` seconds for it."""
-        limit = time.monotonic() + wait
-        while self._alive():
-            if time.monotonic() > limit:
+        """Say whether none is alive, after waiting at most `wait` seconds for it.
+
+        Two looks in a row have to find nothing: a process may come to us while we look elsewhere.
+        """
+        limit, quiet = time.monotonic() + wait, 0
+        while quiet < 2:  # noqa: PLR2004  # two looks
+            busy = bool(self._alive()) | self._reap()
+            quiet = 0 if busy else quiet + 1
+            if busy and time.monotonic() > limit:
                 return False
-            time.sleep(0.002)
+            time.sleep(0.002 * busy)
         return True
 
-    def bury(self) -> None:
-        """Take the status of the orphans that came to us, which nobody else waits for."""
-        for process in psutil.Process().children():
-            if process.pid not in self._others and process.pid != self.first:
-                os.waitpid(process.pid, os.WNOHANG)
+    def _reap(self) -> bool:
+        """Take the status of dead orphans, and say whether there were any."""
+        dead = [each.pid for each in self._mine() if each.pid != self.first and _dead(each)]
+        for pid in dead:
+            os.waitpid(pid, 0)
+        return bool(dead)
+
+    def _mine(self) -> list[psutil.Process]:
+        """Return our children that are of this tree."""
+        return [child for child in psutil.Process().children() if child.pid not in self._others]
 
     def _alive(self) -> list[psutil.Process]:
-        """Return our new children and all their descendants, less those that are dead already."""
-        mine = [p for p in psutil.Process().children() if p.pid not in self._others]
-        found = []
-        for child in mine:
-            try:
+        """Return all processes of the tree, less those that are dead already."""
+        found: list[psutil.Process] = []
+        for child in self._mine():
+            with suppress(psutil.NoSuchProcess):
                 found += [child, *child.children(recursive=True)]
-            except psutil.NoSuchProcess:
-                continue
-        return [process for process in found if not _ended(process)]
+        return [process for process in found if not _dead(process)]
 
 
-def _ended(process: psutil.Process) -> bool:
-    """Say whether a process is dead; the status of orphans is taken when all is over."""
+def _adopt(*, orphans: bool) -> None:
+    """Say whether orphans of ours come to us or, as usual, to the machine's first process."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(orphans), 0, 0, 0)
+
+
+def _dead(process: psutil.Process) -> bool:
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import select
 import signal
 from dataclasses import dataclass
 
+from harness.confine.launch import readable
 from harness.confine.meter import Meter
 
 
@@ -34,6 +34,4 @@ class BoxTree:
 
     def gone(self, wait: float) -> bool:
         """Say whether none is alive, after waiting at most `wait` seconds for it."""
-        poll = select.poll()
-        poll.register(self.init, select.POLLIN)
-        return bool(poll.poll(1000 * wait))
+        return readable(self.init, wait)

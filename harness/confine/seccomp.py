@@ -17,6 +17,7 @@ import platform
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from harness.contract import SetupError
@@ -138,6 +139,7 @@ class Machine:
 MACHINES: Final = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000B7, 1)}
 
 
+@cache
 def program(*, memfd: bool, machine: str = "") -> bytes:
     """Return the filter for this machine; `memfd` lets memfd_create pass.
 

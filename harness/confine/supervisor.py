@@ -86,11 +86,12 @@ def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | No
 
 def _plain(policy: Policy, argv: Sequence[str], log: Path) -> Exit:
     words = on_host(argv, {**policy.read, **policy.write})
-    tree = PlainTree.expect(policy.memory_mib * MIB)
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-box-"))
         observer = stack.enter_context(Observer(log))
+        tree = stack.enter_context(PlainTree(policy.memory_mib * MIB))
         box = stack.enter_context(observer.start(unconfined(policy, words, home), None))
+        tree.first = box.outer.pid
         return observer.see(box, tree, policy.seconds)
 
 
@@ -115,7 +116,7 @@ class Observer:
     def see(self, box: Started, tree: Tree, seconds: float) -> Exit:
         """See a started box to its end, whatever happens to us meanwhile."""
         try:
-            killed = watch(tree, box.end, self._pipe, self.sink, box.at + seconds)
+            killed = watch(tree, box.ended, self._pipe, self.sink, box.at + seconds)
         finally:
             finish(tree, self._pipe, self.sink)
             took = time.monotonic() - box.at

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import select
 import time
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from harness.confine.log import CappedLog
@@ -36,17 +36,17 @@ class Tree(Protocol):
         """Say whether none is alive, after waiting at most `wait` seconds for it."""
 
 
-def watch(tree: Tree, ends: int, output: int, log: CappedLog, deadline: float) -> Killed:
+def watch(
+    tree: Tree, ended: Callable[[float], bool], output: int, log: CappedLog, deadline: float
+) -> Killed:
     """Wait until the first process ends or the tree has to; return what it was killed for.
 
-    `ends` becomes readable at the end of the first process, `output` is the pipe that the box
-    writes to, `deadline` a time of `time.monotonic`.
+    `ended` says whether the first process has, after waiting at most so many seconds; `output` is
+    the pipe that the box writes to, `deadline` a time of `time.monotonic`.
     """
     os.set_blocking(output, False)
-    ended = select.poll()
-    ended.register(ends, select.POLLIN)
     tick = TICK
-    while not ended.poll(1000 * max(0.0, min(tick, deadline - time.monotonic()))):
+    while not ended(max(0.0, min(tick, deadline - time.monotonic()))):
         drain(output, log)
         held = tree.memory()
         tick = HASTE if held > 1 / 2 else TICK

@@ -473,29 +473,34 @@ def test_kill_9_leaves_a_sound_repository(repo, run, monkeypatch):
     dice = random.Random(4)
     for attempt in range(8):
         run.agree({"a": run.head("a")})  # as every launch does
+        begun, begin = os.pipe()
         child = os.fork()
         if child == 0:
             os.setsid()
-            _ratchet_on(run, attempt)
-        time.sleep(dice.uniform(0.02, 0.2))  # the moment is the test's subject
+            _ratchet_on(run, attempt, begin)
+        os.close(begin)
+        assert os.read(begun, 1)
+        os.close(begun)
+        time.sleep(dice.uniform(0.0, 0.1))  # the moment is the test's subject
         os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
     head = git(repo, "rev-parse", "refs/heads/swarm/r1/a")
     assert fsck(repo) == ""
     tried = git(repo, "for-each-ref", "--format=%(objectname)", "refs/swarm").split()
-    assert tried
+    assert len(tried) >= 8
     assert head in [base, *tried]
     run.agree({"a": head, "b": base})
     run.advance("a", run.commit(head, edit("after\n"), "m", 10_000, T), head)
 
 
-def _ratchet_on(run, attempt):
+def _ratchet_on(run, attempt, begin):
     try:
         head = run.head("a")
         for step in range(1000):
             new = run.commit(head, edit(f"v = {attempt}.{step}\n"), "m", attempt * 1000 + step, T)
             run.advance("a", new, head)
             head = new
+            os.write(begin, b"!")
     finally:
         os._exit(1)  # a forked child must never return into pytest
 

@@ -406,26 +406,38 @@ def test_work_beside_what_a_kill_left_is_not_undone(repo):
 def test_kill_9_at_any_moment_leaves_old_or_new(repo):
     """After a kill the branch is at the old commit or the merge; merging again makes it whole."""
     old, dice = git(repo, "rev-parse", "main"), random.Random(5)
-    head, merged = candidate(repo), 0
-    for _ in range(12):
+    head = candidate(repo)
+    for step in ["commit-tree", "update-index", "read-tree", "update-ref"] * 3:
+        begun, begin = os.pipe()
         child = os.fork()
         if child == 0:
             os.setsid()
-            try:
-                home(repo, head)
-            finally:
-                os._exit(0)  # a forked child must never return into pytest
-        time.sleep(dice.uniform(0.02, 0.15))  # the moment is the test's subject
+            _merge_home(repo, head, step, begin)
+        os.close(begin)
+        assert os.read(begun, 1)
+        os.close(begun)
+        time.sleep(dice.uniform(0, 0.01))  # the moment is the test's subject
         os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
         for lock in (repo / ".git").rglob("*.lock"):  # as the refusal asks for
             lock.unlink()
         now = git(repo, "rev-parse", "main")
-        if now == old:
-            now = home(repo, head)
-        else:
-            merged += 1
-        assert_merged(repo, now, head, old)
+        assert_merged(repo, home(repo, head) if now == old else now, head, old)
         git(repo, "reset", "-q", "--hard", old)
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
-    assert merged < 12
+
+
+def _merge_home(repo, head, step, begin):
+    """Merge home in a forked child that says when it comes to `step`."""
+    answer = merge.Plumbing.answer
+
+    def announced(self, *args, **more):
+        if args[0] == step:
+            os.write(begin, b"!")
+        return answer(self, *args, **more)
+
+    merge.Plumbing.answer = announced
+    try:
+        home(repo, head)
+    finally:
+        os._exit(0)  # a forked child must never return into pytest

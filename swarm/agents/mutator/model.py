@@ -1,0 +1,163 @@
+"""What has paid: a Bayesian model of each site, and the gain it expects of a move.
+
+A number's worth is taken to be a valley (or hill) along its scale: quadratic near an optimum
+that is not known, linear far from it, of a depth that is not known and may be nil. The prior
+puts the optimum near the present value. Each measured gain, however noisy and wherever the head
+stood then, weighs the possible optima and depths anew. All that one asks of an adaptive search
+follows from that one rule: after a gain the step goes on the same way and further, after a loss
+the other way is likelier, near an optimum steps shrink, and dead knobs are left alone.
+
+Options (flags, alternatives, terms left out, changes from elsewhere) have a worth each, jointly
+normal, weighed in the same way.
+
+Gains are in the metric's unit; `unit` is the scale on which they are expected, the spread of a
+score between seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Forecast(NamedTuple):
+    """The gain expected of a move: its mean, its variance, and what exceeds a margin on average."""
+
+    mean: float
+    variance: float
+    promise: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One measured change of a number: from one place to another, with what it gained."""
+
+    start: float
+    end: float
+    gain: float
+    variance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One measured change between options."""
+
+    old: str
+    new: str
+    gain: float
+    variance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What is believed of a number before it is tried.
+
+    `reach` is the usual distance of the optimum from the present value, on the number's scale;
+    `weight` multiplies the depths; `dead` is the chance that the number does not matter.
+    """
+
+    reach: float
+    weight: float
+    dead: float
+
+
+_OFFSETS = np.linspace(-6.0, 6.0, 61)
+_DEPTHS = 2.0 ** np.arange(-1, 7)  # in units, for a distance of one beyond the quadratic part
+_DEPTH_PRIOR = np.exp(-0.5 * ((np.log2(_DEPTHS) - 2.5) / 1.5) ** 2)
+
+
+def _valley(distance: Array) -> Array:
+    return np.sqrt(1.0 + distance**2) - 1.0
+
+
+@lru_cache(maxsize=64)
+def _prior(belief: Belief) -> Array:
+    """Return the weights of [optimum, depth]; the first depth is nil."""
+    near = np.exp(-0.5 * (_OFFSETS / belief.reach) ** 2) / belief.reach
+    far = np.exp(-0.5 * (_OFFSETS / (3 * belief.reach)) ** 2) / (3 * belief.reach)
+    optimum = 0.75 * near + 0.25 * far
+    depth = np.concatenate(([belief.dead], (1 - belief.dead) * _DEPTH_PRIOR / _DEPTH_PRIOR.sum()))
+    weights: Array = np.outer(optimum / optimum.sum(), depth)
+    return weights
+
+
+@lru_cache(maxsize=4096)  # most sites have not changed since the last proposal
+def number_forecasts(
+    belief: Belief,
+    here: float,
+    seen: tuple[Seen, ...],
+    steps: tuple[float, ...],
+    unit: float,
+    margin: float,
+) -> tuple[Forecast, ...]:
+    """Return the forecast of each step from the present value, after what was `seen`."""
+    posterior = _posterior(belief, here, seen, unit)
+    rise = _valley(-_OFFSETS)[None, :] - _valley(np.array(steps)[:, None] - _OFFSETS[None, :])
+    gains = rise[:, :, None] * _depths(belief, unit)[None, None, :]
+    mean = (gains * posterior).sum(axis=(1, 2))
+    variance = (gains**2 * posterior).sum(axis=(1, 2)) - mean**2
+    promise = (np.maximum(gains - margin, 0.0) * posterior).sum(axis=(1, 2))
+    rows = np.stack([mean, variance, promise], axis=1).tolist()
+    return tuple(Forecast(*row) for row in rows)
+
+
+def _posterior(belief: Belief, here: float, seen: tuple[Seen, ...], unit: float) -> Array:
+    """Return the weights of [optimum, depth] after what was `seen`, the optimum as from `here`."""
+    log = np.log(_prior(belief) + 1e-300)
+    for one in seen:
+        rise = _valley(one.start - here - _OFFSETS) - _valley(one.end - here - _OFFSETS)
+        forecast = np.outer(rise, _depths(belief, unit))
+        log -= 0.5 * (one.gain - forecast) ** 2 / one.variance
+    weights: Array = np.exp(log - log.max())
+    return weights / weights.sum()
+
+
+def _depths(belief: Belief, unit: float) -> Array:
+    return np.concatenate(([0.0], _DEPTHS)) * belief.weight * unit
+
+
+def option_forecasts(
+    present: str,
+    options: Sequence[str],
+    chosen: Sequence[Chosen],
+    prior: tuple[float, float],
+    margin: float,
+) -> list[Forecast]:
+    """Return the forecast of each option against the `present` one.
+
+    `prior` is the mean and standard deviation of what an option gains over the present one.
+    """
+    names = list(dict.fromkeys([present, *options, *(n for c in chosen for n in (c.old, c.new))]))
+    mean = np.full(len(names), prior[0])
+    mean[0] = 0.0
+    covariance = np.eye(len(names)) * prior[1] ** 2
+    covariance[0, 0] = 0.0
+    for one in chosen:
+        row = np.zeros(len(names))
+        row[names.index(one.new)] += 1.0
+        row[names.index(one.old)] -= 1.0
+        pull = covariance @ row
+        spread = float(row @ pull) + one.variance
+        mean = mean + pull * (one.gain - float(row @ mean)) / spread
+        covariance = covariance - np.outer(pull, pull) / spread
+    return [
+        normal_forecast(float(mean[i]), float(covariance[i, i]), margin)
+        for i in map(names.index, options)
+    ]
+
+
+def normal_forecast(mean: float, variance: float, margin: float) -> Forecast:
+    """Return the forecast of a gain that is normally distributed."""
+    sd = math.sqrt(max(variance, 1e-18))
+    z = (mean - margin) / sd
+    density = math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    above = 0.5 * math.erfc(-z / math.sqrt(2))
+    return Forecast(mean, variance, max(0.0, (mean - margin) * above + sd * density))

@@ -1,0 +1,144 @@
+"""Numbers as points on a line on which equal steps mean equal things.
+
+A positive magnitude is its logarithm, so that a step is a factor; a fraction in (0, 1) is its
+logit, so that no step leaves (0, 1) and 0.9 to 0.99 is as far as 0.1 to 0.01. An integer stays
+one, and a power of two (from 4 up) stays a power of two, since shapes must divide.
+
+Not covered: zero has no place on these lines (sites.py offers it a few values to try instead).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+Scale = Literal["log", "logit", "integer", "power"]
+
+COARSE = 0.25
+"""Steps below this are written with three digits, larger ones with two: 0.0031, not 0.00313."""
+
+_STEPS = (0.12, 0.25, 0.45, 0.7, 1.1, 1.6, 2.3)
+"""How far a move goes, in natural logarithms (or logits): a factor of 1.13 up to one of 10."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number of the source: its text, its magnitude above zero, and the scale it moves on."""
+
+    text: str
+    value: float
+    scale: Scale
+    negative: bool = False
+
+    @property
+    def place(self) -> float:
+        """Return where the number stands on its scale."""
+        return place(self.value, self.scale)
+
+    def at(self, where: float, step: float) -> str | None:
+        """Return the number nearest to `where` in this one's style; None if that is this one.
+
+        `step` says how precisely: a small step needs more digits.
+        """
+        digits = 2 if abs(step) >= COARSE else 3
+        text = self._write(where, digits)
+        if text is None or number(text, self.scale == "log") is None:
+            return None
+        return None if float(text) == self.value else ("-" if self.negative else "") + text
+
+    def steps(self, stretch: float) -> dict[str, float]:
+        """Return the values to try and their distances; `stretch` varies the steps a little."""
+        return dict(_steps(self, stretch))
+
+    def _write(self, where: float, digits: int) -> str | None:
+        if self.scale == "power":
+            return self._grouped(2 ** max(0, round(where / math.log(2))))
+        if self.scale == "integer":
+            return self._grouped(_round_integer(self.value, math.exp(where), digits))
+        if self.scale == "logit":
+            return _write_fraction(1 / (1 + math.exp(-where)), digits, "e" in self.text.lower())
+        return _write_float(math.exp(where), digits, "e" in self.text.lower())
+
+    def _grouped(self, value: int) -> str:
+        return f"{value:_}" if "_" in self.text else str(value)
+
+
+@lru_cache(maxsize=4096)
+def _steps(number: Number, stretch: float) -> tuple[tuple[str, float], ...]:
+    if number.scale == "power":
+        distances = [n * math.log(2) for n in (-3, -2, -1, 1, 2, 3)]
+    else:
+        distances = [sign * step * stretch for step in _STEPS for sign in (1, -1)]
+    found: dict[str, float] = {}
+    for distance in distances:
+        text = number.at(number.place + distance, distance)
+        if text is not None:
+            found.setdefault(text, place(abs(float(text)), number.scale) - number.place)
+    return tuple(found.items())
+
+
+def place(value: float, scale: Scale) -> float:
+    """Return where `value` above zero stands on `scale`."""
+    return math.log(value) - math.log1p(-value) if scale == "logit" else math.log(value)
+
+
+def number(text: str, unbounded: bool) -> Number | None:
+    """Read the literal `text` as a number that can be scaled; None where it is none.
+
+    `unbounded` says that a value in (0, 1) is a magnitude that may pass one, as a learning
+    rate is. Hexadecimal and other radices are patterns of bits, not magnitudes.
+    """
+    bare = text[1:].strip() if text.startswith("-") else text
+    if not bare or not (bare[0].isdigit() or bare[0] == ".") or bare[:2].lower() in _RADICES:
+        return None
+    try:
+        value = float(bare)
+    except (ValueError, OverflowError):
+        return None
+    if not 0 < value < _LARGEST:
+        return None
+    return Number(bare, value, _scale(bare, value, unbounded), text.startswith("-"))
+
+
+_RADICES = ("0x", "0o", "0b")
+_LARGEST = 1e15  # beyond it a float has no exact integers, and code means "without end"
+
+
+def _scale(text: str, value: float, unbounded: bool) -> Scale:
+    if text.replace("_", "").isdigit():
+        whole = int(value)
+        return "power" if whole >= 4 and whole & (whole - 1) == 0 else "integer"  # noqa: PLR2004
+    return "logit" if value < 1 and not unbounded else "log"
+
+
+def _round_integer(old: float, new: float, digits: int) -> int:
+    """Round `new` as `old` is round: 96 goes to a multiple of 32, 500 to two digits."""
+    whole = int(old)
+    shared = min(whole & -whole, 64)
+    if shared >= 16:  # noqa: PLR2004  a size that must divide, most likely
+        return max(1, round(new / shared)) * shared
+    nearest = max(1, round(new))
+    nearest = int(float(f"{nearest:.{digits}g}")) if nearest >= 10**digits else nearest
+    if nearest == whole:
+        nearest = whole + 1 if new > old else whole - 1
+    return max(1, nearest)
+
+
+def _write_float(value: float, digits: int, exponent: bool) -> str | None:
+    if not 0 < value < _LARGEST:
+        return None
+    rounded = float(f"{value:.{digits}g}")
+    if exponent:
+        mantissa, _, power = f"{rounded:e}".partition("e")
+        return f"{float(mantissa):g}e{int(power)}"
+    return repr(rounded)
+
+
+def _write_fraction(value: float, digits: int, exponent: bool) -> str | None:
+    """Write a fraction with `digits` digits of its distance from the nearer end."""
+    if value < 0.5:  # noqa: PLR2004
+        return _write_float(value, digits, exponent)
+    left = float(f"{1 - value:.{digits}g}")
+    return repr(round(1 - left, 12)) if 0 < left < 1 else None

@@ -16,9 +16,12 @@ class Policy:
 
     `read` and `write` map absolute paths inside the box to host paths. The interpreter that runs
     this code (its prefix, the system's libraries) is always there, read-only; HOME, /tmp and
-    /dev/shm are private and vanish. `fds` stay open under their own numbers; all others are
-    closed. `env` joins a fixed allow-list. `seconds` is wall time from exec to the last
-    descendant's death.
+    /dev/shm are private, hold `tmp_mib` each, and vanish. A `write` folder begins empty; its
+    regular files, `file_mib` together at most, are on the host when the box has ended. `fds` stay
+    open under their own numbers; all others are closed. `env` joins a fixed allow-list. `seconds`
+    is wall time from exec to the last descendant's death. `processes` counts threads as well, as
+    the kernel does, and comes on top of four for each core. `memory_mib` includes what lies in
+    HOME, /tmp, /dev/shm and the `write` folders.
     """
 
     slice: Slice

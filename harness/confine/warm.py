@@ -32,7 +32,7 @@ from harness.contract import HarnessError, Slice
 if TYPE_CHECKING:
     from harness.confine.within.restrict import Spec
 
-MODULES = ("numpy", "safetensors.torch", "torch")
+MODULES = ("numpy", "safetensors.torch", "torch", "torch._dynamo")  # optimizers need the last
 PATIENCE = 120.0  # seconds to import them: 2 at best, many more where the cores are starved
 
 

@@ -9,8 +9,8 @@ time.monotonic(). The harness checks in exact arithmetic that no circle crosses 
 overlaps another (by more than 1e-12) and adds up the radii itself. All randomness comes from
 `seed`; each trial has its own.
 
-How it works: circles are laid out, then climb: each grows at a steady rate while circles that
-overlap push each other apart and shrink, and so do the border and a circle that crosses it.
+How it works: circles are laid out, then climb: each grows at a steady rate, while circles that
+overlap push each other apart and shrink; the border does the same to a circle that crosses it.
 Where they end they still overlap a little, so at last every radius is cut until all fit.
 
 Knobs stand one to a line with a comment between, so that two changes merge.
@@ -71,7 +71,8 @@ def pack(seed: int, deadline: float) -> list[tuple[float, float, float]]:
 
 def best_of(packings: np.ndarray) -> np.ndarray:
     """Return the packing [26, 3] of `packings` [N, 26, 3] with the largest sum of radii."""
-    return packings[packings[:, :, 2].sum(axis=1).argmax()]
+    best: np.ndarray = packings[packings[:, :, 2].sum(axis=1).argmax()]
+    return best
 
 
 def layouts(rng: np.random.Generator) -> np.ndarray:

@@ -28,6 +28,7 @@ from swarm.settings import (
     Settings,
     Slices,
 )
+from swarm.settings import Price as PriceSaid
 
 _SETTINGS = TypeAdapter(Settings)
 
@@ -110,8 +111,22 @@ def _agent(agent: Mutator | Model) -> Mutator | ModelSettings:
         return agent
     given = {key: value for key, value in dataclasses.asdict(agent).items() if value is not None}
     if agent.price is not None:
-        given["price"] = Price(**dataclasses.asdict(agent.price))
+        given["price"] = _price(agent.price)
     return ModelSettings(**given)
+
+
+def _price(said: PriceSaid) -> Price:
+    """Return a price that is never too low, or a limit in dollars could be overshot.
+
+    No provider that we know takes more for tokens from its cache than for fresh ones, or more
+    than double for writing them there (Anthropic: 1.25 times for 5 minutes, 2 times for an hour).
+    """
+    return Price(
+        input=said.input,
+        output=said.output,
+        cache_read=said.input if said.cache_read is None else said.cache_read,
+        cache_write=2 * said.input if said.cache_write is None else said.cache_write,
+    )
 
 
 def _entries(settings: Settings, files: Collection[str]) -> list[str]:
@@ -147,7 +162,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
             if isinstance(agent, Model) and agent.price is None:
                 yield (
                     ("agents", name, "price"),
-                    "is missing, and limits.usd needs it: add the model's prices",
+                    "is missing, and limits.usd needs it: add `price: {input: 3, output: 15}`",
                 )
 
 

@@ -68,12 +68,12 @@ class Mutator:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Price:
-    """What a model costs, in dollars per million tokens."""
+    """What a model costs, in dollars per million tokens; None: as much as it may be at most."""
 
     input: Dollars
     output: Dollars
-    cache_read: Dollars
-    cache_write: Dollars
+    cache_read: Annotated[Dollars | None, says("a number of dollars, 0 or more", "0.3")] = None
+    cache_write: Annotated[Dollars | None, says("a number of dollars, 0 or more", "3.75")] = None
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -102,13 +102,9 @@ class Model:
     effort: Annotated[
         str | None, Field(pattern=r"^[a-z]+$"), says("a word that the provider knows", "medium")
     ] = None
-    price: Annotated[
-        Price | None,
-        says(
-            "dollars per million tokens",
-            "{input: 3, output: 15, cache_read: 0.3, cache_write: 3.75}",
-        ),
-    ] = None
+    price: Annotated[Price | None, says("dollars per million tokens", "{input: 3, output: 15}")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

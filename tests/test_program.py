@@ -88,6 +88,25 @@ def test_everything_said_is_taken():
     assert found.seed == 7
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        settings.Settings,
+        settings.Model,
+        settings.Price,
+        settings.Slices,
+        settings.Limits,
+        settings.Ratchet,
+        settings.Island,
+    ],
+)
+def test_every_key_says_what_it_must_be(record):
+    """A mistake at any key is answered with a sentence and an example."""
+    for key, rule in record.__pydantic_fields__.items():
+        assert rule.description, key
+        assert rule.examples, key
+
+
 def test_a_model_has_the_keys_its_provider_takes():
     """What program.md says of a model and what a provider is built from have the same names."""
     said = {key.name for key in dataclasses.fields(settings.Model)}
@@ -179,6 +198,14 @@ def test_a_dollar_limit_needs_prices():
         f"{MINIMAL}\nlimits: {{usd: 1}}\nagents: {{a: {{kind: openai, model: m}}}}"
     )
     assert line.startswith("program.md:5: agents.a.price is missing, and limits.usd needs it")
+
+
+def test_a_price_that_is_not_told_is_taken_as_the_dearest():
+    """Cache reads cost no more than fresh tokens, writes no more than twice as much."""
+    found = program(
+        f"{MINIMAL}\nagents: {{a: {{kind: openai, model: m, price: {{input: 3, output: 15}}}}}}"
+    ).agents["a"]
+    assert found.price == Price(input=3, output=15, cache_read=3, cache_write=6)
 
 
 def test_a_key_written_where_its_variable_belongs_is_not_repeated():

@@ -45,7 +45,7 @@ def watch(
     the pipe that the box writes to, `deadline` a time of `time.monotonic`.
     """
     os.set_blocking(output, False)
-    tick = TICK
+    tick = 0.0
     while not ended(max(0.0, min(tick, deadline - time.monotonic()))):
         drain(output, log)
         held = tree.memory()

@@ -63,7 +63,10 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict with its reason, and the gain on the evidence (None before there is any)."""
+    """A verdict with its reason, and the gain on the evidence (None before there is any).
+
+    A candidate that the screen ends has the screen's one pair for its gain.
+    """
 
     verdict: Verdict
     reason: str
@@ -85,7 +88,9 @@ def judge(screened: float, pairs: Sequence[float], noise: Noise, rule: Rule) -> 
     if not pairs:
         needed = rule.screen * noise.pair
         if screened <= 0 or screened < needed:
-            return Decision("discard", f"screened at {screened:+.4g}, needs {needed:+.4g}")
+            reason = f"screened at {screened:+.4g}, needs {needed:+.4g}"
+            # one pair is no ground for keeping, but agents search better for knowing it
+            return Decision("discard", reason, Gain(screened, noise.pair, 1))
         return Decision("confirm", f"screened at {screened:+.4g}")
     gain = weigh(pairs, noise)
     if gain.mean <= 0:

@@ -1,10 +1,11 @@
 """Warm start: box programs begin as copies of a process that has imported torch.
 
-Importing torch, and what its optimizers import when the first is made, costs over 3 s of processor
-time (3.8 s measured, a copy 0.1 s), and a trial starts two or three boxes. The copy enters a box that bubblewrap has made, as tight as one that is started cold (see `within.zygote`):
-same namespaces, user, filter, limits, descriptors and environment. What it brings along, its
-memory, holds the interpreter and the modules and nothing else; its `/proc/self/exe` is a sealed
-copy of the interpreter, since the file itself would be on a mount that could be written.
+Importing torch, and what its optimizers import when the first one is made, costs over 3 s of
+processor time, a copy 0.1 s (measured), and a trial starts two or three boxes. The copy enters a
+box that bubblewrap has made, as tight as one that is started cold (see `within.zygote`): same
+namespaces, user, filter, limits, descriptors and environment. What it brings along, its memory,
+holds the interpreter and the modules and nothing else; its `/proc/self/exe` is a sealed copy of
+the interpreter, since the file itself would be on a mount that could be written.
 
 A trial that starts warm gets more of its budget than one that starts cold: never mix their scores.
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 from loopback import KEY, Loopback, Say
@@ -20,15 +22,21 @@ def edit(repo, knob, value):
     )
 
 
-@pytest.fixture
-def improved(tmp_path):
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
     """Make a repository on which one island kept one change: it pushes harder at the end."""
-    repo = packing(tmp_path, seconds=3.0, islands=1)
+    repo = packing(tmp_path_factory.mktemp("original"), seconds=3.0, islands=1)
     with Loopback(lambda asked: Say(edit(repo, "HARDEN", 7.0))) as server:
         agents = {"m": {**MODEL, "base_url": f"{server.url}/v1"}}
         _set_agents(repo, agents)
         swarm(repo, "launch", "--trials", "11", "--agent", "m", LOOPBACK_KEY=KEY)
     return repo
+
+
+@pytest.fixture
+def improved(original, tmp_path):
+    """Copy that repository for one test."""
+    return Path(shutil.copytree(original, tmp_path / "repo", symlinks=True))
 
 
 def _set_agents(repo, agents):

@@ -141,23 +141,24 @@ GOOD = """HYPOTHESIS: {n} tries
 
 FILE: genome/pack.py
 <<<<<<< SEARCH
-TRIES = 30
+TRIES = 2
 =======
 TRIES = {n}
 >>>>>>> REPLACE
 """
-LOST = GOOD.replace("TRIES = 30", "TRIALS = 31")
+LOST = GOOD.replace("TRIES = 2", "TRIALS = 31")
 
 TROUBLES = [
-    Say(GOOD.format(n=31)),
     *[Say(LOST.format(n=32))] * 4,
-    *[Garbage()] * 4,
-    Status(429, {"retry-after": "0"}),
-    Say(GOOD.format(n=33)),
-    *[Status(500)] * 6,
+    *[Say("I would rather talk about it.")] * 4,
     Refuse(),
     Hang(),
+    Status(429, {"retry-after": "0"}),
+    Status(500),
+    Garbage(),
     Cut(),
+    Say(LOST.format(n=33)),
+    Say(GOOD.format(n=33)),
 ]
 
 
@@ -184,10 +185,11 @@ def test_no_trouble_of_a_language_model_stops_the_swarm(tmp_path, kind):
         repo = packing(tmp_path, agents={"model": model}, agent="model", islands=1)
         said = swarm(repo, "launch", "--trials", "12", "--max-usd", "9", LOOPBACK_KEY=KEY)
     events = ledger(repo)
-    failed = [e for e in events if e["kind"] == "agent_failed"]
-    assert {"unapplied", "malformed", "server", "refusal", "timeout"} <= {
-        e["trouble"] for e in failed
-    }
+    failed = [e["trouble"] for e in events if e["kind"] == "agent_failed"]
+    assert failed == ["unapplied", "malformed", "refusal", "timeout"]
+    received = [e["notes"]["troubles"] for e in events if e["kind"] == "proposal_received"]
+    assert received[0] == "rate, server, malformed, network, unapplied"
+    assert set(received[1:]) == {""}
     assert sum(e["kind"] == "trial_ended" for e in events) == 12
     assert [e for e in events if e["kind"] == "candidate_admitted"]
     assert 0 < sum(e["usage"]["usd"] for e in events if "usage" in e) <= 9

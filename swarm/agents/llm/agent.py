@@ -42,12 +42,13 @@ class LanguageModel:
                 answer = self._read(reply)
                 files = edits.apply(brief.genome, answer)
             except edits.EditError as error:
-                bill.trouble = error.trouble
+                bill.suffered(error.trouble)
                 complaint = str(error)
             else:
                 notes: dict[str, str | float] = {
                     "model": self.calls.settings.model,
                     "repairs": float(repairs),
+                    "troubles": ", ".join(bill.troubles),
                 }
                 return Proposal(answer.hypothesis, _entries(files), notes, bill.usage)
             turns += [Turn("assistant", edits.clean(reply.text)), Turn("user", _repair(complaint))]

@@ -34,7 +34,7 @@ _FRAME = 1024
 
 @dataclass(slots=True)
 class Bill:
-    """What one proposal has cost so far, and what went wrong last.
+    """What one proposal has cost so far, and what went wrong on the way, `trouble` last.
 
     Tokens are the provider's counts; dollars include calls that may have been billed without our
     being told, at their worst.
@@ -42,6 +42,12 @@ class Bill:
 
     usage: Usage = Usage()
     trouble: Trouble = "malformed"
+    troubles: list[Trouble] = field(default_factory=list)
+
+    def suffered(self, trouble: Trouble) -> None:
+        """Note what went wrong; a proposal that comes through all the same will tell of it."""
+        self.trouble = trouble
+        self.troubles.append(trouble)
 
     def add(self, *, calls: int = 0, tokens: Tokens | None = None, usd: float = 0.0) -> None:
         """Add to it."""
@@ -74,7 +80,8 @@ class Calls:
             try:
                 return await self._request(prompt, turns, bill)
             except CallError as error:
-                bill.trouble, asked = error.trouble, error.wait or 0.0
+                bill.suffered(error.trouble)
+                asked = error.wait or 0.0
                 if failures == TRIES or not error.again or asked > self.governor.patience:
                     raise AgentError(error.trouble, str(error), bill.usage, asked) from None
                 if not isinstance(error, OverloadedError):

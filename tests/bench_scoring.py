@@ -1,8 +1,8 @@
 """What a score of the gpt task costs beside its trial: `python tests/bench_scoring.py [TRIALS]`.
 
 Trains the seed for two seconds in the real sandbox, as often as said, and prints the seconds that
-scoring and audit took, by phase, and their share of a 20 s trial (issue 3: at most 15 %). A phase
-of `score` or `audit` includes the start of its box and its import of torch.
+scoring and audit took, by phase, and their share of a 20 s trial (at most 15 % is wanted): with
+boxes that start warm, as a slice's process starts them, and cold, each importing torch.
 """
 
 import os
@@ -10,11 +10,13 @@ import shutil
 import statistics
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
-from harness.confine import run
+from harness.confine import Zygote, run
 from harness.contract import Rung, Slice, Trial
 from harness.measure import measure
+from harness.tasks.base import Confine
 from harness.tasks.gpt import TASK
 
 SEED = Path(__file__).parent.parent / "islands" / "seeds" / "gpt"
@@ -34,7 +36,7 @@ def train(trial):
 
 
 def main(trials: int) -> None:
-    """Print one line a trial, then the medians."""
+    """Print one line a trial, then the medians, warm and cold."""
     TASK.prepare("kjv")
     core = min(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})  # as a slice's process does
@@ -55,12 +57,19 @@ def main(trials: int) -> None:
             entry="short.py",
             scratch=folder,
         )
-        rows = [_row(trial) for _ in range(trials)]
-    print("median: " + _line([statistics.median(column) for column in zip(*rows, strict=True)]))
+        with Zygote(trial.slice) as warm:
+            _print("warm", trial, partial(run, warm=warm), trials)
+        _print("cold", trial, run, trials)
 
 
-def _row(trial: Trial) -> list[float]:
-    outcome = measure(trial, run, "bench")
+def _print(name: str, trial: Trial, confine: Confine, trials: int) -> None:
+    rows = [_row(trial, confine) for _ in range(trials)]
+    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+    print(f"{name}, median of {trials}: {_line(medians)}")
+
+
+def _row(trial: Trial, confine: Confine) -> list[float]:
+    outcome = measure(trial, confine, "bench")
     if outcome.failure:
         raise SystemExit(f"the trial failed: {outcome.failure.reason}")
     row = [outcome.seconds[phase] for phase in PHASES]

@@ -8,6 +8,7 @@ import struct
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from harness.confine import run
+from harness.confine import Zygote, run
 from harness.confine.policy import Exit
 from harness.contract import HarnessError, Rung, Slice, Trial
 from harness.measure import measure
@@ -611,7 +612,8 @@ def kjv(tmp_path_factory):
 def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
     """A second and a half of training in the real sandbox beats every forecast without a model."""
     (Path(trial.genome) / "short.py").write_text(SHORT)
-    outcome = measure(replace(trial, entry="short.py"), run, "h")
+    with Zygote(trial.slice) as warm:
+        outcome = measure(replace(trial, entry="short.py"), partial(run, warm=warm), "h")
     assert outcome.failure is None
     assert 1.5 < outcome.score < 3.2
     assert outcome.facts["parameters"] > 100_000

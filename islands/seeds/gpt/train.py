@@ -260,7 +260,7 @@ def orthogonal(batch: Tensor) -> Tensor:
     return result
 
 
-# Plain classes: torch.optim brings torch._dynamo along, 1 s of import that a short budget feels.
+# Plain classes: torch.optim imports torch._dynamo, a second of a short budget if it is not there.
 class Muon:
     """Momentum whose update is made orthogonal; matrices of one shape are updated together."""
 

@@ -13,19 +13,29 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TextIO
 
 from harness import tasks
-from harness.confine import run
+from harness.confine import Zygote, run
 from harness.contract import HarnessError, SetupError, Slice, Trial, decode_trial, encode
 from harness.identity import harness_id
 from harness.measure import measure
+from harness.tasks.base import Confine, Task
+
+WALLED = 2
+"""The tier whose boxes can be started warm."""
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main(setup: str) -> None:
-    """Serve trials until standard input ends. `setup` is JSON: task, data, slice, parent (pid)."""
+    """Serve trials until standard input ends.
+
+    `setup` is JSON: task, data, slice, tier, and the parent's pid.
+    """
     wanted = json.loads(setup)
     where = Slice(**{**wanted["slice"], "cores": tuple(wanted["slice"]["cores"])})
     _die_with_parent(wanted["parent"])
@@ -33,18 +43,30 @@ def main(setup: str) -> None:
         os.sched_setaffinity(0, where.cores)
     replies = _claim_stdout()
     try:
-        harness = harness_id(tasks.load(wanted["task"]).prepare(wanted["data"]), where.kind)
+        task = tasks.load(wanted["task"])
+        harness = harness_id(task.prepare(wanted["data"]), where.kind)
     except SetupError as error:
         _say(replies, {"setup": str(error)})
         return
-    _say(replies, {"ready": harness})
-    for line in sys.stdin:
-        _say(replies, _answer(decode_trial(line), harness))
+    with _starting(task, where, wanted["tier"]) as confine:
+        _say(replies, {"ready": harness})
+        for line in sys.stdin:
+            _say(replies, _answer(decode_trial(line), confine, harness))
 
 
-def _answer(trial: Trial, harness: str) -> dict[str, object]:
+@contextmanager
+def _starting(task: Task, where: Slice, tier: int) -> Iterator[Confine]:
+    """Yield the way to start boxes: warm where genomes import torch, all trials of a run alike."""
+    if tier != WALLED or not task.torch:
+        yield run
+        return
+    with Zygote(where) as warm:
+        yield partial(run, warm=warm)
+
+
+def _answer(trial: Trial, confine: Confine, harness: str) -> dict[str, object]:
     try:
-        return {"outcome": json.loads(encode(measure(trial, run, harness)))}
+        return {"outcome": json.loads(encode(measure(trial, confine, harness)))}
     except HarnessError as error:
         return {"void": str(error)}
     except OSError as error:  # no space, no processes, no memory: this machine's trouble

@@ -50,10 +50,13 @@ class Executor(Protocol):
 class LocalExecutor:
     """This machine's slices."""
 
-    def __init__(self, home: Path, task: str, data: str, slices: tuple[Slice, ...]) -> None:
-        """Import the harness from `home` (see harness.identity.export)."""
+    def __init__(
+        self, home: Path, task: str, data: str, slices: tuple[Slice, ...], tier: int = 2
+    ) -> None:
+        """Import the harness from `home` (see harness.identity.export); all trials at `tier`."""
         self.harness = ""
-        self._servers = {where.name: _Server(home, task, data, where) for where in slices}
+        setup = {"task": task, "data": data, "tier": tier, "parent": os.getpid()}
+        self._servers = {where.name: _Server(home, setup, where) for where in slices}
 
     async def __aenter__(self) -> Self:
         """Start every slice's process; they must agree on what the measure is."""
@@ -79,9 +82,9 @@ class LocalExecutor:
 class _Server:
     """One slice's process and the pipe to it."""
 
-    def __init__(self, home: Path, task: str, data: str, where: Slice) -> None:
+    def __init__(self, home: Path, setup: Mapping[str, object], where: Slice) -> None:
         self._home, self._where = home, where
-        self._setup = {"task": task, "data": data, "slice": asdict(where), "parent": os.getpid()}
+        self._setup = {**setup, "slice": asdict(where)}
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> str:

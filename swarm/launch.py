@@ -74,7 +74,8 @@ async def assembled(
         (launch.scratch / "genomes").mkdir(parents=True)
         harness = identity.export(folder.folder / "harness")
         slices = tuple({island.slice.name: island.slice for island in launch.islands}.values())
-        async with LocalExecutor(harness, program.task, program.data, slices) as executor:
+        where = (harness, program.task, program.data, slices, launch.tier)
+        async with LocalExecutor(*where) as executor:
             yield Run(
                 launch=launch,
                 ledger=ledger,

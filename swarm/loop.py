@@ -109,7 +109,8 @@ class Loop:
         run, name = self.run, self.island.name
         head = await run.offload(run.branches.files, parent)
         genome, launch = run.state.run.genome, run.launch
-        answer = admit(proposal, head, genome, launch.admission, launch.entry)
+        # off the loop: the worst that a proposal can do to a parser takes seconds
+        answer = await run.offload(admit, proposal, head, genome, launch.admission, launch.entry)
         if isinstance(answer, Refused):
             self.refused = f"{answer.rule}: {answer.reason}"
             run.record(ev.ProposalRefused(number, name, answer.rule, answer.reason))

@@ -23,7 +23,7 @@ from harness.data.spec import (
     climbmix_source,
 )
 
-__all__ = ["Corpus", "Progress", "names", "open_corpus", "prepare"]
+__all__ = ["Corpus", "Progress", "names", "open_corpus", "prepare", "ready"]
 
 
 def names() -> tuple[str, ...]:
@@ -36,6 +36,14 @@ def open_corpus(name: str) -> Corpus:
     root = corpus_root(_spec(name).name)
     with disk_troubles(root):
         return open_at(root, SPECS[name])
+
+
+def ready(name: str) -> Corpus:
+    """Open corpus `name`, made on the spot where all of it came with the installation.
+
+    What would have to be fetched is never fetched unasked: SetupError names the command.
+    """
+    return prepare(name) if _spec(name) is KJV else open_corpus(name)
 
 
 def prepare(

@@ -45,15 +45,20 @@ class Scored:
 
 
 class Task(Protocol):
-    """Data plus three answers. Implementations are stateless modules' `TASK` objects."""
+    """Data plus three answers. Implementations are stateless modules' `TASK` objects.
+
+    `entry` is the name of the genome's file that a trial starts from; `torch` says that genomes
+    import it, so that boxes are best started from a process that has done so already.
+    """
 
     name: str
     metric: str
     direction: Direction
     entry: str
+    torch: bool
 
     def prepare(self, data: str) -> str:
-        """Fetch, check and cache `data`; return its digest. Raises SetupError with the mend."""
+        """Make `data` ready, fetching nothing, and return its digest. SetupError with the mend."""
 
     def box(self, trial: Trial) -> Box:
         """Say how to run this trial's genome."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.contract import Direction, Trial
-from harness.data import open_corpus, prepare
+from harness.data import open_corpus, ready
 from harness.tasks.base import Box, Confine, InvalidError, Scored
 from harness.tasks.gpt_answers import Model
 from harness.tasks.gpt_audit import audit
@@ -28,7 +28,7 @@ MOST_BYTES = 1 << 30
 
 def leeway(seconds: float) -> float:
     """Return the seconds that a budget keeps for saving the weights and for ending."""
-    return 0.25 + 0.005 * seconds
+    return 0.25 + 0.01 * seconds
 
 
 def patience(seconds: float) -> float:
@@ -47,10 +47,11 @@ class Gpt:
     metric: str = "val_bpb"
     direction: Direction = "minimize"
     entry: str = "train.py"
+    torch: bool = True
 
     def prepare(self, data: str) -> str:
-        """Fetch, check and cache corpus `data`; return its digest."""
-        return prepare(data).digest
+        """Return the digest of corpus `data`, which stands or came with the installation."""
+        return ready(data).digest
 
     def box(self, trial: Trial) -> Box:
         """Say how to run `trial`; its clock starts now, a little before the budget's."""

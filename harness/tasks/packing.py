@@ -59,6 +59,7 @@ class Packing:
     metric: str = "sum_of_radii"
     direction: Direction = "maximize"
     entry: str = "pack.py"
+    torch: bool = False
 
     def prepare(self, data: str) -> str:
         """Return the digest of the problem, which is all the data there is."""

@@ -398,17 +398,20 @@ def train(trial: Trial) -> nn.Module:
         (loss / parts).backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
-    # One row tells how long a part will take, so that not even the first comes too late.
+    # One row and one step that changes nothing tell how long the first ones will take.
     gradient(next(stream) if compiled else next(stream)[:1])
-    model.zero_grad()
     clock.look(weight=0 if compiled else rows / parts)
-    both = optimizers(model)
-    done, smooth = 0, math.log(trial.vocab)
+    for optimizer in optimizers(model):
+        optimizer.step(0.0)
+    model.zero_grad()
+    both, done, smooth = optimizers(model), 0, math.log(trial.vocab)
     while clock.look():
         smooth += 0.02 * (gradient(next(stream)) - smooth)
         done += 1
         if done % parts:
             continue
+        if not clock.look():
+            break
         for optimizer in both:
             optimizer.step(schedule(clock.progress()))
         model.zero_grad()

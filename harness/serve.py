@@ -61,6 +61,7 @@ def _starting(task: Task, where: Slice, tier: int) -> Iterator[Confine]:
         yield run
         return
     with Zygote(where) as warm:
+        warm.wait()  # or the first trial's clock would run while torch is imported
         yield partial(run, warm=warm)
 
 

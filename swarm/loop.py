@@ -143,7 +143,7 @@ class Loop:
                 )
             )
             try:
-                await self._export(Path(trial.genome), step.commit)
+                await run.offload(run.branches.export, step.commit, Path(trial.genome))
                 run.record(ev.TrialEnded(trial.id, self._honest(await run.executor.run(trial))))
             except VoidError as error:
                 run.record(ev.TrialVoided(trial.id, str(error)))
@@ -168,23 +168,6 @@ class Loop:
             scratch=str(launch.scratch / "trials"),
             tier=launch.tier,
         )
-
-    async def _export(self, into: Path, commit: str) -> None:
-        await self.run.offload(self._export_once, commit, into)
-
-    def _export_once(self, commit: str, into: Path) -> None:
-        if into.exists():
-            return
-        # a half-written genome must never be measured, and two islands may share a head
-        draft = into.with_name(f"{commit}.{self.island.name}")
-        shutil.rmtree(draft, ignore_errors=True)
-        self.run.branches.export(commit, draft)
-        try:
-            draft.rename(into)
-        except OSError:
-            if not into.exists():
-                raise
-            shutil.rmtree(draft)
 
     def _honest(self, outcome: Outcome) -> Outcome:
         wanted = self.run.state.run.harness

@@ -46,7 +46,7 @@ class MemoryBranches:
         return self.commits[commit][1]
 
     def export(self, commit, into):
-        into.mkdir(parents=True)
+        into.mkdir(parents=True, exist_ok=True)
 
     def commit(self, parent, files, message, experiment, when):
         name = hashlib.sha1(f"{parent}{message}{when}".encode()).hexdigest()

@@ -74,7 +74,7 @@ class Zygote:
         control, theirs = socket.socketpair()
         try:
             with theirs:
-                self._wait()
+                self.wait()
                 passed = [first, theirs.fileno(), output, *spec["fds"]]
                 socket.send_fds(self._requests, [b"+"], passed)
             shake(control, spec)
@@ -95,7 +95,7 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
         """Wait until the imports are done. Raises HarnessError where they fail."""
         if not self._ready:
             said = self._requests.recv(len(READY), socket.MSG_WAITALL)

@@ -18,6 +18,10 @@ from harness.contract import HarnessError, SetupError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "launch": ("swarm.commands.launch", "Run a swarm, or go on with one that was stopped."),
     "init": ("swarm.commands.init", "Make a new git repository from a task."),
+    "doctor": (
+        "swarm.commands.doctor",
+        "Show what this machine can confine, and what would be better.",
+    ),
     "prepare": ("swarm.commands.prepare", "Fetch, check and tokenise a corpus."),
     "status": ("swarm.commands.record", "Show how every island stands."),
     "lineage": ("swarm.commands.record", "Show who came from what, and what was kept."),

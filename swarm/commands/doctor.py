@@ -1,0 +1,84 @@
+"""`swarm doctor`: what this machine can confine, shown by attacks, and what would be better."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from harness.confine import check
+from harness.confine.canary import Canary, sing
+from harness.contract import SetupError, Slice
+from swarm.settings import Slices
+from swarm.slices import discover
+
+SANDBOX, NOTHING = 2, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What holds here: the best tier, its canaries, the slices, and what to mend, a line each."""
+
+    tier: int
+    canaries: tuple[Canary, ...]
+    slices: tuple[Slice, ...]
+    mends: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether runs can be confined as they should be."""
+        return self.tier == SANDBOX and not any(each.escaped for each in self.canaries)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as JSON.")
+def doctor(*, as_json: bool) -> int:
+    """Attack every line of defence on this machine and say which held.
+
+    Exits with 0 where the sandbox (tier 2) holds, with 2 where it does not.
+    """
+    found = diagnose()
+    if as_json:
+        click.echo(json.dumps({"sound": found.sound, **dataclasses.asdict(found)}))
+    else:
+        _show(found, Console())
+    return 0 if found.sound else 2
+
+
+def diagnose() -> Diagnosis:
+    """Find the best tier of this machine and let its canaries sing; takes a second or two."""
+    tier, mends = SANDBOX, []
+    try:
+        check()
+    except SetupError as error:
+        tier = NOTHING
+        mends.append(str(error))
+    canaries = sing(tier)
+    if tier == SANDBOX:
+        mends += [f"{each.name}: a box could {each.tries}" for each in canaries if each.escaped]
+    return Diagnosis(tier, canaries, discover(Slices()), tuple(mends))
+
+
+def _show(found: Diagnosis, console: Console) -> None:
+    table = Table(title=f"tier {found.tier}: {_tells(found.tier)}", title_justify="left")
+    for heading in ("canary", "what a box tries", "here"):
+        table.add_column(heading)
+    for each in found.canaries:
+        here = f"[red]escaped[/]: {each.escaped}" if each.escaped else "[green]held[/]"
+        table.add_row(each.name, each.tries, here)
+    console.print(table)
+    for where in found.slices:
+        cores = ", ".join(map(str, where.cores)) or "not pinned"
+        console.print(f"slice {where.name}: {where.kind} {where.gpu}".rstrip() + f", cores {cores}")
+    for line in found.mends:
+        console.print(f"to mend: {line}", markup=False)
+    if found.tier == NOTHING:
+        console.print("without a sandbox a launch needs --unsafe, and no score can be trusted")
+
+
+def _tells(tier: int) -> str:
+    return "a sandbox" if tier == SANDBOX else "nothing is confined"

@@ -48,3 +48,15 @@ def test_a_folder_in_use_or_inside_a_repository_is_refused(tmp_path):
 def test_an_unknown_task_is_a_usage_error(tmp_path):
     """The tasks there are stand in the message."""
     assert "'gpt', 'packing'" in swarm(tmp_path, "init", "x", "--task", "chess", code=2)
+
+
+def test_a_commit_that_git_refuses_is_told_in_gits_words(tmp_path):
+    """What a person's own hook says reaches them, and no traceback does."""
+    hooks = tmp_path / "template" / "hooks"
+    hooks.mkdir(parents=True)
+    (hooks / "pre-commit").write_text("#!/bin/sh\necho sign the book first >&2\nexit 1\n")
+    (hooks / "pre-commit").chmod(0o755)
+    template = {"GIT_TEMPLATE_DIR": str(hooks.parent)}
+    said = swarm(tmp_path, "init", "x", "--task", "packing", code=2, **template)
+    assert "git would not commit it" in said
+    assert "sign the book first" in said

@@ -90,7 +90,11 @@ def _commit(folder: Path, task: str) -> str:
     name, email = IDENTITY
     who = [] if _known(repo) else ["-c", f"user.name={name}", "-c", f"user.email={email}"]
     call = ["git", *who, "commit", "--quiet", "--message", f"Begin with swarm's task {task}"]
-    repo.git.execute(call)
+    try:
+        repo.git.execute(call)
+    except GitCommandError as error:  # a hook of the user's template, a key that will not sign
+        said = " ".join(str(error.stderr).split())
+        raise SetupError(f"{folder} is written, but git would not commit it: {said}") from error
     return str(repo.head.commit.hexsha)
 
 

@@ -78,7 +78,7 @@ def text():
         tokens.append(int(np.searchsorted(chance[tokens[-1]], draw)))
     half = WINDOWS * CONTEXT + 1
     dev, train = np.array(tokens[:half], np.uint16), np.array(tokens[half:], np.uint16)
-    inputs, targets = gpt_text.windows(dev, CONTEXT)
+    inputs, targets = gpt_text.windows(dev, CONTEXT, most=len(dev))
     reference = gpt_text.bigram(train, inputs, targets, VOCAB)
     return gpt_text.Text(inputs, targets, targets % 3 + 1, reference, train)
 
@@ -176,9 +176,19 @@ def test_logits_that_are_not_finite_are_invalid(bad):
 
 def test_every_token_but_the_first_is_a_target_once():
     """Windows do not overlap, and a target is the token after its input."""
-    inputs, targets = gpt_text.windows(np.arange(33, dtype=np.uint16), 8)
+    inputs, targets = gpt_text.windows(np.arange(35, dtype=np.uint16), 8, most=99)
     assert inputs.ravel().tolist() == list(range(32))
     assert targets.ravel().tolist() == list(range(1, 33))
+
+
+def test_a_short_budget_scores_windows_from_all_along_the_text():
+    """As many as are wanted, none twice, the first and the last quarter included."""
+    inputs, targets = gpt_text.windows(np.arange(81, dtype=np.uint16), 8, most=40)
+    assert inputs[:, 0].tolist() == [0, 16, 32, 48, 64]
+    assert (targets == inputs + 1).all()
+    cpu, gpu = Slice("c", "cpu"), Slice("g", "cuda")
+    assert gpt_text.most(Rung(2, 20), cpu) == 24_000
+    assert gpt_text.most(Rung(2, 20), gpu) == gpt_text.most(Rung(8, 3600), cpu) == gpt_text.MOST
 
 
 def test_the_reference_is_counted_from_the_training_text(text):
@@ -334,7 +344,7 @@ def test_the_audit_box_never_saw_what_it_must_forecast(text):
         shown[window] = at + 1
         asked += len(batch)
         tokens = gpt_audit.question(batch, text, 7, random)
-        assert tokens.shape[1] in {4, 8, 12, 16}
+        assert tokens.shape[1] == max(at) + 1
         for row, (w, t) in enumerate(zip(window, at, strict=True)):
             assert tokens[row, : t + 1].tolist() == text.inputs[w, : t + 1].tolist()
     assert asked == len(set(spots))

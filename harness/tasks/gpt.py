@@ -17,7 +17,7 @@ from harness.tasks.base import Box, Confine, InvalidError, Scored
 from harness.tasks.gpt_answers import Model
 from harness.tasks.gpt_audit import audit
 from harness.tasks.gpt_score import score
-from harness.tasks.gpt_text import dev_text
+from harness.tasks.gpt_text import dev_text, most
 from harness.tasks.gpt_weights import count_parameters
 
 WEIGHTS = "weights.safetensors"
@@ -79,7 +79,7 @@ class Gpt:
         parameters = count_parameters(left[WEIGHTS])
         corpus, seconds = open_corpus(trial.data), patience(trial.rung.seconds)
         model = Model(trial, left[WEIGHTS], corpus.vocab, corpus.context)
-        text = dev_text(corpus.name, corpus.digest)
+        text = dev_text(corpus.name, corpus.digest, most(trial.rung, trial.slice))
         began = time.monotonic()
         cost, start = score(model, text, confine, seconds)
         scored = time.monotonic()

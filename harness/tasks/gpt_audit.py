@@ -45,7 +45,7 @@ _LEAK = (
     "tokens before"
 )
 
-_LENGTHS = 4  # different lengths of questions: short prefixes need no long rows
+_LENGTHS = 16  # different lengths of questions: short prefixes need no long rows
 
 Spots = NDArray[np.intp]
 """Numbers of positions, counted through all windows."""

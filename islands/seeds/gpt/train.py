@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 # Shape: width of the model per unit of depth.
 WIDTH_PER_DEPTH = 64
-# Width of one attention head.
+# Width of one attention head, roughly: the number of heads is whole.
 HEAD_WIDTH = 64
 # Hidden width of the feed-forward layer as a multiple of the model's.
 MLP_RATIO = 4.0
@@ -207,8 +207,8 @@ class GPT(nn.Module):
 
     def __init__(self, vocab: int, context: int, depth: int) -> None:
         super().__init__()
-        head_width = max(2, 2 * round(HEAD_WIDTH / 2))
-        heads = max(1, round(WIDTH_PER_DEPTH * depth / head_width))
+        heads = max(1, round(WIDTH_PER_DEPTH * depth / HEAD_WIDTH))
+        head_width = max(2, 2 * round(WIDTH_PER_DEPTH * depth / heads / 2))  # rotary needs pairs
         self.width = heads * head_width
         rotary = Rotary(context, head_width)
         self.embedding = nn.Embedding(vocab, self.width)

@@ -5,8 +5,11 @@ With -S no `.pth` file runs and no site-packages is on the path; the roots are p
 
 from __future__ import annotations
 
+import ctypes
 import runpy
 import sys
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def main() -> None:
@@ -19,4 +22,17 @@ def start(roots: str, words: list[str]) -> None:
     """Run the box program `words` with `roots` to import from."""
     sys.path += [root for root in roots.split(":") if root not in sys.path]
     sys.argv[:] = words
+    keep_memory()
     runpy.run_path(words[0], run_name="__main__")
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed memory for the next step instead of handing it back page by page.
+
+    Rows of logits are larger than what malloc keeps by default: scoring 43,000 tokens on one core
+    took 1.0 to 1.2 s with this and 1.2 to 1.7 s without it. Elsewhere there is no mallopt.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)

@@ -6,6 +6,7 @@ tree; a run that is resumed reads it from there again.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from harness.contract import SetupError, Slice
 from islands import events as ev
 from islands.admit import Limits as Admission
 from islands.branches import Branches
+from islands.guards import Guards
 from islands.ratchet import Rule
 from islands.records import Usage
 from islands.state import State
@@ -134,7 +136,7 @@ def _launch(
     return Launch(
         opening=opening,
         islands=islands,
-        rule=Rule(margin=program.ratchet.margin, confirm_seeds=program.ratchet.confirm_seeds),
+        rule=_rule(program),
         admission=_admission(program),
         bounds=_bounds(program, options),
         prose=program.prose,
@@ -142,6 +144,12 @@ def _launch(
         folder=folder.folder,
         tier=0 if options.unsafe else 2,
     )
+
+
+def _rule(program: Program) -> Rule:
+    guards = Guards(**dataclasses.asdict(program.guards))
+    ratchet = program.ratchet
+    return Rule(margin=ratchet.margin, confirm_seeds=ratchet.confirm_seeds, guards=guards)
 
 
 def _lines(branches: Branches, commit: str) -> int:

@@ -20,6 +20,7 @@ from swarm.agents.llm.settings import ModelSettings, Price
 from swarm.complaints import Problem, misspelt, nearest, refusal, shown
 from swarm.frontmatter import Where, read_front_matter
 from swarm.settings import (
+    Guards,
     Island,
     Limits,
     Model,
@@ -56,6 +57,7 @@ class Program:
     slices: Slices
     limits: Limits
     ratchet: Ratchet
+    guards: Guards
     seed: int
     prose: str
 
@@ -100,6 +102,7 @@ def _settled(settings: Settings, prose: str, files: Collection[str] | None) -> P
         slices=settings.slices,
         limits=settings.limits,
         ratchet=settings.ratchet,
+        guards=settings.guards,
         seed=settings.seed,
         prose=prose,
     )

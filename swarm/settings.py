@@ -122,13 +122,28 @@ class Slices:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Limits:
-    """Where the run stops (None: it does not), and how large a proposal may be."""
+    """Where the run stops (None: it does not), and how large a proposal may make the genome."""
 
     minutes: Annotated[float | None, Field(gt=0), says("a number of minutes above 0", "480")] = None
     trials: Annotated[Count | None, says("a whole number from 1", "1000")] = None
     usd: Annotated[Dollars | None, says("a number of dollars, 0 or more", "20")] = None
-    max_files: Count = 8
-    max_bytes: Count = 200_000
+    max_files: Count = 64
+    max_bytes: Count = 1_000_000
+
+
+Multiple = Annotated[
+    float | None, Field(gt=0), says("how many times what the head has is allowed", "1.1")
+]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Guards:
+    """What must not get worse while the metric gets better; None is free."""
+
+    memory: Multiple = None
+    seconds: Multiple = None
+    parameters: Multiple = None
+    lines: Multiple = None
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -179,6 +194,7 @@ class Settings:
     slices: Annotated[Slices, says("settings", "{kind: cpu, cores: 1}")] = Slices()
     limits: Annotated[Limits, says("settings", "{minutes: 480, usd: 20}")] = Limits()
     ratchet: Annotated[Ratchet, says("settings", "{confirm_seeds: 3}")] = Ratchet()
+    guards: Annotated[Guards, says("settings", "{memory: 1.1, lines: 1.2}")] = Guards()
     seed: Annotated[
         int, Field(ge=0, le=2**31 - 1), says("a whole number from 0 to 2147483647", "7")
     ] = 0

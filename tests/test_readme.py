@@ -1,0 +1,42 @@
+"""The README says what the code says."""
+
+import re
+from pathlib import Path
+
+from islands.life import diagram
+from swarm.cli import COMMANDS
+from swarm.program import read_program
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_diagram_is_the_table():
+    """The life of an experiment is drawn from the table that the code obeys."""
+    assert diagram() in README
+
+
+def test_its_test_command_is_what_ci_runs():
+    """Whoever follows the README has run what must pass."""
+    command = "pip install -e '.[dev]' && pytest"
+    assert command in README
+    assert command.replace("install", "install -q") in (ROOT / ".ci/run").read_text()
+
+
+def test_every_command_that_it_names_exists():
+    """No command of a plan."""
+    for name in re.findall(r"swarm ([a-z]+)\b", "\n".join(re.findall(r"`(swarm [^`]*)`", README))):
+        assert name in COMMANDS
+
+
+def test_its_program_is_read():
+    """The example can be copied."""
+    example = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1]
+    program = read_program(example, "program.md", ["genome/train.py"])
+    assert program.entry == "genome/train.py"
+
+
+def test_every_file_that_it_names_is_there():
+    """Paths in commands and prose can be opened."""
+    for path in re.findall(r"\b(?:tests|islands|harness|swarm|analysis)/[\w/]+\.py", README):
+        assert (ROOT / path).exists(), path

@@ -10,7 +10,7 @@ import dataclasses
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,13 +77,13 @@ async def assembled(
         harness = identity.export(folder.folder / "harness")
         slices = tuple({island.slice.name: island.slice for island in launch.islands}.values())
         where = (harness, program.task, program.data, slices, launch.tier)
-        async with LocalExecutor(*where) as executor:
+        async with LocalExecutor(*where) as executor, AsyncExitStack() as connections:
             yield Run(
                 launch=launch,
                 ledger=ledger,
                 branches=branches,
                 executor=executor,
-                agents=_agents(program, launch, past),
+                agents=_agents(program, launch, past, connections),
                 watch=watch,
             )
 
@@ -193,7 +193,9 @@ def _name(number: int) -> str:
     return chr(ord("a") + letter) + (str(round_) if round_ else "")
 
 
-def _agents(program: Program, launch: Launch, past: State) -> Mapping[str, Agent]:
+def _agents(
+    program: Program, launch: Launch, past: State, connections: AsyncExitStack
+) -> Mapping[str, Agent]:
     wishes = {island.name: program.agents[island.agent] for island in launch.islands}
     models = {name: wish for name, wish in wishes.items() if isinstance(wish, ModelSettings)}
     agents: dict[str, Agent] = {
@@ -207,5 +209,7 @@ def _agents(program: Program, launch: Launch, past: State) -> Mapping[str, Agent
         budget, governors = Budget(max_usd=launch.bounds.usd, spent=spent), Governors()
         names = {island.name: island.agent for island in launch.islands}
         for name, wish in models.items():
-            agents[name] = make_agent(names[name], wish, governors, budget)
+            model = make_agent(names[name], wish, governors, budget)
+            connections.push_async_callback(model.close)
+            agents[name] = model
     return agents

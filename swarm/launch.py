@@ -76,14 +76,15 @@ async def assembled(
         (launch.scratch / "genomes").mkdir(parents=True)
         harness = identity.export(folder.folder / "harness")
         slices = tuple({island.slice.name: island.slice for island in launch.islands}.values())
-        where = (harness, program.task, program.data, slices, launch.tier)
-        async with LocalExecutor(*where) as executor, AsyncExitStack() as connections:
+        async with AsyncExitStack() as stack:
+            agents = _agents(program, launch, past, stack)
+            executor = LocalExecutor(harness, program.task, program.data, slices, launch.tier)
             yield Run(
                 launch=launch,
                 ledger=ledger,
                 branches=branches,
-                executor=executor,
-                agents=_agents(program, launch, past, connections),
+                executor=await stack.enter_async_context(executor),
+                agents=agents,
                 watch=watch,
             )
 
@@ -194,7 +195,7 @@ def _name(number: int) -> str:
 
 
 def _agents(
-    program: Program, launch: Launch, past: State, connections: AsyncExitStack
+    program: Program, launch: Launch, past: State, stack: AsyncExitStack
 ) -> Mapping[str, Agent]:
     wishes = {island.name: program.agents[island.agent] for island in launch.islands}
     models = {name: wish for name, wish in wishes.items() if isinstance(wish, ModelSettings)}
@@ -210,6 +211,6 @@ def _agents(
         names = {island.name: island.agent for island in launch.islands}
         for name, wish in models.items():
             model = make_agent(names[name], wish, governors, budget)
-            connections.push_async_callback(model.close)
+            stack.push_async_callback(model.close)
             agents[name] = model
     return agents

@@ -51,7 +51,7 @@ def main(trials: int) -> None:
             data="kjv",
             commit="-",
             seed=1,
-            rung=Rung(depth=2, seconds=60),
+            rung=Rung(depth=2, seconds=BUDGET),
             slice=Slice("bench", "cpu", (core,)),
             genome=str(genome),
             entry="short.py",

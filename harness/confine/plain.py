@@ -43,7 +43,7 @@ class PlainTree:
     def memory(self) -> float:
         """Return the memory held now as a share of what may be held."""
         held = 0
-        for process in self._alive():
+        for process in self._look()[0]:
             with suppress(psutil.NoSuchProcess):
                 held += process.memory_info().rss
         self.peak = max(self.peak, held)
@@ -51,7 +51,7 @@ class PlainTree:
 
     def kill(self) -> None:
         """Kill every process that can be found, those that are born meanwhile at the next call."""
-        for process in self._alive():
+        for process in self._look()[0]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
@@ -62,31 +62,33 @@ class PlainTree:
         """
         limit, quiet = time.monotonic() + wait, 0
         while quiet < 2:  # noqa: PLR2004  # two looks
-            busy = bool(self._alive()) | self._reap()
+            busy = any(self._look())
             quiet = 0 if busy else quiet + 1
             if busy and time.monotonic() > limit:
                 return False
             time.sleep(0.002 * busy)
         return True
 
-    def _reap(self) -> bool:
-        """Take the status of dead orphans, and say whether there were any."""
-        dead = [each.pid for each in self._mine() if each.pid != self.first and _dead(each)]
-        for pid in dead:
+    def _look(self) -> tuple[list[psutil.Process], bool]:
+        """Return what is alive of the tree, and whether there were orphans that had died.
+
+        These are taken leave of at every look: a storm of short lives leaves thousands. One look
+        at all of the machine's processes serves for the whole tree; a look for each of its
+        processes had not ended after 8 minutes where 8 had hopped through 8,000 pids (measured).
+        """
+        below: dict[int, list[psutil.Process]] = {}
+        for process in psutil.process_iter(["ppid", "status"]):
+            below.setdefault(process.info["ppid"], []).append(process)
+        mine = [child for child in below.get(os.getpid(), []) if child.pid not in self._others]
+        orphans = [child.pid for child in mine if _dead(child) and child.pid != self.first]
+        for pid in orphans:
             os.waitpid(pid, 0)
-        return bool(dead)
-
-    def _mine(self) -> list[psutil.Process]:
-        """Return our children that are of this tree."""
-        return [child for child in psutil.Process().children() if child.pid not in self._others]
-
-    def _alive(self) -> list[psutil.Process]:
-        """Return all processes of the tree, less those that are dead already."""
-        found: list[psutil.Process] = []
-        for child in self._mine():
-            with suppress(psutil.NoSuchProcess):
-                found += [child, *child.children(recursive=True)]
-        return [process for process in found if not _dead(process)]
+        alive: list[psutil.Process] = []
+        while mine:
+            process = mine.pop()
+            mine += below.get(process.pid, [])
+            alive += [] if _dead(process) else [process]
+        return alive, bool(orphans)
 
 
 def _adopt(*, orphans: bool) -> None:
@@ -96,7 +98,4 @@ def _adopt(*, orphans: bool) -> None:
 
 
 def _dead(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
+    return bool(process.info["status"] == psutil.STATUS_ZOMBIE)

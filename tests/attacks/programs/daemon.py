@@ -1,0 +1,24 @@
+"""Live on after the deadline as a daemon: detached twice, deaf to every signal that can be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+ROOM = "deadline"
+
+
+def attack(field):
+    for _ in range(2):
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    while time.monotonic() < field.until:
+        time.sleep(0.1)
+
+
+def landed(seen):
+    return seen.late

@@ -1,0 +1,14 @@
+"""End a process of somebody else's."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def attack(field):
+    os.kill(field.victim, signal.SIGKILL)
+
+
+def landed(seen):
+    return "ended it" * seen.victim_ended

@@ -1,0 +1,14 @@
+"""Open the kernel's settings for writing; nothing is written, they are the real ones."""
+
+from __future__ import annotations
+
+import os
+
+from field import trying
+
+
+def attack(_):
+    for path in ("kernel/core_pattern", "kernel/modprobe", "vm/overcommit_memory", "fs/file-max"):
+        with trying():
+            os.close(os.open(f"/proc/sys/{path}", os.O_WRONLY))
+            print(f"got {path} open for writing")

@@ -1,0 +1,12 @@
+"""Become root in namespaces of one's own, where more of the kernel can be reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+USER, MOUNT = 0x10000000, 0x20000
+
+
+def attack(field):
+    field.call("unshare", USER | MOUNT)
+    print("got namespaces", Path("/proc/self/status").read_text().count("CapEff"))

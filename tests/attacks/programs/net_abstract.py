@@ -1,0 +1,17 @@
+"""Reach a server of the host's by an abstract socket."""
+
+from __future__ import annotations
+
+import socket
+
+
+def attack(field):
+    family, kind, address, port = field.servers["abstract"]
+    with socket.socket(family, kind) as client:
+        client.settimeout(1)
+        client.connect((address, port) if port else address)
+        client.send(b"here")
+
+
+def landed(seen):
+    return "reached it" * ("abstract" in seen.reached)

@@ -1,0 +1,17 @@
+"""Reach a server of the host's by UDP."""
+
+from __future__ import annotations
+
+import socket
+
+
+def attack(field):
+    family, kind, address, port = field.servers["udp"]
+    with socket.socket(family, kind) as client:
+        client.settimeout(1)
+        client.connect((address, port) if port else address)
+        client.send(b"here")
+
+
+def landed(seen):
+    return "reached it" * ("udp" in seen.reached)

@@ -1,0 +1,30 @@
+"""Leave a note for the next box in any folder: temporary ones, HOME, compile caches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from field import trying
+
+
+def attack(field):
+    for path in places(field):
+        with trying():
+            path.write_text("note")
+
+
+def again(field):
+    for path in places(field):
+        with trying():
+            if path.read_text() == "note":
+                print("got", path)
+            path.unlink()
+
+
+def places(field):
+    """Return where notes may go, under a name that is nobody else's."""
+    home = os.environ.get("HOME", "/")
+    roots = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/dev/mqueue", home)
+    caches = (f"{home}/.cache", f"{home}/.triton", f"{home}/.nv", "/tmp/torchinductor_box")
+    return [Path(place, f"note-{field.tag}") for place in (*roots, *caches)]

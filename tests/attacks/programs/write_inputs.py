@@ -1,0 +1,27 @@
+"""Change what was given to be read: by path, by mode, by re-opening, by mounting."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from field import deface, libc, trying
+
+MS_REMOUNT, MS_BIND = 32, 4096
+
+
+def attack(_):
+    given = Path(sys.argv[3])
+    deface(given)
+    with trying():
+        given.chmod(0o666)
+    libc.mount(b"none", bytes(given.parent), b"", MS_REMOUNT | MS_BIND, b"")
+    deface(given)
+    with trying():
+        number = os.open(given, os.O_RDONLY)
+        deface(f"/proc/self/fd/{number}")
+
+
+def landed(seen):
+    return seen.changed("given")

@@ -1,0 +1,269 @@
+"""Runs every attack program at one tier, as whoever runs this, and prints what landed as JSON.
+
+`python tests/attacks/suite.py TIER`. The evidence is looked for from outside: what was printed,
+changed, reached, left behind or still alive. Programs that name no ROOM share one box.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import platform
+import secrets
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from field import Field
+from harness.confine import Exit, Policy, python_argv, run, seccomp
+from harness.contract import HarnessError, Slice
+
+HERE = Path(__file__).parent
+PROGRAMS = sorted(path.stem for path in (HERE / "programs").glob("*.py"))
+SECONDS, LATE, LINGER = 1.0, 2.0, 5.0  # the deadline's room: its time, what is late, a survivor's
+
+ROOMS = {
+    "open": {},
+    "disk": {},
+    "forks": {"processes": 16, "memory_mib": 2048},
+    "memory": {"memory_mib": 256},
+    "deadline": {"seconds": SECONDS},
+}
+
+NEIGHBOUR = """
+import os, sys, time
+file = open(sys.argv[1] + "/deleted", "w+"); os.unlink(file.name)
+file.write(os.environ["SECRET"]); file.flush()
+held = bytearray(("targets" + "=" + os.environ["SECRET"]).encode() * 20)
+print(flush=True)
+time.sleep(600)
+"""
+
+HOST = {
+    "secret": "",
+    "given/file": "",
+    "repo/harness/measure.py": "",
+    "repo/harness/__pycache__/measure.cpython-311.pyc": "",
+    "repo/.git/config": "",
+    "repo/.git/refs/heads/main": "",
+    "repo/.git/hooks/pre-commit.sample": "",
+    "repo/.git/info/attributes": "",
+    "packages/torch.py": "",
+    "home/.bashrc": "",
+}
+
+
+@dataclass
+class Seen:
+    """What the host saw of one attack, and of the box that it was made in.
+
+    `loot` is what it printed, `left` what lies where results are expected, `log` the log's length,
+    `late` what lived too long.
+    """
+
+    loot: str
+    ended: Exit | None
+    left: list[Path]
+    log: int
+    late: str
+    reached: set[str]
+    leaked: bytes
+    victim_ended: bool
+    folder: Path
+    before: dict[str, bytes]
+
+    @property
+    def claim(self) -> str:
+        """What the program says that it got."""
+        lines = [line for line in self.loot.splitlines() if line.startswith("got ")]
+        return ", ".join(lines)
+
+    def changed(self, name: str) -> str:
+        """Say which files below `name` are not what they were."""
+        now = files(self.folder / name)
+        odd = [path for path, held in now.items() if self.before.get(path) != held]
+        return f"changed {', '.join(sorted(Path(path).name for path in odd))}" if odd else ""
+
+
+class Suite:
+    """A host to be attacked: files, processes and servers; and what there is to be seen on it."""
+
+    def __init__(self, tier: int, stack: ExitStack) -> None:
+        self.tier, self.secret = tier, secrets.token_hex(16)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-attacks-"))
+        self.folder = Path(folder)
+        self.folder.chmod(0o755)
+        for name, text in (HOST | {"secret": self.secret}).items():
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_text(text)
+            (self.folder / name).chmod(0o666)
+        shutil.copytree(HERE, self.folder / "attacks", ignore=shutil.ignore_patterns("__pycache__"))
+        self.before = files(self.folder)
+        self.servers = servers(self.folder, stack)
+        os.environ["SECRET"] = self.secret
+        self.leak, inherited = os.pipe()
+        os.set_inheritable(inherited, True)
+        os.set_blocking(self.leak, False)
+        self.neighbour = self._child([sys.executable, "-c", NEIGHBOUR, folder], stack)
+        self.victim = self._child(["/bin/sh", "-c", "echo; exec sleep 600"], stack)
+
+    def _child(self, words: list[str], stack: ExitStack) -> subprocess.Popen[bytes]:
+        child = stack.enter_context(
+            subprocess.Popen(words, stdout=subprocess.PIPE, cwd=self.folder)
+        )
+        stack.callback(child.kill)
+        child.stdout.readline()  # until it is ready
+        return child
+
+    def field(self) -> Field:
+        """Return what the attackers are shown."""
+        column = seccomp.MACHINES[platform.machine()].column
+        calls = {name: call for row in seccomp.REFUSED.values() for name, call in row.items()}
+        calls |= {"unshare": seccomp.UNSHARE, "shmctl": (31, 195)}
+        return Field(
+            tag=f"swarm-{self.folder.name[-8:]}",
+            folder=str(self.folder),
+            neighbour=self.neighbour.pid,
+            victim=self.victim.pid,
+            parent=os.getpid(),
+            servers={name: address(each) for name, each in self.servers.items()},
+            key=os.getpid() + 1,
+            lease=cores()[:1],
+            cores=cores(),
+            until=time.monotonic() + LINGER,
+            calls={name: call[column] for name, call in calls.items()},
+        )
+
+    def attack(self, room: str, turn: str, names: list[str]) -> dict[str, Seen]:
+        """Let programs attack from a box, and return what was seen of each."""
+        out, log = self.folder / f"out-{room}-{turn}", self.folder / f"log-{room}-{turn}"
+        out.mkdir()
+        usual = {"seconds": 60.0, "memory_mib": 512, "file_mib": 8, "tmp_mib": 8}
+        ours, theirs = os.pipe()
+        policy = Policy(
+            Slice("attacked", "cpu", tuple(cores()[:1])),
+            **usual | ROOMS[room],
+            read={"/attacks": self.folder / "attacks", "/given": self.folder / "given"},
+            write={"/out": out},
+            fds=(theirs,) if room == "deadline" else (),
+            tier=self.tier,
+        )
+        program = self.folder / "attacks" / "box.py"
+        words = ["/out", "/attacks", "/given/file", json.dumps(dataclasses.asdict(self.field()))]
+        ended, late = None, ""
+        try:
+            ended = run(policy, python_argv(program, *words, turn, *names), log)
+        except HarnessError as error:
+            late = str(error)
+        os.close(theirs)
+        os.set_blocking(ours, False)
+        return {
+            name: self._seen(name, ended, out, log, late or lateness(ended, ours)) for name in names
+        }
+
+    def _seen(self, name: str, ended: Exit | None, out: Path, log: Path, late: str) -> Seen:
+        loot = out / name
+        came = select.select(list(self.servers.values()), [], [], 0)[0]
+        return Seen(
+            loot=loot.read_text(errors="replace") if loot.exists() else "",
+            ended=ended,
+            left=list(out.iterdir()),
+            log=log.stat().st_size,
+            late=late,
+            reached={name for name, each in self.servers.items() if each in came},
+            leaked=read(self.leak),
+            victim_ended=self.victim.poll() is not None,
+            folder=self.folder,
+            before=self.before,
+        )
+
+    def landed(self, program: object, seen: Seen) -> str:
+        """Say what an attack came to: "" where it failed."""
+        if hasattr(program, "landed"):
+            return str(program.landed(seen))
+        return "read the secret" * (self.secret in seen.loot) or seen.claim
+
+
+def suite(tier: int) -> dict[str, str]:
+    """Make every attack at `tier`; return what each came to, "" where it failed."""
+    sys.path.append(str(HERE / "programs"))
+    programs = {name: importlib.import_module(name) for name in PROGRAMS}
+    result = {}
+    with ExitStack() as stack:
+        host = Suite(tier, stack)
+        for room in ROOMS:
+            names = [n for n, each in programs.items() if getattr(each, "ROOM", "open") == room]
+            turn = "at once" if room == "deadline" else "attack"
+            seen = host.attack(room, turn, names)
+            result |= {name: host.landed(programs[name], seen[name]) for name in names}
+        again = [name for name, each in programs.items() if hasattr(each, "again")]
+        for name, found in host.attack("open", "again", again).items():
+            result[name] = host.landed(programs[name], found)
+    return result
+
+
+def lateness(ended: Exit | None, pipe: int) -> str:
+    """Say what of a box lived too long; its processes hold the other end of `pipe`."""
+    if ended is None or ended.killed != "deadline":
+        return ""
+    if read(pipe, of_nobody=b"-") != b"-":
+        return "is still alive"
+    over = ended.seconds - SECONDS
+    return f"lived {over:.1f} s past the deadline" if over > LATE else ""
+
+
+def read(pipe: int, of_nobody: bytes = b"") -> bytes:
+    """Return what a pipe holds, `of_nobody` where nobody can write to it any more."""
+    try:
+        return os.read(pipe, 64) or of_nobody
+    except BlockingIOError:
+        return b""
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return every regular file below `folder` and what it holds."""
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.is_symlink()}
+
+
+def servers(folder: Path, stack: ExitStack) -> dict[str, socket.socket]:
+    """Start servers of every kind that a process on this machine could reach."""
+    path = str(folder / "socket")
+    wanted = {
+        "tcp": (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
+        "udp": (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
+        "abstract": (socket.AF_UNIX, socket.SOCK_DGRAM, f"\0{folder.name}"),
+        "path": (socket.AF_UNIX, socket.SOCK_DGRAM, path),
+    }
+    made = {}
+    for name, (family, kind, where) in wanted.items():
+        made[name] = stack.enter_context(socket.socket(family, kind))
+        made[name].bind(where)
+        if kind == socket.SOCK_STREAM:
+            made[name].listen()
+    Path(path).chmod(0o777)
+    return made
+
+
+def address(server: socket.socket) -> tuple[int, int, str, int]:
+    """Return family, kind, address and port (0: none) of a server."""
+    name = server.getsockname()
+    where = name if server.family == socket.AF_INET else (os.fsdecode(name), 0)
+    return (int(server.family), int(server.type), *where)
+
+
+def cores() -> list[int]:
+    """Return the processors of this machine that are ours."""
+    return sorted(os.sched_getaffinity(0))
+
+
+if __name__ == "__main__":
+    print(json.dumps(suite(int(sys.argv[1]))))

@@ -1,17 +1,27 @@
 """No attack succeeds against a sandbox; the same attacks succeed where there is none.
 
 Another attack is another file in tests/attacks/programs: a docstring that says what it tries,
-`attack(field)`, and, where stolen text or a line `got ...` is no evidence, `landed(seen)`.
+`attack(field)`, and, where stolen text or a line `got ...` is no evidence, `landed(seen)`. Another
+forgery is a file in tests/attacks/genomes.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from attacks import table
 
-PROGRAMS = sorted(path.stem for path in Path(__file__).parent.glob("attacks/programs/*.py"))
+from harness.confine import run
+from harness.contract import Rung, Slice, Trial
+from harness.measure import measure
+
+HERE = Path(__file__).parent / "attacks"
+PROGRAMS = sorted(path.stem for path in HERE.glob("programs/*.py"))
+GENOMES = sorted(path.stem for path in HERE.glob("genomes/*.py"))
+HONEST = 26 / 12  # what the circles that each of these genomes really has are worth
 REAL = {
     "end_process",
     "left_links",
@@ -30,6 +40,7 @@ REAL = {
     "write_inputs",
     "write_packages",
 }
+REFUSED = {"forged_files", "lying_numbers", "patched_clock", "patched_evaluator"}
 
 
 @pytest.fixture(params=table.USERS)
@@ -51,3 +62,31 @@ def test_the_attacks_are_real(user):
     """At tier 0, which confines nothing, the attacks land: the suite can tell."""
     landed = {name for name, how in table.results(0, user).items() if how}
     assert landed >= REAL
+
+
+@pytest.mark.parametrize("tier", table.TIERS)
+@pytest.mark.parametrize("name", GENOMES)
+def test_a_forgery_gains_nothing(name, tier, tmp_path):
+    """Whatever a genome prints, writes or patches, its score is no more than its circles are."""
+    seconds = 2.0 if name == "patched_clock" else 30.0
+    tmp_path.chmod(0o755)
+    for folder in ("genome", "scratch"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(HERE / "genomes" / f"{name}.py", tmp_path / "genome" / "pack.py")
+    trial = Trial(
+        id=name,
+        task="packing",
+        data="none",
+        commit="0" * 40,
+        seed=1,
+        rung=Rung(1, seconds, 512),
+        slice=Slice("cpu0", "cpu", (min(os.sched_getaffinity(0)),)),
+        genome=str(tmp_path / "genome"),
+        entry="pack.py",
+        scratch=str(tmp_path / "scratch"),
+        tier=tier,
+    )
+    outcome = measure(trial, run, "harness")
+    assert outcome.score is None or outcome.score == pytest.approx(HONEST)
+    assert (outcome.score is None) == (name in REFUSED), outcome.failure
+    assert outcome.seconds["budget"] < seconds + 2

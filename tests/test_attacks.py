@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,10 +71,18 @@ def test_the_attacks_are_real(user):
 def test_a_forgery_gains_nothing(name, tier, tmp_path):
     """Whatever a genome prints, writes or patches, its score is no more than its circles are."""
     seconds = 2.0 if name == "patched_clock" else 30.0
-    tmp_path.chmod(0o755)
-    for folder in ("genome", "scratch"):
-        (tmp_path / folder).mkdir()
-    shutil.copy(HERE / "genomes" / f"{name}.py", tmp_path / "genome" / "pack.py")
+    outcome = measured(name, tier, seconds, tmp_path)
+    assert outcome.score is None or outcome.score == pytest.approx(HONEST)
+    assert (outcome.score is None) == (name in REFUSED), outcome.failure
+    assert outcome.seconds["budget"] < seconds + 2
+
+
+def measured(name, tier, seconds, folder):
+    """Measure a genome as a trial of its own."""
+    folder.chmod(0o755)
+    for each in ("genome", "scratch"):
+        (folder / each).mkdir()
+    shutil.copy(HERE / "genomes" / f"{name}.py", folder / "genome" / "pack.py")
     trial = Trial(
         id=name,
         task="packing",
@@ -81,12 +91,49 @@ def test_a_forgery_gains_nothing(name, tier, tmp_path):
         seed=1,
         rung=Rung(1, seconds, 512),
         slice=Slice("cpu0", "cpu", (min(os.sched_getaffinity(0)),)),
-        genome=str(tmp_path / "genome"),
+        genome=str(folder / "genome"),
         entry="pack.py",
-        scratch=str(tmp_path / "scratch"),
+        scratch=str(folder / "scratch"),
         tier=tier,
     )
-    outcome = measure(trial, run, "harness")
-    assert outcome.score is None or outcome.score == pytest.approx(HONEST)
-    assert (outcome.score is None) == (name in REFUSED), outcome.failure
-    assert outcome.seconds["budget"] < seconds + 2
+    return measure(trial, run, "harness")
+
+
+STORM = """
+import os, signal, sys, time
+for n in range(8):
+    open(f"/tmp/{n}", "wb").write(bytes(1 << 20))
+while True:
+    try:
+        if not os.fork(): signal.pause()
+    except BlockingIOError:
+        os.write(int(sys.argv[1]), b"+")
+        time.sleep(60)
+"""
+
+STORMY = """
+import sys
+from pathlib import Path
+from harness.confine import Policy, python_argv, run
+from harness.contract import Slice
+program, log, theirs = sys.argv[1:]
+policy = Policy(Slice("cpu0", "cpu"), 60, 2048, fds=(int(theirs),), tmp_mib=8)
+run(policy, python_argv(Path(program), theirs), Path(log))
+"""
+
+
+def test_a_storm_leaves_the_neighbours_score_alone(tmp_path):
+    """While a box has all the processes and files that it may have, another trial scores."""
+    tmp_path.chmod(0o755)
+    program = tmp_path / "storm.py"
+    program.write_text(STORM)
+    ours, theirs = os.pipe()
+    words = [sys.executable, "-c", STORMY, str(program), str(tmp_path / "log"), str(theirs)]
+    with subprocess.Popen(words, pass_fds=(theirs,), cwd=HERE.parents[1]) as storm:
+        os.close(theirs)
+        assert os.read(ours, 1) == b"+"
+        (tmp_path / "trial").mkdir()
+        outcome = measured("forged_line", 2, 30.0, tmp_path / "trial")
+        storm.kill()
+    os.close(ours)
+    assert outcome.score == pytest.approx(HONEST)

@@ -232,9 +232,9 @@ async def _child():
     """Return the slice's process once it has a child of its own, the box."""
     us = psutil.Process()
     while True:
-        servers = [p for p in us.children() if p.children()]
-        if servers:
-            return servers[0].pid
+        for process in us.children():
+            if "harness.serve" in " ".join(process.cmdline()) and process.children():
+                return process.pid
         await asyncio.sleep(0)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from analysis.ledger import Ledger
 from harness import confine, identity, tasks
+from harness.confine.canary import fail_closed
 from harness.contract import SetupError, Slice
 from islands import events as ev
 from islands.admit import Limits as Admission
@@ -35,6 +36,9 @@ from swarm.run import Run
 from swarm.runs import RunFolder, create, latest, next_name
 from swarm.slices import discover
 from swarm.target import PROGRAM, Base, clean, frozen, load_program, tip
+
+WALLED = 2
+"""The tier that every trial is run at unless `--unsafe` is typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ async def assembled(
         frozen()
         if not options.unsafe:
             confine.check()
+            fail_closed(WALLED)
         branches = Branches(repo, folder.name, program.genome)
         lines = _lines(branches, base.commit)
         launch = _launch(program, folder, options, base, lines)
@@ -143,7 +148,7 @@ def _launch(
         prose=program.prose,
         entry=program.entry,
         folder=folder.folder,
-        tier=0 if options.unsafe else 2,
+        tier=0 if options.unsafe else WALLED,
     )
 
 

@@ -15,6 +15,7 @@ from git import GitCommandError, Repo
 from analysis.ledger import NAME as LEDGER
 from analysis.ledger import read_events
 from harness import confine, identity
+from harness.confine.canary import fail_closed
 from harness.contract import HarnessError, SetupError, Slice, Trial
 from islands.branches import Branches
 from islands.ratchet import seed_of, signed
@@ -79,6 +80,7 @@ async def remeasure(
     new = _commit(folder.repo, commit) if commit else best(state)
     old = _commit(folder.repo, against) if against else state.run.base
     confine.check()
+    fail_closed(2)
     bench = _Bench(folder, state, old, new)
     todo = [seed_of(state.run.seed, "remeasure", k) for k in range(seeds)]
     async with bench.executor:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from field import Field
+
 from harness.confine import Exit, Policy, python_argv, run, seccomp
 from harness.contract import HarnessError, Slice
 

@@ -19,6 +19,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from islands.ratchet import Noise, Rule, judge
 from islands.records import Attempt, Brief, Change, Entry, Gain, Proposal
@@ -119,6 +120,7 @@ def _place(value: float, name: str) -> float:
     return math.log(value / (1 - value)) if fraction else math.log(value)
 
 
+@lru_cache(maxsize=256)
 def _values(text: str) -> tuple[dict[str, str], set[str]]:
     values: dict[str, str] = {}
     lines: set[str] = set()
@@ -142,7 +144,7 @@ def make(rng: random.Random) -> Problem:
         live = rng.random() < (0.85 if name in STRONG else 0.25 if name in FEEBLE else 0.6)
         depth = math.exp(rng.gauss(0.5 if name in STRONG else 0.0, 0.8)) if live else 0.0
         wall = rng.choice((-1, 1)) * rng.uniform(1.5, 3) if rng.random() < 0.2 else 0.0
-        best = rng.gauss(0, 0.9)
+        best = rng.gauss(0, 0.7)
         if wall and best * wall > 0:
             best = math.copysign(min(abs(best), abs(wall) - 0.3), wall)
         steep = math.exp(rng.uniform(0, math.log(6)))
@@ -150,13 +152,13 @@ def make(rng: random.Random) -> Problem:
         out += [f"# What {name.lower()} does.", f"{name} = {start!r}"]
     for i in range(rng.randint(1, 3)):
         worth = {"'plain'": 0.0} | {
-            f"'kind{k}'": rng.gauss(0.5, 0.8) for k in range(rng.randint(1, 3))
+            f"'kind{k}'": rng.gauss(0.5, 1.5) for k in range(rng.randint(1, 3))
         }
         problem.options[f"KIND{i}"] = worth
         listed = ", ".join(w.strip("'") for w in worth)
         out += ["# Which kind.", f'KIND{i} = "plain"  # one of: {listed}']
     for i in range(rng.randint(1, 4)):
-        problem.options[f"FLAG{i}"] = {"True": 0.0, "False": rng.gauss(0.5, 0.8)}
+        problem.options[f"FLAG{i}"] = {"True": 0.0, "False": rng.gauss(0.5, 1.5)}
         out += ["# Whether.", f"FLAG{i} = True"]
     if rng.random() < 0.5:  # what the harness asks for, and no choice
         problem.options["CONTEXT"] = {"26": 0.0}
@@ -212,7 +214,7 @@ class Blind:
             to = self._value(site, rng)
             text = splice(source, (site.edit(to),)) if to else None
             if text:
-                return Proposal(site.name, {PATH: Entry(text.encode())})
+                return Proposal(site.name, {PATH: Entry(text)})
         raise AgentError("unapplied", "nothing to change")
 
     def _value(self, site: Site, rng: random.Random) -> str | None:

@@ -1,4 +1,4 @@
-"""The built-in agent: no model, no key, a search that learns from every attempt."""
+"""The agent: reads the head, lets the search rank the moves, proposes the first that applies."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from collections.abc import Mapping
 from islands.records import Attempt, Brief, Entry, Proposal
 from swarm.agents.base import AgentError
 from swarm.agents.mutator.memory import Memory
-from swarm.agents.mutator.moves import Move, Moves
+from swarm.agents.mutator.moves import Move, write
+from swarm.agents.mutator.search import Search
 from swarm.agents.mutator.source import splice
 from swarm.agents.mutator.survey import Survey, survey
 from swarm.agents.mutator.tuning import Tuning
 
 
 class Mutator:
-    """Edits the genome's syntax tree where that is most likely to pay."""
+    """Edits the genome's syntax tree where that is most likely to pay.
+
+    What it proposes follows from the brief and from the attempts it has learned, and from nothing
+    else; what a proposal costs does not grow with their number. `tuning` is for laboratories.
+    """
 
     def __init__(self, name: str = "mutator", tuning: Tuning | None = None) -> None:
         self.name = name
@@ -27,15 +32,16 @@ class Mutator:
         return self.answer(brief)
 
     def answer(self, brief: Brief) -> Proposal:
+        """Answer `brief` at once, as `propose` does."""
         surveys = _surveys(brief.genome)
         for attempt in brief.recent:
-            self._memory.note_tried(attempt)
+            self._memory.mark(attempt)
         head = _digest(brief.genome)
-        moves = Moves(brief, surveys, self._memory, head, self._tuning)
-        for move in moves.ranked():
+        search = Search(brief, surveys, self._memory, head, self._tuning)
+        for move in search.ranked():
             files = _files(move, surveys)
             if files:
-                return Proposal(_words(move), files, _notes(move, head, moves.unit))
+                return Proposal(move.words, files, write(move, head, search.unit))
         raise AgentError("unapplied", "nothing to change")
 
     def learn(self, attempt: Attempt) -> None:
@@ -49,35 +55,15 @@ def _surveys(genome: Mapping[str, str]) -> dict[str, Survey]:
 
 
 def _files(move: Move, surveys: Mapping[str, Survey]) -> dict[str, Entry | None]:
+    """Return the changed files, none where the move does not apply or changes nothing."""
     files: dict[str, Entry | None] = {}
     for path in sorted({edit.path for edit in move.edits}):
-        text = splice(surveys[path].source, tuple(e for e in move.edits if e.path == path))
-        if text is None:
+        here = tuple(edit for edit in move.edits if edit.path == path)
+        data = splice(surveys[path].source, here)
+        if data is None:
             return {}
-        files[path] = Entry(text.encode())
+        files[path] = Entry(data)
     return files
-
-
-def _notes(move: Move, head: str, unit: float) -> dict[str, str | float]:
-    notes: dict[str, str | float] = {
-        "kind": move.kind, "head": head, "edit": move.edit, "unit": unit, "hope": move.hope,
-    }  # fmt: skip
-    for count, part in enumerate(move.parts, 1):
-        suffix = "" if count == 1 else f" {count}"
-        notes |= {
-            f"site{suffix}": part.site,
-            f"from{suffix}": part.old,
-            f"to{suffix}": part.new,
-            f"mean{suffix}": part.forecast.mean,
-            f"variance{suffix}": part.forecast.variance,
-        }
-        if part.start is not None and part.end is not None:
-            notes |= {f"start{suffix}": part.start, f"end{suffix}": part.end}
-    return notes
-
-
-def _words(move: Move) -> str:
-    return move.words or "; ".join(f"{part.name}: {part.old} to {part.new}" for part in move.parts)
 
 
 def _digest(genome: Mapping[str, str]) -> str:

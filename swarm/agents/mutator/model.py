@@ -89,19 +89,23 @@ def _prior(belief: Belief) -> Array:
     return weights
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a number: the belief before it was tried, where it stands, what was seen."""
+
+    belief: Belief
+    here: float
+    seen: tuple[Seen, ...]
+
+
 @lru_cache(maxsize=4096)  # most sites have not changed since the last proposal
 def number_forecasts(
-    belief: Belief,
-    here: float,
-    seen: tuple[Seen, ...],
-    steps: tuple[float, ...],
-    unit: float,
-    margin: float,
+    known: Known, steps: tuple[float, ...], unit: float, margin: float
 ) -> tuple[Forecast, ...]:
-    """Return the forecast of each step from the present value, after what was `seen`."""
-    posterior = _posterior(belief, here, seen, unit)
+    """Return the forecast of each step from the present value."""
+    posterior = _posterior(known, unit)
     rise = _valley(-_OFFSETS)[None, :] - _valley(np.array(steps)[:, None] - _OFFSETS[None, :])
-    gains = rise[:, :, None] * _depths(belief, unit)[None, None, :]
+    gains = rise[:, :, None] * _depths(known.belief, unit)[None, None, :]
     mean = (gains * posterior).sum(axis=(1, 2))
     variance = (gains**2 * posterior).sum(axis=(1, 2)) - mean**2
     promise = (np.maximum(gains - margin, 0.0) * posterior).sum(axis=(1, 2))
@@ -109,15 +113,17 @@ def number_forecasts(
     return tuple(Forecast(*row) for row in rows)
 
 
-def _posterior(belief: Belief, here: float, seen: tuple[Seen, ...], unit: float) -> Array:
-    """Return the weights of [optimum, depth] after what was `seen`, the optimum as from `here`."""
-    log = np.log(_prior(belief) + 1e-300)
-    for one in seen:
-        rise = _valley(one.start - here - _OFFSETS) - _valley(one.end - here - _OFFSETS)
-        forecast = np.outer(rise, _depths(belief, unit))
+def _posterior(known: Known, unit: float) -> Array:
+    """Return the weights of [optimum, depth] after what was seen, the optimum as from here."""
+    log = np.log(_prior(known.belief) + 1e-300)
+    depths = _depths(known.belief, unit)
+    for one in known.seen:
+        before, after = (place - known.here - _OFFSETS for place in (one.start, one.end))
+        forecast = np.outer(_valley(before) - _valley(after), depths)
         log -= 0.5 * (one.gain - forecast) ** 2 / one.variance
     weights: Array = np.exp(log - log.max())
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def _depths(belief: Belief, unit: float) -> Array:

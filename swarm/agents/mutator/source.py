@@ -7,9 +7,13 @@ does not cover survives to the byte, comments and line endings included.
 from __future__ import annotations
 
 import ast
+import codecs
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
+
+from islands.behaviour import NotPythonError, compare, parse
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -26,12 +30,16 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that parses: its bytes, its tree and the offset of each line's first byte."""
+    """A file that parses: its bytes, its tree, and the offset of each line's first byte.
+
+    Its blocks are spans of whole lines that hold whole statements of the top level.
+    """
 
     path: str
     data: bytes
     tree: ast.Module
     starts: tuple[int, ...]
+    blocks: tuple[tuple[int, int], ...]
 
     def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
         """Return the offsets of the first byte of `node` and of the byte after its last."""
@@ -53,53 +61,70 @@ class Source:
         return self.starts[bisect_right(self.starts, offset) - 1]
 
 
-def parse(text: str) -> ast.Module | None:
-    """Return the tree of `text`, None where it has none (or one too deep to be walked)."""
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
 def read(path: str, text: str) -> Source | None:
-    """Return file `path` as a source, None where `text` is not Python that parses."""
-    tree = parse(text)
-    if tree is None:
+    """Return file `path` as a source, None where `text` is not Python that is ever let in."""
+    data = text.encode("utf-8", "surrogatepass")
+    if data.startswith(codecs.BOM_UTF8):  # columns of the first line would not count it
         return None
-    data = text.encode()
+    try:
+        tree = parse(data)
+    except NotPythonError:
+        return None
     starts = (0, *(found.end() for found in _LINE_END.finditer(data)))
-    return Source(path, data, tree, starts)
+    return Source(path, data, tree, starts, _blocks(tree, starts, len(data)))
 
 
-def splice(source: Source, edits: tuple[Edit, ...]) -> str | None:
-    """Return the text of `source` after `edits`, None where it does not parse or says the same.
+def splice(source: Source, edits: tuple[Edit, ...]) -> bytes | None:
+    """Return `source` after `edits`, None where it does not parse or behaves as before.
 
     Edits that overlap come to None as well: together they have no meaning.
     """
-    data, behind = source.data, len(source.data)
-    for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
-        if edit.end > behind:
-            return None
+    ordered = sorted(edits, key=lambda edit: (edit.start, edit.end))
+    if any(one.end > other.start for one, other in pairwise(ordered)):
+        return None
+    touched = {_block(source, edit) for edit in ordered}
+    try:
+        changed = [_is_changed(source, ordered, block) for block in touched]
+    except NotPythonError:
+        return None
+    return _replaced(source.data, ordered) if any(changed) else None
+
+
+def _block(source: Source, edit: Edit) -> tuple[int, int]:
+    """Return the statements of the file's top level that `edit` is inside of, or all of the file.
+
+    Only they are compared: of a file of 400 lines that takes a tenth of the time.
+    """
+    inside = [(s, e) for s, e in source.blocks if s <= edit.start and edit.end <= e]
+    return inside[0] if inside else (0, len(source.data))
+
+
+def _is_changed(source: Source, edits: list[Edit], block: tuple[int, int]) -> bool:
+    start, end = block
+    here = [
+        Edit(edit.path, edit.start - start, edit.end - start, edit.text)
+        for edit in edits
+        if start <= edit.start and edit.end <= end
+    ]
+    old = source.data[start:end]
+    return compare(source.path, old, _replaced(old, here)) == "changed"
+
+
+def _replaced(data: bytes, edits: list[Edit]) -> bytes:
+    for edit in reversed(edits):
         data = data[: edit.start] + edit.text.encode() + data[edit.end :]
-        behind = edit.start
-    text = data.decode()
-    tree = parse(text)
-    return None if tree is None or same(tree, source.tree) else text
+    return data
 
 
-def same(one: ast.AST, other: ast.AST) -> bool:
-    """Say whether two trees are equal, wherever in the text their nodes stand."""
-    pairs: list[tuple[object, object]] = [(one, other)]
-    while pairs:  # not recursive: a sum of a thousand terms is a thousand nodes deep
-        left, right = pairs.pop()
-        if type(left) is not type(right):
-            return False
-        if isinstance(left, ast.AST):
-            pairs += [(getattr(left, f, None), getattr(right, f, None)) for f in left._fields]
-        elif isinstance(left, list) and isinstance(right, list):
-            if len(left) != len(right):
-                return False
-            pairs += list(zip(left, right, strict=True))
-        elif left is not right and repr(left) != repr(right):
-            return False
-    return True
+def _blocks(tree: ast.Module, starts: tuple[int, ...], length: int) -> tuple[tuple[int, int], ...]:
+    """Return the spans of whole lines that hold one or more statements of the top level."""
+    spans: list[tuple[int, int]] = []
+    for node in tree.body:
+        decorators = getattr(node, "decorator_list", [])
+        first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+        last = node.end_lineno or node.lineno
+        start, end = starts[first - 1], starts[last] if last < len(starts) else length
+        if spans and start < spans[-1][1]:  # two statements on one line
+            start = spans.pop()[0]
+        spans.append((start, end))
+    return tuple(spans)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from swarm.agents.mutator.sites import called, names_seed
+from swarm.agents.mutator.names import called, names_seed
 from swarm.agents.mutator.source import Edit, Source
 
 Cut = Literal["term", "statement", "swap"]
@@ -22,12 +22,11 @@ Cut = Literal["term", "statement", "swap"]
 
 @dataclass(frozen=True, slots=True)
 class Alteration:
-    """A change of structure: `old` is put in words as `new`, which is "" where it is dropped."""
+    """A change of structure, and the words for it."""
 
     id: str
     kind: Cut
-    old: str
-    new: str
+    words: str
     edit: Edit
 
 
@@ -59,8 +58,9 @@ SWAPS: dict[str, tuple[str, ...]] = {
 OPERATORS: dict[type[ast.operator], str] = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
 """What to put for an operator between numbers."""
 
-_OPERATOR = re.compile(rb"(?:[\s\\)]|#[^\r\n]*)*(\*\*|//|<<|>>|[-+*/@%&|^])")
-_BLANK = re.compile(rb"(?:[\s\\]|#[^\r\n]*)*")
+# nothing is given back (`*+`): a comment full of hashes must not be tried in every way
+_OPERATOR = re.compile(rb"(?:[\s\\)]|#[^\r\n]*+)*+(\*\*|//|<<|>>|[-+*/@%&|^])")
+_BLANK = re.compile(rb"(?:[\s\\]|#[^\r\n]*+)*+")
 _KEPT_CALLS = {"print", "log", "info", "warning", "append", "super", "save", "write", "flush"}
 _TEXT = (ast.JoinedStr, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp)
 
@@ -72,7 +72,8 @@ def alterations(source: Source) -> list[Alteration]:
         for statement in body:
             if not any(names_seed(part) for part in _head(statement)):
                 found += _of_statement(source, owner, statement, len(body))
-    return sorted(found, key=lambda a: (a.edit.start, a.id))
+    unique = {one.id: one for one in reversed(found)}  # of two alike the first
+    return sorted(unique.values(), key=lambda one: (one.edit.start, one.id))
 
 
 def _bodies(tree: ast.Module) -> Iterator[tuple[str, list[ast.stmt]]]:
@@ -107,8 +108,8 @@ def _of_statement(
         return
     name = f"{source.path}:{owner}:{_digest(source, statement)}"
     if _optional(statement):
-        edit = _without(source, statement, siblings)
-        yield Alteration(f"{name}-", "statement", _brief(source.text(statement)), "", edit)
+        words = f"Do without `{_brief(source.text(statement))}`"
+        yield Alteration(f"{name}-", "statement", words, _without(source, statement, siblings))
     for count, node in enumerate(_arithmetic(_head(statement))):
         if isinstance(node, ast.BinOp):
             yield from _of_operation(source, f"{name}/{count}", node)
@@ -133,32 +134,25 @@ def _arithmetic(parts: list[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _of_operation(source: Source, name: str, node: ast.BinOp) -> Iterator[Alteration]:
-    if any(_is_text(side) for side in (node.left, node.right)):
+    if type(node.op) not in OPERATORS or _is_text(node.left) or _is_text(node.right):
         return
     start, end = source.span(node)
     middle = source.span(node.left)[1]
     sign = _OPERATOR.match(source.data, middle)
     if sign is None:
         return
-    whole = _brief(source.text(node))
-    kept = source.data[start : sign.start(1)].rstrip(b" \t\r\n\\").decode()
-    if isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div)):
-        if b"#" not in source.data[middle : sign.start(1)]:
-            edit = Edit(source.path, start, end, kept)
-            yield Alteration(f"{name}<", "term", whole, _brief(kept), edit)
-        yield Alteration(
-            f"{name}~",
-            "swap",
-            whole,
-            f"with {OPERATORS[type(node.op)]}",
-            Edit(source.path, sign.start(1), sign.end(1), OPERATORS[type(node.op)]),
-        )
+
+    def instead(suffix: str, kind: Cut, new: bytes) -> Alteration:
+        words = f"Put `{_brief(new.decode())}` for `{_brief(source.text(node))}`"
+        return Alteration(name + suffix, kind, words, Edit(source.path, start, end, new.decode()))
+
+    left, right = source.data[start : sign.start(1)], source.data[sign.end(1) : end]
+    if b"#" not in source.data[middle : sign.start(1)]:
+        yield instead("<", "term", left.rstrip(b" \t\r\n\\"))
     if isinstance(node.op, (ast.Add, ast.Mult)):
-        blank = _BLANK.match(source.data, sign.end(1))
-        after = blank.end() if blank else sign.end(1)
-        rest = source.data[after:end].decode()
-        edit = Edit(source.path, start, end, rest)
-        yield Alteration(f"{name}>", "term", whole, _brief(rest), edit)
+        blank = _BLANK.match(right)
+        yield instead(">", "term", right[blank.end() :] if blank else right)
+    yield instead("~", "swap", left + OPERATORS[type(node.op)].encode() + right)
 
 
 def _of_call(source: Source, name: str, node: ast.Call) -> Iterator[Alteration]:
@@ -166,7 +160,8 @@ def _of_call(source: Source, name: str, node: ast.Call) -> Iterator[Alteration]:
     end = source.span(node.func)[1]
     for new in SWAPS.get(old, ()):
         edit = Edit(source.path, end - len(old.encode()), end, new)
-        yield Alteration(f"{name}={new}", "swap", old, new, edit)
+        words = f"Put `{new}` for `{old}`"
+        yield Alteration(f"{name}={new}", "swap", words, edit)
 
 
 def _optional(statement: ast.stmt) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from swarm.agents.mutator.model import Belief
-from swarm.agents.mutator.sites import Site, words
+from swarm.agents.mutator.moves import Kind
+from swarm.agents.mutator.names import words
+from swarm.agents.mutator.sites import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +19,35 @@ class Tuning:
     greed: float = 4.0
     misfit: float = 0.3
     drift: float = 0.3
-    reach: float = 1.0
+    reach: float = 0.7
     dead: float = 0.25
-    option: tuple[float, float] = (-0.5, 1.5)
+    option: tuple[float, float] = (-0.5, 2.5)
     inner: float = 0.2
     named: float = 0.4
     crush: float = 0.5
     joint: int = 3
     joint_from: float = 0.3
-    shrink: float = 0.7
+    shrink: float = 0.8
+    elsewhere: float = 0.4
+    stretch: float = 0.3
 
+
+RUNS: dict[Kind, tuple[float, float]] = {
+    "number": (9.0, 1.0),
+    "option": (9.0, 1.0),
+    "cross": (19.0, 1.0),
+    "term": (3.0, 2.0),
+    "statement": (3.0, 2.0),
+    "swap": (3.0, 2.0),
+}
+"""Moves of each kind that left a program that runs, and that broke it, counted in advance."""
+
+STRUCTURE: dict[Kind, tuple[float, float]] = {
+    "term": (-3.0, 2.0),
+    "statement": (-3.0, 2.0),
+    "swap": (-2.5, 2.0),
+}
+"""What a change of structure gains, mean and spread in units: mostly it loses."""
 
 STRONG = {
     "batch", "cooldown", "depth", "epochs", "iterations", "iters", "layers", "learning", "lr",
@@ -48,10 +70,19 @@ WEAK = {
 
 def belief(site: Site, tuning: Tuning) -> Belief:
     """Return what is believed of a number before it is tried."""
-    spoken = set(words(site.name))
-    weight = {"knob": 1.0, "named": tuning.named, "inner": tuning.inner}[site.rank]
+    spoken, weight = words(site.name), _weight(site, tuning)
     if spoken & STRONG:
         return Belief(tuning.reach, weight * 1.5, tuning.dead / 2)
     if spoken & WEAK:
         return Belief(tuning.reach, weight * 0.5, (1 + tuning.dead) / 2)
     return Belief(tuning.reach, weight, tuning.dead)
+
+
+def option_prior(site: Site, tuning: Tuning) -> tuple[float, float]:
+    """Return what an option of `site` gains before it is tried: mean and spread in units."""
+    mean, spread = tuning.option
+    return mean / math.sqrt(_weight(site, tuning)), spread
+
+
+def _weight(site: Site, tuning: Tuning) -> float:
+    return {"knob": 1.0, "named": tuning.named, "inner": tuning.inner}[site.rank]

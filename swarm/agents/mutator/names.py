@@ -1,0 +1,82 @@
+"""What names tell: which speak of seeds, which of rates, which are left alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+_SEEDED = {"rng", "default_rng", "randomstate", "random_state", "prngkey", "generator"}
+
+_RATES = {"gain", "lr", "multiplier", "radius", "rate", "rates", "scale", "std", "temperature"}
+
+_VANISHING = {"decay", "dropout", "jitter", "momentum", "noise", "penalty", "smoothing", "warmup"}
+
+MEANING = {
+    "axis", "daemon", "dim", "dtype", "encoding", "file", "inplace", "is_causal", "keepdim",
+    "keepdims", "persistent", "requires_grad", "strict", "version",
+}  # fmt: skip
+"""Parameters that say what a program means rather than how it does it."""
+
+SHAPING = {
+    "chunk", "expand", "index_select", "narrow", "permute", "repeat", "reshape", "size",
+    "split", "squeeze", "transpose", "unflatten", "unsqueeze", "view",
+}  # fmt: skip
+"""Calls whose numbers are shapes and places: they fit each other, and one alone crashes."""
+
+TALKING = {
+    "basicConfig", "debug", "error", "exit", "getenv", "info", "log", "open", "print", "sleep",
+    "warn", "warning",
+}  # fmt: skip
+"""Calls that change no score."""
+
+
+def words(name: str) -> set[str]:
+    """Split an identifier into lower-case words: MATRIX_LR, matrixLr and matrix-lr are two."""
+    return {word.lower() for word in _WORD.findall(name)}
+
+
+def is_rate(name: str) -> bool:
+    """Say whether `name` is of a magnitude that may well pass one, as a learning rate may."""
+    return not _RATES.isdisjoint(words(name))
+
+
+def may_vanish(name: str) -> bool:
+    """Say whether `name` is of something that is often best switched off."""
+    return not _VANISHING.isdisjoint(words(name))
+
+
+def is_seed(name: str) -> bool:
+    """Say whether `name` speaks of a seed or of what is made from one."""
+    lowered = name.lower()
+    return "seed" in lowered or lowered in _SEEDED
+
+
+def names_seed(node: ast.AST) -> bool:
+    """Say whether anything in `node` speaks of a seed."""
+    return any(is_seed(name) for inner in ast.walk(node) for name in _names(inner))
+
+
+def called(node: ast.Call) -> str:
+    """Return the last name of what `node` calls, "" where it has none."""
+    return next(_names(node.func), "")
+
+
+def assigned(node: ast.Assign | ast.AnnAssign) -> str:
+    """Return the one name that `node` assigns to, "" where there is none or more."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return next(_names(targets[0]), "") if len(targets) == 1 else ""
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Name():
+            yield node.id
+        case ast.Attribute():
+            yield node.attr
+        case ast.arg() | ast.keyword():
+            yield node.arg or ""
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name

@@ -1,0 +1,278 @@
+"""Ranks the moves that a head offers by what is to be hoped of each.
+
+Hope is the gain expected of a move where it gains, times the chance that the program still runs.
+Which move comes first is drawn, the more hope the likelier, so that islands differ in what they
+try. Every site offers its best value; the sites with the most to be expected also go together.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
+
+from islands.records import Brief, Change
+from swarm.agents.mutator.cross import Crossing, crossing
+from swarm.agents.mutator.memory import Memory, Trace
+from swarm.agents.mutator.model import (
+    Chosen,
+    Known,
+    Seen,
+    normal_forecast,
+    number_forecasts,
+    option_forecasts,
+)
+from swarm.agents.mutator.moves import Kind, Move, Part
+from swarm.agents.mutator.scales import Number, number
+from swarm.agents.mutator.sites import Site
+from swarm.agents.mutator.source import Edit
+from swarm.agents.mutator.survey import Survey
+from swarm.agents.mutator.tuning import RUNS, STRUCTURE, Tuning, belief, option_prior
+
+Evidence = TypeVar("Evidence", Seen, Chosen)
+
+STRETCHES = (0.8, 0.9, 1.0, 1.12, 1.25)
+"""What steps are multiplied with, so that values between the usual ones get tried as well."""
+
+MOST_SITES = 200
+MOST_MINOR = 24
+"""Sites, and of numbers in bodies and changes of structure each, that a proposal looks at."""
+
+FIRST = 4
+"""Sites around which joint moves are built, those of the most hope."""
+
+
+class Told(NamedTuple):
+    """What a change of one value, kept elsewhere, says of its site here."""
+
+    change: Change
+    text: str
+    evidence: Seen | Chosen
+
+
+class Search:
+    """Draws up the moves for one brief."""
+
+    def __init__(
+        self,
+        brief: Brief,
+        surveys: Mapping[str, Survey],
+        memory: Memory,
+        head: str,
+        tuning: Tuning,
+    ) -> None:
+        self.brief, self.memory, self.head, self.tuning = brief, memory, head, tuning
+        self.unit = brief.sigma if brief.sigma > 0 else max(0.002 * abs(brief.score), 1e-6)
+        self.margin = tuning.margin * self.unit
+        self.random = random.Random(brief.seed)
+        self.sites = {site.id: site for one in surveys.values() for site in one.sites}
+        self.alterations = [a for one in surveys.values() for a in one.alterations]
+        crossings = (crossing(change, surveys) for change in brief.elsewhere)
+        self.crossings = [one for one in crossings if one is not None]
+        self.told = dict(self._tell())
+
+    def ranked(self) -> list[Move]:
+        """Return the moves, the one to be proposed first."""
+        singles = [*self._of_sites(), *self._of_structure()]
+        moves = [*singles, *self._joint(singles), *self._crossed()]
+        moves = [m for m in moves if m.hope > 0 and not self.memory.tried(self.head, m.edit)]
+        drawn = [(self._draw(move), place, move) for place, move in enumerate(moves)]
+        return [move for _, _, move in sorted(drawn, key=lambda one: one[:2], reverse=True)]
+
+    def _draw(self, move: Move) -> float:
+        """Return a draw whose order is that of lots in proportion to hope ** greed."""
+        return move.hope / self.random.weibullvariate(1.0, self.tuning.greed)
+
+    def _of_sites(self) -> Iterator[Move]:
+        sites = list(self.sites.values())
+        self.random.shuffle(sites)
+        major = [site for site in sites if site.rank != "inner"][:MOST_SITES]
+        minor = [site for site in sites if site.rank == "inner"][:MOST_MINOR]
+        for site in major + minor:
+            if site.number is None:
+                prior = option_prior(site, self.tuning)
+                edits = {option: (site.edit(option),) for option in site.options}
+                moves = self._options("option", site.id, site.text, edits, prior)
+                yield from self._best(site, moves)
+            else:
+                yield from self._best(site, self._numbers(site, site.number))
+
+    def _best(self, site: Site, moves: list[Move]) -> list[Move]:
+        """Return the move of most hope, if any, with the words for it."""
+        if not moves:
+            return []
+        best = max(moves, key=lambda move: move.hope)
+        told = self.told.get(site.id)
+        if told is not None and told.text == best.parts[0].new:
+            return [replace(best, words=_taken_over(told.change))]
+        change = f"{site.label}: {best.parts[0].old} to {best.parts[0].new}"
+        return [replace(best, words=f"{change} ({self._reason(site.id, best.parts[0])})")]
+
+    def _reason(self, site: str, part: Part) -> str:
+        attempts = self.memory.trace(site).attempts
+        if not attempts:
+            return "not tried before"
+        mean, spread = part.forecast.mean, math.sqrt(part.forecast.variance)
+        times = "once" if attempts == 1 else f"{attempts} times"
+        return f"tried {times}, forecast {mean:+.2g} ± {spread:.1g}"
+
+    def _numbers(self, site: Site, here: Number) -> list[Move]:
+        steps = here.steps(self.random.choice(STRETCHES))
+        told = self.told.get(site.id)
+        if told is not None and isinstance(told.evidence, Seen) and told.text != site.text:
+            steps.setdefault(told.text, told.evidence.end - here.place)
+        steps = {text: step for text, step in steps.items() if not self._tried(site.id, text)}
+        if not steps:
+            return []
+        trace = self.memory.trace(site.id)
+        seen = [self._aged(one, age) for age, one in trace.seen]
+        seen += [told.evidence] if told and isinstance(told.evidence, Seen) else []
+        known = Known(belief(site, self.tuning), here.place, tuple(seen))
+        forecasts = number_forecasts(known, tuple(steps.values()), self.unit, self.margin)
+        runs = self._runs("number", trace)
+        moves = []
+        for (text, step), forecast in zip(steps.items(), forecasts, strict=True):
+            end = here.place + step
+            part = Part(site.id, site.text, text, forecast, here.place, end)
+            hope = forecast.promise * runs * _before_walls(trace, here.place, step)
+            moves.append(Move("number", (part,), (site.edit(text),), hope, ""))
+        return moves
+
+    def _options(
+        self,
+        kind: Kind,
+        site: str,
+        present: str,
+        edits: Mapping[str, tuple[Edit, ...]],
+        prior: tuple[float, float],
+    ) -> list[Move]:
+        """Return a move for each option; `prior` is the mean and spread of a gain, in units."""
+        options = [option for option in edits if not self._tried(site, option)]
+        if not options:
+            return []
+        trace = self.memory.trace(site)
+        chosen = [self._aged(one, age) for age, one in trace.chosen]
+        told = self.told.get(site)
+        chosen += [told.evidence] if told and isinstance(told.evidence, Chosen) else []
+        mean, spread = (self.unit * share for share in prior)
+        forecasts = option_forecasts(present, options, chosen, (mean, spread), self.margin)
+        moves = []
+        for option, forecast in zip(options, forecasts, strict=True):
+            runs = self._runs(kind, trace) * (0.1 if option in trace.failed else 1.0)
+            part = Part(site, present, option, forecast)
+            moves.append(Move(kind, (part,), edits[option], forecast.promise * runs, ""))
+        return moves
+
+    def _of_structure(self) -> Iterator[Move]:
+        some = self.random.sample(self.alterations, min(MOST_MINOR, len(self.alterations)))
+        for one in some:
+            edits = {"altered": (one.edit,)}
+            moves = self._options(one.kind, one.id, "", edits, STRUCTURE[one.kind])
+            yield from (replace(move, words=one.words) for move in moves)
+
+    def _joint(self, singles: list[Move]) -> list[Move]:
+        """Return moves of several sites, each of which is expected to gain by itself.
+
+        Gains too small to be told from noise one by one are kept together.
+        """
+        floor = self.tuning.joint_from * self.unit
+        good = [move for move in singles if move.parts[0].forecast.mean > floor]
+        good.sort(key=lambda move: move.hope, reverse=True)
+        grown = [self._grown(first, good) for first in good[:FIRST]]
+        return [move for move in grown if len(move.parts) > 1]
+
+    def _grown(self, move: Move, others: list[Move]) -> Move:
+        for other in others:
+            if len(move.parts) >= self.tuning.joint:
+                break
+            if other.parts[0].site in {part.site for part in move.parts}:
+                continue
+            parts = move.parts + other.parts
+            mean = sum(part.forecast.mean for part in parts)
+            variance = sum(part.forecast.variance for part in parts)
+            hope = normal_forecast(mean, variance, self.margin).promise
+            if hope > move.hope:
+                words = f"{move.words}; {other.words}"
+                move = Move("joint", parts, move.edits + other.edits, hope, words)
+        return move
+
+    def _crossed(self) -> Iterator[Move]:
+        """Yield the changes from elsewhere that are more than one value of one site."""
+        for one in self.crossings:
+            change = one.change
+            edits = self._crossing_edits(one)
+            if len(one.values) == 1 or not edits:
+                continue
+            mean, variance = self._expected(change)
+            prior = (mean / self.unit, math.sqrt(variance) / self.unit)
+            site = f"cross:{change.island}:{change.experiment}"
+            for move in self._options("cross", site, "", {"taken": edits}, prior):
+                yield replace(move, words=_taken_over(change))
+
+    def _crossing_edits(self, one: Crossing) -> tuple[Edit, ...]:
+        if one.edits:
+            return one.edits
+        wanted = [(self.sites.get(site), new) for site, (_, new) in one.values.items()]
+        return tuple(site.edit(new) for site, new in wanted if site and site.text != new)
+
+    def _tell(self) -> Iterator[tuple[str, Told]]:
+        for one in self.crossings:
+            if len(one.values) != 1:
+                continue
+            ((id_, (old, new)),) = one.values.items()
+            site = self.sites.get(id_)
+            if site is None:
+                continue
+            mean, variance = self._expected(one.change)
+            if site.number is None:
+                yield id_, Told(one.change, new, Chosen(old, new, mean, variance))
+                continue
+            unbounded = site.number.scale == "log"
+            before, after = number(old, unbounded), number(new, unbounded)
+            if before is not None and after is not None:
+                seen = Seen(before.place, after.place, mean, variance)
+                yield id_, Told(one.change, new, seen)
+
+    def _expected(self, change: Change) -> tuple[float, float]:
+        """Return the mean and variance of what a change kept elsewhere gains here."""
+        gain, tuning = change.gain, self.tuning
+        spread = tuning.elsewhere * gain.mean
+        return tuning.shrink * gain.mean, gain.noise**2 + spread**2
+
+    def _aged(self, one: Evidence, age: int) -> Evidence:
+        """Return evidence as it counts today: less sure the more was kept since, the larger it is.
+
+        The model is no more than a likeness, and a large loss says little of the other side.
+        """
+        tuning, since = self.tuning, self.memory.keeps - age
+        share = tuning.crush if one.gain < 0 else tuning.stretch
+        misfit = (tuning.misfit**2 + tuning.drift**2 * since) * self.unit**2
+        variance = one.variance + misfit + (share * one.gain) ** 2
+        return replace(one, variance=variance)
+
+    def _runs(self, kind: Kind, trace: Trace) -> float:
+        """Return the chance that a move of this kind at this site leaves a program that runs."""
+        good, bad = RUNS[kind]
+        ran, broke = self.memory.record(kind)
+        usual = (good + ran) / (good + bad + ran + broke)
+        return (usual + trace.ran) / (1 + trace.attempts)
+
+    def _tried(self, site: str, to: str) -> bool:
+        return self.memory.tried(self.head, f"{site}={to}")
+
+
+def _before_walls(trace: Trace, here: float, step: float) -> float:
+    """Return the chance that a step runs, given where this number broke the program before."""
+    chance = 1.0
+    for start, end in trace.walls:
+        wall = end - here
+        if (end - start) * step > 0 and wall * step > 0:
+            share = abs(step / wall)
+            chance *= 0.1 if share >= 1 else 1 - 0.5 * share**2
+    return chance
+
+
+def _taken_over(change: Change) -> str:
+    return f"Take over from {change.island}: {change.hypothesis}"

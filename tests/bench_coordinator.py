@@ -14,7 +14,6 @@ import os
 import random
 import subprocess
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,24 +47,32 @@ class Instant:
 
 
 class Meter:
-    """Reads CPU seconds and bytes written at powers of ten of trials."""
+    """Reads CPU seconds and bytes written over the second half of each span; prints a row."""
 
     def __init__(self, folder, most):
-        self.folder, self.refresher, self.rows = folder, Refresher(), []
+        self.folder, self.refresher = folder, Refresher()
         self.marks = [n for n in (10, 100, 1_000, 3_000, 10_000) if n <= most]
-        self.last = None
+        self.half, self.first = None, None
 
     def __call__(self, event, state):
         if self.refresher.due(state.events):
             refresh(self.folder)
-        trials = state.trials
-        if event.kind == "trial_ended" and any(trials in (m // 2, m) for m in self.marks):
-            now = (trials, sum(os.times()[:4]), written())
-            if trials in self.marks and self.last and self.last[0] < trials:
-                n = trials - self.last[0]
-                cpu, wrote = (now[k] - self.last[k] for k in (1, 2))
-                self.rows.append((trials, 1000 * cpu / n, wrote / n))
-            self.last = now
+        if event.kind != "trial_ended":
+            return
+        now = (state.trials, sum(os.times()[:4]), written())
+        if any(state.trials == mark // 2 for mark in self.marks):
+            self.half = now
+        elif state.trials in self.marks:
+            self.row(*(new - old for new, old in zip(now, self.half, strict=True)), state.trials)
+
+    def row(self, trials, cpu, size, past):
+        ms, wrote = 1000 * cpu / trials, size / trials
+        self.first = self.first or (ms, wrote)
+        shares = (ms / self.first[0], wrote / self.first[1])
+        print(
+            f"{past:>12,} {ms:>13.1f} {shares[0]:>6.2f} {wrote:>12,.0f} {shares[1]:>6.2f}",
+            flush=True,
+        )
 
 
 def written():
@@ -88,7 +95,7 @@ def repository(folder):
 
 
 async def main(folder, trials):
-    """Run so many trials on two islands and return the meter."""
+    """Run so many trials on two islands."""
     repo = folder / "repo"
     base = repository(repo)
     state_folder = repo / ".swarm/bench"
@@ -120,7 +127,6 @@ async def main(folder, trials):
         )
         (plan.scratch / "genomes").mkdir(parents=True)
         await conduct(run)
-    return meter
 
 
 if __name__ == "__main__":
@@ -128,10 +134,5 @@ if __name__ == "__main__":
     parser.add_argument("--trials", type=int, default=10_000)
     count = parser.parse_args().trials
     with tempfile.TemporaryDirectory() as scratch:
-        began = time.monotonic()
-        rows = run_virtual(main(Path(scratch), count)).rows
-    _, cpu, wrote = rows[0]
-    print(f"{count} simulated trials in {time.monotonic() - began:.0f} s")
-    print(f"{'past trials':>12} {'CPU ms/trial':>13} {'ratio':>6} {'bytes/trial':>12} {'ratio':>6}")
-    for trials, ms, size in rows:
-        print(f"{trials:>12,} {ms:>13.1f} {ms / cpu:>6.2f} {size:>12,.0f} {size / wrote:>6.2f}")
+        print(f"{'past trials':>12} {'CPU ms/trial':>13} {'ratio':>6} {'bytes':>12} {'ratio':>6}")
+        run_virtual(main(Path(scratch), count))

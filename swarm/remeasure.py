@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from git import GitCommandError, Repo
 
 from analysis.ledger import NAME as LEDGER
-from analysis.ledger import read_events
+from analysis.ledger import read_events, writer
 from harness import confine, identity
 from harness.confine.canary import fail_closed
 from harness.contract import HarnessError, SetupError, Slice, Trial
@@ -74,6 +74,12 @@ async def remeasure(
 
     Raises SetupError where a commit is unknown, fails, or the harness has moved.
     """
+    running = writer(folder.folder)
+    if running is not None:
+        raise SetupError(
+            f"run {folder.name} is being worked on by process {running}: stop it (Ctrl-C), measure,"
+            " and launch again, since two trials on one slice would disturb each other"
+        )
     state = State()
     for _, event in read_events(folder.folder / LEDGER):
         state.apply(event)

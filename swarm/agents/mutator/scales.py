@@ -44,7 +44,7 @@ class Number:
         """
         digits = 2 if abs(step) >= COARSE else 3
         text = self._write(where, digits)
-        if text is None or number(text, self.scale == "log") is None:
+        if text is None or not 0 < float(text) < (1 if self.scale == "logit" else _LARGEST):
             return None
         return None if float(text) == self.value else ("-" if self.negative else "") + text
 
@@ -114,15 +114,15 @@ def _scale(text: str, value: float, unbounded: bool) -> Scale:
 
 
 def _round_integer(old: float, new: float, digits: int) -> int:
-    """Round `new` as `old` is round: 96 goes to a multiple of 32, 500 to two digits."""
+    """Round `new` as `old` is round: 96 goes to a multiple of 32, 500 to `digits` digits."""
     whole = int(old)
-    shared = min(whole & -whole, 64)
-    if shared >= 16:  # noqa: PLR2004  a size that must divide, most likely
-        return max(1, round(new / shared)) * shared
+    divisor = min(whole & -whole, 64)
+    if divisor >= 16 and whole % 100:  # noqa: PLR2004  a size that must divide, most likely
+        return max(1, round(new / divisor)) * divisor
     nearest = max(1, round(new))
     nearest = int(float(f"{nearest:.{digits}g}")) if nearest >= 10**digits else nearest
     if nearest == whole:
-        nearest = whole + 1 if new > old else whole - 1
+        nearest += 1 if new > old else -1
     return max(1, nearest)
 
 

@@ -52,18 +52,19 @@ class Meter:
     def __init__(self, folder, most):
         self.folder, self.refresher = folder, Refresher()
         self.marks = [n for n in (10, 100, 1_000, 3_000, 10_000) if n <= most]
-        self.half, self.first = None, None
+        self.ended, self.half, self.first = 0, None, None
 
     def __call__(self, event, state):
         if self.refresher.due(state.events):
             refresh(self.folder)
         if event.kind != "trial_ended":
             return
-        now = (state.trials, sum(os.times()[:4]), written())
-        if any(state.trials == mark // 2 for mark in self.marks):
+        self.ended += 1
+        now = (self.ended, sum(os.times()[:4]), written())
+        if any(self.ended == mark // 2 for mark in self.marks):
             self.half = now
-        elif state.trials in self.marks:
-            self.row(*(new - old for new, old in zip(now, self.half, strict=True)), state.trials)
+        elif self.ended in self.marks:
+            self.row(*(new - old for new, old in zip(now, self.half, strict=True)), self.ended)
 
     def row(self, trials, cpu, size, past):
         ms, wrote = 1000 * cpu / trials, size / trials

@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter
 from harness.contract import Direction, Outcome, Rung, Slice
 from islands.records import Gain, RunLimit, Usage
 
-Purpose = Literal["baseline", "screen", "confirm", "remeasure"]
+Purpose = Literal["baseline", "screen", "confirm"]
 """Why a trial was run. Screening selected its candidate, so it is never evidence for keeping it."""
 
 

@@ -228,12 +228,23 @@ def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_F
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait; git, which is started within, inherits that."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Let Ctrl-C and SIGTERM wait; git, which is started within, inherits that.
+
+    The mask is this thread's and its children's; another thread of ours would still take the
+    signal and have Python's handler run here, so the handlers wait, too.
+    """
+    caught: list[int] = []
+    asked = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda n, _: caught.append(n)) for number in asked}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, asked)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    for taken in caught:
+        signal.raise_signal(taken)
 
 
 @contextmanager

@@ -374,8 +374,13 @@ def test_ctrl_c_waits_for_the_end(repo, monkeypatch):
         return run(self, *args, **more)
 
     monkeypatch.setattr(merge.Plumbing, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        home(repo, head)
+    # a shell starts what it runs in the background with interrupts ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            home(repo, head)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert_merged(repo, git(repo, "rev-parse", "main"), head, old)
 
 

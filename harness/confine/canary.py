@@ -229,9 +229,10 @@ def _field(tier: int) -> Iterator[_Field]:
         for server in servers.values():
             stack.enter_context(server)
         (folder / "socket").chmod(0o777)
-        sleep, env = ["/bin/sleep", "60"], {"SWARM_CANARY": token}
-        bystander = subprocess.Popen(sleep, env=env, start_new_session=True)
-        stack.callback(bystander.wait)
+        # it reads until our end of the pipe closes, so it goes with us even where we are killed
+        env, pipe = {"SWARM_CANARY": token}, subprocess.PIPE
+        bystander = subprocess.Popen(["/bin/cat"], env=env, stdin=pipe, start_new_session=True)
+        stack.enter_context(bystander)
         stack.callback(bystander.kill)
         yield _Field(tier, folder, token, servers, bystander)
 

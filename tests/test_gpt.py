@@ -626,7 +626,7 @@ def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
         outcome = measure(replace(trial, entry="short.py"), partial(run, warm=warm), "h")
     assert outcome.failure is None
     assert 1.5 < outcome.score < 3.2
-    assert outcome.facts["parameters"] > 100_000
+    assert outcome.facts["parameters"] > 10_000
     assert outcome.facts["scored_tokens"] > 40_000
     assert outcome.facts["audited"] > 450
     assert abs(outcome.facts["hidden_gain"]) < 1e-3

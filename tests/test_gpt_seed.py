@@ -143,7 +143,10 @@ def test_depth_is_the_dial(seed):
     """Width, heads and parameters follow from it."""
     shallow, deep = seed.build(64, 32, 2), seed.build(64, 32, 4)
     assert deep.width == 2 * shallow.width == 4 * seed.WIDTH_PER_DEPTH
-    assert deep.blocks[0].attention.heads == 2 * shallow.blocks[0].attention.heads
+    assert deep.blocks[0].attention.heads >= shallow.blocks[0].attention.heads
+    assert sum(p.numel() for p in deep.parameters()) > 2 * sum(
+        p.numel() for p in shallow.parameters()
+    )
 
 
 @pytest.mark.parametrize("step", [0.01, 1.5])

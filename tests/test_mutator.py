@@ -452,6 +452,15 @@ def test_steps_shrink_near_an_optimum():
     assert after[0].promise < before[0].promise / 3
 
 
+def test_certainty_has_no_negative_variance():
+    """Where the evidence leaves no doubt the spread of a forecast is nought, and no less."""
+    seen = tuple(Seen(0.0, step / 7, -step / 100, 1e-14) for step in range(1, 20))
+    steps_ = tuple(step / 9 for step in range(-20, 20) if step)
+    for weight in (0.2, 1.0, 1.5):
+        known = Known(Belief(0.7, weight, 0.25), 0.0, seen)
+        assert all(f.variance >= 0 for f in number_forecasts(known, steps_, 0.01, 0.0))
+
+
 def test_options_are_weighed_against_each_other():
     """Two gains along a chain of options add up."""
     chain = [Chosen("a", "b", 0.02, 1e-6), Chosen("b", "c", 0.02, 1e-6)]

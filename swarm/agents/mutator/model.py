@@ -107,7 +107,8 @@ def number_forecasts(
     rise = _valley(-_OFFSETS)[None, :] - _valley(np.array(steps)[:, None] - _OFFSETS[None, :])
     gains = rise[:, :, None] * _depths(known.belief, unit)[None, None, :]
     mean = (gains * posterior).sum(axis=(1, 2))
-    variance = (gains**2 * posterior).sum(axis=(1, 2)) - mean**2
+    # not the mean square less the squared mean: where all is certain that falls below zero
+    variance = ((gains - mean[:, None, None]) ** 2 * posterior).sum(axis=(1, 2))
     promise = (np.maximum(gains - margin, 0.0) * posterior).sum(axis=(1, 2))
     rows = np.stack([mean, variance, promise], axis=1).tolist()
     return tuple(Forecast(*row) for row in rows)

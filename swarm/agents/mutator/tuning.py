@@ -21,7 +21,7 @@ class Tuning:
     drift: float = 0.3
     reach: float = 0.7
     dead: float = 0.25
-    option: tuple[float, float] = (-0.5, 2.5)
+    option: tuple[float, float] = (-0.5, 3.0)
     inner: float = 0.2
     named: float = 0.4
     crush: float = 0.5
@@ -80,8 +80,8 @@ def belief(site: Site, tuning: Tuning) -> Belief:
 
 def option_prior(site: Site, tuning: Tuning) -> tuple[float, float]:
     """Return what an option of `site` gains before it is tried: mean and spread in units."""
-    mean, spread = tuning.option
-    return mean / math.sqrt(_weight(site, tuning)), spread
+    (mean, spread), share = tuning.option, math.sqrt(_weight(site, tuning))
+    return mean / share, spread * share
 
 
 def _weight(site: Site, tuning: Tuning) -> float:

@@ -499,6 +499,17 @@ def test_memory_is_bounded():
     assert len(memory._tried) == HEADS
 
 
+@pytest.mark.parametrize("gain", [1e300, -1e300, 1e-300, 0.0])
+@pytest.mark.parametrize("sigma", [0.0, 1e-300, 1e300])
+def test_no_measurement_is_too_wild(gain, sigma):
+    """Losses that exploded and scores without spread are met like any other."""
+    agent = Mutator()
+    for n in range(8):
+        proposal = agent.answer(replace(brief(seed=n), sigma=sigma))
+        agent.learn(attempt(proposal, "kept" if n % 2 else "discarded", gain, noise=1e200))
+    assert agent.answer(replace(brief(seed=9), sigma=sigma)).files
+
+
 def test_other_agents_attempts_are_no_evidence():
     """Notes of another kind are passed over."""
     agent = Mutator()
@@ -662,10 +673,10 @@ def test_depth_and_length_are_no_trouble():
     check("def f(a):\n    return (a " + "# # #\n" * 3000 + "+ a)\n", 0)
 
 
-def test_a_thousand_attempts_make_no_proposal_dearer():
-    """What a proposal looks at is bounded, so its forecasts do not grow with the attempts."""
+def test_it_does_not_run_dry_and_looks_at_no_more_evidence_as_attempts_gather():
+    """On a head that stands the 600th proposal is new, and it weighs a bounded past."""
     agent = Mutator()
-    for n in range(400):
+    for n in range(600):
         proposal = agent.answer(brief(seed=n, experiment=n))
         agent.learn(replace(attempt(proposal, gain=0.001 * (n % 5 - 3)), experiment=n))
     sizes = [len(trace.seen) + len(trace.chosen) for trace in agent._memory._traces.values()]

@@ -20,6 +20,9 @@ HEADS = 4
 TRIED = 20_000
 """Edits that are remembered as tried, on each of the latest heads."""
 
+MOST_UNITS = 1e3
+"""What a gain or its noise counts for at most: a loss that exploded is no more than a bad one."""
+
 RECENT = 0.98
 """What a kind's record of running or breaking keeps from attempt to attempt: some 50 count."""
 
@@ -133,7 +136,9 @@ def _measured(attempt: Attempt, unit: float) -> tuple[float, float]:
         return -0.5 * unit, (1.5 * unit) ** 2
     if attempt.gain.mean == 0.0:  # to the last digit: the program did the very same thing
         return 0.0, (0.1 * unit) ** 2
-    return attempt.gain.mean, attempt.gain.noise**2
+    bound = MOST_UNITS * unit
+    gain, noise = attempt.gain.mean, min(attempt.gain.noise, bound)
+    return max(-bound, min(bound, gain)), noise**2
 
 
 def _bound(memory: OrderedDict[str, Any], most: int) -> None:

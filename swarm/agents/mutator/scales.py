@@ -44,7 +44,7 @@ class Number:
         """
         digits = 2 if abs(step) >= COARSE else 3
         text = self._write(where, digits)
-        if text is None or not 0 < float(text) < (1 if self.scale == "logit" else _LARGEST):
+        if text is None or not _SMALLEST < float(text) < (1 if self.scale == "logit" else _LARGEST):
             return None
         return None if float(text) == self.value else ("-" if self.negative else "") + text
 
@@ -97,12 +97,13 @@ def number(text: str, unbounded: bool) -> Number | None:
         value = float(bare)
     except (ValueError, OverflowError):
         return None
-    if not 0 < value < _LARGEST:
+    if not _SMALLEST < value < _LARGEST:
         return None
     return Number(bare, value, _scale(bare, value, unbounded), text.startswith("-"))
 
 
 _RADICES = ("0x", "0o", "0b")
+_SMALLEST = 1e-30
 _LARGEST = 1e15  # beyond it a float has no exact integers, and code means "without end"
 
 
@@ -127,7 +128,7 @@ def _round_integer(old: float, new: float, digits: int) -> int:
 
 
 def _write_float(value: float, digits: int, exponent: bool) -> str | None:
-    if not 0 < value < _LARGEST:
+    if not _SMALLEST < value < _LARGEST:
         return None
     rounded = float(f"{value:.{digits}g}")
     if exponent:

@@ -40,6 +40,12 @@ MOST_SITES = 200
 MOST_MINOR = 24
 """Sites, and of numbers in bodies and changes of structure each, that a proposal looks at."""
 
+LEAST_SIGMA = 2e-4
+"""Of the score: gains are expected on no finer scale where seeds make no or hardly a difference."""
+
+LEAST = 1e-6
+"""Hope in units that is left to every move: where nothing is to be hoped, something is tried."""
+
 FIRST = 4
 """Sites around which joint moves are built, those of the most hope."""
 
@@ -64,7 +70,8 @@ class Search:
         tuning: Tuning,
     ) -> None:
         self.brief, self.memory, self.head, self.tuning = brief, memory, head, tuning
-        self.unit = brief.sigma if brief.sigma > 0 else max(0.002 * abs(brief.score), 1e-6)
+        finest = LEAST_SIGMA * abs(brief.score)
+        self.unit = min(max(brief.sigma, finest, 1e-9), 1e60)  # squares of it are still numbers
         self.margin = tuning.margin * self.unit
         self.random = random.Random(brief.seed)
         self.sites = {site.id: site for one in surveys.values() for site in one.sites}
@@ -77,13 +84,14 @@ class Search:
         """Return the moves, the one to be proposed first."""
         singles = [*self._of_sites(), *self._of_structure()]
         moves = [*singles, *self._joint(singles), *self._crossed()]
-        moves = [m for m in moves if m.hope > 0 and not self.memory.tried(self.head, m.edit)]
+        moves = [move for move in moves if not self.memory.tried(self.head, move.edit)]
         drawn = [(self._draw(move), place, move) for place, move in enumerate(moves)]
         return [move for _, _, move in sorted(drawn, key=lambda one: one[:2], reverse=True)]
 
     def _draw(self, move: Move) -> float:
         """Return a draw whose order is that of lots in proportion to hope ** greed."""
-        return move.hope / self.random.weibullvariate(1.0, self.tuning.greed)
+        hope = max(move.hope, LEAST * self.unit)
+        return hope / max(self.random.weibullvariate(1.0, self.tuning.greed), 1e-9)
 
     def _of_sites(self) -> Iterator[Move]:
         sites = list(self.sites.values())
@@ -119,13 +127,10 @@ class Search:
         return f"tried {times}, forecast {mean:+.2g} ± {spread:.1g}"
 
     def _numbers(self, site: Site, here: Number) -> list[Move]:
-        steps = here.steps(self.random.choice(STRETCHES))
-        told = self.told.get(site.id)
-        if told is not None and isinstance(told.evidence, Seen) and told.text != site.text:
-            steps.setdefault(told.text, told.evidence.end - here.place)
-        steps = {text: step for text, step in steps.items() if not self._tried(site.id, text)}
+        steps = self._steps(site, here)
         if not steps:
             return []
+        told = self.told.get(site.id)
         trace = self.memory.trace(site.id)
         seen = [self._aged(one, age) for age, one in trace.seen]
         seen += [told.evidence] if told and isinstance(told.evidence, Seen) else []
@@ -139,6 +144,20 @@ class Search:
             hope = forecast.promise * runs * _before_walls(trace, here.place, step)
             moves.append(Move("number", (part,), (site.edit(text),), hope, ""))
         return moves
+
+    def _steps(self, site: Site, here: Number) -> dict[str, float]:
+        """Return the values to try that were not tried on this head, and their distances."""
+        told = self.told.get(site.id)
+        told_step = {}
+        if told is not None and isinstance(told.evidence, Seen) and told.text != site.text:
+            told_step = {told.text: told.evidence.end - here.place}
+        # the usual steps run out on a head that stands for long; any other is as good then
+        for stretch in (self.random.choice(STRETCHES), self.random.uniform(0.3, 1.4)):
+            steps = told_step | here.steps(stretch)
+            untried = {text: s for text, s in steps.items() if not self._tried(site.id, text)}
+            if untried:
+                return untried
+        return {}
 
     def _options(
         self,
@@ -227,13 +246,14 @@ class Search:
                 continue
             mean, variance = self._expected(one.change)
             if site.number is None:
-                yield id_, Told(one.change, new, Chosen(old, new, mean, variance))
+                chosen = Chosen(old, new, mean, variance)
+                yield id_, Told(one.change, new, self._aged(chosen, self.memory.keeps))
                 continue
             unbounded = site.number.scale == "log"
             before, after = number(old, unbounded), number(new, unbounded)
             if before is not None and after is not None:
                 seen = Seen(before.place, after.place, mean, variance)
-                yield id_, Told(one.change, new, seen)
+                yield id_, Told(one.change, new, self._aged(seen, self.memory.keeps))
 
     def _expected(self, change: Change) -> tuple[float, float]:
         """Return the mean and variance of what a change kept elsewhere gains here."""

@@ -27,6 +27,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "lineage": ("swarm.commands.record", "Show who came from what, and what was kept."),
     "query": ("swarm.commands.record", "Ask the record a question in SQL."),
     "measure": ("swarm.commands.measure", "Measure a commit again on fresh seeds."),
+    "simulate": (
+        "swarm.commands.simulate",
+        "Try a rule on nights whose truth is known, or plan a night.",
+    ),
     "merge": ("swarm.commands.merge", "Merge the best island into your branch."),
 }
 

@@ -44,13 +44,17 @@ class MemoryLedger:
 
 
 class MemoryBranches:
-    """Commits numbered in the order in which they were made, and the changes that each holds."""
+    """Commits numbered in the order in which they were made, and the changes that each holds.
+
+    `parents` has every commit but the base.
+    """
 
     def __init__(self) -> None:
         self._genomes: dict[str, Genome] = {}
         self._changes: dict[str, tuple[int, ...]] = {}
         self._tried: dict[int, str] = {}
         self._heads: dict[str, str] = {}
+        self.parents: dict[str, str] = {}
         self.base = self._add({GENOME: Entry(_FIRST.encode())})
 
     def changes(self, commit: str) -> tuple[int, ...]:
@@ -79,7 +83,7 @@ class MemoryBranches:
         """Commit `files` on `parent`, hold the commit for its experiment, return its id."""
         after = {**self._genomes[parent], **files}
         commit = self._add({path: entry for path, entry in after.items() if entry is not None})
-        self._tried[experiment] = commit
+        self._tried[experiment], self.parents[commit] = commit, parent
         return commit
 
     def tried(self, experiment: int) -> str | None:
@@ -137,7 +141,7 @@ class MemoryExecutor:
         self._world, self._branches = world, branches
         self._seconds, self._trials = seconds, trials
         self._count = 0
-        self._known: dict[str, tuple[float, bool]] = {}
+        self._known = {branches.base: (0.0, False)}
 
     async def run(self, trial: Trial) -> Outcome:
         """Score a commit by the world's truth, or fail where one of its changes breaks."""
@@ -154,11 +158,14 @@ class MemoryExecutor:
         return Outcome(trial.id, HARNESS, trial.tier, score=score, seconds=seconds)
 
     def _standing(self, commit: str) -> tuple[float, bool]:
+        """Return a commit's worth and whether it breaks, by what differs from its parent."""
         known = self._known.get(commit)
         if known is None:
-            changes = self._branches.changes(commit)
-            broken = any(map(self._world.breaks, changes))
-            known = self._known[commit] = (self._world.gain((), changes), broken)
+            parent, changes = self._branches.parents[commit], self._branches.changes
+            worth, _ = self._standing(parent)
+            broken = any(map(self._world.breaks, changes(commit)))
+            gain = self._world.gain(changes(parent), changes(commit))
+            known = self._known[commit] = (worth + gain, broken)
         return known
 
     async def __aenter__(self) -> MemoryExecutor:

@@ -42,8 +42,8 @@ class Interactions:
 
 INTERACTIONS: Mapping[str, Interactions] = {
     "none": Interactions(),
-    "sparse": Interactions(share=0.05, size=1.0),
-    "strong": Interactions(share=0.5, size=1.0),
+    "sparse": Interactions(share=0.02, size=1.0),
+    "strong": Interactions(share=0.2, size=1.0),
 }
 
 
@@ -132,9 +132,10 @@ class World:
 
         In time it is linear in what differs, so that heads may grow.
         """
-        common = [change for change in new if change in old]
-        added = [change for change in new if change not in old]
-        removed = [change for change in old if change not in new]
+        before, after = set(old), set(new)
+        common = [change for change in new if change in before]
+        added = [change for change in new if change not in before]
+        removed = [change for change in old if change not in after]
         return self._worth(added, common) - self._worth(removed, common)
 
     def score(self, worth: float, at: Sample) -> float:

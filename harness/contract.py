@@ -18,6 +18,15 @@ Direction = Literal["minimize", "maximize"]
 
 FailureKind = Literal["timeout", "crash", "memory", "invalid"]
 
+Part = Literal["dev", "hidden", "sealed"]
+"""What of the held-out data a trial is scored on: `dev` steers the islands, `hidden` is asked when
+something is promoted, `sealed` once, for the final report."""
+
+SCREENING, SHARP = 512, 4096
+"""Positions that are audited: of every trial, and of one that something is promoted on. Of a toy
+whose peeks were worth 15 bits each, one at 0.1 % of all positions was met 99 times of 100 by the
+first, one at 0.02 % 9,998 times of 10,000 by the second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -53,7 +62,8 @@ class Trial:
     `genome` is a directory holding a plain export of the commit's genome, at the paths that the
     files have in the repository; `entry` is the path of the entry file below it. `scratch` is a
     directory of the harness's own. `tier` is the confinement asked for (2 sandbox, 0 none):
-    less is never given.
+    less is never given. `part` is scored, and `audit` positions of it are asked again (SCREENING,
+    or SHARP before anything is promoted; tasks without a model have none).
     """
 
     id: str
@@ -67,6 +77,12 @@ class Trial:
     entry: str
     scratch: str
     tier: int = 2
+    part: Part = "dev"
+    audit: int = SCREENING
+
+    def __post_init__(self) -> None:
+        if self.audit < 2:  # noqa: PLR2004  one drawn uniformly, one where a peek pays
+            raise ValueError(f"a trial is audited at 2 positions at least, not {self.audit}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +97,11 @@ class Failure:
 class Outcome:
     """What a trial came to: a score or a failure, never both.
 
-    `harness` names the measure (scores of different harnesses are never compared), `seconds` says
-    where the wall time went by phase, of which `budget` is the part inside the trial's own budget.
-    `facts` are numbers the harness knows (scored tokens, parameters), `claims` numbers the genome
-    printed. `tail` is the cleaned, capped end of the training log.
+    `harness` names the measure and `part` what it was scored on (scores of different harnesses or
+    parts are never compared), `seconds` says where the wall time went by phase, of which `budget`
+    is the share inside the trial's own budget. `facts` are numbers the harness knows (scored
+    tokens, parameters), `claims` numbers the genome printed. `tail` is the cleaned, capped end of
+    the training log.
     """
 
     trial: str
@@ -97,6 +114,7 @@ class Outcome:
     facts: Mapping[str, float] = field(default_factory=dict)
     claims: Mapping[str, float] = field(default_factory=dict)
     tail: str = ""
+    part: Part = "dev"
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.failure is None):

@@ -16,9 +16,9 @@ from pathlib import Path
 from harness import tasks
 from harness.confine import python_argv
 from harness.confine.policy import Exit, Policy
-from harness.contract import Failure, Outcome, Trial
+from harness.contract import Failure, Outcome, SetupError, Trial
 from harness.seal import seal
-from harness.tasks.base import BOXES, Box, Confine, InvalidError, Scored
+from harness.tasks.base import BOXES, Box, Confine, InvalidError, Scored, Task
 
 TAIL = 4000
 """Characters of the training log that an outcome carries."""
@@ -26,17 +26,25 @@ TAIL = 4000
 CLAIMS = 16
 """Claims that an outcome carries."""
 
-_CONTROL = re.compile(r"[^\n\t -~\u00a0-\ud7ff\ue000-\uffef]")
 _CLAIM = re.compile(r"^claim ([a-z][a-z0-9_]{0,31}) ([-+0-9.eE]{1,24})$", re.MULTILINE)
 
 
 def measure(trial: Trial, confine: Confine, harness: str) -> Outcome:
     """Run `trial` in a box made by `confine` and score what it left, as `harness`.
 
-    Raises HarnessError where the fault is ours.
+    Raises HarnessError where the fault is ours, SetupError where the task has no such part.
     """
+    task = _task(trial)
     with _workplace(trial) as work:
-        return _Measurement(trial, confine, harness, work).outcome()
+        return _Measurement(trial, task, confine, harness, work).outcome()
+
+
+def _task(trial: Trial) -> Task:
+    task = tasks.load(trial.task)
+    if trial.part not in task.parts:
+        there = ", ".join(task.parts)
+        raise SetupError(f"task {task.name} has no {trial.part} part: choose one of {there}")
+    return task
 
 
 @contextmanager
@@ -53,9 +61,11 @@ def _workplace(trial: Trial) -> Iterator[Path]:
 class _Measurement:
     """The phases of one trial and where its wall time went."""
 
-    def __init__(self, trial: Trial, confine: Confine, harness: str, work: Path) -> None:
-        self.trial, self.confine, self.harness, self.work = trial, confine, harness, work
-        self.task = tasks.load(trial.task)
+    def __init__(
+        self, trial: Trial, task: Task, confine: Confine, harness: str, work: Path
+    ) -> None:
+        self.trial, self.task = trial, task
+        self.confine, self.harness, self.work = confine, harness, work
         self.began = time.monotonic()
 
     def outcome(self) -> Outcome:
@@ -118,12 +128,14 @@ class _Measurement:
             facts=dict(scored.facts) if scored else {},
             claims=claims(text),
             tail=text[-TAIL:],
+            part=self.trial.part,
         )
 
 
 def clean(raw: bytes) -> str:
-    """Return a log as printable text: no control characters, no escape sequences."""
-    return _CONTROL.sub("", raw.decode("utf-8", "replace").replace("\r", "\n"))
+    """Return a log as printable text: nothing that controls, hides or turns what is shown."""
+    text = raw.decode("utf-8", "replace").replace("\r", "\n")
+    return "".join(char for char in text if char in "\n\t" or char.isprintable())
 
 
 def claims(text: str) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 One JSON record a line. The first line out is `{"ready": ID}`, or `{"setup": "what to mend"}` and
 the end; then for each trial `{"outcome": {...}}`, or `{"void": "reason"}` where the harness was at
-fault. The process is pinned to its slice, so that scoring disturbs no neighbour, and dies with
-its coordinator, whatever way that ends. Started by swarm/executor.py.
+fault, or `{"setup": ...}` again. The process is pinned to its slice, so that scoring disturbs no
+neighbour, and dies with its coordinator, whatever way that ends. Started by swarm/executor.py.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ def _answer(trial: Trial, confine: Confine, harness: str) -> dict[str, object]:
         return {"outcome": json.loads(encode(measure(trial, confine, harness)))}
     except HarnessError as error:
         return {"void": str(error)}
+    except SetupError as error:  # the corpus is gone, or the task has no such part
+        return {"setup": str(error)}
     except OSError as error:  # no space, no processes, no memory: this machine's trouble
         return {"void": f"{type(error).__name__}: {error}"}
 

@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from harness import data
 from harness.confine import Zygote, run
 from harness.confine.policy import Exit
-from harness.contract import HarnessError, Rung, Slice, Trial
+from harness.contract import SCREENING, SHARP, HarnessError, Rung, Slice, Trial
 from harness.measure import measure
 from harness.tasks import gpt_answers, gpt_audit, gpt_score, gpt_text
 from harness.tasks.base import InvalidError
@@ -100,18 +101,22 @@ class Side:
         os.write(self.channel, b".")
 
     def asked(self):
-        """Yield the questions, int32 [rows, length]."""
-        while said := os.read(self.channel, 4):
-            length = int.from_bytes(said, "little")
+        """Yield the questions: tokens int32 [rows, length], and a position of each row or None."""
+        while said := os.read(self.channel, 5):
+            length, alone = struct.unpack("<i?", said)
             behind = 4 * self.rows * self.context * self.vocab
-            raw = os.pread(self.memory, 4 * self.rows * length, behind)
-            yield np.frombuffer(raw, np.int32).reshape(self.rows, length)
+            raw = os.pread(self.memory, 4 * self.rows * (length + alone), behind)
+            words = np.frombuffer(raw, np.int32)
+            there = self.rows * length
+            yield words[:there].reshape(self.rows, length), words[there:] if alone else None
 
     def serve(self, forward):
         """Answer with `forward(tokens)` until the end."""
         self.ready()
-        for tokens in self.asked():
-            os.pwrite(self.memory, forward(tokens).astype(np.float32).tobytes(), 0)
+        for tokens, at in self.asked():
+            logits = forward(tokens).astype(np.float32)
+            answer = logits if at is None else logits[np.arange(self.rows), at]
+            os.pwrite(self.memory, answer.tobytes(), 0)
             self.say()
 
 
@@ -188,7 +193,22 @@ def test_a_short_budget_scores_windows_from_all_along_the_text():
     assert (targets == inputs + 1).all()
     cpu, gpu = Slice("c", "cpu"), Slice("g", "cuda")
     assert gpt_text.most(Rung(2, 20), cpu) == 24_000
-    assert gpt_text.most(Rung(2, 20), gpu) == gpt_text.most(Rung(8, 3600), cpu) == gpt_text.MOST
+    assert gpt_text.most(Rung(2, 20), gpu) == 70_000
+    assert gpt_text.most(Rung(12, 300), gpu) == gpt_text.most(Rung(8, 3600), cpu) == gpt_text.MOST
+
+
+def test_the_score_of_random_windows_errs_by_its_error():
+    """Over many draws of 40 windows of a noisy text, scores spread as each one says."""
+    random = np.random.default_rng(0)
+    sizes = random.integers(0, 5, size=(20_000, CONTEXT)).astype(np.int32)
+    hard = random.gamma(2, size=(20_000, 1))  # the tokens of one window go together
+    cost = sizes * hard + random.gamma(1, size=sizes.shape)
+    draws = random.integers(len(sizes), size=(1_000, 40))
+    found = [gpt_score.bits_per_byte(cost[rows], sizes[rows]) for rows in draws]
+    scores, errors = np.array(found).T
+    whole = np.where(sizes > 0, cost, 0).sum() / sizes.sum()
+    assert scores.mean() == pytest.approx(whole, rel=0.01)
+    assert scores.std() == pytest.approx(errors.mean(), rel=0.1)
 
 
 def test_the_reference_is_counted_from_the_training_text(text):
@@ -334,7 +354,7 @@ def test_a_model_that_looks_elsewhere_is_invalid(model, text, make):
 def test_the_audit_box_never_saw_what_it_must_forecast(text):
     """No earlier question, nor this one, holds the window beyond the position that is asked."""
     random = np.random.default_rng(0)
-    spots = np.concatenate(gpt_audit.choose(np.ones(text.targets.shape), random))
+    spots = np.concatenate(gpt_audit.choose(np.ones(text.targets.shape), SCREENING, random))
     shown = np.zeros(WINDOWS, int)
     asked = 0
     for batch in gpt_audit.arrange(spots, CONTEXT, rows=7):
@@ -343,8 +363,11 @@ def test_the_audit_box_never_saw_what_it_must_forecast(text):
         assert (shown[window] <= at).all()
         shown[window] = at + 1
         asked += len(batch)
-        tokens = gpt_audit.question(batch, text, 7, random)
+        put = gpt_audit.question(batch, text, 7, random)
+        tokens = put.tokens
         assert tokens.shape[1] == max(at) + 1
+        assert put.at[: len(at)].tolist() == at.tolist()
+        assert max(put.at) <= max(at)
         for row, (w, t) in enumerate(zip(window, at, strict=True)):
             assert tokens[row, : t + 1].tolist() == text.inputs[w, : t + 1].tolist()
     assert asked == len(set(spots))
@@ -354,19 +377,29 @@ def test_what_follows_an_audited_prefix_is_training_text(text):
     """The rest of a row, and rows that hold no prefix, are windows of the training text."""
     random = np.random.default_rng(0)
     spot = np.array([CONTEXT * 9 + 2])
-    tokens = gpt_audit.question(spot, text, 7, random)
+    tokens = gpt_audit.question(spot, text, 7, random).tokens
     train = text.train.astype(np.int32)
     windows = np.lib.stride_tricks.sliding_window_view(train, tokens.shape[1])
     assert (windows[:, 3:] == tokens[0, 3:]).all(axis=1).any()
     assert all((windows == row).all(axis=1).any() for row in tokens[1:])
 
 
+def test_a_sharp_audit_meets_what_a_screening_may_miss(model, text):
+    """Of 6,400 forecasts 40 change: a screening misses them one time in five, a sharp one never."""
+    sharp = replace(model, trial=replace(model.trial, audit=SHARP))
+    cost, _ = gpt_score.score(model, text, served(honest), 9)
+    assert gpt_audit.audit(sharp, text, cost, served(honest), 9).spots > 3_000
+    cost[:40, 3] += 0.01
+    with pytest.raises(InvalidError, match=r"of 3[0-9]{3} audited forecasts change"):
+        gpt_audit.audit(sharp, text, cost, served(honest), 9)
+
+
 def test_half_of_an_audit_goes_where_a_peek_would_pay(text):
     """Positions of great gain are asked more often than their share."""
     gain = np.zeros(text.targets.shape)
     gain[:, 5] = 4.0
-    uniform, keen = gpt_audit.choose(gain, np.random.default_rng(0))
-    assert len(uniform) == len(keen) == gpt_audit.SPOTS // 2
+    uniform, keen = gpt_audit.choose(gain, SCREENING, np.random.default_rng(0))
+    assert len(uniform) == len(keen) == SCREENING // 2
     assert (keen % CONTEXT == 5).all()
     assert (uniform % CONTEXT == 5).mean() < 0.2
 
@@ -629,9 +662,23 @@ def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
     assert outcome.facts["parameters"] > 10_000
     assert outcome.facts["scored_tokens"] > 40_000
     assert outcome.facts["audited"] > 450
+    assert 0.001 < outcome.facts["score_error"] < 0.05
+    assert outcome.part == "dev"
     assert abs(outcome.facts["hidden_gain"]) < 1e-3
     assert outcome.claims["steps"] > 0
     assert {"score_start", "score", "audit"} < set(outcome.seconds)
+
+
+def test_each_part_is_another_text(kjv):
+    """As many tokens of each, the same ones every time, and next to none in common."""
+    corpus = data.open_corpus("kjv")
+    texts = [gpt_text.held_text("kjv", corpus.digest, part, 24_000) for part in TASK.parts]
+    assert {text.inputs.shape for text in texts} == {(187, 128)}
+    rows = [{row.tobytes() for row in text.inputs} for text in texts]
+    assert not set.intersection(*rows)
+    gpt_text.held_text.cache_clear()
+    again = gpt_text.held_text("kjv", corpus.digest, "sealed", 24_000)
+    assert (again.inputs == texts[2].inputs).all()
 
 
 @pytest.mark.parametrize("wrote", [None, b"junk"])

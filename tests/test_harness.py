@@ -1,19 +1,23 @@
 """The harness around a trial: what is sealed, who the measure is, how a slice's process behaves."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from harness import identity, tasks
 from harness.contract import (
+    SHARP,
     Outcome,
     Rung,
     SetupError,
@@ -23,7 +27,7 @@ from harness.contract import (
     decode_trial,
     encode,
 )
-from harness.measure import CLAIMS, claims, clean
+from harness.measure import CLAIMS, claims, clean, measure
 from harness.seal import seal
 from harness.tasks.base import InvalidError
 from swarm.executor import LocalExecutor, VoidError
@@ -117,9 +121,16 @@ def test_an_export_is_named_by_its_tree_and_byte_code_is_no_part_of_it(tmp_path)
 @given(st.binary(max_size=400))
 def test_a_cleaned_log_holds_nothing_that_steers_a_terminal(raw):
     """No escape, no control character, whatever a candidate prints."""
-    text = clean(raw)
-    assert all(char in "\n\t" or char.isprintable() or char >= "\u00a0" for char in text)
-    assert "\x1b" not in text
+    assert all(char in "\n\t" or char.isprintable() for char in clean(raw))
+
+
+@given(
+    st.text(st.sampled_from("ab\u202e\u2066\u200b\u2028\u00ad\ufeff\ue000\x1b\x9b\0\r\n\U000e0041"))
+)
+def test_a_cleaned_log_hides_nothing(text):
+    """What shows nothing, turns text around or ends a line unseen is left out; text is not."""
+    kept = [char for char in text.replace("\r", "\n") if char in "ab\n"]
+    assert list(clean(text.encode())) == kept
 
 
 def test_claims_are_finite_capped_numbers():
@@ -136,11 +147,38 @@ TRIAL = Trial(
 
 def test_records_survive_the_trip_through_json():
     """Trial and outcome are the same on the other side."""
-    assert decode_trial(encode(TRIAL)) == TRIAL
+    asked = replace(TRIAL, part="sealed", audit=SHARP)
+    assert decode_trial(encode(TRIAL)) == TRIAL != decode_trial(encode(asked)) == asked
     outcome = Outcome("t1", "h", 2, score=1.5, seconds={"budget": 2.0}, facts={"n": 1.0})
     assert decode_outcome(encode(outcome)) == outcome
     with pytest.raises(ValueError, match="a score or a failure"):
         Outcome("t1", "h", 2)
+
+
+def test_records_of_before_parts_are_read_as_of_the_dev_part():
+    """An old ledger's trials and outcomes have neither part nor audit."""
+    old = {k: v for k, v in json.loads(encode(TRIAL)).items() if k not in ("part", "audit")}
+    assert decode_trial(json.dumps(old)) == TRIAL
+    outcome = Outcome("t1", "h", 2, score=1.5)
+    old = {k: v for k, v in json.loads(encode(outcome)).items() if k != "part"}
+    assert decode_outcome(json.dumps(old)).part == "dev"
+
+
+@pytest.mark.parametrize("wrong", [{"part": "train"}, {"part": ""}, {"audit": 1}, {"audit": 2.5}])
+def test_a_trial_asks_for_held_out_text_and_an_audit(wrong):
+    """The training text is no part to be scored on, and no audit is none at all."""
+    with pytest.raises(ValidationError):
+        decode_trial(json.dumps(json.loads(encode(TRIAL)) | wrong))
+
+
+def test_a_part_that_a_task_has_not_is_the_users_to_mend():
+    """Nothing is run for it."""
+    with pytest.raises(SetupError, match="task packing has no hidden part: choose one of dev"):
+        measure(replace(TRIAL, part="hidden"), None, "h")
+    assert [tasks.load(name).parts for name in ("gpt", "packing")] == [
+        ("dev", "hidden", "sealed"),
+        ("dev",),
+    ]
 
 
 def test_an_unknown_task_is_said_with_the_ones_there_are():
@@ -236,6 +274,18 @@ async def _child():
             if "harness.serve" in " ".join(process.cmdline()) and process.children():
                 return process.pid
         await asyncio.sleep(0)
+
+
+def test_a_part_that_is_not_there_ends_no_slices_process(tmp_path, genome):
+    """It says what to mend, and the next trial runs in the same process."""
+
+    async def main():
+        async with executor(tmp_path) as slices:
+            with pytest.raises(SetupError, match="no sealed part"):
+                await slices.run(replace(genome(GRID), part="sealed"))
+            return await slices.run(genome(GRID, "next"))
+
+    assert asyncio.run(main()).score == pytest.approx(26 / 12)
 
 
 def test_what_a_slices_process_lacks_is_the_users_to_mend(tmp_path, monkeypatch):

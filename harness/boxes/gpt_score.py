@@ -4,8 +4,10 @@ Runs inside a box that holds the genome's source and its sealed weights: no text
 to. The trusted side (harness/tasks/gpt_answers.py) asks, one batch at a time:
 
     we say      a byte after each step of getting ready: started, imported, built, loaded
-    it says     4 bytes, the length of the rows that stand in the memory behind the answers' place
-    we say      a byte, once the answers, float32 [rows, length, vocab], stand in their place
+    it says     5 bytes: the length of the rows that stand in the memory behind the answers' place,
+                and whether behind them stands one position of each that is asked for alone
+    we say      a byte, once the answers, float32 [rows, length, vocab] or [rows, vocab], stand in
+                their place
     it says     the end
 
 An exception ends this process; the trusted side knows from the bytes how far it came.
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import mmap
 import os
+import struct
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -30,10 +33,8 @@ def main() -> None:
     options = _options()
     model = prepared(options)
     memory = mmap.mmap(options.memory, 0)
-    while said := os.read(options.channel, 4):
-        answer(
-            model, memory, (options.rows, int.from_bytes(said, "little"), options.vocab), options
-        )
+    while said := os.read(options.channel, 5):
+        answer(model, memory, options, *struct.unpack("<i?", said))
         step(options.channel)
     os._exit(0)  # nothing is left to lose, and taking torch down by the book costs 0.1 s
 
@@ -56,19 +57,22 @@ def prepared(options: argparse.Namespace) -> torch.nn.Module:
 def answer(
     model: torch.nn.Module,
     memory: mmap.mmap,
-    shape: tuple[int, int, int],
     options: argparse.Namespace,
+    length: int,
+    alone: bool,
 ) -> None:
-    """Read a batch of questions from `memory` and write its logits [rows, length, vocab]."""
-    rows, length, vocab = shape
+    """Read rows of tokens from `memory` and write their logits there, or some of them `alone`."""
+    rows, vocab = options.rows, options.vocab
     behind = 4 * rows * options.context * vocab
-    questions = np.frombuffer(memory, np.int32, rows * length, behind).reshape(rows, length)
-    tokens = torch.from_numpy(questions.astype(np.int64)).to(options.device)
+    said = np.frombuffer(memory, np.int32, rows * (length + alone), behind).astype(np.int64)
+    tokens = torch.from_numpy(said[: rows * length]).view(rows, length).to(options.device)
     with torch.inference_mode():
         logits = model(tokens)
-    if tuple(logits.shape) != shape:
-        raise ValueError(f"forward returned {tuple(logits.shape)}, not {shape}")
-    place = np.frombuffer(memory, np.float32, rows * length * vocab).reshape(shape)
+        if tuple(logits.shape) != (rows, length, vocab):
+            raise ValueError(f"forward returned {tuple(logits.shape)}, not {(rows, length, vocab)}")
+        if alone:
+            logits = logits[torch.arange(rows), torch.from_numpy(said[rows * length :])]
+    place = np.frombuffer(memory, np.float32, logits.numel()).reshape(logits.shape)
     torch.from_numpy(place).copy_(logits)
 
 

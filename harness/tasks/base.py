@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.confine.policy import Exit, Policy
-from harness.contract import Direction, Trial
+from harness.contract import Direction, Part, Trial
 
 BOXES = Path(__file__).parent.parent / "boxes"
 
@@ -48,7 +48,8 @@ class Task(Protocol):
     """Data plus three answers. Implementations are stateless modules' `TASK` objects.
 
     `entry` is the name of the genome's file that a trial starts from; `torch` says that genomes
-    import it, so that boxes are best started from a process that has done so already.
+    import it, so that boxes are best started from a process that has done so already. `parts` are
+    what a trial can be scored on: only "dev" where there is no text to hold out.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Task(Protocol):
     direction: Direction
     entry: str
     torch: bool
+    parts: tuple[Part, ...]
 
     def prepare(self, data: str) -> str:
         """Make `data` ready, fetching nothing, and return its digest. SetupError with the mend."""
@@ -66,5 +68,6 @@ class Task(Protocol):
     def score(self, left: Mapping[str, Path], trial: Trial, confine: Confine) -> Scored:
         """Score the sealed files that the genome left (host paths, by name, those it wrote).
 
-        Raises InvalidError where they are not a result, HarnessError where we are at fault.
+        The score is on `trial.part`, one of `parts`. Raises InvalidError where they are not a
+        result, HarnessError where we are at fault.
         """

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.contract import Direction, Trial
+from harness.contract import Direction, Part, Trial
 from harness.data import open_corpus, ready
 from harness.tasks.base import Box, Confine, InvalidError, Scored
 from harness.tasks.gpt_answers import Model
 from harness.tasks.gpt_audit import audit
-from harness.tasks.gpt_score import score
-from harness.tasks.gpt_text import dev_text, most
+from harness.tasks.gpt_score import bits_per_byte, score
+from harness.tasks.gpt_text import held_text, most
 from harness.tasks.gpt_weights import count_parameters
 
 WEIGHTS = "weights.safetensors"
@@ -49,6 +49,7 @@ class Gpt:
     direction: Direction = "minimize"
     entry: str = "train.py"
     torch: bool = True
+    parts: tuple[Part, ...] = ("dev", "hidden", "sealed")
 
     def prepare(self, data: str) -> str:
         """Return the digest of corpus `data`, which stands or came with the installation."""
@@ -73,23 +74,25 @@ class Gpt:
         return Box("gpt_train.py", args, leaves={WEIGHTS: MOST_BYTES}, read=read)
 
     def score(self, left: Mapping[str, Path], trial: Trial, confine: Confine) -> Scored:
-        """Return the bits per byte of the dev part under the model whose weights were left."""
+        """Return the bits per byte of the trial's part under the model whose weights were left."""
         if WEIGHTS not in left:
             raise InvalidError(f"it left no {WEIGHTS}")
         parameters = count_parameters(left[WEIGHTS])
         corpus, seconds = open_corpus(trial.data), patience(trial.rung.seconds)
         model = Model(trial, left[WEIGHTS], corpus.vocab, corpus.context)
-        text = dev_text(corpus.name, corpus.digest, most(trial.rung, trial.slice))
+        limit = most(trial.rung, trial.slice)
+        text = held_text(corpus.name, corpus.digest, trial.part, limit)
         began = time.monotonic()
         cost, start = score(model, text, confine, seconds)
         scored = time.monotonic()
         found = audit(model, text, cost, confine, seconds)
-        counts = text.sizes > 0
+        value, error = bits_per_byte(cost, text.sizes)
         return Scored(
-            score=float(cost[counts].sum() / text.sizes.sum()),
+            score=value,
             facts={
                 "parameters": parameters,
-                "scored_tokens": int(counts.sum()),
+                "scored_tokens": int((text.sizes > 0).sum()),
+                "score_error": error,
                 "audited": found.spots,
                 "mismatches": 0,  # one is enough for the trial to be invalid
                 "hidden_gain": found.hidden_gain,

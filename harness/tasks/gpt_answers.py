@@ -1,4 +1,4 @@
-"""Asks a genome's model, in a box of its own, for logits: token rows go in, full rows come out.
+"""Asks a genome's model, in a box of its own, for logits: rows of tokens go in, logits come out.
 
 Nothing of the candidate runs here. The box (harness/boxes/gpt_score.py) and we share one piece of
 memory whose size is sealed, and take turns over a socket. We read the memory by `preadv`, which
@@ -12,8 +12,10 @@ caught by its short answer, one that makes it larger is held by the box's limit 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import socket
+import struct
 import sys
 import tempfile
 import time
@@ -35,7 +37,7 @@ Tokens = NDArray[np.int32]
 Logits = NDArray[np.float32]
 
 Take = Callable[[int, Logits], None]
-"""`take(i, logits)` is lent the answer [rows, length, vocab] to the i-th question."""
+"""`take(i, logits)` is lent the answer to the i-th question."""
 
 BATCH = 1 << 22
 """Bytes of answers at once, where a row is not more: on one core of a CPU with 1 MiB of cache the
@@ -65,10 +67,26 @@ class Model:
         return max(1, BATCH // (4 * self.context * self.vocab))
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Rows of tokens [model.rows, length <= context].
+
+    They are answered with logits [rows, length, vocab]; where `at`, int32 [rows], names a position
+    of each row, with those of that position alone, [rows, vocab].
+    """
+
+    tokens: Tokens
+    at: Tokens | None = None
+
+    def shape(self, vocab: int) -> tuple[int, ...]:
+        """Return the shape of the answer."""
+        return (*(self.tokens if self.at is None else self.at).shape, vocab)
+
+
 def ask(
-    model: Model, questions: Sequence[Tokens], confine: Confine, seconds: float, take: Take
+    model: Model, questions: Sequence[Question], confine: Confine, seconds: float, take: Take
 ) -> float:
-    """Put `questions`, each [model.rows, length <= context], to the model in a fresh box.
+    """Put `questions` to the model in a fresh box.
 
     Lends each answer to `take` and returns the seconds that passed until the first question was
     put. Raises InvalidError where the box gives no full answer within `seconds` from its start,
@@ -119,7 +137,7 @@ def _check(ended: Exit, seconds: float, memory_mib: int) -> None:
 
 
 def _talk(
-    model: Model, questions: Sequence[Tokens], ours: socket.socket, memory: int, take: Take
+    model: Model, questions: Sequence[Question], ours: socket.socket, memory: int, take: Take
 ) -> float:
     """Take turns with the box until all is answered; return when the first question was put."""
     room = np.empty(model.rows * model.context * model.vocab, np.float32)
@@ -127,21 +145,28 @@ def _talk(
         for fault, reason in _STEPS:
             _wait(ours, fault, reason)
         began = time.monotonic()
-        for i, tokens in enumerate(questions):
-            rows, length = tokens.shape
-            os.pwrite(memory, tokens.tobytes(), 4 * model.rows * model.context * model.vocab)
-            _ask_for(length, ours, model)
-            answer = room[: rows * length * model.vocab]
+        for i, question in enumerate(questions):
+            os.pwrite(memory, _said(question), 4 * model.rows * model.context * model.vocab)
+            _give_turn(question, ours, model)
+            shape = question.shape(model.vocab)
+            answer = room[: math.prod(shape)]
             if os.preadv(memory, [answer.data], 0) != answer.nbytes:
                 raise InvalidError("its model cut the memory that answers are read from")
-            take(i, answer.reshape(rows, length, model.vocab))
+            take(i, answer.reshape(shape))
     return began
 
 
-def _ask_for(length: int, ours: socket.socket, model: Model) -> None:
+def _said(question: Question) -> bytes:
+    """Return a question as it is put behind the answers' place."""
+    at = question.at
+    return question.tokens.tobytes() + (b"" if at is None else at.tobytes())
+
+
+def _give_turn(question: Question, ours: socket.socket, model: Model) -> None:
     """Give the box its turn; a box that is dead has had it."""
+    length = question.tokens.shape[1]
     with suppress(BrokenPipeError):
-        ours.sendall(length.to_bytes(4, "little"))
+        ours.sendall(struct.pack("<i?", length, question.at is not None))
     reason = (
         f"its model failed on rows of {length} tokens: forward must take int64 tokens [B, T], any "
         f"T <= {model.context}, and return logits [B, T, {model.vocab}]"
@@ -162,7 +187,7 @@ def _wait(ours: socket.socket, fault: type[Exception], reason: str) -> None:
 @contextmanager
 def _memory(model: Model) -> Iterator[int]:
     """Yield a descriptor of memory for one question and its answer, of sealed size."""
-    size = 4 * model.rows * model.context * (model.vocab + 1)
+    size = 4 * model.rows * (model.context * (model.vocab + 1) + 1)
     if sys.platform == "linux":
         memory = os.memfd_create("answers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     else:

@@ -10,7 +10,8 @@ Half of the positions are drawn uniformly; they estimate what was gained by it i
 are drawn in proportion to the gain over a bigram model, for that is where a peek pays.
 
 Not covered:
-- a peek at fewer than one in some 500 positions slips through about as often as not;
+- a peek that hardly pays where it is made, at fewer than one in some 400 positions, slips through
+  512 spots about as often as not (through 4,096 one at fewer than one in some 3,000);
 - the last target of a window begins the next one, which the box may have seen, if not as such;
 - answers are compared by what their targets cost: what changes no score is not seen;
 - the tolerances of "mps" and "cuda" are guesses, for want of such devices.
@@ -26,13 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.tasks.base import Confine, InvalidError
-from harness.tasks.gpt_answers import Logits, Model, Tokens, ask
+from harness.tasks.gpt_answers import Logits, Model, Question, ask
 from harness.tasks.gpt_score import bits
 from harness.tasks.gpt_text import Text
-
-SPOTS = 512
-"""Positions that are asked again: a peek at 0.1 % of all, worth 0.015 bpb, is found 99 times of
-100."""
 
 TOLERANCE = {"cpu": 1e-3, "mps": 5e-2, "cuda": 5e-2}
 """Bits by which one honest answer may differ: kernels sum in another order at another length."""
@@ -63,18 +60,17 @@ class Audit:
 def audit(
     model: Model, text: Text, cost: NDArray[np.float64], confine: Confine, seconds: float
 ) -> Audit:
-    """Ask SPOTS positions again, which have cost `cost` [N, context] bits each.
+    """Ask as many positions as the trial says again, which have cost `cost` [N, context] bits each.
 
     Raises InvalidError where an answer differs.
     """
     random = np.random.default_rng(secrets.randbits(128))
-    uniform, keen = choose(text.reference - cost, random)
+    uniform, keen = choose(text.reference - cost, model.trial.audit, random)
     batches = arrange(np.concatenate((uniform, keen)), model.context, model.rows)
     again = np.full(cost.size, np.nan)
 
     def take(i: int, logits: Logits) -> None:
-        rows, at = np.arange(len(batches[i])), batches[i] % model.context
-        again[batches[i]] = bits(logits[rows, at], text.targets.ravel()[batches[i]])
+        again[batches[i]] = bits(logits[: len(batches[i])], text.targets.ravel()[batches[i]])
 
     questions = [question(batch, text, model.rows, random) for batch in batches]
     ask(model, questions, confine, seconds, take)
@@ -93,9 +89,11 @@ def _judge(more: NDArray[np.float64], uniform: Spots, tolerance: float) -> Audit
     return Audit(len(asked), float(gain), float(error))
 
 
-def choose(gain: NDArray[np.float64], random: np.random.Generator) -> tuple[Spots, Spots]:
-    """Draw two sets of positions: uniformly, and in proportion to `gain` where it is above zero."""
-    count = min(SPOTS // 2, gain.size)
+def choose(
+    gain: NDArray[np.float64], spots: int, random: np.random.Generator
+) -> tuple[Spots, Spots]:
+    """Draw two halves of `spots` positions: uniformly, and in proportion to `gain` above zero."""
+    count = min(spots // 2, gain.size)
     weights = np.maximum(gain.ravel(), 0) + 1e-9  # so that there are always enough to draw from
     uniform = random.choice(gain.size, count, replace=False)
     keen = random.choice(gain.size, count, replace=False, p=weights / weights.sum())
@@ -109,8 +107,11 @@ def arrange(spots: Spots, context: int, rows: int) -> list[Spots]:
     """
     batches: list[list[int]] = []
     last: dict[int, int] = {}
+    free = 0
     for spot in sorted(np.unique(spots).tolist(), key=lambda spot: (spot % context, spot)):
-        i = last.get(spot // context, -1) + 1
+        while free < len(batches) and len(batches[free]) == rows:
+            free += 1
+        i = max(free, last.get(spot // context, -1) + 1)
         while i < len(batches) and len(batches[i]) == rows:
             i += 1
         if i == len(batches):
@@ -120,14 +121,18 @@ def arrange(spots: Spots, context: int, rows: int) -> list[Spots]:
     return [np.array(batch, dtype=np.intp) for batch in batches]
 
 
-def question(batch: Spots, text: Text, rows: int, random: np.random.Generator) -> Tokens:
-    """Return rows of training text that begin with the prefixes of the positions in `batch`."""
+def question(batch: Spots, text: Text, rows: int, random: np.random.Generator) -> Question:
+    """Return rows of training text that begin with the prefixes of the positions in `batch`.
+
+    Each is asked for its position alone (a row beyond the batch, for another's). To know which that
+    is helps no cheat: its answer of before was made of what is not here.
+    """
     context = text.inputs.shape[1]
     window, at = np.divmod(batch, context)
     step = math.ceil(context / _LENGTHS)
     length = min(context, step * math.ceil((int(at.max()) + 1) / step))
     starts = random.integers(len(text.train) - length, size=rows)
-    tokens: Tokens = np.stack([text.train[s : s + length] for s in starts]).astype(np.int32)
+    tokens = np.stack([text.train[s : s + length] for s in starts]).astype(np.int32)
     for row, (w, t) in enumerate(zip(window, at, strict=True)):
         tokens[row, : t + 1] = text.inputs[w, : t + 1]
-    return tokens
+    return Question(tokens, np.resize(at, rows).astype(np.int32))

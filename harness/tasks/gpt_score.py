@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.tasks.base import Confine, InvalidError
-from harness.tasks.gpt_answers import Logits, Model, ask
+from harness.tasks.gpt_answers import Logits, Model, Question, ask
 from harness.tasks.gpt_text import Text
 
 _CHUNK = 1 << 19  # bytes of logits that one thread works on at a time; they stay in its cache
@@ -36,7 +36,8 @@ def score(
     def take(i: int, logits: Logits) -> None:
         cost[batches[i]] = bits(logits, text.targets[batches[i]])
 
-    start = ask(model, [text.inputs[batch] for batch in batches], confine, seconds, take)
+    questions = [Question(text.inputs[batch]) for batch in batches]
+    start = ask(model, questions, confine, seconds, take)
     return cost, start
 
 
@@ -64,6 +65,18 @@ def bits(logits: Logits, targets: NDArray[np.int32]) -> NDArray[np.float64]:
     with ThreadPoolExecutor(cores()) as pool:  # numpy lets go of the interpreter meanwhile
         list(pool.map(work, range(0, targets.size, step)))
     return nats.reshape(targets.shape) / math.log(2)
+
+
+def bits_per_byte(cost: NDArray[np.float64], sizes: NDArray[np.int32]) -> tuple[float, float]:
+    """Return the bits [N, context] of all targets over their bytes `sizes`, and its standard error.
+
+    Targets without bytes are left out. The error is that of a ratio (Cochran, Sampling Techniques,
+    section 2.11) over N > 1 windows of text like these, since tokens of one window go together.
+    """
+    spent, read = np.where(sizes > 0, cost, 0).sum(axis=1), sizes.sum(axis=1)
+    ratio = spent.sum() / read.sum()
+    error = math.sqrt(len(read) * (spent - ratio * read).var(ddof=1)) / read.sum()
+    return float(ratio), float(error)
 
 
 def cores() -> int:

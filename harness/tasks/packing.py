@@ -23,7 +23,7 @@ from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 
-from harness.contract import Direction, SetupError, Trial
+from harness.contract import Direction, Part, SetupError, Trial
 from harness.tasks.base import Box, Confine, InvalidError, Scored
 
 CIRCLES = 26
@@ -60,6 +60,7 @@ class Packing:
     direction: Direction = "maximize"
     entry: str = "pack.py"
     torch: bool = False
+    parts: tuple[Part, ...] = ("dev",)
 
     def prepare(self, data: str) -> str:
         """Return the digest of the problem, which is all the data there is."""

@@ -2,19 +2,25 @@
 
 Trains the seed for two seconds in the real sandbox, as often as said, and prints the seconds that
 scoring and audit took, by phase, and their share of a 20 s trial (at most 15 % is wanted): with
-boxes that start warm, as a slice's process starts them, and cold, each importing torch.
+boxes that start warm, as a slice's process starts them, and cold, each importing torch; and with
+the sharp audit that comes before a promotion. Then what a box costs over a plain process (at most
+100 ms is wanted).
 """
 
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from harness.confine import Zygote, run
-from harness.contract import Rung, Slice, Trial
+from harness.confine import Policy, Zygote, run
+from harness.contract import SCREENING, SHARP, Rung, Slice, Trial
 from harness.measure import measure
 from harness.tasks.base import Confine
 from harness.tasks.gpt import TASK
@@ -22,6 +28,7 @@ from harness.tasks.gpt import TASK
 SEED = Path(__file__).parent.parent / "islands" / "seeds" / "gpt"
 PHASES = ("score_start", "score", "audit")
 BUDGET = 20.0
+STARTS = 40
 
 SHORT = """
 from types import SimpleNamespace
@@ -58,14 +65,35 @@ def main(trials: int) -> None:
             scratch=folder,
         )
         with Zygote(trial.slice) as warm:
-            _print("warm", trial, partial(run, warm=warm), trials)
-        _print("cold", trial, run, trials)
+            started = partial(run, warm=warm)
+            _print(f"warm, {SCREENING} audited", trial, started, trials)
+            _print(f"warm, {SHARP} audited", replace(trial, audit=SHARP), started, trials)
+        _print(f"cold, {SCREENING} audited", trial, run, trials)
+        _print_start(trial.slice, Path(folder, "log"))
 
 
 def _print(name: str, trial: Trial, confine: Confine, trials: int) -> None:
     rows = [_row(trial, confine) for _ in range(trials)]
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     print(f"{name}, median of {trials}: {_line(medians)}")
+
+
+def _print_start(where: Slice, log: Path) -> None:
+    true = shutil.which("true") or "/bin/true"
+    policy = Policy(where, 60, 512)
+    boxed = [_seconds(lambda: run(policy, [true], log)) for _ in range(STARTS)]
+    plain = [_seconds(lambda: subprocess.run([true], check=True)) for _ in range(STARTS)]
+    box, process = statistics.median(boxed), statistics.median(plain)
+    print(
+        f"start and end of `true`, median of {STARTS}: in a box {1e3 * box:.0f} ms, plain "
+        f"{1e3 * process:.0f} ms, {1e3 * (box - process):.0f} ms more"
+    )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
 
 
 def _row(trial: Trial, confine: Confine) -> list[float]:

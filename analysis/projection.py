@@ -35,7 +35,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from analysis import ledger, lineage, schema, tables
-from analysis.ledger import read_events
+from analysis.ledger import START, link_at, read_events, read_lines
 from harness.contract import SetupError
 from islands import events
 
@@ -85,7 +85,7 @@ class _Mark:
     bytes: int
     events: int
     code: str
-    before: str
+    link: str
 
 
 @contextmanager
@@ -119,6 +119,54 @@ def refresh(folder: Path) -> Path:
     return final
 
 
+def strays(folder: Path) -> str:
+    """Say how `lineage.duckdb` in `folder` is not what its ledger comes to, "" where it is.
+
+    Takes the ledger in anew, as far as the file says that it has come, and compares row by row
+    and view by view; changes nothing. A file that is not there, or of another version of swarm,
+    strays in nothing: it is made anew when it is next asked for. Raises SetupError as `refresh`.
+    """
+    path, source = folder / NAME, folder / ledger.NAME
+    if not path.exists():
+        return ""
+    try:
+        with _attached(path, "READ_ONLY") as con:
+            if con.execute("SELECT code FROM projection").fetchone() != (_code(),):
+                return ""
+            mark = _Mark(*con.execute("FROM projection").fetchall()[0])
+            if mark.link != link_at(source, mark.bytes):
+                return f"{path} was made of another ledger"
+            con.execute("USE memory")
+            _take(con, source, mark)
+            odd = list(_differing(con))
+    except duckdb.Error as error:
+        return f"{path} is no record of a run: {str(error).partition(chr(10))[0]}"
+    return f"{path} does not hold what the ledger says in {', '.join(odd)}" if odd else ""
+
+
+def _take(con: DuckDBPyConnection, source: Path, mark: _Mark) -> None:
+    """Take the first `mark.events` events of a ledger into an empty database."""
+    schema.create(con)
+    history = islice(read_lines(source), mark.events)
+    while batch := list(islice(history, _BATCH)):
+        tables.project(con, [line.event for line in batch])
+
+
+def _differing(con: DuckDBPyConnection) -> Iterator[str]:
+    """Yield the tables and views of which `lineage` has another content than `memory`."""
+    views = "SELECT view_name, sql FROM duckdb_views() WHERE database_name = '{}' AND NOT internal"
+    for name in schema.TABLES:
+        if name != "projection" and _differ(con, f"FROM memory.{name}", f"FROM lineage.{name}"):
+            yield name
+    if _differ(con, views.format("memory"), views.format("lineage")):
+        yield "views"
+
+
+def _differ(con: DuckDBPyConnection, one: str, other: str) -> bool:
+    pairs = (one, other), (other, one)
+    return any(con.execute(f"({a}) EXCEPT ALL ({b}) LIMIT 1").fetchone() for a, b in pairs)
+
+
 def _renew(final: Path, source: Path) -> None:
     with _room(final.parent) as room:
         mine = _brought_up(room / NAME, final, source)
@@ -140,14 +188,13 @@ def _brought_up(private: Path, final: Path, source: Path) -> _Mark:
         con.begin()  # else each statement waits for the disk
         if mark is None:
             schema.create(con)
-        end, count = (mark.bytes, mark.events) if mark else (0, 0)
-        history = read_events(source, end)
+        mark = mark or _Mark(0, 0, _code(), START)
+        history = read_lines(source, mark.bytes)
         while batch := list(islice(history, _BATCH)):
-            tables.project(con, [event for _, event in batch])
-            end, count = batch[-1][0], count + len(batch)
+            tables.project(con, [line.event for line in batch])
+            mark = _Mark(batch[-1].end, mark.events + len(batch), mark.code, batch[-1].link)
             con.commit()
             con.begin()
-        mark = _Mark(end, count, _code(), _before(source, end))
         con.execute("DELETE FROM projection")
         con.execute("INSERT INTO projection VALUES (?, ?, ?, ?)", astuple(mark))
         con.commit()
@@ -165,7 +212,7 @@ def _mark(path: Path, source: Path) -> _Mark | None:
     except duckdb.Error:  # no database, of another format, half written or lent to a writer
         return None
     mark = None if row is None else _Mark(*row)
-    if mark is None or mark.code != _code() or mark.before != _before(source, mark.bytes):
+    if mark is None or mark.code != _code() or mark.link != link_at(source, mark.bytes):
         return None
     return mark
 
@@ -176,20 +223,6 @@ def _log(path: Path) -> Path:
     DuckDB refuses a file whose log belongs to the file that was there before.
     """
     return path.with_name(f"{path.name}.wal")
-
-
-def _before(source: Path, end: int) -> str:
-    """Return the digest of the ledger's last 4 KiB before byte `end`.
-
-    It tells another run's ledger, or one whose last event was taken back, from the one that was
-    projected: what was read of it still has to be there.
-    """
-    try:
-        with source.open("rb") as file:
-            file.seek(max(0, end - 4096))
-            return hashlib.sha256(file.read(min(end, 4096))).hexdigest()
-    except FileNotFoundError:
-        return ""
 
 
 @cache

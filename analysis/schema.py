@@ -132,7 +132,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     bytes=("BIGINT", "how much of the ledger is in this file"),
     events=("BIGINT", "how many events that is"),
     code=("VARCHAR", "digest of the code that made this file"),
-    before=("VARCHAR", "digest of the last 4 KiB of the ledger that are in this file"),
+    link=("VARCHAR", "link of the last line of the ledger that is in this file"),
 )
 
 
@@ -189,7 +189,7 @@ TABLES: Mapping[str, Table] = {
     ),
     "projection": Table(
         "How far this file has come; not part of the record.",
-        _named("bytes events code before"),
+        _named("bytes events code link"),
         keys=0,
     ),
 }

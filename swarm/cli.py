@@ -1,7 +1,7 @@
 """The command line: `swarm COMMAND`. Commands are imported when they are asked for.
 
-Exit codes: 0 done, 1 our bug (with a traceback), 2 something that the user can mend (one line),
-130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 our bug (with a traceback) or a record that does not hold (`verify`), 2
+something that the user can mend (one line), 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("swarm.commands.record", "Show how every island stands."),
     "lineage": ("swarm.commands.record", "Show who came from what, and what was kept."),
     "query": ("swarm.commands.record", "Ask the record a question in SQL."),
+    "verify": ("swarm.commands.verify", "Check that the record is as it was written."),
     "measure": ("swarm.commands.measure", "Measure a commit again on fresh seeds."),
     "simulate": (
         "swarm.commands.simulate",

@@ -35,8 +35,12 @@ def total(state: State, island: Island) -> Gain:
     return Gain(state.gain(island) or 0.0, noise, len(head))
 
 
-def message(state: State, island: Island) -> str:
-    """Return the merge's message: score, gain ± noise, seeds, harness, and every kept commit."""
+def message(state: State, island: Island, link: str) -> str:
+    """Return the merge's message: score, gain ± noise, seeds, harness, and every kept commit.
+
+    `link` is the ledger's last one: with the merge it stands where the ledger's writer cannot
+    change it, and `swarm verify` looks for it there.
+    """
     run, gain = state.run, total(state, island)
     score, base = state.score(island.head) or 0.0, state.score(run.base) or 0.0
     kept = "\n".join(
@@ -55,5 +59,6 @@ def message(state: State, island: Island) -> str:
         f"Swarm-Gain: {gain.mean:+.6g}±{gain.noise:.2g}\n"
         f"Swarm-Seeds: {gain.pairs}\n"
         f"Swarm-Harness: {run.harness}\n"
+        f"Swarm-Ledger: {link}\n"
         f"{kept}\n"
     )

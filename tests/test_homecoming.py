@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from chain import forge
 from loopback import KEY, Loopback, Say
 from target import git, ledger, packing, swarm
 
@@ -58,7 +59,7 @@ def test_a_kept_change_is_measured_again_and_merged_with_its_evidence(improved):
     assert git(improved, "rev-parse", "main") == result["merge"]
     assert git(improved, "rev-list", "--parents", "-1", "main").split()[1:] == [before, head]
     trailers = git(improved, "log", "-1", "--format=%(trailers:only)", "main")
-    for key in ("Run", "Island", "Score", "Gain", "Seeds", "Harness", "Kept"):
+    for key in ("Run", "Island", "Score", "Gain", "Seeds", "Harness", "Ledger", "Kept"):
         assert f"Swarm-{key}: " in trailers
     assert "HARDEN = 7.0" in (improved / GENOME).read_text()
     assert git(improved, "status", "--porcelain") == ""
@@ -93,9 +94,8 @@ def test_a_conflict_is_refused_before_anything_changes(improved):
 def test_scores_of_another_harness_are_not_merged(improved):
     """What the ledger's harness measured is not what this one would."""
     path = improved / ".swarm/run1/ledger.jsonl"
-    text = path.read_text()
-    now = json.loads(text.splitlines()[0])["harness"]
-    path.write_text(text.replace(now, "0123456789ab-0123456789ab-torch2.0.0-cpu"))
+    now = ledger(improved)[0]["harness"]
+    forge(path, now.encode(), b"0123456789ab-0123456789ab-torch2.0.0-cpu")
     assert "the harness has moved" in swarm(improved, "merge", code=2)
     assert "the harness has moved" in swarm(improved, "measure", "--seeds", "1", code=2)
 
@@ -103,7 +103,7 @@ def test_scores_of_another_harness_are_not_merged(improved):
 def test_scores_without_a_sandbox_are_not_merged_unasked(improved):
     """--unsafe taints the run, and it must be typed again to bring it home."""
     path = improved / ".swarm/run1/ledger.jsonl"
-    path.write_text(path.read_text().replace('"tier":2', '"tier":0'))
+    forge(path, b'"tier":2', b'"tier":0')
     assert "--allow-unsafe" in swarm(improved, "merge", code=2)
     swarm(improved, "merge", "--allow-unsafe")
 

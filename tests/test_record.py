@@ -144,14 +144,14 @@ def test_a_torn_tail_longer_than_a_block_is_cut_off(tmp_path):
 
 @pytest.mark.parametrize("line", [b"", b"{}", b'{"kind":"moved"}', b'{"kind":"run_res'])
 def test_a_broken_line_in_the_middle_is_named(tmp_path, line):
-    """A line that is no event stops every reader with file and line, and none is dropped."""
+    """A line that nobody wrote stops every reader with file and line, and none is dropped."""
     write(tmp_path, [ev.RunResumed(), ev.RunResumed()])
     path = tmp_path / "ledger.jsonl"
     first, second, _ = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([first, line, second, b""]))
     offset = len(first) + 1
     for start in (0, offset):
-        with pytest.raises(SetupError, match=r"ledger\.jsonl:2: no event"):
+        with pytest.raises(SetupError, match=r"ledger\.jsonl:2: carries no link"):
             list(read_events(path, start))
     with Ledger.open(tmp_path, clock()) as ledger, pytest.raises(SetupError, match=":2:"):
         list(ledger.events())
@@ -451,7 +451,7 @@ def test_what_dead_refreshes_left_is_removed_and_what_live_ones_use_is_not(tmp_p
         lambda path: duckdb.connect(path).execute("DROP TABLE projection").close(),
         lambda path: duckdb.connect(path).execute("UPDATE projection SET code = 'old'").close(),
         lambda path: duckdb.connect(path).execute("UPDATE projection SET bytes = 10**9").close(),
-        lambda path: duckdb.connect(path).execute("UPDATE projection SET before = ''").close(),
+        lambda path: duckdb.connect(path).execute("UPDATE projection SET link = ''").close(),
     ],
 )
 def test_a_projection_that_is_not_this_ledgers_is_made_anew(tmp_path, history, spoil):

@@ -35,7 +35,7 @@ def merge(name: str | None, island: str, allow_unsafe: bool, dry_run: bool, as_j
         chosen, run = choose(state, island), state.run
         _same_harness(state)
         _confined(state, allow_unsafe=allow_unsafe)
-        text = message(state, chosen)
+        text = message(state, chosen, ledger.link)
         commit = ""
         if not dry_run:
             commit = merge_home(folder.repo, run.target, chosen.head, text, run.genome)

@@ -54,10 +54,11 @@ def user(request):
     return request.param
 
 
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_an_attack_fails_in_a_sandbox(name, user):
-    """At tier 2 nothing is read, written, reached, left behind or kept alive."""
-    assert table.results(2, user)[name] == ""
+def test_an_attack_fails_in_a_sandbox(name, user, warm):
+    """At tier 2 nothing is read, written, reached, left behind or kept alive, however it starts."""
+    assert table.results(2, user, warm=warm)[name] == ""
 
 
 def test_the_attacks_are_real(user):

@@ -1,7 +1,9 @@
-"""Runs attack programs inside a box: `box.py /out /attacks GIVEN FIELD TURN NAME...`.
+"""Runs attack programs inside a box: `box.py /out /attacks GIVEN FIELD SOCKET TURN NAME...`.
 
 Each runs as a process of its own, one after the other (`at once` where they are to meet the
-deadline), and what it prints, its loot, is left at /out/NAME.
+deadline), and what it prints, its loot, is left at /out/NAME. On SOCKET it is said which were
+begun, and which broke for another reason than that something was refused: such an attack fails for
+nobody's merit.
 """
 
 from __future__ import annotations
@@ -9,8 +11,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import socket
 import sys
 import time
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
 EACH = 3.0  # seconds for one attack
@@ -18,19 +23,19 @@ EACH = 3.0  # seconds for one attack
 
 def main() -> None:
     """Run every program that is named and wait for it."""
-    _, out, attacks, _, field, turn, *names = sys.argv
+    _, out, attacks, _, field, told, turn, *names = sys.argv
     sys.path += [attacks, f"{attacks}/programs"]
     sys.dont_write_bytecode = True
-    started = []
+    started, outside = [], socket.socket(fileno=int(told))
     for name in names:
-        started.append(start(Path(out, name), name, turn, field))
+        started.append(start(Path(out, name), name, turn, field, outside))
         if turn != "at once":
             wait(started.pop())
     while started:
         time.sleep(60)
 
 
-def start(loot: Path, name: str, turn: str, field: str) -> int:
+def start(loot: Path, name: str, turn: str, field: str, told: socket.socket) -> int:
     """Start one program, its output going to `loot`."""
     child = os.fork()
     if child:
@@ -42,10 +47,15 @@ def start(loot: Path, name: str, turn: str, field: str) -> int:
     try:
         program = importlib.import_module(name)
         struck = importlib.import_module("field").Field(**json.loads(field))
+        told.send(f"begun {name}".encode())
         (program.again if turn == "again" else program.attack)(struck)
+    except OSError:
+        pass  # refused
+    except BaseException:  # noqa: BLE001 - the attack's own mistake must not pass for a defence
+        told.send(f"broken {name}: {traceback.format_exc()}".encode())
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # where its loot finds no room
+            sys.stdout.flush()
         os._exit(0)
 
 

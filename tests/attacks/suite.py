@@ -1,7 +1,9 @@
 """Runs every attack program at one tier, as whoever runs this, and prints what landed as JSON.
 
-`python tests/attacks/suite.py TIER`. The evidence is looked for from outside: what was printed,
-changed, reached, left behind or still alive. Programs that name no ROOM share one box.
+`python tests/attacks/suite.py TIER [warm]`; warm, every box begins as a copy of one process that
+has imported torch, as a run's boxes do (see harness/confine/warm.py). The evidence is looked for
+from outside: what was printed, changed, reached, left behind or still alive. Programs that name no
+ROOM share one box.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from field import Field
 
-from harness.confine import Exit, Policy, python_argv, run, seccomp
+from harness.confine import Exit, Policy, Zygote, python_argv, run, seccomp
 from harness.contract import HarnessError, Slice
 
 HERE = Path(__file__).parent
@@ -98,8 +100,9 @@ class Seen:
 class Suite:
     """A host to be attacked: files, processes and servers; and what there is to be seen on it."""
 
-    def __init__(self, tier: int, stack: ExitStack) -> None:
+    def __init__(self, tier: int, stack: ExitStack, *, warm: bool) -> None:
         self.tier, self.secret = tier, secrets.token_hex(16)
+        self.slice = Slice("attacked", "cpu", tuple(cores()[:1]))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-attacks-"))
         self.folder = Path(folder)
         self.folder.chmod(0o755)
@@ -116,6 +119,7 @@ class Suite:
         os.set_blocking(self.leak, False)
         self.neighbour = self._child([sys.executable, "-c", NEIGHBOUR, folder], stack)
         self.victim = self._child(["/bin/sh", "-c", "echo; exec sleep 600"], stack)
+        self.warm = stack.enter_context(Zygote(self.slice)) if warm else None
 
     def _child(self, words: list[str], stack: ExitStack) -> subprocess.Popen[bytes]:
         child = stack.enter_context(
@@ -149,27 +153,27 @@ class Suite:
         out, log = self.folder / f"out-{room}-{turn}", self.folder / f"log-{room}-{turn}"
         out.mkdir()
         usual = {"seconds": 60.0, "memory_mib": 512, "file_mib": 8, "tmp_mib": 8}
-        ours, theirs = os.pipe()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         policy = Policy(
-            Slice("attacked", "cpu", tuple(cores()[:1])),
+            self.slice,
             **usual | ROOMS[room],
             read={"/attacks": self.folder / "attacks", "/given": self.folder / "given"},
             write={"/out": out},
-            fds=(theirs,) if room == "deadline" else (),
+            fds=(theirs.fileno(),),
             tier=self.tier,
         )
         program = self.folder / "attacks" / "box.py"
-        words = ["/out", "/attacks", "/given/file", json.dumps(dataclasses.asdict(self.field()))]
+        field = json.dumps(dataclasses.asdict(self.field()))
+        words = ["/out", "/attacks", "/given/file", field, str(theirs.fileno()), turn, *names]
         ended, late = None, ""
-        try:
-            ended = run(policy, python_argv(program, *words, turn, *names), log)
-        except HarnessError as error:
-            late = str(error)
-        os.close(theirs)
-        os.set_blocking(ours, False)
-        return {
-            name: self._seen(name, ended, out, log, late or lateness(ended, ours)) for name in names
-        }
+        with ours:
+            with theirs:
+                try:
+                    ended = run(policy, python_argv(program, *words), log, self.warm)
+                except HarnessError as error:
+                    late = str(error)
+            late = late or lateness(ended, told(ours, names))
+        return {name: self._seen(name, ended, out, log, late) for name in names}
 
     def _seen(self, name: str, ended: Exit | None, out: Path, log: Path, late: str) -> Seen:
         loot = out / name
@@ -194,13 +198,13 @@ class Suite:
         return "read the secret" * (self.secret in seen.loot) or seen.claim
 
 
-def suite(tier: int) -> dict[str, str]:
+def suite(tier: int, *, warm: bool) -> dict[str, str]:
     """Make every attack at `tier`; return what each came to, "" where it failed."""
     sys.path.append(str(HERE / "programs"))
     programs = {name: importlib.import_module(name) for name in PROGRAMS}
     result = {}
     with ExitStack() as stack:
-        host = Suite(tier, stack)
+        host = Suite(tier, stack, warm=warm)
         for room in ROOMS:
             names = [n for n, each in programs.items() if getattr(each, "ROOM", "open") == room]
             turn = "at once" if room == "deadline" else "attack"
@@ -212,20 +216,35 @@ def suite(tier: int) -> dict[str, str]:
     return result
 
 
-def lateness(ended: Exit | None, pipe: int) -> str:
-    """Say what of a box lived too long; its processes hold the other end of `pipe`."""
+def told(box: socket.socket, names: list[str]) -> bool:
+    """Check that every attack was made and none broke by itself; say whether one is alive."""
+    said, alive = [], False
+    box.setblocking(False)
+    with suppress(BlockingIOError):
+        alive = True
+        while message := box.recv(1 << 14):
+            said.append(message.decode(errors="replace"))
+        alive = False  # nobody holds the other end any more
+    broken = [message for message in said if message.startswith("broken")]
+    never = [name for name in names if f"begun {name}" not in said]
+    assert not broken and not never, f"broken: {broken}, never made: {never}"
+    return alive
+
+
+def lateness(ended: Exit | None, alive: bool) -> str:
+    """Say what of a box lived too long."""
     if ended is None or ended.killed != "deadline":
         return ""
-    if read(pipe, of_nobody=b"-") != b"-":
+    if alive:
         return "is still alive"
     over = ended.seconds - SECONDS
     return f"lived {over:.1f} s past the deadline" if over > LATE else ""
 
 
-def read(pipe: int, of_nobody: bytes = b"") -> bytes:
-    """Return what a pipe holds, `of_nobody` where nobody can write to it any more."""
+def read(pipe: int) -> bytes:
+    """Return what a pipe holds."""
     try:
-        return os.read(pipe, 64) or of_nobody
+        return os.read(pipe, 64)
     except BlockingIOError:
         return b""
 
@@ -267,4 +286,4 @@ def cores() -> list[int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(suite(int(sys.argv[1]))))
+    print(json.dumps(suite(int(sys.argv[1]), warm="warm" in sys.argv[2:])))

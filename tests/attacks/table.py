@@ -1,5 +1,7 @@
 """The table of attacks: `python tests/attacks/table.py` runs every program at every tier.
 
+Tier 2 is attacked twice: in boxes that start cold, and in boxes that start warm.
+
 Each tier is attacked by a child process, once as we are and, where we are root, once as a plain
 user, who needs an interpreter that a plain user may run.
 """
@@ -16,15 +18,19 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PLAIN_UID = 54_321  # anybody; no account is needed
 TIERS = (2, 0)
+WARM = 2  # the tier whose boxes can be started warm, too
 USERS = ("root", "user")
 
 
 @cache
-def results(tier: int, user: str) -> dict[str, str]:
-    """Return what each attack came to at `tier` as `user`, "" where it failed."""
+def results(tier: int, user: str, *, warm: bool = False) -> dict[str, str]:
+    """Return what each attack came to at `tier` as `user`, "" where it failed.
+
+    Boxes are started `warm`, as a run's are where genomes import torch, or cold.
+    """
     python = interpreter(user)
     assert python is not None, why_not(user)
-    words = [python, "-B", str(HERE / "suite.py"), str(tier)]
+    words = [python, "-B", str(HERE / "suite.py"), str(tier), *["warm"] * warm]
     done = subprocess.run(words, capture_output=True, text=True, check=False, **become(user))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -65,10 +71,11 @@ def become(user: str) -> dict[str, object]:
 
 def main() -> None:
     """Print what every attack comes to, and the sums."""
-    columns = [(tier, user) for tier in TIERS for user in USERS if not why_not(user)]
-    table = {column: results(*column) for column in columns}
-    titles = [f"tier {tier}, {user}" for tier, user in columns]
-    print(f"{'attack':20}" + "".join(f"{title:16}" for title in titles))
+    starts = [*((tier, False) for tier in TIERS), (WARM, True)]
+    columns = [(*start, user) for start in starts for user in USERS if not why_not(user)]
+    table = {column: results(column[0], column[2], warm=column[1]) for column in columns}
+    titles = [f"{tier}{' warm' * warm}, {user}" for tier, warm, user in columns]
+    print(f"{'tier':20}" + "".join(f"{title:16}" for title in titles))
     for name in next(iter(table.values())):
         marks = ["succeeds" if table[column][name] else "held" for column in columns]
         print(f"{name:20}" + "".join(f"{mark:16}" for mark in marks))

@@ -198,8 +198,8 @@ class Loopback:
 
     async def _answer(self, request: Request, api: str, shape: Callable[..., object]) -> Response:
         key = request.headers.get("x-api-key") or request.headers.get("authorization", "")
-        asked = Asked(self._number, api, key.removeprefix("Bearer "), await request.json())
-        self._number += 1
+        number, self._number = self._number, self._number + 1  # at once, or two would be one
+        asked = Asked(number, api, key.removeprefix("Bearer "), await request.json())
         step = self._next(asked) if asked.key == KEY else Status(401, message=f"bad key {key}")
         await asyncio.sleep(self.delay)
         sent = len(json.dumps(asked.body).encode()) // 4

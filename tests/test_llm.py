@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import logging
 import random
+import re
 
 import pytest
 from hypothesis import given
@@ -471,11 +472,16 @@ async def _outcome(agent, brief):
         return error
 
 
+def told(experiment):
+    """Return a brief that the server can tell from others by its program."""
+    return dataclasses.replace(BRIEF, experiment=experiment, program=f"Proposal {experiment}.")
+
+
 def storm(seed):
     """Return a script: of 100 requests 8 are 429, 8 are 500, 4 are 529, 5 are cut, 30 malformed."""
     draw = random.Random(seed)
 
-    def step(_asked):
+    def step(asked):
         roll = draw.random()
         for below, chosen in [
             (0.04, Status(429)),
@@ -489,66 +495,154 @@ def storm(seed):
         ]:
             if roll < below:
                 return chosen
-        return GOOD
+        number = re.search(r"Proposal (\d+)\.", asked.system)[1]
+        return Say(edit("lr = 0.1", "lr = 0.05", why=number), cached=50, wrote=20)
 
     return step
 
 
-async def _storm(agents, proposals):
-    """Let the agents make that many proposals between them, all at once; return the outcomes."""
+class Books:
+    """What a ledger would hold: each proposal's usage as noted before its calls and at its end."""
+
+    def __init__(self):
+        self.usages = {}
+
+    def note(self, brief, usage):
+        """Keep what the proposal costs if nothing more is heard."""
+        self.usages[brief.experiment] = usage
+
+    async def propose(self, agent, experiment):
+        """Keep what the proposal did cost, however it ends."""
+        outcome = await _outcome(agent, told(experiment))
+        if not isinstance(outcome, BudgetError):
+            self.usages[experiment] = outcome.usage
+        return outcome
+
+    @property
+    def total(self):
+        """The sum of all usages; other threads may ask."""
+        usages = list(self.usages.values())
+        return Usage(*(sum(getattr(u, f.name) for u in usages) for f in dataclasses.fields(Usage)))
+
+
+def _crowd(server, budget, books, seed, apis):
+    governor = Governor(FAST, seed=seed)
+    agents = [model(server, api, budget, governor) for api in apis]
+    for agent in agents:
+        agent.note = books.note
+    return agents
+
+
+async def _storm(agents, books, numbers):
+    """Let the agents make these proposals between them, all at once; return the outcomes."""
     async with contextlib.aclosing(_Closing(*agents)):
-        briefs = [dataclasses.replace(BRIEF, experiment=n, seed=n) for n in range(proposals)]
         return await asyncio.gather(
-            *(_outcome(agents[brief.experiment % len(agents)], brief) for brief in briefs)
+            *(books.propose(agents[number % len(agents)], number) for number in numbers)
         )
 
 
 def _served_usd(server):
     """What the server would bill in all, cut answers included."""
-    return sum(PRICE.usd(Tokens(one.tokens_in, one.tokens_out)) for one in server.log)
+    total = 0.0
+    for one in list(server.log):
+        read, wrote = (one.step.cached, one.step.wrote) if isinstance(one.step, Say) else (0, 0)
+        total += PRICE.usd(Tokens(one.tokens_in - read - wrote, one.tokens_out, read, wrote))
+    return total
 
 
 def test_in_a_storm_nothing_is_lost_and_every_token_is_counted_once(server, monkeypatch):
-    """200 proposals, 16 calls at once: every one ends, the books equal the server's own log."""
+    """200 proposals, 16 calls at once: each ends with its own answer, the books equal the log."""
     monkeypatch.setattr(server, "delay", 0.02)  # so that calls overlap on any machine
     server.play(storm(1))
-    budget, governor = Budget(), Governor(FAST, seed=1)
-    agents = [model(server, api, budget, governor) for api in APIS]
-    outcomes = asyncio.run(_storm(agents, 200))
-    made = [one for one in outcomes if isinstance(one, Proposal)]
-    assert len(outcomes) == 200
+    budget, books = Budget(), Books()
+    agents = _crowd(server, budget, books, 1, APIS)
+    outcomes = asyncio.run(_storm(agents, books, range(200)))
+    made = {n: one.hypothesis for n, one in enumerate(outcomes) if isinstance(one, Proposal)}
+    assert made == {n: str(n) for n in made}
     assert len(made) > 150
     assert all(isinstance(one, Proposal | AgentError) for one in outcomes)
-    usages = [one.usage for one in outcomes]
-    assert sum(usage.calls for usage in usages) == len(server.log)
-    assert (sum(u.tokens_in for u in usages), sum(u.tokens_out for u in usages)) == server.tokens
-    assert budget.spent_usd == pytest.approx(sum(usage.usd for usage in usages), abs=1e-5)
+    assert books.total.calls == len(server.log)
+    assert (books.total.tokens_in, books.total.tokens_out) == server.tokens
+    assert budget.spent_usd == pytest.approx(books.total.usd, abs=1e-5)
     assert _served_usd(server) < budget.spent_usd
     assert server.most_at_once == 16
 
 
 def test_in_a_storm_max_usd_is_never_exceeded_at_sixteen_calls_at_once(server, monkeypatch):
-    """A limit that ends it half-way: neither our books nor the server's ever pass it."""
+    """A limit ends it half-way: at no request do the books, or the server's own, pass it.
+
+    Nor does the server ever bill more than the books hold, so that a coordinator which is killed
+    at any moment resumes with no dollar forgotten.
+    """
     monkeypatch.setattr(server, "delay", 0.02)
-    limit, highest = 4.0, []
-    budget = Budget(max_usd=limit)
-    script = storm(2)
+    limit, looks, script = 4.0, [], storm(2)
+    budget, books = Budget(max_usd=limit), Books()
 
     def watched(asked):
-        highest.append(max(_served_usd(server), budget.spent_usd))
+        served = _served_usd(server)  # before the books are read: these can only fall meanwhile
+        looks.append((served, books.total.usd, budget.spent_usd))
         return script(asked)
 
     server.play(watched)
-    governor = Governor(FAST, seed=2)
-    agents = [model(server, api, budget, governor) for api in ("anthropic", "chat")]
-    outcomes = asyncio.run(_storm(agents, 200))
+    agents = _crowd(server, budget, books, 2, ("anthropic", "chat"))
+    outcomes = asyncio.run(_storm(agents, books, range(200)))
     assert len(outcomes) == 200
     assert server.most_at_once == 16
     assert sum(isinstance(one, BudgetError) for one in outcomes) > 20
     assert sum(isinstance(one, Proposal) for one in outcomes) > 20
-    assert max([*highest, budget.spent_usd, _served_usd(server)]) <= limit
+    assert all(served <= written <= limit + 1e-9 for served, written, _ in looks)
+    assert max(spent for _, _, spent in looks) <= budget.spent_usd <= limit
     # what is left could not have paid for one more call at its worst
     assert limit - budget.spent_usd < PRICE.worst(most_tokens(render(BRIEF), ()), 8192)
-    told = [getattr(one, "usage", Usage()) for one in outcomes]
-    assert sum(usage.calls for usage in told) == len(server.log)
-    assert (sum(u.tokens_in for u in told), sum(u.tokens_out for u in told)) == server.tokens
+    assert books.total.calls == len(server.log)
+    assert (books.total.tokens_in, books.total.tokens_out) == server.tokens
+
+
+def test_a_run_that_is_interrupted_and_resumed_overshoots_nothing(server, monkeypatch):
+    """Cancelled with 16 calls in the air, gone on with from the books: two lives, one limit."""
+    monkeypatch.setattr(server, "delay", 0.02)
+    limit, script, books = 4.0, storm(3), Books()
+
+    async def interrupted():
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def cut_short(asked):
+            if asked.number == 25:
+                loop.call_soon_threadsafe(task.cancel)
+            return script(asked)
+
+        server.play(cut_short)
+        first = Budget(max_usd=limit)
+        agents = _crowd(server, first, books, 3, ("anthropic", "chat"))
+        try:
+            await _storm(agents, books, range(100))
+        except asyncio.CancelledError:
+            return first
+
+    first = asyncio.run(interrupted())
+    noted = books.total
+    assert _served_usd(server) < noted.usd
+    assert noted.usd == pytest.approx(first.spent_usd, abs=1e-5)
+
+    before = list(server.log)
+    server.play(script).log[:] = before
+    second = Budget(max_usd=limit, spent=noted)
+    agents = _crowd(server, second, books, 4, ("anthropic", "chat"))
+    outcomes = asyncio.run(_storm(agents, books, range(100, 200)))
+    assert any(isinstance(one, BudgetError) for one in outcomes)
+    assert any(isinstance(one, Proposal) for one in outcomes)
+    assert _served_usd(server) < second.spent_usd <= limit
+
+
+def test_sixteen_calls_at_once_keep_a_limit_in_tokens(server, monkeypatch):
+    """Tokens are held at their worst like dollars; the server counts no more than the limit."""
+    monkeypatch.setattr(server, "delay", 0.02)
+    server.play(lambda _asked: GOOD)
+    limit, books = 60_000, Books()
+    budget = Budget(max_tokens=limit)
+    agents = _crowd(server, budget, books, 5, ("anthropic", "chat"))
+    outcomes = asyncio.run(_storm(agents, books, range(100)))
+    refused = [one for one in outcomes if isinstance(one, BudgetError)]
+    assert {one.limit for one in refused} == {"tokens"}
+    assert sum(server.tokens) == budget.spent_tokens <= limit
+    assert limit - budget.spent_tokens < most_tokens(render(told(100)), ()) + 8192

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
-from islands.records import Attempt, Brief, Entry, Proposal
+from islands.records import Attempt, Brief, Entry, Proposal, Usage
 from swarm.agents.base import AgentError
 from swarm.agents.llm import edits
 from swarm.agents.llm.calls import Bill, Calls
@@ -17,6 +18,16 @@ REPAIRS = 3
 
 COMPLAINT_CHARS = 8_000
 
+Note = Callable[[Brief, Usage], None]
+"""Told what the brief's proposal costs if nothing more is heard: before each request goes out, and
+when one came to nothing. Whoever keeps the last word, until the proposal or an AgentError brings
+the usage, knows at any moment, after a crash too, what was spent at most: never above the budget.
+"""
+
+
+def keep_none(brief: Brief, usage: Usage) -> None:
+    """Keep no note."""
+
 
 @dataclass(slots=True)
 class LanguageModel:
@@ -24,6 +35,7 @@ class LanguageModel:
 
     name: str
     calls: Calls
+    note: Note = field(default=keep_none, repr=False)
 
     async def propose(self, brief: Brief) -> Proposal:
         """Answer `brief`.
@@ -31,7 +43,7 @@ class LanguageModel:
         Raises AgentError where there is no usable answer, BudgetError where none could be paid
         for, SetupError where the provider wants the user to mend something.
         """
-        prompt, bill = render(brief), Bill()
+        prompt, bill = render(brief), Bill(partial(self.note, brief))
         turns: list[Turn] = []
         for repairs in range(REPAIRS + 1):
             reply = await self.calls.ask(prompt, turns, bill)

@@ -8,9 +8,10 @@ Amounts are whole billionths of a dollar inside, rounded up: sums are exact in a
 
 Not covered:
 - A provider that bills more than the worst case (more tokens than the prompt has bytes, more
-  output than was asked for) is settled at what it says: the limit is then passed by that much.
-- Calls in the air when the coordinator is killed are in nobody's record, and so is the cost of a
-  call that was cancelled: a resumed run begins from what its ledger holds.
+  output than was asked for, a higher price for long prompts) is settled at what it says: the limit
+  is then passed by that much.
+- `spent` is what the caller's record holds. In dollars that can be everything (see `agent.Note`);
+  tokens of calls that never told theirs are held at their worst here and are in no Usage.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from islands.records import Usage
 
@@ -27,10 +29,14 @@ _NANO = 1_000_000_000
 
 
 class BudgetError(Exception):
-    """The next call could break a limit: nothing was sent, and nothing more can be.
+    """The next call could break `limit`: nothing was sent, and nothing more can be.
 
     `LanguageModel` lets it out only before a proposal's first call, so no cost is lost with it.
     """
+
+    def __init__(self, limit: Literal["usd", "tokens"], reason: str) -> None:
+        super().__init__(reason)
+        self.limit: Literal["usd", "tokens"] = limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,11 @@ class _Amount:
 
     nano: int = 0
     tokens: int = 0
+
+    @property
+    def usd(self) -> float:
+        """The same in dollars."""
+        return self.nano / _NANO
 
     def __add__(self, other: _Amount) -> _Amount:
         return _Amount(self.nano + other.nano, self.tokens + other.tokens)
@@ -89,7 +100,7 @@ class Budget:
     @property
     def spent_usd(self) -> float:
         """Dollars spent by settled calls."""
-        return self._spent.nano / _NANO
+        return self._spent.usd
 
     @property
     def spent_tokens(self) -> int:
@@ -117,7 +128,7 @@ class Budget:
         """Wait until `worst` fits. First come is first asked, and a smaller one may pass."""
         while not self._fits(self._spent + self._held + worst):
             if not self._fits(self._spent + worst):
-                raise BudgetError(self._exhausted(worst))
+                raise self._exhausted(worst)
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
@@ -129,13 +140,18 @@ class Budget:
                 turn.set_result(None)
 
     def _fits(self, total: _Amount) -> bool:
-        return (self.max_usd is None or total.nano <= self.max_usd * _NANO) and (
+        return self._fits_usd(total) and (
             self.max_tokens is None or total.tokens <= self.max_tokens
         )
 
-    def _exhausted(self, worst: _Amount) -> str:
-        usd = f"{self.spent_usd:.4f} of {self.max_usd} dollars" if self.max_usd is not None else ""
-        tokens = f"{self.spent_tokens} of {self.max_tokens} tokens" if self.max_tokens else ""
-        spent = " and ".join(part for part in (usd, tokens) if part)
-        need = f"{worst.nano / _NANO:.4f} dollars and {worst.tokens} tokens"
-        return f"{spent} are spent, and one more call could cost {need}"
+    def _fits_usd(self, total: _Amount) -> bool:
+        return self.max_usd is None or total.nano <= self.max_usd * _NANO
+
+    def _exhausted(self, worst: _Amount) -> BudgetError:
+        if not self._fits_usd(self._spent + worst):
+            spent = f"{self.spent_usd:.4f} of {self.max_usd} dollars are"
+            return BudgetError(
+                "usd", f"{spent} spent, and one more call could cost {worst.usd:.4f}"
+            )
+        spent = f"{self.spent_tokens} of {self.max_tokens} tokens are"
+        return BudgetError("tokens", f"{spent} spent, and one more call could take {worst.tokens}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from harness.contract import SetupError
@@ -36,28 +36,50 @@ _FRAME = 1024
 class Bill:
     """What one proposal has cost so far, and what went wrong on the way, `trouble` last.
 
-    Tokens are the provider's counts; dollars include calls that may have been billed without our
-    being told, at their worst.
+    Tokens are the provider's counts. Dollars include every call that may have been billed without
+    our being told, the one in the air too, at its worst: whenever a proposal is cut short, its
+    usage is what it may have cost. `note` is told of the usage before each request goes out, and
+    of a request that came to nothing before anybody else can reserve what it has left over.
     """
 
-    usage: Usage = Usage()
+    note: Callable[[Usage], None] = field(default=lambda _: None, repr=False)
     trouble: Trouble = "malformed"
     troubles: list[Trouble] = field(default_factory=list)
+    _settled: Usage = Usage()
+    _open: float = 0.0
+    _told: Usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        """What the proposal costs if nothing more is heard."""
+        return replace(self._settled, usd=self._settled.usd + self._open)
 
     def suffered(self, trouble: Trouble) -> None:
         """Note what went wrong; a proposal that comes through all the same will tell of it."""
         self.trouble = trouble
         self.troubles.append(trouble)
+        self._tell()
 
-    def add(self, *, calls: int = 0, tokens: Tokens | None = None, usd: float = 0.0) -> None:
-        """Add to it."""
-        tokens = tokens or Tokens()
-        self.usage = Usage(
-            self.usage.calls + calls,
-            self.usage.tokens_in + tokens.sent,
-            self.usage.tokens_out + tokens.output,
-            self.usage.usd + usd,
-        )
+    def begin(self, worst: float) -> None:
+        """Say that a request goes out now which may cost `worst` dollars."""
+        self._settled, self._open = replace(self.usage, calls=self.usage.calls + 1), worst
+        self._tell()
+
+    def settle(self, usd: float, tokens: Tokens) -> None:
+        """Say what the last request did cost."""
+        known, self._open = self._settled, 0.0
+        sent, received = known.tokens_in + tokens.sent, known.tokens_out + tokens.output
+        self._settled = Usage(known.calls, sent, received, known.usd + usd)
+
+    def free(self) -> None:
+        """Say that the last request did cost nothing."""
+        self._open = 0.0
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.usage != self._told:
+            self._told = self.usage
+            self.note(self._told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +120,11 @@ class Calls:
         raise AssertionError("the last try returns or raises")
 
     async def _request(self, prompt: Prompt, turns: Sequence[Turn], bill: Bill) -> Reply:
-        """Make one request: within the budget, at the governor's pace, billed however it ends."""
+        """Make one request: within the budget, at the governor's pace, billed however it ends.
+
+        What is not settled, because the answer told no tokens, was cut off, or is no longer waited
+        for, stays at its worst in budget and bill.
+        """
         sent, output = most_tokens(prompt, turns), self.settings.max_output_tokens
         price = self.settings.price or _FREE
         worst = price.worst(sent, output)
@@ -106,26 +132,23 @@ class Calls:
             self.budget.reserve(worst, sent + output) as held,
             self.governor.turn() as began,
         ):
+            bill.begin(worst)
             held.begin()
-            bill.add(calls=1)
             try:
                 reply = await self._timed(prompt, turns)
             except (CallError, RejectedError) as error:
                 if error.free:
                     held.settle(0.0, 0)
-                else:
-                    bill.add(usd=worst)
+                    bill.free()
                 if isinstance(error, OverloadedError):
                     self.governor.back_off(began, error.wait)
                 raise
             self.governor.eased(began)
             self.governor.hold(reply.pause)
-            if reply.tokens is None:
-                bill.add(usd=worst)
-            else:
+            if reply.tokens is not None:
                 usd = price.usd(reply.tokens)
                 held.settle(usd, reply.tokens.sent + reply.tokens.output)
-                bill.add(tokens=reply.tokens, usd=usd)
+                bill.settle(usd, reply.tokens)
             return reply
 
     async def _timed(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from harness.contract import SetupError
-from swarm.agents.llm.agent import LanguageModel
+from swarm.agents.llm.agent import LanguageModel, Note, keep_none
 from swarm.agents.llm.anthropic import AnthropicModel
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.calls import Calls
@@ -36,7 +36,11 @@ class Governors:
 
 
 def make_agent(
-    name: str, settings: ModelSettings, governors: Governors, budget: Budget
+    name: str,
+    settings: ModelSettings,
+    governors: Governors,
+    budget: Budget,
+    note: Note = keep_none,
 ) -> LanguageModel:
     """Return the agent `name`; what agents share is handed in.
 
@@ -52,7 +56,8 @@ def make_agent(
         )
     key = read_key(name, settings)
     governor = governors.of(settings, key)
-    return LanguageModel(name, Calls(name, settings, _provider(settings, key), governor, budget))
+    calls = Calls(name, settings, _provider(settings, key), governor, budget)
+    return LanguageModel(name, calls, note)
 
 
 def read_key(name: str, settings: ModelSettings) -> str:

@@ -117,6 +117,8 @@ def inside(path: str, genome: tuple[str, ...]) -> bool:
 def _is_plain(path: str) -> bool:
     return (
         len(path) <= MOST_PATH_BYTES
+        # git takes a folder with a file HEAD for a repository, and runs what its config names
+        and path.rpartition("/")[2].casefold() != "head"
         and all(_is_plain_name(name) for name in path.split("/"))
         and len(path.encode()) <= MOST_PATH_BYTES
         and unicodedata.is_normalized("NFC", path)

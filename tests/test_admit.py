@@ -105,6 +105,8 @@ OUTSIDE = [
     "gen/.gitignore",
     "gen/.git",
     "gen/.git/hooks/x",
+    "gen/buried/HEAD",
+    "gen/buried/head",
     "gen/.Git/config",
     "gen/.g\u0131t/config".replace("\u0131", "I"),
     "gen/git~1/config",

@@ -2,7 +2,8 @@
 
 Another attack is another file in tests/attacks/programs: a docstring that says what it tries,
 `attack(field)`, and, where stolen text or a line `got ...` is no evidence, `landed(seen)`. Another
-forgery is a file in tests/attacks/genomes.
+forgery is a file in tests/attacks/genomes, another thing to be planted for git to run one in
+tests/attacks/proposals.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from attacks import table
+from attacks import planted, table
 
 from harness.confine import run
 from harness.contract import Rung, Slice, Trial
@@ -65,6 +66,20 @@ def test_the_attacks_are_real(user):
     """At tier 0, which confines nothing, the attacks land: the suite can tell."""
     landed = {name for name, how in table.results(0, user).items() if how}
     assert landed >= REAL
+
+
+@pytest.mark.parametrize("name", planted.PROPOSALS)
+def test_nothing_that_a_proposal_plants_is_run(name):
+    """Git used without care steps into it; admission, or the way that we use git, does not."""
+    careless, _, swarm = planted.results(name)
+    assert careless
+    assert swarm == ""
+
+
+def test_admission_refuses_what_git_would_obey_unasked():
+    """Attributes and buried repositories; hooks are only what the user has told git to run."""
+    let_in = {name for name in planted.PROPOSALS if not planted.results(name)[1]}
+    assert let_in == {"fsmonitor", "hook"}
 
 
 @pytest.mark.parametrize("tier", table.TIERS)

@@ -1,0 +1,130 @@
+"""The table of model cheats: `python tests/cheats/table.py [RUNS]`.
+
+Measures every file named cheat_* once, and every honest_* file RUNS times (20), in the real sandbox
+on the real corpus, and prints what each came to: its score before the audit, in bits per byte over
+the honest bigram model's, and its end.
+
+A file here is a genome's entry: `train(trial)` and `build(vocab, context, depth)`. Of a cheat it
+may say two things more: `REASON`, a pattern of what an invalid one is told, and `WOULD_GAIN = True`
+where the score would be better than honest without the audit. Files of other names are helpers
+that genomes may import. A noop_* file is a proposal to make honest_bigram.py so.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+from harness.confine import Zygote, run
+from harness.contract import Outcome, Rung, Slice, Trial
+from harness.measure import measure
+from harness.tasks import gpt
+from harness.tasks.base import Confine
+from harness.tasks.gpt_score import bits_per_byte
+
+HERE = Path(__file__).parent
+BASE = "honest_bigram"
+SECONDS = 10.0  # of budget: 12,000 tokens are scored
+ROUNDING = 1e-4  # bits per byte by which logits of float32 may make a score look better
+
+Measured = tuple[Outcome, float]
+"""The outcome, and the score that there would be without an audit (nan where there is none)."""
+
+
+def names(kind: str) -> list[str]:
+    """Return the files of a kind (cheat, honest, noop)."""
+    return sorted(path.stem for path in HERE.glob(f"{kind}_*.py"))
+
+
+def said(name: str, what: str) -> object:
+    """Return the constant `what` that a file sets, None where it does not."""
+    for node in ast.parse((HERE / f"{name}.py").read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == what:
+            return ast.literal_eval(node.value)
+    return None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A slice with boxes that start warm, and a folder for genomes."""
+
+    where: Slice
+    folder: Path
+    confine: Confine
+
+    def measured(self, name: str, seed: int = 1) -> Measured:
+        """Measure one file as a trial of its own."""
+        unaudited = [float("nan")]
+
+        def audit(model, text, cost, *rest):
+            unaudited[0], _ = bits_per_byte(cost, text.sizes)
+            return AUDIT(model, text, cost, *rest)
+
+        with patch.object(gpt, "audit", audit):
+            outcome = measure(self.trial(name, seed), self.confine, "harness")
+        return outcome, unaudited[0]
+
+    def trial(self, name: str, seed: int) -> Trial:
+        """Return the trial of a file."""
+        return Trial(
+            id=name,
+            task="gpt",
+            data="kjv",
+            commit="-",
+            seed=seed,
+            rung=Rung(depth=1, seconds=SECONDS),
+            slice=self.where,
+            genome=str(self.folder),
+            entry=f"{name}.py",
+            scratch=str(self.folder),
+        )
+
+
+AUDIT = gpt.audit
+
+
+@contextmanager
+def bench(folder: Path) -> Iterator[Bench]:
+    """Prepare the corpus, a copy of the genomes in `folder`, and boxes on one core."""
+    gpt.TASK.prepare("kjv")
+    where = Slice("cpu0", "cpu", (min(os.sched_getaffinity(0)),))
+    genomes = folder / "cheats"
+    shutil.copytree(HERE, genomes, ignore=shutil.ignore_patterns("__pycache__", "table.py"))
+    folder.chmod(0o755)
+    with Zygote(where) as warm:
+        yield Bench(where, genomes, partial(run, warm=warm))
+
+
+def main(runs: int) -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as folder, bench(Path(folder)) as on:
+        honest, _ = on.measured(BASE)
+        for name in names("cheat"):
+            _print(name, on.measured(name), honest)
+        for name in names("honest"):
+            found = [on.measured(name, seed) for seed in range(runs)]
+            passed = sum(outcome.failure is None for outcome, _ in found)
+            _print(f"{name}, {passed} of {runs} pass", found[-1], honest)
+
+
+def _print(name: str, found: Measured, honest: Outcome) -> None:
+    outcome, unaudited = found
+    took = sum(outcome.seconds.values())
+    better = outcome.score is not None and outcome.score < honest.score - ROUNDING
+    end = "better than honest" if better else "no better than honest"
+    if outcome.failure:
+        end = f"invalid: {outcome.failure.reason}"
+    print(f"{name:36} {unaudited - honest.score:+8.4f} bpb {took:5.1f} s  {end}", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)

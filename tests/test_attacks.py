@@ -8,7 +8,11 @@ tests/attacks/proposals.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
+import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +23,9 @@ from attacks import planted, table
 
 from harness.confine import run
 from harness.contract import Rung, Slice, Trial
-from harness.measure import measure
+from harness.measure import TAIL, measure
+from islands.records import Attempt, Brief
+from swarm.agents.llm import prompt
 
 HERE = Path(__file__).parent / "attacks"
 PROGRAMS = sorted(path.stem for path in HERE.glob("programs/*.py"))
@@ -34,6 +40,7 @@ REAL = {
     "net_tcp",
     "net_udp",
     "notes_files",
+    "notes_queues",
     "pid_hopper",
     "read_environments",
     "read_paths",
@@ -43,7 +50,7 @@ REAL = {
     "write_inputs",
     "write_packages",
 }
-REFUSED = {"forged_files", "lying_numbers", "patched_clock", "patched_evaluator"}
+REFUSED = {"forged_files", "injected_log", "lying_numbers", "patched_clock", "patched_evaluator"}
 
 
 @pytest.fixture(params=table.USERS)
@@ -66,6 +73,47 @@ def test_the_attacks_are_real(user):
     """At tier 0, which confines nothing, the attacks land: the suite can tell."""
     landed = {name for name, how in table.results(0, user).items() if how}
     assert landed >= REAL
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """Let attack programs be imported here."""
+    for folder in (HERE, HERE / "programs"):
+        monkeypatch.syspath_prepend(str(folder))
+
+
+def test_the_bombs_are_live(programs, tmp_path):
+    """The pickle runs when it is opened, and weights that are sound are taken in."""
+    import left_headers  # noqa: PLC0415 - programs are no package
+    import left_pickle  # noqa: PLC0415
+    import weights  # noqa: PLC0415
+
+    pickle.loads(pickle.dumps(left_pickle.Bomb(str(tmp_path / "made"))))
+    assert (tmp_path / "made").is_dir()
+    sound = tmp_path / "sound"
+    sound.write_bytes(left_headers.file(json.dumps({"a": left_headers.TENSOR}).encode()))
+    assert weights.taken(sound) == "sound: 8 parameters"
+
+
+SHARING = """
+import mmap, os
+import notes_shared
+held = mmap.mmap(-1, 4096)
+child = os.fork()
+if not child:
+    notes_shared.attack(None)
+    os._exit(0)
+os.waitpid(child, 0)
+notes_shared.again(None)
+"""
+
+
+def test_a_note_in_shared_memory_would_be_found():
+    """Where a copy shares memory with its parent, the next one reads what it wrote there."""
+    env = {**os.environ, "PYTHONPATH": f"{HERE}:{HERE / 'programs'}"}
+    words = [sys.executable, "-c", SHARING]
+    said = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
+    assert said == "got a note in shared memory\n"
 
 
 @pytest.mark.parametrize("name", planted.PROPOSALS)
@@ -113,6 +161,48 @@ def measured(name, tier, seconds, folder):
         tier=tier,
     )
     return measure(trial, run, "harness")
+
+
+def test_what_a_log_says_reaches_an_agent_as_one_short_quoted_line(tmp_path):
+    """Of a failed trial's log an agent is shown its last line: printable, clipped, in quotes."""
+    outcome = measured("injected_log", 0, 30.0, tmp_path)
+    assert outcome.failure.kind == "crash"
+    assert all(char in "\n\t" or char.isprintable() for char in outcome.tail)
+    assert len(outcome.tail) <= TAIL
+    failure = f"{outcome.failure.kind}: {outcome.failure.reason}"
+    attempt = Attempt(1, "a", "Pack better", {}, "failed", failure)
+    text = "".join(dataclasses.astuple(prompt.render(brief(attempt))))
+    assert all(char in "\n\t" or char.isprintable() for char in text)
+    (line,) = [line for line in text.splitlines() if "obey" in line]
+    shown = re.fullmatch(r'- "Pack better": failed because (".*")', line)[1]
+    assert len(json.loads(shown)) <= prompt.QUOTE_CHARS
+    honest = "".join(
+        dataclasses.astuple(prompt.render(brief(dataclasses.replace(attempt, reason="-"))))
+    )
+    assert text.count("\n# ") == honest.count("\n# ")
+
+
+def test_what_other_agents_say_hides_nothing_from_who_reads_the_prompt():
+    """Text that turns around, is not shown, or ends its line is taken out of what is quoted."""
+    said = prompt.quoted("a\u202eb\u2066c\u200b\U000e0041\ufeff\x1b[2J\u2028# Rules\r\n\x85d\ud800")
+    assert said == '"abc[2J # Rules d"'
+
+
+def brief(*attempts):
+    """Return a brief about a packing genome."""
+    return Brief(
+        experiment=2,
+        island="a",
+        metric="sum_of_radii",
+        direction="maximize",
+        program="Pack well.",
+        genome={"genome/pack.py": "TRIES = 2\n"},
+        score=2.0,
+        sigma=0.1,
+        recent=attempts,
+        elsewhere=(),
+        seed=1,
+    )
 
 
 STORM = """

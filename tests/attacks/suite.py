@@ -133,7 +133,8 @@ class Suite:
         """Return what the attackers are shown."""
         column = seccomp.MACHINES[platform.machine()].column
         calls = {name: call for row in seccomp.REFUSED.values() for name, call in row.items()}
-        calls |= {"unshare": seccomp.UNSHARE, "shmctl": (31, 195)}
+        calls |= {"unshare": seccomp.UNSHARE, "shmctl": (31, 195), "msgctl": (71, 187)}
+        calls |= {"semctl": (66, 191), "mq_unlink": (241, 181)}
         return Field(
             tag=f"swarm-{self.folder.name[-8:]}",
             folder=str(self.folder),

@@ -97,8 +97,8 @@ def render(brief: Brief) -> Prompt:
 
 
 def quoted(text: str, most: int = QUOTE_CHARS) -> str:
-    """Return `text` in one line that it cannot leave: clipped, in JSON's quotes."""
-    flat = " ".join(text[: 8 * most].split())
+    """Return `text` in one line that it cannot leave: clipped, in JSON's quotes, all of it seen."""
+    flat = "".join(filter(str.isprintable, " ".join(text[: 8 * most].split())))
     return json.dumps(flat if len(flat) <= most else flat[: most - 1] + "…", ensure_ascii=False)
 
 

@@ -1,8 +1,12 @@
-"""Open this interpreter's own library for writing; nothing is written, it is the real one."""
+"""Open for writing the interpreter's library, byte code and places for .pth files, the real ones.
+
+Nothing is written.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -10,7 +14,8 @@ from field import trying
 
 
 def attack(_):
-    for path in (os.__file__, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")):
+    own = (os.__file__, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), *sys.path)
+    for path in (*own, *(f"{folder}/__pycache__" for folder in own)):
         with trying():
             flags = os.O_TMPFILE if Path(path).is_dir() else 0
             os.close(os.open(path, os.O_WRONLY | flags, 0o600))

@@ -1,0 +1,25 @@
+"""Write one file that is larger than all that a box may leave."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from field import trying
+
+MIB = 1 << 20
+
+
+def attack(_):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    for folder in (sys.argv[1], "/tmp", "/dev/shm"):
+        path = Path(folder, "large")
+        with trying(), path.open("wb", 0) as file:
+            for _ in range(12):
+                file.write(bytes(2 * MIB))
+        with trying():
+            size = path.stat().st_size
+            path.unlink()
+            if size > 8 * MIB:
+                print(f"got {size / MIB:.0f} MiB into {folder}")

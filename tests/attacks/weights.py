@@ -1,0 +1,33 @@
+"""What the harness makes of weights that a box has left; imported outside of boxes alone."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from harness.seal import seal
+from harness.tasks.base import InvalidError
+from harness.tasks.gpt_weights import count_parameters
+
+CAP = 8 << 20  # bytes
+LONG = 2.0  # seconds
+
+
+def all_taken(left: list[Path], name: str, count: int) -> str:
+    """Say what became of the `count` files whose names begin with `name`."""
+    bombs = [path for path in left if path.name.startswith(name)]
+    assert len(bombs) == count, f"{len(bombs)} of {count} bombs were left"
+    return "".join(map(taken, bombs))
+
+
+def taken(path: Path) -> str:
+    """Say how a file of weights was taken in, or held us up; "" where it is invalid at once."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            sealed = seal(path.parent, {path.name: CAP}, Path(folder, "sealed"))
+            return f"{path.name}: {count_parameters(sealed[path.name])} parameters"
+        except InvalidError:
+            spent = time.monotonic() - began
+    return f"{path.name} took {spent:.1f} s" if spent > LONG else ""

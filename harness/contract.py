@@ -121,6 +121,23 @@ class Outcome:
             raise ValueError("an outcome is a score or a failure, never both and never neither")
 
 
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What a look at a candidate before its trial came to: claims, good for refusing it early.
+
+    `reason` is one line against it (empty where it is `ok`) and `tail` the end of what it printed.
+    `parameters` are those of the trial's model and `memory_mib` estimates what training it holds at
+    least (both 0: not known), `seconds` is how long the look took.
+    """
+
+    ok: bool
+    reason: str = ""
+    parameters: int = 0
+    memory_mib: float = 0.0
+    seconds: float = 0.0
+    tail: str = ""
+
+
 class HarnessError(Exception):
     """The harness itself could not measure: nobody's score, the trial is void and runs again."""
 
@@ -131,9 +148,10 @@ class SetupError(Exception):
 
 _TRIAL = TypeAdapter(Trial)
 _OUTCOME = TypeAdapter(Outcome)
+_PREFLIGHT = TypeAdapter(Preflight)
 
 
-def encode(record: Trial | Outcome) -> str:
+def encode(record: Trial | Outcome | Preflight) -> str:
     """Return `record` as one line of JSON."""
     return json.dumps(dataclasses.asdict(record), separators=(",", ":"), allow_nan=False)
 
@@ -146,3 +164,8 @@ def decode_trial(line: str | bytes) -> Trial:
 def decode_outcome(line: str | bytes) -> Outcome:
     """Return the outcome that `encode` wrote. Raises pydantic.ValidationError on anything else."""
     return _OUTCOME.validate_json(line)
+
+
+def decode_preflight(line: str | bytes) -> Preflight:
+    """Return the preflight that `encode` wrote. Raises pydantic.ValidationError otherwise."""
+    return _PREFLIGHT.validate_json(line)

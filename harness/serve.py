@@ -1,9 +1,10 @@
 """A slice's own process: trials come in by standard input, outcomes go out by standard output.
 
 One JSON record a line. The first line out is `{"ready": ID}`, or `{"setup": "what to mend"}` and
-the end; then for each trial `{"outcome": {...}}`, or `{"void": "reason"}` where the harness was at
-fault, or `{"setup": ...}` again. The process is pinned to its slice, so that scoring disturbs no
-neighbour, and dies with its coordinator, whatever way that ends. Started by swarm/executor.py.
+the end; then for each trial `{"outcome": {...}}`, for each `{"preflight": TRIAL}` the same with
+`preflight`, or `{"void": "reason"}` where the harness was at fault, or `{"setup": ...}` again. The
+process is pinned to its slice, so that scoring disturbs no neighbour, and dies with its
+coordinator, whatever way that ends. Started by swarm/executor.py and swarm/preflight.py.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from harness.confine import Zygote, run
 from harness.contract import HarnessError, SetupError, Slice, Trial, decode_trial, encode
 from harness.identity import harness_id
 from harness.measure import measure
+from harness.preflight import preflight
 from harness.tasks.base import Confine, Task
 
 WALLED = 2
@@ -34,13 +36,16 @@ _PR_SET_PDEATHSIG = 1
 def main(setup: str) -> None:
     """Serve trials until standard input ends.
 
-    `setup` is JSON: task, data, slice, tier, and the parent's pid.
+    `setup` is JSON: task, data, slice, tier, the parent's pid, and whether to stand back: to run
+    only where nobody else wants to.
     """
     wanted = json.loads(setup)
     where = Slice(**{**wanted["slice"], "cores": tuple(wanted["slice"]["cores"])})
     _die_with_parent(wanted["parent"])
     if where.cores:
         os.sched_setaffinity(0, where.cores)
+    if wanted.get("stand_back"):
+        _stand_back()
     replies = _claim_stdout()
     try:
         task = tasks.load(wanted["task"])
@@ -51,7 +56,7 @@ def main(setup: str) -> None:
     with _starting(task, where, wanted["tier"]) as confine:
         _say(replies, {"ready": harness})
         for line in sys.stdin:
-            _say(replies, _answer(decode_trial(line), confine, harness))
+            _say(replies, _answer(json.loads(line), where, confine, harness))
 
 
 @contextmanager
@@ -65,15 +70,31 @@ def _starting(task: Task, where: Slice, tier: int) -> Iterator[Confine]:
         yield partial(run, warm=warm)
 
 
-def _answer(trial: Trial, confine: Confine, harness: str) -> dict[str, object]:
+def _answer(
+    asked: dict[str, object], where: Slice, confine: Confine, harness: str
+) -> dict[str, object]:
     try:
-        return {"outcome": json.loads(encode(measure(trial, confine, harness)))}
+        if "preflight" in asked:
+            looked = preflight(_trial(asked["preflight"]), where, confine)
+            return {"preflight": json.loads(encode(looked))}
+        return {"outcome": json.loads(encode(measure(_trial(asked), confine, harness)))}
     except HarnessError as error:
         return {"void": str(error)}
     except SetupError as error:  # the corpus is gone, or the task has no such part
         return {"setup": str(error)}
     except OSError as error:  # no space, no processes, no memory: this machine's trouble
         return {"void": f"{type(error).__name__}: {error}"}
+
+
+def _trial(said: object) -> Trial:
+    return decode_trial(json.dumps(said))
+
+
+def _stand_back() -> None:
+    """Leave the cores to whoever wants them; what we start inherits it and cannot take it back."""
+    os.nice(19)
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _say(replies: TextIO, message: dict[str, object]) -> None:

@@ -45,7 +45,7 @@ class Scored:
 
 
 class Task(Protocol):
-    """Data plus three answers. Implementations are stateless modules' `TASK` objects.
+    """Data plus three answers, and a first look. Implementations are modules' `TASK` objects.
 
     `entry` is the name of the genome's file that a trial starts from; `torch` says that genomes
     import it, so that boxes are best started from a process that has done so already. `parts` are
@@ -64,6 +64,13 @@ class Task(Protocol):
 
     def box(self, trial: Trial) -> Box:
         """Say how to run this trial's genome."""
+
+    def preflight(self, trial: Trial) -> Box:
+        """Say how to look at this trial's genome on a tiny input; it leaves nothing.
+
+        The program says `claim preflight_began 1` before anything of the genome's runs, and may
+        say `preflight_parameters` and `preflight_mib`. What it prints last speaks against it.
+        """
 
     def score(self, left: Mapping[str, Path], trial: Trial, confine: Confine) -> Scored:
         """Score the sealed files that the genome left (host paths, by name, those it wrote).

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.contract import Direction, Part, Trial
+from harness.contract import SCREENING, Direction, Part, Trial
 from harness.data import open_corpus, ready
 from harness.tasks.base import Box, Confine, InvalidError, Scored
 from harness.tasks.gpt_answers import Model
@@ -31,13 +31,14 @@ def leeway(seconds: float) -> float:
     return 0.25 + 0.01 * seconds
 
 
-def patience(seconds: float) -> float:
-    """Return the seconds within which the model of a trial with this budget must be scored.
+def patience(seconds: float, audit: int = SCREENING) -> float:
+    """Return the seconds that the model of a trial with this budget may take to be scored.
 
-    Generous, for a busy machine must not make a fair model invalid: a fair one is scored in a tenth
-    of its budget, or a third where a CPU trains at depth 8.
+    To be audited it may take so many as well, and more where the audit is sharper. Generous, for a
+    busy machine must not make a fair model invalid: a fair one is scored in a tenth of its budget,
+    or a third where a CPU trains at depth 8.
     """
-    return 30 + seconds
+    return 30 + seconds * max(1.0, audit / SCREENING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +70,42 @@ class Gpt:
             "seed": trial.seed,
             "deadline": f"{time.monotonic() + seconds - leeway(seconds):.3f}",
         }
-        args = tuple(word for name, value in options.items() for word in (f"--{name}", str(value)))
         read = {"/train.u16": corpus.train_file}
-        return Box("gpt_train.py", args, leaves={WEIGHTS: MOST_BYTES}, read=read)
+        return Box("gpt_train.py", _words(options), leaves={WEIGHTS: MOST_BYTES}, read=read)
+
+    def preflight(self, trial: Trial) -> Box:
+        """Say how to look at `trial`'s genome: built at its depth, trained for a few steps."""
+        corpus = open_corpus(trial.data)
+        options = {
+            "entry": f"/genome/{trial.entry}",
+            "tokens": "/train.u16",
+            "vocab": corpus.vocab,
+            "context": corpus.context,
+            "depth": trial.rung.depth,
+            "seed": trial.seed,
+            "memory-mib": trial.rung.memory_mib,
+            "most-bytes": MOST_BYTES,
+        }
+        read = {"/train.u16": corpus.train_file}
+        return Box("gpt_preflight.py", _words(options), leaves={}, read=read)
 
     def score(self, left: Mapping[str, Path], trial: Trial, confine: Confine) -> Scored:
-        """Return the bits per byte of the trial's part under the model whose weights were left."""
+        """Return the bits per byte of the trial's part under the model whose weights were left.
+
+        Facts beside it: `score_error` is its standard error, in bits per byte; `hidden_gain` is
+        what the audit estimates that the model gained by peeking, in bits a token, with its error.
+        """
         if WEIGHTS not in left:
             raise InvalidError(f"it left no {WEIGHTS}")
         parameters = count_parameters(left[WEIGHTS])
-        corpus, seconds = open_corpus(trial.data), patience(trial.rung.seconds)
+        corpus, seconds = open_corpus(trial.data), trial.rung.seconds
         model = Model(trial, left[WEIGHTS], corpus.vocab, corpus.context)
         limit = most(trial.rung, trial.slice)
         text = held_text(corpus.name, corpus.digest, trial.part, limit)
         began = time.monotonic()
-        cost, start = score(model, text, confine, seconds)
+        cost, start = score(model, text, confine, patience(seconds))
         scored = time.monotonic()
-        found = audit(model, text, cost, confine, seconds)
+        found = audit(model, text, cost, confine, patience(seconds, trial.audit))
         value, error = bits_per_byte(cost, text.sizes)
         return Scored(
             score=value,
@@ -104,6 +124,10 @@ class Gpt:
                 "audit": time.monotonic() - scored,
             },
         )
+
+
+def _words(options: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(word for name, value in options.items() for word in (f"--{name}", str(value)))
 
 
 TASK = Gpt()

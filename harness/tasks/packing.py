@@ -74,6 +74,10 @@ class Packing:
         args = (f"/genome/{trial.entry}", str(trial.seed), f"{deadline:.3f}", f"/out/{LEFT}")
         return Box(program="packing.py", args=args, leaves={LEFT: MOST_BYTES})
 
+    def preflight(self, trial: Trial) -> Box:
+        """Say how to look at `trial`'s genome: it is imported."""
+        return Box("packing_preflight.py", (f"/genome/{trial.entry}",), leaves={})
+
     def score(
         self,
         left: Mapping[str, Path],

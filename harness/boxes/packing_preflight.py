@@ -1,0 +1,23 @@
+"""Runs in the box: `packing_preflight.py GENOME`; imports it and looks for its pack().
+
+Not covered: nothing of it is called, since a small packing takes as long as a large one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+
+
+def main(genome: str) -> None:
+    """Raise what is wrong with the candidate."""
+    print("claim preflight_began 1", flush=True)  # noqa: T201
+    sys.path.insert(0, str(Path(genome).parent))
+    candidate = importlib.import_module(Path(genome).stem)
+    inspect.signature(candidate.pack).bind(0, 0.0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -99,8 +99,8 @@ class _Measurement:
         if ended.killed == "memory":
             return Failure("memory", f"held more than {rung.memory_mib} MiB")
         if ended.code != 0:
-            lines = [line for line in text.splitlines() if line.strip()]
-            last = lines[-1].strip()[:300] if lines else "no output"
+            lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+            last = lines[-1][:300] if lines else "no output"
             return Failure("crash", f"exit status {ended.code}: {last}")
         return None
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from harness.tasks.base import InvalidError
 
+_PIECE = 1 << 20
+
 
 def seal(folder: Path, leaves: Mapping[str, int], into: Path) -> dict[str, Path]:
     """Copy the files named in `leaves` (name to most bytes) from `folder` to the new `into`.
@@ -40,21 +42,20 @@ def _take(directory: int, name: str, cap: int, into: Path) -> Path | None:
         raise InvalidError(f"{name} is not a regular file ({error.strerror})") from error
     try:
         _check(name, os.fstat(source), cap)
-        data = _read(source, cap + 1)
+        _copy(source, into / name, cap)
     finally:
         os.close(source)
-    if len(data) > cap:
-        raise InvalidError(f"{name} has more than {cap:,} bytes")
-    copy = into / name
-    copy.write_bytes(data)
-    copy.chmod(0o444)
-    return copy
+    return into / name
 
 
-def _read(source: int, most: int) -> bytes:
-    """Return at most `most` bytes; the descriptor stays open and ours to close."""
-    with os.fdopen(source, "rb", closefd=False) as reader:
-        return reader.read(most)
+def _copy(source: int, path: Path, cap: int) -> None:
+    """Copy `cap` bytes at most from `source`, piece by piece, since they may be a gigabyte."""
+    left = cap
+    with path.open("xb") as copy:
+        while left and (piece := os.read(source, min(left, _PIECE))):
+            copy.write(piece)
+            left -= len(piece)
+    path.chmod(0o444)
 
 
 def _check(name: str, facts: os.stat_result, cap: int) -> None:

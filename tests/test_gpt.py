@@ -3,10 +3,13 @@
 import json
 import math
 import os
+import pickle
+import select
 import shutil
 import struct
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -15,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
@@ -415,6 +418,13 @@ def _ends_after(steps):
     return behave
 
 
+def _dies_unasked(side):
+    """Answer before it is asked, and end once it is: what it was told is never read."""
+    side.ready()
+    side.say()
+    select.select([side.channel], [], [])
+
+
 def _answers_once(side):
     side.ready()
     next(side.asked())
@@ -435,6 +445,7 @@ ENDINGS = {
     "not loaded": (_ends_after(3), "do not fit what build"),
     "failed at once": (_ends_after(4), "forward must take int64 tokens"),
     "failed later": (_answers_once, "forward must take int64 tokens"),
+    "failed unasked": (_dies_unasked, "forward must take int64 tokens"),
     "hung": (lambda side: side.say() or "deadline", "took more than 9 s"),
     "too large": (lambda side: side.say() or "memory", "held more than 4096 MiB"),
     "nan": (lambda side: side.serve(_fills(np.nan)()), "not finite"),
@@ -535,6 +546,76 @@ def _runs(program):
     return confine
 
 
+_DEED = (
+    st.tuples(st.just("say"), st.integers(1, 70).map(lambda n: b"." * n) | st.binary(max_size=9))
+    | st.tuples(st.just("listen"), st.integers(1, 40))
+    | st.tuples(st.just("write"), st.binary(max_size=64), st.integers(0, 7 * CONTEXT * VOCAB * 4))
+    | st.tuples(st.just("cut"), st.integers(0, 1 << 20))
+    | st.tuples(st.just("fill"), st.integers(0, 2**32 - 1))
+)
+
+
+def _does(deeds):
+    """A box that does any deeds and ends; what it is refused or not told, it does without."""
+
+    def behave(side):
+        side.say()  # the box program's own word, before anything of the candidate's runs
+        os.set_blocking(side.channel, False)
+        whole = side.rows * side.context * side.vocab
+        for deed, *what in deeds:
+            with suppress(OSError):
+                if deed == "say":
+                    os.write(side.channel, what[0])
+                elif deed == "listen":
+                    os.read(side.channel, what[0])
+                elif deed == "write":
+                    os.pwrite(side.memory, *what)
+                elif deed == "cut":
+                    os.truncate(side.memory, what[0])
+                else:
+                    os.pwrite(side.memory, np.full(whole, what[0], np.uint32).tobytes(), 0)
+
+    return behave
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_DEED, max_size=12))
+def test_whatever_a_box_does_its_model_has_finite_costs_or_is_invalid(model, text, deeds):
+    """Any bytes on the channel and in the memory: no other error, and one line."""
+    try:
+        cost, _ = gpt_score.score(model, beginning(text, 30), box(_does(deeds)), 9)
+    except InvalidError as error:
+        cost, said = np.zeros(1), str(error)
+    else:
+        said = ""
+    assert np.isfinite(cost).all() and (cost >= 0).all()
+    assert "\n" not in said
+
+
+def beginning(text, count):
+    """The first windows of a text."""
+    return replace(
+        text,
+        inputs=text.inputs[:count],
+        targets=text.targets[:count],
+        sizes=text.sizes[:count],
+        reference=text.reference[:count],
+    )
+
+
+@given(st.binary(min_size=4 * VOCAB, max_size=4 * VOCAB), st.integers(0, VOCAB - 1))
+def test_any_bytes_are_logits_that_cost_something_or_invalid(raw, target):
+    """Not a number, infinity and what overflows are refused or count as what they say."""
+    logits = np.frombuffer(raw, np.float32)[None]
+    try:
+        cost = gpt_score.bits(logits, np.array([target], np.int32))
+    except InvalidError:
+        assert not np.isfinite(logits).all()
+    else:
+        assert np.isfinite(logits).all()
+        assert np.isfinite(cost).all() and (cost >= 0).all()
+
+
 def test_a_box_that_says_yes_to_everything_gains_nothing(model, text):
     """It is taken at its word: what stood in the memory, all zeros, forecasts nothing."""
     flood = "while True: os.write(int(argv['--channel']), b'.' * 65536)"
@@ -567,12 +648,18 @@ def test_parameters_are_counted(tmp_path):
 
 BROKEN = {
     "empty": b"",
-    "a pickle": b"\x80\x04\x95" + bytes(40),
+    "a pickle": pickle.dumps({"weights": [1.0] * 40}),
+    "an archive": b"PK\x03\x04" + bytes(40),
     "a header beyond the file": struct.pack("<Q", 1 << 40) + b"{}",
     "a header beyond the bound": _file(b"{}" + b" " * MOST_HEADER),
     "not JSON": _file(b"{"),
     "a list": _file([]),
     "nested too deep": _file(b"[" * 100_000),
+    "nested too deep inside": _file(b'{"a":' * 100_000),
+    "a shape nested too deep": _file(b'{"a":{"shape":' + b"[" * 100_000),
+    "two in one place": _file({"a": _tensor([2], 0, 8), "b": _tensor([2], 0, 8)}, bytes(8)),
+    "a header of nothing": struct.pack("<Q", 0),
+    "a header longer than numbers": b"\xff" * 8 + b"{}",
     "a gap": _file({"a": _tensor([1], 4, 8)}, bytes(8)),
     "an overlap": _file({"a": _tensor([2], 0, 8), "b": _tensor([2], 4, 12)}, bytes(12)),
     "too short": _file(PAIR, bytes(35)),
@@ -609,7 +696,21 @@ _FILES = st.binary(max_size=200) | st.builds(
 )
 
 
-@given(raw=_FILES)
+def _doubled(members, data):
+    """A file whose header may name a tensor more than once."""
+    header = ",".join(f"{json.dumps(name)}:{json.dumps(tensor)}" for name, tensor in members)
+    return _file(f"{{{header}}}".encode(), data)
+
+
+_PLACED = st.builds(_tensor, st.just([2]), st.sampled_from([0, 8]), st.sampled_from([8, 16]))
+_DOUBLED = st.builds(
+    _doubled,
+    st.lists(st.tuples(st.sampled_from("ab"), _PLACED), max_size=3),
+    st.sampled_from([b"", bytes(8), bytes(16)]),
+)
+
+
+@given(raw=_FILES | _DOUBLED)
 def test_any_bytes_are_a_count_or_invalid(tmp_path_factory, raw):
     """And what we let through the library reads as well, with as many elements."""
     path = tmp_path_factory.getbasetemp() / "w"

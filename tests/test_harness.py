@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness import identity, tasks
+from harness.confine import Exit
 from harness.contract import (
     SHARP,
     Outcome,
@@ -98,6 +101,60 @@ def test_anything_but_a_small_regular_file_of_one_link_is_invalid(left, attack):
         take()
 
 
+def _file(size):
+    return lambda path: path.write_bytes(bytes(size))
+
+
+def _hole(size):
+    return lambda path: path.touch() or os.truncate(path, size)
+
+
+def _link_to(target):
+    return lambda path: path.symlink_to(target)
+
+
+def _second_name(path):
+    path.with_name("other").write_bytes(b"1")
+    os.link(path.with_name("other"), path)
+
+
+def _closed(path):
+    path.touch()
+    path.chmod(0)
+
+
+def _listening(path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+_LEFT = st.one_of(
+    st.integers(0, 12).map(_file),
+    st.integers(0, 1 << 42).map(_hole),
+    st.sampled_from(["/etc/passwd", "/dev/zero", ".", "x", "other", "/nowhere"]).map(_link_to),
+    st.sampled_from([_second_name, _closed, _listening, os.mkfifo, Path.mkdir]),
+)
+
+
+@given(_LEFT)
+def test_whatever_was_left_is_a_small_copy_or_invalid(tmp_path_factory, leave):
+    """Of any kind of node under the name that is taken: no other error, nothing waited for."""
+    folder = tmp_path_factory.mktemp("left")
+    (folder / "out").mkdir()
+    leave(folder / "out" / "x")
+    try:
+        copy = seal(folder / "out", {"x": 10}, folder / "sealed")["x"]
+    except InvalidError as error:
+        said = str(error)
+    else:
+        said = "x "
+        assert copy.read_bytes() == (folder / "out" / "x").read_bytes()
+        assert copy.stat().st_size <= 10
+    shutil.rmtree(folder)
+    assert said.startswith("x ")
+    assert said.isprintable()
+
+
 def test_the_tree_id_is_gits_own(tmp_path):
     """An installed wheel and a checkout of the same commit have one harness."""
     copy = tmp_path / "repo" / "harness"
@@ -138,6 +195,35 @@ def test_claims_are_finite_capped_numbers():
     text = "claim steps 12\nclaim x nan\nclaim y 1e999\nclaim Z 1\n claim w 1\nclaim v -1.5e3\n"
     assert claims(text) == {"steps": 12.0, "v": -1500.0}
     assert len(claims("\n".join(f"claim a{n} {n}" for n in range(999)))) == CLAIMS
+
+
+_CLAIM = st.from_regex(r"\A(claim [a-z_0-9]{0,33} [-+0-9.eEinfa_]{0,26}\n?){0,20}\Z")
+
+
+@given(_CLAIM | st.text(max_size=200))
+def test_any_log_is_a_few_finite_claims(text):
+    """They go into an outcome, and that into a ledger, as they are."""
+    found = claims(text)
+    assert len(found) <= CLAIMS
+    assert all(re.fullmatch("[a-z][a-z0-9_]{0,31}", name) for name in found)
+    outcome = Outcome("t", "h", 2, score=0.0, claims=found, tail=text)
+    assert decode_outcome(encode(outcome)) == outcome
+
+
+@given(log=st.binary(max_size=400), code=st.integers(-64, 255).filter(bool))
+def test_any_log_of_a_crash_is_a_reason_of_one_line(tmp_path_factory, log, code):
+    """Cleaned, capped, and an outcome that survives the trip."""
+    scratch = tmp_path_factory.getbasetemp()
+
+    def crashes(policy, argv, path):
+        path.write_bytes(log)
+        return Exit(code, "", seconds=0.1, start=0.0, peak_mib=1.0)
+
+    outcome = measure(replace(TRIAL, scratch=str(scratch)), crashes, "h")
+    assert outcome.failure.kind == "crash"
+    assert outcome.failure.reason.isprintable()
+    assert len(outcome.failure.reason) < 330
+    assert decode_outcome(encode(outcome)) == outcome
 
 
 TRIAL = Trial(

@@ -135,7 +135,14 @@ NUMBERS = st.floats() | st.integers() | st.sampled_from([0.5, 1e-12, 1e-300, Tru
 TRIPLES = st.lists(NUMBERS, min_size=3, max_size=3)
 
 
-@given(st.binary(max_size=200) | st.lists(TRIPLES, min_size=26, max_size=26).map(json.dumps))
+JSON = st.recursive(
+    NUMBERS | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner),
+)
+RESULTS = st.lists(TRIPLES, min_size=26, max_size=26) | st.lists(JSON, min_size=26, max_size=26)
+
+
+@given(st.binary(max_size=200) | (RESULTS | JSON).map(json.dumps))
 def test_any_result_is_circles_or_invalid(raw):
     """Nothing but InvalidError comes out, whatever is written."""
     try:

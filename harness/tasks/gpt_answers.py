@@ -165,7 +165,7 @@ def _said(question: Question) -> bytes:
 def _give_turn(question: Question, ours: socket.socket, model: Model) -> None:
     """Give the box its turn; a box that is dead has had it."""
     length = question.tokens.shape[1]
-    with suppress(BrokenPipeError):
+    with suppress(ConnectionError):  # broken, or reset where it dies at this very moment
         ours.sendall(struct.pack("<i?", length, question.at is not None))
     reason = (
         f"its model failed on rows of {length} tokens: forward must take int64 tokens [B, T], any "

@@ -6,7 +6,6 @@ Nothing is written.
 from __future__ import annotations
 
 import os
-import sys
 import sysconfig
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from field import trying
 
 
 def attack(_):
-    own = (os.__file__, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), *sys.path)
+    own = (os.__file__, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
     for path in (*own, *(f"{folder}/__pycache__" for folder in own)):
         with trying():
             flags = os.O_TMPFILE if Path(path).is_dir() else 0

@@ -182,18 +182,24 @@ def _heads(record: _Record) -> Iterator[str]:
 
     A head is recorded before its branch is moved, and a coordinator may be killed between.
     """
-    then, now = _folded(record.lines), _folded((*record.lines, *record.later))
-    parents = {
-        event.commit: event.parent
-        for event in _of(ev.CandidateAdmitted, (*record.lines, *record.later))
-    }
-    for name, island in then.islands.items():
-        allowed = {island.head, now.islands[name].head}
-        if now.stopped is None:
-            allowed |= {parents.get(head, head) for head in allowed}
+    state, heads = State(), dict[str, list[str]]()
+    _follow(state, heads, record.lines)
+    late = 1 if state.stopped else 2
+    allowed = {name: len(known) - late for name, known in heads.items()}
+    _follow(state, heads, record.later)
+    for name, island in state.islands.items():
         ref = record.refs.get(f"refs/heads/{island.opened.branch}", _Ref("no commit", ""))
-        if ref.commit not in allowed:
+        if ref.commit not in heads[name][max(0, allowed.get(name, 0)) :]:
             yield f"branch {island.opened.branch} is at {ref.commit}, not at {island.head}"
+
+
+def _follow(state: State, heads: dict[str, list[str]], lines: Iterable[Line]) -> None:
+    """Fold `lines` into `state`, and add each head that an island gets to its list in `heads`."""
+    for line in lines:
+        state.apply(line.event)
+        for name, island in state.islands.items():
+            if heads.setdefault(name, [island.head])[-1] != island.head:
+                heads[name].append(island.head)
 
 
 def _merges(record: _Record) -> Iterator[str]:

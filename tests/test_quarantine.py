@@ -1,0 +1,99 @@
+"""What an invalid commit takes with it, held against networkx on any history."""
+
+import networkx as nx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from islands.quarantine import REASON, Quarantine, quarantine
+
+# island a kept 1, 2, 3 in turn, b kept 4 and then 5, which carries 2 over; 6 was tried on 5
+CHAINS = {"a": ["base", "1", "2", "3"], "b": ["base", "4", "5"], "c": ["base"]}
+ORIGINS = {"1": ["base"], "4": ["base"], "5": ["4", "2"], "6": ["5"], "7": ["1"]}
+
+
+def test_descendants_go_and_islands_fall_back():
+    """What was made on it goes, wherever it was carried, and heads return to the last sound one."""
+    assert quarantine(ORIGINS, CHAINS, "2") == Quarantine(
+        frozenset({"2", "3", "5", "6"}), {"a": "1", "b": "4"}
+    )
+
+
+def test_a_head_alone_goes_alone():
+    """Nothing came from it, so only its island falls back, by one."""
+    assert quarantine(ORIGINS, CHAINS, "3") == Quarantine(frozenset({"3"}), {"a": "2"})
+
+
+def test_a_candidate_that_was_never_a_head_moves_no_head():
+    """It is set apart, and no island has to fall back."""
+    assert quarantine(ORIGINS, CHAINS, "7") == Quarantine(frozenset({"7"}), {})
+
+
+def test_where_the_base_goes_there_is_nothing_to_fall_back_to():
+    """Every island is told so, also one that has kept nothing."""
+    found = quarantine(ORIGINS, CHAINS, "base")
+    assert found.heads == {"a": None, "b": None, "c": None}
+    assert found.commits == {"base", "1", "2", "3", "4", "5", "6", "7"}
+
+
+def test_a_commit_of_nobodys_takes_itself_alone():
+    """An unknown commit may be set apart before anything is made of it."""
+    assert quarantine({}, {"a": ["base"]}, "x") == Quarantine(frozenset({"x"}), {})
+
+
+def test_the_reason_says_nothing_about_the_trial():
+    """One fixed sentence: no number, no part of the harness, nothing to learn to cheat from."""
+    assert not any(char.isdigit() for char in REASON)
+    assert len(REASON.splitlines()) == 1
+
+
+@st.composite
+def histories(draw):
+    """Draw commits in order, each made of earlier ones, and islands' heads among them."""
+    count, origins = draw(st.integers(1, 24)), {}
+    for number in range(1, count):
+        sources = st.sets(st.integers(0, number - 1).map(str), max_size=3)
+        origins[str(number)] = sorted(draw(sources))
+    heads = st.sets(st.integers(1, count - 1), max_size=8) if count > 1 else st.just(set())
+    islands = draw(st.integers(1, 4))
+    chains = {f"i{k}": ["0", *map(str, sorted(draw(heads)))] for k in range(islands)}
+    return origins, chains, str(draw(st.integers(0, count - 1)))
+
+
+@given(histories())
+def test_any_history_is_set_apart_as_its_graph_says(history):
+    """Descendants, all and only; a fallback is the newest head before the first one that goes."""
+    origins, chains, invalid = history
+    graph = nx.DiGraph()
+    graph.add_node(invalid)
+    graph.add_edges_from((source, new) for new, sources in origins.items() for source in sources)
+    for heads in chains.values():
+        nx.add_path(graph, heads)
+    found = quarantine(origins, chains, invalid)
+    assert found.commits == {invalid, *nx.descendants(graph, invalid)}
+    for island, heads in chains.items():
+        sound = [head for head in heads if head not in found.commits]
+        assert (island in found.heads) == (heads[-1] in found.commits)
+        if island in found.heads:
+            assert found.heads[island] == (sound[-1] if sound else None)
+            assert heads[: len(sound)] == sound
+
+
+@given(histories(), st.data())
+def test_after_a_fallback_another_commit_is_set_apart_in_the_same_way(history, data):
+    """One after the other comes to the same as both at once, in either order."""
+    origins, chains, first = history
+    second = data.draw(st.sampled_from(["0", *origins]))
+    ends = []
+    for order in ((first, second), (second, first)):
+        now, gone = dict(chains), frozenset()
+        for invalid in order:
+            found = quarantine(origins, now, invalid)
+            gone |= found.commits
+            now = {
+                name: [head for head in heads if head not in found.commits] or heads
+                for name, heads in now.items()
+            }
+        ends.append(
+            {name: heads[-1] if heads[-1] not in gone else None for name, heads in now.items()}
+        )
+    assert ends[0] == ends[1]

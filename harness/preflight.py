@@ -82,6 +82,6 @@ def _against(ended: Exit, text: str, trial: Trial) -> str:
         return "" if fits else f"held more than {most} MiB on a tiny input"
     if not ended.code:
         return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = lines[-1][:300] if lines else f"exit status {ended.code}"
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("claim ")]
+    last = " ".join(lines[-1].split())[:300] if lines else f"exit status {ended.code}"
     return "" if trial.slice.kind != "cpu" and _ELSEWHERE.search(last) else last

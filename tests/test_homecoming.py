@@ -64,6 +64,7 @@ def test_a_kept_change_is_measured_again_and_merged_with_its_evidence(improved):
     assert "HARDEN = 7.0" in (improved / GENOME).read_text()
     assert git(improved, "status", "--porcelain") == ""
     assert ledger(improved)[-1]["kind"] == "merged"
+    assert json.loads(swarm(improved, "verify", "--json"))["holds"]
     assert "nothing to merge" in swarm(improved, "merge", code=2)
 
 

@@ -37,10 +37,12 @@ def test_ten_kills_lose_no_trial_repeat_none_and_leave_no_process(tmp_path):
         assert alive == []
         ended = {e["trial"] for e in _events(repo) if e["kind"] == "trial_ended"}
         assert scored <= ended
+        swarm(repo, "verify")
         scored = ended
     done = len(scored)
     swarm(repo, "launch", "--trials", done + 6)
     _agrees(repo)
+    swarm(repo, "verify")
 
 
 def _events(repo):

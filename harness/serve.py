@@ -15,8 +15,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TextIO
 
 from harness import tasks
@@ -91,10 +92,16 @@ def _trial(said: object) -> Trial:
 
 
 def _stand_back() -> None:
-    """Leave the cores to whoever wants them; what we start inherits it and cannot take it back."""
+    """Leave the cores to whoever wants them; what we start inherits it and cannot take it back.
+
+    Not so for sessions: Linux shares a core among these first (autogroups), and each box, being one
+    of its own, has to say so itself.
+    """
     os.nice(19)
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        with suppress(OSError):  # there are kernels without
+            Path("/proc/self/autogroup").write_text("19")
 
 
 def _say(replies: TextIO, message: dict[str, object]) -> None:

@@ -3,9 +3,16 @@
     async with Preflights(home, task, data, places("auto", slices), tier) as preflights:
         found = await preflights.check(trial)
 
-Where trials run on CPU cores, a look runs on a core that belongs to no slice, or not at all: at the
-lowest priority on a slice's core it still took COST of its seconds from the trial there. Where
-they run on GPUs every core will do, at the lowest priority.
+Where trials run on CPU cores, a look runs on a core that belongs to no slice, or by itself not at
+all: where it stood back on a trial's own core, every second one was had within 6 s and the trial
+lost a few per cent of its steps; on the next core it lost nothing that could be told from noise
+(tests/bench_preflight.py, 2 cores that others used too). Where trials run on GPUs every core will
+do, at the lowest priority.
+
+Not covered:
+- What looks take from trials on GPUs was not measured, for want of one.
+- A hostile candidate can take up to half of a core from a trial where looks stand back: a new
+  session of its own is weighed afresh (see harness/boxes/gpt_preflight.py).
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ class Program:
     `genome` are files and directories of the repository, `entry` the genome's file that the task
     starts (empty where no files were given to find it among). `islands` "auto" is one for each
     slice. `agents` always has the built-in mutator, `agent` proposes where an island names none.
+    `preflight` says whether candidates are looked at before their trials (swarm/preflight.py).
     `prose` is for the agents.
     """
 
@@ -58,6 +59,7 @@ class Program:
     limits: Limits
     ratchet: Ratchet
     guards: Guards
+    preflight: Literal["auto", "always", "never"]
     seed: int
     prose: str
 
@@ -103,6 +105,7 @@ def _settled(settings: Settings, prose: str, files: Collection[str] | None) -> P
         limits=settings.limits,
         ratchet=settings.ratchet,
         guards=settings.guards,
+        preflight=settings.preflight,
         seed=settings.seed,
         prose=prose,
     )

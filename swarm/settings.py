@@ -195,6 +195,9 @@ class Settings:
     limits: Annotated[Limits, says("settings", "{minutes: 480, usd: 20}")] = Limits()
     ratchet: Annotated[Ratchet, says("settings", "{confirm_seeds: 3}")] = Ratchet()
     guards: Annotated[Guards, says("settings", "{memory: 1.1, lines: 1.2}")] = Guards()
+    preflight: Annotated[
+        Literal["auto", "always", "never"], says("auto, always or never", "auto")
+    ] = "auto"
     seed: Annotated[
         int, Field(ge=0, le=2**31 - 1), says("a whole number from 0 to 2147483647", "7")
     ] = 0

@@ -12,10 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.confine.policy import Exit
-from harness.contract import HarnessError, Preflight, Rung, Slice, Trial, decode_preflight, encode
+from harness.contract import (
+    HarnessError,
+    Preflight,
+    Rung,
+    SetupError,
+    Slice,
+    Trial,
+    decode_preflight,
+    encode,
+)
 from harness.data import prepare
 from harness.preflight import MEMORY_MIB, TAIL, preflight
 from swarm.preflight import Places, Preflights, places
+from swarm.program import read_program
 
 ROOT = Path(__file__).parent.parent
 CORE = max(os.sched_getaffinity(0))
@@ -291,3 +301,12 @@ def test_looks_run_on_spare_cores_or_stand_back(wish, slices, cores, cores_of_pl
     found = places(wish, slices, cores)
     assert [where.cores for where in found.slices] == cores_of_places
     assert found.shared == shared
+
+
+def test_program_md_says_whether_there_are_looks():
+    """`preflight` is auto, always or never; another word is refused with these."""
+    front = "---\ntask: packing\ngenome: [genome/]\n{}---\n"
+    assert read_program(front.format(""), "program.md").preflight == "auto"
+    assert read_program(front.format("preflight: never\n"), "program.md").preflight == "never"
+    with pytest.raises(SetupError, match="preflight.*auto, always or never"):
+        read_program(front.format("preflight: sometimes\n"), "program.md")

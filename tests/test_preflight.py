@@ -308,5 +308,5 @@ def test_program_md_says_whether_there_are_looks():
     front = "---\ntask: packing\ngenome: [genome/]\n{}---\n"
     assert read_program(front.format(""), "program.md").preflight == "auto"
     assert read_program(front.format("preflight: never\n"), "program.md").preflight == "never"
-    with pytest.raises(SetupError, match="preflight.*auto, always or never"):
+    with pytest.raises(SetupError, match=r"preflight.*auto, always or never"):
         read_program(front.format("preflight: sometimes\n"), "program.md")

@@ -8,7 +8,7 @@ from harness.confine.policy import Policy
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def environment(policy: Policy, home: str) -> dict[str, str]:
+def environment(policy: Policy, home: str, tmp: str = "/tmp") -> dict[str, str]:  # noqa: S108  # the box's own
     """Return the whole environment of a box; nothing of ours leaks into it.
 
     An unpinned slice gets no thread counts, a slice without a GPU sees none.
@@ -19,7 +19,7 @@ def environment(policy: Policy, home: str) -> dict[str, str]:
         "HOME": home,
         "LANG": "C.UTF-8",
         "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "TMPDIR": "/tmp",  # noqa: S108  # the box's own
+        "TMPDIR": tmp,
         "USER": "box",
     }
     threads = dict.fromkeys(THREADS, str(len(policy.slice.cores))) if policy.slice.cores else {}

@@ -48,3 +48,18 @@ def check_readable(paths: Iterable[Path]) -> None:
                 f"{path} is closed to other users, and as root a box runs under a uid of its own: "
                 f"`chmod -R o+rX {path}`, or run swarm as a plain user"
             )
+
+
+def check_reachable(paths: Iterable[Path]) -> None:
+    """Raise SetupError for a path that the box's user cannot reach by its name, or not read.
+
+    That is for boxes without mounts: there a file is where it is on the host.
+    """
+    wanted = [path.resolve() for path in paths] if box_uid() is not None else []
+    for folder in sorted({folder for path in wanted for folder in path.parents}):
+        if not folder.stat().st_mode & 0o001:
+            raise SetupError(
+                f"{folder} is closed to other users, and as root a box runs under a uid of its "
+                f"own: `chmod o+x {folder}`, or run swarm, and its Python, elsewhere"
+            )
+    check_readable(wanted)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,22 +32,23 @@ Walls = Callable[[int], list[str]]
 class Started:
     """A box whose program has just been started, and the handles on it.
 
-    `outer` is our child, `end` becomes readable when the program ends, `init` when all of the box
-    is dead (-1 where there are no such descriptors: without walls, and outside Linux). `handles`
-    are the first process and the directories that the spec asks for, `control` what the first
-    process says, `at` the time of the program's exec.
+    `outer` is our child (None where it is a zygote's), `end` becomes readable when the program
+    ends, `init` when all of the box is dead (-1 where there are no such descriptors: without walls,
+    and outside Linux). `handles` are the first process and the directories that the spec asks for,
+    or the warden, `control` what the first process says, `at` the time of the program's exec.
     """
 
-    outer: subprocess.Popen[bytes]
+    outer: subprocess.Popen[bytes] | None
     end: int
     init: int
     handles: tuple[int, ...]
     control: socket.socket
     at: float
+    warded: bool = False
 
     def ended(self, wait: float) -> bool:
         """Say whether the program has ended, after waiting at most `wait` seconds for it."""
-        if self.end >= 0:
+        if self.end >= 0 or self.outer is None:
             return readable(self.end, wait)
         try:
             self.outer.wait(wait)
@@ -60,12 +61,14 @@ class Started:
 
         Raises HarnessError where the program could not be started.
         """
-        code = self.outer.wait()
-        said = self.control.recv(4096).decode(errors="replace")
+        code = self.outer.wait() if self.outer else 0
+        said = self.control.recv(4096).decode(errors="replace").partition("\n")[0]
         if said.isdigit():
             return os.waitstatus_to_exitcode(int(said))
         if said:
             raise HarnessError(f"a box could not start its program: {said}")
+        if self.warded:
+            raise HarnessError("a box's warden died before its box")
         return 128 - code if 128 < code <= 192 else code  # noqa: PLR2004  # the shells' convention
 
     def pass_to(self, control: socket.socket) -> None:
@@ -103,7 +106,7 @@ def launch(spec: Spec, walls: Walls | None, output: int) -> Started:
                 pass_fds=(theirs.fileno(), info_end, *spec["fds"]),
                 start_new_session=True,
             )
-            failed.callback(_end, outer)
+            failed.callback(_end, outer, control, warded=spec["ward"] is not None)
             theirs.close()
             os.close(info_end)
             first = _first(told.read()) if walls else -1
@@ -112,7 +115,8 @@ def launch(spec: Spec, walls: Walls | None, output: int) -> Started:
         handles = shake(control, spec)
         end = os.pidfd_open(outer.pid) if sys.platform == "linux" else -1
         failed.pop_all()
-    return Started(outer, end, first, handles, control, time.monotonic())
+    warded = spec["ward"] is not None
+    return Started(outer, end, first, handles, control, time.monotonic(), warded)
 
 
 def _first(told: bytes) -> int:
@@ -147,6 +151,11 @@ def shake(control: socket.socket, spec: Spec) -> tuple[int, ...]:
     return tuple(handles)
 
 
-def _end(outer: subprocess.Popen[bytes]) -> None:
+def _end(outer: subprocess.Popen[bytes], control: socket.socket, *, warded: bool) -> None:
+    """End a box that did not start; a warden ends its box, and itself, when we hang up."""
+    control.close()
+    if warded:
+        with suppress(subprocess.TimeoutExpired):
+            outer.wait(PATIENCE)
     outer.kill()
     outer.wait()

@@ -1,7 +1,7 @@
 """How much memory a whole process tree holds.
 
 Counted: the resident pages of every process, a shared page once wherever that decides anything,
-and what lies in the box's tmpfs mounts. A tmpfs page that is mapped too counts twice.
+and what lies in the box's own files. A tmpfs page that is mapped too counts twice.
 
 Not covered: kernel memory on a box's behalf (socket buffers, page tables).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -21,28 +22,25 @@ EXACT_EVERY = 0.05  # seconds; an exact count walks all page tables
 
 @dataclass(slots=True)
 class Meter:
-    """Reads the memory of a tree, given a /proc directory that shows that tree and no other.
-
-    `limit` and `peak` are bytes.
-    """
+    """Reads the memory of processes in an open /proc directory. `limit` and `peak` are bytes."""
 
     proc: int
-    tmpfs: tuple[int, ...]
     limit: int
     peak: int = 0
     _exact_at: float = field(default=0.0)
 
-    def read(self) -> float:
-        """Count, keep the peak, and return what is held as a share of the limit."""
-        pids = [name for name in os.listdir(self.proc) if name.isdigit()]  # noqa: PTH208  # no path
+    def read(self, pids: Sequence[str], files: int) -> float:
+        """Count the processes `pids` and the bytes of their files, and keep the peak.
+
+        Returns what is held as a share of the limit.
+        """
         resident = [held for pid in pids if (held := resident_bytes(self.proc, pid))]
-        inner = sum(tmpfs_bytes(each) for each in self.tmpfs)
-        held = sum(resident) + inner
+        held = sum(resident) + files
         if held > self.peak and sum(each > SMALL for each in resident) > 1:
             pause = EXACT_EVERY if held > self.limit else 5 * EXACT_EVERY
             if time.monotonic() - self._exact_at < pause:
                 return min(1.0, held / self.limit)
-            held = sum(proportional_bytes(self.proc, pid) for pid in pids) + inner
+            held = sum(proportional_bytes(self.proc, pid) for pid in pids) + files
             self._exact_at = time.monotonic()
         self.peak = max(self.peak, held)
         return held / self.limit

@@ -49,6 +49,10 @@ class PlainTree:
         self.peak = max(self.peak, held)
         return held / self.limit
 
+    def full(self) -> bool:
+        """Return False: nothing is confined."""
+        return False
+
     def kill(self) -> None:
         """Kill every process that can be found, those that are born meanwhile at the next call."""
         for process in self._look()[0]:

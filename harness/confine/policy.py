@@ -22,6 +22,10 @@ class Policy:
     is wall time from exec to the last descendant's death. `processes` counts threads as well, as
     the kernel does, and comes on top of four for each core. `memory_mib` includes what lies in
     HOME, /tmp, /dev/shm and the `write` folders.
+
+    `tier` is 2 for a sandbox, 1 for Landlock on a host that forbids namespaces, 0 for nothing. At
+    tiers 1 and 0 paths are the host's: words of a command that name a path in `read` or `write`
+    are replaced. At tier 1 HOME and TMPDIR name the private folders, and /dev/shm is not there.
     """
 
     slice: Slice
@@ -42,12 +46,13 @@ class Exit:
     """How a box ended. Nothing of it is alive when this exists.
 
     `code` is the exit status (negative: the signal) of the first process, `killed` what the
-    harness killed it for, `seconds` from exec to the last descendant's death, `start` from the
+    harness killed it for ("disk": more than `file_mib` or `tmp_mib` in files, at tier 1 where no
+    mount refuses it), `seconds` from exec to the last descendant's death, `start` from the
     call to exec, `peak_mib` the largest memory seen for the whole tree.
     """
 
     code: int
-    killed: Literal["", "deadline", "memory"]
+    killed: Literal["", "deadline", "memory", "disk"]
     seconds: float
     start: float
     peak_mib: float

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import dataclass
 
 from harness.confine.launch import readable
-from harness.confine.meter import Meter
+from harness.confine.meter import Meter, tmpfs_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class BoxTree:
-    """Alive as long as the namespace's first process is: the kernel ends the others before it."""
+    """Alive as long as the namespace's first process is: the kernel ends the others before it.
+
+    `proc` is a /proc directory that shows this box and nothing else, `tmpfs` are its own mounts.
+    """
 
     init: int
+    proc: int
+    tmpfs: tuple[int, ...]
     meter: Meter
 
     @property
@@ -23,7 +29,12 @@ class BoxTree:
 
     def memory(self) -> float:
         """Return the memory held now as a share of what may be held."""
-        return self.meter.read()
+        pids = [name for name in os.listdir(self.proc) if name.isdigit()]  # noqa: PTH208  # no path
+        return self.meter.read(pids, sum(tmpfs_bytes(each) for each in self.tmpfs))
+
+    def full(self) -> bool:
+        """Return False: a tmpfs that is full says so to whoever writes."""
+        return False
 
     def kill(self) -> None:
         """Kill the namespace's first process."""

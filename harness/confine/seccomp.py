@@ -5,6 +5,10 @@ memory where the watchdog cannot see it. A call that this file has never heard o
 (ENOSYS), so what a newer kernel adds is refused. The layout is that of linux/seccomp.h: system
 call number at byte 0, architecture at 4, arguments of 8 bytes from 16.
 
+A box that shares the host's namespaces and, where we are a plain user, our own uid (tier 1) is
+refused more: what its namespaces or its read-only mounts would keep from it at tier 2, and what
+Landlock does not look at. There a trusted process is asked before each birth.
+
 Not covered: this is a list of what is refused, not of what is needed, so a hole in an ordinary
 system call of the kernel stays reachable. On CUDA slices memfd_create is open to the driver, and
 memory that is hidden there is seen only once it is mapped.
@@ -15,7 +19,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -24,6 +28,7 @@ from harness.contract import SetupError
 
 ALLOW: Final = 0x7FFF0000
 KILL: Final = 0x80000000
+ASK: Final = 0x7FC00000  # whoever holds the filter's listener
 ERRNO: Final = 0x00050000
 LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
@@ -122,10 +127,70 @@ REFUSED: Final[dict[int, dict[str, Call]]] = {
     0: {"sched_setaffinity": (203, 122)},
 }
 
+REFUSED_WHERE_SHARED: Final[dict[int, dict[str, Call]]] = {
+    errno.EPERM: {
+        "connect": (42, 203),
+        "bind": (49, 200),
+        "chown": (92, -1),
+        "fchown": (93, 55),
+        "lchown": (94, -1),
+        "fchownat": (260, 54),
+        "sched_setparam": (142, 118),
+    },
+    errno.EAFNOSUPPORT: {"socket": (41, 198)},  # Landlock does not look at sockets that are files
+    errno.ENOSYS: {
+        # what lies in an IPC namespace can be used by its number, without being opened
+        "semop": (65, 193),
+        "semctl": (66, 191),
+        "semtimedop": (220, 192),
+        "shmctl": (31, 195),
+        "msgsnd": (69, 189),
+        "msgrcv": (70, 188),
+        "msgctl": (71, 187),
+        "mq_unlink": (241, 181),
+        # who opens which file, anywhere
+        "inotify_init": (253, -1),
+        "inotify_init1": (294, 26),
+        "inotify_add_watch": (254, 27),
+    },
+    # what a file is called, and who may open it, is not Landlock's to say
+    errno.EOPNOTSUPP: {
+        "setxattr": (188, 5),
+        "lsetxattr": (189, 6),
+        "fsetxattr": (190, 7),
+        "removexattr": (197, 14),
+        "lremovexattr": (198, 15),
+        "fremovexattr": (199, 16),
+    },
+    # "done", and it is not: EPERM would stop shutil.copy and the like, for no harm that they do
+    0: {
+        "chmod": (90, -1),
+        "fchmod": (91, 52),
+        "fchmodat": (268, 53),
+        "fchmodat2": (452, 452),
+        "utime": (132, -1),
+        "utimes": (235, -1),
+        "futimesat": (261, -1),
+        "utimensat": (280, 88),
+    },
+}
+"""At tier 1, beside REFUSED: the files and processes around a box may be its own user's."""
+
+BIRTHS: Final[dict[str, Call]] = {"fork": (57, -1), "vfork": (58, -1)}  # and clone
 CLONE: Final = (56, 220)
 UNSHARE: Final = (272, 97)
 SOCKET: Final = (41, 198)
 IOCTL: Final = (16, 29)
+SOCKETPAIR: Final = (53, 199)
+SETPRIORITY: Final = (141, 140)
+PRLIMIT: Final = (302, 261)
+PRCTL: Final = (157, 167)
+
+# a pair of datagram sockets could send to any socket that is a file
+STREAMS = tuple(1 | close | wait for close in (0, 0x80000) for wait in (0, 0x800))
+# attributes of files that are ours: flags, project, version, verity, encryption
+FILE_IOCTLS = (0x40086602, 0x401C5820, 0x40087602, 0x40086604, 0x40806685, 0x800C6613)
+PR_SET_DUMPABLE = 4  # what a process closes to us, the watchdog cannot count
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,26 +205,49 @@ MACHINES: Final = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000
 
 
 @cache
-def program(*, memfd: bool, machine: str = "") -> bytes:
+def program(*, memfd: bool, shared: bool = False, machine: str = "") -> bytes:
     """Return the filter for this machine; `memfd` lets memfd_create pass.
 
+    `shared` is for boxes that share the host's namespaces; that filter has to have a listener.
     Raises SetupError on an architecture whose system calls this file does not know.
     """
     name = machine or platform.machine()
     found = MACHINES.get(name)
     if found is None:
         raise SetupError(f"boxes are known on {', '.join(MACHINES)}, not on {name}")
+    column = found.column
     lines = [_load(4), *_unless(EQUAL, found.audit, KILL), _load(0)]
     lines += _if(AT_LEAST, LAST_KNOWN + 1, ERRNO | errno.ENOSYS)
-    for error, calls in REFUSED.items():
-        for name, call in calls.items():
-            if call[found.column] >= 0 and not (memfd and name == "memfd_create"):
-                lines += _if(EQUAL, call[found.column], ERRNO | error)
-    lines += _flags(CLONE[found.column], NEW_NAMESPACE)
-    lines += _flags(UNSHARE[found.column], NEW_NAMESPACE | NEW_TIME)
-    lines += _argument(IOCTL[found.column], 1, _refuse((TIOCSTI, TIOCLINUX), errno.EPERM))
-    lines += _argument(SOCKET[found.column], 0, _admit((AF_UNIX, AF_INET, AF_INET6)))
+    lines += _answers(REFUSED, column, but="memfd_create" if memfd else "")
+    lines += _answers(REFUSED_WHERE_SHARED, column) + _limited(column) if shared else []
+    ioctls = (TIOCSTI, TIOCLINUX, *(FILE_IOCTLS if shared else ()))
+    lines += _flags(CLONE[column], NEW_NAMESPACE, ASK if shared else ALLOW)
+    lines += _flags(UNSHARE[column], NEW_NAMESPACE | NEW_TIME, ALLOW)
+    lines += _argument(IOCTL[column], 1, _refuse(ioctls, errno.EPERM))
+    lines += _argument(SOCKET[column], 0, _admit((AF_UNIX, AF_INET, AF_INET6)))
     return b"".join([*lines, _line(RETURN, ALLOW)])
+
+
+def _answers(table: Mapping[int, Mapping[str, Call]], column: int, but: str = "") -> list[bytes]:
+    """Return what gives the calls of `table` their errors, `but` one."""
+    lines = []
+    for error, calls in table.items():
+        for name, call in calls.items():
+            if call[column] >= 0 and name != but:
+                lines += _if(EQUAL, call[column], ERRNO | error)
+    return lines
+
+
+def _limited(column: int) -> list[bytes]:
+    """Return what holds a box at tier 1 to its own processes, and to sockets that lead nowhere."""
+    births = [call[column] for call in BIRTHS.values() if call[column] >= 0]
+    lines = [line for call in births for line in _if(EQUAL, call, ASK)]
+    lines += _argument(SOCKETPAIR[column], 1, _admit(STREAMS))
+    lines += _argument(PRCTL[column], 0, _refuse((PR_SET_DUMPABLE,), errno.EPERM))
+    myself = [*_unless(EQUAL, 0, ERRNO | errno.EPERM), _line(RETURN, ALLOW)]
+    lines += _argument(PRLIMIT[column], 0, myself)
+    one_process = _unless(EQUAL, 0, ERRNO | errno.EPERM)  # neither a group nor a user
+    return lines + _argument(SETPRIORITY[column], 0, [*one_process, _load(16 + 8), *myself])
 
 
 def _line(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
@@ -184,8 +272,8 @@ def _argument(call: int, index: int, lines: Sequence[bytes]) -> list[bytes]:
     return [_line(EQUAL, call, 0, 1 + len(lines)), _load(16 + 8 * index), *lines]
 
 
-def _flags(call: int, refused: int) -> list[bytes]:
-    lines = [*_if(ANY_BIT, refused, ERRNO | errno.EPERM), _line(RETURN, ALLOW)]
+def _flags(call: int, refused: int, otherwise: int) -> list[bytes]:
+    lines = [*_if(ANY_BIT, refused, ERRNO | errno.EPERM), _line(RETURN, otherwise)]
     return _argument(call, 0, lines)
 
 

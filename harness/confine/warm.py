@@ -2,10 +2,10 @@
 
 Importing torch, and what its optimizers import when the first one is made, costs over 3 s of
 processor time, a copy 0.1 s (measured), and a trial starts two or three boxes. The copy enters a
-box that bubblewrap has made, as tight as one that is started cold (see `within.zygote`): same
-namespaces, user, filter, limits, descriptors and environment. What it brings along, its memory,
-holds the interpreter and the modules and nothing else; its `/proc/self/exe` is a sealed copy of
-the interpreter, since the file itself would be on a mount that could be written.
+box that bubblewrap has made, or at tier 1 makes one, as tight as one that is started cold (see
+`within.zygote`): same namespaces, user, filter, limits, descriptors and environment. What it brings
+along, its memory, holds the interpreter and the modules and nothing else; its `/proc/self/exe` is a
+sealed copy of the interpreter, since the file itself would be on a mount that could be written.
 
 A trial that starts warm gets more of its budget than one that starts cold: never mix their scores.
 
@@ -22,15 +22,16 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.confine.environment import environment
 from harness.confine.interpreter import roots, within
-from harness.confine.launch import shake
+from harness.confine.launch import Started, shake
 from harness.confine.policy import Policy
-from harness.confine.within.first import READY
+from harness.confine.within.first import BEGIN, ENTER, READY
 from harness.contract import HarnessError, Slice
 
 if TYPE_CHECKING:
@@ -71,17 +72,30 @@ class Zygote:
 
         Returns the socket that tells how it ended. Raises HarnessError where it does not start.
         """
+        return self._start(ENTER, [first], spec, output)[0]
+
+    def begin(self, spec: Spec, output: int) -> Started:
+        """Start the program of `spec` in a box of its own, kept by a warden.
+
+        Raises HarnessError where it does not start.
+        """
+        control, handles = self._start(BEGIN, [], spec, output)
+        end = os.dup(handles[0])
+        return Started(None, end, -1, handles, control, time.monotonic(), warded=True)
+
+    def _start(
+        self, how: bytes, first: list[int], spec: Spec, output: int
+    ) -> tuple[socket.socket, tuple[int, ...]]:
         control, theirs = socket.socketpair()
         try:
             with theirs:
                 self.wait()
-                passed = [first, theirs.fileno(), output, *spec["fds"]]
-                socket.send_fds(self._requests, [b"+"], passed)
-            shake(control, spec)
+                passed = [*first, theirs.fileno(), output, *spec["fds"]]
+                socket.send_fds(self._requests, [how], passed)
+            return control, shake(control, spec)
         except BaseException:
             control.close()
             raise
-        return control
 
     def close(self) -> None:
         """End the process."""

@@ -16,7 +16,7 @@ CHUNK = 64 << 10  # what a pipe holds
 CHUNKS = 16  # for each look: 20 MiB/s of output pass, and a flood costs us less than a millisecond
 GRACE = 10.0  # seconds for killed processes to be gone
 
-Killed = Literal["", "deadline", "memory"]
+Killed = Literal["", "deadline", "memory", "disk"]
 
 
 class Tree(Protocol):
@@ -28,6 +28,9 @@ class Tree(Protocol):
 
     def memory(self) -> float:
         """Return the memory held now as a share of what may be held."""
+
+    def full(self) -> bool:
+        """Say whether it had written more than it may, when memory was last asked for."""
 
     def kill(self) -> None:
         """Kill every process."""
@@ -50,6 +53,8 @@ def watch(
         drain(output, log)
         held = tree.memory()
         tick = HASTE if held > 1 / 2 else TICK
+        if tree.full():
+            return "disk"
         if held > 1:
             return "memory"
         if time.monotonic() >= deadline:

@@ -4,8 +4,8 @@ Its one argument is the descriptor of a stream socket whose other end is the sup
 
     we say      READY
     it says     a Spec, marshalled, and closes its half: an early end means that it is dead
-    we say      GO right before exec, with the descriptors that are asked for and one of ourselves,
-                and a line after it if exec is refused
+    we say      GO right before exec, with the descriptors that are asked for and one of ourselves
+                (or of the warden, where there is one), and a line after it if exec is refused
 """
 
 from __future__ import annotations
@@ -24,16 +24,14 @@ if TYPE_CHECKING:
 
 READY = b"ready"
 GO = b"go"
+ENTER, BEGIN = b"+", b"1"  # what a zygote's copy is to do: enter a box, or begin one
 
 
 def main() -> None:
     """Take the spec from the supervisor and become its program."""
     control = socket(fileno=int(sys.argv[1]))
     spec = receive(control)
-    asked = handles(spec)
-    restrict(spec)
-    passed = [(SOL_SOCKET, SCM_RIGHTS, struct.pack(f"{len(asked)}i", *asked))] if asked else []
-    control.sendmsg([GO], passed)
+    go(control, shut_in(spec, control))
     close_all_but({0, 1, 2, control.fileno(), *spec["fds"]})
     for number in spec["fds"]:
         os.set_inheritable(number, True)
@@ -42,7 +40,7 @@ def main() -> None:
     try:
         os.execve(program, spec["argv"], spec["env"])  # noqa: S606  # no shell is wanted
     except OSError as error:
-        control.sendall(f"{program}: {error.strerror}".encode())
+        control.sendall(f"{program}: {error.strerror}\n".encode())
     os._exit(127)
 
 
@@ -56,6 +54,23 @@ def receive(control: socket) -> Spec:
         os._exit(126)
     spec: Spec = marshal.loads(b"".join(parts))  # noqa: S302  # from those who may do anything
     return spec
+
+
+def shut_in(spec: Spec, control: socket) -> list[int]:
+    """Put on every limit; return the descriptors that the supervisor asks for."""
+    if spec["ward"]:
+        from . import warden  # noqa: PLC0415  # most boxes need none
+
+        return [warden.shut_in(spec, spec["ward"], control)]
+    asked = handles(spec)
+    restrict(spec)
+    return asked
+
+
+def go(control: socket, asked: list[int]) -> None:
+    """Say that the program starts now, and pass on what was asked for."""
+    passed = [(SOL_SOCKET, SCM_RIGHTS, struct.pack(f"{len(asked)}i", *asked))] if asked else []
+    control.sendmsg([GO], passed)
 
 
 def handles(spec: Spec) -> list[int]:

@@ -18,13 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypedDict
 
+    class Ward(TypedDict):
+        """What a box without namespaces is kept by (see `within.warden`).
+
+        `rules` are the paths that it may open and how, `births` is how many processes and threads
+        it may have, `folder` the one that is its own, to be cleared away should nobody else do it.
+        """
+
+        rules: list[tuple[str, int]]
+        births: int
+        folder: str
+
     class Spec(TypedDict):
         """What the supervisor tells the first process of a box.
 
         `watched` are directories whose descriptors the supervisor wants, `fds` stay open, `cores`
         (empty: not pinned) is the CPU affinity, `limits` are numbers of the `resource` module and
         the most that is allowed, `uid` is what root becomes, `filter` a seccomp program (empty:
-        no walls at all).
+        no walls at all), `ward` what stands for the namespaces where there are none.
         """
 
         argv: list[str]
@@ -36,6 +47,7 @@ if TYPE_CHECKING:
         limits: list[tuple[int, int]]
         uid: int | None
         filter: bytes
+        ward: Ward | None
 
 
 PR_SET_DUMPABLE = 4
@@ -43,6 +55,9 @@ PR_SET_SECCOMP = 22
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 SECCOMP_MODE_FILTER = 2
+SECCOMP_CALL = {"x86_64": 317, "aarch64": 277}
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_NEW_LISTENER = 8
 CAPABILITY_VERSION_3 = 0x20080522
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -56,18 +71,28 @@ class _Program(ctypes.Structure):
 
 def restrict(spec: Spec) -> None:
     """Put on every limit of `spec`. Raises OSError where one is refused."""
+    set_bounds(spec)
+    if not spec["filter"]:
+        return
+    end_first()
+    give_up_privileges(spec["uid"])
+    set_filter(spec["filter"])
+
+
+def set_bounds(spec: Spec) -> None:
+    """Put on what needs no walls: the folder, the cores, the limits."""
     os.chdir(spec["cwd"])
     os.umask(0o022)
     if spec["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, spec["cores"])
     set_limits(spec["limits"])
-    if not spec["filter"]:
-        return
+
+
+def end_first() -> None:
+    """Let a machine that is short of memory end us before anything of its own."""
     score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-    os.write(score, b"1000")  # a machine short of memory ends this before anything of its own
+    os.write(score, b"1000")
     os.close(score)
-    give_up_privileges(spec["uid"])
-    set_filter(spec["filter"])
 
 
 def set_limits(limits: Iterable[tuple[int, int]]) -> None:
@@ -100,6 +125,16 @@ def set_filter(code: bytes) -> None:
     program = _Program(len(code) // 8, code)
     done = libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
     must(done, "seccomp")
+
+
+def listen(code: bytes) -> int:
+    """Do the same, and return the descriptor on which the calls arrive that `code` asks about."""
+    program = _Program(len(code) // 8, code)
+    call = SECCOMP_CALL[os.uname().machine]
+    flags = SECCOMP_NEW_LISTENER
+    number = int(libc.syscall(call, SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(program)))
+    must(number < 0, "seccomp with a listener")
+    return number
 
 
 def close_all_but(keep: set[int]) -> None:

@@ -4,13 +4,15 @@ Started as `zygote REQUESTS ROOT:ROOT MODULE,MODULE` by the supervisor, with no 
 open but REQUESTS, a stream socket:
 
     we say      READY, once everything is imported
-    it says     for each box one byte, with the descriptors of the box's first process, of a control
-                socket, of where output goes, and of those that the program is to keep
+    it says     for each box ENTER, with the descriptors of the box's first process, of a control
+                socket, of where output goes, and of those that the program is to keep; or BEGIN,
+                with all of these but the first
 
 A copy reads its spec from the control socket, as `first` does, enters the box's namespaces, forks
 once more (a process never changes its own PID namespace), puts on the same limits, and is the
-program. The process in between stays outside and tells the supervisor how the program ended. We
-read nothing of what is told to a copy, so no box can find a trace of an earlier one.
+program. The process in between stays outside and tells the supervisor how the program ended. Where
+there is no box to enter, it is the warden. We read nothing of what is told to a copy, so no box can
+find a trace of an earlier one.
 
 Not covered: copies share one layout of memory and one seed of Python's hashes, and an environment
 variable that a module reads when it is imported comes too late.
@@ -27,13 +29,16 @@ import signal
 import sys
 from _socket import CMSG_LEN, socket
 
-from .first import GO, READY, receive
+from . import warden  # noqa: F401  # before the first copy is made, which may be out of its reach
+from .first import BEGIN, READY, go, receive, shut_in
 from .program import start
 from .restrict import close_all_but, libc, must, restrict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from .restrict import Spec
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
@@ -67,14 +72,14 @@ def serve(requests: socket) -> list[str]:
             passed.frombytes(data)
         if not os.fork():
             requests.detach()
-            return enter(*passed)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            return begin(*passed) if said == BEGIN else enter(*passed)
         for number in passed:
             os.close(number)
 
 
 def enter(first: int, control: int, output: int, *kept: int) -> list[str]:
     """Enter the box of the process `first`; return its program's words in there."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     supervisor = socket(fileno=control)
     spec = receive(supervisor)
     # a box has a user namespace of its own where we are not root
@@ -85,11 +90,29 @@ def enter(first: int, control: int, output: int, *kept: int) -> list[str]:
         close_all_but({control})
         report(supervisor, inside)
     os.setsid()  # or the process in between could be signalled through our group
+    prepare(spec, output, kept)
+    restrict(spec)
+    return let_go(spec, supervisor, [])
+
+
+def begin(control: int, output: int, *kept: int) -> list[str]:
+    """Make a box without namespaces; return its program's words in there."""
+    supervisor = socket(fileno=control)
+    spec = receive(supervisor)
+    prepare(spec, output, kept)
+    return let_go(spec, supervisor, shut_in(spec, supervisor))
+
+
+def prepare(spec: Spec, output: int, kept: tuple[int, ...]) -> None:
+    """Take on the descriptors and the environment of a program."""
     hand_on(output, dict(zip(spec["fds"], kept, strict=True)))
     os.environ.clear()
     os.environ.update(spec["env"])
-    restrict(spec)
-    supervisor.sendall(GO)
+
+
+def let_go(spec: Spec, supervisor: socket, asked: list[int]) -> list[str]:
+    """Tell the supervisor that the program starts now, and hold on to nothing of ours."""
+    go(supervisor, asked)
     supervisor.detach()
     close_all_but({0, 1, 2, *spec["fds"]})
     reseed()
@@ -118,9 +141,11 @@ def hand_on(output: int, kept: dict[int, int]) -> None:
 
 
 def reseed() -> None:
-    """Give numpy's global generator, which is seeded when it is imported, a seed of its own."""
+    """Undo what imports have fixed: the seed of numpy's generator, the place of temporary files."""
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
+    if "tempfile" in sys.modules:
+        sys.modules["tempfile"].__dict__["tempdir"] = None
 
 
 def die_with_parent() -> None:

@@ -1,0 +1,61 @@
+"""A box that a warden keeps, as a tree to be watched."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.confine.disk import Disk
+from harness.confine.kin import Kin
+from harness.confine.launch import readable
+from harness.confine.meter import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class WardedTree:
+    """Alive as long as its warden is, which ends all the others before itself."""
+
+    warden: int
+    kin: Kin
+    meter: Meter
+    disk: Disk
+
+    @property
+    def peak(self) -> int:
+        """The most bytes seen."""
+        return self.meter.peak
+
+    def memory(self) -> float:
+        """Return the memory held now as a share of what may be held."""
+        pids = self.kin.pids()
+        self.disk.look(pids)
+        return self.meter.read(pids, self.disk.held)
+
+    def full(self) -> bool:
+        """Say whether it has written more than it may."""
+        return self.disk.full
+
+    def kill(self) -> None:
+        """Tell the warden to end the box, or end what is left where it is dead."""
+        if not readable(self.warden, 0):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.warden, signal.SIGTERM)
+            return
+        for pid in self.kin.strays():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+    def gone(self, wait: float) -> bool:
+        """Say whether none is alive, after waiting at most `wait` seconds for it."""
+        return readable(self.warden, wait) and not self.kin.strays()
+
+
+def process_of(handle: int) -> str:
+    """Return the number of the process that a pidfd stands for."""
+    about = Path(f"/proc/self/fdinfo/{handle}").read_text()
+    found = re.search(r"^Pid:\s*(\d+)", about, re.MULTILINE)
+    return found.group(1) if found else "0"

@@ -33,13 +33,22 @@ class Slice:
     """A leased share of a device. A trial is pinned to exactly one.
 
     `cores` are CPU numbers (empty: not pinned); `gpu` is a UUID or index for
-    CUDA_VISIBLE_DEVICES (empty: none).
+    CUDA_VISIBLE_DEVICES (empty: none), of a MIG instance where `parent` is the GPU's that it is a
+    part of. `share` is the part of that device which is the slice's: below 1 its neighbours run on
+    it too, its memory is capped, and its clock is contended.
     """
 
     name: str
     kind: Literal["cpu", "cuda", "mps"]
     cores: tuple[int, ...] = ()
     gpu: str = ""
+    parent: str = ""
+    share: float = 1.0
+
+    @property
+    def device(self) -> str:
+        """Return the class of device that scores stand for: a third of a GPU is no GPU."""
+        return self.kind if self.share >= 1 else f"{self.kind}-1of{round(1 / self.share)}"
 
 
 @dataclass(frozen=True, slots=True)

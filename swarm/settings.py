@@ -109,7 +109,12 @@ class Model:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Slices:
-    """Which shares of this machine trials run on; `cores` are CPU cores for each."""
+    """Which shares of this machine trials run on.
+
+    `cores` are CPU cores for each (None: one, or beside a GPU an equal share of them). `shares` is
+    how many slices each GPU makes. A trial is void, and runs again, where others took more than
+    `foreign_cpu` of its cores' time (None: it is recorded, and nothing else).
+    """
 
     kind: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], says("auto, cpu, cuda or mps", "auto")
@@ -117,7 +122,11 @@ class Slices:
     count: Annotated[Count | Literal["auto"], says("auto or a whole number from 1", "auto")] = (
         "auto"
     )
-    cores: Count = 1
+    cores: Annotated[Count | None, says("a whole number from 1", "1")] = None
+    shares: Annotated[int, Field(ge=1, le=16), says("a whole number from 1 to 16", "3")] = 1
+    foreign_cpu: Annotated[
+        float | None, Field(gt=0, lt=1), says("a share between 0 and 1", "0.03")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

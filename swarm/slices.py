@@ -1,16 +1,16 @@
-"""Which slices this machine has: one per GPU, or one per group of CPU cores where there is none.
+"""Which slices this machine has: GPUs, MIG instances or shares of them, else groups of CPU cores.
 
-Not covered: MIG instances, shares of one GPU, other machines.
+Not covered: a GPU's model is not part of what names a measure, so slices of unlike GPUs in one run
+are the user's to avoid (`CUDA_VISIBLE_DEVICES` chooses). Other machines: swarm/cluster.py.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 
 from harness.contract import SetupError, Slice
+from swarm.gpus import Gpu, find_gpus
 from swarm.settings import Slices
 
 MOST_CPU_SLICES = 8
@@ -31,26 +31,64 @@ def discover(wish: Slices) -> tuple[Slice, ...]:
 
 
 def _found(wish: Slices) -> tuple[Slice, ...]:
-    gpus = _gpus() if wish.kind in ("auto", "cuda") else []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = find_gpus(visible) if wish.kind in ("auto", "cuda") else []
     if gpus:
-        return tuple(
-            Slice(f"gpu{n}", "cuda", _share(n, len(gpus)), uuid) for n, uuid in enumerate(gpus)
-        )
+        return _cuda(wish, gpus)
     if wish.kind == "cuda":
-        raise SetupError("slices.kind: cuda, but nvidia-smi lists no GPU here; use auto or cpu")
-    if wish.kind == "mps":
-        if (platform.system(), platform.machine()) != ("Darwin", "arm64"):
-            raise SetupError("slices.kind: mps needs a Mac with Apple silicon; use auto or cpu")
-        return (Slice("mps0", "mps"),)
-    return _cpu(wish)
+        raise SetupError(
+            "slices.kind: cuda, but NVML lists no GPU here that CUDA_VISIBLE_DEVICES leaves us and"
+            " that is whole or has MIG instances; use auto or cpu"
+        )
+    if wish.shares > 1:
+        raise SetupError(
+            f"slices.shares: {wish.shares} shares of each GPU, but there is none here; delete it,"
+            " and say with slices.cores how many CPU cores make a slice"
+        )
+    return _mps(wish) if wish.kind == "mps" else _cpu(wish)
+
+
+def _cuda(wish: Slices, gpus: list[Gpu]) -> tuple[Slice, ...]:
+    """Return `shares` slices of each GPU, each with CPU cores of its own."""
+    names = [
+        f"gpu{n}" + (f".{share}" if wish.shares > 1 else "")
+        for n in range(len(gpus))
+        for share in range(wish.shares)
+    ]
+    cores = _cores()
+    each = len(cores) // len(names) if wish.cores is None else wish.cores
+    if each * len(names) > len(cores):
+        raise SetupError(
+            f"slices.cores: {each} cores for each of {len(names)} slices, this machine has"
+            f" {len(cores)}"
+        )
+    return tuple(
+        Slice(
+            name,
+            "cuda",
+            tuple(cores[n * each : (n + 1) * each]),
+            gpus[n // wish.shares].uuid,
+            gpus[n // wish.shares].parent,
+            1 / wish.shares,
+        )
+        for n, name in enumerate(names)
+    )
+
+
+def _mps(wish: Slices) -> tuple[Slice, ...]:
+    if (platform.system(), platform.machine()) != ("Darwin", "arm64"):
+        raise SetupError("slices.kind: mps needs a Mac with Apple silicon; use auto or cpu")
+    if wish.cores is not None:
+        raise SetupError("slices.cores: a Mac pins nothing to cores; delete it")
+    return (Slice("mps0", "mps"),)
 
 
 def _cpu(wish: Slices) -> tuple[Slice, ...]:
-    cores = _cores()
-    groups = [cores[k : k + wish.cores] for k in range(0, len(cores), wish.cores)]
-    whole = [group for group in groups if len(group) == wish.cores]
+    cores, each = _cores(), wish.cores or 1
+    groups = [cores[k : k + each] for k in range(0, len(cores), each)]
+    whole = [group for group in groups if len(group) == each]
     if not whole:
-        raise SetupError(f"slices.cores: {wish.cores} cores a slice, this machine has {len(cores)}")
+        raise SetupError(f"slices.cores: {each} cores a slice, this machine has {len(cores)}")
     most = MOST_CPU_SLICES if wish.count == "auto" else wish.count
     pin = hasattr(os, "sched_setaffinity")
     return tuple(
@@ -58,31 +96,7 @@ def _cpu(wish: Slices) -> tuple[Slice, ...]:
     )
 
 
-def _share(number: int, among: int) -> tuple[int, ...]:
-    """Return a GPU's equal share of the cores, so that neighbours' data loading never collides."""
-    cores = _cores()
-    each = len(cores) // among
-    return tuple(cores[number * each : (number + 1) * each]) if each else ()
-
-
 def _cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
-
-
-def _gpus() -> list[str]:
-    """Return the UUIDs of the GPUs that CUDA_VISIBLE_DEVICES leaves us, in its order."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=index,uuid", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
-    if answer.returncode != 0:
-        return []
-    rows = [line.split(", ") for line in answer.stdout.splitlines() if ", " in line]
-    by_name = {name: uuid for index, uuid in rows for name in (index, uuid)}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return [uuid for _, uuid in rows]
-    return [by_name[name.strip()] for name in visible.split(",") if name.strip() in by_name]

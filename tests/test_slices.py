@@ -1,28 +1,29 @@
 """Which slices a machine is found to have."""
 
 import os
-import stat
 
+import pynvml
 import pytest
+from nvml import FakeNvml
 
-from harness.contract import SetupError
+import swarm.slices
+from harness.confine import devices
+from harness.confine.devices import Gpu as Board
+from harness.contract import SetupError, Slice
+from swarm.gpus import find_gpus
 from swarm.settings import Slices
 from swarm.slices import MOST_CPU_SLICES, discover
 
 
 @pytest.fixture
-def machine(monkeypatch, tmp_path):
-    """Make a machine with so many cores, and with an nvidia-smi that prints these GPUs."""
+def machine(monkeypatch):
+    """Make a machine with so many cores and with these boards."""
 
-    def make(cores, gpus=()):
+    def make(cores, *whole, **boards):
+        nvml = FakeNvml({**dict.fromkeys(whole), **boards})
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
-        monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        if gpus:
-            rows = "".join(f"echo '{n}, {uuid}'\n" for n, uuid in enumerate(gpus))
-            tool = tmp_path / "nvidia-smi"
-            tool.write_text(f"#!/bin/sh\n{rows}")
-            tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setattr(swarm.slices, "find_gpus", lambda visible: find_gpus(visible, nvml))
 
     return make
 
@@ -50,29 +51,77 @@ def test_cores_are_grouped_and_what_is_left_over_is_left(machine):
 
 
 def test_each_gpu_is_a_slice_with_its_share_of_cores(machine):
-    """By UUID, so that a renumbering changes nothing."""
-    machine(8, ["GPU-aa", "GPU-bb"])
-    found = discover(Slices())
-    assert [(s.kind, s.gpu, s.cores) for s in found] == [
-        ("cuda", "GPU-aa", (0, 1, 2, 3)),
-        ("cuda", "GPU-bb", (4, 5, 6, 7)),
+    """By UUID, so that a renumbering changes nothing; fewer cores if so asked."""
+    machine(8, "GPU-aa", "GPU-bb")
+    assert discover(Slices()) == (
+        Slice("gpu0", "cuda", (0, 1, 2, 3), "GPU-aa"),
+        Slice("gpu1", "cuda", (4, 5, 6, 7), "GPU-bb"),
+    )
+    assert [s.cores for s in discover(Slices(cores=1))] == [(0,), (1,)]
+
+
+def test_mig_instances_stand_in_their_gpus_place(machine):
+    """By UUID and with the GPU that they are of; places without one are passed over."""
+    boards = {"GPU-aa": ("MIG-1", None, "MIG-2"), "GPU-bb": (None, None), "GPU-cc": ()}
+    machine(6, "GPU-dd", **boards)
+    assert discover(Slices()) == (
+        Slice("gpu0", "cuda", (0,), "GPU-dd"),
+        Slice("gpu1", "cuda", (1,), "MIG-1", "GPU-aa"),
+        Slice("gpu2", "cuda", (2,), "MIG-2", "GPU-aa"),
+        Slice("gpu3", "cuda", (3,), "GPU-cc"),
+    )
+
+
+def test_a_gpu_is_shared_by_so_many_slices_as_asked_for(machine):
+    """Each is marked as shared and measures something else than a whole GPU does."""
+    machine(7, "GPU-aa", "GPU-bb")
+    found = discover(Slices(shares=3))
+    assert [(s.name, s.gpu) for s in found] == [
+        *((f"gpu0.{n}", "GPU-aa") for n in range(3)),
+        *((f"gpu1.{n}", "GPU-bb") for n in range(3)),
     ]
+    assert sorted(core for s in found for core in s.cores) == list(range(6))
+    assert {s.share for s in found} == {1 / 3}
+    assert {s.device for s in found} == {"cuda-1of3"}
+    assert {s.device for s in discover(Slices())} == {"cuda"}
 
 
-def test_cuda_visible_devices_is_obeyed(machine, monkeypatch):
-    """By index or by UUID, in its order."""
-    machine(8, ["GPU-aa", "GPU-bb", "GPU-cc"])
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-aa")
-    assert [s.gpu for s in discover(Slices())] == ["GPU-cc", "GPU-aa"]
+@pytest.mark.parametrize(
+    ("visible", "found"),
+    [
+        ("2,GPU-a", ["GPU-cc", "GPU-aa"]),
+        ("1", ["MIG-1", "MIG-2"]),
+        ("MIG-2,0", ["MIG-2", "GPU-aa"]),
+        ("0,7,2", ["GPU-aa"]),
+        ("0,GPU-aa,0", ["GPU-aa"]),
+        ("", []),
+        ("-1", []),
+    ],
+)
+def test_cuda_visible_devices_is_obeyed(visible, found):
+    """By index or by the start of a UUID, in its order, and nothing after an unknown name."""
+    nvml = FakeNvml({"GPU-aa": None, "GPU-bb": ("MIG-1", "MIG-2"), "GPU-cc": None})
+    assert [gpu.uuid for gpu in find_gpus(visible, nvml)] == found
+    assert nvml.opened == 0
+
+
+def test_a_driver_that_is_not_there_is_no_gpu_and_a_broken_one_is_said():
+    """Nobody trains on a CPU unawares because of a driver that wants a reboot."""
+    for absent in (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED):
+        assert find_gpus(None, FakeNvml(broken=absent)) == []
+    mismatch = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
+    with pytest.raises(SetupError, match=r"does not answer .*slices\.kind: cpu"):
+        find_gpus(None, FakeNvml(broken=mismatch))
 
 
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        (Slices(count=3), "3 slices asked for, this machine has 2"),
-        (Slices(cores=4), "4 cores a slice, this machine has 2"),
-        (Slices(kind="cuda"), "nvidia-smi lists no GPU"),
-        (Slices(kind="mps"), "needs a Mac"),
+        (Slices(count=3), "slices.count: 3 slices asked for, this machine has 2"),
+        (Slices(cores=4), "slices.cores: 4 cores a slice, this machine has 2"),
+        (Slices(kind="cuda"), "slices.kind: cuda, but NVML lists no GPU"),
+        (Slices(shares=2), "slices.shares: 2 shares of each GPU, but there is none"),
+        (Slices(kind="mps"), "slices.kind: mps needs a Mac"),
     ],
 )
 def test_what_the_machine_lacks_is_said(machine, wish, message):
@@ -80,3 +129,26 @@ def test_what_the_machine_lacks_is_said(machine, wish, message):
     machine(2)
     with pytest.raises(SetupError, match=message):
         discover(wish)
+
+
+def test_cores_that_gpus_cannot_have_are_said(machine):
+    """Neighbours never load their data on one core."""
+    machine(8, "GPU-aa", "GPU-bb")
+    with pytest.raises(SetupError, match=r"slices.cores: 3 cores for each of 4 slices"):
+        discover(Slices(cores=3, shares=2))
+
+
+def test_a_mig_instances_box_sees_its_own_gpu_alone(monkeypatch, tmp_path):
+    """The device file of the GPU that it is of; CUDA is told the instance."""
+    for minor, uuid in enumerate(("GPU-aa", "GPU-bb")):
+        (tmp_path / f"{minor}").mkdir()
+        text = f"Model: Fake\nGPU UUID: {uuid}\nDevice Minor: {minor}\n"
+        (tmp_path / f"{minor}/information").write_text(text)
+    found = devices.find_gpu("GPU-bb", tmp_path)
+    assert found == Board(1, "GPU-bb")
+    monkeypatch.setattr(devices, "find_gpu", {"GPU-bb": found}.get)
+    monkeypatch.setattr(devices.Path, "exists", lambda self: True)
+    lease = Slice("gpu0", "cuda", (0,), "MIG-2", "GPU-bb")
+    names = [node.name for node in devices.device_nodes(lease)]
+    assert [name for name in names if name[-1].isdigit()] == ["nvidia1"]
+    assert devices.visible(lease) == "MIG-2"

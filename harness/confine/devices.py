@@ -1,8 +1,8 @@
 """Which device files and driver trees a slice's boxes see.
 
 Not covered: this follows NVIDIA's documentation and public reports on bubblewrap; no machine with
-a GPU was at hand. A MIG instance's box sees the nodes of every GPU and is told its own by
-CUDA_VISIBLE_DEVICES alone. Other vendors' GPUs are not bound at all.
+a GPU was at hand. A MIG instance's box sees its GPU's node and every instance's capabilities, and
+is told its own by CUDA_VISIBLE_DEVICES alone. Other vendors' GPUs are not bound at all.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ def find_gpu(name: str, gpus: Path = GPUS) -> Gpu | None:
 
 
 def device_nodes(lease: Slice) -> list[Path]:
-    """Return the device files of the slice's own GPU and those that all GPUs share."""
+    """Return the device files of the slice's own GPU, and those that all GPUs share.
+
+    A MIG instance is reached through the file of the GPU that it is a part of.
+    """
     if lease.kind != "cuda":
         return []
-    gpu = find_gpu(lease.gpu)
+    gpu = find_gpu(lease.parent or lease.gpu)
     own = (
         [f"nvidia{gpu.minor}"] if gpu else sorted(p.name for p in Path("/dev").glob("nvidia[0-9]*"))
     )

@@ -22,7 +22,8 @@ import pytest
 from attacks import planted, table
 
 from harness.confine import run
-from harness.contract import Rung, Slice, Trial
+from harness.confine.tiers import check
+from harness.contract import Rung, SetupError, Slice, Trial
 from harness.measure import TAIL, measure
 from islands.records import Attempt, Brief
 from swarm.agents.llm import prompt
@@ -32,10 +33,13 @@ PROGRAMS = sorted(path.stem for path in HERE.glob("programs/*.py"))
 GENOMES = sorted(path.stem for path in HERE.glob("genomes/*.py"))
 HONEST = 26 / 12  # what the circles that each of these genomes really has are worth
 REAL = {
+    "choke_process",
+    "disk_hidden",
     "end_process",
     "left_links",
     "make_namespaces",
     "net_abstract",
+    "net_pair",
     "net_path",
     "net_tcp",
     "net_udp",
@@ -44,6 +48,8 @@ REAL = {
     "pid_hopper",
     "read_environments",
     "read_paths",
+    "shut_files",
+    "watch_files",
     "write_git",
     "write_harness",
     "write_home",
@@ -56,21 +62,28 @@ REFUSED = {"forged_files", "injected_log", "lying_numbers", "patched_clock", "pa
 @pytest.fixture(params=table.USERS)
 def user(request):
     """As whom the harness and its boxes are run."""
-    reason = table.why_not(request.param)
-    if reason:
-        pytest.skip(reason)
     return request.param
 
 
+def possible(user, tier):
+    """Skip the test where this machine cannot make such boxes."""
+    reason = table.why_not(user, tier)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize("tier", table.WALLED)
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_an_attack_fails_in_a_sandbox(name, user, warm):
-    """At tier 2 nothing is read, written, reached, left behind or kept alive, however it starts."""
-    assert table.results(2, user, warm=warm)[name] == ""
+def test_an_attack_fails_in_a_box(name, user, warm, tier):
+    """At tiers 2 and 1 nothing is read, written, reached, left behind or kept alive."""
+    possible(user, tier)
+    assert table.results(tier, user, warm=warm)[name] == ""
 
 
 def test_the_attacks_are_real(user):
     """At tier 0, which confines nothing, the attacks land: the suite can tell."""
+    possible(user, 0)
     landed = {name for name, how in table.results(0, user).items() if how}
     assert landed >= REAL
 
@@ -134,11 +147,20 @@ def test_admission_refuses_what_git_would_obey_unasked():
 @pytest.mark.parametrize("name", GENOMES)
 def test_a_forgery_gains_nothing(name, tier, tmp_path):
     """Whatever a genome prints, writes or patches, its score is no more than its circles are."""
+    buildable(tier)
     seconds = 2.0 if name == "patched_clock" else 30.0
     outcome = measured(name, tier, seconds, tmp_path)
     assert outcome.score is None or outcome.score == pytest.approx(HONEST)
     assert (outcome.score is None) == (name in REFUSED), outcome.failure
     assert outcome.seconds["budget"] < seconds + 2
+
+
+def buildable(tier):
+    """Skip the test where this very process cannot make boxes of the tier."""
+    try:
+        check(tier)
+    except SetupError as error:
+        pytest.skip(str(error))
 
 
 def measured(name, tier, seconds, folder):

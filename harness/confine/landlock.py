@@ -59,11 +59,12 @@ def check() -> None:
     if found < SCOPES:
         has = f"Landlock's ABI {found}" if found else "no Landlock"
         raise SetupError(f"tier 1 needs Landlock's ABI {SCOPES} and this kernel has {has}: {MEND}")
+    check_reachable((*prefixes(), *site_entries(), WITHIN))
 
 
 def check_inputs(policy: Policy, argv: Sequence[str]) -> None:
-    """Raise SetupError for a file that a box needs and its user cannot reach."""
-    check_reachable((*prefixes(), *site_entries(), *_ours(argv), *policy.read.values()))
+    """Raise SetupError for an input that a box's user cannot reach."""
+    check_reachable((*_ours(argv), *policy.read.values()))
 
 
 def rules(policy: Policy, argv: Sequence[str], folders: Folders) -> list[Rule]:

@@ -75,9 +75,7 @@ def run(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | None = No
         return _warded(policy, argv, log, warm)
     if policy.tier == 2:  # noqa: PLR2004  # the tiers have no other names
         return _sandboxed(policy, argv, log, warm)
-    raise SetupError(
-        f"confinement has no tier {policy.tier}: 2 is the sandbox, 1 is Landlock, 0 is none"
-    )
+    raise SetupError(f"confinement has no tier {policy.tier}")
 
 
 def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | None) -> Exit:

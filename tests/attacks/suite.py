@@ -37,6 +37,8 @@ SECONDS, LATE, LINGER = 1.0, 2.0, 5.0  # the deadline's room: its time, what is 
 ROOMS = {
     "open": {},
     "disk": {},
+    "full": {},
+    "hidden": {},
     "forks": {"processes": 16, "memory_mib": 2048},
     "memory": {"memory_mib": 256},
     "deadline": {"seconds": SECONDS},

@@ -1,9 +1,9 @@
 """The table of attacks: `python tests/attacks/table.py` runs every program at every tier.
 
-Tier 2 is attacked twice: in boxes that start cold, and in boxes that start warm.
+Tiers 2 and 1 are attacked twice: in boxes that start cold, and in boxes that start warm.
 
 Each tier is attacked by a child process, once as we are and, where we are root, once as a plain
-user, who needs an interpreter that a plain user may run.
+user, who needs an interpreter that a plain user may run, as at tier 1 root's boxes do.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PLAIN_UID = 54_321  # anybody; no account is needed
-TIERS = (2, 0)
-WARM = 2  # the tier whose boxes can be started warm, too
+TIERS = (2, 1, 0)
+WALLED = (2, 1)  # the tiers whose boxes can be started warm, too
 USERS = ("root", "user")
 
 
@@ -28,29 +28,29 @@ def results(tier: int, user: str, *, warm: bool = False) -> dict[str, str]:
 
     Boxes are started `warm`, as a run's are where genomes import torch, or cold.
     """
-    python = interpreter(user)
-    assert python is not None, why_not(user)
+    python = interpreter(user, tier)
+    assert python is not None, why_not(user, tier)
     words = [python, "-B", str(HERE / "suite.py"), str(tier), *["warm"] * warm]
     done = subprocess.run(words, capture_output=True, text=True, check=False, **become(user))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def why_not(user: str) -> str:
-    """Say why attacks cannot be made as `user` here, "" where they can."""
+def why_not(user: str, tier: int) -> str:
+    """Say why attacks cannot be made as `user` at `tier` here, "" where they can."""
     if user == "root" and os.geteuid():
         return "only root can attack as root"
-    if interpreter(user) is None:
-        return "no interpreter here that a plain user may run"
+    if interpreter(user, tier) is None:
+        return f"no interpreter here that can make boxes of tier {tier} as {user}"
     return ""
 
 
 @cache
-def interpreter(user: str) -> str | None:
+def interpreter(user: str, tier: int) -> str | None:
     """Return a Python that `user` may run, of our version since our packages are its."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
-        words = [python, "-B", "-c", "import harness.confine"]
+        words = [python, "-B", "-c", f"from harness.confine.tiers import check; check({tier})"]
         try:
             done = subprocess.run(words, capture_output=True, check=False, **become(user))
         except OSError:
@@ -71,8 +71,8 @@ def become(user: str) -> dict[str, object]:
 
 def main() -> None:
     """Print what every attack comes to, and the sums."""
-    starts = [*((tier, False) for tier in TIERS), (WARM, True)]
-    columns = [(*start, user) for start in starts for user in USERS if not why_not(user)]
+    starts = [*((tier, False) for tier in TIERS), *((tier, True) for tier in WALLED)]
+    columns = [(*start, user) for start in starts for user in USERS if not why_not(user, start[0])]
     table = {column: results(column[0], column[2], warm=column[1]) for column in columns}
     titles = [f"{tier}{' warm' * warm}, {user}" for tier, warm, user in columns]
     print(f"{'tier':20}" + "".join(f"{title:16}" for title in titles))

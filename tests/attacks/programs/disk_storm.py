@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from field import trying
 
-ROOM = "disk"
+ROOM = "full"
+HOLD = 0.5  # seconds for which it has to lie there: what a watchdog ends at once harms nobody
 MIB = 1 << 20
 
 
 def attack(_):
     with trying():
         fill(Path(sys.argv[1]))
-    with trying(), tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        fill(Path(folder))
-        print("got 24 MiB into /tmp")
+    for place in ("/tmp", tempfile.gettempdir()):
+        with trying(), tempfile.TemporaryDirectory(dir=place) as folder:
+            fill(Path(folder))
+            time.sleep(HOLD)
+            print("got 24 MiB into", place)
 
 
 def fill(folder):

@@ -25,7 +25,8 @@ def again(field):
 def places(field):
     """Return where notes may go, under a name that is nobody else's."""
     home = os.environ.get("HOME", "/")
-    named = [path for name, path in os.environ.items() if name.endswith(("_CACHE_DIR", "_HOME"))]
+    ends = ("_CACHE_DIR", "_HOME", "TMPDIR")
+    named = [path for name, path in os.environ.items() if name.endswith(ends)]
     roots = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/dev/mqueue", home)
     caches = (f"{home}/.cache", f"{home}/.triton", f"{home}/.nv", "/tmp/torchinductor_box")
     return [Path(place, f"note-{field.tag}") for place in (*roots, *caches, *named)]

@@ -1,0 +1,18 @@
+"""Take room and time from a process of the same user: its limits, and its priority."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from field import trying
+
+
+def attack(field):
+    with trying():
+        resource.prlimit(field.victim, resource.RLIMIT_CORE, (0, 0))
+        print("got the limits of another")
+    with trying():
+        worse = os.getpriority(os.PRIO_PROCESS, field.victim) + 1
+        os.setpriority(os.PRIO_PROCESS, field.victim, worse)
+        print("got the priority of another")

@@ -1,0 +1,26 @@
+"""Change who may open the user's files: what the system asks only of their owner."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from field import trying
+
+
+def attack(field):
+    path = Path(field.folder, "home/.bashrc")
+    with trying():
+        path.chmod(0o640)
+    with trying():
+        number = os.open(path, os.O_PATH)
+        Path(f"/proc/self/fd/{number}").chmod(0o640)
+    with trying():
+        os.utime(path, (0, 0))
+
+
+def landed(seen):
+    about = (seen.folder / "home/.bashrc").stat()
+    return "changed its mode" * (about.st_mode & 0o777 != 0o666) or "dated it" * (
+        about.st_mtime < 1
+    )

@@ -1,0 +1,18 @@
+"""Be told who opens which of the user's files, without opening one."""
+
+from __future__ import annotations
+
+import os
+
+from field import libc
+
+CREATED = 0x100
+
+
+def attack(field):
+    number = libc.inotify_init1(os.O_NONBLOCK)
+    if (
+        number >= 0
+        and libc.inotify_add_watch(number, f"{field.folder}/home".encode(), CREATED) >= 0
+    ):
+        print("got a watch on a folder")

@@ -19,9 +19,9 @@ def tree_id(folder: Path = HOME) -> str:
     return _tree(folder).hex()
 
 
-def harness_id(data_digest: str, kind: str) -> str:
+def harness_id(data_digest: str, device: str) -> str:
     """Name the measure that stands in every score; scores of different names never compare."""
-    return f"{tree_id()[:12]}-{data_digest[:12]}-torch{_torch()}-{kind}"
+    return f"{tree_id()[:12]}-{data_digest[:12]}-torch{_torch()}-{device}"
 
 
 def export(into: Path) -> Path:

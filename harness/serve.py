@@ -50,7 +50,7 @@ def main(setup: str) -> None:
     replies = _claim_stdout()
     try:
         task = tasks.load(wanted["task"])
-        harness = harness_id(task.prepare(wanted["data"]), where.kind)
+        harness = harness_id(task.prepare(wanted["data"]), where.device)
     except SetupError as error:
         _say(replies, {"setup": str(error)})
         return

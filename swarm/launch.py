@@ -134,7 +134,7 @@ def _launch(
         direction=task.direction,
         genome=program.genome,
         rungs=program.rungs,
-        harness=identity.harness_id(task.prepare(program.data), islands[0].slice.kind),
+        harness=identity.harness_id(task.prepare(program.data), islands[0].slice.device),
         seed=program.seed,
         baseline_seeds=program.ratchet.baseline_seeds,
         lines=lines,

@@ -41,6 +41,8 @@ def main() -> None:
 
 def prepared(options: argparse.Namespace) -> torch.nn.Module:
     """Return the genome's model with its weights; say each step as it is taken."""
+    if options.device == "cuda" and options.share < 1:
+        torch.cuda.set_per_process_memory_fraction(options.share)
     step(options.channel)  # from here on what fails is the genome's
     sys.path.insert(0, str(options.entry.parent))
     genome = import_module(options.entry.stem)
@@ -86,6 +88,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--entry", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--device", required=True)
+    parser.add_argument("--share", type=float, required=True)
     for name in ("vocab", "context", "depth", "rows", "channel", "memory"):
         parser.add_argument(f"--{name}", type=int, required=True)
     return parser.parse_args()

@@ -2,6 +2,9 @@
 
 Runs inside a box, where everything after the genome's import is hostile. All that the harness
 takes from here is /out; the rest is the training log.
+
+Not covered: on a shared GPU the cap on memory holds a genome that does not lift it, and each of its
+processes by itself.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ def main() -> None:
     random.seed(options.seed)
     np.random.seed(options.seed % 2**32)  # genomes may use the old interface
     torch.manual_seed(options.seed)
+    if options.device == "cuda" and options.share < 1:
+        torch.cuda.set_per_process_memory_fraction(options.share)
     trial = Trial(
         tokens=np.memmap(options.tokens, dtype="<u2", mode="r"),
         vocab=options.vocab,
@@ -72,6 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", required=True)
+    parser.add_argument("--share", type=float, required=True)
     parser.add_argument("--deadline", type=float, required=True)
     for name in ("vocab", "context", "depth", "seed"):
         parser.add_argument(f"--{name}", type=int, required=True)

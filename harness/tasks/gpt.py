@@ -64,6 +64,7 @@ class Gpt:
             "tokens": "/train.u16",
             "out": f"/out/{WEIGHTS}",
             "device": trial.slice.kind,
+            "share": trial.slice.share,
             "vocab": corpus.vocab,
             "context": corpus.context,
             "depth": trial.rung.depth,

@@ -116,6 +116,7 @@ def _box(model: Model, seconds: float, channel: int, memory: int) -> tuple[Polic
         tier=trial.tier,
     )
     numbers = {
+        "share": trial.slice.share,
         "vocab": model.vocab,
         "context": model.context,
         "depth": trial.rung.depth,

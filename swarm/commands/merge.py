@@ -51,8 +51,8 @@ def merge(name: str | None, island: str, allow_unsafe: bool, dry_run: bool, as_j
 
 def _same_harness(state: State) -> None:
     run = state.run
-    kind = next(iter(state.islands.values())).opened.slice.kind
-    now = identity.harness_id(tasks.load(run.task).prepare(run.data), kind)
+    device = next(iter(state.islands.values())).opened.slice.device
+    now = identity.harness_id(tasks.load(run.task).prepare(run.data), device)
     if now != run.harness:
         raise SetupError(
             f"the harness has moved: run {run.run} was scored by {run.harness}, this one is {now};"

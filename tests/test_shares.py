@@ -1,0 +1,92 @@
+"""A share of a GPU: what caps its memory in the boxes of the gpt task."""
+
+import os
+import socket
+import sys
+
+import pytest
+import torch
+
+from harness.boxes import gpt_score, gpt_train
+from harness.contract import Rung, Slice, Trial
+from harness.tasks.gpt import TASK
+
+GENOME = """
+import torch
+
+def build(vocab, context, depth):
+    return torch.nn.Linear(1, 1)
+
+def train(trial):
+    return build(trial.vocab, trial.context, trial.depth)
+"""
+
+
+@pytest.fixture
+def genome(tmp_path, monkeypatch):
+    """Make a genome that needs no GPU, and stay in this process where a box program would end."""
+    entry = tmp_path / "shared_genome.py"
+    entry.write_text(GENOME)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "shared_genome", raising=False)
+    return entry
+
+
+@pytest.fixture
+def caps(monkeypatch):
+    """Record the caps that torch is told."""
+    told = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", told.append)
+    return told
+
+
+def words(entry, **more):
+    """Return a box program's command line."""
+    options = {"entry": entry, "vocab": 2, "context": 2, "depth": 1, **more}
+    return ["box", *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+
+
+def test_a_trainer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeypatch, tmp_path):
+    """It is told before the genome is imported; a whole GPU is not capped, a CPU has no memory."""
+    (tmp_path / "tokens").write_bytes(b"\0" * 8)
+    more = {"tokens": tmp_path / "tokens", "out": tmp_path / "out", "seed": 1, "deadline": 1e9}
+    for device, share in [("cuda", 0.25), ("cuda", 1.0), ("cpu", 0.5)]:
+        monkeypatch.setattr(sys, "argv", words(genome, device=device, share=share, **more))
+        with pytest.raises(SystemExit):
+            gpt_train.main()
+    assert caps == [0.25]
+    assert (tmp_path / "out").exists()
+
+
+def test_a_scorer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeypatch, tmp_path):
+    """It is told before anything of the genome's runs, so that a failure there is ours."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        more = {"weights": tmp_path / "none", "device": "cuda", "share": 0.5, "rows": 1}
+        more |= {"channel": theirs.fileno(), "memory": 0}
+        monkeypatch.setattr(sys, "argv", words(genome, **more))
+        with pytest.raises(FileNotFoundError):
+            gpt_score.main()
+        assert ours.recv(9) == b"..."
+    assert caps == [0.5]
+
+
+def test_the_task_tells_its_boxes_the_slices_share():
+    """The trial's slice says it, and nothing else does."""
+    where = Slice("gpu0.0", "cuda", (0,), "GPU-aa", share=0.5)
+    trial = Trial("t", "gpt", "kjv", "c", 1, Rung(1, 1.0), where, "/g", "train.py", "/s")
+    args = TASK.box(trial).args
+    assert args[args.index("--share") + 1] == "0.5"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU, there is none here")
+def test_beyond_its_share_of_a_gpu_there_is_no_memory():
+    """A half of a GPU does not hold three quarters of one."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(0.5)
+    try:
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.empty(total * 3 // 4, dtype=torch.uint8, device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -19,7 +20,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,8 @@ MIB = 1 << 20
 PTRACE_SEIZE = 0x4206
 NAMESPACES = {"user": 0x10000000, "mount": 0x20000, "pid": 0x20000000, "network": 0x40000000}
 HELD_MIB = 256
+LIES = 0.5  # seconds for which too much has to lie on the disk: less harms nobody
+CREATED = 0x100
 IPC_CREAT, IPC_RMID = 0o1000, 0
 SESSION_KEYRING = -3
 RAW_DEVICES = ("mem", "kmem", "port", "kmsg", "[hsv]d[a-z]", "nvme[0-9]n[0-9]", "dm-[0-9]", "kvm")
@@ -123,6 +126,9 @@ def sockets(target: Target) -> str:
             client.settimeout(1)
             client.connect((address, port) if port else address)
             client.send(b"here")
+        if not port:  # a pair that knows no network may send to others, too
+            with suppress(OSError), _closing(*socket.socketpair(family, kind)) as client:
+                client.sendto(b"here", address)
     return ""
 
 
@@ -130,6 +136,33 @@ def rings(target: Target) -> str:
     """Make an io_uring, whose requests no system call filter sees."""
     os.close(target.call("io_uring_setup", 1, ctypes.create_string_buffer(120)))
     return "made an io_uring"
+
+
+def modes(target: Target) -> str:
+    """Change who may open a file of the host's, by its path alone."""
+    path = Path(target.paths[0])
+    before = path.stat().st_mode
+    path.chmod(before ^ 0o020)
+    if path.stat().st_mode == before:
+        return ""
+    path.chmod(before)
+    return "changed a mode"
+
+
+def limits(target: Target) -> str:
+    """Change the limits of a process of the host's."""
+    resource.prlimit(target.pid, resource.RLIMIT_CORE, (0, 0))
+    return "changed the limits of another"
+
+
+def watches(target: Target) -> str:
+    """Be told of what others do in a folder of the host's."""
+    number = libc.inotify_init1(os.O_NONBLOCK)
+    folder = os.fsencode(Path(target.paths[0]).parent)
+    watching = number >= 0 and libc.inotify_add_watch(number, folder, CREATED) >= 0
+    if number >= 0:
+        os.close(number)
+    return "watched a folder" if watching else ""
 
 
 def tracing(target: Target) -> str:
@@ -232,6 +265,7 @@ def disk(target: Target) -> str:
         for n in range(8):
             if not _fill(Path(folder, str(n)), small):
                 return ""
+        time.sleep(LIES)
     return f"wrote {8 * small} MiB to /tmp"
 
 
@@ -296,6 +330,9 @@ PARTS: dict[str, dict[str, Attack]] = {
         "descriptors": descriptors,
         "sockets": sockets,
         "io_uring": rings,
+        "modes": modes,
+        "limits": limits,
+        "watches": watches,
         "tracing": tracing,
         "namespaces": namespaces,
         "packages": packages,
@@ -308,11 +345,11 @@ PARTS: dict[str, dict[str, Attack]] = {
         "cores": cores,
         "priority": priority,
         "file size": file_size,
-        "disk": disk,
         "links": links,
         "new notes": notes,
     },
     "second": {"notes": found_notes, "forks": forks},
+    "disk": {"disk": disk},
     "memory": {"memory": memory},
     "deadline": {"deadline": deadline},
 }
@@ -332,6 +369,12 @@ def _attempt(attack: Attack, target: Target) -> str:
         return attack(target)
     except OSError:
         return ""
+
+
+@contextmanager
+def _closing(ours: socket.socket, theirs: socket.socket) -> Iterator[socket.socket]:
+    with ours, theirs:
+        yield ours
 
 
 def _is_open(number: int) -> bool:

@@ -49,6 +49,9 @@ TRIES: Final[Mapping[str, str]] = {
     "abstract socket": "reach a server of the host's by an abstract socket",
     "path socket": "reach a server of the host's by a socket that is a file",
     "io_uring": "make a ring, whose requests no filter sees",
+    "modes": "change who may open the host's files",
+    "limits": "change the limits of the host's processes",
+    "watches": "be told of what others do with files",
     "tracing": "take hold of another process",
     "namespaces": "become root of a namespace of its own",
     "packages": "change the interpreter or what is installed for it",
@@ -139,9 +142,12 @@ class _Field:
         return told | {"daemons": "one is alive" * alive}
 
     def third(self) -> dict[str, str]:
-        """Let a box hold too much memory."""
+        """Let boxes hold too much: files, which a full disk or a watchdog ends, and memory."""
+        ended = self._box("disk")
+        told = {"disk": ""} if ended.killed == "disk" else self._told("disk", ended)
         ended = self._box("memory", memory_mib=96)
-        return {"memory": "" if ended.killed == "memory" else f"held {ended.peak_mib:.0f} MiB"}
+        held = f"held {ended.peak_mib:.0f} MiB"
+        return told | {"memory": "" if ended.killed == "memory" else held}
 
     def fourth(self) -> dict[str, str]:
         """Let a box stay when its time is up."""

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.ledger import Ledger
-from harness import confine, identity, tasks
-from harness.confine.canary import fail_closed
+from harness import identity, tasks
 from harness.contract import SetupError, Slice
 from islands import events as ev
 from islands.admit import Limits as Admission
@@ -29,6 +28,7 @@ from swarm.agents.base import Agent
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Mutator
+from swarm.confinement import require
 from swarm.executor import LocalExecutor
 from swarm.parts import Bounds, IslandPlan, Launch
 from swarm.program import Program
@@ -36,9 +36,6 @@ from swarm.run import Run
 from swarm.runs import RunFolder, create, latest, next_name
 from swarm.slices import discover
 from swarm.target import PROGRAM, Base, clean, frozen, load_program, tip
-
-WALLED = 2
-"""The tier that every trial is run at unless `--unsafe` is typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class Options:
     usd: float | None = None
     islands: int | None = None
     agent: str = ""
-    unsafe: bool = False
+    tier: int = 2
 
 
 @asynccontextmanager
@@ -71,9 +68,7 @@ async def assembled(
         if opened is None:
             clean(repo, program)
         frozen()
-        if not options.unsafe:
-            confine.check()
-            fail_closed(WALLED)
+        require(options.tier)
         branches = Branches(repo, folder.name, program.genome)
         lines = _lines(branches, base.commit)
         launch = _launch(program, folder, options, base, lines)
@@ -148,7 +143,7 @@ def _launch(
         prose=program.prose,
         entry=program.entry,
         folder=folder.folder,
-        tier=0 if options.unsafe else WALLED,
+        tier=options.tier,
     )
 
 

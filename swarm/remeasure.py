@@ -14,13 +14,13 @@ from git import GitCommandError, Repo
 
 from analysis.ledger import NAME as LEDGER
 from analysis.ledger import read_events, writer
-from harness import confine, identity
-from harness.confine.canary import fail_closed
+from harness import identity
 from harness.contract import HarnessError, SetupError, Slice, Trial
 from islands.branches import Branches
 from islands.ratchet import seed_of, signed
 from islands.records import Gain
 from islands.state import State
+from swarm.confinement import require
 from swarm.executor import LocalExecutor, VoidError
 from swarm.runs import RunFolder
 from swarm.slices import discover
@@ -67,10 +67,16 @@ def best(state: State) -> str:
     return max(heads, default=(0.0, state.run.base))[1]
 
 
-async def remeasure(
-    folder: RunFolder, commit: str, against: str, seeds: int, tell: Callable[[str], None]
+async def remeasure(  # noqa: PLR0913  # what the command line says
+    folder: RunFolder,
+    commit: str,
+    against: str,
+    seeds: int,
+    tell: Callable[[str], None],
+    *,
+    tier: int = 2,
 ) -> Remeasured:
-    """Measure `commit` and `against` on `seeds` fresh seeds, a pair always on one slice.
+    """Measure `commit` and `against` on `seeds` fresh seeds at `tier`, a pair always on one slice.
 
     Raises SetupError where a commit is unknown, fails, or the harness has moved.
     """
@@ -85,9 +91,8 @@ async def remeasure(
         state.apply(event)
     new = _commit(folder.repo, commit) if commit else best(state)
     old = _commit(folder.repo, against) if against else state.run.base
-    confine.check()
-    fail_closed(2)
-    bench = _Bench(folder, state, old, new)
+    require(tier)
+    bench = _Bench(folder, state, old, new, tier)
     todo = [seed_of(state.run.seed, "remeasure", k) for k in range(seeds)]
     async with bench.executor:
         if bench.executor.harness != state.run.harness:
@@ -109,8 +114,8 @@ def _commit(repo: Path, name: str) -> str:
 class _Bench:
     """The slices, and both commits' genomes exported for them."""
 
-    def __init__(self, folder: RunFolder, state: State, old: str, new: str) -> None:
-        self._state, self._old, self._new = state, old, new
+    def __init__(self, folder: RunFolder, state: State, old: str, new: str, tier: int) -> None:
+        self._state, self._old, self._new, self._tier = state, old, new, tier
         program = load_program(folder.repo, state.run.base)
         self._entry = program.entry
         self._slices = discover(program.slices)
@@ -120,7 +125,7 @@ class _Bench:
         for commit in {old, new}:
             branches.export(commit, self._scratch / commit)
         home = identity.export(folder.folder / "harness")
-        self.executor = LocalExecutor(home, state.run.task, state.run.data, self._slices)
+        self.executor = LocalExecutor(home, state.run.task, state.run.data, self._slices, tier)
 
     async def pairs(self, seeds: list[int], tell: Callable[[str], None]) -> list[Pair]:
         """Return the pairs by seed, the slices taking the next seed as they come free."""
@@ -154,6 +159,7 @@ class _Bench:
             genome=str(self._scratch / commit),
             entry=self._entry,
             scratch=str(self._scratch / "trials"),
+            tier=self._tier,
         )
         try:
             outcome = await self.executor.run(trial)

@@ -9,11 +9,15 @@ import click
 from rich.console import Console
 
 from analysis.projection import Refresher, refresh
+from harness.confine import tiers
+from harness.contract import SetupError
 from swarm.coordinator import conduct
 from swarm.launch import Options, assembled
 from swarm.live import Watch, table
 from swarm.run import Run
 from swarm.runs import repository
+
+TIERS = "2 (default): a sandbox; 1: Landlock, for hosts that forbid namespaces."
 
 INTERRUPTED = 130
 """The exit code that shells give to Ctrl-C."""
@@ -27,6 +31,7 @@ INTERRUPTED = 130
 @click.option("--max-usd", type=click.FloatRange(min=0), help="Never spend more on models.")
 @click.option("--islands", type=click.IntRange(1, 64), help="How many islands.")
 @click.option("--agent", default="", help="Who proposes on every island: a name of program.md.")
+@click.option("--tier", type=click.IntRange(1, 2), help=TIERS)
 @click.option("--unsafe", is_flag=True, help="Run candidates without a sandbox. Do not.")
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 def launch(
@@ -37,6 +42,7 @@ def launch(
     max_usd: float | None,
     islands: int | None,
     agent: str,
+    tier: int | None,
     unsafe: bool,
     as_json: bool,
 ) -> int:
@@ -45,8 +51,16 @@ def launch(
     Ctrl-C stops it in good order; launching again goes on where it stopped. What program.md
     limits, the options here override.
     """
-    options = Options(name, new, minutes, trials, max_usd, islands, agent, unsafe)
+    options = Options(
+        name, new, minutes, trials, max_usd, islands, agent, _tier(tier, unsafe=unsafe)
+    )
     return asyncio.run(_launch(options, as_json=as_json))
+
+
+def _tier(tier: int | None, *, unsafe: bool) -> int:
+    if unsafe and tier is not None:
+        raise SetupError(f"--unsafe and --tier {tier} contradict each other: say one")
+    return 0 if unsafe else tier or tiers.SANDBOX
 
 
 async def _launch(options: Options, *, as_json: bool) -> int:

@@ -1,0 +1,21 @@
+"""Which tier of confinement a command gives to candidates: what is asked for, and never less."""
+
+from __future__ import annotations
+
+from harness.confine import tiers
+from harness.confine.canary import fail_closed
+from harness.contract import SetupError
+
+
+def require(tier: int) -> None:
+    """Raise SetupError unless boxes of `tier` can be made here and no canary gets out of one."""
+    try:
+        tiers.check(tier)
+    except SetupError as error:
+        if tier != tiers.SANDBOX:
+            raise
+        raise SetupError(
+            f"{error}; where that cannot be mended, ask for less: `--tier 1` needs no namespaces"
+            " (`swarm doctor` tells whether it holds)"
+        ) from error
+    fail_closed(tier)

@@ -98,6 +98,8 @@ class _Measurement:
             return Failure("timeout", f"still running at the end of its {rung.seconds:g} s budget")
         if ended.killed == "memory":
             return Failure("memory", f"held more than {rung.memory_mib} MiB")
+        if ended.killed == "disk":
+            return Failure("crash", "wrote more, or odder, files than a box may hold")
         if ended.code != 0:
             lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
             last = lines[-1][:300] if lines else "no output"

@@ -76,6 +76,8 @@ def _against(ended: Exit, text: str, trial: Trial) -> str:
         # whoever stands back for others may simply not have been given the time
         stands_back = os.getpriority(os.PRIO_PROCESS, 0) > 0
         return "" if stands_back else f"still running a tiny input after {SECONDS:g} s"
+    if ended.killed == "disk":
+        return "wrote more files than a box may hold on a tiny input"
     if ended.killed == "memory":
         most = _memory(trial)
         fits = most < trial.rung.memory_mib

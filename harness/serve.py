@@ -22,14 +22,12 @@ from typing import TextIO
 
 from harness import tasks
 from harness.confine import Zygote, run
+from harness.confine.tiers import NOTHING
 from harness.contract import HarnessError, SetupError, Slice, Trial, decode_trial, encode
 from harness.identity import harness_id
 from harness.measure import measure
 from harness.preflight import preflight
 from harness.tasks.base import Confine, Task
-
-WALLED = 2
-"""The tier whose boxes can be started warm."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -63,7 +61,7 @@ def main(setup: str) -> None:
 @contextmanager
 def _starting(task: Task, where: Slice, tier: int) -> Iterator[Confine]:
     """Yield the way to start boxes: warm where genomes import torch, all trials of a run alike."""
-    if tier != WALLED or not task.torch:
+    if tier == NOTHING or not task.torch:
         yield run
         return
     with Zygote(where) as warm:

@@ -135,6 +135,8 @@ def _check(ended: Exit, seconds: float, memory_mib: int) -> None:
         raise InvalidError(f"scoring its model took more than {seconds:g} s")
     if ended.killed == "memory":
         raise InvalidError(f"its model held more than {memory_mib} MiB when it was scored")
+    if ended.killed == "disk":
+        raise InvalidError("its model wrote more files than a box may hold when it was scored")
 
 
 def _talk(

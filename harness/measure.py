@@ -127,11 +127,17 @@ class _Measurement:
             failure=failure,
             seconds={name: round(seconds, 4) for name, seconds in phases.items()},
             peak_mib=round(ended.peak_mib, 1),
-            facts=dict(scored.facts) if scored else {},
+            facts=_facts(ended, scored),
             claims=claims(text),
             tail=text[-TAIL:],
             part=self.trial.part,
         )
+
+
+def _facts(ended: Exit, scored: Scored | None) -> dict[str, float]:
+    """Return what is known beside the score: of the budget, how much of the cores others had."""
+    known = {} if ended.foreign is None else {"foreign_cpu": round(ended.foreign, 4)}
+    return {**known, **(scored.facts if scored else {})}
 
 
 def clean(raw: bytes) -> str:

@@ -48,7 +48,7 @@ class Meter:
 
 def resident_bytes(proc: int, pid: str) -> int:
     """Return a process's resident memory, 0 when it is gone."""
-    fields = _read(proc, f"{pid}/statm").split()
+    fields = read_bytes(proc, f"{pid}/statm").split()
     return int(fields[1]) * PAGE if fields else 0
 
 
@@ -58,7 +58,7 @@ def proportional_bytes(proc: int, pid: str) -> int:
     A process may close this count to us; then all that is resident is its own.
     """
     try:
-        text = _read(proc, f"{pid}/smaps_rollup")
+        text = read_bytes(proc, f"{pid}/smaps_rollup")
     except PermissionError:
         return resident_bytes(proc, pid)
     found = re.search(rb"^Pss:\s+(\d+) kB", text, re.MULTILINE)
@@ -71,7 +71,8 @@ def tmpfs_bytes(folder: int) -> int:
     return (stat.f_blocks - stat.f_bfree) * stat.f_frsize + (stat.f_files - stat.f_ffree) * INODE
 
 
-def _read(folder: int, name: str) -> bytes:
+def read_bytes(folder: int, name: str) -> bytes:
+    """Return the beginning of a file of /proc, nothing where its process is gone."""
     try:
         number = os.open(name, os.O_RDONLY, dir_fd=folder)
     except (FileNotFoundError, ProcessLookupError):

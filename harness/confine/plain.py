@@ -40,6 +40,11 @@ class PlainTree:
     def __exit__(self, *_: object) -> None:
         _adopt(orphans=False)
 
+    @property
+    def foreign(self) -> float | None:
+        """Return None: what others had of the slice's cores is not measured without walls."""
+        return None
+
     def memory(self) -> float:
         """Return the memory held now as a share of what may be held."""
         held = 0

@@ -48,7 +48,8 @@ class Exit:
     `code` is the exit status (negative: the signal) of the first process, `killed` what the
     harness killed it for ("disk": more than `file_mib` or `tmp_mib` in files, at tier 1 where no
     mount refuses it), `seconds` from exec to the last descendant's death, `start` from the
-    call to exec, `peak_mib` the largest memory seen for the whole tree.
+    call to exec, `peak_mib` the largest memory seen for the whole tree, `foreign` the share of
+    the slice's cores that others had meanwhile (None: not known).
     """
 
     code: int
@@ -56,3 +57,4 @@ class Exit:
     seconds: float
     start: float
     peak_mib: float
+    foreign: float | None = None

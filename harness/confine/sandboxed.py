@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import dataclass
 
+from harness.confine.contention import Contention
 from harness.confine.launch import readable
 from harness.confine.meter import Meter, tmpfs_bytes
 
@@ -21,15 +22,22 @@ class BoxTree:
     proc: int
     tmpfs: tuple[int, ...]
     meter: Meter
+    contention: Contention
 
     @property
     def peak(self) -> int:
         """The most bytes seen."""
         return self.meter.peak
 
+    @property
+    def foreign(self) -> float | None:
+        """The share of the slice's cores that others had."""
+        return self.contention.foreign
+
     def memory(self) -> float:
         """Return the memory held now as a share of what may be held."""
         pids = [name for name in os.listdir(self.proc) if name.isdigit()]  # noqa: PTH208  # no path
+        self.contention.look(pids)
         return self.meter.read(pids, sum(tmpfs_bytes(each) for each in self.tmpfs))
 
     def full(self) -> bool:

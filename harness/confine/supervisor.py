@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from harness.confine import bubblewrap, landlock, seccomp
 from harness.confine.collect import collect
+from harness.confine.contention import Contention
 from harness.confine.disk import Disk
 from harness.confine.environment import environment
 from harness.confine.folders import Folders, folders
@@ -90,7 +91,9 @@ def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | No
             box = stack.enter_context(observer.start(hold, walls))
             box.pass_to(warm.enter(box.handles[0], confined(policy, words), observer.output))
         proc, *mounts = box.handles[1:]
-        tree = BoxTree(box.init, proc, tuple(mounts), Meter(proc, policy.memory_mib * MIB))
+        meter = Meter(proc, policy.memory_mib * MIB)
+        rivals = Contention(proc, policy.slice.cores)
+        tree = BoxTree(box.init, proc, tuple(mounts), meter, rivals)
         ended = observer.see(box, tree, policy.seconds)
         written = mounts[len(bubblewrap.PRIVATE) :]
         for folder, to in zip(written, policy.write.values(), strict=True):
@@ -119,6 +122,7 @@ def _warded(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | None)
             Kin(process_of(box.handles[0])),
             Meter(proc, policy.memory_mib * MIB),
             Disk(tuple(zip(held, limits, strict=True))),
+            Contention(proc, policy.slice.cores),
         )
         ended = observer.see(box, tree, policy.seconds)
         for folder, to in zip(held[2:], policy.write.values(), strict=True):
@@ -171,7 +175,8 @@ class Observer:
         finally:
             finish(tree, self._pipe, self.sink)
             took = time.monotonic() - box.at
-        return Exit(box.code(), killed, took, box.at - self.called, tree.peak / MIB)
+        start, peak = box.at - self.called, tree.peak / MIB
+        return Exit(box.code(), killed, took, start, peak, tree.foreign)
 
     def __enter__(self) -> Observer:
         return self

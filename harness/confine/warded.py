@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.confine.contention import Contention
 from harness.confine.disk import Disk
 from harness.confine.kin import Kin
 from harness.confine.launch import readable
@@ -23,16 +24,23 @@ class WardedTree:
     kin: Kin
     meter: Meter
     disk: Disk
+    contention: Contention
 
     @property
     def peak(self) -> int:
         """The most bytes seen."""
         return self.meter.peak
 
+    @property
+    def foreign(self) -> float | None:
+        """The share of the slice's cores that others had."""
+        return self.contention.foreign
+
     def memory(self) -> float:
         """Return the memory held now as a share of what may be held."""
         pids = self.kin.pids()
         self.disk.look(pids)
+        self.contention.look(pids)
         return self.meter.read(pids, self.disk.held)
 
     def full(self) -> bool:

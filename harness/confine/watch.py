@@ -26,6 +26,10 @@ class Tree(Protocol):
     def peak(self) -> int:
         """The most bytes seen."""
 
+    @property
+    def foreign(self) -> float | None:
+        """The share of the slice's cores that others had, None where it is not known."""
+
     def memory(self) -> float:
         """Return the memory held now as a share of what may be held."""
 

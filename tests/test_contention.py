@@ -1,0 +1,130 @@
+"""How much of a slice's cores others took while a box ran on them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from harness.confine import Policy, python_argv, run
+from harness.confine.contention import EVERY, Contention
+from harness.confine.tiers import check
+from harness.contract import SetupError, Slice
+
+CORE = min(os.sched_getaffinity(0))
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Proc:
+    """A made-up /proc: seconds that cores were idle, and that processes have run."""
+
+    def __init__(self, folder):
+        self.folder, self.now = folder, 100.0
+        self.handle = os.open(folder, os.O_RDONLY)
+
+    def idle(self, *seconds):
+        rows = [f"cpu{n} 9 9 9 {int(s * TICK)} 0 7 7 7 0 0" for n, s in enumerate(seconds)]
+        (self.folder / "stat").write_text("\n".join(["cpu 1 2 3 4 5 6 7 8 9 0", *rows, "ctxt 1"]))
+
+    def ran(self, pid, *seconds):
+        (self.folder / pid).mkdir(exist_ok=True)
+        times = " ".join(str(int(s * TICK)) for s in seconds)
+        (self.folder / pid / "stat").write_text(f"{pid} (a) b ) R 1 1 1 0 -1 4 5 6 7 8 {times} 20")
+
+    def watch(self, *cores):
+        return Contention(self.handle, cores, self.folder / "stat", lambda: self.now)
+
+
+@pytest.fixture
+def proc(tmp_path):
+    """Make a made-up /proc."""
+    made = Proc(tmp_path)
+    yield made
+    os.close(made.handle)
+
+
+def test_what_the_cores_did_and_the_box_did_not_is_foreign(proc):
+    """Of 2 cores for 10 s, 5 s idle and 11 s the box's with its dead children's: 4 of 20."""
+    watch = proc.watch(0, 1)
+    proc.idle(50, 60, 70)
+    proc.ran("3", 1, 1, 0, 0)
+    watch.look(["3", "4"])
+    assert watch.foreign is None
+    proc.now += 10
+    proc.idle(53, 62, 99)
+    proc.ran("3", 5, 2, 1, 0.5)
+    proc.ran("4", 3, 1.5, 0, 0)
+    watch.look(["3", "4", "5"])
+    assert watch.foreign == pytest.approx(0.2)
+
+
+def test_looks_too_close_together_are_not_had(proc):
+    """The kernel counts in hundredths: two looks a moment apart would tell nothing."""
+    watch = proc.watch(0)
+    proc.idle(0)
+    watch.look([])
+    proc.now += EVERY / 2
+    watch.look([])
+    assert watch.foreign is None
+    proc.now += EVERY
+    watch.look([])
+    assert watch.foreign == 1
+
+
+def test_where_the_kernel_does_not_say_nothing_is_measured(proc):
+    """No /proc/stat, no row for a core, or no cores that it is pinned to."""
+    for cores in [(0,), (7,), ()]:
+        watch = proc.watch(*cores)
+        for _ in range(2):
+            proc.now += 1
+            watch.look([])
+        assert watch.foreign is None
+        proc.idle(1)
+
+
+def test_clocks_that_do_not_agree_to_the_hundredth_are_no_contention(proc):
+    """More idle than time has passed is none of the others' time, not less."""
+    watch = proc.watch(0)
+    proc.idle(0)
+    watch.look([])
+    proc.now += 1
+    proc.idle(1.01)
+    watch.look([])
+    assert watch.foreign == 0
+
+
+@contextmanager
+def rival():
+    """Keep a busy process on the core."""
+    code = f"import os; os.sched_setaffinity(0, [{CORE}])\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        try:
+            yield
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize("tier", [2, 1])
+def test_a_rival_on_a_boxs_core_is_seen(tmp_path, tier):
+    """Two busy processes on one core: about half of it is others', more than without the rival."""
+    try:
+        check(tier)
+    except SetupError as error:
+        pytest.skip(str(error))
+    tmp_path.chmod(0o755)
+    program = tmp_path / "program.py"
+    program.write_text("while True: pass\n")
+    policy = Policy(Slice("cpu0", "cpu", (CORE,)), 1.5, 512, tier=tier)
+
+    def foreign():
+        return run(policy, python_argv(program), tmp_path / "log").foreign
+
+    alone = foreign()
+    with rival():
+        contended = foreign()
+    assert 0 <= alone < contended < 1
+    assert contended > 0.35

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.confine import landlock as walls
 from harness.confine import seccomp
 from harness.confine.canary import TRIES, fail_closed, sing
+from harness.confine.tiers import check
+from harness.confine.within.landlock import OWN
 from harness.contract import SetupError
 
 EVERY_CALL = struct.pack("<HBBI", seccomp.RETURN, 0, 0, seccomp.ALLOW)
@@ -33,6 +36,29 @@ def test_nothing_escapes_from_a_sandbox():
     found = sing(2)
     assert [each.name for each in found] == list(TRIES)
     assert [each for each in found if each.escaped] == []
+
+
+@pytest.fixture
+def landlock():
+    """Skip the test where this process cannot make boxes of tier 1."""
+    try:
+        check(1)
+    except SetupError as error:
+        pytest.skip(str(error))
+
+
+def test_nothing_escapes_from_landlock(landlock):
+    """At tier 1 every line of defence holds on this machine, and each was attacked."""
+    found = sing(1)
+    assert [each.name for each in found] == list(TRIES)
+    assert [each for each in found if each.escaped] == []
+
+
+def test_a_hole_in_landlock_is_seen(landlock, monkeypatch):
+    """Where the rules let one folder too many be read, the canary of files gets out."""
+    rules = walls.rules
+    monkeypatch.setattr(walls, "rules", lambda *args: [*rules(*args), ("/tmp", OWN)])
+    assert {"files", "notes"} <= set(escaped(1))
 
 
 def test_the_attacks_are_real():
@@ -63,12 +89,40 @@ def test_the_doctor_tells_what_holds_here():
 
 
 def test_the_doctor_says_what_to_install():
-    """Without bubblewrap the doctor shows what is not held, names the mend, and exits with 2."""
-    words = [sys.executable, "-c", WITHOUT_BUBBLEWRAP, "doctor"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    """Without any walls the doctor shows what is not held, names the mends, and exits with 2."""
+    done = without(WITHOUT_BUBBLEWRAP + WITHOUT_LANDLOCK, "doctor")
+    said = " ".join(done.stdout.split())
     assert done.returncode == 2
-    assert "apt install bubblewrap" in " ".join(done.stdout.split())
+    assert "apt install bubblewrap" in said
+    assert "this kernel has no Landlock: Linux 6.12" in said
+    assert "a launch needs --unsafe" in said
     assert "escaped" in done.stdout
+
+
+def test_the_doctor_finds_the_second_best():
+    """Where only Landlock holds, the doctor says so, and that a launch has to ask for it."""
+    done = without(WITHOUT_BUBBLEWRAP, "doctor", "--json")
+    found = json.loads(done.stdout)
+    if found["tier"] == 0:
+        pytest.skip(found["mends"][-1])
+    assert (done.returncode, found["tier"], found["sound"]) == (2, 1, False)
+    assert [each for each in found["canaries"] if each["escaped"]] == []
+    assert "a launch here needs --tier 1" in without(WITHOUT_BUBBLEWRAP, "doctor").stdout
+
+
+def test_no_command_settles_for_less_by_itself():
+    """Where the sandbox cannot be made, the error names the option that asks for less."""
+    done = without(WITHOUT_BUBBLEWRAP, "-c", REQUIRING)
+    assert "apt install bubblewrap" in done.stdout
+    assert "`--tier 1`" in done.stdout
+
+
+def without(patches, *words):
+    """Run a command of swarm's, or with -c a program, as if this machine had less."""
+    own = words[0] == "-c"
+    program = patches + (words[1] if own else "from swarm.cli import main\nmain()\n")
+    words = [sys.executable, "-c", program, *words[2 * own :]]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 WITHOUT_BUBBLEWRAP = """
@@ -76,6 +130,16 @@ import pathlib, sys
 from harness.confine import bubblewrap
 bubblewrap.util.find_spec = lambda name: None
 bubblewrap.Path = lambda *parts: pathlib.Path("/nonexistent", *parts[1:])
-from swarm.cli import main
-main()
+"""
+
+WITHOUT_LANDLOCK = """
+from harness.confine import landlock
+landlock.abi = lambda: 0
+"""
+
+REQUIRING = """
+from harness.contract import SetupError
+from swarm.confinement import require
+try: require(2)
+except SetupError as error: print(error)
 """

@@ -1,4 +1,9 @@
-"""The tiers of confinement, best first, and which of them this machine can make."""
+"""The tiers of confinement, best first, and which of them this machine can make.
+
+Not covered: macOS, where nothing is confined (tier 0). Its `sandbox-exec` is deprecated, its
+profiles are not documented, nothing there ends a process that detaches itself, and no Mac was at
+hand to let canaries sing on: a tier that nobody has attacked would be a promise, not a tier.
+"""
 
 from __future__ import annotations
 

@@ -10,13 +10,17 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness.confine import check
+from harness.confine import tiers
 from harness.confine.canary import Canary, sing
-from harness.contract import SetupError, Slice
+from harness.contract import Slice
 from swarm.settings import Slices
 from swarm.slices import discover
 
-SANDBOX, NOTHING = 2, 0
+SETTLING = {
+    tiers.LANDLOCK: "a launch here needs --tier 1, where this holds; the sandbox holds more",
+    tiers.NOTHING: "without confinement a launch needs --unsafe, and no score can be trusted",
+}
+"""What it takes to settle for a tier that is not the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class Diagnosis:
     @property
     def sound(self) -> bool:
         """Whether runs can be confined as they should be."""
-        return self.tier == SANDBOX and not any(each.escaped for each in self.canaries)
+        return self.tier == tiers.SANDBOX and not any(each.escaped for each in self.canaries)
 
 
 @click.command()
@@ -51,20 +55,15 @@ def doctor(*, as_json: bool) -> int:
 
 def diagnose() -> Diagnosis:
     """Find the best tier of this machine and let its canaries sing; takes a second or two."""
-    tier, mends = SANDBOX, []
-    try:
-        check()
-    except SetupError as error:
-        tier = NOTHING
-        mends.append(str(error))
+    tier, mends = tiers.best()
     canaries = sing(tier)
-    if tier == SANDBOX:
-        mends += [f"{each.name}: a box could {each.tries}" for each in canaries if each.escaped]
-    return Diagnosis(tier, canaries, discover(Slices()), tuple(mends))
+    out = [each for each in canaries if each.escaped] if tier != tiers.NOTHING else []
+    mends += tuple(f"{each.name}: a box could {each.tries}" for each in out)
+    return Diagnosis(tier, canaries, discover(Slices()), mends)
 
 
 def _show(found: Diagnosis, console: Console) -> None:
-    table = Table(title=f"tier {found.tier}: {_tells(found.tier)}", title_justify="left")
+    table = Table(title=f"tier {found.tier}: {tiers.TELLS[found.tier]}", title_justify="left")
     for heading in ("canary", "what a box tries", "here"):
         table.add_column(heading)
     for each in found.canaries:
@@ -76,9 +75,5 @@ def _show(found: Diagnosis, console: Console) -> None:
         console.print(f"slice {where.name}: {where.kind} {where.gpu}".rstrip() + f", cores {cores}")
     for line in found.mends:
         console.print(f"to mend: {line}", markup=False)
-    if found.tier == NOTHING:
-        console.print("without a sandbox a launch needs --unsafe, and no score can be trusted")
-
-
-def _tells(tier: int) -> str:
-    return "a sandbox" if tier == SANDBOX else "nothing is confined"
+    if found.tier in SETTLING:
+        console.print(SETTLING[found.tier])

@@ -1,37 +1,37 @@
 """Runs trials: one trusted harness process per slice, one trial at a time in each.
 
-The processes import the harness from an export of its pinned tree, so that an edit of the
-checkout during a run changes nothing. Whoever leaves the `async with` kills them, and a killed
-coordinator takes them along (see harness/serve.py).
+Whoever leaves the `async with` kills the processes (see swarm/server.py and harness/serve.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import signal
-import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from harness.contract import HarnessError, Outcome, SetupError, Slice, Trial, decode_outcome, encode
-
-LINE = 1 << 20
-"""Bytes of one reply at most; the longest part is a capped log tail."""
-
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from harness.serve import main; main(sys.argv[2])"
-)
-
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SWARM_CACHE", "XDG_CACHE_HOME")
+from harness.contract import HarnessError, Outcome, Slice, Trial, decode_outcome, encode
+from swarm.server import Server
 
 
 class VoidError(Exception):
     """A trial came to nothing through no fault of its candidate; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all trials of an executor have in common.
+
+    A trial is void where others took more than the share `foreign_cpu` of its cores' time (None:
+    however much they took).
+    """
+
+    task: str
+    data: str
+    tier: int = 2
+    foreign_cpu: float | None = None
 
 
 class Executor(Protocol):
@@ -39,8 +39,14 @@ class Executor(Protocol):
 
     harness: str
 
+    def living(self, where: Slice) -> Slice:
+        """Return the slice that trials of `where` run on now: itself, or its stand-in.
+
+        A slice may be lost with its machine. Raises SetupError where nothing can stand in for it.
+        """
+
     async def run(self, trial: Trial) -> Outcome:
-        """Run one trial on its slice. Raises VoidError where the harness was at fault."""
+        """Run one trial on its slice. Raises VoidError where it must be run again."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -50,13 +56,11 @@ class Executor(Protocol):
 class LocalExecutor:
     """This machine's slices."""
 
-    def __init__(
-        self, home: Path, task: str, data: str, slices: tuple[Slice, ...], tier: int = 2
-    ) -> None:
-        """Import the harness from `home` (see harness.identity.export); all trials at `tier`."""
-        self.harness = ""
-        setup = {"task": task, "data": data, "tier": tier, "parent": os.getpid()}
-        self._servers = {where.name: _Server(home, setup, where) for where in slices}
+    def __init__(self, home: Path, terms: Terms, slices: Sequence[Slice]) -> None:
+        """Import the harness from `home` (see harness.identity.export)."""
+        self.harness, self._foreign_cpu = "", terms.foreign_cpu
+        setup = {"task": terms.task, "data": terms.data, "tier": terms.tier}
+        self._servers = {where.name: Server(home, setup, where) for where in slices}
 
     async def __aenter__(self) -> Self:
         """Start every slice's process; they must agree on what the measure is."""
@@ -74,92 +78,28 @@ class LocalExecutor:
         """Kill every slice's process, and by that all that runs in its boxes."""
         await asyncio.gather(*(server.stop() for server in self._servers.values()))
 
+    def living(self, where: Slice) -> Slice:
+        """Return `where`: a machine that is lost takes us along."""
+        return where
+
     async def run(self, trial: Trial) -> Outcome:
         """Run one trial. Raises VoidError where it must be run again."""
-        return await self._servers[trial.slice.name].run(trial)
-
-
-class _Server:
-    """One slice's process and the pipe to it."""
-
-    def __init__(self, home: Path, setup: Mapping[str, object], where: Slice) -> None:
-        self._home, self._where = home, where
-        self._setup = {**setup, "slice": asdict(where)}
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> str:
-        """Start the process and return the harness id that it says."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-c",
-            _BOOT,
-            str(self._home),
-            json.dumps(self._setup),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=_environment(self._where),
-            limit=LINE,
-            start_new_session=True,
-        )
-        return str((await self._read())["ready"])
-
-    async def run(self, trial: Trial) -> Outcome:
-        """Send `trial`, return its outcome; a process that dies under it is started again."""
-        process = self._process
-        if process is None or process.returncode is not None or process.stdin is None:
-            await self.start()
-            return await self.run(trial)
+        name = trial.slice.name
         try:
-            process.stdin.write(encode(trial).encode() + b"\n")
-            await process.stdin.drain()
-            reply = await self._read()
-        except asyncio.CancelledError:
-            await self.stop()
-            raise
+            reply = await self._servers[name].ask(encode(trial))
         except ConnectionError as error:
-            await self.stop()
-            raise VoidError(f"slice {self._where.name}: its process ended ({error})") from error
+            raise VoidError(f"slice {name}: its process ended ({error})") from error
         if "void" in reply:
             raise VoidError(str(reply["void"]))
-        return decode_outcome(json.dumps(reply["outcome"]))
-
-    async def stop(self) -> None:
-        """Kill the process and wait for its end."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-
-    async def _read(self) -> Mapping[str, object]:
-        process = self._process
-        if process is None or process.stdout is None or process.stderr is None:
-            raise ConnectionResetError("stopped")
-        line = await process.stdout.readline()
-        if line:
-            reply: Mapping[str, object] = json.loads(line)
-            return _checked(reply)
-        complaint = (await process.stderr.read()).decode(errors="replace").strip()
-        last = complaint.splitlines()[-1] if complaint else f"exit status {await process.wait()}"
-        raise ConnectionResetError(last)
+        return _fair(decode_outcome(json.dumps(reply["outcome"])), self._foreign_cpu)
 
 
-def _checked(reply: Mapping[str, object]) -> Mapping[str, object]:
-    if "setup" in reply:
-        raise SetupError(str(reply["setup"]))
-    return reply
-
-
-def _environment(where: Slice) -> dict[str, str]:
-    """Return the environment of a harness process: no keys, numpy held to the slice's cores."""
-    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    threads = str(len(where.cores) or 1)
-    return {
-        **kept,
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+def _fair(outcome: Outcome, foreign_cpu: float | None) -> Outcome:
+    """Return `outcome`, or raise VoidError where others took more than that of its cores' time."""
+    taken = outcome.facts.get("foreign_cpu", 0.0)
+    if foreign_cpu is not None and taken > foreign_cpu:
+        raise VoidError(
+            f"others took {taken:.1%} of its cores' time, and slices.foreign_cpu allows"
+            f" {foreign_cpu:.1%}: free this machine of what else runs on it, or allow more"
+        )
+    return outcome

@@ -29,7 +29,7 @@ from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Mutator
 from swarm.confinement import require
-from swarm.executor import LocalExecutor
+from swarm.executor import LocalExecutor, Terms
 from swarm.parts import Bounds, IslandPlan, Launch
 from swarm.program import Program
 from swarm.run import Run
@@ -78,7 +78,8 @@ async def assembled(
         slices = tuple({island.slice.name: island.slice for island in launch.islands}.values())
         async with AsyncExitStack() as stack:
             agents = _agents(program, launch, past, stack)
-            executor = LocalExecutor(harness, program.task, program.data, slices, launch.tier)
+            terms = Terms(program.task, program.data, launch.tier, program.slices.foreign_cpu)
+            executor = LocalExecutor(harness, terms, slices)
             yield Run(
                 launch=launch,
                 ledger=ledger,

@@ -21,7 +21,7 @@ from islands.ratchet import seed_of, signed
 from islands.records import Gain
 from islands.state import State
 from swarm.confinement import require
-from swarm.executor import LocalExecutor, VoidError
+from swarm.executor import LocalExecutor, Terms, VoidError
 from swarm.runs import RunFolder
 from swarm.slices import discover
 from swarm.target import load_program
@@ -125,7 +125,8 @@ class _Bench:
         for commit in {old, new}:
             branches.export(commit, self._scratch / commit)
         home = identity.export(folder.folder / "harness")
-        self.executor = LocalExecutor(home, state.run.task, state.run.data, self._slices, tier)
+        terms = Terms(state.run.task, state.run.data, tier, program.slices.foreign_cpu)
+        self.executor = LocalExecutor(home, terms, self._slices)
 
     async def pairs(self, seeds: list[int], tell: Callable[[str], None]) -> list[Pair]:
         """Return the pairs by seed, the slices taking the next seed as they come free."""

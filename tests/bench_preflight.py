@@ -22,7 +22,7 @@ from test_preflight import ROOT, TRAIN, trial_of
 
 from harness.contract import Rung, Slice
 from harness.data import prepare
-from swarm.executor import LocalExecutor
+from swarm.executor import LocalExecutor, Terms
 from swarm.preflight import Places, Preflights
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -64,7 +64,7 @@ async def steps(executor, trial, preflights):
 
 async def taken(trial, pairs, where):
     """Print what looks at `where` take from trials."""
-    executor = LocalExecutor(ROOT, "gpt", "kjv", (trial.slice,))
+    executor = LocalExecutor(ROOT, Terms("gpt", "kjv"), (trial.slice,))
     async with executor, Preflights(ROOT, "gpt", "kjv", where) as preflights:
         await preflights.check(trial)
         rows = []

@@ -86,6 +86,9 @@ class LabExecutor:
     running: set = field(default_factory=set)
     trials: list = field(default_factory=list)
 
+    def living(self, where):
+        return where
+
     async def run(self, trial):
         assert trial.slice.name not in self.running, "two trials on one slice"
         self.running.add(trial.slice.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +14,9 @@ import pytest
 from harness.confine import Policy, python_argv, run
 from harness.confine.contention import EVERY, Contention
 from harness.confine.tiers import check
-from harness.contract import SetupError, Slice
+from harness.contract import Outcome, Rung, SetupError, Slice, Trial, encode
+from swarm.executor import LocalExecutor, Terms, VoidError
+from swarm.server import Server
 
 CORE = min(os.sched_getaffinity(0))
 TICK = os.sysconf("SC_CLK_TCK")
@@ -128,3 +132,23 @@ def test_a_rival_on_a_boxs_core_is_seen(tmp_path, tier):
         contended = foreign()
     assert 0 <= alone < contended < 1
     assert contended > 0.35
+
+
+def test_a_trial_that_shared_its_cores_with_others_is_void_where_that_is_asked_for(
+    tmp_path, monkeypatch
+):
+    """Above the limit, whatever came of it; below it, or without one, its outcome stands."""
+    outcome = Outcome("t1", "h", 2, score=1.0, facts={"foreign_cpu": 0.04})
+    trial = Trial("t1", "packing", "none", "c", 7, Rung(1, 1.0), Slice("cpu0", "cpu"), "", "", "")
+
+    async def ask(server, line):
+        return {"outcome": json.loads(encode(outcome))}
+
+    def after(limit):
+        slices = LocalExecutor(tmp_path, Terms("packing", "none", 2, limit), (trial.slice,))
+        return asyncio.run(slices.run(trial))
+
+    monkeypatch.setattr(Server, "ask", ask)
+    assert after(None) == after(0.05) == outcome
+    with pytest.raises(VoidError, match=r"others took 4.0% .* slices.foreign_cpu allows 3.0%"):
+        after(0.03)

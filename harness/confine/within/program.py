@@ -6,10 +6,40 @@ With -S no `.pth` file runs and no site-packages is on the path; the roots are p
 from __future__ import annotations
 
 import ctypes
+import os
 import runpy
 import sys
+from importlib import machinery
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+LOADERS = (
+    (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+    (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
+    (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+)
+
+
+class Open(machinery.FileFinder):
+    """Finds what may be opened: who asks whether a package is there wants no PermissionError.
+
+    Without mounts a box sees the names of packages that are shut to it.
+    """
+
+    def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return where a module is, None where there is none for us."""
+        found = super().find_spec(fullname, target)
+        if found is not None and found.has_location and found.origin:
+            try:
+                os.close(os.open(found.origin, os.O_RDONLY))
+            except PermissionError:
+                return None
+        return found
 
 
 def main() -> None:
@@ -20,7 +50,9 @@ def main() -> None:
 
 def start(roots: str, words: list[str]) -> None:
     """Run the box program `words` with `roots` to import from."""
-    sys.path += [root for root in roots.split(":") if root not in sys.path]
+    for root in roots.split(":"):
+        sys.path_importer_cache[root] = Open(root, *LOADERS)
+        sys.path += [root] * (root not in sys.path)
     sys.argv[:] = words
     keep_memory()
     runpy.run_path(words[0], run_name="__main__")

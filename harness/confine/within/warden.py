@@ -143,7 +143,7 @@ class Box:
         if not self._left and time.monotonic() >= self._full:
             time.sleep(SETTLE)
             self._left = max(0, self.most - self.count())
-            self._full = time.monotonic() + FULL
+            self._full = time.monotonic() + FULL * (not self._left)
         if not self._left:
             return False
         self._left -= 1

@@ -215,6 +215,21 @@ time.sleep(20 if len(held) > 20 << 20 else 0.3)
     assert 30 < ended.peak_mib < 128
 
 
+def test_memory_counts_where_the_first_thread_has_ended(box):
+    """A process whose first thread is gone looks dead and may hold as much as any other."""
+    code = """
+import ctypes, os, threading, time
+def hold():
+    held = [b"x" * (1 << 20) for _ in range(250)]
+    time.sleep(20)
+if not os.fork():
+    threading.Thread(target=hold).start()
+    ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
+time.sleep(20)
+"""
+    assert box(code, memory_mib=100)[0].killed == "memory"
+
+
 def test_memory_in_files_of_a_tmpfs_counts(box):
     """Hiding memory in /dev/shm is no way round the limit."""
     code = "import time; open('/dev/shm/x', 'wb').write(bytes(200 << 20)); time.sleep(20)"

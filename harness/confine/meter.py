@@ -47,9 +47,30 @@ class Meter:
 
 
 def resident_bytes(proc: int, pid: str) -> int:
-    """Return a process's resident memory, 0 when it is gone."""
-    fields = read_bytes(proc, f"{pid}/statm").split()
+    """Return a process's resident memory, 0 when it is gone.
+
+    Where only its first thread has ended, the process shows nothing and the others show all.
+    """
+    held = _resident(proc, pid)
+    return held or max((_resident(proc, thread) for thread in _threads(proc, pid)), default=0)
+
+
+def _resident(proc: int, process: str) -> int:
+    fields = read_bytes(proc, f"{process}/statm").split()
     return int(fields[1]) * PAGE if fields else 0
+
+
+def _threads(proc: int, pid: str) -> list[str]:
+    try:
+        number = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    try:
+        return [f"{pid}/task/{name}" for name in os.listdir(number)]  # noqa: PTH208  # no path
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    finally:
+        os.close(number)
 
 
 def proportional_bytes(proc: int, pid: str) -> int:
@@ -62,7 +83,7 @@ def proportional_bytes(proc: int, pid: str) -> int:
     except PermissionError:
         return resident_bytes(proc, pid)
     found = re.search(rb"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else 0
+    return int(found.group(1)) * 1024 if found else resident_bytes(proc, pid)
 
 
 def tmpfs_bytes(folder: int) -> int:

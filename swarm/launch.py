@@ -10,7 +10,7 @@ import dataclasses
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,8 @@ from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Mutator
 from swarm.confinement import require
-from swarm.executor import LocalExecutor, Terms
+from swarm.executor import Terms
+from swarm.machines import Kind, machines
 from swarm.parts import Bounds, IslandPlan, Launch
 from swarm.program import Program
 from swarm.run import Run
@@ -49,6 +50,8 @@ class Options:
     usd: float | None = None
     islands: int | None = None
     agent: str = ""
+    executor: Kind = "local"
+    address: str = "auto"
     tier: int = 2
 
 
@@ -70,16 +73,18 @@ async def assembled(
         frozen()
         require(options.tier)
         branches = Branches(repo, folder.name, program.genome)
-        lines = _lines(branches, base.commit)
-        launch = _launch(program, folder, options, base, lines)
-        shutil.rmtree(launch.scratch, ignore_errors=True)
-        (launch.scratch / "genomes").mkdir(parents=True)
-        harness = identity.export(folder.folder / "harness")
-        slices = tuple({island.slice.name: island.slice for island in launch.islands}.values())
+            there = stack.enter_context(closing(machines(options.executor, options.address)))
+            islands = _islands(program, options, there.slices(program.slices))
+            opening = _opening(program, folder.name, base, islands, _lines(branches, base.commit))
+            launch = _launch(program, folder, options, opening, islands)
+            shutil.rmtree(launch.scratch, ignore_errors=True)
+            (launch.scratch / "genomes").mkdir(parents=True)
+            harness = identity.export(folder.folder / "harness")
         async with AsyncExitStack() as stack:
             agents = _agents(program, launch, past, stack)
             terms = Terms(program.task, program.data, launch.tier, program.slices.foreign_cpu)
-            executor = LocalExecutor(harness, terms, slices)
+            slices = tuple({island.slice.name: island.slice for island in islands}.values())
+            executor = there.executor(harness, terms, slices)
             yield Run(
                 launch=launch,
                 ledger=ledger,
@@ -115,13 +120,12 @@ def _program(repo: Path, commit: str, options: Options) -> Program:
     return program
 
 
-def _launch(
-    program: Program, folder: RunFolder, options: Options, base: Base, lines: int
-) -> Launch:
+def _opening(
+    program: Program, run: str, base: Base, islands: tuple[IslandPlan, ...], lines: int
+) -> ev.RunOpened:
     task = tasks.load(program.task)
-    islands = _islands(program, options, discover(program.slices))
-    opening = ev.RunOpened(
-        run=folder.name,
+    return ev.RunOpened(
+        run=run,
         base=base.commit,
         target=base.branch,
         task=program.task,
@@ -134,6 +138,15 @@ def _launch(
         seed=program.seed,
         baseline_seeds=program.ratchet.baseline_seeds,
         lines=lines,
+
+
+def _launch(
+    program: Program,
+    folder: RunFolder,
+    options: Options,
+    opening: ev.RunOpened,
+    islands: tuple[IslandPlan, ...],
+) -> Launch:
     )
     return Launch(
         opening=opening,

@@ -14,6 +14,7 @@ from harness.contract import SetupError
 from swarm.coordinator import conduct
 from swarm.launch import Options, assembled
 from swarm.live import Watch, table
+from swarm.machines import Kind
 from swarm.run import Run
 from swarm.runs import repository
 
@@ -32,6 +33,12 @@ INTERRUPTED = 130
 @click.option("--islands", type=click.IntRange(1, 64), help="How many islands.")
 @click.option("--agent", default="", help="Who proposes on every island: a name of program.md.")
 @click.option("--tier", type=click.IntRange(1, 2), help=TIERS)
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local",
+    help="Where trials run: here, or on the nodes of a Ray cluster.",
+)  # fmt: skip
+@click.option(
+    "--address", default="auto", help="ray: the cluster's; default: the one on this machine."
+)
 @click.option("--unsafe", is_flag=True, help="Run candidates without a sandbox. Do not.")
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 def launch(
@@ -43,6 +50,8 @@ def launch(
     islands: int | None,
     agent: str,
     tier: int | None,
+    executor: Kind,
+    address: str,
     unsafe: bool,
     as_json: bool,
 ) -> int:
@@ -51,8 +60,19 @@ def launch(
     Ctrl-C stops it in good order; launching again goes on where it stopped. What program.md
     limits, the options here override.
     """
+    if executor == "local" and address != "auto":
+        raise SetupError(f"--address {address}: only a Ray cluster has one; add --executor ray")
     options = Options(
-        name, new, minutes, trials, max_usd, islands, agent, _tier(tier, unsafe=unsafe)
+        name,
+        new,
+        minutes,
+        trials,
+        max_usd,
+        islands,
+        agent,
+        _tier(tier, unsafe=unsafe),
+        executor,
+        address,
     )
     return asyncio.run(_launch(options, as_json=as_json))
 

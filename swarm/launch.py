@@ -35,7 +35,6 @@ from swarm.parts import Bounds, IslandPlan, Launch
 from swarm.program import Program
 from swarm.run import Run
 from swarm.runs import RunFolder, create, latest, next_name
-from swarm.slices import discover
 from swarm.target import PROGRAM, Base, clean, frozen, load_program, tip
 
 
@@ -50,9 +49,9 @@ class Options:
     usd: float | None = None
     islands: int | None = None
     agent: str = ""
+    tier: int = 2
     executor: Kind = "local"
     address: str = "auto"
-    tier: int = 2
 
 
 @asynccontextmanager
@@ -73,6 +72,7 @@ async def assembled(
         frozen()
         require(options.tier)
         branches = Branches(repo, folder.name, program.genome)
+        async with AsyncExitStack() as stack:
             there = stack.enter_context(closing(machines(options.executor, options.address)))
             islands = _islands(program, options, there.slices(program.slices))
             opening = _opening(program, folder.name, base, islands, _lines(branches, base.commit))
@@ -80,7 +80,6 @@ async def assembled(
             shutil.rmtree(launch.scratch, ignore_errors=True)
             (launch.scratch / "genomes").mkdir(parents=True)
             harness = identity.export(folder.folder / "harness")
-        async with AsyncExitStack() as stack:
             agents = _agents(program, launch, past, stack)
             terms = Terms(program.task, program.data, launch.tier, program.slices.foreign_cpu)
             slices = tuple({island.slice.name: island.slice for island in islands}.values())
@@ -138,6 +137,7 @@ def _opening(
         seed=program.seed,
         baseline_seeds=program.ratchet.baseline_seeds,
         lines=lines,
+    )
 
 
 def _launch(
@@ -147,7 +147,6 @@ def _launch(
     opening: ev.RunOpened,
     islands: tuple[IslandPlan, ...],
 ) -> Launch:
-    )
     return Launch(
         opening=opening,
         islands=islands,

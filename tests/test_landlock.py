@@ -242,6 +242,10 @@ WRITERS = {
     "many": "[open(f'{n}', 'wb').write(bytes(1 << 20)) for n in range(16)]",
     "nameless": "kept = [tempfile.TemporaryFile() for n in range(16)]\n"
     "[(file.write(bytes(1 << 20)), file.flush()) for file in kept]",
+    "threads": "def hold():\n libc.unshare(0x400)\n"
+    " kept = [tempfile.TemporaryFile() for n in range(16)]\n"
+    " [(file.write(bytes(1 << 20)), file.flush()) for file in kept]\n time.sleep(20)\n"
+    "libc = ctypes.CDLL(None)\nthreading.Thread(target=hold).start()",
     "deep": "[(os.mkdir('d'), os.chdir('d')) for n in range(2000)]",
     "shut": "os.mkdir('d', 0o300); [open(f'd/{n}', 'wb').write(bytes(1 << 20)) for n in range(16)]",
 }
@@ -252,7 +256,7 @@ def test_a_box_that_writes_too_much_is_ended_and_cleared_away(box, folder, write
     """Named or not, deep or shut: more than may be written is a reason to end, and is removed."""
     if writer == "shut" and way.startswith("root"):
         pytest.skip("root looks into any folder")
-    code = f"import os, tempfile, time\n{WRITERS[writer]}\ntime.sleep(20)"
+    code = f"import ctypes, os, tempfile, threading, time\n{WRITERS[writer]}\ntime.sleep(20)"
     ended, _, _ = box(code, tmp_mib=8)
     assert ended["killed"] == "disk"
     assert list((folder / "tmp").iterdir()) == []

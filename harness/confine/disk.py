@@ -100,14 +100,27 @@ class Count:
 
 
 def nameless_files(pids: Iterable[str], device: int) -> dict[int, int]:
-    """Return the bytes of files on `device` that processes hold open and no folder does."""
+    """Return the bytes of files on `device` that processes hold open and no folder does.
+
+    Each thread is asked, since a thread may have descriptors of its own.
+    """
     found: dict[int, int] = {}
-    for pid in pids:
-        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            for number in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208  # 10 times as fast
-                with suppress(FileNotFoundError):
-                    about = os.stat(f"/proc/{pid}/fd/{number}")  # noqa: PTH116
-                    nameless = stat.S_ISREG(about.st_mode) and about.st_nlink == 0
-                    if nameless and about.st_dev == device:
-                        found[about.st_ino] = about.st_blocks * 512 + INODE
+    for folder in (folder for pid in pids for folder in _descriptors(pid)):
+        for number in _names(folder):
+            with suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # it is ending
+                about = os.stat(f"{folder}/{number}")  # noqa: PTH116
+                nameless = stat.S_ISREG(about.st_mode) and about.st_nlink == 0
+                if nameless and about.st_dev == device:
+                    found[about.st_ino] = about.st_blocks * 512 + INODE
     return found
+
+
+def _descriptors(pid: str) -> list[str]:
+    return [f"/proc/{pid}/task/{thread}/fd" for thread in _names(f"/proc/{pid}/task")]
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208  # 10 times as fast
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []

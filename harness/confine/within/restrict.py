@@ -58,6 +58,7 @@ SECCOMP_MODE_FILTER = 2
 SECCOMP_CALL = {"x86_64": 317, "aarch64": 277}
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_NEW_LISTENER = 8
+SECCOMP_WAIT_KILLABLE = 32  # once it is being answered, a call is not begun anew at each signal
 CAPABILITY_VERSION_3 = 0x20080522
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -131,7 +132,7 @@ def listen(code: bytes) -> int:
     """Do the same, and return the descriptor on which the calls arrive that `code` asks about."""
     program = _Program(len(code) // 8, code)
     call = SECCOMP_CALL[os.uname().machine]
-    flags = SECCOMP_NEW_LISTENER
+    flags = SECCOMP_NEW_LISTENER | SECCOMP_WAIT_KILLABLE
     number = int(libc.syscall(call, SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(program)))
     must(number < 0, "seccomp with a listener")
     return number

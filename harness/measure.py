@@ -16,6 +16,7 @@ from pathlib import Path
 from harness import tasks
 from harness.confine import python_argv
 from harness.confine.policy import Exit, Policy
+from harness.confine.tenants import alone
 from harness.contract import Failure, Outcome, SetupError, Trial
 from harness.seal import seal
 from harness.tasks.base import BOXES, Box, Confine, InvalidError, Scored, Task
@@ -35,7 +36,7 @@ def measure(trial: Trial, confine: Confine, harness: str) -> Outcome:
     Raises HarnessError where the fault is ours, SetupError where the task has no such part.
     """
     task = _task(trial)
-    with _workplace(trial) as work:
+    with _workplace(trial) as work, alone(trial.slice):
         return _Measurement(trial, task, confine, harness, work).outcome()
 
 

@@ -1,0 +1,124 @@
+"""A trial on a GPU that somebody else computes on is void, and the reason says who."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pynvml
+import pytest
+
+from harness.confine import tenants
+from harness.confine.tenants import alone
+from harness.contract import HarnessError, Slice
+
+# ruff: noqa: N802 - the names are NVML's
+
+LEASE = Slice("gpu0", "cuda", (0,), "GPU-aa")
+
+
+@dataclass
+class Driver:
+    """A stand-in for NVML: `answers` are the processes at each look, the last one again and again.
+
+    `asked` is what was asked about.
+    """
+
+    answers: list
+    broken: int | None = None
+    opened: int = 0
+    asked: list = field(default_factory=list)
+
+    def nvmlInit(self):
+        self.opened += 1
+
+    def nvmlShutdown(self):
+        self.opened -= 1
+
+    def nvmlDeviceGetHandleByIndex(self, number):
+        return number
+
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        return uuid
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle):
+        self.asked.append(handle)
+        if self.broken is not None:
+            raise pynvml.NVMLError(self.broken)
+        pids = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return [SimpleNamespace(pid=pid) for pid in pids]
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """Give a driver no time to forget."""
+    monkeypatch.setattr(tenants, "PATIENCE", 0.0)
+
+
+def test_a_gpu_of_ours_alone_is_looked_at_twice():
+    """Nobody before and nobody after; the library is closed again."""
+    driver = Driver([[]])
+    with alone(LEASE, driver):
+        assert driver.asked == ["GPU-aa"]
+    assert driver.asked == ["GPU-aa", "GPU-aa"]
+    assert driver.opened == 0
+
+
+def test_a_stranger_before_the_trial_voids_it():
+    """Nothing is begun, and the error names slice, GPU and process."""
+    said = rf"slice gpu0 .*GPU-aa .*process {os.getpid()} \(\w+.*\) before the trial"
+    with pytest.raises(HarnessError, match=said), alone(LEASE, Driver([[os.getpid()]])):
+        pytest.fail("was begun")
+
+
+def test_a_stranger_after_the_trial_voids_it():
+    """Who has come meanwhile took something from the trial, known by name or not."""
+    ran = []
+    with (
+        pytest.raises(HarnessError, match=r"process 99999999 after the trial"),
+        alone(LEASE, Driver([[], [99999999]])),
+    ):
+        ran.append("ran")
+    assert ran == ["ran"]
+
+
+def test_the_dead_are_forgotten_in_time(monkeypatch):
+    """A driver that lists a box of ours a moment longer accuses nobody."""
+    monkeypatch.setattr(tenants, "PATIENCE", 60.0)
+    monkeypatch.setattr(tenants, "TICK", 0.0)
+    driver = Driver([[7], [7], []])
+    with alone(LEASE, driver):
+        assert len(driver.asked) == 3
+
+
+def test_a_gpu_may_be_known_by_its_index():
+    """The index is that of the PCI bus, as everywhere."""
+    driver = Driver([[]])
+    with alone(Slice("gpu1", "cuda", (), "1"), driver):
+        assert driver.asked == [1]
+
+
+@pytest.mark.parametrize(
+    "lease", [Slice("cpu0", "cpu", (0,)), Slice("gpu0.0", "cuda", (), "GPU-aa", share=0.5)]
+)
+def test_a_slice_without_a_gpu_of_its_own_is_not_looked_at(lease):
+    """Cores have no tenants, and a shared GPU has those that it is shared with."""
+    driver = Driver([[7]])
+    with alone(lease, driver):
+        pass
+    assert driver.asked == []
+
+
+def test_a_driver_that_cannot_tell_stops_nothing():
+    """Where the driver does not say who computes, trials run all the same."""
+    with alone(LEASE, Driver([], pynvml.NVML_ERROR_NOT_SUPPORTED)):
+        pass
+
+
+def test_a_driver_that_is_broken_voids():
+    """A GPU that has fallen off its bus is nobody's score."""
+    driver = Driver([], pynvml.NVML_ERROR_GPU_IS_LOST)
+    with pytest.raises(HarnessError, match="GPU-aa cannot be looked at"), alone(LEASE, driver):
+        pytest.fail("was begun")
+    assert driver.opened == 0

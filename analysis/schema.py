@@ -98,7 +98,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     # trials
     purpose=("VARCHAR", "what a trial is for: baseline, screen, confirm or remeasure"),
     state=("VARCHAR", "running, scored, failed, or voided through no fault of the candidate"),
-    tier=("INTEGER", "confinement of a trial: 2 sandbox, 0 none"),
+    tier=("INTEGER", "confinement of a trial: 2 sandbox, 1 Landlock, 0 none"),
     seconds=("MAP(VARCHAR, DOUBLE)", "wall seconds by phase; `budget` are the trial's own"),
     peak_mib=("DOUBLE", "the most memory that a trial's processes held together, in MiB"),
     facts=("MAP(VARCHAR, DOUBLE)", "numbers that the harness knows"),

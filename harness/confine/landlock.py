@@ -11,6 +11,7 @@ ask. /dev/shm and, in processes that the program starts, /proc/self are not ther
 that share memory do not work. Room on the disk is watched, not walled: a box may write for a tick
 more than it may (see `disk`). As a plain user a box has our uid, and what a uid may do beside
 opening files is refused call by call: a call that this misses reaches our files and processes.
+The rules for CUDA were never tried.
 """
 
 from __future__ import annotations

@@ -70,9 +70,9 @@ class Trial:
 
     `genome` is a directory holding a plain export of the commit's genome, at the paths that the
     files have in the repository; `entry` is the path of the entry file below it. `scratch` is a
-    directory of the harness's own. `tier` is the confinement asked for (2 sandbox, 1 Landlock, 0 none):
-    less is never given. `part` is scored, and `audit` positions of it are asked again (SCREENING,
-    or SHARP before anything is promoted; tasks without a model have none).
+    directory of the harness's own. `tier` is the confinement asked for (2 sandbox, 1 Landlock,
+    0 none): less is never given. `part` is scored, and `audit` positions of it are asked again
+    (SCREENING, or SHARP before anything is promoted; tasks without a model have none).
     """
 
     id: str

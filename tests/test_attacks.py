@@ -228,9 +228,9 @@ def brief(*attempts):
 
 
 STORM = """
-import os, signal, sys, time
-for n in range(8):
-    open(f"/tmp/{n}", "wb").write(bytes(1 << 20))
+import os, signal, sys, tempfile, time
+for n in range(7):
+    open(f"{tempfile.gettempdir()}/{n}", "wb").write(bytes(1 << 20))
 while True:
     try:
         if not os.fork(): signal.pause()
@@ -244,24 +244,27 @@ import sys
 from pathlib import Path
 from harness.confine import Policy, python_argv, run
 from harness.contract import Slice
-program, log, theirs = sys.argv[1:]
-policy = Policy(Slice("cpu0", "cpu"), 60, 2048, fds=(int(theirs),), tmp_mib=8)
+program, log, theirs, tier = sys.argv[1:]
+policy = Policy(Slice("cpu0", "cpu"), 60, 2048, fds=(int(theirs),), tmp_mib=8, tier=int(tier))
 run(policy, python_argv(Path(program), theirs), Path(log))
 """
 
 
-def test_a_storm_leaves_the_neighbours_score_alone(tmp_path):
+@pytest.mark.parametrize("tier", table.WALLED)
+def test_a_storm_leaves_the_neighbours_score_alone(tmp_path, tier):
     """While a box has all the processes and files that it may have, another trial scores."""
+    buildable(tier)
     tmp_path.chmod(0o755)
     program = tmp_path / "storm.py"
     program.write_text(STORM)
     ours, theirs = os.pipe()
     words = [sys.executable, "-c", STORMY, str(program), str(tmp_path / "log"), str(theirs)]
+    words.append(str(tier))
     with subprocess.Popen(words, pass_fds=(theirs,), cwd=HERE.parents[1]) as storm:
         os.close(theirs)
         assert os.read(ours, 1) == b"+"
         (tmp_path / "trial").mkdir()
-        outcome = measured("forged_line", 2, 30.0, tmp_path / "trial")
+        outcome = measured("forged_line", tier, 30.0, tmp_path / "trial")
         storm.kill()
     os.close(ours)
     assert outcome.score == pytest.approx(HONEST)

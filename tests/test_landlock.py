@@ -251,6 +251,22 @@ WRITERS = {
 }
 
 
+def test_a_box_may_write_all_that_it_may(box):
+    """Files as large as is allowed end nothing, and those that are to be left are."""
+    ended, _, out = box(
+        """
+        import os, sys, tempfile, time
+        for folder in (sys.argv[1], tempfile.gettempdir(), os.environ["HOME"]):
+            open(folder + "/large", "wb").write(bytes(8 << 20))
+        time.sleep(0.3)
+        """,
+        tmp_mib=8,
+        file_mib=8,
+    )
+    assert (ended["code"], ended["killed"]) == (0, "")
+    assert (out / "large").stat().st_size == 8 << 20
+
+
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_box_that_writes_too_much_is_ended_and_cleared_away(box, folder, writer, way):
     """Named or not, deep or shut: more than may be written is a reason to end, and is removed."""

@@ -23,6 +23,7 @@ INODE = 1024  # bytes that a file takes beside its blocks, about
 DEEP = 64  # folders within folders
 MANY = 20_000  # files and folders in one
 RESERVE = 256 << 20  # bytes that stay free whatever the boxes write
+SLACK = 8  # one part in so many is let pass: a full tmpfs refuses a write, this ends the box
 PAUSE = 9  # times as long as a look took
 TOO_MUCH = 1 << 62
 
@@ -50,7 +51,7 @@ class Disk:
         device = os.fstat(self.folders[0][0]).st_dev
         held = [Count().of(folder) for folder, _ in self.folders]
         nameless = sum(nameless_files(pids, device).values())
-        most = [most for _, most in self.folders]
+        most = [most + most // SLACK for _, most in self.folders]
         self.full = nameless > most[0] or any(map(int.__gt__, held, most))
         self.held = min(sum(held) + nameless, sum(most))
         now = time.monotonic()

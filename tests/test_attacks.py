@@ -22,6 +22,7 @@ import pytest
 from attacks import planted, table
 
 from harness.confine import run
+from harness.confine.identity import check_reachable
 from harness.confine.tiers import check
 from harness.contract import Rung, SetupError, Slice, Trial
 from harness.measure import TAIL, measure
@@ -147,7 +148,8 @@ def test_admission_refuses_what_git_would_obey_unasked():
 @pytest.mark.parametrize("name", GENOMES)
 def test_a_forgery_gains_nothing(name, tier, tmp_path):
     """Whatever a genome prints, writes or patches, its score is no more than its circles are."""
-    buildable(tier)
+    tmp_path.chmod(0o755)
+    buildable(tier, tmp_path)
     seconds = 2.0 if name == "patched_clock" else 30.0
     outcome = measured(name, tier, seconds, tmp_path)
     assert outcome.score is None or outcome.score == pytest.approx(HONEST)
@@ -155,10 +157,12 @@ def test_a_forgery_gains_nothing(name, tier, tmp_path):
     assert outcome.seconds["budget"] < seconds + 2
 
 
-def buildable(tier):
-    """Skip the test where this very process cannot make boxes of the tier."""
+def buildable(tier, folder):
+    """Skip the test where this very process cannot make boxes of the tier, or not in a folder."""
     try:
         check(tier)
+        if tier == 1:
+            check_reachable([folder])
     except SetupError as error:
         pytest.skip(str(error))
 
@@ -253,7 +257,7 @@ run(policy, python_argv(Path(program), theirs), Path(log))
 @pytest.mark.parametrize("tier", table.WALLED)
 def test_a_storm_leaves_the_neighbours_score_alone(tmp_path, tier):
     """While a box has all the processes and files that it may have, another trial scores."""
-    buildable(tier)
+    buildable(tier, tmp_path)
     tmp_path.chmod(0o755)
     program = tmp_path / "storm.py"
     program.write_text(STORM)

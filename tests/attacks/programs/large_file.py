@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from field import trying
@@ -13,7 +14,7 @@ MIB = 1 << 20
 
 def attack(_):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    for folder in (sys.argv[1], "/tmp", "/dev/shm"):
+    for folder in (sys.argv[1], "/tmp", "/dev/shm", tempfile.gettempdir()):
         path = Path(folder, "large")
         with trying(), path.open("wb", 0) as file:
             for _ in range(12):

@@ -97,9 +97,12 @@ class Cluster:
 
     def close(self) -> None:
         """Give all nodes back and leave the cluster."""
+        if not ray.is_initialized():  # Ray would join whatever cluster it can find
+            return
         for member in self._members:
             if member.actor is not None:
                 ray.kill(member.actor)
+                member.actor = None
         ray.shutdown()
 
     def _of(self, member: Member, gpus: int, wish: Slices) -> list[Slice]:

@@ -12,11 +12,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from harness.contract import Direction, Outcome, Rung, Slice
+from harness.contract import Direction, Outcome, Part, Rung, Slice
 from islands.records import Gain, RunLimit, Usage
 
-Purpose = Literal["baseline", "screen", "confirm"]
+Purpose = Literal["baseline", "screen", "confirm", "sentinel", "stack", "ablation", "promotion"]
 """Why a trial was run. Screening selected its candidate, so it is never evidence for keeping it."""
+
+ISLANDS_OWN: frozenset[Purpose] = frozenset({"baseline", "screen", "confirm"})
+"""What islands' own ratchets run trials for; other scores are for the checks that asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,10 @@ class CandidateAdmitted:
 
 @dataclass(frozen=True, slots=True)
 class TrialStarted:
-    """A trial was leased a slice. `experiment` is 0 for trials of no experiment (the baseline)."""
+    """A trial was leased a slice. `experiment` is 0 for trials of no experiment.
+
+    `check` numbers the sentinel, stack check or promotion that it is for, 0 for an island's own.
+    """
 
     trial: str
     experiment: int
@@ -127,6 +133,8 @@ class TrialStarted:
     seed: int
     rung: int
     slice: str
+    part: Part = "dev"
+    check: int = 0
     recorded: float = 0.0
     kind: Literal["trial_started"] = "trial_started"
 

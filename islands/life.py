@@ -17,6 +17,7 @@ LIFE: dict[State, dict[Occurrence, State]] = {
         "screened": "screening",
         "confirmed": "confirming",
         "broke": "failed",
+        "keep": "kept",  # by a rule that confirms nothing
         "discard": "discarded",
     },
     "confirming": {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.contract import SCREENING, Part
 from islands import events as ev
 from islands.guards import violated
 from islands.ratchet import Decision, Rule, judge, seed_of, signed
@@ -26,12 +27,19 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Run one trial. `experiment` is 0 for the baseline."""
+    """Run one trial. `experiment` is 0 for a trial of no experiment, `check` for an island's own.
+
+    `rung` counts program.md's rungs from 0; `audit` positions of what is scored are asked again.
+    """
 
     commit: str
     seed: int
     purpose: ev.Purpose
     experiment: int
+    rung: int = 0
+    part: Part = "dev"
+    audit: int = SCREENING
+    check: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,8 @@ def _experiment(state: State, open_: Experiment, rule: Rule) -> Step:
     if broken:
         return Conclude(open_.number, Decision("discard", broken))
     screened = signed(head[seed], score, state.direction)
-    decision = judge(screened, state.pairs(open_), state.noise(), rule)
+    pairs, belief, kept = state.pairs(open_), state.belief(), state.claimed
+    decision = judge(screened, pairs, state.noise(), rule, belief, kept)
     half = _other_half(state, open_)
     if half is not None:
         return half

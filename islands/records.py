@@ -51,11 +51,15 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Head's score less candidate's, above zero is better, and its standard error over `pairs`."""
+    """Head's score less candidate's, above zero is better, and its standard error over `pairs`.
+
+    `doubt` is the chance that the true gain is zero or less, where the rule tells it.
+    """
 
     mean: float
     noise: float
     pairs: int
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ attempts: the state's size does not grow with the number of discarded experiment
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,14 +16,29 @@ from statistics import fmean
 
 from harness.contract import Direction, Outcome
 from islands import events as ev
+from islands.belief import Belief, learn
 from islands.guards import measures
 from islands.life import State as Life
 from islands.life import ended, follow
+from islands.ratchet import Kept as Claimed
 from islands.ratchet import Noise, seed_of, signed, spread
 from islands.records import Attempt, Ending, Gain, Usage
 
 RECENT = 24
 """Attempts that an island remembers for its agent's briefs."""
+
+SCREENED = 1024
+"""Screened gains, the latest, that the run learns from."""
+
+SURE = 10
+"""Degrees of freedom that learning takes the noise to be known by, at least.
+
+Fewer would fit heavy tails and find nothing promising: what is promising costs a trial at worst,
+and what is kept is weighed by the degrees of freedom that there are.
+"""
+
+RELEARN = 8
+"""Screened gains after which the run's belief is brought up to date."""
 
 _OUTCOME_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
 
@@ -99,6 +115,10 @@ class State:
         self.lowest_tier = 2
         self.residual = 0.0
         self.freedom = 0
+        self.claimed = Claimed()
+        self.screened: deque[float] = deque(maxlen=SCREENED)
+        self._screened = 0
+        self._belief: tuple[tuple[int, int, int], Belief] | None = None
 
     @property
     def run(self) -> ev.RunOpened:
@@ -132,6 +152,20 @@ class State:
         known = self.baseline()
         return Noise(spread(known), len(known), self.residual, self.freedom)
 
+    def belief(self) -> Belief:
+        """Return what the run has learnt of its proposals' gains, a few proposals old at most.
+
+        It depends on nothing but what has been folded in, so that a resumed run decides alike.
+        """
+        noise, fresh = self.noise(), self._screened % RELEARN
+        key = (self._screened - fresh, noise.seeds, noise.freedom)
+        if self._belief is None or self._belief[0] != key:
+            unit = noise.pair or 1.0
+            settled = list(self.screened)[: len(self.screened) - fresh]
+            known = learn([gain / unit for gain in settled], max(noise.known_by, SURE))
+            self._belief = (key, known)
+        return self._belief[1]
+
     def score(self, commit: str) -> float | None:
         """Return the pooled mean of a head's scores: never its best one."""
         scores = self.scores.get(commit)
@@ -144,11 +178,10 @@ class State:
         return {**known, "lines": float(self.lines[commit])} if commit in self.lines else known
 
     def gain(self, island: Island) -> float | None:
-        """Return the gain of the island's head over the base, from their pooled means."""
-        base, head = self.score(self.run.base), self.score(island.head)
-        if base is None or head is None:
+        """Return the gain of the island's head over the base: the sum of its kept changes'."""
+        if self.run.base not in self.scores:
             return None
-        return signed(base, head, self.direction)
+        return math.fsum(change.gain.mean for change in island.kept)
 
     def slice_use(self, name: str) -> float:
         """Return the share of an island's wall time, from its first trial's start, in budgets."""
@@ -267,9 +300,9 @@ class State:
         island.budget_seconds += event.outcome.seconds.get("budget", 0.0)
         if island.since is not None:
             island.wall, island.since = island.wall + event.recorded - island.since, event.recorded
-        if event.outcome.failure is not None:
+        if event.outcome.failure is not None and trial.purpose in ev.ISLANDS_OWN:
             self._broke(trial, event.outcome)
-        elif event.outcome.score is not None:
+        elif event.outcome.score is not None and trial.purpose in ev.ISLANDS_OWN:
             self._scored(trial, event.outcome.score)
             taken = self.measured.setdefault(trial.commit, {})
             for name, value in measures(event.outcome).items():
@@ -303,6 +336,9 @@ class State:
             self.scores.setdefault(trial.commit, {})[trial.seed] = score
         elif trial.purpose == "screen":
             experiment.screened[trial.seed] = score
+            self._screened += 1
+            head = self.scores[experiment.parent][trial.seed]
+            self.screened.append(signed(head, score, self.direction))
         else:
             experiment.confirmed[trial.seed] = score
 
@@ -328,7 +364,9 @@ class State:
     def _move_head(self, island: Island, experiment: Experiment, gain: Gain) -> None:
         old, island.head = island.head, experiment.commit
         # the screening score selected the commit: it is no part of what its head is worth
-        self.scores[experiment.commit] = dict(experiment.confirmed)
+        # (a rule that keeps without confirming has nothing else)
+        self.scores[experiment.commit] = dict(experiment.confirmed or experiment.screened)
+        self.claimed = Claimed(self.claimed.count + 1, self.claimed.doubt + gain.doubt)
         island.kept.append(
             Kept(experiment.number, experiment.commit, old, experiment.hypothesis, gain)
         )

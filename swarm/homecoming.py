@@ -24,15 +24,14 @@ def choose(state: State, name: str) -> Island:
 
 
 def total(state: State, island: Island) -> Gain:
-    """Return the gain of the head's pooled mean over the base's, with its standard error.
+    """Return the sum of the kept changes' gains, with its standard error.
 
-    The two means stand on different seeds, so their errors add: this is wider than the paired
-    evidence on which each change was kept, and is not selected by it.
+    Each was measured on pairs of its own, on seeds that had no part in choosing it, and is shrunk:
+    their errors are independent and add in squares.
     """
-    base, head = state.scores[state.run.base], state.scores[island.head]
-    sigma = state.noise().sigma
-    noise = sigma * math.sqrt(1 / len(base) + 1 / len(head))
-    return Gain(state.gain(island) or 0.0, noise, len(head))
+    gains = [change.gain for change in island.kept]
+    noise = math.sqrt(math.fsum(gain.noise**2 for gain in gains))
+    return Gain(state.gain(island) or 0.0, noise, sum(gain.pairs for gain in gains))
 
 
 def message(state: State, island: Island, link: str) -> str:
@@ -51,7 +50,7 @@ def message(state: State, island: Island, link: str) -> str:
     changes = "\n".join(f"- {change.hypothesis.splitlines()[0]}" for change in island.kept)
     return (
         f"Merge swarm {run.run}/{island.opened.island}: {run.metric} {base:.6g} to {score:.6g}\n\n"
-        f"Gain {gain.mean:+.6g} ± {gain.noise:.2g} over the base on {gain.pairs} seeds.\n\n"
+        f"Gain {gain.mean:+.6g} ± {gain.noise:.2g} over the base on {gain.pairs} fresh pairs.\n\n"
         f"{changes}\n\n"
         f"Swarm-Run: {run.run}\n"
         f"Swarm-Island: {island.opened.island}\n"

@@ -163,7 +163,7 @@ def _launch(
 def _rule(program: Program) -> Rule:
     guards = Guards(**dataclasses.asdict(program.guards))
     ratchet = program.ratchet
-    return Rule(margin=ratchet.margin, confirm_seeds=ratchet.confirm_seeds, guards=guards)
+    return Rule(ratchet.fdr, ratchet.confirm_seeds, margin=ratchet.margin, guards=guards)
 
 
 def _lines(branches: Branches, commit: str) -> int:

@@ -157,14 +157,19 @@ class Guards:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Ratchet:
-    """A candidate is kept that gains more than `margin` standard errors on `confirm_seeds`."""
+    """What a keep must show: at most `fdr` of all keeps may be worth nothing.
+
+    `confirm_seeds` are what a candidate buys at most; `margin` standard errors are asked on all
+    of them where `fdr` is 0.
+    """
 
     baseline_seeds: Annotated[
         int, Field(ge=2, le=100), says("a whole number from 2 to 100", "4")
     ] = 4
+    fdr: Annotated[float, Field(ge=0, le=0.5), says("a share from 0 to 0.5", "0.05")] = 0.05
     confirm_seeds: Annotated[
-        int, Field(ge=2, le=100), says("a whole number from 2 to 100", "3")
-    ] = 3
+        int, Field(ge=2, le=100), says("a whole number from 2 to 100", "8")
+    ] = 8
     margin: Annotated[float, Field(ge=0), says("a number of standard errors, 0 or more", "2")] = 2.0
 
 

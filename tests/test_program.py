@@ -84,7 +84,7 @@ def test_everything_said_is_taken():
     )
     assert found.slices == settings.Slices("cpu", 2, 1)
     assert found.limits == settings.Limits(10, 200, 1.5, 2, 50_000)
-    assert found.ratchet == settings.Ratchet(3, 2, 1.5)
+    assert found.ratchet == settings.Ratchet(3, confirm_seeds=2, margin=1.5)
     assert found.seed == 7
 
 

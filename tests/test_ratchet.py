@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from islands.guards import Guards, violated
 from islands.life import LIFE, LifeError, diagram, ended, follow
-from islands.ratchet import Noise, Rule, judge, seed_of, signed, spread, weigh
+from islands.ratchet import RULES, Noise, fixed, seed_of, signed, spread, weigh
 
 NOISE = Noise(sigma=0.01, seeds=4)
+FIXED = RULES["three-seeds"]
 FINITE = st.floats(-1, 1)
 
 
@@ -36,27 +37,27 @@ def test_pairs_teach_the_run_their_own_spread():
 )
 def test_verdicts(screened, pairs, verdict):
     """Screen at one sigma of a pair, drop at the first turn, keep beyond two standard errors."""
-    assert judge(screened, pairs, NOISE, Rule()).verdict == verdict
+    assert fixed(screened, pairs, NOISE, FIXED).verdict == verdict
 
 
 def test_without_noise_any_gain_is_confirmed_and_kept():
     """A deterministic metric needs no margin, but still its fresh seeds."""
     silent = Noise(0.0, 4)
-    assert judge(1e-9, [], silent, Rule()).verdict == "confirm"
-    assert judge(1e-9, [1e-9] * 3, silent, Rule()).verdict == "keep"
-    assert judge(0.0, [], silent, Rule()).verdict == "discard"
+    assert fixed(1e-9, [], silent, FIXED).verdict == "confirm"
+    assert fixed(1e-9, [1e-9] * 3, silent, FIXED).verdict == "keep"
+    assert fixed(0.0, [], silent, FIXED).verdict == "discard"
 
 
 @given(st.lists(FINITE, min_size=3, max_size=3), FINITE)
 def test_the_screening_score_is_no_evidence(pairs, screened):
     """Once there are pairs, what the screen said changes no verdict."""
-    assert judge(screened, pairs, NOISE, Rule()) == judge(0.5, pairs, NOISE, Rule())
+    assert fixed(screened, pairs, NOISE, FIXED) == fixed(0.5, pairs, NOISE, FIXED)
 
 
 @given(st.lists(FINITE, min_size=1, max_size=8))
 def test_every_confirmation_ends(pairs):
     """No evidence asks for more seeds than the rule has."""
-    decision = judge(1.0, pairs, NOISE, Rule(confirm_seeds=3))
+    decision = fixed(1.0, pairs, NOISE, FIXED)
     assert decision.verdict in ("keep", "discard") or len(pairs) < 3
     assert decision.gain == weigh(pairs, NOISE)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from harness.contract import SetupError
-from islands.ratchet import Rule
+from islands.ratchet import RULES
 from swarm.simulate.mixtures import MIXTURES, unit
 from swarm.simulate.night import Plan
 from swarm.simulate.report import plain, table
 from swarm.simulate.study import Cell, Summary, study
 from swarm.simulate.world import INTERACTIONS, Conditions, Drift
-
-RULES: Mapping[str, Rule] = {"swarm": Rule()}
 
 PICTURES = (".png", ".svg", ".pdf")
 """Suffixes of what --plot can write."""

@@ -1,0 +1,113 @@
+"""What a run learns of its proposals' gains, and the rule that keeps by it."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from islands.belief import EDGE, GRID, learn
+from islands.ratchet import RULES, Kept, Noise, judge
+
+RULE = RULES["swarm"]
+NOISE = Noise(sigma=0.5**0.5, seeds=100)  # one pair varies by 1
+MANY = 60
+
+
+def drawn(rng):
+    """Draw a true gain: most harm, some do nothing, a few help."""
+    kind = rng.random()
+    return rng.gauss(-1, 1.5) if kind < 0.6 else 0.0 if kind < 0.8 else abs(rng.gauss(0, 4))
+
+
+def learnt(seed, count=400):
+    """Return the belief of a run that screened `count` proposals."""
+    rng = random.Random(seed)
+    return learn([drawn(rng) + rng.gauss(0, 1) for _ in range(count)], MANY)
+
+
+def decided(rng, belief, kept, gain):
+    """Judge a proposal of true `gain` to its end; return the decision and the trials it took."""
+    screened, pairs = gain + rng.gauss(0, 1), []
+    while True:
+        decision = judge(screened, pairs, NOISE, RULE, belief, kept)
+        if decision.verdict != "confirm":
+            return decision, 1 + 2 * len(pairs)
+        pairs.append(gain + rng.gauss(0, 1))
+
+
+def test_a_belief_is_a_distribution_and_its_bar_is_a_gain():
+    """Before and after anything was screened."""
+    for belief in (learn([], 1), learnt(1), learn([0.0] * 500, MANY)):
+        assert belief.prior.sum() == pytest.approx(1)
+        assert (belief.prior >= 0).all()
+        assert 0 < belief.bar <= EDGE
+
+
+def test_it_finds_the_share_of_gains_that_it_was_shown_through_noise():
+    """A fifth and a part of the first kind are above zero here: 0.2 + 0.6 * 0.25 = 0.35."""
+    share = sum(float(learnt(seed).prior[GRID > 0].sum()) for seed in range(5)) / 5
+    assert share == pytest.approx(0.35, abs=0.1)
+
+
+def test_what_never_gains_lowers_the_rate_and_raises_the_doubt():
+    """Proposals that do nothing teach the run to doubt a gain that it would else believe."""
+    fooled = learn([random.Random(n).gauss(0, 1) for n in range(800)], MANY)
+    assert fooled.rate < learnt(1).rate / 10
+    assert fooled.weigh(1.5, 2, MANY).doubt > learnt(1).weigh(1.5, 2, MANY).doubt
+
+
+@given(st.floats(0.1, 6), st.integers(1, 8))
+def test_a_gain_is_shrunk_and_more_of_it_leaves_less_doubt(mean, pairs):
+    """The reported gain is never beyond what was measured by more than the grid's step."""
+    belief = learnt(2)
+    less, more = belief.weigh(mean, pairs, MANY), belief.weigh(mean + 1, pairs, MANY)
+    assert more.doubt <= less.doubt
+    assert more.gain >= less.gain
+    assert belief.weigh(mean, pairs, 2).doubt >= less.doubt - 1e-6 or mean < 1
+
+
+def test_at_most_one_keep_in_twenty_is_unreal_over_many_runs():
+    """The promise of `fdr`, with every proposal judged to its end, and few trials for a discard."""
+    rng, unreal, keeps, spent, discards = random.Random(5), 0, 0, 0, 0
+    for run in range(20):
+        belief, kept = learnt(run), Kept()
+        for _ in range(200):
+            gain = drawn(rng)
+            decision, trials = decided(rng, belief, kept, gain)
+            if decision.verdict == "keep":
+                kept = Kept(kept.count + 1, kept.doubt + decision.gain.doubt)
+                keeps, unreal = keeps + 1, unreal + (gain <= 0)
+            else:
+                discards, spent = discards + 1, spent + trials
+    assert keeps > 300
+    assert unreal / keeps <= 0.05
+    assert spent / discards <= 1.3
+
+
+def test_claimed_gains_are_true_on_average():
+    """Stopping at a lucky moment flatters the raw mean; the shrunk one is not fooled."""
+    rng, claimed, true = random.Random(6), 0.0, 0.0
+    for run in range(20):
+        belief = learnt(run)
+        for _ in range(200):
+            gain = drawn(rng)
+            decision, _ = decided(rng, belief, Kept(), gain)
+            if decision.verdict == "keep":
+                claimed, true = claimed + decision.gain.mean, true + gain
+    assert claimed / true == pytest.approx(1, abs=0.05)
+
+
+def test_the_screening_score_is_no_evidence_of_the_learnt_rule_either():
+    """Once there are pairs, what the screen said changes no verdict."""
+    one, other = (judge(x, [2.0, 1.0], NOISE, RULE, learnt(3), Kept()) for x in (1.0, 9.0))
+    assert one == other
+
+
+def test_doubts_are_averaged_over_the_run():
+    """A doubtful candidate is kept where earlier keeps were beyond doubt, and not as the first."""
+    belief, pairs = learnt(4), [1.3]
+    doubt = belief.weigh(1.3, 1, NOISE.known_by).doubt
+    assert RULE.fdr < doubt < 10 * RULE.fdr
+    assert judge(2.0, pairs, NOISE, RULE, belief, Kept()).verdict != "keep"
+    assert judge(2.0, pairs, NOISE, RULE, belief, Kept(30, 0.0)).verdict == "keep"

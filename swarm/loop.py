@@ -126,7 +126,7 @@ class Loop:
     async def _measure(self, step: Measure) -> RunLimit | None:
         run = self.run
         async with run.lease(self.island.slice.name):
-            limit = run.bound(self._rung)
+            limit = run.bound(run.state.run.rungs[step.rung])
             if limit is not None:
                 return limit
             trial = self._trial(step)
@@ -138,8 +138,10 @@ class Loop:
                     step.commit,
                     step.purpose,
                     step.seed,
-                    0,
+                    step.rung,
                     trial.slice.name,
+                    step.part,
+                    step.check,
                 )
             )
             try:
@@ -161,12 +163,14 @@ class Loop:
             data=run.data,
             commit=step.commit,
             seed=step.seed,
-            rung=self._rung,
+            rung=run.rungs[step.rung],
             slice=self.island.slice,
             genome=str(launch.scratch / "genomes" / step.commit),
             entry=launch.entry,
             scratch=str(launch.scratch / "trials"),
             tier=launch.tier,
+            part=step.part,
+            audit=step.audit,
         )
 
     def _honest(self, outcome: Outcome) -> Outcome:

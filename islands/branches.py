@@ -28,7 +28,7 @@ from pathlib import Path
 from harness.contract import SetupError
 from islands.admit import inside
 from islands.plumbing import IDENTITY, GitError, Plumbing, message_bytes
-from islands.records import Entry
+from islands.records import Conflict, Entry
 
 ABSENT = ""
 """What `update-ref` takes, as an old value, for "there is no such ref"."""
@@ -45,14 +45,6 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 class HeadMovedError(Exception):
     """An island's branch is not where the ledger has its head: somebody else moved it."""
-
-
-class ConflictError(Exception):
-    """Two commits do not merge; `paths` are the files in conflict."""
-
-    def __init__(self, paths: tuple[str, ...]) -> None:
-        super().__init__(f"conflict in {', '.join(paths)}")
-        self.paths = paths
 
 
 class Branches:
@@ -199,17 +191,21 @@ class Branches:
         counts = [row.split(b"\t")[:2] for row in rows if row]
         return sum(int(added) for added, _ in counts), sum(int(removed) for _, removed in counts)
 
-    def merge_tree(self, base: str, ours: str, theirs: str) -> str:
-        """Apply what `theirs` changed since `base` to `ours`; return the tree (see `files`).
+    def apply_change(
+        self, parent: str, commit: str, onto: str
+    ) -> dict[str, Entry | None] | Conflict:
+        """Return what must differ on `onto` for it to hold what `commit` changed since `parent`.
 
-        Raises ConflictError. Git before 2.40 merges only from the base that history gives, so
-        both sides are committed anew on `base` first: three processes, no ref.
+        A three-way merge without index or working tree, nothing is committed and no ref moves.
+        The answer fits `commit` with `onto` as its parent (None deletes); it is empty where
+        `onto` holds the change already. Edits of adjacent lines conflict, a renamed file takes
+        along what was changed in it elsewhere.
         """
-        sides = [self._on(base, tree) for tree in (ours, theirs)]
-        tree, conflicts = self._git.merged(*sides)
-        if conflicts:
-            raise ConflictError(conflicts)
-        return tree
+        if onto == parent:
+            merged: Mapping[str, Entry] | Conflict = self.files(commit)
+        else:
+            merged = self._merged(parent, onto, commit)
+        return merged if isinstance(merged, Conflict) else _difference(self.files(onto), merged)
 
     def forget(self) -> None:
         """Delete all refs of the run; its commits go with git's next collection.
@@ -316,6 +312,15 @@ class Branches:
             if inode is not None and _inode(lock) == inode:
                 lock.unlink(missing_ok=True)
 
+    def _merged(self, base: str, ours: str, theirs: str) -> dict[str, Entry] | Conflict:
+        """Merge from `base`, whatever history says: git before 2.40 takes no other base.
+
+        Hence both sides are committed anew on `base` first: three processes, no ref.
+        """
+        sides = [self._on(base, commit) for commit in (ours, theirs)]
+        tree, conflicts = self._git.merged(*sides)
+        return Conflict(conflicts) if conflicts else self.files(tree)
+
     def _diff(self, *args: str) -> bytes:
         plain = ("--no-ext-diff", "--no-textconv", "--text", "--no-renames")
         paths = [path.rstrip("/") for path in self._genome]
@@ -336,6 +341,11 @@ def _named(what: str, name: str) -> str:
 def _checked_out(branch: str, worktree: str) -> str:
     name = branch.removeprefix("refs/heads/")
     return f"branch {name} is checked out in {worktree}: switch to another there, then try again"
+
+
+def _difference(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:
+    paths = sorted(before.keys() | after.keys())
+    return {path: after.get(path) for path in paths if before.get(path) != after.get(path)}
 
 
 def _inode(path: Path) -> int | None:

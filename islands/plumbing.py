@@ -56,6 +56,9 @@ _SETTINGS = {
     "i18n.commitEncoding": "utf-8",
     "maintenance.auto": "false",
     "merge.default": "text",
+    # a file never lands where neither side put it; renames as git finds them by default, everywhere
+    "merge.directoryRenames": "false",
+    "merge.renames": "true",
     "submodule.recurse": "false",
 }
 

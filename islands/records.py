@@ -50,6 +50,13 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class Conflict:
+    """A change does not apply to another commit: `paths` are the files where both differ."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Gain:
     """Head's score less candidate's, above zero is better, and its standard error over `pairs`.
 

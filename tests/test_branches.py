@@ -12,9 +12,9 @@ from repository import git, make, set_traps, write
 
 from harness.contract import SetupError
 from islands import branches as module
-from islands.branches import Branches, ConflictError, HeadMovedError
+from islands.branches import Branches, HeadMovedError
 from islands.plumbing import GitError
-from islands.records import Entry
+from islands.records import Conflict, Entry
 
 GENOME = ("gen", 'odd name\'s "Ü".py')
 FILES = {
@@ -320,18 +320,81 @@ def test_diff_and_numstat_know_the_genome_only(repo, run):
     assert run.diff(base, base) == ""
 
 
-def test_merge_tree_applies_a_change_elsewhere(run):
-    """What one commit changed since its parent applies to another head, or names the conflict."""
+@pytest.mark.parametrize(
+    ("ours", "theirs", "merged"),
+    [
+        ("9 2 3 4", "1 2 7 4", "9 2 7 4"),
+        ("9 2 3 4", "1 7 3 4", None),  # adjacent lines
+        ("9 2 3 4", "7 2 3 4", None),  # the same line
+        ("9 2 3 4", "9 2 3 4", ""),  # the same change
+        ("1 2 3 4 5", "1 2 3 4 6", None),  # two additions at one place
+        ("2 3 4", "1 2 3", "2 3"),
+    ],
+)
+def test_a_change_applies_to_another_commit_or_conflicts(run, ours, theirs, merged):
+    """Lines apart merge; the same line, adjacent lines and two additions at one place do not."""
+    lines = [
+        edit(side.replace(" ", "\n") + "\n") for side in ("1 2 3 4", ours, theirs, merged or "")
+    ]
+    parent = run.commit(run.base("main"), lines[0], "m", 1, T)
+    onto = run.commit(parent, lines[1], "m", 2, T)
+    change = run.commit(parent, lines[2], "m", 3, T)
+    answer = run.apply_change(parent, change, onto)
+    if merged is None:
+        assert answer == Conflict(("gen/train.py",))
+    else:
+        assert answer == (lines[3] if merged else {})
+
+
+def test_a_change_is_taken_between_unrelated_histories(run):
+    """Only three contents count, not who descends from whom: a link of a chain applies alone."""
     base = run.base("main")
-    one = run.commit(base, edit("a = 9\nb = 2\nc = 3\n"), "m", 1, T)
-    two = run.commit(base, edit("a = 1\nb = 2\nc = 7\n"), "m", 2, T)
-    tree = run.merge_tree(base, one, two)
-    assert run.files(tree)["gen/train.py"].data == b"a = 9\nb = 2\nc = 7\n"
-    three = run.commit(two, edit("a = 5\nb = 2\nc = 7\n"), "m", 3, T)
-    assert run.files(run.merge_tree(two, base, three))["gen/train.py"].data[:5] == b"a = 5"
-    with pytest.raises(ConflictError) as caught:
-        run.merge_tree(base, one, three)
-    assert caught.value.paths == ("gen/train.py",)
+    first = run.commit(base, edit("a = 9\nb = 2\nc = 3\n"), "m", 1, T)
+    second = run.commit(first, edit("a = 9\nb = 2\nc = 7\n"), "m", 2, T)
+    assert run.apply_change(first, second, base) == edit("a = 1\nb = 2\nc = 7\n")
+    assert run.apply_change(second, first, second) == edit("a = 9\nb = 2\nc = 3\n")
+    assert run.apply_change(first, second, first) == edit("a = 9\nb = 2\nc = 7\n")
+
+
+def test_renamed_and_deleted_files_take_changes_along_or_conflict(run):
+    """A rename keeps what was edited elsewhere; who deletes what another edits is in conflict."""
+    text = "".join(f"v{n} = {n}\n" for n in range(20))
+    parent = run.commit(run.base("main"), {"gen/model.py": Entry(text.encode())}, "m", 1, T)
+    new = text.replace("v9 = 9\n", "v9 = 99\n").encode()
+    edited = run.commit(parent, {"gen/model.py": Entry(new)}, "m", 2, T)
+    moved = {"gen/model.py": None, "gen/net.py": Entry(text.encode())}
+    renamed = run.commit(parent, moved, "m", 3, T)
+    deleted = run.commit(parent, {"gen/model.py": None}, "m", 4, T)
+    assert run.apply_change(parent, edited, renamed) == {"gen/net.py": Entry(new)}
+    expected = {"gen/model.py": None, "gen/net.py": Entry(new)}
+    assert run.apply_change(parent, renamed, edited) == expected
+    assert run.apply_change(parent, deleted, edited) == Conflict(("gen/model.py",))
+    assert run.apply_change(parent, edited, deleted) == Conflict(("gen/model.py",))
+    assert run.apply_change(parent, deleted, deleted) == {}
+
+
+def test_a_file_stays_where_it_was_put_when_its_folder_is_renamed(run):
+    """Git would move it along with its neighbours; no file lands where neither side put it."""
+    neighbours = {f"gen/old/{n}.py": Entry(b"x = 1\n" * (n + 5)) for n in range(3)}
+    parent = run.commit(run.base("main"), neighbours, "m", 1, T)
+    moved = dict.fromkeys(neighbours)
+    moved |= {path.replace("old", "new"): entry for path, entry in neighbours.items()}
+    onto = run.commit(parent, moved, "m", 2, T)
+    added = run.commit(parent, {"gen/old/extra.py": Entry(b"y = 2\n")}, "m", 3, T)
+    assert run.apply_change(parent, added, onto) == {"gen/old/extra.py": Entry(b"y = 2\n")}
+
+
+def test_an_executable_stays_one_when_a_change_is_applied(repo):
+    """Modes come from the sides, never from us."""
+    (repo / "gen" / "tool.sh").write_text("one\n\nthree\n")
+    (repo / "gen" / "tool.sh").chmod(0o755)
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "tool")
+    run = Branches(repo, "r1", GENOME)
+    base, tool = run.base("main"), "gen/tool.sh"
+    onto = run.commit(base, {tool: Entry(b"one\n\n3\n", "100755")}, "m", 1, T)
+    change = run.commit(base, {tool: Entry(b"1\n\nthree\n", "100755")}, "m", 2, T)
+    assert run.apply_change(base, change, onto) == {tool: Entry(b"1\n\n3\n", "100755")}
 
 
 def test_nothing_that_the_repository_configures_is_run(repo, tmp_path):
@@ -356,10 +419,9 @@ def test_nothing_that_the_repository_configures_is_run(repo, tmp_path):
     assert (tmp_path / "out/gen/sub/data.txt").exists()
     assert run.numstat(base, one) == (1, 0)
     assert "+1\n" in run.diff(base, one)
-    assert run.files(run.merge_tree(base, one, two))["gen/sub/data.txt"].data == b"new\n"
+    assert run.apply_change(base, two, one) == {"gen/sub/data.txt": Entry(b"new\n")}
     clashing = run.commit(base, edit("other\n"), "m", 3, T)
-    with pytest.raises(ConflictError):
-        run.merge_tree(base, one, clashing)
+    assert run.apply_change(base, clashing, one) == Conflict(("gen/train.py",))
     run.forget()
     assert not fired.exists()
     for trap in (

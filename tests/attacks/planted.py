@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.contract import SetupError
 from islands.admit import Limits, Refused, admit, inside
-from islands.branches import Branches, ConflictError
+from islands.branches import Branches
 from islands.records import Entry, Proposal
 from swarm.merge import merge_home
 
@@ -99,8 +99,7 @@ class Planted:
         branches.export(made, out)
         branches.diff(base, made)
         branches.numstat(base, made)
-        with suppress(ConflictError):
-            branches.merge_tree(branches.base("main~"), made, branches.base("clash"))
+        branches.apply_change(branches.base("main~"), branches.base("clash"), made)
         with suppress(SetupError):  # a merge through a filter is left to the user
             merge_home(self.repo, "main", made, "merge", GENOME)
         files = branches.files(made).items()

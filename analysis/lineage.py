@@ -9,6 +9,7 @@ A **node** is a commit, under its full id, or a proposal that never became one, 
 | candidate | an admitted proposal, whatever came of it: failures are knowledge | all but `rule` |
 | proposal | not admitted: refused, or admission is still under way | `rule`, `reason` if refused |
 | merge | a merge that brought a head home | `island` |
+| stack | several changes on one base, made to be measured | `parent`; what it came to if judged |
 
 The attributes are columns of the table `nodes`, and analysis/schema.py says what each means. Of
 those that are easily misread: `ending` is absent while the experiment is open; `score` is the mean
@@ -24,6 +25,11 @@ An **edge** runs from the older to the younger and its key is its kind:
 | crossed_with | the candidate whose number the notes name | what was proposed | experiment |
 | kept_as_head | the island's old head | its new one | experiment, gain, noise |
 | merged_as | a head | the merge that brought it home | |
+| stacked_on/CHECK | the base of a stack check | a stack of it | |
+| stacked_in/CHECK | a change | the stack that the check came to | |
+| dropped_from/CHECK | a change | the stack that is as good without it | |
+| interacts/CHECK | one of two changes | the other: the whole less the sum | gain, noise |
+| fell_short/CHECK | a change | the stack where it is worth less than expected | gain, noise |
 
 A kind that joins one pair more than once says in its key what tells them apart, after a slash
 (`promoted/2`: by rung); a measured relation carries its `gain` and `noise`, signed so that above
@@ -37,11 +43,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import singledispatchmethod
+from itertools import chain, combinations
 from typing import Any, TypeAlias
 
 import networkx as nx
 
 from islands import events as ev
+from islands.records import Gain
 
 Graph: TypeAlias = "nx.MultiDiGraph[str]"
 
@@ -137,10 +145,11 @@ class Lineage:
     def _(self, event: ev.TrialEnded) -> None:
         trial = self._running.pop(event.trial)
         outcome, known = event.outcome, self.graph.nodes[trial.commit]
-        if outcome.score is not None and trial.rung == 0:
+        own = trial.purpose in ev.ISLANDS_OWN or known.get("kind") == "stack"
+        if outcome.score is not None and trial.rung == 0 and trial.part == "dev" and own:
             _score(known, outcome.score, outcome.harness, trial.purpose)
-        own = trial.experiment and trial.experiment == known.get("experiment")
-        if outcome.failure is not None and own:
+        theirs = trial.experiment and trial.experiment == known.get("experiment")
+        if outcome.failure is not None and theirs:
             broke = {"failure": outcome.failure.kind, "reason": outcome.failure.reason}
             known.update(ending="failed", ended=_when(event), **broke)
 
@@ -151,12 +160,46 @@ class Lineage:
         known |= {"reason": event.reason, "ended": _when(event)}
         gain: dict[str, Any] = {}
         if event.gain is not None:
-            gain = {"gain": event.gain.mean, "noise": event.gain.noise}
+            gain = _gain(event.gain)
             known.update(gain, pairs=event.gain.pairs)
         if kept:
             head, node = known["parent"], self._node_of[event.experiment]
             known["step"] = self.graph.nodes[head].get("step", 0) + 1
             self.graph.add_edge(head, node, "kept_as_head", **_whence(event), **gain)
+
+    @take.register(ev.StackOpened)
+    def _(self, event: ev.Event) -> None:
+        """Its stacks are to come."""
+
+    @take.register
+    def _(self, event: ev.StackAssembled) -> None:
+        if not event.commit or event.commit in self.graph:
+            return
+        when = {"recorded": _when(event)}
+        self.graph.add_node(event.commit, kind="stack", parent=event.base, **when)
+        self.graph.add_edge(event.base, event.commit, f"stacked_on/{event.check}", **when)
+
+    @take.register
+    def _(self, event: ev.StackJudged) -> None:
+        when = {"recorded": _when(event)}
+        known = self.graph.nodes[event.commit]
+        if known["kind"] == "stack":
+            known |= {"ended": _when(event), "reason": event.verdict, **_gain(event.observed)}
+        for key, parts in (("stacked_in", event.parts), ("dropped_from", event.dropped)):
+            for part in parts:
+                if self._node_of[part] != event.commit:
+                    self._join(part, event.commit, f"{key}/{event.check}", when)
+        for culprits, worth in zip(event.culprits, event.blame, strict=False):
+            self._blame(event, culprits, when | _gain(worth))
+
+    def _blame(self, event: ev.StackJudged, parts: tuple[int, ...], known: dict[str, Any]) -> None:
+        if len(parts) == 1 and self._node_of[parts[0]] != event.commit:
+            self._join(parts[0], event.commit, f"fell_short/{event.check}", known)
+        for one, other in combinations(sorted(parts), 2):
+            self._join(one, self._node_of[other], f"interacts/{event.check}", known)
+
+    def _join(self, part: int, target: str, key: str, known: dict[str, Any]) -> None:
+        self.graph.add_edge(self._node_of[part], target, key, **known)
 
     @take.register
     def _(self, event: ev.Merged) -> None:
@@ -180,6 +223,11 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:
             yield _number(event.notes.get(CROSSED))
         case ev.IslandOpened() | ev.Merged():
             yield event.head
+        case ev.StackAssembled():
+            yield from (event.base, event.commit)
+        case ev.StackJudged():
+            yield event.commit
+            yield from chain(event.parts, event.dropped, *event.culprits)
         case ev.TrialStarted():
             yield event.commit
         case ev.ProposalRefused() | ev.CandidateAdmitted() | ev.VerdictReached():
@@ -197,6 +245,10 @@ def _whence(event: ev.ProposalReceived | ev.VerdictReached) -> dict[str, Any]:
         "experiment": event.experiment,
         "recorded": _when(event),
     }
+
+
+def _gain(gain: Gain) -> dict[str, Any]:
+    return {"gain": gain.mean, "noise": gain.noise}
 
 
 def _number(note: str | float | None) -> int:

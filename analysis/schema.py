@@ -56,7 +56,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     node=("VARCHAR", "commit id, or experiment/<number> of a proposal that is no commit"),
     source=("VARCHAR", "the older node of an edge"),
     target=("VARCHAR", "the younger node of an edge"),
-    kind=("VARCHAR", "of a node: base, candidate, proposal or merge; of an edge: its key"),
+    kind=("VARCHAR", "of a node: base, candidate, proposal, stack or merge; of an edge: its key"),
     base=("VARCHAR", "the commit that was begun from"),
     commit=("VARCHAR", "commit id of the candidate, or of what a trial measured"),
     parent=("VARCHAR", "commit id of the head that the brief was drawn on"),
@@ -83,7 +83,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     notes=("JSON", "what the agent wants to see again"),
     # what came of it
     ending=("VARCHAR", "kept, discarded, failed or refused; NULL: still open"),
-    verdict=("VARCHAR", "keep or discard; NULL: none was reached"),
+    verdict=("VARCHAR", "keep or discard, or what a stack check found; NULL: none was reached"),
     rule=("VARCHAR", "the rule by which a proposal was refused"),
     failure=("VARCHAR", "how it broke: timeout, crash, memory or invalid"),
     trouble=("VARCHAR", "why the agent gave no proposal; NULL: it gave one"),
@@ -96,7 +96,15 @@ COLUMNS: Mapping[str, Column] = _columns(
     screened=("DOUBLE", "score of the screening trial, which selected the candidate: no evidence"),
     sigma=("DOUBLE", "standard deviation of the baseline's scores between seeds"),
     # trials
-    purpose=("VARCHAR", "what a trial is for: baseline, screen, confirm or remeasure"),
+    purpose=(
+        "VARCHAR",
+        "what a trial is for: baseline, screen, confirm, sentinel, stack, ablation or promotion",
+    ),
+    part=("VARCHAR", "what of the held-out data a trial is scored on: dev, hidden or sealed"),
+    check_number=(
+        "INTEGER",
+        "number of the stack check, or of the check that a trial is for; NULL: an island's own",
+    ),
     state=("VARCHAR", "running, scored, failed, or voided through no fault of the candidate"),
     tier=("INTEGER", "confinement of a trial: 2 sandbox, 1 Landlock, 0 none"),
     seconds=("MAP(VARCHAR, DOUBLE)", "wall seconds by phase; `budget` are the trial's own"),
@@ -104,6 +112,16 @@ COLUMNS: Mapping[str, Column] = _columns(
     facts=("MAP(VARCHAR, DOUBLE)", "numbers that the harness knows"),
     claims=("MAP(VARCHAR, DOUBLE)", "numbers that the genome printed: nothing rests on them"),
     tail=("VARCHAR", "end of the training log, of failed trials (the ledger has the others')"),
+    # stacks
+    parts=("INTEGER[]", "experiments whose changes are applied together, in order"),
+    conflict=("VARCHAR", "which part does not go on the others, and where; NULL: all do"),
+    dropped=("INTEGER[]", "parts that are left out in the end"),
+    culprits=("VARCHAR", "the parts, or sets of them, that the verdict is about, as JSON"),
+    expected=("DOUBLE", "sum of the parts' gains"),
+    expected_noise=("DOUBLE", "standard error of the sum"),
+    interaction=("DOUBLE", "the whole's gain less the sum of its parts'"),
+    interaction_noise=("DOUBLE", "standard error of the interaction"),
+    lines_saved=("INTEGER", "lines of the genome that the dropped parts would have added"),
     # cost and counts
     calls=("BIGINT", "calls of the provider"),
     tokens_in=("BIGINT", "tokens that the provider read"),
@@ -173,13 +191,26 @@ TABLES: Mapping[str, Table] = {
     "trials": Table(
         "Every trial, with what came of it.",
         _named(
-            "trial experiment island commit purpose seed rung slice state score failure reason"
-            " harness tier seconds peak_mib facts claims tail started ended"
+            "trial experiment island commit purpose seed rung slice part check_number state score"
+            " failure reason harness tier seconds peak_mib facts claims tail started ended"
         ),
     ),
     "answers": Table(
         "Each time that an agent was asked: what it cost, and why there was no proposal.",
         _named("experiment island agent trouble reason calls tokens_in tokens_out usd recorded"),
+        keys=0,
+    ),
+    "stacks": Table(
+        "Every stack check: do kept changes add up? The verdict is additive, short, redundant,"
+        " antagonistic or conflict; gain and noise are the whole's over the base.",
+        _named(
+            "check_number base verdict commit parts dropped culprits expected expected_noise gain"
+            " noise pairs interaction interaction_noise lines_saved recorded ended"
+        ),
+    ),
+    "arms": Table(
+        "Every combination of parts that a stack check put together.",
+        _named("check_number parts commit conflict recorded"),
         keys=0,
     ),
     "merges": Table(

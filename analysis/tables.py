@@ -120,6 +120,7 @@ def _(event: ev.AgentFailed) -> Iterable[tuple[str, Row]]:
 def _(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
     begun = asdict(event)
     begun |= {"experiment": event.experiment or None, "started": event.recorded}
+    begun["check_number"] = event.check or None
     columns = set(TABLES["trials"].columns) & begun.keys()
     yield "trials", {name: begun[name] for name in columns} | {"state": "running"}
 
@@ -141,6 +142,30 @@ def _(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
     broke = {"failure": outcome.failure.kind, "reason": outcome.failure.reason}
     broke["tail"] = outcome.tail
     yield "trials", {"trial": event.trial, "state": "failed", **ended, **broke}
+
+
+@rows.register
+def _(event: ev.StackOpened) -> Iterable[tuple[str, Row]]:
+    begun = {"check_number": event.check, "base": event.base, "parts": event.parts}
+    yield "stacks", {**begun, "recorded": event.recorded}
+
+
+@rows.register
+def _(event: ev.StackAssembled) -> Iterable[tuple[str, Row]]:
+    made = {"commit": event.commit or None, "conflict": event.conflict or None}
+    arm = {"check_number": event.check, "parts": event.parts, "recorded": event.recorded}
+    yield "arms", arm | made
+
+
+@rows.register
+def _(event: ev.StackJudged) -> Iterable[tuple[str, Row]]:
+    found = {name: getattr(event, name) for name in ("verdict", "commit", "parts", "dropped")}
+    found |= {"culprits": json.dumps(event.culprits), "lines_saved": event.lines_saved}
+    for column, gain in (("expected", event.expected), ("interaction", event.interaction)):
+        found |= {column: gain.mean, f"{column}_noise": gain.noise}
+    whole = event.observed
+    found |= {"gain": whole.mean, "noise": whole.noise, "pairs": whole.pairs}
+    yield "stacks", {"check_number": event.check, **found, "ended": event.recorded}
 
 
 @rows.register
@@ -180,8 +205,9 @@ def _part(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> Lineage:
 
 def _running(con: DuckDBPyConnection, trials: list[str]) -> dict[str, ev.TrialStarted]:
     found = con.execute(
-        "SELECT trial, coalesce(experiment, 0), island, commit, purpose, seed, rung, slice"
-        " FROM trials WHERE state = 'running' AND trial IN (SELECT unnest(?))",
+        "SELECT trial, coalesce(experiment, 0), island, commit, purpose, seed, rung, slice,"
+        " part, coalesce(check_number, 0) FROM trials"
+        " WHERE state = 'running' AND trial IN (SELECT unnest(?))",
         [trials],
     ).fetchall()
     return {row[0]: ev.TrialStarted(*row) for row in found}

@@ -18,6 +18,10 @@ from islands.records import Gain, RunLimit, Usage
 Purpose = Literal["baseline", "screen", "confirm", "sentinel", "stack", "ablation", "promotion"]
 """Why a trial was run. Screening selected its candidate, so it is never evidence for keeping it."""
 
+StackVerdict = Literal["additive", "short", "redundant", "antagonistic", "conflict"]
+"""What a stack check came to: the whole is worth the sum of its parts; less than that; no more
+than without some of them; less than nothing, or less than its best part; or cannot be made."""
+
 ISLANDS_OWN: frozenset[Purpose] = frozenset({"baseline", "screen", "confirm"})
 """What islands' own ratchets run trials for; other scores are for the checks that asked."""
 
@@ -187,6 +191,61 @@ class AgentFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class StackOpened:
+    """A stack check began on `base`, of the experiments `parts`, strongest evidence first.
+
+    Checks of stacks are numbered from 1 on.
+    """
+
+    check: int
+    base: str
+    parts: tuple[int, ...]
+    recorded: float = 0.0
+    kind: Literal["stack_opened"] = "stack_opened"
+
+
+@dataclass(frozen=True, slots=True)
+class StackAssembled:
+    """The changes of `parts` were applied to `base` in order: `commit`, "" where they conflict.
+
+    `conflict` says which part did not go on what, and in which files.
+    """
+
+    check: int
+    parts: tuple[int, ...]
+    commit: str
+    conflict: str = ""
+    base: str = ""
+    recorded: float = 0.0
+    kind: Literal["stack_assembled"] = "stack_assembled"
+
+
+@dataclass(frozen=True, slots=True)
+class StackJudged:
+    """A stack check ended with `parts` on `commit`; of those it began with, `dropped` are out.
+
+    `expected` is the sum of the gains of all parts that fit together, `observed` the gain of their
+    whole over the base, `interaction` the second less the first. `culprits` are the parts, or sets
+    of them, that the verdict is about, and `blame` what each is worth beyond what was expected of
+    it. `lines_saved` are those of the genome that the dropped parts would have added.
+    """
+
+    check: int
+    verdict: StackVerdict
+    commit: str
+    parts: tuple[int, ...]
+    dropped: tuple[int, ...]
+    culprits: tuple[tuple[int, ...], ...]
+    expected: Gain
+    observed: Gain
+    interaction: Gain
+    lines_saved: int = 0
+    blame: tuple[Gain, ...] = ()
+    recorded: float = 0.0
+    kind: Literal["stack_judged"] = "stack_judged"
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """An island's head came home: `commit` is the merge on branch `target`."""
 
@@ -211,6 +270,9 @@ Event = (
     | TrialVoided
     | VerdictReached
     | AgentFailed
+    | StackOpened
+    | StackAssembled
+    | StackJudged
     | Merged
 )
 

@@ -229,8 +229,8 @@ class State:
         for island in self.islands.values():
             island.since = None  # nobody uses a slice until the run is resumed
 
-    @_apply.register
-    def _(self, event: ev.Merged) -> None:
+    @_apply.register(ev.Merged | ev.StackOpened | ev.StackAssembled | ev.StackJudged)
+    def _(self, event: ev.Event) -> None:
         pass
 
     @_apply.register

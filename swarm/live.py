@@ -175,6 +175,23 @@ def _(event: ev.VerdictReached, state: State) -> str:
     return f"{event.island} #{event.experiment} KEPT, {event.reason}: head at {score:.4f}"
 
 
+@describe.register
+def _(event: ev.StackOpened, state: State) -> str:
+    del state
+    return f"stack check {event.check}: do {len(event.parts)} changes add up?"
+
+
+@describe.register
+def _(event: ev.StackJudged, state: State) -> str:
+    del state
+    whole, off = event.observed, event.interaction
+    return (
+        f"stack check {event.check} {event.verdict}: {whole.mean:+.4g} ± {whole.noise:.2g},"
+        f" interaction {off.mean:+.2g} ± {off.noise:.2g},"
+        f" {len(event.parts)} changes stay, {len(event.dropped)} are dropped"
+    )
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

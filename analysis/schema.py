@@ -301,14 +301,16 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "standings": View(
-        "How each island stands, best first. The gain is of the head over the base, from their"
-        " mean scores; its noise is that of two means of so many scores, each as wide as sigma.",
+        "How each island stands, best first. The gain is of the head over the base: the sum of its"
+        " kept changes', each as it was when kept; its noise is theirs, added in squares.",
         """
         WITH heads AS (
           SELECT island, coalesce(arg_max(node, step), any_value(base)) AS head,
-            count(node) AS kept
-          FROM islands LEFT JOIN (SELECT island, node, step FROM nodes WHERE ending = 'kept')
-            USING (island)
+            count(node) AS kept, coalesce(sum(gain), 0.0) AS gain,
+            sqrt(coalesce(sum(noise ** 2), 0.0)) AS noise
+          FROM islands LEFT JOIN (
+            SELECT island, node, step, gain, noise FROM nodes WHERE ending = 'kept'
+          ) USING (island)
           GROUP BY island
         ), counts AS (
           SELECT island, count(*) FILTER (ending = 'discarded') AS discarded,
@@ -323,12 +325,7 @@ VIEWS: Mapping[str, View] = {
         )
         SELECT islands.island, islands.agent, heads.head, head.score,
           head.scores,
-          if(heads.head = islands.base, 0.0,
-            if(run.direction = 'minimize', base.score - head.score, head.score - base.score)
-          ) AS gain,
-          if(heads.head = islands.base, 0.0,
-            spread.sigma * sqrt(1 / base.scores + 1 / head.scores)
-          ) AS noise,
+          heads.gain, heads.noise,
           coalesce(trials, 0) AS trials, heads.kept, coalesce(discarded, 0) AS discarded,
           coalesce(failed, 0) AS failed, coalesce(refused, 0) AS refused,
           coalesce(unanswered, 0) AS unanswered, coalesce(usd, 0) AS usd

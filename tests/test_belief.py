@@ -59,12 +59,16 @@ def test_what_never_gains_lowers_the_rate_and_raises_the_doubt():
 
 @given(st.floats(0.1, 6), st.integers(1, 8))
 def test_a_gain_is_shrunk_and_more_of_it_leaves_less_doubt(mean, pairs):
-    """The reported gain is never beyond what was measured by more than the grid's step."""
+    """Both change with the evidence the way that evidence points."""
     belief = learnt(2)
     less, more = belief.weigh(mean, pairs, MANY), belief.weigh(mean + 1, pairs, MANY)
     assert more.doubt <= less.doubt
     assert more.gain >= less.gain
-    assert belief.weigh(mean, pairs, 2).doubt >= less.doubt - 1e-6 or mean < 1
+
+
+def test_a_spread_that_is_hardly_known_leaves_more_doubt():
+    """Two degrees of freedom have heavy tails."""
+    assert learnt(2).weigh(3.0, 4, 2).doubt > 2 * learnt(2).weigh(3.0, 4, MANY).doubt
 
 
 def test_at_most_one_keep_in_twenty_is_unreal_over_many_runs():
@@ -106,8 +110,8 @@ def test_the_screening_score_is_no_evidence_of_the_learnt_rule_either():
 
 def test_doubts_are_averaged_over_the_run():
     """A doubtful candidate is kept where earlier keeps were beyond doubt, and not as the first."""
-    belief, pairs = learnt(4), [1.3]
-    doubt = belief.weigh(1.3, 1, NOISE.known_by).doubt
+    belief, pairs = learnt(4), [0.6]
+    doubt = belief.weigh(0.6, 1, NOISE.known_by).doubt
     assert RULE.fdr < doubt < 10 * RULE.fdr
     assert judge(2.0, pairs, NOISE, RULE, belief, Kept()).verdict != "keep"
     assert judge(2.0, pairs, NOISE, RULE, belief, Kept(30, 0.0)).verdict == "keep"

@@ -17,7 +17,7 @@ from laboratory import (
 from harness.contract import Failure, HarnessError, SetupError
 from islands import events as ev
 from islands.guards import Guards
-from islands.ratchet import Rule
+from islands.ratchet import RULES, Rule
 from islands.records import Entry, Proposal
 from islands.state import State
 from swarm.agents.base import AgentError
@@ -194,6 +194,7 @@ def test_a_head_that_fails_on_a_fresh_seed_makes_no_pair(tmp_path):
         agents=agents,
         executor=executor,
         islands=1,
+        rule=RULES["three-seeds"],
         bounds=Bounds(trials=13),
     )
     kept = run.state.islands["i0"].kept

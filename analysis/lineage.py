@@ -49,7 +49,7 @@ from typing import Any, TypeAlias
 import networkx as nx
 
 from islands import events as ev
-from islands.records import Gain
+from islands.records import NULL, Gain
 
 Graph: TypeAlias = "nx.MultiDiGraph[str]"
 
@@ -156,13 +156,15 @@ class Lineage:
     @take.register
     def _(self, event: ev.VerdictReached) -> None:
         known, kept = self._known(event.experiment), event.verdict == "keep"
-        known |= {"verdict": event.verdict, "ending": "kept" if kept else "discarded"}
+        null = known["agent"] == NULL
+        ending = "null" if null else "kept" if kept else "discarded"
+        known |= {"verdict": event.verdict, "ending": ending}
         known |= {"reason": event.reason, "ended": _when(event)}
         gain: dict[str, Any] = {}
         if event.gain is not None:
             gain = _gain(event.gain)
             known.update(gain, pairs=event.gain.pairs)
-        if kept:
+        if kept and not null:
             head, node = known["parent"], self._node_of[event.experiment]
             known["step"] = self.graph.nodes[head].get("step", 0) + 1
             self.graph.add_edge(head, node, "kept_as_head", **_whence(event), **gain)

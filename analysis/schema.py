@@ -82,7 +82,10 @@ COLUMNS: Mapping[str, Column] = _columns(
     hypothesis=("VARCHAR", "what the agent expected, in its words"),
     notes=("JSON", "what the agent wants to see again"),
     # what came of it
-    ending=("VARCHAR", "kept, discarded, failed or refused; NULL: still open"),
+    ending=(
+        "VARCHAR",
+        "kept, discarded, failed, refused, or null: it does nothing; NULL: still open",
+    ),
     verdict=("VARCHAR", "keep or discard, or what a stack check found; NULL: none was reached"),
     rule=("VARCHAR", "the rule by which a proposal was refused"),
     failure=("VARCHAR", "how it broke: timeout, crash, memory or invalid"),
@@ -131,6 +134,8 @@ COLUMNS: Mapping[str, Column] = _columns(
     unanswered=("BIGINT", "how often it gave no proposal"),
     trials=("BIGINT", "trials begun, voided ones left out"),
     kept=("BIGINT", "experiments kept"),
+    nulls=("BIGINT", "proposals that do nothing and came to a verdict"),
+    nulls_kept=("BIGINT", "those of them that the ratchet would have kept"),
     discarded=("BIGINT", "experiments discarded"),
     failed=("BIGINT", "experiments that broke"),
     refused=("BIGINT", "proposals not let in"),
@@ -298,6 +303,13 @@ VIEWS: Mapping[str, View] = {
         """
         SELECT stddev_samp(score) AS sigma, count(*)::INTEGER AS scores
         FROM trials WHERE purpose = 'baseline' AND state = 'scored' AND rung = 0
+        """,
+    ),
+    "nulls": View(
+        "How often a proposal that does nothing was found worth keeping: the rate of false keeps.",
+        """
+        SELECT count(*) AS nulls, count(*) FILTER (verdict = 'keep') AS nulls_kept
+        FROM nodes WHERE ending = 'null'
         """,
     ),
     "standings": View(

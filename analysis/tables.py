@@ -20,7 +20,7 @@ from duckdb import DuckDBPyConnection
 from analysis.lineage import Graph, Lineage, speaks_of
 from analysis.schema import COLUMNS, TABLES
 from islands import events as ev
-from islands.records import Usage
+from islands.records import NULL, Usage
 
 Row = Mapping[str, Any]
 
@@ -107,7 +107,8 @@ def _(event: ev.IslandOpened) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _(event: ev.ProposalReceived) -> Iterable[tuple[str, Row]]:
-    yield "answers", _answer(event, event.usage)
+    if event.agent != NULL:  # then nobody was asked
+        yield "answers", _answer(event, event.usage)
 
 
 @rows.register

@@ -38,6 +38,7 @@ class Rule:
     that one candidate buys at most. With `fdr` at 0 nothing is learnt: a candidate must screen
     above `screen` standard deviations of a pair, and gain more than `margin` standard errors on
     all of `confirm_seeds`; with none to confirm on, it is kept as it was screened.
+    `nulls` is the share of proposals that do nothing (islands/nulls.py).
     """
 
     fdr: float = 0.05
@@ -45,6 +46,7 @@ class Rule:
     screen: float = 1.0
     margin: float = 2.0
     guards: Guards = Guards()
+    nulls: float = 0.0
 
 
 RULES: Mapping[str, Rule] = {

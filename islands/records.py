@@ -12,7 +12,11 @@ from typing import Literal
 
 Verdict = Literal["keep", "confirm", "discard"]
 
-Ending = Literal["kept", "discarded", "failed", "refused"]
+Ending = Literal["kept", "discarded", "failed", "refused", "null"]
+"""How an experiment ended; a null that came to a verdict, whichever it was, ended as null."""
+
+NULL = "null"
+"""Stands for the agent of proposals that do nothing (islands/nulls.py); no agent is named so."""
 
 RunLimit = Literal["minutes", "trials", "usd"]
 

@@ -22,7 +22,7 @@ from islands.life import State as Life
 from islands.life import ended, follow
 from islands.ratchet import Kept as Claimed
 from islands.ratchet import Noise, seed_of, signed, spread
-from islands.records import Attempt, Ending, Gain, Usage
+from islands.records import NULL, Attempt, Ending, Gain, Usage
 
 RECENT = 24
 """Attempts that an island remembers for its agent's briefs."""
@@ -45,7 +45,7 @@ _OUTCOME_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
 
 @dataclass(slots=True)
 class Experiment:
-    """One proposal's whole life, while it is open.
+    """One proposal's whole life, while it is open; `null` does nothing (islands/nulls.py).
 
     `screened` and `confirmed` are the candidate's scores by seed; `head_broken` are the fresh
     seeds on which the head itself failed, which make no pair.
@@ -56,6 +56,7 @@ class Experiment:
     parent: str
     hypothesis: str
     notes: Mapping[str, str | float]
+    null: bool = False
     life: Life = "proposed"
     commit: str = ""
     screened: dict[int, float] = field(default_factory=dict)
@@ -72,6 +73,17 @@ class Kept:
     parent: str
     hypothesis: str
     gain: Gain
+
+
+@dataclass(frozen=True, slots=True)
+class Nulls:
+    """How many proposals that do nothing came to a verdict, and how many of them to a keep.
+
+    Such a keep moves no head and claims nothing: it says what the run's keeps are worth.
+    """
+
+    tried: int = 0
+    kept: int = 0
 
 
 @dataclass(slots=True)
@@ -116,6 +128,7 @@ class State:
         self.residual = 0.0
         self.freedom = 0
         self.claimed = Claimed()
+        self.nulls = Nulls()
         self.screened: deque[float] = deque(maxlen=SCREENED)
         self._screened = 0
         self._belief: tuple[tuple[int, int, int], Belief] | None = None
@@ -244,7 +257,12 @@ class State:
         island.agent_failures_in_a_row = 0
         self.experiments = max(self.experiments, event.experiment)
         island.experiment = Experiment(
-            event.experiment, event.island, event.parent, event.hypothesis, event.notes
+            event.experiment,
+            event.island,
+            event.parent,
+            event.hypothesis,
+            event.notes,
+            event.agent == NULL,
         )
 
     @_apply.register
@@ -314,6 +332,10 @@ class State:
         island, experiment = self._open(event.island, event.experiment)
         experiment.life = follow(experiment.life, event.verdict)
         self._learn_spread(self.pairs(experiment))
+        if experiment.null:
+            self.nulls = Nulls(self.nulls.tried + 1, self.nulls.kept + (event.verdict == "keep"))
+            self._close(island, experiment, "null", event.reason, event.gain)
+            return
         if event.verdict == "keep" and event.gain is not None:
             self._move_head(island, experiment, event.gain)
         self._close(island, experiment, _OUTCOME_OF[event.verdict], event.reason, event.gain)
@@ -336,6 +358,8 @@ class State:
             self.scores.setdefault(trial.commit, {})[trial.seed] = score
         elif trial.purpose == "screen":
             experiment.screened[trial.seed] = score
+            if experiment.null:
+                return  # no sample of what agents propose
             self._screened += 1
             head = self.scores[experiment.parent][trial.seed]
             self.screened.append(signed(head, score, self.direction))
@@ -387,6 +411,8 @@ class State:
         island.experiment = None
         self._forget(experiment.commit)
         island.endings[ending] = island.endings.get(ending, 0) + 1
+        if experiment.null:
+            return  # agents are never told of it
         island.recent.append(
             Attempt(
                 experiment.number,

@@ -163,7 +163,13 @@ def _launch(
 def _rule(program: Program) -> Rule:
     guards = Guards(**dataclasses.asdict(program.guards))
     ratchet = program.ratchet
-    return Rule(ratchet.fdr, ratchet.confirm_seeds, margin=ratchet.margin, guards=guards)
+    return Rule(
+        ratchet.fdr,
+        ratchet.confirm_seeds,
+        margin=ratchet.margin,
+        guards=guards,
+        nulls=ratchet.nulls,
+    )
 
 
 def _lines(branches: Branches, commit: str) -> int:

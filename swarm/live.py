@@ -66,8 +66,15 @@ class Watch:
         usd = f" of ${bounds.usd:g}" if bounds.usd is not None else ""
         return (
             f"{_clock(elapsed)}{minutes} · trials {state.trials}{trials} · ${state.usd:.2f}{usd}"
+            f"{nulls(state)}"
             f" · sigma {state.noise().sigma:.4g} · dropped: discarded + failed + refused"
         )
+
+
+def nulls(state: State) -> str:
+    """Return how many proposals that do nothing were kept, where any was tried."""
+    known = state.nulls
+    return f" · nulls kept {known.kept} of {known.tried}" if known.tried else ""
 
 
 def table(state: State) -> Table:
@@ -171,7 +178,10 @@ def _(event: ev.AgentFailed, state: State) -> str:
 def _(event: ev.VerdictReached, state: State) -> str:
     if event.verdict == "discard":
         return f"{event.island} #{event.experiment} discarded: {event.reason}"
-    score = state.score(state.islands[event.island].head)
+    island = state.islands[event.island]
+    if not island.kept or island.kept[-1].experiment != event.experiment:
+        return f"{event.island} #{event.experiment} does nothing, and seemed worth keeping"
+    score = state.score(island.head)
     return f"{event.island} #{event.experiment} KEPT, {event.reason}: head at {score:.4f}"
 
 

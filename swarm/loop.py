@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from harness.contract import HarnessError, Outcome, Rung, SetupError, Trial
 from islands import events as ev
+from islands import nulls
 from islands.admit import Refused, admit
 from islands.plan import Ask, Broken, Conclude, Measure, Step, Wait, next_step
 from islands.ratchet import Decision
-from islands.records import Proposal, RunLimit
+from islands.records import NULL, Proposal, RunLimit
 from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import BudgetError
 from swarm.brief import Briefer
@@ -74,6 +75,11 @@ class Loop:
     async def _ask(self, parent: str) -> RunLimit | None:
         run, name = self.run, self.island.name
         number, agent = run.allot(), run.agents[name]
+        null = await self._null(number, parent)
+        if null is not None:
+            run.record(ev.ProposalReceived(number, name, NULL, parent, null.hypothesis))
+            await self._admit(number, parent, null)
+            return None
         brief = self.briefer.brief(run.state, name, number, self.refused)
         try:
             proposal = await agent.propose(brief)
@@ -100,6 +106,15 @@ class Loop:
         await self._admit(number, parent, proposal)
         return None
 
+    async def _null(self, number: int, parent: str) -> Proposal | None:
+        """Return the proposal that does nothing, where this one is to be such."""
+        run = self.run
+        if not nulls.is_null(run.state.run.seed, number, run.launch.rule.nulls):
+            return None
+        head = await run.offload(run.branches.files, parent)
+        null: Proposal | None = await run.offload(nulls.propose, run.state.run.seed, number, head)
+        return null
+
     def _pause(self, asked: float = 0.0) -> float:
         island = self.run.state.islands[self.island.name]
         idle = max(island.agent_failures_in_a_row, island.refusals_in_a_row)
@@ -109,14 +124,17 @@ class Loop:
         run, name = self.run, self.island.name
         head = await run.offload(run.branches.files, parent)
         genome, launch = run.state.run.genome, run.launch
+        open_ = run.state.islands[name].experiment
+        null = open_ is not None and open_.null
+        limits = replace(launch.admission, null=null or launch.admission.null)
         # off the loop: the worst that a proposal can do to a parser takes seconds
-        answer = await run.offload(admit, proposal, head, genome, launch.admission, launch.entry)
+        answer = await run.offload(admit, proposal, head, genome, limits, launch.entry)
         if isinstance(answer, Refused):
-            self.refused = f"{answer.rule}: {answer.reason}"
+            self.refused = self.refused if null else f"{answer.rule}: {answer.reason}"
             run.record(ev.ProposalRefused(number, name, answer.rule, answer.reason))
             await asyncio.sleep(self._pause())
             return
-        self.refused = ""
+        self.refused = self.refused if null else ""
         message = _message(run.state.run.run, name, number, self.island.agent, proposal)
         commit = await run.offload(
             run.branches.commit, parent, answer.files, message, number, int(run.now())
@@ -187,7 +205,7 @@ class Loop:
         kept = decision.verdict == "keep"
         verdict: Literal["keep", "discard"] = "keep" if kept else "discard"
         run.record(ev.VerdictReached(number, name, verdict, decision.reason, decision.gain))
-        if kept:
+        if kept and not experiment.null:
             advance = run.branches.advance
             await run.offload(advance, name, experiment.commit, experiment.parent)
         else:

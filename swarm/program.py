@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness import tasks
 from harness.contract import Direction, Rung
+from islands.records import NULL
 from swarm.agents.llm.settings import ModelSettings, Price
 from swarm.complaints import Problem, misspelt, nearest, refusal, shown
 from swarm.frontmatter import Where, read_front_matter
@@ -161,6 +162,8 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         for key, right in (("metric", task.metric), ("direction", task.direction)):
             if getattr(settings, key) not in (None, right):
                 yield (key,), f"must be `{right}` for task {settings.task}: correct or delete it"
+    if NULL in settings.agents:
+        yield ("agents", NULL), "is what proposals that do nothing go by: choose another name"
     yield from _unknown_agents(settings)
     yield from _repetitions(settings)
     if settings.limits.usd is not None:

@@ -58,9 +58,11 @@ class Run:
     def fold(self, event: ev.Event) -> None:
         """Take `event` into the state; an agent learns how its experiment ended."""
         island = self.state.islands.get(self._home(event))
-        was_open = island is not None and island.experiment is not None
+        open_ = island.experiment if island is not None else None
         self.state.apply(event)
-        if island is not None and was_open and island.experiment is None:
+        if island is None or open_ is None or open_.null:
+            return
+        if island.experiment is None:
             agent = self.agents.get(island.opened.island)
             if agent is not None:  # an island of an earlier launch that this one leaves alone
                 agent.learn(island.recent[-1])

@@ -160,7 +160,8 @@ class Ratchet:
     """What a keep must show: at most `fdr` of all keeps may be worth nothing.
 
     `confirm_seeds` are what a candidate buys at most; `margin` standard errors are asked on all
-    of them where `fdr` is 0.
+    of them where `fdr` is 0. `nulls` is the share of proposals that do nothing, to see how often
+    such a one is kept.
     """
 
     baseline_seeds: Annotated[
@@ -171,6 +172,7 @@ class Ratchet:
         int, Field(ge=2, le=100), says("a whole number from 2 to 100", "8")
     ] = 8
     margin: Annotated[float, Field(ge=0), says("a number of standard errors, 0 or more", "2")] = 2.0
+    nulls: Annotated[float, Field(ge=0, le=0.5), says("a share from 0 to 0.5", "0.02")] = 0.02
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -118,6 +118,7 @@ def _standing(con: DuckDBPyConnection) -> dict[str, Any]:
         "run": _first(con, "SELECT * EXCLUDE (genome, rungs) FROM run"),
         "last": _first(con, "FROM coordinators ORDER BY rowid DESC LIMIT 1"),
         **(_first(con, "SELECT sigma FROM spread") or {}),
+        **(_first(con, "FROM nulls") or {}),
         "islands": islands,
     }
 
@@ -163,7 +164,8 @@ def _trying(each: Mapping[str, Any]) -> str:
 def _footer(facts: Mapping[str, Any]) -> str:
     usd = sum(island["usd"] for island in facts["islands"])
     sigma = "not known yet" if facts["sigma"] is None else f"{facts['sigma']:.4g}"
-    return f"{_activity(facts)} · sigma {sigma} · ${usd:.2f}"
+    nulls = f" · nulls kept {facts['nulls_kept']} of {facts['nulls']}" if facts["nulls"] else ""
+    return f"{_activity(facts)} · sigma {sigma}{nulls} · ${usd:.2f}"
 
 
 def _activity(facts: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,13 @@ _ABOVE_ZERO = _Finite(min=0, min_open=True)
     help="How much worse slice s0 scores from half-way on, in median true gains.",
 )
 @click.option(
+    "--nulls",
+    default=0.0,
+    show_default=True,
+    type=_Finite(0, 0.5),
+    help="Share of proposals that the run itself makes to do nothing, beside the mixture's.",
+)
+@click.option(
     "--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Fixes every night."
 )
 @click.option(
@@ -140,6 +148,7 @@ def simulate(
     rho: float,
     offsets: float,
     drift: float,
+    nulls: float,
     seed: int,
     workers: int | None,
     *,
@@ -172,7 +181,7 @@ def simulate(
                 drift=drifts,
                 offsets=offsets,
             ),
-            Plan(RULES[rule], islands, trials),
+            Plan(replace(RULES[rule], nulls=nulls), islands, trials),
         )
         for mixture in mixtures or ("published", "harsh")
         for trials in budgets or (100,)

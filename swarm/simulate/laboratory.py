@@ -1,12 +1,13 @@
 """What a coordinator works on, in memory: a ledger, branches, agents and slices of one world.
 
-The genome is a text that lists the changes it holds, one number a line; a change bears the number
-of the experiment that proposed it. Lines that are no numbers do nothing.
+The genome is a Python file that holds changes, one a line; a change bears the number of the
+experiment that proposed it. Other lines do nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,13 @@ from islands.ratchet import seed_of
 from islands.records import Attempt, Brief, Entry, Proposal
 from swarm.simulate.world import Sample, World
 
-GENOME = "genome/changes.txt"
+GENOME = "genome/changes.py"
 
 HARNESS = "laboratory"
 
-_FIRST = "One change a line.\n"
+_FIRST = "hold()  # a change a line\n"
+
+_CHANGE = re.compile(r"^hold\((\d+)\)$", re.MULTILINE)
 
 Genome = Mapping[str, Entry]
 
@@ -108,8 +111,8 @@ class MemoryBranches:
     def _add(self, genome: Genome) -> str:
         commit = f"{len(self._genomes) + 1:040x}"
         self._genomes[commit] = genome
-        lines = genome[GENOME].data.decode().splitlines()
-        self._changes[commit] = tuple(int(line) for line in lines if line.isdecimal())
+        found = _CHANGE.findall(genome[GENOME].data.decode())
+        self._changes[commit] = tuple(map(int, found))
         return commit
 
 
@@ -125,7 +128,7 @@ class MemoryAgent:
         """Add a line to the genome; islands that think in step would always meet in one order."""
         uneven = 0.5 + seed_of(brief.seed, "think") / 2**31
         await asyncio.sleep(self._think * uneven)
-        text = f"{brief.genome[GENOME]}{brief.experiment}\n"
+        text = f"{brief.genome[GENOME]}hold({brief.experiment})\n"
         return Proposal(f"change {brief.experiment}", {GENOME: Entry(text.encode())})
 
     def learn(self, attempt: Attempt) -> None:

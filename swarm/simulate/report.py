@@ -22,6 +22,7 @@ _NUMBERS = (
     "claims",
     "unreal claims",
     "nulls kept",
+    "own nulls kept",
     "trials/discard",
 )
 
@@ -53,6 +54,7 @@ def _row(one: Summary) -> tuple[str, ...]:
         f"{one.claims.mean:.1f}",
         _share(one.unreal_claims),
         _share(one.null_keeps),
+        _share(one.own_null_keeps),
         f"{one.per_discard.mean:.2f}",
     )
 

@@ -39,6 +39,8 @@ class Summary:
 
     `bias` is the claimed gain less the true one, `error` the standard error that runs state for
     their claims. `per_discard` counts trials, `per_thousand` unreal claims by 1,000 proposals.
+    `null_keeps` are of proposals that happen to do nothing, `own_null_keeps` of those that the run
+    made so.
     """
 
     cell: Cell
@@ -55,6 +57,7 @@ class Summary:
     unreal_keeps: Share
     unreal_claims: Share
     null_keeps: Share
+    own_null_keeps: Share
 
 
 def study(
@@ -91,6 +94,9 @@ def summary(cell: Cell, nights: Sequence[Tally]) -> Summary:
             [each.unreal_claims for each in nights], [each.claims for each in nights]
         ),
         null_keeps=share_of([each.null_keeps for each in nights], [each.nulls for each in nights]),
+        own_null_keeps=share_of(
+            [each.own_null_keeps for each in nights], [each.own_nulls for each in nights]
+        ),
     )
 
 

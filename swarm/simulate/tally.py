@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from islands import events as ev
+from islands.records import NULL
 from islands.state import State
 from swarm.homecoming import choose, total
 from swarm.simulate.night import Night
@@ -41,7 +42,8 @@ class Tally:
     `gain` is the reported commit's true one. An unreal keep is worth nothing or less on the head
     that it was kept on, an unreal claim nothing or less in the commit that is reported. `nulls`
     are proposals that do exactly nothing. `spent` are the trials that discards cost, the head's
-    share in them included.
+    share in them included. `own_nulls` are the nulls that the run itself proposed, and count among
+    nothing else.
     """
 
     gain: float
@@ -57,6 +59,8 @@ class Tally:
     null_keeps: int
     discards: int
     spent: int
+    own_nulls: int = 0
+    own_null_keeps: int = 0
 
 
 @dataclass(slots=True)
@@ -70,18 +74,21 @@ class _Count:
     running: dict[str, int] = field(default_factory=dict)
     kept: list[int] = field(default_factory=list)
     discarded: list[int] = field(default_factory=list)
+    own: set[int] = field(default_factory=set)
 
     def take(self, event: ev.Event) -> None:
         """Take in the next event."""
         match event:
-            case ev.CandidateAdmitted():
+            case ev.ProposalReceived() if event.agent == NULL:
+                self.own.add(event.experiment)
+            case ev.CandidateAdmitted() if event.experiment not in self.own:
                 self.commits[event.experiment] = (event.parent, event.commit)
                 self.gains[event.experiment] = self.night.gain(event.parent, event.commit)
             case ev.TrialStarted():
                 self.running[event.trial] = event.experiment
             case ev.TrialEnded():
                 self.trials[self.running.pop(event.trial)] += 1
-            case ev.VerdictReached():
+            case ev.VerdictReached() if event.experiment not in self.own:
                 ended = self.kept if event.verdict == "keep" else self.discarded
                 ended.append(event.experiment)
             case _:
@@ -115,4 +122,6 @@ def tally(night: Night) -> Tally:
         null_keeps=len(nulls.intersection(count.kept)),
         discards=len(count.discarded),
         spent=sum(count.trials[each] for each in count.discarded),
+        own_nulls=night.state.nulls.tried,
+        own_null_keeps=night.state.nulls.kept,
     )

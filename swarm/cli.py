@@ -22,6 +22,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "swarm.commands.doctor",
         "Show what this machine can confine, and what would be better.",
     ),
+    "slices": (
+        "swarm.commands.slices",
+        "List what trials run on, with its noise, speed and company.",
+    ),
     "prepare": ("swarm.commands.prepare", "Fetch, check and tokenise a corpus."),
     "status": ("swarm.commands.record", "Show how every island stands."),
     "lineage": ("swarm.commands.record", "Show who came from what, and what was kept."),

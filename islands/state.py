@@ -20,8 +20,8 @@ from islands.belief import Belief, learn
 from islands.guards import measures
 from islands.life import State as Life
 from islands.life import ended, follow
+from islands.ratchet import SURE, Noise, seed_of, signed, spread
 from islands.ratchet import Kept as Claimed
-from islands.ratchet import Noise, seed_of, signed, spread
 from islands.records import NULL, Attempt, Ending, Gain, Usage
 
 RECENT = 24
@@ -29,13 +29,6 @@ RECENT = 24
 
 SCREENED = 1024
 """Screened gains, the latest, that the run learns from."""
-
-SURE = 10
-"""Degrees of freedom that learning takes the noise to be known by, at least.
-
-Fewer would fit heavy tails and find nothing promising: what is promising costs a trial at worst,
-and what is kept is weighed by the degrees of freedom that there are.
-"""
 
 RELEARN = 8
 """Screened gains after which the run's belief is brought up to date."""
@@ -175,6 +168,8 @@ class State:
         if self._belief is None or self._belief[0] != key:
             unit = noise.pair or 1.0
             settled = list(self.screened)[: len(self.screened) - fresh]
+            # fewer degrees of freedom would fit heavy tails and find nothing promising: what is
+            # promising costs a trial at worst, and is kept by the degrees of freedom that there are
             known = learn([gain / unit for gain in settled], max(noise.known_by, SURE))
             self._belief = (key, known)
         return self._belief[1]

@@ -115,3 +115,11 @@ def test_doubts_are_averaged_over_the_run():
     assert RULE.fdr < doubt < 10 * RULE.fdr
     assert judge(2.0, pairs, NOISE, RULE, belief, Kept()).verdict != "keep"
     assert judge(2.0, pairs, NOISE, RULE, belief, Kept(30, 0.0)).verdict == "keep"
+
+
+def test_one_pair_is_not_enough_until_the_spread_is_known():
+    """Not even a gain of thirty standard deviations, where three scores more could change them."""
+    little = Noise(sigma=0.5**0.5, seeds=4)
+    assert judge(9.0, [30.0], little, RULE, learnt(3), Kept()).verdict == "confirm"
+    assert judge(9.0, [30.0, 30.0], little, RULE, learnt(3), Kept()).verdict == "keep"
+    assert judge(9.0, [30.0], NOISE, RULE, learnt(3), Kept()).verdict == "keep"

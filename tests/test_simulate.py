@@ -285,6 +285,15 @@ def test_numbers_that_json_lacks_are_null():
     assert again["conditions"]["mixture"] == "null"
 
 
+def test_our_rule_is_run_at_every_level_that_is_asked_for(tmp_path):
+    """The frontier of true gain and unreal claims; rules that have no level are run once."""
+    asked = ["--mixture", "null", "--repeats", 1, "--trials", 6, "--islands", 1, "--workers", 1]
+    asked += ["--rule", "swarm", "--rule", "margin", "--fdr", 0.01, "--fdr", 0.5]
+    found = json.loads(swarm(tmp_path, "simulate", *asked, "--json"))
+    shown = [(one["rule"], one["plan"]["rule"]["fdr"]) for one in found]
+    assert shown == [("swarm 0.01", 0.01), ("swarm 0.5", 0.5), ("margin", 0.0)]
+
+
 def test_the_command_prints_every_cell(tmp_path):
     """Options given more than once are combined; --noise is in units of the score."""
     asked = ["--repeats", 2, "--trials", 20, "--trials", 40, "--islands", 2, "--workers", 1]

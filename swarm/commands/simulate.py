@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from harness.contract import SetupError
-from islands.ratchet import RULES
+from islands.ratchet import RULES, Rule
 from swarm.simulate.mixtures import MIXTURES, unit
 from swarm.simulate.night import Plan
 from swarm.simulate.report import plain, table
@@ -92,6 +92,13 @@ _ABOVE_ZERO = _Finite(min=0, min_open=True)
     help="How keeps are decided; default: swarm.",
 )
 @click.option(
+    "--fdr",
+    "levels",
+    multiple=True,
+    type=click.FloatRange(0, 0.5, min_open=True),
+    help="Share of keeps that may be unreal by the rule swarm; default: 0.05.",
+)
+@click.option(
     "--interactions",
     default="none",
     show_default=True,
@@ -144,6 +151,7 @@ def simulate(
     islands: int,
     repeats: int,
     rules: tuple[str, ...],
+    levels: tuple[float, ...],
     interactions: str,
     rho: float,
     offsets: float,
@@ -158,9 +166,10 @@ def simulate(
     """Run nights on virtual time in a laboratory that knows the true effect of every change.
 
     It says what a rule's keeps and claims are worth, for each combination of the options that may
-    be given more than once: --mixture, --sigma, --trials, --rule. The mixtures: `published` is
-    fitted to a published night of autoresearch, in `harsh` most proposals harm, in `null` none
-    does anything. With --noise set to your own spread between seeds you plan a night of your own.
+    be given more than once: --mixture, --sigma, --trials, --rule, --fdr. The mixtures:
+    `published` is fitted to a published night of autoresearch, in `harsh` most proposals harm, in
+    `null` none does anything. With --noise set to your own spread between seeds you plan a night
+    of your own.
 
     A gain is above zero where it is better, in units of the score. A keep or a claim is unreal
     whose true effect is zero or worse. One seed gives the same nights on every machine.
@@ -181,12 +190,12 @@ def simulate(
                 drift=drifts,
                 offsets=offsets,
             ),
-            Plan(replace(RULES[rule], nulls=nulls), islands, trials),
+            Plan(replace(judged_by, nulls=nulls), islands, trials),
         )
         for mixture in mixtures or ("published", "harsh")
         for trials in budgets or (100,)
         for sigma in sigmas or (1.0,)
-        for rule in rules or ("swarm",)
+        for rule, judged_by in _rules(rules or ("swarm",), levels)
     ]
     found = _studied(cells, repeats, seed, workers or os.cpu_count() or 1)
     if picture is not None:
@@ -197,6 +206,15 @@ def simulate(
         console = Console()
         console = console if console.is_terminal else Console(width=_PIPED_WIDTH)
         console.print(table(found, repeats))
+
+
+def _rules(names: Sequence[str], levels: Sequence[float]) -> Iterator[tuple[str, Rule]]:
+    """Name every rule that is asked for, ours once for each level."""
+    for name in names:
+        if name == "swarm" and levels:
+            yield from ((f"{name} {fdr:g}", replace(RULES[name], fdr=fdr)) for fdr in levels)
+        else:
+            yield name, RULES[name]
 
 
 def _check_picture(picture: Path | None) -> None:

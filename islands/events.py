@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from harness.contract import Direction, Outcome, Part, Rung, Slice
-from islands.records import Gain, RunLimit, Usage
+from islands.records import Agreement, Contender, Gain, Measured, RunLimit, Usage
 
 Purpose = Literal["baseline", "screen", "confirm", "sentinel", "stack", "ablation", "promotion"]
 """Why a trial was run. Screening selected its candidate, so it is never evidence for keeping it."""
@@ -21,6 +21,9 @@ Purpose = Literal["baseline", "screen", "confirm", "sentinel", "stack", "ablatio
 StackVerdict = Literal["additive", "short", "redundant", "antagonistic", "conflict"]
 """What a stack check came to: the whole is worth the sum of its parts; less than that; no more
 than without some of them; less than nothing, or less than its best part; or cannot be made."""
+
+Transfer = Literal["transfers", "fades", "reverses"]
+"""What a promotion came to at its rung: still better than the base; not shown to be; worse."""
 
 ISLANDS_OWN: frozenset[Purpose] = frozenset({"baseline", "screen", "confirm"})
 """What islands' own ratchets run trials for; other scores are for the checks that asked."""
@@ -127,6 +130,8 @@ class TrialStarted:
     """A trial was leased a slice. `experiment` is 0 for trials of no experiment.
 
     `check` numbers the sentinel, stack check or promotion that it is for, 0 for an island's own.
+    `share` is the part of the rung's seconds that it is given. A trial on the part `hidden` spends
+    its promotion's one query there.
     """
 
     trial: str
@@ -139,6 +144,7 @@ class TrialStarted:
     slice: str
     part: Part = "dev"
     check: int = 0
+    share: float = 1.0
     recorded: float = 0.0
     kind: Literal["trial_started"] = "trial_started"
 
@@ -246,13 +252,100 @@ class StackJudged:
 
 
 @dataclass(frozen=True, slots=True)
+class PromotionOpened:
+    """The stack `commit` of the experiments `parts` is measured again at `rung` against `base`.
+
+    Promotions are numbered from 1 on. `stack` is the stack check that it comes from (0: none, an
+    island's head). `before` is its gain so far, `contenders` are its parts and the best near
+    misses, strongest evidence first. `seeds`, `trials`: pairs, and what it may cost in all.
+    `hidden`: the hidden part is asked; `timed`: time to target is measured.
+    """
+
+    check: int
+    rung: int
+    base: str
+    commit: str
+    parts: tuple[int, ...]
+    before: Gain
+    contenders: tuple[Contender, ...]
+    seeds: int
+    trials: int
+    hidden: bool = False
+    timed: bool = True
+    stack: int = 0
+    recorded: float = 0.0
+    kind: Literal["promotion_opened"] = "promotion_opened"
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """A promotion ended; `before` and `after` are the stack's gains at the rung below and at its.
+
+    `hidden` is the one bit: is the stack better there, None where it was not asked. `target` is
+    the base's dev score on the rung's whole budget and `reached` the seconds that the stack needs
+    for it, somewhere within `between`; 0.0 where it was not measured, or was not reached.
+    """
+
+    check: int
+    rung: int
+    base: str
+    commit: str
+    parts: tuple[int, ...]
+    verdict: Transfer
+    reason: str
+    before: Gain
+    after: Gain
+    contenders: tuple[Measured, ...] = ()
+    agreement: Agreement | None = None
+    hidden: bool | None = None
+    target: float = 0.0
+    reached: float = 0.0
+    between: tuple[float, float] = (0.0, 0.0)
+    recorded: float = 0.0
+    kind: Literal["promoted"] = "promoted"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusMoved:
+    """The consensus branch went from `old` ("" for none) to `commit`, built on `base`.
+
+    It has one commit for each of `parts`, `changes` in the same order; promotion `check` is why.
+    """
+
+    check: int
+    base: str
+    old: str
+    commit: str
+    parts: tuple[int, ...]
+    changes: tuple[str, ...]
+    recorded: float = 0.0
+    kind: Literal["consensus_moved"] = "consensus_moved"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedScored:
+    """The sealed part was asked, once for this run: how much `commit` gains there over `base`."""
+
+    commit: str
+    base: str
+    gain: Gain
+    recorded: float = 0.0
+    kind: Literal["sealed_scored"] = "sealed_scored"
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
-    """An island's head came home: `commit` is the merge on branch `target`."""
+    """The consensus, or an island's head, came home: `commit` is new on branch `target`.
+
+    `island` is "" for the consensus; `how` it came; `forced` says that it was not promoted.
+    """
 
     island: str
     head: str
     commit: str
     target: str
+    how: Literal["merge", "squash"] = "merge"
+    forced: bool = False
     recorded: float = 0.0
     kind: Literal["merged"] = "merged"
 
@@ -273,6 +366,10 @@ Event = (
     | StackOpened
     | StackAssembled
     | StackJudged
+    | PromotionOpened
+    | Promoted
+    | ConsensusMoved
+    | SealedScored
     | Merged
 )
 

@@ -74,6 +74,42 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
+class Contender:
+    """A change that is measured again at a higher rung: `commit` against its own `parent`.
+
+    The same two commits that its gain `before` compares. `kinds` is what it touches
+    (islands/kinds.py), the kind that it touches most first.
+    """
+
+    experiment: int
+    parent: str
+    commit: str
+    before: Gain
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A contender's gain at both rungs and what it came to."""
+
+    experiment: int
+    kinds: tuple[str, ...]
+    before: Gain
+    after: Gain
+    verdict: Literal["transfers", "fades", "reverses"]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Kendall's tau between the gains of `count` contenders at two rungs, and its 95 % interval."""
+
+    tau: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """How an experiment ended, as agents are told of it (their own islands' and others')."""
 

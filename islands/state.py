@@ -20,6 +20,7 @@ from islands.belief import Belief, learn
 from islands.guards import measures
 from islands.life import State as Life
 from islands.life import ended, follow
+from islands.promotion import Promotions
 from islands.ratchet import SURE, Noise, seed_of, signed, spread
 from islands.ratchet import Kept as Claimed
 from islands.records import NULL, Attempt, Ending, Gain, Usage
@@ -122,6 +123,7 @@ class State:
         self.freedom = 0
         self.claimed = Claimed()
         self.nulls = Nulls()
+        self.promotions = Promotions()
         self.screened: deque[float] = deque(maxlen=SCREENED)
         self._screened = 0
         self._belief: tuple[tuple[int, int, int], Belief] | None = None
@@ -214,6 +216,7 @@ class State:
         """Take in the next event. Raises LifeError where it cannot have happened."""
         self.events += 1
         self._apply(event)
+        self.promotions.apply(event)
 
     @singledispatchmethod
     def _apply(self, event: ev.Event) -> None:
@@ -238,6 +241,7 @@ class State:
             island.since = None  # nobody uses a slice until the run is resumed
 
     @_apply.register(ev.Merged | ev.StackOpened | ev.StackAssembled | ev.StackJudged)
+    @_apply.register(ev.PromotionOpened | ev.Promoted | ev.ConsensusMoved | ev.SealedScored)
     def _(self, event: ev.Event) -> None:
         pass
 

@@ -1,0 +1,85 @@
+"""What islands lend their slices to between experiments: promotions, and building the consensus.
+
+Pure: the run-level work that comes next is read off the folded ledger, as an island's own is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.contract import SHARP
+from islands import events as ev
+from islands.plan import Measure
+from islands.promotion import Asked, Policy, Wish
+from islands.ratchet import seed_of
+from islands.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Begin a promotion."""
+
+    wish: Wish
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Record what the open promotion came to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Make the consensus branch the stack that was promoted."""
+
+    promoted: ev.Promoted
+
+
+Errand = Promote | Settle | Build | Measure
+
+
+def next_errand(state: State, name: str, policy: Policy) -> Errand | None:
+    """Return the run-level work that island `name` could do now, None where there is none."""
+    known = state.promotions
+    promoted = known.unbuilt()
+    if promoted is not None:
+        return Build(promoted)
+    if known.open is not None:
+        return Settle() if known.finished() else _trial(state, name)
+    wish = known.due() if policy.auto else None
+    return Promote(wish) if wish is not None else None
+
+
+def next_sealed(state: State, name: str, asked: Sequence[Asked], rung: int) -> Measure | None:
+    """Return the sealed trial that island `name` could run now, None where there is none."""
+    found = state.promotions.sealed_wanted(asked, state.islands[name].opened.slice.name)
+    return None if found is None else _measure(found, rung, state.promotions.checks())
+
+
+def sealed(run: ev.RunOpened, commit: str, base: str, seeds: int) -> list[Asked]:
+    """Return the trials that compare two commits on the sealed part."""
+    numbers = [seed_of(run.seed, "sealed", k) for k in range(seeds)]
+    return [Asked(each, seed, "sealed") for seed in numbers for each in (base, commit)]
+
+
+def _trial(state: State, name: str) -> Measure | None:
+    known = state.promotions
+    if known.open is None:
+        return None
+    found = known.wanted(state.islands[name].opened.slice.name)
+    event = known.open.event
+    return None if found is None else _measure(found, event.rung, event.check)
+
+
+def _measure(asked: Asked, rung: int, check: int) -> Measure:
+    return Measure(
+        asked.commit,
+        asked.seed,
+        "promotion",
+        0,
+        rung=rung,
+        part=asked.part,
+        audit=SHARP,
+        check=check,
+        share=asked.share,
+    )

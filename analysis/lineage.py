@@ -10,6 +10,7 @@ A **node** is a commit, under its full id, or a proposal that never became one, 
 | proposal | not admitted: refused, or admission is still under way | `rule`, `reason` if refused |
 | merge | a merge that brought a head home | `island` |
 | stack | several changes on one base, made to be measured | `parent`; what it came to if judged |
+| consensus | one surviving change of a promoted stack | `parent` |
 
 The attributes are columns of the table `nodes`, and analysis/schema.py says what each means. Of
 those that are easily misread: `ending` is absent while the experiment is open; `score` is the mean
@@ -30,10 +31,13 @@ An **edge** runs from the older to the younger and its key is its kind:
 | dropped_from/CHECK | a change | the stack that is as good without it | |
 | interacts/CHECK | one of two changes | the other: the whole less the sum | gain, noise |
 | fell_short/CHECK | a change | the stack where it is worth less than expected | gain, noise |
+| promoted/CHECK | the base, or a contender's parent | the stack, or the contender | gain, noise |
+| consensus/CHECK | the base, or the change below | a commit of the consensus | |
+| taken_into/CHECK | a change | the commit of the consensus that brings it | |
+| sealed | the base | the commit that was asked of the sealed part | gain, noise |
 
-A kind that joins one pair more than once says in its key what tells them apart, after a slash
-(`promoted/2`: by rung); a measured relation carries its `gain` and `noise`, signed so that above
-zero is better.
+A kind that joins one pair more than once says in its key what tells them apart, after a slash; a
+measured relation carries its `gain` and `noise`, signed so that above zero is better.
 
 Not covered: an agent that gave no proposal tried nothing and leaves no node (see the table
 `answers`); the base's score pools all islands that began there, whatever slices they have.
@@ -145,7 +149,8 @@ class Lineage:
     def _(self, event: ev.TrialEnded) -> None:
         trial = self._running.pop(event.trial)
         outcome, known = event.outcome, self.graph.nodes[trial.commit]
-        own = trial.purpose in ev.ISLANDS_OWN or known.get("kind") == "stack"
+        checked = known.get("kind") == "stack" and trial.purpose != "promotion"
+        own = trial.purpose in ev.ISLANDS_OWN or checked
         if outcome.score is not None and trial.rung == 0 and trial.part == "dev" and own:
             _score(known, outcome.score, outcome.harness, trial.purpose)
         theirs = trial.experiment and trial.experiment == known.get("experiment")
@@ -204,6 +209,44 @@ class Lineage:
         self.graph.add_edge(self._node_of[part], target, key, **known)
 
     @take.register
+    def _(self, event: ev.PromotionOpened) -> None:
+        if event.base not in self.graph:  # the branch that the run comes home to has moved on
+            self._begin(event.base, event)
+        if event.commit not in self.graph:
+            known = {"parent": event.base, "recorded": _when(event)}
+            self.graph.add_node(event.commit, kind="stack", **known)
+
+    @take.register
+    def _(self, event: ev.Promoted) -> None:
+        key, when = f"promoted/{event.check}", {"recorded": _when(event)}
+        self.graph.add_edge(event.base, event.commit, key, **when, **_gain(event.after))
+        for each in event.contenders:
+            node = self._node_of[each.experiment]
+            if node != event.commit:
+                parent = self.graph.nodes[node]["parent"]
+                self.graph.add_edge(parent, node, key, **when, **_gain(each.after))
+
+    @take.register
+    def _(self, event: ev.ConsensusMoved) -> None:
+        when, below = {"recorded": _when(event)}, event.base
+        key = f"consensus/{event.check}"
+        for commit in event.changes:
+            if commit not in self.graph:
+                self.graph.add_node(commit, kind="consensus", parent=below, **when)
+            self.graph.add_edge(below, commit, key, **when)
+            below = commit
+        each = event.changes if len(event.changes) == len(event.parts) else [event.commit]
+        for place, part in enumerate(event.parts):
+            commit = each[min(place, len(each) - 1)]
+            if commit != self._node_of[part]:
+                self._join(part, commit, f"taken_into/{event.check}", when)
+
+    @take.register
+    def _(self, event: ev.SealedScored) -> None:
+        known = {"recorded": _when(event), **_gain(event.gain)}
+        self.graph.add_edge(event.base, event.commit, "sealed", **known)
+
+    @take.register
     def _(self, event: ev.Merged) -> None:
         where = {"island": event.island, "recorded": _when(event)}
         self.graph.add_node(event.commit, kind="merge", **where)
@@ -230,6 +273,13 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:
         case ev.StackJudged():
             yield event.commit
             yield from chain(event.parts, event.dropped, *event.culprits)
+        case ev.PromotionOpened() | ev.SealedScored():
+            yield from (event.base, event.commit)
+        case ev.Promoted():
+            yield from (event.base, event.commit)
+            yield from (each.experiment for each in event.contenders)
+        case ev.ConsensusMoved():
+            yield from chain((event.base, event.commit), event.parts, event.changes)
         case ev.TrialStarted():
             yield event.commit
         case ev.ProposalRefused() | ev.CandidateAdmitted() | ev.VerdictReached():

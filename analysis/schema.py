@@ -56,7 +56,10 @@ COLUMNS: Mapping[str, Column] = _columns(
     node=("VARCHAR", "commit id, or experiment/<number> of a proposal that is no commit"),
     source=("VARCHAR", "the older node of an edge"),
     target=("VARCHAR", "the younger node of an edge"),
-    kind=("VARCHAR", "of a node: base, candidate, proposal, stack or merge; of an edge: its key"),
+    kind=(
+        "VARCHAR",
+        "of a node: base, candidate, proposal, stack, consensus or merge; of an edge: its key",
+    ),
     base=("VARCHAR", "the commit that was begun from"),
     commit=("VARCHAR", "commit id of the candidate, or of what a trial measured"),
     parent=("VARCHAR", "commit id of the head that the brief was drawn on"),
@@ -125,6 +128,30 @@ COLUMNS: Mapping[str, Column] = _columns(
     interaction=("DOUBLE", "the whole's gain less the sum of its parts'"),
     interaction_noise=("DOUBLE", "standard error of the interaction"),
     lines_saved=("INTEGER", "lines of the genome that the dropped parts would have added"),
+    # promotions
+    share=("DOUBLE", "the part of the rung's seconds that a trial was given"),
+    lower_gain=("DOUBLE", "gain at the rung below"),
+    lower_noise=("DOUBLE", "standard error of the gain at the rung below"),
+    kinds=("VARCHAR[]", "what a change touches (islands/kinds.py), the most touched first"),
+    touches=(
+        "VARCHAR",
+        "optimiser, schedule, architecture, initialisation, data, efficiency or other",
+    ),
+    better_hidden=("BOOLEAN", "the one bit of the hidden part; NULL: not asked"),
+    tau=("DOUBLE", "Kendall's tau between the contenders' gains at the two rungs"),
+    tau_low=("DOUBLE", "lower end of tau's 95 % interval"),
+    tau_high=("DOUBLE", "upper end of tau's 95 % interval"),
+    target_score=("DOUBLE", "the base's dev score on the rung's whole budget"),
+    reached=("DOUBLE", "seconds that the stack needs for the target; NULL: not reached"),
+    reached_low=("DOUBLE", "the longest budget tried that was too short for it"),
+    reached_high=("DOUBLE", "the shortest budget tried that was enough"),
+    transfers=("BIGINT", "changes that are better at the higher rung, too"),
+    fades=("BIGINT", "changes that are not shown to be"),
+    reverses=("BIGINT", "changes that are worse there"),
+    changes=("VARCHAR[]", "commits of the consensus, one for each surviving change"),
+    before=("VARCHAR", "commit id that the branch was at"),
+    how=("VARCHAR", "merge (two parents) or squash (one)"),
+    forced=("BOOLEAN", "merged without having been promoted"),
     # cost and counts
     calls=("BIGINT", "calls of the provider"),
     tokens_in=("BIGINT", "tokens that the provider read"),
@@ -196,7 +223,8 @@ TABLES: Mapping[str, Table] = {
     "trials": Table(
         "Every trial, with what came of it.",
         _named(
-            "trial experiment island commit purpose seed rung slice part check_number state score"
+            "trial experiment island commit purpose seed rung slice part check_number share state"
+            " score"
             " failure reason harness tier seconds peak_mib facts claims tail started ended"
         ),
     ),
@@ -218,9 +246,35 @@ TABLES: Mapping[str, Table] = {
         _named("check_number parts commit conflict recorded"),
         keys=0,
     ),
+    "promotions": Table(
+        "Every promotion: does a stack that gained at one rung gain at the next? Gain and noise are"
+        " at the higher one; the verdict is transfers, fades or reverses.",
+        _named(
+            "check_number rung base commit parts verdict reason lower_gain lower_noise gain noise"
+            " pairs better_hidden tau tau_low tau_high target_score reached reached_low"
+            " reached_high recorded ended"
+        ),
+    ),
+    "contenders": Table(
+        "Every change that a promotion measured by itself, against its own parent.",
+        _named(
+            "check_number experiment kinds lower_gain lower_noise gain noise pairs verdict ended"
+        ),
+        keys=2,
+    ),
+    "consensus": Table(
+        "Each time that the consensus branch moved.",
+        _named("check_number base before commit parts changes recorded"),
+        keys=0,
+    ),
+    "sealed": Table(
+        "What the sealed part said, the one time that it was asked.",
+        _named("commit base gain noise pairs recorded"),
+        keys=0,
+    ),
     "merges": Table(
-        "Each time that a head came home.",
-        _named("island head merge branch recorded"),
+        "Each time that the consensus, or a head (then there is an island), came home.",
+        _named("island head merge branch how forced recorded"),
         keys=0,
     ),
     "projection": Table(
@@ -296,6 +350,16 @@ VIEWS: Mapping[str, View] = {
           GROUP BY agent, island
         ) USING (agent, island)
         ORDER BY usd DESC, agent, island
+        """,
+    ),
+    "transfer": View(
+        "Which kinds of change hold at a higher rung, by what they touch most.",
+        """
+        SELECT kinds[1] AS touches, count(*) FILTER (verdict = 'transfers') AS transfers,
+          count(*) FILTER (verdict = 'fades') AS fades,
+          count(*) FILTER (verdict = 'reverses') AS reverses,
+          avg(lower_gain) AS lower_gain, avg(gain) AS gain
+        FROM contenders GROUP BY touches ORDER BY transfers DESC, touches
         """,
     ),
     "spread": View(

@@ -20,7 +20,7 @@ from duckdb import DuckDBPyConnection
 from analysis.lineage import Graph, Lineage, speaks_of
 from analysis.schema import COLUMNS, TABLES
 from islands import events as ev
-from islands.records import NULL, Usage
+from islands.records import NULL, Gain, Usage
 
 Row = Mapping[str, Any]
 
@@ -170,9 +170,55 @@ def _(event: ev.StackJudged) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
+def _(event: ev.PromotionOpened) -> Iterable[tuple[str, Row]]:
+    begun = {name: getattr(event, name) for name in ("rung", "base", "commit", "parts")}
+    lower = {"lower_gain": event.before.mean, "lower_noise": event.before.noise}
+    yield (
+        "promotions",
+        {"check_number": event.check, **begun, **lower, "recorded": event.recorded},
+    )
+
+
+@rows.register
+def _(event: ev.Promoted) -> Iterable[tuple[str, Row]]:
+    found: dict[str, Any] = {"verdict": event.verdict, "reason": event.reason}
+    found |= {"better_hidden": event.hidden, **_measured(event.after)}
+    if event.agreement is not None:
+        tau = event.agreement
+        found |= {"tau": tau.tau, "tau_low": tau.low, "tau_high": tau.high}
+    if event.reached:
+        found |= {"target_score": event.target, "reached": event.reached}
+        found |= {"reached_low": event.low, "reached_high": event.high}
+    yield "promotions", {"check_number": event.check, **found, "ended": event.recorded}
+    for each in event.contenders:
+        change = {"check_number": event.check, "experiment": each.experiment, "kinds": each.kinds}
+        lower = {"lower_gain": each.before.mean, "lower_noise": each.before.noise}
+        told = {"verdict": each.verdict, "ended": event.recorded}
+        yield "contenders", {**change, **lower, **_measured(each.after), **told}
+
+
+@rows.register
+def _(event: ev.ConsensusMoved) -> Iterable[tuple[str, Row]]:
+    moved = {name: getattr(event, name) for name in ("base", "commit", "parts", "changes")}
+    why = {"check_number": event.check, "before": event.old or None}
+    yield "consensus", {**why, **moved, "recorded": event.recorded}
+
+
+@rows.register
+def _(event: ev.SealedScored) -> Iterable[tuple[str, Row]]:
+    pair = {"commit": event.commit, "base": event.base}
+    yield "sealed", {**pair, **_measured(event.gain), "recorded": event.recorded}
+
+
+@rows.register
 def _(event: ev.Merged) -> Iterable[tuple[str, Row]]:
-    came = {"island": event.island, "head": event.head, "merge": event.commit}
-    yield "merges", {**came, "branch": event.target, "recorded": event.recorded}
+    came = {"island": event.island or None, "head": event.head, "merge": event.commit}
+    how = {"how": event.how, "forced": event.forced}
+    yield "merges", {**came, "branch": event.target, **how, "recorded": event.recorded}
+
+
+def _measured(gain: Gain) -> dict[str, Any]:
+    return {"gain": gain.mean, "noise": gain.noise, "pairs": gain.pairs}
 
 
 def _answer(event: ev.ProposalReceived | ev.AgentFailed, usage: Usage) -> dict[str, Any]:

@@ -128,6 +128,29 @@ class Branches:
         ValueError where a file is not a regular one inside the genome.
         """
         ref = self._tried(experiment)
+        try:
+            return self._commit(ref, parent, files, message, when)
+        except GitError:
+            if self._git.commit_id(ref) is None:
+                raise
+        raise SetupError(
+            f"run {self._run} has another candidate of experiment {experiment}, from a ledger that "
+            f"is gone: launch under another run name, or delete {self._kept}"
+        )
+
+    def hold(
+        self, name: str, parent: str, files: Mapping[str, Entry | None], message: str, when: int
+    ) -> str:
+        """Commit `files` on `parent` as `commit` does, held by the run's ref `name`.
+
+        Asked again with equal arguments it finds the very same commit there. Raises GitError where
+        the ref holds another one.
+        """
+        return self._commit(f"{self._kept}{name}", parent, files, message, when)
+
+    def _commit(
+        self, ref: str, parent: str, files: Mapping[str, Entry | None], message: str, when: int
+    ) -> str:
         order = sorted(files, key=lambda path: (files[path] is not None, path))  # deletes first
         changes = b"".join(self._change(path, files[path]) for path in order)
         swarm = f"{IDENTITY['GIT_COMMITTER_NAME']} <{IDENTITY['GIT_COMMITTER_EMAIL']}>"
@@ -140,7 +163,7 @@ class Branches:
         )
         answer = self._git.answer("fast-import", "--quiet", stdin=stream)
         if answer.code != 0:
-            raise self._not_committed(ref, experiment, answer.err)
+            raise GitError(f"git fast-import: {answer.err.strip()}")
         return answer.out.decode().strip()
 
     def open(self, island: str, commit: str) -> None:
@@ -258,14 +281,6 @@ class Branches:
             raise ValueError(f"{path!r} has mode {entry.mode}: not a regular file")
         return f"M {entry.mode} inline ".encode() + quoted + b"\n" + _data(entry.data)
 
-    def _not_committed(self, ref: str, experiment: int, complaint: str) -> Exception:
-        if self._git.commit_id(ref) is None:
-            return GitError(f"git fast-import: {complaint.strip()}")
-        return SetupError(
-            f"run {self._run} has another candidate of experiment {experiment}, from a ledger that "
-            f"is gone: launch under another run name, or delete {self._kept}"
-        )
-
     def _branches(self) -> dict[str, tuple[str, str]]:
         """Return every branch of every run: the ref, its commit, the worktree it stands in."""
         form = "%(refname)%00%(objectname)%00%(worktreepath)"
@@ -295,7 +310,7 @@ class Branches:
     def _ours(self, old: str, head: str) -> bool:
         if self._git.answer("merge-base", "--is-ancestor", old, head).code == 0:
             return True
-        return bool(self._git.run("for-each-ref", f"--points-at={old}", f"{self._kept}tried/"))
+        return bool(self._git.run("for-each-ref", f"--points-at={old}", self._kept))
 
     def _update(self, commands: list[str]) -> None:
         if commands:

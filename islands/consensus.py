@@ -43,9 +43,9 @@ def message(run: str, promoted: ev.Promoted, change: Contender, credit: Credit) 
     )
 
 
-def whole(run: str, promoted: ev.Promoted, credits: list[Credit]) -> str:
+def whole(run: str, promoted: ev.Promoted, makers: list[Credit]) -> str:
     """Return the message of one commit for a stack whose parts do not go on one by one."""
-    lines = "\n".join(f"- {credit.hypothesis.strip().splitlines()[0]}" for credit in credits)
+    lines = "\n".join(f"- {credit.hypothesis.strip().splitlines()[0]}" for credit in makers)
     parts = " ".join(map(str, promoted.parts))
     return (
         f"Stack {len(promoted.parts)} changes\n\n{lines}\n\n"

@@ -283,7 +283,7 @@ class Promoted:
 
     `hidden` is the one bit: is the stack better there, None where it was not asked. `target` is
     the base's dev score on the rung's whole budget and `reached` the seconds that the stack needs
-    for it, somewhere within `between`; 0.0 where it was not measured, or was not reached.
+    for it, somewhere from `low` to `high`; 0.0 where it was not measured, or was not reached.
     """
 
     check: int
@@ -300,7 +300,8 @@ class Promoted:
     hidden: bool | None = None
     target: float = 0.0
     reached: float = 0.0
-    between: tuple[float, float] = (0.0, 0.0)
+    low: float = 0.0
+    high: float = 0.0
     recorded: float = 0.0
     kind: Literal["promoted"] = "promoted"
 

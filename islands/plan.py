@@ -29,7 +29,8 @@ class Ask:
 class Measure:
     """Run one trial. `experiment` is 0 for a trial of no experiment, `check` for an island's own.
 
-    `rung` counts program.md's rungs from 0; `audit` positions of what is scored are asked again.
+    `rung` counts program.md's rungs from 0; `audit` positions of what is scored are asked again;
+    `share` of the rung's seconds is what the trial is given.
     """
 
     commit: str
@@ -40,6 +41,7 @@ class Measure:
     part: Part = "dev"
     audit: int = SCREENING
     check: int = 0
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

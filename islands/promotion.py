@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from harness.contract import Direction, Part
 from islands import events as ev
 from islands.ratchet import Noise, seed_of, signed, spread, weigh
-from islands.records import Agreement, Contender, Gain, Measured
+from islands.records import NULL, Agreement, Contender, Gain, Measured
 
 Vector = NDArray[np.float64]
 
@@ -228,7 +228,7 @@ class Open:
         hidden = self._bit()
         verdict, reason = self._verdict(after, hidden)
         measured = tuple(self._measured(noise))
-        reached, between = self.time_to_target(seconds)
+        reached, (low, high) = self.time_to_target(seconds)
         target = [self.known.get(Asked(event.base, seed)) for seed in self.seeds[:TIMED_SEEDS]]
         scores = [score for score in target if score is not None]
         return ev.Promoted(
@@ -246,7 +246,8 @@ class Open:
             hidden=hidden,
             target=fmean(scores) if reached else 0.0,
             reached=reached,
-            between=between,
+            low=low,
+            high=high,
         )
 
     def _verdict(self, after: Gain, hidden: bool | None) -> tuple[ev.Transfer, str]:
@@ -346,9 +347,7 @@ def agreement(measured: Sequence[Measured], seed: int) -> Agreement | None:
     before = np.array([[each.before.mean, each.before.noise] for each in measured])
     after = np.array([[each.after.mean, each.after.noise] for each in measured])
     dice = np.random.default_rng(seed)
-    draws = [
-        kendall(_redrawn(before, dice), _redrawn(after, dice)) for _ in range(_DRAWS)
-    ]
+    draws = [kendall(_redrawn(before, dice), _redrawn(after, dice)) for _ in range(_DRAWS)]
     low, high = np.quantile(draws, [0.025, 0.975])
     tau = kendall(before[:, 0], after[:, 0])
     return Agreement(tau, float(low), float(high), len(measured))
@@ -493,8 +492,9 @@ class Promotions:
         if event.verdict == "keep":
             self.changes[event.experiment] = change
             return
-        self.credits.pop(event.experiment, None)
-        if event.gain.pairs > 1 and event.gain.mean > 0:
+        credit = self.credits.pop(event.experiment, None)
+        real = credit is None or credit.agent != NULL
+        if real and event.gain.pairs > 1 and event.gain.mean > 0:
             self.near = sorted([*self.near, change], key=_evidence)[:NEAR_MISSES]
 
     @apply.register

@@ -7,10 +7,14 @@ as if it had not been: what has an event happened, what has none did not.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 
 from harness.contract import HarnessError, SetupError
+from islands import consensus
 from islands import events as ev
+from islands.errands import Errand
 from islands.records import RunLimit
+from islands.state import State
 from swarm.brief import Briefer
 from swarm.loop import Loop, admitted
 from swarm.run import Run
@@ -34,12 +38,36 @@ async def conduct(run: Run) -> RunLimit | None:
     return run.limit
 
 
+async def lend(
+    run: Run, wanted: Callable[[State, str], Errand | None], begin: Callable[[], Awaitable[None]]
+) -> None:
+    """Go on with a stopped run for run-level work alone: `begin` it, then do what is `wanted`.
+
+    No agent is asked and no experiment is touched. Raises as `conduct`.
+    """
+    await _begin(run)
+    try:
+        await begin()
+        await _loops(run, lambda loop: loop.lend(wanted))
+    except asyncio.CancelledError:
+        run.record(ev.RunStopped("interrupted"))
+        raise
+    except (SetupError, HarnessError) as error:
+        run.record(ev.RunStopped(f"error: {error}"))
+        raise
+    run.record(ev.RunStopped(f"limit: {run.limit}" if run.limit else "done", run.limit))
+
+
 async def _islands(run: Run) -> None:
+    await _loops(run, lambda loop: loop.go())
+
+
+async def _loops(run: Run, do: Callable[[Loop], Coroutine[None, None, None]]) -> None:
     briefer = Briefer(run.branches.files, run.launch.prose)
     try:
         async with asyncio.TaskGroup() as group:
             for island in run.launch.islands:
-                group.create_task(Loop(run, briefer, island).go(), name=island.name)
+                group.create_task(do(Loop(run, briefer, island)), name=island.name)
     except* (SetupError, HarnessError) as broken:
         raise _first(broken) from None
 
@@ -62,6 +90,9 @@ async def _begin(run: Run) -> None:
             branch, base = run.branches.branch(island.name), run.state.run.base
             run.record(ev.IslandOpened(island.name, branch, base, island.agent, island.slice))
     heads = {name: island.head for name, island in run.state.islands.items()}
+    built = run.state.promotions.consensus
+    if built is not None:
+        heads[consensus.NAME] = built.commit
     await run.offload(run.branches.agree, heads)
     _settle(run)
 

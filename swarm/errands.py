@@ -7,6 +7,7 @@ with, and a consensus without its event is built again, to the very same commits
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from islands import consensus
@@ -14,7 +15,7 @@ from islands import events as ev
 from islands.errands import Build, Errand, Promote, Settle
 from islands.kinds import kinds
 from islands.plan import Measure
-from islands.promotion import Promotions, Wish
+from islands.promotion import Credit, Promotions, Wish
 from islands.records import Conflict, Contender, Entry
 from swarm.run import Run
 
@@ -109,8 +110,7 @@ def _written(run: Run, promoted: ev.Promoted) -> list[str]:
     if commits and dict(run.branches.files(commits[-1])) == dict(wanted):
         return commits
     known, name = run.state.promotions, run.state.run.run
-    credits = [_credit(known, part) for part in promoted.parts]
-    text = consensus.whole(name, promoted, credits)
+    text = consensus.whole(name, promoted, [_credit(known, part) for part in promoted.parts])
     files = _difference(run.branches.files(promoted.base), wanted)
     held = f"{consensus.NAME}/{promoted.check}/whole"
     return [run.branches.hold(held, promoted.base, files, text, int(promoted.recorded))]
@@ -135,12 +135,10 @@ def _one_by_one(run: Run, promoted: ev.Promoted) -> list[str]:
     return commits
 
 
-def _credit(known: Promotions, part: int) -> consensus.Credit:
+def _credit(known: Promotions, part: int) -> Credit:
     return known.credits.get(part, consensus.NOBODY)
 
 
-def _difference(
-    before: dict[str, Entry], after: dict[str, Entry]
-) -> dict[str, Entry | None]:
+def _difference(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:
     paths = sorted(before.keys() | after.keys())
     return {path: after.get(path) for path in paths if before.get(path) != after.get(path)}

@@ -21,6 +21,7 @@ from islands import events as ev
 from islands.admit import Limits as Admission
 from islands.branches import Branches
 from islands.guards import Guards
+from islands.promotion import Policy
 from islands.ratchet import Rule
 from islands.records import Usage
 from islands.state import State
@@ -157,6 +158,8 @@ def _launch(
         entry=program.entry,
         folder=folder.folder,
         tier=options.tier,
+        promotion=Policy(**dataclasses.asdict(program.promotion)),
+        parts=tasks.load(program.task).parts,
     )
 
 

@@ -202,6 +202,29 @@ def _(event: ev.StackJudged, state: State) -> str:
     )
 
 
+@describe.register
+def _(event: ev.PromotionOpened, state: State) -> str:
+    rung = state.run.rungs[event.rung]
+    again = " again, on fresh seeds" if len(state.run.rungs) == 1 else ""
+    return (
+        f"promotion {event.check}: {len(event.parts)} changes at depth {rung.depth},"
+        f" {rung.seconds:g} s{again}"
+    )
+
+
+@describe.register
+def _(event: ev.Promoted, state: State) -> str:
+    del state
+    time = f"; the base's score in {event.reached:.3g} s" if event.reached else ""
+    return f"promotion {event.check} {event.verdict.upper()}: {event.reason}{time}"
+
+
+@describe.register
+def _(event: ev.ConsensusMoved, state: State) -> str:
+    branch = f"swarm/{state.run.run}/consensus"
+    return f"consensus: {len(event.changes)} commits on {event.base[:8]}, see {branch}"
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,9 +16,12 @@ from harness.contract import HarnessError, Outcome, Rung, SetupError, Trial
 from islands import events as ev
 from islands import nulls
 from islands.admit import Refused, admit
+from islands.errands import Errand, Promote, next_errand
 from islands.plan import Ask, Broken, Conclude, Measure, Step, Wait, next_step
 from islands.ratchet import Decision
 from islands.records import NULL, Proposal, RunLimit
+from islands.state import State
+from swarm import errands
 from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import BudgetError
 from swarm.brief import Briefer
@@ -46,8 +50,41 @@ class Loop:
         limit: RunLimit | None = None
         while limit is None:
             step = next_step(self.run.state, self.island.name, self.run.launch.rule)
-            limit = await self._do(step)
+            errand = self._errand() if isinstance(step, Ask) else None
+            limit = await (self._do(step) if errand is None else self._run_errand(errand))
         self.run.stop(limit)
+
+    async def lend(self, wanted: Callable[[State, str], Errand | None]) -> None:
+        """Do nothing but the run-level work that `wanted` names, until there is none.
+
+        Where others still do some of it, wait for them: more may follow from it.
+        """
+        run, limit = self.run, None
+        while limit is None:
+            errand = wanted(run.state, self.island.name)
+            if errand is not None:
+                limit = await self._run_errand(errand)
+            elif run.state.running or any(
+                wanted(run.state, island.name) for island in run.launch.islands
+            ):
+                await run.changed()
+            else:
+                return
+        run.stop(limit)
+
+    def _errand(self) -> Errand | None:
+        """Return run-level work that this island may do before it asks its agent again."""
+        run = self.run
+        errand = next_errand(run.state, self.island.name, run.launch.promotion)
+        if isinstance(errand, Promote) and not errands.affordable(run, errand.wish):
+            return None
+        return errand
+
+    async def _run_errand(self, errand: Errand) -> RunLimit | None:
+        if isinstance(errand, Measure):
+            return await self._measure(errand)
+        await errands.do(self.run, errand)
+        return None
 
     @property
     def _rung(self) -> Rung:
@@ -160,6 +197,7 @@ class Loop:
                     trial.slice.name,
                     step.part,
                     step.check,
+                    step.share,
                 )
             )
             try:
@@ -175,13 +213,14 @@ class Loop:
 
     def _trial(self, step: Measure) -> Trial:
         launch, run = self.run.launch, self.run.state.run
+        rung = run.rungs[step.rung]
         return Trial(
             id=f"t{self.run.state.started + 1}",
             task=run.task,
             data=run.data,
             commit=step.commit,
             seed=step.seed,
-            rung=run.rungs[step.rung],
+            rung=replace(rung, seconds=rung.seconds * step.share),
             slice=self.island.slice,
             genome=str(launch.scratch / "genomes" / step.commit),
             entry=launch.entry,

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.contract import Slice
+from harness.contract import Part, Slice
 from islands import events as ev
 from islands.admit import Limits
+from islands.promotion import Policy
 from islands.ratchet import Rule
-from islands.records import Entry
+from islands.records import Conflict, Entry
 
 
 class Ledger(Protocol):
@@ -46,6 +47,16 @@ class Branches(Protocol):
     ) -> str:
         """Commit `files` on `parent`, hold the commit by a ref, return its id."""
 
+    def hold(
+        self, name: str, parent: str, files: Mapping[str, Entry | None], message: str, when: int
+    ) -> str:
+        """Commit `files` on `parent`, hold the commit by a ref `name` of the run, return its id."""
+
+    def apply_change(
+        self, parent: str, commit: str, onto: str
+    ) -> Mapping[str, Entry | None] | Conflict:
+        """Return what must differ on `onto` for it to hold what `commit` changed since `parent`."""
+
     def tried(self, experiment: int) -> str | None:
         """Return the commit held for an experiment, None where it came to none."""
 
@@ -79,7 +90,10 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All that is fixed for one launch; `opening` opens the run if its ledger is empty."""
+    """All that is fixed for one launch; `opening` opens the run if its ledger is empty.
+
+    `parts` are what the task can score a trial on.
+    """
 
     opening: ev.RunOpened
     islands: tuple[IslandPlan, ...]
@@ -90,6 +104,8 @@ class Launch:
     entry: str
     folder: Path
     tier: int = 2
+    promotion: Policy = Policy()
+    parts: tuple[Part, ...] = ("dev",)
 
     @property
     def scratch(self) -> Path:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness import tasks
 from harness.contract import Direction, Rung
+from islands.consensus import NAME as CONSENSUS
 from islands.records import NULL
 from swarm.agents.llm.settings import ModelSettings, Price
 from swarm.complaints import Problem, misspelt, nearest, refusal, shown
@@ -26,6 +27,7 @@ from swarm.settings import (
     Limits,
     Model,
     Mutator,
+    Promotion,
     Ratchet,
     Settings,
     Slices,
@@ -60,6 +62,7 @@ class Program:
     limits: Limits
     ratchet: Ratchet
     guards: Guards
+    promotion: Promotion
     preflight: Literal["auto", "always", "never"]
     seed: int
     prose: str
@@ -106,6 +109,7 @@ def _settled(settings: Settings, prose: str, files: Collection[str] | None) -> P
         limits=settings.limits,
         ratchet=settings.ratchet,
         guards=settings.guards,
+        promotion=settings.promotion,
         preflight=settings.preflight,
         seed=settings.seed,
         prose=prose,
@@ -196,9 +200,14 @@ def _repetitions(settings: Settings) -> Iterator[Problem]:
         for other in settings.genome[:n]:
             if _holds(other, path) or _holds(path, other):
                 yield ("genome", n), f"covers the same files as {shown(other)}: keep one of them"
+    least = 2 * settings.promotion.seeds + 8
+    if settings.promotion.trials < least:
+        yield ("promotion", "trials"), f"is too few for the stack alone: say {least} or more"
     if isinstance(settings.islands, tuple):
         names = [island.name for island in settings.islands]
         for n, name in enumerate(names):
+            if name == CONSENSUS:
+                yield ("islands", n, "name"), f"is the name of the {CONSENSUS} branch: another"
             if name in names[:n]:
                 yield (
                     ("islands", n, "name"),

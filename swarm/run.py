@@ -87,6 +87,13 @@ class Run:
             return "trials"
         return None
 
+    def room(self, trials: int, seconds: float) -> bool:
+        """Return whether so many more trials and seconds stay within the bounds."""
+        bounds = self.launch.bounds
+        spent = asyncio.get_running_loop().time() - self._began
+        in_time = bounds.minutes is None or spent + seconds <= bounds.minutes * 60
+        return in_time and (bounds.trials is None or self.state.trials + trials <= bounds.trials)
+
     def stop(self, limit: RunLimit) -> None:
         """Note which bound was reached, the first one, and let those who wait know."""
         self.limit = self.limit or limit

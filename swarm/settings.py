@@ -176,6 +176,21 @@ class Ratchet:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class Promotion:
+    """How stacks are measured again on the next rung.
+
+    `auto`: each one that was judged, where the limits leave room. One promotion runs `seeds` pairs
+    of stack and base, and `trials` at most in all. `hidden` is how often, in the whole run, the
+    hidden part may be asked for its one bit.
+    """
+
+    auto: Annotated[bool, says("true or false", "true")] = True
+    seeds: Annotated[int, Field(ge=2, le=100), says("a whole number from 2 to 100", "4")] = 4
+    trials: Annotated[Count, says("a whole number from 1", "32")] = 32
+    hidden: Annotated[int, Field(ge=0), says("a whole number from 0", "16")] = 16
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Settings:
     """The front matter as a person wrote it: None where the task or another key decides."""
 
@@ -211,6 +226,7 @@ class Settings:
     limits: Annotated[Limits, says("settings", "{minutes: 480, usd: 20}")] = Limits()
     ratchet: Annotated[Ratchet, says("settings", "{confirm_seeds: 3}")] = Ratchet()
     guards: Annotated[Guards, says("settings", "{memory: 1.1, lines: 1.2}")] = Guards()
+    promotion: Annotated[Promotion, says("settings", "{seeds: 4, trials: 32}")] = Promotion()
     preflight: Annotated[
         Literal["auto", "always", "never"], says("auto, always or never", "auto")
     ] = "auto"

@@ -62,6 +62,7 @@ def _of(hint):
     """Return a strategy for values of a type as the records annotate them."""
     plain = {
         str: st.text(),
+        bool: st.booleans(),
         int: st.integers(-(2**63), 2**63 - 1),
         float: st.floats(allow_nan=False, allow_infinity=False),
         types.NoneType: st.none(),

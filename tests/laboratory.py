@@ -54,6 +54,18 @@ class MemoryBranches:
         self.held[experiment] = name
         return name
 
+    def hold(self, name, parent, files, message, when):
+        commit = hashlib.sha1(f"{name}{parent}{message}{when}".encode()).hexdigest()
+        self.commits[commit] = (parent, {**self.files(parent), **files})
+        return commit
+
+    def apply_change(self, parent, commit, onto):
+        """Add what a step added: in one line that every candidate changes, git would conflict."""
+        before, after, now = (value(self, each) for each in (parent, commit, onto))
+        if after == now:
+            return {}
+        return {GENOME: Entry(f"X = {now + after - before!r}\n".encode())}
+
     def tried(self, experiment):
         return self.held.get(experiment)
 
@@ -61,8 +73,8 @@ class MemoryBranches:
         return (1, 1)
 
     def advance(self, island, new, old):
-        if self.heads[island] != old:
-            raise RuntimeError(f"{island} is at {self.heads[island]}, not at {old}")
+        if self.heads.get(island, "") != old:
+            raise RuntimeError(f"{island} is at {self.heads.get(island)}, not at {old}")
         self.heads[island] = new
 
     def agree(self, heads):

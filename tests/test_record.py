@@ -265,7 +265,7 @@ def test_a_crossing_joins_both_of_its_parents(history):
 def test_a_merge_is_the_heads_child():
     """What came home has a node of its own, and an edge from the head that it was."""
     opened = ev.IslandOpened("a", "swarm/run1/a", "base", "m", ev.Slice("s", "cpu"))
-    graph = fold([opened, ev.Merged("a", "base", "merge", "main", 5.0)])
+    graph = fold([opened, ev.Merged("a", "base", "merge", "main", recorded=5.0)])
     assert graph.nodes["merge"] == {"kind": "merge", "island": "a", "recorded": 5.0}
     assert graph.has_edge("base", "merge", "merged_as")
 

@@ -89,6 +89,31 @@ class MemoryBranches:
         self._tried[experiment], self.parents[commit] = commit, parent
         return commit
 
+    def hold(
+        self,
+        name: str,  # noqa: ARG002 - nobody stops a night, so nothing is looked up again
+        parent: str,
+        files: Mapping[str, Entry | None],
+        message: str,  # noqa: ARG002 - nobody reads it here
+        when: int,  # noqa: ARG002 - nor this
+    ) -> str:
+        """Commit `files` on `parent`, return its id."""
+        after = {**self._genomes[parent], **files}
+        commit = self._add({path: entry for path, entry in after.items() if entry is not None})
+        self.parents[commit] = parent
+        return commit
+
+    def apply_change(self, parent: str, commit: str, onto: str) -> dict[str, Entry | None]:
+        """Return what `onto` lacks of what `commit` changed since `parent`; nothing conflicts."""
+        before, after, here = map(self.changes, (parent, commit, onto))
+        gone, new = set(before).difference(after), set(after).difference(before)
+        left = [change for change in here if change not in gone]
+        there = [*left, *sorted(new.difference(left))]
+        if there == list(here):
+            return {}
+        lines = "".join(f"{change}\n" for change in there)
+        return {GENOME: Entry((_FIRST + lines).encode())}
+
     def tried(self, experiment: int) -> str | None:
         """Return the commit held for an experiment, None where it came to none."""
         return self._tried.get(experiment)
@@ -100,8 +125,8 @@ class MemoryBranches:
 
     def advance(self, island: str, new: str, old: str) -> None:
         """Move an island's branch from `old` to `new`."""
-        if self._heads[island] != old:
-            raise ValueError(f"{island} is at {self._heads[island]}, not at {old}")
+        if self._heads.get(island, "") != old:
+            raise ValueError(f"{island} is at {self._heads.get(island)}, not at {old}")
         self._heads[island] = new
 
     def agree(self, heads: Mapping[str, str]) -> None:

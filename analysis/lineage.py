@@ -24,6 +24,8 @@ An **edge** runs from the older to the younger and its key is its kind:
 | --- | --- | --- | --- |
 | proposed_from | the head that the brief was drawn on | what was proposed | experiment |
 | crossed_with | the candidate whose number the notes name | what was proposed | experiment |
+| migrated | another island's change | the same, brought to a head here | experiment, gain, noise |
+| ported | a change that conflicts here | the agent's version of it | experiment, gain, noise |
 | kept_as_head | the island's old head | its new one | experiment, gain, noise |
 | merged_as | a head | the merge that brought it home | |
 | stacked_on/CHECK | the base of a stack check | a stack of it | |
@@ -56,6 +58,8 @@ from islands import events as ev
 from islands.records import NULL, Gain
 
 Graph: TypeAlias = "nx.MultiDiGraph[str]"
+
+MIGRATED, PORTED = "migrated", "ported"
 
 CROSSED = "crossed_with"
 """The note by which a proposal names, by number, the experiment whose change it took in."""
@@ -123,6 +127,17 @@ class Lineage:
         donor = self._node_of.get(_number(event.notes.get(CROSSED)))
         if donor is not None and self.graph.nodes[donor]["kind"] == "candidate":
             self.graph.add_edge(donor, node, CROSSED, **_whence(event))
+        if event.origin:
+            self.graph.add_edge(self._node_of[event.origin], node, PORTED, **_whence(event))
+
+    @take.register
+    def _(self, event: ev.MigrantOffered) -> None:
+        node, migrant = unadmitted(event.experiment), event.migrant
+        self._node_of[event.experiment] = node
+        told = {"agent": "migration", "parent": event.parent, "hypothesis": migrant.hypothesis}
+        self.graph.add_node(node, kind="proposal", **_whence(event), **told)
+        self.graph.add_edge(event.parent, node, "proposed_from", **_whence(event))
+        self.graph.add_edge(migrant.commit, node, MIGRATED, **_whence(event))
 
     @take.register
     def _(self, event: ev.ProposalRefused) -> None:
@@ -169,8 +184,12 @@ class Lineage:
         if event.gain is not None:
             gain = _gain(event.gain)
             known.update(gain, pairs=event.gain.pairs)
+        node = self._node_of[event.experiment]
+        for _, _, key, edge in self.graph.in_edges(node, keys=True, data=True):
+            if key in {MIGRATED, PORTED}:
+                edge.update(gain)
         if kept and not null:
-            head, node = known["parent"], self._node_of[event.experiment]
+            head = known["parent"]
             known["step"] = self.graph.nodes[head].get("step", 0) + 1
             self.graph.add_edge(head, node, "kept_as_head", **_whence(event), **gain)
 
@@ -260,12 +279,15 @@ class Lineage:
         return known
 
 
-def speaks_of(event: ev.Event) -> Iterator[int | str]:
+def speaks_of(event: ev.Event) -> Iterator[int | str]:  # noqa: C901 - a case for each kind
     """Yield what `Lineage.take` looks up for `event`: experiments by number, commits by id."""
     match event:
         case ev.ProposalReceived():
             yield event.parent
             yield _number(event.notes.get(CROSSED))
+            yield event.origin
+        case ev.MigrantOffered():
+            yield from (event.parent, event.migrant.commit)
         case ev.IslandOpened() | ev.Merged():
             yield event.head
         case ev.StackAssembled():
@@ -291,7 +313,7 @@ def _when(event: ev.Event) -> float:
     return round(event.recorded, 6)
 
 
-def _whence(event: ev.ProposalReceived | ev.VerdictReached) -> dict[str, Any]:
+def _whence(event: ev.ProposalReceived | ev.MigrantOffered | ev.VerdictReached) -> dict[str, Any]:
     return {
         "island": event.island,
         "experiment": event.experiment,

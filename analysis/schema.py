@@ -50,6 +50,15 @@ COLUMNS: Mapping[str, Column] = _columns(
     branch=("VARCHAR", "a branch of the repository: an island's own, or where the run comes home"),
     slice=("VARCHAR", "the leased share of a device that trials are pinned to"),
     device=("VARCHAR", "what the slice is a share of: cpu, cuda or mps"),
+    home=("VARCHAR", "the island that a change was brought from"),
+    original=("INTEGER", "the experiment whose change was brought"),
+    way=("VARCHAR", "how a change travelled: migrated as it is, or ported by the island's agent"),
+    result=(
+        "VARCHAR",
+        "worked, failed, conflicted, already there or refused; NULL: still open",
+    ),
+    gain_there=("DOUBLE", "the gain of the change on the island it was brought from"),
+    noise_there=("DOUBLE", "standard error of that gain"),
     experiment=("INTEGER", "number of the proposal's life; NULL: of none, as the baseline"),
     trial=("VARCHAR", "name of the trial"),
     # commits
@@ -303,6 +312,23 @@ VIEWS: Mapping[str, View] = {
         SELECT island, step, experiment, node AS commit, parent, agent, hypothesis, gain, noise,
           pairs, score, scores, added, removed, recorded, ended
         FROM nodes WHERE ending = 'kept' ORDER BY island, step
+        """,
+    ),
+    "migrations": View(
+        "Each change that was brought to another island, what it was worth there and here.",
+        """
+        SELECT edges.kind AS way, edges.experiment, edges.island, node.node, change.island AS home,
+          change.experiment AS original, node.hypothesis,
+          CASE WHEN node.ending = 'kept' THEN 'worked'
+            WHEN node.ending IN ('discarded', 'failed') THEN 'failed'
+            WHEN node.rule = 'conflict' THEN 'conflicted'
+            WHEN node.rule = 'present' THEN 'already there'
+            ELSE node.ending END AS result,
+          node.reason, change.gain AS gain_there, change.noise AS noise_there, node.gain,
+          node.noise, edges.recorded, node.ended
+        FROM edges JOIN nodes AS node ON node.node = edges.target
+          JOIN nodes AS change ON change.node = edges.source
+        WHERE edges.kind IN ('migrated', 'ported') ORDER BY edges.experiment
         """,
     ),
     "failures": View(

@@ -73,7 +73,7 @@ def rows(event: ev.Event) -> Iterable[tuple[str, Row]]:
     raise TypeError(f"not an event of a run: {event!r}")
 
 
-@rows.register(ev.ProposalRefused | ev.CandidateAdmitted | ev.VerdictReached)
+@rows.register(ev.MigrantOffered | ev.ProposalRefused | ev.CandidateAdmitted | ev.VerdictReached)
 def _(event: ev.Event) -> Iterable[tuple[str, Row]]:
     del event
     return ()  # all of it is in the lineage

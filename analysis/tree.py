@@ -12,7 +12,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from analysis.lineage import CROSSED, Graph
+from analysis.lineage import CROSSED, MIGRATED, PORTED, Graph
 
 _STYLES = {"kept": "bold green", "failed": "red", "refused": "yellow", "discarded": "dim"}
 
@@ -60,7 +60,7 @@ def _told(graph: Graph, node: str) -> Text:
     line.append(f" {_measured(known)}" if "gain" in known else "", style="not dim")
     line.append(f" {_head(graph, node)}" if ending == "kept" else "")
     line.append(f"  {plain(known['hypothesis'])}", style="default")
-    line.append("".join(f"  crossed with {other}" for other in _crossed(graph, node)), style="cyan")
+    line.append("".join(f"  {came}" for came in _came(graph, node)), style="cyan")
     return line.append(f"  ({_why(known)})" if ending not in {"kept", "open"} else "")
 
 
@@ -79,10 +79,15 @@ def _why(known: dict[str, Any]) -> str:
     return f"{name}: {plain(known['reason'])}" if name else plain(known["reason"])
 
 
-def _crossed(graph: Graph, node: str) -> Iterator[str]:
+_TOLD = {CROSSED: "crossed with", MIGRATED: "migrated from", PORTED: "ported from"}
+
+
+def _came(graph: Graph, node: str) -> Iterator[str]:
+    """Yield what a proposal took in of other experiments."""
     for donor, _, key in graph.in_edges(node, keys=True):
-        if key == CROSSED:
-            yield f"#{graph.nodes[donor]['experiment']} of {graph.nodes[donor]['island']}"
+        if key in _TOLD:
+            known = graph.nodes[donor]
+            yield f"{_TOLD[key]} #{known['experiment']} of {known['island']}"
 
 
 def plain(text: str) -> str:

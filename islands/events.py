@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from harness.contract import Direction, Outcome, Part, Rung, Slice
-from islands.records import Agreement, Contender, Gain, Measured, RunLimit, Usage
+from islands.records import Agreement, Contender, Gain, Measured, Migrant, RunLimit, Usage
 
 Purpose = Literal["baseline", "screen", "confirm", "sentinel", "stack", "ablation", "promotion"]
 """Why a trial was run. Screening selected its candidate, so it is never evidence for keeping it."""
@@ -86,7 +86,10 @@ class IslandOpened:
 
 @dataclass(frozen=True, slots=True)
 class ProposalReceived:
-    """An agent answered a brief drawn on commit `parent`."""
+    """An agent answered a brief drawn on commit `parent`.
+
+    It was asked to port what experiment `origin` made elsewhere; 0: for an idea of its own.
+    """
 
     experiment: int
     island: str
@@ -95,13 +98,33 @@ class ProposalReceived:
     hypothesis: str
     notes: Mapping[str, str | float] = field(default_factory=dict)
     usage: Usage = Usage()
+    origin: int = 0
     recorded: float = 0.0
     kind: Literal["proposal_received"] = "proposal_received"
 
 
 @dataclass(frozen=True, slots=True)
+class MigrantOffered:
+    """A change of another island was brought to `island`, whose head was `parent`.
+
+    It is an experiment of the island like those that its agent proposes.
+    """
+
+    experiment: int
+    island: str
+    parent: str
+    migrant: Migrant
+    recorded: float = 0.0
+    kind: Literal["migrant_offered"] = "migrant_offered"
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalRefused:
-    """A proposal was not let in, by `rule`, for a `reason` that its agent is shown."""
+    """A proposal or a migrant was not let in, by `rule`, for a `reason` that agents are shown.
+
+    A migrant that does not apply is refused by rule `conflict`, and one that the head holds
+    already by rule `present`.
+    """
 
     experiment: int
     island: str
@@ -184,7 +207,10 @@ class VerdictReached:
 
 @dataclass(frozen=True, slots=True)
 class AgentFailed:
-    """An agent gave no proposal: what went wrong, and what the attempt cost all the same."""
+    """An agent gave no proposal: what went wrong, and what the attempt cost all the same.
+
+    It was asked to port what experiment `origin` made elsewhere; 0: for an idea of its own.
+    """
 
     experiment: int
     island: str
@@ -192,6 +218,7 @@ class AgentFailed:
     trouble: Literal["rate", "server", "timeout", "refusal", "malformed", "unapplied", "network"]
     reason: str
     usage: Usage = Usage()
+    origin: int = 0
     recorded: float = 0.0
     kind: Literal["agent_failed"] = "agent_failed"
 
@@ -357,6 +384,7 @@ Event = (
     | RunStopped
     | IslandOpened
     | ProposalReceived
+    | MigrantOffered
     | ProposalRefused
     | CandidateAdmitted
     | TrialStarted

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from harness.contract import SCREENING, Part
 from islands import events as ev
 from islands.guards import violated
+from islands.migration import STAY, Migration
 from islands.ratchet import Decision, Rule, judge, seed_of, signed
+from islands.records import Migrant
 from islands.state import Experiment, State
 
 HEAD_FAILURES = 3
@@ -23,6 +25,21 @@ class Ask:
     """Ask the island's agent for a proposal on its head."""
 
     parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Take in a change of another island on the head: it is on trial from now on."""
+
+    parent: str
+    migrant: Migrant
+
+
+@dataclass(frozen=True, slots=True)
+class Bring:
+    """Apply the migrant that was taken in to the head, and see whether it may become a commit."""
+
+    offered: ev.MigrantOffered
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +81,21 @@ class Broken:
     reason: str
 
 
-Step = Ask | Measure | Conclude | Wait | Broken
+Step = Ask | Take | Bring | Measure | Conclude | Wait | Broken
 
 
-def next_step(state: State, name: str, rule: Rule) -> Step:
-    """Return what island `name` does next."""
+def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) -> Step:
+    """Return what island `name` does next. A migrant comes before the agent's next proposal."""
     baseline = _baseline(state)
     if baseline is not None:
         return baseline
     island = state.islands[name]
     if island.experiment is None:
-        return Ask(island.head)
+        migrant = state.migrants.offer(name, migration)
+        return Ask(island.head) if migrant is None else Take(island.head, migrant)
+    offered = state.migrants.open.get(name)
+    if offered is not None and island.experiment.life == "proposed":
+        return Bring(offered)
     return _experiment(state, island.experiment, rule)
 
 

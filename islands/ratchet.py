@@ -69,6 +69,10 @@ of keeps on one pair before this, 14 % were unreal where sigma is four median ga
 """
 
 
+NEAR_MISS = "near miss"
+"""How the reason begins where a candidate is discarded that was not shown to be worse."""
+
+
 @dataclass(frozen=True, slots=True)
 class Noise:
     """What is known of a score's spread between seeds, in the metric's own unit.
@@ -150,7 +154,7 @@ def judge(  # noqa: PLR0913, PLR0917 - the evidence, and all that it is weighed 
     if own.mean <= 0 or opinion.worth <= 0:
         return Decision("discard", f"no gain on {own.pairs} fresh seeds: {told}", gain)
     if len(pairs) >= rule.confirm_seeds:
-        return Decision("discard", f"near miss: {told}", gain)
+        return Decision("discard", f"{NEAR_MISS}: {told}", gain)
     return Decision("confirm", told)
 
 
@@ -176,7 +180,7 @@ def fixed(screened: float, pairs: Sequence[float], noise: Noise, rule: Rule) -> 
         return Decision("confirm", f"{gain.mean:+.4g} on {gain.pairs} fresh seeds", gain)
     if gain.mean > rule.margin * gain.noise:
         return Decision("keep", f"gain {gain.mean:.4g} ± {gain.noise:.2g}", gain)
-    return Decision("discard", f"near miss: {gain.mean:+.4g} ± {gain.noise:.2g}", gain)
+    return Decision("discard", f"{NEAR_MISS}: {gain.mean:+.4g} ± {gain.noise:.2g}", gain)
 
 
 def weigh(pairs: Sequence[float], noise: Noise) -> Gain:

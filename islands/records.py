@@ -110,6 +110,22 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Migrant:
+    """A change that may travel: what `experiment` made of `parent` on `island`, and its gain there.
+
+    `origin` is the experiment that the change was first made by, the same for all its copies.
+    """
+
+    experiment: int
+    origin: int
+    island: str
+    parent: str
+    commit: str
+    hypothesis: str
+    gain: Gain
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """How an experiment ended, as agents are told of it (their own islands' and others')."""
 
@@ -141,7 +157,9 @@ class Brief:
     `program` is program.md's prose, `genome` the head's text files by path, `score` the head's
     mean score, `sigma` the spread of one score between seeds. `recent` are the island's latest
     attempts, oldest first, `elsewhere` the latest changes kept on other islands. `seed` fixes
-    whatever the agent draws at random. `refused` says why the last answer was not let in.
+    whatever the agent draws at random. `refused` says why the last answer was not let in. Where
+    there is a `port`, the proposal asked for is that change of another island, expressed on this
+    genome, on which it conflicts as it stands.
     """
 
     experiment: int
@@ -156,3 +174,4 @@ class Brief:
     elsewhere: tuple[Change, ...]
     seed: int
     refused: str = ""
+    port: Change | None = None

@@ -20,10 +20,11 @@ from islands.belief import Belief, learn
 from islands.guards import measures
 from islands.life import State as Life
 from islands.life import ended, follow
+from islands.migration import Migrants
 from islands.promotion import Promotions
 from islands.ratchet import SURE, Noise, seed_of, signed, spread
 from islands.ratchet import Kept as Claimed
-from islands.records import NULL, Attempt, Ending, Gain, Usage
+from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
 
 RECENT = 24
 """Attempts that an island remembers for its agent's briefs."""
@@ -42,7 +43,8 @@ class Experiment:
     """One proposal's whole life, while it is open; `null` does nothing (islands/nulls.py).
 
     `screened` and `confirmed` are the candidate's scores by seed; `head_broken` are the fresh
-    seeds on which the head itself failed, which make no pair.
+    seeds on which the head itself failed, which make no pair. `origin` is the experiment that made
+    the change elsewhere, 0 for a change of the island's own.
     """
 
     number: int
@@ -56,17 +58,22 @@ class Experiment:
     screened: dict[int, float] = field(default_factory=dict)
     confirmed: dict[int, float] = field(default_factory=dict)
     head_broken: set[int] = field(default_factory=set)
+    origin: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A change that an island's head is built on."""
+    """A change that an island's head is built on.
+
+    `origin` is the experiment that first made it, here or elsewhere: equal in all its copies.
+    """
 
     experiment: int
     commit: str
     parent: str
     hypothesis: str
     gain: Gain
+    origin: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,7 @@ class State:
         self.claimed = Claimed()
         self.nulls = Nulls()
         self.promotions = Promotions()
+        self.migrants = Migrants()
         self.screened: deque[float] = deque(maxlen=SCREENED)
         self._screened = 0
         self._belief: tuple[tuple[int, int, int], Belief] | None = None
@@ -215,6 +223,7 @@ class State:
     def apply(self, event: ev.Event) -> None:
         """Take in the next event. Raises LifeError where it cannot have happened."""
         self.events += 1
+        self.migrants.apply(event)
         self._apply(event)
         self.promotions.apply(event)
 
@@ -262,6 +271,19 @@ class State:
             event.hypothesis,
             event.notes,
             event.agent == NULL,
+            origin=event.origin,
+        )
+
+    @_apply.register
+    def _(self, event: ev.MigrantOffered) -> None:
+        self.experiments = max(self.experiments, event.experiment)
+        self.islands[event.island].experiment = Experiment(
+            event.experiment,
+            event.island,
+            event.parent,
+            event.migrant.hypothesis,
+            {},
+            origin=event.migrant.origin,
         )
 
     @_apply.register
@@ -276,7 +298,8 @@ class State:
     def _(self, event: ev.ProposalRefused) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.life = follow(experiment.life, "refused")
-        island.refusals_in_a_row += 1
+        if not self.migrants.brings(event.experiment):  # else no agent is to blame
+            island.refusals_in_a_row += 1
         self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
 
     @_apply.register
@@ -357,7 +380,7 @@ class State:
             self.scores.setdefault(trial.commit, {})[trial.seed] = score
         elif trial.purpose == "screen":
             experiment.screened[trial.seed] = score
-            if experiment.null:
+            if experiment.null or experiment.origin:
                 return  # no sample of what agents propose
             self._screened += 1
             head = self.scores[experiment.parent][trial.seed]
@@ -391,7 +414,14 @@ class State:
         self.scores[experiment.commit] = dict(experiment.confirmed or experiment.screened)
         self.claimed = Claimed(self.claimed.count + 1, self.claimed.doubt + gain.doubt)
         island.kept.append(
-            Kept(experiment.number, experiment.commit, old, experiment.hypothesis, gain)
+            Kept(
+                experiment.number,
+                experiment.commit,
+                old,
+                experiment.hypothesis,
+                gain,
+                experiment.origin or experiment.number,
+            )
         )
         self._forget(old)
 
@@ -408,6 +438,18 @@ class State:
         if not ended(experiment.life):
             raise ValueError(f"experiment {experiment.number} is {experiment.life}, not ended")
         island.experiment = None
+        change = None
+        if gain is not None and not experiment.null:
+            change = Migrant(
+                experiment.number,
+                experiment.origin or experiment.number,
+                experiment.island,
+                experiment.parent,
+                experiment.commit,
+                experiment.hypothesis,
+                gain,
+            )
+        self.migrants.ended(experiment.number, ending, reason, change)
         self._forget(experiment.commit)
         island.endings[ending] = island.endings.get(ending, 0) + 1
         if experiment.null:

@@ -39,6 +39,7 @@ class Briefer:
             elsewhere=self._elsewhere(state, name),
             seed=seed_of(run.seed, "brief", name, experiment),
             refused=refused,
+            port=self._port(state, name),
         )
 
     def _elsewhere(self, state: State, name: str) -> tuple[Change, ...]:
@@ -47,9 +48,25 @@ class Briefer:
             for other, island in state.islands.items()
             if other != name
             for kept in island.kept[-ELSEWHERE:]
+            if not state.migrants.has_met(name, kept.origin)
         ]
         latest = sorted(others, key=lambda pair: pair[0].experiment)[-ELSEWHERE:]
         return tuple(self._change(kept, island) for kept, island in latest)
+
+    def _port(self, state: State, name: str) -> Change | None:
+        """Return the change of another island that this one's agent is to express here, if any."""
+        offered = state.migrants.ports.get(name)
+        if offered is None:
+            return None
+        migrant = offered.migrant
+        return Change(
+            migrant.experiment,
+            migrant.island,
+            migrant.hypothesis,
+            migrant.gain,
+            before=self._texts(migrant.parent),
+            after=self._texts(migrant.commit),
+        )
 
     def _change(self, kept: Kept, island: Island) -> Change:
         return Change(

@@ -117,6 +117,8 @@ def _settle(run: Run) -> None:
         if open_ is None or open_.life != "proposed":
             continue
         commit = run.branches.tried(open_.number)
+        if commit is None and run.state.migrants.brings(open_.number):
+            continue  # it is applied again, and comes to the same
         if commit is None:
             lost = "the coordinator stopped before it was admitted"
             run.record(ev.ProposalRefused(open_.number, open_.island, "lost", lost))

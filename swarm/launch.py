@@ -21,6 +21,7 @@ from islands import events as ev
 from islands.admit import Limits as Admission
 from islands.branches import Branches
 from islands.guards import Guards
+from islands.migration import Migration
 from islands.promotion import Policy
 from islands.ratchet import Rule
 from islands.records import Usage
@@ -160,6 +161,7 @@ def _launch(
         tier=options.tier,
         promotion=Policy(**dataclasses.asdict(program.promotion)),
         parts=tasks.load(program.task).parts,
+        migration=Migration(**dataclasses.asdict(program.migration)),
     )
 
 

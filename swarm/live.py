@@ -155,6 +155,14 @@ def _(event: ev.TrialVoided, state: State) -> str:
 
 
 @describe.register
+def _(event: ev.MigrantOffered, state: State) -> str:
+    del state
+    one = event.migrant
+    idea = next(iter(one.hypothesis.splitlines()), "")
+    return f"{event.island} #{event.experiment} takes in #{one.experiment} of {one.island}: {idea}"
+
+
+@describe.register
 def _(event: ev.CandidateAdmitted, state: State) -> str:
     experiment = state.islands[event.island].experiment
     idea = experiment.hypothesis.splitlines()[0] if experiment else ""

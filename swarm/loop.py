@@ -15,11 +15,12 @@ from typing import Literal
 from harness.contract import HarnessError, Outcome, Rung, SetupError, Trial
 from islands import events as ev
 from islands import nulls
-from islands.admit import Refused, admit
+from islands.admit import Refused, admit, shown
 from islands.errands import Errand, Promote, next_errand
-from islands.plan import Ask, Broken, Conclude, Measure, Step, Wait, next_step
+from islands.migration import CONFLICT, PRESENT
+from islands.plan import Ask, Bring, Broken, Conclude, Measure, Step, Take, Wait, next_step
 from islands.ratchet import Decision
-from islands.records import NULL, Proposal, RunLimit
+from islands.records import NULL, Conflict, Migrant, Proposal, RunLimit
 from islands.state import State
 from swarm import errands
 from swarm.agents.base import AgentError
@@ -31,6 +32,9 @@ from swarm.run import Run
 
 VOIDS = 5
 """Voided trials in a row after which the harness, not luck, is to blame."""
+
+MIGRATION = "migration"
+"""Who proposed a migrant, as its commit says."""
 
 PAUSE = 60.0
 """Seconds that an island waits at most after its agent failed or was refused again and again."""
@@ -49,8 +53,9 @@ class Loop:
         """Go on until a bound is reached. Raises SetupError or HarnessError where we must stop."""
         limit: RunLimit | None = None
         while limit is None:
-            step = next_step(self.run.state, self.island.name, self.run.launch.rule)
-            errand = self._errand() if isinstance(step, Ask) else None
+            launch = self.run.launch
+            step = next_step(self.run.state, self.island.name, launch.rule, launch.migration)
+            errand = self._errand() if isinstance(step, Ask | Take) else None
             limit = await (self._do(step) if errand is None else self._run_errand(errand))
         self.run.stop(limit)
 
@@ -94,6 +99,10 @@ class Loop:
         match step:
             case Ask(parent):
                 return self.run.bound(self._rung) or await self._ask(parent)
+            case Take(parent, migrant):
+                return self._take(parent, migrant)
+            case Bring(offered):
+                await self._bring(offered)
             case Measure():
                 return await self._measure(step)
             case Conclude(experiment, decision):
@@ -115,16 +124,19 @@ class Loop:
         null = await self._null(number, parent)
         if null is not None:
             run.record(ev.ProposalReceived(number, name, NULL, parent, null.hypothesis))
-            await self._admit(number, parent, null)
+            if await self._admit(number, parent, null, self.island.agent):
+                await asyncio.sleep(self._pause())
             return None
         brief = self.briefer.brief(run.state, name, number, self.refused)
+        port = run.state.migrants.ports.get(name)
+        origin = port.migrant.origin if port is not None else 0
         try:
             proposal = await agent.propose(brief)
         except BudgetError:
             return "usd"
         except AgentError as error:
             failed = ev.AgentFailed(
-                number, name, agent.name, error.trouble, str(error), error.usage
+                number, name, agent.name, error.trouble, str(error), error.usage, origin
             )
             run.record(failed)
             await asyncio.sleep(self._pause(error.retry_after))
@@ -138,9 +150,12 @@ class Loop:
                 proposal.hypothesis,
                 proposal.notes,
                 proposal.usage,
+                origin,
             )
         )
-        await self._admit(number, parent, proposal)
+        self.refused = await self._admit(number, parent, proposal, self.island.agent)
+        if self.refused:
+            await asyncio.sleep(self._pause())
         return None
 
     async def _null(self, number: int, parent: str) -> Proposal | None:
@@ -152,12 +167,34 @@ class Loop:
         null: Proposal | None = await run.offload(nulls.propose, run.state.run.seed, number, head)
         return null
 
+    def _take(self, parent: str, migrant: Migrant) -> RunLimit | None:
+        run = self.run
+        limit = run.bound(self._rung)
+        if limit is None:
+            run.record(ev.MigrantOffered(run.allot(), self.island.name, parent, migrant))
+        return limit
+
+    async def _bring(self, offered: ev.MigrantOffered) -> None:
+        run, migrant, number = self.run, offered.migrant, offered.experiment
+        apply = run.branches.apply_change
+        files = await run.offload(apply, migrant.parent, migrant.commit, offered.parent)
+        if isinstance(files, Conflict):
+            where = ", ".join(map(shown, files.paths))
+            run.record(ev.ProposalRefused(number, offered.island, CONFLICT, f"in {where}"))
+        elif not files:
+            reason = "the head holds this change already"
+            run.record(ev.ProposalRefused(number, offered.island, PRESENT, reason))
+        else:
+            proposal = Proposal(migrant.hypothesis, files)
+            await self._admit(number, offered.parent, proposal, MIGRATION)
+
     def _pause(self, asked: float = 0.0) -> float:
         island = self.run.state.islands[self.island.name]
         idle = max(island.agent_failures_in_a_row, island.refusals_in_a_row)
         return max(asked, min(PAUSE, 0.25 * 2.0 ** min(idle, 10)))
 
-    async def _admit(self, number: int, parent: str, proposal: Proposal) -> None:
+    async def _admit(self, number: int, parent: str, proposal: Proposal, agent: str) -> str:
+        """Let a proposal in or refuse it, and return the reason if it was refused."""
         run, name = self.run, self.island.name
         head = await run.offload(run.branches.files, parent)
         genome, launch = run.state.run.genome, run.launch
@@ -167,16 +204,14 @@ class Loop:
         # off the loop: the worst that a proposal can do to a parser takes seconds
         answer = await run.offload(admit, proposal, head, genome, limits, launch.entry)
         if isinstance(answer, Refused):
-            self.refused = self.refused if null else f"{answer.rule}: {answer.reason}"
             run.record(ev.ProposalRefused(number, name, answer.rule, answer.reason))
-            await asyncio.sleep(self._pause())
-            return
-        self.refused = self.refused if null else ""
-        message = _message(run.state.run.run, name, number, self.island.agent, proposal)
+            return f"{answer.rule}: {answer.reason}"
+        message = _message(run.state.run.run, name, number, agent, proposal)
         commit = await run.offload(
             run.branches.commit, parent, answer.files, message, number, int(run.now())
         )
         run.record(admitted(run, number, name, commit, parent))
+        return ""
 
     async def _measure(self, step: Measure) -> RunLimit | None:
         run = self.run

@@ -10,6 +10,7 @@ from typing import Protocol
 from harness.contract import Part, Slice
 from islands import events as ev
 from islands.admit import Limits
+from islands.migration import STAY, Migration
 from islands.promotion import Policy
 from islands.ratchet import Rule
 from islands.records import Conflict, Entry
@@ -106,6 +107,7 @@ class Launch:
     tier: int = 2
     promotion: Policy = Policy()
     parts: tuple[Part, ...] = ("dev",)
+    migration: Migration = STAY
 
     @property
     def scratch(self) -> Path:

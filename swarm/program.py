@@ -25,6 +25,7 @@ from swarm.settings import (
     Guards,
     Island,
     Limits,
+    Migration,
     Model,
     Mutator,
     Promotion,
@@ -63,6 +64,7 @@ class Program:
     ratchet: Ratchet
     guards: Guards
     promotion: Promotion
+    migration: Migration
     preflight: Literal["auto", "always", "never"]
     seed: int
     prose: str
@@ -110,6 +112,7 @@ def _settled(settings: Settings, prose: str, files: Collection[str] | None) -> P
         ratchet=settings.ratchet,
         guards=settings.guards,
         promotion=settings.promotion,
+        migration=settings.migration,
         preflight=settings.preflight,
         seed=settings.seed,
         prose=prose,

@@ -191,6 +191,22 @@ class Promotion:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class Migration:
+    """How kept changes travel: whom islands hear of, how often, and how many at a time.
+
+    In each interval, `every` candidates of its own for each island, the share `rate` of the
+    islands takes a migrant, those first that have tried longest without a keep.
+    """
+
+    topology: Annotated[
+        Literal["none", "ring", "star", "complete", "random"],
+        says("none, ring, star, complete or random", "star"),
+    ] = "star"
+    every: Count = 1
+    rate: Annotated[float, Field(gt=0, le=1), says("a share above 0, 1 at most", "0.5")] = 1.0
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Settings:
     """The front matter as a person wrote it: None where the task or another key decides."""
 
@@ -227,6 +243,7 @@ class Settings:
     ratchet: Annotated[Ratchet, says("settings", "{confirm_seeds: 3}")] = Ratchet()
     guards: Annotated[Guards, says("settings", "{memory: 1.1, lines: 1.2}")] = Guards()
     promotion: Annotated[Promotion, says("settings", "{seeds: 4, trials: 32}")] = Promotion()
+    migration: Annotated[Migration, says("settings", "{topology: star, every: 1}")] = Migration()
     preflight: Annotated[
         Literal["auto", "always", "never"], says("auto, always or never", "auto")
     ] = "auto"

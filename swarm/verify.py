@@ -169,7 +169,9 @@ def _candidates(record: _Record) -> Iterator[str]:
         elif ref.parent != event.parent:
             yield f"{event.commit} was made on {ref.parent}, not on {event.parent}"
     # a candidate is committed before it is recorded, and a coordinator may be killed between
-    open_ = {each.experiment for each in _of(ev.ProposalReceived, (*record.lines, *record.later))}
+    opened = (*record.lines, *record.later)
+    open_ = {each.experiment for each in _of(ev.ProposalReceived, opened)}
+    open_ |= {each.experiment for each in _of(ev.MigrantOffered, opened)}
     open_ -= {each.experiment for each in _of(ev.ProposalRefused, record.lines)}
     allowed = {f"{record.tried}{experiment}" for experiment in known | open_}
     for name in record.refs:

@@ -10,6 +10,7 @@ from laboratory import GENOME, LabAgent, LabExecutor, MemoryBranches, make_run
 
 from harness.contract import Failure, Outcome
 from islands import events as ev
+from islands.migration import Migration
 from islands.records import Entry, Proposal, Usage
 from swarm.agents.base import AgentError
 from swarm.coordinator import conduct
@@ -33,6 +34,7 @@ def lived(scratch, trials):
             agents=agents,
             executor=executor,
             bounds=Bounds(trials=trials),
+            migration=Migration("complete", every=2),
         )
         await conduct(run)
         return run

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from harness.contract import Outcome, Rung, Slice
 from islands import events as ev
 from islands.admit import Limits
+from islands.migration import STAY
 from islands.ratchet import Rule
 from islands.records import Entry, Proposal, Usage
 from swarm.parts import Bounds, IslandPlan, Launch
@@ -168,7 +169,7 @@ def opening(**changes):
     return replace(first, **changes)
 
 
-def launch(tmp_path, islands=2, bounds=Bounds(trials=60), rule=Rule(), **changes):
+def launch(tmp_path, islands=2, bounds=Bounds(trials=60), rule=Rule(), migration=STAY, **changes):
     """Return what is fixed for a laboratory launch."""
     return Launch(
         opening=opening(**changes),
@@ -179,6 +180,7 @@ def launch(tmp_path, islands=2, bounds=Bounds(trials=60), rule=Rule(), **changes
         prose="Lower the loss.",
         entry=GENOME,
         folder=tmp_path,
+        migration=migration,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.contract import Rung, Slice
 from islands import events as ev
 from islands.admit import Limits
+from islands.migration import STAY, Migration
 from islands.ratchet import Rule
 from islands.state import State
 from swarm.coordinator import conduct
@@ -31,7 +32,8 @@ from swarm.virtual import run_virtual
 class Plan:
     """How a night is spent: `trials` in all, on `islands` islands with a slice each.
 
-    A trial takes `seconds`, an agent's answer `think` seconds on average.
+    With `runs` of more than one, so many runs that know nothing of each other share the trials. A
+    trial takes `seconds`, an agent's answer `think` seconds on average.
     """
 
     rule: Rule
@@ -40,6 +42,8 @@ class Plan:
     baseline_seeds: int = 4
     seconds: float = 300.0
     think: float = 30.0
+    migration: Migration = STAY
+    runs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +109,5 @@ def _launch(plan: Plan, base: str, seed: int) -> Launch:
         prose="Lower the score.",
         entry=GENOME,
         folder=Path(os.devnull),  # below which nothing can be
+        migration=plan.migration,
     )

@@ -87,13 +87,28 @@ def render(brief: Brief) -> Prompt:
         ),
         *_section("Changes kept on other islands", _elsewhere(brief.elsewhere)),
         *_section("Your last answer was not let in", [quoted(brief.refused)] * bool(brief.refused)),
-        f"# Now\n\n{random.Random(brief.seed).choice(NUDGES)} Answer with one change.",
+        *_section("A change of another island that conflicts with these files", _port(brief)),
+        f"# Now\n\n{_wish(brief)} Answer with one change.",
     ]
     return Prompt(
         clean(RULES + brief.program.strip()),
         clean("# The files that may change\n\n" + "\n\n".join(_files(brief.genome))),
         clean("\n\n".join(now)),
     )
+
+
+PORT = """\
+Express that change on the files above: what it does, on this code, and nothing beside it. It was
+kept there as what stands here was kept here, so leave that in place. Where this code does a part
+of it already, add the rest."""
+
+
+def _port(brief: Brief) -> list[str]:
+    return [_change(brief.port)] if brief.port is not None else []
+
+
+def _wish(brief: Brief) -> str:
+    return PORT if brief.port is not None else random.Random(brief.seed).choice(NUDGES)
 
 
 def quoted(text: str, most: int = QUOTE_CHARS) -> str:

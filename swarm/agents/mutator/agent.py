@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from islands.records import Attempt, Brief, Entry, Proposal
+from islands.records import Attempt, Brief, Change, Entry, Proposal
 from swarm.agents.base import AgentError
+from swarm.agents.mutator.cross import crossing
 from swarm.agents.mutator.memory import Memory
-from swarm.agents.mutator.moves import Move, write
+from swarm.agents.mutator.moves import write
 from swarm.agents.mutator.search import Search
-from swarm.agents.mutator.source import splice
+from swarm.agents.mutator.source import Edit, splice
 from swarm.agents.mutator.survey import Survey, survey
 from swarm.agents.mutator.tuning import Tuning
 
@@ -28,18 +29,23 @@ class Mutator:
         self._tuning = tuning or Tuning()
 
     async def propose(self, brief: Brief) -> Proposal:
-        """Answer `brief`. Raises AgentError ("unapplied") where nothing is left to change."""
+        """Answer `brief`. Raises AgentError ("unapplied") where nothing is left to change.
+
+        A change that is to be ported is merged site by site (see cross.py), or it is not.
+        """
         return self.answer(brief)
 
     def answer(self, brief: Brief) -> Proposal:
         """Answer `brief` at once, as `propose` does."""
         surveys = _surveys(brief.genome)
+        if brief.port is not None:
+            return _ported(brief.port, surveys)
         for attempt in brief.recent:
             self._memory.mark(attempt)
         head = _digest(brief.genome)
         search = Search(brief, surveys, self._memory, head, self._tuning)
         for move in search.ranked():
-            files = _files(move, surveys)
+            files = _files(move.edits, surveys)
             if files:
                 return Proposal(move.words, files, write(move, head, search.unit))
         raise AgentError("unapplied", "nothing to change")
@@ -49,16 +55,26 @@ class Mutator:
         self._memory.take(attempt)
 
 
+def _ported(change: Change, surveys: Mapping[str, Survey]) -> Proposal:
+    found = crossing(change, surveys)
+    sites = {site.id: site for one in surveys.values() for site in one.sites}
+    edits = found.onto(sites) if found is not None else ()
+    files = _files(edits, surveys)
+    if not files:
+        raise AgentError("unapplied", "the change does not fit this code: it conflicts")
+    return Proposal(f"Port from {change.island}: {change.hypothesis}", files)
+
+
 def _surveys(genome: Mapping[str, str]) -> dict[str, Survey]:
     found = ((path, survey(path, text)) for path, text in sorted(genome.items()))
     return {path: one for path, one in found if one is not None}
 
 
-def _files(move: Move, surveys: Mapping[str, Survey]) -> dict[str, Entry | None]:
-    """Return the changed files, none where the move does not apply or changes nothing."""
+def _files(edits: Sequence[Edit], surveys: Mapping[str, Survey]) -> dict[str, Entry | None]:
+    """Return the changed files, none where the edits do not apply or change nothing."""
     files: dict[str, Entry | None] = {}
-    for path in sorted({edit.path for edit in move.edits}):
-        here = tuple(edit for edit in move.edits if edit.path == path)
+    for path in sorted({edit.path for edit in edits}):
+        here = tuple(edit for edit in edits if edit.path == path)
         data = splice(surveys[path].source, here)
         if data is None:
             return {}

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from islands.behaviour import compare
 from islands.records import Change
+from swarm.agents.mutator.sites import Site
 from swarm.agents.mutator.source import Edit, splice
 from swarm.agents.mutator.survey import Survey, survey
 
@@ -33,6 +34,13 @@ class Crossing:
     change: Change
     values: Values
     edits: tuple[Edit, ...] = ()
+
+    def onto(self, sites: Mapping[str, Site]) -> tuple[Edit, ...]:
+        """Return the edits that bring the change to a head with these sites, by id."""
+        if self.edits:
+            return self.edits
+        wanted = [(sites.get(site), new) for site, (_, new) in self.values.items()]
+        return tuple(site.edit(new) for site, new in wanted if site and site.text != new)
 
 
 def crossing(change: Change, head: Mapping[str, Survey]) -> Crossing | None:

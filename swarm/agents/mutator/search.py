@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from islands.records import Brief, Change
-from swarm.agents.mutator.cross import Crossing, crossing
+from swarm.agents.mutator.cross import crossing
 from swarm.agents.mutator.memory import Memory, Trace
 from swarm.agents.mutator.model import (
     Chosen,
@@ -221,7 +221,7 @@ class Search:
         """Yield the changes from elsewhere that are more than one value of one site."""
         for one in self.crossings:
             change = one.change
-            edits = self._crossing_edits(one)
+            edits = one.onto(self.sites)
             if len(one.values) == 1 or not edits:
                 continue
             mean, variance = self._expected(change)
@@ -229,12 +229,6 @@ class Search:
             site = f"cross:{change.island}:{change.experiment}"
             for move in self._options("cross", site, "", {"taken": edits}, prior):
                 yield replace(move, words=_taken_over(change))
-
-    def _crossing_edits(self, one: Crossing) -> tuple[Edit, ...]:
-        if one.edits:
-            return one.edits
-        wanted = [(self.sites.get(site), new) for site, (_, new) in one.values.items()]
-        return tuple(site.edit(new) for site, new in wanted if site and site.text != new)
 
     def _tell(self) -> Iterator[tuple[str, Told]]:
         for one in self.crossings:

@@ -1,0 +1,205 @@
+"""Which kept change goes to which island next, decided from the run's events and nothing else.
+
+A migrant is a change, never a copy: it is applied to the destination's head and judged there like
+any other candidate. A topology says which islands an island hears of. In each interval a share of
+the islands takes one migrant each, those first that have tried longest without a keep. What an
+island has met once (made, kept or been offered, in whatever form) it is never offered again; and
+where a migrant went from one island to another, none goes back in that interval or the next.
+
+Not covered: islands that an earlier launch had and this one leaves alone are waited for like others
+until those of this launch have stagnated longer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatchmethod
+from typing import Literal
+
+from islands import events as ev
+from islands.ratchet import NEAR_MISS, seed_of
+from islands.records import Ending, Migrant
+
+Topology = Literal["none", "ring", "star", "complete", "random"]
+
+REST = 1
+"""Intervals, beside the one it happened in, that nothing goes back the way a migrant came."""
+
+NEAR_MISSES = 8
+"""Near misses of an island that may still travel, the latest ones."""
+
+CONFLICT = "conflict"
+"""The rule by which a migrant that does not apply is refused; its change may then be ported."""
+
+PRESENT = "present"
+"""The rule by which a migrant is refused that the head holds already."""
+
+WAITED_OUT = frozenset({"rate", "server", "timeout", "network"})
+"""Troubles of an agent that are not its answer to a port task: it is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What the user may set of migration, see program.md's `migration`.
+
+    An interval are `every` candidates of its own for each island; in one interval the share `rate`
+    of the islands, at least one, takes a migrant.
+    """
+
+    topology: Topology = "star"
+    every: int = 1
+    rate: float = 1.0
+
+
+STAY = Migration(topology="none")
+
+
+def sources(topology: Topology, islands: Sequence[str], island: str, draw: int) -> tuple[str, ...]:
+    """Return the islands that `island` may be offered changes of, never itself.
+
+    In a star the first hears of all others, which go their own ways; in a ring each hears of the
+    one before it, in a complete swarm all of all, in a random one each of another that `draw`
+    chooses. Raises ValueError where `island` is none of `islands`.
+    """
+    at = islands.index(island)
+    others = tuple(islands[:at]) + tuple(islands[at + 1 :])
+    if topology == "none" or not others or (topology == "star" and at > 0):
+        return ()
+    if topology in {"complete", "star"}:
+        return others
+    return (islands[at - 1],) if topology == "ring" else (others[draw % len(others)],)
+
+
+class Migrants:
+    """The fold: what may travel, who has met what, and who took a migrant when.
+
+    `open` has the migrants that are on trial by island, `ports` those that an island's agent is to
+    express on its own code, since they conflict there.
+    """
+
+    def __init__(self) -> None:
+        self.open: dict[str, ev.MigrantOffered] = {}
+        self.ports: dict[str, ev.MigrantOffered] = {}
+        self._seed = 0
+        self._tries = 0
+        self._idle: dict[str, int] = {}
+        self._kept: dict[str, list[Migrant]] = {}
+        self._near: dict[str, deque[Migrant]] = {}
+        self._met: dict[str, set[int]] = {}
+        self._took: dict[str, int] = {}
+        self._went: dict[tuple[str, str], int] = {}
+
+    def brings(self, experiment: int) -> bool:
+        """Return whether an open experiment is a migrant, not an agent's proposal."""
+        return any(offered.experiment == experiment for offered in self.open.values())
+
+    def has_met(self, island: str, origin: int) -> bool:
+        """Return whether `island` made or was offered the change that experiment `origin` made."""
+        return origin in self._met[island]
+
+    def offer(self, island: str, asked: Migration) -> Migrant | None:
+        """Return the change that `island` takes now, None where it is to go on by itself."""
+        took = {name for name in self._took if self._took_lately(name, asked)}
+        room = max(1, round(asked.rate * len(self._met))) - len(took)
+        if room <= 0 or island in took:
+            return None
+        found = self._best(island, asked)
+        if found is None:
+            return None
+        rank = self._rank(island)
+        ahead = [name for name in self._met if name not in took and self._rank(name) < rank]
+        if len(ahead) < room:
+            return found
+        return found if sum(self._best(name, asked) is not None for name in ahead) < room else None
+
+    def ended(self, experiment: int, ending: Ending, reason: str, change: Migrant | None) -> None:
+        """Take in how an experiment ended, and the `change` that it measured, if it did."""
+        offered = next((one for one in self.open.values() if one.experiment == experiment), None)
+        if offered is not None:
+            del self.open[offered.island]
+            if ending == "refused" and reason.startswith(CONFLICT):
+                self.ports[offered.island] = offered
+        if change is None:
+            return
+        if ending == "kept":
+            self._idle[change.island] = 0
+            self._kept[change.island].append(change)
+            self._met[change.island].add(change.origin)
+        elif reason.startswith(NEAR_MISS) and change.gain.mean > 0:
+            self._near[change.island].append(change)
+            self._met[change.island].add(change.origin)
+
+    @singledispatchmethod
+    def apply(self, event: ev.Event) -> None:
+        """Take in the next event, most of which say nothing of migration."""
+
+    @apply.register
+    def _(self, event: ev.RunOpened) -> None:
+        self._seed = event.seed
+
+    @apply.register
+    def _(self, event: ev.IslandOpened) -> None:
+        self._idle[event.island], self._kept[event.island] = 0, []
+        self._near[event.island] = deque(maxlen=NEAR_MISSES)
+        self._met[event.island] = set()
+
+    @apply.register
+    def _(self, event: ev.CandidateAdmitted) -> None:
+        if not self.brings(event.experiment):
+            self._tries += 1
+            self._idle[event.island] += 1
+
+    @apply.register
+    def _(self, event: ev.MigrantOffered) -> None:
+        self.open[event.island] = event
+        self._met[event.island].add(event.migrant.origin)
+        self._took[event.island] = self._tries
+        self._went[event.migrant.island, event.island] = self._tries
+
+    @apply.register(ev.ProposalReceived)
+    @apply.register(ev.AgentFailed)
+    def _(self, event: ev.ProposalReceived | ev.AgentFailed) -> None:
+        answered = not isinstance(event, ev.AgentFailed) or event.trouble not in WAITED_OUT
+        if event.origin and answered:
+            self.ports.pop(event.island, None)
+
+    def _interval(self, tries: int, asked: Migration) -> int:
+        return tries // (asked.every * max(1, len(self._met)))
+
+    def _took_lately(self, island: str, asked: Migration) -> bool:
+        now = self._interval(self._tries, asked)
+        return self._interval(self._took[island], asked) == now
+
+    def _rank(self, island: str) -> tuple[int, int]:
+        """Return what orders islands: those that have stagnated longest come first."""
+        return -self._idle[island], list(self._met).index(island)
+
+    def _best(self, island: str, asked: Migration) -> Migrant | None:
+        """Return what is best worth offering: keeps before near misses, then the largest gain."""
+        now = self._interval(self._tries, asked)
+        draw = seed_of(self._seed, "migration", island, now)
+        heard = [
+            one
+            for one in sources(asked.topology, list(self._met), island, draw)
+            if not self._rests(one, island, asked)
+        ]
+        for known in (self._kept, self._near):
+            new = [
+                change
+                for one in heard
+                for change in known[one]
+                if change.origin not in self._met[island]
+            ]
+            if new:
+                return max(new, key=lambda change: (change.gain.mean, -change.experiment))
+        return None
+
+    def _rests(self, source: str, island: str, asked: Migration) -> bool:
+        """Return whether a migrant went the other way too short a while ago."""
+        back = self._went.get((island, source))
+        if back is None:
+            return False
+        now = self._interval(self._tries, asked)
+        return now - self._interval(back, asked) <= REST

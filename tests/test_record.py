@@ -519,8 +519,33 @@ def test_the_views_say_what_happened(recorded, history):
     usage = ask(recorded, "FROM usage").named()
     spent = {name: island.usd for name, island in history[1].islands.items()}
     assert {row["island"]: row["usd"] for row in usage} == pytest.approx(spent)
-    ended = ask(recorded, "SELECT count(usd) FROM experiments WHERE ending IS NOT NULL").rows
-    assert ended == ((sum(sum(i.endings.values()) for i in history[1].islands.values()),),)
+    ended = "SELECT count(*), count(usd) FROM experiments WHERE ending IS NOT NULL"
+    every = sum(sum(i.endings.values()) for i in history[1].islands.values())
+    brought = ask(recorded, "FROM migrations WHERE result IS NOT NULL").rows  # no agent was paid
+    assert ask(recorded, ended).rows == ((every, every - len(brought)),)
+
+
+def test_migrations_stand_in_the_record_with_what_became_of_them(recorded, history):
+    """A view has each with its gains there and here; the graph an edge from the change to it."""
+    offered = [event for event in history[0] if isinstance(event, ev.MigrantOffered)]
+    told = {row["experiment"]: row for row in ask(recorded, "FROM migrations").named()}
+    assert [*told] == [event.experiment for event in offered] != []
+    graph, verdicts = fold(history[0]), {}
+    for event in history[0]:
+        if isinstance(event, ev.VerdictReached):
+            verdicts[event.experiment] = event
+    for event in offered:
+        row = told[event.experiment]
+        assert (row["home"], row["original"]) == (event.migrant.island, event.migrant.experiment)
+        assert row["gain_there"] == event.migrant.gain.mean
+        edge = graph.edges[event.migrant.commit, row["node"], "migrated"]
+        assert edge["experiment"] == event.experiment
+        verdict = verdicts.get(event.experiment)
+        if verdict is None:
+            assert row["result"] is None  # the run ended before it
+            continue
+        assert row["result"] == ("worked" if verdict.verdict == "keep" else "failed")
+        assert row["gain"] == edge["gain"] == verdict.gain.mean
 
 
 def test_every_column_says_what_it_means_and_has_one_type(recorded):
@@ -671,12 +696,15 @@ def test_the_lineage_is_drawn_and_handed_out(repo, history):
             assert f"#{known_['experiment']} {known_.get('ending', 'open')}" in text
     assert "\x1b" not in text
     assert "crossed with #1 of " in text
+    assert "migrated from #" in text
     whole = nx.node_link_graph(json.loads(said(lineage, "--json")), edges="edges")
     assert nx.utils.graphs_equal(whole, graph)
     part = nx.node_link_graph(json.loads(said(lineage, "--json", "--island", "i0")), edges="edges")
     islands = {known_.get("island") for node, known_ in part.nodes(data=True)}
-    assert islands == {None, "i0", "i1"}  # i1 for the donor of a crossing
-    assert sum(known_.get("island") == "i1" for _, known_ in part.nodes(data=True)) == 1
+    assert islands == {None, "i0", "i1"}
+    donors = {old for old, _, key in part.edges(keys=True) if key in {"crossed_with", "migrated"}}
+    others = {node for node, known_ in part.nodes(data=True) if known_.get("island") == "i1"}
+    assert others == donors != set()
     with pytest.raises(SetupError, match="--island i9"):
         said(lineage, "--island", "i9")
 

@@ -11,8 +11,8 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
+from children import serving
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -343,23 +343,12 @@ def test_a_process_that_dies_voids_its_trial_and_is_started_again(tmp_path, geno
     async def main():
         async with executor(tmp_path) as slices:
             running = asyncio.create_task(slices.run(genome("while True: pass", "t1")))
-            server = await _child()
-            os.kill(server, signal.SIGKILL)
+            (await serving()).send_signal(signal.SIGKILL)
             with pytest.raises(VoidError, match="slice cpu0"):
                 await running
             return await slices.run(genome(GRID, "t2"))
 
     assert asyncio.run(main()).score == pytest.approx(26 / 12)
-
-
-async def _child():
-    """Return the slice's process once it has a child of its own, the box."""
-    us = psutil.Process()
-    while True:
-        for process in us.children():
-            if "harness.serve" in " ".join(process.cmdline()) and process.children():
-                return process.pid
-        await asyncio.sleep(0)
 
 
 def test_a_part_that_is_not_there_ends_no_slices_process(tmp_path, genome):

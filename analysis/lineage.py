@@ -16,7 +16,7 @@ The attributes are columns of the table `nodes`, and analysis/schema.py says wha
 those that are easily misread: `ending` is absent while the experiment is open; `score` is the mean
 of `scores` scores at rung 0 by one harness without the screening one, which selected the
 candidate and stands apart as `screened`; `step` counts the keeps between the base and here, so it
-is there for heads, present and past, alone.
+is there for heads, present and past, alone; `quarantined` is there for what is set apart.
 
 An **edge** runs from the older to the younger and its key is its kind:
 
@@ -60,9 +60,6 @@ from islands.records import NULL, Gain
 Graph: TypeAlias = "nx.MultiDiGraph[str]"
 
 MIGRATED, PORTED = "migrated", "ported"
-
-CROSSED = "crossed_with"
-"""The note by which a proposal names, by number, the experiment whose change it took in."""
 
 
 def fold(history: Iterable[ev.Event]) -> Graph:
@@ -124,9 +121,9 @@ class Lineage:
             known["notes"] = dict(event.notes)
         self.graph.add_node(node, **known)
         self.graph.add_edge(event.parent, node, "proposed_from", **_whence(event))
-        donor = self._node_of.get(_number(event.notes.get(CROSSED)))
+        donor = self._node_of.get(event.donor)
         if donor is not None and self.graph.nodes[donor]["kind"] == "candidate":
-            self.graph.add_edge(donor, node, CROSSED, **_whence(event))
+            self.graph.add_edge(donor, node, ev.CROSSED, **_whence(event))
         if event.origin:
             self.graph.add_edge(self._node_of[event.origin], node, PORTED, **_whence(event))
 
@@ -151,6 +148,7 @@ class Lineage:
         nx.relabel_nodes(self.graph, {old: event.commit}, copy=False)
         lines = {"added": event.added, "removed": event.removed}
         self.graph.nodes[event.commit].update(kind="candidate", **lines)
+        self._inherit(event.commit, event)
 
     @take.register
     def _(self, event: ev.TrialStarted) -> None:
@@ -266,6 +264,18 @@ class Lineage:
         self.graph.add_edge(event.base, event.commit, "sealed", **known)
 
     @take.register
+    def _(self, event: ev.Quarantined) -> None:
+        for commit in event.commits:
+            if commit in self.graph:
+                self.graph.nodes[commit]["quarantined"] = _when(event)
+
+    def _inherit(self, commit: str, event: ev.Event) -> None:
+        """Set apart what was made of something that is: its brief was drawn before."""
+        origins = self.graph.predecessors(commit)
+        if any("quarantined" in self.graph.nodes[origin] for origin in origins):
+            self.graph.nodes[commit]["quarantined"] = _when(event)
+
+    @take.register
     def _(self, event: ev.Merged) -> None:
         where = {"island": event.island, "recorded": _when(event)}
         self.graph.add_node(event.commit, kind="merge", **where)
@@ -284,24 +294,24 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:  # noqa: C901 - a case fo
     match event:
         case ev.ProposalReceived():
             yield event.parent
-            yield _number(event.notes.get(CROSSED))
+            yield event.donor
             yield event.origin
         case ev.MigrantOffered():
             yield from (event.parent, event.migrant.commit)
         case ev.IslandOpened() | ev.Merged():
             yield event.head
-        case ev.StackAssembled():
+        case ev.StackAssembled() | ev.SealedScored():
             yield from (event.base, event.commit)
         case ev.StackJudged():
             yield event.commit
             yield from chain(event.parts, event.dropped, *event.culprits)
-        case ev.PromotionOpened() | ev.SealedScored():
-            yield from (event.base, event.commit)
-        case ev.Promoted():
+        case ev.PromotionOpened() | ev.Promoted():
             yield from (event.base, event.commit)
             yield from (each.experiment for each in event.contenders)
         case ev.ConsensusMoved():
             yield from chain((event.base, event.commit), event.parts, event.changes)
+        case ev.Quarantined():
+            yield from event.commits
         case ev.TrialStarted():
             yield event.commit
         case ev.ProposalRefused() | ev.CandidateAdmitted() | ev.VerdictReached():
@@ -323,13 +333,6 @@ def _whence(event: ev.ProposalReceived | ev.MigrantOffered | ev.VerdictReached) 
 
 def _gain(gain: Gain) -> dict[str, Any]:
     return {"gain": gain.mean, "noise": gain.noise}
-
-
-def _number(note: str | float | None) -> int:
-    """Return the experiment that a note names; 0, which none has, where it names none."""
-    if isinstance(note, float) and note.is_integer():  # notes come back from JSON as floats
-        return int(note)
-    return note if isinstance(note, int) else 0
 
 
 def _score(known: dict[str, Any], score: float, harness: str, purpose: ev.Purpose) -> None:

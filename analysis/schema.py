@@ -73,6 +73,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     commit=("VARCHAR", "commit id of the candidate, or of what a trial measured"),
     parent=("VARCHAR", "commit id of the head that the brief was drawn on"),
     head=("VARCHAR", "commit id of the island's best, or of what was merged"),
+    fallback=("VARCHAR", "commit id of the head that an island went back to; NULL: it had none"),
     merge=("VARCHAR", "commit id of the merge on the branch"),
     step=("INTEGER", "how many keeps lie between the base and this head"),
     added=("INTEGER", "lines added to the genome"),
@@ -183,6 +184,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     recorded=("TIMESTAMP", "when it entered the ledger"),
     started=("TIMESTAMP", "when the trial began"),
     ended=("TIMESTAMP", "when it ended"),
+    quarantined=("TIMESTAMP", "when it was set apart with an invalid commit; NULL: it was not"),
     latest=("TIMESTAMP", "when it happened last"),
     # coordinators
     action=("VARCHAR", "what a coordinator did with the run: opened, resumed or stopped it"),
@@ -221,7 +223,7 @@ TABLES: Mapping[str, Table] = {
         _named(
             "node kind island experiment agent parent hypothesis notes ending verdict rule failure"
             " reason gain noise pairs step score scores screened harness added removed recorded"
-            " ended"
+            " ended quarantined"
         ),
     ),
     "edges": Table(
@@ -281,6 +283,17 @@ TABLES: Mapping[str, Table] = {
         _named("commit base gain noise pairs recorded"),
         keys=0,
     ),
+    "quarantines": Table(
+        "Each commit that was built on and found invalid, by which trial; nodes.quarantined says"
+        " what was set apart with it.",
+        _named("commit trial reason recorded"),
+        keys=0,
+    ),
+    "fallbacks": Table(
+        "Each time that an island went back from a head that was set apart.",
+        _named("trial island head fallback recorded"),
+        keys=0,
+    ),
     "merges": Table(
         "Each time that the consensus, or a head (then there is an island), came home.",
         _named("island head merge branch how forced recorded"),
@@ -311,7 +324,7 @@ VIEWS: Mapping[str, View] = {
         """
         SELECT island, step, experiment, node AS commit, parent, agent, hypothesis, gain, noise,
           pairs, score, scores, added, removed, recorded, ended
-        FROM nodes WHERE ending = 'kept' ORDER BY island, step
+        FROM nodes WHERE ending = 'kept' AND quarantined IS NULL ORDER BY island, step
         """,
     ),
     "migrations": View(
@@ -411,12 +424,15 @@ VIEWS: Mapping[str, View] = {
             count(node) AS kept, coalesce(sum(gain), 0.0) AS gain,
             sqrt(coalesce(sum(noise ** 2), 0.0)) AS noise
           FROM islands LEFT JOIN (
-            SELECT island, node, step, gain, noise FROM nodes WHERE ending = 'kept'
+            SELECT island, node, step, gain, noise FROM nodes
+            WHERE ending = 'kept' AND quarantined IS NULL
           ) USING (island)
           GROUP BY island
         ), counts AS (
           SELECT island, count(*) FILTER (ending = 'discarded') AS discarded,
-            count(*) FILTER (ending = 'failed') AS failed,
+            count(*) FILTER (
+              ending = 'failed' OR (ending = 'kept' AND quarantined IS NOT NULL)
+            ) AS failed,
             count(*) FILTER (ending = 'refused') AS refused
           FROM nodes GROUP BY island
         ), tried AS (

@@ -211,6 +211,15 @@ def _(event: ev.SealedScored) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
+def _(event: ev.Quarantined) -> Iterable[tuple[str, Row]]:
+    found = {"trial": event.trial, "recorded": event.recorded}
+    yield "quarantines", found | {"commit": event.commit, "reason": event.reason}
+    for each in event.heads:
+        moved = {"island": each.island, "head": each.old, "fallback": each.new or None}
+        yield "fallbacks", found | moved
+
+
+@rows.register
 def _(event: ev.Merged) -> Iterable[tuple[str, Row]]:
     came = {"island": event.island or None, "head": event.head, "merge": event.commit}
     how = {"how": event.how, "forced": event.forced}

@@ -12,7 +12,8 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from analysis.lineage import CROSSED, MIGRATED, PORTED, Graph
+from analysis.lineage import MIGRATED, PORTED, Graph
+from islands.events import CROSSED
 
 _STYLES = {"kept": "bold green", "failed": "red", "refused": "yellow", "discarded": "dim"}
 
@@ -56,7 +57,10 @@ def _told(graph: Graph, node: str) -> Text:
     """Return what a person wants to know of an experiment in one line."""
     known = graph.nodes[node]
     ending = known.get("ending", "open")
-    line = Text(f"#{known['experiment']} {ending}", style=_STYLES.get(ending, "cyan"))
+    apart = "quarantined" in known
+    said = f"{ending}, set apart" if apart else ending
+    style = "red" if apart else _STYLES.get(ending, "cyan")
+    line = Text(f"#{known['experiment']} {said}", style=style)
     line.append(f" {_measured(known)}" if "gain" in known else "", style="not dim")
     line.append(f" {_head(graph, node)}" if ending == "kept" else "")
     line.append(f"  {plain(known['hypothesis'])}", style="default")

@@ -42,12 +42,19 @@ def next_errand(state: State, name: str, policy: Policy) -> Errand | None:
     """Return the run-level work that island `name` could do now, None where there is none."""
     known = state.promotions
     promoted = known.unbuilt()
-    if promoted is not None:
+    if promoted is not None and _sound(state, promoted):
         return Build(promoted)
     if known.open is not None:
         return Settle() if known.finished() else _trial(state, name)
     wish = known.due() if policy.auto else None
-    return Promote(wish) if wish is not None else None
+    return Promote(wish) if wish is not None and _sound(state, wish) else None
+
+
+def _sound(state: State, stack: Wish | ev.Promoted) -> bool:
+    """Return whether neither the stack nor anything in it was set apart."""
+    known = state.promotions.changes
+    parts = {known[part].commit for part in stack.parts if part in known}
+    return state.quarantines.commits.isdisjoint({stack.base, stack.commit, *parts})
 
 
 def next_sealed(state: State, name: str, asked: Sequence[Asked], rung: int) -> Measure | None:

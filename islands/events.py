@@ -29,6 +29,10 @@ ISLANDS_OWN: frozenset[Purpose] = frozenset({"baseline", "screen", "confirm"})
 """What islands' own ratchets run trials for; other scores are for the checks that asked."""
 
 
+CROSSED = "crossed_with"
+"""The note by which a proposal names, by number, the experiment whose change it took in."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunOpened:
     """A run began at commit `base` of branch `target`; `harness` is the measure it is held to.
@@ -101,6 +105,14 @@ class ProposalReceived:
     origin: int = 0
     recorded: float = 0.0
     kind: Literal["proposal_received"] = "proposal_received"
+
+    @property
+    def donor(self) -> int:
+        """Return the experiment whose change was taken in, 0, which none is, where it was none."""
+        note = self.notes.get(CROSSED)
+        if isinstance(note, float) and note.is_integer():  # notes come back from JSON as floats
+            return int(note)
+        return note if isinstance(note, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +374,32 @@ class SealedScored:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """An island went back from head `old` to `new`, "" where it has none to go back to."""
+
+    island: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """`trial` found `commit` invalid, which was built on: it and what came from it is set apart.
+
+    `commits` are all of these, oldest first. The islands of `heads` fell back. `reason` is all
+    that agents are told.
+    """
+
+    trial: str
+    commit: str
+    commits: tuple[str, ...]
+    heads: tuple[Fallback, ...]
+    reason: str
+    recorded: float = 0.0
+    kind: Literal["quarantined"] = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """The consensus, or an island's head, came home: `commit` is new on branch `target`.
 
@@ -399,6 +437,7 @@ Event = (
     | Promoted
     | ConsensusMoved
     | SealedScored
+    | Quarantined
     | Merged
 )
 

@@ -165,6 +165,17 @@ class Migrants:
         if event.origin and answered:
             self.ports.pop(event.island, None)
 
+    @apply.register
+    def _(self, event: ev.Quarantined) -> None:
+        for island, kept in self._kept.items():
+            self._kept[island] = [one for one in kept if one.commit not in event.commits]
+        for near in self._near.values():
+            for one in [one for one in near if one.commit in event.commits]:
+                near.remove(one)
+        for island, offered in [*self.ports.items()]:
+            if offered.migrant.commit in event.commits:
+                del self.ports[island]
+
     def _interval(self, tries: int, asked: Migration) -> int:
         return tries // (asked.every * max(1, len(self._met)))
 

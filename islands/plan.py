@@ -12,6 +12,7 @@ from harness.contract import SCREENING, Part
 from islands import events as ev
 from islands.guards import violated
 from islands.migration import STAY, Migration
+from islands.quarantine import REASON
 from islands.ratchet import Decision, Rule, judge, seed_of, signed
 from islands.records import Migrant
 from islands.state import Experiment, State
@@ -96,7 +97,10 @@ def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) 
     offered = state.migrants.open.get(name)
     if offered is not None and island.experiment.life == "proposed":
         return Bring(offered)
-    return _experiment(state, island.experiment, rule)
+    open_ = island.experiment
+    if not state.quarantines.commits.isdisjoint({open_.parent, open_.commit}):
+        return Conclude(open_.number, Decision("discard", REASON))
+    return _experiment(state, open_, rule)
 
 
 def _baseline(state: State) -> Step | None:

@@ -5,18 +5,29 @@ promoted. Then nothing that came from it can be trusted either, on whatever isla
 quarantine is no parent, no example, no migrant, and has no place in a stack. Islands whose head
 is in quarantine fall back to the last head before it that is not.
 
-Pure: nothing here moves a branch. Commits and their refs stay; a quarantine is a matter of record.
+Nothing here moves a branch. Commits and their refs stay; a quarantine is a matter of record.
+`quarantine` says what follows from one commit; `Quarantines` is the fold that says when: whenever
+a trial of a head, present or past, of a stack or of the consensus is invalid, whatever the trial
+was for. (A candidate that was never kept has nothing that came from it: it fails, and that is all.)
+
+An event that makes a commit from others has to be named in `Quarantines`, or what came of it stays.
 
 Not covered: a change that an agent wrote anew after it had been shown the invalid one came from
-it in substance and not on record; it stands or falls by its own trials.
+it in substance and not on record; it stands or falls by its own trials. What was learnt of the
+spread between seeds, and of gains that were screened against an invalid head, is not unlearnt. A
+merge that came home before is the user's to take back.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import singledispatchmethod
 from itertools import chain, pairwise, takewhile
+
+from islands import events as ev
+from islands.records import NULL
 
 REASON = "a trial of this change, or of one that it is built on, was invalid"
 """All that agents and people are told, whatever the trial was: more would tell how to do better."""
@@ -75,3 +86,132 @@ def _descendants(offspring: Mapping[str, list[str]], commit: str) -> frozenset[s
 
 def _last_sound(heads: Sequence[str], apart: Set[str]) -> str | None:
     return next(reversed([*takewhile(lambda head: head not in apart, heads)]), None)
+
+
+class Quarantines:
+    """The fold: what is set apart, and what was found invalid and has yet to be.
+
+    `commits` are set apart, those that were made too late to be in any event among them, and
+    `experiments` are the numbers of those that were proposals. It keeps two ids of each candidate.
+    """
+
+    def __init__(self) -> None:
+        self.commits: set[str] = set()
+        self.experiments: set[int] = set()
+        self._due: dict[str, str] = {}
+        self._origins: dict[str, tuple[str, ...]] = {}
+        self._chains: dict[str, list[str]] = {}
+        self._built_on: set[str] = set()
+        self._nulls: set[int] = set()
+        self._running: dict[str, str] = {}
+        self._donors: dict[int, tuple[str, ...]] = {}
+        self._candidates: dict[int, str] = {}
+
+    def finding(self) -> ev.Quarantined | None:
+        """Return what has to be recorded next, None where nothing is due."""
+        commit = next(iter(self._due), None)
+        if commit is None:
+            return None
+        apart = quarantine(self._origins, self._chains, commit)
+        known = {commit: None, **self._origins}  # in the order in which they were made
+        return ev.Quarantined(
+            trial=self._due[commit],
+            commit=commit,
+            commits=tuple(each for each in known if each in apart.commits),
+            heads=tuple(
+                ev.Fallback(name, self._chains[name][-1], new or "")
+                for name, new in apart.heads.items()
+            ),
+            reason=REASON,
+        )
+
+    @singledispatchmethod
+    def apply(self, event: ev.Event) -> None:
+        """Take in the next event. Raises ValueError where it cannot have happened."""
+
+    @apply.register
+    def _(self, event: ev.IslandOpened) -> None:
+        self._chains[event.island] = [event.head]
+        self._built_on.add(event.head)
+
+    @apply.register
+    def _(self, event: ev.ProposalReceived) -> None:
+        if event.agent == NULL:
+            self._nulls.add(event.experiment)
+        donors = [self._candidates.get(number) for number in (event.donor, event.origin)]
+        self._donors[event.experiment] = tuple(donor for donor in donors if donor is not None)
+
+    @apply.register
+    def _(self, event: ev.MigrantOffered) -> None:
+        self._donors[event.experiment] = (event.migrant.commit,)
+
+    @apply.register
+    def _(self, event: ev.ProposalRefused) -> None:
+        self._donors.pop(event.experiment, None)
+
+    @apply.register
+    def _(self, event: ev.CandidateAdmitted) -> None:
+        self._candidates[event.experiment] = event.commit
+        self._derive(event.commit, (event.parent, *self._donors.pop(event.experiment, ())))
+
+    @apply.register
+    def _(self, event: ev.VerdictReached) -> None:
+        if event.verdict == "discard" or event.experiment in self._nulls:
+            return
+        commit = self._candidates[event.experiment]
+        if commit in self.commits:
+            raise ValueError(f"{commit} is set apart and cannot be kept")
+        self._chains[event.island].append(commit)
+        self._built_on.add(commit)
+
+    @apply.register
+    def _(self, event: ev.StackAssembled) -> None:
+        if event.commit and event.commit not in self._origins:
+            parts = [self._candidates[part] for part in event.parts if part in self._candidates]
+            self._derive(event.commit, (event.base, *parts))
+            self._built_on.add(event.commit)
+
+    @apply.register
+    def _(self, event: ev.ConsensusMoved) -> None:
+        parts = [self._candidates[part] for part in event.parts if part in self._candidates]
+        for commit in event.changes:
+            if commit not in self._origins:
+                self._derive(commit, (event.base, *parts))
+        self._built_on.add(event.commit)
+
+    @apply.register
+    def _(self, event: ev.TrialStarted) -> None:
+        self._running[event.trial] = event.commit
+
+    @apply.register
+    def _(self, event: ev.TrialVoided) -> None:
+        del self._running[event.trial]
+
+    @apply.register
+    def _(self, event: ev.TrialEnded) -> None:
+        commit, failure = self._running.pop(event.trial), event.outcome.failure
+        if failure is None or failure.kind != "invalid" or commit in self.commits:
+            return
+        if commit in self._built_on:
+            self._due.setdefault(commit, event.trial)
+
+    @apply.register
+    def _(self, event: ev.Quarantined) -> None:
+        found = self.finding()
+        if found is None or replace(found, recorded=event.recorded) != event:
+            raise ValueError(f"this is not what follows from an invalid trial of {event.commit}")
+        self._set_apart({*event.commits})
+        for commit in self.commits & {*self._due}:
+            del self._due[commit]
+        for each in event.heads:
+            heads = self._chains[each.island]
+            self._chains[each.island] = [head for head in heads if head not in self.commits]
+
+    def _derive(self, commit: str, origins: tuple[str, ...]) -> None:
+        self._origins[commit] = origins
+        if not self.commits.isdisjoint(origins):
+            self._set_apart({commit})
+
+    def _set_apart(self, commits: Set[str]) -> None:
+        self.commits |= commits
+        self.experiments |= {n for n, commit in self._candidates.items() if commit in commits}

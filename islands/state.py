@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from statistics import fmean
 
@@ -22,6 +22,7 @@ from islands.life import State as Life
 from islands.life import ended, follow
 from islands.migration import Migrants
 from islands.promotion import Promotions
+from islands.quarantine import REASON, Quarantines
 from islands.ratchet import SURE, Noise, seed_of, signed, spread
 from islands.ratchet import Kept as Claimed
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
@@ -107,6 +108,11 @@ class Island:
     usd: float = 0.0
     tokens: int = 0
 
+    def needs(self, commit: str) -> bool:
+        """Return whether it builds on `commit`, or may yet fall back to it."""
+        open_ = self.experiment is not None and self.experiment.parent == commit
+        return open_ or commit == self.head or any(commit == each.commit for each in self.kept)
+
 
 class State:
     """The fold of a run's events."""
@@ -132,6 +138,7 @@ class State:
         self.nulls = Nulls()
         self.promotions = Promotions()
         self.migrants = Migrants()
+        self.quarantines = Quarantines()
         self.screened: deque[float] = deque(maxlen=SCREENED)
         self._screened = 0
         self._belief: tuple[tuple[int, int, int], Belief] | None = None
@@ -224,6 +231,7 @@ class State:
         """Take in the next event. Raises LifeError where it cannot have happened."""
         self.events += 1
         self.migrants.apply(event)
+        self.quarantines.apply(event)
         self._apply(event)
         self.promotions.apply(event)
 
@@ -353,7 +361,8 @@ class State:
     def _(self, event: ev.VerdictReached) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.life = follow(experiment.life, event.verdict)
-        self._learn_spread(self.pairs(experiment))
+        if experiment.parent not in self.quarantines.commits:
+            self._learn_spread(self.pairs(experiment))
         if experiment.null:
             self.nulls = Nulls(self.nulls.tried + 1, self.nulls.kept + (event.verdict == "keep"))
             self._close(island, experiment, "null", event.reason, event.gain)
@@ -361,6 +370,33 @@ class State:
         if event.verdict == "keep" and event.gain is not None:
             self._move_head(island, experiment, event.gain)
         self._close(island, experiment, _OUTCOME_OF[event.verdict], event.reason, event.gain)
+
+    @_apply.register
+    def _(self, event: ev.Quarantined) -> None:
+        for each in event.heads:
+            if each.new:
+                self.islands[each.island].head = each.new
+            else:
+                self.broken_baseline = self.broken_baseline or event.reason
+        for island in self.islands.values():
+            self._take_back(island)
+        for commit in event.commits:
+            self._forget(commit)
+
+    def _take_back(self, island: Island) -> None:
+        """Let what is set apart count as kept no more, and show nothing of it."""
+        apart = self.quarantines
+        gone = [each for each in island.kept if each.commit in apart.commits]
+        island.kept = [each for each in island.kept if each.commit not in apart.commits]
+        doubt = math.fsum(each.gain.doubt for each in gone)
+        self.claimed = Claimed(self.claimed.count - len(gone), self.claimed.doubt - doubt)
+        if gone:
+            island.endings["kept"] -= len(gone)
+            island.endings["failed"] = island.endings.get("failed", 0) + len(gone)
+        for n, attempt in enumerate(island.recent):
+            if attempt.experiment in apart.experiments:
+                ending: Ending = "failed" if attempt.ending == "kept" else attempt.ending
+                island.recent[n] = replace(attempt, ending=ending, reason=REASON, gain=None)
 
     def _open(self, island: str, number: int) -> tuple[Island, Experiment]:
         home = self.islands[island]
@@ -380,8 +416,12 @@ class State:
             self.scores.setdefault(trial.commit, {})[trial.seed] = score
         elif trial.purpose == "screen":
             experiment.screened[trial.seed] = score
-            if experiment.null or experiment.origin:
-                return  # no sample of what agents propose
+            if (
+                experiment.null
+                or experiment.origin
+                or experiment.parent in self.quarantines.commits
+            ):
+                return  # no sample of what agents propose, or no gain on anything sound
             self._screened += 1
             head = self.scores[experiment.parent][trial.seed]
             self.screened.append(signed(head, score, self.direction))
@@ -394,6 +434,8 @@ class State:
         if not trial.experiment:
             self.broken_baseline = reason
             return
+        if failure is not None and failure.kind == "invalid":
+            reason = REASON  # agents are told no more: it would tell how to do better
         island, experiment = self._open(trial.island, trial.experiment)
         if trial.commit != experiment.commit:
             experiment.head_broken.add(trial.seed)
@@ -423,11 +465,10 @@ class State:
                 experiment.origin or experiment.number,
             )
         )
-        self._forget(old)
 
     def _forget(self, commit: str) -> None:
-        """Drop what was measured of a commit that no island builds on."""
-        if commit == self.run.base or any(commit == i.head for i in self.islands.values()):
+        """Drop what was measured of a commit that no island needs."""
+        if commit == self.run.base or any(each.needs(commit) for each in self.islands.values()):
             return
         for known in (self.scores, self.measured, self.lines):
             known.pop(commit, None)
@@ -451,6 +492,7 @@ class State:
             )
         self.migrants.ended(experiment.number, ending, reason, change)
         self._forget(experiment.commit)
+        self._forget(experiment.parent)
         island.endings[ending] = island.endings.get(ending, 0) + 1
         if experiment.null:
             return  # agents are never told of it

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 
 from harness.contract import HarnessError, SetupError
-from islands import consensus
 from islands import events as ev
 from islands.errands import Errand
 from islands.records import RunLimit
@@ -89,11 +88,8 @@ async def _begin(run: Run) -> None:
         if island.name not in run.state.islands:
             branch, base = run.branches.branch(island.name), run.state.run.base
             run.record(ev.IslandOpened(island.name, branch, base, island.agent, island.slice))
-    heads = {name: island.head for name, island in run.state.islands.items()}
-    built = run.state.promotions.consensus
-    if built is not None:
-        heads[consensus.NAME] = built.commit
-    await run.offload(run.branches.agree, heads)
+    run.quarantine()
+    await run.agree()
     _settle(run)
 
 

@@ -233,6 +233,14 @@ def _(event: ev.ConsensusMoved, state: State) -> str:
     return f"consensus: {len(event.changes)} commits on {event.base[:8]}, see {branch}"
 
 
+@describe.register
+def _(event: ev.Quarantined, state: State) -> str:
+    del state
+    what = f"{event.commit[:8]} was built on, and found INVALID by trial {event.trial}"
+    back = [f"{each.island} is back at {each.new[:8] or 'nothing'}" for each in event.heads]
+    return "; ".join([f"{what}: {len(event.commits)} commits are set apart", *back])
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

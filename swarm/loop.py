@@ -242,6 +242,8 @@ class Loop:
                 run.record(ev.TrialVoided(trial.id, str(error)))
                 if run.state.voids_in_a_row >= VOIDS:
                     raise HarnessError(f"{VOIDS} trials in a row were void: {error}") from error
+            run.quarantine()
+        await run.move_branches()
         if step.experiment and run.state.islands[self.island.name].experiment is None:
             self._forget(step.commit)  # it failed, and will not be measured again
         return None
@@ -280,8 +282,7 @@ class Loop:
         verdict: Literal["keep", "discard"] = "keep" if kept else "discard"
         run.record(ev.VerdictReached(number, name, verdict, decision.reason, decision.gain))
         if kept and not experiment.null:
-            advance = run.branches.advance
-            await run.offload(advance, name, experiment.commit, experiment.parent)
+            await run.move_branches()
         else:
             self._forget(experiment.commit)
 

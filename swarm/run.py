@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.contract import Rung
+from islands import consensus
 from islands import events as ev
 from islands.records import RunLimit
 from islands.state import State
@@ -43,6 +44,8 @@ class Run:
     now: Callable[[], float] = time.time
     state: State = field(default_factory=State)
     limit: RunLimit | None = None
+    _heads: dict[str, str] = field(default_factory=dict)
+    _moving: asyncio.Lock = field(default_factory=asyncio.Lock)
     _began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _leases: dict[str, asyncio.Lock] = field(default_factory=dict)
@@ -55,8 +58,34 @@ class Run:
         self.watch(kept, self.state)
         self._wake()
 
+    def quarantine(self) -> None:
+        """Record what follows from invalid trials so far; the islands' branches are yet to move."""
+        while (found := self.state.quarantines.finding()) is not None:
+            self.record(found)
+
+    async def agree(self) -> None:
+        """Make the islands' branches agree with the ledger, whatever a kill has left."""
+        heads = {name: island.head for name, island in self.state.islands.items()}
+        built = self.state.promotions.consensus
+        if built is not None:
+            heads[consensus.NAME] = built.commit
+        await self.offload(self.branches.agree, heads)
+        self._heads = heads
+
+    async def move_branches(self) -> None:
+        """Move each branch to its island's head, wherever that went meanwhile; one at a time."""
+        async with self._moving:
+            for name, island in self.state.islands.items():
+                head, old = island.head, self._heads[name]
+                if head != old:
+                    await self.offload(self.branches.advance, name, head, old)
+                    self._heads[name] = head
+
     def fold(self, event: ev.Event) -> None:
         """Take `event` into the state; an agent learns how its experiment ended."""
+        if isinstance(event, ev.Quarantined):
+            self._fold_quarantine(event)
+            return
         island = self.state.islands.get(self._home(event))
         open_ = island.experiment if island is not None else None
         self.state.apply(event)
@@ -66,6 +95,17 @@ class Run:
             agent = self.agents.get(island.opened.island)
             if agent is not None:  # an island of an earlier launch that this one leaves alone
                 agent.learn(island.recent[-1])
+
+    def _fold_quarantine(self, event: ev.Quarantined) -> None:
+        """Take it into the state; agents hear again of what they had kept and have no more."""
+        before = {name: {*island.kept} for name, island in self.state.islands.items()}
+        self.state.apply(event)
+        for name, island in self.state.islands.items():
+            gone = {each.experiment for each in before[name] - {*island.kept}}
+            taken_back = [each for each in island.recent if each.experiment in gone]
+            if name in self.agents:
+                for attempt in taken_back:
+                    self.agents[name].learn(attempt)
 
     def _home(self, event: ev.Event) -> str:
         if isinstance(event, ev.TrialEnded):

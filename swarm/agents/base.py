@@ -34,4 +34,7 @@ class Agent(Protocol):
         """Answer `brief`. Raises AgentError where there is no usable answer."""
 
     def learn(self, attempt: Attempt) -> None:
-        """Take in how an experiment of this island ended; called once each, in ledger order."""
+        """Take in how an experiment of this island ended; called once each, in ledger order.
+
+        What was kept and then set apart (see islands/quarantine.py) comes a second time, as failed.
+        """

@@ -169,5 +169,25 @@ def _economy(prior: Vector, likely: NDArray[np.float64]) -> tuple[float, float]:
             low = rate
         else:
             high = rate
-    good = (value > high * cost) & (GRID > 0)
-    return high, float(GRID[good][0]) if good.any() else EDGE
+    return high, _bar(value, cost, high)
+
+
+def _bar(value: Vector, cost: Vector, rate: float) -> float:
+    """Return the least gain above zero, on the grid, that is worth more trials than it costs."""
+    good = (value > rate * cost) & (GRID > 0)
+    return float(GRID[good][0]) if good.any() else EDGE
+
+
+def brought(known: Belief, gain: tuple[float, float], share: float, freedom: int) -> Belief:
+    """Return what is believed of a change whose `gain` (mean, error) was measured on another head.
+
+    Of such changes `share` are worth on this head what they were worth there; of the rest no more
+    is believed than what is `known` of any proposal.
+    """
+    mean, error = gain
+    there = np.exp(-0.5 * ((GRID - min(mean, EDGE)) / max(error, STEP)) ** 2)
+    prior = share * there / there.sum() + (1 - share) * known.prior
+    posterior = _likelihood(_rounded(freedom))[0] * prior
+    seen = posterior.sum(axis=1)
+    bar = _bar(posterior @ VALUE / seen, posterior @ COST / seen, known.rate)
+    return Belief(prior, known.rate, bar)

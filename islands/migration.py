@@ -30,6 +30,9 @@ REST = 1
 NEAR_MISSES = 8
 """Near misses of an island that may still travel, the latest ones."""
 
+WORKED_BEFORE, JUDGED_BEFORE = 3, 4
+"""How many migrants have worked, of how many, before this run has had any."""
+
 CONFLICT = "conflict"
 """The rule by which a migrant that does not apply is refused; its change may then be ported."""
 
@@ -82,6 +85,7 @@ class Migrants:
     def __init__(self) -> None:
         self.open: dict[str, ev.MigrantOffered] = {}
         self.ports: dict[str, ev.MigrantOffered] = {}
+        self._judged, self._worked = JUDGED_BEFORE, WORKED_BEFORE
         self._seed = 0
         self._tries = 0
         self._idle: dict[str, int] = {}
@@ -90,6 +94,11 @@ class Migrants:
         self._met: dict[str, set[int]] = {}
         self._took: dict[str, int] = {}
         self._went: dict[tuple[str, str], int] = {}
+
+    @property
+    def share(self) -> float:
+        """Return the share of migrants that are expected to work, by those that were judged."""
+        return self._worked / self._judged
 
     def brings(self, experiment: int) -> bool:
         """Return whether an open experiment is a migrant, not an agent's proposal."""
@@ -119,6 +128,8 @@ class Migrants:
         offered = next((one for one in self.open.values() if one.experiment == experiment), None)
         if offered is not None:
             del self.open[offered.island]
+            self._judged += ending != "refused"
+            self._worked += ending == "kept"
             if ending == "refused" and reason.startswith(CONFLICT):
                 self.ports[offered.island] = offered
         if change is None:

@@ -126,7 +126,7 @@ def _experiment(state: State, open_: Experiment, rule: Rule) -> Step:
     if broken:
         return Conclude(open_.number, Decision("discard", broken))
     screened = signed(head[seed], score, state.direction)
-    pairs, belief, kept = state.pairs(open_), state.belief(), state.claimed
+    pairs, belief, kept = state.pairs(open_), state.belief_of(open_), state.claimed
     decision = judge(screened, pairs, state.noise(), rule, belief, kept)
     half = _other_half(state, open_)
     if half is not None:

@@ -16,7 +16,7 @@ from statistics import fmean
 
 from harness.contract import Direction, Outcome
 from islands import events as ev
-from islands.belief import Belief, learn
+from islands.belief import Belief, brought, learn
 from islands.guards import measures
 from islands.life import State as Life
 from islands.life import ended, follow
@@ -190,6 +190,16 @@ class State:
             known = learn([gain / unit for gain in settled], max(noise.known_by, SURE))
             self._belief = (key, known)
         return self._belief[1]
+
+    def belief_of(self, experiment: Experiment) -> Belief:
+        """Return what is believed of an open experiment's gain before any trial of it."""
+        known, noise = self.belief(), self.noise()
+        offered = self.migrants.open.get(experiment.island)
+        if offered is None or offered.experiment != experiment.number or noise.pair == 0:
+            return known
+        there = offered.migrant.gain
+        gain = (there.mean / noise.pair, there.noise / noise.pair)
+        return brought(known, gain, self.migrants.share, max(noise.known_by, SURE))
 
     def score(self, commit: str) -> float | None:
         """Return the pooled mean of a head's scores: never its best one."""

@@ -111,7 +111,7 @@ class MemoryBranches:
         there = [*left, *sorted(new.difference(left))]
         if there == list(here):
             return {}
-        lines = "".join(f"{change}\n" for change in there)
+        lines = "".join(f"hold({change})\n" for change in there)
         return {GENOME: Entry((_FIRST + lines).encode())}
 
     def tried(self, experiment: int) -> str | None:

@@ -6,7 +6,7 @@ the island's own slice, whichever comes first changing from seed to seed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.contract import SCREENING, Part
 from islands import events as ev
@@ -126,7 +126,8 @@ def _experiment(state: State, open_: Experiment, rule: Rule) -> Step:
     if broken:
         return Conclude(open_.number, Decision("discard", broken))
     screened = signed(head[seed], score, state.direction)
-    pairs, belief, kept = state.pairs(open_), state.belief_of(open_), state.claimed
+    pairs, belief = state.pairs(open_), state.belief_of(open_)
+    kept = replace(state.claimed, turn=open_.turn)
     decision = judge(screened, pairs, state.noise(), rule, belief, kept)
     half = _other_half(state, open_)
     if half is not None:

@@ -11,7 +11,8 @@ whole run at that level, across islands and whenever one stops to look (Gang, Su
 "Structure-adaptive sequential testing for online false discovery rate control", JASA 2021). The
 screening trial selected the candidate, so it is never part of the evidence.
 
-`RULES` holds this rule and those that others use, for comparison: `swarm simulate` runs them all.
+`RULES` holds this rule, one that bets (islands/evalue.py) and those that others use, for
+comparison: `swarm simulate` runs them all.
 
 Not covered: a second look at a kept change.
 """
@@ -23,9 +24,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Literal
 
 from harness.contract import Direction
 from islands.belief import Belief
+from islands.evalue import price, wealth
 from islands.guards import Guards
 from islands.records import Gain, Verdict
 
@@ -38,6 +41,7 @@ class Rule:
     that one candidate buys at most. With `fdr` at 0 nothing is learnt: a candidate must screen
     above `screen` standard deviations of a pair, and gain more than `margin` standard errors on
     all of `confirm_seeds`; with none to confirm on, it is kept as it was screened.
+    `evidence` is what a keep must show: little enough doubt, or an e-value (`evalue.py`).
     `nulls` is the share of proposals that do nothing (islands/nulls.py).
     """
 
@@ -47,15 +51,17 @@ class Rule:
     margin: float = 2.0
     guards: Guards = Guards()
     nulls: float = 0.0
+    evidence: Literal["doubt", "e-value"] = "doubt"
 
 
 RULES: Mapping[str, Rule] = {
     "swarm": Rule(),
+    "e-lond": Rule(evidence="e-value"),
     "three-seeds": Rule(fdr=0.0, confirm_seeds=3),
     "margin": Rule(fdr=0.0, confirm_seeds=0),
     "keep-if-better": Rule(fdr=0.0, confirm_seeds=0, screen=0.0),
 }
-"""Ours; a fixed rule with three fresh seeds; one sigma on one seed; any gain at all."""
+"""Ours; bets, see islands/evalue.py; three fresh seeds; one sigma on one seed; any gain at all."""
 
 SILENT = Rule(fdr=0.0, confirm_seeds=1)
 """How to judge where no score varies: any gain is one, and one fresh seed is enough to see it."""
@@ -129,10 +135,14 @@ def spread(scores: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How many changes the run has kept, and the sum of their doubts."""
+    """How many changes the run has kept, the sum of their doubts, and whose turn it is.
+
+    `turn` counts, from 1, the candidates that the run has confirmed up to the one to be judged.
+    """
 
     count: int = 0
     doubt: float = 0.0
+    turn: int = 1
 
 
 def judge(  # noqa: PLR0913, PLR0917 - the evidence, and all that it is weighed by
@@ -142,17 +152,40 @@ def judge(  # noqa: PLR0913, PLR0917 - the evidence, and all that it is weighed 
     if not rule.fdr or noise.pair == 0:
         return fixed(screened, pairs, noise, rule if not rule.fdr else SILENT)
     if not pairs:
-        return _screen(screened, belief.bar * noise.pair, noise)
+        bar = belief.bar if rule.evidence == "doubt" else rule.screen
+        return _screen(screened, bar * noise.pair, noise)
+    if rule.evidence == "e-value":
+        return _bet(pairs, noise, rule, kept)
+    return _learnt(pairs, noise, rule, belief, kept)
+
+
+def _learnt(
+    pairs: Sequence[float], noise: Noise, rule: Rule, belief: Belief, kept: Kept
+) -> Decision:
     own = weigh(pairs, noise)
     unit = own.noise * math.sqrt(own.pairs)
     opinion = belief.weigh(own.mean / unit, own.pairs, noise.known_by + own.pairs - 1)
     gain = Gain(opinion.gain * unit, opinion.error * unit, own.pairs, opinion.doubt)
-    told = f"{gain.mean:+.4g} ± {gain.noise:.2g}, {opinion.doubt:.0%} doubt"
+    told = f"{opinion.doubt:.0%} doubt on {own.pairs} fresh seeds"
     sure = len(pairs) > 1 or noise.known_by >= SURE
     if sure and (kept.doubt + opinion.doubt) / (kept.count + 1) <= rule.fdr and gain.mean > 0:
-        return Decision("keep", f"gain {told}", gain)
+        return Decision("keep", told, gain)
     if own.mean <= 0 or opinion.worth <= 0:
-        return Decision("discard", f"no gain on {own.pairs} fresh seeds: {told}", gain)
+        return Decision("discard", f"no gain: {told}", gain)
+    if len(pairs) >= rule.confirm_seeds:
+        return Decision("discard", f"{NEAR_MISS}: {told}", gain)
+    return Decision("confirm", told)
+
+
+def _bet(pairs: Sequence[float], noise: Noise, rule: Rule, kept: Kept) -> Decision:
+    gain = weigh(pairs, noise)
+    reached = wealth(gain.mean / noise.pair, gain.pairs)
+    needed = price(rule.fdr, kept.turn, kept.count)
+    told = f"e-value {reached:.3g} of {needed:.3g} on {gain.pairs} fresh seeds"
+    if reached >= needed:
+        return Decision("keep", told, gain)
+    if gain.mean <= 0:
+        return Decision("discard", f"no gain: {told}", gain)
     if len(pairs) >= rule.confirm_seeds:
         return Decision("discard", f"{NEAR_MISS}: {told}", gain)
     return Decision("confirm", told)
@@ -160,10 +193,10 @@ def judge(  # noqa: PLR0913, PLR0917 - the evidence, and all that it is weighed 
 
 def _screen(screened: float, needed: float, noise: Noise) -> Decision:
     if screened <= 0 or screened < needed:
-        reason = f"screened at {screened:+.4g}, needs {needed:+.4g}"
+        reason = f"screened below {needed:+.4g}"
         # one pair is no ground for keeping, but agents search better for knowing it
         return Decision("discard", reason, Gain(screened, noise.pair, 1))
-    return Decision("confirm", f"screened at {screened:+.4g}")
+    return Decision("confirm", f"screened above {needed:+.4g}")
 
 
 def fixed(screened: float, pairs: Sequence[float], noise: Noise, rule: Rule) -> Decision:
@@ -177,10 +210,10 @@ def fixed(screened: float, pairs: Sequence[float], noise: Noise, rule: Rule) -> 
     if gain.mean <= 0:
         return Decision("discard", f"no gain on {gain.pairs} fresh seeds", gain)
     if len(pairs) < rule.confirm_seeds:
-        return Decision("confirm", f"{gain.mean:+.4g} on {gain.pairs} fresh seeds", gain)
+        return Decision("confirm", f"better on {gain.pairs} fresh seeds", gain)
     if gain.mean > rule.margin * gain.noise:
-        return Decision("keep", f"gain {gain.mean:.4g} ± {gain.noise:.2g}", gain)
-    return Decision("discard", f"{NEAR_MISS}: {gain.mean:+.4g} ± {gain.noise:.2g}", gain)
+        return Decision("keep", f"better on {gain.pairs} fresh seeds", gain)
+    return Decision("discard", f"{NEAR_MISS} on {gain.pairs} fresh seeds", gain)
 
 
 def weigh(pairs: Sequence[float], noise: Noise) -> Gain:

@@ -45,7 +45,8 @@ class Experiment:
 
     `screened` and `confirmed` are the candidate's scores by seed; `head_broken` are the fresh
     seeds on which the head itself failed, which make no pair. `origin` is the experiment that made
-    the change elsewhere, 0 for a change of the island's own.
+    the change elsewhere, 0 for a change of the island's own. `turn` counts, from 1, the run's
+    experiments that came to be confirmed.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Experiment:
     notes: Mapping[str, str | float]
     null: bool = False
     life: Life = "proposed"
+    turn: int = 0
     commit: str = ""
     screened: dict[int, float] = field(default_factory=dict)
     confirmed: dict[int, float] = field(default_factory=dict)
@@ -141,6 +143,7 @@ class State:
         self.quarantines = Quarantines()
         self.screened: deque[float] = deque(maxlen=SCREENED)
         self._screened = 0
+        self._turns = 0
         self._belief: tuple[tuple[int, int, int], Belief] | None = None
 
     @property
@@ -341,6 +344,9 @@ class State:
             _, experiment = self._open(event.island, event.experiment)
             occurrence = "screened" if event.purpose == "screen" else "confirmed"
             experiment.life = follow(experiment.life, occurrence)  # type: ignore[arg-type]  # two literals
+            if occurrence == "confirmed" and not experiment.turn:
+                self._turns += 1
+                experiment.turn = self._turns
 
     @_apply.register
     def _(self, event: ev.TrialVoided) -> None:

@@ -1,12 +1,17 @@
-"""Draws up the brief: everything an island's agent is shown for one proposal."""
+"""Draws up the brief: everything an island's agent is shown for one proposal.
+
+Scores and gains are shown in steps (islands/ladder.py), however many digits they have.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
+from islands.ladder import released, released_score, step
 from islands.ratchet import seed_of
-from islands.records import Brief, Change, Entry
+from islands.records import Attempt, Brief, Change, Entry
 from islands.state import Island, Kept, State
 
 ELSEWHERE = 4
@@ -26,6 +31,7 @@ class Briefer:
     def brief(self, state: State, name: str, experiment: int, refused: str = "") -> Brief:
         """Return the brief of experiment number `experiment` for island `name`."""
         run, island = state.run, state.islands[name]
+        by = step(state.noise())
         return Brief(
             experiment=experiment,
             island=name,
@@ -33,16 +39,16 @@ class Briefer:
             direction=run.direction,
             program=self._program,
             genome=self._texts(island.head),
-            score=state.score(island.head) or 0.0,
+            score=released_score(state.score(island.head) or 0.0, by),
             sigma=state.noise().sigma,
-            recent=tuple(island.recent),
-            elsewhere=self._elsewhere(state, name),
+            recent=tuple(_released(attempt, by) for attempt in island.recent),
+            elsewhere=self._elsewhere(state, name, by),
             seed=seed_of(run.seed, "brief", name, experiment),
             refused=refused,
-            port=self._port(state, name),
+            port=self._port(state, name, by),
         )
 
-    def _elsewhere(self, state: State, name: str) -> tuple[Change, ...]:
+    def _elsewhere(self, state: State, name: str, by: float) -> tuple[Change, ...]:
         others = [
             (kept, island)
             for other, island in state.islands.items()
@@ -51,9 +57,9 @@ class Briefer:
             if not state.migrants.has_met(name, kept.origin)
         ]
         latest = sorted(others, key=lambda pair: pair[0].experiment)[-ELSEWHERE:]
-        return tuple(self._change(kept, island) for kept, island in latest)
+        return tuple(self._change(kept, island, by) for kept, island in latest)
 
-    def _port(self, state: State, name: str) -> Change | None:
+    def _port(self, state: State, name: str, by: float) -> Change | None:
         """Return the change of another island that this one's agent is to express here, if any."""
         offered = state.migrants.ports.get(name)
         if offered is None:
@@ -63,20 +69,24 @@ class Briefer:
             migrant.experiment,
             migrant.island,
             migrant.hypothesis,
-            migrant.gain,
+            released(migrant.gain, by),
             before=self._texts(migrant.parent),
             after=self._texts(migrant.commit),
         )
 
-    def _change(self, kept: Kept, island: Island) -> Change:
+    def _change(self, kept: Kept, island: Island, by: float) -> Change:
         return Change(
             kept.experiment,
             island.opened.island,
             kept.hypothesis,
-            kept.gain,
+            released(kept.gain, by),
             before=self._texts(kept.parent),
             after=self._texts(kept.commit),
         )
 
     def _read(self, commit: str) -> Mapping[str, str]:
         return {path: entry.data.decode() for path, entry in self._files(commit).items()}
+
+
+def _released(attempt: Attempt, by: float) -> Attempt:
+    return replace(attempt, gain=released(attempt.gain, by)) if attempt.gain else attempt

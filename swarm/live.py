@@ -184,13 +184,14 @@ def _(event: ev.AgentFailed, state: State) -> str:
 
 @describe.register
 def _(event: ev.VerdictReached, state: State) -> str:
+    gain = f", gain {event.gain.mean:.4g} ± {event.gain.noise:.2g}" if event.gain else ""
     if event.verdict == "discard":
-        return f"{event.island} #{event.experiment} discarded: {event.reason}"
+        return f"{event.island} #{event.experiment} discarded{gain}: {event.reason}"
     island = state.islands[event.island]
     if not island.kept or island.kept[-1].experiment != event.experiment:
         return f"{event.island} #{event.experiment} does nothing, and seemed worth keeping"
     score = state.score(island.head)
-    return f"{event.island} #{event.experiment} KEPT, {event.reason}: head at {score:.4f}"
+    return f"{event.island} #{event.experiment} KEPT{gain}, {event.reason}: head at {score:.4f}"
 
 
 @describe.register

@@ -1,12 +1,16 @@
 """The ratchet's rule, the life of an experiment, and the plan, as pure functions."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from islands.belief import learn
+from islands.evalue import price, wealth
 from islands.guards import Guards, violated
 from islands.life import LIFE, LifeError, diagram, ended, follow
-from islands.ratchet import RULES, Noise, fixed, seed_of, signed, spread, weigh
+from islands.ratchet import RULES, Kept, Noise, fixed, judge, seed_of, signed, spread, weigh
 
 NOISE = Noise(sigma=0.01, seeds=4)
 FIXED = RULES["three-seeds"]
@@ -121,3 +125,28 @@ def test_a_guard_is_a_multiple_of_what_the_head_has(guards, reason):
     candidate = {"memory": 110.0, "lines": 51.0, "seconds": 9.0}
     assert violated(guards, head, candidate).startswith(reason)
     assert bool(violated(guards, head, candidate)) == bool(reason)
+
+
+def test_a_bet_grows_on_gains_alone_and_is_worth_one_before_any():
+    """Ville: the chance that luck ever makes twenty of it is one in twenty at most."""
+    rng = random.Random(8)
+    assert wealth(0.0, 1) < 1 < wealth(2.0, 1) < wealth(2.0, 4)
+    assert price(0.05, 1, 0) == pytest.approx(40)
+    assert price(0.05, 3, 1) == pytest.approx(120)
+    ever = 0
+    for _ in range(2000):
+        total, best = 0.0, 0.0
+        for pairs in range(1, 30):
+            total += rng.gauss(0, 1)
+            best = max(best, wealth(total / pairs, pairs))
+        ever += best >= 20
+    assert 20 < ever <= 100
+
+
+def test_what_bets_keeps_at_its_price_and_asks_more_of_later_ones():
+    """The same pairs keep the first candidate that is confirmed, and not the hundredth."""
+    rule, noise, pairs = RULES["e-lond"], Noise(sigma=0.5**0.5, seeds=50), [3.0, 3.0, 3.0]
+    first = judge(3.0, pairs, noise, rule, learn([], 9), Kept(turn=1))
+    later = judge(3.0, pairs, noise, rule, learn([], 9), Kept(turn=10_000))
+    assert (first.verdict, later.verdict) == ("keep", "confirm")
+    assert judge(3.0, [-1.0], noise, rule, learn([], 9), Kept()).verdict == "discard"

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from islands.admit import Admitted, Limits, Refused, admit, inside
+from islands.behaviour import compare
 from islands.records import Entry, Proposal
 
 GENOME = ("gen/", "solo.py")
@@ -415,6 +416,35 @@ def test_any_source_gets_an_answer(before, after):
     assert rule({ENTRY: text(encoded[1])}, head={ENTRY: text(encoded[0])}) in {
         "", "binary", "syntax", "nothing", "seed"
     }  # fmt: skip
+
+
+STATEMENTS = st.lists(
+    st.sampled_from(
+        [
+            "x = 1",
+            "x = 2",
+            "seed = 3",
+            "seed = 4",
+            "pass",
+            "'said'",
+            "manual_seed(5)",
+            "import math",
+        ]
+    ),
+    max_size=5,
+)
+
+
+@given(STATEMENTS, STATEMENTS, STATEMENTS, STATEMENTS)
+def test_what_two_files_have_in_common_makes_no_difference(head, before, after, tail):
+    """At beginning and end, however they go on: they compare as one statement with all of it."""
+
+    def lines(middle, indent):
+        return "".join(f"{indent}{line}\n" for line in [*head, *middle, *tail])
+
+    flat = [lines(middle, "").encode() for middle in (before, after)]
+    whole = [f"if x:\n    y = 0\n{lines(middle, '    ')}".encode() for middle in (before, after)]
+    assert compare("a.py", *flat) == compare("a.py", *whole)
 
 
 @given(PATHS)

@@ -1,22 +1,29 @@
-"""What the coordinator itself costs per trial, and whether that grows: real git, ledger, DuckDB.
+"""What the coordinator itself costs, and whether that grows: real git, ledger, DuckDB.
 
-    python tests/bench_coordinator.py [--trials 10000]
+    python tests/bench_coordinator.py [--trials 10000]           with past trials
+    python tests/bench_coordinator.py --islands 8,16,32,64       with islands
+    python tests/bench_coordinator.py --experiments 100000       in memory
 
 Trials are simulated (they take no time), everything around them is real: the mutator proposes on
 the flagship's seed genome, candidates are admitted and committed, events are appended with fsync,
 lineage.duckdb is brought up to date by the coordinator's own rule. CPU includes git's processes;
-bytes are all that this process and git wrote, whatever file it went to.
+bytes are all that this process and git wrote, whatever file it went to. For memory neither git nor
+the mutator is asked, since 100,000 commits would take hours: they keep nothing in this process.
 """
 
 import argparse
 import asyncio
+import hashlib
 import os
 import random
+import resource
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 from laboratory import opening
 
 from analysis.ledger import Ledger
@@ -25,6 +32,7 @@ from harness.contract import Outcome, Slice
 from islands.admit import Limits
 from islands.branches import Branches
 from islands.ratchet import Rule
+from islands.records import Entry, Proposal
 from swarm.agents.mutator import Mutator
 from swarm.coordinator import conduct
 from swarm.parts import Bounds, IslandPlan, Launch
@@ -39,6 +47,9 @@ class Instant:
     """Scores every trial by chance, in no time: nearly all are discarded, as in a real night."""
 
     harness = "lab"
+
+    def living(self, where):
+        return where
 
     async def run(self, trial):
         await asyncio.sleep(20)
@@ -95,45 +106,161 @@ def repository(folder):
     ).stdout.strip()
 
 
-async def main(folder, trials):
-    """Run so many trials on two islands."""
+@contextmanager
+def opened(folder, count, agents, **parts):
+    """Yield a run of `count` islands in `folder`, on simulated slices; `parts` replace its own."""
+    loop = asyncio.get_running_loop()
     repo = folder / "repo"
-    base = repository(repo)
     state_folder = repo / ".swarm/bench"
+    first = replace(opening(), run="bench", base=repository(repo), genome=("genome",))
     state_folder.mkdir(parents=True)
-    first = replace(opening(), run="bench", base=base, genome=("genome",))
-    islands = tuple(IslandPlan(n, "mutator", Slice(n, "cpu")) for n in "ab")
+    names = [f"i{n}" for n in range(count)]
     plan = Launch(
         opening=first,
-        islands=islands,
+        islands=tuple(IslandPlan(name, "bench", Slice(name, "cpu")) for name in names),
         rule=Rule(),
         admission=Limits(),
-        bounds=Bounds(trials=trials),
+        bounds=Bounds(),
         prose="Lower it.",
         entry=GENOME,
         folder=state_folder,
     )
-    meter = Meter(state_folder, trials)
-    loop = asyncio.get_running_loop()
+    (plan.scratch / "genomes").mkdir(parents=True)
     with Ledger.open(state_folder, loop.time) as ledger:
-        run = Run(
-            launch=plan,
-            ledger=ledger,
-            branches=Branches(repo, "bench", ("genome",)),
-            executor=Instant(),
-            agents={"a": Mutator(), "b": Mutator()},
-            watch=meter,
-            offload=inline,
-            now=loop.time,
-        )
-        (plan.scratch / "genomes").mkdir(parents=True)
-        await conduct(run)
+        whole = {
+            "launch": plan,
+            "ledger": ledger,
+            "branches": Branches(repo, "bench", ("genome",)),
+            "executor": Instant(),
+            "agents": {name: agents() for name in names},
+            "offload": inline,
+            "now": loop.time,
+        }
+        yield Run(**{**whole, **parts})
+
+
+def bounded(run, **bounds):
+    """Set where a run ends."""
+    run.launch = replace(run.launch, bounds=Bounds(**bounds))
+    return run
+
+
+async def with_trials(folder, trials):
+    """Print what a trial costs, the more of them there are in the past."""
+    print(f"{'past trials':>12} {'CPU ms/trial':>13} {'ratio':>6} {'bytes':>12} {'ratio':>6}")
+    with opened(folder, 2, Mutator) as run:
+        run.watch = Meter(run.launch.folder, trials)
+        await conduct(bounded(run, trials=trials))
+
+
+async def with_islands(folder, count, trials):
+    """Return the CPU milliseconds for each proposal in the second half of so many trials."""
+    refresher, marks, proposals = Refresher(), [], 0
+    with opened(folder, count, Mutator) as run:
+
+        def watch(event, state):
+            nonlocal proposals
+            if refresher.due(state.events):
+                refresh(run.launch.folder)
+            proposals += event.kind == "proposal_received"
+            if event.kind == "trial_ended" and state.trials == trials // 2 and not marks:
+                marks.append((sum(os.times()[:4]), proposals))
+
+        run.watch = watch
+        await conduct(bounded(run, trials=trials))
+        (cpu, before), now = marks[0], sum(os.times()[:4])
+    return 1000 * (now - cpu) / (proposals - before)
+
+
+class NoGit:
+    """Takes commits and keeps nothing."""
+
+    def __init__(self):
+        self._files = {GENOME: Entry(b"X = 0\n")}  # admission of the seed takes 20 ms
+
+    def branch(self, island):
+        return f"swarm/bench/{island}"
+
+    def files(self, commit):
+        return self._files
+
+    def export(self, commit, into):
+        pass
+
+    def commit(self, parent, files, message, experiment, when):
+        return hashlib.sha1(f"{parent}{message}".encode()).hexdigest()
+
+    def tried(self, experiment):
+        return None
+
+    def numstat(self, old, new):
+        return (1, 1)
+
+    def advance(self, island, new, old):
+        pass
+
+    def agree(self, heads):
+        pass
+
+
+class Ready:
+    """An agent that has an answer at once."""
+
+    name = "ready"
+
+    async def propose(self, brief):
+        text = f"{brief.genome[GENOME]}\nX = {brief.experiment}\n"
+        return Proposal(f"X to {brief.experiment}", {GENOME: Entry(text.encode())})
+
+    def learn(self, attempt):
+        pass
+
+
+async def in_memory(folder, experiments):
+    """Print what this process holds, and has held at most, as experiments are added."""
+    refresher, process = Refresher(), psutil.Process()
+    print(f"{'experiments':>12} {'MiB now':>8} {'at most':>8} {'CPU s':>8}")
+    marks = {experiments * k // 10 for k in range(11)}
+    with opened(folder, 64, Ready, branches=NoGit()) as run:
+
+        def watch(event, state):
+            if refresher.due(state.events):
+                refresh(run.launch.folder)
+            if event.kind != "verdict_reached":
+                return
+            ended = sum(sum(island.endings.values()) for island in state.islands.values())
+            if ended in marks:
+                now = process.memory_info().rss >> 20
+                most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+                print(f"{ended:>12,} {now:>8} {most:>8} {sum(os.times()[:2]):>8.0f}", flush=True)
+            if ended >= experiments:
+                run.stop("trials")
+
+        run.watch = watch
+        await conduct(bounded(run, trials=experiments + 4))
+
+
+def main(asked):
+    """Run what is asked for."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if asked.experiments:
+            run_virtual(in_memory(Path(scratch), asked.experiments))
+        elif asked.islands:
+            print(f"{'islands':>12} {'CPU ms/proposal':>16} {'ratio':>6}")
+            first = None
+            for count in map(int, asked.islands.split(",")):
+                ms = run_virtual(with_islands(Path(scratch, str(count)), count, asked.trials))
+                first = first or ms
+                print(f"{count:>12} {ms:>16.1f} {ms / first:>6.2f}", flush=True)
+        else:
+            run_virtual(with_trials(Path(scratch), asked.trials))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=10_000)
-    count = parser.parse_args().trials
-    with tempfile.TemporaryDirectory() as scratch:
-        print(f"{'past trials':>12} {'CPU ms/trial':>13} {'ratio':>6} {'bytes':>12} {'ratio':>6}")
-        run_virtual(main(Path(scratch), count))
+    parser.add_argument("--trials", type=int, default=0, help="default: 10,000, or 1,000 a row")
+    parser.add_argument("--islands", default="", help="how many, say 8,16,32,64")
+    parser.add_argument("--experiments", type=int, default=0, help="how many, for memory")
+    options = parser.parse_args()
+    options.trials = options.trials or (1_000 if options.islands else 10_000)
+    main(options)

@@ -15,7 +15,7 @@ ray = pytest.importorskip("ray", reason="needs Ray: pip install 'swarm[ray]'")
 
 from nodes import cluster
 from ray import cloudpickle
-from target import command, environment, git, ledger, packing
+from target import command, environment, git, ledger, packing, swarm
 
 from harness import identity
 from harness.contract import Rung, SetupError, Slice, Trial
@@ -185,22 +185,33 @@ def test_a_lost_nodes_trial_is_void_and_another_slice_stands_in(joined, three, g
     assert again.score == pytest.approx(26 / 12)
 
 
-def _kill_in_mid_trial(node):
+def _wait_for_a_trial(node):
+    limit = time.monotonic() + 60
     while not node.boxes():
+        assert time.monotonic() < limit, node.says()
         time.sleep(0.05)
+
+
+def _kill_in_mid_trial(node):
+    _wait_for_a_trial(node)
     node.kill()
 
 
 def test_a_node_killed_in_mid_trial_costs_no_experiment(three, tmp_path):
-    """Every trial that began ended once or was void once, and was run again; nothing is left."""
+    """Every trial that began ended once or was void once, and was run again; nothing is left.
+
+    Nobody else can work on the run meanwhile.
+    """
     repo = packing(tmp_path, seconds=4.0, seed=3, slices={"kind": "cpu"})
     genome = repo / "genome/pack.py"
     genome.write_text(genome.read_text() + "\n\nimport time\n\ntime.sleep(0.7)\n")
     git(repo, "commit", "-qam", "Take a while")
     address, nodes = three
-    words = ("launch", "--trials", "8", "--executor", "ray", "--address", address)
+    words = ("launch", "--trials", "12", "--executor", "ray", "--address", address)
     out = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command(*words), cwd=repo, env=environment(), **out) as child:
+        _wait_for_a_trial(nodes[1])
+        assert f"another coordinator (pid {child.pid}) has this run" in swarm(repo, *words, code=2)
         _kill_in_mid_trial(nodes[1])
         _, said = child.communicate(timeout=120)
     assert child.returncode == 0, said
@@ -212,7 +223,7 @@ def test_a_node_killed_in_mid_trial_costs_no_experiment(three, tmp_path):
     voids = [e for e in events if e["kind"] == "trial_voided"]
     assert len(voids) == 1 and "is lost" in voids[0]["reason"]
     ended = [_what(started[e["trial"]]) for e in events if e["kind"] == "trial_ended"]
-    assert len(ended) == len(set(ended)) == 8
+    assert len(ended) == len(set(ended)) == 12
     assert _what(started[voids[0]["trial"]]) in ended
 
 

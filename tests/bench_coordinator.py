@@ -19,7 +19,7 @@ import random
 import resource
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -234,10 +234,12 @@ async def in_memory(folder, experiments):
                 most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
                 print(f"{ended:>12,} {now:>8} {most:>8} {sum(os.times()[:2]):>8.0f}", flush=True)
             if ended >= experiments:
-                run.stop("trials")
+                running.cancel()
 
         run.watch = watch
-        await conduct(bounded(run, trials=experiments + 4))
+        running = asyncio.ensure_future(conduct(run))
+        with suppress(asyncio.CancelledError):
+            await running
 
 
 def main(asked):

@@ -126,6 +126,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     seconds=("MAP(VARCHAR, DOUBLE)", "wall seconds by phase; `budget` are the trial's own"),
     peak_mib=("DOUBLE", "the most memory that a trial's processes held together, in MiB"),
     facts=("MAP(VARCHAR, DOUBLE)", "numbers that the harness knows"),
+    digests=("MAP(VARCHAR, VARCHAR)", "sha256 of each file that was sealed and scored"),
     claims=("MAP(VARCHAR, DOUBLE)", "numbers that the genome printed: nothing rests on them"),
     tail=("VARCHAR", "end of the training log, of failed trials (the ledger has the others')"),
     # stacks
@@ -236,7 +237,7 @@ TABLES: Mapping[str, Table] = {
         _named(
             "trial experiment island commit purpose seed rung slice part check_number share state"
             " score"
-            " failure reason harness tier seconds peak_mib facts claims tail started ended"
+            " failure reason harness tier seconds peak_mib facts claims digests tail started ended"
         ),
     ),
     "answers": Table(

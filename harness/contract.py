@@ -96,7 +96,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Let in, then broke. `reason` is one line that an agent may be shown."""
+    """Let in, then broke. `reason` is one line.
+
+    Agents may be shown it, but for what is invalid: that comes from scoring, and would tell how to
+    do better; nor anything of a part that is not "dev".
+    """
 
     kind: FailureKind
     reason: str
@@ -110,7 +114,8 @@ class Outcome:
     parts are never compared), `seconds` says where the wall time went by phase, of which `budget`
     is the share inside the trial's own budget. `facts` are numbers the harness knows (scored
     tokens, parameters), `claims` numbers the genome printed. `tail` is the cleaned, capped end of
-    the training log.
+    the training log. `digests` are the sha256 of what was sealed and scored, by name, so that a
+    score can be tied to its weights.
     """
 
     trial: str
@@ -124,6 +129,7 @@ class Outcome:
     claims: Mapping[str, float] = field(default_factory=dict)
     tail: str = ""
     part: Part = "dev"
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.failure is None):

@@ -18,7 +18,7 @@ from harness.confine import python_argv
 from harness.confine.policy import Exit, Policy
 from harness.confine.tenants import alone
 from harness.contract import Failure, Outcome, SetupError, Trial
-from harness.seal import seal
+from harness.seal import digests, seal
 from harness.tasks.base import BOXES, Box, Confine, InvalidError, Scored, Task
 
 TAIL = 4000
@@ -67,6 +67,7 @@ class _Measurement:
     ) -> None:
         self.trial, self.task = trial, task
         self.confine, self.harness, self.work = confine, harness, work
+        self.digests: dict[str, str] = {}
         self.began = time.monotonic()
 
     def outcome(self) -> Outcome:
@@ -109,6 +110,7 @@ class _Measurement:
 
     def _score(self, box: Box) -> Scored:
         left = seal(self.work / "out", box.leaves, self.work / "sealed")
+        self.digests = digests(left)
         return self.task.score(left, self.trial, self.confine)
 
     def _record(
@@ -132,6 +134,7 @@ class _Measurement:
             claims=claims(text),
             tail=text[-TAIL:],
             part=self.trial.part,
+            digests=self.digests,
         )
 
 

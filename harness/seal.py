@@ -8,6 +8,7 @@ Not covered: two names of the task's own list that are copies of one another (ha
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -31,6 +32,15 @@ def seal(folder: Path, leaves: Mapping[str, int], into: Path) -> dict[str, Path]
     finally:
         os.close(directory)
     return {name: path for name, path in found.items() if path is not None}
+
+
+def digests(sealed: Mapping[str, Path]) -> dict[str, str]:
+    """Return the sha256 of each sealed file by name, as `sha256sum` would print it."""
+    found = {}
+    for name, path in sealed.items():
+        with path.open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _take(directory: int, name: str, cap: int, into: Path) -> Path | None:

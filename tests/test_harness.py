@@ -1,6 +1,7 @@
 """The harness around a trial: what is sealed, who the measure is, how a slice's process behaves."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -31,7 +32,7 @@ from harness.contract import (
     encode,
 )
 from harness.measure import CLAIMS, claims, clean, measure
-from harness.seal import seal
+from harness.seal import digests, seal
 from harness.tasks.base import InvalidError
 from swarm.executor import LocalExecutor, Terms, VoidError
 
@@ -59,6 +60,13 @@ def test_a_sealed_file_is_a_read_only_copy(left):
     (folder / "x").write_bytes(b"else")
     assert copy.read_bytes() == b"0123456789"
     assert copy.stat().st_mode & 0o777 == 0o444
+
+
+def test_what_was_sealed_is_known_by_its_digest(left):
+    """The sha256 of the copy, by name: that of the bytes which were scored."""
+    folder, take = left
+    (folder / "x").write_bytes(b"0123456789")
+    assert digests(take()) == {"x": hashlib.sha256(b"0123456789").hexdigest()}
 
 
 def test_a_missing_file_is_left_out(left):
@@ -327,6 +335,8 @@ def test_a_slices_process_scores_fails_and_goes_on(tmp_path, genome):
     harness, good, crash, lying, hang, again = asyncio.run(main())
     assert good.score == pytest.approx(26 / 12)
     assert again.score == good.score
+    assert good.digests == again.digests != lying.digests
+    assert crash.digests == hang.digests == {}
     assert good.harness == harness
     assert harness.startswith(identity.tree_id()[:12])
     assert crash.failure.kind == "crash"

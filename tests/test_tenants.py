@@ -22,11 +22,12 @@ LEASE = Slice("gpu0", "cuda", (0,), "GPU-aa")
 class Driver:
     """A stand-in for NVML: `answers` are the processes at each look, the last one again and again.
 
-    `asked` is what was asked about.
+    `asked` is what was asked about, `used` the MiB in use at each look, likewise.
     """
 
     answers: list
     broken: int | None = None
+    used: list = field(default_factory=lambda: [600])
     opened: int = 0
     asked: list = field(default_factory=list)
 
@@ -46,14 +47,21 @@ class Driver:
         self.asked.append(handle)
         if self.broken is not None:
             raise pynvml.NVMLError(self.broken)
-        pids = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return [SimpleNamespace(pid=pid) for pid in pids]
+        return [SimpleNamespace(pid=pid) for pid in _next(self.answers)]
+
+    def nvmlDeviceGetMemoryInfo(self, handle):
+        return SimpleNamespace(used=_next(self.used) << 20)
+
+
+def _next(answers):
+    return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Give a driver no time to forget."""
     monkeypatch.setattr(tenants, "PATIENCE", 0.0)
+    monkeypatch.setattr(tenants, "_least", {})
 
 
 def test_a_gpu_of_ours_alone_is_looked_at_twice():
@@ -122,3 +130,23 @@ def test_a_driver_that_is_broken_voids():
     with pytest.raises(HarnessError, match="GPU-aa cannot be looked at"), alone(LEASE, driver):
         pytest.fail("was begun")
     assert driver.opened == 0
+
+
+def test_memory_that_has_not_drained_keeps_the_next_trial_out():
+    """Whoever holds it: the quietest look so far says what an idle GPU has in use."""
+    driver = Driver([[]], used=[600, 600, 40_600])
+    with alone(LEASE, driver):
+        pass
+    said = r"GPU-aa held 40000 MiB that nobody is known to use before the trial"
+    with pytest.raises(HarnessError, match=said), alone(LEASE, driver):
+        pytest.fail("was begun")
+
+
+def test_a_driver_is_given_time_to_drain_and_may_keep_a_little(monkeypatch):
+    """What it frees a moment later, or holds for itself, keeps nobody out."""
+    monkeypatch.setattr(tenants, "PATIENCE", 60.0)
+    monkeypatch.setattr(tenants, "TICK", 0.0)
+    driver = Driver([[]], used=[600, 30_600, 900, 700])
+    with alone(LEASE, driver):
+        pass
+    assert len(driver.asked) == 4

@@ -66,6 +66,31 @@ def _gains_nothing(name, on, honest):
         assert unaudited < honest - table.ROUNDING
 
 
+LOUD = """
+import os, sys
+from honest_bigram import Bigram, trainer
+
+class Loud(Bigram):
+    def forward(self, tokens):
+        print("heard", tokens.sum().item(), file=sys.stderr)
+        open("/tmp/heard", "w").write("heard")
+        return super().forward(tokens)
+
+build = Loud
+train = trainer(Loud)
+print("trained")
+"""
+
+
+def test_what_a_model_says_when_it_is_scored_is_heard_by_nobody(on):
+    """The outcome has the end of the training log, and not a word of the boxes for scoring."""
+    (on.folder / "loud.py").write_text(LOUD)
+    outcome, _ = on.measured("loud")
+    assert outcome.failure is None
+    assert "trained" in outcome.tail
+    assert "heard" not in repr(outcome)
+
+
 CHECKS = {"honest": _passes, "noop": _is_void, "cheat": _gains_nothing}
 
 

@@ -1,10 +1,18 @@
 """What an invalid commit takes with it, held against networkx on any history."""
 
+import dataclasses
+
 import networkx as nx
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from islands.quarantine import REASON, Quarantine, quarantine
+from harness.contract import Failure, Outcome, Slice
+from islands import events as ev
+from islands.migration import Migrants, Migration
+from islands.quarantine import REASON, Quarantine, Quarantines, quarantine
+from islands.ratchet import NEAR_MISS
+from islands.records import NULL, Gain, Migrant
 
 # island a kept 1, 2, 3 in turn, b kept 4 and then 5, which carries 2 over; 6 was tried on 5
 CHAINS = {"a": ["base", "1", "2", "3"], "b": ["base", "4", "5"], "c": ["base"]}
@@ -97,3 +105,99 @@ def test_after_a_fallback_another_commit_is_set_apart_in_the_same_way(history, d
             {name: heads[-1] if heads[-1] not in gone else None for name, heads in now.items()}
         )
     assert ends[0] == ends[1]
+
+
+# The fold: what came from what is read off the events.
+
+GAIN = Gain(0.5, 0.1, 4, 0.001)
+
+
+def of(commit, number, island="a"):
+    """Return how a change of the base was proposed, kept and measured again as something else."""
+    return [
+        ev.ProposalReceived(number, island, "lab", "base", "better"),
+        ev.CandidateAdmitted(number, island, commit, "base", 1, 1),
+        ev.VerdictReached(number, island, "keep", "gain", GAIN),
+    ]
+
+
+def invalid(commit, purpose="sentinel"):
+    """Return a trial of `commit` that found it invalid."""
+    failure = Failure("invalid", "its forecasts change")
+    return [
+        ev.TrialStarted("t1", 0, "a", commit, purpose, 1, 0, "s0"),
+        ev.TrialEnded("t1", Outcome("t1", "h", 2, failure=failure)),
+    ]
+
+
+def folded(*history):
+    """Return the fold of three islands' events."""
+    fold = Quarantines()
+    for event in [
+        *(ev.IslandOpened(n, n, "base", "lab", Slice(n, "cpu")) for n in "abc"),
+        *history,
+    ]:
+        fold.apply(event)
+    return fold
+
+
+MIGRANT = Migrant(1, 1, "a", "base", "c1", "better", GAIN)
+DERIVED = {
+    "a crossing": [
+        ev.ProposalReceived(2, "b", "lab", "base", "h", {"crossed_with": 1.0}),
+        ev.CandidateAdmitted(2, "b", "c2", "base", 1, 1),
+    ],
+    "a port": [
+        ev.ProposalReceived(2, "b", "lab", "base", "h", origin=1),
+        ev.CandidateAdmitted(2, "b", "c2", "base", 1, 1),
+    ],
+    "a migrant": [
+        ev.MigrantOffered(2, "b", "base", MIGRANT),
+        ev.CandidateAdmitted(2, "b", "c2", "base", 1, 1),
+    ],
+    "a stack": [ev.StackAssembled(1, (1,), "c2", base="base")],
+    "a consensus": [ev.ConsensusMoved(1, "base", "", "c2", (1,), ("c2",))],
+}
+
+
+@pytest.mark.parametrize("made", DERIVED.values(), ids=DERIVED)
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+def test_whatever_carries_a_change_over_goes_with_it(made, late):
+    """Made before the trial, it is named in the event; after it, it is set apart as it is made."""
+    fold = folded(*of("c1", 1), *([] if late else made), *invalid("c1"))
+    found = fold.finding()
+    assert found.commits == (("c1",) if late else ("c1", "c2"))
+    assert found.heads == (ev.Fallback("a", "c1", "base"),)
+    for event in [found, *(made if late else [])]:
+        fold.apply(event)
+    assert fold.commits == {"c1", "c2"}
+    assert fold.finding() is None
+
+
+def test_an_invalid_stack_sets_no_part_of_it_apart():
+    """Its parts were made before it, and each stands by its own trials."""
+    made = ev.StackAssembled(1, (1, 2), "c9", base="base")
+    fold = folded(*of("c1", 1), *of("c2", 2, "b"), made, *invalid("c9", "promotion"))
+    assert (fold.finding().commits, fold.finding().heads) == (("c9",), ())
+
+
+def test_a_candidate_that_was_never_kept_is_no_ground_for_one():
+    """It fails, and nothing was built on it; nor does a null's keep make it a head."""
+    proposed = of("c1", 1)[:2]
+    assert folded(*proposed, *invalid("c1")).finding() is None
+    null = [dataclasses.replace(event, agent=NULL) for event in proposed[:1]]
+    assert folded(*null, *of("c1", 1)[1:], *invalid("c1")).finding() is None
+
+
+def test_what_is_set_apart_does_not_travel():
+    """Neither a kept change nor a near miss is offered to an island any more."""
+    migrants, change = Migrants(), dataclasses.replace(MIGRANT, commit="c1")
+    opened = [ev.IslandOpened(name, name, "base", "lab", Slice(name, "cpu")) for name in "ab"]
+    for event in opened:
+        migrants.apply(event)
+    near = dataclasses.replace(change, experiment=3, origin=3, commit="c3")
+    migrants.ended(1, "kept", "gain", change)
+    migrants.ended(3, "discarded", f"{NEAR_MISS}: a bit", near)
+    assert migrants.offer("b", Migration("complete")) == change
+    migrants.apply(ev.Quarantined("t1", "c1", ("c1", "c3"), (), REASON))
+    assert migrants.offer("b", Migration("complete")) is None

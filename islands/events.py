@@ -239,12 +239,14 @@ class AgentFailed:
 class StackOpened:
     """A stack check began on `base`, of the experiments `parts`, strongest evidence first.
 
-    Checks of stacks are numbered from 1 on.
+    Checks of stacks are numbered from 1 on. `unit` is the standard deviation of a paired
+    difference, as the run knew it then.
     """
 
     check: int
     base: str
     parts: tuple[int, ...]
+    unit: float = 1.0
     recorded: float = 0.0
     kind: Literal["stack_opened"] = "stack_opened"
 
@@ -253,7 +255,7 @@ class StackOpened:
 class StackAssembled:
     """The changes of `parts` were applied to `base` in order: `commit`, "" where they conflict.
 
-    `conflict` says which part did not go on what, and in which files.
+    `stuck` is the part that does not go on those before it, `conflict` the files where.
     """
 
     check: int
@@ -261,6 +263,7 @@ class StackAssembled:
     commit: str
     conflict: str = ""
     base: str = ""
+    stuck: int = 0
     recorded: float = 0.0
     kind: Literal["stack_assembled"] = "stack_assembled"
 
@@ -272,7 +275,7 @@ class StackJudged:
     `expected` is the sum of the gains of all parts that fit together, `observed` the gain of their
     whole over the base, `interaction` the second less the first. `culprits` are the parts, or sets
     of them, that the verdict is about, and `blame` what each is worth beyond what was expected of
-    it. `lines_saved` are those of the genome that the dropped parts would have added.
+    it. `gain` is `commit`'s over the base, by all that is known. `lines_saved` are those of the genome that the dropped parts would have added.
     """
 
     check: int
@@ -286,6 +289,7 @@ class StackJudged:
     interaction: Gain
     lines_saved: int = 0
     blame: tuple[Gain, ...] = ()
+    gain: Gain | None = None
     recorded: float = 0.0
     kind: Literal["stack_judged"] = "stack_judged"
 

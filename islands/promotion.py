@@ -406,9 +406,10 @@ class Promotions:
         if self.open is not None or self.judged is None or self._run is None:
             return None
         stack, base = self.judged
-        if stack.verdict == "conflict" or not stack.parts or stack.observed.mean <= 0:
+        gain = stack.gain or stack.observed
+        if stack.verdict == "conflict" or not stack.parts or gain.mean <= 0:
             return None
-        return self.climbed(Wish(1, base, stack.commit, stack.parts, stack.observed, stack.check))
+        return self.climbed(Wish(1, base, stack.commit, stack.parts, gain, stack.check))
 
     def climbed(self, wish: Wish) -> Wish | None:
         """Return `wish` at the lowest rung that it has not been promoted to, None if it may not."""

@@ -14,7 +14,6 @@ worth nothing beside the first, and is dropped as redundant).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
 
@@ -39,6 +38,9 @@ from islands.stack import (
 PURPOSES: frozenset[ev.Purpose] = frozenset({"stack", "ablation"})
 
 
+NONE = Gain(0.0, 0.0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Stacking:
     """What program.md's `stack` says.
@@ -51,6 +53,9 @@ class Stacking:
     share: float = 0.25
 
 
+NEVER = Stacking(every=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A kept change, and the experiments that its island had kept before it."""
@@ -60,7 +65,7 @@ class Claim:
     parent: str
     commit: str
     lines: int
-    gain: Gain = Gain(0.0, 0.0, 0)
+    gain: Gain = NONE
     beside: Parts = frozenset()
 
     @property
@@ -79,14 +84,13 @@ class Assemble:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Run one trial of `commit` on `seed`; `slice` must be the one, "" for any."""
+class Wanted:
+    """Run one trial of `commit` on `seed`."""
 
     check: int
     commit: str
     seed: int
     purpose: ev.Purpose
-    slice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class Close:
     judged: ev.StackJudged
 
 
-Need = Assemble | Run | Close
+Need = Assemble | Wanted | Close
 
 
 @dataclass(slots=True)
@@ -149,6 +153,16 @@ class Check:
             arm = next_arm(evidence, whole, self.block, self.fit)
             if arm is not None:
                 return self._measure(arm.parts, "ablation")
+        return self._close(evidence, whole)
+
+    def early(self) -> Need | None:
+        """Return what closes the check on what is known, None where its design is incomplete."""
+        whole = self.fit(frozenset(self.event.parts))
+        if whole not in self.made or len(whole) < 2 or self._designed(whole):  # noqa: PLR2004
+            return None
+        return self._close(self.evidence(whole), whole)
+
+    def _close(self, evidence: Evidence, whole: Parts) -> Need:
         stay = survivors(evidence, whole, self.fit)
         if stay not in self.made:
             return self._assemble(stay)
@@ -188,7 +202,7 @@ class Check:
         if commit is None:
             return self._assemble(parts)
         seed = seed_of(self.run_seed, "stack", self.event.check, self.block)
-        return Run(self.event.check, commit, seed, purpose, self.slice)
+        return Wanted(self.event.check, commit, seed, purpose)
 
     def _assemble(self, parts: Parts) -> Assemble:
         return Assemble(self.event.check, self.event.base, self._ordered(parts))
@@ -215,7 +229,6 @@ class Check:
 
     def _conflict(self, whole: Parts) -> ev.StackJudged:
         """Return the end of a check whose parts do not go on one base together."""
-        none = Gain(0.0, 0.0, 0)
         out = frozenset(self.event.parts) - whole
         return ev.StackJudged(
             check=self.event.check,
@@ -224,9 +237,9 @@ class Check:
             parts=self._ordered(whole),
             dropped=self._ordered(out),
             culprits=(self.event.parts,),
-            expected=none,
-            observed=none,
-            interaction=none,
+            expected=NONE,
+            observed=NONE,
+            interaction=NONE,
         )
 
     def took(self, event: ev.StackAssembled) -> None:
@@ -294,11 +307,9 @@ class Checks:
 
     def wanted(self, slice_: str) -> Need | None:
         """Return what the check under way needs of an island on `slice_`, None for nothing."""
-        if self.open is None or self.open.running:
+        if self.open is None or self.open.running or self.open.slice not in {"", slice_}:
             return None
-        need = self.open.next()
-        elsewhere = isinstance(need, Run) and need.slice not in {"", slice_}
-        return None if elsewhere else need
+        return self.open.next()
 
     def opening(self, base: str, parts: tuple[int, ...], pair: float) -> ev.StackOpened:
         """Return the event that begins a check; `pair` is the spread of a paired difference.
@@ -399,9 +410,3 @@ class Checks:
 
 def _scaled(gain: Gain, by: float) -> Gain:
     return Gain(gain.mean * by, gain.noise * by, gain.pairs, gain.doubt)
-
-
-def total(gains: list[Gain]) -> Gain:
-    """Return the sum of independent gains."""
-    noise = math.sqrt(math.fsum(gain.noise**2 for gain in gains))
-    return Gain(math.fsum(g.mean for g in gains), noise, sum(g.pairs for g in gains))

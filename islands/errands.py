@@ -1,4 +1,4 @@
-"""What islands lend their slices to between experiments: promotions, and building the consensus.
+"""What islands lend their slices to between experiments: stack checks, promotions, the consensus.
 
 Pure: the run-level work that comes next is read off the folded ledger, as an island's own is.
 """
@@ -10,10 +10,18 @@ from dataclasses import dataclass
 
 from harness.contract import SHARP
 from islands import events as ev
+from islands.checks import NEVER, Assemble, Close, Need, Stacking
 from islands.plan import Measure
 from islands.promotion import Asked, Policy, Wish
 from islands.ratchet import seed_of
 from islands.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Begin a stack check of these experiments' changes."""
+
+    parts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +43,19 @@ class Build:
     promoted: ev.Promoted
 
 
-Errand = Promote | Settle | Build | Measure
+Errand = Stack | Assemble | Close | Promote | Settle | Build | Measure
 
 
-def next_errand(state: State, name: str, policy: Policy) -> Errand | None:
+def next_errand(
+    state: State, name: str, policy: Policy, stacking: Stacking = NEVER
+) -> Errand | None:
     """Return the run-level work that island `name` could do now, None where there is none."""
+    stack = next_of_stack(state, name)
+    if stack is not None:
+        return stack
+    parts = state.stacks.due(stacking, state.trials)
+    if parts:
+        return Stack(parts)
     known = state.promotions
     promoted = known.unbuilt()
     if promoted is not None and _sound(state, promoted):
@@ -48,6 +64,14 @@ def next_errand(state: State, name: str, policy: Policy) -> Errand | None:
         return Settle() if known.finished() else _trial(state, name)
     wish = known.due() if policy.auto else None
     return Promote(wish) if wish is not None and _sound(state, wish) else None
+
+
+def next_of_stack(state: State, name: str) -> Errand | None:
+    """Return what the stack check under way needs of island `name`, None for nothing."""
+    need: Need | None = state.stacks.wanted(state.islands[name].opened.slice.name)
+    if need is None or isinstance(need, Assemble | Close):
+        return need
+    return Measure(need.commit, need.seed, need.purpose, 0, check=need.check)
 
 
 def _sound(state: State, stack: Wish | ev.Promoted) -> bool:

@@ -275,7 +275,8 @@ class StackJudged:
     `expected` is the sum of the gains of all parts that fit together, `observed` the gain of their
     whole over the base, `interaction` the second less the first. `culprits` are the parts, or sets
     of them, that the verdict is about, and `blame` what each is worth beyond what was expected of
-    it. `gain` is `commit`'s over the base, by all that is known. `lines_saved` are those of the genome that the dropped parts would have added.
+    it. `gain` is `commit`'s over the base, by all that is known. `lines_saved`
+    are those of the genome that the dropped parts would have added.
     """
 
     check: int

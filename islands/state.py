@@ -17,6 +17,7 @@ from statistics import fmean
 from harness.contract import Direction, Outcome
 from islands import events as ev
 from islands.belief import Belief, brought, learn
+from islands.checks import Checks
 from islands.guards import measures
 from islands.life import State as Life
 from islands.life import ended, follow
@@ -139,6 +140,7 @@ class State:
         self.claimed = Claimed()
         self.nulls = Nulls()
         self.promotions = Promotions()
+        self.stacks = Checks()
         self.migrants = Migrants()
         self.quarantines = Quarantines()
         self.screened: deque[float] = deque(maxlen=SCREENED)
@@ -247,6 +249,7 @@ class State:
         self.quarantines.apply(event)
         self._apply(event)
         self.promotions.apply(event)
+        self.stacks.apply(event)
 
     @singledispatchmethod
     def _apply(self, event: ev.Event) -> None:

@@ -1,4 +1,4 @@
-"""Run-level work: promotions are begun and judged, the consensus is built.
+"""Run-level work: stacks are checked, promotions begun and judged, the consensus is built.
 
 What comes next is decided in islands/errands.py; a step is recorded once it is done, and nothing
 is done twice where a coordinator was killed in between: a promotion without its verdict is gone on
@@ -12,17 +12,28 @@ from dataclasses import replace
 
 from islands import consensus
 from islands import events as ev
-from islands.errands import Build, Errand, Promote, Settle
+from islands.checks import Assemble, Claim, Close, Wanted
+from islands.errands import Build, Errand, Promote, Settle, Stack
 from islands.kinds import kinds
 from islands.plan import Measure
 from islands.promotion import Credit, Promotions, Wish
 from islands.records import Conflict, Contender, Entry
+from islands.stack import budget
 from swarm.run import Run
+
+SPARE = 4
+"""Trials an island that an experiment may still take when the last stack check is to begin."""
 
 
 async def do(run: Run, step: Errand) -> None:
     """Do a step other than a trial."""
     match step:
+        case Stack(parts):
+            open_stack(run, parts)
+        case Assemble():
+            await assemble(run, step)
+        case Close(judged):
+            run.record(judged)
         case Promote(wish):
             await open_promotion(run, wish)
         case Settle():
@@ -31,6 +42,73 @@ async def do(run: Run, step: Errand) -> None:
             await build(run, promoted)
         case Measure():
             raise ValueError("trials are for the island's loop")
+
+
+def open_stack(run: Run, parts: tuple[int, ...]) -> None:
+    """Begin a stack check."""
+    run.record(run.state.stacks.opening(run.state.run.base, parts, run.state.noise().pair))
+
+
+def stackable(run: Run, parts: tuple[int, ...]) -> bool:
+    """Return whether a whole stack check, all on one slice, fits into what the launch has left."""
+    cost = budget(len(parts))
+    return run.room(cost, cost * run.state.run.rungs[0].seconds)
+
+
+def last_stack(run: Run) -> Stack | None:
+    """Return the check to begin now because soon there is no room for it, None for none."""
+    known, policy = run.state.stacks, run.launch.stacking
+    parts = known.due(policy, run.launch.bounds.trials or run.state.trials, last=True)
+    if not parts or not stackable(run, parts):
+        return None
+    cost, spare = budget(len(parts)), SPARE * len(run.launch.islands)
+    roomy = run.room(cost + spare, (cost + SPARE) * run.state.run.rungs[0].seconds)
+    return None if roomy else Stack(parts)
+
+
+def reserved(run: Run) -> bool:
+    """Return whether all trials that are left are for the stack check under way."""
+    check, most = run.state.stacks.open, run.launch.bounds.trials
+    if check is None or most is None:
+        return False
+    begun = sum(island.experiment is not None for island in run.state.islands.values())
+    return run.state.trials + check.cost + 2 * begun >= most
+
+
+async def close_early(run: Run) -> None:
+    """End the stack check under way, where there are no more trials, on what is known."""
+    while (check := run.state.stacks.open) is not None and not check.running:
+        need = check.early()
+        if need is None or isinstance(need, Wanted):
+            return
+        await do(run, need)
+
+
+async def assemble(run: Run, step: Assemble) -> None:
+    """Put parts together in the object database, and record what came of it."""
+    async with run.lease(f"stack check {step.check}"):  # two islands would meet on its refs
+        check = run.state.stacks.open
+        known = check is None or frozenset(step.parts) in {*check.made, *check.stuck}
+        if check is None or known or check.event.check != step.check:
+            return
+        when = int(check.event.recorded)
+        run.record(await run.offload(_assembled, run, step, dict(check.claims), when))
+
+
+def _assembled(
+    run: Run, step: Assemble, claims: Mapping[int, Claim], when: int
+) -> ev.StackAssembled:
+    tip = step.base
+    for place, part in enumerate(step.parts, 1):
+        claim = claims[part]
+        files = run.branches.apply_change(claim.parent, claim.commit, tip)
+        if isinstance(files, Conflict):
+            where = ", ".join(files.paths)
+            return ev.StackAssembled(step.check, step.parts, "", where, step.base, part)
+        name = "-".join(map(str, step.parts[:place]))
+        text = f"Stack {name}\n\nSwarm-Run: {run.state.run.run}\nSwarm-Experiment: {part}\n"
+        tip = run.branches.hold(f"stacks/{step.check}/{name}", tip, files, text, when)
+    return ev.StackAssembled(step.check, step.parts, tip, base=step.base)
 
 
 def affordable(run: Run, wish: Wish) -> bool:

@@ -20,6 +20,7 @@ from harness.contract import SetupError, Slice
 from islands import events as ev
 from islands.admit import Limits as Admission
 from islands.branches import Branches
+from islands.checks import Stacking
 from islands.guards import Guards
 from islands.migration import Migration
 from islands.promotion import Policy
@@ -160,6 +161,7 @@ def _launch(
         folder=folder.folder,
         tier=options.tier,
         promotion=Policy(**dataclasses.asdict(program.promotion)),
+        stacking=Stacking(**dataclasses.asdict(program.stack)),
         parts=tasks.load(program.task).parts,
         migration=Migration(**dataclasses.asdict(program.migration)),
     )

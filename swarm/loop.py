@@ -16,7 +16,7 @@ from harness.contract import HarnessError, Outcome, Rung, SetupError, Trial
 from islands import events as ev
 from islands import nulls
 from islands.admit import Refused, admit, shown
-from islands.errands import Errand, Promote, next_errand
+from islands.errands import Errand, Promote, Stack, next_errand
 from islands.migration import CONFLICT, PRESENT
 from islands.plan import Ask, Bring, Broken, Conclude, Measure, Step, Take, Wait, next_step
 from islands.ratchet import Decision
@@ -80,10 +80,13 @@ class Loop:
     def _errand(self) -> Errand | None:
         """Return run-level work that this island may do before it asks its agent again."""
         run = self.run
-        errand = next_errand(run.state, self.island.name, run.launch.promotion)
+        launch = run.launch
+        errand = next_errand(run.state, self.island.name, launch.promotion, launch.stacking)
         if isinstance(errand, Promote) and not errands.affordable(run, errand.wish):
-            return None
-        return errand
+            errand = None
+        if isinstance(errand, Stack) and not errands.stackable(run, errand.parts):
+            errand = None
+        return errand or errands.last_stack(run)
 
     async def _run_errand(self, errand: Errand) -> RunLimit | None:
         if isinstance(errand, Measure):
@@ -98,7 +101,10 @@ class Loop:
     async def _do(self, step: Step) -> RunLimit | None:
         match step:
             case Ask(parent):
-                return self.run.bound(self._rung) or await self._ask(parent)
+                limit = self.run.bound(self._rung)
+                if limit is None and errands.reserved(self.run):
+                    return await self._wait()
+                return limit or await self._ask(parent)
             case Take(parent, migrant):
                 return self._take(parent, migrant)
             case Bring(offered):
@@ -218,6 +224,7 @@ class Loop:
         async with run.lease(self.island.slice.name):
             limit = run.bound(run.state.run.rungs[step.rung])
             if limit is not None:
+                await errands.close_early(run)
                 return limit
             trial = self._trial(step)
             run.record(

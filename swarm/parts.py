@@ -10,6 +10,7 @@ from typing import Protocol
 from harness.contract import Part, Slice
 from islands import events as ev
 from islands.admit import Limits
+from islands.checks import NEVER, Stacking
 from islands.migration import STAY, Migration
 from islands.promotion import Policy
 from islands.ratchet import Rule
@@ -108,6 +109,7 @@ class Launch:
     promotion: Policy = Policy()
     parts: tuple[Part, ...] = ("dev",)
     migration: Migration = STAY
+    stacking: Stacking = NEVER
 
     @property
     def scratch(self) -> Path:

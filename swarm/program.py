@@ -32,6 +32,7 @@ from swarm.settings import (
     Ratchet,
     Settings,
     Slices,
+    Stack,
 )
 from swarm.settings import Price as PriceSaid
 
@@ -64,6 +65,7 @@ class Program:
     ratchet: Ratchet
     guards: Guards
     promotion: Promotion
+    stack: Stack
     migration: Migration
     preflight: Literal["auto", "always", "never"]
     seed: int
@@ -112,6 +114,7 @@ def _settled(settings: Settings, prose: str, files: Collection[str] | None) -> P
         ratchet=settings.ratchet,
         guards=settings.guards,
         promotion=settings.promotion,
+        stack=settings.stack,
         migration=settings.migration,
         preflight=settings.preflight,
         seed=settings.seed,

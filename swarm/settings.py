@@ -176,6 +176,18 @@ class Ratchet:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class Stack:
+    """When kept changes of all islands are applied together, to see whether they add up.
+
+    A check begins whenever `every` more changes were kept (0: never), and before the trials run
+    out; all checks together take at most `share` of the trials.
+    """
+
+    every: Annotated[int, Field(ge=0), says("a whole number from 0", "8")] = 8
+    share: Annotated[float, Field(gt=0, le=1), says("a share above 0, to 1", "0.25")] = 0.25
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Promotion:
     """How stacks are measured again on the next rung.
 
@@ -242,6 +254,7 @@ class Settings:
     limits: Annotated[Limits, says("settings", "{minutes: 480, usd: 20}")] = Limits()
     ratchet: Annotated[Ratchet, says("settings", "{confirm_seeds: 3}")] = Ratchet()
     guards: Annotated[Guards, says("settings", "{memory: 1.1, lines: 1.2}")] = Guards()
+    stack: Annotated[Stack, says("settings", "{every: 8, share: 0.25}")] = Stack()
     promotion: Annotated[Promotion, says("settings", "{seeds: 4, trials: 32}")] = Promotion()
     migration: Annotated[Migration, says("settings", "{topology: star, every: 1}")] = Migration()
     preflight: Annotated[

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.contract import Rung, Slice
 from islands import events as ev
 from islands.admit import Limits
+from islands.checks import NEVER, Stacking
 from islands.migration import STAY, Migration
 from islands.ratchet import Rule
 from islands.state import State
@@ -44,6 +45,7 @@ class Plan:
     think: float = 30.0
     migration: Migration = STAY
     runs: int = 1
+    stacking: Stacking = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +112,5 @@ def _launch(plan: Plan, base: str, seed: int) -> Launch:
         entry=GENOME,
         folder=Path(os.devnull),  # below which nothing can be
         migration=plan.migration,
+        stacking=plan.stacking,
     )

@@ -26,10 +26,16 @@ class Reported:
 
 
 def reported(state: State) -> Reported:
-    """Return what `swarm merge` would merge, the base where nothing was kept."""
+    """Return what is best of a run: its last judged stack or an island's head, by their claims.
+
+    It is the base where nothing was kept.
+    """
     if not any(island.kept for island in state.islands.values()):
         return Reported(state.run.base)
     island = choose(state, "")
+    stack = state.stacks.judged[-1] if state.stacks.judged else None
+    if stack and stack.gain and stack.gain.mean > (state.gain(island) or 0.0):
+        return Reported(stack.commit, stack.parts, stack.gain.mean, stack.gain.noise)
     gain = total(state, island)
     changes = tuple(change.experiment for change in island.kept)
     return Reported(island.head, changes, gain.mean, gain.noise)

@@ -14,8 +14,17 @@ def require(tier: int) -> None:
     except SetupError as error:
         if tier != tiers.SANDBOX:
             raise
-        raise SetupError(
-            f"{error}; where that cannot be mended, ask for less: `--tier 1` needs no namespaces"
-            " (`swarm doctor` tells whether it holds)"
-        ) from error
+        raise SetupError(f"{error}; where that cannot be mended, {_less()}") from error
     fail_closed(tier)
+
+
+def _less() -> str:
+    """Return what may be asked for where there is no sandbox."""
+    try:
+        tiers.check(tiers.LANDLOCK)
+    except SetupError as error:
+        return (
+            f"nothing can be confined here ({error}): `--unsafe` runs candidates all the same, and"
+            " marks every score"
+        )
+    return "ask for less: `--tier 1` needs no namespaces (`swarm doctor` tells whether it holds)"

@@ -13,9 +13,11 @@ import pytest
 from harness.confine import landlock as walls
 from harness.confine import seccomp
 from harness.confine.canary import TRIES, fail_closed, sing
-from harness.confine.tiers import check
+from harness.confine.tiers import best, check
 from harness.confine.within.landlock import OWN
 from harness.contract import SetupError
+from swarm.commands.doctor import SETTLING
+from swarm.confinement import require
 
 EVERY_CALL = struct.pack("<HBBI", seccomp.RETURN, 0, 0, seccomp.ALLOW)
 NOTES = ("/tmp", "/dev/shm", "/var/tmp", "/run", "/")
@@ -112,9 +114,30 @@ def test_the_doctor_finds_the_second_best():
 
 def test_no_command_settles_for_less_by_itself():
     """Where the sandbox cannot be made, the error names the option that asks for less."""
-    done = without(WITHOUT_BUBBLEWRAP, "-c", REQUIRING)
-    assert "apt install bubblewrap" in done.stdout
-    assert "`--tier 1`" in done.stdout
+    none = without(WITHOUT_BUBBLEWRAP + WITHOUT_LANDLOCK, "-c", REQUIRING).stdout
+    assert "apt install bubblewrap" in none
+    assert "nothing can be confined here" in none
+    assert "`--unsafe`" in none
+
+
+def test_where_landlock_holds_it_is_what_to_ask_for(landlock):
+    """A host that forbids namespaces is told of the tier that needs none."""
+    said = without(WITHOUT_BUBBLEWRAP, "-c", REQUIRING).stdout
+    assert "apt install bubblewrap" in said
+    assert "`--tier 1`" in said
+
+
+def test_on_a_mac_nothing_is_confined_and_all_say_so(monkeypatch):
+    """The best tier is 0 for stated reasons; a launch stops, and names the option that is left."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    tier, reasons = best()
+    assert tier == 0
+    assert all("needs Linux and this is darwin" in reason for reason in reasons)
+    assert SETTLING[0].startswith("without confinement a launch needs --unsafe")
+    with pytest.raises(
+        SetupError, match=r"this is darwin.*`--unsafe` runs candidates all the same"
+    ):
+        require(2)
 
 
 def without(patches, *words):

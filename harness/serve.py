@@ -23,6 +23,7 @@ from typing import TextIO
 from harness import tasks
 from harness.confine import Zygote, run
 from harness.confine.tiers import NOTHING
+from harness.confine.warm import MODULES, PLAIN
 from harness.contract import HarnessError, SetupError, Slice, Trial, decode_trial, encode
 from harness.identity import harness_id
 from harness.measure import measure
@@ -60,11 +61,11 @@ def main(setup: str) -> None:
 
 @contextmanager
 def _starting(task: Task, where: Slice, tier: int) -> Iterator[Confine]:
-    """Yield the way to start boxes: warm where genomes import torch, all trials of a run alike."""
-    if tier == NOTHING or not task.torch:
+    """Yield the way to start boxes: warm where there are any, all trials of a run alike."""
+    if tier == NOTHING:
         yield run
         return
-    with Zygote(where) as warm:
+    with Zygote(where, MODULES if task.torch else PLAIN) as warm:
         warm.wait()  # or the first trial's clock would run while torch is imported
         yield partial(run, warm=warm)
 

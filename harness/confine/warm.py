@@ -1,4 +1,4 @@
-"""Warm start: box programs begin as copies of a process that has imported torch.
+"""Warm start: box programs begin as copies of a process that has imported what they need.
 
 Importing torch, and what its optimizers import when the first one is made, costs over 3 s of
 processor time, a copy 0.1 s (measured), and a trial starts two or three boxes. The copy enters a
@@ -36,6 +36,9 @@ from harness.contract import HarnessError, Slice
 
 if TYPE_CHECKING:
     from harness.confine.within.restrict import Spec
+
+PLAIN = ("importlib", "json", "pathlib", "numpy")
+"""What programs of tasks without torch import: 0.1 s of processor time in each box."""
 
 MODULES = ("numpy", "safetensors.torch", "torch", "torch._dynamo")  # optimizers need the last
 PATIENCE = 120.0  # seconds to import them: 2 at best, many more where the cores are starved

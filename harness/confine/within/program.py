@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+    from typing import NoReturn
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -48,14 +49,20 @@ def main() -> None:
     start(roots, words)
 
 
-def start(roots: str, words: list[str]) -> None:
-    """Run the box program `words` with `roots` to import from."""
+def start(roots: str, words: list[str]) -> NoReturn:
+    """Run the box program `words` with `roots` to import from, and end.
+
+    Taking an interpreter apart that has imported numpy takes it 20 ms, for nobody.
+    """
     for root in roots.split(":"):
         sys.path_importer_cache[root] = Open(root, *LOADERS)
         sys.path += [root] * (root not in sys.path)
     sys.argv[:] = words
     keep_memory()
     run(words[0])
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 def run(path: str) -> None:

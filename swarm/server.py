@@ -61,12 +61,12 @@ class Server:
         Raises ConnectionError, with its last words, where it ends before it replies. Whoever is
         cancelled here leaves no process behind that would reply to nobody.
         """
-        if self._process is None or self._process.returncode is not None:
-            await self.start()
-        process = self._process
-        if process is None or process.stdin is None:
-            raise ConnectionResetError("stopped")
         try:
+            if self._process is None or self._process.returncode is not None:
+                await self.start()
+            process = self._process
+            if process is None or process.stdin is None:
+                raise ConnectionResetError("stopped")
             process.stdin.write(line.encode() + b"\n")
             await process.stdin.drain()
             return await self._reply(process)

@@ -25,6 +25,13 @@ def child(code, cache, **env):
     )
 
 
+def has_box(process):
+    """Return whether a slice's process has a child beside the one that boxes are copied from."""
+    own = process.cmdline()  # which a child has, too, until it becomes something else
+    lines = [child.cmdline() for child in process.children()]
+    return any("zygote" not in line and line != own for line in lines)
+
+
 async def serving():
     """Return our child that serves trials or looks, once it has a child of its own, the box.
 
@@ -33,6 +40,6 @@ async def serving():
     while True:
         for process in psutil.Process().children():
             with suppress(psutil.Error):  # it has ended
-                if "harness.serve" in " ".join(process.cmdline()) and process.children():
+                if "harness.serve" in " ".join(process.cmdline()) and has_box(process):
                     return process
         await asyncio.sleep(0.005)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
+from children import has_box
 
 ROOT = Path(__file__).parent.parent
 
@@ -62,9 +63,9 @@ class Family:
 
 
 def _busy(process):
-    """Return whether this is a slice's process that has a child, the box."""
+    """Return whether this is a slice's process that runs a box."""
     try:
-        return "harness.serve" in " ".join(process.cmdline()) and bool(process.children())
+        return "harness.serve" in " ".join(process.cmdline()) and has_box(process)
     except psutil.Error:  # it has ended
         return False
 

@@ -41,6 +41,9 @@ NOTHING = 0.25
 LIKELY = 0.35
 """Chance of not being missed from which a part is left out: simpler is better in doubt."""
 
+MEASURABLE = 2.2
+"""Standard errors that a part of a faulty pair must be worth to be told from nothing."""
+
 TOP = 20
 """Parts, the best, that one check takes."""
 
@@ -56,10 +59,10 @@ _VAGUE = 1e2
 _SHARP = 0.1
 """No claim is taken to be known better than this."""
 
-_FAULTS = 1.0
+_FAULTS = 0.5
 """Pairs that are expected to interact in a stack before it is measured."""
 
-_DOUBT = 0.02
+_DOUBT = 0.01
 """Least chance beforehand that a claim does not hold."""
 
 _BEAM, _DEEP, _WORSE = 6, 6, 8.0
@@ -402,10 +405,11 @@ def _verdict(evidence: Evidence, whole: Parts, against: Sequence[Fault]) -> Stac
         return "additive"
     parts = sorted({number for fault in against for number in fault})
     left = [evidence.worth(whole, whole - {number}) for number in parts]
-    if any(each.mean < -max(NOTHING, 1.64 * each.error) for each in left):
+    if any(each.mean < -max(NOTHING, MEASURABLE * each.error) for each in left):
         return "antagonistic"
     pair = any(len(fault) > 1 for fault in against)
-    return "redundant" if pair and any(each.nothing >= LIKELY for each in left) else "short"
+    alike = any(each.mean <= max(NOTHING, MEASURABLE * each.error) for each in left)
+    return "redundant" if pair and alike else "short"
 
 
 def _gain(worth: Worth, pairs: int) -> Gain:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from harness.contract import SetupError
+from islands.checks import Stacking
 from islands.ratchet import RULES, Rule
 from swarm.simulate.mixtures import MIXTURES, unit
 from swarm.simulate.night import Plan
-from swarm.simulate.report import plain, table
+from swarm.simulate.report import finite, plain, table
+from swarm.simulate.stacks import cases, study_stacks
+from swarm.simulate.stacks import table as stack_table
 from swarm.simulate.study import Cell, Summary, study
 from swarm.simulate.world import INTERACTIONS, Conditions, Drift
 
@@ -139,6 +142,14 @@ _ABOVE_ZERO = _Finite(min=0, min_open=True)
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes; default: one for each core."
 )
+@click.option(
+    "--every",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Check stacks whenever so many more changes were kept; 0: never.",
+)
+@click.option("--stacks", is_flag=True, help="Study the stack check itself, instead of nights.")
 @click.option("--json", "as_json", is_flag=True, help="Print every number as JSON.")
 @click.option(
     "--plot", "picture", type=click.Path(path_type=Path), help="Draw to FILE.png, .svg or .pdf."
@@ -159,7 +170,9 @@ def simulate(
     nulls: float,
     seed: int,
     workers: int | None,
+    every: int,
     *,
+    stacks: bool,
     as_json: bool,
     picture: Path | None,
 ) -> None:
@@ -174,6 +187,10 @@ def simulate(
     A gain is above zero where it is better, in units of the score. A keep or a claim is unreal
     whose true effect is zero or worse. One seed gives the same nights on every machine.
     """
+    workers = workers or os.cpu_count() or 1
+    if stacks:
+        _stacks(repeats, seed, workers, as_json=as_json)
+        return
     if sigmas and noise is not None:
         raise SetupError("--sigma and --noise: choose one")
     _check_picture(picture)
@@ -190,22 +207,37 @@ def simulate(
                 drift=drifts,
                 offsets=offsets,
             ),
-            Plan(replace(judged_by, nulls=nulls), islands, trials),
+            Plan(replace(judged_by, nulls=nulls), islands, trials, stacking=Stacking(every)),
         )
         for mixture in mixtures or ("published", "harsh")
         for trials in budgets or (100,)
         for sigma in sigmas or (1.0,)
         for rule, judged_by in _rules(rules or ("swarm",), levels)
     ]
-    found = _studied(cells, repeats, seed, workers or os.cpu_count() or 1)
+    found = _studied(cells, repeats, seed, workers)
     if picture is not None:
         _draw(found, picture)
     if as_json:
         click.echo(json.dumps(plain(found), allow_nan=False))
     else:
-        console = Console()
-        console = console if console.is_terminal else Console(width=_PIPED_WIDTH)
-        console.print(table(found, repeats))
+        _console().print(table(found, repeats))
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPED_WIDTH)
+
+
+def _stacks(repeats: int, seed: int, workers: int, *, as_json: bool) -> None:
+    """Study the stack check on stacks whose truth is known."""
+    wanted = cases()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("stacks", total=len(wanted) * repeats)
+        rows = study_stacks(wanted, repeats, seed, workers, lambda: progress.advance(task))
+    if as_json:
+        click.echo(json.dumps([finite(asdict(row)) for row in rows], allow_nan=False))
+    else:
+        _console().print(stack_table(rows))
 
 
 def _rules(names: Sequence[str], levels: Sequence[float]) -> Iterator[tuple[str, Rule]]:

@@ -78,14 +78,15 @@ def _plain(one: Summary) -> dict[str, object]:
     facts = asdict(one)
     cell = facts.pop("cell")
     cell["conditions"]["mixture"] = cell["mixture"]  # its name, rather than its parts
-    return {**cell, "noise": one.cell.conditions.noise, **_finite(facts)}
+    return {**cell, "noise": one.cell.conditions.noise, **finite(facts)}
 
 
-def _finite(facts: Mapping[str, object]) -> dict[str, object]:
+def finite(facts: Mapping[str, object]) -> dict[str, object]:
+    """Return `facts` with None for what JSON has no number for."""
     kept: dict[str, object] = {}
     for name, value in facts.items():
         if isinstance(value, dict):
-            kept[name] = _finite(value)
+            kept[name] = finite(value)
         else:
             wild = isinstance(value, float) and not math.isfinite(value)
             kept[name] = None if wild else value

@@ -107,7 +107,7 @@ def _ran(jobs: Sequence[Job], workers: int, told: Callable[[], None]) -> list[Ta
     if workers == 1:
         return _listed(map(_tallied, jobs), told)
     # spawned: a fork of a process with threads (a progress bar has one) may hang
-    with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), begin) as pool:
         try:
             return _listed(pool.map(_tallied, jobs), told)
         except BaseException:
@@ -128,7 +128,7 @@ def _tallied(job: Job) -> Tally:
     return tally(night(cell.conditions, cell.plan, seed))
 
 
-def _begin() -> None:
+def begin() -> None:
     """Leave Ctrl-C to the study, and end with it however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,29 +1,33 @@
-"""Brings an island's head home: one merge commit on the branch that the user has checked out.
+"""Brings a commit home: one merge commit on the branch that the user has checked out.
 
 Everything that can be refused is refused first, from git's objects alone (`merge-tree` finds the
 merged tree and its conflicts without touching a file). Then three steps, in this order:
 
-1. the merge commit is written; nothing points to it yet;
+1. the merge commit is written; nothing points to it yet but a note in git's directory, which says
+   from which commit to which tree the working tree is about to go;
 2. `git read-tree -m -u` brings index and working tree from the old commit to the merge. It checks
    before it writes, and it never overwrites what the user has changed;
 3. `git update-ref` moves the branch from the old commit to the merge, by compare-and-swap.
 
 The branch moves last, so a `kill -9` in between leaves a history without the merge and the
 merge's changes as changes of the working tree: a `git commit -a` there would keep them, whereas
-with the branch first it would silently take the merge back. Merging again finds that every change
-is the merge's own, undoes them and starts over. Ctrl-C and SIGTERM wait until steps 2 and 3 are
-done (some 10 ms); a failure in them is undone before it is reported.
+with the branch first it would silently take the merge back. Merging again finds the note, sees that
+every change is that merge's own (each file is as before, as after, gone, or the beginning of what
+it would be: nothing that git does not have), undoes them and starts over. Ctrl-C and SIGTERM wait
+until steps 2 and 3 are done (some 10 ms); a failure in them is undone before it is reported.
 
 Hooks, fsmonitor, filters and merge drivers do not run (see islands/plumbing.py). Where a merged
 file would pass through a filter that the user has configured (git-lfs, say) we refuse: without
 the filter the working tree would be wrong.
 
-Not covered: the merge is not signed; a `kill -9` while git holds a lock leaves the lock, and one
-while git writes a file leaves that file cut short: the next merge names either, with the mend.
+Not covered: the merge is not signed; a `kill -9` while git holds a lock leaves the lock, which the
+next merge names, with the mend; a file that a person emptied or deleted after a merge was killed,
+before the next one, comes back.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +39,9 @@ from harness.contract import SetupError
 from islands.admit import PLAIN, inside
 from islands.branches import REGULAR
 from islands.plumbing import IDENTITY, GitError, Plumbing, message_bytes
+
+NOTE = "swarm-merge"
+"""The file in git's directory that is there while a merge is under way."""
 
 ABSENT = "0" * 40
 """Stands for no object where git wants one named."""
@@ -60,11 +67,32 @@ class _File:
     new: str
 
 
-def merge_home(repo: Path, target: str, head: str, message: str, genome: tuple[str, ...]) -> str:
+def check(repo: Path, target: str, head: str, genome: tuple[str, ...]) -> None:
+    """Raise what `merge_home` would refuse for, and change nothing.
+
+    What a killed merge left is no reason to refuse, and is left to `merge_home` to undo.
+    """
+    git = Plumbing(repo, worktree=True)
+    old = _standing(git, target)
+    _, files = _planned(git, old, head, target)
+    _check_files(git, files, genome)
+    _in_the_way(git, old, files)
+
+
+def merge_home(  # noqa: PLR0913  # what is merged, where to, and how
+    repo: Path,
+    target: str,
+    head: str,
+    message: str,
+    genome: tuple[str, ...],
+    *,
+    squash: bool = False,
+) -> str:
     """Merge commit `head` into the checked-out branch `target`; return the merge commit.
 
     The merge commit is the user's own (user.name and user.email; "swarm <swarm@localhost>" where
-    they are not set), and has two parents even where the branch could be moved to `head`.
+    they are not set), and has two parents even where the branch could be moved to `head`. With
+    `squash` it has one, and the changes' own commits stay behind.
     Raises SetupError, changing nothing, where `target` is not checked out or has changes, where
     git is in the middle of something, where there is nothing to merge or a conflict, and where a
     file outside the genome would change.
@@ -73,8 +101,8 @@ def merge_home(repo: Path, target: str, head: str, message: str, genome: tuple[s
     old = _standing(git, target)
     tree, files = _planned(git, old, head, target)
     _check_files(git, files, genome)
-    _check_clean(git, files)
-    parents = ("-p", old, "-p", head)
+    _check_clean(git, old, files)
+    parents = ("-p", old) if squash else ("-p", old, "-p", head)
     commit = git.line("commit-tree", tree, *parents, stdin=message_bytes(message), env=_author(git))
     _bring(git, target, commit, old, files)
     return commit
@@ -150,19 +178,75 @@ def _is_plain(file: _File) -> bool:
     return not file.new or file.new_mode in {PLAIN, file.old_mode}
 
 
-def _check_clean(git: Plumbing, files: Sequence[_File]) -> None:
+def _check_clean(git: Plumbing, old: str, files: Sequence[_File]) -> None:
     """Refuse where the user's own work is in the way; undo what a killed merge left."""
+    left = _in_the_way(git, old, files)
+    if left:
+        _restore(git, left)
+    (git.git_dir / NOTE).unlink(missing_ok=True)
+
+
+def _in_the_way(git: Plumbing, old: str, files: Sequence[_File]) -> Sequence[_File]:
+    """Return the files that a killed merge has left behind; refuse where anything else differs."""
     asked = ("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames")
     status = os.fsdecode(git.run(*asked, "--ignore-submodules=dirty"))
     dirty = {line[3:] for line in status.split("\0") if line}
-    stray = [file.path for file in files if not file.old and _is_taken(git.top, file.path)]
+    noted = _noted(git, old)
+    left = {file.path for file in noted}
+    if dirty <= left and _is_cut_off(git, noted):
+        dirty = set()
+    else:
+        noted, left = (), set()
+    stray = [path for path in _stray(git, files) if path not in left]
     if (dirty or stray) and _is_left_over(git, dirty, files):
-        _restore(git, files)
-    elif dirty:
+        return files
+    if dirty:
         names = ", ".join(sorted(dirty)[:3])
         raise SetupError(f"{git.top} has uncommitted changes ({names}): commit or stash them first")
-    elif stray:
+    if stray:
         raise SetupError(f"the merge would overwrite {git.top / stray[0]}: move it away first")
+    return noted
+
+
+def _stray(git: Plumbing, files: Sequence[_File]) -> list[str]:
+    return [file.path for file in files if not file.old and _is_taken(git.top, file.path)]
+
+
+def _noted(git: Plumbing, old: str) -> Sequence[_File]:
+    """Return the files of a merge that was begun from `old` and not ended."""
+    try:
+        noted = json.loads((git.git_dir / NOTE).read_text())
+    except (FileNotFoundError, ValueError):
+        return ()
+    if not isinstance(noted, dict) or noted.get("old") != old:
+        return ()
+    tree = str(noted.get("tree"))
+    known = git.answer("cat-file", "-e", f"{tree}^{{tree}}").code == 0
+    return _changed(git, old, tree) if known else ()
+
+
+def _is_cut_off(git: Plumbing, files: Sequence[_File]) -> bool:
+    """Say whether index and files are what a merge that was cut off anywhere leaves of them."""
+    paths = [file.path for file in files]
+    staged, present = _staged(git, paths), _present(git, paths)
+    return all(
+        staged[file.path] in {file.old, file.new}
+        and (
+            present[file.path] in {"", file.old, file.new}
+            or (present[file.path] != "?" and _begins(git, file))
+        )
+        for file in files
+    )
+
+
+def _begins(git: Plumbing, file: _File) -> bool:
+    """Say whether what is there is the beginning of what the merge, or its undoing, writes."""
+    there = (git.top / file.path).read_bytes().replace(b"\r\n", b"\n")
+    return any(
+        git.run("cat-file", "blob", name).replace(b"\r\n", b"\n").startswith(there)
+        for name in (file.new, file.old)
+        if name
+    )
 
 
 def _is_taken(top: Path, path: str) -> bool:
@@ -218,12 +302,21 @@ def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_F
     """Move working tree, index and branch from `old` to `commit`, or leave all as they were."""
     try:
         with _uninterrupted(), _undone_on_failure(git, files):
+            _note(git, old, commit)
             git.answer("update-index", "-q", "--refresh")
             git.run("read-tree", "-m", "-u", old, commit)
             git.run("update-ref", "-m", "swarm merge", f"refs/heads/{target}", commit, old)
+            (git.git_dir / NOTE).unlink(missing_ok=True)
     except GitError as error:
         said = f"{target} was left as it was, since git could not merge: {_first_line(error)}"
         raise SetupError(said) from error
+
+
+def _note(git: Plumbing, old: str, commit: str) -> None:
+    tree = git.line("rev-parse", f"{commit}^{{tree}}")
+    partial = git.git_dir / f"{NOTE}.new"
+    partial.write_text(json.dumps({"old": old, "tree": tree}))
+    partial.replace(git.git_dir / NOTE)
 
 
 @contextmanager
@@ -254,6 +347,7 @@ def _undone_on_failure(git: Plumbing, files: Sequence[_File]) -> Iterator[None]:
     except BaseException as error:
         try:
             _restore(git, files)
+            (git.git_dir / NOTE).unlink(missing_ok=True)
         except GitError as second:
             mend = f"`git reset --hard` in {git.top} takes it back"
             reason = f"{_first_line(error)}; {_first_line(second)}"

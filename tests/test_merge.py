@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import random
 import resource
@@ -411,11 +412,7 @@ def test_work_beside_what_a_kill_left_is_not_undone(repo):
 
 
 def test_kill_9_at_any_moment_leaves_old_or_new(repo):
-    """After a kill the branch is at the old commit or the merge; merging again makes it whole.
-
-    At some moments git's leftovers are not told from a person's work: then merging again refuses,
-    names them, changes nothing, and works once they are put back.
-    """
+    """After a kill the branch is at the old commit or the merge; merging again makes it whole."""
     old, dice = git(repo, "rev-parse", "main"), random.Random(5)
     head = candidate(repo)
     for step in ["commit-tree", "update-index", "read-tree", "update-ref"] * 3:
@@ -435,18 +432,49 @@ def test_kill_9_at_any_moment_leaves_old_or_new(repo):
         for lock in (repo / ".git").rglob("*.lock"):  # as the refusal asks for
             lock.unlink()
         now = git(repo, "rev-parse", "main")
-        assert_merged(repo, _again(repo, head) if now == old else now, head, old)
+        assert_merged(repo, home(repo, head) if now == old else now, head, old)
         git(repo, "reset", "-q", "--hard", old)
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
 
 
-def _again(repo, head):
-    try:
-        return home(repo, head)
-    except SetupError as refusal:
-        assert "has uncommitted changes (" in str(refusal)  # noqa: PT017 - merging is as good
-        git(repo, "reset", "-q", "--hard", "main")
-        return home(repo, head)
+@pytest.mark.parametrize("left", ["gone", "empty", "cut", "whole"])
+@pytest.mark.parametrize("path", ["gen/train.py", "gen/deep/er/new.py", "gen/old.py"])
+def test_each_file_may_be_cut_short_by_a_kill(repo, path, left):
+    """With the note of the killed merge, a file that is gone or half written is its own."""
+    head, old = candidate(repo), git(repo, "rev-parse", "main")
+    tree = git(repo, "rev-parse", f"{head}^{{tree}}")
+    (repo / ".git" / merge.NOTE).write_text(json.dumps({"old": old, "tree": tree}))
+    new = (CHANGE[path].data if CHANGE[path] else b"old\n").decode()
+    at = repo / path
+    at.parent.mkdir(parents=True, exist_ok=True)
+    at.write_text({"gone": "", "empty": "", "cut": new[:2], "whole": new}[left])
+    if left == "gone":
+        at.unlink()
+    merge.check(repo, "main", head, GENOME)
+    assert_merged(repo, home(repo, head), head, old)
+    assert not (repo / ".git" / merge.NOTE).exists()
+
+
+def test_a_note_does_not_cover_a_persons_work(repo):
+    """What is neither of the merge's two versions nor the beginning of one is refused."""
+    head, old = candidate(repo), git(repo, "rev-parse", "main")
+    tree = git(repo, "rev-parse", f"{head}^{{tree}}")
+    (repo / ".git" / merge.NOTE).write_text(json.dumps({"old": old, "tree": tree}))
+    write(repo, {"gen/train.py": "mine\n"})
+    assert_refused(repo, head, "uncommitted changes")
+    write(repo, {"gen/train.py": FILES["gen/train.py"], "harness.py": "mine\n"})
+    assert_refused(repo, head, "uncommitted changes")
+    (repo / ".git" / merge.NOTE).write_text("{")
+    git(repo, "checkout", "-q", "--", ".")
+    assert_merged(repo, home(repo, head), head, old)
+
+
+def test_squashed_it_is_one_commit(repo):
+    """The same tree with one parent; the changes' own commits stay behind."""
+    head, old = candidate(repo), git(repo, "rev-parse", "main")
+    commit = merge_home(repo, "main", head, MESSAGE, GENOME, squash=True)
+    assert git(repo, "rev-list", "--parents", "-1", "main").split() == [commit, old]
+    assert git(repo, "diff", "--stat", head, "main") == ""
 
 
 def _alive(group):

@@ -83,6 +83,10 @@ class Branches:
         """Return the experiment's candidate, None where it never became one."""
         return self._git.commit_id(self._tried(experiment))
 
+    def contains(self, commit: str, ancestor: str) -> bool:
+        """Return whether `ancestor` is in the history of `commit`."""
+        return self._git.answer("merge-base", "--is-ancestor", ancestor, commit).code == 0
+
     def files(self, commit: str) -> dict[str, Entry]:
         """Return the genome of a commit (or tree) by path.
 

@@ -5,14 +5,13 @@ Pure: the run-level work that comes next is read off the folded ledger, as an is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.contract import SHARP
 from islands import events as ev
 from islands.checks import NEVER, Assemble, Close, Need, Stacking
 from islands.plan import Measure
-from islands.promotion import Asked, Policy, Wish
+from islands.promotion import Asked, Policy, Wish, compared
 from islands.ratchet import seed_of
 from islands.state import State
 
@@ -43,7 +42,14 @@ class Build:
     promoted: ev.Promoted
 
 
-Errand = Stack | Assemble | Close | Promote | Settle | Build | Measure
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Record what the sealed part said."""
+
+    scored: ev.SealedScored
+
+
+Errand = Stack | Assemble | Close | Promote | Settle | Build | Seal | Measure
 
 
 def next_errand(
@@ -81,16 +87,19 @@ def _sound(state: State, stack: Wish | ev.Promoted) -> bool:
     return state.quarantines.commits.isdisjoint({stack.base, stack.commit, *parts})
 
 
-def next_sealed(state: State, name: str, asked: Sequence[Asked], rung: int) -> Measure | None:
-    """Return the sealed trial that island `name` could run now, None where there is none."""
-    found = state.promotions.sealed_wanted(asked, state.islands[name].opened.slice.name)
-    return None if found is None else _measure(found, rung, state.promotions.checks())
-
-
-def sealed(run: ev.RunOpened, commit: str, base: str, seeds: int) -> list[Asked]:
-    """Return the trials that compare two commits on the sealed part."""
-    numbers = [seed_of(run.seed, "sealed", k) for k in range(seeds)]
-    return [Asked(each, seed, "sealed") for seed in numbers for each in (base, commit)]
+def next_sealed(state: State, name: str) -> Measure | Seal | None:
+    """Return what island `name` could do for the consensus's one look at the sealed part."""
+    known, run = state.promotions, state.run
+    if known.consensus is None or known.last is None or known.sealed is not None:
+        return None
+    base, commit = known.consensus.base, known.consensus.commit
+    seeds = [seed_of(run.seed, "sealed", k) for k in range(known.last.seeds)]
+    asked = [Asked(each, seed, "sealed") for seed in seeds for each in (base, commit)]
+    if all(each in known.sealed_scores for each in asked):
+        gain = compared(known.sealed_scores, base, commit, seeds, state.direction)
+        return Seal(ev.SealedScored(commit, base, gain))
+    found = known.sealed_wanted(asked, state.islands[name].opened.slice.name)
+    return None if found is None else _measure(found, known.last.rung, known.last.check)
 
 
 def _trial(state: State, name: str) -> Measure | None:

@@ -23,7 +23,7 @@ the rest of a seed may run on another slice than its beginning did.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from statistics import fmean
@@ -306,6 +306,24 @@ def _doubted(mean: float, error: float, pairs: int, freedom: int) -> Gain:
         doubt = 0.5 if mean == 0 or error > 0 or freedom < 1 else float(mean < 0)
         return Gain(mean, max(error, 0.0), pairs, doubt)
     return Gain(mean, error, pairs, round(tail(mean / error, freedom), 12))
+
+
+def compared(
+    known: Mapping[Asked, float | None],
+    old: str,
+    new: str,
+    seeds: Sequence[int],
+    direction: Direction,
+) -> Gain:
+    """Return the gain of `new` over `old` on the sealed part, by the scores that are known."""
+    sides = [[known.get(Asked(each, seed, "sealed")) for seed in seeds] for each in (old, new)]
+    pairs = [
+        signed(before, after, direction)
+        for before, after in zip(*sides, strict=True)
+        if before is not None and after is not None
+    ]
+    scores = [score for score in sides[0] if score is not None]
+    return weighed(pairs, Noise(spread(scores), len(scores)))
 
 
 def transfer(after: Gain) -> ev.Transfer:

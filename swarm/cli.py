@@ -32,11 +32,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "query": ("swarm.commands.record", "Ask the record a question in SQL."),
     "verify": ("swarm.commands.verify", "Check that the record is as it was written."),
     "measure": ("swarm.commands.measure", "Measure a commit again on fresh seeds."),
+    "promote": ("swarm.commands.promote", "Measure the best stack again at the next rung."),
     "simulate": (
         "swarm.commands.simulate",
         "Try a rule on nights whose truth is known, or plan a night.",
     ),
-    "merge": ("swarm.commands.merge", "Merge the best island into your branch."),
+    "merge": ("swarm.commands.merge", "Merge the consensus into your branch."),
 }
 
 

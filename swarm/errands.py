@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from harness.contract import SetupError
 from islands import consensus
 from islands import events as ev
 from islands.checks import Assemble, Claim, Close, Wanted
-from islands.errands import Build, Errand, Promote, Settle, Stack
+from islands.errands import Build, Errand, Promote, Seal, Settle, Stack
 from islands.kinds import kinds
 from islands.plan import Measure
 from islands.promotion import Credit, Promotions, Wish
@@ -40,6 +41,9 @@ async def do(run: Run, step: Errand) -> None:
             settle(run)
         case Build(promoted):
             await build(run, promoted)
+        case Seal(scored):
+            if run.state.promotions.sealed is None:
+                run.record(scored)
         case Measure():
             raise ValueError("trials are for the island's loop")
 
@@ -140,6 +144,27 @@ async def open_promotion(run: Run, wish: Wish, *, alone: bool = False) -> None:
             stack=wish.stack,
         )
     )
+
+
+async def rebase(run: Run, onto: str) -> None:
+    """Begin to measure the consensus anew on the commit `onto`, where its branch has gone since.
+
+    Raises SetupError where it does not go there, and where all of it is there already.
+    """
+    known = run.state.promotions
+    built, last = known.consensus, known.done[-1]
+    if built is None:
+        raise ValueError("there is no consensus to rebase")
+    files = await run.offload(run.branches.apply_change, built.base, built.commit, onto)
+    if isinstance(files, Conflict):
+        where = ", ".join(files.paths)
+        raise SetupError(f"conflict in {where}: {run.state.run.target} has changed there too")
+    if not files:
+        raise SetupError(f"{run.state.run.target} has all of the consensus: nothing to merge")
+    held, text = f"rebased/{known.checks() + 1}", f"Rebase the consensus on {onto[:12]}\n"
+    commit = await run.offload(run.branches.hold, held, onto, files, text, int(built.recorded))
+    wish = Wish(last.rung, onto, commit, built.parts, last.after)
+    await open_promotion(run, wish, alone=True)
 
 
 def settle(run: Run) -> None:

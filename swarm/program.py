@@ -212,8 +212,8 @@ def _repetitions(settings: Settings) -> Iterator[Problem]:
     if isinstance(settings.islands, tuple):
         names = [island.name for island in settings.islands]
         for n, name in enumerate(names):
-            if name == CONSENSUS:
-                yield ("islands", n, "name"), f"is the name of the {CONSENSUS} branch: another"
+            if name in (CONSENSUS, "pr"):
+                yield ("islands", n, "name"), f"is {shown(name)}, a branch of the run's: another"
             if name in names[:n]:
                 yield (
                     ("islands", n, "name"),

@@ -31,7 +31,7 @@ def original(tmp_path_factory):
     with Loopback(lambda asked: Say(edit(repo, "HARDEN", 7.0))) as server:
         agents = {"m": {**MODEL, "base_url": f"{server.url}/v1"}}
         _set_agents(repo, agents)
-        swarm(repo, "launch", "--trials", "11", "--agent", "m", LOOPBACK_KEY=KEY)
+        swarm(repo, "launch", "--trials", "9", "--agent", "m", LOOPBACK_KEY=KEY)
     return repo
 
 

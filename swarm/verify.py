@@ -23,6 +23,7 @@ from analysis.ledger import NAME, START, Line, read_lines
 from analysis.projection import strays
 from harness.contract import SetupError
 from islands import events as ev
+from islands.consensus import NAME as CONSENSUS
 from islands.life import LifeError
 from islands.plumbing import Plumbing
 from islands.state import State
@@ -114,6 +115,7 @@ def _against(record: _Record) -> Iterator[Check]:
         "scores": (f"all are of harness {record.opened.harness}", _foreign),
         "candidates": (f"each is held by its ref under {record.tried}", _candidates),
         "heads": ("each island's branch is at its head", _heads),
+        "consensus": ("the consensus branch is where the last promotion put it", _consensus),
         "merges": (f"those on {record.opened.target} carry links of this ledger", _merges),
     }
     for name, (told, look) in tells.items():
@@ -204,6 +206,30 @@ def _follow(state: State, heads: dict[str, list[str]], lines: Iterable[Line]) ->
                 heads[name].append(island.head)
 
 
+def _consensus(record: _Record) -> Iterator[str]:
+    """Yield how the consensus branch, or a commit of it, is not what the ledger says.
+
+    It is recorded before the branch is moved, and a coordinator may be killed between.
+    """
+    moves = list(_of(ev.ConsensusMoved, record.lines))
+    branch = f"swarm/{record.folder.name}/{CONSENSUS}"
+    now = record.refs.get(f"refs/heads/{branch}", _Ref("", "")).commit
+    allowed = {move.commit for move in moves[-1:]}
+    allowed |= {move.commit for move in _of(ev.ConsensusMoved, record.later)}
+    if not _folded(record.lines).stopped:
+        allowed |= {move.old for move in moves[-1:]}
+    if now not in (allowed or {""}):
+        due = moves[-1].commit if moves else "none: nothing was promoted"
+        yield f"branch {branch} is at {now or 'no commit'}, not at {due}"
+    for move in moves[-1:]:
+        below = move.base
+        for commit in move.changes:
+            found = record.git.commit_id(f"{commit}^") if record.git.commit_id(commit) else None
+            if found != below:
+                yield f"{commit} of the consensus was not made on {below}"
+            below = commit
+
+
 def _merges(record: _Record) -> Iterator[str]:
     """Yield merges of this run that carry a link which the ledger does not have."""
     links = {line.link for line in (*record.lines, *record.later)}
@@ -211,11 +237,15 @@ def _merges(record: _Record) -> Iterator[str]:
     if record.git.commit_id(branch) is None:
         return
     named = f"--grep=Swarm-Run: {record.folder.name}"
-    asked = ("rev-list", "--min-parents=2", "--fixed-strings", named, branch, "--")
-    found = record.git.answer(*asked)
-    if found.code != 0:
-        yield f"the history of {branch} is not whole: {found.err.partition(chr(10))[0]}"
-    for commit in found.out.decode().split():
+    # a squashed one has one parent; candidates, which an agent words, are never first parents
+    commits = dict[str, None]()
+    for which in ("--min-parents=2", "--first-parent"):
+        found = record.git.answer("rev-list", which, "--fixed-strings", named, branch, "--")
+        if found.code != 0:
+            yield f"the history of {branch} is not whole: {found.err.partition(chr(10))[0]}"
+            break
+        commits |= dict.fromkeys(found.out.decode().split())
+    for commit in commits:
         message = record.git.run("cat-file", "commit", commit).decode(errors="replace")
         runs, noted = _RUN.findall(message), _LEDGER.findall(message)
         if not noted or runs[-1:] != [record.folder.name]:

@@ -212,7 +212,16 @@ def test_a_record_as_it_was_written_holds(record):
     """Every check holds, the link is the last line's, and the exit code is 0."""
     found = verify(record)
     assert found.holds
-    names = ["chain", "events", "scores", "candidates", "heads", "merges", "projection"]
+    names = [
+        "chain",
+        "events",
+        "scores",
+        "candidates",
+        "heads",
+        "consensus",
+        "merges",
+        "projection",
+    ]
     assert [check.name for check in found.checks] == names
     assert found.events == len(lines_of(record))
 

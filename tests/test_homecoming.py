@@ -201,7 +201,7 @@ def test_a_merge_without_its_event_is_recorded_by_the_next(promoted):
 def test_where_main_moved_the_consensus_is_rebased_and_measured_again(promoted):
     """Another change of the genome on main: rebased on it, promoted there, then merged."""
     path = promoted / GENOME
-    path.write_text('"""Mine."""\n' + path.read_text())
+    path.write_text(path.read_text() + "\nMINE = 1\n")
     git(promoted, "commit", "-qam", "Mine")
     assert "rebase and measure again" in swarm(promoted, "merge", "--dry-run")
     tip = git(promoted, "rev-parse", "main")
@@ -209,6 +209,6 @@ def test_where_main_moved_the_consensus_is_rebased_and_measured_again(promoted):
     told = [event for event in ledger(promoted) if event["kind"] == "promoted"]
     assert [each["base"] == tip for each in told] == [False, True]
     text = path.read_text()
-    assert text.startswith('"""Mine."""') and "HARDEN = 7.0" in text
+    assert text.endswith("MINE = 1\n") and "HARDEN = 7.0" in text
     assert git(promoted, "merge-base", "main^1", "main^2") == tip
     assert json.loads(swarm(promoted, "verify", "--json"))["holds"]

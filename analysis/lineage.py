@@ -23,9 +23,10 @@ An **edge** runs from the older to the younger and its key is its kind:
 | key | from | to | besides island and recorded |
 | --- | --- | --- | --- |
 | proposed_from | the head that the brief was drawn on | what was proposed | experiment |
-| crossed_with | the candidate whose number the notes name | what was proposed | experiment |
+| crossed_with | the ended experiment that the notes name | what was proposed | experiment |
 | migrated | another island's change | the same, brought to a head here | experiment, gain, noise |
 | ported | a change that conflicts here | the agent's version of it | experiment, gain, noise |
+| rebased_onto | a head that the island got meanwhile | what waited, made anew | experiment |
 | kept_as_head | the island's old head | its new one | experiment, gain, noise |
 | merged_as | a head | the merge that brought it home | |
 | stacked_on/CHECK | the base of a stack check | a stack of it | |
@@ -122,7 +123,8 @@ class Lineage:
         self.graph.add_node(node, **known)
         self.graph.add_edge(event.parent, node, "proposed_from", **_whence(event))
         donor = self._node_of.get(event.donor)
-        if donor is not None and self.graph.nodes[donor]["kind"] == "candidate":
+        # a candidate that may still be rebased, and so get another name, gives nothing yet
+        if donor is not None and self.graph.nodes[donor].keys() >= {"ending", "added"}:
             self.graph.add_edge(donor, node, ev.CROSSED, **_whence(event))
         if event.origin:
             self.graph.add_edge(self._node_of[event.origin], node, PORTED, **_whence(event))
@@ -149,6 +151,19 @@ class Lineage:
         lines = {"added": event.added, "removed": event.removed}
         self.graph.nodes[event.commit].update(kind="candidate", **lines)
         self._inherit(event.commit, event)
+
+    @take.register
+    def _(self, event: ev.CandidateRebased) -> None:
+        old, self._node_of[event.experiment] = self._node_of[event.experiment], event.commit
+        nx.relabel_nodes(self.graph, {old: event.commit}, copy=False)
+        known = self.graph.nodes[event.commit]
+        known.update(parent=event.parent, added=event.added, removed=event.removed)
+        self.graph.add_edge(event.parent, event.commit, "rebased_onto", **_whence(event))
+
+    @take.register
+    def _(self, event: ev.CandidateDropped) -> None:
+        known = self._known(event.experiment)
+        known |= {"ending": "outdated", "reason": event.reason, "ended": _when(event)}
 
     @take.register
     def _(self, event: ev.TrialStarted) -> None:
@@ -289,15 +304,10 @@ class Lineage:
         return known
 
 
-def speaks_of(event: ev.Event) -> Iterator[int | str]:  # noqa: C901 - a case for each kind
+def speaks_of(event: ev.Event) -> Iterator[int | str]:
     """Yield what `Lineage.take` looks up for `event`: experiments by number, commits by id."""
+    yield from _of_a_life(event)
     match event:
-        case ev.ProposalReceived():
-            yield event.parent
-            yield event.donor
-            yield event.origin
-        case ev.MigrantOffered():
-            yield from (event.parent, event.migrant.commit)
         case ev.IslandOpened() | ev.Merged():
             yield event.head
         case ev.StackAssembled() | ev.SealedScored():
@@ -314,7 +324,20 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:  # noqa: C901 - a case fo
             yield from event.commits
         case ev.TrialStarted():
             yield event.commit
+
+
+def _of_a_life(event: ev.Event) -> Iterator[int | str]:
+    """Yield what is looked up for an event in the life of an experiment."""
+    match event:
+        case ev.ProposalReceived():
+            yield from (event.parent, event.donor, event.origin)
+        case ev.MigrantOffered():
+            yield from (event.parent, event.migrant.commit)
+        case ev.CandidateRebased():
+            yield from (event.experiment, event.parent)
         case ev.ProposalRefused() | ev.CandidateAdmitted() | ev.VerdictReached():
+            yield event.experiment
+        case ev.CandidateDropped():
             yield event.experiment
 
 
@@ -323,7 +346,9 @@ def _when(event: ev.Event) -> float:
     return round(event.recorded, 6)
 
 
-def _whence(event: ev.ProposalReceived | ev.MigrantOffered | ev.VerdictReached) -> dict[str, Any]:
+def _whence(
+    event: ev.ProposalReceived | ev.MigrantOffered | ev.CandidateRebased | ev.VerdictReached,
+) -> dict[str, Any]:
     return {
         "island": event.island,
         "experiment": event.experiment,

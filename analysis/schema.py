@@ -71,7 +71,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     ),
     base=("VARCHAR", "the commit that was begun from"),
     commit=("VARCHAR", "commit id of the candidate, or of what a trial measured"),
-    parent=("VARCHAR", "commit id of the head that the brief was drawn on"),
+    parent=("VARCHAR", "commit id of the head that it is made on: the brief's, or a later one"),
     head=("VARCHAR", "commit id of the island's best, or of what was merged"),
     fallback=("VARCHAR", "commit id of the head that an island went back to; NULL: it had none"),
     merge=("VARCHAR", "commit id of the merge on the branch"),
@@ -97,7 +97,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     # what came of it
     ending=(
         "VARCHAR",
-        "kept, discarded, failed, refused, or null: it does nothing; NULL: still open",
+        "kept, discarded, failed, refused, outdated, or null: it does nothing; NULL: still open",
     ),
     verdict=("VARCHAR", "keep or discard, or what a stack check found; NULL: none was reached"),
     rule=("VARCHAR", "the rule by which a proposal was refused"),
@@ -177,8 +177,9 @@ COLUMNS: Mapping[str, Column] = _columns(
     discarded=("BIGINT", "experiments discarded"),
     failed=("BIGINT", "experiments that broke"),
     refused=("BIGINT", "proposals not let in"),
+    outdated=("BIGINT", "candidates that the head moved away from before they were measured"),
     times=("BIGINT", "how often it happened"),
-    what=("VARCHAR", "what kind of end it was: refused, failed, discarded or unanswered"),
+    what=("VARCHAR", "what kind of end it was: refused, outdated, failed, discarded or unanswered"),
     why=("VARCHAR", "the rule, the failure or the trouble"),
     example=("VARCHAR", "the reason given the last time"),
     # when
@@ -189,7 +190,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     latest=("TIMESTAMP", "when it happened last"),
     # coordinators
     action=("VARCHAR", "what a coordinator did with the run: opened, resumed or stopped it"),
-    stop_limit=("VARCHAR", "the limit that the run was stopped by: minutes, trials or usd"),
+    stop_limit=("VARCHAR", "the limit that the run was stopped by: minutes, trials, usd or tokens"),
     # how far this file has come
     bytes=("BIGINT", "how much of the ledger is in this file"),
     events=("BIGINT", "how many events that is"),
@@ -368,7 +369,7 @@ VIEWS: Mapping[str, View] = {
           max(ended) AS latest
         FROM (
           SELECT ending AS what, coalesce(rule, failure, 'verdict') AS why, reason, ended
-          FROM nodes WHERE ending IN ('refused', 'failed', 'discarded')
+          FROM nodes WHERE ending IN ('refused', 'outdated', 'failed', 'discarded')
           UNION ALL
           SELECT 'unanswered', trouble, reason, recorded FROM answers WHERE trouble IS NOT NULL
         )
@@ -434,7 +435,8 @@ VIEWS: Mapping[str, View] = {
             count(*) FILTER (
               ending = 'failed' OR (ending = 'kept' AND quarantined IS NOT NULL)
             ) AS failed,
-            count(*) FILTER (ending = 'refused') AS refused
+            count(*) FILTER (ending = 'refused') AS refused,
+            count(*) FILTER (ending = 'outdated') AS outdated
           FROM nodes GROUP BY island
         ), tried AS (
           SELECT island, count(*) FILTER (state <> 'voided') AS trials FROM trials GROUP BY island
@@ -447,6 +449,7 @@ VIEWS: Mapping[str, View] = {
           heads.gain, heads.noise,
           coalesce(trials, 0) AS trials, heads.kept, coalesce(discarded, 0) AS discarded,
           coalesce(failed, 0) AS failed, coalesce(refused, 0) AS refused,
+          coalesce(outdated, 0) AS outdated,
           coalesce(unanswered, 0) AS unanswered, coalesce(usd, 0) AS usd
         FROM islands CROSS JOIN run CROSS JOIN spread JOIN heads USING (island)
           LEFT JOIN nodes AS head ON head.node = heads.head

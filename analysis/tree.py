@@ -15,7 +15,13 @@ from rich.tree import Tree
 from analysis.lineage import MIGRATED, PORTED, Graph
 from islands.events import CROSSED
 
-_STYLES = {"kept": "bold green", "failed": "red", "refused": "yellow", "discarded": "dim"}
+_STYLES = {
+    "kept": "bold green",
+    "failed": "red",
+    "refused": "yellow",
+    "outdated": "dim",
+    "discarded": "dim",
+}
 
 
 def tree(graph: Graph, islands: Iterable[str]) -> Tree:

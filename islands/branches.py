@@ -1,7 +1,8 @@
 """The git side of a run: island branches, and a ref for every candidate that was ever tried.
 
 An island is the branch `swarm/<run>/<island>`. A candidate is a commit under
-`refs/swarm/<run>/tried/<experiment>`, so that `git gc` keeps it whether it was kept or not. The
+`refs/swarm/<run>/tried/<experiment>`, so that `git gc` keeps it whether it was kept or not; made
+anew on a head that has moved, it is under `refs/swarm/<run>/rebased/<experiment>/<head>`. The
 ratchet is `git update-ref REF NEW OLD`: git itself refuses where the ref is not at OLD.
 
 A candidate is written by one `git fast-import` fed with one stream: blobs, trees, commit and ref
@@ -105,6 +106,8 @@ class Branches:
         No attribute, filter or line-ending rule has a say. `into` appears whole or not at all;
         where it is there already it is left alone, since a commit's export never differs.
         """
+        if into.is_dir():
+            return
         into.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".export-", dir=into.parent))
         try:

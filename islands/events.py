@@ -148,7 +148,10 @@ class ProposalRefused:
 
 @dataclass(frozen=True, slots=True)
 class CandidateAdmitted:
-    """A proposal became a commit, held by a ref for ever. `added`, `removed` count lines."""
+    """A proposal became a commit, held by a ref for ever, and waits for its island's slice.
+
+    `added`, `removed` count lines.
+    """
 
     experiment: int
     island: str
@@ -158,6 +161,34 @@ class CandidateAdmitted:
     removed: int
     recorded: float = 0.0
     kind: Literal["candidate_admitted"] = "candidate_admitted"
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRebased:
+    """A candidate that waited was made anew, as `commit`, on the head that its island got since.
+
+    Nothing had been measured of it. `added`, `removed` count lines against `parent`, that head.
+    """
+
+    experiment: int
+    island: str
+    commit: str
+    parent: str
+    added: int
+    removed: int
+    recorded: float = 0.0
+    kind: Literal["candidate_rebased"] = "candidate_rebased"
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateDropped:
+    """A candidate that waited cannot be had on the head that its island got since; never run."""
+
+    experiment: int
+    island: str
+    reason: str
+    recorded: float = 0.0
+    kind: Literal["candidate_dropped"] = "candidate_dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +461,8 @@ Event = (
     | MigrantOffered
     | ProposalRefused
     | CandidateAdmitted
+    | CandidateRebased
+    | CandidateDropped
     | TrialStarted
     | TrialEnded
     | TrialVoided

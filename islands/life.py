@@ -8,11 +8,32 @@ from __future__ import annotations
 
 from typing import Literal
 
-State = Literal["proposed", "screening", "confirming", "kept", "discarded", "failed", "refused"]
-Occurrence = Literal["refused", "admitted", "screened", "confirmed", "broke", "keep", "discard"]
+State = Literal[
+    "proposed",
+    "waiting",
+    "screening",
+    "confirming",
+    "kept",
+    "discarded",
+    "failed",
+    "refused",
+    "outdated",
+]
+Occurrence = Literal[
+    "refused",
+    "admitted",
+    "rebased",
+    "dropped",
+    "screened",
+    "confirmed",
+    "broke",
+    "keep",
+    "discard",
+]
 
 LIFE: dict[State, dict[Occurrence, State]] = {
-    "proposed": {"refused": "refused", "admitted": "screening"},
+    "proposed": {"refused": "refused", "admitted": "waiting"},
+    "waiting": {"rebased": "waiting", "dropped": "outdated", "screened": "screening"},
     "screening": {
         "screened": "screening",
         "confirmed": "confirming",
@@ -30,6 +51,7 @@ LIFE: dict[State, dict[Occurrence, State]] = {
     "discarded": {},
     "failed": {},
     "refused": {},
+    "outdated": {},
 }
 
 

@@ -1,4 +1,8 @@
-"""What an island does next: a pure function of the state, so that a resumed run goes on as it was.
+"""What an island does next: pure functions of the state, so that a resumed run goes on as it was.
+
+An island does two things at a time: it measures (`next_step`), and it sees to it that a candidate
+is ready when the slice is (`next_ask`). Only a candidate on the island's head is measured; one
+that waited while the head moved is rebased first.
 
 Pairs are interleaved in time: on each fresh seed candidate and head run one after the other on
 the island's own slice, whichever comes first changing from seed to seed.
@@ -6,6 +10,7 @@ the island's own slice, whichever comes first changing from seed to seed.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from harness.contract import SCREENING, Part
@@ -15,7 +20,7 @@ from islands.migration import STAY, Migration
 from islands.quarantine import REASON
 from islands.ratchet import Decision, Rule, judge, seed_of, signed
 from islands.records import Migrant
-from islands.state import Experiment, State
+from islands.state import Experiment, Island, State
 
 HEAD_FAILURES = 3
 """Fresh seeds on which a head may fail before the experiment that met them is given up."""
@@ -25,7 +30,18 @@ HEAD_FAILURES = 3
 class Ask:
     """Ask the island's agent for a proposal on its head."""
 
-    parent: str
+
+@dataclass(frozen=True, slots=True)
+class Rebase:
+    """Make a waiting candidate anew on the head `onto`, or drop it."""
+
+    experiment: Experiment
+    onto: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Enough is ready or asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +92,32 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """No candidate is ready: the slice has nothing to measure for this island."""
+
+
+@dataclass(frozen=True, slots=True)
 class Broken:
     """The base itself fails: there is nothing to improve on."""
 
     reason: str
 
 
-Step = Ask | Take | Bring | Measure | Conclude | Wait | Broken
+Step = Take | Bring | Measure | Conclude | Wait | Idle | Broken
 
 
 def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) -> Step:
-    """Return what island `name` does next. A migrant comes before the agent's next proposal."""
+    """Return what island `name` measures next, or what follows from what it has measured.
+
+    A migrant comes before the next of the agent's candidates.
+    """
     baseline = _baseline(state)
     if baseline is not None:
         return baseline
     island = state.islands[name]
     if island.experiment is None:
         migrant = state.migrants.offer(name, migration)
-        return Ask(island.head) if migrant is None else Take(island.head, migrant)
+        return _next_candidate(state, island) if migrant is None else Take(island.head, migrant)
     offered = state.migrants.open.get(name)
     if offered is not None and island.experiment.life == "proposed":
         return Bring(offered)
@@ -101,6 +125,36 @@ def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) 
     if not state.quarantines.commits.isdisjoint({open_.parent, open_.commit}):
         return Conclude(open_.number, Decision("discard", REASON))
     return _experiment(state, open_, rule)
+
+
+def next_ask(
+    state: State, name: str, depth: int, asked: int = 0, taken: Collection[int] = ()
+) -> Ask | Rebase | Rest:
+    """Return what island `name` does for candidates to be ready.
+
+    `depth` are to be under way or ready, `asked` are under way; the experiments `taken` are being
+    rebased. Nothing is asked before the base has a score, which a brief shows.
+    """
+    island = state.islands[name]
+    waiting = [each for each in island.queue if each.life == "waiting"]
+    for each in waiting:
+        if each.parent != island.head and each.number not in taken:
+            return Rebase(each, island.head)
+    if state.broken_baseline or state.score(island.head) is None:
+        return Rest()
+    return Ask() if len(waiting) + asked < depth else Rest()
+
+
+def _next_candidate(state: State, island: Island) -> Measure | Idle:
+    for each in island.queue:
+        if each.life == "waiting" and each.parent == island.head:
+            return _screen(state, each)
+    return Idle()
+
+
+def _screen(state: State, open_: Experiment) -> Measure:
+    seeds = list(state.scores[open_.parent])
+    return Measure(open_.commit, seeds[open_.number % len(seeds)], "screen", open_.number)
 
 
 def _baseline(state: State) -> Step | None:
@@ -119,8 +173,7 @@ def _baseline(state: State) -> Step | None:
 def _experiment(state: State, open_: Experiment, rule: Rule) -> Step:
     head = state.scores[open_.parent]
     if not open_.screened:
-        seeds = list(head)
-        return Measure(open_.commit, seeds[open_.number % len(seeds)], "screen", open_.number)
+        return _screen(state, open_)
     seed, score = next(iter(open_.screened.items()))
     broken = violated(rule.guards, state.measures(open_.parent), state.measures(open_.commit))
     if broken:

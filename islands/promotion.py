@@ -495,11 +495,16 @@ class Promotions:
         self.credits.pop(event.experiment, None)
 
     @apply.register
-    def _(self, event: ev.CandidateAdmitted) -> None:
+    def _(self, event: ev.CandidateAdmitted | ev.CandidateRebased) -> None:
         none = Gain(0.0, 0.0, 0)
         self._sketches[event.experiment] = Contender(
             event.experiment, event.parent, event.commit, none
         )
+
+    @apply.register
+    def _(self, event: ev.CandidateDropped) -> None:
+        self.credits.pop(event.experiment, None)
+        self._sketches.pop(event.experiment, None)
 
     @apply.register
     def _(self, event: ev.VerdictReached) -> None:

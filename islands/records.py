@@ -12,13 +12,13 @@ from typing import Literal
 
 Verdict = Literal["keep", "confirm", "discard"]
 
-Ending = Literal["kept", "discarded", "failed", "refused", "null"]
+Ending = Literal["kept", "discarded", "failed", "refused", "outdated", "null"]
 """How an experiment ended; a null that came to a verdict, whichever it was, ended as null."""
 
 NULL = "null"
 """Stands for the agent of proposals that do nothing (islands/nulls.py); no agent is named so."""
 
-RunLimit = Literal["minutes", "trials", "usd"]
+RunLimit = Literal["minutes", "trials", "usd", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,15 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """An experiment that has not ended, as its island's agent is told of it."""
+
+    experiment: int
+    hypothesis: str
+    notes: Mapping[str, str | float]
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A kept change: the genome's text files before and after it, by path."""
 
@@ -157,9 +166,11 @@ class Brief:
     `program` is program.md's prose, `genome` the head's text files by path, `score` the head's
     mean score, `sigma` the spread of one score between seeds. `recent` are the island's latest
     attempts, oldest first, `elsewhere` the latest changes kept on other islands. `seed` fixes
-    whatever the agent draws at random. `refused` says why the last answer was not let in. Where
-    there is a `port`, the proposal asked for is that change of another island, expressed on this
-    genome, on which it conflicts as it stands.
+    whatever the agent draws at random. `refused` says why the last answer was not let in, in one
+    line; where it broke before its trial, further lines show how, and what the answer had changed.
+    `pending` are the island's experiments under way: to propose one of them again tells nothing.
+    Where there is a `port`, the proposal asked for is that change of another island, expressed on
+    this genome, on which it conflicts as it stands.
     """
 
     experiment: int
@@ -175,3 +186,4 @@ class Brief:
     seed: int
     refused: str = ""
     port: Change | None = None
+    pending: tuple[Pending, ...] = ()

@@ -44,10 +44,11 @@ _OUTCOME_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
 class Experiment:
     """One proposal's whole life, while it is open; `null` does nothing (islands/nulls.py).
 
-    `screened` and `confirmed` are the candidate's scores by seed; `head_broken` are the fresh
-    seeds on which the head itself failed, which make no pair. `origin` is the experiment that made
-    the change elsewhere, 0 for a change of the island's own. `turn` counts, from 1, the run's
-    experiments that came to be confirmed.
+    `parent` is the head that `commit` was made on, or made anew on since; `received` is when it was
+    proposed. `screened` and `confirmed` are the candidate's scores by seed; `head_broken` are the
+    fresh seeds on which the head itself failed, which make no pair.
+    `origin` is the experiment that made the change elsewhere, 0 for a change of the island's own.
+    `turn` counts, from 1, the run's experiments that came to be confirmed.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Experiment:
     hypothesis: str
     notes: Mapping[str, str | float]
     null: bool = False
+    received: float = 0.0
     life: Life = "proposed"
     turn: int = 0
     commit: str = ""
@@ -93,11 +95,15 @@ class Nulls:
 
 @dataclass(slots=True)
 class Island:
-    """An island's head, what it is trying, and what it has come to."""
+    """An island's head, what it is trying, and what it has come to.
+
+    `experiment` is the one that is being measured, `queue` are those that have not come to it.
+    """
 
     opened: ev.IslandOpened
     head: str
     experiment: Experiment | None = None
+    queue: list[Experiment] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     recent: deque[Attempt] = field(default_factory=lambda: deque(maxlen=RECENT))
     endings: dict[Ending, int] = field(default_factory=dict)
@@ -288,14 +294,17 @@ class State:
         self._spend(island, event.usage)
         island.agent_failures_in_a_row = 0
         self.experiments = max(self.experiments, event.experiment)
-        island.experiment = Experiment(
-            event.experiment,
-            event.island,
-            event.parent,
-            event.hypothesis,
-            event.notes,
-            event.agent == NULL,
-            origin=event.origin,
+        island.queue.append(
+            Experiment(
+                event.experiment,
+                event.island,
+                event.parent,
+                event.hypothesis,
+                event.notes,
+                event.agent == NULL,
+                event.recorded,
+                origin=event.origin,
+            )
         )
 
     @_apply.register
@@ -331,9 +340,22 @@ class State:
         island, experiment = self._open(event.island, event.experiment)
         experiment.life = follow(experiment.life, "admitted")
         experiment.commit = event.commit
-        if event.parent in self.lines:
-            self.lines[event.commit] = self.lines[event.parent] + event.added - event.removed
+        self._count_lines(event)
         island.refusals_in_a_row = 0
+
+    @_apply.register
+    def _(self, event: ev.CandidateRebased) -> None:
+        _, experiment = self._open(event.island, event.experiment)
+        experiment.life = follow(experiment.life, "rebased")
+        self.lines.pop(experiment.commit, None)
+        experiment.commit, experiment.parent = event.commit, event.parent
+        self._count_lines(event)
+
+    @_apply.register
+    def _(self, event: ev.CandidateDropped) -> None:
+        island, experiment = self._open(event.island, event.experiment)
+        experiment.life = follow(experiment.life, "dropped")
+        self._close(island, experiment, "outdated", event.reason, None)
 
     @_apply.register
     def _(self, event: ev.TrialStarted) -> None:
@@ -345,6 +367,8 @@ class State:
         home.since = event.recorded if home.since is None else home.since
         if event.experiment:
             _, experiment = self._open(event.island, event.experiment)
+            if home.experiment is not experiment:
+                self._begin(home, experiment)
             occurrence = "screened" if event.purpose == "screen" else "confirmed"
             experiment.life = follow(experiment.life, occurrence)  # type: ignore[arg-type]  # two literals
             if occurrence == "confirmed" and not experiment.turn:
@@ -421,10 +445,24 @@ class State:
 
     def _open(self, island: str, number: int) -> tuple[Island, Experiment]:
         home = self.islands[island]
-        experiment = home.experiment
-        if experiment is None or experiment.number != number:
-            raise ValueError(f"experiment {number} is not open on island {island}")
-        return home, experiment
+        for experiment in (home.experiment, *home.queue):
+            if experiment is not None and experiment.number == number:
+                return home, experiment
+        raise ValueError(f"experiment {number} is not open on island {island}")
+
+    def _begin(self, island: Island, experiment: Experiment) -> None:
+        """Take a candidate out of the queue to be measured: one at a time, and on the head."""
+        number = experiment.number
+        if island.experiment is not None:
+            raise ValueError(f"experiment {number} begins before {island.experiment.number} ended")
+        if experiment.parent != island.head:
+            raise ValueError(f"experiment {number} is not on the head of its island")
+        island.queue.remove(experiment)
+        island.experiment = experiment
+
+    def _count_lines(self, event: ev.CandidateAdmitted | ev.CandidateRebased) -> None:
+        if event.parent in self.lines:
+            self.lines[event.commit] = self.lines[event.parent] + event.added - event.removed
 
     def _spend(self, island: Island, usage: Usage) -> None:
         island.usd += usage.usd
@@ -499,7 +537,10 @@ class State:
     ) -> None:
         if not ended(experiment.life):
             raise ValueError(f"experiment {experiment.number} is {experiment.life}, not ended")
-        island.experiment = None
+        if island.experiment is experiment:
+            island.experiment = None
+        else:
+            island.queue.remove(experiment)
         change = None
         if gain is not None and not experiment.null:
             change = Migrant(

@@ -5,13 +5,13 @@ Scores and gains are shown in steps (islands/ladder.py), however many digits the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
 from islands.ladder import released, released_score, step
 from islands.ratchet import seed_of
-from islands.records import Attempt, Brief, Change, Entry
+from islands.records import Attempt, Brief, Change, Entry, Pending
 from islands.state import Island, Kept, State
 
 ELSEWHERE = 4
@@ -46,6 +46,7 @@ class Briefer:
             seed=seed_of(run.seed, "brief", name, experiment),
             refused=refused,
             port=self._port(state, name, by),
+            pending=tuple(_pending(island)),
         )
 
     def _elsewhere(self, state: State, name: str, by: float) -> tuple[Change, ...]:
@@ -90,3 +91,9 @@ class Briefer:
 
 def _released(attempt: Attempt, by: float) -> Attempt:
     return replace(attempt, gain=released(attempt.gain, by)) if attempt.gain else attempt
+
+
+def _pending(island: Island) -> Iterator[Pending]:
+    for each in (island.experiment, *island.queue):
+        if each is not None and not each.null:
+            yield Pending(each.number, each.hypothesis, each.notes)

@@ -13,9 +13,10 @@ from harness.contract import HarnessError, SetupError
 from islands import events as ev
 from islands.errands import Errand
 from islands.records import RunLimit
-from islands.state import State
+from islands.state import Experiment, State
+from swarm.asking import Asking
 from swarm.brief import Briefer
-from swarm.loop import Loop, admitted
+from swarm.loop import Loop
 from swarm.run import Run
 
 
@@ -66,7 +67,8 @@ async def _loops(run: Run, do: Callable[[Loop], Coroutine[None, None, None]]) ->
     try:
         async with asyncio.TaskGroup() as group:
             for island in run.launch.islands:
-                group.create_task(do(Loop(run, briefer, island)), name=island.name)
+                loop = Loop(run, Asking(run, briefer, island), island)
+                group.create_task(do(loop), name=island.name)
     except* (SetupError, HarnessError) as broken:
         raise _first(broken) from None
 
@@ -108,15 +110,19 @@ def _settle(run: Run) -> None:
     """Settle what the last coordinator left in the air."""
     for trial in list(run.state.running):
         run.record(ev.TrialVoided(trial, "the coordinator stopped"))
-    for island in list(run.state.islands.values()):
-        open_ = island.experiment
-        if open_ is None or open_.life != "proposed":
-            continue
-        commit = run.branches.tried(open_.number)
-        if commit is None and run.state.migrants.brings(open_.number):
-            continue  # it is applied again, and comes to the same
-        if commit is None:
-            lost = "the coordinator stopped before it was admitted"
-            run.record(ev.ProposalRefused(open_.number, open_.island, "lost", lost))
-        else:
-            run.record(admitted(run, open_.number, open_.island, commit, open_.parent))
+    for island in run.state.islands.values():
+        for open_ in [each for each in (island.experiment, *island.queue) if each is not None]:
+            if open_.life == "proposed":
+                _settle_proposal(run, open_)
+
+
+def _settle_proposal(run: Run, open_: Experiment) -> None:
+    """Say what became of a proposal: where it got as far as a commit, its trial will tell."""
+    number, island, branches = open_.number, open_.island, run.branches
+    commit = branches.tried(number)
+    if commit is not None:
+        added, removed = branches.numstat(open_.parent, commit)
+        run.record(ev.CandidateAdmitted(number, island, commit, open_.parent, added, removed))
+    elif not run.state.migrants.brings(number):  # else it is applied again, and comes to the same
+        lost = "the coordinator stopped before it was admitted"
+        run.record(ev.ProposalRefused(number, island, "lost", lost))

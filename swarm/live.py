@@ -67,7 +67,7 @@ class Watch:
         return (
             f"{_clock(elapsed)}{minutes} · trials {state.trials}{trials} · ${state.usd:.2f}{usd}"
             f"{nulls(state)}"
-            f" · sigma {state.noise().sigma:.4g} · dropped: discarded + failed + refused"
+            f" · sigma {state.noise().sigma:.4g} · dropped: discarded + failed + refused + outdated"
         )
 
 
@@ -91,7 +91,7 @@ def table(state: State) -> Table:
 
 def _row(name: str, island: Island, state: State) -> tuple[str, ...]:
     score, gain, ends = state.score(island.head), state.gain(island), island.endings
-    dropped = [ends.get("discarded", 0), ends.get("failed", 0), ends.get("refused", 0)]
+    dropped = [ends.get(end, 0) for end in ("discarded", "failed", "refused", "outdated")]
     return (
         name,
         "-" if score is None else f"{score:.4f}",
@@ -164,10 +164,23 @@ def _(event: ev.MigrantOffered, state: State) -> str:
 
 @describe.register
 def _(event: ev.CandidateAdmitted, state: State) -> str:
-    experiment = state.islands[event.island].experiment
-    idea = experiment.hypothesis.splitlines()[0] if experiment else ""
+    waiting = (e for e in state.islands[event.island].queue if e.number == event.experiment)
+    idea = "".join(each.hypothesis.partition("\n")[0] for each in waiting)
     lines = f"+{event.added} -{event.removed}"
     return f"{event.island} #{event.experiment} {event.commit[:8]} {lines}: {idea}"
+
+
+@describe.register
+def _(event: ev.CandidateRebased, state: State) -> str:
+    del state
+    head = event.parent[:8]
+    return f"{event.island} #{event.experiment} {event.commit[:8]} is now on the new head {head}"
+
+
+@describe.register
+def _(event: ev.CandidateDropped, state: State) -> str:
+    del state
+    return f"{event.island} #{event.experiment} dropped, {event.reason}"
 
 
 @describe.register

@@ -1,6 +1,11 @@
-"""One island: take the next step of the plan, do it, record it, again.
+"""One island's measuring: take the next step of the plan, do it, record it, again.
 
-What to do is decided in islands/plan.py from the folded ledger; here it is done.
+What to do is decided in islands/plan.py from the folded ledger; here it is done. That candidates
+are ready when the slice is, swarm/asking.py sees to beside it.
+
+Not covered: a slice is leased for a whole trial, so the scoring of one (and the start of the box
+of the next) is not under way while the next one trains. On a GPU both would share its clock, and
+on CPU slices every core is some slice's; the scorer's time is in the outcome's `seconds`.
 """
 
 from __future__ import annotations
@@ -9,23 +14,22 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from harness.contract import HarnessError, Outcome, Rung, SetupError, Trial
 from islands import events as ev
-from islands import nulls
-from islands.admit import Refused, admit, shown
-from islands.errands import Errand, Promote, Stack, next_errand
+from islands.admit import shown
+from islands.checks import Assemble, Close
+from islands.errands import Build, Errand, Promote, Settle, Stack, next_errand
 from islands.migration import CONFLICT, PRESENT
-from islands.plan import Ask, Bring, Broken, Conclude, Measure, Step, Take, Wait, next_step
+from islands.plan import Bring, Broken, Conclude, Idle, Measure, Step, Take, Wait, next_step
 from islands.ratchet import Decision
-from islands.records import NULL, Conflict, Migrant, Proposal, RunLimit
+from islands.records import Conflict, Migrant, Proposal, RunLimit
 from islands.state import State
 from swarm import errands
-from swarm.agents.base import AgentError
-from swarm.agents.llm.budget import BudgetError
-from swarm.brief import Briefer
+from swarm.asking import Asking
 from swarm.executor import VoidError
 from swarm.parts import IslandPlan
 from swarm.run import Run
@@ -33,31 +37,31 @@ from swarm.run import Run
 VOIDS = 5
 """Voided trials in a row after which the harness, not luck, is to blame."""
 
-MIGRATION = "migration"
-"""Who proposed a migrant, as its commit says."""
-
-PAUSE = 60.0
-"""Seconds that an island waits at most after its agent failed or was refused again and again."""
-
 
 @dataclass(slots=True)
 class Loop:
     """One island's loop over the run that it shares with the others."""
 
     run: Run
-    briefer: Briefer
+    asking: Asking
     island: IslandPlan
-    refused: str = ""
 
     async def go(self) -> None:
-        """Go on until a bound is reached. Raises SetupError or HarnessError where we must stop."""
+        """Go on until a bound is reached. Raises SetupError or HarnessError where we must stop.
+
+        What is asked for beyond that is cancelled: nothing could be measured of it.
+        """
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(self.asking.go())
+            limit = await self._go()
+            asking.cancel()
+        self.run.stop(limit)
+
+    async def _go(self) -> RunLimit:
         limit: RunLimit | None = None
         while limit is None:
-            launch = self.run.launch
-            step = next_step(self.run.state, self.island.name, launch.rule, launch.migration)
-            errand = self._errand() if isinstance(step, Ask | Take) else None
-            limit = await (self._do(step) if errand is None else self._run_errand(errand))
-        self.run.stop(limit)
+            limit = await self._do(self._next(), self._next)
+        return limit
 
     async def lend(self, wanted: Callable[[State, str], Errand | None]) -> None:
         """Do nothing but the run-level work that `wanted` names, until there is none.
@@ -65,10 +69,11 @@ class Loop:
         Where others still do some of it, wait for them: more may follow from it.
         """
         run, limit = self.run, None
+        mine = partial(wanted, run.state, self.island.name)
         while limit is None:
-            errand = wanted(run.state, self.island.name)
+            errand = mine()
             if errand is not None:
-                limit = await self._run_errand(errand)
+                limit = await self._do(errand, mine)
             elif run.state.running or any(
                 wanted(run.state, island.name) for island in run.launch.islands
             ):
@@ -77,8 +82,22 @@ class Loop:
                 return
         run.stop(limit)
 
+    def _next(self) -> Step | Errand:
+        """Return what comes next: run-level work, if any, before another experiment is begun."""
+        run, name = self.run, self.island.name
+        step = next_step(run.state, name, run.launch.rule, run.launch.migration)
+        begins = isinstance(step, Measure) and step.purpose == "screen"
+        idle = begins or isinstance(step, Take | Idle)
+        between = run.state.islands[name].experiment is None and idle
+        if not between:
+            return step
+        errand = self._errand()
+        if errand is None and run.bound(self._rung) is None and errands.reserved(run):
+            return Wait()  # what trials are left are for the stack check
+        return errand or step
+
     def _errand(self) -> Errand | None:
-        """Return run-level work that this island may do before it asks its agent again."""
+        """Return run-level work that this island may do before it begins another experiment."""
         run = self.run
         launch = run.launch
         errand = next_errand(run.state, self.island.name, launch.promotion, launch.stacking)
@@ -88,31 +107,27 @@ class Loop:
             errand = None
         return errand or errands.last_stack(run)
 
-    async def _run_errand(self, errand: Errand) -> RunLimit | None:
-        if isinstance(errand, Measure):
-            return await self._measure(errand)
-        await errands.do(self.run, errand)
-        return None
-
     @property
     def _rung(self) -> Rung:
         return self.run.state.run.rungs[0]
 
-    async def _do(self, step: Step) -> RunLimit | None:
+    async def _do(
+        self, step: Step | Errand, again: Callable[[], Step | Errand | None]
+    ) -> RunLimit | None:
+        """Do `step`, if it is what `again` still says once a trial has its slice."""
         match step:
-            case Ask(parent):
-                limit = self.run.bound(self._rung)
-                if limit is None and errands.reserved(self.run):
-                    return await self._wait()
-                return limit or await self._ask(parent)
             case Take(parent, migrant):
                 return self._take(parent, migrant)
             case Bring(offered):
                 await self._bring(offered)
             case Measure():
-                return await self._measure(step)
+                return await self._measure(step, again)
+            case Stack() | Assemble() | Close() | Promote() | Settle() | Build():
+                await errands.do(self.run, step)
             case Conclude(experiment, decision):
                 await self._conclude(experiment, decision)
+            case Idle():
+                return await self._idle()
             case Wait():
                 return await self._wait()
             case Broken(reason):
@@ -123,55 +138,6 @@ class Loop:
         if self.run.limit is None:  # else nobody is left to run what we wait for
             await self.run.changed()
         return self.run.limit
-
-    async def _ask(self, parent: str) -> RunLimit | None:
-        run, name = self.run, self.island.name
-        number, agent = run.allot(), run.agents[name]
-        null = await self._null(number, parent)
-        if null is not None:
-            run.record(ev.ProposalReceived(number, name, NULL, parent, null.hypothesis))
-            if await self._admit(number, parent, null, self.island.agent):
-                await asyncio.sleep(self._pause())
-            return None
-        brief = self.briefer.brief(run.state, name, number, self.refused)
-        port = run.state.migrants.ports.get(name)
-        origin = port.migrant.origin if port is not None else 0
-        try:
-            proposal = await agent.propose(brief)
-        except BudgetError:
-            return "usd"
-        except AgentError as error:
-            failed = ev.AgentFailed(
-                number, name, agent.name, error.trouble, str(error), error.usage, origin
-            )
-            run.record(failed)
-            await asyncio.sleep(self._pause(error.retry_after))
-            return None
-        run.record(
-            ev.ProposalReceived(
-                number,
-                name,
-                agent.name,
-                parent,
-                proposal.hypothesis,
-                proposal.notes,
-                proposal.usage,
-                origin,
-            )
-        )
-        self.refused = await self._admit(number, parent, proposal, self.island.agent)
-        if self.refused:
-            await asyncio.sleep(self._pause())
-        return None
-
-    async def _null(self, number: int, parent: str) -> Proposal | None:
-        """Return the proposal that does nothing, where this one is to be such."""
-        run = self.run
-        if not nulls.is_null(run.state.run.seed, number, run.launch.rule.nulls):
-            return None
-        head = await run.offload(run.branches.files, parent)
-        null: Proposal | None = await run.offload(nulls.propose, run.state.run.seed, number, head)
-        return null
 
     def _take(self, parent: str, migrant: Migrant) -> RunLimit | None:
         run = self.run
@@ -191,37 +157,29 @@ class Loop:
             reason = "the head holds this change already"
             run.record(ev.ProposalRefused(number, offered.island, PRESENT, reason))
         else:
-            proposal = Proposal(migrant.hypothesis, files)
-            await self._admit(number, offered.parent, proposal, MIGRATION)
+            await self.asking.bring(number, offered.parent, Proposal(migrant.hypothesis, files))
 
-    def _pause(self, asked: float = 0.0) -> float:
-        island = self.run.state.islands[self.island.name]
-        idle = max(island.agent_failures_in_a_row, island.refusals_in_a_row)
-        return max(asked, min(PAUSE, 0.25 * 2.0 ** min(idle, 10)))
+    async def _idle(self) -> RunLimit | None:
+        """Wait for a candidate as long as one can come and could still be measured."""
+        limit = self.run.bound(self._rung)
+        if limit is None and not self.asking.busy:
+            limit = self.asking.limit
+        if limit is not None:
+            return limit
+        try:
+            async with asyncio.timeout_at(self.run.last_start(self._rung)):
+                await self.run.changed()
+        except TimeoutError:
+            return "minutes"
+        return None
 
-    async def _admit(self, number: int, parent: str, proposal: Proposal, agent: str) -> str:
-        """Let a proposal in or refuse it, and return the reason if it was refused."""
-        run, name = self.run, self.island.name
-        head = await run.offload(run.branches.files, parent)
-        genome, launch = run.state.run.genome, run.launch
-        open_ = run.state.islands[name].experiment
-        null = open_ is not None and open_.null
-        limits = replace(launch.admission, null=null or launch.admission.null)
-        # off the loop: the worst that a proposal can do to a parser takes seconds
-        answer = await run.offload(admit, proposal, head, genome, limits, launch.entry)
-        if isinstance(answer, Refused):
-            run.record(ev.ProposalRefused(number, name, answer.rule, answer.reason))
-            return f"{answer.rule}: {answer.reason}"
-        message = _message(run.state.run.run, name, number, agent, proposal)
-        commit = await run.offload(
-            run.branches.commit, parent, answer.files, message, number, int(run.now())
-        )
-        run.record(admitted(run, number, name, commit, parent))
-        return ""
-
-    async def _measure(self, step: Measure) -> RunLimit | None:
-        run = self.run
+    async def _measure(
+        self, step: Measure, again: Callable[[], Step | Errand | None]
+    ) -> RunLimit | None:
+        run, began = self.run, asyncio.get_running_loop().time()
         async with run.lease(self.island.slice.name):
+            if again() != step:
+                return None  # done by another island while we waited for the slice
             limit = run.bound(run.state.run.rungs[step.rung])
             if limit is not None:
                 await errands.close_early(run)
@@ -251,6 +209,7 @@ class Loop:
                     raise HarnessError(f"{VOIDS} trials in a row were void: {error}") from error
             run.quarantine()
         await run.move_branches()
+        self.asking.pace.measured(asyncio.get_running_loop().time() - began)
         if step.experiment and run.state.islands[self.island.name].experiment is None:
             self._forget(step.commit)  # it failed, and will not be measured again
         return None
@@ -295,18 +254,3 @@ class Loop:
 
     def _forget(self, commit: str) -> None:
         shutil.rmtree(self.run.launch.scratch / "genomes" / commit, ignore_errors=True)
-
-
-def admitted(run: Run, number: int, island: str, commit: str, parent: str) -> ev.Event:
-    """Return the event that a proposal became `commit` on `parent`."""
-    added, removed = run.branches.numstat(parent, commit)
-    return ev.CandidateAdmitted(number, island, commit, parent, added, removed)
-
-
-def _message(run: str, island: str, number: int, agent: str, proposal: Proposal) -> str:
-    subject, _, rest = proposal.hypothesis.strip().partition("\n")
-    body = f"{rest.strip()}\n\n" if rest.strip() else ""
-    return (
-        f"{subject.strip()[:100] or 'Change'}\n\n{body}Swarm-Run: {run}\nSwarm-Island: {island}\n"
-        f"Swarm-Experiment: {number}\nSwarm-Agent: {agent}\n"
-    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.contract import Part, Slice
+from harness.contract import Part, Preflight, Slice, Trial
 from islands import events as ev
 from islands.admit import Limits
 from islands.checks import NEVER, Stacking
@@ -59,6 +59,9 @@ class Branches(Protocol):
     ) -> Mapping[str, Entry | None] | Conflict:
         """Return what must differ on `onto` for it to hold what `commit` changed since `parent`."""
 
+    def diff(self, old: str, new: str) -> str:
+        """Return the unified diff of the genome between two commits."""
+
     def tried(self, experiment: int) -> str | None:
         """Return the commit held for an experiment, None where it came to none."""
 
@@ -70,6 +73,17 @@ class Branches(Protocol):
 
     def agree(self, heads: Mapping[str, str]) -> None:
         """Make the islands' branches agree with the ledger."""
+
+
+class Preflights(Protocol):
+    """Looks at candidates beside the slices (swarm/preflight.py)."""
+
+    @property
+    def possible(self) -> bool:
+        """Whether anybody can look."""
+
+    async def check(self, trial: Trial) -> Preflight:
+        """Say what is against the candidate of `trial`, whose slice is left alone."""
 
 
 @dataclass(frozen=True, slots=True)

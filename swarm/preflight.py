@@ -71,6 +71,11 @@ class Preflights:
         for server in reversed(self._servers):
             self._idle.put_nowait(server)
 
+    @property
+    def possible(self) -> bool:
+        """Whether anybody can look."""
+        return bool(self._servers)
+
     async def check(self, trial: Trial) -> Preflight:
         """Say what is against the candidate of `trial`, whose slice is left alone.
 

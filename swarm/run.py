@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.contract import Rung
+from harness.contract import Preflight, Rung, Trial
 from islands import consensus
 from islands import events as ev
 from islands.records import RunLimit
 from islands.state import State
 from swarm.agents.base import Agent
 from swarm.executor import Executor
-from swarm.parts import Branches, Launch, Ledger
+from swarm.parts import Branches, Launch, Ledger, Preflights
 
 Offload = Callable[..., Awaitable[Any]]
 """How blocking calls leave the event loop: `asyncio.to_thread`, or in simulations `inline`."""
@@ -30,6 +31,16 @@ def _nobody(event: ev.Event, state: State) -> None:
     """Watch nothing."""
 
 
+class NoPreflights:
+    """Nobody can look at a candidate before its trial."""
+
+    possible = False
+
+    async def check(self, trial: Trial) -> Preflight:  # noqa: ARG002 - that is the point
+        """Find nothing."""
+        return Preflight(ok=True)
+
+
 @dataclass(slots=True)
 class Run:
     """Everything that islands have in common. `watch` is told of each event as it is recorded."""
@@ -39,6 +50,7 @@ class Run:
     branches: Branches
     executor: Executor
     agents: Mapping[str, Agent]
+    preflights: Preflights = field(default_factory=NoPreflights)
     watch: Callable[[ev.Event, State], None] = _nobody
     offload: Offload = asyncio.to_thread
     now: Callable[[], float] = time.time
@@ -47,16 +59,16 @@ class Run:
     _heads: dict[str, str] = field(default_factory=dict)
     _moving: asyncio.Lock = field(default_factory=asyncio.Lock)
     _began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: dict[str, asyncio.Event] = field(default_factory=dict)
     _leases: dict[str, asyncio.Lock] = field(default_factory=dict)
     _allotted: int = 0
 
     def record(self, event: ev.Event) -> None:
         """Keep `event`, fold it in, and let everybody know."""
-        kept = self.ledger.append(event)
+        kept, home = self.ledger.append(event), self._home(event)
         self.fold(kept)
         self.watch(kept, self.state)
-        self._wake()
+        self.stir(home)
 
     def quarantine(self) -> None:
         """Record what follows from invalid trials so far; the islands' branches are yet to move."""
@@ -87,11 +99,9 @@ class Run:
             self._fold_quarantine(event)
             return
         island = self.state.islands.get(self._home(event))
-        open_ = island.experiment if island is not None else None
+        last = island.recent[-1] if island and island.recent else None
         self.state.apply(event)
-        if island is None or open_ is None or open_.null:
-            return
-        if island.experiment is None:
+        if island is not None and island.recent and island.recent[-1] is not last:
             agent = self.agents.get(island.opened.island)
             if agent is not None:  # an island of an earlier launch that this one leaves alone
                 agent.learn(island.recent[-1])
@@ -108,7 +118,7 @@ class Run:
                     self.agents[name].learn(attempt)
 
     def _home(self, event: ev.Event) -> str:
-        if isinstance(event, ev.TrialEnded):
+        if isinstance(event, ev.TrialEnded | ev.TrialVoided):
             return self.state.running[event.trial].island
         return getattr(event, "island", "")
 
@@ -117,11 +127,23 @@ class Run:
         self._allotted = max(self._allotted, self.state.experiments) + 1
         return self._allotted
 
+    def left(self) -> int:
+        """Return how many more trials may begin: what more is asked for cannot be measured."""
+        if self.bound(self.state.run.rungs[0]) is not None:
+            return 0
+        most = self.launch.bounds.trials
+        return sys.maxsize if most is None else most - self.state.trials
+
+    def last_start(self, rung: Rung) -> float | None:
+        """Return the time of the event loop after which no trial may begin, None for never."""
+        minutes = self.launch.bounds.minutes
+        return None if minutes is None else self._began + minutes * 60 - rung.seconds
+
     def bound(self, rung: Rung) -> RunLimit | None:
         """Return the bound that one more trial would break: nothing is begun that cannot end."""
         bounds = self.launch.bounds
-        spent = asyncio.get_running_loop().time() - self._began
-        if bounds.minutes is not None and spent + rung.seconds > bounds.minutes * 60:
+        last = self.last_start(rung)
+        if last is not None and asyncio.get_running_loop().time() > last:
             return "minutes"
         if bounds.trials is not None and self.state.trials >= bounds.trials:
             return "trials"
@@ -137,15 +159,18 @@ class Run:
     def stop(self, limit: RunLimit) -> None:
         """Note which bound was reached, the first one, and let those who wait know."""
         self.limit = self.limit or limit
-        self._wake()
+        self.stir("")
 
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def stir(self, island: str) -> None:
+        """Let those know who wait for something to change, on `island` or anywhere."""
+        for name in {island, ""}:
+            waited = self._changed.pop(name, None)
+            if waited is not None:
+                waited.set()
 
-    async def changed(self) -> None:
-        """Wait until something is recorded."""
-        await self._changed.wait()
+    async def changed(self, island: str = "") -> None:
+        """Wait until something changes on `island`, or anywhere if none is named."""
+        await self._changed.setdefault(island, asyncio.Event()).wait()
 
     def lease(self, slice_name: str) -> asyncio.Lock:
         """Return the lock that holds a slice: no two trials share one, or its clock is none."""

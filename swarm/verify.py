@@ -162,6 +162,7 @@ def _foreign(record: _Record) -> Iterator[str]:
 
 def _candidates(record: _Record) -> Iterator[str]:
     """Yield admitted commits that no ref holds, and refs that hold what was never admitted."""
+    yield from _rebased(record)
     known = {each.experiment for each in _of(ev.CandidateAdmitted, record.later)}
     for event in _of(ev.CandidateAdmitted, record.lines):
         known.add(event.experiment)
@@ -174,11 +175,25 @@ def _candidates(record: _Record) -> Iterator[str]:
     opened = (*record.lines, *record.later)
     open_ = {each.experiment for each in _of(ev.ProposalReceived, opened)}
     open_ |= {each.experiment for each in _of(ev.MigrantOffered, opened)}
-    open_ -= {each.experiment for each in _of(ev.ProposalRefused, record.lines)}
+    # a look at a candidate comes after its commit
+    refused = _of(ev.ProposalRefused, record.lines)
+    open_ -= {each.experiment for each in refused if each.rule != "preflight"}
     allowed = {f"{record.tried}{experiment}" for experiment in known | open_}
     for name in record.refs:
         if name.startswith(record.tried) and name not in allowed:
             yield f"{name} holds a candidate that the ledger does not know: was its end cut off?"
+
+
+def _rebased(record: _Record) -> Iterator[str]:
+    """Yield candidates that were made anew on a later head and are held by no ref.
+
+    A ref that the ledger does not know is no fault: a look comes after the commit here, too.
+    """
+    for event in _of(ev.CandidateRebased, record.lines):
+        name = f"refs/swarm/{record.folder.name}/rebased/{event.experiment}/{event.parent}"
+        ref = record.refs.get(name, _Ref("nothing", ""))
+        if ref != _Ref(event.commit, event.parent):
+            yield f"{name} holds {ref.commit} on {ref.parent}, not {event.commit}"
 
 
 def _heads(record: _Record) -> Iterator[str]:

@@ -23,8 +23,8 @@ HOSTILE = "Raise X\x1b[2J [red]'; DROP TABLE nodes; --\nsecond line\0"
 def lived(scratch, trials):
     """Conduct a run in which everything goes wrong once; return its events and its state."""
     branches = MemoryBranches()
-    agents = {f"i{k}": LabAgent(script=_script()) for k in range(2)}
-    faults = {9: Failure("crash", "boom [bold]"), 30: Failure("timeout", "too late")}
+    agents = {f"i{k}": LabAgent(script=_script(k)) for k in range(2)}
+    faults = {9: Failure("crash", "boom [bold]"), 31: Failure("timeout", "too late")}
     executor = LabExecutor(branches, faults=faults)
 
     async def main():
@@ -43,10 +43,10 @@ def lived(scratch, trials):
     return run.ledger.kept, run.state
 
 
-def _script():
-    """Return an agent's calls that go otherwise: a failure, a refusal, a crossing that is kept."""
+def _script(k):
+    """Return agent k's calls that go otherwise: a failure, a refusal, a crossing that is kept."""
     outside = {"outside.py": Entry(b"x = 1\n")}
-    better = {GENOME: Entry(b"X = 0.5\n")}
+    better = {GENOME: Entry(f"X = 0.5{k}\n".encode())}
     return {
         2: Proposal("Begin", {GENOME: Entry(b"X = 0.2\n")}, notes={"scale": 2.5, "kind": "scale"}),
         3: AgentError("rate", "slow down", Usage(1, 20, 0, 0.1)),

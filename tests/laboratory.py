@@ -67,6 +67,9 @@ class MemoryBranches:
             return {}
         return {GENOME: Entry(f"X = {now + after - before!r}\n".encode())}
 
+    def diff(self, old, new):
+        return f"-X = {value(self, old)!r}\n+X = {value(self, new)!r}\n"
+
     def tried(self, experiment):
         return self.held.get(experiment)
 

@@ -50,7 +50,7 @@ NEAR = {4: 0.04, 5: 0.02}
 def stacked(branches, seed):
     """Return a history: islands that each kept a step on the base, near misses, and the stack."""
     events, commits = [], {}
-    for number, step in (STEPS | NEAR).items():
+    for number, step in (NEAR | STEPS).items():  # heads move last
         files = {GENOME: Entry(f"X = {step!r}\n".encode())}
         commits[number] = branches.commit("base", files, f"step {number}", number, number)
         island, gain = f"i{number % 3}", Gain(step, 0.01, 4, 0.001)

@@ -38,7 +38,7 @@ FROM (FROM nodes WHERE experiment IS NOT NULL AND ending IS NULL) AS nodes
 ORDER BY island, experiment, trial
 """
 
-_COUNTS = ("trials", "kept", "discarded", "failed", "refused", "unanswered")
+_COUNTS = ("trials", "kept", "discarded", "failed", "refused", "outdated", "unanswered")
 
 _run = click.option("--run", "name", help="Name of the run; default: the one active last.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

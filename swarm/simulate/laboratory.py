@@ -114,6 +114,11 @@ class MemoryBranches:
         lines = "".join(f"hold({change})\n" for change in there)
         return {GENOME: Entry((_FIRST + lines).encode())}
 
+    def diff(self, old: str, new: str) -> str:
+        """Return the changes that `new` has beyond `old`, a line each."""
+        before = set(self._changes[old])
+        return "".join(f"+{each}\n" for each in self._changes[new] if each not in before)
+
     def tried(self, experiment: int) -> str | None:
         """Return the commit held for an experiment, None where it came to none."""
         return self._tried.get(experiment)

@@ -87,7 +87,7 @@ class _Count:
         match event:
             case ev.ProposalReceived() if event.agent == NULL:
                 self.own.add(event.experiment)
-            case ev.CandidateAdmitted() if event.experiment not in self.own:
+            case ev.CandidateAdmitted() | ev.CandidateRebased() if event.experiment not in self.own:
                 self.commits[event.experiment] = (event.parent, event.commit)
                 self.gains[event.experiment] = self.night.gain(event.parent, event.commit)
             case ev.TrialStarted():

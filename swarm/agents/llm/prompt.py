@@ -16,7 +16,7 @@ import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from islands.records import Attempt, Brief, Change, Gain
+from islands.records import Attempt, Brief, Change, Gain, Pending
 from swarm.agents.llm.edits import clean
 from swarm.agents.llm.provider import Prompt
 
@@ -24,6 +24,7 @@ GENOME_CHARS = 300_000
 ATTEMPTS_CHARS = 8_000
 CHANGES_CHARS = 12_000
 CHANGE_LINES = 40
+REFUSED_CHARS = 12_000
 QUOTE_CHARS = 240
 
 RULES = """\
@@ -85,8 +86,9 @@ def render(brief: Brief) -> Prompt:
             "Tried here and not kept, latest last: learn from these, do not repeat them",
             _attempts(brief, kept=False),
         ),
+        *_section("Under way, not measured yet: do something else", map(_pending, brief.pending)),
         *_section("Changes kept on other islands", _elsewhere(brief.elsewhere)),
-        *_section("Your last answer was not let in", [quoted(brief.refused)] * bool(brief.refused)),
+        *_section("Your last answer was not let in: mend it", _refused(brief.refused)),
         *_section("A change of another island that conflicts with these files", _port(brief)),
         f"# Now\n\n{_wish(brief)} Answer with one change.",
     ]
@@ -157,6 +159,18 @@ def _attempt(attempt: Attempt) -> str:
     gain = f", gain {_gain(attempt.gain)}" if attempt.gain else ""
     reason = f" because {quoted(attempt.reason)}" if attempt.ending != "kept" else ""
     return f"- {quoted(attempt.hypothesis)}: {attempt.ending}{gain}{reason}"
+
+
+def _pending(pending: Pending) -> str:
+    return f"- {quoted(pending.hypothesis)}"
+
+
+def _refused(text: str) -> Iterator[str]:
+    line, _, more = text.partition("\n")
+    if line:
+        yield quoted(line)
+    if more:
+        yield _fenced(more[:REFUSED_CHARS])
 
 
 def _gain(gain: Gain) -> str:

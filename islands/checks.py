@@ -279,7 +279,8 @@ class Checks:
         self.spent = 0
         self._tried: frozenset[int] = frozenset()
         self._nulls: set[int] = set()
-        self._admitted: dict[str, Claim] = {}
+        self._admitted: dict[int, Claim] = {}
+        self._screens: dict[str, ev.TrialStarted] = {}
         self._run: ev.RunOpened | None = None
 
     @property
@@ -340,8 +341,8 @@ class Checks:
             self._nulls.add(event.experiment)
 
     @apply.register
-    def _(self, event: ev.CandidateAdmitted) -> None:
-        self._admitted[event.island] = Claim(
+    def _(self, event: ev.CandidateAdmitted | ev.CandidateRebased) -> None:
+        self._admitted[event.experiment] = Claim(
             event.experiment,
             event.island,
             event.parent,
@@ -350,10 +351,14 @@ class Checks:
         )
 
     @apply.register
+    def _(self, event: ev.CandidateDropped) -> None:
+        self._admitted.pop(event.experiment, None)
+
+    @apply.register
     def _(self, event: ev.VerdictReached) -> None:
         null = event.experiment in self._nulls
         self._nulls.discard(event.experiment)
-        made = self._admitted.get(event.island)
+        made = self._admitted.pop(event.experiment, None)
         if event.verdict != "keep" or event.gain is None or null or made is None:
             return
         mine = [number for number, each in self.kept.items() if each.island == event.island]
@@ -388,17 +393,22 @@ class Checks:
 
     @apply.register
     def _(self, event: ev.TrialStarted) -> None:
+        self._screens |= {event.trial: event} if event.purpose == "screen" else {}
         if event.purpose in PURPOSES:
             self.spent += 1
             self._at(event.check).began(event)
 
     @apply.register
     def _(self, event: ev.TrialVoided) -> None:
+        self._screens.pop(event.trial, None)
         if self.open is not None and self.open.running.pop(event.trial, None) is not None:
             self.spent -= 1
 
     @apply.register
     def _(self, event: ev.TrialEnded) -> None:
+        screen = self._screens.pop(event.trial, None)
+        if screen is not None and event.outcome.failure is not None:
+            self._admitted.pop(screen.experiment, None)
         if self.open is not None and event.trial in self.open.running:
             self.open.ended(event.trial, event.outcome.score)
 

@@ -214,12 +214,15 @@ class Asking:
         return answer if isinstance(answer, Refused) else dict(answer.files)
 
     async def _look(self, number: int, commit: str) -> Preflight:
-        """Look at a candidate beside the slices; one that cannot run leaves no export behind."""
+        """Export a candidate, so that no slice waits for it, and look at it beside the slices.
+
+        One that cannot run leaves no export behind.
+        """
         run, launch, opened = self.run, self.run.launch, self.run.state.run
-        if not run.preflights.possible:
-            return Preflight(ok=True)
         genome = launch.scratch / "genomes" / commit
         await run.offload(run.branches.export, commit, genome)
+        if not run.preflights.possible:
+            return Preflight(ok=True)
         trial = Trial(
             id=f"p{number}",
             task=opened.task,

@@ -37,10 +37,11 @@ from harness.contract import HarnessError, Slice
 if TYPE_CHECKING:
     from harness.confine.within.restrict import Spec
 
-PLAIN = ("importlib", "json", "pathlib", "numpy")
+PLAIN = ("importlib", "json", "pathlib", "numpy", "numpy.random")
 """What programs of tasks without torch import: 0.1 s of processor time in each box."""
 
-MODULES = ("numpy", "safetensors.torch", "torch", "torch._dynamo")  # optimizers need the last
+# optimizers need the last of these; numpy.random, which each copy seeds, takes it 15 ms to import
+MODULES = ("numpy.random", "safetensors.torch", "torch", "torch._dynamo")
 PATIENCE = 120.0  # seconds to import them: 2 at best, many more where the cores are starved
 
 

@@ -138,7 +138,7 @@ def next_ask(
     island = state.islands[name]
     waiting = [each for each in island.queue if each.life == "waiting"]
     for each in waiting:
-        if each.parent != island.head and each.number not in taken:
+        if not _fit(state, island, each) and each.number not in taken:
             return Rebase(each, island.head)
     if state.broken_baseline or state.score(island.head) is None:
         return Rest()
@@ -147,9 +147,14 @@ def next_ask(
 
 def _next_candidate(state: State, island: Island) -> Measure | Idle:
     for each in island.queue:
-        if each.life == "waiting" and each.parent == island.head:
+        if each.life == "waiting" and _fit(state, island, each):
             return _screen(state, each)
     return Idle()
+
+
+def _fit(state: State, island: Island, waiting: Experiment) -> bool:
+    """Return whether a candidate stands on the head, and on nothing that is set apart."""
+    return waiting.parent == island.head and waiting.commit not in state.quarantines.commits
 
 
 def _screen(state: State, open_: Experiment) -> Measure:

@@ -107,6 +107,10 @@ class Quarantines:
         self._donors: dict[int, tuple[str, ...]] = {}
         self._candidates: dict[int, str] = {}
 
+    def tainted(self, experiment: int) -> bool:
+        """Return whether a candidate took a change from what is set apart."""
+        return not self.commits.isdisjoint(self._origins[self._candidates[experiment]][1:])
+
     def finding(self) -> ev.Quarantined | None:
         """Return what has to be recorded next, None where nothing is due."""
         commit = next(iter(self._due), None)
@@ -153,6 +157,14 @@ class Quarantines:
     def _(self, event: ev.CandidateAdmitted) -> None:
         self._candidates[event.experiment] = event.commit
         self._derive(event.commit, (event.parent, *self._donors.pop(event.experiment, ())))
+
+    @apply.register
+    def _(self, event: ev.CandidateRebased) -> None:
+        """On another head it is built on what that is, and on what it took from others."""
+        donors = self._origins[self._candidates[event.experiment]][1:]
+        self._candidates[event.experiment] = event.commit
+        self.experiments.discard(event.experiment)
+        self._derive(event.commit, (event.parent, *donors))
 
     @apply.register
     def _(self, event: ev.VerdictReached) -> None:

@@ -22,6 +22,7 @@ from islands import events as ev
 from islands import nulls
 from islands.admit import Refused, admit
 from islands.plan import Ask, Rebase, Rest, next_ask
+from islands.quarantine import REASON
 from islands.records import NULL, Brief, Conflict, Entry, Proposal, RunLimit
 from islands.state import Experiment
 from swarm.agents.base import AgentError
@@ -258,6 +259,8 @@ class Asking:
 
     async def _made_anew(self, old: Experiment, onto: str) -> str | _No:
         run, branches = self.run, self.run.branches
+        if run.state.quarantines.tainted(old.number):
+            return _No("quarantine", REASON)
         files = await run.offload(branches.apply_change, old.parent, old.commit, onto)
         if isinstance(files, Conflict):
             where = ", ".join(files.paths)

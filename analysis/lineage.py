@@ -99,7 +99,7 @@ class Lineage:
         """Take in the next event. Raises TypeError on what is none."""
         raise TypeError(f"not an event of a run: {event!r}")
 
-    @take.register(ev.RunResumed | ev.RunStopped | ev.AgentFailed)
+    @take.register(ev.RunResumed | ev.CallBegan | ev.RunStopped | ev.AgentFailed)
     def _(self, event: ev.Event) -> None:
         """Nothing came from anything."""
 

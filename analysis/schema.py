@@ -167,6 +167,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     calls=("BIGINT", "calls of the provider"),
     tokens_in=("BIGINT", "tokens that the provider read"),
     tokens_out=("BIGINT", "tokens that the provider wrote"),
+    tokens_untold=("BIGINT", "tokens that calls may have taken at most that never told theirs"),
     usd=("DOUBLE", "dollars"),
     answers=("BIGINT", "how often the agent was asked"),
     unanswered=("BIGINT", "how often it gave no proposal"),
@@ -243,7 +244,10 @@ TABLES: Mapping[str, Table] = {
     ),
     "answers": Table(
         "Each time that an agent was asked: what it cost, and why there was no proposal.",
-        _named("experiment island agent trouble reason calls tokens_in tokens_out usd recorded"),
+        _named(
+            "experiment island agent trouble reason calls tokens_in tokens_out tokens_untold usd"
+            " recorded"
+        ),
         keys=0,
     ),
     "stacks": Table(

@@ -113,6 +113,12 @@ def _(event: ev.ProposalReceived) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
+def _(event: ev.CallBegan) -> Iterable[tuple[str, Row]]:
+    del event
+    return ()  # the answer says what it did cost
+
+
+@rows.register
 def _(event: ev.AgentFailed) -> Iterable[tuple[str, Row]]:
     why = {"trouble": event.trouble, "reason": event.reason}
     yield "answers", _answer(event, event.usage) | why

@@ -89,6 +89,18 @@ class IslandOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class CallBegan:
+    """A model is called for a proposal, which costs `usage` if nothing more is heard of it."""
+
+    experiment: int
+    island: str
+    agent: str
+    usage: Usage = Usage()
+    recorded: float = 0.0
+    kind: Literal["call_began"] = "call_began"
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalReceived:
     """An agent answered a brief drawn on commit `parent`.
 
@@ -252,13 +264,17 @@ class VerdictReached:
 class AgentFailed:
     """An agent gave no proposal: what went wrong, and what the attempt cost all the same.
 
+    It is "stopped" where the coordinator stopped while it was asked.
+
     It was asked to port what experiment `origin` made elsewhere; 0: for an idea of its own.
     """
 
     experiment: int
     island: str
     agent: str
-    trouble: Literal["rate", "server", "timeout", "refusal", "malformed", "unapplied", "network"]
+    trouble: Literal[
+        "rate", "server", "timeout", "refusal", "malformed", "unapplied", "network", "stopped"
+    ]
     reason: str
     usage: Usage = Usage()
     origin: int = 0
@@ -457,6 +473,7 @@ Event = (
     | RunResumed
     | RunStopped
     | IslandOpened
+    | CallBegan
     | ProposalReceived
     | MigrantOffered
     | ProposalRefused

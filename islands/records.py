@@ -31,12 +31,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a proposal cost: calls and tokens as the provider counts them, and dollars."""
+    """What a proposal cost: calls and tokens as the provider counts them, and dollars.
+
+    `tokens_untold` are what calls may have taken at most that never told theirs.
+    """
 
     calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     usd: float = 0.0
+    tokens_untold: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Return all tokens, those that were never told at their worst."""
+        return self.tokens_in + self.tokens_out + self.tokens_untold
 
 
 @dataclass(frozen=True, slots=True)

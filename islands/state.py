@@ -17,6 +17,7 @@ from statistics import fmean
 from harness.contract import Direction, Outcome
 from islands import events as ev
 from islands.belief import Belief, brought, learn
+from islands.calls import Calls
 from islands.checks import Checks
 from islands.guards import measures
 from islands.life import State as Life
@@ -149,6 +150,7 @@ class State:
         self.stacks = Checks()
         self.migrants = Migrants()
         self.quarantines = Quarantines()
+        self.calls = Calls()
         self.screened: deque[float] = deque(maxlen=SCREENED)
         self._screened = 0
         self._turns = 0
@@ -168,8 +170,13 @@ class State:
 
     @property
     def usd(self) -> float:
-        """Return the dollars that all islands have spent."""
-        return sum(island.usd for island in self.islands.values())
+        """Return the dollars that all islands have spent, calls in the air at their worst."""
+        return sum(island.usd for island in self.islands.values()) + self.calls.usd
+
+    @property
+    def tokens(self) -> int:
+        """Return the tokens that all islands have taken, those not told of at their worst."""
+        return sum(island.tokens for island in self.islands.values()) + self.calls.tokens
 
     def baseline_seeds(self) -> list[int]:
         """Return the seeds that the base is measured on before anything is tried."""
@@ -256,6 +263,7 @@ class State:
         self._apply(event)
         self.promotions.apply(event)
         self.stacks.apply(event)
+        self.calls.apply(event)
 
     @singledispatchmethod
     def _apply(self, event: ev.Event) -> None:
@@ -325,7 +333,11 @@ class State:
         self._spend(island, event.usage)
         self.experiments = max(self.experiments, event.experiment)
         island.agent_failures += 1
-        island.agent_failures_in_a_row += 1
+        island.agent_failures_in_a_row += event.trouble != "stopped"
+
+    @_apply.register
+    def _(self, event: ev.CallBegan) -> None:
+        self.experiments = max(self.experiments, event.experiment)
 
     @_apply.register
     def _(self, event: ev.ProposalRefused) -> None:
@@ -466,7 +478,7 @@ class State:
 
     def _spend(self, island: Island, usage: Usage) -> None:
         island.usd += usage.usd
-        island.tokens += usage.tokens_in + usage.tokens_out
+        island.tokens += usage.tokens
 
     def _scored(self, trial: ev.TrialStarted, score: float) -> None:
         island = self.islands[trial.island]

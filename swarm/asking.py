@@ -120,7 +120,13 @@ class Asking:
         except BudgetError as error:
             self.limit = error.limit
             return ""
+        except asyncio.CancelledError:
+            call = run.state.calls.open.get(number)
+            if call is not None:
+                run.record(stopped(call))
+            raise
         except AgentError as error:
+            self._ported.discard(origin)
             run.record(
                 ev.AgentFailed(
                     number, name, agent.name, error.trouble, str(error), error.usage, origin
@@ -288,6 +294,12 @@ class Asking:
             f"Swarm-Island: {self.island.name}\nSwarm-Experiment: {number}\n"
             f"Swarm-Agent: {agent}\n"
         )
+
+
+def stopped(call: ev.CallBegan) -> ev.AgentFailed:
+    """Return the event that settles a call of which nothing more will be heard: at its worst."""
+    reason = "the coordinator stopped before it answered"
+    return ev.AgentFailed(call.experiment, call.island, call.agent, "stopped", reason, call.usage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from islands import events as ev
 from islands.errands import Errand
 from islands.records import RunLimit
 from islands.state import Experiment, State
-from swarm.asking import Asking
+from swarm.asking import Asking, stopped
 from swarm.brief import Briefer
 from swarm.loop import Loop
 from swarm.run import Run
@@ -110,6 +110,8 @@ def _settle(run: Run) -> None:
     """Settle what the last coordinator left in the air."""
     for trial in list(run.state.running):
         run.record(ev.TrialVoided(trial, "the coordinator stopped"))
+    for call in list(run.state.calls.open.values()):
+        run.record(stopped(call))
     for island in run.state.islands.values():
         for open_ in [each for each in (island.experiment, *island.queue) if each is not None]:
             if open_.life == "proposed":

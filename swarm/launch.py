@@ -25,7 +25,7 @@ from islands.guards import Guards
 from islands.migration import Migration
 from islands.promotion import Policy
 from islands.ratchet import Rule
-from islands.records import Usage
+from islands.records import Brief, Usage
 from islands.state import State
 from swarm.agents.base import Agent
 from swarm.agents.llm.budget import Budget
@@ -35,6 +35,7 @@ from swarm.confinement import require
 from swarm.executor import Terms
 from swarm.machines import Kind, machines
 from swarm.parts import Bounds, IslandPlan, Launch
+from swarm.preflight import Preflights, places
 from swarm.program import Program
 from swarm.run import Run
 from swarm.runs import RunFolder, create, latest, next_name
@@ -75,6 +76,12 @@ async def assembled(
         frozen()
         require(options.tier)
         branches = Branches(repo, folder.name, program.genome)
+
+        def begun(brief: Brief, usage: Usage) -> None:
+            """Record what a proposal may cost, before its call goes out."""
+            agent = run.agents[brief.island].name
+            run.record(ev.CallBegan(brief.experiment, brief.island, agent, usage))
+
         async with AsyncExitStack() as stack:
             there = stack.enter_context(closing(machines(options.executor, options.address)))
             islands = _islands(program, options, there.slices(program.slices))
@@ -83,18 +90,22 @@ async def assembled(
             shutil.rmtree(launch.scratch, ignore_errors=True)
             (launch.scratch / "genomes").mkdir(parents=True)
             harness = identity.export(folder.folder / "harness")
-            agents = _agents(program, launch, past, stack)
+            agents = _agents(program, launch, past, stack, begun)
             terms = Terms(program.task, program.data, launch.tier, program.slices.foreign_cpu)
             slices = tuple({island.slice.name: island.slice for island in islands}.values())
             executor = there.executor(harness, terms, slices)
-            yield Run(
+            where = places(program.preflight, slices)
+            looks = Preflights(harness, program.task, program.data, where, launch.tier)
+            run = Run(
                 launch=launch,
                 ledger=ledger,
                 branches=branches,
                 executor=await stack.enter_async_context(executor),
                 agents=agents,
+                preflights=await stack.enter_async_context(looks),
                 watch=watch,
             )
+            yield run
 
 
 def pick(repo: Path, options: Options) -> RunFolder:
@@ -196,6 +207,7 @@ def _bounds(program: Program, options: Options) -> Bounds:
         minutes=options.minutes if options.minutes is not None else limits.minutes,
         trials=options.trials if options.trials is not None else limits.trials,
         usd=options.usd if options.usd is not None else limits.usd,
+        tokens=limits.tokens,
     )
 
 
@@ -221,7 +233,11 @@ def _name(number: int) -> str:
 
 
 def _agents(
-    program: Program, launch: Launch, past: State, stack: AsyncExitStack
+    program: Program,
+    launch: Launch,
+    past: State,
+    stack: AsyncExitStack,
+    begun: Callable[[Brief, Usage], None],
 ) -> Mapping[str, Agent]:
     wishes = {island.name: program.agents[island.agent] for island in launch.islands}
     models = {name: wish for name, wish in wishes.items() if isinstance(wish, ModelSettings)}
@@ -232,11 +248,11 @@ def _agents(
         # the two SDKs take a second or more to import, and most launches need neither
         from swarm.agents.llm.factory import Governors, make_agent  # noqa: PLC0415
 
-        spent = Usage(tokens_in=sum(i.tokens for i in past.islands.values()), usd=past.usd)
-        budget, governors = Budget(max_usd=launch.bounds.usd, spent=spent), Governors()
+        bounds, spent = launch.bounds, Usage(tokens_untold=past.tokens, usd=past.usd)
+        budget, governors = Budget(bounds.usd, bounds.tokens, spent), Governors()
         names = {island.name: island.agent for island in launch.islands}
         for name, wish in models.items():
-            model = make_agent(names[name], wish, governors, budget)
+            model = make_agent(names[name], wish, governors, budget, begun)
             stack.push_async_callback(model.close)
             agents[name] = model
     return agents

@@ -102,6 +102,7 @@ class Bounds:
     minutes: float | None = None
     trials: int | None = None
     usd: float | None = None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

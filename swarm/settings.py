@@ -136,6 +136,9 @@ class Limits:
     minutes: Annotated[float | None, Field(gt=0), says("a number of minutes above 0", "480")] = None
     trials: Annotated[Count | None, says("a whole number from 1", "1000")] = None
     usd: Annotated[Dollars | None, says("a number of dollars, 0 or more", "20")] = None
+    tokens: Annotated[
+        int | None, Field(ge=0), says("a whole number of tokens, 0 or more", "2000000")
+    ] = None
     max_files: Count = 64
     max_bytes: Count = 1_000_000
 

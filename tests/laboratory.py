@@ -12,7 +12,7 @@ from islands.migration import STAY
 from islands.ratchet import Rule
 from islands.records import Entry, Proposal, Usage
 from swarm.parts import Bounds, IslandPlan, Launch
-from swarm.run import Run, inline
+from swarm.run import NoPreflights, Run, inline
 
 GENOME = "genome/x.py"
 SECONDS = 20.0
@@ -189,7 +189,7 @@ def launch(tmp_path, islands=2, bounds=Bounds(trials=60), rule=Rule(), migration
 
 def make_run(tmp_path, ledger=None, branches=None, agents=None, executor=None, **changes):
     """Return a run of the laboratory, any part of it replaced; call it inside the loop."""
-    branches = branches or MemoryBranches()
+    branches, preflights = branches or MemoryBranches(), changes.pop("preflights", NoPreflights())
     plan = launch(tmp_path, **changes)
     return Run(
         launch=plan,
@@ -197,6 +197,7 @@ def make_run(tmp_path, ledger=None, branches=None, agents=None, executor=None, *
         branches=branches,
         executor=executor or LabExecutor(branches),
         agents=agents or {island.name: LabAgent() for island in plan.islands},
+        preflights=preflights,
         offload=inline,
         now=lambda: asyncio.get_running_loop().time(),
     )

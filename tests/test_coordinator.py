@@ -14,13 +14,14 @@ from laboratory import (
     value,
 )
 
-from harness.contract import Failure, HarnessError, SetupError
+from harness.contract import Failure, HarnessError, Preflight, SetupError
 from islands import events as ev
 from islands.guards import Guards
 from islands.ratchet import RULES, Rule
-from islands.records import Entry, Proposal
+from islands.records import Entry, Proposal, Usage
 from islands.state import State
 from swarm.agents.base import AgentError
+from swarm.agents.llm.budget import BudgetError
 from swarm.coordinator import conduct
 from swarm.executor import VoidError
 from swarm.parts import Bounds
@@ -272,3 +273,106 @@ def test_virtual_time_says_when_nothing_can_ever_happen():
 
     with pytest.raises(DeadlockError):
         run_virtual(main())
+
+
+class Looks:
+    """Finds fault with every candidate of the first `bad` looks."""
+
+    possible = True
+
+    def __init__(self, bad):
+        self.bad, self.seen = bad, []
+
+    async def check(self, trial):
+        self.seen.append(trial)
+        await asyncio.sleep(0.5)
+        ok = len(self.seen) > self.bad
+        return Preflight(ok, "" if ok else "crash: NameError: x", tail="" if ok else "line 1\nx")
+
+
+def test_a_candidate_that_a_look_refuses_costs_no_slice_time_and_is_mended(tmp_path):
+    """Its agent is shown the error and its own change, twice; then it thinks of something else."""
+    seen = []
+
+    class Curious(LabAgent):
+        async def propose(self, brief):
+            seen.append(brief.refused)
+            return await super().propose(brief)
+
+    run = simulate(
+        tmp_path, agents={"i0": Curious()}, islands=1, preflights=Looks(3), bounds=Bounds(trials=12)
+    )
+    refused = kinds(run, ev.ProposalRefused)
+    assert [(e.rule, e.reason) for e in refused] == [("preflight", "crash: NameError: x")] * 3
+    assert seen[0] == seen[3] == seen[4] == ""
+    assert all(
+        text.startswith("preflight: crash: NameError: x\nline 1\nx\n\n-X") for text in seen[1:3]
+    )
+    measured = {trial.commit for trial in kinds(run, ev.TrialStarted)}
+    admitted = {event.commit for event in kinds(run, ev.CandidateAdmitted)}
+    assert measured <= admitted | {"base"}
+    assert {trial.commit for trial in run.preflights.seen[:3]}.isdisjoint(measured)
+
+
+def test_a_slow_agent_keeps_its_slice_busy(tmp_path):
+    """An agent four times as slow as a trial is asked ahead; one that is quick only one ahead."""
+    slow = {"i0": LabAgent(think=80.0)}
+    run = simulate(tmp_path, agents=slow, islands=1, bounds=Bounds(trials=200))
+    started = [e.recorded for e in kinds(run, ev.TrialStarted)]
+    assert 20.0 * 150 / (started[-1] - started[49]) > 0.97
+    quick = simulate(tmp_path, islands=1, bounds=Bounds(trials=60))
+    waiting = most = 0
+    for event in quick.ledger.kept:
+        waiting += isinstance(event, ev.CandidateAdmitted)
+        waiting -= isinstance(event, ev.TrialStarted) and event.purpose == "screen"
+        waiting -= isinstance(event, ev.CandidateDropped)
+        most = max(most, waiting)
+    assert most == 1
+
+
+def test_what_is_in_flight_at_the_deadline_is_cancelled_and_settled(tmp_path):
+    """A call that was sent counts at its worst; nothing is waited for that cannot be measured."""
+
+    class Caller(LabAgent):
+        async def propose(self, brief):
+            worst = Usage(1, usd=0.5, tokens_untold=1000)
+            self.run.record(ev.CallBegan(brief.experiment, brief.island, self.name, worst))
+            return await super().propose(brief)
+
+    async def main():
+        run = make_run(tmp_path, islands=1, bounds=Bounds(minutes=10), agents={"i0": Caller()})
+        run.agents["i0"].run, run.agents["i0"].think = run, 200.0
+        await conduct(run)
+        return run
+
+    run = run_virtual(main())
+    assert run.limit == "minutes"
+    assert run.ledger.kept[-1].recorded <= 600
+    stopped = [e for e in kinds(run, ev.AgentFailed) if e.trouble == "stopped"]
+    assert stopped and all(e.usage.usd == 0.5 for e in stopped)
+    assert run.state.calls.open == {}
+    answered = len(kinds(run, ev.ProposalReceived))
+    assert run.state.usd == pytest.approx(0.5 * len(stopped) + 0.01 * answered)
+    assert run.state.tokens == 1000 * len(stopped) + 15 * answered
+    begun = max(n for n, e in enumerate(run.ledger.kept) if isinstance(e, ev.CallBegan))
+    cut = MemoryLedger(run.ledger.kept[: begun + 1])
+    killed = State()
+    killed.apply_all(cut.kept)
+    assert killed.usd >= 0.5 and killed.calls.open
+    again = simulate(tmp_path, ledger=cut, branches=run.branches, bounds=Bounds(minutes=0.1))
+    assert {e.experiment for e in kinds(again, ev.AgentFailed)} >= set(killed.calls.open)
+
+
+def test_an_exhausted_budget_ends_the_run_when_what_was_paid_for_is_measured(tmp_path):
+    """The limit has the budget's own name."""
+
+    class Poor(LabAgent):
+        async def propose(self, brief):
+            if self.calls >= 3:
+                raise BudgetError("tokens", "all are spent")
+            return await super().propose(brief)
+
+    run = simulate(tmp_path, agents={"i0": Poor()}, islands=1, bounds=Bounds(tokens=100))
+    assert run.limit == "tokens"
+    assert len(kinds(run, ev.CandidateAdmitted)) == 3
+    assert sum(run.state.islands["i0"].endings.values()) == 3

@@ -10,8 +10,7 @@ Not covered:
 - A provider that bills more than the worst case (more tokens than the prompt has bytes, more
   output than was asked for, a higher price for long prompts) is settled at what it says: the limit
   is then passed by that much.
-- `spent` is what the caller's record holds. In dollars that can be everything (see `agent.Note`);
-  tokens of calls that never told theirs are held at their worst here and are in no Usage.
+- `spent` is what the caller's record holds, which can be everything (see `agent.Note`).
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class Budget:
     ) -> None:
         self.max_usd, self.max_tokens = max_usd, max_tokens
         spent = spent or Usage()
-        self._spent = _amount(spent.usd, spent.tokens_in + spent.tokens_out)
+        self._spent = _amount(spent.usd, spent.tokens)
         self._held = _Amount()
         self._waiting: list[asyncio.Future[None]] = []
 

@@ -36,9 +36,9 @@ _FRAME = 1024
 class Bill:
     """What one proposal has cost so far, and what went wrong on the way, `trouble` last.
 
-    Tokens are the provider's counts. Dollars include every call that may have been billed without
-    our being told, the one in the air too, at its worst: whenever a proposal is cut short, its
-    usage is what it may have cost. `note` is told of the usage before each request goes out, and
+    Every call that may have been billed without our being told, the one in the air too, counts at
+    its worst, in dollars and in `tokens_untold`: whenever a proposal is cut short, its usage is
+    what it may have cost. `note` is told of the usage before each request goes out, and
     of a request that came to nothing before anybody else can reserve what it has left over.
     """
 
@@ -46,13 +46,15 @@ class Bill:
     trouble: Trouble = "malformed"
     troubles: list[Trouble] = field(default_factory=list)
     _settled: Usage = Usage()
-    _open: float = 0.0
+    _open: Usage = Usage()
     _told: Usage = Usage()
 
     @property
     def usage(self) -> Usage:
         """What the proposal costs if nothing more is heard."""
-        return replace(self._settled, usd=self._settled.usd + self._open)
+        known, worst = self._settled, self._open
+        untold = known.tokens_untold + worst.tokens_untold
+        return replace(known, usd=known.usd + worst.usd, tokens_untold=untold)
 
     def suffered(self, trouble: Trouble) -> None:
         """Note what went wrong; a proposal that comes through all the same will tell of it."""
@@ -60,20 +62,22 @@ class Bill:
         self.troubles.append(trouble)
         self._tell()
 
-    def begin(self, worst: float) -> None:
-        """Say that a request goes out now which may cost `worst` dollars."""
-        self._settled, self._open = replace(self.usage, calls=self.usage.calls + 1), worst
+    def begin(self, usd: float, tokens: int) -> None:
+        """Say that a request goes out now which may cost so many dollars and tokens."""
+        self._settled = replace(self.usage, calls=self.usage.calls + 1)
+        self._open = Usage(usd=usd, tokens_untold=tokens)
         self._tell()
 
     def settle(self, usd: float, tokens: Tokens) -> None:
         """Say what the last request did cost."""
-        known, self._open = self._settled, 0.0
+        known, self._open = self._settled, Usage()
         sent, received = known.tokens_in + tokens.sent, known.tokens_out + tokens.output
-        self._settled = Usage(known.calls, sent, received, known.usd + usd)
+        total = known.usd + usd
+        self._settled = replace(known, tokens_in=sent, tokens_out=received, usd=total)
 
     def free(self) -> None:
         """Say that the last request did cost nothing."""
-        self._open = 0.0
+        self._open = Usage()
         self._tell()
 
     def _tell(self) -> None:
@@ -132,7 +136,7 @@ class Calls:
             self.budget.reserve(worst, sent + output) as held,
             self.governor.turn() as began,
         ):
-            bill.begin(worst)
+            bill.begin(worst, sent + output)
             held.begin()
             try:
                 reply = await self._timed(prompt, turns)

@@ -176,22 +176,23 @@ def settle(run: Run) -> None:
 
 async def build(run: Run, promoted: ev.Promoted) -> None:
     """Bring the consensus branch to the stack that was promoted: record it, then move the ref."""
-    changes = await run.offload(_written, run, promoted)
-    known = run.state.promotions
-    if known.unbuilt() != promoted:
-        return
-    old = known.consensus.commit if known.consensus is not None else ""
-    run.record(
-        ev.ConsensusMoved(
-            check=promoted.check,
-            base=promoted.base,
-            old=old,
-            commit=changes[-1],
-            parts=promoted.parts,
-            changes=tuple(changes),
+    async with run.lease(consensus.NAME):  # two islands would meet on its refs
+        known = run.state.promotions
+        if known.unbuilt() != promoted:
+            return
+        changes = await run.offload(_written, run, promoted)
+        old = known.consensus.commit if known.consensus is not None else ""
+        run.record(
+            ev.ConsensusMoved(
+                check=promoted.check,
+                base=promoted.base,
+                old=old,
+                commit=changes[-1],
+                parts=promoted.parts,
+                changes=tuple(changes),
+            )
         )
-    )
-    await run.offload(run.branches.advance, consensus.NAME, changes[-1], old)
+        await run.offload(run.branches.advance, consensus.NAME, changes[-1], old)
 
 
 def _tagged(run: Run, contenders: list[Contender]) -> tuple[Contender, ...]:

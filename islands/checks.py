@@ -275,6 +275,7 @@ class Checks:
         self.open: Check | None = None
         self.judged: list[ev.StackJudged] = []
         self.kept: dict[int, Claim] = {}
+        self.conflicts: dict[int, str] = {}
         self.count = 0
         self.spent = 0
         self._tried: frozenset[int] = frozenset()
@@ -378,12 +379,14 @@ class Checks:
             raise ValueError(f"stack check {event.check} begins before the one before it ended")
         claims = {number: self.kept[number] for number in event.parts}
         self.open = Check(event, claims, self._run.direction, self._run.seed)
-        self.count = event.check
+        self.count, self.conflicts = event.check, {}
         self._tried = frozenset(self.kept)
 
     @apply.register
     def _(self, event: ev.StackAssembled) -> None:
         self._at(event.check).took(event)
+        if event.stuck:
+            self.conflicts[event.stuck] = event.conflict
 
     @apply.register
     def _(self, event: ev.StackJudged) -> None:

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "query": ("swarm.commands.record", "Ask the record a question in SQL."),
     "verify": ("swarm.commands.verify", "Check that the record is as it was written."),
     "measure": ("swarm.commands.measure", "Measure a commit again on fresh seeds."),
+    "stack": ("swarm.commands.stack", "Check whether kept changes add up."),
     "promote": ("swarm.commands.promote", "Measure the best stack again at the next rung."),
     "simulate": (
         "swarm.commands.simulate",

@@ -206,6 +206,18 @@ class Lineage:
             known["step"] = self.graph.nodes[head].get("step", 0) + 1
             self.graph.add_edge(head, node, "kept_as_head", **_whence(event), **gain)
 
+    @take.register(ev.SliceReleased | ev.IslandMoved)
+    def _(self, event: ev.Event) -> None:
+        """Nothing came from anything."""
+
+    @take.register
+    def _(self, event: ev.SliceQuarantined) -> None:
+        for trial in event.trials:
+            if trial.purpose in ev.ISLANDS_OWN:
+                _withdraw(self.graph.nodes[trial.commit], trial)
+        for each in event.discards:
+            self._known(each.experiment)["ending"] = "void"
+
     @take.register(ev.StackOpened)
     def _(self, event: ev.Event) -> None:
         """Its stacks are to come."""
@@ -324,6 +336,9 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:
             yield from event.commits
         case ev.TrialStarted():
             yield event.commit
+        case ev.SliceQuarantined():
+            yield from (trial.commit for trial in event.trials)
+            yield from (each.experiment for each in event.discards)
 
 
 def _of_a_life(event: ev.Event) -> Iterator[int | str]:
@@ -372,3 +387,15 @@ def _score(known: dict[str, Any], score: float, harness: str, purpose: ev.Purpos
     known["scores"] = known.get("scores", 0) + 1
     mean = known.get("score", 0.0)
     known["score"] = mean + (score - mean) / known["scores"]
+
+
+def _withdraw(known: dict[str, Any], trial: ev.Tainted) -> None:
+    """Take back a score that turned out to be void."""
+    if trial.purpose == "screen":
+        known.pop("screened", None)
+        return
+    known["scores"] -= 1
+    if known["scores"] == 0:
+        del known["scores"], known["score"]
+    else:
+        known["score"] -= (trial.score - known["score"]) / known["scores"]

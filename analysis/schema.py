@@ -97,7 +97,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     # what came of it
     ending=(
         "VARCHAR",
-        "kept, discarded, failed, refused, outdated, or null: it does nothing; NULL: still open",
+        "kept, discarded, failed, refused, outdated, null: it does nothing, or void; NULL: open",
     ),
     verdict=("VARCHAR", "keep or discard, or what a stack check found; NULL: none was reached"),
     rule=("VARCHAR", "the rule by which a proposal was refused"),
@@ -109,6 +109,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     pairs=("INTEGER", "how many pairs of scores on common fresh seeds the gain is made of"),
     score=("DOUBLE", "what the harness computed: one score, or the mean of `scores`"),
     scores=("INTEGER", "how many scores at rung 0 the mean is made of, screening left out"),
+    drift=("DOUBLE", "the slice's latest sentinel less its first"),
     screened=("DOUBLE", "score of the screening trial, which selected the candidate: no evidence"),
     sigma=("DOUBLE", "standard deviation of the baseline's scores between seeds"),
     # trials
@@ -121,6 +122,7 @@ COLUMNS: Mapping[str, Column] = _columns(
         "INTEGER",
         "number of the stack check, or of the check that a trial is for; NULL: an island's own",
     ),
+    good=("VARCHAR", "the slice's last sentinel before that which was good"),
     state=("VARCHAR", "running, scored, failed, or voided through no fault of the candidate"),
     tier=("INTEGER", "confinement of a trial: 2 sandbox, 1 Landlock, 0 none"),
     seconds=("MAP(VARCHAR, DOUBLE)", "wall seconds by phase; `budget` are the trial's own"),
@@ -190,7 +192,10 @@ COLUMNS: Mapping[str, Column] = _columns(
     quarantined=("TIMESTAMP", "when it was set apart with an invalid commit; NULL: it was not"),
     latest=("TIMESTAMP", "when it happened last"),
     # coordinators
-    action=("VARCHAR", "what a coordinator did with the run: opened, resumed or stopped it"),
+    action=(
+        "VARCHAR",
+        "what was done: a run opened, resumed or stopped, a slice set apart or released",
+    ),
     stop_limit=("VARCHAR", "the limit that the run was stopped by: minutes, trials, usd or tokens"),
     # how far this file has come
     bytes=("BIGINT", "how much of the ledger is in this file"),
@@ -298,6 +303,12 @@ TABLES: Mapping[str, Table] = {
     "fallbacks": Table(
         "Each time that an island went back from a head that was set apart.",
         _named("trial island head fallback recorded"),
+        keys=0,
+    ),
+    "slices_apart": Table(
+        "Each time that a slice was set apart because its sentinels drifted, or came back: how many"
+        " trials and discards became void by that.",
+        _named("slice action reason good trials discarded recorded"),
         keys=0,
     ),
     "merges": Table(
@@ -412,6 +423,20 @@ VIEWS: Mapping[str, View] = {
         """
         SELECT stddev_samp(score) AS sigma, count(*)::INTEGER AS scores
         FROM trials WHERE purpose = 'baseline' AND state = 'scored' AND rung = 0
+        """,
+    ),
+    "sentinels": View(
+        "How each slice measured one and the same trial, again and again: its mean, its spread, and"
+        " how far the latest was from the first. Slices of unlike hardware differ by their means.",
+        """
+        SELECT slice, rung, count(*)::INTEGER AS scores, avg(score) AS score,
+          stddev_samp(score) AS sigma,
+          arg_max(score, ended) - arg_min(score, ended) AS drift, max(ended) AS latest
+        FROM trials CROSS JOIN (SELECT any_value(seed) AS anchor FROM trials
+          WHERE purpose = 'sentinel')
+        WHERE state = 'scored' AND (purpose = 'sentinel'
+          OR (purpose = 'baseline' AND seed = anchor))
+        GROUP BY slice, rung ORDER BY slice, rung
         """,
     ),
     "nulls": View(

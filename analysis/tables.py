@@ -227,6 +227,28 @@ def _(event: ev.Quarantined) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
+def _(event: ev.SliceQuarantined) -> Iterable[tuple[str, Row]]:
+    told = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
+    void = {"trials": len(event.trials), "discarded": len(event.discards)}
+    yield "slices_apart", {"action": "set apart", "good": event.good or None, **told, **void}
+    for trial in event.trials:
+        yield "trials", {"trial": trial.trial, "state": "voided", "reason": event.reason}
+
+
+@rows.register
+def _(event: ev.SliceReleased) -> Iterable[tuple[str, Row]]:
+    told = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
+    yield "slices_apart", {"action": "released", **told}
+
+
+@rows.register
+def _(event: ev.IslandMoved) -> Iterable[tuple[str, Row]]:
+    if event.home:
+        where = {"slice": event.slice.name, "device": event.slice.kind}
+        yield "islands", {"island": event.island, **where}
+
+
+@rows.register
 def _(event: ev.Merged) -> Iterable[tuple[str, Row]]:
     came = {"island": event.island or None, "head": event.head, "merge": event.commit}
     how = {"how": event.how, "forced": event.forced}

@@ -452,6 +452,68 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class Tainted:
+    """A trial that a slice ran since its last good sentinel: nothing is to be made of its score."""
+
+    trial: str
+    island: str
+    experiment: int
+    commit: str
+    purpose: Purpose
+    seed: int
+    slice: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forgiven:
+    """An experiment whose discard rests on tainted trials."""
+
+    experiment: int
+    island: str
+
+
+@dataclass(frozen=True, slots=True)
+class SliceQuarantined:
+    """A slice does not measure as it did: it is set apart, for a `reason`.
+
+    `good` is its last good sentinel ("": none was). `trials` are void: those that it ran since,
+    and all of the experiments that were open there, which begin again. `discards` are void, too.
+    """
+
+    slice: str
+    reason: str
+    good: str
+    trials: tuple[Tainted, ...]
+    discards: tuple[Forgiven, ...]
+    recorded: float = 0.0
+    kind: Literal["slice_quarantined"] = "slice_quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class SliceReleased:
+    """A slice that was set apart measures steadily again, at another level where it `shifted`."""
+
+    slice: str
+    reason: str
+    shifted: bool
+    recorded: float = 0.0
+    kind: Literal["slice_released"] = "slice_released"
+
+
+@dataclass(frozen=True, slots=True)
+class IslandMoved:
+    """An island's trials run on another slice from now on: for good where that is its `home`."""
+
+    island: str
+    slice: Slice
+    reason: str
+    home: bool = False
+    recorded: float = 0.0
+    kind: Literal["island_moved"] = "island_moved"
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """The consensus, or an island's head, came home: `commit` is new on branch `target`.
 
@@ -493,6 +555,9 @@ Event = (
     | ConsensusMoved
     | SealedScored
     | Quarantined
+    | SliceQuarantined
+    | SliceReleased
+    | IslandMoved
     | Merged
 )
 

@@ -29,6 +29,7 @@ Occurrence = Literal[
     "broke",
     "keep",
     "discard",
+    "tainted",
 ]
 
 LIFE: dict[State, dict[Occurrence, State]] = {
@@ -36,12 +37,14 @@ LIFE: dict[State, dict[Occurrence, State]] = {
     "waiting": {"rebased": "waiting", "dropped": "outdated", "screened": "screening"},
     "screening": {
         "screened": "screening",
+        "tainted": "screening",  # its slice drifted: it begins again
         "confirmed": "confirming",
         "broke": "failed",
         "keep": "kept",  # by a rule that confirms nothing
         "discard": "discarded",
     },
     "confirming": {
+        "tainted": "screening",
         "confirmed": "confirming",
         "broke": "failed",
         "keep": "kept",

@@ -18,7 +18,7 @@ from islands import events as ev
 from islands.guards import violated
 from islands.migration import STAY, Migration
 from islands.quarantine import REASON
-from islands.ratchet import Decision, Rule, judge, seed_of, signed
+from islands.ratchet import Decision, Rule, judge, seed_of
 from islands.records import Migrant
 from islands.state import Experiment, Island, State
 
@@ -64,7 +64,7 @@ class Measure:
     """Run one trial. `experiment` is 0 for a trial of no experiment, `check` for an island's own.
 
     `rung` counts program.md's rungs from 0; `audit` positions of what is scored are asked again;
-    `share` of the rung's seconds is what the trial is given.
+    `share` of the rung's seconds is what the trial is given. `slice` is empty for the island's.
     """
 
     commit: str
@@ -76,6 +76,7 @@ class Measure:
     audit: int = SCREENING
     check: int = 0
     share: float = 1.0
+    slice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,30 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Record what follows from the record."""
+
+    event: ev.SliceQuarantined | ev.SliceReleased
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Let the island measure elsewhere: its slice is set apart, or its home is so no more.
+
+    Where no slice is left, `probe` may bring its own back.
+    """
+
+    probe: Measure
+
+
+@dataclass(frozen=True, slots=True)
 class Broken:
     """The base itself fails: there is nothing to improve on."""
 
     reason: str
 
 
-Step = Take | Bring | Measure | Conclude | Wait | Idle | Broken
+Step = Take | Bring | Measure | Conclude | Wait | Idle | Broken | Note | Move
 
 
 def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) -> Step:
@@ -111,10 +129,16 @@ def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) 
 
     A migrant comes before the next of the agent's candidates.
     """
-    baseline = _baseline(state)
-    if baseline is not None:
-        return baseline
+    news = state.sentinels.news()
+    if news is not None:
+        return Note(news)
     island = state.islands[name]
+    baseline = _baseline(state)
+    step = _elsewhere(state, island)
+    if step is None and (baseline is None or baseline == Wait()):
+        step = _sentinel(state, island, rule)
+    if step is not None or baseline is not None:
+        return step or baseline or Wait()
     if island.experiment is None:
         migrant = state.migrants.offer(name, migration)
         return _next_candidate(state, island) if migrant is None else Take(island.head, migrant)
@@ -162,6 +186,38 @@ def _screen(state: State, open_: Experiment) -> Measure:
     return Measure(open_.commit, seeds[open_.number % len(seeds)], "screen", open_.number)
 
 
+def _elsewhere(state: State, island: Island) -> Step | None:
+    """Return the island's move, where its slice is set apart or its home is so no more."""
+    here, known = island.slice.name, state.sentinels
+    if known.apart(here):
+        return Move(anchor(state, here))
+    if island.slice != island.home and not known.apart(island.home.name):
+        return Move(anchor(state, here)) if island.experiment is None else None
+    return None
+
+
+def _sentinel(state: State, island: Island, rule: Rule) -> Step | None:
+    """Return the sentinel that is due on the island's slice, or on its home that is set apart."""
+    here, home, known = island.slice.name, island.home.name, state.sentinels
+    if not rule.sentinels:
+        return None
+    if known.doubtful(here):
+        return Wait() if known.running(here) else anchor(state, here)
+    if island.experiment is not None or known.running(here):
+        return None
+    if known.due(here, rule.sentinels):
+        return anchor(state, here)
+    if known.retry(home, rule.sentinels) and not known.running(home):
+        return anchor(state, home)
+    return None
+
+
+def anchor(state: State, slice_name: str) -> Measure:
+    """Return the sentinel of a slice."""
+    commit, seed = state.sentinels.anchor
+    return Measure(commit, seed, "sentinel", 0, slice=slice_name)
+
+
 def _baseline(state: State) -> Step | None:
     if state.broken_baseline:
         return Broken(state.broken_baseline)
@@ -176,25 +232,31 @@ def _baseline(state: State) -> Step | None:
 
 
 def _experiment(state: State, open_: Experiment, rule: Rule) -> Step:
-    head = state.scores[open_.parent]
     if not open_.screened:
         return _screen(state, open_)
-    seed, score = next(iter(open_.screened.items()))
     broken = violated(rule.guards, state.measures(open_.parent), state.measures(open_.commit))
     if broken:
         return Conclude(open_.number, Decision("discard", broken))
-    screened = signed(head[seed], score, state.direction)
     pairs, belief = state.pairs(open_), state.belief_of(open_)
     kept = replace(state.claimed, turn=open_.turn)
-    decision = judge(screened, pairs, state.noise(), rule, belief, kept)
+    decision = judge(open_.screen, pairs, state.noise(), rule, belief, kept)
     half = _other_half(state, open_)
     if half is not None:
         return half
     if decision.verdict != "confirm":
-        return Conclude(open_.number, decision)
+        return _assured(state, open_, decision, rule)
     if len(open_.head_broken) >= HEAD_FAILURES:
         return Conclude(open_.number, Decision("discard", "the head fails on fresh seeds"))
     return _next_pair(state, open_)
+
+
+def _assured(state: State, open_: Experiment, decision: Decision, rule: Rule) -> Step:
+    """Return the end of an experiment; before a keep a sentinel says that its slice was well."""
+    where = state.islands[open_.island].slice.name
+    known = state.sentinels
+    if decision.verdict != "keep" or not rule.sentinels or known.clears(where, open_.number):
+        return Conclude(open_.number, decision)
+    return Wait() if known.running(where) else anchor(state, where)
 
 
 def _other_half(state: State, open_: Experiment) -> Measure | None:

@@ -42,7 +42,8 @@ class Rule:
     above `screen` standard deviations of a pair, and gain more than `margin` standard errors on
     all of `confirm_seeds`; with none to confirm on, it is kept as it was screened.
     `evidence` is what a keep must show: little enough doubt, or an e-value (`evalue.py`).
-    `nulls` is the share of proposals that do nothing (islands/nulls.py).
+    `nulls` is the share of proposals that do nothing (islands/nulls.py), `sentinels` the trials
+    that a slice runs from one sentinel to the next at most (0: none, see islands/sentinels.py).
     """
 
     fdr: float = 0.05
@@ -52,6 +53,7 @@ class Rule:
     guards: Guards = Guards()
     nulls: float = 0.0
     evidence: Literal["doubt", "e-value"] = "doubt"
+    sentinels: int = 0
 
 
 RULES: Mapping[str, Rule] = {

@@ -12,8 +12,12 @@ from typing import Literal
 
 Verdict = Literal["keep", "confirm", "discard"]
 
-Ending = Literal["kept", "discarded", "failed", "refused", "outdated", "null"]
-"""How an experiment ended; a null that came to a verdict, whichever it was, ended as null."""
+Ending = Literal["kept", "discarded", "failed", "refused", "outdated", "null", "void"]
+"""How an experiment ended.
+
+A null that came to a verdict, whichever it was, ended as null; a discard that rests on a slice that
+drifted is void.
+"""
 
 NULL = "null"
 """Stands for the agent of proposals that do nothing (islands/nulls.py); no agent is named so."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from statistics import fmean
 
-from harness.contract import Direction, Outcome
+from harness.contract import Direction, Outcome, Slice
 from islands import events as ev
 from islands.belief import Belief, brought, learn
 from islands.calls import Calls
@@ -28,6 +28,7 @@ from islands.quarantine import REASON, Quarantines
 from islands.ratchet import SURE, Noise, seed_of, signed, spread
 from islands.ratchet import Kept as Claimed
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
+from islands.sentinels import Place, Sentinels
 
 RECENT = 24
 """Attempts that an island remembers for its agent's briefs."""
@@ -46,7 +47,8 @@ class Experiment:
     """One proposal's whole life, while it is open; `null` does nothing (islands/nulls.py).
 
     `parent` is the head that `commit` was made on, or made anew on since; `received` is when it was
-    proposed. `screened` and `confirmed` are the candidate's scores by seed; `head_broken` are the
+    proposed. `screened` and `confirmed` are the candidate's scores by seed, `screen` the gain over
+    the head that the first of them shows, corrected for slices that differ; `head_broken` are the
     fresh seeds on which the head itself failed, which make no pair.
     `origin` is the experiment that made the change elsewhere, 0 for a change of the island's own.
     `turn` counts, from 1, the run's experiments that came to be confirmed.
@@ -63,6 +65,7 @@ class Experiment:
     turn: int = 0
     commit: str = ""
     screened: dict[int, float] = field(default_factory=dict)
+    screen: float = 0.0
     confirmed: dict[int, float] = field(default_factory=dict)
     head_broken: set[int] = field(default_factory=set)
     origin: int = 0
@@ -99,10 +102,13 @@ class Island:
     """An island's head, what it is trying, and what it has come to.
 
     `experiment` is the one that is being measured, `queue` are those that have not come to it.
+    Its trials run on `slice`, which is its `home` but while that is set apart.
     """
 
     opened: ev.IslandOpened
     head: str
+    home: Slice
+    slice: Slice
     experiment: Experiment | None = None
     queue: list[Experiment] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
@@ -151,7 +157,9 @@ class State:
         self.migrants = Migrants()
         self.quarantines = Quarantines()
         self.calls = Calls()
-        self.screened: deque[float] = deque(maxlen=SCREENED)
+        self.sentinels = Sentinels()
+        self.places: dict[str, dict[int, Place]] = {}
+        self.screened: deque[tuple[int, float]] = deque(maxlen=SCREENED)
         self._screened = 0
         self._turns = 0
         self._belief: tuple[tuple[int, int, int], Belief] | None = None
@@ -190,8 +198,20 @@ class State:
 
     def noise(self) -> Noise:
         """Return what is known of the spread of a score between seeds."""
-        known = self.baseline()
+        known = self._level(self.baseline())
         return Noise(spread(known), len(known), self.residual, self.freedom)
+
+    def _level(self, known: list[float]) -> list[float]:
+        """Return the baseline's scores as one slice would have them, where slices differ."""
+        places = self.places.get(self.run.base, {}) if self.opened else {}
+        where = [places[seed] for seed in self.baseline_seeds() if seed in places]
+        if len(where) != len(known) or len(set(where)) <= 1:
+            return known
+        pair = math.sqrt(2) * spread(known)
+        return [
+            score - self.sentinels.differ(place, where[0], pair)
+            for score, place in zip(known, where, strict=True)
+        ]
 
     def belief(self) -> Belief:
         """Return what the run has learnt of its proposals' gains, a few proposals old at most.
@@ -202,10 +222,10 @@ class State:
         key = (self._screened - fresh, noise.seeds, noise.freedom)
         if self._belief is None or self._belief[0] != key:
             unit = noise.pair or 1.0
-            settled = list(self.screened)[: len(self.screened) - fresh]
+            settled = list(self.screened)[: max(0, len(self.screened) - fresh)]
             # fewer degrees of freedom would fit heavy tails and find nothing promising: what is
             # promising costs a trial at worst, and is kept by the degrees of freedom that there are
-            known = learn([gain / unit for gain in settled], max(noise.known_by, SURE))
+            known = learn([gain / unit for _, gain in settled], max(noise.known_by, SURE))
             self._belief = (key, known)
         return self._belief[1]
 
@@ -260,6 +280,7 @@ class State:
         self.events += 1
         self.migrants.apply(event)
         self.quarantines.apply(event)
+        self.sentinels.apply(event, self.noise)
         self._apply(event)
         self.promotions.apply(event)
         self.stacks.apply(event)
@@ -293,8 +314,34 @@ class State:
         pass
 
     @_apply.register
+    def _(self, event: ev.SliceQuarantined) -> None:
+        for trial in event.trials:
+            self._withdraw(trial)
+        void = {trial.experiment for trial in event.trials}
+        for island in self.islands.values():
+            if island.experiment is not None and island.experiment.number in void:
+                _begin_again(island.experiment)
+        for each in event.discards:
+            self._forgive(self.islands[each.island], each.experiment)
+        void |= {each.experiment for each in event.discards}
+        left = [(number, gain) for number, gain in self.screened if number not in void]
+        self.screened = deque(left, maxlen=SCREENED)
+        self._belief = None
+
+    @_apply.register
+    def _(self, event: ev.SliceReleased) -> None:
+        pass
+
+    @_apply.register
+    def _(self, event: ev.IslandMoved) -> None:
+        island = self.islands[event.island]
+        island.slice = event.slice
+        if event.home:
+            island.home = event.slice
+
+    @_apply.register
     def _(self, event: ev.IslandOpened) -> None:
-        self.islands[event.island] = Island(event, event.head)
+        self.islands[event.island] = Island(event, event.head, event.slice, event.slice)
 
     @_apply.register
     def _(self, event: ev.ProposalReceived) -> None:
@@ -476,6 +523,19 @@ class State:
         if event.parent in self.lines:
             self.lines[event.commit] = self.lines[event.parent] + event.added - event.removed
 
+    def _withdraw(self, trial: ev.Tainted) -> None:
+        self.trials -= 1
+        self.islands[trial.island].trials -= 1
+        if trial.purpose in ev.ISLANDS_OWN and trial.purpose != "screen":
+            self.scores.get(trial.commit, {}).pop(trial.seed, None)
+
+    def _forgive(self, island: Island, number: int) -> None:
+        """Make a discard void; agents are shown it no more."""
+        island.endings["discarded"] -= 1
+        island.endings["void"] = island.endings.get("void", 0) + 1
+        left = [attempt for attempt in island.recent if attempt.experiment != number]
+        island.recent = deque(left, maxlen=RECENT)
+
     def _spend(self, island: Island, usage: Usage) -> None:
         island.usd += usage.usd
         island.tokens += usage.tokens
@@ -483,10 +543,17 @@ class State:
     def _scored(self, trial: ev.TrialStarted, score: float) -> None:
         island = self.islands[trial.island]
         experiment = island.experiment
+        self.places.setdefault(trial.commit, {})[trial.seed] = self.sentinels.place(trial.slice)
         if experiment is None or experiment.commit != trial.commit or not trial.experiment:
             self.scores.setdefault(trial.commit, {})[trial.seed] = score
         elif trial.purpose == "screen":
+            head = self.scores[experiment.parent].get(trial.seed)
+            if head is None:  # it became void meanwhile
+                return
             experiment.screened[trial.seed] = score
+            experiment.screen = signed(
+                head - self._apart(experiment, trial.seed), score, self.direction
+            )
             if (
                 experiment.null
                 or experiment.origin
@@ -494,10 +561,14 @@ class State:
             ):
                 return  # no sample of what agents propose, or no gain on anything sound
             self._screened += 1
-            head = self.scores[experiment.parent][trial.seed]
-            self.screened.append(signed(head, score, self.direction))
+            self.screened.append((experiment.number, experiment.screen))
         else:
             experiment.confirmed[trial.seed] = score
+
+    def _apart(self, experiment: Experiment, seed: int) -> float:
+        """Return by how much the head's slice scored higher than the candidate's on `seed`."""
+        head, own = self.places[experiment.parent], self.places[experiment.commit]
+        return self.sentinels.differ(head[seed], own[seed], self.noise().pair)
 
     def _broke(self, trial: ev.TrialStarted, outcome: Outcome) -> None:
         failure = outcome.failure
@@ -541,7 +612,7 @@ class State:
         """Drop what was measured of a commit that no island needs."""
         if commit == self.run.base or any(each.needs(commit) for each in self.islands.values()):
             return
-        for known in (self.scores, self.measured, self.lines):
+        for known in (self.scores, self.measured, self.lines, self.places):
             known.pop(commit, None)
 
     def _close(
@@ -581,3 +652,10 @@ class State:
                 gain,
             )
         )
+
+
+def _begin_again(experiment: Experiment) -> None:
+    """Forget what was measured of an open experiment."""
+    experiment.life = follow(experiment.life, "tainted")
+    for known in (experiment.screened, experiment.confirmed, experiment.head_broken):
+        known.clear()

@@ -90,6 +90,9 @@ async def _begin(run: Run) -> None:
         if island.name not in run.state.islands:
             branch, base = run.branches.branch(island.name), run.state.run.base
             run.record(ev.IslandOpened(island.name, branch, base, island.agent, island.slice))
+        known = run.state.islands[island.name]
+        if (known.slice, known.home) != (island.slice, island.slice):
+            run.record(ev.IslandMoved(island.name, island.slice, "launched so", home=True))
     run.quarantine()
     await run.agree()
     _settle(run)

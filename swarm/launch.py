@@ -187,6 +187,7 @@ def _rule(program: Program) -> Rule:
         margin=ratchet.margin,
         guards=guards,
         nulls=ratchet.nulls,
+        sentinels=ratchet.sentinels,
     )
 
 

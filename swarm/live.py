@@ -255,6 +255,25 @@ def _(event: ev.Quarantined, state: State) -> str:
     return "; ".join([f"{what}: {len(event.commits)} commits are set apart", *back])
 
 
+@describe.register
+def _(event: ev.SliceQuarantined, state: State) -> str:
+    del state
+    void = f"{len(event.trials)} trials and {len(event.discards)} discards are void"
+    return f"slice {event.slice} SET APART: {event.reason}; {void}"
+
+
+@describe.register
+def _(event: ev.SliceReleased, state: State) -> str:
+    del state
+    return f"slice {event.slice} is back: {event.reason}"
+
+
+@describe.register
+def _(event: ev.IslandMoved, state: State) -> str:
+    del state
+    return f"{event.island} measures on slice {event.slice.name}: {event.reason}"
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

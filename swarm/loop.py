@@ -16,15 +16,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from harness.contract import HarnessError, Outcome, Rung, SetupError, Trial
+from harness.contract import HarnessError, Outcome, Rung, SetupError, Slice, Trial
 from islands import events as ev
 from islands.admit import shown
 from islands.checks import Assemble, Close
 from islands.errands import Build, Errand, Promote, Settle, Stack, next_errand
 from islands.migration import CONFLICT, PRESENT
-from islands.plan import Bring, Broken, Conclude, Idle, Measure, Step, Take, Wait, next_step
+from islands.plan import (
+    Bring,
+    Broken,
+    Conclude,
+    Idle,
+    Measure,
+    Move,
+    Note,
+    Step,
+    Take,
+    Wait,
+    anchor,
+    next_step,
+)
 from islands.ratchet import Decision
 from islands.records import Conflict, Migrant, Proposal, RunLimit
 from islands.state import State
@@ -33,6 +46,9 @@ from swarm.asking import Asking
 from swarm.executor import VoidError
 from swarm.parts import IslandPlan
 from swarm.run import Run
+
+Again: TypeAlias = Callable[[], Step | Errand | None]
+"""Says what comes next, once more: others may have done it meanwhile."""
 
 VOIDS = 5
 """Voided trials in a row after which the harness, not luck, is to blame."""
@@ -111,9 +127,7 @@ class Loop:
     def _rung(self) -> Rung:
         return self.run.state.run.rungs[0]
 
-    async def _do(
-        self, step: Step | Errand, again: Callable[[], Step | Errand | None]
-    ) -> RunLimit | None:
+    async def _do(self, step: Step | Errand, again: Again) -> RunLimit | None:
         """Do `step`, if it is what `again` still says once a trial has its slice."""
         match step:
             case Take(parent, migrant):
@@ -128,10 +142,21 @@ class Loop:
                 await self._conclude(experiment, decision)
             case Idle():
                 return await self._idle()
-            case Wait():
-                return await self._wait()
+            case Wait() | Note() | Move():
+                return await self._stand(step, again)
             case Broken(reason):
                 raise SetupError(f"the seed genome fails its own baseline: {reason}")
+        return None
+
+    async def _stand(self, step: Wait | Note | Move, again: Again) -> RunLimit | None:
+        """Do what has to be done before the island can go on."""
+        match step:
+            case Note(event):
+                self._note(event)
+            case Move(probe):
+                return await self._move(probe, again)
+            case Wait():
+                return await self._wait()
         return None
 
     async def _wait(self) -> RunLimit | None:
@@ -173,18 +198,40 @@ class Loop:
             return "minutes"
         return None
 
-    async def _measure(
-        self, step: Measure, again: Callable[[], Step | Errand | None]
-    ) -> RunLimit | None:
+    def _note(self, news: ev.SliceQuarantined | ev.SliceReleased) -> None:
+        """Record what follows for a slice; what is void may be asked for and measured again."""
+        self.run.record(news)
+        for island in self.run.launch.islands:
+            self.run.stir(island.name)
+
+    async def _move(self, probe: Measure, again: Again) -> RunLimit | None:
+        """Go where trials can be run; where none can, see whether a slice has come back."""
+        run, name, known = self.run, self.island.name, self.run.state.sentinels
+        refuge = run.refuge(name)
+        if refuge is not None:
+            left = known.apart(run.state.islands[name].slice.name)
+            run.record(ev.IslandMoved(name, refuge, left or "its home is well again"))
+            return None
+        if not known.running(probe.slice) and not known.hopeless(probe.slice):
+            return await self._measure(probe, again)
+        if run.hopeless:
+            raise SetupError(f"no slice measures steadily: {run.hopeless}; free them, launch again")
+        return await self._wait()
+
+    async def _measure(self, step: Measure, again: Again) -> RunLimit | None:
         run, began = self.run, asyncio.get_running_loop().time()
-        async with run.lease(self.island.slice.name):
-            if again() != step:
+        where, known = run.slice(self.island.name, step.slice), run.state.sentinels
+        if known.apart(where.name) and step.purpose != "sentinel":
+            probe = anchor(run.state, where.name)
+            return await self._move(probe, lambda: probe)
+        async with run.lease(where.name):
+            if again() not in (step, Move(step)):
                 return None  # done by another island while we waited for the slice
             limit = run.bound(run.state.run.rungs[step.rung])
             if limit is not None:
                 await errands.close_early(run)
                 return limit
-            trial = self._trial(step)
+            trial = self._trial(step, where)
             run.record(
                 ev.TrialStarted(
                     trial.id,
@@ -202,19 +249,24 @@ class Loop:
             )
             try:
                 await run.offload(run.branches.export, step.commit, Path(trial.genome))
-                run.record(ev.TrialEnded(trial.id, self._honest(await run.executor.run(trial))))
+                outcome = self._honest(await run.executor.run(trial))
+                if step.purpose != "sentinel" and known.apart(where.name):
+                    raise VoidError(f"slice {where.name} was set apart meanwhile")  # noqa: TRY301
+                run.record(ev.TrialEnded(trial.id, outcome))
             except VoidError as error:
                 run.record(ev.TrialVoided(trial.id, str(error)))
                 if run.state.voids_in_a_row >= VOIDS:
                     raise HarnessError(f"{VOIDS} trials in a row were void: {error}") from error
             run.quarantine()
+            if (news := known.news()) is not None:
+                self._note(news)
         await run.move_branches()
         self.asking.pace.measured(asyncio.get_running_loop().time() - began)
         if step.experiment and run.state.islands[self.island.name].experiment is None:
             self._forget(step.commit)  # it failed, and will not be measured again
         return None
 
-    def _trial(self, step: Measure) -> Trial:
+    def _trial(self, step: Measure, where: Slice) -> Trial:
         launch, run = self.run.launch, self.run.state.run
         rung = run.rungs[step.rung]
         return Trial(
@@ -224,7 +276,7 @@ class Loop:
             commit=step.commit,
             seed=step.seed,
             rung=replace(rung, seconds=rung.seconds * step.share),
-            slice=self.island.slice,
+            slice=where,
             genome=str(launch.scratch / "genomes" / step.commit),
             entry=launch.entry,
             scratch=str(launch.scratch / "trials"),

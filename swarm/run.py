@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.contract import Preflight, Rung, Trial
+from harness.contract import Preflight, Rung, Slice, Trial
 from islands import consensus
 from islands import events as ev
 from islands.records import RunLimit
@@ -171,6 +171,33 @@ class Run:
     async def changed(self, island: str = "") -> None:
         """Wait until something changes on `island`, or anywhere if none is named."""
         await self._changed.setdefault(island, asyncio.Event()).wait()
+
+    def slice(self, island: str, name: str = "") -> Slice:
+        """Return the launch's slice `name`, or the one that `island` measures on now."""
+        wanted = name or self.state.islands[island].slice.name
+        return self._slices[wanted]
+
+    def refuge(self, island: str) -> Slice | None:
+        """Return where `island` can measure: at home, else where fewest are; None: nowhere."""
+        state, known = self.state, self.state.sentinels
+        well = [where for name, where in self._slices.items() if not known.apart(name)]
+        home = state.islands[island].home
+        if home in well or not well:
+            return home if well else None
+        crowd = [state.islands[each.name].slice.name for each in self.launch.islands]
+        return min(well, key=lambda where: crowd.count(where.name))
+
+    @property
+    def hopeless(self) -> str:
+        """Return why no slice can be measured on, nothing while one may come back."""
+        known = self.state.sentinels
+        if not all(map(known.hopeless, self._slices)):
+            return ""
+        return "; ".join(f"{name}: {known.apart(name)}" for name in self._slices)
+
+    @property
+    def _slices(self) -> dict[str, Slice]:
+        return {island.slice.name: island.slice for island in self.launch.islands}
 
     def lease(self, slice_name: str) -> asyncio.Lock:
         """Return the lock that holds a slice: no two trials share one, or its clock is none."""

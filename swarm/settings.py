@@ -164,7 +164,8 @@ class Ratchet:
 
     `confirm_seeds` are what a candidate buys at most; `margin` standard errors are asked on all
     of them where `fdr` is 0. `nulls` is the share of proposals that do nothing, to see how often
-    such a one is kept.
+    such a one is kept. `sentinels` is how many trials a slice runs at most until the base runs on
+    it again, to see whether it still measures as it did (0: it never does).
     """
 
     baseline_seeds: Annotated[
@@ -176,6 +177,7 @@ class Ratchet:
     ] = 8
     margin: Annotated[float, Field(ge=0), says("a number of standard errors, 0 or more", "2")] = 2.0
     nulls: Annotated[float, Field(ge=0, le=0.5), says("a share from 0 to 0.5", "0.02")] = 0.02
+    sentinels: Annotated[int, Field(ge=0, le=1_000_000), says("a whole number from 0", "25")] = 25
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

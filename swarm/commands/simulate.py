@@ -130,6 +130,13 @@ _ABOVE_ZERO = _Finite(min=0, min_open=True)
     help="How much worse slice s0 scores from half-way on, in median true gains.",
 )
 @click.option(
+    "--sentinels",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Trials that a slice runs at most until the base runs on it again; 0: it never does.",
+)
+@click.option(
     "--nulls",
     default=0.0,
     show_default=True,
@@ -167,6 +174,7 @@ def simulate(
     rho: float,
     offsets: float,
     drift: float,
+    sentinels: int,
     nulls: float,
     seed: int,
     workers: int | None,
@@ -207,7 +215,12 @@ def simulate(
                 drift=drifts,
                 offsets=offsets,
             ),
-            Plan(replace(judged_by, nulls=nulls), islands, trials, stacking=Stacking(every)),
+            Plan(
+                replace(judged_by, nulls=nulls, sentinels=sentinels),
+                islands,
+                trials,
+                stacking=Stacking(every),
+            ),
         )
         for mixture in mixtures or ("published", "harsh")
         for trials in budgets or (100,)

@@ -24,6 +24,7 @@ _NUMBERS = (
     "nulls kept",
     "own nulls kept",
     "trials/discard",
+    "set apart (wrongly)",
 )
 
 
@@ -56,6 +57,7 @@ def _row(one: Summary) -> tuple[str, ...]:
         _share(one.null_keeps),
         _share(one.own_null_keeps),
         f"{one.per_discard.mean:.2f}",
+        f"{one.alarms.mean:.2f} ({one.false_alarms.mean:.2f})",
     )
 
 

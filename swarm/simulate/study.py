@@ -40,7 +40,7 @@ class Summary:
     `bias` is the claimed gain less the true one, `error` the standard error that runs state for
     their claims. `per_discard` counts trials, `per_thousand` unreal claims by 1,000 proposals.
     `null_keeps` are of proposals that happen to do nothing, `own_null_keeps` of those that the run
-    made so.
+    made so. `alarms` are slices set apart, `false_alarms` those of them that did not drift.
     """
 
     cell: Cell
@@ -58,6 +58,8 @@ class Summary:
     unreal_claims: Share
     null_keeps: Share
     own_null_keeps: Share
+    alarms: Estimate
+    false_alarms: Estimate
 
 
 def study(
@@ -97,6 +99,8 @@ def summary(cell: Cell, nights: Sequence[Tally]) -> Summary:
         own_null_keeps=share_of(
             [each.own_null_keeps for each in nights], [each.own_nulls for each in nights]
         ),
+        alarms=mean_of([each.alarms for each in nights]),
+        false_alarms=mean_of([each.false_alarms for each in nights]),
     )
 
 

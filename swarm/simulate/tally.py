@@ -49,7 +49,8 @@ class Tally:
     that it was kept on, an unreal claim nothing or less in the commit that is reported. `nulls`
     are proposals that do exactly nothing. `spent` are the trials that discards cost, the head's
     share in them included. `own_nulls` are the nulls that the run itself proposed, and count among
-    nothing else.
+    nothing else. `alarms` counts the slices that were set apart, `false_alarms` those of
+    them that did not drift.
     """
 
     gain: float
@@ -67,6 +68,8 @@ class Tally:
     spent: int
     own_nulls: int = 0
     own_null_keeps: int = 0
+    alarms: int = 0
+    false_alarms: int = 0
 
 
 @dataclass(slots=True)
@@ -81,6 +84,7 @@ class _Count:
     kept: list[int] = field(default_factory=list)
     discarded: list[int] = field(default_factory=list)
     own: set[int] = field(default_factory=set)
+    apart: list[str] = field(default_factory=list)
 
     def take(self, event: ev.Event) -> None:
         """Take in the next event."""
@@ -97,6 +101,8 @@ class _Count:
             case ev.VerdictReached() if event.experiment not in self.own:
                 ended = self.kept if event.verdict == "keep" else self.discarded
                 ended.append(event.experiment)
+            case ev.SliceQuarantined():
+                self.apart.append(event.slice)
             case _:
                 pass
 
@@ -113,6 +119,7 @@ def tally(night: Night) -> Tally:
     count = _Count(night)
     for event in night.events:
         count.take(event)
+    drift = night.world.conditions.drift
     home, nulls = reported(night.state), {n for n, gain in count.gains.items() if gain == 0.0}
     return Tally(
         gain=night.gain(night.state.run.base, home.commit),
@@ -130,4 +137,6 @@ def tally(night: Night) -> Tally:
         spent=sum(count.trials[each] for each in count.discarded),
         own_nulls=night.state.nulls.tried,
         own_null_keeps=night.state.nulls.kept,
+        alarms=len(count.apart),
+        false_alarms=sum(drift is None or name != drift.slice for name in count.apart),
     )

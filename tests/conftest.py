@@ -1,12 +1,41 @@
-"""What every test file may use: helpers beside it, and hypothesis without a stopwatch."""
+"""What every test file may use: helpers beside it, and hypothesis without a stopwatch.
+
+On a machine that cannot make a sandbox a test that needs one is skipped, and says what is missing.
+"""
 
 import sys
+from functools import cache
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from harness.confine import tiers
+from harness.confine.bubblewrap import MEND
+from harness.contract import SetupError
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 # shared machines stall for longer than any deadline that would mean something
 settings.register_profile("swarm", deadline=None)
 settings.load_profile("swarm")
+
+
+@cache
+def missing():
+    """Return why no sandbox can be made here, "" where it can."""
+    try:
+        tiers.check(tiers.SANDBOX)
+    except SetupError as error:
+        return str(error)
+    return ""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Skip a test that failed of nothing but the sandbox that there is none of here."""
+    report = yield
+    if report.failed and missing() and MEND[:40] in report.longreprtext:
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1], f"Skipped: {missing()}")
+    return report

@@ -33,7 +33,16 @@ def notes():
     return {path for folder in NOTES for path in Path(folder).glob("swarm-canary-*")}
 
 
-def test_nothing_escapes_from_a_sandbox():
+@pytest.fixture
+def sandbox():
+    """Skip the test where this process cannot make boxes of tier 2."""
+    try:
+        check(2)
+    except SetupError as error:
+        pytest.skip(str(error))
+
+
+def test_nothing_escapes_from_a_sandbox(sandbox):
     """At tier 2 every line of defence holds on this machine, and each was attacked."""
     found = sing(2)
     assert [each.name for each in found] == list(TRIES)
@@ -72,14 +81,14 @@ def test_the_attacks_are_real():
     assert notes() <= before
 
 
-def test_a_hole_stops_a_launch_by_name(monkeypatch):
+def test_a_hole_stops_a_launch_by_name(sandbox, monkeypatch):
     """Without its system call filter a sandbox lets canaries out, and the error names the first."""
     monkeypatch.setattr(seccomp, "program", lambda memfd: EVERY_CALL)
     with pytest.raises(SetupError, match="could make a ring, whose requests no filter sees"):
         fail_closed(2)
 
 
-def test_the_doctor_tells_what_holds_here():
+def test_the_doctor_tells_what_holds_here(sandbox):
     """`swarm doctor --json` names the tier, the slices and every canary, and exits with 0."""
     words = [sys.executable, "-m", "swarm.cli", "doctor", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -9,22 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.contract import Rung, SetupError
-from swarm.settings import (
-    Island,
-    Limits,
-    Model,
-    Mutator,
-    Price,
-    Ratchet,
-    Settings,
-    Slices,
-)
+from swarm.settings import Island, Model, Mutator, Price, Settings
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic.fields import FieldInfo
 
     from swarm.frontmatter import FrontMatter, Where
+
+_SECTIONS = {
+    key.name: type(key.default)
+    for key in dataclasses.fields(Settings)
+    if dataclasses.is_dataclass(key.default)
+}
+"""The settings of program.md that are settings themselves."""
 
 Problem = tuple["Where", str]
 """A place in the front matter and a sentence that goes on after the place's name."""
@@ -108,8 +106,8 @@ def _record(where: Where, front: FrontMatter) -> Any:  # noqa: ANN401 - dataclas
             return Price
         case ("islands" | "rungs" as key, int()):
             return {"islands": Island, "rungs": Rung}[key]
-        case ("slices" | "limits" | "ratchet" as key,):
-            return {"slices": Slices, "limits": Limits, "ratchet": Ratchet}[key]
+        case (str() as key,) if key in _SECTIONS:
+            return _SECTIONS[key]
         case ():
             return Settings
     return None

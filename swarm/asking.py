@@ -132,6 +132,8 @@ class Asking:
                     number, name, agent.name, error.trouble, str(error), error.usage, origin
                 )
             )
+            if name in run.state.migrants.ports:  # that was no answer: it is asked again
+                self._ported.discard(origin)
             await asyncio.sleep(self._pause(error.retry_after))
             return ""
         run.record(

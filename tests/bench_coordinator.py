@@ -153,10 +153,18 @@ async def with_trials(folder, trials):
         await conduct(bounded(run, trials=trials))
 
 
+class Thinking(Mutator):
+    """A mutator that takes three trials' time for an answer, so that islands ask far ahead."""
+
+    async def propose(self, brief):
+        await asyncio.sleep(60)
+        return await super().propose(brief)
+
+
 async def with_islands(folder, count, trials):
     """Return the CPU milliseconds for each proposal in the second half of so many trials."""
     refresher, marks, proposals = Refresher(), [], 0
-    with opened(folder, count, Mutator) as run:
+    with opened(folder, count, Thinking) as run:
 
         def watch(event, state):
             nonlocal proposals

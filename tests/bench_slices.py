@@ -3,17 +3,19 @@
     python tests/bench_slices.py [--minutes 6] [--task gpt]
 
 Runs a real swarm with the mutator in a new repository, on this machine's slices, and itemises the
-slices' wall time after the baseline: what the harness says of each trial's phases, what the
-coordinator spends between trials on git, ledger and agent, and what is left. torch is imported
-once for each slice, before the first trial (boxes start warm), so no trial pays for it.
+slices' wall time after the baseline: what the harness says of each trial's phases (`start` a box is
+made, `other` files are sealed and cleared away), `around a trial` the way to the harness and back
+with the ledger's fsync, `between trials` the verdict, the ledger, and whatever a slice waits for.
+torch is imported once for each slice, before the first trial (boxes start warm), so no trial pays
+for it. Others' share of the cores says whether the figures are of a quiet machine.
 """
 
 import argparse
 import asyncio
 import tempfile
-import time
 from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
@@ -24,72 +26,55 @@ from swarm.coordinator import conduct
 from swarm.launch import Options, assembled
 
 
-class Timed:
-    """Passes every call on and adds its wall seconds to `spent[name]`."""
+class Slots:
+    """Follows a run; what its slices did, second by second, from the end of the baseline on."""
 
-    def __init__(self, thing, name, spent):
-        self._thing, self._name, self._spent = thing, name, spent
+    def __init__(self):
+        self.spent, self.foreign, self.trials = defaultdict(float), [], 0
+        self._running, self._free = {}, {}
 
-    def __getattr__(self, attribute):
-        found = getattr(self._thing, attribute)
-        if not callable(found):
-            return found
+    def __call__(self, event, state):
+        if isinstance(event, ev.TrialStarted):
+            self._running[event.trial] = event
+            if event.slice in self._free:
+                self.spent["between trials"] += event.recorded - self._free.pop(event.slice)
+        elif isinstance(event, ev.TrialEnded | ev.TrialVoided):
+            began = self._running.pop(event.trial)
+            if began.purpose != "baseline":
+                self._took(began, event)
+            if len(state.baseline()) == state.run.baseline_seeds:
+                self._free[began.slice] = event.recorded
 
-        def timed(*args):
-            began = time.monotonic()
-            try:
-                return found(*args)
-            finally:
-                self._spent[self._name] += time.monotonic() - began
-
-        return timed
-
-
-class TimedAgent(Timed):
-    """The same for an agent, whose answers are awaited."""
-
-    async def propose(self, brief):
-        began = time.monotonic()
-        try:
-            return await self._thing.propose(brief)
-        finally:
-            self._spent[self._name] += time.monotonic() - began
+    def _took(self, began, ended):
+        lasted = ended.recorded - began.recorded
+        if isinstance(ended, ev.TrialVoided):
+            self.spent["void trials"] += lasted
+            return
+        self.trials += 1
+        self.foreign.append(ended.outcome.facts.get("foreign_cpu", 0.0))
+        for phase, seconds in ended.outcome.seconds.items():
+            self.spent[f"trial: {phase}"] += seconds
+        self.spent["around a trial"] += lasted - sum(ended.outcome.seconds.values())
 
 
 async def measure(repo, minutes):
-    """Run for so long; return seconds by item, from the last baseline trial's end on."""
-    spent, marks = defaultdict(float), []
-
-    def watch(event, state):
-        baseline_over = len(state.baseline()) == state.run.baseline_seeds
-        if baseline_over and not marks:
-            spent.clear()
-            marks.append(event.recorded)
-        if isinstance(event, ev.TrialEnded) and baseline_over and event.recorded > marks[0]:
-            for phase, seconds in event.outcome.seconds.items():
-                spent[f"trial: {phase}"] += seconds
-            spent["trials"] += 1
-            marks.append(event.recorded)
-
-    async with assembled(repo, Options(minutes=minutes), watch) as run:
-        run.ledger = Timed(run.ledger, "ledger", spent)
-        run.branches = Timed(run.branches, "git", spent)
-        run.agents = {name: TimedAgent(a, "agent", spent) for name, a in run.agents.items()}
+    """Run for so long and return what the slices did."""
+    slots = Slots()
+    async with assembled(repo, Options(minutes=minutes), slots) as run:
         await conduct(run)
-        slices = len({island.slice.name for island in run.launch.islands})
-    return spent, slices * (marks[-1] - marks[0])
+    return slots
 
 
-def show(spent, wall):
+def show(slots):
     """Print each item's share of the slices' wall time."""
-    trials = spent.pop("trials")
-    table = Table(title=f"{wall:.0f} slice seconds after the baseline, {trials:.0f} trials")
+    wall, others = sum(slots.spent.values()), fmean(slots.foreign)
+    title = f"{wall:.0f} slice seconds after the baseline, {slots.trials} trials"
+    table = Table(title=f"{title}; others had {others:.1%} of the cores")
     for heading in ("item", "seconds a trial", "share"):
         table.add_column(heading, justify="right")
-    spent["between trials, rest"] = max(0.0, wall - sum(spent.values()))
-    for item, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
-        table.add_row(item, f"{seconds / trials:.3f}", f"{100 * seconds / wall:.1f} %")
-    Console().print(table)
+    for item, seconds in sorted(slots.spent.items(), key=lambda pair: -pair[1]):
+        table.add_row(item, f"{seconds / slots.trials:.3f}", f"{100 * seconds / wall:.1f} %")
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":
@@ -100,4 +85,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / "repo"
         swarm(Path(scratch), "init", place, "--task", asked.task)
-        show(*asyncio.run(measure(place, asked.minutes)))
+        show(asyncio.run(measure(place, asked.minutes)))

@@ -271,6 +271,15 @@ class Lineage:
                 self.graph.add_edge(parent, node, key, **when, **_gain(each.after))
 
     @take.register
+    def _(self, event: ev.ConsensusDrafted) -> None:
+        below = event.base
+        for commit in event.changes:
+            if commit not in self.graph:
+                known = {"parent": below, "recorded": _when(event)}
+                self.graph.add_node(commit, kind="consensus", **known)
+            below = commit
+
+    @take.register
     def _(self, event: ev.ConsensusMoved) -> None:
         when, below = {"recorded": _when(event)}, event.base
         key = f"consensus/{event.check}"
@@ -330,6 +339,8 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:
         case ev.PromotionOpened() | ev.Promoted():
             yield from (event.base, event.commit)
             yield from (each.experiment for each in event.contenders)
+        case ev.ConsensusDrafted():
+            yield from event.changes
         case ev.ConsensusMoved():
             yield from chain((event.base, event.commit), event.parts, event.changes)
         case ev.Quarantined():

@@ -36,6 +36,13 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """Commit the parts of the stack that was promoted one by one."""
+
+    promoted: ev.Promoted
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
     """Make the consensus branch the stack that was promoted."""
 
@@ -49,7 +56,7 @@ class Seal:
     scored: ev.SealedScored
 
 
-Errand = Stack | Assemble | Close | Promote | Settle | Build | Seal | Measure
+Errand = Stack | Assemble | Close | Promote | Settle | Draft | Build | Seal | Measure
 
 
 def next_errand(
@@ -65,7 +72,7 @@ def next_errand(
     known = state.promotions
     promoted = known.unbuilt()
     if promoted is not None and _sound(state, promoted):
-        return Build(promoted)
+        return _consensus(state, promoted)
     if known.open is not None:
         return Settle() if known.finished() else _trial(state, name)
     wish = known.due() if policy.auto else None
@@ -100,6 +107,18 @@ def next_sealed(state: State, name: str) -> Measure | Seal | None:
         return Seal(ev.SealedScored(commit, base, gain))
     found = known.sealed_wanted(asked, state.islands[name].opened.slice.name)
     return None if found is None else _measure(found, known.last.rung, known.last.check)
+
+
+def _consensus(state: State, promoted: ev.Promoted) -> Draft | Measure | Build | None:
+    """Return what is left to do for a promoted stack to become the consensus."""
+    known = state.promotions
+    if known.drafted is None or known.drafted.check != promoted.check:
+        return Draft(promoted)
+    if known.drafted_runs():
+        return Build(promoted)
+    left = known.unrun()
+    seed = seed_of(state.run.seed, "consensus", promoted.check)
+    return Measure(left[0], seed, "promotion", 0, check=promoted.check) if left else None
 
 
 def _trial(state: State, name: str) -> Measure | None:

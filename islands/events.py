@@ -398,10 +398,25 @@ class Promoted:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsensusDrafted:
+    """The parts of a promoted stack were committed one after the other, as `changes`, on `base`.
+
+    All but the last are run once each before the consensus moves: a history to bisect must run.
+    """
+
+    check: int
+    base: str
+    changes: tuple[str, ...]
+    recorded: float = 0.0
+    kind: Literal["consensus_drafted"] = "consensus_drafted"
+
+
+@dataclass(frozen=True, slots=True)
 class ConsensusMoved:
     """The consensus branch went from `old` ("" for none) to `commit`, built on `base`.
 
-    It has one commit for each of `parts`, `changes` in the same order; promotion `check` is why.
+    It has one commit for each of `parts`, `changes` in the same order, but that a part after which
+    the genome does not run is one with the next. Promotion `check` is why.
     """
 
     check: int
@@ -552,6 +567,7 @@ Event = (
     | StackJudged
     | PromotionOpened
     | Promoted
+    | ConsensusDrafted
     | ConsensusMoved
     | SealedScored
     | Quarantined

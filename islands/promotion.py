@@ -393,6 +393,8 @@ class Promotions:
         self.last: ev.PromotionOpened | None = None
         self.done: list[ev.Promoted] = []
         self.consensus: ev.ConsensusMoved | None = None
+        self.drafted: ev.ConsensusDrafted | None = None
+        self.runs: dict[str, bool] = {}
         self.sealed: ev.SealedScored | None = None
         self.sealed_scores: dict[Asked, float | None] = {}
         self.hidden: set[int] = set()
@@ -418,6 +420,18 @@ class Promotions:
             return None
         built = self.consensus is not None and self.consensus.check >= last.check
         return None if built else last
+
+    def unrun(self) -> list[str]:
+        """Return the drafted commits of which it is not known whether they run."""
+        taken = {asked.commit for _, asked in self._running.values()}
+        prefixes = self.drafted.changes[:-1] if self.drafted is not None else ()
+        return [each for each in prefixes if each not in self.runs and each not in taken]
+
+    def drafted_runs(self) -> bool:
+        """Return whether it is known of all drafted commits whether they run."""
+        return self.drafted is not None and all(
+            each in self.runs for each in self.drafted.changes[:-1]
+        )
 
     def due(self) -> Wish | None:
         """Return the stack that comes next: the last one judged, at the next rung that it earns."""
@@ -566,6 +580,8 @@ class Promotions:
             self.sealed_scores[asked] = event.outcome.score
         elif self.open is not None and check == self.open.event.check:
             self.open.known[asked] = event.outcome.score
+        elif self.drafted is not None and check == self.drafted.check:
+            self.runs[asked.commit] = event.outcome.failure is None
 
     def _forget_broken(self, trial: ev.TrialStarted, event: ev.TrialEnded) -> None:
         sketch = self._sketches.get(trial.experiment)
@@ -577,6 +593,10 @@ class Promotions:
     def _(self, event: ev.Promoted) -> None:
         self.done.append(event)
         self.open = None
+
+    @apply.register
+    def _(self, event: ev.ConsensusDrafted) -> None:
+        self.drafted, self.runs = event, {}
 
     @apply.register
     def _(self, event: ev.ConsensusMoved) -> None:

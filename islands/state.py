@@ -309,7 +309,9 @@ class State:
             island.since = None  # nobody uses a slice until the run is resumed
 
     @_apply.register(ev.Merged | ev.StackOpened | ev.StackAssembled | ev.StackJudged)
-    @_apply.register(ev.PromotionOpened | ev.Promoted | ev.ConsensusMoved | ev.SealedScored)
+    @_apply.register(
+        ev.PromotionOpened | ev.Promoted | ev.ConsensusDrafted | ev.ConsensusMoved | ev.SealedScored
+    )
     def _(self, event: ev.Event) -> None:
         pass
 

@@ -7,14 +7,14 @@ with, and a consensus without its event is built again, to the very same commits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.contract import SetupError
 from islands import consensus
 from islands import events as ev
 from islands.checks import Assemble, Claim, Close, Wanted
-from islands.errands import Build, Errand, Promote, Seal, Settle, Stack
+from islands.errands import Build, Draft, Errand, Promote, Seal, Settle, Stack
 from islands.kinds import kinds
 from islands.plan import Measure
 from islands.promotion import Credit, Promotions, Wish
@@ -26,7 +26,7 @@ SPARE = 4
 """Trials an island that an experiment may still take when the last stack check is to begin."""
 
 
-async def do(run: Run, step: Errand) -> None:
+async def do(run: Run, step: Errand) -> None:  # noqa: C901 - one line for each
     """Do a step other than a trial."""
     match step:
         case Stack(parts):
@@ -39,6 +39,8 @@ async def do(run: Run, step: Errand) -> None:
             await open_promotion(run, wish)
         case Settle():
             settle(run)
+        case Draft(promoted):
+            await draft(run, promoted)
         case Build(promoted):
             await build(run, promoted)
         case Seal(scored):
@@ -174,25 +176,35 @@ def settle(run: Run) -> None:
         run.record(known.open.judged(run.state.run.rungs[known.open.event.rung].seconds))
 
 
+async def draft(run: Run, promoted: ev.Promoted) -> None:
+    """Commit the parts of a promoted stack one by one, to see that each commit runs."""
+    known, changes = run.state.promotions, await run.offload(_written, run, promoted)
+    if known.drafted is None or known.drafted.check != promoted.check:
+        run.record(ev.ConsensusDrafted(promoted.check, promoted.base, tuple(changes)))
+
+
 async def build(run: Run, promoted: ev.Promoted) -> None:
     """Bring the consensus branch to the stack that was promoted: record it, then move the ref."""
-    async with run.lease(consensus.NAME):  # two islands would meet on its refs
-        known = run.state.promotions
-        if known.unbuilt() != promoted:
-            return
-        changes = await run.offload(_written, run, promoted)
-        old = known.consensus.commit if known.consensus is not None else ""
-        run.record(
-            ev.ConsensusMoved(
-                check=promoted.check,
-                base=promoted.base,
-                old=old,
-                commit=changes[-1],
-                parts=promoted.parts,
-                changes=tuple(changes),
-            )
+    known = run.state.promotions
+    drafted = known.drafted.changes if known.drafted is not None else ()
+    broken = {commit for commit, fine in known.runs.items() if not fine}
+    changes: list[str] = list(drafted)
+    if broken:
+        changes = await run.offload(_written, run, promoted, [each in broken for each in drafted])
+    if known.unbuilt() != promoted:
+        return
+    old = known.consensus.commit if known.consensus is not None else ""
+    run.record(
+        ev.ConsensusMoved(
+            check=promoted.check,
+            base=promoted.base,
+            old=old,
+            commit=changes[-1],
+            parts=promoted.parts,
+            changes=tuple(changes),
         )
-        await run.offload(run.branches.advance, consensus.NAME, changes[-1], old)
+    )
+    await run.offload(run.branches.advance, consensus.NAME, changes[-1], old)
 
 
 def _tagged(run: Run, contenders: list[Contender]) -> tuple[Contender, ...]:
@@ -207,22 +219,35 @@ def _text(run: Run, commit: str) -> dict[str, str]:
     return {path: entry.data.decode(errors="replace") for path, entry in files.items()}
 
 
-def _written(run: Run, promoted: ev.Promoted) -> list[str]:
-    """Write one commit for each part, or one for all where they do not go on one by one."""
-    commits = _one_by_one(run, promoted)
+def _written(run: Run, promoted: ev.Promoted, broken: Sequence[bool] = ()) -> list[str]:
+    """Write one commit for each part, or one for all where they do not go on one by one.
+
+    After a part that is `broken` the genome does not run: it is committed with the next.
+    """
+    known, name = run.state.promotions, run.state.run.run
     wanted = run.branches.files(promoted.commit)
-    if commits and dict(run.branches.files(commits[-1])) == dict(wanted):
-        return commits
-    known, name = run.state.promotions, run.state.run.run
-    text = consensus.whole(name, promoted, [_credit(known, part) for part in promoted.parts])
-    files = _difference(run.branches.files(promoted.base), wanted)
-    held = f"{consensus.NAME}/{promoted.check}/whole"
-    return [run.branches.hold(held, promoted.base, files, text, int(promoted.recorded))]
+    steps = _one_by_one(run, promoted)
+    if not steps or dict(steps[-1][1]) != dict(wanted):
+        makers = [_credit(known, part) for part in promoted.parts]
+        steps = [(consensus.whole(name, promoted, makers), wanted)]
+    kind = "mended" if any(broken) else consensus.NAME
+    tip, before, commits, texts = promoted.base, run.branches.files(promoted.base), list[str](), ""
+    for place, (text, files) in enumerate(steps):
+        texts = f"{texts}\n{text}" if texts else text
+        if place < len(broken) and broken[place]:
+            continue
+        held, changed = f"{kind}/{promoted.check}/{place + 1}", _difference(before, files)
+        tip = run.branches.hold(held, tip, changed, texts, int(promoted.recorded))
+        commits.append(tip)
+        before, texts = files, ""
+    return commits
 
 
-def _one_by_one(run: Run, promoted: ev.Promoted) -> list[str]:
+def _one_by_one(run: Run, promoted: ev.Promoted) -> list[tuple[str, Mapping[str, Entry]]]:
+    """Return what each part's commit says and the genome after it; nothing where one conflicts."""
     known, name = run.state.promotions, run.state.run.run
-    tip, commits = promoted.base, list[str]()
+    tip, now = promoted.base, dict(run.branches.files(promoted.base))
+    steps = list[tuple[str, Mapping[str, Entry]]]()
     for place, part in enumerate(promoted.parts, 1):
         change = known.changes.get(part)
         if change is None:
@@ -233,10 +258,13 @@ def _one_by_one(run: Run, promoted: ev.Promoted) -> list[str]:
         if not files:
             continue  # another part brought the very same
         text = consensus.message(name, promoted, change, _credit(known, part))
-        held = f"{consensus.NAME}/{promoted.check}/{place}"
-        tip = run.branches.hold(held, tip, files, text, int(promoted.recorded))
-        commits.append(tip)
-    return commits
+        after = {**now, **files}
+        now = {path: entry for path, entry in after.items() if entry is not None}
+        tip = run.branches.hold(
+            f"drafts/{promoted.check}/{place}", tip, files, text, int(promoted.recorded)
+        )
+        steps.append((text, dict(now)))
+    return steps
 
 
 def _credit(known: Promotions, part: int) -> Credit:

@@ -147,7 +147,7 @@ def test_trials_are_paired_sharp_and_asked_of_the_hidden_part_once(tmp_path):
     """Each seed runs on one slice; audits are sharp; two hidden pairs and one bit."""
     branches, executor, ledger, wish = a_run(tmp_path)
     run = promote(tmp_path, branches, executor, ledger, wish)
-    started = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion"]
+    started = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
     assert {t.rung for t in started} == {1} and {t.check for t in started} == {1}
     slices = {}
     for trial in started:
@@ -192,7 +192,7 @@ def test_contenders_are_halved_within_the_budget(tmp_path):
     """With many near misses the best get more seeds, and the budget holds."""
     branches, executor, ledger, wish = a_run(tmp_path)
     run = promote(tmp_path, branches, executor, ledger, wish, Policy(seeds=4, trials=24))
-    started = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion"]
+    started = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
     assert len(started) <= 24
     (promoted,) = kinds_of(run, ev.Promoted)
     pairs = {each.experiment: each.after.pairs for each in promoted.contenders}
@@ -212,7 +212,9 @@ def test_time_to_target_is_found_between_two_budgets(tmp_path):
     assert promoted.reached == pytest.approx(60 / 2**1.2, rel=0.05)
     assert promoted.low <= promoted.reached <= promoted.high
     assert promoted.high / promoted.low == pytest.approx(2.0)
-    shares = {t.share for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion"}
+    shares = {
+        t.share for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung
+    }
     assert shares == {1.0, 0.5, 0.25}
 
 
@@ -256,10 +258,32 @@ def test_cut_between_any_two_events_it_comes_to_the_same_end(tmp_path):
         last = kinds_of(run, ev.ConsensusMoved)
         assert [each.parts for each in last] == [moved.parts]
         assert branches.heads["consensus"] == last[0].commit
-        trials = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion"]
+        trials = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
         ended = {e.trial for e in kinds_of(run, ev.TrialEnded)}
         scored = [(t.commit, t.seed, t.part, t.share) for t in trials if t.trial in ended]
         assert len(scored) == len(set(scored)), "a trial that was scored is not run again"
+
+
+def test_every_commit_of_the_consensus_runs(tmp_path):
+    """A part after which the genome does not run is committed with the next."""
+
+    @dataclass
+    class Halfway(TwoRungs):
+        async def run(self, trial):
+            outcome = await super().run(trial)
+            if value(self.branches, trial.commit) != pytest.approx(0.5):
+                return outcome
+            broke = Failure("crash", "exit status 1: NameError")
+            return Outcome(trial.id, "lab", 2, failure=broke, seconds=outcome.seconds)
+
+    branches, _, ledger, wish = a_run(tmp_path)
+    run = promote(tmp_path, branches, Halfway(branches), ledger, wish)
+    (drafted,), (moved,) = kinds_of(run, ev.ConsensusDrafted), kinds_of(run, ev.ConsensusMoved)
+    assert len(drafted.changes) == 3 and len(moved.changes) == 2
+    worth = [value(branches, commit) for commit in moved.changes]
+    assert worth == [pytest.approx(0.3), pytest.approx(0.6)]
+    ran = {t.commit for t in kinds_of(run, ev.TrialStarted) if t.rung == 0 and t.check}
+    assert ran == set(drafted.changes[:-1])
 
 
 def test_a_judged_stack_is_promoted_by_itself_where_limits_allow(tmp_path):

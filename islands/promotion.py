@@ -505,6 +505,12 @@ class Promotions:
         )
 
     @apply.register
+    def _(self, event: ev.MigrantOffered) -> None:
+        origin = self.credits.get(event.migrant.origin)
+        agent = origin.agent if origin is not None else "migration"
+        self.credits[event.experiment] = Credit(event.island, agent, 0.0, event.migrant.hypothesis)
+
+    @apply.register
     def _(self, event: ev.ProposalRefused) -> None:
         self.credits.pop(event.experiment, None)
 

@@ -178,33 +178,35 @@ def settle(run: Run) -> None:
 
 async def draft(run: Run, promoted: ev.Promoted) -> None:
     """Commit the parts of a promoted stack one by one, to see that each commit runs."""
-    known, changes = run.state.promotions, await run.offload(_written, run, promoted)
-    if known.drafted is None or known.drafted.check != promoted.check:
-        run.record(ev.ConsensusDrafted(promoted.check, promoted.base, tuple(changes)))
+    async with run.lease(consensus.NAME):  # two islands would meet on its refs
+        known = run.state.promotions
+        if known.drafted is None or known.drafted.check != promoted.check:
+            changes = await run.offload(_written, run, promoted)
+            run.record(ev.ConsensusDrafted(promoted.check, promoted.base, tuple(changes)))
 
 
 async def build(run: Run, promoted: ev.Promoted) -> None:
     """Bring the consensus branch to the stack that was promoted: record it, then move the ref."""
-    known = run.state.promotions
-    drafted = known.drafted.changes if known.drafted is not None else ()
-    broken = {commit for commit, fine in known.runs.items() if not fine}
-    changes: list[str] = list(drafted)
-    if broken:
-        changes = await run.offload(_written, run, promoted, [each in broken for each in drafted])
-    if known.unbuilt() != promoted:
-        return
-    old = known.consensus.commit if known.consensus is not None else ""
-    run.record(
-        ev.ConsensusMoved(
-            check=promoted.check,
-            base=promoted.base,
-            old=old,
-            commit=changes[-1],
-            parts=promoted.parts,
-            changes=tuple(changes),
+    async with run.lease(consensus.NAME):
+        known = run.state.promotions
+        if known.unbuilt() != promoted or known.drafted is None:
+            return
+        changes: list[str] = list(known.drafted.changes)
+        broken = [not known.runs.get(each, True) for each in changes]
+        if any(broken):
+            changes = await run.offload(_written, run, promoted, broken)
+        old = known.consensus.commit if known.consensus is not None else ""
+        run.record(
+            ev.ConsensusMoved(
+                check=promoted.check,
+                base=promoted.base,
+                old=old,
+                commit=changes[-1],
+                parts=promoted.parts,
+                changes=tuple(changes),
+            )
         )
-    )
-    await run.offload(run.branches.advance, consensus.NAME, changes[-1], old)
+        await run.offload(run.branches.advance, consensus.NAME, changes[-1], old)
 
 
 def _tagged(run: Run, contenders: list[Contender]) -> tuple[Contender, ...]:

@@ -22,7 +22,7 @@ from harness.contract import HarnessError, Outcome, Rung, SetupError, Slice, Tri
 from islands import events as ev
 from islands.admit import shown
 from islands.checks import Assemble, Close
-from islands.errands import Build, Errand, Promote, Settle, Stack, next_errand
+from islands.errands import Build, Draft, Errand, Promote, Seal, Settle, Stack, next_errand
 from islands.migration import CONFLICT, PRESENT
 from islands.plan import (
     Bring,
@@ -136,7 +136,7 @@ class Loop:
                 await self._bring(offered)
             case Measure():
                 return await self._measure(step, again)
-            case Stack() | Assemble() | Close() | Promote() | Settle() | Build():
+            case Stack() | Assemble() | Close() | Promote() | Settle() | Draft() | Build() | Seal():
                 await errands.do(self.run, step)
             case Conclude(experiment, decision):
                 await self._conclude(experiment, decision)

@@ -300,12 +300,13 @@ class Checks:
 
         `trials` are all of the run so far; `last`: soon there are no more.
         """
+        fresh = len(self.kept.keys() - self._tried)
+        if not policy.every or self.open is not None or fresh < (1 if last else policy.every):
+            return ()  # asked before every experiment: most often without a look at all of them
         parts = self.parts()
-        enough = len(self.claimed) >= (1 if last else policy.every)
         islands = {self.kept[number].island for number in parts}
         affordable = self.spent + budget(len(parts)) <= policy.share * trials
-        wanted = policy.every and self.open is None and enough and affordable
-        return parts if wanted and len(islands) > 1 else ()
+        return parts if affordable and len(islands) > 1 else ()
 
     def wanted(self, slice_: str) -> Need | None:
         """Return what the check under way needs of an island on `slice_`, None for nothing."""

@@ -247,7 +247,7 @@ class Asking:
         )
         found = await run.preflights.check(trial)
         if not found.ok:
-            _remove(genome)
+            await run.offload(_remove, genome)
         return found
 
     async def _rebase(self, old: Experiment, onto: str) -> None:
@@ -260,8 +260,8 @@ class Asking:
             else:
                 added, removed = await run.offload(run.branches.numstat, onto, made)
                 run.record(ev.CandidateRebased(number, name, made, onto, added, removed))
+            await run.offload(_remove, run.launch.scratch / "genomes" / stale)
         finally:
-            _remove(run.launch.scratch / "genomes" / stale)
             self._taken.discard(number)
             run.stir(name)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.confine import Policy, Zygote, check, python_argv, run, seccomp
+from harness.confine import Policy, Zygote, check, python_argv, run, seccomp, tiers
 from harness.confine.devices import Gpu, find_gpu
 from harness.confine.identity import box_uid
 from harness.contract import HarnessError, SetupError, Slice
@@ -34,6 +34,11 @@ def zygote():
 @pytest.fixture(params=["cold", "warm"])
 def way(request):
     """How a box is started; "plain" is no box at all."""
+    if request.param != "plain":
+        try:
+            tiers.check(tiers.SANDBOX)
+        except SetupError as error:
+            pytest.skip(str(error))
     return request.param
 
 

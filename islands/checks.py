@@ -8,8 +8,7 @@ them. A resumed check begins another block: another seed, whole and base anew, m
 
 Pure: the same ledger always leads to the same next step.
 
-Not covered: a change that migrated counts once for each island that kept it (the second copy is
-worth nothing beside the first, and is dropped as redundant).
+A change that several islands kept is one part, as the first of them has it: copies add nothing.
 """
 
 from __future__ import annotations
@@ -280,6 +279,9 @@ class Checks:
         self.spent = 0
         self._tried: frozenset[int] = frozenset()
         self._nulls: set[int] = set()
+        self._origins: dict[int, int] = {}
+        self._part_of: dict[int, int] = {}
+        self._held: dict[str, list[int]] = {}
         self._admitted: dict[int, Claim] = {}
         self._screens: dict[str, ev.TrialStarted] = {}
         self._run: ev.RunOpened | None = None
@@ -341,6 +343,12 @@ class Checks:
     def _(self, event: ev.ProposalReceived) -> None:
         if event.agent == NULL:
             self._nulls.add(event.experiment)
+        if event.origin:
+            self._origins[event.experiment] = event.origin
+
+    @apply.register
+    def _(self, event: ev.MigrantOffered) -> None:
+        self._origins[event.experiment] = event.migrant.origin
 
     @apply.register
     def _(self, event: ev.CandidateAdmitted | ev.CandidateRebased) -> None:
@@ -361,9 +369,14 @@ class Checks:
         null = event.experiment in self._nulls
         self._nulls.discard(event.experiment)
         made = self._admitted.pop(event.experiment, None)
+        origin = self._origins.pop(event.experiment, event.experiment)
         if event.verdict != "keep" or event.gain is None or null or made is None:
             return
-        mine = [number for number, each in self.kept.items() if each.island == event.island]
+        held = self._held.setdefault(event.island, [])
+        beside, part = frozenset(held), self._part_of.setdefault(origin, event.experiment)
+        held.append(part)
+        if part != event.experiment:
+            return
         self.kept[event.experiment] = Claim(
             made.experiment,
             made.island,
@@ -371,7 +384,7 @@ class Checks:
             made.commit,
             made.lines,
             event.gain,
-            frozenset(mine),
+            beside,
         )
 
     @apply.register

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from harness.contract import SetupError
 from islands.checks import Stacking
+from islands.migration import STAY, Migration, Topology
 from islands.ratchet import RULES, Rule
 from swarm.simulate.mixtures import MIXTURES, unit
 from swarm.simulate.night import Plan
@@ -156,6 +157,25 @@ _ABOVE_ZERO = _Finite(min=0, min_open=True)
     type=click.IntRange(min=0),
     help="Check stacks whenever so many more changes were kept; 0: never.",
 )
+@click.option(
+    "--migration",
+    "topologies",
+    multiple=True,
+    type=click.Choice(get_args(Topology)),
+    help="Whom islands hear of, see program.md's migration; default: none.",
+)
+@click.option(
+    "--interval",
+    "intervals",
+    multiple=True,
+    type=click.IntRange(min=1),
+    help="Candidates of its own, for each island, in which one takes a migrant; default: 1.",
+)
+@click.option(
+    "--ratchets",
+    is_flag=True,
+    help="Beside each, one long ratchet, and as many ratchets apart as there are islands.",
+)
 @click.option("--stacks", is_flag=True, help="Study the stack check itself, instead of nights.")
 @click.option("--json", "as_json", is_flag=True, help="Print every number as JSON.")
 @click.option(
@@ -179,7 +199,10 @@ def simulate(
     seed: int,
     workers: int | None,
     every: int,
+    topologies: tuple[Topology, ...],
+    intervals: tuple[int, ...],
     *,
+    ratchets: bool,
     stacks: bool,
     as_json: bool,
     picture: Path | None,
@@ -187,7 +210,8 @@ def simulate(
     """Run nights on virtual time in a laboratory that knows the true effect of every change.
 
     It says what a rule's keeps and claims are worth, for each combination of the options that may
-    be given more than once: --mixture, --sigma, --trials, --rule, --fdr. The mixtures:
+    be given more than once: --mixture, --sigma, --trials, --rule, --fdr, --migration and
+    --interval. The mixtures:
     `published` is fitted to a published night of autoresearch, in `harsh` most proposals harm, in
     `null` none does anything. With --noise set to your own spread between seeds you plan a night
     of your own.
@@ -205,7 +229,7 @@ def simulate(
     drifts = Drift(drift) if drift else None
     cells = [
         Cell(
-            rule,
+            f"{rule}, {spread}" if spread else rule,
             mixture,
             Conditions(
                 MIXTURES[mixture],
@@ -217,8 +241,10 @@ def simulate(
             ),
             Plan(
                 replace(judged_by, nulls=nulls, sentinels=sentinels),
-                islands,
+                count,
                 trials,
+                migration=migration,
+                runs=runs,
                 stacking=Stacking(every),
             ),
         )
@@ -226,6 +252,9 @@ def simulate(
         for trials in budgets or (100,)
         for sigma in sigmas or (1.0,)
         for rule, judged_by in _rules(rules or ("swarm",), levels)
+        for spread, count, runs, migration in _spreads(
+            islands, topologies or ("none",), intervals or (1,), ratchets=ratchets
+        )
     ]
     found = _studied(cells, repeats, seed, workers)
     if picture is not None:
@@ -251,6 +280,21 @@ def _stacks(repeats: int, seed: int, workers: int, *, as_json: bool) -> None:
         click.echo(json.dumps([finite(asdict(row)) for row in rows], allow_nan=False))
     else:
         _console().print(stack_table(rows))
+
+
+def _spreads(
+    islands: int, topologies: Sequence[Topology], intervals: Sequence[int], *, ratchets: bool
+) -> Iterator[tuple[str, int, int, Migration]]:
+    """Yield how a night's trials are spread: its name, islands of a run, runs, and migration."""
+    for topology in topologies:
+        if topology == "none":
+            yield "", islands, 1, STAY
+            continue
+        for every in intervals:
+            yield f"{topology} every {every}", islands, 1, Migration(topology, every)
+    if ratchets:
+        yield f"{islands} apart", 1, islands, STAY
+        yield "one long", 1, 1, STAY
 
 
 def _rules(names: Sequence[str], levels: Sequence[float]) -> Iterator[tuple[str, Rule]]:

@@ -9,14 +9,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from os import _exit
 
 from islands.ratchet import seed_of
 from swarm.simulate.intervals import Estimate, Share, mean_of, ratio_of, share_of
 from swarm.simulate.night import Plan, night
-from swarm.simulate.tally import Tally, tally
+from swarm.simulate.tally import Tally, best, tally
 from swarm.simulate.world import Conditions
 
 ORPHANED = 1
@@ -129,7 +129,12 @@ def _listed(tallies: Iterable[Tally], told: Callable[[], None]) -> list[Tally]:
 
 def _tallied(job: Job) -> Tally:
     cell, seed = job
-    return tally(night(cell.conditions, cell.plan, seed))
+    runs = cell.plan.runs
+    if runs == 1:
+        return tally(night(cell.conditions, cell.plan, seed))
+    plan = replace(cell.plan, trials=cell.plan.trials // runs, runs=1)
+    seeds = [seed_of(seed, "run", number) for number in range(runs)]
+    return best([tally(night(cell.conditions, plan, each)) for each in seeds])
 
 
 def begin() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 
 from islands import events as ev
 from islands.records import NULL
@@ -140,3 +141,14 @@ def tally(night: Night) -> Tally:
         alarms=len(count.apart),
         false_alarms=sum(drift is None or name != drift.slice for name in count.apart),
     )
+
+
+_OF_HOME = frozenset({"gain", "claimed", "error", "claims", "unreal_claims"})
+"""What a tally says of the reported commit alone."""
+
+
+def best(runs: Sequence[Tally]) -> Tally:
+    """Return runs that know nothing of each other as one night: what claims most is reported."""
+    home = max(runs, key=lambda run: run.claimed)
+    counts = {key.name for key in fields(Tally)} - _OF_HOME
+    return replace(home, **{name: sum(getattr(run, name) for run in runs) for name in counts})

@@ -16,7 +16,7 @@ from harness.contract import Outcome, SetupError, Slice
 from islands import events as ev
 from islands.branches import Branches
 from islands.migration import NEAR_MISSES, REST, Migrants, Migration, sources
-from islands.ratchet import Rule
+from islands.ratchet import Rule, seed_of
 from islands.records import Change, Entry, Gain, Migrant, Proposal
 from swarm.agents.base import AgentError
 from swarm.agents.llm.prompt import NUDGES, render
@@ -27,6 +27,8 @@ from swarm.program import read_program
 from swarm.run import Run, inline
 from swarm.simulate.mixtures import HARSH
 from swarm.simulate.night import Plan, night
+from swarm.simulate.study import Cell, study
+from swarm.simulate.tally import tally
 from swarm.simulate.world import Conditions
 from swarm.virtual import run_virtual
 
@@ -247,6 +249,32 @@ def test_migrants_teach_nothing_of_what_agents_propose():
     own = [t for t in ended if t.purpose == "screen" and t.experiment not in brought]
     assert len(one.state.screened) == sum(t.trial in scored for t in own)
     assert brought
+
+
+def test_a_change_that_travelled_is_one_part_of_a_stack():
+    """However many islands keep it, as the first has it, and beside what theirs had kept."""
+    plan = Plan(Rule(nulls=0.0), 3, 200, migration=Migration("complete"))
+    one = night(Conditions(HARSH, sigma=0.25), plan, 2)
+    kept = [change for island in one.state.islands.values() for change in island.kept]
+    origins = Counter(change.origin for change in kept)
+    claims = one.state.stacks.kept
+    assert max(origins.values()) > 1
+    assert len(claims) == len(origins)
+    for claim in claims.values():
+        assert claim.beside < set(claims)
+
+
+def test_ratchets_apart_report_the_best_and_count_them_all():
+    """They share out the trials, know nothing of each other, and the largest claim comes home."""
+    plan = Plan(Rule(), 1, 120, runs=3)
+    here = Cell("r", "harsh", Conditions(HARSH, sigma=0.25), plan)
+    (found,) = study([here], 1, 7, 1, lambda: None)
+    seed = seed_of(7, "night", 0)
+    apart = replace(plan, trials=40, runs=1)
+    runs = [tally(night(here.conditions, apart, seed_of(seed, "run", k))) for k in range(3)]
+    assert found.claimed.mean == max(run.claimed for run in runs)
+    assert found.trials.mean == sum(run.trials for run in runs) == 120
+    assert found.keeps.mean == sum(run.keeps for run in runs)
 
 
 # what becomes of a change on real git

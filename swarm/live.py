@@ -66,9 +66,15 @@ class Watch:
         usd = f" of ${bounds.usd:g}" if bounds.usd is not None else ""
         return (
             f"{_clock(elapsed)}{minutes} · trials {state.trials}{trials} · ${state.usd:.2f}{usd}"
-            f"{nulls(state)}"
+            f"{nulls(state)}{set_apart(state)}"
             f" · sigma {state.noise().sigma:.4g} · dropped: discarded + failed + refused + outdated"
         )
+
+
+def set_apart(state: State) -> str:
+    """Return which slices are set apart, where any is."""
+    names = [name for name, watched in state.sentinels.slices.items() if watched.apart]
+    return f" · set apart: {', '.join(names)}" if names else ""
 
 
 def nulls(state: State) -> str:

@@ -1,11 +1,15 @@
 """Sentinels: drift is told from noise, what drifts is set apart, and nothing rests on it."""
 
+import json
 import random
 from dataclasses import replace
 from statistics import fmean
 
 import duckdb
+import git
 import pytest
+from chain import chained
+from click.testing import CliRunner
 from laboratory import LabExecutor, MemoryBranches, MemoryLedger, make_run
 
 from analysis import schema
@@ -16,6 +20,7 @@ from islands import events as ev
 from islands.ratchet import Noise, Rule
 from islands.sentinels import REPEATS, WIDTH, Sentinels, factor
 from islands.state import State
+from swarm.commands.record import status
 from swarm.coordinator import conduct
 from swarm.parts import Bounds
 from swarm.simulate.mixtures import HARSH
@@ -332,6 +337,22 @@ def test_the_record_follows_event_by_event(tmp_path):
         slices = con.execute("SELECT slice, scores FROM sentinels").fetchall()
         assert [name for name, _ in slices] == ["s0", "s1"]
     assert graph.nodes["base"]["score"] == pytest.approx(run.state.score("base"))
+
+
+def test_status_names_the_slices_that_are_set_apart(tmp_path, monkeypatch):
+    """With the reason, until they are back; as JSON too."""
+    run = simulate(tmp_path, {"s0": [(60, 0.05), (100, 0.0)]}, bounds=Bounds(trials=200))
+    back = next(n for n, e in enumerate(run.ledger.kept) if isinstance(e, ev.SliceReleased))
+    git.Repo.init(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name, until, apart in (("run1", back, ["s0"]), ("run2", back + 1, [])):
+        folder = tmp_path / ".swarm" / name
+        folder.mkdir(parents=True)
+        (folder / "ledger.jsonl").write_bytes(chained(map(ev.encode, run.ledger.kept[:until])))
+        told = CliRunner().invoke(status, ["--run", name, "--json"], catch_exceptions=False)
+        assert [each["slice"] for each in json.loads(told.output)["slices_apart"]] == apart
+        said = CliRunner().invoke(status, ["--run", name], catch_exceptions=False).output
+        assert ("slice s0 is set apart: its sentinels moved" in said) == bool(apart)
 
 
 def test_a_night_that_slows_by_nine_percent_is_reported_and_no_other_slice_blamed():

@@ -38,6 +38,12 @@ FROM (FROM nodes WHERE experiment IS NOT NULL AND ending IS NULL) AS nodes
 ORDER BY island, experiment, trial
 """
 
+_APART = """
+SELECT slice, reason, recorded FROM slices_apart
+QUALIFY row_number() OVER (PARTITION BY slice ORDER BY rowid DESC) = 1 AND action = 'set apart'
+ORDER BY slice
+"""
+
 _COUNTS = ("trials", "kept", "discarded", "failed", "refused", "outdated", "unanswered")
 
 _run = click.option("--run", "name", help="Name of the run; default: the one active last.")
@@ -60,6 +66,9 @@ def status(name: str | None, as_json: bool) -> None:
         console = _console()
         console.print(_grid(facts))
         console.print(Text(_footer(facts)), soft_wrap=True)
+        for each in facts["slices_apart"]:
+            told = f"slice {each['slice']} is set apart: {plain(each['reason'])}"
+            console.print(Text(told), soft_wrap=True)
 
 
 @click.command()
@@ -119,6 +128,7 @@ def _standing(con: DuckDBPyConnection) -> dict[str, Any]:
         "last": _first(con, "FROM coordinators ORDER BY rowid DESC LIMIT 1"),
         **(_first(con, "SELECT sigma FROM spread") or {}),
         **(_first(con, "FROM nulls") or {}),
+        "slices_apart": answer(con, _APART).named(),
         "islands": islands,
     }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.contract import SetupError
 from islands import events as ev
 from islands.promotion import Credit, Wish
+from islands.quarantine import REASON
 from islands.records import Gain
 from islands.state import Island, State
 
@@ -47,6 +48,16 @@ def coming(state: State, name: str, *, force: bool) -> Coming:
     That is the consensus; by `force` the island called `name`, or where it is empty a stack that
     was judged and not promoted, or the best island. Raises SetupError where there is none.
     """
+    what = _coming(state, name, force=force)
+    parts = [state.promotions.changes[part].commit for part in what.parts]
+    apart = state.quarantines.commits & {what.head, *parts}
+    if apart:
+        which = ", ".join(sorted(commit[:10] for commit in apart))
+        raise SetupError(f"{which} was set apart: {REASON}; `swarm launch` goes on without it")
+    return what
+
+
+def _coming(state: State, name: str, *, force: bool) -> Coming:
     built, known = state.promotions.consensus, state.promotions
     if force:
         return _forced(state, name)

@@ -9,7 +9,7 @@ import pytest
 from laboratory import LabExecutor, MemoryLedger, make_run
 from repository import git, make
 
-from harness.contract import Outcome, Rung
+from harness.contract import Outcome, Rung, SetupError
 from islands import events as ev
 from islands.branches import Branches
 from islands.errands import next_errand, next_sealed
@@ -189,6 +189,14 @@ def test_after_the_merge_bisect_finds_the_change(lab):
     )
     said = git(lab.repo, "bisect", "run", "python3", "-c", code)
     assert "Turn B up" in said and "is the first bad commit" in said
+
+
+def test_what_was_set_apart_does_not_come_home(lab):
+    """A part that a later trial found invalid takes the consensus with it."""
+    state = lab.promote()
+    state.quarantines.commits |= {state.promotions.changes[2].commit}
+    with pytest.raises(SetupError, match="was set apart"):
+        coming(state, "", force=False)
 
 
 def test_the_sealed_part_is_asked_once(lab):

@@ -31,7 +31,8 @@ def original(tmp_path_factory):
     with Loopback(lambda asked: Say(edit(repo, "HARDEN", 7.0))) as server:
         agents = {"m": {**MODEL, "base_url": f"{server.url}/v1"}}
         _set_agents(repo, agents)
-        swarm(repo, "launch", "--trials", "9", "--agent", "m", LOOPBACK_KEY=KEY)
+        bounds = ("--trials", "15", "--minutes", "1")  # once it is kept, the model repeats itself
+        swarm(repo, "launch", *bounds, "--agent", "m", LOOPBACK_KEY=KEY)
     return repo
 
 

@@ -126,7 +126,6 @@ class Asking:
                 run.record(stopped(call))
             raise
         except AgentError as error:
-            self._ported.discard(origin)
             run.record(
                 ev.AgentFailed(
                     number, name, agent.name, error.trouble, str(error), error.usage, origin

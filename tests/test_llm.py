@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from loopback import KEY, Cut, Garbage, Hang, Loopback, Refuse, Say, Status, Truncate
 
 from harness.contract import SetupError
-from islands.records import Attempt, Brief, Change, Gain, Proposal, Usage
+from islands.records import Attempt, Brief, Change, Gain, Pending, Proposal, Usage
 from swarm.agents.base import AgentError
 from swarm.agents.llm.agent import REPAIRS, LanguageModel
 from swarm.agents.llm.anthropic import AnthropicModel
@@ -412,6 +412,19 @@ def test_a_prompt_is_bounded_whatever_the_history():
     """Ten thousand attempts and changes take no more room than the caps say."""
     prompt = render(crowd("x" * 5_000, 10_000))
     assert len(prompt.system) + len(prompt.genome) + len(prompt.now) < 40_000
+
+
+def test_a_prompt_shows_what_is_under_way_and_how_the_last_answer_broke():
+    """The first is a line each; the second its reason, and its log and change between fences."""
+    brief = dataclasses.replace(
+        BRIEF,
+        pending=(Pending(7, "a wider net", {}),),
+        refused="preflight: crash: NameError: x\nTraceback\n```\n-a = 1\n+a = x",
+    )
+    now = render(brief).now
+    assert '# Under way, not measured yet: do something else\n\n- "a wider net"' in now
+    assert '"preflight: crash: NameError: x"\n````\nTraceback\n```\n-a = 1\n+a = x\n````' in now
+    assert "not let in" not in render(BRIEF).now and "Under way" not in render(BRIEF).now
 
 
 def test_a_prompt_tells_score_noise_failures_and_why_and_the_last_refusal():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from islands.admit import Admitted, Limits, admit
 from islands.behaviour import compare
-from islands.records import Attempt, Brief, Change, Entry, Gain
+from islands.records import Attempt, Brief, Change, Entry, Gain, Pending
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
 from swarm.agents.mutator.cross import crossing
@@ -351,6 +351,22 @@ def test_what_the_brief_remembers_is_not_tried_again_either():
     proposal = Mutator().answer(brief(genome))
     with pytest.raises(AgentError):
         Mutator().answer(brief(genome, recent=(attempt(proposal),)))
+
+
+def test_what_is_under_way_is_not_proposed_again():
+    """Two proposals that are drawn on one head before either ends are two."""
+    genome = "A = True\n"
+    proposal = Mutator().answer(brief(genome))
+    under_way = (Pending(1, proposal.hypothesis, proposal.notes),)
+    with pytest.raises(AgentError):
+        Mutator().answer(replace(brief(genome), pending=under_way))
+
+
+def test_what_the_head_moved_away_from_teaches_nothing():
+    """It never ran: neither that it works nor that it breaks is known."""
+    agent = Mutator()
+    agent.learn(attempt(agent.answer(brief()), ending="outdated"))
+    assert agent.answer(brief(seed=1)) == Mutator().answer(brief(seed=1))
 
 
 def test_a_new_head_makes_old_edits_new():

@@ -7,16 +7,23 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from histories import clock
 from laboratory import GENOME, LabExecutor, MemoryBranches, MemoryLedger, make_run, value
+from repository import git, make
 
+from analysis.ledger import Ledger
+from analysis.projection import refresh
 from harness.contract import Outcome, Preflight
 from islands import events as ev
+from islands.branches import Branches
 from islands.ratchet import RULES
 from islands.records import Conflict, Entry, Proposal
 from islands.state import State
 from swarm.coordinator import conduct
 from swarm.pace import MOST, Pace
 from swarm.parts import Bounds
+from swarm.runs import RunFolder
+from swarm.verify import verify
 from swarm.virtual import run_virtual
 
 TRIALS = 60
@@ -215,3 +222,82 @@ def test_how_far_ahead_an_agent_is_asked_follows_from_both_times(latency, trial,
         pace.answered(latency)
         pace.measured(trial)
     assert pace.depth == depth
+
+
+LINES = "".join(f"V{n} = 0.0\n\n" for n in range(8))
+
+
+class Editor:
+    """Adds to one of eight lines at a time; some of its changes meet on one line, most do not."""
+
+    name = "lab"
+
+    async def propose(self, brief):
+        draw = random.Random(brief.seed)
+        await asyncio.sleep(10 + 60 * draw.random())
+        lines = brief.genome[GENOME].split("\n")
+        at = 2 * draw.randrange(8)
+        lines[at] = f"{lines[at]} + {draw.choice([-1.0, 1.0])!r}"
+        return Proposal(f"line {at}", {GENOME: Entry("\n".join(lines).encode())})
+
+    def learn(self, attempt):
+        """Learn nothing."""
+
+
+class Summing(LabExecutor):
+    """Scores what the lines add up to."""
+
+    async def run(self, trial):
+        await asyncio.sleep(10)
+        space = {}
+        exec(self.branches.files(trial.commit)[GENOME].data, space)  # what Editor wrote
+        total = sum(worth for name, worth in space.items() if name.startswith("V"))
+        score = 100.0 - total + random.Random(trial.seed).gauss(0, 1e-3)
+        return Outcome(trial.id, "lab", 2, score=score, seconds={"budget": 10.0})
+
+
+def test_in_real_git_what_is_rebased_holds_both_changes_and_the_record_verifies(tmp_path):
+    """Merged line by line, conflicts dropped, each commit held by a ref, the projection equal."""
+    repo = make(tmp_path / "repo", {GENOME: LINES, "frozen.py": "x = 1\n"})
+    folder = RunFolder(repo, "lab", repo / ".swarm/lab")
+    folder.folder.mkdir(parents=True)
+    branches = Branches(repo, "lab", (GENOME,))
+
+    async def main(ledger):
+        run = make_run(
+            tmp_path,
+            ledger=ledger,
+            branches=branches,
+            executor=Summing(branches),
+            agents={"i0": Editor()},
+            islands=1,
+            baseline_seeds=2,
+            rule=RULES["keep-if-better"],
+            bounds=Bounds(trials=40),
+            base=branches.base("main"),
+        )
+        await conduct(run)
+        return run
+
+    with Ledger.open(folder.folder, clock()) as ledger:
+        run = run_virtual(main(ledger))
+        history = list(ledger.events())
+    rebased = [e for e in history if isinstance(e, ev.CandidateRebased)]
+    dropped = [e for e in history if isinstance(e, ev.CandidateDropped)]
+    assert len(rebased) > 5 and len(dropped) > 0
+    assert {e.reason.partition(":")[0] for e in dropped} <= {"conflict", "nothing"}
+    for event in rebased:
+        ref = f"refs/swarm/lab/rebased/{event.experiment}/{event.parent}"
+        assert git(repo, "rev-parse", ref, ref + "^").split() == [event.commit, event.parent]
+        changed = git(repo, "diff", "--numstat", event.parent, event.commit)
+        assert changed == f"{event.added}\t{event.removed}\t{GENOME}" == f"1\t1\t{GENOME}"
+    assert git(repo, "rev-parse", "swarm/lab/i0") == run.state.islands["i0"].head
+    refresh(folder.folder)
+    assert verify(folder).holds, verify(folder)
+    git(
+        repo,
+        "update-ref",
+        "-d",
+        f"refs/swarm/lab/rebased/{rebased[0].experiment}/{rebased[0].parent}",
+    )
+    assert not verify(folder).holds

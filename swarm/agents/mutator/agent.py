@@ -40,7 +40,7 @@ class Mutator:
         surveys = _surveys(brief.genome)
         if brief.port is not None:
             return _ported(brief.port, surveys)
-        for attempt in brief.recent:
+        for attempt in (*brief.recent, *brief.pending):
             self._memory.mark(attempt)
         head = _digest(brief.genome)
         search = Search(brief, surveys, self._memory, head, self._tuning)

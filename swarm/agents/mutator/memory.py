@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from islands.records import Attempt
+from islands.records import Attempt, Pending
 from swarm.agents.mutator.model import Chosen, Seen
 from swarm.agents.mutator.moves import Noted, Part, read
 
@@ -70,9 +70,9 @@ class Memory:
         return edit in self._tried.get(head, ())
 
     def take(self, attempt: Attempt) -> None:
-        """Remember `attempt`; another agent's says nothing of our sites."""
+        """Remember `attempt`; another agent's says nothing of our sites, nor one that never ran."""
         noted = read(attempt.notes)
-        if noted is None:
+        if noted is None or attempt.ending == "outdated":
             return
         self._mark(noted)
         broke = attempt.ending in {"failed", "refused"}
@@ -84,8 +84,8 @@ class Memory:
             self._weigh(attempt, noted)
         self.keeps += attempt.ending == "kept"
 
-    def mark(self, attempt: Attempt) -> None:
-        """Remember no more of `attempt` than that its edit was tried on its head."""
+    def mark(self, attempt: Attempt | Pending) -> None:
+        """Remember no more of `attempt` than that its edit was tried on its head, or soon is."""
         noted = read(attempt.notes)
         if noted is not None:
             self._mark(noted)

@@ -40,8 +40,10 @@ class Mutator:
         surveys = _surveys(brief.genome)
         if brief.port is not None:
             return _ported(brief.port, surveys)
-        for attempt in (*brief.recent, *brief.pending):
-            self._memory.mark(attempt)
+        for attempt in brief.recent:
+            self._memory.mark(attempt.notes)
+        for pending in brief.pending:
+            self._memory.mark(pending.notes)
         head = _digest(brief.genome)
         search = Search(brief, surveys, self._memory, head, self._tuning)
         for move in search.ranked():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from islands.records import Attempt, Pending
+from islands.records import Attempt
 from swarm.agents.mutator.model import Chosen, Seen
 from swarm.agents.mutator.moves import Noted, Part, read
 
@@ -84,9 +85,9 @@ class Memory:
             self._weigh(attempt, noted)
         self.keeps += attempt.ending == "kept"
 
-    def mark(self, attempt: Attempt | Pending) -> None:
-        """Remember no more of `attempt` than that its edit was tried on its head, or soon is."""
-        noted = read(attempt.notes)
+    def mark(self, notes: Mapping[str, str | float]) -> None:
+        """Remember no more than that the edit of these notes was tried on its head, or soon is."""
+        noted = read(notes)
         if noted is not None:
             self._mark(noted)
 

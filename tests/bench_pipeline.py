@@ -11,8 +11,9 @@ than its head, which never moves: every evaluation needs an answer of its own.
 
     achieved ÷ ideal = seconds slept in all evaluations ÷ (slots x wall)
 
-which is evaluations ÷ (slots x wall ÷ evaluation time), where parts of evaluations count as parts.
-The wall begins when each slot has ended its first candidate, and lasts --seconds. What is left of
+which is evaluations ÷ (slots x wall ÷ evaluation time), where parts of evaluations count as parts
+and a sentinel's trial is one like any other. The wall begins when each slot has ended its first
+candidate, and lasts --seconds. What is left of
 1 is itemised for one evaluation: `start` a box is made, `in box` an interpreter starts and ends,
 `harness` whatever else the harness does within a trial, `between` from a trial's end to the start
 of the slot's next. With a model of your own M is the median that was measured.
@@ -99,6 +100,7 @@ class Meter:
     slots: int
     running: dict = field(default_factory=dict)
     trials: list = field(default_factory=list)
+    begun: set = field(default_factory=set)
     full: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __call__(self, event, state):
@@ -107,10 +109,11 @@ class Meter:
         if not isinstance(event, ev.TrialEnded):
             return
         began = self.running.pop(event.trial)
+        self.trials.append((began, event))
         if began.purpose == "screen":
-            self.trials.append((began, event))
-            if len({one.slice for one, _ in self.trials}) == self.slots:
-                self.full.set()
+            self.begun.add(began.slice)
+        if len(self.begun) == self.slots:
+            self.full.set()
 
     def within(self, begin, end):
         """Return, for each trial, its share inside of the wall, and its seconds by item."""

@@ -171,7 +171,7 @@ async def with_islands(folder, count, trials):
             if refresher.due(state.events):
                 refresh(run.launch.folder)
             proposals += event.kind == "proposal_received"
-            if event.kind == "trial_ended" and state.trials == trials // 2 and not marks:
+            if event.kind == "trial_ended" and state.trials >= trials // 2 and not marks:
                 marks.append((sum(os.times()[:4]), proposals))
 
         run.watch = watch

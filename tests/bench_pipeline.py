@@ -12,11 +12,11 @@ than its head, which never moves: every evaluation needs an answer of its own.
     achieved ÷ ideal = seconds slept in all evaluations ÷ (slots x wall)
 
 which is evaluations ÷ (slots x wall ÷ evaluation time), where parts of evaluations count as parts
-and a sentinel's trial is one like any other. The wall begins when each slot has ended its first
-candidate, and lasts --seconds. What is left of
-1 is itemised for one evaluation: `start` a box is made, `in box` an interpreter starts and ends,
-`harness` whatever else the harness does within a trial, `between` from a trial's end to the start
-of the slot's next. With a model of your own M is the median that was measured.
+and a sentinel's trial is one like any other. The wall begins two answers after each slot has ended
+its first candidate, and lasts --seconds. What is left of 1 is itemised for one evaluation: `start`
+a box is made, `in box` an interpreter starts and ends, `harness` whatever else the harness does
+within a trial, `between` from a trial's end to the start of the slot's next. With a model of your
+own M is the median that was measured.
 """
 
 import argparse
@@ -115,6 +115,10 @@ class Meter:
         if len(self.begun) == self.slots:
             self.full.set()
 
+    def began_before(self, end):
+        """Return whether a trial still runs that began before `end`."""
+        return any(began.recorded < end for began in self.running.values())
+
     def within(self, begin, end):
         """Return, for each trial, its share inside of the wall, and its seconds by item."""
         for began, ended in self.trials:
@@ -190,8 +194,11 @@ def target(folder, case, model):
     return repo
 
 
-async def measure(repo, slots, seconds):
-    """Run on so many slots, for so long once all are full; return the meter, wall and answers."""
+async def measure(repo, slots, seconds, model):
+    """Run on so many slots, for so long once all are full; return the meter, wall and answers.
+
+    An agent needs an answer or two (of `model` seconds) to know how far ahead it should ask.
+    """
     slices = tuple(Slice(f"slot{n}", "cpu") for n in range(slots))
     swarm.machines.discover = lambda wish: slices
     meter, took = Meter(slots), []
@@ -200,9 +207,12 @@ async def measure(repo, slots, seconds):
         running = asyncio.ensure_future(conduct(run))
         full = asyncio.ensure_future(meter.full.wait())
         await asyncio.wait([running, full], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([running], timeout=2 * model)
         begin = time.time()
         await asyncio.wait([running], timeout=seconds)
         end = time.time()
+        while not running.done() and meter.began_before(end):
+            await asyncio.wait([running], timeout=0.05)
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
@@ -236,7 +246,7 @@ def main(asked):
                 Path(scratch).chmod(0o755)
                 repo = target(Path(scratch), case, model)
                 seconds = max(asked.seconds, 4 * case.evaluation)
-                found = asyncio.run(measure(repo, slots, seconds))
+                found = asyncio.run(measure(repo, slots, seconds, case.model))
             cells = row(case, slots, found, own=bool(asked.base_url))
             print(*cells, sep="  ", flush=True)
             grid.add_row(*cells)

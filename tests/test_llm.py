@@ -53,7 +53,7 @@ def edit(search, replace, why="a smaller step"):
 GOOD = Say(edit("lr = 0.1", "lr = 0.05"))
 MISSES = Say(edit("def step(x):\n  return x * lr", "pass"))
 APIS = {"anthropic": AnthropicModel, "responses": ResponsesModel, "chat": ChatModel}
-FAST = Pace(100_000, first_pause=0.0005, longest_pause=0.005)
+FAST = Pace(100_000, concurrent=16, first_pause=0.0005, longest_pause=0.005)
 
 
 @pytest.fixture(scope="module")

@@ -56,12 +56,13 @@ class PausedError(Exception):
 class Pace:
     """How a provider is treated.
 
-    `concurrent` calls at most are in the air; `first_pause` to `longest_pause` seconds are waited
+    `concurrent` calls at most are in the air: what eight slices want of a model that is four times
+    as slow as they are (see swarm/pace.py). `first_pause` to `longest_pause` seconds are waited
     where the provider names no time; `patience` is the longest pause that is sat out.
     """
 
     requests_per_minute: int
-    concurrent: int = 16
+    concurrent: int = 64
     first_pause: float = 1.0
     longest_pause: float = 60.0
     patience: float = 300.0

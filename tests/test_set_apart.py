@@ -123,7 +123,8 @@ def quarantined(run):
 
 def experiment_of(run, commit):
     """Return the number of the experiment whose candidate `commit` is."""
-    return next(e.experiment for _, e in kinds(run, ev.CandidateAdmitted) if e.commit == commit)
+    made = kinds(run, ev.CandidateAdmitted | ev.CandidateRebased)
+    return next(e.experiment for _, e in made if e.commit == commit)
 
 
 def test_an_invalid_head_goes_at_once_and_its_island_falls_back(run):
@@ -142,16 +143,15 @@ def test_an_invalid_head_goes_at_once_and_its_island_falls_back(run):
 def test_what_was_tried_on_it_ends_and_is_set_apart(run):
     """The open experiment is discarded for the fixed sentence, without another trial."""
     place, event = quarantined(run)
-    made_on = {e.commit: e for _, e in kinds(run, ev.CandidateAdmitted) if e.parent == event.commit}
-    assert made_on.keys() <= run.state.quarantines.commits
+    made = [e for _, e in kinds(run, ev.CandidateAdmitted | ev.CandidateRebased)]
+    made_on = {e.commit for e in made if e.parent == event.commit}
+    assert made_on and made_on <= run.state.quarantines.commits
     later = [e for n, e in kinds(run, ev.TrialStarted) if n > place]
     assert not run.state.quarantines.commits & {trial.commit for trial in later}
+    (found,) = [e for _, e in kinds(run, ev.TrialStarted) if e.trial == event.trial]
     verdicts = {e.experiment: e for _, e in kinds(run, ev.VerdictReached)}
-    last = max(made_on.values(), key=lambda each: each.experiment)
-    assert (verdicts[last.experiment].verdict, verdicts[last.experiment].reason) == (
-        "discard",
-        REASON,
-    )
+    ended = verdicts[found.experiment]
+    assert (ended.verdict, ended.reason) == ("discard", REASON)
 
 
 def test_no_agent_is_shown_it_again_or_told_more_than_one_sentence(run):
@@ -189,7 +189,8 @@ def test_what_was_kept_counts_no_more(run):
 def test_a_head_that_is_fallen_back_to_is_known(tmp_path):
     """Its scores were not forgotten: the next candidate is screened against them at once."""
     parts = cheating()
-    parts["agents"]["i0"] = Reading(script={1: raised(0.1), 2: raised(0.2), 3: raised(0.3)})
+    parts["executor"].x = 0.25  # the second step, made anew on the first
+    parts["agents"]["i0"] = Reading(script={1: raised(0.1), 2: raised(0.15), 3: raised(0.3)})
     run = simulate(tmp_path, **parts)
     place, event = quarantined(run)
     fallback = event.heads[0].new
@@ -201,7 +202,7 @@ def test_a_head_that_is_fallen_back_to_is_known(tmp_path):
 def test_a_crossing_of_it_on_another_island_goes_too(tmp_path):
     """What carried its change over is set apart wherever it was kept; its parent is not."""
     parts = cheating()
-    crossed = dataclasses.replace(raised(0.5), notes={"crossed_with": 2.0})
+    crossed = dataclasses.replace(raised(0.5), notes={"crossed_with": 1.0})
     slow = AgentError("rate", "wait", retry_after=100.0)
     parts["agents"] = {
         "i0": LabAgent(script={1: raised(0.2), 2: slow, 3: raised(0.3)}),
@@ -210,12 +211,9 @@ def test_a_crossing_of_it_on_another_island_goes_too(tmp_path):
     run = simulate(tmp_path, **parts)
     _, event = quarantined(run)
     donor = experiment_of(run, event.commit)
-    (child,) = [
-        run.ledger.kept[n + 1].commit
-        for n, e in kinds(run, ev.ProposalReceived)
-        if e.donor == donor and isinstance(run.ledger.kept[n + 1], ev.CandidateAdmitted)
-    ]
-    assert child in run.state.quarantines.commits
+    (number,) = [e.experiment for _, e in kinds(run, ev.ProposalReceived) if e.donor == donor]
+    (child, *_) = [e for _, e in kinds(run, ev.CandidateAdmitted) if e.experiment == number]
+    assert child.commit in run.state.quarantines.commits
     assert [each.island for each in event.heads] == ["i0", "i1"]
 
 

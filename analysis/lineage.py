@@ -235,7 +235,11 @@ class Lineage:
         when = {"recorded": _when(event)}
         known = self.graph.nodes[event.commit]
         if known["kind"] == "stack":
-            known |= {"ended": _when(event), "reason": event.verdict, **_gain(event.observed)}
+            known |= {
+                "ended": _when(event),
+                "reason": event.verdict,
+                **_gain(event.gain or event.observed),
+            }
         for key, parts in (("stacked_in", event.parts), ("dropped_from", event.dropped)):
             for part in parts:
                 if self._node_of[part] != event.commit:

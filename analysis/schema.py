@@ -138,6 +138,8 @@ COLUMNS: Mapping[str, Column] = _columns(
     culprits=("VARCHAR", "the parts, or sets of them, that the verdict is about, as JSON"),
     expected=("DOUBLE", "sum of the parts' gains"),
     expected_noise=("DOUBLE", "standard error of the sum"),
+    observed=("DOUBLE", "gain over the base of all parts that go on it together, by the trials"),
+    observed_noise=("DOUBLE", "standard error of what was observed"),
     interaction=("DOUBLE", "the whole's gain less the sum of its parts'"),
     interaction_noise=("DOUBLE", "standard error of the interaction"),
     lines_saved=("INTEGER", "lines of the genome that the dropped parts would have added"),
@@ -257,10 +259,11 @@ TABLES: Mapping[str, Table] = {
     ),
     "stacks": Table(
         "Every stack check: do kept changes add up? The verdict is additive, short, redundant,"
-        " antagonistic or conflict; gain and noise are the whole's over the base.",
+        " antagonistic or conflict; observed is the whole's gain over the base, gain the commit's.",
         _named(
-            "check_number base verdict commit parts dropped culprits expected expected_noise gain"
-            " noise pairs interaction interaction_noise lines_saved recorded ended"
+            "check_number base verdict commit parts dropped culprits expected expected_noise"
+            " observed observed_noise gain noise pairs interaction interaction_noise lines_saved"
+            " recorded ended"
         ),
     ),
     "arms": Table(

@@ -169,10 +169,11 @@ def _(event: ev.StackAssembled) -> Iterable[tuple[str, Row]]:
 def _(event: ev.StackJudged) -> Iterable[tuple[str, Row]]:
     found = {name: getattr(event, name) for name in ("verdict", "commit", "parts", "dropped")}
     found |= {"culprits": json.dumps(event.culprits), "lines_saved": event.lines_saved}
-    for column, gain in (("expected", event.expected), ("interaction", event.interaction)):
+    for column in ("expected", "observed", "interaction"):
+        gain: Gain = getattr(event, column)
         found |= {column: gain.mean, f"{column}_noise": gain.noise}
-    whole = event.observed
-    found |= {"gain": whole.mean, "noise": whole.noise, "pairs": whole.pairs}
+    known = event.gain or event.observed
+    found |= {"gain": known.mean, "noise": known.noise, "pairs": known.pairs}
     yield "stacks", {"check_number": event.check, **found, "ended": event.recorded}
 
 

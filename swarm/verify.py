@@ -115,6 +115,7 @@ def _against(record: _Record) -> Iterator[Check]:
         "scores": (f"all are of harness {record.opened.harness}", _foreign),
         "candidates": (f"each is held by its ref under {record.tried}", _candidates),
         "heads": ("each island's branch is at its head", _heads),
+        "stacks": ("what stack checks measured is held by its ref, and nothing else is", _stacks),
         "consensus": ("the consensus branch is where the last promotion put it", _consensus),
         "merges": (f"those on {record.opened.target} carry links of this ledger", _merges),
     }
@@ -158,6 +159,24 @@ def _foreign(record: _Record) -> Iterator[str]:
         event = line.event
         if isinstance(event, ev.TrialEnded) and event.outcome.harness != record.opened.harness:
             yield f"line {number}: trial {event.trial} is of harness {event.outcome.harness}"
+
+
+def _stacks(record: _Record) -> Iterator[str]:
+    """Yield stacks that no ref holds, and refs of checks that the ledger does not know.
+
+    The way to a stack is held too, a ref for each part that was put on the base.
+    """
+    kept = f"refs/swarm/{record.folder.name}/stacks/"
+    for event in _of(ev.StackAssembled, record.lines):
+        name = f"{kept}{event.check}/{'-'.join(map(str, event.parts))}"
+        ref = record.refs.get(name, _Ref("nothing", ""))
+        if event.commit and event.parts and ref.commit != event.commit:
+            yield f"{name} holds {ref.commit}, not {event.commit}"
+    opened = _of(ev.StackOpened, (*record.lines, *record.later))
+    known = tuple(f"{kept}{event.check}/" for event in opened)
+    for name in record.refs:
+        if name.startswith(kept) and not name.startswith(known):
+            yield f"{name} is of a stack check that the ledger does not know: was its end cut off?"
 
 
 def _candidates(record: _Record) -> Iterator[str]:

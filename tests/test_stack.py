@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from histories import clock
 from laboratory import LabExecutor, MemoryBranches, MemoryLedger, make_run, opening
 from repository import git, make
 
+from analysis.ledger import Ledger
+from analysis.projection import reading
 from harness.contract import Failure, Outcome, Slice
 from islands import events as ev
 from islands.branches import Branches
@@ -29,13 +32,16 @@ from islands.stack import (
 )
 from islands.state import State
 from swarm import errands
+from swarm.commands.stack import table, told
 from swarm.coordinator import conduct, lend
 from swarm.parts import Bounds
+from swarm.runs import RunFolder
 from swarm.simulate.mixtures import MIXTURES
 from swarm.simulate.night import Plan, night
 from swarm.simulate.stacks import Case, check, draw, study_stacks
 from swarm.simulate.tally import reported
 from swarm.simulate.world import INTERACTIONS, Conditions
+from swarm.verify import verify
 from swarm.virtual import run_virtual
 
 # design and judgement
@@ -214,7 +220,7 @@ def test_checks_take_no_more_than_their_share():
     assert 0 < long.state.stacks.spent <= 0.1 * 200
 
 
-def lived(tmp_path, branches, trials=70):
+def lived(tmp_path, branches, trials=130):
     """Run a laboratory whose agents climb until its islands have kept something; its ledger."""
 
     async def main():
@@ -452,3 +458,36 @@ def test_killed_between_a_ref_and_its_event_the_same_commit_is_found_again(tmp_p
         assert {each.parts: each.commit for each in kinds_of(run, ev.StackAssembled)} == made
         assert kinds_of(run, ev.StackJudged)[0].commit == kinds_of(whole, ev.StackJudged)[0].commit
     assert not git(repo, "fsck", "--connectivity-only", "--no-dangling")
+
+
+def test_the_record_of_a_check_is_told_drawn_and_verified(tmp_path):
+    """Refs, tables and edges say what the events said; a ref that was moved is found."""
+    one, other, _ = SITUATIONS["the same line alike"]
+    repo, branches, history, base = two_islands(tmp_path, (one, other))
+    folder = RunFolder(repo, "lab", repo / ".swarm" / "lab")
+    folder.folder.mkdir(parents=True)
+    asked = {"islands": 2, "base": base, "genome": ("genome",)}
+    with Ledger.open(folder.folder, clock()) as ledger:
+        ledger.extend(history)
+        run = checked(tmp_path, branches, ledger, Sums(branches), **asked)
+    (judged,) = run.state.stacks.judged
+    found = {check.name: check.wrong for check in verify(folder).checks}
+    assert found["stacks"] == found["projection"] == ()
+    with reading(folder.folder) as con:
+        row = con.execute("SELECT verdict, parts, dropped, gain, observed FROM stacks").fetchone()
+        assert row[:3] == (judged.verdict, list(judged.parts), list(judged.dropped))
+        assert row[3:] == pytest.approx((judged.gain.mean, judged.observed.mean))
+        edges = con.execute("SELECT kind, gain FROM edges WHERE kind = 'interacts/1'").fetchall()
+        assert edges == [("interacts/1", pytest.approx(judged.blame[0].mean))]
+        count = con.execute("SELECT count(*) FROM trials WHERE check_number = 1").fetchone()
+        assert count == (judged.observed.pairs,)
+    git(repo, "update-ref", "refs/swarm/lab/stacks/1/1-2", base)
+    git(repo, "update-ref", "refs/swarm/lab/stacks/9/1", base)
+    wrong = {check.name: check.wrong for check in verify(folder).checks}["stacks"]
+    assert len(wrong) == 2
+    assert "1/1-2 holds" in wrong[0]
+    assert "stacks/9/1" in wrong[1]
+    lines = told(judged)
+    assert "redundant: sum of parts +2 ± 0.14" in lines
+    assert "1 of 2 changes stay" in lines
+    assert table(run.state, judged).row_count == 2

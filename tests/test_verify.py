@@ -218,6 +218,7 @@ def test_a_record_as_it_was_written_holds(record):
         "scores",
         "candidates",
         "heads",
+        "stacks",
         "consensus",
         "merges",
         "projection",

@@ -1,4 +1,10 @@
-"""Where slices are: this machine, or the nodes of a Ray cluster."""
+"""Where slices are: this machine, or the nodes of a Ray cluster.
+
+Not covered: Slurm as an executor of its own. submitit makes a job of each call, so that every trial
+would wait in the queue, and would start its harness process anew; a slice is leased once and kept
+warm. What Slurm has allocated can be a Ray cluster: `srun ray start` on its nodes, then
+`swarm launch --executor ray --address HEAD`.
+"""
 
 from __future__ import annotations
 

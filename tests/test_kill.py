@@ -37,7 +37,7 @@ def test_ten_kills_lose_no_trial_repeat_none_and_leave_no_process(tmp_path):
         assert alive == []
         ended = {e["trial"] for e in _events(repo) if e["kind"] == "trial_ended"}
         assert scored <= ended
-        if (repo / ".swarm/run1").exists():  # a slow machine may not have got so far
+        if _events(repo):  # a slow machine may not have got so far
             swarm(repo, "verify")
         scored = ended
     done = len(scored)

@@ -39,7 +39,7 @@ agents:
     price: {input: 0, output: 0, cache_read: 0, cache_write: 0}
 agent: mutator
 slices: {kind: cpu, count: 2, cores: 1}
-limits: {minutes: 10, trials: 200, usd: 1.5, max_files: 2, max_bytes: 50000}
+limits: {minutes: 10, trials: 200, usd: 1.5, tokens: 9000, max_files: 2, max_bytes: 50000}
 ratchet: {baseline_seeds: 3, confirm_seeds: 2, margin: 1.5}
 seed: 7
 """
@@ -83,7 +83,7 @@ def test_everything_said_is_taken():
         price=Price(0, 0, 0, 0),
     )
     assert found.slices == settings.Slices("cpu", 2, 1)
-    assert found.limits == settings.Limits(10, 200, 1.5, 2, 50_000)
+    assert found.limits == settings.Limits(10, 200, 1.5, 9_000, 2, 50_000)
     assert found.ratchet == settings.Ratchet(3, confirm_seeds=2, margin=1.5)
     assert found.seed == 7
 

@@ -4,6 +4,8 @@ What is written here is the order of the commits and what each says of itself; s
 writes them. Trailers, as `git interpret-trailers` reads them: Swarm-Gain is the change's own gain
 ± its standard error where it was kept, on Swarm-Seeds pairs at rung Swarm-Rung; Swarm-Promoted says
 what it came to at the higher rung, where it was measured there by itself.
+
+Not covered: islands do not rebase on the consensus; what it holds reaches them as migrants do.
 """
 
 from __future__ import annotations

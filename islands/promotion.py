@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Direction, Part
 from islands import events as ev
-from islands.ratchet import Noise, seed_of, signed, spread, weigh
+from islands.ratchet import Noise, seed_of, signed
 from islands.records import NULL, Agreement, Contender, Gain, Measured
 
 Vector = NDArray[np.float64]
@@ -269,36 +269,33 @@ class Open:
         return (bool(pairs) and fmean(pairs) > 0) if asked else None
 
     def _noise(self) -> Noise:
-        """Return the spread at this rung: of the base's scores, and of all contenders' pairs."""
-        base = [self.known.get(Asked(self.event.base, seed)) for seed in self.seeds]
-        scores = [score for score in base if score is not None]
+        """Return the spread of pairs at this rung, pooled over the stack and its contenders.
+
+        The base's own spread between seeds is left out: of common seeds most of it cancels.
+        """
+        contrasts = {(each.parent, each.commit) for each in self.event.contenders}
         residual, freedom = 0.0, 0
-        for each in self.event.contenders:
-            if (each.parent, each.commit) == (self.event.base, self.event.commit):
-                continue  # the stack itself: its pairs are weighed on their own
-            pairs = self.pairs(each.parent, each.commit)
+        for old, new in sorted(contrasts | {(self.event.base, self.event.commit)}):
+            pairs = self.pairs(old, new)
             if len(pairs) > 1:
                 mean = fmean(pairs)
                 residual += math.fsum((pair - mean) ** 2 for pair in pairs)
                 freedom += len(pairs) - 1
-        return Noise(spread(scores), len(scores), residual, freedom)
+        return Noise(0.0, 0, residual, freedom)
 
     def _measured(self, noise: Noise) -> Iterator[Measured]:
         for each in self.event.contenders:
-            pairs = self.pairs(each.parent, each.commit)
-            if pairs:
-                # its own pairs are in the noise already: the spread is the rung's
-                mean, error = fmean(pairs), noise.pair / math.sqrt(len(pairs))
-                after = _doubted(mean, error, len(pairs), noise.known_by)
+            after = weighed(self.pairs(each.parent, each.commit), noise)
+            if after.pairs:
                 yield Measured(each.experiment, each.kinds, each.before, after, transfer(after))
 
 
 def weighed(pairs: Sequence[float], noise: Noise) -> Gain:
-    """Return the mean of `pairs`, its error by the pooled spread, and the doubt by Student's t."""
+    """Return the mean of `pairs`, its error by the spread `noise`, and the doubt by Student's t."""
     if not pairs:
         return Gain(0.0, 0.0, 0, 1.0)
-    gain = weigh(pairs, noise)
-    return _doubted(gain.mean, gain.noise, gain.pairs, noise.known_by + gain.pairs - 1)
+    error = noise.pair / math.sqrt(len(pairs))
+    return _doubted(fmean(pairs), error, len(pairs), noise.known_by)
 
 
 def _doubted(mean: float, error: float, pairs: int, freedom: int) -> Gain:
@@ -322,8 +319,11 @@ def compared(
         for before, after in zip(*sides, strict=True)
         if before is not None and after is not None
     ]
-    scores = [score for score in sides[0] if score is not None]
-    return weighed(pairs, Noise(spread(scores), len(scores)))
+    if not pairs:
+        return weighed(pairs, Noise(0.0, 0))
+    mean = fmean(pairs)
+    residual = math.fsum((pair - mean) ** 2 for pair in pairs)
+    return weighed(pairs, Noise(0.0, 0, residual, len(pairs) - 1))
 
 
 def transfer(after: Gain) -> ev.Transfer:

@@ -220,18 +220,23 @@ def test_checks_take_no_more_than_their_share():
     assert 0 < long.state.stacks.spent <= 0.1 * 200
 
 
-def lived(tmp_path, branches, trials=130):
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
     """Run a laboratory whose agents climb until its islands have kept something; its ledger."""
+    branches = MemoryBranches()
 
     async def main():
-        executor = LabExecutor(branches)
         run = make_run(
-            tmp_path, branches=branches, executor=executor, bounds=Bounds(trials=trials), islands=3
+            tmp_path_factory.mktemp("lived"),
+            branches=branches,
+            executor=LabExecutor(branches),
+            bounds=Bounds(trials=130),
+            islands=3,
         )
         await conduct(run)
-        return run.ledger
+        return run.ledger.kept
 
-    return run_virtual(main())
+    return branches, tuple(run_virtual(main()))
 
 
 def checked(tmp_path, branches, ledger, executor=None, **changes):
@@ -262,16 +267,15 @@ def kinds_of(run, kind):
     return [event for event in run.ledger.kept if isinstance(event, kind)]
 
 
-def test_cut_between_any_two_events_a_check_comes_to_the_same_end(tmp_path):
+def test_cut_between_any_two_events_a_check_comes_to_the_same_end(tmp_path, lived):
     """Killed anywhere it goes on: same parts, no arm measured twice on a seed, all in budget."""
-    branches = MemoryBranches()
-    before = lived(tmp_path, branches)
-    whole = checked(tmp_path, branches, MemoryLedger(before.kept))
+    branches, before = lived
+    whole = checked(tmp_path, branches, MemoryLedger(before))
     (end,) = kinds_of(whole, ev.StackJudged)
     assert end.verdict == "additive"
     assert len(end.parts) > 2
     events = whole.ledger.kept
-    for cut in range(len(before.kept) + 1, len(events), 3):
+    for cut in range(len(before) + 1, len(events), 5):
         run = checked(tmp_path, branches, MemoryLedger(events[:cut]))
         (again,) = kinds_of(run, ev.StackJudged)
         assert (again.verdict, again.parts) == (end.verdict, end.parts)
@@ -286,10 +290,10 @@ def test_cut_between_any_two_events_a_check_comes_to_the_same_end(tmp_path):
         assert len(arms) == len(set(arms)) <= budget(len(end.parts)) + 2
 
 
-def test_the_fold_of_a_check_is_what_was_lived(tmp_path):
+def test_the_fold_of_a_check_is_what_was_lived(tmp_path, lived):
     """Another fold of the ledger knows the same checks, and what is claimed since."""
-    branches = MemoryBranches()
-    run = checked(tmp_path, branches, lived(tmp_path, branches))
+    branches, before = lived
+    run = checked(tmp_path, branches, MemoryLedger(before))
     fresh = State()
     fresh.apply_all(run.ledger.kept)
     assert fresh.stacks.judged == run.state.stacks.judged
@@ -298,12 +302,11 @@ def test_the_fold_of_a_check_is_what_was_lived(tmp_path):
     assert fresh.stacks.spent == run.state.stacks.spent
 
 
-def test_an_arm_that_breaks_names_those_who_broke_it(tmp_path):
+def test_an_arm_that_breaks_names_those_who_broke_it(tmp_path, lived):
     """Two parts that crash together are the culprits, and one of them is dropped."""
-    branches = MemoryBranches()
-    ledger = lived(tmp_path, branches)
-    state = State()
-    state.apply_all(ledger.kept)
+    branches, before = lived
+    state, ledger = State(), MemoryLedger(before)
+    state.apply_all(list(before))
     bad, run_now = set(state.stacks.parts()[:2]), []
 
     class Breaks(LabExecutor):

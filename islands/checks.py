@@ -9,6 +9,9 @@ them. A resumed check begins another block: another seed, whole and base anew, m
 Pure: the same ledger always leads to the same next step.
 
 A change that several islands kept is one part, as the first of them has it: copies add nothing.
+
+Not covered: a part that is set apart while it is checked (the check goes on, and what comes of it
+is not promoted).
 """
 
 from __future__ import annotations
@@ -386,6 +389,11 @@ class Checks:
             event.gain,
             beside,
         )
+
+    @apply.register
+    def _(self, event: ev.Quarantined) -> None:
+        apart = set(event.commits)
+        self.kept = {n: each for n, each in self.kept.items() if each.commit not in apart}
 
     @apply.register
     def _(self, event: ev.StackOpened) -> None:

@@ -302,6 +302,17 @@ def test_the_fold_of_a_check_is_what_was_lived(tmp_path, lived):
     assert fresh.stacks.spent == run.state.stacks.spent
 
 
+def test_what_was_set_apart_is_not_stacked(lived):
+    """A quarantined commit's change is claimed no more."""
+    state = State()
+    state.apply_all(list(lived[1]))
+    stacks, (first, *rest) = state.stacks, state.stacks.parts()
+    commit = stacks.kept[first].commit
+    stacks.apply(ev.Quarantined("t1", commit, (commit,), (), "no reason"))
+    assert stacks.parts() == tuple(rest)
+    assert first not in {claim.experiment for claim in stacks.claimed}
+
+
 def test_an_arm_that_breaks_names_those_who_broke_it(tmp_path, lived):
     """Two parts that crash together are the culprits, and one of them is dropped."""
     branches, before = lived

@@ -74,7 +74,7 @@ def rows(event: ev.Event) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register(ev.MigrantOffered | ev.ProposalRefused | ev.CandidateAdmitted | ev.VerdictReached)
-@rows.register(ev.CandidateRebased | ev.CandidateDropped)
+@rows.register(ev.CandidateRebased | ev.CandidateDropped | ev.ConsensusDrafted)
 def _(event: ev.Event) -> Iterable[tuple[str, Row]]:
     del event
     return ()  # all of it is in the lineage

@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass, replace
 
 import pytest
+from histories import clock
 from laboratory import LabExecutor, MemoryLedger, make_run
 from repository import git, make
 
+from analysis.ledger import Ledger
+from analysis.projection import reading, refresh, strays
 from harness.contract import Outcome, Rung, SetupError
 from islands import events as ev
 from islands.branches import Branches
@@ -189,6 +192,27 @@ def test_after_the_merge_bisect_finds_the_change(lab):
     )
     said = git(lab.repo, "bisect", "run", "python3", "-c", code)
     assert "Turn B up" in said and "is the first bad commit" in said
+
+
+def test_the_record_tells_all_of_it(lab, tmp_path):
+    """Every event of a promotion reaches the projection, cut into batches or not."""
+    lab.promote()
+
+    async def nothing():
+        return None
+
+    lab.conduct(lambda run: lend(run, next_sealed, nothing))
+    with Ledger.open(tmp_path, clock()) as kept:
+        for start in range(0, len(lab.ledger.kept), 9):
+            kept.extend(lab.ledger.kept[start : start + 9])
+            refresh(tmp_path)
+    with reading(tmp_path) as con:
+        assert con.execute("SELECT verdict, rung FROM promotions").fetchall() == [("transfers", 1)]
+        found = con.execute("SELECT touches, transfers FROM transfer").fetchall()
+        assert found == [("other", 3)]
+        assert con.execute("SELECT len(changes) FROM consensus").fetchall() == [(3,)]
+        assert con.execute("SELECT count(*) FROM sealed").fetchall() == [(1,)]
+    assert strays(tmp_path) == ""
 
 
 def test_what_was_set_apart_does_not_come_home(lab):

@@ -49,6 +49,11 @@ class Migration:
 
     An interval are `every` candidates of its own for each island; in one interval the share `rate`
     of the islands, at least one, takes a migrant.
+
+    The best head of 8 islands after 400 trials, 10 nights a topology, against none (1.0): star 2.8
+    in the mixture published and 2.5 in harsh, ring 1.9 and 1.7, complete 1.9 and 1.7, random 1.9
+    and 1.7, one ratchet that takes all trials one by one 3.6 and 3.7 (`swarm simulate --ratchets`).
+    Each judgement of a change that is known to work costs trials, and a star asks for one only.
     """
 
     topology: Topology = "star"

@@ -82,7 +82,7 @@ def test_ctrl_c_stops_within_five_seconds_and_leaves_nothing_behind(tmp_path):
         text=True,
         start_new_session=True,
     )
-    assert any('"trial_started"' in line for line in child.stdout)
+    assert any('"trial_started"' in line for line in child.stdout), child.stderr.read()
     family = psutil.Process(child.pid).children(recursive=True)
     assert family
     began = time.monotonic()

@@ -33,15 +33,6 @@ def notes(token):
     return {path for folder in NOTES for path in Path(folder).glob(f"swarm-canary-{token}*")}
 
 
-@pytest.fixture
-def sandbox():
-    """Skip the test where this process cannot make boxes of tier 2."""
-    try:
-        check(2)
-    except SetupError as error:
-        pytest.skip(str(error))
-
-
 def test_nothing_escapes_from_a_sandbox(sandbox):
     """At tier 2 every line of defence holds on this machine, and each was attacked."""
     found = sing(2)

@@ -282,7 +282,7 @@ def test_an_unknown_task_is_said_with_the_ones_there_are():
 
 
 @pytest.fixture
-def genome(tmp_path):
+def genome(sandbox, tmp_path):
     """Make the export of a packing genome whose pack.py is given; return a trial of it."""
 
     def make(source, name="t1"):

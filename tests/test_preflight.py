@@ -92,7 +92,7 @@ GENOMES = {
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(tmp_path_factory, sandbox):
     """Look at all genomes in two warm processes."""
     prepare("kjv")
     base = tmp_path_factory.mktemp("genomes")
@@ -153,7 +153,7 @@ def test_a_look_takes_a_second_of_a_core(found):
     assert found["seed at depth 12"].seconds < 5
 
 
-def test_a_packing_genome_is_imported(tmp_path):
+def test_a_packing_genome_is_imported(sandbox, tmp_path):
     """The seed is let through; what has no pack(seed, deadline) is not."""
     sources = [PACK, "def pack(seed): return []", "", "1/0"]
     trials = [trial_of(tmp_path / str(n), source) for n, source in enumerate(sources)]
@@ -165,7 +165,7 @@ def test_a_packing_genome_is_imported(tmp_path):
     assert "line 1, in <module>" in broken.tail
 
 
-def test_a_look_that_stands_back_cannot_come_forward(tmp_path):
+def test_a_look_that_stands_back_cannot_come_forward(sandbox, tmp_path):
     """Where trials have the cores the candidate runs at the lowest priority, whatever it tries."""
     tries = (
         "import os\n"
@@ -181,7 +181,7 @@ def test_a_look_that_stands_back_cannot_come_forward(tmp_path):
     assert beside.reason == f"policy {os.SCHED_OTHER} nice {os.nice(0)}"
 
 
-def test_nobody_who_can_look_is_nothing_against_a_candidate(tmp_path):
+def test_nobody_who_can_look_is_nothing_against_a_candidate(sandbox, tmp_path):
     """No place to look, a genome that is gone, a process that dies: its trial will tell."""
     trial = trial_of(tmp_path / "g", "1/0")
     gone = replace(trial, genome=str(tmp_path / "gone"))
@@ -191,7 +191,7 @@ def test_nobody_who_can_look_is_nothing_against_a_candidate(tmp_path):
     assert "no look was had" in void.tail
 
 
-def test_a_killed_process_is_started_again_and_a_cancelled_look_leaves_none(tmp_path):
+def test_a_killed_process_is_started_again_and_a_cancelled_look_leaves_none(sandbox, tmp_path):
     """The look that it was at is nobody's; the next one is had. No child outlives the pool."""
     hangs = trial_of(tmp_path / "hangs", "import time\nwhile True: time.sleep(1)")
     broken = trial_of(tmp_path / "broken", "1/0")

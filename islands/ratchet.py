@@ -22,8 +22,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import dataclass, replace
+from statistics import NormalDist, fmean
 from typing import Literal
 
 from harness.contract import Direction
@@ -81,6 +81,9 @@ NEAR_MISS = "near miss"
 """How the reason begins where a candidate is discarded that was not shown to be worse."""
 
 
+_QUARTILE = NormalDist().inv_cdf(0.75)
+
+
 @dataclass(frozen=True, slots=True)
 class Noise:
     """What is known of a score's spread between seeds, in the metric's own unit.
@@ -88,13 +91,17 @@ class Noise:
     `sigma` is the standard deviation of the base's baseline scores over `seeds` seeds. `residual`
     is the sum of squares of paired differences around their means, over `freedom` degrees of
     freedom, gathered from every confirmation so far: pairs on common seeds vary less than
-    independent scores do, and this is how the run learns by how much.
+    independent scores do, and this is how the run learns by how much. Screened gains tell as well:
+    they vary by at least what a pair does, so that half of them within `within` means less noise
+    than that would be. It is believed down to half of what pairs and baseline say: what changes
+    next to nothing varies less than what changes much.
     """
 
     sigma: float
     seeds: int
     residual: float = 0.0
     freedom: int = 0
+    within: float = math.inf
 
     @property
     def pair(self) -> float:
@@ -102,7 +109,8 @@ class Noise:
         prior = max(self.seeds - 1, 0)
         if self.known_by == 0:
             return 0.0
-        return math.sqrt((prior * 2 * self.sigma**2 + self.residual) / self.known_by)
+        pooled = math.sqrt((prior * 2 * self.sigma**2 + self.residual) / self.known_by)
+        return min(pooled, max(pooled / 2, self.within / _QUARTILE))
 
     @property
     def known_by(self) -> int:
@@ -222,7 +230,8 @@ def weigh(pairs: Sequence[float], noise: Noise) -> Gain:
     """Return the mean of `pairs` with its standard error, the spread pooled with the run's."""
     mean = fmean(pairs)
     own = sum((pair - mean) ** 2 for pair in pairs)
-    pooled = Noise(noise.sigma, noise.seeds, noise.residual + own, noise.freedom + len(pairs) - 1)
+    freedom = noise.freedom + len(pairs) - 1
+    pooled = replace(noise, residual=noise.residual + own, freedom=freedom)
     return Gain(mean, pooled.pair / math.sqrt(len(pairs)), len(pairs))
 
 

@@ -16,7 +16,7 @@ from statistics import fmean
 
 from harness.contract import Direction, Outcome, Slice
 from islands import events as ev
-from islands.belief import Belief, brought, learn
+from islands.belief import Belief, brought
 from islands.calls import Calls
 from islands.checks import Checks
 from islands.guards import measures
@@ -28,16 +28,11 @@ from islands.quarantine import REASON, Quarantines
 from islands.ratchet import SURE, Noise, seed_of, signed, spread
 from islands.ratchet import Kept as Claimed
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
+from islands.screens import Screens
 from islands.sentinels import Place, Sentinels
 
 RECENT = 24
 """Attempts that an island remembers for its agent's briefs."""
-
-SCREENED = 1024
-"""Screened gains, the latest, that the run learns from."""
-
-RELEARN = 8
-"""Screened gains after which the run's belief is brought up to date."""
 
 _OUTCOME_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
 
@@ -159,10 +154,8 @@ class State:
         self.calls = Calls()
         self.sentinels = Sentinels()
         self.places: dict[str, dict[int, Place]] = {}
-        self.screened: deque[tuple[int, float]] = deque(maxlen=SCREENED)
-        self._screened = 0
+        self.screens = Screens()
         self._turns = 0
-        self._belief: tuple[tuple[int, int, int], Belief] | None = None
 
     @property
     def run(self) -> ev.RunOpened:
@@ -199,7 +192,7 @@ class State:
     def noise(self) -> Noise:
         """Return what is known of the spread of a score between seeds."""
         known = self._level(self.baseline())
-        return Noise(spread(known), len(known), self.residual, self.freedom)
+        return Noise(spread(known), len(known), self.residual, self.freedom, self.screens.within)
 
     def _level(self, known: list[float]) -> list[float]:
         """Return the baseline's scores as one slice would have them, where slices differ."""
@@ -214,20 +207,8 @@ class State:
         ]
 
     def belief(self) -> Belief:
-        """Return what the run has learnt of its proposals' gains, a few proposals old at most.
-
-        It depends on nothing but what has been folded in, so that a resumed run decides alike.
-        """
-        noise, fresh = self.noise(), self._screened % RELEARN
-        key = (self._screened - fresh, noise.seeds, noise.freedom)
-        if self._belief is None or self._belief[0] != key:
-            unit = noise.pair or 1.0
-            settled = list(self.screened)[: max(0, len(self.screened) - fresh)]
-            # fewer degrees of freedom would fit heavy tails and find nothing promising: what is
-            # promising costs a trial at worst, and is kept by the degrees of freedom that there are
-            known = learn([gain / unit for _, gain in settled], max(noise.known_by, SURE))
-            self._belief = (key, known)
-        return self._belief[1]
+        """Return what the run has learnt of its proposals' gains, a few proposals old at most."""
+        return self.screens.belief(self.noise())
 
     def belief_of(self, experiment: Experiment) -> Belief:
         """Return what is believed of an open experiment's gain before any trial of it."""
@@ -326,9 +307,7 @@ class State:
         for each in event.discards:
             self._forgive(self.islands[each.island], each.experiment)
         void |= {each.experiment for each in event.discards}
-        left = [(number, gain) for number, gain in self.screened if number not in void]
-        self.screened = deque(left, maxlen=SCREENED)
-        self._belief = None
+        self.screens.drop(void)
 
     @_apply.register
     def _(self, event: ev.SliceReleased) -> None:
@@ -562,8 +541,7 @@ class State:
                 or experiment.parent in self.quarantines.commits
             ):
                 return  # no sample of what agents propose, or no gain on anything sound
-            self._screened += 1
-            self.screened.append((experiment.number, experiment.screen))
+            self.screens.add(experiment.number, experiment.screen)
         else:
             experiment.confirmed[trial.seed] = score
 

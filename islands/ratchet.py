@@ -113,6 +113,17 @@ class Noise:
         return min(pooled, max(pooled / 2, self.within / _QUARTILE))
 
     @property
+    def unit(self) -> float:
+        """Return what gains are told in: a pair's standard deviation, and somewhat more at first.
+
+        Its estimate may be too low by chance, and then all that is learnt of gains errs together.
+        The mean of its inverse chi-square would lose half of the keeps where sigma is a median
+        gain, none of it doubles the unreal ones; half-way between them is what this takes.
+        """
+        known = max(self.known_by, 2)
+        return self.pair * math.sqrt(known / (known - 1))
+
+    @property
     def known_by(self) -> int:
         """Return the degrees of freedom that the spread of a pair is known by."""
         return max(self.seeds - 1, 0) + self.freedom
@@ -163,7 +174,7 @@ def judge(  # noqa: PLR0913, PLR0917 - the evidence, and all that it is weighed 
         return fixed(screened, pairs, noise, rule if not rule.fdr else SILENT)
     if not pairs:
         bar = belief.bar if rule.evidence == "doubt" else rule.screen
-        return _screen(screened, bar * noise.pair, noise)
+        return _screen(screened, bar * noise.unit, noise)
     if rule.evidence == "e-value":
         return _bet(pairs, noise, rule, kept)
     return _learnt(pairs, noise, rule, belief, kept)
@@ -173,7 +184,7 @@ def _learnt(
     pairs: Sequence[float], noise: Noise, rule: Rule, belief: Belief, kept: Kept
 ) -> Decision:
     own = weigh(pairs, noise)
-    unit = own.noise * math.sqrt(own.pairs)
+    unit = own.noise * math.sqrt(own.pairs) * noise.unit / noise.pair
     opinion = belief.weigh(own.mean / unit, own.pairs, noise.known_by + own.pairs - 1)
     gain = Gain(opinion.gain * unit, opinion.error * unit, own.pairs, opinion.doubt)
     told = f"{opinion.doubt:.0%} doubt on {own.pairs} fresh seeds"

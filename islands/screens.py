@@ -53,7 +53,7 @@ class Screens:
     def belief(self, noise: Noise) -> Belief:
         """Return what is believed of proposals' gains where a pair is as noisy as `noise` says."""
         if self._belief is None or self._belief[0] != noise:
-            unit = noise.pair or 1.0
+            unit = noise.unit or 1.0
             # fewer degrees of freedom would fit heavy tails and find nothing promising: what is
             # promising costs a trial at worst, and is kept by the degrees of freedom that there are
             known = learn([gain / unit for gain in self._settled], max(noise.known_by, SURE))

@@ -217,7 +217,7 @@ class State:
         if offered is None or offered.experiment != experiment.number or noise.pair == 0:
             return known
         there = offered.migrant.gain
-        gain = (there.mean / noise.pair, there.noise / noise.pair)
+        gain = (there.mean / noise.unit, there.noise / noise.unit)
         return brought(known, gain, self.migrants.share, max(noise.known_by, SURE))
 
     def score(self, commit: str) -> float | None:

@@ -37,6 +37,9 @@ class Screens:
         self._settled: list[float] = []
         self._belief: tuple[Noise, Belief] | None = None
 
+    def __len__(self) -> int:
+        return len(self._gains)
+
     def add(self, experiment: int, gain: float) -> None:
         """Take in the gain that an experiment was screened at."""
         self._gains.append((experiment, gain))

@@ -51,6 +51,7 @@ class Options:
     minutes: float | None = None
     trials: int | None = None
     usd: float | None = None
+    tokens: int | None = None
     islands: int | None = None
     agent: str = ""
     tier: int = 2
@@ -208,7 +209,7 @@ def _bounds(program: Program, options: Options) -> Bounds:
         minutes=options.minutes if options.minutes is not None else limits.minutes,
         trials=options.trials if options.trials is not None else limits.trials,
         usd=options.usd if options.usd is not None else limits.usd,
-        tokens=limits.tokens,
+        tokens=options.tokens if options.tokens is not None else limits.tokens,
     )
 
 

@@ -57,7 +57,7 @@ REAL = {
     "write_inputs",
     "write_packages",
 }
-REFUSED = {"forged_files", "injected_log", "lying_numbers", "patched_clock", "patched_evaluator"}
+REFUSED = {"injected_log", "lying_numbers", "patched_clock", "patched_evaluator"}
 
 
 @pytest.fixture(params=table.USERS)

@@ -194,3 +194,13 @@ def test_no_trouble_of_a_language_model_stops_the_swarm(tmp_path, kind):
     assert [e for e in events if e["kind"] == "candidate_admitted"]
     assert 0 < sum(e["usage"]["usd"] for e in events if "usage" in e) <= 9
     assert KEY not in said + (repo / ".swarm/run1/ledger.jsonl").read_text()
+
+
+def test_a_call_that_tokens_do_not_cover_is_never_made(tmp_path):
+    """--max-tokens is reserved before each call: here not even the first one fits."""
+    with Loopback(lambda asked: Say(GOOD.format(n=1))) as server:
+        model = {"kind": "openai", "model": "m", "base_url": f"{server.url}/v1"}
+        repo = packing(tmp_path, agents={"m": model}, agent="m", islands=1)
+        swarm(repo, "launch", "--trials", "12", "--max-tokens", "5")
+        assert not server.log
+    assert ledger(repo)[-1]["limit"] == "tokens"

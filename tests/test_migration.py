@@ -247,7 +247,7 @@ def test_migrants_teach_nothing_of_what_agents_propose():
     ended = [screens[e.trial] for e in one.events if isinstance(e, ev.TrialEnded)]
     scored = {e.trial for e in one.events if isinstance(e, ev.TrialEnded) and not e.outcome.failure}
     own = [t for t in ended if t.purpose == "screen" and t.experiment not in brought]
-    assert len(one.state.screened) == sum(t.trial in scored for t in own)
+    assert len(one.state.screens) == sum(t.trial in scored for t in own)
     assert brought
 
 

@@ -188,7 +188,7 @@ def test_a_nights_stack_is_worth_several_heads():
     base = found.state.run.base
     heads = [found.gain(base, island.head) for island in found.state.islands.values()]
     (judged,) = found.state.stacks.judged
-    assert found.gain(base, judged.commit) > 2 * max(heads)
+    assert found.gain(base, judged.commit) > 1.5 * max(heads)
     assert reported(found.state).commit == judged.commit
     assert judged.gain.mean == pytest.approx(found.gain(base, judged.commit), abs=0.002)
     assert found.state.trials <= 300
@@ -314,11 +314,14 @@ def test_what_was_set_apart_is_not_stacked(lived):
 
 
 def test_an_arm_that_breaks_names_those_who_broke_it(tmp_path, lived):
-    """Two parts that crash together are the culprits, and one of them is dropped."""
+    """Two islands' parts that crash together are the culprits, and one of them is dropped."""
     branches, before = lived
     state, ledger = State(), MemoryLedger(before)
     state.apply_all(list(before))
-    bad, run_now = set(state.stacks.parts()[:2]), []
+    first, *rest = state.stacks.parts()
+    island = state.stacks.kept[first].island
+    other = next(part for part in rest if state.stacks.kept[part].island != island)
+    bad, run_now = {first, other}, []
 
     class Breaks(LabExecutor):
         async def run(self, trial):

@@ -11,6 +11,7 @@ from rich.console import Console
 from analysis.projection import Refresher, refresh
 from harness.confine import tiers
 from harness.contract import SetupError
+from islands.state import State
 from swarm.coordinator import conduct
 from swarm.launch import Options, assembled
 from swarm.live import Watch, table
@@ -30,6 +31,7 @@ INTERRUPTED = 130
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after that.")
 @click.option("--trials", type=click.IntRange(min=1), help="Stop at so many trials in the run.")
 @click.option("--max-usd", type=click.FloatRange(min=0), help="Never spend more on models.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Never ask models for more.")
 @click.option("--islands", type=click.IntRange(1, 64), help="How many islands.")
 @click.option("--agent", default="", help="Who proposes on every island: a name of program.md.")
 @click.option("--tier", type=click.IntRange(1, 2), help=TIERS)
@@ -47,6 +49,7 @@ def launch(
     minutes: float | None,
     trials: int | None,
     max_usd: float | None,
+    max_tokens: int | None,
     islands: int | None,
     agent: str,
     tier: int | None,
@@ -68,6 +71,7 @@ def launch(
         minutes,
         trials,
         max_usd,
+        max_tokens,
         islands,
         agent,
         _tier(tier, unsafe=unsafe),
@@ -94,8 +98,16 @@ async def _launch(options: Options, *, as_json: bool) -> int:
     if stopped:
         console.print("stopped; `swarm launch` goes on from here")
         return INTERRUPTED
-    console.print("next: `swarm lineage`, `swarm measure`, `swarm merge`")
+    console.print(f"next: {_next(run.state)}")
     return 0
+
+
+def _next(state: State) -> str:
+    if state.promotions.consensus is not None:
+        return "`swarm merge --dry-run`, `swarm merge`"
+    if any(island.kept for island in state.islands.values()):
+        return "`swarm lineage`, `swarm promote`, then `swarm merge`"
+    return "`swarm lineage`; `swarm launch` goes on"
 
 
 async def _stopped(run: Run, watch: Watch) -> bool:

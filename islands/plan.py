@@ -17,10 +17,11 @@ from harness.contract import SCREENING, Part
 from islands import events as ev
 from islands.guards import violated
 from islands.migration import STAY, Migration
+from islands.population import Experiment, Island
 from islands.quarantine import REASON
 from islands.ratchet import Decision, Rule, judge, seed_of
 from islands.records import Migrant
-from islands.state import Experiment, Island, State
+from islands.state import State
 
 HEAD_FAILURES = 3
 """Fresh seeds on which a head may fail before the experiment that met them is given up."""

@@ -22,9 +22,9 @@ from islands import events as ev
 from islands import nulls
 from islands.admit import Refused, admit
 from islands.plan import Ask, Rebase, Rest, next_ask
+from islands.population import Experiment
 from islands.quarantine import REASON
 from islands.records import NULL, Brief, Conflict, Entry, Proposal, RunLimit
-from islands.state import Experiment
 from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import BudgetError
 from swarm.brief import Briefer

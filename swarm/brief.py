@@ -10,9 +10,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 from islands.ladder import released, released_score, step
+from islands.population import Island, Kept
 from islands.ratchet import seed_of
 from islands.records import Attempt, Brief, Change, Entry, Pending
-from islands.state import Island, Kept, State
+from islands.state import State
 
 ELSEWHERE = 4
 """Changes kept on other islands that a brief shows, the latest ones."""

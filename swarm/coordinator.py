@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from harness.contract import HarnessError, SetupError
 from islands import events as ev
 from islands.errands import Errand
+from islands.population import Experiment
 from islands.records import RunLimit
-from islands.state import Experiment, State
+from islands.state import State
 from swarm.asking import Asking, stopped
 from swarm.brief import Briefer
 from swarm.loop import Loop

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from harness.contract import SetupError
 from islands import events as ev
+from islands.population import Island
 from islands.promotion import Credit, Wish
 from islands.quarantine import REASON
 from islands.records import Gain
-from islands.state import Island, State
+from islands.state import State
 
 
 @dataclass(frozen=True, slots=True)

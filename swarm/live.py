@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from islands import events as ev
-from islands.state import Island, State
+from islands.population import Island
+from islands.state import State
 from swarm.parts import Bounds
 
 FRAME = 0.5

@@ -42,7 +42,14 @@ def sandbox():
 def pytest_runtest_makereport(item, call):
     """Skip a test that failed of nothing but the sandbox that there is none of here."""
     report = yield
-    if report.failed and missing() and MEND[:40] in report.longreprtext:
+    if report.failed and missing() and any(MEND[:40] in text for text in _texts(report, call)):
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1], f"Skipped: {missing()}")
     return report
+
+
+def _texts(report, call):
+    """Return what a failure says, and the strings it was about: pytest cuts long ones short."""
+    yield report.longreprtext
+    for entry in call.excinfo.traceback:
+        yield from (value for value in entry.frame.f_locals.values() if isinstance(value, str))

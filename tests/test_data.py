@@ -431,7 +431,7 @@ def test_a_version_is_replaced_in_one_step(tmp_path, monkeypatch, last):
     assert corpus.open_at(tmp_path, SPECS["kjv"]).digest == new.digest
 
 
-def test_a_full_tmpfs_is_said_in_one_line(tmp_path):
+def test_a_full_tmpfs_is_said_in_one_line(tmp_path, sandbox):
     """On a file system that has no room (2 MB) the command ends with 2 and one line."""
     full = tmp_path / "full"
     full.mkdir()

@@ -159,17 +159,23 @@ def _evidence(state: State, what: Coming) -> list[str]:
         if len(state.run.rungs) == 1:
             told.append("There is one rung: this is that rung again, on fresh seeds.")
     if known.judged is not None and known.judged[0].parts == what.parts:
-        stack = known.judged[0]
-        told.append(
-            f"Stack check {stack.check}: {stack.verdict}, sum of the parts {_told(stack.expected)},"
-            f" whole {_told(stack.observed)}, interaction {_told(stack.interaction)}."
-        )
-        dropped = ", ".join(f"#{part}" for part in stack.dropped) or "nothing"
-        told.append(f"Ablation dropped {dropped}, which saves {stack.lines_saved} lines.")
+        told += _checked(known.judged[0])
     if known.sealed is not None:
         whose = "" if known.sealed.commit == what.head else f" (of {known.sealed.commit[:10]})"
         told.append(f"Sealed part, asked once{whose}: {_told(known.sealed.gain)}.")
     return told
+
+
+def _checked(stack: ev.StackJudged) -> list[str]:
+    dropped = ", ".join(f"#{part}" for part in stack.dropped) or "nothing"
+    if stack.verdict == "conflict":  # nothing was measured
+        return [f"Stack check {stack.check}: conflict, {dropped} does not apply beside the rest."]
+    sums = f"sum of the parts {_told(stack.expected)}, whole {_told(stack.observed)}"
+    off = f"interaction {_told(stack.interaction)}"
+    return [
+        f"Stack check {stack.check}: {stack.verdict}, {sums}, {off}.",
+        f"Ablation dropped {dropped}, which saves {stack.lines_saved} lines.",
+    ]
 
 
 def promotion_of(state: State) -> ev.Promoted | None:

@@ -42,6 +42,8 @@ An **edge** runs from the older to the younger and its key is its kind:
 A kind that joins one pair more than once says in its key what tells them apart, after a slash; a
 measured relation carries its `gain` and `noise`, signed so that above zero is better.
 
+An island that catches up with another makes no commit and no edge: the table `catch_ups` has it.
+
 Not covered: an agent that gave no proposal tried nothing and leaves no node (see the table
 `answers`); the base's score pools all islands that began there, whatever slices they have.
 """
@@ -206,7 +208,7 @@ class Lineage:
             known["step"] = self.graph.nodes[head].get("step", 0) + 1
             self.graph.add_edge(head, node, "kept_as_head", **_whence(event), **gain)
 
-    @take.register(ev.SliceReleased | ev.IslandMoved)
+    @take.register(ev.SliceReleased | ev.IslandMoved | ev.CaughtUp)
     def _(self, event: ev.Event) -> None:
         """Nothing came from anything."""
 

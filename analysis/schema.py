@@ -50,7 +50,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     branch=("VARCHAR", "a branch of the repository: an island's own, or where the run comes home"),
     slice=("VARCHAR", "the leased share of a device that trials are pinned to"),
     device=("VARCHAR", "what the slice is a share of: cpu, cuda or mps"),
-    home=("VARCHAR", "the island that a change was brought from"),
+    home=("VARCHAR", "the island that a change, or a head, comes from"),
     original=("INTEGER", "the experiment whose change was brought"),
     way=("VARCHAR", "how a change travelled: migrated as it is, or ported by the island's agent"),
     result=(
@@ -308,6 +308,11 @@ TABLES: Mapping[str, Table] = {
         _named("trial island head fallback recorded"),
         keys=0,
     ),
+    "catch_ups": Table(
+        "Each time that an island went to another's head, with the experiments that this added.",
+        _named("island home before head parts recorded"),
+        keys=0,
+    ),
     "slices_apart": Table(
         "Each time that a slice was set apart because its sentinels drifted, or came back: how many"
         " trials and discards became void by that.",
@@ -339,12 +344,32 @@ VIEWS: Mapping[str, View] = {
         ORDER BY experiment
         """,
     ),
-    "kept": View(
-        "Each island's chain of kept changes from the base on: what an ablation takes apart.",
+    "heads": View(
+        "Where each island's branch is: what it kept last, caught up with or fell back to.",
         """
-        SELECT island, step, experiment, node AS commit, parent, agent, hypothesis, gain, noise,
-          pairs, score, scores, added, removed, recorded, ended
-        FROM nodes WHERE ending = 'kept' AND quarantined IS NULL ORDER BY island, step
+        SELECT island, arg_max(head, (moved, place)) AS head FROM (
+          SELECT island, base AS head, recorded AS moved, 0 AS place FROM islands
+          UNION ALL SELECT island, node, ended, 1 FROM nodes WHERE ending = 'kept'
+          UNION ALL SELECT island, head, recorded, 2 FROM catch_ups
+          UNION ALL SELECT island, coalesce(fallback, head), recorded, 3 FROM fallbacks
+        )
+        GROUP BY island
+        """,
+    ),
+    "kept": View(
+        "Each island's chain of kept changes from the base on: what an ablation takes apart. Home"
+        " is the island that kept it; islands that caught up with one another share theirs.",
+        """
+        WITH RECURSIVE chain AS (
+          SELECT island, head AS node FROM heads
+          UNION ALL
+          SELECT chain.island, nodes.parent FROM chain JOIN nodes USING (node)
+          WHERE nodes.ending = 'kept'
+        )
+        SELECT chain.island, step, experiment, nodes.island AS home, node AS commit, parent, agent,
+          hypothesis, gain, noise, pairs, score, scores, added, removed, recorded, ended
+        FROM chain JOIN nodes USING (node)
+        WHERE ending = 'kept' AND quarantined IS NULL ORDER BY chain.island, step
         """,
     ),
     "migrations": View(
@@ -450,20 +475,17 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "standings": View(
-        "How each island stands, best first. The gain is of the head over the base: the sum of its"
-        " kept changes', each as it was when kept; its noise is theirs, added in squares.",
+        "How each island stands, best first. The gain is of the head over the base: the sum of the"
+        " gains of what it is built on, each as it was when kept; its noise is theirs, added in"
+        " squares. Kept are its own.",
         """
-        WITH heads AS (
-          SELECT island, coalesce(arg_max(node, step), any_value(base)) AS head,
-            count(node) AS kept, coalesce(sum(gain), 0.0) AS gain,
+        WITH gains AS (
+          SELECT island, coalesce(sum(gain), 0.0) AS gain,
             sqrt(coalesce(sum(noise ** 2), 0.0)) AS noise
-          FROM islands LEFT JOIN (
-            SELECT island, node, step, gain, noise FROM nodes
-            WHERE ending = 'kept' AND quarantined IS NULL
-          ) USING (island)
-          GROUP BY island
+          FROM islands LEFT JOIN kept USING (island) GROUP BY island
         ), counts AS (
-          SELECT island, count(*) FILTER (ending = 'discarded') AS discarded,
+          SELECT island, count(*) FILTER (ending = 'kept' AND quarantined IS NULL) AS kept,
+            count(*) FILTER (ending = 'discarded') AS discarded,
             count(*) FILTER (
               ending = 'failed' OR (ending = 'kept' AND quarantined IS NOT NULL)
             ) AS failed,
@@ -478,12 +500,14 @@ VIEWS: Mapping[str, View] = {
         )
         SELECT islands.island, islands.agent, heads.head, head.score,
           head.scores,
-          heads.gain, heads.noise,
-          coalesce(trials, 0) AS trials, heads.kept, coalesce(discarded, 0) AS discarded,
+          gains.gain, gains.noise,
+          coalesce(trials, 0) AS trials, coalesce(kept, 0) AS kept,
+          coalesce(discarded, 0) AS discarded,
           coalesce(failed, 0) AS failed, coalesce(refused, 0) AS refused,
           coalesce(outdated, 0) AS outdated,
           coalesce(unanswered, 0) AS unanswered, coalesce(usd, 0) AS usd
         FROM islands CROSS JOIN run CROSS JOIN spread JOIN heads USING (island)
+          JOIN gains USING (island)
           LEFT JOIN nodes AS head ON head.node = heads.head
           LEFT JOIN nodes AS base ON base.node = islands.base
           LEFT JOIN counts USING (island) LEFT JOIN tried USING (island)

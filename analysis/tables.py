@@ -250,6 +250,13 @@ def _(event: ev.IslandMoved) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
+def _(event: ev.CaughtUp) -> Iterable[tuple[str, Row]]:
+    moved = {"island": event.island, "home": event.source, "parts": event.changes}
+    where = {"before": event.old, "head": event.new}
+    yield "catch_ups", {**moved, **where, "recorded": event.recorded}
+
+
+@rows.register
 def _(event: ev.Merged) -> Iterable[tuple[str, Row]]:
     came = {"island": event.island or None, "head": event.head, "merge": event.commit}
     how = {"how": event.how, "forced": event.forced}

@@ -34,7 +34,7 @@ def tree(graph: Graph, islands: Iterable[str]) -> Tree:
         for base in bases:
             _hang(branch, graph, island, base, heads)
         for head in heads:
-            _hang(branch.add(_told(graph, head)), graph, island, head, heads)
+            _hang(branch.add(_told(graph, head, island)), graph, island, head, heads)
     return root
 
 
@@ -42,7 +42,7 @@ def _hang(onto: Tree, graph: Graph, island: str, head: str, kept: list[str]) -> 
     """Hang from `onto` what the island tried on `head` and did not keep."""
     for node in _tried(graph, head):
         if graph.nodes[node]["island"] == island and node not in kept:
-            onto.add(_told(graph, node))
+            onto.add(_told(graph, node, island))
 
 
 def _tried(graph: Graph, head: str) -> list[str]:
@@ -51,22 +51,29 @@ def _tried(graph: Graph, head: str) -> list[str]:
 
 
 def _heads(graph: Graph, island: str) -> list[str]:
+    """Return what the island kept, and the heads of others that it caught up with and built on."""
     kept = [
         (known["step"], node)
         for node, known in graph.nodes(data=True)
-        if known.get("ending") == "kept" and known["island"] == island
+        if known.get("ending") == "kept"
+        and (known["island"] == island or _built_on(graph, island, node))
     ]
     return [node for _, node in sorted(kept)]
 
 
-def _told(graph: Graph, node: str) -> Text:
-    """Return what a person wants to know of an experiment in one line."""
+def _built_on(graph: Graph, island: str, head: str) -> bool:
+    return any(graph.nodes[node]["island"] == island for node in _tried(graph, head))
+
+
+def _told(graph: Graph, node: str, island: str) -> Text:
+    """Return what a person who looks at `island` wants to know of an experiment in one line."""
     known = graph.nodes[node]
     ending = known.get("ending", "open")
     apart = "quarantined" in known
     said = f"{ending}, set apart" if apart else ending
     style = "red" if apart else _STYLES.get(ending, "cyan")
-    line = Text(f"#{known['experiment']} {said}", style=style)
+    whose = "" if known["island"] == island else f" by {known['island']}"
+    line = Text(f"#{known['experiment']} {said}{whose}", style=style)
     line.append(f" {_measured(known)}" if "gain" in known else "", style="not dim")
     line.append(f" {_head(graph, node)}" if ending == "kept" else "")
     line.append(f"  {plain(known['hypothesis'])}", style="default")

@@ -391,6 +391,10 @@ class Checks:
         )
 
     @apply.register
+    def _(self, event: ev.CaughtUp) -> None:
+        self._held[event.island] = [*self._held.get(event.source, ())]
+
+    @apply.register
     def _(self, event: ev.Quarantined) -> None:
         apart = set(event.commits)
         self.kept = {n: each for n, each in self.kept.items() if each.commit not in apart}

@@ -529,6 +529,22 @@ class IslandMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """An island went from its head `old` to `new`, the head of island `source`: no trial is needed.
+
+    `changes` are the experiments that the new head is built on and the old one was not.
+    """
+
+    island: str
+    source: str
+    old: str
+    new: str
+    changes: tuple[int, ...]
+    recorded: float = 0.0
+    kind: Literal["caught_up"] = "caught_up"
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """The consensus, or an island's head, came home: `commit` is new on branch `target`.
 
@@ -574,6 +590,7 @@ Event = (
     | SliceQuarantined
     | SliceReleased
     | IslandMoved
+    | CaughtUp
     | Merged
 )
 

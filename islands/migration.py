@@ -13,8 +13,8 @@ until those of this launch have stagnated longer.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from typing import Literal
 
@@ -97,8 +97,10 @@ class Migrants:
         self._kept: dict[str, list[Migrant]] = {}
         self._near: dict[str, deque[Migrant]] = {}
         self._met: dict[str, set[int]] = {}
+        self._held: dict[str, list[int]] = {}
         self._took: dict[str, int] = {}
         self._went: dict[tuple[str, str], int] = {}
+        self._judged_on: dict[int, set[str]] = {}
 
     @property
     def share(self) -> float:
@@ -113,13 +115,39 @@ class Migrants:
         """Return whether `island` made or was offered the change that experiment `origin` made."""
         return origin in self._met[island]
 
-    def offer(self, island: str, asked: Migration) -> Migrant | None:
-        """Return the change that `island` takes now, None where it is to go on by itself."""
+    def ahead(self, island: str, asked: Migration) -> tuple[str, ...]:
+        """Return the islands whose heads `island` may go to.
+
+        In a star all but the first hear of the first's head, whose changes they are not offered.
+        """
+        first = next(iter(self._met))
+        star = asked.topology == "star" and island != first
+        return (first,) if star else self.heard(island, asked)
+
+    def judged(self, origin: int, heads: Collection[str]) -> bool:
+        """Return whether a change was brought to one of `heads` and judged worth nothing there."""
+        return not self._judged_on.get(origin, set()).isdisjoint(heads)
+
+    def heard(self, island: str, asked: Migration) -> tuple[str, ...]:
+        """Return the islands that `island` hears of in this interval."""
+        now = self._interval(self._tries, asked)
+        draw = seed_of(self._seed, "migration", island, now)
+        return sources(asked.topology, list(self._met), island, draw)
+
+    def offer(self, island: str, asked: Migration, heads: Sequence[str] = ()) -> Migrant | None:
+        """Return the change that `island` takes now, None where it is to go on by itself.
+
+        `heads` are those that its own is built on, and that one, the last. What was judged on one
+        of them is not judged again, on whatever island it was. On one head one is judged at a time:
+        of two that are kept at once one has to be judged again, on the other.
+        """
+        if heads and any(offered.parent == heads[-1] for offered in self.open.values()):
+            return None
         took = {name for name in self._took if self._took_lately(name, asked)}
         room = max(1, round(asked.rate * len(self._met))) - len(took)
         if room <= 0 or island in took:
             return None
-        found = self._best(island, asked)
+        found = self._best(island, asked, heads)
         if found is None:
             return None
         rank = self._rank(island)
@@ -139,10 +167,13 @@ class Migrants:
                 self.ports[offered.island] = offered
         if change is None:
             return
+        if change.origin != experiment and ending != "kept":
+            self._judged_on.setdefault(change.origin, set()).add(change.parent)
         if ending == "kept":
             self._idle[change.island] = 0
             self._kept[change.island].append(change)
             self._met[change.island].add(change.origin)
+            self._held[change.island].append(change.origin)
         elif reason.startswith(NEAR_MISS) and change.gain.mean > 0:
             self._near[change.island].append(change)
             self._met[change.island].add(change.origin)
@@ -159,7 +190,7 @@ class Migrants:
     def _(self, event: ev.IslandOpened) -> None:
         self._idle[event.island], self._kept[event.island] = 0, []
         self._near[event.island] = deque(maxlen=NEAR_MISSES)
-        self._met[event.island] = set()
+        self._met[event.island], self._held[event.island] = set(), []
 
     @apply.register
     def _(self, event: ev.CandidateAdmitted) -> None:
@@ -173,6 +204,19 @@ class Migrants:
         self._met[event.island].add(event.migrant.origin)
         self._took[event.island] = self._tries
         self._went[event.migrant.island, event.island] = self._tries
+
+    @apply.register
+    def _(self, event: ev.CaughtUp) -> None:
+        # what is on the source's head may travel on from here, and is known here; what was left
+        # behind may be brought again
+        island, source = event.island, event.source
+        known = {one.experiment for one in self._kept[island]}
+        new = [one for one in self._kept[source] if one.experiment not in known]
+        self._kept[island] += [replace(one, island=island) for one in new]
+        self._met[island] -= {*self._held[island]}
+        self._held[island] = [*self._held[source]]
+        self._met[island] |= {*self._held[island]}
+        self._idle[island] = min(self._idle[island], self._idle[source])
 
     @apply.register(ev.ProposalReceived)
     @apply.register(ev.AgentFailed)
@@ -203,21 +247,15 @@ class Migrants:
         """Return what orders islands: those that have stagnated longest come first."""
         return -self._idle[island], list(self._met).index(island)
 
-    def _best(self, island: str, asked: Migration) -> Migrant | None:
+    def _best(self, island: str, asked: Migration, heads: Sequence[str] = ()) -> Migrant | None:
         """Return what is best worth offering: keeps before near misses, then the largest gain."""
-        now = self._interval(self._tries, asked)
-        draw = seed_of(self._seed, "migration", island, now)
-        heard = [
-            one
-            for one in sources(asked.topology, list(self._met), island, draw)
-            if not self._rests(one, island, asked)
-        ]
+        heard = [one for one in self.heard(island, asked) if not self._rests(one, island, asked)]
         for known in (self._kept, self._near):
             new = [
                 change
                 for one in heard
                 for change in known[one]
-                if change.origin not in self._met[island]
+                if change.origin not in self._met[island] and not self.judged(change.origin, heads)
             ]
             if new:
                 return max(new, key=lambda change: (change.gain.mean, -change.experiment))

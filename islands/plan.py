@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from harness.contract import SCREENING, Part
 from islands import events as ev
+from islands.catchup import catch_up
 from islands.guards import violated
 from islands.migration import STAY, Migration
 from islands.population import Experiment, Island
@@ -58,6 +59,13 @@ class Bring:
     """Apply the migrant that was taken in to the head, and see whether it may become a commit."""
 
     offered: ev.MigrantOffered
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """Go to another island's head."""
+
+    event: ev.CaughtUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +130,14 @@ class Broken:
     reason: str
 
 
-Step = Take | Bring | Measure | Conclude | Wait | Idle | Broken | Note | Move
+Step = Take | Bring | CatchUp | Measure | Conclude | Wait | Idle | Broken | Note | Move
 
 
 def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) -> Step:
     """Return what island `name` measures next, or what follows from what it has measured.
 
-    A migrant comes before the next of the agent's candidates.
+    Between experiments it catches up with an island that is ahead, if there is one; else a migrant
+    comes before the next of the agent's candidates.
     """
     news = state.sentinels.news()
     if news is not None:
@@ -141,8 +150,7 @@ def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) 
     if step is not None or baseline is not None:
         return step or baseline or Wait()
     if island.experiment is None:
-        migrant = state.migrants.offer(name, migration)
-        return _next_candidate(state, island) if migrant is None else Take(island.head, migrant)
+        return _between(state, island, migration)
     offered = state.migrants.open.get(name)
     if offered is not None and island.experiment.life == "proposed":
         return Bring(offered)
@@ -168,6 +176,16 @@ def next_ask(
     if state.broken_baseline or state.score(island.head) is None:
         return Rest()
     return Ask() if len(waiting) + asked < depth else Rest()
+
+
+def _between(state: State, island: Island, migration: Migration) -> CatchUp | Take | Measure | Idle:
+    """Return what an island without an open experiment does."""
+    name = island.opened.island
+    ahead = catch_up(state, name, migration)
+    if ahead is not None:
+        return CatchUp(ahead)
+    migrant = state.migrants.offer(name, migration, island.heads)
+    return _next_candidate(state, island) if migrant is None else Take(island.head, migrant)
 
 
 def _next_candidate(state: State, island: Island) -> Measure | Idle:

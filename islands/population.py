@@ -49,6 +49,7 @@ class Kept:
     """A change that an island's head is built on.
 
     `origin` is the experiment that first made it, here or elsewhere: equal in all its copies.
+    `island` kept it, on a device of class `device`; others may have caught up with it since.
     """
 
     experiment: int
@@ -57,6 +58,8 @@ class Kept:
     hypothesis: str
     gain: Gain
     origin: int
+    island: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,11 @@ class Island:
     since: float | None = None
     usd: float = 0.0
     tokens: int = 0
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Return its head and those that it is built on, oldest first."""
+        return (self.opened.head, *(each.commit for each in self.kept))
 
     def needs(self, commit: str) -> bool:
         """Return whether it builds on `commit`, or may yet fall back to it."""

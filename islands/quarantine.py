@@ -177,6 +177,12 @@ class Quarantines:
         self._built_on.add(commit)
 
     @apply.register
+    def _(self, event: ev.CaughtUp) -> None:
+        if event.new in self.commits:
+            raise ValueError(f"{event.new} is set apart: no island can go there")
+        self._chains[event.island] = [*self._chains[event.source]]
+
+    @apply.register
     def _(self, event: ev.StackAssembled) -> None:
         if event.commit and event.commit not in self._origins:
             parts = [self._candidates[part] for part in event.parts if part in self._candidates]

@@ -54,6 +54,7 @@ class State:
         self.residual = 0.0
         self.freedom = 0
         self.claimed = Claimed()
+        self.keeps: dict[int, Kept] = {}
         self.nulls = Nulls()
         self.promotions = Promotions()
         self.stacks = Checks()
@@ -229,6 +230,16 @@ class State:
             island.home = event.slice
 
     @_apply.register
+    def _(self, event: ev.CaughtUp) -> None:
+        island, source = self.islands[event.island], self.islands[event.source]
+        if (island.head, source.head) != (event.old, event.new) or island.experiment is not None:
+            raise ValueError(f"{event.island} cannot go from {event.old} to {event.new} now")
+        before, island.kept, island.head = island.kept, [*source.kept], event.new
+        _tell(island, before)
+        for each in before:
+            self._forget(each.commit)
+
+    @_apply.register
     def _(self, event: ev.IslandOpened) -> None:
         self.islands[event.island] = Island(event, event.head, event.slice, event.slice)
 
@@ -378,9 +389,15 @@ class State:
 
     def _take_back(self, island: Island) -> None:
         """Let what is set apart count as kept no more, and show nothing of it."""
-        apart = self.quarantines
-        gone = [each for each in island.kept if each.commit in apart.commits]
+        apart, name = self.quarantines, island.opened.island
         island.kept = [each for each in island.kept if each.commit not in apart.commits]
+        gone = [
+            each
+            for each in self.keeps.values()
+            if each.island == name and each.commit in apart.commits
+        ]
+        for each in gone:
+            del self.keeps[each.experiment]
         doubt = math.fsum(each.gain.doubt for each in gone)
         self.claimed = Claimed(self.claimed.count - len(gone), self.claimed.doubt - doubt)
         if gone:
@@ -485,16 +502,18 @@ class State:
         # (a rule that keeps without confirming has nothing else)
         self.scores[experiment.commit] = dict(experiment.confirmed or experiment.screened)
         self.claimed = Claimed(self.claimed.count + 1, self.claimed.doubt + gain.doubt)
-        island.kept.append(
-            Kept(
-                experiment.number,
-                experiment.commit,
-                old,
-                experiment.hypothesis,
-                gain,
-                experiment.origin or experiment.number,
-            )
+        kept = Kept(
+            experiment.number,
+            experiment.commit,
+            old,
+            experiment.hypothesis,
+            gain,
+            experiment.origin or experiment.number,
+            experiment.island,
+            island.slice.device,
         )
+        self.keeps[kept.experiment] = kept
+        island.kept.append(kept)
 
     def _forget(self, commit: str) -> None:
         """Drop what was measured of a commit that no island needs."""
@@ -540,6 +559,24 @@ class State:
                 gain,
             )
         )
+
+
+def _tell(island: Island, before: list[Kept]) -> None:
+    """Let an island's agent know what its head has by catching up, and what it has no more."""
+    had, has = ({each.origin for each in kept} for kept in (before, island.kept))
+    gone = {each.experiment for each in before if each.origin not in has}
+    for n, attempt in enumerate(island.recent):
+        if attempt.experiment in gone:
+            reason = "kept, and left behind for a head on which it gains nothing"
+            island.recent[n] = replace(attempt, ending="outdated", reason=reason)
+    for each in island.kept:
+        if each.origin not in had:
+            reason = f"kept on {each.island}, whose head this island went to"
+            island.recent.append(
+                Attempt(
+                    each.experiment, each.island, each.hypothesis, {}, "kept", reason, each.gain
+                )
+            )
 
 
 def _begin_again(experiment: Experiment) -> None:

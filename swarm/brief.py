@@ -51,15 +51,14 @@ class Briefer:
         )
 
     def _elsewhere(self, state: State, name: str, by: float) -> tuple[Change, ...]:
-        others = [
-            (kept, island)
+        others = {
+            kept.experiment: kept
             for other, island in state.islands.items()
             if other != name
             for kept in island.kept[-ELSEWHERE:]
             if not state.migrants.has_met(name, kept.origin)
-        ]
-        latest = sorted(others, key=lambda pair: pair[0].experiment)[-ELSEWHERE:]
-        return tuple(self._change(kept, island, by) for kept, island in latest)
+        }
+        return tuple(self._change(others[number], by) for number in sorted(others)[-ELSEWHERE:])
 
     def _port(self, state: State, name: str, by: float) -> Change | None:
         """Return the change of another island that this one's agent is to express here, if any."""
@@ -76,10 +75,10 @@ class Briefer:
             after=self._texts(migrant.commit),
         )
 
-    def _change(self, kept: Kept, island: Island, by: float) -> Change:
+    def _change(self, kept: Kept, by: float) -> Change:
         return Change(
             kept.experiment,
-            island.opened.island,
+            kept.island,
             kept.hypothesis,
             released(kept.gain, by),
             before=self._texts(kept.parent),

@@ -281,6 +281,13 @@ def _(event: ev.IslandMoved, state: State) -> str:
     return f"{event.island} measures on slice {event.slice.name}: {event.reason}"
 
 
+@describe.register
+def _(event: ev.CaughtUp, state: State) -> str:
+    del state
+    got = "".join(f" #{number}" for number in event.changes)
+    return f"{event.island} caught up with {event.source} at {event.new[:8]}, no trial:{got}"
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -27,6 +27,7 @@ from islands.migration import CONFLICT, PRESENT
 from islands.plan import (
     Bring,
     Broken,
+    CatchUp,
     Conclude,
     Idle,
     Measure,
@@ -129,15 +130,19 @@ class Loop:
 
     async def _do(self, step: Step | Errand, again: Again) -> RunLimit | None:
         """Do `step`, if it is what `again` still says once a trial has its slice."""
+        run = self.run
         match step:
             case Take(parent, migrant):
                 return self._take(parent, migrant)
             case Bring(offered):
                 await self._bring(offered)
+            case CatchUp(event):
+                run.record(event)
+                await run.move_branches()
             case Measure():
                 return await self._measure(step, again)
             case Stack() | Assemble() | Close() | Promote() | Settle() | Draft() | Build() | Seal():
-                await errands.do(self.run, step)
+                await errands.do(run, step)
             case Conclude(experiment, decision):
                 await self._conclude(experiment, decision)
             case Idle():

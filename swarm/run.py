@@ -102,20 +102,19 @@ class Run:
         last = island.recent[-1] if island and island.recent else None
         self.state.apply(event)
         if island is not None and island.recent and island.recent[-1] is not last:
-            agent = self.agents.get(island.opened.island)
-            if agent is not None:  # an island of an earlier launch that this one leaves alone
-                agent.learn(island.recent[-1])
+            agent, newest = self.agents.get(island.opened.island), island.recent[-1]
+            # not an island of an earlier launch that this one leaves alone, nor another's change
+            if agent is not None and newest.island == island.opened.island:
+                agent.learn(newest)
 
     def _fold_quarantine(self, event: ev.Quarantined) -> None:
         """Take it into the state; agents hear again of what they had kept and have no more."""
-        before = {name: {*island.kept} for name, island in self.state.islands.items()}
+        before = {name: [*island.recent] for name, island in self.state.islands.items()}
         self.state.apply(event)
         for name, island in self.state.islands.items():
-            gone = {each.experiment for each in before[name] - {*island.kept}}
-            taken_back = [each for each in island.recent if each.experiment in gone]
-            if name in self.agents:
-                for attempt in taken_back:
-                    self.agents[name].learn(attempt)
+            for old, now in zip(before[name], island.recent, strict=True):
+                if name in self.agents and now.island == name and old.ending != now.ending:
+                    self.agents[name].learn(now)
 
     def _home(self, event: ev.Event) -> str:
         if isinstance(event, ev.TrialEnded | ev.TrialVoided):

@@ -25,6 +25,7 @@ _NUMBERS = (
     "own nulls kept",
     "trials/discard",
     "set apart (wrongly)",
+    "caught up",
 )
 
 
@@ -58,6 +59,7 @@ def _row(one: Summary) -> tuple[str, ...]:
         _share(one.own_null_keeps),
         f"{one.per_discard.mean:.2f}",
         f"{one.alarms.mean:.2f} ({one.false_alarms.mean:.2f})",
+        f"{one.caught_up.mean:.1f}",
     )
 
 

@@ -40,7 +40,8 @@ class Summary:
     `bias` is the claimed gain less the true one, `error` the standard error that runs state for
     their claims. `per_discard` counts trials, `per_thousand` unreal claims by 1,000 proposals.
     `null_keeps` are of proposals that happen to do nothing, `own_null_keeps` of those that the run
-    made so. `alarms` are slices set apart, `false_alarms` those of them that did not drift.
+    made so. `alarms` are slices set apart, `false_alarms` those of them that did not drift;
+    `caught_up` is how often an island went to another's head.
     """
 
     cell: Cell
@@ -60,6 +61,7 @@ class Summary:
     own_null_keeps: Share
     alarms: Estimate
     false_alarms: Estimate
+    caught_up: Estimate
 
 
 def study(
@@ -101,6 +103,7 @@ def summary(cell: Cell, nights: Sequence[Tally]) -> Summary:
         ),
         alarms=mean_of([each.alarms for each in nights]),
         false_alarms=mean_of([each.false_alarms for each in nights]),
+        caught_up=mean_of([each.caught_up for each in nights]),
     )
 
 

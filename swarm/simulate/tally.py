@@ -51,7 +51,7 @@ class Tally:
     are proposals that do exactly nothing. `spent` are the trials that discards cost, the head's
     share in them included. `own_nulls` are the nulls that the run itself proposed, and count among
     nothing else. `alarms` counts the slices that were set apart, `false_alarms` those of
-    them that did not drift.
+    them that did not drift; `caught_up` how often an island went to another's head.
     """
 
     gain: float
@@ -71,6 +71,7 @@ class Tally:
     own_null_keeps: int = 0
     alarms: int = 0
     false_alarms: int = 0
+    caught_up: int = 0
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ class _Count:
     discarded: list[int] = field(default_factory=list)
     own: set[int] = field(default_factory=set)
     apart: list[str] = field(default_factory=list)
+    caught_up: int = 0
 
     def take(self, event: ev.Event) -> None:
         """Take in the next event."""
@@ -104,6 +106,8 @@ class _Count:
                 ended.append(event.experiment)
             case ev.SliceQuarantined():
                 self.apart.append(event.slice)
+            case ev.CaughtUp():
+                self.caught_up += 1
             case _:
                 pass
 
@@ -140,6 +144,7 @@ def tally(night: Night) -> Tally:
         own_null_keeps=night.state.nulls.kept,
         alarms=len(count.apart),
         false_alarms=sum(drift is None or name != drift.slice for name in count.apart),
+        caught_up=count.caught_up,
     )
 
 

@@ -65,6 +65,8 @@ def _agrees(repo):
     for event in events:
         if event["kind"] == "verdict_reached" and event["verdict"] == "keep":
             heads[event["island"]] = commits[event["experiment"]]
+        if event["kind"] == "caught_up":
+            heads[event["island"]] = event["new"]
     for island, head in heads.items():
         assert git(repo, "rev-parse", f"swarm/run1/{island}") == head
     fsck = git(repo, "fsck", "--strict", "--full")

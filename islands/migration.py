@@ -1,11 +1,12 @@
 """Which kept change goes to which island next, decided from the run's events and nothing else.
 
 A migrant is a change, never a copy: it is applied to the destination's head and judged there like
-any other candidate. (Where nothing is left to judge, an island goes to the other's head instead, see
+any other candidate. (Where nothing is left to judge, an island goes to the other's head: see
 islands/catchup.py.) A topology says which islands an island hears of. In each interval a share of
 the islands takes one migrant each, those first that have tried longest without a keep. What an
-island has met once (made, kept or been offered, in whatever form) it is never offered again, but for
-what it left behind by going to another head; and where a migrant went from one island to another, none goes back in that interval or the next.
+island has met once (made, kept or been offered, in whatever form) it is never offered again, but
+for what it left behind by going to another head; and where a migrant went from one island to
+another, none goes back in that interval or the next.
 
 Not covered: islands that an earlier launch had and this one leaves alone are waited for like others
 until those of this launch have stagnated longer.
@@ -64,9 +65,9 @@ class Migration:
     | 8 ratchets apart | .0136 ± .0026 | .0073 ± .0014 | 1.9 %, 0.0 % |
     | one ratchet, one trial at a time | .0661 ± .0095 | .0352 ± .0050 | 1.5 %, 2.6 % |
 
-    One ratchet takes 8 times as long for its 400 trials. It keeps a change in every 24 of them, and
-    to confirm one takes about six: so two of 8 islands are about to keep something at any time, most
-    keeps part, and each is judged again beside the others. A star asks for one such judgement only.
+    One ratchet takes 8 times as long for its 400 trials, of which it keeps one in 24. Eight islands
+    find as much at once, so that most of what is kept finds its neighbours elsewhere already, and
+    has to be judged again beside what they kept: in a star once, in other topologies more often.
     """
 
     topology: Topology = "star"

@@ -42,6 +42,8 @@ def test_every_candidate_is_held_and_every_kept_one_is_on_its_branch(done):
     for event in ledger(repo):
         if event["kind"] == "verdict_reached" and event["verdict"] == "keep":
             heads[event["island"]] = commits[event["experiment"]]
+        if event["kind"] == "caught_up":
+            heads[event["island"]] = event["new"]
     for island, head in heads.items():
         assert git(repo, "rev-parse", f"swarm/run1/{island}") == head
     held = git(repo, "for-each-ref", "--format=%(objectname)", "refs/swarm/run1/tried").split()

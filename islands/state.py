@@ -405,7 +405,8 @@ class State:
             island.endings["failed"] = island.endings.get("failed", 0) + len(gone)
         for n, attempt in enumerate(island.recent):
             if attempt.experiment in apart.experiments:
-                ending: Ending = "failed" if attempt.ending == "kept" else attempt.ending
+                own = any(each.experiment == attempt.experiment for each in gone)
+                ending: Ending = "failed" if own or attempt.ending == "kept" else attempt.ending
                 island.recent[n] = replace(attempt, ending=ending, reason=REASON, gain=None)
 
     def _open(self, island: str, number: int) -> tuple[Island, Experiment]:

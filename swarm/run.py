@@ -102,10 +102,10 @@ class Run:
         last = island.recent[-1] if island and island.recent else None
         self.state.apply(event)
         if island is not None and island.recent and island.recent[-1] is not last:
-            agent, newest = self.agents.get(island.opened.island), island.recent[-1]
-            # not an island of an earlier launch that this one leaves alone, nor another's change
-            if agent is not None and newest.island == island.opened.island:
-                agent.learn(newest)
+            agent = self.agents.get(island.opened.island)
+            # not for an island of an earlier launch that this one leaves alone, nor of others'
+            if agent is not None and not isinstance(event, ev.CaughtUp):
+                agent.learn(island.recent[-1])
 
     def _fold_quarantine(self, event: ev.Quarantined) -> None:
         """Take it into the state; agents hear again of what they had kept and have no more."""

@@ -159,6 +159,11 @@ def test_what_was_judged_ahead_and_not_kept_is_left_behind():
     (left,) = [each for each in told.state.islands["i1"].recent if each.experiment == 4]
     assert left.ending == "outdated"
     assert told.state.claimed.count == 2  # it was claimed, and stays a claim
+    told.trial("i1", "c4", "promotion", 0, Failure("invalid", "it peeks"))
+    told.tell(told.state.quarantines.finding())
+    assert told.state.claimed.count == 1
+    assert told.state.islands["i1"].endings == {"kept": 0, "failed": 1}
+    assert told.state.islands["i1"].head == "c1"  # which is not built on it
 
 
 def test_one_of_those_on_a_head_judges_for_all_of_them():

@@ -90,6 +90,7 @@ class _Measurement:
             seconds=trial.rung.seconds,
             memory_mib=trial.rung.memory_mib,
             read={"/genome": Path(trial.genome), **box.read},
+            late=("/genome",),
             write={"/out": self.work / "out"},
             tier=trial.tier,
         )

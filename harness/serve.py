@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from harness import tasks
-from harness.confine import Zygote, run
+from harness.confine import Ahead, Zygote, run
 from harness.confine.tiers import NOTHING
 from harness.confine.warm import MODULES, PLAIN
 from harness.contract import HarnessError, SetupError, Slice, Trial, decode_trial, encode
@@ -53,21 +53,24 @@ def main(setup: str) -> None:
     except SetupError as error:
         _say(replies, {"setup": str(error)})
         return
-    with _starting(task, where, wanted["tier"]) as confine:
+    with _starting(task, where, wanted["tier"]) as ahead:
+        confine = partial(run, warm=ahead) if ahead else run
         _say(replies, {"ready": harness})
         for line in sys.stdin:
+            if ahead:
+                ahead.turn()
             _say(replies, _answer(json.loads(line), where, confine, harness))
 
 
 @contextmanager
-def _starting(task: Task, where: Slice, tier: int) -> Iterator[Confine]:
-    """Yield the way to start boxes: warm where there are any, all trials of a run alike."""
+def _starting(task: Task, where: Slice, tier: int) -> Iterator[Ahead | None]:
+    """Yield what boxes start from: warm where there are any, all trials of a run alike."""
     if tier == NOTHING:
-        yield run
+        yield None
         return
-    with Zygote(where, MODULES if task.torch else PLAIN) as warm:
+    with Zygote(where, MODULES if task.torch else PLAIN) as warm, Ahead(warm) as ahead:
         warm.wait()  # or the first trial's clock would run while torch is imported
-        yield partial(run, warm=warm)
+        yield ahead
 
 
 def _answer(

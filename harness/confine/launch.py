@@ -10,13 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.confine.interpreter import within
-from harness.confine.within.first import GO, READY
+from harness.confine.within.first import GIVEN, GO, READY
 from harness.contract import HarnessError
 
 if TYPE_CHECKING:
@@ -71,11 +71,16 @@ class Started:
             raise HarnessError("a box's warden died before its box")
         return 128 - code if 128 < code <= 192 else code  # noqa: PLR2004  # the shells' convention
 
-    def pass_to(self, control: socket.socket) -> None:
-        """From now on the program is the one that `control` tells of, and starts now."""
-        self.control.close()
-        os.close(self.end)
-        self.control, self.end, self.at = control, os.dup(control.fileno()), time.monotonic()
+    @classmethod
+    def told(
+        cls,
+        outer: subprocess.Popen[bytes] | None,
+        init: int,
+        handles: tuple[int, ...],
+        control: socket.socket,
+    ) -> Started:
+        """Return the box of a zygote's copy, whose end `control` tells, and which starts now."""
+        return cls(outer, os.dup(control.fileno()), init, handles, control, time.monotonic())
 
     def __enter__(self) -> Started:
         return self
@@ -109,7 +114,7 @@ def launch(spec: Spec, walls: Walls | None, output: int) -> Started:
             failed.callback(_end, outer, control, warded=spec["ward"] is not None)
             theirs.close()
             os.close(info_end)
-            first = _first(told.read()) if walls else -1
+            first = first_of(told.read()) if walls else -1
         if first >= 0:
             failed.callback(os.close, first)
         handles = shake(control, spec)
@@ -119,11 +124,12 @@ def launch(spec: Spec, walls: Walls | None, output: int) -> Started:
     return Started(outer, end, first, handles, control, time.monotonic(), warded)
 
 
-def _first(told: bytes) -> int:
-    """Return a handle on the first process that bubblewrap tells of."""
-    if not told:
-        raise HarnessError("a box could not be made")
-    return os.pidfd_open(json.loads(told)["child-pid"])
+def first_of(told: bytes) -> int:
+    """Return a handle on the first process that bubblewrap tells of. HarnessError if none is."""
+    try:
+        return os.pidfd_open(json.loads(told)["child-pid"])
+    except (ValueError, ProcessLookupError) as error:
+        raise HarnessError("a box could not be made") from error
 
 
 def readable(number: int, wait: float) -> bool:
@@ -138,17 +144,49 @@ def shake(control: socket.socket, spec: Spec) -> tuple[int, ...]:
 
     Raises HarnessError where the other side falls silent or fails.
     """
-    control.settimeout(PATIENCE)
-    try:
-        ready = control.recv(len(READY), socket.MSG_WAITALL)
+    meet(control)
+    hand(control, spec)
+    return go(control)
+
+
+def meet(control: socket.socket) -> tuple[int, ...]:
+    """Wait until the other side is there, and return the handles that it gives by then."""
+    return _hear(control, READY)
+
+
+def give(control: socket.socket, numbers: list[int]) -> None:
+    """Give descriptors to a zygote's copy: where its output goes, and what its program keeps."""
+    with _starting():
+        socket.send_fds(control, [GIVEN], numbers)
+
+
+def hand(control: socket.socket, spec: Spec) -> None:
+    """Hand over `spec`; there is nothing more to say."""
+    with _starting():
         control.sendall(marshal.dumps(dict(spec)))
         control.shutdown(socket.SHUT_WR)
-        go, handles, _, _ = socket.recv_fds(control, len(GO), 64)
-    except OSError as error:
-        raise HarnessError(f"a box did not start: {error}") from error
-    if (ready, go) != (READY, GO):
+
+
+def go(control: socket.socket) -> tuple[int, ...]:
+    """Wait until the program starts, and return the handles that come with the word."""
+    return _hear(control, GO)
+
+
+def _hear(control: socket.socket, word: bytes) -> tuple[int, ...]:
+    with _starting():
+        control.settimeout(PATIENCE)
+        said, handles, _, _ = socket.recv_fds(control, len(word), 64, socket.MSG_WAITALL)
+    if said != word:
         raise HarnessError("a box did not start: its first process ended")
     return tuple(handles)
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HarnessError(f"a box did not start: {error}") from error
 
 
 def _end(outer: subprocess.Popen[bytes], control: socket.socket, *, warded: bool) -> None:

@@ -16,12 +16,13 @@ class Policy:
 
     `read` and `write` map absolute paths inside the box to host paths. The interpreter that runs
     this code (its prefix, the system's libraries) is always there, read-only; HOME, /tmp and
-    /dev/shm are private, hold `tmp_mib` each, and vanish. A `write` folder begins empty; its
-    regular files, `file_mib` together at most, are on the host when the box has ended. `fds` stay
-    open under their own numbers; all others are closed. `env` joins a fixed allow-list. `seconds`
-    is wall time from exec to the last descendant's death. `processes` counts threads as well, as
-    the kernel does, and comes on top of four for each core. `memory_mib` includes what lies in
-    HOME, /tmp, /dev/shm and the `write` folders.
+    /dev/shm are private, hold `tmp_mib` each, and vanish. A box can be made before it is known what
+    the folders of `read` that `late` names hold: they may be copies, made when the program starts.
+    A `write` folder begins empty; its regular files, `file_mib` together at most, are on the host
+    when the box has ended. `fds` stay open under their own numbers; all others are closed. `env`
+    joins a fixed allow-list. `seconds` is wall time from exec to the last descendant's death.
+    `processes` counts threads as well, as the kernel does, and comes on top of four for each core.
+    `memory_mib` includes what lies in HOME, /tmp, /dev/shm and the `write` folders.
 
     `tier` is 2 for a sandbox, 1 for Landlock on a host that forbids namespaces, 0 for nothing. At
     tiers 1 and 0 paths are the host's: words of a command that name a path in `read` or `write`
@@ -32,6 +33,7 @@ class Policy:
     seconds: float
     memory_mib: int
     read: Mapping[str, Path] = field(default_factory=dict)
+    late: tuple[str, ...] = ()
     write: Mapping[str, Path] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     fds: tuple[int, ...] = ()

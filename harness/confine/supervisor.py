@@ -6,24 +6,23 @@ that died of signal 1 to 64. What a box writes counts as its memory.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
-import resource
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.confine import bubblewrap, landlock, seccomp
+from harness.confine import bubblewrap, landlock
+from harness.confine.ahead import Ahead
 from harness.confine.collect import collect
 from harness.confine.contention import Contention
 from harness.confine.disk import Disk
-from harness.confine.environment import environment
-from harness.confine.folders import Folders, folders
-from harness.confine.identity import box_uid, check_readable
+from harness.confine.folders import folders
+from harness.confine.held import Held, Shape
+from harness.confine.identity import check_readable
 from harness.confine.interpreter import program_words
 from harness.confine.kin import Kin
 from harness.confine.launch import Started, Walls, launch
@@ -32,6 +31,7 @@ from harness.confine.meter import Meter
 from harness.confine.plain import PlainTree
 from harness.confine.policy import Exit, Policy
 from harness.confine.sandboxed import BoxTree
+from harness.confine.spec import confined, on_host, unconfined, warded
 from harness.confine.warded import WardedTree, process_of
 from harness.confine.warm import Zygote
 from harness.confine.watch import Tree, drain, finish, watch
@@ -41,30 +41,17 @@ if TYPE_CHECKING:
     from harness.confine.within.restrict import Spec
 
 MIB = 1 << 20
-HOLD = ("/bin/sleep", "infinity")  # keeps a box in being until a copy of the zygote has entered
-
-OPEN_FILES = 768
-"""Below the usual soft limit of 1,024 by more than the 253 descriptors of one message: those that
-are on their way through sockets are counted for each user, and past a process's own limit it can
-send none. A box must not be able to stop its neighbours."""
-
-LIMITS = [
-    (resource.RLIMIT_NOFILE, OPEN_FILES),
-    (resource.RLIMIT_MSGQUEUE, 0),
-    (resource.RLIMIT_SIGPENDING, 4096),
-    (resource.RLIMIT_NICE, 0),
-    (resource.RLIMIT_RTPRIO, 0),
-]
 
 
-def run(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | None = None) -> Exit:
+def run(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ahead | None = None) -> Exit:
     """Run `argv` under `policy`, its output (1 MiB of it at most) going to the file `log`.
 
     Returns when nothing of it is alive. In a box the `policy.write` folders are the box's own (at
     tier 2 its memory, as large as `file_mib`), and their regular files are copied to the host's
     folders at the end. As root, what `policy.read` names has to be readable by everyone. At tiers
     1 and 0, which have no mounts, an argument that is a path inside the box is replaced by the
-    host's path. In a box a command of `python_argv` starts as a copy of `warm`, if that is given.
+    host's path. In a box a command of `python_argv` starts as a copy of `warm`, if that is given,
+    at tier 2 in one of its boxes that wait, if one fits.
     Raises SetupError where this machine cannot make the tier, HarnessError where a box does not
     start or does not end.
     """
@@ -79,17 +66,16 @@ def run(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | None = No
     raise SetupError(f"confinement has no tier {policy.tier}")
 
 
-def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | None) -> Exit:
+def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ahead | None) -> Exit:
     check_readable(policy.read.values())
     walls = functools.partial(bubblewrap.command, policy, argv)
     with Observer(log) as observer, ExitStack() as stack:
-        words = program_words(argv)
-        if warm is None or words is None:
+        if warm is None or program_words(argv) is None:
             box = stack.enter_context(observer.start(confined(policy, argv), walls))
         else:
-            hold = confined(dataclasses.replace(policy, fds=()), HOLD)
-            box = stack.enter_context(observer.start(hold, walls))
-            box.pass_to(warm.enter(box.handles[0], confined(policy, words), observer.output))
+            box = _enter(policy, argv, observer.output, warm, stack)
+            if isinstance(warm, Ahead):
+                warm.make()
         proc, *mounts = box.handles[1:]
         meter = Meter(proc, policy.memory_mib * MIB)
         rivals = Contention(proc, policy.slice.cores)
@@ -101,7 +87,24 @@ def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | No
         return ended
 
 
-def _warded(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | None) -> Exit:
+def _enter(
+    policy: Policy, argv: Sequence[str], output: int, warm: Zygote | Ahead, boxes: ExitStack
+) -> Started:
+    """Start a program in a box that waits for one, or in one made now, which `boxes` will close."""
+    waiting = warm.take(policy, argv) if isinstance(warm, Ahead) else None
+    if waiting is not None:
+        boxes.enter_context(waiting)
+        with suppress(HarnessError):  # it has died since it was made
+            return waiting.start(policy, argv, output)
+    made = Held(Shape.of(policy, argv), _zygote(warm))
+    return boxes.enter_context(made).start(policy, argv, output)
+
+
+def _zygote(warm: Zygote | Ahead) -> Zygote:
+    return warm.zygote if isinstance(warm, Ahead) else warm
+
+
+def _warded(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ahead | None) -> Exit:
     landlock.check()
     landlock.check_inputs(policy, argv)
     with Observer(log) as observer, ExitStack() as stack:
@@ -114,7 +117,7 @@ def _warded(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | None)
             box = stack.enter_context(observer.start(spec, None))
         else:
             spec["argv"] = words
-            box = stack.enter_context(warm.begin(spec, observer.output))
+            box = stack.enter_context(_zygote(warm).begin(spec, observer.output))
         proc, *held = numbers
         limits = [policy.tmp_mib * MIB] * 2 + [policy.file_mib * MIB] * len(own.written)
         tree = WardedTree(
@@ -187,66 +190,3 @@ class Observer:
         os.close(self._pipe)
         os.close(self.output)
         self.sink.close()
-
-
-def confined(policy: Policy, argv: Sequence[str]) -> Spec:
-    """Return what the first process of a sandbox is told."""
-    spec = unconfined(policy, argv, bubblewrap.HOME)
-    spec["limits"] += [(resource.RLIMIT_NPROC, births(policy)), *LIMITS]
-    spec["watched"] = ["/proc", *bubblewrap.PRIVATE, *policy.write]
-    spec["uid"] = box_uid()
-    spec["filter"] = seccomp.program(memfd=policy.slice.kind == "cuda")
-    return spec
-
-
-def warded(policy: Policy, argv: Sequence[str], own: Folders) -> Spec:
-    """Return what the warden of a box at tier 1 is told."""
-    spec = unconfined(policy, argv, str(own.home))
-    spec["env"] = environment(policy, str(own.home), str(own.tmp))
-    spec["limits"] += LIMITS
-    spec["uid"] = box_uid()
-    spec["filter"] = seccomp.program(memfd=policy.slice.kind == "cuda", shared=True)
-    spec["ward"] = {
-        "rules": landlock.rules(policy, argv, own),
-        "births": births(policy),
-        "folder": str(own.base),
-    }
-    return spec
-
-
-def births(policy: Policy) -> int:
-    """Return how many processes and threads a box may have."""
-    return policy.processes + 4 * len(policy.slice.cores)
-
-
-def unconfined(policy: Policy, argv: Sequence[str], home: str) -> Spec:
-    """Return what the first process is told where there are no walls."""
-    return {
-        "argv": list(argv),
-        "env": environment(policy, home),
-        "cwd": home,
-        "watched": [],
-        "fds": list(policy.fds),
-        "cores": list(policy.slice.cores),
-        "limits": [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, policy.file_mib * MIB)],
-        "uid": None,
-        "filter": b"",
-        "ward": None,
-    }
-
-
-def on_host(argv: Sequence[str], places: Mapping[str, Path]) -> list[str]:
-    """Return `argv` with each path that lies in one of `places` as the host has it.
-
-    The interpreter and the box program are named as the host has them anyway.
-    """
-    program = program_words(argv)
-    known = len(argv) - len(program) + 1 if program else 0
-    return [*argv[:known], *[_on_host(word, places) for word in argv[known:]]]
-
-
-def _on_host(word: str, places: Mapping[str, Path]) -> str:
-    for inside in sorted(places, key=len, reverse=True):
-        if word == inside or word.startswith(f"{inside}/"):
-            return f"{places[inside]}{word[len(inside) :]}"
-    return word

@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.confine.environment import environment
+from harness.confine.identity import box_uid
 from harness.confine.interpreter import roots, within
-from harness.confine.launch import Started, shake
+from harness.confine.launch import Started, give, go, hand, meet
 from harness.confine.policy import Policy
-from harness.confine.within.first import BEGIN, ENTER, READY
+from harness.confine.within.first import BEGIN, ENTER, ENTER_OWN, READY
 from harness.contract import HarnessError, Slice
 
 if TYPE_CHECKING:
@@ -71,35 +72,43 @@ class Zygote:
             )
         os.close(binary)
 
-    def enter(self, first: int, spec: Spec, output: int) -> socket.socket:
-        """Start the program of `spec` in the box whose first process is the pidfd `first`.
+    def enter(self, making: socket.socket) -> socket.socket:
+        """Send a copy into the box whose first process is at the other end of `making`.
 
-        Returns the socket that tells how it ended. Raises HarnessError where it does not start.
+        Returns at once the socket on which the copy says when it is in there: it is ready, gives
+        the handles that the first process gave, takes descriptors and a spec (see `launch.give`
+        and `launch.hand`), says go, and how the program ended.
         """
-        return self._start(ENTER, [first], spec, output)[0]
+        return self._copy(ENTER if box_uid() is not None else ENTER_OWN, [making.fileno()])
 
     def begin(self, spec: Spec, output: int) -> Started:
         """Start the program of `spec` in a box of its own, kept by a warden.
 
         Raises HarnessError where it does not start.
         """
-        control, handles = self._start(BEGIN, [], spec, output)
+        control = self._copy(BEGIN, [])
+        try:
+            meet(control)
+            give(control, [output, *spec["fds"]])
+            hand(control, spec)
+            handles = go(control)
+        except HarnessError:
+            control.close()
+            raise
         end = os.dup(handles[0])
         return Started(None, end, -1, handles, control, time.monotonic(), warded=True)
 
-    def _start(
-        self, how: bytes, first: list[int], spec: Spec, output: int
-    ) -> tuple[socket.socket, tuple[int, ...]]:
+    def _copy(self, how: bytes, passed: list[int]) -> socket.socket:
+        """Ask for a copy, with descriptors of ours, and return the socket to it."""
         control, theirs = socket.socketpair()
-        try:
-            with theirs:
+        with theirs:
+            try:
                 self.wait()
-                passed = [*first, theirs.fileno(), output, *spec["fds"]]
-                socket.send_fds(self._requests, [how], passed)
-            return control, shake(control, spec)
-        except BaseException:
-            control.close()
-            raise
+                socket.send_fds(self._requests, [how], [*passed, theirs.fileno()])
+            except BaseException:
+                control.close()
+                raise
+        return control
 
     def close(self) -> None:
         """End the process."""

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 READY = b"ready"
 GO = b"go"
-ENTER, BEGIN = b"+", b"1"  # what a zygote's copy is to do: enter a box, or begin one
+GIVEN = b"."  # comes to a zygote's copy before its spec, with descriptors
+# what a zygote's copy is to do: enter a box, one with its own user namespace, or begin a box
+ENTER, ENTER_OWN, BEGIN = b"+", b"*", b"1"
 
 
 def main() -> None:
@@ -47,6 +49,11 @@ def main() -> None:
 def receive(control: socket) -> Spec:
     """Return what the supervisor says, or end: without a supervisor nothing may run."""
     control.sendall(READY)
+    return read(control)
+
+
+def read(control: socket) -> Spec:
+    """Return the spec that the supervisor hands over, or end."""
     parts = []
     while part := control.recv(65536):
         parts.append(part)
@@ -69,8 +76,13 @@ def shut_in(spec: Spec, control: socket) -> list[int]:
 
 def go(control: socket, asked: list[int]) -> None:
     """Say that the program starts now, and pass on what was asked for."""
-    passed = [(SOL_SOCKET, SCM_RIGHTS, struct.pack(f"{len(asked)}i", *asked))] if asked else []
-    control.sendmsg([GO], passed)
+    say(control, GO, asked)
+
+
+def say(control: socket, word: bytes, passed: list[int]) -> None:
+    """Say a word, and pass on descriptors with it."""
+    rights = [(SOL_SOCKET, SCM_RIGHTS, struct.pack(f"{len(passed)}i", *passed))] if passed else []
+    control.sendmsg([word], rights)
 
 
 def handles(spec: Spec) -> list[int]:

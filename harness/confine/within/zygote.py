@@ -4,15 +4,21 @@ Started as `zygote REQUESTS ROOT:ROOT MODULE,MODULE` by the supervisor, with no 
 open but REQUESTS, a stream socket:
 
     we say      READY, once everything is imported
-    it says     for each box ENTER, with the descriptors of the box's first process, of a control
-                socket, of where output goes, and of those that the program is to keep; or BEGIN,
-                with all of these but the first
+    it says     for each box ENTER (ENTER_OWN where the box has a user namespace of its own), with
+                the other end of its first process's control socket, and a control socket; or
+                BEGIN, with the latter alone
 
-A copy reads its spec from the control socket, as `first` does, enters the box's namespaces, forks
-once more (a process never changes its own PID namespace), puts on the same limits, and is the
-program. The process in between stays outside and tells the supervisor how the program ended. Where
-there is no box to enter, it is the warden. We read nothing of what is told to a copy, so no box can
-find a trace of an earlier one.
+A copy waits until the box is made, enters its namespaces, forks once more (a process never changes
+its own PID namespace) and goes on over its control socket:
+
+    we say      READY, with the handles that the box's first process has given
+    it says     GIVEN, with the descriptors of where output goes and of those that the program is
+                to keep; and a Spec, as to `first`: an early end means that it is dead
+    we say      GO, once the spec's limits are in force, and become the program
+
+The process in between stays outside and tells the supervisor how the program ended. Where there is
+no box to enter, it is the warden. We read nothing of what is told to a copy, so no box can find a
+trace of an earlier one; and while a copy waits, nobody's program is in its box.
 
 Not covered: copies share one layout of memory and one seed of Python's hashes, and an environment
 variable that a module reads when it is imported comes too late.
@@ -27,10 +33,11 @@ import importlib
 import os
 import signal
 import sys
-from _socket import CMSG_LEN, socket
+from _socket import CMSG_LEN, MSG_WAITALL, socket
+from contextlib import suppress
 
 from . import warden  # noqa: F401  # before the first copy is made, which may be out of its reach
-from .first import BEGIN, READY, go, receive, shut_in
+from .first import BEGIN, ENTER_OWN, GIVEN, GO, READY, go, read, say, shut_in
 from .program import start
 from .restrict import close_all_but, libc, must, restrict
 
@@ -64,46 +71,78 @@ def serve(requests: socket) -> list[str]:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes in between
     requests.sendall(READY)
     while True:
-        said, ancillary, _, _ = requests.recvmsg(1, CMSG_LEN(4 * MOST))
+        said, descriptors = received(requests, 1)
         if not said:
             os._exit(0)
-        passed = array.array("i")
-        for _, _, data in ancillary:
-            passed.frombytes(data)
+        passed = array.array("i", descriptors)
         if not os.fork():
             requests.detach()
+            close_all_but({0, 1, 2, *passed})
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            return begin(*passed) if said == BEGIN else enter(*passed)
+            return begin(*passed) if said == BEGIN else enter(*passed, own=said == ENTER_OWN)
         for number in passed:
             os.close(number)
 
 
-def enter(first: int, control: int, output: int, *kept: int) -> list[str]:
-    """Enter the box of the process `first`; return its program's words in there."""
+def enter(making: int, control: int, *, own: bool) -> list[str]:
+    """Enter the box that is being made; return its program's words in there."""
+    handles = made(socket(fileno=making))
     supervisor = socket(fileno=control)
-    spec = receive(supervisor)
     # a box has a user namespace of its own where we are not root
-    own = CLONE_NEWUSER if spec["uid"] is None else 0
-    must(libc.setns(first, NAMESPACES | own), "setns")
+    must(libc.setns(handles[0], NAMESPACES | CLONE_NEWUSER * own), "setns")
     inside = os.fork()
     if inside:
         close_all_but({control})
         report(supervisor, inside)
     os.setsid()  # or the process in between could be signalled through our group
-    prepare(spec, output, kept)
+    spec = told(supervisor, handles)
     restrict(spec)
     return let_go(spec, supervisor, [])
 
 
-def begin(control: int, output: int, *kept: int) -> list[str]:
+def begin(control: int) -> list[str]:
     """Make a box without namespaces; return its program's words in there."""
     supervisor = socket(fileno=control)
-    spec = receive(supervisor)
-    prepare(spec, output, kept)
+    spec = told(supervisor, [])
     return let_go(spec, supervisor, shut_in(spec, supervisor))
 
 
-def prepare(spec: Spec, output: int, kept: tuple[int, ...]) -> None:
+def made(making: socket) -> list[int]:
+    """Wait until a box's first process is what it will be; return the handles that it gives."""
+    hear(making, READY)
+    handles = hear(making, GO)
+    making.close()
+    return handles
+
+
+def told(supervisor: socket, handles: list[int]) -> Spec:
+    """Say that we are there, and take on what we are told, or end."""
+    say(supervisor, READY, handles)
+    for number in handles:
+        os.close(number)
+    output, *kept = hear(supervisor, GIVEN)
+    spec = read(supervisor)
+    prepare(spec, output, kept)
+    return spec
+
+
+def hear(control: socket, word: bytes) -> list[int]:
+    """Return the descriptors that come with a word that is due, or end: nobody says it any more."""
+    said = passed = b""
+    with suppress(ConnectionResetError):
+        said, passed = received(control, len(word))
+    if said != word:
+        os._exit(126)
+    return list(array.array("i", passed))
+
+
+def received(control: socket, count: int) -> tuple[bytes, bytes]:
+    """Return the next `count` bytes, and the descriptors that come with them, as bytes too."""
+    said, ancillary, _, _ = control.recvmsg(count, CMSG_LEN(4 * MOST), MSG_WAITALL)
+    return said, b"".join(data for _, _, data in ancillary)
+
+
+def prepare(spec: Spec, output: int, kept: list[int]) -> None:
     """Take on the descriptors and the environment of a program."""
     hand_on(output, dict(zip(spec["fds"], kept, strict=True)))
     os.environ.clear()

@@ -1,0 +1,75 @@
+"""Boxes made ahead: while one program runs, those that the next ones will want are made.
+
+Making a box costs some 40 ms of processor time, and more where the cores are busy; so what the last
+trials have wanted is made as soon as a trial's first program has begun, and a slice need not wait.
+Each box still serves one program.
+
+Not covered: on a slice of CPU cores this takes place within the clock of that first program, in
+every trial alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from harness.confine.held import Held, Shape
+from harness.confine.policy import Policy
+from harness.confine.warm import Zygote
+from harness.contract import HarnessError
+
+MOST = 4
+"""Boxes that wait, at most: a trial needs three."""
+
+
+class Ahead:
+    """The boxes that wait on `warm`'s slice, and what trials were seen to want.
+
+    One thread may use it, the one that made it: the boxes end with that thread.
+    """
+
+    def __init__(self, warm: Zygote) -> None:
+        self.zygote, self.slice = warm, warm.slice
+        self._waiting: list[Held] = []
+        self._wanted: list[Shape] = []
+        self._seen: list[Shape] = []
+
+    def turn(self) -> None:
+        """Say that what follows is another trial."""
+        self._seen = []
+
+    def take(self, policy: Policy, argv: Sequence[str]) -> Held | None:
+        """Return a box for this program, which the caller closes; None where none waits."""
+        shape = Shape.of(policy, argv)
+        self._seen.append(shape)
+        if self._seen.count(shape) > self._wanted.count(shape) and len(self._wanted) < MOST:
+            self._wanted.append(shape)
+        found = next((held for held in self._waiting if held.shape == shape), None)
+        if found is not None:
+            self._waiting.remove(found)
+        return found
+
+    def make(self) -> None:
+        """Make what is missing, if the program that has just begun is its trial's first.
+
+        What cannot be made now is made when it is wanted, and says then why not.
+        """
+        if len(self._seen) != 1:
+            return
+        missing = list(self._wanted)
+        for held in self._waiting:
+            missing.remove(held.shape)
+        with suppress(OSError, HarnessError):
+            for shape in missing:
+                self._waiting.append(Held(shape, self.zygote))
+
+    def close(self) -> None:
+        """End the boxes that wait."""
+        while self._waiting:
+            self._waiting.pop().close()
+
+    def __enter__(self) -> Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,186 @@
+"""A box that is there before its program is: made, entered, and waiting for the word.
+
+bubblewrap makes it and a copy of the zygote enters it while we go on. In it are two processes, both
+ours: `cat`, which ends, and the box with it, when our end of its leash is closed, and the copy,
+which waits for a spec. Nothing of any candidate has been there. What the program may read of
+`policy.late` is put, right before it starts, into folders of ours that the box sees read-only; the
+spec, with its environment, descriptors and limits, comes then as well. So a box made ahead and one
+made on the spot differ in nothing but when they were made.
+
+Not covered: a supervisor that is killed leaves those folders, with the genome of the trial that it
+was at, in its TMPDIR. As root a slice's boxes have one user: the one process of that user in each
+waiting box counts towards `policy.processes` of the box that runs, and a program that uses up what
+a user may have can keep others from being made meanwhile. They are made on the spot then.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.confine import bubblewrap
+from harness.confine.interpreter import program_words, within
+from harness.confine.launch import PATIENCE, Started, first_of, give, go, hand, meet, readable
+from harness.confine.policy import Policy
+from harness.confine.spec import confined
+from harness.confine.warm import Zygote
+from harness.contract import HarnessError
+
+HOLD = ("/bin/cat",)
+"""Keeps a box in being for as long as its standard input, the leash, has another end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What has to be known of a program to make its box: boxes of one shape are alike."""
+
+    policy: Policy
+    argv: tuple[str, ...]
+
+    @classmethod
+    def of(cls, policy: Policy, argv: Sequence[str]) -> Shape:
+        """Leave out of a policy, and of the command line, all that a box is told at the start."""
+        later = dict.fromkeys(policy.late, Path())
+        walls = replace(
+            policy,
+            seconds=0,
+            memory_mib=0,
+            env={},
+            fds=(),
+            read={**policy.read, **later},
+            write=dict.fromkeys(policy.write, Path()),
+        )
+        return cls(walls, (*argv[: len(argv) - len(program_words(argv) or ()) + 1],))
+
+
+class Held:
+    """A box of `shape` on `warm`'s slice; whoever made it closes it.
+
+    One thread may use it, the one that made it: the box ends with that thread.
+    """
+
+    def __init__(self, shape: Shape, warm: Zygote) -> None:
+        """Begin to make the box, and return at once."""
+        self.shape, self._started = shape, False
+        with ExitStack() as made, ExitStack() as theirs:
+            self._given = Path(tempfile.mkdtemp(prefix="swarm-box-"))
+            made.callback(shutil.rmtree, self._given, ignore_errors=True)
+            self._leash, leash = _pair(made, theirs)
+            self._told, info = _pipe(made, theirs)
+            self._said, output = _pipe(made, theirs)
+            making, first = _pair(theirs, theirs)
+            walls = replace(shape.policy, read={**shape.policy.read, **self._folders()})
+            self._outer = subprocess.Popen(
+                [
+                    *bubblewrap.command(walls, shape.argv, info),
+                    *within("first", str(first.fileno())),
+                ],
+                stdin=leash.fileno(),
+                stdout=output,
+                stderr=output,
+                env={},
+                pass_fds=(first.fileno(), info),
+                start_new_session=True,
+            )
+            made.callback(self._end)
+            first.close()
+            with suppress(HarnessError):  # a box that is dead already says so at its start
+                hand(making, confined(walls, HOLD))
+            self._control = made.enter_context(warm.enter(making))
+            self._made = made.pop_all()
+
+    def start(self, policy: Policy, argv: Sequence[str], output: int) -> Started:
+        """Let the program begin, once the box is there; `output` is where it prints.
+
+        Raises HarnessError, with what bubblewrap said, where the box does not start.
+        """
+        for inside, folder in self._folders().items():
+            shutil.copytree(policy.read[inside], folder, symlinks=True, dirs_exist_ok=True)
+        spec = confined(policy, program_words(argv) or [])
+        with ExitStack() as failed:
+            try:
+                first = self._first()
+                failed.callback(os.close, first)
+                handles = meet(self._control)
+                failed.callback(_close, handles)
+                give(self._control, [output, *spec["fds"]])
+                hand(self._control, spec)
+                go(self._control)
+            except HarnessError as error:
+                raise HarnessError(f"{error} ({self._complaint()})") from error
+            failed.pop_all()
+        self._started = True
+        return self._made.enter_context(Started.told(self._outer, first, handles, self._control))
+
+    def close(self) -> None:
+        """End the box, whether or not its program was ever started."""
+        self._made.close()
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _folders(self) -> dict[str, Path]:
+        """Return the folders that stand for those of `policy.late`, by their paths inside."""
+        self._given.chmod(0o755)
+        late = {inside: self._given / str(n) for n, inside in enumerate(self.shape.policy.late)}
+        for folder in late.values():
+            folder.mkdir(exist_ok=True)
+        return late
+
+    def _first(self) -> int:
+        """Return a handle on the namespace's first process, not on one that has its number since.
+
+        Raises HarnessError where there is none any more.
+        """
+        with os.fdopen(os.dup(self._told), "rb") as told:
+            first = first_of(told.read())
+        if self._outer.poll() is None:  # it is bubblewrap that would have taken leave of it
+            return first
+        os.close(first)
+        raise HarnessError("a box ended before its program began")
+
+    def _end(self) -> None:
+        """End all of the box and wait until it is gone: it dies with bubblewrap's outer process."""
+        self._leash.close()
+        first = -1
+        if not self._started:
+            with suppress(HarnessError):
+                first = self._first()
+        self._outer.kill()
+        self._outer.wait()
+        if first >= 0:
+            readable(first, PATIENCE)
+            os.close(first)
+
+    def _complaint(self) -> str:
+        os.set_blocking(self._said, False)
+        with suppress(BlockingIOError):
+            return os.read(self._said, 4096).decode(errors="replace").strip()
+        return ""
+
+
+def _pair(ours: ExitStack, theirs: ExitStack) -> tuple[socket.socket, socket.socket]:
+    one, other = socket.socketpair()
+    return ours.enter_context(one), theirs.enter_context(other)
+
+
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    one, other = os.pipe()
+    ours.callback(os.close, one)
+    theirs.callback(os.close, other)
+    return one, other
+
+
+def _close(handles: Sequence[int]) -> None:
+    for number in handles:
+        os.close(number)

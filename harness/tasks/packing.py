@@ -129,9 +129,9 @@ def verify(circles: list[Circle]) -> None:
     if crossing > TOLERANCE:
         raise InvalidError(f"circle {number} crosses the border by {float(crossing):.3g}")
     overlaps = [
-        (_overlap(one, other), i, j)
-        for (i, one), (j, other) in combinations(enumerate(circles), 2)
-        if not _apart(one, other)
+        (_overlap(circles[i], circles[j]), i, j)
+        for i, j in _near(circles)
+        if not _apart(circles[i], circles[j])
     ]
     if overlaps:
         overlap, i, j = max(overlaps)
@@ -142,6 +142,20 @@ def verify(circles: list[Circle]) -> None:
 def _crossing(circle: Circle) -> Fraction:
     """Return how far `circle` reaches out of the unit square; below zero it lies inside."""
     return circle.r - min(circle.x, circle.y, 1 - circle.x, 1 - circle.y)
+
+
+def _near(circles: list[Circle]) -> list[tuple[int, int]]:
+    """Return the pairs of circles inside the square whose distance has to be looked at exactly.
+
+    Of numbers that are at most 1, some ten roundings are below 1e-14 together, so that a pair that
+    is apart by 1e-12 in floating point is apart. Fractions for all 325 pairs would take 6 ms.
+    """
+    points = [(float(circle.x), float(circle.y), float(circle.r)) for circle in circles]
+    return [
+        (i, j)
+        for (i, (x, y, r)), (j, (u, v, s)) in combinations(enumerate(points), 2)
+        if (x - u) ** 2 + (y - v) ** 2 <= (r + s) ** 2 + 1e-12
+    ]
 
 
 def _apart(one: Circle, other: Circle) -> bool:

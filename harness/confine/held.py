@@ -2,13 +2,13 @@
 
 bubblewrap makes it and a copy of the zygote enters it while we go on. In it are two processes, both
 ours: `cat`, which ends, and the box with it, when our end of its leash is closed, and the copy,
-which waits for a spec. Nothing of any candidate has been there. What the program may read of
-`policy.late` is put, right before it starts, into folders of ours that the box sees read-only; the
+which waits for a spec. Nothing of any candidate has been there. What `policy.late` names is copied,
+right before the program starts, into folders and files of ours that the box sees read-only; the
 spec, with its environment, descriptors and limits, comes then as well. So a box made ahead and one
 made on the spot differ in nothing but when they were made.
 
-Not covered: a supervisor that is killed leaves those folders, with the genome of the trial that it
-was at, in its TMPDIR. As root a slice's boxes have one user: the one process of that user in each
+Not covered: a supervisor that is killed leaves those copies, of the trial that it was at, in its
+TMPDIR. As root a slice's boxes have one user: the one process of that user in each
 waiting box counts towards `policy.processes` of the box that runs, and a program that uses up what
 a user may have can keep others from being made meanwhile. They are made on the spot then.
 """
@@ -36,6 +36,9 @@ from harness.contract import HarnessError
 HOLD = ("/bin/cat",)
 """Keeps a box in being for as long as its standard input, the leash, has another end."""
 
+FOLDER, FILE = Path("folder"), Path("file")
+"""What stands in a shape for something that is not known yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -47,7 +50,7 @@ class Shape:
     @classmethod
     def of(cls, policy: Policy, argv: Sequence[str]) -> Shape:
         """Leave out of a policy, and of the command line, all that a box is told at the start."""
-        later = dict.fromkeys(policy.late, Path())
+        later = {path: FOLDER if policy.read[path].is_dir() else FILE for path in policy.late}
         walls = replace(
             policy,
             seconds=0,
@@ -76,7 +79,8 @@ class Held:
             self._told, info = _pipe(made, theirs)
             self._said, output = _pipe(made, theirs)
             making, first = _pair(theirs, theirs)
-            walls = replace(shape.policy, read={**shape.policy.read, **self._folders()})
+            self._lay_out()
+            walls = replace(shape.policy, read={**shape.policy.read, **self._places()})
             self._outer = subprocess.Popen(
                 [
                     *bubblewrap.command(walls, shape.argv, info),
@@ -101,8 +105,12 @@ class Held:
 
         Raises HarnessError, with what bubblewrap said, where the box does not start.
         """
-        for inside, folder in self._folders().items():
-            shutil.copytree(policy.read[inside], folder, symlinks=True, dirs_exist_ok=True)
+        for inside, place in self._places().items():
+            given = policy.read[inside]
+            if place.is_dir():
+                shutil.copytree(given, place, symlinks=True, dirs_exist_ok=True)
+            else:  # into the very file that the box has been shown
+                shutil.copyfile(given, place)
         spec = confined(policy, program_words(argv) or [])
         with ExitStack() as failed:
             try:
@@ -129,13 +137,19 @@ class Held:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _folders(self) -> dict[str, Path]:
-        """Return the folders that stand for those of `policy.late`, by their paths inside."""
+    def _lay_out(self) -> None:
+        """Make the empty folders and files that stand for what comes late."""
         self._given.chmod(0o755)
-        late = {inside: self._given / str(n) for n, inside in enumerate(self.shape.policy.late)}
-        for folder in late.values():
-            folder.mkdir(exist_ok=True)
-        return late
+        for inside, place in self._places().items():
+            if self.shape.policy.read[inside] == FOLDER:
+                place.mkdir()
+            else:
+                place.touch()
+                place.chmod(0o644)
+
+    def _places(self) -> dict[str, Path]:
+        """Return where that is on the host, by the paths inside."""
+        return {path: self._given / str(n) for n, path in enumerate(self.shape.policy.late)}
 
     def _first(self) -> int:
         """Return a handle on the namespace's first process, not on one that has its number since.

@@ -16,8 +16,8 @@ class Policy:
 
     `read` and `write` map absolute paths inside the box to host paths. The interpreter that runs
     this code (its prefix, the system's libraries) is always there, read-only; HOME, /tmp and
-    /dev/shm are private, hold `tmp_mib` each, and vanish. A box can be made before it is known what
-    the folders of `read` that `late` names hold: they may be copies, made when the program starts.
+    /dev/shm are private, hold `tmp_mib` each, and vanish. Of what `late` names in `read`, a folder
+    or a file, the box may see a copy, taken when its program starts: so it can be made before that.
     A `write` folder begins empty; its regular files, `file_mib` together at most, are on the host
     when the box has ended. `fds` stay open under their own numbers; all others are closed. `env`
     joins a fixed allow-list. `seconds` is wall time from exec to the last descendant's death.

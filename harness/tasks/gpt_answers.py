@@ -112,6 +112,7 @@ def _box(model: Model, seconds: float, channel: int, memory: int) -> tuple[Polic
         seconds=seconds,
         memory_mib=trial.rung.memory_mib,
         read={"/genome": Path(trial.genome), "/weights": model.weights},
+        late=("/genome", "/weights"),
         fds=(channel, memory),
         tier=trial.tier,
     )

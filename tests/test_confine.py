@@ -8,20 +8,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from harness.confine import Policy, Zygote, check, python_argv, run, seccomp, tiers
+from harness.confine import Ahead, Policy, Zygote, check, python_argv, run, seccomp, tiers
+from harness.confine.ahead import MOST
 from harness.confine.devices import Gpu, find_gpu
 from harness.confine.identity import box_uid
 from harness.contract import HarnessError, SetupError, Slice
 
 CORE = min(os.sched_getaffinity(0))
 LEASE = Slice("cpu0", "cpu", (CORE,))
-EVERY_WAY = pytest.mark.parametrize("way", ["plain", "cold", "warm"])
+EVERY_WAY = pytest.mark.parametrize("way", ["plain", "cold", "warm", "ahead"])
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +34,27 @@ def zygote():
         yield process
 
 
-@pytest.fixture(params=["cold", "warm"])
+@pytest.fixture
+def ahead(zygote):
+    """Boxes that wait, as a slice's process has them."""
+    with Ahead(zygote) as boxes:
+        yield boxes
+
+
+def make_ahead(ahead, policy, argv):
+    """Let a box wait for this program, and return it."""
+    ahead.turn()
+    held = ahead.take(policy, argv)
+    if held:
+        held.close()
+    ahead.make()
+    ahead.turn()
+    return ahead.waiting[-1]
+
+
+@pytest.fixture(params=["cold", "warm", "ahead"])
 def way(request):
-    """How a box is started; "plain" is no box at all."""
+    """How a box is started: "ahead" is one that has been made before, "plain" no box at all."""
     if request.param != "plain":
         try:
             tiers.check(tiers.SANDBOX)
@@ -43,7 +64,7 @@ def way(request):
 
 
 @pytest.fixture
-def box(tmp_path, way, zygote):
+def box(tmp_path, way, zygote, ahead):
     """Run a Python program in a box and return how it ended, its output and its /out."""
     tmp_path.chmod(0o755)
     program, log, out = (tmp_path / name for name in ("program.py", "log", "out"))
@@ -54,8 +75,11 @@ def box(tmp_path, way, zygote):
         program.write_text(code)
         usual = {"seconds": 20.0, "memory_mib": 512, "tier": 0 if way == "plain" else 2}
         rules = Policy(LEASE, **usual | {"write": {"/out": out}} | policy)
-        warm = zygote if way == "warm" else None
-        ended = run(rules, python_argv(program, "/out", *args), log, warm)
+        argv = python_argv(program, "/out", *args)
+        held = make_ahead(ahead, rules, argv) if way == "ahead" else None
+        ended = run(rules, argv, log, {"warm": zygote, "ahead": ahead}.get(way))
+        assert held is None or held not in ahead.waiting  # it was the one
+        ahead.close()
         return ended, log.read_text(), out
 
     return boxed
@@ -266,7 +290,7 @@ time.sleep(60)
     server = tmp_path / "server.py"
     server.write_text(f"""
 from pathlib import Path
-from harness.confine import Policy, Zygote, python_argv, run
+from harness.confine import Ahead, Policy, Zygote, python_argv, run
 from harness.contract import Slice
 lease = Slice("a", "cpu")
 warm = Zygote(lease, ("json",)) if {way == "warm"} else None
@@ -284,6 +308,124 @@ run(Policy(lease, 60, 512, fds=({theirs},)), argv, Path({str(tmp_path / "log")!r
     while (left := [each for each in started if running(each)]) and time.monotonic() < limit:
         psutil.wait_procs(left, timeout=0.02)
     assert not left
+
+
+def test_kill_9_leaves_no_box_that_waits(tmp_path):
+    """A box that waits for a program dies with the process that made it, however far it is."""
+    for pause in (0, 0.02, 0.2):
+        maker = tmp_path / "maker.py"
+        maker.write_text(f"""
+import time
+from pathlib import Path
+from harness.confine import Policy, Zygote, python_argv
+from harness.confine.held import Held, Shape
+from harness.contract import Slice
+lease = Slice("a", "cpu")
+warm = Zygote(lease, ("json",))
+warm.wait()
+argv = python_argv(Path({str(maker)!r}))
+held = [Held(Shape.of(Policy(lease, 60, 512), argv), warm) for _ in range(3)]
+time.sleep({pause})
+print("made", flush=True)
+time.sleep(60)
+""")
+        env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": str(tmp_path)}
+        words = [sys.executable, maker]
+        with subprocess.Popen(words, env=env, stdout=subprocess.PIPE) as child:
+            child.stdout.readline()
+            started = psutil.Process(child.pid).children(recursive=True)
+            child.kill()
+        assert len(started) > 3
+        _, alive = psutil.wait_procs(started, timeout=2)
+        assert not [each for each in alive if running(each)]
+
+
+def test_boxes_that_wait_are_ended_when_nobody_wants_them(ahead, tmp_path):
+    """Closing them leaves no process and no file, and so does a shape that is not asked for."""
+    temporary = Path(tempfile.gettempdir())
+    before = {*psutil.Process().children(recursive=True)}, {*temporary.glob("swarm-box-*")}
+    for n in range(MOST + 3):
+        made = make_ahead(ahead, Policy(LEASE, 5, 64, tmp_mib=n + 1), python_argv(tmp_path / "x"))
+        assert made in ahead.waiting
+        assert len(ahead.waiting) <= MOST
+    ahead.close()
+    assert ahead.waiting == []
+    left = {*psutil.Process().children(recursive=True)} - before[0]
+    psutil.wait_procs(left, timeout=2)
+    assert not [each for each in left if running(each)]
+    assert {*temporary.glob("swarm-box-*")} == before[1]
+
+
+def test_what_comes_late_is_there_and_cannot_be_changed(ahead, tmp_path):
+    """A box made before shows the folder and file that it is given at its start, to be read."""
+    tmp_path.chmod(0o755)
+    program = tmp_path / "program.py"
+    program.write_text("""
+import os
+print(open("/late/a/b").read(), open("/one").read(), sorted(os.listdir("/late")))
+def attempt(call, *args):
+    try: call(*args)
+    except OSError: return
+    print("done", call, args)
+for path in ("/late/a/b", "/one"):
+    attempt(open, path, "a"), attempt(open, path, "r+"), attempt(os.chmod, path, 0o777)
+    attempt(os.unlink, path), attempt(os.rename, path, path + "x"), attempt(os.utime, path)
+    attempt(os.truncate, path, 0), attempt(os.link, path, "/tmp/x")
+attempt(open, "/late/new", "w"), attempt(os.mkdir, "/late/a/new")
+""")
+    argv, said = python_argv(program), []
+    for name in ("first", "second"):
+        late = tmp_path / name
+        (late / "folder/a").mkdir(parents=True)
+        policy = Policy(
+            LEASE,
+            20,
+            512,
+            read={"/late": late / "folder", "/one": late / "one"},
+            late=("/late", "/one"),
+        )
+        (late / "one").write_text("")  # what is there when the box is made does not count
+        held = make_ahead(ahead, policy, argv)
+        (late / "folder/a/b").write_text(name)
+        (late / f"folder/{name}").touch()
+        (late / "one").write_text(f"{name} file")
+        run(policy, argv, tmp_path / "log", ahead)
+        assert held not in ahead.waiting
+        said.append((tmp_path / "log").read_text())
+    assert said == [f"{name} {name} file ['a', '{name}']\n" for name in ("first", "second")]
+
+
+def test_a_box_that_died_while_it_waited_is_made_anew(ahead, tmp_path):
+    """What a waiting box comes to is nobody's failure."""
+    tmp_path.chmod(0o755)
+    program = tmp_path / "program.py"
+    program.write_text("print('ran')")
+    policy, argv = Policy(LEASE, 20, 512), python_argv(program)
+    for kill in (lambda family: family[0].kill(), lambda family: family[-1].kill()):
+        held = make_ahead(ahead, policy, argv)
+        kill([held.process, *psutil.Process(held.process.pid).children(recursive=True)])
+        assert run(policy, argv, tmp_path / "log", ahead).code == 0
+        assert (tmp_path / "log").read_text() == "ran\n"
+
+
+def test_a_box_waits_for_its_like_only(ahead, tmp_path):
+    """Boxes of other folders, sizes or programs are not taken for one that is wanted."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "x").mkdir()
+    policy, argv = Policy(LEASE, 20, 512), python_argv(tmp_path / "a.py")
+    make_ahead(ahead, policy, argv)
+    for other in (
+        {"tmp_mib": 1},
+        {"file_mib": 1},
+        {"read": {"/x": tmp_path / "x"}},
+        {"write": {"/x": tmp_path / "x"}},
+        {"slice": Slice("other", "cpu", (CORE,))},
+    ):
+        assert ahead.take(replace(policy, **other), argv) is None
+    assert ahead.take(policy, python_argv(tmp_path / "b.py")) is None
+    found = ahead.take(replace(policy, seconds=1, memory_mib=64, fds=(7,), env={"A": "b"}), argv)
+    assert found is not None
+    found.close()
 
 
 def test_a_program_that_cannot_be_started_is_our_fault(tmp_path):

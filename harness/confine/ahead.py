@@ -30,7 +30,7 @@ class Ahead:
 
     def __init__(self, warm: Zygote) -> None:
         self.zygote, self.slice = warm, warm.slice
-        self._waiting: list[Held] = []
+        self.waiting: list[Held] = []
         self._wanted: list[Shape] = []
         self._seen: list[Shape] = []
 
@@ -42,31 +42,36 @@ class Ahead:
         """Return a box for this program, which the caller closes; None where none waits."""
         shape = Shape.of(policy, argv)
         self._seen.append(shape)
-        if self._seen.count(shape) > self._wanted.count(shape) and len(self._wanted) < MOST:
-            self._wanted.append(shape)
-        found = next((held for held in self._waiting if held.shape == shape), None)
+        if self._seen.count(shape) > self._wanted.count(shape):
+            self._wanted = [*self._wanted, shape][-MOST:]
+        found = next((held for held in self.waiting if held.shape == shape), None)
         if found is not None:
-            self._waiting.remove(found)
+            self.waiting.remove(found)
         return found
 
     def make(self) -> None:
         """Make what is missing, if the program that has just begun is its trial's first.
 
-        What cannot be made now is made when it is wanted, and says then why not.
+        What nobody has wanted for long is ended. What cannot be made now is made when it is
+        wanted, and says then why not.
         """
         if len(self._seen) != 1:
             return
         missing = list(self._wanted)
-        for held in self._waiting:
-            missing.remove(held.shape)
+        for held in self.waiting.copy():
+            if held.shape in missing:
+                missing.remove(held.shape)
+            else:
+                self.waiting.remove(held)
+                held.close()
         with suppress(OSError, HarnessError):
             for shape in missing:
-                self._waiting.append(Held(shape, self.zygote))
+                self.waiting.append(Held(shape, self.zygote))
 
     def close(self) -> None:
         """End the boxes that wait."""
-        while self._waiting:
-            self._waiting.pop().close()
+        while self.waiting:
+            self.waiting.pop().close()
 
     def __enter__(self) -> Ahead:
         return self

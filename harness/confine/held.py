@@ -81,7 +81,7 @@ class Held:
             making, first = _pair(theirs, theirs)
             self._lay_out()
             walls = replace(shape.policy, read={**shape.policy.read, **self._places()})
-            self._outer = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [
                     *bubblewrap.command(walls, shape.argv, info),
                     *within("first", str(first.fileno())),
@@ -125,7 +125,7 @@ class Held:
                 raise HarnessError(f"{error} ({self._complaint()})") from error
             failed.pop_all()
         self._started = True
-        return self._made.enter_context(Started.told(self._outer, first, handles, self._control))
+        return self._made.enter_context(Started.told(self.process, first, handles, self._control))
 
     def close(self) -> None:
         """End the box, whether or not its program was ever started."""
@@ -158,7 +158,7 @@ class Held:
         """
         with os.fdopen(os.dup(self._told), "rb") as told:
             first = first_of(told.read())
-        if self._outer.poll() is None:  # it is bubblewrap that would have taken leave of it
+        if self.process.poll() is None:  # it is bubblewrap that would have taken leave of it
             return first
         os.close(first)
         raise HarnessError("a box ended before its program began")
@@ -170,8 +170,8 @@ class Held:
         if not self._started:
             with suppress(HarnessError):
                 first = self._first()
-        self._outer.kill()
-        self._outer.wait()
+        self.process.kill()
+        self.process.wait()
         if first >= 0:
             readable(first, PATIENCE)
             os.close(first)

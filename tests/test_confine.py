@@ -19,6 +19,7 @@ import pytest
 from harness.confine import Ahead, Policy, Zygote, check, python_argv, run, seccomp, tiers
 from harness.confine.ahead import MOST
 from harness.confine.devices import Gpu, find_gpu
+from harness.confine.held import Shape
 from harness.confine.identity import box_uid
 from harness.contract import HarnessError, SetupError, Slice
 
@@ -47,9 +48,10 @@ def make_ahead(ahead, policy, argv):
     held = ahead.take(policy, argv)
     if held:
         held.close()
-    ahead.make()
+    while not (found := [each for each in ahead.waiting if each.shape == Shape.of(policy, argv)]):
+        ahead.make()
     ahead.turn()
-    return ahead.waiting[-1]
+    return found[0]
 
 
 @pytest.fixture(params=["cold", "warm", "ahead"])

@@ -1,11 +1,12 @@
 """Boxes made ahead: while one program runs, those that the next ones will want are made.
 
 Making a box costs some 40 ms of processor time, and more where the cores are busy; so what the last
-trials have wanted is made as soon as a trial's first program has begun, and a slice need not wait.
-Each box still serves one program.
+trials have wanted is made while a trial's first program runs, and a slice need not wait. Each box
+still serves one program. They are made one after another, and not in the first moments, in which
+programs find out how fast they are.
 
 Not covered: on a slice of CPU cores this takes place within the clock of that first program, in
-every trial alike.
+every trial alike, and counts among what others had of its cores.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ class Ahead:
         return found
 
     def make(self) -> None:
-        """Make what is missing, if the program that has just begun is its trial's first.
+        """Begin to make one more, while its trial's first program runs and no other is being made.
 
         What nobody has wanted for long is ended. What cannot be made now is made when it is
         wanted, and says then why not.
         """
-        if len(self._seen) != 1:
+        if len(self._seen) != 1 or not all(held.made for held in self.waiting):
             return
         missing = list(self._wanted)
         for held in self.waiting.copy():
@@ -64,9 +65,9 @@ class Ahead:
             else:
                 self.waiting.remove(held)
                 held.close()
-        with suppress(OSError, HarnessError):
-            for shape in missing:
-                self.waiting.append(Held(shape, self.zygote))
+        if missing:
+            with suppress(OSError, HarnessError):
+                self.waiting.append(Held(missing[-1], self.zygote))
 
     def close(self) -> None:
         """End the boxes that wait."""

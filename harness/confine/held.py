@@ -100,6 +100,11 @@ class Held:
             self._control = made.enter_context(warm.enter(making))
             self._made = made.pop_all()
 
+    @property
+    def made(self) -> bool:
+        """Say whether the box is there, or will never be."""
+        return readable(self._control.fileno(), 0)
+
     def start(self, policy: Policy, argv: Sequence[str], output: int) -> Started:
         """Let the program begin, once the box is there; `output` is where it prints.
 

@@ -10,7 +10,7 @@ import functools
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,13 +74,12 @@ def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ah
             box = stack.enter_context(observer.start(confined(policy, argv), walls))
         else:
             box = _enter(policy, argv, observer.output, warm, stack)
-            if isinstance(warm, Ahead):
-                warm.make()
         proc, *mounts = box.handles[1:]
         meter = Meter(proc, policy.memory_mib * MIB)
         rivals = Contention(proc, policy.slice.cores)
         tree = BoxTree(box.init, proc, tuple(mounts), meter, rivals)
-        ended = observer.see(box, tree, policy.seconds)
+        make = warm.make if isinstance(warm, Ahead) else lambda: None
+        ended = observer.see(box, tree, policy.seconds, make)
         written = mounts[len(bubblewrap.PRIVATE) :]
         for folder, to in zip(written, policy.write.values(), strict=True):
             collect(folder, to, policy.file_mib * MIB)
@@ -171,10 +170,16 @@ class Observer:
             said = os.read(self._pipe, 4096).decode(errors="replace").strip()
             raise HarnessError(f"{error} ({said})") from error
 
-    def see(self, box: Started, tree: Tree, seconds: float) -> Exit:
-        """See a started box to its end, whatever happens to us meanwhile."""
+    def see(
+        self,
+        box: Started,
+        tree: Tree,
+        seconds: float,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Exit:
+        """See a started box to its end, whatever happens to us; do something else `meanwhile`."""
         try:
-            killed = watch(tree, box.ended, self._pipe, self.sink, box.at + seconds)
+            killed = watch(tree, box.ended, self._pipe, self.sink, box.at + seconds, meanwhile)
         finally:
             finish(tree, self._pipe, self.sink)
             took = time.monotonic() - box.at

@@ -43,19 +43,27 @@ class Tree(Protocol):
         """Say whether none is alive, after waiting at most `wait` seconds for it."""
 
 
-def watch(
-    tree: Tree, ended: Callable[[float], bool], output: int, log: CappedLog, deadline: float
+def watch(  # noqa: PLR0913, PLR0917  # what there is to be watched
+    tree: Tree,
+    ended: Callable[[float], bool],
+    output: int,
+    log: CappedLog,
+    deadline: float,
+    meanwhile: Callable[[], None],
 ) -> Killed:
     """Wait until the first process ends or the tree has to; return what it was killed for.
 
     `ended` says whether the first process has, after waiting at most so many seconds; `output` is
-    the pipe that the box writes to, `deadline` a time of `time.monotonic`.
+    the pipe that the box writes to, `deadline` a time of `time.monotonic`, `meanwhile` is called
+    after each look but the first, where there is no haste.
     """
     os.set_blocking(output, False)
     tick = 0.0
     while not ended(max(0.0, min(tick, deadline - time.monotonic()))):
         drain(output, log)
         held = tree.memory()
+        if tick == TICK:
+            meanwhile()
         tick = HASTE if held > 1 / 2 else TICK
         if tree.full():
             return "disk"

@@ -28,6 +28,7 @@ from pathlib import Path
 from field import Field
 
 from harness.confine import Ahead, Exit, Policy, Zygote, python_argv, run, seccomp
+from harness.confine.held import Shape
 from harness.contract import HarnessError, Slice
 
 HERE = Path(__file__).parent
@@ -211,7 +212,8 @@ def make_ahead(ahead: Ahead, policy: Policy, argv: list[str]) -> None:
     held = ahead.take(policy, argv)
     if held:
         held.close()
-    ahead.make()
+    while not any(held.shape == Shape.of(policy, argv) for held in ahead.waiting):
+        ahead.make()
     ahead.turn()
 
 

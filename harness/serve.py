@@ -57,9 +57,10 @@ def main(setup: str) -> None:
         confine = partial(run, warm=ahead) if ahead else run
         _say(replies, {"ready": harness})
         for line in sys.stdin:
+            asked = json.loads(line)
             if ahead:
-                ahead.turn()
-            _say(replies, _answer(json.loads(line), where, confine, harness))
+                ahead.turn(Path(asked.get("preflight", asked)["scratch"]))
+            _say(replies, _answer(asked, where, confine, harness))
 
 
 @contextmanager

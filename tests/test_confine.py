@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -42,15 +41,15 @@ def ahead(zygote):
         yield boxes
 
 
-def make_ahead(ahead, policy, argv):
+def make_ahead(ahead, policy, argv, home):
     """Let a box wait for this program, and return it."""
-    ahead.turn()
+    ahead.turn(home)
     held = ahead.take(policy, argv)
     if held:
         held.close()
     while not (found := [each for each in ahead.waiting if each.shape == Shape.of(policy, argv)]):
         ahead.make()
-    ahead.turn()
+    ahead.turn(home)
     return found[0]
 
 
@@ -78,7 +77,7 @@ def box(tmp_path, way, zygote, ahead):
         usual = {"seconds": 20.0, "memory_mib": 512, "tier": 0 if way == "plain" else 2}
         rules = Policy(LEASE, **usual | {"write": {"/out": out}} | policy)
         argv = python_argv(program, "/out", *args)
-        held = make_ahead(ahead, rules, argv) if way == "ahead" else None
+        held = make_ahead(ahead, rules, argv, tmp_path) if way == "ahead" else None
         ended = run(rules, argv, log, {"warm": zygote, "ahead": ahead}.get(way))
         assert held is None or held not in ahead.waiting  # it was the one
         ahead.close()
@@ -326,12 +325,13 @@ lease = Slice("a", "cpu")
 warm = Zygote(lease, ("json",))
 warm.wait()
 argv = python_argv(Path({str(maker)!r}))
-held = [Held(Shape.of(Policy(lease, 60, 512), argv), warm) for _ in range(3)]
+shape, home = Shape.of(Policy(lease, 60, 512), argv), Path({str(tmp_path)!r})
+held = [Held(shape, warm, home) for _ in range(3)]
 time.sleep({pause})
 print("made", flush=True)
 time.sleep(60)
 """)
-        env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": str(tmp_path)}
+        env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
         words = [sys.executable, maker]
         with subprocess.Popen(words, env=env, stdout=subprocess.PIPE) as child:
             child.stdout.readline()
@@ -344,18 +344,18 @@ time.sleep(60)
 
 def test_boxes_that_wait_are_ended_when_nobody_wants_them(ahead, tmp_path):
     """Closing them leaves no process and no file, and so does a shape that is not asked for."""
-    temporary = Path(tempfile.gettempdir())
-    before = {*psutil.Process().children(recursive=True)}, {*temporary.glob("swarm-box-*")}
+    before = {*psutil.Process().children(recursive=True)}
     for n in range(MOST + 3):
-        made = make_ahead(ahead, Policy(LEASE, 5, 64, tmp_mib=n + 1), python_argv(tmp_path / "x"))
+        policy = Policy(LEASE, 5, 64, tmp_mib=n + 1)
+        made = make_ahead(ahead, policy, python_argv(tmp_path / "x"), tmp_path)
         assert made in ahead.waiting
         assert len(ahead.waiting) <= MOST
     ahead.close()
     assert ahead.waiting == []
-    left = {*psutil.Process().children(recursive=True)} - before[0]
+    left = {*psutil.Process().children(recursive=True)} - before
     psutil.wait_procs(left, timeout=2)
     assert not [each for each in left if running(each)]
-    assert {*temporary.glob("swarm-box-*")} == before[1]
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_what_comes_late_is_there_and_cannot_be_changed(ahead, tmp_path):
@@ -387,7 +387,7 @@ attempt(open, "/late/new", "w"), attempt(os.mkdir, "/late/a/new")
             late=("/late", "/one"),
         )
         (late / "one").write_text("")  # what is there when the box is made does not count
-        held = make_ahead(ahead, policy, argv)
+        held = make_ahead(ahead, policy, argv, tmp_path)
         (late / "folder/a/b").write_text(name)
         (late / f"folder/{name}").touch()
         (late / "one").write_text(f"{name} file")
@@ -404,7 +404,7 @@ def test_a_box_that_died_while_it_waited_is_made_anew(ahead, tmp_path):
     program.write_text("print('ran')")
     policy, argv = Policy(LEASE, 20, 512), python_argv(program)
     for kill in (lambda family: family[0].kill(), lambda family: family[-1].kill()):
-        held = make_ahead(ahead, policy, argv)
+        held = make_ahead(ahead, policy, argv, tmp_path)
         kill([held.process, *psutil.Process(held.process.pid).children(recursive=True)])
         assert run(policy, argv, tmp_path / "log", ahead).code == 0
         assert (tmp_path / "log").read_text() == "ran\n"
@@ -415,7 +415,7 @@ def test_a_box_waits_for_its_like_only(ahead, tmp_path):
     tmp_path.chmod(0o755)
     (tmp_path / "x").mkdir()
     policy, argv = Policy(LEASE, 20, 512), python_argv(tmp_path / "a.py")
-    make_ahead(ahead, policy, argv)
+    make_ahead(ahead, policy, argv, tmp_path)
     for other in (
         {"tmp_mib": 1},
         {"file_mib": 1},

@@ -11,8 +11,10 @@ every trial alike, and counts among what others had of its cores.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from harness.confine.held import Held, Shape
 from harness.confine.policy import Policy
@@ -31,13 +33,14 @@ class Ahead:
 
     def __init__(self, warm: Zygote) -> None:
         self.zygote, self.slice = warm, warm.slice
+        self._home = Path(tempfile.gettempdir())
         self.waiting: list[Held] = []
         self._wanted: list[Shape] = []
         self._seen: list[Shape] = []
 
-    def turn(self) -> None:
-        """Say that what follows is another trial."""
-        self._seen = []
+    def turn(self, home: Path) -> None:
+        """Say that what follows is another trial; boxes' files are to lie below `home`."""
+        self._home, self._seen = home, []
 
     def take(self, policy: Policy, argv: Sequence[str]) -> Held | None:
         """Return a box for this program, which the caller closes; None where none waits."""
@@ -67,7 +70,7 @@ class Ahead:
                 held.close()
         if missing:
             with suppress(OSError, HarnessError):
-                self.waiting.append(Held(missing[-1], self.zygote))
+                self.waiting.append(Held(missing[-1], self.zygote, self._home))
 
     def close(self) -> None:
         """End the boxes that wait."""

@@ -7,8 +7,8 @@ right before the program starts, into folders and files of ours that the box see
 spec, with its environment, descriptors and limits, comes then as well. So a box made ahead and one
 made on the spot differ in nothing but when they were made.
 
-Not covered: a supervisor that is killed leaves those copies, of the trial that it was at, in its
-TMPDIR. As root a slice's boxes have one user: the one process of that user in each
+Not covered: a supervisor that is killed leaves those copies, of the trial that it was at, where it
+was told to put them. As root a slice's boxes have one user: the one process of that user in each
 waiting box counts towards `policy.processes` of the box that runs, and a program that uses up what
 a user may have can keep others from being made meanwhile. They are made on the spot then.
 """
@@ -69,11 +69,11 @@ class Held:
     One thread may use it, the one that made it: the box ends with that thread.
     """
 
-    def __init__(self, shape: Shape, warm: Zygote) -> None:
-        """Begin to make the box, and return at once."""
+    def __init__(self, shape: Shape, warm: Zygote, home: Path) -> None:
+        """Begin to make the box, and return at once; what comes late will lie below `home`."""
         self.shape, self._started = shape, False
         with ExitStack() as made, ExitStack() as theirs:
-            self._given = Path(tempfile.mkdtemp(prefix="swarm-box-"))
+            self._given = Path(tempfile.mkdtemp(prefix="box-", dir=home))
             made.callback(shutil.rmtree, self._given, ignore_errors=True)
             self._leash, leash = _pair(made, theirs)
             self._told, info = _pipe(made, theirs)

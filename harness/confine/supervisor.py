@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +73,7 @@ def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ah
         if warm is None or program_words(argv) is None:
             box = stack.enter_context(observer.start(confined(policy, argv), walls))
         else:
-            box = _enter(policy, argv, observer.output, warm, stack)
+            box = _enter(policy, argv, observer, warm, stack)
         proc, *mounts = box.handles[1:]
         meter = Meter(proc, policy.memory_mib * MIB)
         rivals = Contention(proc, policy.slice.cores)
@@ -87,16 +87,18 @@ def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ah
 
 
 def _enter(
-    policy: Policy, argv: Sequence[str], output: int, warm: Zygote | Ahead, boxes: ExitStack
+    policy: Policy, argv: Sequence[str], observer: Observer, warm: Zygote | Ahead, boxes: ExitStack
 ) -> Started:
     """Start a program in a box that waits for one, or in one made now, which `boxes` will close."""
     waiting = warm.take(policy, argv) if isinstance(warm, Ahead) else None
     if waiting is not None:
         boxes.enter_context(waiting)
-        with suppress(HarnessError):  # it has died since it was made
-            return waiting.start(policy, argv, output)
-    made = Held(Shape.of(policy, argv), _zygote(warm))
-    return boxes.enter_context(made).start(policy, argv, output)
+        try:
+            return waiting.start(policy, argv, observer.output)
+        except HarnessError:  # it has died since it was made
+            waiting.close()
+    made = Held(Shape.of(policy, argv), _zygote(warm), observer.folder)
+    return boxes.enter_context(made).start(policy, argv, observer.output)
 
 
 def _zygote(warm: Zygote | Ahead) -> Zygote:
@@ -156,7 +158,7 @@ class Observer:
     """Sees a box from the call to its end, and keeps its log."""
 
     def __init__(self, log: Path) -> None:
-        self.called = time.monotonic()
+        self.called, self.folder = time.monotonic(), log.parent
         self.sink = CappedLog.at(log)
         self._pipe, self.output = os.pipe()
 

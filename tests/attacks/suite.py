@@ -172,7 +172,7 @@ class Suite:
         field = json.dumps(dataclasses.asdict(self.field()))
         words = ["/out", "/attacks", "/given/file", field, str(theirs.fileno()), turn, *names]
         if self.warm and self.tier == 2:  # as in a run, the box is there before its program is
-            make_ahead(self.warm, policy, python_argv(program))
+            make_ahead(self.warm, policy, python_argv(program), self.folder)
         ended, late = None, ""
         with ours:
             with theirs:
@@ -206,15 +206,15 @@ class Suite:
         return "read the secret" * (self.secret in seen.loot) or seen.claim
 
 
-def make_ahead(ahead: Ahead, policy: Policy, argv: list[str]) -> None:
+def make_ahead(ahead: Ahead, policy: Policy, argv: list[str], home: Path) -> None:
     """Let a box wait for this program."""
-    ahead.turn()
+    ahead.turn(home)
     held = ahead.take(policy, argv)
     if held:
         held.close()
     while not any(held.shape == Shape.of(policy, argv) for held in ahead.waiting):
         ahead.make()
-    ahead.turn()
+    ahead.turn(home)
 
 
 def suite(tier: int, *, warm: bool) -> dict[str, str]:

@@ -3,9 +3,10 @@
 What to do is decided in islands/plan.py from the folded ledger; here it is done. That candidates
 are ready when the slice is, swarm/asking.py sees to beside it.
 
-Not covered: a slice is leased for a whole trial, so the scoring of one (and the start of the box
-of the next) is not under way while the next one trains. On a GPU both would share its clock, and
-on CPU slices every core is some slice's; the scorer's time is in the outcome's `seconds`.
+Not covered: a slice is leased for a whole trial, so the scoring of one is not under way while the
+next one trains (the boxes of both are made meanwhile, see harness/confine/ahead.py). On a GPU both
+would share its clock, and on CPU slices every core is some slice's; the scorer's time is in the
+outcome's `seconds`.
 """
 
 from __future__ import annotations

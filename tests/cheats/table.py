@@ -85,7 +85,7 @@ class Bench:
             slice=self.where,
             genome=str(self.folder),
             entry=f"{name}.py",
-            scratch=str(self.folder),
+            scratch=str(self.folder.with_name("scratch")),
         )
 
 
@@ -99,6 +99,7 @@ def bench(folder: Path) -> Iterator[Bench]:
     where = Slice("cpu0", "cpu", (min(os.sched_getaffinity(0)),))
     genomes = folder / "cheats"
     shutil.copytree(HERE, genomes, ignore=shutil.ignore_patterns("__pycache__", "table.py"))
+    (folder / "scratch").mkdir()
     folder.chmod(0o755)
     with Zygote(where) as warm:
         yield Bench(where, genomes, partial(run, warm=warm))

@@ -305,10 +305,15 @@ run(Policy(lease, 60, 512, fds=({theirs},)), argv, Path({str(tmp_path / "log")!r
         started = psutil.Process(child.pid).children(recursive=True)
         child.kill()
     os.close(ours)
-    limit = time.monotonic() + 1
-    while (left := [each for each in started if running(each)]) and time.monotonic() < limit:
+    assert not _left_of(started, seconds=1)
+
+
+def _left_of(processes, seconds):
+    """Return which are still running after so many seconds; a zombie is not."""
+    limit = time.monotonic() + seconds
+    while (left := [each for each in processes if running(each)]) and time.monotonic() < limit:
         psutil.wait_procs(left, timeout=0.02)
-    assert not left
+    return left
 
 
 def test_kill_9_leaves_no_box_that_waits(tmp_path):
@@ -338,8 +343,41 @@ time.sleep(60)
             started = psutil.Process(child.pid).children(recursive=True)
             child.kill()
         assert len(started) > 3
-        _, alive = psutil.wait_procs(started, timeout=2)
-        assert not [each for each in alive if running(each)]
+        assert not _left_of(started, seconds=2)
+
+
+def test_kill_9_while_bubblewrap_makes_a_box_leaves_nothing_of_it(tmp_path):
+    """Where bubblewrap dies before the process that waits for its word, that one ends as well."""
+    maker = tmp_path / "maker.py"
+    maker.write_text(f"""
+import time
+from pathlib import Path
+from harness.confine import Policy, Zygote, bubblewrap, python_argv
+from harness.confine.held import Held, Shape
+from harness.contract import Slice
+bubblewrap.command = lambda *_: ["/bin/sh", "-c", "sleep 61 & kill -9 $$"]
+lease = Slice("a", "cpu")
+warm = Zygote(lease, ("json",))
+shape = Shape.of(Policy(lease, 60, 512), python_argv(Path({str(maker)!r})))
+held = Held(shape, warm, Path({str(tmp_path)!r}))
+held.process.wait()
+print(held.process.pid, flush=True)
+time.sleep(60)
+""")
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen([sys.executable, maker], env=env, stdout=subprocess.PIPE) as child:
+        group = int(child.stdout.readline())
+        waits = [each for each in psutil.process_iter() if _group(each) == group]
+        child.kill()
+    assert [each.name() for each in waits] == ["sleep"]
+    assert not _left_of(waits, seconds=2)
+
+
+def _group(process):
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return None
 
 
 def test_boxes_that_wait_are_ended_when_nobody_wants_them(ahead, tmp_path):

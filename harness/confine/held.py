@@ -97,7 +97,7 @@ class Held:
             first.close()
             with suppress(HarnessError):  # a box that is dead already says so at its start
                 hand(making, confined(walls, HOLD))
-            self._control = made.enter_context(warm.enter(making))
+            self._control = made.enter_context(warm.enter(making, self.process.pid))
             self._made = made.pop_all()
 
     @property

@@ -1,4 +1,8 @@
-"""Starts a box and shakes hands with its first process; `within.first` is the other half."""
+"""Starts a box and shakes hands with its first process; `within.first` is the other half.
+
+Not covered: where a supervisor of a box that no zygote serves (a canary's) is killed in the moment
+in which bubblewrap makes it, bubblewrap's own waiting process stays. Nothing has been in that box.
+"""
 
 from __future__ import annotations
 

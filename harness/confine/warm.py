@@ -32,7 +32,7 @@ from harness.confine.identity import box_uid
 from harness.confine.interpreter import roots, within
 from harness.confine.launch import Started, give, go, hand, meet
 from harness.confine.policy import Policy
-from harness.confine.within.first import BEGIN, ENTER, ENTER_OWN, READY
+from harness.confine.within.first import BEGIN, ENTER, ENTER_OWN, GROUP, READY
 from harness.contract import HarnessError, Slice
 
 if TYPE_CHECKING:
@@ -72,14 +72,17 @@ class Zygote:
             )
         os.close(binary)
 
-    def enter(self, making: socket.socket) -> socket.socket:
+    def enter(self, making: socket.socket, group: int) -> socket.socket:
         """Send a copy into the box whose first process is at the other end of `making`.
+
+        bubblewrap makes it in the process group `group`, which ends if we do before it is made.
 
         Returns at once the socket on which the copy says when it is in there: it is ready, gives
         the handles that the first process gave, takes descriptors and a spec (see `launch.give`
         and `launch.hand`), says go, and how the program ended.
         """
-        return self._copy(ENTER if box_uid() is not None else ENTER_OWN, [making.fileno()])
+        how = ENTER if box_uid() is not None else ENTER_OWN
+        return self._copy(how, [making.fileno()], group)
 
     def begin(self, spec: Spec, output: int) -> Started:
         """Start the program of `spec` in a box of its own, kept by a warden.
@@ -98,13 +101,14 @@ class Zygote:
         end = os.dup(handles[0])
         return Started(None, end, -1, handles, control, time.monotonic(), warded=True)
 
-    def _copy(self, how: bytes, passed: list[int]) -> socket.socket:
+    def _copy(self, how: bytes, passed: list[int], group: int = 0) -> socket.socket:
         """Ask for a copy, with descriptors of ours, and return the socket to it."""
         control, theirs = socket.socketpair()
         with theirs:
             try:
                 self.wait()
-                socket.send_fds(self._requests, [how], [*passed, theirs.fileno()])
+                asked = how + group.to_bytes(GROUP, sys.byteorder)
+                socket.send_fds(self._requests, [asked], [*passed, theirs.fileno()])
             except BaseException:
                 control.close()
                 raise

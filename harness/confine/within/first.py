@@ -27,6 +27,7 @@ GO = b"go"
 GIVEN = b"."  # comes to a zygote's copy before its spec, with descriptors
 # what a zygote's copy is to do: enter a box, one with its own user namespace, or begin a box
 ENTER, ENTER_OWN, BEGIN = b"+", b"*", b"1"
+GROUP = 4  # bytes that name a process group
 
 
 def main() -> None:

@@ -4,12 +4,15 @@ Started as `zygote REQUESTS ROOT:ROOT MODULE,MODULE` by the supervisor, with no 
 open but REQUESTS, a stream socket:
 
     we say      READY, once everything is imported
-    it says     for each box ENTER (ENTER_OWN where the box has a user namespace of its own), with
-                the other end of its first process's control socket, and a control socket; or
-                BEGIN, with the latter alone
+    it says     for each box ENTER (ENTER_OWN where the box has a user namespace of its own), the
+                process group that bubblewrap makes it in, as 4 bytes, and with them the other end
+                of its first process's control socket, and a control socket; or BEGIN, no group,
+                and the control socket alone
 
 A copy waits until the box is made, enters its namespaces, forks once more (a process never changes
-its own PID namespace) and goes on over its control socket:
+its own PID namespace) and goes on over its control socket. Where the supervisor is gone before
+that, the copy ends what there is of the box: a process of bubblewrap that waits for one that was
+killed would wait for good.
 
     we say      READY, with the handles that the box's first process has given
     it says     GIVEN, with the descriptors of where output goes and of those that the program is
@@ -31,13 +34,14 @@ import fcntl
 import gc
 import importlib
 import os
+import select
 import signal
 import sys
 from _socket import CMSG_LEN, MSG_WAITALL, socket
 from contextlib import suppress
 
 from . import warden  # noqa: F401  # before the first copy is made, which may be out of its reach
-from .first import BEGIN, ENTER_OWN, GIVEN, GO, READY, go, read, say, shut_in
+from .first import BEGIN, ENTER_OWN, GIVEN, GO, GROUP, READY, go, read, say, shut_in
 from .program import start
 from .restrict import close_all_but, libc, must, restrict
 
@@ -71,7 +75,7 @@ def serve(requests: socket) -> list[str]:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes in between
     requests.sendall(READY)
     while True:
-        said, descriptors = received(requests, 1)
+        said, descriptors = received(requests, 1 + GROUP)
         if not said:
             os._exit(0)
         passed = array.array("i", descriptors)
@@ -79,15 +83,16 @@ def serve(requests: socket) -> list[str]:
             requests.detach()
             close_all_but({0, 1, 2, *passed})
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            return begin(*passed) if said == BEGIN else enter(*passed, own=said == ENTER_OWN)
+            how, group = said[:1], int.from_bytes(said[1:], sys.byteorder)
+            return begin(*passed) if how == BEGIN else enter(group, *passed, own=how == ENTER_OWN)
         for number in passed:
             os.close(number)
 
 
-def enter(making: int, control: int, *, own: bool) -> list[str]:
+def enter(group: int, making: int, control: int, *, own: bool) -> list[str]:
     """Enter the box that is being made; return its program's words in there."""
-    handles = made(socket(fileno=making))
     supervisor = socket(fileno=control)
+    handles = made(socket(fileno=making), supervisor, group)
     # a box has a user namespace of its own where we are not root
     must(libc.setns(handles[0], NAMESPACES | CLONE_NEWUSER * own), "setns")
     inside = os.fork()
@@ -107,12 +112,25 @@ def begin(control: int) -> list[str]:
     return let_go(spec, supervisor, shut_in(spec, supervisor))
 
 
-def made(making: socket) -> list[int]:
+def made(making: socket, supervisor: socket, group: int) -> list[int]:
     """Wait until a box's first process is what it will be; return the handles that it gives."""
-    hear(making, READY)
-    handles = hear(making, GO)
+    handles: list[int] = []
+    for word in (READY, GO):
+        wait(making, supervisor, group)
+        handles = hear(making, word)
     making.close()
     return handles
+
+
+def wait(making: socket, supervisor: socket, group: int) -> None:
+    """Wait for a word on `making`; where the supervisor has gone, end the group, and ourselves."""
+    both = select.poll()
+    for each in (making, supervisor):
+        both.register(each.fileno(), select.POLLIN)
+    if supervisor.fileno() in dict(both.poll()):
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        os._exit(126)
 
 
 def told(supervisor: socket, handles: list[int]) -> Spec:

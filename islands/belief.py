@@ -118,7 +118,8 @@ class Belief:
 
     `rate` is the gain that a trial brings on average when all are well spent, `bar` the screened
     gain from which confirming brings more than its trials would elsewhere (the marginal value
-    theorem: leave a patch when it yields less than the field's average).
+    theorem: leave a patch when it yields less than the field's average); without end below zero
+    where no screen selects, so that the screening trial is evidence like any other.
     """
 
     prior: Vector
@@ -130,13 +131,19 @@ class Belief:
         error = 1 / math.sqrt(pairs)
         if mean >= EDGE - 4 * error:
             return Opinion(0.0, mean, error, mean)
-        passed = _PASS[np.rint((GRID - self.bar + 3 * EDGE) / STEP).astype(int)]
-        likely = self.prior * passed * _student((mean - GRID) / error, freedom)
+        likely = self.prior * self._passed() * _student((mean - GRID) / error, freedom)
         likely /= likely.sum()
         gain = float(likely @ GRID)
         spread = math.sqrt(max(float(likely @ GRID**2) - gain**2, 0.0))
         worth = float(likely @ (VALUE - self.rate * COST))
         return Opinion(float(likely[GRID <= 0].sum()), gain, spread, worth)
+
+    def _passed(self) -> Vector:
+        """Return how likely each true gain passes the bar."""
+        if self.bar == -math.inf:
+            return np.ones_like(GRID)
+        passed: Vector = _PASS[np.rint((GRID - self.bar + 3 * EDGE) / STEP).astype(int)]
+        return passed
 
 
 def learn(screened: Sequence[float], freedom: int) -> Belief:
@@ -178,16 +185,13 @@ def _bar(value: Vector, cost: Vector, rate: float) -> float:
     return float(GRID[good][0]) if good.any() else EDGE
 
 
-def brought(known: Belief, gain: tuple[float, float], share: float, freedom: int) -> Belief:
+def brought(known: Belief, gain: tuple[float, float], share: float) -> Belief:
     """Return what is believed of a change whose `gain` (mean, error) was measured on another head.
 
     Of such changes `share` are worth on this head what they were worth there; of the rest no more
-    is believed than what is `known` of any proposal.
+    is believed than what is `known` of any proposal. It was selected there, so no screen does here.
     """
     mean, error = gain
     there = np.exp(-0.5 * ((GRID - min(mean, EDGE)) / max(error, STEP)) ** 2)
     prior = share * there / there.sum() + (1 - share) * known.prior
-    posterior = _likelihood(_rounded(freedom))[0] * prior
-    seen = posterior.sum(axis=1)
-    bar = _bar(posterior @ VALUE / seen, posterior @ COST / seen, known.rate)
-    return Belief(prior, known.rate, bar)
+    return Belief(prior, known.rate, -math.inf)

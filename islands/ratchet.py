@@ -9,7 +9,8 @@ proposals (islands/belief.py).
 Keeping while the running mean of doubts is below the level holds the false discovery rate of the
 whole run at that level, across islands and whenever one stops to look (Gang, Sun & Wang,
 "Structure-adaptive sequential testing for online false discovery rate control", JASA 2021). The
-screening trial selected the candidate, so it is never part of the evidence.
+screening trial selected the candidate, so it is never part of the evidence. A change that another
+island kept was selected there: here every trial of it is evidence, the first as well.
 
 `RULES` holds this rule, one that bets (islands/evalue.py) and those that others use, for
 comparison: `swarm simulate` runs them all.
@@ -172,6 +173,8 @@ def judge(  # noqa: PLR0913, PLR0917 - the evidence, and all that it is weighed 
     """Decide on the screening gain and the paired gains on fresh seeds measured so far."""
     if not rule.fdr or noise.pair == 0:
         return fixed(screened, pairs, noise, rule if not rule.fdr else SILENT)
+    if rule.evidence == "doubt" and belief.bar == -math.inf:
+        return _learnt([screened, *pairs], noise, rule, belief, kept)
     if not pairs:
         bar = belief.bar if rule.evidence == "doubt" else rule.screen
         return _screen(screened, bar * noise.unit, noise)
@@ -187,7 +190,7 @@ def _learnt(
     unit = own.noise * math.sqrt(own.pairs) * noise.unit / noise.pair
     opinion = belief.weigh(own.mean / unit, own.pairs, noise.known_by + own.pairs - 1)
     gain = Gain(opinion.gain * unit, opinion.error * unit, own.pairs, opinion.doubt)
-    told = f"{opinion.doubt:.0%} doubt on {own.pairs} fresh seeds"
+    told = f"{opinion.doubt:.0%} doubt on {own.pairs} {'pair' if own.pairs == 1 else 'pairs'}"
     sure = len(pairs) > 1 or noise.known_by >= SURE
     if sure and (kept.doubt + opinion.doubt) / (kept.count + 1) <= rule.fdr and gain.mean > 0:
         return Decision("keep", told, gain)

@@ -24,8 +24,8 @@ from islands.migration import Migrants
 from islands.population import Experiment, Island, Kept, Nulls
 from islands.promotion import Promotions
 from islands.quarantine import REASON, Quarantines
-from islands.ratchet import SURE, Noise, seed_of, signed, spread
 from islands.ratchet import Kept as Claimed
+from islands.ratchet import Noise, seed_of, signed, spread
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
 from islands.screens import Screens
 from islands.sentinels import Place, Sentinels
@@ -127,7 +127,7 @@ class State:
             return known
         there = offered.migrant.gain
         gain = (there.mean / noise.unit, there.noise / noise.unit)
-        return brought(known, gain, self.migrants.share, max(noise.known_by, SURE))
+        return brought(known, gain, self.migrants.share)
 
     def score(self, commit: str) -> float | None:
         """Return the pooled mean of a head's scores: never its best one."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from islands.belief import EDGE, GRID, learn
+from islands.belief import EDGE, GRID, brought, learn
 from islands.ratchet import RULES, Kept, Noise, judge
 
 RULE = RULES["swarm"]
@@ -123,3 +123,19 @@ def test_one_pair_is_not_enough_until_the_spread_is_known():
     assert judge(9.0, [30.0], little, RULE, learnt(3), Kept()).verdict == "confirm"
     assert judge(9.0, [30.0, 30.0], little, RULE, learnt(3), Kept()).verdict == "keep"
     assert judge(9.0, [30.0], NOISE, RULE, learnt(3), Kept()).verdict == "keep"
+
+
+def test_of_a_change_that_another_island_kept_the_first_trial_is_evidence():
+    """What it was worth there makes one good pair enough to keep it here, and a bad one to drop."""
+    belief = brought(learnt(3), (2.0, 0.7), 0.75)
+    good, bad = (judge(x, [], NOISE, RULE, belief, Kept(20, 0.4)) for x in (1.5, -1.5))
+    assert (good.verdict, good.gain.pairs) == ("keep", 1)
+    assert bad.verdict == "discard"
+    assert judge(9.0, [], NOISE, RULE, learnt(3), Kept(20, 0.4)).verdict == "confirm"
+
+
+def test_the_gain_of_such_a_change_lies_between_what_was_measured_here_and_there():
+    """Neither the source's gain nor the one pair of this island is taken for the whole truth."""
+    belief = brought(learnt(3), (4.0, 0.5), 0.9)
+    gain = judge(2.0, [2.0], NOISE, RULE, belief, Kept()).gain.mean
+    assert 2.0 < gain < 4.0

@@ -72,6 +72,8 @@ def _coming(state: State, name: str, *, force: bool) -> Coming:
         return Coming(built.commit, built.base, built.parts, promoted.after)
     choose(state, "")  # says so where there is nothing to promote, either
     last = f"the last promotion {known.done[-1].verdict}" if known.done else "nothing is promoted"
+    if known.done and known.done[-1].verdict == "transfers":
+        last = "what was promoted last is not built yet, or was set apart since"
     raise SetupError(
         f"{last}: `swarm promote` measures the best stack again, `swarm merge --force-unpromoted`"
         " merges it as it is"

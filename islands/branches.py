@@ -24,6 +24,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from harness.contract import SetupError
@@ -40,6 +41,9 @@ SUBMODULE = "160000"
 
 STALE_SECONDS = 1.0
 """A ref's lock is held for microseconds; one of ours that outlives this was left by a kill."""
+
+KNOWN = 64
+"""Commits whose genomes are held in memory."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
@@ -61,6 +65,8 @@ class Branches:
         self._git = Plumbing(repo)
         self._run = _named("run", run)
         self._genome = genome
+        # a head is what each proposal on it is held against: two processes of git less for each
+        self._known = lru_cache(KNOWN)(self._files)
 
     def base(self, rev: str) -> str:
         """Return the id of the commit that `rev` names. Raises SetupError where it names none."""
@@ -94,6 +100,9 @@ class Branches:
         A symbolic link is an entry of mode 120000 that holds its target, a submodule one of mode
         160000 that holds nothing.
         """
+        return dict(self._known(commit))
+
+    def _files(self, commit: str) -> dict[str, Entry]:
         paths = [path.rstrip("/") for path in self._genome]
         listed = self._git.run("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths)
         rows = [_row(line) for line in listed.split(b"\0") if line]

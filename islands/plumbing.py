@@ -75,8 +75,10 @@ _KEPT = {
     "GIT_CONFIG_NOSYSTEM",
     "GIT_CONFIG_SYSTEM",
     "GIT_EXEC_PATH",
+    "GIT_SSL_CAINFO",
 }
-"""Inherited GIT_* variables that say who the user is and where git's files are: these stay."""
+"""Inherited GIT_* variables that say who the user is, where git's files are and whom the user's
+transport trusts: these stay."""
 
 _FILTER = re.compile(r"filter\..+\.(clean|smudge|process|required)", re.DOTALL)
 _DRIVER = re.compile(r"merge\..+\.driver", re.DOTALL)

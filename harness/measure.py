@@ -93,6 +93,7 @@ class _Measurement:
             late=("/genome",),
             write={"/out": self.work / "out"},
             tier=trial.tier,
+            torch=self.task.torch,
         )
 
     def _broke(self, ended: Exit, text: str) -> Failure | None:

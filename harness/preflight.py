@@ -42,13 +42,15 @@ def preflight(trial: Trial, where: Slice, confine: Confine) -> Preflight:
     began = time.monotonic()
     Path(trial.scratch).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="preflight-", dir=trial.scratch) as work:
-        box, log = tasks.load(trial.task).preflight(trial), Path(work) / "log"
+        task, log = tasks.load(trial.task), Path(work) / "log"
+        box = task.preflight(trial)
         policy = Policy(
             slice=where,
             seconds=SECONDS,
             memory_mib=_memory(trial),
             read={"/genome": Path(trial.genome), **box.read},
             tier=trial.tier,
+            torch=task.torch,
         )
         ended = confine(policy, python_argv(BOXES / box.program, *box.args), log)
         text = clean(log.read_bytes()) if log.exists() else ""

@@ -1,7 +1,7 @@
 """What of this Python exists inside a box: its prefix, and of site-packages only what is named.
 
 The environment's site-packages holds more than a candidate may see (the corpora arrive as
-ordinary packages), so a box sees the distributions that `PACKAGES` need and no others.
+ordinary packages), so a box sees the distributions that `PACKAGES`, or `PLAIN`, need and no others.
 `.pth` files run even under `python -I`; so box programs start with -S, and `within.program` names
 the directories to import from.
 """
@@ -17,6 +17,10 @@ from pathlib import Path
 
 PACKAGES = ("torch", "numpy", "safetensors")
 
+PLAIN = ("numpy",)
+"""The same where nobody imports torch: each entry of site-packages is a mount, and here are 2 and
+not 17."""
+
 WITHIN = Path(__file__).with_name("within")
 
 
@@ -26,7 +30,7 @@ def within(module: str, *args: str) -> list[str]:
 
 
 def python_argv(program: Path, *args: str) -> list[str]:
-    """Return the command line that runs the box program `program`, which may import PACKAGES.
+    """Return the command line that runs the box program `program`, which may import `PACKAGES`.
 
     `run` lets the box read the file itself; nothing beside it.
     """
@@ -40,10 +44,10 @@ def program_words(argv: Sequence[str]) -> list[str] | None:
 
 
 @cache
-def site_entries() -> frozenset[Path]:
-    """Return the files and folders in site-packages that belong to PACKAGES and their needs."""
+def site_entries(*, torch: bool = True) -> frozenset[Path]:
+    """Return the files and folders in site-packages that `PACKAGES`, or `PLAIN`, need."""
     found: set[Path] = set()
-    for each in _closure(PACKAGES):
+    for each in _closure(PACKAGES if torch else PLAIN):
         root = Path(str(each.locate_file("")))
         record = each.read_text("RECORD") or ""
         names = {re.split(r"[/,]", line, maxsplit=1)[0] for line in record.splitlines()}

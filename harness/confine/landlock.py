@@ -70,7 +70,7 @@ def check_inputs(policy: Policy, argv: Sequence[str]) -> None:
 
 def rules(policy: Policy, argv: Sequence[str], folders: Folders) -> list[Rule]:
     """Return every path that a box may open, and what it may do there and below."""
-    given = (*site_entries(), *_ours(argv), *policy.read.values())
+    given = (*site_entries(torch=policy.torch), *_ours(argv), *policy.read.values())
     # an import lists the folder that it looks in
     looked = {WITHIN.parent, *(entry.parent for entry in site_entries())}
     found = [*_machine(policy.slice), *[(str(path), READ_DIR) for path in looked]]

@@ -22,7 +22,8 @@ class Policy:
     when the box has ended. `fds` stay open under their own numbers; all others are closed. `env`
     joins a fixed allow-list. `seconds` is wall time from exec to the last descendant's death.
     `processes` counts threads as well, as the kernel does, and comes on top of four for each core.
-    `memory_mib` includes what lies in HOME, /tmp, /dev/shm and the `write` folders.
+    `memory_mib` includes what lies in HOME, /tmp, /dev/shm and the `write` folders. `torch` says
+    whether torch, and what comes with it, is there to be imported; numpy always is.
 
     `tier` is 2 for a sandbox, 1 for Landlock on a host that forbids namespaces, 0 for nothing. At
     tiers 1 and 0 paths are the host's: words of a command that name a path in `read` or `write`
@@ -41,6 +42,7 @@ class Policy:
     file_mib: int = 1024
     tmp_mib: int = 512
     tier: int = 2
+    torch: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,10 +79,11 @@ def check() -> Path:
     return sandbox
 
 
-def command(policy: Policy, argv: Sequence[str], info: int) -> list[str]:
+def command(policy: Policy, argv: Sequence[str], info: int, *more: str) -> list[str]:
     """Return the command line that makes a box for `policy`, short of what is to run in it.
 
-    bubblewrap writes the host's pid of the box's first process to the descriptor `info`.
+    bubblewrap writes the host's pid of the box's first process to the descriptor `info`; `more`
+    are options of its that are to hold as well.
     """
     layout = _with_parents(_places(policy, argv))
     order = sorted(layout, key=lambda path: path.split("/"))  # parents before what lies in them
@@ -90,7 +91,7 @@ def command(policy: Policy, argv: Sequence[str], info: int) -> list[str]:
     closed = [str(each) for each in ("/", "/dev", *site_folders())]
     words += [word for each in closed for word in ("--remount-ro", each)]
     words += ["--chdir", "/", "--info-fd", str(info), "--"]
-    return [str(check()), *_namespaces(), *words]
+    return [str(check()), *_namespaces(), *more, *words]
 
 
 def _namespaces() -> list[str]:
@@ -119,7 +120,7 @@ def _places(policy: Policy, argv: Sequence[str]) -> dict[str, Mount]:
     places |= {path: _tmpfs(path, policy.tmp_mib) for path in PRIVATE}
     places |= {str(each): _read_only(each) for each in prefixes()}
     places |= {str(each): Mount(("--tmpfs", str(each))) for each in site_folders()}
-    ours = (*site_entries(), WITHIN, *([Path(program[0])] if program else []))
+    ours = (*site_entries(torch=policy.torch), WITHIN, *([Path(program[0])] if program else []))
     places |= {str(each): _read_only(each) for each in ours}
     places |= {inside: _read_only(host, inside) for inside, host in policy.read.items()}
     return places | {path: _tmpfs(path, policy.file_mib) for path in policy.write}

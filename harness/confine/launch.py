@@ -153,9 +153,9 @@ def shake(control: socket.socket, spec: Spec) -> tuple[int, ...]:
     return go(control)
 
 
-def meet(control: socket.socket) -> tuple[int, ...]:
-    """Wait until the other side is there, and return the handles that it gives by then."""
-    return _hear(control, READY)
+def meet(control: socket.socket) -> None:
+    """Wait until the other side is there."""
+    _hear(control, READY)
 
 
 def give(control: socket.socket, numbers: list[int]) -> None:

@@ -39,8 +39,13 @@ def confined(policy: Policy, argv: Sequence[str]) -> Spec:
     spec["limits"] += [(resource.RLIMIT_NPROC, births(policy)), *LIMITS]
     spec["watched"] = ["/proc", *bubblewrap.PRIVATE, *policy.write]
     spec["uid"] = box_uid()
-    spec["filter"] = seccomp.program(memfd=policy.slice.kind == "cuda")
+    spec["filter"] = calls(policy)
     return spec
+
+
+def calls(policy: Policy) -> bytes:
+    """Return the seccomp program of a sandbox."""
+    return seccomp.program(memfd=policy.slice.kind == "cuda")
 
 
 def warded(policy: Policy, argv: Sequence[str], own: Folders) -> Spec:

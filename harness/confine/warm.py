@@ -72,17 +72,19 @@ class Zygote:
             )
         os.close(binary)
 
-    def enter(self, making: socket.socket, group: int) -> socket.socket:
-        """Send a copy into the box whose first process is at the other end of `making`.
+    def enter(self, status: int, running: int, group: int) -> socket.socket:
+        """Send a copy into a box that is being made, once its first program runs.
 
-        bubblewrap makes it in the process group `group`, which ends if we do before it is made.
+        bubblewrap tells of the box on the descriptor `status` (as JSON, a line of it), the program
+        says a word on `running`; both are in the process group `group`, which ends if we do before
+        the box is made.
 
-        Returns at once the socket on which the copy says when it is in there: it is ready, gives
-        the handles that the first process gave, takes descriptors and a spec (see `launch.give`
-        and `launch.hand`), says go, and how the program ended.
+        Returns at once the socket on which the copy says when it is in there: it is ready, takes
+        descriptors and a spec (see `launch.give` and `launch.hand`), says go, with the handles
+        that the spec asks for, and how the program ended.
         """
         how = ENTER if box_uid() is not None else ENTER_OWN
-        return self._copy(how, [making.fileno()], group)
+        return self._copy(how, [status, running], group)
 
     def begin(self, spec: Spec, output: int) -> Started:
         """Start the program of `spec` in a box of its own, kept by a warden.

@@ -5,19 +5,20 @@ open but REQUESTS, a stream socket:
 
     we say      READY, once everything is imported
     it says     for each box ENTER (ENTER_OWN where the box has a user namespace of its own), the
-                process group that bubblewrap makes it in, as 4 bytes, and with them the other end
-                of its first process's control socket, and a control socket; or BEGIN, no group,
-                and the control socket alone
+                process group that bubblewrap makes it in, as 4 bytes, and with them a pipe on
+                which bubblewrap tells of it, one on which the box's first program says that it
+                runs, and a control socket; or BEGIN, no group, and the control socket alone
 
 A copy waits until the box is made, enters its namespaces, forks once more (a process never changes
 its own PID namespace) and goes on over its control socket. Where the supervisor is gone before
 that, the copy ends what there is of the box: a process of bubblewrap that waits for one that was
 killed would wait for good.
 
-    we say      READY, with the handles that the box's first process has given
+    we say      READY
     it says     GIVEN, with the descriptors of where output goes and of those that the program is
                 to keep; and a Spec, as to `first`: an early end means that it is dead
-    we say      GO, once the spec's limits are in force, and become the program
+    we say      GO, with handles as `first` does, once the spec's limits are in force, and become
+                the program
 
 The process in between stays outside and tells the supervisor how the program ended. Where there is
 no box to enter, it is the warden. We read nothing of what is told to a copy, so no box can find a
@@ -33,6 +34,7 @@ import array
 import fcntl
 import gc
 import importlib
+import json
 import os
 import select
 import signal
@@ -41,7 +43,7 @@ from _socket import CMSG_LEN, MSG_WAITALL, socket
 from contextlib import suppress
 
 from . import warden  # noqa: F401  # before the first copy is made, which may be out of its reach
-from .first import BEGIN, ENTER_OWN, GIVEN, GO, GROUP, READY, go, read, say, shut_in
+from .first import BEGIN, ENTER_OWN, GIVEN, GROUP, READY, go, handles, read, say, shut_in
 from .program import start
 from .restrict import close_all_but, libc, must, restrict
 
@@ -89,55 +91,65 @@ def serve(requests: socket) -> list[str]:
             os.close(number)
 
 
-def enter(group: int, making: int, control: int, *, own: bool) -> list[str]:
+def enter(group: int, status: int, running: int, control: int, *, own: bool) -> list[str]:
     """Enter the box that is being made; return its program's words in there."""
     supervisor = socket(fileno=control)
-    handles = made(socket(fileno=making), supervisor, group)
+    box = made(status, running, supervisor, group)
     # a box has a user namespace of its own where we are not root
-    must(libc.setns(handles[0], NAMESPACES | CLONE_NEWUSER * own), "setns")
+    must(libc.setns(box, NAMESPACES | CLONE_NEWUSER * own), "setns")
     inside = os.fork()
     if inside:
         close_all_but({control})
         report(supervisor, inside)
     os.setsid()  # or the process in between could be signalled through our group
-    spec = told(supervisor, handles)
+    os.close(box)
+    spec = told(supervisor)
+    asked = handles(spec)
     restrict(spec)
-    return let_go(spec, supervisor, [])
+    return let_go(spec, supervisor, asked)
 
 
 def begin(control: int) -> list[str]:
     """Make a box without namespaces; return its program's words in there."""
     supervisor = socket(fileno=control)
-    spec = told(supervisor, [])
+    spec = told(supervisor)
     return let_go(spec, supervisor, shut_in(spec, supervisor))
 
 
-def made(making: socket, supervisor: socket, group: int) -> list[int]:
-    """Wait until a box's first process is what it will be; return the handles that it gives."""
-    handles: list[int] = []
-    for word in (READY, GO):
-        wait(making, supervisor, group)
-        handles = hear(making, word)
-    making.close()
-    return handles
+def made(status: int, running: int, supervisor: socket, group: int) -> int:
+    """Wait until a box is made; return a handle on its first process."""
+    told = b""
+    while b"\n" not in told:
+        told += word(status, supervisor, group)
+    box = os.pidfd_open(json.loads(told.partition(b"\n")[0])["child-pid"])
+    word(running, supervisor, group)
+    if select.select([status], [], [], 0)[0]:  # it has ended: another may have its number by now
+        give_up(group)
+    os.close(status)
+    os.close(running)
+    return box
 
 
-def wait(making: socket, supervisor: socket, group: int) -> None:
-    """Wait for a word on `making`; where the supervisor has gone, end the group, and ourselves."""
+def word(number: int, supervisor: socket, group: int) -> bytes:
+    """Wait for a word and return it; give up where nobody is left to say it, or to hear us."""
     both = select.poll()
-    for each in (making, supervisor):
-        both.register(each.fileno(), select.POLLIN)
-    if supervisor.fileno() in dict(both.poll()):
-        with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-        os._exit(126)
+    for each in (number, supervisor.fileno()):
+        both.register(each, select.POLLIN)
+    ready = dict(both.poll())
+    said = b"" if supervisor.fileno() in ready else os.read(number, 4096)
+    return said or give_up(group)
 
 
-def told(supervisor: socket, handles: list[int]) -> Spec:
+def give_up(group: int) -> NoReturn:
+    """End the group of the box, and ourselves."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    os._exit(126)
+
+
+def told(supervisor: socket) -> Spec:
     """Say that we are there, and take on what we are told, or end."""
-    say(supervisor, READY, handles)
-    for number in handles:
-        os.close(number)
+    say(supervisor, READY, [])
     output, *kept = hear(supervisor, GIVEN)
     spec = read(supervisor)
     prepare(spec, output, kept)

@@ -163,6 +163,30 @@ print([n for n in names if u.find_spec(n)])
     assert box(code)[1] == "['torch', 'numpy', 'safetensors']\n"
 
 
+def test_a_program_without_torch_does_not_see_it(box):
+    """Where `torch` is off, numpy is there, and torch and what it needs are not."""
+    code = """
+import importlib.util as u
+print([n for n in ("torch", "numpy", "safetensors", "sympy") if u.find_spec(n)])
+"""
+    assert box(code, torch=False)[1] == "['numpy']\n"
+
+
+@pytest.mark.parametrize("way", ["warm", "ahead"], indirect=True)
+def test_every_process_of_a_box_is_under_the_filter(box):
+    """The one that holds the box, and bubblewrap's own, cannot be made to do what it refuses."""
+    code = """
+import os, re
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    said = open(f"/proc/{pid}/status").read()
+    found = [re.search(rf"^{name}:\\s*(\\w+)", said, re.M)[1] for name in ("Seccomp", "CapEff")]
+    print(pid, *found)
+"""
+    rows = [line.split() for line in box(code)[1].splitlines()]
+    assert len(rows) == 3  # the namespace's first, the one that holds it, the program
+    assert {(mode, int(held, 16)) for _, mode, held in rows} == {("2", 0)}
+
+
 def test_inputs_are_read_only_and_descriptors_are_handed_on(box, tmp_path):
     """What `read` names is there and cannot be changed; `fds` keep their numbers."""
     data = tmp_path / "data"

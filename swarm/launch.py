@@ -7,6 +7,7 @@ tree; a run that is resumed reads it from there again.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -106,6 +107,7 @@ async def assembled(
                 preflights=await stack.enter_async_context(looks),
                 watch=watch,
             )
+            gc.freeze()  # what is here by now stays, and need not be looked through again and again
             yield run
 
 

@@ -1,4 +1,4 @@
-"""Measures two commits again, paired on fresh seeds: what a kept gain is worth outside the run."""
+"""Measures commits again, paired on fresh seeds: what a kept gain is worth outside the run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from analysis.ledger import read_events, writer
 from harness import identity
 from harness.contract import HarnessError, SetupError, Slice, Trial
 from islands.branches import Branches
+from islands.population import Kept
 from islands.ratchet import seed_of, signed
 from islands.records import Gain
 from islands.state import State
@@ -80,6 +81,27 @@ async def remeasure(  # noqa: PLR0913  # what the command line says
 
     Raises SetupError where a commit is unknown, fails, or the harness has moved.
     """
+    state = _stopped(folder)
+    new = _commit(folder.repo, commit) if commit else best(state)
+    old = _commit(folder.repo, against) if against else state.run.base
+    (result,) = await _measured(folder, state, [(old, new)], seeds, tell, tier)
+    return result
+
+
+async def remeasure_kept(
+    folder: RunFolder, seeds: int, tell: Callable[[str], None], *, tier: int = 2
+) -> list[tuple[Kept, Remeasured]]:
+    """Measure each kept change and the head that it was kept on; otherwise as `remeasure`."""
+    state = _stopped(folder)
+    kept = list(state.keeps.values())
+    if not kept:
+        raise SetupError(f"run {folder.name} has kept nothing: `swarm launch` goes on with it")
+    both = [(each.parent, each.commit) for each in kept]
+    return list(zip(kept, await _measured(folder, state, both, seeds, tell, tier), strict=True))
+
+
+def _stopped(folder: RunFolder) -> State:
+    """Return the state of a run on whose slices nothing else runs."""
     running = writer(folder.folder)
     if running is not None:
         raise SetupError(
@@ -89,19 +111,39 @@ async def remeasure(  # noqa: PLR0913  # what the command line says
     state = State()
     for _, event in read_events(folder.folder / LEDGER):
         state.apply(event)
-    new = _commit(folder.repo, commit) if commit else best(state)
-    old = _commit(folder.repo, against) if against else state.run.base
+    return state
+
+
+async def _measured(  # noqa: PLR0913, PLR0917  # as above
+    folder: RunFolder,
+    state: State,
+    both: list[tuple[str, str]],
+    seeds: int,
+    tell: Callable[[str], None],
+    tier: int,
+) -> list[Remeasured]:
+    """Measure the old and the new commit of each of `both`."""
     require(tier)
-    bench = _Bench(folder, state, old, new, tier)
+    bench = _Bench(folder, state, {commit for each in both for commit in each}, tier)
     todo = [seed_of(state.run.seed, "remeasure", k) for k in range(seeds)]
+    jobs = [_Job(old, new, seed) for old, new in both for seed in todo]
     async with bench.executor:
         if bench.executor.harness != state.run.harness:
             raise SetupError(
                 f"the harness has moved: run {state.run.run} was scored by {state.run.harness},"
                 f" this one is {bench.executor.harness}; check out the harness of that run"
             )
-        pairs = await bench.pairs(todo, tell)
-    return Remeasured(new, old, state.run.metric, state.run.harness, tuple(pairs))
+        found = await bench.pairs(jobs, tell)
+    return [
+        Remeasured(
+            new,
+            old,
+            state.run.metric,
+            state.run.harness,
+            tuple(found[_Job(old, new, seed)] for seed in todo),
+        )
+        for old, new in both
+    ]
 
 
 def _commit(repo: Path, name: str) -> str:
@@ -111,41 +153,50 @@ def _commit(repo: Path, name: str) -> str:
         raise SetupError(f"no commit {name!r} in {repo}") from None
 
 
-class _Bench:
-    """The slices, and both commits' genomes exported for them."""
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A pair that is to be measured."""
 
-    def __init__(self, folder: RunFolder, state: State, old: str, new: str, tier: int) -> None:
-        self._state, self._old, self._new, self._tier = state, old, new, tier
+    old: str
+    new: str
+    seed: int
+
+
+class _Bench:
+    """The slices, and the commits' genomes exported for them."""
+
+    def __init__(self, folder: RunFolder, state: State, commits: set[str], tier: int) -> None:
+        self._state, self._tier = state, tier
         program = load_program(folder.repo, state.run.base)
         self._entry = program.entry
         self._slices = discover(program.slices)
         self._scratch = folder.folder / "remeasure"
         shutil.rmtree(self._scratch, ignore_errors=True)
         branches = Branches(folder.repo, state.run.run, state.run.genome)
-        for commit in {old, new}:
+        for commit in commits:
             branches.export(commit, self._scratch / commit)
         home = identity.export(folder.folder / "harness")
         terms = Terms(state.run.task, state.run.data, tier, program.slices.foreign_cpu)
         self.executor = LocalExecutor(home, terms, self._slices)
 
-    async def pairs(self, seeds: list[int], tell: Callable[[str], None]) -> list[Pair]:
-        """Return the pairs by seed, the slices taking the next seed as they come free."""
-        left, found = list(reversed(seeds)), dict[int, Pair]()
+    async def pairs(self, jobs: list[_Job], tell: Callable[[str], None]) -> dict[_Job, Pair]:
+        """Return the pairs, the slices taking the next job as they come free."""
+        left, found = list(reversed(jobs)), dict[_Job, Pair]()
 
         async def work(where: Slice) -> None:
             while left:
-                seed = left.pop()
-                order = [self._old, self._new][:: 1 if len(left) % 2 else -1]
-                scores = {commit: await self._score(commit, seed, where) for commit in order}
-                old, new = scores[self._old], scores[self._new]
+                job = left.pop()
+                order = [job.old, job.new][:: 1 if len(left) % 2 else -1]
+                scores = {commit: await self._score(commit, job.seed, where) for commit in order}
+                old, new = scores[job.old], scores[job.new]
                 gain = signed(old, new, self._state.direction)
-                found[seed] = Pair(seed, old, new, gain)
-                tell(f"seed {seed}: {old:.5g} and {new:.5g}, gain {gain:+.5f}")
+                found[job] = Pair(job.seed, old, new, gain)
+                tell(f"{job.new[:10]} seed {job.seed}: {old:.5g} and {new:.5g}, gain {gain:+.5f}")
 
         async with asyncio.TaskGroup() as group:
             for where in self._slices:
                 group.create_task(work(where))
-        return [found[seed] for seed in seeds]
+        return found
 
     async def _score(self, commit: str, seed: int, where: Slice) -> float:
         run = self._state.run

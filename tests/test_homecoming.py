@@ -70,6 +70,16 @@ def test_a_kept_change_is_measured_again_and_merged_with_its_evidence(improved):
     assert "nothing to merge" in swarm(improved, "merge", FORCE, code=2)
 
 
+def test_every_keep_is_measured_again_beside_what_was_claimed_of_it(improved):
+    """Each against the head that it was kept on; a commit of one's own choice has no place there."""
+    (row,) = json.loads(swarm(improved, "measure", "--kept", "--seeds", "1", "--json"))
+    assert row["commit"] == git(improved, "rev-parse", "swarm/run1/a")
+    assert row["against"] == git(improved, "rev-parse", "main")
+    assert min(row["gain"]["mean"], row["claimed"]["mean"]) > 0.05
+    assert "HARDEN to 7.0" in row["hypothesis"]
+    assert "--kept" in swarm(improved, "measure", "main", "--kept", code=2)
+
+
 def test_a_dirty_tree_is_refused_and_nothing_changes(improved):
     """One line with the mend; branch, files and ledger as before."""
     path = improved / GENOME

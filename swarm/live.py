@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from functools import singledispatch
 
 import click
@@ -227,8 +228,12 @@ def _(event: ev.StackJudged, state: State) -> str:
     return (
         f"stack check {event.check} {event.verdict}: {whole.mean:+.4g} ± {whole.noise:.2g},"
         f" interaction {off.mean:+.2g} ± {off.noise:.2g},"
-        f" {len(event.parts)} changes stay, {len(event.dropped)} are dropped"
+        f" {_numbers(event.parts)} stay, {_numbers(event.dropped)} dropped"
     )
+
+
+def _numbers(experiments: Sequence[int]) -> str:
+    return " ".join(f"#{each}" for each in experiments) or "none"
 
 
 @describe.register

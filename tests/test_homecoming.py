@@ -71,7 +71,7 @@ def test_a_kept_change_is_measured_again_and_merged_with_its_evidence(improved):
 
 
 def test_every_keep_is_measured_again_beside_what_was_claimed_of_it(improved):
-    """Each against the head that it was kept on; a commit of one's own choice has no place there."""
+    """Each against the head that it was kept on; a commit of one's own has no place there."""
     (row,) = json.loads(swarm(improved, "measure", "--kept", "--seeds", "1", "--json"))
     assert row["commit"] == git(improved, "rev-parse", "swarm/run1/a")
     assert row["against"] == git(improved, "rev-parse", "main")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from textwrap import shorten
 
 from harness.contract import SetupError
 from islands import events as ev
@@ -142,7 +143,7 @@ def _changes(state: State, what: Coming) -> list[str]:
     rows = []
     for part in what.parts:
         change, credit = state.promotions.changes[part], _credit(state, part)
-        subject = credit.hypothesis.strip().partition("\n")[0][:100]
+        subject = shorten(credit.hypothesis.strip().partition("\n")[0], 100, placeholder=" ...")
         by = f"{credit.island}, {credit.agent}, ${credit.usd:.2f}"
         rows.append(f"- #{part} {subject}: {_told(change.before)} ({by})")
     return rows

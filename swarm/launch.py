@@ -108,6 +108,7 @@ async def assembled(
                 watch=watch,
             )
             gc.freeze()  # what is here by now stays, and need not be looked through again and again
+            stack.callback(gc.unfreeze)
             yield run
 
 

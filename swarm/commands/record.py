@@ -13,6 +13,7 @@ from typing import Any
 import click
 import networkx as nx
 from duckdb import DuckDBPyConnection
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -44,7 +45,7 @@ QUALIFY row_number() OVER (PARTITION BY slice ORDER BY rowid DESC) = 1 AND actio
 ORDER BY slice
 """
 
-_COUNTS = ("trials", "kept", "discarded", "failed", "refused", "outdated", "unanswered")
+_DROPPED = ("discarded", "failed", "refused", "outdated", "unanswered")
 
 _run = click.option("--run", "name", help="Name of the run; default: the one active last.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -65,6 +66,8 @@ def status(name: str | None, as_json: bool) -> None:
     else:
         console = _console()
         console.print(_grid(facts))
+        for line in _tries(facts):
+            console.print(Text(line), no_wrap=True, overflow="ellipsis")
         console.print(Text(_footer(facts)), soft_wrap=True)
         for each in facts["slices_apart"]:
             told = f"slice {each['slice']} is set apart: {plain(each['reason'])}"
@@ -140,24 +143,37 @@ def _first(con: DuckDBPyConnection, sql: str) -> dict[str, Any] | None:
 def _grid(facts: Mapping[str, Any]) -> Table:
     run = facts["run"]
     title = f"{run['run']}: {run['task']}, {run['metric']} ({run['direction']})"
-    grid = Table(title=Text(title))
-    for heading in ("island", "agent", "head"):
+    caption = f"dropped: {' + '.join(_DROPPED)}"
+    grid = Table(
+        title=Text(title),
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    for heading in ("island", "head"):
         grid.add_column(heading, no_wrap=True)
-    for heading in (run["metric"], "gain", *_COUNTS, "$"):
+    for heading in (run["metric"], "gain", "trials", "kept", "dropped", "$"):
         grid.add_column(Text(heading), justify="right", no_wrap=True)
-    grid.add_column("trying", no_wrap=True, overflow="ellipsis", ratio=1)
     for island in facts["islands"]:
         grid.add_row(*(Text(cell) for cell in _row(island)))
     return grid
 
 
 def _row(island: Mapping[str, Any]) -> Iterable[str]:
-    yield from (island["island"], island["agent"], island["head"][:8])
+    yield from (island["island"], island["head"][:8])
     yield "-" if island["score"] is None else f"{island['score']:.6g}"
     yield "-" if island["gain"] is None else _gain(island["gain"], island["noise"])
-    yield from (str(island[name]) for name in _COUNTS)
+    yield from (str(island[name]) for name in ("trials", "kept"))
+    yield "+".join(str(island[name]) for name in _DROPPED)
     yield f"{island['usd']:.2f}"
-    yield "; ".join(map(_trying, island["trying"]))
+
+
+def _tries(facts: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what each island was seen to try last, a line for each trial or candidate."""
+    for island in facts["islands"]:
+        for each in island["trying"]:
+            yield f"{island['island']} ({island['agent']}) {_trying(each)}"
 
 
 def _gain(gain: float, noise: float | None) -> str:

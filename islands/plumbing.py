@@ -145,6 +145,7 @@ class Plumbing:
                     with_exceptions=False,
                     stdout_as_string=False,
                     strip_newline_in_stdout=False,
+                    process_group=0,  # a terminal's Ctrl-C is for us: we stop in good order
                 )
             except git.GitCommandNotFound as error:
                 raise SetupError("git is not installed, or not on PATH: install it") from error

@@ -13,7 +13,7 @@ from repository import git, make, set_traps, write
 from harness.contract import SetupError
 from islands import branches as module
 from islands.branches import Branches, HeadMovedError
-from islands.plumbing import GitError
+from islands.plumbing import GitError, Plumbing
 from islands.records import Conflict, Entry
 
 GENOME = ("gen", 'odd name\'s "Ü".py')
@@ -615,3 +615,10 @@ def test_a_lost_object_is_named(repo, run):
     (repo / ".git/objects" / name[:2] / name[2:]).unlink()
     with pytest.raises(GitError, match=f"{name} of the genome is missing"):
         run.files("HEAD")
+
+
+def test_a_terminals_ctrl_c_does_not_reach_git(repo):
+    """It goes to the process group in front, which git is no part of: we see its work through."""
+    group = "!ps -o pgid= -p $$"
+    said = Plumbing(repo).line("-c", f"alias.group={group}", "group")
+    assert int(said) != os.getpgrp()

@@ -12,7 +12,7 @@ same hours only. In a star the first brings all changes together, one judgement 
 others follow its head once theirs are judged. There it pays where changes interact: by it the best
 head of 8 islands after 400 trials gained .0018 ± .0014 (published, .0508 without) and .0034 ± .0026
 (harsh, .0233) with strong interactions, 20 pairs of nights, 95 % intervals; where none interact
-.0002 ± .0015 and -.0003 ± .0014.
+.0002 ± .0015 and -.0003 ± .0014 (while migrants were screened like proposals, as they are no more).
 
 It costs no trial, so that no interval and no share of islands bounds it. Nothing is claimed by it:
 a change is claimed, and counted, once, by the experiment that kept it. Each head has one standing

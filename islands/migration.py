@@ -57,13 +57,13 @@ class Migration:
 
     | | published | harsh | unreal claims |
     | --- | --- | --- | --- |
-    | none | .0175 ± .0036 | .0088 ± .0010 | 2.9 %, 7.5 % |
-    | ring | .0422 ± .0059 | .0191 ± .0027 | 0.0 %, 2.8 % |
-    | star | .0515 ± .0062 | .0233 ± .0038 | 0.4 %, 0.5 % |
-    | complete | .0459 ± .0062 | .0224 ± .0031 | 1.4 %, 2.4 % |
-    | random | .0422 ± .0056 | .0194 ± .0026 | 0.0 %, 2.2 % |
-    | 8 ratchets apart | .0136 ± .0026 | .0073 ± .0014 | 1.9 %, 0.0 % |
-    | one ratchet, one trial at a time | .0661 ± .0095 | .0352 ± .0050 | 1.5 %, 2.6 % |
+    | none | .0182 ± .0028 | .0086 ± .0013 | 0.0 %, 2.6 % |
+    | ring | .0524 ± .0065 | .0260 ± .0037 | 1.8 %, 1.9 % |
+    | star | .0604 ± .0083 | .0310 ± .0056 | 0.6 %, 1.0 % |
+    | complete | .0543 ± .0077 | .0285 ± .0042 | 2.1 %, 3.5 % |
+    | random | .0507 ± .0062 | .0266 ± .0037 | 1.6 %, 3.0 % |
+    | 8 ratchets apart | .0134 ± .0026 | .0072 ± .0013 | 0.0 %, 0.0 % |
+    | one ratchet, one trial at a time | .0677 ± .0098 | .0337 ± .0049 | 1.1 %, 1.6 % |
 
     One ratchet takes 8 times as long for its 400 trials, of which it keeps one in 24. Eight islands
     find as much at once, so that most of what is kept finds its neighbours elsewhere already, and

@@ -14,7 +14,9 @@ Then, part by part, what is likely not missed is left out.
 All is in units of one paired difference's standard deviation.
 
 Not covered: interactions of three parts, but for what pairs make of them; what one part is worth
-on one seed and not on others (the claims are of other seeds); noise that is unlike between arms.
+on one seed and not on others (the claims are of other seeds); noise that is unlike between arms. Of
+parts that break together more may be dropped than is to blame: an arm that broke has lost all, and
+what it would have been worth is not known.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -44,10 +44,10 @@ class Family:
             return
         first = psutil.Process(self._process.pid)
         family = [*first.children(recursive=True), first]
-        for each in family:
-            each.suspend()  # else some could tell others that they end
-        for each in family:
-            each.kill()
+        for signal in (psutil.Process.suspend, psutil.Process.kill):
+            for each in family:  # suspended first: else some could tell others that they end
+                with suppress(psutil.NoSuchProcess):  # a worker that had ended anyway
+                    signal(each)
         self._process.wait()
         _, alive = psutil.wait_procs(family, timeout=5)
         assert alive == []

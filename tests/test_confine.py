@@ -392,9 +392,17 @@ time.sleep(60)
     with subprocess.Popen([sys.executable, maker], env=env, stdout=subprocess.PIPE) as child:
         group = int(child.stdout.readline())
         waits = [each for each in psutil.process_iter() if _group(each) == group]
+        while not _copies(child.pid, group):  # the zygote has yet to make the one that waits, too
+            pass
         child.kill()
     assert len(waits) == 1
     assert not _left_of(waits, seconds=2)
+
+
+def _copies(pid, group):
+    """Return what the zygote of process `pid` has forked."""
+    family = psutil.Process(pid).children(recursive=True)
+    return [each for each in family if each.ppid() != pid and _group(each) != group]
 
 
 def _group(process):

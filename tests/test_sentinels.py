@@ -190,7 +190,7 @@ def test_nothing_is_kept_before_a_good_sentinel_has_followed_its_evidence(tmp_pa
 
 def test_what_a_drifting_slice_measured_is_void(tmp_path):
     """It is reported; its trials and discards count no more, its island goes on elsewhere."""
-    run = simulate(tmp_path, {"s0": [(80, 0.05)]}, bounds=Bounds(trials=200))
+    run = simulate(tmp_path, {"s0": [(92, 0.05)]}, bounds=Bounds(trials=200))
     (alarm,) = kinds(run, ev.SliceQuarantined)
     assert alarm.slice == "s0"
     assert "moved by +0.0" in alarm.reason

@@ -314,13 +314,13 @@ def test_what_was_set_apart_is_not_stacked(lived):
 
 
 def test_an_arm_that_breaks_names_those_who_broke_it(tmp_path, lived):
-    """Two islands' parts that crash together are the culprits, and one of them is dropped."""
+    """Two islands' parts that crash together are among the culprits, and do not both stay."""
     branches, before = lived
     state, ledger = State(), MemoryLedger(before)
     state.apply_all(list(before))
-    first, *rest = state.stacks.parts()
-    island = state.stacks.kept[first].island
-    other = next(part for part in rest if state.stacks.kept[part].island != island)
+    kept = state.stacks.kept
+    first, *rest = sorted(state.stacks.parts(), key=lambda part: -kept[part].gain.mean)
+    other = next(part for part in rest if kept[part].island != kept[first].island)
     bad, run_now = {first, other}, []
 
     class Breaks(LabExecutor):
@@ -350,7 +350,7 @@ def test_an_arm_that_breaks_names_those_who_broke_it(tmp_path, lived):
     assert judged.verdict == "antagonistic"
     assert tuple(sorted(bad)) in judged.culprits
     assert not bad <= set(judged.parts)
-    assert bad & set(judged.parts)
+    assert judged.parts
 
 
 # real git

@@ -9,7 +9,8 @@ read-only; the spec, with its environment, descriptors and limits, comes then as
 ahead and one made on the spot differ in nothing but when they were made.
 
 Not covered: a supervisor that is killed leaves those copies, of the trial that it was at, where it
-was told to put them.
+was told to put them. Where it is killed in the moment in which bubblewrap makes a box, before the
+zygote has forked the copy that would end it, bubblewrap's own waiting process stays.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from harness.confine import bubblewrap
 from harness.confine.interpreter import program_words
-from harness.confine.launch import PATIENCE, Started, first_of, give, go, hand, meet, readable
+from harness.confine.launch import PATIENCE, Started, first_of, readable, shake
 from harness.confine.policy import Policy
 from harness.confine.spec import calls, confined
 from harness.confine.warm import Zygote
@@ -122,10 +122,7 @@ class Held:
             try:
                 first = self._first()
                 failed.callback(os.close, first)
-                meet(self._control)
-                give(self._control, [output, *spec["fds"]])
-                hand(self._control, spec)
-                handles = go(self._control)
+                handles = shake(self._control, spec, [output, *spec["fds"]])
             except HarnessError as error:
                 raise HarnessError(f"{error} ({self._complaint()})") from error
             failed.pop_all()

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -143,36 +143,18 @@ def readable(number: int, wait: float) -> bool:
     return bool(poll.poll(1000 * wait))
 
 
-def shake(control: socket.socket, spec: Spec) -> tuple[int, ...]:
+def shake(control: socket.socket, spec: Spec, given: Sequence[int] = ()) -> tuple[int, ...]:
     """Hand over `spec`, wait until it is in force, and return what was asked for.
 
-    Raises HarnessError where the other side falls silent or fails.
+    A zygote's copy is `given` descriptors before it: where its output goes, and what its program
+    keeps. Raises HarnessError where the other side falls silent or fails.
     """
-    meet(control)
-    hand(control, spec)
-    return go(control)
-
-
-def meet(control: socket.socket) -> None:
-    """Wait until the other side is there."""
     _hear(control, READY)
-
-
-def give(control: socket.socket, numbers: list[int]) -> None:
-    """Give descriptors to a zygote's copy: where its output goes, and what its program keeps."""
     with _starting():
-        socket.send_fds(control, [GIVEN], numbers)
-
-
-def hand(control: socket.socket, spec: Spec) -> None:
-    """Hand over `spec`; there is nothing more to say."""
-    with _starting():
+        if given:
+            socket.send_fds(control, [GIVEN], given)
         control.sendall(marshal.dumps(dict(spec)))
         control.shutdown(socket.SHUT_WR)
-
-
-def go(control: socket.socket) -> tuple[int, ...]:
-    """Wait until the program starts, and return the handles that come with the word."""
     return _hear(control, GO)
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from harness.confine.environment import environment
 from harness.confine.identity import box_uid
 from harness.confine.interpreter import roots, within
-from harness.confine.launch import Started, give, go, hand, meet
+from harness.confine.launch import Started, shake
 from harness.confine.policy import Policy
 from harness.confine.within.first import BEGIN, ENTER, ENTER_OWN, GROUP, READY
 from harness.contract import HarnessError, Slice
@@ -80,8 +80,8 @@ class Zygote:
         the box is made.
 
         Returns at once the socket on which the copy says when it is in there: it is ready, takes
-        descriptors and a spec (see `launch.give` and `launch.hand`), says go, with the handles
-        that the spec asks for, and how the program ended.
+        descriptors and a spec (see `launch.shake`), says go, with the handles that the spec asks
+        for, and how the program ended.
         """
         how = ENTER if box_uid() is not None else ENTER_OWN
         return self._copy(how, [status, running], group)
@@ -93,10 +93,7 @@ class Zygote:
         """
         control = self._copy(BEGIN, [])
         try:
-            meet(control)
-            give(control, [output, *spec["fds"]])
-            hand(control, spec)
-            handles = go(control)
+            handles = shake(control, spec, [output, *spec["fds"]])
         except HarnessError:
             control.close()
             raise

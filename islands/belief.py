@@ -143,9 +143,14 @@ class Belief:
         worth = float(likely @ (VALUE - self.rate * COST))
         return Opinion(float(likely[GRID <= 0].sum()), gain, spread, worth)
 
+    @property
+    def screens(self) -> bool:
+        """Return whether a screen selects here."""
+        return self.bar > -math.inf
+
     def _passed(self) -> Vector:
         """Return how likely each true gain passes the bar."""
-        if self.bar == -math.inf:
+        if not self.screens:
             return np.ones_like(GRID)
         passed: Vector = _PASS[np.rint((GRID - self.bar + 3 * EDGE) / STEP).astype(int)]
         return passed

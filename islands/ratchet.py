@@ -173,7 +173,7 @@ def judge(  # noqa: PLR0913, PLR0917 - the evidence, and all that it is weighed 
     """Decide on the screening gain and the paired gains on fresh seeds measured so far."""
     if not rule.fdr or noise.pair == 0:
         return fixed(screened, pairs, noise, rule if not rule.fdr else SILENT)
-    if rule.evidence == "doubt" and belief.bar == -math.inf:
+    if rule.evidence == "doubt" and not belief.screens:
         return _learnt([screened, *pairs], noise, rule, belief, kept)
     if not pairs:
         bar = belief.bar if rule.evidence == "doubt" else rule.screen

@@ -95,19 +95,13 @@ def cluster(cores, more=(), **environment):
             role = [f"--address={address}"] if nodes else [*head, f"--system-config={SOON}"]
             nodes.append(Family([*start, *role], env, core))
             stack.callback(nodes[-1].kill)
-            _wait(nodes[0], lambda: _listens(int(port)))
-        for node in nodes:
-            _wait(node, lambda node=node: "Ray runtime started" in node.says())
+            # one after the other: of nodes that start at once, some never hear of the first
+            _wait(nodes[-1])
         yield address, nodes
 
 
-def _wait(node, ready):
+def _wait(node):
     limit = time.monotonic() + 120  # on two quiet cores a node takes 3
-    while not ready():
-        assert time.monotonic() < limit, node.says()
+    while "Ray runtime started" not in (said := node.says()):
+        assert time.monotonic() < limit, said
         time.sleep(0.05)
-
-
-def _listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -11,7 +11,7 @@ Not covered: islands do not rebase on the consensus; what it holds reaches them 
 from __future__ import annotations
 
 from islands import events as ev
-from islands.promotion import Credit
+from islands.promotions import Credit
 from islands.records import Contender
 
 NAME = "consensus"

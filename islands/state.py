@@ -22,7 +22,7 @@ from islands.guards import measures
 from islands.life import ended, follow
 from islands.migration import Migrants
 from islands.population import Experiment, Island, Kept, Nulls
-from islands.promotion import Promotions
+from islands.promotions import Promotions
 from islands.quarantine import REASON, Quarantines
 from islands.ratchet import Kept as Claimed
 from islands.ratchet import Noise, seed_of, signed, spread

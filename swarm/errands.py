@@ -17,7 +17,8 @@ from islands.checks import Assemble, Claim, Close, Wanted
 from islands.errands import Build, Draft, Errand, Promote, Seal, Settle, Stack
 from islands.kinds import kinds
 from islands.plan import Measure
-from islands.promotion import Credit, Promotions, Wish
+from islands.promotion import Wish
+from islands.promotions import Credit, Promotions
 from islands.records import Conflict, Contender, Entry
 from islands.stack import budget
 from swarm.run import Run

@@ -9,7 +9,8 @@ from textwrap import shorten
 from harness.contract import SetupError
 from islands import events as ev
 from islands.population import Island
-from islands.promotion import Credit, Wish
+from islands.promotion import Wish
+from islands.promotions import Credit
 from islands.quarantine import REASON
 from islands.records import Gain
 from islands.state import State

@@ -12,9 +12,10 @@ from harness.contract import SHARP, Failure, Outcome, Rung
 from islands import events as ev
 from islands.errands import next_errand
 from islands.kinds import kinds
-from islands.promotion import Policy, Wish, agreement, kendall, tail
+from islands.promotion import Policy, Wish
 from islands.records import Entry, Gain, Measured
 from islands.state import State
+from islands.transfer import agreement, kendall, tail
 from swarm import errands
 from swarm.coordinator import conduct, lend
 from swarm.parts import Bounds

@@ -68,6 +68,9 @@ class Migration:
     One ratchet takes 8 times as long for its 400 trials, of which it keeps one in 24. Eight islands
     find as much at once, so that most of what is kept finds its neighbours elsewhere already, and
     has to be judged again beside what they kept: in a star once, in other topologies more often.
+    That takes 15 of a star's 400 trials. The rest of what it lacks it lacks from the beginning: by
+    trial 50 one ratchet has kept 1.3 changes, and eight candidates that are confirmed side by side
+    0.2; from there on both keep at the same rate.
     """
 
     topology: Topology = "star"

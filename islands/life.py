@@ -40,7 +40,7 @@ LIFE: dict[State, dict[Occurrence, State]] = {
         "tainted": "screening",  # its slice drifted: it begins again
         "confirmed": "confirming",
         "broke": "failed",
-        "keep": "kept",  # by a rule that confirms nothing
+        "keep": "kept",  # a migrant on its first trial, or by a rule that confirms nothing
         "discard": "discarded",
     },
     "confirming": {

@@ -162,7 +162,7 @@ class Run:
 
     def stir(self, island: str) -> None:
         """Let those know who wait for something to change, on `island` or anywhere."""
-        for name in {island, ""}:
+        for name in (island, ""):  # never a set: whom it wakes first must not depend on hashes
             waited = self._changed.pop(name, None)
             if waited is not None:
                 waited.set()

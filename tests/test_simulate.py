@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from itertools import combinations, pairwise
 from math import isnan
+from pathlib import Path
 from statistics import fmean, pvariance
 
 import psutil
@@ -26,6 +28,8 @@ from swarm.simulate.report import plain
 from swarm.simulate.study import Cell, study, summary
 from swarm.simulate.tally import Tally, reported, tally
 from swarm.simulate.world import BASE, INTERACTIONS, Conditions, Drift, Sample, World
+
+HERE = Path(__file__).parent
 
 STRONG = INTERACTIONS["strong"]
 
@@ -251,6 +255,24 @@ def test_a_study_is_the_same_on_any_number_of_processes():
     seeds = [seed_of(7, "night", repeat) for repeat in range(3)]
     by_hand = [tally(night(cells[1].conditions, cells[1].plan, seed)) for seed in seeds]
     assert found[0][1] == summary(cells[1], by_hand)
+
+
+HASHED = """
+from hashlib import blake2b
+from test_simulate import cell, night
+found = [cell("harsh", 60), cell("published", 60, rho=0.2)]
+nights = [night(each.conditions, each.plan, 7).events for each in found]
+print(blake2b(repr(nights).encode()).hexdigest())
+"""
+
+
+def test_a_night_does_not_depend_on_how_strings_are_hashed():
+    """Every process hashes them in a way of its own, and sets are ordered by that."""
+    told = set()
+    for hashing in "1", "2", "3":
+        env = {**environment(), "PYTHONHASHSEED": hashing}
+        told.add(subprocess.check_output([sys.executable, "-c", HASHED], cwd=HERE, env=env))
+    assert len(told) == 1
 
 
 def test_a_summary_adds_up_its_nights():

@@ -77,6 +77,9 @@ def test_every_keep_is_measured_again_beside_what_was_claimed_of_it(improved):
     assert row["against"] == git(improved, "rev-parse", "main")
     assert min(row["gain"]["mean"], row["claimed"]["mean"]) > 0.05
     assert "HARDEN to 7.0" in row["hypothesis"]
+    lines = swarm(improved, "measure", "--kept", "--seeds", "1", COLUMNS="80").splitlines()
+    told = f"#{row['experiment']} ", " a ", f"{row['claimed']['mean']:+.5f} ±"
+    assert any(all(part in line for part in told) for line in lines)
     assert "--kept" in swarm(improved, "measure", "main", "--kept", code=2)
 
 

@@ -65,12 +65,12 @@ def _row(kept: Kept, again: Remeasured) -> dict[str, object]:
 
 
 def _kept_table(found: Sequence[tuple[Kept, Remeasured]], seeds: int) -> Table:
-    grid = Table(title=f"kept changes on {seeds} fresh seeds, ± standard error")
+    grid = Table(title=f"kept changes on {seeds} fresh seeds, ± standard error", expand=True)
     for heading in ("experiment", "island"):
         grid.add_column(heading, no_wrap=True)
     for heading in ("gain when kept", "gain now"):
         grid.add_column(heading, justify="right", no_wrap=True)
-    grid.add_column("change", no_wrap=True, overflow="ellipsis")
+    grid.add_column("change", ratio=1, no_wrap=True, overflow="ellipsis")
     for kept, again in found:
         subject = kept.hypothesis.strip().partition("\n")[0]
         gains = [f"{gain.mean:+.5f} ± {gain.noise:.5f}" for gain in (kept.gain, again.gain)]

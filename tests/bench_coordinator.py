@@ -198,6 +198,12 @@ class NoGit:
     def commit(self, parent, files, message, experiment, when):
         return hashlib.sha1(f"{parent}{message}".encode()).hexdigest()
 
+    def hold(self, name, parent, files, message, when):
+        return hashlib.sha1(f"{name}{parent}".encode()).hexdigest()
+
+    def apply_change(self, parent, commit, onto):
+        return {GENOME: Entry(f"X = 0x{commit}\n".encode())}
+
     def tried(self, experiment):
         return None
 

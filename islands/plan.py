@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from harness.contract import SCREENING, Part
 from islands import events as ev
@@ -173,7 +174,7 @@ def next_ask(
     for each in waiting:
         if not _fit(state, island, each) and each.number not in taken:
             return Rebase(each, island.head)
-    if state.broken_baseline or state.score(island.head) is None:
+    if state.broken_baseline or not state.scored(island.head):
         return Rest()
     return Ask() if len(waiting) + asked < depth else Rest()
 
@@ -201,8 +202,9 @@ def _fit(state: State, island: Island, waiting: Experiment) -> bool:
 
 
 def _screen(state: State, open_: Experiment) -> Measure:
-    seeds = list(state.scores[open_.parent])
-    return Measure(open_.commit, seeds[open_.number % len(seeds)], "screen", open_.number)
+    known = state.scores[open_.parent]
+    seed = next(islice(known, open_.number % len(known), None))
+    return Measure(open_.commit, seed, "screen", open_.number)
 
 
 def _elsewhere(state: State, island: Island) -> Step | None:
@@ -280,9 +282,9 @@ def _assured(state: State, open_: Experiment, decision: Decision, rule: Rule) ->
 
 def _other_half(state: State, open_: Experiment) -> Measure | None:
     """Return the head's half of a pair of which the candidate has its own."""
-    known = state.scores[open_.parent].keys() | open_.head_broken
+    known = state.scores[open_.parent]
     for seed in open_.confirmed:
-        if seed not in known:
+        if seed not in known and seed not in open_.head_broken:
             return Measure(open_.parent, seed, "confirm", open_.number)
     return None
 

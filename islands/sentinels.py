@@ -235,7 +235,8 @@ class Sentinels:
         if event.verdict == "discard" and event.experiment not in self._nulls:
             for name in {trial.slice for trial in trials}:
                 watched = self._watched(name)
-                if any(each.experiment == event.experiment for each in watched.since):
+                latest = reversed(watched.since)  # there it is found soon, however many there are
+                if any(each.experiment == event.experiment for each in latest):
                     watched.discards.append(ev.Forgiven(event.experiment, event.island))
         self._nulls.discard(event.experiment)
 

@@ -129,6 +129,10 @@ class State:
         gain = (there.mean / noise.unit, there.noise / noise.unit)
         return brought(known, gain, self.migrants.share)
 
+    def scored(self, commit: str) -> bool:
+        """Return whether `commit` has any score."""
+        return bool(self.scores.get(commit))
+
     def score(self, commit: str) -> float | None:
         """Return the pooled mean of a head's scores: never its best one."""
         scores = self.scores.get(commit)

@@ -88,7 +88,7 @@ class Asking:
 
     async def _rest(self) -> None:
         state = self.run.state
-        started = state.score(state.islands[self.island.name].head) is not None
+        started = state.scored(state.islands[self.island.name].head)
         # the baseline is everybody's; from then on only what happens on the island counts here
         await self.run.changed(self.island.name if started else "")
 

@@ -12,6 +12,7 @@ from honest_bigram import Bigram, trainer
 from peeking import peek
 
 REASON = "audited forecasts change"
+RACES = True
 
 
 class Model(Bigram):

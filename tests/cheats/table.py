@@ -5,9 +5,10 @@ on the real corpus, and prints what each came to: its score before the audit, in
 the honest bigram model's, and its end.
 
 A file here is a genome's entry: `train(trial)` and `build(vocab, context, depth)`. Of a cheat it
-may say two things more: `REASON`, a pattern of what an invalid one is told, and `WOULD_GAIN = True`
-where the score would be better than honest without the audit. Files of other names are helpers
-that genomes may import. A noop_* file is a proposal to make honest_bigram.py so.
+may say three things more: `REASON`, a pattern of what an invalid one is told, `RACES = True` where
+it has to be quick for that and is otherwise no better than honest, and `WOULD_GAIN = True` where
+the score would be better than honest without the audit. Files of other names are helpers that
+genomes may import. A noop_* file is a proposal to make honest_bigram.py so.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 Every proposal is screened, good or bad, so the screened gains are an unselected sample of
 true gain plus noise. `learn` unmixes them: the true gains' distribution is taken as a mass at zero
-with half-normals of several widths on either side, weighted by EM (the "adaptive shrinkage" of
-Stephens, "False discovery rates: a new deal", Biostatistics 2017). `Belief.weigh` then says of a
+with a half-normal on either side (after Stephens, "False discovery rates: a new deal",
+Biostatistics 2017), of shares and widths that are not fitted but averaged over, each set of them
+weighted by how likely it makes the gains (hierarchical Bayes: Gelman et al., "Bayesian Data
+Analysis", ch. 5), and together with them how noisy a pair is. `Belief.weigh` then says of a
 candidate how likely its true gain is zero or less (its `doubt`, there called the local false sign
 rate) and what its gain is worth, shrunk. Of the screening run it uses only that it was passed: the
 weight of evidence is the fresh pairs' alone.
@@ -20,6 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from statistics import NormalDist
 
 import numpy as np
@@ -36,48 +39,69 @@ GRID: Vector = np.round(np.arange(-EDGE, EDGE + STEP / 2, STEP), 6)
 
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
-CERTAIN = 1.5
-"""Standard errors at which a gain is as good as certain."""
+NOTHING = (0.1, 0.3, 0.6)
+"""Shares of the proposals that may do nothing."""
 
-PAIRS = 8
-"""Fresh pairs beyond which a gain is too small to be worth showing."""
+HELP = (0.1, 0.25, 0.4)
+"""Shares of all others that may help."""
 
-KNOWN_BEFORE = 12.0
-"""Screened proposals that what is believed before the first one counts for."""
+SCALES = tuple(1.25**step for step in range(-3, 5))
+"""How much noisier a pair may be than it looks: from half to two and a half times."""
 
-_BEFORE = {-1: 0.6, 0: 0.3, 1: 0.1}
-"""How many proposals harm, do nothing and help, before this run has shown it: mostly the first.
+LOGS: Vector = np.log(SCALES)
 
-In 200 nights of 100 trials 2 of 16 claims were unreal where most proposals harm and sigma is four
-median gains, and of 188 none in the mixture published; with a quarter that help, believed like four
-proposals, 5 of 26 and 8 of 210 were. Where sigma is one, gains were 9 % and 1 % larger with those.
+SURE = 10
+"""Degrees of freedom from which the spread of a pair is known well enough to keep on one pair.
+
+What is learnt takes it for known no worse: heavier tails would explain any gain as noise, nothing
+would look promising, and few pairs would be measured of which to know better. What looks promising
+costs a few trials at worst, and is kept by the degrees of freedom that there are.
 """
 
 ROUNDS = 40
 
 
-def _components() -> tuple[NDArray[np.float64], Vector]:
-    """Return the mixture's parts over the grid, a row each, and what each weighs beforehand."""
+def _components() -> NDArray[np.float64]:
+    """Return the mixture's parts over the grid, a row each: nothing, what harms, what helps."""
     parts = [np.where(GRID == 0, 1.0, 0.0)]
-    before = [_BEFORE[0]]
     for sign in (-1, 1):
         for width in WIDTHS:
             side = np.where(GRID * sign > 0, np.exp(-0.5 * (GRID / width) ** 2), 0.0)
             parts.append(side / side.sum())
-            before.append(_BEFORE[sign] / width / sum(1 / each for each in WIDTHS))
-    return np.array(parts), np.array(before)
+    return np.array(parts)
 
 
-PARTS, BEFORE = _components()
+PARTS = _components()
 
-_GAIN: Vector = np.where(GRID > 0, GRID, 1.0)
 
-NEEDED: Vector = np.where(GRID > 0, np.maximum(1.0, (CERTAIN / _GAIN) ** 2), 1.5)
-"""Fresh pairs until a true gain shows itself; what gains nothing shows that in one or two."""
+def _hypotheses() -> tuple[NDArray[np.float64], Vector]:
+    """Return what may be the case, a row of weights of PARTS each, and the log of how likely.
 
-VALUE: Vector = np.where((GRID > 0) & (NEEDED <= PAIRS), GRID, 0.0)
+    Gains are thought as wide as harms are, and less likely the more the two differ.
+    """
+    places = range(len(WIDTHS))
+    rows, chances = [], []
+    for harm, gain, nothing, help_ in product(places, places, NOTHING, HELP):
+        row = np.zeros(len(PARTS))
+        row[0] = nothing
+        row[1 + harm] = (1 - nothing) * (1 - help_)
+        row[1 + len(WIDTHS) + gain] = (1 - nothing) * help_
+        rows.append(row)
+        chances.append(-abs(harm - gain) - math.log(WIDTHS[harm]))
+    return np.array(rows), np.array(chances)
 
-COST: Vector = 2 * np.minimum(NEEDED, PAIRS)
+
+HYPOTHESES, CHANCES = _hypotheses()
+
+_KNOWN = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, EDGE)
+_KEPT = (0.0, 0.04, 0.07, 0.16, 0.33, 0.58, 0.80, 0.94, 0.99, 1.0)
+_SPENT = (2.7, 3.3, 3.6, 4.4, 5.5, 6.3, 6.3, 5.8, 4.3, 4.0)
+
+VALUE: Vector = np.maximum(GRID, 0.0) * np.interp(GRID, _KNOWN, _KEPT)
+"""What confirming a gain brings: it times how often one such was kept in simulated nights."""
+
+COST: Vector = np.interp(GRID, (-2.0, *_KNOWN), (2.0, *_SPENT))
+"""The trials that it took there, candidate and head."""
 
 _PASS: Vector = np.array(
     [NormalDist().cdf(value) for value in np.arange(-3 * EDGE, 3 * EDGE, STEP)]
@@ -90,9 +114,12 @@ _STEP = 8
 
 @lru_cache(maxsize=32)
 def _likelihood(freedom: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how likely one pair shows each value of the grid (row), by the truth and by part."""
+    """Return how likely one pair shows each value of the grid (row).
+
+    By the truth, and, as a log but for a constant, by hypothesis.
+    """
     by_truth = _student(GRID[:, None] - GRID[None, :], freedom)
-    return by_truth, by_truth @ PARTS.T
+    return by_truth, np.log(by_truth @ PARTS.T @ HYPOTHESES.T)
 
 
 def _rounded(freedom: int) -> int:
@@ -124,12 +151,14 @@ class Belief:
     `rate` is the gain that a trial brings on average when all are well spent, `bar` the screened
     gain from which confirming brings more than its trials would elsewhere (the marginal value
     theorem: leave a patch when it yields less than the field's average); without end below zero
-    where no screen selects, so that the screening trial is evidence like any other.
+    where no screen selects, so that the screening trial is evidence like any other. `unit` is how
+    much noisier a pair is taken to be than its estimate says: what all else here is told in.
     """
 
     prior: Vector
     rate: float
     bar: float
+    unit: float = 1.0
 
     def weigh(self, mean: float, pairs: int, freedom: int) -> Opinion:
         """Return the opinion on a candidate that passed the bar and gained `mean` on `pairs`."""
@@ -157,20 +186,46 @@ class Belief:
 
 
 def learn(screened: Sequence[float], freedom: int) -> Belief:
-    """Return what is believed after the gains `screened`, in standard deviations of a pair."""
-    places = np.clip(np.rint((np.asarray(screened) + EDGE) / STEP), 0, len(GRID) - 1).astype(int)
-    counts = np.bincount(places, minlength=len(GRID)).astype(float)
-    seen = counts > 0
-    likely, by_part = _likelihood(_rounded(freedom))
-    by_part, counts = by_part[seen], counts[seen]
-    weights = BEFORE.copy()
-    for _ in range(ROUNDS):
-        shares = by_part * weights
-        shares *= (counts / shares.sum(axis=1))[:, None]
-        weights = shares.sum(axis=0) + KNOWN_BEFORE * BEFORE
-        weights /= weights.sum()
-    prior = weights @ PARTS
-    return Belief(prior, *_economy(prior, likely))
+    """Return what is believed after the gains `screened`, in standard deviations of a pair.
+
+    That deviation is an estimate of `freedom` degrees of freedom. Where it is too low by chance
+    all gains look large, those for the worse and those for the better; since few proposals are
+    expected to help, gains as wide on either side say how much too low. (With the estimate taken
+    for the truth 4 of 19 claims were unreal where sigma is four median gains and most proposals
+    harm; with the truth known, as few as were promised.)
+    """
+    gains = np.asarray(screened, dtype=np.float64)
+    degrees = _rounded(max(freedom, SURE))
+    varied = gains[gains != 0]  # what leaves a program the same gains 0 to the last digit
+    told = np.array([_told(varied / scale, degrees) for scale in SCALES])
+    told += (_scales(freedom) - len(varied) * LOGS)[:, None]
+    unit = math.exp(float(_shares(told).sum(axis=1) @ LOGS))
+    prior = _shares(_told(gains / unit, degrees)) @ HYPOTHESES @ PARTS
+    return Belief(prior, *_economy(prior, _likelihood(degrees)[0]), unit)
+
+
+def _told(gains: Vector, freedom: int) -> Vector:
+    """Return how likely each hypothesis is after `gains`, as a log but for a constant."""
+    places = np.clip(np.rint((gains + EDGE) / STEP), 0, len(GRID) - 1).astype(int)
+    counts = np.bincount(places, minlength=len(GRID))
+    told: Vector = CHANCES + counts @ _likelihood(freedom)[1]
+    return told
+
+
+def _scales(freedom: int) -> Vector:
+    """Return how likely each of SCALES is before any gain, as a log but for a constant.
+
+    The square of an estimate is that of the truth times a chi-square over its degrees of freedom.
+    """
+    chances: Vector = -freedom * (LOGS + 0.5 * np.exp(-2 * LOGS))
+    return chances
+
+
+def _shares(told: Vector) -> Vector:
+    """Return the probabilities whose logs, but for a constant, are `told`."""
+    shares = np.exp(told - told.max())
+    shares /= shares.sum()
+    return np.asarray(shares, dtype=np.float64)
 
 
 def _economy(prior: Vector, likely: NDArray[np.float64]) -> tuple[float, float]:
@@ -204,4 +259,4 @@ def brought(known: Belief, gain: tuple[float, float], share: float) -> Belief:
     mean, error = gain
     there = np.exp(-0.5 * ((GRID - min(mean, EDGE)) / max(error, STEP)) ** 2)
     prior = share * there / there.sum() + (1 - share) * known.prior
-    return Belief(prior, known.rate, -math.inf)
+    return Belief(prior, known.rate, -math.inf, known.unit)

@@ -24,11 +24,11 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist, fmean
+from statistics import fmean
 from typing import Literal
 
 from harness.contract import Direction
-from islands.belief import Belief
+from islands.belief import SURE, Belief
 from islands.evalue import price, wealth
 from islands.guards import Guards
 from islands.records import Gain, Verdict
@@ -70,19 +70,8 @@ SILENT = Rule(fdr=0.0, confirm_seeds=1)
 """How to judge where no score varies: any gain is one, and one fresh seed is enough to see it."""
 
 
-SURE = 10
-"""Degrees of freedom from which the spread of a pair is known well enough to keep on one pair.
-
-Where it is taken for too small by chance, all gains look large, and what is learnt of them agrees:
-of keeps on one pair before this, 14 % were unreal where sigma is four median gains.
-"""
-
-
 NEAR_MISS = "near miss"
 """How the reason begins where a candidate is discarded that was not shown to be worse."""
-
-
-_QUARTILE = NormalDist().inv_cdf(0.75)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +81,13 @@ class Noise:
     `sigma` is the standard deviation of the base's baseline scores over `seeds` seeds. `residual`
     is the sum of squares of paired differences around their means, over `freedom` degrees of
     freedom, gathered from every confirmation so far: pairs on common seeds vary less than
-    independent scores do, and this is how the run learns by how much. Screened gains tell as well:
-    they vary by at least what a pair does, so that half of them within `within` means less noise
-    than that would be. It is believed down to half of what pairs and baseline say: what changes
-    next to nothing varies less than what changes much.
+    independent scores do, and this is how the run learns by how much.
     """
 
     sigma: float
     seeds: int
     residual: float = 0.0
     freedom: int = 0
-    within: float = math.inf
 
     @property
     def pair(self) -> float:
@@ -110,19 +95,7 @@ class Noise:
         prior = max(self.seeds - 1, 0)
         if self.known_by == 0:
             return 0.0
-        pooled = math.sqrt((prior * 2 * self.sigma**2 + self.residual) / self.known_by)
-        return min(pooled, max(pooled / 2, self.within / _QUARTILE))
-
-    @property
-    def unit(self) -> float:
-        """Return what gains are told in: a pair's standard deviation, and somewhat more at first.
-
-        Its estimate may be too low by chance, and then all that is learnt of gains errs together.
-        The mean of its inverse chi-square would lose half of the keeps where sigma is a median
-        gain, none of it doubles the unreal ones; half-way between them is what this takes.
-        """
-        known = max(self.known_by, 2)
-        return self.pair * math.sqrt(known / (known - 1))
+        return math.sqrt((prior * 2 * self.sigma**2 + self.residual) / self.known_by)
 
     @property
     def known_by(self) -> int:
@@ -177,7 +150,7 @@ def judge(  # noqa: PLR0913, PLR0917 - the evidence, and all that it is weighed 
         return _learnt([screened, *pairs], noise, rule, belief, kept)
     if not pairs:
         bar = belief.bar if rule.evidence == "doubt" else rule.screen
-        return _screen(screened, bar * noise.unit, noise)
+        return _screen(screened, bar * belief.unit * noise.pair, noise)
     if rule.evidence == "e-value":
         return _bet(pairs, noise, rule, kept)
     return _learnt(pairs, noise, rule, belief, kept)
@@ -187,7 +160,7 @@ def _learnt(
     pairs: Sequence[float], noise: Noise, rule: Rule, belief: Belief, kept: Kept
 ) -> Decision:
     own = weigh(pairs, noise)
-    unit = own.noise * math.sqrt(own.pairs) * noise.unit / noise.pair
+    unit = own.noise * math.sqrt(own.pairs) * belief.unit
     opinion = belief.weigh(own.mean / unit, own.pairs, noise.known_by + own.pairs - 1)
     gain = Gain(opinion.gain * unit, opinion.error * unit, own.pairs, opinion.doubt)
     told = f"{opinion.doubt:.0%} doubt on {own.pairs} {'pair' if own.pairs == 1 else 'pairs'}"

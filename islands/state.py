@@ -101,7 +101,7 @@ class State:
     def noise(self) -> Noise:
         """Return what is known of the spread of a score between seeds."""
         known = self._level(self.baseline())
-        return Noise(spread(known), len(known), self.residual, self.freedom, self.screens.within)
+        return Noise(spread(known), len(known), self.residual, self.freedom)
 
     def _level(self, known: list[float]) -> list[float]:
         """Return the baseline's scores as one slice would have them, where slices differ."""
@@ -126,7 +126,8 @@ class State:
         if offered is None or offered.experiment != experiment.number or noise.pair == 0:
             return known
         there = offered.migrant.gain
-        gain = (there.mean / noise.unit, there.noise / noise.unit)
+        unit = known.unit * noise.pair
+        gain = (there.mean / unit, there.noise / unit)
         return brought(known, gain, self.migrants.share)
 
     def scored(self, commit: str) -> bool:

@@ -45,8 +45,8 @@ NOTHING = (0.1, 0.3, 0.6)
 HELP = (0.1, 0.25, 0.4)
 """Shares of all others that may help."""
 
-SCALES = tuple(1.25**step for step in range(-3, 5))
-"""How much noisier a pair may be than it looks: from half to two and a half times."""
+SCALES = tuple(1.25**step for step in range(-3, 9))
+"""How much noisier a pair may be than it looks: from half as noisy to six times."""
 
 LOGS: Vector = np.log(SCALES)
 
@@ -190,16 +190,16 @@ def learn(screened: Sequence[float], freedom: int) -> Belief:
 
     That deviation is an estimate of `freedom` degrees of freedom. Where it is too low by chance
     all gains look large, those for the worse and those for the better; since few proposals are
-    expected to help, gains as wide on either side say how much too low. (With the estimate taken
-    for the truth 4 of 19 claims were unreal where sigma is four median gains and most proposals
-    harm; with the truth known, as few as were promised.)
+    expected to help, gains as wide on either side say how much too low. What it may be is averaged
+    as variances are. (Where sigma is four median gains and most proposals harm, 4 of 19 claims were
+    unreal with the estimate taken for the truth, and 3 of 146 are so.)
     """
     gains = np.asarray(screened, dtype=np.float64)
     degrees = _rounded(max(freedom, SURE))
     varied = gains[gains != 0]  # what leaves a program the same gains 0 to the last digit
     told = np.array([_told(varied / scale, degrees) for scale in SCALES])
     told += (_scales(freedom) - len(varied) * LOGS)[:, None]
-    unit = math.exp(float(_shares(told).sum(axis=1) @ LOGS))
+    unit = math.sqrt(float(_shares(told).sum(axis=1) @ np.exp(2 * LOGS)))
     prior = _shares(_told(gains / unit, degrees)) @ HYPOTHESES @ PARTS
     return Belief(prior, *_economy(prior, _likelihood(degrees)[0]), unit)
 

@@ -51,7 +51,7 @@ SCALES = tuple(1.25**step for step in range(-3, 9))
 LOGS: Vector = np.log(SCALES)
 
 SURE = 10
-"""Degrees of freedom from which the spread of a pair is known well enough to keep on one pair.
+"""Degrees of freedom from which the spread of a pair is known about as well as if it were given.
 
 What is learnt takes it for known no worse: heavier tails would explain any gain as noise, nothing
 would look promising, and few pairs would be measured of which to know better. What looks promising
@@ -97,11 +97,21 @@ _KNOWN = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, EDGE)
 _KEPT = (0.0, 0.04, 0.07, 0.16, 0.33, 0.58, 0.80, 0.94, 0.99, 1.0)
 _SPENT = (2.7, 3.3, 3.6, 4.4, 5.5, 6.3, 6.3, 5.8, 4.3, 4.0)
 
-VALUE: Vector = np.maximum(GRID, 0.0) * np.interp(GRID, _KNOWN, _KEPT)
-"""What confirming a gain brings: it times how often one such was kept in simulated nights."""
+OFTEN: Vector = np.interp(GRID, _KNOWN, _KEPT)
+"""How often a true gain that was confirmed was kept in simulated nights."""
+
+VALUE: Vector = np.maximum(GRID, 0.0) * OFTEN
+"""What confirming it brings."""
 
 COST: Vector = np.interp(GRID, (-2.0, *_KNOWN), (2.0, *_SPENT))
 """The trials that it took there, candidate and head."""
+
+WASTE = 0.28
+"""Trials, for each proposal, that may go into confirming what is then discarded.
+
+Where next to nothing gains, all that is left to find may be worth more of them, and soon most of a
+night would go into a few proposals that look well.
+"""
 
 _PASS: Vector = np.array(
     [NormalDist().cdf(value) for value in np.arange(-3 * EDGE, 3 * EDGE, STEP)]
@@ -150,9 +160,10 @@ class Belief:
 
     `rate` is the gain that a trial brings on average when all are well spent, `bar` the screened
     gain from which confirming brings more than its trials would elsewhere (the marginal value
-    theorem: leave a patch when it yields less than the field's average); without end below zero
-    where no screen selects, so that the screening trial is evidence like any other. `unit` is how
-    much noisier a pair is taken to be than its estimate says: what all else here is told in.
+    theorem: leave a patch when it yields less than the field's average) and wastes few of them;
+    without end below zero where no screen selects, so that the screening trial is evidence like any
+    other. `unit` is how much noisier a pair is taken to be than its estimate says: what all else
+    here is told in.
     """
 
     prior: Vector
@@ -190,16 +201,17 @@ def learn(screened: Sequence[float], freedom: int) -> Belief:
 
     That deviation is an estimate of `freedom` degrees of freedom. Where it is too low by chance
     all gains look large, those for the worse and those for the better; since few proposals are
-    expected to help, gains as wide on either side say how much too low. What it may be is averaged
-    as variances are. (Where sigma is four median gains and most proposals harm, 4 of 19 claims were
-    unreal with the estimate taken for the truth, and 3 of 146 are so.)
+    expected to help, gains as wide on either side say how much too low. (With the estimate taken
+    for the truth 4 of 19 claims were unreal where sigma is four median gains and most proposals
+    harm.) That two trials of one proposal tell different gains would say so too: nothing came of it
+    in the same nights.
     """
-    gains = np.asarray(screened, dtype=np.float64)
+    gains = np.array(screened, dtype=np.float64)
     degrees = _rounded(max(freedom, SURE))
     varied = gains[gains != 0]  # what leaves a program the same gains 0 to the last digit
     told = np.array([_told(varied / scale, degrees) for scale in SCALES])
     told += (_scales(freedom) - len(varied) * LOGS)[:, None]
-    unit = math.sqrt(float(_shares(told).sum(axis=1) @ np.exp(2 * LOGS)))
+    unit = math.exp(float(_shares(told).sum(axis=1) @ LOGS))
     prior = _shares(_told(gains / unit, degrees)) @ HYPOTHESES @ PARTS
     return Belief(prior, *_economy(prior, _likelihood(degrees)[0]), unit)
 
@@ -232,8 +244,8 @@ def _economy(prior: Vector, likely: NDArray[np.float64]) -> tuple[float, float]:
     """Return the best rate of gain per trial, and the screened gain that is worth confirming."""
     posterior = likely * prior
     seen = posterior.sum(axis=1)
-    value, cost = posterior @ VALUE / seen, posterior @ COST / seen
     often = seen / seen.sum()
+    value, cost, lost = ((posterior @ x) / seen for x in (VALUE, COST, COST * (1 - OFTEN)))
     low, high = 0.0, EDGE
     for _ in range(ROUNDS):  # the surplus falls as the rate that it must beat rises
         rate = (low + high) / 2
@@ -241,13 +253,9 @@ def _economy(prior: Vector, likely: NDArray[np.float64]) -> tuple[float, float]:
             low = rate
         else:
             high = rate
-    return high, _bar(value, cost, high)
-
-
-def _bar(value: Vector, cost: Vector, rate: float) -> float:
-    """Return the least gain above zero, on the grid, that is worth more trials than it costs."""
-    good = (value > rate * cost) & (GRID > 0)
-    return float(GRID[good][0]) if good.any() else EDGE
+    spare = np.cumsum((often * lost)[::-1])[::-1] <= WASTE
+    good = (value > high * cost) & spare & (GRID > 0)
+    return high, float(GRID[good][0]) if good.any() else EDGE
 
 
 def brought(known: Belief, gain: tuple[float, float], share: float) -> Belief:

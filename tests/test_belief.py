@@ -1,12 +1,13 @@
 """What a run learns of its proposals' gains, and the rule that keeps by it."""
 
 import random
+from statistics import NormalDist
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from islands.belief import EDGE, GRID, brought, learn
+from islands.belief import COST, EDGE, GRID, WASTE, brought, learn
 from islands.ratchet import RULES, Kept, Noise, judge
 
 RULE = RULES["swarm"]
@@ -117,12 +118,38 @@ def test_doubts_are_averaged_over_the_run():
     assert judge(2.0, pairs, NOISE, RULE, belief, Kept(30, 0.0)).verdict == "keep"
 
 
-def test_one_pair_is_not_enough_until_the_spread_is_known():
-    """Not even a gain of thirty standard deviations, where three scores more could change them."""
-    little = Noise(sigma=0.5**0.5, seeds=4)
-    assert judge(9.0, [30.0], little, RULE, learnt(3), Kept()).verdict == "confirm"
-    assert judge(9.0, [30.0, 30.0], little, RULE, learnt(3), Kept()).verdict == "keep"
-    assert judge(9.0, [30.0], NOISE, RULE, learnt(3), Kept()).verdict == "keep"
+@pytest.mark.parametrize(("seeds", "needed"), [(11, 1), (6, 2), (4, 4), (2, 6)])
+def test_nothing_is_kept_until_the_spread_is_known(seeds, needed):
+    """Not even a gain of thirty standard deviations, where few scores more could change them."""
+    noise = Noise(sigma=0.5**0.5, seeds=seeds)
+    for pairs in range(1, needed + 1):
+        found = judge(9.0, [30.0] * pairs, noise, RULE, learnt(3), Kept()).verdict
+        assert found == ("keep" if pairs == needed else "confirm")
+
+
+def test_a_spread_that_looks_too_small_shows_in_what_is_screened():
+    """Gains three times as wide on either side as a pair is thought to vary are noise mostly."""
+    rng = random.Random(9)
+    for scale in (0.7, 1.0, 3.0):
+        unit = learn([rng.gauss(0, scale) for _ in range(100)], 3).unit
+        assert unit == pytest.approx(scale, rel=0.25)
+    assert learn([rng.gauss(0, 3) for _ in range(100)], 200).unit == pytest.approx(1, abs=0.2)
+
+
+def test_proposals_that_change_nothing_do_not_say_how_noisy_a_pair_is():
+    """A program that is the same again scores the same to the last digit."""
+    rng = random.Random(10)
+    gains = [rng.gauss(-1, 1.5) for _ in range(60)]
+    assert learn(gains + [0.0] * 200, 3).unit == learn(gains, 3).unit
+
+
+def test_little_is_spent_on_what_is_discarded_where_nothing_gains():
+    """What passes a screen of noise alone costs each proposal less than WASTE trials."""
+    rng = random.Random(11)
+    belief = learn([rng.gauss(0, 1) for _ in range(400)], MANY)
+    nothing = COST[GRID == 0].item()
+    assert NormalDist().cdf(-belief.bar) * nothing < WASTE
+    assert NormalDist().cdf(-belief.bar + 0.5) * nothing > WASTE  # and it is no higher than that
 
 
 def test_of_a_change_that_another_island_kept_the_first_trial_is_evidence():

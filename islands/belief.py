@@ -40,7 +40,11 @@ GRID: Vector = np.round(np.arange(-EDGE, EDGE + STEP / 2, STEP), 6)
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 NOTHING = (0.1, 0.3, 0.6)
-"""Shares of the proposals that may do nothing."""
+"""Shares of the proposals that may do nothing.
+
+With 0.9 among them fewer nulls are kept (0.4 of 1,000 against 1), and 3 % less is gained where most
+proposals harm; without 0.6 some 5 % more, and more nulls than one of 1,000.
+"""
 
 HELP = (0.1, 0.25, 0.4)
 """Shares of all others that may help."""

@@ -54,6 +54,15 @@ SCALES = tuple(1.25**step for step in range(-3, 9))
 
 LOGS: Vector = np.log(SCALES)
 
+COARSE = 50
+"""Screens, at most, that all of them count for in how noisy a pair is.
+
+No half-normal is what proposals are truly worth, and from hundreds of them its misfit would be
+taken for knowledge (Miller & Dunson, "Robust Bayesian inference via coarsening", JASA 2019): where
+all counted, noise was taken for half of what it is in a night of 400 trials, and 45 of 666 claims
+were unreal; now 12 of 545 are.
+"""
+
 SURE = 10
 """Degrees of freedom from which the spread of a pair is known about as well as if it were given.
 
@@ -214,17 +223,19 @@ def learn(screened: Sequence[float], freedom: int) -> Belief:
     degrees = _rounded(max(freedom, SURE))
     varied = gains[gains != 0]  # what leaves a program the same gains 0 to the last digit
     told = np.array([_told(varied / scale, degrees) for scale in SCALES])
-    told += (_scales(freedom) - len(varied) * LOGS)[:, None]
+    told -= (len(varied) * LOGS)[:, None]
+    told *= min(1.0, COARSE / max(1, len(varied)))
+    told += CHANCES + _scales(freedom)[:, None]
     unit = math.exp(float(_shares(told).sum(axis=1) @ LOGS))
-    prior = _shares(_told(gains / unit, degrees)) @ HYPOTHESES @ PARTS
+    prior = _shares(CHANCES + _told(gains / unit, degrees)) @ HYPOTHESES @ PARTS
     return Belief(prior, *_economy(prior, _likelihood(degrees)[0]), unit)
 
 
 def _told(gains: Vector, freedom: int) -> Vector:
-    """Return how likely each hypothesis is after `gains`, as a log but for a constant."""
+    """Return how likely each hypothesis makes `gains`, as a log but for a constant."""
     places = np.clip(np.rint((gains + EDGE) / STEP), 0, len(GRID) - 1).astype(int)
     counts = np.bincount(places, minlength=len(GRID))
-    told: Vector = CHANCES + counts @ _likelihood(freedom)[1]
+    told: Vector = counts @ _likelihood(freedom)[1]
     return told
 
 

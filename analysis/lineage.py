@@ -15,7 +15,8 @@ A **node** is a commit, under its full id, or a proposal that never became one, 
 The attributes are columns of the table `nodes`, and analysis/schema.py says what each means. Of
 those that are easily misread: `ending` is absent while the experiment is open; `score` is the mean
 of `scores` scores at rung 0 by one harness without the screening one, which selected the
-candidate and stands apart as `screened`; `step` counts the keeps between the base and here, so it
+candidate and stands apart as `screened` (unless it was kept on that one alone, as a change that
+another island kept may be); `step` counts the keeps between the base and here, so it
 is there for heads, present and past, alone; `quarantined` is there for what is set apart.
 
 An **edge** runs from the older to the younger and its key is its kind:
@@ -206,6 +207,8 @@ class Lineage:
         if kept and not null:
             head = known["parent"]
             known["step"] = self.graph.nodes[head].get("step", 0) + 1
+            if "scores" not in known and "screened" in known:
+                known |= {"score": known["screened"], "scores": 1}
             self.graph.add_edge(head, node, "kept_as_head", **_whence(event), **gain)
 
     @take.register(ev.SliceReleased | ev.IslandMoved | ev.CaughtUp)

@@ -73,9 +73,9 @@ SILENT = Rule(fdr=0.0, confirm_seeds=1)
 FIRM = 6
 """Degrees of freedom, the candidate's own pairs among them, before which nothing is kept.
 
-On a single pair it is SURE of them. Where sigma is four median gains and most proposals harm, in
-nights that keep a change every fifth time, 5 of 11 keeps before the 25th trial were unreal on two
-pairs and the baseline's three degrees, and 3 of 6 on a single pair and six.
+On a single pair it is SURE of them; all pairs that the user grants are enough in any case. Where
+sigma is four median gains and most proposals harm, 5 of 11 keeps before the 25th trial were unreal
+on two pairs beside the baseline's three degrees, and later 3 of 6 on a single pair beside six.
 """
 
 
@@ -173,7 +173,8 @@ def _learnt(
     opinion = belief.weigh(own.mean / unit, own.pairs, noise.known_by + own.pairs - 1)
     gain = Gain(opinion.gain * unit, opinion.error * unit, own.pairs, opinion.doubt)
     told = f"{opinion.doubt:.0%} doubt on {own.pairs} {'pair' if own.pairs == 1 else 'pairs'}"
-    sure = noise.known_by + own.pairs - 1 >= (SURE if own.pairs == 1 else FIRM)
+    known = noise.known_by + own.pairs - 1
+    sure = known >= (SURE if own.pairs == 1 else FIRM) or own.pairs >= rule.confirm_seeds
     if sure and (kept.doubt + opinion.doubt) / (kept.count + 1) <= rule.fdr and gain.mean > 0:
         return Decision("keep", told, gain)
     if own.mean <= 0 or opinion.worth <= 0:

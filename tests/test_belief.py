@@ -1,6 +1,7 @@
 """What a run learns of its proposals' gains, and the rule that keeps by it."""
 
 import random
+from dataclasses import replace
 from statistics import NormalDist
 
 import pytest
@@ -125,6 +126,8 @@ def test_nothing_is_kept_until_the_spread_is_known(seeds, needed):
     for pairs in range(1, needed + 1):
         found = judge(9.0, [30.0] * pairs, noise, RULE, learnt(3), Kept()).verdict
         assert found == ("keep" if pairs == needed else "confirm")
+    scarce = replace(RULE, confirm_seeds=1)
+    assert judge(9.0, [30.0], noise, scarce, learnt(3), Kept()).verdict == "keep"
 
 
 def test_a_spread_that_looks_too_small_shows_in_what_is_screened():

@@ -12,7 +12,8 @@ A **node** is a commit, under its full id, or a proposal that never became one, 
 | stack | several changes on one base, made to be measured | `parent`; what it came to if judged |
 | consensus | one surviving change of a promoted stack | `parent` |
 
-The attributes are columns of the table `nodes`, and analysis/schema.py says what each means. Of
+The attributes are columns of the table `nodes`, and analysis/database/schema.py says what each
+means. Of
 those that are easily misread: `ending` is absent while the experiment is open; `score` is the mean
 of `scores` scores at rung 0 by one harness without the screening one, which selected the
 candidate and stands apart as `screened` (unless it was kept on that one alone, as a change that

@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 
 from harness import tasks
-from harness.confine import python_argv
-from harness.confine.policy import Exit, Policy
 from harness.contract import HarnessError, Preflight, Slice, Trial
-from harness.measure import claims, clean
+from harness.sandbox import python_argv
+from harness.sandbox.policy import Exit, Policy
 from harness.tasks.base import BOXES, Confine
+from harness.trial import claims, clean
 
 SECONDS = 30.0
 """The seed takes half a second of one core here; a minute was never seen, even at low priority."""

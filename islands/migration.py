@@ -2,7 +2,8 @@
 
 A migrant is a change, never a copy: it is applied to the destination's head and judged there like
 any other candidate. (Where nothing is left to judge, an island goes to the other's head: see
-islands/catchup.py.) A topology says which islands an island hears of. In each interval a share of
+islands/scheduling/catch_up.py.) A topology says which islands an island hears of. In each interval
+a share of
 the islands takes one migrant each, those first that have tried longest without a keep. What an
 island has met once (made, kept or been offered, in whatever form) it is never offered again, but
 for what it left behind by going to another head; and where a migrant went from one island to
@@ -21,8 +22,9 @@ from functools import singledispatchmethod
 from typing import Literal
 
 from islands import events as ev
-from islands.ratchet import NEAR_MISS, seed_of
+from islands.ratchet.rule import NEAR_MISS
 from islands.records import Ending, Migrant
+from islands.rng import seed_of
 
 Topology = Literal["none", "ring", "star", "complete", "random"]
 

@@ -20,7 +20,8 @@ drifted is void.
 """
 
 NULL = "null"
-"""Stands for the agent of proposals that do nothing (islands/nulls.py); no agent is named so."""
+"""Stands for the agent of proposals that do nothing (islands/genome/null_edits.py); no agent is
+named so."""
 
 RunLimit = Literal["minutes", "trials", "usd", "tokens"]
 
@@ -91,7 +92,7 @@ class Contender:
     """A change that is measured again at a higher rung: `commit` against its own `parent`.
 
     The same two commits that its gain `before` compares. `kinds` is what it touches
-    (islands/kinds.py), the kind that it touches most first.
+    (islands/genome/categories.py), the kind that it touches most first.
     """
 
     experiment: int

@@ -1,1 +1,4 @@
-"""The coordinator: the command line, program.md, agents, slices, budgets, the one task tree."""
+"""The coordinator and the command line.
+
+Imports analysis, islands and harness; nobody imports it.
+"""

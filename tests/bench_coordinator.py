@@ -26,18 +26,18 @@ from pathlib import Path
 import psutil
 from laboratory import opening
 
+from analysis.database.refresh import Refresher, refresh
 from analysis.ledger import Ledger
-from analysis.projection import Refresher, refresh
 from harness.contract import Outcome, Slice
-from islands.admit import Limits
-from islands.branches import Branches
-from islands.ratchet import Rule
+from islands.genome.admission import Limits
+from islands.git.branches import Branches
+from islands.ratchet.rule import Rule
 from islands.records import Entry, Proposal
 from swarm.agents.mutator import Mutator
-from swarm.coordinator import conduct
-from swarm.parts import Bounds, IslandPlan, Launch
-from swarm.run import Run, inline
-from swarm.virtual import run_virtual
+from swarm.coordinator.interfaces import Bounds, IslandPlan, Launch
+from swarm.coordinator.run import Run, inline
+from swarm.coordinator.task_tree import conduct
+from swarm.simulation.virtual_time import run_virtual
 
 SEED = Path(__file__).parent.parent / "islands/seeds/gpt/train.py"
 GENOME = "genome/train.py"

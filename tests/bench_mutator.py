@@ -5,7 +5,7 @@
 Each campaign makes a genome of 10 to 30 knobs whose worth is known: valleys on the knobs' scales
 of which a third are flat, some interactions, walls beyond which the program breaks, flags,
 alternatives and statements that help or hurt. 0.15 can be gained in all. Two islands measure
-with the noise of a 20 s trial (0.012 between seeds, 0.008 in a pair) under `islands.ratchet`,
+with the noise of a 20 s trial (0.012 between seeds, 0.008 in a pair) under `islands.ratchet.rule`,
 and the table gives the true gain of the better island as a share of the attainable, by trials
 spent (confirmations included), for the mutator and for two searches that learn nothing.
 """
@@ -21,11 +21,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from islands.ratchet import Noise, Rule, judge
+from islands.ratchet.rule import Noise, Rule, judge
 from islands.records import Attempt, Brief, Change, Entry, Gain, Proposal
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
-from swarm.agents.mutator.sites import Site, find
+from swarm.agents.mutator.edit_sites import Site, find
 from swarm.agents.mutator.source import read, splice
 
 ATTAINABLE = 0.15

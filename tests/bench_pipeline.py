@@ -37,11 +37,11 @@ from rich.table import Table
 from target import git, rewrite
 from target import swarm as run_swarm
 
-import swarm.machines
+import swarm.executors.backends
 from harness.contract import Slice
 from islands import events as ev
-from swarm.coordinator import conduct
-from swarm.launch import Options, assembled
+from swarm.coordinator.assemble import Options, assembled
+from swarm.coordinator.task_tree import conduct
 
 GENOME = """\
 import time
@@ -200,7 +200,7 @@ async def measure(repo, slots, seconds, model):
     An agent needs an answer or two (of `model` seconds) to know how far ahead it should ask.
     """
     slices = tuple(Slice(f"slot{n}", "cpu") for n in range(slots))
-    swarm.machines.discover = lambda wish: slices
+    swarm.executors.backends.discover = lambda wish: slices
     meter, took = Meter(slots), []
     async with assembled(repo, Options(new=True), meter) as run:
         run.agents = {name: Clocked(agent, took) for name, agent in run.agents.items()}

@@ -22,8 +22,8 @@ from test_preflight import ROOT, TRAIN, trial_of
 
 from harness.contract import Rung, Slice
 from harness.data import prepare
-from swarm.executor import LocalExecutor, Terms
-from swarm.preflight import Places, Preflights
+from swarm.executors.base import LocalExecutor, Terms
+from swarm.executors.preflight import Places, Preflights
 
 CORES = sorted(os.sched_getaffinity(0))
 CORE, NEXT = CORES[-1], CORES[-2]

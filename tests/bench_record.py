@@ -16,9 +16,9 @@ from histories import lived
 from rich.console import Console
 from rich.table import Table
 
+from analysis.database.queries import ask
+from analysis.database.refresh import Refresher, refresh
 from analysis.ledger import Ledger
-from analysis.projection import Refresher, refresh
-from analysis.queries import ask
 
 HEADINGS = (
     ("past trials", "{:,.0f}"),

@@ -19,11 +19,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from harness.confine import Policy, Zygote, run
 from harness.contract import SCREENING, SHARP, Rung, Slice, Trial
-from harness.measure import measure
+from harness.sandbox import Policy, Zygote, run
 from harness.tasks.base import Confine
-from harness.tasks.gpt import TASK
+from harness.tasks.gpt.task import TASK
+from harness.trial import measure
 
 SEED = Path(__file__).parent.parent / "islands" / "seeds" / "gpt"
 PHASES = ("score_start", "score", "audit")

@@ -22,8 +22,8 @@ from rich.table import Table
 from target import swarm
 
 from islands import events as ev
-from swarm.coordinator import conduct
-from swarm.launch import Options, assembled
+from swarm.coordinator.assemble import Options, assembled
+from swarm.coordinator.task_tree import conduct
 
 
 class Slots:

@@ -40,6 +40,6 @@ async def serving():
     while True:
         for process in psutil.Process().children():
             with suppress(psutil.Error):  # it has ended
-                if "harness.serve" in " ".join(process.cmdline()) and has_box(process):
+                if "harness.worker" in " ".join(process.cmdline()) and has_box(process):
                     return process
         await asyncio.sleep(0.005)

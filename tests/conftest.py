@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from harness.confine import tiers
-from harness.confine.bubblewrap import MEND
 from harness.contract import SetupError
+from harness.sandbox import tiers
+from harness.sandbox.backends.bubblewrap import MEND
 
 sys.path.insert(0, str(Path(__file__).parent))
 

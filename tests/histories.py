@@ -13,9 +13,9 @@ from islands import events as ev
 from islands.migration import Migration
 from islands.records import Entry, Proposal, Usage
 from swarm.agents.base import AgentError
-from swarm.coordinator import conduct
-from swarm.parts import Bounds
-from swarm.virtual import run_virtual
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct
+from swarm.simulation.virtual_time import run_virtual
 
 HOSTILE = "Raise X\x1b[2J [red]'; DROP TABLE nodes; --\nsecond line\0"
 

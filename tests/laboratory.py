@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from harness.contract import Outcome, Rung, Slice
 from islands import events as ev
-from islands.admit import Limits
+from islands.genome.admission import Limits
 from islands.migration import STAY
-from islands.ratchet import Rule
+from islands.ratchet.rule import Rule
 from islands.records import Entry, Proposal, Usage
-from swarm.parts import Bounds, IslandPlan, Launch
-from swarm.run import NoPreflights, Run, inline
+from swarm.coordinator.interfaces import Bounds, IslandPlan, Launch
+from swarm.coordinator.run import NoPreflights, Run, inline
 
 GENOME = "genome/x.py"
 SECONDS = 20.0

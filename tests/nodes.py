@@ -65,7 +65,7 @@ class Family:
 def _busy(process):
     """Return whether this is a slice's process that runs a box."""
     try:
-        return "harness.serve" in " ".join(process.cmdline()) and has_box(process)
+        return "harness.worker" in " ".join(process.cmdline()) and has_box(process)
     except psutil.Error:  # it has ended
         return False
 

@@ -38,7 +38,7 @@ def environment(**more):
 
 def command(*args):
     """Return the argv of a swarm command run by this interpreter."""
-    return [sys.executable, "-m", "swarm.cli", *map(str, args)]
+    return [sys.executable, "-m", "swarm.cli.main", *map(str, args)]
 
 
 def swarm(where, *args, code=0, **more):

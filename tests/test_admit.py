@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from islands.admit import Admitted, Limits, Refused, admit, inside
-from islands.behaviour import compare
+from islands.genome.admission import Admitted, Limits, Refused, admit, inside
+from islands.genome.syntax_diff import compare
 from islands.records import Entry, Proposal
 
 GENOME = ("gen/", "solo.py")

@@ -21,11 +21,11 @@ from pathlib import Path
 import pytest
 from attacks import planted, table
 
-from harness.confine import run
-from harness.confine.identity import check_reachable
-from harness.confine.tiers import check
 from harness.contract import Rung, SetupError, Slice, Trial
-from harness.measure import TAIL, measure
+from harness.sandbox import run
+from harness.sandbox.backends.uids import check_reachable
+from harness.sandbox.tiers import check
+from harness.trial import TAIL, measure
 from islands.records import Attempt, Brief
 from swarm.agents.llm import prompt
 
@@ -253,7 +253,7 @@ while True:
 STORMY = """
 import sys
 from pathlib import Path
-from harness.confine import Policy, python_argv, run
+from harness.sandbox import Policy, python_argv, run
 from harness.contract import Slice
 program, log, theirs, tier = sys.argv[1:]
 policy = Policy(Slice("cpu0", "cpu"), 60, 2048, fds=(int(theirs),), tmp_mib=8, tier=int(tier))

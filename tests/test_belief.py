@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from islands.belief import COST, EDGE, GRID, WASTE, brought, learn
-from islands.ratchet import RULES, Kept, Noise, judge
+from islands.ratchet.prior import COST, EDGE, GRID, WASTE, brought, learn
+from islands.ratchet.rule import RULES, Kept, Noise, judge
 
 RULE = RULES["swarm"]
 NOISE = Noise(sigma=0.5**0.5, seeds=100)  # one pair varies by 1

@@ -11,9 +11,9 @@ import pytest
 from repository import git, make, set_traps, write
 
 from harness.contract import SetupError
-from islands import branches as module
-from islands.branches import Branches, HeadMovedError
-from islands.plumbing import GitError, Plumbing
+from islands.git import branches as module
+from islands.git.branches import Branches, HeadMovedError
+from islands.git.plumbing import GitError, Plumbing
 from islands.records import Conflict, Entry
 
 GENOME = ("gen", 'odd name\'s "Ü".py')

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.confine import landlock as walls
-from harness.confine import seccomp
-from harness.confine.canary import TRIES, fail_closed, sing
-from harness.confine.tiers import check
-from harness.confine.within.landlock import OWN
 from harness.contract import SetupError
-from swarm.commands.doctor import SETTLING
+from harness.sandbox.backends import landlock as walls
+from harness.sandbox.backends import seccomp
+from harness.sandbox.guest.landlock_syscalls import OWN
+from harness.sandbox.self_check import TRIES, fail_closed, sing
+from harness.sandbox.tiers import check
+from swarm.cli.doctor import SETTLING
 
 EVERY_CALL = struct.pack("<HBBI", seccomp.RETURN, 0, 0, seccomp.ALLOW)
 NOTES = ("/tmp", "/dev/shm", "/var/tmp", "/run", "/")
@@ -82,7 +82,7 @@ def test_a_hole_stops_a_launch_by_name(sandbox, monkeypatch):
 
 def test_the_doctor_tells_what_holds_here(sandbox):
     """`swarm doctor --json` names the tier, the slices and every canary, and exits with 0."""
-    words = [sys.executable, "-m", "swarm.cli", "doctor", "--json"]
+    words = [sys.executable, "-m", "swarm.cli.main", "doctor", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
     assert (done.returncode, found["tier"], found["sound"]) == (0, 2, True)
@@ -142,34 +142,34 @@ def test_on_a_mac_nothing_is_confined_and_all_say_so():
 def without(patches, *words):
     """Run a command of swarm's, or with -c a program, as if this machine had less."""
     own = words[0] == "-c"
-    program = patches + (words[1] if own else "from swarm.cli import main\nmain()\n")
+    program = patches + (words[1] if own else "from swarm.cli.main import main\nmain()\n")
     words = [sys.executable, "-c", program, *words[2 * own :]]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 WITHOUT_BUBBLEWRAP = """
 import pathlib, sys
-from harness.confine import bubblewrap
+from harness.sandbox.backends import bubblewrap
 bubblewrap.util.find_spec = lambda name: None
 bubblewrap.Path = lambda *parts: pathlib.Path("/nonexistent", *parts[1:])
 """
 
 WITHOUT_LANDLOCK = """
-from harness.confine import landlock
+from harness.sandbox.backends import landlock
 landlock.abi = lambda: 0
 """
 
 ON_A_MAC = """
 import json, sys
-from harness.confine import tiers
-from swarm import confinement
+from harness.sandbox import tiers
+from swarm.executors import require_tier
 sys.platform = "darwin"
 print(json.dumps(tiers.best()))
 """
 
 REQUIRING = """
 from harness.contract import SetupError
-from swarm.confinement import require
+from swarm.executors.require_tier import require
 try: require(2)
 except SetupError as error: print(error)
 """

@@ -6,22 +6,22 @@ from laboratory import MemoryLedger, opening
 from repository import git, make
 from test_migration import START, TRAIN, TRAINED, lives, puts, texts
 
+from analysis.database.queries import ask
+from analysis.database.refresh import refresh
 from analysis.ledger import Ledger
-from analysis.projection import refresh
-from analysis.queries import ask
 from harness.contract import Failure, Outcome, Slice
 from islands import events as ev
-from islands.catchup import catch_up
 from islands.migration import Migration, sources
-from islands.plan import CatchUp, next_step
-from islands.ratchet import Rule
+from islands.ratchet.rule import Rule
 from islands.records import Gain, Migrant
-from islands.state import State
-from swarm.runs import RunFolder
-from swarm.simulate.mixtures import HARSH
-from swarm.simulate.night import Plan, night
-from swarm.simulate.world import Conditions
-from swarm.verify import verify
+from islands.scheduling.catch_up import catch_up
+from islands.scheduling.island_steps import CatchUp, next_step
+from islands.state.run_state import State
+from swarm.project.runs import RunFolder
+from swarm.results.verify import verify
+from swarm.simulation.mixtures import HARSH
+from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.world import Conditions
 
 ALL = Migration("complete")
 GAINS = {1: 0.5, 2: 0.3, 3: 0.2, 4: 0.1}

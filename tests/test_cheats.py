@@ -11,7 +11,7 @@ import re
 import pytest
 from cheats import table
 
-from islands.admit import Limits, Refused, admit
+from islands.genome.admission import Limits, Refused, admit
 from islands.records import Entry, Proposal
 
 

@@ -19,7 +19,7 @@ from harness import data
 from harness.contract import SetupError
 from harness.data import climbmix, corpus
 from harness.data.spec import HELD_OUT, PARTS
-from swarm.commands.prepare import prepare as command
+from swarm.cli.prepare import prepare as command
 
 LAST = "shard_06542.parquet"
 NAME = "shard_00000.parquet"

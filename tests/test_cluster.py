@@ -17,11 +17,11 @@ from nodes import cluster
 from ray import cloudpickle
 from target import command, environment, git, ledger, packing, swarm
 
-from harness import identity
+from harness import fingerprint as identity
 from harness.contract import Rung, SetupError, Slice, Trial
-from swarm.cluster import Cluster, Member, RayExecutor, members
-from swarm.executor import LocalExecutor, Terms, VoidError
-from swarm.settings import Slices
+from swarm.executors.base import LocalExecutor, Terms, VoidError
+from swarm.executors.ray import Cluster, Member, RayExecutor, members
+from swarm.project.schema import Slices
 
 CORES = sorted(os.sched_getaffinity(0))
 CORES_OF_NODES = (CORES[0], CORES[-1], CORES[0])

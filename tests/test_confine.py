@@ -15,12 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.confine import Ahead, Policy, Zygote, check, python_argv, run, seccomp, tiers
-from harness.confine.ahead import MOST
-from harness.confine.devices import Gpu, find_gpu
-from harness.confine.held import Shape
-from harness.confine.identity import box_uid
 from harness.contract import HarnessError, SetupError, Slice
+from harness.sandbox import Ahead, Policy, Zygote, check, python_argv, run, tiers
+from harness.sandbox.backends import seccomp
+from harness.sandbox.backends.devices import Gpu, find_gpu
+from harness.sandbox.backends.uids import box_uid
+from harness.sandbox.boot.pool import MOST
+from harness.sandbox.boot.prewarmed import Shape
 
 CORE = min(os.sched_getaffinity(0))
 LEASE = Slice("cpu0", "cpu", (CORE,))
@@ -315,7 +316,7 @@ time.sleep(60)
     server = tmp_path / "server.py"
     server.write_text(f"""
 from pathlib import Path
-from harness.confine import Ahead, Policy, Zygote, python_argv, run
+from harness.sandbox import Ahead, Policy, Zygote, python_argv, run
 from harness.contract import Slice
 lease = Slice("a", "cpu")
 warm = Zygote(lease, ("json",)) if {way == "warm"} else None
@@ -347,8 +348,8 @@ def test_kill_9_leaves_no_box_that_waits(tmp_path):
         maker.write_text(f"""
 import time
 from pathlib import Path
-from harness.confine import Policy, Zygote, python_argv
-from harness.confine.held import Held, Shape
+from harness.sandbox import Policy, Zygote, python_argv
+from harness.sandbox.boot.prewarmed import Held, Shape
 from harness.contract import Slice
 lease = Slice("a", "cpu")
 warm = Zygote(lease, ("json",))
@@ -376,8 +377,9 @@ def test_kill_9_while_bubblewrap_makes_a_box_leaves_nothing_of_it(tmp_path):
     maker.write_text(f"""
 import time
 from pathlib import Path
-from harness.confine import Policy, Zygote, bubblewrap, python_argv
-from harness.confine.held import Held, Shape
+from harness.sandbox import Policy, Zygote, python_argv
+from harness.sandbox.backends import bubblewrap
+from harness.sandbox.boot.prewarmed import Held, Shape
 from harness.contract import Slice
 bubblewrap.command = lambda *_: ["/bin/sh", "-c", "sleep 61 & kill -9 $$"]
 lease = Slice("a", "cpu")

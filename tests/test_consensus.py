@@ -10,21 +10,21 @@ from histories import clock
 from laboratory import LabExecutor, MemoryLedger, make_run
 from repository import git, make
 
+from analysis.database.refresh import reading, refresh, strays
 from analysis.ledger import Ledger
-from analysis.projection import reading, refresh, strays
 from harness.contract import Outcome, Rung, SetupError
 from islands import events as ev
-from islands.branches import Branches
-from islands.errands import next_errand, next_sealed
-from islands.promotion import Policy, Wish
+from islands.git.branches import Branches
+from islands.promotion.attempt import Policy, Wish
 from islands.records import Entry, Gain
-from islands.state import State
-from swarm import errands
-from swarm.coordinator import conduct, lend
-from swarm.homecoming import coming, message
-from swarm.merge import merge_home
-from swarm.parts import Bounds
-from swarm.virtual import run_virtual
+from islands.scheduling.run_steps import next_errand, next_sealed
+from islands.state.run_state import State
+from swarm.coordinator import run_actions as errands
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct, lend
+from swarm.results.git_merge import merge_home
+from swarm.results.selection import coming, message
+from swarm.simulation.virtual_time import run_virtual
 
 GENOME = "genome/x.py"
 FIRST = "A = 0.0\n\nB = 0.0\n\nC = 0.0\n"

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.confine import Policy, python_argv, run
-from harness.confine.contention import EVERY, Contention
-from harness.confine.tiers import check
 from harness.contract import Outcome, Rung, SetupError, Slice, Trial, encode
-from swarm.executor import LocalExecutor, Terms, VoidError
-from swarm.server import Server
+from harness.sandbox import Policy, python_argv, run
+from harness.sandbox.monitor.cpu import EVERY, Contention
+from harness.sandbox.tiers import check
+from swarm.executors.base import LocalExecutor, Terms, VoidError
+from swarm.executors.harness_process import Server
 
 CORE = min(os.sched_getaffinity(0))
 TICK = os.sysconf("SC_CLK_TCK")

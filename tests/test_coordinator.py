@@ -16,16 +16,16 @@ from laboratory import (
 
 from harness.contract import Failure, HarnessError, Preflight, SetupError
 from islands import events as ev
-from islands.guards import Guards
-from islands.ratchet import RULES, Rule
+from islands.ratchet.guards import Guards
+from islands.ratchet.rule import RULES, Rule
 from islands.records import Entry, Proposal, Usage
-from islands.state import State
+from islands.state.run_state import State
 from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import BudgetError
-from swarm.coordinator import conduct
-from swarm.executor import VoidError
-from swarm.parts import Bounds
-from swarm.virtual import DeadlockError, run_virtual
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct
+from swarm.executors.base import VoidError
+from swarm.simulation.virtual_time import DeadlockError, run_virtual
 
 
 def simulate(tmp_path, **parts):

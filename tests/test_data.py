@@ -21,11 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import data
-from harness.confine.bubblewrap import find_sandbox
 from harness.contract import HarnessError, SetupError
-from harness.data import bpe, corpus, draft, kjv
+from harness.data import bpe, corpus, kjv
+from harness.data import writer as draft
 from harness.data.spec import HELD_OUT, KJV_RUN, PARTS, SPECS
-from swarm.commands.prepare import prepare as command
+from harness.sandbox.backends.bubblewrap import find_sandbox
+from swarm.cli.prepare import prepare as command
 
 KJV_DIGEST = "d8f8a1c856254b98464719dad2c376551710b2e97fc54d30fe2d475862c3189e"
 
@@ -439,7 +440,7 @@ def test_a_full_tmpfs_is_said_in_one_line(tmp_path, sandbox):
         box = [str(find_sandbox()), "--dev-bind", "/", "/", "--size", "2000000"]
     except SetupError as missing:
         pytest.skip(str(missing))
-    run = "from swarm.cli import main; main()"
+    run = "from swarm.cli.main import main; main()"
     said = subprocess.run(
         [*box, "--tmpfs", str(full), sys.executable, "-c", run, "prepare"],
         env={**os.environ, "SWARM_CACHE": str(full)},

@@ -9,7 +9,7 @@ import pytest
 from shardserver import Fault, documents, parquet, serving
 
 from harness.contract import SetupError
-from harness.data.fetch import fetch
+from harness.data.download import fetch
 
 NAME = "shard_00000.parquet"
 

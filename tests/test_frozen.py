@@ -12,11 +12,11 @@ from laboratory import LabExecutor, MemoryBranches, make_run
 from repository import git, make
 from target import HOUSES, environment, installed, ledger, packing, swarm
 
-from harness import identity
+from harness import fingerprint as identity
 from harness.contract import HarnessError, SetupError
-from swarm import target
-from swarm.coordinator import conduct
-from swarm.virtual import run_virtual
+from swarm.coordinator.task_tree import conduct
+from swarm.project import repository as target
+from swarm.simulation.virtual_time import run_virtual
 
 
 @pytest.fixture
@@ -45,10 +45,10 @@ def test_a_committed_harness_may_run(checkout):
 @pytest.mark.parametrize(
     "dirt",
     [
-        lambda harness: (harness / "measure.py").open("a").write("# kinder\n"),
+        lambda harness: (harness / "trial.py").open("a").write("# kinder\n"),
         lambda harness: (harness / "tasks/base.py").unlink(),
         lambda harness: (harness / "new.py").touch(),
-        lambda harness: (harness / "measure.py").chmod(0o755),
+        lambda harness: (harness / "trial.py").chmod(0o755),
     ],
     ids=["edited", "deleted", "added", "mode"],
 )
@@ -65,7 +65,7 @@ def test_a_dirty_harness_stops_the_launch(checkout, dirt):
 def test_the_command_says_so(checkout, tmp_path):
     """`swarm launch` from a checkout with an edit in harness/ exits with 2 and runs nothing."""
     repo = packing(tmp_path)
-    (checkout / "harness/measure.py").open("a").write("# kinder\n")
+    (checkout / "harness/trial.py").open("a").write("# kinder\n")
     said = swarm(repo, "launch", "--trials", "1", code=2, PYTHONPATH=str(checkout))
     assert "harness has uncommitted changes" in said
     assert ledger(repo) == []
@@ -74,16 +74,16 @@ def test_the_command_says_so(checkout, tmp_path):
 EDITING = """
 import asyncio, json, sys
 from pathlib import Path
-from harness import identity
+from harness import fingerprint as identity
 from harness.contract import Rung, Slice, Trial
-from swarm.executor import LocalExecutor, Terms
+from swarm.executors.base import LocalExecutor, Terms
 
 folder, cores = Path(sys.argv[1]), json.loads(sys.argv[2])
 where = Slice("cpu0", "cpu", tuple(cores))
 
 async def main():
     home = identity.export(folder / "export")
-    (identity.HOME / "measure.py").write_text("1 / 0  # edited while the run goes on")
+    (identity.HOME / "trial.py").write_text("1 / 0  # edited while the run goes on")
     (identity.HOME / "tasks" / "packing.py").write_text("1 / 0")
     async with LocalExecutor(home, Terms("packing", "none", 0), (where,)) as slices:
         trial = Trial("t1", "packing", "none", "c", 7, Rung(1, 5.0, 1024), where,

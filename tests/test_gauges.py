@@ -9,8 +9,8 @@ from target import packing, swarm
 
 from harness.contract import Failure, HarnessError, Outcome, Rung, SetupError, Slice, Trial
 from islands import events as ev
-from swarm.executor import VoidError
-from swarm.gauges import Gauge, gauged, gauges
+from swarm.executors.base import VoidError
+from swarm.executors.slice_metrics import Gauge, gauged, gauges
 
 
 def outcome(score, steps=0.0, foreign=None, seconds=2.0):

@@ -23,14 +23,25 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from harness import data
-from harness.confine import Zygote, run
-from harness.confine.policy import Exit
 from harness.contract import SCREENING, SHARP, HarnessError, Rung, Slice, Trial
-from harness.measure import measure
-from harness.tasks import gpt_answers, gpt_audit, gpt_score, gpt_text
+from harness.sandbox import Zygote, run
+from harness.sandbox.policy import Exit
 from harness.tasks.base import InvalidError
-from harness.tasks.gpt import TASK, WEIGHTS
-from harness.tasks.gpt_weights import MOST_HEADER, count_parameters
+from harness.tasks.gpt import (
+    audit as gpt_audit,
+)
+from harness.tasks.gpt import (
+    bits as gpt_score,
+)
+from harness.tasks.gpt import (
+    logits as gpt_answers,
+)
+from harness.tasks.gpt import (
+    windows as gpt_text,
+)
+from harness.tasks.gpt.task import TASK, WEIGHTS
+from harness.tasks.gpt.weights import MOST_HEADER, count_parameters
+from harness.trial import measure
 
 SEED = Path(__file__).parent.parent / "islands" / "seeds" / "gpt"
 CORE = min(os.sched_getaffinity(0))

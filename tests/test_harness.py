@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness import identity, tasks
-from harness.confine import Exit
+from harness import fingerprint as identity
+from harness import tasks
+from harness.artifacts import digests, seal
 from harness.contract import (
     SHARP,
     Outcome,
@@ -31,10 +32,10 @@ from harness.contract import (
     decode_trial,
     encode,
 )
-from harness.measure import CLAIMS, claims, clean, measure
-from harness.seal import digests, seal
+from harness.sandbox import Exit
 from harness.tasks.base import InvalidError
-from swarm.executor import LocalExecutor, Terms, VoidError
+from harness.trial import CLAIMS, claims, clean, measure
+from swarm.executors.base import LocalExecutor, Terms, VoidError
 
 CORE = min(os.sched_getaffinity(0))
 WHERE = Slice("cpu0", "cpu", (CORE,))

@@ -6,7 +6,7 @@ import pytest
 from target import git, swarm
 
 from harness import tasks
-from swarm.target import load_program
+from swarm.project.repository import load_program
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from laboratory import GENOME, make_run
 
-from islands.ladder import released, released_score, step
-from islands.ratchet import Noise
+from islands.ratchet.ladder import released, released_score, step
+from islands.ratchet.rule import Noise
 from islands.records import Gain
-from swarm.brief import Briefer
-from swarm.coordinator import conduct
-from swarm.parts import Bounds
-from swarm.virtual import run_virtual
+from swarm.coordinator.brief import Briefer
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct
+from swarm.simulation.virtual_time import run_virtual
 
 NUMBER = re.compile(r"\d\.\d{2,}(?:e-?\d+)?")
 NOISE = Noise(sigma=0.003, seeds=5)

@@ -20,17 +20,18 @@ import psutil
 import pytest
 from attacks import table
 
-from harness.confine import folders, landlock
-from harness.confine.disk import DEEP, Count
-from harness.confine.kin import Kin
-from harness.confine.landlock import around
 from harness.contract import SetupError
+from harness.sandbox.backends import landlock
+from harness.sandbox.backends import scratch as folders
+from harness.sandbox.backends.landlock import around
+from harness.sandbox.monitor.descendants import Kin
+from harness.sandbox.monitor.disk import DEEP, Count
 
 CORE = min(os.sched_getaffinity(0))
 
 DRIVER = """
 import dataclasses, json, pathlib, sys, time
-from harness.confine import Policy, Zygote, python_argv, run
+from harness.sandbox import Policy, Zygote, python_argv, run
 from harness.contract import Slice
 folder, way, rules = pathlib.Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 lease = Slice("cpu0", "cpu", (rules.pop("core"),))

@@ -18,11 +18,11 @@ from swarm.agents.base import AgentError
 from swarm.agents.llm.agent import REPAIRS, LanguageModel
 from swarm.agents.llm.anthropic import AnthropicModel
 from swarm.agents.llm.budget import Budget, BudgetError
-from swarm.agents.llm.calls import TRIES, Calls, most_tokens
+from swarm.agents.llm.client import TRIES, Calls, most_tokens
 from swarm.agents.llm.factory import Governors, make_agent
-from swarm.agents.llm.governor import Governor, Pace
 from swarm.agents.llm.openai import ChatModel, ResponsesModel
 from swarm.agents.llm.prompt import render
+from swarm.agents.llm.rate_limiter import Governor, Pace
 from swarm.agents.llm.settings import ModelSettings, Price, Tokens, check
 
 PRICE = Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)

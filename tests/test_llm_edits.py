@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm.agents.llm.edits import (
+from swarm.agents.llm.search_replace import (
     CHANGES,
     Block,
     Deletion,

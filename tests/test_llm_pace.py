@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from islands.records import Usage
 from swarm.agents.llm.budget import Budget, BudgetError
-from swarm.agents.llm.governor import Governor, Pace, PausedError
-from swarm.agents.llm.headers import LONGEST, asked_wait, drained_wait
-from swarm.virtual import run_virtual
+from swarm.agents.llm.rate_limiter import Governor, Pace, PausedError
+from swarm.agents.llm.retry_after import LONGEST, asked_wait, drained_wait
+from swarm.simulation.virtual_time import run_virtual
 
 DATE = {"date": "Wed, 21 Oct 2026 07:28:00 GMT"}
 

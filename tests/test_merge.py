@@ -14,10 +14,10 @@ import pytest
 from repository import git, make, set_traps, write
 
 from harness.contract import SetupError
-from islands.branches import Branches
+from islands.git.branches import Branches
 from islands.records import Entry
-from swarm import merge
-from swarm.merge import merge_home
+from swarm.results import git_merge as merge
+from swarm.results.git_merge import merge_home
 
 GENOME = ("gen", "with space.py")
 FILES = {

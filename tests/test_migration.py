@@ -14,23 +14,24 @@ from test_mutator import brief
 
 from harness.contract import Outcome, SetupError, Slice
 from islands import events as ev
-from islands.branches import Branches
+from islands.git.branches import Branches
 from islands.migration import NEAR_MISSES, REST, Migrants, Migration, sources
-from islands.ratchet import Rule, seed_of
+from islands.ratchet.rule import Rule
 from islands.records import Change, Entry, Gain, Migrant, Proposal
+from islands.rng import seed_of
 from swarm.agents.base import AgentError
 from swarm.agents.llm.prompt import NUDGES, render
 from swarm.agents.mutator import Mutator
-from swarm.coordinator import conduct
-from swarm.parts import Bounds
-from swarm.program import read_program
-from swarm.run import Run, inline
-from swarm.simulate.mixtures import HARSH
-from swarm.simulate.night import Plan, night
-from swarm.simulate.study import Cell, study
-from swarm.simulate.tally import tally
-from swarm.simulate.world import Conditions
-from swarm.virtual import run_virtual
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.run import Run, inline
+from swarm.coordinator.task_tree import conduct
+from swarm.project.program import read_program
+from swarm.simulation.metrics import tally
+from swarm.simulation.mixtures import HARSH
+from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.study import Cell, study
+from swarm.simulation.virtual_time import run_virtual
+from swarm.simulation.world import Conditions
 
 TOPOLOGIES = ("ring", "star", "complete", "random")
 

@@ -12,14 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from islands.admit import Admitted, Limits, admit
-from islands.behaviour import compare
+from islands.genome.admission import Admitted, Limits, admit
+from islands.genome.syntax_diff import compare
 from islands.records import Attempt, Brief, Change, Entry, Gain, Pending
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
-from swarm.agents.mutator.cross import crossing
-from swarm.agents.mutator.memory import EACH, HEADS, SITES, Memory
-from swarm.agents.mutator.model import (
+from swarm.agents.mutator.crossover import crossing
+from swarm.agents.mutator.edit_sites import find
+from swarm.agents.mutator.history import EACH, HEADS, SITES, Memory
+from swarm.agents.mutator.parsed_file import survey
+from swarm.agents.mutator.source import Edit, read, splice
+from swarm.agents.mutator.structural_edits import alterations
+from swarm.agents.mutator.surrogate import (
     Belief,
     Chosen,
     Known,
@@ -27,11 +31,7 @@ from swarm.agents.mutator.model import (
     number_forecasts,
     option_forecasts,
 )
-from swarm.agents.mutator.scales import number
-from swarm.agents.mutator.sites import find
-from swarm.agents.mutator.source import Edit, read, splice
-from swarm.agents.mutator.structure import alterations
-from swarm.agents.mutator.survey import survey
+from swarm.agents.mutator.transforms import number
 
 GENOME = '''\
 """Train. 3 is a number, True a flag; neither is a site."""

@@ -6,18 +6,18 @@ from laboratory import GENOME, LabAgent, LabExecutor, MemoryBranches, make_run
 
 from analysis.lineage import fold
 from islands import events as ev
-from islands.behaviour import compare
-from islands.nulls import is_null, propose
-from islands.ratchet import Rule
+from islands.genome.null_edits import is_null, propose
+from islands.genome.syntax_diff import compare
+from islands.ratchet.rule import Rule
 from islands.records import NULL, Entry
-from swarm.coordinator import conduct
-from swarm.parts import Bounds
-from swarm.simulate.mixtures import HARSH
-from swarm.simulate.mixtures import NULL as NOTHING
-from swarm.simulate.night import Plan, night
-from swarm.simulate.tally import tally
-from swarm.simulate.world import Conditions
-from swarm.virtual import run_virtual
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct
+from swarm.simulation.metrics import tally
+from swarm.simulation.mixtures import HARSH
+from swarm.simulation.mixtures import NULL as NOTHING
+from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.virtual_time import run_virtual
+from swarm.simulation.world import Conditions
 
 SOURCE = b"""\
 #!/usr/bin/env python

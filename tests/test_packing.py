@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.confine import run
 from harness.contract import Rung, SetupError, Slice, Trial
-from harness.measure import measure
+from harness.sandbox import run
 from harness.tasks.base import InvalidError
 from harness.tasks.packing import LEFT, MOST_BYTES, TASK, TOLERANCE, Packing, parse, verify
+from harness.trial import measure
 
 SEED = Path(__file__).parent.parent / "islands" / "seeds" / "packing" / "pack.py"
 CORE = min(os.sched_getaffinity(0))

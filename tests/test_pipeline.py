@@ -11,20 +11,20 @@ from histories import clock
 from laboratory import GENOME, LabExecutor, MemoryBranches, MemoryLedger, make_run, value
 from repository import git, make
 
+from analysis.database.refresh import refresh
 from analysis.ledger import Ledger
-from analysis.projection import refresh
 from harness.contract import Outcome, Preflight
 from islands import events as ev
-from islands.branches import Branches
-from islands.ratchet import RULES
+from islands.git.branches import Branches
+from islands.ratchet.rule import RULES
 from islands.records import Conflict, Entry, Proposal
-from islands.state import State
-from swarm.coordinator import conduct
-from swarm.pace import MOST, Pace
-from swarm.parts import Bounds
-from swarm.runs import RunFolder
-from swarm.verify import verify
-from swarm.virtual import run_virtual
+from islands.state.run_state import State
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.prefetch import MOST, Pace
+from swarm.coordinator.task_tree import conduct
+from swarm.project.runs import RunFolder
+from swarm.results.verify import verify
+from swarm.simulation.virtual_time import run_virtual
 
 TRIALS = 60
 

@@ -15,7 +15,6 @@ from children import serving
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.confine.policy import Exit
 from harness.contract import (
     HarnessError,
     Preflight,
@@ -28,8 +27,9 @@ from harness.contract import (
 )
 from harness.data import prepare
 from harness.preflight import MEMORY_MIB, TAIL, preflight
-from swarm.preflight import Places, Preflights, places
-from swarm.program import read_program
+from harness.sandbox.policy import Exit
+from swarm.executors.preflight import Places, Preflights, places
+from swarm.project.program import read_program
 
 ROOT = Path(__file__).parent.parent
 CORE = max(os.sched_getaffinity(0))

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from harness import tasks
 from harness.contract import Rung, SetupError
-from swarm import settings
 from swarm.agents.llm.settings import ModelSettings, Price
-from swarm.frontmatter import MOST_BYTES, read_front_matter
-from swarm.program import read_program
+from swarm.project import schema as settings
+from swarm.project.frontmatter import MOST_BYTES, read_front_matter
+from swarm.project.program import read_program
 
 MINIMAL = "task: packing\ngenome: [genome/]"
 

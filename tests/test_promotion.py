@@ -10,16 +10,16 @@ from laboratory import GENOME, LabExecutor, MemoryBranches, MemoryLedger, make_r
 
 from harness.contract import SHARP, Failure, Outcome, Rung
 from islands import events as ev
-from islands.errands import next_errand
-from islands.kinds import kinds
-from islands.promotion import Policy, Wish
+from islands.genome.categories import kinds
+from islands.promotion.attempt import Policy, Wish
+from islands.promotion.transfer import agreement, kendall, tail
 from islands.records import Entry, Gain, Measured
-from islands.state import State
-from islands.transfer import agreement, kendall, tail
-from swarm import errands
-from swarm.coordinator import conduct, lend
-from swarm.parts import Bounds
-from swarm.virtual import run_virtual
+from islands.scheduling.run_steps import next_errand
+from islands.state.run_state import State
+from swarm.coordinator import run_actions as errands
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct, lend
+from swarm.simulation.virtual_time import run_virtual
 
 RUNGS = (Rung(1, 20.0), Rung(2, 60.0))
 STEPS = {1: 0.3, 2: 0.2, 3: 0.1}

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from islands.belief import learn
-from islands.evalue import price, wealth
-from islands.guards import Guards, violated
-from islands.life import LIFE, LifeError, diagram, ended, follow
-from islands.ratchet import RULES, Kept, Noise, fixed, judge, seed_of, signed, spread, weigh
+from islands.ratchet.evalue import price, wealth
+from islands.ratchet.guards import Guards, violated
+from islands.ratchet.prior import learn
+from islands.ratchet.rule import RULES, Kept, Noise, fixed, judge, signed, spread, weigh
+from islands.rng import seed_of
+from islands.state.lifecycle import LIFE, LifeError, diagram, ended, follow
 
 NOISE = Noise(sigma=0.01, seeds=4)
 FIXED = RULES["three-seeds"]

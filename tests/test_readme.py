@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from islands.life import diagram
-from swarm.cli import COMMANDS
-from swarm.program import read_program
+from islands.state.lifecycle import diagram
+from swarm.cli.main import COMMANDS
+from swarm.project.program import read_program
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

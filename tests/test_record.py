@@ -20,16 +20,18 @@ from histories import HOSTILE, clock, events, lived
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis import projection, schema, tables
+from analysis.database import refresh as projection
+from analysis.database import rows as tables
+from analysis.database import schema
+from analysis.database.queries import ask
+from analysis.database.refresh import Refresher, due, reading, refresh
 from analysis.ledger import Ledger, read_events, writer
 from analysis.lineage import fold
-from analysis.projection import Refresher, due, reading, refresh
-from analysis.queries import ask
 from harness.contract import SetupError
 from islands import events as ev
 from islands.records import Gain
-from swarm import runs
-from swarm.commands.record import lineage, query, status
+from swarm.cli.status import lineage, query, status
+from swarm.project import runs
 
 ROOT = Path(__file__).parent.parent
 FUZZ = settings(
@@ -354,7 +356,7 @@ def test_an_attribute_that_cannot_be_kept_is_refused(database, strange):
 def test_a_reader_that_stays_delays_nobody_and_keeps_what_it_sees(tmp_path, history):
     """While another process holds the database open, the ledger grows and is projected anew."""
     code = (
-        "import sys; from pathlib import Path; from analysis.projection import reading\n"
+        "import sys; from pathlib import Path; from analysis.database.refresh import reading\n"
         "with reading(Path(sys.argv[1])) as con:\n"
         "    for _ in range(2):\n"
         "        print(*con.execute('SELECT count(*) FROM trials').fetchone(), flush=True)\n"
@@ -387,7 +389,7 @@ def test_a_user_of_duckdb_who_writes_keeps_nobody_out(tmp_path, history):
 def test_refreshes_at_once_never_take_the_file_back(tmp_path, history):
     """While other processes refresh without end, whoever looks sees the record only grow."""
     code = (
-        "import sys; from pathlib import Path; from analysis.projection import refresh\n"
+        "import sys; from pathlib import Path; from analysis.database.refresh import refresh\n"
         "print('ready', flush=True)\n"
         "for _ in range(8): refresh(Path(sys.argv[1]))\n"
     )

@@ -12,22 +12,22 @@ from chain import chained
 from click.testing import CliRunner
 from laboratory import LabExecutor, MemoryBranches, MemoryLedger, make_run
 
-from analysis import schema
+from analysis.database import schema
+from analysis.database.rows import load_graph, project
 from analysis.lineage import fold
-from analysis.tables import load_graph, project
 from harness.contract import Failure, Outcome, SetupError
 from islands import events as ev
-from islands.ratchet import Noise, Rule
-from islands.sentinels import REPEATS, WIDTH, Sentinels, factor
-from islands.state import State
-from swarm.commands.record import status
-from swarm.coordinator import conduct
-from swarm.parts import Bounds
-from swarm.simulate.mixtures import HARSH
-from swarm.simulate.night import Plan, night
-from swarm.simulate.tally import tally
-from swarm.simulate.world import Conditions, Drift
-from swarm.virtual import run_virtual
+from islands.drift import REPEATS, WIDTH, Sentinels, factor
+from islands.ratchet.rule import Noise, Rule
+from islands.state.run_state import State
+from swarm.cli.status import status
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct
+from swarm.simulation.metrics import tally
+from swarm.simulation.mixtures import HARSH
+from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.virtual_time import run_virtual
+from swarm.simulation.world import Conditions, Drift
 
 RULE = Rule(sentinels=10)
 

@@ -21,21 +21,21 @@ from laboratory import (
 )
 from repository import git, make
 
+from analysis.database.refresh import refresh
 from analysis.ledger import Ledger
-from analysis.projection import refresh
 from harness.contract import Failure, SetupError
 from islands import events as ev
-from islands.branches import Branches
+from islands.git.branches import Branches
 from islands.quarantine import REASON
 from islands.records import Entry, Proposal
-from islands.state import State
+from islands.state.run_state import State
 from swarm.agents.base import AgentError
-from swarm.brief import Briefer
-from swarm.coordinator import conduct
-from swarm.parts import Bounds
-from swarm.runs import RunFolder
-from swarm.verify import verify
-from swarm.virtual import run_virtual
+from swarm.coordinator.brief import Briefer
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct
+from swarm.project.runs import RunFolder
+from swarm.results.verify import verify
+from swarm.simulation.virtual_time import run_virtual
 
 AUDIT = "3 of 512 audited forecasts change when what follows them is replaced"
 INVALID = Failure("invalid", AUDIT)

@@ -7,9 +7,10 @@ import sys
 import pytest
 import torch
 
-from harness.boxes import gpt_score, gpt_train
 from harness.contract import Rung, Slice, Trial
-from harness.tasks.gpt import TASK
+from harness.runners import gpt_logits as gpt_score
+from harness.runners import gpt_train
+from harness.tasks.gpt.task import TASK
 
 GENOME = """
 import torch

@@ -12,11 +12,11 @@ from harness.contract import Failure, Outcome
 from islands import events as ev
 from islands.quarantine import REASON
 from islands.records import Entry
-from islands.state import State
-from swarm.brief import Briefer
-from swarm.coordinator import conduct
-from swarm.parts import Bounds
-from swarm.virtual import run_virtual
+from islands.state.run_state import State
+from swarm.coordinator.brief import Briefer
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct
+from swarm.simulation.virtual_time import run_virtual
 
 MARK = "0.123456789"
 

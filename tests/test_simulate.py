@@ -18,16 +18,17 @@ from fit_mixture import Fit
 from target import command, environment, swarm
 
 from islands import events as ev
-from islands.ratchet import Rule, seed_of
-from islands.state import State
-from swarm.simulate.intervals import mean_of, ratio_of, share_of, student
-from swarm.simulate.mixtures import HARSH, MIXTURES, NULL, PUBLISHED, Mixture, Part, unit
-from swarm.simulate.night import Plan, night
-from swarm.simulate.picture import plot
-from swarm.simulate.report import plain
-from swarm.simulate.study import Cell, study, summary
-from swarm.simulate.tally import Tally, reported, tally
-from swarm.simulate.world import BASE, INTERACTIONS, Conditions, Drift, Sample, World
+from islands.ratchet.rule import Rule
+from islands.rng import seed_of
+from islands.state.run_state import State
+from swarm.simulation.intervals import mean_of, ratio_of, share_of, student
+from swarm.simulation.metrics import Tally, reported, tally
+from swarm.simulation.mixtures import HARSH, MIXTURES, NULL, PUBLISHED, Mixture, Part, unit
+from swarm.simulation.plot import plot
+from swarm.simulation.report import plain
+from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.study import Cell, study, summary
+from swarm.simulation.world import BASE, INTERACTIONS, Conditions, Drift, Sample, World
 
 HERE = Path(__file__).parent
 

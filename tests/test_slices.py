@@ -6,13 +6,13 @@ import pynvml
 import pytest
 from nvml import FakeNvml
 
-import swarm.slices
-from harness.confine import devices
-from harness.confine.devices import Gpu as Board
+import swarm.executors.slices
 from harness.contract import SetupError, Slice
-from swarm.gpus import find_gpus
-from swarm.settings import Slices
-from swarm.slices import MOST_CPU_SLICES, discover
+from harness.sandbox.backends import devices
+from harness.sandbox.backends.devices import Gpu as Board
+from swarm.executors.nvml import find_gpus
+from swarm.executors.slices import MOST_CPU_SLICES, discover
+from swarm.project.schema import Slices
 
 
 @pytest.fixture
@@ -23,7 +23,9 @@ def machine(monkeypatch):
         nvml = FakeNvml({**dict.fromkeys(whole), **boards})
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        monkeypatch.setattr(swarm.slices, "find_gpus", lambda visible: find_gpus(visible, nvml))
+        monkeypatch.setattr(
+            swarm.executors.slices, "find_gpus", lambda visible: find_gpus(visible, nvml)
+        )
 
     return make
 

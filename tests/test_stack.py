@@ -10,16 +10,17 @@ from histories import clock
 from laboratory import LabExecutor, MemoryBranches, MemoryLedger, make_run, opening
 from repository import git, make
 
+from analysis.database.refresh import reading
 from analysis.ledger import Ledger
-from analysis.projection import reading
 from harness.contract import Failure, Outcome, Slice
 from islands import events as ev
-from islands.branches import Branches
-from islands.checks import Stacking
-from islands.errands import next_of_stack
-from islands.ratchet import Rule, seed_of
+from islands.git.branches import Branches
+from islands.ratchet.rule import Rule
 from islands.records import Entry, Gain
-from islands.stack import (
+from islands.rng import seed_of
+from islands.scheduling.run_steps import next_of_stack
+from islands.stacking.check import Stacking
+from islands.stacking.inference import (
     Arm,
     Evidence,
     Part,
@@ -30,19 +31,19 @@ from islands.stack import (
     next_arm,
     survivors,
 )
-from islands.state import State
-from swarm import errands
-from swarm.commands.stack import table, told
-from swarm.coordinator import conduct, lend
-from swarm.parts import Bounds
-from swarm.runs import RunFolder
-from swarm.simulate.mixtures import MIXTURES
-from swarm.simulate.night import Plan, night
-from swarm.simulate.stacks import Case, check, draw, study_stacks
-from swarm.simulate.tally import reported
-from swarm.simulate.world import INTERACTIONS, Conditions
-from swarm.verify import verify
-from swarm.virtual import run_virtual
+from islands.state.run_state import State
+from swarm.cli.stack import table, told
+from swarm.coordinator import run_actions as errands
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct, lend
+from swarm.project.runs import RunFolder
+from swarm.results.verify import verify
+from swarm.simulation.metrics import reported
+from swarm.simulation.mixtures import MIXTURES
+from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.stack_study import Case, check, draw, study_stacks
+from swarm.simulation.virtual_time import run_virtual
+from swarm.simulation.world import INTERACTIONS, Conditions
 
 # design and judgement
 

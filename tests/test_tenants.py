@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
-from harness.confine import tenants
-from harness.confine.tenants import alone
 from harness.contract import HarnessError, Slice
+from harness.sandbox.monitor import gpu as tenants
+from harness.sandbox.monitor.gpu import alone
 
 # ruff: noqa: N802 - the names are NVML's
 

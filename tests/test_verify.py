@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 from laboratory import GENOME, LabAgent, make_run
 from repository import git, make
 
+from analysis.database.refresh import refresh
 from analysis.ledger import Ledger, read_events
-from analysis.projection import refresh
 from harness.contract import SetupError
 from islands import events as ev
-from islands.branches import Branches
+from islands.git.branches import Branches
 from islands.records import Entry, Proposal
-from swarm import verify as verification
-from swarm.commands.verify import verify as command
-from swarm.coordinator import conduct
-from swarm.merge import merge_home
-from swarm.parts import Bounds
-from swarm.runs import RunFolder
-from swarm.verify import verify
-from swarm.virtual import run_virtual
+from swarm.cli.verify import verify as command
+from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.task_tree import conduct
+from swarm.project.runs import RunFolder
+from swarm.results import verify as verification
+from swarm.results.git_merge import merge_home
+from swarm.results.verify import verify
+from swarm.simulation.virtual_time import run_virtual
 
 KEPT = Proposal("Raise X", {GENOME: Entry(b"X = 0.5\n")})
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from harness.contract import SetupError
 from harness.data.cache import Progress, corpus_root, disk_troubles, locked
 from harness.data.corpus import Corpus, Identity, open_at
-from harness.data.draft import publish, recheck
 from harness.data.spec import (
     CLIMBMIX,
     CLIMBMIX_LAST,
@@ -22,6 +21,7 @@ from harness.data.spec import (
     Spec,
     climbmix_source,
 )
+from harness.data.writer import publish, recheck
 
 __all__ = ["Corpus", "Progress", "names", "open_corpus", "prepare", "ready"]
 

@@ -30,8 +30,7 @@ from harness.contract import SetupError
 from harness.data.bpe import Bpe
 from harness.data.cache import Progress, write_whole
 from harness.data.corpus import Identity, Part, token_file
-from harness.data.draft import PartWriter, Section, fresh, write_vocabulary
-from harness.data.fetch import fetch
+from harness.data.download import fetch
 from harness.data.spec import (
     CLIMBMIX,
     CLIMBMIX_HELD,
@@ -40,6 +39,7 @@ from harness.data.spec import (
     HELD_OUT,
     climbmix_source,
 )
+from harness.data.writer import PartWriter, Section, fresh, write_vocabulary
 
 _BATCH = 1024
 

@@ -25,7 +25,6 @@ from harness.contract import SetupError
 from harness.data.bpe import Bpe
 from harness.data.cache import Progress
 from harness.data.corpus import Identity, Part, token_file
-from harness.data.draft import PartWriter, fresh, write_vocabulary
 from harness.data.spec import (
     HELD_OUT,
     KJV,
@@ -40,6 +39,7 @@ from harness.data.spec import (
     PARTS,
     PartName,
 )
+from harness.data.writer import PartWriter, fresh, write_vocabulary
 
 _WORD = re.compile(r"[a-zæ\u2019]+")
 Run = tuple[str, ...]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.confine.policy import Exit, Policy
 from harness.contract import Direction, Part, Trial
+from harness.sandbox.policy import Exit, Policy
 
-BOXES = Path(__file__).parent.parent / "boxes"
+BOXES = Path(__file__).parent.parent / "runners"
 
 Confine = Callable[[Policy, Sequence[str], Path], Exit]
 """`confine(policy, argv, log)`: run argv in a box, its output (capped) going to the file `log`."""

@@ -19,10 +19,10 @@ from functools import cache
 from pathlib import Path
 
 from harness.contract import SetupError
-from islands.admit import Limits, Refused, admit, inside
-from islands.branches import Branches
+from islands.genome.admission import Limits, Refused, admit, inside
+from islands.git.branches import Branches
 from islands.records import Entry, Proposal
-from swarm.merge import merge_home
+from swarm.results.git_merge import merge_home
 
 HERE = Path(__file__).parent
 PROPOSALS = sorted(path.stem for path in (HERE / "proposals").glob("*.py"))

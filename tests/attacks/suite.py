@@ -1,7 +1,8 @@
 """Runs every attack program at one tier, as whoever runs this, and prints what landed as JSON.
 
 `python tests/attacks/suite.py TIER [warm]`; warm, every box begins as a copy of one process that
-has imported torch, as a run's boxes do (see harness/confine/warm.py). The evidence is looked for
+has imported torch, as a run's boxes do (see harness/sandbox/boot/zygote_client.py). The evidence
+is looked for
 from outside: what was printed, changed, reached, left behind or still alive. Programs that name no
 ROOM share one box.
 """
@@ -27,9 +28,10 @@ from pathlib import Path
 
 from field import Field
 
-from harness.confine import Ahead, Exit, Policy, Zygote, python_argv, run, seccomp
-from harness.confine.held import Shape
 from harness.contract import HarnessError, Slice
+from harness.sandbox import Ahead, Exit, Policy, Zygote, python_argv, run
+from harness.sandbox.backends import seccomp
+from harness.sandbox.boot.prewarmed import Shape
 
 HERE = Path(__file__).parent
 PROGRAMS = sorted(path.stem for path in (HERE / "programs").glob("*.py"))
@@ -57,7 +59,7 @@ time.sleep(600)
 HOST = {
     "secret": "",
     "given/file": "",
-    "repo/harness/measure.py": "",
+    "repo/harness/trial.py": "",
     "repo/harness/__pycache__/measure.cpython-311.pyc": "",
     "repo/.git/config": "",
     "repo/.git/refs/heads/main": "",

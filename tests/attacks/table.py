@@ -50,7 +50,7 @@ def interpreter(user: str, tier: int) -> str | None:
     """Return a Python that `user` may run, of our version since our packages are its."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
-        words = [python, "-B", "-c", f"from harness.confine.tiers import check; check({tier})"]
+        words = [python, "-B", "-c", f"from harness.sandbox.tiers import check; check({tier})"]
         try:
             done = subprocess.run(words, capture_output=True, check=False, **become(user))
         except OSError:

@@ -6,9 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.seal import seal
+from harness.artifacts import seal
 from harness.tasks.base import InvalidError
-from harness.tasks.gpt_weights import count_parameters
+from harness.tasks.gpt.weights import count_parameters
 
 CAP = 8 << 20  # bytes
 LONG = 2.0  # seconds

@@ -25,12 +25,12 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from harness.confine import Zygote, run
 from harness.contract import Outcome, Rung, Slice, Trial
-from harness.measure import measure
-from harness.tasks import gpt
+from harness.sandbox import Zygote, run
 from harness.tasks.base import Confine
-from harness.tasks.gpt_score import bits_per_byte
+from harness.tasks.gpt import task as gpt
+from harness.tasks.gpt.bits import bits_per_byte
+from harness.trial import measure
 
 HERE = Path(__file__).parent
 BASE = "honest_bigram"

@@ -8,8 +8,8 @@ from functools import partial
 
 from islands.records import Attempt, Brief, Entry, Proposal, Usage
 from swarm.agents.base import AgentError
-from swarm.agents.llm import edits
-from swarm.agents.llm.calls import Bill, Calls
+from swarm.agents.llm import search_replace as edits
+from swarm.agents.llm.client import Bill, Calls
 from swarm.agents.llm.prompt import render
 from swarm.agents.llm.provider import Reply, Turn, one_line
 

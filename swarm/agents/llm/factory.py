@@ -10,10 +10,10 @@ from harness.contract import SetupError
 from swarm.agents.llm.agent import LanguageModel, Note, keep_none
 from swarm.agents.llm.anthropic import AnthropicModel
 from swarm.agents.llm.budget import Budget
-from swarm.agents.llm.calls import Calls
-from swarm.agents.llm.governor import Governor, Pace
+from swarm.agents.llm.client import Calls
 from swarm.agents.llm.openai import ChatModel, ResponsesModel
 from swarm.agents.llm.provider import Provider
+from swarm.agents.llm.rate_limiter import Governor, Pace
 from swarm.agents.llm.settings import HOME_URLS, ModelSettings, check
 
 

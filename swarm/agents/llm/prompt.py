@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from islands.records import Attempt, Brief, Change, Gain, Pending
-from swarm.agents.llm.edits import clean
 from swarm.agents.llm.provider import Prompt
+from swarm.agents.llm.search_replace import clean
 
 GENOME_CHARS = 300_000
 ATTEMPTS_CHARS = 8_000

@@ -12,7 +12,7 @@ import httpx2
 from pydantic import Field, ValidationError
 
 from swarm.agents.base import Trouble
-from swarm.agents.llm.headers import asked_wait, drained_wait
+from swarm.agents.llm.retry_after import asked_wait, drained_wait
 from swarm.agents.llm.settings import Tokens
 
 REASON_CHARS = 300

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from islands.records import Attempt, Brief, Change, Entry, Proposal
 from swarm.agents.base import AgentError
-from swarm.agents.mutator.cross import crossing
-from swarm.agents.mutator.memory import Memory
+from swarm.agents.mutator.crossover import crossing
+from swarm.agents.mutator.history import Memory
 from swarm.agents.mutator.moves import write
+from swarm.agents.mutator.parsed_file import Survey, survey
+from swarm.agents.mutator.priors import Tuning
 from swarm.agents.mutator.search import Search
 from swarm.agents.mutator.source import Edit, splice
-from swarm.agents.mutator.survey import Survey, survey
-from swarm.agents.mutator.tuning import Tuning
 
 
 class Mutator:

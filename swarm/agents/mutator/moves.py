@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from swarm.agents.mutator.model import Forecast
 from swarm.agents.mutator.source import Edit
+from swarm.agents.mutator.surrogate import Forecast
 
 Kind = Literal["number", "option", "term", "statement", "swap", "cross", "joint"]
 

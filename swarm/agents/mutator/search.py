@@ -14,9 +14,14 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from islands.records import Brief, Change
-from swarm.agents.mutator.cross import crossing
-from swarm.agents.mutator.memory import Memory, Trace
-from swarm.agents.mutator.model import (
+from swarm.agents.mutator.crossover import crossing
+from swarm.agents.mutator.edit_sites import Site
+from swarm.agents.mutator.history import Memory, Trace
+from swarm.agents.mutator.moves import Kind, Move, Part
+from swarm.agents.mutator.parsed_file import Survey
+from swarm.agents.mutator.priors import RUNS, STRUCTURE, Tuning, belief, option_prior
+from swarm.agents.mutator.source import Edit
+from swarm.agents.mutator.surrogate import (
     Chosen,
     Known,
     Seen,
@@ -24,12 +29,7 @@ from swarm.agents.mutator.model import (
     number_forecasts,
     option_forecasts,
 )
-from swarm.agents.mutator.moves import Kind, Move, Part
-from swarm.agents.mutator.scales import Number, number
-from swarm.agents.mutator.sites import Site
-from swarm.agents.mutator.source import Edit
-from swarm.agents.mutator.survey import Survey
-from swarm.agents.mutator.tuning import RUNS, STRUCTURE, Tuning, belief, option_prior
+from swarm.agents.mutator.transforms import Number, number
 
 Evidence = TypeVar("Evidence", Seen, Chosen)
 

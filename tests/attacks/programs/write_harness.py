@@ -8,7 +8,7 @@ from field import deface, trying
 
 
 def attack(field):
-    deface(f"{field.folder}/repo/harness/measure.py")
+    deface(f"{field.folder}/repo/harness/trial.py")
     with trying():
         Path(f"{field.folder}/repo/harness/__pycache__/measure.cpython-311.pyc").write_bytes(b"x")
 

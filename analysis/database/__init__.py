@@ -1,0 +1,4 @@
+"""lineage.duckdb, the projection of the ledger: schema, rows, refresh, queries.
+
+Imported by swarm.
+"""

@@ -1,0 +1,88 @@
+"""Questions asked of the record in SQL, while the swarm runs and by whoever likes.
+
+The questions asked most are views of the database (analysis/database/schema.py): `standings` (each
+island,
+best first), `kept` (each island's chain of kept changes, what an ablation takes apart), `reasons`
+(what came of the rest), `usage` (what each agent cost), `failures`, `refusals`, `experiments`.
+
+    ask(folder, "FROM kept WHERE island = 'reef'")
+
+A question reads and does nothing else: one statement that reads, on a database opened read-only
+by an instance that may touch no other file, with one thread and 1 GB of memory.
+
+Not covered: a question has no time limit (Ctrl-C ends it); it takes CPU time from the trials as
+any program beside them does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from duckdb import DuckDBPyConnection, Statement, StatementType
+
+from analysis.database.refresh import reading
+from analysis.database.schema import TABLES, VIEWS
+from harness.contract import SetupError
+
+_READS = {StatementType.SELECT, StatementType.EXPLAIN}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Rows with the names of their columns; `more` says that rows beyond the limit were left."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    more: bool = False
+
+    def named(self) -> list[dict[str, Any]]:
+        """Return each row by column. Raises SetupError where two columns have one name."""
+        twice = [name for name in self.columns if self.columns.count(name) > 1]
+        if twice:
+            raise SetupError(f"two columns are called {twice[0]}: tell them apart with AS")
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def ask(folder: Path, sql: str, limit: int | None = None) -> Answer:
+    """Answer one question about the run in `folder` with its first `limit` rows (None: all).
+
+    Raises SetupError, in one line, where `sql` is no question or the record has no answer.
+    """
+    with reading(folder) as con:
+        return answer(con, sql, limit)
+
+
+def answer(con: DuckDBPyConnection, sql: str, limit: int | None = None) -> Answer:
+    """Answer one question on a connection that `reading` opened, as `ask` does."""
+    try:
+        asked = con.execute(_reading_only(con, sql))
+        columns = tuple(name for name, *_ in asked.description)
+        rows = asked.fetchall() if limit is None else asked.fetchmany(limit + 1)
+    except duckdb.Error as error:
+        raise SetupError(_line(error)) from error
+    return Answer(columns, tuple(rows[:limit]), more=limit is not None and len(rows) > limit)
+
+
+def _reading_only(con: DuckDBPyConnection, sql: str) -> Statement:
+    statements = con.extract_statements(sql)
+    if len(statements) != 1:
+        raise SetupError(f"one question at a time: this is {len(statements)} statements")
+    if statements[0].type not in _READS:
+        raise SetupError(
+            f"a question only reads, {statements[0].type.name} does not: begin with SELECT, FROM,"
+            " WITH, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN"
+        )
+    return statements[0]
+
+
+def _line(error: duckdb.Error) -> str:
+    """Return DuckDB's complaint as one line: without its drawing, with what there is to ask."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "the question needs more than the 1 GB of memory that one may have: ask for less"
+    line = " ".join(str(error).partition("\nLINE ")[0].split())
+    if isinstance(error, duckdb.CatalogException):
+        line += f" (tables and views: {', '.join([*TABLES, *VIEWS])})"
+    return line

@@ -1,0 +1,291 @@
+"""`lineage.duckdb`: the ledger as tables that anyone may query while the swarm runs.
+
+The file is a projection and may be deleted at any time. `refresh` brings a private copy up to
+date with the ledger, from the byte where it left off, and moves it into place with `os.replace`.
+So nobody ever writes to a file that somebody reads: a reader keeps the file it opened for as
+long as it likes and delays nobody. Several processes may refresh at once; the file in place never
+goes back to an earlier state. A refresh costs one copy of the file and the new events' share,
+however long the run is. A file made by other code, from another ledger, or broken, is made anew.
+
+Not covered:
+- whoever writes to `lineage.duckdb` spoils it: what DuckDB has put into the file stays there until
+  the file is deleted, and is then made anew (open it read-only, or ask `swarm query`);
+- a refresh that is stopped (SIGSTOP, Ctrl-Z) in the about 25 ms between comparing and replacing
+  holds up other refreshes until it goes on; the ledger's writer never waits for any of them;
+- users who may read a run's folder but not write to it cannot refresh.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import inspect
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from analysis import ledger, lineage
+from analysis.database import rows as tables
+from analysis.database import schema
+from analysis.ledger import START, link_at, read_events, read_lines
+from harness.contract import SetupError
+from islands import events
+
+NAME = "lineage.duckdb"
+
+_BATCH = 5_000
+"""Events that are taken into the tables at a time: bounds the memory that a refresh needs."""
+
+_LENT: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,  # the machine's cores are the trials'
+    "memory_limit": "1GB",
+    "temp_directory": "",  # else a big query spills into the user's working directory
+    "python_enable_replacements": False,  # else a table's name may mean a variable of ours
+}
+
+_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def due(events_now: int, events_at_last: int, *, share: float = 1.0, least: int = 500) -> bool:
+    """Return whether the coordinator should refresh: the ledger has grown by a share of itself.
+
+    A refresh writes the whole file, so at a fixed step the bytes written for each event would
+    grow with the run; at a `share` of 1 all refreshes together write twice what the last one
+    does. `least` events keep a young run from refreshing at each.
+    """
+    return events_now - events_at_last >= max(least, share * events_at_last)
+
+
+class Refresher:
+    """Tells the coordinator when to refresh, by `due`."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def due(self, events: int) -> bool:
+        """Return whether to refresh now that the ledger has `events`; if so, it counts as done."""
+        if not due(events, self._last):
+            return False
+        self._last = events
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How far a projection has come, and what it was made of (the columns of `projection`)."""
+
+    bytes: int
+    events: int
+    code: str
+    link: str
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[DuckDBPyConnection]:
+    """Open the record of the run in `folder`, up to date, for reading and nothing else.
+
+    The connection sees one moment of the run, reaches no other file, and has one thread and
+    1 GB. Raises SetupError as `refresh`.
+    """
+    with _attached(refresh(folder), "READ_ONLY") as con:
+        con.execute("SET enable_external_access = false")
+        con.execute("SET lock_configuration = true")
+        yield con
+
+
+def refresh(folder: Path) -> Path:
+    """Bring `lineage.duckdb` in the run folder `folder` up to date; return its path.
+
+    May be called by any process at any time. Raises SetupError where there is no ledger, where a
+    line of it is no event, and where the folder cannot be written to.
+    """
+    final, source = folder / NAME, folder / ledger.NAME
+    try:
+        mark = _mark(final, source)
+        if mark is None or any(islice(read_events(source, mark.bytes), 1)):
+            _renew(final, source)
+    except (OSError, duckdb.IOException) as error:
+        if isinstance(error, OSError) and error.errno not in _MENDABLE:
+            raise
+        raise SetupError(f"{final}: cannot be brought up to date: {error}") from error
+    return final
+
+
+def strays(folder: Path) -> str:
+    """Say how `lineage.duckdb` in `folder` is not what its ledger comes to, "" where it is.
+
+    Takes the ledger in anew, as far as the file says that it has come, and compares row by row
+    and view by view; changes nothing. A file that is not there, or of another version of swarm,
+    strays in nothing: it is made anew when it is next asked for. Raises SetupError as `refresh`.
+    """
+    path, source = folder / NAME, folder / ledger.NAME
+    if not path.exists():
+        return ""
+    try:
+        with _attached(path, "READ_ONLY") as con:
+            if con.execute("SELECT code FROM projection").fetchone() != (_code(),):
+                return ""
+            mark = _Mark(*con.execute("FROM projection").fetchall()[0])
+            if mark.link != link_at(source, mark.bytes):
+                return f"{path} was made of another ledger"
+            con.execute("USE memory")
+            _take(con, source, mark)
+            odd = list(_differing(con))
+    except duckdb.Error as error:
+        return f"{path} is no record of a run: {str(error).partition(chr(10))[0]}"
+    return f"{path} does not hold what the ledger says in {', '.join(odd)}" if odd else ""
+
+
+def _take(con: DuckDBPyConnection, source: Path, mark: _Mark) -> None:
+    """Take the first `mark.events` events of a ledger into an empty database."""
+    schema.create(con)
+    history = islice(read_lines(source), mark.events)
+    while batch := list(islice(history, _BATCH)):
+        tables.project(con, [line.event for line in batch])
+
+
+def _differing(con: DuckDBPyConnection) -> Iterator[str]:
+    """Yield the tables and views of which `lineage` has another content than `memory`."""
+    views = "SELECT view_name, sql FROM duckdb_views() WHERE database_name = '{}' AND NOT internal"
+    for name in schema.TABLES:
+        if name != "projection" and _differ(con, f"FROM memory.{name}", f"FROM lineage.{name}"):
+            yield name
+    if _differ(con, views.format("memory"), views.format("lineage")):
+        yield "views"
+
+
+def _differ(con: DuckDBPyConnection, one: str, other: str) -> bool:
+    pairs = (one, other), (other, one)
+    return any(con.execute(f"({a}) EXCEPT ALL ({b}) LIMIT 1").fetchone() for a, b in pairs)
+
+
+def _renew(final: Path, source: Path) -> None:
+    with _room(final.parent) as room:
+        mine = _brought_up(room / NAME, final, source)
+        with _alone(final.parent):
+            there = _mark(final, source)
+            if there is None or there.bytes < mine.bytes:
+                (room / NAME).replace(final)
+                _log(final).unlink(missing_ok=True)
+
+
+def _brought_up(private: Path, final: Path, source: Path) -> _Mark:
+    """Make `private` a projection of the whole ledger `source`, from a copy of `final`."""
+    with suppress(FileNotFoundError):
+        shutil.copyfile(final, private)
+    mark = _mark(private, source)
+    if mark is None:
+        private.unlink(missing_ok=True)
+    with _attached(private, "BLOCK_SIZE 16384") as con:  # an empty file of 262144s has 4 MB
+        con.begin()  # else each statement waits for the disk
+        if mark is None:
+            schema.create(con)
+        mark = mark or _Mark(0, 0, _code(), START)
+        history = read_lines(source, mark.bytes)
+        while batch := list(islice(history, _BATCH)):
+            tables.project(con, [line.event for line in batch])
+            mark = _Mark(batch[-1].end, mark.events + len(batch), mark.code, batch[-1].link)
+            con.commit()
+            con.begin()
+        con.execute("DELETE FROM projection")
+        con.execute("INSERT INTO projection VALUES (?, ?, ?, ?)", astuple(mark))
+        con.commit()
+        con.execute("CHECKPOINT lineage")  # a write-ahead log beside the file would stay behind
+    return mark
+
+
+def _mark(path: Path, source: Path) -> _Mark | None:
+    """Return how far the projection `path` has come, None where it must be made anew."""
+    if not path.exists() or _log(path).exists():
+        return None
+    try:
+        with _attached(path, "READ_ONLY") as con:
+            row = con.execute("FROM projection").fetchone()
+    except duckdb.Error:  # no database, of another format, half written or lent to a writer
+        return None
+    mark = None if row is None else _Mark(*row)
+    if mark is None or mark.code != _code() or mark.link != link_at(source, mark.bytes):
+        return None
+    return mark
+
+
+def _log(path: Path) -> Path:
+    """Return the write-ahead log of a database, which none of ours has: somebody else wrote there.
+
+    DuckDB refuses a file whose log belongs to the file that was there before.
+    """
+    return path.with_name(f"{path.name}.wal")
+
+
+@cache
+def _code() -> str:
+    """Return the digest of the code that decides what a projection holds."""
+    digest = hashlib.sha256(duckdb.__version__.encode())
+    for module in (events, lineage, schema, tables):
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _attached(path: Path, mode: str) -> Iterator[DuckDBPyConnection]:
+    """Open the database `path` by attaching it to a connection of its own.
+
+    `duckdb.connect(path)` hands out the instance that the process already has of that path,
+    which after a replacement is the old file.
+    """
+    with duckdb.connect(":memory:", config=_LENT) as con:
+        con.execute(f"ATTACH {schema.quoted(str(path))} AS lineage ({mode})")
+        con.execute("USE lineage")
+        yield con
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[Path]:
+    """Lend a folder below `folder` to one refresh; those of refreshes that died are removed.
+
+    Each is held by an flock on it, which ends with its holder whatever happens.
+    """
+    with _alone(folder):
+        for left in folder.glob("refresh-*"):
+            _remove_if_left(left)
+        room = Path(tempfile.mkdtemp(prefix="refresh-", dir=folder))
+        held = os.open(room, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield room
+    finally:
+        shutil.rmtree(room)
+        os.close(held)
+
+
+def _remove_if_left(room: Path) -> None:
+    try:
+        held = os.open(room, os.O_RDONLY)
+    except FileNotFoundError:  # its refresh has just ended
+        return
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # its refresh is under way
+    else:
+        shutil.rmtree(room, ignore_errors=True)
+    finally:
+        os.close(held)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other refreshes out for a moment; never held while one works."""
+    with (folder / "refresh.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

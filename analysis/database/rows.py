@@ -1,0 +1,379 @@
+"""Events and lineage as table rows, and the lineage read back.
+
+An event becomes rows without a look at what is there (`rows`), but for the lineage, of which just
+the part that the events speak of is read, taken on and put back: what a batch of events costs
+does not grow with the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import singledispatch
+from typing import Any
+
+import networkx as nx
+from duckdb import DuckDBPyConnection
+
+from analysis.database.schema import COLUMNS, TABLES
+from analysis.lineage import Graph, Lineage, speaks_of
+from islands import events as ev
+from islands.records import NULL, Gain, Usage
+
+Row = Mapping[str, Any]
+
+
+def project(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> None:
+    """Take the next events of the ledger into the tables that `con` uses."""
+    part = _part(con, history)
+    before = set(part.graph)
+    found: dict[str, list[Row]] = {}
+    for event in history:
+        part.take(event)
+        for table, row in rows(event):
+            found.setdefault(table, []).append(row)
+    admitted = [list(before - set(part.graph))]  # nodes that now go by their commit's id
+    con.execute("DELETE FROM nodes WHERE node IN (SELECT unnest(?))", admitted)
+    con.execute("DELETE FROM edges WHERE target IN (SELECT unnest(?))", admitted)
+    save_graph(part.graph, con)
+    for table, new in found.items():
+        _put(con, table, new)
+
+
+def save_graph(graph: Graph, con: DuckDBPyConnection) -> None:
+    """Put a lineage's nodes and edges into the tables that `con` uses, replacing their like.
+
+    Raises ValueError at an attribute that has no column or is None: nothing is lost in silence.
+    """
+    nodes = ({"node": node, **known} for node, known in graph.nodes(data=True))
+    edges = (
+        {"source": source, "target": target, "kind": kind, **known}
+        for source, target, kind, known in graph.edges(keys=True, data=True)
+    )
+    _put(con, "nodes", [_full("nodes", row) for row in nodes])
+    _put(con, "edges", [_full("edges", row) for row in edges])
+
+
+def load_graph(con: DuckDBPyConnection) -> Graph:
+    """Return the lineage that `save_graph` put there, equal to it in every attribute."""
+    graph: Graph = nx.MultiDiGraph()
+    _load(graph, con, "FROM nodes ORDER BY recorded, node", "FROM edges ORDER BY recorded")
+    return graph
+
+
+@singledispatch
+def rows(event: ev.Event) -> Iterable[tuple[str, Row]]:
+    """Return what `event` puts into the tables other than the lineage's: table and columns.
+
+    A row of a table with keys is merged into the one that is there: columns that it does not
+    name keep their values. Raises TypeError on what is no event.
+    """
+    raise TypeError(f"not an event of a run: {event!r}")
+
+
+@rows.register(ev.MigrantOffered | ev.ProposalRefused | ev.CandidateAdmitted | ev.VerdictReached)
+@rows.register(ev.CandidateRebased | ev.CandidateDropped | ev.ConsensusDrafted)
+def _(event: ev.Event) -> Iterable[tuple[str, Row]]:
+    del event
+    return ()  # all of it is in the lineage
+
+
+@rows.register
+def _(event: ev.RunOpened) -> Iterable[tuple[str, Row]]:
+    opened = asdict(event)
+    opened["branch"] = opened.pop("target")
+    yield "run", {name: opened[name] for name in TABLES["run"].columns}
+    yield "coordinators", {"action": "opened", "recorded": event.recorded}
+
+
+@rows.register
+def _(event: ev.RunResumed) -> Iterable[tuple[str, Row]]:
+    yield "coordinators", {"action": "resumed", "recorded": event.recorded}
+
+
+@rows.register
+def _(event: ev.RunStopped) -> Iterable[tuple[str, Row]]:
+    why = {"reason": event.reason, "stop_limit": event.limit}
+    yield "coordinators", {"action": "stopped", **why, "recorded": event.recorded}
+
+
+@rows.register
+def _(event: ev.IslandOpened) -> Iterable[tuple[str, Row]]:
+    where = {"branch": event.branch, "base": event.head, "recorded": event.recorded}
+    slice_ = {"slice": event.slice.name, "device": event.slice.kind}
+    yield "islands", {"island": event.island, "agent": event.agent, **where, **slice_}
+
+
+@rows.register
+def _(event: ev.ProposalReceived) -> Iterable[tuple[str, Row]]:
+    if event.agent != NULL:  # then nobody was asked
+        yield "answers", _answer(event, event.usage)
+
+
+@rows.register
+def _(event: ev.CallBegan) -> Iterable[tuple[str, Row]]:
+    del event
+    return ()  # the answer says what it did cost
+
+
+@rows.register
+def _(event: ev.AgentFailed) -> Iterable[tuple[str, Row]]:
+    why = {"trouble": event.trouble, "reason": event.reason}
+    yield "answers", _answer(event, event.usage) | why
+
+
+@rows.register
+def _(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
+    begun = asdict(event)
+    begun |= {"experiment": event.experiment or None, "started": event.recorded}
+    begun["check_number"] = event.check or None
+    columns = set(TABLES["trials"].columns) & begun.keys()
+    yield "trials", {name: begun[name] for name in columns} | {"state": "running"}
+
+
+@rows.register
+def _(event: ev.TrialVoided) -> Iterable[tuple[str, Row]]:
+    why = {"reason": event.reason, "ended": event.recorded}
+    yield "trials", {"trial": event.trial, "state": "voided", **why}
+
+
+@rows.register
+def _(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
+    outcome = event.outcome
+    columns = ("score", "harness", "tier", "seconds", "peak_mib", "facts", "claims", "digests")
+    ended = {name: getattr(outcome, name) for name in columns} | {"ended": event.recorded}
+    if outcome.failure is None:
+        yield "trials", {"trial": event.trial, "state": "scored", **ended}
+        return
+    broke = {"failure": outcome.failure.kind, "reason": outcome.failure.reason}
+    broke["tail"] = outcome.tail
+    yield "trials", {"trial": event.trial, "state": "failed", **ended, **broke}
+
+
+@rows.register
+def _(event: ev.StackOpened) -> Iterable[tuple[str, Row]]:
+    begun = {"check_number": event.check, "base": event.base, "parts": event.parts}
+    yield "stacks", {**begun, "recorded": event.recorded}
+
+
+@rows.register
+def _(event: ev.StackAssembled) -> Iterable[tuple[str, Row]]:
+    made = {"commit": event.commit or None, "conflict": event.conflict or None}
+    arm = {"check_number": event.check, "parts": event.parts, "recorded": event.recorded}
+    yield "arms", arm | made
+
+
+@rows.register
+def _(event: ev.StackJudged) -> Iterable[tuple[str, Row]]:
+    found = {name: getattr(event, name) for name in ("verdict", "commit", "parts", "dropped")}
+    found |= {"culprits": json.dumps(event.culprits), "lines_saved": event.lines_saved}
+    for column in ("expected", "observed", "interaction"):
+        gain: Gain = getattr(event, column)
+        found |= {column: gain.mean, f"{column}_noise": gain.noise}
+    known = event.gain or event.observed
+    found |= {"gain": known.mean, "noise": known.noise, "pairs": known.pairs}
+    yield "stacks", {"check_number": event.check, **found, "ended": event.recorded}
+
+
+@rows.register
+def _(event: ev.PromotionOpened) -> Iterable[tuple[str, Row]]:
+    begun = {name: getattr(event, name) for name in ("rung", "base", "commit", "parts")}
+    lower = {"lower_gain": event.before.mean, "lower_noise": event.before.noise}
+    yield (
+        "promotions",
+        {"check_number": event.check, **begun, **lower, "recorded": event.recorded},
+    )
+
+
+@rows.register
+def _(event: ev.Promoted) -> Iterable[tuple[str, Row]]:
+    found: dict[str, Any] = {"verdict": event.verdict, "reason": event.reason}
+    found |= {"better_hidden": event.hidden, **_measured(event.after)}
+    if event.agreement is not None:
+        tau = event.agreement
+        found |= {"tau": tau.tau, "tau_low": tau.low, "tau_high": tau.high}
+    if event.reached:
+        found |= {"target_score": event.target, "reached": event.reached}
+        found |= {"reached_low": event.low, "reached_high": event.high}
+    yield "promotions", {"check_number": event.check, **found, "ended": event.recorded}
+    for each in event.contenders:
+        change = {"check_number": event.check, "experiment": each.experiment, "kinds": each.kinds}
+        lower = {"lower_gain": each.before.mean, "lower_noise": each.before.noise}
+        told = {"verdict": each.verdict, "ended": event.recorded}
+        yield "contenders", {**change, **lower, **_measured(each.after), **told}
+
+
+@rows.register
+def _(event: ev.ConsensusMoved) -> Iterable[tuple[str, Row]]:
+    moved = {name: getattr(event, name) for name in ("base", "commit", "parts", "changes")}
+    why = {"check_number": event.check, "before": event.old or None}
+    yield "consensus", {**why, **moved, "recorded": event.recorded}
+
+
+@rows.register
+def _(event: ev.SealedScored) -> Iterable[tuple[str, Row]]:
+    pair = {"commit": event.commit, "base": event.base}
+    yield "sealed", {**pair, **_measured(event.gain), "recorded": event.recorded}
+
+
+@rows.register
+def _(event: ev.Quarantined) -> Iterable[tuple[str, Row]]:
+    found = {"trial": event.trial, "recorded": event.recorded}
+    yield "quarantines", found | {"commit": event.commit, "reason": event.reason}
+    for each in event.heads:
+        moved = {"island": each.island, "head": each.old, "fallback": each.new or None}
+        yield "fallbacks", found | moved
+
+
+@rows.register
+def _(event: ev.SliceQuarantined) -> Iterable[tuple[str, Row]]:
+    told = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
+    void = {"trials": len(event.trials), "discarded": len(event.discards)}
+    yield "slices_apart", {"action": "set apart", "good": event.good or None, **told, **void}
+    for trial in event.trials:
+        yield "trials", {"trial": trial.trial, "state": "voided", "reason": event.reason}
+
+
+@rows.register
+def _(event: ev.SliceReleased) -> Iterable[tuple[str, Row]]:
+    told = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
+    yield "slices_apart", {"action": "released", **told}
+
+
+@rows.register
+def _(event: ev.IslandMoved) -> Iterable[tuple[str, Row]]:
+    if event.home:
+        where = {"slice": event.slice.name, "device": event.slice.kind}
+        yield "islands", {"island": event.island, **where}
+
+
+@rows.register
+def _(event: ev.CaughtUp) -> Iterable[tuple[str, Row]]:
+    moved = {"island": event.island, "home": event.source, "parts": event.changes}
+    where = {"before": event.old, "head": event.new}
+    yield "catch_ups", {**moved, **where, "recorded": event.recorded}
+
+
+@rows.register
+def _(event: ev.Merged) -> Iterable[tuple[str, Row]]:
+    came = {"island": event.island or None, "head": event.head, "merge": event.commit}
+    how = {"how": event.how, "forced": event.forced}
+    yield "merges", {**came, "branch": event.target, **how, "recorded": event.recorded}
+
+
+def _measured(gain: Gain) -> dict[str, Any]:
+    return {"gain": gain.mean, "noise": gain.noise, "pairs": gain.pairs}
+
+
+def _answer(event: ev.ProposalReceived | ev.AgentFailed, usage: Usage) -> dict[str, Any]:
+    who: dict[str, Any] = {
+        "experiment": event.experiment,
+        "island": event.island,
+        "agent": event.agent,
+    }
+    return who | asdict(usage) | {"recorded": event.recorded}
+
+
+def _part(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> Lineage:
+    """Return the fold so far, as much of it as taking `history` looks up."""
+    running = _running(
+        con, [e.trial for e in history if isinstance(e, ev.TrialEnded | ev.TrialVoided)]
+    )
+    spoken = {name for event in history for name in speaks_of(event)}
+    commits = [name for name in spoken if isinstance(name, str)]
+    commits += [trial.commit for trial in running.values()]
+    numbers = [name for name in spoken if isinstance(name, int)]
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE spoken AS SELECT node FROM nodes"
+        " WHERE node IN (SELECT unnest(?)) OR experiment IN (SELECT unnest(?))",
+        [commits, numbers],
+    )
+    graph: Graph = nx.MultiDiGraph()
+    into = "FROM edges WHERE target IN (FROM spoken)"
+    _load(graph, con, f"FROM nodes WHERE node IN (FROM spoken UNION SELECT source {into})", into)
+    return Lineage(graph, running)
+
+
+def _running(con: DuckDBPyConnection, trials: list[str]) -> dict[str, ev.TrialStarted]:
+    found = con.execute(
+        "SELECT trial, coalesce(experiment, 0), island, commit, purpose, seed, rung, slice,"
+        " part, coalesce(check_number, 0) FROM trials"
+        " WHERE state = 'running' AND trial IN (SELECT unnest(?))",
+        [trials],
+    ).fetchall()
+    return {row[0]: ev.TrialStarted(*row) for row in found}
+
+
+def _load(graph: Graph, con: DuckDBPyConnection, nodes: str, edges: str) -> None:
+    for known in _known(con, nodes):
+        graph.add_node(known.pop("node"), **known)
+    for known in _known(con, edges):
+        graph.add_edge(known.pop("source"), known.pop("target"), known.pop("kind"), **known)
+
+
+def _known(con: DuckDBPyConnection, query: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of `query` as the attributes that are known."""
+    found = con.execute(query)
+    columns = [name for name, *_ in found.description]
+    for row in found.fetchall():
+        pairs = zip(columns, row, strict=True)
+        yield {name: _told(name, value) for name, value in pairs if value is not None}
+
+
+def _told(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column holds
+    """Return a value of the database as the events have it."""
+    match COLUMNS[column].type:
+        case "TIMESTAMP":
+            return value.replace(tzinfo=UTC).timestamp()
+        case "JSON":
+            return json.loads(value)
+    return value
+
+
+def _cell(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column holds
+    """Return a value of an event as JSON that the column's type is read from."""
+    if COLUMNS[column].type == "TIMESTAMP" and value is not None:
+        return datetime.fromtimestamp(value, UTC).replace(tzinfo=None).isoformat()
+    return value
+
+
+def _full(table: str, known: Row) -> Row:
+    """Return a row with all of the table's columns, None where nothing is known."""
+    columns = TABLES[table].columns
+    strange = [name for name, value in known.items() if name not in columns or value is None]
+    if strange:
+        raise ValueError(f"{table} cannot keep {', '.join(strange)} of {known!r}")
+    return {name: known.get(name) for name in columns}
+
+
+def _put(con: DuckDBPyConnection, table: str, new: Sequence[Row]) -> None:
+    """Add rows to a table, or merge them into those with the same keys, in order.
+
+    One statement takes all rows with the same columns, as one JSON text (10,000 rows in 0.2 s;
+    executemany takes 1.5 ms a row).
+    """
+    keys = TABLES[table].columns[: TABLES[table].keys]
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for row in _merged(new, keys) if keys else new:
+        alike.setdefault(tuple(sorted(row)), []).append(
+            {name: _cell(name, value) for name, value in row.items()}
+        )
+    for columns, group in alike.items():
+        shape = json.dumps([{name: COLUMNS[name].type for name in columns}])
+        sets = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
+        clash = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sets}" if keys else ""
+        con.execute(
+            f"INSERT INTO {table} BY NAME"
+            f" SELECT unnest(from_json(?, '{shape}'), max_depth := 2) {clash}",
+            [json.dumps(group, allow_nan=False)],
+        )
+
+
+def _merged(new: Iterable[Row], keys: Sequence[str]) -> Iterable[Row]:
+    """Return one row for each key: later rows' columns over earlier ones'."""
+    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in new:
+        merged.setdefault(tuple(row[key] for key in keys), {}).update(row)
+    return merged.values()

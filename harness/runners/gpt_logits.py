@@ -1,0 +1,98 @@
+"""Box program of the gpt task: answer rows of tokens with rows of logits, and nothing else.
+
+Runs inside a box that holds the genome's source and its sealed weights: no text, no disk to write
+to. The trusted side (harness/tasks/gpt/logits.py) asks, one batch at a time:
+
+    we say      a byte after each step of getting ready: started, imported, built, loaded
+    it says     5 bytes: the length of the rows that stand in the memory behind the answers' place,
+                and whether behind them stands one position of each that is asked for alone
+    we say      a byte, once the answers, float32 [rows, length, vocab] or [rows, vocab], stand in
+                their place
+    it says     the end
+
+An exception ends this process; the trusted side knows from the bytes how far it came.
+"""
+
+from __future__ import annotations
+
+import argparse
+import mmap
+import os
+import struct
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+
+def main() -> None:
+    """Get ready, then answer until the end."""
+    options = _options()
+    model = prepared(options)
+    memory = mmap.mmap(options.memory, 0)
+    while said := os.read(options.channel, 5):
+        answer(model, memory, options, *struct.unpack("<i?", said))
+        step(options.channel)
+    os._exit(0)  # nothing is left to lose, and taking torch down by the book costs 0.1 s
+
+
+def prepared(options: argparse.Namespace) -> torch.nn.Module:
+    """Return the genome's model with its weights; say each step as it is taken."""
+    if options.device == "cuda" and options.share < 1:
+        torch.cuda.set_per_process_memory_fraction(options.share)
+    step(options.channel)  # from here on what fails is the genome's
+    sys.path.insert(0, str(options.entry.parent))
+    genome = import_module(options.entry.stem)
+    step(options.channel)
+    torch.manual_seed(0)
+    model: torch.nn.Module = genome.build(options.vocab, options.context, options.depth)
+    step(options.channel)
+    model.load_state_dict(load_file(options.weights))
+    model = model.to(options.device).eval()
+    step(options.channel)
+    return model
+
+
+def answer(
+    model: torch.nn.Module,
+    memory: mmap.mmap,
+    options: argparse.Namespace,
+    length: int,
+    alone: bool,
+) -> None:
+    """Read rows of tokens from `memory` and write their logits there, or some of them `alone`."""
+    rows, vocab = options.rows, options.vocab
+    behind = 4 * rows * options.context * vocab
+    said = np.frombuffer(memory, np.int32, rows * (length + alone), behind).astype(np.int64)
+    tokens = torch.from_numpy(said[: rows * length]).view(rows, length).to(options.device)
+    with torch.inference_mode():
+        logits = model(tokens)
+        if tuple(logits.shape) != (rows, length, vocab):
+            raise ValueError(f"forward returned {tuple(logits.shape)}, not {(rows, length, vocab)}")
+        if alone:
+            logits = logits[torch.arange(rows), torch.from_numpy(said[rows * length :])]
+    place = np.frombuffer(memory, np.float32, logits.numel()).reshape(logits.shape)
+    torch.from_numpy(place).copy_(logits)
+
+
+def step(channel: int) -> None:
+    """Tell the trusted side that one more step is done."""
+    os.write(channel, b".")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--entry", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--share", type=float, required=True)
+    for name in ("vocab", "context", "depth", "rows", "channel", "memory"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""Confinement as a policy object with tiers: `run(policy, argv, log)` and little beside it."""
+
+from harness.sandbox.backends.bubblewrap import check, find_sandbox
+from harness.sandbox.backends.interpreter import python_argv
+from harness.sandbox.boot.pool import Ahead
+from harness.sandbox.boot.zygote_client import Zygote
+from harness.sandbox.policy import Exit, Policy
+from harness.sandbox.run import run
+
+__all__ = ["Ahead", "Exit", "Policy", "Zygote", "check", "find_sandbox", "python_argv", "run"]

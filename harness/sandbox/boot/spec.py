@@ -1,0 +1,101 @@
+"""What the processes in a box are told: whom they run as, within which limits, what they become."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.sandbox.backends import bubblewrap, landlock, seccomp
+from harness.sandbox.backends.environment import environment
+from harness.sandbox.backends.interpreter import program_words
+from harness.sandbox.backends.scratch import Folders
+from harness.sandbox.backends.uids import box_uid
+from harness.sandbox.policy import Policy
+
+if TYPE_CHECKING:
+    from harness.sandbox.guest.limits import Spec
+
+MIB = 1 << 20
+
+OPEN_FILES = 768
+"""Below the usual soft limit of 1,024 by more than the 253 descriptors of one message: those that
+are on their way through sockets are counted for each user, and past a process's own limit it can
+send none. A box must not be able to stop its neighbours."""
+
+LIMITS = [
+    (resource.RLIMIT_NOFILE, OPEN_FILES),
+    (resource.RLIMIT_MSGQUEUE, 0),
+    (resource.RLIMIT_SIGPENDING, 4096),
+    (resource.RLIMIT_NICE, 0),
+    (resource.RLIMIT_RTPRIO, 0),
+]
+
+
+def confined(policy: Policy, argv: Sequence[str]) -> Spec:
+    """Return what the first process of a sandbox is told."""
+    spec = unconfined(policy, argv, bubblewrap.HOME)
+    spec["limits"] += [(resource.RLIMIT_NPROC, births(policy)), *LIMITS]
+    spec["watched"] = ["/proc", *bubblewrap.PRIVATE, *policy.write]
+    spec["uid"] = box_uid()
+    spec["filter"] = calls(policy)
+    return spec
+
+
+def calls(policy: Policy) -> bytes:
+    """Return the seccomp program of a sandbox."""
+    return seccomp.program(memfd=policy.slice.kind == "cuda")
+
+
+def warded(policy: Policy, argv: Sequence[str], own: Folders) -> Spec:
+    """Return what the warden of a box at tier 1 is told."""
+    spec = unconfined(policy, argv, str(own.home))
+    spec["env"] = environment(policy, str(own.home), str(own.tmp))
+    spec["limits"] += LIMITS
+    spec["uid"] = box_uid()
+    spec["filter"] = seccomp.program(memfd=policy.slice.kind == "cuda", shared=True)
+    spec["ward"] = {
+        "rules": landlock.rules(policy, argv, own),
+        "births": births(policy),
+        "folder": str(own.base),
+    }
+    return spec
+
+
+def births(policy: Policy) -> int:
+    """Return how many processes and threads a box may have."""
+    return policy.processes + 4 * len(policy.slice.cores)
+
+
+def unconfined(policy: Policy, argv: Sequence[str], home: str) -> Spec:
+    """Return what the first process is told where there are no walls."""
+    return {
+        "argv": list(argv),
+        "env": environment(policy, home),
+        "cwd": home,
+        "watched": [],
+        "fds": list(policy.fds),
+        "cores": list(policy.slice.cores),
+        "limits": [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, policy.file_mib * MIB)],
+        "uid": None,
+        "filter": b"",
+        "ward": None,
+    }
+
+
+def on_host(argv: Sequence[str], places: Mapping[str, Path]) -> list[str]:
+    """Return `argv` with each path that lies in one of `places` as the host has it.
+
+    The interpreter and the box program are named as the host has them anyway.
+    """
+    program = program_words(argv)
+    known = len(argv) - len(program) + 1 if program else 0
+    return [*argv[:known], *[_on_host(word, places) for word in argv[known:]]]
+
+
+def _on_host(word: str, places: Mapping[str, Path]) -> str:
+    for inside in sorted(places, key=len, reverse=True):
+        if word == inside or word.startswith(f"{inside}/"):
+            return f"{places[inside]}{word[len(inside) :]}"
+    return word

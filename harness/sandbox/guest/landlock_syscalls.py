@@ -1,0 +1,83 @@
+"""Landlock, by its system calls: which signals pass, and which files may be opened.
+
+The numbers are those of linux/landlock.h, and the same on every architecture. A process takes a
+ruleset on for good, and whatever it starts is under it; nothing is taken off again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from contextlib import suppress
+
+from .limits import libc, must
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Rule = tuple[str, int]  # a path, and what may be done with it and all that lies below it
+
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+CREATE_RULESET_VERSION = 1
+RULE_PATH_BENEATH = 1
+
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
+REMOVE_DIR, REMOVE_FILE = 1 << 4, 1 << 5
+MAKE_CHAR, MAKE_DIR, MAKE_REG, MAKE_SOCK = 1 << 6, 1 << 7, 1 << 8, 1 << 9
+MAKE_FIFO, MAKE_BLOCK, MAKE_SYM = 1 << 10, 1 << 11, 1 << 12
+REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
+EVERY_FILE_RIGHT = (1 << 16) - 1
+OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  # the others are of folders
+EVERY_NET_RIGHT = 3  # to bind and to connect by TCP
+ABSTRACT_SOCKETS, SIGNALS = 1, 2  # what is confined to those under the ruleset
+
+READ = EXECUTE | READ_FILE | READ_DIR
+WRITE = WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | REFER
+OWN = READ | WRITE | MAKE_DIR | MAKE_REG | MAKE_FIFO | MAKE_SYM | MAKE_SOCK
+
+
+def abi() -> int:
+    """Return what this kernel knows of Landlock, as a number that grows; 0: nothing."""
+    return max(0, int(libc.syscall(CREATE_RULESET, None, 0, CREATE_RULESET_VERSION)))
+
+
+def keep_signals_inside() -> None:
+    """Let no signal of ours, or of what we start, reach a process outside. Raises OSError."""
+    _enter(_ruleset(files=0, net=0, scoped=SIGNALS))
+
+
+def confine(rules: Iterable[Rule]) -> None:
+    """Let no file be opened but by `rules`, nothing be reached by TCP or an abstract socket.
+
+    A path that is not there, or shut to us, is no path for what we start either. Raises OSError.
+    """
+    number = _ruleset(EVERY_FILE_RIGHT, EVERY_NET_RIGHT, ABSTRACT_SOCKETS | SIGNALS)
+    for path, rights in rules:
+        with suppress(FileNotFoundError, PermissionError):
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            try:
+                _allow(number, place, rights)
+            finally:
+                os.close(place)
+    _enter(number)
+
+
+def _ruleset(files: int, net: int, scoped: int) -> int:
+    attributes = struct.pack("QQQ", files, net, scoped)
+    number = int(libc.syscall(CREATE_RULESET, attributes, len(attributes), 0))
+    must(number < 0, "a Landlock ruleset")
+    return number
+
+
+def _allow(ruleset: int, place: int, rights: int) -> None:
+    """Add a rule. `struct landlock_path_beneath_attr` is packed."""
+    folder = stat.S_ISDIR(os.fstat(place).st_mode)
+    rule = struct.pack("=Qi", rights if folder else rights & OF_A_FILE, place)
+    must(libc.syscall(ADD_RULE, ruleset, RULE_PATH_BENEATH, rule, 0), "a Landlock rule")
+
+
+def _enter(ruleset: int) -> None:
+    must(libc.syscall(RESTRICT_SELF, ruleset, 0), "Landlock")
+    os.close(ruleset)

@@ -1,0 +1,280 @@
+"""Canaries: a small attack on every line of defence, made in boxes of this machine.
+
+What works elsewhere may not work here: kernels differ, and so do the hosts of containers. So
+`swarm doctor` shows what the canaries of this machine say, and a launch asks `fail_closed`.
+The attacks themselves are in harness/runners/self_check_attacks.py; what can be seen from outside
+(who came to a
+socket, which process died, what was left behind) is judged here.
+
+Not covered: one attack for each line, and none that would harm the machine where it succeeds;
+tests/attacks goes further. The GPU's driver. Other hosts: none is contacted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import select
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any, Final
+
+import harness.contract
+from harness.contract import HarnessError, SetupError, Slice
+from harness.sandbox.backends import seccomp
+from harness.sandbox.backends.environment import environment
+from harness.sandbox.backends.interpreter import python_argv
+from harness.sandbox.policy import Exit, Policy
+from harness.sandbox.run import run
+
+PROGRAM: Final = Path(__file__).parents[1] / "runners" / "self_check_attacks.py"
+
+TRIES: Final[Mapping[str, str]] = {
+    "files": "read the host's files by path",
+    "inputs": "change a file that is given to be read",
+    "processes": "read and end the host's processes",
+    "environment": "see variables of the host's",
+    "descriptors": "use the host's open files",
+    "tcp": "reach a server of the host's by TCP",
+    "udp": "reach a server of the host's by UDP",
+    "abstract socket": "reach a server of the host's by an abstract socket",
+    "path socket": "reach a server of the host's by a socket that is a file",
+    "io_uring": "make a ring, whose requests no filter sees",
+    "modes": "change who may open the host's files",
+    "limits": "change the limits of the host's processes",
+    "watches": "be told of what others do with files",
+    "tracing": "take hold of another process",
+    "namespaces": "become root of a namespace of its own",
+    "packages": "change the interpreter or what is installed for it",
+    "kernel settings": "change core_pattern and the like",
+    "devices": "open disks and memory as devices",
+    "privileges": "be root, or gain a privilege",
+    "clock": "set the clock",
+    "keys": "use the kernel's keys",
+    "page faults": "handle page faults",
+    "cores": "run on other slices' cores",
+    "priority": "run before others",
+    "file size": "write a file beyond the limit",
+    "disk": "fill /tmp beyond the limit",
+    "links": "leave behind links and pipes",
+    "notes": "leave notes to the next box in files and shared memory",
+    "forks": "start processes beyond the limit",
+    "memory": "hold memory beyond the limit",
+    "daemons": "outlive its first process",
+    "deadline": "outlive its time",
+}
+
+SPEND = 20.0  # seconds that a box may take: 0.2 usually, more where the cores are starved
+SMALL_MIB = 8  # the limit on files
+FORKS = 24  # more than PROCESSES and the four that a core adds
+PROCESSES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """One line of defence: what the attack tries, and what got out in one line ("": it held)."""
+
+    name: str
+    tries: str
+    escaped: str
+
+
+def sing(tier: int) -> tuple[Canary, ...]:
+    """Attack every line of defence once at `tier` and say which held; takes a second or two.
+
+    Raises SetupError where this machine cannot make the tier, HarnessError where a box gives no
+    answer.
+    """
+    with _field(tier) as field:
+        told = field.first() | field.second() | field.third() | field.fourth()
+    return tuple(Canary(name, tries, told[name]) for name, tries in TRIES.items() if name in told)
+
+
+def fail_closed(tier: int) -> None:
+    """Raise SetupError naming the first canary that escapes; at tier 0 nothing is promised."""
+    for canary in sing(tier) if tier else ():
+        if canary.escaped:
+            raise SetupError(
+                f"confinement does not hold here: a box could {canary.tries} ({canary.escaped});"
+                " see `swarm doctor`"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What is there to be attacked, and the boxes that attack it; each returns what escaped."""
+
+    tier: int
+    folder: Path
+    token: str
+    servers: Mapping[str, socket.socket]
+    bystander: subprocess.Popen[bytes]
+
+    def first(self) -> dict[str, str]:
+        """Let a box try all that needs neither a second box nor its own end."""
+        with _pipe() as (ours, theirs):
+            os.set_inheritable(theirs.fileno(), True)
+            told = self._told("first", self._box("first"))
+            leaked = _heard(ours, theirs)
+        came = select.select(list(self.servers.values()), [], [], 0)[0]
+        told |= {name: "reached it" * (each in came) for name, each in self.servers.items()}
+        odd = [path.name for path in self._out("first").iterdir() if not _regular(path)]
+        told["links"] = f"left {', '.join(odd)}" if odd else ""
+        told["descriptors"] = told["descriptors"] or "wrote to one" * bool(leaked)
+        told["processes"] = told["processes"] or "ended one" * (self.bystander.poll() is not None)
+        return told
+
+    def second(self) -> dict[str, str]:
+        """Let another box look for what the first has left, and leave daemons."""
+        with _pipe() as (ours, theirs):
+            ended = self._box("second", fds=(theirs.fileno(),), memory_mib=2048)
+            told = self._told("second", ended)
+            alive = _heard(ours, theirs) is None
+        return told | {"daemons": "one is alive" * alive}
+
+    def third(self) -> dict[str, str]:
+        """Let boxes hold too much: files, which a full disk or a watchdog ends, and memory."""
+        ended = self._box("disk")
+        told = {"disk": ""} if ended.killed == "disk" else self._told("disk", ended)
+        ended = self._box("memory", memory_mib=96)
+        held = f"held {ended.peak_mib:.0f} MiB"
+        return told | {"memory": "" if ended.killed == "memory" else held}
+
+    def fourth(self) -> dict[str, str]:
+        """Let a box stay when its time is up."""
+        with _pipe() as (ours, theirs):
+            ended = self._box("deadline", fds=(theirs.fileno(),), seconds=0.5)
+            alive = _heard(ours, theirs) is None or ended.killed != "deadline"
+        return {"deadline": "one process is alive" * alive}
+
+    def _box(self, part: str, **rules: Any) -> Exit:  # noqa: ANN401  # fields of a Policy
+        """Run one part of the attacks in a box of its own."""
+        self._out(part).mkdir()
+        policy = Policy(**self._usual(part) | rules)
+        argv = python_argv(PROGRAM, part, "/out", "/given/file", json.dumps(self._target(policy)))
+        return run(policy, argv, self._log(part))
+
+    def _usual(self, part: str) -> dict[str, Any]:
+        return {
+            "slice": Slice("canary", "cpu", tuple(_cores()[:1])),
+            "seconds": SPEND,
+            "memory_mib": 256,
+            "read": {"/given": self.folder / "given"},
+            "write": {"/out": self._out(part)},
+            "processes": PROCESSES,
+            "file_mib": SMALL_MIB,
+            "tmp_mib": SMALL_MIB,
+            "tier": self.tier,
+        }
+
+    def _target(self, policy: Policy) -> dict[str, object]:
+        """Return the fields of the box program's `Target`."""
+        machine = seccomp.MACHINES.get(platform.machine(), seccomp.MACHINES["x86_64"])
+        calls = {name: each for row in seccomp.REFUSED.values() for name, each in row.items()}
+        calls["unshare"] = seccomp.UNSHARE
+        calls["shmctl"] = (31, 195)
+        paths = [self.folder / "secret", Path("/etc/passwd"), Path(harness.contract.__file__)]
+        return {
+            "token": self.token,
+            "paths": [str(path) for path in paths],
+            "pid": self.bystander.pid,
+            "variables": list(environment(policy, "")),
+            "servers": [_address(each) for each in self.servers.values()],
+            "calls": {name: call[machine.column] for name, call in calls.items()},
+            "lease": policy.slice.cores,
+            "cores": _cores(),
+            "key": int(self.token[:7], 16) or 1,
+            "large_mib": 2 * SMALL_MIB,
+            "forks": FORKS,
+        }
+
+    def _told(self, part: str, ended: Exit) -> dict[str, str]:
+        """Return what the box program says. Raises HarnessError where it says nothing."""
+        try:
+            told: dict[str, str] = json.loads((self._out(part) / "escaped.json").read_text())
+        except FileNotFoundError:
+            said = self._log(part).read_text(errors="replace").strip()[-300:]
+            raise HarnessError(f"a canary's box ended with {ended.code}: {said}") from None
+        return told
+
+    def _out(self, part: str) -> Path:
+        return self.folder / f"{part}-out"
+
+    def _log(self, part: str) -> Path:
+        return self.folder / f"{part}.log"
+
+
+@contextmanager
+def _field(tier: int) -> Iterator[_Field]:
+    """Yield servers to reach, a process to end and files to read; then clear them away."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-canary-")))
+        folder.chmod(0o755)
+        (folder / "given").mkdir()
+        for path, mode in ((folder / "secret", 0o644), (folder / "given" / "file", 0o666)):
+            path.touch()
+            path.chmod(mode)
+        token = secrets.token_hex(8)
+        servers = {
+            "tcp": socket.create_server(("127.0.0.1", 0)),
+            "udp": _bound(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
+            "path socket": _bound(socket.AF_UNIX, socket.SOCK_DGRAM, str(folder / "socket")),
+        }
+        if sys.platform == "linux":
+            name = f"\0swarm-canary-{token}"
+            servers["abstract socket"] = _bound(socket.AF_UNIX, socket.SOCK_DGRAM, name)
+        for server in servers.values():
+            stack.enter_context(server)
+        (folder / "socket").chmod(0o777)
+        # it reads until our end of the pipe closes, so it goes with us even where we are killed
+        env, pipe = {"SWARM_CANARY": token}, subprocess.PIPE
+        bystander = subprocess.Popen(["/bin/cat"], env=env, stdin=pipe, start_new_session=True)
+        stack.enter_context(bystander)
+        stack.callback(bystander.kill)
+        yield _Field(tier, folder, token, servers, bystander)
+
+
+def _bound(family: int, kind: int, address: str | tuple[str, int]) -> socket.socket:
+    server = socket.socket(family, kind)
+    server.bind(address)
+    return server
+
+
+def _address(server: socket.socket) -> tuple[int, int, str, int]:
+    """Return family, kind, address and port (0: none) of a server."""
+    name = server.getsockname()
+    address, port = name if server.family == socket.AF_INET else (os.fsdecode(name), 0)
+    return server.family, server.type, address, port
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[FileIO, FileIO]]:
+    """Yield the two ends of a pipe, to read from and to write to."""
+    ours, theirs = os.pipe()
+    with FileIO(ours) as reading, FileIO(theirs, "w") as writing:
+        yield reading, writing
+
+
+def _heard(ours: FileIO, theirs: FileIO) -> bytes | None:
+    """Close our end to write; return what came, None where somebody still holds the other end."""
+    theirs.close()
+    os.set_blocking(ours.fileno(), False)
+    return ours.read(64)
+
+
+def _regular(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

@@ -1,0 +1,165 @@
+"""One trial from start to outcome: train box, seal, score outside the candidate.
+
+What the candidate did wrong comes back as a Failure; what the harness could not do is raised as
+HarnessError and voids the trial.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness import tasks
+from harness.artifacts import digests, seal
+from harness.contract import Failure, Outcome, SetupError, Trial
+from harness.sandbox import python_argv
+from harness.sandbox.monitor.gpu import alone
+from harness.sandbox.policy import Exit, Policy
+from harness.tasks.base import BOXES, Box, Confine, InvalidError, Scored, Task
+
+TAIL = 4000
+"""Characters of the training log that an outcome carries."""
+
+CLAIMS = 16
+"""Claims that an outcome carries."""
+
+_CLAIM = re.compile(r"^claim ([a-z][a-z0-9_]{0,31}) ([-+0-9.eE]{1,24})$", re.MULTILINE)
+
+
+def measure(trial: Trial, confine: Confine, harness: str) -> Outcome:
+    """Run `trial` in a box made by `confine` and score what it left, as `harness`.
+
+    Raises HarnessError where the fault is ours, SetupError where the task has no such part.
+    """
+    task = _task(trial)
+    with _workplace(trial) as work, alone(trial.slice):
+        return _Measurement(trial, task, confine, harness, work).outcome()
+
+
+def _task(trial: Trial) -> Task:
+    task = tasks.load(trial.task)
+    if trial.part not in task.parts:
+        there = ", ".join(task.parts)
+        raise SetupError(f"task {task.name} has no {trial.part} part: choose one of {there}")
+    return task
+
+
+@contextmanager
+def _workplace(trial: Trial) -> Iterator[Path]:
+    work = Path(trial.scratch) / trial.id
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "out").mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+class _Measurement:
+    """The phases of one trial and where its wall time went."""
+
+    def __init__(
+        self, trial: Trial, task: Task, confine: Confine, harness: str, work: Path
+    ) -> None:
+        self.trial, self.task = trial, task
+        self.confine, self.harness, self.work = confine, harness, work
+        self.digests: dict[str, str] = {}
+        self.began = time.monotonic()
+
+    def outcome(self) -> Outcome:
+        box = self.task.box(self.trial)
+        log = self.work / "log"
+        ended = self.confine(self._policy(box), python_argv(BOXES / box.program, *box.args), log)
+        text = clean(log.read_bytes()) if log.exists() else ""
+        failure, scored = self._broke(ended, text), None
+        if failure is None:
+            try:
+                scored = self._score(box)
+            except InvalidError as error:
+                failure = Failure("invalid", str(error))
+        return self._record(ended, scored, failure, text)
+
+    def _policy(self, box: Box) -> Policy:
+        trial = self.trial
+        return Policy(
+            slice=trial.slice,
+            seconds=trial.rung.seconds,
+            memory_mib=trial.rung.memory_mib,
+            read={"/genome": Path(trial.genome), **box.read},
+            late=("/genome",),
+            write={"/out": self.work / "out"},
+            tier=trial.tier,
+            torch=self.task.torch,
+        )
+
+    def _broke(self, ended: Exit, text: str) -> Failure | None:
+        rung = self.trial.rung
+        if ended.killed == "deadline":
+            return Failure("timeout", f"still running at the end of its {rung.seconds:g} s budget")
+        if ended.killed == "memory":
+            return Failure("memory", f"held more than {rung.memory_mib} MiB")
+        if ended.killed == "disk":
+            return Failure("crash", "wrote more, or odder, files than a box may hold")
+        if ended.code != 0:
+            lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+            last = lines[-1][:300] if lines else "no output"
+            return Failure("crash", f"exit status {ended.code}: {last}")
+        return None
+
+    def _score(self, box: Box) -> Scored:
+        left = seal(self.work / "out", box.leaves, self.work / "sealed")
+        self.digests = digests(left)
+        return self.task.score(left, self.trial, self.confine)
+
+    def _record(
+        self, ended: Exit, scored: Scored | None, failure: Failure | None, text: str
+    ) -> Outcome:
+        phases = {
+            "start": ended.start,
+            "budget": ended.seconds,
+            **(scored.seconds if scored else {}),
+        }
+        phases["other"] = max(0.0, time.monotonic() - self.began - sum(phases.values()))
+        return Outcome(
+            trial=self.trial.id,
+            harness=self.harness,
+            tier=self.trial.tier,
+            score=scored.score if scored else None,
+            failure=failure,
+            seconds={name: round(seconds, 4) for name, seconds in phases.items()},
+            peak_mib=round(ended.peak_mib, 1),
+            facts=_facts(ended, scored),
+            claims=claims(text),
+            tail=text[-TAIL:],
+            part=self.trial.part,
+            digests=self.digests,
+        )
+
+
+def _facts(ended: Exit, scored: Scored | None) -> dict[str, float]:
+    """Return what is known beside the score: of the budget, how much of the cores others had."""
+    known = {} if ended.foreign is None else {"foreign_cpu": round(ended.foreign, 4)}
+    return {**known, **(scored.facts if scored else {})}
+
+
+def clean(raw: bytes) -> str:
+    """Return a log as printable text: nothing that controls, hides or turns what is shown."""
+    text = raw.decode("utf-8", "replace").replace("\r", "\n")
+    return "".join(char for char in text if char in "\n\t" or char.isprintable())
+
+
+def claims(text: str) -> dict[str, float]:
+    """Return the numbers that a genome printed as `claim NAME NUMBER`: claims, never scores."""
+    found: dict[str, float] = {}
+    for name, number in _CLAIM.findall(text):
+        try:
+            value = float(number)
+        except ValueError:
+            continue
+        if abs(value) < float("inf") and len(found) < CLAIMS:
+            found[name] = value
+    return found

@@ -1,0 +1,4 @@
+"""Reads the text of a genome: admission, diffs, categories, null edits.
+
+Imported by git, state, scheduling and swarm.
+"""

@@ -1,0 +1,1 @@
+"""Git plumbing and island branches, the only I/O of islands. Imported by swarm."""

@@ -1,0 +1,299 @@
+"""Promotion: a stack that was found on a cheap rung is measured again on the next one.
+
+The stack and the base run on common fresh seeds of the higher rung, audited sharply; then its
+parts and the best near misses, each against its own parent (the very two commits that its gain on
+the rung below compares), by successive halving: all that the budget allows on two seeds, the
+better half on four, and so on. Where the task holds out a hidden part, it is asked for one bit: is
+the stack better there, too? Its scores stay in the ledger and reach no agent.
+
+*Time to target* is how many of the rung's seconds the stack needs for what the base reaches in all
+of them. A candidate's own log could claim anything, and a checkpoint on the way is not what a
+shorter run ends with, since schedules end with the budget. So the stack is trained on a share of
+the seconds instead: half of them, then a quarter or 0.71, whichever side the target lies on. What
+lies between two such budgets is interpolated in the logarithm of time. The two budgets that the
+target lies between are told beside it: they are its resolution, a factor of 1.4 to 2.
+
+Everything here is a fold of events or a pure function of it. All trials of one seed run on one
+slice, the one that took the seed first.
+
+Not covered: interactions of higher order with depth; the noise of time to target; after a resume
+the rest of a seed may run on another slice than its beginning did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from harness.contract import Direction, Part
+from islands import events as ev
+from islands.promotion.transfer import agreement, transfer, weighed
+from islands.ratchet.rule import Noise, signed
+from islands.records import Contender, Gain, Measured
+from islands.rng import seed_of
+
+HIDDEN_SEEDS = 2
+TIMED_SEEDS = 2
+
+HALF, QUARTER, ROOT = 0.5, 0.25, math.sqrt(0.5)
+"""Shares of the rung's seconds on which time to target is sought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What program.md's `promotion` says.
+
+    `auto`: promote each stack that was judged. `seeds` pairs on the stack, `trials` at most for
+    all of a promotion, `hidden` queries of the hidden part in the run's life.
+    """
+
+    auto: bool = True
+    seeds: int = 4
+    trials: int = 32
+    hidden: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One trial that a promotion needs."""
+
+    commit: str
+    seed: int
+    part: Part = "dev"
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A stack that could be promoted to `rung`; `stack` is its check, 0 for an island's head."""
+
+    rung: int
+    base: str
+    commit: str
+    parts: tuple[int, ...]
+    before: Gain
+    stack: int = 0
+
+
+@dataclass(slots=True)
+class Open:
+    """A promotion under way: what it has measured (None: failed) and which slice has which seed."""
+
+    event: ev.PromotionOpened
+    direction: Direction
+    run_seed: int
+    known: dict[Asked, float | None] = field(default_factory=dict)
+    owners: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Return its seeds, which nothing else has run on."""
+        check, count = self.event.check, self.event.seeds
+        return [seed_of(self.run_seed, "promotion", check, k) for k in range(count)]
+
+    def missing(self) -> list[Asked]:
+        """Return the trials that come next, none where all is known."""
+        for stage in (self._whole(), *self._rounds(), self._hidden(), self._timed()):
+            left = [asked for asked in stage if asked not in self.known]
+            if left:
+                return left
+        return []
+
+    def pairs(
+        self, old: str, new: str, part: Part = "dev", share: float = 1.0, count: int | None = None
+    ) -> list[float]:
+        """Return the gains of `new`, on a share of the time, over `old` on the first seeds."""
+        found = []
+        for seed in self.seeds[:count]:
+            before = self.known.get(Asked(old, seed, part))
+            after = self.known.get(Asked(new, seed, part, share))
+            if before is not None and after is not None:
+                found.append(signed(before, after, self.direction))
+        return found
+
+    def _whole(self) -> list[Asked]:
+        """Stack and base by turns, whichever comes first changing from seed to seed."""
+        commits = [self.event.base, self.event.commit]
+        return [
+            Asked(commit, seed)
+            for n, seed in enumerate(self.seeds)
+            for commit in commits[:: 1 if n % 2 else -1]
+        ]
+
+    def _rounds(self) -> Iterator[list[Asked]]:
+        """Successive halving of the contenders: each round asks more of fewer."""
+        planned = set(self._whole())
+        left = self.event.trials - self._reserved()
+        field_, take = list(self.event.contenders), min(2, self.event.seeds)
+        while field_:
+            asked = self._of(field_, take, planned)
+            while len(asked) > left:
+                field_.pop()
+                asked = self._of(field_, take, planned)
+            yield asked
+            planned.update(asked)
+            left -= len(asked)
+            if take >= self.event.seeds or any(each not in self.known for each in asked):
+                return
+            field_ = sorted(field_, key=self._standing)[: (len(field_) + 1) // 2]
+            take = min(2 * take, self.event.seeds)
+
+    def _of(self, field_: Sequence[Contender], take: int, planned: set[Asked]) -> list[Asked]:
+        wanted = {
+            Asked(commit, seed): None
+            for seed in self.seeds[:take]
+            for each in field_
+            for commit in (each.parent, each.commit)
+        }
+        return [asked for asked in wanted if asked not in planned]
+
+    def _standing(self, contender: Contender) -> float:
+        pairs = self.pairs(contender.parent, contender.commit)
+        return -fmean(pairs) if pairs else math.inf
+
+    def _reserved(self) -> int:
+        hidden = 2 * min(HIDDEN_SEEDS, self.event.seeds) if self.event.hidden else 0
+        timed = 2 * min(TIMED_SEEDS, self.event.seeds) if self.event.timed else 0
+        return 2 * self.event.seeds + hidden + timed
+
+    def _gains(self) -> bool:
+        pairs = self.pairs(self.event.base, self.event.commit)
+        return bool(pairs) and fmean(pairs) > 0
+
+    def _hidden(self) -> list[Asked]:
+        if not self.event.hidden or not self._gains():
+            return []
+        commits = (self.event.commit, self.event.base)
+        seeds = self.seeds[:HIDDEN_SEEDS]
+        return [Asked(commit, seed, "hidden") for seed in seeds for commit in commits]
+
+    def _timed(self) -> list[Asked]:
+        if not self.event.timed or not self._gains():
+            return []
+        commit, seeds = self.event.commit, self.seeds[:TIMED_SEEDS]
+        half = [Asked(commit, seed, share=HALF) for seed in seeds]
+        if any(asked not in self.known for asked in half):
+            return half
+        lead = self._lead(HALF)
+        if lead is None:
+            return half
+        other = QUARTER if lead >= 0 else ROOT
+        return [*half, *(Asked(commit, seed, share=other) for seed in seeds)]
+
+    def _lead(self, share: float) -> float | None:
+        """Return by how much the stack on `share` of the time beats the base on all of it."""
+        pairs = self.pairs(self.event.base, self.event.commit, share=share, count=TIMED_SEEDS)
+        return fmean(pairs) if pairs else None
+
+    def time_to_target(self, seconds: float) -> tuple[float, tuple[float, float]]:
+        """Return the seconds to the base's score on all `seconds`, and what they lie between.
+
+        Where the least share that was tried reaches it already, that share's seconds stand for
+        both (they bound it from above); zeros where it was not measured or not reached.
+        """
+        leads = {share: self._lead(share) for share in (QUARTER, HALF, ROOT, 1.0)}
+        points = [(share, lead) for share, lead in leads.items() if lead is not None]
+        if not self.event.timed or len(points) < 2 or points[-1] != (1.0, leads[1.0]):  # noqa: PLR2004
+            return 0.0, (0.0, 0.0)
+        reached = [share for share, lead in points if lead >= 0]
+        if not reached:
+            return 0.0, (0.0, 0.0)
+        place = [share for share, _ in points].index(reached[0])
+        high, ahead = points[place]
+        if place == 0:
+            return high * seconds, (0.0, high * seconds)
+        low, behind = points[place - 1]
+        part = behind / (behind - ahead)
+        at = math.exp(math.log(low) + part * (math.log(high) - math.log(low)))
+        return at * seconds, (low * seconds, high * seconds)
+
+    def judged(self, seconds: float) -> ev.Promoted:
+        """Return how the promotion to a rung of so many `seconds` ends, once nothing is missing."""
+        event, noise = self.event, self._noise()
+        after = weighed(self.pairs(event.base, event.commit), noise)
+        hidden = self._bit()
+        verdict, reason = self._verdict(after, hidden)
+        measured = tuple(self._measured(noise))
+        reached, (low, high) = self.time_to_target(seconds)
+        target = [self.known.get(Asked(event.base, seed)) for seed in self.seeds[:TIMED_SEEDS]]
+        scores = [score for score in target if score is not None]
+        return ev.Promoted(
+            check=event.check,
+            rung=event.rung,
+            base=event.base,
+            commit=event.commit,
+            parts=event.parts,
+            verdict=verdict,
+            reason=reason,
+            before=event.before,
+            after=after,
+            contenders=measured,
+            agreement=agreement(measured, self.run_seed),
+            hidden=hidden,
+            target=fmean(scores) if reached else 0.0,
+            reached=reached,
+            low=low,
+            high=high,
+        )
+
+    def _verdict(self, after: Gain, hidden: bool | None) -> tuple[ev.Transfer, str]:
+        before = f"{self.event.before.mean:+.4g}"
+        now = f"{before} before, {after.mean:+.4g} ± {after.noise:.2g} at rung {self.event.rung}"
+        if after.pairs == 0:
+            asked = [Asked(self.event.base, seed) for seed in self.seeds]
+            base = all(self.known.get(each) is None for each in asked)
+            who = "the base" if base else "the stack"
+            return "fades" if base else "reverses", f"{who} has no score at this rung"
+        verdict = transfer(after)
+        if verdict == "transfers" and hidden is False:
+            return "fades", f"{now}, and not better on the hidden part"
+        return verdict, now + (", better on the hidden part, too" if hidden else "")
+
+    def _bit(self) -> bool | None:
+        pairs = self.pairs(self.event.base, self.event.commit, "hidden")
+        asked = any(each.part == "hidden" for each in self.known)
+        return (bool(pairs) and fmean(pairs) > 0) if asked else None
+
+    def _noise(self) -> Noise:
+        """Return the spread of pairs at this rung, pooled over the stack and its contenders.
+
+        The base's own spread between seeds is left out: of common seeds most of it cancels.
+        """
+        contrasts = {(each.parent, each.commit) for each in self.event.contenders}
+        residual, freedom = 0.0, 0
+        for old, new in sorted(contrasts | {(self.event.base, self.event.commit)}):
+            pairs = self.pairs(old, new)
+            if len(pairs) > 1:
+                mean = fmean(pairs)
+                residual += math.fsum((pair - mean) ** 2 for pair in pairs)
+                freedom += len(pairs) - 1
+        return Noise(0.0, 0, residual, freedom)
+
+    def _measured(self, noise: Noise) -> Iterator[Measured]:
+        for each in self.event.contenders:
+            after = weighed(self.pairs(each.parent, each.commit), noise)
+            if after.pairs:
+                yield Measured(each.experiment, each.kinds, each.before, after, transfer(after))
+
+
+def compared(
+    known: Mapping[Asked, float | None],
+    old: str,
+    new: str,
+    seeds: Sequence[int],
+    direction: Direction,
+) -> Gain:
+    """Return the gain of `new` over `old` on the sealed part, by the scores that are known."""
+    sides = [[known.get(Asked(each, seed, "sealed")) for seed in seeds] for each in (old, new)]
+    pairs = [
+        signed(before, after, direction)
+        for before, after in zip(*sides, strict=True)
+        if before is not None and after is not None
+    ]
+    if not pairs:
+        return weighed(pairs, Noise(0.0, 0))
+    mean = fmean(pairs)
+    residual = math.fsum((pair - mean) ** 2 for pair in pairs)
+    return weighed(pairs, Noise(0.0, 0, residual, len(pairs) - 1))

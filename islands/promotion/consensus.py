@@ -1,0 +1,60 @@
+"""The consensus: a promoted stack as one commit for each surviving change, with its evidence.
+
+What is written here is the order of the commits and what each says of itself;
+swarm/coordinator/run_actions.py
+writes them. Trailers, as `git interpret-trailers` reads them: Swarm-Gain is the change's own gain
+± its standard error where it was kept, on Swarm-Seeds pairs at rung Swarm-Rung; Swarm-Promoted says
+what it came to at the higher rung, where it was measured there by itself.
+
+Not covered: islands do not rebase on the consensus; what it holds reaches them as migrants do.
+"""
+
+from __future__ import annotations
+
+from islands import events as ev
+from islands.promotion.state import Credit
+from islands.records import Contender
+
+NAME = "consensus"
+"""The branch below `swarm/<run>/`; no island may have this name."""
+
+NOBODY = Credit("", "", 0.0, "Change")
+
+
+def message(run: str, promoted: ev.Promoted, change: Contender, credit: Credit) -> str:
+    """Return the message of the commit that brings `change` into the consensus."""
+    subject, _, rest = credit.hypothesis.strip().partition("\n")
+    body = f"{rest.strip()}\n\n" if rest.strip() else ""
+    own = [each for each in promoted.contenders if each.experiment == change.experiment]
+    above = "".join(
+        f"Swarm-Promoted: rung {promoted.rung} {each.after.mean:+.6g}±{each.after.noise:.2g}"
+        f" seeds={each.after.pairs} {each.verdict}\n"
+        for each in own
+    )
+    gain = change.before
+    return (
+        f"{subject.strip()[:100] or 'Change'}\n\n{body}"
+        f"Swarm-Run: {run}\n"
+        f"Swarm-Experiment: {change.experiment}\n"
+        f"Swarm-Island: {credit.island}\n"
+        f"Swarm-Agent: {credit.agent}\n"
+        f"Swarm-Gain: {gain.mean:+.6g}±{gain.noise:.2g}\n"
+        f"Swarm-Seeds: {gain.pairs}\n"
+        f"Swarm-Rung: 0\n"
+        f"{above}"
+        f"Swarm-Cost: ${credit.usd:.4f}\n"
+    )
+
+
+def whole(run: str, promoted: ev.Promoted, makers: list[Credit]) -> str:
+    """Return the message of one commit for a stack whose parts do not go on one by one."""
+    lines = "\n".join(f"- {credit.hypothesis.strip().splitlines()[0]}" for credit in makers)
+    parts = " ".join(map(str, promoted.parts))
+    return (
+        f"Stack {len(promoted.parts)} changes\n\n{lines}\n\n"
+        f"Swarm-Run: {run}\n"
+        f"Swarm-Experiment: {parts}\n"
+        f"Swarm-Gain: {promoted.after.mean:+.6g}±{promoted.after.noise:.2g}\n"
+        f"Swarm-Seeds: {promoted.after.pairs}\n"
+        f"Swarm-Rung: {promoted.rung}\n"
+    )

@@ -1,0 +1,263 @@
+"""The fold of a run's promotions: which stack is due, what is under way, what came of it.
+
+Beside them it keeps what they need of the run: whose each change is, the best near misses, and
+which queries of the held-out parts were made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import singledispatchmethod
+
+from islands import events as ev
+from islands.promotion.attempt import Asked, Open, Wish
+from islands.records import NULL, Contender, Gain
+
+NEAR_MISSES = 4
+"""Near misses, the best, that a promotion takes along."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Whose a change is: the island it was kept on, who proposed it, and what that cost."""
+
+    island: str
+    agent: str
+    usd: float
+    hypothesis: str
+
+
+class Promotions:
+    """The fold of a run's promotions, its consensus and its queries of held-out parts."""
+
+    def __init__(self) -> None:
+        self.open: Open | None = None
+        self.last: ev.PromotionOpened | None = None
+        self.done: list[ev.Promoted] = []
+        self.consensus: ev.ConsensusMoved | None = None
+        self.drafted: ev.ConsensusDrafted | None = None
+        self.runs: dict[str, bool] = {}
+        self.sealed: ev.SealedScored | None = None
+        self.sealed_scores: dict[Asked, float | None] = {}
+        self.hidden: set[int] = set()
+        self.near: list[Contender] = []
+        self.changes: dict[int, Contender] = {}
+        self.credits: dict[int, Credit] = {}
+        self.judged: tuple[ev.StackJudged, str] | None = None
+        self._bases: dict[int, str] = {}
+        self._run: ev.RunOpened | None = None
+        self._sketches: dict[int, Contender] = {}
+        self._running: dict[str, tuple[int, Asked]] = {}
+        self._own: dict[str, ev.TrialStarted] = {}
+        self._owners: dict[int, str] = {}
+
+    def checks(self) -> int:
+        """Return how many promotions have been opened."""
+        return self.last.check if self.last is not None else 0
+
+    def unbuilt(self) -> ev.Promoted | None:
+        """Return the last promotion if it transfers and the consensus is not yet its stack."""
+        last = self.done[-1] if self.done else None
+        if last is None or last.verdict != "transfers":
+            return None
+        built = self.consensus is not None and self.consensus.check >= last.check
+        return None if built else last
+
+    def unrun(self) -> list[str]:
+        """Return the drafted commits of which it is not known whether they run."""
+        taken = {asked.commit for _, asked in self._running.values()}
+        prefixes = self.drafted.changes[:-1] if self.drafted is not None else ()
+        return [each for each in prefixes if each not in self.runs and each not in taken]
+
+    def drafted_runs(self) -> bool:
+        """Return whether it is known of all drafted commits whether they run."""
+        return self.drafted is not None and all(
+            each in self.runs for each in self.drafted.changes[:-1]
+        )
+
+    def due(self) -> Wish | None:
+        """Return the stack that comes next: the last one judged, at the next rung that it earns."""
+        if self.open is not None or self.judged is None or self._run is None:
+            return None
+        stack, base = self.judged
+        gain = stack.gain or stack.observed
+        if stack.verdict == "conflict" or not stack.parts or gain.mean <= 0:
+            return None
+        return self.climbed(Wish(1, base, stack.commit, stack.parts, gain, stack.check))
+
+    def climbed(self, wish: Wish) -> Wish | None:
+        """Return `wish` at the lowest rung that it has not been promoted to, None if it may not."""
+        top = len(self._run.rungs) - 1 if self._run is not None else 0
+        rung, before = min(1, top), wish.before
+        for each in self.done:
+            if each.commit == wish.commit and each.base == wish.base:
+                if each.verdict != "transfers" or each.rung >= top:
+                    return None
+                rung, before = each.rung + 1, each.after
+        return Wish(rung, wish.base, wish.commit, wish.parts, before, wish.stack)
+
+    def contenders(self, wish: Wish) -> list[Contender]:
+        """Return the parts of a stack and the best near misses, strongest evidence first."""
+        parts = [self.changes[part] for part in wish.parts if part in self.changes]
+        return [*sorted(parts, key=_evidence), *self.near]
+
+    def wanted(self, slice_: str) -> Asked | None:
+        """Return the trial that the open promotion wants of a slice, if any."""
+        if self.open is None:
+            return None
+        taken = {asked for check, asked in self._running.values() if check == self.open.event.check}
+        for asked in self.open.missing():
+            owner = self.open.owners.get(asked.seed, slice_)
+            if asked not in taken and owner == slice_:
+                return asked
+        return None
+
+    def sealed_wanted(self, asked: Sequence[Asked], slice_: str) -> Asked | None:
+        """Return which of the sealed trials in `asked` a slice may run: a seed's pair on one."""
+        taken = {each for _, each in self._running.values()}
+        for each in asked:
+            free = each not in self.sealed_scores and each not in taken
+            if free and self._owners.get(each.seed, slice_) == slice_:
+                return each
+        return None
+
+    def finished(self) -> bool:
+        """Return whether the open promotion has all that its verdict needs."""
+        return self.open is not None and not self.open.missing()
+
+    @singledispatchmethod
+    def apply(self, event: ev.Event) -> None:
+        """Take in the next event of the run; most are no concern of promotions."""
+
+    @apply.register
+    def _(self, event: ev.RunOpened) -> None:
+        self._run = event
+
+    @apply.register
+    def _(self, event: ev.RunResumed) -> None:
+        del event
+        self._owners.clear()  # islands, and their slices, may be others now
+        if self.open is not None:
+            self.open.owners.clear()
+
+    @apply.register
+    def _(self, event: ev.ProposalReceived) -> None:
+        self.credits[event.experiment] = Credit(
+            event.island, event.agent, event.usage.usd, event.hypothesis
+        )
+
+    @apply.register
+    def _(self, event: ev.MigrantOffered) -> None:
+        origin = self.credits.get(event.migrant.origin)
+        agent = origin.agent if origin is not None else "migration"
+        self.credits[event.experiment] = Credit(event.island, agent, 0.0, event.migrant.hypothesis)
+
+    @apply.register
+    def _(self, event: ev.ProposalRefused) -> None:
+        self.credits.pop(event.experiment, None)
+
+    @apply.register
+    def _(self, event: ev.CandidateAdmitted | ev.CandidateRebased) -> None:
+        none = Gain(0.0, 0.0, 0)
+        self._sketches[event.experiment] = Contender(
+            event.experiment, event.parent, event.commit, none
+        )
+
+    @apply.register
+    def _(self, event: ev.CandidateDropped) -> None:
+        self.credits.pop(event.experiment, None)
+        self._sketches.pop(event.experiment, None)
+
+    @apply.register
+    def _(self, event: ev.VerdictReached) -> None:
+        sketch = self._sketches.pop(event.experiment, None)
+        if sketch is None or event.gain is None:
+            self.credits.pop(event.experiment, None)
+            return
+        change = replace(sketch, before=event.gain)
+        if event.verdict == "keep":
+            self.changes[event.experiment] = change
+            return
+        credit = self.credits.pop(event.experiment, None)
+        real = credit is None or credit.agent != NULL
+        if real and event.gain.pairs > 1 and event.gain.mean > 0:
+            self.near = sorted([*self.near, change], key=_evidence)[:NEAR_MISSES]
+
+    @apply.register
+    def _(self, event: ev.StackOpened) -> None:
+        self._bases[event.check] = event.base
+
+    @apply.register
+    def _(self, event: ev.StackJudged) -> None:
+        self.judged = (event, self._bases.pop(event.check))
+
+    @apply.register
+    def _(self, event: ev.PromotionOpened) -> None:
+        if self.open is not None or self._run is None:
+            raise ValueError(f"promotion {event.check} begins before the one before it ended")
+        self.open = Open(event, self._run.direction, self._run.seed)
+        self.last = event
+
+    @apply.register
+    def _(self, event: ev.TrialStarted) -> None:
+        if event.purpose != "promotion":
+            self._own[event.trial] = event
+            return
+        asked = Asked(event.commit, event.seed, event.part, event.share)
+        self._running[event.trial] = (event.check, asked)
+        if event.part == "sealed":
+            self._owners.setdefault(event.seed, event.slice)
+        elif self.open is not None:
+            self.open.owners.setdefault(event.seed, event.slice)
+        if event.part == "hidden":
+            self.hidden.add(event.check)
+
+    @apply.register
+    def _(self, event: ev.TrialVoided) -> None:
+        self._own.pop(event.trial, None)
+        self._running.pop(event.trial, None)
+
+    @apply.register
+    def _(self, event: ev.TrialEnded) -> None:
+        own = self._own.pop(event.trial, None)
+        if own is not None:
+            self._forget_broken(own, event)
+            return
+        check, asked = self._running.pop(event.trial)
+        if asked.part == "sealed":
+            self.sealed_scores[asked] = event.outcome.score
+        elif self.open is not None and check == self.open.event.check:
+            self.open.known[asked] = event.outcome.score
+        elif self.drafted is not None and check == self.drafted.check:
+            self.runs[asked.commit] = event.outcome.failure is None
+
+    def _forget_broken(self, trial: ev.TrialStarted, event: ev.TrialEnded) -> None:
+        sketch = self._sketches.get(trial.experiment)
+        if event.outcome.failure is not None and sketch and sketch.commit == trial.commit:
+            del self._sketches[trial.experiment]
+            self.credits.pop(trial.experiment, None)
+
+    @apply.register
+    def _(self, event: ev.Promoted) -> None:
+        self.done.append(event)
+        self.open = None
+
+    @apply.register
+    def _(self, event: ev.ConsensusDrafted) -> None:
+        self.drafted, self.runs = event, {}
+
+    @apply.register
+    def _(self, event: ev.ConsensusMoved) -> None:
+        self.consensus = event
+
+    @apply.register
+    def _(self, event: ev.SealedScored) -> None:
+        self.sealed = event
+
+
+def _evidence(change: Contender) -> tuple[float, int]:
+    """Order changes by gain in standard errors, the strongest first."""
+    before = change.before
+    return (-before.mean / before.noise if before.noise else -math.inf, change.experiment)

@@ -1,0 +1,1 @@
+"""One decision: keep, discard or confirm a candidate. Imported by every package above it."""

@@ -1,0 +1,299 @@
+"""What an island does next: pure functions of the state, so that a resumed run goes on as it was.
+
+An island does two things at a time: it measures (`next_step`), and it sees to it that a candidate
+is ready when the slice is (`next_ask`). Only a candidate on the island's head is measured; one
+that waited while the head moved is rebased first.
+
+Pairs are interleaved in time: on each fresh seed candidate and head run one after the other on
+the island's own slice, whichever comes first changing from seed to seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from harness.contract import SCREENING, Part
+from islands import events as ev
+from islands.migration import STAY, Migration
+from islands.quarantine import REASON
+from islands.ratchet.guards import violated
+from islands.ratchet.rule import Decision, Rule, judge
+from islands.records import Migrant
+from islands.rng import seed_of
+from islands.scheduling.catch_up import catch_up
+from islands.state.population import Experiment, Island
+from islands.state.run_state import State
+
+HEAD_FAILURES = 3
+"""Fresh seeds on which a head may fail before the experiment that met them is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the island's agent for a proposal on its head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebase:
+    """Make a waiting candidate anew on the head `onto`, or drop it."""
+
+    experiment: Experiment
+    onto: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Enough is ready or asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Take in a change of another island on the head: it is on trial from now on."""
+
+    parent: str
+    migrant: Migrant
+
+
+@dataclass(frozen=True, slots=True)
+class Bring:
+    """Apply the migrant that was taken in to the head, and see whether it may become a commit."""
+
+    offered: ev.MigrantOffered
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """Go to another island's head."""
+
+    event: ev.CaughtUp
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Run one trial. `experiment` is 0 for a trial of no experiment, `check` for an island's own.
+
+    `rung` counts program.md's rungs from 0; `audit` positions of what is scored are asked again;
+    `share` of the rung's seconds is what the trial is given. `slice` is empty for the island's.
+    """
+
+    commit: str
+    seed: int
+    purpose: ev.Purpose
+    experiment: int
+    rung: int = 0
+    part: Part = "dev"
+    audit: int = SCREENING
+    check: int = 0
+    share: float = 1.0
+    slice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """End the island's experiment by this decision (keep or discard)."""
+
+    experiment: int
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Another island's trials must end first (the baseline is shared)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """No candidate is ready: the slice has nothing to measure for this island."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Record what follows from the record."""
+
+    event: ev.SliceQuarantined | ev.SliceReleased
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Let the island measure elsewhere: its slice is set apart, or its home is so no more.
+
+    Where no slice is left, `probe` may bring its own back.
+    """
+
+    probe: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The base itself fails: there is nothing to improve on."""
+
+    reason: str
+
+
+Step = Take | Bring | CatchUp | Measure | Conclude | Wait | Idle | Broken | Note | Move
+
+
+def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) -> Step:
+    """Return what island `name` measures next, or what follows from what it has measured.
+
+    Between experiments it catches up with an island that is ahead, if there is one; else a migrant
+    comes before the next of the agent's candidates.
+    """
+    news = state.sentinels.news()
+    if news is not None:
+        return Note(news)
+    island = state.islands[name]
+    baseline = _baseline(state)
+    step = _elsewhere(state, island)
+    if step is None and (baseline is None or baseline == Wait()):
+        step = _sentinel(state, island, rule)
+    if step is not None or baseline is not None:
+        return step or baseline or Wait()
+    if island.experiment is None:
+        return _between(state, island, migration)
+    offered = state.migrants.open.get(name)
+    if offered is not None and island.experiment.life == "proposed":
+        return Bring(offered)
+    open_ = island.experiment
+    if not state.quarantines.commits.isdisjoint({open_.parent, open_.commit}):
+        return Conclude(open_.number, Decision("discard", REASON))
+    return _experiment(state, open_, rule)
+
+
+def next_ask(
+    state: State, name: str, depth: int, asked: int = 0, taken: Collection[int] = ()
+) -> Ask | Rebase | Rest:
+    """Return what island `name` does for candidates to be ready.
+
+    `depth` are to be under way or ready, `asked` are under way; the experiments `taken` are being
+    rebased. Nothing is asked before the base has a score, which a brief shows.
+    """
+    island = state.islands[name]
+    waiting = [each for each in island.queue if each.life == "waiting"]
+    for each in waiting:
+        if not _fit(state, island, each) and each.number not in taken:
+            return Rebase(each, island.head)
+    if state.broken_baseline or not state.scored(island.head):
+        return Rest()
+    return Ask() if len(waiting) + asked < depth else Rest()
+
+
+def _between(state: State, island: Island, migration: Migration) -> CatchUp | Take | Measure | Idle:
+    """Return what an island without an open experiment does."""
+    name = island.opened.island
+    ahead = catch_up(state, name, migration)
+    if ahead is not None:
+        return CatchUp(ahead)
+    migrant = state.migrants.offer(name, migration, island.heads)
+    return _next_candidate(state, island) if migrant is None else Take(island.head, migrant)
+
+
+def _next_candidate(state: State, island: Island) -> Measure | Idle:
+    for each in island.queue:
+        if each.life == "waiting" and _fit(state, island, each):
+            return _screen(state, each)
+    return Idle()
+
+
+def _fit(state: State, island: Island, waiting: Experiment) -> bool:
+    """Return whether a candidate stands on the head, and on nothing that is set apart."""
+    return waiting.parent == island.head and waiting.commit not in state.quarantines.commits
+
+
+def _screen(state: State, open_: Experiment) -> Measure:
+    known = state.scores[open_.parent]
+    seed = next(islice(known, open_.number % len(known), None))
+    return Measure(open_.commit, seed, "screen", open_.number)
+
+
+def _elsewhere(state: State, island: Island) -> Step | None:
+    """Return the island's move, where its slice is set apart or its home is so no more."""
+    here, known = island.slice.name, state.sentinels
+    if known.apart(here):
+        return Move(anchor(state, here))
+    if island.slice != island.home and not known.apart(island.home.name):
+        return Move(anchor(state, here)) if island.experiment is None else None
+    return None
+
+
+def _sentinel(state: State, island: Island, rule: Rule) -> Step | None:
+    """Return the sentinel that is due on the island's slice, or on its home that is set apart."""
+    here, home, known = island.slice.name, island.home.name, state.sentinels
+    if not rule.sentinels:
+        return None
+    if known.doubtful(here):
+        return Wait() if known.running(here) else anchor(state, here)
+    if island.experiment is not None or known.running(here):
+        return None
+    if known.due(here, rule.sentinels):
+        return anchor(state, here)
+    if known.retry(home, rule.sentinels) and not known.running(home):
+        return anchor(state, home)
+    return None
+
+
+def anchor(state: State, slice_name: str) -> Measure:
+    """Return the sentinel of a slice."""
+    commit, seed = state.sentinels.anchor
+    return Measure(commit, seed, "sentinel", 0, slice=slice_name)
+
+
+def _baseline(state: State) -> Step | None:
+    if state.broken_baseline:
+        return Broken(state.broken_baseline)
+    base = state.run.base
+    known = state.scores.get(base, {})
+    missing = [seed for seed in state.baseline_seeds() if seed not in known]
+    taken = {trial.seed for trial in state.running.values() if trial.commit == base}
+    for seed in missing:
+        if seed not in taken:
+            return Measure(base, seed, "baseline", 0)
+    return Wait() if missing else None
+
+
+def _experiment(state: State, open_: Experiment, rule: Rule) -> Step:
+    if not open_.screened:
+        return _screen(state, open_)
+    broken = violated(rule.guards, state.measures(open_.parent), state.measures(open_.commit))
+    if broken:
+        return Conclude(open_.number, Decision("discard", broken))
+    pairs, belief = state.pairs(open_), state.belief_of(open_)
+    kept = replace(state.claimed, turn=open_.turn)
+    decision = judge(open_.screen, pairs, state.noise(), rule, belief, kept)
+    half = _other_half(state, open_)
+    if half is not None:
+        return half
+    if decision.verdict != "confirm":
+        return _assured(state, open_, decision, rule)
+    if len(open_.head_broken) >= HEAD_FAILURES:
+        return Conclude(open_.number, Decision("discard", "the head fails on fresh seeds"))
+    return _next_pair(state, open_)
+
+
+def _assured(state: State, open_: Experiment, decision: Decision, rule: Rule) -> Step:
+    """Return the end of an experiment; before a keep a sentinel says that its slice was well."""
+    where = state.islands[open_.island].slice.name
+    known = state.sentinels
+    if decision.verdict != "keep" or not rule.sentinels or known.clears(where, open_.number):
+        return Conclude(open_.number, decision)
+    return Wait() if known.running(where) else anchor(state, where)
+
+
+def _other_half(state: State, open_: Experiment) -> Measure | None:
+    """Return the head's half of a pair of which the candidate has its own."""
+    known = state.scores[open_.parent]
+    for seed in open_.confirmed:
+        if seed not in known and seed not in open_.head_broken:
+            return Measure(open_.parent, seed, "confirm", open_.number)
+    return None
+
+
+def _next_pair(state: State, open_: Experiment) -> Measure:
+    """Return the next trial of the next pair: on every second one the head goes first."""
+    used = len(open_.confirmed.keys() | open_.head_broken)
+    seed = seed_of(state.run.seed, "confirm", open_.number, used)
+    if used % 2 == 1 and seed not in state.scores[open_.parent]:
+        return Measure(open_.parent, seed, "confirm", open_.number)
+    return Measure(open_.commit, seed, "confirm", open_.number)

@@ -1,0 +1,144 @@
+"""What islands lend their slices to between experiments: stack checks, promotions, the consensus.
+
+Pure: the run-level work that comes next is read off the folded ledger, as an island's own is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.contract import SHARP
+from islands import events as ev
+from islands.promotion.attempt import Asked, Policy, Wish, compared
+from islands.rng import seed_of
+from islands.scheduling.island_steps import Measure
+from islands.stacking.check import NEVER, Assemble, Close, Need, Stacking
+from islands.state.run_state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Begin a stack check of these experiments' changes."""
+
+    parts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Begin a promotion."""
+
+    wish: Wish
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Record what the open promotion came to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Commit the parts of the stack that was promoted one by one."""
+
+    promoted: ev.Promoted
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Make the consensus branch the stack that was promoted."""
+
+    promoted: ev.Promoted
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Record what the sealed part said."""
+
+    scored: ev.SealedScored
+
+
+Errand = Stack | Assemble | Close | Promote | Settle | Draft | Build | Seal | Measure
+
+
+def next_errand(
+    state: State, name: str, policy: Policy, stacking: Stacking = NEVER
+) -> Errand | None:
+    """Return the run-level work that island `name` could do now, None where there is none."""
+    stack = next_of_stack(state, name)
+    if stack is not None:
+        return stack
+    parts = state.stacks.due(stacking, state.trials)
+    if parts:
+        return Stack(parts)
+    known = state.promotions
+    promoted = known.unbuilt()
+    if promoted is not None and _sound(state, promoted):
+        return _consensus(state, promoted)
+    if known.open is not None:
+        return Settle() if known.finished() else _trial(state, name)
+    wish = known.due() if policy.auto else None
+    return Promote(wish) if wish is not None and _sound(state, wish) else None
+
+
+def next_of_stack(state: State, name: str) -> Errand | None:
+    """Return what the stack check under way needs of island `name`, None for nothing."""
+    need: Need | None = state.stacks.wanted(state.islands[name].opened.slice.name)
+    if need is None or isinstance(need, Assemble | Close):
+        return need
+    return Measure(need.commit, need.seed, need.purpose, 0, check=need.check)
+
+
+def _sound(state: State, stack: Wish | ev.Promoted) -> bool:
+    """Return whether neither the stack nor anything in it was set apart."""
+    known = state.promotions.changes
+    parts = {known[part].commit for part in stack.parts if part in known}
+    return state.quarantines.commits.isdisjoint({stack.base, stack.commit, *parts})
+
+
+def next_sealed(state: State, name: str) -> Measure | Seal | None:
+    """Return what island `name` could do for the consensus's one look at the sealed part."""
+    known, run = state.promotions, state.run
+    if known.consensus is None or known.last is None or known.sealed is not None:
+        return None
+    base, commit = known.consensus.base, known.consensus.commit
+    seeds = [seed_of(run.seed, "sealed", k) for k in range(known.last.seeds)]
+    asked = [Asked(each, seed, "sealed") for seed in seeds for each in (base, commit)]
+    if all(each in known.sealed_scores for each in asked):
+        gain = compared(known.sealed_scores, base, commit, seeds, state.direction)
+        return Seal(ev.SealedScored(commit, base, gain))
+    found = known.sealed_wanted(asked, state.islands[name].opened.slice.name)
+    return None if found is None else _measure(found, known.last.rung, known.last.check)
+
+
+def _consensus(state: State, promoted: ev.Promoted) -> Draft | Measure | Build | None:
+    """Return what is left to do for a promoted stack to become the consensus."""
+    known = state.promotions
+    if known.drafted is None or known.drafted.check != promoted.check:
+        return Draft(promoted)
+    if known.drafted_runs():
+        return Build(promoted)
+    left = known.unrun()
+    seed = seed_of(state.run.seed, "consensus", promoted.check)
+    return Measure(left[0], seed, "promotion", 0, check=promoted.check) if left else None
+
+
+def _trial(state: State, name: str) -> Measure | None:
+    known = state.promotions
+    if known.open is None:
+        return None
+    found = known.wanted(state.islands[name].opened.slice.name)
+    event = known.open.event
+    return None if found is None else _measure(found, event.rung, event.check)
+
+
+def _measure(asked: Asked, rung: int, check: int) -> Measure:
+    return Measure(
+        asked.commit,
+        asked.seed,
+        "promotion",
+        0,
+        rung=rung,
+        part=asked.part,
+        audit=SHARP,
+        check=check,
+        share=asked.share,
+    )

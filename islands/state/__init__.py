@@ -1,0 +1,1 @@
+"""The fold of the ledger; each subject folds its own part. Imported by scheduling and swarm."""

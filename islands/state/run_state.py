@@ -1,0 +1,593 @@
+"""What a run's events add up to: the fold that every decision reads.
+
+`State.apply` takes events in ledger order and nothing else, so that a resumed run decides as the
+one that stopped would have. What is closed is folded into counts, the kept list and the last few
+attempts: the state's size does not grow with the number of discarded experiments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import replace
+from functools import singledispatchmethod
+from statistics import fmean
+
+from harness.contract import Direction, Outcome
+from islands import events as ev
+from islands.drift import Place, Sentinels
+from islands.migration import Migrants
+from islands.promotion.state import Promotions
+from islands.quarantine import REASON, Quarantines
+from islands.ratchet.guards import measures
+from islands.ratchet.prior import Belief, brought
+from islands.ratchet.rule import Kept as Claimed
+from islands.ratchet.rule import Noise, signed, spread
+from islands.ratchet.screening import Screens
+from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
+from islands.rng import seed_of
+from islands.stacking.check import Checks
+from islands.state.lifecycle import ended, follow
+from islands.state.pending_calls import Calls
+from islands.state.population import Experiment, Island, Kept, Nulls
+
+_OUTCOME_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
+
+
+class State:
+    """The fold of a run's events."""
+
+    def __init__(self) -> None:
+        self.opened: ev.RunOpened | None = None
+        self.islands: dict[str, Island] = {}
+        self.running: dict[str, ev.TrialStarted] = {}
+        self.scores: dict[str, dict[int, float]] = {}
+        self.measured: dict[str, dict[str, tuple[float, int]]] = {}
+        self.lines: dict[str, int] = {}
+        self.broken_baseline: str = ""
+        self.stopped: ev.RunStopped | None = None
+        self.events = 0
+        self.experiments = 0
+        self.trials = 0
+        self.started = 0
+        self.voids_in_a_row = 0
+        self.lowest_tier = 2
+        self.residual = 0.0
+        self.freedom = 0
+        self.claimed = Claimed()
+        self.keeps: dict[int, Kept] = {}
+        self.nulls = Nulls()
+        self.promotions = Promotions()
+        self.stacks = Checks()
+        self.migrants = Migrants()
+        self.quarantines = Quarantines()
+        self.calls = Calls()
+        self.sentinels = Sentinels()
+        self.places: dict[str, dict[int, Place]] = {}
+        self.screens = Screens()
+        self._turns = 0
+
+    @property
+    def run(self) -> ev.RunOpened:
+        """Return the event that opened the run. Raises ValueError on an empty ledger."""
+        if self.opened is None:
+            raise ValueError("the ledger does not begin with a run")
+        return self.opened
+
+    @property
+    def direction(self) -> Direction:
+        """Return whether a lower or a higher score is better."""
+        return self.run.direction
+
+    @property
+    def usd(self) -> float:
+        """Return the dollars that all islands have spent, calls in the air at their worst."""
+        return sum(island.usd for island in self.islands.values()) + self.calls.usd
+
+    @property
+    def tokens(self) -> int:
+        """Return the tokens that all islands have taken, those not told of at their worst."""
+        return sum(island.tokens for island in self.islands.values()) + self.calls.tokens
+
+    def baseline_seeds(self) -> list[int]:
+        """Return the seeds that the base is measured on before anything is tried."""
+        run = self.run
+        return [seed_of(run.seed, "baseline", k) for k in range(run.baseline_seeds)]
+
+    def baseline(self) -> list[float]:
+        """Return the base's scores on the baseline seeds, those there are."""
+        scores = self.scores.get(self.run.base, {})
+        return [scores[seed] for seed in self.baseline_seeds() if seed in scores]
+
+    def noise(self) -> Noise:
+        """Return what is known of the spread of a score between seeds."""
+        known = self._level(self.baseline())
+        return Noise(spread(known), len(known), self.residual, self.freedom)
+
+    def _level(self, known: list[float]) -> list[float]:
+        """Return the baseline's scores as one slice would have them, where slices differ."""
+        places = self.places.get(self.run.base, {}) if self.opened else {}
+        where = [places[seed] for seed in self.baseline_seeds() if seed in places]
+        if len(where) != len(known) or len(set(where)) <= 1:
+            return known
+        pair = math.sqrt(2) * spread(known)
+        return [
+            score - self.sentinels.differ(place, where[0], pair)
+            for score, place in zip(known, where, strict=True)
+        ]
+
+    def belief(self) -> Belief:
+        """Return what the run has learnt of its proposals' gains, a few proposals old at most."""
+        return self.screens.belief(self.noise())
+
+    def belief_of(self, experiment: Experiment) -> Belief:
+        """Return what is believed of an open experiment's gain before any trial of it."""
+        known, noise = self.belief(), self.noise()
+        offered = self.migrants.open.get(experiment.island)
+        if offered is None or offered.experiment != experiment.number or noise.pair == 0:
+            return known
+        there = offered.migrant.gain
+        unit = known.unit * noise.pair
+        gain = (there.mean / unit, there.noise / unit)
+        return brought(known, gain, self.migrants.share)
+
+    def scored(self, commit: str) -> bool:
+        """Return whether `commit` has any score."""
+        return bool(self.scores.get(commit))
+
+    def score(self, commit: str) -> float | None:
+        """Return the pooled mean of a head's scores: never its best one."""
+        scores = self.scores.get(commit)
+        return fmean(scores.values()) if scores else None
+
+    def measures(self, commit: str) -> dict[str, float]:
+        """Return the means of what guards watch, for a head or an open candidate."""
+        sums = self.measured.get(commit, {})
+        known = {name: total / count for name, (total, count) in sums.items()}
+        return {**known, "lines": float(self.lines[commit])} if commit in self.lines else known
+
+    def gain(self, island: Island) -> float | None:
+        """Return the gain of the island's head over the base: the sum of its kept changes'."""
+        if self.run.base not in self.scores:
+            return None
+        return math.fsum(change.gain.mean for change in island.kept)
+
+    def slice_use(self, name: str) -> float:
+        """Return the share of an island's wall time, from its first trial's start, in budgets."""
+        island = self.islands[name]
+        return island.budget_seconds / island.wall if island.wall else 0.0
+
+    def pairs(self, experiment: Experiment) -> list[float]:
+        """Return the gains on fresh seeds on which candidate and head both have a score."""
+        head = self.scores.get(experiment.parent, {})
+        return [
+            signed(head[seed], score, self.direction)
+            for seed, score in experiment.confirmed.items()
+            if seed in head
+        ]
+
+    def apply_all(self, history: list[ev.Event]) -> None:
+        """Apply events in order."""
+        for event in history:
+            self.apply(event)
+
+    def apply(self, event: ev.Event) -> None:
+        """Take in the next event. Raises LifeError where it cannot have happened."""
+        self.events += 1
+        self.migrants.apply(event)
+        self.quarantines.apply(event)
+        self.sentinels.apply(event, self.noise)
+        self._apply(event)
+        self.promotions.apply(event)
+        self.stacks.apply(event)
+        self.calls.apply(event)
+
+    @singledispatchmethod
+    def _apply(self, event: ev.Event) -> None:
+        raise TypeError(f"not an event of a run: {event!r}")
+
+    @_apply.register
+    def _(self, event: ev.RunOpened) -> None:
+        self.opened = event
+        if event.lines:
+            self.lines[event.base] = event.lines
+
+    @_apply.register
+    def _(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - that it happened is all it says
+        self.stopped = None
+        for island in self.islands.values():
+            island.since = None  # nobody used a slice since a coordinator that was killed
+
+    @_apply.register
+    def _(self, event: ev.RunStopped) -> None:
+        self.stopped = event
+        for island in self.islands.values():
+            island.since = None  # nobody uses a slice until the run is resumed
+
+    @_apply.register(ev.Merged | ev.StackOpened | ev.StackAssembled | ev.StackJudged)
+    @_apply.register(
+        ev.PromotionOpened | ev.Promoted | ev.ConsensusDrafted | ev.ConsensusMoved | ev.SealedScored
+    )
+    def _(self, event: ev.Event) -> None:
+        pass
+
+    @_apply.register
+    def _(self, event: ev.SliceQuarantined) -> None:
+        for trial in event.trials:
+            self._withdraw(trial)
+        void = {trial.experiment for trial in event.trials}
+        for island in self.islands.values():
+            if island.experiment is not None and island.experiment.number in void:
+                _begin_again(island.experiment)
+        for each in event.discards:
+            self._forgive(self.islands[each.island], each.experiment)
+        void |= {each.experiment for each in event.discards}
+        self.screens.drop(void)
+
+    @_apply.register
+    def _(self, event: ev.SliceReleased) -> None:
+        pass
+
+    @_apply.register
+    def _(self, event: ev.IslandMoved) -> None:
+        island = self.islands[event.island]
+        island.slice = event.slice
+        if event.home:
+            island.home = event.slice
+
+    @_apply.register
+    def _(self, event: ev.CaughtUp) -> None:
+        island, source = self.islands[event.island], self.islands[event.source]
+        if (island.head, source.head) != (event.old, event.new) or island.experiment is not None:
+            raise ValueError(f"{event.island} cannot go from {event.old} to {event.new} now")
+        before, island.kept, island.head = island.kept, [*source.kept], event.new
+        _tell(island, before)
+        for each in before:
+            self._forget(each.commit)
+
+    @_apply.register
+    def _(self, event: ev.IslandOpened) -> None:
+        self.islands[event.island] = Island(event, event.head, event.slice, event.slice)
+
+    @_apply.register
+    def _(self, event: ev.ProposalReceived) -> None:
+        island = self.islands[event.island]
+        self._spend(island, event.usage)
+        island.agent_failures_in_a_row = 0
+        self.experiments = max(self.experiments, event.experiment)
+        island.queue.append(
+            Experiment(
+                event.experiment,
+                event.island,
+                event.parent,
+                event.hypothesis,
+                event.notes,
+                event.agent == NULL,
+                event.recorded,
+                origin=event.origin,
+            )
+        )
+
+    @_apply.register
+    def _(self, event: ev.MigrantOffered) -> None:
+        self.experiments = max(self.experiments, event.experiment)
+        self.islands[event.island].experiment = Experiment(
+            event.experiment,
+            event.island,
+            event.parent,
+            event.migrant.hypothesis,
+            {},
+            origin=event.migrant.origin,
+        )
+
+    @_apply.register
+    def _(self, event: ev.AgentFailed) -> None:
+        island = self.islands[event.island]
+        self._spend(island, event.usage)
+        self.experiments = max(self.experiments, event.experiment)
+        island.agent_failures += 1
+        island.agent_failures_in_a_row += event.trouble != "stopped"
+
+    @_apply.register
+    def _(self, event: ev.CallBegan) -> None:
+        self.experiments = max(self.experiments, event.experiment)
+
+    @_apply.register
+    def _(self, event: ev.ProposalRefused) -> None:
+        island, experiment = self._open(event.island, event.experiment)
+        experiment.life = follow(experiment.life, "refused")
+        if not self.migrants.brings(event.experiment):  # else no agent is to blame
+            island.refusals_in_a_row += 1
+        self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
+
+    @_apply.register
+    def _(self, event: ev.CandidateAdmitted) -> None:
+        island, experiment = self._open(event.island, event.experiment)
+        experiment.life = follow(experiment.life, "admitted")
+        experiment.commit = event.commit
+        self._count_lines(event)
+        island.refusals_in_a_row = 0
+
+    @_apply.register
+    def _(self, event: ev.CandidateRebased) -> None:
+        _, experiment = self._open(event.island, event.experiment)
+        experiment.life = follow(experiment.life, "rebased")
+        self.lines.pop(experiment.commit, None)
+        experiment.commit, experiment.parent = event.commit, event.parent
+        self._count_lines(event)
+
+    @_apply.register
+    def _(self, event: ev.CandidateDropped) -> None:
+        island, experiment = self._open(event.island, event.experiment)
+        experiment.life = follow(experiment.life, "dropped")
+        self._close(island, experiment, "outdated", event.reason, None)
+
+    @_apply.register
+    def _(self, event: ev.TrialStarted) -> None:
+        self.running[event.trial] = event
+        self.started += 1
+        self.trials += 1
+        home = self.islands[event.island]
+        home.trials += 1
+        home.since = event.recorded if home.since is None else home.since
+        if event.experiment:
+            _, experiment = self._open(event.island, event.experiment)
+            if home.experiment is not experiment:
+                self._begin(home, experiment)
+            occurrence = "screened" if event.purpose == "screen" else "confirmed"
+            experiment.life = follow(experiment.life, occurrence)  # type: ignore[arg-type]  # two literals
+            if occurrence == "confirmed" and not experiment.turn:
+                self._turns += 1
+                experiment.turn = self._turns
+
+    @_apply.register
+    def _(self, event: ev.TrialVoided) -> None:
+        trial = self.running.pop(event.trial)
+        self.trials -= 1
+        self.islands[trial.island].trials -= 1
+        self.voids_in_a_row += 1
+
+    @_apply.register
+    def _(self, event: ev.TrialEnded) -> None:
+        trial = self.running.pop(event.trial)
+        self.voids_in_a_row = 0
+        self.lowest_tier = min(self.lowest_tier, event.outcome.tier)
+        island = self.islands[trial.island]
+        island.budget_seconds += event.outcome.seconds.get("budget", 0.0)
+        if island.since is not None:
+            island.wall, island.since = island.wall + event.recorded - island.since, event.recorded
+        if trial.purpose not in ev.ISLANDS_OWN or trial.part != "dev":
+            return  # the checks' own to judge: agents are shown nothing of it
+        if event.outcome.failure is not None:
+            self._broke(trial, event.outcome)
+        elif event.outcome.score is not None:
+            self._scored(trial, event.outcome.score)
+            taken = self.measured.setdefault(trial.commit, {})
+            for name, value in measures(event.outcome).items():
+                total, count = taken.get(name, (0.0, 0))
+                taken[name] = (total + value, count + 1)
+
+    @_apply.register
+    def _(self, event: ev.VerdictReached) -> None:
+        island, experiment = self._open(event.island, event.experiment)
+        experiment.life = follow(experiment.life, event.verdict)
+        if experiment.parent not in self.quarantines.commits:
+            self._learn_spread(self.pairs(experiment))
+        if experiment.null:
+            self.nulls = Nulls(self.nulls.tried + 1, self.nulls.kept + (event.verdict == "keep"))
+            self._close(island, experiment, "null", event.reason, event.gain)
+            return
+        if event.verdict == "keep" and event.gain is not None:
+            self._move_head(island, experiment, event.gain)
+        self._close(island, experiment, _OUTCOME_OF[event.verdict], event.reason, event.gain)
+
+    @_apply.register
+    def _(self, event: ev.Quarantined) -> None:
+        for each in event.heads:
+            if each.new:
+                self.islands[each.island].head = each.new
+            else:
+                self.broken_baseline = self.broken_baseline or event.reason
+        for island in self.islands.values():
+            self._take_back(island)
+        for commit in event.commits:
+            self._forget(commit)
+
+    def _take_back(self, island: Island) -> None:
+        """Let what is set apart count as kept no more, and show nothing of it."""
+        apart, name = self.quarantines, island.opened.island
+        island.kept = [each for each in island.kept if each.commit not in apart.commits]
+        gone = [
+            each
+            for each in self.keeps.values()
+            if each.island == name and each.commit in apart.commits
+        ]
+        for each in gone:
+            del self.keeps[each.experiment]
+        doubt = math.fsum(each.gain.doubt for each in gone)
+        self.claimed = Claimed(self.claimed.count - len(gone), self.claimed.doubt - doubt)
+        if gone:
+            island.endings["kept"] -= len(gone)
+            island.endings["failed"] = island.endings.get("failed", 0) + len(gone)
+        for n, attempt in enumerate(island.recent):
+            if attempt.experiment in apart.experiments:
+                own = any(each.experiment == attempt.experiment for each in gone)
+                ending: Ending = "failed" if own or attempt.ending == "kept" else attempt.ending
+                island.recent[n] = replace(attempt, ending=ending, reason=REASON, gain=None)
+
+    def _open(self, island: str, number: int) -> tuple[Island, Experiment]:
+        home = self.islands[island]
+        for experiment in (home.experiment, *home.queue):
+            if experiment is not None and experiment.number == number:
+                return home, experiment
+        raise ValueError(f"experiment {number} is not open on island {island}")
+
+    def _begin(self, island: Island, experiment: Experiment) -> None:
+        """Take a candidate out of the queue to be measured: one at a time, and on the head."""
+        number = experiment.number
+        if island.experiment is not None:
+            raise ValueError(f"experiment {number} begins before {island.experiment.number} ended")
+        if experiment.parent != island.head:
+            raise ValueError(f"experiment {number} is not on the head of its island")
+        island.queue.remove(experiment)
+        island.experiment = experiment
+
+    def _count_lines(self, event: ev.CandidateAdmitted | ev.CandidateRebased) -> None:
+        if event.parent in self.lines:
+            self.lines[event.commit] = self.lines[event.parent] + event.added - event.removed
+
+    def _withdraw(self, trial: ev.Tainted) -> None:
+        self.trials -= 1
+        self.islands[trial.island].trials -= 1
+        if trial.purpose in ev.ISLANDS_OWN and trial.purpose != "screen":
+            self.scores.get(trial.commit, {}).pop(trial.seed, None)
+
+    def _forgive(self, island: Island, number: int) -> None:
+        """Make a discard void; agents are shown it no more."""
+        island.endings["discarded"] -= 1
+        island.endings["void"] = island.endings.get("void", 0) + 1
+        left = [attempt for attempt in island.recent if attempt.experiment != number]
+        island.recent = deque(left, maxlen=island.recent.maxlen)
+
+    def _spend(self, island: Island, usage: Usage) -> None:
+        island.usd += usage.usd
+        island.tokens += usage.tokens
+
+    def _scored(self, trial: ev.TrialStarted, score: float) -> None:
+        island = self.islands[trial.island]
+        experiment = island.experiment
+        self.places.setdefault(trial.commit, {})[trial.seed] = self.sentinels.place(trial.slice)
+        if experiment is None or experiment.commit != trial.commit or not trial.experiment:
+            self.scores.setdefault(trial.commit, {})[trial.seed] = score
+        elif trial.purpose == "screen":
+            head = self.scores[experiment.parent].get(trial.seed)
+            if head is None:  # it became void meanwhile
+                return
+            experiment.screened[trial.seed] = score
+            experiment.screen = signed(
+                head - self._apart(experiment, trial.seed), score, self.direction
+            )
+            if (
+                experiment.null
+                or experiment.origin
+                or experiment.parent in self.quarantines.commits
+            ):
+                return  # no sample of what agents propose, or no gain on anything sound
+            self.screens.add(experiment.number, experiment.screen)
+        else:
+            experiment.confirmed[trial.seed] = score
+
+    def _apart(self, experiment: Experiment, seed: int) -> float:
+        """Return by how much the head's slice scored higher than the candidate's on `seed`."""
+        head, own = self.places[experiment.parent], self.places[experiment.commit]
+        return self.sentinels.differ(head[seed], own[seed], self.noise().pair)
+
+    def _broke(self, trial: ev.TrialStarted, outcome: Outcome) -> None:
+        failure = outcome.failure
+        reason = f"{failure.kind}: {failure.reason}" if failure else ""
+        if not trial.experiment:
+            self.broken_baseline = reason
+            return
+        if failure is not None and failure.kind == "invalid":
+            reason = REASON  # agents are told no more: it would tell how to do better
+        island, experiment = self._open(trial.island, trial.experiment)
+        if trial.commit != experiment.commit:
+            experiment.head_broken.add(trial.seed)
+            return
+        experiment.life = follow(experiment.life, "broke")
+        self._close(island, experiment, "failed", reason, None)
+
+    def _learn_spread(self, pairs: list[float]) -> None:
+        if len(pairs) > 1:
+            mean = fmean(pairs)
+            self.residual += sum((pair - mean) ** 2 for pair in pairs)
+            self.freedom += len(pairs) - 1
+
+    def _move_head(self, island: Island, experiment: Experiment, gain: Gain) -> None:
+        old, island.head = island.head, experiment.commit
+        # the screening score selected the commit: it is no part of what its head is worth
+        # (a rule that keeps without confirming has nothing else)
+        self.scores[experiment.commit] = dict(experiment.confirmed or experiment.screened)
+        self.claimed = Claimed(self.claimed.count + 1, self.claimed.doubt + gain.doubt)
+        kept = Kept(
+            experiment.number,
+            experiment.commit,
+            old,
+            experiment.hypothesis,
+            gain,
+            experiment.origin or experiment.number,
+            experiment.island,
+            island.slice.device,
+        )
+        self.keeps[kept.experiment] = kept
+        island.kept.append(kept)
+
+    def _forget(self, commit: str) -> None:
+        """Drop what was measured of a commit that no island needs."""
+        if commit == self.run.base or any(each.needs(commit) for each in self.islands.values()):
+            return
+        for known in (self.scores, self.measured, self.lines, self.places):
+            known.pop(commit, None)
+
+    def _close(
+        self, island: Island, experiment: Experiment, ending: Ending, reason: str, gain: Gain | None
+    ) -> None:
+        if not ended(experiment.life):
+            raise ValueError(f"experiment {experiment.number} is {experiment.life}, not ended")
+        if island.experiment is experiment:
+            island.experiment = None
+        else:
+            island.queue.remove(experiment)
+        change = None
+        if gain is not None and not experiment.null:
+            change = Migrant(
+                experiment.number,
+                experiment.origin or experiment.number,
+                experiment.island,
+                experiment.parent,
+                experiment.commit,
+                experiment.hypothesis,
+                gain,
+            )
+        self.migrants.ended(experiment.number, ending, reason, change)
+        self._forget(experiment.commit)
+        self._forget(experiment.parent)
+        island.endings[ending] = island.endings.get(ending, 0) + 1
+        if experiment.null:
+            return  # agents are never told of it
+        island.recent.append(
+            Attempt(
+                experiment.number,
+                experiment.island,
+                experiment.hypothesis,
+                experiment.notes,
+                ending,
+                reason,
+                gain,
+            )
+        )
+
+
+def _tell(island: Island, before: list[Kept]) -> None:
+    """Let an island's agent know what its head has by catching up, and what it has no more."""
+    had, has = ({each.origin for each in kept} for kept in (before, island.kept))
+    gone = {each.experiment for each in before if each.origin not in has}
+    for n, attempt in enumerate(island.recent):
+        if attempt.experiment in gone:
+            reason = "kept, and left behind for a head on which it gains nothing"
+            island.recent[n] = replace(attempt, ending="outdated", reason=reason)
+    for each in island.kept:
+        if each.origin not in had:
+            reason = f"kept on {each.island}, whose head this island went to"
+            island.recent.append(
+                Attempt(
+                    each.experiment, each.island, each.hypothesis, {}, "kept", reason, each.gain
+                )
+            )
+
+
+def _begin_again(experiment: Experiment) -> None:
+    """Forget what was measured of an open experiment."""
+    experiment.life = follow(experiment.life, "tainted")
+    for known in (experiment.screened, experiment.confirmed, experiment.head_broken):
+        known.clear()

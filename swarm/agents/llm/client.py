@@ -1,0 +1,191 @@
+"""One agent's calls: reserved in the budget, given a turn by the governor, tried again, billed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+
+from harness.contract import SetupError
+from islands.records import Usage
+from swarm.agents.base import AgentError, Trouble
+from swarm.agents.llm.budget import Budget, BudgetError
+from swarm.agents.llm.provider import (
+    CallError,
+    OverloadedError,
+    Prompt,
+    Provider,
+    RejectedError,
+    Reply,
+    Turn,
+)
+from swarm.agents.llm.rate_limiter import Governor, PausedError
+from swarm.agents.llm.settings import ModelSettings, Price, Tokens
+
+TRIES = 5
+"""How often one call is made before the proposal is given up."""
+
+_FREE = Price(0.0, 0.0, 0.0, 0.0)
+
+_FRAME = 1024
+"""Tokens that a provider's own chat template may add to a conversation; well above any known."""
+
+
+@dataclass(slots=True)
+class Bill:
+    """What one proposal has cost so far, and what went wrong on the way, `trouble` last.
+
+    Every call that may have been billed without our being told, the one in the air too, counts at
+    its worst, in dollars and in `tokens_untold`: whenever a proposal is cut short, its usage is
+    what it may have cost. `note` is told of the usage before each request goes out, and
+    of a request that came to nothing before anybody else can reserve what it has left over.
+    """
+
+    note: Callable[[Usage], None] = field(default=lambda _: None, repr=False)
+    trouble: Trouble = "malformed"
+    troubles: list[Trouble] = field(default_factory=list)
+    _settled: Usage = Usage()
+    _open: Usage = Usage()
+    _told: Usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        """What the proposal costs if nothing more is heard."""
+        known, worst = self._settled, self._open
+        untold = known.tokens_untold + worst.tokens_untold
+        return replace(known, usd=known.usd + worst.usd, tokens_untold=untold)
+
+    def suffered(self, trouble: Trouble) -> None:
+        """Note what went wrong; a proposal that comes through all the same will tell of it."""
+        self.trouble = trouble
+        self.troubles.append(trouble)
+        self._tell()
+
+    def begin(self, usd: float, tokens: int) -> None:
+        """Say that a request goes out now which may cost so many dollars and tokens."""
+        self._settled = replace(self.usage, calls=self.usage.calls + 1)
+        self._open = Usage(usd=usd, tokens_untold=tokens)
+        self._tell()
+
+    def settle(self, usd: float, tokens: Tokens) -> None:
+        """Say what the last request did cost."""
+        known, self._open = self._settled, Usage()
+        sent, received = known.tokens_in + tokens.sent, known.tokens_out + tokens.output
+        total = known.usd + usd
+        self._settled = replace(known, tokens_in=sent, tokens_out=received, usd=total)
+
+    def free(self) -> None:
+        """Say that the last request did cost nothing."""
+        self._open = Usage()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.usage != self._told:
+            self._told = self.usage
+            self.note(self._told)
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """How agent `name` calls its model."""
+
+    name: str
+    settings: ModelSettings
+    provider: Provider = field(repr=False)
+    governor: Governor = field(repr=False)
+    budget: Budget = field(repr=False)
+
+    async def ask(self, prompt: Prompt, turns: Sequence[Turn], bill: Bill) -> Reply:
+        """Return the model's reply; every request goes on `bill`.
+
+        Raises AgentError where no reply could be had, BudgetError where not even the proposal's
+        first request could be paid for, SetupError where the user must mend something.
+        """
+        for failures in range(1, TRIES + 1):
+            try:
+                return await self._request(prompt, turns, bill)
+            except CallError as error:
+                bill.suffered(error.trouble)
+                asked = error.wait or 0.0
+                if failures == TRIES or not error.again or asked > self.governor.patience:
+                    raise AgentError(error.trouble, str(error), bill.usage, asked) from None
+                if not isinstance(error, OverloadedError):
+                    await asyncio.sleep(asked or self.governor.delay(failures))
+            except PausedError as error:
+                raise AgentError("rate", str(error), bill.usage, error.seconds) from None
+            except BudgetError as error:
+                if not bill.usage.calls:
+                    raise
+                reason = f"the budget leaves no room to ask again: {error}"
+                raise AgentError(bill.trouble, reason, bill.usage) from None
+            except RejectedError as error:
+                raise SetupError(mend(self.name, self.settings, error)) from None
+        raise AssertionError("the last try returns or raises")
+
+    async def _request(self, prompt: Prompt, turns: Sequence[Turn], bill: Bill) -> Reply:
+        """Make one request: within the budget, at the governor's pace, billed however it ends.
+
+        What is not settled, because the answer told no tokens, was cut off, or is no longer waited
+        for, stays at its worst in budget and bill.
+        """
+        sent, output = most_tokens(prompt, turns), self.settings.max_output_tokens
+        price = self.settings.price or _FREE
+        worst = price.worst(sent, output)
+        async with (
+            self.budget.reserve(worst, sent + output) as held,
+            self.governor.turn() as began,
+        ):
+            bill.begin(worst, sent + output)
+            held.begin()
+            try:
+                reply = await self._timed(prompt, turns)
+            except (CallError, RejectedError) as error:
+                if error.free:
+                    held.settle(0.0, 0)
+                    bill.free()
+                if isinstance(error, OverloadedError):
+                    self.governor.back_off(began, error.wait)
+                raise
+            self.governor.eased(began)
+            self.governor.hold(reply.pause)
+            if reply.tokens is not None:
+                usd = price.usd(reply.tokens)
+                held.settle(usd, reply.tokens.sent + reply.tokens.output)
+                bill.settle(usd, reply.tokens)
+            return reply
+
+    async def _timed(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:
+        limit = self.settings.timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                return await self.provider.ask(prompt, turns)
+        except TimeoutError:
+            # asking again would cost the whole of it once more, and the next proposal asks anyway
+            raise CallError("timeout", f"no answer in {limit:g} s", again=False) from None
+
+
+def most_tokens(prompt: Prompt, turns: Sequence[Turn]) -> int:
+    """Return more tokens than a conversation can have: no token is shorter than a byte."""
+    texts = (prompt.system, prompt.genome, prompt.now, *(turn.text for turn in turns))
+    return sum(len(text.encode()) for text in texts) + _FRAME + 64 * len(turns)
+
+
+def mend(name: str, settings: ModelSettings, error: RejectedError) -> str:
+    """Say what the user must change before agent `name` can work."""
+    where = f"agent {name!r} in program.md ({settings.model} at {settings.url})"
+    variable = settings.key_env
+    match error.status:
+        case HTTPStatus.UNAUTHORIZED if not variable:
+            cure = "it wants a key: name the environment variable that holds it as `api_key_env`"
+        case HTTPStatus.UNAUTHORIZED:
+            cure = f"set {variable} to a valid key and launch again"
+        case HTTPStatus.PAYMENT_REQUIRED:
+            cure = f"the account of {variable} is out of credit: top it up and launch again"
+        case HTTPStatus.FORBIDDEN:
+            cure = f"the key in {variable} may not use this model: change `model` or the key"
+        case HTTPStatus.NOT_FOUND:
+            cure = "it is not there: correct `model` or `base_url`"
+        case _:
+            cure = "correct `model`, `base_url`, `effort` or `max_output_tokens`"
+    return f"{where}: {cure}; it answered: {error}"

@@ -1,0 +1,27 @@
+"""A file and all that may be edited in it, read once for as long as its text stays the same."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from swarm.agents.mutator.edit_sites import Site, find
+from swarm.agents.mutator.source import Source, read
+from swarm.agents.mutator.structural_edits import Alteration, alterations
+
+
+class Survey(NamedTuple):
+    """A source, its sites, and the changes of structure that it offers."""
+
+    source: Source
+    sites: tuple[Site, ...]
+    alterations: tuple[Alteration, ...]
+
+
+@lru_cache(maxsize=64)
+def survey(path: str, text: str) -> Survey | None:
+    """Survey file `path`; None where it is no Python that parses."""
+    source = read(path, text) if path.endswith(".py") else None
+    if source is None:
+        return None
+    return Survey(source, tuple(find(source)), tuple(alterations(source)))

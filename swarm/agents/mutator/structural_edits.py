@@ -1,0 +1,206 @@
+"""Edits of a program's structure: terms and statements left out, one call put for another.
+
+Only the bodies of functions are touched, and nothing that speaks of a seed. Each edit is a site
+with one or more alternatives, named by the statement it stands in, so that what has been learned
+of it is found again.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from swarm.agents.mutator.identifiers import called, names_seed
+from swarm.agents.mutator.source import Edit, Source
+
+Cut = Literal["term", "statement", "swap"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alteration:
+    """A change of structure, and the words for it."""
+
+    id: str
+    kind: Cut
+    words: str
+    edit: Edit
+
+
+SWAPS: dict[str, tuple[str, ...]] = {
+    # of one signature each, and of one purpose
+    "relu": ("gelu", "silu"),
+    "gelu": ("relu", "silu"),
+    "silu": ("gelu", "relu"),
+    "ReLU": ("GELU", "SiLU"),
+    "GELU": ("ReLU", "SiLU"),
+    "SiLU": ("GELU", "ReLU"),
+    "tanh": ("sigmoid",),
+    "sigmoid": ("tanh",),
+    "Adam": ("AdamW",),
+    "AdamW": ("Adam",),
+    "LayerNorm": ("RMSNorm",),
+    "RMSNorm": ("LayerNorm",),
+    "layer_norm": ("rms_norm",),
+    "rms_norm": ("layer_norm",),
+    "xavier_uniform_": ("kaiming_uniform_",),
+    "kaiming_uniform_": ("xavier_uniform_",),
+    "mean": ("median",),
+    "median": ("mean",),
+    "min": ("max",),
+    "max": ("min",),
+}
+"""Calls that may stand for each other."""
+
+OPERATORS: dict[type[ast.operator], str] = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
+"""What to put for an operator between numbers."""
+
+# nothing is given back (`*+`): a comment full of hashes must not be tried in every way
+_OPERATOR = re.compile(rb"(?:[\s\\)]|#[^\r\n]*+)*+(\*\*|//|<<|>>|[-+*/@%&|^])")
+_BLANK = re.compile(rb"(?:[\s\\]|#[^\r\n]*+)*+")
+_KEPT_CALLS = {"print", "log", "info", "warning", "append", "super", "save", "write", "flush"}
+_TEXT = (ast.JoinedStr, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp)
+
+
+def alterations(source: Source) -> list[Alteration]:
+    """Return the changes of structure that `source` offers, in the order of the text."""
+    found: list[Alteration] = []
+    for owner, body in _bodies(source.tree):
+        for statement in body:
+            if not any(names_seed(part) for part in _head(statement)):
+                found += _of_statement(source, owner, statement, len(body))
+    unique = {one.id: one for one in reversed(found)}  # of two alike the first
+    return sorted(unique.values(), key=lambda one: (one.edit.start, one.id))
+
+
+def _bodies(tree: ast.Module) -> Iterator[tuple[str, list[ast.stmt]]]:
+    """Yield each list of statements inside a function, with the function's name."""
+    todo: list[tuple[ast.AST, str]] = [(tree, "")]
+    while todo:
+        node, owner = todo.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            owner = f"{owner}.{node.name}".lstrip(".")
+        inside = bool(owner) and not isinstance(node, ast.ClassDef)
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            below = getattr(node, field, None)
+            if not isinstance(below, list):
+                continue
+            if inside and below and isinstance(below[0], ast.stmt):
+                yield owner, below
+            todo += [(inner, owner) for inner in below]
+
+
+def _head(statement: ast.stmt) -> list[ast.AST]:
+    """Return the parts of a statement that are no statements themselves."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return []
+    kinds = (ast.stmt, ast.ExceptHandler, ast.match_case)
+    return [part for part in ast.iter_child_nodes(statement) if not isinstance(part, kinds)]
+
+
+def _of_statement(
+    source: Source, owner: str, statement: ast.stmt, siblings: int
+) -> Iterator[Alteration]:
+    if isinstance(statement, (ast.Assert, ast.Raise, ast.Import, ast.ImportFrom)):
+        return
+    name = f"{source.path}:{owner}:{_digest(source, statement)}"
+    if _optional(statement):
+        words = f"Do without `{_brief(source.text(statement))}`"
+        yield Alteration(f"{name}-", "statement", words, _without(source, statement, siblings))
+    for count, node in enumerate(_arithmetic(_head(statement))):
+        if isinstance(node, ast.BinOp):
+            yield from _of_operation(source, f"{name}/{count}", node)
+        elif isinstance(node, ast.Call):
+            yield from _of_call(source, f"{name}/{count}", node)
+
+
+def _arithmetic(parts: list[ast.AST]) -> Iterator[ast.AST]:
+    """Yield the expressions of a statement where a change may make sense, in a fixed order."""
+    todo = list(reversed(parts))
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.JoinedStr, ast.Lambda)):
+            continue
+        yield node
+        if isinstance(node, ast.Subscript):  # an index is a place, not a quantity
+            todo.append(node.value)
+        elif isinstance(node, ast.AnnAssign):
+            todo += [node.value] if node.value else []
+        else:
+            todo += reversed(list(ast.iter_child_nodes(node)))
+
+
+def _of_operation(source: Source, name: str, node: ast.BinOp) -> Iterator[Alteration]:
+    if type(node.op) not in OPERATORS or _is_text(node.left) or _is_text(node.right):
+        return
+    start, end = source.span(node)
+    middle = source.span(node.left)[1]
+    sign = _OPERATOR.match(source.data, middle)
+    if sign is None:
+        return
+
+    def instead(suffix: str, kind: Cut, new: bytes) -> Alteration:
+        words = f"Put `{_brief(new.decode())}` for `{_brief(source.text(node))}`"
+        return Alteration(name + suffix, kind, words, Edit(source.path, start, end, new.decode()))
+
+    left, right = source.data[start : sign.start(1)], source.data[sign.end(1) : end]
+    if b"#" not in source.data[middle : sign.start(1)]:
+        yield instead("<", "term", left.rstrip(b" \t\r\n\\"))
+    if isinstance(node.op, (ast.Add, ast.Mult)):
+        blank = _BLANK.match(right)
+        yield instead(">", "term", right[blank.end() :] if blank else right)
+    yield instead("~", "swap", left + OPERATORS[type(node.op)].encode() + right)
+
+
+def _of_call(source: Source, name: str, node: ast.Call) -> Iterator[Alteration]:
+    old = called(node)
+    end = source.span(node.func)[1]
+    for new in SWAPS.get(old, ()):
+        edit = Edit(source.path, end - len(old.encode()), end, new)
+        words = f"Put `{new}` for `{old}`"
+        yield Alteration(f"{name}={new}", "swap", words, edit)
+
+
+def _optional(statement: ast.stmt) -> bool:
+    """Say whether a program may well run without this statement."""
+    match statement:
+        case ast.Expr(value=ast.Call() as call):
+            return called(call) not in _KEPT_CALLS and not called(call).startswith("__")
+        case ast.AugAssign():
+            return True
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(value))
+        case ast.If(orelse=[]):
+            return not any(isinstance(n, (ast.Raise, ast.Return)) for n in statement.body)
+    return False
+
+
+def _without(source: Source, statement: ast.stmt, siblings: int) -> Edit:
+    """Leave out `statement`: its whole lines where it has them for itself, else say `pass`."""
+    start, end = source.span(statement)
+    first, last = source.line_start(start), source.line_end(end)
+    alone = not source.data[first:start].strip() and not source.data[end:last].strip()
+    if siblings > 1 and alone and last < len(source.data):
+        ending = 2 if source.data[last : last + 2] == b"\r\n" else 1
+        return Edit(source.path, first, last + ending, "")
+    return Edit(source.path, start, end, "pass")
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, _TEXT) or (
+        isinstance(node, ast.Constant) and not isinstance(node.value, (int, float, complex))
+    )
+
+
+def _digest(source: Source, statement: ast.stmt) -> str:
+    start, end = source.span(statement)
+    line = source.data[start : min(end, source.line_end(start))]
+    return f"{zlib.crc32(b''.join(line.split())):08x}"
+
+
+def _brief(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 60 else flat[:57] + "..."  # noqa: PLR2004

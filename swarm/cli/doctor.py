@@ -1,0 +1,79 @@
+"""`swarm doctor`: what this machine can confine, shown by attacks, and what would be better."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from harness.contract import Slice
+from harness.sandbox import tiers
+from harness.sandbox.self_check import Canary, sing
+from swarm.executors.slices import discover
+from swarm.project.schema import Slices
+
+SETTLING = {
+    tiers.LANDLOCK: "a launch here needs --tier 1, where this holds; the sandbox holds more",
+    tiers.NOTHING: "without confinement a launch needs --unsafe, and no score can be trusted",
+}
+"""What it takes to settle for a tier that is not the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What holds here: the best tier, its canaries, the slices, and what to mend, a line each."""
+
+    tier: int
+    canaries: tuple[Canary, ...]
+    slices: tuple[Slice, ...]
+    mends: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether runs can be confined as they should be."""
+        return self.tier == tiers.SANDBOX and not any(each.escaped for each in self.canaries)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as JSON.")
+def doctor(*, as_json: bool) -> int:
+    """Attack every line of defence on this machine and say which held.
+
+    Exits with 0 where the sandbox (tier 2) holds, with 2 where it does not.
+    """
+    found = diagnose()
+    if as_json:
+        click.echo(json.dumps({"sound": found.sound, **dataclasses.asdict(found)}))
+    else:
+        _show(found, Console())
+    return 0 if found.sound else 2
+
+
+def diagnose() -> Diagnosis:
+    """Find the best tier of this machine and let its canaries sing; takes a second or two."""
+    tier, mends = tiers.best()
+    canaries = sing(tier)
+    out = [each for each in canaries if each.escaped] if tier != tiers.NOTHING else []
+    mends += tuple(f"{each.name}: a box could {each.tries}" for each in out)
+    return Diagnosis(tier, canaries, discover(Slices()), mends)
+
+
+def _show(found: Diagnosis, console: Console) -> None:
+    table = Table(title=f"tier {found.tier}: {tiers.TELLS[found.tier]}", title_justify="left")
+    for heading in ("canary", "what a box tries", "here"):
+        table.add_column(heading)
+    for each in found.canaries:
+        here = f"[red]escaped[/]: {each.escaped}" if each.escaped else "[green]held[/]"
+        table.add_row(each.name, each.tries, here)
+    console.print(table)
+    for where in found.slices:
+        cores = ", ".join(map(str, where.cores)) or "not pinned"
+        console.print(f"slice {where.name}: {where.kind} {where.gpu}".rstrip() + f", cores {cores}")
+    for line in found.mends:
+        console.print(f"to mend: {line}", markup=False)
+    if found.tier in SETTLING:
+        console.print(SETTLING[found.tier])

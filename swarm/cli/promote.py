@@ -1,0 +1,134 @@
+"""`swarm promote`: measure the best stack again at the next rung, and build the consensus."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from analysis.database.refresh import refresh
+from harness.contract import SetupError
+from islands import events as ev
+from islands.genome.categories import KINDS
+from islands.promotion.attempt import Policy
+from islands.records import Measured
+from islands.scheduling.run_steps import Errand, next_errand
+from islands.state.run_state import State
+from swarm.cli.live import Watch
+from swarm.coordinator import run_actions as errands
+from swarm.coordinator.reopen import folded, lent
+from swarm.coordinator.run import Run
+from swarm.project.runs import locate
+from swarm.results.selection import wish
+
+
+@click.command()
+@click.option("--run", "name", default=None, help="Name of the run; default: the latest one.")
+@click.option("--tier", default=2, type=click.IntRange(1, 2), help="See `swarm launch`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def promote(name: str | None, tier: int, *, as_json: bool) -> int:
+    """Measure the last judged stack (or the best head) again, at the next rung of program.md.
+
+    Stack and base run on common fresh seeds, with sharp audits; then the parts and near misses, as
+    the budget of `promotion` allows. What transfers becomes the branch swarm/RUN/consensus. With
+    one rung only it is that rung again. A promotion that was interrupted is gone on with.
+    """
+    folder = locate(name)
+    before = folded(folder)
+    if before.promotions.open is None and before.promotions.unbuilt() is None and not wish(before):
+        raise SetupError(_nothing(before))
+    console = Console(stderr=as_json)
+    state = asyncio.run(lent(folder, tier, _wanted, _begin, Watch(console)))
+    refresh(folder.folder)
+    promoted = state.promotions.done[-1]
+    if as_json:
+        click.echo(json.dumps(_facts(state, promoted)))
+    else:
+        Console().print(*_tables(state, promoted), sep="\n")
+        click.echo(_last_words(state, promoted))
+    return 0
+
+
+def _wanted(state: State, name: str) -> Errand | None:
+    return next_errand(state, name, Policy(auto=False))
+
+
+async def _begin(run: Run) -> None:
+    known = run.state.promotions
+    if known.open is not None or known.unbuilt() is not None:
+        return
+    wanted = wish(run.state)
+    if wanted is None:
+        raise SetupError(_nothing(run.state))
+    await errands.open_promotion(run, wanted)
+
+
+def _nothing(state: State) -> str:
+    done = state.promotions.done
+    if done:
+        last = done[-1]
+        return f"nothing new to promote: {last.commit[:10]} {last.verdict} at rung {last.rung}"
+    return "nothing was kept yet: let the swarm run on with `swarm launch`"
+
+
+def _facts(state: State, promoted: ev.Promoted) -> dict[str, object]:
+    built = state.promotions.consensus
+    return {**asdict(promoted), "consensus": built.commit if built else None}
+
+
+def _tables(state: State, promoted: ev.Promoted) -> list[Table]:
+    metric = state.run.metric
+    grid = Table(title=f"promotion {promoted.check}: gain in {metric} at rung {promoted.rung}")
+    for heading in ("change", "touches", "before", "after", "pairs", "verdict"):
+        grid.add_column(heading, justify="left" if heading in {"change", "touches"} else "right")
+    whole = (promoted.before, promoted.after, promoted.verdict)
+    rows = [("stack", f"{len(promoted.parts)} changes", *whole)]
+    rows += [
+        (f"#{each.experiment}", ", ".join(each.kinds), each.before, each.after, each.verdict)
+        for each in promoted.contenders
+    ]
+    for name, touches, before, after, verdict in rows:
+        told = [f"{gain.mean:+.5g} ± {gain.noise:.2g}" for gain in (before, after)]
+        grid.add_row(name, touches, *told, str(after.pairs), verdict)
+    every = [each for done in state.promotions.done for each in done.contenders]
+    return [grid, _by_kind(every)] if every else [grid]
+
+
+def _by_kind(every: list[Measured]) -> Table:
+    grid = Table(title="which kinds of change transfer, in all of this run's promotions")
+    for heading in ("touches", "transfers", "fades", "reverses"):
+        grid.add_column(heading, justify="left" if heading == "touches" else "right")
+    for kind in KINDS:
+        ends = [each.verdict for each in every if each.kinds[:1] == (kind,)]
+        if ends:
+            grid.add_row(
+                kind, *(str(ends.count(end)) for end in ("transfers", "fades", "reverses"))
+            )
+    return grid
+
+
+def _last_words(state: State, promoted: ev.Promoted) -> str:
+    lines = [f"{promoted.verdict}: {promoted.reason}"]
+    if len(state.run.rungs) == 1:
+        lines.append("program.md has one rung: this is that rung again, on fresh seeds")
+    if promoted.agreement is not None:
+        tau = promoted.agreement
+        lines.append(
+            f"rank agreement of {tau.count} changes: tau {tau.tau:+.2f}"
+            f" [{tau.low:+.2f}, {tau.high:+.2f}]"
+        )
+    if promoted.reached:
+        lines.append(
+            f"the base's score of {promoted.target:.5g} takes {promoted.reached:.3g} s of"
+            f" {state.run.rungs[promoted.rung].seconds:g} s (between {promoted.low:.3g} and"
+            f" {promoted.high:.3g})"
+        )
+    built = state.promotions.consensus
+    if built is not None and built.check == promoted.check:
+        branch = f"swarm/{state.run.run}/consensus"
+        lines.append(f"{branch}: {len(built.changes)} commits; next: `swarm merge`")
+    return "\n".join(lines)

@@ -1,0 +1,264 @@
+"""Puts a run together from a repository, its program.md and this machine.
+
+What program.md says is read from the commit that the run was launched on, never from the working
+tree; a run that is resumed reads it from there again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.ledger import Ledger
+from harness import fingerprint as identity
+from harness import tasks
+from harness.contract import SetupError, Slice
+from islands import events as ev
+from islands.genome.admission import Limits as Admission
+from islands.git.branches import Branches
+from islands.migration import Migration
+from islands.promotion.attempt import Policy
+from islands.ratchet.guards import Guards
+from islands.ratchet.rule import Rule
+from islands.records import Brief, Usage
+from islands.stacking.check import Stacking
+from islands.state.run_state import State
+from swarm.agents.base import Agent
+from swarm.agents.llm.budget import Budget
+from swarm.agents.llm.settings import ModelSettings
+from swarm.agents.mutator import Mutator
+from swarm.coordinator.interfaces import Bounds, IslandPlan, Launch
+from swarm.coordinator.run import Run
+from swarm.executors.backends import Kind, machines
+from swarm.executors.base import Terms
+from swarm.executors.preflight import Preflights, places
+from swarm.executors.require_tier import require
+from swarm.project.program import Program
+from swarm.project.repository import PROGRAM, Base, clean, frozen, load_program, tip
+from swarm.project.runs import RunFolder, create, latest, next_name
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says beside program.md; None and "" leave it to program.md."""
+
+    run: str = ""
+    new: bool = False
+    minutes: float | None = None
+    trials: int | None = None
+    usd: float | None = None
+    tokens: int | None = None
+    islands: int | None = None
+    agent: str = ""
+    tier: int = 2
+    executor: Kind = "local"
+    address: str = "auto"
+
+
+@asynccontextmanager
+async def assembled(
+    repo: Path, options: Options, watch: Callable[[ev.Event, State], None]
+) -> AsyncIterator[Run]:
+    """Yield a run ready to be conducted; its slices' processes end with the block.
+
+    Raises SetupError for whatever the user must mend before anything can run.
+    """
+    folder = pick(repo, options)
+    with _ledger(folder) as (ledger, past):
+        opened = past.opened
+        base = Base(opened.base, opened.target) if opened else tip(repo)
+        program = _program(repo, base.commit, options)
+        if opened is None:
+            clean(repo, program)
+        frozen()
+        require(options.tier)
+        branches = Branches(repo, folder.name, program.genome)
+
+        def begun(brief: Brief, usage: Usage) -> None:
+            """Record what a proposal may cost, before its call goes out."""
+            agent = run.agents[brief.island].name
+            run.record(ev.CallBegan(brief.experiment, brief.island, agent, usage))
+
+        async with AsyncExitStack() as stack:
+            there = stack.enter_context(closing(machines(options.executor, options.address)))
+            islands = _islands(program, options, there.slices(program.slices))
+            opening = _opening(program, folder.name, base, islands, _lines(branches, base.commit))
+            launch = _launch(program, folder, options, opening, islands)
+            shutil.rmtree(launch.scratch, ignore_errors=True)
+            (launch.scratch / "genomes").mkdir(parents=True)
+            harness = identity.export(folder.folder / "harness")
+            agents = _agents(program, launch, past, stack, begun)
+            terms = Terms(program.task, program.data, launch.tier, program.slices.foreign_cpu)
+            slices = tuple({island.slice.name: island.slice for island in islands}.values())
+            executor = there.executor(harness, terms, slices)
+            where = places(program.preflight, slices)
+            looks = Preflights(harness, program.task, program.data, where, launch.tier)
+            run = Run(
+                launch=launch,
+                ledger=ledger,
+                branches=branches,
+                executor=await stack.enter_async_context(executor),
+                agents=agents,
+                preflights=await stack.enter_async_context(looks),
+                watch=watch,
+            )
+            gc.freeze()  # what is here by now stays, and need not be looked through again and again
+            stack.callback(gc.unfreeze)
+            yield run
+
+
+def pick(repo: Path, options: Options) -> RunFolder:
+    """Return the run to open or to go on with: the one named, the latest one, or a new one."""
+    if options.run:
+        return create(repo, options.run)
+    last = None if options.new else latest(repo)
+    return last or create(repo, next_name(repo))
+
+
+@contextmanager
+def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
+    with Ledger.open(folder.folder, time.time) as ledger:
+        past = State()
+        for event in ledger.events():
+            past.apply(event)
+        yield ledger, past
+
+
+def _program(repo: Path, commit: str, options: Options) -> Program:
+    program = load_program(repo, commit)
+    if options.agent and options.agent not in program.agents:
+        known = ", ".join(program.agents)
+        raise SetupError(f"--agent {options.agent}: {PROGRAM} knows {known}; add it to `agents`")
+    return program
+
+
+def _opening(
+    program: Program, run: str, base: Base, islands: tuple[IslandPlan, ...], lines: int
+) -> ev.RunOpened:
+    task = tasks.load(program.task)
+    return ev.RunOpened(
+        run=run,
+        base=base.commit,
+        target=base.branch,
+        task=program.task,
+        data=program.data,
+        metric=task.metric,
+        direction=task.direction,
+        genome=program.genome,
+        rungs=program.rungs,
+        harness=identity.harness_id(task.prepare(program.data), islands[0].slice.device),
+        seed=program.seed,
+        baseline_seeds=program.ratchet.baseline_seeds,
+        lines=lines,
+    )
+
+
+def _launch(
+    program: Program,
+    folder: RunFolder,
+    options: Options,
+    opening: ev.RunOpened,
+    islands: tuple[IslandPlan, ...],
+) -> Launch:
+    return Launch(
+        opening=opening,
+        islands=islands,
+        rule=_rule(program),
+        admission=_admission(program),
+        bounds=_bounds(program, options),
+        prose=program.prose,
+        entry=program.entry,
+        folder=folder.folder,
+        tier=options.tier,
+        promotion=Policy(**dataclasses.asdict(program.promotion)),
+        stacking=Stacking(**dataclasses.asdict(program.stack)),
+        parts=tasks.load(program.task).parts,
+        migration=Migration(**dataclasses.asdict(program.migration)),
+    )
+
+
+def _rule(program: Program) -> Rule:
+    guards = Guards(**dataclasses.asdict(program.guards))
+    ratchet = program.ratchet
+    return Rule(
+        ratchet.fdr,
+        ratchet.confirm_seeds,
+        margin=ratchet.margin,
+        guards=guards,
+        nulls=ratchet.nulls,
+        sentinels=ratchet.sentinels,
+    )
+
+
+def _lines(branches: Branches, commit: str) -> int:
+    return sum(entry.data.count(b"\n") for entry in branches.files(commit).values())
+
+
+def _admission(program: Program) -> Admission:
+    limits = program.limits
+    return Admission(
+        file_bytes=limits.max_bytes, total_bytes=limits.max_bytes, files=limits.max_files
+    )
+
+
+def _bounds(program: Program, options: Options) -> Bounds:
+    limits = program.limits
+    return Bounds(
+        minutes=options.minutes if options.minutes is not None else limits.minutes,
+        trials=options.trials if options.trials is not None else limits.trials,
+        usd=options.usd if options.usd is not None else limits.usd,
+        tokens=options.tokens if options.tokens is not None else limits.tokens,
+    )
+
+
+def _islands(
+    program: Program, options: Options, slices: tuple[Slice, ...]
+) -> tuple[IslandPlan, ...]:
+    """Return the islands, each on a slice; more islands than slices share them in turn."""
+    wanted = options.islands or program.islands
+    if isinstance(wanted, tuple):
+        named = [(island.name, options.agent or island.agent) for island in wanted]
+    else:
+        count = len(slices) if wanted == "auto" else wanted
+        named = [(_name(n), options.agent or program.agent) for n in range(count)]
+    return tuple(
+        IslandPlan(name, agent, slices[n % len(slices)]) for n, (name, agent) in enumerate(named)
+    )
+
+
+def _name(number: int) -> str:
+    """Name the islands a, b, ... z, a1, b1, ..."""
+    round_, letter = divmod(number, 26)
+    return chr(ord("a") + letter) + (str(round_) if round_ else "")
+
+
+def _agents(
+    program: Program,
+    launch: Launch,
+    past: State,
+    stack: AsyncExitStack,
+    begun: Callable[[Brief, Usage], None],
+) -> Mapping[str, Agent]:
+    wishes = {island.name: program.agents[island.agent] for island in launch.islands}
+    models = {name: wish for name, wish in wishes.items() if isinstance(wish, ModelSettings)}
+    agents: dict[str, Agent] = {
+        island.name: Mutator(island.agent) for island in launch.islands if island.name not in models
+    }
+    if models:
+        # the two SDKs take a second or more to import, and most launches need neither
+        from swarm.agents.llm.factory import Governors, make_agent  # noqa: PLC0415
+
+        bounds, spent = launch.bounds, Usage(tokens_untold=past.tokens, usd=past.usd)
+        budget, governors = Budget(bounds.usd, bounds.tokens, spent), Governors()
+        names = {island.name: island.agent for island in launch.islands}
+        for name, wish in models.items():
+            model = make_agent(names[name], wish, governors, budget, begun)
+            stack.push_async_callback(model.close)
+            agents[name] = model
+    return agents

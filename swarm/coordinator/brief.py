@@ -1,0 +1,99 @@
+"""Draws up the brief: everything an island's agent is shown for one proposal.
+
+Scores and gains are shown in steps (islands/ratchet/ladder.py), however many digits they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+from islands.ratchet.ladder import released, released_score, step
+from islands.records import Attempt, Brief, Change, Entry, Pending
+from islands.rng import seed_of
+from islands.state.population import Island, Kept
+from islands.state.run_state import State
+
+ELSEWHERE = 4
+"""Changes kept on other islands that a brief shows, the latest ones."""
+
+Files = Callable[[str], Mapping[str, Entry]]
+
+
+class Briefer:
+    """Draws briefs from the state and the genome's files (`files` reads a commit's)."""
+
+    def __init__(self, files: Files, program: str) -> None:
+        self._files, self._program = files, program
+        # heads and the latest keeps are read again and again, and commits never change
+        self._texts = lru_cache(maxsize=128)(self._read)
+
+    def brief(self, state: State, name: str, experiment: int, refused: str = "") -> Brief:
+        """Return the brief of experiment number `experiment` for island `name`."""
+        run, island = state.run, state.islands[name]
+        by = step(state.noise())
+        return Brief(
+            experiment=experiment,
+            island=name,
+            metric=run.metric,
+            direction=run.direction,
+            program=self._program,
+            genome=self._texts(island.head),
+            score=released_score(state.score(island.head) or 0.0, by),
+            sigma=state.noise().sigma,
+            recent=tuple(_released(attempt, by) for attempt in island.recent),
+            elsewhere=self._elsewhere(state, name, by),
+            seed=seed_of(run.seed, "brief", name, experiment),
+            refused=refused,
+            port=self._port(state, name, by),
+            pending=tuple(_pending(island)),
+        )
+
+    def _elsewhere(self, state: State, name: str, by: float) -> tuple[Change, ...]:
+        others = {
+            kept.experiment: kept
+            for other, island in state.islands.items()
+            if other != name
+            for kept in island.kept[-ELSEWHERE:]
+            if not state.migrants.has_met(name, kept.origin)
+        }
+        return tuple(self._change(others[number], by) for number in sorted(others)[-ELSEWHERE:])
+
+    def _port(self, state: State, name: str, by: float) -> Change | None:
+        """Return the change of another island that this one's agent is to express here, if any."""
+        offered = state.migrants.ports.get(name)
+        if offered is None:
+            return None
+        migrant = offered.migrant
+        return Change(
+            migrant.experiment,
+            migrant.island,
+            migrant.hypothesis,
+            released(migrant.gain, by),
+            before=self._texts(migrant.parent),
+            after=self._texts(migrant.commit),
+        )
+
+    def _change(self, kept: Kept, by: float) -> Change:
+        return Change(
+            kept.experiment,
+            kept.island,
+            kept.hypothesis,
+            released(kept.gain, by),
+            before=self._texts(kept.parent),
+            after=self._texts(kept.commit),
+        )
+
+    def _read(self, commit: str) -> Mapping[str, str]:
+        return {path: entry.data.decode() for path, entry in self._files(commit).items()}
+
+
+def _released(attempt: Attempt, by: float) -> Attempt:
+    return replace(attempt, gain=released(attempt.gain, by)) if attempt.gain else attempt
+
+
+def _pending(island: Island) -> Iterator[Pending]:
+    for each in (island.experiment, *island.queue):
+        if each is not None and not each.null:
+            yield Pending(each.number, each.hypothesis, each.notes)

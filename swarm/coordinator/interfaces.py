@@ -1,0 +1,132 @@
+"""What a coordinator is put together from: what is fixed for a launch, and what it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.contract import Part, Preflight, Slice, Trial
+from islands import events as ev
+from islands.genome.admission import Limits
+from islands.migration import STAY, Migration
+from islands.promotion.attempt import Policy
+from islands.ratchet.rule import Rule
+from islands.records import Conflict, Entry
+from islands.stacking.check import NEVER, Stacking
+
+
+class Ledger(Protocol):
+    """Where events are kept (analysis/ledger.py)."""
+
+    def append(self, event: ev.Event) -> ev.Event:
+        """Keep `event`; return it with its time."""
+
+    def events(self) -> Iterator[ev.Event]:
+        """Return what has been kept, in order."""
+
+
+class Branches(Protocol):
+    """The git side of a run (islands/git/branches.py)."""
+
+    def branch(self, island: str) -> str:
+        """Return the name of an island's branch."""
+
+    def files(self, commit: str) -> Mapping[str, Entry]:
+        """Return the genome's files in `commit` by path."""
+
+    def export(self, commit: str, into: Path) -> None:
+        """Write the genome's files in `commit` below the new folder `into`."""
+
+    def commit(
+        self,
+        parent: str,
+        files: Mapping[str, Entry | None],
+        message: str,
+        experiment: int,
+        when: int,
+    ) -> str:
+        """Commit `files` on `parent`, hold the commit by a ref, return its id."""
+
+    def hold(
+        self, name: str, parent: str, files: Mapping[str, Entry | None], message: str, when: int
+    ) -> str:
+        """Commit `files` on `parent`, hold the commit by a ref `name` of the run, return its id."""
+
+    def apply_change(
+        self, parent: str, commit: str, onto: str
+    ) -> Mapping[str, Entry | None] | Conflict:
+        """Return what must differ on `onto` for it to hold what `commit` changed since `parent`."""
+
+    def diff(self, old: str, new: str) -> str:
+        """Return the unified diff of the genome between two commits."""
+
+    def tried(self, experiment: int) -> str | None:
+        """Return the commit held for an experiment, None where it came to none."""
+
+    def numstat(self, old: str, new: str) -> tuple[int, int]:
+        """Return how many lines `new` adds to and removes from the genome of `old`."""
+
+    def advance(self, island: str, new: str, old: str) -> None:
+        """Move an island's branch from `old` to `new`, or raise where it is not at `old`."""
+
+    def agree(self, heads: Mapping[str, str]) -> None:
+        """Make the islands' branches agree with the ledger."""
+
+
+class Preflights(Protocol):
+    """Looks at candidates beside the slices (swarm/executors/preflight.py)."""
+
+    @property
+    def possible(self) -> bool:
+        """Whether anybody can look."""
+
+    async def check(self, trial: Trial) -> Preflight:
+        """Say what is against the candidate of `trial`, whose slice is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class IslandPlan:
+    """An island to be: its name, its agent and the slice it is measured on."""
+
+    name: str
+    agent: str
+    slice: Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where a launch ends; None is no bound. Minutes are of this launch, the rest of the run."""
+
+    minutes: float | None = None
+    trials: int | None = None
+    usd: float | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that is fixed for one launch; `opening` opens the run if its ledger is empty.
+
+    `parts` are what the task can score a trial on.
+    """
+
+    opening: ev.RunOpened
+    islands: tuple[IslandPlan, ...]
+    rule: Rule
+    admission: Limits
+    bounds: Bounds
+    prose: str
+    entry: str
+    folder: Path
+    tier: int = 2
+    promotion: Policy = Policy()
+    parts: tuple[Part, ...] = ("dev",)
+    migration: Migration = STAY
+    stacking: Stacking = NEVER
+
+    @property
+    def scratch(self) -> Path:
+        """Return the folder that a launch may fill and the next one empties."""
+        return self.folder / "scratch"

@@ -1,0 +1,280 @@
+"""Run-level work: stacks are checked, promotions begun and judged, the consensus is built.
+
+What comes next is decided in islands/scheduling/run_steps.py; a step is recorded once it is done,
+and nothing
+is done twice where a coordinator was killed in between: a promotion without its verdict is gone on
+with, and a consensus without its event is built again, to the very same commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from harness.contract import SetupError
+from islands import events as ev
+from islands.genome.categories import kinds
+from islands.promotion import consensus
+from islands.promotion.attempt import Wish
+from islands.promotion.state import Credit, Promotions
+from islands.records import Conflict, Contender, Entry
+from islands.scheduling.island_steps import Measure
+from islands.scheduling.run_steps import Build, Draft, Errand, Promote, Seal, Settle, Stack
+from islands.stacking.check import Assemble, Claim, Close, Wanted
+from islands.stacking.inference import budget
+from swarm.coordinator.run import Run
+
+SPARE = 4
+"""Trials an island that an experiment may still take when the last stack check is to begin."""
+
+
+async def do(run: Run, step: Errand) -> None:  # noqa: C901 - one line for each
+    """Do a step other than a trial."""
+    match step:
+        case Stack(parts):
+            open_stack(run, parts)
+        case Assemble():
+            await assemble(run, step)
+        case Close(judged):
+            run.record(judged)
+        case Promote(wish):
+            await open_promotion(run, wish)
+        case Settle():
+            settle(run)
+        case Draft(promoted):
+            await draft(run, promoted)
+        case Build(promoted):
+            await build(run, promoted)
+        case Seal(scored):
+            if run.state.promotions.sealed is None:
+                run.record(scored)
+        case Measure():
+            raise ValueError("trials are for the island's loop")
+
+
+def open_stack(run: Run, parts: tuple[int, ...]) -> None:
+    """Begin a stack check."""
+    run.record(run.state.stacks.opening(run.state.run.base, parts, run.state.noise().pair))
+
+
+def stackable(run: Run, parts: tuple[int, ...]) -> bool:
+    """Return whether a whole stack check, all on one slice, fits into what the launch has left."""
+    cost = budget(len(parts))
+    return run.room(cost, cost * run.state.run.rungs[0].seconds)
+
+
+def last_stack(run: Run) -> Stack | None:
+    """Return the check to begin now because soon there is no room for it, None for none."""
+    known, policy = run.state.stacks, run.launch.stacking
+    parts = known.due(policy, run.launch.bounds.trials or run.state.trials, last=True)
+    if not parts or not stackable(run, parts):
+        return None
+    cost, spare = budget(len(parts)), SPARE * len(run.launch.islands)
+    roomy = run.room(cost + spare, (cost + SPARE) * run.state.run.rungs[0].seconds)
+    return None if roomy else Stack(parts)
+
+
+def reserved(run: Run) -> bool:
+    """Return whether all trials that are left are for the stack check under way."""
+    check, most = run.state.stacks.open, run.launch.bounds.trials
+    if check is None or most is None:
+        return False
+    begun = sum(island.experiment is not None for island in run.state.islands.values())
+    return run.state.trials + check.cost + 2 * begun >= most
+
+
+async def close_early(run: Run) -> None:
+    """End the stack check under way, where there are no more trials, on what is known."""
+    while (check := run.state.stacks.open) is not None and not check.running:
+        need = check.early()
+        if need is None or isinstance(need, Wanted):
+            return
+        await do(run, need)
+
+
+async def assemble(run: Run, step: Assemble) -> None:
+    """Put parts together in the object database, and record what came of it."""
+    async with run.lease(f"stack check {step.check}"):  # two islands would meet on its refs
+        check = run.state.stacks.open
+        known = check is None or frozenset(step.parts) in {*check.made, *check.stuck}
+        if check is None or known or check.event.check != step.check:
+            return
+        when = int(check.event.recorded)
+        run.record(await run.offload(_assembled, run, step, dict(check.claims), when))
+
+
+def _assembled(
+    run: Run, step: Assemble, claims: Mapping[int, Claim], when: int
+) -> ev.StackAssembled:
+    tip = step.base
+    for place, part in enumerate(step.parts, 1):
+        claim = claims[part]
+        files = run.branches.apply_change(claim.parent, claim.commit, tip)
+        if isinstance(files, Conflict):
+            where = ", ".join(files.paths)
+            return ev.StackAssembled(step.check, step.parts, "", where, step.base, part)
+        name = "-".join(map(str, step.parts[:place]))
+        text = f"Stack {name}\n\nSwarm-Run: {run.state.run.run}\nSwarm-Experiment: {part}\n"
+        tip = run.branches.hold(f"stacks/{step.check}/{name}", tip, files, text, when)
+    return ev.StackAssembled(step.check, step.parts, tip, base=step.base)
+
+
+def affordable(run: Run, wish: Wish) -> bool:
+    """Return whether a whole promotion fits into what the launch has left."""
+    trials, rung = run.launch.promotion.trials, run.state.run.rungs[wish.rung]
+    slices = len({island.slice.name for island in run.launch.islands})
+    return run.room(trials, trials * rung.seconds / max(1, slices))
+
+
+async def open_promotion(run: Run, wish: Wish, *, alone: bool = False) -> None:
+    """Begin a promotion, of the stack `alone` or with its parts and the best near misses."""
+    known, policy = run.state.promotions, run.launch.promotion
+    contenders = () if alone else await run.offload(_tagged, run, known.contenders(wish))
+    if known.open is not None:  # another island was first, while this one read files
+        return
+    left = policy.hidden - len(known.hidden)
+    run.record(
+        ev.PromotionOpened(
+            check=known.checks() + 1,
+            rung=wish.rung,
+            base=wish.base,
+            commit=wish.commit,
+            parts=wish.parts,
+            before=wish.before,
+            contenders=contenders,
+            seeds=policy.seeds,
+            trials=policy.trials,
+            hidden="hidden" in run.launch.parts and left > 0,
+            stack=wish.stack,
+        )
+    )
+
+
+async def rebase(run: Run, onto: str) -> None:
+    """Begin to measure the consensus anew on the commit `onto`, where its branch has gone since.
+
+    Raises SetupError where it does not go there, and where all of it is there already.
+    """
+    known = run.state.promotions
+    built, last = known.consensus, known.done[-1]
+    if built is None:
+        raise ValueError("there is no consensus to rebase")
+    files = await run.offload(run.branches.apply_change, built.base, built.commit, onto)
+    if isinstance(files, Conflict):
+        where = ", ".join(files.paths)
+        raise SetupError(f"conflict in {where}: {run.state.run.target} has changed there too")
+    if not files:
+        raise SetupError(f"{run.state.run.target} has all of the consensus: nothing to merge")
+    held, text = f"rebased/{known.checks() + 1}", f"Rebase the consensus on {onto[:12]}\n"
+    commit = await run.offload(run.branches.hold, held, onto, files, text, int(built.recorded))
+    wish = Wish(last.rung, onto, commit, built.parts, last.after)
+    await open_promotion(run, wish, alone=True)
+
+
+def settle(run: Run) -> None:
+    """Record what the open promotion came to."""
+    known = run.state.promotions
+    if known.open is not None:
+        run.record(known.open.judged(run.state.run.rungs[known.open.event.rung].seconds))
+
+
+async def draft(run: Run, promoted: ev.Promoted) -> None:
+    """Commit the parts of a promoted stack one by one, to see that each commit runs."""
+    async with run.lease(consensus.NAME):  # two islands would meet on its refs
+        known = run.state.promotions
+        if known.drafted is None or known.drafted.check != promoted.check:
+            changes = await run.offload(_written, run, promoted)
+            run.record(ev.ConsensusDrafted(promoted.check, promoted.base, tuple(changes)))
+
+
+async def build(run: Run, promoted: ev.Promoted) -> None:
+    """Bring the consensus branch to the stack that was promoted: record it, then move the ref."""
+    async with run.lease(consensus.NAME):
+        known = run.state.promotions
+        if known.unbuilt() != promoted or known.drafted is None:
+            return
+        changes: list[str] = list(known.drafted.changes)
+        broken = [not known.runs.get(each, True) for each in changes]
+        if any(broken):
+            changes = await run.offload(_written, run, promoted, broken)
+        old = known.consensus.commit if known.consensus is not None else ""
+        run.record(
+            ev.ConsensusMoved(
+                check=promoted.check,
+                base=promoted.base,
+                old=old,
+                commit=changes[-1],
+                parts=promoted.parts,
+                changes=tuple(changes),
+            )
+        )
+        await run.offload(run.branches.advance, consensus.NAME, changes[-1], old)
+
+
+def _tagged(run: Run, contenders: list[Contender]) -> tuple[Contender, ...]:
+    return tuple(
+        replace(each, kinds=kinds(_text(run, each.parent), _text(run, each.commit)))
+        for each in contenders
+    )
+
+
+def _text(run: Run, commit: str) -> dict[str, str]:
+    files = run.branches.files(commit)
+    return {path: entry.data.decode(errors="replace") for path, entry in files.items()}
+
+
+def _written(run: Run, promoted: ev.Promoted, broken: Sequence[bool] = ()) -> list[str]:
+    """Write one commit for each part, or one for all where they do not go on one by one.
+
+    After a part that is `broken` the genome does not run: it is committed with the next.
+    """
+    known, name = run.state.promotions, run.state.run.run
+    wanted = run.branches.files(promoted.commit)
+    steps = _one_by_one(run, promoted)
+    if not steps or dict(steps[-1][1]) != dict(wanted):
+        makers = [_credit(known, part) for part in promoted.parts]
+        steps = [(consensus.whole(name, promoted, makers), wanted)]
+    kind = "mended" if any(broken) else consensus.NAME
+    tip, before, commits, texts = promoted.base, run.branches.files(promoted.base), list[str](), ""
+    for place, (text, files) in enumerate(steps):
+        texts = f"{texts}\n{text}" if texts else text
+        if place < len(broken) and broken[place]:
+            continue
+        held, changed = f"{kind}/{promoted.check}/{place + 1}", _difference(before, files)
+        tip = run.branches.hold(held, tip, changed, texts, int(promoted.recorded))
+        commits.append(tip)
+        before, texts = files, ""
+    return commits
+
+
+def _one_by_one(run: Run, promoted: ev.Promoted) -> list[tuple[str, Mapping[str, Entry]]]:
+    """Return what each part's commit says and the genome after it; nothing where one conflicts."""
+    known, name = run.state.promotions, run.state.run.run
+    tip, now = promoted.base, dict(run.branches.files(promoted.base))
+    steps = list[tuple[str, Mapping[str, Entry]]]()
+    for place, part in enumerate(promoted.parts, 1):
+        change = known.changes.get(part)
+        if change is None:
+            return []
+        files = run.branches.apply_change(change.parent, change.commit, tip)
+        if isinstance(files, Conflict):
+            return []
+        if not files:
+            continue  # another part brought the very same
+        text = consensus.message(name, promoted, change, _credit(known, part))
+        after = {**now, **files}
+        now = {path: entry for path, entry in after.items() if entry is not None}
+        tip = run.branches.hold(
+            f"drafts/{promoted.check}/{place}", tip, files, text, int(promoted.recorded)
+        )
+        steps.append((text, dict(now)))
+    return steps
+
+
+def _credit(known: Promotions, part: int) -> Credit:
+    return known.credits.get(part, consensus.NOBODY)
+
+
+def _difference(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:
+    paths = sorted(before.keys() | after.keys())
+    return {path: after.get(path) for path in paths if before.get(path) != after.get(path)}

@@ -1,0 +1,134 @@
+"""The one task tree: opens or resumes a run, runs every island's loop, and closes in good order.
+
+What happened is recorded before anything else happens, so a run that was stopped anywhere goes on
+as if it had not been: what has an event happened, what has none did not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+
+from harness.contract import HarnessError, SetupError
+from islands import events as ev
+from islands.records import RunLimit
+from islands.scheduling.run_steps import Errand
+from islands.state.population import Experiment
+from islands.state.run_state import State
+from swarm.coordinator.brief import Briefer
+from swarm.coordinator.island_loop import Loop
+from swarm.coordinator.proposer import Asking, stopped
+from swarm.coordinator.run import Run
+
+
+async def conduct(run: Run) -> RunLimit | None:
+    """Run all islands until a bound is reached and return which one.
+
+    Raises SetupError for what the user must mend, HarnessError where nothing can be measured.
+    """
+    await _begin(run)
+    try:
+        await _islands(run)
+    except asyncio.CancelledError:
+        run.record(ev.RunStopped("interrupted"))
+        raise
+    except (SetupError, HarnessError) as error:
+        run.record(ev.RunStopped(f"error: {error}"))
+        raise
+    run.record(ev.RunStopped(f"limit: {run.limit}", run.limit))
+    return run.limit
+
+
+async def lend(
+    run: Run, wanted: Callable[[State, str], Errand | None], begin: Callable[[], Awaitable[None]]
+) -> None:
+    """Go on with a stopped run for run-level work alone: `begin` it, then do what is `wanted`.
+
+    No agent is asked and no experiment is touched. Raises as `conduct`.
+    """
+    await _begin(run)
+    try:
+        await begin()
+        await _loops(run, lambda loop: loop.lend(wanted))
+    except asyncio.CancelledError:
+        run.record(ev.RunStopped("interrupted"))
+        raise
+    except (SetupError, HarnessError) as error:
+        run.record(ev.RunStopped(f"error: {error}"))
+        raise
+    run.record(ev.RunStopped(f"limit: {run.limit}" if run.limit else "done", run.limit))
+
+
+async def _islands(run: Run) -> None:
+    await _loops(run, lambda loop: loop.go())
+
+
+async def _loops(run: Run, do: Callable[[Loop], Coroutine[None, None, None]]) -> None:
+    briefer = Briefer(run.branches.files, run.launch.prose)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for island in run.launch.islands:
+                loop = Loop(run, Asking(run, briefer, island), island)
+                group.create_task(do(loop), name=island.name)
+    except* (SetupError, HarnessError) as broken:
+        raise _first(broken) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+async def _begin(run: Run) -> None:
+    for event in run.ledger.events():
+        run.fold(event)
+    if run.state.opened is None:
+        run.record(run.launch.opening)
+    else:
+        _same_question(run.state.opened, run.launch.opening)
+        run.record(ev.RunResumed())
+    for island in run.launch.islands:
+        if island.name not in run.state.islands:
+            branch, base = run.branches.branch(island.name), run.state.run.base
+            run.record(ev.IslandOpened(island.name, branch, base, island.agent, island.slice))
+        known = run.state.islands[island.name]
+        if (known.slice, known.home) != (island.slice, island.slice):
+            run.record(ev.IslandMoved(island.name, island.slice, "launched so", home=True))
+    run.quarantine()
+    await run.agree()
+    _settle(run)
+
+
+def _same_question(opened: ev.RunOpened, now: ev.RunOpened) -> None:
+    """Refuse to go on with a run whose question has changed: its scores would not compare."""
+    for name in ("task", "data", "metric", "direction", "genome", "rungs", "harness"):
+        before, after = getattr(opened, name), getattr(now, name)
+        if before != after:
+            raise SetupError(
+                f"run {opened.run} was opened with {name} {before!r}, and it is {after!r} now;"
+                " put it back, or begin a new run with --new"
+            )
+
+
+def _settle(run: Run) -> None:
+    """Settle what the last coordinator left in the air."""
+    for trial in list(run.state.running):
+        run.record(ev.TrialVoided(trial, "the coordinator stopped"))
+    for call in list(run.state.calls.open.values()):
+        run.record(stopped(call))
+    for island in run.state.islands.values():
+        for open_ in [each for each in (island.experiment, *island.queue) if each is not None]:
+            if open_.life == "proposed":
+                _settle_proposal(run, open_)
+
+
+def _settle_proposal(run: Run, open_: Experiment) -> None:
+    """Say what became of a proposal: where it got as far as a commit, its trial will tell."""
+    number, island, branches = open_.number, open_.island, run.branches
+    commit = branches.tried(number)
+    if commit is not None:
+        added, removed = branches.numstat(open_.parent, commit)
+        run.record(ev.CandidateAdmitted(number, island, commit, open_.parent, added, removed))
+    elif not run.state.migrants.brings(number):  # else it is applied again, and comes to the same
+        lost = "the coordinator stopped before it was admitted"
+        run.record(ev.ProposalRefused(number, island, "lost", lost))

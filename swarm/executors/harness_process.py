@@ -1,0 +1,112 @@
+"""One trusted harness process (harness/worker.py), spoken to in lines over a pipe.
+
+The process imports the harness from an export of its pinned tree, so that an edit of the checkout
+during a run changes nothing. A killed coordinator takes it along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.contract import SetupError, Slice
+
+LINE = 1 << 20
+"""Bytes of one reply at most; the longest part is a capped log tail."""
+
+_BOOT = (
+    "import sys; "
+    "sys.path.insert(0, sys.argv[1]); "
+    "from harness.worker import main; "
+    "main(sys.argv[2])"
+)
+
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SWARM_CACHE", "XDG_CACHE_HOME")
+
+
+class Server:
+    """A harness process on the slice `where`; started when it is first asked, or before."""
+
+    def __init__(self, home: Path, setup: Mapping[str, object], where: Slice) -> None:
+        """Import the harness from `home` (see harness.fingerprint.export) with `setup`."""
+        self._home, self._where = home, where
+        self._setup = {**setup, "slice": asdict(where), "parent": os.getpid()}
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> str:
+        """Start the process and return the harness id that it says. SetupError where it cannot."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-c",
+            _BOOT,
+            str(self._home),
+            json.dumps(self._setup),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(self._where),
+            limit=LINE,
+            start_new_session=True,
+        )
+        return str((await self._reply(self._process))["ready"])
+
+    async def ask(self, line: str) -> Mapping[str, object]:
+        """Send `line` and return the reply; a process that has ended is started again.
+
+        Raises ConnectionError, with its last words, where it ends before it replies. Whoever is
+        cancelled here leaves no process behind that would reply to nobody.
+        """
+        try:
+            if self._process is None or self._process.returncode is not None:
+                await self.start()
+            process = self._process
+            if process is None or process.stdin is None:
+                raise ConnectionResetError("stopped")
+            process.stdin.write(line.encode() + b"\n")
+            await process.stdin.drain()
+            return await self._reply(process)
+        except (asyncio.CancelledError, ConnectionError):
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Kill the process, and by that all that runs in its boxes; wait for its end."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+    async def _reply(self, process: asyncio.subprocess.Process) -> Mapping[str, object]:
+        if process.stdout is None or process.stderr is None:
+            raise ConnectionResetError("no pipe")
+        line = await process.stdout.readline()
+        if line:
+            reply: Mapping[str, object] = json.loads(line)
+            if "setup" in reply:
+                raise SetupError(str(reply["setup"]))
+            return reply
+        complaint = (await process.stderr.read()).decode(errors="replace").strip()
+        last = complaint.splitlines()[-1] if complaint else f"exit status {await process.wait()}"
+        raise ConnectionResetError(last)
+
+
+def _environment(where: Slice) -> dict[str, str]:
+    """Return the environment of a harness process: no keys, numpy held to the slice's cores."""
+    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    threads = str(len(where.cores) or 1)
+    return {
+        **kept,
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

@@ -1,0 +1,4 @@
+"""What is done with a finished run: select, re-measure, merge, verify.
+
+Imported by cli and simulation.
+"""

@@ -1,0 +1,403 @@
+"""Brings a commit home: one merge commit on the branch that the user has checked out.
+
+Everything that can be refused is refused first, from git's objects alone (`merge-tree` finds the
+merged tree and its conflicts without touching a file). Then three steps, in this order:
+
+1. the merge commit is written; nothing points to it yet but a note in git's directory, which says
+   from which commit to which tree the working tree is about to go;
+2. `git read-tree -m -u` brings index and working tree from the old commit to the merge. It checks
+   before it writes, and it never overwrites what the user has changed;
+3. `git update-ref` moves the branch from the old commit to the merge, by compare-and-swap.
+
+The branch moves last, so a `kill -9` in between leaves a history without the merge and the
+merge's changes as changes of the working tree: a `git commit -a` there would keep them, whereas
+with the branch first it would silently take the merge back. Merging again finds the note, sees that
+every change is that merge's own (each file is as before, as after, gone, or the beginning of what
+it would be: nothing that git does not have), undoes them and starts over. Ctrl-C and SIGTERM wait
+until steps 2 and 3 are done (some 10 ms); a failure in them is undone before it is reported.
+
+Hooks, fsmonitor, filters and merge drivers do not run (see islands/git/plumbing.py). Where a merged
+file would pass through a filter that the user has configured (git-lfs, say) we refuse: without
+the filter the working tree would be wrong.
+
+Not covered: the merge is not signed; a `kill -9` while git holds a lock leaves the lock, which the
+next merge names, with the mend; a file that a person emptied or deleted after a merge was killed,
+before the next one, comes back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.contract import SetupError
+from islands.genome.admission import PLAIN, inside
+from islands.git.branches import REGULAR
+from islands.git.plumbing import IDENTITY, GitError, Plumbing, message_bytes
+
+NOTE = "swarm-merge"
+"""The file in git's directory that is there while a merge is under way."""
+
+ABSENT = "0" * 40
+"""Stands for no object where git wants one named."""
+
+UNDER_WAY = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+}
+"""What git leaves in its directory while something of the user's is half done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file that the merge changes: mode and object before and after ("" where absent)."""
+
+    path: str
+    old_mode: str
+    new_mode: str
+    old: str
+    new: str
+
+
+def check(repo: Path, target: str, head: str, genome: tuple[str, ...]) -> None:
+    """Raise what `merge_home` would refuse for, and change nothing.
+
+    What a killed merge left is no reason to refuse, and is left to `merge_home` to undo.
+    """
+    git = Plumbing(repo, worktree=True)
+    old = _standing(git, target)
+    _, files = _planned(git, old, head, target)
+    _check_files(git, files, genome)
+    _in_the_way(git, old, files)
+
+
+def merge_home(  # noqa: PLR0913  # what is merged, where to, and how
+    repo: Path,
+    target: str,
+    head: str,
+    message: str,
+    genome: tuple[str, ...],
+    *,
+    squash: bool = False,
+) -> str:
+    """Merge commit `head` into the checked-out branch `target`; return the merge commit.
+
+    The merge commit is the user's own (user.name and user.email; "swarm <swarm@localhost>" where
+    they are not set), and has two parents even where the branch could be moved to `head`. With
+    `squash` it has one, and the changes' own commits stay behind.
+    Raises SetupError, changing nothing, where `target` is not checked out or has changes, where
+    git is in the middle of something, where there is nothing to merge or a conflict, and where a
+    file outside the genome would change.
+    """
+    git = Plumbing(repo, worktree=True)
+    old = _standing(git, target)
+    tree, files = _planned(git, old, head, target)
+    _check_files(git, files, genome)
+    _check_clean(git, old, files)
+    parents = ("-p", old) if squash else ("-p", old, "-p", head)
+    commit = git.line("commit-tree", tree, *parents, stdin=message_bytes(message), env=_author(git))
+    _bring(git, target, commit, old, files)
+    return commit
+
+
+def _standing(git: Plumbing, target: str) -> str:
+    """Return the commit that `target` is at. Raises SetupError where it cannot be merged into."""
+    for name, what in UNDER_WAY.items():
+        if (git.git_dir / name).exists():
+            raise SetupError(f"a {what} is under way in {git.top}: finish or abort it first")
+    branch = git.common_dir / "refs/heads" / f"{target}.lock"
+    for lock in (git.git_dir / "index.lock", git.git_dir / "HEAD.lock", branch):
+        if lock.exists():
+            raise SetupError(f"{lock} exists: let the other git finish; if none runs, delete it")
+    on = git.answer("symbolic-ref", "--quiet", "HEAD").out.decode().strip()
+    if on != f"refs/heads/{target}":
+        where = on.removeprefix("refs/heads/") or "a detached HEAD"
+        raise SetupError(f"{git.top} is on {where}: `git switch {target}` first")
+    old = git.commit_id(on)
+    if old is None:
+        raise SetupError(f"branch {target} has no commits: make one first")
+    return old
+
+
+def _planned(git: Plumbing, old: str, head: str, target: str) -> tuple[str, tuple[_File, ...]]:
+    """Return the merged tree and the files that it changes."""
+    if git.commit_id(head) != head:
+        raise SetupError(f"{head!r} is no commit of {git.top}: nothing to merge")
+    if git.answer("merge-base", "--is-ancestor", head, old).code == 0:
+        raise SetupError(f"{target} has {head[:12]} already: nothing to merge")
+    if git.answer("merge-base", old, head).code != 0:
+        raise SetupError(f"{target} and {head[:12]} have no common commit: they cannot be merged")
+    tree, conflicts = git.merged(old, head)
+    if conflicts:
+        raise SetupError(
+            f"conflict in {', '.join(conflicts)}: {target} has changed there too; "
+            f"merge by hand (`git merge --no-ff {head[:12]}`)"
+        )
+    files = _changed(git, old, tree)
+    if not files:
+        raise SetupError(f"{target} has all changes of {head[:12]} already: nothing to merge")
+    return tree, files
+
+
+def _changed(git: Plumbing, old: str, tree: str) -> tuple[_File, ...]:
+    listed = git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, tree)
+    fields = os.fsdecode(listed).split("\0")
+    return tuple(map(_file, fields[0:-1:2], fields[1::2]))
+
+
+def _file(facts: str, path: str) -> _File:
+    old_mode, new_mode, old, new, _ = facts.removeprefix(":").split(" ")
+    return _File(path, old_mode, new_mode, old.strip("0") and old, new.strip("0") and new)
+
+
+def _check_files(git: Plumbing, files: Sequence[_File], genome: tuple[str, ...]) -> None:
+    """Admission let no other change in; a head that was moved by hand may hold one."""
+    for file in files:
+        if not inside(file.path, genome):
+            raise SetupError(f"the merge would change {file.path!r}, outside the genome: refused")
+        if not _is_plain(file):
+            raise SetupError(f"the merge would give {file.path!r} mode {file.new_mode}: refused")
+    asked = "".join(f"{file.path}\0" for file in files).encode()
+    said = os.fsdecode(git.run("check-attr", "-z", "--stdin", "filter", stdin=asked)).split("\0")
+    for path, name in zip(said[0::3], said[2::3], strict=False):
+        if any(setting.startswith(f"filter.{name}.") for setting in git.silenced):
+            raise SetupError(f"{path!r} passes through the git filter {name}: merge by hand")
+
+
+def _is_plain(file: _File) -> bool:
+    if file.old and file.old_mode not in REGULAR:
+        return False
+    return not file.new or file.new_mode in {PLAIN, file.old_mode}
+
+
+def _check_clean(git: Plumbing, old: str, files: Sequence[_File]) -> None:
+    """Refuse where the user's own work is in the way; undo what a killed merge left."""
+    left = _in_the_way(git, old, files)
+    if left:
+        _restore(git, left)
+    (git.git_dir / NOTE).unlink(missing_ok=True)
+
+
+def _in_the_way(git: Plumbing, old: str, files: Sequence[_File]) -> Sequence[_File]:
+    """Return the files that a killed merge has left behind; refuse where anything else differs."""
+    asked = ("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames")
+    status = os.fsdecode(git.run(*asked, "--ignore-submodules=dirty"))
+    dirty = {line[3:] for line in status.split("\0") if line}
+    noted = _noted(git, old)
+    left = {file.path for file in noted}
+    if dirty <= left and _is_cut_off(git, noted):
+        dirty = set()
+    else:
+        noted, left = (), set()
+    stray = [path for path in _stray(git, files) if path not in left]
+    if (dirty or stray) and _is_left_over(git, dirty, files):
+        return files
+    if dirty:
+        names = ", ".join(sorted(dirty)[:3])
+        raise SetupError(f"{git.top} has uncommitted changes ({names}): commit or stash them first")
+    if stray:
+        raise SetupError(f"the merge would overwrite {git.top / stray[0]}: move it away first")
+    return noted
+
+
+def _stray(git: Plumbing, files: Sequence[_File]) -> list[str]:
+    return [file.path for file in files if not file.old and _is_taken(git.top, file.path)]
+
+
+def _noted(git: Plumbing, old: str) -> Sequence[_File]:
+    """Return the files of a merge that was begun from `old` and not ended."""
+    try:
+        noted = json.loads((git.git_dir / NOTE).read_text())
+    except (FileNotFoundError, ValueError):
+        return ()
+    if not isinstance(noted, dict) or noted.get("old") != old:
+        return ()
+    tree = str(noted.get("tree"))
+    known = git.answer("cat-file", "-e", f"{tree}^{{tree}}").code == 0
+    return _changed(git, old, tree) if known else ()
+
+
+def _is_cut_off(git: Plumbing, files: Sequence[_File]) -> bool:
+    """Say whether index and files are what a merge that was cut off anywhere leaves of them."""
+    paths = [file.path for file in files]
+    staged, present = _staged(git, paths), _present(git, paths)
+    return all(
+        staged[file.path] in {file.old, file.new}
+        and (
+            present[file.path] in {"", file.old, file.new}
+            or (present[file.path] != "?" and _begins(git, file))
+        )
+        for file in files
+    )
+
+
+def _begins(git: Plumbing, file: _File) -> bool:
+    """Say whether what is there is the beginning of what the merge, or its undoing, writes."""
+    there = (git.top / file.path).read_bytes().replace(b"\r\n", b"\n")
+    return any(
+        git.run("cat-file", "blob", name).replace(b"\r\n", b"\n").startswith(there)
+        for name in (file.new, file.old)
+        if name
+    )
+
+
+def _is_taken(top: Path, path: str) -> bool:
+    """Say whether a new file cannot go to `path`: something is there, or no folder above it."""
+    folders = (top / path).relative_to(top).parents
+    if any((top / at).is_symlink() or (top / at).is_file() for at in folders):
+        return True
+    return (top / path).exists() or (top / path).is_symlink()
+
+
+def _is_left_over(git: Plumbing, dirty: set[str], files: Sequence[_File]) -> bool:
+    """Say whether all that differs is what this same merge writes, so that nothing can be lost."""
+    paths = [file.path for file in files]
+    if not dirty <= set(paths):
+        return False
+    staged = _staged(git, paths)
+    present = _present(git, paths)
+    return all(
+        staged[file.path] in {file.old, file.new} and present[file.path] in {file.old, file.new}
+        for file in files
+    )
+
+
+def _staged(git: Plumbing, paths: Sequence[str]) -> dict[str, str]:
+    """Return the object of each path in the index, "" where it has none."""
+    rows = os.fsdecode(git.run("ls-files", "-s", "-z", "--", *paths)).split("\0")
+    found = {path: facts.split(" ")[1] for facts, path in (row.split("\t") for row in rows if row)}
+    return {path: found.get(path, "") for path in paths}
+
+
+def _present(git: Plumbing, paths: Sequence[str]) -> dict[str, str]:
+    """Return the object of each path in the working tree, "" where there is nothing.
+
+    What is no regular file is no object ("?").
+    """
+    plain = [path for path in paths if _is_regular(git.top, path)]
+    asked = "".join(f"{path}\n" for path in plain).encode()
+    named = git.run("hash-object", "--stdin-paths", stdin=asked).decode().split()
+    found = dict(zip(plain, named, strict=True))
+    return {path: found.get(path, "?" if _is_taken(git.top, path) else "") for path in paths}
+
+
+def _is_regular(top: Path, path: str) -> bool:
+    at = top / path
+    return (
+        at.is_file()
+        and not at.is_symlink()
+        and at.parent.resolve() == (top.resolve() / path).parent
+    )
+
+
+def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_File]) -> None:
+    """Move working tree, index and branch from `old` to `commit`, or leave all as they were."""
+    try:
+        with _uninterrupted(), _undone_on_failure(git, files):
+            _note(git, old, commit)
+            git.answer("update-index", "-q", "--refresh")
+            git.run("read-tree", "-m", "-u", old, commit)
+            git.run("update-ref", "-m", "swarm merge", f"refs/heads/{target}", commit, old)
+            (git.git_dir / NOTE).unlink(missing_ok=True)
+    except GitError as error:
+        said = f"{target} was left as it was, since git could not merge: {_first_line(error)}"
+        raise SetupError(said) from error
+
+
+def _note(git: Plumbing, old: str, commit: str) -> None:
+    tree = git.line("rev-parse", f"{commit}^{{tree}}")
+    partial = git.git_dir / f"{NOTE}.new"
+    partial.write_text(json.dumps({"old": old, "tree": tree}))
+    partial.replace(git.git_dir / NOTE)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait; git, which is started within, inherits that.
+
+    The mask is this thread's and its children's; another thread of ours would still take the
+    signal and have Python's handler run here, so the handlers wait, too.
+    """
+    caught: list[int] = []
+    asked = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda n, _: caught.append(n)) for number in asked}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, asked)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    for taken in caught:
+        signal.raise_signal(taken)
+
+
+@contextmanager
+def _undone_on_failure(git: Plumbing, files: Sequence[_File]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        try:
+            _restore(git, files)
+            (git.git_dir / NOTE).unlink(missing_ok=True)
+        except GitError as second:
+            mend = f"`git reset --hard` in {git.top} takes it back"
+            reason = f"{_first_line(error)}; {_first_line(second)}"
+            raise SetupError(f"the merge broke off: {mend} ({reason})") from second
+        raise
+
+
+def _restore(git: Plumbing, files: Sequence[_File]) -> None:
+    """Bring the merge's files, in index and working tree, back to what they were; no others.
+
+    The index is written only where it differs: a git that was killed while it wrote files leaves
+    its lock and the old index, and the files come back all the same.
+    """
+    paths = [file.path for file in files]
+    staged, present = _staged(git, paths), _present(git, paths)
+    rows = (f"{file.old_mode} {file.old or ABSENT}\t{file.path}\0" for file in files)
+    if any(staged[file.path] != file.old for file in files):
+        git.run("update-index", "-z", "--index-info", stdin="".join(rows).encode())
+    kept = "".join(f"{file.path}\0" for file in files if file.old)
+    git.run("checkout-index", "-f", "-z", "--stdin", stdin=kept.encode())
+    for file in files:
+        if not file.old and _is_written(git, file, present[file.path]):
+            _remove(git.top, git.top / file.path)
+    git.answer("update-index", "-q", "--refresh")
+
+
+def _is_written(git: Plumbing, file: _File, present: str) -> bool:
+    """Say whether a new file that is there is the merge's: all of it, or its beginning."""
+    if present in {"", "?", file.new}:
+        return present == file.new
+    return git.run("cat-file", "blob", file.new).startswith((git.top / file.path).read_bytes())
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _remove(top: Path, at: Path) -> None:
+    """Delete a file, and the folders above it that are empty then."""
+    at.unlink()
+    for folder in at.parents:
+        if folder == top or any(folder.iterdir()):
+            return
+        folder.rmdir()
+
+
+def _author(git: Plumbing) -> Mapping[str, str]:
+    """Return what names the merge's author: nothing where git knows its user."""
+    known = all(
+        git.answer("-c", "user.useConfigOnly=true", "var", name).code == 0
+        for name in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
+    )
+    return {} if known else IDENTITY

@@ -1,0 +1,213 @@
+"""What a coordinator works on, in memory: a ledger, branches, agents and slices of one world.
+
+The genome is a Python file that holds changes, one a line; a change bears the number of the
+experiment that proposed it. Other lines do nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from harness.contract import Failure, Outcome, Slice, Trial
+from islands import events as ev
+from islands.records import Attempt, Brief, Entry, Proposal
+from islands.rng import seed_of
+from swarm.simulation.world import Sample, World
+
+GENOME = "genome/changes.py"
+
+HARNESS = "laboratory"
+
+_FIRST = "hold()  # a change a line\n"
+
+_CHANGE = re.compile(r"^hold\((\d+)\)$", re.MULTILINE)
+
+Genome = Mapping[str, Entry]
+
+
+class MemoryLedger:
+    """Events in a list, stamped with the loop's time."""
+
+    def __init__(self) -> None:
+        self.kept: list[ev.Event] = []
+
+    def append(self, event: ev.Event) -> ev.Event:
+        """Keep `event`; return it with its time."""
+        stamped = replace(event, recorded=asyncio.get_running_loop().time())
+        self.kept.append(stamped)
+        return stamped
+
+    def events(self) -> Iterator[ev.Event]:
+        """Return what has been kept, in order."""
+        return iter(tuple(self.kept))
+
+
+class MemoryBranches:
+    """Commits numbered in the order in which they were made, and the changes that each holds.
+
+    `parents` has every commit but the base.
+    """
+
+    def __init__(self) -> None:
+        self._genomes: dict[str, Genome] = {}
+        self._changes: dict[str, tuple[int, ...]] = {}
+        self._tried: dict[int, str] = {}
+        self._heads: dict[str, str] = {}
+        self.parents: dict[str, str] = {}
+        self.base = self._add({GENOME: Entry(_FIRST.encode())})
+
+    def changes(self, commit: str) -> tuple[int, ...]:
+        """Return the changes that `commit` holds."""
+        return self._changes[commit]
+
+    def branch(self, island: str) -> str:
+        """Return the name of an island's branch."""
+        return f"swarm/simulated/{island}"
+
+    def files(self, commit: str) -> Genome:
+        """Return the genome's files in `commit` by path."""
+        return self._genomes[commit]
+
+    def export(self, commit: str, into: Path) -> None:
+        """Write nothing: trials of a laboratory read no files."""
+
+    def commit(
+        self,
+        parent: str,
+        files: Mapping[str, Entry | None],
+        message: str,  # noqa: ARG002 - nobody reads it here
+        experiment: int,
+        when: int,  # noqa: ARG002 - nor this
+    ) -> str:
+        """Commit `files` on `parent`, hold the commit for its experiment, return its id."""
+        after = {**self._genomes[parent], **files}
+        commit = self._add({path: entry for path, entry in after.items() if entry is not None})
+        self._tried[experiment], self.parents[commit] = commit, parent
+        return commit
+
+    def hold(
+        self,
+        name: str,  # noqa: ARG002 - nobody stops a night, so nothing is looked up again
+        parent: str,
+        files: Mapping[str, Entry | None],
+        message: str,  # noqa: ARG002 - nobody reads it here
+        when: int,  # noqa: ARG002 - nor this
+    ) -> str:
+        """Commit `files` on `parent`, return its id."""
+        after = {**self._genomes[parent], **files}
+        commit = self._add({path: entry for path, entry in after.items() if entry is not None})
+        self.parents[commit] = parent
+        return commit
+
+    def apply_change(self, parent: str, commit: str, onto: str) -> dict[str, Entry | None]:
+        """Return what `onto` lacks of what `commit` changed since `parent`; nothing conflicts."""
+        before, after, here = map(self.changes, (parent, commit, onto))
+        gone, new = set(before).difference(after), set(after).difference(before)
+        left = [change for change in here if change not in gone]
+        there = [*left, *sorted(new.difference(left))]
+        if there == list(here):
+            return {}
+        lines = "".join(f"hold({change})\n" for change in there)
+        return {GENOME: Entry((_FIRST + lines).encode())}
+
+    def diff(self, old: str, new: str) -> str:
+        """Return the changes that `new` has beyond `old`, a line each."""
+        before = set(self._changes[old])
+        return "".join(f"+{each}\n" for each in self._changes[new] if each not in before)
+
+    def tried(self, experiment: int) -> str | None:
+        """Return the commit held for an experiment, None where it came to none."""
+        return self._tried.get(experiment)
+
+    def numstat(self, old: str, new: str) -> tuple[int, int]:
+        """Return how many changes `new` adds to and removes from `old`."""
+        before, after = set(self._changes[old]), set(self._changes[new])
+        return len(after - before), len(before - after)
+
+    def advance(self, island: str, new: str, old: str) -> None:
+        """Move an island's branch from `old` to `new`."""
+        if self._heads.get(island, "") != old:
+            raise ValueError(f"{island} is at {self._heads.get(island)}, not at {old}")
+        self._heads[island] = new
+
+    def agree(self, heads: Mapping[str, str]) -> None:
+        """Make the islands' branches agree with the ledger."""
+        self._heads.update(heads)
+
+    def _add(self, genome: Genome) -> str:
+        commit = f"{len(self._genomes) + 1:040x}"
+        self._genomes[commit] = genome
+        found = _CHANGE.findall(genome[GENOME].data.decode())
+        self._changes[commit] = tuple(map(int, found))
+        return commit
+
+
+class MemoryAgent:
+    """Proposes the change that bears the experiment's number, after `think` seconds on average."""
+
+    name = "laboratory"
+
+    def __init__(self, think: float) -> None:
+        self._think = think
+
+    async def propose(self, brief: Brief) -> Proposal:
+        """Add a line to the genome; islands that think in step would always meet in one order."""
+        uneven = 0.5 + seed_of(brief.seed, "think") / 2**31
+        await asyncio.sleep(self._think * uneven)
+        text = f"{brief.genome[GENOME]}hold({brief.experiment})\n"
+        return Proposal(f"change {brief.experiment}", {GENOME: Entry(text.encode())})
+
+    def learn(self, attempt: Attempt) -> None:
+        """Learn nothing."""
+
+
+class MemoryExecutor:
+    """Slices that take `seconds` for a trial, of a night of `trials` trials."""
+
+    harness = HARNESS
+
+    def __init__(self, world: World, branches: MemoryBranches, seconds: float, trials: int) -> None:
+        self._world, self._branches = world, branches
+        self._seconds, self._trials = seconds, trials
+        self._count = 0
+        self._known = {branches.base: (0.0, False)}
+
+    def living(self, where: Slice) -> Slice:
+        """Return `where`: no slice is ever lost here."""
+        return where
+
+    async def run(self, trial: Trial) -> Outcome:
+        """Score a commit by the world's truth, or fail where one of its changes breaks."""
+        count, self._count = self._count, self._count + 1
+        await asyncio.sleep(self._seconds)
+        worth, broken = self._standing(trial.commit)
+        seconds = {"budget": self._seconds}
+        if broken:
+            failure = Failure("crash", "exit status 1: a change that breaks")
+            return Outcome(trial.id, HARNESS, trial.tier, failure=failure, seconds=seconds)
+        late = count / self._trials
+        at = Sample(trial.commit, trial.seed, trial.slice.name, count, late)
+        score = self._world.score(worth, at)
+        return Outcome(trial.id, HARNESS, trial.tier, score=score, seconds=seconds)
+
+    def _standing(self, commit: str) -> tuple[float, bool]:
+        """Return a commit's worth and whether it breaks, by what differs from its parent."""
+        known = self._known.get(commit)
+        if known is None:
+            parent, changes = self._branches.parents[commit], self._branches.changes
+            worth, _ = self._standing(parent)
+            broken = any(map(self._world.breaks, changes(commit)))
+            gain = self._world.gain(changes(parent), changes(commit))
+            known = self._known[commit] = (worth + gain, broken)
+        return known
+
+    async def __aenter__(self) -> MemoryExecutor:
+        """Start nothing."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop nothing."""

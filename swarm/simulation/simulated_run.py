@@ -1,0 +1,116 @@
+"""One night of the whole coordinator on virtual time, in a world whose truth is known."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.contract import Rung, Slice
+from islands import events as ev
+from islands.genome.admission import Limits
+from islands.migration import STAY, Migration
+from islands.ratchet.rule import Rule
+from islands.stacking.check import NEVER, Stacking
+from islands.state.run_state import State
+from swarm.coordinator.interfaces import Bounds, IslandPlan, Launch
+from swarm.coordinator.run import Run, inline
+from swarm.coordinator.task_tree import conduct
+from swarm.simulation.in_memory import (
+    GENOME,
+    HARNESS,
+    MemoryAgent,
+    MemoryBranches,
+    MemoryExecutor,
+    MemoryLedger,
+)
+from swarm.simulation.virtual_time import run_virtual
+from swarm.simulation.world import Conditions, World
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a night is spent: `trials` in all, on `islands` islands with a slice each.
+
+    With `runs` of more than one, so many runs that know nothing of each other share the trials. A
+    trial takes `seconds`, an agent's answer `think` seconds on average.
+    """
+
+    rule: Rule
+    islands: int = 8
+    trials: int = 100
+    baseline_seeds: int = 4
+    seconds: float = 300.0
+    think: float = 30.0
+    migration: Migration = STAY
+    runs: int = 1
+    stacking: Stacking = NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What happened, and the truth that it can be held against."""
+
+    state: State
+    events: tuple[ev.Event, ...]
+    branches: MemoryBranches
+    world: World
+
+    def gain(self, old: str, new: str) -> float:
+        """Return what commit `new` is truly worth beyond `old`."""
+        return self.world.gain(self.branches.changes(old), self.branches.changes(new))
+
+
+def night(conditions: Conditions, plan: Plan, seed: int) -> Night:
+    """Run one night; `seed` fixes the world and the run, so that the ledger is always the same."""
+    world, branches, ledger = World(conditions, seed), MemoryBranches(), MemoryLedger()
+
+    async def main() -> State:
+        run = Run(
+            launch=_launch(plan, branches.base, seed),
+            ledger=ledger,
+            branches=branches,
+            executor=MemoryExecutor(world, branches, plan.seconds, plan.trials),
+            agents={name: MemoryAgent(plan.think) for name in _names(plan)},
+            offload=inline,
+            now=asyncio.get_running_loop().time,
+        )
+        await conduct(run)
+        return run.state
+
+    return Night(run_virtual(main()), tuple(ledger.kept), branches, world)
+
+
+def _names(plan: Plan) -> list[str]:
+    return [f"i{number}" for number in range(plan.islands)]
+
+
+def _launch(plan: Plan, base: str, seed: int) -> Launch:
+    opening = ev.RunOpened(
+        run="simulated",
+        base=base,
+        target="main",
+        task="laboratory",
+        data="none",
+        metric="score",
+        direction="minimize",
+        genome=(GENOME,),
+        rungs=(Rung(1, plan.seconds),),
+        harness=HARNESS,
+        seed=seed,
+        baseline_seeds=plan.baseline_seeds,
+    )
+    slices = [Slice(f"s{number}", "cpu") for number in range(plan.islands)]
+    return Launch(
+        opening=opening,
+        islands=tuple(map(IslandPlan, _names(plan), [MemoryAgent.name] * plan.islands, slices)),
+        rule=plan.rule,
+        admission=Limits(),
+        bounds=Bounds(trials=plan.trials),
+        prose="Lower the score.",
+        entry=GENOME,
+        folder=Path(os.devnull),  # below which nothing can be
+        migration=plan.migration,
+        stacking=plan.stacking,
+    )

@@ -103,7 +103,7 @@ class Lineage:
         """Take in the next event. Raises TypeError on what is none."""
         raise TypeError(f"not an event of a run: {event!r}")
 
-    @take.register(ev.RunResumed | ev.CallBegan | ev.RunStopped | ev.AgentFailed)
+    @take.register(ev.RunResumed | ev.AgentCallStarted | ev.RunStopped | ev.AgentFailed)
     def _(self, event: ev.Event) -> None:
         """Nothing came from anything."""
 
@@ -212,7 +212,7 @@ class Lineage:
                 known |= {"score": known["screened"], "scores": 1}
             self.graph.add_edge(head, node, "kept_as_head", **_whence(event), **gain)
 
-    @take.register(ev.SliceReleased | ev.IslandMoved | ev.CaughtUp)
+    @take.register(ev.SliceReleased | ev.IslandReassigned | ev.HeadAdopted)
     def _(self, event: ev.Event) -> None:
         """Nothing came from anything."""
 
@@ -224,12 +224,12 @@ class Lineage:
         for each in event.discards:
             self._known(each.experiment)["ending"] = "void"
 
-    @take.register(ev.StackOpened)
+    @take.register(ev.StackCheckStarted)
     def _(self, event: ev.Event) -> None:
         """Its stacks are to come."""
 
     @take.register
-    def _(self, event: ev.StackAssembled) -> None:
+    def _(self, event: ev.StackCheckAssembled) -> None:
         if not event.commit or event.commit in self.graph:
             return
         when = {"recorded": _when(event)}
@@ -237,7 +237,7 @@ class Lineage:
         self.graph.add_edge(event.base, event.commit, f"stacked_on/{event.check}", **when)
 
     @take.register
-    def _(self, event: ev.StackJudged) -> None:
+    def _(self, event: ev.StackCheckEnded) -> None:
         when = {"recorded": _when(event)}
         known = self.graph.nodes[event.commit]
         if known["kind"] == "stack":
@@ -253,7 +253,9 @@ class Lineage:
         for culprits, worth in zip(event.culprits, event.blame, strict=False):
             self._blame(event, culprits, when | _gain(worth))
 
-    def _blame(self, event: ev.StackJudged, parts: tuple[int, ...], known: dict[str, Any]) -> None:
+    def _blame(
+        self, event: ev.StackCheckEnded, parts: tuple[int, ...], known: dict[str, Any]
+    ) -> None:
         if len(parts) == 1 and self._node_of[parts[0]] != event.commit:
             self._join(parts[0], event.commit, f"fell_short/{event.check}", known)
         for one, other in combinations(sorted(parts), 2):
@@ -263,7 +265,7 @@ class Lineage:
         self.graph.add_edge(self._node_of[part], target, key, **known)
 
     @take.register
-    def _(self, event: ev.PromotionOpened) -> None:
+    def _(self, event: ev.PromotionStarted) -> None:
         if event.base not in self.graph:  # the branch that the run comes home to has moved on
             self._begin(event.base, event)
         if event.commit not in self.graph:
@@ -271,7 +273,7 @@ class Lineage:
             self.graph.add_node(event.commit, kind="stack", **known)
 
     @take.register
-    def _(self, event: ev.Promoted) -> None:
+    def _(self, event: ev.PromotionEnded) -> None:
         key, when = f"promoted/{event.check}", {"recorded": _when(event)}
         self.graph.add_edge(event.base, event.commit, key, **when, **_gain(event.after))
         for each in event.contenders:
@@ -310,7 +312,7 @@ class Lineage:
         self.graph.add_edge(event.base, event.commit, "sealed", **known)
 
     @take.register
-    def _(self, event: ev.Quarantined) -> None:
+    def _(self, event: ev.CommitQuarantined) -> None:
         for commit in event.commits:
             if commit in self.graph:
                 self.graph.nodes[commit]["quarantined"] = _when(event)
@@ -341,19 +343,19 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:
     match event:
         case ev.IslandOpened() | ev.Merged():
             yield event.head
-        case ev.StackAssembled() | ev.SealedScored():
+        case ev.StackCheckAssembled() | ev.SealedScored():
             yield from (event.base, event.commit)
-        case ev.StackJudged():
+        case ev.StackCheckEnded():
             yield event.commit
             yield from chain(event.parts, event.dropped, *event.culprits)
-        case ev.PromotionOpened() | ev.Promoted():
+        case ev.PromotionStarted() | ev.PromotionEnded():
             yield from (event.base, event.commit)
             yield from (each.experiment for each in event.contenders)
         case ev.ConsensusDrafted():
             yield from event.changes
         case ev.ConsensusMoved():
             yield from chain((event.base, event.commit), event.parts, event.changes)
-        case ev.Quarantined():
+        case ev.CommitQuarantined():
             yield from event.commits
         case ev.TrialStarted():
             yield event.commit
@@ -410,7 +412,7 @@ def _score(known: dict[str, Any], score: float, harness: str, purpose: ev.Purpos
     known["score"] = mean + (score - mean) / known["scores"]
 
 
-def _withdraw(known: dict[str, Any], trial: ev.Tainted) -> None:
+def _withdraw(known: dict[str, Any], trial: ev.VoidedTrial) -> None:
     """Take back a score that turned out to be void."""
     if trial.purpose == "screen":
         known.pop("screened", None)

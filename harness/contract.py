@@ -18,7 +18,7 @@ Direction = Literal["minimize", "maximize"]
 
 FailureKind = Literal["timeout", "crash", "memory", "invalid"]
 
-Part = Literal["dev", "hidden", "sealed"]
+Split = Literal["dev", "hidden", "sealed"]
 """What of the held-out data a trial is scored on: `dev` steers the islands, `hidden` is asked when
 something is promoted, `sealed` once, for the final report."""
 
@@ -86,7 +86,7 @@ class Trial:
     entry: str
     scratch: str
     tier: int = 2
-    part: Part = "dev"
+    part: Split = "dev"
     audit: int = SCREENING
 
     def __post_init__(self) -> None:
@@ -128,7 +128,7 @@ class Outcome:
     facts: Mapping[str, float] = field(default_factory=dict)
     claims: Mapping[str, float] = field(default_factory=dict)
     tail: str = ""
-    part: Part = "dev"
+    part: Split = "dev"
     digests: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

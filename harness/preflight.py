@@ -18,8 +18,8 @@ from pathlib import Path
 from harness import tasks
 from harness.contract import HarnessError, Preflight, Slice, Trial
 from harness.sandbox import python_argv
-from harness.sandbox.policy import Exit, Policy
-from harness.tasks.base import BOXES, Confine
+from harness.sandbox.policy import Exit, SandboxPolicy
+from harness.tasks.base import RUNNERS, Confine
 from harness.trial import claims, clean
 
 SECONDS = 30.0
@@ -44,7 +44,7 @@ def preflight(trial: Trial, where: Slice, confine: Confine) -> Preflight:
     with tempfile.TemporaryDirectory(prefix="preflight-", dir=trial.scratch) as work:
         task, log = tasks.load(trial.task), Path(work) / "log"
         box = task.preflight(trial)
-        policy = Policy(
+        policy = SandboxPolicy(
             slice=where,
             seconds=SECONDS,
             memory_mib=_memory(trial),
@@ -52,7 +52,7 @@ def preflight(trial: Trial, where: Slice, confine: Confine) -> Preflight:
             tier=trial.tier,
             torch=task.torch,
         )
-        ended = confine(policy, python_argv(BOXES / box.program, *box.args), log)
+        ended = confine(policy, python_argv(RUNNERS / box.program, *box.args), log)
         text = clean(log.read_bytes()) if log.exists() else ""
     said = claims(text)
     if ended.code and not ended.killed and "preflight_began" not in said:

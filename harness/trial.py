@@ -18,8 +18,8 @@ from harness.artifacts import digests, seal
 from harness.contract import Failure, Outcome, SetupError, Trial
 from harness.sandbox import python_argv
 from harness.sandbox.monitor.gpu import alone
-from harness.sandbox.policy import Exit, Policy
-from harness.tasks.base import BOXES, Box, Confine, InvalidError, Scored, Task
+from harness.sandbox.policy import Exit, SandboxPolicy
+from harness.tasks.base import RUNNERS, Confine, InvalidError, SandboxRequest, Scored, Task
 
 TAIL = 4000
 """Characters of the training log that an outcome carries."""
@@ -73,7 +73,7 @@ class _Measurement:
     def outcome(self) -> Outcome:
         box = self.task.box(self.trial)
         log = self.work / "log"
-        ended = self.confine(self._policy(box), python_argv(BOXES / box.program, *box.args), log)
+        ended = self.confine(self._policy(box), python_argv(RUNNERS / box.program, *box.args), log)
         text = clean(log.read_bytes()) if log.exists() else ""
         failure, scored = self._broke(ended, text), None
         if failure is None:
@@ -83,9 +83,9 @@ class _Measurement:
                 failure = Failure("invalid", str(error))
         return self._record(ended, scored, failure, text)
 
-    def _policy(self, box: Box) -> Policy:
+    def _policy(self, box: SandboxRequest) -> SandboxPolicy:
         trial = self.trial
-        return Policy(
+        return SandboxPolicy(
             slice=trial.slice,
             seconds=trial.rung.seconds,
             memory_mib=trial.rung.memory_mib,
@@ -110,7 +110,7 @@ class _Measurement:
             return Failure("crash", f"exit status {ended.code}: {last}")
         return None
 
-    def _score(self, box: Box) -> Scored:
+    def _score(self, box: SandboxRequest) -> Scored:
         left = seal(self.work / "out", box.leaves, self.work / "sealed")
         self.digests = digests(left)
         return self.task.score(left, self.trial, self.confine)

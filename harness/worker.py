@@ -25,7 +25,7 @@ from harness import tasks
 from harness.contract import HarnessError, SetupError, Slice, Trial, decode_trial, encode
 from harness.fingerprint import harness_id
 from harness.preflight import preflight
-from harness.sandbox import Ahead, Zygote, run
+from harness.sandbox import SandboxPool, Zygote, run
 from harness.sandbox.boot.zygote_client import MODULES, PLAIN
 from harness.sandbox.tiers import NOTHING
 from harness.tasks.base import Confine, Task
@@ -65,12 +65,12 @@ def main(setup: str) -> None:
 
 
 @contextmanager
-def _starting(task: Task, where: Slice, tier: int) -> Iterator[Ahead | None]:
+def _starting(task: Task, where: Slice, tier: int) -> Iterator[SandboxPool | None]:
     """Yield what boxes start from: warm where there are any, all trials of a run alike."""
     if tier == NOTHING:
         yield None
         return
-    with Zygote(where, MODULES if task.torch else PLAIN) as warm, Ahead(warm) as ahead:
+    with Zygote(where, MODULES if task.torch else PLAIN) as warm, SandboxPool(warm) as ahead:
         warm.wait()  # or the first trial's clock would run while torch is imported
         yield ahead
 

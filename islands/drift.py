@@ -67,12 +67,12 @@ LATE = 8
 KNOWN = 4
 """Degrees of freedom from which the anchor's own spread is believed."""
 
-Place: TypeAlias = tuple[str, int]
+SliceEpoch: TypeAlias = tuple[str, int]
 """A slice, and how many times it has come back with another level."""
 
 
 @dataclass(slots=True)
-class Watched:
+class WatchedSlice:
     """What is known of one slice: its good sentinels' scores are its `level`.
 
     `strange` are the latest, in a row and in doubt; `since` the trials after the last good one, of
@@ -85,8 +85,8 @@ class Watched:
     strange: list[float] = field(default_factory=list)
     broken: int = 0
     good: str = ""
-    since: list[ev.Tainted] = field(default_factory=list)
-    discards: list[ev.Forgiven] = field(default_factory=list)
+    since: list[ev.VoidedTrial] = field(default_factory=list)
+    discards: list[ev.VoidedDiscard] = field(default_factory=list)
     drifted: str = ""
     apart: str = ""
     probes: list[float] = field(default_factory=list)
@@ -99,21 +99,21 @@ class Sentinels:
     """The fold of what concerns slices."""
 
     def __init__(self) -> None:
-        self.slices: dict[str, Watched] = {}
+        self.slices: dict[str, WatchedSlice] = {}
         self.anchor: tuple[str, int] = ("", 0)
         self.alarms = 0
         self.count = 0
         self._started = 0
-        self._former: dict[Place, tuple[float, int]] = {}
+        self._former: dict[SliceEpoch, tuple[float, int]] = {}
         self._running: dict[str, ev.TrialStarted] = {}
-        self._open: dict[int, list[ev.Tainted]] = {}
+        self._open: dict[int, list[ev.VoidedTrial]] = {}
         self._nulls: set[int] = set()
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> SliceEpoch:
         """Return where a score of slice `name` is measured now."""
         return (name, self._watched(name).epoch)
 
-    def differ(self, one: Place, other: Place, pair: float) -> float:
+    def differ(self, one: SliceEpoch, other: SliceEpoch, pair: float) -> float:
         """Return by how much `one` scores higher than `other`, 0 where that is not certain."""
         levels = [self._level(place) for place in (one, other)]
         if one == other or levels[0] is None or levels[1] is None:
@@ -211,7 +211,7 @@ class Sentinels:
             self.count += trial.purpose == "sentinel"
             self._look(trial, watched, score, noise().pair)
         elif score is not None and trial.purpose in ev.ISLANDS_OWN:
-            tainted = ev.Tainted(
+            tainted = ev.VoidedTrial(
                 trial.trial,
                 trial.island,
                 trial.experiment,
@@ -238,7 +238,7 @@ class Sentinels:
                 watched = self._watched(name)
                 latest = reversed(watched.since)  # there it is found soon, however many there are
                 if any(each.experiment == event.experiment for each in latest):
-                    watched.discards.append(ev.Forgiven(event.experiment, event.island))
+                    watched.discards.append(ev.VoidedDiscard(event.experiment, event.island))
         self._nulls.discard(event.experiment)
 
     @_apply.register
@@ -267,10 +267,10 @@ class Sentinels:
             watched.level.append(watched.probes[-1])
         watched.apart, watched.probes = "", []
 
-    def _watched(self, name: str) -> Watched:
-        return self.slices.setdefault(name, Watched())
+    def _watched(self, name: str) -> WatchedSlice:
+        return self.slices.setdefault(name, WatchedSlice())
 
-    def _level(self, place: Place) -> tuple[float, int] | None:
+    def _level(self, place: SliceEpoch) -> tuple[float, int] | None:
         """Return the mean and the number of the good sentinels at `place`."""
         watched = self._watched(place[0])
         if watched.epoch != place[1]:
@@ -294,7 +294,7 @@ class Sentinels:
         return (math.sqrt(_within(groups) / freedom) if freedom else 0.0, freedom)
 
     def _look(
-        self, trial: ev.TrialStarted, watched: Watched, score: float | None, pair: float
+        self, trial: ev.TrialStarted, watched: WatchedSlice, score: float | None, pair: float
     ) -> None:
         """Take in what the anchor scored on a slice."""
         if watched.apart:
@@ -307,7 +307,9 @@ class Sentinels:
         else:
             self._compare(trial, watched, score, pair)
 
-    def _compare(self, trial: ev.TrialStarted, watched: Watched, score: float, pair: float) -> None:
+    def _compare(
+        self, trial: ev.TrialStarted, watched: WatchedSlice, score: float, pair: float
+    ) -> None:
         first = not watched.level
         watched.strange.append(score)
         watched.broken = 0
@@ -326,7 +328,7 @@ class Sentinels:
         elif len(watched.strange) >= REPEATS:
             self._pass(trial, watched)
 
-    def _pass(self, trial: ev.TrialStarted, watched: Watched) -> None:
+    def _pass(self, trial: ev.TrialStarted, watched: WatchedSlice) -> None:
         watched.level += watched.strange
         watched.strange, watched.good = [], trial.trial
         watched.since.clear()
@@ -339,7 +341,7 @@ class Sentinels:
             return MATERIAL * pair
         return max(MATERIAL * pair, 2 * own * math.sqrt(1 + 1 / max(known, 1)))
 
-    def _evidence(self, watched: Watched) -> float:
+    def _evidence(self, watched: WatchedSlice) -> float:
         """Return the e-value of a change of level anywhere in a slice's sentinels."""
         own = watched.level + watched.strange
         others = [each.level for each in self.slices.values() if each is not watched and each.level]
@@ -350,7 +352,7 @@ class Sentinels:
             weights += weight
         return total + 1 - weights
 
-    def _alarm(self, name: str, watched: Watched) -> ev.SliceQuarantined:
+    def _alarm(self, name: str, watched: WatchedSlice) -> ev.SliceQuarantined:
         begun = {
             experiment: trials
             for experiment, trials in self._open.items()
@@ -362,12 +364,12 @@ class Sentinels:
             name, watched.drifted, watched.good, tuple(void.values()), tuple(watched.discards)
         )
 
-    def _settled(self, watched: Watched) -> bool:
+    def _settled(self, watched: WatchedSlice) -> bool:
         latest = watched.probes[-SETTLED:]
         steady = len(latest) == SETTLED and max(latest) - min(latest) <= 2 * watched.near
         return self._as_before(watched) or (steady and not any(map(math.isnan, latest)))
 
-    def _as_before(self, watched: Watched) -> bool:
+    def _as_before(self, watched: WatchedSlice) -> bool:
         """Return whether a probe is back at the level (of a slice that has one)."""
         return bool(
             watched.level

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from harness.contract import Direction, Outcome, Part, Rung, Slice
+from harness.contract import Direction, Outcome, Rung, Slice, Split
 from islands.records import Agreement, Contender, Gain, Measured, Migrant, RunLimit, Usage
 
 Purpose = Literal["baseline", "screen", "confirm", "sentinel", "stack", "ablation", "promotion"]
@@ -89,7 +89,7 @@ class IslandOpened:
 
 
 @dataclass(frozen=True, slots=True)
-class CallBegan:
+class AgentCallStarted:
     """A model is called for a proposal, which costs `usage` if nothing more is heard of it."""
 
     experiment: int
@@ -97,7 +97,7 @@ class CallBegan:
     agent: str
     usage: Usage = Usage()
     recorded: float = 0.0
-    kind: Literal["call_began"] = "call_began"
+    kind: Literal["agent_call_started"] = "agent_call_started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ class TrialStarted:
     seed: int
     rung: int
     slice: str
-    part: Part = "dev"
+    part: Split = "dev"
     check: int = 0
     share: float = 1.0
     recorded: float = 0.0
@@ -272,7 +272,7 @@ class AgentFailed:
     experiment: int
     island: str
     agent: str
-    trouble: Literal[
+    error_kind: Literal[
         "rate", "server", "timeout", "refusal", "malformed", "unapplied", "network", "stopped"
     ]
     reason: str
@@ -283,7 +283,7 @@ class AgentFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class StackOpened:
+class StackCheckStarted:
     """A stack check began on `base`, of the experiments `parts`, strongest evidence first.
 
     Checks of stacks are numbered from 1 on. `unit` is the standard deviation of a paired
@@ -295,11 +295,11 @@ class StackOpened:
     parts: tuple[int, ...]
     unit: float = 1.0
     recorded: float = 0.0
-    kind: Literal["stack_opened"] = "stack_opened"
+    kind: Literal["stack_check_started"] = "stack_check_started"
 
 
 @dataclass(frozen=True, slots=True)
-class StackAssembled:
+class StackCheckAssembled:
     """The changes of `parts` were applied to `base` in order: `commit`, "" where they conflict.
 
     `stuck` is the part that does not go on those before it, `conflict` the files where.
@@ -312,11 +312,11 @@ class StackAssembled:
     base: str = ""
     stuck: int = 0
     recorded: float = 0.0
-    kind: Literal["stack_assembled"] = "stack_assembled"
+    kind: Literal["stack_check_assembled"] = "stack_check_assembled"
 
 
 @dataclass(frozen=True, slots=True)
-class StackJudged:
+class StackCheckEnded:
     """A stack check ended with `parts` on `commit`; of those it began with, `dropped` are out.
 
     `expected` is the sum of the gains of all parts that fit together, `observed` the gain of their
@@ -339,11 +339,11 @@ class StackJudged:
     blame: tuple[Gain, ...] = ()
     gain: Gain | None = None
     recorded: float = 0.0
-    kind: Literal["stack_judged"] = "stack_judged"
+    kind: Literal["stack_check_ended"] = "stack_check_ended"
 
 
 @dataclass(frozen=True, slots=True)
-class PromotionOpened:
+class PromotionStarted:
     """The stack `commit` of the experiments `parts` is measured again at `rung` against `base`.
 
     Promotions are numbered from 1 on. `stack` is the stack check that it comes from (0: none, an
@@ -365,11 +365,11 @@ class PromotionOpened:
     timed: bool = True
     stack: int = 0
     recorded: float = 0.0
-    kind: Literal["promotion_opened"] = "promotion_opened"
+    kind: Literal["promotion_started"] = "promotion_started"
 
 
 @dataclass(frozen=True, slots=True)
-class Promoted:
+class PromotionEnded:
     """A promotion ended; `before` and `after` are the stack's gains at the rung below and at its.
 
     `hidden` is the one bit: is the stack better there, None where it was not asked. `target` is
@@ -394,7 +394,7 @@ class Promoted:
     low: float = 0.0
     high: float = 0.0
     recorded: float = 0.0
-    kind: Literal["promoted"] = "promoted"
+    kind: Literal["promotion_ended"] = "promotion_ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,7 +450,7 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined:
+class CommitQuarantined:
     """`trial` found `commit` invalid, which was built on: it and what came from it is set apart.
 
     `commits` are all of these, oldest first. The islands of `heads` fell back. `reason` is all
@@ -463,11 +463,11 @@ class Quarantined:
     heads: tuple[Fallback, ...]
     reason: str
     recorded: float = 0.0
-    kind: Literal["quarantined"] = "quarantined"
+    kind: Literal["commit_quarantined"] = "commit_quarantined"
 
 
 @dataclass(frozen=True, slots=True)
-class Tainted:
+class VoidedTrial:
     """A trial that a slice ran since its last good sentinel: nothing is to be made of its score."""
 
     trial: str
@@ -481,7 +481,7 @@ class Tainted:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgiven:
+class VoidedDiscard:
     """An experiment whose discard rests on tainted trials."""
 
     experiment: int
@@ -499,8 +499,8 @@ class SliceQuarantined:
     slice: str
     reason: str
     good: str
-    trials: tuple[Tainted, ...]
-    discards: tuple[Forgiven, ...]
+    trials: tuple[VoidedTrial, ...]
+    discards: tuple[VoidedDiscard, ...]
     recorded: float = 0.0
     kind: Literal["slice_quarantined"] = "slice_quarantined"
 
@@ -517,7 +517,7 @@ class SliceReleased:
 
 
 @dataclass(frozen=True, slots=True)
-class IslandMoved:
+class IslandReassigned:
     """An island's trials run on another slice from now on: for good where that is its `home`."""
 
     island: str
@@ -525,11 +525,11 @@ class IslandMoved:
     reason: str
     home: bool = False
     recorded: float = 0.0
-    kind: Literal["island_moved"] = "island_moved"
+    kind: Literal["island_reassigned"] = "island_reassigned"
 
 
 @dataclass(frozen=True, slots=True)
-class CaughtUp:
+class HeadAdopted:
     """An island went from its head `old` to `new`, the head of island `source`: no trial is needed.
 
     `changes` are the experiments that the new head is built on and the old one was not.
@@ -541,7 +541,7 @@ class CaughtUp:
     new: str
     changes: tuple[int, ...]
     recorded: float = 0.0
-    kind: Literal["caught_up"] = "caught_up"
+    kind: Literal["head_adopted"] = "head_adopted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,7 +566,7 @@ Event = (
     | RunResumed
     | RunStopped
     | IslandOpened
-    | CallBegan
+    | AgentCallStarted
     | ProposalReceived
     | MigrantOffered
     | ProposalRefused
@@ -578,19 +578,19 @@ Event = (
     | TrialVoided
     | VerdictReached
     | AgentFailed
-    | StackOpened
-    | StackAssembled
-    | StackJudged
-    | PromotionOpened
-    | Promoted
+    | StackCheckStarted
+    | StackCheckAssembled
+    | StackCheckEnded
+    | PromotionStarted
+    | PromotionEnded
     | ConsensusDrafted
     | ConsensusMoved
     | SealedScored
-    | Quarantined
+    | CommitQuarantined
     | SliceQuarantined
     | SliceReleased
-    | IslandMoved
-    | CaughtUp
+    | IslandReassigned
+    | HeadAdopted
     | Merged
 )
 

@@ -225,7 +225,7 @@ class Migrants:
         self._went[event.migrant.island, event.island] = self._tries
 
     @apply.register
-    def _(self, event: ev.CaughtUp) -> None:
+    def _(self, event: ev.HeadAdopted) -> None:
         # what is on the source's head may travel on from here, and is known here; what was left
         # behind may be brought again
         island, source = event.island, event.source
@@ -240,12 +240,12 @@ class Migrants:
     @apply.register(ev.ProposalReceived)
     @apply.register(ev.AgentFailed)
     def _(self, event: ev.ProposalReceived | ev.AgentFailed) -> None:
-        answered = not isinstance(event, ev.AgentFailed) or event.trouble not in WAITED_OUT
+        answered = not isinstance(event, ev.AgentFailed) or event.error_kind not in WAITED_OUT
         if event.origin and answered:
             self.ports.pop(event.island, None)
 
     @apply.register
-    def _(self, event: ev.Quarantined) -> None:
+    def _(self, event: ev.CommitQuarantined) -> None:
         for island, kept in self._kept.items():
             self._kept[island] = [one for one in kept if one.commit not in event.commits]
         for near in self._near.values():

@@ -111,14 +111,14 @@ class Quarantines:
         """Return whether a candidate took a change from what is set apart."""
         return not self.commits.isdisjoint(self._origins[self._candidates[experiment]][1:])
 
-    def finding(self) -> ev.Quarantined | None:
+    def finding(self) -> ev.CommitQuarantined | None:
         """Return what has to be recorded next, None where nothing is due."""
         commit = next(iter(self._due), None)
         if commit is None:
             return None
         apart = quarantine(self._origins, self._chains, commit)
         known = {commit: None, **self._origins}  # in the order in which they were made
-        return ev.Quarantined(
+        return ev.CommitQuarantined(
             trial=self._due[commit],
             commit=commit,
             commits=tuple(each for each in known if each in apart.commits),
@@ -177,13 +177,13 @@ class Quarantines:
         self._built_on.add(commit)
 
     @apply.register
-    def _(self, event: ev.CaughtUp) -> None:
+    def _(self, event: ev.HeadAdopted) -> None:
         if event.new in self.commits:
             raise ValueError(f"{event.new} is set apart: no island can go there")
         self._chains[event.island] = [*self._chains[event.source]]
 
     @apply.register
-    def _(self, event: ev.StackAssembled) -> None:
+    def _(self, event: ev.StackCheckAssembled) -> None:
         if event.commit and event.commit not in self._origins:
             parts = [self._candidates[part] for part in event.parts if part in self._candidates]
             self._derive(event.commit, (event.base, *parts))
@@ -214,7 +214,7 @@ class Quarantines:
             self._due.setdefault(commit, event.trial)
 
     @apply.register
-    def _(self, event: ev.Quarantined) -> None:
+    def _(self, event: ev.CommitQuarantined) -> None:
         found = self.finding()
         if found is None or replace(found, recorded=event.recorded) != event:
             raise ValueError(f"this is not what follows from an invalid trial of {event.commit}")

@@ -29,14 +29,14 @@ from laboratory import opening
 from analysis.database.refresh import Refresher, refresh
 from analysis.ledger import Ledger
 from harness.contract import Outcome, Slice
-from islands.genome.admission import Limits
+from islands.genome.admission import AdmissionLimits
 from islands.git.branches import Branches
 from islands.ratchet.rule import Rule
 from islands.records import Entry, Proposal
 from swarm.agents.mutator import Mutator
-from swarm.coordinator.interfaces import Bounds, IslandPlan, Launch
+from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run, inline
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
 
 SEED = Path(__file__).parent.parent / "islands/seeds/gpt/train.py"
@@ -119,8 +119,8 @@ def opened(folder, count, agents, **parts):
         opening=first,
         islands=tuple(IslandPlan(name, "bench", Slice(name, "cpu")) for name in names),
         rule=Rule(),
-        admission=Limits(),
-        bounds=Bounds(),
+        admission=AdmissionLimits(),
+        bounds=RunLimits(),
         prose="Lower it.",
         entry=GENOME,
         folder=state_folder,
@@ -141,7 +141,7 @@ def opened(folder, count, agents, **parts):
 
 def bounded(run, **bounds):
     """Set where a run ends."""
-    run.launch = replace(run.launch, bounds=Bounds(**bounds))
+    run.launch = replace(run.launch, bounds=RunLimits(**bounds))
     return run
 
 
@@ -150,7 +150,7 @@ async def with_trials(folder, trials):
     print(f"{'past trials':>12} {'CPU ms/trial':>13} {'ratio':>6} {'bytes':>12} {'ratio':>6}")
     with opened(folder, 2, Mutator) as run:
         run.watch = Meter(run.launch.folder, trials)
-        await conduct(bounded(run, trials=trials))
+        await run_islands(bounded(run, trials=trials))
 
 
 class Thinking(Mutator):
@@ -175,7 +175,7 @@ async def with_islands(folder, count, trials):
                 marks.append((sum(os.times()[:4]), proposals))
 
         run.watch = watch
-        await conduct(bounded(run, trials=trials))
+        await run_islands(bounded(run, trials=trials))
         (cpu, before), now = marks[0], sum(os.times()[:4])
     return 1000 * (now - cpu) / (proposals - before)
 
@@ -198,7 +198,7 @@ class NoGit:
     def commit(self, parent, files, message, experiment, when):
         return hashlib.sha1(f"{parent}{message}".encode()).hexdigest()
 
-    def hold(self, name, parent, files, message, when):
+    def commit_under_ref(self, name, parent, files, message, when):
         return hashlib.sha1(f"{name}{parent}".encode()).hexdigest()
 
     def apply_change(self, parent, commit, onto):
@@ -213,7 +213,7 @@ class NoGit:
     def advance(self, island, new, old):
         pass
 
-    def agree(self, heads):
+    def sync_branches(self, heads):
         pass
 
 
@@ -251,7 +251,7 @@ async def in_memory(folder, experiments):
                 running.cancel()
 
         run.watch = watch
-        running = asyncio.ensure_future(conduct(run))
+        running = asyncio.ensure_future(run_islands(run))
         with suppress(asyncio.CancelledError):
             await running
 

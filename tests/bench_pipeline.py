@@ -40,8 +40,8 @@ from target import swarm as run_swarm
 import swarm.executors.backends
 from harness.contract import Slice
 from islands import events as ev
-from swarm.coordinator.assemble import Options, assembled
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.assemble import Options, assemble
+from swarm.coordinator.task_tree import run_islands
 
 GENOME = """\
 import time
@@ -202,9 +202,9 @@ async def measure(repo, slots, seconds, model):
     slices = tuple(Slice(f"slot{n}", "cpu") for n in range(slots))
     swarm.executors.backends.discover = lambda wish: slices
     meter, took = Meter(slots), []
-    async with assembled(repo, Options(new=True), meter) as run:
+    async with assemble(repo, Options(new=True), meter) as run:
         run.agents = {name: Clocked(agent, took) for name, agent in run.agents.items()}
-        running = asyncio.ensure_future(conduct(run))
+        running = asyncio.ensure_future(run_islands(run))
         full = asyncio.ensure_future(meter.full.wait())
         await asyncio.wait([running, full], return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait([running], timeout=2 * model)

@@ -22,8 +22,8 @@ from test_preflight import ROOT, TRAIN, trial_of
 
 from harness.contract import Rung, Slice
 from harness.data import prepare
-from swarm.executors.base import LocalExecutor, Terms
-from swarm.executors.preflight import Places, Preflights
+from swarm.executors.base import ExecutorConfig, LocalExecutor
+from swarm.executors.preflight import Preflights, PreflightSlices
 
 CORES = sorted(os.sched_getaffinity(0))
 CORE, NEXT = CORES[-1], CORES[-2]
@@ -42,7 +42,7 @@ def busy(core):
 
 async def cost(trial, looks):
     """Print what a look takes at usual priority."""
-    async with Preflights(ROOT, "gpt", "kjv", Places((place(CORE),))) as preflights:
+    async with Preflights(ROOT, "gpt", "kjv", PreflightSlices((place(CORE),))) as preflights:
         await preflights.check(trial)  # torch is imported now
         walls, works = [], []
         for _ in range(looks):
@@ -64,7 +64,7 @@ async def steps(executor, trial, preflights):
 
 async def taken(trial, pairs, where):
     """Print what looks at `where` take from trials."""
-    executor = LocalExecutor(ROOT, Terms("gpt", "kjv"), (trial.slice,))
+    executor = LocalExecutor(ROOT, ExecutorConfig("gpt", "kjv"), (trial.slice,))
     async with executor, Preflights(ROOT, "gpt", "kjv", where) as preflights:
         await preflights.check(trial)
         rows = []
@@ -85,8 +85,8 @@ async def taken(trial, pairs, where):
 async def main(trial, pairs):
     """Measure all."""
     await cost(trial, 10)
-    await taken(trial, pairs, Places((place(CORE),), shared=True))
-    await taken(trial, pairs, Places((place(NEXT),)))
+    await taken(trial, pairs, PreflightSlices((place(CORE),), shared=True))
+    await taken(trial, pairs, PreflightSlices((place(NEXT),)))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.contract import SCREENING, SHARP, Rung, Slice, Trial
-from harness.sandbox import Policy, Zygote, run
+from harness.sandbox import SandboxPolicy, Zygote, run
 from harness.tasks.base import Confine
 from harness.tasks.gpt.task import TASK
 from harness.trial import measure
@@ -80,7 +80,7 @@ def _print(name: str, trial: Trial, confine: Confine, trials: int) -> None:
 
 def _print_start(where: Slice, log: Path) -> None:
     true = shutil.which("true") or "/bin/true"
-    policy = Policy(where, 60, 512)
+    policy = SandboxPolicy(where, 60, 512)
     boxed = [_seconds(lambda: run(policy, [true], log)) for _ in range(STARTS)]
     plain = [_seconds(lambda: subprocess.run([true], check=True)) for _ in range(STARTS)]
     box, process = statistics.median(boxed), statistics.median(plain)

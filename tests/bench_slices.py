@@ -22,8 +22,8 @@ from rich.table import Table
 from target import swarm
 
 from islands import events as ev
-from swarm.coordinator.assemble import Options, assembled
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.assemble import Options, assemble
+from swarm.coordinator.task_tree import run_islands
 
 
 class Slots:
@@ -60,8 +60,8 @@ class Slots:
 async def measure(repo, minutes):
     """Run for so long and return what the slices did."""
     slots = Slots()
-    async with assembled(repo, Options(minutes=minutes), slots) as run:
-        await conduct(run)
+    async with assemble(repo, Options(minutes=minutes), slots) as run:
+        await run_islands(run)
     return slots
 
 

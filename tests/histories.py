@@ -13,8 +13,8 @@ from islands import events as ev
 from islands.migration import Migration
 from islands.records import Entry, Proposal, Usage
 from swarm.agents.base import AgentError
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
 
 HOSTILE = "Raise X\x1b[2J [red]'; DROP TABLE nodes; --\nsecond line\0"
@@ -33,10 +33,10 @@ def lived(scratch, trials):
             branches=branches,
             agents=agents,
             executor=executor,
-            bounds=Bounds(trials=trials),
+            bounds=RunLimits(trials=trials),
             migration=Migration("complete", every=2),
         )
-        await conduct(run)
+        await run_islands(run)
         return run
 
     run = run_virtual(main())

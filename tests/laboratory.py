@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from harness.contract import Outcome, Rung, Slice
 from islands import events as ev
-from islands.genome.admission import Limits
+from islands.genome.admission import AdmissionLimits
 from islands.migration import STAY
 from islands.ratchet.rule import Rule
 from islands.records import Entry, Proposal, Usage
-from swarm.coordinator.interfaces import Bounds, IslandPlan, Launch
+from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import NoPreflights, Run, inline
 
 GENOME = "genome/x.py"
@@ -55,7 +55,7 @@ class MemoryBranches:
         self.held[experiment] = name
         return name
 
-    def hold(self, name, parent, files, message, when):
+    def commit_under_ref(self, name, parent, files, message, when):
         commit = hashlib.sha1(f"{name}{parent}{message}{when}".encode()).hexdigest()
         self.commits[commit] = (parent, {**self.files(parent), **files})
         return commit
@@ -81,7 +81,7 @@ class MemoryBranches:
             raise RuntimeError(f"{island} is at {self.heads.get(island)}, not at {old}")
         self.heads[island] = new
 
-    def agree(self, heads):
+    def sync_branches(self, heads):
         self.heads.update(heads)
 
 
@@ -172,13 +172,15 @@ def opening(**changes):
     return replace(first, **changes)
 
 
-def launch(tmp_path, islands=2, bounds=Bounds(trials=60), rule=Rule(), migration=STAY, **changes):
+def launch(
+    tmp_path, islands=2, bounds=RunLimits(trials=60), rule=Rule(), migration=STAY, **changes
+):
     """Return what is fixed for a laboratory launch."""
     return Launch(
         opening=opening(**changes),
         islands=tuple(IslandPlan(f"i{k}", "lab", Slice(f"s{k}", "cpu")) for k in range(islands)),
         rule=rule,
-        admission=Limits(),
+        admission=AdmissionLimits(),
         bounds=bounds,
         prose="Lower the loss.",
         entry=GENOME,

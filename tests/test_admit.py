@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from islands.genome.admission import Admitted, Limits, Refused, admit, inside
+from islands.genome.admission import AdmissionLimits, Admitted, Refused, admit, inside
 from islands.genome.syntax_diff import compare
 from islands.records import Entry, Proposal
 
@@ -22,7 +22,7 @@ HEAD = {
     "gen/module": Entry(b"", "160000"),
     "solo.py": Entry(b"x = 1\n"),
 }
-LIMITS = Limits(file_bytes=2_000, total_bytes=4_000, files=8)
+LIMITS = AdmissionLimits(file_bytes=2_000, total_bytes=4_000, files=8)
 
 
 def answer(files, head=HEAD, limits=LIMITS):
@@ -188,7 +188,7 @@ def test_sizes_are_bounded():
 
 def test_a_genome_that_began_too_large_may_change_and_shrink():
     """Limits bound growth: a user's large genome is not shut out, but grows no further."""
-    small = Limits(file_bytes=2_000, total_bytes=20, files=2)
+    small = AdmissionLimits(file_bytes=2_000, total_bytes=20, files=2)
     assert rule(train("0.1", "0.2"), limits=small) == ""
     assert rule(train("0.1", "0.25"), limits=small) == "size"
     assert rule({"gen/new.txt": text("a"), "gen/notes.txt": None}, limits=small) == ""
@@ -258,7 +258,7 @@ def test_bombs_within_the_limits_are_met():
         "x,",
     ):
         whole = bomb * (250_000 // len(bomb)) + "1"
-        assert rule({ENTRY: text(whole)}, limits=Limits()) == "syntax"
+        assert rule({ENTRY: text(whole)}, limits=AdmissionLimits()) == "syntax"
 
 
 def test_nesting_is_bounded_by_a_number():
@@ -298,7 +298,7 @@ def test_warnings_of_the_parser_stay_inside():
 def test_a_change_without_effect_is_refused(change):
     """Comments, layout, docstrings and spelling are not a change, unless null ones are wanted."""
     assert rule(change) == "nothing"
-    wanted = Limits(file_bytes=2_000, total_bytes=4_000, files=8, null=True)
+    wanted = AdmissionLimits(file_bytes=2_000, total_bytes=4_000, files=8, null=True)
     assert answer(change, limits=wanted) == Admitted(change)
 
 

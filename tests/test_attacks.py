@@ -253,10 +253,11 @@ while True:
 STORMY = """
 import sys
 from pathlib import Path
-from harness.sandbox import Policy, python_argv, run
+from harness.sandbox import SandboxPolicy, python_argv, run
 from harness.contract import Slice
 program, log, theirs, tier = sys.argv[1:]
-policy = Policy(Slice("cpu0", "cpu"), 60, 2048, fds=(int(theirs),), tmp_mib=8, tier=int(tier))
+policy = SandboxPolicy(Slice("cpu0", "cpu"), 60, 2048, fds=(int(theirs),), tmp_mib=8,
+tier=int(tier))
 run(policy, python_argv(Path(program), theirs), Path(log))
 """
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from islands.ratchet.prior import COST, EDGE, GRID, WASTE, brought, learn
-from islands.ratchet.rule import RULES, Kept, Noise, judge
+from islands.ratchet.rule import RULES, KeepTally, Noise, judge
 
 RULE = RULES["swarm"]
 NOISE = Noise(sigma=0.5**0.5, seeds=100)  # one pair varies by 1
@@ -77,12 +77,12 @@ def test_at_most_one_keep_in_twenty_is_unreal_over_many_runs():
     """The promise of `fdr`, with every proposal judged to its end, and few trials for a discard."""
     rng, unreal, keeps, spent, discards = random.Random(5), 0, 0, 0, 0
     for run in range(20):
-        belief, kept = learnt(run), Kept()
+        belief, kept = learnt(run), KeepTally()
         for _ in range(200):
             gain = drawn(rng)
             decision, trials = decided(rng, belief, kept, gain)
             if decision.verdict == "keep":
-                kept = Kept(kept.count + 1, kept.doubt + decision.gain.doubt)
+                kept = KeepTally(kept.count + 1, kept.doubt + decision.gain.doubt)
                 keeps, unreal = keeps + 1, unreal + (gain <= 0)
             else:
                 discards, spent = discards + 1, spent + trials
@@ -98,7 +98,7 @@ def test_claimed_gains_are_true_on_average():
         belief = learnt(run)
         for _ in range(200):
             gain = drawn(rng)
-            decision, _ = decided(rng, belief, Kept(), gain)
+            decision, _ = decided(rng, belief, KeepTally(), gain)
             if decision.verdict == "keep":
                 claimed, true = claimed + decision.gain.mean, true + gain
     assert claimed / true == pytest.approx(1, abs=0.05)
@@ -106,7 +106,7 @@ def test_claimed_gains_are_true_on_average():
 
 def test_the_screening_score_is_no_evidence_of_the_learnt_rule_either():
     """Once there are pairs, what the screen said changes no verdict."""
-    one, other = (judge(x, [2.0, 1.0], NOISE, RULE, learnt(3), Kept()) for x in (1.0, 9.0))
+    one, other = (judge(x, [2.0, 1.0], NOISE, RULE, learnt(3), KeepTally()) for x in (1.0, 9.0))
     assert one == other
 
 
@@ -115,8 +115,8 @@ def test_doubts_are_averaged_over_the_run():
     belief, pairs = learnt(4), [0.6]
     doubt = belief.weigh(0.6, 1, NOISE.known_by).doubt
     assert RULE.fdr < doubt < 10 * RULE.fdr
-    assert judge(2.0, pairs, NOISE, RULE, belief, Kept()).verdict != "keep"
-    assert judge(2.0, pairs, NOISE, RULE, belief, Kept(30, 0.0)).verdict == "keep"
+    assert judge(2.0, pairs, NOISE, RULE, belief, KeepTally()).verdict != "keep"
+    assert judge(2.0, pairs, NOISE, RULE, belief, KeepTally(30, 0.0)).verdict == "keep"
 
 
 @pytest.mark.parametrize(("seeds", "needed"), [(11, 1), (6, 2), (4, 4), (2, 6)])
@@ -124,10 +124,10 @@ def test_nothing_is_kept_until_the_spread_is_known(seeds, needed):
     """Not even a gain of thirty standard deviations, where few scores more could change them."""
     noise = Noise(sigma=0.5**0.5, seeds=seeds)
     for pairs in range(1, needed + 1):
-        found = judge(9.0, [30.0] * pairs, noise, RULE, learnt(3), Kept()).verdict
+        found = judge(9.0, [30.0] * pairs, noise, RULE, learnt(3), KeepTally()).verdict
         assert found == ("keep" if pairs == needed else "confirm")
     scarce = replace(RULE, confirm_seeds=1)
-    assert judge(9.0, [30.0], noise, scarce, learnt(3), Kept()).verdict == "keep"
+    assert judge(9.0, [30.0], noise, scarce, learnt(3), KeepTally()).verdict == "keep"
 
 
 def test_a_spread_that_looks_too_small_shows_in_what_is_screened():
@@ -158,14 +158,14 @@ def test_little_is_spent_on_what_is_discarded_where_nothing_gains():
 def test_of_a_change_that_another_island_kept_the_first_trial_is_evidence():
     """What it was worth there makes one good pair enough to keep it here, and a bad one to drop."""
     belief = brought(learnt(3), (2.0, 0.7), 0.75)
-    good, bad = (judge(x, [], NOISE, RULE, belief, Kept(20, 0.4)) for x in (1.5, -1.5))
+    good, bad = (judge(x, [], NOISE, RULE, belief, KeepTally(20, 0.4)) for x in (1.5, -1.5))
     assert (good.verdict, good.gain.pairs) == ("keep", 1)
     assert bad.verdict == "discard"
-    assert judge(9.0, [], NOISE, RULE, learnt(3), Kept(20, 0.4)).verdict == "confirm"
+    assert judge(9.0, [], NOISE, RULE, learnt(3), KeepTally(20, 0.4)).verdict == "confirm"
 
 
 def test_the_gain_of_such_a_change_lies_between_what_was_measured_here_and_there():
     """Neither the source's gain nor the one pair of this island is taken for the whole truth."""
     belief = brought(learnt(3), (4.0, 0.5), 0.9)
-    gain = judge(2.0, [2.0], NOISE, RULE, belief, Kept()).gain.mean
+    gain = judge(2.0, [2.0], NOISE, RULE, belief, KeepTally()).gain.mean
     assert 2.0 < gain < 4.0

@@ -203,7 +203,7 @@ def test_the_ratchet_is_a_compare_and_swap(run):
 def test_branches_are_ordinary_ones(repo, run):
     """`git log` and `git diff` take an island's branch as any other."""
     base = run.base("main")
-    run.agree({"north": base})
+    run.sync_branches({"north": base})
     one = run.commit(base, edit("a = 9\n"), "Try", 1, T)
     run.advance("north", one, base)
     assert git(repo, "log", "--format=%s", "swarm/r1/north").split() == ["Try", "one"]
@@ -215,9 +215,9 @@ def test_agree_makes_branches_what_the_ledger_says(repo, run):
     base = run.base("main")
     one = run.commit(base, edit("a = 9\n"), "m", 1, T)
     two = run.commit(one, edit("a = 8\n"), "m", 2, T)
-    run.agree({"a": base, "b": two, "c": one})
+    run.sync_branches({"a": base, "b": two, "c": one})
     git(repo, "pack-refs", "--all")
-    run.agree({"a": one, "b": one, "c": one})
+    run.sync_branches({"a": one, "b": one, "c": one})
     assert [run.head(name) for name in "abc"] == [one] * 3
 
 
@@ -225,11 +225,11 @@ def test_agree_never_moves_a_branch_that_the_user_is_on(repo, run):
     """A checked-out branch that agrees is left alone; one that does not is a refusal."""
     base = run.base("main")
     one = run.commit(base, edit("a = 9\n"), "m", 1, T)
-    run.agree({"a": base, "b": base})
+    run.sync_branches({"a": base, "b": base})
     git(repo, "switch", "-q", "swarm/r1/a")
-    run.agree({"a": base, "b": base})
+    run.sync_branches({"a": base, "b": base})
     with pytest.raises(SetupError, match=r"swarm/r1/a is checked out in .*repo"):
-        run.agree({"a": one, "b": one})
+        run.sync_branches({"a": one, "b": one})
     assert run.head("a") == run.head("b") == base
     with pytest.raises(SetupError, match="checked out"):
         run.forget()
@@ -238,14 +238,14 @@ def test_agree_never_moves_a_branch_that_the_user_is_on(repo, run):
 def test_agree_never_drops_what_the_user_committed(repo, run):
     """Commits that the swarm did not make are not taken off a branch."""
     base = run.base("main")
-    run.agree({"a": base})
+    run.sync_branches({"a": base})
     git(repo, "switch", "-q", "swarm/r1/a")
     write(repo, {"gen/train.py": "mine\n"})
     git(repo, "commit", "-qam", "mine")
     mine = git(repo, "rev-parse", "HEAD")
     git(repo, "switch", "-q", "main")
     with pytest.raises(SetupError, match=r"git branch -m swarm/r1/a"):
-        run.agree({"a": base})
+        run.sync_branches({"a": base})
     assert run.head("a") == mine
 
 
@@ -253,10 +253,10 @@ def test_agree_says_what_is_in_the_way(repo, run):
     """A branch named swarm, or a lost commit, is a mistake that the user can mend."""
     base = run.base("main")
     with pytest.raises(SetupError, match="not in the repository"):
-        run.agree({"a": "1" * 40})
+        run.sync_branches({"a": "1" * 40})
     git(repo, "branch", "swarm")
     with pytest.raises(SetupError, match="git branch -m swarm OTHER"):
-        run.agree({"a": base})
+        run.sync_branches({"a": base})
 
 
 def test_agree_takes_a_link_between_branches_for_no_branch(repo, run):
@@ -264,7 +264,7 @@ def test_agree_takes_a_link_between_branches_for_no_branch(repo, run):
     base = run.base("main")
     one = run.commit(base, edit("a = 9\n"), "m", 1, T)
     git(repo, "symbolic-ref", "refs/heads/swarm/r1/a", "refs/heads/main")
-    run.agree({"a": one})
+    run.sync_branches({"a": one})
     assert run.head("a") == one
     assert run.base("main") == base
 
@@ -412,7 +412,7 @@ def test_nothing_that_the_repository_configures_is_run(repo, tmp_path):
     text = "$Format:%H$ $Id$\r\n"
     one = run.commit(base, edit(text + "1\n"), "m", 1, T)
     two = run.commit(base, {"gen/sub/data.txt": Entry(b"new\n")}, "m", 2, T)
-    run.agree({"a": base})
+    run.sync_branches({"a": base})
     run.advance("a", one, base)
     run.export(one, tmp_path / "out")
     assert (tmp_path / "out/gen/train.py").read_bytes() == (text + "1\n").encode()
@@ -441,7 +441,7 @@ def test_the_user_configuration_is_left_as_it_was(repo, run):
     """A run writes no setting."""
     before = (repo / ".git" / "config").read_bytes()
     base = run.base("main")
-    run.agree({"a": base})
+    run.sync_branches({"a": base})
     run.advance("a", run.commit(base, edit("a = 9\n"), "m", 1, T), base)
     run.forget()
     assert (repo / ".git" / "config").read_bytes() == before
@@ -466,7 +466,7 @@ def test_inherited_variables_do_not_lead_git_astray(repo, tmp_path, monkeypatch)
 def test_eight_threads_commit_at_once(repo, run):
     """Islands that commit at the same time do not meet: every candidate is there and sound."""
     base = run.base("main")
-    run.agree({str(n): base for n in range(8)})
+    run.sync_branches({str(n): base for n in range(8)})
 
     def work(island):
         head = base
@@ -520,7 +520,7 @@ def test_forget_leaves_other_runs_alone(repo, run):
     base = run.base("main")
     for name in ("r1", "r10"):
         one = Branches(repo, name, GENOME)
-        one.agree({"a": base})
+        one.sync_branches({"a": base})
         one.commit(base, edit("a = 9\n"), "m", 1, T)
     run.forget()
     left = git(repo, "for-each-ref", "--format=%(refname)", "refs/swarm", "refs/heads/swarm")
@@ -534,7 +534,7 @@ def test_kill_9_leaves_a_sound_repository(repo, run, monkeypatch):
     run.open("a", base)
     dice = random.Random(4)
     for attempt in range(8):
-        run.agree({"a": run.head("a")})  # as every launch does
+        run.sync_branches({"a": run.head("a")})  # as every launch does
         begun, begin = os.pipe()
         child = os.fork()
         if child == 0:
@@ -551,7 +551,7 @@ def test_kill_9_leaves_a_sound_repository(repo, run, monkeypatch):
     tried = git(repo, "for-each-ref", "--format=%(objectname)", "refs/swarm").split()
     assert len(tried) >= 8
     assert head in [base, *tried]
-    run.agree({"a": head, "b": base})
+    run.sync_branches({"a": head, "b": base})
     run.advance("a", run.commit(head, edit("after\n"), "m", 10_000, T), head)
 
 
@@ -571,11 +571,11 @@ def test_a_lock_that_a_kill_left_is_cleared_at_start(repo, run, monkeypatch):
     """A stale lock on one of the run's refs does not stop the run for ever."""
     monkeypatch.setattr(module, "STALE_SECONDS", 0.0)
     base = run.base("main")
-    run.agree({"a": base})
+    run.sync_branches({"a": base})
     lock = repo / ".git/refs/heads/swarm/r1/a.lock"
     lock.write_text("")
     one = run.commit(base, edit("a = 9\n"), "m", 1, T)
-    run.agree({"a": one})
+    run.sync_branches({"a": one})
     assert run.head("a") == one
     assert not lock.exists()
 
@@ -586,7 +586,7 @@ def test_a_linked_worktree_is_a_place_to_launch_from(repo, tmp_path):
     git(repo, "worktree", "add", "-q", "-b", "side", str(linked))
     run = Branches(linked / "gen", "r1", GENOME)
     base = run.base("HEAD")
-    run.agree({"a": base})
+    run.sync_branches({"a": base})
     run.commit(base, edit("a = 9\n"), "m", 1, T)
     refs = git(repo, "for-each-ref", "--format=%(refname)").split()
     assert {"refs/heads/swarm/r1/a", "refs/swarm/r1/tried/1"} <= set(refs)
@@ -602,7 +602,7 @@ def test_repositories_of_either_hash_serve(tmp_path):
     git(repo, "commit", "-qm", "one")
     run = Branches(repo, "r1", GENOME)
     base = run.base("HEAD")
-    run.agree({"a": base})
+    run.sync_branches({"a": base})
     one = run.commit(base, edit("a = 9\n"), "m", 1, T)
     run.advance("a", one, base)
     assert len(run.head("a")) == 64

@@ -15,7 +15,7 @@ from harness.contract import SetupError
 from harness.sandbox.backends import landlock as walls
 from harness.sandbox.backends import seccomp
 from harness.sandbox.guest.landlock_syscalls import OWN
-from harness.sandbox.self_check import TRIES, fail_closed, sing
+from harness.sandbox.self_check import TRIES, require_self_check, run_self_check
 from harness.sandbox.tiers import check
 from swarm.cli.doctor import SETTLING
 
@@ -25,7 +25,7 @@ NOTES = ("/tmp", "/dev/shm", "/var/tmp", "/run", "/")
 
 def escaped(tier):
     """Return what escapes at a tier, by canary."""
-    return {each.name: each.escaped for each in sing(tier) if each.escaped}
+    return {each.name: each.escaped for each in run_self_check(tier) if each.escaped}
 
 
 def notes(token):
@@ -35,7 +35,7 @@ def notes(token):
 
 def test_nothing_escapes_from_a_sandbox(sandbox):
     """At tier 2 every line of defence holds on this machine, and each was attacked."""
-    found = sing(2)
+    found = run_self_check(2)
     assert [each.name for each in found] == list(TRIES)
     assert [each for each in found if each.escaped] == []
 
@@ -51,7 +51,7 @@ def landlock():
 
 def test_nothing_escapes_from_landlock(landlock):
     """At tier 1 every line of defence holds on this machine, and each was attacked."""
-    found = sing(1)
+    found = run_self_check(1)
     assert [each.name for each in found] == list(TRIES)
     assert [each for each in found if each.escaped] == []
 
@@ -77,7 +77,7 @@ def test_a_hole_stops_a_launch_by_name(sandbox, monkeypatch):
     """Without its system call filter a sandbox lets canaries out, and the error names the first."""
     monkeypatch.setattr(seccomp, "program", lambda memfd: EVERY_CALL)
     with pytest.raises(SetupError, match="could make a ring, whose requests no filter sees"):
-        fail_closed(2)
+        require_self_check(2)
 
 
 def test_the_doctor_tells_what_holds_here(sandbox):

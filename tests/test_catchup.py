@@ -20,7 +20,7 @@ from islands.state.run_state import State
 from swarm.project.runs import RunFolder
 from swarm.results.verify import verify
 from swarm.simulation.mixtures import HARSH
-from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.world import Conditions
 
 ALL = Migration("complete")
@@ -90,7 +90,7 @@ def test_who_stands_where_the_change_was_measured_goes_along_without_a_trial():
     told.tries("i0", 1)
     told.tries("i0", 2)
     event = catch_up(told.state, "i1", ALL)
-    assert event == ev.CaughtUp("i1", "i0", "base", "c2", (1, 2))
+    assert event == ev.HeadAdopted("i1", "i0", "base", "c2", (1, 2))
     assert isinstance(next_step(told.state, "i1", Rule(), ALL), CatchUp)
     trials, claimed = told.state.trials, told.state.claimed
     assert told.catches_up("i1") == "i0"
@@ -128,7 +128,7 @@ def test_an_island_that_measures_ends_its_experiment_first():
     told.tries("i0", 1)
     assert not isinstance(next_step(told.state, "i1", Rule(), ALL), CatchUp)
     with pytest.raises(ValueError, match="cannot go"):
-        told.tell(ev.CaughtUp("i1", "i0", "base", "c1", (1,)))
+        told.tell(ev.HeadAdopted("i1", "i0", "base", "c1", (1,)))
     told.tell(ev.VerdictReached(9, "i1", "discard", "no gain", Gain(-0.1, 0.1, 1)))
     assert isinstance(next_step(told.state, "i1", Rule(), ALL), CatchUp)
 
@@ -205,14 +205,14 @@ def test_a_head_that_is_set_apart_takes_back_all_who_caught_up_with_it():
     assert told.catches_up("i2") in {"i0", "i1"}
     assert told.kept("i2") == [1]
     with pytest.raises(ValueError, match="set apart"):
-        told.tell(ev.CaughtUp("i2", "i0", "c1", "c2", (2,)))
+        told.tell(ev.HeadAdopted("i2", "i0", "c1", "c2", (2,)))
 
 
 @pytest.mark.parametrize("topology", ["ring", "star", "complete", "random"])
 def test_a_night_catches_up_by_the_rules(topology):
     """Counted from the ledger: never in mid-experiment, never past a change that is not judged."""
-    plan = Plan(Rule(), 4, 300, migration=Migration(topology))
-    one = night(Conditions(HARSH, sigma=0.25), plan, 3)
+    plan = RunPlan(Rule(), 4, 300, migration=Migration(topology))
+    one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 3)
     names = [event.island for event in one.events if isinstance(event, ev.IslandOpened)]
     chains = {name: [] for name in names}
     made, origins, gains, judged = {}, {}, {}, set()
@@ -230,7 +230,7 @@ def test_a_night_catches_up_by_the_rules(topology):
                 gains[event.experiment] = event.gain.mean
                 if event.verdict == "keep":
                     chains[event.island].append(event.experiment)
-            case ev.CaughtUp():
+            case ev.HeadAdopted():
                 caught += 1
                 assert state.islands[event.island].experiment is None
                 heard = sources(topology, names, event.island, 0)
@@ -270,7 +270,7 @@ def test_a_change_reaches_another_island_without_a_trial(tmp_path):
     repo = make(tmp_path / "repo", START)
     run = lives(repo, IDEAS, topology="complete")
     events = run.ledger.kept
-    (caught,) = (event for event in events if isinstance(event, ev.CaughtUp))
+    (caught,) = (event for event in events if isinstance(event, ev.HeadAdopted))
     assert (caught.island, caught.source) == ("i1", "i0")
     assert not any(isinstance(event, ev.MigrantOffered) for event in events)
     heads = {name: island.head for name, island in run.state.islands.items()}
@@ -289,7 +289,7 @@ def test_two_islands_that_parted_come_together_again(tmp_path):
     heads = {island.head for island in run.state.islands.values()}
     assert len(heads) == 1
     assert texts(run, "i0")[TRAINED] == TRAIN.replace("A = 1", "A = 2").replace("E = 1", "E = 2")
-    assert any(isinstance(event, ev.CaughtUp) for event in run.ledger.kept)
+    assert any(isinstance(event, ev.HeadAdopted) for event in run.ledger.kept)
 
 
 def test_a_kill_around_a_catch_up_goes_on_to_the_same_end(tmp_path):
@@ -298,7 +298,7 @@ def test_a_kill_around_a_catch_up_goes_on_to_the_same_end(tmp_path):
     asked = {"topology": "complete", "trials": 30}
     whole = lives(repo, IDEAS, watch=lambda *_: shots.append(refs(repo)), **asked)
     events = whole.ledger.kept
-    (at,) = (n for n, event in enumerate(events) if isinstance(event, ev.CaughtUp))
+    (at,) = (n for n, event in enumerate(events) if isinstance(event, ev.HeadAdopted))
     branch, ends = "refs/heads/swarm/lab/i1", refs(repo)
     moved = {**shots[at], branch: events[at].new}
     assert shots[at][branch] == events[at].old

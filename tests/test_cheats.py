@@ -11,7 +11,7 @@ import re
 import pytest
 from cheats import table
 
-from islands.genome.admission import Limits, Refused, admit
+from islands.genome.admission import AdmissionLimits, Refused, admit
 from islands.records import Entry, Proposal
 
 
@@ -46,7 +46,7 @@ def _is_void(name, on, honest):
         Proposal("h", {"genome/train.py": after}),
         {"genome/train.py": before},
         ("genome",),
-        Limits(),
+        AdmissionLimits(),
         "genome/train.py",
     )
     assert isinstance(found, Refused)

@@ -18,7 +18,7 @@ from shardserver import Fault, documents, parquet, serving
 from harness import data
 from harness.contract import SetupError
 from harness.data import climbmix, corpus
-from harness.data.spec import HELD_OUT, PARTS
+from harness.data.spec import HELD_OUT, SPLITS
 from swarm.cli.prepare import prepare as command
 
 LAST = "shard_06542.parquet"
@@ -82,7 +82,7 @@ def test_climbmix_is_fetched_trained_and_dealt(cache, server, texts):
     assert documents_of(opened, "train") == first + second
     for at, part in enumerate(HELD_OUT):
         assert documents_of(opened, part) == last[at::3]
-    for part in PARTS:
+    for part in SPLITS:
         assert opened.token_bytes[opened.part(part)].sum() == opened.parts[part].bytes
     assert {path.name for path in opened.folder.parent.iterdir()} == {
         ".lock", "current", "shards", opened.digest,

@@ -19,13 +19,13 @@ from target import command, environment, git, ledger, packing, swarm
 
 from harness import fingerprint as identity
 from harness.contract import Rung, SetupError, Slice, Trial
-from swarm.executors.base import LocalExecutor, Terms, VoidError
-from swarm.executors.ray import Cluster, Member, RayExecutor, members
-from swarm.project.schema import Slices
+from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
+from swarm.executors.ray import Member, RayCluster, RayExecutor, members
+from swarm.project.schema import SlicesSection
 
 CORES = sorted(os.sched_getaffinity(0))
 CORES_OF_NODES = (CORES[0], CORES[-1], CORES[0])
-TERMS = Terms("packing", "none")
+TERMS = ExecutorConfig("packing", "none")
 GRID = """
 def pack(seed, deadline):
     return [((i % 6 + .5) / 6, (i // 6 + .5) / 6, 1 / 12) for i in range(26)]
@@ -56,7 +56,7 @@ def joined(three):
     found = []
 
     def join(*find):
-        found.append(Cluster.at(three[0], *find))
+        found.append(RayCluster.at(three[0], *find))
         return found[-1]
 
     yield join
@@ -86,7 +86,7 @@ def opened(joined, tmp_path, slices, terms=TERMS):
 def test_every_nodes_slices_run_trials_as_this_machine_does(joined, genome, tmp_path):
     """One measure by the pinned tree, one score, one slice for each node's CPU."""
     nodes = joined()
-    slices = nodes.slices(Slices(kind="cpu"))
+    slices = nodes.slices(SlicesSection(kind="cpu"))
     assert {where.name.partition(".")[2] for where in slices} == {"cpu0"}
     assert {len(where.cores) for where in slices} == {1}
     alive = [node for node in ray.nodes() if node["Alive"]]
@@ -110,7 +110,7 @@ def test_every_nodes_slices_run_trials_as_this_machine_does(joined, genome, tmp_
 def test_gpus_are_leased_from_ray_before_they_are_looked_for(joined, tmp_path):
     """Each node's GPU is its own slice, and is not lent to anybody else meanwhile."""
     nodes = joined(fake_gpus)
-    slices = nodes.slices(Slices(kind="cuda", count=2))
+    slices = nodes.slices(SlicesSection(kind="cuda", count=2))
     assert [where.kind for where in slices] == ["cuda", "cuda"]
     assert ray.available_resources().get("GPU", 0) == 0
     assert ray.available_resources().get("CPU", 0) == 0
@@ -126,19 +126,19 @@ def test_what_a_cluster_lacks_is_said(joined):
     """The option, and what there is."""
     nodes = joined()
     with pytest.raises(SetupError, match=r"slices.count: 9 slices asked for, the cluster has [23]"):
-        nodes.slices(Slices(kind="cpu", count=9))
+        nodes.slices(SlicesSection(kind="cpu", count=9))
     nodes.close()
     with pytest.raises(SetupError, match=r"node .*: slices.cores: 2 cores a slice, this machine"):
-        joined().slices(Slices(kind="cpu", cores=2))
+        joined().slices(SlicesSection(kind="cpu", cores=2))
 
 
 def test_data_that_a_node_lacks_is_said_with_the_node(joined, tmp_path, monkeypatch):
     """Nobody looks for it on the wrong machine."""
     nodes = joined()
-    slices = nodes.slices(Slices(kind="cpu"))
+    slices = nodes.slices(SlicesSection(kind="cpu"))
 
     async def main():
-        async with opened(nodes, tmp_path, slices, Terms("gpt", "climbmix")):
+        async with opened(nodes, tmp_path, slices, ExecutorConfig("gpt", "climbmix")):
             pass
 
     with pytest.raises(SetupError, match=r"node .*-[123]: .*swarm prepare --data climbmix"):
@@ -148,7 +148,7 @@ def test_data_that_a_node_lacks_is_said_with_the_node(joined, tmp_path, monkeypa
 def test_a_harness_that_arrives_otherwise_measures_nothing(joined, tmp_path):
     """The tree is hashed where it runs."""
     nodes = joined()
-    slices = nodes.slices(Slices(kind="cpu"))
+    slices = nodes.slices(SlicesSection(kind="cpu"))
     home = identity.export(tmp_path / "harness")
     (home / "harness" / "extra.py").write_text("")
 
@@ -163,7 +163,7 @@ def test_a_harness_that_arrives_otherwise_measures_nothing(joined, tmp_path):
 def test_a_lost_nodes_trial_is_void_and_another_slice_stands_in(joined, three, genome, tmp_path):
     """The trials beside it end as they would have, and so does the lost one when run again."""
     nodes, node = joined(), three[1][2]
-    slices = nodes.slices(Slices(kind="cpu"))
+    slices = nodes.slices(SlicesSection(kind="cpu"))
 
     async def main():
         async with opened(nodes, tmp_path, slices) as there:

@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 from harness.contract import HarnessError, SetupError, Slice
-from harness.sandbox import Ahead, Policy, Zygote, check, python_argv, run, tiers
+from harness.sandbox import SandboxPolicy, SandboxPool, Zygote, check, python_argv, run, tiers
 from harness.sandbox.backends import seccomp
-from harness.sandbox.backends.devices import Gpu, find_gpu
+from harness.sandbox.backends.devices import DeviceNodes, find_gpu
 from harness.sandbox.backends.uids import box_uid
 from harness.sandbox.boot.pool import MOST
-from harness.sandbox.boot.prewarmed import Shape
+from harness.sandbox.boot.prewarmed import SandboxShape
 
 CORE = min(os.sched_getaffinity(0))
 LEASE = Slice("cpu0", "cpu", (CORE,))
@@ -38,7 +38,7 @@ def zygote():
 @pytest.fixture
 def ahead(zygote):
     """Boxes that wait, as a slice's process has them."""
-    with Ahead(zygote) as boxes:
+    with SandboxPool(zygote) as boxes:
         yield boxes
 
 
@@ -48,7 +48,9 @@ def make_ahead(ahead, policy, argv, home):
     held = ahead.take(policy, argv)
     if held:
         held.close()
-    while not (found := [each for each in ahead.waiting if each.shape == Shape.of(policy, argv)]):
+    while not (
+        found := [each for each in ahead.waiting if each.shape == SandboxShape.of(policy, argv)]
+    ):
         ahead.make()
     ahead.turn(home)
     return found[0]
@@ -76,7 +78,7 @@ def box(tmp_path, way, zygote, ahead):
         out.mkdir()
         program.write_text(code)
         usual = {"seconds": 20.0, "memory_mib": 512, "tier": 0 if way == "plain" else 2}
-        rules = Policy(LEASE, **usual | {"write": {"/out": out}} | policy)
+        rules = SandboxPolicy(LEASE, **usual | {"write": {"/out": out}} | policy)
         argv = python_argv(program, "/out", *args)
         held = make_ahead(ahead, rules, argv, tmp_path) if way == "ahead" else None
         ended = run(rules, argv, log, {"warm": zygote, "ahead": ahead}.get(way))
@@ -316,12 +318,12 @@ time.sleep(60)
     server = tmp_path / "server.py"
     server.write_text(f"""
 from pathlib import Path
-from harness.sandbox import Ahead, Policy, Zygote, python_argv, run
+from harness.sandbox import SandboxPool, SandboxPolicy, Zygote, python_argv, run
 from harness.contract import Slice
 lease = Slice("a", "cpu")
 warm = Zygote(lease, ("json",)) if {way == "warm"} else None
 argv = python_argv(Path({str(program)!r}))
-run(Policy(lease, 60, 512, fds=({theirs},)), argv, Path({str(tmp_path / "log")!r}), warm)
+run(SandboxPolicy(lease, 60, 512, fds=({theirs},)), argv, Path({str(tmp_path / "log")!r}), warm)
 """)
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     with subprocess.Popen([sys.executable, server], env=env, pass_fds=(theirs,)) as child:
@@ -348,15 +350,15 @@ def test_kill_9_leaves_no_box_that_waits(tmp_path):
         maker.write_text(f"""
 import time
 from pathlib import Path
-from harness.sandbox import Policy, Zygote, python_argv
-from harness.sandbox.boot.prewarmed import Held, Shape
+from harness.sandbox import SandboxPolicy, Zygote, python_argv
+from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
 from harness.contract import Slice
 lease = Slice("a", "cpu")
 warm = Zygote(lease, ("json",))
 warm.wait()
 argv = python_argv(Path({str(maker)!r}))
-shape, home = Shape.of(Policy(lease, 60, 512), argv), Path({str(tmp_path)!r})
-held = [Held(shape, warm, home) for _ in range(3)]
+shape, home = SandboxShape.of(SandboxPolicy(lease, 60, 512), argv), Path({str(tmp_path)!r})
+held = [PrewarmedSandbox(shape, warm, home) for _ in range(3)]
 time.sleep({pause})
 print("made", flush=True)
 time.sleep(60)
@@ -377,15 +379,15 @@ def test_kill_9_while_bubblewrap_makes_a_box_leaves_nothing_of_it(tmp_path):
     maker.write_text(f"""
 import time
 from pathlib import Path
-from harness.sandbox import Policy, Zygote, python_argv
+from harness.sandbox import SandboxPolicy, Zygote, python_argv
 from harness.sandbox.backends import bubblewrap
-from harness.sandbox.boot.prewarmed import Held, Shape
+from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
 from harness.contract import Slice
 bubblewrap.command = lambda *_: ["/bin/sh", "-c", "sleep 61 & kill -9 $$"]
 lease = Slice("a", "cpu")
 warm = Zygote(lease, ("json",))
-shape = Shape.of(Policy(lease, 60, 512), python_argv(Path({str(maker)!r})))
-held = Held(shape, warm, Path({str(tmp_path)!r}))
+shape = SandboxShape.of(SandboxPolicy(lease, 60, 512), python_argv(Path({str(maker)!r})))
+held = PrewarmedSandbox(shape, warm, Path({str(tmp_path)!r}))
 held.process.wait()
 print(held.process.pid, flush=True)
 time.sleep(60)
@@ -418,7 +420,7 @@ def test_boxes_that_wait_are_ended_when_nobody_wants_them(ahead, tmp_path):
     """Closing them leaves no process and no file, and so does a shape that is not asked for."""
     before = {*psutil.Process().children(recursive=True)}
     for n in range(MOST + 3):
-        policy = Policy(LEASE, 5, 64, tmp_mib=n + 1)
+        policy = SandboxPolicy(LEASE, 5, 64, tmp_mib=n + 1)
         made = make_ahead(ahead, policy, python_argv(tmp_path / "x"), tmp_path)
         assert made in ahead.waiting
         assert len(ahead.waiting) <= MOST
@@ -451,7 +453,7 @@ attempt(open, "/late/new", "w"), attempt(os.mkdir, "/late/a/new")
     for name in ("first", "second"):
         late = tmp_path / name
         (late / "folder/a").mkdir(parents=True)
-        policy = Policy(
+        policy = SandboxPolicy(
             LEASE,
             20,
             512,
@@ -474,7 +476,7 @@ def test_a_box_that_died_while_it_waited_is_made_anew(ahead, tmp_path):
     tmp_path.chmod(0o755)
     program = tmp_path / "program.py"
     program.write_text("print('ran')")
-    policy, argv = Policy(LEASE, 20, 512), python_argv(program)
+    policy, argv = SandboxPolicy(LEASE, 20, 512), python_argv(program)
     for kill in (lambda family: family[0].kill(), lambda family: family[-1].kill()):
         held = make_ahead(ahead, policy, argv, tmp_path)
         kill([held.process, *psutil.Process(held.process.pid).children(recursive=True)])
@@ -486,7 +488,7 @@ def test_a_box_waits_for_its_like_only(ahead, tmp_path):
     """Boxes of other folders, sizes or programs are not taken for one that is wanted."""
     tmp_path.chmod(0o755)
     (tmp_path / "x").mkdir()
-    policy, argv = Policy(LEASE, 20, 512), python_argv(tmp_path / "a.py")
+    policy, argv = SandboxPolicy(LEASE, 20, 512), python_argv(tmp_path / "a.py")
     make_ahead(ahead, policy, argv, tmp_path)
     for other in (
         {"tmp_mib": 1},
@@ -505,7 +507,7 @@ def test_a_box_waits_for_its_like_only(ahead, tmp_path):
 def test_a_program_that_cannot_be_started_is_our_fault(tmp_path):
     """An unknown program is a HarnessError, never an exit code of a candidate."""
     with pytest.raises(HarnessError, match="/no/such"):
-        run(Policy(LEASE, 5, 512), ["/no/such"], tmp_path / "log")
+        run(SandboxPolicy(LEASE, 5, 512), ["/no/such"], tmp_path / "log")
 
 
 def test_without_bubblewrap_the_mend_is_named(monkeypatch):
@@ -646,8 +648,8 @@ def test_the_gpu_of_a_slice_is_found_by_uuid_and_by_index(tmp_path):
         (tmp_path / bus).mkdir()
         text = f"Model: \t X\nGPU UUID: \t GPU-{minor}\nDevice Minor: \t {minor}\n"
         (tmp_path / bus / "information").write_text(text)
-    assert find_gpu("0", tmp_path) == Gpu(1, "GPU-1")
-    assert find_gpu("GPU-0", tmp_path) == Gpu(0, "GPU-0")
+    assert find_gpu("0", tmp_path) == DeviceNodes(1, "GPU-1")
+    assert find_gpu("GPU-0", tmp_path) == DeviceNodes(0, "GPU-0")
     assert find_gpu("7", tmp_path) is find_gpu("MIG-x", tmp_path) is None
 
 
@@ -721,7 +723,7 @@ print(random.random(), numpy.random.random(), uuid.uuid4(), os.urandom(8))
 
 def test_a_zygote_serves_its_own_slice_only(zygote, tmp_path):
     """Its thread counts are fixed when it starts."""
-    policy = Policy(Slice("other", "cpu"), 5, 512)
+    policy = SandboxPolicy(Slice("other", "cpu"), 5, 512)
     with pytest.raises(ValueError, match="cannot serve other"):
         run(policy, python_argv(tmp_path / "x"), tmp_path / "log", zygote)
 
@@ -731,4 +733,4 @@ def test_a_zygote_that_cannot_import_is_our_fault(tmp_path):
     (tmp_path / "x").touch()
     tmp_path.chmod(0o755)
     with Zygote(LEASE, ("no_such_module",)) as broken, pytest.raises(HarnessError, match="import"):
-        run(Policy(LEASE, 5, 512), python_argv(tmp_path / "x"), tmp_path / "log", broken)
+        run(SandboxPolicy(LEASE, 5, 512), python_argv(tmp_path / "x"), tmp_path / "log", broken)

@@ -15,15 +15,15 @@ from analysis.ledger import Ledger
 from harness.contract import Outcome, Rung, SetupError
 from islands import events as ev
 from islands.git.branches import Branches
-from islands.promotion.attempt import Policy, Wish
+from islands.promotion.attempt import PromotionPolicy, PromotionRequest
 from islands.records import Entry, Gain
-from islands.scheduling.run_steps import next_errand, next_sealed
+from islands.scheduling.run_steps import next_run_step, next_sealed
 from islands.state.run_state import State
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.task_tree import conduct, lend
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import lend, run_islands
 from swarm.results.git_merge import merge_home
-from swarm.results.selection import coming, message
+from swarm.results.selection import message, select
 from swarm.simulation.virtual_time import run_virtual
 
 GENOME = "genome/x.py"
@@ -63,10 +63,10 @@ class Lab:
         self.branches = Branches(self.repo, "lab", (GENOME,))
         self.base = self.branches.base("main")
         self.ledger = MemoryLedger()
-        self.conduct(conduct, Bounds(trials=4))
+        self.conduct(run_islands, RunLimits(trials=4))
         self.stack = self._kept()
 
-    def conduct(self, what, bounds=Bounds()):
+    def conduct(self, what, bounds=RunLimits()):
         """Do something with the run on virtual time; return the state."""
 
         async def main():
@@ -104,20 +104,22 @@ class Lab:
             self.branches.open(island, self.base)
             self.branches.advance(island, commit, self.base)
         files = {GENOME: Entry(text(1, 2, 3).encode())}
-        return self.branches.hold("stack", self.base, files, "stack\n", 1)
+        return self.branches.commit_under_ref("stack", self.base, files, "stack\n", 1)
 
     def promote(self, stack="", parts=(1, 2, 3)):
         """Promote the stack; return the state."""
-        wish = Wish(1, self.base, stack or self.stack, parts, Gain(0.6, 0.01, 4))
+        wish = PromotionRequest(1, self.base, stack or self.stack, parts, Gain(0.6, 0.01, 4))
 
         async def begin(run):
             known = run.state.promotions
             if known.open is None and not known.done:
                 await errands.open_promotion(run, wish)
 
-        policy = Policy(auto=False)
+        policy = PromotionPolicy(auto=False)
         return self.conduct(
-            lambda run: lend(run, lambda s, name: next_errand(s, name, policy), lambda: begin(run))
+            lambda run: lend(
+                run, lambda s, name: next_run_step(s, name, policy), lambda: begin(run)
+            )
         )
 
     def log(self, form, *which):
@@ -146,7 +148,7 @@ def test_it_has_one_commit_for_each_change_with_its_evidence(lab):
 def test_parts_that_do_not_go_on_one_by_one_are_one_commit(lab):
     """A stack that was made otherwise than by its parts is kept as it was measured."""
     files = {GENOME: Entry(text(1, 2, 3).replace("C = 0.1", "C = 0.15").encode())}
-    stack = lab.branches.hold("other", lab.base, files, "other\n", 1)
+    stack = lab.branches.commit_under_ref("other", lab.base, files, "other\n", 1)
     lab.promote(stack)
     assert lab.log("%s") == ["Stack 3 changes"]
     assert git(lab.repo, "diff", stack, "swarm/lab/consensus") == ""
@@ -163,7 +165,7 @@ def test_killed_between_any_two_events_refs_and_ledger_agree(lab):
             moved = any(isinstance(each, ev.ConsensusMoved) for each in whole[:cut])
             if ref == "behind" or not moved:
                 git(lab.repo, "update-ref", "-d", "refs/heads/swarm/lab/consensus")
-            if not any(isinstance(each, ev.Promoted) for each in whole[:cut]):
+            if not any(isinstance(each, ev.PromotionEnded) for each in whole[:cut]):
                 for name in git(lab.repo, "for-each-ref", "--format=%(refname)").splitlines():
                     if "/drafts/" in name or "/consensus/" in name:  # made after that event
                         git(lab.repo, "update-ref", "-d", name)
@@ -180,7 +182,7 @@ def test_killed_between_any_two_events_refs_and_ledger_agree(lab):
 def test_after_the_merge_bisect_finds_the_change(lab):
     """`git bisect` over the merge names the one commit that turned a knob; each commit runs."""
     state = lab.promote()
-    what = coming(state, "", force=False)
+    what = select(state, "", force=False)
     note = message(state, what, (3, 3), "1:0")
     merge_home(lab.repo, "main", what.head, note, (GENOME,))
     assert "Swarm-Rung: 1\nSwarm-Hidden: better\n" in note
@@ -220,7 +222,7 @@ def test_what_was_set_apart_does_not_come_home(lab):
     state = lab.promote()
     state.quarantines.commits |= {state.promotions.changes[2].commit}
     with pytest.raises(SetupError, match="was set apart"):
-        coming(state, "", force=False)
+        select(state, "", force=False)
 
 
 def test_the_sealed_part_is_asked_once(lab):

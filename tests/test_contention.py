@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import pytest
 
 from harness.contract import Outcome, Rung, SetupError, Slice, Trial, encode
-from harness.sandbox import Policy, python_argv, run
-from harness.sandbox.monitor.cpu import EVERY, Contention
+from harness.sandbox import SandboxPolicy, python_argv, run
+from harness.sandbox.monitor.cpu import EVERY, CpuContention
 from harness.sandbox.tiers import check
-from swarm.executors.base import LocalExecutor, Terms, VoidError
-from swarm.executors.harness_process import Server
+from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
+from swarm.executors.harness_process import HarnessProcess
 
 CORE = min(os.sched_getaffinity(0))
 TICK = os.sysconf("SC_CLK_TCK")
@@ -39,7 +39,7 @@ class Proc:
         (self.folder / pid / "stat").write_text(f"{pid} (a) b ) R 1 1 1 0 -1 4 5 6 7 8 {times} 20")
 
     def watch(self, *cores):
-        return Contention(self.handle, cores, self.folder / "stat", lambda: self.now)
+        return CpuContention(self.handle, cores, self.folder / "stat", lambda: self.now)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_rival_on_a_boxs_core_is_seen(tmp_path, tier):
     tmp_path.chmod(0o755)
     program = tmp_path / "program.py"
     program.write_text("while True: pass\n")
-    policy = Policy(Slice("cpu0", "cpu", (CORE,)), 1.5, 512, tier=tier)
+    policy = SandboxPolicy(Slice("cpu0", "cpu", (CORE,)), 1.5, 512, tier=tier)
 
     def foreign():
         return run(policy, python_argv(program), tmp_path / "log").foreign
@@ -145,10 +145,12 @@ def test_a_trial_that_shared_its_cores_with_others_is_void_where_that_is_asked_f
         return {"outcome": json.loads(encode(outcome))}
 
     def after(limit):
-        slices = LocalExecutor(tmp_path, Terms("packing", "none", 2, limit), (trial.slice,))
+        slices = LocalExecutor(
+            tmp_path, ExecutorConfig("packing", "none", 2, limit), (trial.slice,)
+        )
         return asyncio.run(slices.run(trial))
 
-    monkeypatch.setattr(Server, "ask", ask)
+    monkeypatch.setattr(HarnessProcess, "ask", ask)
     assert after(None) == after(0.05) == outcome
     with pytest.raises(VoidError, match=r"others took 4.0% .* slices.foreign_cpu allows 3.0%"):
         after(0.03)

@@ -24,7 +24,7 @@ from harness import data
 from harness.contract import HarnessError, SetupError
 from harness.data import bpe, corpus, kjv
 from harness.data import writer as draft
-from harness.data.spec import HELD_OUT, KJV_RUN, PARTS, SPECS
+from harness.data.spec import HELD_OUT, KJV_RUN, SPECS, SPLITS
 from harness.sandbox.backends.bubblewrap import find_sandbox
 from swarm.cli.prepare import prepare as command
 
@@ -102,7 +102,7 @@ def test_parts_have_the_sizes_that_scoring_was_planned_for(ready):
 
 def test_parts_are_read_only_flat_uint16(ready):
     """A part is a one-dimensional, read-only uint16 map whose tokens are all in the vocabulary."""
-    for part in PARTS:
+    for part in SPLITS:
         tokens = ready.part(part)
         assert (tokens.dtype, tokens.ndim, tokens.flags.writeable) == (np.uint16, 1, False)
         assert tokens.max() < ready.vocab
@@ -115,7 +115,7 @@ def test_bytes_are_counted_from_raw_tokens(ready):
     """Every token's bytes add up to the raw text, multi-byte characters cut in two included."""
     assert ready.token_bytes.dtype == np.int32
     assert ready.token_bytes.shape == (ready.vocab,)
-    for part in PARTS:
+    for part in SPLITS:
         raw = text_of(ready, part)
         assert int(ready.token_bytes[ready.part(part)].sum()) == len(raw) == ready.parts[part].bytes
         raw.decode()
@@ -126,9 +126,9 @@ def test_every_verse_is_in_one_part_or_left_out(ready, verses, passages):
     whole = "".join(verses).encode()
     assert len(verses) == 31_102
     assert len(whole) == 4_185_991
-    parts = {part: text_of(ready, part) for part in PARTS}
+    parts = {part: text_of(ready, part) for part in SPLITS}
     assert 0.98 * len(whole) <= sum(map(len, parts.values())) <= 0.99 * len(whole)
-    for part in PARTS:
+    for part in SPLITS:
         assert "".join(passages[part]).encode() == parts[part]
         assert all(passage.encode() in whole for passage in passages[part])
 
@@ -209,7 +209,7 @@ def test_any_text_survives_encoding(texts):
 
 def test_lost_text_is_our_fault(tmp_path):
     """Tokens that do not add up to their document stop the prepare as an error of the harness."""
-    writer = draft.PartWriter(tmp_path / "t.u16", [b"a", b"bc"])
+    writer = draft.SplitWriter(tmp_path / "t.u16", [b"a", b"bc"])
     writer.write("abc", np.array([0, 1], dtype=np.uint16))
     with pytest.raises(HarnessError, match="lost text"), writer:
         writer.write("abc", np.array([1], dtype=np.uint16))
@@ -246,7 +246,7 @@ def test_an_unprepared_corpus_names_the_mend(cache):
     assert data.names() == ("kjv", "climbmix")
 
 
-FILES = ["vocabulary.txt", *(corpus.token_file(part) for part in PARTS)]
+FILES = ["vocabulary.txt", *(corpus.token_file(part) for part in SPLITS)]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -281,7 +281,7 @@ def test_a_changed_manifest_is_refused(copy):
 
 def test_a_cache_by_another_rule_is_refused(copy, monkeypatch):
     """A corpus that an older version of the harness split otherwise is not this corpus."""
-    changed = corpus.Identity(
+    changed = corpus.CorpusIdentity(
         **{
             **json.loads((copy.folder / "manifest.json").read_bytes())["identity"],
             "rule": "old",
@@ -395,14 +395,14 @@ def tiny(root, token):
     folder = root / ".draft"
     draft.fresh(folder)
     parts = {}
-    for part in PARTS:
-        with draft.PartWriter(folder / corpus.token_file(part), [b"a", b"b"]) as writer:
+    for part in SPLITS:
+        with draft.SplitWriter(folder / corpus.token_file(part), [b"a", b"b"]) as writer:
             writer.write("ab"[token], np.array([token], dtype=np.uint16))
             writer.end_section()
             parts[part] = writer.finish()
     sums = draft.write_vocabulary(folder, [b"a", b"b"])
     spec = SPECS["kjv"]
-    return corpus.Identity("kjv", spec.rule, "", 2, spec.context, sums, parts)
+    return corpus.CorpusIdentity("kjv", spec.rule, "", 2, spec.context, sums, parts)
 
 
 @pytest.mark.parametrize("last", range(4))
@@ -469,7 +469,7 @@ def test_the_command_prints_json_or_a_line(ready):
     facts = json.loads(said.stdout)
     assert (facts["digest"], facts["vocab"]) == (KJV_DIGEST, 1024)
     assert {name: part["tokens"] for name, part in facts["parts"].items()} == {
-        part: len(ready.part(part)) for part in PARTS
+        part: len(ready.part(part)) for part in SPLITS
     }
     line = CliRunner().invoke(command, []).stdout
     assert line.count("\n") == 1

@@ -14,7 +14,7 @@ from target import HOUSES, environment, installed, ledger, packing, swarm
 
 from harness import fingerprint as identity
 from harness.contract import HarnessError, SetupError
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.task_tree import run_islands
 from swarm.project import repository as target
 from swarm.simulation.virtual_time import run_virtual
 
@@ -76,7 +76,7 @@ import asyncio, json, sys
 from pathlib import Path
 from harness import fingerprint as identity
 from harness.contract import Rung, Slice, Trial
-from swarm.executors.base import LocalExecutor, Terms
+from swarm.executors.base import LocalExecutor, ExecutorConfig
 
 folder, cores = Path(sys.argv[1]), json.loads(sys.argv[2])
 where = Slice("cpu0", "cpu", tuple(cores))
@@ -85,7 +85,7 @@ async def main():
     home = identity.export(folder / "export")
     (identity.HOME / "trial.py").write_text("1 / 0  # edited while the run goes on")
     (identity.HOME / "tasks" / "packing.py").write_text("1 / 0")
-    async with LocalExecutor(home, Terms("packing", "none", 0), (where,)) as slices:
+    async with LocalExecutor(home, ExecutorConfig("packing", "none", 0), (where,)) as slices:
         trial = Trial("t1", "packing", "none", "c", 7, Rung(1, 5.0, 1024), where,
                       str(folder / "genome"), "pack.py", str(folder / "scratch"), 0)
         outcome = await slices.run(trial)
@@ -129,7 +129,7 @@ def test_a_score_of_another_harness_ends_the_run(tmp_path):
 
     async def main():
         branches = MemoryBranches()
-        await conduct(make_run(tmp_path, branches=branches, executor=Other(branches)))
+        await run_islands(make_run(tmp_path, branches=branches, executor=Other(branches)))
 
     with pytest.raises(HarnessError, match="scored by harness other, the run's is lab"):
         run_virtual(main())

@@ -10,7 +10,7 @@ from target import packing, swarm
 from harness.contract import Failure, HarnessError, Outcome, Rung, SetupError, Slice, Trial
 from islands import events as ev
 from swarm.executors.base import VoidError
-from swarm.executors.slice_metrics import Gauge, gauged, gauges
+from swarm.executors.slice_metrics import SliceMetrics, gauges, slice_metrics
 
 
 def outcome(score, steps=0.0, foreign=None, seconds=2.0):
@@ -80,7 +80,7 @@ def test_company_is_told():
     assert taken.startswith("others took 6.0% of its cores' time")
     assert void.startswith("1 of its trials were void")
     assert loud.as_dict()["foreign_cpu_worst"] == 0.10
-    slowed = Gauge(speeds=[140.0], alone=[355.0]).complaints()
+    slowed = SliceMetrics(speeds=[140.0], alone=[355.0]).complaints()
     assert slowed[0].startswith("140 steps a second beside the others, 355 alone")
 
 
@@ -110,7 +110,7 @@ class Shared:
 def test_slices_are_measured_alone_and_then_side_by_side():
     """Three that share what there is are a third as fast beside each other, and say so."""
     there, told = Shared(), []
-    found = asyncio.run(gauged(there, SLICES, TRIAL, 2, told.append))
+    found = asyncio.run(slice_metrics(there, SLICES, TRIAL, 2, told.append))
     assert there.most == 3
     assert len(told) == 3 + 2
     for gauge in found.values():
@@ -124,16 +124,18 @@ def test_slices_are_measured_alone_and_then_side_by_side():
 def test_one_slice_has_no_others_to_be_measured_beside():
     """It is measured once."""
     there = Shared()
-    asyncio.run(gauged(there, SLICES[:1], TRIAL, 2, lambda _: None))
+    asyncio.run(slice_metrics(there, SLICES[:1], TRIAL, 2, lambda _: None))
     assert there.ids == ["s0-7", "s0-8"]
 
 
 def test_a_genome_that_fails_and_a_slice_that_does_not_measure_are_told_apart():
     """The first is the user's to mend."""
     with pytest.raises(SetupError, match=r"the genome fails on slice s1: boom"):
-        asyncio.run(gauged(Shared(s1=outcome(None)), SLICES, TRIAL, 2, lambda _: None))
+        asyncio.run(slice_metrics(Shared(s1=outcome(None)), SLICES, TRIAL, 2, lambda _: None))
     with pytest.raises(HarnessError, match=r"slice s2 could not be measured: no room"):
-        asyncio.run(gauged(Shared(s2=VoidError("no room")), SLICES, TRIAL, 2, lambda _: None))
+        asyncio.run(
+            slice_metrics(Shared(s2=VoidError("no room")), SLICES, TRIAL, 2, lambda _: None)
+        )
 
 
 def test_the_command_lists_measures_and_looks_back(tmp_path):

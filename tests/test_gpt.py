@@ -74,7 +74,7 @@ def model(trial, tmp_path, monkeypatch):
     monkeypatch.setattr(gpt_answers, "BATCH", 7 * 4 * CONTEXT * VOCAB)
     weights = tmp_path / "weights"
     weights.write_bytes(b"")
-    return gpt_answers.Model(trial, weights, VOCAB, CONTEXT)
+    return gpt_answers.ScoredModel(trial, weights, VOCAB, CONTEXT)
 
 
 def _table():
@@ -95,7 +95,7 @@ def text():
     dev, train = np.array(tokens[:half], np.uint16), np.array(tokens[half:], np.uint16)
     inputs, targets = gpt_text.windows(dev, CONTEXT, most=len(dev))
     reference = gpt_text.bigram(train, inputs, targets, VOCAB)
-    return gpt_text.Text(inputs, targets, targets % 3 + 1, reference, train)
+    return gpt_text.Windows(inputs, targets, targets % 3 + 1, reference, train)
 
 
 class Side:

@@ -35,7 +35,7 @@ from harness.contract import (
 from harness.sandbox import Exit
 from harness.tasks.base import InvalidError
 from harness.trial import CLAIMS, claims, clean, measure
-from swarm.executors.base import LocalExecutor, Terms, VoidError
+from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
 
 CORE = min(os.sched_getaffinity(0))
 WHERE = Slice("cpu0", "cpu", (CORE,))
@@ -318,7 +318,7 @@ def pack(seed, deadline):
 
 def executor(tmp_path):
     """Return an executor of one slice that runs the harness from an export."""
-    return LocalExecutor(identity.export(tmp_path), Terms("packing", "none"), (WHERE,))
+    return LocalExecutor(identity.export(tmp_path), ExecutorConfig("packing", "none"), (WHERE,))
 
 
 def test_a_slices_process_scores_fails_and_goes_on(tmp_path, genome):
@@ -380,7 +380,7 @@ def test_what_a_slices_process_lacks_is_the_users_to_mend(tmp_path, monkeypatch)
 
     async def main():
         home = identity.export(tmp_path)
-        async with LocalExecutor(home, Terms("gpt", "climbmix"), (WHERE,)):
+        async with LocalExecutor(home, ExecutorConfig("gpt", "climbmix"), (WHERE,)):
             pass
 
     with pytest.raises(SetupError, match="swarm prepare --data climbmix"):

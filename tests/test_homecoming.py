@@ -220,7 +220,7 @@ def test_where_main_moved_the_consensus_is_rebased_and_measured_again(promoted):
     assert "rebase and measure again" in swarm(promoted, "merge", "--dry-run")
     tip = git(promoted, "rev-parse", "main")
     swarm(promoted, "merge")
-    told = [event for event in ledger(promoted) if event["kind"] == "promoted"]
+    told = [event for event in ledger(promoted) if event["kind"] == "promotion_ended"]
     assert [each["base"] == tip for each in told] == [False, True]
     text = path.read_text()
     assert text.endswith("MINE = 1\n") and "HARDEN = 7.0" in text

@@ -66,7 +66,7 @@ def _agrees(repo):
     for event in events:
         if event["kind"] == "verdict_reached" and event["verdict"] == "keep":
             heads[event["island"]] = commits[event["experiment"]]
-        if event["kind"] == "caught_up":
+        if event["kind"] == "head_adopted":
             heads[event["island"]] = event["new"]
     for island, head in heads.items():
         assert git(repo, "rev-parse", f"swarm/run1/{island}") == head

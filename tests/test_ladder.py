@@ -10,8 +10,8 @@ from islands.ratchet.ladder import released, released_score, step
 from islands.ratchet.rule import Noise
 from islands.records import Gain
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
 
 NUMBER = re.compile(r"\d\.\d{2,}(?:e-?\d+)?")
@@ -48,8 +48,8 @@ def test_a_brief_holds_no_score_in_full(tmp_path):
     """Score, recent gains and gains elsewhere are all in steps, and no reason has another digit."""
 
     async def main():
-        run = make_run(tmp_path, bounds=Bounds(trials=120))
-        await conduct(run)
+        run = make_run(tmp_path, bounds=RunLimits(trials=120))
+        await run_islands(run)
         return run
 
     run = run_virtual(main())

@@ -24,14 +24,14 @@ from harness.contract import SetupError
 from harness.sandbox.backends import landlock
 from harness.sandbox.backends import scratch as folders
 from harness.sandbox.backends.landlock import around
-from harness.sandbox.monitor.descendants import Kin
+from harness.sandbox.monitor.descendants import Descendants
 from harness.sandbox.monitor.disk import DEEP, Count
 
 CORE = min(os.sched_getaffinity(0))
 
 DRIVER = """
 import dataclasses, json, pathlib, sys, time
-from harness.sandbox import Policy, Zygote, python_argv, run
+from harness.sandbox import SandboxPolicy, Zygote, python_argv, run
 from harness.contract import Slice
 folder, way, rules = pathlib.Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 lease = Slice("cpu0", "cpu", (rules.pop("core"),))
@@ -40,7 +40,7 @@ rules["write"] = {"/out": folder / "out"}
 rules["fds"] = tuple(rules.get("fds", ()))
 argv = python_argv(folder / "program.py", "/out", "/given/file")
 warm = Zygote(lease, ("numpy",)) if way == "warm" else None
-ended = run(Policy(lease, **rules, tier=1), argv, folder / "log", warm)
+ended = run(SandboxPolicy(lease, **rules, tier=1), argv, folder / "log", warm)
 print(json.dumps(dataclasses.asdict(ended)))
 """
 
@@ -367,7 +367,7 @@ def test_kin_are_found_by_their_parents_and_others_are_not():
     """A grandchild is one of us, however late it comes; a stranger never is."""
     code = "import os, time\nos.fork()\nos.write(1, b'+')\ntime.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
-        kin, strangers = Kin(str(os.getpid())), Kin(str(parent.pid))
+        kin, strangers = Descendants(str(os.getpid())), Descendants(str(parent.pid))
         kin.pids()
         assert parent.stdout.read(2) == b"++"
         (child,) = psutil.Process(parent.pid).children()

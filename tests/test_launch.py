@@ -42,7 +42,7 @@ def test_every_candidate_is_held_and_every_kept_one_is_on_its_branch(done):
     for event in ledger(repo):
         if event["kind"] == "verdict_reached" and event["verdict"] == "keep":
             heads[event["island"]] = commits[event["experiment"]]
-        if event["kind"] == "caught_up":
+        if event["kind"] == "head_adopted":
             heads[event["island"]] = event["new"]
     for island, head in heads.items():
         assert git(repo, "rev-parse", f"swarm/run1/{island}") == head

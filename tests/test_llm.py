@@ -18,11 +18,11 @@ from swarm.agents.base import AgentError
 from swarm.agents.llm.agent import REPAIRS, LanguageModel
 from swarm.agents.llm.anthropic import AnthropicModel
 from swarm.agents.llm.budget import Budget, BudgetError
-from swarm.agents.llm.client import TRIES, Calls, most_tokens
-from swarm.agents.llm.factory import Governors, make_agent
+from swarm.agents.llm.client import TRIES, ModelClient, most_tokens
+from swarm.agents.llm.factory import RateLimiters, make_agent
 from swarm.agents.llm.openai import ChatModel, ResponsesModel
 from swarm.agents.llm.prompt import render
-from swarm.agents.llm.rate_limiter import Governor, Pace
+from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
 from swarm.agents.llm.settings import ModelSettings, Price, Tokens, check
 
 PRICE = Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)
@@ -53,7 +53,7 @@ def edit(search, replace, why="a smaller step"):
 GOOD = Say(edit("lr = 0.1", "lr = 0.05"))
 MISSES = Say(edit("def step(x):\n  return x * lr", "pass"))
 APIS = {"anthropic": AnthropicModel, "responses": ResponsesModel, "chat": ChatModel}
-FAST = Pace(100_000, concurrent=16, first_pause=0.0005, longest_pause=0.005)
+FAST = RateLimits(100_000, concurrent=16, first_pause=0.0005, longest_pause=0.005)
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,9 @@ def model(server, api, budget=None, governor=None, key=KEY, **settings):
     kind, path = ("anthropic", "") if api == "anthropic" else ("openai", "/v1")
     given = {"base_url": server.url + path, "api_key_env": "LOOPBACK_KEY", "price": PRICE}
     settings = ModelSettings(kind, "some-model", **{**given, **settings})
-    governor = governor or Governor(FAST)
+    governor = governor or RateLimiter(FAST)
     provider = APIS[api](settings, key)
-    return LanguageModel("m", Calls("m", settings, provider, governor, budget or Budget()))
+    return LanguageModel("m", ModelClient("m", settings, provider, governor, budget or Budget()))
 
 
 def propose(agent, brief=BRIEF):
@@ -305,7 +305,7 @@ def test_an_allowance_used_up_by_a_good_answer_holds_the_next_call(server):
     """Headers that say nothing is left make the governor wait for the reset."""
     empty = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1h"}
     server.play([Say(GOOD.text, headers=empty), GOOD])
-    governor = Governor(FAST)
+    governor = RateLimiter(FAST)
     assert isinstance(propose(model(server, "chat", governor=governor)), Proposal)
     assert governor._resume_at > 3000
 
@@ -335,9 +335,9 @@ def test_a_missing_key_is_refused_at_the_start_and_one_is_never_wanted_locally(m
     """The error names agent and variable; a base_url without a variable needs no key."""
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     with pytest.raises(SetupError, match=r"'m' in program.md needs a key.*ANTHROPIC_API_KEY"):
-        make_agent("m", ModelSettings("anthropic", "x"), Governors(), Budget())
+        make_agent("m", ModelSettings("anthropic", "x"), RateLimiters(), Budget())
     local = ModelSettings("openai", "x", base_url="http://localhost:11434/v1")
-    assert isinstance(make_agent("m", local, Governors(), Budget()), LanguageModel)
+    assert isinstance(make_agent("m", local, RateLimiters(), Budget()), LanguageModel)
 
 
 @pytest.mark.parametrize("key", ["two words", "new\nline", "clé"])
@@ -345,7 +345,7 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(monkeypatch, key):
     """The complaint names the variable and does not show what it holds."""
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(SetupError, match="OPENAI_API_KEY does not hold a key") as told:
-        make_agent("m", ModelSettings("openai", "x"), Governors(), Budget())
+        make_agent("m", ModelSettings("openai", "x"), RateLimiters(), Budget())
     assert key not in str(told.value)
 
 
@@ -353,10 +353,10 @@ def test_a_limit_in_dollars_wants_a_price(monkeypatch):
     """Without a price nothing could be reserved; a price of zeros is a price."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with pytest.raises(SetupError, match="no `price`"):
-        make_agent("m", ModelSettings("openai", "x"), Governors(), Budget(max_usd=1.0))
+        make_agent("m", ModelSettings("openai", "x"), RateLimiters(), Budget(max_usd=1.0))
     free = ModelSettings("openai", "x", price=Price(0, 0, 0, 0))
-    make_agent("m", free, Governors(), Budget(max_usd=1.0))
-    make_agent("m", ModelSettings("openai", "x"), Governors(), Budget())
+    make_agent("m", free, RateLimiters(), Budget(max_usd=1.0))
+    make_agent("m", ModelSettings("openai", "x"), RateLimiters(), Budget())
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_the_wire_format_follows_kind_and_address_and_governors_are_shared_by_ke
     """OpenAI's own host gets Responses, any other chat completions; one key, one governor."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OTHER", "sk-other")
-    governors, budget = Governors(), Budget()
+    governors, budget = RateLimiters(), Budget()
     own = ModelSettings("openai", "x", requests_per_minute=50)
     spelt = dataclasses.replace(own, base_url="https://api.openai.com/v1", api_key_env="OTHER")
     local = dataclasses.replace(own, base_url="http://localhost:1/v1")
@@ -539,7 +539,7 @@ class Books:
 
 
 def _crowd(server, budget, books, seed, apis):
-    governor = Governor(FAST, seed=seed)
+    governor = RateLimiter(FAST, seed=seed)
     agents = [model(server, api, budget, governor) for api in apis]
     for agent in agents:
         agent.note = books.note

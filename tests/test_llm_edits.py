@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from swarm.agents.llm.search_replace import (
     CHANGES,
-    Block,
     Deletion,
+    EditBlock,
     EditError,
     MalformedError,
     UnappliedError,
@@ -37,7 +37,7 @@ def test_an_answer_holds_its_hypothesis_and_its_changes_in_order():
     text = text.replace("a=", "a\n=").replace("b>", "b\n>")
     answer = parse(text)
     assert answer.hypothesis == "lower it, since it"
-    assert answer.changes == (Block("train.py", ("a",), ("b",)), Deletion("old.py"))
+    assert answer.changes == (EditBlock("train.py", ("a",), ("b",)), Deletion("old.py"))
 
 
 def test_several_blocks_in_several_files_are_applied_in_order():

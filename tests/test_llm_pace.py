@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from islands.records import Usage
 from swarm.agents.llm.budget import Budget, BudgetError
-from swarm.agents.llm.rate_limiter import Governor, Pace, PausedError
+from swarm.agents.llm.rate_limiter import PausedError, RateLimiter, RateLimits
 from swarm.agents.llm.retry_after import LONGEST, asked_wait, drained_wait
 from swarm.simulation.virtual_time import run_virtual
 
@@ -33,19 +33,19 @@ def begin_times(governor, calls, seconds=0.0):
 
 def test_no_minute_holds_more_requests_than_were_set():
     """At 10 a minute, 35 calls begin in bunches of 10 a minute apart."""
-    began = begin_times(Governor(Pace(requests_per_minute=10)), 35)
+    began = begin_times(RateLimiter(RateLimits(requests_per_minute=10)), 35)
     assert began == [0.0] * 10 + [60.0] * 10 + [120.0] * 10 + [180.0] * 5
 
 
 def test_no_more_calls_are_in_the_air_than_were_set():
     """Seven calls of 5 s on three seats begin three at a time."""
-    began = begin_times(Governor(Pace(1000, concurrent=3)), 7, seconds=5.0)
+    began = begin_times(RateLimiter(RateLimits(1000, concurrent=3)), 7, seconds=5.0)
     assert began == [0.0] * 3 + [5.0] * 3 + [10.0]
 
 
 def test_a_shared_key_has_the_slowest_rate_that_was_set_for_it():
     """Slowing a governor down holds, speeding it up does not."""
-    governor = Governor(Pace(50))
+    governor = RateLimiter(RateLimits(50))
     governor.slow_to(5)
     governor.slow_to(500)
     assert governor.requests_per_minute == 5
@@ -55,7 +55,7 @@ def test_all_callers_sit_out_a_pause_and_come_back_spread():
     """After `Retry-After: 30` nobody begins before 30 s, nor all in the same instant."""
 
     async def main():
-        governor = Governor(Pace(1000), seed=3)
+        governor = RateLimiter(RateLimits(1000), seed=3)
         async with governor.turn() as began:
             governor.back_off(began, 30.0)
 
@@ -92,15 +92,15 @@ def pauses(governor, rounds, callers):
 
 def test_pauses_double_once_for_all_who_were_turned_away_together():
     """Sixteen 429s of one pause make the next twice as long, not 65,536 times."""
-    pace = Pace(100_000, first_pause=1.0, longest_pause=60.0)
-    found = pauses(Governor(pace), rounds=8, callers=16)
+    pace = RateLimits(100_000, first_pause=1.0, longest_pause=60.0)
+    found = pauses(RateLimiter(pace), rounds=8, callers=16)
     whole = [1, 2, 4, 8, 16, 32, 60, 60]
     assert all(w / 2 <= pause <= w for pause, w in zip(found, whole, strict=True))
 
 
 def test_one_seed_gives_one_jitter():
     """Two governors of one seed pause alike, another seed pauses otherwise."""
-    runs = [pauses(Governor(Pace(1000), seed), 4, 2) for seed in (1, 1, 2)]
+    runs = [pauses(RateLimiter(RateLimits(1000), seed), 4, 2) for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
 
 
@@ -108,7 +108,7 @@ def test_a_success_after_the_pause_makes_the_next_one_short_again():
     """An answer to a request from before the pause proves nothing, one from after it does."""
 
     async def main():
-        governor = Governor(Pace(1000, first_pause=8.0))
+        governor = RateLimiter(RateLimits(1000, first_pause=8.0))
         for _ in range(3):
             async with governor.turn() as began:
                 pass
@@ -127,7 +127,7 @@ def test_a_pause_beyond_patience_is_told_at_once():
     """Nobody sits out an hour: the caller learns how long it would be."""
 
     async def main():
-        governor = Governor(Pace(1000, patience=300.0))
+        governor = RateLimiter(RateLimits(1000, patience=300.0))
         governor.hold(3600.0)
         with pytest.raises(PausedError) as paused:
             async with governor.turn():

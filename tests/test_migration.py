@@ -22,13 +22,13 @@ from islands.rng import seed_of
 from swarm.agents.base import AgentError
 from swarm.agents.llm.prompt import NUDGES, render
 from swarm.agents.mutator import Mutator
-from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.interfaces import RunLimits
 from swarm.coordinator.run import Run, inline
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.task_tree import run_islands
 from swarm.project.program import read_program
 from swarm.simulation.metrics import tally
 from swarm.simulation.mixtures import HARSH
-from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.study import Cell, study
 from swarm.simulation.virtual_time import run_virtual
 from swarm.simulation.world import Conditions
@@ -197,8 +197,8 @@ def test_none_takes_anything():
 def test_a_night_keeps_all_the_rules_of_migration(topology):
     """Interval, rate, rest, topology and origins, counted from the ledger by other means."""
     asked = Migration(topology, every=2, rate=0.5)
-    plan = Plan(Rule(), 4, 300, migration=asked)
-    one = night(Conditions(HARSH, sigma=0.25), plan, 3)
+    plan = RunPlan(Rule(), 4, 300, migration=asked)
+    one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 3)
     names, met, went, takers = [], {}, {}, Counter()
     own, offered, origins = 0, 0, {}
     for event in one.events:
@@ -233,16 +233,16 @@ def test_a_night_keeps_all_the_rules_of_migration(topology):
 
 def test_two_nights_of_one_seed_migrate_alike():
     """Byte for byte."""
-    plan = Plan(Rule(), 3, 120, migration=Migration("random", every=2))
-    one, two = (night(Conditions(HARSH, sigma=0.5), plan, 5) for _ in range(2))
+    plan = RunPlan(Rule(), 3, 120, migration=Migration("random", every=2))
+    one, two = (simulate_run(Conditions(HARSH, sigma=0.5), plan, 5) for _ in range(2))
     assert [ev.encode(event) for event in one.events] == [ev.encode(event) for event in two.events]
     assert any(isinstance(event, ev.MigrantOffered) for event in one.events)
 
 
 def test_migrants_teach_nothing_of_what_agents_propose():
     """What a run believes of its proposals is learnt from those alone."""
-    plan = Plan(Rule(nulls=0.0), 3, 200, migration=Migration("complete"))
-    one = night(Conditions(HARSH, sigma=0.25), plan, 2)
+    plan = RunPlan(Rule(nulls=0.0), 3, 200, migration=Migration("complete"))
+    one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 2)
     brought = {e.experiment for e in one.events if isinstance(e, ev.MigrantOffered)}
     screens = {e.trial: e for e in one.events if isinstance(e, ev.TrialStarted)}
     ended = [screens[e.trial] for e in one.events if isinstance(e, ev.TrialEnded)]
@@ -254,8 +254,8 @@ def test_migrants_teach_nothing_of_what_agents_propose():
 
 def test_a_change_that_travelled_is_one_part_of_a_stack():
     """However many islands keep it, as the first has it, and beside what theirs had kept."""
-    plan = Plan(Rule(nulls=0.0), 3, 200, migration=Migration("complete"))
-    one = night(Conditions(HARSH, sigma=0.25), plan, 2)
+    plan = RunPlan(Rule(nulls=0.0), 3, 200, migration=Migration("complete"))
+    one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 2)
     origins = Counter(change.origin for change in one.state.keeps.values())
     claims = one.state.stacks.kept
     assert max(origins.values()) > 1
@@ -266,12 +266,12 @@ def test_a_change_that_travelled_is_one_part_of_a_stack():
 
 def test_ratchets_apart_report_the_best_and_count_them_all():
     """They share out the trials, know nothing of each other, and the largest claim comes home."""
-    plan = Plan(Rule(), 1, 120, runs=3)
+    plan = RunPlan(Rule(), 1, 120, runs=3)
     here = Cell("r", "harsh", Conditions(HARSH, sigma=0.25), plan)
     (found,) = study([here], 1, 7, 1, lambda: None)
     seed = seed_of(7, "night", 0)
     apart = replace(plan, trials=40, runs=1)
-    runs = [tally(night(here.conditions, apart, seed_of(seed, "run", k))) for k in range(3)]
+    runs = [tally(simulate_run(here.conditions, apart, seed_of(seed, "run", k))) for k in range(3)]
     assert found.claimed.mean == max(run.claimed for run in runs)
     assert found.trials.mean == sum(run.trials for run in runs) == 120
     assert found.keeps.mean == sum(run.keeps for run in runs)
@@ -375,7 +375,7 @@ def lives(repo, ideas, port=gives_up, trials=44, topology="ring", **parts):
         branches = Branches(repo, "lab", ("genome",))
         plan = launch(
             repo.parent,
-            bounds=Bounds(trials=trials),
+            bounds=RunLimits(trials=trials),
             rule=Rule(nulls=0.0),
             migration=Migration(topology, every=2),
             base=git(repo, "rev-parse", "main"),
@@ -391,7 +391,7 @@ def lives(repo, ideas, port=gives_up, trials=44, topology="ring", **parts):
             now=lambda: asyncio.get_running_loop().time(),
             **{"ledger": MemoryLedger(), **parts},
         )
-        await conduct(run)
+        await run_islands(run)
         return run
 
     return run_virtual(main())
@@ -495,7 +495,7 @@ def test_a_conflict_becomes_a_port_task_with_both_sides_once(tmp_path):
     ported = [e for e in run.ledger.kept if isinstance(e, ev.ProposalReceived) and e.origin]
     assert Counter(e.island for e in ported) == {"i0": 1, "i1": 1}
     troubles = [e for e in run.ledger.kept if isinstance(e, ev.AgentFailed) and e.origin]
-    assert {(e.island, e.trouble) for e in troubles} == {("i0", "rate"), ("i1", "rate")}
+    assert {(e.island, e.error_kind) for e in troubles} == {("i0", "rate"), ("i1", "rate")}
     for island in run.state.islands.values():
         assert len({kept.origin for kept in island.kept}) == len(island.kept) == 2
 

@@ -12,22 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from islands.genome.admission import Admitted, Limits, admit
+from islands.genome.admission import AdmissionLimits, Admitted, admit
 from islands.genome.syntax_diff import compare
 from islands.records import Attempt, Brief, Change, Entry, Gain, Pending
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
 from swarm.agents.mutator.crossover import crossing
 from swarm.agents.mutator.edit_sites import find
-from swarm.agents.mutator.history import EACH, HEADS, SITES, Memory
+from swarm.agents.mutator.history import EACH, HEADS, SITES, MoveHistory
 from swarm.agents.mutator.parsed_file import survey
 from swarm.agents.mutator.source import Edit, read, splice
 from swarm.agents.mutator.structural_edits import alterations
 from swarm.agents.mutator.surrogate import (
-    Belief,
-    Chosen,
-    Known,
-    Seen,
+    ChosenMove,
+    GainSurrogate,
+    MovePosterior,
+    Observation,
     number_forecasts,
     option_forecasts,
 )
@@ -458,11 +458,11 @@ def test_small_gains_are_kept_together():
 
 def test_steps_shrink_near_an_optimum():
     """With losses on both sides, what is believed of the best is near, and little to be hoped."""
-    belief = Belief(1.0, 1.0, 0.25)
-    seen = (Seen(0.0, 0.7, -0.02, 1e-5), Seen(0.0, -0.7, -0.02, 1e-5))
+    belief = MovePosterior(1.0, 1.0, 0.25)
+    seen = (Observation(0.0, 0.7, -0.02, 1e-5), Observation(0.0, -0.7, -0.02, 1e-5))
     far = (0.3, 1.5)
-    before = number_forecasts(Known(belief, 0.0, ()), far, 0.01, 0.0)
-    after = number_forecasts(Known(belief, 0.0, seen), far, 0.01, 0.0)
+    before = number_forecasts(GainSurrogate(belief, 0.0, ()), far, 0.01, 0.0)
+    after = number_forecasts(GainSurrogate(belief, 0.0, seen), far, 0.01, 0.0)
     assert before[1].promise > before[0].promise
     assert after[0].promise > after[1].promise
     assert after[0].promise < before[0].promise / 3
@@ -470,16 +470,16 @@ def test_steps_shrink_near_an_optimum():
 
 def test_certainty_has_no_negative_variance():
     """Where the evidence leaves no doubt the spread of a forecast is nought, and no less."""
-    seen = tuple(Seen(0.0, step / 7, -step / 100, 1e-14) for step in range(1, 20))
+    seen = tuple(Observation(0.0, step / 7, -step / 100, 1e-14) for step in range(1, 20))
     steps_ = tuple(step / 9 for step in range(-20, 20) if step)
     for weight in (0.2, 1.0, 1.5):
-        known = Known(Belief(0.7, weight, 0.25), 0.0, seen)
+        known = GainSurrogate(MovePosterior(0.7, weight, 0.25), 0.0, seen)
         assert all(f.variance >= 0 for f in number_forecasts(known, steps_, 0.01, 0.0))
 
 
 def test_options_are_weighed_against_each_other():
     """Two gains along a chain of options add up."""
-    chain = [Chosen("a", "b", 0.02, 1e-6), Chosen("b", "c", 0.02, 1e-6)]
+    chain = [ChosenMove("a", "b", 0.02, 1e-6), ChosenMove("b", "c", 0.02, 1e-6)]
     (forecast,) = option_forecasts("a", ["c"], chain, (0.0, 0.1), 0.0)
     assert forecast.mean == pytest.approx(0.04, rel=0.05)
 
@@ -501,7 +501,7 @@ def test_a_valley_is_found_in_a_dozen_trials():
 
 def test_memory_is_bounded():
     """Ten thousand attempts leave no more behind than the bounds say."""
-    memory = Memory()
+    memory = MoveHistory()
     for n in range(3_000):
         site = f"t.py:S{n}" if n % 2 else "t.py:A"
         notes = {
@@ -624,7 +624,9 @@ def check_admitted(genome, proposal):
     """Say whether `proposal` is let in and behaves otherwise than `genome`."""
     after = proposal.files["train.py"].data
     head = {"train.py": Entry(genome.encode())}
-    admitted = isinstance(admit(proposal, head, ("train.py",), Limits(), "train.py"), Admitted)
+    admitted = isinstance(
+        admit(proposal, head, ("train.py",), AdmissionLimits(), "train.py"), Admitted
+    )
     return admitted and compare("train.py", genome.encode(), after) == "changed"
 
 

@@ -10,12 +10,12 @@ from islands.genome.null_edits import is_null, propose
 from islands.genome.syntax_diff import compare
 from islands.ratchet.rule import Rule
 from islands.records import NULL, Entry
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.metrics import tally
 from swarm.simulation.mixtures import HARSH
 from swarm.simulation.mixtures import NULL as NOTHING
-from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.virtual_time import run_virtual
 from swarm.simulation.world import Conditions
 
@@ -37,7 +37,7 @@ def simulate(tmp_path, **parts):
 
     async def main():
         run = make_run(tmp_path, **parts)
-        await conduct(run)
+        await run_islands(run)
         return run
 
     return run_virtual(main())
@@ -93,7 +93,7 @@ def test_nobody_is_told_of_a_null(tmp_path):
             return await super().propose(brief)
 
     agents = {f"i{k}": Curious() for k in range(2)}
-    run = simulate(tmp_path, agents=agents, rule=Rule(nulls=0.3), bounds=Bounds(trials=120))
+    run = simulate(tmp_path, agents=agents, rule=Rule(nulls=0.3), bounds=RunLimits(trials=120))
     nulls = {e.experiment for e in kinds(run, ev.ProposalReceived) if e.agent == NULL}
     assert len(nulls) > 10
     assert not nulls & {brief.experiment for brief in briefs}
@@ -116,7 +116,7 @@ def test_a_null_that_is_kept_moves_no_head_and_claims_nothing(tmp_path):
         branches=branches,
         executor=LabExecutor(branches, sigma=0.05),
         rule=Rule(fdr=0.0, confirm_seeds=0, screen=0.0, nulls=0.5),
-        bounds=Bounds(trials=240),
+        bounds=RunLimits(trials=240),
     )
     nulls = {e.experiment for e in kinds(run, ev.ProposalReceived) if e.agent == NULL}
     kept = {e.experiment for e in kinds(run, ev.VerdictReached) if e.verdict == "keep"}
@@ -137,7 +137,7 @@ def test_a_null_that_is_kept_moves_no_head_and_claims_nothing(tmp_path):
 def test_the_tally_counts_the_run_s_own_nulls_apart():
     """They are no proposals of the mixture's, no keeps and no discards."""
     for mixture in (HARSH, NOTHING):
-        one = night(Conditions(mixture), Plan(Rule(nulls=0.2), 4, 300), 1)
+        one = simulate_run(Conditions(mixture), RunPlan(Rule(nulls=0.2), 4, 300), 1)
         told = tally(one)
         asked = [e for e in one.events if isinstance(e, ev.ProposalReceived) and e.agent != NULL]
         assert told.own_nulls > 20

@@ -19,9 +19,9 @@ from islands.git.branches import Branches
 from islands.ratchet.rule import RULES
 from islands.records import Conflict, Entry, Proposal
 from islands.state.run_state import State
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.prefetch import MOST, Pace
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.prefetch import MOST, PrefetchDepth
+from swarm.coordinator.task_tree import run_islands
 from swarm.project.runs import RunFolder
 from swarm.results.verify import verify
 from swarm.simulation.virtual_time import run_virtual
@@ -111,10 +111,10 @@ def lived(tmp_path, seed, trials=TRIALS, ledger=None, branches=None):
             preflights=UnevenLooks(draw),
             baseline_seeds=2,
             rule=RULES["keep-if-better"],  # so that heads move as often as they can
-            bounds=Bounds(trials=trials),
+            bounds=RunLimits(trials=trials),
         )
         run.offload = offload
-        await conduct(run)
+        await run_islands(run)
         return run
 
     return run_virtual(main())
@@ -216,7 +216,7 @@ def test_a_stale_candidate_cannot_even_be_recorded_as_measured(tmp_path):
 )
 def test_how_far_ahead_an_agent_is_asked_follows_from_both_times(latency, trial, depth):
     """Once what is needed on average and once more, one in reserve, and never beyond MOST."""
-    pace = Pace()
+    pace = PrefetchDepth()
     assert pace.depth == 1
     for _ in range(20):
         pace.answered(latency)
@@ -273,10 +273,10 @@ def test_in_real_git_what_is_rebased_holds_both_changes_and_the_record_verifies(
             islands=1,
             baseline_seeds=2,
             rule=RULES["keep-if-better"],
-            bounds=Bounds(trials=40),
+            bounds=RunLimits(trials=40),
             base=branches.base("main"),
         )
-        await conduct(run)
+        await run_islands(run)
         return run
 
     with Ledger.open(folder.folder, clock()) as ledger:

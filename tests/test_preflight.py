@@ -28,13 +28,13 @@ from harness.contract import (
 from harness.data import prepare
 from harness.preflight import MEMORY_MIB, TAIL, preflight
 from harness.sandbox.policy import Exit
-from swarm.executors.preflight import Places, Preflights, places
+from swarm.executors.preflight import Preflights, PreflightSlices, places
 from swarm.project.program import read_program
 
 ROOT = Path(__file__).parent.parent
 CORE = max(os.sched_getaffinity(0))
-BESIDE = Places((Slice("preflight0", "cpu", (CORE,)),))
-BOTH = Places(
+BESIDE = PreflightSlices((Slice("preflight0", "cpu", (CORE,)),))
+BOTH = PreflightSlices(
     tuple(Slice(f"preflight{n}", "cpu", (n,)) for n in sorted(os.sched_getaffinity(0))[:2])
 )
 PACK = (ROOT / "islands/seeds/packing/pack.py").read_text()
@@ -203,7 +203,7 @@ def test_nobody_who_can_look_is_nothing_against_a_candidate(sandbox, tmp_path):
     """No place to look, a genome that is gone, a process that dies: its trial will tell."""
     trial = trial_of(tmp_path / "g", "1/0")
     gone = replace(trial, genome=str(tmp_path / "gone"))
-    assert looks([trial], where=Places()) == [Preflight(ok=True)]
+    assert looks([trial], where=PreflightSlices()) == [Preflight(ok=True)]
     (void,) = looks([gone])
     assert (void.ok, void.reason) == (True, "")
     assert "no look was had" in void.tail

@@ -72,8 +72,8 @@ def test_everything_said_is_taken():
     assert found.genome == ("genome/pack.py", "lib")
     assert found.rungs == (Rung(1, 4.0, 1024), Rung(1, 30.5))
     assert found.islands == (
-        settings.Island("wide", "mutator"),
-        settings.Island("deep", "fast"),
+        settings.IslandSection("wide", "mutator"),
+        settings.IslandSection("deep", "fast"),
     )
     assert found.agents["fast"] == ModelSettings(
         "openai",
@@ -82,9 +82,9 @@ def test_everything_said_is_taken():
         requests_per_minute=20,
         price=Price(0, 0, 0, 0),
     )
-    assert found.slices == settings.Slices("cpu", 2, 1)
-    assert found.limits == settings.Limits(10, 200, 1.5, 9_000, 2, 50_000)
-    assert found.ratchet == settings.Ratchet(3, confirm_seeds=2, margin=1.5)
+    assert found.slices == settings.SlicesSection("cpu", 2, 1)
+    assert found.limits == settings.LimitsSection(10, 200, 1.5, 9_000, 2, 50_000)
+    assert found.ratchet == settings.RatchetSection(3, confirm_seeds=2, margin=1.5)
     assert found.seed == 7
 
 
@@ -92,12 +92,12 @@ def test_everything_said_is_taken():
     "record",
     [
         settings.Settings,
-        settings.Model,
-        settings.Price,
-        settings.Slices,
-        settings.Limits,
-        settings.Ratchet,
-        settings.Island,
+        settings.ModelSection,
+        settings.PriceSection,
+        settings.SlicesSection,
+        settings.LimitsSection,
+        settings.RatchetSection,
+        settings.IslandSection,
     ],
 )
 def test_every_key_says_what_it_must_be(record):
@@ -109,7 +109,7 @@ def test_every_key_says_what_it_must_be(record):
 
 def test_a_model_has_the_keys_its_provider_takes():
     """What program.md says of a model and what a provider is built from have the same names."""
-    said = {key.name for key in dataclasses.fields(settings.Model)}
+    said = {key.name for key in dataclasses.fields(settings.ModelSection)}
     assert said == {key.name for key in dataclasses.fields(ModelSettings)}
 
 
@@ -285,7 +285,13 @@ def test_any_punctuation_gives_a_program_or_a_refusal(junk):
 
 KEYS = sorted(
     key.name
-    for record in (settings.Settings, settings.Model, settings.Slices, Rung, settings.Island)
+    for record in (
+        settings.Settings,
+        settings.ModelSection,
+        settings.SlicesSection,
+        Rung,
+        settings.IslandSection,
+    )
     for key in dataclasses.fields(record)
 )
 SCALARS = (

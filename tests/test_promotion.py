@@ -11,14 +11,14 @@ from laboratory import GENOME, LabExecutor, MemoryBranches, MemoryLedger, make_r
 from harness.contract import SHARP, Failure, Outcome, Rung
 from islands import events as ev
 from islands.genome.categories import kinds
-from islands.promotion.attempt import Policy, Wish
+from islands.promotion.attempt import PromotionPolicy, PromotionRequest
 from islands.promotion.transfer import agreement, kendall, tail
 from islands.records import Entry, Gain, Measured
-from islands.scheduling.run_steps import next_errand
+from islands.scheduling.run_steps import next_run_step
 from islands.state.run_state import State
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.task_tree import conduct, lend
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import lend, run_islands
 from swarm.simulation.virtual_time import run_virtual
 
 RUNGS = (Rung(1, 20.0), Rung(2, 60.0))
@@ -67,7 +67,7 @@ def stacked(branches, seed):
         verdict = "keep" if number in STEPS else "discard"
         events.append(ev.VerdictReached(number, island, verdict, "near miss", gain))
     total = {GENOME: Entry(f"X = {sum(STEPS.values())!r}\n".encode())}
-    return events, branches.hold("stack/1", "base", total, "stack", 1)
+    return events, branches.commit_under_ref("stack/1", "base", total, "stack", 1)
 
 
 def seeded(tmp_path, branches, executor, trials=4):
@@ -79,22 +79,22 @@ def seeded(tmp_path, branches, executor, trials=4):
             branches=branches,
             executor=executor,
             rungs=RUNGS,
-            bounds=Bounds(trials=trials),
+            bounds=RunLimits(trials=trials),
             islands=3,
         )
-        await conduct(run)
+        await run_islands(run)
         return run.ledger
 
     return run_virtual(main())
 
 
-def promote(tmp_path, branches, executor, ledger, wish, policy=Policy()):  # noqa: PLR0913, PLR0917
+def promote(tmp_path, branches, executor, ledger, wish, policy=PromotionPolicy()):  # noqa: PLR0913, PLR0917
     """Promote `wish` on a stopped run; return the run."""
 
     async def main():
         run = make_run(
             tmp_path, ledger=ledger, branches=branches, executor=executor, rungs=RUNGS,
-            bounds=Bounds(), islands=3,
+            bounds=RunLimits(), islands=3,
         )  # fmt: skip
         run.launch = replace(run.launch, promotion=policy, parts=("dev", "hidden"))
 
@@ -103,7 +103,7 @@ def promote(tmp_path, branches, executor, ledger, wish, policy=Policy()):  # noq
             if known.open is None and not known.done:
                 await errands.open_promotion(run, wish)
 
-        await lend(run, lambda state, name: next_errand(state, name, policy), begin)
+        await lend(run, lambda state, name: next_run_step(state, name, policy), begin)
         return run
 
     return run_virtual(main())
@@ -118,7 +118,7 @@ def a_run(tmp_path, factor=1.0, sigma=0.01, **more):
     events, stack = stacked(branches, seed)
     ledger.kept += events
     before = Gain(sum(STEPS.values()), 0.01, 4)
-    wish = Wish(1, "base", stack, tuple(STEPS), before, 1)
+    wish = PromotionRequest(1, "base", stack, tuple(STEPS), before, 1)
     return branches, executor, ledger, wish
 
 
@@ -133,7 +133,7 @@ def kinds_of(run, kind):
 def test_the_verdict_is_the_truth(tmp_path, factor, verdict):
     """What holds transfers, what is worth nothing fades, what flips its sign reverses."""
     run = promote(tmp_path, *a_run(tmp_path, factor))
-    (promoted,) = kinds_of(run, ev.Promoted)
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
     assert promoted.verdict == verdict
     assert promoted.after.mean == pytest.approx(factor * 0.6, abs=0.05)
     moved = kinds_of(run, ev.ConsensusMoved)
@@ -156,18 +156,18 @@ def test_trials_are_paired_sharp_and_asked_of_the_hidden_part_once(tmp_path):
     assert all(t.audit == SHARP for t in executor.trials if t.rung.depth == 2)
     hidden = [t for t in started if t.part == "hidden"]
     assert len(hidden) == 4
-    (promoted,) = kinds_of(run, ev.Promoted)
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
     assert promoted.hidden is True
     assert run.state.promotions.hidden == {1}
-    assert len(started) <= Policy().trials
+    assert len(started) <= PromotionPolicy().trials
     again = promote(tmp_path, branches, executor, run.ledger, wish)
-    assert len(kinds_of(again, ev.Promoted)) == 1
+    assert len(kinds_of(again, ev.PromotionEnded)) == 1
 
 
 def test_no_hidden_query_is_made_beyond_the_budget(tmp_path):
     """A budget of 0 asks nothing, and the verdict is the dev part's."""
-    run = promote(tmp_path, *a_run(tmp_path), policy=Policy(hidden=0))
-    (promoted,) = kinds_of(run, ev.Promoted)
+    run = promote(tmp_path, *a_run(tmp_path), policy=PromotionPolicy(hidden=0))
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
     assert promoted.hidden is None and promoted.verdict == "transfers"
     assert all(t.part == "dev" for t in kinds_of(run, ev.TrialStarted))
 
@@ -184,7 +184,7 @@ def test_better_on_dev_alone_does_not_transfer(tmp_path):
 
     branches, _, ledger, wish = a_run(tmp_path)
     run = promote(tmp_path, branches, Overfit(branches), ledger, wish)
-    (promoted,) = kinds_of(run, ev.Promoted)
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
     assert promoted.hidden is False and promoted.verdict == "fades"
     assert not kinds_of(run, ev.ConsensusMoved)
 
@@ -192,14 +192,14 @@ def test_better_on_dev_alone_does_not_transfer(tmp_path):
 def test_contenders_are_halved_within_the_budget(tmp_path):
     """With many near misses the best get more seeds, and the budget holds."""
     branches, executor, ledger, wish = a_run(tmp_path)
-    run = promote(tmp_path, branches, executor, ledger, wish, Policy(seeds=4, trials=24))
+    run = promote(tmp_path, branches, executor, ledger, wish, PromotionPolicy(seeds=4, trials=24))
     started = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
     assert len(started) <= 24
-    (promoted,) = kinds_of(run, ev.Promoted)
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
     pairs = {each.experiment: each.after.pairs for each in promoted.contenders}
     assert pairs == {1: 2, 2: 2, 3: 2, 4: 2}, "eight trials are left: four contenders on two seeds"
-    run = promote(tmp_path, *a_run(tmp_path), Policy(seeds=4, trials=32))
-    (promoted,) = kinds_of(run, ev.Promoted)
+    run = promote(tmp_path, *a_run(tmp_path), PromotionPolicy(seeds=4, trials=32))
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
     pairs = {each.experiment: each.after.pairs for each in promoted.contenders}
     assert pairs == {1: 4, 2: 4, 3: 4, 4: 2, 5: 2}, "the better half goes on"
     assert promoted.agreement.tau == 1.0
@@ -209,7 +209,7 @@ def test_contenders_are_halved_within_the_budget(tmp_path):
 def test_time_to_target_is_found_between_two_budgets(tmp_path):
     """A lead of 0.6 at half a point for each halving is worth a factor of 2 ** 1.2 in time."""
     run = promote(tmp_path, *a_run(tmp_path, sigma=0.001, slope=0.5))
-    (promoted,) = kinds_of(run, ev.Promoted)
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
     assert promoted.reached == pytest.approx(60 / 2**1.2, rel=0.05)
     assert promoted.low <= promoted.reached <= promoted.high
     assert promoted.high / promoted.low == pytest.approx(2.0)
@@ -233,7 +233,7 @@ def test_a_stack_that_breaks_at_the_next_rung_does_not_transfer(tmp_path):
 
     branches, _, ledger, wish = a_run(tmp_path)
     run = promote(tmp_path, branches, Breaks(branches), ledger, wish)
-    (promoted,) = kinds_of(run, ev.Promoted)
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
     assert promoted.verdict == "reverses"
     assert promoted.reason == "the stack has no score at this rung"
 
@@ -243,7 +243,7 @@ def test_cut_between_any_two_events_it_comes_to_the_same_end(tmp_path):
     branches, executor, ledger, wish = a_run(tmp_path)
     before = len(ledger.kept)
     whole = promote(tmp_path, branches, executor, MemoryLedger(ledger.kept), wish)
-    (end,) = kinds_of(whole, ev.Promoted)
+    (end,) = kinds_of(whole, ev.PromotionEnded)
     (moved,) = kinds_of(whole, ev.ConsensusMoved)
     for cut in range(before + 1, len(whole.ledger.kept)):
         head = branches.heads.get("consensus", "")
@@ -253,7 +253,7 @@ def test_cut_between_any_two_events_it_comes_to_the_same_end(tmp_path):
         run = promote(
             tmp_path, branches, TwoRungs(branches), MemoryLedger(whole.ledger.kept[:cut]), wish
         )
-        (again,) = kinds_of(run, ev.Promoted)
+        (again,) = kinds_of(run, ev.PromotionEnded)
         assert again.verdict == end.verdict
         assert again.after.mean == pytest.approx(end.after.mean, abs=0.02)
         last = kinds_of(run, ev.ConsensusMoved)
@@ -289,9 +289,9 @@ def test_every_commit_of_the_consensus_runs(tmp_path):
 
 def test_a_judged_stack_is_promoted_by_itself_where_limits_allow(tmp_path):
     """In the midst of a launch; a bound without room for a whole promotion leaves it for later."""
-    for bound, count in ((Bounds(trials=80), 1), (Bounds(trials=30), 0)):
+    for bound, count in ((RunLimits(trials=80), 1), (RunLimits(trials=30), 0)):
         branches, executor, ledger, wish = a_run(tmp_path)
-        judged = ev.StackJudged(
+        judged = ev.StackCheckEnded(
             1,
             "additive",
             wish.commit,
@@ -302,18 +302,18 @@ def test_a_judged_stack_is_promoted_by_itself_where_limits_allow(tmp_path):
             wish.before,
             Gain(0, 0.1, 4),
         )
-        ledger.kept += [ev.StackOpened(1, "base", wish.parts), judged]
+        ledger.kept += [ev.StackCheckStarted(1, "base", wish.parts), judged]
 
         async def main(ledger=ledger, branches=branches, executor=executor, bound=bound):
             run = make_run(
                 tmp_path, ledger=ledger, branches=branches, executor=executor, rungs=RUNGS,
                 bounds=bound, islands=3,
             )  # fmt: skip
-            await conduct(run)
+            await run_islands(run)
             return run
 
         run = run_virtual(main())
-        assert len(kinds_of(run, ev.Promoted)) == count
+        assert len(kinds_of(run, ev.PromotionEnded)) == count
         assert run.state.trials == bound.trials
 
 

@@ -155,7 +155,7 @@ DERIVED = {
         ev.MigrantOffered(2, "b", "base", MIGRANT),
         ev.CandidateAdmitted(2, "b", "c2", "base", 1, 1),
     ],
-    "a stack": [ev.StackAssembled(1, (1,), "c2", base="base")],
+    "a stack": [ev.StackCheckAssembled(1, (1,), "c2", base="base")],
     "a consensus": [ev.ConsensusMoved(1, "base", "", "c2", (1,), ("c2",))],
 }
 
@@ -176,7 +176,7 @@ def test_whatever_carries_a_change_over_goes_with_it(made, late):
 
 def test_an_invalid_stack_sets_no_part_of_it_apart():
     """Its parts were made before it, and each stands by its own trials."""
-    made = ev.StackAssembled(1, (1, 2), "c9", base="base")
+    made = ev.StackCheckAssembled(1, (1, 2), "c9", base="base")
     fold = folded(*of("c1", 1), *of("c2", 2, "b"), made, *invalid("c9", "promotion"))
     assert (fold.finding().commits, fold.finding().heads) == (("c9",), ())
 
@@ -199,5 +199,5 @@ def test_what_is_set_apart_does_not_travel():
     migrants.ended(1, "kept", "gain", change)
     migrants.ended(3, "discarded", f"{NEAR_MISS}: a bit", near)
     assert migrants.offer("b", Migration("complete")) == change
-    migrants.apply(ev.Quarantined("t1", "c1", ("c1", "c3"), (), REASON))
+    migrants.apply(ev.CommitQuarantined("t1", "c1", ("c1", "c3"), (), REASON))
     assert migrants.offer("b", Migration("complete")) is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from islands.ratchet.evalue import price, wealth
 from islands.ratchet.guards import Guards, violated
 from islands.ratchet.prior import learn
-from islands.ratchet.rule import RULES, Kept, Noise, fixed, judge, signed, spread, weigh
+from islands.ratchet.rule import RULES, KeepTally, Noise, fixed, gain_of, judge, spread, weigh
 from islands.rng import seed_of
 from islands.state.lifecycle import LIFE, LifeError, diagram, ended, follow
 
@@ -69,8 +69,8 @@ def test_every_confirmation_ends(pairs):
 
 def test_a_gain_is_better_above_zero_in_both_directions():
     """A lower loss and a higher yield are both gains."""
-    assert signed(2.0, 1.5, "minimize") == 0.5
-    assert signed(2.0, 2.5, "maximize") == 0.5
+    assert gain_of(2.0, 1.5, "minimize") == 0.5
+    assert gain_of(2.0, 2.5, "maximize") == 0.5
 
 
 def test_spread_of_one_score_is_unknown_and_zero():
@@ -147,7 +147,7 @@ def test_a_bet_grows_on_gains_alone_and_is_worth_one_before_any():
 def test_what_bets_keeps_at_its_price_and_asks_more_of_later_ones():
     """The same pairs keep the first candidate that is confirmed, and not the hundredth."""
     rule, noise, pairs = RULES["e-lond"], Noise(sigma=0.5**0.5, seeds=50), [3.0, 3.0, 3.0]
-    first = judge(3.0, pairs, noise, rule, learn([], 9), Kept(turn=1))
-    later = judge(3.0, pairs, noise, rule, learn([], 9), Kept(turn=10_000))
+    first = judge(3.0, pairs, noise, rule, learn([], 9), KeepTally(turn=1))
+    later = judge(3.0, pairs, noise, rule, learn([], 9), KeepTally(turn=10_000))
     assert (first.verdict, later.verdict) == ("keep", "confirm")
-    assert judge(3.0, [-1.0], noise, rule, learn([], 9), Kept()).verdict == "discard"
+    assert judge(3.0, [-1.0], noise, rule, learn([], 9), KeepTally()).verdict == "discard"

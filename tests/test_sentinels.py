@@ -21,11 +21,11 @@ from islands.drift import REPEATS, WIDTH, Sentinels, factor
 from islands.ratchet.rule import Noise, Rule
 from islands.state.run_state import State
 from swarm.cli.status import status
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.metrics import tally
 from swarm.simulation.mixtures import HARSH
-from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.virtual_time import run_virtual
 from swarm.simulation.world import Conditions, Drift
 
@@ -56,7 +56,7 @@ def simulate(tmp_path, shifts=None, branches=None, **parts):
 
     async def main():
         run = make_run(tmp_path, branches=branches, executor=executor, **{"rule": RULE, **parts})
-        await conduct(run)
+        await run_islands(run)
         return run
 
     return run_virtual(main())
@@ -162,7 +162,7 @@ def test_slices_that_certainly_differ_are_corrected_for():
 
 def test_every_slice_runs_the_anchor_at_launch_and_now_and_then(tmp_path):
     """One and the same commit and seed; as often as asked for and before keeps, and no more."""
-    run = simulate(tmp_path, bounds=Bounds(trials=200))
+    run = simulate(tmp_path, bounds=RunLimits(trials=200))
     started = kinds(run, ev.TrialStarted)
     sentinels = [t for t in started if t.purpose == "sentinel"]
     assert {(t.commit, t.seed) for t in sentinels} == {("base", run.state.baseline_seeds()[0])}
@@ -171,13 +171,13 @@ def test_every_slice_runs_the_anchor_at_launch_and_now_and_then(tmp_path):
     keeps = sum(len(island.kept) for island in run.state.islands.values())
     assert 200 / 10 - 4 <= len(sentinels) <= 200 / 10 + 2 * keeps + 4
     assert not kinds(run, ev.SliceQuarantined)
-    none = simulate(tmp_path, rule=Rule(), bounds=Bounds(trials=60))
+    none = simulate(tmp_path, rule=Rule(), bounds=RunLimits(trials=60))
     assert not [t for t in kinds(none, ev.TrialStarted) if t.purpose == "sentinel"]
 
 
 def test_nothing_is_kept_before_a_good_sentinel_has_followed_its_evidence(tmp_path):
     """On the same slice, after the last trial of its pairs."""
-    run = simulate(tmp_path, bounds=Bounds(trials=200))
+    run = simulate(tmp_path, bounds=RunLimits(trials=200))
     latest, keeps = "", 0
     for event in run.ledger.kept:
         if isinstance(event, ev.TrialStarted) and event.island == "i0":
@@ -190,7 +190,7 @@ def test_nothing_is_kept_before_a_good_sentinel_has_followed_its_evidence(tmp_pa
 
 def test_what_a_drifting_slice_measured_is_void(tmp_path):
     """It is reported; its trials and discards count no more, its island goes on elsewhere."""
-    run = simulate(tmp_path, {"s0": [(92, 0.05)]}, bounds=Bounds(trials=200))
+    run = simulate(tmp_path, {"s0": [(92, 0.05)]}, bounds=RunLimits(trials=200))
     (alarm,) = kinds(run, ev.SliceQuarantined)
     assert alarm.slice == "s0"
     assert "moved by +0.0" in alarm.reason
@@ -202,7 +202,7 @@ def test_what_a_drifting_slice_measured_is_void(tmp_path):
     assert all(trial.slice == "s0" for trial in alarm.trials)
     number = {t.trial: n for n, t in enumerate(kinds(run, ev.TrialStarted))}
     assert min(number[trial] for trial in void) > number[alarm.good] > 20
-    moved = kinds(run, ev.IslandMoved)[0]
+    moved = kinds(run, ev.IslandReassigned)[0]
     assert (moved.island, moved.slice.name) == ("i0", "s1")
     assert run.state.islands["i0"].endings.get("void", 0) == len(alarm.discards) > 0
     after = run.ledger.kept[run.ledger.kept.index(moved) :]
@@ -217,7 +217,7 @@ def test_what_a_drifting_slice_measured_is_void(tmp_path):
 def test_no_keep_rests_on_trials_from_both_sides_of_a_drift(tmp_path, shift):
     """All pairs of a kept change are from one slice, before it drifted or after it settled."""
     for onset in range(60, 84, 8):
-        run = simulate(tmp_path, {"s0": [(onset, shift)]}, islands=1, bounds=Bounds(trials=160))
+        run = simulate(tmp_path, {"s0": [(onset, shift)]}, islands=1, bounds=RunLimits(trials=160))
         epochs, of, kept = 0, {}, []
         void = set()
         for event in run.ledger.kept:
@@ -238,20 +238,20 @@ def test_no_keep_rests_on_trials_from_both_sides_of_a_drift(tmp_path, shift):
 def test_a_slice_that_measures_as_before_comes_back_and_its_island_goes_home(tmp_path):
     """It is asked again after a while; its level is the one it had."""
     shifts = {"s0": [(80, 0.05), (120, 0.0)]}
-    run = simulate(tmp_path, shifts, bounds=Bounds(trials=260))
+    run = simulate(tmp_path, shifts, bounds=RunLimits(trials=260))
     (back,) = kinds(run, ev.SliceReleased)
     assert not back.shifted
-    assert [move.slice.name for move in kinds(run, ev.IslandMoved)] == ["s1", "s0"]
+    assert [move.slice.name for move in kinds(run, ev.IslandReassigned)] == ["s1", "s0"]
     assert run.state.islands["i0"].slice == run.state.islands["i0"].home
 
 
 def test_the_only_slice_goes_on_at_another_level(tmp_path):
     """Three sentinels that agree are enough: gains are paired."""
-    run = simulate(tmp_path, {"s0": [(60, 0.05)]}, islands=1, bounds=Bounds(trials=160))
+    run = simulate(tmp_path, {"s0": [(60, 0.05)]}, islands=1, bounds=RunLimits(trials=160))
     (back,) = kinds(run, ev.SliceReleased)
     assert back.shifted
     assert run.state.trials == 160
-    assert not kinds(run, ev.IslandMoved)
+    assert not kinds(run, ev.IslandReassigned)
 
 
 def test_a_run_whose_last_slice_does_not_settle_stops_and_says_why(tmp_path):
@@ -259,30 +259,32 @@ def test_a_run_whose_last_slice_does_not_settle_stops_and_says_why(tmp_path):
     shifts = {"s0": [(60 + n, 0.05 * n) for n in range(400)]}
     branches, ledger = MemoryBranches(), MemoryLedger()
     with pytest.raises(SetupError, match="no slice measures steadily: s0: its sentinels moved"):
-        simulate(tmp_path, shifts, branches, islands=1, ledger=ledger, bounds=Bounds(trials=160))
+        simulate(tmp_path, shifts, branches, islands=1, ledger=ledger, bounds=RunLimits(trials=160))
     assert isinstance(ledger.kept[-1], ev.RunStopped)
-    run = simulate(tmp_path, {}, branches, islands=1, ledger=ledger, bounds=Bounds(trials=160))
+    run = simulate(tmp_path, {}, branches, islands=1, ledger=ledger, bounds=RunLimits(trials=160))
     assert run.state.trials == 160
     assert len(kinds(run, ev.SliceReleased)) == 1
 
 
 def test_islands_of_a_launch_with_other_slices_are_moved_for_good(tmp_path):
     """What the ledger says of slices is what trials run on."""
-    run = simulate(tmp_path, bounds=Bounds(trials=30))
+    run = simulate(tmp_path, bounds=RunLimits(trials=30))
     ledger = MemoryLedger(run.ledger.kept)
 
     async def main():
-        again = make_run(tmp_path, ledger=ledger, branches=run.branches, bounds=Bounds(trials=60))
+        again = make_run(
+            tmp_path, ledger=ledger, branches=run.branches, bounds=RunLimits(trials=60)
+        )
         plans = again.launch.islands
         swapped = [
             replace(one, slice=other.slice) for one, other in zip(plans, plans[::-1], strict=True)
         ]
         again.launch = replace(again.launch, islands=tuple(swapped))
-        await conduct(again)
+        await run_islands(again)
         return again
 
     again = run_virtual(main())
-    assert [m.home for m in kinds(again, ev.IslandMoved)] == [True, True]
+    assert [m.home for m in kinds(again, ev.IslandReassigned)] == [True, True]
     assert again.state.islands["i0"].home.name == "s1"
     later = [t for t in kinds(again, ev.TrialStarted)[30:] if t.island == "i0"]
     assert {t.slice for t in later} == {"s1"}
@@ -292,14 +294,14 @@ def test_islands_of_a_launch_with_other_slices_are_moved_for_good(tmp_path):
 def test_a_run_cut_anywhere_around_an_alarm_goes_on_to_a_consistent_end(tmp_path, part):
     """From any prefix of its ledger: the fold agrees, heads and branches too."""
     shifts = {"s0": [(60, 0.05), (100, 0.0)]}
-    whole = simulate(tmp_path, shifts, bounds=Bounds(trials=200))
+    whole = simulate(tmp_path, shifts, bounds=RunLimits(trials=200))
     kept = whole.ledger.kept
     alarm = next(n for n, event in enumerate(kept) if isinstance(event, ev.SliceQuarantined))
     for cut in [*range(alarm - 4, alarm + 8), *range(20, len(kept), 97)][part::4]:
         branches = MemoryBranches()
         branches.commits, branches.held = dict(whole.branches.commits), dict(whole.branches.held)
         ledger = MemoryLedger(kept[:cut])
-        run = simulate(tmp_path, shifts, branches, ledger=ledger, bounds=Bounds(trials=200))
+        run = simulate(tmp_path, shifts, branches, ledger=ledger, bounds=RunLimits(trials=200))
         fresh = State()
         fresh.apply_all(run.ledger.kept)
         assert fresh.islands == run.state.islands
@@ -312,12 +314,12 @@ def test_a_run_cut_anywhere_around_an_alarm_goes_on_to_a_consistent_end(tmp_path
 def test_the_record_follows_event_by_event(tmp_path):
     """Projected at once or one by one, the lineage is the fold's; counts are the state's."""
     shifts = {"s0": [(60, 0.05), (100, 0.0)]}
-    run = simulate(tmp_path, shifts, bounds=Bounds(trials=200))
+    run = simulate(tmp_path, shifts, bounds=RunLimits(trials=200))
     history = run.ledger.kept
     assert {type(event) for event in history} >= {
         ev.SliceQuarantined,
         ev.SliceReleased,
-        ev.IslandMoved,
+        ev.IslandReassigned,
     }
     graph = fold(history)
     for step in (len(history), 61):
@@ -341,7 +343,7 @@ def test_the_record_follows_event_by_event(tmp_path):
 
 def test_status_names_the_slices_that_are_set_apart(tmp_path, monkeypatch):
     """With the reason, until they are back; as JSON too."""
-    run = simulate(tmp_path, {"s0": [(60, 0.05), (100, 0.0)]}, bounds=Bounds(trials=200))
+    run = simulate(tmp_path, {"s0": [(60, 0.05), (100, 0.0)]}, bounds=RunLimits(trials=200))
     back = next(n for n, e in enumerate(run.ledger.kept) if isinstance(e, ev.SliceReleased))
     git.Repo.init(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -358,10 +360,10 @@ def test_status_names_the_slices_that_are_set_apart(tmp_path, monkeypatch):
 def test_a_night_that_slows_by_nine_percent_is_reported_and_no_other_slice_blamed():
     """Half-way, by 1.3 sigma: found in most nights, in the same ledger each time."""
     conditions = Conditions(HARSH, drift=Drift(1.3))
-    plan = Plan(Rule(sentinels=25), islands=2, trials=200)
-    nights = [tally(night(conditions, plan, seed)) for seed in range(5)]
+    plan = RunPlan(Rule(sentinels=25), islands=2, trials=200)
+    nights = [tally(simulate_run(conditions, plan, seed)) for seed in range(5)]
     assert sum(told.alarms > 0 for told in nights) >= 3
     assert sum(told.false_alarms for told in nights) == 0
     assert sum(told.unreal_keeps for told in nights) <= 2
-    again = [night(conditions, plan, 1).events for _ in range(2)]
+    again = [simulate_run(conditions, plan, 1).events for _ in range(2)]
     assert [*map(ev.encode, again[0])] == [*map(ev.encode, again[1])]

@@ -31,8 +31,8 @@ from islands.records import Entry, Proposal
 from islands.state.run_state import State
 from swarm.agents.base import AgentError
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import run_islands
 from swarm.project.runs import RunFolder
 from swarm.results.verify import verify
 from swarm.simulation.virtual_time import run_virtual
@@ -85,8 +85,8 @@ def simulate(tmp_path, **parts):
     """Conduct one laboratory run on virtual time and return it."""
 
     async def main():
-        run = make_run(tmp_path, **{"bounds": Bounds(trials=60)} | parts)
-        await conduct(run)
+        run = make_run(tmp_path, **{"bounds": RunLimits(trials=60)} | parts)
+        await run_islands(run)
         return run
 
     return run_virtual(main())
@@ -117,7 +117,7 @@ def kinds(run, kind):
 
 def quarantined(run):
     """Return the one quarantine of a run and its place in the ledger."""
-    ((place, event),) = kinds(run, ev.Quarantined)
+    ((place, event),) = kinds(run, ev.CommitQuarantined)
     return place, event
 
 
@@ -170,7 +170,7 @@ def test_no_agent_is_shown_it_again_or_told_more_than_one_sentence(run):
             if attempt.experiment in experiments:
                 assert (attempt.reason, attempt.gain) == (REASON, None)
                 assert attempt.ending != "kept"
-    assert kinds(run, ev.Quarantined)[0][1].recorded == when and place
+    assert kinds(run, ev.CommitQuarantined)[0][1].recorded == when and place
 
 
 def test_what_was_kept_counts_no_more(run):
@@ -282,9 +282,9 @@ def real(tmp_path_factory):
 
     async def main(ledger):
         run = make_run(
-            home, ledger=ledger, base=base, bounds=Bounds(trials=50), **cheating(branches)
+            home, ledger=ledger, base=base, bounds=RunLimits(trials=50), **cheating(branches)
         )
-        await conduct(run)
+        await run_islands(run)
         return run.state
 
     with Ledger.open(folder.folder, clock()) as ledger:
@@ -329,7 +329,7 @@ def test_a_branch_may_lag_a_quarantine_where_the_coordinator_was_killed(real, tm
     path = folder.folder / "ledger.jsonl"
     whole = path.read_bytes()
     lines = bodies(whole)
-    at = next(n for n, line in enumerate(lines) if b'"kind":"quarantined"' in line)
+    at = next(n for n, line in enumerate(lines) if b'"kind":"commit_quarantined"' in line)
     commit = next(iter(ev.decode(lines[at]).commits))
     branch, head = "refs/heads/swarm/lab/i0", state.islands["i0"].head
     try:

@@ -14,8 +14,8 @@ from islands.quarantine import REASON
 from islands.records import Entry
 from islands.state.run_state import State
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
 
 MARK = "0.123456789"
@@ -80,7 +80,7 @@ def test_of_an_invalid_trial_its_agent_is_told_one_sentence(tmp_path):
 
     async def main():
         agents = {"i0": LabAgent()}
-        limits = Bounds(trials=12)
+        limits = RunLimits(trials=12)
         run = make_run(
             tmp_path,
             branches=branches,
@@ -89,7 +89,7 @@ def test_of_an_invalid_trial_its_agent_is_told_one_sentence(tmp_path):
             islands=1,
             bounds=limits,
         )
-        await conduct(run)
+        await run_islands(run)
         return run
 
     run = run_virtual(main())

@@ -23,10 +23,10 @@ from islands.rng import seed_of
 from islands.state.run_state import State
 from swarm.simulation.intervals import mean_of, ratio_of, share_of, student
 from swarm.simulation.metrics import Tally, reported, tally
-from swarm.simulation.mixtures import HARSH, MIXTURES, NULL, PUBLISHED, Mixture, Part, unit
+from swarm.simulation.mixtures import HARSH, MIXTURES, NULL, PUBLISHED, Mixture, MixturePart, unit
 from swarm.simulation.plot import plot
 from swarm.simulation.report import plain
-from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.study import Cell, study, summary
 from swarm.simulation.world import BASE, INTERACTIONS, Conditions, Drift, Sample, World
 
@@ -47,7 +47,9 @@ def sample(commit="c", seed=1, where="s1", count=0, late=0.0):
 
 def cell(mixture="harsh", trials=40, **conditions):
     """Return a small cell of today's rule."""
-    return Cell("r", mixture, Conditions(MIXTURES[mixture], **conditions), Plan(Rule(), 2, trials))
+    return Cell(
+        "r", mixture, Conditions(MIXTURES[mixture], **conditions), RunPlan(Rule(), 2, trials)
+    )
 
 
 @pytest.mark.parametrize("mixture", [PUBLISHED, HARSH])
@@ -155,7 +157,9 @@ def test_one_seed_gives_one_ledger_byte_for_byte():
     """Another seed gives another one."""
     conditions = Conditions(PUBLISHED, interactions=STRONG, drift=Drift(2.0), offsets=1.0)
     ledgers = [
-        b"\n".join(map(ev.encode, night(conditions, Plan(Rule(), trials=120), seed).events))
+        b"\n".join(
+            map(ev.encode, simulate_run(conditions, RunPlan(Rule(), trials=120), seed).events)
+        )
         for seed in (1, 1, 2)
     ]
     assert ledgers[0] == ledgers[1] != ledgers[2]
@@ -163,7 +167,7 @@ def test_one_seed_gives_one_ledger_byte_for_byte():
 
 def test_a_night_spends_its_trials_and_its_ledger_folds_to_its_state():
     """The coordinator is the real one: bound, fold and branches agree."""
-    one = night(Conditions(HARSH, sigma=0.25), Plan(Rule(), 3, 150), 4)
+    one = simulate_run(Conditions(HARSH, sigma=0.25), RunPlan(Rule(), 3, 150), 4)
     assert one.state.trials == 150
     fresh = State()
     fresh.apply_all(list(one.events))
@@ -173,8 +177,8 @@ def test_a_night_spends_its_trials_and_its_ledger_folds_to_its_state():
 
 def test_changes_that_break_fail_their_trials():
     """Every proposal of a world of broken ones ends as failed, and nothing is kept."""
-    broken = Mixture((Part(1.0, 0.001, 0.001),), broken=1.0)
-    one = night(Conditions(broken), Plan(Rule(), 2, 30), 1)
+    broken = Mixture((MixturePart(1.0, 0.001, 0.001),), broken=1.0)
+    one = simulate_run(Conditions(broken), RunPlan(Rule(), 2, 30), 1)
     assert sum(island.endings["failed"] for island in one.state.islands.values()) > 20
     assert tally(one).keeps == tally(one).discards == tally(one).gain == 0
 
@@ -182,7 +186,7 @@ def test_changes_that_break_fail_their_trials():
 @pytest.mark.parametrize("seed", range(3))
 def test_a_tally_counts_what_the_truth_says(seed):
     """Counted by other means: the state's lists and the world's effects, change by change."""
-    one = night(Conditions(HARSH, sigma=0.5), Plan(Rule(), 4, 300), seed)
+    one = simulate_run(Conditions(HARSH, sigma=0.5), RunPlan(Rule(), 4, 300), seed)
     told, effect, home = tally(one), one.world.effect, reported(one.state)
     islands = one.state.islands.values()
     kept = [change.experiment for island in islands for change in island.kept]
@@ -203,13 +207,15 @@ def test_a_tally_counts_what_the_truth_says(seed):
 
 def test_where_nothing_is_kept_the_base_is_reported():
     """Its gain is nothing, without error, and nothing is claimed."""
-    told = tally(night(Conditions(NULL), Plan(Rule(), 2, 12), 1))
+    told = tally(simulate_run(Conditions(NULL), RunPlan(Rule(), 2, 12), 1))
     assert (told.gain, told.claimed, told.error, told.claims) == (0.0, 0.0, 0.0, 0)
 
 
 def test_in_a_null_world_every_keep_and_claim_is_unreal():
     """Over nights of noise alone, whatever the rule lets through."""
-    nights = [tally(night(Conditions(NULL), Plan(Rule(), 2, 400), seed)) for seed in range(3)]
+    nights = [
+        tally(simulate_run(Conditions(NULL), RunPlan(Rule(), 2, 400), seed)) for seed in range(3)
+    ]
     for told in nights:
         assert told.nulls == told.proposals > 100
         assert told.unreal_keeps == told.null_keeps == told.keeps
@@ -254,7 +260,7 @@ def test_a_study_is_the_same_on_any_number_of_processes():
     assert found[0] == found[1]
     assert len(told) == 12
     seeds = [seed_of(7, "night", repeat) for repeat in range(3)]
-    by_hand = [tally(night(cells[1].conditions, cells[1].plan, seed)) for seed in seeds]
+    by_hand = [tally(simulate_run(cells[1].conditions, cells[1].plan, seed)) for seed in seeds]
     assert found[0][1] == summary(cells[1], by_hand)
 
 
@@ -367,7 +373,7 @@ def test_a_killed_study_leaves_no_process(tmp_path):
 
 def test_the_fit_climbs_and_finds_what_it_was_given():
     """No round lowers the likelihood of a greedy night; gains are told from changes of nothing."""
-    lab = world(Mixture((Part(0.5), Part(0.5, 0.0005, 0.00025))), sigma=0.3)
+    lab = world(Mixture((MixturePart(0.5), MixturePart(0.5, 0.0005, 0.00025))), sigma=0.3)
     worth, seen, tried = 0.0, BASE, []
     for change in range(80):
         after = worth + lab.effect(change)

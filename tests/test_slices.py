@@ -9,10 +9,10 @@ from nvml import FakeNvml
 import swarm.executors.slices
 from harness.contract import SetupError, Slice
 from harness.sandbox.backends import devices
-from harness.sandbox.backends.devices import Gpu as Board
+from harness.sandbox.backends.devices import DeviceNodes as Board
 from swarm.executors.nvml import find_gpus
 from swarm.executors.slices import MOST_CPU_SLICES, discover
-from swarm.project.schema import Slices
+from swarm.project.schema import SlicesSection
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def machine(monkeypatch):
 def test_without_a_gpu_each_core_is_a_slice(machine):
     """A laptop with two cores has two slices, pinned to disjoint cores."""
     machine(2)
-    assert [(s.name, s.kind, s.cores) for s in discover(Slices())] == [
+    assert [(s.name, s.kind, s.cores) for s in discover(SlicesSection())] == [
         ("cpu0", "cpu", (0,)),
         ("cpu1", "cpu", (1,)),
     ]
@@ -42,31 +42,31 @@ def test_without_a_gpu_each_core_is_a_slice(machine):
 def test_auto_takes_no_more_cpu_slices_than_memory_can_feed(machine):
     """A large machine is not cut into 64 slices unless asked to."""
     machine(64)
-    assert len(discover(Slices())) == MOST_CPU_SLICES
-    assert len(discover(Slices(count=64))) == 64
+    assert len(discover(SlicesSection())) == MOST_CPU_SLICES
+    assert len(discover(SlicesSection(count=64))) == 64
 
 
 def test_cores_are_grouped_and_what_is_left_over_is_left(machine):
     """Seven cores in groups of three are two slices."""
     machine(7)
-    assert [s.cores for s in discover(Slices(cores=3))] == [(0, 1, 2), (3, 4, 5)]
+    assert [s.cores for s in discover(SlicesSection(cores=3))] == [(0, 1, 2), (3, 4, 5)]
 
 
 def test_each_gpu_is_a_slice_with_its_share_of_cores(machine):
     """By UUID, so that a renumbering changes nothing; fewer cores if so asked."""
     machine(8, "GPU-aa", "GPU-bb")
-    assert discover(Slices()) == (
+    assert discover(SlicesSection()) == (
         Slice("gpu0", "cuda", (0, 1, 2, 3), "GPU-aa"),
         Slice("gpu1", "cuda", (4, 5, 6, 7), "GPU-bb"),
     )
-    assert [s.cores for s in discover(Slices(cores=1))] == [(0,), (1,)]
+    assert [s.cores for s in discover(SlicesSection(cores=1))] == [(0,), (1,)]
 
 
 def test_mig_instances_stand_in_their_gpus_place(machine):
     """By UUID and with the GPU that they are of; places without one are passed over."""
     boards = {"GPU-aa": ("MIG-1", None, "MIG-2"), "GPU-bb": (None, None), "GPU-cc": ()}
     machine(6, "GPU-dd", **boards)
-    assert discover(Slices()) == (
+    assert discover(SlicesSection()) == (
         Slice("gpu0", "cuda", (0,), "GPU-dd"),
         Slice("gpu1", "cuda", (1,), "MIG-1", "GPU-aa"),
         Slice("gpu2", "cuda", (2,), "MIG-2", "GPU-aa"),
@@ -77,7 +77,7 @@ def test_mig_instances_stand_in_their_gpus_place(machine):
 def test_a_gpu_is_shared_by_so_many_slices_as_asked_for(machine):
     """Each is marked as shared and measures something else than a whole GPU does."""
     machine(7, "GPU-aa", "GPU-bb")
-    found = discover(Slices(shares=3))
+    found = discover(SlicesSection(shares=3))
     assert [(s.name, s.gpu) for s in found] == [
         *((f"gpu0.{n}", "GPU-aa") for n in range(3)),
         *((f"gpu1.{n}", "GPU-bb") for n in range(3)),
@@ -85,7 +85,7 @@ def test_a_gpu_is_shared_by_so_many_slices_as_asked_for(machine):
     assert sorted(core for s in found for core in s.cores) == list(range(6))
     assert {s.share for s in found} == {1 / 3}
     assert {s.device for s in found} == {"cuda-1of3"}
-    assert {s.device for s in discover(Slices())} == {"cuda"}
+    assert {s.device for s in discover(SlicesSection())} == {"cuda"}
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ def test_a_driver_that_is_not_there_is_no_gpu_and_a_broken_one_is_said():
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        (Slices(count=3), "slices.count: 3 slices asked for, this machine has 2"),
-        (Slices(cores=4), "slices.cores: 4 cores a slice, this machine has 2"),
-        (Slices(kind="cuda"), "slices.kind: cuda, but NVML lists no GPU"),
-        (Slices(shares=2), "slices.shares: 2 shares of each GPU, but there is none"),
-        (Slices(kind="mps"), "slices.kind: mps needs a Mac"),
+        (SlicesSection(count=3), "slices.count: 3 slices asked for, this machine has 2"),
+        (SlicesSection(cores=4), "slices.cores: 4 cores a slice, this machine has 2"),
+        (SlicesSection(kind="cuda"), "slices.kind: cuda, but NVML lists no GPU"),
+        (SlicesSection(shares=2), "slices.shares: 2 shares of each GPU, but there is none"),
+        (SlicesSection(kind="mps"), "slices.kind: mps needs a Mac"),
     ],
 )
 def test_what_the_machine_lacks_is_said(machine, wish, message):
@@ -137,7 +137,7 @@ def test_cores_that_gpus_cannot_have_are_said(machine):
     """Neighbours never load their data on one core."""
     machine(8, "GPU-aa", "GPU-bb")
     with pytest.raises(SetupError, match=r"slices.cores: 3 cores for each of 4 slices"):
-        discover(Slices(cores=3, shares=2))
+        discover(SlicesSection(cores=3, shares=2))
 
 
 def test_a_mig_instances_box_sees_its_own_gpu_alone(monkeypatch, tmp_path):

@@ -19,11 +19,11 @@ from islands.ratchet.rule import Rule
 from islands.records import Entry, Gain
 from islands.rng import seed_of
 from islands.scheduling.run_steps import next_of_stack
-from islands.stacking.check import Stacking
+from islands.stacking.check import StackPolicy
 from islands.stacking.inference import (
     Arm,
     Evidence,
-    Part,
+    StackPart,
     budget,
     design,
     hadamard,
@@ -34,13 +34,13 @@ from islands.stacking.inference import (
 from islands.state.run_state import State
 from swarm.cli.stack import table, told
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.task_tree import conduct, lend
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import lend, run_islands
 from swarm.project.runs import RunFolder
 from swarm.results.verify import verify
 from swarm.simulation.metrics import reported
 from swarm.simulation.mixtures import MIXTURES
-from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.stack_study import Case, check, draw, study_stacks
 from swarm.simulation.virtual_time import run_virtual
 from swarm.simulation.world import INTERACTIONS, Conditions
@@ -81,7 +81,7 @@ def exact(pairs, effects=(2.0, 3.0, 2.5, 4.0, 3.0), beside=None):
 
     beside = beside or {}
     parts = [
-        Part(n, Gain(value(own | {n}) - value(own), 0.5, 4), own)
+        StackPart(n, Gain(value(own | {n}) - value(own), 0.5, 4), own)
         for n in worth
         for own in [frozenset(beside.get(n, ()))]
     ]
@@ -131,7 +131,7 @@ def test_what_an_island_measured_together_is_no_interaction_of_the_stack():
 def test_a_claim_that_does_not_hold_is_the_culprit_alone():
     """A part that is worth nothing on the base is named, and dropped."""
     whole = frozenset({1, 2, 3, 4})
-    parts = [Part(n, Gain(3.0, 0.4, 6, 0.02)) for n in sorted(whole)]
+    parts = [StackPart(n, Gain(3.0, 0.4, 6, 0.02)) for n in sorted(whole)]
     arms = [*design(sorted(whole)), *(whole - {n} for n in whole)]
     scores = {Arm(each): 3.0 * len(each - {3}) for each in arms}
     found = judge(Evidence(parts, scores), whole)
@@ -184,8 +184,8 @@ CONDITIONS = Conditions(MIXTURES["published"], 1.0)
 
 def test_a_nights_stack_is_worth_several_heads():
     """Eight islands' keeps, stacked, are truly worth more than any island's head."""
-    plan = Plan(Rule(), islands=8, trials=300, stacking=Stacking(8))
-    found = night(CONDITIONS, plan, 1)
+    plan = RunPlan(Rule(), islands=8, trials=300, stacking=StackPolicy(8))
+    found = simulate_run(CONDITIONS, plan, 1)
     base = found.state.run.base
     heads = [found.gain(base, island.head) for island in found.state.islands.values()]
     (judged,) = found.state.stacks.judged
@@ -205,19 +205,19 @@ def test_a_nights_stack_is_worth_several_heads():
 
 def test_the_same_night_has_the_same_checks():
     """One seed, one ledger: to the last event."""
-    plan = Plan(Rule(), islands=4, trials=120, stacking=Stacking(4))
+    plan = RunPlan(Rule(), islands=4, trials=120, stacking=StackPolicy(4))
     conditions = replace(CONDITIONS, interactions=INTERACTIONS["strong"])
-    first, second = (night(conditions, plan, 3) for _ in range(2))
+    first, second = (simulate_run(conditions, plan, 3) for _ in range(2))
     assert first.events == second.events
     assert first.state.stacks.judged
 
 
 def test_checks_take_no_more_than_their_share():
     """A night too short for a check has none, and a share bounds all of them together."""
-    short = night(CONDITIONS, Plan(Rule(), 8, trials=40, stacking=Stacking(2)), 1)
+    short = simulate_run(CONDITIONS, RunPlan(Rule(), 8, trials=40, stacking=StackPolicy(2)), 1)
     assert short.state.stacks.count == 0
-    bound = Stacking(2, share=0.1)
-    long = night(CONDITIONS, Plan(Rule(), 8, trials=200, stacking=bound), 1)
+    bound = StackPolicy(2, share=0.1)
+    long = simulate_run(CONDITIONS, RunPlan(Rule(), 8, trials=200, stacking=bound), 1)
     assert 0 < long.state.stacks.spent <= 0.1 * 200
 
 
@@ -231,10 +231,10 @@ def lived(tmp_path_factory):
             tmp_path_factory.mktemp("lived"),
             branches=branches,
             executor=LabExecutor(branches),
-            bounds=Bounds(trials=130),
+            bounds=RunLimits(trials=130),
             islands=3,
         )
-        await conduct(run)
+        await run_islands(run)
         return run.ledger.kept
 
     return branches, tuple(run_virtual(main()))
@@ -249,7 +249,7 @@ def checked(tmp_path, branches, ledger, executor=None, **changes):
             ledger=ledger,
             branches=branches,
             executor=executor or LabExecutor(branches),
-            **{"islands": 3, "bounds": Bounds(), **changes},
+            **{"islands": 3, "bounds": RunLimits(), **changes},
         )
 
         async def begin():
@@ -272,15 +272,15 @@ def test_cut_between_any_two_events_a_check_comes_to_the_same_end(tmp_path, live
     """Killed anywhere it goes on: same parts, no arm measured twice on a seed, all in budget."""
     branches, before = lived
     whole = checked(tmp_path, branches, MemoryLedger(before))
-    (end,) = kinds_of(whole, ev.StackJudged)
+    (end,) = kinds_of(whole, ev.StackCheckEnded)
     assert end.verdict == "additive"
     assert len(end.parts) > 2
     events = whole.ledger.kept
     for cut in range(len(before) + 1, len(events), 5):
         run = checked(tmp_path, branches, MemoryLedger(events[:cut]))
-        (again,) = kinds_of(run, ev.StackJudged)
+        (again,) = kinds_of(run, ev.StackCheckEnded)
         assert (again.verdict, again.parts) == (end.verdict, end.parts)
-        made = Counter(each.parts for each in kinds_of(run, ev.StackAssembled))
+        made = Counter(each.parts for each in kinds_of(run, ev.StackCheckAssembled))
         assert set(made.values()) == {1}
         ended = {e.trial for e in kinds_of(run, ev.TrialEnded)}
         arms = [
@@ -309,7 +309,7 @@ def test_what_was_set_apart_is_not_stacked(lived):
     state.apply_all(list(lived[1]))
     stacks, (first, *rest) = state.stacks, state.stacks.parts()
     commit = stacks.kept[first].commit
-    stacks.apply(ev.Quarantined("t1", commit, (commit,), (), "no reason"))
+    stacks.apply(ev.CommitQuarantined("t1", commit, (commit,), (), "no reason"))
     assert stacks.parts() == tuple(rest)
     assert first not in {claim.experiment for claim in stacks.claimed}
 
@@ -336,7 +336,7 @@ def test_an_arm_that_breaks_names_those_who_broke_it(tmp_path, lived):
     async def main():
         run = make_run(
             tmp_path, ledger=ledger, branches=branches, executor=Breaks(branches), islands=3,
-            bounds=Bounds(),
+            bounds=RunLimits(),
         )  # fmt: skip
         run_now.append(run)
 
@@ -347,7 +347,7 @@ def test_an_arm_that_breaks_names_those_who_broke_it(tmp_path, lived):
         return run
 
     run = run_virtual(main())
-    (judged,) = kinds_of(run, ev.StackJudged)
+    (judged,) = kinds_of(run, ev.StackCheckEnded)
     assert judged.verdict == "antagonistic"
     assert tuple(sorted(bad)) in judged.culprits
     assert not bad <= set(judged.parts)
@@ -446,11 +446,11 @@ def test_each_meeting_of_two_changes_ends_in_the_right_verdict(tmp_path, name):
     repo, branches, history, base = two_islands(tmp_path, (one, other))
     asked = {"islands": 2, "base": base, "genome": ("genome",)}
     run = checked(tmp_path, branches, MemoryLedger(history), Sums(branches), **asked)
-    (judged,) = kinds_of(run, ev.StackJudged)
+    (judged,) = kinds_of(run, ev.StackCheckEnded)
     assert judged.verdict == verdict
     assert sorted(judged.parts + judged.dropped) == [1, 2]
     assert len(judged.parts) == (2 if verdict == "additive" else 1)
-    for made in kinds_of(run, ev.StackAssembled):
+    for made in kinds_of(run, ev.StackCheckAssembled):
         if made.commit:
             ref = f"refs/swarm/lab/stacks/1/{'-'.join(map(str, made.parts))}"
             assert git(repo, "rev-parse", ref) == made.commit
@@ -469,12 +469,15 @@ def test_killed_between_a_ref_and_its_event_the_same_commit_is_found_again(tmp_p
     repo, branches, history, base = two_islands(tmp_path, (one, other))
     asked = {"islands": 2, "base": base, "genome": ("genome",)}
     whole = checked(tmp_path, branches, MemoryLedger(history), Sums(branches), **asked)
-    made = {each.parts: each.commit for each in kinds_of(whole, ev.StackAssembled)}
+    made = {each.parts: each.commit for each in kinds_of(whole, ev.StackCheckAssembled)}
     for cut in (len(history) + 2, len(history) + 3):
         again = MemoryLedger(whole.ledger.kept[:cut])
         run = checked(tmp_path, branches, again, Sums(branches), **asked)
-        assert {each.parts: each.commit for each in kinds_of(run, ev.StackAssembled)} == made
-        assert kinds_of(run, ev.StackJudged)[0].commit == kinds_of(whole, ev.StackJudged)[0].commit
+        assert {each.parts: each.commit for each in kinds_of(run, ev.StackCheckAssembled)} == made
+        assert (
+            kinds_of(run, ev.StackCheckEnded)[0].commit
+            == kinds_of(whole, ev.StackCheckEnded)[0].commit
+        )
     assert not git(repo, "fsck", "--connectivity-only", "--no-dangling")
 
 

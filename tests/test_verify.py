@@ -23,8 +23,8 @@ from islands import events as ev
 from islands.git.branches import Branches
 from islands.records import Entry, Proposal
 from swarm.cli.verify import verify as command
-from swarm.coordinator.interfaces import Bounds
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import run_islands
 from swarm.project.runs import RunFolder
 from swarm.results import verify as verification
 from swarm.results.git_merge import merge_home
@@ -48,10 +48,10 @@ def original(tmp_path_factory):
             branches=branches,
             agents={"i0": LabAgent(script={2: KEPT})},
             islands=1,
-            bounds=Bounds(trials=24),
+            bounds=RunLimits(trials=24),
             base=branches.base("main"),
         )
-        await conduct(run)
+        await run_islands(run)
         return run.state.islands["i0"]
 
     with Ledger.open(folder.folder, clock()) as ledger:

@@ -113,14 +113,14 @@ def _(event: ev.ProposalReceived) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.CallBegan) -> Iterable[tuple[str, Row]]:
+def _(event: ev.AgentCallStarted) -> Iterable[tuple[str, Row]]:
     del event
     return ()  # the answer says what it did cost
 
 
 @rows.register
 def _(event: ev.AgentFailed) -> Iterable[tuple[str, Row]]:
-    why = {"trouble": event.trouble, "reason": event.reason}
+    why = {"trouble": event.error_kind, "reason": event.reason}
     yield "answers", _answer(event, event.usage) | why
 
 
@@ -153,20 +153,20 @@ def _(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.StackOpened) -> Iterable[tuple[str, Row]]:
+def _(event: ev.StackCheckStarted) -> Iterable[tuple[str, Row]]:
     begun = {"check_number": event.check, "base": event.base, "parts": event.parts}
     yield "stacks", {**begun, "recorded": event.recorded}
 
 
 @rows.register
-def _(event: ev.StackAssembled) -> Iterable[tuple[str, Row]]:
+def _(event: ev.StackCheckAssembled) -> Iterable[tuple[str, Row]]:
     made = {"commit": event.commit or None, "conflict": event.conflict or None}
     arm = {"check_number": event.check, "parts": event.parts, "recorded": event.recorded}
     yield "arms", arm | made
 
 
 @rows.register
-def _(event: ev.StackJudged) -> Iterable[tuple[str, Row]]:
+def _(event: ev.StackCheckEnded) -> Iterable[tuple[str, Row]]:
     found = {name: getattr(event, name) for name in ("verdict", "commit", "parts", "dropped")}
     found |= {"culprits": json.dumps(event.culprits), "lines_saved": event.lines_saved}
     for column in ("expected", "observed", "interaction"):
@@ -178,7 +178,7 @@ def _(event: ev.StackJudged) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.PromotionOpened) -> Iterable[tuple[str, Row]]:
+def _(event: ev.PromotionStarted) -> Iterable[tuple[str, Row]]:
     begun = {name: getattr(event, name) for name in ("rung", "base", "commit", "parts")}
     lower = {"lower_gain": event.before.mean, "lower_noise": event.before.noise}
     yield (
@@ -188,7 +188,7 @@ def _(event: ev.PromotionOpened) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.Promoted) -> Iterable[tuple[str, Row]]:
+def _(event: ev.PromotionEnded) -> Iterable[tuple[str, Row]]:
     found: dict[str, Any] = {"verdict": event.verdict, "reason": event.reason}
     found |= {"better_hidden": event.hidden, **_measured(event.after)}
     if event.agreement is not None:
@@ -219,7 +219,7 @@ def _(event: ev.SealedScored) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.Quarantined) -> Iterable[tuple[str, Row]]:
+def _(event: ev.CommitQuarantined) -> Iterable[tuple[str, Row]]:
     found = {"trial": event.trial, "recorded": event.recorded}
     yield "quarantines", found | {"commit": event.commit, "reason": event.reason}
     for each in event.heads:
@@ -243,14 +243,14 @@ def _(event: ev.SliceReleased) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.IslandMoved) -> Iterable[tuple[str, Row]]:
+def _(event: ev.IslandReassigned) -> Iterable[tuple[str, Row]]:
     if event.home:
         where = {"slice": event.slice.name, "device": event.slice.kind}
         yield "islands", {"island": event.island, **where}
 
 
 @rows.register
-def _(event: ev.CaughtUp) -> Iterable[tuple[str, Row]]:
+def _(event: ev.HeadAdopted) -> Iterable[tuple[str, Row]]:
     moved = {"island": event.island, "home": event.source, "parts": event.changes}
     where = {"before": event.old, "head": event.new}
     yield "catch_ups", {**moved, **where, "recorded": event.recorded}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.contract import SetupError
 from harness.data.cache import Progress, corpus_root, disk_troubles, locked
-from harness.data.corpus import Corpus, Identity, open_at
+from harness.data.corpus import Corpus, CorpusIdentity, open_at
 from harness.data.spec import (
     CLIMBMIX,
     CLIMBMIX_LAST,
@@ -18,7 +18,7 @@ from harness.data.spec import (
     CLIMBMIX_URL,
     KJV,
     SPECS,
-    Spec,
+    CorpusSpec,
     climbmix_source,
 )
 from harness.data.writer import publish, recheck
@@ -72,7 +72,7 @@ def prepare(
 
 
 def _prepare_alone(
-    root: Path, spec: Spec, shards: int | None, base_url: str | None, progress: Progress
+    root: Path, spec: CorpusSpec, shards: int | None, base_url: str | None, progress: Progress
 ) -> Corpus:
     with locked(root, progress):
         ready = _ready(root, spec, shards, progress, restamp=True)
@@ -83,7 +83,7 @@ def _prepare_alone(
 
 
 def _ready(
-    root: Path, spec: Spec, shards: int | None, progress: Progress, *, restamp: bool
+    root: Path, spec: CorpusSpec, shards: int | None, progress: Progress, *, restamp: bool
 ) -> Corpus | None:
     try:
         corpus = recheck(root, spec, progress, restamp=restamp)
@@ -93,8 +93,8 @@ def _ready(
 
 
 def _build(
-    root: Path, spec: Spec, shards: int | None, base_url: str | None, progress: Progress
-) -> Identity:
+    root: Path, spec: CorpusSpec, shards: int | None, base_url: str | None, progress: Progress
+) -> CorpusIdentity:
     # Imported here for the reason that the module's docstring gives.
     if spec is KJV:
         from harness.data import kjv  # noqa: PLC0415
@@ -105,7 +105,7 @@ def _build(
     return climbmix.build(root, progress, shards or CLIMBMIX_SHARDS, base_url or CLIMBMIX_URL)
 
 
-def _spec(name: str) -> Spec:
+def _spec(name: str) -> CorpusSpec:
     if name not in SPECS:
         raise SetupError(f"no corpus {name!r}: choose one of {', '.join(SPECS)}")
     return SPECS[name]

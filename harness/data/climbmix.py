@@ -29,7 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.contract import SetupError
 from harness.data.bpe import Bpe
 from harness.data.cache import Progress, write_whole
-from harness.data.corpus import Identity, Part, token_file
+from harness.data.corpus import CorpusIdentity, TokenSplit, token_file
 from harness.data.download import fetch
 from harness.data.spec import (
     CLIMBMIX,
@@ -39,7 +39,7 @@ from harness.data.spec import (
     HELD_OUT,
     climbmix_source,
 )
-from harness.data.writer import PartWriter, Section, fresh, write_vocabulary
+from harness.data.writer import Section, SplitWriter, fresh, write_vocabulary
 
 _BATCH = 1024
 
@@ -52,7 +52,7 @@ class _Done:
     sections: tuple[Section, ...]
 
 
-def build(root: Path, progress: Progress, shards: int, base_url: str) -> Identity:
+def build(root: Path, progress: Progress, shards: int, base_url: str) -> CorpusIdentity:
     """Make the corpus in `root`/.draft. Raises SetupError where network, server or disk fail."""
     if not re.match(r"https?://\w", base_url):
         raise SetupError(f"--base-url {base_url}: it must begin with https:// and a host")
@@ -60,10 +60,10 @@ def build(root: Path, progress: Progress, shards: int, base_url: str) -> Identit
     bpe = _train_tokenizer(list(train), progress)
     draft = root / ".draft"
     done = _taken_up(draft, _key(sums, bpe))
-    parts: dict[str, Part] = {"train": _encode_train(draft, bpe, list(train), done, progress)}
+    parts: dict[str, TokenSplit] = {"train": _encode_train(draft, bpe, list(train), done, progress)}
     parts |= _encode_held(draft, bpe, held, progress)
     (draft / _DONE_FILE).unlink()
-    return Identity(
+    return CorpusIdentity(
         name=CLIMBMIX.name,
         rule=CLIMBMIX.rule,
         source=climbmix_source(shards),
@@ -134,8 +134,8 @@ def _encode(bpe: Bpe, documents: Sequence[str]) -> Iterator[NDArray[np.uint16]]:
 
 def _encode_train(
     draft: Path, bpe: Bpe, paths: Sequence[Path], done: _Done, progress: Progress
-) -> Part:
-    with PartWriter(draft / token_file("train"), [*bpe.tokens, b""], done.sections) as writer:
+) -> TokenSplit:
+    with SplitWriter(draft / token_file("train"), [*bpe.tokens, b""], done.sections) as writer:
         for at, path in enumerate(paths[len(done.sections) :], start=len(done.sections) + 1):
             for share, documents in _batches(path):
                 progress(f"encode shard {at} of {len(paths) + 1}", share)
@@ -146,11 +146,11 @@ def _encode_train(
         return writer.finish()
 
 
-def _encode_held(draft: Path, bpe: Bpe, path: Path, progress: Progress) -> dict[str, Part]:
+def _encode_held(draft: Path, bpe: Bpe, path: Path, progress: Progress) -> dict[str, TokenSplit]:
     tokens = [*bpe.tokens, b""]
     with ExitStack() as stack:
         writers = {
-            name: stack.enter_context(PartWriter(draft / token_file(name), tokens))
+            name: stack.enter_context(SplitWriter(draft / token_file(name), tokens))
             for name in HELD_OUT
         }
         turns = cycle(writers.values())

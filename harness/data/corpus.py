@@ -28,7 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.contract import SetupError
 from harness.data.cache import sha256_of
-from harness.data.spec import PARTS, Spec
+from harness.data.spec import SPLITS, CorpusSpec
 
 # Opening must take less than 50 ms: hashing the 6 MiB of climbmix's held-out parts took 34 ms on
 # two cores that ten processes shared.
@@ -36,7 +36,7 @@ _HASHED_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TokenSplit:
     """One part: its size, the sha256 of its raw text's documents and that of its token file."""
 
     tokens: int
@@ -46,7 +46,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class CorpusIdentity:
     """Everything that a score on this corpus depends on; the digest is its hash."""
 
     name: str
@@ -55,7 +55,7 @@ class Identity:
     vocab: int
     context: int
     vocabulary: str
-    parts: Mapping[str, Part]
+    parts: Mapping[str, TokenSplit]
 
     @property
     def digest(self) -> str:
@@ -67,7 +67,7 @@ class Identity:
 class Manifest:
     """An identity and the time of change (ns) of each file when it was last found right."""
 
-    identity: Identity
+    identity: CorpusIdentity
     changed: Mapping[str, int]
 
 
@@ -89,7 +89,7 @@ class Corpus:
     context: int
     folder: Path
     source: str
-    parts: Mapping[str, Part]
+    parts: Mapping[str, TokenSplit]
 
     @property
     def train_file(self) -> Path:
@@ -108,8 +108,8 @@ class Corpus:
 
 def token_file(part: str) -> str:
     """Return where the tokens of `part` lie below a version's folder."""
-    if part not in PARTS:
-        raise ValueError(f"no part {part!r}: choose one of {', '.join(PARTS)}")
+    if part not in SPLITS:
+        raise ValueError(f"no part {part!r}: choose one of {', '.join(SPLITS)}")
     return f"{'train' if part == 'train' else 'held'}/{part}.u16"
 
 
@@ -119,7 +119,7 @@ def vocabulary(folder: Path) -> list[bytes]:
     return [base64.b64decode(line, validate=True) for line in lines]
 
 
-def open_at(root: Path, spec: Spec) -> Corpus:
+def open_at(root: Path, spec: CorpusSpec) -> Corpus:
     """Open the current version below `root`. Raises SetupError where none is whole."""
     folder, manifest = standing(root, spec)
     for path, size, sha256 in pinned_files(folder, manifest.identity):
@@ -137,7 +137,7 @@ def open_at(root: Path, spec: Spec) -> Corpus:
     )
 
 
-def standing(root: Path, spec: Spec) -> tuple[Path, Manifest]:
+def standing(root: Path, spec: CorpusSpec) -> tuple[Path, Manifest]:
     """Return the current version's folder and manifest, which agree, its files unchecked."""
     try:
         named = (root / "current").read_bytes().strip()
@@ -153,7 +153,7 @@ def standing(root: Path, spec: Spec) -> tuple[Path, Manifest]:
         manifest = MANIFEST.validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
         raise damaged(spec, path) from None
-    if manifest.identity.digest != folder.name or set(manifest.identity.parts) != set(PARTS):
+    if manifest.identity.digest != folder.name or set(manifest.identity.parts) != set(SPLITS):
         raise damaged(spec, path)
     if manifest.identity.rule != spec.rule:
         raise SetupError(
@@ -163,15 +163,15 @@ def standing(root: Path, spec: Spec) -> tuple[Path, Manifest]:
     return folder, manifest
 
 
-def pinned_files(folder: Path, identity: Identity) -> Iterator[tuple[Path, int | None, str]]:
+def pinned_files(folder: Path, identity: CorpusIdentity) -> Iterator[tuple[Path, int | None, str]]:
     """Yield each file of a version, its size (None: not pinned) and its sha256."""
     yield folder / "vocabulary.txt", None, identity.vocabulary
-    for name in PARTS:
+    for name in SPLITS:
         part = identity.parts[name]
         yield folder / token_file(name), part.tokens * 2, part.sha256
 
 
-def damaged(spec: Spec, path: Path) -> SetupError:
+def damaged(spec: CorpusSpec, path: Path) -> SetupError:
     """Return the error for a cache that is not what the digest was made of."""
     return SetupError(
         f"corpus {spec.name} is damaged ({path} is missing or changed): "

@@ -24,7 +24,7 @@ from pathlib import Path
 from harness.contract import SetupError
 from harness.data.bpe import Bpe
 from harness.data.cache import Progress
-from harness.data.corpus import Identity, Part, token_file
+from harness.data.corpus import CorpusIdentity, TokenSplit, token_file
 from harness.data.spec import (
     HELD_OUT,
     KJV,
@@ -36,16 +36,16 @@ from harness.data.spec import (
     KJV_RUN,
     KJV_SHA256,
     KJV_VERSION,
-    PARTS,
+    SPLITS,
     PartName,
 )
-from harness.data.writer import PartWriter, fresh, write_vocabulary
+from harness.data.writer import SplitWriter, fresh, write_vocabulary
 
 _WORD = re.compile(r"[a-zæ\u2019]+")
 Run = tuple[str, ...]
 
 
-def build(draft: Path, progress: Progress) -> Identity:
+def build(draft: Path, progress: Progress) -> CorpusIdentity:
     """Make the corpus in the folder `draft`. Raises SetupError where the text is not the one."""
     fresh(draft)
     progress("read the text", 0.0)
@@ -53,14 +53,14 @@ def build(draft: Path, progress: Progress) -> Identity:
     progress("train the tokenizer", 0.0)
     bpe = Bpe(passages["train"], KJV.vocab)
     progress("encode", 0.0)
-    return Identity(
+    return CorpusIdentity(
         name=KJV.name,
         rule=KJV.rule,
         source=f"{KJV_PACKAGE} {KJV_VERSION}",
         vocab=len(bpe.tokens),
         context=KJV.context,
         vocabulary=write_vocabulary(draft, bpe.tokens),
-        parts={name: _write(draft, name, passages[name], bpe) for name in PARTS},
+        parts={name: _write(draft, name, passages[name], bpe) for name in SPLITS},
     )
 
 
@@ -111,7 +111,7 @@ def split(verses: Sequence[str]) -> dict[PartName, list[str]]:
         homes[verse] = None
     return {
         name: ["".join(verses[at] for at in stretch) for stretch in _stretches(homes, name)]
-        for name in PARTS
+        for name in SPLITS
     }
 
 
@@ -143,8 +143,8 @@ def _runs(verses: Sequence[str], stretch: Iterable[int]) -> Iterator[tuple[Run, 
         yield run, range(first, last + 1)
 
 
-def _write(draft: Path, name: PartName, passages: Sequence[str], bpe: Bpe) -> Part:
-    with PartWriter(draft / token_file(name), bpe.tokens) as writer:
+def _write(draft: Path, name: PartName, passages: Sequence[str], bpe: Bpe) -> TokenSplit:
+    with SplitWriter(draft / token_file(name), bpe.tokens) as writer:
         writer.write_all(passages, bpe.encode(passages))
         writer.end_section()
         return writer.finish()

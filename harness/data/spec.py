@@ -12,11 +12,11 @@ from typing import Literal
 PartName = Literal["train", "dev", "hidden", "sealed"]
 
 HELD_OUT: tuple[PartName, ...] = ("dev", "hidden", "sealed")
-PARTS: tuple[PartName, ...] = ("train", *HELD_OUT)
+SPLITS: tuple[PartName, ...] = ("train", *HELD_OUT)
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class CorpusSpec:
     """A corpus before it is made: `vocab` tokens in all, scored in windows of `context` tokens."""
 
     name: str
@@ -36,7 +36,7 @@ KJV_HELD_AT: dict[int, PartName] = {5: "dev", 16: "hidden", 27: "sealed"}
 # GPT-3's authors looked for test text in training text by this length (arXiv 2005.14165, app. C).
 KJV_RUN = 13
 
-KJV = Spec(
+KJV = CorpusSpec(
     name="kjv",
     vocab=1024,
     context=128,
@@ -56,7 +56,7 @@ CLIMBMIX_SHARDS = 10
 CLIMBMIX_TRAINER = 250_000_000
 CLIMBMIX_HELD = 2**20
 
-CLIMBMIX = Spec(
+CLIMBMIX = CorpusSpec(
     name="climbmix",
     vocab=8192,
     context=2048,

@@ -19,15 +19,15 @@ from harness.data.cache import Progress, sha256_of, sync_folder, write_whole
 from harness.data.corpus import (
     MANIFEST,
     Corpus,
-    Identity,
+    CorpusIdentity,
     Manifest,
-    Part,
+    TokenSplit,
     damaged,
     open_at,
     pinned_files,
     standing,
 )
-from harness.data.spec import Spec
+from harness.data.spec import CorpusSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Section:
     text: str
 
 
-class PartWriter:
+class SplitWriter:
     """Writes a part's token file section by section, taking up after those that are `done`.
 
     `tokens` are the vocabulary's raw bytes: every document is held to be encoded without loss.
@@ -87,11 +87,11 @@ class PartWriter:
         self.sections.append(Section(self.tokens, self.bytes, self._text.hexdigest()))
         self._begin()
 
-    def finish(self) -> Part:
+    def finish(self) -> TokenSplit:
         """Close the file and return what pins it; the tokens are hashed as they lie on the disk."""
         self._file.close()
         texts = "".join(section.text for section in self.sections)
-        return Part(
+        return TokenSplit(
             tokens=sum(section.tokens for section in self.sections),
             bytes=sum(section.bytes for section in self.sections),
             text=hashlib.sha256(texts.encode()).hexdigest(),
@@ -113,7 +113,7 @@ def fresh(draft: Path) -> None:
     draft.mkdir()
 
 
-def publish(root: Path, draft: Path, identity: Identity) -> None:
+def publish(root: Path, draft: Path, identity: CorpusIdentity) -> None:
     """Make the finished `draft` the current version below `root`, in one step."""
     for path, _, _ in pinned_files(draft, identity):
         # A box may run as another user: train is for all to read, held-out parts are for us.
@@ -132,7 +132,7 @@ def publish(root: Path, draft: Path, identity: Identity) -> None:
         shutil.rmtree(old)
 
 
-def recheck(root: Path, spec: Spec, progress: Progress, *, restamp: bool) -> Corpus:
+def recheck(root: Path, spec: CorpusSpec, progress: Progress, *, restamp: bool) -> Corpus:
     """Hash every file of the current version and open it. Raises SetupError if one is wrong.
 
     Files that are right but whose times have moved, as in a copied cache, are `restamp`ed.
@@ -147,7 +147,7 @@ def recheck(root: Path, spec: Spec, progress: Progress, *, restamp: bool) -> Cor
     return open_at(root, spec)
 
 
-def _write_manifest(folder: Path, identity: Identity) -> None:
+def _write_manifest(folder: Path, identity: CorpusIdentity) -> None:
     paths = [path for path, _, _ in pinned_files(folder, identity)]
     manifest = Manifest(identity, {path.name: path.stat().st_mtime_ns for path in paths})
     write_whole(folder / "manifest.json", MANIFEST.dump_json(manifest, indent=1))

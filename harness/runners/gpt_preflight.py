@@ -52,7 +52,7 @@ MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class PreflightTrial:
     """What the genome's `train` is given; its docstring says what each field is."""
 
     tokens: np.ndarray
@@ -64,7 +64,7 @@ class Trial:
     deadline: float
 
 
-class Clock:
+class PreflightClock:
     """Replaces time.monotonic: it leaps to the end once there were PASSES backward passes."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Clock:
 def main() -> None:
     """Look at the genome; an exception is what is wrong with it."""
     stand_back()
-    options, clock = _options(), Clock()
+    options, clock = _options(), PreflightClock()
     torch.set_num_threads(1)
     torch._dynamo.config.disable = True  # compiling takes half a minute of a core
     time.monotonic = clock.now
@@ -149,14 +149,16 @@ def weigh(genome: ModuleType, options: argparse.Namespace) -> None:
 
 
 def attempt(
-    genome: ModuleType, options: argparse.Namespace, clock: Clock, depth: int, context: int
+    genome: ModuleType, options: argparse.Namespace, clock: PreflightClock, depth: int, context: int
 ) -> None:
     """Train and ask a model of this depth and context. Raises what the genome does."""
     random.seed(options.seed)
     np.random.seed(options.seed % 2**32)  # genomes may use the old interface
     torch.manual_seed(options.seed)
     tokens = np.memmap(options.tokens, dtype="<u2", mode="r")[:TOKENS]
-    trial = Trial(tokens, options.vocab, context, depth, options.seed, "cpu", clock.wind_up())
+    trial = PreflightTrial(
+        tokens, options.vocab, context, depth, options.seed, "cpu", clock.wind_up()
+    )
     trained = genome.train(trial)
     plain = getattr(trained, "_orig_mod", trained)
     model = genome.build(options.vocab, context, depth)

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TrainingTrial:
     """What the genome's `train` is given; its docstring says what each field is."""
 
     tokens: np.ndarray
@@ -44,7 +44,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     if options.device == "cuda" and options.share < 1:
         torch.cuda.set_per_process_memory_fraction(options.share)
-    trial = Trial(
+    trial = TrainingTrial(
         tokens=np.memmap(options.tokens, dtype="<u2", mode="r"),
         vocab=options.vocab,
         context=options.context,

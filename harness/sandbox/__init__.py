@@ -2,9 +2,18 @@
 
 from harness.sandbox.backends.bubblewrap import check, find_sandbox
 from harness.sandbox.backends.interpreter import python_argv
-from harness.sandbox.boot.pool import Ahead
+from harness.sandbox.boot.pool import SandboxPool
 from harness.sandbox.boot.zygote_client import Zygote
-from harness.sandbox.policy import Exit, Policy
+from harness.sandbox.policy import Exit, SandboxPolicy
 from harness.sandbox.run import run
 
-__all__ = ["Ahead", "Exit", "Policy", "Zygote", "check", "find_sandbox", "python_argv", "run"]
+__all__ = [
+    "Exit",
+    "SandboxPolicy",
+    "SandboxPool",
+    "Zygote",
+    "check",
+    "find_sandbox",
+    "python_argv",
+    "run",
+]

@@ -11,7 +11,7 @@ from harness.contract import Slice
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class SandboxPolicy:
     """Everything a box is given; what is not named here does not exist inside.
 
     `read` and `write` map absolute paths inside the box to host paths. The interpreter that runs

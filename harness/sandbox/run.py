@@ -20,30 +20,32 @@ from harness.sandbox.backends import bubblewrap, landlock
 from harness.sandbox.backends.interpreter import program_words
 from harness.sandbox.backends.scratch import folders
 from harness.sandbox.backends.uids import check_readable
-from harness.sandbox.boot.pool import Ahead
-from harness.sandbox.boot.prewarmed import Held, Shape
+from harness.sandbox.boot.pool import SandboxPool
+from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
 from harness.sandbox.boot.spec import confined, on_host, unconfined, warded
 from harness.sandbox.boot.start import Started, Walls, launch
 from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.monitor.capped_log import CappedLog
-from harness.sandbox.monitor.cpu import Contention
-from harness.sandbox.monitor.descendants import Kin
-from harness.sandbox.monitor.disk import Disk
-from harness.sandbox.monitor.memory import Meter
+from harness.sandbox.monitor.cpu import CpuContention
+from harness.sandbox.monitor.descendants import Descendants
+from harness.sandbox.monitor.disk import DiskMonitor
+from harness.sandbox.monitor.memory import MemoryMeter
 from harness.sandbox.monitor.process_trees import PlainTree
 from harness.sandbox.monitor.sandboxed import BoxTree
 from harness.sandbox.monitor.warded import WardedTree, process_of
 from harness.sandbox.monitor.watchdog import Tree, drain, finish, watch
 from harness.sandbox.outputs import collect
-from harness.sandbox.policy import Exit, Policy
+from harness.sandbox.policy import Exit, SandboxPolicy
 
 if TYPE_CHECKING:
-    from harness.sandbox.guest.limits import Spec
+    from harness.sandbox.guest.limits import GuestSpec
 
 MIB = 1 << 20
 
 
-def run(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ahead | None = None) -> Exit:
+def run(
+    policy: SandboxPolicy, argv: Sequence[str], log: Path, warm: Zygote | SandboxPool | None = None
+) -> Exit:
     """Run `argv` under `policy`, its output (1 MiB of it at most) going to the file `log`.
 
     Returns when nothing of it is alive. In a box the `policy.write` folders are the box's own (at
@@ -66,7 +68,9 @@ def run(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ahead | N
     raise SetupError(f"confinement has no tier {policy.tier}")
 
 
-def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ahead | None) -> Exit:
+def _sandboxed(
+    policy: SandboxPolicy, argv: Sequence[str], log: Path, warm: Zygote | SandboxPool | None
+) -> Exit:
     check_readable(policy.read.values())
     walls = functools.partial(bubblewrap.command, policy, argv)
     with Observer(log) as observer, ExitStack() as stack:
@@ -75,10 +79,10 @@ def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ah
         else:
             box = _enter(policy, argv, observer, warm, stack)
         proc, *mounts = box.handles[1:]
-        meter = Meter(proc, policy.memory_mib * MIB)
-        rivals = Contention(proc, policy.slice.cores)
+        meter = MemoryMeter(proc, policy.memory_mib * MIB)
+        rivals = CpuContention(proc, policy.slice.cores)
         tree = BoxTree(box.init, proc, tuple(mounts), meter, rivals)
-        make = warm.make if isinstance(warm, Ahead) else lambda: None
+        make = warm.make if isinstance(warm, SandboxPool) else lambda: None
         ended = observer.see(box, tree, policy.seconds, make)
         written = mounts[len(bubblewrap.PRIVATE) :]
         for folder, to in zip(written, policy.write.values(), strict=True):
@@ -87,25 +91,31 @@ def _sandboxed(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ah
 
 
 def _enter(
-    policy: Policy, argv: Sequence[str], observer: Observer, warm: Zygote | Ahead, boxes: ExitStack
+    policy: SandboxPolicy,
+    argv: Sequence[str],
+    observer: Observer,
+    warm: Zygote | SandboxPool,
+    boxes: ExitStack,
 ) -> Started:
     """Start a program in a box that waits for one, or in one made now, which `boxes` will close."""
-    waiting = warm.take(policy, argv) if isinstance(warm, Ahead) else None
+    waiting = warm.take(policy, argv) if isinstance(warm, SandboxPool) else None
     if waiting is not None:
         boxes.enter_context(waiting)
         try:
             return waiting.start(policy, argv, observer.output)
         except HarnessError:  # it has died since it was made
             waiting.close()
-    made = Held(Shape.of(policy, argv), _zygote(warm), observer.folder)
+    made = PrewarmedSandbox(SandboxShape.of(policy, argv), _zygote(warm), observer.folder)
     return boxes.enter_context(made).start(policy, argv, observer.output)
 
 
-def _zygote(warm: Zygote | Ahead) -> Zygote:
-    return warm.zygote if isinstance(warm, Ahead) else warm
+def _zygote(warm: Zygote | SandboxPool) -> Zygote:
+    return warm.zygote if isinstance(warm, SandboxPool) else warm
 
 
-def _warded(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ahead | None) -> Exit:
+def _warded(
+    policy: SandboxPolicy, argv: Sequence[str], log: Path, warm: Zygote | SandboxPool | None
+) -> Exit:
     landlock.check()
     landlock.check_inputs(policy, argv)
     with Observer(log) as observer, ExitStack() as stack:
@@ -123,10 +133,10 @@ def _warded(policy: Policy, argv: Sequence[str], log: Path, warm: Zygote | Ahead
         limits = [policy.tmp_mib * MIB] * 2 + [policy.file_mib * MIB] * len(own.written)
         tree = WardedTree(
             box.handles[0],
-            Kin(process_of(box.handles[0])),
-            Meter(proc, policy.memory_mib * MIB),
-            Disk(tuple(zip(held, limits, strict=True))),
-            Contention(proc, policy.slice.cores),
+            Descendants(process_of(box.handles[0])),
+            MemoryMeter(proc, policy.memory_mib * MIB),
+            DiskMonitor(tuple(zip(held, limits, strict=True))),
+            CpuContention(proc, policy.slice.cores),
         )
         ended = observer.see(box, tree, policy.seconds)
         for folder, to in zip(held[2:], policy.write.values(), strict=True):
@@ -143,7 +153,7 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(number)
 
 
-def _plain(policy: Policy, argv: Sequence[str], log: Path) -> Exit:
+def _plain(policy: SandboxPolicy, argv: Sequence[str], log: Path) -> Exit:
     words = on_host(argv, {**policy.read, **policy.write})
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-box-"))
@@ -162,7 +172,7 @@ class Observer:
         self.sink = CappedLog.at(log)
         self._pipe, self.output = os.pipe()
 
-    def start(self, spec: Spec, walls: Walls | None) -> Started:
+    def start(self, spec: GuestSpec, walls: Walls | None) -> Started:
         """Start a box. Raises HarnessError, with what it said, where that fails."""
         try:
             return launch(spec, walls, self.output)

@@ -1,7 +1,7 @@
 """Canaries: a small attack on every line of defence, made in boxes of this machine.
 
 What works elsewhere may not work here: kernels differ, and so do the hosts of containers. So
-`swarm doctor` shows what the canaries of this machine say, and a launch asks `fail_closed`.
+`swarm doctor` shows what the canaries of this machine say, and a launch asks `require_self_check`.
 The attacks themselves are in harness/runners/self_check_attacks.py; what can be seen from outside
 (who came to a
 socket, which process died, what was left behind) is judged here.
@@ -34,7 +34,7 @@ from harness.contract import HarnessError, SetupError, Slice
 from harness.sandbox.backends import seccomp
 from harness.sandbox.backends.environment import environment
 from harness.sandbox.backends.interpreter import python_argv
-from harness.sandbox.policy import Exit, Policy
+from harness.sandbox.policy import Exit, SandboxPolicy
 from harness.sandbox.run import run
 
 PROGRAM: Final = Path(__file__).parents[1] / "runners" / "self_check_attacks.py"
@@ -81,7 +81,7 @@ PROCESSES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Canary:
+class SelfCheckAttack:
     """One line of defence: what the attack tries, and what got out in one line ("": it held)."""
 
     name: str
@@ -89,7 +89,7 @@ class Canary:
     escaped: str
 
 
-def sing(tier: int) -> tuple[Canary, ...]:
+def run_self_check(tier: int) -> tuple[SelfCheckAttack, ...]:
     """Attack every line of defence once at `tier` and say which held; takes a second or two.
 
     Raises SetupError where this machine cannot make the tier, HarnessError where a box gives no
@@ -97,12 +97,14 @@ def sing(tier: int) -> tuple[Canary, ...]:
     """
     with _field(tier) as field:
         told = field.first() | field.second() | field.third() | field.fourth()
-    return tuple(Canary(name, tries, told[name]) for name, tries in TRIES.items() if name in told)
+    return tuple(
+        SelfCheckAttack(name, tries, told[name]) for name, tries in TRIES.items() if name in told
+    )
 
 
-def fail_closed(tier: int) -> None:
+def require_self_check(tier: int) -> None:
     """Raise SetupError naming the first canary that escapes; at tier 0 nothing is promised."""
-    for canary in sing(tier) if tier else ():
+    for canary in run_self_check(tier) if tier else ():
         if canary.escaped:
             raise SetupError(
                 f"confinement does not hold here: a box could {canary.tries} ({canary.escaped});"
@@ -160,7 +162,7 @@ class _Field:
     def _box(self, part: str, **rules: Any) -> Exit:  # noqa: ANN401  # fields of a Policy
         """Run one part of the attacks in a box of its own."""
         self._out(part).mkdir()
-        policy = Policy(**self._usual(part) | rules)
+        policy = SandboxPolicy(**self._usual(part) | rules)
         argv = python_argv(PROGRAM, part, "/out", "/given/file", json.dumps(self._target(policy)))
         return run(policy, argv, self._log(part))
 
@@ -177,7 +179,7 @@ class _Field:
             "tier": self.tier,
         }
 
-    def _target(self, policy: Policy) -> dict[str, object]:
+    def _target(self, policy: SandboxPolicy) -> dict[str, object]:
         """Return the fields of the box program's `Target`."""
         machine = seccomp.MACHINES.get(platform.machine(), seccomp.MACHINES["x86_64"])
         calls = {name: each for row in seccomp.REFUSED.values() for name, each in row.items()}

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.contract import Direction, Part, Trial
-from harness.sandbox.policy import Exit, Policy
+from harness.contract import Direction, Split, Trial
+from harness.sandbox.policy import Exit, SandboxPolicy
 
-BOXES = Path(__file__).parent.parent / "runners"
+RUNNERS = Path(__file__).parent.parent / "runners"
 
-Confine = Callable[[Policy, Sequence[str], Path], Exit]
+Confine = Callable[[SandboxPolicy, Sequence[str], Path], Exit]
 """`confine(policy, argv, log)`: run argv in a box, its output (capped) going to the file `log`."""
 
 
@@ -21,8 +21,8 @@ class InvalidError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """How to run a genome: `program` is a file of `BOXES`, `args` follow it on the command line.
+class SandboxRequest:
+    """How to run a genome: `program` is a file of `RUNNERS`, `args` follow it on the command line.
 
     `read` maps paths inside the box to host paths, read-only. The genome itself is bound
     read-only at /genome by the caller and `/out`, empty, is where results are left. `leaves` maps
@@ -57,15 +57,15 @@ class Task(Protocol):
     direction: Direction
     entry: str
     torch: bool
-    parts: tuple[Part, ...]
+    parts: tuple[Split, ...]
 
     def prepare(self, data: str) -> str:
         """Make `data` ready, fetching nothing, and return its digest. SetupError with the mend."""
 
-    def box(self, trial: Trial) -> Box:
+    def box(self, trial: Trial) -> SandboxRequest:
         """Say how to run this trial's genome."""
 
-    def preflight(self, trial: Trial) -> Box:
+    def preflight(self, trial: Trial) -> SandboxRequest:
         """Say how to look at this trial's genome on a tiny input; it leaves nothing.
 
         The program says `claim preflight_began 1` before anything of the genome's runs, and may

@@ -23,8 +23,8 @@ from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 
-from harness.contract import Direction, Part, SetupError, Trial
-from harness.tasks.base import Box, Confine, InvalidError, Scored
+from harness.contract import Direction, SetupError, Split, Trial
+from harness.tasks.base import Confine, InvalidError, SandboxRequest, Scored
 
 CIRCLES = 26
 
@@ -60,7 +60,7 @@ class Packing:
     direction: Direction = "maximize"
     entry: str = "pack.py"
     torch: bool = False
-    parts: tuple[Part, ...] = ("dev",)
+    parts: tuple[Split, ...] = ("dev",)
 
     def prepare(self, data: str) -> str:
         """Return the digest of the problem, which is all the data there is."""
@@ -68,15 +68,15 @@ class Packing:
             raise SetupError(f"task packing takes no data {data!r}: say `data: none`, or nothing")
         return hashlib.sha256(_STATEMENT.encode()).hexdigest()
 
-    def box(self, trial: Trial) -> Box:
+    def box(self, trial: Trial) -> SandboxRequest:
         """Say how to run `trial`; its clock starts now, a little before the budget's."""
         deadline = time.monotonic() + max(trial.rung.seconds - LEEWAY, trial.rung.seconds / 2)
         args = (f"/genome/{trial.entry}", str(trial.seed), f"{deadline:.3f}", f"/out/{LEFT}")
-        return Box(program="packing.py", args=args, leaves={LEFT: MOST_BYTES})
+        return SandboxRequest(program="packing.py", args=args, leaves={LEFT: MOST_BYTES})
 
-    def preflight(self, trial: Trial) -> Box:
+    def preflight(self, trial: Trial) -> SandboxRequest:
         """Say how to look at `trial`'s genome: it is imported."""
-        return Box("packing_preflight.py", (f"/genome/{trial.entry}",), leaves={})
+        return SandboxRequest("packing_preflight.py", (f"/genome/{trial.entry}",), leaves={})
 
     def score(
         self,

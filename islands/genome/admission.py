@@ -55,7 +55,7 @@ _GIT_SHORT = re.compile(r"git~\d")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AdmissionLimits:
     """What a proposal may weigh: bytes of one file, bytes and files of the genome after it.
 
     With `null` a change without effect is let in, to measure what the ratchet makes of one.
@@ -86,7 +86,7 @@ def admit(
     proposal: Proposal,
     head: Mapping[str, Entry],
     genome: tuple[str, ...],
-    limits: Limits,
+    limits: AdmissionLimits,
     entry: str,
 ) -> Admitted | Refused:
     """Say whether `proposal` may become a commit on a commit whose whole genome is `head`.
@@ -144,7 +144,7 @@ def _is_hidden(char: str) -> bool:
 
 
 def _file_refusals(
-    files: Change, head: Mapping[str, Entry], genome: tuple[str, ...], limits: Limits
+    files: Change, head: Mapping[str, Entry], genome: tuple[str, ...], limits: AdmissionLimits
 ) -> Iterator[Refused]:
     if len(files) > limits.files:
         yield Refused("size", f"{len(files)} files at once; propose {limits.files} at most")
@@ -172,7 +172,7 @@ def _mode_refusals(name: str, entry: Entry, was: Entry | None) -> Iterator[Refus
         yield Refused("mode", f"{name} has mode {shown(entry.mode)}; propose mode {PLAIN} only")
 
 
-def _content_refusals(name: str, entry: Entry, limits: Limits) -> Iterator[Refused]:
+def _content_refusals(name: str, entry: Entry, limits: AdmissionLimits) -> Iterator[Refused]:
     size, most = len(entry.data), limits.file_bytes
     if size > most:
         yield Refused("size", f"{name} has {size:,} bytes; a file may have {most:,} at most")
@@ -198,7 +198,7 @@ def _change(files: Change, head: Mapping[str, Entry]) -> dict[str, Entry | None]
 
 
 def _change_refusals(
-    change: Change, head: Mapping[str, Entry], limits: Limits, entry: str
+    change: Change, head: Mapping[str, Entry], limits: AdmissionLimits, entry: str
 ) -> Iterator[Refused]:
     after = {path: new for path, new in {**head, **change}.items() if new is not None}
     if entry not in after:
@@ -227,7 +227,7 @@ def _folders(path: str) -> Iterator[str]:
 
 
 def _growth_refusals(
-    head: Mapping[str, Entry], after: Mapping[str, Entry], limits: Limits
+    head: Mapping[str, Entry], after: Mapping[str, Entry], limits: AdmissionLimits
 ) -> Iterator[Refused]:
     """Refuse growth past a limit; a genome that began beyond it may change and shrink."""
     was, now = (sum(len(entry.data) for entry in side.values()) for side in (head, after))

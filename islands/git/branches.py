@@ -154,7 +154,7 @@ class Branches:
             f"is gone: launch under another run name, or delete {self._kept}"
         )
 
-    def hold(
+    def commit_under_ref(
         self, name: str, parent: str, files: Mapping[str, Entry | None], message: str, when: int
     ) -> str:
         """Commit `files` on `parent` as `commit` does, held by the run's ref `name`.
@@ -202,7 +202,7 @@ class Branches:
             raise HeadMovedError(f"branch {self.branch(island)} is {where}")
         raise GitError(f"git update-ref {ref}: {answer.err.strip()}")
 
-    def agree(self, heads: Mapping[str, str]) -> None:
+    def sync_branches(self, heads: Mapping[str, str]) -> None:
         """Make the islands' branches agree with the ledger: all of them, or none.
 
         A branch is moved only where nothing of the user's can be lost. Raises SetupError where

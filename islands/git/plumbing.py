@@ -89,7 +89,7 @@ class GitError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GitResult:
     """What a git process came to: its exit status, its output, its complaints."""
 
     code: int
@@ -131,7 +131,7 @@ class Plumbing:
 
     def answer(
         self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> GitResult:
         """Return what `git ARGS` came to, success or not."""
         with tempfile.TemporaryFile() as stream:
             stream.write(stdin)
@@ -149,7 +149,7 @@ class Plumbing:
                 )
             except git.GitCommandNotFound as error:
                 raise SetupError("git is not installed, or not on PATH: install it") from error
-        return Answer(code, out, err)
+        return GitResult(code, out, err)
 
     def commit_id(self, rev: str) -> str | None:
         """Return the id of the commit that `rev` names, None where it names none."""

@@ -27,10 +27,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from harness.contract import Direction, Part
+from harness.contract import Direction, Split
 from islands import events as ev
 from islands.promotion.transfer import agreement, transfer, weighed
-from islands.ratchet.rule import Noise, signed
+from islands.ratchet.rule import Noise, gain_of
 from islands.records import Contender, Gain, Measured
 from islands.rng import seed_of
 
@@ -42,7 +42,7 @@ HALF, QUARTER, ROOT = 0.5, 0.25, math.sqrt(0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class PromotionPolicy:
     """What program.md's `promotion` says.
 
     `auto`: promote each stack that was judged. `seeds` pairs on the stack, `trials` at most for
@@ -61,12 +61,12 @@ class Asked:
 
     commit: str
     seed: int
-    part: Part = "dev"
+    part: Split = "dev"
     share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PromotionRequest:
     """A stack that could be promoted to `rung`; `stack` is its check, 0 for an island's head."""
 
     rung: int
@@ -78,10 +78,10 @@ class Wish:
 
 
 @dataclass(slots=True)
-class Open:
+class PromotionAttempt:
     """A promotion under way: what it has measured (None: failed) and which slice has which seed."""
 
-    event: ev.PromotionOpened
+    event: ev.PromotionStarted
     direction: Direction
     run_seed: int
     known: dict[Asked, float | None] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class Open:
         return []
 
     def pairs(
-        self, old: str, new: str, part: Part = "dev", share: float = 1.0, count: int | None = None
+        self, old: str, new: str, part: Split = "dev", share: float = 1.0, count: int | None = None
     ) -> list[float]:
         """Return the gains of `new`, on a share of the time, over `old` on the first seeds."""
         found = []
@@ -110,7 +110,7 @@ class Open:
             before = self.known.get(Asked(old, seed, part))
             after = self.known.get(Asked(new, seed, part, share))
             if before is not None and after is not None:
-                found.append(signed(before, after, self.direction))
+                found.append(gain_of(before, after, self.direction))
         return found
 
     def _whole(self) -> list[Asked]:
@@ -209,7 +209,7 @@ class Open:
         at = math.exp(math.log(low) + part * (math.log(high) - math.log(low)))
         return at * seconds, (low * seconds, high * seconds)
 
-    def judged(self, seconds: float) -> ev.Promoted:
+    def judged(self, seconds: float) -> ev.PromotionEnded:
         """Return how the promotion to a rung of so many `seconds` ends, once nothing is missing."""
         event, noise = self.event, self._noise()
         after = weighed(self.pairs(event.base, event.commit), noise)
@@ -219,7 +219,7 @@ class Open:
         reached, (low, high) = self.time_to_target(seconds)
         target = [self.known.get(Asked(event.base, seed)) for seed in self.seeds[:TIMED_SEEDS]]
         scores = [score for score in target if score is not None]
-        return ev.Promoted(
+        return ev.PromotionEnded(
             check=event.check,
             rung=event.rung,
             base=event.base,
@@ -288,7 +288,7 @@ def compared(
     """Return the gain of `new` over `old` on the sealed part, by the scores that are known."""
     sides = [[known.get(Asked(each, seed, "sealed")) for seed in seeds] for each in (old, new)]
     pairs = [
-        signed(before, after, direction)
+        gain_of(before, after, direction)
         for before, after in zip(*sides, strict=True)
         if before is not None and after is not None
     ]

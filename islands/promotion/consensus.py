@@ -12,16 +12,16 @@ Not covered: islands do not rebase on the consensus; what it holds reaches them 
 from __future__ import annotations
 
 from islands import events as ev
-from islands.promotion.state import Credit
+from islands.promotion.state import Attribution
 from islands.records import Contender
 
 NAME = "consensus"
 """The branch below `swarm/<run>/`; no island may have this name."""
 
-NOBODY = Credit("", "", 0.0, "Change")
+NOBODY = Attribution("", "", 0.0, "Change")
 
 
-def message(run: str, promoted: ev.Promoted, change: Contender, credit: Credit) -> str:
+def message(run: str, promoted: ev.PromotionEnded, change: Contender, credit: Attribution) -> str:
     """Return the message of the commit that brings `change` into the consensus."""
     subject, _, rest = credit.hypothesis.strip().partition("\n")
     body = f"{rest.strip()}\n\n" if rest.strip() else ""
@@ -46,7 +46,7 @@ def message(run: str, promoted: ev.Promoted, change: Contender, credit: Credit) 
     )
 
 
-def whole(run: str, promoted: ev.Promoted, makers: list[Credit]) -> str:
+def whole(run: str, promoted: ev.PromotionEnded, makers: list[Attribution]) -> str:
     """Return the message of one commit for a stack whose parts do not go on one by one."""
     lines = "\n".join(f"- {credit.hypothesis.strip().splitlines()[0]}" for credit in makers)
     parts = " ".join(map(str, promoted.parts))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 
 from islands import events as ev
-from islands.promotion.attempt import Asked, Open, Wish
+from islands.promotion.attempt import Asked, PromotionAttempt, PromotionRequest
 from islands.records import NULL, Contender, Gain
 
 NEAR_MISSES = 4
@@ -20,7 +20,7 @@ NEAR_MISSES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Credit:
+class Attribution:
     """Whose a change is: the island it was kept on, who proposed it, and what that cost."""
 
     island: str
@@ -33,9 +33,9 @@ class Promotions:
     """The fold of a run's promotions, its consensus and its queries of held-out parts."""
 
     def __init__(self) -> None:
-        self.open: Open | None = None
-        self.last: ev.PromotionOpened | None = None
-        self.done: list[ev.Promoted] = []
+        self.open: PromotionAttempt | None = None
+        self.last: ev.PromotionStarted | None = None
+        self.done: list[ev.PromotionEnded] = []
         self.consensus: ev.ConsensusMoved | None = None
         self.drafted: ev.ConsensusDrafted | None = None
         self.runs: dict[str, bool] = {}
@@ -44,8 +44,8 @@ class Promotions:
         self.hidden: set[int] = set()
         self.near: list[Contender] = []
         self.changes: dict[int, Contender] = {}
-        self.credits: dict[int, Credit] = {}
-        self.judged: tuple[ev.StackJudged, str] | None = None
+        self.credits: dict[int, Attribution] = {}
+        self.judged: tuple[ev.StackCheckEnded, str] | None = None
         self._bases: dict[int, str] = {}
         self._run: ev.RunOpened | None = None
         self._sketches: dict[int, Contender] = {}
@@ -57,7 +57,7 @@ class Promotions:
         """Return how many promotions have been opened."""
         return self.last.check if self.last is not None else 0
 
-    def unbuilt(self) -> ev.Promoted | None:
+    def unbuilt(self) -> ev.PromotionEnded | None:
         """Return the last promotion if it transfers and the consensus is not yet its stack."""
         last = self.done[-1] if self.done else None
         if last is None or last.verdict != "transfers":
@@ -77,7 +77,7 @@ class Promotions:
             each in self.runs for each in self.drafted.changes[:-1]
         )
 
-    def due(self) -> Wish | None:
+    def due(self) -> PromotionRequest | None:
         """Return the stack that comes next: the last one judged, at the next rung that it earns."""
         if self.open is not None or self.judged is None or self._run is None:
             return None
@@ -85,9 +85,9 @@ class Promotions:
         gain = stack.gain or stack.observed
         if stack.verdict == "conflict" or not stack.parts or gain.mean <= 0:
             return None
-        return self.climbed(Wish(1, base, stack.commit, stack.parts, gain, stack.check))
+        return self.climbed(PromotionRequest(1, base, stack.commit, stack.parts, gain, stack.check))
 
-    def climbed(self, wish: Wish) -> Wish | None:
+    def climbed(self, wish: PromotionRequest) -> PromotionRequest | None:
         """Return `wish` at the lowest rung that it has not been promoted to, None if it may not."""
         top = len(self._run.rungs) - 1 if self._run is not None else 0
         rung, before = min(1, top), wish.before
@@ -96,9 +96,9 @@ class Promotions:
                 if each.verdict != "transfers" or each.rung >= top:
                     return None
                 rung, before = each.rung + 1, each.after
-        return Wish(rung, wish.base, wish.commit, wish.parts, before, wish.stack)
+        return PromotionRequest(rung, wish.base, wish.commit, wish.parts, before, wish.stack)
 
-    def contenders(self, wish: Wish) -> list[Contender]:
+    def contenders(self, wish: PromotionRequest) -> list[Contender]:
         """Return the parts of a stack and the best near misses, strongest evidence first."""
         parts = [self.changes[part] for part in wish.parts if part in self.changes]
         return [*sorted(parts, key=_evidence), *self.near]
@@ -144,7 +144,7 @@ class Promotions:
 
     @apply.register
     def _(self, event: ev.ProposalReceived) -> None:
-        self.credits[event.experiment] = Credit(
+        self.credits[event.experiment] = Attribution(
             event.island, event.agent, event.usage.usd, event.hypothesis
         )
 
@@ -152,7 +152,9 @@ class Promotions:
     def _(self, event: ev.MigrantOffered) -> None:
         origin = self.credits.get(event.migrant.origin)
         agent = origin.agent if origin is not None else "migration"
-        self.credits[event.experiment] = Credit(event.island, agent, 0.0, event.migrant.hypothesis)
+        self.credits[event.experiment] = Attribution(
+            event.island, agent, 0.0, event.migrant.hypothesis
+        )
 
     @apply.register
     def _(self, event: ev.ProposalRefused) -> None:
@@ -186,18 +188,18 @@ class Promotions:
             self.near = sorted([*self.near, change], key=_evidence)[:NEAR_MISSES]
 
     @apply.register
-    def _(self, event: ev.StackOpened) -> None:
+    def _(self, event: ev.StackCheckStarted) -> None:
         self._bases[event.check] = event.base
 
     @apply.register
-    def _(self, event: ev.StackJudged) -> None:
+    def _(self, event: ev.StackCheckEnded) -> None:
         self.judged = (event, self._bases.pop(event.check))
 
     @apply.register
-    def _(self, event: ev.PromotionOpened) -> None:
+    def _(self, event: ev.PromotionStarted) -> None:
         if self.open is not None or self._run is None:
             raise ValueError(f"promotion {event.check} begins before the one before it ended")
-        self.open = Open(event, self._run.direction, self._run.seed)
+        self.open = PromotionAttempt(event, self._run.direction, self._run.seed)
         self.last = event
 
     @apply.register
@@ -240,7 +242,7 @@ class Promotions:
             self.credits.pop(trial.experiment, None)
 
     @apply.register
-    def _(self, event: ev.Promoted) -> None:
+    def _(self, event: ev.PromotionEnded) -> None:
         self.done.append(event)
         self.open = None
 

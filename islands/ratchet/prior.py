@@ -155,7 +155,7 @@ def _student(distance: NDArray[np.float64], freedom: int) -> NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class Posterior:
     """What is thought of one candidate: `doubt` that it gains, `gain` and its error, shrunk.
 
     `worth` is what knowing more is expected to bring beyond what its trials bring elsewhere.
@@ -168,7 +168,7 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
+class GainPrior:
     """The distribution of true gains over `GRID`, and what to make of it.
 
     `rate` is the gain that a trial brings on average when all are well spent, `bar` the screened
@@ -184,17 +184,17 @@ class Belief:
     bar: float
     unit: float = 1.0
 
-    def weigh(self, mean: float, pairs: int, freedom: int) -> Opinion:
+    def weigh(self, mean: float, pairs: int, freedom: int) -> Posterior:
         """Return the opinion on a candidate that passed the bar and gained `mean` on `pairs`."""
         error = 1 / math.sqrt(pairs)
         if mean >= EDGE - 4 * error:
-            return Opinion(0.0, mean, error, mean)
+            return Posterior(0.0, mean, error, mean)
         likely = self.prior * self._passed() * _student((mean - GRID) / error, freedom)
         likely /= likely.sum()
         gain = float(likely @ GRID)
         spread = math.sqrt(max(float(likely @ GRID**2) - gain**2, 0.0))
         worth = float(likely @ (VALUE - self.rate * COST))
-        return Opinion(float(likely[GRID <= 0].sum()), gain, spread, worth)
+        return Posterior(float(likely[GRID <= 0].sum()), gain, spread, worth)
 
     @property
     def screens(self) -> bool:
@@ -209,7 +209,7 @@ class Belief:
         return passed
 
 
-def learn(screened: Sequence[float], freedom: int) -> Belief:
+def learn(screened: Sequence[float], freedom: int) -> GainPrior:
     """Return what is believed after the gains `screened`, in standard deviations of a pair.
 
     That deviation is an estimate of `freedom` degrees of freedom. Where it is too low by chance
@@ -228,7 +228,7 @@ def learn(screened: Sequence[float], freedom: int) -> Belief:
     told += CHANCES + _scales(freedom)[:, None]
     unit = math.exp(float(_shares(told).sum(axis=1) @ LOGS))
     prior = _shares(CHANCES + _told(gains / unit, degrees)) @ HYPOTHESES @ PARTS
-    return Belief(prior, *_economy(prior, _likelihood(degrees)[0]), unit)
+    return GainPrior(prior, *_economy(prior, _likelihood(degrees)[0]), unit)
 
 
 def _told(gains: Vector, freedom: int) -> Vector:
@@ -273,7 +273,7 @@ def _economy(prior: Vector, likely: NDArray[np.float64]) -> tuple[float, float]:
     return high, float(GRID[good][0]) if good.any() else EDGE
 
 
-def brought(known: Belief, gain: tuple[float, float], share: float) -> Belief:
+def brought(known: GainPrior, gain: tuple[float, float], share: float) -> GainPrior:
     """Return what is believed of a change whose `gain` (mean, error) was measured on another head.
 
     Of such changes `share` are worth on this head what they were worth there; of the rest no more
@@ -282,4 +282,4 @@ def brought(known: Belief, gain: tuple[float, float], share: float) -> Belief:
     mean, error = gain
     there = np.exp(-0.5 * ((GRID - min(mean, EDGE)) / max(error, STEP)) ** 2)
     prior = share * there / there.sum() + (1 - share) * known.prior
-    return Belief(prior, known.rate, -math.inf, known.unit)
+    return GainPrior(prior, known.rate, -math.inf, known.unit)

@@ -29,7 +29,7 @@ from typing import Literal
 from harness.contract import Direction
 from islands.ratchet.evalue import price, wealth
 from islands.ratchet.guards import Guards
-from islands.ratchet.prior import SURE, Belief
+from islands.ratchet.prior import SURE, GainPrior
 from islands.records import Gain, Verdict
 
 
@@ -125,7 +125,7 @@ class Decision:
     gain: Gain | None = None
 
 
-def signed(head: float, candidate: float, direction: Direction) -> float:
+def gain_of(head: float, candidate: float, direction: Direction) -> float:
     """Return the gain of `candidate` over `head`: above zero is better, whatever the metric."""
     return head - candidate if direction == "minimize" else candidate - head
 
@@ -139,7 +139,7 @@ def spread(scores: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeepTally:
     """How many changes the run has kept, the sum of their doubts, and whose turn it is.
 
     `turn` counts, from 1, the candidates that the run has confirmed up to the one to be judged.
@@ -151,7 +151,12 @@ class Kept:
 
 
 def judge(  # noqa: PLR0913, PLR0917 - the evidence, and all that it is weighed by
-    screened: float, pairs: Sequence[float], noise: Noise, rule: Rule, belief: Belief, kept: Kept
+    screened: float,
+    pairs: Sequence[float],
+    noise: Noise,
+    rule: Rule,
+    belief: GainPrior,
+    kept: KeepTally,
 ) -> Decision:
     """Decide on the screening gain and the paired gains on fresh seeds measured so far."""
     if not rule.fdr or noise.pair == 0:
@@ -167,7 +172,7 @@ def judge(  # noqa: PLR0913, PLR0917 - the evidence, and all that it is weighed 
 
 
 def _learnt(
-    pairs: Sequence[float], noise: Noise, rule: Rule, belief: Belief, kept: Kept
+    pairs: Sequence[float], noise: Noise, rule: Rule, belief: GainPrior, kept: KeepTally
 ) -> Decision:
     own = weigh(pairs, noise)
     unit = own.noise * math.sqrt(own.pairs) * belief.unit
@@ -185,7 +190,7 @@ def _learnt(
     return Decision("confirm", told)
 
 
-def _bet(pairs: Sequence[float], noise: Noise, rule: Rule, kept: Kept) -> Decision:
+def _bet(pairs: Sequence[float], noise: Noise, rule: Rule, kept: KeepTally) -> Decision:
     gain = weigh(pairs, noise)
     reached = wealth(gain.mean / noise.pair, gain.pairs)
     needed = price(rule.fdr, kept.turn, kept.count)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from islands.ratchet.prior import Belief, learn
+from islands.ratchet.prior import GainPrior, learn
 from islands.ratchet.rule import Noise
 
 REMEMBERED = 1024
@@ -26,7 +26,7 @@ class Screens:
         self._count = 0
         self._gains: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
         self._settled: list[float] = []
-        self._belief: tuple[Noise, Belief] | None = None
+        self._belief: tuple[Noise, GainPrior] | None = None
 
     def __len__(self) -> int:
         return len(self._gains)
@@ -44,7 +44,7 @@ class Screens:
         self._gains = deque(left, maxlen=REMEMBERED)
         self._settle()
 
-    def belief(self, noise: Noise) -> Belief:
+    def belief(self, noise: Noise) -> GainPrior:
         """Return what is believed of proposals' gains where a pair is as noisy as `noise` says."""
         if self._belief is None or self._belief[0] != noise:
             unit = noise.pair or 1.0

@@ -29,11 +29,11 @@ import math
 
 from islands import events as ev
 from islands.migration import Migration
-from islands.state.population import Island
+from islands.state.population import IslandState
 from islands.state.run_state import State
 
 
-def catch_up(state: State, name: str, asked: Migration) -> ev.CaughtUp | None:
+def catch_up(state: State, name: str, asked: Migration) -> ev.HeadAdopted | None:
     """Return how island `name` goes to the head furthest ahead, None where it is to stay."""
     island = state.islands[name]
     heard = [state.islands[other] for other in state.migrants.ahead(name, asked)]
@@ -47,10 +47,10 @@ def catch_up(state: State, name: str, asked: Migration) -> ev.CaughtUp | None:
     source = max(ahead, key=_standing)
     known = {each.experiment for each in island.kept}
     new = tuple(each.experiment for each in source.kept if each.experiment not in known)
-    return ev.CaughtUp(name, source.opened.island, island.head, source.head, new)
+    return ev.HeadAdopted(name, source.opened.island, island.head, source.head, new)
 
 
-def _leads(state: State, there: Island, here: Island) -> bool:
+def _leads(state: State, there: IslandState, here: IslandState) -> bool:
     """Return whether `there` is ahead, by changes that are sound and were measured as here."""
     alike = there.opened.head == here.opened.head and all(
         each.device == here.slice.device for each in there.kept
@@ -59,7 +59,7 @@ def _leads(state: State, there: Island, here: Island) -> bool:
     return alike and sound and _standing(there) > _standing(here)
 
 
-def _judged(state: State, there: Island, here: Island) -> bool:
+def _judged(state: State, there: IslandState, here: IslandState) -> bool:
     """Return whether all that `here` kept was judged on the way to the head of `there`."""
     held = {each.origin for each in there.kept}
     return all(
@@ -67,7 +67,7 @@ def _judged(state: State, there: Island, here: Island) -> bool:
     )
 
 
-def _standing(island: Island) -> tuple[float, int, str]:
+def _standing(island: IslandState) -> tuple[float, int, str]:
     """Return what orders heads: equal for equal ones, larger for one that is built on another."""
     gain = math.fsum(each.gain.mean for each in island.kept)
     return gain, len(island.kept), island.head

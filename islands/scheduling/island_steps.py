@@ -14,7 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from harness.contract import SCREENING, Part
+from harness.contract import SCREENING, Split
 from islands import events as ev
 from islands.migration import STAY, Migration
 from islands.quarantine import REASON
@@ -23,7 +23,7 @@ from islands.ratchet.rule import Decision, Rule, judge
 from islands.records import Migrant
 from islands.rng import seed_of
 from islands.scheduling.catch_up import catch_up
-from islands.state.population import Experiment, Island
+from islands.state.population import Experiment, IslandState
 from islands.state.run_state import State
 
 HEAD_FAILURES = 3
@@ -31,7 +31,7 @@ HEAD_FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestProposal:
     """Ask the island's agent for a proposal on its head."""
 
 
@@ -44,12 +44,12 @@ class Rebase:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class EnoughPending:
     """Enough is ready or asked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class OfferMigrant:
     """Take in a change of another island on the head: it is on trial from now on."""
 
     parent: str
@@ -57,7 +57,7 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
-class Bring:
+class ApplyMigrant:
     """Apply the migrant that was taken in to the head, and see whether it may become a commit."""
 
     offered: ev.MigrantOffered
@@ -67,7 +67,7 @@ class Bring:
 class CatchUp:
     """Go to another island's head."""
 
-    event: ev.CaughtUp
+    event: ev.HeadAdopted
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Measure:
     purpose: ev.Purpose
     experiment: int
     rung: int = 0
-    part: Part = "dev"
+    part: Split = "dev"
     audit: int = SCREENING
     check: int = 0
     share: float = 1.0
@@ -109,14 +109,14 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class RecordEvent:
     """Record what follows from the record."""
 
     event: ev.SliceQuarantined | ev.SliceReleased
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class ReassignSlice:
     """Let the island measure elsewhere: its slice is set apart, or its home is so no more.
 
     Where no slice is left, `probe` may bring its own back.
@@ -126,13 +126,24 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class FailExperiment:
     """The base itself fails: there is nothing to improve on."""
 
     reason: str
 
 
-Step = Take | Bring | CatchUp | Measure | Conclude | Wait | Idle | Broken | Note | Move
+Step = (
+    OfferMigrant
+    | ApplyMigrant
+    | CatchUp
+    | Measure
+    | Conclude
+    | Wait
+    | Idle
+    | FailExperiment
+    | RecordEvent
+    | ReassignSlice
+)
 
 
 def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) -> Step:
@@ -143,7 +154,7 @@ def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) 
     """
     news = state.sentinels.news()
     if news is not None:
-        return Note(news)
+        return RecordEvent(news)
     island = state.islands[name]
     baseline = _baseline(state)
     step = _elsewhere(state, island)
@@ -155,7 +166,7 @@ def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) 
         return _between(state, island, migration)
     offered = state.migrants.open.get(name)
     if offered is not None and island.experiment.life == "proposed":
-        return Bring(offered)
+        return ApplyMigrant(offered)
     open_ = island.experiment
     if not state.quarantines.commits.isdisjoint({open_.parent, open_.commit}):
         return Conclude(open_.number, Decision("discard", REASON))
@@ -164,7 +175,7 @@ def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) 
 
 def next_ask(
     state: State, name: str, depth: int, asked: int = 0, taken: Collection[int] = ()
-) -> Ask | Rebase | Rest:
+) -> RequestProposal | Rebase | EnoughPending:
     """Return what island `name` does for candidates to be ready.
 
     `depth` are to be under way or ready, `asked` are under way; the experiments `taken` are being
@@ -176,28 +187,30 @@ def next_ask(
         if not _fit(state, island, each) and each.number not in taken:
             return Rebase(each, island.head)
     if state.broken_baseline or not state.scored(island.head):
-        return Rest()
-    return Ask() if len(waiting) + asked < depth else Rest()
+        return EnoughPending()
+    return RequestProposal() if len(waiting) + asked < depth else EnoughPending()
 
 
-def _between(state: State, island: Island, migration: Migration) -> CatchUp | Take | Measure | Idle:
+def _between(
+    state: State, island: IslandState, migration: Migration
+) -> CatchUp | OfferMigrant | Measure | Idle:
     """Return what an island without an open experiment does."""
     name = island.opened.island
     ahead = catch_up(state, name, migration)
     if ahead is not None:
         return CatchUp(ahead)
     migrant = state.migrants.offer(name, migration, island.heads)
-    return _next_candidate(state, island) if migrant is None else Take(island.head, migrant)
+    return _next_candidate(state, island) if migrant is None else OfferMigrant(island.head, migrant)
 
 
-def _next_candidate(state: State, island: Island) -> Measure | Idle:
+def _next_candidate(state: State, island: IslandState) -> Measure | Idle:
     for each in island.queue:
         if each.life == "waiting" and _fit(state, island, each):
             return _screen(state, each)
     return Idle()
 
 
-def _fit(state: State, island: Island, waiting: Experiment) -> bool:
+def _fit(state: State, island: IslandState, waiting: Experiment) -> bool:
     """Return whether a candidate stands on the head, and on nothing that is set apart."""
     return waiting.parent == island.head and waiting.commit not in state.quarantines.commits
 
@@ -208,17 +221,17 @@ def _screen(state: State, open_: Experiment) -> Measure:
     return Measure(open_.commit, seed, "screen", open_.number)
 
 
-def _elsewhere(state: State, island: Island) -> Step | None:
+def _elsewhere(state: State, island: IslandState) -> Step | None:
     """Return the island's move, where its slice is set apart or its home is so no more."""
     here, known = island.slice.name, state.sentinels
     if known.apart(here):
-        return Move(anchor(state, here))
+        return ReassignSlice(anchor(state, here))
     if island.slice != island.home and not known.apart(island.home.name):
-        return Move(anchor(state, here)) if island.experiment is None else None
+        return ReassignSlice(anchor(state, here)) if island.experiment is None else None
     return None
 
 
-def _sentinel(state: State, island: Island, rule: Rule) -> Step | None:
+def _sentinel(state: State, island: IslandState, rule: Rule) -> Step | None:
     """Return the sentinel that is due on the island's slice, or on its home that is set apart."""
     here, home, known = island.slice.name, island.home.name, state.sentinels
     if not rule.sentinels:
@@ -242,7 +255,7 @@ def anchor(state: State, slice_name: str) -> Measure:
 
 def _baseline(state: State) -> Step | None:
     if state.broken_baseline:
-        return Broken(state.broken_baseline)
+        return FailExperiment(state.broken_baseline)
     base = state.run.base
     known = state.scores.get(base, {})
     missing = [seed for seed in state.baseline_seeds() if seed not in known]

@@ -9,92 +9,102 @@ from dataclasses import dataclass
 
 from harness.contract import SHARP
 from islands import events as ev
-from islands.promotion.attempt import Asked, Policy, Wish, compared
+from islands.promotion.attempt import Asked, PromotionPolicy, PromotionRequest, compared
 from islands.rng import seed_of
 from islands.scheduling.island_steps import Measure
-from islands.stacking.check import NEVER, Assemble, Close, Need, Stacking
+from islands.stacking.check import NEVER, Assemble, EndCheck, Need, StackPolicy
 from islands.state.run_state import State
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class StackStep:
     """Begin a stack check of these experiments' changes."""
 
     parts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Promote:
+class PromoteStep:
     """Begin a promotion."""
 
-    wish: Wish
+    wish: PromotionRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class SettleMerges:
     """Record what the open promotion came to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class DraftConsensus:
     """Commit the parts of the stack that was promoted one by one."""
 
-    promoted: ev.Promoted
+    promoted: ev.PromotionEnded
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class BuildConsensus:
     """Make the consensus branch the stack that was promoted."""
 
-    promoted: ev.Promoted
+    promoted: ev.PromotionEnded
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
+class ScoreSealed:
     """Record what the sealed part said."""
 
     scored: ev.SealedScored
 
 
-Errand = Stack | Assemble | Close | Promote | Settle | Draft | Build | Seal | Measure
+RunStep = (
+    StackStep
+    | Assemble
+    | EndCheck
+    | PromoteStep
+    | SettleMerges
+    | DraftConsensus
+    | BuildConsensus
+    | ScoreSealed
+    | Measure
+)
 
 
-def next_errand(
-    state: State, name: str, policy: Policy, stacking: Stacking = NEVER
-) -> Errand | None:
+def next_run_step(
+    state: State, name: str, policy: PromotionPolicy, stacking: StackPolicy = NEVER
+) -> RunStep | None:
     """Return the run-level work that island `name` could do now, None where there is none."""
     stack = next_of_stack(state, name)
     if stack is not None:
         return stack
     parts = state.stacks.due(stacking, state.trials)
     if parts:
-        return Stack(parts)
+        return StackStep(parts)
     known = state.promotions
     promoted = known.unbuilt()
     if promoted is not None and _sound(state, promoted):
         return _consensus(state, promoted)
     if known.open is not None:
-        return Settle() if known.finished() else _trial(state, name)
+        return SettleMerges() if known.finished() else _trial(state, name)
     wish = known.due() if policy.auto else None
-    return Promote(wish) if wish is not None and _sound(state, wish) else None
+    return PromoteStep(wish) if wish is not None and _sound(state, wish) else None
 
 
-def next_of_stack(state: State, name: str) -> Errand | None:
+def next_of_stack(state: State, name: str) -> RunStep | None:
     """Return what the stack check under way needs of island `name`, None for nothing."""
     need: Need | None = state.stacks.wanted(state.islands[name].opened.slice.name)
-    if need is None or isinstance(need, Assemble | Close):
+    if need is None or isinstance(need, Assemble | EndCheck):
         return need
     return Measure(need.commit, need.seed, need.purpose, 0, check=need.check)
 
 
-def _sound(state: State, stack: Wish | ev.Promoted) -> bool:
+def _sound(state: State, stack: PromotionRequest | ev.PromotionEnded) -> bool:
     """Return whether neither the stack nor anything in it was set apart."""
     known = state.promotions.changes
     parts = {known[part].commit for part in stack.parts if part in known}
     return state.quarantines.commits.isdisjoint({stack.base, stack.commit, *parts})
 
 
-def next_sealed(state: State, name: str) -> Measure | Seal | None:
+def next_sealed(state: State, name: str) -> Measure | ScoreSealed | None:
     """Return what island `name` could do for the consensus's one look at the sealed part."""
     known, run = state.promotions, state.run
     if known.consensus is None or known.last is None or known.sealed is not None:
@@ -104,18 +114,20 @@ def next_sealed(state: State, name: str) -> Measure | Seal | None:
     asked = [Asked(each, seed, "sealed") for seed in seeds for each in (base, commit)]
     if all(each in known.sealed_scores for each in asked):
         gain = compared(known.sealed_scores, base, commit, seeds, state.direction)
-        return Seal(ev.SealedScored(commit, base, gain))
+        return ScoreSealed(ev.SealedScored(commit, base, gain))
     found = known.sealed_wanted(asked, state.islands[name].opened.slice.name)
     return None if found is None else _measure(found, known.last.rung, known.last.check)
 
 
-def _consensus(state: State, promoted: ev.Promoted) -> Draft | Measure | Build | None:
+def _consensus(
+    state: State, promoted: ev.PromotionEnded
+) -> DraftConsensus | Measure | BuildConsensus | None:
     """Return what is left to do for a promoted stack to become the consensus."""
     known = state.promotions
     if known.drafted is None or known.drafted.check != promoted.check:
-        return Draft(promoted)
+        return DraftConsensus(promoted)
     if known.drafted_runs():
-        return Build(promoted)
+        return BuildConsensus(promoted)
     left = known.unrun()
     seed = seed_of(state.run.seed, "consensus", promoted.check)
     return Measure(left[0], seed, "promotion", 0, check=promoted.check) if left else None

@@ -22,7 +22,7 @@ from functools import singledispatchmethod
 
 from harness.contract import Direction
 from islands import events as ev
-from islands.ratchet.rule import signed
+from islands.ratchet.rule import gain_of
 from islands.records import NULL, Gain
 from islands.rng import seed_of
 from islands.stacking.inference import (
@@ -30,8 +30,8 @@ from islands.stacking.inference import (
     Arm,
     Evidence,
     Judgement,
-    Part,
     Parts,
+    StackPart,
     budget,
     design,
     judge,
@@ -46,7 +46,7 @@ NONE = Gain(0.0, 0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Stacking:
+class StackPolicy:
     """What program.md's `stack` says.
 
     A check begins whenever `every` more changes were kept (0: never), and before the trials run
@@ -57,7 +57,7 @@ class Stacking:
     share: float = 0.25
 
 
-NEVER = Stacking(every=0)
+NEVER = StackPolicy(every=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +98,20 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class EndCheck:
     """Record what the check came to."""
 
-    judged: ev.StackJudged
+    judged: ev.StackCheckEnded
 
 
-Need = Assemble | Wanted | Close
+Need = Assemble | Wanted | EndCheck
 
 
 @dataclass(slots=True)
-class Check:
+class StackCheck:
     """A stack check under way, and what it has found so far (a score of None: the arm broke)."""
 
-    event: ev.StackOpened
+    event: ev.StackCheckStarted
     claims: dict[int, Claim]
     direction: Direction
     run_seed: int
@@ -148,7 +148,7 @@ class Check:
         if whole not in self.made:
             return self._assemble(whole)
         if len(whole) < 2:  # noqa: PLR2004 - there is nothing to add up
-            return Close(self._conflict(whole))
+            return EndCheck(self._conflict(whole))
         designed = self._designed(whole)
         if designed is not None:
             return designed
@@ -170,7 +170,7 @@ class Check:
         stay = survivors(evidence, whole, self.fit)
         if stay not in self.made:
             return self._assemble(stay)
-        return Close(self._judged(judge(evidence, whole, self.fit), whole))
+        return EndCheck(self._judged(judge(evidence, whole, self.fit), whole))
 
     def _designed(self, whole: Parts) -> Need | None:
         """Return the first arm of the design that is missing, whole and base in every block."""
@@ -190,10 +190,10 @@ class Check:
         claims = [self.claims[number] for number in self.event.parts if number in whole]
         unit = self.event.unit
         parts = [
-            Part(each.experiment, _scaled(each.gain, 1 / unit), each.beside & whole)
+            StackPart(each.experiment, _scaled(each.gain, 1 / unit), each.beside & whole)
             for each in claims
         ]
-        known = {arm: signed(0.0, score, self.direction) / unit for arm, score in self._scored()}
+        known = {arm: gain_of(0.0, score, self.direction) / unit for arm, score in self._scored()}
         most = max((part.gain.mean for part in parts), default=0.0)
         floor = min(known.values(), default=0.0) - max(most, 1.0)
         return Evidence(parts, {arm: known.get(arm, floor) for arm in self.scores})
@@ -214,9 +214,9 @@ class Check:
     def _ordered(self, parts: Parts) -> tuple[int, ...]:
         return tuple(number for number in self.event.parts if number in parts)
 
-    def _judged(self, found: Judgement, whole: Parts) -> ev.StackJudged:
+    def _judged(self, found: Judgement, whole: Parts) -> ev.StackCheckEnded:
         unit, dropped = self.event.unit, whole - found.stay
-        return ev.StackJudged(
+        return ev.StackCheckEnded(
             check=self.event.check,
             verdict=found.verdict,
             commit=self.made[found.stay],
@@ -231,10 +231,10 @@ class Check:
             gain=_scaled(found.gain, unit),
         )
 
-    def _conflict(self, whole: Parts) -> ev.StackJudged:
+    def _conflict(self, whole: Parts) -> ev.StackCheckEnded:
         """Return the end of a check whose parts do not go on one base together."""
         out = frozenset(self.event.parts) - whole
-        return ev.StackJudged(
+        return ev.StackCheckEnded(
             check=self.event.check,
             verdict="conflict",
             commit=self.made[whole],
@@ -246,7 +246,7 @@ class Check:
             interaction=NONE,
         )
 
-    def took(self, event: ev.StackAssembled) -> None:
+    def took(self, event: ev.StackCheckAssembled) -> None:
         """Take in that a combination was put together, or could not be."""
         parts = frozenset(event.parts)
         if event.commit:
@@ -272,12 +272,12 @@ class Check:
         self.slice, self.need = "", None
 
 
-class Checks:
+class StackChecks:
     """The fold: what islands claim, the check under way, and all that were judged."""
 
     def __init__(self) -> None:
-        self.open: Check | None = None
-        self.judged: list[ev.StackJudged] = []
+        self.open: StackCheck | None = None
+        self.judged: list[ev.StackCheckEnded] = []
         self.kept: dict[int, Claim] = {}
         self.conflicts: dict[int, str] = {}
         self.count = 0
@@ -302,7 +302,7 @@ class Checks:
         order = sorted(self.kept.values(), key=lambda each: each.evidence)
         return tuple(each.experiment for each in order[:TOP])
 
-    def due(self, policy: Stacking, trials: int, *, last: bool = False) -> tuple[int, ...]:
+    def due(self, policy: StackPolicy, trials: int, *, last: bool = False) -> tuple[int, ...]:
         """Return the parts of the check that should begin now, none where none should.
 
         `trials` are all of the run so far; `last`: soon there are no more.
@@ -321,14 +321,14 @@ class Checks:
             return None
         return self.open.next()
 
-    def opening(self, base: str, parts: tuple[int, ...], pair: float) -> ev.StackOpened:
+    def opening(self, base: str, parts: tuple[int, ...], pair: float) -> ev.StackCheckStarted:
         """Return the event that begins a check; `pair` is the spread of a paired difference.
 
         Where nothing varies, every difference is real: the unit is below the smallest claim.
         """
         claims = [abs(self.kept[number].gain.mean) for number in parts]
         least = min((claim for claim in claims if claim > 0), default=1.0)
-        return ev.StackOpened(self.count + 1, base, parts, pair or least / 8)
+        return ev.StackCheckStarted(self.count + 1, base, parts, pair or least / 8)
 
     @singledispatchmethod
     def apply(self, event: ev.Event) -> None:
@@ -393,31 +393,31 @@ class Checks:
         )
 
     @apply.register
-    def _(self, event: ev.CaughtUp) -> None:
+    def _(self, event: ev.HeadAdopted) -> None:
         self._held[event.island] = [*self._held.get(event.source, ())]
 
     @apply.register
-    def _(self, event: ev.Quarantined) -> None:
+    def _(self, event: ev.CommitQuarantined) -> None:
         apart = set(event.commits)
         self.kept = {n: each for n, each in self.kept.items() if each.commit not in apart}
 
     @apply.register
-    def _(self, event: ev.StackOpened) -> None:
+    def _(self, event: ev.StackCheckStarted) -> None:
         if self.open is not None or self._run is None:
             raise ValueError(f"stack check {event.check} begins before the one before it ended")
         claims = {number: self.kept[number] for number in event.parts}
-        self.open = Check(event, claims, self._run.direction, self._run.seed)
+        self.open = StackCheck(event, claims, self._run.direction, self._run.seed)
         self.count, self.conflicts = event.check, {}
         self._tried = frozenset(self.kept)
 
     @apply.register
-    def _(self, event: ev.StackAssembled) -> None:
+    def _(self, event: ev.StackCheckAssembled) -> None:
         self._at(event.check).took(event)
         if event.stuck:
             self.conflicts[event.stuck] = event.conflict
 
     @apply.register
-    def _(self, event: ev.StackJudged) -> None:
+    def _(self, event: ev.StackCheckEnded) -> None:
         self._at(event.check)
         self.open = None
         self.judged.append(event)
@@ -443,7 +443,7 @@ class Checks:
         if self.open is not None and event.trial in self.open.running:
             self.open.ended(event.trial, event.outcome.score)
 
-    def _at(self, check: int) -> Check:
+    def _at(self, check: int) -> StackCheck:
         if self.open is None or self.open.event.check != check:
             raise ValueError(f"stack check {check} is not under way")
         return self.open

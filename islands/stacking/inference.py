@@ -72,7 +72,7 @@ _BEAM, _DEEP, _WORSE = 6, 6, 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StackPart:
     """A kept change: its claimed gain, and the parts that it was measured beside."""
 
     number: int
@@ -144,7 +144,7 @@ def _paley(prime: int) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class EffectModel:
     """What a set of faults makes of the evidence: its weight, and effects with their covariance.
 
     The effects are the parts' gains, and then what each fault adds (a claim's adds to no arm).
@@ -168,7 +168,7 @@ class Worth:
 class Evidence:
     """All that is known of the parts: arms measured, and claims."""
 
-    def __init__(self, parts: Sequence[Part], scores: Scores) -> None:
+    def __init__(self, parts: Sequence[StackPart], scores: Scores) -> None:
         self.parts = tuple(parts)
         self.numbers = [part.number for part in parts]
         self.arms = list(scores)
@@ -271,7 +271,7 @@ class Evidence:
         pairs = len(self._faults) - len(doubts)
         return np.asarray(np.log(doubts + [_FAULTS / max(pairs, 1)] * pairs))
 
-    def _search(self) -> list[Model]:
+    def _search(self) -> list[EffectModel]:
         """Return the models that explain the evidence best, their weights adding up to one."""
         prior = self._prior()
         base = np.diag(self._noise) + _VAGUE**2 * self._level @ self._level.T
@@ -305,7 +305,7 @@ class Evidence:
         room = 1 + self._slab * np.einsum("ij,ij->j", self._columns, inverse @ self._columns)
         return np.asarray(0.5 * (self._slab * fit**2 / room - np.log(room)))
 
-    def _model(self, faults: tuple[Fault, ...], weight: float, noise: Array) -> Model:
+    def _model(self, faults: tuple[Fault, ...], weight: float, noise: Array) -> EffectModel:
         own = np.zeros((len(self._y), len(faults)))
         for at, fault in enumerate(faults):
             own[:, at] = self._column(fault)
@@ -318,9 +318,9 @@ class Evidence:
         covariance = np.linalg.inv((x.T / noise) @ x + np.diag(1 / free))
         mean = covariance @ (x.T @ (self._y / noise))
         many = len(self.parts) + len(faults)
-        return Model(faults, weight, mean[:many], covariance[:many, :many])
+        return EffectModel(faults, weight, mean[:many], covariance[:many, :many])
 
-    def _row(self, model: Model, parts: Parts) -> Array:
+    def _row(self, model: EffectModel, parts: Parts) -> Array:
         """Return which of a model's effects a combination has."""
         mains = [float(number in parts) for number in self.numbers]
         return np.array(mains + [float(len(f) > 1 and parts.issuperset(f)) for f in model.faults])

@@ -11,11 +11,11 @@ from functools import singledispatchmethod
 from islands import events as ev
 
 
-class Calls:
+class PendingCalls:
     """The fold. `open` has, by experiment, the latest word on what its proposal may cost."""
 
     def __init__(self) -> None:
-        self.open: dict[int, ev.CallBegan] = {}
+        self.open: dict[int, ev.AgentCallStarted] = {}
 
     @property
     def usd(self) -> float:
@@ -32,7 +32,7 @@ class Calls:
         """Take in the next event of the run; most are no concern of calls."""
 
     @apply.register
-    def _(self, event: ev.CallBegan) -> None:
+    def _(self, event: ev.AgentCallStarted) -> None:
         self.open[event.experiment] = event
 
     @apply.register

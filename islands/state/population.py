@@ -46,7 +46,7 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptChange:
     """A change that an island's head is built on.
 
     `origin` is the experiment that first made it, here or elsewhere: equal in all its copies.
@@ -75,7 +75,7 @@ class Nulls:
 
 
 @dataclass(slots=True)
-class Island:
+class IslandState:
     """An island's head, what it is trying, and what it has come to.
 
     `experiment` is the one that is being measured, `queue` are those that have not come to it.
@@ -88,7 +88,7 @@ class Island:
     slice: Slice
     experiment: Experiment | None = None
     queue: list[Experiment] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
+    kept: list[KeptChange] = field(default_factory=list)
     recent: deque[Attempt] = field(default_factory=lambda: deque(maxlen=RECENT))
     endings: dict[Ending, int] = field(default_factory=dict)
     agent_failures: int = 0

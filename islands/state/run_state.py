@@ -15,21 +15,21 @@ from statistics import fmean
 
 from harness.contract import Direction, Outcome
 from islands import events as ev
-from islands.drift import Place, Sentinels
+from islands.drift import Sentinels, SliceEpoch
 from islands.migration import Migrants
 from islands.promotion.state import Promotions
 from islands.quarantine import REASON, Quarantines
 from islands.ratchet.guards import measures
-from islands.ratchet.prior import Belief, brought
-from islands.ratchet.rule import Kept as Claimed
-from islands.ratchet.rule import Noise, signed, spread
+from islands.ratchet.prior import GainPrior, brought
+from islands.ratchet.rule import KeepTally as Claimed
+from islands.ratchet.rule import Noise, gain_of, spread
 from islands.ratchet.screening import Screens
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
 from islands.rng import seed_of
-from islands.stacking.check import Checks
+from islands.stacking.check import StackChecks
 from islands.state.lifecycle import ended, follow
-from islands.state.pending_calls import Calls
-from islands.state.population import Experiment, Island, Kept, Nulls
+from islands.state.pending_calls import PendingCalls
+from islands.state.population import Experiment, IslandState, KeptChange, Nulls
 
 _OUTCOME_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
 
@@ -39,7 +39,7 @@ class State:
 
     def __init__(self) -> None:
         self.opened: ev.RunOpened | None = None
-        self.islands: dict[str, Island] = {}
+        self.islands: dict[str, IslandState] = {}
         self.running: dict[str, ev.TrialStarted] = {}
         self.scores: dict[str, dict[int, float]] = {}
         self.measured: dict[str, dict[str, tuple[float, int]]] = {}
@@ -55,15 +55,15 @@ class State:
         self.residual = 0.0
         self.freedom = 0
         self.claimed = Claimed()
-        self.keeps: dict[int, Kept] = {}
+        self.keeps: dict[int, KeptChange] = {}
         self.nulls = Nulls()
         self.promotions = Promotions()
-        self.stacks = Checks()
+        self.stacks = StackChecks()
         self.migrants = Migrants()
         self.quarantines = Quarantines()
-        self.calls = Calls()
+        self.calls = PendingCalls()
         self.sentinels = Sentinels()
-        self.places: dict[str, dict[int, Place]] = {}
+        self.places: dict[str, dict[int, SliceEpoch]] = {}
         self.screens = Screens()
         self._turns = 0
 
@@ -116,11 +116,11 @@ class State:
             for score, place in zip(known, where, strict=True)
         ]
 
-    def belief(self) -> Belief:
+    def belief(self) -> GainPrior:
         """Return what the run has learnt of its proposals' gains, a few proposals old at most."""
         return self.screens.belief(self.noise())
 
-    def belief_of(self, experiment: Experiment) -> Belief:
+    def belief_of(self, experiment: Experiment) -> GainPrior:
         """Return what is believed of an open experiment's gain before any trial of it."""
         known, noise = self.belief(), self.noise()
         offered = self.migrants.open.get(experiment.island)
@@ -146,7 +146,7 @@ class State:
         known = {name: total / count for name, (total, count) in sums.items()}
         return {**known, "lines": float(self.lines[commit])} if commit in self.lines else known
 
-    def gain(self, island: Island) -> float | None:
+    def gain(self, island: IslandState) -> float | None:
         """Return the gain of the island's head over the base: the sum of its kept changes'."""
         if self.run.base not in self.scores:
             return None
@@ -161,7 +161,7 @@ class State:
         """Return the gains on fresh seeds on which candidate and head both have a score."""
         head = self.scores.get(experiment.parent, {})
         return [
-            signed(head[seed], score, self.direction)
+            gain_of(head[seed], score, self.direction)
             for seed, score in experiment.confirmed.items()
             if seed in head
         ]
@@ -204,9 +204,13 @@ class State:
         for island in self.islands.values():
             island.since = None  # nobody uses a slice until the run is resumed
 
-    @_apply.register(ev.Merged | ev.StackOpened | ev.StackAssembled | ev.StackJudged)
+    @_apply.register(ev.Merged | ev.StackCheckStarted | ev.StackCheckAssembled | ev.StackCheckEnded)
     @_apply.register(
-        ev.PromotionOpened | ev.Promoted | ev.ConsensusDrafted | ev.ConsensusMoved | ev.SealedScored
+        ev.PromotionStarted
+        | ev.PromotionEnded
+        | ev.ConsensusDrafted
+        | ev.ConsensusMoved
+        | ev.SealedScored
     )
     def _(self, event: ev.Event) -> None:
         pass
@@ -229,14 +233,14 @@ class State:
         pass
 
     @_apply.register
-    def _(self, event: ev.IslandMoved) -> None:
+    def _(self, event: ev.IslandReassigned) -> None:
         island = self.islands[event.island]
         island.slice = event.slice
         if event.home:
             island.home = event.slice
 
     @_apply.register
-    def _(self, event: ev.CaughtUp) -> None:
+    def _(self, event: ev.HeadAdopted) -> None:
         island, source = self.islands[event.island], self.islands[event.source]
         if (island.head, source.head) != (event.old, event.new) or island.experiment is not None:
             raise ValueError(f"{event.island} cannot go from {event.old} to {event.new} now")
@@ -247,7 +251,7 @@ class State:
 
     @_apply.register
     def _(self, event: ev.IslandOpened) -> None:
-        self.islands[event.island] = Island(event, event.head, event.slice, event.slice)
+        self.islands[event.island] = IslandState(event, event.head, event.slice, event.slice)
 
     @_apply.register
     def _(self, event: ev.ProposalReceived) -> None:
@@ -286,10 +290,10 @@ class State:
         self._spend(island, event.usage)
         self.experiments = max(self.experiments, event.experiment)
         island.agent_failures += 1
-        island.agent_failures_in_a_row += event.trouble != "stopped"
+        island.agent_failures_in_a_row += event.error_kind != "stopped"
 
     @_apply.register
-    def _(self, event: ev.CallBegan) -> None:
+    def _(self, event: ev.AgentCallStarted) -> None:
         self.experiments = max(self.experiments, event.experiment)
 
     @_apply.register
@@ -382,7 +386,7 @@ class State:
         self._close(island, experiment, _OUTCOME_OF[event.verdict], event.reason, event.gain)
 
     @_apply.register
-    def _(self, event: ev.Quarantined) -> None:
+    def _(self, event: ev.CommitQuarantined) -> None:
         for each in event.heads:
             if each.new:
                 self.islands[each.island].head = each.new
@@ -393,7 +397,7 @@ class State:
         for commit in event.commits:
             self._forget(commit)
 
-    def _take_back(self, island: Island) -> None:
+    def _take_back(self, island: IslandState) -> None:
         """Let what is set apart count as kept no more, and show nothing of it."""
         apart, name = self.quarantines, island.opened.island
         island.kept = [each for each in island.kept if each.commit not in apart.commits]
@@ -415,14 +419,14 @@ class State:
                 ending: Ending = "failed" if own or attempt.ending == "kept" else attempt.ending
                 island.recent[n] = replace(attempt, ending=ending, reason=REASON, gain=None)
 
-    def _open(self, island: str, number: int) -> tuple[Island, Experiment]:
+    def _open(self, island: str, number: int) -> tuple[IslandState, Experiment]:
         home = self.islands[island]
         for experiment in (home.experiment, *home.queue):
             if experiment is not None and experiment.number == number:
                 return home, experiment
         raise ValueError(f"experiment {number} is not open on island {island}")
 
-    def _begin(self, island: Island, experiment: Experiment) -> None:
+    def _begin(self, island: IslandState, experiment: Experiment) -> None:
         """Take a candidate out of the queue to be measured: one at a time, and on the head."""
         number = experiment.number
         if island.experiment is not None:
@@ -436,20 +440,20 @@ class State:
         if event.parent in self.lines:
             self.lines[event.commit] = self.lines[event.parent] + event.added - event.removed
 
-    def _withdraw(self, trial: ev.Tainted) -> None:
+    def _withdraw(self, trial: ev.VoidedTrial) -> None:
         self.trials -= 1
         self.islands[trial.island].trials -= 1
         if trial.purpose in ev.ISLANDS_OWN and trial.purpose != "screen":
             self.scores.get(trial.commit, {}).pop(trial.seed, None)
 
-    def _forgive(self, island: Island, number: int) -> None:
+    def _forgive(self, island: IslandState, number: int) -> None:
         """Make a discard void; agents are shown it no more."""
         island.endings["discarded"] -= 1
         island.endings["void"] = island.endings.get("void", 0) + 1
         left = [attempt for attempt in island.recent if attempt.experiment != number]
         island.recent = deque(left, maxlen=island.recent.maxlen)
 
-    def _spend(self, island: Island, usage: Usage) -> None:
+    def _spend(self, island: IslandState, usage: Usage) -> None:
         island.usd += usage.usd
         island.tokens += usage.tokens
 
@@ -464,7 +468,7 @@ class State:
             if head is None:  # it became void meanwhile
                 return
             experiment.screened[trial.seed] = score
-            experiment.screen = signed(
+            experiment.screen = gain_of(
                 head - self._apart(experiment, trial.seed), score, self.direction
             )
             if (
@@ -503,13 +507,13 @@ class State:
             self.residual += sum((pair - mean) ** 2 for pair in pairs)
             self.freedom += len(pairs) - 1
 
-    def _move_head(self, island: Island, experiment: Experiment, gain: Gain) -> None:
+    def _move_head(self, island: IslandState, experiment: Experiment, gain: Gain) -> None:
         old, island.head = island.head, experiment.commit
         # the screening score selected the commit: it is no part of what its head is worth
         # (a rule that keeps without confirming has nothing else)
         self.scores[experiment.commit] = dict(experiment.confirmed or experiment.screened)
         self.claimed = Claimed(self.claimed.count + 1, self.claimed.doubt + gain.doubt)
-        kept = Kept(
+        kept = KeptChange(
             experiment.number,
             experiment.commit,
             old,
@@ -530,7 +534,12 @@ class State:
             known.pop(commit, None)
 
     def _close(
-        self, island: Island, experiment: Experiment, ending: Ending, reason: str, gain: Gain | None
+        self,
+        island: IslandState,
+        experiment: Experiment,
+        ending: Ending,
+        reason: str,
+        gain: Gain | None,
     ) -> None:
         if not ended(experiment.life):
             raise ValueError(f"experiment {experiment.number} is {experiment.life}, not ended")
@@ -568,7 +577,7 @@ class State:
         )
 
 
-def _tell(island: Island, before: list[Kept]) -> None:
+def _tell(island: IslandState, before: list[KeptChange]) -> None:
     """Let an island's agent know what its head has by catching up, and what it has no more."""
     had, has = ({each.origin for each in kept} for kept in (before, island.kept))
     gone = {each.experiment for each in before if each.origin not in has}

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from harness.contract import Slice
 from harness.sandbox import tiers
-from harness.sandbox.self_check import Canary, sing
+from harness.sandbox.self_check import SelfCheckAttack, run_self_check
 from swarm.executors.slices import discover
-from swarm.project.schema import Slices
+from swarm.project.schema import SlicesSection
 
 SETTLING = {
     tiers.LANDLOCK: "a launch here needs --tier 1, where this holds; the sandbox holds more",
@@ -28,7 +28,7 @@ class Diagnosis:
     """What holds here: the best tier, its canaries, the slices, and what to mend, a line each."""
 
     tier: int
-    canaries: tuple[Canary, ...]
+    canaries: tuple[SelfCheckAttack, ...]
     slices: tuple[Slice, ...]
     mends: tuple[str, ...]
 
@@ -56,10 +56,10 @@ def doctor(*, as_json: bool) -> int:
 def diagnose() -> Diagnosis:
     """Find the best tier of this machine and let its canaries sing; takes a second or two."""
     tier, mends = tiers.best()
-    canaries = sing(tier)
+    canaries = run_self_check(tier)
     out = [each for each in canaries if each.escaped] if tier != tiers.NOTHING else []
     mends += tuple(f"{each.name}: a box could {each.tries}" for each in out)
-    return Diagnosis(tier, canaries, discover(Slices()), mends)
+    return Diagnosis(tier, canaries, discover(SlicesSection()), mends)
 
 
 def _show(found: Diagnosis, console: Console) -> None:

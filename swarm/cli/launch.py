@@ -12,10 +12,10 @@ from analysis.database.refresh import Refresher, refresh
 from harness.contract import SetupError
 from harness.sandbox import tiers
 from islands.state.run_state import State
-from swarm.cli.live import Watch, table
-from swarm.coordinator.assemble import Options, assembled
+from swarm.cli.live import LiveView, table
+from swarm.coordinator.assemble import Options, assemble
 from swarm.coordinator.run import Run
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.task_tree import run_islands
 from swarm.executors.backends import Kind
 from swarm.project.runs import repository
 
@@ -89,8 +89,8 @@ def _tier(tier: int | None, *, unsafe: bool) -> int:
 
 async def _launch(options: Options, *, as_json: bool) -> int:
     console = Console(stderr=as_json)
-    watch = Watch(console, as_json=as_json)
-    async with assembled(repository(), options, watch) as run:
+    watch = LiveView(console, as_json=as_json)
+    async with assemble(repository(), options, watch) as run:
         watch.bounds = run.launch.bounds
         stopped = await _stopped(run, watch)
     refresh(run.launch.folder)
@@ -110,9 +110,9 @@ def _next(state: State) -> str:
     return "`swarm lineage`; `swarm launch` goes on"
 
 
-async def _stopped(run: Run, watch: Watch) -> bool:
+async def _stopped(run: Run, watch: LiveView) -> bool:
     """Conduct the run beside its picture and its projection; return whether it was interrupted."""
-    task = asyncio.ensure_future(conduct(run))
+    task = asyncio.ensure_future(run_islands(run))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     beside = [asyncio.create_task(watch.show()), asyncio.create_task(_project(run))]
@@ -131,6 +131,6 @@ async def _project(run: Run) -> None:
     """Keep lineage.duckdb near the ledger for those who open it without asking us."""
     refresher = Refresher()
     while True:
-        await run.changed()
+        await run.wait_changed()
         if refresher.due(run.state.events):
             await asyncio.to_thread(refresh, run.launch.folder)

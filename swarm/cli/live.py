@@ -14,15 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from islands import events as ev
-from islands.state.population import Island
+from islands.state.population import IslandState
 from islands.state.run_state import State
-from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.interfaces import RunLimits
 
 FRAME = 0.5
 """Seconds between two frames of the live table."""
 
 
-class Watch:
+class LiveView:
     """Follows a run's events on `console`; on a terminal, `show` also draws the live table.
 
     With `as_json` each event goes to standard output as it stands in the ledger.
@@ -30,7 +30,7 @@ class Watch:
 
     def __init__(self, console: Console, *, as_json: bool = False) -> None:
         self._console, self._as_json = console, as_json
-        self.bounds = Bounds()
+        self.bounds = RunLimits()
         self._began = time.monotonic()
         self._state: State | None = None
 
@@ -97,7 +97,7 @@ def table(state: State) -> Table:
     return grid
 
 
-def _row(name: str, island: Island, state: State) -> tuple[str, ...]:
+def _row(name: str, island: IslandState, state: State) -> tuple[str, ...]:
     score, gain, ends = state.score(island.head), state.gain(island), island.endings
     dropped = [ends.get(end, 0) for end in ("discarded", "failed", "refused", "outdated")]
     return (
@@ -112,7 +112,7 @@ def _row(name: str, island: Island, state: State) -> tuple[str, ...]:
     )
 
 
-def _trying(name: str, island: Island, state: State) -> str:
+def _trying(name: str, island: IslandState, state: State) -> str:
     if state.stopped is not None:
         return ""
     if island.experiment is not None:
@@ -200,7 +200,7 @@ def _(event: ev.ProposalRefused, state: State) -> str:
 @describe.register
 def _(event: ev.AgentFailed, state: State) -> str:
     del state
-    return f"{event.island} agent {event.agent} failed, {event.trouble}: {event.reason}"
+    return f"{event.island} agent {event.agent} failed, {event.error_kind}: {event.reason}"
 
 
 @describe.register
@@ -216,13 +216,13 @@ def _(event: ev.VerdictReached, state: State) -> str:
 
 
 @describe.register
-def _(event: ev.StackOpened, state: State) -> str:
+def _(event: ev.StackCheckStarted, state: State) -> str:
     del state
     return f"stack check {event.check}: do {len(event.parts)} changes add up?"
 
 
 @describe.register
-def _(event: ev.StackJudged, state: State) -> str:
+def _(event: ev.StackCheckEnded, state: State) -> str:
     del state
     whole, off = event.observed, event.interaction
     return (
@@ -237,7 +237,7 @@ def _numbers(experiments: Sequence[int]) -> str:
 
 
 @describe.register
-def _(event: ev.PromotionOpened, state: State) -> str:
+def _(event: ev.PromotionStarted, state: State) -> str:
     rung = state.run.rungs[event.rung]
     again = " again, on fresh seeds" if len(state.run.rungs) == 1 else ""
     return (
@@ -247,7 +247,7 @@ def _(event: ev.PromotionOpened, state: State) -> str:
 
 
 @describe.register
-def _(event: ev.Promoted, state: State) -> str:
+def _(event: ev.PromotionEnded, state: State) -> str:
     del state
     time = f"; the base's score in {event.reached:.3g} s" if event.reached else ""
     return f"promotion {event.check} {event.verdict.upper()}: {event.reason}{time}"
@@ -260,7 +260,7 @@ def _(event: ev.ConsensusMoved, state: State) -> str:
 
 
 @describe.register
-def _(event: ev.Quarantined, state: State) -> str:
+def _(event: ev.CommitQuarantined, state: State) -> str:
     del state
     what = f"{event.commit[:8]} was built on, and found INVALID by trial {event.trial}"
     back = [f"{each.island} is back at {each.new[:8] or 'nothing'}" for each in event.heads]
@@ -281,13 +281,13 @@ def _(event: ev.SliceReleased, state: State) -> str:
 
 
 @describe.register
-def _(event: ev.IslandMoved, state: State) -> str:
+def _(event: ev.IslandReassigned, state: State) -> str:
     del state
     return f"{event.island} measures on slice {event.slice.name}: {event.reason}"
 
 
 @describe.register
-def _(event: ev.CaughtUp, state: State) -> str:
+def _(event: ev.HeadAdopted, state: State) -> str:
     del state
     got = "".join(f" #{number}" for number in event.changes)
     return f"{event.island} caught up with {event.source} at {event.new[:8]}, no trial:{got}"

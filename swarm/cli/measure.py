@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from islands.genome.admission import shown
-from islands.state.population import Kept
+from islands.state.population import KeptChange
 from swarm.project.runs import locate
 from swarm.results.remeasure import Remeasured, remeasure, remeasure_kept
 
@@ -58,13 +58,13 @@ def _show(what: Table | object) -> None:
         click.echo(json.dumps(what))
 
 
-def _row(kept: Kept, again: Remeasured) -> dict[str, object]:
+def _row(kept: KeptChange, again: Remeasured) -> dict[str, object]:
     claimed = {"mean": kept.gain.mean, "noise": kept.gain.noise, "pairs": kept.gain.pairs}
     whose = {"experiment": kept.experiment, "island": kept.island, "hypothesis": kept.hypothesis}
     return {**whose, "claimed": claimed, **again.as_dict()}
 
 
-def _kept_table(found: Sequence[tuple[Kept, Remeasured]], seeds: int) -> Table:
+def _kept_table(found: Sequence[tuple[KeptChange, Remeasured]], seeds: int) -> Table:
     grid = Table(title=f"kept changes on {seeds} fresh seeds, ± standard error", expand=True)
     for heading in ("experiment", "island"):
         grid.add_column(heading, no_wrap=True)

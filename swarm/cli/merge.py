@@ -18,12 +18,12 @@ from harness.contract import SetupError
 from islands import events as ev
 from islands.git.branches import Branches
 from islands.state.run_state import State
-from swarm.cli.live import Watch
+from swarm.cli.live import LiveView
 from swarm.coordinator.reopen import folded, stopped
 from swarm.project.runs import RunFolder, locate
 from swarm.results import git_merge as merging
 from swarm.results import merge_prepare as offer
-from swarm.results.selection import Coming, coming, message, plan
+from swarm.results.selection import MergePlan, message, plan, select
 
 
 @click.command()
@@ -62,7 +62,7 @@ def merge(
         with Ledger.open(folder.folder, time.time) as ledger:
             offer.settle(folder, ledger)
     state = folded(folder)
-    what = coming(state, island, force=force)
+    what = select(state, island, force=force)
     _same_harness(state)
     _confined(state, allow_unsafe=allow_unsafe)
     if not pr:
@@ -76,18 +76,18 @@ def merge(
         if not as_json:
             click.echo(plan(state, what, _lines(folder, state, what)))
         console.print(*todo, sep="\n")
-        state = asyncio.run(offer.ready(folder, tier, Watch(console)))
-        what = coming(state, island, force=force)
+        state = asyncio.run(offer.ready(folder, tier, LiveView(console)))
+        what = select(state, island, force=force)
     done = _pull_request(folder, state, what) if pr else _merged(folder, what, squash=squash)
     _told(folded(folder), what, _lines(folder, state, what), [], done, as_json=as_json)
 
 
-def _lines(folder: RunFolder, state: State, what: Coming) -> tuple[int, int]:
+def _lines(folder: RunFolder, state: State, what: MergePlan) -> tuple[int, int]:
     branches = Branches(folder.repo, state.run.run, state.run.genome)
     return branches.numstat(what.base, what.head)
 
 
-def _merged(folder: RunFolder, what: Coming, *, squash: bool) -> dict[str, Any]:
+def _merged(folder: RunFolder, what: MergePlan, *, squash: bool) -> dict[str, Any]:
     with Ledger.open(folder.folder, time.time) as ledger:
         state = State()
         state.apply_all(list(ledger.events()))
@@ -102,7 +102,7 @@ def _merged(folder: RunFolder, what: Coming, *, squash: bool) -> dict[str, Any]:
     return {"merge": commit, "said": f"merged as {commit[:10]} on {run.target}", "message": text}
 
 
-def _pull_request(folder: RunFolder, state: State, what: Coming) -> dict[str, Any]:
+def _pull_request(folder: RunFolder, state: State, what: MergePlan) -> dict[str, Any]:
     branch = offer.branch(folder, state, what.head)
     body = folder.folder / "pull-request.md"
     body.write_text(plan(state, what, _lines(folder, state, what)))
@@ -121,7 +121,7 @@ def _short(path: Path) -> str:
 
 def _told(
     state: State,
-    what: Coming,
+    what: MergePlan,
     lines: tuple[int, int],
     todo: list[str],
     done: dict[str, Any] | None = None,

@@ -14,13 +14,13 @@ from analysis.database.refresh import refresh
 from harness.contract import SetupError
 from islands import events as ev
 from islands.genome.categories import KINDS
-from islands.promotion.attempt import Policy
+from islands.promotion.attempt import PromotionPolicy
 from islands.records import Measured
-from islands.scheduling.run_steps import Errand, next_errand
+from islands.scheduling.run_steps import RunStep, next_run_step
 from islands.state.run_state import State
-from swarm.cli.live import Watch
+from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.reopen import folded, lent
+from swarm.coordinator.reopen import folded, reopened
 from swarm.coordinator.run import Run
 from swarm.project.runs import locate
 from swarm.results.selection import wish
@@ -42,7 +42,7 @@ def promote(name: str | None, tier: int, *, as_json: bool) -> int:
     if before.promotions.open is None and before.promotions.unbuilt() is None and not wish(before):
         raise SetupError(_nothing(before))
     console = Console(stderr=as_json)
-    state = asyncio.run(lent(folder, tier, _wanted, _begin, Watch(console)))
+    state = asyncio.run(reopened(folder, tier, _wanted, _begin, LiveView(console)))
     refresh(folder.folder)
     promoted = state.promotions.done[-1]
     if as_json:
@@ -53,8 +53,8 @@ def promote(name: str | None, tier: int, *, as_json: bool) -> int:
     return 0
 
 
-def _wanted(state: State, name: str) -> Errand | None:
-    return next_errand(state, name, Policy(auto=False))
+def _wanted(state: State, name: str) -> RunStep | None:
+    return next_run_step(state, name, PromotionPolicy(auto=False))
 
 
 async def _begin(run: Run) -> None:
@@ -75,12 +75,12 @@ def _nothing(state: State) -> str:
     return "nothing was kept yet: let the swarm run on with `swarm launch`"
 
 
-def _facts(state: State, promoted: ev.Promoted) -> dict[str, object]:
+def _facts(state: State, promoted: ev.PromotionEnded) -> dict[str, object]:
     built = state.promotions.consensus
     return {**asdict(promoted), "consensus": built.commit if built else None}
 
 
-def _tables(state: State, promoted: ev.Promoted) -> list[Table]:
+def _tables(state: State, promoted: ev.PromotionEnded) -> list[Table]:
     metric = state.run.metric
     grid = Table(title=f"promotion {promoted.check}: gain in {metric} at rung {promoted.rung}")
     for heading in ("change", "touches", "before", "after", "pairs", "verdict"):
@@ -111,7 +111,7 @@ def _by_kind(every: list[Measured]) -> Table:
     return grid
 
 
-def _last_words(state: State, promoted: ev.Promoted) -> str:
+def _last_words(state: State, promoted: ev.PromotionEnded) -> str:
     lines = [f"{promoted.verdict}: {promoted.reason}"]
     if len(state.run.rungs) == 1:
         lines.append("program.md has one rung: this is that rung again, on fresh seeds")

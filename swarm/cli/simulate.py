@@ -17,10 +17,10 @@ from rich.progress import Progress
 from harness.contract import SetupError
 from islands.migration import STAY, Migration, Topology
 from islands.ratchet.rule import RULES, Rule
-from islands.stacking.check import Stacking
+from islands.stacking.check import StackPolicy
 from swarm.simulation.mixtures import MIXTURES, unit
 from swarm.simulation.report import finite, plain, table
-from swarm.simulation.simulated_run import Plan
+from swarm.simulation.simulated_run import RunPlan
 from swarm.simulation.stack_study import cases, study_stacks
 from swarm.simulation.stack_study import table as stack_table
 from swarm.simulation.study import Cell, Summary, study
@@ -239,13 +239,13 @@ def simulate(
                 drift=drifts,
                 offsets=offsets,
             ),
-            Plan(
+            RunPlan(
                 replace(judged_by, nulls=nulls, sentinels=sentinels),
                 count,
                 trials,
                 migration=migration,
                 runs=runs,
-                stacking=Stacking(every),
+                stacking=StackPolicy(every),
             ),
         )
         for mixture in mixtures or ("published", "harsh")

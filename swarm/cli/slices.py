@@ -22,25 +22,25 @@ from analysis.ledger import read_events, writer
 from harness import fingerprint as identity
 from harness.contract import SetupError, Slice, Trial
 from islands.git.branches import Branches
-from swarm.executors.backends import Kind, Machines, machines
-from swarm.executors.base import Terms
+from swarm.executors.backends import Backend, Kind, machines
+from swarm.executors.base import ExecutorConfig
 from swarm.executors.nvml import Gpu, find_gpus
 from swarm.executors.require_tier import require
-from swarm.executors.slice_metrics import Gauge, gauged, gauges
+from swarm.executors.slice_metrics import SliceMetrics, gauges, slice_metrics
 from swarm.project.program import Program
 from swarm.project.repository import load_program, tip
 from swarm.project.runs import latest, locate, repository
-from swarm.project.schema import Slices
+from swarm.project.schema import SlicesSection
 
 SHORT = 5.0
 """Seconds of a trial that is run to measure a slice, where the first rung has no fewer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class SliceRow:
     """What is known of slices by their names, and where from."""
 
-    gauges: Mapping[str, Gauge]
+    gauges: Mapping[str, SliceMetrics]
     source: str = ""
 
 
@@ -79,7 +79,7 @@ def slices(
         raise SetupError("--measure and --run: one says to measure now, the other to look back")
     program = _program()
     with closing(machines(executor, address)) as there:
-        found = there.slices(program.slices if program else Slices())
+        found = there.slices(program.slices if program else SlicesSection())
         if not measure:
             known = _looked_back(name)
         elif program is None:
@@ -105,26 +105,26 @@ def _program() -> Program | None:
     return load_program(repo, commit) if (repo / "program.md").exists() else None
 
 
-def _looked_back(name: str | None) -> Known:
+def _looked_back(name: str | None) -> SliceRow:
     """Return what a run's ledger says, nothing where there is no run."""
     try:
         folder = locate(name)
     except SetupError:
         if name is not None:
             raise
-        return Known({})
+        return SliceRow({})
     history = (event for _, event in read_events(folder.folder / LEDGER))
-    return Known(gauges(history), folder.name)
+    return SliceRow(gauges(history), folder.name)
 
 
 def _measured(
-    there: Machines,
+    there: Backend,
     found: tuple[Slice, ...],
     program: Program,
     seeds: int,
     seconds: float | None,
     tier: int,
-) -> Known:
+) -> SliceRow:
     repo = repository()
     _idle(repo)
     require(tier)
@@ -150,7 +150,7 @@ def _measured(
         )
         home = identity.export(Path(scratch) / "harness")
         known = asyncio.run(_gauged(there, home, found, trial, seeds))
-    return Known(known, f"{seeds} trials of {rung.seconds:g} s")
+    return SliceRow(known, f"{seeds} trials of {rung.seconds:g} s")
 
 
 def _idle(repo: Path) -> None:
@@ -164,24 +164,24 @@ def _idle(repo: Path) -> None:
 
 
 async def _gauged(
-    there: Machines, home: Path, found: tuple[Slice, ...], trial: Trial, seeds: int
-) -> dict[str, Gauge]:
+    there: Backend, home: Path, found: tuple[Slice, ...], trial: Trial, seeds: int
+) -> dict[str, SliceMetrics]:
     console = Console(stderr=True)
-    terms = Terms(trial.task, trial.data, trial.tier)
+    terms = ExecutorConfig(trial.task, trial.data, trial.tier)
     async with there.executor(home, terms, found) as executor:
-        return await gauged(executor, found, trial, seeds, console.print)
+        return await slice_metrics(executor, found, trial, seeds, console.print)
 
 
-def _plain(found: tuple[Slice, ...], known: Known) -> dict[str, object]:
+def _plain(found: tuple[Slice, ...], known: SliceRow) -> dict[str, object]:
     rows = []
     for where in found:
-        gauge = known.gauges.get(where.name, Gauge())
+        gauge = known.gauges.get(where.name, SliceMetrics())
         about = {**dataclasses.asdict(where), "device": where.device}
         rows.append({**about, **gauge.as_dict(), "complaints": gauge.complaints()})
     return {"source": known.source, "slices": rows}
 
 
-def _show(found: tuple[Slice, ...], known: Known) -> None:
+def _show(found: tuple[Slice, ...], known: SliceRow) -> None:
     source = known.source or "no trial of them yet: `swarm slices --measure`"
     grid = Table(title=f"{len(found)} slices; {source}", title_justify="left")
     for heading in ("slice", "what", "cores", "scores as"):
@@ -190,12 +190,12 @@ def _show(found: tuple[Slice, ...], known: Known) -> None:
         grid.add_column(heading, justify="right")
     models = {gpu.uuid: f"{gpu.model}, {gpu.mib >> 10} GiB" for gpu in _gpus(found)}
     for where in found:
-        gauge = known.gauges.get(where.name, Gauge())
+        gauge = known.gauges.get(where.name, SliceMetrics())
         grid.add_row(*_row(where, gauge, models))
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(grid)
     for where in found:
-        for line in known.gauges.get(where.name, Gauge()).complaints():
+        for line in known.gauges.get(where.name, SliceMetrics()).complaints():
             click.echo(f"{where.name}: {line}")
 
 
@@ -205,7 +205,7 @@ def _gpus(found: tuple[Slice, ...]) -> list[Gpu]:
     return find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES")) if on_gpu else []
 
 
-def _row(where: Slice, gauge: Gauge, models: Mapping[str, str]) -> list[Text]:
+def _row(where: Slice, gauge: SliceMetrics, models: Mapping[str, str]) -> list[Text]:
     facts = gauge.as_dict()
     cells = [
         where.name,

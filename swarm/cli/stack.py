@@ -19,9 +19,9 @@ from islands.records import Gain
 from islands.scheduling.run_steps import next_of_stack
 from islands.stacking.inference import budget
 from islands.state.run_state import State
-from swarm.cli.live import Watch
+from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.reopen import folded, lent
+from swarm.coordinator.reopen import folded, reopened
 from swarm.coordinator.run import Run
 from swarm.project.runs import locate
 
@@ -45,7 +45,7 @@ def stack(name: str | None, tier: int, *, again: bool, as_json: bool) -> int:
     if _due(state, again=again):
         _possible(state)
         console = Console(stderr=as_json)
-        state = asyncio.run(lent(folder, tier, next_of_stack, _begin, Watch(console)))
+        state = asyncio.run(reopened(folder, tier, next_of_stack, _begin, LiveView(console)))
         refresh(folder.folder)
     judged = state.stacks.judged[-1]
     if as_json:
@@ -75,7 +75,7 @@ async def _begin(run: Run) -> None:
         errands.open_stack(run, run.state.stacks.parts())
 
 
-def table(state: State, judged: ev.StackJudged) -> Table:
+def table(state: State, judged: ev.StackCheckEnded) -> Table:
     """Return a row for each part of a check: what it claimed, and what became of it."""
     title = f"stack check {judged.check}: gain in {state.run.metric}, strongest evidence first"
     grid = Table(title=Text(title), title_justify="left")
@@ -91,7 +91,7 @@ def table(state: State, judged: ev.StackJudged) -> Table:
     return grid
 
 
-def _fate(state: State, judged: ev.StackJudged, part: int) -> str:
+def _fate(state: State, judged: ev.StackCheckEnded, part: int) -> str:
     blamed = [
         f"with {', '.join(f'#{n}' for n in fault if n != part)}: {_gain(worth)}"
         if len(fault) > 1
@@ -106,7 +106,7 @@ def _fate(state: State, judged: ev.StackJudged, part: int) -> str:
     return "; ".join([stays, *blamed])
 
 
-def told(judged: ev.StackJudged) -> str:
+def told(judged: ev.StackCheckEnded) -> str:
     """Return what a check came to, in a few lines for a person."""
     if judged.verdict == "conflict":
         return "conflict: no two of these changes go on one base together"

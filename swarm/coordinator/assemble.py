@@ -20,27 +20,27 @@ from harness import fingerprint as identity
 from harness import tasks
 from harness.contract import SetupError, Slice
 from islands import events as ev
-from islands.genome.admission import Limits as Admission
+from islands.genome.admission import AdmissionLimits as Admission
 from islands.git.branches import Branches
 from islands.migration import Migration
-from islands.promotion.attempt import Policy
+from islands.promotion.attempt import PromotionPolicy
 from islands.ratchet.guards import Guards
 from islands.ratchet.rule import Rule
 from islands.records import Brief, Usage
-from islands.stacking.check import Stacking
+from islands.stacking.check import StackPolicy
 from islands.state.run_state import State
 from swarm.agents.base import Agent
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Mutator
-from swarm.coordinator.interfaces import Bounds, IslandPlan, Launch
+from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run
 from swarm.executors.backends import Kind, machines
-from swarm.executors.base import Terms
+from swarm.executors.base import ExecutorConfig
 from swarm.executors.preflight import Preflights, places
 from swarm.executors.require_tier import require
 from swarm.project.program import Program
-from swarm.project.repository import PROGRAM, Base, clean, frozen, load_program, tip
+from swarm.project.repository import PROGRAM, LaunchBase, clean, frozen, load_program, tip
 from swarm.project.runs import RunFolder, create, latest, next_name
 
 
@@ -62,7 +62,7 @@ class Options:
 
 
 @asynccontextmanager
-async def assembled(
+async def assemble(
     repo: Path, options: Options, watch: Callable[[ev.Event, State], None]
 ) -> AsyncIterator[Run]:
     """Yield a run ready to be conducted; its slices' processes end with the block.
@@ -72,7 +72,7 @@ async def assembled(
     folder = pick(repo, options)
     with _ledger(folder) as (ledger, past):
         opened = past.opened
-        base = Base(opened.base, opened.target) if opened else tip(repo)
+        base = LaunchBase(opened.base, opened.target) if opened else tip(repo)
         program = _program(repo, base.commit, options)
         if opened is None:
             clean(repo, program)
@@ -83,7 +83,7 @@ async def assembled(
         def begun(brief: Brief, usage: Usage) -> None:
             """Record what a proposal may cost, before its call goes out."""
             agent = run.agents[brief.island].name
-            run.record(ev.CallBegan(brief.experiment, brief.island, agent, usage))
+            run.record(ev.AgentCallStarted(brief.experiment, brief.island, agent, usage))
 
         async with AsyncExitStack() as stack:
             there = stack.enter_context(closing(machines(options.executor, options.address)))
@@ -94,7 +94,9 @@ async def assembled(
             (launch.scratch / "genomes").mkdir(parents=True)
             harness = identity.export(folder.folder / "harness")
             agents = _agents(program, launch, past, stack, begun)
-            terms = Terms(program.task, program.data, launch.tier, program.slices.foreign_cpu)
+            terms = ExecutorConfig(
+                program.task, program.data, launch.tier, program.slices.foreign_cpu
+            )
             slices = tuple({island.slice.name: island.slice for island in islands}.values())
             executor = there.executor(harness, terms, slices)
             where = places(program.preflight, slices)
@@ -139,7 +141,7 @@ def _program(repo: Path, commit: str, options: Options) -> Program:
 
 
 def _opening(
-    program: Program, run: str, base: Base, islands: tuple[IslandPlan, ...], lines: int
+    program: Program, run: str, base: LaunchBase, islands: tuple[IslandPlan, ...], lines: int
 ) -> ev.RunOpened:
     task = tasks.load(program.task)
     return ev.RunOpened(
@@ -176,8 +178,8 @@ def _launch(
         entry=program.entry,
         folder=folder.folder,
         tier=options.tier,
-        promotion=Policy(**dataclasses.asdict(program.promotion)),
-        stacking=Stacking(**dataclasses.asdict(program.stack)),
+        promotion=PromotionPolicy(**dataclasses.asdict(program.promotion)),
+        stacking=StackPolicy(**dataclasses.asdict(program.stack)),
         parts=tasks.load(program.task).parts,
         migration=Migration(**dataclasses.asdict(program.migration)),
     )
@@ -207,9 +209,9 @@ def _admission(program: Program) -> Admission:
     )
 
 
-def _bounds(program: Program, options: Options) -> Bounds:
+def _bounds(program: Program, options: Options) -> RunLimits:
     limits = program.limits
-    return Bounds(
+    return RunLimits(
         minutes=options.minutes if options.minutes is not None else limits.minutes,
         trials=options.trials if options.trials is not None else limits.trials,
         usd=options.usd if options.usd is not None else limits.usd,
@@ -252,10 +254,10 @@ def _agents(
     }
     if models:
         # the two SDKs take a second or more to import, and most launches need neither
-        from swarm.agents.llm.factory import Governors, make_agent  # noqa: PLC0415
+        from swarm.agents.llm.factory import RateLimiters, make_agent  # noqa: PLC0415
 
         bounds, spent = launch.bounds, Usage(tokens_untold=past.tokens, usd=past.usd)
-        budget, governors = Budget(bounds.usd, bounds.tokens, spent), Governors()
+        budget, governors = Budget(bounds.usd, bounds.tokens, spent), RateLimiters()
         names = {island.name: island.agent for island in launch.islands}
         for name, wish in models.items():
             model = make_agent(names[name], wish, governors, budget, begun)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from islands.ratchet.ladder import released, released_score, step
 from islands.records import Attempt, Brief, Change, Entry, Pending
 from islands.rng import seed_of
-from islands.state.population import Island, Kept
+from islands.state.population import IslandState, KeptChange
 from islands.state.run_state import State
 
 ELSEWHERE = 4
@@ -75,7 +75,7 @@ class Briefer:
             after=self._texts(migrant.commit),
         )
 
-    def _change(self, kept: Kept, by: float) -> Change:
+    def _change(self, kept: KeptChange, by: float) -> Change:
         return Change(
             kept.experiment,
             kept.island,
@@ -93,7 +93,7 @@ def _released(attempt: Attempt, by: float) -> Attempt:
     return replace(attempt, gain=released(attempt.gain, by)) if attempt.gain else attempt
 
 
-def _pending(island: Island) -> Iterator[Pending]:
+def _pending(island: IslandState) -> Iterator[Pending]:
     for each in (island.experiment, *island.queue):
         if each is not None and not each.null:
             yield Pending(each.number, each.hypothesis, each.notes)

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.contract import Part, Preflight, Slice, Trial
+from harness.contract import Preflight, Slice, Split, Trial
 from islands import events as ev
-from islands.genome.admission import Limits
+from islands.genome.admission import AdmissionLimits
 from islands.migration import STAY, Migration
-from islands.promotion.attempt import Policy
+from islands.promotion.attempt import PromotionPolicy
 from islands.ratchet.rule import Rule
 from islands.records import Conflict, Entry
-from islands.stacking.check import NEVER, Stacking
+from islands.stacking.check import NEVER, StackPolicy
 
 
-class Ledger(Protocol):
+class EventSink(Protocol):
     """Where events are kept (analysis/ledger.py)."""
 
     def append(self, event: ev.Event) -> ev.Event:
@@ -27,7 +27,7 @@ class Ledger(Protocol):
         """Return what has been kept, in order."""
 
 
-class Branches(Protocol):
+class BranchStore(Protocol):
     """The git side of a run (islands/git/branches.py)."""
 
     def branch(self, island: str) -> str:
@@ -49,7 +49,7 @@ class Branches(Protocol):
     ) -> str:
         """Commit `files` on `parent`, hold the commit by a ref, return its id."""
 
-    def hold(
+    def commit_under_ref(
         self, name: str, parent: str, files: Mapping[str, Entry | None], message: str, when: int
     ) -> str:
         """Commit `files` on `parent`, hold the commit by a ref `name` of the run, return its id."""
@@ -71,11 +71,11 @@ class Branches(Protocol):
     def advance(self, island: str, new: str, old: str) -> None:
         """Move an island's branch from `old` to `new`, or raise where it is not at `old`."""
 
-    def agree(self, heads: Mapping[str, str]) -> None:
+    def sync_branches(self, heads: Mapping[str, str]) -> None:
         """Make the islands' branches agree with the ledger."""
 
 
-class Preflights(Protocol):
+class PreflightRunner(Protocol):
     """Looks at candidates beside the slices (swarm/executors/preflight.py)."""
 
     @property
@@ -96,7 +96,7 @@ class IslandPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class RunLimits:
     """Where a launch ends; None is no bound. Minutes are of this launch, the rest of the run."""
 
     minutes: float | None = None
@@ -115,16 +115,16 @@ class Launch:
     opening: ev.RunOpened
     islands: tuple[IslandPlan, ...]
     rule: Rule
-    admission: Limits
-    bounds: Bounds
+    admission: AdmissionLimits
+    bounds: RunLimits
     prose: str
     entry: str
     folder: Path
     tier: int = 2
-    promotion: Policy = Policy()
-    parts: tuple[Part, ...] = ("dev",)
+    promotion: PromotionPolicy = PromotionPolicy()
+    parts: tuple[Split, ...] = ("dev",)
     migration: Migration = STAY
-    stacking: Stacking = NEVER
+    stacking: StackPolicy = NEVER
 
     @property
     def scratch(self) -> Path:

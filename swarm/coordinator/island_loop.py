@@ -29,39 +29,39 @@ from islands.migration import CONFLICT, PRESENT
 from islands.ratchet.rule import Decision
 from islands.records import Conflict, Migrant, Proposal, RunLimit
 from islands.scheduling.island_steps import (
-    Bring,
-    Broken,
+    ApplyMigrant,
     CatchUp,
     Conclude,
+    FailExperiment,
     Idle,
     Measure,
-    Move,
-    Note,
+    OfferMigrant,
+    ReassignSlice,
+    RecordEvent,
     Step,
-    Take,
     Wait,
     anchor,
     next_step,
 )
 from islands.scheduling.run_steps import (
-    Build,
-    Draft,
-    Errand,
-    Promote,
-    Seal,
-    Settle,
-    Stack,
-    next_errand,
+    BuildConsensus,
+    DraftConsensus,
+    PromoteStep,
+    RunStep,
+    ScoreSealed,
+    SettleMerges,
+    StackStep,
+    next_run_step,
 )
-from islands.stacking.check import Assemble, Close
+from islands.stacking.check import Assemble, EndCheck
 from islands.state.run_state import State
 from swarm.coordinator import run_actions as errands
 from swarm.coordinator.interfaces import IslandPlan
-from swarm.coordinator.proposer import Asking
+from swarm.coordinator.proposer import Proposer
 from swarm.coordinator.run import Run
 from swarm.executors.base import VoidError
 
-Again: TypeAlias = Callable[[], Step | Errand | None]
+Again: TypeAlias = Callable[[], Step | RunStep | None]
 """Says what comes next, once more: others may have done it meanwhile."""
 
 VOIDS = 5
@@ -69,11 +69,11 @@ VOIDS = 5
 
 
 @dataclass(slots=True)
-class Loop:
+class IslandLoop:
     """One island's loop over the run that it shares with the others."""
 
     run: Run
-    asking: Asking
+    asking: Proposer
     island: IslandPlan
     _gone: list[Path] = field(default_factory=list)
 
@@ -94,7 +94,7 @@ class Loop:
             limit = await self._do(self._next(), self._next)
         return limit
 
-    async def lend(self, wanted: Callable[[State, str], Errand | None]) -> None:
+    async def lend(self, wanted: Callable[[State, str], RunStep | None]) -> None:
         """Do nothing but the run-level work that `wanted` names, until there is none.
 
         Where others still do some of it, wait for them: more may follow from it.
@@ -108,17 +108,17 @@ class Loop:
             elif run.state.running or any(
                 wanted(run.state, island.name) for island in run.launch.islands
             ):
-                await run.changed()
+                await run.wait_changed()
             else:
                 return
         run.stop(limit)
 
-    def _next(self) -> Step | Errand:
+    def _next(self) -> Step | RunStep:
         """Return what comes next: run-level work, if any, before another experiment is begun."""
         run, name = self.run, self.island.name
         step = next_step(run.state, name, run.launch.rule, run.launch.migration)
         begins = isinstance(step, Measure) and step.purpose == "screen"
-        idle = begins or isinstance(step, Take | Idle)
+        idle = begins or isinstance(step, OfferMigrant | Idle)
         between = run.state.islands[name].experiment is None and idle
         if not between:
             return step
@@ -127,14 +127,14 @@ class Loop:
             return Wait()  # what trials are left are for the stack check
         return errand or step
 
-    def _errand(self) -> Errand | None:
+    def _errand(self) -> RunStep | None:
         """Return run-level work that this island may do before it begins another experiment."""
         run = self.run
         launch = run.launch
-        errand = next_errand(run.state, self.island.name, launch.promotion, launch.stacking)
-        if isinstance(errand, Promote) and not errands.affordable(run, errand.wish):
+        errand = next_run_step(run.state, self.island.name, launch.promotion, launch.stacking)
+        if isinstance(errand, PromoteStep) and not errands.affordable(run, errand.wish):
             errand = None
-        if isinstance(errand, Stack) and not errands.stackable(run, errand.parts):
+        if isinstance(errand, StackStep) and not errands.stackable(run, errand.parts):
             errand = None
         return errand or errands.last_stack(run)
 
@@ -142,37 +142,48 @@ class Loop:
     def _rung(self) -> Rung:
         return self.run.state.run.rungs[0]
 
-    async def _do(self, step: Step | Errand, again: Again) -> RunLimit | None:
+    async def _do(self, step: Step | RunStep, again: Again) -> RunLimit | None:
         """Do `step`, if it is what `again` still says once a trial has its slice."""
         run = self.run
         match step:
-            case Take(parent, migrant):
+            case OfferMigrant(parent, migrant):
                 return self._take(parent, migrant)
-            case Bring(offered):
+            case ApplyMigrant(offered):
                 await self._bring(offered)
             case CatchUp(event):
                 run.record(event)
                 await run.move_branches()
             case Measure():
                 return await self._measure(step, again)
-            case Stack() | Assemble() | Close() | Promote() | Settle() | Draft() | Build() | Seal():
+            case (
+                StackStep()
+                | Assemble()
+                | EndCheck()
+                | PromoteStep()
+                | SettleMerges()
+                | DraftConsensus()
+                | BuildConsensus()
+                | ScoreSealed()
+            ):
                 await errands.do(run, step)
             case Conclude(experiment, decision):
                 await self._conclude(experiment, decision)
             case Idle():
                 return await self._idle()
-            case Wait() | Note() | Move():
+            case Wait() | RecordEvent() | ReassignSlice():
                 return await self._stand(step, again)
-            case Broken(reason):
+            case FailExperiment(reason):
                 raise SetupError(f"the seed genome fails its own baseline: {reason}")
         return None
 
-    async def _stand(self, step: Wait | Note | Move, again: Again) -> RunLimit | None:
+    async def _stand(
+        self, step: Wait | RecordEvent | ReassignSlice, again: Again
+    ) -> RunLimit | None:
         """Do what has to be done before the island can go on."""
         match step:
-            case Note(event):
+            case RecordEvent(event):
                 self._note(event)
-            case Move(probe):
+            case ReassignSlice(probe):
                 return await self._move(probe, again)
             case Wait():
                 return await self._wait()
@@ -180,14 +191,14 @@ class Loop:
 
     async def _wait(self) -> RunLimit | None:
         if self.run.limit is None:  # else nobody is left to run what we wait for
-            await self.run.changed()
+            await self.run.wait_changed()
         return self.run.limit
 
     def _take(self, parent: str, migrant: Migrant) -> RunLimit | None:
         run = self.run
         limit = run.bound(self._rung)
         if limit is None:
-            run.record(ev.MigrantOffered(run.allot(), self.island.name, parent, migrant))
+            run.record(ev.MigrantOffered(run.next_number(), self.island.name, parent, migrant))
         return limit
 
     async def _bring(self, offered: ev.MigrantOffered) -> None:
@@ -212,7 +223,7 @@ class Loop:
             return limit
         try:
             async with asyncio.timeout_at(self.run.last_start(self._rung)):
-                await self.run.changed()
+                await self.run.wait_changed()
         except TimeoutError:
             return "minutes"
         return None
@@ -221,20 +232,22 @@ class Loop:
         """Record what follows for a slice; what is void may be asked for and measured again."""
         self.run.record(news)
         for island in self.run.launch.islands:
-            self.run.stir(island.name)
+            self.run.notify(island.name)
 
     async def _move(self, probe: Measure, again: Again) -> RunLimit | None:
         """Go where trials can be run; where none can, see whether a slice has come back."""
         run, name, known = self.run, self.island.name, self.run.state.sentinels
-        refuge = run.refuge(name)
+        refuge = run.fallback_slice(name)
         if refuge is not None:
             left = known.apart(run.state.islands[name].slice.name)
-            run.record(ev.IslandMoved(name, refuge, left or "its home is well again"))
+            run.record(ev.IslandReassigned(name, refuge, left or "its home is well again"))
             return None
         if not known.running(probe.slice) and not known.hopeless(probe.slice):
             return await self._measure(probe, again)
-        if run.hopeless:
-            raise SetupError(f"no slice measures steadily: {run.hopeless}; free them, launch again")
+        if run.stuck_reason:
+            raise SetupError(
+                f"no slice measures steadily: {run.stuck_reason}; free them, launch again"
+            )
         return await self._wait()
 
     async def _measure(self, step: Measure, again: Again) -> RunLimit | None:
@@ -244,7 +257,7 @@ class Loop:
             probe = anchor(run.state, where.name)
             return await self._move(probe, lambda: probe)
         async with run.lease(where.name):
-            if again() not in (step, Move(step)):
+            if again() not in (step, ReassignSlice(step)):
                 return None  # done by another island while we waited for the slice
             limit = run.bound(run.state.run.rungs[step.rung])
             if limit is not None:

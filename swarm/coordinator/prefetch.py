@@ -22,7 +22,7 @@ WEIGHT = 0.25
 
 
 @dataclass(slots=True)
-class Pace:
+class PrefetchDepth:
     """Running means in seconds; None while there is nothing to go by.
 
     `latency` is from asking an agent until a candidate of its is ready, `trial` how long a trial

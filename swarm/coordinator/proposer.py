@@ -2,7 +2,7 @@
 
 This runs beside the measuring (swarm/coordinator/island_loop.py), so that no slice waits while an
 agent thinks. How
-much is asked for ahead is `Pace`'s to say, what is to be done
+much is asked for ahead is `PrefetchDepth`'s to say, what is to be done
 islands/scheduling/island_steps.py's. A candidate is
 ready when it is committed, has passed a look beside the slice (swarm/executors/preflight.py) and
 stands on
@@ -26,13 +26,13 @@ from islands.genome import null_edits as nulls
 from islands.genome.admission import Refused, admit
 from islands.quarantine import REASON
 from islands.records import NULL, Brief, Conflict, Entry, Proposal, RunLimit
-from islands.scheduling.island_steps import Ask, Rebase, Rest, next_ask
+from islands.scheduling.island_steps import EnoughPending, Rebase, RequestProposal, next_ask
 from islands.state.population import Experiment
 from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import BudgetError
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.interfaces import IslandPlan
-from swarm.coordinator.prefetch import Pace
+from swarm.coordinator.prefetch import PrefetchDepth
 from swarm.coordinator.run import Run
 
 REPAIRS = 2
@@ -49,13 +49,13 @@ SHOWN = 6_000
 
 
 @dataclass(slots=True)
-class Asking:
+class Proposer:
     """The asking side of one island. `limit` says that no more can be paid for, and why."""
 
     run: Run
     briefer: Briefer
     island: IslandPlan
-    pace: Pace = field(default_factory=Pace)
+    pace: PrefetchDepth = field(default_factory=PrefetchDepth)
     limit: RunLimit | None = None
     _asked: int = 0
     _taken: set[int] = field(default_factory=set)
@@ -66,13 +66,13 @@ class Asking:
         async with asyncio.TaskGroup() as group:
             while True:
                 match self._next():
-                    case Ask():
+                    case RequestProposal():
                         self._asked += 1
                         group.create_task(self._ask())
                     case Rebase(experiment, onto):
                         self._taken.add(experiment.number)
                         group.create_task(self._rebase(experiment, onto))
-                    case Rest():
+                    case EnoughPending():
                         await self._rest()
 
     @property
@@ -85,15 +85,15 @@ class Asking:
         """Make a change that another island kept a candidate on `parent`, or refuse it."""
         await self._see_through(number, parent, proposal, MIGRATION)
 
-    def _next(self) -> Ask | Rebase | Rest:
-        depth = 0 if self.limit else min(self.pace.depth, self.run.left())
+    def _next(self) -> RequestProposal | Rebase | EnoughPending:
+        depth = 0 if self.limit else min(self.pace.depth, self.run.trials_left())
         return next_ask(self.run.state, self.island.name, depth, self._asked, self._taken)
 
     async def _rest(self) -> None:
         state = self.run.state
         started = state.scored(state.islands[self.island.name].head)
         # the baseline is everybody's; from then on only what happens on the island counts here
-        await self.run.changed(self.island.name if started else "")
+        await self.run.wait_changed(self.island.name if started else "")
 
     async def _ask(self) -> None:
         """Ask for one candidate; where it is not let in, let the agent mend it."""
@@ -105,12 +105,12 @@ class Asking:
                     return
         finally:
             self._asked -= 1
-            self.run.stir(self.island.name)
+            self.run.notify(self.island.name)
 
     async def _propose(self, refused: str) -> str:
         """Ask for a proposal and see it through; return why it was not let in, if it was not."""
         run, name, began = self.run, self.island.name, asyncio.get_running_loop().time()
-        number, agent, parent = run.allot(), run.agents[name], run.state.islands[name].head
+        number, agent, parent = run.next_number(), run.agents[name], run.state.islands[name].head
         null = await self._null(number, parent)
         if null is not None:
             run.record(ev.ProposalReceived(number, name, NULL, parent, null.hypothesis))
@@ -265,7 +265,7 @@ class Asking:
             await run.offload(_remove, run.launch.scratch / "genomes" / stale)
         finally:
             self._taken.discard(number)
-            run.stir(name)
+            run.notify(name)
 
     async def _made_anew(self, old: Experiment, onto: str) -> str | _No:
         run, branches = self.run, self.run.branches
@@ -286,7 +286,9 @@ class Asking:
         )
         # with the proposal's own time, so that a coordinator that comes after makes the same commit
         when = int(old.received)
-        commit: str = await run.offload(branches.hold, name, onto, answer, message, when)
+        commit: str = await run.offload(
+            branches.commit_under_ref, name, onto, answer, message, when
+        )
         found = await self._look(old.number, commit)
         return commit if found.ok else _No("preflight", found.reason)
 
@@ -300,7 +302,7 @@ class Asking:
         )
 
 
-def stopped(call: ev.CallBegan) -> ev.AgentFailed:
+def stopped(call: ev.AgentCallStarted) -> ev.AgentFailed:
     """Return the event that settles a call of which nothing more will be heard: at its worst."""
     reason = "the coordinator stopped before it answered"
     return ev.AgentFailed(call.experiment, call.island, call.agent, "stopped", reason, call.usage)

@@ -9,10 +9,10 @@ from analysis.ledger import NAME as LEDGER
 from analysis.ledger import read_events, writer
 from harness.contract import SetupError
 from islands import events as ev
-from islands.scheduling.run_steps import Errand
+from islands.scheduling.run_steps import RunStep
 from islands.state.run_state import State
-from swarm.coordinator.assemble import Options, assembled
-from swarm.coordinator.interfaces import Bounds
+from swarm.coordinator.assemble import Options, assemble
+from swarm.coordinator.interfaces import RunLimits
 from swarm.coordinator.run import Run
 from swarm.coordinator.task_tree import lend
 from swarm.project.runs import RunFolder
@@ -36,10 +36,10 @@ def stopped(folder: RunFolder) -> None:
         )
 
 
-async def lent(
+async def reopened(
     folder: RunFolder,
     tier: int,
-    wanted: Callable[[State, str], Errand | None],
+    wanted: Callable[[State, str], RunStep | None],
     begin: Callable[[Run], Awaitable[None]],
     watch: Callable[[ev.Event, State], None],
 ) -> State:
@@ -50,7 +50,7 @@ async def lent(
     """
     stopped(folder)
     options = Options(run=folder.name, agent="mutator", tier=tier)
-    async with assembled(folder.repo, options, watch) as run:
-        run.launch = replace(run.launch, bounds=Bounds())
+    async with assemble(folder.repo, options, watch) as run:
+        run.launch = replace(run.launch, bounds=RunLimits())
         await lend(run, wanted, lambda: begin(run))
         return run.state

@@ -15,7 +15,7 @@ from islands.promotion import consensus
 from islands.records import RunLimit
 from islands.state.run_state import State
 from swarm.agents.base import Agent
-from swarm.coordinator.interfaces import Branches, Launch, Ledger, Preflights
+from swarm.coordinator.interfaces import BranchStore, EventSink, Launch, PreflightRunner
 from swarm.executors.base import Executor
 
 Offload = Callable[..., Awaitable[Any]]
@@ -46,11 +46,11 @@ class Run:
     """Everything that islands have in common. `watch` is told of each event as it is recorded."""
 
     launch: Launch
-    ledger: Ledger
-    branches: Branches
+    ledger: EventSink
+    branches: BranchStore
     executor: Executor
     agents: Mapping[str, Agent]
-    preflights: Preflights = field(default_factory=NoPreflights)
+    preflights: PreflightRunner = field(default_factory=NoPreflights)
     watch: Callable[[ev.Event, State], None] = _nobody
     offload: Offload = asyncio.to_thread
     now: Callable[[], float] = time.time
@@ -68,7 +68,7 @@ class Run:
         kept, home = self.ledger.append(event), self._home(event)
         self.fold(kept)
         self.watch(kept, self.state)
-        self.stir(home)
+        self.notify(home)
 
     def quarantine(self) -> None:
         """Record what follows from invalid trials so far; the islands' branches are yet to move."""
@@ -81,7 +81,7 @@ class Run:
         built = self.state.promotions.consensus
         if built is not None:
             heads[consensus.NAME] = built.commit
-        await self.offload(self.branches.agree, heads)
+        await self.offload(self.branches.sync_branches, heads)
         self._heads = heads
 
     async def move_branches(self) -> None:
@@ -95,7 +95,7 @@ class Run:
 
     def fold(self, event: ev.Event) -> None:
         """Take `event` into the state; an agent learns how its experiment ended."""
-        if isinstance(event, ev.Quarantined):
+        if isinstance(event, ev.CommitQuarantined):
             self._fold_quarantine(event)
             return
         island = self.state.islands.get(self._home(event))
@@ -104,10 +104,10 @@ class Run:
         if island is not None and island.recent and island.recent[-1] is not last:
             agent = self.agents.get(island.opened.island)
             # not for an island of an earlier launch that this one leaves alone, nor of others'
-            if agent is not None and not isinstance(event, ev.CaughtUp):
+            if agent is not None and not isinstance(event, ev.HeadAdopted):
                 agent.learn(island.recent[-1])
 
-    def _fold_quarantine(self, event: ev.Quarantined) -> None:
+    def _fold_quarantine(self, event: ev.CommitQuarantined) -> None:
         """Take it into the state; agents hear again of what they had kept and have no more."""
         before = {name: [*island.recent] for name, island in self.state.islands.items()}
         self.state.apply(event)
@@ -121,12 +121,12 @@ class Run:
             return self.state.running[event.trial].island
         return getattr(event, "island", "")
 
-    def allot(self) -> int:
+    def next_number(self) -> int:
         """Return the next experiment's number."""
         self._allotted = max(self._allotted, self.state.experiments) + 1
         return self._allotted
 
-    def left(self) -> int:
+    def trials_left(self) -> int:
         """Return how many more trials may begin: what more is asked for cannot be measured."""
         if self.bound(self.state.run.rungs[0]) is not None:
             return 0
@@ -148,7 +148,7 @@ class Run:
             return "trials"
         return None
 
-    def room(self, trials: int, seconds: float) -> bool:
+    def fits(self, trials: int, seconds: float) -> bool:
         """Return whether so many more trials and seconds stay within the bounds."""
         bounds = self.launch.bounds
         spent = asyncio.get_running_loop().time() - self._began
@@ -158,16 +158,16 @@ class Run:
     def stop(self, limit: RunLimit) -> None:
         """Note which bound was reached, the first one, and let those who wait know."""
         self.limit = self.limit or limit
-        self.stir("")
+        self.notify("")
 
-    def stir(self, island: str) -> None:
+    def notify(self, island: str) -> None:
         """Let those know who wait for something to change, on `island` or anywhere."""
         for name in (island, ""):  # never a set: whom it wakes first must not depend on hashes
             waited = self._changed.pop(name, None)
             if waited is not None:
                 waited.set()
 
-    async def changed(self, island: str = "") -> None:
+    async def wait_changed(self, island: str = "") -> None:
         """Wait until something changes on `island`, or anywhere if none is named."""
         await self._changed.setdefault(island, asyncio.Event()).wait()
 
@@ -176,7 +176,7 @@ class Run:
         wanted = name or self.state.islands[island].slice.name
         return self._slices[wanted]
 
-    def refuge(self, island: str) -> Slice | None:
+    def fallback_slice(self, island: str) -> Slice | None:
         """Return where `island` can measure: at home, else where fewest are; None: nowhere."""
         state, known = self.state, self.state.sentinels
         well = [where for name, where in self._slices.items() if not known.apart(name)]
@@ -187,7 +187,7 @@ class Run:
         return min(well, key=lambda where: crowd.count(where.name))
 
     @property
-    def hopeless(self) -> str:
+    def stuck_reason(self) -> str:
         """Return why no slice can be measured on, nothing while one may come back."""
         known = self.state.sentinels
         if not all(map(known.hopeless, self._slices)):

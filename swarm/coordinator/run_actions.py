@@ -15,12 +15,20 @@ from harness.contract import SetupError
 from islands import events as ev
 from islands.genome.categories import kinds
 from islands.promotion import consensus
-from islands.promotion.attempt import Wish
-from islands.promotion.state import Credit, Promotions
+from islands.promotion.attempt import PromotionRequest
+from islands.promotion.state import Attribution, Promotions
 from islands.records import Conflict, Contender, Entry
 from islands.scheduling.island_steps import Measure
-from islands.scheduling.run_steps import Build, Draft, Errand, Promote, Seal, Settle, Stack
-from islands.stacking.check import Assemble, Claim, Close, Wanted
+from islands.scheduling.run_steps import (
+    BuildConsensus,
+    DraftConsensus,
+    PromoteStep,
+    RunStep,
+    ScoreSealed,
+    SettleMerges,
+    StackStep,
+)
+from islands.stacking.check import Assemble, Claim, EndCheck, Wanted
 from islands.stacking.inference import budget
 from swarm.coordinator.run import Run
 
@@ -28,24 +36,24 @@ SPARE = 4
 """Trials an island that an experiment may still take when the last stack check is to begin."""
 
 
-async def do(run: Run, step: Errand) -> None:  # noqa: C901 - one line for each
+async def do(run: Run, step: RunStep) -> None:  # noqa: C901 - one line for each
     """Do a step other than a trial."""
     match step:
-        case Stack(parts):
+        case StackStep(parts):
             open_stack(run, parts)
         case Assemble():
             await assemble(run, step)
-        case Close(judged):
+        case EndCheck(judged):
             run.record(judged)
-        case Promote(wish):
+        case PromoteStep(wish):
             await open_promotion(run, wish)
-        case Settle():
+        case SettleMerges():
             settle(run)
-        case Draft(promoted):
+        case DraftConsensus(promoted):
             await draft(run, promoted)
-        case Build(promoted):
+        case BuildConsensus(promoted):
             await build(run, promoted)
-        case Seal(scored):
+        case ScoreSealed(scored):
             if run.state.promotions.sealed is None:
                 run.record(scored)
         case Measure():
@@ -60,18 +68,18 @@ def open_stack(run: Run, parts: tuple[int, ...]) -> None:
 def stackable(run: Run, parts: tuple[int, ...]) -> bool:
     """Return whether a whole stack check, all on one slice, fits into what the launch has left."""
     cost = budget(len(parts))
-    return run.room(cost, cost * run.state.run.rungs[0].seconds)
+    return run.fits(cost, cost * run.state.run.rungs[0].seconds)
 
 
-def last_stack(run: Run) -> Stack | None:
+def last_stack(run: Run) -> StackStep | None:
     """Return the check to begin now because soon there is no room for it, None for none."""
     known, policy = run.state.stacks, run.launch.stacking
     parts = known.due(policy, run.launch.bounds.trials or run.state.trials, last=True)
     if not parts or not stackable(run, parts):
         return None
     cost, spare = budget(len(parts)), SPARE * len(run.launch.islands)
-    roomy = run.room(cost + spare, (cost + SPARE) * run.state.run.rungs[0].seconds)
-    return None if roomy else Stack(parts)
+    roomy = run.fits(cost + spare, (cost + SPARE) * run.state.run.rungs[0].seconds)
+    return None if roomy else StackStep(parts)
 
 
 def reserved(run: Run) -> bool:
@@ -105,28 +113,28 @@ async def assemble(run: Run, step: Assemble) -> None:
 
 def _assembled(
     run: Run, step: Assemble, claims: Mapping[int, Claim], when: int
-) -> ev.StackAssembled:
+) -> ev.StackCheckAssembled:
     tip = step.base
     for place, part in enumerate(step.parts, 1):
         claim = claims[part]
         files = run.branches.apply_change(claim.parent, claim.commit, tip)
         if isinstance(files, Conflict):
             where = ", ".join(files.paths)
-            return ev.StackAssembled(step.check, step.parts, "", where, step.base, part)
+            return ev.StackCheckAssembled(step.check, step.parts, "", where, step.base, part)
         name = "-".join(map(str, step.parts[:place]))
         text = f"Stack {name}\n\nSwarm-Run: {run.state.run.run}\nSwarm-Experiment: {part}\n"
-        tip = run.branches.hold(f"stacks/{step.check}/{name}", tip, files, text, when)
-    return ev.StackAssembled(step.check, step.parts, tip, base=step.base)
+        tip = run.branches.commit_under_ref(f"stacks/{step.check}/{name}", tip, files, text, when)
+    return ev.StackCheckAssembled(step.check, step.parts, tip, base=step.base)
 
 
-def affordable(run: Run, wish: Wish) -> bool:
+def affordable(run: Run, wish: PromotionRequest) -> bool:
     """Return whether a whole promotion fits into what the launch has left."""
     trials, rung = run.launch.promotion.trials, run.state.run.rungs[wish.rung]
     slices = len({island.slice.name for island in run.launch.islands})
-    return run.room(trials, trials * rung.seconds / max(1, slices))
+    return run.fits(trials, trials * rung.seconds / max(1, slices))
 
 
-async def open_promotion(run: Run, wish: Wish, *, alone: bool = False) -> None:
+async def open_promotion(run: Run, wish: PromotionRequest, *, alone: bool = False) -> None:
     """Begin a promotion, of the stack `alone` or with its parts and the best near misses."""
     known, policy = run.state.promotions, run.launch.promotion
     contenders = () if alone else await run.offload(_tagged, run, known.contenders(wish))
@@ -134,7 +142,7 @@ async def open_promotion(run: Run, wish: Wish, *, alone: bool = False) -> None:
         return
     left = policy.hidden - len(known.hidden)
     run.record(
-        ev.PromotionOpened(
+        ev.PromotionStarted(
             check=known.checks() + 1,
             rung=wish.rung,
             base=wish.base,
@@ -166,8 +174,10 @@ async def rebase(run: Run, onto: str) -> None:
     if not files:
         raise SetupError(f"{run.state.run.target} has all of the consensus: nothing to merge")
     held, text = f"rebased/{known.checks() + 1}", f"Rebase the consensus on {onto[:12]}\n"
-    commit = await run.offload(run.branches.hold, held, onto, files, text, int(built.recorded))
-    wish = Wish(last.rung, onto, commit, built.parts, last.after)
+    commit = await run.offload(
+        run.branches.commit_under_ref, held, onto, files, text, int(built.recorded)
+    )
+    wish = PromotionRequest(last.rung, onto, commit, built.parts, last.after)
     await open_promotion(run, wish, alone=True)
 
 
@@ -178,7 +188,7 @@ def settle(run: Run) -> None:
         run.record(known.open.judged(run.state.run.rungs[known.open.event.rung].seconds))
 
 
-async def draft(run: Run, promoted: ev.Promoted) -> None:
+async def draft(run: Run, promoted: ev.PromotionEnded) -> None:
     """Commit the parts of a promoted stack one by one, to see that each commit runs."""
     async with run.lease(consensus.NAME):  # two islands would meet on its refs
         known = run.state.promotions
@@ -187,7 +197,7 @@ async def draft(run: Run, promoted: ev.Promoted) -> None:
             run.record(ev.ConsensusDrafted(promoted.check, promoted.base, tuple(changes)))
 
 
-async def build(run: Run, promoted: ev.Promoted) -> None:
+async def build(run: Run, promoted: ev.PromotionEnded) -> None:
     """Bring the consensus branch to the stack that was promoted: record it, then move the ref."""
     async with run.lease(consensus.NAME):
         known = run.state.promotions
@@ -223,7 +233,7 @@ def _text(run: Run, commit: str) -> dict[str, str]:
     return {path: entry.data.decode(errors="replace") for path, entry in files.items()}
 
 
-def _written(run: Run, promoted: ev.Promoted, broken: Sequence[bool] = ()) -> list[str]:
+def _written(run: Run, promoted: ev.PromotionEnded, broken: Sequence[bool] = ()) -> list[str]:
     """Write one commit for each part, or one for all where they do not go on one by one.
 
     After a part that is `broken` the genome does not run: it is committed with the next.
@@ -241,13 +251,13 @@ def _written(run: Run, promoted: ev.Promoted, broken: Sequence[bool] = ()) -> li
         if place < len(broken) and broken[place]:
             continue
         held, changed = f"{kind}/{promoted.check}/{place + 1}", _difference(before, files)
-        tip = run.branches.hold(held, tip, changed, texts, int(promoted.recorded))
+        tip = run.branches.commit_under_ref(held, tip, changed, texts, int(promoted.recorded))
         commits.append(tip)
         before, texts = files, ""
     return commits
 
 
-def _one_by_one(run: Run, promoted: ev.Promoted) -> list[tuple[str, Mapping[str, Entry]]]:
+def _one_by_one(run: Run, promoted: ev.PromotionEnded) -> list[tuple[str, Mapping[str, Entry]]]:
     """Return what each part's commit says and the genome after it; nothing where one conflicts."""
     known, name = run.state.promotions, run.state.run.run
     tip, now = promoted.base, dict(run.branches.files(promoted.base))
@@ -264,14 +274,14 @@ def _one_by_one(run: Run, promoted: ev.Promoted) -> list[tuple[str, Mapping[str,
         text = consensus.message(name, promoted, change, _credit(known, part))
         after = {**now, **files}
         now = {path: entry for path, entry in after.items() if entry is not None}
-        tip = run.branches.hold(
+        tip = run.branches.commit_under_ref(
             f"drafts/{promoted.check}/{place}", tip, files, text, int(promoted.recorded)
         )
         steps.append((text, dict(now)))
     return steps
 
 
-def _credit(known: Promotions, part: int) -> Credit:
+def _credit(known: Promotions, part: int) -> Attribution:
     return known.credits.get(part, consensus.NOBODY)
 
 

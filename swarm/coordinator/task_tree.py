@@ -12,16 +12,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from harness.contract import HarnessError, SetupError
 from islands import events as ev
 from islands.records import RunLimit
-from islands.scheduling.run_steps import Errand
+from islands.scheduling.run_steps import RunStep
 from islands.state.population import Experiment
 from islands.state.run_state import State
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.island_loop import Loop
-from swarm.coordinator.proposer import Asking, stopped
+from swarm.coordinator.island_loop import IslandLoop
+from swarm.coordinator.proposer import Proposer, stopped
 from swarm.coordinator.run import Run
 
 
-async def conduct(run: Run) -> RunLimit | None:
+async def run_islands(run: Run) -> RunLimit | None:
     """Run all islands until a bound is reached and return which one.
 
     Raises SetupError for what the user must mend, HarnessError where nothing can be measured.
@@ -40,11 +40,11 @@ async def conduct(run: Run) -> RunLimit | None:
 
 
 async def lend(
-    run: Run, wanted: Callable[[State, str], Errand | None], begin: Callable[[], Awaitable[None]]
+    run: Run, wanted: Callable[[State, str], RunStep | None], begin: Callable[[], Awaitable[None]]
 ) -> None:
     """Go on with a stopped run for run-level work alone: `begin` it, then do what is `wanted`.
 
-    No agent is asked and no experiment is touched. Raises as `conduct`.
+    No agent is asked and no experiment is touched. Raises as `run_islands`.
     """
     await _begin(run)
     try:
@@ -63,12 +63,12 @@ async def _islands(run: Run) -> None:
     await _loops(run, lambda loop: loop.go())
 
 
-async def _loops(run: Run, do: Callable[[Loop], Coroutine[None, None, None]]) -> None:
+async def _loops(run: Run, do: Callable[[IslandLoop], Coroutine[None, None, None]]) -> None:
     briefer = Briefer(run.branches.files, run.launch.prose)
     try:
         async with asyncio.TaskGroup() as group:
             for island in run.launch.islands:
-                loop = Loop(run, Asking(run, briefer, island), island)
+                loop = IslandLoop(run, Proposer(run, briefer, island), island)
                 group.create_task(do(loop), name=island.name)
     except* (SetupError, HarnessError) as broken:
         raise _first(broken) from None
@@ -93,7 +93,7 @@ async def _begin(run: Run) -> None:
             run.record(ev.IslandOpened(island.name, branch, base, island.agent, island.slice))
         known = run.state.islands[island.name]
         if (known.slice, known.home) != (island.slice, island.slice):
-            run.record(ev.IslandMoved(island.name, island.slice, "launched so", home=True))
+            run.record(ev.IslandReassigned(island.name, island.slice, "launched so", home=True))
     run.quarantine()
     await run.agree()
     _settle(run)

@@ -13,34 +13,34 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from harness.contract import SetupError, Slice
-from swarm.executors.base import Executor, LocalExecutor, Terms
+from swarm.executors.base import Executor, ExecutorConfig, LocalExecutor
 from swarm.executors.slices import discover
-from swarm.project.schema import Slices
+from swarm.project.schema import SlicesSection
 
 Kind = Literal["local", "ray"]
 
 
-class Machines(Protocol):
+class Backend(Protocol):
     """One machine or more."""
 
-    def slices(self, wish: Slices) -> tuple[Slice, ...]:
+    def slices(self, wish: SlicesSection) -> tuple[Slice, ...]:
         """Return the slices that `wish` names. Raises SetupError where there are fewer."""
 
-    def executor(self, home: Path, terms: Terms, slices: Sequence[Slice]) -> Executor:
+    def executor(self, home: Path, terms: ExecutorConfig, slices: Sequence[Slice]) -> Executor:
         """Return what runs trials on `slices`, by the harness in `home`."""
 
     def close(self) -> None:
         """Give back what was leased."""
 
 
-class Here:
+class LocalBackend:
     """This machine."""
 
-    def slices(self, wish: Slices) -> tuple[Slice, ...]:
+    def slices(self, wish: SlicesSection) -> tuple[Slice, ...]:
         """Return this machine's slices. Raises SetupError where it has fewer."""
         return discover(wish)
 
-    def executor(self, home: Path, terms: Terms, slices: Sequence[Slice]) -> Executor:
+    def executor(self, home: Path, terms: ExecutorConfig, slices: Sequence[Slice]) -> Executor:
         """Return what runs trials here."""
         return LocalExecutor(home, terms, slices)
 
@@ -48,15 +48,15 @@ class Here:
         """Do nothing: nothing was leased."""
 
 
-def machines(kind: Kind, address: str = "auto") -> Machines:
+def machines(kind: Kind, address: str = "auto") -> Backend:
     """Return this machine, or the Ray cluster at `address`. Raises SetupError where it is none."""
     if kind == "local":
-        return Here()
+        return LocalBackend()
     try:
         # most launches need no Ray, and it takes a second to import
-        from swarm.executors.ray import Cluster  # noqa: PLC0415
+        from swarm.executors.ray import RayCluster  # noqa: PLC0415
     except ImportError as error:
         raise SetupError(
             f"--executor ray needs Ray ({error}): `pip install 'swarm[ray]'`, here and on all nodes"
         ) from error
-    return Cluster.at(address)
+    return RayCluster.at(address)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from harness.contract import HarnessError, Outcome, Slice, Trial, decode_outcome, encode
-from swarm.executors.harness_process import Server
+from swarm.executors.harness_process import HarnessProcess
 
 
 class VoidError(Exception):
@@ -22,7 +22,7 @@ class VoidError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ExecutorConfig:
     """What all trials of an executor have in common.
 
     A trial is void where others took more than the share `foreign_cpu` of its cores' time (None:
@@ -57,11 +57,11 @@ class Executor(Protocol):
 class LocalExecutor:
     """This machine's slices."""
 
-    def __init__(self, home: Path, terms: Terms, slices: Sequence[Slice]) -> None:
+    def __init__(self, home: Path, terms: ExecutorConfig, slices: Sequence[Slice]) -> None:
         """Import the harness from `home` (see harness.fingerprint.export)."""
         self.harness, self._foreign_cpu = "", terms.foreign_cpu
         setup = {"task": terms.task, "data": terms.data, "tier": terms.tier}
-        self._servers = {where.name: Server(home, setup, where) for where in slices}
+        self._servers = {where.name: HarnessProcess(home, setup, where) for where in slices}
 
     async def __aenter__(self) -> Self:
         """Start every slice's process; they must agree on what the measure is."""

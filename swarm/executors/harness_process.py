@@ -31,7 +31,7 @@ _BOOT = (
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SWARM_CACHE", "XDG_CACHE_HOME")
 
 
-class Server:
+class HarnessProcess:
     """A harness process on the slice `where`; started when it is first asked, or before."""
 
     def __init__(self, home: Path, setup: Mapping[str, object], where: Slice) -> None:

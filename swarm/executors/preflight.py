@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from harness.contract import Preflight, Slice, Trial, decode_preflight, encode
-from swarm.executors.harness_process import Server
+from swarm.executors.harness_process import HarnessProcess
 
 Wish = Literal["auto", "always", "never"]
 
@@ -35,39 +35,48 @@ MOST = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class PreflightSlices:
     """Where looks run: nowhere, if there are no slices; `shared` says that trials run there too."""
 
     slices: tuple[Slice, ...] = ()
     shared: bool = False
 
 
-def places(wish: Wish, slices: Collection[Slice], cores: Collection[int] | None = None) -> Places:
+def places(
+    wish: Wish, slices: Collection[Slice], cores: Collection[int] | None = None
+) -> PreflightSlices:
     """Return where looks may run beside `slices`, on `cores` (those we may use if None)."""
     if wish == "never":
-        return Places()
+        return PreflightSlices()
     mine = sorted(_cores() if cores is None else cores)
     pinned = all(where.cores for where in slices)
     leased = {core for where in slices for core in where.cores}
     spare = [core for core in mine if core not in leased] if pinned else []
     if spare:
         chosen = enumerate(spare[:MOST])
-        return Places(tuple(Slice(f"preflight{n}", "cpu", (core,)) for n, core in chosen))
+        return PreflightSlices(tuple(Slice(f"preflight{n}", "cpu", (core,)) for n, core in chosen))
     if wish == "always" or all(where.kind != "cpu" for where in slices):
-        return Places((Slice("preflight0", "cpu", tuple(mine) if pinned else ()),), shared=True)
-    return Places()
+        return PreflightSlices(
+            (Slice("preflight0", "cpu", tuple(mine) if pinned else ()),), shared=True
+        )
+    return PreflightSlices()
 
 
 class Preflights:
     """Trusted processes that lease no slice, started when first needed."""
 
     def __init__(
-        self, home: Path, task: str, data: str, where: Places = Places(), tier: int = 2
+        self,
+        home: Path,
+        task: str,
+        data: str,
+        where: PreflightSlices = PreflightSlices(),
+        tier: int = 2,
     ) -> None:
         """Import the harness from `home` (see harness.fingerprint.export)."""
         setup = {"task": task, "data": data, "tier": tier, "stand_back": where.shared}
-        self._servers = [Server(home, setup, each) for each in where.slices]
-        self._idle: asyncio.LifoQueue[Server] = asyncio.LifoQueue()
+        self._servers = [HarnessProcess(home, setup, each) for each in where.slices]
+        self._idle: asyncio.LifoQueue[HarnessProcess] = asyncio.LifoQueue()
         for server in reversed(self._servers):
             self._idle.put_nowait(server)
 

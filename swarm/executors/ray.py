@@ -30,10 +30,10 @@ from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.contract import HarnessError, Outcome, SetupError, Slice, Trial, decode_outcome, encode
-from swarm.executors.base import Executor, Terms, VoidError
+from swarm.executors.base import Executor, ExecutorConfig, VoidError
 from swarm.executors.ray_node import Find, Node, Reply, packed
 from swarm.executors.slices import discover
-from swarm.project.schema import Slices
+from swarm.project.schema import SlicesSection
 
 PATIENCE = 60.0
 """Seconds that a node's CPUs and GPUs may take to be free: an actor starts in some 1 to 3."""
@@ -51,7 +51,7 @@ class Member:
     lost: str = ""
 
 
-class Cluster:
+class RayCluster:
     """A Ray cluster that this process has joined."""
 
     def __init__(self, members: Sequence[Member], find: Find = discover) -> None:
@@ -72,7 +72,7 @@ class Cluster:
         nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         return cls(members(nodes), find)
 
-    def slices(self, wish: Slices) -> tuple[Slice, ...]:
+    def slices(self, wish: SlicesSection) -> tuple[Slice, ...]:
         """Return all nodes' slices, each named after its node; the first `wish.count` of them.
 
         Raises SetupError where there are fewer, and where a node is not free.
@@ -92,7 +92,7 @@ class Cluster:
             )
         return tuple(found if wish.count == "auto" else found[: wish.count])
 
-    def executor(self, home: Path, terms: Terms, slices: Sequence[Slice]) -> Executor:
+    def executor(self, home: Path, terms: ExecutorConfig, slices: Sequence[Slice]) -> Executor:
         """Return what runs trials on `slices`, which `slices()` returned."""
         return RayExecutor(home, terms, {where: self._home[where.name] for where in slices})
 
@@ -106,7 +106,7 @@ class Cluster:
                 member.actor = None
         ray.shutdown()
 
-    def _of(self, member: Member, gpus: int, wish: Slices) -> list[Slice]:
+    def _of(self, member: Member, gpus: int, wish: SlicesSection) -> list[Slice]:
         call = member.actor.slices.remote(replace(wish, count="auto"))
         try:
             reply = ray.get(call, timeout=PATIENCE)
@@ -136,7 +136,7 @@ def members(nodes: Iterable[Mapping[str, Any]]) -> list[Member]:
     return found
 
 
-def _gpus(member: Member, wish: Slices) -> int:
+def _gpus(member: Member, wish: SlicesSection) -> int:
     """Return how many GPUs of a node `wish` asks for, -1 where it does not ask for the node."""
     gpus = member.gpus if wish.kind in ("auto", "cuda") else 0
     return -1 if member.cpus == 0 or (wish.kind == "cuda" and gpus == 0) else gpus
@@ -172,7 +172,7 @@ class RayExecutor:
     """A cluster's slices, each on its node."""
 
     home: Path
-    terms: Terms
+    terms: ExecutorConfig
     homes: Mapping[Slice, Member]
     harness: str = ""
     _stand_ins: dict[Slice, Slice] = field(default_factory=dict)

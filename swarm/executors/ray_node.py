@@ -19,17 +19,17 @@ from typing import Any, Literal
 
 from harness.contract import HarnessError, SetupError, Slice, decode_trial, encode
 from harness.fingerprint import tree_id
-from swarm.executors.base import LocalExecutor, Terms, VoidError
+from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
 from swarm.executors.require_tier import require
 from swarm.executors.slices import discover
-from swarm.project.schema import Slices
+from swarm.project.schema import SlicesSection
 
 Files = Mapping[str, tuple[int, bytes]]
 """A folder's files: mode and content by path."""
 
 Reply = tuple[Literal["done", "setup", "void"], Any]
 
-Find = Callable[[Slices], Sequence[Slice]]
+Find = Callable[[SlicesSection], Sequence[Slice]]
 
 
 def packed(folder: Path) -> Files:
@@ -64,11 +64,13 @@ class Node:
         self._home.chmod(0o755)  # boxes have a user of their own
         self._executor: LocalExecutor | None = None
 
-    async def slices(self, wish: Slices) -> Reply:
+    async def slices(self, wish: SlicesSection) -> Reply:
         """Return this node's slices."""
         return await _told(self._slices, wish)
 
-    async def open(self, harness: Files, tree: str, terms: Terms, slices: Sequence[Slice]) -> Reply:
+    async def open(
+        self, harness: Files, tree: str, terms: ExecutorConfig, slices: Sequence[Slice]
+    ) -> Reply:
         """Start the processes of `slices` and return the name of their measure."""
         return await _told(self._open, harness, tree, terms, slices)
 
@@ -82,10 +84,12 @@ class Node:
             await self._executor.__aexit__()
         shutil.rmtree(self._home, ignore_errors=True)
 
-    async def _slices(self, wish: Slices) -> Sequence[Slice]:
+    async def _slices(self, wish: SlicesSection) -> Sequence[Slice]:
         return self._find(wish)
 
-    async def _open(self, harness: Files, tree: str, terms: Terms, slices: Sequence[Slice]) -> str:
+    async def _open(
+        self, harness: Files, tree: str, terms: ExecutorConfig, slices: Sequence[Slice]
+    ) -> str:
         require(terms.tier)
         home = self._home / "harness" / tree
         unpack(harness, home / "harness")

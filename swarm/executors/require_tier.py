@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.contract import SetupError
 from harness.sandbox import tiers
-from harness.sandbox.self_check import fail_closed
+from harness.sandbox.self_check import require_self_check
 
 
 def require(tier: int) -> None:
@@ -15,7 +15,7 @@ def require(tier: int) -> None:
         if tier != tiers.SANDBOX:
             raise
         raise SetupError(f"{error}; where that cannot be mended, {_less()}") from error
-    fail_closed(tier)
+    require_self_check(tier)
 
 
 def _less() -> str:

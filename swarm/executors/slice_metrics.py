@@ -37,7 +37,7 @@ Group = tuple[str, str, int]
 
 
 @dataclass(slots=True)
-class Gauge:
+class SliceMetrics:
     """One slice's trials: scores by what they are of, speeds in steps a second, others' shares."""
 
     trials: int = 0
@@ -101,9 +101,9 @@ class Gauge:
         return [line for line, holds in found.items() if holds]
 
 
-def gauges(history: Iterable[ev.Event]) -> dict[str, Gauge]:
+def gauges(history: Iterable[ev.Event]) -> dict[str, SliceMetrics]:
     """Return, by slice, what a run's events say."""
-    found: dict[str, Gauge] = defaultdict(Gauge)
+    found: dict[str, SliceMetrics] = defaultdict(SliceMetrics)
     running: dict[str, ev.TrialStarted] = {}
     base = ""
     for event in history:
@@ -123,18 +123,18 @@ def gauges(history: Iterable[ev.Event]) -> dict[str, Gauge]:
     return dict(found)
 
 
-async def gauged(
+async def slice_metrics(
     there: Executor,
     slices: Sequence[Slice],
     trial: Trial,
     seeds: int,
     tell: Callable[[str], None],
-) -> dict[str, Gauge]:
+) -> dict[str, SliceMetrics]:
     """Run `trial` on each slice once alone, then on `seeds` seeds on all of them side by side.
 
     Raises SetupError where its genome fails, HarnessError where nothing can be measured.
     """
-    found = {where.name: Gauge() for where in slices}
+    found = {where.name: SliceMetrics() for where in slices}
     for where in slices if len(slices) > 1 else ():
         tell(f"{where.name} alone")
         speed = _speed(await _scored(there, _at(trial, where, trial.seed)))

@@ -11,13 +11,13 @@ import platform
 
 from harness.contract import SetupError, Slice
 from swarm.executors.nvml import Gpu, find_gpus
-from swarm.project.schema import Slices
+from swarm.project.schema import SlicesSection
 
 MOST_CPU_SLICES = 8
 """CPU slices that `auto` takes at most: more trials side by side share one memory bus."""
 
 
-def discover(wish: Slices) -> tuple[Slice, ...]:
+def discover(wish: SlicesSection) -> tuple[Slice, ...]:
     """Return the slices that `wish` names. Raises SetupError where this machine has fewer."""
     found = _found(wish)
     if wish.count == "auto":
@@ -30,7 +30,7 @@ def discover(wish: Slices) -> tuple[Slice, ...]:
     return found[: wish.count]
 
 
-def _found(wish: Slices) -> tuple[Slice, ...]:
+def _found(wish: SlicesSection) -> tuple[Slice, ...]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = find_gpus(visible) if wish.kind in ("auto", "cuda") else []
     if gpus:
@@ -48,7 +48,7 @@ def _found(wish: Slices) -> tuple[Slice, ...]:
     return _mps(wish) if wish.kind == "mps" else _cpu(wish)
 
 
-def _cuda(wish: Slices, gpus: list[Gpu]) -> tuple[Slice, ...]:
+def _cuda(wish: SlicesSection, gpus: list[Gpu]) -> tuple[Slice, ...]:
     """Return `shares` slices of each GPU, each with CPU cores of its own."""
     names = [
         f"gpu{n}" + (f".{share}" if wish.shares > 1 else "")
@@ -75,7 +75,7 @@ def _cuda(wish: Slices, gpus: list[Gpu]) -> tuple[Slice, ...]:
     )
 
 
-def _mps(wish: Slices) -> tuple[Slice, ...]:
+def _mps(wish: SlicesSection) -> tuple[Slice, ...]:
     if (platform.system(), platform.machine()) != ("Darwin", "arm64"):
         raise SetupError("slices.kind: mps needs a Mac with Apple silicon; use auto or cpu")
     if wish.cores is not None:
@@ -83,7 +83,7 @@ def _mps(wish: Slices) -> tuple[Slice, ...]:
     return (Slice("mps0", "mps"),)
 
 
-def _cpu(wish: Slices) -> tuple[Slice, ...]:
+def _cpu(wish: SlicesSection) -> tuple[Slice, ...]:
     cores, each = _cores(), wish.cores or 1
     groups = [cores[k : k + each] for k in range(0, len(cores), each)]
     whole = [group for group in groups if len(group) == each]

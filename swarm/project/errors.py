@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.contract import Rung, SetupError
-from swarm.project.schema import Island, Model, Mutator, Price, Settings
+from swarm.project.schema import IslandSection, ModelSection, MutatorSection, PriceSection, Settings
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic.fields import FieldInfo
 
-    from swarm.project.frontmatter import FrontMatter, Where
+    from swarm.project.frontmatter import FrontMatter, SourcePosition
 
 _SECTIONS = {
     key.name: type(key.default)
@@ -24,7 +24,7 @@ _SECTIONS = {
 }
 """The settings of program.md that are settings themselves."""
 
-Problem = tuple["Where", str]
+Problem = tuple["SourcePosition", str]
 """A place in the front matter and a sentence that goes on after the place's name."""
 
 _SHOWN = 40
@@ -43,7 +43,7 @@ def misspelt(front: FrontMatter, error: ValidationError) -> Iterator[Problem]:
     A union complains once for each of its branches; the branch that was meant complains deepest,
     so a complaint about a place is dropped where one about a place inside it stands.
     """
-    found: dict[Where, str] = {}
+    found: dict[SourcePosition, str] = {}
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         where = _written(each["loc"], front)
         if each["type"] == "missing":
@@ -60,16 +60,16 @@ def misspelt(front: FrontMatter, error: ValidationError) -> Iterator[Problem]:
             yield where, text
 
 
-def _written(loc: tuple[int | str, ...], front: FrontMatter) -> Where:
+def _written(loc: tuple[int | str, ...], front: FrontMatter) -> SourcePosition:
     """Return pydantic's place without the names of the union branches that it went through."""
-    where: Where = ()
+    where: SourcePosition = ()
     for part in loc:
         if (*where, part) in front.lines:
             where = (*where, part)
     return where
 
 
-def _wrong(where: Where, front: FrontMatter) -> str:
+def _wrong(where: SourcePosition, front: FrontMatter) -> str:
     key, rule = _rule(where, front)
     got = ""
     if where in front.lines and where[-1] != "api_key_env":  # someone may have put the key there
@@ -78,34 +78,34 @@ def _wrong(where: Where, front: FrontMatter) -> str:
     return f"{inside}must be {rule.description}, such as {_example(where, front)}{got}"
 
 
-def _example(where: Where, front: FrontMatter) -> str:
+def _example(where: SourcePosition, front: FrontMatter) -> str:
     key, rule = _rule(where, front)
     return f"`{key}: {(rule.examples or [''])[0]}`"
 
 
-def _rule(where: Where, front: FrontMatter) -> tuple[str, FieldInfo]:
+def _rule(where: SourcePosition, front: FrontMatter) -> tuple[str, FieldInfo]:
     """Return the innermost described key that `where` belongs to, and its description."""
     record, key = _record(where[:-1], front), str(where[-1])
     rules: Mapping[str, FieldInfo] = getattr(record, "__pydantic_fields__", {})
     return (key, rules[key]) if key in rules else _rule(where[:-1], front)
 
 
-def _keys(where: Where, front: FrontMatter) -> list[str]:
+def _keys(where: SourcePosition, front: FrontMatter) -> list[str]:
     record = _record(where, front)
     return [key.name for key in dataclasses.fields(record)] if record else []
 
 
-def _record(where: Where, front: FrontMatter) -> Any:  # noqa: ANN401 - dataclasses have no type
+def _record(where: SourcePosition, front: FrontMatter) -> Any:  # noqa: ANN401 - dataclasses have no type
     """Return the record whose keys stand at `where`, None where there is none."""
     match where:
         case ("agents", str()):
             settings = _value(where, front)
             kind = settings.get("kind") if isinstance(settings, dict) else None
-            return Mutator if kind == "mutator" else Model
+            return MutatorSection if kind == "mutator" else ModelSection
         case ("agents", str(), "price"):
-            return Price
+            return PriceSection
         case ("islands" | "rungs" as key, int()):
-            return {"islands": Island, "rungs": Rung}[key]
+            return {"islands": IslandSection, "rungs": Rung}[key]
         case (str() as key,) if key in _SECTIONS:
             return _SECTIONS[key]
         case ():
@@ -113,7 +113,7 @@ def _record(where: Where, front: FrontMatter) -> Any:  # noqa: ANN401 - dataclas
     return None
 
 
-def _value(where: Where, front: FrontMatter) -> Any:  # noqa: ANN401 - whatever was written there
+def _value(where: SourcePosition, front: FrontMatter) -> Any:  # noqa: ANN401 - whatever was written there
     """Return the value at `where`, None where there is none."""
     value: Any = front.values
     for part in where:
@@ -121,7 +121,7 @@ def _value(where: Where, front: FrontMatter) -> Any:  # noqa: ANN401 - whatever 
     return value
 
 
-def _name(where: Where) -> str:
+def _name(where: SourcePosition) -> str:
     """Return a place as people write it: agents.fast.model, genome[0]."""
     name = ""
     for part in where:

@@ -25,7 +25,7 @@ MOST_DEPTH = 8
 
 Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
 
-Where = tuple[str | int, ...]
+SourcePosition = tuple[str | int, ...]
 """A place in the front matter: the keys and list positions that lead to it."""
 
 
@@ -34,10 +34,10 @@ class FrontMatter:
     """What stood between the `---` lines, the line (from 1) of each place in it, and the rest."""
 
     values: dict[str, Value]
-    lines: Mapping[Where, int]
+    lines: Mapping[SourcePosition, int]
     prose: str
 
-    def line(self, where: Where) -> int:
+    def line(self, where: SourcePosition) -> int:
         """Return the line of `where`, or of the nearest place around it that was written."""
         while where not in self.lines:
             where = where[:-1]
@@ -135,16 +135,16 @@ class _Reader:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.lines: dict[Where, int] = {}
+        self.lines: dict[SourcePosition, int] = {}
 
-    def value(self, node: yaml.Node, where: Where) -> Value:
+    def value(self, node: yaml.Node, where: SourcePosition) -> Value:
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, where)
         if isinstance(node, yaml.SequenceNode):
             return self._sequence(node, where)
         return self._scalar(node)
 
-    def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, Value]:
+    def _mapping(self, node: yaml.MappingNode, where: SourcePosition) -> dict[str, Value]:
         values: dict[str, Value] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
@@ -159,7 +159,7 @@ class _Reader:
                 values[str(place[-1])] = value
         return values
 
-    def _sequence(self, node: yaml.SequenceNode, where: Where) -> list[Value]:
+    def _sequence(self, node: yaml.SequenceNode, where: SourcePosition) -> list[Value]:
         values = []
         for position, item in enumerate(node.value):
             self.lines[*where, position] = _line(item)

@@ -20,21 +20,21 @@ from islands.promotion.consensus import NAME as CONSENSUS
 from islands.records import NULL
 from swarm.agents.llm.settings import ModelSettings, Price
 from swarm.project.errors import Problem, misspelt, nearest, refusal, shown
-from swarm.project.frontmatter import Where, read_front_matter
+from swarm.project.frontmatter import SourcePosition, read_front_matter
 from swarm.project.schema import (
-    Guards,
-    Island,
-    Limits,
-    Migration,
-    Model,
-    Mutator,
-    Promotion,
-    Ratchet,
+    GuardsSection,
+    IslandSection,
+    LimitsSection,
+    MigrationSection,
+    ModelSection,
+    MutatorSection,
+    PromotionSection,
+    RatchetSection,
     Settings,
-    Slices,
-    Stack,
+    SlicesSection,
+    StackSection,
 )
-from swarm.project.schema import Price as PriceSaid
+from swarm.project.schema import PriceSection as PriceSaid
 
 _SETTINGS = TypeAdapter(Settings)
 
@@ -58,16 +58,16 @@ class Program:
     genome: tuple[str, ...]
     entry: str
     rungs: tuple[Rung, ...]
-    islands: int | Literal["auto"] | tuple[Island, ...]
-    agents: Mapping[str, Mutator | ModelSettings]
+    islands: int | Literal["auto"] | tuple[IslandSection, ...]
+    agents: Mapping[str, MutatorSection | ModelSettings]
     agent: str
-    slices: Slices
-    limits: Limits
-    ratchet: Ratchet
-    guards: Guards
-    promotion: Promotion
-    stack: Stack
-    migration: Migration
+    slices: SlicesSection
+    limits: LimitsSection
+    ratchet: RatchetSection
+    guards: GuardsSection
+    promotion: PromotionSection
+    stack: StackSection
+    migration: MigrationSection
     preflight: Literal["auto", "always", "never"]
     seed: int
     prose: str
@@ -108,7 +108,7 @@ def _settled(settings: Settings, prose: str, files: Collection[str] | None) -> P
         entry=_entries(settings, files)[0] if files is not None else "",
         rungs=settings.rungs,
         islands=islands,
-        agents={"mutator": Mutator(), **agents},
+        agents={"mutator": MutatorSection(), **agents},
         agent=settings.agent,
         slices=settings.slices,
         limits=settings.limits,
@@ -123,9 +123,9 @@ def _settled(settings: Settings, prose: str, files: Collection[str] | None) -> P
     )
 
 
-def _agent(agent: Mutator | Model) -> Mutator | ModelSettings:
+def _agent(agent: MutatorSection | ModelSection) -> MutatorSection | ModelSettings:
     """Return the settings an agent is made of, its package's defaults where nothing was said."""
-    if isinstance(agent, Mutator):
+    if isinstance(agent, MutatorSection):
         return agent
     given = {key: value for key, value in dataclasses.asdict(agent).items() if value is not None}
     if agent.price is not None:
@@ -179,7 +179,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _repetitions(settings)
     if settings.limits.usd is not None:
         for name, agent in settings.agents.items():
-            if isinstance(agent, Model) and agent.price is None:
+            if isinstance(agent, ModelSection) and agent.price is None:
                 yield (
                     ("agents", name, "price"),
                     "is missing, and limits.usd needs it: add `price: {input: 3, output: 15}`",
@@ -188,7 +188,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
 
 def _unknown_agents(settings: Settings) -> Iterator[Problem]:
     known = {"mutator", *settings.agents}
-    named: list[tuple[Where, str]] = [(("agent",), settings.agent)]
+    named: list[tuple[SourcePosition, str]] = [(("agent",), settings.agent)]
     if isinstance(settings.islands, tuple):
         named += [
             (("islands", n, "agent"), island.agent)

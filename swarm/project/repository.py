@@ -15,18 +15,18 @@ PROGRAM = "program.md"
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class LaunchBase:
     """Where a run begins: a commit, and the branch that its consensus comes home to."""
 
     commit: str
     branch: str
 
 
-def tip(repo: Path) -> Base:
+def tip(repo: Path) -> LaunchBase:
     """Return the commit that is checked out and its branch. Raises SetupError without either."""
     here = Repo(repo)
     try:
-        return Base(here.head.commit.hexsha, here.active_branch.name)
+        return LaunchBase(here.head.commit.hexsha, here.active_branch.name)
     except ValueError:
         raise SetupError(f"{repo} has no commit yet: commit program.md and the genome") from None
     except TypeError:

@@ -52,7 +52,7 @@ Path = Annotated[str, AfterValidator(_inside)]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Island:
+class IslandSection:
     """One island by name, and who proposes for it (empty: program.md's `agent`)."""
 
     name: Annotated[Name, says("a word of a-z, 0-9 and - that begins with a letter", "wide")]
@@ -60,14 +60,14 @@ class Island:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Mutator:
+class MutatorSection:
     """The built-in agent: no model, no key."""
 
     kind: Literal["mutator"] = "mutator"
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Price:
+class PriceSection:
     """What a model costs, in dollars per million tokens; None: as much as it may be at most."""
 
     input: Dollars
@@ -77,7 +77,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Model:
+class ModelSection:
     """A language model; None where `swarm.agents.llm.settings` has a default."""
 
     kind: Annotated[Literal["anthropic", "openai"], says("mutator, anthropic or openai", "openai")]
@@ -102,13 +102,13 @@ class Model:
     effort: Annotated[
         str | None, Field(pattern=r"^[a-z]+$"), says("a word that the provider knows", "medium")
     ] = None
-    price: Annotated[Price | None, says("dollars per million tokens", "{input: 3, output: 15}")] = (
-        None
-    )
+    price: Annotated[
+        PriceSection | None, says("dollars per million tokens", "{input: 3, output: 15}")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Slices:
+class SlicesSection:
     """Which shares of this machine trials run on.
 
     `cores` are CPU cores for each (None: one, or beside a GPU an equal share of them). `shares` is
@@ -130,7 +130,7 @@ class Slices:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Limits:
+class LimitsSection:
     """Where the run stops (None: it does not), and how large a proposal may make the genome."""
 
     minutes: Annotated[float | None, Field(gt=0), says("a number of minutes above 0", "480")] = None
@@ -149,7 +149,7 @@ Multiple = Annotated[
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Guards:
+class GuardsSection:
     """What must not get worse while the metric gets better; None is free."""
 
     memory: Multiple = None
@@ -159,7 +159,7 @@ class Guards:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Ratchet:
+class RatchetSection:
     """What a keep must show: at most `fdr` of all keeps may be worth nothing.
 
     `confirm_seeds` are what a candidate buys at most; `margin` standard errors are asked on all
@@ -181,7 +181,7 @@ class Ratchet:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Stack:
+class StackSection:
     """When kept changes of all islands are applied together, to see whether they add up.
 
     A check begins whenever `every` more changes were kept (0: never), and before the trials run
@@ -193,7 +193,7 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Promotion:
+class PromotionSection:
     """How stacks are measured again on the next rung.
 
     `auto`: each one that was judged, where the limits leave room. One promotion runs `seeds` pairs
@@ -208,7 +208,7 @@ class Promotion:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Migration:
+class MigrationSection:
     """How kept changes travel: whom islands hear of, how often, and how many at a time.
 
     In each interval, `every` candidates of its own for each island, the share `rate` of the
@@ -247,21 +247,27 @@ class Settings:
     islands: Annotated[
         Annotated[int, Field(ge=1, le=64)]
         | Literal["auto"]
-        | Annotated[tuple[Island, ...], Field(min_length=1, max_length=64)],
+        | Annotated[tuple[IslandSection, ...], Field(min_length=1, max_length=64)],
         says("auto, a whole number from 1 to 64, or a list of names", "[{name: wide}]"),
     ] = "auto"
     agents: Annotated[
-        Mapping[Name, Annotated[Mutator | Model, Field(discriminator="kind")]],
+        Mapping[Name, Annotated[MutatorSection | ModelSection, Field(discriminator="kind")]],
         says("agents by name (a-z, 0-9, -)", "{fast: {kind: openai, model: gpt-6-luna}}"),
     ] = field(default_factory=dict)
     agent: Annotated[Name, says("the name of an agent", "mutator")] = "mutator"
-    slices: Annotated[Slices, says("settings", "{kind: cpu, cores: 1}")] = Slices()
-    limits: Annotated[Limits, says("settings", "{minutes: 480, usd: 20}")] = Limits()
-    ratchet: Annotated[Ratchet, says("settings", "{confirm_seeds: 3}")] = Ratchet()
-    guards: Annotated[Guards, says("settings", "{memory: 1.1, lines: 1.2}")] = Guards()
-    stack: Annotated[Stack, says("settings", "{every: 8, share: 0.25}")] = Stack()
-    promotion: Annotated[Promotion, says("settings", "{seeds: 4, trials: 32}")] = Promotion()
-    migration: Annotated[Migration, says("settings", "{topology: star, every: 1}")] = Migration()
+    slices: Annotated[SlicesSection, says("settings", "{kind: cpu, cores: 1}")] = SlicesSection()
+    limits: Annotated[LimitsSection, says("settings", "{minutes: 480, usd: 20}")] = LimitsSection()
+    ratchet: Annotated[RatchetSection, says("settings", "{confirm_seeds: 3}")] = RatchetSection()
+    guards: Annotated[GuardsSection, says("settings", "{memory: 1.1, lines: 1.2}")] = (
+        GuardsSection()
+    )
+    stack: Annotated[StackSection, says("settings", "{every: 8, share: 0.25}")] = StackSection()
+    promotion: Annotated[PromotionSection, says("settings", "{seeds: 4, trials: 32}")] = (
+        PromotionSection()
+    )
+    migration: Annotated[MigrationSection, says("settings", "{topology: star, every: 1}")] = (
+        MigrationSection()
+    )
     preflight: Annotated[
         Literal["auto", "always", "never"], says("auto, always or never", "auto")
     ] = "auto"

@@ -16,17 +16,17 @@ from harness.contract import SetupError
 from islands import events as ev
 from islands.git.branches import Branches
 from islands.git.plumbing import Plumbing
-from islands.promotion.attempt import Policy
-from islands.scheduling.run_steps import Errand, next_errand, next_sealed
+from islands.promotion.attempt import PromotionPolicy
+from islands.scheduling.run_steps import RunStep, next_run_step, next_sealed
 from islands.state.run_state import State
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.reopen import lent
+from swarm.coordinator.reopen import reopened
 from swarm.coordinator.run import Run
 from swarm.project.runs import RunFolder
 
 _TRAILER = re.compile(r"^Swarm-(Run|Ledger|Head|Island|Forced): (\S+)$", re.MULTILINE)
 
-_BY_HAND = Policy(auto=False)
+_BY_HAND = PromotionPolicy(auto=False)
 
 
 def todo(folder: RunFolder, state: State) -> list[str]:
@@ -57,14 +57,14 @@ async def ready(folder: RunFolder, tier: int, watch: Callable[[ev.Event, State],
         if onto and run.state.promotions.open is None:
             await errands.rebase(run, onto)
 
-    state = await lent(folder, tier, _wanted, begin, watch)
+    state = await reopened(folder, tier, _wanted, begin, watch)
     if _moved(folder, state):
         todo(folder, state)
     return state
 
 
-def _wanted(state: State, name: str) -> Errand | None:
-    errand = next_errand(state, name, _BY_HAND)
+def _wanted(state: State, name: str) -> RunStep | None:
+    errand = next_run_step(state, name, _BY_HAND)
     last = state.promotions.done[-1]
     if errand is not None or state.promotions.open is not None or last.verdict != "transfers":
         return errand
@@ -89,7 +89,7 @@ def _moved(folder: RunFolder, state: State) -> str:
 def branch(folder: RunFolder, state: State, head: str) -> str:
     """Bring the run's branch for a pull request to `head`; return its name."""
     branches = Branches(folder.repo, state.run.run, state.run.genome)
-    branches.agree({"pr": head})
+    branches.sync_branches({"pr": head})
     return branches.branch("pr")
 
 

@@ -17,12 +17,12 @@ from analysis.ledger import read_events, writer
 from harness import fingerprint as identity
 from harness.contract import HarnessError, SetupError, Slice, Trial
 from islands.git.branches import Branches
-from islands.ratchet.rule import signed
+from islands.ratchet.rule import gain_of
 from islands.records import Gain
 from islands.rng import seed_of
-from islands.state.population import Kept
+from islands.state.population import KeptChange
 from islands.state.run_state import State
-from swarm.executors.base import LocalExecutor, Terms, VoidError
+from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
 from swarm.executors.require_tier import require
 from swarm.executors.slices import discover
 from swarm.project.repository import load_program
@@ -91,7 +91,7 @@ async def remeasure(  # noqa: PLR0913  # what the command line says
 
 async def remeasure_kept(
     folder: RunFolder, seeds: int, tell: Callable[[str], None], *, tier: int = 2
-) -> list[tuple[Kept, Remeasured]]:
+) -> list[tuple[KeptChange, Remeasured]]:
     """Measure each kept change and the head that it was kept on; otherwise as `remeasure`."""
     state = _stopped(folder)
     kept = list(state.keeps.values())
@@ -177,7 +177,7 @@ class _Bench:
         for commit in commits:
             branches.export(commit, self._scratch / commit)
         home = identity.export(folder.folder / "harness")
-        terms = Terms(state.run.task, state.run.data, tier, program.slices.foreign_cpu)
+        terms = ExecutorConfig(state.run.task, state.run.data, tier, program.slices.foreign_cpu)
         self.executor = LocalExecutor(home, terms, self._slices)
 
     async def pairs(self, jobs: list[_Job], tell: Callable[[str], None]) -> dict[_Job, Pair]:
@@ -190,7 +190,7 @@ class _Bench:
                 order = [job.old, job.new][:: 1 if len(left) % 2 else -1]
                 scores = {commit: await self._score(commit, job.seed, where) for commit in order}
                 old, new = scores[job.old], scores[job.new]
-                gain = signed(old, new, self._state.direction)
+                gain = gain_of(old, new, self._state.direction)
                 found[job] = Pair(job.seed, old, new, gain)
                 tell(f"{job.new[:10]} seed {job.seed}: {old:.5g} and {new:.5g}, gain {gain:+.5f}")
 

@@ -8,16 +8,16 @@ from textwrap import shorten
 
 from harness.contract import SetupError
 from islands import events as ev
-from islands.promotion.attempt import Wish
-from islands.promotion.state import Credit
+from islands.promotion.attempt import PromotionRequest
+from islands.promotion.state import Attribution
 from islands.quarantine import REASON
 from islands.records import Gain
-from islands.state.population import Island
+from islands.state.population import IslandState
 from islands.state.run_state import State
 
 
 @dataclass(frozen=True, slots=True)
-class Coming:
+class MergePlan:
     """What is to be merged: commit `head` of the consensus, or (`forced`) of an island or stack.
 
     `island` is "" where it is not one's head.
@@ -31,7 +31,7 @@ class Coming:
     forced: bool = False
 
 
-def choose(state: State, name: str) -> Island:
+def choose(state: State, name: str) -> IslandState:
     """Return island `name`, or the one with the largest gain where it is empty.
 
     Raises SetupError where there is none, or where it has kept nothing.
@@ -45,7 +45,7 @@ def choose(state: State, name: str) -> Island:
     return max(kept, key=lambda island: state.gain(island) or -math.inf)
 
 
-def coming(state: State, name: str, *, force: bool) -> Coming:
+def select(state: State, name: str, *, force: bool) -> MergePlan:
     """Return what `swarm merge` brings home.
 
     That is the consensus; by `force` the island called `name`, or where it is empty a stack that
@@ -60,7 +60,7 @@ def coming(state: State, name: str, *, force: bool) -> Coming:
     return what
 
 
-def _coming(state: State, name: str, *, force: bool) -> Coming:
+def _coming(state: State, name: str, *, force: bool) -> MergePlan:
     built, known = state.promotions.consensus, state.promotions
     if force:
         return _forced(state, name)
@@ -71,7 +71,7 @@ def _coming(state: State, name: str, *, force: bool) -> Coming:
         )
     if built is not None:
         promoted = next(each for each in known.done if each.check == built.check)
-        return Coming(built.commit, built.base, built.parts, promoted.after)
+        return MergePlan(built.commit, built.base, built.parts, promoted.after)
     choose(state, "")  # says so where there is nothing to promote, either
     last = f"the last promotion {known.done[-1].verdict}" if known.done else "nothing is promoted"
     if known.done and known.done[-1].verdict == "transfers":
@@ -82,18 +82,18 @@ def _coming(state: State, name: str, *, force: bool) -> Coming:
     )
 
 
-def _forced(state: State, name: str) -> Coming:
+def _forced(state: State, name: str) -> MergePlan:
     judged = state.promotions.judged
     if not name and judged is not None and judged[0].verdict != "conflict" and judged[0].parts:
         stack, base = judged
-        return Coming(stack.commit, base, stack.parts, stack.observed, forced=True)
+        return MergePlan(stack.commit, base, stack.parts, stack.observed, forced=True)
     island = choose(state, name)
     parts = tuple(change.experiment for change in island.kept)
     base, gain = state.run.base, total(state, island)
-    return Coming(island.head, base, parts, gain, island.opened.island, forced=True)
+    return MergePlan(island.head, base, parts, gain, island.opened.island, forced=True)
 
 
-def wish(state: State) -> Wish | None:
+def wish(state: State) -> PromotionRequest | None:
     """Return the stack to promote next: the last one judged to gain, else the best head."""
     known = state.promotions
     stack = known.judged[0] if known.judged is not None else None
@@ -103,10 +103,12 @@ def wish(state: State) -> Wish | None:
         return None
     island = choose(state, "")
     parts = tuple(change.experiment for change in island.kept)
-    return known.climbed(Wish(1, state.run.base, island.head, parts, total(state, island)))
+    return known.climbed(
+        PromotionRequest(1, state.run.base, island.head, parts, total(state, island))
+    )
 
 
-def total(state: State, island: Island) -> Gain:
+def total(state: State, island: IslandState) -> Gain:
     """Return the sum of the kept changes' gains, with its standard error.
 
     Each was measured on pairs of its own, on seeds that had no part in choosing it, and is shrunk:
@@ -117,7 +119,7 @@ def total(state: State, island: Island) -> Gain:
     return Gain(state.gain(island) or 0.0, noise, sum(gain.pairs for gain in gains))
 
 
-def plan(state: State, what: Coming, lines: tuple[int, int]) -> str:
+def plan(state: State, what: MergePlan, lines: tuple[int, int]) -> str:
     """Return what is about to come home and on what evidence, as Markdown for a person.
 
     `lines` are those added to the genome and removed from it.
@@ -140,7 +142,7 @@ def _told(gain: Gain) -> str:
     return f"{gain.mean:+.5g} ± {gain.noise:.2g}"
 
 
-def _changes(state: State, what: Coming) -> list[str]:
+def _changes(state: State, what: MergePlan) -> list[str]:
     rows = []
     for part in what.parts:
         change, credit = state.promotions.changes[part], _credit(state, part)
@@ -150,11 +152,11 @@ def _changes(state: State, what: Coming) -> list[str]:
     return rows
 
 
-def _credit(state: State, part: int) -> Credit:
-    return state.promotions.credits.get(part, Credit("?", "?", 0.0, "Change"))
+def _credit(state: State, part: int) -> Attribution:
+    return state.promotions.credits.get(part, Attribution("?", "?", 0.0, "Change"))
 
 
-def _evidence(state: State, what: Coming) -> list[str]:
+def _evidence(state: State, what: MergePlan) -> list[str]:
     """Return a line for the promotion, the stack check, its ablation, and the sealed part."""
     known, told = state.promotions, list[str]()
     promoted = None if what.forced else promotion_of(state)
@@ -170,7 +172,7 @@ def _evidence(state: State, what: Coming) -> list[str]:
     return told
 
 
-def _checked(stack: ev.StackJudged) -> list[str]:
+def _checked(stack: ev.StackCheckEnded) -> list[str]:
     dropped = ", ".join(f"#{part}" for part in stack.dropped) or "nothing"
     if stack.verdict == "conflict":  # nothing was measured
         return [f"Stack check {stack.check}: conflict, {dropped} does not apply beside the rest."]
@@ -182,14 +184,14 @@ def _checked(stack: ev.StackJudged) -> list[str]:
     ]
 
 
-def promotion_of(state: State) -> ev.Promoted | None:
+def promotion_of(state: State) -> ev.PromotionEnded | None:
     """Return the promotion that the consensus stands on, None where there is no consensus."""
     known = state.promotions
     check = known.consensus.check if known.consensus is not None else 0
     return next((each for each in known.done if each.check == check), None)
 
 
-def message(state: State, what: Coming, lines: tuple[int, int], link: str) -> str:
+def message(state: State, what: MergePlan, lines: tuple[int, int], link: str) -> str:
     """Return the merge's message: what `plan` says, and its evidence in trailers.
 
     `link` is the ledger's last one: with the merge it stands where the ledger's writer cannot
@@ -219,14 +221,14 @@ def message(state: State, what: Coming, lines: tuple[int, int], link: str) -> st
     return f"Merge swarm {run.run}/{whose}: {subject}\n\n{body}\n{told}{_kept(state, what)}"
 
 
-def _scores(state: State, what: Coming) -> tuple[float, float]:
+def _scores(state: State, what: MergePlan) -> tuple[float, float]:
     """Return an island's head's score and the base's, zeros where both are at another rung."""
     if not what.island:
         return 0.0, 0.0
     return state.score(what.head) or 0.0, state.score(state.run.base) or 0.0
 
 
-def _kept(state: State, what: Coming) -> str:
+def _kept(state: State, what: MergePlan) -> str:
     rows = ((part, state.promotions.changes[part]) for part in what.parts)
     return "".join(
         f"Swarm-Kept: {change.commit} gain={change.before.mean:+.6g}±{change.before.noise:.2g}"

@@ -36,7 +36,7 @@ _LEDGER = re.compile(r"^Swarm-Ledger: (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class VerifyCheck:
     """One thing that must hold; `wrong` says how it does not, a line each."""
 
     name: str
@@ -51,7 +51,7 @@ class Verified:
     run: str
     link: str
     events: int
-    checks: tuple[Check, ...]
+    checks: tuple[VerifyCheck, ...]
 
     @property
     def holds(self) -> bool:
@@ -95,21 +95,23 @@ def verify(folder: RunFolder) -> Verified:
     """
     lines, broken = _read(folder)
     link, end = (lines[-1].link, lines[-1].end) if lines else (START, 0)
-    checks = [Check("chain", f"{len(lines)} lines, each linked to the one before", broken)]
+    checks = [VerifyCheck("chain", f"{len(lines)} lines, each linked to the one before", broken)]
     if not broken:
         unfit = tuple(_unfit(lines))
-        checks.append(Check("events", "each could happen when it did", unfit))
+        checks.append(VerifyCheck("events", "each could happen when it did", unfit))
         if lines and not unfit:
             git = Plumbing(folder.repo)
             refs = _refs(git, folder.name)
             checks += _against(_Record(folder, git, lines, _read(folder, end)[0], refs))
         stray = strays(folder.folder)
         told = "is what the ledger comes to, as far as it goes"
-        checks.append(Check("projection", f"lineage.duckdb {told}", (stray,) if stray else ()))
+        checks.append(
+            VerifyCheck("projection", f"lineage.duckdb {told}", (stray,) if stray else ())
+        )
     return Verified(folder.name, link, len(lines), tuple(checks))
 
 
-def _against(record: _Record) -> Iterator[Check]:
+def _against(record: _Record) -> Iterator[VerifyCheck]:
     """Yield what the events of a record are held against."""
     tells = {
         "scores": (f"all are of harness {record.opened.harness}", _foreign),
@@ -120,7 +122,7 @@ def _against(record: _Record) -> Iterator[Check]:
         "merges": (f"those on {record.opened.target} carry links of this ledger", _merges),
     }
     for name, (told, look) in tells.items():
-        yield Check(name, told, tuple(look(record)))
+        yield VerifyCheck(name, told, tuple(look(record)))
 
 
 def _read(folder: RunFolder, offset: int = 0) -> tuple[list[Line], tuple[str, ...]]:
@@ -167,12 +169,12 @@ def _stacks(record: _Record) -> Iterator[str]:
     The way to a stack is held too, a ref for each part that was put on the base.
     """
     kept = f"refs/swarm/{record.folder.name}/stacks/"
-    for event in _of(ev.StackAssembled, record.lines):
+    for event in _of(ev.StackCheckAssembled, record.lines):
         name = f"{kept}{event.check}/{'-'.join(map(str, event.parts))}"
         ref = record.refs.get(name, _Ref("nothing", ""))
         if event.commit and event.parts and ref.commit != event.commit:
             yield f"{name} holds {ref.commit}, not {event.commit}"
-    opened = _of(ev.StackOpened, (*record.lines, *record.later))
+    opened = _of(ev.StackCheckStarted, (*record.lines, *record.later))
     known = tuple(f"{kept}{event.check}/" for event in opened)
     for name in record.refs:
         if name.startswith(kept) and not name.startswith(known):

@@ -89,7 +89,7 @@ class MemoryBranches:
         self._tried[experiment], self.parents[commit] = commit, parent
         return commit
 
-    def hold(
+    def commit_under_ref(
         self,
         name: str,  # noqa: ARG002 - nobody stops a night, so nothing is looked up again
         parent: str,
@@ -134,7 +134,7 @@ class MemoryBranches:
             raise ValueError(f"{island} is at {self._heads.get(island)}, not at {old}")
         self._heads[island] = new
 
-    def agree(self, heads: Mapping[str, str]) -> None:
+    def sync_branches(self, heads: Mapping[str, str]) -> None:
         """Make the islands' branches agree with the ledger."""
         self._heads.update(heads)
 

@@ -10,7 +10,7 @@ from islands import events as ev
 from islands.records import NULL
 from islands.state.run_state import State
 from swarm.results.selection import choose, total
-from swarm.simulation.simulated_run import Night
+from swarm.simulation.simulated_run import SimulatedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Tally:
 class _Count:
     """What is counted as the events go by; an experiment's gain is over its parent."""
 
-    night: Night
+    night: SimulatedRun
     commits: dict[int, tuple[str, str]] = field(default_factory=dict)
     gains: dict[int, float] = field(default_factory=dict)
     trials: Counter[int] = field(default_factory=Counter)
@@ -106,7 +106,7 @@ class _Count:
                 ended.append(event.experiment)
             case ev.SliceQuarantined():
                 self.apart.append(event.slice)
-            case ev.CaughtUp():
+            case ev.HeadAdopted():
                 self.caught_up += 1
             case _:
                 pass
@@ -119,7 +119,7 @@ class _Count:
         return self.night.world.gain([each for each in whole if each not in added], whole)
 
 
-def tally(night: Night) -> Tally:
+def tally(night: SimulatedRun) -> Tally:
     """Return `night` in numbers."""
     count = _Count(night)
     for event in night.events:

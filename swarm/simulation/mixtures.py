@@ -16,7 +16,7 @@ _HALVINGS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MixturePart:
     """One kind of proposal: its share, and the normal that its effects follow.
 
     A `sd` of zero is for proposals that do nothing, whose effect is exactly `mean`.
@@ -37,7 +37,7 @@ class Part:
 class Mixture:
     """Kinds of proposals, whose shares add up to one, and the share of all that break a trial."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[MixturePart, ...]
     broken: float = 0.0
 
     def effect(self, pick: float, draw: float) -> float:
@@ -68,7 +68,11 @@ class Mixture:
 
 
 PUBLISHED = Mixture(
-    (Part(0.383), Part(0.174, -0.001854, 0.004661), Part(0.443, -0.000334, 0.000774)),
+    (
+        MixturePart(0.383),
+        MixturePart(0.174, -0.001854, 0.004661),
+        MixturePart(0.443, -0.000334, 0.000774),
+    ),
     broken=0.016,
 )
 """One published night of autoresearch (125 proposals on one H100, val_bpb, 0.9979 to 0.9697).
@@ -80,12 +84,12 @@ the head as logged would not do: each head's score was kept because it was lucky
 """
 
 HARSH = Mixture(
-    (Part(0.25), Part(0.70, -0.001, 0.0015), Part(0.05, 0.002, 0.001)),
+    (MixturePart(0.25), MixturePart(0.70, -0.001, 0.0015), MixturePart(0.05, 0.002, 0.001)),
     broken=0.016,
 )
 """Most proposals harm and one in twenty is meant to help, as in a well-tuned code base."""
 
-NULL = Mixture((Part(1.0),))
+NULL = Mixture((MixturePart(1.0),))
 """Nothing does anything: whatever is kept here is luck."""
 
 MIXTURES: Mapping[str, Mixture] = {"published": PUBLISHED, "harsh": HARSH, "null": NULL}

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from harness.contract import Rung, Slice
 from islands import events as ev
-from islands.genome.admission import Limits
+from islands.genome.admission import AdmissionLimits
 from islands.migration import STAY, Migration
 from islands.ratchet.rule import Rule
-from islands.stacking.check import NEVER, Stacking
+from islands.stacking.check import NEVER, StackPolicy
 from islands.state.run_state import State
-from swarm.coordinator.interfaces import Bounds, IslandPlan, Launch
+from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run, inline
-from swarm.coordinator.task_tree import conduct
+from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.in_memory import (
     GENOME,
     HARNESS,
@@ -30,7 +30,7 @@ from swarm.simulation.world import Conditions, World
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """How a night is spent: `trials` in all, on `islands` islands with a slice each.
 
     With `runs` of more than one, so many runs that know nothing of each other share the trials. A
@@ -45,11 +45,11 @@ class Plan:
     think: float = 30.0
     migration: Migration = STAY
     runs: int = 1
-    stacking: Stacking = NEVER
+    stacking: StackPolicy = NEVER
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class SimulatedRun:
     """What happened, and the truth that it can be held against."""
 
     state: State
@@ -62,7 +62,7 @@ class Night:
         return self.world.gain(self.branches.changes(old), self.branches.changes(new))
 
 
-def night(conditions: Conditions, plan: Plan, seed: int) -> Night:
+def simulate_run(conditions: Conditions, plan: RunPlan, seed: int) -> SimulatedRun:
     """Run one night; `seed` fixes the world and the run, so that the ledger is always the same."""
     world, branches, ledger = World(conditions, seed), MemoryBranches(), MemoryLedger()
 
@@ -76,17 +76,17 @@ def night(conditions: Conditions, plan: Plan, seed: int) -> Night:
             offload=inline,
             now=asyncio.get_running_loop().time,
         )
-        await conduct(run)
+        await run_islands(run)
         return run.state
 
-    return Night(run_virtual(main()), tuple(ledger.kept), branches, world)
+    return SimulatedRun(run_virtual(main()), tuple(ledger.kept), branches, world)
 
 
-def _names(plan: Plan) -> list[str]:
+def _names(plan: RunPlan) -> list[str]:
     return [f"i{number}" for number in range(plan.islands)]
 
 
-def _launch(plan: Plan, base: str, seed: int) -> Launch:
+def _launch(plan: RunPlan, base: str, seed: int) -> Launch:
     opening = ev.RunOpened(
         run="simulated",
         base=base,
@@ -106,8 +106,8 @@ def _launch(plan: Plan, base: str, seed: int) -> Launch:
         opening=opening,
         islands=tuple(map(IslandPlan, _names(plan), [MemoryAgent.name] * plan.islands, slices)),
         rule=plan.rule,
-        admission=Limits(),
-        bounds=Bounds(trials=plan.trials),
+        admission=AdmissionLimits(),
+        bounds=RunLimits(trials=plan.trials),
         prose="Lower the score.",
         entry=GENOME,
         folder=Path(os.devnull),  # below which nothing can be

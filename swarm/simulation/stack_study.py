@@ -35,8 +35,8 @@ from islands.stacking.inference import (
     Arm,
     Evidence,
     Judgement,
-    Part,
     Parts,
+    StackPart,
     budget,
     design,
     judge,
@@ -95,7 +95,7 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StudyResult:
     """One stack: was the verdict right, how many of its culprits were found, and how many others.
 
     `worst` is the largest true effect, in the stack that came out, of a part that was dropped
@@ -135,7 +135,7 @@ def cases() -> list[Case]:
     ]
 
 
-def draw(case: Case, dice: random.Random) -> tuple[Truth, list[Part]]:
+def draw(case: Case, dice: random.Random) -> tuple[Truth, list[StackPart]]:
     """Return a stack's truth, and its parts as their claims have them."""
     effects = {number: dice.uniform(1.0, LARGEST) for number in range(1, case.parts + 1)}
     many = {"none": 0, "sparse": 1, "strong": max(2, case.parts // 5)}[case.epistasis]
@@ -151,11 +151,11 @@ def draw(case: Case, dice: random.Random) -> tuple[Truth, list[Part]]:
     for number, effect in effects.items():
         count = min(8, max(2, math.ceil((2.5 / effect) ** 2)))
         error = 1 / math.sqrt(count)
-        parts.append(Part(number, Gain(dice.gauss(effect, error), error, count)))
+        parts.append(StackPart(number, Gain(dice.gauss(effect, error), error, count)))
     return Truth(effects, pairs), parts
 
 
-def check(truth: Truth, parts: Sequence[Part], dice: random.Random) -> tuple[Judgement, int]:
+def check(truth: Truth, parts: Sequence[StackPart], dice: random.Random) -> tuple[Judgement, int]:
     """Check a stack as a swarm would; return the judgement and the trials that it took."""
     numbers = [part.number for part in parts]
     whole, level = frozenset(numbers), dice.gauss(0.0, 3.0)
@@ -176,7 +176,7 @@ def _measured(truth: Truth, parts: Parts, level: float, dice: random.Random) -> 
     return truth.worth(parts) + level + dice.gauss(0.0, math.sqrt(0.5))
 
 
-def tried(case: Case, seed: int) -> Found:
+def tried(case: Case, seed: int) -> StudyResult:
     """Draw a stack by `seed` and check it."""
     dice = random.Random(seed)
     truth, parts = draw(case, dice)
@@ -187,7 +187,7 @@ def tried(case: Case, seed: int) -> Found:
     best = sum(truth.effects.values()) - math.fsum(
         min(truth.effects[number] for number in pair) for pair in truth.pairs
     )
-    return Found(
+    return StudyResult(
         right=judged.verdict == truth.verdict(),
         culprits=len(truth.pairs),
         found=len(culprits & set(truth.pairs)),
@@ -204,7 +204,7 @@ def study_stacks(
     """Check `repeats` stacks of each kind on `workers` processes; `told` as each one ends."""
     seeds = [seed_of(seed, "stack", repeat) for repeat in range(repeats)]
     jobs = [(case, each) for case in wanted for each in seeds]
-    found: list[Found] = []
+    found: list[StudyResult] = []
     for each in _ran(jobs, workers):
         found.append(each)
         told()
@@ -212,7 +212,7 @@ def study_stacks(
     return [_row(case, part) for case, part in zip(wanted, parts, strict=True)]
 
 
-def _ran(jobs: Sequence[tuple[Case, int]], workers: int) -> Iterable[Found]:
+def _ran(jobs: Sequence[tuple[Case, int]], workers: int) -> Iterable[StudyResult]:
     if workers == 1:
         yield from map(_job, jobs)
         return
@@ -224,11 +224,11 @@ def _ran(jobs: Sequence[tuple[Case, int]], workers: int) -> Iterable[Found]:
             raise
 
 
-def _job(job: tuple[Case, int]) -> Found:
+def _job(job: tuple[Case, int]) -> StudyResult:
     return tried(*job)
 
 
-def _row(case: Case, found: Sequence[Found]) -> Row:
+def _row(case: Case, found: Sequence[StudyResult]) -> Row:
     dropped = [each for each in found if each.worst > -math.inf]
     return Row(
         case=case,

@@ -16,7 +16,7 @@ from os import _exit
 from islands.rng import seed_of
 from swarm.simulation.intervals import Estimate, Share, mean_of, ratio_of, share_of
 from swarm.simulation.metrics import Tally, best, tally
-from swarm.simulation.simulated_run import Plan, night
+from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.world import Conditions
 
 ORPHANED = 1
@@ -30,7 +30,7 @@ class Cell:
     rule: str
     mixture: str
     conditions: Conditions
-    plan: Plan
+    plan: RunPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +134,10 @@ def _tallied(job: Job) -> Tally:
     cell, seed = job
     runs = cell.plan.runs
     if runs == 1:
-        return tally(night(cell.conditions, cell.plan, seed))
+        return tally(simulate_run(cell.conditions, cell.plan, seed))
     plan = replace(cell.plan, trials=cell.plan.trials // runs, runs=1)
     seeds = [seed_of(seed, "run", number) for number in range(runs)]
-    return best([tally(night(cell.conditions, plan, each)) for each in seeds])
+    return best([tally(simulate_run(cell.conditions, plan, each)) for each in seeds])
 
 
 def begin() -> None:

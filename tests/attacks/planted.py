@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.contract import SetupError
-from islands.genome.admission import Limits, Refused, admit, inside
+from islands.genome.admission import AdmissionLimits, Refused, admit, inside
 from islands.git.branches import Branches
 from islands.records import Entry, Proposal
 from swarm.results.git_merge import merge_home
@@ -86,7 +86,7 @@ class Planted:
         """Say by which rule a swarm refuses the proposal, "" where it lets it in."""
         head = {path: Entry(text.encode(), mode(path)) for path, text in HEAD.items()}
         change = {path: Entry(text.encode()) for path, text in self.files.items()}
-        answer = admit(Proposal("plant", change), head, GENOME, Limits(), "gen/train.py")
+        answer = admit(Proposal("plant", change), head, GENOME, AdmissionLimits(), "gen/train.py")
         return answer.rule if isinstance(answer, Refused) else ""
 
     def swarm(self) -> str:
@@ -94,7 +94,7 @@ class Planted:
         branches, out = Branches(self.repo, "r", GENOME), self.repo.parent / "out"
         base = branches.base("main")
         made = branches.commit(base, {"gen/train.py": Entry(EDIT.encode())}, "edit", 1, 0)
-        branches.agree({"a": base})
+        branches.sync_branches({"a": base})
         branches.advance("a", made, base)
         branches.export(made, out)
         branches.diff(base, made)

@@ -29,9 +29,9 @@ from pathlib import Path
 from field import Field
 
 from harness.contract import HarnessError, Slice
-from harness.sandbox import Ahead, Exit, Policy, Zygote, python_argv, run
+from harness.sandbox import Exit, SandboxPolicy, SandboxPool, Zygote, python_argv, run
 from harness.sandbox.backends import seccomp
-from harness.sandbox.boot.prewarmed import Shape
+from harness.sandbox.boot.prewarmed import SandboxShape
 
 HERE = Path(__file__).parent
 PROGRAMS = sorted(path.stem for path in (HERE / "programs").glob("*.py"))
@@ -124,9 +124,9 @@ class Suite:
         os.set_blocking(self.leak, False)
         self.neighbour = self._child([sys.executable, "-c", NEIGHBOUR, folder], stack)
         self.victim = self._child(["/bin/sh", "-c", "echo; exec sleep 600"], stack)
-        self.warm: Ahead | None = None
+        self.warm: SandboxPool | None = None
         if warm:
-            self.warm = stack.enter_context(Ahead(stack.enter_context(Zygote(self.slice))))
+            self.warm = stack.enter_context(SandboxPool(stack.enter_context(Zygote(self.slice))))
 
     def _child(self, words: list[str], stack: ExitStack) -> subprocess.Popen[bytes]:
         child = stack.enter_context(
@@ -162,7 +162,7 @@ class Suite:
         out.mkdir()
         usual = {"seconds": 60.0, "memory_mib": 512, "file_mib": 8, "tmp_mib": 8}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        policy = Policy(
+        policy = SandboxPolicy(
             self.slice,
             **usual | ROOMS[room],
             read={"/attacks": self.folder / "attacks", "/given": self.folder / "given"},
@@ -208,13 +208,13 @@ class Suite:
         return "read the secret" * (self.secret in seen.loot) or seen.claim
 
 
-def make_ahead(ahead: Ahead, policy: Policy, argv: list[str], home: Path) -> None:
+def make_ahead(ahead: SandboxPool, policy: SandboxPolicy, argv: list[str], home: Path) -> None:
     """Let a box wait for this program."""
     ahead.turn(home)
     held = ahead.take(policy, argv)
     if held:
         held.close()
-    while not any(held.shape == Shape.of(policy, argv) for held in ahead.waiting):
+    while not any(held.shape == SandboxShape.of(policy, argv) for held in ahead.waiting):
         ahead.make()
     ahead.turn(home)
 

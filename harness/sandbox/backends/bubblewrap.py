@@ -25,7 +25,7 @@ from harness.sandbox.backends.interpreter import (
     site_folders,
 )
 from harness.sandbox.backends.uids import box_uid
-from harness.sandbox.policy import Policy
+from harness.sandbox.policy import SandboxPolicy
 
 HOME = "/home/box"
 PRIVATE = ("/tmp", "/dev/shm", HOME)  # noqa: S108  # the box's own
@@ -79,7 +79,7 @@ def check() -> Path:
     return sandbox
 
 
-def command(policy: Policy, argv: Sequence[str], info: int, *more: str) -> list[str]:
+def command(policy: SandboxPolicy, argv: Sequence[str], info: int, *more: str) -> list[str]:
     """Return the command line that makes a box for `policy`, short of what is to run in it.
 
     bubblewrap writes the host's pid of the box's first process to the descriptor `info`; `more`
@@ -108,7 +108,7 @@ def _namespaces() -> list[str]:
     return [*words, "--cap-drop", "ALL", *[word for each in kept for word in ("--cap-add", each)]]
 
 
-def _places(policy: Policy, argv: Sequence[str]) -> dict[str, Mount]:
+def _places(policy: SandboxPolicy, argv: Sequence[str]) -> dict[str, Mount]:
     """Return every mount of a box by its path inside; later lines hide earlier ones."""
     program = program_words(argv)
     places = _system(policy) | {
@@ -131,7 +131,7 @@ def _tmpfs(path: str, mib: int) -> Mount:
     return Mount(("--size", str(mib << 20), "--perms", "1777", "--tmpfs", path))
 
 
-def _system(policy: Policy) -> dict[str, Mount]:
+def _system(policy: SandboxPolicy) -> dict[str, Mount]:
     """Return the system's own libraries and programs, links kept as links."""
     trees = [Path(path) for path in (*SYSTEM, *ETC, CPUS, *driver_trees(policy.slice))]
     links = {path: str(path.readlink()) for path in trees if path.is_symlink()}

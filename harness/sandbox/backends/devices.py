@@ -18,14 +18,14 @@ GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class DeviceNodes:
     """A GPU as the driver lists it: `/dev/nvidia{minor}` and the name that is the same anywhere."""
 
     minor: int
     uuid: str
 
 
-def find_gpu(name: str, gpus: Path = GPUS) -> Gpu | None:
+def find_gpu(name: str, gpus: Path = GPUS) -> DeviceNodes | None:
     """Return the GPU with this UUID or index (by PCI bus), None where the driver lists none."""
     listed = [_read(each / "information") for each in sorted(gpus.glob("*"))]
     if name.isdigit():
@@ -61,9 +61,9 @@ def visible(lease: Slice) -> str:
     return gpu.uuid if gpu else lease.gpu
 
 
-def _read(information: Path) -> Gpu:
+def _read(information: Path) -> DeviceNodes:
     """Return what `/proc/driver/nvidia/gpus/*/information` says of one GPU."""
     text = information.read_text()
     minor = re.search(r"^Device Minor:\s*(\d+)", text, re.MULTILINE)
     uuid = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)
-    return Gpu(int(minor.group(1)) if minor else 0, uuid.group(1) if uuid else "")
+    return DeviceNodes(int(minor.group(1)) if minor else 0, uuid.group(1) if uuid else "")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from harness.sandbox.backends.devices import visible
-from harness.sandbox.policy import Policy
+from harness.sandbox.policy import SandboxPolicy
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def environment(policy: Policy, home: str, tmp: str = "/tmp") -> dict[str, str]:  # noqa: S108  # the box's own
+def environment(policy: SandboxPolicy, home: str, tmp: str = "/tmp") -> dict[str, str]:  # noqa: S108  # the box's own
     """Return the whole environment of a box; nothing of ours leaks into it.
 
     An unpinned slice gets no thread counts, a slice without a GPU sees none.

@@ -32,10 +32,10 @@ from harness.sandbox.backends.interpreter import (
     site_entries,
     site_folders,
 )
-from harness.sandbox.backends.scratch import Folders
+from harness.sandbox.backends.scratch import ScratchFolders
 from harness.sandbox.backends.uids import check_reachable
 from harness.sandbox.guest.landlock_syscalls import IOCTL_DEV, OWN, READ, READ_DIR, WRITE_FILE, abi
-from harness.sandbox.policy import Policy
+from harness.sandbox.policy import SandboxPolicy
 
 SCOPES = 6  # the ABI from which on signals and abstract sockets can be held back
 
@@ -63,12 +63,12 @@ def check() -> None:
     check_reachable((*prefixes(), *site_entries(), WITHIN))
 
 
-def check_inputs(policy: Policy, argv: Sequence[str]) -> None:
+def check_inputs(policy: SandboxPolicy, argv: Sequence[str]) -> None:
     """Raise SetupError for an input that a box's user cannot reach."""
     check_reachable((*_ours(argv), *policy.read.values()))
 
 
-def rules(policy: Policy, argv: Sequence[str], folders: Folders) -> list[Rule]:
+def rules(policy: SandboxPolicy, argv: Sequence[str], folders: ScratchFolders) -> list[Rule]:
     """Return every path that a box may open, and what it may do there and below."""
     given = (*site_entries(torch=policy.torch), *_ours(argv), *policy.read.values())
     # an import lists the folder that it looks in

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.sandbox.backends.uids import box_uid, check_reachable
-from harness.sandbox.policy import Policy
+from harness.sandbox.policy import SandboxPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Folders:
+class ScratchFolders:
     """The folders of one box, all in `base`; `written` are those of `policy.write`, in order."""
 
     base: Path
@@ -33,13 +33,13 @@ class Folders:
 
 
 @contextmanager
-def folders(policy: Policy) -> Iterator[Folders]:
+def folders(policy: SandboxPolicy) -> Iterator[ScratchFolders]:
     """Yield new folders that belong to the box's user; clear them away at the end."""
     base = Path(tempfile.mkdtemp(prefix="swarm-box-"))
     try:
         check_reachable([base.parent])
         written = tuple(base / f"written{n}" for n in range(len(policy.write)))
-        made = Folders(base, base / "home", base / "tmp", written)
+        made = ScratchFolders(base, base / "home", base / "tmp", written)
         uid = box_uid()
         for folder in made.all:
             folder.mkdir(mode=0o700)

@@ -17,15 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.contract import HarnessError
-from harness.sandbox.boot.prewarmed import Held, Shape
+from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
 from harness.sandbox.boot.zygote_client import Zygote
-from harness.sandbox.policy import Policy
+from harness.sandbox.policy import SandboxPolicy
 
 MOST = 4
 """Boxes that wait, at most: a trial needs three."""
 
 
-class Ahead:
+class SandboxPool:
     """The boxes that wait on `warm`'s slice, and what trials were seen to want.
 
     One thread may use it, the one that made it: the boxes end with that thread.
@@ -34,17 +34,17 @@ class Ahead:
     def __init__(self, warm: Zygote) -> None:
         self.zygote, self.slice = warm, warm.slice
         self._home = Path(tempfile.gettempdir())
-        self.waiting: list[Held] = []
-        self._wanted: list[Shape] = []
-        self._seen: list[Shape] = []
+        self.waiting: list[PrewarmedSandbox] = []
+        self._wanted: list[SandboxShape] = []
+        self._seen: list[SandboxShape] = []
 
     def turn(self, home: Path) -> None:
         """Say that what follows is another trial; boxes' files are to lie below `home`."""
         self._home, self._seen = home, []
 
-    def take(self, policy: Policy, argv: Sequence[str]) -> Held | None:
+    def take(self, policy: SandboxPolicy, argv: Sequence[str]) -> PrewarmedSandbox | None:
         """Return a box for this program, which the caller closes; None where none waits."""
-        shape = Shape.of(policy, argv)
+        shape = SandboxShape.of(policy, argv)
         self._seen.append(shape)
         if self._seen.count(shape) > self._wanted.count(shape):
             self._wanted = [*self._wanted, shape][-MOST:]
@@ -70,14 +70,14 @@ class Ahead:
                 held.close()
         if missing:
             with suppress(OSError, HarnessError):
-                self.waiting.append(Held(missing[-1], self.zygote, self._home))
+                self.waiting.append(PrewarmedSandbox(missing[-1], self.zygote, self._home))
 
     def close(self) -> None:
         """End the boxes that wait."""
         while self.waiting:
             self.waiting.pop().close()
 
-    def __enter__(self) -> Ahead:
+    def __enter__(self) -> SandboxPool:
         return self
 
     def __exit__(self, *_: object) -> None:

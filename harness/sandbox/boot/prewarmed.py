@@ -32,7 +32,7 @@ from harness.sandbox.boot.spec import calls, confined
 from harness.sandbox.boot.start import PATIENCE, Started, first_of, shake
 from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.fds import readable
-from harness.sandbox.policy import Policy
+from harness.sandbox.policy import SandboxPolicy
 
 HOLD = ("/bin/cat",)
 """Keeps a box in being for as long as its standard input, the leash, has another end. A word that
@@ -43,14 +43,14 @@ FOLDER, FILE = Path("folder"), Path("file")
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class SandboxShape:
     """What has to be known of a program to make its box: boxes of one shape are alike."""
 
-    policy: Policy
+    policy: SandboxPolicy
     argv: tuple[str, ...]
 
     @classmethod
-    def of(cls, policy: Policy, argv: Sequence[str]) -> Shape:
+    def of(cls, policy: SandboxPolicy, argv: Sequence[str]) -> SandboxShape:
         """Leave out of a policy, and of the command line, all that a box is told at the start."""
         later = {path: FOLDER if policy.read[path].is_dir() else FILE for path in policy.late}
         walls = replace(
@@ -65,13 +65,13 @@ class Shape:
         return cls(walls, (*argv[: len(argv) - len(program_words(argv) or ()) + 1],))
 
 
-class Held:
+class PrewarmedSandbox:
     """A box of `shape` on `warm`'s slice; whoever made it closes it.
 
     One thread may use it, the one that made it: the box ends with that thread.
     """
 
-    def __init__(self, shape: Shape, warm: Zygote, home: Path) -> None:
+    def __init__(self, shape: SandboxShape, warm: Zygote, home: Path) -> None:
         """Begin to make the box, and return at once; what comes late will lie below `home`."""
         self.shape, self._started = shape, False
         with ExitStack() as made, ExitStack() as theirs:
@@ -107,7 +107,7 @@ class Held:
         """Say whether the box is there, or will never be."""
         return readable(self._control.fileno(), 0)
 
-    def start(self, policy: Policy, argv: Sequence[str], output: int) -> Started:
+    def start(self, policy: SandboxPolicy, argv: Sequence[str], output: int) -> Started:
         """Let the program begin, once the box is there; `output` is where it prints.
 
         Raises HarnessError, with what bubblewrap said, where the box does not start.
@@ -134,7 +134,7 @@ class Held:
         """End the box, whether or not its program was ever started."""
         self._made.close()
 
-    def __enter__(self) -> Held:
+    def __enter__(self) -> PrewarmedSandbox:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from harness.sandbox.backends import bubblewrap, landlock, seccomp
 from harness.sandbox.backends.environment import environment
 from harness.sandbox.backends.interpreter import program_words
-from harness.sandbox.backends.scratch import Folders
+from harness.sandbox.backends.scratch import ScratchFolders
 from harness.sandbox.backends.uids import box_uid
-from harness.sandbox.policy import Policy
+from harness.sandbox.policy import SandboxPolicy
 
 if TYPE_CHECKING:
-    from harness.sandbox.guest.limits import Spec
+    from harness.sandbox.guest.limits import GuestSpec
 
 MIB = 1 << 20
 
@@ -33,7 +33,7 @@ LIMITS = [
 ]
 
 
-def confined(policy: Policy, argv: Sequence[str]) -> Spec:
+def confined(policy: SandboxPolicy, argv: Sequence[str]) -> GuestSpec:
     """Return what the first process of a sandbox is told."""
     spec = unconfined(policy, argv, bubblewrap.HOME)
     spec["limits"] += [(resource.RLIMIT_NPROC, births(policy)), *LIMITS]
@@ -43,12 +43,12 @@ def confined(policy: Policy, argv: Sequence[str]) -> Spec:
     return spec
 
 
-def calls(policy: Policy) -> bytes:
+def calls(policy: SandboxPolicy) -> bytes:
     """Return the seccomp program of a sandbox."""
     return seccomp.program(memfd=policy.slice.kind == "cuda")
 
 
-def warded(policy: Policy, argv: Sequence[str], own: Folders) -> Spec:
+def warded(policy: SandboxPolicy, argv: Sequence[str], own: ScratchFolders) -> GuestSpec:
     """Return what the warden of a box at tier 1 is told."""
     spec = unconfined(policy, argv, str(own.home))
     spec["env"] = environment(policy, str(own.home), str(own.tmp))
@@ -63,12 +63,12 @@ def warded(policy: Policy, argv: Sequence[str], own: Folders) -> Spec:
     return spec
 
 
-def births(policy: Policy) -> int:
+def births(policy: SandboxPolicy) -> int:
     """Return how many processes and threads a box may have."""
     return policy.processes + 4 * len(policy.slice.cores)
 
 
-def unconfined(policy: Policy, argv: Sequence[str], home: str) -> Spec:
+def unconfined(policy: SandboxPolicy, argv: Sequence[str], home: str) -> GuestSpec:
     """Return what the first process is told where there are no walls."""
     return {
         "argv": list(argv),

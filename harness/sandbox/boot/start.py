@@ -24,7 +24,7 @@ from harness.sandbox.fds import readable
 from harness.sandbox.guest.init import GIVEN, GO, READY
 
 if TYPE_CHECKING:
-    from harness.sandbox.guest.limits import Spec
+    from harness.sandbox.guest.limits import GuestSpec
 
 PATIENCE = 30.0  # seconds to make a box: some 0.05, many more where the cores are starved
 
@@ -96,7 +96,7 @@ class Started:
         self.control.close()
 
 
-def launch(spec: Spec, walls: Walls | None, output: int) -> Started:
+def launch(spec: GuestSpec, walls: Walls | None, output: int) -> Started:
     """Start a box within `walls`, hand it `spec`, and return as it becomes the program.
 
     What it prints goes to the descriptor `output`. Raises HarnessError where it does not start.
@@ -136,7 +136,7 @@ def first_of(told: bytes) -> int:
         raise HarnessError("a box could not be made") from error
 
 
-def shake(control: socket.socket, spec: Spec, given: Sequence[int] = ()) -> tuple[int, ...]:
+def shake(control: socket.socket, spec: GuestSpec, given: Sequence[int] = ()) -> tuple[int, ...]:
     """Hand over `spec`, wait until it is in force, and return what was asked for.
 
     A zygote's copy is `given` descriptors before it: where its output goes, and what its program

@@ -33,10 +33,10 @@ from harness.sandbox.backends.interpreter import roots, within
 from harness.sandbox.backends.uids import box_uid
 from harness.sandbox.boot.start import Started, shake
 from harness.sandbox.guest.init import BEGIN, ENTER, ENTER_OWN, GROUP, READY
-from harness.sandbox.policy import Policy
+from harness.sandbox.policy import SandboxPolicy
 
 if TYPE_CHECKING:
-    from harness.sandbox.guest.limits import Spec
+    from harness.sandbox.guest.limits import GuestSpec
 
 PLAIN = ("importlib", "json", "pathlib", "numpy", "numpy.random")
 """What programs of tasks without torch import: 0.1 s of processor time in each box."""
@@ -65,7 +65,7 @@ class Zygote:
                 executable=f"/proc/self/fd/{binary}",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=environment(Policy(lease, 0, 0), "/nonexistent") | library_path(),
+                env=environment(SandboxPolicy(lease, 0, 0), "/nonexistent") | library_path(),
                 cwd="/",
                 pass_fds=(theirs.fileno(), binary),
                 start_new_session=True,
@@ -86,7 +86,7 @@ class Zygote:
         how = ENTER if box_uid() is not None else ENTER_OWN
         return self._copy(how, [status, running], group)
 
-    def begin(self, spec: Spec, output: int) -> Started:
+    def begin(self, spec: GuestSpec, output: int) -> Started:
         """Start the program of `spec` in a box of its own, kept by a warden.
 
         Raises HarnessError where it does not start.

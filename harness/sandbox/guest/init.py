@@ -20,7 +20,7 @@ from .limits import close_all_but, restrict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .limits import Spec
+    from .limits import GuestSpec
 
 READY = b"ready"
 GO = b"go"
@@ -47,24 +47,24 @@ def main() -> None:
     os._exit(127)
 
 
-def receive(control: socket) -> Spec:
+def receive(control: socket) -> GuestSpec:
     """Return what the supervisor says, or end: without a supervisor nothing may run."""
     control.sendall(READY)
     return read(control)
 
 
-def read(control: socket) -> Spec:
+def read(control: socket) -> GuestSpec:
     """Return the spec that the supervisor hands over, or end."""
     parts = []
     while part := control.recv(65536):
         parts.append(part)
     if not parts:
         os._exit(126)
-    spec: Spec = marshal.loads(b"".join(parts))  # noqa: S302  # from those who may do anything
+    spec: GuestSpec = marshal.loads(b"".join(parts))  # noqa: S302  # from those who may do anything
     return spec
 
 
-def shut_in(spec: Spec, control: socket) -> list[int]:
+def shut_in(spec: GuestSpec, control: socket) -> list[int]:
     """Put on every limit; return the descriptors that the supervisor asks for."""
     if spec["ward"]:
         from . import supervisor as warden  # noqa: PLC0415  # most boxes need none
@@ -86,7 +86,7 @@ def say(control: socket, word: bytes, passed: list[int]) -> None:
     control.sendmsg([word], rights)
 
 
-def handles(spec: Spec) -> list[int]:
+def handles(spec: GuestSpec) -> list[int]:
     """Open what the supervisor asks for, and this process; without walls it asks for nothing."""
     if not spec["watched"]:
         return []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypedDict
 
-    class Ward(TypedDict):
+    class SupervisorSpec(TypedDict):
         """What a box without namespaces is kept by (see `within.warden`).
 
         `rules` are the paths that it may open and how, `births` is how many processes and threads
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         births: int
         folder: str
 
-    class Spec(TypedDict):
+    class GuestSpec(TypedDict):
         """What the supervisor tells the first process of a box.
 
         `watched` are directories whose descriptors the supervisor wants, `fds` stay open, `cores`
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         limits: list[tuple[int, int]]
         uid: int | None
         filter: bytes
-        ward: Ward | None
+        ward: SupervisorSpec | None
 
 
 PR_SET_DUMPABLE = 4
@@ -70,7 +70,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
 
-def restrict(spec: Spec) -> None:
+def restrict(spec: GuestSpec) -> None:
     """Put on every limit of `spec`. Raises OSError where one is refused."""
     set_bounds(spec)
     if not spec["filter"]:
@@ -80,7 +80,7 @@ def restrict(spec: Spec) -> None:
     set_filter(spec["filter"])
 
 
-def set_bounds(spec: Spec) -> None:
+def set_bounds(spec: GuestSpec) -> None:
     """Put on what needs no walls: the folder, the cores, the limits."""
     os.chdir(spec["cwd"])
     os.umask(0o022)

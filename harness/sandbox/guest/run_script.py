@@ -26,7 +26,7 @@ LOADERS = (
 )
 
 
-class Open(machinery.FileFinder):
+class OpenDescriptors(machinery.FileFinder):
     """Finds what may be opened: who asks whether a package is there wants no PermissionError.
 
     Without mounts a box sees the names of packages that are shut to it.
@@ -55,7 +55,7 @@ def start(roots: str, words: list[str]) -> NoReturn:
     Taking an interpreter apart that has imported numpy takes it 20 ms, for nobody.
     """
     for root in roots.split(":"):
-        sys.path_importer_cache[root] = Open(root, *LOADERS)
+        sys.path_importer_cache[root] = OpenDescriptors(root, *LOADERS)
         sys.path += [root] * (root not in sys.path)
     sys.argv[:] = words
     keep_memory()

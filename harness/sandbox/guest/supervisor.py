@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from _socket import socket
     from typing import NoReturn
 
-    from .limits import Spec, Ward
+    from .limits import GuestSpec, SupervisorSpec
 
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 RECEIVE, SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV and _SEND
@@ -53,7 +53,7 @@ SETTLE = 0.001  # seconds for births that were just admitted to be seen
 FULL = 0.01  # seconds for which a full box is not counted again
 
 
-def shut_in(spec: Spec, ward: Ward, control: socket) -> int:
+def shut_in(spec: GuestSpec, ward: SupervisorSpec, control: socket) -> int:
     """Become the box's first process, under every limit of `spec`; a warden stays outside.
 
     Returns a handle on the warden. Raises OSError where a limit is refused.
@@ -92,11 +92,11 @@ def check_signals() -> None:
         raise OSError(EPERM, "signals are not held back here")
 
 
-def guard(program: int, ward: Ward, control: socket, ours: socket) -> NoReturn:
+def guard(program: int, ward: SupervisorSpec, control: socket, ours: socket) -> NoReturn:
     """Admit births until the program ends or has to; end the box, and tell how it ended."""
     try:
         close_all_but({control.fileno(), ours.fileno()})
-        box = Box(program, ward["births"])
+        box = Supervised(program, ward["births"])
         try:
             alone = box.serve(control.fileno(), received(ours))
         finally:
@@ -114,7 +114,7 @@ def received(ours: socket) -> int:
     return int(struct.unpack("i", ancillary[0][2])[0]) if ancillary else -1
 
 
-class Box:
+class Supervised:
     """The box as its warden sees it. `most` is how many processes and threads it may have."""
 
     def __init__(self, program: int, most: int) -> None:

@@ -62,7 +62,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from .limits import Spec
+    from .limits import GuestSpec
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
@@ -158,7 +158,7 @@ def give_up(group: int) -> NoReturn:
     os._exit(126)
 
 
-def told(supervisor: socket) -> Spec:
+def told(supervisor: socket) -> GuestSpec:
     """Say that we are there, and take on what we are told, or end."""
     say(supervisor, READY, [])
     output, *kept = hear(supervisor, GIVEN)
@@ -183,14 +183,14 @@ def received(control: socket, count: int) -> tuple[bytes, bytes]:
     return said, b"".join(data for _, _, data in ancillary)
 
 
-def prepare(spec: Spec, output: int, kept: list[int]) -> None:
+def prepare(spec: GuestSpec, output: int, kept: list[int]) -> None:
     """Take on the descriptors and the environment of a program."""
     hand_on(output, dict(zip(spec["fds"], kept, strict=True)))
     os.environ.clear()
     os.environ.update(spec["env"])
 
 
-def let_go(spec: Spec, supervisor: socket, asked: list[int]) -> list[str]:
+def let_go(spec: GuestSpec, supervisor: socket, asked: list[int]) -> list[str]:
     """Tell the supervisor that the program starts now, and hold on to nothing of ours."""
     go(supervisor, asked)
     supervisor.detach()

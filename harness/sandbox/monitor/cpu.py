@@ -35,7 +35,7 @@ class _Look:
 
 
 @dataclass(slots=True)
-class Contention:
+class CpuContention:
     """Compares a box's processes, found in an open /proc directory, with what its `cores` did."""
 
     proc: int

@@ -17,7 +17,7 @@ REFRESH = 1.0  # seconds
 
 
 @dataclass(slots=True)
-class Kin:
+class Descendants:
     """The descendants of the process `root`, which is none of them itself."""
 
     root: str

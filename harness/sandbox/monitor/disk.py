@@ -29,7 +29,7 @@ TOO_MUCH = 1 << 62
 
 
 @dataclass(slots=True)
-class Disk:
+class DiskMonitor:
     """Looks at open folders, each with the most bytes that it may hold; `held` is the last sum.
 
     The first folder's bytes are also the most that nameless files may hold.

@@ -21,7 +21,7 @@ EXACT_EVERY = 0.05  # seconds; an exact count walks all page tables
 
 
 @dataclass(slots=True)
-class Meter:
+class MemoryMeter:
     """Reads the memory of processes in an open /proc directory. `limit` and `peak` are bytes."""
 
     proc: int

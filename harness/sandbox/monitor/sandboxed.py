@@ -7,8 +7,8 @@ import signal
 from dataclasses import dataclass
 
 from harness.sandbox.fds import readable
-from harness.sandbox.monitor.cpu import Contention
-from harness.sandbox.monitor.memory import Meter, tmpfs_bytes
+from harness.sandbox.monitor.cpu import CpuContention
+from harness.sandbox.monitor.memory import MemoryMeter, tmpfs_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class BoxTree:
     init: int
     proc: int
     tmpfs: tuple[int, ...]
-    meter: Meter
-    contention: Contention
+    meter: MemoryMeter
+    contention: CpuContention
 
     @property
     def peak(self) -> int:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.sandbox.fds import readable
-from harness.sandbox.monitor.cpu import Contention
-from harness.sandbox.monitor.descendants import Kin
-from harness.sandbox.monitor.disk import Disk
-from harness.sandbox.monitor.memory import Meter
+from harness.sandbox.monitor.cpu import CpuContention
+from harness.sandbox.monitor.descendants import Descendants
+from harness.sandbox.monitor.disk import DiskMonitor
+from harness.sandbox.monitor.memory import MemoryMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,10 @@ class WardedTree:
     """Alive as long as its warden is, which ends all the others before itself."""
 
     warden: int
-    kin: Kin
-    meter: Meter
-    disk: Disk
-    contention: Contention
+    kin: Descendants
+    meter: MemoryMeter
+    disk: DiskMonitor
+    contention: CpuContention
 
     @property
     def peak(self) -> int:

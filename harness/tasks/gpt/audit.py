@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from harness.tasks.base import Confine, InvalidError
 from harness.tasks.gpt.bits import bits
-from harness.tasks.gpt.logits import Logits, Model, Question, ask
-from harness.tasks.gpt.windows import Text
+from harness.tasks.gpt.logits import Logits, Question, ScoredModel, ask
+from harness.tasks.gpt.windows import Windows
 
 TOLERANCE = {"cpu": 1e-3, "mps": 5e-2, "cuda": 5e-2}
 """Bits by which one honest answer may differ: kernels sum in another order at another length."""
@@ -58,7 +58,7 @@ class Audit:
 
 
 def audit(
-    model: Model, text: Text, cost: NDArray[np.float64], confine: Confine, seconds: float
+    model: ScoredModel, text: Windows, cost: NDArray[np.float64], confine: Confine, seconds: float
 ) -> Audit:
     """Ask as many positions as the trial says again, which have cost `cost` [N, context] bits each.
 
@@ -121,7 +121,7 @@ def arrange(spots: Spots, context: int, rows: int) -> list[Spots]:
     return [np.array(batch, dtype=np.intp) for batch in batches]
 
 
-def question(batch: Spots, text: Text, rows: int, random: np.random.Generator) -> Question:
+def question(batch: Spots, text: Windows, rows: int, random: np.random.Generator) -> Question:
     """Return rows of training text that begin with the prefixes of the positions in `batch`.
 
     Each is asked for its position alone (a row beyond the batch, for another's). To know which that

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.tasks.base import Confine, InvalidError
-from harness.tasks.gpt.logits import Logits, Model, Question, ask
-from harness.tasks.gpt.windows import Text
+from harness.tasks.gpt.logits import Logits, Question, ScoredModel, ask
+from harness.tasks.gpt.windows import Windows
 
 _CHUNK = 1 << 19  # bytes of logits that one thread works on at a time; they stay in its cache
 
 
 def score(
-    model: Model, text: Text, confine: Confine, seconds: float
+    model: ScoredModel, text: Windows, confine: Confine, seconds: float
 ) -> tuple[NDArray[np.float64], float]:
     """Return the bits [N, context] that the targets cost, and the seconds until the first answer.
 

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from harness.contract import HarnessError, Trial
 from harness.sandbox import python_argv
-from harness.sandbox.policy import Exit, Policy
-from harness.tasks.base import BOXES, Confine, InvalidError
+from harness.sandbox.policy import Exit, SandboxPolicy
+from harness.tasks.base import RUNNERS, Confine, InvalidError
 
 Tokens = NDArray[np.int32]
 Logits = NDArray[np.float32]
@@ -54,7 +54,7 @@ _STEPS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ScoredModel:
     """A genome's model as a box can rebuild it: source, sealed weights and the three numbers."""
 
     trial: Trial
@@ -85,7 +85,7 @@ class Question:
 
 
 def ask(
-    model: Model, questions: Sequence[Question], confine: Confine, seconds: float, take: Take
+    model: ScoredModel, questions: Sequence[Question], confine: Confine, seconds: float, take: Take
 ) -> float:
     """Put `questions` to the model in a fresh box.
 
@@ -106,9 +106,11 @@ def ask(
         return talk.result() - called
 
 
-def _box(model: Model, seconds: float, channel: int, memory: int) -> tuple[Policy, list[str], Path]:
+def _box(
+    model: ScoredModel, seconds: float, channel: int, memory: int
+) -> tuple[SandboxPolicy, list[str], Path]:
     trial = model.trial
-    policy = Policy(
+    policy = SandboxPolicy(
         slice=trial.slice,
         seconds=seconds,
         memory_mib=trial.rung.memory_mib,
@@ -128,7 +130,7 @@ def _box(model: Model, seconds: float, channel: int, memory: int) -> tuple[Polic
     }
     words = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
     places = ["--entry", f"/genome/{trial.entry}", "--weights", "/weights"]
-    program = python_argv(BOXES / "gpt_logits.py", *places, "--device", trial.slice.kind, *words)
+    program = python_argv(RUNNERS / "gpt_logits.py", *places, "--device", trial.slice.kind, *words)
     return policy, program, Path(trial.scratch) / trial.id / "score.log"
 
 
@@ -142,7 +144,7 @@ def _check(ended: Exit, seconds: float, memory_mib: int) -> None:
 
 
 def _talk(
-    model: Model, questions: Sequence[Question], ours: socket.socket, memory: int, take: Take
+    model: ScoredModel, questions: Sequence[Question], ours: socket.socket, memory: int, take: Take
 ) -> float:
     """Take turns with the box until all is answered; return when the first question was put."""
     room = np.empty(model.rows * model.context * model.vocab, np.float32)
@@ -167,7 +169,7 @@ def _said(question: Question) -> bytes:
     return question.tokens.tobytes() + (b"" if at is None else at.tobytes())
 
 
-def _give_turn(question: Question, ours: socket.socket, model: Model) -> None:
+def _give_turn(question: Question, ours: socket.socket, model: ScoredModel) -> None:
     """Give the box its turn; a box that is dead has had it."""
     length = question.tokens.shape[1]
     with suppress(ConnectionError):  # broken, or reset where it dies at this very moment
@@ -190,7 +192,7 @@ def _wait(ours: socket.socket, fault: type[Exception], reason: str) -> None:
 
 
 @contextmanager
-def _memory(model: Model) -> Iterator[int]:
+def _memory(model: ScoredModel) -> Iterator[int]:
     """Yield a descriptor of memory for one question and its answer, of sealed size."""
     size = 4 * model.rows * (model.context * (model.vocab + 1) + 1)
     if sys.platform == "linux":

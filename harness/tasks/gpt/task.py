@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.contract import SCREENING, Direction, Part, Trial
+from harness.contract import SCREENING, Direction, Split, Trial
 from harness.data import open_corpus, ready
-from harness.tasks.base import Box, Confine, InvalidError, Scored
+from harness.tasks.base import Confine, InvalidError, SandboxRequest, Scored
 from harness.tasks.gpt.audit import audit
 from harness.tasks.gpt.bits import bits_per_byte, score
-from harness.tasks.gpt.logits import Model
+from harness.tasks.gpt.logits import ScoredModel
 from harness.tasks.gpt.weights import count_parameters
 from harness.tasks.gpt.windows import held_text, most
 
@@ -50,13 +50,13 @@ class Gpt:
     direction: Direction = "minimize"
     entry: str = "train.py"
     torch: bool = True
-    parts: tuple[Part, ...] = ("dev", "hidden", "sealed")
+    parts: tuple[Split, ...] = ("dev", "hidden", "sealed")
 
     def prepare(self, data: str) -> str:
         """Return the digest of corpus `data`, which stands or came with the installation."""
         return ready(data).digest
 
-    def box(self, trial: Trial) -> Box:
+    def box(self, trial: Trial) -> SandboxRequest:
         """Say how to run `trial`; its clock starts now, a little before the budget's."""
         corpus, seconds = open_corpus(trial.data), trial.rung.seconds
         options = {
@@ -72,9 +72,11 @@ class Gpt:
             "deadline": f"{time.monotonic() + seconds - leeway(seconds):.3f}",
         }
         read = {"/train.u16": corpus.train_file}
-        return Box("gpt_train.py", _words(options), leaves={WEIGHTS: MOST_BYTES}, read=read)
+        return SandboxRequest(
+            "gpt_train.py", _words(options), leaves={WEIGHTS: MOST_BYTES}, read=read
+        )
 
-    def preflight(self, trial: Trial) -> Box:
+    def preflight(self, trial: Trial) -> SandboxRequest:
         """Say how to look at `trial`'s genome: built at its depth, trained for a few steps."""
         corpus = open_corpus(trial.data)
         options = {
@@ -88,7 +90,7 @@ class Gpt:
             "most-bytes": MOST_BYTES,
         }
         read = {"/train.u16": corpus.train_file}
-        return Box("gpt_preflight.py", _words(options), leaves={}, read=read)
+        return SandboxRequest("gpt_preflight.py", _words(options), leaves={}, read=read)
 
     def score(self, left: Mapping[str, Path], trial: Trial, confine: Confine) -> Scored:
         """Return the bits per byte of the trial's part under the model whose weights were left.
@@ -100,7 +102,7 @@ class Gpt:
             raise InvalidError(f"it left no {WEIGHTS}")
         parameters = count_parameters(left[WEIGHTS])
         corpus, seconds = open_corpus(trial.data), trial.rung.seconds
-        model = Model(trial, left[WEIGHTS], corpus.vocab, corpus.context)
+        model = ScoredModel(trial, left[WEIGHTS], corpus.vocab, corpus.context)
         limit = most(trial.rung, trial.slice)
         text = held_text(corpus.name, corpus.digest, trial.part, limit)
         began = time.monotonic()

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract import Part, Rung, Slice
+from harness.contract import Rung, Slice, Split
 from harness.data import open_corpus
 
 MOST = 1 << 20
@@ -37,7 +37,7 @@ PRIOR = 64.0
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Windows:
     """N windows of held-out text: `inputs` and, one token later, `targets`, int32 [N, context].
 
     `sizes` are the raw bytes of the targets; separators have none and are not scored. `reference`
@@ -58,7 +58,7 @@ def most(rung: Rung, lease: Slice) -> int:
 
 
 @lru_cache(maxsize=4)
-def held_text(name: str, digest: str, part: Part, most: int) -> Text:  # noqa: ARG001 - see below
+def held_text(name: str, digest: str, part: Split, most: int) -> Windows:  # noqa: ARG001 - see below
     """Return `most` tokens of a held-out part of corpus `name`. Raises SetupError without one.
 
     `digest` is the corpus's, so that another corpus of this name is not taken for one seen before.
@@ -67,7 +67,7 @@ def held_text(name: str, digest: str, part: Part, most: int) -> Text:  # noqa: A
     inputs, targets = windows(corpus.part(part), corpus.context, most)
     train = corpus.part("train")
     reference = bigram(train[:TRAIN], inputs, targets, corpus.vocab)
-    return Text(inputs, targets, corpus.token_bytes[targets], reference, train)
+    return Windows(inputs, targets, corpus.token_bytes[targets], reference, train)
 
 
 def windows(

@@ -9,7 +9,7 @@ from functools import partial
 from islands.records import Attempt, Brief, Entry, Proposal, Usage
 from swarm.agents.base import AgentError
 from swarm.agents.llm import search_replace as edits
-from swarm.agents.llm.client import Bill, Calls
+from swarm.agents.llm.client import Bill, ModelClient
 from swarm.agents.llm.prompt import render
 from swarm.agents.llm.provider import Reply, Turn, one_line
 
@@ -34,7 +34,7 @@ class LanguageModel:
     """Proposes what its model answers. It keeps nothing: all it should know is in the brief."""
 
     name: str
-    calls: Calls
+    calls: ModelClient
     note: Note = field(default=keep_none, repr=False)
 
     async def propose(self, brief: Brief) -> Proposal:
@@ -74,7 +74,7 @@ class LanguageModel:
         """Close the connections to the provider."""
         await self.calls.provider.close()
 
-    def _read(self, reply: Reply) -> edits.Answer:
+    def _read(self, reply: Reply) -> edits.ParsedReply:
         if reply.ending == "cut":
             most = self.calls.settings.max_output_tokens
             raise edits.MalformedError(f"the answer was cut off at {most} tokens; make it shorter")

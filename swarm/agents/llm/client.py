@@ -20,7 +20,7 @@ from swarm.agents.llm.provider import (
     Reply,
     Turn,
 )
-from swarm.agents.llm.rate_limiter import Governor, PausedError
+from swarm.agents.llm.rate_limiter import PausedError, RateLimiter
 from swarm.agents.llm.settings import ModelSettings, Price, Tokens
 
 TRIES = 5
@@ -87,13 +87,13 @@ class Bill:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class ModelClient:
     """How agent `name` calls its model."""
 
     name: str
     settings: ModelSettings
     provider: Provider = field(repr=False)
-    governor: Governor = field(repr=False)
+    governor: RateLimiter = field(repr=False)
     budget: Budget = field(repr=False)
 
     async def ask(self, prompt: Prompt, turns: Sequence[Turn], bill: Bill) -> Reply:

@@ -10,26 +10,26 @@ from harness.contract import SetupError
 from swarm.agents.llm.agent import LanguageModel, Note, keep_none
 from swarm.agents.llm.anthropic import AnthropicModel
 from swarm.agents.llm.budget import Budget
-from swarm.agents.llm.client import Calls
+from swarm.agents.llm.client import ModelClient
 from swarm.agents.llm.openai import ChatModel, ResponsesModel
 from swarm.agents.llm.provider import Provider
-from swarm.agents.llm.rate_limiter import Governor, Pace
+from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
 from swarm.agents.llm.settings import HOME_URLS, ModelSettings, check
 
 
 @dataclass(slots=True)
-class Governors:
+class RateLimiters:
     """One governor for each provider and key, made when first asked for."""
 
     seed: int = 0
-    _made: dict[tuple[str, str], Governor] = field(default_factory=dict, repr=False)
+    _made: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, repr=False)
 
-    def of(self, settings: ModelSettings, key: str) -> Governor:
+    def of(self, settings: ModelSettings, key: str) -> RateLimiter:
         """Return the governor of this provider and key, at the slowest rate that was set for it."""
         rate = settings.requests_per_minute
         governor = self._made.get((settings.url, key))
         if governor is None:
-            governor = Governor(Pace(rate), self.seed + len(self._made))
+            governor = RateLimiter(RateLimits(rate), self.seed + len(self._made))
             self._made[settings.url, key] = governor
         governor.slow_to(rate)
         return governor
@@ -38,7 +38,7 @@ class Governors:
 def make_agent(
     name: str,
     settings: ModelSettings,
-    governors: Governors,
+    governors: RateLimiters,
     budget: Budget,
     note: Note = keep_none,
 ) -> LanguageModel:
@@ -56,7 +56,7 @@ def make_agent(
         )
     key = read_key(name, settings)
     governor = governors.of(settings, key)
-    calls = Calls(name, settings, _provider(settings, key), governor, budget)
+    calls = ModelClient(name, settings, _provider(settings, key), governor, budget)
     return LanguageModel(name, calls, note)
 
 

@@ -53,7 +53,7 @@ class PausedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RateLimits:
     """How a provider is treated.
 
     `concurrent` calls at most are in the air: what eight slices want of a model that is four times
@@ -69,10 +69,10 @@ class Pace:
     patience: float = 300.0
 
 
-class Governor:
+class RateLimiter:
     """Gives turns to call one provider with one key. `seed` fixes its jitter."""
 
-    def __init__(self, pace: Pace, seed: int = 0) -> None:
+    def __init__(self, pace: RateLimits, seed: int = 0) -> None:
         self._pace = pace
         self._throttle = LoopThrottler(pace.requests_per_minute, period=60.0)
         self._seats = asyncio.Semaphore(pace.concurrent)

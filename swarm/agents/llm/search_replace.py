@@ -61,7 +61,7 @@ class UnappliedError(EditError):
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class EditBlock:
     """Put the lines `replace` where the lines `search` are. An empty path names no file."""
 
     path: str
@@ -76,18 +76,18 @@ class Deletion:
     path: str
 
 
-Change = Block | Deletion
+Change = EditBlock | Deletion
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ParsedReply:
     """A hypothesis in one line, and at least one change, in the answer's order."""
 
     hypothesis: str
     changes: tuple[Change, ...]
 
 
-def parse(text: str) -> Answer:
+def parse(text: str) -> ParsedReply:
     """Read an answer. Raises MalformedError where it is not in the format."""
     if len(text) > ANSWER_CHARS:
         raise MalformedError(f"the answer is longer than {ANSWER_CHARS} characters")
@@ -100,7 +100,7 @@ def parse(text: str) -> Answer:
     hypothesis = " ".join(" ".join(reader.hypothesis or reader.prose).split())
     if not hypothesis:
         raise MalformedError("the answer has no HYPOTHESIS line")
-    return Answer(hypothesis[:HYPOTHESIS_CHARS], tuple(reader.changes))
+    return ParsedReply(hypothesis[:HYPOTHESIS_CHARS], tuple(reader.changes))
 
 
 def clean(text: str) -> str:
@@ -164,7 +164,7 @@ class _Reader:
         replace = self._lines[middle + 1 : end]
         self._path, self._candidate = self._candidate or self._path, ""
         self._at, self._in_hypothesis = end + 1, False
-        self.changes.append(Block(self._path, tuple(search), tuple(replace)))
+        self.changes.append(EditBlock(self._path, tuple(search), tuple(replace)))
 
     def _find(self, marker: re.Pattern[str], shown: str, number: int) -> int:
         for at in range(self._at + 1, len(self._lines)):
@@ -175,7 +175,7 @@ class _Reader:
         raise MalformedError(f"block {number} has no line `{shown}` where it should")
 
 
-def apply(genome: Mapping[str, str], answer: Answer) -> dict[str, str | None]:
+def apply(genome: Mapping[str, str], answer: ParsedReply) -> dict[str, str | None]:
     """Return the new text of every file that changes, None where it is deleted.
 
     Changes are made in order, each on what the one before it left; all are made or none. Raises
@@ -240,7 +240,7 @@ def _new_path(path: str) -> str:
     return path
 
 
-def _replace(text: str, path: str, block: Block) -> str:
+def _replace(text: str, path: str, block: EditBlock) -> str:
     lines, ended = text.split("\n"), text.endswith("\n")
     if ended:
         lines.pop()

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from islands.records import Attempt, Brief, Change, Entry, Proposal
 from swarm.agents.base import AgentError
 from swarm.agents.mutator.crossover import crossing
-from swarm.agents.mutator.history import Memory
+from swarm.agents.mutator.history import MoveHistory
 from swarm.agents.mutator.moves import write
-from swarm.agents.mutator.parsed_file import Survey, survey
-from swarm.agents.mutator.priors import Tuning
+from swarm.agents.mutator.parsed_file import ParsedFile, survey
+from swarm.agents.mutator.priors import MovePriors
 from swarm.agents.mutator.search import Search
 from swarm.agents.mutator.source import Edit, splice
 
@@ -23,10 +23,10 @@ class Mutator:
     else; what a proposal costs does not grow with their number. `tuning` is for laboratories.
     """
 
-    def __init__(self, name: str = "mutator", tuning: Tuning | None = None) -> None:
+    def __init__(self, name: str = "mutator", tuning: MovePriors | None = None) -> None:
         self.name = name
-        self._memory = Memory()
-        self._tuning = tuning or Tuning()
+        self._memory = MoveHistory()
+        self._tuning = tuning or MovePriors()
 
     async def propose(self, brief: Brief) -> Proposal:
         """Answer `brief`. Raises AgentError ("unapplied") where nothing is left to change.
@@ -57,7 +57,7 @@ class Mutator:
         self._memory.take(attempt)
 
 
-def _ported(change: Change, surveys: Mapping[str, Survey]) -> Proposal:
+def _ported(change: Change, surveys: Mapping[str, ParsedFile]) -> Proposal:
     found = crossing(change, surveys)
     sites = {site.id: site for one in surveys.values() for site in one.sites}
     edits = found.onto(sites) if found is not None else ()
@@ -67,12 +67,12 @@ def _ported(change: Change, surveys: Mapping[str, Survey]) -> Proposal:
     return Proposal(f"Port from {change.island}: {change.hypothesis}", files)
 
 
-def _surveys(genome: Mapping[str, str]) -> dict[str, Survey]:
+def _surveys(genome: Mapping[str, str]) -> dict[str, ParsedFile]:
     found = ((path, survey(path, text)) for path, text in sorted(genome.items()))
     return {path: one for path, one in found if one is not None}
 
 
-def _files(edits: Sequence[Edit], surveys: Mapping[str, Survey]) -> dict[str, Entry | None]:
+def _files(edits: Sequence[Edit], surveys: Mapping[str, ParsedFile]) -> dict[str, Entry | None]:
     """Return the changed files, none where the edits do not apply or change nothing."""
     files: dict[str, Entry | None] = {}
     for path in sorted({edit.path for edit in edits}):

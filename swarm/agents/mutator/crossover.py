@@ -17,7 +17,7 @@ from functools import lru_cache
 from islands.genome.syntax_diff import compare
 from islands.records import Change
 from swarm.agents.mutator.edit_sites import Site
-from swarm.agents.mutator.parsed_file import Survey, survey
+from swarm.agents.mutator.parsed_file import ParsedFile, survey
 from swarm.agents.mutator.source import Edit, splice
 
 MOST_LINES = 5_000
@@ -43,7 +43,7 @@ class Crossing:
         return tuple(site.edit(new) for site, new in wanted if site and site.text != new)
 
 
-def crossing(change: Change, head: Mapping[str, Survey]) -> Crossing | None:
+def crossing(change: Change, head: Mapping[str, ParsedFile]) -> Crossing | None:
     """Return how to apply `change` to `head`; None where it does not fit."""
     if change.before.keys() != change.after.keys():
         return None

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from islands.records import Attempt
-from swarm.agents.mutator.moves import Noted, Part, read
-from swarm.agents.mutator.surrogate import Chosen, Seen
+from swarm.agents.mutator.moves import MovePart, MoveRecord, read
+from swarm.agents.mutator.surrogate import ChosenMove, Observation
 
 SITES = 1024
 """Sites that are remembered, those of the latest attempts."""
@@ -36,8 +36,8 @@ class Trace:
     program, `failed` the values that did.
     """
 
-    seen: deque[tuple[int, Seen]] = field(default_factory=lambda: deque(maxlen=EACH))
-    chosen: deque[tuple[int, Chosen]] = field(default_factory=lambda: deque(maxlen=EACH))
+    seen: deque[tuple[int, Observation]] = field(default_factory=lambda: deque(maxlen=EACH))
+    chosen: deque[tuple[int, ChosenMove]] = field(default_factory=lambda: deque(maxlen=EACH))
     walls: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4))
     failed: deque[str] = field(default_factory=lambda: deque(maxlen=EACH))
     ran: int = 0
@@ -49,7 +49,7 @@ class Trace:
         return self.ran + self.broke
 
 
-class Memory:
+class MoveHistory:
     """The fold of the attempts."""
 
     def __init__(self) -> None:
@@ -91,13 +91,13 @@ class Memory:
         if noted is not None:
             self._mark(noted)
 
-    def _mark(self, noted: Noted) -> None:
+    def _mark(self, noted: MoveRecord) -> None:
         tried = self._tried.setdefault(noted.head, OrderedDict())
         tried[noted.edit] = None
         _bound(tried, TRIED)
         _bound(self._tried, HEADS)
 
-    def _blame(self, noted: Noted) -> None:
+    def _blame(self, noted: MoveRecord) -> None:
         """Of several parts, those whose sites never ran before are to blame; or else all."""
         traces = [(part, self._open(part.site)) for part in noted.parts]
         new = [(part, trace) for part, trace in traces if not trace.ran]
@@ -107,7 +107,7 @@ class Memory:
             if part.start is not None and part.end is not None:
                 trace.walls.append((part.start, part.end))
 
-    def _weigh(self, attempt: Attempt, noted: Noted) -> None:
+    def _weigh(self, attempt: Attempt, noted: MoveRecord) -> None:
         gain, variance = _measured(attempt, noted.unit)
         for part in noted.parts:
             trace = self._open(part.site)
@@ -118,11 +118,11 @@ class Memory:
             spread = variance + sum(other.variance for other in others)
             self._add(trace, part, own, spread)
 
-    def _add(self, trace: Trace, part: Part, gain: float, variance: float) -> None:
+    def _add(self, trace: Trace, part: MovePart, gain: float, variance: float) -> None:
         if part.start is not None and part.end is not None:
-            trace.seen.append((self.keeps, Seen(part.start, part.end, gain, variance)))
+            trace.seen.append((self.keeps, Observation(part.start, part.end, gain, variance)))
         else:
-            trace.chosen.append((self.keeps, Chosen(part.old, part.new, gain, variance)))
+            trace.chosen.append((self.keeps, ChosenMove(part.old, part.new, gain, variance)))
 
     def _open(self, site: str) -> Trace:
         trace = self._traces.setdefault(site, Trace())

@@ -21,7 +21,7 @@ MOST_PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MovePart:
     """One site's share of a move: its values as text, and a number's places on its scale."""
 
     site: str
@@ -37,7 +37,7 @@ class Move:
     """What may be proposed. `hope` is the gain to be hoped for, by which moves are ranked."""
 
     kind: Kind
-    parts: tuple[Part, ...]
+    parts: tuple[MovePart, ...]
     edits: tuple[Edit, ...]
     hope: float
     words: str
@@ -49,14 +49,14 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class MoveRecord:
     """A move as its notes tell of it."""
 
     kind: str
     head: str
     edit: str
     unit: float
-    parts: tuple[Part, ...]
+    parts: tuple[MovePart, ...]
 
 
 def write(move: Move, head: str, unit: float) -> dict[str, str | float]:
@@ -71,23 +71,23 @@ def write(move: Move, head: str, unit: float) -> dict[str, str | float]:
     return notes
 
 
-def read(notes: Notes) -> Noted | None:
+def read(notes: Notes) -> MoveRecord | None:
     """Return the move that `notes` tell of; None where they are another agent's."""
     if not {"kind", "head", "edit", "unit", "site"} <= notes.keys():
         return None
     parts = tuple(_part(notes, suffix) for suffix in _SUFFIXES if f"site{suffix}" in notes)
     kind, head, edit = (str(notes[name]) for name in ("kind", "head", "edit"))
-    return Noted(kind, head, edit, float(notes["unit"]), parts)
+    return MoveRecord(kind, head, edit, float(notes["unit"]), parts)
 
 
 _SUFFIXES = ("", *(f" {count}" for count in range(2, MOST_PARTS + 1)))
 
 
-def _part(notes: Notes, suffix: str) -> Part:
+def _part(notes: Notes, suffix: str) -> MovePart:
     site, old, new = (str(notes[f"{name}{suffix}"]) for name in ("site", "from", "to"))
     mean, variance = (float(notes[f"{name}{suffix}"]) for name in ("mean", "variance"))
     forecast = Forecast(mean, variance, 0.0)
     if f"end{suffix}" not in notes:
-        return Part(site, old, new, forecast)
+        return MovePart(site, old, new, forecast)
     start, end = (float(notes[f"{name}{suffix}"]) for name in ("start", "end"))
-    return Part(site, old, new, forecast, start, end)
+    return MovePart(site, old, new, forecast, start, end)

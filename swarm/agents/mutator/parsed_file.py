@@ -10,7 +10,7 @@ from swarm.agents.mutator.source import Source, read
 from swarm.agents.mutator.structural_edits import Alteration, alterations
 
 
-class Survey(NamedTuple):
+class ParsedFile(NamedTuple):
     """A source, its sites, and the changes of structure that it offers."""
 
     source: Source
@@ -19,9 +19,9 @@ class Survey(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def survey(path: str, text: str) -> Survey | None:
+def survey(path: str, text: str) -> ParsedFile | None:
     """Survey file `path`; None where it is no Python that parses."""
     source = read(path, text) if path.endswith(".py") else None
     if source is None:
         return None
-    return Survey(source, tuple(find(source)), tuple(alterations(source)))
+    return ParsedFile(source, tuple(find(source)), tuple(alterations(source)))

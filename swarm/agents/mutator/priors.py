@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from swarm.agents.mutator.edit_sites import Site
 from swarm.agents.mutator.identifiers import words
 from swarm.agents.mutator.moves import Kind
-from swarm.agents.mutator.surrogate import Belief
+from swarm.agents.mutator.surrogate import MovePosterior
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
+class MovePriors:
     """How the mutator searches. All gains are in units of the spread between seeds."""
 
     margin: float = 0.0
@@ -68,21 +68,21 @@ WEAK = {
 }
 
 
-def belief(site: Site, tuning: Tuning) -> Belief:
+def belief(site: Site, tuning: MovePriors) -> MovePosterior:
     """Return what is believed of a number before it is tried."""
     spoken, weight = words(site.name), _weight(site, tuning)
     if spoken & STRONG:
-        return Belief(tuning.reach, weight * 1.5, tuning.dead / 2)
+        return MovePosterior(tuning.reach, weight * 1.5, tuning.dead / 2)
     if spoken & WEAK:
-        return Belief(tuning.reach, weight * 0.5, (1 + tuning.dead) / 2)
-    return Belief(tuning.reach, weight, tuning.dead)
+        return MovePosterior(tuning.reach, weight * 0.5, (1 + tuning.dead) / 2)
+    return MovePosterior(tuning.reach, weight, tuning.dead)
 
 
-def option_prior(site: Site, tuning: Tuning) -> tuple[float, float]:
+def option_prior(site: Site, tuning: MovePriors) -> tuple[float, float]:
     """Return what an option of `site` gains before it is tried: mean and spread in units."""
     (mean, spread), share = tuning.option, math.sqrt(_weight(site, tuning))
     return mean / share, spread * share
 
 
-def _weight(site: Site, tuning: Tuning) -> float:
+def _weight(site: Site, tuning: MovePriors) -> float:
     return {"knob": 1.0, "named": tuning.named, "inner": tuning.inner}[site.rank]

@@ -16,22 +16,22 @@ from typing import NamedTuple, TypeVar
 from islands.records import Brief, Change
 from swarm.agents.mutator.crossover import crossing
 from swarm.agents.mutator.edit_sites import Site
-from swarm.agents.mutator.history import Memory, Trace
-from swarm.agents.mutator.moves import Kind, Move, Part
-from swarm.agents.mutator.parsed_file import Survey
-from swarm.agents.mutator.priors import RUNS, STRUCTURE, Tuning, belief, option_prior
+from swarm.agents.mutator.history import MoveHistory, Trace
+from swarm.agents.mutator.moves import Kind, Move, MovePart
+from swarm.agents.mutator.parsed_file import ParsedFile
+from swarm.agents.mutator.priors import RUNS, STRUCTURE, MovePriors, belief, option_prior
 from swarm.agents.mutator.source import Edit
 from swarm.agents.mutator.surrogate import (
-    Chosen,
-    Known,
-    Seen,
+    ChosenMove,
+    GainSurrogate,
+    Observation,
     normal_forecast,
     number_forecasts,
     option_forecasts,
 )
 from swarm.agents.mutator.transforms import Number, number
 
-Evidence = TypeVar("Evidence", Seen, Chosen)
+Evidence = TypeVar("Evidence", Observation, ChosenMove)
 
 STRETCHES = (0.8, 0.9, 1.0, 1.12, 1.25)
 """What steps are multiplied with, so that values between the usual ones get tried as well."""
@@ -50,12 +50,12 @@ FIRST = 4
 """Sites around which joint moves are built, those of the most hope."""
 
 
-class Told(NamedTuple):
+class SearchInputs(NamedTuple):
     """What a change of one value, kept elsewhere, says of its site here."""
 
     change: Change
     text: str
-    evidence: Seen | Chosen
+    evidence: Observation | ChosenMove
 
 
 class Search:
@@ -64,10 +64,10 @@ class Search:
     def __init__(
         self,
         brief: Brief,
-        surveys: Mapping[str, Survey],
-        memory: Memory,
+        surveys: Mapping[str, ParsedFile],
+        memory: MoveHistory,
         head: str,
-        tuning: Tuning,
+        tuning: MovePriors,
     ) -> None:
         self.brief, self.memory, self.head, self.tuning = brief, memory, head, tuning
         finest = LEAST_SIGMA * abs(brief.score)
@@ -118,7 +118,7 @@ class Search:
         change = f"{site.label}: {best.parts[0].old} to {best.parts[0].new}"
         return [replace(best, words=f"{change} ({self._reason(site.id, best.parts[0])})")]
 
-    def _reason(self, site: str, part: Part) -> str:
+    def _reason(self, site: str, part: MovePart) -> str:
         attempts = self.memory.trace(site).attempts
         if not attempts:
             return "not tried before"
@@ -133,14 +133,14 @@ class Search:
         told = self.told.get(site.id)
         trace = self.memory.trace(site.id)
         seen = [self._aged(one, age) for age, one in trace.seen]
-        seen += [told.evidence] if told and isinstance(told.evidence, Seen) else []
-        known = Known(belief(site, self.tuning), here.place, tuple(seen))
+        seen += [told.evidence] if told and isinstance(told.evidence, Observation) else []
+        known = GainSurrogate(belief(site, self.tuning), here.place, tuple(seen))
         forecasts = number_forecasts(known, tuple(steps.values()), self.unit, self.margin)
         runs = self._runs("number", trace)
         moves = []
         for (text, step), forecast in zip(steps.items(), forecasts, strict=True):
             end = here.place + step
-            part = Part(site.id, site.text, text, forecast, here.place, end)
+            part = MovePart(site.id, site.text, text, forecast, here.place, end)
             hope = forecast.promise * runs * _before_walls(trace, here.place, step)
             moves.append(Move("number", (part,), (site.edit(text),), hope, ""))
         return moves
@@ -149,7 +149,7 @@ class Search:
         """Return the values to try that were not tried on this head, and their distances."""
         told = self.told.get(site.id)
         told_step = {}
-        if told is not None and isinstance(told.evidence, Seen) and told.text != site.text:
+        if told is not None and isinstance(told.evidence, Observation) and told.text != site.text:
             told_step = {told.text: told.evidence.end - here.place}
         # the usual steps run out on a head that stands for long; any other is as good then
         for stretch in (self.random.choice(STRETCHES), self.random.uniform(0.3, 1.4)):
@@ -174,13 +174,13 @@ class Search:
         trace = self.memory.trace(site)
         chosen = [self._aged(one, age) for age, one in trace.chosen]
         told = self.told.get(site)
-        chosen += [told.evidence] if told and isinstance(told.evidence, Chosen) else []
+        chosen += [told.evidence] if told and isinstance(told.evidence, ChosenMove) else []
         mean, spread = (self.unit * share for share in prior)
         forecasts = option_forecasts(present, options, chosen, (mean, spread), self.margin)
         moves = []
         for option, forecast in zip(options, forecasts, strict=True):
             runs = self._runs(kind, trace) * (0.1 if option in trace.failed else 1.0)
-            part = Part(site, present, option, forecast)
+            part = MovePart(site, present, option, forecast)
             moves.append(Move(kind, (part,), edits[option], forecast.promise * runs, ""))
         return moves
 
@@ -230,7 +230,7 @@ class Search:
             for move in self._options("cross", site, "", {"taken": edits}, prior):
                 yield replace(move, words=_taken_over(change))
 
-    def _tell(self) -> Iterator[tuple[str, Told]]:
+    def _tell(self) -> Iterator[tuple[str, SearchInputs]]:
         for one in self.crossings:
             if len(one.values) != 1:
                 continue
@@ -240,14 +240,14 @@ class Search:
                 continue
             mean, variance = self._expected(one.change)
             if site.number is None:
-                chosen = Chosen(old, new, mean, variance)
-                yield id_, Told(one.change, new, self._aged(chosen, self.memory.keeps))
+                chosen = ChosenMove(old, new, mean, variance)
+                yield id_, SearchInputs(one.change, new, self._aged(chosen, self.memory.keeps))
                 continue
             unbounded = site.number.scale == "log"
             before, after = number(old, unbounded), number(new, unbounded)
             if before is not None and after is not None:
-                seen = Seen(before.place, after.place, mean, variance)
-                yield id_, Told(one.change, new, self._aged(seen, self.memory.keeps))
+                seen = Observation(before.place, after.place, mean, variance)
+                yield id_, SearchInputs(one.change, new, self._aged(seen, self.memory.keeps))
 
     def _expected(self, change: Change) -> tuple[float, float]:
         """Return the mean and variance of what a change kept elsewhere gains here."""

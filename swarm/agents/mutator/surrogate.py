@@ -37,7 +37,7 @@ class Forecast(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """One measured change of a number: from one place to another, with what it gained."""
 
     start: float
@@ -47,7 +47,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenMove:
     """One measured change between options."""
 
     old: str
@@ -57,7 +57,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
+class MovePosterior:
     """What is believed of a number before it is tried.
 
     `reach` is the usual distance of the optimum from the present value, on the number's scale;
@@ -79,7 +79,7 @@ def _valley(distance: Array) -> Array:
 
 
 @lru_cache(maxsize=64)
-def _prior(belief: Belief) -> Array:
+def _prior(belief: MovePosterior) -> Array:
     """Return the weights of [optimum, depth]; the first depth is nil."""
     near = np.exp(-0.5 * (_OFFSETS / belief.reach) ** 2) / belief.reach
     far = np.exp(-0.5 * (_OFFSETS / (3 * belief.reach)) ** 2) / (3 * belief.reach)
@@ -90,17 +90,17 @@ def _prior(belief: Belief) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class GainSurrogate:
     """What is known of a number: the belief before it was tried, where it stands, what was seen."""
 
-    belief: Belief
+    belief: MovePosterior
     here: float
-    seen: tuple[Seen, ...]
+    seen: tuple[Observation, ...]
 
 
 @lru_cache(maxsize=4096)  # most sites have not changed since the last proposal
 def number_forecasts(
-    known: Known, steps: tuple[float, ...], unit: float, margin: float
+    known: GainSurrogate, steps: tuple[float, ...], unit: float, margin: float
 ) -> tuple[Forecast, ...]:
     """Return the forecast of each step from the present value."""
     posterior = _posterior(known, unit)
@@ -114,7 +114,7 @@ def number_forecasts(
     return tuple(Forecast(*row) for row in rows)
 
 
-def _posterior(known: Known, unit: float) -> Array:
+def _posterior(known: GainSurrogate, unit: float) -> Array:
     """Return the weights of [optimum, depth] after what was seen, the optimum as from here."""
     log = np.log(_prior(known.belief) + 1e-300)
     depths = _depths(known.belief, unit)
@@ -127,14 +127,14 @@ def _posterior(known: Known, unit: float) -> Array:
     return weights
 
 
-def _depths(belief: Belief, unit: float) -> Array:
+def _depths(belief: MovePosterior, unit: float) -> Array:
     return np.concatenate(([0.0], _DEPTHS)) * belief.weight * unit
 
 
 def option_forecasts(
     present: str,
     options: Sequence[str],
-    chosen: Sequence[Chosen],
+    chosen: Sequence[ChosenMove],
     prior: tuple[float, float],
     margin: float,
 ) -> list[Forecast]:

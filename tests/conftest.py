@@ -3,9 +3,7 @@
 On a machine that cannot make a sandbox a test that needs one is skipped, and says what is missing.
 """
 
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,8 +11,6 @@ from hypothesis import settings
 from harness.contract import SetupError
 from harness.sandbox import tiers
 from harness.sandbox.backends.bubblewrap import MEND
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 # shared machines stall for longer than any deadline that would mean something
 settings.register_profile("swarm", deadline=None)

@@ -6,7 +6,8 @@
 Where trials run on CPU cores, a look runs on a core that belongs to no slice, or by itself not at
 all: where it stood back on a trial's own core, every second one was had within 6 s and the trial
 lost a few per cent of its steps; on the next core it lost nothing that could be told from noise
-(tests/bench_preflight.py, 2 cores that others used too). Where trials run on GPUs every core will
+(tests/benchmarks/bench_preflight.py, 2 cores that others used too). Where trials run on GPUs every
+core will
 do, at the lowest priority.
 
 Not covered:

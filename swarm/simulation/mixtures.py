@@ -77,7 +77,8 @@ PUBLISHED = Mixture(
 )
 """One published night of autoresearch (125 proposals on one H100, val_bpb, 0.9979 to 0.9697).
 
-Fitted to its log by `python tests/fit_mixture.py`: the heads' true scores are hidden states and
+Fitted to its log by `python -m tests.benchmarks.fit_mixture`: the heads' true scores are hidden
+states and
 the noise of a score is 0.0004 (likelihoods from 0.0003 to 0.0005 are within one unit of each
 other; the night's own change of nothing but the seed moved the score by 0.0007). Differences to
 the head as logged would not do: each head's score was kept because it was lucky. Two of 125 broke.

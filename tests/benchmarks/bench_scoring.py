@@ -1,0 +1,116 @@
+"""What a score of the gpt task costs beside its trial.
+
+    python -m tests.benchmarks.bench_scoring [TRIALS]
+
+Trains the seed for two seconds in the real sandbox, as often as said, and prints the seconds that
+scoring and audit took, by phase, and their share of a 20 s trial (at most 15 % is wanted): with
+boxes that start warm, as a slice's process starts them, and cold, each importing torch; and with
+the sharp audit that comes before a promotion. Then what a box costs over a plain process (at most
+100 ms is wanted).
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from harness.contract import SCREENING, SHARP, Rung, Slice, Trial
+from harness.sandbox import SandboxPolicy, Zygote, run
+from harness.tasks.base import Confine
+from harness.tasks.gpt.task import TASK
+from harness.trial import measure
+
+SEED = Path(__file__).parents[2] / "islands" / "seeds" / "gpt"
+PHASES = ("score_start", "score", "audit")
+BUDGET = 20.0
+STARTS = 40
+
+SHORT = """
+from types import SimpleNamespace
+from time import monotonic
+import train as seed
+from train import build
+
+def train(trial):
+    fields = {name: getattr(trial, name) for name in seed.Trial.__annotations__}
+    return seed.train(SimpleNamespace(**fields | {"deadline": monotonic() + 2}))
+"""
+
+
+def main(trials: int) -> None:
+    """Print one line a trial, then the medians, warm and cold."""
+    TASK.prepare("kjv")
+    core = min(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})  # as a slice's process does
+    with tempfile.TemporaryDirectory() as folder:
+        genome = Path(folder, "genome")
+        shutil.copytree(SEED, genome, ignore=shutil.ignore_patterns("__pycache__"))
+        (genome / "short.py").write_text(SHORT)
+        Path(folder).chmod(0o755)
+        trial = Trial(
+            id="bench",
+            task="gpt",
+            data="kjv",
+            commit="-",
+            seed=1,
+            rung=Rung(depth=2, seconds=BUDGET),
+            slice=Slice("bench", "cpu", (core,)),
+            genome=str(genome),
+            entry="short.py",
+            scratch=folder,
+        )
+        with Zygote(trial.slice) as warm:
+            started = partial(run, warm=warm)
+            _print(f"warm, {SCREENING} audited", trial, started, trials)
+            _print(f"warm, {SHARP} audited", replace(trial, audit=SHARP), started, trials)
+        _print(f"cold, {SCREENING} audited", trial, run, trials)
+        _print_start(trial.slice, Path(folder, "log"))
+
+
+def _print(name: str, trial: Trial, confine: Confine, trials: int) -> None:
+    rows = [_row(trial, confine) for _ in range(trials)]
+    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+    print(f"{name}, median of {trials}: {_line(medians)}")
+
+
+def _print_start(where: Slice, log: Path) -> None:
+    true = shutil.which("true") or "/bin/true"
+    policy = SandboxPolicy(where, 60, 512)
+    boxed = [_seconds(lambda: run(policy, [true], log)) for _ in range(STARTS)]
+    plain = [_seconds(lambda: subprocess.run([true], check=True)) for _ in range(STARTS)]
+    box, process = statistics.median(boxed), statistics.median(plain)
+    print(
+        f"start and end of `true`, median of {STARTS}: in a box {1e3 * box:.0f} ms, plain "
+        f"{1e3 * process:.0f} ms, {1e3 * (box - process):.0f} ms more"
+    )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
+
+
+def _row(trial: Trial, confine: Confine) -> list[float]:
+    outcome = measure(trial, confine, "bench")
+    if outcome.failure:
+        raise SystemExit(f"the trial failed: {outcome.failure.reason}")
+    row = [outcome.seconds[phase] for phase in PHASES]
+    print(_line(row), flush=True)
+    return row
+
+
+def _line(row: list[float]) -> str:
+    phases = ", ".join(f"{name} {s:.2f} s" for name, s in zip(PHASES, row, strict=True))
+    return f"{phases}; together {sum(row):.2f} s, {sum(row) / BUDGET:.1%} of a {BUDGET:g} s trial"
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

@@ -1,0 +1,62 @@
+"""`swarm init` makes a repository that can be launched, and disturbs none that is there."""
+
+from pathlib import Path
+
+import pytest
+
+from harness import tasks
+from swarm.project.repository import load_program
+from tests.support.target import git, swarm
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("task", tasks.NAMES)
+def test_a_new_repository_is_committed_and_its_program_holds_together(tmp_path, task):
+    """Clean tree, branch main, a genome that is the seed's bytes, a program.md that reads."""
+    repo = tmp_path / "target"
+    swarm(tmp_path, "init", repo, "--task", task)
+    assert git(repo, "status", "--porcelain") == ""
+    assert git(repo, "branch", "--show-current") == "main"
+    program = load_program(repo, "HEAD")
+    entry = tasks.load(task).entry
+    assert (program.task, program.entry) == (task, f"genome/{entry}")
+    seed = ROOT / "islands/seeds" / task / entry
+    assert (repo / "genome" / entry).read_bytes() == seed.read_bytes()
+
+
+def test_the_flagships_program_is_the_template_on_this_repositorys_genome():
+    """The two differ in the genome's path and in nothing else."""
+    template = (ROOT / "swarm/templates/gpt.md").read_text()
+    ours = template.replace("genome/train.py", "islands/seeds/gpt/train.py")
+    assert (ROOT / "program.md").read_text() == ours
+
+
+def test_a_folder_in_use_or_inside_a_repository_is_refused(tmp_path):
+    """Nothing is written where something stands."""
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "mine").write_text("x")
+    assert "is not empty" in swarm(tmp_path, "init", used, "--task", "gpt", code=2)
+    assert [path.name for path in used.iterdir()] == ["mine"]
+    repo = tmp_path / "repo"
+    swarm(tmp_path, "init", repo, "--task", "packing")
+    assert "lies in the repository" in swarm(repo, "init", "inner", "--task", "gpt", code=2)
+    assert not (repo / "inner").exists()
+
+
+def test_an_unknown_task_is_a_usage_error(tmp_path):
+    """The tasks there are stand in the message."""
+    assert "'gpt', 'packing'" in swarm(tmp_path, "init", "x", "--task", "chess", code=2)
+
+
+def test_a_commit_that_git_refuses_is_told_in_gits_words(tmp_path):
+    """What a person's own hook says reaches them, and no traceback does."""
+    hooks = tmp_path / "template" / "hooks"
+    hooks.mkdir(parents=True)
+    (hooks / "pre-commit").write_text("#!/bin/sh\necho sign the book first >&2\nexit 1\n")
+    (hooks / "pre-commit").chmod(0o755)
+    template = {"GIT_TEMPLATE_DIR": str(hooks.parent)}
+    said = swarm(tmp_path, "init", "x", "--task", "packing", code=2, **template)
+    assert "git would not commit it" in said
+    assert "sign the book first" in said

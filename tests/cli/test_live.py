@@ -1,0 +1,100 @@
+"""What agents are shown: nothing of checks, of other parts than dev, or of how they were scored."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.contract import Failure, Outcome
+from islands import events as ev
+from islands.quarantine import REASON
+from islands.records import Entry
+from islands.state.run_state import State
+from swarm.coordinator.brief import Briefer
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import run_islands
+from swarm.simulation.virtual_time import run_virtual
+from tests.support.histories import lived
+from tests.support.laboratory import LabAgent, LabExecutor, MemoryBranches, make_run
+
+MARK = "0.123456789"
+
+PURPOSES = st.sampled_from(["sentinel", "promotion"])  # others are of checks that are open
+FAILURES = st.builds(Failure, st.sampled_from(["timeout", "crash", "memory"]), st.just(MARK))
+OUTCOMES = st.one_of(
+    st.builds(Outcome, st.just("x"), st.just("lab"), st.just(2), score=st.floats(-9, 9)),
+    st.builds(Outcome, st.just("x"), st.just("lab"), st.just(2), failure=FAILURES),
+)
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory):
+    """The events of a run in which something was kept, and every commit of it."""
+    history, state = lived(tmp_path_factory.mktemp("past"), 60)
+    assert any(island.kept for island in state.islands.values())
+    admitted = [e.commit for e in history if isinstance(e, ev.CandidateAdmitted)]
+    return history, ["base", *admitted]
+
+
+def briefs(history):
+    """Return what each island's agent would be shown next."""
+    state = State()
+    state.apply_all(history)
+    briefer = Briefer(lambda commit: {"x.py": Entry(commit.encode())}, "Lower the loss.")
+    return [briefer.brief(state, name, 999) for name in state.islands]
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_trials_of_checks_and_of_other_parts_change_no_brief(past, data):
+    """Neither their scores nor their failures nor their logs: not a digit of it."""
+    history, commits = past
+    more = []
+    for number in range(data.draw(st.integers(1, 4))):
+        purpose, part = data.draw(PURPOSES), data.draw(st.sampled_from(["dev", "hidden", "sealed"]))
+        commit, seed = data.draw(st.sampled_from(commits)), data.draw(st.integers(0, 99))
+        outcome = dataclasses.replace(data.draw(OUTCOMES), part=part, tail=MARK, peak_mib=1e9)
+        name, island = f"x{number}", data.draw(st.sampled_from(["i0", "i1"]))
+        more.append(ev.TrialStarted(name, 0, island, commit, purpose, seed, 1, "s0", part, 1))
+        more.append(ev.TrialEnded(name, dataclasses.replace(outcome, trial=name)))
+    shown = briefs([*history, *more])
+    assert shown == briefs(history)
+    assert MARK not in repr(shown)
+
+
+@pytest.mark.parametrize("part", ["hidden", "sealed"])
+def test_an_islands_own_trials_are_of_the_dev_part(past, part):
+    """A trial of another part steers no island, whatever it is called."""
+    history, _ = past
+    own = ev.TrialStarted("x", 0, "i0", "base", "baseline", 1, 0, "s0", part)
+    outcome = Outcome("x", "lab", 2, score=0.123456789, part=part)
+    assert briefs([*history, own, ev.TrialEnded("x", outcome)]) == briefs(history)
+
+
+def test_of_an_invalid_trial_its_agent_is_told_one_sentence(tmp_path):
+    """The ledger says why, for people; the agent is not told how it was caught."""
+    branches = MemoryBranches()
+    why = "3 of 512 audited forecasts change"
+    executor = LabExecutor(branches, faults={5: Failure("invalid", why)})
+
+    async def main():
+        agents = {"i0": LabAgent()}
+        limits = RunLimits(trials=12)
+        run = make_run(
+            tmp_path,
+            branches=branches,
+            executor=executor,
+            agents=agents,
+            islands=1,
+            bounds=limits,
+        )
+        await run_islands(run)
+        return run
+
+    run = run_virtual(main())
+    first = run.state.islands["i0"].recent[0]
+    assert (first.ending, first.reason) == ("failed", REASON)
+    assert run.agents["i0"].learned[0] == first
+    ended = [e.outcome.failure for e in run.ledger.kept if isinstance(e, ev.TrialEnded)]
+    assert Failure("invalid", why) in ended

@@ -1,0 +1,89 @@
+"""Candidates that hang and leave children behind cost their time limit, and nothing else."""
+
+import uuid
+from itertools import count
+
+import psutil
+
+from tests.support.loopback import KEY, Loopback, Say
+from tests.support.target import git, ledger, packing, swarm
+
+LIMIT = 1.0
+POISONED, ALL = 6, 40
+BASELINE = 2
+
+GENOME = """\
+import os
+
+STEP = 0
+
+
+def pack(seed, deadline):
+    radius = (1 - seed % 97 / 1e5 - (STEP != 0) / 10) / 12
+    return [((i % 6 + 0.5) / 6, (i // 6 + 0.5) / 6, radius) for i in range(26)]
+"""
+
+WORSE = "STEP = {number}"
+
+HANGING = """\
+for _ in range(8):
+    if not os.fork():
+        os.setsid()
+        if not os.fork():
+            os.execv("/bin/sleep", ["sleep", "{mark}"])
+        os._exit(0)
+while True:
+    pass"""
+
+ANSWER = """\
+HYPOTHESIS: number {number}
+
+FILE: genome/pack.py
+<<<<<<< SEARCH
+{old}
+=======
+{new}
+>>>>>>> REPLACE
+"""
+
+
+def test_six_of_forty_that_hang_cost_six_limits_and_no_other_candidate(tmp_path):
+    """The other 34 are evaluated, each slot is free a second after the limit, nothing survives."""
+    mark = f"86399.{uuid.uuid4().int}"  # seconds, so that whatever sleeps can be told by them
+    numbers = count(1)
+
+    def answer(asked):
+        number = next(numbers)
+        if number > POISONED:
+            old, new = "STEP = 0", WORSE.format(number=number)
+        else:
+            old = "    radius = (1 - seed % 97 / 1e5 - (STEP != 0) / 10) / 12"
+            lines = HANGING.format(mark=mark).splitlines()
+            new = "\n".join(f"    {line}" for line in lines)
+        return Say(ANSWER.format(number=number, old=old, new=new))
+
+    with Loopback(answer) as server:
+        model = {"kind": "openai", "model": "m", "api_key_env": "POISON_KEY"}
+        model |= {"base_url": f"{server.url}/v1", "requests_per_minute": 100_000}
+        repo = packing(
+            tmp_path,
+            seconds=LIMIT,
+            seed=3,
+            agents={"model": model},
+            agent="model",
+            ratchet={"baseline_seeds": BASELINE},
+        )
+        (repo / "genome/pack.py").write_text(GENOME)
+        git(repo, "commit", "-qam", "Pack at once")
+        swarm(repo, "launch", "--trials", BASELINE + ALL, POISON_KEY=KEY)
+    assert [each for each in psutil.process_iter(["cmdline"]) if mark in _words(each)] == []
+    ends = [e["outcome"] for e in ledger(repo) if e["kind"] == "trial_ended"][BASELINE:]
+    failures = [end for end in ends if end["failure"]]
+    assert [end["failure"]["kind"] for end in failures] == ["timeout"] * POISONED
+    assert all(LIMIT <= end["seconds"]["budget"] <= LIMIT + 1 for end in failures)
+    assert {end["tail"] for end in failures} == {""}  # all children were born
+    assert sum(end["score"] is not None for end in ends) == ALL - POISONED
+
+
+def _words(process):
+    return process.info["cmdline"] or []

@@ -1,0 +1,76 @@
+"""The coordinator killed with SIGKILL at random moments, and launched again."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+from collections import Counter
+
+import psutil
+
+from tests.support.target import command, environment, git, ledger, packing, swarm
+
+KILLS = 10
+
+
+def test_ten_kills_lose_no_trial_repeat_none_and_leave_no_process(tmp_path):
+    """After each kill nothing is alive; at the end ledger and branches agree and fsck is clean."""
+    repo = packing(tmp_path, seconds=0.8, seed=5)
+    draw = random.Random(11)
+    scored: set[str] = set()
+    for _ in range(KILLS):
+        child = subprocess.Popen(
+            command("launch"),
+            cwd=repo,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=draw.uniform(0.4, 3.5))
+        family = psutil.Process(child.pid).children(recursive=True)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        _, alive = psutil.wait_procs(family, timeout=5)
+        assert alive == []
+        ended = {e["trial"] for e in _events(repo) if e["kind"] == "trial_ended"}
+        assert scored <= ended
+        if _events(repo):  # a slow machine may not have got so far
+            swarm(repo, "verify")
+        scored = ended
+    done = len(scored)
+    swarm(repo, "launch", "--trials", done + 6)
+    _agrees(repo)
+    swarm(repo, "verify")
+
+
+def _events(repo):
+    path = repo / ".swarm/run1/ledger.jsonl"
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # the last may be torn
+    return [json.loads(line) for line in lines]
+
+
+def _agrees(repo):
+    events = ledger(repo)
+    started = {e["trial"]: e for e in events if e["kind"] == "trial_started"}
+    ends = Counter(e["trial"] for e in events if e["kind"] in ("trial_ended", "trial_voided"))
+    assert set(ends) == set(started) and set(ends.values()) == {1}
+    ended = [started[e["trial"]] for e in events if e["kind"] == "trial_ended"]
+    once = [t for t in ended if t["purpose"] != "sentinel"]  # these are there to be run again
+    asked = Counter((t["commit"], t["seed"], t["purpose"]) for t in once)
+    assert set(asked.values()) == {1}
+    heads = {e["island"]: e["head"] for e in events if e["kind"] == "island_opened"}
+    commits = {e["experiment"]: e["commit"] for e in events if e["kind"] == "candidate_admitted"}
+    for event in events:
+        if event["kind"] == "verdict_reached" and event["verdict"] == "keep":
+            heads[event["island"]] = commits[event["experiment"]]
+        if event["kind"] == "head_adopted":
+            heads[event["island"]] = event["new"]
+    for island, head in heads.items():
+        assert git(repo, "rev-parse", f"swarm/run1/{island}") == head
+    fsck = git(repo, "fsck", "--strict", "--full")
+    assert "error" not in fsck
+    assert "missing" not in fsck

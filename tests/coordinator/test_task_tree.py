@@ -1,0 +1,384 @@
+"""The whole coordinator on virtual time: ratchet, faults, bounds, resume, determinism."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from harness.contract import Failure, HarnessError, Preflight, SetupError
+from islands import events as ev
+from islands.ratchet.guards import Guards
+from islands.ratchet.rule import RULES, Rule
+from islands.records import Entry, Proposal, Usage
+from islands.state.run_state import State
+from swarm.agents.base import AgentError
+from swarm.agents.llm.budget import BudgetError
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import run_islands
+from swarm.executors.base import VoidError
+from swarm.simulation.virtual_time import DeadlockError, run_virtual
+from tests.support.laboratory import (
+    GENOME,
+    LabAgent,
+    LabExecutor,
+    MemoryBranches,
+    MemoryLedger,
+    make_run,
+    value,
+)
+
+
+def simulate(tmp_path, **parts):
+    """Conduct one laboratory run on virtual time and return it."""
+
+    async def main():
+        run = make_run(tmp_path, **parts)
+        await run_islands(run)
+        return run
+
+    return run_virtual(main())
+
+
+def kinds(run, kind):
+    """Return the events of one kind that a run recorded."""
+    return [event for event in run.ledger.kept if isinstance(event, kind)]
+
+
+def test_islands_improve_and_their_branches_say_so(tmp_path):
+    """After 400 trials every island's head is truly better, and is where its branch is."""
+    run = simulate(tmp_path, bounds=RunLimits(trials=400))
+    for name, island in run.state.islands.items():
+        assert value(run.branches, island.head) > 0.03
+        assert run.branches.heads[name] == island.head
+        assert island.endings["kept"] == len(island.kept) > 0
+
+
+def test_the_baseline_is_measured_before_anything_is_tried(tmp_path):
+    """The first trials are the base on each baseline seed once, shared by the islands."""
+    run = simulate(tmp_path, bounds=RunLimits(trials=30))
+    trials = kinds(run, ev.TrialStarted)
+    assert [t.purpose for t in trials[:4]] == ["baseline"] * 4
+    assert {t.seed for t in trials[:4]} == set(run.state.baseline_seeds())
+    assert all(t.purpose != "baseline" for t in trials[4:])
+
+
+def test_two_runs_from_one_seed_give_the_same_ledger(tmp_path):
+    """Byte for byte, times included."""
+    one, two = (simulate(tmp_path, bounds=RunLimits(trials=100)) for _ in range(2))
+    assert [ev.encode(e) for e in one.ledger.kept] == [ev.encode(e) for e in two.ledger.kept]
+
+
+def test_bounds_are_never_overshot(tmp_path):
+    """Neither trials nor minutes: what cannot end in time is not begun."""
+    run = simulate(tmp_path, bounds=RunLimits(trials=33))
+    assert run.state.trials == 33
+    assert run.limit == "trials"
+    run = simulate(tmp_path, bounds=RunLimits(minutes=10))
+    assert run.limit == "minutes"
+    assert 540 < run.ledger.kept[-1].recorded <= 600
+
+
+def test_a_bound_within_the_baseline_ends_the_run(tmp_path):
+    """No island waits for a baseline that nobody will finish."""
+    run = simulate(tmp_path, bounds=RunLimits(trials=3))
+    assert run.state.trials == 3
+    assert isinstance(run.ledger.kept[-1], ev.RunStopped)
+
+
+@pytest.mark.parametrize("cut", range(5, 120, 7))
+def test_a_run_cut_anywhere_goes_on_to_a_consistent_end(tmp_path, cut):
+    """Resumed from any prefix of its ledger: no scored trial lost or repeated, refs agree."""
+    whole = simulate(tmp_path, bounds=RunLimits(trials=60))
+    kept = whole.ledger.kept[:cut]
+    ledger, branches = MemoryLedger(kept), whole.branches
+    run = simulate(tmp_path, ledger=ledger, branches=branches, bounds=RunLimits(trials=60))
+    scored = [e.trial for e in kinds(run, ev.TrialEnded)]
+    assert len(scored) == len(set(scored))
+    assert run.state.trials == 60
+    asked = [
+        (t.commit, t.seed, t.purpose) for t in kinds(run, ev.TrialStarted) if t.trial in scored
+    ]
+    assert len(asked) == len(set(asked))
+    for name, island in run.state.islands.items():
+        assert branches.heads[name] == island.head
+
+
+def test_the_fold_of_the_ledger_is_the_state(tmp_path):
+    """Folding the ledger afresh gives the very scores, heads and counts of the live run."""
+    run = simulate(tmp_path, bounds=RunLimits(trials=120))
+    fresh = State()
+    fresh.apply_all(run.ledger.kept)
+    assert fresh.scores == run.state.scores
+    assert fresh.islands == run.state.islands
+
+
+def test_an_agent_learns_of_each_ended_experiment_once_also_after_resume(tmp_path):
+    """What the fold teaches at resume is what was taught live."""
+    run = simulate(tmp_path, bounds=RunLimits(trials=60))
+    for name, agent in run.agents.items():
+        ends = sum(run.state.islands[name].endings.values())
+        assert len({a.experiment for a in agent.learned}) == len(agent.learned) == ends
+    again = simulate(
+        tmp_path, ledger=run.ledger, branches=run.branches, bounds=RunLimits(trials=60)
+    )
+    for name, agent in again.agents.items():
+        assert agent.learned == run.agents[name].learned
+
+
+def test_agent_trouble_is_an_event_and_stops_nothing(tmp_path):
+    """Rate limits, refusals and time-outs of agents are recorded, waited out and survived."""
+    troubles = [AgentError("rate", "429", retry_after=30.0), AgentError("refusal", "no")]
+    agents = {f"i{k}": LabAgent(script={2: troubles[0], 3: troubles[1]}) for k in range(2)}
+    run = simulate(tmp_path, agents=agents, bounds=RunLimits(trials=40))
+    assert [e.error_kind for e in kinds(run, ev.AgentFailed)].count("rate") == 2
+    assert run.state.trials == 40
+
+
+def test_a_refused_proposal_costs_no_trial_and_is_shown_to_its_agent(tmp_path):
+    """The reason comes back in the next brief, once."""
+    seen = []
+
+    class Curious(LabAgent):
+        async def propose(self, brief):
+            seen.append(brief.refused)
+            return await super().propose(brief)
+
+    outside = Proposal("escape", {"harness/x.py": Entry(b"1\n")})
+    agents = {"i0": Curious(script={1: outside})}
+    run = simulate(tmp_path, agents=agents, islands=1, bounds=RunLimits(trials=20))
+    refused = kinds(run, ev.ProposalRefused)
+    assert [e.rule for e in refused] == ["outside"]
+    assert seen[0] == "" and seen[1].startswith("outside: ") and seen[2] == ""
+
+
+def test_a_failing_candidate_is_dropped_and_never_confirmed(tmp_path):
+    """A crash ends its experiment as failed; the island goes on."""
+    branches = MemoryBranches()
+    crash = Failure("crash", "exit status 1: ZeroDivisionError")
+    executor = LabExecutor(branches, faults={5: crash, 6: crash})
+    run = simulate(tmp_path, branches=branches, executor=executor, bounds=RunLimits(trials=40))
+    assert sum(i.endings.get("failed", 0) for i in run.state.islands.values()) == 2
+    assert run.state.trials == 40
+
+
+def test_a_violated_guard_is_a_discard_with_its_reason(tmp_path):
+    """A better score does not buy more memory than the guard allows."""
+
+    class Greedy(LabExecutor):
+        async def run(self, trial):
+            outcome = await super().run(trial)
+            return replace(outcome, peak_mib=100 + 100 * value(self.branches, trial.commit))
+
+    branches = MemoryBranches()
+    better = Proposal("better", {GENOME: Entry(b"X = 0.2\n")})
+    run = simulate(
+        tmp_path,
+        branches=branches,
+        executor=Greedy(branches),
+        agents={"i0": LabAgent(script={1: better})},
+        islands=1,
+        rule=Rule(guards=Guards(memory=1.1)),
+        bounds=RunLimits(trials=6),
+    )
+    verdict = kinds(run, ev.VerdictReached)[0]
+    assert verdict.verdict == "discard"
+    assert verdict.reason.startswith("guard: 120 MiB of peak memory")
+
+
+def test_a_head_that_fails_on_a_fresh_seed_makes_no_pair(tmp_path):
+    """Its seed is skipped; the candidate gets another, and the run goes on."""
+    branches = MemoryBranches()
+    better = Proposal("better", {GENOME: Entry(b"X = 0.2\n")})
+    agents = {"i0": LabAgent(script={1: better})}
+    executor = LabExecutor(branches, faults={7: Failure("timeout", "late")})
+    run = simulate(
+        tmp_path,
+        branches=branches,
+        agents=agents,
+        executor=executor,
+        islands=1,
+        rule=RULES["three-seeds"],
+        bounds=RunLimits(trials=13),
+    )
+    kept = run.state.islands["i0"].kept
+    assert [k.hypothesis for k in kept] == ["better"]
+    assert kept[0].gain.pairs == 3
+
+
+def test_a_base_that_fails_stops_the_launch_with_its_reason(tmp_path):
+    """There is nothing to improve on, and the user is told why."""
+    branches = MemoryBranches()
+    executor = LabExecutor(branches, faults={1: Failure("crash", "no module named torch")})
+    with pytest.raises(SetupError, match="baseline: crash: no module named torch"):
+        simulate(tmp_path, branches=branches, executor=executor)
+
+
+def test_void_trials_run_again_and_too_many_in_a_row_stop_the_run(tmp_path):
+    """The harness's own fault is never a candidate's score, nor an endless loop."""
+    branches = MemoryBranches()
+    executor = LabExecutor(branches, faults={2: VoidError("no memory"), 9: VoidError("lost")})
+    run = simulate(tmp_path, branches=branches, executor=executor, bounds=RunLimits(trials=30))
+    assert len(kinds(run, ev.TrialVoided)) == 2
+    assert len(kinds(run, ev.TrialEnded)) == run.state.trials == 30
+    always = LabExecutor(branches, faults=dict.fromkeys(range(100), VoidError("broken")))
+    with pytest.raises(HarnessError, match="in a row were void: broken"):
+        simulate(tmp_path, executor=always, branches=MemoryBranches())
+
+
+def test_a_run_whose_question_changed_is_not_resumed(tmp_path):
+    """Another harness, task or metric needs a new run; nothing is recorded."""
+    run = simulate(tmp_path, bounds=RunLimits(trials=10))
+    before = len(run.ledger.kept)
+    with pytest.raises(SetupError, match="harness 'lab', and it is 'other' now"):
+        simulate(tmp_path, ledger=run.ledger, branches=run.branches, harness="other")
+    assert len(run.ledger.kept) == before
+
+
+def test_an_interrupt_is_recorded_and_frees_every_slice(tmp_path):
+    """Cancelling the tree ends all trials and leaves the ledger ready for resume."""
+
+    async def main():
+        run = make_run(tmp_path)
+        task = asyncio.create_task(run_islands(run))
+        await asyncio.sleep(130)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return run
+
+    run = run_virtual(main())
+    assert run.executor.running == set()
+    assert run.ledger.kept[-1].reason == "interrupted"
+
+
+def test_more_islands_than_slices_take_turns(tmp_path):
+    """A slice is leased to one trial at a time, whoever asks (the executor asserts it)."""
+
+    async def main():
+        run = make_run(tmp_path, islands=4)
+        shared = run.launch.islands[0].slice
+        islands = tuple(replace(island, slice=shared) for island in run.launch.islands)
+        run.launch = replace(run.launch, islands=islands)
+        await run_islands(run)
+        return run
+
+    run = run_virtual(main())
+    assert run.state.trials == 60
+    assert all(island.trials for island in run.state.islands.values())
+
+
+def test_virtual_time_says_when_nothing_can_ever_happen():
+    """A deadlock is an error, not a hang."""
+
+    async def main():
+        await asyncio.Event().wait()
+
+    with pytest.raises(DeadlockError):
+        run_virtual(main())
+
+
+class Looks:
+    """Finds fault with every candidate of the first `bad` looks."""
+
+    possible = True
+
+    def __init__(self, bad):
+        self.bad, self.seen = bad, []
+
+    async def check(self, trial):
+        self.seen.append(trial)
+        await asyncio.sleep(0.5)
+        ok = len(self.seen) > self.bad
+        return Preflight(ok, "" if ok else "crash: NameError: x", tail="" if ok else "line 1\nx")
+
+
+def test_a_candidate_that_a_look_refuses_costs_no_slice_time_and_is_mended(tmp_path):
+    """Its agent is shown the error and its own change, twice; then it thinks of something else."""
+    seen = []
+
+    class Curious(LabAgent):
+        async def propose(self, brief):
+            seen.append(brief.refused)
+            return await super().propose(brief)
+
+    run = simulate(
+        tmp_path,
+        agents={"i0": Curious()},
+        islands=1,
+        preflights=Looks(3),
+        bounds=RunLimits(trials=12),
+    )
+    refused = kinds(run, ev.ProposalRefused)
+    assert [(e.rule, e.reason) for e in refused] == [("preflight", "crash: NameError: x")] * 3
+    assert seen[0] == seen[3] == seen[4] == ""
+    assert all(
+        text.startswith("preflight: crash: NameError: x\nline 1\nx\n\n-X") for text in seen[1:3]
+    )
+    measured = {trial.commit for trial in kinds(run, ev.TrialStarted)}
+    admitted = {event.commit for event in kinds(run, ev.CandidateAdmitted)}
+    assert measured <= admitted | {"base"}
+    assert {trial.commit for trial in run.preflights.seen[:3]}.isdisjoint(measured)
+
+
+def test_a_slow_agent_keeps_its_slice_busy(tmp_path):
+    """An agent four times as slow as a trial is asked ahead; one that is quick only one ahead."""
+    slow = {"i0": LabAgent(think=80.0)}
+    run = simulate(tmp_path, agents=slow, islands=1, bounds=RunLimits(trials=200))
+    started = [e.recorded for e in kinds(run, ev.TrialStarted)]
+    assert 20.0 * 150 / (started[-1] - started[49]) > 0.97
+    quick = simulate(tmp_path, islands=1, bounds=RunLimits(trials=60))
+    waiting = most = 0
+    for event in quick.ledger.kept:
+        waiting += isinstance(event, ev.CandidateAdmitted)
+        waiting -= isinstance(event, ev.TrialStarted) and event.purpose == "screen"
+        waiting -= isinstance(event, ev.CandidateDropped)
+        most = max(most, waiting)
+    assert most == 1
+
+
+def test_what_is_in_flight_at_the_deadline_is_cancelled_and_settled(tmp_path):
+    """A call that was sent counts at its worst; nothing is waited for that cannot be measured."""
+
+    class Caller(LabAgent):
+        async def propose(self, brief):
+            worst = Usage(1, usd=0.5, tokens_untold=1000)
+            self.run.record(ev.AgentCallStarted(brief.experiment, brief.island, self.name, worst))
+            return await super().propose(brief)
+
+    async def main():
+        run = make_run(tmp_path, islands=1, bounds=RunLimits(minutes=10), agents={"i0": Caller()})
+        run.agents["i0"].run, run.agents["i0"].think = run, 200.0
+        await run_islands(run)
+        return run
+
+    run = run_virtual(main())
+    assert run.limit == "minutes"
+    assert run.ledger.kept[-1].recorded <= 600
+    stopped = [e for e in kinds(run, ev.AgentFailed) if e.error_kind == "stopped"]
+    assert stopped and all(e.usage.usd == 0.5 for e in stopped)
+    assert run.state.calls.open == {}
+    answered = len(kinds(run, ev.ProposalReceived))
+    assert run.state.usd == pytest.approx(0.5 * len(stopped) + 0.01 * answered)
+    assert run.state.tokens == 1000 * len(stopped) + 15 * answered
+    begun = max(n for n, e in enumerate(run.ledger.kept) if isinstance(e, ev.AgentCallStarted))
+    cut = MemoryLedger(run.ledger.kept[: begun + 1])
+    killed = State()
+    killed.apply_all(cut.kept)
+    assert killed.usd >= 0.5 and killed.calls.open
+    again = simulate(tmp_path, ledger=cut, branches=run.branches, bounds=RunLimits(minutes=0.1))
+    assert {e.experiment for e in kinds(again, ev.AgentFailed)} >= set(killed.calls.open)
+
+
+def test_an_exhausted_budget_ends_the_run_when_what_was_paid_for_is_measured(tmp_path):
+    """The limit has the budget's own name."""
+
+    class Poor(LabAgent):
+        async def propose(self, brief):
+            if self.calls >= 3:
+                raise BudgetError("tokens", "all are spent")
+            return await super().propose(brief)
+
+    run = simulate(tmp_path, agents={"i0": Poor()}, islands=1, bounds=RunLimits(tokens=100))
+    assert run.limit == "tokens"
+    assert len(kinds(run, ev.CandidateAdmitted)) == 3
+    assert sum(run.state.islands["i0"].endings.values()) == 3

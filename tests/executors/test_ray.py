@@ -1,0 +1,274 @@
+"""Slices of a Ray cluster: two real nodes on this machine, which can be killed."""
+
+# ruff: noqa: E402 - what follows needs Ray, which may not be there
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+ray = pytest.importorskip("ray", reason="needs Ray: pip install 'swarm[ray]'")
+
+from ray import cloudpickle
+
+from harness import fingerprint as identity
+from harness.contract import Rung, SetupError, Slice, Trial
+from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
+from swarm.executors.ray import Member, RayCluster, RayExecutor, members
+from swarm.project.schema import SlicesSection
+from tests.support.nodes import cluster
+from tests.support.target import command, environment, git, ledger, packing, swarm
+
+CORES = sorted(os.sched_getaffinity(0))
+CORES_OF_NODES = (CORES[0], CORES[-1], CORES[0])
+TERMS = ExecutorConfig("packing", "none")
+GRID = """
+def pack(seed, deadline):
+    return [((i % 6 + .5) / 6, (i // 6 + .5) / 6, 1 / 12) for i in range(26)]
+"""
+HANG = "while True: pass"
+
+# the nodes cannot import what is found in a test
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def fake_gpus(wish):
+    """Find the GPUs that Ray has lent this process, which need not exist."""
+    lent = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+    cores = tuple(os.sched_getaffinity(0))
+    return [Slice(f"gpu{n}", "cuda", cores, f"GPU-{n}") for n in lent]
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Start three nodes of one CPU and one fake GPU each; return address and nodes."""
+    with cluster(CORES_OF_NODES, ["--num-gpus=1"]) as found:
+        yield found
+
+
+@pytest.fixture
+def joined(three):
+    """Return a way to join those that are left of the nodes; all are given back at the end."""
+    found = []
+
+    def join(*find):
+        found.append(RayCluster.at(three[0], *find))
+        return found[-1]
+
+    yield join
+    for each in found:
+        each.close()
+
+
+@pytest.fixture
+def genome(tmp_path):
+    """Make a trial of a packing genome whose source is given."""
+
+    def make(source, where, name="t1"):
+        file = tmp_path / name / "genome" / "pack.py"
+        file.parent.mkdir(parents=True)
+        file.write_text(source)
+        place, rung = str(tmp_path / name), Rung(1, 3.0, 1024)
+        return Trial(name, "packing", "none", "c", 7, rung, where, place, "genome/pack.py", "/none")
+
+    return make
+
+
+def opened(joined, tmp_path, slices, terms=TERMS):
+    """Return the executor of a cluster's slices."""
+    return joined.executor(identity.export(tmp_path / "harness"), terms, slices)
+
+
+def test_every_nodes_slices_run_trials_as_this_machine_does(joined, genome, tmp_path):
+    """One measure by the pinned tree, one score, one slice for each node's CPU."""
+    nodes = joined()
+    slices = nodes.slices(SlicesSection(kind="cpu"))
+    assert {where.name.partition(".")[2] for where in slices} == {"cpu0"}
+    assert {len(where.cores) for where in slices} == {1}
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    assert len({where.name for where in slices}) == len(alive) > 1
+
+    async def main():
+        async with opened(nodes, tmp_path, slices) as there:
+            trials = [genome(GRID, where, f"t{n}") for n, where in enumerate(slices)]
+            outcomes = await asyncio.gather(*map(there.run, trials))
+            broken = await there.run(genome("1/0", slices[0], "broken"))
+            return there.harness, outcomes, broken
+
+    harness, outcomes, broken = asyncio.run(main())
+    assert harness.startswith(identity.tree_id()[:12])
+    assert {outcome.harness for outcome in outcomes} == {harness}
+    assert [outcome.score for outcome in outcomes] == [pytest.approx(26 / 12)] * len(slices)
+    assert [outcome.trial for outcome in outcomes] == [f"t{n}" for n in range(len(slices))]
+    assert "ZeroDivisionError" in broken.failure.reason
+
+
+def test_gpus_are_leased_from_ray_before_they_are_looked_for(joined, tmp_path):
+    """Each node's GPU is its own slice, and is not lent to anybody else meanwhile."""
+    nodes = joined(fake_gpus)
+    slices = nodes.slices(SlicesSection(kind="cuda", count=2))
+    assert [where.kind for where in slices] == ["cuda", "cuda"]
+    assert ray.available_resources().get("GPU", 0) == 0
+    assert ray.available_resources().get("CPU", 0) == 0
+
+    async def main():
+        async with opened(nodes, tmp_path, slices) as there:
+            return there.harness
+
+    assert asyncio.run(main()).endswith("-cuda")
+
+
+def test_what_a_cluster_lacks_is_said(joined):
+    """The option, and what there is."""
+    nodes = joined()
+    with pytest.raises(SetupError, match=r"slices.count: 9 slices asked for, the cluster has [23]"):
+        nodes.slices(SlicesSection(kind="cpu", count=9))
+    nodes.close()
+    with pytest.raises(SetupError, match=r"node .*: slices.cores: 2 cores a slice, this machine"):
+        joined().slices(SlicesSection(kind="cpu", cores=2))
+
+
+def test_data_that_a_node_lacks_is_said_with_the_node(joined, tmp_path, monkeypatch):
+    """Nobody looks for it on the wrong machine."""
+    nodes = joined()
+    slices = nodes.slices(SlicesSection(kind="cpu"))
+
+    async def main():
+        async with opened(nodes, tmp_path, slices, ExecutorConfig("gpt", "climbmix")):
+            pass
+
+    with pytest.raises(SetupError, match=r"node .*-[123]: .*swarm prepare --data climbmix"):
+        asyncio.run(main())
+
+
+def test_a_harness_that_arrives_otherwise_measures_nothing(joined, tmp_path):
+    """The tree is hashed where it runs."""
+    nodes = joined()
+    slices = nodes.slices(SlicesSection(kind="cpu"))
+    home = identity.export(tmp_path / "harness")
+    (home / "harness" / "extra.py").write_text("")
+
+    async def main():
+        async with nodes.executor(home, TERMS, slices):
+            pass
+
+    with pytest.raises(Exception, match=rf"the harness {home.name} arrived as"):
+        asyncio.run(main())
+
+
+def test_a_lost_nodes_trial_is_void_and_another_slice_stands_in(joined, three, genome, tmp_path):
+    """The trials beside it end as they would have, and so does the lost one when run again."""
+    nodes, node = joined(), three[1][2]
+    slices = nodes.slices(SlicesSection(kind="cpu"))
+
+    async def main():
+        async with opened(nodes, tmp_path, slices) as there:
+            trials = [genome(HANG, where, f"t{n}") for n, where in enumerate(slices)]
+            running = asyncio.gather(*map(there.run, trials), return_exceptions=True)
+            await asyncio.to_thread(_kill_in_mid_trial, node)
+            ends = dict(zip(slices, await running, strict=True))
+            (lost,) = [where for where, end in ends.items() if isinstance(end, VoidError)]
+            again = there.living(lost)
+            assert again in slices and again != lost
+            assert [there.living(where) for where in slices if where != lost] == [
+                where for where in slices if where != lost
+            ]
+            return ends, ends.pop(lost), await there.run(genome(GRID, lost, "again"))
+
+    ends, void, again = asyncio.run(main())
+    assert "is lost" in str(void)
+    assert [end.failure.kind for end in ends.values()] == ["timeout"] * (len(slices) - 1)
+    assert again.score == pytest.approx(26 / 12)
+
+
+def _wait_for_a_trial(node):
+    limit = time.monotonic() + 180
+    while not node.boxes():
+        assert time.monotonic() < limit, node.says()
+        time.sleep(0.05)
+
+
+def _kill_in_mid_trial(node):
+    _wait_for_a_trial(node)
+    node.kill()
+
+
+def test_a_node_killed_in_mid_trial_costs_no_experiment(three, tmp_path, sandbox):
+    """Every trial that began ended once or was void once, and was run again; nothing is left.
+
+    Nobody else can work on the run meanwhile.
+    """
+    repo = packing(tmp_path, seconds=4.0, seed=3, slices={"kind": "cpu"})
+    genome = repo / "genome/pack.py"
+    genome.write_text(genome.read_text() + "\n\nimport time\n\ntime.sleep(0.7)\n")
+    git(repo, "commit", "-qam", "Take a while")
+    address, nodes = three
+    words = ("launch", "--trials", "12", "--executor", "ray", "--address", address)
+    out = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command(*words), cwd=repo, env=environment(), **out) as child:
+        _wait_for_a_trial(nodes[1])
+        assert f"another coordinator (pid {child.pid}) has this run" in swarm(repo, *words, code=2)
+        _kill_in_mid_trial(nodes[1])
+        _, said = child.communicate(timeout=120)
+    assert child.returncode == 0, said
+    assert nodes[0].boxes() == 0
+    events = ledger(repo)
+    started = {e["trial"]: e for e in events if e["kind"] == "trial_started"}
+    ends = Counter(e["trial"] for e in events if e["kind"] in ("trial_ended", "trial_voided"))
+    assert ends == Counter(started.keys())
+    voids = [e for e in events if e["kind"] == "trial_voided"]
+    assert len(voids) == 1 and "is lost" in voids[0]["reason"]
+    ended = [_what(started[e["trial"]]) for e in events if e["kind"] == "trial_ended"]
+    assert len(ended) == len(set(ended)) == 12
+    assert _what(started[voids[0]["trial"]]) in ended
+
+
+def _what(trial):
+    return trial["commit"], trial["seed"], trial["purpose"]
+
+
+def test_where_no_slice_of_its_kind_is_left_the_run_stops(tmp_path):
+    """What is left is of another kind or smaller; the message says how to go on."""
+    gone, fewer = Slice("x.cpu0", "cpu", (0, 1)), Slice("y.cpu0", "cpu", (0,))
+    gpu = Slice("y.gpu0", "cuda", (0, 1), "GPU-aa")
+    lost = Member("x", "1", 2, 0, lost="node x is lost: it died")
+    here = Member("y", "2", 3, 1)
+    there = RayExecutor(tmp_path, TERMS, {gone: lost, fewer: here, gpu: here})
+    assert there.living(gpu) == gpu
+    with pytest.raises(SetupError, match=r"no slice like x.cpu0 .*it died.* `swarm launch` goes"):
+        there.living(gone)
+
+
+def test_the_slice_that_stands_in_least_is_the_next_to_stand_in(tmp_path):
+    """Three that are lost are shared by two that are left, and a second loss moves them on."""
+    slices = [Slice(f"{name}.cpu0", "cpu", (0,)) for name in "abcde"]
+    homes = {where: Member(where.name[0], where.name, 1, 0) for where in slices}
+    there = RayExecutor(tmp_path, TERMS, homes)
+    for where in slices[:3]:
+        homes[where].lost = "it died"
+    d, e = slices[3:]
+    assert [there.living(where) for where in slices] == [d, e, d, d, e]
+    assert [there.living(where) for where in slices] == [d, e, d, d, e]
+    homes[d].lost = "it died"
+    assert {there.living(where) for where in slices} == {e}
+
+
+def test_the_nodes_of_one_host_are_told_apart():
+    """By numbers, in an order that does not change; dead ones are left out."""
+    has = {"CPU": 4.0, "GPU": 2.0, "memory": 1.0}
+    nodes = [
+        {"NodeID": i, "NodeManagerHostname": host, "Alive": alive, "Resources": has}
+        for i, host, alive in [("c", "x", True), ("b", "y", True), ("a", "x", True), ("d", "y", 0)]
+    ]
+    found = [(each.name, each.id, each.cpus, each.gpus) for each in members(nodes)]
+    assert found == [("x-1", "a", 4, 2), ("x-2", "c", 4, 2), ("y", "b", 4, 2)]
+
+
+def test_this_machine_is_never_lost(tmp_path):
+    """A local slice stands for itself."""
+    where = Slice("cpu0", "cpu", (0,))
+    assert LocalExecutor(tmp_path, TERMS, (where,)).living(where) is where

@@ -1,0 +1,157 @@
+"""What is known of slices: from a run's events, and by trials run for that."""
+
+import asyncio
+import json
+import math
+
+import pytest
+
+from harness.contract import Failure, HarnessError, Outcome, Rung, SetupError, Slice, Trial
+from islands import events as ev
+from swarm.executors.base import VoidError
+from swarm.executors.slice_metrics import SliceMetrics, gauges, slice_metrics
+from tests.support.target import packing, swarm
+
+
+def outcome(score, steps=0.0, foreign=None, seconds=2.0):
+    """Return a trial's outcome; a score of None is a failure."""
+    return Outcome(
+        "t",
+        "h",
+        2,
+        score=score,
+        failure=Failure("crash", "boom") if score is None else None,
+        seconds={"budget": seconds},
+        facts={} if foreign is None else {"foreign_cpu": foreign},
+        claims={"steps": steps} if steps else {},
+    )
+
+
+def lived(*trials):
+    """Return the events of a run on "base": each trial a slice, a commit, a seed, its outcome."""
+    rung = (Rung(1, 2.0),)
+    yield ev.RunOpened("r", "base", "main", "lab", "none", "m", "minimize", ("x",), rung, "h", 7, 4)
+    for number, (where, commit, seed, came) in enumerate(trials):
+        trial = f"t{number}"
+        yield ev.TrialStarted(trial, 0, "a", commit, "baseline", seed, 0, where)
+        yield ev.TrialVoided(trial, came) if isinstance(came, str) else ev.TrialEnded(trial, came)
+
+
+def test_sigma_is_the_spread_between_seeds_of_one_commit_pooled():
+    """Two commits that are far apart, each with its own small spread."""
+    found = gauges(
+        lived(
+            ("s0", "base", 1, outcome(1.0)),
+            ("s0", "base", 2, outcome(1.2)),
+            ("s0", "other", 1, outcome(9.0)),
+            ("s0", "other", 2, outcome(9.0)),
+            ("s0", "third", 1, outcome(5.0)),
+            ("s1", "base", 1, outcome(1.0)),
+        )
+    )
+    assert found["s0"].sigma == pytest.approx(math.sqrt(0.02 / 2))
+    assert found["s1"].sigma is None
+
+
+def test_speed_is_the_bases_and_no_other_commits():
+    """A candidate that does more or fewer steps says nothing of the slice."""
+    found = gauges(
+        lived(
+            ("s0", "base", 1, outcome(1.0, steps=200)),
+            ("s0", "base", 2, outcome(1.0, steps=300)),
+            ("s0", "wide", 1, outcome(1.0, steps=20)),
+        )
+    )
+    assert found["s0"].as_dict()["steps_per_second"] == 125
+
+
+def test_company_is_told():
+    """What others took of the cores, what was void, and what is slower than alone."""
+    quiet, loud = gauges(
+        lived(
+            ("s0", "base", 1, outcome(1.0, foreign=0.01)),
+            ("s1", "base", 1, outcome(1.0, foreign=0.02)),
+            ("s1", "base", 2, outcome(None, foreign=0.10)),
+            ("s1", "base", 3, "others were there"),
+        )
+    ).values()
+    assert quiet.complaints() == []
+    taken, void = loud.complaints()
+    assert taken.startswith("others took 6.0% of its cores' time")
+    assert void.startswith("1 of its trials were void")
+    assert loud.as_dict()["foreign_cpu_worst"] == 0.10
+    slowed = SliceMetrics(speeds=[140.0], alone=[355.0]).complaints()
+    assert slowed[0].startswith("140 steps a second beside the others, 355 alone")
+
+
+SLICES = tuple(Slice(f"s{n}", "cpu") for n in range(3))
+TRIAL = Trial("", "lab", "none", "c", 7, Rung(1, 1.0), SLICES[0], "/g", "x.py", "/s")
+
+
+class Shared:
+    """Three slices of one machine that does 300 steps a second, whoever asks for them."""
+
+    def __init__(self, **broken):
+        self.busy, self.most, self.broken, self.ids = 0, 0, broken, []
+
+    async def run(self, trial):
+        self.ids.append(trial.id)
+        self.busy += 1
+        self.most = max(self.most, self.busy)
+        await asyncio.sleep(0)
+        came = self.broken.get(trial.slice.name) or outcome(1.0, 600 / self.busy)
+        await asyncio.sleep(0)
+        self.busy -= 1
+        if isinstance(came, Exception):
+            raise came
+        return came
+
+
+def test_slices_are_measured_alone_and_then_side_by_side():
+    """Three that share what there is are a third as fast beside each other, and say so."""
+    there, told = Shared(), []
+    found = asyncio.run(slice_metrics(there, SLICES, TRIAL, 2, told.append))
+    assert there.most == 3
+    assert len(told) == 3 + 2
+    for gauge in found.values():
+        facts = gauge.as_dict()
+        assert facts["trials"] == 2
+        assert facts["steps_per_second_alone"] == 300
+        assert facts["steps_per_second"] == 100
+        assert "100 steps a second beside the others" in gauge.complaints()[0]
+
+
+def test_one_slice_has_no_others_to_be_measured_beside():
+    """It is measured once."""
+    there = Shared()
+    asyncio.run(slice_metrics(there, SLICES[:1], TRIAL, 2, lambda _: None))
+    assert there.ids == ["s0-7", "s0-8"]
+
+
+def test_a_genome_that_fails_and_a_slice_that_does_not_measure_are_told_apart():
+    """The first is the user's to mend."""
+    with pytest.raises(SetupError, match=r"the genome fails on slice s1: boom"):
+        asyncio.run(slice_metrics(Shared(s1=outcome(None)), SLICES, TRIAL, 2, lambda _: None))
+    with pytest.raises(HarnessError, match=r"slice s2 could not be measured: no room"):
+        asyncio.run(
+            slice_metrics(Shared(s2=VoidError("no room")), SLICES, TRIAL, 2, lambda _: None)
+        )
+
+
+def test_the_command_lists_measures_and_looks_back(tmp_path):
+    """Anywhere, in a repository before its first run, and after one."""
+    nowhere = json.loads(swarm(tmp_path, "slices", "--json"))
+    assert nowhere["source"] == ""
+    assert nowhere["slices"][0]["sigma"] is None
+    assert "in no git repository" not in swarm(tmp_path, "slices")
+    assert "--measure needs a program.md" in swarm(tmp_path, "slices", "--measure", code=2)
+    repo = packing(tmp_path, slices={"kind": "cpu", "count": 1})
+    measured = json.loads(swarm(repo, "slices", "--measure", "--seeds", "2", "--json"))
+    (where,) = measured["slices"]
+    assert (where["name"], where["trials"]) == ("cpu0", 2)
+    assert where["sigma"] > 0
+    assert "--run nil: no such run" in swarm(repo, "slices", "--run", "nil", code=2)
+    swarm(repo, "launch", "--trials", "5")
+    (where,) = json.loads(swarm(repo, "slices", "--json"))["slices"]
+    assert where["trials"] == 5
+    assert "run1" in swarm(repo, "slices")

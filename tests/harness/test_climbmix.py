@@ -1,0 +1,220 @@
+"""climbmix: fetched, trained, dealt and taken up again, from shards that the tests make."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from harness import data
+from harness.contract import SetupError
+from harness.data import climbmix, corpus
+from harness.data.spec import HELD_OUT, SPLITS
+from swarm.cli.prepare import prepare as command
+from tests.support.children import child
+from tests.support.shardserver import Fault, documents, parquet, serving
+
+LAST = "shard_06542.parquet"
+NAME = "shard_00000.parquet"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of this test's own."""
+    monkeypatch.setenv("SWARM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """Four shards' documents by name; one document is a stretch that rustbpe alone loses."""
+    names = [*(f"shard_{at:05d}.parquet" for at in range(3)), LAST]
+    made = {name: documents(seed) for seed, name in enumerate(names, start=1)}
+    made[names[1]] += documents(9)  # larger than the first
+    made[names[1]][7] = "x" * 5000 + " " * 5000
+    return made
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory, texts):
+    """The same four as parquet files."""
+    folder = tmp_path_factory.mktemp("shards")
+    return {name: parquet(folder / name, held) for name, held in texts.items()}
+
+
+@pytest.fixture
+def server(shards, monkeypatch):
+    """A server of the shards."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(shards) as state:
+        yield state
+
+
+def climb(server, shards=2, progress=None):
+    """Prepare climbmix from `server`."""
+    return data.prepare("climbmix", progress, shards=shards, base_url=server.url)
+
+
+def documents_of(opened, part):
+    """Return a part's documents, from its tokens: one separator comes before each."""
+    tokens, ids = corpus.vocabulary(opened.folder), opened.part(part)
+    assert ids[0] == opened.vocab - 1
+    starts = np.flatnonzero(ids == opened.vocab - 1)
+    pieces = np.split(ids, starts)[1:]
+    return [b"".join(tokens[token] for token in piece).decode() for piece in pieces]
+
+
+def test_climbmix_is_fetched_trained_and_dealt(cache, server, texts):
+    """Train is the shards' documents in order; the last one's are dealt in turn."""
+    opened = climb(server)
+    assert opened == data.open_corpus("climbmix")
+    assert (opened.vocab, opened.context) == (8192, 2048)
+    assert opened.token_bytes[-1] == 0
+    assert opened.token_bytes[:-1].min() == 1
+    first, second, _, last = texts.values()
+    assert documents_of(opened, "train") == first + second
+    for at, part in enumerate(HELD_OUT):
+        assert documents_of(opened, part) == last[at::3]
+    for part in SPLITS:
+        assert opened.token_bytes[opened.part(part)].sum() == opened.parts[part].bytes
+    assert {path.name for path in opened.folder.parent.iterdir()} == {
+        ".lock", "current", "shards", opened.digest,
+    }  # fmt: skip
+
+
+def test_a_held_out_part_is_full_at_its_size(cache, server, texts, monkeypatch):
+    """Once every held-out part has its tokens, the rest of the shard is left."""
+    monkeypatch.setattr(climbmix, "CLIMBMIX_HELD", 9_000)
+    opened = climb(server)
+    for part in HELD_OUT:
+        longest = int(np.diff(np.flatnonzero(opened.part(part) == opened.vocab - 1)).max())
+        assert 9_000 <= len(opened.part(part)) < 9_000 + 2 * longest
+
+
+def test_what_is_prepared_is_kept_until_other_shards_are_asked_for(cache, server, texts):
+    """Without --shards what stands will do; one shard more fetches that shard alone."""
+    two = climb(server)
+    server.requests.clear()
+    assert data.prepare("climbmix") == two
+    assert server.requests == []
+    three = climb(server, shards=3)
+    assert server.requests == [("shard_00002.parquet", None, 200)]
+    assert three.digest != two.digest
+    assert three.source == "shards 0 to 2 and 6542"
+    assert len(documents_of(three, "train")) == sum(map(len, list(texts.values())[:3]))
+
+
+def test_a_killed_prepare_goes_on_with_the_next_shard(cache, server):
+    """Killed while it encodes the second shard, prepare encodes only that one when run again."""
+    code = f"""
+        import os
+        from harness import data
+        def progress(step, _):
+            if step == "encode shard 2 of 3":
+                os.kill(os.getpid(), 9)
+        data.prepare("climbmix", progress, shards=2, base_url={server.url!r})
+    """
+    assert child(code, cache, NO_PROXY="127.0.0.1").returncode == -signal.SIGKILL
+    server.requests.clear()
+    steps = []
+    resumed = climb(server, progress=lambda step, _: steps.append(step))
+    assert server.requests == []
+    assert "encode shard 2 of 3" in steps
+    assert "encode shard 1 of 3" not in steps
+    shutil.rmtree(resumed.folder)
+    assert climb(server) == resumed
+
+
+def test_a_killed_fetch_goes_on_where_it_was(cache, server, shards):
+    """Killed in mid-body, the next prepare asks for the rest of that file and no other byte."""
+    name = "shard_00001.parquet"
+    server.faults[name].append(Fault(cut=200_000, hang=True))
+    code = f"""
+        from harness import data
+        def progress(step, share):
+            print(step, share, flush=True)
+        data.prepare("climbmix", progress, shards=2, base_url={server.url!r})
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as fetching:
+        lines = (line.rsplit(maxsplit=1) for line in fetching.stdout)
+        shares = (float(share) for step, share in lines if step == "fetch shard 2 of 3")
+        next(share for share in shares if share >= 3 * 2**16 / len(shards[name]))
+        fetching.kill()
+    part = cache / "data" / "climbmix" / "shards" / f"{name}.part"
+    have = part.stat().st_size
+    server.requests.clear()
+    climb(server)
+    assert server.requests == [(name, f"bytes={have}-", 206), (LAST, None, 200)]
+    assert part.with_suffix("").read_bytes() == shards[name]
+
+
+def test_a_full_disk_keeps_the_shards_that_are_there(cache, server, shards):
+    """Where a shard no longer fits, one line says so; later only the rest is fetched."""
+    code = f"""
+        import resource
+        from harness import data
+        from harness.contract import SetupError
+        room = ({len(shards["shard_00000.parquet"])}, resource.RLIM_INFINITY)
+        resource.setrlimit(resource.RLIMIT_FSIZE, room)
+        try:
+            data.prepare("climbmix", shards=2, base_url={server.url!r})
+        except SetupError as error:
+            print(error)
+    """
+    said = child(code, cache, NO_PROXY="127.0.0.1").stdout
+    assert re.fullmatch(r"cannot use .* \(File too large\): free some space.*\n", said)
+    name = "shard_00001.parquet"
+    have = (cache / "data/climbmix/shards" / f"{name}.part").stat().st_size
+    assert have > 0
+    server.requests.clear()
+    climb(server)
+    assert server.requests == [(name, f"bytes={have}-", 206), (LAST, None, 200)]
+
+
+def test_the_command_tells_each_step_once(cache, server):
+    """Away from a terminal each step is one plain line on stderr."""
+    said = CliRunner().invoke(
+        command, ["--data", "climbmix", "--shards", "1", "--base-url", server.url]
+    )
+    assert said.exit_code == 0
+    steps = said.stderr.splitlines()
+    assert steps == list(dict.fromkeys(steps))
+    assert steps[:2] == ["fetch shard 1 of 2", "fetch shard 2 of 2"]
+    assert said.stdout.startswith("climbmix is ready: digest ")
+
+
+@pytest.mark.parametrize("url", ["ftp://x/y", "no-url", "http://[", "http://"])
+def test_a_bad_base_url_is_refused(cache, url):
+    """An address that is none is refused before anything is made."""
+    with pytest.raises(SetupError, match="--base-url"):
+        data.prepare("climbmix", base_url=url)
+
+
+@pytest.mark.parametrize("shards", [0, 6543])
+def test_a_bad_number_of_shards_is_refused(cache, shards):
+    """There are 6,542 shards to train on."""
+    with pytest.raises(SetupError, match="choose 1 to 6542"):
+        data.prepare("climbmix", shards=shards)
+
+
+def test_a_shard_without_text_is_refused(cache, server, tmp_path):
+    """A parquet file without the column `text` is named."""
+    server.files[NAME] = parquet(tmp_path / "other.parquet", ["x"], column="words")
+    with pytest.raises(SetupError, match=r"cannot read .*shard_00000.*delete it") as error:
+        climb(server)
+    assert "\n" not in str(error.value)
+
+
+def test_too_little_text_for_the_vocabulary_is_refused(cache, server, tmp_path):
+    """Shards that cannot fill 8,192 tokens make no corpus."""
+    server.files[NAME] = parquet(tmp_path / "other.parquet", ["too short"])
+    with pytest.raises(SetupError, match="too little text for 8192 tokens"):
+        climb(server, shards=1)

@@ -1,0 +1,246 @@
+"""The consensus in real git: one commit for each change, resumed after a kill, bisected, sealed."""
+
+import asyncio
+import random
+import re
+from dataclasses import dataclass, replace
+
+import pytest
+
+from analysis.database.refresh import reading, refresh, strays
+from analysis.ledger import Ledger
+from harness.contract import Outcome, Rung, SetupError
+from islands import events as ev
+from islands.git.branches import Branches
+from islands.promotion.attempt import PromotionPolicy, PromotionRequest
+from islands.records import Entry, Gain
+from islands.scheduling.run_steps import next_run_step, next_sealed
+from islands.state.run_state import State
+from swarm.coordinator import run_actions as errands
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import lend, run_islands
+from swarm.results.git_merge import merge_home
+from swarm.results.selection import message, select
+from swarm.simulation.virtual_time import run_virtual
+from tests.support.histories import clock
+from tests.support.laboratory import LabExecutor, MemoryLedger, make_run
+from tests.support.repository import git, make
+
+GENOME = "genome/x.py"
+FIRST = "A = 0.0\n\nB = 0.0\n\nC = 0.0\n"
+KNOBS = {1: ("A", 0.3), 2: ("B", 0.2), 3: ("C", 0.1)}
+RUNGS = (Rung(1, 20.0), Rung(2, 60.0))
+
+
+@dataclass
+class GitExecutor(LabExecutor):
+    """Scores a commit by the sum of its knobs."""
+
+    async def run(self, trial):
+        await asyncio.sleep(self.seconds)
+        text = self.branches.files(trial.commit)[GENOME].data.decode()
+        worth = sum(float(number) for number in re.findall(r"= (\S+)", text))
+        noise = random.Random(f"{trial.seed}/{trial.commit}").gauss(0, 0.001)
+        phases = {"budget": self.seconds}
+        return Outcome(trial.id, "lab", 2, 2 - worth + noise, seconds=phases, part=trial.part)
+
+
+def text(*parts):
+    """Return the genome with the knobs of `parts` turned."""
+    found = FIRST
+    for part in parts:
+        knob, number = KNOBS[part]
+        found = found.replace(f"{knob} = 0.0", f"{knob} = {number}")
+    return found
+
+
+class Lab:
+    """A run on a real repository that kept three changes on three islands."""
+
+    def __init__(self, tmp_path):
+        self.scratch = tmp_path
+        self.repo = make(tmp_path / "repo", {GENOME: FIRST, "other.txt": "o\n"})
+        self.branches = Branches(self.repo, "lab", (GENOME,))
+        self.base = self.branches.base("main")
+        self.ledger = MemoryLedger()
+        self.conduct(run_islands, RunLimits(trials=4))
+        self.stack = self._kept()
+
+    def conduct(self, what, bounds=RunLimits()):
+        """Do something with the run on virtual time; return the state."""
+
+        async def main():
+            run = make_run(
+                self.scratch,
+                ledger=self.ledger,
+                branches=self.branches,
+                executor=GitExecutor(self.branches),
+                islands=3,
+                rungs=RUNGS,
+                bounds=bounds,
+                base=self.base,
+            )
+            run.launch = replace(run.launch, parts=("dev", "hidden", "sealed"))
+            await what(run)
+            return run.state
+
+        return run_virtual(main())
+
+    def _kept(self):
+        seed = next(each.seed for each in self.ledger.kept if isinstance(each, ev.TrialStarted))
+        for number, (knob, step) in KNOBS.items():
+            files = {GENOME: Entry(text(number).encode())}
+            commit = self.branches.commit(self.base, files, f"{knob}\n", number, number)
+            island = f"i{number - 1}"
+            received = ev.ProposalReceived(number, island, "lab", self.base, f"Turn {knob} up")
+            admitted = ev.CandidateAdmitted(number, island, commit, self.base, 1, 1)
+            start = ev.TrialStarted(f"p{number}", number, island, commit, "screen", seed, 0, "s0")
+            scored = ev.TrialEnded(f"p{number}", Outcome(f"p{number}", "lab", 2, 2 - step))
+            again = replace(start, trial=f"q{number}", purpose="confirm", seed=2)
+            ended = ev.TrialEnded(f"q{number}", Outcome(f"q{number}", "lab", 2, 2 - step))
+            gain = Gain(step, 0.01, 4, 0.001)
+            kept = ev.VerdictReached(number, island, "keep", "gain", gain)
+            self.ledger.kept += [received, admitted, start, scored, again, ended, kept]
+            self.branches.open(island, self.base)
+            self.branches.advance(island, commit, self.base)
+        files = {GENOME: Entry(text(1, 2, 3).encode())}
+        return self.branches.commit_under_ref("stack", self.base, files, "stack\n", 1)
+
+    def promote(self, stack="", parts=(1, 2, 3)):
+        """Promote the stack; return the state."""
+        wish = PromotionRequest(1, self.base, stack or self.stack, parts, Gain(0.6, 0.01, 4))
+
+        async def begin(run):
+            known = run.state.promotions
+            if known.open is None and not known.done:
+                await errands.open_promotion(run, wish)
+
+        policy = PromotionPolicy(auto=False)
+        return self.conduct(
+            lambda run: lend(
+                run, lambda s, name: next_run_step(s, name, policy), lambda: begin(run)
+            )
+        )
+
+    def log(self, form, *which):
+        """Return what git says of the consensus' commits, oldest first."""
+        asked = ("log", "--reverse", f"--format={form}", *which)
+        return git(self.repo, *asked, f"{self.base}..swarm/lab/consensus").splitlines()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Make a run that is ready to be promoted."""
+    return Lab(tmp_path)
+
+
+def test_it_has_one_commit_for_each_change_with_its_evidence(lab):
+    """In the stack's order, on the base; the last one is the stack that was measured."""
+    lab.promote()
+    assert lab.log("%s") == ["Turn A up", "Turn B up", "Turn C up"]
+    for key in ("Gain", "Seeds", "Rung", "Experiment", "Island", "Agent", "Cost", "Promoted"):
+        assert all(lab.log(f"%(trailers:key=Swarm-{key},valueonly,separator=,)")), key
+    assert lab.log("%(trailers:key=Swarm-Island,valueonly,separator=,)") == ["i0", "i1", "i2"]
+    assert git(lab.repo, "diff", lab.stack, "swarm/lab/consensus") == ""
+    assert git(lab.repo, "show", f"swarm/lab/consensus~1:{GENOME}") + "\n" == text(1, 2)
+
+
+def test_parts_that_do_not_go_on_one_by_one_are_one_commit(lab):
+    """A stack that was made otherwise than by its parts is kept as it was measured."""
+    files = {GENOME: Entry(text(1, 2, 3).replace("C = 0.1", "C = 0.15").encode())}
+    stack = lab.branches.commit_under_ref("other", lab.base, files, "other\n", 1)
+    lab.promote(stack)
+    assert lab.log("%s") == ["Stack 3 changes"]
+    assert git(lab.repo, "diff", stack, "swarm/lab/consensus") == ""
+
+
+def test_killed_between_any_two_events_refs_and_ledger_agree(lab):
+    """The branch is where the ledger's last event puts it, built of the very same commits."""
+    before = len(lab.ledger.kept)
+    lab.promote()
+    whole, tip = lab.ledger.kept, git(lab.repo, "rev-parse", "swarm/lab/consensus")
+    drafted = next(n for n, e in enumerate(whole) if isinstance(e, ev.ConsensusDrafted))
+    for cut in [*range(len(whole), drafted - 2, -1), before + 1]:
+        for ref in ("behind", "there"):
+            moved = any(isinstance(each, ev.ConsensusMoved) for each in whole[:cut])
+            if ref == "behind" or not moved:
+                git(lab.repo, "update-ref", "-d", "refs/heads/swarm/lab/consensus")
+            if not any(isinstance(each, ev.PromotionEnded) for each in whole[:cut]):
+                for name in git(lab.repo, "for-each-ref", "--format=%(refname)").splitlines():
+                    if "/drafts/" in name or "/consensus/" in name:  # made after that event
+                        git(lab.repo, "update-ref", "-d", name)
+            lab.ledger = MemoryLedger(whole[:cut])
+            state = lab.promote()
+            now = git(lab.repo, "rev-parse", "swarm/lab/consensus")
+            assert state.promotions.consensus.commit == now
+            assert git(lab.repo, "diff", tip, now) == ""
+            assert len(state.promotions.consensus.changes) == 3
+            if cut > drafted - 1:
+                assert now == tip, "the same promotion makes the same commits"
+
+
+def test_after_the_merge_bisect_finds_the_change(lab):
+    """`git bisect` over the merge names the one commit that turned a knob; each commit runs."""
+    state = lab.promote()
+    what = select(state, "", force=False)
+    note = message(state, what, (3, 3), "1:0")
+    merge_home(lab.repo, "main", what.head, note, (GENOME,))
+    assert "Swarm-Rung: 1\nSwarm-Hidden: better\n" in note
+    (lab.repo / "other.txt").write_text("later\n")
+    git(lab.repo, "commit", "-qam", "Later")
+    git(lab.repo, "bisect", "start", "main", lab.base)
+    code = (
+        f"import sys; scope = {{}}; exec(open('{GENOME}').read(), scope); sys.exit(scope['B'] > 0)"
+    )
+    said = git(lab.repo, "bisect", "run", "python3", "-c", code)
+    assert "Turn B up" in said and "is the first bad commit" in said
+
+
+def test_the_record_tells_all_of_it(lab, tmp_path):
+    """Every event of a promotion reaches the projection, cut into batches or not."""
+    lab.promote()
+
+    async def nothing():
+        return None
+
+    lab.conduct(lambda run: lend(run, next_sealed, nothing))
+    with Ledger.open(tmp_path, clock()) as kept:
+        for start in range(0, len(lab.ledger.kept), 9):
+            kept.extend(lab.ledger.kept[start : start + 9])
+            refresh(tmp_path)
+    with reading(tmp_path) as con:
+        assert con.execute("SELECT verdict, rung FROM promotions").fetchall() == [("transfers", 1)]
+        found = con.execute("SELECT touches, transfers FROM transfer").fetchall()
+        assert found == [("other", 3)]
+        assert con.execute("SELECT len(changes) FROM consensus").fetchall() == [(3,)]
+        assert con.execute("SELECT count(*) FROM sealed").fetchall() == [(1,)]
+    assert strays(tmp_path) == ""
+
+
+def test_what_was_set_apart_does_not_come_home(lab):
+    """A part that a later trial found invalid takes the consensus with it."""
+    state = lab.promote()
+    state.quarantines.commits |= {state.promotions.changes[2].commit}
+    with pytest.raises(SetupError, match="was set apart"):
+        select(state, "", force=False)
+
+
+def test_the_sealed_part_is_asked_once(lab):
+    """By pairs of consensus and base, at the rung of the promotion; never a second time."""
+    state = lab.promote()
+    assert state.promotions.sealed is None
+
+    async def nothing():
+        return None
+
+    for _ in range(2):
+        state = lab.conduct(lambda run: lend(run, next_sealed, nothing))
+    asked = [e for e in lab.ledger.kept if isinstance(e, ev.TrialStarted) and e.part == "sealed"]
+    assert len(asked) == 8 and {each.rung for each in asked} == {1}
+    assert len({(each.seed, each.slice) for each in asked}) == 4
+    said = [each for each in lab.ledger.kept if isinstance(each, ev.SealedScored)]
+    assert len(said) == 1
+    assert said[0].gain.mean == pytest.approx(0.6, abs=0.01)
+    fresh = State()
+    fresh.apply_all(lab.ledger.kept)
+    assert fresh.promotions.sealed == said[0]

@@ -1,0 +1,369 @@
+"""Sentinels: drift is told from noise, what drifts is set apart, and nothing rests on it."""
+
+import json
+import random
+from dataclasses import replace
+from statistics import fmean
+
+import duckdb
+import git
+import pytest
+from click.testing import CliRunner
+
+from analysis.database import schema
+from analysis.database.rows import load_graph, project
+from analysis.lineage import fold
+from harness.contract import Failure, Outcome, SetupError
+from islands import events as ev
+from islands.drift import REPEATS, WIDTH, Sentinels, factor
+from islands.ratchet.rule import Noise, Rule
+from islands.state.run_state import State
+from swarm.cli.status import status
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import run_islands
+from swarm.simulation.metrics import tally
+from swarm.simulation.mixtures import HARSH
+from swarm.simulation.simulated_run import RunPlan, simulate_run
+from swarm.simulation.virtual_time import run_virtual
+from swarm.simulation.world import Conditions, Drift
+from tests.support.chain import chained
+from tests.support.laboratory import LabExecutor, MemoryBranches, MemoryLedger, make_run
+
+RULE = Rule(sentinels=10)
+
+
+class Drifting(LabExecutor):
+    """Slices whose scores shift: `shifts` maps a slice to (trials begun until then, shift)s."""
+
+    def __init__(self, branches, shifts):
+        super().__init__(branches)
+        self.shifts = shifts
+
+    async def run(self, trial):
+        begun = len(self.trials) + len(self.running)
+        outcome = await super().run(trial)
+        passed = [by for after, by in self.shifts.get(trial.slice.name, ()) if begun >= after]
+        own = random.Random(f"{trial.id}/{trial.slice.name}").gauss(0, 0.002)
+        if outcome.score is None:
+            return outcome
+        return replace(outcome, score=outcome.score + own + (passed[-1] if passed else 0.0))
+
+
+def simulate(tmp_path, shifts=None, branches=None, **parts):
+    """Conduct one laboratory run whose slices drift, on virtual time, and return it."""
+    branches = branches or MemoryBranches()
+    executor = Drifting(branches, shifts or {})
+
+    async def main():
+        run = make_run(tmp_path, branches=branches, executor=executor, **{"rule": RULE, **parts})
+        await run_islands(run)
+        return run
+
+    return run_virtual(main())
+
+
+def kinds(run, kind):
+    """Return the events of one kind that a run recorded."""
+    return [event for event in run.ledger.kept if isinstance(event, kind)]
+
+
+def feed(known, name, scores, pair=1.0):
+    """Let slice `name` score the anchor, None where it fails; stop at an alarm."""
+    noise = Noise(pair / 2**0.5, 1000)
+    for score in scores:
+        trial = f"t{known._started + 1}"
+        begun = ev.TrialStarted(trial, 0, "i", *known.anchor[:1], "sentinel", 0, 0, name)
+        known.apply(begun, lambda: noise)
+        failure = Failure("timeout", "late") if score is None else None
+        ended = ev.TrialEnded(trial, Outcome(trial, "h", 2, score=score, failure=failure))
+        known.apply(ended, lambda: noise)
+        if known.news() is not None:
+            return known.news()
+    return None
+
+
+def test_the_factor_is_that_of_its_formula_and_knows_no_unit():
+    """Nothing but the ratio of shift to spread matters; equal scores say nothing."""
+    own, others = [1.0, 1.2, 0.9, 3.0, 3.1], [[5.0, 5.2], [7.0, 6.9, 7.1]]
+    once = factor(own, 3, others)
+    assert once > 10
+    assert factor(own, 1, others) < 1
+    scaled = [[4 + 100 * x for x in each] for each in (own, *others)]
+    assert factor(scaled[0], 3, scaled[1:]) == pytest.approx(once)
+    assert factor([2.0] * 4, 2, [[1.0, 1.0]]) == 1.0
+
+
+def test_the_factor_is_a_ratio_of_likelihoods_whatever_level_and_scale():
+    """Its mean below a cut, over draws of noise alone, is the chance of the cut where it drifts."""
+    draw, cut = random.Random(3).gauss, 5.0
+
+    def value(drift):
+        own = [draw(5, 2) for _ in range(3)] + [draw(5, 2) + drift for _ in range(2)]
+        return factor(own, 3, [[draw(1, 2) for _ in range(4)]])
+
+    still = [value(0.0) for _ in range(20_000)]
+    moved = [value(draw(0, WIDTH * 2)) for _ in range(20_000)]
+    kept = fmean(each if each < cut else 0.0 for each in still)
+    assert kept == pytest.approx(fmean(each < cut for each in moved), abs=0.02)
+
+
+def test_noise_alone_seldom_sets_a_slice_apart():
+    """Over 120 runs of 4 slices and 20 sentinels each, of all sizes of noise: at most 5 %."""
+    alarms = 0
+    for seed in range(120):
+        known, draw = Sentinels(), random.Random(seed).gauss
+        spread = (0.05, 0.2, 0.5, 1.0)[seed % 4]
+        rounds = [(f"s{n % 4}", draw(0, spread)) for n in range(80)]
+        alarms += any(feed(known, name, [score]) for name, score in rounds)
+    assert alarms <= 6
+
+
+@pytest.mark.parametrize("shift", [1.3, -1.3, 8.0])
+def test_a_drift_is_found_within_a_few_sentinels(shift):
+    """9 % slower is 1.3 of sigma between seeds, where repeats of one seed have 0.22."""
+    found = []
+    for seed in range(50):
+        known, draw = Sentinels(), random.Random(seed).gauss
+        for name in ("s0", "s1"):
+            assert feed(known, name, [draw(0, 0.22) for _ in range(3)]) is None
+        news = feed(known, "s0", [shift + draw(0, 0.22) for _ in range(REPEATS)])
+        found.append(news is not None and news.slice == "s0")
+    assert fmean(found) > 0.9
+
+
+def test_a_shift_that_does_not_matter_is_left_alone():
+    """However certain: less than half of a pair's noise."""
+    known = Sentinels()
+    assert feed(known, "s0", [0.0, 0.001] * 5 + [0.4, 0.401] * 10) is None
+
+
+def test_a_slice_on_which_the_base_fails_again_and_again_is_set_apart():
+    """A sentinel may have no score at all."""
+    known = Sentinels()
+    assert feed(known, "s0", [1.0, None, None, 1.0]) is None
+    assert "failed there 3 times" in feed(known, "s0", [None, None, None]).reason
+
+
+def test_slices_that_certainly_differ_are_corrected_for():
+    """By their sentinels' means, once these are known well enough; never for noise."""
+    known, draw = Sentinels(), random.Random(1).gauss
+    feed(known, "fast", [0.0])
+    feed(known, "slow", [1.5])
+    feed(known, "like", [0.1])
+    places = {name: known.place(name) for name in ("fast", "slow", "like")}
+    assert known.differ(places["slow"], places["fast"], 1.0) == 0.0  # might be the anchor's luck
+    for _ in range(3):
+        feed(known, "fast", [draw(0.0, 0.1)])
+        feed(known, "slow", [draw(1.5, 0.1)])
+        feed(known, "like", [draw(0.1, 0.1)])
+    assert known.differ(places["slow"], places["fast"], 1.0) == pytest.approx(1.5, abs=0.2)
+    assert known.differ(places["like"], places["fast"], 1.0) == 0.0
+
+
+def test_every_slice_runs_the_anchor_at_launch_and_now_and_then(tmp_path):
+    """One and the same commit and seed; as often as asked for and before keeps, and no more."""
+    run = simulate(tmp_path, bounds=RunLimits(trials=200))
+    started = kinds(run, ev.TrialStarted)
+    sentinels = [t for t in started if t.purpose == "sentinel"]
+    assert {(t.commit, t.seed) for t in sentinels} == {("base", run.state.baseline_seeds()[0])}
+    own = [t.purpose for t in started if t.slice == "s1" and t.purpose != "baseline"]
+    assert own[0] == "sentinel"
+    keeps = sum(len(island.kept) for island in run.state.islands.values())
+    assert 200 / 10 - 4 <= len(sentinels) <= 200 / 10 + 2 * keeps + 4
+    assert not kinds(run, ev.SliceQuarantined)
+    none = simulate(tmp_path, rule=Rule(), bounds=RunLimits(trials=60))
+    assert not [t for t in kinds(none, ev.TrialStarted) if t.purpose == "sentinel"]
+
+
+def test_nothing_is_kept_before_a_good_sentinel_has_followed_its_evidence(tmp_path):
+    """On the same slice, after the last trial of its pairs."""
+    run = simulate(tmp_path, bounds=RunLimits(trials=200))
+    latest, keeps = "", 0
+    for event in run.ledger.kept:
+        if isinstance(event, ev.TrialStarted) and event.island == "i0":
+            latest = event.purpose
+        if isinstance(event, ev.VerdictReached) and event.island == "i0":
+            keeps += event.verdict == "keep"
+            assert event.verdict == "discard" or latest == "sentinel"
+    assert keeps > 1
+
+
+def test_what_a_drifting_slice_measured_is_void(tmp_path):
+    """It is reported; its trials and discards count no more, its island goes on elsewhere."""
+    run = simulate(tmp_path, {"s0": [(92, 0.05)]}, bounds=RunLimits(trials=200))
+    (alarm,) = kinds(run, ev.SliceQuarantined)
+    assert alarm.slice == "s0"
+    assert "moved by +0.0" in alarm.reason
+    void = {trial.trial for trial in alarm.trials}
+    ended = [
+        e.trial for e in run.ledger.kept[: run.ledger.kept.index(alarm)] if e.kind == "trial_ended"
+    ]
+    assert void <= set(ended)
+    assert all(trial.slice == "s0" for trial in alarm.trials)
+    number = {t.trial: n for n, t in enumerate(kinds(run, ev.TrialStarted))}
+    assert min(number[trial] for trial in void) > number[alarm.good] > 20
+    moved = kinds(run, ev.IslandReassigned)[0]
+    assert (moved.island, moved.slice.name) == ("i0", "s1")
+    assert run.state.islands["i0"].endings.get("void", 0) == len(alarm.discards) > 0
+    after = run.ledger.kept[run.ledger.kept.index(moved) :]
+    back = next(n for n, event in enumerate(after) if isinstance(event, ev.SliceReleased))
+    begun = [t for t in after[:back] if isinstance(t, ev.TrialStarted)]
+    assert {t.slice for t in begun if t.purpose != "sentinel"} == {"s1"}
+    told = {e.experiment for i in run.state.islands.values() for e in i.recent}
+    assert not told & {each.experiment for each in alarm.discards}
+
+
+@pytest.mark.parametrize("shift", [0.05, -0.05, 0.5])
+def test_no_keep_rests_on_trials_from_both_sides_of_a_drift(tmp_path, shift):
+    """All pairs of a kept change are from one slice, before it drifted or after it settled."""
+    for onset in range(60, 84, 8):
+        run = simulate(tmp_path, {"s0": [(onset, shift)]}, islands=1, bounds=RunLimits(trials=160))
+        epochs, of, kept = 0, {}, []
+        void = set()
+        for event in run.ledger.kept:
+            match event:
+                case ev.SliceReleased():
+                    epochs += event.shifted
+                case ev.SliceQuarantined():
+                    void |= {trial.trial for trial in event.trials}
+                case ev.TrialStarted() if event.purpose == "confirm":
+                    late = int(event.trial[1:]) > onset
+                    of.setdefault(event.experiment, []).append((event.trial, late))
+                case ev.VerdictReached() if event.verdict == "keep":
+                    kept.append({late for trial, late in of[event.experiment] if trial not in void})
+        assert epochs == 1
+        assert all(len(sides) == 1 for sides in kept)
+
+
+def test_a_slice_that_measures_as_before_comes_back_and_its_island_goes_home(tmp_path):
+    """It is asked again after a while; its level is the one it had."""
+    shifts = {"s0": [(80, 0.05), (120, 0.0)]}
+    run = simulate(tmp_path, shifts, bounds=RunLimits(trials=260))
+    (back,) = kinds(run, ev.SliceReleased)
+    assert not back.shifted
+    assert [move.slice.name for move in kinds(run, ev.IslandReassigned)] == ["s1", "s0"]
+    assert run.state.islands["i0"].slice == run.state.islands["i0"].home
+
+
+def test_the_only_slice_goes_on_at_another_level(tmp_path):
+    """Three sentinels that agree are enough: gains are paired."""
+    run = simulate(tmp_path, {"s0": [(60, 0.05)]}, islands=1, bounds=RunLimits(trials=160))
+    (back,) = kinds(run, ev.SliceReleased)
+    assert back.shifted
+    assert run.state.trials == 160
+    assert not kinds(run, ev.IslandReassigned)
+
+
+def test_a_run_whose_last_slice_does_not_settle_stops_and_says_why(tmp_path):
+    """And a launch afterwards asks it again."""
+    shifts = {"s0": [(60 + n, 0.05 * n) for n in range(400)]}
+    branches, ledger = MemoryBranches(), MemoryLedger()
+    with pytest.raises(SetupError, match="no slice measures steadily: s0: its sentinels moved"):
+        simulate(tmp_path, shifts, branches, islands=1, ledger=ledger, bounds=RunLimits(trials=160))
+    assert isinstance(ledger.kept[-1], ev.RunStopped)
+    run = simulate(tmp_path, {}, branches, islands=1, ledger=ledger, bounds=RunLimits(trials=160))
+    assert run.state.trials == 160
+    assert len(kinds(run, ev.SliceReleased)) == 1
+
+
+def test_islands_of_a_launch_with_other_slices_are_moved_for_good(tmp_path):
+    """What the ledger says of slices is what trials run on."""
+    run = simulate(tmp_path, bounds=RunLimits(trials=30))
+    ledger = MemoryLedger(run.ledger.kept)
+
+    async def main():
+        again = make_run(
+            tmp_path, ledger=ledger, branches=run.branches, bounds=RunLimits(trials=60)
+        )
+        plans = again.launch.islands
+        swapped = [
+            replace(one, slice=other.slice) for one, other in zip(plans, plans[::-1], strict=True)
+        ]
+        again.launch = replace(again.launch, islands=tuple(swapped))
+        await run_islands(again)
+        return again
+
+    again = run_virtual(main())
+    assert [m.home for m in kinds(again, ev.IslandReassigned)] == [True, True]
+    assert again.state.islands["i0"].home.name == "s1"
+    later = [t for t in kinds(again, ev.TrialStarted)[30:] if t.island == "i0"]
+    assert {t.slice for t in later} == {"s1"}
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_a_run_cut_anywhere_around_an_alarm_goes_on_to_a_consistent_end(tmp_path, part):
+    """From any prefix of its ledger: the fold agrees, heads and branches too."""
+    shifts = {"s0": [(60, 0.05), (100, 0.0)]}
+    whole = simulate(tmp_path, shifts, bounds=RunLimits(trials=200))
+    kept = whole.ledger.kept
+    alarm = next(n for n, event in enumerate(kept) if isinstance(event, ev.SliceQuarantined))
+    for cut in [*range(alarm - 4, alarm + 8), *range(20, len(kept), 97)][part::4]:
+        branches = MemoryBranches()
+        branches.commits, branches.held = dict(whole.branches.commits), dict(whole.branches.held)
+        ledger = MemoryLedger(kept[:cut])
+        run = simulate(tmp_path, shifts, branches, ledger=ledger, bounds=RunLimits(trials=200))
+        fresh = State()
+        fresh.apply_all(run.ledger.kept)
+        assert fresh.islands == run.state.islands
+        assert fresh.scores == run.state.scores
+        assert run.state.trials == 200
+        for name, island in run.state.islands.items():
+            assert branches.heads[name] == island.head
+
+
+def test_the_record_follows_event_by_event(tmp_path):
+    """Projected at once or one by one, the lineage is the fold's; counts are the state's."""
+    shifts = {"s0": [(60, 0.05), (100, 0.0)]}
+    run = simulate(tmp_path, shifts, bounds=RunLimits(trials=200))
+    history = run.ledger.kept
+    assert {type(event) for event in history} >= {
+        ev.SliceQuarantined,
+        ev.SliceReleased,
+        ev.IslandReassigned,
+    }
+    graph = fold(history)
+    for step in (len(history), 61):
+        con = duckdb.connect()
+        schema.create(con)
+        for at in range(0, len(history), step):
+            project(con, history[at : at + step])
+        found = load_graph(con)
+        assert dict(found.nodes(data=True)) == dict(graph.nodes(data=True))
+        counts = con.execute("SELECT island, trials, discarded FROM standings").fetchall()
+        for name, trials, discarded in counts:
+            island = run.state.islands[name]
+            assert (trials, discarded) == (island.trials, island.endings["discarded"])
+            assert graph.nodes[island.head]["score"] == pytest.approx(run.state.score(island.head))
+        rows = con.execute("SELECT slice, action FROM slices_apart ORDER BY recorded").fetchall()
+        assert rows == [("s0", "set apart"), ("s0", "released")]
+        slices = con.execute("SELECT slice, scores FROM sentinels").fetchall()
+        assert [name for name, _ in slices] == ["s0", "s1"]
+    assert graph.nodes["base"]["score"] == pytest.approx(run.state.score("base"))
+
+
+def test_status_names_the_slices_that_are_set_apart(tmp_path, monkeypatch):
+    """With the reason, until they are back; as JSON too."""
+    run = simulate(tmp_path, {"s0": [(60, 0.05), (100, 0.0)]}, bounds=RunLimits(trials=200))
+    back = next(n for n, e in enumerate(run.ledger.kept) if isinstance(e, ev.SliceReleased))
+    git.Repo.init(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name, until, apart in (("run1", back, ["s0"]), ("run2", back + 1, [])):
+        folder = tmp_path / ".swarm" / name
+        folder.mkdir(parents=True)
+        (folder / "ledger.jsonl").write_bytes(chained(map(ev.encode, run.ledger.kept[:until])))
+        told = CliRunner().invoke(status, ["--run", name, "--json"], catch_exceptions=False)
+        assert [each["slice"] for each in json.loads(told.output)["slices_apart"]] == apart
+        said = CliRunner().invoke(status, ["--run", name], catch_exceptions=False).output
+        assert ("slice s0 is set apart: its sentinels moved" in said) == bool(apart)
+
+
+def test_a_night_that_slows_by_nine_percent_is_reported_and_no_other_slice_blamed():
+    """Half-way, by 1.3 sigma: found in most nights, in the same ledger each time."""
+    conditions = Conditions(HARSH, drift=Drift(1.3))
+    plan = RunPlan(Rule(sentinels=25), islands=2, trials=200)
+    nights = [tally(simulate_run(conditions, plan, seed)) for seed in range(5)]
+    assert sum(told.alarms > 0 for told in nights) >= 3
+    assert sum(told.false_alarms for told in nights) == 0
+    assert sum(told.unreal_keeps for told in nights) <= 2
+    again = [simulate_run(conditions, plan, 1).events for _ in range(2)]
+    assert [*map(ev.encode, again[0])] == [*map(ev.encode, again[1])]

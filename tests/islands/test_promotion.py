@@ -1,0 +1,379 @@
+"""Promotion on virtual time, against known truths: verdicts, tau, time to target."""
+
+import math
+import random
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from harness.contract import SHARP, Failure, Outcome, Rung
+from islands import events as ev
+from islands.genome.categories import kinds
+from islands.promotion.attempt import PromotionPolicy, PromotionRequest
+from islands.promotion.transfer import agreement, kendall, tail
+from islands.records import Entry, Gain, Measured
+from islands.scheduling.run_steps import next_run_step
+from islands.state.run_state import State
+from swarm.coordinator import run_actions as errands
+from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.task_tree import lend, run_islands
+from swarm.simulation.virtual_time import run_virtual
+from tests.support.laboratory import (
+    GENOME,
+    LabExecutor,
+    MemoryBranches,
+    MemoryLedger,
+    make_run,
+    value,
+)
+
+RUNGS = (Rung(1, 20.0), Rung(2, 60.0))
+STEPS = {1: 0.3, 2: 0.2, 3: 0.1}
+"""Experiments of the stack, and how much each adds to X."""
+
+
+@dataclass
+class TwoRungs(LabExecutor):
+    """X is worth `factor` of itself at depth 2; training on a share of the seconds costs score."""
+
+    factor: float = 1.0
+    slope: float = 0.5
+
+    async def run(self, trial):
+        outcome = await super().run(trial)
+        if outcome.score is None:
+            return outcome
+        deep = trial.rung.depth > 1
+        x = value(self.branches, trial.commit)
+        late = math.log2(60.0 / trial.rung.seconds) if deep else 0.0
+        score = outcome.score + (x - self.factor * x if deep else 0.0) + self.slope * late
+        return replace(outcome, score=score, part=trial.part)
+
+
+NEAR = {4: 0.04, 5: 0.02}
+"""Near misses: experiments, and what they add to X."""
+
+
+def stacked(branches, seed):
+    """Return a history: islands that each kept a step on the base, near misses, and the stack."""
+    events, commits = [], {}
+    for number, step in (NEAR | STEPS).items():  # heads move last
+        files = {GENOME: Entry(f"X = {step!r}\n".encode())}
+        commits[number] = branches.commit("base", files, f"step {number}", number, number)
+        island, gain = f"i{number % 3}", Gain(step, 0.01, 4, 0.001)
+        events += [
+            ev.ProposalReceived(number, island, "lab", "base", f"lr to {step}"),
+            ev.CandidateAdmitted(number, island, commits[number], "base", 1, 1),
+        ]
+        for purpose, where in (("screen", seed), ("confirm", 2)):
+            start = ev.TrialStarted(
+                f"p{number}{purpose}", number, island, commits[number], purpose, where, 0, "s0"
+            )
+            events += [start, ev.TrialEnded(start.trial, Outcome(start.trial, "lab", 2, 2 - step))]
+        verdict = "keep" if number in STEPS else "discard"
+        events.append(ev.VerdictReached(number, island, verdict, "near miss", gain))
+    total = {GENOME: Entry(f"X = {sum(STEPS.values())!r}\n".encode())}
+    return events, branches.commit_under_ref("stack/1", "base", total, "stack", 1)
+
+
+def seeded(tmp_path, branches, executor, trials=4):
+    """Run the baseline alone, and return the ledger."""
+
+    async def main():
+        run = make_run(
+            tmp_path,
+            branches=branches,
+            executor=executor,
+            rungs=RUNGS,
+            bounds=RunLimits(trials=trials),
+            islands=3,
+        )
+        await run_islands(run)
+        return run.ledger
+
+    return run_virtual(main())
+
+
+def promote(tmp_path, branches, executor, ledger, wish, policy=PromotionPolicy()):  # noqa: PLR0913, PLR0917
+    """Promote `wish` on a stopped run; return the run."""
+
+    async def main():
+        run = make_run(
+            tmp_path, ledger=ledger, branches=branches, executor=executor, rungs=RUNGS,
+            bounds=RunLimits(), islands=3,
+        )  # fmt: skip
+        run.launch = replace(run.launch, promotion=policy, parts=("dev", "hidden"))
+
+        async def begin():
+            known = run.state.promotions
+            if known.open is None and not known.done:
+                await errands.open_promotion(run, wish)
+
+        await lend(run, lambda state, name: next_run_step(state, name, policy), begin)
+        return run
+
+    return run_virtual(main())
+
+
+def a_run(tmp_path, factor=1.0, sigma=0.01, **more):
+    """Promote three changes whose worth at the next rung is `factor` of what it was."""
+    branches = MemoryBranches()
+    executor = TwoRungs(branches, sigma=sigma, factor=factor, **more)
+    ledger = seeded(tmp_path, branches, executor)
+    seed = next(each.seed for each in ledger.kept if isinstance(each, ev.TrialStarted))
+    events, stack = stacked(branches, seed)
+    ledger.kept += events
+    before = Gain(sum(STEPS.values()), 0.01, 4)
+    wish = PromotionRequest(1, "base", stack, tuple(STEPS), before, 1)
+    return branches, executor, ledger, wish
+
+
+def kinds_of(run, kind):
+    """Return the events of one kind that a run recorded."""
+    return [event for event in run.ledger.kept if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.0, "transfers"), (0.0, "fades"), (-1.0, "reverses")]
+)
+def test_the_verdict_is_the_truth(tmp_path, factor, verdict):
+    """What holds transfers, what is worth nothing fades, what flips its sign reverses."""
+    run = promote(tmp_path, *a_run(tmp_path, factor))
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    assert promoted.verdict == verdict
+    assert promoted.after.mean == pytest.approx(factor * 0.6, abs=0.05)
+    moved = kinds_of(run, ev.ConsensusMoved)
+    assert len(moved) == (verdict == "transfers")
+    if moved:
+        assert run.branches.heads["consensus"] == moved[0].commit
+        assert value(run.branches, moved[0].commit) == pytest.approx(0.6)
+        assert len(moved[0].changes) == 3
+
+
+def test_trials_are_paired_sharp_and_asked_of_the_hidden_part_once(tmp_path):
+    """Each seed runs on one slice; audits are sharp; two hidden pairs and one bit."""
+    branches, executor, ledger, wish = a_run(tmp_path)
+    run = promote(tmp_path, branches, executor, ledger, wish)
+    started = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
+    assert {t.rung for t in started} == {1} and {t.check for t in started} == {1}
+    slices = {}
+    for trial in started:
+        assert slices.setdefault(trial.seed, trial.slice) == trial.slice
+    assert all(t.audit == SHARP for t in executor.trials if t.rung.depth == 2)
+    hidden = [t for t in started if t.part == "hidden"]
+    assert len(hidden) == 4
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    assert promoted.hidden is True
+    assert run.state.promotions.hidden == {1}
+    assert len(started) <= PromotionPolicy().trials
+    again = promote(tmp_path, branches, executor, run.ledger, wish)
+    assert len(kinds_of(again, ev.PromotionEnded)) == 1
+
+
+def test_no_hidden_query_is_made_beyond_the_budget(tmp_path):
+    """A budget of 0 asks nothing, and the verdict is the dev part's."""
+    run = promote(tmp_path, *a_run(tmp_path), policy=PromotionPolicy(hidden=0))
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    assert promoted.hidden is None and promoted.verdict == "transfers"
+    assert all(t.part == "dev" for t in kinds_of(run, ev.TrialStarted))
+
+
+def test_better_on_dev_alone_does_not_transfer(tmp_path):
+    """The hidden part has the last word."""
+
+    @dataclass
+    class Overfit(TwoRungs):
+        async def run(self, trial):
+            outcome = await super().run(trial)
+            worse = 2 * value(self.branches, trial.commit) if trial.part == "hidden" else 0.0
+            return replace(outcome, score=outcome.score + worse)
+
+    branches, _, ledger, wish = a_run(tmp_path)
+    run = promote(tmp_path, branches, Overfit(branches), ledger, wish)
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    assert promoted.hidden is False and promoted.verdict == "fades"
+    assert not kinds_of(run, ev.ConsensusMoved)
+
+
+def test_contenders_are_halved_within_the_budget(tmp_path):
+    """With many near misses the best get more seeds, and the budget holds."""
+    branches, executor, ledger, wish = a_run(tmp_path)
+    run = promote(tmp_path, branches, executor, ledger, wish, PromotionPolicy(seeds=4, trials=24))
+    started = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
+    assert len(started) <= 24
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    pairs = {each.experiment: each.after.pairs for each in promoted.contenders}
+    assert pairs == {1: 2, 2: 2, 3: 2, 4: 2}, "eight trials are left: four contenders on two seeds"
+    run = promote(tmp_path, *a_run(tmp_path), PromotionPolicy(seeds=4, trials=32))
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    pairs = {each.experiment: each.after.pairs for each in promoted.contenders}
+    assert pairs == {1: 4, 2: 4, 3: 4, 4: 2, 5: 2}, "the better half goes on"
+    assert promoted.agreement.tau == 1.0
+    assert all(each.kinds for each in promoted.contenders)
+
+
+def test_time_to_target_is_found_between_two_budgets(tmp_path):
+    """A lead of 0.6 at half a point for each halving is worth a factor of 2 ** 1.2 in time."""
+    run = promote(tmp_path, *a_run(tmp_path, sigma=0.001, slope=0.5))
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    assert promoted.reached == pytest.approx(60 / 2**1.2, rel=0.05)
+    assert promoted.low <= promoted.reached <= promoted.high
+    assert promoted.high / promoted.low == pytest.approx(2.0)
+    shares = {
+        t.share for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung
+    }
+    assert shares == {1.0, 0.5, 0.25}
+
+
+def test_a_stack_that_breaks_at_the_next_rung_does_not_transfer(tmp_path):
+    """Out of memory at depth 2 is a failure of the stack, not of the run."""
+
+    @dataclass
+    class Breaks(TwoRungs):
+        async def run(self, trial):
+            outcome = await super().run(trial)
+            if trial.rung.depth > 1 and value(self.branches, trial.commit) > 0.5:
+                broke = Failure("memory", "held more than 4096 MiB")
+                return Outcome(trial.id, "lab", 2, failure=broke, seconds=outcome.seconds)
+            return outcome
+
+    branches, _, ledger, wish = a_run(tmp_path)
+    run = promote(tmp_path, branches, Breaks(branches), ledger, wish)
+    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    assert promoted.verdict == "reverses"
+    assert promoted.reason == "the stack has no score at this rung"
+
+
+def test_cut_between_any_two_events_it_comes_to_the_same_end(tmp_path):
+    """A promotion that was killed anywhere is gone on with: same verdict, branch as the ledger."""
+    branches, executor, ledger, wish = a_run(tmp_path)
+    before = len(ledger.kept)
+    whole = promote(tmp_path, branches, executor, MemoryLedger(ledger.kept), wish)
+    (end,) = kinds_of(whole, ev.PromotionEnded)
+    (moved,) = kinds_of(whole, ev.ConsensusMoved)
+    for cut in range(before + 1, len(whole.ledger.kept)):
+        head = branches.heads.get("consensus", "")
+        branches.heads.pop("consensus", None)
+        if any(isinstance(event, ev.ConsensusMoved) for event in whole.ledger.kept[:cut]):
+            branches.heads["consensus"] = random.Random(cut).choice(["", head])
+        run = promote(
+            tmp_path, branches, TwoRungs(branches), MemoryLedger(whole.ledger.kept[:cut]), wish
+        )
+        (again,) = kinds_of(run, ev.PromotionEnded)
+        assert again.verdict == end.verdict
+        assert again.after.mean == pytest.approx(end.after.mean, abs=0.02)
+        last = kinds_of(run, ev.ConsensusMoved)
+        assert [each.parts for each in last] == [moved.parts]
+        assert branches.heads["consensus"] == last[0].commit
+        trials = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
+        ended = {e.trial for e in kinds_of(run, ev.TrialEnded)}
+        scored = [(t.commit, t.seed, t.part, t.share) for t in trials if t.trial in ended]
+        assert len(scored) == len(set(scored)), "a trial that was scored is not run again"
+
+
+def test_every_commit_of_the_consensus_runs(tmp_path):
+    """A part after which the genome does not run is committed with the next."""
+
+    @dataclass
+    class Halfway(TwoRungs):
+        async def run(self, trial):
+            outcome = await super().run(trial)
+            if value(self.branches, trial.commit) != pytest.approx(0.5):
+                return outcome
+            broke = Failure("crash", "exit status 1: NameError")
+            return Outcome(trial.id, "lab", 2, failure=broke, seconds=outcome.seconds)
+
+    branches, _, ledger, wish = a_run(tmp_path)
+    run = promote(tmp_path, branches, Halfway(branches), ledger, wish)
+    (drafted,), (moved,) = kinds_of(run, ev.ConsensusDrafted), kinds_of(run, ev.ConsensusMoved)
+    assert len(drafted.changes) == 3 and len(moved.changes) == 2
+    worth = [value(branches, commit) for commit in moved.changes]
+    assert worth == [pytest.approx(0.3), pytest.approx(0.6)]
+    ran = {t.commit for t in kinds_of(run, ev.TrialStarted) if t.rung == 0 and t.check}
+    assert ran == set(drafted.changes[:-1])
+
+
+def test_a_judged_stack_is_promoted_by_itself_where_limits_allow(tmp_path):
+    """In the midst of a launch; a bound without room for a whole promotion leaves it for later."""
+    for bound, count in ((RunLimits(trials=80), 1), (RunLimits(trials=30), 0)):
+        branches, executor, ledger, wish = a_run(tmp_path)
+        judged = ev.StackCheckEnded(
+            1,
+            "additive",
+            wish.commit,
+            wish.parts,
+            (),
+            (),
+            wish.before,
+            wish.before,
+            Gain(0, 0.1, 4),
+        )
+        ledger.kept += [ev.StackCheckStarted(1, "base", wish.parts), judged]
+
+        async def main(ledger=ledger, branches=branches, executor=executor, bound=bound):
+            run = make_run(
+                tmp_path, ledger=ledger, branches=branches, executor=executor, rungs=RUNGS,
+                bounds=bound, islands=3,
+            )  # fmt: skip
+            await run_islands(run)
+            return run
+
+        run = run_virtual(main())
+        assert len(kinds_of(run, ev.PromotionEnded)) == count
+        assert run.state.trials == bound.trials
+
+
+def test_the_fold_of_a_promotion_is_what_was_lived(tmp_path):
+    """Another fold of the ledger knows the same consensus and the same queries."""
+    run = promote(tmp_path, *a_run(tmp_path))
+    fresh = State()
+    fresh.apply_all(run.ledger.kept)
+    assert fresh.promotions.consensus == run.state.promotions.consensus
+    assert fresh.promotions.done == run.state.promotions.done
+    assert fresh.promotions.near == run.state.promotions.near
+
+
+def test_kendalls_tau_counts_pairs_that_agree():
+    """Of six pairs five agree: (5 - 1) / 6; the interval holds it and widens with the noise."""
+    assert kendall(np.array([1.0, 2, 3, 4]), np.array([1.0, 3, 2, 4])) == pytest.approx(4 / 6)
+    sharp = [_measured(n, n / 10, 0.001) for n in range(1, 6)]
+    vague = [_measured(n, n / 10, 1.0) for n in range(1, 6)]
+    assert agreement(sharp, 1).low == agreement(sharp, 1).tau == 1.0
+    wide = agreement(vague, 1)
+    assert wide.low < 0 < wide.high
+    assert agreement(sharp[:2], 1) is None
+
+
+def _measured(number, gain, noise):
+    each = Gain(gain, noise, 4)
+    return Measured(number, ("other",), each, each, "transfers")
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom", "chance"), [(2.3534, 3, 0.05), (1.8125, 10, 0.05), (0, 4, 0.5)]
+)
+def test_doubt_is_students(t, freedom, chance):
+    """The tables' values."""
+    assert tail(t, freedom) == pytest.approx(chance, abs=1e-4)
+    assert tail(-t, freedom) == pytest.approx(1 - chance, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "first"),
+    [
+        ("LR = 0.05", "LR = 0.1", "optimiser"),
+        ("WARMUP = 10", "WARMUP = 20", "schedule"),
+        ("self.n_head = 4", "self.n_head = 8", "architecture"),
+        ("nn.init.zeros_(w)", "nn.init.normal_(w, std=0.1)", "initialisation"),
+        ("batch = tokens[:8]", "batch = tokens[:16]", "data"),
+        ("model = model", "model = torch.compile(model)", "efficiency"),
+        ("x = y", "x = y + 1", "other"),
+        ("learningRate = (", "learningRate = ((", "optimiser"),
+    ],
+)
+def test_a_change_is_known_by_the_names_it_touches(old, new, first):
+    """What stands beside it unchanged has no say, and what does not parse is read as words."""
+    beside = "batchTokens = 3\n\n\ndef attention():\n    return 1\n\n\n"
+    found = kinds({"train.py": beside + old + "\n"}, {"train.py": beside + new + "\n"})
+    assert found[0] == first

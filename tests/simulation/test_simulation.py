@@ -1,0 +1,388 @@
+"""The laboratory of `swarm simulate`: its truth, its noise, its nights, and their numbers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import combinations, pairwise
+from math import isnan
+from pathlib import Path
+from statistics import fmean, pvariance
+
+import psutil
+import pytest
+
+from islands import events as ev
+from islands.ratchet.rule import Rule
+from islands.rng import seed_of
+from islands.state.run_state import State
+from swarm.simulation.intervals import mean_of, ratio_of, share_of, student
+from swarm.simulation.metrics import Tally, reported, tally
+from swarm.simulation.mixtures import HARSH, MIXTURES, NULL, PUBLISHED, Mixture, MixturePart, unit
+from swarm.simulation.plot import plot
+from swarm.simulation.report import plain
+from swarm.simulation.simulated_run import RunPlan, simulate_run
+from swarm.simulation.study import Cell, study, summary
+from swarm.simulation.world import BASE, INTERACTIONS, Conditions, Drift, Sample, World
+from tests.benchmarks.fit_mixture import Fit
+from tests.support.target import command, environment, swarm
+
+HERE = Path(__file__).parents[2]
+
+STRONG = INTERACTIONS["strong"]
+
+
+def world(mixture=HARSH, seed=3, **conditions):
+    """Return a world."""
+    return World(Conditions(mixture, **conditions), seed)
+
+
+def sample(commit="c", seed=1, where="s1", count=0, late=0.0):
+    """Return where and when a commit is measured."""
+    return Sample(commit, seed, where, count, late)
+
+
+def cell(mixture="harsh", trials=40, **conditions):
+    """Return a small cell of today's rule."""
+    return Cell(
+        "r", mixture, Conditions(MIXTURES[mixture], **conditions), RunPlan(Rule(), 2, trials)
+    )
+
+
+@pytest.mark.parametrize("mixture", [PUBLISHED, HARSH])
+def test_half_of_the_gains_lie_above_the_median(mixture):
+    """The unit that sigma is counted in is the median of the effects above zero."""
+    assert mixture.above(mixture.median) == pytest.approx(mixture.above(0.0) / 2)
+    assert sum(part.share for part in mixture.parts) == pytest.approx(1.0)
+    drawn = list(map(World(Conditions(mixture), 5).effect, range(20_000)))
+    gains = sorted(effect for effect in drawn if effect > 0)
+    assert len(gains) / len(drawn) == pytest.approx(mixture.above(0.0), abs=0.01)
+    assert gains[len(gains) // 2] == pytest.approx(mixture.median, rel=0.05)
+
+
+def test_a_share_of_the_changes_is_nothing_and_a_share_breaks():
+    """As many as the mixture says, to the accuracy that 20,000 draws allow."""
+    lab = world()
+    nothing = fmean(lab.effect(change) == 0.0 for change in range(20_000))
+    assert nothing == pytest.approx(0.25, abs=0.01)
+    assert fmean(map(lab.breaks, range(20_000))) == pytest.approx(HARSH.broken, abs=0.003)
+    assert not any(map(world(NULL).breaks, range(100)))
+
+
+def test_in_the_null_world_nothing_is_worth_anything():
+    """Exactly, whatever the interactions: no proposal does anything that could interact."""
+    lab = world(NULL, interactions=STRONG)
+    assert lab.gain((), range(40)) == 0.0
+    with pytest.raises(ValueError, match="better than nothing"):
+        _ = NULL.median
+    assert unit(NULL) == PUBLISHED.median
+
+
+def test_without_interactions_effects_add_up():
+    """A genome is worth the sum of its changes, a change what the genome loses without it."""
+    lab = world()
+    assert lab.gain((), (1, 2, 3)) == pytest.approx(sum(map(lab.effect, (1, 2, 3))))
+    assert lab.gain((1, 3), (1, 2, 3)) == lab.effect(2)
+    assert lab.gain((1, 2, 3), (1, 3)) == -lab.effect(2)
+
+
+def test_with_interactions_the_way_does_not_matter():
+    """Gains along any path add up to the difference of the ends, and order is nothing."""
+    lab = world(interactions=STRONG)
+    a, b, c = tuple(range(8)), (2, 9, 4, 11, 12), (20, 4, 1)
+    assert lab.gain(a, b) + lab.gain(b, c) == pytest.approx(lab.gain(a, c))
+    assert lab.gain((), a) == pytest.approx(lab.gain((), a[::-1]))
+    alone = sum(map(lab.effect, a))
+    meeting = sum(lab.interaction(*pair) for pair in combinations(a, 2))
+    assert lab.gain((), a) == pytest.approx(alone + meeting)
+    assert meeting != 0.0
+
+
+@pytest.mark.parametrize("kind", ["none", "sparse", "strong"])
+def test_as_many_pairs_interact_as_asked_for(kind):
+    """Of the pairs of changes that do something; those that do nothing meet nobody."""
+    lab = world(interactions=INTERACTIONS[kind])
+    live = [change for change in range(100) if lab.effect(change)]
+    met = [lab.interaction(*pair) for pair in combinations(live, 2)]
+    assert fmean(each != 0.0 for each in met) == pytest.approx(INTERACTIONS[kind].share, abs=0.03)
+    idle = next(change for change in range(100) if lab.effect(change) == 0.0)
+    assert lab.gain(live, [*live, idle]) == 0.0
+
+
+@pytest.mark.parametrize(("rho", "jitter"), [(0.5, 0.05), (0.0, 0.0), (0.9, 0.1)])
+def test_scores_vary_by_sigma_and_pairs_by_what_they_do_not_share(rho, jitter):
+    """Var(score) = sigma², Var(pair) = 2 (1 - rho) sigma², a repeat differs by its jitter."""
+    lab = world(sigma=2.0, rho=rho, jitter=jitter)
+    sigma = lab.conditions.noise
+    scores = [lab.score(0.1, sample("a", seed, count=seed)) for seed in range(8000)]
+    others = [lab.score(0.1, sample("b", seed, count=-seed - 1)) for seed in range(8000)]
+    pairs = [one - other for one, other in zip(scores, others, strict=True)]
+    again = [lab.score(0.1, sample("a", seed, count=10**6 + seed)) for seed in range(8000)]
+    repeats = [one - other for one, other in zip(scores, again, strict=True)]
+    assert fmean(scores) == pytest.approx(BASE - 0.1, abs=0.05 * sigma)
+    assert pvariance(scores) == pytest.approx(sigma**2, rel=0.06)
+    assert pvariance(pairs) == pytest.approx(2 * (1 - rho) * sigma**2, rel=0.06)
+    assert pvariance(repeats) == pytest.approx(2 * jitter * sigma**2, rel=0.06, abs=1e-20)
+
+
+def test_shares_of_one_variance_are_no_more_than_all_of_it():
+    """What cannot be is refused."""
+    with pytest.raises(ValueError, match="one variance"):
+        world(rho=0.97)
+
+
+def test_a_slice_drifts_from_its_onset_on_and_no_other_does():
+    """By the size asked for, in median gains: a higher score is worse."""
+    lab, still = world(drift=Drift(3.0, "s1", 0.5)), world()
+    for name, late, worse in (("s1", 0.49, 0.0), ("s1", 0.5, 3.0), ("s2", 0.9, 0.0)):
+        at = sample(where=name, late=late)
+        assert lab.score(0.0, at) - still.score(0.0, at) == pytest.approx(worse * HARSH.median)
+
+
+def test_slices_differ_by_their_offsets_for_the_whole_night():
+    """Each by its own, with the standard deviation asked for."""
+    lab, still = world(offsets=2.0), world()
+    found = [
+        [lab.score(0.0, at) - still.score(0.0, at) for at in map(sample, "ab", (1, 2), [s] * 2)]
+        for s in map("s{}".format, range(2000))
+    ]
+    assert all(one == pytest.approx(other) for one, other in found)
+    assert pvariance([one for one, _ in found]) == pytest.approx((2 * HARSH.median) ** 2, rel=0.1)
+
+
+def test_one_seed_gives_one_ledger_byte_for_byte():
+    """Another seed gives another one."""
+    conditions = Conditions(PUBLISHED, interactions=STRONG, drift=Drift(2.0), offsets=1.0)
+    ledgers = [
+        b"\n".join(
+            map(ev.encode, simulate_run(conditions, RunPlan(Rule(), trials=120), seed).events)
+        )
+        for seed in (1, 1, 2)
+    ]
+    assert ledgers[0] == ledgers[1] != ledgers[2]
+
+
+def test_a_night_spends_its_trials_and_its_ledger_folds_to_its_state():
+    """The coordinator is the real one: bound, fold and branches agree."""
+    one = simulate_run(Conditions(HARSH, sigma=0.25), RunPlan(Rule(), 3, 150), 4)
+    assert one.state.trials == 150
+    fresh = State()
+    fresh.apply_all(list(one.events))
+    assert fresh.islands == one.state.islands
+    assert {type(event) for event in one.events} >= {ev.RunOpened, ev.VerdictReached, ev.RunStopped}
+
+
+def test_changes_that_break_fail_their_trials():
+    """Every proposal of a world of broken ones ends as failed, and nothing is kept."""
+    broken = Mixture((MixturePart(1.0, 0.001, 0.001),), broken=1.0)
+    one = simulate_run(Conditions(broken), RunPlan(Rule(), 2, 30), 1)
+    assert sum(island.endings["failed"] for island in one.state.islands.values()) > 20
+    assert tally(one).keeps == tally(one).discards == tally(one).gain == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tally_counts_what_the_truth_says(seed):
+    """Counted by other means: the state's lists and the world's effects, change by change."""
+    one = simulate_run(Conditions(HARSH, sigma=0.5), RunPlan(Rule(), 4, 300), seed)
+    told, effect, home = tally(one), one.world.effect, reported(one.state)
+    islands = one.state.islands.values()
+    kept = [change.experiment for island in islands for change in island.kept]
+    tried = [e.experiment for e in one.events if isinstance(e, ev.CandidateAdmitted)]
+    changes = one.branches.changes(home.commit)
+    assert told.keeps == len(kept) > 5
+    assert told.unreal_keeps == sum(effect(change) <= 0 for change in kept)
+    assert told.proposals == len(tried)
+    assert told.nulls == sum(effect(change) == 0.0 for change in tried)
+    assert told.gain == pytest.approx(sum(map(effect, changes)))
+    assert told.claims == len(home.changes)
+    assert set(home.changes) <= set(changes)
+    assert told.unreal_claims == sum(effect(change) <= 0 for change in home.changes)
+    assert told.trials == 300
+    assert told.discards == sum(island.endings.get("discarded", 0) for island in islands)
+    assert told.discards <= told.spent < 300
+
+
+def test_where_nothing_is_kept_the_base_is_reported():
+    """Its gain is nothing, without error, and nothing is claimed."""
+    told = tally(simulate_run(Conditions(NULL), RunPlan(Rule(), 2, 12), 1))
+    assert (told.gain, told.claimed, told.error, told.claims) == (0.0, 0.0, 0.0, 0)
+
+
+def test_in_a_null_world_every_keep_and_claim_is_unreal():
+    """Over nights of noise alone, whatever the rule lets through."""
+    nights = [
+        tally(simulate_run(Conditions(NULL), RunPlan(Rule(), 2, 400), seed)) for seed in range(3)
+    ]
+    for told in nights:
+        assert told.nulls == told.proposals > 100
+        assert told.unreal_keeps == told.null_keeps == told.keeps
+        assert told.unreal_claims == told.claims
+        assert told.gain == 0.0
+
+
+def test_a_mean_stands_with_students_interval():
+    """Against a table of t, and worked by hand: 1, 2, 3 have an error of 1/√3."""
+    known = {1: 12.706, 2: 4.3027, 3: 3.1824, 5: 2.5706, 10: 2.2281, 100: 1.9840}
+    for freedom, quantile in known.items():
+        assert student(freedom) == pytest.approx(quantile, rel=0.01)
+    mean = mean_of([1.0, 2.0, 3.0])
+    assert (mean.mean, mean.error) == pytest.approx((2.0, 3**-0.5))
+    assert mean.high - mean.mean == pytest.approx(4.3027 * 3**-0.5, rel=1e-4)
+    assert mean_of([5.0]).error == float("inf")
+
+
+def test_a_ratio_has_the_spread_of_its_nights():
+    """Three trials a discard in every night are certain; unequal nights are not."""
+    certain = ratio_of([3.0, 6.0], [1.0, 2.0])
+    assert (certain.mean, certain.error) == (3.0, 0.0)
+    assert ratio_of([3.0, 6.0], [2.0, 1.0]).error > 1
+    assert isnan(ratio_of([0.0], [0.0]).mean)
+
+
+def test_a_share_of_nothing_found_is_not_certainly_nothing():
+    """Wilson's interval, by hand for 0 of 30; nights that differ make it wider."""
+    none = share_of([0] * 10, [3] * 10)
+    assert (none.part, none.whole, none.low) == (0, 30, 0.0)
+    assert none.high == pytest.approx(1.95996**2 / (30 + 1.95996**2), rel=1e-4)
+    even, uneven = share_of([1] * 10, [4] * 10), share_of([4, 4, *[0] * 8, 2], [4] * 11)
+    assert even.low < 0.25 < even.high
+    assert uneven.high - uneven.low > even.high - even.low
+    assert isnan(share_of([0], [0]).share)
+
+
+def test_a_study_is_the_same_on_any_number_of_processes():
+    """Cell by cell, with every night told once."""
+    cells, told = [cell(), cell("published", rho=0.2)], []
+    found = [study(cells, 3, 7, workers, lambda: told.append(1)) for workers in (1, 2)]
+    assert found[0] == found[1]
+    assert len(told) == 12
+    seeds = [seed_of(7, "night", repeat) for repeat in range(3)]
+    by_hand = [tally(simulate_run(cells[1].conditions, cells[1].plan, seed)) for seed in seeds]
+    assert found[0][1] == summary(cells[1], by_hand)
+
+
+HASHED = """
+from hashlib import blake2b
+from tests.simulation.test_simulation import cell, night
+found = [cell("harsh", 60), cell("published", 60, rho=0.2)]
+nights = [night(each.conditions, each.plan, 7).events for each in found]
+print(blake2b(repr(nights).encode()).hexdigest())
+"""
+
+
+def test_a_night_does_not_depend_on_how_strings_are_hashed():
+    """Every process hashes them in a way of its own, and sets are ordered by that."""
+    told = set()
+    for hashing in "1", "2", "3":
+        env = {**environment(), "PYTHONHASHSEED": hashing}
+        told.add(subprocess.check_output([sys.executable, "-c", HASHED], cwd=HERE, env=env))
+    assert len(told) == 1
+
+
+def test_a_summary_adds_up_its_nights():
+    """Shares are of totals; the bias is claimed less true."""
+    one = Tally(1.0, 1.5, 0.1, 10, 6, 2, 1, 2, 0, 3, 1, 4, 5)
+    two = replace(one, gain=2.0, claimed=1.5, keeps=6, unreal_keeps=1, spent=7, unreal_claims=1)
+    found = summary(cell(), [one, two])
+    assert (found.gain.mean, found.bias.mean) == (1.5, 0.0)
+    assert (found.unreal_keeps.part, found.unreal_keeps.whole) == (2, 8)
+    assert (found.unreal_claims.part, found.unreal_claims.whole) == (1, 4)
+    assert (found.null_keeps.part, found.null_keeps.whole) == (2, 6)
+    assert found.per_discard.mean == 1.5
+    assert found.per_thousand.mean == pytest.approx(1000 / 12)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_a_study_can_be_drawn(tmp_path, suffix):
+    """Of the kind that the suffix says, also where nothing was claimed."""
+    cells = [cell("null", 12), cell("harsh", 40), cell("harsh", 40, sigma=2.0)]
+    path = tmp_path / f"study.{suffix}"
+    plot(study(cells, 2, 1, 1, lambda: None), path)
+    begins = {"png": b"\x89PNG", "svg": b"<?xml"}
+    assert path.read_bytes().startswith(begins[suffix])
+
+
+def test_numbers_that_json_lacks_are_null():
+    """One night has no spread, and no claim no share."""
+    (facts,) = plain(study([cell("null", 12)], 1, 1, 1, lambda: None))
+    again = json.loads(json.dumps(facts, allow_nan=False))
+    assert again["gain"] == {"mean": 0.0, "error": None, "low": None, "high": None}
+    assert again["unreal_claims"]["share"] is None
+    assert again["conditions"]["mixture"] == "null"
+
+
+def test_our_rule_is_run_at_every_level_that_is_asked_for(tmp_path):
+    """The frontier of true gain and unreal claims; rules that have no level are run once."""
+    asked = ["--mixture", "null", "--repeats", 1, "--trials", 6, "--islands", 1, "--workers", 1]
+    asked += ["--rule", "swarm", "--rule", "margin", "--fdr", 0.01, "--fdr", 0.5]
+    found = json.loads(swarm(tmp_path, "simulate", *asked, "--json"))
+    shown = [(one["rule"], one["plan"]["rule"]["fdr"]) for one in found]
+    assert shown == [("swarm 0.01", 0.01), ("swarm 0.5", 0.5), ("margin", 0.0)]
+
+
+def test_the_command_prints_every_cell(tmp_path):
+    """Options given more than once are combined; --noise is in units of the score."""
+    asked = ["--repeats", 2, "--trials", 20, "--trials", 40, "--islands", 2, "--workers", 1]
+    found = json.loads(swarm(tmp_path, "simulate", *asked, "--noise", 0.002, "--json"))
+    shown = [(one["mixture"], one["plan"]["trials"]) for one in found]
+    assert shown == [("published", 20), ("published", 40), ("harsh", 20), ("harsh", 40)]
+    assert {round(one["noise"], 12) for one in found} == {0.002}
+    picture = tmp_path / "p.svg"
+    table = swarm(tmp_path, "simulate", *asked, "--plot", picture)
+    assert table.count("harsh") == 2
+    assert picture.exists()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("--sigma", "nan"),
+        ("--sigma", "0"),
+        ("--drift", "inf"),
+        ("--mixture", "kind"),
+        ("--trials", "0"),
+        ("--sigma", "1", "--noise", "1"),
+        ("--plot", "study.txt"),
+        ("--plot", "nowhere/study.png"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused_at_once(tmp_path, asked):
+    """With exit code 2, naming the option, before any night."""
+    said = swarm(tmp_path, "simulate", *asked, code=2)
+    assert asked[0] in said
+
+
+def test_a_killed_study_leaves_no_process(tmp_path):
+    """Its workers end with it, whatever they were doing."""
+    asked = ("simulate", "--repeats", 1000, "--trials", 700, "--workers", 2)
+    child = subprocess.Popen(
+        command(*asked), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
+    )
+    family, patience = [], time.monotonic() + 20
+    while len(family) < 3 and time.monotonic() < patience:  # two workers and their tracker
+        time.sleep(0.05)
+        family = psutil.Process(child.pid).children(recursive=True)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert len(family) >= 3
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+
+
+def test_the_fit_climbs_and_finds_what_it_was_given():
+    """No round lowers the likelihood of a greedy night; gains are told from changes of nothing."""
+    lab = world(Mixture((MixturePart(0.5), MixturePart(0.5, 0.0005, 0.00025))), sigma=0.3)
+    worth, seen, tried = 0.0, BASE, []
+    for change in range(80):
+        after = worth + lab.effect(change)
+        score = lab.score(after, sample(str(change), change))
+        tried.append((score, score < seen, False))
+        if score < seen:
+            worth, seen = after, score
+    fit = Fit(BASE, tried, lab.conditions.noise, parts=2)
+    climbed = [fit.run(1) for _ in range(25)]
+    assert all(after >= before - 1e-6 for before, after in pairwise(climbed))
+    assert fit.weights[1] == pytest.approx(0.5, abs=0.15)
+    assert fit.means[1] == pytest.approx(0.0005, abs=0.0001)

@@ -1,0 +1,45 @@
+"""Child processes of tests: a piece of Python in one of its own, and which one serves boxes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+
+def child(code, cache, **env):
+    """Run Python code in a process of its own on `cache`."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "SWARM_CACHE": str(cache), **env},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def has_box(process):
+    """Return whether a slice's process has a child beside the one that boxes are copied from."""
+    own = process.cmdline()  # which a child has, too, until it becomes something else
+    lines = [child.cmdline() for child in process.children()]
+    return any("zygote" not in line and line != own for line in lines)
+
+
+async def serving():
+    """Return our child that serves trials or looks, once it has a child of its own, the box.
+
+    Whatever else this process has for children is left alone.
+    """
+    while True:
+        for process in psutil.Process().children():
+            with suppress(psutil.Error):  # it has ended
+                if "harness.worker" in " ".join(process.cmdline()) and has_box(process):
+                    return process
+        await asyncio.sleep(0.005)

@@ -29,7 +29,9 @@ from analysis.lineage import fold
 from harness.contract import SetupError
 from islands import events as ev
 from islands.records import Gain
-from swarm.cli.status import lineage, query, status
+from swarm.cli.lineage import lineage
+from swarm.cli.query import query
+from swarm.cli.status import status
 from swarm.project import runs
 from tests.support.histories import HOSTILE, clock, events, lived
 

@@ -1,0 +1,92 @@
+"""Options that commands share, and how they print JSON and tables."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import click
+from rich.console import Console
+
+from harness.contract import SetupError
+from harness.sandbox import tiers
+
+PIPED_COLUMNS: Final = 240
+"""Columns of a table where standard output is no terminal that says how many it has."""
+
+SANDBOXES: Final[Mapping[str, int]] = {
+    "namespaces": tiers.SANDBOX,
+    "landlock": tiers.LANDLOCK,
+    "none": tiers.NOTHING,
+}
+"""The values of --sandbox, strongest first, and the tier of each."""
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+run_option = click.option(
+    "--run", "name", metavar="NAME", help="Name of the run.  [default: the run active last]"
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def refused_option(old: str, new: str, *, is_flag: bool) -> Callable[[_Command], _Command]:
+    """Return a decorator that refuses the option `old` in one line that names `new`."""
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: object) -> None:
+        del ctx, param
+        if value:
+            raise SetupError(f"{old} is no longer an option: use {new}")
+
+    return click.option(old, is_flag=is_flag, hidden=True, expose_value=False, callback=refuse)
+
+
+def sandbox_option(command: _Command) -> _Command:
+    """Give `command` the option --sandbox, passed as `tier`, and refuse its old spellings."""
+
+    def tier_of(ctx: click.Context, param: click.Parameter, value: str) -> int:
+        del ctx, param
+        return SANDBOXES[value]
+
+    option = click.option(
+        "--sandbox",
+        "tier",
+        type=click.Choice(list(SANDBOXES)),
+        default="namespaces",
+        show_default=True,
+        callback=tier_of,
+        help="How candidates are confined. `landlock` is for hosts that forbid user namespaces;"
+        " `none` runs candidates unconfined (dangerous; scores are marked).",
+    )
+    old_tier = refused_option("--tier", "--sandbox namespaces or --sandbox landlock", is_flag=False)
+    old_unsafe = refused_option("--unsafe", "--sandbox none", is_flag=True)
+    return option(old_tier(old_unsafe(command)))
+
+
+def wide_console() -> Console:
+    """Return a console on standard output, wide where that is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_COLUMNS)
+
+
+def to_json(value: object) -> str:
+    """Return `value` as JSON: null for nan and infinity, ISO 8601 for dates, text for the rest."""
+    return json.dumps(_finite(value), default=_text)
+
+
+def _finite(value: object) -> object:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {str(key): _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

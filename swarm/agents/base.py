@@ -6,21 +6,25 @@ from typing import Literal, Protocol
 
 from islands.records import Attempt, Brief, Proposal, Usage
 
-Trouble = Literal["rate", "server", "timeout", "refusal", "malformed", "unapplied", "network"]
+ErrorKind = Literal["rate", "server", "timeout", "refusal", "malformed", "unapplied", "network"]
 
 
 class AgentError(Exception):
     """An agent gave no proposal this time; the island goes on.
 
-    `trouble` is the kind, the message one line for people, `usage` what it cost all the same,
+    `error_kind` is the kind, the message one line for people, `usage` what it cost all the same,
     `retry_after` the seconds that the provider asked for (0: it did not).
     """
 
     def __init__(
-        self, trouble: Trouble, reason: str, usage: Usage | None = None, retry_after: float = 0.0
+        self,
+        error_kind: ErrorKind,
+        reason: str,
+        usage: Usage | None = None,
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(reason)
-        self.trouble: Trouble = trouble
+        self.error_kind: ErrorKind = error_kind
         self.usage = usage or Usage()
         self.retry_after = retry_after
 

@@ -131,7 +131,7 @@ class Proposer:
         except AgentError as error:
             run.record(
                 ev.AgentFailed(
-                    number, name, agent.name, error.trouble, str(error), error.usage, origin
+                    number, name, agent.name, error.error_kind, str(error), error.usage, origin
                 )
             )
             if name in run.state.migrants.ports:  # that was no answer: it is asked again

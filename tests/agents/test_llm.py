@@ -151,18 +151,18 @@ def test_an_edit_that_does_not_apply_is_sent_back_with_the_nearest_lines(server,
 
 
 @pytest.mark.parametrize(
-    ("step", "trouble"),
+    ("step", "error_kind"),
     [
         (MISSES, "unapplied"),
         (Say("I would rather talk."), "malformed"),
         (Truncate("HYPO"), "malformed"),
     ],
 )
-def test_useless_answers_are_sent_back_three_times_and_no_more(server, api, step, trouble):
+def test_useless_answers_are_sent_back_three_times_and_no_more(server, api, step, error_kind):
     """Edits that do not apply, answers out of format and answers cut short end as failures."""
     server.play([step] * 9)
     error = propose(model(server, api))
-    assert (error.trouble, len(server.log)) == (trouble, 1 + REPAIRS)
+    assert (error.error_kind, len(server.log)) == (error_kind, 1 + REPAIRS)
     assert (error.usage.tokens_in, error.usage.tokens_out) == server.tokens
 
 
@@ -170,7 +170,7 @@ def test_a_refusal_ends_the_proposal_at_its_cost(server, api):
     """A model or a filter that declines is not argued with."""
     server.play([Refuse("I will not"), GOOD])
     error = propose(model(server, api))
-    assert (error.trouble, len(server.log)) == ("refusal", 1)
+    assert (error.error_kind, len(server.log)) == ("refusal", 1)
     assert "I will not" in str(error)
     assert (error.usage.tokens_in, error.usage.tokens_out) == server.tokens
 
@@ -191,9 +191,9 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(("step", "trouble", "free"), FAILURES)
+@pytest.mark.parametrize(("step", "error_kind", "free"), FAILURES)
 def test_a_call_that_fails_is_made_again_and_billed_at_its_worst_unless_it_was_free(
-    server, api, step, trouble, free
+    server, api, step, error_kind, free
 ):
     """Three failures and a good answer are a proposal; five failures are none."""
     server.play([step] * 3 + [GOOD])
@@ -210,7 +210,7 @@ def test_a_call_that_fails_is_made_again_and_billed_at_its_worst_unless_it_was_f
 
     server.play([step] * 9)
     error = propose(model(server, api))
-    assert (error.trouble, error.usage.calls, len(server.log)) == (trouble, TRIES, TRIES)
+    assert (error.error_kind, error.usage.calls, len(server.log)) == (error_kind, TRIES, TRIES)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_call_that_fails_is_made_again_and_billed_at_its_worst_unless_it_was_f
 def test_a_body_that_is_not_the_format_is_malformed(server, api, body):
     """Whatever a server sends with a 200, the agent reports a malformed reply."""
     server.play([Garbage(body)] * TRIES)
-    assert propose(model(server, api)).trouble == "malformed"
+    assert propose(model(server, api)).error_kind == "malformed"
 
 
 def test_a_call_without_an_answer_times_out_at_its_worst_cost_and_is_not_made_again(server, api):
@@ -227,7 +227,7 @@ def test_a_call_without_an_answer_times_out_at_its_worst_cost_and_is_not_made_ag
     server.play([Hang(), GOOD])
     agent = model(server, api, timeout_seconds=0.05)
     error = propose(agent)
-    assert (error.trouble, error.usage.calls, len(server.log)) == ("timeout", 1, 1)
+    assert (error.error_kind, error.usage.calls, len(server.log)) == ("timeout", 1, 1)
     assert error.usage.usd == pytest.approx(PRICE.worst(most_tokens(render(BRIEF), ()), 8192))
     assert agent.calls.budget.spent_usd == pytest.approx(error.usage.usd, abs=2e-9)
 
@@ -238,7 +238,7 @@ def test_a_server_that_is_not_there_costs_nothing(api):
         pass
     agent = model(gone, api)
     error = propose(agent)
-    assert (error.trouble, error.usage.calls, error.usage.usd) == ("network", TRIES, 0.0)
+    assert (error.error_kind, error.usage.calls, error.usage.usd) == ("network", TRIES, 0.0)
     assert agent.calls.budget.spent_usd == 0.0
 
 
@@ -269,7 +269,7 @@ def test_a_content_filter_is_a_refusal_and_not_the_users_fault(server, api):
     """A 400 that a filter raised concerns this one prompt; the swarm goes on."""
     server.play([Status(400, error_code="content_filter"), GOOD])
     error = propose(model(server, api))
-    assert (error.trouble, error.usage.usd, len(server.log)) == ("refusal", 0.0, 1)
+    assert (error.error_kind, error.usage.usd, len(server.log)) == ("refusal", 0.0, 1)
 
 
 def test_no_key_shows_in_errors_logs_or_reprs(server, api, caplog):
@@ -295,8 +295,8 @@ def test_a_long_retry_after_is_handed_on_instead_of_sat_out(server, api):
             return [await _outcome(agent, BRIEF) for _ in range(2)]
 
     first, second = asyncio.run(main())
-    assert (first.trouble, first.retry_after) == ("rate", 3600.0)
-    assert (second.trouble, second.usage.calls) == ("rate", 0)
+    assert (first.error_kind, first.retry_after) == ("rate", 3600.0)
+    assert (second.error_kind, second.usage.calls) == ("rate", 0)
     assert 3500 < second.retry_after <= 3600
     assert len(server.log) == 1
 

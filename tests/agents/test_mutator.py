@@ -341,7 +341,7 @@ def test_nothing_is_tried_twice_on_one_head_and_in_the_end_nothing_is_left():
     with pytest.raises(AgentError) as caught:
         tried_on()
     assert len(seen) == len(set(seen)) >= 9
-    assert caught.value.trouble == "unapplied"
+    assert caught.value.error_kind == "unapplied"
     assert str(caught.value) == "nothing to change"
 
 
@@ -614,7 +614,7 @@ def check(genome, seed):
     try:
         proposal = Mutator().answer(brief(genome, seed=seed))
     except AgentError as error:
-        honest = (error.trouble, str(error)) == ("unapplied", "nothing to change")
+        honest = (error.error_kind, str(error)) == ("unapplied", "nothing to change")
     else:
         honest = check_admitted(genome, proposal)
     assert honest
@@ -683,7 +683,7 @@ def test_any_text_gives_a_program_or_nothing_to_change(genome, seed):
     check(genome.encode("utf-8", "replace").decode(), seed)
 
 
-def test_depth_and_length_are_no_trouble():
+def test_deep_and_long_files_are_answered():
     """A sum of ten thousand terms and a thousand knobs are answered like any other file."""
     check("A = 3\nB = " + " + ".join(["1"] * 10_000), 0)
     check("\n".join(f"K{n} = {n}.5" for n in range(1000)), 0)

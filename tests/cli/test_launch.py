@@ -151,7 +151,7 @@ TRIES = {n}
 """
 LOST = GOOD.replace("TRIES = 2", "TRIALS = 31")
 
-TROUBLES = [
+ERRORS = [
     *[Say(LOST.format(n=32))] * 4,
     *[Say("I would rather talk about it.")] * 4,
     Refuse(),
@@ -166,9 +166,9 @@ TROUBLES = [
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
-def test_no_trouble_of_a_language_model_stops_the_swarm(tmp_path, kind):
+def test_no_error_of_a_language_model_stops_the_swarm(tmp_path, kind):
     """Good edits become candidates, all else events, and the run reaches its bound."""
-    steps = iter(TROUBLES)
+    steps = iter(ERRORS)
     numbers = count(40)
 
     def answer(asked):
@@ -188,9 +188,9 @@ def test_no_trouble_of_a_language_model_stops_the_swarm(tmp_path, kind):
         repo = packing(tmp_path, agents={"model": model}, agent="model", islands=1)
         said = swarm(repo, "launch", "--trials", "12", "--max-usd", "9", LOOPBACK_KEY=KEY)
     events = ledger(repo)
-    failed = [e["trouble"] for e in events if e["kind"] == "agent_failed"]
+    failed = [e["error_kind"] for e in events if e["kind"] == "agent_failed"]
     assert failed == ["unapplied", "malformed", "refusal", "timeout"]
-    received = [e["notes"]["troubles"] for e in events if e["kind"] == "proposal_received"]
+    received = [e["notes"]["error_kinds"] for e in events if e["kind"] == "proposal_received"]
     assert received[0] == "rate, server, malformed, network, unapplied"
     assert set(received[1:]) == {""}
     assert sum(e["kind"] == "trial_ended" for e in events) == 12

@@ -125,10 +125,10 @@ def test_an_agent_learns_of_each_ended_experiment_once_also_after_resume(tmp_pat
         assert agent.learned == run.agents[name].learned
 
 
-def test_agent_trouble_is_an_event_and_stops_nothing(tmp_path):
+def test_an_agent_error_is_an_event_and_stops_nothing(tmp_path):
     """Rate limits, refusals and time-outs of agents are recorded, waited out and survived."""
-    troubles = [AgentError("rate", "429", retry_after=30.0), AgentError("refusal", "no")]
-    agents = {f"i{k}": LabAgent(script={2: troubles[0], 3: troubles[1]}) for k in range(2)}
+    errors = [AgentError("rate", "429", retry_after=30.0), AgentError("refusal", "no")]
+    agents = {f"i{k}": LabAgent(script={2: errors[0], 3: errors[1]}) for k in range(2)}
     run = simulate(tmp_path, agents=agents, bounds=RunLimits(trials=40))
     assert [e.error_kind for e in kinds(run, ev.AgentFailed)].count("rate") == 2
     assert run.state.trials == 40

@@ -494,8 +494,8 @@ def test_a_conflict_becomes_a_port_task_with_both_sides_once(tmp_path):
     )
     ported = [e for e in run.ledger.kept if isinstance(e, ev.ProposalReceived) and e.origin]
     assert Counter(e.island for e in ported) == {"i0": 1, "i1": 1}
-    troubles = [e for e in run.ledger.kept if isinstance(e, ev.AgentFailed) and e.origin]
-    assert {(e.island, e.error_kind) for e in troubles} == {("i0", "rate"), ("i1", "rate")}
+    failures = [e for e in run.ledger.kept if isinstance(e, ev.AgentFailed) and e.origin]
+    assert {(e.island, e.error_kind) for e in failures} == {("i0", "rate"), ("i1", "rate")}
     for island in run.state.islands.values():
         assert len({kept.origin for kept in island.kept}) == len(island.kept) == 2
 

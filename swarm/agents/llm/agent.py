@@ -54,18 +54,18 @@ class LanguageModel:
                 answer = self._read(reply)
                 files = edits.apply(brief.genome, answer)
             except edits.EditError as error:
-                bill.suffered(error.trouble)
+                bill.record_error(error.error_kind)
                 complaint = str(error)
             else:
                 notes: dict[str, str | float] = {
                     "model": self.calls.settings.model,
                     "repairs": float(repairs),
-                    "troubles": ", ".join(bill.troubles),
+                    "error_kinds": ", ".join(bill.error_kinds),
                 }
                 return Proposal(answer.hypothesis, _entries(files), notes, bill.usage)
             turns += [Turn("assistant", edits.clean(reply.text)), Turn("user", _repair(complaint))]
         reason = one_line(f"no usable answer after {REPAIRS} repairs: {complaint}")
-        raise AgentError(bill.trouble, reason, bill.usage)
+        raise AgentError(bill.error_kind, reason, bill.usage)
 
     def learn(self, attempt: Attempt) -> None:
         """Nothing to do: the next brief tells how it ended."""

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from harness.contract import SetupError
 from islands.records import Usage
-from swarm.agents.base import AgentError, Trouble
+from swarm.agents.base import AgentError, ErrorKind
 from swarm.agents.llm.budget import Budget, BudgetError
 from swarm.agents.llm.provider import (
     CallError,
@@ -34,7 +34,7 @@ _FRAME = 1024
 
 @dataclass(slots=True)
 class Bill:
-    """What one proposal has cost so far, and what went wrong on the way, `trouble` last.
+    """What one proposal has cost so far, and what went wrong on the way, `error_kind` last.
 
     Every call that may have been billed without our being told, the one in the air too, counts at
     its worst, in dollars and in `tokens_untold`: whenever a proposal is cut short, its usage is
@@ -43,8 +43,8 @@ class Bill:
     """
 
     note: Callable[[Usage], None] = field(default=lambda _: None, repr=False)
-    trouble: Trouble = "malformed"
-    troubles: list[Trouble] = field(default_factory=list)
+    error_kind: ErrorKind = "malformed"
+    error_kinds: list[ErrorKind] = field(default_factory=list)
     _settled: Usage = Usage()
     _open: Usage = Usage()
     _told: Usage = Usage()
@@ -56,10 +56,10 @@ class Bill:
         untold = known.tokens_untold + worst.tokens_untold
         return replace(known, usd=known.usd + worst.usd, tokens_untold=untold)
 
-    def suffered(self, trouble: Trouble) -> None:
+    def record_error(self, error_kind: ErrorKind) -> None:
         """Note what went wrong; a proposal that comes through all the same will tell of it."""
-        self.trouble = trouble
-        self.troubles.append(trouble)
+        self.error_kind = error_kind
+        self.error_kinds.append(error_kind)
         self._tell()
 
     def begin(self, usd: float, tokens: int) -> None:
@@ -106,10 +106,10 @@ class ModelClient:
             try:
                 return await self._request(prompt, turns, bill)
             except CallError as error:
-                bill.suffered(error.trouble)
+                bill.record_error(error.error_kind)
                 asked = error.wait or 0.0
                 if failures == TRIES or not error.again or asked > self.governor.patience:
-                    raise AgentError(error.trouble, str(error), bill.usage, asked) from None
+                    raise AgentError(error.error_kind, str(error), bill.usage, asked) from None
                 if not isinstance(error, OverloadedError):
                     await asyncio.sleep(asked or self.governor.delay(failures))
             except PausedError as error:
@@ -118,7 +118,7 @@ class ModelClient:
                 if not bill.usage.calls:
                     raise
                 reason = f"the budget leaves no room to ask again: {error}"
-                raise AgentError(bill.trouble, reason, bill.usage) from None
+                raise AgentError(bill.error_kind, reason, bill.usage) from None
             except RejectedError as error:
                 raise SetupError(mend(self.name, self.settings, error)) from None
         raise AssertionError("the last try returns or raises")

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NoReturn, Protocol, TypeVar
 import httpx2
 from pydantic import Field, ValidationError
 
-from swarm.agents.base import Trouble
+from swarm.agents.base import ErrorKind
 from swarm.agents.llm.retry_after import asked_wait, drained_wait
 from swarm.agents.llm.settings import Tokens
 
@@ -80,7 +80,7 @@ class CallError(Exception):
 
     def __init__(
         self,
-        trouble: Trouble,
+        error_kind: ErrorKind,
         reason: str,
         *,
         free: bool = False,
@@ -88,7 +88,7 @@ class CallError(Exception):
         wait: float | None = None,
     ) -> None:
         super().__init__(reason)
-        self.trouble: Trouble = trouble
+        self.error_kind: ErrorKind = error_kind
         self.free, self.again, self.wait = free, again, wait
 
 

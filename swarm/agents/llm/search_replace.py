@@ -45,19 +45,19 @@ _WRAPPING = "*_`\"' \t"
 class EditError(Exception):
     """An answer that cannot be used; the message tells the model what to mend."""
 
-    trouble: Literal["malformed", "unapplied"]
+    error_kind: Literal["malformed", "unapplied"]
 
 
 class MalformedError(EditError):
     """The answer is not in the format."""
 
-    trouble = "malformed"
+    error_kind = "malformed"
 
 
 class UnappliedError(EditError):
     """The answer is in the format, and its edits do not fit the files."""
 
-    trouble = "unapplied"
+    error_kind = "unapplied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,16 +181,16 @@ def apply(genome: Mapping[str, str], answer: ParsedReply) -> dict[str, str | Non
     Changes are made in order, each on what the one before it left; all are made or none. Raises
     UnappliedError, which names the first blocks that do not fit and shows what is nearest to them.
     """
-    texts, troubles = dict(genome), []
+    texts, errors = dict(genome), []
     for number, change in enumerate(answer.changes, 1):
         try:
             _make(texts, change)
         except UnappliedError as error:
-            troubles.append(f"Block {number} ({change.path or 'no path'}): {error}")
-            if len(troubles) == REPORTED:
+            errors.append(f"Block {number} ({change.path or 'no path'}): {error}")
+            if len(errors) == REPORTED:
                 break
-    if troubles:
-        raise UnappliedError("\n\n".join(troubles))
+    if errors:
+        raise UnappliedError("\n\n".join(errors))
     paths = dict.fromkeys([*genome, *texts])
     changed = {path: texts.get(path) for path in paths if texts.get(path) != genome.get(path)}
     if not changed:

@@ -1,4 +1,4 @@
-"""Reads the text of a genome: admission, diffs, categories, null edits.
+"""Everything that reads the text of a genome: admission, syntax diffs, categories, null edits.
 
 Imported by git, state, scheduling and swarm.
 """

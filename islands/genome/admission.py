@@ -1,24 +1,24 @@
-"""Decides whether a proposal is let in: path is permission, and nothing else is.
+"""Admission: the rules that decide whether a proposal may become a commit.
 
-One pure function looks at the text of a proposal and the genome it would change, and answers
-with the change or with the rule that stands against it. Reasons are one line, name the file and
-say what is allowed: the agent that proposed it is shown them.
+`admit` is a pure function of the proposal's files and the genome that they would change. It
+returns the change to commit, or the rule that refuses it with a one-line reason that names the
+file and says what is allowed. The agent that made the proposal is shown the reason.
 
 | rule | refuses |
 | --- | --- |
-| outside | a path that is not plainly inside the genome, or that git or a file system may misread |
-| link | symbolic links and submodules, proposed or already there |
-| mode | a new executable, or anything else that is not a regular file |
-| size | too large a file, too many files, too large a genome |
-| binary | what is not UTF-8 text |
-| clash | two paths that some file system takes for one, a file where a folder is |
-| entry | the deletion of the file that a trial starts from |
+| outside | a path outside the genome, or one that git or a file system may read as another |
+| link | symbolic links and submodules, proposed or existing |
+| mode | a new executable, and anything else that is not a regular file |
+| size | a file, a genome or a number of files above its limit |
+| binary | files that are not UTF-8 text |
+| clash | two paths that some file system cannot tell apart, a file in place of a folder |
+| entry | deleting the file that a trial starts from |
 | syntax | Python that does not parse |
-| nothing | a change of comments, layout and docstrings only |
-| seed | a change of seeds only |
+| nothing | changes of comments, layout and docstrings only |
+| seed | changes of seeds only |
 
-Not covered: names that Windows reserves (CON, NUL); what a permitted file does when it runs,
-which is the sandbox's business.
+Not covered: names that Windows reserves (CON, NUL); what an admitted file does when it runs, which
+the sandbox confines.
 """
 
 from __future__ import annotations
@@ -33,52 +33,55 @@ from typing import Literal
 from islands.genome.syntax_diff import NotPythonError, compare
 from islands.records import Entry, Proposal
 
-Rule = Literal[
+AdmissionRule = Literal[
     "outside", "link", "mode", "size", "binary", "clash", "entry", "syntax", "nothing", "seed"
 ]
 
-Change = Mapping[str, Entry | None]
+GenomeChange = Mapping[str, Entry | None]
+"""Files by path, None where the file is deleted."""
 
-MOST_NAME_BYTES = 255
-MOST_PATH_BYTES = 1024
-"""Of one name and of a path: what every file system we export to can hold."""
+MAX_NAME_BYTES = 255
+MAX_PATH_BYTES = 1024
+"""Limits that every file system to which genomes are exported supports."""
 
-MOST_SHOWN = 200
-"""Characters of a name or a complaint in a reason."""
+MAX_REASON_CHARS = 200
+"""Characters that a reason quotes of a name or of an error message."""
 
-PLAIN = "100644"
+REGULAR_FILE_MODE = "100644"
+"""git's mode of a regular file that is not executable."""
 
 _LINKS = {"120000": "a symbolic link", "160000": "a submodule"}
 
 _GIT_SHORT = re.compile(r"git~\d")
-"""How NTFS also spells .git."""
+"""The short name that NTFS gives .git."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """What a proposal may weigh: bytes of one file, bytes and files of the genome after it.
-
-    With `null` a change without effect is let in, to measure what the ratchet makes of one.
-    """
+    """Size limits of a proposal."""
 
     file_bytes: int = 256 * 1024
+    """Bytes of one file."""
     total_bytes: int = 1024 * 1024
+    """Bytes of the whole genome after the change."""
     files: int = 64
-    null: bool = False
+    """Files of the whole genome after the change."""
+    allow_null: bool = False
+    """Whether a change without effect is admitted: the run's own A/A tests are (`null_edits`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Let in: `files` is what differs from the head, fit to be committed."""
+    """An admitted proposal: `files` holds what differs from the head, ready to commit."""
 
-    files: Change
+    files: GenomeChange
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Not let in, by `rule`, for a `reason` of one line that the agent may be shown."""
+    """A refused proposal, with a one-line `reason` that the agent may be shown."""
 
-    rule: Rule
+    rule: AdmissionRule
     reason: str
 
 
@@ -89,11 +92,12 @@ def admit(
     limits: AdmissionLimits,
     entry: str,
 ) -> Admitted | Refused:
-    """Say whether `proposal` may become a commit on a commit whose whole genome is `head`.
+    """Return the change that `proposal` makes to the genome `head`, or the rule that refuses it.
 
-    `genome` are files and folders of the repository, `entry` the path of the file that a trial
-    starts from. Never raises on anything a proposal holds.
+    `genome` lists the files and folders of the repository that may change, `entry` is the path of
+    the file that a trial starts from. Never raises, whatever the proposal holds.
     """
+    # In this order: a later check relies on what the earlier ones have ruled out.
     refused = next(_file_refusals(proposal.files, head, genome, limits), None)
     if refused is not None:
         return refused
@@ -102,13 +106,13 @@ def admit(
     if refused is not None:
         return refused
     refused = _effect_refusal(change, head)
-    if refused is not None and not (limits.null and refused.rule == "nothing"):
+    if refused is not None and not (limits.allow_null and refused.rule == "nothing"):
         return refused
     return Admitted(change)
 
 
-def inside(path: str, genome: tuple[str, ...]) -> bool:
-    """Say whether `path` is plain (no "..", no .git in any spelling) and inside the genome."""
+def is_inside(path: str, genome: tuple[str, ...]) -> bool:
+    """Return whether `path` is inside `genome`, and plain: no "..", no .git in any spelling."""
     return _is_plain(path) and any(
         path == part or path.startswith(part + "/") for part in (p.rstrip("/") for p in genome)
     )
@@ -116,41 +120,43 @@ def inside(path: str, genome: tuple[str, ...]) -> bool:
 
 def _is_plain(path: str) -> bool:
     return (
-        len(path) <= MOST_PATH_BYTES
-        # git takes a folder with a file HEAD for a repository, and runs what its config names
+        len(path) <= MAX_PATH_BYTES
+        # git takes a folder with a file HEAD for a repository, and runs commands of its config
         and path.rpartition("/")[2].casefold() != "head"
         and all(_is_plain_name(name) for name in path.split("/"))
-        and len(path.encode()) <= MOST_PATH_BYTES
+        and len(path.encode()) <= MAX_PATH_BYTES
         and unicodedata.is_normalized("NFC", path)
     )
 
 
 def _is_plain_name(name: str) -> bool:
-    """Refuse what means something to git or a file system, or looks like another name."""
+    """Return whether `name` is neither special to git or a file system nor a look-alike."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return (
-        0 < len(name) <= MOST_NAME_BYTES
-        and not name.endswith((".", " "))  # "." and ".." too; Windows drops both at a name's end
+        0 < len(name) <= MAX_NAME_BYTES
+        and not name.endswith((".", " "))  # also "." and ".."; Windows drops both at the end
         and not any(_is_hidden(char) for char in name)
-        and len(name.encode()) <= MOST_NAME_BYTES
+        and len(name.encode()) <= MAX_NAME_BYTES
         and not folded.startswith(".git")
         and not _GIT_SHORT.match(folded)
     )
 
 
 def _is_hidden(char: str) -> bool:
-    """Say whether `char` separates somewhere, controls, shows nothing, or is no character."""
+    """Return whether `char` is a separator, a control, invisible, or not a character at all."""
     return char in "\\:" or (char != " " and unicodedata.category(char)[0] in "CZ")
 
 
 def _file_refusals(
-    files: Change, head: Mapping[str, Entry], genome: tuple[str, ...], limits: AdmissionLimits
+    files: GenomeChange, head: Mapping[str, Entry], genome: tuple[str, ...], limits: AdmissionLimits
 ) -> Iterator[Refused]:
     if len(files) > limits.files:
-        yield Refused("size", f"{len(files)} files at once; propose {limits.files} at most")
+        yield Refused(
+            "size", f"{len(files)} files in one proposal; at most {limits.files} are allowed"
+        )
     for path, entry in files.items():
-        name = shown(path)
-        if not inside(path, genome):
+        name = printable_line(path)
+        if not is_inside(path, genome):
             allowed = ", ".join(genome)
             yield Refused("outside", f"{name} is outside the genome; change only: {allowed}")
         was = head.get(path)
@@ -164,18 +170,21 @@ def _link_refusals(name: str, entry: Entry | None, was: Entry | None) -> Iterato
     if entry is not None and entry.mode in _LINKS:
         yield Refused("link", f"{name} is {_LINKS[entry.mode]}; propose regular files only")
     if was is not None and was.mode in _LINKS:
-        yield Refused("link", f"{name} is {_LINKS[was.mode]} and must stay; change other files")
+        yield Refused(
+            "link", f"{name} is {_LINKS[was.mode]} and must not change; change other files"
+        )
 
 
 def _mode_refusals(name: str, entry: Entry, was: Entry | None) -> Iterator[Refused]:
-    if entry.mode != PLAIN and (was is None or was.mode != entry.mode):
-        yield Refused("mode", f"{name} has mode {shown(entry.mode)}; propose mode {PLAIN} only")
+    if entry.mode != REGULAR_FILE_MODE and (was is None or was.mode != entry.mode):
+        mode = printable_line(entry.mode)
+        yield Refused("mode", f"{name} has mode {mode}; propose mode {REGULAR_FILE_MODE} only")
 
 
 def _content_refusals(name: str, entry: Entry, limits: AdmissionLimits) -> Iterator[Refused]:
-    size, most = len(entry.data), limits.file_bytes
-    if size > most:
-        yield Refused("size", f"{name} has {size:,} bytes; a file may have {most:,} at most")
+    size, limit = len(entry.data), limits.file_bytes
+    if size > limit:
+        yield Refused("size", f"{name} has {size:,} bytes; a file may have at most {limit:,}")
     if b"\0" in entry.data or not _is_utf8(entry.data):
         yield Refused("binary", f"{name} is not text; propose UTF-8 text without null bytes")
 
@@ -188,37 +197,40 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _change(files: Change, head: Mapping[str, Entry]) -> dict[str, Entry | None]:
-    """Return what really differs; an executable stays one where only text is proposed."""
+def _change(files: GenomeChange, head: Mapping[str, Entry]) -> dict[str, Entry | None]:
+    """Return the files that differ from `head`; an executable file keeps its mode."""
     modes = {path: entry.mode for path, entry in head.items()}
-    wanted = {
-        path: entry and replace(entry, mode=modes.get(path, PLAIN)) for path, entry in files.items()
+    proposed = {
+        path: entry and replace(entry, mode=modes.get(path, REGULAR_FILE_MODE))
+        for path, entry in files.items()
     }
-    return {path: entry for path, entry in wanted.items() if entry != head.get(path)}
+    return {path: entry for path, entry in proposed.items() if entry != head.get(path)}
 
 
 def _change_refusals(
-    change: Change, head: Mapping[str, Entry], limits: AdmissionLimits, entry: str
+    change: GenomeChange, head: Mapping[str, Entry], limits: AdmissionLimits, entry: str
 ) -> Iterator[Refused]:
     after = {path: new for path, new in {**head, **change}.items() if new is not None}
     if entry not in after:
-        yield Refused("entry", f"{shown(entry)} is where a trial starts; change it, keep it")
+        name = printable_line(entry)
+        yield Refused("entry", f"{name} starts a trial; change it, but do not delete it")
     yield from _clash_refusals(change, after)
     yield from _growth_refusals(head, after, limits)
 
 
-def _clash_refusals(change: Change, after: Mapping[str, Entry]) -> Iterator[Refused]:
+def _clash_refusals(change: GenomeChange, after: Mapping[str, Entry]) -> Iterator[Refused]:
     files = Counter(path.casefold() for path in after)
     folders = {folder.casefold() for path in after for folder in _folders(path)}
     for path, entry in change.items():
         if entry is None:
             continue
+        name = printable_line(path)
         if files[path.casefold()] > 1:
-            yield Refused("clash", f"{shown(path)} differs from another file by case only; rename")
+            yield Refused("clash", f"{name} differs from another file by case only; rename it")
         if path.casefold() in folders:
-            yield Refused("clash", f"{shown(path)} is a folder; choose another name")
+            yield Refused("clash", f"{name} is a folder; choose another name")
         if any(folder.casefold() in files for folder in _folders(path)):
-            yield Refused("clash", f"{shown(path)} is below a file, not a folder; choose another")
+            yield Refused("clash", f"{name} is below a file, not a folder; choose another path")
 
 
 def _folders(path: str) -> Iterator[str]:
@@ -229,40 +241,40 @@ def _folders(path: str) -> Iterator[str]:
 def _growth_refusals(
     head: Mapping[str, Entry], after: Mapping[str, Entry], limits: AdmissionLimits
 ) -> Iterator[Refused]:
-    """Refuse growth past a limit; a genome that began beyond it may change and shrink."""
+    """Yield refusals of growth above a limit; a genome already above it may change and shrink."""
     was, now = (sum(len(entry.data) for entry in side.values()) for side in (head, after))
     if now > max(was, limits.total_bytes):
-        most = f"{limits.total_bytes:,}"
-        yield Refused("size", f"the genome would have {now:,} bytes; {most} at most are allowed")
+        limit = f"at most {limits.total_bytes:,} are allowed"
+        yield Refused("size", f"the genome would have {now:,} bytes; {limit}")
     if len(after) > max(len(head), limits.files):
-        most = f"{limits.files}"
-        yield Refused("size", f"the genome would have {len(after)} files; {most} at most")
+        limit = f"at most {limits.files} are allowed"
+        yield Refused("size", f"the genome would have {len(after)} files; {limit}")
 
 
-def _effect_refusal(change: Change, head: Mapping[str, Entry]) -> Refused | None:
-    found = set()
+def _effect_refusal(change: GenomeChange, head: Mapping[str, Entry]) -> Refused | None:
+    effects = set()
     for path, entry in change.items():
         was = head.get(path)
         try:
-            found.add(compare(path, was.data if was else b"", entry.data if entry else b""))
+            effects.add(compare(path, was.data if was else b"", entry.data if entry else b""))
         except NotPythonError as error:
-            said = shown(str(error))
-            return Refused("syntax", f"{shown(path)} does not parse as Python: {said}")
-    if "changed" in found:
+            reason = printable_line(str(error))
+            return Refused("syntax", f"{printable_line(path)} does not parse as Python: {reason}")
+    if "changed" in effects:
         return None
-    if "reseeded" in found:
-        allowed = "the harness gives the seeds; change what is computed"
+    if "reseeded" in effects:
+        allowed = "the harness sets the seeds; change what is computed"
         return Refused("seed", f"{_names(change)}: only seeds differ; {allowed}")
     allowed = "change what is computed"
-    return Refused("nothing", f"{_names(change)}: nothing that runs differs; {allowed}")
+    return Refused("nothing", f"{_names(change)}: no code that runs differs; {allowed}")
 
 
-def _names(change: Change) -> str:
-    return shown(", ".join(sorted(change))) or "no file"
+def _names(change: GenomeChange) -> str:
+    return printable_line(", ".join(sorted(change))) or "no file"
 
 
-def shown(text: str) -> str:
-    """Return hostile `text` as one line of printable characters, cut at MOST_SHOWN."""
-    start = text[: MOST_SHOWN + 1]
+def printable_line(text: str) -> str:
+    """Return untrusted `text` as one printable line of at most MAX_REASON_CHARS characters."""
+    start = text[: MAX_REASON_CHARS + 1]
     line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in start)
-    return line if len(line) <= MOST_SHOWN else line[: MOST_SHOWN - 3] + "..."
+    return line if len(line) <= MAX_REASON_CHARS else line[: MAX_REASON_CHARS - 3] + "..."

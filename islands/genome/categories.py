@@ -1,11 +1,12 @@
-"""What a change touches: optimiser, schedule, architecture, initialisation, data or efficiency.
+"""Categories of a change: optimiser, schedule, architecture, initialisation, data, efficiency.
 
-Some kinds of change hold at another depth and others flip their sign, so promotions tell them
-apart. The kinds are read off the words of the names in the statements that differ; a statement is
-what Python's parser takes for one, so that a change of one argument is judged by the whole call.
+Changes of some categories still help at another depth and others reverse, so promotions report them
+apart. A category is read off the words in the identifiers of the statements that differ. A
+statement is the innermost one that Python's parser sees, so a change of one argument counts every
+identifier of the call.
 
-Not covered: what a name does not say (`x = f(y, 3)` is "other"); words of languages other than
-English; files that are no Python, and such that do not parse, are read as plain words of lines.
+Not covered: what an identifier does not say (`x = f(y, 3)` is "other"); words of languages other
+than English. Files that are not Python, or do not parse, are read line by line as plain words.
 """
 
 from __future__ import annotations
@@ -35,39 +36,39 @@ _WORDS = {
     " worker workers cache checkpoint cuda dtype precision pin nograd inference channels",
 }
 
-KINDS = (*_WORDS, OTHER)
-"""All kinds, in the order that decides between kinds that are touched as often."""
+CATEGORIES = (*_WORDS, OTHER)
+"""All categories; the order breaks ties between those touched equally often."""
 
-_KIND_OF = {word: kind for kind, words in _WORDS.items() for word in words.split()}
+_CATEGORY_OF = {word: name for name, words in _WORDS.items() for word in words.split()}
 
 _PART = re.compile(r"[A-Z]?[a-z]+[0-9]*|[A-Z]+(?![a-z])[0-9]*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def kinds(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the kinds that a change of files (text by path) touches, the most touched first.
+def categories(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the categories that a change touches, the most touched first; never empty.
 
-    Never empty: ("other",) where no name says anything.
+    `before` and `after` hold the files' text by path. ("other",) where no identifier tells.
     """
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path, ""), after.get(path, "")
         for name in _touched(old, new):
-            found.update({_KIND_OF[word] for word in _words(name) if word in _KIND_OF})
-    order = sorted(found, key=lambda kind: (-found[kind], KINDS.index(kind)))
+            counts.update({_CATEGORY_OF[word] for word in _words(name) if word in _CATEGORY_OF})
+    order = sorted(counts, key=lambda name: (-counts[name], CATEGORIES.index(name)))
     return tuple(order) or (OTHER,)
 
 
 def _touched(old: str, new: str) -> Iterator[str]:
-    """Yield the names in the statements of either side that the other has not."""
-    one, other = old.splitlines(), new.splitlines()
-    matcher = SequenceMatcher(None, one, other, autojunk=False)
-    differing = [each for each in matcher.get_opcodes() if each[0] != "equal"]
-    yield from _names(old, ((each[1], each[2]) for each in differing))
-    yield from _names(new, ((each[3], each[4]) for each in differing))
+    """Yield the identifiers of the statements, on either side, that hold a differing line."""
+    matcher = SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False)
+    differing = [opcode for opcode in matcher.get_opcodes() if opcode[0] != "equal"]
+    yield from _names(old, ((first, end) for _, first, end, _, _ in differing))
+    yield from _names(new, ((first, end) for _, _, _, first, end in differing))
 
 
 def _names(text: str, ranges: Iterable[tuple[int, int]]) -> Iterator[str]:
+    """Yield the identifiers of the statements on the lines of `ranges`, counted from 0."""
     lines = {line + 1 for first, end in ranges for line in range(first, end)}
     if not lines:
         return
@@ -83,38 +84,42 @@ def _names(text: str, ranges: Iterable[tuple[int, int]]) -> Iterator[str]:
 
 
 def _innermost(tree: ast.AST, lines: set[int]) -> Iterator[ast.AST]:
-    """Yield the smallest statements that cover a changed line."""
+    """Yield the smallest statements that cover one of `lines`."""
     todo = list(ast.iter_child_nodes(tree))
     while todo:
         node = todo.pop()
         if not isinstance(node, ast.stmt):
             continue
-        if lines.isdisjoint(range(node.lineno, (node.end_lineno or node.lineno) + 1)):
+        span = _span(node)
+        if lines.isdisjoint(span):
             continue
-        inner = [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt)]
-        body = {line for each in inner for line in range(each.lineno, (each.end_lineno or 0) + 1)}
-        own = set(range(node.lineno, (node.end_lineno or node.lineno) + 1)) - body
+        inner = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+        body = {line for child in inner for line in _span(child)}
         if not inner:
             yield node
-        elif not lines.isdisjoint(own):
-            yield from _head(node)
+        elif not lines.isdisjoint(set(span) - body):  # a line of the header differs
+            yield from _header(node)
         todo.extend(inner)
 
 
-def _head(node: ast.stmt) -> Iterator[ast.AST]:
-    """Yield what a compound statement is without its body: its name and its expressions."""
+def _span(node: ast.stmt) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+def _header(node: ast.stmt) -> Iterator[ast.AST]:
+    """Yield a compound statement without its body: its name and its expressions."""
     name = getattr(node, "name", None)
     if isinstance(name, str):
         yield ast.Name(name)
-    for each in ast.iter_child_nodes(node):
-        if not isinstance(each, ast.stmt):
-            yield each
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.stmt):
+            yield child
 
 
-def _identifiers(node: ast.AST) -> Iterator[str]:
-    for each in ast.walk(node):
+def _identifiers(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
         for field in ("id", "attr", "arg", "name"):
-            name = getattr(each, field, None)
+            name = getattr(node, field, None)
             if isinstance(name, str):
                 yield name
 

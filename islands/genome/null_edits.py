@@ -1,12 +1,14 @@
-"""Null proposals: a small share of a run's proposals does nothing, and nobody is told which.
+"""Null edits: A/A tests, proposals without effect whose keeps measure the rate of false keeps.
 
-What the ratchet makes of them is the run's own measured rate of false keeps. Which experiment is
-one follows from the run's seed and its number. It is a comment before a statement of one of the
-genome's Python files, so that the commit is a new one and what runs is the same: the syntax trees
-are compared. An island treats it as any other proposal until the verdict; a keep moves no head.
+A small share of a run's proposals are null proposals. A null proposal adds a comment before a
+top-level statement of a Python file of the genome: the commit is a new one and the syntax tree is
+the same. Which experiments are null follows from the run's seed and the experiment's number. An
+island treats a null proposal like any other until the verdict, and no agent is told which ones they
+are; a keep of one moves no head.
 
-Not covered: a genome without a Python file of statements gets none, since nothing is certain to do
-nothing there; a genome that reads its own source, or counts its lines, is changed all the same.
+Not covered: a genome without a Python file that holds a statement gets no null proposals, since
+only there an edit is certain to have no effect. A genome that reads its own source or counts its
+lines may still behave differently.
 """
 
 from __future__ import annotations
@@ -18,22 +20,23 @@ from islands.genome.syntax_diff import NotPythonError, compare, parse
 from islands.records import Entry, Proposal
 from islands.rng import seed_of
 
-_SEEDS = 1 << 31
-"""How many seeds there are."""
+_SEED_COUNT = 1 << 31
+"""Number of values of `seed_of`."""
 
 
-def is_null(run: int, experiment: int, share: float) -> bool:
-    """Say whether `experiment` of the run with seed `run` is a null, as `share` of all are."""
-    return seed_of(run, "null", experiment) < share * _SEEDS
+def is_null(run_seed: int, experiment: int, rate: float) -> bool:
+    """Return whether `experiment` is a null proposal, as a share `rate` of all are."""
+    return seed_of(run_seed, "null", experiment) < rate * _SEED_COUNT
 
 
-def propose(run: int, experiment: int, genome: Mapping[str, Entry]) -> Proposal | None:
-    """Return a proposal that does nothing to `genome`, None where there is no place for one."""
+def null_proposal(run_seed: int, experiment: int, genome: Mapping[str, Entry]) -> Proposal | None:
+    """Return a proposal without effect on `genome`, None where no such edit is possible."""
     places = [*_places(genome)]
     if not places:
         return None
-    path, line = places[seed_of(run, "null", experiment, "place") % len(places)]
+    path, line = places[seed_of(run_seed, "null", experiment, "place") % len(places)]
     before = genome[path]
+    # the wording must not tell an agent that the edit is null
     after = _commented(before.data, line, f"# as in experiment {experiment}")
     if compare(path, before.data, after) != "same":
         return None
@@ -41,7 +44,7 @@ def propose(run: int, experiment: int, genome: Mapping[str, Entry]) -> Proposal 
 
 
 def _places(genome: Mapping[str, Entry]) -> Iterator[tuple[str, int]]:
-    """Yield the Python files and their lines, from 1, at which a top-level statement begins."""
+    """Yield each Python file with each line, from 1, on which a top-level statement begins."""
     for path, entry in sorted(genome.items()):
         if not path.endswith(".py") or entry.data.startswith(codecs.BOM_UTF8):
             continue
@@ -51,7 +54,7 @@ def _places(genome: Mapping[str, Entry]) -> Iterator[tuple[str, int]]:
             continue
         for node in body:
             decorators = getattr(node, "decorator_list", [])
-            yield path, min([node.lineno, *(each.lineno for each in decorators)])
+            yield path, min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _commented(data: bytes, line: int, comment: str) -> bytes:

@@ -1,14 +1,14 @@
-"""Whether two texts of a file can behave differently, as far as their syntax tells.
+"""Syntactic comparison of two versions of a file: the same, other seeds only, or changed.
 
-Comments, layout, docstrings and `pass` change nothing. A change of seeds only changes which noise
-a trial draws: it can win by luck and teaches nothing. What counts as a seed is told by names
-(`SEED = 1`, `seed=2`, `{"seed": 3}`, `--seed`, `random_state=4`) and by calls (`manual_seed(5)`,
-`default_rng(6)`): what is bound to such a name, or handed to such a call, is left out of the
-comparison, however it is written.
+Comments, layout, docstrings and `pass` have no effect. A change of seeds only changes which noise a
+trial draws: it can win by luck and teaches nothing. Seeds are recognised by name (`SEED = 1`,
+`seed=2`, `{"seed": 3}`, `--seed`, `random_state=4`) and by call (`manual_seed(5)`,
+`default_rng(6)`); whatever is bound to such a name or passed to such a call is left out of the
+comparison.
 
-Not covered: a seed under another name or passed by position to a function of the genome's own,
-and random numbers drawn and thrown away to shift a stream. Those are met by measuring on fresh
-seeds, which are the harness's; this refusal only saves the slice's time.
+Not covered: a seed under another name, or passed by position to a function of the genome's own;
+random numbers drawn and discarded to shift a stream. Trials on fresh seeds, which the harness
+chooses, take care of those; refusing a change of seeds only saves the slice's time.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ import warnings
 from itertools import takewhile
 from typing import Literal
 
-Likeness = Literal["same", "reseeded", "changed"]
+EditEffect = Literal["same", "reseeded", "changed"]
+"""What an edit may change when the file runs: nothing, random numbers only, anything."""
 
-MOST_DEPTH = 100
-"""Of one syntax node inside another: `ast.NodeTransformer` takes three of Python's 1,000 frames a
+MAX_DEPTH = 100
+"""Levels of nested syntax nodes. `ast.NodeTransformer` takes three of Python's 1,000 stack frames a
 level. The deepest of 1,209 files of Python's library and torch.nn has 33 levels."""
 
-MOST_NODES = 60_000
-"""Of syntax in one file, which bounds the time that a comparison takes. The largest file of
-264 kB in Python's library has 49,403."""
+MAX_NODES = 60_000
+"""Syntax nodes of a file, which bounds the time of a comparison. The largest file of Python's
+library, 264 kB, has 49,403."""
 
 _SEED = re.compile(
     r"(?:(?i:(?:^|_)seeds?(?:_?(?:value|offset|base|number|num|all|everything))?_?\d*)"
@@ -42,18 +43,18 @@ _RANDOM_MODULES = {"random", "numpy", "torch"}
 _TEXT_SEED = re.compile(rb"(?i)(\b(?:\w*_)?seeds?[\"']?[ \t]*[:=][ \t]*)[-+\w.\"']+")
 
 _SPELLING = {"kind", "type_comment"}
-"""Fields of a syntax node without effect: the u of u"text", and type comments."""
+"""Fields of a syntax node that have no effect: the u of u"text", and type comments."""
 
 _PARSING = threading.Lock()
-"""`warnings.catch_warnings` is not safe in threads; this keeps two of ours from meeting."""
+"""Held around `warnings.catch_warnings`, which is not thread-safe."""
 
 
 class NotPythonError(Exception):
-    """A text that Python cannot parse, or not within our bounds; the message is one line."""
+    """Text that Python cannot parse, or that exceeds our limits; the message is one line."""
 
 
-def compare(path: str, before: bytes, after: bytes) -> Likeness:
-    """Return how the file's behaviour differs; an absent file is empty.
+def compare(path: str, before: bytes, after: bytes) -> EditEffect:
+    """Return what the edit of the file at `path` may change; pass b"" for an absent file.
 
     Raises NotPythonError where `path` ends in .py and `after` does not parse.
     """
@@ -64,10 +65,10 @@ def compare(path: str, before: bytes, after: bytes) -> Likeness:
         former = parse(before)
     except NotPythonError:
         return "changed"
-    _cut(former.body, tree.body)
-    if _is_equal(_Effects().visit(former), _Effects().visit(tree)):
+    _drop_common_ends(former.body, tree.body)
+    if _is_equal(_DropNoOps().visit(former), _DropNoOps().visit(tree)):
         return "same"
-    seedless = _is_equal(_Seedless().visit(former), _Seedless().visit(tree))
+    seedless = _is_equal(_DropSeeds().visit(former), _DropSeeds().visit(tree))
     return "reseeded" if seedless else "changed"
 
 
@@ -83,30 +84,33 @@ def parse(source: bytes) -> ast.Module:
     except SyntaxError as error:
         raise NotPythonError(f"line {error.lineno or 1}: {error.msg}") from None
     except (MemoryError, RecursionError):
-        raise NotPythonError("it is nested too deeply") from None
+        raise NotPythonError("nested too deeply") from None
     except ValueError as error:  # null bytes, before Python 3.12
         raise NotPythonError(str(error)) from None
-    _measure(tree)
+    _check_size(tree)
     return tree
 
 
-def _measure(tree: ast.AST) -> None:
-    """Refuse a tree beyond our bounds. Level by level, since a recursion would be the bomb's."""
+def _check_size(tree: ast.AST) -> None:
+    """Raise NotPythonError where `tree` exceeds MAX_NODES or MAX_DEPTH.
+
+    Works level by level: deep syntax would exhaust the stack of a recursive walk.
+    """
     nodes, level = 0, [tree]
-    for _ in range(MOST_DEPTH):
+    for _ in range(MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         nodes += len(level)
-        if nodes > MOST_NODES:
-            raise NotPythonError(f"it has more than {MOST_NODES:,} nodes of syntax")
+        if nodes > MAX_NODES:
+            raise NotPythonError(f"more than {MAX_NODES:,} syntax nodes")
     if level:
-        raise NotPythonError(f"it is nested more than {MOST_DEPTH} levels deep")
+        raise NotPythonError(f"nested more than {MAX_DEPTH} levels deep")
 
 
-def _cut(one: list[ast.stmt], other: list[ast.stmt]) -> None:
-    """Cut off the statements that both begin with and both end with.
+def _drop_common_ends(one: list[ast.stmt], other: list[ast.stmt]) -> None:
+    """Remove, in place, the statements that both lists begin with and both end with.
 
-    What is left out of a statement does not depend on its neighbours, so they make no difference;
-    looking through all of a genome of 420 lines took 20 ms for each candidate.
+    What a comparison leaves out of a statement does not depend on its neighbours, so this changes
+    no result. Without it a genome of 420 lines took 20 ms a candidate.
     """
     for step in (1, -1):
         pairs = zip(one[::step], other[::step], strict=False)
@@ -116,7 +120,7 @@ def _cut(one: list[ast.stmt], other: list[ast.stmt]) -> None:
 
 
 def _is_equal(one: ast.AST, other: ast.AST) -> bool:
-    """Compare two trees, their places in the text aside."""
+    """Return whether two syntax trees are equal, wherever in the text their nodes stand."""
     pairs: list[tuple[object, object]] = [(one, other)]
     while pairs:
         a, b = pairs.pop()
@@ -134,7 +138,7 @@ def _is_equal(one: ast.AST, other: ast.AST) -> bool:
     return True
 
 
-def _compare_text(before: bytes, after: bytes) -> Likeness:
+def _compare_text(before: bytes, after: bytes) -> EditEffect:
     if before == after:
         return "same"
     unseeded = [_TEXT_SEED.sub(rb"\1", text) for text in (before, after)]
@@ -145,33 +149,33 @@ def _is_seed(name: str) -> bool:
     return _SEED.search(name.lstrip("-").replace("-", "_")) is not None
 
 
-class _Effects(ast.NodeTransformer):
-    """Leaves out statements that do nothing: docstrings, bare constants, `pass`."""
+class _DropNoOps(ast.NodeTransformer):
+    """Removes statements without effect: docstrings, bare constants, `pass`."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
 
     def visit_Pass(self, node: ast.Pass) -> None:
-        """Leave out `pass`."""
+        """Remove `pass`."""
 
 
-class _Seedless(_Effects):
-    """Leaves out seeds, and the statements that are about nothing else."""
+class _DropSeeds(_DropNoOps):
+    """Removes seeds, statements that only set one, and imports of random modules."""
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        return None if all(map(_names_seed, node.targets)) else self.generic_visit(node)
+        return None if all(map(_is_seed_target, node.targets)) else self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        return None if _names_seed(node.target) else self.generic_visit(node)
+        return None if _is_seed_target(node.target) else self.generic_visit(node)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | None:
-        return None if _names_seed(node.target) else self.generic_visit(node)
+        return None if _is_seed_target(node.target) else self.generic_visit(node)
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
-        return node.target if _names_seed(node.target) else self.generic_visit(node)
+        return node.target if _is_seed_target(node.target) else self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        call = isinstance(node.value, ast.Call) and _seeds(node.value)
+        call = isinstance(node.value, ast.Call) and _is_seeding_call(node.value)
         return None if call else super().visit_Expr(node)
 
     def visit_Import(self, node: ast.Import) -> ast.AST | None:
@@ -186,11 +190,11 @@ class _Seedless(_Effects):
         return node if node.body or node.orelse else None
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        spoken = [number for number, arg in enumerate(node.args) if _says_seed(arg)]
-        if _seeds(node):
+        named = [number for number, arg in enumerate(node.args) if _is_seed_key(arg)]
+        if _is_seeding_call(node):
             node.args, node.keywords = [], []
-        elif spoken:
-            node.args, node.keywords = node.args[: spoken[0] + 1], []
+        elif named:  # as in add_argument("--seed", default=1): what follows the name is the seed
+            node.args, node.keywords = node.args[: named[0] + 1], []
         return self.generic_visit(node)
 
     def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
@@ -199,33 +203,35 @@ class _Seedless(_Effects):
     def visit_arguments(self, node: ast.arguments) -> ast.AST:
         positional = [*node.posonlyargs, *node.args][-len(node.defaults) or None :]
         pairs = zip(positional, node.defaults, strict=False)
-        node.defaults = [_without(arg, default) for arg, default in pairs]
-        wordly = zip(node.kwonlyargs, node.kw_defaults, strict=True)
-        node.kw_defaults = [value and _without(arg, value) for arg, value in wordly]
+        node.defaults = [_without_seed_default(arg, default) for arg, default in pairs]
+        keyword_only = zip(node.kwonlyargs, node.kw_defaults, strict=True)
+        node.kw_defaults = [
+            value and _without_seed_default(arg, value) for arg, value in keyword_only
+        ]
         return self.generic_visit(node)
 
     def visit_Dict(self, node: ast.Dict) -> ast.AST:
         pairs = zip(node.keys, node.values, strict=True)
-        node.values = [key if key and _says_seed(key) else value for key, value in pairs]
+        node.values = [key if key and _is_seed_key(key) else value for key, value in pairs]
         return self.generic_visit(node)
 
 
-def _names_seed(target: ast.expr) -> bool:
+def _is_seed_target(target: ast.expr) -> bool:
     match target:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return _is_seed(name)
         case ast.Subscript(slice=key):
-            return _says_seed(key)
+            return _is_seed_key(key)
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
-            return all(map(_names_seed, parts))
+            return all(map(_is_seed_target, parts))
     return False
 
 
-def _says_seed(node: ast.expr) -> bool:
+def _is_seed_key(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_seed(node.value)
 
 
-def _seeds(call: ast.Call) -> bool:
+def _is_seeding_call(call: ast.Call) -> bool:
     match call.func:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name in _SEEDED_CALLS or _is_seed(name)
@@ -236,5 +242,5 @@ def _is_random(module: str) -> bool:
     return module.partition(".")[0] in _RANDOM_MODULES
 
 
-def _without(arg: ast.arg, default: ast.expr) -> ast.expr:
+def _without_seed_default(arg: ast.arg, default: ast.expr) -> ast.expr:
     return ast.Constant(None) if _is_seed(arg.arg) else default

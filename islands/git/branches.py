@@ -28,7 +28,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness.contract import SetupError
-from islands.genome.admission import inside
+from islands.genome.admission import is_inside
 from islands.git.plumbing import IDENTITY, GitError, Plumbing, message_bytes
 from islands.records import Conflict, Entry
 
@@ -121,7 +121,7 @@ class Branches:
         partial = Path(tempfile.mkdtemp(prefix=".export-", dir=into.parent))
         try:
             for path, entry in self.files(commit).items():
-                if entry.mode in REGULAR and inside(path, self._genome):
+                if entry.mode in REGULAR and is_inside(path, self._genome):
                     _write(partial / path, entry)
             _open_folders(partial)
             _appear(partial, into)
@@ -288,7 +288,7 @@ class Branches:
         return blobs
 
     def _change(self, path: str, entry: Entry | None) -> bytes:
-        if not inside(path, self._genome):
+        if not is_inside(path, self._genome):
             raise ValueError(f"{path!r} is outside the genome")
         quoted = b'"' + path.encode().replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
         if entry is None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from islands.genome.admission import shown
+from islands.genome.admission import printable_line
 from islands.state.population import KeptChange
 from swarm.project.runs import locate
 from swarm.results.remeasure import Remeasured, remeasure, remeasure_kept
@@ -74,7 +74,7 @@ def _kept_table(found: Sequence[tuple[KeptChange, Remeasured]], seeds: int) -> T
     for kept, again in found:
         subject = kept.hypothesis.strip().partition("\n")[0]
         gains = [f"{gain.mean:+.5f} ± {gain.noise:.5f}" for gain in (kept.gain, again.gain)]
-        grid.add_row(f"#{kept.experiment}", kept.island, *gains, Text(shown(subject)))
+        grid.add_row(f"#{kept.experiment}", kept.island, *gains, Text(printable_line(subject)))
     better = sum(again.gain.mean > 0 for _, again in found)
     grid.caption = f"{better} of {len(found)} have a mean gain above zero"
     return grid

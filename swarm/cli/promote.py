@@ -13,7 +13,7 @@ from rich.table import Table
 from analysis.database.refresh import refresh
 from harness.contract import SetupError
 from islands import events as ev
-from islands.genome.categories import KINDS
+from islands.genome.categories import CATEGORIES
 from islands.promotion.attempt import PromotionPolicy
 from islands.records import Measured
 from islands.scheduling.run_steps import RunStep, next_run_step
@@ -102,7 +102,7 @@ def _by_kind(every: list[Measured]) -> Table:
     grid = Table(title="which kinds of change transfer, in all of this run's promotions")
     for heading in ("touches", "transfers", "fades", "reverses"):
         grid.add_column(heading, justify="left" if heading == "touches" else "right")
-    for kind in KINDS:
+    for kind in CATEGORIES:
         ends = [each.verdict for each in every if each.kinds[:1] == (kind,)]
         if ends:
             grid.add_row(

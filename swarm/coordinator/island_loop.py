@@ -24,7 +24,7 @@ from typing import Literal, TypeAlias
 
 from harness.contract import HarnessError, Outcome, Rung, SetupError, Slice, Trial
 from islands import events as ev
-from islands.genome.admission import shown
+from islands.genome.admission import printable_line
 from islands.migration import CONFLICT, PRESENT
 from islands.ratchet.rule import Decision
 from islands.records import Conflict, Migrant, Proposal, RunLimit
@@ -206,7 +206,7 @@ class IslandLoop:
         apply = run.branches.apply_change
         files = await run.offload(apply, migrant.parent, migrant.commit, offered.parent)
         if isinstance(files, Conflict):
-            where = ", ".join(map(shown, files.paths))
+            where = ", ".join(map(printable_line, files.paths))
             run.record(ev.ProposalRefused(number, offered.island, CONFLICT, f"in {where}"))
         elif not files:
             reason = "the head holds this change already"

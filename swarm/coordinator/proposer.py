@@ -176,7 +176,9 @@ class Proposer:
         if not nulls.is_null(run.state.run.seed, number, run.launch.rule.nulls):
             return None
         head = await run.offload(run.branches.files, parent)
-        null: Proposal | None = await run.offload(nulls.propose, run.state.run.seed, number, head)
+        null: Proposal | None = await run.offload(
+            nulls.null_proposal, run.state.run.seed, number, head
+        )
         return null
 
     async def _see_through(
@@ -218,7 +220,7 @@ class Proposer:
         head = await run.offload(run.branches.files, parent)
         waiting = run.state.islands[self.island.name].queue
         null = any(each.null for each in waiting if each.number == number)
-        limits = replace(launch.admission, null=null or launch.admission.null)
+        limits = replace(launch.admission, allow_null=null or launch.admission.allow_null)
         genome = run.state.run.genome
         # off the loop: the worst that a proposal can do to a parser takes seconds
         answer = await run.offload(admit, proposal, head, genome, limits, launch.entry)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from harness.contract import SetupError
 from islands import events as ev
-from islands.genome.categories import kinds
+from islands.genome.categories import categories
 from islands.promotion import consensus
 from islands.promotion.attempt import PromotionRequest
 from islands.promotion.state import Attribution, Promotions
@@ -223,7 +223,7 @@ async def build(run: Run, promoted: ev.PromotionEnded) -> None:
 
 def _tagged(run: Run, contenders: list[Contender]) -> tuple[Contender, ...]:
     return tuple(
-        replace(each, kinds=kinds(_text(run, each.parent), _text(run, each.commit)))
+        replace(each, kinds=categories(_text(run, each.parent), _text(run, each.commit)))
         for each in contenders
     )
 

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.contract import SetupError
-from islands.genome.admission import PLAIN, inside
+from islands.genome.admission import REGULAR_FILE_MODE, is_inside
 from islands.git.branches import REGULAR
 from islands.git.plumbing import IDENTITY, GitError, Plumbing, message_bytes
 
@@ -161,7 +161,7 @@ def _file(facts: str, path: str) -> _File:
 def _check_files(git: Plumbing, files: Sequence[_File], genome: tuple[str, ...]) -> None:
     """Admission let no other change in; a head that was moved by hand may hold one."""
     for file in files:
-        if not inside(file.path, genome):
+        if not is_inside(file.path, genome):
             raise SetupError(f"the merge would change {file.path!r}, outside the genome: refused")
         if not _is_plain(file):
             raise SetupError(f"the merge would give {file.path!r} mode {file.new_mode}: refused")
@@ -175,7 +175,7 @@ def _check_files(git: Plumbing, files: Sequence[_File], genome: tuple[str, ...])
 def _is_plain(file: _File) -> bool:
     if file.old and file.old_mode not in REGULAR:
         return False
-    return not file.new or file.new_mode in {PLAIN, file.old_mode}
+    return not file.new or file.new_mode in {REGULAR_FILE_MODE, file.old_mode}
 
 
 def _check_clean(git: Plumbing, old: str, files: Sequence[_File]) -> None:

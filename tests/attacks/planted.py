@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.contract import SetupError
-from islands.genome.admission import AdmissionLimits, Refused, admit, inside
+from islands.genome.admission import AdmissionLimits, Refused, admit, is_inside
 from islands.git.branches import Branches
 from islands.records import Entry, Proposal
 from swarm.results.git_merge import merge_home
@@ -103,7 +103,7 @@ class Planted:
         with suppress(SetupError):  # a merge through a filter is left to the user
             merge_home(self.repo, "main", made, "merge", GENOME)
         files = branches.files(made).items()
-        held = {path: entry.data for path, entry in files if inside(path, GENOME)}
+        held = {path: entry.data for path, entry in files if is_inside(path, GENOME)}
         there = {str(at.relative_to(out)): at.read_bytes() for at in out.rglob("*") if at.is_file()}
         if held != there:
             return "the export is another"

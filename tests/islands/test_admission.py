@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from islands.genome.admission import AdmissionLimits, Admitted, Refused, admit, inside
+from islands.genome.admission import AdmissionLimits, Admitted, Refused, admit, is_inside
 from islands.genome.syntax_diff import compare
 from islands.records import Entry, Proposal
 
@@ -298,7 +298,7 @@ def test_warnings_of_the_parser_stay_inside():
 def test_a_change_without_effect_is_refused(change):
     """Comments, layout, docstrings and spelling are not a change, unless null ones are wanted."""
     assert rule(change) == "nothing"
-    wanted = AdmissionLimits(file_bytes=2_000, total_bytes=4_000, files=8, null=True)
+    wanted = AdmissionLimits(file_bytes=2_000, total_bytes=4_000, files=8, allow_null=True)
     assert answer(change, limits=wanted) == Admitted(change)
 
 
@@ -450,5 +450,5 @@ def test_what_two_files_have_in_common_makes_no_difference(head, before, after, 
 @given(PATHS)
 def test_inside_is_never_true_of_a_path_that_leads_out(path):
     """A path inside the genome stays below it however it is resolved."""
-    if inside(path, GENOME):
+    if is_inside(path, GENOME):
         assert posixpath.normpath(posixpath.join("/top", path)) == f"/top/{path}"

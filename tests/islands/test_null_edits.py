@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from analysis.lineage import fold
 from islands import events as ev
-from islands.genome.null_edits import is_null, propose
+from islands.genome.null_edits import is_null, null_proposal
 from islands.genome.syntax_diff import compare
 from islands.ratchet.rule import Rule
 from islands.records import NULL, Entry
@@ -51,27 +51,27 @@ def kinds(run, kind):
 def test_a_null_differs_and_does_the_same():
     """Whatever the place: the text differs, the syntax tree does not."""
     for experiment in range(40):
-        null = propose(7, experiment, {"a.py": Entry(SOURCE), "b.txt": Entry(b"1\n")})
+        null = null_proposal(7, experiment, {"a.py": Entry(SOURCE), "b.txt": Entry(b"1\n")})
         if null is not None:
             assert list(null.files) == ["a.py"]
             assert null.files["a.py"].data != SOURCE
             assert compare("a.py", SOURCE, null.files["a.py"].data) == "same"
-    assert sum(propose(7, n, {"a.py": Entry(SOURCE)}) is not None for n in range(40)) > 20
+    assert sum(null_proposal(7, n, {"a.py": Entry(SOURCE)}) is not None for n in range(40)) > 20
 
 
 @given(st.binary(max_size=80) | st.text("ab=1\n'\";\\ \r\f", max_size=60).map(str.encode))
 def test_a_null_is_certain_or_none(data):
     """Of any bytes: either nothing is proposed, or what runs is the same."""
-    null = propose(1, 1, {"a.py": Entry(data)})
+    null = null_proposal(1, 1, {"a.py": Entry(data)})
     if null is not None:
         assert compare("a.py", data, null.files["a.py"].data) == "same"
 
 
 def test_a_genome_without_python_gets_none():
     """Nothing is certain to do nothing there; nor where the file does not parse."""
-    assert propose(1, 1, {"a.txt": Entry(b"x = 1\n")}) is None
-    assert propose(1, 1, {"a.py": Entry(b"x = = 1\n")}) is None
-    assert propose(1, 1, {"a.py": Entry(b"# nothing\n")}) is None
+    assert null_proposal(1, 1, {"a.txt": Entry(b"x = 1\n")}) is None
+    assert null_proposal(1, 1, {"a.py": Entry(b"x = = 1\n")}) is None
+    assert null_proposal(1, 1, {"a.py": Entry(b"# nothing\n")}) is None
 
 
 def test_which_is_null_follows_from_the_run_s_seed():

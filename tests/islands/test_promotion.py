@@ -9,7 +9,7 @@ import pytest
 
 from harness.contract import SHARP, Failure, Outcome, Rung
 from islands import events as ev
-from islands.genome.categories import kinds
+from islands.genome.categories import categories
 from islands.promotion.attempt import PromotionPolicy, PromotionRequest
 from islands.promotion.transfer import agreement, kendall, tail
 from islands.records import Entry, Gain, Measured
@@ -375,5 +375,5 @@ def test_doubt_is_students(t, freedom, chance):
 def test_a_change_is_known_by_the_names_it_touches(old, new, first):
     """What stands beside it unchanged has no say, and what does not parse is read as words."""
     beside = "batchTokens = 3\n\n\ndef attention():\n    return 1\n\n\n"
-    found = kinds({"train.py": beside + old + "\n"}, {"train.py": beside + new + "\n"})
+    found = categories({"train.py": beside + old + "\n"}, {"train.py": beside + new + "\n"})
     assert found[0] == first

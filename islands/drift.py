@@ -35,7 +35,7 @@ from statistics import fmean
 from typing import TypeAlias
 
 from islands import events as ev
-from islands.ratchet.rule import Noise
+from islands.ratchet.noise import Noise
 from islands.records import NULL
 from islands.rng import seed_of
 

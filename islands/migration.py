@@ -22,7 +22,7 @@ from functools import singledispatchmethod
 from typing import Literal
 
 from islands import events as ev
-from islands.ratchet.rule import NEAR_MISS
+from islands.ratchet.acceptance import NEAR_MISS
 from islands.records import Ending, Migrant
 from islands.rng import seed_of
 

@@ -78,13 +78,13 @@ class Conflict:
 class Gain:
     """Head's score less candidate's, above zero is better, and its standard error over `pairs`.
 
-    `doubt` is the chance that the true gain is zero or less, where the rule tells it.
+    `lfsr` (local false sign rate) is the chance that the true gain is zero or less, where known.
     """
 
     mean: float
     noise: float
     pairs: int
-    doubt: float = 0.0
+    lfsr: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from statistics import fmean
 from harness.contract import Direction, Split
 from islands import events as ev
 from islands.promotion.transfer import agreement, transfer, weighed
-from islands.ratchet.rule import Noise, gain_of
+from islands.ratchet.noise import Noise, gain_of
 from islands.records import Contender, Gain, Measured
 from islands.rng import seed_of
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from islands import events as ev
-from islands.ratchet.rule import Noise
+from islands.ratchet.noise import Noise
 from islands.records import Agreement, Gain, Measured
 
 Vector = NDArray[np.float64]
@@ -37,16 +37,16 @@ def weighed(pairs: Sequence[float], noise: Noise) -> Gain:
 
 def _doubted(mean: float, error: float, pairs: int, freedom: int) -> Gain:
     if error <= 0 or freedom < 1:
-        doubt = 0.5 if mean == 0 or error > 0 or freedom < 1 else float(mean < 0)
-        return Gain(mean, max(error, 0.0), pairs, doubt)
+        lfsr = 0.5 if mean == 0 or error > 0 or freedom < 1 else float(mean < 0)
+        return Gain(mean, max(error, 0.0), pairs, lfsr)
     return Gain(mean, error, pairs, round(tail(mean / error, freedom), 12))
 
 
 def transfer(after: Gain) -> ev.Transfer:
     """Return what a gain at the higher rung says of a change that gained at the lower one."""
-    if after.doubt <= CERTAIN:
+    if after.lfsr <= CERTAIN:
         return "transfers"
-    return "reverses" if after.doubt >= 1 - CERTAIN else "fades"
+    return "reverses" if after.lfsr >= 1 - CERTAIN else "fades"
 
 
 def tail(t: float, freedom: int) -> float:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from islands.ratchet.rule import Noise
+from islands.ratchet.noise import Noise
 from islands.records import Gain
 
 

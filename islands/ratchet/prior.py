@@ -161,7 +161,7 @@ class Posterior:
     `worth` is what knowing more is expected to bring beyond what its trials bring elsewhere.
     """
 
-    doubt: float
+    lfsr: float
     gain: float
     error: float
     worth: float

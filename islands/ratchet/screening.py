@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
+from islands.ratchet.noise import Noise
 from islands.ratchet.prior import GainPrior, learn
-from islands.ratchet.rule import Noise
 
 REMEMBERED = 1024
 """Screened gains, the latest, that are learnt from."""
@@ -44,7 +44,7 @@ class Screens:
         self._gains = deque(left, maxlen=REMEMBERED)
         self._settle()
 
-    def belief(self, noise: Noise) -> GainPrior:
+    def prior(self, noise: Noise) -> GainPrior:
         """Return what is believed of proposals' gains where a pair is as noisy as `noise` says."""
         if self._belief is None or self._belief[0] != noise:
             unit = noise.pair or 1.0

@@ -18,8 +18,9 @@ from harness.contract import SCREENING, Split
 from islands import events as ev
 from islands.migration import STAY, Migration
 from islands.quarantine import REASON
+from islands.ratchet.acceptance import CandidateEvidence, Decision
 from islands.ratchet.guards import violated
-from islands.ratchet.rule import Decision, Rule, judge
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import Migrant
 from islands.rng import seed_of
 from islands.scheduling.catch_up import catch_up
@@ -146,7 +147,7 @@ Step = (
 )
 
 
-def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) -> Step:
+def next_step(state: State, name: str, ratchet: RatchetPolicy, migration: Migration = STAY) -> Step:
     """Return what island `name` measures next, or what follows from what it has measured.
 
     Between experiments it catches up with an island that is ahead, if there is one; else a migrant
@@ -159,7 +160,7 @@ def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) 
     baseline = _baseline(state)
     step = _elsewhere(state, island)
     if step is None and (baseline is None or baseline == Wait()):
-        step = _sentinel(state, island, rule)
+        step = _sentinel(state, island, ratchet)
     if step is not None or baseline is not None:
         return step or baseline or Wait()
     if island.experiment is None:
@@ -170,7 +171,7 @@ def next_step(state: State, name: str, rule: Rule, migration: Migration = STAY) 
     open_ = island.experiment
     if not state.quarantines.commits.isdisjoint({open_.parent, open_.commit}):
         return Conclude(open_.number, Decision("discard", REASON))
-    return _experiment(state, open_, rule)
+    return _experiment(state, open_, ratchet)
 
 
 def next_ask(
@@ -231,18 +232,18 @@ def _elsewhere(state: State, island: IslandState) -> Step | None:
     return None
 
 
-def _sentinel(state: State, island: IslandState, rule: Rule) -> Step | None:
+def _sentinel(state: State, island: IslandState, ratchet: RatchetPolicy) -> Step | None:
     """Return the sentinel that is due on the island's slice, or on its home that is set apart."""
     here, home, known = island.slice.name, island.home.name, state.sentinels
-    if not rule.sentinels:
+    if not ratchet.sentinel_every:
         return None
     if known.doubtful(here):
         return Wait() if known.running(here) else anchor(state, here)
     if island.experiment is not None or known.running(here):
         return None
-    if known.due(here, rule.sentinels):
+    if known.due(here, ratchet.sentinel_every):
         return anchor(state, here)
-    if known.retry(home, rule.sentinels) and not known.running(home):
+    if known.retry(home, ratchet.sentinel_every) and not known.running(home):
         return anchor(state, home)
     return None
 
@@ -266,30 +267,39 @@ def _baseline(state: State) -> Step | None:
     return Wait() if missing else None
 
 
-def _experiment(state: State, open_: Experiment, rule: Rule) -> Step:
+def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step:
     if not open_.screened:
         return _screen(state, open_)
-    broken = violated(rule.guards, state.measures(open_.parent), state.measures(open_.commit))
+    broken = violated(ratchet.guards, state.measures(open_.parent), state.measures(open_.commit))
     if broken:
         return Conclude(open_.number, Decision("discard", broken))
-    pairs, belief = state.pairs(open_), state.belief_of(open_)
-    kept = replace(state.claimed, turn=open_.turn)
-    decision = judge(open_.screen, pairs, state.noise(), rule, belief, kept)
+    evidence = CandidateEvidence(
+        screened=open_.screen,
+        pairs=state.pairs(open_),
+        noise=state.noise(),
+        prior=state.belief_of(open_),
+        kept=replace(state.claimed, turn=open_.turn),
+    )
+    decision = ratchet.acceptance.decide(evidence)
     half = _other_half(state, open_)
     if half is not None:
         return half
     if decision.verdict != "confirm":
-        return _assured(state, open_, decision, rule)
+        return _assured(state, open_, decision, ratchet)
     if len(open_.head_broken) >= HEAD_FAILURES:
         return Conclude(open_.number, Decision("discard", "the head fails on fresh seeds"))
     return _next_pair(state, open_)
 
 
-def _assured(state: State, open_: Experiment, decision: Decision, rule: Rule) -> Step:
+def _assured(state: State, open_: Experiment, decision: Decision, ratchet: RatchetPolicy) -> Step:
     """Return the end of an experiment; before a keep a sentinel says that its slice was well."""
     where = state.islands[open_.island].slice.name
     known = state.sentinels
-    if decision.verdict != "keep" or not rule.sentinels or known.clears(where, open_.number):
+    if (
+        decision.verdict != "keep"
+        or not ratchet.sentinel_every
+        or known.clears(where, open_.number)
+    ):
         return Conclude(open_.number, decision)
     return Wait() if known.running(where) else anchor(state, where)
 

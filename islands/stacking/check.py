@@ -22,7 +22,7 @@ from functools import singledispatchmethod
 
 from harness.contract import Direction
 from islands import events as ev
-from islands.ratchet.rule import gain_of
+from islands.ratchet.noise import gain_of
 from islands.records import NULL, Gain
 from islands.rng import seed_of
 from islands.stacking.inference import (
@@ -450,4 +450,4 @@ class StackChecks:
 
 
 def _scaled(gain: Gain, by: float) -> Gain:
-    return Gain(gain.mean * by, gain.noise * by, gain.pairs, gain.doubt)
+    return Gain(gain.mean * by, gain.noise * by, gain.pairs, gain.lfsr)

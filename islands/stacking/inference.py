@@ -267,7 +267,7 @@ class Evidence:
 
     def _prior(self) -> Array:
         """Return the log odds of each fault beforehand: a claim's are what its keep doubted."""
-        doubts = [max(part.gain.doubt, _DOUBT) for part in self.parts]
+        doubts = [max(part.gain.lfsr, _DOUBT) for part in self.parts]
         pairs = len(self._faults) - len(doubts)
         return np.asarray(np.log(doubts + [_FAULTS / max(pairs, 1)] * pairs))
 

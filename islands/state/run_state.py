@@ -19,10 +19,10 @@ from islands.drift import Sentinels, SliceEpoch
 from islands.migration import Migrants
 from islands.promotion.state import Promotions
 from islands.quarantine import REASON, Quarantines
+from islands.ratchet.acceptance import KeepTally
 from islands.ratchet.guards import measures
+from islands.ratchet.noise import Noise, gain_of, spread
 from islands.ratchet.prior import GainPrior, brought
-from islands.ratchet.rule import KeepTally as Claimed
-from islands.ratchet.rule import Noise, gain_of, spread
 from islands.ratchet.screening import Screens
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
 from islands.rng import seed_of
@@ -54,7 +54,7 @@ class State:
         self.lowest_tier = 2
         self.residual = 0.0
         self.freedom = 0
-        self.claimed = Claimed()
+        self.claimed = KeepTally()
         self.keeps: dict[int, KeptChange] = {}
         self.nulls = Nulls()
         self.promotions = Promotions()
@@ -118,7 +118,7 @@ class State:
 
     def belief(self) -> GainPrior:
         """Return what the run has learnt of its proposals' gains, a few proposals old at most."""
-        return self.screens.belief(self.noise())
+        return self.screens.prior(self.noise())
 
     def belief_of(self, experiment: Experiment) -> GainPrior:
         """Return what is believed of an open experiment's gain before any trial of it."""
@@ -408,8 +408,8 @@ class State:
         ]
         for each in gone:
             del self.keeps[each.experiment]
-        doubt = math.fsum(each.gain.doubt for each in gone)
-        self.claimed = Claimed(self.claimed.count - len(gone), self.claimed.doubt - doubt)
+        lfsr_sum = math.fsum(each.gain.lfsr for each in gone)
+        self.claimed = KeepTally(self.claimed.count - len(gone), self.claimed.lfsr_sum - lfsr_sum)
         if gone:
             island.endings["kept"] -= len(gone)
             island.endings["failed"] = island.endings.get("failed", 0) + len(gone)
@@ -512,7 +512,7 @@ class State:
         # the screening score selected the commit: it is no part of what its head is worth
         # (a rule that keeps without confirming has nothing else)
         self.scores[experiment.commit] = dict(experiment.confirmed or experiment.screened)
-        self.claimed = Claimed(self.claimed.count + 1, self.claimed.doubt + gain.doubt)
+        self.claimed = KeepTally(self.claimed.count + 1, self.claimed.lfsr_sum + gain.lfsr)
         kept = KeptChange(
             experiment.number,
             experiment.commit,

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,10 +16,13 @@ from rich.progress import Progress
 
 from harness.contract import SetupError
 from islands.migration import STAY, Migration, Topology
-from islands.ratchet.rule import RULES, Rule
+from islands.ratchet.acceptance import AcceptanceRule
+from islands.ratchet.lfsr import LfsrRule
+from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.check import StackPolicy
 from swarm.simulation.mixtures import MIXTURES, unit
 from swarm.simulation.report import finite, plain, table
+from swarm.simulation.rules import RULES
 from swarm.simulation.simulated_run import RunPlan
 from swarm.simulation.stack_study import cases, study_stacks
 from swarm.simulation.stack_study import table as stack_table
@@ -240,7 +243,7 @@ def simulate(
                 offsets=offsets,
             ),
             RunPlan(
-                replace(judged_by, nulls=nulls, sentinels=sentinels),
+                RatchetPolicy(acceptance, null_rate=nulls, sentinel_every=sentinels),
                 count,
                 trials,
                 migration=migration,
@@ -251,7 +254,7 @@ def simulate(
         for mixture in mixtures or ("published", "harsh")
         for trials in budgets or (100,)
         for sigma in sigmas or (1.0,)
-        for rule, judged_by in _rules(rules or ("swarm",), levels)
+        for rule, acceptance in _rules(rules or ("swarm",), levels)
         for spread, count, runs, migration in _spreads(
             islands, topologies or ("none",), intervals or (1,), ratchets=ratchets
         )
@@ -297,11 +300,11 @@ def _spreads(
         yield "one long", 1, 1, STAY
 
 
-def _rules(names: Sequence[str], levels: Sequence[float]) -> Iterator[tuple[str, Rule]]:
+def _rules(names: Sequence[str], levels: Sequence[float]) -> Iterator[tuple[str, AcceptanceRule]]:
     """Name every rule that is asked for, ours once for each level."""
     for name in names:
         if name == "swarm" and levels:
-            yield from ((f"{name} {fdr:g}", replace(RULES[name], fdr=fdr)) for fdr in levels)
+            yield from ((f"{name} {fdr:g}", LfsrRule(fdr)) for fdr in levels)
         else:
             yield name, RULES[name]
 

@@ -24,8 +24,11 @@ from islands.genome.admission import AdmissionLimits as Admission
 from islands.git.branches import Branches
 from islands.migration import Migration
 from islands.promotion.attempt import PromotionPolicy
+from islands.ratchet.acceptance import AcceptanceRule
+from islands.ratchet.fixed_margin import FixedMarginRule
 from islands.ratchet.guards import Guards
-from islands.ratchet.rule import Rule
+from islands.ratchet.lfsr import LfsrRule
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import Brief, Usage
 from islands.stacking.check import StackPolicy
 from islands.state.run_state import State
@@ -171,7 +174,7 @@ def _launch(
     return Launch(
         opening=opening,
         islands=islands,
-        rule=_rule(program),
+        ratchet=_ratchet(program),
         admission=_admission(program),
         bounds=_bounds(program, options),
         prose=program.prose,
@@ -185,16 +188,18 @@ def _launch(
     )
 
 
-def _rule(program: Program) -> Rule:
-    guards = Guards(**dataclasses.asdict(program.guards))
-    ratchet = program.ratchet
-    return Rule(
-        ratchet.fdr,
-        ratchet.confirm_seeds,
-        margin=ratchet.margin,
-        guards=guards,
-        nulls=ratchet.nulls,
-        sentinels=ratchet.sentinels,
+def _ratchet(program: Program) -> RatchetPolicy:
+    section = program.ratchet
+    acceptance: AcceptanceRule
+    if section.fdr:
+        acceptance = LfsrRule(section.fdr, section.confirm_seeds)
+    else:
+        acceptance = FixedMarginRule(section.confirm_seeds, margin=section.margin)
+    return RatchetPolicy(
+        acceptance,
+        Guards(**dataclasses.asdict(program.guards)),
+        null_rate=section.nulls,
+        sentinel_every=section.sentinels,
     )
 
 

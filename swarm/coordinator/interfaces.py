@@ -12,7 +12,7 @@ from islands import events as ev
 from islands.genome.admission import AdmissionLimits
 from islands.migration import STAY, Migration
 from islands.promotion.attempt import PromotionPolicy
-from islands.ratchet.rule import Rule
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import Conflict, Entry
 from islands.stacking.check import NEVER, StackPolicy
 
@@ -114,7 +114,7 @@ class Launch:
 
     opening: ev.RunOpened
     islands: tuple[IslandPlan, ...]
-    rule: Rule
+    ratchet: RatchetPolicy
     admission: AdmissionLimits
     bounds: RunLimits
     prose: str

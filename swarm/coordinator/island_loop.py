@@ -26,7 +26,7 @@ from harness.contract import HarnessError, Outcome, Rung, SetupError, Slice, Tri
 from islands import events as ev
 from islands.genome.admission import printable_line
 from islands.migration import CONFLICT, PRESENT
-from islands.ratchet.rule import Decision
+from islands.ratchet.acceptance import Decision
 from islands.records import Conflict, Migrant, Proposal, RunLimit
 from islands.scheduling.island_steps import (
     ApplyMigrant,
@@ -116,7 +116,7 @@ class IslandLoop:
     def _next(self) -> Step | RunStep:
         """Return what comes next: run-level work, if any, before another experiment is begun."""
         run, name = self.run, self.island.name
-        step = next_step(run.state, name, run.launch.rule, run.launch.migration)
+        step = next_step(run.state, name, run.launch.ratchet, run.launch.migration)
         begins = isinstance(step, Measure) and step.purpose == "screen"
         idle = begins or isinstance(step, OfferMigrant | Idle)
         between = run.state.islands[name].experiment is None and idle

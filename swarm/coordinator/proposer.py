@@ -173,7 +173,7 @@ class Proposer:
     async def _null(self, number: int, parent: str) -> Proposal | None:
         """Return the proposal that does nothing, where this one is to be such."""
         run = self.run
-        if not nulls.is_null(run.state.run.seed, number, run.launch.rule.nulls):
+        if not nulls.is_null(run.state.run.seed, number, run.launch.ratchet.null_rate):
             return None
         head = await run.offload(run.branches.files, parent)
         null: Proposal | None = await run.offload(

@@ -17,7 +17,7 @@ from analysis.ledger import read_events, writer
 from harness import fingerprint as identity
 from harness.contract import HarnessError, SetupError, Slice, Trial
 from islands.git.branches import Branches
-from islands.ratchet.rule import gain_of
+from islands.ratchet.noise import gain_of
 from islands.records import Gain
 from islands.rng import seed_of
 from islands.state.population import KeptChange

@@ -11,7 +11,7 @@ from harness.contract import Rung, Slice
 from islands import events as ev
 from islands.genome.admission import AdmissionLimits
 from islands.migration import STAY, Migration
-from islands.ratchet.rule import Rule
+from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.check import NEVER, StackPolicy
 from islands.state.run_state import State
 from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
@@ -37,7 +37,7 @@ class RunPlan:
     trial takes `seconds`, an agent's answer `think` seconds on average.
     """
 
-    rule: Rule
+    ratchet: RatchetPolicy
     islands: int = 8
     trials: int = 100
     baseline_seeds: int = 4
@@ -105,7 +105,7 @@ def _launch(plan: RunPlan, base: str, seed: int) -> Launch:
     return Launch(
         opening=opening,
         islands=tuple(map(IslandPlan, _names(plan), [MemoryAgent.name] * plan.islands, slices)),
-        rule=plan.rule,
+        ratchet=plan.ratchet,
         admission=AdmissionLimits(),
         bounds=RunLimits(trials=plan.trials),
         prose="Lower the score.",

@@ -30,7 +30,7 @@ from analysis.ledger import Ledger
 from harness.contract import Outcome, Slice
 from islands.genome.admission import AdmissionLimits
 from islands.git.branches import Branches
-from islands.ratchet.rule import Rule
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Proposal
 from swarm.agents.mutator import Mutator
 from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
@@ -118,7 +118,7 @@ def opened(folder, count, agents, **parts):
     plan = Launch(
         opening=first,
         islands=tuple(IslandPlan(name, "bench", Slice(name, "cpu")) for name in names),
-        rule=Rule(),
+        ratchet=RatchetPolicy(),
         admission=AdmissionLimits(),
         bounds=RunLimits(),
         prose="Lower it.",

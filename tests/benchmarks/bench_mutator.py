@@ -5,7 +5,7 @@
 Each campaign makes a genome of 10 to 30 knobs whose worth is known: valleys on the knobs' scales
 of which a third are flat, some interactions, walls beyond which the program breaks, flags,
 alternatives and statements that help or hurt. 0.15 can be gained in all. Two islands measure
-with the noise of a 20 s trial (0.012 between seeds, 0.008 in a pair) under `islands.ratchet.rule`,
+with the noise of a 20 s trial (0.012 between seeds, 0.008 in a pair) under `islands.ratchet.lfsr`,
 and the table gives the true gain of the better island as a share of the attainable, by trials
 spent (confirmations included), for the mutator and for two searches that learn nothing.
 """
@@ -21,7 +21,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from islands.ratchet.rule import Noise, Rule, judge
+from islands.ratchet.acceptance import AcceptanceRule, CandidateEvidence, Decision, KeepTally
+from islands.ratchet.lfsr import LfsrRule
+from islands.ratchet.noise import Noise
+from islands.ratchet.screening import Screens
 from islands.records import Attempt, Brief, Change, Entry, Gain, Proposal
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
@@ -248,7 +251,7 @@ class Campaign:
         agents: Sequence[Mutator | Blind],
         seed: int,
         told: bool = True,
-        rule: Rule = Rule(),
+        rule: AcceptanceRule = LfsrRule(),
     ) -> None:
         self.problem, self.rule, self.told = problem, rule, told
         self.random = random.Random(seed)
@@ -256,6 +259,7 @@ class Campaign:
         self.spent = 0
         self.experiments = 0
         self.residual, self.freedom = 0.0, 0
+        self.screens, self.kept = Screens(), KeepTally()
         loss = problem.loss(problem.text)
         assert loss is not None
         scores = {s: self._score(loss, s) for s in range(5)}
@@ -285,6 +289,11 @@ class Campaign:
 
     def noise(self) -> Noise:
         return Noise(self.sigma, 5, self.residual, self.freedom)
+
+    def decide(self, screened: float, pairs: Sequence[float]) -> Decision:
+        noise = self.noise()
+        prior = self.screens.prior(noise)
+        return self.rule.decide(CandidateEvidence(screened, pairs, noise, prior, self.kept))
 
     def step(self, arm: Arm) -> bool:
         self.experiments += 1
@@ -321,15 +330,16 @@ class Campaign:
         seeds = list(arm.scores)
         seed = seeds[number % len(seeds)]
         screened = arm.scores[seed] - self._score(loss, seed)
+        self.screens.add(number, screened)
         pairs: list[float] = []
         fresh: dict[int, float] = {}
-        decision = judge(screened, pairs, self.noise(), self.rule)
+        decision = self.decide(screened, pairs)
         while decision.verdict == "confirm":
             seed = 1000 * number + len(pairs)
             arm.scores[seed] = self._score(arm.loss, seed)
             fresh[seed] = self._score(loss, seed)
             pairs.append(arm.scores[seed] - fresh[seed])
-            decision = judge(screened, pairs, self.noise(), self.rule)
+            decision = self.decide(screened, pairs)
         if len(pairs) > 1:
             mean = statistics.fmean(pairs)
             self.residual += sum((p - mean) ** 2 for p in pairs)
@@ -341,6 +351,8 @@ class Campaign:
         attempt = replace(attempt, ending=ending, reason=decision.reason, gain=gain)
         if ending == "kept":
             assert decision.gain is not None
+            lfsr_sum = self.kept.lfsr_sum + decision.gain.lfsr
+            self.kept = KeepTally(self.kept.count + 1, lfsr_sum)
             arm.kept.append(
                 Change(
                     number,

@@ -13,7 +13,7 @@ from analysis.ledger import Ledger
 from harness.contract import Outcome, Preflight
 from islands import events as ev
 from islands.git.branches import Branches
-from islands.ratchet.rule import RULES
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import Conflict, Entry, Proposal
 from islands.state.run_state import State
 from swarm.coordinator.interfaces import RunLimits
@@ -21,6 +21,7 @@ from swarm.coordinator.prefetch import MOST, PrefetchDepth
 from swarm.coordinator.task_tree import run_islands
 from swarm.project.runs import RunFolder
 from swarm.results.verify import verify
+from swarm.simulation.rules import RULES
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.histories import clock
 from tests.support.laboratory import (
@@ -117,7 +118,9 @@ def lived(tmp_path, seed, trials=TRIALS, ledger=None, branches=None):
             agents={"i0": Uneven(draw), "i1": Uneven(draw)},
             preflights=UnevenLooks(draw),
             baseline_seeds=2,
-            rule=RULES["keep-if-better"],  # so that heads move as often as they can
+            ratchet=RatchetPolicy(
+                RULES["keep-if-better"]
+            ),  # so that heads move as often as they can
             bounds=RunLimits(trials=trials),
         )
         run.offload = offload
@@ -279,7 +282,7 @@ def test_in_real_git_what_is_rebased_holds_both_changes_and_the_record_verifies(
             agents={"i0": Editor()},
             islands=1,
             baseline_seeds=2,
-            rule=RULES["keep-if-better"],
+            ratchet=RatchetPolicy(RULES["keep-if-better"]),
             bounds=RunLimits(trials=40),
             base=branches.base("main"),
         )

@@ -181,7 +181,7 @@ def test_what_was_kept_counts_no_more(run):
         assert island.endings.get("kept", 0) == len(island.kept)
     still = [kept for island in run.state.islands.values() for kept in island.kept]
     assert run.state.claimed.count == len(still)
-    assert run.state.claimed.doubt == pytest.approx(sum(kept.gain.doubt for kept in still))
+    assert run.state.claimed.lfsr_sum == pytest.approx(sum(kept.gain.lfsr for kept in still))
     number = experiment_of(run, event.commit)
     told = [each.ending for each in run.agents["i0"].learned if each.experiment == number]
     assert told == ["kept", "failed"]

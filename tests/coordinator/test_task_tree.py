@@ -8,7 +8,7 @@ import pytest
 from harness.contract import Failure, HarnessError, Preflight, SetupError
 from islands import events as ev
 from islands.ratchet.guards import Guards
-from islands.ratchet.rule import RULES, Rule
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Proposal, Usage
 from islands.state.run_state import State
 from swarm.agents.base import AgentError
@@ -16,6 +16,7 @@ from swarm.agents.llm.budget import BudgetError
 from swarm.coordinator.interfaces import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.executors.base import VoidError
+from swarm.simulation.rules import RULES
 from swarm.simulation.virtual_time import DeadlockError, run_virtual
 from tests.support.laboratory import (
     GENOME,
@@ -177,7 +178,7 @@ def test_a_violated_guard_is_a_discard_with_its_reason(tmp_path):
         executor=Greedy(branches),
         agents={"i0": LabAgent(script={1: better})},
         islands=1,
-        rule=Rule(guards=Guards(memory=1.1)),
+        ratchet=RatchetPolicy(guards=Guards(memory=1.1)),
         bounds=RunLimits(trials=6),
     )
     verdict = kinds(run, ev.VerdictReached)[0]
@@ -197,7 +198,7 @@ def test_a_head_that_fails_on_a_fresh_seed_makes_no_pair(tmp_path):
         agents=agents,
         executor=executor,
         islands=1,
-        rule=RULES["three-seeds"],
+        ratchet=RatchetPolicy(RULES["three-seeds"]),
         bounds=RunLimits(trials=13),
     )
     kept = run.state.islands["i0"].kept

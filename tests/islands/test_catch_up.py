@@ -8,7 +8,7 @@ from analysis.ledger import Ledger
 from harness.contract import Failure, Outcome, Slice
 from islands import events as ev
 from islands.migration import Migration, sources
-from islands.ratchet.rule import Rule
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import Gain, Migrant
 from islands.scheduling.catch_up import catch_up
 from islands.scheduling.island_steps import CatchUp, next_step
@@ -91,7 +91,7 @@ def test_who_stands_where_the_change_was_measured_goes_along_without_a_trial():
     told.tries("i0", 2)
     event = catch_up(told.state, "i1", ALL)
     assert event == ev.HeadAdopted("i1", "i0", "base", "c2", (1, 2))
-    assert isinstance(next_step(told.state, "i1", Rule(), ALL), CatchUp)
+    assert isinstance(next_step(told.state, "i1", RatchetPolicy(), ALL), CatchUp)
     trials, claimed = told.state.trials, told.state.claimed
     assert told.catches_up("i1") == "i0"
     assert told.kept("i1") == told.kept("i0") == [1, 2]
@@ -126,11 +126,11 @@ def test_an_island_that_measures_ends_its_experiment_first():
     told.tell(ev.CandidateAdmitted(9, "i1", "c9", "base", 1, 0))
     told.trial("i1", "c9", "screen", 9)
     told.tries("i0", 1)
-    assert not isinstance(next_step(told.state, "i1", Rule(), ALL), CatchUp)
+    assert not isinstance(next_step(told.state, "i1", RatchetPolicy(), ALL), CatchUp)
     with pytest.raises(ValueError, match="cannot go"):
         told.tell(ev.HeadAdopted("i1", "i0", "base", "c1", (1,)))
     told.tell(ev.VerdictReached(9, "i1", "discard", "no gain", Gain(-0.1, 0.1, 1)))
-    assert isinstance(next_step(told.state, "i1", Rule(), ALL), CatchUp)
+    assert isinstance(next_step(told.state, "i1", RatchetPolicy(), ALL), CatchUp)
 
 
 def test_who_has_parted_stays_until_its_own_change_was_judged_beside_the_others():
@@ -211,7 +211,7 @@ def test_a_head_that_is_set_apart_takes_back_all_who_caught_up_with_it():
 @pytest.mark.parametrize("topology", ["ring", "star", "complete", "random"])
 def test_a_night_catches_up_by_the_rules(topology):
     """Counted from the ledger: never in mid-experiment, never past a change that is not judged."""
-    plan = RunPlan(Rule(), 4, 300, migration=Migration(topology))
+    plan = RunPlan(RatchetPolicy(), 4, 300, migration=Migration(topology))
     one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 3)
     names = [event.island for event in one.events if isinstance(event, ev.IslandOpened)]
     chains = {name: [] for name in names}

@@ -16,7 +16,8 @@ from analysis.lineage import fold
 from harness.contract import Failure, Outcome, SetupError
 from islands import events as ev
 from islands.drift import REPEATS, WIDTH, Sentinels, factor
-from islands.ratchet.rule import Noise, Rule
+from islands.ratchet.noise import Noise
+from islands.ratchet.policy import RatchetPolicy
 from islands.state.run_state import State
 from swarm.cli.status import status
 from swarm.coordinator.interfaces import RunLimits
@@ -29,7 +30,7 @@ from swarm.simulation.world import Conditions, Drift
 from tests.support.chain import chained
 from tests.support.laboratory import LabExecutor, MemoryBranches, MemoryLedger, make_run
 
-RULE = Rule(sentinels=10)
+RATCHET = RatchetPolicy(sentinel_every=10)
 
 
 class Drifting(LabExecutor):
@@ -55,7 +56,9 @@ def simulate(tmp_path, shifts=None, branches=None, **parts):
     executor = Drifting(branches, shifts or {})
 
     async def main():
-        run = make_run(tmp_path, branches=branches, executor=executor, **{"rule": RULE, **parts})
+        run = make_run(
+            tmp_path, branches=branches, executor=executor, **{"ratchet": RATCHET, **parts}
+        )
         await run_islands(run)
         return run
 
@@ -171,7 +174,7 @@ def test_every_slice_runs_the_anchor_at_launch_and_now_and_then(tmp_path):
     keeps = sum(len(island.kept) for island in run.state.islands.values())
     assert 200 / 10 - 4 <= len(sentinels) <= 200 / 10 + 2 * keeps + 4
     assert not kinds(run, ev.SliceQuarantined)
-    none = simulate(tmp_path, rule=Rule(), bounds=RunLimits(trials=60))
+    none = simulate(tmp_path, ratchet=RatchetPolicy(), bounds=RunLimits(trials=60))
     assert not [t for t in kinds(none, ev.TrialStarted) if t.purpose == "sentinel"]
 
 
@@ -360,7 +363,7 @@ def test_status_names_the_slices_that_are_set_apart(tmp_path, monkeypatch):
 def test_a_night_that_slows_by_nine_percent_is_reported_and_no_other_slice_blamed():
     """Half-way, by 1.3 sigma: found in most nights, in the same ledger each time."""
     conditions = Conditions(HARSH, drift=Drift(1.3))
-    plan = RunPlan(Rule(sentinels=25), islands=2, trials=200)
+    plan = RunPlan(RatchetPolicy(sentinel_every=25), islands=2, trials=200)
     nights = [tally(simulate_run(conditions, plan, seed)) for seed in range(5)]
     assert sum(told.alarms > 0 for told in nights) >= 3
     assert sum(told.false_alarms for told in nights) == 0

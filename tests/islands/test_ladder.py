@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from islands.ratchet.ladder import released, released_score, step
-from islands.ratchet.rule import Noise
+from islands.ratchet.noise import Noise
 from islands.records import Gain
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.interfaces import RunLimits

@@ -13,7 +13,7 @@ from harness.contract import Outcome, SetupError, Slice
 from islands import events as ev
 from islands.git.branches import Branches
 from islands.migration import NEAR_MISSES, REST, Migrants, Migration, sources
-from islands.ratchet.rule import Rule
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import Change, Entry, Gain, Migrant, Proposal
 from islands.rng import seed_of
 from swarm.agents.base import AgentError
@@ -197,7 +197,7 @@ def test_none_takes_anything():
 def test_a_night_keeps_all_the_rules_of_migration(topology):
     """Interval, rate, rest, topology and origins, counted from the ledger by other means."""
     asked = Migration(topology, every=2, rate=0.5)
-    plan = RunPlan(Rule(), 4, 300, migration=asked)
+    plan = RunPlan(RatchetPolicy(), 4, 300, migration=asked)
     one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 3)
     names, met, went, takers = [], {}, {}, Counter()
     own, offered, origins = 0, 0, {}
@@ -233,7 +233,7 @@ def test_a_night_keeps_all_the_rules_of_migration(topology):
 
 def test_two_nights_of_one_seed_migrate_alike():
     """Byte for byte."""
-    plan = RunPlan(Rule(), 3, 120, migration=Migration("random", every=2))
+    plan = RunPlan(RatchetPolicy(), 3, 120, migration=Migration("random", every=2))
     one, two = (simulate_run(Conditions(HARSH, sigma=0.5), plan, 5) for _ in range(2))
     assert [ev.encode(event) for event in one.events] == [ev.encode(event) for event in two.events]
     assert any(isinstance(event, ev.MigrantOffered) for event in one.events)
@@ -241,7 +241,7 @@ def test_two_nights_of_one_seed_migrate_alike():
 
 def test_migrants_teach_nothing_of_what_agents_propose():
     """What a run believes of its proposals is learnt from those alone."""
-    plan = RunPlan(Rule(nulls=0.0), 3, 200, migration=Migration("complete"))
+    plan = RunPlan(RatchetPolicy(null_rate=0.0), 3, 200, migration=Migration("complete"))
     one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 2)
     brought = {e.experiment for e in one.events if isinstance(e, ev.MigrantOffered)}
     screens = {e.trial: e for e in one.events if isinstance(e, ev.TrialStarted)}
@@ -254,7 +254,7 @@ def test_migrants_teach_nothing_of_what_agents_propose():
 
 def test_a_change_that_travelled_is_one_part_of_a_stack():
     """However many islands keep it, as the first has it, and beside what theirs had kept."""
-    plan = RunPlan(Rule(nulls=0.0), 3, 200, migration=Migration("complete"))
+    plan = RunPlan(RatchetPolicy(null_rate=0.0), 3, 200, migration=Migration("complete"))
     one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 2)
     origins = Counter(change.origin for change in one.state.keeps.values())
     claims = one.state.stacks.kept
@@ -266,7 +266,7 @@ def test_a_change_that_travelled_is_one_part_of_a_stack():
 
 def test_ratchets_apart_report_the_best_and_count_them_all():
     """They share out the trials, know nothing of each other, and the largest claim comes home."""
-    plan = RunPlan(Rule(), 1, 120, runs=3)
+    plan = RunPlan(RatchetPolicy(), 1, 120, runs=3)
     here = Cell("r", "harsh", Conditions(HARSH, sigma=0.25), plan)
     (found,) = study([here], 1, 7, 1, lambda: None)
     seed = seed_of(7, "night", 0)
@@ -376,7 +376,7 @@ def lives(repo, ideas, port=gives_up, trials=44, topology="ring", **parts):
         plan = launch(
             repo.parent,
             bounds=RunLimits(trials=trials),
-            rule=Rule(nulls=0.0),
+            ratchet=RatchetPolicy(null_rate=0.0),
             migration=Migration(topology, every=2),
             base=git(repo, "rev-parse", "main"),
             genome=("genome",),

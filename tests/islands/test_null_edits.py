@@ -7,13 +7,14 @@ from analysis.lineage import fold
 from islands import events as ev
 from islands.genome.null_edits import is_null, null_proposal
 from islands.genome.syntax_diff import compare
-from islands.ratchet.rule import Rule
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import NULL, Entry
 from swarm.coordinator.interfaces import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.metrics import tally
 from swarm.simulation.mixtures import HARSH
 from swarm.simulation.mixtures import NULL as NOTHING
+from swarm.simulation.rules import RULES
 from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.virtual_time import run_virtual
 from swarm.simulation.world import Conditions
@@ -93,7 +94,9 @@ def test_nobody_is_told_of_a_null(tmp_path):
             return await super().propose(brief)
 
     agents = {f"i{k}": Curious() for k in range(2)}
-    run = simulate(tmp_path, agents=agents, rule=Rule(nulls=0.3), bounds=RunLimits(trials=120))
+    run = simulate(
+        tmp_path, agents=agents, ratchet=RatchetPolicy(null_rate=0.3), bounds=RunLimits(trials=120)
+    )
     nulls = {e.experiment for e in kinds(run, ev.ProposalReceived) if e.agent == NULL}
     assert len(nulls) > 10
     assert not nulls & {brief.experiment for brief in briefs}
@@ -115,7 +118,7 @@ def test_a_null_that_is_kept_moves_no_head_and_claims_nothing(tmp_path):
         tmp_path,
         branches=branches,
         executor=LabExecutor(branches, sigma=0.05),
-        rule=Rule(fdr=0.0, confirm_seeds=0, screen=0.0, nulls=0.5),
+        ratchet=RatchetPolicy(RULES["keep-if-better"], null_rate=0.5),
         bounds=RunLimits(trials=240),
     )
     nulls = {e.experiment for e in kinds(run, ev.ProposalReceived) if e.agent == NULL}
@@ -137,7 +140,7 @@ def test_a_null_that_is_kept_moves_no_head_and_claims_nothing(tmp_path):
 def test_the_tally_counts_the_run_s_own_nulls_apart():
     """They are no proposals of the mixture's, no keeps and no discards."""
     for mixture in (HARSH, NOTHING):
-        one = simulate_run(Conditions(mixture), RunPlan(Rule(nulls=0.2), 4, 300), 1)
+        one = simulate_run(Conditions(mixture), RunPlan(RatchetPolicy(null_rate=0.2), 4, 300), 1)
         told = tally(one)
         asked = [e for e in one.events if isinstance(e, ev.ProposalReceived) and e.agent != NULL]
         assert told.own_nulls > 20

@@ -8,12 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from islands.ratchet.acceptance import CandidateEvidence, KeepTally
+from islands.ratchet.lfsr import LfsrRule
+from islands.ratchet.noise import Noise
 from islands.ratchet.prior import COST, EDGE, GRID, WASTE, brought, learn
-from islands.ratchet.rule import RULES, KeepTally, Noise, judge
 
-RULE = RULES["swarm"]
+RULE = LfsrRule()
 NOISE = Noise(sigma=0.5**0.5, seeds=100)  # one pair varies by 1
 MANY = 60
+
+
+def decide(*evidence, rule=RULE):
+    """Return what `rule` decides on a candidate."""
+    return rule.decide(CandidateEvidence(*evidence))
 
 
 def drawn(rng):
@@ -32,7 +39,7 @@ def decided(rng, belief, kept, gain):
     """Judge a proposal of true `gain` to its end; return the decision and the trials it took."""
     screened, pairs = gain + rng.gauss(0, 1), []
     while True:
-        decision = judge(screened, pairs, NOISE, RULE, belief, kept)
+        decision = decide(screened, pairs, NOISE, belief, kept)
         if decision.verdict != "confirm":
             return decision, 1 + 2 * len(pairs)
         pairs.append(gain + rng.gauss(0, 1))
@@ -56,7 +63,7 @@ def test_what_never_gains_lowers_the_rate_and_raises_the_doubt():
     """Proposals that do nothing teach the run to doubt a gain that it would else believe."""
     fooled = learn([random.Random(n).gauss(0, 1) for n in range(800)], MANY)
     assert fooled.rate < learnt(1).rate / 10
-    assert fooled.weigh(1.5, 2, MANY).doubt > learnt(1).weigh(1.5, 2, MANY).doubt
+    assert fooled.weigh(1.5, 2, MANY).lfsr > learnt(1).weigh(1.5, 2, MANY).lfsr
 
 
 @given(st.floats(0.1, 6), st.integers(1, 8))
@@ -64,13 +71,13 @@ def test_a_gain_is_shrunk_and_more_of_it_leaves_less_doubt(mean, pairs):
     """Both change with the evidence the way that evidence points."""
     belief = learnt(2)
     less, more = belief.weigh(mean, pairs, MANY), belief.weigh(mean + 1, pairs, MANY)
-    assert more.doubt <= less.doubt
+    assert more.lfsr <= less.lfsr
     assert more.gain >= less.gain
 
 
 def test_a_spread_that_is_hardly_known_leaves_more_doubt():
     """Two degrees of freedom have heavy tails."""
-    assert learnt(2).weigh(3.0, 4, 2).doubt > 2 * learnt(2).weigh(3.0, 4, MANY).doubt
+    assert learnt(2).weigh(3.0, 4, 2).lfsr > 2 * learnt(2).weigh(3.0, 4, MANY).lfsr
 
 
 def test_at_most_one_keep_in_twenty_is_unreal_over_many_runs():
@@ -82,7 +89,7 @@ def test_at_most_one_keep_in_twenty_is_unreal_over_many_runs():
             gain = drawn(rng)
             decision, trials = decided(rng, belief, kept, gain)
             if decision.verdict == "keep":
-                kept = KeepTally(kept.count + 1, kept.doubt + decision.gain.doubt)
+                kept = KeepTally(kept.count + 1, kept.lfsr_sum + decision.gain.lfsr)
                 keeps, unreal = keeps + 1, unreal + (gain <= 0)
             else:
                 discards, spent = discards + 1, spent + trials
@@ -106,17 +113,17 @@ def test_claimed_gains_are_true_on_average():
 
 def test_the_screening_score_is_no_evidence_of_the_learnt_rule_either():
     """Once there are pairs, what the screen said changes no verdict."""
-    one, other = (judge(x, [2.0, 1.0], NOISE, RULE, learnt(3), KeepTally()) for x in (1.0, 9.0))
+    one, other = (decide(x, [2.0, 1.0], NOISE, learnt(3), KeepTally()) for x in (1.0, 9.0))
     assert one == other
 
 
 def test_doubts_are_averaged_over_the_run():
     """A doubtful candidate is kept where earlier keeps were beyond doubt, and not as the first."""
     belief, pairs = learnt(4), [0.6]
-    doubt = belief.weigh(0.6, 1, NOISE.known_by).doubt
+    doubt = belief.weigh(0.6, 1, NOISE.known_by).lfsr
     assert RULE.fdr < doubt < 10 * RULE.fdr
-    assert judge(2.0, pairs, NOISE, RULE, belief, KeepTally()).verdict != "keep"
-    assert judge(2.0, pairs, NOISE, RULE, belief, KeepTally(30, 0.0)).verdict == "keep"
+    assert decide(2.0, pairs, NOISE, belief, KeepTally()).verdict != "keep"
+    assert decide(2.0, pairs, NOISE, belief, KeepTally(30, 0.0)).verdict == "keep"
 
 
 @pytest.mark.parametrize(("seeds", "needed"), [(11, 1), (6, 2), (4, 4), (2, 6)])
@@ -124,10 +131,10 @@ def test_nothing_is_kept_until_the_spread_is_known(seeds, needed):
     """Not even a gain of thirty standard deviations, where few scores more could change them."""
     noise = Noise(sigma=0.5**0.5, seeds=seeds)
     for pairs in range(1, needed + 1):
-        found = judge(9.0, [30.0] * pairs, noise, RULE, learnt(3), KeepTally()).verdict
+        found = decide(9.0, [30.0] * pairs, noise, learnt(3), KeepTally()).verdict
         assert found == ("keep" if pairs == needed else "confirm")
-    scarce = replace(RULE, confirm_seeds=1)
-    assert judge(9.0, [30.0], noise, scarce, learnt(3), KeepTally()).verdict == "keep"
+    scarce = replace(RULE, max_pairs=1)
+    assert decide(9.0, [30.0], noise, learnt(3), KeepTally(), rule=scarce).verdict == "keep"
 
 
 def test_a_spread_that_looks_too_small_shows_in_what_is_screened():
@@ -158,14 +165,14 @@ def test_little_is_spent_on_what_is_discarded_where_nothing_gains():
 def test_of_a_change_that_another_island_kept_the_first_trial_is_evidence():
     """What it was worth there makes one good pair enough to keep it here, and a bad one to drop."""
     belief = brought(learnt(3), (2.0, 0.7), 0.75)
-    good, bad = (judge(x, [], NOISE, RULE, belief, KeepTally(20, 0.4)) for x in (1.5, -1.5))
+    good, bad = (decide(x, [], NOISE, belief, KeepTally(20, 0.4)) for x in (1.5, -1.5))
     assert (good.verdict, good.gain.pairs) == ("keep", 1)
     assert bad.verdict == "discard"
-    assert judge(9.0, [], NOISE, RULE, learnt(3), KeepTally(20, 0.4)).verdict == "confirm"
+    assert decide(9.0, [], NOISE, learnt(3), KeepTally(20, 0.4)).verdict == "confirm"
 
 
 def test_the_gain_of_such_a_change_lies_between_what_was_measured_here_and_there():
     """Neither the source's gain nor the one pair of this island is taken for the whole truth."""
     belief = brought(learnt(3), (4.0, 0.5), 0.9)
-    gain = judge(2.0, [2.0], NOISE, RULE, belief, KeepTally()).gain.mean
+    gain = decide(2.0, [2.0], NOISE, belief, KeepTally()).gain.mean
     assert 2.0 < gain < 4.0

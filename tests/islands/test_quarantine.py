@@ -11,7 +11,7 @@ from harness.contract import Failure, Outcome, Slice
 from islands import events as ev
 from islands.migration import Migrants, Migration
 from islands.quarantine import REASON, Quarantine, Quarantines, quarantine
-from islands.ratchet.rule import NEAR_MISS
+from islands.ratchet.acceptance import NEAR_MISS
 from islands.records import NULL, Gain, Migrant
 
 # island a kept 1, 2, 3 in turn, b kept 4 and then 5, which carries 2 over; 6 was tried on 5

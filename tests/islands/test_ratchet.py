@@ -6,16 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from islands.ratchet.evalue import price, wealth
+from islands.ratchet.acceptance import CandidateEvidence, KeepTally
 from islands.ratchet.guards import Guards, violated
+from islands.ratchet.noise import Noise, gain_of, spread, weigh
 from islands.ratchet.prior import learn
-from islands.ratchet.rule import RULES, KeepTally, Noise, fixed, gain_of, judge, spread, weigh
 from islands.rng import seed_of
 from islands.state.lifecycle import LIFE, LifeError, diagram, ended, follow
+from swarm.simulation.rules import RULES
+from swarm.simulation.rules.e_lond import e_lond_threshold, e_value
 
 NOISE = Noise(sigma=0.01, seeds=4)
 FIXED = RULES["three-seeds"]
 FINITE = st.floats(-1, 1)
+
+
+def decided(screened, pairs, noise, rule=FIXED, kept=KeepTally()):
+    """Return the decision of `rule` on a candidate, with a prior learned from nothing."""
+    return rule.decide(CandidateEvidence(screened, pairs, noise, learn([], 9), kept))
 
 
 def test_one_pair_varies_by_root_two_sigma_before_any_pair_is_known():
@@ -42,27 +49,27 @@ def test_pairs_teach_the_run_their_own_spread():
 )
 def test_verdicts(screened, pairs, verdict):
     """Screen at one sigma of a pair, drop at the first turn, keep beyond two standard errors."""
-    assert fixed(screened, pairs, NOISE, FIXED).verdict == verdict
+    assert decided(screened, pairs, NOISE).verdict == verdict
 
 
 def test_without_noise_any_gain_is_confirmed_and_kept():
     """A deterministic metric needs no margin, but still its fresh seeds."""
     silent = Noise(0.0, 4)
-    assert fixed(1e-9, [], silent, FIXED).verdict == "confirm"
-    assert fixed(1e-9, [1e-9] * 3, silent, FIXED).verdict == "keep"
-    assert fixed(0.0, [], silent, FIXED).verdict == "discard"
+    assert decided(1e-9, [], silent).verdict == "confirm"
+    assert decided(1e-9, [1e-9] * 3, silent).verdict == "keep"
+    assert decided(0.0, [], silent).verdict == "discard"
 
 
 @given(st.lists(FINITE, min_size=3, max_size=3), FINITE)
 def test_the_screening_score_is_no_evidence(pairs, screened):
     """Once there are pairs, what the screen said changes no verdict."""
-    assert fixed(screened, pairs, NOISE, FIXED) == fixed(0.5, pairs, NOISE, FIXED)
+    assert decided(screened, pairs, NOISE) == decided(0.5, pairs, NOISE)
 
 
 @given(st.lists(FINITE, min_size=1, max_size=8))
 def test_every_confirmation_ends(pairs):
     """No evidence asks for more seeds than the rule has."""
-    decision = fixed(1.0, pairs, NOISE, FIXED)
+    decision = decided(1.0, pairs, NOISE)
     assert decision.verdict in ("keep", "discard") or len(pairs) < 3
     assert decision.gain == weigh(pairs, NOISE)
 
@@ -131,15 +138,15 @@ def test_a_guard_is_a_multiple_of_what_the_head_has(guards, reason):
 def test_a_bet_grows_on_gains_alone_and_is_worth_one_before_any():
     """Ville: the chance that luck ever makes twenty of it is one in twenty at most."""
     rng = random.Random(8)
-    assert wealth(0.0, 1) < 1 < wealth(2.0, 1) < wealth(2.0, 4)
-    assert price(0.05, 1, 0) == pytest.approx(40)
-    assert price(0.05, 3, 1) == pytest.approx(120)
+    assert e_value(0.0, 1) < 1 < e_value(2.0, 1) < e_value(2.0, 4)
+    assert e_lond_threshold(0.05, 1, 0) == pytest.approx(40)
+    assert e_lond_threshold(0.05, 3, 1) == pytest.approx(120)
     ever = 0
     for _ in range(2000):
         total, best = 0.0, 0.0
         for pairs in range(1, 30):
             total += rng.gauss(0, 1)
-            best = max(best, wealth(total / pairs, pairs))
+            best = max(best, e_value(total / pairs, pairs))
         ever += best >= 20
     assert 20 < ever <= 100
 
@@ -147,7 +154,7 @@ def test_a_bet_grows_on_gains_alone_and_is_worth_one_before_any():
 def test_what_bets_keeps_at_its_price_and_asks_more_of_later_ones():
     """The same pairs keep the first candidate that is confirmed, and not the hundredth."""
     rule, noise, pairs = RULES["e-lond"], Noise(sigma=0.5**0.5, seeds=50), [3.0, 3.0, 3.0]
-    first = judge(3.0, pairs, noise, rule, learn([], 9), KeepTally(turn=1))
-    later = judge(3.0, pairs, noise, rule, learn([], 9), KeepTally(turn=10_000))
+    first = decided(3.0, pairs, noise, rule, KeepTally(turn=1))
+    later = decided(3.0, pairs, noise, rule, KeepTally(turn=10_000))
     assert (first.verdict, later.verdict) == ("keep", "confirm")
-    assert judge(3.0, [-1.0], noise, rule, learn([], 9), KeepTally()).verdict == "discard"
+    assert decided(3.0, [-1.0], noise, rule).verdict == "discard"

@@ -12,7 +12,7 @@ from analysis.ledger import Ledger
 from harness.contract import Failure, Outcome, Slice
 from islands import events as ev
 from islands.git.branches import Branches
-from islands.ratchet.rule import Rule
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Gain
 from islands.rng import seed_of
 from islands.scheduling.run_steps import next_of_stack
@@ -184,7 +184,7 @@ CONDITIONS = Conditions(MIXTURES["published"], 1.0)
 
 def test_a_nights_stack_is_worth_several_heads():
     """Eight islands' keeps, stacked, are truly worth more than any island's head."""
-    plan = RunPlan(Rule(), islands=8, trials=300, stacking=StackPolicy(8))
+    plan = RunPlan(RatchetPolicy(), islands=8, trials=300, stacking=StackPolicy(8))
     found = simulate_run(CONDITIONS, plan, 1)
     base = found.state.run.base
     heads = [found.gain(base, island.head) for island in found.state.islands.values()]
@@ -205,7 +205,7 @@ def test_a_nights_stack_is_worth_several_heads():
 
 def test_the_same_night_has_the_same_checks():
     """One seed, one ledger: to the last event."""
-    plan = RunPlan(Rule(), islands=4, trials=120, stacking=StackPolicy(4))
+    plan = RunPlan(RatchetPolicy(), islands=4, trials=120, stacking=StackPolicy(4))
     conditions = replace(CONDITIONS, interactions=INTERACTIONS["strong"])
     first, second = (simulate_run(conditions, plan, 3) for _ in range(2))
     assert first.events == second.events
@@ -214,10 +214,12 @@ def test_the_same_night_has_the_same_checks():
 
 def test_checks_take_no_more_than_their_share():
     """A night too short for a check has none, and a share bounds all of them together."""
-    short = simulate_run(CONDITIONS, RunPlan(Rule(), 8, trials=40, stacking=StackPolicy(2)), 1)
+    short = simulate_run(
+        CONDITIONS, RunPlan(RatchetPolicy(), 8, trials=40, stacking=StackPolicy(2)), 1
+    )
     assert short.state.stacks.count == 0
     bound = StackPolicy(2, share=0.1)
-    long = simulate_run(CONDITIONS, RunPlan(Rule(), 8, trials=200, stacking=bound), 1)
+    long = simulate_run(CONDITIONS, RunPlan(RatchetPolicy(), 8, trials=200, stacking=bound), 1)
     assert 0 < long.state.stacks.spent <= 0.1 * 200
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from islands import events as ev
-from islands.ratchet.rule import Rule
+from islands.ratchet.policy import RatchetPolicy
 from islands.rng import seed_of
 from islands.state.run_state import State
 from swarm.simulation.intervals import mean_of, ratio_of, share_of, student
@@ -48,7 +48,10 @@ def sample(commit="c", seed=1, where="s1", count=0, late=0.0):
 def cell(mixture="harsh", trials=40, **conditions):
     """Return a small cell of today's rule."""
     return Cell(
-        "r", mixture, Conditions(MIXTURES[mixture], **conditions), RunPlan(Rule(), 2, trials)
+        "r",
+        mixture,
+        Conditions(MIXTURES[mixture], **conditions),
+        RunPlan(RatchetPolicy(), 2, trials),
     )
 
 
@@ -158,7 +161,10 @@ def test_one_seed_gives_one_ledger_byte_for_byte():
     conditions = Conditions(PUBLISHED, interactions=STRONG, drift=Drift(2.0), offsets=1.0)
     ledgers = [
         b"\n".join(
-            map(ev.encode, simulate_run(conditions, RunPlan(Rule(), trials=120), seed).events)
+            map(
+                ev.encode,
+                simulate_run(conditions, RunPlan(RatchetPolicy(), trials=120), seed).events,
+            )
         )
         for seed in (1, 1, 2)
     ]
@@ -167,7 +173,7 @@ def test_one_seed_gives_one_ledger_byte_for_byte():
 
 def test_a_night_spends_its_trials_and_its_ledger_folds_to_its_state():
     """The coordinator is the real one: bound, fold and branches agree."""
-    one = simulate_run(Conditions(HARSH, sigma=0.25), RunPlan(Rule(), 3, 150), 4)
+    one = simulate_run(Conditions(HARSH, sigma=0.25), RunPlan(RatchetPolicy(), 3, 150), 4)
     assert one.state.trials == 150
     fresh = State()
     fresh.apply_all(list(one.events))
@@ -178,7 +184,7 @@ def test_a_night_spends_its_trials_and_its_ledger_folds_to_its_state():
 def test_changes_that_break_fail_their_trials():
     """Every proposal of a world of broken ones ends as failed, and nothing is kept."""
     broken = Mixture((MixturePart(1.0, 0.001, 0.001),), broken=1.0)
-    one = simulate_run(Conditions(broken), RunPlan(Rule(), 2, 30), 1)
+    one = simulate_run(Conditions(broken), RunPlan(RatchetPolicy(), 2, 30), 1)
     assert sum(island.endings["failed"] for island in one.state.islands.values()) > 20
     assert tally(one).keeps == tally(one).discards == tally(one).gain == 0
 
@@ -186,7 +192,7 @@ def test_changes_that_break_fail_their_trials():
 @pytest.mark.parametrize("seed", range(3))
 def test_a_tally_counts_what_the_truth_says(seed):
     """Counted by other means: the state's lists and the world's effects, change by change."""
-    one = simulate_run(Conditions(HARSH, sigma=0.5), RunPlan(Rule(), 4, 300), seed)
+    one = simulate_run(Conditions(HARSH, sigma=0.5), RunPlan(RatchetPolicy(), 4, 300), seed)
     told, effect, home = tally(one), one.world.effect, reported(one.state)
     islands = one.state.islands.values()
     kept = [change.experiment for island in islands for change in island.kept]
@@ -207,14 +213,15 @@ def test_a_tally_counts_what_the_truth_says(seed):
 
 def test_where_nothing_is_kept_the_base_is_reported():
     """Its gain is nothing, without error, and nothing is claimed."""
-    told = tally(simulate_run(Conditions(NULL), RunPlan(Rule(), 2, 12), 1))
+    told = tally(simulate_run(Conditions(NULL), RunPlan(RatchetPolicy(), 2, 12), 1))
     assert (told.gain, told.claimed, told.error, told.claims) == (0.0, 0.0, 0.0, 0)
 
 
 def test_in_a_null_world_every_keep_and_claim_is_unreal():
     """Over nights of noise alone, whatever the rule lets through."""
     nights = [
-        tally(simulate_run(Conditions(NULL), RunPlan(Rule(), 2, 400), seed)) for seed in range(3)
+        tally(simulate_run(Conditions(NULL), RunPlan(RatchetPolicy(), 2, 400), seed))
+        for seed in range(3)
     ]
     for told in nights:
         assert told.nulls == told.proposals > 100
@@ -319,8 +326,8 @@ def test_our_rule_is_run_at_every_level_that_is_asked_for(tmp_path):
     asked = ["--mixture", "null", "--repeats", 1, "--trials", 6, "--islands", 1, "--workers", 1]
     asked += ["--rule", "swarm", "--rule", "margin", "--fdr", 0.01, "--fdr", 0.5]
     found = json.loads(swarm(tmp_path, "simulate", *asked, "--json"))
-    shown = [(one["rule"], one["plan"]["rule"]["fdr"]) for one in found]
-    assert shown == [("swarm 0.01", 0.01), ("swarm 0.5", 0.5), ("margin", 0.0)]
+    shown = [(one["rule"], one["plan"]["ratchet"]["acceptance"].get("fdr")) for one in found]
+    assert shown == [("swarm 0.01", 0.01), ("swarm 0.5", 0.5), ("margin", None)]
 
 
 def test_the_command_prints_every_cell(tmp_path):

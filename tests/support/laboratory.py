@@ -9,7 +9,7 @@ from harness.contract import Outcome, Rung, Slice
 from islands import events as ev
 from islands.genome.admission import AdmissionLimits
 from islands.migration import STAY
-from islands.ratchet.rule import Rule
+from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Proposal, Usage
 from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import NoPreflights, Run, inline
@@ -173,13 +173,18 @@ def opening(**changes):
 
 
 def launch(
-    tmp_path, islands=2, bounds=RunLimits(trials=60), rule=Rule(), migration=STAY, **changes
+    tmp_path,
+    islands=2,
+    bounds=RunLimits(trials=60),
+    ratchet=RatchetPolicy(),
+    migration=STAY,
+    **changes,
 ):
     """Return what is fixed for a laboratory launch."""
     return Launch(
         opening=opening(**changes),
         islands=tuple(IslandPlan(f"i{k}", "lab", Slice(f"s{k}", "cpu")) for k in range(islands)),
-        rule=rule,
+        ratchet=ratchet,
         admission=AdmissionLimits(),
         bounds=bounds,
         prose="Lower the loss.",

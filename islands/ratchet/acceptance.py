@@ -1,0 +1,81 @@
+"""The decision on one candidate: the evidence it rests on, the verdict, and the rules' interface.
+
+A rule is pure: it depends on nothing but the evidence. The product's rule is
+islands/ratchet/lfsr.py, or islands/ratchet/fixed_margin.py where program.md sets `fdr: 0`; rules of
+other systems stand in swarm/simulation/rules/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from islands.ratchet.noise import Noise
+from islands.ratchet.prior import GainPrior
+from islands.records import Gain, Verdict
+
+NEAR_MISS = "near miss"
+"""How the reason begins where a candidate is discarded that was not shown to be worse."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTally:
+    """The run's keeps so far, as a rule needs them to bound the share of false ones.
+
+    - `count`: changes that the run has kept
+    - `lfsr_sum`: sum of their lfsr (see islands/ratchet/lfsr.py)
+    - `turn`: which candidate of the run to be confirmed this one is, from 1
+    """
+
+    count: int = 0
+    lfsr_sum: float = 0.0
+    turn: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateEvidence:
+    """All that a verdict on one candidate may rest on. Gains are in the metric's unit.
+
+    - `screened`: gain of the screening trial, on a seed that the head had a score for
+    - `pairs`: gains on fresh common seeds so far, one a pair of trials
+    - `noise`: what the run knows of the spread between seeds
+    - `prior`: distribution of true gains, learned from the run's screens
+    - `kept`: what the run has kept so far
+    """
+
+    screened: float
+    pairs: Sequence[float]
+    noise: Noise
+    prior: GainPrior
+    kept: KeepTally
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict with its reason, and the gain on the evidence (None before there is any).
+
+    A candidate that the screen ends has the screen's one pair for its gain.
+    """
+
+    verdict: Verdict
+    reason: str
+    gain: Gain | None = None
+
+
+class AcceptanceRule(Protocol):
+    """Decides whether a candidate is kept, discarded, or measured on one more fresh seed."""
+
+    def decide(self, evidence: CandidateEvidence) -> Decision:
+        """Return the verdict on the screening gain and the pairs measured so far."""
+        ...
+
+
+def screen_candidate(evidence: CandidateEvidence, threshold: float) -> Decision:
+    """Return "confirm" where the screened gain is above zero and reaches `threshold`."""
+    screened = evidence.screened
+    if screened <= 0 or screened < threshold:
+        reason = f"screened below {threshold:+.4g}"
+        # one pair is no ground for keeping, but agents search better for knowing it
+        return Decision("discard", reason, Gain(screened, evidence.noise.pair, 1))
+    return Decision("confirm", f"screened above {threshold:+.4g}")

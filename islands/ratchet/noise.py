@@ -1,0 +1,68 @@
+"""Noise of a score between seeds, and the gain of paired scores with its standard error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from harness.contract import Direction
+from islands.records import Gain
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The spread of a score between seeds as the run knows it, in the metric's own unit.
+
+    Pairs on common seeds vary less than independent scores do; `residual` and `freedom` are how
+    the run learns by how much.
+
+    - `sigma`: standard deviation of the base's baseline scores
+    - `seeds`: number of baseline seeds that `sigma` was estimated from
+    - `residual`: sum of squares of paired differences around their means, over all confirmations
+    - `freedom`: degrees of freedom of `residual`
+    """
+
+    sigma: float
+    seeds: int
+    residual: float = 0.0
+    freedom: int = 0
+
+    @property
+    def pair(self) -> float:
+        """Return the standard deviation of one paired difference, pooled over baseline and pairs.
+
+        Two independent scores differ with twice the variance of one, hence the factor 2.
+        """
+        if self.known_by == 0:
+            return 0.0
+        baseline_freedom = max(self.seeds - 1, 0)
+        return math.sqrt((baseline_freedom * 2 * self.sigma**2 + self.residual) / self.known_by)
+
+    @property
+    def known_by(self) -> int:
+        """Return the degrees of freedom of `pair`."""
+        return max(self.seeds - 1, 0) + self.freedom
+
+
+def gain_of(head: float, candidate: float, direction: Direction) -> float:
+    """Return the gain of `candidate` over `head`: above zero is better, whatever the metric."""
+    return head - candidate if direction == "minimize" else candidate - head
+
+
+def spread(scores: Sequence[float]) -> float:
+    """Return the standard deviation of baseline `scores` between seeds (0.0 for fewer than 2)."""
+    if len(scores) <= 1:
+        return 0.0
+    mean = fmean(scores)
+    return math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / (len(scores) - 1))
+
+
+def weigh(pairs: Sequence[float], noise: Noise) -> Gain:
+    """Return the mean of `pairs` with its standard error, their spread pooled with the run's."""
+    mean = fmean(pairs)
+    residual = sum((pair - mean) ** 2 for pair in pairs)
+    freedom = noise.freedom + len(pairs) - 1
+    pooled = replace(noise, residual=noise.residual + residual, freedom=freedom)
+    return Gain(mean, pooled.pair / math.sqrt(len(pairs)), len(pairs))

@@ -183,7 +183,7 @@ class Lineage:
         outcome, known = event.outcome, self.graph.nodes[trial.commit]
         checked = known.get("kind") == "stack" and trial.purpose != "promotion"
         own = trial.purpose in ev.ISLANDS_OWN or checked
-        if outcome.score is not None and trial.rung == 0 and trial.part == "dev" and own:
+        if outcome.score is not None and trial.rung == 0 and trial.split == "dev" and own:
             _score(known, outcome.score, outcome.harness, trial.purpose)
         theirs = trial.experiment and trial.experiment == known.get("experiment")
         if outcome.failure is not None and theirs:

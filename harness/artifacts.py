@@ -19,7 +19,7 @@ from harness.tasks.base import InvalidError
 _PIECE = 1 << 20
 
 
-def seal(folder: Path, leaves: Mapping[str, int], into: Path) -> dict[str, Path]:
+def freeze(folder: Path, leaves: Mapping[str, int], into: Path) -> dict[str, Path]:
     """Copy the files named in `leaves` (name to most bytes) from `folder` to the new `into`.
 
     Returns the copies by name; a file that is not there is left out. Raises InvalidError, in one

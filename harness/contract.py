@@ -22,7 +22,7 @@ Split = Literal["dev", "hidden", "sealed"]
 """What of the held-out data a trial is scored on: `dev` steers the islands, `hidden` is asked when
 something is promoted, `sealed` once, for the final report."""
 
-SCREENING, SHARP = 512, 4096
+SCREENING_AUDIT, FULL_AUDIT = 512, 4096
 """Positions that are audited: of every trial, and of one that something is promoted on. Of a toy
 whose peeks were worth 15 bits each, one at 0.1 % of all positions was met 99 times of 100 by the
 first, one at 0.02 % 9,998 times of 10,000 by the second."""
@@ -71,8 +71,8 @@ class Trial:
     `genome` is a directory holding a plain export of the commit's genome, at the paths that the
     files have in the repository; `entry` is the path of the entry file below it. `scratch` is a
     directory of the harness's own. `tier` is the confinement asked for (2 sandbox, 1 Landlock,
-    0 none): less is never given. `part` is scored, and `audit` positions of it are asked again
-    (SCREENING, or SHARP before anything is promoted; tasks without a model have none).
+    0 none): less is never given. `split` is scored, and `audit` positions of it are asked again
+    (SCREENING_AUDIT, or FULL_AUDIT before anything is promoted; tasks without a model have none).
     """
 
     id: str
@@ -86,8 +86,8 @@ class Trial:
     entry: str
     scratch: str
     tier: int = 2
-    part: Split = "dev"
-    audit: int = SCREENING
+    split: Split = "dev"
+    audit: int = SCREENING_AUDIT
 
     def __post_init__(self) -> None:
         if self.audit < 2:  # noqa: PLR2004  one drawn uniformly, one where a peek pays
@@ -99,7 +99,7 @@ class Failure:
     """Let in, then broke. `reason` is one line.
 
     Agents may be shown it, but for what is invalid: that comes from scoring, and would tell how to
-    do better; nor anything of a part that is not "dev".
+    do better; nor anything of a split that is not "dev".
     """
 
     kind: FailureKind
@@ -110,8 +110,8 @@ class Failure:
 class Outcome:
     """What a trial came to: a score or a failure, never both.
 
-    `harness` names the measure and `part` what it was scored on (scores of different harnesses or
-    parts are never compared), `seconds` says where the wall time went by phase, of which `budget`
+    `harness` names the measure and `split` what it was scored on (scores of different harnesses or
+    splits are never compared), `seconds` says where the wall time went by phase, of which `budget`
     is the share inside the trial's own budget. `facts` are numbers the harness knows (scored
     tokens, parameters), `claims` numbers the genome printed. `tail` is the cleaned, capped end of
     the training log. `digests` are the sha256 of what was sealed and scored, by name, so that a
@@ -128,7 +128,7 @@ class Outcome:
     facts: Mapping[str, float] = field(default_factory=dict)
     claims: Mapping[str, float] = field(default_factory=dict)
     tail: str = ""
-    part: Split = "dev"
+    split: Split = "dev"
     digests: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness import tasks
-from harness.artifacts import digests, seal
+from harness.artifacts import digests, freeze
 from harness.contract import Failure, Outcome, SetupError, Trial
 from harness.sandbox import python_argv
 from harness.sandbox.monitor.gpu import alone
@@ -33,7 +33,7 @@ _CLAIM = re.compile(r"^claim ([a-z][a-z0-9_]{0,31}) ([-+0-9.eE]{1,24})$", re.MUL
 def measure(trial: Trial, confine: Confine, harness: str) -> Outcome:
     """Run `trial` in a box made by `confine` and score what it left, as `harness`.
 
-    Raises HarnessError where the fault is ours, SetupError where the task has no such part.
+    Raises HarnessError where the fault is ours, SetupError where the task has no such split.
     """
     task = _task(trial)
     with _workplace(trial) as work, alone(trial.slice):
@@ -42,9 +42,9 @@ def measure(trial: Trial, confine: Confine, harness: str) -> Outcome:
 
 def _task(trial: Trial) -> Task:
     task = tasks.load(trial.task)
-    if trial.part not in task.parts:
-        there = ", ".join(task.parts)
-        raise SetupError(f"task {task.name} has no {trial.part} part: choose one of {there}")
+    if trial.split not in task.splits:
+        there = ", ".join(task.splits)
+        raise SetupError(f"task {task.name} has no {trial.split} split: choose one of {there}")
     return task
 
 
@@ -111,7 +111,7 @@ class _Measurement:
         return None
 
     def _score(self, box: SandboxRequest) -> Scored:
-        left = seal(self.work / "out", box.leaves, self.work / "sealed")
+        left = freeze(self.work / "out", box.leaves, self.work / "sealed")
         self.digests = digests(left)
         return self.task.score(left, self.trial, self.confine)
 
@@ -135,7 +135,7 @@ class _Measurement:
             facts=_facts(ended, scored),
             claims=claims(text),
             tail=text[-TAIL:],
-            part=self.trial.part,
+            split=self.trial.split,
             digests=self.digests,
         )
 

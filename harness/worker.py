@@ -85,7 +85,7 @@ def _answer(
         return {"outcome": json.loads(encode(measure(_trial(asked), confine, harness)))}
     except HarnessError as error:
         return {"void": str(error)}
-    except SetupError as error:  # the corpus is gone, or the task has no such part
+    except SetupError as error:  # the corpus is gone, or the task has no such split
         return {"setup": str(error)}
     except OSError as error:  # no space, no processes, no memory: this machine's trouble
         return {"void": f"{type(error).__name__}: {error}"}

@@ -220,7 +220,7 @@ class TrialStarted:
     seed: int
     rung: int
     slice: str
-    part: Split = "dev"
+    split: Split = "dev"
     check: int = 0
     share: float = 1.0
     recorded: float = 0.0

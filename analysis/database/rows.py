@@ -299,7 +299,7 @@ def _part(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> Lineage:
 def _running(con: DuckDBPyConnection, trials: list[str]) -> dict[str, ev.TrialStarted]:
     found = con.execute(
         "SELECT trial, coalesce(experiment, 0), island, commit, purpose, seed, rung, slice,"
-        " part, coalesce(check_number, 0) FROM trials"
+        " split, coalesce(check_number, 0) FROM trials"
         " WHERE state = 'running' AND trial IN (SELECT unnest(?))",
         [trials],
     ).fetchall()

@@ -117,7 +117,7 @@ COLUMNS: Mapping[str, Column] = _columns(
         "VARCHAR",
         "what a trial is for: baseline, screen, confirm, sentinel, stack, ablation or promotion",
     ),
-    part=("VARCHAR", "what of the held-out data a trial is scored on: dev, hidden or sealed"),
+    split=("VARCHAR", "the held-out split a trial is scored on: dev, hidden or sealed"),
     check_number=(
         "INTEGER",
         "number of the stack check, or of the check that a trial is for; NULL: an island's own",
@@ -247,7 +247,7 @@ TABLES: Mapping[str, Table] = {
     "trials": Table(
         "Every trial, with what came of it.",
         _named(
-            "trial experiment island commit purpose seed rung slice part check_number share state"
+            "trial experiment island commit purpose seed rung slice split check_number share state"
             " score"
             " failure reason harness tier seconds peak_mib facts claims digests tail started ended"
         ),

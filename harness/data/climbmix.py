@@ -60,8 +60,9 @@ def build(root: Path, progress: Progress, shards: int, base_url: str) -> CorpusI
     bpe = _train_tokenizer(list(train), progress)
     draft = root / ".draft"
     done = _taken_up(draft, _key(sums, bpe))
-    parts: dict[str, TokenSplit] = {"train": _encode_train(draft, bpe, list(train), done, progress)}
-    parts |= _encode_held(draft, bpe, held, progress)
+    splits: dict[str, TokenSplit] = {}
+    splits["train"] = _encode_train(draft, bpe, list(train), done, progress)
+    splits |= _encode_held(draft, bpe, held, progress)
     (draft / _DONE_FILE).unlink()
     return CorpusIdentity(
         name=CLIMBMIX.name,
@@ -70,7 +71,7 @@ def build(root: Path, progress: Progress, shards: int, base_url: str) -> CorpusI
         vocab=CLIMBMIX.vocab,
         context=CLIMBMIX.context,
         vocabulary=write_vocabulary(draft, [*bpe.tokens, b""]),
-        parts=parts,
+        splits=splits,
     )
 
 

@@ -21,10 +21,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.contract import SetupError
 from harness.data.cache import sha256_of
@@ -55,12 +56,17 @@ class CorpusIdentity:
     vocab: int
     context: int
     vocabulary: str
-    parts: Mapping[str, TokenSplit]
+    splits: Annotated[Mapping[str, TokenSplit], Field(alias="parts")]
 
     @property
     def digest(self) -> str:
-        """Return the sha256 of this record as canonical JSON, in hex."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """Return the sha256 of this record as canonical JSON, in hex.
+
+        `splits` is written as "parts", the name that published digests were made with.
+        """
+        record = asdict(self)
+        record["parts"] = record.pop("splits")
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class Corpus:
     context: int
     folder: Path
     source: str
-    parts: Mapping[str, TokenSplit]
+    splits: Mapping[str, TokenSplit]
 
     @property
     def train_file(self) -> Path:
@@ -101,16 +107,16 @@ class Corpus:
         """How many raw bytes each token stands for: int32[vocab]."""
         return np.array([len(token) for token in vocabulary(self.folder)], dtype=np.int32)
 
-    def part(self, name: str) -> NDArray[np.uint16]:
+    def tokens(self, name: str) -> NDArray[np.uint16]:
         """Return part `name` (train, dev, hidden, sealed): uint16[tokens], mapped, read-only."""
         return np.memmap(self.folder / token_file(name), dtype="<u2", mode="r")
 
 
-def token_file(part: str) -> str:
-    """Return where the tokens of `part` lie below a version's folder."""
-    if part not in SPLITS:
-        raise ValueError(f"no part {part!r}: choose one of {', '.join(SPLITS)}")
-    return f"{'train' if part == 'train' else 'held'}/{part}.u16"
+def token_file(split: str) -> str:
+    """Return where the tokens of `tokens` lie below a version's folder."""
+    if split not in SPLITS:
+        raise ValueError(f"no split {split!r}: choose one of {', '.join(SPLITS)}")
+    return f"{'train' if split == 'train' else 'held'}/{split}.u16"
 
 
 def vocabulary(folder: Path) -> list[bytes]:
@@ -133,7 +139,7 @@ def open_at(root: Path, spec: CorpusSpec) -> Corpus:
         context=identity.context,
         folder=folder,
         source=identity.source,
-        parts=identity.parts,
+        splits=identity.splits,
     )
 
 
@@ -153,7 +159,7 @@ def standing(root: Path, spec: CorpusSpec) -> tuple[Path, Manifest]:
         manifest = MANIFEST.validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
         raise damaged(spec, path) from None
-    if manifest.identity.digest != folder.name or set(manifest.identity.parts) != set(SPLITS):
+    if manifest.identity.digest != folder.name or set(manifest.identity.splits) != set(SPLITS):
         raise damaged(spec, path)
     if manifest.identity.rule != spec.rule:
         raise SetupError(
@@ -167,7 +173,7 @@ def pinned_files(folder: Path, identity: CorpusIdentity) -> Iterator[tuple[Path,
     """Yield each file of a version, its size (None: not pinned) and its sha256."""
     yield folder / "vocabulary.txt", None, identity.vocabulary
     for name in SPLITS:
-        part = identity.parts[name]
+        part = identity.splits[name]
         yield folder / token_file(name), part.tokens * 2, part.sha256
 
 

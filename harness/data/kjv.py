@@ -37,7 +37,7 @@ from harness.data.spec import (
     KJV_SHA256,
     KJV_VERSION,
     SPLITS,
-    PartName,
+    SplitName,
 )
 from harness.data.writer import SplitWriter, fresh, write_vocabulary
 
@@ -60,7 +60,7 @@ def build(draft: Path, progress: Progress) -> CorpusIdentity:
         vocab=len(bpe.tokens),
         context=KJV.context,
         vocabulary=write_vocabulary(draft, bpe.tokens),
-        parts={name: _write(draft, name, passages[name], bpe) for name in SPLITS},
+        splits={name: _write(draft, name, passages[name], bpe) for name in SPLITS},
     )
 
 
@@ -91,9 +91,9 @@ def verses_of(module: bytes) -> list[str]:
     return [text[start:end] for start, end in pairwise([*starts.values(), len(text)])]
 
 
-def split(verses: Sequence[str]) -> dict[PartName, list[str]]:
+def split(verses: Sequence[str]) -> dict[SplitName, list[str]]:
     """Return each part's unbroken passages: no run of KJV_RUN held-out words stands in train."""
-    homes: list[PartName | None] = [*_homes(verses)]
+    homes: list[SplitName | None] = [*_homes(verses)]
     held = {
         run
         for name in HELD_OUT
@@ -115,7 +115,7 @@ def split(verses: Sequence[str]) -> dict[PartName, list[str]]:
     }
 
 
-def _homes(verses: Sequence[str]) -> Iterator[PartName]:
+def _homes(verses: Sequence[str]) -> Iterator[SplitName]:
     """Yield the part of each verse, by the block in which it begins."""
     total, start = sum(map(len, verses)), 0
     for verse in verses:
@@ -123,7 +123,7 @@ def _homes(verses: Sequence[str]) -> Iterator[PartName]:
         start += len(verse)
 
 
-def _stretches(homes: Sequence[PartName | None], name: PartName) -> Iterator[Sequence[int]]:
+def _stretches(homes: Sequence[SplitName | None], name: SplitName) -> Iterator[Sequence[int]]:
     """Yield the verses of part `name`, neighbours together."""
     for home, verses in groupby(range(len(homes)), key=homes.__getitem__):
         if home == name:
@@ -143,7 +143,7 @@ def _runs(verses: Sequence[str], stretch: Iterable[int]) -> Iterator[tuple[Run, 
         yield run, range(first, last + 1)
 
 
-def _write(draft: Path, name: PartName, passages: Sequence[str], bpe: Bpe) -> TokenSplit:
+def _write(draft: Path, name: SplitName, passages: Sequence[str], bpe: Bpe) -> TokenSplit:
     with SplitWriter(draft / token_file(name), bpe.tokens) as writer:
         writer.write_all(passages, bpe.encode(passages))
         writer.end_section()

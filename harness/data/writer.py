@@ -150,4 +150,4 @@ def recheck(root: Path, spec: CorpusSpec, progress: Progress, *, restamp: bool) 
 def _write_manifest(folder: Path, identity: CorpusIdentity) -> None:
     paths = [path for path, _, _ in pinned_files(folder, identity)]
     manifest = Manifest(identity, {path.name: path.stat().st_mtime_ns for path in paths})
-    write_whole(folder / "manifest.json", MANIFEST.dump_json(manifest, indent=1))
+    write_whole(folder / "manifest.json", MANIFEST.dump_json(manifest, indent=1, by_alias=True))

@@ -48,7 +48,7 @@ class Task(Protocol):
     """Data plus three answers, and a first look. Implementations are modules' `TASK` objects.
 
     `entry` is the name of the genome's file that a trial starts from; `torch` says that genomes
-    import it, so that boxes are best started from a process that has done so already. `parts` are
+    import it, so that boxes are best started from a process that has done so already. `splits` are
     what a trial can be scored on: only "dev" where there is no text to hold out.
     """
 
@@ -57,7 +57,7 @@ class Task(Protocol):
     direction: Direction
     entry: str
     torch: bool
-    parts: tuple[Split, ...]
+    splits: tuple[Split, ...]
 
     def prepare(self, data: str) -> str:
         """Make `data` ready, fetching nothing, and return its digest. SetupError with the mend."""
@@ -75,6 +75,6 @@ class Task(Protocol):
     def score(self, left: Mapping[str, Path], trial: Trial, confine: Confine) -> Scored:
         """Score the sealed files that the genome left (host paths, by name, those it wrote).
 
-        The score is on `trial.part`, one of `parts`. Raises InvalidError where they are not a
+        The score is on `trial.part`, one of `splits`. Raises InvalidError where they are not a
         result, HarnessError where we are at fault.
         """

@@ -60,7 +60,7 @@ class Packing:
     direction: Direction = "maximize"
     entry: str = "pack.py"
     torch: bool = False
-    parts: tuple[Split, ...] = ("dev",)
+    splits: tuple[Split, ...] = ("dev",)
 
     def prepare(self, data: str) -> str:
         """Return the digest of the problem, which is all the data there is."""

@@ -61,7 +61,7 @@ class Asked:
 
     commit: str
     seed: int
-    part: Split = "dev"
+    split: Split = "dev"
     share: float = 1.0
 
 
@@ -253,7 +253,7 @@ class PromotionAttempt:
 
     def _bit(self) -> bool | None:
         pairs = self.pairs(self.event.base, self.event.commit, "hidden")
-        asked = any(each.part == "hidden" for each in self.known)
+        asked = any(each.split == "hidden" for each in self.known)
         return (bool(pairs) and fmean(pairs) > 0) if asked else None
 
     def _noise(self) -> Noise:

@@ -207,13 +207,13 @@ class Promotions:
         if event.purpose != "promotion":
             self._own[event.trial] = event
             return
-        asked = Asked(event.commit, event.seed, event.part, event.share)
+        asked = Asked(event.commit, event.seed, event.split, event.share)
         self._running[event.trial] = (event.check, asked)
-        if event.part == "sealed":
+        if event.split == "sealed":
             self._owners.setdefault(event.seed, event.slice)
         elif self.open is not None:
             self.open.owners.setdefault(event.seed, event.slice)
-        if event.part == "hidden":
+        if event.split == "hidden":
             self.hidden.add(event.check)
 
     @apply.register
@@ -228,7 +228,7 @@ class Promotions:
             self._forget_broken(own, event)
             return
         check, asked = self._running.pop(event.trial)
-        if asked.part == "sealed":
+        if asked.split == "sealed":
             self.sealed_scores[asked] = event.outcome.score
         elif self.open is not None and check == self.open.event.check:
             self.open.known[asked] = event.outcome.score

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from harness.contract import SCREENING, Split
+from harness.contract import SCREENING_AUDIT, Split
 from islands import events as ev
 from islands.migration import STAY, Migration
 from islands.quarantine import REASON
@@ -84,8 +84,8 @@ class Measure:
     purpose: ev.Purpose
     experiment: int
     rung: int = 0
-    part: Split = "dev"
-    audit: int = SCREENING
+    split: Split = "dev"
+    audit: int = SCREENING_AUDIT
     check: int = 0
     share: float = 1.0
     slice: str = ""

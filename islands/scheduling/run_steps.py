@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import SHARP
+from harness.contract import FULL_AUDIT
 from islands import events as ev
 from islands.promotion.attempt import Asked, PromotionPolicy, PromotionRequest, compared
 from islands.rng import seed_of
@@ -149,8 +149,8 @@ def _measure(asked: Asked, rung: int, check: int) -> Measure:
         "promotion",
         0,
         rung=rung,
-        part=asked.part,
-        audit=SHARP,
+        split=asked.split,
+        audit=FULL_AUDIT,
         check=check,
         share=asked.share,
     )

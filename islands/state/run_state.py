@@ -360,7 +360,7 @@ class State:
         island.budget_seconds += event.outcome.seconds.get("budget", 0.0)
         if island.since is not None:
             island.wall, island.since = island.wall + event.recorded - island.since, event.recorded
-        if trial.purpose not in ev.ISLANDS_OWN or trial.part != "dev":
+        if trial.purpose not in ev.ISLANDS_OWN or trial.split != "dev":
             return  # the checks' own to judge: agents are shown nothing of it
         if event.outcome.failure is not None:
             self._broke(trial, event.outcome)

@@ -68,16 +68,16 @@ def _facts(corpus: data.Corpus) -> dict[str, object]:
         "source": corpus.source,
         "vocab": corpus.vocab,
         "context": corpus.context,
-        "parts": {
-            name: {"tokens": part.tokens, "bytes": part.bytes}
-            for name, part in corpus.parts.items()
+        "splits": {
+            name: {"tokens": split.tokens, "bytes": split.bytes}
+            for name, split in corpus.splits.items()
         },
     }
 
 
 def _line(corpus: data.Corpus) -> str:
-    parts = ", ".join(
-        f"{name} {part.tokens:,} tokens ({part.bytes:,} bytes)"
-        for name, part in corpus.parts.items()
+    splits = ", ".join(
+        f"{name} {split.tokens:,} tokens ({split.bytes:,} bytes)"
+        for name, split in corpus.splits.items()
     )
-    return f"{corpus.name} is ready: digest {corpus.digest}, vocabulary {corpus.vocab:,}, {parts}"
+    return f"{corpus.name} is ready: digest {corpus.digest}, vocabulary {corpus.vocab:,}, {splits}"

@@ -183,7 +183,7 @@ def _launch(
         tier=options.tier,
         promotion=PromotionPolicy(**dataclasses.asdict(program.promotion)),
         stacking=StackPolicy(**dataclasses.asdict(program.stack)),
-        parts=tasks.load(program.task).parts,
+        splits=tasks.load(program.task).splits,
         migration=Migration(**dataclasses.asdict(program.migration)),
     )
 

@@ -122,7 +122,7 @@ class Launch:
     folder: Path
     tier: int = 2
     promotion: PromotionPolicy = PromotionPolicy()
-    parts: tuple[Split, ...] = ("dev",)
+    splits: tuple[Split, ...] = ("dev",)
     migration: Migration = STAY
     stacking: StackPolicy = NEVER
 

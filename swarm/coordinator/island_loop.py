@@ -274,7 +274,7 @@ class IslandLoop:
                     step.seed,
                     step.rung,
                     trial.slice.name,
-                    step.part,
+                    step.split,
                     step.check,
                     step.share,
                 )
@@ -313,7 +313,7 @@ class IslandLoop:
             entry=launch.entry,
             scratch=str(launch.scratch / "trials"),
             tier=launch.tier,
-            part=step.part,
+            split=step.split,
             audit=step.audit,
         )
 

@@ -152,7 +152,7 @@ async def open_promotion(run: Run, wish: PromotionRequest, *, alone: bool = Fals
             contenders=contenders,
             seeds=policy.seeds,
             trials=policy.trials,
-            hidden="hidden" in run.launch.parts and left > 0,
+            hidden="hidden" in run.launch.splits and left > 0,
             stack=wish.stack,
         )
     )

@@ -116,7 +116,7 @@ def gauges(history: Iterable[ev.Event]) -> dict[str, SliceMetrics]:
                 found[running.pop(event.trial).slice].voids += 1
             case ev.TrialEnded():
                 of = running.pop(event.trial)
-                group = of.commit, of.part, of.rung
+                group = of.commit, of.split, of.rung
                 found[of.slice].take(event.outcome, group, base=of.commit == base)
             case _:
                 pass
@@ -144,7 +144,7 @@ async def slice_metrics(
         trials = [_at(trial, where, trial.seed + number) for where in slices]
         outcomes = await asyncio.gather(*(_scored(there, each) for each in trials))
         for where, outcome in zip(slices, outcomes, strict=True):
-            found[where.name].take(outcome, (trial.commit, trial.part, 0), base=True)
+            found[where.name].take(outcome, (trial.commit, trial.split, 0), base=True)
     return found
 
 

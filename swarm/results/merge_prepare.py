@@ -72,8 +72,8 @@ def _wanted(state: State, name: str) -> RunStep | None:
 
 
 def _unsealed(state: State) -> bool:
-    parts = tasks.load(state.run.task).parts
-    return "sealed" in parts and state.promotions.sealed is None
+    splits = tasks.load(state.run.task).splits
+    return "sealed" in splits and state.promotions.sealed is None
 
 
 def _moved(folder: RunFolder, state: State) -> str:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.artifacts import seal
+from harness.artifacts import freeze
 from harness.tasks.base import InvalidError
 from harness.tasks.gpt.weights import count_parameters
 
@@ -26,7 +26,7 @@ def taken(path: Path) -> str:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            sealed = seal(path.parent, {path.name: CAP}, Path(folder, "sealed"))
+            sealed = freeze(path.parent, {path.name: CAP}, Path(folder, "sealed"))
             return f"{path.name}: {count_parameters(sealed[path.name])} parameters"
         except InvalidError:
             spent = time.monotonic() - began

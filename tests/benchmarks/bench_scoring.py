@@ -21,7 +21,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from harness.contract import SCREENING, SHARP, Rung, Slice, Trial
+from harness.contract import FULL_AUDIT, SCREENING_AUDIT, Rung, Slice, Trial
 from harness.sandbox import SandboxPolicy, Zygote, run
 from harness.tasks.base import Confine
 from harness.tasks.gpt.task import TASK
@@ -68,9 +68,9 @@ def main(trials: int) -> None:
         )
         with Zygote(trial.slice) as warm:
             started = partial(run, warm=warm)
-            _print(f"warm, {SCREENING} audited", trial, started, trials)
-            _print(f"warm, {SHARP} audited", replace(trial, audit=SHARP), started, trials)
-        _print(f"cold, {SCREENING} audited", trial, run, trials)
+            _print(f"warm, {SCREENING_AUDIT} audited", trial, started, trials)
+            _print(f"warm, {FULL_AUDIT} audited", replace(trial, audit=FULL_AUDIT), started, trials)
+        _print(f"cold, {SCREENING_AUDIT} audited", trial, run, trials)
         _print_start(trial.slice, Path(folder, "log"))
 
 

@@ -47,28 +47,29 @@ def briefs(history):
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_trials_of_checks_and_of_other_parts_change_no_brief(past, data):
+def test_trials_of_checks_and_of_other_splits_change_no_brief(past, data):
     """Neither their scores nor their failures nor their logs: not a digit of it."""
     history, commits = past
     more = []
     for number in range(data.draw(st.integers(1, 4))):
-        purpose, part = data.draw(PURPOSES), data.draw(st.sampled_from(["dev", "hidden", "sealed"]))
+        purpose = data.draw(PURPOSES)
+        split = data.draw(st.sampled_from(["dev", "hidden", "sealed"]))
         commit, seed = data.draw(st.sampled_from(commits)), data.draw(st.integers(0, 99))
-        outcome = dataclasses.replace(data.draw(OUTCOMES), part=part, tail=MARK, peak_mib=1e9)
+        outcome = dataclasses.replace(data.draw(OUTCOMES), split=split, tail=MARK, peak_mib=1e9)
         name, island = f"x{number}", data.draw(st.sampled_from(["i0", "i1"]))
-        more.append(ev.TrialStarted(name, 0, island, commit, purpose, seed, 1, "s0", part, 1))
+        more.append(ev.TrialStarted(name, 0, island, commit, purpose, seed, 1, "s0", split, 1))
         more.append(ev.TrialEnded(name, dataclasses.replace(outcome, trial=name)))
     shown = briefs([*history, *more])
     assert shown == briefs(history)
     assert MARK not in repr(shown)
 
 
-@pytest.mark.parametrize("part", ["hidden", "sealed"])
-def test_an_islands_own_trials_are_of_the_dev_part(past, part):
-    """A trial of another part steers no island, whatever it is called."""
+@pytest.mark.parametrize("split", ["hidden", "sealed"])
+def test_an_islands_own_trials_are_of_the_dev_split(past, split):
+    """A trial of another split steers no island, whatever it is called."""
     history, _ = past
-    own = ev.TrialStarted("x", 0, "i0", "base", "baseline", 1, 0, "s0", part)
-    outcome = Outcome("x", "lab", 2, score=0.123456789, part=part)
+    own = ev.TrialStarted("x", 0, "i0", "base", "baseline", 1, 0, "s0", split)
+    outcome = Outcome("x", "lab", 2, score=0.123456789, split=split)
     assert briefs([*history, own, ev.TrialEnded("x", outcome)]) == briefs(history)
 
 

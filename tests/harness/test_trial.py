@@ -19,9 +19,9 @@ from pydantic import ValidationError
 
 from harness import fingerprint as identity
 from harness import tasks
-from harness.artifacts import digests, seal
+from harness.artifacts import digests, freeze
 from harness.contract import (
-    SHARP,
+    FULL_AUDIT,
     Outcome,
     Rung,
     SetupError,
@@ -48,7 +48,7 @@ def left(tmp_path):
     folder.mkdir()
 
     def take():
-        return seal(folder, {"x": 10}, tmp_path / "sealed")
+        return freeze(folder, {"x": 10}, tmp_path / "sealed")
 
     return folder, take
 
@@ -152,7 +152,7 @@ def test_whatever_was_left_is_a_small_copy_or_invalid(tmp_path_factory, leave):
     (folder / "out").mkdir()
     leave(folder / "out" / "x")
     try:
-        copy = seal(folder / "out", {"x": 10}, folder / "sealed")["x"]
+        copy = freeze(folder / "out", {"x": 10}, folder / "sealed")["x"]
     except InvalidError as error:
         said = str(error)
     else:
@@ -242,7 +242,7 @@ TRIAL = Trial(
 
 def test_records_survive_the_trip_through_json():
     """Trial and outcome are the same on the other side."""
-    asked = replace(TRIAL, part="sealed", audit=SHARP)
+    asked = replace(TRIAL, split="sealed", audit=FULL_AUDIT)
     assert decode_trial(encode(TRIAL)) == TRIAL != decode_trial(encode(asked)) == asked
     outcome = Outcome("t1", "h", 2, score=1.5, seconds={"budget": 2.0}, facts={"n": 1.0})
     assert decode_outcome(encode(outcome)) == outcome
@@ -251,26 +251,26 @@ def test_records_survive_the_trip_through_json():
 
 
 def test_records_of_before_parts_are_read_as_of_the_dev_part():
-    """An old ledger's trials and outcomes have neither part nor audit."""
-    old = {k: v for k, v in json.loads(encode(TRIAL)).items() if k not in ("part", "audit")}
+    """An old ledger's trials and outcomes have neither split nor audit."""
+    old = {k: v for k, v in json.loads(encode(TRIAL)).items() if k not in ("split", "audit")}
     assert decode_trial(json.dumps(old)) == TRIAL
     outcome = Outcome("t1", "h", 2, score=1.5)
-    old = {k: v for k, v in json.loads(encode(outcome)).items() if k != "part"}
-    assert decode_outcome(json.dumps(old)).part == "dev"
+    old = {k: v for k, v in json.loads(encode(outcome)).items() if k != "split"}
+    assert decode_outcome(json.dumps(old)).split == "dev"
 
 
-@pytest.mark.parametrize("wrong", [{"part": "train"}, {"part": ""}, {"audit": 1}, {"audit": 2.5}])
+@pytest.mark.parametrize("wrong", [{"split": "train"}, {"split": ""}, {"audit": 1}, {"audit": 2.5}])
 def test_a_trial_asks_for_held_out_text_and_an_audit(wrong):
-    """The training text is no part to be scored on, and no audit is none at all."""
+    """The training text is no split to be scored on, and no audit is none at all."""
     with pytest.raises(ValidationError):
         decode_trial(json.dumps(json.loads(encode(TRIAL)) | wrong))
 
 
 def test_a_part_that_a_task_has_not_is_the_users_to_mend():
     """Nothing is run for it."""
-    with pytest.raises(SetupError, match="task packing has no hidden part: choose one of dev"):
-        measure(replace(TRIAL, part="hidden"), None, "h")
-    assert [tasks.load(name).parts for name in ("gpt", "packing")] == [
+    with pytest.raises(SetupError, match="task packing has no hidden split: choose one of dev"):
+        measure(replace(TRIAL, split="hidden"), None, "h")
+    assert [tasks.load(name).splits for name in ("gpt", "packing")] == [
         ("dev", "hidden", "sealed"),
         ("dev",),
     ]
@@ -367,8 +367,8 @@ def test_a_part_that_is_not_there_ends_no_slices_process(tmp_path, genome):
 
     async def main():
         async with executor(tmp_path) as slices:
-            with pytest.raises(SetupError, match="no sealed part"):
-                await slices.run(replace(genome(GRID), part="sealed"))
+            with pytest.raises(SetupError, match="no sealed split"):
+                await slices.run(replace(genome(GRID), split="sealed"))
             return await slices.run(genome(GRID, "next"))
 
     assert asyncio.run(main()).score == pytest.approx(26 / 12)

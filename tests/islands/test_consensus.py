@@ -42,7 +42,7 @@ class GitExecutor(LabExecutor):
         worth = sum(float(number) for number in re.findall(r"= (\S+)", text))
         noise = random.Random(f"{trial.seed}/{trial.commit}").gauss(0, 0.001)
         phases = {"budget": self.seconds}
-        return Outcome(trial.id, "lab", 2, 2 - worth + noise, seconds=phases, part=trial.part)
+        return Outcome(trial.id, "lab", 2, 2 - worth + noise, seconds=phases, split=trial.split)
 
 
 def text(*parts):
@@ -80,7 +80,7 @@ class Lab:
                 bounds=bounds,
                 base=self.base,
             )
-            run.launch = replace(run.launch, parts=("dev", "hidden", "sealed"))
+            run.launch = replace(run.launch, splits=("dev", "hidden", "sealed"))
             await what(run)
             return run.state
 
@@ -235,7 +235,7 @@ def test_the_sealed_part_is_asked_once(lab):
 
     for _ in range(2):
         state = lab.conduct(lambda run: lend(run, next_sealed, nothing))
-    asked = [e for e in lab.ledger.kept if isinstance(e, ev.TrialStarted) and e.part == "sealed"]
+    asked = [e for e in lab.ledger.kept if isinstance(e, ev.TrialStarted) and e.split == "sealed"]
     assert len(asked) == 8 and {each.rung for each in asked} == {1}
     assert len({(each.seed, each.slice) for each in asked}) == 4
     said = [each for each in lab.ledger.kept if isinstance(each, ev.SealedScored)]

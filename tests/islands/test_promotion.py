@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from harness.contract import SHARP, Failure, Outcome, Rung
+from harness.contract import FULL_AUDIT, Failure, Outcome, Rung
 from islands import events as ev
 from islands.genome.categories import categories
 from islands.promotion.attempt import PromotionPolicy, PromotionRequest
@@ -48,7 +48,7 @@ class TwoRungs(LabExecutor):
         x = value(self.branches, trial.commit)
         late = math.log2(60.0 / trial.rung.seconds) if deep else 0.0
         score = outcome.score + (x - self.factor * x if deep else 0.0) + self.slope * late
-        return replace(outcome, score=score, part=trial.part)
+        return replace(outcome, score=score, split=trial.split)
 
 
 NEAR = {4: 0.04, 5: 0.02}
@@ -103,7 +103,7 @@ def promote(tmp_path, branches, executor, ledger, wish, policy=PromotionPolicy()
             tmp_path, ledger=ledger, branches=branches, executor=executor, rungs=RUNGS,
             bounds=RunLimits(), islands=3,
         )  # fmt: skip
-        run.launch = replace(run.launch, promotion=policy, parts=("dev", "hidden"))
+        run.launch = replace(run.launch, promotion=policy, splits=("dev", "hidden"))
 
         async def begin():
             known = run.state.promotions
@@ -160,8 +160,8 @@ def test_trials_are_paired_sharp_and_asked_of_the_hidden_part_once(tmp_path):
     slices = {}
     for trial in started:
         assert slices.setdefault(trial.seed, trial.slice) == trial.slice
-    assert all(t.audit == SHARP for t in executor.trials if t.rung.depth == 2)
-    hidden = [t for t in started if t.part == "hidden"]
+    assert all(t.audit == FULL_AUDIT for t in executor.trials if t.rung.depth == 2)
+    hidden = [t for t in started if t.split == "hidden"]
     assert len(hidden) == 4
     (promoted,) = kinds_of(run, ev.PromotionEnded)
     assert promoted.hidden is True
@@ -176,7 +176,7 @@ def test_no_hidden_query_is_made_beyond_the_budget(tmp_path):
     run = promote(tmp_path, *a_run(tmp_path), policy=PromotionPolicy(hidden=0))
     (promoted,) = kinds_of(run, ev.PromotionEnded)
     assert promoted.hidden is None and promoted.verdict == "transfers"
-    assert all(t.part == "dev" for t in kinds_of(run, ev.TrialStarted))
+    assert all(t.split == "dev" for t in kinds_of(run, ev.TrialStarted))
 
 
 def test_better_on_dev_alone_does_not_transfer(tmp_path):
@@ -186,7 +186,7 @@ def test_better_on_dev_alone_does_not_transfer(tmp_path):
     class Overfit(TwoRungs):
         async def run(self, trial):
             outcome = await super().run(trial)
-            worse = 2 * value(self.branches, trial.commit) if trial.part == "hidden" else 0.0
+            worse = 2 * value(self.branches, trial.commit) if trial.split == "hidden" else 0.0
             return replace(outcome, score=outcome.score + worse)
 
     branches, _, ledger, wish = a_run(tmp_path)
@@ -268,7 +268,7 @@ def test_cut_between_any_two_events_it_comes_to_the_same_end(tmp_path):
         assert branches.heads["consensus"] == last[0].commit
         trials = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
         ended = {e.trial for e in kinds_of(run, ev.TrialEnded)}
-        scored = [(t.commit, t.seed, t.part, t.share) for t in trials if t.trial in ended]
+        scored = [(t.commit, t.seed, t.split, t.share) for t in trials if t.trial in ended]
         assert len(scored) == len(set(scored)), "a trial that was scored is not run again"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.contract import SCREENING, Direction, Split, Trial
+from harness.contract import SCREENING_AUDIT, Direction, Split, Trial
 from harness.data import open_corpus, ready
 from harness.tasks.base import Confine, InvalidError, SandboxRequest, Scored
 from harness.tasks.gpt.audit import audit
@@ -31,14 +31,14 @@ def leeway(seconds: float) -> float:
     return 0.25 + 0.01 * seconds
 
 
-def patience(seconds: float, audit: int = SCREENING) -> float:
+def patience(seconds: float, audit: int = SCREENING_AUDIT) -> float:
     """Return the seconds that the model of a trial with this budget may take to be scored.
 
     To be audited it may take so many as well, and more where the audit is sharper. Generous, for a
     busy machine must not make a fair model invalid: a fair one is scored in a tenth of its budget,
     or a third where a CPU trains at depth 8.
     """
-    return 30 + seconds * max(1.0, audit / SCREENING)
+    return 30 + seconds * max(1.0, audit / SCREENING_AUDIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Gpt:
     direction: Direction = "minimize"
     entry: str = "train.py"
     torch: bool = True
-    parts: tuple[Split, ...] = ("dev", "hidden", "sealed")
+    splits: tuple[Split, ...] = ("dev", "hidden", "sealed")
 
     def prepare(self, data: str) -> str:
         """Return the digest of corpus `data`, which stands or came with the installation."""
@@ -104,7 +104,7 @@ class Gpt:
         corpus, seconds = open_corpus(trial.data), trial.rung.seconds
         model = ScoredModel(trial, left[WEIGHTS], corpus.vocab, corpus.context)
         limit = most(trial.rung, trial.slice)
-        text = held_text(corpus.name, corpus.digest, trial.part, limit)
+        text = held_text(corpus.name, corpus.digest, trial.split, limit)
         began = time.monotonic()
         cost, start = score(model, text, confine, patience(seconds))
         scored = time.monotonic()

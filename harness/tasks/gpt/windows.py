@@ -58,14 +58,14 @@ def most(rung: Rung, lease: Slice) -> int:
 
 
 @lru_cache(maxsize=4)
-def held_text(name: str, digest: str, part: Split, most: int) -> Windows:  # noqa: ARG001 - see below
+def held_text(name: str, digest: str, split: Split, most: int) -> Windows:  # noqa: ARG001 - see below
     """Return `most` tokens of a held-out part of corpus `name`. Raises SetupError without one.
 
     `digest` is the corpus's, so that another corpus of this name is not taken for one seen before.
     """
     corpus = open_corpus(name)
-    inputs, targets = windows(corpus.part(part), corpus.context, most)
-    train = corpus.part("train")
+    inputs, targets = windows(corpus.tokens(split), corpus.context, most)
+    train = corpus.tokens("train")
     reference = bigram(train[:TRAIN], inputs, targets, corpus.vocab)
     return Windows(inputs, targets, corpus.token_bytes[targets], reference, train)
 

@@ -1,31 +1,36 @@
-"""What a person sees while a swarm runs: a live table on a terminal, plain lines elsewhere."""
+"""The live view of a run: a table redrawn on a terminal, and a line for each event of interest."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import singledispatch
 
 import click
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from islands import events as ev
+from islands.records import Ending, Gain
 from islands.state.population import IslandState
 from islands.state.run_state import State
 from swarm.coordinator.interfaces import RunLimits
 
-FRAME = 0.5
+FRAME_S = 0.5
 """Seconds between two frames of the live table."""
+
+DROPPED: tuple[Ending, ...] = ("discarded", "failed", "refused", "outdated")
+"""How experiments end that are not kept; the table has a column for each that occurred."""
 
 
 class LiveView:
-    """Follows a run's events on `console`; on a terminal, `show` also draws the live table.
+    """Prints a run's events to `console` and, on a terminal, draws the live table (`show`).
 
-    With `as_json` each event goes to standard output as it stands in the ledger.
+    With `as_json` it prints each event to standard output as the ledger has it instead.
     """
 
     def __init__(self, console: Console, *, as_json: bool = False) -> None:
@@ -35,7 +40,7 @@ class LiveView:
         self._state: State | None = None
 
     def __call__(self, event: ev.Event, state: State) -> None:
-        """Print the line that `event` deserves, if any."""
+        """Print a line for `event` if it is of interest."""
         self._state = state
         if self._as_json:
             click.echo(ev.encode(event))
@@ -48,249 +53,290 @@ class LiveView:
             self._console.print(Text(f"{stamp}  {line}"), soft_wrap=True, highlight=False)
 
     async def show(self) -> None:
-        """Redraw the live table until cancelled; where there is no terminal, draw nothing."""
+        """Redraw the live table until cancelled; return at once where there is no terminal."""
         if self._as_json or not self._console.is_terminal:
             return
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
             while True:
                 if self._state is not None and self._state.opened is not None:
                     live.update(self._frame(self._state), refresh=True)
-                await asyncio.sleep(FRAME)
+                await asyncio.sleep(FRAME_S)
 
     def _frame(self, state: State) -> RenderableType:
         return Group(table(state), Text(self._footer(state), style="dim"))
 
     def _footer(self, state: State) -> str:
-        elapsed = time.monotonic() - self._began
-        bounds = self.bounds
-        minutes = f" of {bounds.minutes:g} min" if bounds.minutes is not None else ""
-        trials = f" of {bounds.trials}" if bounds.trials is not None else ""
-        usd = f" of ${bounds.usd:g}" if bounds.usd is not None else ""
-        return (
-            f"{_clock(elapsed)}{minutes} · trials {state.trials}{trials} · ${state.usd:.2f}{usd}"
-            f"{nulls(state)}{set_apart(state)}"
-            f" · sigma {state.noise().sigma:.4g} · dropped: discarded + failed + refused + outdated"
-        )
+        limits = self.bounds
+        minutes = f" of {limits.minutes:g} min" if limits.minutes is not None else ""
+        trials = f" of {limits.trials}" if limits.trials is not None else ""
+        usd = f" of ${limits.usd:g}" if limits.usd is not None else ""
+        parts = [
+            f"{_clock(time.monotonic() - self._began)}{minutes}",
+            f"{state.trials}{trials} trials",
+            f"${state.usd:.2f}{usd}",
+            f"noise between seeds {state.noise().sigma:.4g}",
+            *_null_keeps(state),
+            *_quarantined_slices(state),
+        ]
+        return " · ".join(parts)
 
 
-def set_apart(state: State) -> str:
-    """Return which slices are set apart, where any is."""
-    names = [name for name, watched in state.sentinels.slices.items() if watched.apart]
-    return f" · set apart: {', '.join(names)}" if names else ""
+def _quarantined_slices(state: State) -> Iterator[str]:
+    names = [name for name, slice_ in state.sentinels.slices.items() if slice_.apart]
+    if names:
+        yield f"quarantined: {', '.join(names)}"
 
 
-def nulls(state: State) -> str:
-    """Return how many proposals that do nothing were kept, where any was tried."""
-    known = state.nulls
-    return f" · nulls kept {known.kept} of {known.tried}" if known.tried else ""
+def _null_keeps(state: State) -> Iterator[str]:
+    if state.nulls.tried:
+        yield f"A/A tests kept {state.nulls.kept} of {state.nulls.tried}"
 
 
 def table(state: State) -> Table:
-    """Return one row per island: head, score and gain, what is tried, what it came to."""
+    """Return one row per island: head's score, gain, how its experiments ended, what it tries."""
     run = state.run
-    grid = Table(title=f"{run.run}: {run.task}, {run.metric} ({run.direction})", expand=True)
-    for heading in ("island", run.metric, "gain", "trials", "kept", "dropped", "use"):
-        grid.add_column(heading, justify="right" if grid.columns else "left", no_wrap=True)
+    islands = state.islands
+    dropped = [
+        end for end in DROPPED if any(island.endings.get(end) for island in islands.values())
+    ]
+    title = f"{run.run}: {run.task}, {run.metric} ({run.direction})"
+    grid = Table(
+        title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), expand=True
+    )
+    grid.add_column("island", no_wrap=True)
+    for heading in (run.metric, "gain", "trials", "kept", *dropped, "use"):
+        grid.add_column(Text(heading), justify="right", no_wrap=True)
     grid.add_column("trying", ratio=1, no_wrap=True, overflow="ellipsis")
-    for name, island in state.islands.items():
-        grid.add_row(*_row(name, island, state))
+    for name, island in islands.items():
+        grid.add_row(*(Text(cell) for cell in _row(name, island, dropped, state)))
     return grid
 
 
-def _row(name: str, island: IslandState, state: State) -> tuple[str, ...]:
-    score, gain, ends = state.score(island.head), state.gain(island), island.endings
-    dropped = [ends.get(end, 0) for end in ("discarded", "failed", "refused", "outdated")]
-    return (
-        name,
-        "-" if score is None else f"{score:.4f}",
-        "-" if gain is None else f"{gain:+.4f}",
-        str(island.trials),
-        str(ends.get("kept", 0)),
-        "+".join(map(str, dropped)),
-        f"{100 * state.slice_use(name):.0f} %",
-        _trying(name, island, state),
-    )
+def _row(name: str, island: IslandState, dropped: Sequence[Ending], state: State) -> Iterator[str]:
+    score, gain = state.score(island.head), state.gain(island)
+    yield name
+    yield "-" if score is None else f"{score:.4f}"
+    yield "-" if gain is None else f"{gain:+.4f}"
+    yield str(island.trials)
+    yield str(island.endings.get("kept", 0))
+    yield from (str(island.endings.get(ending, 0)) for ending in dropped)
+    yield f"{100 * state.slice_use(name):.0f} %"
+    yield _trying(name, island, state)
 
 
 def _trying(name: str, island: IslandState, state: State) -> str:
     if state.stopped is not None:
         return ""
     if island.experiment is not None:
-        return f"{island.experiment.life}: {island.experiment.hypothesis.splitlines()[0]}"
-    if any(t.island == name and t.purpose == "baseline" for t in state.running.values()):
-        return "baseline"
-    return "asking its agent"
+        return f"{island.experiment.life}: {_subject(island.experiment.hypothesis)}"
+    if any(
+        trial.island == name and trial.purpose == "baseline" for trial in state.running.values()
+    ):
+        return "measuring the baseline"
+    return "waiting for its agent"
 
 
 @singledispatch
 def describe(event: ev.Event, state: State) -> str:
-    """Return one line for a person, or nothing where the event is not news."""
+    """Return one line that tells a person of `event`, "" where it is not of interest."""
     del event, state
     return ""
 
 
 @describe.register
-def _(event: ev.RunOpened, state: State) -> str:
+def run_opened(event: ev.RunOpened, state: State) -> str:
+    """Name the run, the branch and the commit it starts from, and the harness."""
     del state
-    return f"run {event.run} opened on {event.target} at {event.base[:8]}, harness {event.harness}"
+    return f"run {event.run} starts on {event.target} at {event.base[:8]}, harness {event.harness}"
 
 
 @describe.register
-def _(event: ev.RunResumed, state: State) -> str:
+def run_resumed(event: ev.RunResumed, state: State) -> str:
+    """Say how far the run had come."""
     del event
-    return f"run {state.run.run} resumed after {state.trials} trials"
+    return f"run {state.run.run} resumes after {state.trials} trials"
 
 
 @describe.register
-def _(event: ev.RunStopped, state: State) -> str:
-    return f"stopped ({event.reason}) after {state.trials} trials"
+def run_stopped(event: ev.RunStopped, state: State) -> str:
+    """Say why, and after how many trials."""
+    return f"run stopped ({event.reason}) after {state.trials} trials"
 
 
 @describe.register
-def _(event: ev.TrialEnded, state: State) -> str:
+def trial_ended(event: ev.TrialEnded, state: State) -> str:
+    """Give the score, or what failed, and the seconds of the trial's budget that it used."""
     del state
     outcome = event.outcome
-    what = f"{outcome.score:.6g}" if outcome.score is not None else ""
+    ending = f"score {outcome.score:.6g}" if outcome.score is not None else ""
     if outcome.failure is not None:
-        what = f"{outcome.failure.kind}: {outcome.failure.reason}"
-    return f"trial {event.trial}: {what} ({outcome.seconds.get('budget', 0.0):.1f} s)"
+        ending = f"failed, {outcome.failure.kind}: {outcome.failure.reason}"
+    return f"trial {event.trial}: {ending} ({outcome.seconds.get('budget', 0.0):.1f} s)"
 
 
 @describe.register
-def _(event: ev.TrialVoided, state: State) -> str:
+def trial_voided(event: ev.TrialVoided, state: State) -> str:
+    """Say why the trial does not count."""
     del state
-    return f"trial {event.trial} void: {event.reason}"
+    return f"trial {event.trial} does not count and runs again: {event.reason}"
 
 
 @describe.register
-def _(event: ev.MigrantOffered, state: State) -> str:
+def migrant_offered(event: ev.MigrantOffered, state: State) -> str:
+    """Name the change that an island tries, and where it comes from."""
     del state
-    one = event.migrant
-    idea = next(iter(one.hypothesis.splitlines()), "")
-    return f"{event.island} #{event.experiment} takes in #{one.experiment} of {one.island}: {idea}"
+    migrant = event.migrant
+    change = f"#{migrant.experiment} of {migrant.island}: {_subject(migrant.hypothesis)}"
+    return f"{event.island} #{event.experiment} tries change {change}"
 
 
 @describe.register
-def _(event: ev.CandidateAdmitted, state: State) -> str:
-    waiting = (e for e in state.islands[event.island].queue if e.number == event.experiment)
-    idea = "".join(each.hypothesis.partition("\n")[0] for each in waiting)
-    lines = f"+{event.added} -{event.removed}"
-    return f"{event.island} #{event.experiment} {event.commit[:8]} {lines}: {idea}"
+def candidate_admitted(event: ev.CandidateAdmitted, state: State) -> str:
+    """Give the candidate's commit, its size in lines and its hypothesis."""
+    queue = state.islands[event.island].queue
+    ideas = [_subject(item.hypothesis) for item in queue if item.number == event.experiment]
+    lines = f"+{event.added} -{event.removed} lines"
+    return f"{event.island} #{event.experiment} {event.commit[:8]} ({lines}): {''.join(ideas)}"
 
 
 @describe.register
-def _(event: ev.CandidateRebased, state: State) -> str:
+def candidate_rebased(event: ev.CandidateRebased, state: State) -> str:
+    """Give the commits of the candidate and of the new head below it."""
     del state
-    head = event.parent[:8]
-    return f"{event.island} #{event.experiment} {event.commit[:8]} is now on the new head {head}"
+    commit, head = event.commit[:8], event.parent[:8]
+    return f"{event.island} #{event.experiment} rebased on the new head {head}: {commit}"
 
 
 @describe.register
-def _(event: ev.CandidateDropped, state: State) -> str:
+def candidate_dropped(event: ev.CandidateDropped, state: State) -> str:
+    """Say why the candidate is not tried."""
     del state
-    return f"{event.island} #{event.experiment} dropped, {event.reason}"
+    return f"{event.island} #{event.experiment} outdated: {event.reason}"
 
 
 @describe.register
-def _(event: ev.ProposalRefused, state: State) -> str:
+def proposal_refused(event: ev.ProposalRefused, state: State) -> str:
+    """Name the rule and the reason."""
     del state
     return f"{event.island} #{event.experiment} refused, {event.rule}: {event.reason}"
 
 
 @describe.register
-def _(event: ev.AgentFailed, state: State) -> str:
+def agent_failed(event: ev.AgentFailed, state: State) -> str:
+    """Name the agent and its error."""
     del state
     return f"{event.island} agent {event.agent} failed, {event.error_kind}: {event.reason}"
 
 
 @describe.register
-def _(event: ev.VerdictReached, state: State) -> str:
-    gain = f", gain {event.gain.mean:.4g} ± {event.gain.noise:.2g}" if event.gain else ""
+def verdict_reached(event: ev.VerdictReached, state: State) -> str:
+    """Give the verdict, the gain with its standard error, the reason and the head's score."""
+    gain = f"gain {_gain(event.gain)}, " if event.gain else ""
+    experiment = f"{event.island} #{event.experiment}"
     if event.verdict == "discard":
-        return f"{event.island} #{event.experiment} discarded{gain}: {event.reason}"
+        return f"{experiment} discarded: {gain}{event.reason}"
     island = state.islands[event.island]
     if not island.kept or island.kept[-1].experiment != event.experiment:
-        return f"{event.island} #{event.experiment} does nothing, and seemed worth keeping"
+        # only a keep that is not real, of a null proposal, moves no head
+        return f"{experiment} is an A/A test and was kept: a false keep ({gain}{event.reason})"
     score = state.score(island.head)
-    return f"{event.island} #{event.experiment} KEPT{gain}, {event.reason}: head at {score:.4f}"
+    return f"{experiment} KEPT: {gain}{event.reason}; head scores {score:.4f}"
 
 
 @describe.register
-def _(event: ev.StackCheckStarted, state: State) -> str:
+def stack_check_started(event: ev.StackCheckStarted, state: State) -> str:
+    """Say how many changes are checked together."""
     del state
-    return f"stack check {event.check}: do {len(event.parts)} changes add up?"
+    return f"stack check {event.check}: do {len(event.parts)} kept changes add up?"
 
 
 @describe.register
-def _(event: ev.StackCheckEnded, state: State) -> str:
+def stack_check_ended(event: ev.StackCheckEnded, state: State) -> str:
+    """Give the verdict, the gain of the whole and its interaction, and what stays."""
     del state
-    whole, off = event.observed, event.interaction
+    whole, interaction = event.observed, event.interaction
     return (
-        f"stack check {event.check} {event.verdict}: {whole.mean:+.4g} ± {whole.noise:.2g},"
-        f" interaction {off.mean:+.2g} ± {off.noise:.2g},"
+        f"stack check {event.check} {event.verdict}: gain {_gain(whole)},"
+        f" interaction {interaction.mean:+.2g} ± {interaction.noise:.2g},"
         f" {_numbers(event.parts)} stay, {_numbers(event.dropped)} dropped"
     )
 
 
-def _numbers(experiments: Sequence[int]) -> str:
-    return " ".join(f"#{each}" for each in experiments) or "none"
-
-
 @describe.register
-def _(event: ev.PromotionStarted, state: State) -> str:
+def promotion_started(event: ev.PromotionStarted, state: State) -> str:
+    """Give the rung and how many changes are measured there."""
     rung = state.run.rungs[event.rung]
-    again = " again, on fresh seeds" if len(state.run.rungs) == 1 else ""
+    again = ", the only rung, on fresh seeds" if len(state.run.rungs) == 1 else ""
     return (
-        f"promotion {event.check}: {len(event.parts)} changes at depth {rung.depth},"
-        f" {rung.seconds:g} s{again}"
+        f"promotion {event.check}: {len(event.parts)} changes at rung {event.rung}"
+        f" (depth {rung.depth}, {rung.seconds:g} s){again}"
     )
 
 
 @describe.register
-def _(event: ev.PromotionEnded, state: State) -> str:
+def promotion_ended(event: ev.PromotionEnded, state: State) -> str:
+    """Give the verdict and, where known, how soon the base's score is reached."""
     del state
-    time = f"; the base's score in {event.reached:.3g} s" if event.reached else ""
+    time = f"; reaches the base's score in {event.reached:.3g} s" if event.reached else ""
     return f"promotion {event.check} {event.verdict.upper()}: {event.reason}{time}"
 
 
 @describe.register
-def _(event: ev.ConsensusMoved, state: State) -> str:
+def consensus_moved(event: ev.ConsensusMoved, state: State) -> str:
+    """Name the consensus branch and what it holds."""
     branch = f"swarm/{state.run.run}/consensus"
-    return f"consensus: {len(event.changes)} commits on {event.base[:8]}, see {branch}"
+    return f"consensus: {len(event.changes)} commits on {event.base[:8]}, branch {branch}"
 
 
 @describe.register
-def _(event: ev.CommitQuarantined, state: State) -> str:
+def commit_quarantined(event: ev.CommitQuarantined, state: State) -> str:
+    """Name the invalid commit and the islands that fell back."""
     del state
-    what = f"{event.commit[:8]} was built on, and found INVALID by trial {event.trial}"
-    back = [f"{each.island} is back at {each.new[:8] or 'nothing'}" for each in event.heads]
-    return "; ".join([f"{what}: {len(event.commits)} commits are set apart", *back])
+    commit = f"{event.commit[:8]}, already built on, is INVALID by trial {event.trial}"
+    back = [f"{head.island} falls back to {head.new[:8] or 'no commit'}" for head in event.heads]
+    return "; ".join([f"{commit}: {len(event.commits)} commits quarantined", *back])
 
 
 @describe.register
-def _(event: ev.SliceQuarantined, state: State) -> str:
+def slice_quarantined(event: ev.SliceQuarantined, state: State) -> str:
+    """Say why the slice is quarantined and what becomes void with it."""
     del state
     void = f"{len(event.trials)} trials and {len(event.discards)} discards are void"
-    return f"slice {event.slice} SET APART: {event.reason}; {void}"
+    return f"slice {event.slice} QUARANTINED: {event.reason}; {void}"
 
 
 @describe.register
-def _(event: ev.SliceReleased, state: State) -> str:
+def slice_released(event: ev.SliceReleased, state: State) -> str:
+    """Say why the slice is used again."""
     del state
-    return f"slice {event.slice} is back: {event.reason}"
+    return f"slice {event.slice} is no longer quarantined: {event.reason}"
 
 
 @describe.register
-def _(event: ev.IslandReassigned, state: State) -> str:
+def island_reassigned(event: ev.IslandReassigned, state: State) -> str:
+    """Name the slice that the island's trials run on from now on."""
     del state
-    return f"{event.island} measures on slice {event.slice.name}: {event.reason}"
+    return f"{event.island} now runs on slice {event.slice.name}: {event.reason}"
 
 
 @describe.register
-def _(event: ev.HeadAdopted, state: State) -> str:
+def head_adopted(event: ev.HeadAdopted, state: State) -> str:
+    """Name the island whose head was adopted and the changes that came with it."""
     del state
-    got = "".join(f" #{number}" for number in event.changes)
-    return f"{event.island} caught up with {event.source} at {event.new[:8]}, no trial:{got}"
+    source = f"the head {event.new[:8]} of {event.source}"
+    return f"{event.island} adopts {source} without a trial: {_numbers(event.changes)}"
+
+
+def _numbers(experiments: Sequence[int]) -> str:
+    return " ".join(f"#{number}" for number in experiments) or "none"
+
+
+def _subject(hypothesis: str) -> str:
+    return hypothesis.partition("\n")[0]
+
+
+def _gain(gain: Gain) -> str:
+    return f"{gain.mean:+.4g} ± {gain.noise:.2g}"
 
 
 def _clock(seconds: float) -> str:

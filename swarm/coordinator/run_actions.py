@@ -173,7 +173,7 @@ async def rebase(run: Run, onto: str) -> None:
         raise SetupError(f"conflict in {where}: {run.state.run.target} has changed there too")
     if not files:
         raise SetupError(f"{run.state.run.target} has all of the consensus: nothing to merge")
-    held, text = f"rebased/{known.checks() + 1}", f"Rebase the consensus on {onto[:12]}\n"
+    held, text = f"promotions/{known.checks() + 1}", f"Rebase the consensus on {onto[:12]}\n"
     commit = await run.offload(
         run.branches.commit_under_ref, held, onto, files, text, int(built.recorded)
     )

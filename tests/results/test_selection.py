@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,16 @@ def edit(repo, knob, value):
 def original(tmp_path_factory):
     """Make a repository on which one island kept one change: it pushes harder at the end."""
     repo = packing(tmp_path_factory.mktemp("original"), seconds=3.0, islands=1)
-    with Loopback(lambda asked: Say(edit(repo, "HARDEN", 7.0))) as server:
+    worse = count(1)  # after the first proposal all are worse, and use up the trials
+
+    def answer(asked):
+        tried = next(worse)
+        return Say(edit(repo, "HARDEN", 7.0) if tried == 1 else edit(repo, "PUSH", 1.0 / tried))
+
+    with Loopback(answer) as server:
         agents = {"m": {**MODEL, "base_url": f"{server.url}/v1"}}
         _set_agents(repo, agents)
-        bounds = ("--trials", "15", "--minutes", "1")  # once it is kept, the model repeats itself
-        swarm(repo, "launch", *bounds, "--agent", "m", LOOPBACK_KEY=KEY)
+        swarm(repo, "launch", "--trials", "20", "--agent", "m", LOOPBACK_KEY=KEY)
     return repo
 
 

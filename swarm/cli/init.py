@@ -1,4 +1,4 @@
-"""`swarm init`: a new git repository from a task, ready to launch."""
+"""`swarm init`: creates a git repository for a task, ready to launch."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from git.exc import GitCommandNotFound
 from harness import tasks
 from harness.contract import SetupError
 
-IDENTITY = ("swarm", "swarm@localhost")
-"""Who makes the first commit where git knows nobody."""
+FALLBACK_AUTHOR = ("swarm", "swarm@localhost")
+"""Name and e-mail address of the first commit's author where git has none configured."""
 
 _README = """\
 # {name}
 
-A target for swarm's task `{task}`. Agents change `genome/`, and nothing else.
+A repository for swarm's task `{task}`. Agents change the files in `genome/` and nothing else.
 
-    swarm launch --minutes 10    # improve it, Ctrl-C stops, launching again goes on
-    swarm status                 # how every island stands
-    swarm lineage                # what was tried, what was kept
-    swarm merge                  # bring the best island home
+    swarm launch --minutes 10    # improve the genome; Ctrl-C stops, launch again to resume
+    swarm status                 # each island's head, score and gain
+    swarm lineage                # what was tried and what was kept
+    swarm promote                # measure the kept changes together, on fresh seeds
+    swarm merge                  # merge the result into your branch
 
-What to improve, and on what, stands in `program.md`: edit it, commit it, launch.
+`program.md` says what to improve and on which slices. Edit it, commit it, launch.
 """
 
 
@@ -36,28 +37,28 @@ What to improve, and on what, stands in `program.md`: edit it, commit it, launch
     "--task",
     type=click.Choice(tasks.NAMES),
     required=True,
-    help="What is to be improved.",
+    help="What to improve.",
 )
 def init(folder: Path, task: str) -> None:
-    """Make DIR a new git repository with program.md and the seed genome of a task."""
-    _check_room(folder)
+    """Create a git repository in DIR with program.md and the seed genome of a task."""
+    _check_folder(folder)
     _write(folder, task)
     commit = _commit(folder, task)
     click.echo(f"{folder}: task {task}, committed as {commit[:8]} on main")
     click.echo(f"next: cd {folder} && swarm launch --minutes 10")
 
 
-def _check_room(folder: Path) -> None:
+def _check_folder(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SetupError(f"{folder} is not empty: name a new folder")
-    around = next(parent for parent in folder.absolute().parents if parent.exists())
+    existing = next(parent for parent in folder.absolute().parents if parent.exists())
     try:
-        top = Git(around).rev_parse("--show-toplevel")
+        top = Git(existing).rev_parse("--show-toplevel")
     except GitCommandNotFound:
         raise SetupError("git is not installed, or not on the PATH: install it") from None
     except GitCommandError:
         return
-    raise SetupError(f"{folder} lies in the repository {top}: name a folder outside of it")
+    raise SetupError(f"{folder} is inside the repository {top}: name a folder outside it")
 
 
 def _write(folder: Path, task: str) -> None:
@@ -69,11 +70,13 @@ def _write(folder: Path, task: str) -> None:
         (folder / ".gitignore").write_text(".swarm/\n__pycache__/\n")
         (folder / "README.md").write_text(_README.format(name=folder.absolute().name, task=task))
     except OSError as error:
-        raise SetupError(f"{error.filename or folder}: {error.strerror}; make room") from error
+        raise SetupError(
+            f"{error.filename or folder}: {error.strerror}; name another folder"
+        ) from error
 
 
 def _copy(source: Traversable, target: Path) -> None:
-    """Copy a genome's files as they are: package data is read, never imported."""
+    """Copy a genome's files byte by byte: package data is read, never imported."""
     target.mkdir()
     for entry in source.iterdir():
         if entry.name == "__pycache__":
@@ -87,19 +90,19 @@ def _copy(source: Traversable, target: Path) -> None:
 def _commit(folder: Path, task: str) -> str:
     repo = Repo.init(folder, initial_branch="main")
     repo.git.add("--all")
-    name, email = IDENTITY
-    who = [] if _known(repo) else ["-c", f"user.name={name}", "-c", f"user.email={email}"]
-    call = ["git", *who, "commit", "--quiet", "--message", f"Begin with swarm's task {task}"]
+    name, email = FALLBACK_AUTHOR
+    author = [] if _has_author(repo) else ["-c", f"user.name={name}", "-c", f"user.email={email}"]
+    call = ["git", *author, "commit", "--quiet", "--message", f"Begin with swarm's task {task}"]
     try:
         repo.git.execute(call)
     except GitCommandError as error:  # a hook of the user's template, a key that will not sign
-        said = " ".join(str(error.stderr).split())
-        raise SetupError(f"{folder} is written, but git would not commit it: {said}") from error
+        reason = " ".join(str(error.stderr).split())
+        raise SetupError(f"{folder} is written, but git refused the commit: {reason}") from error
     return str(repo.head.commit.hexsha)
 
 
-def _known(repo: Repo) -> bool:
-    """Return whether git knows who commits, from its configuration or the environment."""
+def _has_author(repo: Repo) -> bool:
+    """Return whether git has an author configured, in its settings or the environment."""
     try:
         repo.git.execute(["git", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"])
     except GitCommandError:

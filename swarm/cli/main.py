@@ -1,7 +1,11 @@
-"""The command line: `swarm COMMAND`. Commands are imported when they are asked for.
+"""The command line `swarm COMMAND`; each command's module is imported when it is called.
 
-Exit codes: 0 done, 1 our bug (with a traceback) or a record that does not hold (`verify`), 2
-something that the user can mend (one line), 130 stopped by Ctrl-C.
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | a bug in swarm, with a traceback; `verify`: a check failed |
+| 2 | an error that the user can fix, in one line; `doctor`: the sandbox does not hold |
+| 130 | stopped by Ctrl-C |
 """
 
 from __future__ import annotations
@@ -15,35 +19,27 @@ import click
 
 from harness.contract import HarnessError, SetupError
 
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "launch": ("swarm.cli.launch", "Run a swarm, or go on with one that was stopped."),
-    "init": ("swarm.cli.init", "Make a new git repository from a task."),
-    "doctor": (
-        "swarm.cli.doctor",
-        "Show what this machine can confine, and what would be better.",
-    ),
-    "slices": (
-        "swarm.cli.slices",
-        "List what trials run on, with its noise, speed and company.",
-    ),
-    "prepare": ("swarm.cli.prepare", "Fetch, check and tokenise a corpus."),
-    "status": ("swarm.cli.status", "Show how every island stands."),
-    "lineage": ("swarm.cli.lineage", "Show who came from what, and what was kept."),
-    "query": ("swarm.cli.query", "Ask the record a question in SQL."),
-    "verify": ("swarm.cli.verify", "Check that the record is as it was written."),
-    "measure": ("swarm.cli.measure", "Measure a commit again on fresh seeds."),
-    "stack": ("swarm.cli.stack", "Check whether kept changes add up."),
-    "promote": ("swarm.cli.promote", "Measure the best stack again at the next rung."),
-    "simulate": (
-        "swarm.cli.simulate",
-        "Try a rule on nights whose truth is known, or plan a night.",
-    ),
-    "merge": ("swarm.cli.merge", "Merge the consensus into your branch."),
+COMMANDS: Mapping[str, str] = {
+    "init": "Create a git repository for a task, ready to launch.",
+    "doctor": "Check which sandbox this machine supports, by attacking it.",
+    "prepare": "Download, check and tokenise a corpus.",
+    "launch": "Start a run, or resume one.",
+    "status": "Show each island's head, score, gain and cost.",
+    "lineage": "Show experiments as a tree: parent, result and hypothesis.",
+    "query": "Query the record in SQL.",
+    "slices": "List slices with their noise, speed and foreign CPU load.",
+    "measure": "Measure a commit again on fresh seeds.",
+    "stack": "Check whether the kept changes add up.",
+    "promote": "Measure the best stack at the next rung; build the consensus.",
+    "merge": "Merge the consensus into your branch.",
+    "verify": "Check that a run's record is intact.",
+    "simulate": "Simulate runs whose true effects are known.",
 }
+"""What each command does, in the order of a run; `NAME` is in swarm.cli.NAME."""
 
 
-class _Lazy(click.Group):
-    """A group whose commands are imported on use: `swarm --help` must not wait for DuckDB."""
+class _LazyGroup(click.Group):
+    """A group that imports a command when it is called: `swarm --help` must not wait for DuckDB."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -53,22 +49,22 @@ class _Lazy(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), cmd_name)
+        module = import_module(f"swarm.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, says) for name, (_, says) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="swarm", prog_name="swarm")
 def swarm() -> None:
     """Improve code whose progress can be measured, with a population of agents.
 
-    Write program.md, commit it, and `swarm launch`. No program.md yet: `swarm init DIR`.
+    Start with `swarm init DIR` and `swarm launch`; program.md says what to improve.
     """
 
 
@@ -88,12 +84,12 @@ def _run() -> int:
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # `swarm query ... | head` is no mistake
+    except BrokenPipeError:  # `swarm query ... | head` is not an error
         sys.stderr.close()
         return 0
-    except Exception:  # noqa: BLE001 - the one broad except: our bug, said so, with its traceback
+    except Exception:  # noqa: BLE001 - anything else is our bug, reported with its traceback
         traceback.print_exc()
-        click.echo("swarm: this is a bug in swarm; nothing recorded is lost", err=True)
+        click.echo("swarm: this is a bug in swarm; nothing that was recorded is lost", err=True)
         return 1
     return code if isinstance(code, int) else 0
 

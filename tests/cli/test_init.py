@@ -1,4 +1,4 @@
-"""`swarm init` makes a repository that can be launched, and disturbs none that is there."""
+"""`swarm init` creates a repository that can be launched, and changes nothing that exists."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("task", tasks.NAMES)
-def test_a_new_repository_is_committed_and_its_program_holds_together(tmp_path, task):
-    """Clean tree, branch main, a genome that is the seed's bytes, a program.md that reads."""
+def test_a_new_repository_is_committed_and_can_be_launched(tmp_path, task):
+    """The tree is clean, the branch is main, the genome is the seed's bytes, program.md loads."""
     repo = tmp_path / "target"
     swarm(tmp_path, "init", repo, "--task", task)
     assert git(repo, "status", "--porcelain") == ""
@@ -25,7 +25,7 @@ def test_a_new_repository_is_committed_and_its_program_holds_together(tmp_path, 
     assert (repo / "genome" / entry).read_bytes() == seed.read_bytes()
 
 
-def test_the_flagships_program_is_the_template_on_this_repositorys_genome():
+def test_this_repositorys_program_is_the_gpt_template():
     """The two differ in the genome's path and in nothing else."""
     template = (ROOT / "swarm/templates/gpt.md").read_text()
     ours = template.replace("genome/train.py", "islands/seeds/gpt/train.py")
@@ -33,7 +33,7 @@ def test_the_flagships_program_is_the_template_on_this_repositorys_genome():
 
 
 def test_a_folder_in_use_or_inside_a_repository_is_refused(tmp_path):
-    """Nothing is written where something stands."""
+    """Nothing is written there."""
     used = tmp_path / "used"
     used.mkdir()
     (used / "mine").write_text("x")
@@ -41,22 +41,22 @@ def test_a_folder_in_use_or_inside_a_repository_is_refused(tmp_path):
     assert [path.name for path in used.iterdir()] == ["mine"]
     repo = tmp_path / "repo"
     swarm(tmp_path, "init", repo, "--task", "packing")
-    assert "lies in the repository" in swarm(repo, "init", "inner", "--task", "gpt", code=2)
+    assert "is inside the repository" in swarm(repo, "init", "inner", "--task", "gpt", code=2)
     assert not (repo / "inner").exists()
 
 
 def test_an_unknown_task_is_a_usage_error(tmp_path):
-    """The tasks there are stand in the message."""
+    """The message lists the tasks."""
     assert "'gpt', 'packing'" in swarm(tmp_path, "init", "x", "--task", "chess", code=2)
 
 
-def test_a_commit_that_git_refuses_is_told_in_gits_words(tmp_path):
-    """What a person's own hook says reaches them, and no traceback does."""
+def test_a_refused_commit_is_reported_in_gits_words(tmp_path):
+    """The message of the user's own hook is shown, and no traceback."""
     hooks = tmp_path / "template" / "hooks"
     hooks.mkdir(parents=True)
     (hooks / "pre-commit").write_text("#!/bin/sh\necho sign the book first >&2\nexit 1\n")
     (hooks / "pre-commit").chmod(0o755)
     template = {"GIT_TEMPLATE_DIR": str(hooks.parent)}
     said = swarm(tmp_path, "init", "x", "--task", "packing", code=2, **template)
-    assert "git would not commit it" in said
+    assert "git refused the commit" in said
     assert "sign the book first" in said

@@ -52,7 +52,7 @@ Not covered: an agent that gave no proposal tried nothing and leaves no node (se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import singledispatchmethod
 from itertools import chain, combinations
 from typing import Any, TypeAlias
@@ -60,7 +60,7 @@ from typing import Any, TypeAlias
 import networkx as nx
 
 from islands import events as ev
-from islands.records import NULL, Gain
+from islands.records import Gain
 
 Graph: TypeAlias = "nx.MultiDiGraph[str]"
 
@@ -84,14 +84,11 @@ class Lineage:
     """The fold. `graph` is the lineage of all events taken so far.
 
     It may begin from a part of a graph that holds the nodes that the coming events speak of,
-    the edges into these and where they come from, and from the trials that are `running`.
+    the edges into these and where they come from.
     """
 
-    def __init__(
-        self, graph: Graph | None = None, running: Mapping[str, ev.TrialStarted] | None = None
-    ) -> None:
+    def __init__(self, graph: Graph | None = None) -> None:
         self.graph: Graph = nx.MultiDiGraph() if graph is None else graph
-        self._running = dict(running or {})
         self._node_of: dict[int, str] = {
             known["experiment"]: node
             for node, known in self.graph.nodes(data=True)
@@ -169,17 +166,13 @@ class Lineage:
         known = self._known(event.experiment)
         known |= {"ending": "outdated", "reason": event.reason, "ended": _when(event)}
 
-    @take.register
-    def _(self, event: ev.TrialStarted) -> None:
-        self._running[event.trial] = event
-
-    @take.register
-    def _(self, event: ev.TrialVoided) -> None:
-        del self._running[event.trial]
+    @take.register(ev.TrialStarted | ev.TrialVoided)
+    def _(self, event: ev.Event) -> None:
+        """Nothing came from anything."""
 
     @take.register
     def _(self, event: ev.TrialEnded) -> None:
-        trial = self._running.pop(event.trial)
+        trial = event.started
         outcome, known = event.outcome, self.graph.nodes[trial.commit]
         checked = known.get("kind") == "stack" and trial.purpose != "promotion"
         own = trial.purpose in ev.ISLANDS_OWN or checked
@@ -192,25 +185,25 @@ class Lineage:
 
     @take.register
     def _(self, event: ev.VerdictReached) -> None:
-        known, kept = self._known(event.experiment), event.verdict == "keep"
-        null = known["agent"] == NULL
-        ending = "null" if null else "kept" if kept else "discarded"
+        known, kept = self.graph.nodes[event.commit], event.verdict == "keep"
+        ending = "null" if event.null else "kept" if kept else "discarded"
         known |= {"verdict": event.verdict, "ending": ending}
         known |= {"reason": event.reason, "ended": _when(event)}
         gain: dict[str, Any] = {}
         if event.gain is not None:
             gain = _gain(event.gain)
             known.update(gain, pairs=event.gain.pairs)
-        node = self._node_of[event.experiment]
-        for _, _, key, edge in self.graph.in_edges(node, keys=True, data=True):
+        for _, _, key, edge in self.graph.in_edges(event.commit, keys=True, data=True):
             if key in {MIGRATED, PORTED}:
                 edge.update(gain)
-        if kept and not null:
-            head = known["parent"]
-            known["step"] = self.graph.nodes[head].get("step", 0) + 1
+        if kept and not event.null:
+            head = self.graph.nodes[event.parent]
+            known["step"] = head.get("step", 0) + 1
             if "scores" not in known and "screened" in known:
                 known |= {"score": known["screened"], "scores": 1}
-            self.graph.add_edge(head, node, "kept_as_head", **_whence(event), **gain)
+            self.graph.add_edge(
+                event.parent, event.commit, "kept_as_head", **_whence(event), **gain
+            )
 
     @take.register(ev.SliceReleased | ev.IslandReassigned | ev.HeadAdopted)
     def _(self, event: ev.Event) -> None:
@@ -357,8 +350,8 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:
             yield from chain((event.base, event.commit), event.parts, event.changes)
         case ev.CommitQuarantined():
             yield from event.commits
-        case ev.TrialStarted():
-            yield event.commit
+        case ev.TrialEnded():
+            yield event.started.commit
         case ev.SliceQuarantined():
             yield from (trial.commit for trial in event.trials)
             yield from (each.experiment for each in event.discards)
@@ -373,8 +366,10 @@ def _of_a_life(event: ev.Event) -> Iterator[int | str]:
             yield from (event.parent, event.migrant.commit)
         case ev.CandidateRebased():
             yield from (event.experiment, event.parent)
-        case ev.ProposalRefused() | ev.CandidateAdmitted() | ev.VerdictReached():
+        case ev.ProposalRefused() | ev.CandidateAdmitted():
             yield event.experiment
+        case ev.VerdictReached():
+            yield from (event.commit, event.parent)
         case ev.CandidateDropped():
             yield event.experiment
 

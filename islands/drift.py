@@ -36,7 +36,6 @@ from typing import TypeAlias
 
 from islands import events as ev
 from islands.ratchet.noise import Noise
-from islands.records import NULL
 from islands.rng import seed_of
 
 ALPHA = 0.05
@@ -105,9 +104,7 @@ class Sentinels:
         self.count = 0
         self._started = 0
         self._former: dict[SliceEpoch, tuple[float, int]] = {}
-        self._running: dict[str, ev.TrialStarted] = {}
         self._open: dict[int, list[ev.VoidedTrial]] = {}
-        self._nulls: set[int] = set()
 
     def place(self, name: str) -> SliceEpoch:
         """Return where a score of slice `name` is measured now."""
@@ -125,12 +122,6 @@ class Sentinels:
     def apart(self, name: str) -> str:
         """Return why slice `name` is set apart, nothing where it is not."""
         return self._watched(name).apart
-
-    def running(self, name: str) -> bool:
-        """Return whether the anchor runs on slice `name`."""
-        return any(
-            t.slice == name and (t.commit, t.seed) == self.anchor for t in self._running.values()
-        )
 
     def due(self, name: str, interval: int) -> bool:
         """Return whether slice `name` is to be looked at between two experiments."""
@@ -186,24 +177,14 @@ class Sentinels:
             watched.broken = 0
 
     @_apply.register
-    def _(self, event: ev.ProposalReceived, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
-        if event.agent == NULL:
-            self._nulls.add(event.experiment)
-
-    @_apply.register
     def _(self, event: ev.TrialStarted, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
-        self._running[event.trial] = event
         self._started += 1
         if event.purpose == "sentinel":
             self._watched(event.slice).asked = self._started
 
     @_apply.register
-    def _(self, event: ev.TrialVoided, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
-        del self._running[event.trial]
-
-    @_apply.register
     def _(self, event: ev.TrialEnded, noise: Callable[[], Noise]) -> None:
-        trial, score = self._running.pop(event.trial), event.outcome.score
+        trial, score = event.started, event.outcome.score
         watched = self._watched(trial.slice)
         if trial.purpose == "sentinel" or (
             trial.purpose == "baseline" and trial.seed == self.anchor[1]
@@ -233,13 +214,12 @@ class Sentinels:
     @_apply.register
     def _(self, event: ev.VerdictReached, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         trials = self._open.pop(event.experiment, [])
-        if event.verdict == "discard" and event.experiment not in self._nulls:
+        if event.verdict == "discard" and not event.null:
             for name in {trial.slice for trial in trials}:
                 watched = self._watched(name)
                 latest = reversed(watched.since)  # there it is found soon, however many there are
                 if any(each.experiment == event.experiment for each in latest):
                     watched.discards.append(ev.VoidedDiscard(event.experiment, event.island))
-        self._nulls.discard(event.experiment)
 
     @_apply.register
     def _(self, event: ev.SliceQuarantined, noise: Callable[[], Noise]) -> None:  # noqa: ARG002

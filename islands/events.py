@@ -229,9 +229,9 @@ class TrialStarted:
 
 @dataclass(frozen=True, slots=True)
 class TrialEnded:
-    """A trial came to an outcome: a score, or a failure of the candidate."""
+    """The trial `started` came to an outcome: a score, or a failure of the candidate."""
 
-    trial: str
+    started: TrialStarted
     outcome: Outcome
     recorded: float = 0.0
     kind: Literal["trial_ended"] = "trial_ended"
@@ -239,9 +239,9 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True)
 class TrialVoided:
-    """A trial came to nothing through no fault of the candidate; it is run again."""
+    """The trial `started` has no outcome through no fault of the candidate; it is run again."""
 
-    trial: str
+    started: TrialStarted
     reason: str
     recorded: float = 0.0
     kind: Literal["trial_voided"] = "trial_voided"
@@ -249,13 +249,23 @@ class TrialVoided:
 
 @dataclass(frozen=True, slots=True)
 class VerdictReached:
-    """An experiment ended. On keep the island's head moves from its parent to its commit."""
+    """An experiment ended. On keep the island's head moves from `parent` to `commit`.
+
+    The gain is over `parent`. `lines` counts those added less those removed. `origin` is the
+    experiment that made the change elsewhere (0: the island's own). A `null` proposal does nothing
+    (islands/genome/null_edits.py); if it is kept, no head moves.
+    """
 
     experiment: int
     island: str
+    commit: str
+    parent: str
     verdict: Literal["keep", "discard"]
     reason: str
     gain: Gain | None = None
+    lines: int = 0
+    origin: int = 0
+    null: bool = False
     recorded: float = 0.0
     kind: Literal["verdict_reached"] = "verdict_reached"
 

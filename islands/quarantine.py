@@ -27,7 +27,6 @@ from functools import singledispatchmethod
 from itertools import chain, pairwise, takewhile
 
 from islands import events as ev
-from islands.records import NULL
 
 REASON = "a trial of this change, or of one that it is built on, was invalid"
 """All that agents and people are told, whatever the trial was: more would tell how to do better."""
@@ -102,8 +101,6 @@ class Quarantines:
         self._origins: dict[str, tuple[str, ...]] = {}
         self._chains: dict[str, list[str]] = {}
         self._built_on: set[str] = set()
-        self._nulls: set[int] = set()
-        self._running: dict[str, str] = {}
         self._donors: dict[int, tuple[str, ...]] = {}
         self._candidates: dict[int, str] = {}
 
@@ -140,8 +137,6 @@ class Quarantines:
 
     @apply.register
     def _(self, event: ev.ProposalReceived) -> None:
-        if event.agent == NULL:
-            self._nulls.add(event.experiment)
         donors = [self._candidates.get(number) for number in (event.donor, event.origin)]
         self._donors[event.experiment] = tuple(donor for donor in donors if donor is not None)
 
@@ -168,13 +163,12 @@ class Quarantines:
 
     @apply.register
     def _(self, event: ev.VerdictReached) -> None:
-        if event.verdict == "discard" or event.experiment in self._nulls:
+        if event.verdict == "discard" or event.null:
             return
-        commit = self._candidates[event.experiment]
-        if commit in self.commits:
-            raise ValueError(f"{commit} is set apart and cannot be kept")
-        self._chains[event.island].append(commit)
-        self._built_on.add(commit)
+        if event.commit in self.commits:
+            raise ValueError(f"{event.commit} is set apart and cannot be kept")
+        self._chains[event.island].append(event.commit)
+        self._built_on.add(event.commit)
 
     @apply.register
     def _(self, event: ev.HeadAdopted) -> None:
@@ -198,20 +192,12 @@ class Quarantines:
         self._built_on.add(event.commit)
 
     @apply.register
-    def _(self, event: ev.TrialStarted) -> None:
-        self._running[event.trial] = event.commit
-
-    @apply.register
-    def _(self, event: ev.TrialVoided) -> None:
-        del self._running[event.trial]
-
-    @apply.register
     def _(self, event: ev.TrialEnded) -> None:
-        commit, failure = self._running.pop(event.trial), event.outcome.failure
+        commit, failure = event.started.commit, event.outcome.failure
         if failure is None or failure.kind != "invalid" or commit in self.commits:
             return
         if commit in self._built_on:
-            self._due.setdefault(commit, event.trial)
+            self._due.setdefault(commit, event.started.trial)
 
     @apply.register
     def _(self, event: ev.CommitQuarantined) -> None:

@@ -136,7 +136,7 @@ def _(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
 @rows.register
 def _(event: ev.TrialVoided) -> Iterable[tuple[str, Row]]:
     why = {"reason": event.reason, "ended": event.recorded}
-    yield "trials", {"trial": event.trial, "state": "voided", **why}
+    yield "trials", {"trial": event.started.trial, "state": "voided", **why}
 
 
 @rows.register
@@ -145,11 +145,11 @@ def _(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
     columns = ("score", "harness", "tier", "seconds", "peak_mib", "facts", "claims", "digests")
     ended = {name: getattr(outcome, name) for name in columns} | {"ended": event.recorded}
     if outcome.failure is None:
-        yield "trials", {"trial": event.trial, "state": "scored", **ended}
+        yield "trials", {"trial": event.started.trial, "state": "scored", **ended}
         return
     broke = {"failure": outcome.failure.kind, "reason": outcome.failure.reason}
     broke["tail"] = outcome.tail
-    yield "trials", {"trial": event.trial, "state": "failed", **ended, **broke}
+    yield "trials", {"trial": event.started.trial, "state": "failed", **ended, **broke}
 
 
 @rows.register
@@ -278,12 +278,8 @@ def _answer(event: ev.ProposalReceived | ev.AgentFailed, usage: Usage) -> dict[s
 
 def _part(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> Lineage:
     """Return the fold so far, as much of it as taking `history` looks up."""
-    running = _running(
-        con, [e.trial for e in history if isinstance(e, ev.TrialEnded | ev.TrialVoided)]
-    )
     spoken = {name for event in history for name in speaks_of(event)}
     commits = [name for name in spoken if isinstance(name, str)]
-    commits += [trial.commit for trial in running.values()]
     numbers = [name for name in spoken if isinstance(name, int)]
     con.execute(
         "CREATE OR REPLACE TEMP TABLE spoken AS SELECT node FROM nodes"
@@ -293,17 +289,7 @@ def _part(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> Lineage:
     graph: Graph = nx.MultiDiGraph()
     into = "FROM edges WHERE target IN (FROM spoken)"
     _load(graph, con, f"FROM nodes WHERE node IN (FROM spoken UNION SELECT source {into})", into)
-    return Lineage(graph, running)
-
-
-def _running(con: DuckDBPyConnection, trials: list[str]) -> dict[str, ev.TrialStarted]:
-    found = con.execute(
-        "SELECT trial, coalesce(experiment, 0), island, commit, purpose, seed, rung, slice,"
-        " split, coalesce(check_number, 0) FROM trials"
-        " WHERE state = 'running' AND trial IN (SELECT unnest(?))",
-        [trials],
-    ).fetchall()
-    return {row[0]: ev.TrialStarted(*row) for row in found}
+    return Lineage(graph)
 
 
 def _load(graph: Graph, con: DuckDBPyConnection, nodes: str, edges: str) -> None:

@@ -7,13 +7,13 @@ which queries of the held-out parts were made.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import singledispatchmethod
 
 from islands import events as ev
 from islands.promotion.attempt import Asked, PromotionAttempt, PromotionRequest
-from islands.records import NULL, Contender, Gain
+from islands.records import Contender
 
 NEAR_MISSES = 4
 """Near misses, the best, that a promotion takes along."""
@@ -48,9 +48,6 @@ class Promotions:
         self.judged: tuple[ev.StackCheckEnded, str] | None = None
         self._bases: dict[int, str] = {}
         self._run: ev.RunOpened | None = None
-        self._sketches: dict[int, Contender] = {}
-        self._running: dict[str, tuple[int, Asked]] = {}
-        self._own: dict[str, ev.TrialStarted] = {}
         self._owners: dict[int, str] = {}
 
     def checks(self) -> int:
@@ -65,9 +62,9 @@ class Promotions:
         built = self.consensus is not None and self.consensus.check >= last.check
         return None if built else last
 
-    def unrun(self) -> list[str]:
-        """Return the drafted commits of which it is not known whether they run."""
-        taken = {asked.commit for _, asked in self._running.values()}
+    def unrun(self, running: Iterable[ev.TrialStarted]) -> list[str]:
+        """Return the drafted commits that were not run, nor are `running`."""
+        taken = {trial.commit for trial in running if trial.purpose == "promotion"}
         prefixes = self.drafted.changes[:-1] if self.drafted is not None else ()
         return [each for each in prefixes if each not in self.runs and each not in taken]
 
@@ -103,20 +100,27 @@ class Promotions:
         parts = [self.changes[part] for part in wish.parts if part in self.changes]
         return [*sorted(parts, key=_evidence), *self.near]
 
-    def wanted(self, slice_: str) -> Asked | None:
-        """Return the trial that the open promotion wants of a slice, if any."""
+    def wanted(self, slice_: str, running: Iterable[ev.TrialStarted]) -> Asked | None:
+        """Return the trial that the open promotion needs next on a slice, if any."""
         if self.open is None:
             return None
-        taken = {asked for check, asked in self._running.values() if check == self.open.event.check}
+        number = self.open.event.check
+        taken = {
+            _requested(trial)
+            for trial in running
+            if trial.purpose == "promotion" and trial.check == number
+        }
         for asked in self.open.missing():
             owner = self.open.owners.get(asked.seed, slice_)
             if asked not in taken and owner == slice_:
                 return asked
         return None
 
-    def sealed_wanted(self, asked: Sequence[Asked], slice_: str) -> Asked | None:
+    def sealed_wanted(
+        self, asked: Sequence[Asked], slice_: str, running: Iterable[ev.TrialStarted]
+    ) -> Asked | None:
         """Return which of the sealed trials in `asked` a slice may run: a seed's pair on one."""
-        taken = {each for _, each in self._running.values()}
+        taken = {_requested(trial) for trial in running if trial.purpose == "promotion"}
         for each in asked:
             free = each not in self.sealed_scores and each not in taken
             if free and self._owners.get(each.seed, slice_) == slice_:
@@ -126,6 +130,10 @@ class Promotions:
     def finished(self) -> bool:
         """Return whether the open promotion has all that its verdict needs."""
         return self.open is not None and not self.open.missing()
+
+    def forget(self, experiment: int) -> None:
+        """Drop whose change `experiment` was: it ended without being kept."""
+        self.credits.pop(experiment, None)
 
     @singledispatchmethod
     def apply(self, event: ev.Event) -> None:
@@ -157,34 +165,13 @@ class Promotions:
         )
 
     @apply.register
-    def _(self, event: ev.ProposalRefused) -> None:
-        self.credits.pop(event.experiment, None)
-
-    @apply.register
-    def _(self, event: ev.CandidateAdmitted | ev.CandidateRebased) -> None:
-        none = Gain(0.0, 0.0, 0)
-        self._sketches[event.experiment] = Contender(
-            event.experiment, event.parent, event.commit, none
-        )
-
-    @apply.register
-    def _(self, event: ev.CandidateDropped) -> None:
-        self.credits.pop(event.experiment, None)
-        self._sketches.pop(event.experiment, None)
-
-    @apply.register
     def _(self, event: ev.VerdictReached) -> None:
-        sketch = self._sketches.pop(event.experiment, None)
-        if sketch is None or event.gain is None:
-            self.credits.pop(event.experiment, None)
+        if event.gain is None or event.null:
             return
-        change = replace(sketch, before=event.gain)
+        change = Contender(event.experiment, event.parent, event.commit, event.gain)
         if event.verdict == "keep":
             self.changes[event.experiment] = change
-            return
-        credit = self.credits.pop(event.experiment, None)
-        real = credit is None or credit.agent != NULL
-        if real and event.gain.pairs > 1 and event.gain.mean > 0:
+        elif event.gain.pairs > 1 and event.gain.mean > 0:
             self.near = sorted([*self.near, change], key=_evidence)[:NEAR_MISSES]
 
     @apply.register
@@ -205,10 +192,7 @@ class Promotions:
     @apply.register
     def _(self, event: ev.TrialStarted) -> None:
         if event.purpose != "promotion":
-            self._own[event.trial] = event
             return
-        asked = Asked(event.commit, event.seed, event.split, event.share)
-        self._running[event.trial] = (event.check, asked)
         if event.split == "sealed":
             self._owners.setdefault(event.seed, event.slice)
         elif self.open is not None:
@@ -217,29 +201,16 @@ class Promotions:
             self.hidden.add(event.check)
 
     @apply.register
-    def _(self, event: ev.TrialVoided) -> None:
-        self._own.pop(event.trial, None)
-        self._running.pop(event.trial, None)
-
-    @apply.register
     def _(self, event: ev.TrialEnded) -> None:
-        own = self._own.pop(event.trial, None)
-        if own is not None:
-            self._forget_broken(own, event)
+        if event.started.purpose != "promotion":
             return
-        check, asked = self._running.pop(event.trial)
+        check, asked = event.started.check, _requested(event.started)
         if asked.split == "sealed":
             self.sealed_scores[asked] = event.outcome.score
         elif self.open is not None and check == self.open.event.check:
             self.open.known[asked] = event.outcome.score
         elif self.drafted is not None and check == self.drafted.check:
             self.runs[asked.commit] = event.outcome.failure is None
-
-    def _forget_broken(self, trial: ev.TrialStarted, event: ev.TrialEnded) -> None:
-        sketch = self._sketches.get(trial.experiment)
-        if event.outcome.failure is not None and sketch and sketch.commit == trial.commit:
-            del self._sketches[trial.experiment]
-            self.credits.pop(trial.experiment, None)
 
     @apply.register
     def _(self, event: ev.PromotionEnded) -> None:
@@ -257,6 +228,10 @@ class Promotions:
     @apply.register
     def _(self, event: ev.SealedScored) -> None:
         self.sealed = event
+
+
+def _requested(trial: ev.TrialStarted) -> Asked:
+    return Asked(trial.commit, trial.seed, trial.split, trial.share)
 
 
 def _evidence(change: Contender) -> tuple[float, int]:

@@ -238,12 +238,12 @@ def _sentinel(state: State, island: IslandState, ratchet: RatchetPolicy) -> Step
     if not ratchet.sentinel_every:
         return None
     if known.doubtful(here):
-        return Wait() if known.running(here) else anchor(state, here)
-    if island.experiment is not None or known.running(here):
+        return Wait() if anchor_runs(state, here) else anchor(state, here)
+    if island.experiment is not None or anchor_runs(state, here):
         return None
     if known.due(here, ratchet.sentinel_every):
         return anchor(state, here)
-    if known.retry(home, ratchet.sentinel_every) and not known.running(home):
+    if known.retry(home, ratchet.sentinel_every) and not anchor_runs(state, home):
         return anchor(state, home)
     return None
 
@@ -252,6 +252,14 @@ def anchor(state: State, slice_name: str) -> Measure:
     """Return the sentinel of a slice."""
     commit, seed = state.sentinels.anchor
     return Measure(commit, seed, "sentinel", 0, slice=slice_name)
+
+
+def anchor_runs(state: State, slice_name: str) -> bool:
+    """Return whether a sentinel, or the baseline trial that equals it, runs on a slice."""
+    return any(
+        trial.slice == slice_name and (trial.commit, trial.seed) == state.sentinels.anchor
+        for trial in state.running.values()
+    )
 
 
 def _baseline(state: State) -> Step | None:
@@ -301,7 +309,7 @@ def _assured(state: State, open_: Experiment, decision: Decision, ratchet: Ratch
         or known.clears(where, open_.number)
     ):
         return Conclude(open_.number, decision)
-    return Wait() if known.running(where) else anchor(state, where)
+    return Wait() if anchor_runs(state, where) else anchor(state, where)
 
 
 def _other_half(state: State, open_: Experiment) -> Measure | None:

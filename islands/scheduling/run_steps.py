@@ -115,7 +115,8 @@ def next_sealed(state: State, name: str) -> Measure | ScoreSealed | None:
     if all(each in known.sealed_scores for each in asked):
         gain = compared(known.sealed_scores, base, commit, seeds, state.direction)
         return ScoreSealed(ev.SealedScored(commit, base, gain))
-    found = known.sealed_wanted(asked, state.islands[name].opened.slice.name)
+    slice_ = state.islands[name].opened.slice.name
+    found = known.sealed_wanted(asked, slice_, state.running.values())
     return None if found is None else _measure(found, known.last.rung, known.last.check)
 
 
@@ -128,7 +129,7 @@ def _consensus(
         return DraftConsensus(promoted)
     if known.drafted_runs():
         return BuildConsensus(promoted)
-    left = known.unrun()
+    left = known.unrun(state.running.values())
     seed = seed_of(state.run.seed, "consensus", promoted.check)
     return Measure(left[0], seed, "promotion", 0, check=promoted.check) if left else None
 
@@ -137,7 +138,7 @@ def _trial(state: State, name: str) -> Measure | None:
     known = state.promotions
     if known.open is None:
         return None
-    found = known.wanted(state.islands[name].opened.slice.name)
+    found = known.wanted(state.islands[name].opened.slice.name, state.running.values())
     event = known.open.event
     return None if found is None else _measure(found, event.rung, event.check)
 

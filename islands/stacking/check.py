@@ -23,7 +23,7 @@ from functools import singledispatchmethod
 from harness.contract import Direction
 from islands import events as ev
 from islands.ratchet.noise import gain_of
-from islands.records import NULL, Gain
+from islands.records import Gain
 from islands.rng import seed_of
 from islands.stacking.inference import (
     TOP,
@@ -118,7 +118,7 @@ class StackCheck:
     made: dict[Parts, str] = field(default_factory=dict)
     stuck: dict[Parts, int] = field(default_factory=dict)
     scores: dict[Arm, float | None] = field(default_factory=dict)
-    running: dict[str, Arm] = field(default_factory=dict)
+    running: set[str] = field(default_factory=set)
     block: int = 0
     slice: str = ""
     need: Need | None = None
@@ -255,15 +255,16 @@ class StackCheck:
             self.stuck[parts] = event.stuck
         self.need = None
 
-    def began(self, event: ev.TrialStarted) -> None:
+    def began(self, trial: ev.TrialStarted) -> None:
         """Take in that one of its trials runs."""
-        parts = next(parts for parts, commit in self.made.items() if commit == event.commit)
-        self.running[event.trial] = Arm(parts, self.block)
-        self.slice = self.slice or event.slice
+        self.running.add(trial.trial)
+        self.slice = self.slice or trial.slice
 
-    def ended(self, trial: str, score: float | None) -> None:
+    def ended(self, trial: ev.TrialStarted, score: float | None) -> None:
         """Take in what one of its trials came to."""
-        self.scores[self.running.pop(trial)] = score
+        self.running.remove(trial.trial)
+        parts = next(parts for parts, commit in self.made.items() if commit == trial.commit)
+        self.scores[Arm(parts, self.block)] = score
         self.need = None
 
     def resumed(self) -> None:
@@ -283,12 +284,8 @@ class StackChecks:
         self.count = 0
         self.spent = 0
         self._tried: frozenset[int] = frozenset()
-        self._nulls: set[int] = set()
-        self._origins: dict[int, int] = {}
         self._part_of: dict[int, int] = {}
         self._held: dict[str, list[int]] = {}
-        self._admitted: dict[int, Claim] = {}
-        self._screens: dict[str, ev.TrialStarted] = {}
         self._run: ev.RunOpened | None = None
 
     @property
@@ -345,49 +342,21 @@ class StackChecks:
             self.open.resumed()
 
     @apply.register
-    def _(self, event: ev.ProposalReceived) -> None:
-        if event.agent == NULL:
-            self._nulls.add(event.experiment)
-        if event.origin:
-            self._origins[event.experiment] = event.origin
-
-    @apply.register
-    def _(self, event: ev.MigrantOffered) -> None:
-        self._origins[event.experiment] = event.migrant.origin
-
-    @apply.register
-    def _(self, event: ev.CandidateAdmitted | ev.CandidateRebased) -> None:
-        self._admitted[event.experiment] = Claim(
-            event.experiment,
-            event.island,
-            event.parent,
-            event.commit,
-            event.added - event.removed,
-        )
-
-    @apply.register
-    def _(self, event: ev.CandidateDropped) -> None:
-        self._admitted.pop(event.experiment, None)
-
-    @apply.register
     def _(self, event: ev.VerdictReached) -> None:
-        null = event.experiment in self._nulls
-        self._nulls.discard(event.experiment)
-        made = self._admitted.pop(event.experiment, None)
-        origin = self._origins.pop(event.experiment, event.experiment)
-        if event.verdict != "keep" or event.gain is None or null or made is None:
+        if event.verdict != "keep" or event.gain is None or event.null:
             return
+        origin = event.origin or event.experiment
         held = self._held.setdefault(event.island, [])
         beside, part = frozenset(held), self._part_of.setdefault(origin, event.experiment)
         held.append(part)
         if part != event.experiment:
             return
         self.kept[event.experiment] = Claim(
-            made.experiment,
-            made.island,
-            made.parent,
-            made.commit,
-            made.lines,
+            event.experiment,
+            event.island,
+            event.parent,
+            event.commit,
+            event.lines,
             event.gain,
             beside,
         )
@@ -424,24 +393,20 @@ class StackChecks:
 
     @apply.register
     def _(self, event: ev.TrialStarted) -> None:
-        self._screens |= {event.trial: event} if event.purpose == "screen" else {}
         if event.purpose in PURPOSES:
             self.spent += 1
             self._at(event.check).began(event)
 
     @apply.register
     def _(self, event: ev.TrialVoided) -> None:
-        self._screens.pop(event.trial, None)
-        if self.open is not None and self.open.running.pop(event.trial, None) is not None:
+        if self.open is not None and event.started.trial in self.open.running:
+            self.open.running.remove(event.started.trial)
             self.spent -= 1
 
     @apply.register
     def _(self, event: ev.TrialEnded) -> None:
-        screen = self._screens.pop(event.trial, None)
-        if screen is not None and event.outcome.failure is not None:
-            self._admitted.pop(screen.experiment, None)
-        if self.open is not None and event.trial in self.open.running:
-            self.open.ended(event.trial, event.outcome.score)
+        if self.open is not None and event.started.trial in self.open.running:
+            self.open.ended(event.started, event.outcome.score)
 
     def _at(self, check: int) -> StackCheck:
         if self.open is None or self.open.event.check != check:

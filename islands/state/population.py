@@ -24,7 +24,8 @@ class Experiment:
     proposed. `screened` and `confirmed` are the candidate's scores by seed, `screen` the gain over
     the head that the first of them shows, corrected for slices that differ; `head_broken` are the
     fresh seeds on which the head itself failed, which make no pair.
-    `origin` is the experiment that made the change elsewhere, 0 for a change of the island's own.
+    `origin` is the experiment that made the change elsewhere, 0 for a change of the island's own;
+    `lines` counts those that it adds to `parent` less those that it removes.
     `turn` counts, from 1, the run's experiments that came to be confirmed.
     """
 
@@ -43,6 +44,7 @@ class Experiment:
     confirmed: dict[int, float] = field(default_factory=dict)
     head_broken: set[int] = field(default_factory=set)
     origin: int = 0
+    lines: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -308,7 +308,7 @@ class State:
     def _(self, event: ev.CandidateAdmitted) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.life = follow(experiment.life, "admitted")
-        experiment.commit = event.commit
+        experiment.commit, experiment.lines = event.commit, event.added - event.removed
         self._count_lines(event)
         island.refusals_in_a_row = 0
 
@@ -318,6 +318,7 @@ class State:
         experiment.life = follow(experiment.life, "rebased")
         self.lines.pop(experiment.commit, None)
         experiment.commit, experiment.parent = event.commit, event.parent
+        experiment.lines = event.added - event.removed
         self._count_lines(event)
 
     @_apply.register
@@ -346,14 +347,14 @@ class State:
 
     @_apply.register
     def _(self, event: ev.TrialVoided) -> None:
-        trial = self.running.pop(event.trial)
+        trial = self.running.pop(event.started.trial)
         self.trials -= 1
         self.islands[trial.island].trials -= 1
         self.voids_in_a_row += 1
 
     @_apply.register
     def _(self, event: ev.TrialEnded) -> None:
-        trial = self.running.pop(event.trial)
+        trial = self.running.pop(event.started.trial)
         self.voids_in_a_row = 0
         self.lowest_tier = min(self.lowest_tier, event.outcome.tier)
         island = self.islands[trial.island]
@@ -559,6 +560,8 @@ class State:
                 gain,
             )
         self.migrants.ended(experiment.number, ending, reason, change)
+        if ending != "kept":
+            self.promotions.forget(experiment.number)
         self._forget(experiment.commit)
         self._forget(experiment.parent)
         island.endings[ending] = island.endings.get(ending, 0) + 1

@@ -171,14 +171,14 @@ def trial_ended(event: ev.TrialEnded, state: State) -> str:
     ending = f"score {outcome.score:.6g}" if outcome.score is not None else ""
     if outcome.failure is not None:
         ending = f"failed, {outcome.failure.kind}: {outcome.failure.reason}"
-    return f"trial {event.trial}: {ending} ({outcome.seconds.get('budget', 0.0):.1f} s)"
+    return f"trial {event.started.trial}: {ending} ({outcome.seconds.get('budget', 0.0):.1f} s)"
 
 
 @describe.register
 def trial_voided(event: ev.TrialVoided, state: State) -> str:
     """Say why the trial does not count."""
     del state
-    return f"trial {event.trial} does not count and runs again: {event.reason}"
+    return f"trial {event.started.trial} does not count and runs again: {event.reason}"
 
 
 @describe.register

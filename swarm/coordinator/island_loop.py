@@ -41,6 +41,7 @@ from islands.scheduling.island_steps import (
     Step,
     Wait,
     anchor,
+    anchor_runs,
     next_step,
 )
 from islands.scheduling.run_steps import (
@@ -242,7 +243,7 @@ class IslandLoop:
             left = known.apart(run.state.islands[name].slice.name)
             run.record(ev.IslandReassigned(name, refuge, left or "its home is well again"))
             return None
-        if not known.running(probe.slice) and not known.hopeless(probe.slice):
+        if not anchor_runs(run.state, probe.slice) and not known.hopeless(probe.slice):
             return await self._measure(probe, again)
         if run.stuck_reason:
             raise SetupError(
@@ -279,14 +280,15 @@ class IslandLoop:
                     step.share,
                 )
             )
+            started = run.state.running[trial.id]
             try:
                 await run.offload(run.branches.export, step.commit, Path(trial.genome))
                 outcome = self._honest(await self._run(trial))
                 if step.purpose != "sentinel" and known.apart(where.name):
                     raise VoidError(f"slice {where.name} was set apart meanwhile")  # noqa: TRY301
-                run.record(ev.TrialEnded(trial.id, outcome))
+                run.record(ev.TrialEnded(started, outcome))
             except VoidError as error:
-                run.record(ev.TrialVoided(trial.id, str(error)))
+                run.record(ev.TrialVoided(started, str(error)))
                 if run.state.voids_in_a_row >= VOIDS:
                     raise HarnessError(f"{VOIDS} trials in a row were void: {error}") from error
             run.quarantine()
@@ -330,7 +332,20 @@ class IslandLoop:
             raise ValueError(f"experiment {number} is not open on island {name}")
         kept = decision.verdict == "keep"
         verdict: Literal["keep", "discard"] = "keep" if kept else "discard"
-        run.record(ev.VerdictReached(number, name, verdict, decision.reason, decision.gain))
+        run.record(
+            ev.VerdictReached(
+                number,
+                name,
+                experiment.commit,
+                experiment.parent,
+                verdict,
+                decision.reason,
+                decision.gain,
+                experiment.lines,
+                experiment.origin,
+                experiment.null,
+            )
+        )
         if kept and not experiment.null:
             await run.move_branches()
         else:

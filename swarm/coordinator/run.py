@@ -118,7 +118,7 @@ class Run:
 
     def _home(self, event: ev.Event) -> str:
         if isinstance(event, ev.TrialEnded | ev.TrialVoided):
-            return self.state.running[event.trial].island
+            return event.started.island
         return getattr(event, "island", "")
 
     def next_number(self) -> int:

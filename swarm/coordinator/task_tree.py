@@ -112,7 +112,7 @@ def _same_question(opened: ev.RunOpened, now: ev.RunOpened) -> None:
 
 def _settle(run: Run) -> None:
     """Settle what the last coordinator left in the air."""
-    for trial in list(run.state.running):
+    for trial in list(run.state.running.values()):
         run.record(ev.TrialVoided(trial, "the coordinator stopped"))
     for call in list(run.state.calls.open.values()):
         run.record(stopped(call))

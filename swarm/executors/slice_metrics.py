@@ -104,18 +104,15 @@ class SliceMetrics:
 def gauges(history: Iterable[ev.Event]) -> dict[str, SliceMetrics]:
     """Return, by slice, what a run's events say."""
     found: dict[str, SliceMetrics] = defaultdict(SliceMetrics)
-    running: dict[str, ev.TrialStarted] = {}
     base = ""
     for event in history:
         match event:
             case ev.RunOpened():
                 base = event.base
-            case ev.TrialStarted():
-                running[event.trial] = event
             case ev.TrialVoided():
-                found[running.pop(event.trial).slice].voids += 1
+                found[event.started.slice].voids += 1
             case ev.TrialEnded():
-                of = running.pop(event.trial)
+                of = event.started
                 group = of.commit, of.split, of.rung
                 found[of.slice].take(event.outcome, group, base=of.commit == base)
             case _:

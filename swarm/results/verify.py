@@ -160,7 +160,8 @@ def _foreign(record: _Record) -> Iterator[str]:
     for number, line in enumerate(record.lines, 1):
         event = line.event
         if isinstance(event, ev.TrialEnded) and event.outcome.harness != record.opened.harness:
-            yield f"line {number}: trial {event.trial} is of harness {event.outcome.harness}"
+            trial, harness = event.started.trial, event.outcome.harness
+            yield f"line {number}: trial {trial} is of harness {harness}"
 
 
 def _stacks(record: _Record) -> Iterator[str]:

@@ -82,7 +82,6 @@ class _Count:
     commits: dict[int, tuple[str, str]] = field(default_factory=dict)
     gains: dict[int, float] = field(default_factory=dict)
     trials: Counter[int] = field(default_factory=Counter)
-    running: dict[str, int] = field(default_factory=dict)
     kept: list[int] = field(default_factory=list)
     discarded: list[int] = field(default_factory=list)
     own: set[int] = field(default_factory=set)
@@ -97,10 +96,8 @@ class _Count:
             case ev.CandidateAdmitted() | ev.CandidateRebased() if event.experiment not in self.own:
                 self.commits[event.experiment] = (event.parent, event.commit)
                 self.gains[event.experiment] = self.night.gain(event.parent, event.commit)
-            case ev.TrialStarted():
-                self.running[event.trial] = event.experiment
             case ev.TrialEnded():
-                self.trials[self.running.pop(event.trial)] += 1
+                self.trials[event.started.experiment] += 1
             case ev.VerdictReached() if event.experiment not in self.own:
                 ended = self.kept if event.verdict == "keep" else self.discarded
                 ended.append(event.experiment)

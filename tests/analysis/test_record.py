@@ -69,7 +69,7 @@ def kept(folder):
 
 def child(code, *args):
     """Start a Python process on `code`, its pipes open."""
-    env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", code, *map(str, args)]
     return subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, text=True)
@@ -93,8 +93,8 @@ def test_every_event_reads_back_as_itself(tmp_path_factory, batch):
 @pytest.mark.parametrize(
     "event",
     [
-        ev.VerdictReached(1, "a", "keep", "", Gain(float("nan"), 1.0, 3)),
-        ev.VerdictReached(1, "a", "keep", "", Gain(1.0, float("inf"), 3)),
+        ev.VerdictReached(1, "a", "c", "base", "keep", "", Gain(float("nan"), 1.0, 3)),
+        ev.VerdictReached(1, "a", "c", "base", "keep", "", Gain(1.0, float("inf"), 3)),
         ev.ProposalReceived(1, "a", "m", "base", "half a pair \ud800"),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_killed_writer_loses_nothing_that_it_was_told_is_kept(tmp_path):
     """After kill -9 at any moment every acknowledged event is there, once and in order."""
     code = (
         "import sys; from pathlib import Path; from analysis.ledger import Ledger\n"
-        "from histories import clock; from islands import events as ev\n"
+        "from tests.support.histories import clock; from islands import events as ev\n"
         "with Ledger.open(Path(sys.argv[1]), clock()) as ledger:\n"
         "    for number in range(int(sys.argv[2]), 10**9):\n"
         "        ledger.append(ev.ProposalRefused(number, 'a', 'rule', 'x' * 5000))\n"

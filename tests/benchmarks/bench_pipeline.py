@@ -109,7 +109,7 @@ class Meter:
             self.running[event.trial] = event
         if not isinstance(event, ev.TrialEnded):
             return
-        began = self.running.pop(event.trial)
+        began = self.running.pop(event.started.trial)
         self.trials.append((began, event))
         if began.purpose == "screen":
             self.begun.add(began.slice)

@@ -31,15 +31,14 @@ class Slots:
 
     def __init__(self):
         self.spent, self.foreign, self.trials = defaultdict(float), [], 0
-        self._running, self._free = {}, {}
+        self._free = {}
 
     def __call__(self, event, state):
         if isinstance(event, ev.TrialStarted):
-            self._running[event.trial] = event
             if event.slice in self._free:
                 self.spent["between trials"] += event.recorded - self._free.pop(event.slice)
         elif isinstance(event, ev.TrialEnded | ev.TrialVoided):
-            began = self._running.pop(event.trial)
+            began = event.started
             if began.purpose != "baseline":
                 self._took(began, event)
             if len(state.baseline()) == state.run.baseline_seeds:

@@ -57,8 +57,8 @@ def test_trials_of_checks_and_of_other_splits_change_no_brief(past, data):
         commit, seed = data.draw(st.sampled_from(commits)), data.draw(st.integers(0, 99))
         outcome = dataclasses.replace(data.draw(OUTCOMES), split=split, tail=MARK, peak_mib=1e9)
         name, island = f"x{number}", data.draw(st.sampled_from(["i0", "i1"]))
-        more.append(ev.TrialStarted(name, 0, island, commit, purpose, seed, 1, "s0", split, 1))
-        more.append(ev.TrialEnded(name, dataclasses.replace(outcome, trial=name)))
+        start = ev.TrialStarted(name, 0, island, commit, purpose, seed, 1, "s0", split, 1)
+        more += [start, ev.TrialEnded(start, dataclasses.replace(outcome, trial=name))]
     shown = briefs([*history, *more])
     assert shown == briefs(history)
     assert MARK not in repr(shown)
@@ -70,7 +70,7 @@ def test_an_islands_own_trials_are_of_the_dev_split(past, split):
     history, _ = past
     own = ev.TrialStarted("x", 0, "i0", "base", "baseline", 1, 0, "s0", split)
     outcome = Outcome("x", "lab", 2, score=0.123456789, split=split)
-    assert briefs([*history, own, ev.TrialEnded("x", outcome)]) == briefs(history)
+    assert briefs([*history, own, ev.TrialEnded(own, outcome)]) == briefs(history)
 
 
 def test_of_an_invalid_trial_its_agent_is_told_one_sentence(tmp_path):

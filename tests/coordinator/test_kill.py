@@ -36,7 +36,7 @@ def test_ten_kills_lose_no_trial_repeat_none_and_leave_no_process(tmp_path):
         child.wait()
         _, alive = psutil.wait_procs(family, timeout=5)
         assert alive == []
-        ended = {e["trial"] for e in _events(repo) if e["kind"] == "trial_ended"}
+        ended = {e["started"]["trial"] for e in _events(repo) if e["kind"] == "trial_ended"}
         assert scored <= ended
         if _events(repo):  # a slow machine may not have got so far
             swarm(repo, "verify")
@@ -56,9 +56,11 @@ def _events(repo):
 def _agrees(repo):
     events = ledger(repo)
     started = {e["trial"]: e for e in events if e["kind"] == "trial_started"}
-    ends = Counter(e["trial"] for e in events if e["kind"] in ("trial_ended", "trial_voided"))
+    ends = Counter(
+        e["started"]["trial"] for e in events if e["kind"] in ("trial_ended", "trial_voided")
+    )
     assert set(ends) == set(started) and set(ends.values()) == {1}
-    ended = [started[e["trial"]] for e in events if e["kind"] == "trial_ended"]
+    ended = [started[e["started"]["trial"]] for e in events if e["kind"] == "trial_ended"]
     once = [t for t in ended if t["purpose"] != "sentinel"]  # these are there to be run again
     asked = Counter((t["commit"], t["seed"], t["purpose"]) for t in once)
     assert set(asked.values()) == {1}

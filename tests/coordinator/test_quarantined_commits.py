@@ -132,7 +132,7 @@ def test_an_invalid_head_goes_at_once_and_its_island_falls_back(run):
     """Nothing is recorded between the trial and the quarantine; the branch follows."""
     place, event = quarantined(run)
     before = run.ledger.kept[place - 1]
-    assert (before.trial, before.outcome.failure) == (event.trial, INVALID)
+    assert (before.started.trial, before.outcome.failure) == (event.trial, INVALID)
     assert event.heads == (ev.Fallback("i0", event.commit, "base"),)
     assert event.reason == REASON
     island = run.state.islands["i0"]

@@ -93,7 +93,7 @@ def test_a_run_cut_anywhere_goes_on_to_a_consistent_end(tmp_path, cut):
     kept = whole.ledger.kept[:cut]
     ledger, branches = MemoryLedger(kept), whole.branches
     run = simulate(tmp_path, ledger=ledger, branches=branches, bounds=RunLimits(trials=60))
-    scored = [e.trial for e in kinds(run, ev.TrialEnded)]
+    scored = [e.started.trial for e in kinds(run, ev.TrialEnded)]
     assert len(scored) == len(set(scored))
     assert run.state.trials == 60
     asked = [

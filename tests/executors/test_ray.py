@@ -218,11 +218,13 @@ def test_a_node_killed_in_mid_trial_costs_no_experiment(three, tmp_path, sandbox
     assert nodes[0].boxes() == 0
     events = ledger(repo)
     started = {e["trial"]: e for e in events if e["kind"] == "trial_started"}
-    ends = Counter(e["trial"] for e in events if e["kind"] in ("trial_ended", "trial_voided"))
+    ends = Counter(
+        e["started"]["trial"] for e in events if e["kind"] in ("trial_ended", "trial_voided")
+    )
     assert ends == Counter(started.keys())
     voids = [e for e in events if e["kind"] == "trial_voided"]
     assert len(voids) == 1 and "is lost" in voids[0]["reason"]
-    ended = [_what(started[e["trial"]]) for e in events if e["kind"] == "trial_ended"]
+    ended = [_what(started[e["started"]["trial"]]) for e in events if e["kind"] == "trial_ended"]
     assert len(ended) == len(set(ended)) == 12
     assert _what(started[voids[0]["trial"]]) in ended
 

@@ -32,9 +32,9 @@ def lived(*trials):
     rung = (Rung(1, 2.0),)
     yield ev.RunOpened("r", "base", "main", "lab", "none", "m", "minimize", ("x",), rung, "h", 7, 4)
     for number, (where, commit, seed, came) in enumerate(trials):
-        trial = f"t{number}"
-        yield ev.TrialStarted(trial, 0, "a", commit, "baseline", seed, 0, where)
-        yield ev.TrialVoided(trial, came) if isinstance(came, str) else ev.TrialEnded(trial, came)
+        start = ev.TrialStarted(f"t{number}", 0, "a", commit, "baseline", seed, 0, where)
+        yield start
+        yield ev.TrialVoided(start, came) if isinstance(came, str) else ev.TrialEnded(start, came)
 
 
 def test_sigma_is_the_spread_between_seeds_of_one_commit_pooled():

@@ -47,9 +47,10 @@ class Told:
         seed, name = self.state.baseline_seeds()[0], f"t{self.trials}"
         on = self.state.islands[island].slice.name
         score = None if failure else 1.0
+        start = ev.TrialStarted(name, experiment, island, commit, purpose, seed, 0, on)
         self.tell(
-            ev.TrialStarted(name, experiment, island, commit, purpose, seed, 0, on),
-            ev.TrialEnded(name, Outcome(name, "lab", 2, score=score, failure=failure)),
+            start,
+            ev.TrialEnded(start, Outcome(name, "lab", 2, score=score, failure=failure)),
         )
 
     def tries(self, island, number, migrant=None, verdict="keep"):
@@ -64,7 +65,10 @@ class Told:
         self.state.scores[head] = seeds or {self.state.baseline_seeds()[0]: 1.0}
         self.trial(island, commit, "screen", number)
         gain = Gain(GAINS.get(number, 0.05), 0.01, 2, 0.001)
-        self.tell(ev.VerdictReached(number, island, verdict, "so", gain))
+        origin = migrant.origin if migrant is not None else 0
+        self.tell(
+            ev.VerdictReached(number, island, commit, head, verdict, "so", gain, origin=origin)
+        )
 
     def catches_up(self, island, asked=ALL):
         """Return whom an island catches up with, and let it."""
@@ -129,7 +133,8 @@ def test_an_island_that_measures_ends_its_experiment_first():
     assert not isinstance(next_step(told.state, "i1", RatchetPolicy(), ALL), CatchUp)
     with pytest.raises(ValueError, match="cannot go"):
         told.tell(ev.HeadAdopted("i1", "i0", "base", "c1", (1,)))
-    told.tell(ev.VerdictReached(9, "i1", "discard", "no gain", Gain(-0.1, 0.1, 1)))
+    loss = Gain(-0.1, 0.1, 1)
+    told.tell(ev.VerdictReached(9, "i1", "c9", "base", "discard", "no gain", loss))
     assert isinstance(next_step(told.state, "i1", RatchetPolicy(), ALL), CatchUp)
 
 

@@ -78,7 +78,7 @@ def feed(known, name, scores, pair=1.0):
         begun = ev.TrialStarted(trial, 0, "i", *known.anchor[:1], "sentinel", 0, 0, name)
         known.apply(begun, lambda: noise)
         failure = Failure("timeout", "late") if score is None else None
-        ended = ev.TrialEnded(trial, Outcome(trial, "h", 2, score=score, failure=failure))
+        ended = ev.TrialEnded(begun, Outcome(trial, "h", 2, score=score, failure=failure))
         known.apply(ended, lambda: noise)
         if known.news() is not None:
             return known.news()
@@ -199,7 +199,9 @@ def test_what_a_drifting_slice_measured_is_void(tmp_path):
     assert "moved by +0.0" in alarm.reason
     void = {trial.trial for trial in alarm.trials}
     ended = [
-        e.trial for e in run.ledger.kept[: run.ledger.kept.index(alarm)] if e.kind == "trial_ended"
+        e.started.trial
+        for e in run.ledger.kept[: run.ledger.kept.index(alarm)]
+        if e.kind == "trial_ended"
     ]
     assert void <= set(ended)
     assert all(trial.slice == "s0" for trial in alarm.trials)

@@ -244,9 +244,12 @@ def test_migrants_teach_nothing_of_what_agents_propose():
     plan = RunPlan(RatchetPolicy(null_rate=0.0), 3, 200, migration=Migration("complete"))
     one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 2)
     brought = {e.experiment for e in one.events if isinstance(e, ev.MigrantOffered)}
-    screens = {e.trial: e for e in one.events if isinstance(e, ev.TrialStarted)}
-    ended = [screens[e.trial] for e in one.events if isinstance(e, ev.TrialEnded)]
-    scored = {e.trial for e in one.events if isinstance(e, ev.TrialEnded) and not e.outcome.failure}
+    ended = [e.started for e in one.events if isinstance(e, ev.TrialEnded)]
+    scored = {
+        e.started.trial
+        for e in one.events
+        if isinstance(e, ev.TrialEnded) and not e.outcome.failure
+    }
     own = [t for t in ended if t.purpose == "screen" and t.experiment not in brought]
     assert len(one.state.screens) == sum(t.trial in scored for t in own)
     assert brought

@@ -70,9 +70,11 @@ def stacked(branches, seed):
             start = ev.TrialStarted(
                 f"p{number}{purpose}", number, island, commits[number], purpose, where, 0, "s0"
             )
-            events += [start, ev.TrialEnded(start.trial, Outcome(start.trial, "lab", 2, 2 - step))]
+            events += [start, ev.TrialEnded(start, Outcome(start.trial, "lab", 2, 2 - step))]
         verdict = "keep" if number in STEPS else "discard"
-        events.append(ev.VerdictReached(number, island, verdict, "near miss", gain))
+        events.append(
+            ev.VerdictReached(number, island, commits[number], "base", verdict, "near miss", gain)
+        )
     total = {GENOME: Entry(f"X = {sum(STEPS.values())!r}\n".encode())}
     return events, branches.commit_under_ref("stack/1", "base", total, "stack", 1)
 
@@ -267,7 +269,7 @@ def test_cut_between_any_two_events_it_comes_to_the_same_end(tmp_path):
         assert [each.parts for each in last] == [moved.parts]
         assert branches.heads["consensus"] == last[0].commit
         trials = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
-        ended = {e.trial for e in kinds_of(run, ev.TrialEnded)}
+        ended = {e.started.trial for e in kinds_of(run, ev.TrialEnded)}
         scored = [(t.commit, t.seed, t.split, t.share) for t in trials if t.trial in ended]
         assert len(scored) == len(set(scored)), "a trial that was scored is not run again"
 

@@ -12,7 +12,7 @@ from islands import events as ev
 from islands.migration import Migrants, Migration
 from islands.quarantine import REASON, Quarantine, Quarantines, quarantine
 from islands.ratchet.acceptance import NEAR_MISS
-from islands.records import NULL, Gain, Migrant
+from islands.records import Gain, Migrant
 
 # island a kept 1, 2, 3 in turn, b kept 4 and then 5, which carries 2 over; 6 was tried on 5
 CHAINS = {"a": ["base", "1", "2", "3"], "b": ["base", "4", "5"], "c": ["base"]}
@@ -117,17 +117,15 @@ def of(commit, number, island="a"):
     return [
         ev.ProposalReceived(number, island, "lab", "base", "better"),
         ev.CandidateAdmitted(number, island, commit, "base", 1, 1),
-        ev.VerdictReached(number, island, "keep", "gain", GAIN),
+        ev.VerdictReached(number, island, commit, "base", "keep", "gain", GAIN),
     ]
 
 
 def invalid(commit, purpose="sentinel"):
     """Return a trial of `commit` that found it invalid."""
     failure = Failure("invalid", "its forecasts change")
-    return [
-        ev.TrialStarted("t1", 0, "a", commit, purpose, 1, 0, "s0"),
-        ev.TrialEnded("t1", Outcome("t1", "h", 2, failure=failure)),
-    ]
+    start = ev.TrialStarted("t1", 0, "a", commit, purpose, 1, 0, "s0")
+    return [start, ev.TrialEnded(start, Outcome("t1", "h", 2, failure=failure))]
 
 
 def folded(*history):
@@ -185,8 +183,8 @@ def test_a_candidate_that_was_never_kept_is_no_ground_for_one():
     """It fails, and nothing was built on it; nor does a null's keep make it a head."""
     proposed = of("c1", 1)[:2]
     assert folded(*proposed, *invalid("c1")).finding() is None
-    null = [dataclasses.replace(event, agent=NULL) for event in proposed[:1]]
-    assert folded(*null, *of("c1", 1)[1:], *invalid("c1")).finding() is None
+    null = dataclasses.replace(of("c1", 1)[2], null=True)
+    assert folded(*proposed, null, *invalid("c1")).finding() is None
 
 
 def test_what_is_set_apart_does_not_travel():

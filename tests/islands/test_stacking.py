@@ -284,7 +284,7 @@ def test_cut_between_any_two_events_a_check_comes_to_the_same_end(tmp_path, live
         assert (again.verdict, again.parts) == (end.verdict, end.parts)
         made = Counter(each.parts for each in kinds_of(run, ev.StackCheckAssembled))
         assert set(made.values()) == {1}
-        ended = {e.trial for e in kinds_of(run, ev.TrialEnded)}
+        ended = {e.started.trial for e in kinds_of(run, ev.TrialEnded)}
         arms = [
             (t.commit, t.seed)
             for t in kinds_of(run, ev.TrialStarted)
@@ -415,7 +415,7 @@ def two_islands(tmp_path, edits):
 
     def trial(name, number, island, commit, purpose, seed, score):  # noqa: PLR0913, PLR0917
         began = ev.TrialStarted(name, number, island, commit, purpose, seed, 0, "s0")
-        return [began, ev.TrialEnded(name, Outcome(name, "lab", 2, score=score))]
+        return [began, ev.TrialEnded(began, Outcome(name, "lab", 2, score=score))]
 
     seeds = [seed_of(7, "baseline", k) for k in range(4)]
     for at, seed in enumerate(seeds):
@@ -428,7 +428,8 @@ def two_islands(tmp_path, edits):
         history += trial(f"s{number}", number, island, commit, "screen", seeds[0], 1.0)
         history += trial(f"h{number}", number, island, base, "confirm", 5, 2.0)
         history += trial(f"c{number}", number, island, commit, "confirm", 5, 1.0)
-        history.append(ev.VerdictReached(number, island, "keep", "", Gain(1.0, 0.1, 2)))
+        gain = Gain(1.0, 0.1, 2)
+        history.append(ev.VerdictReached(number, island, commit, base, "keep", "", gain))
     for at in range(2):
         branches.open(f"i{at}", history_head(history, f"i{at}"))
     return repo, branches, history, base

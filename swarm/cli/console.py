@@ -27,7 +27,7 @@ SANDBOXES: Final[Mapping[str, int]] = {
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 run_option = click.option(
-    "--run", "name", metavar="NAME", help="Name of the run.  [default: the run active last]"
+    "--run", "name", metavar="NAME", help="Name of the run; default: the run that was active last."
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

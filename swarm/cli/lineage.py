@@ -1,4 +1,4 @@
-"""`swarm lineage`: who came from what, as a tree."""
+"""`swarm lineage`: shows the experiments of a run as a tree."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from swarm.project.runs import locate
 
 @click.command()
 @run_option
-@click.option("--island", help="Only this island, and what it came from.")
+@click.option("--island", metavar="NAME", help="Show only this island and what it came from.")
 @json_option
 def lineage(name: str | None, island: str | None, as_json: bool) -> None:
-    """Show who came from what: every experiment with its ending, gain and hypothesis.
+    """Show a run's experiments as a tree: parent, result, gain and hypothesis.
 
-    As JSON: networkx's node-link data.
+    --json prints the graph as networkx's node-link data.
     """
     with reading(locate(name).folder) as con:
         graph = load_graph(con)
-        islands = [known for (known,) in answer(con, "SELECT island FROM standings").rows]
+        islands = [row[0] for row in answer(con, "SELECT island FROM standings").rows]
     if island is not None and island not in islands:
-        raise SetupError(f"--island {island}: no such island; there are: {', '.join(islands)}")
+        raise SetupError(f"--island {island}: no such island; choose one of {', '.join(islands)}")
     chosen = islands if island is None else [island]
     if as_json:
-        click.echo(to_json(nx.node_link_data(_part(graph, chosen), edges="edges")))
+        click.echo(to_json(nx.node_link_data(_subgraph(graph, chosen), edges="edges")))
     else:
         wide_console().print(tree(graph, chosen), no_wrap=True, overflow="ellipsis")
 
 
-def _part(graph: Graph, islands: Iterable[str]) -> Graph:
-    """Return what belongs to the islands and what that came from."""
-    own = {node for node, known in graph.nodes(data=True) if known.get("island") in set(islands)}
-    bases = {node for node, known in graph.nodes(data=True) if known["kind"] == "base"}
+def _subgraph(graph: Graph, islands: Iterable[str]) -> Graph:
+    """Return the nodes of the islands, their predecessors, and the run's base."""
+    nodes = graph.nodes(data=True)
+    own = {node for node, facts in nodes if facts.get("island") in set(islands)}
+    bases = {node for node, facts in nodes if facts["kind"] == "base"}
     return graph.subgraph(own.union(bases, *(graph.predecessors(node) for node in own)))

@@ -1,4 +1,4 @@
-"""`swarm query`: the record, asked in SQL."""
+"""`swarm query`: answers questions about a run in SQL."""
 
 from __future__ import annotations
 
@@ -21,33 +21,40 @@ from swarm.project.runs import locate
 @click.argument("sql")
 @run_option
 @json_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@click.option("--limit", default=1000, show_default=True, type=click.IntRange(min=1))
+@click.option("--csv", "as_csv", is_flag=True, help="Print the result as CSV.")
+@click.option(
+    "--limit",
+    metavar="ROWS",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Print at most this many rows.",
+)
 def query(sql: str, name: str | None, as_json: bool, as_csv: bool, limit: int) -> None:
-    """Ask the record a question in SQL, such as "FROM standings" or "DESCRIBE trials".
+    """Query the record of a run in SQL: "FROM standings", "DESCRIBE trials".
 
-    It is answered from a snapshot, while the swarm runs; a question can change nothing.
+    Queries run on a read-only snapshot, also while the swarm runs.
     """
     if as_json and as_csv:
         raise SetupError("--json and --csv: choose one")
-    found = ask(locate(name).folder, sql, limit)
+    result = ask(locate(name).folder, sql, limit)
     if as_json:
-        click.echo(to_json(found.named()))
+        click.echo(to_json(result.named()))
     elif as_csv:
         out = csv.writer(sys.stdout, lineterminator="\n")
-        out.writerow(found.columns)
-        out.writerows(found.rows)
+        out.writerow(result.columns)
+        out.writerows(result.rows)
     else:
-        wide_console().print(_shown(found))
-    if found.more:
-        click.echo(f"the first {limit} rows; ask for more with --limit", err=True)
+        wide_console().print(_table(result))
+    if result.more:
+        click.echo(f"only the first {limit} rows are shown: raise --limit for more", err=True)
 
 
-def _shown(found: Answer) -> Table:
+def _table(result: Answer) -> Table:
     grid = Table()
-    for column in found.columns:
+    for column in result.columns:
         grid.add_column(Text(column))
-    for row in found.rows:
+    for row in result.rows:
         grid.add_row(*map(_cell, row))
     return grid
 

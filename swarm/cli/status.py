@@ -1,4 +1,4 @@
-"""`swarm status`: how every island stands, whether the swarm runs or not."""
+"""`swarm status`: shows how each island stands, while the swarm runs and afterwards."""
 
 from __future__ import annotations
 
@@ -33,36 +33,40 @@ ORDER BY slice
 """
 
 _DROPPED = ("discarded", "failed", "refused", "outdated", "unanswered")
+"""How experiments end that are not kept; the table has a column for each that occurred."""
 
 
 @click.command()
 @run_option
 @json_option
 def status(name: str | None, as_json: bool) -> None:
-    """Show how every island stands: head, score, gain, what is being tried, what it cost."""
+    """Show each island's head, score, gain, cost, and what it is trying.
+
+    The gain is that of the head over the run's base, ± its standard error.
+    """
     run = locate(name)
     with reading(run.folder) as con:
         facts = {"pid": writer(run.folder), **_standing(con)}
     if as_json:
         click.echo(to_json(facts))
     elif facts["run"] is None:
-        click.echo(f"run {run.name} has not begun")
+        click.echo(f"run {run.name} has not started")
     else:
         console = wide_console()
         console.print(_grid(facts))
         for line in _tries(facts):
             console.print(Text(line), no_wrap=True, overflow="ellipsis")
         console.print(Text(_footer(facts)), soft_wrap=True)
-        for each in facts["slices_apart"]:
-            told = f"slice {each['slice']} is set apart: {plain(each['reason'])}"
-            console.print(Text(told), soft_wrap=True)
+        for row in facts["slices_apart"]:
+            line = f"slice {row['slice']} is quarantined: {plain(row['reason'])}"
+            console.print(Text(line), soft_wrap=True)
 
 
 def _standing(con: DuckDBPyConnection) -> dict[str, Any]:
     islands = answer(con, "FROM standings").named()
     trying = answer(con, _TRYING).named()
     for island in islands:
-        island["trying"] = [each for each in trying if each["island"] == island["island"]]
+        island["trying"] = [row for row in trying if row["island"] == island["island"]]
     return {
         "run": _first(con, "SELECT * EXCLUDE (genome, rungs) FROM run"),
         "last": _first(con, "FROM coordinators ORDER BY rowid DESC LIMIT 1"),
@@ -78,57 +82,57 @@ def _first(con: DuckDBPyConnection, sql: str) -> dict[str, Any] | None:
 
 
 def _grid(facts: Mapping[str, Any]) -> Table:
-    run = facts["run"]
+    run, islands = facts["run"], facts["islands"]
     title = f"{run['run']}: {run['task']}, {run['metric']} ({run['direction']})"
-    caption = f"dropped: {' + '.join(_DROPPED)}"
     grid = Table(
         title=Text(title),
-        caption=caption,
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
     )
+    dropped = [ending for ending in _DROPPED if any(island[ending] for island in islands)]
     for heading in ("island", "head"):
         grid.add_column(heading, no_wrap=True)
-    for heading in (run["metric"], "gain", "trials", "kept", "dropped", "$"):
+    for heading in (run["metric"], "gain", "trials", "kept", *dropped, "$"):
         grid.add_column(Text(heading), justify="right", no_wrap=True)
-    for island in facts["islands"]:
-        grid.add_row(*(Text(cell) for cell in _row(island)))
+    for island in islands:
+        grid.add_row(*(Text(cell) for cell in _row(island, dropped)))
     return grid
 
 
-def _row(island: Mapping[str, Any]) -> Iterable[str]:
+def _row(island: Mapping[str, Any], dropped: Iterable[str]) -> Iterable[str]:
     yield from (island["island"], island["head"][:8])
     yield "-" if island["score"] is None else f"{island['score']:.6g}"
     yield "-" if island["gain"] is None else _gain(island["gain"], island["noise"])
-    yield from (str(island[name]) for name in ("trials", "kept"))
-    yield "+".join(str(island[name]) for name in _DROPPED)
+    yield from (str(island[name]) for name in ("trials", "kept", *dropped))
     yield f"{island['usd']:.2f}"
 
 
 def _tries(facts: Mapping[str, Any]) -> Iterable[str]:
-    """Yield what each island was seen to try last, a line for each trial or candidate."""
+    """Yield a line for each trial that runs and each candidate that waits."""
     for island in facts["islands"]:
-        for each in island["trying"]:
-            yield f"{island['island']} ({island['agent']}) {_trying(each)}"
+        for row in island["trying"]:
+            yield f"{island['island']} ({island['agent']}) {_trying(row)}"
 
 
 def _gain(gain: float, noise: float | None) -> str:
     return f"{gain:+.4g}" + ("" if noise is None else f" ± {noise:.2g}")
 
 
-def _trying(each: Mapping[str, Any]) -> str:
-    purpose = each["purpose"] or "waiting"
-    if each["experiment"] is None:
+def _trying(row: Mapping[str, Any]) -> str:
+    purpose = row["purpose"] or "waiting"
+    if row["experiment"] is None:
         return str(purpose)
-    return f"#{each['experiment']} {purpose}: {plain(each['hypothesis'] or '')}"
+    return f"#{row['experiment']} {purpose}: {plain(row['hypothesis'] or '')}"
 
 
 def _footer(facts: Mapping[str, Any]) -> str:
     usd = sum(island["usd"] for island in facts["islands"])
-    sigma = "not known yet" if facts["sigma"] is None else f"{facts['sigma']:.4g}"
-    nulls = f" · nulls kept {facts['nulls_kept']} of {facts['nulls']}" if facts["nulls"] else ""
-    return f"{_activity(facts)} · sigma {sigma}{nulls} · ${usd:.2f}"
+    sigma = "unknown" if facts["sigma"] is None else f"{facts['sigma']:.4g}"
+    parts = [_activity(facts), f"noise between seeds {sigma}"]
+    if facts["nulls"]:
+        parts.append(f"A/A tests kept {facts['nulls_kept']} of {facts['nulls']}")
+    return " · ".join([*parts, f"${usd:.2f}"])
 
 
 def _activity(facts: Mapping[str, Any]) -> str:
@@ -137,4 +141,4 @@ def _activity(facts: Mapping[str, Any]) -> str:
     last = facts["last"]
     if last["action"] == "stopped":
         return f"stopped at {last['recorded']:%Y-%m-%d %H:%M:%S} UTC, {plain(last['reason'])}"
-    return "killed; `swarm launch` goes on"
+    return "killed; `swarm launch` resumes it"

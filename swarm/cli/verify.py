@@ -1,4 +1,4 @@
-"""`swarm verify`: check that a run's record is as it was written, and agrees with git."""
+"""`swarm verify`: checks that a run's record is intact and agrees with git."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ import json
 import click
 
 from analysis.lineage_tree import plain
+from swarm.cli.console import json_option, run_option
 from swarm.project.runs import locate
 from swarm.results.verify import Verified
-from swarm.results.verify import verify as verified
+from swarm.results.verify import verify as verify_run
 
 LIMITS = (
-    "Who can rewrite the whole ledger can rewrite its links: note this one where they cannot, as"
-    " `swarm merge` does."
+    "Not covered: whoever can rewrite the whole ledger can rewrite its links. Keep this link in"
+    " another place, as `swarm merge` does in its commit."
 )
 
 
 @click.command()
-@click.argument("run", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def verify(run: str | None, as_json: bool) -> int:
-    """Check that the record of RUN (default: the one active last) is as it was written.
+@run_option
+@json_option
+def verify(name: str | None, as_json: bool) -> int:
+    """Check that the record of a run is intact.
 
-    The ledger's chain, the order of its events, the harness of its scores, git's refs, merges and
-    lineage.duckdb. Exits with 0 where all hold, with 1 where one does not.
+    Checks the ledger's hash chain, the order of its events, the harness of its scores, git's refs
+    and merges, and lineage.duckdb. Exits with 0 if all checks hold, with 1 if one fails.
     """
-    found = verified(locate(run))
+    result = verify_run(locate(name))
     if as_json:
-        click.echo(json.dumps({"holds": found.holds, **dataclasses.asdict(found)}))
+        click.echo(json.dumps({"holds": result.holds, **dataclasses.asdict(result)}))
     else:
-        _show(found)
-    return 0 if found.holds else 1
+        _show(result)
+    return 0 if result.holds else 1
 
 
-def _show(found: Verified) -> None:
-    click.echo(f"run {found.run}: {found.events} events, last link {found.link}")
-    for check in found.checks:
+def _show(result: Verified) -> None:
+    click.echo(f"run {result.run}: {result.events} events, last link {result.link}")
+    for check in result.checks:
         click.echo(f"{'BROKEN' if check.wrong else 'holds ':6} {check.name}: {check.tells}")
         for line in check.wrong:
             click.echo(f"       {plain(line)}")

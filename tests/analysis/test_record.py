@@ -676,7 +676,7 @@ def test_status_says_how_islands_stand_and_what_is_tried(repo, history):
     assert facts["run"]["metric"] == "loss"
     assert [each["purpose"] for island in facts["islands"] for each in island["trying"]]
     text = said(status)
-    assert "killed; `swarm launch` goes on" in text
+    assert "killed; `swarm launch` resumes it" in text
     for island in facts["islands"]:
         assert island["head"][:8] in text
         for each in island["trying"]:
@@ -688,7 +688,7 @@ def test_status_says_how_islands_stand_and_what_is_tried(repo, history):
 def test_status_of_a_run_that_has_not_begun(repo):
     """An empty ledger is no error."""
     write(runs.create(repo, "run1").folder, [])
-    assert said(status) == "run run1 has not begun\n"
+    assert said(status) == "run run1 has not started\n"
 
 
 def test_the_lineage_is_drawn_and_handed_out(repo, history):

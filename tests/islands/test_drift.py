@@ -359,7 +359,7 @@ def test_status_names_the_slices_that_are_set_apart(tmp_path, monkeypatch):
         told = CliRunner().invoke(status, ["--run", name, "--json"], catch_exceptions=False)
         assert [each["slice"] for each in json.loads(told.output)["slices_apart"]] == apart
         said = CliRunner().invoke(status, ["--run", name], catch_exceptions=False).output
-        assert ("slice s0 is set apart: its sentinels moved" in said) == bool(apart)
+        assert ("slice s0 is quarantined: its sentinels moved" in said) == bool(apart)
 
 
 def test_a_night_that_slows_by_nine_percent_is_reported_and_no_other_slice_blamed():

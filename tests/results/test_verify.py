@@ -238,10 +238,10 @@ def test_a_run_that_has_not_begun_holds(tmp_path):
 def test_the_command_says_what_is_broken_and_exits_with_1(record, monkeypatch):
     """As text and as JSON, with the last link to be noted elsewhere."""
     monkeypatch.chdir(record.repo)
-    assert command.main(["lab", "--json"], standalone_mode=False) == 0
-    said = CliRunner().invoke(command, ["lab"], catch_exceptions=False).stdout
+    assert command.main(["--run", "lab", "--json"], standalone_mode=False) == 0
+    said = CliRunner().invoke(command, ["--run", "lab"], catch_exceptions=False).stdout
     assert f"last link {verify(record).link}" in said
-    assert "note this one where they cannot" in said
+    assert "Keep this link in another place" in said
     git(record.repo, "update-ref", "-d", "refs/heads/swarm/lab/i0")
     assert command.main(["--json"], standalone_mode=False) == 1
     result = CliRunner().invoke(command, ["--json"], catch_exceptions=False)

@@ -39,10 +39,10 @@ REGULAR = ("100644", "100755")
 
 SUBMODULE = "160000"
 
-STALE_SECONDS = 1.0
+STALE_LOCK_S = 1.0
 """A ref's lock is held for microseconds; one of ours that outlives this was left by a kill."""
 
-KNOWN = 64
+CACHED_COMMITS = 64
 """Commits whose genomes are held in memory."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
@@ -66,7 +66,7 @@ class Branches:
         self._run = _named("run", run)
         self._genome = genome
         # a head is what each proposal on it is held against: two processes of git less for each
-        self._known = lru_cache(KNOWN)(self._files)
+        self._known = lru_cache(CACHED_COMMITS)(self._files)
 
     def base(self, rev: str) -> str:
         """Return the id of the commit that `rev` names. Raises SetupError where it names none."""
@@ -92,7 +92,7 @@ class Branches:
 
     def contains(self, commit: str, ancestor: str) -> bool:
         """Return whether `ancestor` is in the history of `commit`."""
-        return self._git.answer("merge-base", "--is-ancestor", ancestor, commit).code == 0
+        return self._git.try_run("merge-base", "--is-ancestor", ancestor, commit).code == 0
 
     def files(self, commit: str) -> dict[str, Entry]:
         """Return the genome of a commit (or tree) by path.
@@ -177,12 +177,12 @@ class Branches:
             + changes
             + b"get-mark :1\ndone\n"
         )
-        answer = self._git.answer("fast-import", "--quiet", stdin=stream)
+        answer = self._git.try_run("fast-import", "--quiet", stdin=stream)
         if answer.code != 0:
             raise GitError(f"git fast-import: {answer.err.strip()}")
         return answer.out.decode().strip()
 
-    def open(self, island: str, commit: str) -> None:
+    def create(self, island: str, commit: str) -> None:
         """Create the island's branch at `commit`, or find it there. Raises HeadMovedError."""
         if self._git.commit_id(self._ref(island)) != commit:
             self.advance(island, commit, ABSENT)
@@ -193,7 +193,7 @@ class Branches:
         Raises HeadMovedError where the branch is not at `old`.
         """
         ref = self._ref(island)
-        answer = self._git.answer("update-ref", "--no-deref", "-m", "swarm: keep", ref, new, old)
+        answer = self._git.try_run("update-ref", "--no-deref", "-m", "swarm: keep", ref, new, old)
         if answer.code == 0:
             return
         found = self._git.commit_id(ref) or ABSENT
@@ -324,7 +324,7 @@ class Branches:
             )
 
     def _ours(self, old: str, head: str) -> bool:
-        if self._git.answer("merge-base", "--is-ancestor", old, head).code == 0:
+        if self._git.try_run("merge-base", "--is-ancestor", old, head).code == 0:
             return True
         return bool(self._git.run("for-each-ref", f"--points-at={old}", self._kept))
 
@@ -338,7 +338,7 @@ class Branches:
         folders = [self._git.common_dir / self._heads, self._git.common_dir / self._kept]
         locks = {lock: _inode(lock) for at in folders for lock in at.rglob("*.lock")}
         if locks:
-            time.sleep(STALE_SECONDS)
+            time.sleep(STALE_LOCK_S)
         for lock, inode in locks.items():
             if inode is not None and _inode(lock) == inode:
                 lock.unlink(missing_ok=True)
@@ -349,7 +349,7 @@ class Branches:
         Hence both sides are committed anew on `base` first: three processes, no ref.
         """
         sides = [self._on(base, commit) for commit in (ours, theirs)]
-        tree, conflicts = self._git.merged(*sides)
+        tree, conflicts = self._git.merge_tree(*sides)
         return Conflict(conflicts) if conflicts else self.files(tree)
 
     def _diff(self, *args: str) -> bytes:
@@ -360,7 +360,7 @@ class Branches:
     def _on(self, base: str, commit: str) -> str:
         when = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}
         asked = ("commit-tree", commit + "^{tree}", "-p", base, "-m", "side")
-        return self._git.line(*asked, env=IDENTITY | when)
+        return self._git.run_line(*asked, env=IDENTITY | when)
 
 
 def _named(what: str, name: str) -> str:

@@ -116,20 +116,20 @@ class Plumbing:
         if worktree:
             self._env["GIT_WORK_TREE"] = str(self.top)
         self._git = git.Git(self.top)
-        self.silenced = self._silence()
+        self.disabled_settings = self._silence()
 
     def run(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
         """Return what `git ARGS` wrote. Raises GitError where it fails."""
-        answer = self.answer(*args, stdin=stdin, env=env)
+        answer = self.try_run(*args, stdin=stdin, env=env)
         if answer.code != 0:
             raise GitError(f"git {' '.join(args)}: exit {answer.code}: {answer.err.strip()}")
         return answer.out
 
-    def line(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> str:
+    def run_line(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> str:
         """Return the one line that `git ARGS` wrote, as text. Raises GitError where it fails."""
         return os.fsdecode(self.run(*args, stdin=stdin, env=env)).rstrip("\n")
 
-    def answer(
+    def try_run(
         self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
     ) -> GitResult:
         """Return what `git ARGS` came to, success or not."""
@@ -154,20 +154,20 @@ class Plumbing:
     def commit_id(self, rev: str) -> str | None:
         """Return the id of the commit that `rev` names, None where it names none."""
         asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", rev + "^{commit}")
-        answer = self.answer(*asked)
+        answer = self.try_run(*asked)
         return answer.out.decode().strip() if answer.code == 0 else None
 
-    def merged(self, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]:
+    def merge_tree(self, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]:
         """Merge two commits without touching anything: the tree, and the paths in conflict."""
         asked = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
-        answer = self.answer(*asked)
+        answer = self.try_run(*asked)
         if answer.code not in {0, 1}:
             raise GitError(f"git merge-tree {ours} {theirs}: {answer.err.strip()}")
         tree, *conflicts = os.fsdecode(answer.out).rstrip("\0").split("\0")
         return tree, tuple(sorted(set(conflicts)))
 
     def _check_version(self) -> None:
-        said = self.line("version")
+        said = self.run_line("version")
         found = re.search(r"(\d+)\.(\d+)", said)
         if found is None or (int(found[1]), int(found[2])) < OLDEST_GIT:
             raise SetupError(f"{said} is too old: install git 2.38 or later")
@@ -175,7 +175,9 @@ class Plumbing:
     def _find(self, repo: Path) -> tuple[Path, Path]:
         if not repo.is_dir():
             raise SetupError(f"{repo}: no such directory")
-        answer = self.answer("rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir")
+        answer = self.try_run(
+            "rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir"
+        )
         if answer.code != 0:
             reason = answer.err.strip().partition("\n")[0].removeprefix("fatal: ")
             raise SetupError(f"{repo}: {reason}: run `git init` there, or name a repository")
@@ -183,7 +185,7 @@ class Plumbing:
         return Path(git_dir), Path(common_dir)
 
     def _find_top(self, repo: Path) -> Path:
-        answer = self.answer("rev-parse", "--path-format=absolute", "--show-toplevel")
+        answer = self.try_run("rev-parse", "--path-format=absolute", "--show-toplevel")
         if answer.code != 0:
             raise SetupError(f"{repo} is a bare repository: work in a clone with a working tree")
         return Path(os.fsdecode(answer.out).rstrip("\n"))

@@ -13,10 +13,10 @@ from harness.contract import SetupError
 from harness.sandbox import tiers
 from islands.state.run_state import State
 from swarm.cli.live import LiveView, table
-from swarm.coordinator.assemble import Options, assemble
+from swarm.coordinator.assemble import LaunchOptions, assemble
 from swarm.coordinator.run import Run
 from swarm.coordinator.task_tree import run_islands
-from swarm.executors.backends import Kind
+from swarm.executors.backends import BackendKind
 from swarm.project.runs import repository
 
 TIERS = "2 (default): a sandbox; 1: Landlock, for hosts that forbid namespaces."
@@ -53,7 +53,7 @@ def launch(
     islands: int | None,
     agent: str,
     tier: int | None,
-    executor: Kind,
+    executor: BackendKind,
     address: str,
     unsafe: bool,
     as_json: bool,
@@ -65,7 +65,7 @@ def launch(
     """
     if executor == "local" and address != "auto":
         raise SetupError(f"--address {address}: only a Ray cluster has one; add --executor ray")
-    options = Options(
+    options = LaunchOptions(
         name,
         new,
         minutes,
@@ -87,11 +87,11 @@ def _tier(tier: int | None, *, unsafe: bool) -> int:
     return 0 if unsafe else tier or tiers.SANDBOX
 
 
-async def _launch(options: Options, *, as_json: bool) -> int:
+async def _launch(options: LaunchOptions, *, as_json: bool) -> int:
     console = Console(stderr=as_json)
     watch = LiveView(console, as_json=as_json)
     async with assemble(repository(), options, watch) as run:
-        watch.bounds = run.launch.bounds
+        watch.bounds = run.launch.limits
         stopped = await _stopped(run, watch)
     refresh(run.launch.folder)
     console.print(table(run.state))

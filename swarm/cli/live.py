@@ -18,7 +18,7 @@ from islands import events as ev
 from islands.records import Ending, Gain
 from islands.state.population import IslandState
 from islands.state.run_state import State
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.launch_plan import RunLimits
 
 FRAME_S = 0.5
 """Seconds between two frames of the live table."""

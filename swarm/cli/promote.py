@@ -20,7 +20,7 @@ from islands.scheduling.run_steps import RunStep, next_run_step
 from islands.state.run_state import State
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.reopen import folded, reopened
+from swarm.coordinator.reopen import folded, reopen
 from swarm.coordinator.run import Run
 from swarm.project.runs import locate
 from swarm.results.selection import wish
@@ -42,7 +42,7 @@ def promote(name: str | None, tier: int, *, as_json: bool) -> int:
     if before.promotions.open is None and before.promotions.unbuilt() is None and not wish(before):
         raise SetupError(_nothing(before))
     console = Console(stderr=as_json)
-    state = asyncio.run(reopened(folder, tier, _wanted, _begin, LiveView(console)))
+    state = asyncio.run(reopen(folder, tier, _wanted, _begin, LiveView(console)))
     refresh(folder.folder)
     promoted = state.promotions.done[-1]
     if as_json:

@@ -22,11 +22,11 @@ from analysis.ledger import read_events, writer
 from harness import fingerprint as identity
 from harness.contract import SetupError, Slice, Trial
 from islands.git.branches import Branches
-from swarm.executors.backends import Backend, Kind, machines
+from swarm.executors.backends import Backend, BackendKind, open_backend
 from swarm.executors.base import ExecutorConfig
 from swarm.executors.nvml import Gpu, find_gpus
-from swarm.executors.require_tier import require
-from swarm.executors.slice_metrics import SliceMetrics, gauges, slice_metrics
+from swarm.executors.require_sandbox import require_sandbox
+from swarm.executors.slice_metrics import SliceMetrics, measure_slices, metrics_by_slice
 from swarm.project.program import Program
 from swarm.project.repository import load_program, tip
 from swarm.project.runs import latest, locate, repository
@@ -64,7 +64,7 @@ def slices(
     seeds: int,
     seconds: float | None,
     tier: int,
-    executor: Kind,
+    executor: BackendKind,
     address: str,
     name: str | None,
     *,
@@ -78,7 +78,7 @@ def slices(
     if measure and name is not None:
         raise SetupError("--measure and --run: one says to measure now, the other to look back")
     program = _program()
-    with closing(machines(executor, address)) as there:
+    with closing(open_backend(executor, address)) as there:
         found = there.slices(program.slices if program else SlicesSection())
         if not measure:
             known = _looked_back(name)
@@ -114,7 +114,7 @@ def _looked_back(name: str | None) -> SliceRow:
             raise
         return SliceRow({})
     history = (event for _, event in read_events(folder.folder / LEDGER))
-    return SliceRow(gauges(history), folder.name)
+    return SliceRow(metrics_by_slice(history), folder.name)
 
 
 def _measured(
@@ -127,7 +127,7 @@ def _measured(
 ) -> SliceRow:
     repo = repository()
     _idle(repo)
-    require(tier)
+    require_sandbox(tier)
     rung = program.rungs[0]
     rung = dataclasses.replace(rung, seconds=seconds or min(SHORT, rung.seconds))
     commit = tip(repo).commit
@@ -169,7 +169,7 @@ async def _gauged(
     console = Console(stderr=True)
     terms = ExecutorConfig(trial.task, trial.data, trial.tier)
     async with there.executor(home, terms, found) as executor:
-        return await slice_metrics(executor, found, trial, seeds, console.print)
+        return await measure_slices(executor, found, trial, seeds, console.print)
 
 
 def _plain(found: tuple[Slice, ...], known: SliceRow) -> dict[str, object]:
@@ -177,7 +177,7 @@ def _plain(found: tuple[Slice, ...], known: SliceRow) -> dict[str, object]:
     for where in found:
         gauge = known.gauges.get(where.name, SliceMetrics())
         about = {**dataclasses.asdict(where), "device": where.device}
-        rows.append({**about, **gauge.as_dict(), "complaints": gauge.complaints()})
+        rows.append({**about, **gauge.as_dict(), "complaints": gauge.warnings()})
     return {"source": known.source, "slices": rows}
 
 
@@ -195,7 +195,7 @@ def _show(found: tuple[Slice, ...], known: SliceRow) -> None:
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(grid)
     for where in found:
-        for line in known.gauges.get(where.name, SliceMetrics()).complaints():
+        for line in known.gauges.get(where.name, SliceMetrics()).warnings():
             click.echo(f"{where.name}: {line}")
 
 

@@ -21,7 +21,7 @@ from islands.stacking.inference import budget
 from islands.state.run_state import State
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.reopen import folded, reopened
+from swarm.coordinator.reopen import folded, reopen
 from swarm.coordinator.run import Run
 from swarm.project.runs import locate
 
@@ -45,7 +45,7 @@ def stack(name: str | None, tier: int, *, again: bool, as_json: bool) -> int:
     if _due(state, again=again):
         _possible(state)
         console = Console(stderr=as_json)
-        state = asyncio.run(reopened(folder, tier, next_of_stack, _begin, LiveView(console)))
+        state = asyncio.run(reopen(folder, tier, next_of_stack, _begin, LiveView(console)))
         refresh(folder.folder)
     judged = state.stacks.judged[-1]
     if as_json:

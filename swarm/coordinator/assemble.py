@@ -36,19 +36,19 @@ from swarm.agents.base import Agent
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Mutator
-from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
+from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run
-from swarm.executors.backends import Kind, machines
+from swarm.executors.backends import BackendKind, open_backend
 from swarm.executors.base import ExecutorConfig
-from swarm.executors.preflight import Preflights, places
-from swarm.executors.require_tier import require
+from swarm.executors.preflight import PreflightPool, choose_slices
+from swarm.executors.require_sandbox import require_sandbox
 from swarm.project.program import Program
 from swarm.project.repository import PROGRAM, LaunchBase, clean, frozen, load_program, tip
 from swarm.project.runs import RunFolder, create, latest, next_name
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class LaunchOptions:
     """What the command line says beside program.md; None and "" leave it to program.md."""
 
     run: str = ""
@@ -60,19 +60,19 @@ class Options:
     islands: int | None = None
     agent: str = ""
     tier: int = 2
-    executor: Kind = "local"
+    executor: BackendKind = "local"
     address: str = "auto"
 
 
 @asynccontextmanager
 async def assemble(
-    repo: Path, options: Options, watch: Callable[[ev.Event, State], None]
+    repo: Path, options: LaunchOptions, watch: Callable[[ev.Event, State], None]
 ) -> AsyncIterator[Run]:
     """Yield a run ready to be conducted; its slices' processes end with the block.
 
     Raises SetupError for whatever the user must mend before anything can run.
     """
-    folder = pick(repo, options)
+    folder = select_run(repo, options)
     with _ledger(folder) as (ledger, past):
         opened = past.opened
         base = LaunchBase(opened.base, opened.target) if opened else tip(repo)
@@ -80,7 +80,7 @@ async def assemble(
         if opened is None:
             clean(repo, program)
         frozen()
-        require(options.tier)
+        require_sandbox(options.tier)
         branches = Branches(repo, folder.name, program.genome)
 
         def begun(brief: Brief, usage: Usage) -> None:
@@ -89,7 +89,7 @@ async def assemble(
             run.record(ev.AgentCallStarted(brief.experiment, brief.island, agent, usage))
 
         async with AsyncExitStack() as stack:
-            there = stack.enter_context(closing(machines(options.executor, options.address)))
+            there = stack.enter_context(closing(open_backend(options.executor, options.address)))
             islands = _islands(program, options, there.slices(program.slices))
             opening = _opening(program, folder.name, base, islands, _lines(branches, base.commit))
             launch = _launch(program, folder, options, opening, islands)
@@ -102,8 +102,8 @@ async def assemble(
             )
             slices = tuple({island.slice.name: island.slice for island in islands}.values())
             executor = there.executor(harness, terms, slices)
-            where = places(program.preflight, slices)
-            looks = Preflights(harness, program.task, program.data, where, launch.tier)
+            where = choose_slices(program.preflight, slices)
+            looks = PreflightPool(harness, program.task, program.data, where, launch.tier)
             run = Run(
                 launch=launch,
                 ledger=ledger,
@@ -118,7 +118,7 @@ async def assemble(
             yield run
 
 
-def pick(repo: Path, options: Options) -> RunFolder:
+def select_run(repo: Path, options: LaunchOptions) -> RunFolder:
     """Return the run to open or to go on with: the one named, the latest one, or a new one."""
     if options.run:
         return create(repo, options.run)
@@ -135,7 +135,7 @@ def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
         yield ledger, past
 
 
-def _program(repo: Path, commit: str, options: Options) -> Program:
+def _program(repo: Path, commit: str, options: LaunchOptions) -> Program:
     program = load_program(repo, commit)
     if options.agent and options.agent not in program.agents:
         known = ", ".join(program.agents)
@@ -167,7 +167,7 @@ def _opening(
 def _launch(
     program: Program,
     folder: RunFolder,
-    options: Options,
+    options: LaunchOptions,
     opening: ev.RunOpened,
     islands: tuple[IslandPlan, ...],
 ) -> Launch:
@@ -176,7 +176,7 @@ def _launch(
         islands=islands,
         ratchet=_ratchet(program),
         admission=_admission(program),
-        bounds=_bounds(program, options),
+        limits=_bounds(program, options),
         prose=program.prose,
         entry=program.entry,
         folder=folder.folder,
@@ -214,7 +214,7 @@ def _admission(program: Program) -> Admission:
     )
 
 
-def _bounds(program: Program, options: Options) -> RunLimits:
+def _bounds(program: Program, options: LaunchOptions) -> RunLimits:
     limits = program.limits
     return RunLimits(
         minutes=options.minutes if options.minutes is not None else limits.minutes,
@@ -225,7 +225,7 @@ def _bounds(program: Program, options: Options) -> RunLimits:
 
 
 def _islands(
-    program: Program, options: Options, slices: tuple[Slice, ...]
+    program: Program, options: LaunchOptions, slices: tuple[Slice, ...]
 ) -> tuple[IslandPlan, ...]:
     """Return the islands, each on a slice; more islands than slices share them in turn."""
     wanted = options.islands or program.islands
@@ -261,7 +261,7 @@ def _agents(
         # the two SDKs take a second or more to import, and most launches need neither
         from swarm.agents.llm.factory import RateLimiters, make_agent  # noqa: PLC0415
 
-        bounds, spent = launch.bounds, Usage(tokens_untold=past.tokens, usd=past.usd)
+        bounds, spent = launch.limits, Usage(tokens_untold=past.tokens, usd=past.usd)
         budget, governors = Budget(bounds.usd, bounds.tokens, spent), RateLimiters()
         names = {island.name: island.agent for island in launch.islands}
         for name, wish in models.items():

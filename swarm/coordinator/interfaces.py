@@ -1,20 +1,14 @@
-"""What a coordinator is put together from: what is fixed for a launch, and what it works on."""
+"""The interfaces that the coordinator works through; tests and simulations implement their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.contract import Preflight, Slice, Split, Trial
+from harness.contract import Preflight, Trial
 from islands import events as ev
-from islands.genome.admission import AdmissionLimits
-from islands.migration import STAY, Migration
-from islands.promotion.attempt import PromotionPolicy
-from islands.ratchet.policy import RatchetPolicy
 from islands.records import Conflict, Entry
-from islands.stacking.check import NEVER, StackPolicy
 
 
 class EventSink(Protocol):
@@ -79,54 +73,8 @@ class PreflightRunner(Protocol):
     """Looks at candidates beside the slices (swarm/executors/preflight.py)."""
 
     @property
-    def possible(self) -> bool:
+    def available(self) -> bool:
         """Whether anybody can look."""
 
     async def check(self, trial: Trial) -> Preflight:
         """Say what is against the candidate of `trial`, whose slice is left alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class IslandPlan:
-    """An island to be: its name, its agent and the slice it is measured on."""
-
-    name: str
-    agent: str
-    slice: Slice
-
-
-@dataclass(frozen=True, slots=True)
-class RunLimits:
-    """Where a launch ends; None is no bound. Minutes are of this launch, the rest of the run."""
-
-    minutes: float | None = None
-    trials: int | None = None
-    usd: float | None = None
-    tokens: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """All that is fixed for one launch; `opening` opens the run if its ledger is empty.
-
-    `parts` are what the task can score a trial on.
-    """
-
-    opening: ev.RunOpened
-    islands: tuple[IslandPlan, ...]
-    ratchet: RatchetPolicy
-    admission: AdmissionLimits
-    bounds: RunLimits
-    prose: str
-    entry: str
-    folder: Path
-    tier: int = 2
-    promotion: PromotionPolicy = PromotionPolicy()
-    splits: tuple[Split, ...] = ("dev",)
-    migration: Migration = STAY
-    stacking: StackPolicy = NEVER
-
-    @property
-    def scratch(self) -> Path:
-        """Return the folder that a launch may fill and the next one empties."""
-        return self.folder / "scratch"

@@ -57,7 +57,7 @@ from islands.scheduling.run_steps import (
 from islands.stacking.check import Assemble, EndCheck
 from islands.state.run_state import State
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.interfaces import IslandPlan
+from swarm.coordinator.launch_plan import IslandPlan
 from swarm.coordinator.proposer import Proposer
 from swarm.coordinator.run import Run
 from swarm.executors.base import VoidError
@@ -78,13 +78,13 @@ class IslandLoop:
     island: IslandPlan
     _gone: list[Path] = field(default_factory=list)
 
-    async def go(self) -> None:
+    async def run_experiments(self) -> None:
         """Go on until a bound is reached. Raises SetupError or HarnessError where we must stop.
 
         What is asked for beyond that is cancelled: nothing could be measured of it.
         """
         async with asyncio.TaskGroup() as group:
-            asking = group.create_task(self.asking.go())
+            asking = group.create_task(self.asking.run_forever())
             limit = await self._go()
             asking.cancel()
         self.run.stop(limit)
@@ -95,7 +95,7 @@ class IslandLoop:
             limit = await self._do(self._next(), self._next)
         return limit
 
-    async def lend(self, wanted: Callable[[State, str], RunStep | None]) -> None:
+    async def run_steps_only(self, wanted: Callable[[State, str], RunStep | None]) -> None:
         """Do nothing but the run-level work that `wanted` names, until there is none.
 
         Where others still do some of it, wait for them: more may follow from it.
@@ -124,7 +124,7 @@ class IslandLoop:
         if not between:
             return step
         errand = self._errand()
-        if errand is None and run.bound(self._rung) is None and errands.reserved(run):
+        if errand is None and run.limit_reached(self._rung) is None and errands.reserved(run):
             return Wait()  # what trials are left are for the stack check
         return errand or step
 
@@ -197,7 +197,7 @@ class IslandLoop:
 
     def _take(self, parent: str, migrant: Migrant) -> RunLimit | None:
         run = self.run
-        limit = run.bound(self._rung)
+        limit = run.limit_reached(self._rung)
         if limit is None:
             run.record(ev.MigrantOffered(run.next_number(), self.island.name, parent, migrant))
         return limit
@@ -217,7 +217,7 @@ class IslandLoop:
 
     async def _idle(self) -> RunLimit | None:
         """Wait for a candidate as long as one can come and could still be measured."""
-        limit = self.run.bound(self._rung)
+        limit = self.run.limit_reached(self._rung)
         if limit is None and not self.asking.busy:
             limit = self.asking.limit
         if limit is not None:
@@ -260,7 +260,7 @@ class IslandLoop:
         async with run.lease(where.name):
             if again() not in (step, ReassignSlice(step)):
                 return None  # done by another island while we waited for the slice
-            limit = run.bound(run.state.run.rungs[step.rung])
+            limit = run.limit_reached(run.state.run.rungs[step.rung])
             if limit is not None:
                 await errands.close_early(run)
                 return limit
@@ -291,11 +291,11 @@ class IslandLoop:
                 run.record(ev.TrialVoided(started, str(error)))
                 if run.state.voids_in_a_row >= VOIDS:
                     raise HarnessError(f"{VOIDS} trials in a row were void: {error}") from error
-            run.quarantine()
+            run.record_quarantines()
             if (news := known.news()) is not None:
                 self._note(news)
         await run.move_branches()
-        self.asking.pace.measured(asyncio.get_running_loop().time() - began)
+        self.asking.prefetch.add_trial(asyncio.get_running_loop().time() - began)
         if step.experiment and run.state.islands[self.island.name].experiment is None:
             self._forget(step.commit)  # it failed, and will not be measured again
         return None

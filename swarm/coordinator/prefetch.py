@@ -6,15 +6,15 @@ neither L nor T is constant: `depth` = floor(2 L / T) + 1. So an agent that answ
 half a trial is asked for one, when the one before goes to the slice, and its feedback is one
 experiment old; an agent four times as slow as a trial has up to eight under way.
 
-MOST bounds that: whoever is asked for the ninth has not been told how the last eight ended, and
-eight answers to much the same brief are enough to choose from.
+MAX_DEPTH bounds that: an agent asked for the ninth has not been told how the last eight ended,
+and eight answers to much the same brief are enough to choose from.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-MOST = 8
+MAX_DEPTH = 8
 """Proposals that are under way or ready at one time, at most."""
 
 WEIGHT = 0.25
@@ -32,11 +32,11 @@ class PrefetchDepth:
     latency: float | None = None
     trial: float | None = None
 
-    def answered(self, seconds: float) -> None:
+    def add_latency(self, seconds: float) -> None:
         """Take in how long one proposal took to be ready."""
         self.latency = _mean(self.latency, seconds)
 
-    def measured(self, seconds: float) -> None:
+    def add_trial(self, seconds: float) -> None:
         """Take in how long one trial took."""
         self.trial = _mean(self.trial, seconds)
 
@@ -45,7 +45,7 @@ class PrefetchDepth:
         """How many proposals should be under way or ready, 1 while nothing is known."""
         if not self.latency or not self.trial:
             return 1
-        return min(MOST, int(2 * self.latency / self.trial) + 1)
+        return min(MAX_DEPTH, int(2 * self.latency / self.trial) + 1)
 
 
 def _mean(known: float | None, new: float) -> float:

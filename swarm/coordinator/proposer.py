@@ -31,7 +31,7 @@ from islands.state.population import Experiment
 from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import BudgetError
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.interfaces import IslandPlan
+from swarm.coordinator.launch_plan import IslandPlan
 from swarm.coordinator.prefetch import PrefetchDepth
 from swarm.coordinator.run import Run
 
@@ -55,13 +55,13 @@ class Proposer:
     run: Run
     briefer: Briefer
     island: IslandPlan
-    pace: PrefetchDepth = field(default_factory=PrefetchDepth)
+    prefetch: PrefetchDepth = field(default_factory=PrefetchDepth)
     limit: RunLimit | None = None
     _asked: int = 0
     _taken: set[int] = field(default_factory=set)
     _ported: set[int] = field(default_factory=set)
 
-    async def go(self) -> None:
+    async def run_forever(self) -> None:
         """Go on until cancelled; what is under way then is settled."""
         async with asyncio.TaskGroup() as group:
             while True:
@@ -86,7 +86,7 @@ class Proposer:
         await self._see_through(number, parent, proposal, MIGRATION)
 
     def _next(self) -> RequestProposal | Rebase | EnoughPending:
-        depth = 0 if self.limit else min(self.pace.depth, self.run.trials_left())
+        depth = 0 if self.limit else min(self.prefetch.depth, self.run.trials_left())
         return next_ask(self.run.state, self.island.name, depth, self._asked, self._taken)
 
     async def _rest(self) -> None:
@@ -126,7 +126,7 @@ class Proposer:
         except asyncio.CancelledError:
             call = run.state.calls.open.get(number)
             if call is not None:
-                run.record(stopped(call))
+                run.record(abandoned_call(call))
             raise
         except AgentError as error:
             run.record(
@@ -154,7 +154,7 @@ class Proposer:
         if answer:
             await asyncio.sleep(self._pause())
         else:
-            self.pace.answered(asyncio.get_running_loop().time() - began)
+            self.prefetch.add_latency(asyncio.get_running_loop().time() - began)
         return answer
 
     def _brief(self, number: int, refused: str) -> tuple[Brief, int]:
@@ -234,7 +234,7 @@ class Proposer:
         run, launch, opened = self.run, self.run.launch, self.run.state.run
         genome = launch.scratch / "genomes" / commit
         await run.offload(run.branches.export, commit, genome)
-        if not run.preflights.possible:
+        if not run.preflights.available:
             return Preflight(ok=True)
         trial = Trial(
             id=f"p{number}",
@@ -304,7 +304,7 @@ class Proposer:
         )
 
 
-def stopped(call: ev.AgentCallStarted) -> ev.AgentFailed:
+def abandoned_call(call: ev.AgentCallStarted) -> ev.AgentFailed:
     """Return the event that settles a call of which nothing more will be heard: at its worst."""
     reason = "the coordinator stopped before it answered"
     return ev.AgentFailed(call.experiment, call.island, call.agent, "stopped", reason, call.usage)

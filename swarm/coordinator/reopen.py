@@ -11,10 +11,10 @@ from harness.contract import SetupError
 from islands import events as ev
 from islands.scheduling.run_steps import RunStep
 from islands.state.run_state import State
-from swarm.coordinator.assemble import Options, assemble
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.assemble import LaunchOptions, assemble
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.run import Run
-from swarm.coordinator.task_tree import lend
+from swarm.coordinator.task_tree import run_steps_only
 from swarm.project.runs import RunFolder
 
 
@@ -36,7 +36,7 @@ def stopped(folder: RunFolder) -> None:
         )
 
 
-async def reopened(
+async def reopen(
     folder: RunFolder,
     tier: int,
     wanted: Callable[[State, str], RunStep | None],
@@ -49,8 +49,8 @@ async def reopened(
     needed. Raises SetupError and HarnessError as a launch does.
     """
     stopped(folder)
-    options = Options(run=folder.name, agent="mutator", tier=tier)
+    options = LaunchOptions(run=folder.name, agent="mutator", tier=tier)
     async with assemble(folder.repo, options, watch) as run:
-        run.launch = replace(run.launch, bounds=RunLimits())
-        await lend(run, wanted, lambda: begin(run))
+        run.launch = replace(run.launch, limits=RunLimits())
+        await run_steps_only(run, wanted, lambda: begin(run))
         return run.state

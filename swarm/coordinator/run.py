@@ -15,7 +15,8 @@ from islands.promotion import consensus
 from islands.records import RunLimit
 from islands.state.run_state import State
 from swarm.agents.base import Agent
-from swarm.coordinator.interfaces import BranchStore, EventSink, Launch, PreflightRunner
+from swarm.coordinator.interfaces import BranchStore, EventSink, PreflightRunner
+from swarm.coordinator.launch_plan import Launch
 from swarm.executors.base import Executor
 
 Offload = Callable[..., Awaitable[Any]]
@@ -34,7 +35,7 @@ def _nobody(event: ev.Event, state: State) -> None:
 class NoPreflights:
     """Nobody can look at a candidate before its trial."""
 
-    possible = False
+    available = False
 
     async def check(self, trial: Trial) -> Preflight:  # noqa: ARG002 - that is the point
         """Find nothing."""
@@ -70,12 +71,12 @@ class Run:
         self.watch(kept, self.state)
         self.notify(home)
 
-    def quarantine(self) -> None:
+    def record_quarantines(self) -> None:
         """Record what follows from invalid trials so far; the islands' branches are yet to move."""
         while (found := self.state.quarantines.finding()) is not None:
             self.record(found)
 
-    async def agree(self) -> None:
+    async def sync_branches(self) -> None:
         """Make the islands' branches agree with the ledger, whatever a kill has left."""
         heads = {name: island.head for name, island in self.state.islands.items()}
         built = self.state.promotions.consensus
@@ -128,19 +129,19 @@ class Run:
 
     def trials_left(self) -> int:
         """Return how many more trials may begin: what more is asked for cannot be measured."""
-        if self.bound(self.state.run.rungs[0]) is not None:
+        if self.limit_reached(self.state.run.rungs[0]) is not None:
             return 0
-        most = self.launch.bounds.trials
+        most = self.launch.limits.trials
         return sys.maxsize if most is None else most - self.state.trials
 
     def last_start(self, rung: Rung) -> float | None:
         """Return the time of the event loop after which no trial may begin, None for never."""
-        minutes = self.launch.bounds.minutes
+        minutes = self.launch.limits.minutes
         return None if minutes is None else self._began + minutes * 60 - rung.seconds
 
-    def bound(self, rung: Rung) -> RunLimit | None:
+    def limit_reached(self, rung: Rung) -> RunLimit | None:
         """Return the bound that one more trial would break: nothing is begun that cannot end."""
-        bounds = self.launch.bounds
+        bounds = self.launch.limits
         last = self.last_start(rung)
         if last is not None and asyncio.get_running_loop().time() > last:
             return "minutes"
@@ -150,7 +151,7 @@ class Run:
 
     def fits(self, trials: int, seconds: float) -> bool:
         """Return whether so many more trials and seconds stay within the bounds."""
-        bounds = self.launch.bounds
+        bounds = self.launch.limits
         spent = asyncio.get_running_loop().time() - self._began
         in_time = bounds.minutes is None or spent + seconds <= bounds.minutes * 60
         return in_time and (bounds.trials is None or self.state.trials + trials <= bounds.trials)

@@ -74,7 +74,7 @@ def stackable(run: Run, parts: tuple[int, ...]) -> bool:
 def last_stack(run: Run) -> StackStep | None:
     """Return the check to begin now because soon there is no room for it, None for none."""
     known, policy = run.state.stacks, run.launch.stacking
-    parts = known.due(policy, run.launch.bounds.trials or run.state.trials, last=True)
+    parts = known.due(policy, run.launch.limits.trials or run.state.trials, last=True)
     if not parts or not stackable(run, parts):
         return None
     cost, spare = budget(len(parts)), SPARE * len(run.launch.islands)
@@ -84,7 +84,7 @@ def last_stack(run: Run) -> StackStep | None:
 
 def reserved(run: Run) -> bool:
     """Return whether all trials that are left are for the stack check under way."""
-    check, most = run.state.stacks.open, run.launch.bounds.trials
+    check, most = run.state.stacks.open, run.launch.limits.trials
     if check is None or most is None:
         return False
     begun = sum(island.experiment is not None for island in run.state.islands.values())

@@ -17,7 +17,7 @@ from islands.state.population import Experiment
 from islands.state.run_state import State
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.island_loop import IslandLoop
-from swarm.coordinator.proposer import Proposer, stopped
+from swarm.coordinator.proposer import Proposer, abandoned_call
 from swarm.coordinator.run import Run
 
 
@@ -39,7 +39,7 @@ async def run_islands(run: Run) -> RunLimit | None:
     return run.limit
 
 
-async def lend(
+async def run_steps_only(
     run: Run, wanted: Callable[[State, str], RunStep | None], begin: Callable[[], Awaitable[None]]
 ) -> None:
     """Go on with a stopped run for run-level work alone: `begin` it, then do what is `wanted`.
@@ -49,7 +49,7 @@ async def lend(
     await _begin(run)
     try:
         await begin()
-        await _loops(run, lambda loop: loop.lend(wanted))
+        await _loops(run, lambda loop: loop.run_steps_only(wanted))
     except asyncio.CancelledError:
         run.record(ev.RunStopped("interrupted"))
         raise
@@ -60,7 +60,7 @@ async def lend(
 
 
 async def _islands(run: Run) -> None:
-    await _loops(run, lambda loop: loop.go())
+    await _loops(run, lambda loop: loop.run_experiments())
 
 
 async def _loops(run: Run, do: Callable[[IslandLoop], Coroutine[None, None, None]]) -> None:
@@ -94,8 +94,8 @@ async def _begin(run: Run) -> None:
         known = run.state.islands[island.name]
         if (known.slice, known.home) != (island.slice, island.slice):
             run.record(ev.IslandReassigned(island.name, island.slice, "launched so", home=True))
-    run.quarantine()
-    await run.agree()
+    run.record_quarantines()
+    await run.sync_branches()
     _settle(run)
 
 
@@ -115,7 +115,7 @@ def _settle(run: Run) -> None:
     for trial in list(run.state.running.values()):
         run.record(ev.TrialVoided(trial, "the coordinator stopped"))
     for call in list(run.state.calls.open.values()):
-        run.record(stopped(call))
+        run.record(abandoned_call(call))
     for island in run.state.islands.values():
         for open_ in [each for each in (island.experiment, *island.queue) if each is not None]:
             if open_.life == "proposed":

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from harness.contract import SetupError, Slice
-from swarm.executors.base import Executor, ExecutorConfig, LocalExecutor
+from swarm.executors.base import Executor, ExecutorConfig
+from swarm.executors.local import LocalExecutor
 from swarm.executors.slices import discover
 from swarm.project.schema import SlicesSection
 
-Kind = Literal["local", "ray"]
+BackendKind = Literal["local", "ray"]
 
 
 class Backend(Protocol):
@@ -48,7 +49,7 @@ class LocalBackend:
         """Do nothing: nothing was leased."""
 
 
-def machines(kind: Kind, address: str = "auto") -> Backend:
+def open_backend(kind: BackendKind, address: str = "auto") -> Backend:
     """Return this machine, or the Ray cluster at `address`. Raises SetupError where it is none."""
     if kind == "local":
         return LocalBackend()

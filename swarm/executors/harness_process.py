@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness.contract import SetupError, Slice
 
-LINE = 1 << 20
+MAX_REPLY_BYTES = 1 << 20
 """Bytes of one reply at most; the longest part is a capped log tail."""
 
 _BOOT = (
@@ -53,12 +53,12 @@ class HarnessProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=_environment(self._where),
-            limit=LINE,
+            limit=MAX_REPLY_BYTES,
             start_new_session=True,
         )
         return str((await self._reply(self._process))["ready"])
 
-    async def ask(self, line: str) -> Mapping[str, object]:
+    async def request(self, line: str) -> Mapping[str, object]:
         """Send `line` and return the reply; a process that has ended is started again.
 
         Raises ConnectionError, with its last words, where it ends before it replies. Whoever is

@@ -1,6 +1,6 @@
 """Looks at candidates beside the slices: what cannot run costs no slice time.
 
-    async with Preflights(home, task, data, places("auto", slices), tier) as preflights:
+    async with PreflightPool(home, task, data, choose_slices("auto", slices), tier) as preflights:
         found = await preflights.check(trial)
 
 Where trials run on CPU cores, a look runs on a core that belongs to no slice, or by itself not at
@@ -29,9 +29,9 @@ from typing import Literal, Self
 from harness.contract import Preflight, Slice, Trial, decode_preflight, encode
 from swarm.executors.harness_process import HarnessProcess
 
-Wish = Literal["auto", "always", "never"]
+PreflightMode = Literal["auto", "always", "never"]
 
-MOST = 2
+MAX_PREFLIGHTS = 2
 """Looks at one time: one takes half a second of a core, and a hung one 30 s."""
 
 
@@ -43,8 +43,8 @@ class PreflightSlices:
     shared: bool = False
 
 
-def places(
-    wish: Wish, slices: Collection[Slice], cores: Collection[int] | None = None
+def choose_slices(
+    wish: PreflightMode, slices: Collection[Slice], cores: Collection[int] | None = None
 ) -> PreflightSlices:
     """Return where looks may run beside `slices`, on `cores` (those we may use if None)."""
     if wish == "never":
@@ -54,7 +54,7 @@ def places(
     leased = {core for where in slices for core in where.cores}
     spare = [core for core in mine if core not in leased] if pinned else []
     if spare:
-        chosen = enumerate(spare[:MOST])
+        chosen = enumerate(spare[:MAX_PREFLIGHTS])
         return PreflightSlices(tuple(Slice(f"preflight{n}", "cpu", (core,)) for n, core in chosen))
     if wish == "always" or all(where.kind != "cpu" for where in slices):
         return PreflightSlices(
@@ -63,7 +63,7 @@ def places(
     return PreflightSlices()
 
 
-class Preflights:
+class PreflightPool:
     """Trusted processes that lease no slice, started when first needed."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Preflights:
             self._idle.put_nowait(server)
 
     @property
-    def possible(self) -> bool:
+    def available(self) -> bool:
         """Whether anybody can look."""
         return bool(self._servers)
 
@@ -96,7 +96,7 @@ class Preflights:
             return Preflight(ok=True)
         server = await self._idle.get()
         try:
-            reply = await server.ask(json.dumps({"preflight": json.loads(encode(trial))}))
+            reply = await server.request(json.dumps({"preflight": json.loads(encode(trial))}))
         except ConnectionError as error:
             return Preflight(ok=True, tail=f"no look was had: {error}")
         finally:

@@ -196,7 +196,7 @@ class RayExecutor:
         closing = (_reply(member, member.actor.close.remote()) for member in nodes.values())
         await asyncio.gather(*closing, return_exceptions=True)
 
-    def living(self, where: Slice) -> Slice:
+    def current_slice(self, where: Slice) -> Slice:
         """Return `where`, or what stands in for it since its node was lost.
 
         Raises SetupError where no slice of its kind is left.
@@ -210,7 +210,7 @@ class RayExecutor:
 
     async def run(self, trial: Trial) -> Outcome:
         """Run one trial where its slice is now. Raises VoidError where it must be run again."""
-        where = self.living(trial.slice)
+        where = self.current_slice(trial.slice)
         member, moved = self.homes[where], replace(trial, slice=where)
         genome = await asyncio.to_thread(packed, Path(trial.genome))
         async with self._busy.setdefault(where, asyncio.Lock()):

@@ -19,8 +19,9 @@ from typing import Any, Literal
 
 from harness.contract import HarnessError, SetupError, Slice, decode_trial, encode
 from harness.fingerprint import tree_id
-from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
-from swarm.executors.require_tier import require
+from swarm.executors.base import ExecutorConfig, VoidError
+from swarm.executors.local import LocalExecutor
+from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.slices import discover
 from swarm.project.schema import SlicesSection
 
@@ -90,7 +91,7 @@ class Node:
     async def _open(
         self, harness: Files, tree: str, terms: ExecutorConfig, slices: Sequence[Slice]
     ) -> str:
-        require(terms.tier)
+        require_sandbox(terms.tier)
         home = self._home / "harness" / tree
         unpack(harness, home / "harness")
         if tree_id(home / "harness") != tree:

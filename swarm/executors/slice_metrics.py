@@ -1,6 +1,6 @@
 """What trials say of the slices that they ran on: noise, speed, and what others take of them.
 
-    known = gauges(state_folder)                    # from a run's ledger
+    known = metrics_by_slice(state_folder)                    # from a run's ledger
     known = await gauged(there, slices, trial, 3)   # by trials of the seed genome, run for this
 
 Sigma is the spread of one commit's scores between seeds, pooled over commits. Speed is the steps in
@@ -26,10 +26,10 @@ from harness.contract import HarnessError, Outcome, SetupError, Slice, Trial
 from islands import events as ev
 from swarm.executors.base import Executor, VoidError
 
-FOREIGN = 0.03
+MAX_FOREIGN_SHARE = 0.03
 """Share of a slice's cores that others may take before a person is told; see `foreign_cpu`."""
 
-SLOWED = 0.9
+MIN_SPEED_SHARE = 0.9
 """Share of its speed alone that a slice must keep beside the others before a person is told."""
 
 Group = tuple[str, str, int]
@@ -44,10 +44,10 @@ class SliceMetrics:
     voids: int = 0
     scores: dict[Group, list[float]] = field(default_factory=lambda: defaultdict(list))
     speeds: list[float] = field(default_factory=list)
-    alone: list[float] = field(default_factory=list)
+    speeds_alone: list[float] = field(default_factory=list)
     foreign: list[float] = field(default_factory=list)
 
-    def take(self, outcome: Outcome, group: Group, *, base: bool) -> None:
+    def add(self, outcome: Outcome, group: Group, *, base: bool) -> None:
         """Take in a trial's outcome; `base` says that it was of the run's base."""
         self.trials += 1
         if "foreign_cpu" in outcome.facts:
@@ -81,27 +81,29 @@ class SliceMetrics:
             "void": self.voids,
             "sigma": self.sigma,
             "steps_per_second": median(self.speeds) if self.speeds else None,
-            "steps_per_second_alone": median(self.alone) if self.alone else None,
+            "steps_per_second_alone": median(self.speeds_alone) if self.speeds_alone else None,
             "foreign_cpu": fmean(self.foreign) if self.foreign else None,
             "foreign_cpu_worst": max(self.foreign, default=None),
         }
 
-    def complaints(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Return a line for each way in which others were met on the slice."""
         taken = fmean(self.foreign) if self.foreign else 0.0
-        beside, alone = (median(known) if known else 0.0 for known in (self.speeds, self.alone))
+        beside, alone = (
+            median(known) if known else 0.0 for known in (self.speeds, self.speeds_alone)
+        )
         found = {
             f"others took {taken:.1%} of its cores' time: free this machine of what else runs here,"
-            " or void such trials (slices.foreign_cpu)": taken > FOREIGN,
+            " or void such trials (slices.foreign_cpu)": taken > MAX_FOREIGN_SHARE,
             f"{beside:.3g} steps a second beside the others, {alone:.3g} alone: slices slow each"
             " other down, so ask for fewer (slices.count, slices.shares)": beside
-            and beside < SLOWED * alone,
+            and beside < MIN_SPEED_SHARE * alone,
             f"{self.voids} of its trials were void: `swarm query` has the reasons": self.voids,
         }
         return [line for line, holds in found.items() if holds]
 
 
-def gauges(history: Iterable[ev.Event]) -> dict[str, SliceMetrics]:
+def metrics_by_slice(history: Iterable[ev.Event]) -> dict[str, SliceMetrics]:
     """Return, by slice, what a run's events say."""
     found: dict[str, SliceMetrics] = defaultdict(SliceMetrics)
     base = ""
@@ -114,13 +116,13 @@ def gauges(history: Iterable[ev.Event]) -> dict[str, SliceMetrics]:
             case ev.TrialEnded():
                 of = event.started
                 group = of.commit, of.split, of.rung
-                found[of.slice].take(event.outcome, group, base=of.commit == base)
+                found[of.slice].add(event.outcome, group, base=of.commit == base)
             case _:
                 pass
     return dict(found)
 
 
-async def slice_metrics(
+async def measure_slices(
     there: Executor,
     slices: Sequence[Slice],
     trial: Trial,
@@ -135,13 +137,13 @@ async def slice_metrics(
     for where in slices if len(slices) > 1 else ():
         tell(f"{where.name} alone")
         speed = _speed(await _scored(there, _at(trial, where, trial.seed)))
-        found[where.name].alone += [] if speed is None else [speed]
+        found[where.name].speeds_alone += [] if speed is None else [speed]
     for number in range(seeds):
         tell(f"all slices side by side, {number + 1} of {seeds}")
         trials = [_at(trial, where, trial.seed + number) for where in slices]
         outcomes = await asyncio.gather(*(_scored(there, each) for each in trials))
         for where, outcome in zip(slices, outcomes, strict=True):
-            found[where.name].take(outcome, (trial.commit, trial.split, 0), base=True)
+            found[where.name].add(outcome, (trial.commit, trial.split, 0), base=True)
     return found
 
 

@@ -13,7 +13,7 @@ from harness.contract import SetupError, Slice
 from swarm.executors.nvml import Gpu, find_gpus
 from swarm.project.schema import SlicesSection
 
-MOST_CPU_SLICES = 8
+MAX_AUTO_CPU_SLICES = 8
 """CPU slices that `auto` takes at most: more trials side by side share one memory bus."""
 
 
@@ -89,7 +89,7 @@ def _cpu(wish: SlicesSection) -> tuple[Slice, ...]:
     whole = [group for group in groups if len(group) == each]
     if not whole:
         raise SetupError(f"slices.cores: {each} cores a slice, this machine has {len(cores)}")
-    most = MOST_CPU_SLICES if wish.count == "auto" else wish.count
+    most = MAX_AUTO_CPU_SLICES if wish.count == "auto" else wish.count
     pin = hasattr(os, "sched_setaffinity")
     return tuple(
         Slice(f"cpu{n}", "cpu", tuple(group) if pin else ()) for n, group in enumerate(whole[:most])

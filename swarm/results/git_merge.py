@@ -103,7 +103,9 @@ def merge_home(  # noqa: PLR0913  # what is merged, where to, and how
     _check_files(git, files, genome)
     _check_clean(git, old, files)
     parents = ("-p", old) if squash else ("-p", old, "-p", head)
-    commit = git.line("commit-tree", tree, *parents, stdin=message_bytes(message), env=_author(git))
+    commit = git.run_line(
+        "commit-tree", tree, *parents, stdin=message_bytes(message), env=_author(git)
+    )
     _bring(git, target, commit, old, files)
     return commit
 
@@ -117,7 +119,7 @@ def _standing(git: Plumbing, target: str) -> str:
     for lock in (git.git_dir / "index.lock", git.git_dir / "HEAD.lock", branch):
         if lock.exists():
             raise SetupError(f"{lock} exists: let the other git finish; if none runs, delete it")
-    on = git.answer("symbolic-ref", "--quiet", "HEAD").out.decode().strip()
+    on = git.try_run("symbolic-ref", "--quiet", "HEAD").out.decode().strip()
     if on != f"refs/heads/{target}":
         where = on.removeprefix("refs/heads/") or "a detached HEAD"
         raise SetupError(f"{git.top} is on {where}: `git switch {target}` first")
@@ -131,11 +133,11 @@ def _planned(git: Plumbing, old: str, head: str, target: str) -> tuple[str, tupl
     """Return the merged tree and the files that it changes."""
     if git.commit_id(head) != head:
         raise SetupError(f"{head!r} is no commit of {git.top}: nothing to merge")
-    if git.answer("merge-base", "--is-ancestor", head, old).code == 0:
+    if git.try_run("merge-base", "--is-ancestor", head, old).code == 0:
         raise SetupError(f"{target} has {head[:12]} already: nothing to merge")
-    if git.answer("merge-base", old, head).code != 0:
+    if git.try_run("merge-base", old, head).code != 0:
         raise SetupError(f"{target} and {head[:12]} have no common commit: they cannot be merged")
-    tree, conflicts = git.merged(old, head)
+    tree, conflicts = git.merge_tree(old, head)
     if conflicts:
         raise SetupError(
             f"conflict in {', '.join(conflicts)}: {target} has changed there too; "
@@ -168,7 +170,7 @@ def _check_files(git: Plumbing, files: Sequence[_File], genome: tuple[str, ...])
     asked = "".join(f"{file.path}\0" for file in files).encode()
     said = os.fsdecode(git.run("check-attr", "-z", "--stdin", "filter", stdin=asked)).split("\0")
     for path, name in zip(said[0::3], said[2::3], strict=False):
-        if any(setting.startswith(f"filter.{name}.") for setting in git.silenced):
+        if any(setting.startswith(f"filter.{name}.") for setting in git.disabled_settings):
             raise SetupError(f"{path!r} passes through the git filter {name}: merge by hand")
 
 
@@ -221,7 +223,7 @@ def _noted(git: Plumbing, old: str) -> Sequence[_File]:
     if not isinstance(noted, dict) or noted.get("old") != old:
         return ()
     tree = str(noted.get("tree"))
-    known = git.answer("cat-file", "-e", f"{tree}^{{tree}}").code == 0
+    known = git.try_run("cat-file", "-e", f"{tree}^{{tree}}").code == 0
     return _changed(git, old, tree) if known else ()
 
 
@@ -303,7 +305,7 @@ def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_F
     try:
         with _uninterrupted(), _undone_on_failure(git, files):
             _note(git, old, commit)
-            git.answer("update-index", "-q", "--refresh")
+            git.try_run("update-index", "-q", "--refresh")
             git.run("read-tree", "-m", "-u", old, commit)
             git.run("update-ref", "-m", "swarm merge", f"refs/heads/{target}", commit, old)
             (git.git_dir / NOTE).unlink(missing_ok=True)
@@ -313,7 +315,7 @@ def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_F
 
 
 def _note(git: Plumbing, old: str, commit: str) -> None:
-    tree = git.line("rev-parse", f"{commit}^{{tree}}")
+    tree = git.run_line("rev-parse", f"{commit}^{{tree}}")
     partial = git.git_dir / f"{NOTE}.new"
     partial.write_text(json.dumps({"old": old, "tree": tree}))
     partial.replace(git.git_dir / NOTE)
@@ -371,7 +373,7 @@ def _restore(git: Plumbing, files: Sequence[_File]) -> None:
     for file in files:
         if not file.old and _is_written(git, file, present[file.path]):
             _remove(git.top, git.top / file.path)
-    git.answer("update-index", "-q", "--refresh")
+    git.try_run("update-index", "-q", "--refresh")
 
 
 def _is_written(git: Plumbing, file: _File, present: str) -> bool:
@@ -397,7 +399,7 @@ def _remove(top: Path, at: Path) -> None:
 def _author(git: Plumbing) -> Mapping[str, str]:
     """Return what names the merge's author: nothing where git knows its user."""
     known = all(
-        git.answer("-c", "user.useConfigOnly=true", "var", name).code == 0
+        git.try_run("-c", "user.useConfigOnly=true", "var", name).code == 0
         for name in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
     )
     return {} if known else IDENTITY

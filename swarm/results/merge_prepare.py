@@ -20,7 +20,7 @@ from islands.promotion.attempt import PromotionPolicy
 from islands.scheduling.run_steps import RunStep, next_run_step, next_sealed
 from islands.state.run_state import State
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.reopen import reopened
+from swarm.coordinator.reopen import reopen
 from swarm.coordinator.run import Run
 from swarm.project.runs import RunFolder
 
@@ -57,7 +57,7 @@ async def ready(folder: RunFolder, tier: int, watch: Callable[[ev.Event, State],
         if onto and run.state.promotions.open is None:
             await errands.rebase(run, onto)
 
-    state = await reopened(folder, tier, _wanted, begin, watch)
+    state = await reopen(folder, tier, _wanted, begin, watch)
     if _moved(folder, state):
         todo(folder, state)
     return state
@@ -100,7 +100,7 @@ def settle(folder: RunFolder, ledger: Ledger) -> None:
     known = {each.commit for each in events if isinstance(each, ev.Merged)}
     git = Plumbing(folder.repo)
     asked = ("rev-list", "--first-parent", "--fixed-strings", f"--grep=Swarm-Run: {run.run}")
-    found = git.answer(*asked, f"{run.base}..refs/heads/{run.target}", "--").out.decode().split()
+    found = git.try_run(*asked, f"{run.base}..refs/heads/{run.target}", "--").out.decode().split()
     for commit in reversed(found):
         text = git.run("cat-file", "commit", commit).decode(errors="replace")
         said = dict(_TRAILER.findall(text))

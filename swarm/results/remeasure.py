@@ -22,8 +22,9 @@ from islands.records import Gain
 from islands.rng import seed_of
 from islands.state.population import KeptChange
 from islands.state.run_state import State
-from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
-from swarm.executors.require_tier import require
+from swarm.executors.base import ExecutorConfig, VoidError
+from swarm.executors.local import LocalExecutor
+from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.slices import discover
 from swarm.project.repository import load_program
 from swarm.project.runs import RunFolder
@@ -124,7 +125,7 @@ async def _measured(  # noqa: PLR0913, PLR0917  # as above
     tier: int,
 ) -> list[Remeasured]:
     """Measure the old and the new commit of each of `both`."""
-    require(tier)
+    require_sandbox(tier)
     bench = _Bench(folder, state, {commit for each in both for commit in each}, tier)
     todo = [seed_of(state.run.seed, "remeasure", k) for k in range(seeds)]
     jobs = [_Job(old, new, seed) for old, new in both for seed in todo]

@@ -277,7 +277,7 @@ def _merges(record: _Record) -> Iterator[str]:
     # a squashed one has one parent; candidates, which an agent words, are never first parents
     commits = dict[str, None]()
     for which in ("--min-parents=2", "--first-parent"):
-        found = record.git.answer("rev-list", which, "--fixed-strings", named, branch, "--")
+        found = record.git.try_run("rev-list", which, "--fixed-strings", named, branch, "--")
         if found.code != 0:
             yield f"the history of {branch} is not whole: {found.err.partition(chr(10))[0]}"
             break

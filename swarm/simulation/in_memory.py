@@ -176,7 +176,7 @@ class MemoryExecutor:
         self._count = 0
         self._known = {branches.base: (0.0, False)}
 
-    def living(self, where: Slice) -> Slice:
+    def current_slice(self, where: Slice) -> Slice:
         """Return `where`: no slice is ever lost here."""
         return where
 

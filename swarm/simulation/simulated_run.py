@@ -14,7 +14,7 @@ from islands.migration import STAY, Migration
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.check import NEVER, StackPolicy
 from islands.state.run_state import State
-from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
+from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run, inline
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.in_memory import (
@@ -107,7 +107,7 @@ def _launch(plan: RunPlan, base: str, seed: int) -> Launch:
         islands=tuple(map(IslandPlan, _names(plan), [MemoryAgent.name] * plan.islands, slices)),
         ratchet=plan.ratchet,
         admission=AdmissionLimits(),
-        bounds=RunLimits(trials=plan.trials),
+        limits=RunLimits(trials=plan.trials),
         prose="Lower the score.",
         entry=GENOME,
         folder=Path(os.devnull),  # below which nothing can be

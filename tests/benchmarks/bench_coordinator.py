@@ -33,7 +33,7 @@ from islands.git.branches import Branches
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Proposal
 from swarm.agents.mutator import Mutator
-from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
+from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run, inline
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
@@ -48,7 +48,7 @@ class Instant:
 
     harness = "lab"
 
-    def living(self, where):
+    def current_slice(self, where):
         return where
 
     async def run(self, trial):
@@ -120,7 +120,7 @@ def opened(folder, count, agents, **parts):
         islands=tuple(IslandPlan(name, "bench", Slice(name, "cpu")) for name in names),
         ratchet=RatchetPolicy(),
         admission=AdmissionLimits(),
-        bounds=RunLimits(),
+        limits=RunLimits(),
         prose="Lower it.",
         entry=GENOME,
         folder=state_folder,
@@ -139,9 +139,9 @@ def opened(folder, count, agents, **parts):
         yield Run(**{**whole, **parts})
 
 
-def bounded(run, **bounds):
+def bounded(run, **limits):
     """Set where a run ends."""
-    run.launch = replace(run.launch, bounds=RunLimits(**bounds))
+    run.launch = replace(run.launch, limits=RunLimits(**limits))
     return run
 
 

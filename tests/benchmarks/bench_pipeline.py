@@ -38,7 +38,7 @@ from rich.table import Table
 import swarm.executors.backends
 from harness.contract import Slice
 from islands import events as ev
-from swarm.coordinator.assemble import Options, assemble
+from swarm.coordinator.assemble import LaunchOptions, assemble
 from swarm.coordinator.task_tree import run_islands
 from tests.support.loopback import KEY, Loopback, Say
 from tests.support.target import git, rewrite
@@ -203,7 +203,7 @@ async def measure(repo, slots, seconds, model):
     slices = tuple(Slice(f"slot{n}", "cpu") for n in range(slots))
     swarm.executors.backends.discover = lambda wish: slices
     meter, took = Meter(slots), []
-    async with assemble(repo, Options(new=True), meter) as run:
+    async with assemble(repo, LaunchOptions(new=True), meter) as run:
         run.agents = {name: Clocked(agent, took) for name, agent in run.agents.items()}
         running = asyncio.ensure_future(run_islands(run))
         full = asyncio.ensure_future(meter.full.wait())

@@ -21,8 +21,9 @@ import psutil
 
 from harness.contract import Rung, Slice
 from harness.data import prepare
-from swarm.executors.base import ExecutorConfig, LocalExecutor
-from swarm.executors.preflight import Preflights, PreflightSlices
+from swarm.executors.base import ExecutorConfig
+from swarm.executors.local import LocalExecutor
+from swarm.executors.preflight import PreflightPool, PreflightSlices
 from tests.harness.test_preflight import ROOT, TRAIN, trial_of
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -42,7 +43,7 @@ def busy(core):
 
 async def cost(trial, looks):
     """Print what a look takes at usual priority."""
-    async with Preflights(ROOT, "gpt", "kjv", PreflightSlices((place(CORE),))) as preflights:
+    async with PreflightPool(ROOT, "gpt", "kjv", PreflightSlices((place(CORE),))) as preflights:
         await preflights.check(trial)  # torch is imported now
         walls, works = [], []
         for _ in range(looks):
@@ -65,7 +66,7 @@ async def steps(executor, trial, preflights):
 async def taken(trial, pairs, where):
     """Print what looks at `where` take from trials."""
     executor = LocalExecutor(ROOT, ExecutorConfig("gpt", "kjv"), (trial.slice,))
-    async with executor, Preflights(ROOT, "gpt", "kjv", where) as preflights:
+    async with executor, PreflightPool(ROOT, "gpt", "kjv", where) as preflights:
         await preflights.check(trial)
         rows = []
         for n in range(pairs):

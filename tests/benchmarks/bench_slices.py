@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from islands import events as ev
-from swarm.coordinator.assemble import Options, assemble
+from swarm.coordinator.assemble import LaunchOptions, assemble
 from swarm.coordinator.task_tree import run_islands
 from tests.support.target import swarm
 
@@ -59,7 +59,7 @@ class Slots:
 async def measure(repo, minutes):
     """Run for so long and return what the slices did."""
     slots = Slots()
-    async with assemble(repo, Options(minutes=minutes), slots) as run:
+    async with assemble(repo, LaunchOptions(minutes=minutes), slots) as run:
         await run_islands(run)
     return slots
 

@@ -12,7 +12,7 @@ from islands.quarantine import REASON
 from islands.records import Entry
 from islands.state.run_state import State
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.histories import lived
@@ -88,7 +88,7 @@ def test_of_an_invalid_trial_its_agent_is_told_one_sentence(tmp_path):
             executor=executor,
             agents=agents,
             islands=1,
-            bounds=limits,
+            limits=limits,
         )
         await run_islands(run)
         return run

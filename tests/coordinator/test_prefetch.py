@@ -16,8 +16,8 @@ from islands.git.branches import Branches
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Conflict, Entry, Proposal
 from islands.state.run_state import State
-from swarm.coordinator.interfaces import RunLimits
-from swarm.coordinator.prefetch import MOST, PrefetchDepth
+from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.prefetch import MAX_DEPTH, PrefetchDepth
 from swarm.coordinator.task_tree import run_islands
 from swarm.project.runs import RunFolder
 from swarm.results.verify import verify
@@ -60,7 +60,7 @@ class UnevenLooks:
     """Takes a random time, and refuses every tenth candidate."""
 
     draw: random.Random
-    possible: bool = True
+    available: bool = True
 
     async def check(self, trial):
         await asyncio.sleep(30 * self.draw.random())
@@ -121,7 +121,7 @@ def lived(tmp_path, seed, trials=TRIALS, ledger=None, branches=None):
             ratchet=RatchetPolicy(
                 RULES["keep-if-better"]
             ),  # so that heads move as often as they can
-            bounds=RunLimits(trials=trials),
+            limits=RunLimits(trials=trials),
         )
         run.offload = offload
         await run_islands(run)
@@ -222,15 +222,15 @@ def test_a_stale_candidate_cannot_even_be_recorded_as_measured(tmp_path):
 
 @pytest.mark.parametrize(
     ("latency", "trial", "depth"),
-    [(0.01, 300.0, 1), (60.0, 300.0, 1), (0.5, 0.5, 3), (2.0, 5.0, 1), (2.0, 0.5, MOST)],
+    [(0.01, 300.0, 1), (60.0, 300.0, 1), (0.5, 0.5, 3), (2.0, 5.0, 1), (2.0, 0.5, MAX_DEPTH)],
 )
 def test_how_far_ahead_an_agent_is_asked_follows_from_both_times(latency, trial, depth):
     """Once what is needed on average and once more, one in reserve, and never beyond MOST."""
     pace = PrefetchDepth()
     assert pace.depth == 1
     for _ in range(20):
-        pace.answered(latency)
-        pace.measured(trial)
+        pace.add_latency(latency)
+        pace.add_trial(trial)
     assert pace.depth == depth
 
 
@@ -283,7 +283,7 @@ def test_in_real_git_what_is_rebased_holds_both_changes_and_the_record_verifies(
             islands=1,
             baseline_seeds=2,
             ratchet=RatchetPolicy(RULES["keep-if-better"]),
-            bounds=RunLimits(trials=40),
+            limits=RunLimits(trials=40),
             base=branches.base("main"),
         )
         await run_islands(run)

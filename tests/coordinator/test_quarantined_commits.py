@@ -20,7 +20,7 @@ from islands.records import Entry, Proposal
 from islands.state.run_state import State
 from swarm.agents.base import AgentError
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.project.runs import RunFolder
 from swarm.results.verify import verify
@@ -86,7 +86,7 @@ def simulate(tmp_path, **parts):
     """Conduct one laboratory run on virtual time and return it."""
 
     async def main():
-        run = make_run(tmp_path, **{"bounds": RunLimits(trials=60)} | parts)
+        run = make_run(tmp_path, **{"limits": RunLimits(trials=60)} | parts)
         await run_islands(run)
         return run
 
@@ -283,7 +283,7 @@ def real(tmp_path_factory):
 
     async def main(ledger):
         run = make_run(
-            home, ledger=ledger, base=base, bounds=RunLimits(trials=50), **cheating(branches)
+            home, ledger=ledger, base=base, limits=RunLimits(trials=50), **cheating(branches)
         )
         await run_islands(run)
         return run.state

@@ -13,7 +13,7 @@ from islands.records import Entry, Proposal, Usage
 from islands.state.run_state import State
 from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import BudgetError
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.executors.base import VoidError
 from swarm.simulation.rules import RULES
@@ -47,7 +47,7 @@ def kinds(run, kind):
 
 def test_islands_improve_and_their_branches_say_so(tmp_path):
     """After 400 trials every island's head is truly better, and is where its branch is."""
-    run = simulate(tmp_path, bounds=RunLimits(trials=400))
+    run = simulate(tmp_path, limits=RunLimits(trials=400))
     for name, island in run.state.islands.items():
         assert value(run.branches, island.head) > 0.03
         assert run.branches.heads[name] == island.head
@@ -56,7 +56,7 @@ def test_islands_improve_and_their_branches_say_so(tmp_path):
 
 def test_the_baseline_is_measured_before_anything_is_tried(tmp_path):
     """The first trials are the base on each baseline seed once, shared by the islands."""
-    run = simulate(tmp_path, bounds=RunLimits(trials=30))
+    run = simulate(tmp_path, limits=RunLimits(trials=30))
     trials = kinds(run, ev.TrialStarted)
     assert [t.purpose for t in trials[:4]] == ["baseline"] * 4
     assert {t.seed for t in trials[:4]} == set(run.state.baseline_seeds())
@@ -65,23 +65,23 @@ def test_the_baseline_is_measured_before_anything_is_tried(tmp_path):
 
 def test_two_runs_from_one_seed_give_the_same_ledger(tmp_path):
     """Byte for byte, times included."""
-    one, two = (simulate(tmp_path, bounds=RunLimits(trials=100)) for _ in range(2))
+    one, two = (simulate(tmp_path, limits=RunLimits(trials=100)) for _ in range(2))
     assert [ev.encode(e) for e in one.ledger.kept] == [ev.encode(e) for e in two.ledger.kept]
 
 
 def test_bounds_are_never_overshot(tmp_path):
     """Neither trials nor minutes: what cannot end in time is not begun."""
-    run = simulate(tmp_path, bounds=RunLimits(trials=33))
+    run = simulate(tmp_path, limits=RunLimits(trials=33))
     assert run.state.trials == 33
     assert run.limit == "trials"
-    run = simulate(tmp_path, bounds=RunLimits(minutes=10))
+    run = simulate(tmp_path, limits=RunLimits(minutes=10))
     assert run.limit == "minutes"
     assert 540 < run.ledger.kept[-1].recorded <= 600
 
 
 def test_a_bound_within_the_baseline_ends_the_run(tmp_path):
     """No island waits for a baseline that nobody will finish."""
-    run = simulate(tmp_path, bounds=RunLimits(trials=3))
+    run = simulate(tmp_path, limits=RunLimits(trials=3))
     assert run.state.trials == 3
     assert isinstance(run.ledger.kept[-1], ev.RunStopped)
 
@@ -89,10 +89,10 @@ def test_a_bound_within_the_baseline_ends_the_run(tmp_path):
 @pytest.mark.parametrize("cut", range(5, 120, 7))
 def test_a_run_cut_anywhere_goes_on_to_a_consistent_end(tmp_path, cut):
     """Resumed from any prefix of its ledger: no scored trial lost or repeated, refs agree."""
-    whole = simulate(tmp_path, bounds=RunLimits(trials=60))
+    whole = simulate(tmp_path, limits=RunLimits(trials=60))
     kept = whole.ledger.kept[:cut]
     ledger, branches = MemoryLedger(kept), whole.branches
-    run = simulate(tmp_path, ledger=ledger, branches=branches, bounds=RunLimits(trials=60))
+    run = simulate(tmp_path, ledger=ledger, branches=branches, limits=RunLimits(trials=60))
     scored = [e.started.trial for e in kinds(run, ev.TrialEnded)]
     assert len(scored) == len(set(scored))
     assert run.state.trials == 60
@@ -106,7 +106,7 @@ def test_a_run_cut_anywhere_goes_on_to_a_consistent_end(tmp_path, cut):
 
 def test_the_fold_of_the_ledger_is_the_state(tmp_path):
     """Folding the ledger afresh gives the very scores, heads and counts of the live run."""
-    run = simulate(tmp_path, bounds=RunLimits(trials=120))
+    run = simulate(tmp_path, limits=RunLimits(trials=120))
     fresh = State()
     fresh.apply_all(run.ledger.kept)
     assert fresh.scores == run.state.scores
@@ -115,12 +115,12 @@ def test_the_fold_of_the_ledger_is_the_state(tmp_path):
 
 def test_an_agent_learns_of_each_ended_experiment_once_also_after_resume(tmp_path):
     """What the fold teaches at resume is what was taught live."""
-    run = simulate(tmp_path, bounds=RunLimits(trials=60))
+    run = simulate(tmp_path, limits=RunLimits(trials=60))
     for name, agent in run.agents.items():
         ends = sum(run.state.islands[name].endings.values())
         assert len({a.experiment for a in agent.learned}) == len(agent.learned) == ends
     again = simulate(
-        tmp_path, ledger=run.ledger, branches=run.branches, bounds=RunLimits(trials=60)
+        tmp_path, ledger=run.ledger, branches=run.branches, limits=RunLimits(trials=60)
     )
     for name, agent in again.agents.items():
         assert agent.learned == run.agents[name].learned
@@ -130,7 +130,7 @@ def test_an_agent_error_is_an_event_and_stops_nothing(tmp_path):
     """Rate limits, refusals and time-outs of agents are recorded, waited out and survived."""
     errors = [AgentError("rate", "429", retry_after=30.0), AgentError("refusal", "no")]
     agents = {f"i{k}": LabAgent(script={2: errors[0], 3: errors[1]}) for k in range(2)}
-    run = simulate(tmp_path, agents=agents, bounds=RunLimits(trials=40))
+    run = simulate(tmp_path, agents=agents, limits=RunLimits(trials=40))
     assert [e.error_kind for e in kinds(run, ev.AgentFailed)].count("rate") == 2
     assert run.state.trials == 40
 
@@ -146,7 +146,7 @@ def test_a_refused_proposal_costs_no_trial_and_is_shown_to_its_agent(tmp_path):
 
     outside = Proposal("escape", {"harness/x.py": Entry(b"1\n")})
     agents = {"i0": Curious(script={1: outside})}
-    run = simulate(tmp_path, agents=agents, islands=1, bounds=RunLimits(trials=20))
+    run = simulate(tmp_path, agents=agents, islands=1, limits=RunLimits(trials=20))
     refused = kinds(run, ev.ProposalRefused)
     assert [e.rule for e in refused] == ["outside"]
     assert seen[0] == "" and seen[1].startswith("outside: ") and seen[2] == ""
@@ -157,7 +157,7 @@ def test_a_failing_candidate_is_dropped_and_never_confirmed(tmp_path):
     branches = MemoryBranches()
     crash = Failure("crash", "exit status 1: ZeroDivisionError")
     executor = LabExecutor(branches, faults={5: crash, 6: crash})
-    run = simulate(tmp_path, branches=branches, executor=executor, bounds=RunLimits(trials=40))
+    run = simulate(tmp_path, branches=branches, executor=executor, limits=RunLimits(trials=40))
     assert sum(i.endings.get("failed", 0) for i in run.state.islands.values()) == 2
     assert run.state.trials == 40
 
@@ -179,7 +179,7 @@ def test_a_violated_guard_is_a_discard_with_its_reason(tmp_path):
         agents={"i0": LabAgent(script={1: better})},
         islands=1,
         ratchet=RatchetPolicy(guards=Guards(memory=1.1)),
-        bounds=RunLimits(trials=6),
+        limits=RunLimits(trials=6),
     )
     verdict = kinds(run, ev.VerdictReached)[0]
     assert verdict.verdict == "discard"
@@ -199,7 +199,7 @@ def test_a_head_that_fails_on_a_fresh_seed_makes_no_pair(tmp_path):
         executor=executor,
         islands=1,
         ratchet=RatchetPolicy(RULES["three-seeds"]),
-        bounds=RunLimits(trials=13),
+        limits=RunLimits(trials=13),
     )
     kept = run.state.islands["i0"].kept
     assert [k.hypothesis for k in kept] == ["better"]
@@ -218,7 +218,7 @@ def test_void_trials_run_again_and_too_many_in_a_row_stop_the_run(tmp_path):
     """The harness's own fault is never a candidate's score, nor an endless loop."""
     branches = MemoryBranches()
     executor = LabExecutor(branches, faults={2: VoidError("no memory"), 9: VoidError("lost")})
-    run = simulate(tmp_path, branches=branches, executor=executor, bounds=RunLimits(trials=30))
+    run = simulate(tmp_path, branches=branches, executor=executor, limits=RunLimits(trials=30))
     assert len(kinds(run, ev.TrialVoided)) == 2
     assert len(kinds(run, ev.TrialEnded)) == run.state.trials == 30
     always = LabExecutor(branches, faults=dict.fromkeys(range(100), VoidError("broken")))
@@ -228,7 +228,7 @@ def test_void_trials_run_again_and_too_many_in_a_row_stop_the_run(tmp_path):
 
 def test_a_run_whose_question_changed_is_not_resumed(tmp_path):
     """Another harness, task or metric needs a new run; nothing is recorded."""
-    run = simulate(tmp_path, bounds=RunLimits(trials=10))
+    run = simulate(tmp_path, limits=RunLimits(trials=10))
     before = len(run.ledger.kept)
     with pytest.raises(SetupError, match="harness 'lab', and it is 'other' now"):
         simulate(tmp_path, ledger=run.ledger, branches=run.branches, harness="other")
@@ -281,7 +281,7 @@ def test_virtual_time_says_when_nothing_can_ever_happen():
 class Looks:
     """Finds fault with every candidate of the first `bad` looks."""
 
-    possible = True
+    available = True
 
     def __init__(self, bad):
         self.bad, self.seen = bad, []
@@ -307,7 +307,7 @@ def test_a_candidate_that_a_look_refuses_costs_no_slice_time_and_is_mended(tmp_p
         agents={"i0": Curious()},
         islands=1,
         preflights=Looks(3),
-        bounds=RunLimits(trials=12),
+        limits=RunLimits(trials=12),
     )
     refused = kinds(run, ev.ProposalRefused)
     assert [(e.rule, e.reason) for e in refused] == [("preflight", "crash: NameError: x")] * 3
@@ -324,10 +324,10 @@ def test_a_candidate_that_a_look_refuses_costs_no_slice_time_and_is_mended(tmp_p
 def test_a_slow_agent_keeps_its_slice_busy(tmp_path):
     """An agent four times as slow as a trial is asked ahead; one that is quick only one ahead."""
     slow = {"i0": LabAgent(think=80.0)}
-    run = simulate(tmp_path, agents=slow, islands=1, bounds=RunLimits(trials=200))
+    run = simulate(tmp_path, agents=slow, islands=1, limits=RunLimits(trials=200))
     started = [e.recorded for e in kinds(run, ev.TrialStarted)]
     assert 20.0 * 150 / (started[-1] - started[49]) > 0.97
-    quick = simulate(tmp_path, islands=1, bounds=RunLimits(trials=60))
+    quick = simulate(tmp_path, islands=1, limits=RunLimits(trials=60))
     waiting = most = 0
     for event in quick.ledger.kept:
         waiting += isinstance(event, ev.CandidateAdmitted)
@@ -347,7 +347,7 @@ def test_what_is_in_flight_at_the_deadline_is_cancelled_and_settled(tmp_path):
             return await super().propose(brief)
 
     async def main():
-        run = make_run(tmp_path, islands=1, bounds=RunLimits(minutes=10), agents={"i0": Caller()})
+        run = make_run(tmp_path, islands=1, limits=RunLimits(minutes=10), agents={"i0": Caller()})
         run.agents["i0"].run, run.agents["i0"].think = run, 200.0
         await run_islands(run)
         return run
@@ -366,7 +366,7 @@ def test_what_is_in_flight_at_the_deadline_is_cancelled_and_settled(tmp_path):
     killed = State()
     killed.apply_all(cut.kept)
     assert killed.usd >= 0.5 and killed.calls.open
-    again = simulate(tmp_path, ledger=cut, branches=run.branches, bounds=RunLimits(minutes=0.1))
+    again = simulate(tmp_path, ledger=cut, branches=run.branches, limits=RunLimits(minutes=0.1))
     assert {e.experiment for e in kinds(again, ev.AgentFailed)} >= set(killed.calls.open)
 
 
@@ -379,7 +379,7 @@ def test_an_exhausted_budget_ends_the_run_when_what_was_paid_for_is_measured(tmp
                 raise BudgetError("tokens", "all are spent")
             return await super().propose(brief)
 
-    run = simulate(tmp_path, agents={"i0": Poor()}, islands=1, bounds=RunLimits(tokens=100))
+    run = simulate(tmp_path, agents={"i0": Poor()}, islands=1, limits=RunLimits(tokens=100))
     assert run.limit == "tokens"
     assert len(kinds(run, ev.CandidateAdmitted)) == 3
     assert sum(run.state.islands["i0"].endings.values()) == 3

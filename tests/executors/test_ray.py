@@ -17,7 +17,8 @@ from ray import cloudpickle
 
 from harness import fingerprint as identity
 from harness.contract import Rung, SetupError, Slice, Trial
-from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
+from swarm.executors.base import ExecutorConfig, VoidError
+from swarm.executors.local import LocalExecutor
 from swarm.executors.ray import Member, RayCluster, RayExecutor, members
 from swarm.project.schema import SlicesSection
 from tests.support.nodes import cluster
@@ -172,9 +173,9 @@ def test_a_lost_nodes_trial_is_void_and_another_slice_stands_in(joined, three, g
             await asyncio.to_thread(_kill_in_mid_trial, node)
             ends = dict(zip(slices, await running, strict=True))
             (lost,) = [where for where, end in ends.items() if isinstance(end, VoidError)]
-            again = there.living(lost)
+            again = there.current_slice(lost)
             assert again in slices and again != lost
-            assert [there.living(where) for where in slices if where != lost] == [
+            assert [there.current_slice(where) for where in slices if where != lost] == [
                 where for where in slices if where != lost
             ]
             return ends, ends.pop(lost), await there.run(genome(GRID, lost, "again"))
@@ -240,9 +241,9 @@ def test_where_no_slice_of_its_kind_is_left_the_run_stops(tmp_path):
     lost = Member("x", "1", 2, 0, lost="node x is lost: it died")
     here = Member("y", "2", 3, 1)
     there = RayExecutor(tmp_path, TERMS, {gone: lost, fewer: here, gpu: here})
-    assert there.living(gpu) == gpu
+    assert there.current_slice(gpu) == gpu
     with pytest.raises(SetupError, match=r"no slice like x.cpu0 .*it died.* `swarm launch` goes"):
-        there.living(gone)
+        there.current_slice(gone)
 
 
 def test_the_slice_that_stands_in_least_is_the_next_to_stand_in(tmp_path):
@@ -253,10 +254,10 @@ def test_the_slice_that_stands_in_least_is_the_next_to_stand_in(tmp_path):
     for where in slices[:3]:
         homes[where].lost = "it died"
     d, e = slices[3:]
-    assert [there.living(where) for where in slices] == [d, e, d, d, e]
-    assert [there.living(where) for where in slices] == [d, e, d, d, e]
+    assert [there.current_slice(where) for where in slices] == [d, e, d, d, e]
+    assert [there.current_slice(where) for where in slices] == [d, e, d, d, e]
     homes[d].lost = "it died"
-    assert {there.living(where) for where in slices} == {e}
+    assert {there.current_slice(where) for where in slices} == {e}
 
 
 def test_the_nodes_of_one_host_are_told_apart():
@@ -273,4 +274,4 @@ def test_the_nodes_of_one_host_are_told_apart():
 def test_this_machine_is_never_lost(tmp_path):
     """A local slice stands for itself."""
     where = Slice("cpu0", "cpu", (0,))
-    assert LocalExecutor(tmp_path, TERMS, (where,)).living(where) is where
+    assert LocalExecutor(tmp_path, TERMS, (where,)).current_slice(where) is where

@@ -9,7 +9,7 @@ import pytest
 from harness.contract import Failure, HarnessError, Outcome, Rung, SetupError, Slice, Trial
 from islands import events as ev
 from swarm.executors.base import VoidError
-from swarm.executors.slice_metrics import SliceMetrics, gauges, slice_metrics
+from swarm.executors.slice_metrics import SliceMetrics, measure_slices, metrics_by_slice
 from tests.support.target import packing, swarm
 
 
@@ -39,7 +39,7 @@ def lived(*trials):
 
 def test_sigma_is_the_spread_between_seeds_of_one_commit_pooled():
     """Two commits that are far apart, each with its own small spread."""
-    found = gauges(
+    found = metrics_by_slice(
         lived(
             ("s0", "base", 1, outcome(1.0)),
             ("s0", "base", 2, outcome(1.2)),
@@ -55,7 +55,7 @@ def test_sigma_is_the_spread_between_seeds_of_one_commit_pooled():
 
 def test_speed_is_the_bases_and_no_other_commits():
     """A candidate that does more or fewer steps says nothing of the slice."""
-    found = gauges(
+    found = metrics_by_slice(
         lived(
             ("s0", "base", 1, outcome(1.0, steps=200)),
             ("s0", "base", 2, outcome(1.0, steps=300)),
@@ -67,7 +67,7 @@ def test_speed_is_the_bases_and_no_other_commits():
 
 def test_company_is_told():
     """What others took of the cores, what was void, and what is slower than alone."""
-    quiet, loud = gauges(
+    quiet, loud = metrics_by_slice(
         lived(
             ("s0", "base", 1, outcome(1.0, foreign=0.01)),
             ("s1", "base", 1, outcome(1.0, foreign=0.02)),
@@ -75,12 +75,12 @@ def test_company_is_told():
             ("s1", "base", 3, "others were there"),
         )
     ).values()
-    assert quiet.complaints() == []
-    taken, void = loud.complaints()
+    assert quiet.warnings() == []
+    taken, void = loud.warnings()
     assert taken.startswith("others took 6.0% of its cores' time")
     assert void.startswith("1 of its trials were void")
     assert loud.as_dict()["foreign_cpu_worst"] == 0.10
-    slowed = SliceMetrics(speeds=[140.0], alone=[355.0]).complaints()
+    slowed = SliceMetrics(speeds=[140.0], speeds_alone=[355.0]).warnings()
     assert slowed[0].startswith("140 steps a second beside the others, 355 alone")
 
 
@@ -110,7 +110,7 @@ class Shared:
 def test_slices_are_measured_alone_and_then_side_by_side():
     """Three that share what there is are a third as fast beside each other, and say so."""
     there, told = Shared(), []
-    found = asyncio.run(slice_metrics(there, SLICES, TRIAL, 2, told.append))
+    found = asyncio.run(measure_slices(there, SLICES, TRIAL, 2, told.append))
     assert there.most == 3
     assert len(told) == 3 + 2
     for gauge in found.values():
@@ -118,23 +118,23 @@ def test_slices_are_measured_alone_and_then_side_by_side():
         assert facts["trials"] == 2
         assert facts["steps_per_second_alone"] == 300
         assert facts["steps_per_second"] == 100
-        assert "100 steps a second beside the others" in gauge.complaints()[0]
+        assert "100 steps a second beside the others" in gauge.warnings()[0]
 
 
 def test_one_slice_has_no_others_to_be_measured_beside():
     """It is measured once."""
     there = Shared()
-    asyncio.run(slice_metrics(there, SLICES[:1], TRIAL, 2, lambda _: None))
+    asyncio.run(measure_slices(there, SLICES[:1], TRIAL, 2, lambda _: None))
     assert there.ids == ["s0-7", "s0-8"]
 
 
 def test_a_genome_that_fails_and_a_slice_that_does_not_measure_are_told_apart():
     """The first is the user's to mend."""
     with pytest.raises(SetupError, match=r"the genome fails on slice s1: boom"):
-        asyncio.run(slice_metrics(Shared(s1=outcome(None)), SLICES, TRIAL, 2, lambda _: None))
+        asyncio.run(measure_slices(Shared(s1=outcome(None)), SLICES, TRIAL, 2, lambda _: None))
     with pytest.raises(HarnessError, match=r"slice s2 could not be measured: no room"):
         asyncio.run(
-            slice_metrics(Shared(s2=VoidError("no room")), SLICES, TRIAL, 2, lambda _: None)
+            measure_slices(Shared(s2=VoidError("no room")), SLICES, TRIAL, 2, lambda _: None)
         )
 
 

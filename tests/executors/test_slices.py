@@ -10,7 +10,7 @@ from harness.contract import SetupError, Slice
 from harness.sandbox.backends import devices
 from harness.sandbox.backends.devices import DeviceNodes as Board
 from swarm.executors.nvml import find_gpus
-from swarm.executors.slices import MOST_CPU_SLICES, discover
+from swarm.executors.slices import MAX_AUTO_CPU_SLICES, discover
 from swarm.project.schema import SlicesSection
 from tests.support.nvml import FakeNvml
 
@@ -42,7 +42,7 @@ def test_without_a_gpu_each_core_is_a_slice(machine):
 def test_auto_takes_no_more_cpu_slices_than_memory_can_feed(machine):
     """A large machine is not cut into 64 slices unless asked to."""
     machine(64)
-    assert len(discover(SlicesSection())) == MOST_CPU_SLICES
+    assert len(discover(SlicesSection())) == MAX_AUTO_CPU_SLICES
     assert len(discover(SlicesSection(count=64))) == 64
 
 

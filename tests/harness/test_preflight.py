@@ -27,7 +27,7 @@ from harness.contract import (
 from harness.data import prepare
 from harness.preflight import MEMORY_MIB, TAIL, preflight
 from harness.sandbox.policy import Exit
-from swarm.executors.preflight import Preflights, PreflightSlices, places
+from swarm.executors.preflight import PreflightPool, PreflightSlices, choose_slices
 from swarm.project.program import read_program
 from tests.support.children import serving
 
@@ -65,7 +65,7 @@ def looks(trials, task="packing", where=BESIDE, tier=2):
 
     async def main():
         data = "none" if task == "packing" else "kjv"
-        async with Preflights(ROOT, task, data, where, tier) as preflights:
+        async with PreflightPool(ROOT, task, data, where, tier) as preflights:
             return await asyncio.gather(*(preflights.check(trial) for trial in trials))
 
     return asyncio.run(main())
@@ -217,7 +217,7 @@ def test_a_killed_process_is_started_again_and_a_cancelled_look_leaves_none(sand
     before = psutil.Process().children(recursive=True)
 
     async def main():
-        async with Preflights(ROOT, "packing", "none", BESIDE) as preflights:
+        async with PreflightPool(ROOT, "packing", "none", BESIDE) as preflights:
             look = asyncio.create_task(preflights.check(hangs))
             (await serving()).send_signal(signal.SIGKILL)
             killed = await look
@@ -314,7 +314,7 @@ GPU = (Slice("gpu0", "cuda", (0, 1), "GPU-1"),)
 )
 def test_looks_run_on_spare_cores_or_stand_back(wish, slices, cores, cores_of_places, shared):
     """On a core of no slice; else on all of them at the lowest priority, for GPUs or if asked."""
-    found = places(wish, slices, cores)
+    found = choose_slices(wish, slices, cores)
     assert [where.cores for where in found.slices] == cores_of_places
     assert found.shared == shared
 

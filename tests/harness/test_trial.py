@@ -34,7 +34,8 @@ from harness.contract import (
 from harness.sandbox import Exit
 from harness.tasks.base import InvalidError
 from harness.trial import CLAIMS, claims, clean, measure
-from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
+from swarm.executors.base import ExecutorConfig, VoidError
+from swarm.executors.local import LocalExecutor
 from tests.support.children import serving
 
 CORE = min(os.sched_getaffinity(0))

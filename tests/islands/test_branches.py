@@ -185,8 +185,8 @@ def test_hostile_messages_are_only_text(repo, run):
 def test_the_ratchet_is_a_compare_and_swap(run):
     """`advance` moves a branch that is at the old head and refuses any other."""
     base = run.base("main")
-    run.open("a", base)
-    run.open("a", base)
+    run.create("a", base)
+    run.create("a", base)
     one = run.commit(base, edit("a = 9\n"), "m", 1, T)
     two = run.commit(base, edit("a = 8\n"), "m", 2, T)
     run.advance("a", one, base)
@@ -196,7 +196,7 @@ def test_the_ratchet_is_a_compare_and_swap(run):
     with pytest.raises(HeadMovedError, match="gone"):
         run.advance("b", two, base)
     with pytest.raises(HeadMovedError, match=one):
-        run.open("a", two)
+        run.create("a", two)
     assert run.head("a") == one
 
 
@@ -486,7 +486,7 @@ def test_eight_threads_commit_at_once(repo, run):
 def test_one_of_many_wins_the_swap(run):
     """Of eight moves from one head exactly one holds."""
     base = run.base("main")
-    run.open("a", base)
+    run.create("a", base)
     new = [run.commit(base, edit(f"v = {n}\n"), "m", n, T) for n in range(8)]
 
     def swap(commit):
@@ -529,9 +529,9 @@ def test_forget_leaves_other_runs_alone(repo, run):
 
 def test_kill_9_leaves_a_sound_repository(repo, run, monkeypatch):
     """After kills in the midst of commits and moves, git finds nothing wrong and a run goes on."""
-    monkeypatch.setattr(module, "STALE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "STALE_LOCK_S", 0.0)
     base = run.base("main")
-    run.open("a", base)
+    run.create("a", base)
     dice = random.Random(4)
     for attempt in range(8):
         run.sync_branches({"a": run.head("a")})  # as every launch does
@@ -569,7 +569,7 @@ def _ratchet_on(run, attempt, begin):
 
 def test_a_lock_that_a_kill_left_is_cleared_at_start(repo, run, monkeypatch):
     """A stale lock on one of the run's refs does not stop the run for ever."""
-    monkeypatch.setattr(module, "STALE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "STALE_LOCK_S", 0.0)
     base = run.base("main")
     run.sync_branches({"a": base})
     lock = repo / ".git/refs/heads/swarm/r1/a.lock"
@@ -620,5 +620,5 @@ def test_a_lost_object_is_named(repo, run):
 def test_a_terminals_ctrl_c_does_not_reach_git(repo):
     """It goes to the process group in front, which git is no part of: we see its work through."""
     group = "!ps -o pgid= -p $$"
-    said = Plumbing(repo).line("-c", f"alias.group={group}", "group")
+    said = Plumbing(repo).run_line("-c", f"alias.group={group}", "group")
     assert int(said) != os.getpgrp()

@@ -17,8 +17,8 @@ from islands.records import Entry, Gain
 from islands.scheduling.run_steps import next_run_step, next_sealed
 from islands.state.run_state import State
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.interfaces import RunLimits
-from swarm.coordinator.task_tree import lend, run_islands
+from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.task_tree import run_islands, run_steps_only
 from swarm.results.git_merge import merge_home
 from swarm.results.selection import message, select
 from swarm.simulation.virtual_time import run_virtual
@@ -66,7 +66,7 @@ class Lab:
         self.conduct(run_islands, RunLimits(trials=4))
         self.stack = self._kept()
 
-    def conduct(self, what, bounds=RunLimits()):
+    def conduct(self, what, limits=RunLimits()):
         """Do something with the run on virtual time; return the state."""
 
         async def main():
@@ -77,7 +77,7 @@ class Lab:
                 executor=GitExecutor(self.branches),
                 islands=3,
                 rungs=RUNGS,
-                bounds=bounds,
+                limits=limits,
                 base=self.base,
             )
             run.launch = replace(run.launch, splits=("dev", "hidden", "sealed"))
@@ -101,7 +101,7 @@ class Lab:
             gain = Gain(step, 0.01, 4, 0.001)
             kept = ev.VerdictReached(number, island, commit, self.base, "keep", "gain", gain)
             self.ledger.kept += [received, admitted, start, scored, again, ended, kept]
-            self.branches.open(island, self.base)
+            self.branches.create(island, self.base)
             self.branches.advance(island, commit, self.base)
         files = {GENOME: Entry(text(1, 2, 3).encode())}
         return self.branches.commit_under_ref("stack", self.base, files, "stack\n", 1)
@@ -117,7 +117,7 @@ class Lab:
 
         policy = PromotionPolicy(auto=False)
         return self.conduct(
-            lambda run: lend(
+            lambda run: run_steps_only(
                 run, lambda s, name: next_run_step(s, name, policy), lambda: begin(run)
             )
         )
@@ -203,7 +203,7 @@ def test_the_record_tells_all_of_it(lab, tmp_path):
     async def nothing():
         return None
 
-    lab.conduct(lambda run: lend(run, next_sealed, nothing))
+    lab.conduct(lambda run: run_steps_only(run, next_sealed, nothing))
     with Ledger.open(tmp_path, clock()) as kept:
         for start in range(0, len(lab.ledger.kept), 9):
             kept.extend(lab.ledger.kept[start : start + 9])
@@ -234,7 +234,7 @@ def test_the_sealed_part_is_asked_once(lab):
         return None
 
     for _ in range(2):
-        state = lab.conduct(lambda run: lend(run, next_sealed, nothing))
+        state = lab.conduct(lambda run: run_steps_only(run, next_sealed, nothing))
     asked = [e for e in lab.ledger.kept if isinstance(e, ev.TrialStarted) and e.split == "sealed"]
     assert len(asked) == 8 and {each.rung for each in asked} == {1}
     assert len({(each.seed, each.slice) for each in asked}) == 4

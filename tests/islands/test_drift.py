@@ -20,7 +20,7 @@ from islands.ratchet.noise import Noise
 from islands.ratchet.policy import RatchetPolicy
 from islands.state.run_state import State
 from swarm.cli.status import status
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.metrics import tally
 from swarm.simulation.mixtures import HARSH
@@ -165,7 +165,7 @@ def test_slices_that_certainly_differ_are_corrected_for():
 
 def test_every_slice_runs_the_anchor_at_launch_and_now_and_then(tmp_path):
     """One and the same commit and seed; as often as asked for and before keeps, and no more."""
-    run = simulate(tmp_path, bounds=RunLimits(trials=200))
+    run = simulate(tmp_path, limits=RunLimits(trials=200))
     started = kinds(run, ev.TrialStarted)
     sentinels = [t for t in started if t.purpose == "sentinel"]
     assert {(t.commit, t.seed) for t in sentinels} == {("base", run.state.baseline_seeds()[0])}
@@ -174,13 +174,13 @@ def test_every_slice_runs_the_anchor_at_launch_and_now_and_then(tmp_path):
     keeps = sum(len(island.kept) for island in run.state.islands.values())
     assert 200 / 10 - 4 <= len(sentinels) <= 200 / 10 + 2 * keeps + 4
     assert not kinds(run, ev.SliceQuarantined)
-    none = simulate(tmp_path, ratchet=RatchetPolicy(), bounds=RunLimits(trials=60))
+    none = simulate(tmp_path, ratchet=RatchetPolicy(), limits=RunLimits(trials=60))
     assert not [t for t in kinds(none, ev.TrialStarted) if t.purpose == "sentinel"]
 
 
 def test_nothing_is_kept_before_a_good_sentinel_has_followed_its_evidence(tmp_path):
     """On the same slice, after the last trial of its pairs."""
-    run = simulate(tmp_path, bounds=RunLimits(trials=200))
+    run = simulate(tmp_path, limits=RunLimits(trials=200))
     latest, keeps = "", 0
     for event in run.ledger.kept:
         if isinstance(event, ev.TrialStarted) and event.island == "i0":
@@ -193,7 +193,7 @@ def test_nothing_is_kept_before_a_good_sentinel_has_followed_its_evidence(tmp_pa
 
 def test_what_a_drifting_slice_measured_is_void(tmp_path):
     """It is reported; its trials and discards count no more, its island goes on elsewhere."""
-    run = simulate(tmp_path, {"s0": [(92, 0.05)]}, bounds=RunLimits(trials=200))
+    run = simulate(tmp_path, {"s0": [(92, 0.05)]}, limits=RunLimits(trials=200))
     (alarm,) = kinds(run, ev.SliceQuarantined)
     assert alarm.slice == "s0"
     assert "moved by +0.0" in alarm.reason
@@ -222,7 +222,7 @@ def test_what_a_drifting_slice_measured_is_void(tmp_path):
 def test_no_keep_rests_on_trials_from_both_sides_of_a_drift(tmp_path, shift):
     """All pairs of a kept change are from one slice, before it drifted or after it settled."""
     for onset in range(60, 84, 8):
-        run = simulate(tmp_path, {"s0": [(onset, shift)]}, islands=1, bounds=RunLimits(trials=160))
+        run = simulate(tmp_path, {"s0": [(onset, shift)]}, islands=1, limits=RunLimits(trials=160))
         epochs, of, kept = 0, {}, []
         void = set()
         for event in run.ledger.kept:
@@ -243,7 +243,7 @@ def test_no_keep_rests_on_trials_from_both_sides_of_a_drift(tmp_path, shift):
 def test_a_slice_that_measures_as_before_comes_back_and_its_island_goes_home(tmp_path):
     """It is asked again after a while; its level is the one it had."""
     shifts = {"s0": [(80, 0.05), (120, 0.0)]}
-    run = simulate(tmp_path, shifts, bounds=RunLimits(trials=260))
+    run = simulate(tmp_path, shifts, limits=RunLimits(trials=260))
     (back,) = kinds(run, ev.SliceReleased)
     assert not back.shifted
     assert [move.slice.name for move in kinds(run, ev.IslandReassigned)] == ["s1", "s0"]
@@ -252,7 +252,7 @@ def test_a_slice_that_measures_as_before_comes_back_and_its_island_goes_home(tmp
 
 def test_the_only_slice_goes_on_at_another_level(tmp_path):
     """Three sentinels that agree are enough: gains are paired."""
-    run = simulate(tmp_path, {"s0": [(60, 0.05)]}, islands=1, bounds=RunLimits(trials=160))
+    run = simulate(tmp_path, {"s0": [(60, 0.05)]}, islands=1, limits=RunLimits(trials=160))
     (back,) = kinds(run, ev.SliceReleased)
     assert back.shifted
     assert run.state.trials == 160
@@ -264,21 +264,21 @@ def test_a_run_whose_last_slice_does_not_settle_stops_and_says_why(tmp_path):
     shifts = {"s0": [(60 + n, 0.05 * n) for n in range(400)]}
     branches, ledger = MemoryBranches(), MemoryLedger()
     with pytest.raises(SetupError, match="no slice measures steadily: s0: its sentinels moved"):
-        simulate(tmp_path, shifts, branches, islands=1, ledger=ledger, bounds=RunLimits(trials=160))
+        simulate(tmp_path, shifts, branches, islands=1, ledger=ledger, limits=RunLimits(trials=160))
     assert isinstance(ledger.kept[-1], ev.RunStopped)
-    run = simulate(tmp_path, {}, branches, islands=1, ledger=ledger, bounds=RunLimits(trials=160))
+    run = simulate(tmp_path, {}, branches, islands=1, ledger=ledger, limits=RunLimits(trials=160))
     assert run.state.trials == 160
     assert len(kinds(run, ev.SliceReleased)) == 1
 
 
 def test_islands_of_a_launch_with_other_slices_are_moved_for_good(tmp_path):
     """What the ledger says of slices is what trials run on."""
-    run = simulate(tmp_path, bounds=RunLimits(trials=30))
+    run = simulate(tmp_path, limits=RunLimits(trials=30))
     ledger = MemoryLedger(run.ledger.kept)
 
     async def main():
         again = make_run(
-            tmp_path, ledger=ledger, branches=run.branches, bounds=RunLimits(trials=60)
+            tmp_path, ledger=ledger, branches=run.branches, limits=RunLimits(trials=60)
         )
         plans = again.launch.islands
         swapped = [
@@ -299,14 +299,14 @@ def test_islands_of_a_launch_with_other_slices_are_moved_for_good(tmp_path):
 def test_a_run_cut_anywhere_around_an_alarm_goes_on_to_a_consistent_end(tmp_path, part):
     """From any prefix of its ledger: the fold agrees, heads and branches too."""
     shifts = {"s0": [(60, 0.05), (100, 0.0)]}
-    whole = simulate(tmp_path, shifts, bounds=RunLimits(trials=200))
+    whole = simulate(tmp_path, shifts, limits=RunLimits(trials=200))
     kept = whole.ledger.kept
     alarm = next(n for n, event in enumerate(kept) if isinstance(event, ev.SliceQuarantined))
     for cut in [*range(alarm - 4, alarm + 8), *range(20, len(kept), 97)][part::4]:
         branches = MemoryBranches()
         branches.commits, branches.held = dict(whole.branches.commits), dict(whole.branches.held)
         ledger = MemoryLedger(kept[:cut])
-        run = simulate(tmp_path, shifts, branches, ledger=ledger, bounds=RunLimits(trials=200))
+        run = simulate(tmp_path, shifts, branches, ledger=ledger, limits=RunLimits(trials=200))
         fresh = State()
         fresh.apply_all(run.ledger.kept)
         assert fresh.islands == run.state.islands
@@ -319,7 +319,7 @@ def test_a_run_cut_anywhere_around_an_alarm_goes_on_to_a_consistent_end(tmp_path
 def test_the_record_follows_event_by_event(tmp_path):
     """Projected at once or one by one, the lineage is the fold's; counts are the state's."""
     shifts = {"s0": [(60, 0.05), (100, 0.0)]}
-    run = simulate(tmp_path, shifts, bounds=RunLimits(trials=200))
+    run = simulate(tmp_path, shifts, limits=RunLimits(trials=200))
     history = run.ledger.kept
     assert {type(event) for event in history} >= {
         ev.SliceQuarantined,
@@ -348,7 +348,7 @@ def test_the_record_follows_event_by_event(tmp_path):
 
 def test_status_names_the_slices_that_are_set_apart(tmp_path, monkeypatch):
     """With the reason, until they are back; as JSON too."""
-    run = simulate(tmp_path, {"s0": [(60, 0.05), (100, 0.0)]}, bounds=RunLimits(trials=200))
+    run = simulate(tmp_path, {"s0": [(60, 0.05), (100, 0.0)]}, limits=RunLimits(trials=200))
     back = next(n for n, e in enumerate(run.ledger.kept) if isinstance(e, ev.SliceReleased))
     git.Repo.init(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from islands.ratchet.ladder import released, released_score, step
 from islands.ratchet.noise import Noise
 from islands.records import Gain
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.laboratory import GENOME, make_run
@@ -48,7 +48,7 @@ def test_a_brief_holds_no_score_in_full(tmp_path):
     """Score, recent gains and gains elsewhere are all in steps, and no reason has another digit."""
 
     async def main():
-        run = make_run(tmp_path, bounds=RunLimits(trials=120))
+        run = make_run(tmp_path, limits=RunLimits(trials=120))
         await run_islands(run)
         return run
 

@@ -19,7 +19,7 @@ from islands.rng import seed_of
 from swarm.agents.base import AgentError
 from swarm.agents.llm.prompt import NUDGES, render
 from swarm.agents.mutator import Mutator
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.run import Run, inline
 from swarm.coordinator.task_tree import run_islands
 from swarm.project.program import read_program
@@ -378,7 +378,7 @@ def lives(repo, ideas, port=gives_up, trials=44, topology="ring", **parts):
         branches = Branches(repo, "lab", ("genome",))
         plan = launch(
             repo.parent,
-            bounds=RunLimits(trials=trials),
+            limits=RunLimits(trials=trials),
             ratchet=RatchetPolicy(null_rate=0.0),
             migration=Migration(topology, every=2),
             base=git(repo, "rev-parse", "main"),

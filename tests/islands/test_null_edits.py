@@ -9,7 +9,7 @@ from islands.genome.null_edits import is_null, null_proposal
 from islands.genome.syntax_diff import compare
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import NULL, Entry
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.metrics import tally
 from swarm.simulation.mixtures import HARSH
@@ -95,7 +95,7 @@ def test_nobody_is_told_of_a_null(tmp_path):
 
     agents = {f"i{k}": Curious() for k in range(2)}
     run = simulate(
-        tmp_path, agents=agents, ratchet=RatchetPolicy(null_rate=0.3), bounds=RunLimits(trials=120)
+        tmp_path, agents=agents, ratchet=RatchetPolicy(null_rate=0.3), limits=RunLimits(trials=120)
     )
     nulls = {e.experiment for e in kinds(run, ev.ProposalReceived) if e.agent == NULL}
     assert len(nulls) > 10
@@ -119,7 +119,7 @@ def test_a_null_that_is_kept_moves_no_head_and_claims_nothing(tmp_path):
         branches=branches,
         executor=LabExecutor(branches, sigma=0.05),
         ratchet=RatchetPolicy(RULES["keep-if-better"], null_rate=0.5),
-        bounds=RunLimits(trials=240),
+        limits=RunLimits(trials=240),
     )
     nulls = {e.experiment for e in kinds(run, ev.ProposalReceived) if e.agent == NULL}
     kept = {e.experiment for e in kinds(run, ev.VerdictReached) if e.verdict == "keep"}

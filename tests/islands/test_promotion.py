@@ -16,8 +16,8 @@ from islands.records import Entry, Gain, Measured
 from islands.scheduling.run_steps import next_run_step
 from islands.state.run_state import State
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.interfaces import RunLimits
-from swarm.coordinator.task_tree import lend, run_islands
+from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.task_tree import run_islands, run_steps_only
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.laboratory import (
     GENOME,
@@ -88,7 +88,7 @@ def seeded(tmp_path, branches, executor, trials=4):
             branches=branches,
             executor=executor,
             rungs=RUNGS,
-            bounds=RunLimits(trials=trials),
+            limits=RunLimits(trials=trials),
             islands=3,
         )
         await run_islands(run)
@@ -103,7 +103,7 @@ def promote(tmp_path, branches, executor, ledger, wish, policy=PromotionPolicy()
     async def main():
         run = make_run(
             tmp_path, ledger=ledger, branches=branches, executor=executor, rungs=RUNGS,
-            bounds=RunLimits(), islands=3,
+            limits=RunLimits(), islands=3,
         )  # fmt: skip
         run.launch = replace(run.launch, promotion=policy, splits=("dev", "hidden"))
 
@@ -112,7 +112,7 @@ def promote(tmp_path, branches, executor, ledger, wish, policy=PromotionPolicy()
             if known.open is None and not known.done:
                 await errands.open_promotion(run, wish)
 
-        await lend(run, lambda state, name: next_run_step(state, name, policy), begin)
+        await run_steps_only(run, lambda state, name: next_run_step(state, name, policy), begin)
         return run
 
     return run_virtual(main())
@@ -316,7 +316,7 @@ def test_a_judged_stack_is_promoted_by_itself_where_limits_allow(tmp_path):
         async def main(ledger=ledger, branches=branches, executor=executor, bound=bound):
             run = make_run(
                 tmp_path, ledger=ledger, branches=branches, executor=executor, rungs=RUNGS,
-                bounds=bound, islands=3,
+                limits=bound, islands=3,
             )  # fmt: skip
             await run_islands(run)
             return run

@@ -31,8 +31,8 @@ from islands.stacking.inference import (
 from islands.state.run_state import State
 from swarm.cli.stack import table, told
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.interfaces import RunLimits
-from swarm.coordinator.task_tree import lend, run_islands
+from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.task_tree import run_islands, run_steps_only
 from swarm.project.runs import RunFolder
 from swarm.results.verify import verify
 from swarm.simulation.metrics import reported
@@ -233,7 +233,7 @@ def lived(tmp_path_factory):
             tmp_path_factory.mktemp("lived"),
             branches=branches,
             executor=LabExecutor(branches),
-            bounds=RunLimits(trials=130),
+            limits=RunLimits(trials=130),
             islands=3,
         )
         await run_islands(run)
@@ -251,7 +251,7 @@ def checked(tmp_path, branches, ledger, executor=None, **changes):
             ledger=ledger,
             branches=branches,
             executor=executor or LabExecutor(branches),
-            **{"islands": 3, "bounds": RunLimits(), **changes},
+            **{"islands": 3, "limits": RunLimits(), **changes},
         )
 
         async def begin():
@@ -259,7 +259,7 @@ def checked(tmp_path, branches, ledger, executor=None, **changes):
             if known.open is None and not known.judged:
                 errands.open_stack(run, known.parts())
 
-        await lend(run, next_of_stack, begin)
+        await run_steps_only(run, next_of_stack, begin)
         return run
 
     return run_virtual(main())
@@ -338,14 +338,14 @@ def test_an_arm_that_breaks_names_those_who_broke_it(tmp_path, lived):
     async def main():
         run = make_run(
             tmp_path, ledger=ledger, branches=branches, executor=Breaks(branches), islands=3,
-            bounds=RunLimits(),
+            limits=RunLimits(),
         )  # fmt: skip
         run_now.append(run)
 
         async def begin():
             errands.open_stack(run, run.state.stacks.parts())
 
-        await lend(run, next_of_stack, begin)
+        await run_steps_only(run, next_of_stack, begin)
         return run
 
     run = run_virtual(main())
@@ -431,7 +431,7 @@ def two_islands(tmp_path, edits):
         gain = Gain(1.0, 0.1, 2)
         history.append(ev.VerdictReached(number, island, commit, base, "keep", "", gain))
     for at in range(2):
-        branches.open(f"i{at}", history_head(history, f"i{at}"))
+        branches.create(f"i{at}", history_head(history, f"i{at}"))
     return repo, branches, history, base
 
 

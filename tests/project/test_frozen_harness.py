@@ -76,7 +76,8 @@ import asyncio, json, sys
 from pathlib import Path
 from harness import fingerprint as identity
 from harness.contract import Rung, Slice, Trial
-from swarm.executors.base import LocalExecutor, ExecutorConfig
+from swarm.executors.base import ExecutorConfig
+from swarm.executors.local import LocalExecutor
 
 folder, cores = Path(sys.argv[1]), json.loads(sys.argv[2])
 where = Slice("cpu0", "cpu", tuple(cores))

@@ -488,14 +488,14 @@ def _alive(group):
 
 def _merge_home(repo, head, step, begin):
     """Merge home in a forked child that says when it comes to `step`."""
-    answer = merge.Plumbing.answer
+    answer = merge.Plumbing.try_run
 
     def announced(self, *args, **more):
         if args[0] == step:
             os.write(begin, b"!")
         return answer(self, *args, **more)
 
-    merge.Plumbing.answer = announced
+    merge.Plumbing.try_run = announced
     try:
         home(repo, head)
     finally:

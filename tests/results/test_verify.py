@@ -19,7 +19,7 @@ from islands import events as ev
 from islands.git.branches import Branches
 from islands.records import Entry, Proposal
 from swarm.cli.verify import verify as command
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.project.runs import RunFolder
 from swarm.results import verify as verification
@@ -48,7 +48,7 @@ def original(tmp_path_factory):
             branches=branches,
             agents={"i0": LabAgent(script={2: KEPT})},
             islands=1,
-            bounds=RunLimits(trials=24),
+            limits=RunLimits(trials=24),
             base=branches.base("main"),
         )
         await run_islands(run)

@@ -15,8 +15,9 @@ from harness.contract import Outcome, Rung, SetupError, Slice, Trial, encode
 from harness.sandbox import SandboxPolicy, python_argv, run
 from harness.sandbox.monitor.cpu import EVERY, CpuContention
 from harness.sandbox.tiers import check
-from swarm.executors.base import ExecutorConfig, LocalExecutor, VoidError
+from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.harness_process import HarnessProcess
+from swarm.executors.local import LocalExecutor
 
 CORE = min(os.sched_getaffinity(0))
 TICK = os.sysconf("SC_CLK_TCK")
@@ -141,7 +142,7 @@ def test_a_trial_that_shared_its_cores_with_others_is_void_where_that_is_asked_f
     outcome = Outcome("t1", "h", 2, score=1.0, facts={"foreign_cpu": 0.04})
     trial = Trial("t1", "packing", "none", "c", 7, Rung(1, 1.0), Slice("cpu0", "cpu"), "", "", "")
 
-    async def ask(server, line):
+    async def request(server, line):
         return {"outcome": json.loads(encode(outcome))}
 
     def after(limit):
@@ -150,7 +151,7 @@ def test_a_trial_that_shared_its_cores_with_others_is_void_where_that_is_asked_f
         )
         return asyncio.run(slices.run(trial))
 
-    monkeypatch.setattr(HarnessProcess, "ask", ask)
+    monkeypatch.setattr(HarnessProcess, "request", request)
     assert after(None) == after(0.05) == outcome
     with pytest.raises(VoidError, match=r"others took 4.0% .* slices.foreign_cpu allows 3.0%"):
         after(0.03)

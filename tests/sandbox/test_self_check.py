@@ -162,14 +162,14 @@ landlock.abi = lambda: 0
 ON_A_MAC = """
 import json, sys
 from harness.sandbox import tiers
-from swarm.executors import require_tier
+from swarm.executors import require_sandbox
 sys.platform = "darwin"
 print(json.dumps(tiers.best()))
 """
 
 REQUIRING = """
 from harness.contract import SetupError
-from swarm.executors.require_tier import require
-try: require(2)
+from swarm.executors.require_sandbox import require_sandbox
+try: require_sandbox(2)
 except SetupError as error: print(error)
 """

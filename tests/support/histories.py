@@ -12,7 +12,7 @@ from islands import events as ev
 from islands.migration import Migration
 from islands.records import Entry, Proposal, Usage
 from swarm.agents.base import AgentError
-from swarm.coordinator.interfaces import RunLimits
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.laboratory import GENOME, LabAgent, LabExecutor, MemoryBranches, make_run
@@ -33,7 +33,7 @@ def lived(scratch, trials):
             branches=branches,
             agents=agents,
             executor=executor,
-            bounds=RunLimits(trials=trials),
+            limits=RunLimits(trials=trials),
             migration=Migration("complete", every=2),
         )
         await run_islands(run)

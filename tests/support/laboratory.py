@@ -11,7 +11,7 @@ from islands.genome.admission import AdmissionLimits
 from islands.migration import STAY
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Proposal, Usage
-from swarm.coordinator.interfaces import IslandPlan, Launch, RunLimits
+from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import NoPreflights, Run, inline
 
 GENOME = "genome/x.py"
@@ -102,7 +102,7 @@ class LabExecutor:
     running: set = field(default_factory=set)
     trials: list = field(default_factory=list)
 
-    def living(self, where):
+    def current_slice(self, where):
         return where
 
     async def run(self, trial):
@@ -175,7 +175,7 @@ def opening(**changes):
 def launch(
     tmp_path,
     islands=2,
-    bounds=RunLimits(trials=60),
+    limits=RunLimits(trials=60),
     ratchet=RatchetPolicy(),
     migration=STAY,
     **changes,
@@ -186,7 +186,7 @@ def launch(
         islands=tuple(IslandPlan(f"i{k}", "lab", Slice(f"s{k}", "cpu")) for k in range(islands)),
         ratchet=ratchet,
         admission=AdmissionLimits(),
-        bounds=bounds,
+        limits=limits,
         prose="Lower the loss.",
         entry=GENOME,
         folder=tmp_path,

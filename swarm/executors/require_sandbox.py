@@ -7,7 +7,7 @@ from harness.sandbox import tiers
 from harness.sandbox.self_check import require_self_check
 
 
-def require(tier: int) -> None:
+def require_sandbox(tier: int) -> None:
     """Raise SetupError unless boxes of `tier` can be made here and no canary gets out of one."""
     try:
         tiers.check(tier)

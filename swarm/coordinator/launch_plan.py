@@ -1,0 +1,60 @@
+"""What is fixed for one launch: islands, limits, rules, folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.contract import Slice, Split
+from islands import events as ev
+from islands.genome.admission import AdmissionLimits
+from islands.migration import STAY, Migration
+from islands.promotion.attempt import PromotionPolicy
+from islands.ratchet.policy import RatchetPolicy
+from islands.stacking.check import NEVER, StackPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class IslandPlan:
+    """An island to be: its name, its agent and the slice it is measured on."""
+
+    name: str
+    agent: str
+    slice: Slice
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """Where a launch ends; None is no bound. Minutes are of this launch, the rest of the run."""
+
+    minutes: float | None = None
+    trials: int | None = None
+    usd: float | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that is fixed for one launch; `opening` opens the run if its ledger is empty.
+
+    `splits` are what the task can score a trial on.
+    """
+
+    opening: ev.RunOpened
+    islands: tuple[IslandPlan, ...]
+    ratchet: RatchetPolicy
+    admission: AdmissionLimits
+    limits: RunLimits
+    prose: str
+    entry: str
+    folder: Path
+    tier: int = 2
+    promotion: PromotionPolicy = PromotionPolicy()
+    splits: tuple[Split, ...] = ("dev",)
+    migration: Migration = STAY
+    stacking: StackPolicy = NEVER
+
+    @property
+    def scratch(self) -> Path:
+        """Return the folder that a launch may fill and the next one empties."""
+        return self.folder / "scratch"

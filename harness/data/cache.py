@@ -1,4 +1,4 @@
-"""Where corpora are kept, and writing there so that a crash at any moment leaves old or new."""
+"""The cache folder of corpora, its lock, and writes that survive a crash at any moment."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from filelock import FileLock, Timeout
 from harness.contract import SetupError
 
 Progress = Callable[[str, float], None]
-"""`progress(step, share)`: what is being done and how much of that step is done, from 0 to 1."""
+"""`progress(step, share)`: the current step and how much of it is done, from 0 to 1."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_SHUT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 
 
 def corpus_root(name: str) -> Path:
-    """Return the folder of everything cached for corpus `name`: $SWARM_CACHE, else the user's."""
+    """Return the cache folder of corpus `name`, in $SWARM_CACHE or the user's cache folder."""
     chosen = os.environ.get("SWARM_CACHE")
     cache = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("swarm")
     return cache.absolute() / "data" / name
@@ -45,24 +45,24 @@ def locked(folder: Path, progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def disk_troubles(folder: Path) -> Iterator[None]:
-    """Turn a full or closed disk into SetupError; any other OSError is our fault and goes on."""
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Raise SetupError for a full or unwritable disk; pass on any other OSError as a bug."""
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            mend = "free some space there or set SWARM_CACHE to a larger disk"
-        elif error.errno in _SHUT:
-            mend = "make it yours to read and write or set SWARM_CACHE to a folder that is"
+        if error.errno in _DISK_FULL:
+            fix = "free some space there or set SWARM_CACHE to a larger disk"
+        elif error.errno in _NO_ACCESS:
+            fix = "make it readable and writable for you or set SWARM_CACHE to a folder that is"
         else:
             raise
         raise SetupError(
-            f"cannot use {error.filename or folder} ({error.strerror}): {mend}"
+            f"cannot use {error.filename or folder} ({error.strerror}): {fix}"
         ) from error
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, all of it or nothing, and on the disk before this returns."""
+    """Write `data` to `path` atomically and durably: after a crash all of it is there or none."""
     fresh = path.with_name(f".{path.name}.new")
     with fresh.open("wb") as file:
         file.write(data)
@@ -73,7 +73,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` survive a power cut."""
+    """Flush the entries of `folder` to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -32,7 +32,7 @@ def prepare(name: str, shards: int | None, base_url: str | None, *, as_json: boo
     Nothing is done where it stands already, and a prepare that was cut off goes on.
     """
     with _shown() as progress:
-        corpus = data.prepare(name, progress, shards=shards, base_url=base_url)
+        corpus = data.prepare(name, {"shards": shards, "base_url": base_url}, progress)
     click.echo(json.dumps(_facts(corpus)) if as_json else _line(corpus))
 
 

@@ -59,7 +59,7 @@ def server(shards, monkeypatch):
 
 def climb(server, shards=2, progress=None):
     """Prepare climbmix from `server`."""
-    return data.prepare("climbmix", progress, shards=shards, base_url=server.url)
+    return data.prepare("climbmix", {"shards": shards, "base_url": server.url}, progress)
 
 
 def documents_of(opened, split):
@@ -119,7 +119,7 @@ def test_a_killed_prepare_goes_on_with_the_next_shard(cache, server):
         def progress(step, _):
             if step == "encode shard 2 of 3":
                 os.kill(os.getpid(), 9)
-        data.prepare("climbmix", progress, shards=2, base_url={server.url!r})
+        data.prepare("climbmix", dict(shards=2, base_url={server.url!r}), progress)
     """
     assert child(code, cache, NO_PROXY="127.0.0.1").returncode == -signal.SIGKILL
     server.requests.clear()
@@ -140,7 +140,7 @@ def test_a_killed_fetch_goes_on_where_it_was(cache, server, shards):
         from harness import data
         def progress(step, share):
             print(step, share, flush=True)
-        data.prepare("climbmix", progress, shards=2, base_url={server.url!r})
+        data.prepare("climbmix", dict(shards=2, base_url={server.url!r}), progress)
     """
     argv = [sys.executable, "-c", textwrap.dedent(code)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as fetching:
@@ -165,7 +165,7 @@ def test_a_full_disk_keeps_the_shards_that_are_there(cache, server, shards):
         room = ({len(shards["shard_00000.parquet"])}, resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_FSIZE, room)
         try:
-            data.prepare("climbmix", shards=2, base_url={server.url!r})
+            data.prepare("climbmix", dict(shards=2, base_url={server.url!r}))
         except SetupError as error:
             print(error)
     """
@@ -195,14 +195,14 @@ def test_the_command_tells_each_step_once(cache, server):
 def test_a_bad_base_url_is_refused(cache, url):
     """An address that is none is refused before anything is made."""
     with pytest.raises(SetupError, match="--base-url"):
-        data.prepare("climbmix", base_url=url)
+        data.prepare("climbmix", {"base_url": url})
 
 
 @pytest.mark.parametrize("shards", [0, 6543])
 def test_a_bad_number_of_shards_is_refused(cache, shards):
     """There are 6,542 shards to train on."""
     with pytest.raises(SetupError, match="choose 1 to 6542"):
-        data.prepare("climbmix", shards=shards)
+        data.prepare("climbmix", {"shards": shards})
 
 
 def test_a_shard_without_text_is_refused(cache, server, tmp_path):

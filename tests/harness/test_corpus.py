@@ -301,7 +301,9 @@ def test_a_large_file_is_held_to_its_time(copy, monkeypatch):
         data.open_corpus("kjv")
     steps = []
     assert (
-        data.prepare("kjv", lambda step, _: steps.append(step)) == copy == data.open_corpus("kjv")
+        data.prepare("kjv", progress=lambda step, _: steps.append(step))
+        == copy
+        == data.open_corpus("kjv")
     )
     assert not any(step.startswith("encode") for step in steps)
 
@@ -357,7 +359,7 @@ def test_preparing_again_does_nothing(copy):
     """A second prepare builds nothing, writes nothing and returns the same corpus."""
     before = {path: path.stat().st_mtime_ns for path in copy.folder.parent.rglob("*")}
     steps = []
-    assert data.prepare("kjv", lambda step, _: steps.append(step)) == copy
+    assert data.prepare("kjv", progress=lambda step, _: steps.append(step)) == copy
     assert {step.split()[0] for step in steps} == {"check"}
     assert before == {path: path.stat().st_mtime_ns for path in copy.folder.parent.rglob("*")}
 
@@ -367,14 +369,14 @@ def test_several_processes_prepare_at_once_after_a_kill(cache):
     code = """
         import os, signal
         from harness import data
-        data.prepare("kjv", lambda step, _: step == "encode" and os.kill(os.getpid(), 9))
+        data.prepare("kjv", progress=lambda step, _: step == "encode" and os.kill(os.getpid(), 9))
     """
     assert child(code, cache).returncode == -signal.SIGKILL
     with pytest.raises(SetupError, match="is not prepared"):
         data.open_corpus("kjv")
     code = """
         from harness import data
-        print(data.prepare("kjv", lambda step, _: print(step)).digest)
+        print(data.prepare("kjv", progress=lambda step, _: print(step)).digest)
     """
     running = [
         subprocess.Popen(

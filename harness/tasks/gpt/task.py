@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.contract import SCREENING_AUDIT, Direction, Split, Trial
-from harness.data import open_corpus, ready
+from harness.data import open_corpus, open_or_build
 from harness.tasks.base import Confine, InvalidError, SandboxRequest, Scored
 from harness.tasks.gpt.audit import audit
 from harness.tasks.gpt.bits import bits_per_byte, score
@@ -54,7 +54,7 @@ class Gpt:
 
     def prepare(self, data: str) -> str:
         """Return the digest of corpus `data`, which stands or came with the installation."""
-        return ready(data).digest
+        return open_or_build(data).digest
 
     def box(self, trial: Trial) -> SandboxRequest:
         """Say how to run `trial`; its clock starts now, a little before the budget's."""

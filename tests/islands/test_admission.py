@@ -1,4 +1,4 @@
-"""What is let in and what is refused, by which rule; hostile proposals never raise."""
+"""Which rule admits or refuses a proposal; hostile proposals never raise."""
 
 import posixpath
 import warnings
@@ -25,20 +25,20 @@ HEAD = {
 LIMITS = AdmissionLimits(file_bytes=2_000, total_bytes=4_000, files=8)
 
 
-def answer(files, head=HEAD, limits=LIMITS):
-    """Return what admission makes of `files`."""
+def admission(files, head=HEAD, limits=LIMITS):
+    """Return the result of admitting `files`."""
     return admit(Proposal("h", files), head, GENOME, limits, ENTRY)
 
 
 def rule(files, **more):
-    """Return the rule that refuses `files`, "" where they are let in."""
-    found = answer(files, **more)
-    if isinstance(found, Admitted):
+    """Return the rule that refuses `files`, "" where they are admitted."""
+    result = admission(files, **more)
+    if isinstance(result, Admitted):
         return ""
-    assert "\n" not in found.reason
-    assert found.reason.isprintable()
-    assert len(found.reason) < 700
-    return found.rule
+    assert "\n" not in result.reason
+    assert result.reason.isprintable()
+    assert len(result.reason) < 700
+    return result.rule
 
 
 def text(source):
@@ -52,7 +52,7 @@ def train(old, new):
     return {ENTRY: text(TRAIN.decode().replace(old, new))}
 
 
-def test_a_change_inside_the_genome_is_let_in():
+def test_a_change_inside_the_genome_is_admitted():
     """A changed knob, a new file, a deleted file and a file with an odd name are all changes."""
     change = {
         **train("0.1", "0.2"),
@@ -60,14 +60,14 @@ def test_a_change_inside_the_genome_is_let_in():
         "gen/notes.txt": None,
         'gen/it\'s "Ü" .md': text("words\n"),
     }
-    assert answer(change) == Admitted(change)
+    assert admission(change) == Admitted(change)
 
 
 def test_what_does_not_differ_is_left_out():
-    """Files proposed as they are, and deletions of files that are not there, are no change."""
+    """Unchanged files and deletions of missing files are not part of the change."""
     same = {"solo.py": HEAD["solo.py"], "gen/gone.py": None}
     changed = train("0.1", "0.2")
-    assert answer({**same, **changed}) == Admitted(changed)
+    assert admission({**same, **changed}) == Admitted(changed)
     assert rule(same) == "nothing"
     assert rule({}) == "nothing"
 
@@ -75,7 +75,7 @@ def test_what_does_not_differ_is_left_out():
 OUTSIDE = [
     "harness.py",
     "generator.py",
-    "gen",  # the folder's own name; clash sees that it is one
+    "gen",  # the folder itself: refused by the rule clash
     "/gen/train.py",
     "/etc/passwd",
     "gen/../harness.py",
@@ -125,28 +125,28 @@ OUTSIDE = [
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: ascii(path)[:40])
 def test_paths_outside_the_genome_are_refused(path):
-    """No path that leaves the genome, or that some reader takes for another, is let in."""
+    """Paths that leave the genome, or that some reader takes for another path, are refused."""
     assert rule({path: text("x = 1\n")}) == ("clash" if path == "gen" else "outside")
     assert rule({path: None, **train("0.1", "0.2")}) == ("outside" if path != "gen" else "")
 
 
 def test_a_refusal_says_what_is_allowed():
     """The reason names the file and the paths that may be changed."""
-    found = answer({"harness.py": text("x = 1\n")})
+    result = admission({"harness.py": text("x = 1\n")})
     reason = "harness.py is outside the genome; change only: gen/, solo.py"
-    assert found == Refused("outside", reason)
+    assert result == Refused("outside", reason)
 
 
 @pytest.mark.parametrize("mode", ["120000", "160000"])
 def test_links_are_refused(mode):
-    """Neither a symbolic link nor a submodule is let in, new or in a file's place."""
+    """Symbolic links and submodules are refused, new or in place of a file."""
     assert rule({"gen/new": Entry(b"/etc/passwd", mode)}) == "link"
     assert rule({ENTRY: Entry(b"/etc/passwd", mode)}) == "link"
 
 
 @pytest.mark.parametrize("path", ["gen/link", "gen/module"])
 def test_links_of_the_head_stay(path):
-    """A link that the head holds is neither replaced nor deleted, nor is a file put below it."""
+    """A link of the head cannot be replaced or deleted, nor can a file be put below it."""
     assert rule({path: text("x = 1\n")}) == "link"
     assert rule({path: None}) == "link"
     assert rule({f"{path}/x.py": text("x = 1\n")}) == "clash"
@@ -154,17 +154,17 @@ def test_links_of_the_head_stay(path):
 
 
 @pytest.mark.parametrize("mode", ["100755", "040000", "100664", "", "x" * 9999, "1\n"])
-def test_modes_are_not_the_agents_to_change(mode):
-    """A new executable, and a mode that git does not know, are refused."""
+def test_agents_cannot_change_modes(mode):
+    """New executables and modes unknown to git are refused."""
     assert rule({"gen/new.py": Entry(b"x = 1\n", mode)}) == "mode"
     assert rule({ENTRY: Entry(TRAIN + b"x = 1\n", mode)}) == "mode"
 
 
 def test_an_executable_stays_one():
     """Text proposed for an executable file keeps the file's mode; mode alone is no change."""
-    wanted = Admitted({"gen/tool.sh": Entry(b"#!/bin/bash\n", "100755")})
-    assert answer({"gen/tool.sh": text("#!/bin/bash\n")}) == wanted
-    assert answer({"gen/tool.sh": Entry(b"#!/bin/bash\n", "100755")}) == wanted
+    expected = Admitted({"gen/tool.sh": Entry(b"#!/bin/bash\n", "100755")})
+    assert admission({"gen/tool.sh": text("#!/bin/bash\n")}) == expected
+    assert admission({"gen/tool.sh": Entry(b"#!/bin/bash\n", "100755")}) == expected
     assert rule({"gen/tool.sh": text("#!/bin/sh\n")}) == "nothing"
 
 
@@ -176,7 +176,7 @@ def test_binaries_are_refused(data):
 
 
 def test_sizes_are_bounded():
-    """A file, the genome and the number of files have limits; ten megabytes are far beyond."""
+    """Files, genomes and numbers of files above their limits are refused."""
     assert rule({"gen/big.txt": text(b"a" * 2_000)}) == ""
     assert rule({"gen/big.txt": text(b"a" * 2_001)}) == "size"
     assert rule({"gen/big.py": text(b"(" * 10_000_000)}) == "size"
@@ -186,8 +186,8 @@ def test_sizes_are_bounded():
     assert rule(dict.fromkeys((f"gen/{n}.txt" for n in range(9)), None)) == "size"
 
 
-def test_a_genome_that_began_too_large_may_change_and_shrink():
-    """Limits bound growth: a user's large genome is not shut out, but grows no further."""
+def test_a_genome_above_the_limits_may_change_and_shrink():
+    """Limits bound growth: a user's large genome works, but cannot grow further."""
     small = AdmissionLimits(file_bytes=2_000, total_bytes=20, files=2)
     assert rule(train("0.1", "0.2"), limits=small) == ""
     assert rule(train("0.1", "0.25"), limits=small) == "size"
@@ -196,7 +196,7 @@ def test_a_genome_that_began_too_large_may_change_and_shrink():
 
 
 def test_names_that_collide_are_refused():
-    """No file may differ from another by case alone, nor stand where a folder or a file is."""
+    """No file may differ from another by case alone, or replace a folder, or lie below a file."""
     assert rule({"gen/TRAIN.py": text("x = 1\n")}) == "clash"
     assert rule({"gen/a.py": text("x = 1\n"), "gen/A.py": text("x = 2\n")}) == "clash"
     assert rule({"gen/Train.py/x.py": text("x = 1\n")}) == "clash"
@@ -205,11 +205,11 @@ def test_names_that_collide_are_refused():
 
 
 def test_the_entry_file_stays():
-    """The file that a trial starts from is not deleted."""
-    found = answer({ENTRY: None})
-    assert isinstance(found, Refused)
-    assert found.rule == "entry"
-    assert ENTRY in found.reason
+    """The file that a trial starts from cannot be deleted."""
+    result = admission({ENTRY: None})
+    assert isinstance(result, Refused)
+    assert result.rule == "entry"
+    assert ENTRY in result.reason
 
 
 BROKEN = {
@@ -227,22 +227,22 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_python_that_does_not_parse_is_refused(name):
-    """Broken, bottomless and disguised Python is refused with the line, and nothing raises."""
-    found = answer({ENTRY: text(BROKEN[name])})
-    assert isinstance(found, Refused)
-    assert found.rule == "syntax"
-    assert found.reason.startswith(f"{ENTRY} does not parse as Python: ")
+    """Broken, deeply nested and oddly encoded Python is refused with a reason."""
+    result = admission({ENTRY: text(BROKEN[name])})
+    assert isinstance(result, Refused)
+    assert result.rule == "syntax"
+    assert result.reason.startswith(f"{ENTRY} does not parse as Python: ")
 
 
 def test_a_syntax_error_is_shown_with_its_line():
-    """An agent is told where its Python breaks."""
-    found = answer({"gen/new.py": text("x = 1\ny = (\n")})
+    """An agent is told the line of its syntax error."""
+    result = admission({"gen/new.py": text("x = 1\ny = (\n")})
     reason = "gen/new.py does not parse as Python: line 2: '(' was never closed"
-    assert found == Refused("syntax", reason)
+    assert result == Refused("syntax", reason)
 
 
-def test_bombs_within_the_limits_are_met():
-    """Deep nesting up to the size limit of real runs is refused, and quickly enough."""
+def test_deep_nesting_up_to_the_size_limit_is_refused():
+    """Nothing raises on syntax bombs of the largest file that real runs allow."""
     for bomb in (
         "(",
         "-",
@@ -262,21 +262,21 @@ def test_bombs_within_the_limits_are_met():
 
 
 def test_nesting_is_bounded_by_a_number():
-    """What is let in does not depend on how much stack the caller has left."""
-    for depth, wanted in ((96, ""), (98, "syntax")):  # module, statement and name count too
+    """What is admitted does not depend on how much stack the caller has left."""
+    for depth, expected in ((96, ""), (98, "syntax")):  # module, statement and name count too
         deep = {ENTRY: text("x = " + "[" * depth + "]" * depth + "\n")}
-        assert rule(deep) == wanted
+        assert rule(deep) == expected
         assert rule(train("0.1", "0.2"), head={**HEAD, **deep}) == ""
 
 
 def test_other_files_need_not_be_python():
-    """Text that is not named .py is only text; a file named .PY is Python."""
+    """Only files named .py, in any case, are parsed."""
     assert rule({"gen/new.txt": text("x = (\n")}) == ""
     assert rule({"gen/new.PY": text("x = (\n")}) == "syntax"
 
 
-def test_warnings_of_the_parser_stay_inside():
-    """Source that Python warns of is let in, and no warning reaches the terminal."""
+def test_warnings_of_the_parser_are_suppressed():
+    """Source that Python warns of is admitted, and no warning reaches the terminal."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert rule({ENTRY: text(TRAIN + b"y = '\\d'\nz = 1if x else 2\n")}) == ""
@@ -296,10 +296,10 @@ def test_warnings_of_the_parser_stay_inside():
     ],
 )
 def test_a_change_without_effect_is_refused(change):
-    """Comments, layout, docstrings and spelling are not a change, unless null ones are wanted."""
+    """Comments, layout, docstrings and spelling are no change, unless null edits are allowed."""
     assert rule(change) == "nothing"
-    wanted = AdmissionLimits(file_bytes=2_000, total_bytes=4_000, files=8, allow_null=True)
-    assert answer(change, limits=wanted) == Admitted(change)
+    allowing = AdmissionLimits(file_bytes=2_000, total_bytes=4_000, files=8, allow_null=True)
+    assert admission(change, limits=allowing) == Admitted(change)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_a_change_without_effect_is_refused(change):
     ],
 )
 def test_a_change_of_seeds_only_is_refused(change):
-    """Seeds set, moved, added or removed, however they are spelt, are luck and not a change."""
+    """Setting, moving, adding or removing seeds, however written, is refused."""
     assert rule(change) == "seed"
 
 
@@ -346,8 +346,8 @@ SEEDS = [
 
 
 @pytest.mark.parametrize(("old", "new"), SEEDS)
-def test_seeds_are_known_by_name_and_by_call(old, new):
-    """A seed is a seed in an assignment, a keyword, a default, a dict, a call."""
+def test_seeds_are_recognised_by_name_and_by_call(old, new):
+    """In an assignment, a keyword, a default, a dict and a call."""
     assert rule({ENTRY: text(new)}, head={ENTRY: text(old)}) == "seed"
 
 
@@ -368,13 +368,13 @@ REAL = [
 
 
 @pytest.mark.parametrize(("old", "new"), REAL)
-def test_what_is_more_than_a_seed_is_let_in(old, new):
-    """A change beside a seed, or of what only sounds like one, is a change."""
+def test_a_change_of_more_than_a_seed_is_admitted(old, new):
+    """Changes beside a seed, or of a name that only resembles one, count."""
     assert rule({ENTRY: text(new)}, head={ENTRY: text(old)}) == ""
 
 
-def test_a_head_that_does_not_parse_may_be_mended():
-    """What an agent inherits broken it may repair."""
+def test_a_head_that_does_not_parse_may_be_fixed():
+    """An agent may repair a file that it inherits broken."""
     assert rule({"solo.py": text("x = 1\n")}, head={**HEAD, "solo.py": text("x = (\n")}) == ""
 
 
@@ -394,24 +394,22 @@ ENTRIES = st.one_of(st.none(), st.builds(Entry, st.one_of(st.binary(max_size=60)
 @settings(max_examples=400, deadline=None)
 @given(st.dictionaries(PATHS, ENTRIES, max_size=4))
 def test_no_proposal_raises_and_none_leaves_the_genome(files):
-    """Whatever is proposed, admission answers; what it lets in are text files of the genome."""
-    found = answer(files)
-    if isinstance(found, Refused):
-        assert rule(files) == found.rule
-        return
-    for path, entry in found.files.items():
-        assert path == posixpath.normpath(path)
-        assert path.startswith("gen/") or path == "solo.py"
-        assert ".git" not in path.casefold()
-        if entry is not None:
-            assert entry.mode in {"100644", "100755"}
-            entry.data.decode()
+    """Any proposal gets a result; what is admitted are text files of the genome."""
+    result = admission(files)
+    admitted = result.files if isinstance(result, Admitted) else {}
+    assert rule(files) == ("" if isinstance(result, Admitted) else result.rule)
+    assert all(path == posixpath.normpath(path) for path in admitted)
+    assert all(path.startswith("gen/") or path == "solo.py" for path in admitted)
+    assert not any(".git" in path.casefold() for path in admitted)
+    entries = [entry for entry in admitted.values() if entry is not None]
+    assert {entry.mode for entry in entries} <= {"100644", "100755"}
+    assert all(isinstance(entry.data.decode(), str) for entry in entries)
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60))
-def test_any_source_gets_an_answer(before, after):
-    """Python of any shape, before and after, is compared or refused and never raises."""
+def test_any_source_gets_a_result(before, after):
+    """Any two texts are compared or refused; nothing raises."""
     encoded = [source.encode(errors="replace") for source in (before, after)]
     assert rule({ENTRY: text(encoded[1])}, head={ENTRY: text(encoded[0])}) in {
         "", "binary", "syntax", "nothing", "seed"
@@ -436,8 +434,8 @@ STATEMENTS = st.lists(
 
 
 @given(STATEMENTS, STATEMENTS, STATEMENTS, STATEMENTS)
-def test_what_two_files_have_in_common_makes_no_difference(head, before, after, tail):
-    """At beginning and end, however they go on: they compare as one statement with all of it."""
+def test_common_statements_do_not_change_the_comparison(head, before, after, tail):
+    """Two files compare like two statements that hold all of their lines."""
 
     def lines(middle, indent):
         return "".join(f"{indent}{line}\n" for line in [*head, *middle, *tail])
@@ -448,7 +446,14 @@ def test_what_two_files_have_in_common_makes_no_difference(head, before, after, 
 
 
 @given(PATHS)
-def test_inside_is_never_true_of_a_path_that_leads_out(path):
-    """A path inside the genome stays below it however it is resolved."""
-    if is_inside(path, GENOME):
-        assert posixpath.normpath(posixpath.join("/top", path)) == f"/top/{path}"
+def test_a_path_that_leads_out_is_not_inside(path):
+    """A path is inside the genome only if it stays there however it is resolved."""
+    stays = posixpath.normpath(posixpath.join("/top", path)) == f"/top/{path}"
+    assert stays or not is_inside(path, GENOME)
+
+
+def test_plain_paths_of_the_genome_are_inside():
+    """Files and folders of the genome, and nothing beside them."""
+    assert is_inside("gen/a/b.py", GENOME)
+    assert is_inside("solo.py", GENOME)
+    assert not is_inside("solo.py.bak", GENOME)

@@ -1,4 +1,4 @@
-"""Null proposals: what they are, that nobody is told of them, and what comes of them."""
+"""Null proposals (A/A tests) have no effect, no agent is told of them, and no head moves."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,39 +44,39 @@ def simulate(tmp_path, **parts):
     return run_virtual(main())
 
 
-def kinds(run, kind):
-    """Return the events of one kind that a run recorded."""
+def recorded(run, kind):
+    """Return the events of one class that a run recorded."""
     return [event for event in run.ledger.kept if isinstance(event, kind)]
 
 
-def test_a_null_differs_and_does_the_same():
-    """Whatever the place: the text differs, the syntax tree does not."""
-    for experiment in range(40):
-        null = null_proposal(7, experiment, {"a.py": Entry(SOURCE), "b.txt": Entry(b"1\n")})
-        if null is not None:
-            assert list(null.files) == ["a.py"]
-            assert null.files["a.py"].data != SOURCE
-            assert compare("a.py", SOURCE, null.files["a.py"].data) == "same"
-    assert sum(null_proposal(7, n, {"a.py": Entry(SOURCE)}) is not None for n in range(40)) > 20
+def test_a_null_edit_changes_the_text_and_not_the_syntax():
+    """Wherever the comment stands, the bytes differ and the syntax trees are the same."""
+    genome = {"a.py": Entry(SOURCE), "b.txt": Entry(b"1\n")}
+    proposals = [null_proposal(7, experiment, genome) for experiment in range(40)]
+    nulls = [proposal.files for proposal in proposals if proposal is not None]
+    assert len(nulls) > 20
+    for files in nulls:
+        assert list(files) == ["a.py"]
+        assert files["a.py"].data != SOURCE
+        assert compare("a.py", SOURCE, files["a.py"].data) == "same"
 
 
 @given(st.binary(max_size=80) | st.text("ab=1\n'\";\\ \r\f", max_size=60).map(str.encode))
-def test_a_null_is_certain_or_none(data):
-    """Of any bytes: either nothing is proposed, or what runs is the same."""
+def test_a_null_edit_of_any_bytes_has_no_effect(data):
+    """Either there is no proposal, or its syntax tree is the same."""
     null = null_proposal(1, 1, {"a.py": Entry(data)})
-    if null is not None:
-        assert compare("a.py", data, null.files["a.py"].data) == "same"
+    assert null is None or compare("a.py", data, null.files["a.py"].data) == "same"
 
 
-def test_a_genome_without_python_gets_none():
-    """Nothing is certain to do nothing there; nor where the file does not parse."""
+def test_a_genome_without_statements_gets_no_null_proposal():
+    """Nor does one whose Python does not parse."""
     assert null_proposal(1, 1, {"a.txt": Entry(b"x = 1\n")}) is None
     assert null_proposal(1, 1, {"a.py": Entry(b"x = = 1\n")}) is None
     assert null_proposal(1, 1, {"a.py": Entry(b"# nothing\n")}) is None
 
 
-def test_which_is_null_follows_from_the_run_s_seed():
-    """As many as asked for, and none at 0."""
+def test_the_run_s_seed_decides_which_experiments_are_null():
+    """As many as the rate says, none at rate 0, others for another seed."""
     chosen = [n for n in range(20_000) if is_null(5, n, 0.02)]
     assert 300 < len(chosen) < 500
     assert chosen == [n for n in range(20_000) if is_null(5, n, 0.02)]
@@ -84,8 +84,8 @@ def test_which_is_null_follows_from_the_run_s_seed():
     assert not any(is_null(5, n, 0.0) for n in range(1000))
 
 
-def test_nobody_is_told_of_a_null(tmp_path):
-    """No agent is asked for it, learns of it or sees it in a brief; the record knows."""
+def test_no_agent_is_told_of_a_null_proposal(tmp_path):
+    """No agent is asked for one, learns of one or sees one in a brief; the record has them."""
     briefs = []
 
     class Curious(LabAgent):
@@ -97,22 +97,22 @@ def test_nobody_is_told_of_a_null(tmp_path):
     run = simulate(
         tmp_path, agents=agents, ratchet=RatchetPolicy(null_rate=0.3), limits=RunLimits(trials=120)
     )
-    nulls = {e.experiment for e in kinds(run, ev.ProposalReceived) if e.agent == NULL}
+    nulls = {e.experiment for e in recorded(run, ev.ProposalReceived) if e.agent == NULL}
     assert len(nulls) > 10
     assert not nulls & {brief.experiment for brief in briefs}
-    told = {attempt.experiment for brief in briefs for attempt in brief.recent}
-    told |= {change.experiment for brief in briefs for change in brief.elsewhere}
-    told |= {attempt.experiment for agent in agents.values() for attempt in agent.learned}
-    assert told
-    assert not nulls & told
+    reported = {attempt.experiment for brief in briefs for attempt in brief.recent}
+    reported |= {change.experiment for brief in briefs for change in brief.elsewhere}
+    reported |= {attempt.experiment for agent in agents.values() for attempt in agent.learned}
+    assert reported
+    assert not nulls & reported
     assert run.state.nulls.tried == sum(
         i.endings.get("null", 0) for i in run.state.islands.values()
     )
     assert 0 <= len(nulls) - run.state.nulls.tried <= 2
 
 
-def test_a_null_that_is_kept_moves_no_head_and_claims_nothing(tmp_path):
-    """By a rule that keeps what luck offers: head, branch, gain and chain stay as they were."""
+def test_a_kept_null_proposal_moves_no_head(tmp_path):
+    """Under a rule that keeps by luck, heads, branches, gains and lineage stay as they were."""
     branches = MemoryBranches()
     run = simulate(
         tmp_path,
@@ -121,28 +121,27 @@ def test_a_null_that_is_kept_moves_no_head_and_claims_nothing(tmp_path):
         ratchet=RatchetPolicy(RULES["keep-if-better"], null_rate=0.5),
         limits=RunLimits(trials=240),
     )
-    nulls = {e.experiment for e in kinds(run, ev.ProposalReceived) if e.agent == NULL}
-    kept = {e.experiment for e in kinds(run, ev.VerdictReached) if e.verdict == "keep"}
+    nulls = {e.experiment for e in recorded(run, ev.ProposalReceived) if e.agent == NULL}
+    kept = {e.experiment for e in recorded(run, ev.VerdictReached) if e.verdict == "keep"}
     assert run.state.nulls.kept == len(nulls & kept) > 0
     for name, island in run.state.islands.items():
         assert branches.heads[name] == island.head
         assert not nulls & {change.experiment for change in island.kept}
         assert "#" not in branches.files(island.head)[GENOME].data.decode()
     graph = fold(run.ledger.kept)
-    for _, known in graph.nodes(data=True):
-        if known.get("agent") == NULL:
-            assert "step" not in known
-            assert known.get("ending") in {"null", None}
-    tallied = sum(known.get("ending") == "null" for _, known in graph.nodes(data=True))
-    assert tallied == run.state.nulls.tried
+    nodes = [facts for _, facts in graph.nodes(data=True) if facts.get("agent") == NULL]
+    assert nodes
+    assert not any("step" in facts for facts in nodes)
+    assert {facts.get("ending") for facts in nodes} <= {"null", None}
+    assert [facts.get("ending") for facts in nodes].count("null") == run.state.nulls.tried
 
 
-def test_the_tally_counts_the_run_s_own_nulls_apart():
-    """They are no proposals of the mixture's, no keeps and no discards."""
+def test_metrics_count_the_run_s_own_nulls_apart():
+    """They count neither as the mixture's proposals nor as keeps or discards."""
     for mixture in (HARSH, NOTHING):
-        one = simulate_run(Conditions(mixture), RunPlan(RatchetPolicy(null_rate=0.2), 4, 300), 1)
-        told = tally(one)
-        asked = [e for e in one.events if isinstance(e, ev.ProposalReceived) and e.agent != NULL]
-        assert told.own_nulls > 20
-        assert told.own_null_keeps <= told.own_nulls
-        assert told.discards + told.keeps <= told.proposals <= len(asked)
+        run = simulate_run(Conditions(mixture), RunPlan(RatchetPolicy(null_rate=0.2), 4, 300), 1)
+        metrics = tally(run)
+        received = [e for e in run.events if isinstance(e, ev.ProposalReceived) and e.agent != NULL]
+        assert metrics.own_nulls > 20
+        assert metrics.own_null_keeps <= metrics.own_nulls
+        assert metrics.discards + metrics.keeps <= metrics.proposals <= len(received)

@@ -347,6 +347,11 @@ def _held(lock: Path) -> Iterator[None]:
                 f"{lock.parent}: another coordinator (pid {pid}) has this run; end it with"
                 " Ctrl-C, or wait until it is done"
             ) from None
+        except OSError as error:
+            raise SetupError(
+                f"{lock}: this file system refuses locks ({error.strerror}): put the repository on"
+                " a local disk"
+            ) from error
         with _room(lock):
             file.truncate(0)
             file.write(f"{os.getpid()}\n".encode())

@@ -93,7 +93,7 @@ async def _launch(options: LaunchOptions, *, as_json: bool) -> int:
     async with assemble(repository(), options, watch) as run:
         watch.bounds = run.launch.limits
         stopped = await _stopped(run, watch)
-    refresh(run.launch.folder)
+    refresh(run.launch.folder.path)
     console.print(table(run.state))
     if stopped:
         console.print("stopped; `swarm launch` goes on from here")
@@ -133,4 +133,4 @@ async def _project(run: Run) -> None:
     while True:
         await run.wait_changed()
         if refresher.due(run.state.events):
-            await asyncio.to_thread(refresh, run.launch.folder)
+            await asyncio.to_thread(refresh, run.launch.folder.path)

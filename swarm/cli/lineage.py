@@ -26,7 +26,7 @@ def lineage(name: str | None, island: str | None, as_json: bool) -> None:
 
     --json prints the graph as networkx's node-link data.
     """
-    with reading(locate(name).folder) as con:
+    with reading(locate(name).path) as con:
         graph = load_graph(con)
         islands = [row[0] for row in answer(con, "SELECT island FROM standings").rows]
     if island is not None and island not in islands:

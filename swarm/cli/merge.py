@@ -19,8 +19,7 @@ from islands import events as ev
 from islands.git.branches import Branches
 from islands.state.run_state import State
 from swarm.cli.live import LiveView
-from swarm.coordinator.reopen import folded, stopped
-from swarm.project.runs import RunFolder, locate
+from swarm.project.runs import RunFolder, load_state, locate, require_stopped
 from swarm.results import git_merge as merging
 from swarm.results import merge_prepare as offer
 from swarm.results.selection import MergePlan, message, plan, select
@@ -59,9 +58,9 @@ def merge(
         raise SetupError("--squash and --pr: choose one")
     folder, console = locate(name), Console(stderr=True)
     if not dry_run:
-        with Ledger.open(folder.folder, time.time) as ledger:
+        with Ledger.open(folder.path, time.time) as ledger:
             offer.settle(folder, ledger)
-    state = folded(folder)
+    state = load_state(folder)
     what = select(state, island, force=force)
     _same_harness(state)
     _confined(state, allow_unsafe=allow_unsafe)
@@ -72,14 +71,14 @@ def merge(
         _told(state, what, _lines(folder, state, what), todo, as_json=as_json)
         return
     if todo:
-        stopped(folder)
+        require_stopped(folder)
         if not as_json:
             click.echo(plan(state, what, _lines(folder, state, what)))
         console.print(*todo, sep="\n")
         state = asyncio.run(offer.ready(folder, tier, LiveView(console)))
         what = select(state, island, force=force)
     done = _pull_request(folder, state, what) if pr else _merged(folder, what, squash=squash)
-    _told(folded(folder), what, _lines(folder, state, what), [], done, as_json=as_json)
+    _told(load_state(folder), what, _lines(folder, state, what), [], done, as_json=as_json)
 
 
 def _lines(folder: RunFolder, state: State, what: MergePlan) -> tuple[int, int]:
@@ -88,7 +87,7 @@ def _lines(folder: RunFolder, state: State, what: MergePlan) -> tuple[int, int]:
 
 
 def _merged(folder: RunFolder, what: MergePlan, *, squash: bool) -> dict[str, Any]:
-    with Ledger.open(folder.folder, time.time) as ledger:
+    with Ledger.open(folder.path, time.time) as ledger:
         state = State()
         state.apply_all(list(ledger.events()))
         run, text = state.run, message(state, what, _lines(folder, state, what), ledger.link)
@@ -104,7 +103,7 @@ def _merged(folder: RunFolder, what: MergePlan, *, squash: bool) -> dict[str, An
 
 def _pull_request(folder: RunFolder, state: State, what: MergePlan) -> dict[str, Any]:
     branch = offer.branch(folder, state, what.head)
-    body = folder.folder / "pull-request.md"
+    body = folder.pull_request
     body.write_text(plan(state, what, _lines(folder, state, what)))
     said = (
         f"branch {branch} is ready, its text in {_short(body)}:\n"

@@ -20,9 +20,9 @@ from islands.scheduling.run_steps import RunStep, next_run_step
 from islands.state.run_state import State
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.reopen import folded, reopen
+from swarm.coordinator.reopen import reopen
 from swarm.coordinator.run import Run
-from swarm.project.runs import locate
+from swarm.project.runs import load_state, locate
 from swarm.results.selection import wish
 
 
@@ -38,12 +38,12 @@ def promote(name: str | None, tier: int, *, as_json: bool) -> int:
     one rung only it is that rung again. A promotion that was interrupted is gone on with.
     """
     folder = locate(name)
-    before = folded(folder)
+    before = load_state(folder)
     if before.promotions.open is None and before.promotions.unbuilt() is None and not wish(before):
         raise SetupError(_nothing(before))
     console = Console(stderr=as_json)
     state = asyncio.run(reopen(folder, tier, _wanted, _begin, LiveView(console)))
-    refresh(folder.folder)
+    refresh(folder.path)
     promoted = state.promotions.done[-1]
     if as_json:
         click.echo(json.dumps(_facts(state, promoted)))

@@ -37,7 +37,7 @@ def query(sql: str, name: str | None, as_json: bool, as_csv: bool, limit: int) -
     """
     if as_json and as_csv:
         raise SetupError("--json and --csv: choose one")
-    result = ask(locate(name).folder, sql, limit)
+    result = ask(locate(name).path, sql, limit)
     if as_json:
         click.echo(to_json(result.named()))
     elif as_csv:

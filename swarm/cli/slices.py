@@ -17,8 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.ledger import NAME as LEDGER
-from analysis.ledger import read_events, writer
+from analysis.ledger import read_events
 from harness import fingerprint as identity
 from harness.contract import SetupError, Slice, Trial
 from islands.git.branches import Branches
@@ -29,7 +28,7 @@ from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.slice_metrics import SliceMetrics, measure_slices, metrics_by_slice
 from swarm.project.program import Program
 from swarm.project.repository import load_program, tip
-from swarm.project.runs import latest, locate, repository
+from swarm.project.runs import latest, locate, repository, require_stopped
 from swarm.project.schema import SlicesSection
 
 SHORT = 5.0
@@ -113,7 +112,7 @@ def _looked_back(name: str | None) -> SliceRow:
         if name is not None:
             raise
         return SliceRow({})
-    history = (event for _, event in read_events(folder.folder / LEDGER))
+    history = (event for _, event in read_events(folder.ledger))
     return SliceRow(metrics_by_slice(history), folder.name)
 
 
@@ -126,7 +125,9 @@ def _measured(
     tier: int,
 ) -> SliceRow:
     repo = repository()
-    _idle(repo)
+    last = latest(repo)
+    if last is not None:
+        require_stopped(last)
     require_sandbox(tier)
     rung = program.rungs[0]
     rung = dataclasses.replace(rung, seconds=seconds or min(SHORT, rung.seconds))
@@ -151,16 +152,6 @@ def _measured(
         home = identity.export(Path(scratch) / "harness")
         known = asyncio.run(_gauged(there, home, found, trial, seeds))
     return SliceRow(known, f"{seeds} trials of {rung.seconds:g} s")
-
-
-def _idle(repo: Path) -> None:
-    last = latest(repo)
-    running = writer(last.folder) if last else None
-    if last and running is not None:
-        raise SetupError(
-            f"run {last.name} is being worked on by process {running}: stop it (Ctrl-C) before"
-            " --measure, since two trials on one slice would disturb each other"
-        )
 
 
 async def _gauged(

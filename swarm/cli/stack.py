@@ -21,9 +21,9 @@ from islands.stacking.inference import budget
 from islands.state.run_state import State
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions as errands
-from swarm.coordinator.reopen import folded, reopen
+from swarm.coordinator.reopen import reopen
 from swarm.coordinator.run import Run
-from swarm.project.runs import locate
+from swarm.project.runs import load_state, locate
 
 _Z = NormalDist().inv_cdf(0.975)
 
@@ -41,12 +41,12 @@ def stack(name: str | None, tier: int, *, again: bool, as_json: bool) -> int:
     with; where nothing was kept since the last one, that is shown again.
     """
     folder = locate(name)
-    state = folded(folder)
+    state = load_state(folder)
     if _due(state, again=again):
         _possible(state)
         console = Console(stderr=as_json)
         state = asyncio.run(reopen(folder, tier, next_of_stack, _begin, LiveView(console)))
-        refresh(folder.folder)
+        refresh(folder.path)
     judged = state.stacks.judged[-1]
     if as_json:
         click.echo(json.dumps(asdict(judged)))

@@ -45,8 +45,8 @@ def status(name: str | None, as_json: bool) -> None:
     The gain is that of the head over the run's base, ± its standard error.
     """
     run = locate(name)
-    with reading(run.folder) as con:
-        facts = {"pid": writer(run.folder), **_standing(con)}
+    with reading(run.path) as con:
+        facts = {"pid": writer(run.path), **_standing(con)}
     if as_json:
         click.echo(to_json(facts))
     elif facts["run"] is None:

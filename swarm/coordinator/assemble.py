@@ -44,7 +44,7 @@ from swarm.executors.preflight import PreflightPool, choose_slices
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.project.program import Program
 from swarm.project.repository import PROGRAM, LaunchBase, clean, frozen, load_program, tip
-from swarm.project.runs import RunFolder, create, latest, next_name
+from swarm.project.runs import RunFolder, create, fold, latest, next_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,9 @@ async def assemble(
             islands = _islands(program, options, there.slices(program.slices))
             opening = _opening(program, folder.name, base, islands, _lines(branches, base.commit))
             launch = _launch(program, folder, options, opening, islands)
-            shutil.rmtree(launch.scratch, ignore_errors=True)
-            (launch.scratch / "genomes").mkdir(parents=True)
-            harness = identity.export(folder.folder / "harness")
+            shutil.rmtree(folder.scratch, ignore_errors=True)
+            folder.genomes.mkdir(parents=True)
+            harness = identity.export(folder.harness)
             agents = _agents(program, launch, past, stack, begun)
             terms = ExecutorConfig(
                 program.task, program.data, launch.tier, program.slices.foreign_cpu
@@ -128,11 +128,8 @@ def select_run(repo: Path, options: LaunchOptions) -> RunFolder:
 
 @contextmanager
 def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
-    with Ledger.open(folder.folder, time.time) as ledger:
-        past = State()
-        for event in ledger.events():
-            past.apply(event)
-        yield ledger, past
+    with Ledger.open(folder.path, time.time) as ledger:
+        yield ledger, fold(ledger.events())
 
 
 def _program(repo: Path, commit: str, options: LaunchOptions) -> Program:
@@ -179,7 +176,7 @@ def _launch(
         limits=_bounds(program, options),
         prose=program.prose,
         entry=program.entry,
-        folder=folder.folder,
+        folder=folder,
         tier=options.tier,
         promotion=PromotionPolicy(**dataclasses.asdict(program.promotion)),
         stacking=StackPolicy(**dataclasses.asdict(program.stack)),

@@ -311,9 +311,9 @@ class IslandLoop:
             seed=step.seed,
             rung=replace(rung, seconds=rung.seconds * step.share),
             slice=where,
-            genome=str(launch.scratch / "genomes" / step.commit),
+            genome=str(launch.folder.genomes / step.commit),
             entry=launch.entry,
-            scratch=str(launch.scratch / "trials"),
+            scratch=str(launch.folder.scratch / "trials"),
             tier=launch.tier,
             split=step.split,
             audit=step.audit,
@@ -353,7 +353,7 @@ class IslandLoop:
 
     def _forget(self, commit: str) -> None:
         """Put an export out of everybody's way; it is removed while the next trial runs."""
-        genomes = self.run.launch.scratch / "genomes"
+        genomes = self.run.launch.folder.genomes
         gone = genomes / f".gone-{self.island.name}-{commit}"
         with suppress(OSError):  # never exported, or put there before: scratch goes in the end
             (genomes / commit).rename(gone)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.contract import Slice, Split
 from islands import events as ev
@@ -12,6 +11,7 @@ from islands.migration import STAY, Migration
 from islands.promotion.attempt import PromotionPolicy
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.check import NEVER, StackPolicy
+from swarm.project.runs import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,9 @@ class Launch:
     limits: RunLimits
     prose: str
     entry: str
-    folder: Path
+    folder: RunFolder
     tier: int = 2
     promotion: PromotionPolicy = PromotionPolicy()
     splits: tuple[Split, ...] = ("dev",)
     migration: Migration = STAY
     stacking: StackPolicy = NEVER
-
-    @property
-    def scratch(self) -> Path:
-        """Return the folder that a launch may fill and the next one empties."""
-        return self.folder / "scratch"

@@ -232,7 +232,7 @@ class Proposer:
         One that cannot run leaves no export behind.
         """
         run, launch, opened = self.run, self.run.launch, self.run.state.run
-        genome = launch.scratch / "genomes" / commit
+        genome = launch.folder.genomes / commit
         await run.offload(run.branches.export, commit, genome)
         if not run.preflights.available:
             return Preflight(ok=True)
@@ -246,7 +246,7 @@ class Proposer:
             slice=self.island.slice,
             genome=str(genome),
             entry=launch.entry,
-            scratch=str(launch.scratch / "preflights"),
+            scratch=str(launch.folder.scratch / "preflights"),
             tier=launch.tier,
         )
         found = await run.preflights.check(trial)
@@ -264,7 +264,7 @@ class Proposer:
             else:
                 added, removed = await run.offload(run.branches.numstat, onto, made)
                 run.record(ev.CandidateRebased(number, name, made, onto, added, removed))
-            await run.offload(_remove, run.launch.scratch / "genomes" / stale)
+            await run.offload(_remove, run.launch.folder.genomes / stale)
         finally:
             self._taken.discard(number)
             run.notify(name)

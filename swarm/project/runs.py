@@ -1,20 +1,23 @@
-"""Where runs live: each in a folder `.swarm/<name>/` of the repository that it improves.
+"""Run folders: where runs live, how one is found or created, and how its state is loaded.
 
-`.swarm/` holds a .gitignore of its own, so that nothing of it is ever committed, whatever the
-repository ignores. The folder of a linked worktree is its own.
+A run is the folder `.swarm/<name>/` of the repository that it improves. `.swarm/` holds a
+.gitignore of its own, so nothing in it is ever committed. A linked worktree has its own `.swarm/`.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import ledger
 from harness.contract import SetupError
+from islands.events import Event
+from islands.state.run_state import State
 
-# else GitPython raises ImportError where there is no git, and nobody says what to install
+# without this, GitPython raises ImportError where git is missing, before we can say what to install
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 from git import Git, GitCommandError, GitCommandNotFound
@@ -27,52 +30,114 @@ _NUMBERED = re.compile(r"run([0-9]{1,9})")
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run's place: the repository's root, the run's name, and the folder of all its state."""
+    """A run's repository (its root) and name, and the paths of everything that the run stores."""
 
     repo: Path
     name: str
-    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """The folder that holds all of the run's state; also holds lineage.duckdb and the lock."""
+        return self.repo / HOME / self.name
+
+    @property
+    def ledger(self) -> Path:
+        """The run's events."""
+        return self.path / ledger.NAME
+
+    @property
+    def scratch(self) -> Path:
+        """Files of one launch; the next launch empties it."""
+        return self.path / "scratch"
+
+    @property
+    def genomes(self) -> Path:
+        """Exported genomes of a launch, one folder a commit."""
+        return self.scratch / "genomes"
+
+    @property
+    def harness(self) -> Path:
+        """Copies of the harness that trials import, one folder a harness version."""
+        return self.path / "harness"
+
+    @property
+    def remeasure(self) -> Path:
+        """Genomes and trials of `swarm measure`; the next call empties it."""
+        return self.path / "remeasure"
+
+    @property
+    def pull_request(self) -> Path:
+        """Text of the pull request that `swarm merge --pr` prepares."""
+        return self.path / "pull-request.md"
 
 
-def locate(run: str | None, start: Path | None = None) -> RunFolder:
-    """Return the run of that name, by default the one that was active last.
+def fold(events: Iterable[Event]) -> State:
+    """Return the state that a run's `events`, in ledger order, lead to."""
+    state = State()
+    for event in events:
+        state.apply(event)
+    return state
 
-    `start` is a folder in the repository (default: the working directory). Raises SetupError
-    outside of a repository, at a name that no run can have, and where there is no such run.
+
+def load_state(run: RunFolder) -> State:
+    """Return the state of `run` according to its ledger. Takes no lock.
+
+    Raises SetupError where there is no ledger or a line of it is broken.
+    """
+    return fold(event for _, event in ledger.read_events(run.ledger))
+
+
+def require_stopped(run: RunFolder) -> None:
+    """Raise SetupError while a coordinator works on `run`: two would compete for its slices."""
+    pid = ledger.writer(run.path)
+    if pid is not None:
+        raise SetupError(
+            f"run {run.name} is in use by process {pid}, and two trials on one slice would disturb"
+            " each other: stop it first (Ctrl-C); `swarm launch` resumes it afterwards"
+        )
+
+
+def locate(name: str | None, start: Path | None = None) -> RunFolder:
+    """Return the run called `name`, or the one that was active last where no name is given.
+
+    `start` is a folder inside the repository (default: the working directory). Raises SetupError
+    outside of a repository, for an invalid name, and where there is no such run.
     """
     repo = repository(start)
-    if not run:
+    if not name:
         last = latest(repo)
         if last is None:
-            raise SetupError(f"{repo} has no run yet: `swarm launch` begins one")
+            raise SetupError(f"{repo} has no run yet: start one with `swarm launch`")
         return last
-    found = _at(repo, run)
-    if not (found.folder / ledger.NAME).exists():
-        known = ", ".join(each.name for each in runs(repo)) or "none yet, `swarm launch` begins one"
-        raise SetupError(f"--run {run}: no such run; there are: {known}")
-    return found
+    run = _at(repo, name)
+    if not run.ledger.exists():
+        names = ", ".join(run.name for run in runs(repo)) or "none yet, `swarm launch` starts one"
+        raise SetupError(f"--run {name}: no such run; existing runs: {names}")
+    return run
 
 
 def create(repo: Path, name: str) -> RunFolder:
-    """Return the run `name` of the repository `repo`, its folder made if there is none.
+    """Return the run `name` of repository `repo`; create its folder if it does not exist.
 
-    Raises SetupError at a name that no run can have, or where the folder cannot be made.
+    Raises SetupError for an invalid name, or where the folder cannot be created.
     """
-    found = _at(repo, name)
+    run = _at(repo, name)
     try:
-        found.folder.mkdir(parents=True, exist_ok=True)
+        run.path.mkdir(parents=True, exist_ok=True)
         ignored = repo / HOME / ".gitignore"
         if not ignored.exists():
             ignored.write_text("*\n")
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise SetupError(f"{error.filename}: {error.strerror}; make room for it") from error
-    return found
+        raise SetupError(
+            f"{error.filename}: {error.strerror}; move it away or make it writable"
+        ) from error
+    return run
 
 
 def runs(repo: Path) -> list[RunFolder]:
-    """Return the repository's runs, the one that was active last first."""
-    kept = [(path.stat().st_mtime, path) for path in (repo / HOME).glob(f"*/{ledger.NAME}")]
-    return [RunFolder(repo, path.parent.name, path.parent) for _, path in sorted(kept)[::-1]]
+    """Return the repository's runs, most recently active first."""
+    ledgers = [(path.stat().st_mtime, path) for path in (repo / HOME).glob(f"*/{ledger.NAME}")]
+    return [RunFolder(repo, path.parent.name) for _, path in sorted(ledgers)[::-1]]
 
 
 def latest(repo: Path) -> RunFolder | None:
@@ -81,7 +146,7 @@ def latest(repo: Path) -> RunFolder | None:
 
 
 def next_name(repo: Path) -> str:
-    """Return the first of run1, run2, ... above all that have a folder or, still, branches."""
+    """Return run<N>, where N is above every number that a run folder or a ref still uses."""
     taken = [path.name for path in (repo / HOME).glob("run*")]
     refs = Git(repo).for_each_ref("--format=%(refname)", "refs/heads/swarm/", "refs/swarm/")
     taken += refs.replace("\n", "/").split("/")
@@ -101,22 +166,22 @@ def repository(start: Path | None = None) -> Path:
         raise SetupError("git is not installed, or not on the PATH: install it") from None
     except GitCommandError as error:
         raise SetupError(
-            f"{start} is in no git repository ({_said(error)}): change into one, or make one"
-            " with `swarm init DIR`"
+            f"{start} is not in a git repository ({_first_line(error)}): change into one, or create"
+            " one with `swarm init DIR`"
         ) from None
 
 
 def _at(repo: Path, name: str) -> RunFolder:
-    wrong = name.endswith((".", ".lock")) or ".." in name
-    if wrong or not _NAME.fullmatch(name):
+    unfit = name.endswith((".", ".lock")) or ".." in name
+    if unfit or not _NAME.fullmatch(name):
         raise SetupError(
-            f"--run {name!r}: a run's name is part of its branches' names: up to 64 letters,"
-            " digits, - _ and ., not beginning with - or ., nor ending in . or .lock"
+            f"--run {name!r}: a run's name becomes part of branch names: use up to 64 letters,"
+            " digits, - _ and ., not beginning with - or ., not ending in . or .lock"
         )
-    return RunFolder(repo, name, repo / HOME / name)
+    return RunFolder(repo, name)
 
 
-def _said(error: GitCommandError) -> str:
-    """Return git's own words: an owner it distrusts and a missing repository read differently."""
-    words = str(error.stderr).strip().removeprefix("stderr:").strip().strip("'")
-    return words.splitlines()[0].removeprefix("fatal: ") if words else "git says nothing"
+def _first_line(error: GitCommandError) -> str:
+    """Return git's own reason: a distrusted owner and a missing repository read differently."""
+    text = str(error.stderr).strip().removeprefix("stderr:").strip().strip("'")
+    return text.splitlines()[0].removeprefix("fatal: ") if text else "git gives no reason"

@@ -12,8 +12,6 @@ from statistics import fmean, stdev
 
 from git import GitCommandError, Repo
 
-from analysis.ledger import NAME as LEDGER
-from analysis.ledger import read_events, writer
 from harness import fingerprint as identity
 from harness.contract import HarnessError, SetupError, Slice, Trial
 from islands.git.branches import Branches
@@ -27,7 +25,7 @@ from swarm.executors.local import LocalExecutor
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.slices import discover
 from swarm.project.repository import load_program
-from swarm.project.runs import RunFolder
+from swarm.project.runs import RunFolder, load_state, require_stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,8 @@ async def remeasure(  # noqa: PLR0913  # what the command line says
 
     Raises SetupError where a commit is unknown, fails, or the harness has moved.
     """
-    state = _stopped(folder)
+    require_stopped(folder)
+    state = load_state(folder)
     new = _commit(folder.repo, commit) if commit else best(state)
     old = _commit(folder.repo, against) if against else state.run.base
     (result,) = await _measured(folder, state, [(old, new)], seeds, tell, tier)
@@ -94,26 +93,13 @@ async def remeasure_kept(
     folder: RunFolder, seeds: int, tell: Callable[[str], None], *, tier: int = 2
 ) -> list[tuple[KeptChange, Remeasured]]:
     """Measure each kept change and the head that it was kept on; otherwise as `remeasure`."""
-    state = _stopped(folder)
+    require_stopped(folder)
+    state = load_state(folder)
     kept = list(state.keeps.values())
     if not kept:
         raise SetupError(f"run {folder.name} has kept nothing: `swarm launch` goes on with it")
     both = [(each.parent, each.commit) for each in kept]
     return list(zip(kept, await _measured(folder, state, both, seeds, tell, tier), strict=True))
-
-
-def _stopped(folder: RunFolder) -> State:
-    """Return the state of a run on whose slices nothing else runs."""
-    running = writer(folder.folder)
-    if running is not None:
-        raise SetupError(
-            f"run {folder.name} is being worked on by process {running}: stop it (Ctrl-C), measure,"
-            " and launch again, since two trials on one slice would disturb each other"
-        )
-    state = State()
-    for _, event in read_events(folder.folder / LEDGER):
-        state.apply(event)
-    return state
 
 
 async def _measured(  # noqa: PLR0913, PLR0917  # as above
@@ -172,12 +158,12 @@ class _Bench:
         program = load_program(folder.repo, state.run.base)
         self._entry = program.entry
         self._slices = discover(program.slices)
-        self._scratch = folder.folder / "remeasure"
+        self._scratch = folder.remeasure
         shutil.rmtree(self._scratch, ignore_errors=True)
         branches = Branches(folder.repo, state.run.run, state.run.genome)
         for commit in commits:
             branches.export(commit, self._scratch / commit)
-        home = identity.export(folder.folder / "harness")
+        home = identity.export(folder.harness)
         terms = ExecutorConfig(state.run.task, state.run.data, tier, program.slices.foreign_cpu)
         self.executor = LocalExecutor(home, terms, self._slices)
 

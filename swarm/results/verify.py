@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from analysis.database.refresh import strays
-from analysis.ledger import NAME, START, Line, read_lines
+from analysis.ledger import START, Line, read_lines
 from harness.contract import SetupError
 from islands import events as ev
 from islands.git.plumbing import Plumbing
 from islands.promotion.consensus import NAME as CONSENSUS
 from islands.state.lifecycle import LifeError
 from islands.state.run_state import State
-from swarm.project.runs import RunFolder
+from swarm.project.runs import RunFolder, fold
 
 E = TypeVar("E", bound=ev.Event)
 
@@ -80,7 +80,7 @@ class _Record:
     @property
     def opened(self) -> ev.RunOpened:
         """Return the event that opened the run."""
-        return _folded(self.lines[:1]).run
+        return _fold(self.lines[:1]).run
 
     @property
     def tried(self) -> str:
@@ -103,7 +103,7 @@ def verify(folder: RunFolder) -> Verified:
             git = Plumbing(folder.repo)
             refs = _refs(git, folder.name)
             checks += _against(_Record(folder, git, lines, _read(folder, end)[0], refs))
-        stray = strays(folder.folder)
+        stray = strays(folder.path)
         told = "is what the ledger comes to, as far as it goes"
         checks.append(
             VerifyCheck("projection", f"lineage.duckdb {told}", (stray,) if stray else ())
@@ -129,17 +129,14 @@ def _read(folder: RunFolder, offset: int = 0) -> tuple[list[Line], tuple[str, ..
     """Return the ledger's lines up to the first that does not hold, and what is wrong there."""
     lines: list[Line] = []
     try:
-        lines.extend(read_lines(folder.folder / NAME, offset))
+        lines.extend(read_lines(folder.ledger, offset))
     except SetupError as error:
         return lines, (str(error),)
     return lines, ()
 
 
-def _folded(lines: Iterable[Line]) -> State:
-    state = State()
-    for line in lines:
-        state.apply(line.event)
-    return state
+def _fold(lines: Iterable[Line]) -> State:
+    return fold(line.event for line in lines)
 
 
 def _unfit(lines: Iterable[Line]) -> Iterator[str]:
@@ -253,7 +250,7 @@ def _consensus(record: _Record) -> Iterator[str]:
     now = record.refs.get(f"refs/heads/{branch}", _Ref("", "")).commit
     allowed = {move.commit for move in moves[-1:]}
     allowed |= {move.commit for move in _of(ev.ConsensusMoved, record.later)}
-    if not _folded(record.lines).stopped:
+    if not _fold(record.lines).stopped:
         allowed |= {move.old for move in moves[-1:]}
     if now not in (allowed or {""}):
         due = moves[-1].commit if moves else "none: nothing was promoted"

@@ -17,6 +17,7 @@ from islands.state.run_state import State
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run, inline
 from swarm.coordinator.task_tree import run_islands
+from swarm.project.runs import RunFolder
 from swarm.simulation.in_memory import (
     GENOME,
     HARNESS,
@@ -110,7 +111,7 @@ def _launch(plan: RunPlan, base: str, seed: int) -> Launch:
         limits=RunLimits(trials=plan.trials),
         prose="Lower the score.",
         entry=GENOME,
-        folder=Path(os.devnull),  # below which nothing can be
+        folder=RunFolder(Path(os.devnull), "simulated"),  # below which nothing can be
         migration=plan.migration,
         stacking=plan.stacking,
     )

@@ -1,6 +1,7 @@
 """The record: ledger, lineage, projection, questions, runs and their commands."""
 
 import csv
+import errno
 import fcntl
 import io
 import json
@@ -178,6 +179,20 @@ def test_a_second_coordinator_is_refused_with_the_first_ones_pid(tmp_path):
     with Ledger.open(tmp_path, clock()):
         assert writer(tmp_path) == os.getpid()
     assert writer(tmp_path) is None
+
+
+def test_a_file_system_without_locks_is_named_in_one_line(tmp_path, monkeypatch):
+    """Where flock is refused, the error names the lock file and the fix."""
+
+    def refused(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with (
+        pytest.raises(SetupError, match=r"lock: this file system refuses locks .* local disk$"),
+        Ledger.open(tmp_path, clock()),
+    ):
+        pass
 
 
 def test_a_killed_writer_loses_nothing_that_it_was_told_is_kept(tmp_path):
@@ -627,15 +642,15 @@ def test_runs_are_made_found_and_ignored_by_git(repo, history):
     with pytest.raises(SetupError, match="no run yet"):
         runs.locate(None)
     for name in ("one", "two"):
-        write(runs.create(repo, name).folder, history[0][:3])
+        write(runs.create(repo, name).path, history[0][:3])
     os.utime(repo / ".swarm/one/ledger.jsonl", (2e9, 2e9))
-    assert runs.locate(None) == runs.RunFolder(repo, "one", repo / ".swarm/one")
-    assert runs.locate("two").folder == repo / ".swarm/two"
+    assert runs.locate(None) == runs.RunFolder(repo, "one")
+    assert runs.locate("two").path == repo / ".swarm/two"
     assert runs.create(repo, "two") == runs.locate("two")
     assert Repo(repo).git.status("--porcelain", "--untracked-files=all") == ""
-    with pytest.raises(SetupError, match="there are: one, two"):
+    with pytest.raises(SetupError, match="existing runs: one, two"):
         runs.locate("three")
-    with pytest.raises(SetupError, match="no git repository"):
+    with pytest.raises(SetupError, match="not in a git repository"):
         runs.locate(None, start=repo.parent)
 
 
@@ -670,7 +685,7 @@ def said(command, *args):
 
 def test_status_says_how_islands_stand_and_what_is_tried(repo, history):
     """In mid-run: heads, open experiments with their trials, and that nobody is at work."""
-    write(runs.create(repo, "run1").folder, history[0][:160])
+    write(runs.create(repo, "run1").path, history[0][:160])
     facts = json.loads(said(status, "--json"))
     assert facts["pid"] is None
     assert facts["run"]["metric"] == "loss"
@@ -687,13 +702,13 @@ def test_status_says_how_islands_stand_and_what_is_tried(repo, history):
 
 def test_status_of_a_run_that_has_not_begun(repo):
     """An empty ledger is no error."""
-    write(runs.create(repo, "run1").folder, [])
+    write(runs.create(repo, "run1").path, [])
     assert said(status) == "run run1 has not started\n"
 
 
 def test_the_lineage_is_drawn_and_handed_out(repo, history):
     """Every experiment stands in the tree; the JSON is the graph, an island's part of it too."""
-    write(runs.create(repo, "run1").folder, history[0])
+    write(runs.create(repo, "run1").path, history[0])
     graph, text = fold(history[0]), said(lineage)
     for _, known_ in graph.nodes(data=True):
         if "experiment" in known_:
@@ -717,7 +732,7 @@ def test_the_lineage_is_drawn_and_handed_out(repo, history):
 
 def test_query_answers_as_table_csv_or_json(repo, history):
     """The same rows each way; what others wrote cannot steer the terminal."""
-    write(runs.create(repo, "run1").folder, history[0])
+    write(runs.create(repo, "run1").path, history[0])
     sql = "SELECT hypothesis, rule FROM refusals ORDER BY experiment"
     rows = json.loads(said(query, sql, "--json"))
     assert [row["hypothesis"] for row in rows] == [HOSTILE] * 2

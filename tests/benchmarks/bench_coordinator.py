@@ -36,6 +36,7 @@ from swarm.agents.mutator import Mutator
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run, inline
 from swarm.coordinator.task_tree import run_islands
+from swarm.project.runs import RunFolder
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.laboratory import opening
 
@@ -111,9 +112,8 @@ def opened(folder, count, agents, **parts):
     """Yield a run of `count` islands in `folder`, on simulated slices; `parts` replace its own."""
     loop = asyncio.get_running_loop()
     repo = folder / "repo"
-    state_folder = repo / ".swarm/bench"
+    run_folder = RunFolder(repo, "bench")
     first = replace(opening(), run="bench", base=repository(repo), genome=("genome",))
-    state_folder.mkdir(parents=True)
     names = [f"i{n}" for n in range(count)]
     plan = Launch(
         opening=first,
@@ -123,10 +123,10 @@ def opened(folder, count, agents, **parts):
         limits=RunLimits(),
         prose="Lower it.",
         entry=GENOME,
-        folder=state_folder,
+        folder=run_folder,
     )
-    (plan.scratch / "genomes").mkdir(parents=True)
-    with Ledger.open(state_folder, loop.time) as ledger:
+    run_folder.genomes.mkdir(parents=True)
+    with Ledger.open(run_folder.path, loop.time) as ledger:
         whole = {
             "launch": plan,
             "ledger": ledger,
@@ -149,7 +149,7 @@ async def with_trials(folder, trials):
     """Print what a trial costs, the more of them there are in the past."""
     print(f"{'past trials':>12} {'CPU ms/trial':>13} {'ratio':>6} {'bytes':>12} {'ratio':>6}")
     with opened(folder, 2, Mutator) as run:
-        run.watch = Meter(run.launch.folder, trials)
+        run.watch = Meter(run.launch.folder.path, trials)
         await run_islands(bounded(run, trials=trials))
 
 
@@ -169,7 +169,7 @@ async def with_islands(folder, count, trials):
         def watch(event, state):
             nonlocal proposals
             if refresher.due(state.events):
-                refresh(run.launch.folder)
+                refresh(run.launch.folder.path)
             proposals += event.kind == "proposal_received"
             if event.kind == "trial_ended" and state.trials >= trials // 2 and not marks:
                 marks.append((sum(os.times()[:4]), proposals))
@@ -239,7 +239,7 @@ async def in_memory(folder, experiments):
 
         def watch(event, state):
             if refresher.due(state.events):
-                refresh(run.launch.folder)
+                refresh(run.launch.folder.path)
             if event.kind != "verdict_reached":
                 return
             ended = sum(sum(island.endings.values()) for island in state.islands.values())

@@ -269,8 +269,8 @@ class Summing(LabExecutor):
 def test_in_real_git_what_is_rebased_holds_both_changes_and_the_record_verifies(tmp_path):
     """Merged line by line, conflicts dropped, each commit held by a ref, the projection equal."""
     repo = make(tmp_path / "repo", {GENOME: LINES, "frozen.py": "x = 1\n"})
-    folder = RunFolder(repo, "lab", repo / ".swarm/lab")
-    folder.folder.mkdir(parents=True)
+    folder = RunFolder(repo, "lab")
+    folder.path.mkdir(parents=True)
     branches = Branches(repo, "lab", (GENOME,))
 
     async def main(ledger):
@@ -289,7 +289,7 @@ def test_in_real_git_what_is_rebased_holds_both_changes_and_the_record_verifies(
         await run_islands(run)
         return run
 
-    with Ledger.open(folder.folder, clock()) as ledger:
+    with Ledger.open(folder.path, clock()) as ledger:
         run = run_virtual(main(ledger))
         history = list(ledger.events())
     rebased = [e for e in history if isinstance(e, ev.CandidateRebased)]
@@ -302,7 +302,7 @@ def test_in_real_git_what_is_rebased_holds_both_changes_and_the_record_verifies(
         changed = git(repo, "diff", "--numstat", event.parent, event.commit)
         assert changed == f"{event.added}\t{event.removed}\t{GENOME}" == f"1\t1\t{GENOME}"
     assert git(repo, "rev-parse", "swarm/lab/i0") == run.state.islands["i0"].head
-    refresh(folder.folder)
+    refresh(folder.path)
     assert verify(folder).holds, verify(folder)
     git(
         repo,

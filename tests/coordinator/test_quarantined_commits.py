@@ -276,8 +276,8 @@ def real(tmp_path_factory):
     """The folder of such a run on a real repository, and its state."""
     home = tmp_path_factory.mktemp("real")
     repo = make(home / "repo", {GENOME: "X = 0.0\n", ".gitignore": ".swarm\n"})
-    folder = RunFolder(repo, "lab", repo / ".swarm/lab")
-    folder.folder.mkdir(parents=True)
+    folder = RunFolder(repo, "lab")
+    folder.path.mkdir(parents=True)
     branches = Branches(repo, "lab", (GENOME,))
     base = branches.base("main")
 
@@ -288,9 +288,9 @@ def real(tmp_path_factory):
         await run_islands(run)
         return run.state
 
-    with Ledger.open(folder.folder, clock()) as ledger:
+    with Ledger.open(folder.path, clock()) as ledger:
         state = run_virtual(main(ledger))
-    refresh(folder.folder)
+    refresh(folder.path)
     return folder, state
 
 
@@ -308,7 +308,7 @@ def test_git_and_the_record_say_so_too(real):
 def test_tables_set_apart_what_is(real):
     """Nodes bear the time, `kept` and `standings` leave them out, two tables say what happened."""
     folder, state = real
-    with duckdb.connect(folder.folder / "lineage.duckdb", read_only=True) as con:
+    with duckdb.connect(folder.path / "lineage.duckdb", read_only=True) as con:
         apart = con.execute("SELECT node FROM nodes WHERE quarantined IS NOT NULL").fetchall()
         kept = con.execute("SELECT island, commit FROM kept").fetchall()
         heads = con.execute("SELECT island, head, failed FROM standings").fetchall()
@@ -327,14 +327,14 @@ def test_tables_set_apart_what_is(real):
 def test_a_branch_may_lag_a_quarantine_where_the_coordinator_was_killed(real, tmp_path):
     """It is recorded before the branches move; without a stop the old place is no fault."""
     folder, state = real
-    path = folder.folder / "ledger.jsonl"
+    path = folder.path / "ledger.jsonl"
     whole = path.read_bytes()
     lines = bodies(whole)
     at = next(n for n, line in enumerate(lines) if b'"kind":"commit_quarantined"' in line)
     commit = next(iter(ev.decode(lines[at]).commits))
     branch, head = "refs/heads/swarm/lab/i0", state.islands["i0"].head
     try:
-        (folder.folder / "lineage.duckdb").unlink()
+        (folder.path / "lineage.duckdb").unlink()
         path.write_bytes(chained(lines[: at + 1]))
         git(folder.repo, "update-ref", branch, commit)
         other = "refs/heads/swarm/lab/i1"
@@ -347,4 +347,4 @@ def test_a_branch_may_lag_a_quarantine_where_the_coordinator_was_killed(real, tm
     finally:
         path.write_bytes(whole)
         git(folder.repo, "update-ref", branch, head)
-        refresh(folder.folder)
+        refresh(folder.path)

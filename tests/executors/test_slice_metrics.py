@@ -143,7 +143,7 @@ def test_the_command_lists_measures_and_looks_back(tmp_path):
     nowhere = json.loads(swarm(tmp_path, "slices", "--json"))
     assert nowhere["source"] == ""
     assert nowhere["slices"][0]["sigma"] is None
-    assert "in no git repository" not in swarm(tmp_path, "slices")
+    assert "not in a git repository" not in swarm(tmp_path, "slices")
     assert "--measure needs a program.md" in swarm(tmp_path, "slices", "--measure", code=2)
     repo = packing(tmp_path, slices={"kind": "cpu", "count": 1})
     measured = json.loads(swarm(repo, "slices", "--measure", "--seeds", "2", "--json"))

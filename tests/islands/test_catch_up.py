@@ -322,11 +322,11 @@ def test_a_kill_around_a_catch_up_goes_on_to_the_same_end(tmp_path):
 def recorded(tmp_path_factory):
     """The folder of a run in which two islands parted and came together, and its state."""
     repo = make(tmp_path_factory.mktemp("real") / "repo", {**START, ".gitignore": ".swarm\n"})
-    folder = RunFolder(repo, "lab", repo / ".swarm/lab")
-    folder.folder.mkdir(parents=True)
-    with Ledger.open(folder.folder, clock()) as ledger:
+    folder = RunFolder(repo, "lab")
+    folder.path.mkdir(parents=True)
+    with Ledger.open(folder.path, clock()) as ledger:
         run = lives(repo, BOTH, topology="complete", ledger=ledger)
-    refresh(folder.folder)
+    refresh(folder.path)
     return folder, run.state
 
 
@@ -334,16 +334,16 @@ def test_the_record_holds_and_says_where_everybody_is(recorded):
     """`swarm verify` finds nothing; the tables have heads, chains and standings as the fold has."""
     folder, state = recorded
     assert [check.wrong for check in verify(folder).checks if check.wrong] == []
-    rows = ask(folder.folder, "FROM catch_ups").named()
+    rows = ask(folder.path, "FROM catch_ups").named()
     assert rows
     for row in rows:
         assert row["head"] != row["before"]
         assert row["parts"]
-    standings = {row["island"]: row for row in ask(folder.folder, "FROM standings").named()}
+    standings = {row["island"]: row for row in ask(folder.path, "FROM standings").named()}
     for name, island in state.islands.items():
         assert standings[name]["head"] == island.head
         assert standings[name]["gain"] == pytest.approx(state.gain(island))
         assert standings[name]["kept"] == island.endings.get("kept", 0)
         told = f"SELECT experiment FROM kept WHERE island = '{name}'"
-        chain = [number for (number,) in ask(folder.folder, told).rows]
+        chain = [number for (number,) in ask(folder.path, told).rows]
         assert chain == [each.experiment for each in island.kept]

@@ -488,16 +488,16 @@ def test_the_record_of_a_check_is_told_drawn_and_verified(tmp_path):
     """Refs, tables and edges say what the events said; a ref that was moved is found."""
     one, other, _ = SITUATIONS["the same line alike"]
     repo, branches, history, base = two_islands(tmp_path, (one, other))
-    folder = RunFolder(repo, "lab", repo / ".swarm" / "lab")
-    folder.folder.mkdir(parents=True)
+    folder = RunFolder(repo, "lab")
+    folder.path.mkdir(parents=True)
     asked = {"islands": 2, "base": base, "genome": ("genome",)}
-    with Ledger.open(folder.folder, clock()) as ledger:
+    with Ledger.open(folder.path, clock()) as ledger:
         ledger.extend(history)
         run = checked(tmp_path, branches, ledger, Sums(branches), **asked)
     (judged,) = run.state.stacks.judged
     found = {check.name: check.wrong for check in verify(folder).checks}
     assert found["stacks"] == found["projection"] == ()
-    with reading(folder.folder) as con:
+    with reading(folder.path) as con:
         row = con.execute("SELECT verdict, parts, dropped, gain, observed FROM stacks").fetchone()
         assert row[:3] == (judged.verdict, list(judged.parts), list(judged.dropped))
         assert row[3:] == pytest.approx((judged.gain.mean, judged.observed.mean))

@@ -54,13 +54,13 @@ def original(tmp_path_factory):
         await run_islands(run)
         return run.state.islands["i0"]
 
-    with Ledger.open(folder.folder, clock()) as ledger:
+    with Ledger.open(folder.path, clock()) as ledger:
         island = run_virtual(main(ledger))
         assert island.head != branches.base("main")
         note = f"Merge\n\nSwarm-Run: lab\nSwarm-Ledger: {ledger.link}\n"
         commit = merge_home(folder.repo, "main", island.head, note, (GENOME,))
         ledger.append(ev.Merged("i0", island.head, commit, "main"))
-    refresh(folder.folder)
+    refresh(folder.path)
     return folder
 
 
@@ -74,12 +74,12 @@ def of(repo):
     """Return the folder of run lab in `repo`."""
     folder = repo / ".swarm/lab"
     folder.mkdir(parents=True, exist_ok=True)
-    return RunFolder(repo, "lab", folder)
+    return RunFolder(repo, "lab")
 
 
 def path_of(folder):
     """Return a run's ledger."""
-    return folder.folder / "ledger.jsonl"
+    return folder.path / "ledger.jsonl"
 
 
 def broken(folder):
@@ -99,7 +99,7 @@ def without_merge(folder):
 
 def without_projection(folder):
     """Delete what may always be deleted."""
-    (folder.folder / "lineage.duckdb").unlink()
+    (folder.path / "lineage.duckdb").unlink()
 
 
 # the chain
@@ -197,7 +197,7 @@ def test_an_old_ledger_without_links_is_refused_in_one_line(record):
         list(read_events(path))
     with (
         pytest.raises(SetupError, match="carries no link") as written,
-        Ledger.open(record.folder, clock()),
+        Ledger.open(record.path, clock()),
     ):
         pass
     assert "\n" not in f"{read.value}{written.value}"
@@ -230,7 +230,7 @@ def test_a_record_as_it_was_written_holds(record):
 def test_a_run_that_has_not_begun_holds(tmp_path):
     """An empty ledger says nothing that could be wrong."""
     folder = of(make(tmp_path / "repo", {"a": ""}))
-    with Ledger.open(folder.folder, clock()):
+    with Ledger.open(folder.path, clock()):
         pass
     assert verify(folder).holds
 
@@ -386,7 +386,7 @@ def test_a_ledger_that_grows_meanwhile_is_no_fault(record, monkeypatch):
 )
 def test_a_projection_that_was_written_to_is_named(record, sql, where):
     """The tables and views are what the ledger comes to, row by row."""
-    with duckdb.connect(refresh(record.folder)) as con:
+    with duckdb.connect(refresh(record.path)) as con:
         con.execute(sql)
     (said,) = broken(record)["projection"]
     assert where in said
@@ -394,10 +394,10 @@ def test_a_projection_that_was_written_to_is_named(record, sql, where):
 
 def test_a_projection_may_lag_and_may_be_of_another_version(record):
     """It is brought up to date, or made anew, when it is next asked for."""
-    with Ledger.open(record.folder, clock(start=2e9)) as ledger:
+    with Ledger.open(record.path, clock(start=2e9)) as ledger:
         ledger.append(ev.RunResumed())
     assert verify(record).holds
-    with duckdb.connect(record.folder / "lineage.duckdb") as con:
+    with duckdb.connect(record.path / "lineage.duckdb") as con:
         con.execute("UPDATE projection SET code = 'older'")
         con.execute("DELETE FROM trials")
     assert verify(record).holds

@@ -13,6 +13,7 @@ from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Proposal, Usage
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import NoPreflights, Run, inline
+from swarm.project.runs import RunFolder
 
 GENOME = "genome/x.py"
 SECONDS = 20.0
@@ -189,7 +190,7 @@ def launch(
         limits=limits,
         prose="Lower the loss.",
         entry=GENOME,
-        folder=tmp_path,
+        folder=RunFolder(tmp_path, "lab"),
         migration=migration,
     )
 

@@ -14,6 +14,7 @@ from rich.tree import Tree
 
 from analysis.lineage import MIGRATED, PORTED, Graph
 from islands.events import CROSSED
+from islands.records import Gain
 
 _STYLES = {
     "kept": "bold green",
@@ -88,7 +89,7 @@ def _head(graph: Graph, node: str) -> str:
 
 
 def _measured(known: dict[str, Any]) -> str:
-    return f"{known['gain']:+.4g} ± {known['noise']:.2g}"
+    return Gain(known["gain"], known["noise"], pairs=0).format()
 
 
 def _why(known: dict[str, Any]) -> str:

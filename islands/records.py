@@ -6,6 +6,7 @@ zero is better.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -76,15 +77,30 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Head's score less candidate's, above zero is better, and its standard error over `pairs`.
+    """A paired gain over the head; above zero is better, whatever the metric.
 
-    `lfsr` (local false sign rate) is the chance that the true gain is zero or less, where known.
+    - `mean`: mean gain, in the metric's unit
+    - `noise`: its standard error, in the same unit
+    - `pairs`: paired differences that it is the mean of
+    - `lfsr`: local false sign rate, the chance that the true gain is zero or less (0.0 where the
+      rule computes none)
     """
 
     mean: float
     noise: float
     pairs: int
     lfsr: float = 0.0
+
+    def format(self, digits: int = 2) -> str:
+        """Return the gain as text: the noise to so many significant digits, the mean to its place.
+
+        A mean of 0.0182 with noise 0.012 is "+0.018 ± 0.012".
+        """
+        if not 0 < self.noise < math.inf:
+            return f"{self.mean:+.6g} ± {self.noise:g}"
+        exponent = int(f"{self.noise:.{digits - 1}e}".partition("e")[2])
+        places = max(0, digits - 1 - exponent)
+        return f"{self.mean:+.{places}f} ± {self.noise:.{places}f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,8 +239,8 @@ class PromotionAttempt:
         )
 
     def _verdict(self, after: Gain, hidden: bool | None) -> tuple[ev.Transfer, str]:
-        before = f"{self.event.before.mean:+.4g}"
-        now = f"{before} before, {after.mean:+.4g} ± {after.noise:.2g} at rung {self.event.rung}"
+        before = self.event.before.format()
+        now = f"{before} before, {after.format()} at rung {self.event.rung}"
         if after.pairs == 0:
             asked = [Asked(self.event.base, seed) for seed in self.seeds]
             base = all(self.known.get(each) is None for each in asked)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from islands import events as ev
-from islands.records import Ending, Gain
+from islands.records import Ending
 from islands.state.population import IslandState
 from islands.state.run_state import State
 from swarm.coordinator.launch_plan import RunLimits
@@ -231,7 +231,7 @@ def agent_failed(event: ev.AgentFailed, state: State) -> str:
 @describe.register
 def verdict_reached(event: ev.VerdictReached, state: State) -> str:
     """Give the verdict, the gain with its standard error, the reason and the head's score."""
-    gain = f"gain {_gain(event.gain)}, " if event.gain else ""
+    gain = f"gain {event.gain.format()}, " if event.gain else ""
     experiment = f"{event.island} #{event.experiment}"
     if event.verdict == "discard":
         return f"{experiment} discarded: {gain}{event.reason}"
@@ -254,10 +254,9 @@ def stack_check_started(event: ev.StackCheckStarted, state: State) -> str:
 def stack_check_ended(event: ev.StackCheckEnded, state: State) -> str:
     """Give the verdict, the gain of the whole and its interaction, and what stays."""
     del state
-    whole, interaction = event.observed, event.interaction
     return (
-        f"stack check {event.check} {event.verdict}: gain {_gain(whole)},"
-        f" interaction {interaction.mean:+.2g} ± {interaction.noise:.2g},"
+        f"stack check {event.check} {event.verdict}: gain {event.observed.format()},"
+        f" interaction {event.interaction.format()},"
         f" {_numbers(event.parts)} stay, {_numbers(event.dropped)} dropped"
     )
 
@@ -333,10 +332,6 @@ def _numbers(experiments: Sequence[int]) -> str:
 
 def _subject(hypothesis: str) -> str:
     return hypothesis.partition("\n")[0]
-
-
-def _gain(gain: Gain) -> str:
-    return f"{gain.mean:+.4g} ± {gain.noise:.2g}"
 
 
 def _clock(seconds: float) -> str:

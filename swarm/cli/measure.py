@@ -73,7 +73,7 @@ def _kept_table(found: Sequence[tuple[KeptChange, Remeasured]], seeds: int) -> T
     grid.add_column("change", ratio=1, no_wrap=True, overflow="ellipsis")
     for kept, again in found:
         subject = kept.hypothesis.strip().partition("\n")[0]
-        gains = [f"{gain.mean:+.5f} ± {gain.noise:.5f}" for gain in (kept.gain, again.gain)]
+        gains = [gain.format() for gain in (kept.gain, again.gain)]
         grid.add_row(f"#{kept.experiment}", kept.island, *gains, Text(printable_line(subject)))
     better = sum(again.gain.mean > 0 for _, again in found)
     grid.caption = f"{better} of {len(found)} have a mean gain above zero"
@@ -86,6 +86,5 @@ def _table(result: Remeasured) -> Table:
         grid.add_column(heading, justify="right")
     for pair in result.pairs:
         grid.add_row(str(pair.seed), f"{pair.old:.5g}", f"{pair.new:.5g}", f"{pair.gain:+.5f}")
-    gain = result.gain
-    grid.caption = f"gain {gain.mean:+.5f} ± {gain.noise:.5f} (standard error, paired)"
+    grid.caption = f"gain {result.gain.format()} (standard error, paired)"
     return grid

@@ -92,7 +92,7 @@ def _tables(state: State, promoted: ev.PromotionEnded) -> list[Table]:
         for each in promoted.contenders
     ]
     for name, touches, before, after, verdict in rows:
-        told = [f"{gain.mean:+.5g} ± {gain.noise:.2g}" for gain in (before, after)]
+        told = [gain.format() for gain in (before, after)]
         grid.add_row(name, touches, *told, str(after.pairs), verdict)
     every = [each for done in state.promotions.done for each in done.contenders]
     return [grid, _by_kind(every)] if every else [grid]

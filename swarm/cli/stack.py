@@ -15,7 +15,6 @@ from rich.text import Text
 from analysis.database.refresh import refresh
 from harness.contract import SetupError
 from islands import events as ev
-from islands.records import Gain
 from islands.scheduling.run_steps import next_of_stack
 from islands.stacking.inference import budget
 from islands.state.run_state import State
@@ -86,16 +85,16 @@ def table(state: State, judged: ev.StackCheckEnded) -> Table:
     for claim in sorted(claims, key=lambda each: each.evidence):
         credit = state.promotions.credits.get(claim.experiment)
         what = credit.hypothesis.splitlines()[0] if credit else ""
-        row = (f"#{claim.experiment}", claim.island, what, _gain(claim.gain))
+        row = (f"#{claim.experiment}", claim.island, what, claim.gain.format())
         grid.add_row(*map(Text, row), Text(_fate(state, judged, claim.experiment)))
     return grid
 
 
 def _fate(state: State, judged: ev.StackCheckEnded, part: int) -> str:
     blamed = [
-        f"with {', '.join(f'#{n}' for n in fault if n != part)}: {_gain(worth)}"
+        f"with {', '.join(f'#{n}' for n in fault if n != part)}: {worth.format()}"
         if len(fault) > 1
-        else f"its claim is off: {_gain(worth)}"
+        else f"its claim is off: {worth.format()}"
         for fault, worth in zip(judged.culprits, judged.blame, strict=False)
         if part in fault
     ]
@@ -112,17 +111,13 @@ def told(judged: ev.StackCheckEnded) -> str:
         return "conflict: no two of these changes go on one base together"
     off, count = judged.interaction, len(judged.parts) + len(judged.dropped)
     low, high = off.mean - _Z * off.noise, off.mean + _Z * off.noise
-    sums = f"sum of parts {_gain(judged.expected)}, whole {_gain(judged.observed)}"
+    sums = f"sum of parts {judged.expected.format()}, whole {judged.observed.format()}"
     spent = f"{judged.observed.pairs} trials of {budget(count)}"
     lines = [
         f"{judged.verdict}: {sums}, interaction {off.mean:+.4g} [{low:+.4g}, {high:+.4g}]",
         f"{len(judged.parts)} of {count} changes stay, {judged.lines_saved} lines saved, {spent}",
     ]
     if judged.gain is not None:
-        lines.append(f"stack {judged.commit[:10]}: gain {_gain(judged.gain)}")
+        lines.append(f"stack {judged.commit[:10]}: gain {judged.gain.format()}")
     lines.append("next: `swarm promote`")
     return "\n".join(lines)
-
-
-def _gain(gain: Gain) -> str:
-    return f"{gain.mean:+.4g} ± {gain.noise:.2g}"

@@ -15,6 +15,7 @@ from analysis.database.queries import answer
 from analysis.database.refresh import reading
 from analysis.ledger import writer
 from analysis.lineage_tree import plain
+from islands.records import Gain
 from swarm.cli.console import json_option, run_option, to_json, wide_console
 from swarm.project.runs import locate
 
@@ -116,7 +117,7 @@ def _tries(facts: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _gain(gain: float, noise: float | None) -> str:
-    return f"{gain:+.4g}" + ("" if noise is None else f" ± {noise:.2g}")
+    return f"{gain:+.4g}" if noise is None else Gain(gain, noise, pairs=0).format()
 
 
 def _trying(row: Mapping[str, Any]) -> str:

@@ -128,7 +128,7 @@ def plan(state: State, what: MergePlan, lines: tuple[int, int]) -> str:
     title = what.island or ("a stack that is not promoted" if what.forced else "the consensus")
     came = f"{title} of run {run.run}: {len(what.parts)} changes"
     told = [
-        f"{came}, {run.metric} {_told(gain)} on {gain.pairs} fresh pairs",
+        f"{came}, {run.metric} {gain.format()} on {gain.pairs} fresh pairs",
         "",
         *_changes(state, what),
         "",
@@ -138,17 +138,13 @@ def plan(state: State, what: MergePlan, lines: tuple[int, int]) -> str:
     return "\n".join(told) + "\n"
 
 
-def _told(gain: Gain) -> str:
-    return f"{gain.mean:+.5g} ± {gain.noise:.2g}"
-
-
 def _changes(state: State, what: MergePlan) -> list[str]:
     rows = []
     for part in what.parts:
         change, credit = state.promotions.changes[part], _credit(state, part)
         subject = shorten(credit.hypothesis.strip().partition("\n")[0], 100, placeholder=" ...")
         by = f"{credit.island}, {credit.agent}, ${credit.usd:.2f}"
-        rows.append(f"- #{part} {subject}: {_told(change.before)} ({by})")
+        rows.append(f"- #{part} {subject}: {change.before.format()} ({by})")
     return rows
 
 
@@ -168,7 +164,7 @@ def _evidence(state: State, what: MergePlan) -> list[str]:
         told += _checked(known.judged[0])
     if known.sealed is not None:
         whose = "" if known.sealed.commit == what.head else f" (of {known.sealed.commit[:10]})"
-        told.append(f"Sealed part, asked once{whose}: {_told(known.sealed.gain)}.")
+        told.append(f"Sealed part, asked once{whose}: {known.sealed.gain.format()}.")
     return told
 
 
@@ -176,8 +172,8 @@ def _checked(stack: ev.StackCheckEnded) -> list[str]:
     dropped = ", ".join(f"#{part}" for part in stack.dropped) or "nothing"
     if stack.verdict == "conflict":  # nothing was measured
         return [f"Stack check {stack.check}: conflict, {dropped} does not apply beside the rest."]
-    sums = f"sum of the parts {_told(stack.expected)}, whole {_told(stack.observed)}"
-    off = f"interaction {_told(stack.interaction)}"
+    sums = f"sum of the parts {stack.expected.format()}, whole {stack.observed.format()}"
+    off = f"interaction {stack.interaction.format()}"
     return [
         f"Stack check {stack.check}: {stack.verdict}, {sums}, {off}.",
         f"Ablation dropped {dropped}, which saves {stack.lines_saved} lines.",
@@ -215,7 +211,8 @@ def message(state: State, what: MergePlan, lines: tuple[int, int], link: str) ->
         trailers |= {"Forced": "unpromoted"}
     trailers |= {"Head": what.head, "Harness": run.harness, "Ledger": link}
     told = "".join(f"Swarm-{name}: {value}\n" for name, value in trailers.items())
-    subject = f"{run.metric} {base:.6g} to {score:.6g}" if score else f"{run.metric} {_told(gain)}"
+    change = f"{base:.6g} to {score:.6g}" if score else gain.format()
+    subject = f"{run.metric} {change}"
     whose = what.island or ("stack" if what.forced else "consensus")
     body = plan(state, what, lines)
     return f"Merge swarm {run.run}/{whose}: {subject}\n\n{body}\n{told}{_kept(state, what)}"

@@ -10,6 +10,7 @@ from islands.ratchet.acceptance import CandidateEvidence, KeepTally
 from islands.ratchet.guards import Guards, violated
 from islands.ratchet.noise import Noise, gain_of, spread, weigh
 from islands.ratchet.prior import learn
+from islands.records import Gain
 from islands.rng import seed_of
 from islands.state.lifecycle import LIFE, LifeError, diagram, ended, follow
 from swarm.simulation.rules import RULES
@@ -78,6 +79,23 @@ def test_a_gain_is_better_above_zero_in_both_directions():
     """A lower loss and a higher yield are both gains."""
     assert gain_of(2.0, 1.5, "minimize") == 0.5
     assert gain_of(2.0, 2.5, "maximize") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("mean", "noise", "text"),
+    [
+        (0.0182, 0.012, "+0.018 ± 0.012"),
+        (-0.02759, 0.0066, "-0.0276 ± 0.0066"),
+        (0.41611, 0.0996, "+0.42 ± 0.10"),
+        (1234.5, 120.0, "+1234 ± 120"),
+        (0.0, 1e-5, "+0.000000 ± 0.000010"),
+        (0.25, 0.0, "+0.25 ± 0"),
+        (0.25, float("inf"), "+0.25 ± inf"),
+    ],
+)
+def test_a_gain_is_printed_with_the_digits_that_its_noise_justifies(mean, noise, text):
+    """Two digits of noise, the mean to the same place, always signed."""
+    assert Gain(mean, noise, 1).format() == text
 
 
 def test_spread_of_one_score_is_unknown_and_zero():

@@ -512,6 +512,6 @@ def test_the_record_of_a_check_is_told_drawn_and_verified(tmp_path):
     assert "1/1-2 holds" in wrong[0]
     assert "stacks/9/1" in wrong[1]
     lines = told(judged)
-    assert "redundant: sum of parts +2 ± 0.14" in lines
+    assert "redundant: sum of parts +2.00 ± 0.14" in lines
     assert "1 of 2 changes stay" in lines
     assert table(run.state, judged).row_count == 2

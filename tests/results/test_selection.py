@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from islands.records import Gain
 from tests.support.chain import forge
 from tests.support.loopback import KEY, Loopback, Say
 from tests.support.target import git, ledger, packing, swarm
@@ -85,7 +86,7 @@ def test_every_keep_is_measured_again_beside_what_was_claimed_of_it(improved):
     assert min(row["gain"]["mean"], row["claimed"]["mean"]) > 0.05
     assert "HARDEN to 7.0" in row["hypothesis"]
     lines = swarm(improved, "measure", "--kept", "--seeds", "1", COLUMNS="80").splitlines()
-    told = f"#{row['experiment']} ", " a ", f"{row['claimed']['mean']:+.5f} ±"
+    told = f"#{row['experiment']} ", " a ", Gain(**row["claimed"]).format()
     assert any(all(part in line for part in told) for line in lines)
     assert "--kept" in swarm(improved, "measure", "main", "--kept", code=2)
 

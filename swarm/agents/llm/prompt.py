@@ -16,7 +16,7 @@ import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from islands.records import Attempt, Brief, Change, Gain, Pending
+from islands.records import Attempt, Brief, Change, Pending
 from swarm.agents.llm.provider import Prompt
 from swarm.agents.llm.search_replace import clean
 
@@ -156,7 +156,7 @@ def _attempts(brief: Brief, *, kept: bool) -> list[str]:
 
 
 def _attempt(attempt: Attempt) -> str:
-    gain = f", gain {_gain(attempt.gain)}" if attempt.gain else ""
+    gain = f", gain {attempt.gain.format()}" if attempt.gain else ""
     reason = f" because {quoted(attempt.reason)}" if attempt.ending != "kept" else ""
     return f"- {quoted(attempt.hypothesis)}: {attempt.ending}{gain}{reason}"
 
@@ -173,10 +173,6 @@ def _refused(text: str) -> Iterator[str]:
         yield _fenced(more[:REFUSED_CHARS])
 
 
-def _gain(gain: Gain) -> str:
-    return f"{gain.mean:+.2g} ± {gain.noise:.1g}"
-
-
 def _elsewhere(changes: tuple[Change, ...]) -> list[str]:
     return _within((_change(change) for change in reversed(changes)), CHANGES_CHARS)
 
@@ -189,7 +185,7 @@ def _change(change: Change) -> str:
     ]
     shown = [line[:200] for line in diff[:CHANGE_LINES]]
     more = [f"({len(diff) - len(shown)} more lines)"] if len(diff) > len(shown) else []
-    head = f"- gain there {_gain(change.gain)}: {quoted(change.hypothesis)}"
+    head = f"- gain there {change.gain.format()}: {quoted(change.hypothesis)}"
     return f"{head}\n{_fenced(chr(10).join([*shown, *more]))}"
 
 

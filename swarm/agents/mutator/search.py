@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
-from islands.records import Brief, Change
+from islands.records import Brief, Change, Gain
 from swarm.agents.mutator.crossover import crossing
 from swarm.agents.mutator.edit_sites import Site
 from swarm.agents.mutator.history import MoveHistory, Trace
@@ -122,9 +122,9 @@ class Search:
         attempts = self.memory.trace(site).attempts
         if not attempts:
             return "not tried before"
-        mean, spread = part.forecast.mean, math.sqrt(part.forecast.variance)
+        forecast = Gain(part.forecast.mean, math.sqrt(part.forecast.variance), attempts)
         times = "once" if attempts == 1 else f"{attempts} times"
-        return f"tried {times}, forecast {mean:+.2g} ± {spread:.1g}"
+        return f"tried {times}, forecast {forecast.format()}"
 
     def _numbers(self, site: Site, here: Number) -> list[Move]:
         steps = self._steps(site, here)

@@ -1,9 +1,12 @@
-"""`swarm prepare`: fetch, check and tokenise a corpus, once."""
+"""`swarm prepare`: downloads, checks and tokenises a corpus.
+
+Names of corpora and the options of each come from `harness.data.CORPORA`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -12,36 +15,54 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from harness import data
-from harness.data.spec import CLIMBMIX_LAST, CLIMBMIX_SHARDS, CLIMBMIX_URL
+from swarm.cli.console import json_option
+
+_SUMMARIES = [f"  {source.name}: {source.summary}" for source in data.CORPORA.values()]
 
 
-@click.command()
+def _corpus_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` the options of every corpus, in the order of the registry."""
+    options = [(source, option) for source in data.CORPORA.values() for option in source.options]
+    for source, option in reversed(options):
+        text = f"{option.help[0].lower()}{option.help[1:].rstrip('.')}"
+        command = click.option(
+            option.flag,
+            option.name,
+            type=option.kind,
+            metavar="N" if option.kind is int else option.name.rpartition("_")[2].upper(),
+            help=f"{source.name}: {text}; a new corpus is built with {option.default}.",
+        )(command)
+    return command
+
+
+@click.command(epilog="\b\n" + "\n".join(["Corpora:", *_SUMMARIES]))
 @click.option(
-    "--data", "name", default="kjv", type=click.Choice(data.names()), show_default=True,
-    help="Which corpus.",
-)  # fmt: skip
-@click.option(
-    "--shards", type=click.IntRange(1, CLIMBMIX_LAST),
-    help=f"climbmix: how many shards to train on (what is there, else {CLIMBMIX_SHARDS}).",
-)  # fmt: skip
-@click.option("--base-url", help=f"climbmix: a mirror of {CLIMBMIX_URL}")
-@click.option("--json", "as_json", is_flag=True, help="Print what is ready as JSON.")
-def prepare(name: str, shards: int | None, base_url: str | None, *, as_json: bool) -> None:
-    """Make a corpus ready in $SWARM_CACHE, or else in your cache folder.
+    "--data",
+    "name",
+    type=click.Choice(data.names()),
+    default="kjv",
+    show_default=True,
+    help="The corpus to prepare.",
+)
+@_corpus_options
+@json_option
+def prepare(name: str, *, as_json: bool, **options: object) -> None:
+    """Download, check and tokenise a corpus, unless that is done already.
 
-    Nothing is done where it stands already, and a prepare that was cut off goes on.
+    Corpora are kept in $SWARM_CACHE or, where that is unset, in your cache folder. An interrupted
+    prepare resumes where it stopped.
     """
-    with _shown() as progress:
-        corpus = data.prepare(name, {"shards": shards, "base_url": base_url}, progress)
+    with _progress() as progress:
+        corpus = data.prepare(name, options, progress)
     click.echo(json.dumps(_facts(corpus)) if as_json else _line(corpus))
 
 
 @contextmanager
-def _shown() -> Iterator[data.Progress]:
-    """Show progress on stderr: a bar on a terminal, a line for each step elsewhere."""
+def _progress() -> Iterator[data.Progress]:
+    """Yield a function that shows progress on stderr: a bar on a terminal, a line a step else."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines()
+        yield _step_lines()
         return
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
     with Bar(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
@@ -49,7 +70,7 @@ def _shown() -> Iterator[data.Progress]:
         yield lambda step, share: bar.update(task, description=step, completed=share)
 
 
-def _lines() -> data.Progress:
+def _step_lines() -> data.Progress:
     last = ""
 
     def progress(step: str, _: float) -> None:

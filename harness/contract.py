@@ -16,6 +16,12 @@ from pydantic import TypeAdapter
 
 Direction = Literal["minimize", "maximize"]
 
+SandboxKind = Literal["namespaces", "landlock", "none"]
+"""What confines a trial: namespaces (bubblewrap), Landlock alone, or nothing."""
+
+STRENGTH: tuple[SandboxKind, ...] = ("namespaces", "landlock", "none")
+"""Every SandboxKind, strongest first."""
+
 FailureKind = Literal["timeout", "crash", "memory", "invalid"]
 
 Split = Literal["dev", "hidden", "sealed"]
@@ -70,8 +76,8 @@ class Trial:
 
     `genome` is a directory holding a plain export of the commit's genome, at the paths that the
     files have in the repository; `entry` is the path of the entry file below it. `scratch` is a
-    directory of the harness's own. `tier` is the confinement asked for (2 sandbox, 1 Landlock,
-    0 none): less is never given. `split` is scored, and `audit` positions of it are asked again
+    directory of the harness's own. `sandbox` is the confinement asked for: less is
+    never given. `split` is scored, and `audit` positions of it are asked again
     (SCREENING_AUDIT, or FULL_AUDIT before anything is promoted; tasks without a model have none).
     """
 
@@ -85,7 +91,7 @@ class Trial:
     genome: str
     entry: str
     scratch: str
-    tier: int = 2
+    sandbox: SandboxKind = "namespaces"
     split: Split = "dev"
     audit: int = SCREENING_AUDIT
 
@@ -120,7 +126,7 @@ class Outcome:
 
     trial: str
     harness: str
-    tier: int
+    sandbox: SandboxKind
     score: float | None = None
     failure: Failure | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -49,7 +49,7 @@ def preflight(trial: Trial, where: Slice, confine: Confine) -> Preflight:
             seconds=SECONDS,
             memory_mib=_memory(trial),
             read={"/genome": Path(trial.genome), **box.read},
-            tier=trial.tier,
+            kind=trial.sandbox,
             torch=task.torch,
         )
         ended = confine(policy, python_argv(RUNNERS / box.program, *box.args), log)

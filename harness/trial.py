@@ -92,7 +92,7 @@ class _Measurement:
             read={"/genome": Path(trial.genome), **box.read},
             late=("/genome",),
             write={"/out": self.work / "out"},
-            tier=trial.tier,
+            kind=trial.sandbox,
             torch=self.task.torch,
         )
 
@@ -127,7 +127,7 @@ class _Measurement:
         return Outcome(
             trial=self.trial.id,
             harness=self.harness,
-            tier=self.trial.tier,
+            sandbox=self.trial.sandbox,
             score=scored.score if scored else None,
             failure=failure,
             seconds={name: round(seconds, 4) for name, seconds in phases.items()},

@@ -22,12 +22,20 @@ from pathlib import Path
 from typing import TextIO
 
 from harness import tasks
-from harness.contract import HarnessError, SetupError, Slice, Trial, decode_trial, encode
+from harness.contract import (
+    HarnessError,
+    SandboxKind,
+    SetupError,
+    Slice,
+    Trial,
+    decode_trial,
+    encode,
+)
 from harness.fingerprint import harness_id
 from harness.preflight import preflight
 from harness.sandbox import SandboxPool, Zygote, run
 from harness.sandbox.boot.zygote_client import MODULES, PLAIN
-from harness.sandbox.tiers import NOTHING
+from harness.sandbox.tiers import NONE
 from harness.tasks.base import Confine, Task
 from harness.trial import measure
 
@@ -37,7 +45,7 @@ _PR_SET_PDEATHSIG = 1
 def main(setup: str) -> None:
     """Serve trials until standard input ends.
 
-    `setup` is JSON: task, data, slice, tier, the parent's pid, and whether to stand back: to run
+    `setup` is JSON: task, data, slice, sandbox, the parent's pid, and whether to stand back: to run
     only where nobody else wants to.
     """
     wanted = json.loads(setup)
@@ -54,7 +62,7 @@ def main(setup: str) -> None:
     except SetupError as error:
         _say(replies, {"setup": str(error)})
         return
-    with _starting(task, where, wanted["tier"]) as ahead:
+    with _starting(task, where, wanted["sandbox"]) as ahead:
         confine = partial(run, warm=ahead) if ahead else run
         _say(replies, {"ready": harness})
         for line in sys.stdin:
@@ -65,9 +73,9 @@ def main(setup: str) -> None:
 
 
 @contextmanager
-def _starting(task: Task, where: Slice, tier: int) -> Iterator[SandboxPool | None]:
+def _starting(task: Task, where: Slice, sandbox: SandboxKind) -> Iterator[SandboxPool | None]:
     """Yield what boxes start from: warm where there are any, all trials of a run alike."""
-    if tier == NOTHING:
+    if sandbox == NONE:
         yield None
         return
     with Zygote(where, MODULES if task.torch else PLAIN) as warm, SandboxPool(warm) as ahead:

@@ -21,7 +21,7 @@ settings.load_profile("swarm")
 def missing():
     """Return why no sandbox can be made here, "" where it can."""
     try:
-        tiers.check(tiers.SANDBOX)
+        tiers.check(tiers.NAMESPACES)
     except SetupError as error:
         return str(error)
     return ""

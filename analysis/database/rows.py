@@ -142,7 +142,7 @@ def _(event: ev.TrialVoided) -> Iterable[tuple[str, Row]]:
 @rows.register
 def _(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
     outcome = event.outcome
-    columns = ("score", "harness", "tier", "seconds", "peak_mib", "facts", "claims", "digests")
+    columns = ("score", "harness", "sandbox", "seconds", "peak_mib", "facts", "claims", "digests")
     ended = {name: getattr(outcome, name) for name in columns} | {"ended": event.recorded}
     if outcome.failure is None:
         yield "trials", {"trial": event.started.trial, "state": "scored", **ended}

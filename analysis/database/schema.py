@@ -124,7 +124,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     ),
     good=("VARCHAR", "the slice's last sentinel before that which was good"),
     state=("VARCHAR", "running, scored, failed, or voided through no fault of the candidate"),
-    tier=("INTEGER", "confinement of a trial: 2 sandbox, 1 Landlock, 0 none"),
+    sandbox=("VARCHAR", "what confined a trial: namespaces, landlock or none"),
     seconds=("MAP(VARCHAR, DOUBLE)", "wall seconds by phase; `budget` are the trial's own"),
     peak_mib=("DOUBLE", "the most memory that a trial's processes held together, in MiB"),
     facts=("MAP(VARCHAR, DOUBLE)", "numbers that the harness knows"),
@@ -248,8 +248,8 @@ TABLES: Mapping[str, Table] = {
         "Every trial, with what came of it.",
         _named(
             "trial experiment island commit purpose seed rung slice split check_number share state"
-            " score"
-            " failure reason harness tier seconds peak_mib facts claims digests tail started ended"
+            " score failure reason"
+            " harness sandbox seconds peak_mib facts claims digests tail started ended"
         ),
     ),
     "answers": Table(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harness.contract import Slice
+from harness.contract import SandboxKind, Slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class SandboxPolicy:
     `memory_mib` includes what lies in HOME, /tmp, /dev/shm and the `write` folders. `torch` says
     whether torch, and what comes with it, is there to be imported; numpy always is.
 
-    `tier` is 2 for a sandbox, 1 for Landlock on a host that forbids namespaces, 0 for nothing. At
+    `kind` is 2 for a sandbox, 1 for Landlock on a host that forbids namespaces, 0 for nothing. At
     tiers 1 and 0 paths are the host's: words of a command that name a path in `read` or `write`
     are replaced. At tier 1 HOME and TMPDIR name the private folders, and /dev/shm is not there.
     """
@@ -41,7 +41,7 @@ class SandboxPolicy:
     processes: int = 64
     file_mib: int = 1024
     tmp_mib: int = 512
-    tier: int = 2
+    kind: SandboxKind = "namespaces"
     torch: bool = True
 
 

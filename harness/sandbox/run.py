@@ -57,15 +57,15 @@ def run(
     Raises SetupError where this machine cannot make the tier, HarnessError where a box does not
     start or does not end.
     """
-    if policy.tier == 0:
+    if policy.kind == "none":
         return _plain(policy, argv, log)
     if warm is not None and warm.slice != policy.slice:
         raise ValueError(f"{warm.slice.name}'s warm start cannot serve {policy.slice.name}")
-    if policy.tier == 1:
+    if policy.kind == "landlock":
         return _warded(policy, argv, log, warm)
-    if policy.tier == 2:  # noqa: PLR2004  # the tiers have no other names
+    if policy.kind == "namespaces":
         return _sandboxed(policy, argv, log, warm)
-    raise SetupError(f"confinement has no tier {policy.tier}")
+    raise SetupError(f"confinement has no tier {policy.kind}")
 
 
 def _sandboxed(

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import harness.contract
-from harness.contract import HarnessError, SetupError, Slice
+from harness.contract import HarnessError, SandboxKind, SetupError, Slice
 from harness.sandbox.backends import seccomp
 from harness.sandbox.backends.environment import environment
 from harness.sandbox.backends.interpreter import python_argv
@@ -89,22 +89,22 @@ class SelfCheckAttack:
     escaped: str
 
 
-def run_self_check(tier: int) -> tuple[SelfCheckAttack, ...]:
-    """Attack every line of defence once at `tier` and say which held; takes a second or two.
+def run_self_check(kind: SandboxKind) -> tuple[SelfCheckAttack, ...]:
+    """Attack every line of defence once at `kind` and say which held; takes a second or two.
 
     Raises SetupError where this machine cannot make the tier, HarnessError where a box gives no
     answer.
     """
-    with _field(tier) as field:
+    with _field(kind) as field:
         told = field.first() | field.second() | field.third() | field.fourth()
     return tuple(
         SelfCheckAttack(name, tries, told[name]) for name, tries in TRIES.items() if name in told
     )
 
 
-def require_self_check(tier: int) -> None:
+def require_self_check(kind: SandboxKind) -> None:
     """Raise SetupError naming the first canary that escapes; at tier 0 nothing is promised."""
-    for canary in run_self_check(tier) if tier else ():
+    for canary in run_self_check(kind) if kind != "none" else ():
         if canary.escaped:
             raise SetupError(
                 f"confinement does not hold here: a box could {canary.tries} ({canary.escaped});"
@@ -116,7 +116,7 @@ def require_self_check(tier: int) -> None:
 class _Field:
     """What is there to be attacked, and the boxes that attack it; each returns what escaped."""
 
-    tier: int
+    kind: SandboxKind
     folder: Path
     token: str
     servers: Mapping[str, socket.socket]
@@ -176,7 +176,7 @@ class _Field:
             "processes": PROCESSES,
             "file_mib": SMALL_MIB,
             "tmp_mib": SMALL_MIB,
-            "tier": self.tier,
+            "kind": self.kind,
         }
 
     def _target(self, policy: SandboxPolicy) -> dict[str, object]:
@@ -217,7 +217,7 @@ class _Field:
 
 
 @contextmanager
-def _field(tier: int) -> Iterator[_Field]:
+def _field(kind: SandboxKind) -> Iterator[_Field]:
     """Yield servers to reach, a process to end and files to read; then clear them away."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-canary-")))
@@ -243,7 +243,7 @@ def _field(tier: int) -> Iterator[_Field]:
         bystander = subprocess.Popen(["/bin/cat"], env=env, stdin=pipe, start_new_session=True)
         stack.enter_context(bystander)
         stack.callback(bystander.kill)
-        yield _Field(tier, folder, token, servers, bystander)
+        yield _Field(kind, folder, token, servers, bystander)
 
 
 def _bound(family: int, kind: int, address: str | tuple[str, int]) -> socket.socket:

@@ -1,8 +1,7 @@
-"""The tiers of confinement, best first, and which of them this machine can make.
+"""The kinds of sandbox, strongest first, and which of them this machine supports.
 
-Not covered: macOS, where nothing is confined (tier 0). Its `sandbox-exec` is deprecated, its
-profiles are not documented, nothing there ends a process that detaches itself, and no Mac was at
-hand to let canaries sing on: a tier that nobody has attacked would be a promise, not a tier.
+Not covered: macOS, where only `none` exists. Its `sandbox-exec` is deprecated, its profiles are
+undocumented and it cannot end a process that detaches itself; nothing here was tested on a Mac.
 """
 
 from __future__ import annotations
@@ -10,40 +9,55 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from harness.contract import SetupError
+from harness.contract import STRENGTH, SandboxKind, SetupError
 from harness.sandbox.backends import bubblewrap, landlock
 
-SANDBOX, LANDLOCK, NOTHING = 2, 1, 0
+__all__ = [
+    "CONFINED",
+    "DESCRIPTIONS",
+    "LANDLOCK",
+    "NAMESPACES",
+    "NONE",
+    "STRENGTH",
+    "SandboxKind",
+    "check",
+    "strongest",
+]
 
-TELLS: Final = {
-    SANDBOX: "a sandbox",
-    LANDLOCK: "Landlock, without namespaces",
-    NOTHING: "nothing is confined",
+NAMESPACES: Final[SandboxKind] = "namespaces"
+LANDLOCK: Final[SandboxKind] = "landlock"
+NONE: Final[SandboxKind] = "none"
+CONFINED: Final = STRENGTH[:-1]
+"""The kinds that confine something."""
+
+DESCRIPTIONS: Final[dict[SandboxKind, str]] = {
+    NAMESPACES: "namespaces, seccomp and limits, by bubblewrap",
+    LANDLOCK: "Landlock, seccomp and limits, without namespaces",
+    NONE: "nothing is confined",
 }
 
-_CHECKS: Final[dict[int, Callable[[], object]]] = {
-    SANDBOX: bubblewrap.check,
+_CHECKS: Final[dict[SandboxKind, Callable[[], object]]] = {
+    NAMESPACES: bubblewrap.check,
     LANDLOCK: landlock.check,
-    NOTHING: lambda: None,
+    NONE: lambda: None,
 }
 
 
-def check(tier: int) -> None:
-    """Raise SetupError, with the mend, unless this machine can make boxes of `tier`."""
-    if tier not in _CHECKS:
-        known = ", ".join(f"{number} ({tells})" for number, tells in TELLS.items())
-        raise SetupError(f"confinement has no tier {tier}, only {known}")
-    _CHECKS[tier]()
+def check(kind: SandboxKind) -> None:
+    """Raise SetupError, with the fix, unless this machine supports sandboxes of `kind`."""
+    if kind not in _CHECKS:
+        raise SetupError(f"no sandbox is called {kind!r}: choose one of {', '.join(STRENGTH)}")
+    _CHECKS[kind]()
 
 
-def best() -> tuple[int, tuple[str, ...]]:
-    """Return the best tier of this machine, and why each better one cannot be made."""
-    complaints: list[str] = []
-    for tier in TELLS:
+def strongest() -> tuple[SandboxKind, tuple[str, ...]]:
+    """Return the strongest kind this machine supports, and why each stronger one is missing."""
+    reasons: list[str] = []
+    for kind in STRENGTH:
         try:
-            check(tier)
+            check(kind)
         except SetupError as error:
-            complaints.append(f"for tier {tier}: {error}")
+            reasons.append(f"for --sandbox {kind}: {error}")
         else:
-            return tier, tuple(complaints)
-    raise AssertionError("the last tier needs nothing")
+            return kind, tuple(reasons)
+    raise AssertionError("`none` needs nothing")

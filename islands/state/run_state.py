@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import singledispatchmethod
 from statistics import fmean
 
-from harness.contract import Direction, Outcome
+from harness.contract import STRENGTH, Direction, Outcome, SandboxKind
 from islands import events as ev
 from islands.drift import Sentinels, SliceEpoch
 from islands.migration import Migrants
@@ -51,7 +51,7 @@ class State:
         self.trials = 0
         self.started = 0
         self.voids_in_a_row = 0
-        self.lowest_tier = 2
+        self.weakest_sandbox: SandboxKind = STRENGTH[0]
         self.residual = 0.0
         self.freedom = 0
         self.claimed = KeepTally()
@@ -356,7 +356,7 @@ class State:
     def _(self, event: ev.TrialEnded) -> None:
         trial = self.running.pop(event.started.trial)
         self.voids_in_a_row = 0
-        self.lowest_tier = min(self.lowest_tier, event.outcome.tier)
+        self.weakest_sandbox = max(self.weakest_sandbox, event.outcome.sandbox, key=STRENGTH.index)
         island = self.islands[trial.island]
         island.budget_seconds += event.outcome.seconds.get("budget", 0.0)
         if island.since is not None:

@@ -17,13 +17,6 @@ from harness.sandbox import tiers
 PIPED_COLUMNS: Final = 240
 """Columns of a table where standard output is no terminal that says how many it has."""
 
-SANDBOXES: Final[Mapping[str, int]] = {
-    "namespaces": tiers.SANDBOX,
-    "landlock": tiers.LANDLOCK,
-    "none": tiers.NOTHING,
-}
-"""The values of --sandbox, strongest first, and the tier of each."""
-
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 run_option = click.option(
@@ -45,19 +38,12 @@ def refused_option(old: str, new: str, *, is_flag: bool) -> Callable[[_Command],
 
 
 def sandbox_option(command: _Command) -> _Command:
-    """Give `command` the option --sandbox, passed as `tier`, and refuse its old spellings."""
-
-    def tier_of(ctx: click.Context, param: click.Parameter, value: str) -> int:
-        del ctx, param
-        return SANDBOXES[value]
-
+    """Give `command` the option --sandbox and refuse its old spellings."""
     option = click.option(
         "--sandbox",
-        "tier",
-        type=click.Choice(list(SANDBOXES)),
+        type=click.Choice(tiers.STRENGTH),
         default="namespaces",
         show_default=True,
-        callback=tier_of,
         help="How candidates are confined. `landlock` is for hosts that forbid user namespaces;"
         " `none` runs candidates unconfined (dangerous; scores are marked).",
     )

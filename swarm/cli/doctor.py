@@ -10,24 +10,24 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness.contract import Slice
+from harness.contract import SandboxKind, Slice
 from harness.sandbox import tiers
 from harness.sandbox.self_check import SelfCheckAttack, run_self_check
 from swarm.executors.slices import discover
 from swarm.project.schema import SlicesSection
 
 SETTLING = {
-    tiers.LANDLOCK: "a launch here needs --tier 1, where this holds; the sandbox holds more",
-    tiers.NOTHING: "without confinement a launch needs --unsafe, and no score can be trusted",
+    tiers.LANDLOCK: "a launch here needs --sandbox landlock, if this holds; namespaces hold more",
+    tiers.NONE: "without confinement a launch needs --sandbox none, and no score can be trusted",
 }
-"""What it takes to settle for a tier that is not the best."""
+"""What a person has to pass to run with a weaker sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What holds here: the best tier, its canaries, the slices, and what to mend, a line each."""
+    """The strongest sandbox here, its self-check, the slices, and what to fix, a line each."""
 
-    tier: int
+    sandbox: SandboxKind
     canaries: tuple[SelfCheckAttack, ...]
     slices: tuple[Slice, ...]
     mends: tuple[str, ...]
@@ -35,7 +35,7 @@ class Diagnosis:
     @property
     def sound(self) -> bool:
         """Whether runs can be confined as they should be."""
-        return self.tier == tiers.SANDBOX and not any(each.escaped for each in self.canaries)
+        return self.sandbox == tiers.NAMESPACES and not any(each.escaped for each in self.canaries)
 
 
 @click.command()
@@ -43,7 +43,7 @@ class Diagnosis:
 def doctor(*, as_json: bool) -> int:
     """Attack every line of defence on this machine and say which held.
 
-    Exits with 0 where the sandbox (tier 2) holds, with 2 where it does not.
+    Exits with 0 where the sandbox (namespaces) holds, with 2 where it does not.
     """
     found = diagnose()
     if as_json:
@@ -54,16 +54,18 @@ def doctor(*, as_json: bool) -> int:
 
 
 def diagnose() -> Diagnosis:
-    """Find the best tier of this machine and let its canaries sing; takes a second or two."""
-    tier, mends = tiers.best()
-    canaries = run_self_check(tier)
-    out = [each for each in canaries if each.escaped] if tier != tiers.NOTHING else []
-    mends += tuple(f"{each.name}: a box could {each.tries}" for each in out)
-    return Diagnosis(tier, canaries, discover(SlicesSection()), mends)
+    """Find the strongest sandbox of this machine and run its self-check; takes a second or two."""
+    kind, fixes = tiers.strongest()
+    canaries = run_self_check(kind)
+    out = [each for each in canaries if each.escaped] if kind != tiers.NONE else []
+    fixes += tuple(f"{each.name}: a box could {each.tries}" for each in out)
+    return Diagnosis(kind, canaries, discover(SlicesSection()), fixes)
 
 
 def _show(found: Diagnosis, console: Console) -> None:
-    table = Table(title=f"tier {found.tier}: {tiers.TELLS[found.tier]}", title_justify="left")
+    table = Table(
+        title=f"sandbox {found.sandbox}: {tiers.DESCRIPTIONS[found.sandbox]}", title_justify="left"
+    )
     for heading in ("canary", "what a box tries", "here"):
         table.add_column(heading)
     for each in found.canaries:
@@ -75,5 +77,5 @@ def _show(found: Diagnosis, console: Console) -> None:
         console.print(f"slice {where.name}: {where.kind} {where.gpu}".rstrip() + f", cores {cores}")
     for line in found.mends:
         console.print(f"to mend: {line}", markup=False)
-    if found.tier in SETTLING:
-        console.print(SETTLING[found.tier])
+    if found.sandbox in SETTLING:
+        console.print(SETTLING[found.sandbox])

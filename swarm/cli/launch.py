@@ -9,17 +9,15 @@ import click
 from rich.console import Console
 
 from analysis.database.refresh import Refresher, refresh
-from harness.contract import SetupError
-from harness.sandbox import tiers
+from harness.contract import SandboxKind, SetupError
 from islands.state.run_state import State
+from swarm.cli.console import sandbox_option
 from swarm.cli.live import LiveView, table
 from swarm.coordinator.assemble import LaunchOptions, assemble
 from swarm.coordinator.run import Run
 from swarm.coordinator.task_tree import run_islands
 from swarm.executors.backends import BackendKind
 from swarm.project.runs import repository
-
-TIERS = "2 (default): a sandbox; 1: Landlock, for hosts that forbid namespaces."
 
 INTERRUPTED = 130
 """The exit code that shells give to Ctrl-C."""
@@ -34,14 +32,13 @@ INTERRUPTED = 130
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Never ask models for more.")
 @click.option("--islands", type=click.IntRange(1, 64), help="How many islands.")
 @click.option("--agent", default="", help="Who proposes on every island: a name of program.md.")
-@click.option("--tier", type=click.IntRange(1, 2), help=TIERS)
+@sandbox_option
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local",
     help="Where trials run: here, or on the nodes of a Ray cluster.",
 )  # fmt: skip
 @click.option(
     "--address", default="auto", help="ray: the cluster's; default: the one on this machine."
 )
-@click.option("--unsafe", is_flag=True, help="Run candidates without a sandbox. Do not.")
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 def launch(
     name: str,
@@ -52,10 +49,9 @@ def launch(
     max_tokens: int | None,
     islands: int | None,
     agent: str,
-    tier: int | None,
+    sandbox: SandboxKind,
     executor: BackendKind,
     address: str,
-    unsafe: bool,
     as_json: bool,
 ) -> int:
     """Run a swarm on this repository's program.md, or go on with one that was stopped.
@@ -74,17 +70,11 @@ def launch(
         max_tokens,
         islands,
         agent,
-        _tier(tier, unsafe=unsafe),
+        sandbox,
         executor,
         address,
     )
     return asyncio.run(_launch(options, as_json=as_json))
-
-
-def _tier(tier: int | None, *, unsafe: bool) -> int:
-    if unsafe and tier is not None:
-        raise SetupError(f"--unsafe and --tier {tier} contradict each other: say one")
-    return 0 if unsafe else tier or tiers.SANDBOX
 
 
 async def _launch(options: LaunchOptions, *, as_json: bool) -> int:

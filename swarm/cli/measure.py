@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.contract import SandboxKind
 from islands.genome.admission import printable_line
 from islands.state.population import KeptChange
+from swarm.cli.console import sandbox_option
 from swarm.project.runs import locate
 from swarm.results.remeasure import Remeasured, remeasure, remeasure_kept
 
@@ -22,14 +24,14 @@ from swarm.results.remeasure import Remeasured, remeasure, remeasure_kept
 @click.option("--against", default="", help="Compare with this commit; default: the run's base.")
 @click.option("--seeds", default=5, type=click.IntRange(1, 1000), help="How many fresh seeds.")
 @click.option("--kept", is_flag=True, help="Measure every kept change against its own parent.")
-@click.option("--tier", default=2, type=click.IntRange(1, 2), help="See `swarm launch`.")
+@sandbox_option
 @click.option("--run", "name", default=None, help="Name of the run; default: the latest one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
 def measure(
     commit: str,
     against: str,
     seeds: int,
-    tier: int,
+    sandbox: SandboxKind,
     name: str | None,
     *,
     kept: bool,
@@ -44,10 +46,10 @@ def measure(
     console, folder = Console(stderr=True), locate(name)
     told = console.print if not as_json else lambda *_: None
     if kept:
-        found = asyncio.run(remeasure_kept(folder, seeds, told, tier=tier))
+        found = asyncio.run(remeasure_kept(folder, seeds, told, sandbox=sandbox))
         _show([_row(*each) for each in found] if as_json else _kept_table(found, seeds))
     else:
-        result = asyncio.run(remeasure(folder, commit, against, seeds, told, tier=tier))
+        result = asyncio.run(remeasure(folder, commit, against, seeds, told, sandbox=sandbox))
         _show(result.as_dict() if as_json else _table(result))
 
 

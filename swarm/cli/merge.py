@@ -14,10 +14,11 @@ from rich.console import Console
 from analysis.ledger import Ledger
 from harness import fingerprint as identity
 from harness import tasks
-from harness.contract import SetupError
+from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.git.branches import Branches
 from islands.state.run_state import State
+from swarm.cli.console import sandbox_option
 from swarm.cli.live import LiveView
 from swarm.project.runs import RunFolder, load_state, locate, require_stopped
 from swarm.results import git_merge as merging
@@ -34,7 +35,7 @@ from swarm.results.selection import MergePlan, message, plan, select
     help="Merge what was not measured again: the last stack, or the best island.",
 )  # fmt: skip
 @click.option("--allow-unsafe", is_flag=True, help="Merge scores made without a sandbox, too.")
-@click.option("--tier", default=2, type=click.IntRange(1, 2), help="See `swarm launch`.")
+@sandbox_option
 @click.option("--dry-run", is_flag=True, help="Show what would be merged and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def merge(
@@ -44,7 +45,7 @@ def merge(
     island: str,
     force: bool,
     allow_unsafe: bool,
-    tier: int,
+    sandbox: SandboxKind,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -75,7 +76,7 @@ def merge(
         if not as_json:
             click.echo(plan(state, what, _lines(folder, state, what)))
         console.print(*todo, sep="\n")
-        state = asyncio.run(offer.ready(folder, tier, LiveView(console)))
+        state = asyncio.run(offer.ready(folder, sandbox, LiveView(console)))
         what = select(state, island, force=force)
     done = _pull_request(folder, state, what) if pr else _merged(folder, what, squash=squash)
     _told(load_state(folder), what, _lines(folder, state, what), [], done, as_json=as_json)
@@ -151,8 +152,8 @@ def _same_harness(state: State) -> None:
 
 
 def _confined(state: State, *, allow_unsafe: bool) -> None:
-    if state.lowest_tier == 0 and not allow_unsafe:
+    if state.weakest_sandbox == "none" and not allow_unsafe:
         raise SetupError(
-            "some scores were made without a sandbox (--unsafe), where a candidate can write its"
-            " own; pass --allow-unsafe to merge them all the same"
+            "some scores were made with --sandbox none, where a candidate can write its own;"
+            " pass --allow-unsafe to merge them all the same"
         )

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.database.refresh import refresh
-from harness.contract import SetupError
+from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.genome.categories import CATEGORIES
 from islands.promotion.attempt import PromotionPolicy
 from islands.records import Measured
 from islands.scheduling.run_steps import RunStep, next_run_step
 from islands.state.run_state import State
+from swarm.cli.console import sandbox_option
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions as errands
 from swarm.coordinator.reopen import reopen
@@ -28,9 +29,9 @@ from swarm.results.selection import wish
 
 @click.command()
 @click.option("--run", "name", default=None, help="Name of the run; default: the latest one.")
-@click.option("--tier", default=2, type=click.IntRange(1, 2), help="See `swarm launch`.")
+@sandbox_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def promote(name: str | None, tier: int, *, as_json: bool) -> int:
+def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
     """Measure the last judged stack (or the best head) again, at the next rung of program.md.
 
     Stack and base run on common fresh seeds, with sharp audits; then the parts and near misses, as
@@ -42,7 +43,7 @@ def promote(name: str | None, tier: int, *, as_json: bool) -> int:
     if before.promotions.open is None and before.promotions.unbuilt() is None and not wish(before):
         raise SetupError(_nothing(before))
     console = Console(stderr=as_json)
-    state = asyncio.run(reopen(folder, tier, _wanted, _begin, LiveView(console)))
+    state = asyncio.run(reopen(folder, sandbox, _wanted, _begin, LiveView(console)))
     refresh(folder.path)
     promoted = state.promotions.done[-1]
     if as_json:

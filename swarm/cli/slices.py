@@ -19,8 +19,9 @@ from rich.text import Text
 
 from analysis.ledger import read_events
 from harness import fingerprint as identity
-from harness.contract import SetupError, Slice, Trial
+from harness.contract import SandboxKind, SetupError, Slice, Trial
 from islands.git.branches import Branches
+from swarm.cli.console import sandbox_option
 from swarm.executors.backends import Backend, BackendKind, open_backend
 from swarm.executors.base import ExecutorConfig
 from swarm.executors.nvml import Gpu, find_gpus
@@ -51,7 +52,7 @@ class SliceRow:
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True),
     help=f"--measure: of one trial; default: {SHORT:g}, or the first rung's where that is less.",
 )  # fmt: skip
-@click.option("--tier", default=2, type=click.IntRange(1, 2), help="See `swarm launch`.")
+@sandbox_option
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local",
     help="Whose slices: this machine's, or those of a Ray cluster.",
 )  # fmt: skip
@@ -62,7 +63,7 @@ def slices(
     measure: bool,
     seeds: int,
     seconds: float | None,
-    tier: int,
+    sandbox: SandboxKind,
     executor: BackendKind,
     address: str,
     name: str | None,
@@ -87,7 +88,7 @@ def slices(
                 " them, or make one with `swarm init DIR`"
             )
         else:
-            known = _measured(there, found, program, seeds, seconds, tier)
+            known = _measured(there, found, program, seeds, seconds, sandbox)
     if as_json:
         click.echo(json.dumps(_plain(found, known)))
     else:
@@ -122,13 +123,13 @@ def _measured(
     program: Program,
     seeds: int,
     seconds: float | None,
-    tier: int,
+    sandbox: SandboxKind,
 ) -> SliceRow:
     repo = repository()
     last = latest(repo)
     if last is not None:
         require_stopped(last)
-    require_sandbox(tier)
+    require_sandbox(sandbox)
     rung = program.rungs[0]
     rung = dataclasses.replace(rung, seconds=seconds or min(SHORT, rung.seconds))
     commit = tip(repo).commit
@@ -147,7 +148,7 @@ def _measured(
             genome=str(genome),
             entry=program.entry,
             scratch=str(Path(scratch) / "trials"),
-            tier=tier,
+            sandbox=sandbox,
         )
         home = identity.export(Path(scratch) / "harness")
         known = asyncio.run(_gauged(there, home, found, trial, seeds))
@@ -158,7 +159,7 @@ async def _gauged(
     there: Backend, home: Path, found: tuple[Slice, ...], trial: Trial, seeds: int
 ) -> dict[str, SliceMetrics]:
     console = Console(stderr=True)
-    terms = ExecutorConfig(trial.task, trial.data, trial.tier)
+    terms = ExecutorConfig(trial.task, trial.data, trial.sandbox)
     async with there.executor(home, terms, found) as executor:
         return await measure_slices(executor, found, trial, seeds, console.print)
 

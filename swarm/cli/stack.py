@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.database.refresh import refresh
-from harness.contract import SetupError
+from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.scheduling.run_steps import next_of_stack
 from islands.stacking.inference import budget
 from islands.state.run_state import State
+from swarm.cli.console import sandbox_option
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions as errands
 from swarm.coordinator.reopen import reopen
@@ -30,9 +31,9 @@ _Z = NormalDist().inv_cdf(0.975)
 @click.command()
 @click.option("--run", "name", default=None, help="Name of the run; default: the latest one.")
 @click.option("--again", is_flag=True, help="Check once more, though nothing was kept since.")
-@click.option("--tier", default=2, type=click.IntRange(1, 2), help="See `swarm launch`.")
+@sandbox_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def stack(name: str | None, tier: int, *, again: bool, as_json: bool) -> int:
+def stack(name: str | None, sandbox: SandboxKind, *, again: bool, as_json: bool) -> int:
     """Apply all kept changes together, and see whether the whole is worth the sum of its parts.
 
     Combinations of them run on one common seed, at most 4*log2(k)+k trials for k changes. What
@@ -44,7 +45,7 @@ def stack(name: str | None, tier: int, *, again: bool, as_json: bool) -> int:
     if _due(state, again=again):
         _possible(state)
         console = Console(stderr=as_json)
-        state = asyncio.run(reopen(folder, tier, next_of_stack, _begin, LiveView(console)))
+        state = asyncio.run(reopen(folder, sandbox, next_of_stack, _begin, LiveView(console)))
         refresh(folder.path)
     judged = state.stacks.judged[-1]
     if as_json:

@@ -18,7 +18,7 @@ from pathlib import Path
 from analysis.ledger import Ledger
 from harness import fingerprint as identity
 from harness import tasks
-from harness.contract import SetupError, Slice
+from harness.contract import SandboxKind, SetupError, Slice
 from islands import events as ev
 from islands.genome.admission import AdmissionLimits as Admission
 from islands.git.branches import Branches
@@ -59,7 +59,7 @@ class LaunchOptions:
     tokens: int | None = None
     islands: int | None = None
     agent: str = ""
-    tier: int = 2
+    sandbox: SandboxKind = "namespaces"
     executor: BackendKind = "local"
     address: str = "auto"
 
@@ -80,7 +80,7 @@ async def assemble(
         if opened is None:
             clean(repo, program)
         frozen()
-        require_sandbox(options.tier)
+        require_sandbox(options.sandbox)
         branches = Branches(repo, folder.name, program.genome)
 
         def begun(brief: Brief, usage: Usage) -> None:
@@ -98,12 +98,12 @@ async def assemble(
             harness = identity.export(folder.harness)
             agents = _agents(program, launch, past, stack, begun)
             terms = ExecutorConfig(
-                program.task, program.data, launch.tier, program.slices.foreign_cpu
+                program.task, program.data, launch.sandbox, program.slices.foreign_cpu
             )
             slices = tuple({island.slice.name: island.slice for island in islands}.values())
             executor = there.executor(harness, terms, slices)
             where = choose_slices(program.preflight, slices)
-            looks = PreflightPool(harness, program.task, program.data, where, launch.tier)
+            looks = PreflightPool(harness, program.task, program.data, where, launch.sandbox)
             run = Run(
                 launch=launch,
                 ledger=ledger,
@@ -177,7 +177,7 @@ def _launch(
         prose=program.prose,
         entry=program.entry,
         folder=folder,
-        tier=options.tier,
+        sandbox=options.sandbox,
         promotion=PromotionPolicy(**dataclasses.asdict(program.promotion)),
         stacking=StackPolicy(**dataclasses.asdict(program.stack)),
         splits=tasks.load(program.task).splits,

@@ -314,7 +314,7 @@ class IslandLoop:
             genome=str(launch.folder.genomes / step.commit),
             entry=launch.entry,
             scratch=str(launch.folder.scratch / "trials"),
-            tier=launch.tier,
+            sandbox=launch.sandbox,
             split=step.split,
             audit=step.audit,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import Slice, Split
+from harness.contract import SandboxKind, Slice, Split
 from islands import events as ev
 from islands.genome.admission import AdmissionLimits
 from islands.migration import STAY, Migration
@@ -48,7 +48,7 @@ class Launch:
     prose: str
     entry: str
     folder: RunFolder
-    tier: int = 2
+    sandbox: SandboxKind = "namespaces"
     promotion: PromotionPolicy = PromotionPolicy()
     splits: tuple[Split, ...] = ("dev",)
     migration: Migration = STAY

@@ -247,7 +247,7 @@ class Proposer:
             genome=str(genome),
             entry=launch.entry,
             scratch=str(launch.folder.scratch / "preflights"),
-            tier=launch.tier,
+            sandbox=launch.sandbox,
         )
         found = await run.preflights.check(trial)
         if not found.ok:

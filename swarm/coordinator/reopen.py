@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from harness.contract import SandboxKind
 from islands import events as ev
 from islands.scheduling.run_steps import RunStep
 from islands.state.run_state import State
@@ -17,7 +18,7 @@ from swarm.project.runs import RunFolder, require_stopped
 
 async def reopen(
     folder: RunFolder,
-    tier: int,
+    sandbox: SandboxKind,
     wanted: Callable[[State, str], RunStep | None],
     begin: Callable[[Run], Awaitable[None]],
     watch: Callable[[ev.Event, State], None],
@@ -28,7 +29,7 @@ async def reopen(
     needed. Raises SetupError and HarnessError as a launch does.
     """
     require_stopped(folder)
-    options = LaunchOptions(run=folder.name, agent="mutator", tier=tier)
+    options = LaunchOptions(run=folder.name, agent="mutator", sandbox=sandbox)
     async with assemble(folder.repo, options, watch) as run:
         run.launch = replace(run.launch, limits=RunLimits())
         await run_steps_only(run, wanted, lambda: begin(run))

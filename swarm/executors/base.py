@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from harness.contract import Outcome, Slice, Trial
+from harness.contract import Outcome, SandboxKind, Slice, Trial
 
 
 class VoidError(Exception):
@@ -22,7 +22,7 @@ class ExecutorConfig:
 
     task: str
     data: str
-    tier: int = 2
+    sandbox: SandboxKind = "namespaces"
     foreign_cpu: float | None = None
 
 

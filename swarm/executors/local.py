@@ -23,7 +23,7 @@ class LocalExecutor:
     def __init__(self, home: Path, terms: ExecutorConfig, slices: Sequence[Slice]) -> None:
         """Import the harness from `home` (see harness.fingerprint.export)."""
         self.harness, self._foreign_cpu = "", terms.foreign_cpu
-        setup = {"task": terms.task, "data": terms.data, "tier": terms.tier}
+        setup = {"task": terms.task, "data": terms.data, "sandbox": terms.sandbox}
         self._servers = {where.name: HarnessProcess(home, setup, where) for where in slices}
 
     async def __aenter__(self) -> Self:

@@ -1,7 +1,7 @@
 """Looks at candidates beside the slices: what cannot run costs no slice time.
 
-    async with PreflightPool(home, task, data, choose_slices("auto", slices), tier) as preflights:
-        found = await preflights.check(trial)
+    async with PreflightPool(home, task, data, choose_slices("auto", slices), sandbox) as pool:
+        found = await pool.check(trial)
 
 Where trials run on CPU cores, a look runs on a core that belongs to no slice, or by itself not at
 all: where it stood back on a trial's own core, every second one was had within 6 s and the trial
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from harness.contract import Preflight, Slice, Trial, decode_preflight, encode
+from harness.contract import Preflight, SandboxKind, Slice, Trial, decode_preflight, encode
 from swarm.executors.harness_process import HarnessProcess
 
 PreflightMode = Literal["auto", "always", "never"]
@@ -72,10 +72,10 @@ class PreflightPool:
         task: str,
         data: str,
         where: PreflightSlices = PreflightSlices(),
-        tier: int = 2,
+        sandbox: SandboxKind = "namespaces",
     ) -> None:
         """Import the harness from `home` (see harness.fingerprint.export)."""
-        setup = {"task": task, "data": data, "tier": tier, "stand_back": where.shared}
+        setup = {"task": task, "data": data, "sandbox": sandbox, "stand_back": where.shared}
         self._servers = [HarnessProcess(home, setup, each) for each in where.slices]
         self._idle: asyncio.LifoQueue[HarnessProcess] = asyncio.LifoQueue()
         for server in reversed(self._servers):

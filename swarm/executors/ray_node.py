@@ -91,7 +91,7 @@ class Node:
     async def _open(
         self, harness: Files, tree: str, terms: ExecutorConfig, slices: Sequence[Slice]
     ) -> str:
-        require_sandbox(terms.tier)
+        require_sandbox(terms.sandbox)
         home = self._home / "harness" / tree
         unpack(harness, home / "harness")
         if tree_id(home / "harness") != tree:

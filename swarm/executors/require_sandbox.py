@@ -1,30 +1,34 @@
-"""Which tier of confinement a command gives to candidates: what is asked for, and never less."""
+"""The sandbox that a command demands: exactly the kind asked for, never a weaker one."""
 
 from __future__ import annotations
 
 from harness.contract import SetupError
 from harness.sandbox import tiers
 from harness.sandbox.self_check import require_self_check
+from harness.sandbox.tiers import SandboxKind
 
 
-def require_sandbox(tier: int) -> None:
-    """Raise SetupError unless boxes of `tier` can be made here and no canary gets out of one."""
+def require_sandbox(kind: SandboxKind) -> None:
+    """Raise SetupError unless this machine supports `kind` and its self-check holds."""
     try:
-        tiers.check(tier)
+        tiers.check(kind)
     except SetupError as error:
-        if tier != tiers.SANDBOX:
+        if kind != tiers.NAMESPACES:
             raise
-        raise SetupError(f"{error}; where that cannot be mended, {_less()}") from error
-    require_self_check(tier)
+        raise SetupError(f"{error}; where that cannot be fixed, {_weaker()}") from error
+    require_self_check(kind)
 
 
-def _less() -> str:
-    """Return what may be asked for where there is no sandbox."""
+def _weaker() -> str:
+    """Return which weaker sandbox a person may ask for."""
     try:
         tiers.check(tiers.LANDLOCK)
     except SetupError as error:
         return (
-            f"nothing can be confined here ({error}): `--unsafe` runs candidates all the same, and"
-            " marks every score"
+            f"nothing can be confined here ({error}): `--sandbox none` runs candidates unconfined"
+            " and marks every score"
         )
-    return "ask for less: `--tier 1` needs no namespaces (`swarm doctor` tells whether it holds)"
+    return (
+        "ask for `--sandbox landlock`, which needs no namespaces (`swarm doctor` checks whether it"
+        " holds)"
+    )

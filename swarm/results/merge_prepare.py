@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from analysis.ledger import Ledger
 from harness import tasks
-from harness.contract import SetupError
+from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.git.branches import Branches
 from islands.git.plumbing import Plumbing
@@ -49,7 +49,9 @@ def todo(folder: RunFolder, state: State) -> list[str]:
     return found
 
 
-async def ready(folder: RunFolder, tier: int, watch: Callable[[ev.Event, State], None]) -> State:
+async def ready(
+    folder: RunFolder, sandbox: SandboxKind, watch: Callable[[ev.Event, State], None]
+) -> State:
     """Do what is `todo`; return the state then. Raises SetupError where it does not transfer."""
 
     async def begin(run: Run) -> None:
@@ -57,7 +59,7 @@ async def ready(folder: RunFolder, tier: int, watch: Callable[[ev.Event, State],
         if onto and run.state.promotions.open is None:
             await errands.rebase(run, onto)
 
-    state = await reopen(folder, tier, _wanted, begin, watch)
+    state = await reopen(folder, sandbox, _wanted, begin, watch)
     if _moved(folder, state):
         todo(folder, state)
     return state

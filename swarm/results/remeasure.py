@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from git import GitCommandError, Repo
 
 from harness import fingerprint as identity
-from harness.contract import HarnessError, SetupError, Slice, Trial
+from harness.contract import HarnessError, SandboxKind, SetupError, Slice, Trial
 from islands.git.branches import Branches
 from islands.ratchet.noise import gain_of
 from islands.records import Gain
@@ -75,9 +75,9 @@ async def remeasure(  # noqa: PLR0913  # what the command line says
     seeds: int,
     tell: Callable[[str], None],
     *,
-    tier: int = 2,
+    sandbox: SandboxKind = "namespaces",
 ) -> Remeasured:
-    """Measure `commit` and `against` on `seeds` fresh seeds at `tier`, a pair always on one slice.
+    """Measure `commit` and `against` on `seeds` fresh seeds in `sandbox`, a pair on one slice.
 
     Raises SetupError where a commit is unknown, fails, or the harness has moved.
     """
@@ -85,12 +85,16 @@ async def remeasure(  # noqa: PLR0913  # what the command line says
     state = load_state(folder)
     new = _commit(folder.repo, commit) if commit else best(state)
     old = _commit(folder.repo, against) if against else state.run.base
-    (result,) = await _measured(folder, state, [(old, new)], seeds, tell, tier)
+    (result,) = await _measured(folder, state, [(old, new)], seeds, tell, sandbox)
     return result
 
 
 async def remeasure_kept(
-    folder: RunFolder, seeds: int, tell: Callable[[str], None], *, tier: int = 2
+    folder: RunFolder,
+    seeds: int,
+    tell: Callable[[str], None],
+    *,
+    sandbox: SandboxKind = "namespaces",
 ) -> list[tuple[KeptChange, Remeasured]]:
     """Measure each kept change and the head that it was kept on; otherwise as `remeasure`."""
     require_stopped(folder)
@@ -99,7 +103,7 @@ async def remeasure_kept(
     if not kept:
         raise SetupError(f"run {folder.name} has kept nothing: `swarm launch` goes on with it")
     both = [(each.parent, each.commit) for each in kept]
-    return list(zip(kept, await _measured(folder, state, both, seeds, tell, tier), strict=True))
+    return list(zip(kept, await _measured(folder, state, both, seeds, tell, sandbox), strict=True))
 
 
 async def _measured(  # noqa: PLR0913, PLR0917  # as above
@@ -108,11 +112,11 @@ async def _measured(  # noqa: PLR0913, PLR0917  # as above
     both: list[tuple[str, str]],
     seeds: int,
     tell: Callable[[str], None],
-    tier: int,
+    sandbox: SandboxKind,
 ) -> list[Remeasured]:
     """Measure the old and the new commit of each of `both`."""
-    require_sandbox(tier)
-    bench = _Bench(folder, state, {commit for each in both for commit in each}, tier)
+    require_sandbox(sandbox)
+    bench = _Bench(folder, state, {commit for each in both for commit in each}, sandbox)
     todo = [seed_of(state.run.seed, "remeasure", k) for k in range(seeds)]
     jobs = [_Job(old, new, seed) for old, new in both for seed in todo]
     async with bench.executor:
@@ -153,8 +157,10 @@ class _Job:
 class _Bench:
     """The slices, and the commits' genomes exported for them."""
 
-    def __init__(self, folder: RunFolder, state: State, commits: set[str], tier: int) -> None:
-        self._state, self._tier = state, tier
+    def __init__(
+        self, folder: RunFolder, state: State, commits: set[str], sandbox: SandboxKind
+    ) -> None:
+        self._state, self._sandbox = state, sandbox
         program = load_program(folder.repo, state.run.base)
         self._entry = program.entry
         self._slices = discover(program.slices)
@@ -164,7 +170,7 @@ class _Bench:
         for commit in commits:
             branches.export(commit, self._scratch / commit)
         home = identity.export(folder.harness)
-        terms = ExecutorConfig(state.run.task, state.run.data, tier, program.slices.foreign_cpu)
+        terms = ExecutorConfig(state.run.task, state.run.data, sandbox, program.slices.foreign_cpu)
         self.executor = LocalExecutor(home, terms, self._slices)
 
     async def pairs(self, jobs: list[_Job], tell: Callable[[str], None]) -> dict[_Job, Pair]:
@@ -199,7 +205,7 @@ class _Bench:
             genome=str(self._scratch / commit),
             entry=self._entry,
             scratch=str(self._scratch / "trials"),
-            tier=self._tier,
+            sandbox=self._sandbox,
         )
         try:
             outcome = await self.executor.run(trial)

@@ -188,11 +188,11 @@ class MemoryExecutor:
         seconds = {"budget": self._seconds}
         if broken:
             failure = Failure("crash", "exit status 1: a change that breaks")
-            return Outcome(trial.id, HARNESS, trial.tier, failure=failure, seconds=seconds)
+            return Outcome(trial.id, HARNESS, trial.sandbox, failure=failure, seconds=seconds)
         late = count / self._trials
         at = Sample(trial.commit, trial.seed, trial.slice.name, count, late)
         score = self._world.score(worth, at)
-        return Outcome(trial.id, HARNESS, trial.tier, score=score, seconds=seconds)
+        return Outcome(trial.id, HARNESS, trial.sandbox, score=score, seconds=seconds)
 
     def _standing(self, commit: str) -> tuple[float, bool]:
         """Return a commit's worth and whether it breaks, by what differs from its parent."""

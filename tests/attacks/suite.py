@@ -1,6 +1,6 @@
-"""Runs every attack program at one tier, as whoever runs this, and prints what landed as JSON.
+"""Runs every attack program in one kind of sandbox; prints what succeeded as JSON.
 
-`python tests/attacks/suite.py TIER [warm]`; warm, every box begins as a copy of one process that
+`python tests/attacks/suite.py KIND [warm]`; warm, every box begins as a copy of one process that
 has imported torch, as a run's boxes do (see harness/sandbox/boot/zygote_client.py). The evidence
 is looked for
 from outside: what was printed, changed, reached, left behind or still alive. Programs that name no
@@ -28,7 +28,7 @@ from pathlib import Path
 
 from field import Field
 
-from harness.contract import HarnessError, Slice
+from harness.contract import HarnessError, SandboxKind, Slice
 from harness.sandbox import Exit, SandboxPolicy, SandboxPool, Zygote, python_argv, run
 from harness.sandbox.backends import seccomp
 from harness.sandbox.boot.prewarmed import SandboxShape
@@ -105,8 +105,8 @@ class Seen:
 class Suite:
     """A host to be attacked: files, processes and servers; and what there is to be seen on it."""
 
-    def __init__(self, tier: int, stack: ExitStack, *, warm: bool) -> None:
-        self.tier, self.secret = tier, secrets.token_hex(16)
+    def __init__(self, kind: SandboxKind, stack: ExitStack, *, warm: bool) -> None:
+        self.kind, self.secret = kind, secrets.token_hex(16)
         self.slice = Slice("attacked", "cpu", tuple(cores()[:1]))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-attacks-"))
         self.folder = Path(folder)
@@ -168,12 +168,12 @@ class Suite:
             read={"/attacks": self.folder / "attacks", "/given": self.folder / "given"},
             write={"/out": out},
             fds=(theirs.fileno(),),
-            tier=self.tier,
+            kind=self.kind,
         )
         program = self.folder / "attacks" / "box.py"
         field = json.dumps(dataclasses.asdict(self.field()))
         words = ["/out", "/attacks", "/given/file", field, str(theirs.fileno()), turn, *names]
-        if self.warm and self.tier == 2:  # as in a run, the box is there before its program is
+        if self.warm and self.kind == "namespaces":  # prewarmed, as in a run
             make_ahead(self.warm, policy, python_argv(program), self.folder)
         ended, late = None, ""
         with ours:
@@ -219,13 +219,13 @@ def make_ahead(ahead: SandboxPool, policy: SandboxPolicy, argv: list[str], home:
     ahead.turn(home)
 
 
-def suite(tier: int, *, warm: bool) -> dict[str, str]:
-    """Make every attack at `tier`; return what each came to, "" where it failed."""
+def suite(kind: SandboxKind, *, warm: bool) -> dict[str, str]:
+    """Make every attack in a sandbox of `kind`; return what each came to, "" where it failed."""
     sys.path.append(str(HERE / "programs"))
     programs = {name: importlib.import_module(name) for name in PROGRAMS}
     result = {}
     with ExitStack() as stack:
-        host = Suite(tier, stack, warm=warm)
+        host = Suite(kind, stack, warm=warm)
         for room in ROOMS:
             names = [n for n, each in programs.items() if getattr(each, "ROOM", "open") == room]
             turn = "at once" if room == "deadline" else "attack"
@@ -307,4 +307,4 @@ def cores() -> list[int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(suite(int(sys.argv[1]), warm="warm" in sys.argv[2:])))
+    print(json.dumps(suite(sys.argv[1], warm="warm" in sys.argv[2:])))

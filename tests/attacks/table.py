@@ -1,9 +1,11 @@
-"""The table of attacks: `python tests/attacks/table.py` runs every program at every tier.
+"""The table of attacks: runs every program in every kind of sandbox.
 
-Tiers 2 and 1 are attacked twice: in boxes that start cold, and in boxes that start warm.
+Usage: `python tests/attacks/table.py`.
 
-Each tier is attacked by a child process, once as we are and, where we are root, once as a plain
-user, who needs an interpreter that a plain user may run, as at tier 1 root's boxes do.
+The kinds that confine are attacked twice: in sandboxes that start cold, and from a zygote.
+
+A child process makes the attacks, once as the caller and, where that is root, once as a plain user.
+That user needs an interpreter that a plain user may run, as do root's Landlock sandboxes.
 """
 
 from __future__ import annotations
@@ -15,42 +17,43 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from harness.sandbox.tiers import CONFINED, STRENGTH, SandboxKind
+
 HERE = Path(__file__).parent
 PLAIN_UID = 54_321  # anybody; no account is needed
-TIERS = (2, 1, 0)
-WALLED = (2, 1)  # the tiers whose boxes can be started warm, too
+WALLED = CONFINED  # these start warm, too
 USERS = ("root", "user")
 
 
 @cache
-def results(tier: int, user: str, *, warm: bool = False) -> dict[str, str]:
-    """Return what each attack came to at `tier` as `user`, "" where it failed.
+def results(kind: SandboxKind, user: str, *, warm: bool = False) -> dict[str, str]:
+    """Return what each attack came to in a sandbox of `kind` as `user`, "" where it failed.
 
     Boxes are started `warm`, as a run's are where genomes import torch, or cold.
     """
-    python = interpreter(user, tier)
-    assert python is not None, why_not(user, tier)
-    words = [python, "-B", str(HERE / "suite.py"), str(tier), *["warm"] * warm]
+    python = interpreter(user, kind)
+    assert python is not None, why_not(user, kind)
+    words = [python, "-B", str(HERE / "suite.py"), kind, *["warm"] * warm]
     done = subprocess.run(words, capture_output=True, text=True, check=False, **become(user))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def why_not(user: str, tier: int) -> str:
-    """Say why attacks cannot be made as `user` at `tier` here, "" where they can."""
+def why_not(user: str, kind: SandboxKind) -> str:
+    """Say why attacks cannot be made as `user` in a sandbox of `kind` here, "" where they can."""
     if user == "root" and os.geteuid():
         return "only root can attack as root"
-    if interpreter(user, tier) is None:
-        return f"no interpreter here that can make boxes of tier {tier} as {user}"
+    if interpreter(user, kind) is None:
+        return f"no interpreter here that can make boxes of kind {kind} as {user}"
     return ""
 
 
 @cache
-def interpreter(user: str, tier: int) -> str | None:
+def interpreter(user: str, kind: SandboxKind) -> str | None:
     """Return a Python that `user` may run, of our version since our packages are its."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
-        words = [python, "-B", "-c", f"from harness.sandbox.tiers import check; check({tier})"]
+        words = [python, "-B", "-c", f"from harness.sandbox.tiers import check; check({kind!r})"]
         try:
             done = subprocess.run(words, capture_output=True, check=False, **become(user))
         except OSError:
@@ -71,16 +74,16 @@ def become(user: str) -> dict[str, object]:
 
 def main() -> None:
     """Print what every attack comes to, and the sums."""
-    starts = [*((tier, False) for tier in TIERS), *((tier, True) for tier in WALLED)]
+    starts = [*((kind, False) for kind in STRENGTH), *((kind, True) for kind in WALLED)]
     columns = [(*start, user) for start in starts for user in USERS if not why_not(user, start[0])]
     table = {column: results(column[0], column[2], warm=column[1]) for column in columns}
-    titles = [f"{tier}{' warm' * warm}, {user}" for tier, warm, user in columns]
-    print(f"{'tier':20}" + "".join(f"{title:16}" for title in titles))
+    titles = [f"{kind}{' warm' * warm}, {user}" for kind, warm, user in columns]
+    print(f"{'sandbox':20}" + "".join(f"{title:24}" for title in titles))
     for name in next(iter(table.values())):
         marks = ["succeeds" if table[column][name] else "held" for column in columns]
-        print(f"{name:20}" + "".join(f"{mark:16}" for mark in marks))
+        print(f"{name:20}" + "".join(f"{mark:24}" for mark in marks))
     sums = [f"{sum(map(bool, each.values()))} of {len(each)}" for each in table.values()]
-    print(f"{'succeed':20}" + "".join(f"{each:16}" for each in sums))
+    print(f"{'succeed':20}" + "".join(f"{each:24}" for each in sums))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Instant:
     async def run(self, trial):
         await asyncio.sleep(20)
         score = random.Random(f"{trial.commit}{trial.seed}").gauss(2.0, 0.01)
-        return Outcome(trial.id, "lab", 2, score=score, seconds={"budget": 20.0})
+        return Outcome(trial.id, "lab", "namespaces", score=score, seconds={"budget": 20.0})
 
 
 class Meter:

@@ -23,8 +23,8 @@ MARK = "0.123456789"
 PURPOSES = st.sampled_from(["sentinel", "promotion"])  # others are of checks that are open
 FAILURES = st.builds(Failure, st.sampled_from(["timeout", "crash", "memory"]), st.just(MARK))
 OUTCOMES = st.one_of(
-    st.builds(Outcome, st.just("x"), st.just("lab"), st.just(2), score=st.floats(-9, 9)),
-    st.builds(Outcome, st.just("x"), st.just("lab"), st.just(2), failure=FAILURES),
+    st.builds(Outcome, st.just("x"), st.just("lab"), st.just("namespaces"), score=st.floats(-9, 9)),
+    st.builds(Outcome, st.just("x"), st.just("lab"), st.just("namespaces"), failure=FAILURES),
 )
 
 
@@ -69,7 +69,7 @@ def test_an_islands_own_trials_are_of_the_dev_split(past, split):
     """A trial of another split steers no island, whatever it is called."""
     history, _ = past
     own = ev.TrialStarted("x", 0, "i0", "base", "baseline", 1, 0, "s0", split)
-    outcome = Outcome("x", "lab", 2, score=0.123456789, split=split)
+    outcome = Outcome("x", "lab", "namespaces", score=0.123456789, split=split)
     assert briefs([*history, own, ev.TrialEnded(own, outcome)]) == briefs(history)
 
 

@@ -94,7 +94,7 @@ class Instant(LabExecutor):
         score = (
             100.0 - value(self.branches, trial.commit) + random.Random(trial.seed).gauss(0, 1e-3)
         )
-        return Outcome(trial.id, "lab", 2, score=score, seconds={"budget": 10.0})
+        return Outcome(trial.id, "lab", "namespaces", score=score, seconds={"budget": 10.0})
 
 
 def lived(tmp_path, seed, trials=TRIALS, ledger=None, branches=None):
@@ -263,7 +263,7 @@ class Summing(LabExecutor):
         exec(self.branches.files(trial.commit)[GENOME].data, space)  # what Editor wrote
         total = sum(worth for name, worth in space.items() if name.startswith("V"))
         score = 100.0 - total + random.Random(trial.seed).gauss(0, 1e-3)
-        return Outcome(trial.id, "lab", 2, score=score, seconds={"budget": 10.0})
+        return Outcome(trial.id, "lab", "namespaces", score=score, seconds={"budget": 10.0})
 
 
 def test_in_real_git_what_is_rebased_holds_both_changes_and_the_record_verifies(tmp_path):

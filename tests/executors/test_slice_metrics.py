@@ -18,7 +18,7 @@ def outcome(score, steps=0.0, foreign=None, seconds=2.0):
     return Outcome(
         "t",
         "h",
-        2,
+        "namespaces",
         score=score,
         failure=Failure("crash", "boom") if score is None else None,
         seconds={"budget": seconds},

@@ -60,12 +60,12 @@ def trial_of(place, source, task="packing", depth=1):
     return replace(TRIAL, task=task, data=data, rung=Rung(depth, 20.0, 4096), **places)
 
 
-def looks(trials, task="packing", where=BESIDE, tier=2):
+def looks(trials, task="packing", where=BESIDE, sandbox="namespaces"):
     """Return what one process found of each trial."""
 
     async def main():
         data = "none" if task == "packing" else "kjv"
-        async with PreflightPool(ROOT, task, data, where, tier) as preflights:
+        async with PreflightPool(ROOT, task, data, where, sandbox) as preflights:
             return await asyncio.gather(*(preflights.check(trial) for trial in trials))
 
     return asyncio.run(main())

@@ -216,7 +216,7 @@ def test_any_log_is_a_few_finite_claims(text):
     found = claims(text)
     assert len(found) <= CLAIMS
     assert all(re.fullmatch("[a-z][a-z0-9_]{0,31}", name) for name in found)
-    outcome = Outcome("t", "h", 2, score=0.0, claims=found, tail=text)
+    outcome = Outcome("t", "h", "namespaces", score=0.0, claims=found, tail=text)
     assert decode_outcome(encode(outcome)) == outcome
 
 
@@ -245,17 +245,17 @@ def test_records_survive_the_trip_through_json():
     """Trial and outcome are the same on the other side."""
     asked = replace(TRIAL, split="sealed", audit=FULL_AUDIT)
     assert decode_trial(encode(TRIAL)) == TRIAL != decode_trial(encode(asked)) == asked
-    outcome = Outcome("t1", "h", 2, score=1.5, seconds={"budget": 2.0}, facts={"n": 1.0})
+    outcome = Outcome("t1", "h", "namespaces", score=1.5, seconds={"budget": 2.0}, facts={"n": 1.0})
     assert decode_outcome(encode(outcome)) == outcome
     with pytest.raises(ValueError, match="a score or a failure"):
-        Outcome("t1", "h", 2)
+        Outcome("t1", "h", "namespaces")
 
 
 def test_records_of_before_parts_are_read_as_of_the_dev_part():
     """An old ledger's trials and outcomes have neither split nor audit."""
     old = {k: v for k, v in json.loads(encode(TRIAL)).items() if k not in ("split", "audit")}
     assert decode_trial(json.dumps(old)) == TRIAL
-    outcome = Outcome("t1", "h", 2, score=1.5)
+    outcome = Outcome("t1", "h", "namespaces", score=1.5)
     old = {k: v for k, v in json.loads(encode(outcome)).items() if k != "split"}
     assert decode_outcome(json.dumps(old)).split == "dev"
 

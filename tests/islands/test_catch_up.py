@@ -50,7 +50,7 @@ class Told:
         start = ev.TrialStarted(name, experiment, island, commit, purpose, seed, 0, on)
         self.tell(
             start,
-            ev.TrialEnded(start, Outcome(name, "lab", 2, score=score, failure=failure)),
+            ev.TrialEnded(start, Outcome(name, "lab", "namespaces", score=score, failure=failure)),
         )
 
     def tries(self, island, number, migrant=None, verdict="keep"):

@@ -42,7 +42,9 @@ class GitExecutor(LabExecutor):
         worth = sum(float(number) for number in re.findall(r"= (\S+)", text))
         noise = random.Random(f"{trial.seed}/{trial.commit}").gauss(0, 0.001)
         phases = {"budget": self.seconds}
-        return Outcome(trial.id, "lab", 2, 2 - worth + noise, seconds=phases, split=trial.split)
+        return Outcome(
+            trial.id, "lab", "namespaces", 2 - worth + noise, seconds=phases, split=trial.split
+        )
 
 
 def text(*parts):
@@ -95,9 +97,9 @@ class Lab:
             received = ev.ProposalReceived(number, island, "lab", self.base, f"Turn {knob} up")
             admitted = ev.CandidateAdmitted(number, island, commit, self.base, 1, 1)
             start = ev.TrialStarted(f"p{number}", number, island, commit, "screen", seed, 0, "s0")
-            scored = ev.TrialEnded(start, Outcome(f"p{number}", "lab", 2, 2 - step))
+            scored = ev.TrialEnded(start, Outcome(f"p{number}", "lab", "namespaces", 2 - step))
             again = replace(start, trial=f"q{number}", purpose="confirm", seed=2)
-            ended = ev.TrialEnded(again, Outcome(f"q{number}", "lab", 2, 2 - step))
+            ended = ev.TrialEnded(again, Outcome(f"q{number}", "lab", "namespaces", 2 - step))
             gain = Gain(step, 0.01, 4, 0.001)
             kept = ev.VerdictReached(number, island, commit, self.base, "keep", "gain", gain)
             self.ledger.kept += [received, admitted, start, scored, again, ended, kept]

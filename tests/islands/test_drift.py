@@ -78,7 +78,9 @@ def feed(known, name, scores, pair=1.0):
         begun = ev.TrialStarted(trial, 0, "i", *known.anchor[:1], "sentinel", 0, 0, name)
         known.apply(begun, lambda: noise)
         failure = Failure("timeout", "late") if score is None else None
-        ended = ev.TrialEnded(begun, Outcome(trial, "h", 2, score=score, failure=failure))
+        ended = ev.TrialEnded(
+            begun, Outcome(trial, "h", "namespaces", score=score, failure=failure)
+        )
         known.apply(ended, lambda: noise)
         if known.news() is not None:
             return known.news()

@@ -70,7 +70,10 @@ def stacked(branches, seed):
             start = ev.TrialStarted(
                 f"p{number}{purpose}", number, island, commits[number], purpose, where, 0, "s0"
             )
-            events += [start, ev.TrialEnded(start, Outcome(start.trial, "lab", 2, 2 - step))]
+            events += [
+                start,
+                ev.TrialEnded(start, Outcome(start.trial, "lab", "namespaces", 2 - step)),
+            ]
         verdict = "keep" if number in STEPS else "discard"
         events.append(
             ev.VerdictReached(number, island, commits[number], "base", verdict, "near miss", gain)
@@ -237,7 +240,9 @@ def test_a_stack_that_breaks_at_the_next_rung_does_not_transfer(tmp_path):
             outcome = await super().run(trial)
             if trial.rung.depth > 1 and value(self.branches, trial.commit) > 0.5:
                 broke = Failure("memory", "held more than 4096 MiB")
-                return Outcome(trial.id, "lab", 2, failure=broke, seconds=outcome.seconds)
+                return Outcome(
+                    trial.id, "lab", "namespaces", failure=broke, seconds=outcome.seconds
+                )
             return outcome
 
     branches, _, ledger, wish = a_run(tmp_path)
@@ -284,7 +289,7 @@ def test_every_commit_of_the_consensus_runs(tmp_path):
             if value(self.branches, trial.commit) != pytest.approx(0.5):
                 return outcome
             broke = Failure("crash", "exit status 1: NameError")
-            return Outcome(trial.id, "lab", 2, failure=broke, seconds=outcome.seconds)
+            return Outcome(trial.id, "lab", "namespaces", failure=broke, seconds=outcome.seconds)
 
     branches, _, ledger, wish = a_run(tmp_path)
     run = promote(tmp_path, branches, Halfway(branches), ledger, wish)

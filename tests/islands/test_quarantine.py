@@ -125,7 +125,7 @@ def invalid(commit, purpose="sentinel"):
     """Return a trial of `commit` that found it invalid."""
     failure = Failure("invalid", "its forecasts change")
     start = ev.TrialStarted("t1", 0, "a", commit, purpose, 1, 0, "s0")
-    return [start, ev.TrialEnded(start, Outcome("t1", "h", 2, failure=failure))]
+    return [start, ev.TrialEnded(start, Outcome("t1", "h", "namespaces", failure=failure))]
 
 
 def folded(*history):

@@ -400,7 +400,9 @@ class Sums(LabExecutor):
             float(line.split("=")[1]) for text in texts for line in text.splitlines() if line
         )
         noise = random.Random(f"{trial.seed}/{trial.commit}").gauss(0, 0.04)
-        return Outcome(trial.id, "lab", 2, score=2.0 - total + noise, seconds={"budget": 1.0})
+        return Outcome(
+            trial.id, "lab", "namespaces", score=2.0 - total + noise, seconds={"budget": 1.0}
+        )
 
 
 def two_islands(tmp_path, edits):
@@ -415,7 +417,7 @@ def two_islands(tmp_path, edits):
 
     def trial(name, number, island, commit, purpose, seed, score):  # noqa: PLR0913, PLR0917
         began = ev.TrialStarted(name, number, island, commit, purpose, seed, 0, "s0")
-        return [began, ev.TrialEnded(began, Outcome(name, "lab", 2, score=score))]
+        return [began, ev.TrialEnded(began, Outcome(name, "lab", "namespaces", score=score))]
 
     seeds = [seed_of(7, "baseline", k) for k in range(4)]
     for at, seed in enumerate(seeds):

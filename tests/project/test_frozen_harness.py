@@ -139,7 +139,7 @@ def test_a_score_of_another_harness_ends_the_run(tmp_path):
 def test_guards_of_program_md_discard_with_their_reason(tmp_path):
     """What has more than the limit allows is discarded, whatever its score; the record says so."""
     repo = packing(tmp_path, seconds=5.0, guards={"lines": 0.5}, islands=1)
-    swarm(repo, "launch", "--trials", "6", "--unsafe")
+    swarm(repo, "launch", "--trials", "6", "--sandbox", "none")
     verdicts = [e for e in ledger(repo) if e["kind"] == "verdict_reached"]
     assert verdicts
     assert {verdict["verdict"] for verdict in verdicts} == {"discard"}

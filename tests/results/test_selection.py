@@ -125,9 +125,9 @@ def test_scores_of_another_harness_are_not_merged(improved):
 
 
 def test_scores_without_a_sandbox_are_not_merged_unasked(improved):
-    """--unsafe taints the run, and it must be typed again to bring it home."""
+    """Scores made with `--sandbox none` mark the run; a merge needs `--allow-unsafe`."""
     path = improved / ".swarm/run1/ledger.jsonl"
-    forge(path, b'"tier":2', b'"tier":0')
+    forge(path, b'"sandbox":"namespaces"', b'"sandbox":"none"')
     assert "--allow-unsafe" in swarm(improved, "merge", FORCE, code=2)
     swarm(improved, "merge", FORCE, "--allow-unsafe")
 

@@ -23,7 +23,7 @@ import pytest
 from harness.contract import Rung, SetupError, Slice, Trial
 from harness.sandbox import run
 from harness.sandbox.backends.uids import check_reachable
-from harness.sandbox.tiers import check
+from harness.sandbox.tiers import STRENGTH, check
 from harness.trial import TAIL, measure
 from islands.records import Attempt, Brief
 from swarm.agents.llm import prompt
@@ -66,20 +66,20 @@ def user(request):
     return request.param
 
 
-def possible(user, tier):
+def possible(user, kind):
     """Skip the test where this machine cannot make such boxes."""
-    reason = table.why_not(user, tier)
+    reason = table.why_not(user, kind)
     if reason:
         pytest.skip(reason)
 
 
-@pytest.mark.parametrize("tier", table.WALLED)
+@pytest.mark.parametrize("kind", table.WALLED)
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_an_attack_fails_in_a_box(name, user, warm, tier):
-    """At tiers 2 and 1 nothing is read, written, reached, left behind or kept alive."""
-    possible(user, tier)
-    assert table.results(tier, user, warm=warm)[name] == ""
+def test_an_attack_fails_in_a_box(name, user, warm, kind):
+    """With namespaces or Landlock nothing is read, written, reached, left behind or kept alive."""
+    possible(user, kind)
+    assert table.results(kind, user, warm=warm)[name] == ""
 
 
 def namespaces():
@@ -88,9 +88,9 @@ def namespaces():
 
 
 def test_the_attacks_are_real(user):
-    """At tier 0, which confines nothing, the attacks land: the suite can tell."""
+    """With `none` the attacks succeed: the suite can tell."""
     possible(user, 0)
-    landed = {name for name, how in table.results(0, user).items() if how}
+    landed = {name for name, how in table.results("none", user).items() if how}
     if not namespaces():  # where nobody may make namespaces, that attack cannot land either
         landed.add("make_namespaces")
     assert landed >= REAL
@@ -151,30 +151,30 @@ def test_admission_refuses_what_git_would_obey_unasked():
     assert let_in == {"fsmonitor", "hook"}
 
 
-@pytest.mark.parametrize("tier", table.TIERS)
+@pytest.mark.parametrize("kind", STRENGTH)
 @pytest.mark.parametrize("name", GENOMES)
-def test_a_forgery_gains_nothing(name, tier, tmp_path):
+def test_a_forgery_gains_nothing(name, kind, tmp_path):
     """Whatever a genome prints, writes or patches, its score is no more than its circles are."""
     tmp_path.chmod(0o755)
-    buildable(tier, tmp_path)
+    buildable(kind, tmp_path)
     seconds = 2.0 if name == "patched_clock" else 30.0
-    outcome = measured(name, tier, seconds, tmp_path)
+    outcome = measured(name, kind, seconds, tmp_path)
     assert outcome.score is None or outcome.score == pytest.approx(HONEST)
     assert (outcome.score is None) == (name in REFUSED), outcome.failure
     assert outcome.seconds["budget"] < seconds + 2
 
 
-def buildable(tier, folder):
-    """Skip the test where this very process cannot make boxes of the tier, or not in a folder."""
+def buildable(kind, folder):
+    """Skip the test where this very process cannot make boxes of the kind, or not in a folder."""
     try:
-        check(tier)
-        if tier == 1:
+        check(kind)
+        if kind == "landlock":
             check_reachable([folder])
     except SetupError as error:
         pytest.skip(str(error))
 
 
-def measured(name, tier, seconds, folder):
+def measured(name, kind, seconds, folder):
     """Measure a genome as a trial of its own."""
     folder.chmod(0o755)
     for each in ("genome", "scratch"):
@@ -191,7 +191,7 @@ def measured(name, tier, seconds, folder):
         genome=str(folder / "genome"),
         entry="pack.py",
         scratch=str(folder / "scratch"),
-        tier=tier,
+        sandbox=kind,
     )
     return measure(trial, run, "harness")
 
@@ -255,28 +255,28 @@ import sys
 from pathlib import Path
 from harness.sandbox import SandboxPolicy, python_argv, run
 from harness.contract import Slice
-program, log, theirs, tier = sys.argv[1:]
+program, log, theirs, kind = sys.argv[1:]
 policy = SandboxPolicy(Slice("cpu0", "cpu"), 60, 2048, fds=(int(theirs),), tmp_mib=8,
-tier=int(tier))
+kind=kind)
 run(policy, python_argv(Path(program), theirs), Path(log))
 """
 
 
-@pytest.mark.parametrize("tier", table.WALLED)
-def test_a_storm_leaves_the_neighbours_score_alone(tmp_path, tier):
+@pytest.mark.parametrize("kind", table.WALLED)
+def test_a_storm_leaves_the_neighbours_score_alone(tmp_path, kind):
     """While a box has all the processes and files that it may have, another trial scores."""
-    buildable(tier, tmp_path)
+    buildable(kind, tmp_path)
     tmp_path.chmod(0o755)
     program = tmp_path / "storm.py"
     program.write_text(STORM)
     ours, theirs = os.pipe()
     words = [sys.executable, "-c", STORMY, str(program), str(tmp_path / "log"), str(theirs)]
-    words.append(str(tier))
+    words.append(str(kind))
     with subprocess.Popen(words, pass_fds=(theirs,), cwd=HERE.parents[1]) as storm:
         os.close(theirs)
         assert os.read(ours, 1) == b"+"
         (tmp_path / "trial").mkdir()
-        outcome = measured("forged_line", tier, 30.0, tmp_path / "trial")
+        outcome = measured("forged_line", kind, 30.0, tmp_path / "trial")
         storm.kill()
     os.close(ours)
     assert outcome.score == pytest.approx(HONEST)

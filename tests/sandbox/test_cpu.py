@@ -113,17 +113,17 @@ def rival():
             child.kill()
 
 
-@pytest.mark.parametrize("tier", [2, 1])
-def test_a_rival_on_a_boxs_core_is_seen(tmp_path, tier):
+@pytest.mark.parametrize("kind", ["namespaces", "landlock"])
+def test_a_rival_on_a_boxs_core_is_seen(tmp_path, kind):
     """Two busy processes on one core: about half of it is others', more than without the rival."""
     try:
-        check(tier)
+        check(kind)
     except SetupError as error:
         pytest.skip(str(error))
     tmp_path.chmod(0o755)
     program = tmp_path / "program.py"
     program.write_text("while True: pass\n")
-    policy = SandboxPolicy(Slice("cpu0", "cpu", (CORE,)), 1.5, 512, tier=tier)
+    policy = SandboxPolicy(Slice("cpu0", "cpu", (CORE,)), 1.5, 512, kind=kind)
 
     def foreign():
         return run(policy, python_argv(program), tmp_path / "log").foreign
@@ -139,7 +139,7 @@ def test_a_trial_that_shared_its_cores_with_others_is_void_where_that_is_asked_f
     tmp_path, monkeypatch
 ):
     """Above the limit, whatever came of it; below it, or without one, its outcome stands."""
-    outcome = Outcome("t1", "h", 2, score=1.0, facts={"foreign_cpu": 0.04})
+    outcome = Outcome("t1", "h", "namespaces", score=1.0, facts={"foreign_cpu": 0.04})
     trial = Trial("t1", "packing", "none", "c", 7, Rung(1, 1.0), Slice("cpu0", "cpu"), "", "", "")
 
     async def request(server, line):

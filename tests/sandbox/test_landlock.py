@@ -1,4 +1,4 @@
-"""A box of tier 1, which shares the host's namespaces, holds what its policy names all the same.
+"""A Landlock sandbox, which shares the host's namespaces, enforces its policy all the same.
 
 Run by interpreters of their own, as root and as a plain user: what a box may do there depends on
 whose it is. What attackers make of it is in tests/attacks.
@@ -40,7 +40,7 @@ rules["write"] = {"/out": folder / "out"}
 rules["fds"] = tuple(rules.get("fds", ()))
 argv = python_argv(folder / "program.py", "/out", "/given/file")
 warm = Zygote(lease, ("numpy",)) if way == "warm" else None
-ended = run(SandboxPolicy(lease, **rules, tier=1), argv, folder / "log", warm)
+ended = run(SandboxPolicy(lease, **rules, kind="landlock"), argv, folder / "log", warm)
 print(json.dumps(dataclasses.asdict(ended)))
 """
 
@@ -75,7 +75,7 @@ def folder(way):
 
 @pytest.fixture
 def box(folder, way):
-    """Run a program in a box of tier 1; return how it ended, its output and its /out."""
+    """Run a program in a Landlock sandbox; return how it ended, its output and its /out."""
 
     def boxed(code, fds=(), **rules):
         words = start(folder, way, code, fds=fds, **rules)
@@ -312,7 +312,7 @@ def test_a_program_that_cannot_be_started_is_our_fault(folder, way):
 
 @pytest.mark.parametrize("abi", [0, 5])
 def test_an_old_kernel_is_refused_with_the_fact(monkeypatch, abi):
-    """Below the ABI that holds signals back there is no tier 1; the error says what there is."""
+    """Below the ABI that confines signals there is no sandbox; the error names the ABI."""
     monkeypatch.setattr(landlock, "abi", lambda: abi)
     with pytest.raises(SetupError, match=f"{'ABI 5' if abi else 'no Landlock'}.*Linux 6.12"):
         landlock.check()

@@ -61,7 +61,7 @@ def way(request):
     """How a box is started: "ahead" is one that has been made before, "plain" no box at all."""
     if request.param != "plain":
         try:
-            tiers.check(tiers.SANDBOX)
+            tiers.check(tiers.NAMESPACES)
         except SetupError as error:
             pytest.skip(str(error))
     return request.param
@@ -77,7 +77,11 @@ def box(tmp_path, way, zygote, ahead):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         program.write_text(code)
-        usual = {"seconds": 20.0, "memory_mib": 512, "tier": 0 if way == "plain" else 2}
+        usual = {
+            "seconds": 20.0,
+            "memory_mib": 512,
+            "kind": "none" if way == "plain" else "namespaces",
+        }
         rules = SandboxPolicy(LEASE, **usual | {"write": {"/out": out}} | policy)
         argv = python_argv(program, "/out", *args)
         held = make_ahead(ahead, rules, argv, tmp_path) if way == "ahead" else None

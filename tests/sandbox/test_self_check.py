@@ -23,9 +23,9 @@ EVERY_CALL = struct.pack("<HBBI", seccomp.RETURN, 0, 0, seccomp.ALLOW)
 NOTES = ("/tmp", "/dev/shm", "/var/tmp", "/run", "/")
 
 
-def escaped(tier):
-    """Return what escapes at a tier, by canary."""
-    return {each.name: each.escaped for each in run_self_check(tier) if each.escaped}
+def escaped(kind):
+    """Return what escapes a kind of sandbox, by attack."""
+    return {each.name: each.escaped for each in run_self_check(kind) if each.escaped}
 
 
 def notes(token):
@@ -34,24 +34,24 @@ def notes(token):
 
 
 def test_nothing_escapes_from_a_sandbox(sandbox):
-    """At tier 2 every line of defence holds on this machine, and each was attacked."""
-    found = run_self_check(2)
+    """With namespaces every line of defence holds on this machine, and each was attacked."""
+    found = run_self_check("namespaces")
     assert [each.name for each in found] == list(TRIES)
     assert [each for each in found if each.escaped] == []
 
 
 @pytest.fixture
 def landlock():
-    """Skip the test where this process cannot make boxes of tier 1."""
+    """Skip the test where this process cannot make Landlock sandboxes."""
     try:
-        check(1)
+        check("landlock")
     except SetupError as error:
         pytest.skip(str(error))
 
 
 def test_nothing_escapes_from_landlock(landlock):
-    """At tier 1 every line of defence holds on this machine, and each was attacked."""
-    found = run_self_check(1)
+    """With Landlock every line of defence holds on this machine, and each was attacked."""
+    found = run_self_check("landlock")
     assert [each.name for each in found] == list(TRIES)
     assert [each for each in found if each.escaped] == []
 
@@ -60,7 +60,7 @@ def test_a_hole_in_landlock_is_seen(landlock, monkeypatch):
     """Where the rules let one folder too many be read, the canary of files gets out."""
     rules = walls.rules
     monkeypatch.setattr(walls, "rules", lambda *args: [*rules(*args), ("/tmp", OWN)])
-    assert {"files", "notes"} <= set(escaped(1))
+    assert {"files", "notes"} <= set(escaped("landlock"))
 
 
 def test_the_attacks_are_real(monkeypatch):
@@ -69,7 +69,7 @@ def test_the_attacks_are_real(monkeypatch):
     names |= {"tracing", "privileges", "disk", "links", "notes"}
     token = secrets.token_hex(8)
     monkeypatch.setattr(secrets, "token_hex", lambda _: token)
-    assert names <= set(escaped(0))
+    assert names <= set(escaped("none"))
     assert notes(token) == set()
 
 
@@ -77,15 +77,15 @@ def test_a_hole_stops_a_launch_by_name(sandbox, monkeypatch):
     """Without its system call filter a sandbox lets canaries out, and the error names the first."""
     monkeypatch.setattr(seccomp, "program", lambda memfd: EVERY_CALL)
     with pytest.raises(SetupError, match="could make a ring, whose requests no filter sees"):
-        require_self_check(2)
+        require_self_check("namespaces")
 
 
 def test_the_doctor_tells_what_holds_here(sandbox):
-    """`swarm doctor --json` names the tier, the slices and every canary, and exits with 0."""
+    """`swarm doctor --json` names the sandbox, the slices and every attack, and exits with 0."""
     words = [sys.executable, "-m", "swarm.cli.main", "doctor", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
-    assert (done.returncode, found["tier"], found["sound"]) == (0, 2, True)
+    assert (done.returncode, found["sandbox"], found["sound"]) == (0, "namespaces", True)
     assert [each["name"] for each in found["canaries"]] == list(TRIES)
     assert found["slices"]
     assert found["mends"] == []
@@ -98,7 +98,7 @@ def test_the_doctor_says_what_to_install():
     assert done.returncode == 2
     assert "apt install bubblewrap" in said
     assert "this kernel has no Landlock: Linux 6.12" in said
-    assert "a launch needs --unsafe" in said
+    assert "a launch needs --sandbox none" in said
     assert "escaped" in done.stdout
 
 
@@ -106,11 +106,11 @@ def test_the_doctor_finds_the_second_best():
     """Where only Landlock holds, the doctor says so, and that a launch has to ask for it."""
     done = without(WITHOUT_BUBBLEWRAP, "doctor", "--json")
     found = json.loads(done.stdout)
-    if found["tier"] == 0:
+    if found["sandbox"] == "none":
         pytest.skip(found["mends"][-1])
-    assert (done.returncode, found["tier"], found["sound"]) == (2, 1, False)
+    assert (done.returncode, found["sandbox"], found["sound"]) == (2, "landlock", False)
     assert [each for each in found["canaries"] if each["escaped"]] == []
-    assert "a launch here needs --tier 1" in without(WITHOUT_BUBBLEWRAP, "doctor").stdout
+    assert "a launch here needs --sandbox landlock" in without(WITHOUT_BUBBLEWRAP, "doctor").stdout
 
 
 def test_no_command_settles_for_less_by_itself():
@@ -118,25 +118,25 @@ def test_no_command_settles_for_less_by_itself():
     none = without(WITHOUT_BUBBLEWRAP + WITHOUT_LANDLOCK, "-c", REQUIRING).stdout
     assert "apt install bubblewrap" in none
     assert "nothing can be confined here" in none
-    assert "`--unsafe`" in none
+    assert "`--sandbox none`" in none
 
 
 def test_where_landlock_holds_it_is_what_to_ask_for(landlock):
-    """A host that forbids namespaces is told of the tier that needs none."""
+    """A host that forbids namespaces is told of the kind that needs none."""
     said = without(WITHOUT_BUBBLEWRAP, "-c", REQUIRING).stdout
     assert "apt install bubblewrap" in said
-    assert "`--tier 1`" in said
+    assert "`--sandbox landlock`" in said
 
 
 def test_on_a_mac_nothing_is_confined_and_all_say_so():
-    """The best tier is 0 for stated reasons; a launch stops, and names the option that is left."""
+    """The strongest kind is `none`, with reasons; a launch stops and names the option left."""
     found, said = without(ON_A_MAC, "-c", REQUIRING).stdout.splitlines()
-    tier, reasons = json.loads(found)
-    assert tier == 0
+    kind, reasons = json.loads(found)
+    assert kind == "none"
     assert len(reasons) == 2
     assert all("needs Linux and this is darwin" in reason for reason in reasons)
-    assert SETTLING[tier].startswith("without confinement a launch needs --unsafe")
-    assert "`--unsafe` runs candidates all the same" in said
+    assert SETTLING[kind].startswith("without confinement a launch needs --sandbox none")
+    assert "`--sandbox none` runs candidates unconfined" in said
 
 
 def without(patches, *words):
@@ -164,7 +164,7 @@ import json, sys
 from harness.sandbox import tiers
 from swarm.executors import require_sandbox
 sys.platform = "darwin"
-print(json.dumps(tiers.best()))
+print(json.dumps(tiers.strongest()))
 """
 
 REQUIRING = """

@@ -119,11 +119,11 @@ class LabExecutor:
             raise fault
         phases = {"budget": self.seconds}
         if fault is not None:
-            return Outcome(trial.id, "lab", 2, failure=fault, seconds=phases)
+            return Outcome(trial.id, "lab", "namespaces", failure=fault, seconds=phases)
         noise = random.Random(f"{trial.seed}/{trial.commit}").gauss(0, self.sigma)
         common = random.Random(trial.seed).gauss(0, self.sigma)
         score = 2.0 - value(self.branches, trial.commit) + noise / 2 + common
-        return Outcome(trial.id, "lab", 2, score=score, seconds=phases)
+        return Outcome(trial.id, "lab", "namespaces", score=score, seconds=phases)
 
 
 @dataclass

@@ -70,7 +70,7 @@ def check() -> Path:
     Raises SetupError with what to install or to set where it cannot.
     """
     if sys.platform != "linux":
-        raise SetupError(f"a sandbox (tier 2) needs Linux and this is {sys.platform}")
+        raise SetupError(f"`--sandbox namespaces` needs Linux and this is {sys.platform}")
     sandbox = find_sandbox()
     box = [str(sandbox), *_namespaces(), "--ro-bind", "/", "/", "--proc", "/proc", "/bin/true"]
     done = subprocess.run(box, capture_output=True, text=True, check=False)

@@ -55,11 +55,13 @@ Rule = tuple[str, int]
 def check() -> None:
     """Raise SetupError where this machine cannot make a box of tier 1."""
     if sys.platform != "linux":
-        raise SetupError(f"tier 1 needs Linux and this is {sys.platform}")
+        raise SetupError(f"`--sandbox landlock` needs Linux and this is {sys.platform}")
     found = abi()
     if found < SCOPES:
         has = f"Landlock's ABI {found}" if found else "no Landlock"
-        raise SetupError(f"tier 1 needs Landlock's ABI {SCOPES} and this kernel has {has}: {MEND}")
+        raise SetupError(
+            f"`--sandbox landlock` needs Landlock's ABI {SCOPES} and this kernel has {has}: {MEND}"
+        )
     check_reachable((*prefixes(), *site_entries(), WITHIN))
 
 

@@ -117,7 +117,7 @@ def _box(
         read={"/genome": Path(trial.genome), "/weights": model.weights},
         late=("/genome", "/weights"),
         fds=(channel, memory),
-        tier=trial.tier,
+        kind=trial.sandbox,
     )
     numbers = {
         "share": trial.slice.share,

@@ -60,7 +60,7 @@ from typing import Any, TypeAlias
 import networkx as nx
 
 from islands import events as ev
-from islands.records import Gain
+from islands.records import Gain, Purpose
 
 Graph: TypeAlias = "nx.MultiDiGraph[str]"
 
@@ -393,7 +393,7 @@ def _gain(gain: Gain) -> dict[str, Any]:
     return {"gain": gain.mean, "noise": gain.noise}
 
 
-def _score(known: dict[str, Any], score: float, harness: str, purpose: ev.Purpose) -> None:
+def _score(known: dict[str, Any], score: float, harness: str, purpose: Purpose) -> None:
     """Take a score into what is known of a commit; scores of another harness are let go."""
     if known.get("harness") != harness:
         for stale in ("score", "scores", "screened"):

@@ -13,10 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from harness.contract import Direction, Outcome, Rung, Slice, Split
-from islands.records import Agreement, Contender, Gain, Measured, Migrant, RunLimit, Usage
-
-Purpose = Literal["baseline", "screen", "confirm", "sentinel", "stack", "ablation", "promotion"]
-"""Why a trial was run. Screening selected its candidate, so it is never evidence for keeping it."""
+from islands.records import Agreement, Contender, Gain, Measured, Migrant, Purpose, RunLimit, Usage
 
 StackVerdict = Literal["additive", "short", "redundant", "antagonistic", "conflict"]
 """What a stack check came to: the whole is worth the sum of its parts; less than that; no more

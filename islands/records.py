@@ -11,7 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.contract import SCREENING_AUDIT, Split
+
 Verdict = Literal["keep", "confirm", "discard"]
+
+Purpose = Literal["baseline", "screen", "confirm", "sentinel", "stack", "ablation", "promotion"]
+"""Why a trial is run. Screening selects its candidate, so it is never evidence for keeping it."""
 
 Ending = Literal["kept", "discarded", "failed", "refused", "outdated", "null", "void"]
 """How an experiment ended.
@@ -25,6 +30,34 @@ NULL = "null"
 named so."""
 
 RunLimit = Literal["minutes", "trials", "usd", "tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRequest:
+    """A trial to run: this commit on this seed.
+
+    commit: the commit to run
+    seed: fixes the trial's randomness
+    purpose: why it is run
+    experiment: the experiment it belongs to, 0 for none
+    rung: index in program.md's rungs
+    split: the held-out split to score on
+    audit: positions scored again for look-ahead
+    check: number of the sentinel, stack check or promotion it belongs to, 0 for none
+    share: fraction of the rung's seconds that the trial is given
+    slice: name of the slice to run on, empty for the island's own
+    """
+
+    commit: str
+    seed: int
+    purpose: Purpose
+    experiment: int = 0
+    rung: int = 0
+    split: Split = "dev"
+    audit: int = SCREENING_AUDIT
+    check: int = 0
+    share: float = 1.0
+    slice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

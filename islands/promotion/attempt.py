@@ -27,11 +27,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from harness.contract import Direction, Split
+from harness.contract import FULL_AUDIT, Direction, Split
 from islands import events as ev
 from islands.promotion.transfer import agreement, transfer, weighed
 from islands.ratchet.noise import Noise, gain_of
-from islands.records import Contender, Gain, Measured
+from islands.records import Contender, Gain, Measured, TrialRequest
 from islands.rng import seed_of
 
 HIDDEN_SEEDS = 2
@@ -56,16 +56,6 @@ class PromotionPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One trial that a promotion needs."""
-
-    commit: str
-    seed: int
-    split: Split = "dev"
-    share: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
 class PromotionRequest:
     """A stack that could be promoted to `rung`; `stack` is its check, 0 for an island's head."""
 
@@ -84,7 +74,7 @@ class PromotionAttempt:
     event: ev.PromotionStarted
     direction: Direction
     run_seed: int
-    known: dict[Asked, float | None] = field(default_factory=dict)
+    known: dict[TrialRequest, float | None] = field(default_factory=dict)
     owners: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -93,7 +83,13 @@ class PromotionAttempt:
         check, count = self.event.check, self.event.seeds
         return [seed_of(self.run_seed, "promotion", check, k) for k in range(count)]
 
-    def missing(self) -> list[Asked]:
+    def request(
+        self, commit: str, seed: int, split: Split = "dev", share: float = 1.0
+    ) -> TrialRequest:
+        """Return the request for one of its trials."""
+        return trial_request(self.event, commit, seed, split, share)
+
+    def missing(self) -> list[TrialRequest]:
         """Return the trials that come next, none where all is known."""
         for stage in (self._whole(), *self._rounds(), self._hidden(), self._timed()):
             left = [asked for asked in stage if asked not in self.known]
@@ -102,27 +98,27 @@ class PromotionAttempt:
         return []
 
     def pairs(
-        self, old: str, new: str, part: Split = "dev", share: float = 1.0, count: int | None = None
+        self, old: str, new: str, split: Split = "dev", share: float = 1.0, count: int | None = None
     ) -> list[float]:
         """Return the gains of `new`, on a share of the time, over `old` on the first seeds."""
         found = []
         for seed in self.seeds[:count]:
-            before = self.known.get(Asked(old, seed, part))
-            after = self.known.get(Asked(new, seed, part, share))
+            before = self.known.get(self.request(old, seed, split))
+            after = self.known.get(self.request(new, seed, split, share))
             if before is not None and after is not None:
                 found.append(gain_of(before, after, self.direction))
         return found
 
-    def _whole(self) -> list[Asked]:
+    def _whole(self) -> list[TrialRequest]:
         """Stack and base by turns, whichever comes first changing from seed to seed."""
         commits = [self.event.base, self.event.commit]
         return [
-            Asked(commit, seed)
+            self.request(commit, seed)
             for n, seed in enumerate(self.seeds)
             for commit in commits[:: 1 if n % 2 else -1]
         ]
 
-    def _rounds(self) -> Iterator[list[Asked]]:
+    def _rounds(self) -> Iterator[list[TrialRequest]]:
         """Successive halving of the contenders: each round asks more of fewer."""
         planned = set(self._whole())
         left = self.event.trials - self._reserved()
@@ -140,9 +136,11 @@ class PromotionAttempt:
             field_ = sorted(field_, key=self._standing)[: (len(field_) + 1) // 2]
             take = min(2 * take, self.event.seeds)
 
-    def _of(self, field_: Sequence[Contender], take: int, planned: set[Asked]) -> list[Asked]:
+    def _of(
+        self, field_: Sequence[Contender], take: int, planned: set[TrialRequest]
+    ) -> list[TrialRequest]:
         wanted = {
-            Asked(commit, seed): None
+            self.request(commit, seed): None
             for seed in self.seeds[:take]
             for each in field_
             for commit in (each.parent, each.commit)
@@ -162,25 +160,25 @@ class PromotionAttempt:
         pairs = self.pairs(self.event.base, self.event.commit)
         return bool(pairs) and fmean(pairs) > 0
 
-    def _hidden(self) -> list[Asked]:
+    def _hidden(self) -> list[TrialRequest]:
         if not self.event.hidden or not self._gains():
             return []
         commits = (self.event.commit, self.event.base)
         seeds = self.seeds[:HIDDEN_SEEDS]
-        return [Asked(commit, seed, "hidden") for seed in seeds for commit in commits]
+        return [self.request(commit, seed, "hidden") for seed in seeds for commit in commits]
 
-    def _timed(self) -> list[Asked]:
+    def _timed(self) -> list[TrialRequest]:
         if not self.event.timed or not self._gains():
             return []
         commit, seeds = self.event.commit, self.seeds[:TIMED_SEEDS]
-        half = [Asked(commit, seed, share=HALF) for seed in seeds]
+        half = [self.request(commit, seed, share=HALF) for seed in seeds]
         if any(asked not in self.known for asked in half):
             return half
         lead = self._lead(HALF)
         if lead is None:
             return half
         other = QUARTER if lead >= 0 else ROOT
-        return [*half, *(Asked(commit, seed, share=other) for seed in seeds)]
+        return [*half, *(self.request(commit, seed, share=other) for seed in seeds)]
 
     def _lead(self, share: float) -> float | None:
         """Return by how much the stack on `share` of the time beats the base on all of it."""
@@ -217,7 +215,9 @@ class PromotionAttempt:
         verdict, reason = self._verdict(after, hidden)
         measured = tuple(self._measured(noise))
         reached, (low, high) = self.time_to_target(seconds)
-        target = [self.known.get(Asked(event.base, seed)) for seed in self.seeds[:TIMED_SEEDS]]
+        target = [
+            self.known.get(self.request(event.base, seed)) for seed in self.seeds[:TIMED_SEEDS]
+        ]
         scores = [score for score in target if score is not None]
         return ev.PromotionEnded(
             check=event.check,
@@ -242,7 +242,7 @@ class PromotionAttempt:
         before = self.event.before.format()
         now = f"{before} before, {after.format()} at rung {self.event.rung}"
         if after.pairs == 0:
-            asked = [Asked(self.event.base, seed) for seed in self.seeds]
+            asked = [self.request(self.event.base, seed) for seed in self.seeds]
             base = all(self.known.get(each) is None for each in asked)
             who = "the base" if base else "the stack"
             return "fades" if base else "reverses", f"{who} has no score at this rung"
@@ -278,15 +278,31 @@ class PromotionAttempt:
                 yield Measured(each.experiment, each.kinds, each.before, after, transfer(after))
 
 
+def trial_request(
+    event: ev.PromotionStarted, commit: str, seed: int, split: Split = "dev", share: float = 1.0
+) -> TrialRequest:
+    """Return the request for a trial of the promotion that `event` started, fully audited."""
+    return TrialRequest(
+        commit,
+        seed,
+        "promotion",
+        rung=event.rung,
+        split=split,
+        audit=FULL_AUDIT,
+        check=event.check,
+        share=share,
+    )
+
+
 def compared(
-    known: Mapping[Asked, float | None],
+    known: Mapping[tuple[str, int], float | None],
     old: str,
     new: str,
     seeds: Sequence[int],
     direction: Direction,
 ) -> Gain:
     """Return the gain of `new` over `old` on the sealed part, by the scores that are known."""
-    sides = [[known.get(Asked(each, seed, "sealed")) for seed in seeds] for each in (old, new)]
+    sides = [[known.get((each, seed)) for seed in seeds] for each in (old, new)]
     pairs = [
         gain_of(before, after, direction)
         for before, after in zip(*sides, strict=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import singledispatchmethod
 
 from islands import events as ev
-from islands.promotion.attempt import Asked, PromotionAttempt, PromotionRequest
-from islands.records import Contender
+from islands.promotion.attempt import PromotionAttempt, PromotionRequest
+from islands.records import Contender, TrialRequest
 
 NEAR_MISSES = 4
 """Near misses, the best, that a promotion takes along."""
@@ -40,7 +40,7 @@ class Promotions:
         self.drafted: ev.ConsensusDrafted | None = None
         self.runs: dict[str, bool] = {}
         self.sealed: ev.SealedScored | None = None
-        self.sealed_scores: dict[Asked, float | None] = {}
+        self.sealed_scores: dict[tuple[str, int], float | None] = {}
         self.hidden: set[int] = set()
         self.near: list[Contender] = []
         self.changes: dict[int, Contender] = {}
@@ -100,31 +100,32 @@ class Promotions:
         parts = [self.changes[part] for part in wish.parts if part in self.changes]
         return [*sorted(parts, key=_evidence), *self.near]
 
-    def wanted(self, slice_: str, running: Iterable[ev.TrialStarted]) -> Asked | None:
+    def wanted(self, slice_: str, running: Iterable[ev.TrialStarted]) -> TrialRequest | None:
         """Return the trial that the open promotion needs next on a slice, if any."""
         if self.open is None:
             return None
         number = self.open.event.check
         taken = {
-            _requested(trial)
+            self.open.request(trial.commit, trial.seed, trial.split, trial.share)
             for trial in running
             if trial.purpose == "promotion" and trial.check == number
         }
-        for asked in self.open.missing():
-            owner = self.open.owners.get(asked.seed, slice_)
-            if asked not in taken and owner == slice_:
-                return asked
+        for request in self.open.missing():
+            owner = self.open.owners.get(request.seed, slice_)
+            if request not in taken and owner == slice_:
+                return request
         return None
 
     def sealed_wanted(
-        self, asked: Sequence[Asked], slice_: str, running: Iterable[ev.TrialStarted]
-    ) -> Asked | None:
-        """Return which of the sealed trials in `asked` a slice may run: a seed's pair on one."""
-        taken = {_requested(trial) for trial in running if trial.purpose == "promotion"}
-        for each in asked:
-            free = each not in self.sealed_scores and each not in taken
-            if free and self._owners.get(each.seed, slice_) == slice_:
-                return each
+        self, requests: Sequence[TrialRequest], slice_: str, running: Iterable[ev.TrialStarted]
+    ) -> TrialRequest | None:
+        """Return which of the sealed `requests` a slice may run: a seed's pair on one."""
+        taken = {(trial.commit, trial.seed) for trial in running if trial.split == "sealed"}
+        for request in requests:
+            key = request.commit, request.seed
+            free = key not in self.sealed_scores and key not in taken
+            if free and self._owners.get(request.seed, slice_) == slice_:
+                return request
         return None
 
     def finished(self) -> bool:
@@ -204,13 +205,14 @@ class Promotions:
     def _(self, event: ev.TrialEnded) -> None:
         if event.started.purpose != "promotion":
             return
-        check, asked = event.started.check, _requested(event.started)
-        if asked.split == "sealed":
-            self.sealed_scores[asked] = event.outcome.score
-        elif self.open is not None and check == self.open.event.check:
-            self.open.known[asked] = event.outcome.score
-        elif self.drafted is not None and check == self.drafted.check:
-            self.runs[asked.commit] = event.outcome.failure is None
+        trial, score = event.started, event.outcome.score
+        if trial.split == "sealed":
+            self.sealed_scores[trial.commit, trial.seed] = score
+        elif self.open is not None and trial.check == self.open.event.check:
+            request = self.open.request(trial.commit, trial.seed, trial.split, trial.share)
+            self.open.known[request] = score
+        elif self.drafted is not None and trial.check == self.drafted.check:
+            self.runs[trial.commit] = event.outcome.failure is None
 
     @apply.register
     def _(self, event: ev.PromotionEnded) -> None:
@@ -228,10 +230,6 @@ class Promotions:
     @apply.register
     def _(self, event: ev.SealedScored) -> None:
         self.sealed = event
-
-
-def _requested(trial: ev.TrialStarted) -> Asked:
-    return Asked(trial.commit, trial.seed, trial.split, trial.share)
 
 
 def _evidence(change: Contender) -> tuple[float, int]:

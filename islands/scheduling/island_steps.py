@@ -14,14 +14,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from harness.contract import SCREENING_AUDIT, Split
 from islands import events as ev
 from islands.migration import STAY, Migration
 from islands.quarantine import REASON
 from islands.ratchet.acceptance import CandidateEvidence, Decision
 from islands.ratchet.guards import violated
 from islands.ratchet.policy import RatchetPolicy
-from islands.records import Migrant
+from islands.records import Migrant, TrialRequest
 from islands.rng import seed_of
 from islands.scheduling.catch_up import catch_up
 from islands.state.population import Experiment, IslandState
@@ -72,26 +71,6 @@ class CatchUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """Run one trial. `experiment` is 0 for a trial of no experiment, `check` for an island's own.
-
-    `rung` counts program.md's rungs from 0; `audit` positions of what is scored are asked again;
-    `share` of the rung's seconds is what the trial is given. `slice` is empty for the island's.
-    """
-
-    commit: str
-    seed: int
-    purpose: ev.Purpose
-    experiment: int
-    rung: int = 0
-    split: Split = "dev"
-    audit: int = SCREENING_AUDIT
-    check: int = 0
-    share: float = 1.0
-    slice: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Conclude:
     """End the island's experiment by this decision (keep or discard)."""
 
@@ -123,7 +102,7 @@ class ReassignSlice:
     Where no slice is left, `probe` may bring its own back.
     """
 
-    probe: Measure
+    probe: TrialRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +116,7 @@ Step = (
     OfferMigrant
     | ApplyMigrant
     | CatchUp
-    | Measure
+    | TrialRequest
     | Conclude
     | Wait
     | Idle
@@ -194,7 +173,7 @@ def next_ask(
 
 def _between(
     state: State, island: IslandState, migration: Migration
-) -> CatchUp | OfferMigrant | Measure | Idle:
+) -> CatchUp | OfferMigrant | TrialRequest | Idle:
     """Return what an island without an open experiment does."""
     name = island.opened.island
     ahead = catch_up(state, name, migration)
@@ -204,7 +183,7 @@ def _between(
     return _next_candidate(state, island) if migrant is None else OfferMigrant(island.head, migrant)
 
 
-def _next_candidate(state: State, island: IslandState) -> Measure | Idle:
+def _next_candidate(state: State, island: IslandState) -> TrialRequest | Idle:
     for each in island.queue:
         if each.life == "waiting" and _fit(state, island, each):
             return _screen(state, each)
@@ -216,10 +195,10 @@ def _fit(state: State, island: IslandState, waiting: Experiment) -> bool:
     return waiting.parent == island.head and waiting.commit not in state.quarantines.commits
 
 
-def _screen(state: State, open_: Experiment) -> Measure:
+def _screen(state: State, open_: Experiment) -> TrialRequest:
     known = state.scores[open_.parent]
     seed = next(islice(known, open_.number % len(known), None))
-    return Measure(open_.commit, seed, "screen", open_.number)
+    return TrialRequest(open_.commit, seed, "screen", open_.number)
 
 
 def _elsewhere(state: State, island: IslandState) -> Step | None:
@@ -248,10 +227,10 @@ def _sentinel(state: State, island: IslandState, ratchet: RatchetPolicy) -> Step
     return None
 
 
-def anchor(state: State, slice_name: str) -> Measure:
+def anchor(state: State, slice_name: str) -> TrialRequest:
     """Return the sentinel of a slice."""
     commit, seed = state.sentinels.anchor
-    return Measure(commit, seed, "sentinel", 0, slice=slice_name)
+    return TrialRequest(commit, seed, "sentinel", slice=slice_name)
 
 
 def anchor_runs(state: State, slice_name: str) -> bool:
@@ -271,7 +250,7 @@ def _baseline(state: State) -> Step | None:
     taken = {trial.seed for trial in state.running.values() if trial.commit == base}
     for seed in missing:
         if seed not in taken:
-            return Measure(base, seed, "baseline", 0)
+            return TrialRequest(base, seed, "baseline")
     return Wait() if missing else None
 
 
@@ -312,19 +291,19 @@ def _assured(state: State, open_: Experiment, decision: Decision, ratchet: Ratch
     return Wait() if anchor_runs(state, where) else anchor(state, where)
 
 
-def _other_half(state: State, open_: Experiment) -> Measure | None:
+def _other_half(state: State, open_: Experiment) -> TrialRequest | None:
     """Return the head's half of a pair of which the candidate has its own."""
     known = state.scores[open_.parent]
     for seed in open_.confirmed:
         if seed not in known and seed not in open_.head_broken:
-            return Measure(open_.parent, seed, "confirm", open_.number)
+            return TrialRequest(open_.parent, seed, "confirm", open_.number)
     return None
 
 
-def _next_pair(state: State, open_: Experiment) -> Measure:
+def _next_pair(state: State, open_: Experiment) -> TrialRequest:
     """Return the next trial of the next pair: on every second one the head goes first."""
     used = len(open_.confirmed.keys() | open_.head_broken)
     seed = seed_of(state.run.seed, "confirm", open_.number, used)
     if used % 2 == 1 and seed not in state.scores[open_.parent]:
-        return Measure(open_.parent, seed, "confirm", open_.number)
-    return Measure(open_.commit, seed, "confirm", open_.number)
+        return TrialRequest(open_.parent, seed, "confirm", open_.number)
+    return TrialRequest(open_.commit, seed, "confirm", open_.number)

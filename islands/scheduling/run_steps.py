@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import FULL_AUDIT
 from islands import events as ev
-from islands.promotion.attempt import Asked, PromotionPolicy, PromotionRequest, compared
+from islands.promotion.attempt import PromotionPolicy, PromotionRequest, compared, trial_request
+from islands.records import TrialRequest
 from islands.rng import seed_of
-from islands.scheduling.island_steps import Measure
-from islands.stacking.check import NEVER, Assemble, EndCheck, Need, StackPolicy
+from islands.stacking.check import NEVER, Assemble, EndCheck, StackPolicy
 from islands.state.run_state import State
 
 
@@ -65,7 +64,7 @@ RunStep = (
     | DraftConsensus
     | BuildConsensus
     | ScoreSealed
-    | Measure
+    | TrialRequest
 )
 
 
@@ -91,10 +90,7 @@ def next_run_step(
 
 def next_of_stack(state: State, name: str) -> RunStep | None:
     """Return what the stack check under way needs of island `name`, None for nothing."""
-    need: Need | None = state.stacks.wanted(state.islands[name].opened.slice.name)
-    if need is None or isinstance(need, Assemble | EndCheck):
-        return need
-    return Measure(need.commit, need.seed, need.purpose, 0, check=need.check)
+    return state.stacks.wanted(state.islands[name].opened.slice.name)
 
 
 def _sound(state: State, stack: PromotionRequest | ev.PromotionEnded) -> bool:
@@ -104,25 +100,26 @@ def _sound(state: State, stack: PromotionRequest | ev.PromotionEnded) -> bool:
     return state.quarantines.commits.isdisjoint({stack.base, stack.commit, *parts})
 
 
-def next_sealed(state: State, name: str) -> Measure | ScoreSealed | None:
+def next_sealed(state: State, name: str) -> TrialRequest | ScoreSealed | None:
     """Return what island `name` could do for the consensus's one look at the sealed part."""
     known, run = state.promotions, state.run
     if known.consensus is None or known.last is None or known.sealed is not None:
         return None
     base, commit = known.consensus.base, known.consensus.commit
     seeds = [seed_of(run.seed, "sealed", k) for k in range(known.last.seeds)]
-    asked = [Asked(each, seed, "sealed") for seed in seeds for each in (base, commit)]
-    if all(each in known.sealed_scores for each in asked):
+    requests = [
+        trial_request(known.last, each, seed, "sealed") for seed in seeds for each in (base, commit)
+    ]
+    if all((each.commit, each.seed) in known.sealed_scores for each in requests):
         gain = compared(known.sealed_scores, base, commit, seeds, state.direction)
         return ScoreSealed(ev.SealedScored(commit, base, gain))
     slice_ = state.islands[name].opened.slice.name
-    found = known.sealed_wanted(asked, slice_, state.running.values())
-    return None if found is None else _measure(found, known.last.rung, known.last.check)
+    return known.sealed_wanted(requests, slice_, state.running.values())
 
 
 def _consensus(
     state: State, promoted: ev.PromotionEnded
-) -> DraftConsensus | Measure | BuildConsensus | None:
+) -> DraftConsensus | TrialRequest | BuildConsensus | None:
     """Return what is left to do for a promoted stack to become the consensus."""
     known = state.promotions
     if known.drafted is None or known.drafted.check != promoted.check:
@@ -131,27 +128,9 @@ def _consensus(
         return BuildConsensus(promoted)
     left = known.unrun(state.running.values())
     seed = seed_of(state.run.seed, "consensus", promoted.check)
-    return Measure(left[0], seed, "promotion", 0, check=promoted.check) if left else None
+    return TrialRequest(left[0], seed, "promotion", check=promoted.check) if left else None
 
 
-def _trial(state: State, name: str) -> Measure | None:
-    known = state.promotions
-    if known.open is None:
-        return None
-    found = known.wanted(state.islands[name].opened.slice.name, state.running.values())
-    event = known.open.event
-    return None if found is None else _measure(found, event.rung, event.check)
-
-
-def _measure(asked: Asked, rung: int, check: int) -> Measure:
-    return Measure(
-        asked.commit,
-        asked.seed,
-        "promotion",
-        0,
-        rung=rung,
-        split=asked.split,
-        audit=FULL_AUDIT,
-        check=check,
-        share=asked.share,
-    )
+def _trial(state: State, name: str) -> TrialRequest | None:
+    slice_ = state.islands[name].opened.slice.name
+    return state.promotions.wanted(slice_, state.running.values())

@@ -23,7 +23,7 @@ from functools import singledispatchmethod
 from harness.contract import Direction
 from islands import events as ev
 from islands.ratchet.noise import gain_of
-from islands.records import Gain
+from islands.records import Gain, Purpose, TrialRequest
 from islands.rng import seed_of
 from islands.stacking.inference import (
     TOP,
@@ -39,7 +39,7 @@ from islands.stacking.inference import (
     survivors,
 )
 
-PURPOSES: frozenset[ev.Purpose] = frozenset({"stack", "ablation"})
+PURPOSES: frozenset[Purpose] = frozenset({"stack", "ablation"})
 
 
 NONE = Gain(0.0, 0.0, 0)
@@ -88,23 +88,13 @@ class Assemble:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Run one trial of `commit` on `seed`."""
-
-    check: int
-    commit: str
-    seed: int
-    purpose: ev.Purpose
-
-
-@dataclass(frozen=True, slots=True)
 class EndCheck:
     """Record what the check came to."""
 
     judged: ev.StackCheckEnded
 
 
-Need = Assemble | Wanted | EndCheck
+Need = Assemble | TrialRequest | EndCheck
 
 
 @dataclass(slots=True)
@@ -201,12 +191,12 @@ class StackCheck:
     def _scored(self) -> list[tuple[Arm, float]]:
         return [(arm, score) for arm, score in self.scores.items() if score is not None]
 
-    def _measure(self, parts: Parts, purpose: ev.Purpose) -> Need:
+    def _measure(self, parts: Parts, purpose: Purpose) -> Need:
         commit = self.made.get(parts)
         if commit is None:
             return self._assemble(parts)
         seed = seed_of(self.run_seed, "stack", self.event.check, self.block)
-        return Wanted(self.event.check, commit, seed, purpose)
+        return TrialRequest(commit, seed, purpose, check=self.event.check)
 
     def _assemble(self, parts: Parts) -> Assemble:
         return Assemble(self.event.check, self.event.base, self._ordered(parts))

@@ -27,14 +27,13 @@ from islands import events as ev
 from islands.genome.admission import printable_line
 from islands.migration import CONFLICT, PRESENT
 from islands.ratchet.acceptance import Decision
-from islands.records import Conflict, Migrant, Proposal, RunLimit
+from islands.records import Conflict, Migrant, Proposal, RunLimit, TrialRequest
 from islands.scheduling.island_steps import (
     ApplyMigrant,
     CatchUp,
     Conclude,
     FailExperiment,
     Idle,
-    Measure,
     OfferMigrant,
     ReassignSlice,
     RecordEvent,
@@ -118,7 +117,7 @@ class IslandLoop:
         """Return what comes next: run-level work, if any, before another experiment is begun."""
         run, name = self.run, self.island.name
         step = next_step(run.state, name, run.launch.ratchet, run.launch.migration)
-        begins = isinstance(step, Measure) and step.purpose == "screen"
+        begins = isinstance(step, TrialRequest) and step.purpose == "screen"
         idle = begins or isinstance(step, OfferMigrant | Idle)
         between = run.state.islands[name].experiment is None and idle
         if not between:
@@ -154,7 +153,7 @@ class IslandLoop:
             case CatchUp(event):
                 run.record(event)
                 await run.move_branches()
-            case Measure():
+            case TrialRequest():
                 return await self._measure(step, again)
             case (
                 StackStep()
@@ -235,7 +234,7 @@ class IslandLoop:
         for island in self.run.launch.islands:
             self.run.notify(island.name)
 
-    async def _move(self, probe: Measure, again: Again) -> RunLimit | None:
+    async def _move(self, probe: TrialRequest, again: Again) -> RunLimit | None:
         """Go where trials can be run; where none can, see whether a slice has come back."""
         run, name, known = self.run, self.island.name, self.run.state.sentinels
         refuge = run.fallback_slice(name)
@@ -251,7 +250,7 @@ class IslandLoop:
             )
         return await self._wait()
 
-    async def _measure(self, step: Measure, again: Again) -> RunLimit | None:
+    async def _measure(self, step: TrialRequest, again: Again) -> RunLimit | None:
         run, began = self.run, asyncio.get_running_loop().time()
         where, known = run.slice(self.island.name, step.slice), run.state.sentinels
         if known.apart(where.name) and step.purpose != "sentinel":
@@ -300,7 +299,7 @@ class IslandLoop:
             self._forget(step.commit)  # it failed, and will not be measured again
         return None
 
-    def _trial(self, step: Measure, where: Slice) -> Trial:
+    def _trial(self, step: TrialRequest, where: Slice) -> Trial:
         launch, run = self.run.launch, self.run.state.run
         rung = run.rungs[step.rung]
         return Trial(

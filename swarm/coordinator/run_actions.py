@@ -17,8 +17,7 @@ from islands.genome.categories import categories
 from islands.promotion import consensus
 from islands.promotion.attempt import PromotionRequest
 from islands.promotion.state import Attribution, Promotions
-from islands.records import Conflict, Contender, Entry
-from islands.scheduling.island_steps import Measure
+from islands.records import Conflict, Contender, Entry, TrialRequest
 from islands.scheduling.run_steps import (
     BuildConsensus,
     DraftConsensus,
@@ -28,7 +27,7 @@ from islands.scheduling.run_steps import (
     SettleMerges,
     StackStep,
 )
-from islands.stacking.check import Assemble, Claim, EndCheck, Wanted
+from islands.stacking.check import Assemble, Claim, EndCheck
 from islands.stacking.inference import budget
 from swarm.coordinator.run import Run
 
@@ -56,7 +55,7 @@ async def do(run: Run, step: RunStep) -> None:  # noqa: C901 - one line for each
         case ScoreSealed(scored):
             if run.state.promotions.sealed is None:
                 run.record(scored)
-        case Measure():
+        case TrialRequest():
             raise ValueError("trials are for the island's loop")
 
 
@@ -95,7 +94,7 @@ async def close_early(run: Run) -> None:
     """End the stack check under way, where there are no more trials, on what is known."""
     while (check := run.state.stacks.open) is not None and not check.running:
         need = check.early()
-        if need is None or isinstance(need, Wanted):
+        if need is None or isinstance(need, TrialRequest):
             return
         await do(run, need)
 

@@ -37,7 +37,7 @@ from pathlib import Path
 
 from harness.contract import SetupError
 from islands.genome.admission import REGULAR_FILE_MODE, is_inside
-from islands.git.branches import REGULAR
+from islands.git.commit_stream import REGULAR_MODES
 from islands.git.plumbing import IDENTITY, GitError, Plumbing, message_bytes
 
 NOTE = "swarm-merge"
@@ -175,7 +175,7 @@ def _check_files(git: Plumbing, files: Sequence[_File], genome: tuple[str, ...])
 
 
 def _is_plain(file: _File) -> bool:
-    if file.old and file.old_mode not in REGULAR:
+    if file.old and file.old_mode not in REGULAR_MODES:
         return False
     return not file.new or file.new_mode in {REGULAR_FILE_MODE, file.old_mode}
 

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from harness.contract import SetupError
-from islands.git import branches as module
-from islands.git.branches import Branches, HeadMovedError
+from islands.git import refs
+from islands.git.branches import Branches
 from islands.git.plumbing import GitError, Plumbing
+from islands.git.refs import ABSENT, HeadMovedError
 from islands.records import Conflict, Entry
 from tests.support.repository import git, make, set_traps, write
 
@@ -185,8 +186,7 @@ def test_hostile_messages_are_only_text(repo, run):
 def test_the_ratchet_is_a_compare_and_swap(run):
     """`advance` moves a branch that is at the old head and refuses any other."""
     base = run.base("main")
-    run.create("a", base)
-    run.create("a", base)
+    run.advance("a", base, ABSENT)
     one = run.commit(base, edit("a = 9\n"), "m", 1, T)
     two = run.commit(base, edit("a = 8\n"), "m", 2, T)
     run.advance("a", one, base)
@@ -196,7 +196,7 @@ def test_the_ratchet_is_a_compare_and_swap(run):
     with pytest.raises(HeadMovedError, match="gone"):
         run.advance("b", two, base)
     with pytest.raises(HeadMovedError, match=one):
-        run.create("a", two)
+        run.advance("a", two, ABSENT)
     assert run.head("a") == one
 
 
@@ -231,8 +231,6 @@ def test_agree_never_moves_a_branch_that_the_user_is_on(repo, run):
     with pytest.raises(SetupError, match=r"swarm/r1/a is checked out in .*repo"):
         run.sync_branches({"a": one, "b": one})
     assert run.head("a") == run.head("b") == base
-    with pytest.raises(SetupError, match="checked out"):
-        run.forget()
 
 
 def test_agree_never_drops_what_the_user_committed(repo, run):
@@ -422,7 +420,6 @@ def test_nothing_that_the_repository_configures_is_run(repo, tmp_path):
     assert run.apply_change(base, two, one) == {"gen/sub/data.txt": Entry(b"new\n")}
     clashing = run.commit(base, edit("other\n"), "m", 3, T)
     assert run.apply_change(base, clashing, one) == Conflict(("gen/train.py",))
-    run.forget()
     assert not fired.exists()
     for trap in (
         ("status", "-uno"),
@@ -443,7 +440,6 @@ def test_the_user_configuration_is_left_as_it_was(repo, run):
     base = run.base("main")
     run.sync_branches({"a": base})
     run.advance("a", run.commit(base, edit("a = 9\n"), "m", 1, T), base)
-    run.forget()
     assert (repo / ".git" / "config").read_bytes() == before
 
 
@@ -486,7 +482,7 @@ def test_eight_threads_commit_at_once(repo, run):
 def test_one_of_many_wins_the_swap(run):
     """Of eight moves from one head exactly one holds."""
     base = run.base("main")
-    run.create("a", base)
+    run.advance("a", base, ABSENT)
     new = [run.commit(base, edit(f"v = {n}\n"), "m", n, T) for n in range(8)]
 
     def swap(commit):
@@ -503,35 +499,22 @@ def test_one_of_many_wins_the_swap(run):
 
 
 def test_candidates_outlive_garbage_collection(repo, run):
-    """`git gc --prune=now` keeps what was tried; only `forget` gives it up."""
+    """`git gc --prune=now` keeps what was tried as long as the run's refs stand."""
     base = run.base("main")
     one = run.commit(base, edit("a = 9\n"), "m", 1, T)
     git(repo, "reflog", "expire", "--expire=now", "--all")
     git(repo, "gc", "-q", "--prune=now")
     assert run.files(one)["gen/train.py"].data == b"a = 9\n"
-    run.forget()
+    git(repo, "update-ref", "-d", "refs/swarm/r1/tried/1")
     git(repo, "gc", "-q", "--prune=now")
     assert git(repo, "cat-file", "-t", one, check=False) == ""
-    assert git(repo, "for-each-ref", "--format=%(refname)").split() == ["refs/heads/main"]
-
-
-def test_forget_leaves_other_runs_alone(repo, run):
-    """Only the run's own refs go."""
-    base = run.base("main")
-    for name in ("r1", "r10"):
-        one = Branches(repo, name, GENOME)
-        one.sync_branches({"a": base})
-        one.commit(base, edit("a = 9\n"), "m", 1, T)
-    run.forget()
-    left = git(repo, "for-each-ref", "--format=%(refname)", "refs/swarm", "refs/heads/swarm")
-    assert left.split() == ["refs/heads/swarm/r10/a", "refs/swarm/r10/tried/1"]
 
 
 def test_kill_9_leaves_a_sound_repository(repo, run, monkeypatch):
     """After kills in the midst of commits and moves, git finds nothing wrong and a run goes on."""
-    monkeypatch.setattr(module, "STALE_LOCK_S", 0.0)
+    monkeypatch.setattr(refs, "STALE_LOCK_S", 0.0)
     base = run.base("main")
-    run.create("a", base)
+    run.advance("a", base, ABSENT)
     dice = random.Random(4)
     for attempt in range(8):
         run.sync_branches({"a": run.head("a")})  # as every launch does
@@ -569,7 +552,7 @@ def _ratchet_on(run, attempt, begin):
 
 def test_a_lock_that_a_kill_left_is_cleared_at_start(repo, run, monkeypatch):
     """A stale lock on one of the run's refs does not stop the run for ever."""
-    monkeypatch.setattr(module, "STALE_LOCK_S", 0.0)
+    monkeypatch.setattr(refs, "STALE_LOCK_S", 0.0)
     base = run.base("main")
     run.sync_branches({"a": base})
     lock = repo / ".git/refs/heads/swarm/r1/a.lock"
@@ -588,8 +571,8 @@ def test_a_linked_worktree_is_a_place_to_launch_from(repo, tmp_path):
     base = run.base("HEAD")
     run.sync_branches({"a": base})
     run.commit(base, edit("a = 9\n"), "m", 1, T)
-    refs = git(repo, "for-each-ref", "--format=%(refname)").split()
-    assert {"refs/heads/swarm/r1/a", "refs/swarm/r1/tried/1"} <= set(refs)
+    names = git(repo, "for-each-ref", "--format=%(refname)").split()
+    assert {"refs/heads/swarm/r1/a", "refs/swarm/r1/tried/1"} <= set(names)
 
 
 def test_repositories_of_either_hash_serve(tmp_path):

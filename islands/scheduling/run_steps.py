@@ -11,7 +11,8 @@ from islands import events as ev
 from islands.promotion.attempt import PromotionPolicy, PromotionRequest, compared, trial_request
 from islands.records import TrialRequest
 from islands.rng import seed_of
-from islands.stacking.check import NEVER, Assemble, EndCheck, StackPolicy
+from islands.stacking.check import Assemble, EndCheck
+from islands.stacking.state import NEVER, StackPolicy
 from islands.state.run_state import State
 
 

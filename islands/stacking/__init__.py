@@ -1,1 +1,1 @@
-"""Stack checks: do kept changes add up? Imported by state, scheduling and swarm."""
+"""Stack checks: measure whether kept changes add up. Imported by state, scheduling and swarm."""

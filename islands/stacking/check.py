@@ -1,86 +1,55 @@
-"""Stack checks as a fold of events: what is claimed, what a check has found, what it needs next.
+"""One stack check under way: what it has found and what it needs next.
 
-A check tries on one base what all islands have kept since then (islands/stacking/inference.py
-designs and
-judges it). A combination of parts is put together in the object database first; where a part does
-not go on those before it, it is left out of that combination, and what is learnt so is the fold's
-to remember. All arms of a block run on one seed and on one slice, the one that took the first of
-them. A resumed check begins another block: another seed, whole and base anew, maybe another slice.
-
-Pure: the same ledger always leads to the same next step.
-
-A change that several islands kept is one part, as the first of them has it: copies add nothing.
-
-Not covered: a part that is set apart while it is checked (the check goes on, and what comes of it
-is not promoted).
+A combination of parts is first put together in the object database. A part that does not apply on
+those before it is left out of that combination, and the check remembers it. All arms of a block run
+on one seed and one slice, that of the block's first trial. A resumed check begins another block:
+another seed, whole and base again, perhaps another slice.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import singledispatchmethod
 
 from harness.contract import Direction
 from islands import events as ev
 from islands.ratchet.noise import gain_of
 from islands.records import Gain, Purpose, TrialRequest
 from islands.rng import seed_of
-from islands.stacking.inference import (
-    TOP,
-    Arm,
-    Evidence,
-    Judgement,
-    Parts,
-    StackPart,
-    budget,
-    design,
-    judge,
-    next_arm,
-    survivors,
-)
+from islands.stacking.design import Arm, Parts, budget, design
+from islands.stacking.inference import Evidence, StackPart
+from islands.stacking.verdict import Judgement, judge, next_arm, survivors
 
-PURPOSES: frozenset[Purpose] = frozenset({"stack", "ablation"})
-
-
-NONE = Gain(0.0, 0.0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class StackPolicy:
-    """What program.md's `stack` says.
-
-    A check begins whenever `every` more changes were kept (0: never), and before the trials run
-    out, as long as all checks together take at most `share` of the run's trials.
-    """
-
-    every: int = 0
-    share: float = 0.25
-
-
-NEVER = StackPolicy(every=0)
+_NO_GAIN = Gain(0.0, 0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A kept change, and the experiments that its island had kept before it."""
+    """A kept change.
+
+    experiment, island: where it was kept
+    parent, commit: the change
+    lines: lines added less lines removed
+    gain: the gain it was kept for
+    beside: the parts that its island had kept before it
+    """
 
     experiment: int
     island: str
     parent: str
     commit: str
     lines: int
-    gain: Gain = NONE
+    gain: Gain = _NO_GAIN
     beside: Parts = frozenset()
 
     @property
     def evidence(self) -> tuple[float, int]:
-        """Return what orders claims, the strongest first."""
+        """The key that sorts claims, the strongest evidence first."""
         return -self.gain.mean / (self.gain.noise or 1e-12), self.experiment
 
 
 @dataclass(frozen=True, slots=True)
 class Assemble:
-    """Put a combination of parts together: the experiments, in order."""
+    """Put a combination of parts together: apply these experiments' changes to `base` in order."""
 
     check: int
     base: str
@@ -89,7 +58,7 @@ class Assemble:
 
 @dataclass(frozen=True, slots=True)
 class EndCheck:
-    """Record what the check came to."""
+    """Record the result of the check."""
 
     judged: ev.StackCheckEnded
 
@@ -99,7 +68,19 @@ Need = Assemble | TrialRequest | EndCheck
 
 @dataclass(slots=True)
 class StackCheck:
-    """A stack check under way, and what it has found so far (a score of None: the arm broke)."""
+    """A stack check under way.
+
+    event: the event that started it
+    claims: the kept changes that it tries, by number
+    direction, run_seed: of the run
+    made: the commit of each combination put together
+    stuck: combinations that do not apply, each with the part that conflicts
+    scores: score of each measured arm, None if its trial failed
+    running: ids of its trials under way
+    block: number of the current block
+    slice: slice of the current block, empty until its first trial starts
+    need: what it needs next, None if not worked out yet
+    """
 
     event: ev.StackCheckStarted
     claims: dict[int, Claim]
@@ -118,11 +99,11 @@ class StackCheck:
 
     @property
     def cost(self) -> int:
-        """Return the trials that it may still take."""
+        """The number of trials that it may still take."""
         return max(0, budget(len(self.event.parts)) - len(self.scores) - len(self.running))
 
     def fit(self, parts: Parts) -> Parts:
-        """Return what of `parts` goes on the base together, as far as it is known."""
+        """Return which of `parts` apply on the base together, as far as is known."""
         while parts in self.stuck:
             parts -= {self.stuck[parts]}
         return parts
@@ -137,11 +118,11 @@ class StackCheck:
         whole = self.fit(frozenset(self.event.parts))
         if whole not in self.made:
             return self._assemble(whole)
-        if len(whole) < 2:  # noqa: PLR2004 - there is nothing to add up
+        if len(whole) < 2:  # noqa: PLR2004 - one part alone does not interact
             return EndCheck(self._conflict(whole))
-        designed = self._designed(whole)
-        if designed is not None:
-            return designed
+        missing = self._missing_arm(whole)
+        if missing is not None:
+            return missing
         evidence = self.evidence(whole)
         if len(self.scores) < budget(len(whole)):
             arm = next_arm(evidence, whole, self.block, self.fit)
@@ -150,9 +131,9 @@ class StackCheck:
         return self._close(evidence, whole)
 
     def early(self) -> Need | None:
-        """Return what closes the check on what is known, None where its design is incomplete."""
+        """Return what ends the check on the evidence so far, None if its design is incomplete."""
         whole = self.fit(frozenset(self.event.parts))
-        if whole not in self.made or len(whole) < 2 or self._designed(whole):  # noqa: PLR2004
+        if whole not in self.made or len(whole) < 2 or self._missing_arm(whole):  # noqa: PLR2004
             return None
         return self._close(self.evidence(whole), whole)
 
@@ -160,33 +141,36 @@ class StackCheck:
         stay = survivors(evidence, whole, self.fit)
         if stay not in self.made:
             return self._assemble(stay)
-        return EndCheck(self._judged(judge(evidence, whole, self.fit), whole))
+        return EndCheck(self._ended(judge(evidence, whole, self.fit), whole))
 
-    def _designed(self, whole: Parts) -> Need | None:
-        """Return the first arm of the design that is missing, whole and base in every block."""
+    def _missing_arm(self, whole: Parts) -> Need | None:
+        """Return a trial of the first arm of the design that is not measured, None if all are.
+
+        Whole and base are measured in every block, the other arms in any.
+        """
         numbers = [number for number in self.event.parts if number in whole]
-        for place, wanted in enumerate(design(numbers)):
-            parts = self.fit(wanted)
-            blocks = [self.block] if place < 2 else range(self.block + 1)  # noqa: PLR2004
+        for place, combination in enumerate(design(numbers)):
+            parts = self.fit(combination)
+            blocks = [self.block] if place < 2 else range(self.block + 1)  # noqa: PLR2004 - whole, base
             if not any(Arm(parts, block) in self.scores for block in blocks):
                 return self._measure(parts, "stack")
         return None
 
     def evidence(self, whole: Parts) -> Evidence:
-        """Return what is known of the parts of `whole`, in units of a paired difference.
+        """Return the evidence on the parts of `whole`, in units of a pair's standard deviation.
 
-        An arm that broke counts as less than the worst one that did not: it has lost everything.
+        An arm whose trial failed counts as worse than every arm that has a score.
         """
         claims = [self.claims[number] for number in self.event.parts if number in whole]
         unit = self.event.unit
         parts = [
-            StackPart(each.experiment, _scaled(each.gain, 1 / unit), each.beside & whole)
-            for each in claims
+            StackPart(claim.experiment, _scaled(claim.gain, 1 / unit), claim.beside & whole)
+            for claim in claims
         ]
-        known = {arm: gain_of(0.0, score, self.direction) / unit for arm, score in self._scored()}
-        most = max((part.gain.mean for part in parts), default=0.0)
-        floor = min(known.values(), default=0.0) - max(most, 1.0)
-        return Evidence(parts, {arm: known.get(arm, floor) for arm in self.scores})
+        gains = {arm: gain_of(0.0, score, self.direction) / unit for arm, score in self._scored()}
+        best = max((part.gain.mean for part in parts), default=0.0)
+        floor = min(gains.values(), default=0.0) - max(best, 1.0)
+        return Evidence(parts, {arm: gains.get(arm, floor) for arm in self.scores})
 
     def _scored(self) -> list[tuple[Arm, float]]:
         return [(arm, score) for arm, score in self.scores.items() if score is not None]
@@ -204,25 +188,25 @@ class StackCheck:
     def _ordered(self, parts: Parts) -> tuple[int, ...]:
         return tuple(number for number in self.event.parts if number in parts)
 
-    def _judged(self, found: Judgement, whole: Parts) -> ev.StackCheckEnded:
-        unit, dropped = self.event.unit, whole - found.stay
+    def _ended(self, judgement: Judgement, whole: Parts) -> ev.StackCheckEnded:
+        unit, dropped = self.event.unit, whole - judgement.stay
         return ev.StackCheckEnded(
             check=self.event.check,
-            verdict=found.verdict,
-            commit=self.made[found.stay],
-            parts=self._ordered(found.stay),
-            dropped=self._ordered(frozenset(self.event.parts) - found.stay),
-            culprits=found.culprits,
-            expected=_scaled(found.expected, unit),
-            observed=_scaled(found.observed, unit),
-            interaction=_scaled(found.interaction, unit),
+            verdict=judgement.verdict,
+            commit=self.made[judgement.stay],
+            parts=self._ordered(judgement.stay),
+            dropped=self._ordered(frozenset(self.event.parts) - judgement.stay),
+            culprits=judgement.culprits,
+            expected=_scaled(judgement.expected, unit),
+            observed=_scaled(judgement.observed, unit),
+            interaction=_scaled(judgement.interaction, unit),
             lines_saved=sum(self.claims[number].lines for number in dropped),
-            blame=tuple(_scaled(gain, unit) for gain in found.blame),
-            gain=_scaled(found.gain, unit),
+            blame=tuple(_scaled(gain, unit) for gain in judgement.blame),
+            gain=_scaled(judgement.gain, unit),
         )
 
     def _conflict(self, whole: Parts) -> ev.StackCheckEnded:
-        """Return the end of a check whose parts do not go on one base together."""
+        """Return the end of a check whose parts do not apply on one base together."""
         out = frozenset(self.event.parts) - whole
         return ev.StackCheckEnded(
             check=self.event.check,
@@ -231,13 +215,13 @@ class StackCheck:
             parts=self._ordered(whole),
             dropped=self._ordered(out),
             culprits=(self.event.parts,),
-            expected=NONE,
-            observed=NONE,
-            interaction=NONE,
+            expected=_NO_GAIN,
+            observed=_NO_GAIN,
+            interaction=_NO_GAIN,
         )
 
-    def took(self, event: ev.StackCheckAssembled) -> None:
-        """Take in that a combination was put together, or could not be."""
+    def on_assembled(self, event: ev.StackCheckAssembled) -> None:
+        """Record that a combination was put together, or that it conflicts."""
         parts = frozenset(event.parts)
         if event.commit:
             self.made[parts] = event.commit
@@ -245,163 +229,22 @@ class StackCheck:
             self.stuck[parts] = event.stuck
         self.need = None
 
-    def began(self, trial: ev.TrialStarted) -> None:
-        """Take in that one of its trials runs."""
+    def on_trial_started(self, trial: ev.TrialStarted) -> None:
+        """Record that one of its trials runs."""
         self.running.add(trial.trial)
         self.slice = self.slice or trial.slice
 
-    def ended(self, trial: ev.TrialStarted, score: float | None) -> None:
-        """Take in what one of its trials came to."""
+    def on_trial_ended(self, trial: ev.TrialStarted, score: float | None) -> None:
+        """Record the score of one of its trials, None if it failed."""
         self.running.remove(trial.trial)
         parts = next(parts for parts, commit in self.made.items() if commit == trial.commit)
         self.scores[Arm(parts, self.block)] = score
         self.need = None
 
-    def resumed(self) -> None:
-        """Begin another block: the slice may be another one, or have drifted."""
+    def on_resumed(self) -> None:
+        """Begin another block: the slice may be another one, or may have drifted."""
         self.block += any(arm.block == self.block for arm in self.scores)
         self.slice, self.need = "", None
-
-
-class StackChecks:
-    """The fold: what islands claim, the check under way, and all that were judged."""
-
-    def __init__(self) -> None:
-        self.open: StackCheck | None = None
-        self.judged: list[ev.StackCheckEnded] = []
-        self.kept: dict[int, Claim] = {}
-        self.conflicts: dict[int, str] = {}
-        self.count = 0
-        self.spent = 0
-        self._tried: frozenset[int] = frozenset()
-        self._part_of: dict[int, int] = {}
-        self._held: dict[str, list[int]] = {}
-        self._run: ev.RunOpened | None = None
-
-    @property
-    def claimed(self) -> list[Claim]:
-        """Return the kept changes that no check has tried yet, the strongest evidence first."""
-        fresh = [each for number, each in self.kept.items() if number not in self._tried]
-        return sorted(fresh, key=lambda each: each.evidence)
-
-    def parts(self) -> tuple[int, ...]:
-        """Return what a check would try now: all that is kept, the strongest evidence first."""
-        order = sorted(self.kept.values(), key=lambda each: each.evidence)
-        return tuple(each.experiment for each in order[:TOP])
-
-    def due(self, policy: StackPolicy, trials: int, *, last: bool = False) -> tuple[int, ...]:
-        """Return the parts of the check that should begin now, none where none should.
-
-        `trials` are all of the run so far; `last`: soon there are no more.
-        """
-        fresh = len(self.kept.keys() - self._tried)
-        if not policy.every or self.open is not None or fresh < (1 if last else policy.every):
-            return ()  # asked before every experiment: most often without a look at all of them
-        parts = self.parts()
-        islands = {self.kept[number].island for number in parts}
-        affordable = self.spent + budget(len(parts)) <= policy.share * trials
-        return parts if affordable and len(islands) > 1 else ()
-
-    def wanted(self, slice_: str) -> Need | None:
-        """Return what the check under way needs of an island on `slice_`, None for nothing."""
-        if self.open is None or self.open.running or self.open.slice not in {"", slice_}:
-            return None
-        return self.open.next()
-
-    def opening(self, base: str, parts: tuple[int, ...], pair: float) -> ev.StackCheckStarted:
-        """Return the event that begins a check; `pair` is the spread of a paired difference.
-
-        Where nothing varies, every difference is real: the unit is below the smallest claim.
-        """
-        claims = [abs(self.kept[number].gain.mean) for number in parts]
-        least = min((claim for claim in claims if claim > 0), default=1.0)
-        return ev.StackCheckStarted(self.count + 1, base, parts, pair or least / 8)
-
-    @singledispatchmethod
-    def apply(self, event: ev.Event) -> None:
-        """Take in the next event of the run; most are no concern of stack checks."""
-
-    @apply.register
-    def _(self, event: ev.RunOpened) -> None:
-        self._run = event
-
-    @apply.register
-    def _(self, event: ev.RunResumed) -> None:
-        del event
-        if self.open is not None:
-            self.open.resumed()
-
-    @apply.register
-    def _(self, event: ev.VerdictReached) -> None:
-        if event.verdict != "keep" or event.gain is None or event.null:
-            return
-        origin = event.origin or event.experiment
-        held = self._held.setdefault(event.island, [])
-        beside, part = frozenset(held), self._part_of.setdefault(origin, event.experiment)
-        held.append(part)
-        if part != event.experiment:
-            return
-        self.kept[event.experiment] = Claim(
-            event.experiment,
-            event.island,
-            event.parent,
-            event.commit,
-            event.lines,
-            event.gain,
-            beside,
-        )
-
-    @apply.register
-    def _(self, event: ev.HeadAdopted) -> None:
-        self._held[event.island] = [*self._held.get(event.source, ())]
-
-    @apply.register
-    def _(self, event: ev.CommitQuarantined) -> None:
-        apart = set(event.commits)
-        self.kept = {n: each for n, each in self.kept.items() if each.commit not in apart}
-
-    @apply.register
-    def _(self, event: ev.StackCheckStarted) -> None:
-        if self.open is not None or self._run is None:
-            raise ValueError(f"stack check {event.check} begins before the one before it ended")
-        claims = {number: self.kept[number] for number in event.parts}
-        self.open = StackCheck(event, claims, self._run.direction, self._run.seed)
-        self.count, self.conflicts = event.check, {}
-        self._tried = frozenset(self.kept)
-
-    @apply.register
-    def _(self, event: ev.StackCheckAssembled) -> None:
-        self._at(event.check).took(event)
-        if event.stuck:
-            self.conflicts[event.stuck] = event.conflict
-
-    @apply.register
-    def _(self, event: ev.StackCheckEnded) -> None:
-        self._at(event.check)
-        self.open = None
-        self.judged.append(event)
-
-    @apply.register
-    def _(self, event: ev.TrialStarted) -> None:
-        if event.purpose in PURPOSES:
-            self.spent += 1
-            self._at(event.check).began(event)
-
-    @apply.register
-    def _(self, event: ev.TrialVoided) -> None:
-        if self.open is not None and event.started.trial in self.open.running:
-            self.open.running.remove(event.started.trial)
-            self.spent -= 1
-
-    @apply.register
-    def _(self, event: ev.TrialEnded) -> None:
-        if self.open is not None and event.started.trial in self.open.running:
-            self.open.ended(event.started, event.outcome.score)
-
-    def _at(self, check: int) -> StackCheck:
-        if self.open is None or self.open.event.check != check:
-            raise ValueError(f"stack check {check} is not under way")
-        return self.open
 
 
 def _scaled(gain: Gain, by: float) -> Gain:

@@ -26,7 +26,7 @@ from islands.ratchet.prior import GainPrior, brought
 from islands.ratchet.screening import Screens
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
 from islands.rng import seed_of
-from islands.stacking.check import StackChecks
+from islands.stacking.state import StackChecks
 from islands.state.lifecycle import ended, follow
 from islands.state.pending_calls import PendingCalls
 from islands.state.population import Experiment, IslandState, KeptChange, Nulls

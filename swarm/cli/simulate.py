@@ -19,7 +19,7 @@ from islands.migration import STAY, Migration, Topology
 from islands.ratchet.acceptance import AcceptanceRule
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
-from islands.stacking.check import StackPolicy
+from islands.stacking.state import StackPolicy
 from swarm.simulation.mixtures import MIXTURES, unit
 from swarm.simulation.report import finite, plain, table
 from swarm.simulation.rules import RULES

@@ -16,7 +16,7 @@ from analysis.database.refresh import refresh
 from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.scheduling.run_steps import next_of_stack
-from islands.stacking.inference import budget
+from islands.stacking.design import budget
 from islands.state.run_state import State
 from swarm.cli.console import sandbox_option
 from swarm.cli.live import LiveView

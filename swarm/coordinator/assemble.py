@@ -30,7 +30,7 @@ from islands.ratchet.guards import Guards
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Brief, Usage
-from islands.stacking.check import StackPolicy
+from islands.stacking.state import StackPolicy
 from islands.state.run_state import State
 from swarm.agents.base import Agent
 from swarm.agents.llm.budget import Budget

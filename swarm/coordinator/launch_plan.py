@@ -10,7 +10,7 @@ from islands.genome.admission import AdmissionLimits
 from islands.migration import STAY, Migration
 from islands.promotion.attempt import PromotionPolicy
 from islands.ratchet.policy import RatchetPolicy
-from islands.stacking.check import NEVER, StackPolicy
+from islands.stacking.state import NEVER, StackPolicy
 from swarm.project.runs import RunFolder
 
 

@@ -28,7 +28,7 @@ from islands.scheduling.run_steps import (
     StackStep,
 )
 from islands.stacking.check import Assemble, Claim, EndCheck
-from islands.stacking.inference import budget
+from islands.stacking.design import budget
 from swarm.coordinator.run import Run
 
 SPARE = 4

@@ -12,7 +12,7 @@ from islands import events as ev
 from islands.genome.admission import AdmissionLimits
 from islands.migration import STAY, Migration
 from islands.ratchet.policy import RatchetPolicy
-from islands.stacking.check import NEVER, StackPolicy
+from islands.stacking.state import NEVER, StackPolicy
 from islands.state.run_state import State
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run, inline

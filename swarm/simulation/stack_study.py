@@ -30,18 +30,9 @@ from rich.text import Text
 from islands.events import StackVerdict
 from islands.records import Gain
 from islands.rng import seed_of
-from islands.stacking.inference import (
-    NOTHING,
-    Arm,
-    Evidence,
-    Judgement,
-    Parts,
-    StackPart,
-    budget,
-    design,
-    judge,
-    next_arm,
-)
+from islands.stacking.design import Arm, Parts, budget, design
+from islands.stacking.inference import NEGLIGIBLE, Evidence, StackPart
+from islands.stacking.verdict import Judgement, judge, next_arm
 from swarm.simulation.intervals import Share, mean_of, share_of
 from swarm.simulation.study import begin
 
@@ -89,9 +80,9 @@ class Truth:
         ]
         if not left:
             return "additive"
-        if min(left) < -NOTHING:
+        if min(left) < -NEGLIGIBLE:
             return "antagonistic"
-        return "redundant" if min(left) <= NOTHING else "short"
+        return "redundant" if min(left) <= NEGLIGIBLE else "short"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +227,7 @@ def _row(case: Case, found: Sequence[StudyResult]) -> Row:
         right=share_of([each.right for each in found], [1] * len(found)),
         found=share_of([each.found for each in found], [each.culprits for each in found]),
         others=mean_of([each.others for each in found]).mean,
-        harmless=share_of([each.worst <= NOTHING for each in dropped], [1] * len(dropped)),
+        harmless=share_of([each.worst <= NEGLIGIBLE for each in dropped], [1] * len(dropped)),
         trials=mean_of([each.trials for each in found]).mean,
         most=budget(case.parts),
         lost=mean_of([each.lost for each in found]).mean,

@@ -16,18 +16,10 @@ from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Gain
 from islands.rng import seed_of
 from islands.scheduling.run_steps import next_of_stack
-from islands.stacking.check import StackPolicy
-from islands.stacking.inference import (
-    Arm,
-    Evidence,
-    StackPart,
-    budget,
-    design,
-    hadamard,
-    judge,
-    next_arm,
-    survivors,
-)
+from islands.stacking.design import Arm, budget, design, hadamard
+from islands.stacking.inference import Evidence, StackPart
+from islands.stacking.state import StackPolicy
+from islands.stacking.verdict import judge, next_arm, survivors
 from islands.state.run_state import State
 from swarm.cli.stack import table, told
 from swarm.coordinator import run_actions as errands

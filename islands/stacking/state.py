@@ -1,0 +1,179 @@
+"""Stack checks as a fold of events: what is claimed, the check under way, and past results.
+
+A check tries on one base what all islands have kept since then. Pure: the same ledger always leads
+to the same next step. A change that several islands kept is one part, in the form that the first of
+them kept: copies add nothing.
+
+Not covered: a part that is quarantined while it is checked (the check continues, and its result is
+not promoted).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatchmethod
+
+from islands import events as ev
+from islands.records import Purpose
+from islands.stacking.check import Claim, Need, StackCheck
+from islands.stacking.design import MAX_PARTS, budget
+
+PURPOSES: frozenset[Purpose] = frozenset({"stack", "ablation"})
+"""Purposes of trials that belong to stack checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackPolicy:
+    """When stack checks run (`stack` in program.md).
+
+    every: a check begins after so many more kept changes, and before the trials run out; 0: never
+    share: the largest fraction of the run's trials that all checks together may take
+    """
+
+    every: int = 0
+    share: float = 0.25
+
+
+NEVER = StackPolicy(every=0)
+
+
+class StackChecks:
+    """The fold of a run's stack checks: what islands claim, the open check, and past results."""
+
+    def __init__(self) -> None:
+        self.open: StackCheck | None = None
+        self.judged: list[ev.StackCheckEnded] = []
+        self.kept: dict[int, Claim] = {}
+        self.conflicts: dict[int, str] = {}
+        self.count = 0
+        self.spent = 0
+        self._tried: frozenset[int] = frozenset()
+        self._part_of: dict[int, int] = {}
+        self._held: dict[str, list[int]] = {}
+        self._run: ev.RunOpened | None = None
+
+    @property
+    def claimed(self) -> list[Claim]:
+        """The kept changes that no check has tried yet, the strongest evidence first."""
+        untried = [claim for number, claim in self.kept.items() if number not in self._tried]
+        return sorted(untried, key=lambda claim: claim.evidence)
+
+    def parts(self) -> tuple[int, ...]:
+        """Return what a check would try now: the kept changes with the strongest evidence."""
+        order = sorted(self.kept.values(), key=lambda claim: claim.evidence)
+        return tuple(claim.experiment for claim in order[:MAX_PARTS])
+
+    def due(self, policy: StackPolicy, trials: int, *, last: bool = False) -> tuple[int, ...]:
+        """Return the parts of the check that should begin now, empty if none should.
+
+        `trials` is the number of trials of the run so far; `last` means that few are left.
+        """
+        untried = len(self.kept.keys() - self._tried)
+        if not policy.every or self.open is not None or untried < (1 if last else policy.every):
+            return ()  # called before every experiment, so the usual answer must be cheap
+        parts = self.parts()
+        islands = {self.kept[number].island for number in parts}
+        affordable = self.spent + budget(len(parts)) <= policy.share * trials
+        return parts if affordable and len(islands) > 1 else ()
+
+    def wanted(self, slice_: str) -> Need | None:
+        """Return what the open check needs of an island on `slice_`, None for nothing."""
+        if self.open is None or self.open.running or self.open.slice not in {"", slice_}:
+            return None
+        return self.open.next()
+
+    def opening(self, base: str, parts: tuple[int, ...], pair: float) -> ev.StackCheckStarted:
+        """Return the event that starts a check.
+
+        `pair` is the standard deviation of a paired difference. If it is 0, every difference is
+        real: the unit is then an eighth of the smallest claim.
+        """
+        claims = [abs(self.kept[number].gain.mean) for number in parts]
+        least = min((claim for claim in claims if claim > 0), default=1.0)
+        return ev.StackCheckStarted(self.count + 1, base, parts, pair or least / 8)
+
+    @singledispatchmethod
+    def apply(self, event: ev.Event) -> None:
+        """Fold the next event of the run; most do not concern stack checks."""
+
+    @apply.register
+    def _run_opened(self, event: ev.RunOpened) -> None:
+        self._run = event
+
+    @apply.register
+    def _run_resumed(self, event: ev.RunResumed) -> None:
+        del event
+        if self.open is not None:
+            self.open.on_resumed()
+
+    @apply.register
+    def _verdict_reached(self, event: ev.VerdictReached) -> None:
+        if event.verdict != "keep" or event.gain is None or event.null:
+            return
+        origin = event.origin or event.experiment
+        held = self._held.setdefault(event.island, [])
+        beside, part = frozenset(held), self._part_of.setdefault(origin, event.experiment)
+        held.append(part)
+        if part != event.experiment:
+            return
+        self.kept[event.experiment] = Claim(
+            event.experiment,
+            event.island,
+            event.parent,
+            event.commit,
+            event.lines,
+            event.gain,
+            beside,
+        )
+
+    @apply.register
+    def _head_adopted(self, event: ev.HeadAdopted) -> None:
+        self._held[event.island] = [*self._held.get(event.source, ())]
+
+    @apply.register
+    def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:
+        quarantined = set(event.commits)
+        self.kept = {n: claim for n, claim in self.kept.items() if claim.commit not in quarantined}
+
+    @apply.register
+    def _stack_check_started(self, event: ev.StackCheckStarted) -> None:
+        if self.open is not None or self._run is None:
+            raise ValueError(f"stack check {event.check} begins before the last one ended")
+        claims = {number: self.kept[number] for number in event.parts}
+        self.open = StackCheck(event, claims, self._run.direction, self._run.seed)
+        self.count, self.conflicts = event.check, {}
+        self._tried = frozenset(self.kept)
+
+    @apply.register
+    def _stack_check_assembled(self, event: ev.StackCheckAssembled) -> None:
+        self._open_check(event.check).on_assembled(event)
+        if event.stuck:
+            self.conflicts[event.stuck] = event.conflict
+
+    @apply.register
+    def _stack_check_ended(self, event: ev.StackCheckEnded) -> None:
+        self._open_check(event.check)
+        self.open = None
+        self.judged.append(event)
+
+    @apply.register
+    def _trial_started(self, event: ev.TrialStarted) -> None:
+        if event.purpose in PURPOSES:
+            self.spent += 1
+            self._open_check(event.check).on_trial_started(event)
+
+    @apply.register
+    def _trial_voided(self, event: ev.TrialVoided) -> None:
+        if self.open is not None and event.started.trial in self.open.running:
+            self.open.running.remove(event.started.trial)
+            self.spent -= 1
+
+    @apply.register
+    def _trial_ended(self, event: ev.TrialEnded) -> None:
+        if self.open is not None and event.started.trial in self.open.running:
+            self.open.on_trial_ended(event.started, event.outcome.score)
+
+    def _open_check(self, check: int) -> StackCheck:
+        if self.open is None or self.open.event.check != check:
+            raise ValueError(f"stack check {check} is not under way")
+        return self.open

@@ -227,7 +227,7 @@ class Lineage:
             return
         when = {"recorded": _when(event)}
         self.graph.add_node(event.commit, kind="stack", parent=event.base, **when)
-        self.graph.add_edge(event.base, event.commit, f"stacked_on/{event.check}", **when)
+        self.graph.add_edge(event.base, event.commit, f"stacked_on/{event.number}", **when)
 
     @take.register
     def _(self, event: ev.StackCheckEnded) -> None:
@@ -242,7 +242,7 @@ class Lineage:
         for key, parts in (("stacked_in", event.parts), ("dropped_from", event.dropped)):
             for part in parts:
                 if self._node_of[part] != event.commit:
-                    self._join(part, event.commit, f"{key}/{event.check}", when)
+                    self._join(part, event.commit, f"{key}/{event.number}", when)
         for culprits, worth in zip(event.culprits, event.blame, strict=False):
             self._blame(event, culprits, when | _gain(worth))
 
@@ -250,9 +250,9 @@ class Lineage:
         self, event: ev.StackCheckEnded, parts: tuple[int, ...], known: dict[str, Any]
     ) -> None:
         if len(parts) == 1 and self._node_of[parts[0]] != event.commit:
-            self._join(parts[0], event.commit, f"fell_short/{event.check}", known)
+            self._join(parts[0], event.commit, f"fell_short/{event.number}", known)
         for one, other in combinations(sorted(parts), 2):
-            self._join(one, self._node_of[other], f"interacts/{event.check}", known)
+            self._join(one, self._node_of[other], f"interacts/{event.number}", known)
 
     def _join(self, part: int, target: str, key: str, known: dict[str, Any]) -> None:
         self.graph.add_edge(self._node_of[part], target, key, **known)
@@ -267,7 +267,7 @@ class Lineage:
 
     @take.register
     def _(self, event: ev.PromotionEnded) -> None:
-        key, when = f"promoted/{event.check}", {"recorded": _when(event)}
+        key, when = f"promoted/{event.number}", {"recorded": _when(event)}
         self.graph.add_edge(event.base, event.commit, key, **when, **_gain(event.after))
         for each in event.contenders:
             node = self._node_of[each.experiment]
@@ -287,7 +287,7 @@ class Lineage:
     @take.register
     def _(self, event: ev.ConsensusMoved) -> None:
         when, below = {"recorded": _when(event)}, event.base
-        key = f"consensus/{event.check}"
+        key = f"consensus/{event.promotion}"
         for commit in event.changes:
             if commit not in self.graph:
                 self.graph.add_node(commit, kind="consensus", parent=below, **when)
@@ -297,7 +297,7 @@ class Lineage:
         for place, part in enumerate(event.parts):
             commit = each[min(place, len(each) - 1)]
             if commit != self._node_of[part]:
-                self._join(part, commit, f"taken_into/{event.check}", when)
+                self._join(part, commit, f"taken_into/{event.promotion}", when)
 
     @take.register
     def _(self, event: ev.SealedScored) -> None:

@@ -202,9 +202,9 @@ class CandidateDropped:
 
 @dataclass(frozen=True, slots=True)
 class TrialStarted:
-    """A trial was leased a slice. `experiment` is 0 for trials of no experiment.
+    """A trial started on a slice. `experiment` is 0 for trials of no experiment.
 
-    `check` numbers the sentinel, stack check or promotion that it is for, 0 for an island's own.
+    `check_number` is the number of the stack check or promotion that it is for, 0 for none.
     `share` is the part of the rung's seconds that it is given. A trial on the part `hidden` spends
     its promotion's one query there.
     """
@@ -218,7 +218,7 @@ class TrialStarted:
     rung: int
     slice: str
     split: Split = "dev"
-    check: int = 0
+    check_number: int = 0
     share: float = 1.0
     recorded: float = 0.0
     kind: Literal["trial_started"] = "trial_started"
@@ -293,14 +293,14 @@ class AgentFailed:
 class StackCheckStarted:
     """A stack check began on `base`, of the experiments `parts`, strongest evidence first.
 
-    Checks of stacks are numbered from 1 on. `unit` is the standard deviation of a paired
+    Checks of stacks are numbered from 1 on. `pair_sd` is the standard deviation of a paired
     difference, as the run knew it then.
     """
 
-    check: int
+    number: int
     base: str
     parts: tuple[int, ...]
-    unit: float = 1.0
+    pair_sd: float = 1.0
     recorded: float = 0.0
     kind: Literal["stack_check_started"] = "stack_check_started"
 
@@ -312,7 +312,7 @@ class StackCheckAssembled:
     `stuck` is the part that does not go on those before it, `conflict` the files where.
     """
 
-    check: int
+    number: int
     parts: tuple[int, ...]
     commit: str
     conflict: str = ""
@@ -333,7 +333,7 @@ class StackCheckEnded:
     are those of the genome that the dropped parts would have added.
     """
 
-    check: int
+    number: int
     verdict: StackVerdict
     commit: str
     parts: tuple[int, ...]
@@ -359,7 +359,7 @@ class PromotionStarted:
     `hidden`: the hidden part is asked; `timed`: time to target is measured.
     """
 
-    check: int
+    number: int
     rung: int
     base: str
     commit: str
@@ -384,7 +384,7 @@ class PromotionEnded:
     for it, somewhere from `low` to `high`; 0.0 where it was not measured, or was not reached.
     """
 
-    check: int
+    number: int
     rung: int
     base: str
     commit: str
@@ -411,7 +411,7 @@ class ConsensusDrafted:
     All but the last are run once each before the consensus moves: a history to bisect must run.
     """
 
-    check: int
+    promotion: int
     base: str
     changes: tuple[str, ...]
     recorded: float = 0.0
@@ -423,10 +423,10 @@ class ConsensusMoved:
     """The consensus branch went from `old` ("" for none) to `commit`, built on `base`.
 
     It has one commit for each of `parts`, `changes` in the same order, but that a part after which
-    the genome does not run is one with the next. Promotion `check` is why.
+    the genome does not run is one with the next. `promotion` is the number of the promotion.
     """
 
-    check: int
+    promotion: int
     base: str
     old: str
     commit: str
@@ -525,12 +525,12 @@ class SliceReleased:
 
 @dataclass(frozen=True, slots=True)
 class IslandReassigned:
-    """An island's trials run on another slice from now on: for good where that is its `home`."""
+    """An island's trials run on another slice from now on; `permanent`: it is the island's own."""
 
     island: str
     slice: Slice
     reason: str
-    home: bool = False
+    permanent: bool = False
     recorded: float = 0.0
     kind: Literal["island_reassigned"] = "island_reassigned"
 

@@ -55,7 +55,7 @@ class TrialRequest:
     rung: int = 0
     split: Split = "dev"
     audit: int = SCREENING_AUDIT
-    check: int = 0
+    check_number: int = 0
     share: float = 1.0
     slice: str = ""
 

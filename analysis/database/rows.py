@@ -128,7 +128,7 @@ def _(event: ev.AgentFailed) -> Iterable[tuple[str, Row]]:
 def _(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
     begun = asdict(event)
     begun |= {"experiment": event.experiment or None, "started": event.recorded}
-    begun["check_number"] = event.check or None
+    begun["check_number"] = event.check_number or None
     columns = set(TABLES["trials"].columns) & begun.keys()
     yield "trials", {name: begun[name] for name in columns} | {"state": "running"}
 
@@ -154,14 +154,14 @@ def _(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _(event: ev.StackCheckStarted) -> Iterable[tuple[str, Row]]:
-    begun = {"check_number": event.check, "base": event.base, "parts": event.parts}
+    begun = {"check_number": event.number, "base": event.base, "parts": event.parts}
     yield "stacks", {**begun, "recorded": event.recorded}
 
 
 @rows.register
 def _(event: ev.StackCheckAssembled) -> Iterable[tuple[str, Row]]:
     made = {"commit": event.commit or None, "conflict": event.conflict or None}
-    arm = {"check_number": event.check, "parts": event.parts, "recorded": event.recorded}
+    arm = {"check_number": event.number, "parts": event.parts, "recorded": event.recorded}
     yield "arms", arm | made
 
 
@@ -174,7 +174,7 @@ def _(event: ev.StackCheckEnded) -> Iterable[tuple[str, Row]]:
         found |= {column: gain.mean, f"{column}_noise": gain.noise}
     known = event.gain or event.observed
     found |= {"gain": known.mean, "noise": known.noise, "pairs": known.pairs}
-    yield "stacks", {"check_number": event.check, **found, "ended": event.recorded}
+    yield "stacks", {"check_number": event.number, **found, "ended": event.recorded}
 
 
 @rows.register
@@ -183,7 +183,7 @@ def _(event: ev.PromotionStarted) -> Iterable[tuple[str, Row]]:
     lower = {"lower_gain": event.before.mean, "lower_noise": event.before.noise}
     yield (
         "promotions",
-        {"check_number": event.check, **begun, **lower, "recorded": event.recorded},
+        {"check_number": event.number, **begun, **lower, "recorded": event.recorded},
     )
 
 
@@ -197,9 +197,9 @@ def _(event: ev.PromotionEnded) -> Iterable[tuple[str, Row]]:
     if event.reached:
         found |= {"target_score": event.target, "reached": event.reached}
         found |= {"reached_low": event.low, "reached_high": event.high}
-    yield "promotions", {"check_number": event.check, **found, "ended": event.recorded}
+    yield "promotions", {"check_number": event.number, **found, "ended": event.recorded}
     for each in event.contenders:
-        change = {"check_number": event.check, "experiment": each.experiment, "kinds": each.kinds}
+        change = {"check_number": event.number, "experiment": each.experiment, "kinds": each.kinds}
         lower = {"lower_gain": each.before.mean, "lower_noise": each.before.noise}
         told = {"verdict": each.verdict, "ended": event.recorded}
         yield "contenders", {**change, **lower, **_measured(each.after), **told}
@@ -208,7 +208,7 @@ def _(event: ev.PromotionEnded) -> Iterable[tuple[str, Row]]:
 @rows.register
 def _(event: ev.ConsensusMoved) -> Iterable[tuple[str, Row]]:
     moved = {name: getattr(event, name) for name in ("base", "commit", "parts", "changes")}
-    why = {"check_number": event.check, "before": event.old or None}
+    why = {"check_number": event.promotion, "before": event.old or None}
     yield "consensus", {**why, **moved, "recorded": event.recorded}
 
 
@@ -244,7 +244,7 @@ def _(event: ev.SliceReleased) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _(event: ev.IslandReassigned) -> Iterable[tuple[str, Row]]:
-    if event.home:
+    if event.permanent:
         where = {"slice": event.slice.name, "device": event.slice.kind}
         yield "islands", {"island": event.island, **where}
 

@@ -74,13 +74,13 @@ class PromotionAttempt:
     event: ev.PromotionStarted
     direction: Direction
     run_seed: int
-    known: dict[TrialRequest, float | None] = field(default_factory=dict)
+    scores: dict[TrialRequest, float | None] = field(default_factory=dict)
     owners: dict[int, str] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[int]:
         """Return its seeds, which nothing else has run on."""
-        check, count = self.event.check, self.event.seeds
+        check, count = self.event.number, self.event.seeds
         return [seed_of(self.run_seed, "promotion", check, k) for k in range(count)]
 
     def request(
@@ -92,7 +92,7 @@ class PromotionAttempt:
     def missing(self) -> list[TrialRequest]:
         """Return the trials that come next, none where all is known."""
         for stage in (self._whole(), *self._rounds(), self._hidden(), self._timed()):
-            left = [asked for asked in stage if asked not in self.known]
+            left = [asked for asked in stage if asked not in self.scores]
             if left:
                 return left
         return []
@@ -103,8 +103,8 @@ class PromotionAttempt:
         """Return the gains of `new`, on a share of the time, over `old` on the first seeds."""
         found = []
         for seed in self.seeds[:count]:
-            before = self.known.get(self.request(old, seed, split))
-            after = self.known.get(self.request(new, seed, split, share))
+            before = self.scores.get(self.request(old, seed, split))
+            after = self.scores.get(self.request(new, seed, split, share))
             if before is not None and after is not None:
                 found.append(gain_of(before, after, self.direction))
         return found
@@ -131,7 +131,7 @@ class PromotionAttempt:
             yield asked
             planned.update(asked)
             left -= len(asked)
-            if take >= self.event.seeds or any(each not in self.known for each in asked):
+            if take >= self.event.seeds or any(each not in self.scores for each in asked):
                 return
             field_ = sorted(field_, key=self._standing)[: (len(field_) + 1) // 2]
             take = min(2 * take, self.event.seeds)
@@ -172,7 +172,7 @@ class PromotionAttempt:
             return []
         commit, seeds = self.event.commit, self.seeds[:TIMED_SEEDS]
         half = [self.request(commit, seed, share=HALF) for seed in seeds]
-        if any(asked not in self.known for asked in half):
+        if any(asked not in self.scores for asked in half):
             return half
         lead = self._lead(HALF)
         if lead is None:
@@ -216,11 +216,11 @@ class PromotionAttempt:
         measured = tuple(self._measured(noise))
         reached, (low, high) = self.time_to_target(seconds)
         target = [
-            self.known.get(self.request(event.base, seed)) for seed in self.seeds[:TIMED_SEEDS]
+            self.scores.get(self.request(event.base, seed)) for seed in self.seeds[:TIMED_SEEDS]
         ]
         scores = [score for score in target if score is not None]
         return ev.PromotionEnded(
-            check=event.check,
+            number=event.number,
             rung=event.rung,
             base=event.base,
             commit=event.commit,
@@ -243,7 +243,7 @@ class PromotionAttempt:
         now = f"{before} before, {after.format()} at rung {self.event.rung}"
         if after.pairs == 0:
             asked = [self.request(self.event.base, seed) for seed in self.seeds]
-            base = all(self.known.get(each) is None for each in asked)
+            base = all(self.scores.get(each) is None for each in asked)
             who = "the base" if base else "the stack"
             return "fades" if base else "reverses", f"{who} has no score at this rung"
         verdict = transfer(after)
@@ -253,7 +253,7 @@ class PromotionAttempt:
 
     def _bit(self) -> bool | None:
         pairs = self.pairs(self.event.base, self.event.commit, "hidden")
-        asked = any(each.split == "hidden" for each in self.known)
+        asked = any(each.split == "hidden" for each in self.scores)
         return (bool(pairs) and fmean(pairs) > 0) if asked else None
 
     def _noise(self) -> Noise:
@@ -279,30 +279,30 @@ class PromotionAttempt:
 
 
 def trial_request(
-    event: ev.PromotionStarted, commit: str, seed: int, split: Split = "dev", share: float = 1.0
+    promotion: ev.PromotionStarted, commit: str, seed: int, split: Split = "dev", share: float = 1.0
 ) -> TrialRequest:
-    """Return the request for a trial of the promotion that `event` started, fully audited."""
+    """Return the request for a trial of the promotion that `promotion` started, fully audited."""
     return TrialRequest(
         commit,
         seed,
         "promotion",
-        rung=event.rung,
+        rung=promotion.rung,
         split=split,
         audit=FULL_AUDIT,
-        check=event.check,
+        check_number=promotion.number,
         share=share,
     )
 
 
 def compared(
-    known: Mapping[tuple[str, int], float | None],
+    scores: Mapping[tuple[str, int], float | None],
     old: str,
     new: str,
     seeds: Sequence[int],
     direction: Direction,
 ) -> Gain:
     """Return the gain of `new` over `old` on the sealed part, by the scores that are known."""
-    sides = [[known.get((each, seed)) for seed in seeds] for each in (old, new)]
+    sides = [[scores.get((each, seed)) for seed in seeds] for each in (old, new)]
     pairs = [
         gain_of(before, after, direction)
         for before, after in zip(*sides, strict=True)

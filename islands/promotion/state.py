@@ -35,60 +35,62 @@ class Promotions:
     def __init__(self) -> None:
         self.open: PromotionAttempt | None = None
         self.last: ev.PromotionStarted | None = None
-        self.done: list[ev.PromotionEnded] = []
+        self.ended: list[ev.PromotionEnded] = []
         self.consensus: ev.ConsensusMoved | None = None
         self.drafted: ev.ConsensusDrafted | None = None
-        self.runs: dict[str, bool] = {}
+        self.prefix_runs: dict[str, bool] = {}
         self.sealed: ev.SealedScored | None = None
         self.sealed_scores: dict[tuple[str, int], float | None] = {}
-        self.hidden: set[int] = set()
-        self.near: list[Contender] = []
+        self.hidden_queries: set[int] = set()
+        self.near_misses: list[Contender] = []
         self.changes: dict[int, Contender] = {}
-        self.credits: dict[int, Attribution] = {}
-        self.judged: tuple[ev.StackCheckEnded, str] | None = None
+        self.attributions: dict[int, Attribution] = {}
+        self.checked_stack: tuple[ev.StackCheckEnded, str] | None = None
         self._bases: dict[int, str] = {}
         self._run: ev.RunOpened | None = None
         self._owners: dict[int, str] = {}
 
-    def checks(self) -> int:
+    def count(self) -> int:
         """Return how many promotions have been opened."""
-        return self.last.check if self.last is not None else 0
+        return self.last.number if self.last is not None else 0
 
-    def unbuilt(self) -> ev.PromotionEnded | None:
+    def unbuilt_promotion(self) -> ev.PromotionEnded | None:
         """Return the last promotion if it transfers and the consensus is not yet its stack."""
-        last = self.done[-1] if self.done else None
+        last = self.ended[-1] if self.ended else None
         if last is None or last.verdict != "transfers":
             return None
-        built = self.consensus is not None and self.consensus.check >= last.check
+        built = self.consensus is not None and self.consensus.promotion >= last.number
         return None if built else last
 
-    def unrun(self, running: Iterable[ev.TrialStarted]) -> list[str]:
+    def untested_prefixes(self, running: Iterable[ev.TrialStarted]) -> list[str]:
         """Return the drafted commits that were not run, nor are `running`."""
         taken = {trial.commit for trial in running if trial.purpose == "promotion"}
         prefixes = self.drafted.changes[:-1] if self.drafted is not None else ()
-        return [each for each in prefixes if each not in self.runs and each not in taken]
+        return [each for each in prefixes if each not in self.prefix_runs and each not in taken]
 
-    def drafted_runs(self) -> bool:
+    def all_prefixes_tested(self) -> bool:
         """Return whether it is known of all drafted commits whether they run."""
         return self.drafted is not None and all(
-            each in self.runs for each in self.drafted.changes[:-1]
+            each in self.prefix_runs for each in self.drafted.changes[:-1]
         )
 
     def due(self) -> PromotionRequest | None:
         """Return the stack that comes next: the last one judged, at the next rung that it earns."""
-        if self.open is not None or self.judged is None or self._run is None:
+        if self.open is not None or self.checked_stack is None or self._run is None:
             return None
-        stack, base = self.judged
+        stack, base = self.checked_stack
         gain = stack.gain or stack.observed
         if stack.verdict == "conflict" or not stack.parts or gain.mean <= 0:
             return None
-        return self.climbed(PromotionRequest(1, base, stack.commit, stack.parts, gain, stack.check))
+        return self.at_next_rung(
+            PromotionRequest(1, base, stack.commit, stack.parts, gain, stack.number)
+        )
 
-    def climbed(self, wish: PromotionRequest) -> PromotionRequest | None:
+    def at_next_rung(self, wish: PromotionRequest) -> PromotionRequest | None:
         """Return `wish` at the lowest rung that it has not been promoted to, None if it may not."""
         top = len(self._run.rungs) - 1 if self._run is not None else 0
         rung, before = min(1, top), wish.before
-        for each in self.done:
+        for each in self.ended:
             if each.commit == wish.commit and each.base == wish.base:
                 if each.verdict != "transfers" or each.rung >= top:
                     return None
@@ -98,17 +100,17 @@ class Promotions:
     def contenders(self, wish: PromotionRequest) -> list[Contender]:
         """Return the parts of a stack and the best near misses, strongest evidence first."""
         parts = [self.changes[part] for part in wish.parts if part in self.changes]
-        return [*sorted(parts, key=_evidence), *self.near]
+        return [*sorted(parts, key=_evidence), *self.near_misses]
 
-    def wanted(self, slice_: str, running: Iterable[ev.TrialStarted]) -> TrialRequest | None:
+    def next_trial(self, slice_: str, running: Iterable[ev.TrialStarted]) -> TrialRequest | None:
         """Return the trial that the open promotion needs next on a slice, if any."""
         if self.open is None:
             return None
-        number = self.open.event.check
+        number = self.open.event.number
         taken = {
             self.open.request(trial.commit, trial.seed, trial.split, trial.share)
             for trial in running
-            if trial.purpose == "promotion" and trial.check == number
+            if trial.purpose == "promotion" and trial.check_number == number
         }
         for request in self.open.missing():
             owner = self.open.owners.get(request.seed, slice_)
@@ -116,7 +118,7 @@ class Promotions:
                 return request
         return None
 
-    def sealed_wanted(
+    def next_sealed_trial(
         self, requests: Sequence[TrialRequest], slice_: str, running: Iterable[ev.TrialStarted]
     ) -> TrialRequest | None:
         """Return which of the sealed `requests` a slice may run: a seed's pair on one."""
@@ -134,7 +136,7 @@ class Promotions:
 
     def forget(self, experiment: int) -> None:
         """Drop whose change `experiment` was: it ended without being kept."""
-        self.credits.pop(experiment, None)
+        self.attributions.pop(experiment, None)
 
     @singledispatchmethod
     def apply(self, event: ev.Event) -> None:
@@ -153,15 +155,15 @@ class Promotions:
 
     @apply.register
     def _(self, event: ev.ProposalReceived) -> None:
-        self.credits[event.experiment] = Attribution(
+        self.attributions[event.experiment] = Attribution(
             event.island, event.agent, event.usage.usd, event.hypothesis
         )
 
     @apply.register
     def _(self, event: ev.MigrantOffered) -> None:
-        origin = self.credits.get(event.migrant.origin)
+        origin = self.attributions.get(event.migrant.origin)
         agent = origin.agent if origin is not None else "migration"
-        self.credits[event.experiment] = Attribution(
+        self.attributions[event.experiment] = Attribution(
             event.island, agent, 0.0, event.migrant.hypothesis
         )
 
@@ -173,20 +175,20 @@ class Promotions:
         if event.verdict == "keep":
             self.changes[event.experiment] = change
         elif event.gain.pairs > 1 and event.gain.mean > 0:
-            self.near = sorted([*self.near, change], key=_evidence)[:NEAR_MISSES]
+            self.near_misses = sorted([*self.near_misses, change], key=_evidence)[:NEAR_MISSES]
 
     @apply.register
     def _(self, event: ev.StackCheckStarted) -> None:
-        self._bases[event.check] = event.base
+        self._bases[event.number] = event.base
 
     @apply.register
     def _(self, event: ev.StackCheckEnded) -> None:
-        self.judged = (event, self._bases.pop(event.check))
+        self.checked_stack = (event, self._bases.pop(event.number))
 
     @apply.register
     def _(self, event: ev.PromotionStarted) -> None:
         if self.open is not None or self._run is None:
-            raise ValueError(f"promotion {event.check} begins before the one before it ended")
+            raise ValueError(f"promotion {event.number} begins before the one before it ended")
         self.open = PromotionAttempt(event, self._run.direction, self._run.seed)
         self.last = event
 
@@ -199,7 +201,7 @@ class Promotions:
         elif self.open is not None:
             self.open.owners.setdefault(event.seed, event.slice)
         if event.split == "hidden":
-            self.hidden.add(event.check)
+            self.hidden_queries.add(event.check_number)
 
     @apply.register
     def _(self, event: ev.TrialEnded) -> None:
@@ -208,20 +210,20 @@ class Promotions:
         trial, score = event.started, event.outcome.score
         if trial.split == "sealed":
             self.sealed_scores[trial.commit, trial.seed] = score
-        elif self.open is not None and trial.check == self.open.event.check:
+        elif self.open is not None and trial.check_number == self.open.event.number:
             request = self.open.request(trial.commit, trial.seed, trial.split, trial.share)
-            self.open.known[request] = score
-        elif self.drafted is not None and trial.check == self.drafted.check:
-            self.runs[trial.commit] = event.outcome.failure is None
+            self.open.scores[request] = score
+        elif self.drafted is not None and trial.check_number == self.drafted.promotion:
+            self.prefix_runs[trial.commit] = event.outcome.failure is None
 
     @apply.register
     def _(self, event: ev.PromotionEnded) -> None:
-        self.done.append(event)
+        self.ended.append(event)
         self.open = None
 
     @apply.register
     def _(self, event: ev.ConsensusDrafted) -> None:
-        self.drafted, self.runs = event, {}
+        self.drafted, self.prefix_runs = event, {}
 
     @apply.register
     def _(self, event: ev.ConsensusMoved) -> None:

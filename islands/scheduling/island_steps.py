@@ -145,7 +145,7 @@ def next_step(state: State, name: str, ratchet: RatchetPolicy, migration: Migrat
     if island.experiment is None:
         return _between(state, island, migration)
     offered = state.migrants.open.get(name)
-    if offered is not None and island.experiment.life == "proposed":
+    if offered is not None and island.experiment.state == "proposed":
         return ApplyMigrant(offered)
     open_ = island.experiment
     if not state.quarantines.commits.isdisjoint({open_.parent, open_.commit}):
@@ -162,7 +162,7 @@ def next_ask(
     rebased. Nothing is asked before the base has a score, which a brief shows.
     """
     island = state.islands[name]
-    waiting = [each for each in island.queue if each.life == "waiting"]
+    waiting = [each for each in island.queue if each.state == "waiting"]
     for each in waiting:
         if not _fit(state, island, each) and each.number not in taken:
             return Rebase(each, island.head)
@@ -185,7 +185,7 @@ def _between(
 
 def _next_candidate(state: State, island: IslandState) -> TrialRequest | Idle:
     for each in island.queue:
-        if each.life == "waiting" and _fit(state, island, each):
+        if each.state == "waiting" and _fit(state, island, each):
             return _screen(state, each)
     return Idle()
 
@@ -261,11 +261,11 @@ def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step
     if broken:
         return Conclude(open_.number, Decision("discard", broken))
     evidence = CandidateEvidence(
-        screened=open_.screen,
+        screened=open_.screen_gain,
         pairs=state.pairs(open_),
         noise=state.noise(),
-        prior=state.belief_of(open_),
-        kept=replace(state.claimed, turn=open_.turn),
+        prior=state.prior_of(open_),
+        kept=replace(state.keep_tally, turn=open_.confirm_turn),
     )
     decision = ratchet.acceptance.decide(evidence)
     half = _other_half(state, open_)

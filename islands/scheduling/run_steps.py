@@ -80,7 +80,7 @@ def next_run_step(
     if parts:
         return StackStep(parts)
     known = state.promotions
-    promoted = known.unbuilt()
+    promoted = known.unbuilt_promotion()
     if promoted is not None and _sound(state, promoted):
         return _consensus(state, promoted)
     if known.open is not None:
@@ -115,7 +115,7 @@ def next_sealed(state: State, name: str) -> TrialRequest | ScoreSealed | None:
         gain = compared(known.sealed_scores, base, commit, seeds, state.direction)
         return ScoreSealed(ev.SealedScored(commit, base, gain))
     slice_ = state.islands[name].opened.slice.name
-    return known.sealed_wanted(requests, slice_, state.running.values())
+    return known.next_sealed_trial(requests, slice_, state.running.values())
 
 
 def _consensus(
@@ -123,15 +123,15 @@ def _consensus(
 ) -> DraftConsensus | TrialRequest | BuildConsensus | None:
     """Return what is left to do for a promoted stack to become the consensus."""
     known = state.promotions
-    if known.drafted is None or known.drafted.check != promoted.check:
+    if known.drafted is None or known.drafted.promotion != promoted.number:
         return DraftConsensus(promoted)
-    if known.drafted_runs():
+    if known.all_prefixes_tested():
         return BuildConsensus(promoted)
-    left = known.unrun(state.running.values())
-    seed = seed_of(state.run.seed, "consensus", promoted.check)
-    return TrialRequest(left[0], seed, "promotion", check=promoted.check) if left else None
+    left = known.untested_prefixes(state.running.values())
+    seed = seed_of(state.run.seed, "consensus", promoted.number)
+    return TrialRequest(left[0], seed, "promotion", check_number=promoted.number) if left else None
 
 
 def _trial(state: State, name: str) -> TrialRequest | None:
     slice_ = state.islands[name].opened.slice.name
-    return state.promotions.wanted(slice_, state.running.values())
+    return state.promotions.next_trial(slice_, state.running.values())

@@ -162,7 +162,7 @@ class StackCheck:
         An arm whose trial failed counts as worse than every arm that has a score.
         """
         claims = [self.claims[number] for number in self.event.parts if number in whole]
-        unit = self.event.unit
+        unit = self.event.pair_sd
         parts = [
             StackPart(claim.experiment, _scaled(claim.gain, 1 / unit), claim.beside & whole)
             for claim in claims
@@ -179,19 +179,19 @@ class StackCheck:
         commit = self.made.get(parts)
         if commit is None:
             return self._assemble(parts)
-        seed = seed_of(self.run_seed, "stack", self.event.check, self.block)
-        return TrialRequest(commit, seed, purpose, check=self.event.check)
+        seed = seed_of(self.run_seed, "stack", self.event.number, self.block)
+        return TrialRequest(commit, seed, purpose, check_number=self.event.number)
 
     def _assemble(self, parts: Parts) -> Assemble:
-        return Assemble(self.event.check, self.event.base, self._ordered(parts))
+        return Assemble(self.event.number, self.event.base, self._ordered(parts))
 
     def _ordered(self, parts: Parts) -> tuple[int, ...]:
         return tuple(number for number in self.event.parts if number in parts)
 
     def _ended(self, judgement: Judgement, whole: Parts) -> ev.StackCheckEnded:
-        unit, dropped = self.event.unit, whole - judgement.stay
+        unit, dropped = self.event.pair_sd, whole - judgement.stay
         return ev.StackCheckEnded(
-            check=self.event.check,
+            number=self.event.number,
             verdict=judgement.verdict,
             commit=self.made[judgement.stay],
             parts=self._ordered(judgement.stay),
@@ -209,7 +209,7 @@ class StackCheck:
         """Return the end of a check whose parts do not apply on one base together."""
         out = frozenset(self.event.parts) - whole
         return ev.StackCheckEnded(
-            check=self.event.check,
+            number=self.event.number,
             verdict="conflict",
             commit=self.made[whole],
             parts=self._ordered(whole),

@@ -138,21 +138,21 @@ class StackChecks:
     @apply.register
     def _stack_check_started(self, event: ev.StackCheckStarted) -> None:
         if self.open is not None or self._run is None:
-            raise ValueError(f"stack check {event.check} begins before the last one ended")
+            raise ValueError(f"stack check {event.number} begins before the last one ended")
         claims = {number: self.kept[number] for number in event.parts}
         self.open = StackCheck(event, claims, self._run.direction, self._run.seed)
-        self.count, self.conflicts = event.check, {}
+        self.count, self.conflicts = event.number, {}
         self._tried = frozenset(self.kept)
 
     @apply.register
     def _stack_check_assembled(self, event: ev.StackCheckAssembled) -> None:
-        self._open_check(event.check).on_assembled(event)
+        self._open_check(event.number).on_assembled(event)
         if event.stuck:
             self.conflicts[event.stuck] = event.conflict
 
     @apply.register
     def _stack_check_ended(self, event: ev.StackCheckEnded) -> None:
-        self._open_check(event.check)
+        self._open_check(event.number)
         self.open = None
         self.judged.append(event)
 
@@ -160,7 +160,7 @@ class StackChecks:
     def _trial_started(self, event: ev.TrialStarted) -> None:
         if event.purpose in PURPOSES:
             self.spent += 1
-            self._open_check(event.check).on_trial_started(event)
+            self._open_check(event.check_number).on_trial_started(event)
 
     @apply.register
     def _trial_voided(self, event: ev.TrialVoided) -> None:
@@ -173,7 +173,7 @@ class StackChecks:
         if self.open is not None and event.started.trial in self.open.running:
             self.open.on_trial_ended(event.started, event.outcome.score)
 
-    def _open_check(self, check: int) -> StackCheck:
-        if self.open is None or self.open.event.check != check:
-            raise ValueError(f"stack check {check} is not under way")
+    def _open_check(self, number: int) -> StackCheck:
+        if self.open is None or self.open.event.number != number:
+            raise ValueError(f"stack check {number} is not under way")
         return self.open

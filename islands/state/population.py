@@ -21,12 +21,12 @@ class Experiment:
 
     A `null` proposal does nothing (islands/genome/null_edits.py).
     `parent` is the head that `commit` was made on, or made anew on since; `received` is when it was
-    proposed. `screened` and `confirmed` are the candidate's scores by seed, `screen` the gain over
-    the head that the first of them shows, corrected for slices that differ; `head_broken` are the
-    fresh seeds on which the head itself failed, which make no pair.
+    proposed. `screened` and `confirmed` are the candidate's scores by seed, `screen_gain` the gain
+    over the head that the first of them shows, corrected for slices that differ; `head_broken` are
+    the fresh seeds on which the head itself failed, which make no pair.
     `origin` is the experiment that made the change elsewhere, 0 for a change of the island's own;
     `lines` counts those that it adds to `parent` less those that it removes.
-    `turn` counts, from 1, the run's experiments that came to be confirmed.
+    `confirm_turn` counts, from 1, the run's experiments that came to be confirmed.
     """
 
     number: int
@@ -36,11 +36,11 @@ class Experiment:
     notes: Mapping[str, str | float]
     null: bool = False
     received: float = 0.0
-    life: Life = "proposed"
-    turn: int = 0
+    state: Life = "proposed"
+    confirm_turn: int = 0
     commit: str = ""
     screened: dict[int, float] = field(default_factory=dict)
-    screen: float = 0.0
+    screen_gain: float = 0.0
     confirmed: dict[int, float] = field(default_factory=dict)
     head_broken: set[int] = field(default_factory=set)
     origin: int = 0
@@ -91,7 +91,7 @@ class IslandState:
     experiment: Experiment | None = None
     queue: list[Experiment] = field(default_factory=list)
     kept: list[KeptChange] = field(default_factory=list)
-    recent: deque[Attempt] = field(default_factory=lambda: deque(maxlen=RECENT))
+    recent_attempts: deque[Attempt] = field(default_factory=lambda: deque(maxlen=RECENT))
     endings: dict[Ending, int] = field(default_factory=dict)
     agent_failures: int = 0
     agent_failures_in_a_row: int = 0
@@ -99,7 +99,7 @@ class IslandState:
     trials: int = 0
     budget_seconds: float = 0.0
     wall: float = 0.0
-    since: float | None = None
+    last_active: float | None = None
     usd: float = 0.0
     tokens: int = 0
 

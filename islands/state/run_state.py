@@ -42,19 +42,19 @@ class State:
         self.islands: dict[str, IslandState] = {}
         self.running: dict[str, ev.TrialStarted] = {}
         self.scores: dict[str, dict[int, float]] = {}
-        self.measured: dict[str, dict[str, tuple[float, int]]] = {}
+        self.measurements: dict[str, dict[str, tuple[float, int]]] = {}
         self.lines: dict[str, int] = {}
         self.broken_baseline: str = ""
         self.stopped: ev.RunStopped | None = None
         self.events = 0
         self.experiments = 0
         self.trials = 0
-        self.started = 0
+        self.trials_started = 0
         self.voids_in_a_row = 0
         self.weakest_sandbox: SandboxKind = STRENGTH[0]
-        self.residual = 0.0
-        self.freedom = 0
-        self.claimed = KeepTally()
+        self.pair_squares = 0.0
+        self.pair_freedom = 0
+        self.keep_tally = KeepTally()
         self.keeps: dict[int, KeptChange] = {}
         self.nulls = Nulls()
         self.promotions = Promotions()
@@ -63,7 +63,7 @@ class State:
         self.quarantines = Quarantines()
         self.calls = PendingCalls()
         self.sentinels = Sentinels()
-        self.places: dict[str, dict[int, SliceEpoch]] = {}
+        self.slice_epochs: dict[str, dict[int, SliceEpoch]] = {}
         self.screens = Screens()
         self._turns = 0
 
@@ -102,11 +102,11 @@ class State:
     def noise(self) -> Noise:
         """Return what is known of the spread of a score between seeds."""
         known = self._level(self.baseline())
-        return Noise(spread(known), len(known), self.residual, self.freedom)
+        return Noise(spread(known), len(known), self.pair_squares, self.pair_freedom)
 
     def _level(self, known: list[float]) -> list[float]:
         """Return the baseline's scores as one slice would have them, where slices differ."""
-        places = self.places.get(self.run.base, {}) if self.opened else {}
+        places = self.slice_epochs.get(self.run.base, {}) if self.opened else {}
         where = [places[seed] for seed in self.baseline_seeds() if seed in places]
         if len(where) != len(known) or len(set(where)) <= 1:
             return known
@@ -116,13 +116,13 @@ class State:
             for score, place in zip(known, where, strict=True)
         ]
 
-    def belief(self) -> GainPrior:
+    def prior(self) -> GainPrior:
         """Return what the run has learnt of its proposals' gains, a few proposals old at most."""
         return self.screens.prior(self.noise())
 
-    def belief_of(self, experiment: Experiment) -> GainPrior:
+    def prior_of(self, experiment: Experiment) -> GainPrior:
         """Return what is believed of an open experiment's gain before any trial of it."""
-        known, noise = self.belief(), self.noise()
+        known, noise = self.prior(), self.noise()
         offered = self.migrants.open.get(experiment.island)
         if offered is None or offered.experiment != experiment.number or noise.pair == 0:
             return known
@@ -142,7 +142,7 @@ class State:
 
     def measures(self, commit: str) -> dict[str, float]:
         """Return the means of what guards watch, for a head or an open candidate."""
-        sums = self.measured.get(commit, {})
+        sums = self.measurements.get(commit, {})
         known = {name: total / count for name, (total, count) in sums.items()}
         return {**known, "lines": float(self.lines[commit])} if commit in self.lines else known
 
@@ -196,13 +196,13 @@ class State:
     def _(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - that it happened is all it says
         self.stopped = None
         for island in self.islands.values():
-            island.since = None  # nobody used a slice since a coordinator that was killed
+            island.last_active = None  # nobody used a slice since a coordinator that was killed
 
     @_apply.register
     def _(self, event: ev.RunStopped) -> None:
         self.stopped = event
         for island in self.islands.values():
-            island.since = None  # nobody uses a slice until the run is resumed
+            island.last_active = None  # nobody uses a slice until the run is resumed
 
     @_apply.register(ev.Merged | ev.StackCheckStarted | ev.StackCheckAssembled | ev.StackCheckEnded)
     @_apply.register(
@@ -236,7 +236,7 @@ class State:
     def _(self, event: ev.IslandReassigned) -> None:
         island = self.islands[event.island]
         island.slice = event.slice
-        if event.home:
+        if event.permanent:
             island.home = event.slice
 
     @_apply.register
@@ -299,7 +299,7 @@ class State:
     @_apply.register
     def _(self, event: ev.ProposalRefused) -> None:
         island, experiment = self._open(event.island, event.experiment)
-        experiment.life = follow(experiment.life, "refused")
+        experiment.state = follow(experiment.state, "refused")
         if not self.migrants.brings(event.experiment):  # else no agent is to blame
             island.refusals_in_a_row += 1
         self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
@@ -307,7 +307,7 @@ class State:
     @_apply.register
     def _(self, event: ev.CandidateAdmitted) -> None:
         island, experiment = self._open(event.island, event.experiment)
-        experiment.life = follow(experiment.life, "admitted")
+        experiment.state = follow(experiment.state, "admitted")
         experiment.commit, experiment.lines = event.commit, event.added - event.removed
         self._count_lines(event)
         island.refusals_in_a_row = 0
@@ -315,7 +315,7 @@ class State:
     @_apply.register
     def _(self, event: ev.CandidateRebased) -> None:
         _, experiment = self._open(event.island, event.experiment)
-        experiment.life = follow(experiment.life, "rebased")
+        experiment.state = follow(experiment.state, "rebased")
         self.lines.pop(experiment.commit, None)
         experiment.commit, experiment.parent = event.commit, event.parent
         experiment.lines = event.added - event.removed
@@ -324,26 +324,26 @@ class State:
     @_apply.register
     def _(self, event: ev.CandidateDropped) -> None:
         island, experiment = self._open(event.island, event.experiment)
-        experiment.life = follow(experiment.life, "dropped")
+        experiment.state = follow(experiment.state, "dropped")
         self._close(island, experiment, "outdated", event.reason, None)
 
     @_apply.register
     def _(self, event: ev.TrialStarted) -> None:
         self.running[event.trial] = event
-        self.started += 1
+        self.trials_started += 1
         self.trials += 1
         home = self.islands[event.island]
         home.trials += 1
-        home.since = event.recorded if home.since is None else home.since
+        home.last_active = event.recorded if home.last_active is None else home.last_active
         if event.experiment:
             _, experiment = self._open(event.island, event.experiment)
             if home.experiment is not experiment:
                 self._begin(home, experiment)
             occurrence = "screened" if event.purpose == "screen" else "confirmed"
-            experiment.life = follow(experiment.life, occurrence)  # type: ignore[arg-type]  # two literals
-            if occurrence == "confirmed" and not experiment.turn:
+            experiment.state = follow(experiment.state, occurrence)  # type: ignore[arg-type]  # two literals
+            if occurrence == "confirmed" and not experiment.confirm_turn:
                 self._turns += 1
-                experiment.turn = self._turns
+                experiment.confirm_turn = self._turns
 
     @_apply.register
     def _(self, event: ev.TrialVoided) -> None:
@@ -359,15 +359,18 @@ class State:
         self.weakest_sandbox = max(self.weakest_sandbox, event.outcome.sandbox, key=STRENGTH.index)
         island = self.islands[trial.island]
         island.budget_seconds += event.outcome.seconds.get("budget", 0.0)
-        if island.since is not None:
-            island.wall, island.since = island.wall + event.recorded - island.since, event.recorded
+        if island.last_active is not None:
+            island.wall, island.last_active = (
+                island.wall + event.recorded - island.last_active,
+                event.recorded,
+            )
         if trial.purpose not in ev.ISLANDS_OWN or trial.split != "dev":
             return  # the checks' own to judge: agents are shown nothing of it
         if event.outcome.failure is not None:
             self._broke(trial, event.outcome)
         elif event.outcome.score is not None:
             self._scored(trial, event.outcome.score)
-            taken = self.measured.setdefault(trial.commit, {})
+            taken = self.measurements.setdefault(trial.commit, {})
             for name, value in measures(event.outcome).items():
                 total, count = taken.get(name, (0.0, 0))
                 taken[name] = (total + value, count + 1)
@@ -375,7 +378,7 @@ class State:
     @_apply.register
     def _(self, event: ev.VerdictReached) -> None:
         island, experiment = self._open(event.island, event.experiment)
-        experiment.life = follow(experiment.life, event.verdict)
+        experiment.state = follow(experiment.state, event.verdict)
         if experiment.parent not in self.quarantines.commits:
             self._learn_spread(self.pairs(experiment))
         if experiment.null:
@@ -410,15 +413,19 @@ class State:
         for each in gone:
             del self.keeps[each.experiment]
         lfsr_sum = math.fsum(each.gain.lfsr for each in gone)
-        self.claimed = KeepTally(self.claimed.count - len(gone), self.claimed.lfsr_sum - lfsr_sum)
+        self.keep_tally = KeepTally(
+            self.keep_tally.count - len(gone), self.keep_tally.lfsr_sum - lfsr_sum
+        )
         if gone:
             island.endings["kept"] -= len(gone)
             island.endings["failed"] = island.endings.get("failed", 0) + len(gone)
-        for n, attempt in enumerate(island.recent):
+        for n, attempt in enumerate(island.recent_attempts):
             if attempt.experiment in apart.experiments:
                 own = any(each.experiment == attempt.experiment for each in gone)
                 ending: Ending = "failed" if own or attempt.ending == "kept" else attempt.ending
-                island.recent[n] = replace(attempt, ending=ending, reason=REASON, gain=None)
+                island.recent_attempts[n] = replace(
+                    attempt, ending=ending, reason=REASON, gain=None
+                )
 
     def _open(self, island: str, number: int) -> tuple[IslandState, Experiment]:
         home = self.islands[island]
@@ -451,8 +458,8 @@ class State:
         """Make a discard void; agents are shown it no more."""
         island.endings["discarded"] -= 1
         island.endings["void"] = island.endings.get("void", 0) + 1
-        left = [attempt for attempt in island.recent if attempt.experiment != number]
-        island.recent = deque(left, maxlen=island.recent.maxlen)
+        left = [attempt for attempt in island.recent_attempts if attempt.experiment != number]
+        island.recent_attempts = deque(left, maxlen=island.recent_attempts.maxlen)
 
     def _spend(self, island: IslandState, usage: Usage) -> None:
         island.usd += usage.usd
@@ -461,7 +468,9 @@ class State:
     def _scored(self, trial: ev.TrialStarted, score: float) -> None:
         island = self.islands[trial.island]
         experiment = island.experiment
-        self.places.setdefault(trial.commit, {})[trial.seed] = self.sentinels.place(trial.slice)
+        self.slice_epochs.setdefault(trial.commit, {})[trial.seed] = self.sentinels.place(
+            trial.slice
+        )
         if experiment is None or experiment.commit != trial.commit or not trial.experiment:
             self.scores.setdefault(trial.commit, {})[trial.seed] = score
         elif trial.purpose == "screen":
@@ -469,7 +478,7 @@ class State:
             if head is None:  # it became void meanwhile
                 return
             experiment.screened[trial.seed] = score
-            experiment.screen = gain_of(
+            experiment.screen_gain = gain_of(
                 head - self._apart(experiment, trial.seed), score, self.direction
             )
             if (
@@ -478,13 +487,13 @@ class State:
                 or experiment.parent in self.quarantines.commits
             ):
                 return  # no sample of what agents propose, or no gain on anything sound
-            self.screens.add(experiment.number, experiment.screen)
+            self.screens.add(experiment.number, experiment.screen_gain)
         else:
             experiment.confirmed[trial.seed] = score
 
     def _apart(self, experiment: Experiment, seed: int) -> float:
         """Return by how much the head's slice scored higher than the candidate's on `seed`."""
-        head, own = self.places[experiment.parent], self.places[experiment.commit]
+        head, own = self.slice_epochs[experiment.parent], self.slice_epochs[experiment.commit]
         return self.sentinels.differ(head[seed], own[seed], self.noise().pair)
 
     def _broke(self, trial: ev.TrialStarted, outcome: Outcome) -> None:
@@ -499,21 +508,21 @@ class State:
         if trial.commit != experiment.commit:
             experiment.head_broken.add(trial.seed)
             return
-        experiment.life = follow(experiment.life, "broke")
+        experiment.state = follow(experiment.state, "broke")
         self._close(island, experiment, "failed", reason, None)
 
     def _learn_spread(self, pairs: list[float]) -> None:
         if len(pairs) > 1:
             mean = fmean(pairs)
-            self.residual += sum((pair - mean) ** 2 for pair in pairs)
-            self.freedom += len(pairs) - 1
+            self.pair_squares += sum((pair - mean) ** 2 for pair in pairs)
+            self.pair_freedom += len(pairs) - 1
 
     def _move_head(self, island: IslandState, experiment: Experiment, gain: Gain) -> None:
         old, island.head = island.head, experiment.commit
         # the screening score selected the commit: it is no part of what its head is worth
         # (a rule that keeps without confirming has nothing else)
         self.scores[experiment.commit] = dict(experiment.confirmed or experiment.screened)
-        self.claimed = KeepTally(self.claimed.count + 1, self.claimed.lfsr_sum + gain.lfsr)
+        self.keep_tally = KeepTally(self.keep_tally.count + 1, self.keep_tally.lfsr_sum + gain.lfsr)
         kept = KeptChange(
             experiment.number,
             experiment.commit,
@@ -531,7 +540,7 @@ class State:
         """Drop what was measured of a commit that no island needs."""
         if commit == self.run.base or any(each.needs(commit) for each in self.islands.values()):
             return
-        for known in (self.scores, self.measured, self.lines, self.places):
+        for known in (self.scores, self.measurements, self.lines, self.slice_epochs):
             known.pop(commit, None)
 
     def _close(
@@ -542,8 +551,8 @@ class State:
         reason: str,
         gain: Gain | None,
     ) -> None:
-        if not ended(experiment.life):
-            raise ValueError(f"experiment {experiment.number} is {experiment.life}, not ended")
+        if not ended(experiment.state):
+            raise ValueError(f"experiment {experiment.number} is {experiment.state}, not ended")
         if island.experiment is experiment:
             island.experiment = None
         else:
@@ -567,7 +576,7 @@ class State:
         island.endings[ending] = island.endings.get(ending, 0) + 1
         if experiment.null:
             return  # agents are never told of it
-        island.recent.append(
+        island.recent_attempts.append(
             Attempt(
                 experiment.number,
                 experiment.island,
@@ -584,14 +593,14 @@ def _tell(island: IslandState, before: list[KeptChange]) -> None:
     """Let an island's agent know what its head has by catching up, and what it has no more."""
     had, has = ({each.origin for each in kept} for kept in (before, island.kept))
     gone = {each.experiment for each in before if each.origin not in has}
-    for n, attempt in enumerate(island.recent):
+    for n, attempt in enumerate(island.recent_attempts):
         if attempt.experiment in gone:
             reason = "kept, and left behind for a head on which it gains nothing"
-            island.recent[n] = replace(attempt, ending="outdated", reason=reason)
+            island.recent_attempts[n] = replace(attempt, ending="outdated", reason=reason)
     for each in island.kept:
         if each.origin not in had:
             reason = f"kept on {each.island}, whose head this island went to"
-            island.recent.append(
+            island.recent_attempts.append(
                 Attempt(
                     each.experiment, each.island, each.hypothesis, {}, "kept", reason, each.gain
                 )
@@ -600,6 +609,6 @@ def _tell(island: IslandState, before: list[KeptChange]) -> None:
 
 def _begin_again(experiment: Experiment) -> None:
     """Forget what was measured of an open experiment."""
-    experiment.life = follow(experiment.life, "tainted")
+    experiment.state = follow(experiment.state, "tainted")
     for known in (experiment.screened, experiment.confirmed, experiment.head_broken):
         known.clear()

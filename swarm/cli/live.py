@@ -128,7 +128,7 @@ def _trying(name: str, island: IslandState, state: State) -> str:
     if state.stopped is not None:
         return ""
     if island.experiment is not None:
-        return f"{island.experiment.life}: {_subject(island.experiment.hypothesis)}"
+        return f"{island.experiment.state}: {_subject(island.experiment.hypothesis)}"
     if any(
         trial.island == name and trial.purpose == "baseline" for trial in state.running.values()
     ):
@@ -247,7 +247,7 @@ def verdict_reached(event: ev.VerdictReached, state: State) -> str:
 def stack_check_started(event: ev.StackCheckStarted, state: State) -> str:
     """Say how many changes are checked together."""
     del state
-    return f"stack check {event.check}: do {len(event.parts)} kept changes add up?"
+    return f"stack check {event.number}: do {len(event.parts)} kept changes add up?"
 
 
 @describe.register
@@ -255,7 +255,7 @@ def stack_check_ended(event: ev.StackCheckEnded, state: State) -> str:
     """Give the verdict, the gain of the whole and its interaction, and what stays."""
     del state
     return (
-        f"stack check {event.check} {event.verdict}: gain {event.observed.format()},"
+        f"stack check {event.number} {event.verdict}: gain {event.observed.format()},"
         f" interaction {event.interaction.format()},"
         f" {_numbers(event.parts)} stay, {_numbers(event.dropped)} dropped"
     )
@@ -267,7 +267,7 @@ def promotion_started(event: ev.PromotionStarted, state: State) -> str:
     rung = state.run.rungs[event.rung]
     again = ", the only rung, on fresh seeds" if len(state.run.rungs) == 1 else ""
     return (
-        f"promotion {event.check}: {len(event.parts)} changes at rung {event.rung}"
+        f"promotion {event.number}: {len(event.parts)} changes at rung {event.rung}"
         f" (depth {rung.depth}, {rung.seconds:g} s){again}"
     )
 
@@ -277,7 +277,7 @@ def promotion_ended(event: ev.PromotionEnded, state: State) -> str:
     """Give the verdict and, where known, how soon the base's score is reached."""
     del state
     time = f"; reaches the base's score in {event.reached:.3g} s" if event.reached else ""
-    return f"promotion {event.check} {event.verdict.upper()}: {event.reason}{time}"
+    return f"promotion {event.number} {event.verdict.upper()}: {event.reason}{time}"
 
 
 @describe.register

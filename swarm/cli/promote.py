@@ -40,12 +40,16 @@ def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
     """
     folder = locate(name)
     before = load_state(folder)
-    if before.promotions.open is None and before.promotions.unbuilt() is None and not wish(before):
+    if (
+        before.promotions.open is None
+        and before.promotions.unbuilt_promotion() is None
+        and not wish(before)
+    ):
         raise SetupError(_nothing(before))
     console = Console(stderr=as_json)
     state = asyncio.run(reopen(folder, sandbox, _wanted, _begin, LiveView(console)))
     refresh(folder.path)
-    promoted = state.promotions.done[-1]
+    promoted = state.promotions.ended[-1]
     if as_json:
         click.echo(json.dumps(_facts(state, promoted)))
     else:
@@ -60,7 +64,7 @@ def _wanted(state: State, name: str) -> RunStep | None:
 
 async def _begin(run: Run) -> None:
     known = run.state.promotions
-    if known.open is not None or known.unbuilt() is not None:
+    if known.open is not None or known.unbuilt_promotion() is not None:
         return
     wanted = wish(run.state)
     if wanted is None:
@@ -69,7 +73,7 @@ async def _begin(run: Run) -> None:
 
 
 def _nothing(state: State) -> str:
-    done = state.promotions.done
+    done = state.promotions.ended
     if done:
         last = done[-1]
         return f"nothing new to promote: {last.commit[:10]} {last.verdict} at rung {last.rung}"
@@ -83,7 +87,7 @@ def _facts(state: State, promoted: ev.PromotionEnded) -> dict[str, object]:
 
 def _tables(state: State, promoted: ev.PromotionEnded) -> list[Table]:
     metric = state.run.metric
-    grid = Table(title=f"promotion {promoted.check}: gain in {metric} at rung {promoted.rung}")
+    grid = Table(title=f"promotion {promoted.number}: gain in {metric} at rung {promoted.rung}")
     for heading in ("change", "touches", "before", "after", "pairs", "verdict"):
         grid.add_column(heading, justify="left" if heading in {"change", "touches"} else "right")
     whole = (promoted.before, promoted.after, promoted.verdict)
@@ -95,7 +99,7 @@ def _tables(state: State, promoted: ev.PromotionEnded) -> list[Table]:
     for name, touches, before, after, verdict in rows:
         told = [gain.format() for gain in (before, after)]
         grid.add_row(name, touches, *told, str(after.pairs), verdict)
-    every = [each for done in state.promotions.done for each in done.contenders]
+    every = [each for done in state.promotions.ended for each in done.contenders]
     return [grid, _by_kind(every)] if every else [grid]
 
 
@@ -129,7 +133,7 @@ def _last_words(state: State, promoted: ev.PromotionEnded) -> str:
             f" {promoted.high:.3g})"
         )
     built = state.promotions.consensus
-    if built is not None and built.check == promoted.check:
+    if built is not None and built.promotion == promoted.number:
         branch = f"swarm/{state.run.run}/consensus"
         lines.append(f"{branch}: {len(built.changes)} commits; next: `swarm merge`")
     return "\n".join(lines)

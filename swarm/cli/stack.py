@@ -77,14 +77,14 @@ async def _begin(run: Run) -> None:
 
 def table(state: State, judged: ev.StackCheckEnded) -> Table:
     """Return a row for each part of a check: what it claimed, and what became of it."""
-    title = f"stack check {judged.check}: gain in {state.run.metric}, strongest evidence first"
+    title = f"stack check {judged.number}: gain in {state.run.metric}, strongest evidence first"
     grid = Table(title=Text(title), title_justify="left")
     for heading in ("change", "island", "what", "claimed", "in the stack"):
         grid.add_column(heading, justify="right" if heading == "claimed" else "left")
     parts = {*judged.parts, *judged.dropped}
     claims = [claim for number, claim in state.stacks.kept.items() if number in parts]
     for claim in sorted(claims, key=lambda each: each.evidence):
-        credit = state.promotions.credits.get(claim.experiment)
+        credit = state.promotions.attributions.get(claim.experiment)
         what = credit.hypothesis.splitlines()[0] if credit else ""
         row = (f"#{claim.experiment}", claim.island, what, claim.gain.format())
         grid.add_row(*map(Text, row), Text(_fate(state, judged, claim.experiment)))

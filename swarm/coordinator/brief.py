@@ -42,7 +42,7 @@ class Briefer:
             genome=self._texts(island.head),
             score=released_score(state.score(island.head) or 0.0, by),
             sigma=state.noise().sigma,
-            recent=tuple(_released(attempt, by) for attempt in island.recent),
+            recent=tuple(_released(attempt, by) for attempt in island.recent_attempts),
             elsewhere=self._elsewhere(state, name, by),
             seed=seed_of(run.seed, "brief", name, experiment),
             refused=refused,

@@ -275,7 +275,7 @@ class IslandLoop:
                     step.rung,
                     trial.slice.name,
                     step.split,
-                    step.check,
+                    step.check_number,
                     step.share,
                 )
             )
@@ -303,7 +303,7 @@ class IslandLoop:
         launch, run = self.run.launch, self.run.state.run
         rung = run.rungs[step.rung]
         return Trial(
-            id=f"t{self.run.state.started + 1}",
+            id=f"t{self.run.state.trials_started + 1}",
             task=run.task,
             data=run.data,
             commit=step.commit,

@@ -79,7 +79,7 @@ class Proposer:
     def busy(self) -> bool:
         """Whether a candidate may still come of what is under way."""
         waiting = self.run.state.islands[self.island.name].queue
-        return self._asked > 0 or any(each.life == "waiting" for each in waiting)
+        return self._asked > 0 or any(each.state == "waiting" for each in waiting)
 
     async def bring(self, number: int, parent: str, proposal: Proposal) -> None:
         """Make a change that another island kept a candidate on `parent`, or refuse it."""

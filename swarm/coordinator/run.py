@@ -100,20 +100,20 @@ class Run:
             self._fold_quarantine(event)
             return
         island = self.state.islands.get(self._home(event))
-        last = island.recent[-1] if island and island.recent else None
+        last = island.recent_attempts[-1] if island and island.recent_attempts else None
         self.state.apply(event)
-        if island is not None and island.recent and island.recent[-1] is not last:
+        if island is not None and island.recent_attempts and island.recent_attempts[-1] is not last:
             agent = self.agents.get(island.opened.island)
             # not for an island of an earlier launch that this one leaves alone, nor of others'
             if agent is not None and not isinstance(event, ev.HeadAdopted):
-                agent.learn(island.recent[-1])
+                agent.learn(island.recent_attempts[-1])
 
     def _fold_quarantine(self, event: ev.CommitQuarantined) -> None:
         """Take it into the state; agents hear again of what they had kept and have no more."""
-        before = {name: [*island.recent] for name, island in self.state.islands.items()}
+        before = {name: [*island.recent_attempts] for name, island in self.state.islands.items()}
         self.state.apply(event)
         for name, island in self.state.islands.items():
-            for old, now in zip(before[name], island.recent, strict=True):
+            for old, now in zip(before[name], island.recent_attempts, strict=True):
                 if name in self.agents and now.island == name and old.ending != now.ending:
                     self.agents[name].learn(now)
 

@@ -104,7 +104,7 @@ async def assemble(run: Run, step: Assemble) -> None:
     async with run.lease(f"stack check {step.check}"):  # two islands would meet on its refs
         check = run.state.stacks.open
         known = check is None or frozenset(step.parts) in {*check.made, *check.stuck}
-        if check is None or known or check.event.check != step.check:
+        if check is None or known or check.event.number != step.check:
             return
         when = int(check.event.recorded)
         run.record(await run.offload(_assembled, run, step, dict(check.claims), when))
@@ -139,10 +139,10 @@ async def open_promotion(run: Run, wish: PromotionRequest, *, alone: bool = Fals
     contenders = () if alone else await run.offload(_tagged, run, known.contenders(wish))
     if known.open is not None:  # another island was first, while this one read files
         return
-    left = policy.hidden - len(known.hidden)
+    left = policy.hidden - len(known.hidden_queries)
     run.record(
         ev.PromotionStarted(
-            check=known.checks() + 1,
+            number=known.count() + 1,
             rung=wish.rung,
             base=wish.base,
             commit=wish.commit,
@@ -163,7 +163,7 @@ async def rebase(run: Run, onto: str) -> None:
     Raises SetupError where it does not go there, and where all of it is there already.
     """
     known = run.state.promotions
-    built, last = known.consensus, known.done[-1]
+    built, last = known.consensus, known.ended[-1]
     if built is None:
         raise ValueError("there is no consensus to rebase")
     files = await run.offload(run.branches.apply_change, built.base, built.commit, onto)
@@ -172,7 +172,7 @@ async def rebase(run: Run, onto: str) -> None:
         raise SetupError(f"conflict in {where}: {run.state.run.target} has changed there too")
     if not files:
         raise SetupError(f"{run.state.run.target} has all of the consensus: nothing to merge")
-    held, text = f"promotions/{known.checks() + 1}", f"Rebase the consensus on {onto[:12]}\n"
+    held, text = f"promotions/{known.count() + 1}", f"Rebase the consensus on {onto[:12]}\n"
     commit = await run.offload(
         run.branches.commit_under_ref, held, onto, files, text, int(built.recorded)
     )
@@ -191,25 +191,25 @@ async def draft(run: Run, promoted: ev.PromotionEnded) -> None:
     """Commit the parts of a promoted stack one by one, to see that each commit runs."""
     async with run.lease(consensus.NAME):  # two islands would meet on its refs
         known = run.state.promotions
-        if known.drafted is None or known.drafted.check != promoted.check:
+        if known.drafted is None or known.drafted.promotion != promoted.number:
             changes = await run.offload(_written, run, promoted)
-            run.record(ev.ConsensusDrafted(promoted.check, promoted.base, tuple(changes)))
+            run.record(ev.ConsensusDrafted(promoted.number, promoted.base, tuple(changes)))
 
 
 async def build(run: Run, promoted: ev.PromotionEnded) -> None:
     """Bring the consensus branch to the stack that was promoted: record it, then move the ref."""
     async with run.lease(consensus.NAME):
         known = run.state.promotions
-        if known.unbuilt() != promoted or known.drafted is None:
+        if known.unbuilt_promotion() != promoted or known.drafted is None:
             return
         changes: list[str] = list(known.drafted.changes)
-        broken = [not known.runs.get(each, True) for each in changes]
+        broken = [not known.prefix_runs.get(each, True) for each in changes]
         if any(broken):
             changes = await run.offload(_written, run, promoted, broken)
         old = known.consensus.commit if known.consensus is not None else ""
         run.record(
             ev.ConsensusMoved(
-                check=promoted.check,
+                promotion=promoted.number,
                 base=promoted.base,
                 old=old,
                 commit=changes[-1],
@@ -249,7 +249,7 @@ def _written(run: Run, promoted: ev.PromotionEnded, broken: Sequence[bool] = ())
         texts = f"{texts}\n{text}" if texts else text
         if place < len(broken) and broken[place]:
             continue
-        held, changed = f"{kind}/{promoted.check}/{place + 1}", _difference(before, files)
+        held, changed = f"{kind}/{promoted.number}/{place + 1}", _difference(before, files)
         tip = run.branches.commit_under_ref(held, tip, changed, texts, int(promoted.recorded))
         commits.append(tip)
         before, texts = files, ""
@@ -274,14 +274,14 @@ def _one_by_one(run: Run, promoted: ev.PromotionEnded) -> list[tuple[str, Mappin
         after = {**now, **files}
         now = {path: entry for path, entry in after.items() if entry is not None}
         tip = run.branches.commit_under_ref(
-            f"drafts/{promoted.check}/{place}", tip, files, text, int(promoted.recorded)
+            f"drafts/{promoted.number}/{place}", tip, files, text, int(promoted.recorded)
         )
         steps.append((text, dict(now)))
     return steps
 
 
 def _credit(known: Promotions, part: int) -> Attribution:
-    return known.credits.get(part, consensus.NOBODY)
+    return known.attributions.get(part, consensus.NOBODY)
 
 
 def _difference(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:

@@ -93,7 +93,9 @@ async def _begin(run: Run) -> None:
             run.record(ev.IslandOpened(island.name, branch, base, island.agent, island.slice))
         known = run.state.islands[island.name]
         if (known.slice, known.home) != (island.slice, island.slice):
-            run.record(ev.IslandReassigned(island.name, island.slice, "launched so", home=True))
+            run.record(
+                ev.IslandReassigned(island.name, island.slice, "launched so", permanent=True)
+            )
     run.record_quarantines()
     await run.sync_branches()
     _settle(run)
@@ -118,7 +120,7 @@ def _settle(run: Run) -> None:
         run.record(abandoned_call(call))
     for island in run.state.islands.values():
         for open_ in [each for each in (island.experiment, *island.queue) if each is not None]:
-            if open_.life == "proposed":
+            if open_.state == "proposed":
                 _settle_proposal(run, open_)
 
 

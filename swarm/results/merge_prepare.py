@@ -37,7 +37,7 @@ def todo(folder: RunFolder, state: State) -> list[str]:
     found = []
     onto = _moved(folder, state)
     if onto:
-        again = [each for each in state.promotions.done if each.base == onto]
+        again = [each for each in state.promotions.ended if each.base == onto]
         if again:
             raise SetupError(
                 f"on {state.run.target} as it is now the consensus {again[-1].verdict}:"
@@ -67,7 +67,7 @@ async def ready(
 
 def _wanted(state: State, name: str) -> RunStep | None:
     errand = next_run_step(state, name, _BY_HAND)
-    last = state.promotions.done[-1]
+    last = state.promotions.ended[-1]
     if errand is not None or state.promotions.open is not None or last.verdict != "transfers":
         return errand
     return next_sealed(state, name) if _unsealed(state) else None

@@ -70,11 +70,11 @@ def _coming(state: State, name: str, *, force: bool) -> MergePlan:
             " consensus, or add --force-unpromoted"
         )
     if built is not None:
-        promoted = next(each for each in known.done if each.check == built.check)
+        promoted = next(each for each in known.ended if each.number == built.promotion)
         return MergePlan(built.commit, built.base, built.parts, promoted.after)
     choose(state, "")  # says so where there is nothing to promote, either
-    last = f"the last promotion {known.done[-1].verdict}" if known.done else "nothing is promoted"
-    if known.done and known.done[-1].verdict == "transfers":
+    last = f"the last promotion {known.ended[-1].verdict}" if known.ended else "nothing is promoted"
+    if known.ended and known.ended[-1].verdict == "transfers":
         last = "what was promoted last is not built yet, or was set apart since"
     raise SetupError(
         f"{last}: `swarm promote` measures the best stack again, `swarm merge --force-unpromoted`"
@@ -83,7 +83,7 @@ def _coming(state: State, name: str, *, force: bool) -> MergePlan:
 
 
 def _forced(state: State, name: str) -> MergePlan:
-    judged = state.promotions.judged
+    judged = state.promotions.checked_stack
     if not name and judged is not None and judged[0].verdict != "conflict" and judged[0].parts:
         stack, base = judged
         return MergePlan(stack.commit, base, stack.parts, stack.observed, forced=True)
@@ -96,14 +96,14 @@ def _forced(state: State, name: str) -> MergePlan:
 def wish(state: State) -> PromotionRequest | None:
     """Return the stack to promote next: the last one judged to gain, else the best head."""
     known = state.promotions
-    stack = known.judged[0] if known.judged is not None else None
+    stack = known.checked_stack[0] if known.checked_stack is not None else None
     if stack is not None and stack.verdict != "conflict" and stack.observed.mean > 0:
         return known.due()
     if not any(island.kept for island in state.islands.values()):
         return None
     island = choose(state, "")
     parts = tuple(change.experiment for change in island.kept)
-    return known.climbed(
+    return known.at_next_rung(
         PromotionRequest(1, state.run.base, island.head, parts, total(state, island))
     )
 
@@ -149,7 +149,7 @@ def _changes(state: State, what: MergePlan) -> list[str]:
 
 
 def _credit(state: State, part: int) -> Attribution:
-    return state.promotions.credits.get(part, Attribution("?", "?", 0.0, "Change"))
+    return state.promotions.attributions.get(part, Attribution("?", "?", 0.0, "Change"))
 
 
 def _evidence(state: State, what: MergePlan) -> list[str]:
@@ -157,11 +157,11 @@ def _evidence(state: State, what: MergePlan) -> list[str]:
     known, told = state.promotions, list[str]()
     promoted = None if what.forced else promotion_of(state)
     if promoted is not None:
-        told.append(f"Promotion {promoted.check}: {promoted.verdict}, {promoted.reason}.")
+        told.append(f"Promotion {promoted.number}: {promoted.verdict}, {promoted.reason}.")
         if len(state.run.rungs) == 1:
             told.append("There is one rung: this is that rung again, on fresh seeds.")
-    if known.judged is not None and known.judged[0].parts == what.parts:
-        told += _checked(known.judged[0])
+    if known.checked_stack is not None and known.checked_stack[0].parts == what.parts:
+        told += _checked(known.checked_stack[0])
     if known.sealed is not None:
         whose = "" if known.sealed.commit == what.head else f" (of {known.sealed.commit[:10]})"
         told.append(f"Sealed part, asked once{whose}: {known.sealed.gain.format()}.")
@@ -171,11 +171,11 @@ def _evidence(state: State, what: MergePlan) -> list[str]:
 def _checked(stack: ev.StackCheckEnded) -> list[str]:
     dropped = ", ".join(f"#{part}" for part in stack.dropped) or "nothing"
     if stack.verdict == "conflict":  # nothing was measured
-        return [f"Stack check {stack.check}: conflict, {dropped} does not apply beside the rest."]
+        return [f"Stack check {stack.number}: conflict, {dropped} does not apply beside the rest."]
     sums = f"sum of the parts {stack.expected.format()}, whole {stack.observed.format()}"
     off = f"interaction {stack.interaction.format()}"
     return [
-        f"Stack check {stack.check}: {stack.verdict}, {sums}, {off}.",
+        f"Stack check {stack.number}: {stack.verdict}, {sums}, {off}.",
         f"Ablation dropped {dropped}, which saves {stack.lines_saved} lines.",
     ]
 
@@ -183,8 +183,8 @@ def _checked(stack: ev.StackCheckEnded) -> list[str]:
 def promotion_of(state: State) -> ev.PromotionEnded | None:
     """Return the promotion that the consensus stands on, None where there is no consensus."""
     known = state.promotions
-    check = known.consensus.check if known.consensus is not None else 0
-    return next((each for each in known.done if each.check == check), None)
+    check = known.consensus.promotion if known.consensus is not None else 0
+    return next((each for each in known.ended if each.number == check), None)
 
 
 def message(state: State, what: MergePlan, lines: tuple[int, int], link: str) -> str:

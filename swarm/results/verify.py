@@ -168,12 +168,12 @@ def _stacks(record: _Record) -> Iterator[str]:
     """
     kept = f"refs/swarm/{record.folder.name}/stacks/"
     for event in _of(ev.StackCheckAssembled, record.lines):
-        name = f"{kept}{event.check}/{'-'.join(map(str, event.parts))}"
+        name = f"{kept}{event.number}/{'-'.join(map(str, event.parts))}"
         ref = record.refs.get(name, _Ref("nothing", ""))
         if event.commit and event.parts and ref.commit != event.commit:
             yield f"{name} holds {ref.commit}, not {event.commit}"
     opened = _of(ev.StackCheckStarted, (*record.lines, *record.later))
-    known = tuple(f"{kept}{event.check}/" for event in opened)
+    known = tuple(f"{kept}{event.number}/" for event in opened)
     for name in record.refs:
         if name.startswith(kept) and not name.startswith(known):
             yield f"{name} is of a stack check that the ledger does not know: was its end cut off?"

@@ -94,7 +94,7 @@ def test_of_an_invalid_trial_its_agent_is_told_one_sentence(tmp_path):
         return run
 
     run = run_virtual(main())
-    first = run.state.islands["i0"].recent[0]
+    first = run.state.islands["i0"].recent_attempts[0]
     assert (first.ending, first.reason) == ("failed", REASON)
     assert run.agents["i0"].learned[0] == first
     ended = [e.outcome.failure for e in run.ledger.kept if isinstance(e, ev.TrialEnded)]

@@ -167,7 +167,7 @@ def test_no_agent_is_shown_it_again_or_told_more_than_one_sentence(run):
         brief = Briefer(run.branches.files, "").brief(run.state, name, 999)
         assert "X = 0.2\n" not in {*brief.genome.values()}
         assert not experiments & {change.experiment for change in brief.elsewhere}
-        for attempt in island.recent:
+        for attempt in island.recent_attempts:
             if attempt.experiment in experiments:
                 assert (attempt.reason, attempt.gain) == (REASON, None)
                 assert attempt.ending != "kept"
@@ -180,8 +180,8 @@ def test_what_was_kept_counts_no_more(run):
     for island in run.state.islands.values():
         assert island.endings.get("kept", 0) == len(island.kept)
     still = [kept for island in run.state.islands.values() for kept in island.kept]
-    assert run.state.claimed.count == len(still)
-    assert run.state.claimed.lfsr_sum == pytest.approx(sum(kept.gain.lfsr for kept in still))
+    assert run.state.keep_tally.count == len(still)
+    assert run.state.keep_tally.lfsr_sum == pytest.approx(sum(kept.gain.lfsr for kept in still))
     number = experiment_of(run, event.commit)
     told = [each.ending for each in run.agents["i0"].learned if each.experiment == number]
     assert told == ["kept", "failed"]

@@ -96,13 +96,13 @@ def test_who_stands_where_the_change_was_measured_goes_along_without_a_trial():
     event = catch_up(told.state, "i1", ALL)
     assert event == ev.HeadAdopted("i1", "i0", "base", "c2", (1, 2))
     assert isinstance(next_step(told.state, "i1", RatchetPolicy(), ALL), CatchUp)
-    trials, claimed = told.state.trials, told.state.claimed
+    trials, claimed = told.state.trials, told.state.keep_tally
     assert told.catches_up("i1") == "i0"
     assert told.kept("i1") == told.kept("i0") == [1, 2]
     assert told.state.islands["i1"].head == "c2"
     assert told.state.gain(told.state.islands["i1"]) == pytest.approx(0.8)
-    assert (told.state.trials, told.state.claimed) == (trials, claimed)
-    assert [each.experiment for each in told.state.islands["i1"].recent] == [1, 2]
+    assert (told.state.trials, told.state.keep_tally) == (trials, claimed)
+    assert [each.experiment for each in told.state.islands["i1"].recent_attempts] == [1, 2]
     assert told.state.islands["i1"].endings == {}  # it kept nothing itself
     assert len(told.state.stacks.kept) == 2
     assert told.catches_up("i0") is told.catches_up("i1") is None
@@ -161,12 +161,12 @@ def test_what_was_judged_ahead_and_not_kept_is_left_behind():
     told.tries("i0", 5, of(told, "i1", 4), "discard")
     assert told.catches_up("i1") == "i0"
     assert told.kept("i1") == [1]
-    (left,) = [each for each in told.state.islands["i1"].recent if each.experiment == 4]
+    (left,) = [each for each in told.state.islands["i1"].recent_attempts if each.experiment == 4]
     assert left.ending == "outdated"
-    assert told.state.claimed.count == 2  # it was claimed, and stays a claim
+    assert told.state.keep_tally.count == 2  # it was claimed, and stays a claim
     told.trial("i1", "c4", "promotion", 0, Failure("invalid", "it peeks"))
     told.tell(told.state.quarantines.finding())
-    assert told.state.claimed.count == 1
+    assert told.state.keep_tally.count == 1
     assert told.state.islands["i1"].endings == {"kept": 0, "failed": 1}
     assert told.state.islands["i1"].head == "c1"  # which is not built on it
 
@@ -204,7 +204,7 @@ def test_a_head_that_is_set_apart_takes_back_all_who_caught_up_with_it():
     assert {(each.island, each.new) for each in found.heads} == {("i0", "c1"), ("i1", "c1")}
     told.tell(found)
     assert told.kept("i0") == told.kept("i1") == [1]
-    assert told.state.claimed.count == 1
+    assert told.state.keep_tally.count == 1
     assert told.state.islands["i0"].endings == {"kept": 1, "failed": 1}
     assert told.state.islands["i1"].endings == {}
     assert told.catches_up("i2") in {"i0", "i1"}

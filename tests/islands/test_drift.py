@@ -216,7 +216,7 @@ def test_what_a_drifting_slice_measured_is_void(tmp_path):
     back = next(n for n, event in enumerate(after) if isinstance(event, ev.SliceReleased))
     begun = [t for t in after[:back] if isinstance(t, ev.TrialStarted)]
     assert {t.slice for t in begun if t.purpose != "sentinel"} == {"s1"}
-    told = {e.experiment for i in run.state.islands.values() for e in i.recent}
+    told = {e.experiment for i in run.state.islands.values() for e in i.recent_attempts}
     assert not told & {each.experiment for each in alarm.discards}
 
 
@@ -291,7 +291,7 @@ def test_islands_of_a_launch_with_other_slices_are_moved_for_good(tmp_path):
         return again
 
     again = run_virtual(main())
-    assert [m.home for m in kinds(again, ev.IslandReassigned)] == [True, True]
+    assert [m.permanent for m in kinds(again, ev.IslandReassigned)] == [True, True]
     assert again.state.islands["i0"].home.name == "s1"
     later = [t for t in kinds(again, ev.TrialStarted)[30:] if t.island == "i0"]
     assert {t.slice for t in later} == {"s1"}

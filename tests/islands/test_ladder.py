@@ -60,7 +60,9 @@ def test_a_brief_holds_no_score_in_full(tmp_path):
     assert gains
     assert all(gain / by % 1 in {0.0, 0.5} for gain in gains)
     assert brief.score / by % 1 == 0.0
-    full = {f"{each.gain.mean:.4g}" for each in run.state.islands["i0"].recent if each.gain}
+    full = {
+        f"{each.gain.mean:.4g}" for each in run.state.islands["i0"].recent_attempts if each.gain
+    }
     told = {number for each in brief.recent for number in NUMBER.findall(each.reason)}
     assert not full & told
     assert GENOME in brief.genome

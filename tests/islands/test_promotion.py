@@ -112,7 +112,7 @@ def promote(tmp_path, branches, executor, ledger, wish, policy=PromotionPolicy()
 
         async def begin():
             known = run.state.promotions
-            if known.open is None and not known.done:
+            if known.open is None and not known.ended:
                 await errands.open_promotion(run, wish)
 
         await run_steps_only(run, lambda state, name: next_run_step(state, name, policy), begin)
@@ -161,7 +161,7 @@ def test_trials_are_paired_sharp_and_asked_of_the_hidden_part_once(tmp_path):
     branches, executor, ledger, wish = a_run(tmp_path)
     run = promote(tmp_path, branches, executor, ledger, wish)
     started = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
-    assert {t.rung for t in started} == {1} and {t.check for t in started} == {1}
+    assert {t.rung for t in started} == {1} and {t.check_number for t in started} == {1}
     slices = {}
     for trial in started:
         assert slices.setdefault(trial.seed, trial.slice) == trial.slice
@@ -170,7 +170,7 @@ def test_trials_are_paired_sharp_and_asked_of_the_hidden_part_once(tmp_path):
     assert len(hidden) == 4
     (promoted,) = kinds_of(run, ev.PromotionEnded)
     assert promoted.hidden is True
-    assert run.state.promotions.hidden == {1}
+    assert run.state.promotions.hidden_queries == {1}
     assert len(started) <= PromotionPolicy().trials
     again = promote(tmp_path, branches, executor, run.ledger, wish)
     assert len(kinds_of(again, ev.PromotionEnded)) == 1
@@ -297,7 +297,7 @@ def test_every_commit_of_the_consensus_runs(tmp_path):
     assert len(drafted.changes) == 3 and len(moved.changes) == 2
     worth = [value(branches, commit) for commit in moved.changes]
     assert worth == [pytest.approx(0.3), pytest.approx(0.6)]
-    ran = {t.commit for t in kinds_of(run, ev.TrialStarted) if t.rung == 0 and t.check}
+    ran = {t.commit for t in kinds_of(run, ev.TrialStarted) if t.rung == 0 and t.check_number}
     assert ran == set(drafted.changes[:-1])
 
 
@@ -337,8 +337,8 @@ def test_the_fold_of_a_promotion_is_what_was_lived(tmp_path):
     fresh = State()
     fresh.apply_all(run.ledger.kept)
     assert fresh.promotions.consensus == run.state.promotions.consensus
-    assert fresh.promotions.done == run.state.promotions.done
-    assert fresh.promotions.near == run.state.promotions.near
+    assert fresh.promotions.ended == run.state.promotions.ended
+    assert fresh.promotions.near_misses == run.state.promotions.near_misses
 
 
 def test_kendalls_tau_counts_pairs_that_agree():

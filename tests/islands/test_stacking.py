@@ -192,7 +192,7 @@ def test_a_nights_stack_is_worth_several_heads():
     ]
     assert len(spent) <= budget(len(judged.parts) + len(judged.dropped))
     assert len({each.slice for each in spent}) == len({each.seed for each in spent}) == 1
-    assert all(each.check == 1 and each.experiment == 0 for each in spent)
+    assert all(each.check_number == 1 and each.experiment == 0 for each in spent)
 
 
 def test_the_same_night_has_the_same_checks():

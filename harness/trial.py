@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness import tasks
-from harness.artifacts import digests, freeze
+from harness.artifacts import collect, digests
 from harness.contract import Failure, Outcome, SetupError, Trial
 from harness.sandbox import python_argv
 from harness.sandbox.monitor.gpu import alone
@@ -78,7 +78,7 @@ class _Measurement:
         failure, scored = self._broke(ended, text), None
         if failure is None:
             try:
-                scored = self._score(box)
+                scored = self._score(box, ended)
             except InvalidError as error:
                 failure = Failure("invalid", str(error))
         return self._record(ended, scored, failure, text)
@@ -94,6 +94,7 @@ class _Measurement:
             write={"/out": self.work / "out"},
             kind=trial.sandbox,
             torch=self.task.torch,
+            outputs=box.leaves,
         )
 
     def _broke(self, ended: Exit, text: str) -> Failure | None:
@@ -110,8 +111,8 @@ class _Measurement:
             return Failure("crash", f"exit status {ended.code}: {last}")
         return None
 
-    def _score(self, box: SandboxRequest) -> Scored:
-        left = freeze(self.work / "out", box.leaves, self.work / "sealed")
+    def _score(self, box: SandboxRequest, ended: Exit) -> Scored:
+        left = collect(self.work / "out", box.leaves, ended.refused)
         self.digests = digests(left)
         return self.task.score(left, self.trial, self.confine)
 

@@ -10,7 +10,6 @@ swarm/executors/preflight.py.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -35,11 +34,10 @@ from harness.fingerprint import harness_id
 from harness.preflight import preflight
 from harness.sandbox import SandboxPool, Zygote, run
 from harness.sandbox.boot.zygote_client import MODULES, PLAIN
+from harness.sandbox.guest.limits import die_with_parent
 from harness.sandbox.tiers import NONE
 from harness.tasks.base import Confine, Task
 from harness.trial import measure
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main(setup: str) -> None:
@@ -63,7 +61,7 @@ def main(setup: str) -> None:
         _say(replies, {"setup": str(error)})
         return
     with _starting(task, where, wanted["sandbox"]) as ahead:
-        confine = partial(run, warm=ahead) if ahead else run
+        confine = partial(run, source=ahead) if ahead else run
         _say(replies, {"ready": harness})
         for line in sys.stdin:
             asked = json.loads(line)
@@ -132,6 +130,4 @@ def _die_with_parent(parent: int) -> None:
     """Ask Linux for SIGKILL at the coordinator's death; elsewhere the end of input must do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to answer
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            raise SystemExit(1)  # it was gone before we asked
+        die_with_parent(parent)

@@ -43,6 +43,7 @@ class SandboxPolicy:
     tmp_mib: int = 512
     kind: SandboxKind = "namespaces"
     torch: bool = True
+    outputs: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +63,4 @@ class Exit:
     start: float
     peak_mib: float
     foreign: float | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)

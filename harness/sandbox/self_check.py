@@ -31,6 +31,7 @@ from typing import Any, Final
 
 import harness.contract
 from harness.contract import HarnessError, SandboxKind, SetupError, Slice
+from harness.cpus import usable_cores
 from harness.sandbox.backends import seccomp
 from harness.sandbox.backends.environment import environment
 from harness.sandbox.backends.interpreter import python_argv
@@ -168,7 +169,7 @@ class _Field:
 
     def _usual(self, part: str) -> dict[str, Any]:
         return {
-            "slice": Slice("canary", "cpu", tuple(_cores()[:1])),
+            "slice": Slice("canary", "cpu", tuple(usable_cores()[:1])),
             "seconds": SPEND,
             "memory_mib": 256,
             "read": {"/given": self.folder / "given"},
@@ -194,7 +195,7 @@ class _Field:
             "servers": [_address(each) for each in self.servers.values()],
             "calls": {name: call[machine.column] for name, call in calls.items()},
             "lease": policy.slice.cores,
-            "cores": _cores(),
+            "cores": usable_cores(),
             "key": int(self.token[:7], 16) or 1,
             "large_mib": 2 * SMALL_MIB,
             "forks": FORKS,
@@ -276,7 +277,3 @@ def _heard(ours: FileIO, theirs: FileIO) -> bytes | None:
 
 def _regular(path: Path) -> bool:
     return stat.S_ISREG(path.lstat().st_mode)
-
-
-def _cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

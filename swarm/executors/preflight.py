@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 from harness.contract import Preflight, SandboxKind, Slice, Trial, decode_preflight, encode
+from harness.cpus import usable_cores
 from swarm.executors.harness_process import HarnessProcess
 
 PreflightMode = Literal["auto", "always", "never"]
@@ -49,7 +49,7 @@ def choose_slices(
     """Return where looks may run beside `slices`, on `cores` (those we may use if None)."""
     if wish == "never":
         return PreflightSlices()
-    mine = sorted(_cores() if cores is None else cores)
+    mine = usable_cores() if cores is None else sorted(cores)
     pinned = all(where.cores for where in slices)
     leased = {core for where in slices for core in where.cores}
     spare = [core for core in mine if core not in leased] if pinned else []
@@ -111,9 +111,3 @@ class PreflightPool:
     async def __aexit__(self, *_: object) -> None:
         """Kill the processes, and by that all that runs in their boxes."""
         await asyncio.gather(*(server.stop() for server in self._servers))
-
-
-def _cores() -> Collection[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return range(os.cpu_count() or 1)

@@ -10,6 +10,7 @@ import os
 import platform
 
 from harness.contract import SetupError, Slice
+from harness.cpus import usable_cores
 from swarm.executors.nvml import Gpu, find_gpus
 from swarm.project.schema import SlicesSection
 
@@ -55,7 +56,7 @@ def _cuda(wish: SlicesSection, gpus: list[Gpu]) -> tuple[Slice, ...]:
         for n in range(len(gpus))
         for share in range(wish.shares)
     ]
-    cores = _cores()
+    cores = usable_cores()
     each = len(cores) // len(names) if wish.cores is None else wish.cores
     if each * len(names) > len(cores):
         raise SetupError(
@@ -84,7 +85,7 @@ def _mps(wish: SlicesSection) -> tuple[Slice, ...]:
 
 
 def _cpu(wish: SlicesSection) -> tuple[Slice, ...]:
-    cores, each = _cores(), wish.cores or 1
+    cores, each = usable_cores(), wish.cores or 1
     groups = [cores[k : k + each] for k in range(0, len(cores), each)]
     whole = [group for group in groups if len(group) == each]
     if not whole:
@@ -94,9 +95,3 @@ def _cpu(wish: SlicesSection) -> tuple[Slice, ...]:
     return tuple(
         Slice(f"cpu{n}", "cpu", tuple(group) if pin else ()) for n, group in enumerate(whole[:most])
     )
-
-
-def _cores() -> list[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))

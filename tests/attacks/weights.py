@@ -1,4 +1,4 @@
-"""What the harness makes of weights that a box has left; imported outside of boxes alone."""
+"""How the harness takes in weights that a sandbox left; imported outside sandboxes only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.artifacts import freeze
+from harness.artifacts import collect
+from harness.sandbox.kinds.base import opened
+from harness.sandbox.outputs import copy_files
 from harness.tasks.base import InvalidError
 from harness.tasks.gpt.weights import count_parameters
 
@@ -26,8 +28,10 @@ def taken(path: Path) -> str:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            sealed = freeze(path.parent, {path.name: CAP}, Path(folder, "sealed"))
-            return f"{path.name}: {count_parameters(sealed[path.name])} parameters"
+            with opened(path.parent) as left:
+                refused = copy_files(left, {path.name: CAP}, Path(folder))
+            copies = collect(Path(folder), [path.name], refused)
+            return f"{path.name}: {count_parameters(copies[path.name])} parameters"
         except InvalidError:
             spent = time.monotonic() - began
     return f"{path.name} took {spent:.1f} s" if spent > LONG else ""

@@ -67,7 +67,7 @@ def main(trials: int) -> None:
             scratch=folder,
         )
         with Zygote(trial.slice) as warm:
-            started = partial(run, warm=warm)
+            started = partial(run, source=warm)
             _print(f"warm, {SCREENING_AUDIT} audited", trial, started, trials)
             _print(f"warm, {FULL_AUDIT} audited", replace(trial, audit=FULL_AUDIT), started, trials)
         _print(f"cold, {SCREENING_AUDIT} audited", trial, run, trials)

@@ -103,7 +103,7 @@ def bench(folder: Path) -> Iterator[Bench]:
     (folder / "scratch").mkdir()
     folder.chmod(0o755)
     with Zygote(where) as warm:
-        yield Bench(where, genomes, partial(run, warm=warm))
+        yield Bench(where, genomes, partial(run, source=warm))
 
 
 def main(runs: int) -> None:

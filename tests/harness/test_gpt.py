@@ -234,7 +234,7 @@ def test_threads_change_no_bit(monkeypatch):
     targets = random.integers(400, size=(7, 500)).astype(np.int32)
     found = []
     for count in (1, 3):
-        monkeypatch.setattr(gpt.bits, "cores", lambda count=count: count)
+        monkeypatch.setattr(gpt.bits, "usable_cores", lambda count=count: [*range(count)])
         found.append(gpt.bits.bits(logits, targets))
     assert (found[0] == found[1]).all()
 
@@ -758,7 +758,7 @@ def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
     """A second and a half of training in the real sandbox beats every forecast without a model."""
     (Path(trial.genome) / "short.py").write_text(SHORT)
     with Zygote(trial.slice) as warm:
-        outcome = measure(replace(trial, entry="short.py"), partial(run, warm=warm), "h")
+        outcome = measure(replace(trial, entry="short.py"), partial(run, source=warm), "h")
     assert outcome.failure is None
     assert 1.5 < outcome.score < 3.2
     assert outcome.facts["parameters"] > 10_000

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from harness import fingerprint as identity
 from harness import tasks
-from harness.artifacts import digests, freeze
+from harness.artifacts import collect, digests
 from harness.contract import (
     FULL_AUDIT,
     Outcome,
@@ -32,6 +32,8 @@ from harness.contract import (
     encode,
 )
 from harness.sandbox import Exit
+from harness.sandbox.kinds.base import opened
+from harness.sandbox.outputs import copy_files
 from harness.tasks.base import InvalidError
 from harness.trial import CLAIMS, claims, clean, measure
 from swarm.executors.base import ExecutorConfig, VoidError
@@ -44,17 +46,22 @@ WHERE = Slice("cpu0", "cpu", (CORE,))
 
 @pytest.fixture
 def left(tmp_path):
-    """Make the folder that a genome filled, and a way to seal its `x` of at most 10 bytes."""
+    """Make the folder that a genome filled, and a way to copy its `x` of at most 10 bytes."""
     folder = tmp_path / "out"
     folder.mkdir()
 
-    def take():
-        return freeze(folder, {"x": 10}, tmp_path / "sealed")
-
-    return folder, take
+    return folder, lambda: copy_x(folder, tmp_path / "copies")
 
 
-def test_a_sealed_file_is_a_read_only_copy(left):
+def copy_x(folder, to):
+    """Copy `x`, 10 bytes at most, as a sandbox's outputs are copied; return the copies by name."""
+    to.mkdir()
+    with opened(folder) as left:
+        refused = copy_files(left, {"x": 10}, to)
+    return collect(to, ["x"], refused)
+
+
+def test_an_output_is_a_read_only_copy(left):
     """What happens to the original afterwards does not matter."""
     folder, take = left
     (folder / "x").write_bytes(b"0123456789")
@@ -64,7 +71,7 @@ def test_a_sealed_file_is_a_read_only_copy(left):
     assert copy.stat().st_mode & 0o777 == 0o444
 
 
-def test_what_was_sealed_is_known_by_its_digest(left):
+def test_an_output_is_known_by_its_digest(left):
     """The sha256 of the copy, by name: that of the bytes which were scored."""
     folder, take = left
     (folder / "x").write_bytes(b"0123456789")
@@ -153,7 +160,7 @@ def test_whatever_was_left_is_a_small_copy_or_invalid(tmp_path_factory, leave):
     (folder / "out").mkdir()
     leave(folder / "out" / "x")
     try:
-        copy = freeze(folder / "out", {"x": 10}, folder / "sealed")["x"]
+        copy = copy_x(folder / "out", folder / "copies")["x"]
     except InvalidError as error:
         said = str(error)
     else:

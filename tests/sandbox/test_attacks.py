@@ -89,7 +89,7 @@ def namespaces():
 
 def test_the_attacks_are_real(user):
     """With `none` the attacks succeed: the suite can tell."""
-    possible(user, 0)
+    possible(user, "none")
     landed = {name for name, how in table.results("none", user).items() if how}
     if not namespaces():  # where nobody may make namespaces, that attack cannot land either
         landed.add("make_namespaces")

@@ -170,6 +170,6 @@ print(json.dumps(tiers.strongest()))
 REQUIRING = """
 from harness.contract import SetupError
 from swarm.executors.require_sandbox import require_sandbox
-try: require_sandbox(2)
+try: require_sandbox("namespaces")
 except SetupError as error: print(error)
 """

@@ -28,8 +28,8 @@ from pathlib import Path
 from harness.contract import HarnessError
 from harness.sandbox.backends import bubblewrap
 from harness.sandbox.backends.interpreter import program_words
-from harness.sandbox.boot.spec import calls, confined
-from harness.sandbox.boot.start import PATIENCE, Started, first_of, shake
+from harness.sandbox.boot.spec import namespaces_spec, seccomp_program
+from harness.sandbox.boot.start import START_TIMEOUT_S, Started, first_of, shake
 from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.fds import readable
 from harness.sandbox.policy import SandboxPolicy
@@ -61,6 +61,7 @@ class SandboxShape:
             fds=(),
             read={**policy.read, **later},
             write=dict.fromkeys(policy.write, Path()),
+            outputs=None,
         )
         return cls(walls, (*argv[: len(argv) - len(program_words(argv) or ()) + 1],))
 
@@ -83,7 +84,7 @@ class PrewarmedSandbox:
             status, telling = _pipe(theirs, theirs)
             running, echo = _pipe(theirs, theirs)
             filter_end, filling = _pipe(theirs, theirs)
-            os.write(filling, calls(shape.policy))  # less than a pipe holds
+            os.write(filling, seccomp_program(shape.policy))  # less than a pipe holds
             self._leash.sendall(b".")
             self._lay_out()
             walls = replace(shape.policy, read={**shape.policy.read, **self._places()})
@@ -118,7 +119,7 @@ class PrewarmedSandbox:
                 shutil.copytree(given, place, symlinks=True, dirs_exist_ok=True)
             else:  # into the very file that the box has been shown
                 shutil.copyfile(given, place)
-        spec = confined(policy, program_words(argv) or [])
+        spec = namespaces_spec(policy, program_words(argv) or [])
         with ExitStack() as failed:
             try:
                 first = self._first()
@@ -176,7 +177,7 @@ class PrewarmedSandbox:
         self.process.kill()
         self.process.wait()
         if first >= 0:
-            readable(first, PATIENCE)
+            readable(first, START_TIMEOUT_S)
             os.close(first)
 
     def _complaint(self) -> str:

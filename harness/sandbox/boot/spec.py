@@ -33,42 +33,42 @@ LIMITS = [
 ]
 
 
-def confined(policy: SandboxPolicy, argv: Sequence[str]) -> GuestSpec:
+def namespaces_spec(policy: SandboxPolicy, argv: Sequence[str]) -> GuestSpec:
     """Return what the first process of a sandbox is told."""
-    spec = unconfined(policy, argv, bubblewrap.HOME)
-    spec["limits"] += [(resource.RLIMIT_NPROC, births(policy)), *LIMITS]
+    spec = unconfined_spec(policy, argv, bubblewrap.HOME)
+    spec["limits"] += [(resource.RLIMIT_NPROC, max_processes(policy)), *LIMITS]
     spec["watched"] = ["/proc", *bubblewrap.PRIVATE, *policy.write]
     spec["uid"] = box_uid()
-    spec["filter"] = calls(policy)
+    spec["filter"] = seccomp_program(policy)
     return spec
 
 
-def calls(policy: SandboxPolicy) -> bytes:
+def seccomp_program(policy: SandboxPolicy) -> bytes:
     """Return the seccomp program of a sandbox."""
     return seccomp.program(memfd=policy.slice.kind == "cuda")
 
 
-def warded(policy: SandboxPolicy, argv: Sequence[str], own: ScratchFolders) -> GuestSpec:
+def landlock_spec(policy: SandboxPolicy, argv: Sequence[str], own: ScratchFolders) -> GuestSpec:
     """Return what the warden of a box at tier 1 is told."""
-    spec = unconfined(policy, argv, str(own.home))
+    spec = unconfined_spec(policy, argv, str(own.home))
     spec["env"] = environment(policy, str(own.home), str(own.tmp))
     spec["limits"] += LIMITS
     spec["uid"] = box_uid()
     spec["filter"] = seccomp.program(memfd=policy.slice.kind == "cuda", shared=True)
-    spec["ward"] = {
+    spec["supervisor"] = {
         "rules": landlock.rules(policy, argv, own),
-        "births": births(policy),
+        "max_processes": max_processes(policy),
         "folder": str(own.base),
     }
     return spec
 
 
-def births(policy: SandboxPolicy) -> int:
+def max_processes(policy: SandboxPolicy) -> int:
     """Return how many processes and threads a box may have."""
     return policy.processes + 4 * len(policy.slice.cores)
 
 
-def unconfined(policy: SandboxPolicy, argv: Sequence[str], home: str) -> GuestSpec:
+def unconfined_spec(policy: SandboxPolicy, argv: Sequence[str], home: str) -> GuestSpec:
     """Return what the first process is told where there are no walls."""
     return {
         "argv": list(argv),
@@ -80,7 +80,7 @@ def unconfined(policy: SandboxPolicy, argv: Sequence[str], home: str) -> GuestSp
         "limits": [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, policy.file_mib * MIB)],
         "uid": None,
         "filter": b"",
-        "ward": None,
+        "supervisor": None,
     }
 
 

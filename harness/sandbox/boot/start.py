@@ -26,7 +26,7 @@ from harness.sandbox.guest.init import GIVEN, GO, READY
 if TYPE_CHECKING:
     from harness.sandbox.guest.limits import GuestSpec
 
-PATIENCE = 30.0  # seconds to make a box: some 0.05, many more where the cores are starved
+START_TIMEOUT_S = 30.0  # a start takes 0.05 s, much longer where the cores are starved
 
 Walls = Callable[[int], list[str]]
 """The command line that puts walls around what follows it, given a descriptor to tell on."""
@@ -48,7 +48,7 @@ class Started:
     handles: tuple[int, ...]
     control: socket.socket
     at: float
-    warded: bool = False
+    supervised: bool = False
 
     def ended(self, wait: float) -> bool:
         """Say whether the program has ended, after waiting at most `wait` seconds for it."""
@@ -71,7 +71,7 @@ class Started:
             return os.waitstatus_to_exitcode(int(said))
         if said:
             raise HarnessError(f"a box could not start its program: {said}")
-        if self.warded:
+        if self.supervised:
             raise HarnessError("a box's warden died before its box")
         return 128 - code if 128 < code <= 192 else code  # noqa: PLR2004  # the shells' convention
 
@@ -115,7 +115,7 @@ def launch(spec: GuestSpec, walls: Walls | None, output: int) -> Started:
                 pass_fds=(theirs.fileno(), info_end, *spec["fds"]),
                 start_new_session=True,
             )
-            failed.callback(_end, outer, control, warded=spec["ward"] is not None)
+            failed.callback(_end, outer, control, supervised=spec["supervisor"] is not None)
             theirs.close()
             os.close(info_end)
             first = first_of(told.read()) if walls else -1
@@ -124,8 +124,8 @@ def launch(spec: GuestSpec, walls: Walls | None, output: int) -> Started:
         handles = shake(control, spec)
         end = os.pidfd_open(outer.pid) if sys.platform == "linux" else -1
         failed.pop_all()
-    warded = spec["ward"] is not None
-    return Started(outer, end, first, handles, control, time.monotonic(), warded)
+    supervised = spec["supervisor"] is not None
+    return Started(outer, end, first, handles, control, time.monotonic(), supervised)
 
 
 def first_of(told: bytes) -> int:
@@ -153,7 +153,7 @@ def shake(control: socket.socket, spec: GuestSpec, given: Sequence[int] = ()) ->
 
 def _hear(control: socket.socket, word: bytes) -> tuple[int, ...]:
     with _starting():
-        control.settimeout(PATIENCE)
+        control.settimeout(START_TIMEOUT_S)
         said, handles, _, _ = socket.recv_fds(control, len(word), 64, socket.MSG_WAITALL)
     if said != word:
         raise HarnessError("a box did not start: its first process ended")
@@ -168,11 +168,11 @@ def _starting() -> Iterator[None]:
         raise HarnessError(f"a box did not start: {error}") from error
 
 
-def _end(outer: subprocess.Popen[bytes], control: socket.socket, *, warded: bool) -> None:
+def _end(outer: subprocess.Popen[bytes], control: socket.socket, *, supervised: bool) -> None:
     """End a box that did not start; a warden ends its box, and itself, when we hang up."""
     control.close()
-    if warded:
+    if supervised:
         with suppress(subprocess.TimeoutExpired):
-            outer.wait(PATIENCE)
+            outer.wait(START_TIMEOUT_S)
     outer.kill()
     outer.wait()

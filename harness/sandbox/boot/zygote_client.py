@@ -43,7 +43,7 @@ PLAIN = ("importlib", "json", "pathlib", "numpy", "numpy.random")
 
 # optimizers need the last of these; numpy.random, which each copy seeds, takes it 15 ms to import
 MODULES = ("numpy.random", "safetensors.torch", "torch", "torch._dynamo")
-PATIENCE = 120.0  # seconds to import them: 2 at best, many more where the cores are starved
+IMPORT_TIMEOUT_S = 120.0  # imports take 2 s at best, much longer where the cores are starved
 
 
 class Zygote:
@@ -56,7 +56,7 @@ class Zygote:
     def __init__(self, lease: Slice, modules: Sequence[str] = MODULES) -> None:
         self.slice = lease
         self._requests, theirs = socket.socketpair()
-        self._requests.settimeout(PATIENCE)
+        self._requests.settimeout(IMPORT_TIMEOUT_S)
         self._ready = False
         binary = sealed_interpreter()
         with theirs:
@@ -98,7 +98,7 @@ class Zygote:
             control.close()
             raise
         end = os.dup(handles[0])
-        return Started(None, end, -1, handles, control, time.monotonic(), warded=True)
+        return Started(None, end, -1, handles, control, time.monotonic(), supervised=True)
 
     def _copy(self, how: bytes, passed: list[int], group: int = 0) -> socket.socket:
         """Ask for a copy, with descriptors of ours, and return the socket to it."""

@@ -66,10 +66,10 @@ def read(control: socket) -> GuestSpec:
 
 def shut_in(spec: GuestSpec, control: socket) -> list[int]:
     """Put on every limit; return the descriptors that the supervisor asks for."""
-    if spec["ward"]:
-        from . import supervisor as warden  # noqa: PLC0415  # most boxes need none
+    if spec["supervisor"]:
+        from . import supervisor  # noqa: PLC0415  # most boxes need none
 
-        return [warden.shut_in(spec, spec["ward"], control)]
+        return [supervisor.shut_in(spec, spec["supervisor"], control)]
     asked = handles(spec)
     restrict(spec)
     return asked

@@ -29,6 +29,8 @@ from errno import EAGAIN, EPERM
 
 from .landlock_syscalls import confine, keep_signals_inside
 from .limits import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_DUMPABLE,
     close_all_but,
     end_first,
     give_up_privileges,
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 
     from .limits import GuestSpec, SupervisorSpec
 
-PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 RECEIVE, SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV and _SEND
 REQUEST = 80  # bytes of `struct seccomp_notif`; its identity is the first 8
 GO_ON = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
@@ -96,7 +97,7 @@ def guard(program: int, ward: SupervisorSpec, control: socket, ours: socket) -> 
     """Admit births until the program ends or has to; end the box, and tell how it ended."""
     try:
         close_all_but({control.fileno(), ours.fileno()})
-        box = Supervised(program, ward["births"])
+        box = Supervised(program, ward["max_processes"])
         try:
             alone = box.serve(control.fileno(), received(ours))
         finally:

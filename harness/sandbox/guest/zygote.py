@@ -42,7 +42,7 @@ import sys
 from _socket import CMSG_LEN, MSG_WAITALL, socket
 from contextlib import suppress
 
-from . import supervisor as warden  # noqa: F401  # before the first copy is made, which may be out of its reach
+from . import supervisor as _supervisor  # noqa: F401  # a copy could no longer read the file
 from .init import (
     BEGIN,
     ENTER_OWN,
@@ -55,7 +55,7 @@ from .init import (
     say,
     shut_in,
 )
-from .limits import close_all_but, libc, must, restrict
+from .limits import close_all_but, die_with_parent, libc, must, restrict
 from .run_script import start
 
 TYPE_CHECKING = False
@@ -64,7 +64,6 @@ if TYPE_CHECKING:
 
     from .limits import GuestSpec
 
-PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 NAMESPACES = 0x6E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, PID, NET
 MOST = 64  # descriptors for one box
@@ -226,10 +225,3 @@ def reseed() -> None:
         sys.modules["numpy"].random.seed()
     if "tempfile" in sys.modules:
         sys.modules["tempfile"].__dict__["tempdir"] = None
-
-
-def die_with_parent() -> None:
-    """End when the process that started us does."""
-    must(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "death signal")
-    if os.getppid() == 1:
-        os._exit(1)

@@ -1,30 +1,124 @@
-"""Tier 0: nothing is confined, but the tree is still ended and its memory watched.
+"""The process tree of a sandbox, one class a kind: counted, watched, killed as a whole.
 
-Orphans of the tree come to us, since we ask to be the subreaper while it is alive, and so are found
-among our children.
-
-Not covered: everything a sandbox is for. A process that hops from pid to pid faster than it can be
-found outlives the deadline; outside Linux so does every orphan.
+Not covered, where nothing is confined: everything a sandbox is for. A process that hops from pid to
+pid faster than it can be found outlives the deadline; outside Linux so does every orphan.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
+import signal
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
-PR_SET_CHILD_SUBREAPER = 36
+from harness.sandbox.fds import readable
+from harness.sandbox.guest.limits import PR_SET_CHILD_SUBREAPER
+from harness.sandbox.monitor.cpu import CpuContention
+from harness.sandbox.monitor.descendants import Descendants
+from harness.sandbox.monitor.disk import DiskMonitor
+from harness.sandbox.monitor.memory import MemoryMeter, tmpfs_bytes
 
 
-class PlainTree:
-    """A child without walls, and every process that it starts; `first` is the child's pid.
+@dataclass(frozen=True, slots=True)
+class _MeteredTree:
+    """What the trees of confined programs share: their meters."""
 
-    Made before the child is, since our children of then are none of the tree. `limit` and `peak`
-    are bytes.
+    meter: MemoryMeter
+    contention: CpuContention
+
+    @property
+    def peak(self) -> int:
+        """The most bytes seen."""
+        return self.meter.peak
+
+    @property
+    def foreign(self) -> float | None:
+        """The share of the slice's cores that others had."""
+        return self.contention.foreign
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceTree(_MeteredTree):
+    """The processes of a PID namespace, alive as long as its first one: the kernel kills the rest.
+
+    `init` is a pidfd of the first process, `proc` an open /proc directory that shows this namespace
+    and nothing else, `tmpfs` are open directories, one for each of its own mounts.
+    """
+
+    init: int
+    proc: int
+    tmpfs: tuple[int, ...]
+
+    def memory(self) -> float:
+        """Return the memory held now as a share of the limit."""
+        pids = [name for name in os.listdir(self.proc) if name.isdigit()]  # noqa: PTH208  # no path
+        self.contention.look(pids)
+        return self.meter.read(pids, sum(tmpfs_bytes(mount) for mount in self.tmpfs))
+
+    def full(self) -> bool:
+        """Return False: a full tmpfs refuses the write itself."""
+        return False
+
+    def kill(self) -> None:
+        """Kill the namespace's first process."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.init, signal.SIGKILL)
+
+    def gone(self, wait: float) -> bool:
+        """Return whether none is alive, after waiting at most `wait` seconds for it."""
+        return readable(self.init, wait)
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisedTree(_MeteredTree):
+    """The processes below a supervisor, alive as long as it is: it kills all others before it ends.
+
+    `supervisor` is a pidfd.
+    """
+
+    supervisor: int
+    descendants: Descendants
+    disk: DiskMonitor
+
+    def memory(self) -> float:
+        """Return the memory held now as a share of the limit."""
+        pids = self.descendants.pids()
+        self.disk.look(pids)
+        self.contention.look(pids)
+        return self.meter.read(pids, self.disk.held)
+
+    def full(self) -> bool:
+        """Return whether it has written more than it may."""
+        return self.disk.full
+
+    def kill(self) -> None:
+        """Tell the supervisor to end the sandbox, or kill what is left where it is dead."""
+        if not readable(self.supervisor, 0):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.supervisor, signal.SIGTERM)
+            return
+        for pid in self.descendants.strays():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+    def gone(self, wait: float) -> bool:
+        """Return whether none is alive, after waiting at most `wait` seconds for it."""
+        return readable(self.supervisor, wait) and not self.descendants.strays()
+
+
+class UnconfinedTree:
+    """A child without walls and every process that it starts.
+
+    `first` is the child's pid; `limit` and `peak` are bytes. Orphans are found among our own
+    children, since this process is a subreaper inside the `with` block. Make it before the child:
+    children that exist already are not part of the tree.
     """
 
     def __init__(self, limit: int) -> None:
@@ -33,20 +127,20 @@ class PlainTree:
         self.first = 0
         self._others = {child.pid for child in psutil.Process().children()}
 
-    def __enter__(self) -> PlainTree:
-        _adopt(orphans=True)
+    def __enter__(self) -> UnconfinedTree:
+        _set_subreaper(on=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _adopt(orphans=False)
+        _set_subreaper(on=False)
 
     @property
     def foreign(self) -> float | None:
-        """Return None: what others had of the slice's cores is not measured without walls."""
+        """Return None: foreign CPU load is not measured without a sandbox."""
         return None
 
     def memory(self) -> float:
-        """Return the memory held now as a share of what may be held."""
+        """Return the memory held now as a share of the limit."""
         held = 0
         for process in self._look()[0]:
             with suppress(psutil.NoSuchProcess):
@@ -55,19 +149,19 @@ class PlainTree:
         return held / self.limit
 
     def full(self) -> bool:
-        """Return False: nothing is confined."""
+        """Return False: the disk is not limited without a sandbox."""
         return False
 
     def kill(self) -> None:
-        """Kill every process that can be found, those that are born meanwhile at the next call."""
+        """Kill every process that can be found; those born meanwhile fall to the next call."""
         for process in self._look()[0]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
     def gone(self, wait: float) -> bool:
-        """Say whether none is alive, after waiting at most `wait` seconds for it.
+        """Return whether none is alive, after waiting at most `wait` seconds for it.
 
-        Two looks in a row have to find nothing: a process may come to us while we look elsewhere.
+        Two looks in a row have to find nothing: a process may be reparented between two.
         """
         limit, quiet = time.monotonic() + wait, 0
         while quiet < 2:  # noqa: PLR2004  # two looks
@@ -79,32 +173,39 @@ class PlainTree:
         return True
 
     def _look(self) -> tuple[list[psutil.Process], bool]:
-        """Return what is alive of the tree, and whether there were orphans that had died.
+        """Return the living processes of the tree, and whether dead orphans were reaped.
 
-        These are taken leave of at every look: a storm of short lives leaves thousands. One look
-        at all of the machine's processes serves for the whole tree; a look for each of its
-        processes had not ended after 8 minutes where 8 had hopped through 8,000 pids (measured).
+        They are reaped at every look: a storm of short lives leaves thousands. One look at all of
+        the machine's processes serves for the whole tree; a look for each of its processes had not
+        ended after 8 minutes where 8 processes had hopped through 8,000 pids (measured).
         """
-        below: dict[int, list[psutil.Process]] = {}
+        children: dict[int, list[psutil.Process]] = {}
         for process in psutil.process_iter(["ppid", "status"]):
-            below.setdefault(process.info["ppid"], []).append(process)
-        mine = [child for child in below.get(os.getpid(), []) if child.pid not in self._others]
-        orphans = [child.pid for child in mine if _dead(child) and child.pid != self.first]
+            children.setdefault(process.info["ppid"], []).append(process)
+        mine = [child for child in children.get(os.getpid(), []) if child.pid not in self._others]
+        orphans = [child.pid for child in mine if _is_zombie(child) and child.pid != self.first]
         for pid in orphans:
             os.waitpid(pid, 0)
         alive: list[psutil.Process] = []
         while mine:
             process = mine.pop()
-            mine += below.get(process.pid, [])
-            alive += [] if _dead(process) else [process]
+            mine += children.get(process.pid, [])
+            alive += [] if _is_zombie(process) else [process]
         return alive, bool(orphans)
 
 
-def _adopt(*, orphans: bool) -> None:
-    """Say whether orphans of ours come to us or, as usual, to the machine's first process."""
+def pid_of(handle: int) -> str:
+    """Return the pid, as text, of the process behind a pidfd; "0" where it is gone."""
+    about = Path(f"/proc/self/fdinfo/{handle}").read_text()
+    match = re.search(r"^Pid:\s*(\d+)", about, re.MULTILINE)
+    return match.group(1) if match else "0"
+
+
+def _set_subreaper(*, on: bool) -> None:
+    """Let orphans be reparented to us or, as usual, to the machine's first process."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(orphans), 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
 
 
-def _dead(process: psutil.Process) -> bool:
+def _is_zombie(process: psutil.Process) -> bool:
     return bool(process.info["status"] == psutil.STATUS_ZOMBIE)

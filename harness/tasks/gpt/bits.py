@@ -6,14 +6,13 @@ Exponentials are float32, sums and logarithms float64: the error is below 1e-6 b
 from __future__ import annotations
 
 import math
-import os
 import secrets
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.cpus import usable_cores
 from harness.tasks.base import Confine, InvalidError
 from harness.tasks.gpt.logits import Logits, Question, ScoredModel, ask
 from harness.tasks.gpt.windows import Windows
@@ -62,7 +61,9 @@ def bits(logits: Logits, targets: NDArray[np.int32]) -> NDArray[np.float64]:
         part = slice(start, start + step)
         nats[part] = _nats(flat[part], wanted[part])
 
-    with ThreadPoolExecutor(cores()) as pool:  # numpy lets go of the interpreter meanwhile
+    with ThreadPoolExecutor(
+        len(usable_cores())
+    ) as pool:  # numpy lets go of the interpreter meanwhile
         list(pool.map(work, range(0, targets.size, step)))
     return nats.reshape(targets.shape) / math.log(2)
 
@@ -77,12 +78,6 @@ def bits_per_byte(cost: NDArray[np.float64], sizes: NDArray[np.int32]) -> tuple[
     ratio = spent.sum() / read.sum()
     error = math.sqrt(len(read) * (spent - ratio * read).var(ddof=1)) / read.sum()
     return float(ratio), float(error)
-
-
-def cores() -> int:
-    """Return how many cores this process may use; a slice's process is pinned to the slice's."""
-    mine = os.sched_getaffinity(0) if sys.platform == "linux" else range(os.cpu_count() or 1)
-    return len(mine)
 
 
 def _nats(logits: Logits, targets: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""One class a kind of sandbox: namespaces, Landlock, none. Imported by sandbox.run alone."""

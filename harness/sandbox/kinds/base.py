@@ -1,0 +1,110 @@
+"""What every kind of sandbox offers to `run`, and the observer that sees one to its end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+from harness.contract import HarnessError
+from harness.sandbox.boot.pool import SandboxPool
+from harness.sandbox.boot.start import Started, Walls, launch
+from harness.sandbox.boot.zygote_client import Zygote
+from harness.sandbox.monitor.capped_log import CappedLog
+from harness.sandbox.monitor.watchdog import Tree, drain, finish, watch
+from harness.sandbox.policy import Exit
+
+if TYPE_CHECKING:
+    from harness.sandbox.guest.limits import GuestSpec
+
+MIB = 1 << 20
+
+Source = Zygote | SandboxPool
+"""What programs start from without importing anything themselves."""
+
+
+class Sandbox(Protocol):
+    """A sandbox with its program: entering it starts the program, leaving it frees everything.
+
+    Entering raises SetupError where this machine cannot make it, HarnessError where it fails.
+    """
+
+    @property
+    def program(self) -> Started:
+        """The started program."""
+
+    @property
+    def tree(self) -> Tree:
+        """Every process of the sandbox, to be watched and killed."""
+
+    def meanwhile(self) -> None:
+        """Do other work while the program runs; called after each look but the first."""
+
+    def take_outputs(self) -> Mapping[str, str]:
+        """Copy what the dead program left; return why each refused file was refused, by name."""
+
+    def __enter__(self) -> Self:
+        """Start the program."""
+
+    def __exit__(self, *_: object) -> None:
+        """Release every descriptor, folder and process of the sandbox."""
+
+
+class Observer:
+    """Watches a sandbox from the call to its end and keeps its log."""
+
+    def __init__(self, log: Path) -> None:
+        self.called, self.folder = time.monotonic(), log.parent
+        self.sink = CappedLog.at(log)
+        self._pipe, self.output = os.pipe()
+
+    def start(self, spec: GuestSpec, walls: Walls | None) -> Started:
+        """Start a program from scratch. Raises HarnessError, with its output, where that fails."""
+        try:
+            return launch(spec, walls, self.output)
+        except HarnessError as error:
+            os.set_blocking(self.output, False)
+            os.write(self.output, b"\n")  # so that the read below never blocks
+            text = os.read(self._pipe, 4096).decode(errors="replace").strip()
+            raise HarnessError(f"{error} ({text})") from error
+
+    def watch(
+        self, program: Started, tree: Tree, seconds: float, meanwhile: Callable[[], None]
+    ) -> Exit:
+        """Watch a started program to its end; nothing of `tree` is alive afterwards."""
+        deadline = program.at + seconds
+        try:
+            killed = watch(tree, program.ended, self._pipe, self.sink, deadline, meanwhile)
+        finally:
+            finish(tree, self._pipe, self.sink)
+            took = time.monotonic() - program.at
+        start, peak = program.at - self.called, tree.peak / MIB
+        return Exit(program.code(), killed, took, start, peak, tree.foreign)
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.set_blocking(self._pipe, False)
+        drain(self._pipe, self.sink)
+        os.close(self._pipe)
+        os.close(self.output)
+        self.sink.close()
+
+
+def zygote_of(source: Source) -> Zygote:
+    """Return the zygote behind `source`."""
+    return source.zygote if isinstance(source, SandboxPool) else source
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    """Yield a descriptor of `folder`, which may not be a link."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield number
+    finally:
+        os.close(number)

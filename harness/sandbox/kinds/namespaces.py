@@ -1,0 +1,84 @@
+"""The strongest sandbox: namespaces made by bubblewrap, a seccomp filter, limits.
+
+The `policy.write` folders are tmpfs mounts of the sandbox's own, as large as `file_mib`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from harness.contract import HarnessError
+from harness.sandbox.backends import bubblewrap
+from harness.sandbox.backends.interpreter import program_words
+from harness.sandbox.backends.uids import check_readable
+from harness.sandbox.boot.pool import SandboxPool
+from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
+from harness.sandbox.boot.spec import namespaces_spec
+from harness.sandbox.boot.start import Started
+from harness.sandbox.kinds.base import MIB, Observer, Source, zygote_of
+from harness.sandbox.monitor.cpu import CpuContention
+from harness.sandbox.monitor.memory import MemoryMeter
+from harness.sandbox.monitor.process_trees import NamespaceTree
+from harness.sandbox.outputs import take_outputs
+from harness.sandbox.policy import SandboxPolicy
+
+
+class NamespaceSandbox:
+    """A sandbox with namespaces of its own, cold, from a zygote or from a pool."""
+
+    program: Started
+    tree: NamespaceTree
+
+    def __init__(
+        self, policy: SandboxPolicy, argv: Sequence[str], observer: Observer, source: Source | None
+    ) -> None:
+        self._policy, self._argv = policy, argv
+        self._observer, self._source = observer, source
+        self._stack = ExitStack()
+
+    def __enter__(self) -> NamespaceSandbox:
+        check_readable(self._policy.read.values())
+        with self._stack as stack:  # closed at once where entering fails
+            self.program = self._started(stack)
+            proc, *mounts = self.program.handles[1:]
+            self.tree = NamespaceTree(
+                MemoryMeter(proc, self._policy.memory_mib * MIB),
+                CpuContention(proc, self._policy.slice.cores),
+                self.program.init,
+                proc,
+                tuple(mounts),
+            )
+            self._written = mounts[len(bubblewrap.PRIVATE) :]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def meanwhile(self) -> None:
+        """Let the pool make the next sandboxes."""
+        if isinstance(self._source, SandboxPool):
+            self._source.make()
+
+    def take_outputs(self) -> Mapping[str, str]:
+        """Copy the outputs from the sandbox's tmpfs mounts to the host's folders."""
+        return take_outputs(self._policy, self._written)
+
+    def _started(self, stack: ExitStack) -> Started:
+        policy, argv, source = self._policy, self._argv, self._source
+        if source is None or program_words(argv) is None:
+            walls = functools.partial(bubblewrap.command, policy, argv)
+            started = self._observer.start(namespaces_spec(policy, argv), walls)
+            return stack.enter_context(started)
+        waiting = source.take(policy, argv) if isinstance(source, SandboxPool) else None
+        if waiting is not None:
+            stack.enter_context(waiting)
+            try:
+                return waiting.start(policy, argv, self._observer.output)
+            except HarnessError:  # it died while it waited: make another
+                waiting.close()
+        shape = SandboxShape.of(policy, argv)
+        made = PrewarmedSandbox(shape, zygote_of(source), self._observer.folder)
+        return stack.enter_context(made).start(policy, argv, self._observer.output)

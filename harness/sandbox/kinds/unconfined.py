@@ -1,0 +1,62 @@
+"""No sandbox at all: the program runs as the caller; its tree is still watched and killed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from harness.sandbox.boot.spec import on_host, unconfined_spec
+from harness.sandbox.boot.start import Started
+from harness.sandbox.kinds.base import MIB, Observer, Source, opened
+from harness.sandbox.monitor.process_trees import UnconfinedTree
+from harness.sandbox.outputs import take_outputs
+from harness.sandbox.policy import SandboxPolicy
+
+
+class Unconfined:
+    """A program without walls, whose `policy.write` folders are the host's own."""
+
+    program: Started
+    tree: UnconfinedTree
+
+    def __init__(
+        self, policy: SandboxPolicy, argv: Sequence[str], observer: Observer, source: Source | None
+    ) -> None:
+        del source  # a zygote's copies are confined
+        self._policy, self._argv, self._observer = policy, argv, observer
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Unconfined:
+        policy = self._policy
+        words = on_host(self._argv, {**policy.read, **policy.write})
+        with self._stack as stack:  # closed at once where entering fails
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-sandbox-"))
+            self.tree = stack.enter_context(UnconfinedTree(policy.memory_mib * MIB))
+            spec = unconfined_spec(policy, words, home)
+            self.program = stack.enter_context(self._observer.start(spec, None))
+            self.tree.first = self.program.outer.pid if self.program.outer else 0
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def meanwhile(self) -> None:
+        """Do nothing: there is nothing to make ahead."""
+
+    def take_outputs(self) -> Mapping[str, str]:
+        """Replace each folder that was written by one with checked copies, if files are named.
+
+        Without names the files stay where the program put them.
+        """
+        if self._policy.outputs is None:
+            return {}
+        with ExitStack() as stack:
+            held = []
+            for folder in self._policy.write.values():
+                raw = folder.with_name(f"{folder.name}.raw")
+                folder.rename(raw)
+                folder.mkdir()
+                held.append(stack.enter_context(opened(raw)))
+            return take_outputs(self._policy, held)

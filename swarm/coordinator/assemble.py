@@ -259,10 +259,10 @@ def _agents(
         from swarm.agents.llm.factory import RateLimiters, make_agent  # noqa: PLC0415
 
         bounds, spent = launch.limits, Usage(tokens_untold=past.tokens, usd=past.usd)
-        budget, governors = Budget(bounds.usd, bounds.tokens, spent), RateLimiters()
+        budget, limiters = Budget(bounds.usd, bounds.tokens, spent), RateLimiters()
         names = {island.name: island.agent for island in launch.islands}
         for name, wish in models.items():
-            model = make_agent(names[name], wish, governors, budget, begun)
+            model = make_agent(names[name], wish, limiters, budget, begun)
             stack.push_async_callback(model.close)
             agents[name] = model
     return agents

@@ -1,4 +1,4 @@
-"""Pace and money: the governor on virtual time, rate-limit headers, reservations."""
+"""Pace and money: the limiter on virtual time, rate-limit headers, reservations."""
 
 import asyncio
 import random
@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from islands.records import Usage
 from swarm.agents.llm.budget import Budget, BudgetError
 from swarm.agents.llm.rate_limiter import PausedError, RateLimiter, RateLimits
-from swarm.agents.llm.retry_after import LONGEST, asked_wait, drained_wait
+from swarm.agents.llm.retry_after import MAX_WAIT_S, quota_reset_s, retry_after_s
 from swarm.simulation.virtual_time import run_virtual
 
 DATE = {"date": "Wed, 21 Oct 2026 07:28:00 GMT"}
 
 
-def begin_times(governor, calls, seconds=0.0):
+def begin_times(limiter, calls, seconds=0.0):
     """Return when each of `calls` concurrent calls of `seconds` began, on virtual time."""
 
     async def call():
-        async with governor.turn() as began:
+        async with limiter.acquire() as began:
             await asyncio.sleep(seconds)
             return began
 
@@ -39,28 +39,28 @@ def test_no_minute_holds_more_requests_than_were_set():
 
 def test_no_more_calls_are_in_the_air_than_were_set():
     """Seven calls of 5 s on three seats begin three at a time."""
-    began = begin_times(RateLimiter(RateLimits(1000, concurrent=3)), 7, seconds=5.0)
+    began = begin_times(RateLimiter(RateLimits(1000, max_concurrent=3)), 7, seconds=5.0)
     assert began == [0.0] * 3 + [5.0] * 3 + [10.0]
 
 
 def test_a_shared_key_has_the_slowest_rate_that_was_set_for_it():
-    """Slowing a governor down holds, speeding it up does not."""
-    governor = RateLimiter(RateLimits(50))
-    governor.slow_to(5)
-    governor.slow_to(500)
-    assert governor.requests_per_minute == 5
+    """Slowing a limiter down holds, speeding it up does not."""
+    limiter = RateLimiter(RateLimits(50))
+    limiter.limit_rate(5)
+    limiter.limit_rate(500)
+    assert limiter.requests_per_minute == 5
 
 
 def test_all_callers_sit_out_a_pause_and_come_back_spread():
     """After `Retry-After: 30` nobody begins before 30 s, nor all in the same instant."""
 
     async def main():
-        governor = RateLimiter(RateLimits(1000), seed=3)
-        async with governor.turn() as began:
-            governor.back_off(began, 30.0)
+        limiter = RateLimiter(RateLimits(1000), seed=3)
+        async with limiter.acquire() as began:
+            limiter.back_off(began, 30.0)
 
         async def call():
-            async with governor.turn() as then:
+            async with limiter.acquire() as then:
                 return then - began
 
         return await asyncio.gather(*(call() for _ in range(8)))
@@ -71,7 +71,7 @@ def test_all_callers_sit_out_a_pause_and_come_back_spread():
     assert len(set(waits)) == 8
 
 
-def pauses(governor, rounds, callers):
+def pauses(limiter, rounds, callers):
     """Return how long each of `rounds` pauses was when `callers` were turned away together."""
 
     async def main():
@@ -79,12 +79,12 @@ def pauses(governor, rounds, callers):
         for _ in range(rounds):
             began = []
             for _ in range(callers):
-                async with governor.turn() as then:
+                async with limiter.acquire() as then:
                     began.append(then)
             await asyncio.sleep(0.1)
             for then in began:
-                governor.back_off(then, None)
-            found.append(governor._resume_at - loop.time())
+                limiter.back_off(then, None)
+            found.append(limiter._resume_at - loop.time())
         return found
 
     return run_virtual(main())
@@ -92,14 +92,14 @@ def pauses(governor, rounds, callers):
 
 def test_pauses_double_once_for_all_who_were_turned_away_together():
     """Sixteen 429s of one pause make the next twice as long, not 65,536 times."""
-    pace = RateLimits(100_000, first_pause=1.0, longest_pause=60.0)
+    pace = RateLimits(100_000, first_pause_s=1.0, longest_pause_s=60.0)
     found = pauses(RateLimiter(pace), rounds=8, callers=16)
     whole = [1, 2, 4, 8, 16, 32, 60, 60]
     assert all(w / 2 <= pause <= w for pause, w in zip(found, whole, strict=True))
 
 
 def test_one_seed_gives_one_jitter():
-    """Two governors of one seed pause alike, another seed pauses otherwise."""
+    """Two limiters of one seed pause alike, another seed pauses otherwise."""
     runs = [pauses(RateLimiter(RateLimits(1000), seed), 4, 2) for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
 
@@ -108,17 +108,17 @@ def test_a_success_after_the_pause_makes_the_next_one_short_again():
     """An answer to a request from before the pause proves nothing, one from after it does."""
 
     async def main():
-        governor = RateLimiter(RateLimits(1000, first_pause=8.0))
+        limiter = RateLimiter(RateLimits(1000, first_pause_s=8.0))
         for _ in range(3):
-            async with governor.turn() as began:
+            async with limiter.acquire() as began:
                 pass
             await asyncio.sleep(0.1)
-            governor.back_off(began, None)
-        governor.eased(began)
-        stale = governor._strikes
-        async with governor.turn() as later:
-            governor.eased(later)
-        return stale, governor._strikes
+            limiter.back_off(began, None)
+        limiter.record_success(began)
+        stale = limiter._overloads
+        async with limiter.acquire() as later:
+            limiter.record_success(later)
+        return stale, limiter._overloads
 
     assert run_virtual(main()) == (3, 0)
 
@@ -127,10 +127,10 @@ def test_a_pause_beyond_patience_is_told_at_once():
     """Nobody sits out an hour: the caller learns how long it would be."""
 
     async def main():
-        governor = RateLimiter(RateLimits(1000, patience=300.0))
-        governor.hold(3600.0)
+        limiter = RateLimiter(RateLimits(1000, max_pause_s=300.0))
+        limiter.pause(3600.0)
         with pytest.raises(PausedError) as paused:
-            async with governor.turn():
+            async with limiter.acquire():
                 pytest.fail("nobody may begin")
         return paused.value.seconds
 
@@ -150,12 +150,12 @@ def test_a_pause_beyond_patience_is_told_at_once():
         ({"retry-after": "soon", **DATE}, None),
         ({"retry-after": "-5"}, None),
         ({"retry-after": "nan"}, None),
-        ({"retry-after": "999999999"}, LONGEST),
+        ({"retry-after": "999999999"}, MAX_WAIT_S),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date_against_the_servers_own(headers, seconds):
     """Both forms of RFC 9110, milliseconds first, nothing unreadable, never more than a day."""
-    assert asked_wait(headers) == seconds
+    assert retry_after_s(headers) == seconds
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date_against_the_servers_own(hea
 )
 def test_an_allowance_that_is_used_up_asks_to_wait_for_its_reset(headers, seconds):
     """Both providers' headers, and only those whose remainder is nothing."""
-    assert drained_wait(headers) == seconds
+    assert quota_reset_s(headers) == seconds
 
 
 NAMES = st.sampled_from(
@@ -196,8 +196,8 @@ VALUES = st.one_of(
 @given(st.dictionaries(NAMES, VALUES))
 def test_no_header_crashes_us_or_makes_us_wait_for_more_than_a_day(headers):
     """Headers come from outside: any text gives a bounded number."""
-    assert 0.0 <= (asked_wait(headers) or 0.0) <= LONGEST
-    assert 0.0 <= drained_wait(headers) <= LONGEST
+    assert 0.0 <= (retry_after_s(headers) or 0.0) <= MAX_WAIT_S
+    assert 0.0 <= quota_reset_s(headers) <= MAX_WAIT_S
 
 
 def spend(budget, usd, actual=None, seconds=1.0):
@@ -205,7 +205,7 @@ def spend(budget, usd, actual=None, seconds=1.0):
 
     async def call():
         async with budget.reserve(usd, 10) as held:
-            held.begin()
+            held.start()
             await asyncio.sleep(seconds)
             if actual is not None:
                 held.settle(actual, 1)
@@ -263,7 +263,7 @@ def test_a_cancelled_call_costs_its_worst_and_one_that_never_began_costs_nothing
             async def call(begin=begin):
                 async with budget.reserve(0.4, 100) as held:
                     if begin:
-                        held.begin()
+                        held.start()
                     await asyncio.sleep(60)
 
             task = asyncio.create_task(call())
@@ -304,7 +304,7 @@ def test_no_order_of_concurrent_calls_overshoots(seed, limit, calls):
 
         done = await asyncio.gather(*(one() for _ in range(calls)), return_exceptions=True)
         assert all(isinstance(e, None | TimeoutError | BudgetError) for e in done)
-        assert budget._held.nano == 0
+        assert budget._reserved.nano == 0
         return budget.spent_usd
 
     assert run_virtual(main()) <= limit

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm.agents.llm.search_replace import (
-    CHANGES,
+    MAX_CHANGES,
     Deletion,
     EditBlock,
     EditError,
     MalformedError,
     UnappliedError,
-    apply,
-    parse,
+    apply_changes,
+    parse_reply,
 )
 
 TRAIN = "import math\n\nlr = 0.1\ndepth = 2\n\ndef step(x):\n    return x * lr\n"
@@ -28,14 +28,14 @@ LOWER = block("lr = 0.1\n", "lr = 0.2\n", head="")
 
 def edit(answer, **files):
     """Parse and apply `answer` to the genome."""
-    return apply({"train.py": TRAIN, **files}, parse(f"HYPOTHESIS: why\n\n{answer}"))
+    return apply_changes({"train.py": TRAIN, **files}, parse_reply(f"HYPOTHESIS: why\n\n{answer}"))
 
 
 def test_an_answer_holds_its_hypothesis_and_its_changes_in_order():
     """The hypothesis runs to the blank line and becomes one line; changes keep their order."""
     text = f"HYPOTHESIS: lower it,\n  since it\n\n{block('a', 'b')}\nDELETE: `old.py`\n"
     text = text.replace("a=", "a\n=").replace("b>", "b\n>")
-    answer = parse(text)
+    answer = parse_reply(text)
     assert answer.hypothesis == "lower it, since it"
     assert answer.changes == (EditBlock("train.py", ("a",), ("b",)), Deletion("old.py"))
 
@@ -75,16 +75,16 @@ def test_what_models_do_and_is_unambiguous_is_tolerated(answer):
 def test_the_end_of_a_path_is_enough_where_one_file_has_it():
     """`train.py` means islands/seeds/gpt/train.py when no other file ends so."""
     deep = {"islands/seeds/gpt/train.py": TRAIN}
-    answer = parse("HYPOTHESIS: y\n" + block("depth = 2\n", "depth = 3\n"))
-    assert list(apply(deep, answer)) == ["islands/seeds/gpt/train.py"]
+    answer = parse_reply("HYPOTHESIS: y\n" + block("depth = 2\n", "depth = 3\n"))
+    assert list(apply_changes(deep, answer)) == ["islands/seeds/gpt/train.py"]
 
 
 def test_a_missing_hypothesis_is_read_from_the_prose():
     """Prose before a block is the hypothesis where no line says so; silence is malformed."""
     edits = block("lr = 0.1\n", "lr = 0.2\n")
-    assert parse(f"I halve the rate.\n{edits}").hypothesis == "I halve the rate."
+    assert parse_reply(f"I halve the rate.\n{edits}").hypothesis == "I halve the rate."
     with pytest.raises(MalformedError, match="no HYPOTHESIS"):
-        parse(edits)
+        parse_reply(edits)
 
 
 def test_markers_of_another_length_let_a_block_hold_marker_lines():
@@ -146,13 +146,13 @@ def test_edits_that_do_not_fit_are_refused_with_what_to_mend(answer, complaint):
         ("HYPOTHESIS: x\n<<<<<<< SEARCH\na\n=======\nb\n", "no line `>>>>>>> REPLACE`"),
         ("HYPOTHESIS: x\n<<<<<<< SEARCH\na\n<<<<<<< SEARCH\n=======\n>>>>>>> REPLACE", "`=======`"),
         ("x" * 1_000_001, "longer than"),
-        ("HYPOTHESIS: x\n" + "DELETE: a.py\n" * (CHANGES + 1), "more than 100 blocks"),
+        ("HYPOTHESIS: x\n" + "DELETE: a.py\n" * (MAX_CHANGES + 1), "more than 100 blocks"),
     ],
 )
 def test_answers_outside_the_format_are_malformed(answer, complaint):
     """Each defect of form has its own sentence."""
     with pytest.raises(MalformedError, match=complaint):
-        parse(answer)
+        parse_reply(answer)
 
 
 def test_a_failing_answer_applies_nothing_and_a_hundred_failing_blocks_are_reported_in_four():
@@ -171,8 +171,8 @@ LINES = st.one_of(st.sampled_from([*MARKS, *TRAIN.split("\n"), "DELETE: train.py
 def test_any_text_is_parsed_and_applied_or_refused(lines):
     """Whatever a model says, an answer of encodable text or an EditError comes of it."""
     try:
-        answer = parse("\n".join(lines))
-        files = apply({"train.py": TRAIN, "empty.py": "", "bare.py": "x"}, answer)
+        answer = parse_reply("\n".join(lines))
+        files = apply_changes({"train.py": TRAIN, "empty.py": "", "bare.py": "x"}, answer)
     except EditError as error:
         refused = str(error)
     else:
@@ -198,5 +198,5 @@ def test_a_unique_search_replaces_exactly_its_lines(before, after, at, length):
     answer = block("".join(f"{x}\n" for x in search), "".join(f"{x}\n" for x in after))
     if expected == text:
         return
-    changed = apply({"train.py": text}, parse(f"HYPOTHESIS: h\n{answer}"))
+    changed = apply_changes({"train.py": text}, parse_reply(f"HYPOTHESIS: h\n{answer}"))
     assert changed == {"train.py": expected}

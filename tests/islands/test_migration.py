@@ -534,8 +534,8 @@ def test_a_model_is_shown_the_change_it_is_to_port():
     """Its diff, its gain and what to do with it, rather than a nudge."""
     before, after = {"train.py": "a = 1\n"}, {"train.py": "a = 2\n"}
     port = Change(4, "b", "Double a", Gain(0.1, 0.01, 2), before, after)
-    plain = render(brief({"train.py": "a = 5\n"})).now
-    shown = render(replace(brief({"train.py": "a = 5\n"}), port=port)).now
+    plain = render(brief({"train.py": "a = 5\n"})).request
+    shown = render(replace(brief({"train.py": "a = 5\n"}), port=port)).request
     assert "-a = 1\n+a = 2" in shown
     assert '"Double a"' in shown
     assert "Express that change" in shown

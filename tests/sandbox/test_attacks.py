@@ -208,7 +208,7 @@ def test_what_a_log_says_reaches_an_agent_as_one_short_quoted_line(tmp_path):
     assert all(char in "\n\t" or char.isprintable() for char in text)
     (line,) = [line for line in text.splitlines() if "obey" in line]
     shown = re.fullmatch(r'- "Pack better": failed because (".*")', line)[1]
-    assert len(json.loads(shown)) <= prompt.QUOTE_CHARS
+    assert len(json.loads(shown)) <= prompt.MAX_QUOTE_CHARS
     honest = "".join(
         dataclasses.astuple(prompt.render(brief(dataclasses.replace(attempt, reason="-"))))
     )

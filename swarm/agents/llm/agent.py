@@ -13,19 +13,19 @@ from swarm.agents.llm.client import Bill, ModelClient
 from swarm.agents.llm.prompt import render
 from swarm.agents.llm.provider import Reply, Turn, one_line
 
-REPAIRS = 3
+MAX_REPAIRS = 3
 """How often an answer that is no use is sent back with what is wrong with it."""
 
-COMPLAINT_CHARS = 8_000
+MAX_ERROR_CHARS = 8_000
 
-Note = Callable[[Brief, Usage], None]
+UsageCallback = Callable[[Brief, Usage], None]
 """Told what the brief's proposal costs if nothing more is heard: before each request goes out, and
 when one came to nothing. Whoever keeps the last word, until the proposal or an AgentError brings
 the usage, knows at any moment, after a crash too, what was spent at most: never above the budget.
 """
 
 
-def keep_none(brief: Brief, usage: Usage) -> None:
+def ignore_usage(brief: Brief, usage: Usage) -> None:
     """Keep no note."""
 
 
@@ -34,8 +34,8 @@ class LanguageModel:
     """Proposes what its model answers. It keeps nothing: all it should know is in the brief."""
 
     name: str
-    calls: ModelClient
-    note: Note = field(default=keep_none, repr=False)
+    client: ModelClient
+    on_usage: UsageCallback = field(default=ignore_usage, repr=False)
 
     async def propose(self, brief: Brief) -> Proposal:
         """Answer `brief`.
@@ -43,28 +43,31 @@ class LanguageModel:
         Raises AgentError where there is no usable answer, BudgetError where none could be paid
         for, SetupError where the provider wants the user to mend something.
         """
-        prompt, bill = render(brief), Bill(partial(self.note, brief))
+        prompt, bill = render(brief), Bill(partial(self.on_usage, brief))
         turns: list[Turn] = []
-        for repairs in range(REPAIRS + 1):
-            reply = await self.calls.ask(prompt, turns, bill)
+        for repairs in range(MAX_REPAIRS + 1):
+            reply = await self.client.ask(prompt, turns, bill)
             if reply.ending == "refused":
                 reason = f"the model refused: {reply.detail or 'no reason given'}"
                 raise AgentError("refusal", reason, bill.usage)
             try:
                 answer = self._read(reply)
-                files = edits.apply(brief.genome, answer)
+                files = edits.apply_changes(brief.genome, answer)
             except edits.EditError as error:
                 bill.record_error(error.error_kind)
                 complaint = str(error)
             else:
                 notes: dict[str, str | float] = {
-                    "model": self.calls.settings.model,
+                    "model": self.client.settings.model,
                     "repairs": float(repairs),
                     "error_kinds": ", ".join(bill.error_kinds),
                 }
                 return Proposal(answer.hypothesis, _entries(files), notes, bill.usage)
-            turns += [Turn("assistant", edits.clean(reply.text)), Turn("user", _repair(complaint))]
-        reason = one_line(f"no usable answer after {REPAIRS} repairs: {complaint}")
+            turns += [
+                Turn("assistant", edits.clean(reply.text)),
+                Turn("user", _repair_request(complaint)),
+            ]
+        reason = one_line(f"no usable answer after {MAX_REPAIRS} repairs: {complaint}")
         raise AgentError(bill.error_kind, reason, bill.usage)
 
     def learn(self, attempt: Attempt) -> None:
@@ -72,19 +75,19 @@ class LanguageModel:
 
     async def close(self) -> None:
         """Close the connections to the provider."""
-        await self.calls.provider.close()
+        await self.client.provider.close()
 
     def _read(self, reply: Reply) -> edits.ParsedReply:
         if reply.ending == "cut":
-            most = self.calls.settings.max_output_tokens
+            most = self.client.settings.max_output_tokens
             raise edits.MalformedError(f"the answer was cut off at {most} tokens; make it shorter")
-        return edits.parse(reply.text)
+        return edits.parse_reply(reply.text)
 
 
-def _repair(complaint: str) -> str:
+def _repair_request(complaint: str) -> str:
     return (
         f"That answer could not be used, and nothing of it was applied.\n\n"
-        f"{complaint[:COMPLAINT_CHARS]}\n\n"
+        f"{complaint[:MAX_ERROR_CHARS]}\n\n"
         "Send the whole answer again: the hypothesis and every block."
     )
 

@@ -17,17 +17,17 @@ from anthropic.types import CacheControlEphemeralParam, MessageParam, TextBlockP
 from pydantic import BaseModel
 
 from swarm.agents.llm import provider
-from swarm.agents.llm.provider import Count, Prompt, Reply, Turn
+from swarm.agents.llm.provider import Prompt, Reply, TokenCount, Turn
 from swarm.agents.llm.settings import ModelSettings, Tokens
 
-_CACHED: CacheControlEphemeralParam = {"type": "ephemeral"}
+_CACHE_CONTROL: CacheControlEphemeralParam = {"type": "ephemeral"}
 
 
 class _Usage(BaseModel):
-    input_tokens: Count
-    output_tokens: Count
-    cache_read_input_tokens: Count | None = None
-    cache_creation_input_tokens: Count | None = None
+    input_tokens: TokenCount
+    output_tokens: TokenCount
+    cache_read_input_tokens: TokenCount | None = None
+    cache_creation_input_tokens: TokenCount | None = None
 
 
 class _Block(BaseModel):
@@ -78,8 +78,8 @@ class AnthropicModel:
             provider.raise_for_status(error.response, message, code, self._key)
         except anthropic.APIConnectionError as error:
             provider.raise_for_connection(error)
-        body = provider.read(raw.http_response.content, _Message.model_validate_json)
-        return _reply(body, provider.pause(raw.headers))
+        body = provider.parse_body(raw.http_response.content, _Message.model_validate_json)
+        return _reply(body, provider.wait_before_next(raw.headers))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -92,14 +92,14 @@ class AnthropicModel:
 def _text(text: str, *, cached: bool = False) -> TextBlockParam:
     block = TextBlockParam(type="text", text=text)
     if cached:
-        block["cache_control"] = _CACHED
+        block["cache_control"] = _CACHE_CONTROL
     return block
 
 
 def _messages(prompt: Prompt, turns: Sequence[Turn]) -> list[MessageParam]:
     first: MessageParam = {
         "role": "user",
-        "content": [_text(prompt.genome, cached=True), _text(prompt.now)],
+        "content": [_text(prompt.genome, cached=True), _text(prompt.request)],
     }
     return [first, *(cast("MessageParam", _message(turn)) for turn in turns)]
 
@@ -120,7 +120,7 @@ def _reply(message: _Message, pause: float) -> Reply:
             usage.cache_read_input_tokens or 0,
             usage.cache_creation_input_tokens or 0,
         ),
-        pause=pause,
+        wait_s=pause,
         detail=_detail(message.stop_details),
     )
 

@@ -67,7 +67,7 @@ class Reservation:
     def __init__(self, worst: _Amount) -> None:
         self._worst, self._cost = worst, _Amount()
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Say that the request goes out: whatever becomes of it now, it may be billed."""
         self._cost = self._worst
 
@@ -93,7 +93,7 @@ class Budget:
         self.max_usd, self.max_tokens = max_usd, max_tokens
         spent = spent or Usage()
         self._spent = _amount(spent.usd, spent.tokens)
-        self._held = _Amount()
+        self._reserved = _Amount()
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
@@ -113,19 +113,19 @@ class Budget:
         Raises BudgetError where the limits have no room left for them.
         """
         worst = _amount(usd, tokens)
-        await self._room(worst)
-        self._held += worst
+        await self._wait_for_room(worst)
+        self._reserved += worst
         reservation = Reservation(worst)
         try:
             yield reservation
         finally:
-            self._held -= worst
+            self._reserved -= worst
             self._spent += reservation.cost
             self._wake()
 
-    async def _room(self, worst: _Amount) -> None:
+    async def _wait_for_room(self, worst: _Amount) -> None:
         """Wait until `worst` fits. First come is first asked, and a smaller one may pass."""
-        while not self._fits(self._spent + self._held + worst):
+        while not self._fits(self._spent + self._reserved + worst):
             if not self._fits(self._spent + worst):
                 raise self._exhausted(worst)
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -23,12 +23,12 @@ from swarm.agents.llm.provider import (
 from swarm.agents.llm.rate_limiter import PausedError, RateLimiter
 from swarm.agents.llm.settings import ModelSettings, Price, Tokens
 
-TRIES = 5
+MAX_TRIES = 5
 """How often one call is made before the proposal is given up."""
 
-_FREE = Price(0.0, 0.0, 0.0, 0.0)
+_NO_PRICE = Price(0.0, 0.0, 0.0, 0.0)
 
-_FRAME = 1024
+_TEMPLATE_TOKENS = 1024
 """Tokens that a provider's own chat template may add to a conversation; well above any known."""
 
 
@@ -38,21 +38,21 @@ class Bill:
 
     Every call that may have been billed without our being told, the one in the air too, counts at
     its worst, in dollars and in `tokens_untold`: whenever a proposal is cut short, its usage is
-    what it may have cost. `note` is told of the usage before each request goes out, and
+    what it may have cost. `on_usage` is told of the usage before each request goes out, and
     of a request that came to nothing before anybody else can reserve what it has left over.
     """
 
-    note: Callable[[Usage], None] = field(default=lambda _: None, repr=False)
+    on_usage: Callable[[Usage], None] = field(default=lambda _: None, repr=False)
     error_kind: ErrorKind = "malformed"
     error_kinds: list[ErrorKind] = field(default_factory=list)
     _settled: Usage = Usage()
-    _open: Usage = Usage()
-    _told: Usage = Usage()
+    _unsettled: Usage = Usage()
+    _reported: Usage = Usage()
 
     @property
     def usage(self) -> Usage:
         """What the proposal costs if nothing more is heard."""
-        known, worst = self._settled, self._open
+        known, worst = self._settled, self._unsettled
         untold = known.tokens_untold + worst.tokens_untold
         return replace(known, usd=known.usd + worst.usd, tokens_untold=untold)
 
@@ -60,30 +60,30 @@ class Bill:
         """Note what went wrong; a proposal that comes through all the same will tell of it."""
         self.error_kind = error_kind
         self.error_kinds.append(error_kind)
-        self._tell()
+        self._report()
 
-    def begin(self, usd: float, tokens: int) -> None:
+    def start_request(self, usd: float, tokens: int) -> None:
         """Say that a request goes out now which may cost so many dollars and tokens."""
         self._settled = replace(self.usage, calls=self.usage.calls + 1)
-        self._open = Usage(usd=usd, tokens_untold=tokens)
-        self._tell()
+        self._unsettled = Usage(usd=usd, tokens_untold=tokens)
+        self._report()
 
-    def settle(self, usd: float, tokens: Tokens) -> None:
+    def settle_request(self, usd: float, tokens: Tokens) -> None:
         """Say what the last request did cost."""
-        known, self._open = self._settled, Usage()
-        sent, received = known.tokens_in + tokens.sent, known.tokens_out + tokens.output
+        known, self._unsettled = self._settled, Usage()
+        sent, received = known.tokens_in + tokens.total_input, known.tokens_out + tokens.output
         total = known.usd + usd
         self._settled = replace(known, tokens_in=sent, tokens_out=received, usd=total)
 
-    def free(self) -> None:
+    def cancel_request(self) -> None:
         """Say that the last request did cost nothing."""
-        self._open = Usage()
-        self._tell()
+        self._unsettled = Usage()
+        self._report()
 
-    def _tell(self) -> None:
-        if self.usage != self._told:
-            self._told = self.usage
-            self.note(self._told)
+    def _report(self) -> None:
+        if self.usage != self._reported:
+            self._reported = self.usage
+            self.on_usage(self._reported)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class ModelClient:
     name: str
     settings: ModelSettings
     provider: Provider = field(repr=False)
-    governor: RateLimiter = field(repr=False)
+    limiter: RateLimiter = field(repr=False)
     budget: Budget = field(repr=False)
 
     async def ask(self, prompt: Prompt, turns: Sequence[Turn], bill: Bill) -> Reply:
@@ -102,16 +102,16 @@ class ModelClient:
         Raises AgentError where no reply could be had, BudgetError where not even the proposal's
         first request could be paid for, SetupError where the user must mend something.
         """
-        for failures in range(1, TRIES + 1):
+        for failures in range(1, MAX_TRIES + 1):
             try:
                 return await self._request(prompt, turns, bill)
             except CallError as error:
                 bill.record_error(error.error_kind)
-                asked = error.wait or 0.0
-                if failures == TRIES or not error.again or asked > self.governor.patience:
+                asked = error.retry_after or 0.0
+                if failures == MAX_TRIES or not error.retryable or asked > self.limiter.max_pause_s:
                     raise AgentError(error.error_kind, str(error), bill.usage, asked) from None
                 if not isinstance(error, OverloadedError):
-                    await asyncio.sleep(asked or self.governor.delay(failures))
+                    await asyncio.sleep(asked or self.limiter.backoff_s(failures))
             except PausedError as error:
                 raise AgentError("rate", str(error), bill.usage, error.seconds) from None
             except BudgetError as error:
@@ -120,7 +120,7 @@ class ModelClient:
                 reason = f"the budget leaves no room to ask again: {error}"
                 raise AgentError(bill.error_kind, reason, bill.usage) from None
             except RejectedError as error:
-                raise SetupError(mend(self.name, self.settings, error)) from None
+                raise SetupError(rejection_message(self.name, self.settings, error)) from None
         raise AssertionError("the last try returns or raises")
 
     async def _request(self, prompt: Prompt, turns: Sequence[Turn], bill: Bill) -> Reply:
@@ -129,30 +129,30 @@ class ModelClient:
         What is not settled, because the answer told no tokens, was cut off, or is no longer waited
         for, stays at its worst in budget and bill.
         """
-        sent, output = most_tokens(prompt, turns), self.settings.max_output_tokens
-        price = self.settings.price or _FREE
-        worst = price.worst(sent, output)
+        sent, output = max_tokens_of(prompt, turns), self.settings.max_output_tokens
+        price = self.settings.price or _NO_PRICE
+        worst = price.max_usd(sent, output)
         async with (
             self.budget.reserve(worst, sent + output) as held,
-            self.governor.turn() as began,
+            self.limiter.acquire() as began,
         ):
-            bill.begin(worst, sent + output)
-            held.begin()
+            bill.start_request(worst, sent + output)
+            held.start()
             try:
                 reply = await self._timed(prompt, turns)
             except (CallError, RejectedError) as error:
                 if error.free:
                     held.settle(0.0, 0)
-                    bill.free()
+                    bill.cancel_request()
                 if isinstance(error, OverloadedError):
-                    self.governor.back_off(began, error.wait)
+                    self.limiter.back_off(began, error.retry_after)
                 raise
-            self.governor.eased(began)
-            self.governor.hold(reply.pause)
+            self.limiter.record_success(began)
+            self.limiter.pause(reply.wait_s)
             if reply.tokens is not None:
                 usd = price.usd(reply.tokens)
-                held.settle(usd, reply.tokens.sent + reply.tokens.output)
-                bill.settle(usd, reply.tokens)
+                held.settle(usd, reply.tokens.total_input + reply.tokens.output)
+                bill.settle_request(usd, reply.tokens)
             return reply
 
     async def _timed(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:
@@ -162,16 +162,16 @@ class ModelClient:
                 return await self.provider.ask(prompt, turns)
         except TimeoutError:
             # asking again would cost the whole of it once more, and the next proposal asks anyway
-            raise CallError("timeout", f"no answer in {limit:g} s", again=False) from None
+            raise CallError("timeout", f"no answer in {limit:g} s", retryable=False) from None
 
 
-def most_tokens(prompt: Prompt, turns: Sequence[Turn]) -> int:
+def max_tokens_of(prompt: Prompt, turns: Sequence[Turn]) -> int:
     """Return more tokens than a conversation can have: no token is shorter than a byte."""
-    texts = (prompt.system, prompt.genome, prompt.now, *(turn.text for turn in turns))
-    return sum(len(text.encode()) for text in texts) + _FRAME + 64 * len(turns)
+    texts = (prompt.system, prompt.genome, prompt.request, *(turn.text for turn in turns))
+    return sum(len(text.encode()) for text in texts) + _TEMPLATE_TOKENS + 64 * len(turns)
 
 
-def mend(name: str, settings: ModelSettings, error: RejectedError) -> str:
+def rejection_message(name: str, settings: ModelSettings, error: RejectedError) -> str:
     """Say what the user must change before agent `name` can work."""
     where = f"agent {name!r} in program.md ({settings.model} at {settings.url})"
     variable = settings.key_env

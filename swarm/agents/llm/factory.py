@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from harness.contract import SetupError
-from swarm.agents.llm.agent import LanguageModel, Note, keep_none
+from swarm.agents.llm.agent import LanguageModel, UsageCallback, ignore_usage
 from swarm.agents.llm.anthropic import AnthropicModel
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.client import ModelClient
 from swarm.agents.llm.openai import ChatModel, ResponsesModel
 from swarm.agents.llm.provider import Provider
 from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
-from swarm.agents.llm.settings import HOME_URLS, ModelSettings, check
+from swarm.agents.llm.settings import DEFAULT_URLS, ModelSettings, check_settings
 
 
 @dataclass(slots=True)
@@ -22,32 +22,32 @@ class RateLimiters:
     """One governor for each provider and key, made when first asked for."""
 
     seed: int = 0
-    _made: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, repr=False)
+    _limiters: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, repr=False)
 
-    def of(self, settings: ModelSettings, key: str) -> RateLimiter:
+    def shared(self, settings: ModelSettings, key: str) -> RateLimiter:
         """Return the governor of this provider and key, at the slowest rate that was set for it."""
         rate = settings.requests_per_minute
-        governor = self._made.get((settings.url, key))
+        governor = self._limiters.get((settings.url, key))
         if governor is None:
-            governor = RateLimiter(RateLimits(rate), self.seed + len(self._made))
-            self._made[settings.url, key] = governor
-        governor.slow_to(rate)
+            governor = RateLimiter(RateLimits(rate), self.seed + len(self._limiters))
+            self._limiters[settings.url, key] = governor
+        governor.limit_rate(rate)
         return governor
 
 
 def make_agent(
     name: str,
     settings: ModelSettings,
-    governors: RateLimiters,
+    limiters: RateLimiters,
     budget: Budget,
-    note: Note = keep_none,
+    on_usage: UsageCallback = ignore_usage,
 ) -> LanguageModel:
     """Return the agent `name`; what agents share is handed in.
 
     Raises SetupError, with the mend, where a setting is unusable, the key is missing, or a limit
     in dollars could not be held for want of a price.
     """
-    check(name, settings)
+    check_settings(name, settings)
     if budget.max_usd is not None and settings.price is None:
         raise SetupError(
             f"agent {name!r} in program.md has no `price`, and a limit in dollars is set: give its"
@@ -55,9 +55,9 @@ def make_agent(
             " free), or set no limit in dollars"
         )
     key = read_key(name, settings)
-    governor = governors.of(settings, key)
+    governor = limiters.shared(settings, key)
     calls = ModelClient(name, settings, _provider(settings, key), governor, budget)
-    return LanguageModel(name, calls, note)
+    return LanguageModel(name, calls, on_usage)
 
 
 def read_key(name: str, settings: ModelSettings) -> str:
@@ -81,5 +81,5 @@ def read_key(name: str, settings: ModelSettings) -> str:
 def _provider(settings: ModelSettings, key: str) -> Provider:
     if settings.kind == "anthropic":
         return AnthropicModel(settings, key)
-    home = urlsplit(HOME_URLS["openai"]).hostname
+    home = urlsplit(DEFAULT_URLS["openai"]).hostname
     return (ResponsesModel if urlsplit(settings.url).hostname == home else ChatModel)(settings, key)

@@ -17,7 +17,7 @@ import openai
 from pydantic import BaseModel, Field
 
 from swarm.agents.llm import provider
-from swarm.agents.llm.provider import Count, Prompt, Reply, Turn
+from swarm.agents.llm.provider import Prompt, Reply, TokenCount, Turn
 from swarm.agents.llm.settings import ModelSettings, Tokens
 
 Ending = Literal["done", "refused", "cut"]
@@ -26,13 +26,13 @@ Ending = Literal["done", "refused", "cut"]
 class _Cached(BaseModel):
     """What caches did; both are part of the input tokens counted beside them."""
 
-    cached_tokens: Count | None = None
-    cache_write_tokens: Count | None = None
+    cached_tokens: TokenCount | None = None
+    cache_write_tokens: TokenCount | None = None
 
 
 class _ResponseUsage(BaseModel):
-    input_tokens: Count
-    output_tokens: Count
+    input_tokens: TokenCount
+    output_tokens: TokenCount
     input_tokens_details: _Cached | None = None
 
     @property
@@ -71,8 +71,8 @@ class _Response(BaseModel):
 
 
 class _ChatUsage(BaseModel):
-    prompt_tokens: Count
-    completion_tokens: Count
+    prompt_tokens: TokenCount
+    completion_tokens: TokenCount
     prompt_tokens_details: _Cached | None = None
 
     @property
@@ -142,8 +142,8 @@ class ResponsesModel(_Client):
             )
         except (openai.APIStatusError, openai.APIConnectionError) as error:
             self._raise(error)
-        body = provider.read(raw.http_response.content, _Response.model_validate_json)
-        return _from_response(body, provider.pause(raw.headers))
+        body = provider.parse_body(raw.http_response.content, _Response.model_validate_json)
+        return _from_response(body, provider.wait_before_next(raw.headers))
 
 
 class ChatModel(_Client):
@@ -161,12 +161,12 @@ class ChatModel(_Client):
             )
         except (openai.APIStatusError, openai.APIConnectionError) as error:
             self._raise(error)
-        body = provider.read(raw.http_response.content, _Completion.model_validate_json)
-        return _from_completion(body, provider.pause(raw.headers))
+        body = provider.parse_body(raw.http_response.content, _Completion.model_validate_json)
+        return _from_completion(body, provider.wait_before_next(raw.headers))
 
 
 def _messages(prompt: Prompt, turns: Sequence[Turn]) -> list[dict[str, str]]:
-    first = {"role": "user", "content": f"{prompt.genome}\n\n{prompt.now}"}
+    first = {"role": "user", "content": f"{prompt.genome}\n\n{prompt.request}"}
     return [first, *({"role": turn.role, "content": turn.text or "(empty)"} for turn in turns)]
 
 
@@ -190,7 +190,7 @@ def _from_response(body: _Response, pause: float) -> Reply:
             refused=bool(refusal) or why == "content_filter", cut=body.status == "incomplete"
         ),
         tokens=body.usage.tokens if body.usage else None,
-        pause=pause,
+        wait_s=pause,
         detail=provider.one_line(refusal or why or ""),
     )
 
@@ -202,7 +202,7 @@ def _from_completion(body: _Completion, pause: float) -> Reply:
         text=choice.message.content or "",
         ending=_ending(refused=bool(refusal) or finish == "content_filter", cut=finish == "length"),
         tokens=body.usage.tokens if body.usage else None,
-        pause=pause,
+        wait_s=pause,
         detail=provider.one_line(refusal or finish),
     )
 

@@ -20,12 +20,12 @@ from islands.records import Attempt, Brief, Change, Pending
 from swarm.agents.llm.provider import Prompt
 from swarm.agents.llm.search_replace import clean
 
-GENOME_CHARS = 300_000
-ATTEMPTS_CHARS = 8_000
-CHANGES_CHARS = 12_000
-CHANGE_LINES = 40
-REFUSED_CHARS = 12_000
-QUOTE_CHARS = 240
+MAX_GENOME_CHARS = 300_000
+MAX_ATTEMPTS_CHARS = 8_000
+MAX_CHANGES_CHARS = 12_000
+MAX_CHANGE_LINES = 40
+MAX_REFUSED_CHARS = 12_000
+MAX_QUOTE_CHARS = 240
 
 RULES = """\
 You improve a program whose progress can be measured. You are shown the files that may change,
@@ -80,7 +80,7 @@ NUDGES = (
 def render(brief: Brief) -> Prompt:
     """Return the prompt for `brief`."""
     now = [
-        _standing(brief),
+        _score(brief),
         *_section("Kept on this island so far, latest last", _attempts(brief, kept=True)),
         *_section(
             "Tried here and not kept, latest last: learn from these, do not repeat them",
@@ -90,7 +90,7 @@ def render(brief: Brief) -> Prompt:
         *_section("Changes kept on other islands", _elsewhere(brief.elsewhere)),
         *_section("Your last answer was not let in: mend it", _refused(brief.refused)),
         *_section("A change of another island that conflicts with these files", _port(brief)),
-        f"# Now\n\n{_wish(brief)} Answer with one change.",
+        f"# Now\n\n{_instruction(brief)} Answer with one change.",
     ]
     return Prompt(
         clean(RULES + brief.program.strip()),
@@ -99,7 +99,7 @@ def render(brief: Brief) -> Prompt:
     )
 
 
-PORT = """\
+PORT_INSTRUCTION = """\
 Express that change on the files above: what it does, on this code, and nothing beside it. It was
 kept there as what stands here was kept here, so leave that in place. Where this code does a part
 of it already, add the rest."""
@@ -109,17 +109,19 @@ def _port(brief: Brief) -> list[str]:
     return [_change(brief.port)] if brief.port is not None else []
 
 
-def _wish(brief: Brief) -> str:
-    return PORT if brief.port is not None else random.Random(brief.seed).choice(NUDGES)
+def _instruction(brief: Brief) -> str:
+    return PORT_INSTRUCTION if brief.port is not None else random.Random(brief.seed).choice(NUDGES)
 
 
-def quoted(text: str, most: int = QUOTE_CHARS) -> str:
+def quoted(text: str, max_chars: int = MAX_QUOTE_CHARS) -> str:
     """Return `text` in one line that it cannot leave: clipped, in JSON's quotes, all of it seen."""
-    flat = "".join(filter(str.isprintable, " ".join(text[: 8 * most].split())))
-    return json.dumps(flat if len(flat) <= most else flat[: most - 1] + "…", ensure_ascii=False)
+    flat = "".join(filter(str.isprintable, " ".join(text[: 8 * max_chars].split())))
+    return json.dumps(
+        flat if len(flat) <= max_chars else flat[: max_chars - 1] + "…", ensure_ascii=False
+    )
 
 
-def _standing(brief: Brief) -> str:
+def _score(brief: Brief) -> str:
     better = {"minimize": "lower", "maximize": "higher"}[brief.direction]
     return (
         f"# The score now\n\n{brief.metric} of these files: {brief.score:.6g} ({better} is better)."
@@ -134,7 +136,7 @@ def _section(title: str, items: Iterable[str]) -> Iterator[str]:
 
 
 def _files(genome: Mapping[str, str]) -> Iterator[str]:
-    left = GENOME_CHARS
+    left = MAX_GENOME_CHARS
     for path, text in genome.items():
         shown = (
             _fenced(text) if len(text) <= left else f"(too long to show: {len(text)} characters)"
@@ -152,7 +154,7 @@ def _fenced(text: str) -> str:
 
 def _attempts(brief: Brief, *, kept: bool) -> list[str]:
     lines = (_attempt(one) for one in reversed(brief.recent) if (one.ending == "kept") == kept)
-    return _within(lines, ATTEMPTS_CHARS)[::-1]
+    return _fitting(lines, MAX_ATTEMPTS_CHARS)[::-1]
 
 
 def _attempt(attempt: Attempt) -> str:
@@ -170,11 +172,11 @@ def _refused(text: str) -> Iterator[str]:
     if line:
         yield quoted(line)
     if more:
-        yield _fenced(more[:REFUSED_CHARS])
+        yield _fenced(more[:MAX_REFUSED_CHARS])
 
 
 def _elsewhere(changes: tuple[Change, ...]) -> list[str]:
-    return _within((_change(change) for change in reversed(changes)), CHANGES_CHARS)
+    return _fitting((_change(change) for change in reversed(changes)), MAX_CHANGES_CHARS)
 
 
 def _change(change: Change) -> str:
@@ -183,7 +185,7 @@ def _change(change: Change) -> str:
         for path in dict.fromkeys([*change.before, *change.after])
         for line in _diff(change, path)
     ]
-    shown = [line[:200] for line in diff[:CHANGE_LINES]]
+    shown = [line[:200] for line in diff[:MAX_CHANGE_LINES]]
     more = [f"({len(diff) - len(shown)} more lines)"] if len(diff) > len(shown) else []
     head = f"- gain there {change.gain.format()}: {quoted(change.hypothesis)}"
     return f"{head}\n{_fenced(chr(10).join([*shown, *more]))}"
@@ -198,8 +200,8 @@ def _diff(change: Change, path: str) -> list[str]:
     )
 
 
-def _within(items: Iterable[str], most: int) -> list[str]:
-    """Return the first of `items` that have no more than `most` characters together."""
+def _fitting(items: Iterable[str], most: int) -> list[str]:
+    """Return the first of `items` that have no more than `max_chars` characters together."""
     taken: list[str] = []
     for item in items:
         most -= len(item) + 1

@@ -12,13 +12,13 @@ import httpx2
 from pydantic import Field, ValidationError
 
 from swarm.agents.base import ErrorKind
-from swarm.agents.llm.retry_after import asked_wait, drained_wait
+from swarm.agents.llm.retry_after import quota_reset_s, retry_after_s
 from swarm.agents.llm.settings import Tokens
 
-REASON_CHARS = 300
+MAX_REASON_CHARS = 300
 """The most of a provider's own words that we repeat."""
 
-Count = Annotated[int, Field(ge=0, le=10**12)]
+TokenCount = Annotated[int, Field(ge=0, le=10**12)]
 """Tokens as a provider counts them; what no model could ever have used is no count."""
 
 Parsed = TypeVar("Parsed")
@@ -27,9 +27,9 @@ _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, h
 
 _OVERLOADED = (503, 529)
 
-_PASSING = (408, 409, 425, 500)
+_TRANSIENT = (408, 409, 425, 500)
 
-_SPENT_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_NO_CREDIT_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 
 _FILTER_CODES = {"content_filter", "content_policy_violation", "invalid_prompt"}
 
@@ -38,13 +38,13 @@ _FILTER_CODES = {"content_filter", "content_policy_violation", "invalid_prompt"}
 class Prompt:
     """A conversation's beginning, cut where prompt caches can hold on to it.
 
-    `system` is the same for the whole run, `genome` as long as the head stays, `now` for one
+    `system` is the same for the whole run, `genome` as long as the head stays, `request` for one
     proposal.
     """
 
     system: str
     genome: str
-    now: str
+    request: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,21 @@ class Reply:
 
     `ending` says why it stopped: done, refused (by the model or a filter, `detail` says why), or
     cut at the most tokens allowed. `tokens` is None where the provider did not count them;
-    `pause` are the seconds its rate-limit headers ask for.
+    `wait_s` are the seconds its rate-limit headers ask for.
     """
 
     text: str
     ending: Literal["done", "refused", "cut"]
     tokens: Tokens | None
-    pause: float = 0.0
+    wait_s: float = 0.0
     detail: str = ""
 
 
 class CallError(Exception):
     """A call came to nothing.
 
-    `free` says that it cost nothing for certain, `again` that the same call may succeed later,
-    after `wait` seconds if the provider named them.
+    `free` says that it cost nothing for certain, `retryable` that the same call may succeed later,
+    after `retry_after` seconds if the provider named them.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class CallError(Exception):
         reason: str,
         *,
         free: bool = False,
-        again: bool = True,
-        wait: float | None = None,
+        retryable: bool = True,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(reason)
         self.error_kind: ErrorKind = error_kind
-        self.free, self.again, self.wait = free, again, wait
+        self.free, self.retryable, self.retry_after = free, retryable, retry_after
 
 
 class OverloadedError(CallError):
@@ -118,11 +118,11 @@ def one_line(text: str, secret: str = "") -> str:
     """Return `text` as one short line of printable characters without `secret`."""
     if secret:
         text = text.replace(secret, "[key]")
-    text = re.sub(r"\s+", " ", text[: 4 * REASON_CHARS]).strip()
-    return "".join(char if char.isprintable() else "?" for char in text)[:REASON_CHARS]
+    text = re.sub(r"\s+", " ", text[: 4 * MAX_REASON_CHARS]).strip()
+    return "".join(char if char.isprintable() else "?" for char in text)[:MAX_REASON_CHARS]
 
 
-def read(body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
+def parse_body(body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
     """Return `parse(body)`. Raises CallError where the body is not what the format promises."""
     try:
         return parse(body)
@@ -142,16 +142,16 @@ def raise_for_status(response: httpx2.Response, message: str, code: str, secret:
     status, headers = response.status_code, response.headers
     reason = one_line(f"HTTP {status}: {message}", secret)
     wait = _wait(headers)
-    if code in _SPENT_CODES:
+    if code in _NO_CREDIT_CODES:
         raise RejectedError(HTTPStatus.PAYMENT_REQUIRED, reason)
     if code in _FILTER_CODES:
-        raise CallError("refusal", reason, free=True, again=False)
+        raise CallError("refusal", reason, free=True, retryable=False)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise OverloadedError("rate", reason, free=True, wait=wait)
+        raise OverloadedError("rate", reason, free=True, retry_after=wait)
     if status in _OVERLOADED:
-        raise OverloadedError("server", reason, free=True, wait=wait)
-    if status in _PASSING or status > HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise CallError("server", reason, free=status in _PASSING, wait=wait)
+        raise OverloadedError("server", reason, free=True, retry_after=wait)
+    if status in _TRANSIENT or status > HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise CallError("server", reason, free=status in _TRANSIENT, retry_after=wait)
     raise RejectedError(status, reason)
 
 
@@ -163,16 +163,16 @@ def raise_for_connection(error: Exception) -> NoReturn:
         raise RejectedError(0, f"no request can be made of these settings ({what})") from None
     free = isinstance(cause, _NEVER_SENT)
     if isinstance(cause, httpx2.TimeoutException) and not free:
-        raise CallError("timeout", f"no answer in time ({what})", again=False) from None
+        raise CallError("timeout", f"no answer in time ({what})", retryable=False) from None
     reason = f"could not connect ({what})" if free else f"the connection broke ({what})"
     raise CallError("network", reason, free=free) from None
 
 
-def pause(headers: Mapping[str, str]) -> float:
+def wait_before_next(headers: Mapping[str, str]) -> float:
     """Return the seconds for which a good reply's headers ask everybody to wait."""
-    return drained_wait(headers)
+    return quota_reset_s(headers)
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:
-    asked = asked_wait(headers)
-    return asked if asked is not None else drained_wait(headers) or None
+    asked = retry_after_s(headers)
+    return asked if asked is not None else quota_reset_s(headers) or None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from asyncio_throttle.throttler import Throttler
 
 
-class LoopThrottler(Throttler):
+class EventLoopThrottler(Throttler):
     """asyncio-throttle on the event loop's clock, first come first served.
 
     The package (1.0.2) asks time.monotonic() and polls every 10 ms: in simulated time the one
@@ -56,28 +56,28 @@ class PausedError(Exception):
 class RateLimits:
     """How a provider is treated.
 
-    `concurrent` calls at most are in the air: what eight slices want of a model that is four times
-    as slow as they are (see swarm/coordinator/prefetch.py). `first_pause` to `longest_pause`
+    `max_concurrent` calls at most are in the air: what eight slices want of a model that is four times
+    as slow as they are (see swarm/coordinator/prefetch.py). `first_pause_s` to `longest_pause_s`
     seconds are waited
-    where the provider names no time; `patience` is the longest pause that is sat out.
+    where the provider names no time; `max_pause_s` is the longest pause that is sat out.
     """
 
     requests_per_minute: int
-    concurrent: int = 64
-    first_pause: float = 1.0
-    longest_pause: float = 60.0
-    patience: float = 300.0
+    max_concurrent: int = 64
+    first_pause_s: float = 1.0
+    longest_pause_s: float = 60.0
+    max_pause_s: float = 300.0
 
 
 class RateLimiter:
     """Gives turns to call one provider with one key. `seed` fixes its jitter."""
 
-    def __init__(self, pace: RateLimits, seed: int = 0) -> None:
-        self._pace = pace
-        self._throttle = LoopThrottler(pace.requests_per_minute, period=60.0)
-        self._seats = asyncio.Semaphore(pace.concurrent)
+    def __init__(self, limits: RateLimits, seed: int = 0) -> None:
+        self._limits = limits
+        self._throttle = EventLoopThrottler(limits.requests_per_minute, period=60.0)
+        self._slots = asyncio.Semaphore(limits.max_concurrent)
         self._random = random.Random(seed)
-        self._strikes = 0
+        self._overloads = 0
         self._paused_at = self._resume_at = float("-inf")
 
     @property
@@ -86,30 +86,30 @@ class RateLimiter:
         return int(self._throttle.rate_limit)
 
     @property
-    def patience(self) -> float:
+    def max_pause_s(self) -> float:
         """The longest that a caller should wait, in seconds."""
-        return self._pace.patience
+        return self._limits.max_pause_s
 
-    def slow_to(self, requests_per_minute: int) -> None:
+    def limit_rate(self, requests_per_minute: int) -> None:
         """Hold this rate too: agents that share a key share its slowest setting."""
         self._throttle.rate_limit = min(self.requests_per_minute, requests_per_minute)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[float]:
+    async def acquire(self) -> AsyncIterator[float]:
         """Wait for a turn to send one request; yields when it began, on the loop's clock.
 
         Raises PausedError where the provider's pause is longer than patience.
         """
-        async with self._seats:
-            await self._sit_out()
+        async with self._slots:
+            await self._wait_out_pause()
             await self._throttle.acquire()
-            await self._sit_out()
+            await self._wait_out_pause()
             yield asyncio.get_running_loop().time()
 
-    async def _sit_out(self) -> None:
+    async def _wait_out_pause(self) -> None:
         loop = asyncio.get_running_loop()
         while (left := self._resume_at - loop.time()) > 0:
-            if left > self.patience:
+            if left > self.max_pause_s:
                 raise PausedError(left)
             # spread over a half more, or all that wait would come back in the same instant
             await asyncio.sleep(left * self._random.uniform(1.0, 1.5))
@@ -123,22 +123,24 @@ class RateLimiter:
         fresh = began > self._paused_at
         if fresh:
             self._paused_at = asyncio.get_running_loop().time()
-            self._strikes += 1
+            self._overloads += 1
         if asked is not None:
-            self.hold(asked)
+            self.pause(asked)
         elif fresh:
-            self.hold(self.delay(self._strikes))
+            self.pause(self.backoff_s(self._overloads))
 
-    def hold(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Let nobody begin for `seconds`."""
         self._resume_at = max(self._resume_at, asyncio.get_running_loop().time() + seconds)
 
-    def eased(self, began: float) -> None:
+    def record_success(self, began: float) -> None:
         """Note that the request which `began` then was answered: the next pause is short again."""
         if began > self._paused_at:
-            self._strikes = 0
+            self._overloads = 0
 
-    def delay(self, failures: int) -> float:
+    def backoff_s(self, failures: int) -> float:
         """Return the seconds to wait after that many failures: doubled each time, with jitter."""
-        whole = min(self._pace.longest_pause, self._pace.first_pause * 2.0 ** min(failures - 1, 30))
+        whole = min(
+            self._limits.longest_pause_s, self._limits.first_pause_s * 2.0 ** min(failures - 1, 30)
+        )
         return whole * self._random.uniform(0.5, 1.0)

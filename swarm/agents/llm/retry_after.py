@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-LONGEST = 86_400.0
+MAX_WAIT_S = 86_400.0
 """No header makes us wait for more than a day."""
 
 _ANTHROPIC = ("requests", "tokens", "input-tokens", "output-tokens")
@@ -26,7 +26,7 @@ _DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|[smhd]))+")
 _PART = re.compile(r"([\d.]+)(ms|[smhd])")
 
 
-def asked_wait(headers: Mapping[str, str]) -> float | None:
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that Retry-After asks for; None where it asks for nothing readable."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -38,7 +38,7 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     return None if seconds is None else _bounded(seconds)
 
 
-def drained_wait(headers: Mapping[str, str]) -> float:
+def quota_reset_s(headers: Mapping[str, str]) -> float:
     """Return the seconds until every allowance that this reply used up is there again; else 0."""
     waits = [0.0]
     for what in _ANTHROPIC:
@@ -54,7 +54,7 @@ def drained_wait(headers: Mapping[str, str]) -> float:
 
 
 def _bounded(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST)
+    return min(max(seconds, 0.0), MAX_WAIT_S)
 
 
 def _number(text: str | None) -> float | None:

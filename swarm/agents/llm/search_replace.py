@@ -27,11 +27,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-ANSWER_CHARS = 1_000_000
-HYPOTHESIS_CHARS = 1_000
-PATH_CHARS = 255
-CHANGES = 100
-REPORTED = 4
+MAX_REPLY_CHARS = 1_000_000
+MAX_HYPOTHESIS_CHARS = 1_000
+MAX_PATH_CHARS = 255
+MAX_CHANGES = 100
+MAX_REPORTED_ERRORS = 4
 
 _OPEN = re.compile(r"(<{5,20}) ?SEARCH:?\s*")
 _KEYWORD = re.compile(r"[\s*_#>`-]*(HYPOTHESIS|FILE|DELETE)[*_`]*\s*:[*_]*\s*(.*)", re.IGNORECASE)
@@ -76,7 +76,7 @@ class Deletion:
     path: str
 
 
-Change = EditBlock | Deletion
+FileChange = EditBlock | Deletion
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +84,23 @@ class ParsedReply:
     """A hypothesis in one line, and at least one change, in the answer's order."""
 
     hypothesis: str
-    changes: tuple[Change, ...]
+    changes: tuple[FileChange, ...]
 
 
-def parse(text: str) -> ParsedReply:
+def parse_reply(text: str) -> ParsedReply:
     """Read an answer. Raises MalformedError where it is not in the format."""
-    if len(text) > ANSWER_CHARS:
-        raise MalformedError(f"the answer is longer than {ANSWER_CHARS} characters")
-    reader = _Reader(clean(text).split("\n"))
+    if len(text) > MAX_REPLY_CHARS:
+        raise MalformedError(f"the answer is longer than {MAX_REPLY_CHARS} characters")
+    reader = _ReplyReader(clean(text).split("\n"))
     reader.read()
     if not reader.changes:
         raise MalformedError("the answer holds no SEARCH/REPLACE block and no DELETE line")
-    if len(reader.changes) > CHANGES:
-        raise MalformedError(f"the answer has more than {CHANGES} blocks")
+    if len(reader.changes) > MAX_CHANGES:
+        raise MalformedError(f"the answer has more than {MAX_CHANGES} blocks")
     hypothesis = " ".join(" ".join(reader.hypothesis or reader.prose).split())
     if not hypothesis:
         raise MalformedError("the answer has no HYPOTHESIS line")
-    return ParsedReply(hypothesis[:HYPOTHESIS_CHARS], tuple(reader.changes))
+    return ParsedReply(hypothesis[:MAX_HYPOTHESIS_CHARS], tuple(reader.changes))
 
 
 def clean(text: str) -> str:
@@ -109,28 +109,28 @@ def clean(text: str) -> str:
     return re.sub(r"[\x00-\x08\x0b\x0e-\x1f\x7f]", "", text)
 
 
-class _Reader:
+class _ReplyReader:
     """Walks an answer's lines once."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._lines = lines
-        self._at = 0
+        self._index = 0
         self._path = ""
         self._candidate = ""
         self._in_hypothesis = False
         self.hypothesis: list[str] = []
         self.prose: list[str] = []
-        self.changes: list[Change] = []
+        self.changes: list[FileChange] = []
 
     def read(self) -> None:
-        while self._at < len(self._lines):
-            line = self._lines[self._at]
+        while self._index < len(self._lines):
+            line = self._lines[self._index]
             opening = _OPEN.fullmatch(line)
             if opening:
                 self._block(len(opening[1]))
             else:
                 self._line(line)
-                self._at += 1
+                self._index += 1
 
     def _line(self, line: str) -> None:
         """Take in a line that stands outside all blocks."""
@@ -139,7 +139,7 @@ class _Reader:
             self._keyword(keyword[1].upper(), keyword[2].strip())
         elif not line.strip() or _FENCE.match(line):
             self._in_hypothesis = self._in_hypothesis and not self.hypothesis
-        elif bare := _PATH.fullmatch(line[: PATH_CHARS + 1]):
+        elif bare := _PATH.fullmatch(line[: MAX_PATH_CHARS + 1]):
             self._candidate, self._in_hypothesis = bare[1], False
         else:
             self._candidate = ""
@@ -157,17 +157,17 @@ class _Reader:
     def _block(self, length: int) -> None:
         number = len(self.changes) + 1
         middle = self._find(re.compile("=" * length + r"\s*"), "=" * length, number)
-        search = self._lines[self._at + 1 : middle]
-        self._at = middle
+        search = self._lines[self._index + 1 : middle]
+        self._index = middle
         close = ">" * length
         end = self._find(re.compile(close + r" ?(REPLACE:?)?\s*"), f"{close} REPLACE", number)
         replace = self._lines[middle + 1 : end]
         self._path, self._candidate = self._candidate or self._path, ""
-        self._at, self._in_hypothesis = end + 1, False
+        self._index, self._in_hypothesis = end + 1, False
         self.changes.append(EditBlock(self._path, tuple(search), tuple(replace)))
 
     def _find(self, marker: re.Pattern[str], shown: str, number: int) -> int:
-        for at in range(self._at + 1, len(self._lines)):
+        for at in range(self._index + 1, len(self._lines)):
             if marker.fullmatch(self._lines[at]):
                 return at
             if _OPEN.fullmatch(self._lines[at]):
@@ -175,19 +175,19 @@ class _Reader:
         raise MalformedError(f"block {number} has no line `{shown}` where it should")
 
 
-def apply(genome: Mapping[str, str], answer: ParsedReply) -> dict[str, str | None]:
+def apply_changes(genome: Mapping[str, str], reply: ParsedReply) -> dict[str, str | None]:
     """Return the new text of every file that changes, None where it is deleted.
 
     Changes are made in order, each on what the one before it left; all are made or none. Raises
     UnappliedError, which names the first blocks that do not fit and shows what is nearest to them.
     """
     texts, errors = dict(genome), []
-    for number, change in enumerate(answer.changes, 1):
+    for number, change in enumerate(reply.changes, 1):
         try:
-            _make(texts, change)
+            _apply_change(texts, change)
         except UnappliedError as error:
             errors.append(f"Block {number} ({change.path or 'no path'}): {error}")
-            if len(errors) == REPORTED:
+            if len(errors) == MAX_REPORTED_ERRORS:
                 break
     if errors:
         raise UnappliedError("\n\n".join(errors))
@@ -198,11 +198,11 @@ def apply(genome: Mapping[str, str], answer: ParsedReply) -> dict[str, str | Non
     return changed
 
 
-def _make(texts: dict[str, str], change: Change) -> None:
+def _apply_change(texts: dict[str, str], change: FileChange) -> None:
     if isinstance(change, Deletion):
         # nothing is guessed here: only a block's lines can show that a file left unnamed is meant
         if change.path not in texts:
-            raise _unknown(texts)
+            raise _unknown_path(texts)
         del texts[change.path]
     elif any(line.strip() for line in change.search):
         path = _existing(texts, change.path)
@@ -222,11 +222,11 @@ def _existing(texts: Mapping[str, str], path: str) -> str:
     ending = [known for known in texts if known.endswith(f"/{path}")]
     meant = ending if path else list(texts)
     if len(meant) != 1:
-        raise _unknown(texts)
+        raise _unknown_path(texts)
     return meant[0]
 
 
-def _unknown(texts: Mapping[str, str]) -> UnappliedError:
+def _unknown_path(texts: Mapping[str, str]) -> UnappliedError:
     known = ", ".join(sorted(texts)[:20])
     return UnappliedError(f"there is no such file; the files are: {known}")
 
@@ -234,7 +234,7 @@ def _unknown(texts: Mapping[str, str]) -> UnappliedError:
 def _new_path(path: str) -> str:
     path = path.removeprefix("./")
     parts = path.split("/")
-    usable = path.isprintable() and "\\" not in path and len(path) <= PATH_CHARS
+    usable = path.isprintable() and "\\" not in path and len(path) <= MAX_PATH_CHARS
     if not usable or any(part in ("", ".", "..") for part in parts):
         raise UnappliedError("a new file needs a FILE: line with a path below the repository")
     return path
@@ -244,15 +244,15 @@ def _replace(text: str, path: str, block: EditBlock) -> str:
     lines, ended = text.split("\n"), text.endswith("\n")
     if ended:
         lines.pop()
-    at = _only(lines, path, block.search)
+    at = _unique_match(lines, path, block.search)
     feed = "\r" if lines[0].endswith("\r") else ""
     lines[at : at + len(block.search)] = [line + feed for line in block.replace]
     return "\n".join(lines) + ("\n" if ended and lines else "")
 
 
-def _only(lines: Sequence[str], path: str, search: Sequence[str]) -> int:
+def _unique_match(lines: Sequence[str], path: str, search: Sequence[str]) -> int:
     """Return the index of the one place where `search` stands in `lines`."""
-    found = list(_places([line.rstrip() for line in lines], [line.rstrip() for line in search]))
+    found = list(_matches([line.rstrip() for line in lines], [line.rstrip() for line in search]))
     if len(found) == 1:
         return found[0]
     if not found:
@@ -264,7 +264,7 @@ def _only(lines: Sequence[str], path: str, search: Sequence[str]) -> int:
     )
 
 
-def _places(lines: list[str], search: list[str]) -> Iterator[int]:
+def _matches(lines: list[str], search: list[str]) -> Iterator[int]:
     for at in range(len(lines) - len(search) + 1):
         if lines[at] == search[0] and lines[at : at + len(search)] == search:
             yield at

@@ -7,14 +7,17 @@ from typing import Literal
 
 from harness.contract import SetupError
 
-Kind = Literal["anthropic", "openai"]
+ProviderKind = Literal["anthropic", "openai"]
 
-HOME_URLS: dict[Kind, str] = {
+DEFAULT_URLS: dict[ProviderKind, str] = {
     "anthropic": "https://api.anthropic.com",
     "openai": "https://api.openai.com/v1",
 }
 
-HOME_KEYS: dict[Kind, str] = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
+DEFAULT_KEY_ENVS: dict[ProviderKind, str] = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "openai": "OPENAI_API_KEY",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Tokens:
     cache_write: int = 0
 
     @property
-    def sent(self) -> int:
+    def total_input(self) -> int:
         """All that was sent, whether it was read, written to a cache, or read from one."""
         return self.input + self.cache_read + self.cache_write
 
@@ -50,8 +53,8 @@ class Price:
             + tokens.cache_write * self.cache_write
         ) / 1e6
 
-    def worst(self, sent: int, output: int) -> float:
-        """Return the most that `sent` and `output` tokens can cost, in dollars."""
+    def max_usd(self, sent: int, output: int) -> float:
+        """Return the most that `total_input` and `output` tokens can cost, in dollars."""
         dearest = max(self.input, self.cache_read, self.cache_write)
         return (sent * dearest + output * self.output) / 1e6
 
@@ -65,7 +68,7 @@ class ModelSettings:
     `effort` leaves it to the model. Without a `price` a call counts as nothing.
     """
 
-    kind: Kind
+    kind: ProviderKind
     model: str
     base_url: str = ""
     api_key_env: str = ""
@@ -78,15 +81,15 @@ class ModelSettings:
     @property
     def url(self) -> str:
         """Where requests go."""
-        return self.base_url or HOME_URLS[self.kind]
+        return self.base_url or DEFAULT_URLS[self.kind]
 
     @property
     def key_env(self) -> str:
         """The environment variable that holds the key; empty where no key is sent."""
-        return self.api_key_env or ("" if self.base_url else HOME_KEYS[self.kind])
+        return self.api_key_env or ("" if self.base_url else DEFAULT_KEY_ENVS[self.kind])
 
 
-def check(name: str, settings: ModelSettings) -> None:
+def check_settings(name: str, settings: ModelSettings) -> None:
     """Raise SetupError where agent `name` cannot work as set, naming the key and the mend."""
     where = f"agent {name!r} in program.md"
     if not settings.model:

@@ -17,21 +17,21 @@ from islands.genome.syntax_diff import compare
 from islands.records import Attempt, Brief, Change, Entry, Gain, Pending
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
-from swarm.agents.mutator.crossover import crossing
-from swarm.agents.mutator.edit_sites import find
-from swarm.agents.mutator.history import EACH, HEADS, SITES, MoveHistory
-from swarm.agents.mutator.parsed_file import survey
-from swarm.agents.mutator.source import Edit, read, splice
-from swarm.agents.mutator.structural_edits import alterations
+from swarm.agents.mutator.crossover import find_crossover
+from swarm.agents.mutator.edit_sites import find_sites
+from swarm.agents.mutator.history import MAX_ATTEMPTS_PER_SITE, MAX_HEADS, MAX_SITES, MoveHistory
+from swarm.agents.mutator.parsed_file import parse_file
+from swarm.agents.mutator.source import Edit, parse_source, splice
+from swarm.agents.mutator.structural_edits import find_structural_edits
 from swarm.agents.mutator.surrogate import (
-    ChosenMove,
-    GainSurrogate,
-    MovePosterior,
-    Observation,
+    NumberModel,
+    NumberObservation,
+    NumberPrior,
+    OptionObservation,
     number_forecasts,
     option_forecasts,
 )
-from swarm.agents.mutator.transforms import number
+from swarm.agents.mutator.transforms import parse_number
 
 GENOME = '''\
 """Train. 3 is a number, True a flag; neither is a site."""
@@ -87,13 +87,13 @@ def changed_lines(before, after):
 
 def sites(text):
     """Return the sites of `text` by id."""
-    return {site.id: site for site in find(read("t.py", text))}
+    return {site.id: site for site in find_sites(parse_source("t.py", text))}
 
 
 def altered(text):
     """Return every text that a change of structure makes of `text`."""
-    source = read("t.py", text)
-    every = [splice(source, (one.edit,)) for one in alterations(source)]
+    source = parse_source("t.py", text)
+    every = [splice(source, (one.edit,)) for one in find_structural_edits(source)]
     return {data.decode() for data in every if data is not None}
 
 
@@ -102,7 +102,9 @@ def altered(text):
 
 def test_knobs_defaults_flags_and_alternatives_are_sites():
     """Every value is found under a name that says where it stands."""
-    found = {site.id.removeprefix("train.py:"): site for site in survey("train.py", GENOME).sites}
+    found = {
+        site.id.removeprefix("train.py:"): site for site in parse_file("train.py", GENOME).sites
+    }
     inner = [name for name in found if name.startswith("train.") and name != "train.steps"]
     assert set(found) - set(inner) == {
         "LEARNING_RATE", "BATCH", "BETAS", "BETAS#1", "ACTIVATION", "NESTEROV", "DECAY",
@@ -171,7 +173,7 @@ def test_sites_keep_their_names_when_the_file_changes_around_them():
 
 def steps(text, unbounded=False, stretch=1.0):
     """Return the values that the literal `text` may move to."""
-    return number(text, unbounded).steps(stretch)
+    return parse_number(text, unbounded).steps(stretch)
 
 
 def test_powers_of_two_move_by_factors_of_two():
@@ -217,13 +219,13 @@ def test_a_negative_number_stays_negative():
 )
 def test_every_step_is_another_number_of_the_same_kind(text, minus, unbounded, stretch):
     """Whatever the literal, steps have its type and sign and lie where they are said to."""
-    here = number(("-" if minus else "") + text, unbounded)
+    here = parse_number(("-" if minus else "") + text, unbounded)
     for new, step in here.steps(stretch).items():
         value = ast.literal_eval(new)
         assert type(value) is type(ast.literal_eval(text))
         assert value != ast.literal_eval(here.text)
         assert (value < 0) is minus
-        assert number(new, here.scale == "log").value > 0
+        assert parse_number(new, here.scale == "log").value > 0
         assert here.scale != "logit" or abs(value) < 1
         assert abs(step) < 5
 
@@ -234,14 +236,14 @@ def test_every_step_is_another_number_of_the_same_kind(text, minus, unbounded, s
 def test_an_edit_leaves_every_other_byte_alone():
     """Comments, line endings, tabs and letters of several bytes survive."""
     text = 'A = "é→"\r\n# naïve\r\nB = 3  # ß\r\nif A:\r\n\tC = 4\r\n'
-    source = read("t.py", text)
-    b = next(site for site in find(source) if site.name == "B")
+    source = parse_source("t.py", text)
+    b = next(site for site in find_sites(source) if site.name == "B")
     assert splice(source, (b.edit("5"),)).decode() == text.replace("B = 3", "B = 5")
 
 
 def test_an_edit_that_says_the_same_or_does_not_parse_is_none():
     """`3.0` for `3.00` is no change, `)` no program, and overlapping edits no meaning."""
-    source = read("t.py", "A = 3.00\nB = 4\n")
+    source = parse_source("t.py", "A = 3.00\nB = 4\n")
     assert splice(source, (Edit("t.py", 4, 8, "3.0"),)) is None
     assert splice(source, (Edit("t.py", 4, 8, ")"),)) is None
     assert splice(source, (Edit("t.py", 4, 8, "5"), Edit("t.py", 6, 8, "6"))) is None
@@ -290,7 +292,7 @@ def test_a_term_on_lines_of_its_own_goes_with_its_comment():
 
 def test_a_proposal_changes_one_line_and_tells_what():
     """The diff is one line and the notes name the site and its values."""
-    proposal = Mutator().answer(brief(seed=3))
+    proposal = Mutator().propose_now(brief(seed=3))
     lines = changed_lines(GENOME, text_of(proposal))
     assert len(lines) == 2
     assert proposal.notes["from"] in lines[0]
@@ -300,8 +302,8 @@ def test_a_proposal_changes_one_line_and_tells_what():
 
 
 def test_propose_answers_as_an_agent_does():
-    """The protocol's coroutine gives what `answer` gives."""
-    assert asyncio.run(Mutator().propose(brief(seed=5))) == Mutator().answer(brief(seed=5))
+    """The protocol's coroutine gives what `propose_now` gives."""
+    assert asyncio.run(Mutator().propose(brief(seed=5))) == Mutator().propose_now(brief(seed=5))
 
 
 def test_it_is_a_function_of_the_brief_and_what_was_learned():
@@ -310,7 +312,7 @@ def test_it_is_a_function_of_the_brief_and_what_was_learned():
     texts = []
     for n in range(30):
         asked = brief(seed=n, experiment=n)
-        first, second = one.answer(asked), other.answer(asked)
+        first, second = one.propose_now(asked), other.propose_now(asked)
         assert first == second
         texts.append(text_of(first))
         for agent in (one, other):
@@ -321,10 +323,10 @@ def test_it_is_a_function_of_the_brief_and_what_was_learned():
 def test_asking_teaches_nothing():
     """A brief that is answered again, after others, is answered as it was."""
     agent = Mutator()
-    first = agent.answer(brief(seed=1))
+    first = agent.propose_now(brief(seed=1))
     for n in range(5):
-        agent.answer(brief(seed=10 + n))
-    assert agent.answer(brief(seed=1)) == first
+        agent.propose_now(brief(seed=10 + n))
+    assert agent.propose_now(brief(seed=1)) == first
 
 
 def test_nothing_is_tried_twice_on_one_head_and_in_the_end_nothing_is_left():
@@ -334,7 +336,7 @@ def test_nothing_is_tried_twice_on_one_head_and_in_the_end_nothing_is_left():
 
     def tried_on():
         for n in range(100):
-            proposal = agent.answer(brief(genome, seed=n))
+            proposal = agent.propose_now(brief(genome, seed=n))
             seen.append(text_of(proposal))
             agent.learn(attempt(proposal, gain=-0.03))
 
@@ -348,44 +350,44 @@ def test_nothing_is_tried_twice_on_one_head_and_in_the_end_nothing_is_left():
 def test_what_the_brief_remembers_is_not_tried_again_either():
     """Attempts in `recent` count as tried by an agent that never learned them."""
     genome = "A = True\n"
-    proposal = Mutator().answer(brief(genome))
+    proposal = Mutator().propose_now(brief(genome))
     with pytest.raises(AgentError):
-        Mutator().answer(brief(genome, recent=(attempt(proposal),)))
+        Mutator().propose_now(brief(genome, recent=(attempt(proposal),)))
 
 
 def test_what_is_under_way_is_not_proposed_again():
     """Two proposals that are drawn on one head before either ends are two."""
     genome = "A = True\n"
-    proposal = Mutator().answer(brief(genome))
+    proposal = Mutator().propose_now(brief(genome))
     under_way = (Pending(1, proposal.hypothesis, proposal.notes),)
     with pytest.raises(AgentError):
-        Mutator().answer(replace(brief(genome), pending=under_way))
+        Mutator().propose_now(replace(brief(genome), pending=under_way))
 
 
 def test_what_the_head_moved_away_from_teaches_nothing():
     """It never ran: neither that it works nor that it breaks is known."""
     agent = Mutator()
-    agent.learn(attempt(agent.answer(brief()), ending="outdated"))
-    assert agent.answer(brief(seed=1)) == Mutator().answer(brief(seed=1))
+    agent.learn(attempt(agent.propose_now(brief()), ending="outdated"))
+    assert agent.propose_now(brief(seed=1)) == Mutator().propose_now(brief(seed=1))
 
 
 def test_a_new_head_makes_old_edits_new():
     """What failed on one head may be tried on the next."""
     agent = Mutator()
-    agent.learn(attempt(agent.answer(brief("A = True\n")), gain=-0.001))
-    assert text_of(agent.answer(brief("A = True\nB = 'b'\n"))).startswith("A = False")
+    agent.learn(attempt(agent.propose_now(brief("A = True\n")), gain=-0.001))
+    assert text_of(agent.propose_now(brief("A = True\nB = 'b'\n"))).startswith("A = False")
 
 
 @pytest.mark.parametrize("genome", ["", "x = 'a'\n", "def (:\n", "\ufeffA = 3\n", "A = '\ud800'\n"])
 def test_where_nothing_can_be_changed_it_says_so(genome):
     """No site, no Python and no bytes are all nothing to change."""
     with pytest.raises(AgentError, match="nothing to change"):
-        Mutator().answer(brief(genome))
+        Mutator().propose_now(brief(genome))
 
 
 def test_only_python_is_touched():
     """A text file beside the genome is no site."""
-    proposal = Mutator().answer(brief({"notes.md": "A = 3\n", "b/c.py": "A = 3\n"}))
+    proposal = Mutator().propose_now(brief({"notes.md": "A = 3\n", "b/c.py": "A = 3\n"}))
     assert list(proposal.files) == ["b/c.py"]
 
 
@@ -394,7 +396,7 @@ def test_only_python_is_touched():
 
 def moves_of(agent, name, count=100, genome=GENOME):
     """Return the values that one knob is moved to, alone, over many draws."""
-    proposals = [agent.answer(brief(genome, seed=1000 + n)) for n in range(count)]
+    proposals = [agent.propose_now(brief(genome, seed=1000 + n)) for n in range(count)]
     alone = [
         p for p in proposals if p.notes["site"] == f"train.py:{name}" and "site 2" not in p.notes
     ]
@@ -449,8 +451,8 @@ def test_small_gains_are_kept_together():
     """Two changes, each too small to be told from noise, are proposed as one."""
     agent = taught("LEARNING_RATE", 3e-4, 6e-4, gain=0.008)
     second = taught("BATCH", 64, 32, gain=0.008)
-    agent._memory._traces.update(second._memory._traces)
-    proposals = [agent.answer(brief(seed=n)) for n in range(60)]
+    agent._history._sites.update(second._history._sites)
+    proposals = [agent.propose_now(brief(seed=n)) for n in range(60)]
     both = [p for p in proposals if p.notes["kind"] == "joint"]
     assert both
     assert all(len(changed_lines(GENOME, text_of(p))) >= 4 for p in both)
@@ -458,28 +460,28 @@ def test_small_gains_are_kept_together():
 
 def test_steps_shrink_near_an_optimum():
     """With losses on both sides, what is believed of the best is near, and little to be hoped."""
-    belief = MovePosterior(1.0, 1.0, 0.25)
-    seen = (Observation(0.0, 0.7, -0.02, 1e-5), Observation(0.0, -0.7, -0.02, 1e-5))
+    belief = NumberPrior(1.0, 1.0, 0.25)
+    seen = (NumberObservation(0.0, 0.7, -0.02, 1e-5), NumberObservation(0.0, -0.7, -0.02, 1e-5))
     far = (0.3, 1.5)
-    before = number_forecasts(GainSurrogate(belief, 0.0, ()), far, 0.01, 0.0)
-    after = number_forecasts(GainSurrogate(belief, 0.0, seen), far, 0.01, 0.0)
-    assert before[1].promise > before[0].promise
-    assert after[0].promise > after[1].promise
-    assert after[0].promise < before[0].promise / 3
+    before = number_forecasts(NumberModel(belief, 0.0, ()), far, 0.01, 0.0)
+    after = number_forecasts(NumberModel(belief, 0.0, seen), far, 0.01, 0.0)
+    assert before[1].expected_improvement > before[0].expected_improvement
+    assert after[0].expected_improvement > after[1].expected_improvement
+    assert after[0].expected_improvement < before[0].expected_improvement / 3
 
 
 def test_certainty_has_no_negative_variance():
     """Where the evidence leaves no doubt the spread of a forecast is nought, and no less."""
-    seen = tuple(Observation(0.0, step / 7, -step / 100, 1e-14) for step in range(1, 20))
+    seen = tuple(NumberObservation(0.0, step / 7, -step / 100, 1e-14) for step in range(1, 20))
     steps_ = tuple(step / 9 for step in range(-20, 20) if step)
     for weight in (0.2, 1.0, 1.5):
-        known = GainSurrogate(MovePosterior(0.7, weight, 0.25), 0.0, seen)
+        known = NumberModel(NumberPrior(0.7, weight, 0.25), 0.0, seen)
         assert all(f.variance >= 0 for f in number_forecasts(known, steps_, 0.01, 0.0))
 
 
 def test_options_are_weighed_against_each_other():
     """Two gains along a chain of options add up."""
-    chain = [ChosenMove("a", "b", 0.02, 1e-6), ChosenMove("b", "c", 0.02, 1e-6)]
+    chain = [OptionObservation("a", "b", 0.02, 1e-6), OptionObservation("b", "c", 0.02, 1e-6)]
     (forecast,) = option_forecasts("a", ["c"], chain, (0.0, 0.1), 0.0)
     assert forecast.mean == pytest.approx(0.04, rel=0.05)
 
@@ -492,7 +494,7 @@ def test_a_valley_is_found_in_a_dozen_trials():
         return 0.05 * abs(math.log(ast.literal_eval(text.split(" = ")[1]) / 0.01)) ** 1.5
 
     for n in range(12):
-        proposal = agent.answer(brief(genome, seed=n))
+        proposal = agent.propose_now(brief(genome, seed=n))
         gain = loss(genome) - loss(text_of(proposal))
         agent.learn(attempt(proposal, "kept" if gain > 0 else "discarded", gain, 1e-4))
         genome = text_of(proposal) if gain > 0 else genome
@@ -509,10 +511,10 @@ def test_memory_is_bounded():
             "site": site, "from": "1", "to": str(n), "mean": 0.0, "variance": 0.0,
             "start": 0.0, "end": 1.0,
         }  # fmt: skip
-        memory.take(Attempt(n, "a", "", notes, "discarded", "", Gain(0.1, 0.1, 1)))
-    assert len(memory._traces) == SITES
-    assert len(memory.trace("t.py:A").seen) == EACH
-    assert len(memory._tried) == HEADS
+        memory.record(Attempt(n, "a", "", notes, "discarded", "", Gain(0.1, 0.1, 1)))
+    assert len(memory._sites) == MAX_SITES
+    assert len(memory.site("t.py:A").number_observations) == MAX_ATTEMPTS_PER_SITE
+    assert len(memory._tried) == MAX_HEADS
 
 
 @pytest.mark.parametrize("gain", [1e300, -1e300, 1e-300, 0.0])
@@ -521,16 +523,16 @@ def test_no_measurement_is_too_wild(gain, sigma):
     """Losses that exploded and scores without spread are met like any other."""
     agent = Mutator()
     for n in range(8):
-        proposal = agent.answer(replace(brief(seed=n), sigma=sigma))
+        proposal = agent.propose_now(replace(brief(seed=n), sigma=sigma))
         agent.learn(attempt(proposal, "kept" if n % 2 else "discarded", gain, noise=1e200))
-    assert agent.answer(replace(brief(seed=9), sigma=sigma)).files
+    assert agent.propose_now(replace(brief(seed=9), sigma=sigma)).files
 
 
 def test_other_agents_attempts_are_no_evidence():
     """Notes of another kind are passed over."""
     agent = Mutator()
     agent.learn(Attempt(1, "a", "", {"site": "x", "model": "gpt"}, "kept", "", Gain(1.0, 0.1, 3)))
-    assert agent.answer(brief(seed=4)) == Mutator().answer(brief(seed=4))
+    assert agent.propose_now(brief(seed=4)) == Mutator().propose_now(brief(seed=4))
 
 
 # crossing over
@@ -549,7 +551,7 @@ def test_a_knob_kept_elsewhere_gets_the_same_value_here():
     after = GENOME.replace("BATCH = 64", "BATCH = 32")
     here = GENOME.replace("BATCH = 64", "BATCH = 128")
     proposals = [
-        Mutator().answer(brief(here, seed=n, elsewhere=kept_elsewhere(GENOME, after)))
+        Mutator().propose_now(brief(here, seed=n, elsewhere=kept_elsewhere(GENOME, after)))
         for n in range(20)
     ]
     taken = [p for p in proposals if p.hypothesis == "Take over from b: It helps."]
@@ -563,7 +565,7 @@ def test_a_change_of_structure_kept_elsewhere_is_merged():
     here = GENOME.replace("BATCH = 64", "BATCH = 128")
     agent = Mutator()
     texts = [
-        text_of(agent.answer(brief(here, seed=n, elsewhere=kept_elsewhere(GENOME, after))))
+        text_of(agent.propose_now(brief(here, seed=n, elsewhere=kept_elsewhere(GENOME, after))))
         for n in range(20)
     ]
     assert after.replace("BATCH = 64", "BATCH = 128") in texts
@@ -574,10 +576,10 @@ def test_what_is_here_already_or_does_not_fit_is_passed_over():
     after = GENOME.replace("x.clip(3.0)", "x.clip(3.0).scale()")
     (change,) = kept_elsewhere(GENOME, after)
     conflicting = GENOME.replace("x.clip(3.0)", "x.fold(3.0)")
-    assert crossing(change, {"train.py": survey("train.py", conflicting)}) is None
+    assert find_crossover(change, {"train.py": parse_file("train.py", conflicting)}) is None
     for here in (after, conflicting):
         for n in range(20):
-            proposal = Mutator().answer(brief(here, seed=n, elsewhere=(change,)))
+            proposal = Mutator().propose_now(brief(here, seed=n, elsewhere=(change,)))
             assert "Take over" not in proposal.hypothesis
 
 
@@ -588,7 +590,7 @@ def test_several_values_kept_elsewhere_are_taken_over_together():
     )
     here = GENOME.replace("NESTEROV = True", "NESTEROV = False")
     elsewhere = kept_elsewhere(GENOME, after)
-    proposals = [Mutator().answer(brief(here, seed=n, elsewhere=elsewhere)) for n in range(20)]
+    proposals = [Mutator().propose_now(brief(here, seed=n, elsewhere=elsewhere)) for n in range(20)]
     taken = {text_of(p) for p in proposals if p.notes["kind"] == "cross"}
     assert taken == {here.replace("BATCH = 64", "BATCH = 32")}
 
@@ -599,7 +601,7 @@ def test_a_crossing_that_lost_here_is_not_insisted_on():
     elsewhere = kept_elsewhere(GENOME, after)
     agent = taught("BATCH", 64, 32, gain=-0.03)
     other_head = GENOME + "# more\n"
-    tried = [agent.answer(brief(other_head, seed=n, elsewhere=elsewhere)) for n in range(30)]
+    tried = [agent.propose_now(brief(other_head, seed=n, elsewhere=elsewhere)) for n in range(30)]
     assert sum("Take over" in proposal.hypothesis for proposal in tried) < 10
 
 
@@ -612,7 +614,7 @@ SMALL = [path for path in LIBRARY if 500 < path.stat().st_size < 16_000][::6]
 def check(genome, seed):
     """Assert that a proposal parses, differs, is let in and leaves every text alone."""
     try:
-        proposal = Mutator().answer(brief(genome, seed=seed))
+        proposal = Mutator().propose_now(brief(genome, seed=seed))
     except AgentError as error:
         honest = (error.error_kind, str(error)) == ("unapplied", "nothing to change")
     else:
@@ -640,9 +642,9 @@ def test_library_files_stay_programs(path):
 @pytest.mark.parametrize("path", SMALL[::3], ids=lambda path: path.stem)
 def test_every_single_edit_of_a_library_file_parses(path):
     """Not only what is proposed: each site's every value and each change of structure applies."""
-    one = survey("train.py", path.read_text())
+    one = parse_file("train.py", path.read_text())
     values = [(s, v) for s in one.sites for v in (s.number.steps(1.0) if s.number else s.options)]
-    edits = [site.edit(value) for site, value in values] + [a.edit for a in one.alterations]
+    edits = [site.edit(value) for site, value in values] + [a.edit for a in one.structural_edits]
     for edit in edits[:: max(1, len(edits) // 60)]:
         assert splice(one.source, (edit,)) is not None
 
@@ -695,7 +697,10 @@ def test_it_does_not_run_dry_and_looks_at_no_more_evidence_as_attempts_gather():
     """On a head that stands the 600th proposal is new, and it weighs a bounded past."""
     agent = Mutator()
     for n in range(600):
-        proposal = agent.answer(brief(seed=n, experiment=n))
+        proposal = agent.propose_now(brief(seed=n, experiment=n))
         agent.learn(replace(attempt(proposal, gain=0.001 * (n % 5 - 3)), experiment=n))
-    sizes = [len(trace.seen) + len(trace.chosen) for trace in agent._memory._traces.values()]
-    assert max(sizes) <= EACH
+    sizes = [
+        len(trace.number_observations) + len(trace.option_observations)
+        for trace in agent._history._sites.values()
+    ]
+    assert max(sizes) <= MAX_ATTEMPTS_PER_SITE

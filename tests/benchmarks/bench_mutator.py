@@ -28,8 +28,8 @@ from islands.ratchet.screening import Screens
 from islands.records import Attempt, Brief, Change, Entry, Gain, Proposal
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
-from swarm.agents.mutator.edit_sites import Site, find
-from swarm.agents.mutator.source import read, splice
+from swarm.agents.mutator.edit_sites import Site, find_sites
+from swarm.agents.mutator.source import parse_source, splice
 
 ATTAINABLE = 0.15
 BETWEEN, PAIRED = 0.012, 0.008
@@ -207,11 +207,11 @@ class Blind:
     def __init__(self, fixed: bool) -> None:
         self.fixed = fixed
 
-    def answer(self, brief: Brief) -> Proposal:
+    def propose_now(self, brief: Brief) -> Proposal:
         rng = random.Random(brief.seed)
-        source = read(PATH, brief.genome[PATH])
+        source = parse_source(PATH, brief.genome[PATH])
         assert source is not None
-        sites = find(source)
+        sites = find_sites(source)
         for _ in range(100):
             site = rng.choice(sites)
             to = self._value(site, rng)
@@ -313,7 +313,7 @@ class Campaign:
             self.random.getrandbits(31),
         )
         try:
-            proposal = arm.agent.answer(brief)
+            proposal = arm.agent.propose_now(brief)
         except AgentError:
             return False
         entry = proposal.files[PATH]

@@ -54,12 +54,11 @@ class PausedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """How a provider is treated.
+    """Limits on calls to one provider.
 
-    `max_concurrent` calls at most are in the air: what eight slices want of a model that is four times
-    as slow as they are (see swarm/coordinator/prefetch.py). `first_pause_s` to `longest_pause_s`
-    seconds are waited
-    where the provider names no time; `max_pause_s` is the longest pause that is sat out.
+    `max_concurrent`: calls in flight; enough for eight slices and a model four times as slow as
+    they are (see swarm/coordinator/prefetch.py). `first_pause_s` to `longest_pause_s`: back-off
+    when the provider names no time. `max_pause_s`: a longer pause raises PausedError.
     """
 
     requests_per_minute: int

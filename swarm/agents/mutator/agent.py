@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from islands.records import Attempt, Brief, Change, Entry, Proposal
 from swarm.agents.base import AgentError
-from swarm.agents.mutator.crossover import crossing
+from swarm.agents.mutator.crossover import find_crossover
 from swarm.agents.mutator.history import MoveHistory
-from swarm.agents.mutator.moves import write
-from swarm.agents.mutator.parsed_file import ParsedFile, survey
-from swarm.agents.mutator.priors import MovePriors
+from swarm.agents.mutator.moves import to_notes
+from swarm.agents.mutator.parsed_file import ParsedFile, parse_file
+from swarm.agents.mutator.priors import SearchParameters
 from swarm.agents.mutator.search import Search
 from swarm.agents.mutator.source import Edit, splice
 
@@ -20,59 +20,61 @@ class Mutator:
     """Edits the genome's syntax tree where that is most likely to pay.
 
     What it proposes follows from the brief and from the attempts it has learned, and from nothing
-    else; what a proposal costs does not grow with their number. `tuning` is for laboratories.
+    else; what a proposal costs does not grow with their number. `parameters` is for laboratories.
     """
 
-    def __init__(self, name: str = "mutator", tuning: MovePriors | None = None) -> None:
+    def __init__(self, name: str = "mutator", parameters: SearchParameters | None = None) -> None:
         self.name = name
-        self._memory = MoveHistory()
-        self._tuning = tuning or MovePriors()
+        self._history = MoveHistory()
+        self._parameters = parameters or SearchParameters()
 
     async def propose(self, brief: Brief) -> Proposal:
         """Answer `brief`. Raises AgentError ("unapplied") where nothing is left to change.
 
         A change that is to be ported is merged site by site (see cross.py), or it is not.
         """
-        return self.answer(brief)
+        return self.propose_now(brief)
 
-    def answer(self, brief: Brief) -> Proposal:
+    def propose_now(self, brief: Brief) -> Proposal:
         """Answer `brief` at once, as `propose` does."""
-        surveys = _surveys(brief.genome)
+        surveys = _parse_files(brief.genome)
         if brief.port is not None:
-            return _ported(brief.port, surveys)
+            return _port(brief.port, surveys)
         for attempt in brief.recent:
-            self._memory.mark(attempt.notes)
+            self._history.mark_tried(attempt.notes)
         for pending in brief.pending:
-            self._memory.mark(pending.notes)
-        head = _digest(brief.genome)
-        search = Search(brief, surveys, self._memory, head, self._tuning)
+            self._history.mark_tried(pending.notes)
+        head = _genome_digest(brief.genome)
+        search = Search(brief, surveys, self._history, head, self._parameters)
         for move in search.ranked():
-            files = _files(move.edits, surveys)
+            files = _changed_files(move.edits, surveys)
             if files:
-                return Proposal(move.words, files, write(move, head, search.unit))
+                return Proposal(move.description, files, to_notes(move, head, search.unit))
         raise AgentError("unapplied", "nothing to change")
 
     def learn(self, attempt: Attempt) -> None:
         """Take in how an experiment ended."""
-        self._memory.take(attempt)
+        self._history.record(attempt)
 
 
-def _ported(change: Change, surveys: Mapping[str, ParsedFile]) -> Proposal:
-    found = crossing(change, surveys)
+def _port(change: Change, surveys: Mapping[str, ParsedFile]) -> Proposal:
+    found = find_crossover(change, surveys)
     sites = {site.id: site for one in surveys.values() for site in one.sites}
-    edits = found.onto(sites) if found is not None else ()
-    files = _files(edits, surveys)
+    edits = found.edits_for(sites) if found is not None else ()
+    files = _changed_files(edits, surveys)
     if not files:
         raise AgentError("unapplied", "the change does not fit this code: it conflicts")
     return Proposal(f"Port from {change.island}: {change.hypothesis}", files)
 
 
-def _surveys(genome: Mapping[str, str]) -> dict[str, ParsedFile]:
-    found = ((path, survey(path, text)) for path, text in sorted(genome.items()))
+def _parse_files(genome: Mapping[str, str]) -> dict[str, ParsedFile]:
+    found = ((path, parse_file(path, text)) for path, text in sorted(genome.items()))
     return {path: one for path, one in found if one is not None}
 
 
-def _files(edits: Sequence[Edit], surveys: Mapping[str, ParsedFile]) -> dict[str, Entry | None]:
+def _changed_files(
+    edits: Sequence[Edit], surveys: Mapping[str, ParsedFile]
+) -> dict[str, Entry | None]:
     """Return the changed files, none where the edits do not apply or change nothing."""
     files: dict[str, Entry | None] = {}
     for path in sorted({edit.path for edit in edits}):
@@ -84,6 +86,6 @@ def _files(edits: Sequence[Edit], surveys: Mapping[str, ParsedFile]) -> dict[str
     return files
 
 
-def _digest(genome: Mapping[str, str]) -> str:
+def _genome_digest(genome: Mapping[str, str]) -> str:
     joined = "\0".join(f"{path}\0{text}" for path, text in sorted(genome.items()))
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -17,25 +17,25 @@ from functools import lru_cache
 from islands.genome.syntax_diff import compare
 from islands.records import Change
 from swarm.agents.mutator.edit_sites import Site
-from swarm.agents.mutator.parsed_file import ParsedFile, survey
+from swarm.agents.mutator.parsed_file import ParsedFile, parse_file
 from swarm.agents.mutator.source import Edit, splice
 
-MOST_LINES = 5_000
+MAX_MERGE_LINES = 5_000
 """Of a file that is merged: matching lines takes time that grows faster than their number."""
 
-Values = Mapping[str, tuple[str, str]]
+ValueChanges = Mapping[str, tuple[str, str]]
 """Site ids, each with its text before and after a change."""
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
+class Crossover:
     """A change from elsewhere: the values it is one of, if it is, or else the edits it takes."""
 
     change: Change
-    values: Values
+    values: ValueChanges
     edits: tuple[Edit, ...] = ()
 
-    def onto(self, sites: Mapping[str, Site]) -> tuple[Edit, ...]:
+    def edits_for(self, sites: Mapping[str, Site]) -> tuple[Edit, ...]:
         """Return the edits that bring the change to a head with these sites, by id."""
         if self.edits:
             return self.edits
@@ -43,16 +43,16 @@ class Crossing:
         return tuple(site.edit(new) for site, new in wanted if site and site.text != new)
 
 
-def crossing(change: Change, head: Mapping[str, ParsedFile]) -> Crossing | None:
+def find_crossover(change: Change, head: Mapping[str, ParsedFile]) -> Crossover | None:
     """Return how to apply `change` to `head`; None where it does not fit."""
     if change.before.keys() != change.after.keys():
         return None
     touched = [path for path in sorted(change.before) if change.before[path] != change.after[path]]
     if any(path not in head for path in touched):
         return None
-    values = [_values(path, change.before[path], change.after[path]) for path in touched]
+    values = [_value_changes(path, change.before[path], change.after[path]) for path in touched]
     if values and all(values):
-        return Crossing(change, {site: texts for one in values for site, texts in one.items()})
+        return Crossover(change, {site: texts for one in values for site, texts in one.items()})
     edits: list[Edit] = []
     for path in touched:
         mine = head[path].source.data.decode()
@@ -60,13 +60,13 @@ def crossing(change: Change, head: Mapping[str, ParsedFile]) -> Crossing | None:
         if merged is None:
             return None
         edits += merged
-    return Crossing(change, {}, tuple(edits)) if edits else None
+    return Crossover(change, {}, tuple(edits)) if edits else None
 
 
 @lru_cache(maxsize=64)
-def _values(path: str, before: str, after: str) -> Values:
+def _value_changes(path: str, before: str, after: str) -> ValueChanges:
     """Return the sites whose values are all that differs; none where more does."""
-    one, other = survey(path, before), survey(path, after)
+    one, other = parse_file(path, before), parse_file(path, after)
     if one is None or other is None:
         return {}
     there = {site.id: site for site in other.sites}
@@ -85,7 +85,7 @@ def _values(path: str, before: str, after: str) -> Values:
 def _merge(path: str, mine: str, before: str, after: str) -> tuple[Edit, ...] | None:
     """Return the edits that do to `mine` what made `after` of `before`; None on a conflict."""
     lines = [text.splitlines(keepends=True) for text in (before, after, mine)]
-    if max(map(len, lines)) > MOST_LINES:
+    if max(map(len, lines)) > MAX_MERGE_LINES:
         return None
     old, new, here = lines
     blocks = SequenceMatcher(None, old, here).get_matching_blocks()

@@ -12,21 +12,21 @@ _SEEDED = {"rng", "default_rng", "randomstate", "random_state", "prngkey", "gene
 
 _RATES = {"gain", "lr", "multiplier", "radius", "rate", "rates", "scale", "std", "temperature"}
 
-_VANISHING = {"decay", "dropout", "jitter", "momentum", "noise", "penalty", "smoothing", "warmup"}
+_MAYBE_ZERO = {"decay", "dropout", "jitter", "momentum", "noise", "penalty", "smoothing", "warmup"}
 
-MEANING = {
+SEMANTIC_PARAMETERS = {
     "axis", "daemon", "dim", "dtype", "encoding", "file", "inplace", "is_causal", "keepdim",
     "keepdims", "persistent", "requires_grad", "strict", "version",
 }  # fmt: skip
 """Parameters that say what a program means rather than how it does it."""
 
-SHAPING = {
+SHAPE_CALLS = {
     "chunk", "expand", "index_select", "narrow", "permute", "repeat", "reshape", "size",
     "split", "squeeze", "transpose", "unflatten", "unsqueeze", "view",
 }  # fmt: skip
 """Calls whose numbers are shapes and places: they fit each other, and one alone crashes."""
 
-TALKING = {
+EFFECTLESS_CALLS = {
     "basicConfig", "debug", "error", "exit", "getenv", "info", "log", "open", "print", "sleep",
     "warn", "warning",
 }  # fmt: skip
@@ -43,9 +43,9 @@ def is_rate(name: str) -> bool:
     return not _RATES.isdisjoint(words(name))
 
 
-def may_vanish(name: str) -> bool:
+def may_be_zero(name: str) -> bool:
     """Say whether `name` is of something that is often best switched off."""
-    return not _VANISHING.isdisjoint(words(name))
+    return not _MAYBE_ZERO.isdisjoint(words(name))
 
 
 def is_seed(name: str) -> bool:
@@ -59,12 +59,12 @@ def names_seed(node: ast.AST) -> bool:
     return any(is_seed(name) for inner in ast.walk(node) for name in _names(inner))
 
 
-def called(node: ast.Call) -> str:
+def called_name(node: ast.Call) -> str:
     """Return the last name of what `node` calls, "" where it has none."""
     return next(_names(node.func), "")
 
 
-def assigned(node: ast.Assign | ast.AnnAssign) -> str:
+def assigned_name(node: ast.Assign | ast.AnnAssign) -> str:
     """Return the one name that `node` assigns to, "" where there is none or more."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return next(_names(targets[0]), "") if len(targets) == 1 else ""

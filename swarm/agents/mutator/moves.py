@@ -13,11 +13,11 @@ from typing import Literal
 from swarm.agents.mutator.source import Edit
 from swarm.agents.mutator.surrogate import Forecast
 
-Kind = Literal["number", "option", "term", "statement", "swap", "cross", "joint"]
+MoveKind = Literal["number", "option", "term", "statement", "swap", "cross", "joint"]
 
 Notes = Mapping[str, str | float]
 
-MOST_PARTS = 8
+MAX_PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class MovePart:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What may be proposed. `hope` is the gain to be hoped for, by which moves are ranked."""
+    """What may be proposed. `merit` is the gain to be hoped for, by which moves are ranked."""
 
-    kind: Kind
+    kind: MoveKind
     parts: tuple[MovePart, ...]
     edits: tuple[Edit, ...]
-    hope: float
-    words: str
+    merit: float
+    description: str
 
     @property
-    def edit(self) -> str:
+    def edit_id(self) -> str:
         """Return what the move does, whatever head it is done to."""
         return " & ".join(sorted(f"{part.site}={part.new}" for part in self.parts))
 
@@ -54,15 +54,15 @@ class MoveRecord:
 
     kind: str
     head: str
-    edit: str
+    edit_id: str
     unit: float
     parts: tuple[MovePart, ...]
 
 
-def write(move: Move, head: str, unit: float) -> dict[str, str | float]:
+def to_notes(move: Move, head: str, unit: float) -> dict[str, str | float]:
     """Return the notes of `move`; those of its second part are named `site 2` and so on."""
-    notes: dict[str, str | float] = {"kind": move.kind, "head": head, "edit": move.edit}
-    notes |= {"unit": unit, "hope": move.hope}
+    notes: dict[str, str | float] = {"kind": move.kind, "head": head, "edit": move.edit_id}
+    notes |= {"unit": unit, "hope": move.merit}
     for part, suffix in zip(move.parts, _SUFFIXES, strict=False):
         notes |= {f"site{suffix}": part.site, f"from{suffix}": part.old, f"to{suffix}": part.new}
         notes |= {f"mean{suffix}": part.forecast.mean, f"variance{suffix}": part.forecast.variance}
@@ -71,7 +71,7 @@ def write(move: Move, head: str, unit: float) -> dict[str, str | float]:
     return notes
 
 
-def read(notes: Notes) -> MoveRecord | None:
+def from_notes(notes: Notes) -> MoveRecord | None:
     """Return the move that `notes` tell of; None where they are another agent's."""
     if not {"kind", "head", "edit", "unit", "site"} <= notes.keys():
         return None
@@ -80,7 +80,7 @@ def read(notes: Notes) -> MoveRecord | None:
     return MoveRecord(kind, head, edit, float(notes["unit"]), parts)
 
 
-_SUFFIXES = ("", *(f" {count}" for count in range(2, MOST_PARTS + 1)))
+_SUFFIXES = ("", *(f" {count}" for count in range(2, MAX_PARTS + 1)))
 
 
 def _part(notes: Notes, suffix: str) -> MovePart:

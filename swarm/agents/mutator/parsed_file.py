@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from swarm.agents.mutator.edit_sites import Site, find
-from swarm.agents.mutator.source import Source, read
-from swarm.agents.mutator.structural_edits import Alteration, alterations
+from swarm.agents.mutator.edit_sites import Site, find_sites
+from swarm.agents.mutator.source import Source, parse_source
+from swarm.agents.mutator.structural_edits import StructuralEdit, find_structural_edits
 
 
 class ParsedFile(NamedTuple):
@@ -15,13 +15,13 @@ class ParsedFile(NamedTuple):
 
     source: Source
     sites: tuple[Site, ...]
-    alterations: tuple[Alteration, ...]
+    structural_edits: tuple[StructuralEdit, ...]
 
 
 @lru_cache(maxsize=64)
-def survey(path: str, text: str) -> ParsedFile | None:
+def parse_file(path: str, text: str) -> ParsedFile | None:
     """Survey file `path`; None where it is no Python that parses."""
-    source = read(path, text) if path.endswith(".py") else None
+    source = parse_source(path, text) if path.endswith(".py") else None
     if source is None:
         return None
-    return ParsedFile(source, tuple(find(source)), tuple(alterations(source)))
+    return ParsedFile(source, tuple(find_sites(source)), tuple(find_structural_edits(source)))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from swarm.agents.mutator.edit_sites import Site
 from swarm.agents.mutator.identifiers import words
-from swarm.agents.mutator.moves import Kind
-from swarm.agents.mutator.surrogate import MovePosterior
+from swarm.agents.mutator.moves import MoveKind
+from swarm.agents.mutator.surrogate import NumberPrior
 
 
 @dataclass(frozen=True, slots=True)
-class MovePriors:
+class SearchParameters:
     """How the mutator searches. All gains are in units of the spread between seeds."""
 
     margin: float = 0.0
@@ -32,7 +32,7 @@ class MovePriors:
     stretch: float = 0.3
 
 
-RUNS: dict[Kind, tuple[float, float]] = {
+RUN_COUNTS: dict[MoveKind, tuple[float, float]] = {
     "number": (9.0, 1.0),
     "option": (9.0, 1.0),
     "cross": (19.0, 1.0),
@@ -42,19 +42,19 @@ RUNS: dict[Kind, tuple[float, float]] = {
 }
 """Moves of each kind that left a program that runs, and that broke it, counted in advance."""
 
-STRUCTURE: dict[Kind, tuple[float, float]] = {
+STRUCTURAL_GAINS: dict[MoveKind, tuple[float, float]] = {
     "term": (-3.0, 2.0),
     "statement": (-3.0, 2.0),
     "swap": (-2.5, 2.0),
 }
 """What a change of structure gains, mean and spread in units: mostly it loses."""
 
-STRONG = {
+STRONG_WORDS = {
     "batch", "cooldown", "depth", "epochs", "iterations", "iters", "layers", "learning", "lr",
     "momentum", "rate", "restarts", "sequences", "starts", "steps", "temperature", "warmdown",
     "width",
 }  # fmt: skip
-WEAK = {
+WEAK_WORDS = {
     "beta",
     "beta1",
     "beta2",
@@ -68,21 +68,21 @@ WEAK = {
 }
 
 
-def belief(site: Site, tuning: MovePriors) -> MovePosterior:
+def number_prior(site: Site, parameters: SearchParameters) -> NumberPrior:
     """Return what is believed of a number before it is tried."""
-    spoken, weight = words(site.name), _weight(site, tuning)
-    if spoken & STRONG:
-        return MovePosterior(tuning.reach, weight * 1.5, tuning.dead / 2)
-    if spoken & WEAK:
-        return MovePosterior(tuning.reach, weight * 0.5, (1 + tuning.dead) / 2)
-    return MovePosterior(tuning.reach, weight, tuning.dead)
+    spoken, weight = words(site.name), _weight(site, parameters)
+    if spoken & STRONG_WORDS:
+        return NumberPrior(parameters.reach, weight * 1.5, parameters.dead / 2)
+    if spoken & WEAK_WORDS:
+        return NumberPrior(parameters.reach, weight * 0.5, (1 + parameters.dead) / 2)
+    return NumberPrior(parameters.reach, weight, parameters.dead)
 
 
-def option_prior(site: Site, tuning: MovePriors) -> tuple[float, float]:
+def option_prior(site: Site, parameters: SearchParameters) -> tuple[float, float]:
     """Return what an option of `site` gains before it is tried: mean and spread in units."""
-    (mean, spread), share = tuning.option, math.sqrt(_weight(site, tuning))
+    (mean, spread), share = parameters.option, math.sqrt(_weight(site, parameters))
     return mean / share, spread * share
 
 
-def _weight(site: Site, tuning: MovePriors) -> float:
-    return {"knob": 1.0, "named": tuning.named, "inner": tuning.inner}[site.rank]
+def _weight(site: Site, parameters: SearchParameters) -> float:
+    return {"knob": 1.0, "named": parameters.named, "inner": parameters.inner}[site.rank]

@@ -38,13 +38,16 @@ class Source:
     path: str
     data: bytes
     tree: ast.Module
-    starts: tuple[int, ...]
+    line_starts: tuple[int, ...]
     blocks: tuple[tuple[int, int], ...]
 
     def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
         """Return the offsets of the first byte of `node` and of the byte after its last."""
         last, column = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
-        return (self.starts[node.lineno - 1] + node.col_offset, self.starts[last - 1] + column)
+        return (
+            self.line_starts[node.lineno - 1] + node.col_offset,
+            self.line_starts[last - 1] + column,
+        )
 
     def text(self, node: ast.expr | ast.stmt) -> str:
         """Return the source text of `node`, without parentheses around it."""
@@ -58,10 +61,10 @@ class Source:
 
     def line_start(self, offset: int) -> int:
         """Return the offset of the first byte of the line that holds `offset`."""
-        return self.starts[bisect_right(self.starts, offset) - 1]
+        return self.line_starts[bisect_right(self.line_starts, offset) - 1]
 
 
-def read(path: str, text: str) -> Source | None:
+def parse_source(path: str, text: str) -> Source | None:
     """Return file `path` as a source, None where `text` is not Python that is ever let in."""
     data = text.encode("utf-8", "surrogatepass")
     if data.startswith(codecs.BOM_UTF8):  # columns of the first line would not count it

@@ -14,19 +14,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from swarm.agents.mutator.identifiers import called, names_seed
+from swarm.agents.mutator.identifiers import called_name, names_seed
 from swarm.agents.mutator.source import Edit, Source
 
-Cut = Literal["term", "statement", "swap"]
+StructuralKind = Literal["term", "statement", "swap"]
 
 
 @dataclass(frozen=True, slots=True)
-class Alteration:
+class StructuralEdit:
     """A change of structure, and the words for it."""
 
     id: str
-    kind: Cut
-    words: str
+    kind: StructuralKind
+    description: str
     edit: Edit
 
 
@@ -55,23 +55,28 @@ SWAPS: dict[str, tuple[str, ...]] = {
 }
 """Calls that may stand for each other."""
 
-OPERATORS: dict[type[ast.operator], str] = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
+OPPOSITE_OPERATORS: dict[type[ast.operator], str] = {
+    ast.Add: "-",
+    ast.Sub: "+",
+    ast.Mult: "/",
+    ast.Div: "*",
+}
 """What to put for an operator between numbers."""
 
 # nothing is given back (`*+`): a comment full of hashes must not be tried in every way
 _OPERATOR = re.compile(rb"(?:[\s\\)]|#[^\r\n]*+)*+(\*\*|//|<<|>>|[-+*/@%&|^])")
-_BLANK = re.compile(rb"(?:[\s\\]|#[^\r\n]*+)*+")
-_KEPT_CALLS = {"print", "log", "info", "warning", "append", "super", "save", "write", "flush"}
-_TEXT = (ast.JoinedStr, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp)
+_SPACE = re.compile(rb"(?:[\s\\]|#[^\r\n]*+)*+")
+_REQUIRED_CALLS = {"print", "log", "info", "warning", "append", "super", "save", "write", "flush"}
+_NON_NUMERIC = (ast.JoinedStr, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp)
 
 
-def alterations(source: Source) -> list[Alteration]:
+def find_structural_edits(source: Source) -> list[StructuralEdit]:
     """Return the changes of structure that `source` offers, in the order of the text."""
-    found: list[Alteration] = []
+    found: list[StructuralEdit] = []
     for owner, body in _bodies(source.tree):
         for statement in body:
-            if not any(names_seed(part) for part in _head(statement)):
-                found += _of_statement(source, owner, statement, len(body))
+            if not any(names_seed(part) for part in _own_parts(statement)):
+                found += _statement_edits(source, owner, statement, len(body))
     unique = {one.id: one for one in reversed(found)}  # of two alike the first
     return sorted(unique.values(), key=lambda one: (one.edit.start, one.id))
 
@@ -93,7 +98,7 @@ def _bodies(tree: ast.Module) -> Iterator[tuple[str, list[ast.stmt]]]:
             todo += [(inner, owner) for inner in below]
 
 
-def _head(statement: ast.stmt) -> list[ast.AST]:
+def _own_parts(statement: ast.stmt) -> list[ast.AST]:
     """Return the parts of a statement that are no statements themselves."""
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return []
@@ -101,23 +106,23 @@ def _head(statement: ast.stmt) -> list[ast.AST]:
     return [part for part in ast.iter_child_nodes(statement) if not isinstance(part, kinds)]
 
 
-def _of_statement(
+def _statement_edits(
     source: Source, owner: str, statement: ast.stmt, siblings: int
-) -> Iterator[Alteration]:
+) -> Iterator[StructuralEdit]:
     if isinstance(statement, (ast.Assert, ast.Raise, ast.Import, ast.ImportFrom)):
         return
     name = f"{source.path}:{owner}:{_digest(source, statement)}"
-    if _optional(statement):
-        words = f"Do without `{_brief(source.text(statement))}`"
-        yield Alteration(f"{name}-", "statement", words, _without(source, statement, siblings))
-    for count, node in enumerate(_arithmetic(_head(statement))):
+    if _is_optional(statement):
+        words = f"Do without `{_shorten(source.text(statement))}`"
+        yield StructuralEdit(f"{name}-", "statement", words, _removal(source, statement, siblings))
+    for count, node in enumerate(_expressions(_own_parts(statement))):
         if isinstance(node, ast.BinOp):
-            yield from _of_operation(source, f"{name}/{count}", node)
+            yield from _operator_edits(source, f"{name}/{count}", node)
         elif isinstance(node, ast.Call):
-            yield from _of_call(source, f"{name}/{count}", node)
+            yield from _call_edits(source, f"{name}/{count}", node)
 
 
-def _arithmetic(parts: list[ast.AST]) -> Iterator[ast.AST]:
+def _expressions(parts: list[ast.AST]) -> Iterator[ast.AST]:
     """Yield the expressions of a statement where a change may make sense, in a fixed order."""
     todo = list(reversed(parts))
     while todo:
@@ -133,8 +138,8 @@ def _arithmetic(parts: list[ast.AST]) -> Iterator[ast.AST]:
             todo += reversed(list(ast.iter_child_nodes(node)))
 
 
-def _of_operation(source: Source, name: str, node: ast.BinOp) -> Iterator[Alteration]:
-    if type(node.op) not in OPERATORS or _is_text(node.left) or _is_text(node.right):
+def _operator_edits(source: Source, name: str, node: ast.BinOp) -> Iterator[StructuralEdit]:
+    if type(node.op) not in OPPOSITE_OPERATORS or _is_text(node.left) or _is_text(node.right):
         return
     start, end = source.span(node)
     middle = source.span(node.left)[1]
@@ -142,33 +147,37 @@ def _of_operation(source: Source, name: str, node: ast.BinOp) -> Iterator[Altera
     if sign is None:
         return
 
-    def instead(suffix: str, kind: Cut, new: bytes) -> Alteration:
-        words = f"Put `{_brief(new.decode())}` for `{_brief(source.text(node))}`"
-        return Alteration(name + suffix, kind, words, Edit(source.path, start, end, new.decode()))
+    def instead(suffix: str, kind: StructuralKind, new: bytes) -> StructuralEdit:
+        words = f"Put `{_shorten(new.decode())}` for `{_shorten(source.text(node))}`"
+        return StructuralEdit(
+            name + suffix, kind, words, Edit(source.path, start, end, new.decode())
+        )
 
     left, right = source.data[start : sign.start(1)], source.data[sign.end(1) : end]
     if b"#" not in source.data[middle : sign.start(1)]:
         yield instead("<", "term", left.rstrip(b" \t\r\n\\"))
     if isinstance(node.op, (ast.Add, ast.Mult)):
-        blank = _BLANK.match(right)
+        blank = _SPACE.match(right)
         yield instead(">", "term", right[blank.end() :] if blank else right)
-    yield instead("~", "swap", left + OPERATORS[type(node.op)].encode() + right)
+    yield instead("~", "swap", left + OPPOSITE_OPERATORS[type(node.op)].encode() + right)
 
 
-def _of_call(source: Source, name: str, node: ast.Call) -> Iterator[Alteration]:
-    old = called(node)
+def _call_edits(source: Source, name: str, node: ast.Call) -> Iterator[StructuralEdit]:
+    old = called_name(node)
     end = source.span(node.func)[1]
     for new in SWAPS.get(old, ()):
         edit = Edit(source.path, end - len(old.encode()), end, new)
         words = f"Put `{new}` for `{old}`"
-        yield Alteration(f"{name}={new}", "swap", words, edit)
+        yield StructuralEdit(f"{name}={new}", "swap", words, edit)
 
 
-def _optional(statement: ast.stmt) -> bool:
+def _is_optional(statement: ast.stmt) -> bool:
     """Say whether a program may well run without this statement."""
     match statement:
         case ast.Expr(value=ast.Call() as call):
-            return called(call) not in _KEPT_CALLS and not called(call).startswith("__")
+            return called_name(call) not in _REQUIRED_CALLS and not called_name(call).startswith(
+                "__"
+            )
         case ast.AugAssign():
             return True
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
@@ -178,7 +187,7 @@ def _optional(statement: ast.stmt) -> bool:
     return False
 
 
-def _without(source: Source, statement: ast.stmt, siblings: int) -> Edit:
+def _removal(source: Source, statement: ast.stmt, siblings: int) -> Edit:
     """Leave out `statement`: its whole lines where it has them for itself, else say `pass`."""
     start, end = source.span(statement)
     first, last = source.line_start(start), source.line_end(end)
@@ -190,7 +199,7 @@ def _without(source: Source, statement: ast.stmt, siblings: int) -> Edit:
 
 
 def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, _TEXT) or (
+    return isinstance(node, _NON_NUMERIC) or (
         isinstance(node, ast.Constant) and not isinstance(node.value, (int, float, complex))
     )
 
@@ -201,6 +210,6 @@ def _digest(source: Source, statement: ast.stmt) -> str:
     return f"{zlib.crc32(b''.join(line.split())):08x}"
 
 
-def _brief(text: str) -> str:
+def _shorten(text: str) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= 60 else flat[:57] + "..."  # noqa: PLR2004

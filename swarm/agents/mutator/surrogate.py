@@ -33,11 +33,11 @@ class Forecast(NamedTuple):
 
     mean: float
     variance: float
-    promise: float
+    expected_improvement: float
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class NumberObservation:
     """One measured change of a number: from one place to another, with what it gained."""
 
     start: float
@@ -47,7 +47,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenMove:
+class OptionObservation:
     """One measured change between options."""
 
     old: str
@@ -57,7 +57,7 @@ class ChosenMove:
 
 
 @dataclass(frozen=True, slots=True)
-class MovePosterior:
+class NumberPrior:
     """What is believed of a number before it is tried.
 
     `reach` is the usual distance of the optimum from the present value, on the number's scale;
@@ -79,33 +79,33 @@ def _valley(distance: Array) -> Array:
 
 
 @lru_cache(maxsize=64)
-def _prior(belief: MovePosterior) -> Array:
+def _prior_weights(prior: NumberPrior) -> Array:
     """Return the weights of [optimum, depth]; the first depth is nil."""
-    near = np.exp(-0.5 * (_OFFSETS / belief.reach) ** 2) / belief.reach
-    far = np.exp(-0.5 * (_OFFSETS / (3 * belief.reach)) ** 2) / (3 * belief.reach)
+    near = np.exp(-0.5 * (_OFFSETS / prior.reach) ** 2) / prior.reach
+    far = np.exp(-0.5 * (_OFFSETS / (3 * prior.reach)) ** 2) / (3 * prior.reach)
     optimum = 0.75 * near + 0.25 * far
-    depth = np.concatenate(([belief.dead], (1 - belief.dead) * _DEPTH_PRIOR / _DEPTH_PRIOR.sum()))
+    depth = np.concatenate(([prior.dead], (1 - prior.dead) * _DEPTH_PRIOR / _DEPTH_PRIOR.sum()))
     weights: Array = np.outer(optimum / optimum.sum(), depth)
     return weights
 
 
 @dataclass(frozen=True, slots=True)
-class GainSurrogate:
+class NumberModel:
     """What is known of a number: the belief before it was tried, where it stands, what was seen."""
 
-    belief: MovePosterior
-    here: float
-    seen: tuple[Observation, ...]
+    prior: NumberPrior
+    place: float
+    observations: tuple[NumberObservation, ...]
 
 
 @lru_cache(maxsize=4096)  # most sites have not changed since the last proposal
 def number_forecasts(
-    known: GainSurrogate, steps: tuple[float, ...], unit: float, margin: float
+    model: NumberModel, steps: tuple[float, ...], unit: float, margin: float
 ) -> tuple[Forecast, ...]:
     """Return the forecast of each step from the present value."""
-    posterior = _posterior(known, unit)
+    posterior = _posterior_weights(model, unit)
     rise = _valley(-_OFFSETS)[None, :] - _valley(np.array(steps)[:, None] - _OFFSETS[None, :])
-    gains = rise[:, :, None] * _depths(known.belief, unit)[None, None, :]
+    gains = rise[:, :, None] * _depths(model.prior, unit)[None, None, :]
     mean = (gains * posterior).sum(axis=(1, 2))
     # not the mean square less the squared mean: where all is certain that falls below zero
     variance = ((gains - mean[:, None, None]) ** 2 * posterior).sum(axis=(1, 2))
@@ -114,12 +114,12 @@ def number_forecasts(
     return tuple(Forecast(*row) for row in rows)
 
 
-def _posterior(known: GainSurrogate, unit: float) -> Array:
+def _posterior_weights(model: NumberModel, unit: float) -> Array:
     """Return the weights of [optimum, depth] after what was seen, the optimum as from here."""
-    log = np.log(_prior(known.belief) + 1e-300)
-    depths = _depths(known.belief, unit)
-    for one in known.seen:
-        before, after = (place - known.here - _OFFSETS for place in (one.start, one.end))
+    log = np.log(_prior_weights(model.prior) + 1e-300)
+    depths = _depths(model.prior, unit)
+    for one in model.observations:
+        before, after = (place - model.place - _OFFSETS for place in (one.start, one.end))
         forecast = np.outer(_valley(before) - _valley(after), depths)
         log -= 0.5 * (one.gain - forecast) ** 2 / one.variance
     weights: Array = np.exp(log - log.max())
@@ -127,14 +127,14 @@ def _posterior(known: GainSurrogate, unit: float) -> Array:
     return weights
 
 
-def _depths(belief: MovePosterior, unit: float) -> Array:
-    return np.concatenate(([0.0], _DEPTHS)) * belief.weight * unit
+def _depths(prior: NumberPrior, unit: float) -> Array:
+    return np.concatenate(([0.0], _DEPTHS)) * prior.weight * unit
 
 
 def option_forecasts(
     present: str,
     options: Sequence[str],
-    chosen: Sequence[ChosenMove],
+    observations: Sequence[OptionObservation],
     prior: tuple[float, float],
     margin: float,
 ) -> list[Forecast]:
@@ -142,12 +142,14 @@ def option_forecasts(
 
     `prior` is the mean and standard deviation of what an option gains over the present one.
     """
-    names = list(dict.fromkeys([present, *options, *(n for c in chosen for n in (c.old, c.new))]))
+    names = list(
+        dict.fromkeys([present, *options, *(n for c in observations for n in (c.old, c.new))])
+    )
     mean = np.full(len(names), prior[0])
     mean[0] = 0.0
     covariance = np.eye(len(names)) * prior[1] ** 2
     covariance[0, 0] = 0.0
-    for one in chosen:
+    for one in observations:
         row = np.zeros(len(names))
         row[names.index(one.new)] += 1.0
         row[names.index(one.old)] -= 1.0

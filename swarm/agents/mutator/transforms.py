@@ -16,7 +16,7 @@ from typing import Literal
 
 Scale = Literal["log", "logit", "integer", "power"]
 
-COARSE = 0.25
+COARSE_STEP = 0.25
 """Steps below this are written with three digits, larger ones with two: 0.0031, not 0.00313."""
 
 _STEPS = (0.12, 0.25, 0.45, 0.7, 1.1, 1.6, 2.3)
@@ -35,15 +35,15 @@ class Number:
     @property
     def place(self) -> float:
         """Return where the number stands on its scale."""
-        return place(self.value, self.scale)
+        return to_scale(self.value, self.scale)
 
     def at(self, where: float, step: float) -> str | None:
         """Return the number nearest to `where` in this one's style; None if that is this one.
 
         `step` says how precisely: a small step needs more digits.
         """
-        digits = 2 if abs(step) >= COARSE else 3
-        text = self._write(where, digits)
+        digits = 2 if abs(step) >= COARSE_STEP else 3
+        text = self._format(where, digits)
         if text is None or not _SMALLEST < float(text) < (1 if self.scale == "logit" else _LARGEST):
             return None
         return None if float(text) == self.value else ("-" if self.negative else "") + text
@@ -52,14 +52,14 @@ class Number:
         """Return the values to try and their distances; `stretch` varies the steps a little."""
         return dict(_steps(self, stretch))
 
-    def _write(self, where: float, digits: int) -> str | None:
+    def _format(self, where: float, digits: int) -> str | None:
         if self.scale == "power":
             return self._grouped(2 ** max(0, round(where / math.log(2))))
         if self.scale == "integer":
             return self._grouped(_round_integer(self.value, math.exp(where), digits))
         if self.scale == "logit":
-            return _write_fraction(1 / (1 + math.exp(-where)), digits, "e" in self.text.lower())
-        return _write_float(math.exp(where), digits, "e" in self.text.lower())
+            return _format_fraction(1 / (1 + math.exp(-where)), digits, "e" in self.text.lower())
+        return _format_float(math.exp(where), digits, "e" in self.text.lower())
 
     def _grouped(self, value: int) -> str:
         return f"{value:_}" if "_" in self.text else str(value)
@@ -75,16 +75,16 @@ def _steps(number: Number, stretch: float) -> tuple[tuple[str, float], ...]:
     for distance in distances:
         text = number.at(number.place + distance, distance)
         if text is not None:
-            found.setdefault(text, place(abs(float(text)), number.scale) - number.place)
+            found.setdefault(text, to_scale(abs(float(text)), number.scale) - number.place)
     return tuple(found.items())
 
 
-def place(value: float, scale: Scale) -> float:
+def to_scale(value: float, scale: Scale) -> float:
     """Return where `value` above zero stands on `scale`."""
     return math.log(value) - math.log1p(-value) if scale == "logit" else math.log(value)
 
 
-def number(text: str, unbounded: bool) -> Number | None:
+def parse_number(text: str, unbounded: bool) -> Number | None:
     """Read the literal `text` as a number that can be scaled; None where it is none.
 
     `unbounded` says that a value in (0, 1) is a magnitude that may pass one, as a learning
@@ -127,7 +127,7 @@ def _round_integer(old: float, new: float, digits: int) -> int:
     return max(1, nearest)
 
 
-def _write_float(value: float, digits: int, exponent: bool) -> str | None:
+def _format_float(value: float, digits: int, exponent: bool) -> str | None:
     if not _SMALLEST < value < _LARGEST:
         return None
     rounded = float(f"{value:.{digits}g}")
@@ -137,9 +137,9 @@ def _write_float(value: float, digits: int, exponent: bool) -> str | None:
     return repr(rounded)
 
 
-def _write_fraction(value: float, digits: int, exponent: bool) -> str | None:
+def _format_fraction(value: float, digits: int, exponent: bool) -> str | None:
     """Write a fraction with `digits` digits of its distance from the nearer end."""
     if value < 0.5:  # noqa: PLR2004
-        return _write_float(value, digits, exponent)
+        return _format_float(value, digits, exponent)
     left = float(f"{1 - value:.{digits}g}")
     return repr(round(1 - left, 12)) if 0 < left < 1 else None

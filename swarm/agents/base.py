@@ -1,4 +1,4 @@
-"""The one protocol behind which every agent stands."""
+"""The protocol that every agent implements, and the error it raises."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ ErrorKind = Literal["rate", "server", "timeout", "refusal", "malformed", "unappl
 
 
 class AgentError(Exception):
-    """An agent gave no proposal this time; the island goes on.
+    """An agent failed to propose this time; the island continues.
 
-    `error_kind` is the kind, the message one line for people, `usage` what it cost all the same,
-    `retry_after` the seconds that the provider asked for (0: it did not).
+    `error_kind`: what failed; the message is one line for people.
+    `usage`: what the attempt cost nevertheless.
+    `retry_after`: seconds the provider asked to wait (0: none named).
     """
 
     def __init__(
@@ -35,10 +36,10 @@ class Agent(Protocol):
     name: str
 
     async def propose(self, brief: Brief) -> Proposal:
-        """Answer `brief`. Raises AgentError where there is no usable answer."""
+        """Return a proposal for `brief`. Raises AgentError if there is no usable answer."""
 
     def learn(self, attempt: Attempt) -> None:
-        """Take in how an experiment of this island ended; called once each, in ledger order.
+        """Learn how an experiment of this island ended; called once each, in ledger order.
 
-        What was kept and then set apart (see islands/quarantine.py) comes a second time, as failed.
+        A kept change that is later quarantined (islands/quarantine.py) comes again, as failed.
         """

@@ -1,1 +1,1 @@
-"""The agents that are language models: brief in, hypothesis and SEARCH/REPLACE edits out."""
+"""Language-model agents: they turn a brief into a hypothesis and SEARCH/REPLACE edits."""

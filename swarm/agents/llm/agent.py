@@ -1,4 +1,4 @@
-"""The agent that is a language model: asks, reads the answer, and asks again where it is no use."""
+"""Language-model agent: prompts a model, parses its reply, and asks for repairs of a bad one."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ from swarm.agents.llm.prompt import render
 from swarm.agents.llm.provider import Reply, Turn, one_line
 
 MAX_REPAIRS = 3
-"""How often an answer that is no use is sent back with what is wrong with it."""
+"""How often an unusable reply is sent back with what is wrong with it."""
 
 MAX_ERROR_CHARS = 8_000
 
 UsageCallback = Callable[[Brief, Usage], None]
-"""Told what the brief's proposal costs if nothing more is heard: before each request goes out, and
-when one came to nothing. Whoever keeps the last word, until the proposal or an AgentError brings
-the usage, knows at any moment, after a crash too, what was spent at most: never above the budget.
+"""Called with a brief and what its proposal costs if no further reply arrives.
+
+It is called before each request goes out and after a failed one. A caller that records the latest
+usage, until the proposal or an AgentError brings the final one, has an upper bound on what was
+spent at any moment, after a crash too; it never exceeds the budget.
 """
 
 
 def ignore_usage(brief: Brief, usage: Usage) -> None:
-    """Keep no note."""
+    """Ignore the usage."""
 
 
 @dataclass(slots=True)
 class LanguageModel:
-    """Proposes what its model answers. It keeps nothing: all it should know is in the brief."""
+    """An agent that proposes its model's reply. Stateless: all it should know is in the brief."""
 
     name: str
     client: ModelClient
     on_usage: UsageCallback = field(default=ignore_usage, repr=False)
 
     async def propose(self, brief: Brief) -> Proposal:
-        """Answer `brief`.
+        """Return a proposal for `brief`.
 
-        Raises AgentError where there is no usable answer, BudgetError where none could be paid
-        for, SetupError where the provider wants the user to mend something.
+        Raises AgentError if there is no usable reply, BudgetError if the budget has no room for a
+        request, SetupError if the user must fix a setting.
         """
         prompt, bill = render(brief), Bill(partial(self.on_usage, brief))
         turns: list[Turn] = []
@@ -71,7 +73,7 @@ class LanguageModel:
         raise AgentError(bill.error_kind, reason, bill.usage)
 
     def learn(self, attempt: Attempt) -> None:
-        """Nothing to do: the next brief tells how it ended."""
+        """Do nothing: the next brief says how the experiment ended."""
 
     async def close(self) -> None:
         """Close the connections to the provider."""

@@ -1,9 +1,9 @@
 """Anthropic's messages format.
 
-Two cache breakpoints, after the system text and after the genome, rather than the one that a
-top-level `cache_control` puts on a request's last block: that block differs in every proposal, so
-each call would pay for writing a cache entry that no later call reads. The system text is shared
-by all islands, the genome by all proposals on one head and by the repairs of one conversation.
+The prompt has two cache breakpoints: after the system text and after the genome. A top-level
+`cache_control` would put a single one on the request's last block, which differs in every
+proposal: each call would pay for writing a cache entry that no later call reads. All islands share
+the system text; all proposals on one head and the repairs of one conversation share the genome.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _StopDetails(BaseModel):
 
 
 class _Message(BaseModel):
-    """What we rely on. The SDK builds its own Message without checking it (2.12)."""
+    """The fields we use of a message, validated here: the SDK (2.12) does not validate."""
 
     content: list[_Block]
     stop_reason: str | None = None
@@ -50,12 +50,12 @@ class _Message(BaseModel):
 
 
 class AnthropicModel:
-    """One model behind Anthropic's messages format, at Anthropic or anywhere else."""
+    """A model behind Anthropic's messages format, at Anthropic or elsewhere."""
 
     def __init__(self, settings: ModelSettings, key: str) -> None:
         self._settings, self._key = settings, key
         self._client = anthropic.AsyncAnthropic(
-            # an empty key would send the SDK looking for other credentials on this machine
+            # with an empty key the SDK would look for other credentials on this machine
             api_key=key or "none",
             base_url=settings.url,
             max_retries=0,
@@ -105,7 +105,7 @@ def _messages(prompt: Prompt, turns: Sequence[Turn]) -> list[MessageParam]:
 
 
 def _message(turn: Turn) -> dict[str, str]:
-    # the format has no empty text
+    # the format forbids empty texts
     return {"role": turn.role, "content": turn.text.strip() or "(empty)"}
 
 

@@ -1,16 +1,16 @@
-"""Dollars and tokens, reserved at their worst before a call and settled after it.
+"""Budget of dollars and tokens: reserved at the maximum before a request, settled after it.
 
-What is spent and what is held together never exceed a limit, so no number of concurrent calls
-can overshoot one. A call that others' reservations leave no room for waits until they settle; one
-that no settlement can make room for is a BudgetError.
+Spent and reserved amounts together never exceed a limit, so concurrent requests cannot overshoot
+it. A request for which other reservations leave no room waits until they settle; one that cannot
+fit even then raises BudgetError.
 
-Amounts are whole billionths of a dollar inside, rounded up: sums are exact in any order.
+Amounts are whole billionths of a dollar, rounded up: sums are exact in any order.
 
 Not covered:
-- A provider that bills more than the worst case (more tokens than the prompt has bytes, more
-  output than was asked for, a higher price for long prompts) is settled at what it says: the limit
-  is then passed by that much.
-- `spent` is what the caller's record holds, which can be everything (see `agent.Note`).
+- A provider that bills more than the maximum (more tokens than the prompt has bytes, more output
+  than the limit, a higher price for long prompts) is settled at what it reports: the limit is then
+  exceeded by that much.
+- `spent` is what the caller recorded, which can be all of it (see `agent.UsageCallback`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _NANO = 1_000_000_000
 
 
 class BudgetError(Exception):
-    """The next call could break `limit`: nothing was sent, and nothing more can be.
+    """The next request could exceed `limit`, so it was not sent.
 
-    `LanguageModel` lets it out only before a proposal's first call, so no cost is lost with it.
+    `LanguageModel` raises it only before a proposal's first request, so it carries no cost.
     """
 
     def __init__(self, limit: Literal["usd", "tokens"], reason: str) -> None:
@@ -47,7 +47,7 @@ class _Amount:
 
     @property
     def usd(self) -> float:
-        """The same in dollars."""
+        """The amount in dollars."""
         return self.nano / _NANO
 
     def __add__(self, other: _Amount) -> _Amount:
@@ -62,27 +62,27 @@ def _amount(usd: float, tokens: int) -> _Amount:
 
 
 class Reservation:
-    """One call's share: nothing until it begins, from then on its worst, until it is settled."""
+    """One request's share of the budget: zero until started, then its maximum until settled."""
 
     def __init__(self, worst: _Amount) -> None:
         self._worst, self._cost = worst, _Amount()
 
     def start(self) -> None:
-        """Say that the request goes out: whatever becomes of it now, it may be billed."""
+        """Record that the request goes out: from now on it may be billed."""
         self._cost = self._worst
 
     def settle(self, usd: float, tokens: int) -> None:
-        """Say what the call did cost: dollars, and tokens sent and received together."""
+        """Record the cost: dollars, and tokens sent and received together."""
         self._cost = _amount(usd, tokens)
 
     @property
     def cost(self) -> _Amount:
-        """What the call costs as far as is known."""
+        """The cost so far, an upper bound until settled."""
         return self._cost
 
 
 class Budget:
-    """One run's limits, shared by all its agents. None is no limit; `spent` is from earlier."""
+    """One run's limits, shared by all its agents (None: no limit); `spent` is from before."""
 
     def __init__(
         self,
@@ -98,19 +98,19 @@ class Budget:
 
     @property
     def spent_usd(self) -> float:
-        """Dollars spent by settled calls."""
+        """Dollars spent by settled requests."""
         return self._spent.usd
 
     @property
     def spent_tokens(self) -> int:
-        """Tokens sent and received by settled calls; an unknown number counts at its worst."""
+        """Tokens sent and received by settled requests; an unknown number counts at its maximum."""
         return self._spent.tokens
 
     @asynccontextmanager
     async def reserve(self, usd: float, tokens: int) -> AsyncIterator[Reservation]:
-        """Hold `usd` and `tokens` while the body calls; the body begins and settles.
+        """Reserve `usd` and `tokens` during the body, which starts and settles the request.
 
-        Raises BudgetError where the limits have no room left for them.
+        Raises BudgetError if they cannot fit within the limits.
         """
         worst = _amount(usd, tokens)
         await self._wait_for_room(worst)
@@ -124,7 +124,7 @@ class Budget:
             self._wake()
 
     async def _wait_for_room(self, worst: _Amount) -> None:
-        """Wait until `worst` fits. First come is first asked, and a smaller one may pass."""
+        """Wait until `worst` fits; waiters retry in order, and a smaller request may overtake."""
         while not self._fits(self._spent + self._reserved + worst):
             if not self._fits(self._spent + worst):
                 raise self._exhausted(worst)
@@ -150,7 +150,9 @@ class Budget:
         if not self._fits_usd(self._spent + worst):
             spent = f"{self.spent_usd:.4f} of {self.max_usd} dollars are"
             return BudgetError(
-                "usd", f"{spent} spent, and one more call could cost {worst.usd:.4f}"
+                "usd", f"{spent} spent, and one more request could cost {worst.usd:.4f}"
             )
         spent = f"{self.spent_tokens} of {self.max_tokens} tokens are"
-        return BudgetError("tokens", f"{spent} spent, and one more call could take {worst.tokens}")
+        return BudgetError(
+            "tokens", f"{spent} spent, and one more request could take {worst.tokens}"
+        )

@@ -1,4 +1,4 @@
-"""One agent's calls: reserved in the budget, given a turn by the governor, tried again, billed."""
+"""A model client that reserves budget, limits its rate, retries, and bills each request."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ from swarm.agents.llm.rate_limiter import PausedError, RateLimiter
 from swarm.agents.llm.settings import ModelSettings, Price, Tokens
 
 MAX_TRIES = 5
-"""How often one call is made before the proposal is given up."""
+"""Requests made for one reply before the proposal fails."""
 
 _NO_PRICE = Price(0.0, 0.0, 0.0, 0.0)
 
 _TEMPLATE_TOKENS = 1024
-"""Tokens that a provider's own chat template may add to a conversation; well above any known."""
+"""Tokens that a provider's chat template may add to a conversation; well above any known."""
 
 
 @dataclass(slots=True)
 class Bill:
-    """What one proposal has cost so far, and what went wrong on the way, `error_kind` last.
+    """The running cost of one proposal, and its errors.
 
-    Every call that may have been billed without our being told, the one in the air too, counts at
-    its worst, in dollars and in `tokens_untold`: whenever a proposal is cut short, its usage is
-    what it may have cost. `on_usage` is told of the usage before each request goes out, and
-    of a request that came to nothing before anybody else can reserve what it has left over.
+    A request that may have been billed without a count of its tokens, the one in flight included,
+    counts at its maximum in dollars and in `tokens_untold`. So the usage of a proposal that is cut
+    short is an upper bound of its cost. `on_usage` is called before each request goes out, and
+    after a free failure before another call can reserve the budget it returns.
+
+    `error_kind`: the latest error; `error_kinds`: all errors, in order.
     """
 
     on_usage: Callable[[Usage], None] = field(default=lambda _: None, repr=False)
@@ -51,32 +53,32 @@ class Bill:
 
     @property
     def usage(self) -> Usage:
-        """What the proposal costs if nothing more is heard."""
-        known, worst = self._settled, self._unsettled
-        untold = known.tokens_untold + worst.tokens_untold
-        return replace(known, usd=known.usd + worst.usd, tokens_untold=untold)
+        """The proposal's cost if no further reply arrives."""
+        settled, maximum = self._settled, self._unsettled
+        untold = settled.tokens_untold + maximum.tokens_untold
+        return replace(settled, usd=settled.usd + maximum.usd, tokens_untold=untold)
 
     def record_error(self, error_kind: ErrorKind) -> None:
-        """Note what went wrong; a proposal that comes through all the same will tell of it."""
+        """Record an error; a proposal that succeeds later lists it in its notes."""
         self.error_kind = error_kind
         self.error_kinds.append(error_kind)
         self._report()
 
     def start_request(self, usd: float, tokens: int) -> None:
-        """Say that a request goes out now which may cost so many dollars and tokens."""
+        """Record that a request goes out which may cost up to `usd` dollars and `tokens` tokens."""
         self._settled = replace(self.usage, calls=self.usage.calls + 1)
         self._unsettled = Usage(usd=usd, tokens_untold=tokens)
         self._report()
 
     def settle_request(self, usd: float, tokens: Tokens) -> None:
-        """Say what the last request did cost."""
-        known, self._unsettled = self._settled, Usage()
-        sent, received = known.tokens_in + tokens.total_input, known.tokens_out + tokens.output
-        total = known.usd + usd
-        self._settled = replace(known, tokens_in=sent, tokens_out=received, usd=total)
+        """Record the cost of the latest request, which replaces its maximum."""
+        settled, self._unsettled = self._settled, Usage()
+        sent, received = settled.tokens_in + tokens.total_input, settled.tokens_out + tokens.output
+        total = settled.usd + usd
+        self._settled = replace(settled, tokens_in=sent, tokens_out=received, usd=total)
 
     def cancel_request(self) -> None:
-        """Say that the last request did cost nothing."""
+        """Record that the latest request cost nothing."""
         self._unsettled = Usage()
         self._report()
 
@@ -88,7 +90,7 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class ModelClient:
-    """How agent `name` calls its model."""
+    """The connection of agent `name` to its model, shared by its proposals."""
 
     name: str
     settings: ModelSettings
@@ -97,52 +99,57 @@ class ModelClient:
     budget: Budget = field(repr=False)
 
     async def ask(self, prompt: Prompt, turns: Sequence[Turn], bill: Bill) -> Reply:
-        """Return the model's reply; every request goes on `bill`.
+        """Return the model's reply; every request is added to `bill`.
 
-        Raises AgentError where no reply could be had, BudgetError where not even the proposal's
-        first request could be paid for, SetupError where the user must mend something.
+        Raises AgentError if no reply arrives, BudgetError if the budget has no room for the
+        proposal's first request, SetupError if the user must fix a setting.
         """
         for failures in range(1, MAX_TRIES + 1):
             try:
                 return await self._request(prompt, turns, bill)
             except CallError as error:
                 bill.record_error(error.error_kind)
-                asked = error.retry_after or 0.0
-                if failures == MAX_TRIES or not error.retryable or asked > self.limiter.max_pause_s:
-                    raise AgentError(error.error_kind, str(error), bill.usage, asked) from None
+                wait_s = error.retry_after or 0.0
+                if (
+                    failures == MAX_TRIES
+                    or not error.retryable
+                    or wait_s > self.limiter.max_pause_s
+                ):
+                    raise AgentError(error.error_kind, str(error), bill.usage, wait_s) from None
+                # after an overload the limiter pauses all callers, this one included
                 if not isinstance(error, OverloadedError):
-                    await asyncio.sleep(asked or self.limiter.backoff_s(failures))
+                    await asyncio.sleep(wait_s or self.limiter.backoff_s(failures))
             except PausedError as error:
                 raise AgentError("rate", str(error), bill.usage, error.seconds) from None
             except BudgetError as error:
                 if not bill.usage.calls:
                     raise
-                reason = f"the budget leaves no room to ask again: {error}"
+                reason = f"no budget left to ask again: {error}"
                 raise AgentError(bill.error_kind, reason, bill.usage) from None
             except RejectedError as error:
                 raise SetupError(rejection_message(self.name, self.settings, error)) from None
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("unreachable: the last try returns or raises")
 
     async def _request(self, prompt: Prompt, turns: Sequence[Turn], bill: Bill) -> Reply:
-        """Make one request: within the budget, at the governor's pace, billed however it ends.
+        """Make one request within budget and rate, and bill it however it ends.
 
-        What is not settled, because the answer told no tokens, was cut off, or is no longer waited
-        for, stays at its worst in budget and bill.
+        A request that is not settled (the reply has no token counts, is cut off, or the task is
+        cancelled) stays at its maximum in budget and bill.
         """
         sent, output = max_tokens_of(prompt, turns), self.settings.max_output_tokens
         price = self.settings.price or _NO_PRICE
         worst = price.max_usd(sent, output)
         async with (
-            self.budget.reserve(worst, sent + output) as held,
+            self.budget.reserve(worst, sent + output) as reservation,
             self.limiter.acquire() as began,
         ):
             bill.start_request(worst, sent + output)
-            held.start()
+            reservation.start()
             try:
                 reply = await self._timed(prompt, turns)
             except (CallError, RejectedError) as error:
                 if error.free:
-                    held.settle(0.0, 0)
+                    reservation.settle(0.0, 0)
                     bill.cancel_request()
                 if isinstance(error, OverloadedError):
                     self.limiter.back_off(began, error.retry_after)
@@ -151,7 +158,7 @@ class ModelClient:
             self.limiter.pause(reply.wait_s)
             if reply.tokens is not None:
                 usd = price.usd(reply.tokens)
-                held.settle(usd, reply.tokens.total_input + reply.tokens.output)
+                reservation.settle(usd, reply.tokens.total_input + reply.tokens.output)
                 bill.settle_request(usd, reply.tokens)
             return reply
 
@@ -161,31 +168,31 @@ class ModelClient:
             async with asyncio.timeout(limit):
                 return await self.provider.ask(prompt, turns)
         except TimeoutError:
-            # asking again would cost the whole of it once more, and the next proposal asks anyway
+            # not retried: that could cost the maximum again, and the next proposal asks anyway
             raise CallError("timeout", f"no answer in {limit:g} s", retryable=False) from None
 
 
 def max_tokens_of(prompt: Prompt, turns: Sequence[Turn]) -> int:
-    """Return more tokens than a conversation can have: no token is shorter than a byte."""
+    """Return an upper bound of a conversation's tokens: a token has at least one byte."""
     texts = (prompt.system, prompt.genome, prompt.request, *(turn.text for turn in turns))
     return sum(len(text.encode()) for text in texts) + _TEMPLATE_TOKENS + 64 * len(turns)
 
 
 def rejection_message(name: str, settings: ModelSettings, error: RejectedError) -> str:
-    """Say what the user must change before agent `name` can work."""
-    where = f"agent {name!r} in program.md ({settings.model} at {settings.url})"
+    """Return what the user must change before agent `name` can work."""
+    agent = f"agent {name!r} in program.md ({settings.model} at {settings.url})"
     variable = settings.key_env
     match error.status:
         case HTTPStatus.UNAUTHORIZED if not variable:
-            cure = "it wants a key: name the environment variable that holds it as `api_key_env`"
+            fix = "it requires a key: set `api_key_env` to the environment variable that holds it"
         case HTTPStatus.UNAUTHORIZED:
-            cure = f"set {variable} to a valid key and launch again"
+            fix = f"set {variable} to a valid key and launch again"
         case HTTPStatus.PAYMENT_REQUIRED:
-            cure = f"the account of {variable} is out of credit: top it up and launch again"
+            fix = f"the account of {variable} is out of credit: top it up and launch again"
         case HTTPStatus.FORBIDDEN:
-            cure = f"the key in {variable} may not use this model: change `model` or the key"
+            fix = f"the key in {variable} may not use this model: change `model` or the key"
         case HTTPStatus.NOT_FOUND:
-            cure = "it is not there: correct `model` or `base_url`"
+            fix = "not found: correct `model` or `base_url`"
         case _:
-            cure = "correct `model`, `base_url`, `effort` or `max_output_tokens`"
-    return f"{where}: {cure}; it answered: {error}"
+            fix = "correct `model`, `base_url`, `effort` or `max_output_tokens`"
+    return f"{agent}: {fix}; it answered: {error}"

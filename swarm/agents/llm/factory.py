@@ -1,4 +1,4 @@
-"""Makes language-model agents from their settings: keys, governors, wire formats."""
+"""Factory of language-model agents: reads the key, picks the wire format, shares the limiters."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from swarm.agents.llm.settings import DEFAULT_URLS, ModelSettings, check_setting
 
 @dataclass(slots=True)
 class RateLimiters:
-    """One governor for each provider and key, made when first asked for."""
+    """One rate limiter a provider and key, created on first use."""
 
     seed: int = 0
     _limiters: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, repr=False)
 
     def shared(self, settings: ModelSettings, key: str) -> RateLimiter:
-        """Return the governor of this provider and key, at the slowest rate that was set for it."""
+        """Return the limiter of this provider and key, at the lowest rate set for it so far."""
         rate = settings.requests_per_minute
         governor = self._limiters.get((settings.url, key))
         if governor is None:
@@ -42,17 +42,17 @@ def make_agent(
     budget: Budget,
     on_usage: UsageCallback = ignore_usage,
 ) -> LanguageModel:
-    """Return the agent `name`; what agents share is handed in.
+    """Return the agent `name`, which shares `limiters` and `budget` with the others.
 
-    Raises SetupError, with the mend, where a setting is unusable, the key is missing, or a limit
-    in dollars could not be held for want of a price.
+    Raises SetupError, with the fix, if a setting is invalid, the key is missing, or a limit in
+    dollars is set and the agent has no price.
     """
     check_settings(name, settings)
     if budget.max_usd is not None and settings.price is None:
         raise SetupError(
             f"agent {name!r} in program.md has no `price`, and a limit in dollars is set: give its"
-            " dollars per million tokens (input, output, cache_read, cache_write; 0 where it is"
-            " free), or set no limit in dollars"
+            " dollars per million tokens (input, output, cache_read, cache_write; 0 if free),"
+            " or remove the limit"
         )
     key = read_key(name, settings)
     governor = limiters.shared(settings, key)
@@ -61,7 +61,7 @@ def make_agent(
 
 
 def read_key(name: str, settings: ModelSettings) -> str:
-    """Return the key that `settings` point to; empty where none is wanted. SetupError if absent."""
+    """Return the key named by `settings`; "" if none is needed. Raises SetupError if unset."""
     variable = settings.key_env
     if not variable:
         return ""
@@ -70,7 +70,7 @@ def read_key(name: str, settings: ModelSettings) -> str:
         raise SetupError(
             f"agent {name!r} in program.md needs a key: set the environment variable {variable}"
         )
-    # a header cannot carry anything else, and the HTTP library's complaint would show the key
+    # no header can carry anything else, and the HTTP library's error would show the key
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise SetupError(
             f"{variable} does not hold a key: it has spaces or characters beyond ASCII"

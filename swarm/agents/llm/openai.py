@@ -1,10 +1,10 @@
-"""OpenAI's two wire formats: Responses for its own models, chat completions for everybody else's.
+"""OpenAI's two wire formats: Responses for its own models, chat completions for all others.
 
-Ollama, vLLM, llama.cpp and hosted look-alikes all speak chat completions; of Responses they speak
-parts or nothing. Prompt caches work on equal beginnings by themselves here.
+Ollama, vLLM, llama.cpp and hosted compatible servers implement chat completions; of Responses they
+implement part or nothing. Prompt caches match equal beginnings by themselves here.
 
-Not covered: a look-alike that takes only `max_completion_tokens` (we send `max_tokens`, which
-local servers all know).
+Not covered: a server that accepts only `max_completion_tokens` (we send `max_tokens`, which local
+servers all accept).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Ending = Literal["done", "refused", "cut"]
 
 
 class _Cached(BaseModel):
-    """What caches did; both are part of the input tokens counted beside them."""
+    """Cached tokens, read and written; both are included in the input tokens."""
 
     cached_tokens: TokenCount | None = None
     cache_write_tokens: TokenCount | None = None
@@ -61,7 +61,7 @@ class _Fault(BaseModel):
 
 
 class _Response(BaseModel):
-    """What we rely on of a response. The SDK builds its own without checking it (3.54)."""
+    """The fields we use of a response, validated here: the SDK (3.54) does not validate."""
 
     status: str | None = None
     output: list[_Item]
@@ -91,19 +91,19 @@ class _Choice(BaseModel):
 
 
 class _Completion(BaseModel):
-    """What we rely on of a chat completion."""
+    """The fields we use of a chat completion."""
 
     choices: list[_Choice] = Field(min_length=1)
     usage: _ChatUsage | None = None
 
 
 class _Client:
-    """The SDK's client as both formats use it."""
+    """The SDK's client as both formats use it: no retries of its own."""
 
     def __init__(self, settings: ModelSettings, key: str) -> None:
         self._settings, self._key = settings, key
         self._client = openai.AsyncOpenAI(
-            # the SDK insists on a key, servers that need none ignore it
+            # the SDK requires a key; servers that need none ignore it
             api_key=key or "none",
             base_url=settings.url,
             max_retries=0,
@@ -125,7 +125,7 @@ class _Client:
 
 
 class ResponsesModel(_Client):
-    """One of OpenAI's own models, through Responses; nothing is stored there."""
+    """One of OpenAI's own models, through Responses; nothing is stored at OpenAI."""
 
     async def ask(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:
         """Make one call. Raises CallError or RejectedError; their texts never hold the key."""
@@ -147,7 +147,7 @@ class ResponsesModel(_Client):
 
 
 class ChatModel(_Client):
-    """Any model behind chat completions."""
+    """A model behind chat completions."""
 
     async def ask(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:
         """Make one call. Raises CallError or RejectedError; their texts never hold the key."""

@@ -1,4 +1,4 @@
-"""What the wire formats have in common: a conversation goes out, a reply or an error comes in."""
+"""The provider protocol, and what its wire formats share: prompts, replies, errors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from swarm.agents.llm.retry_after import quota_reset_s, retry_after_s
 from swarm.agents.llm.settings import Tokens
 
 MAX_REASON_CHARS = 300
-"""The most of a provider's own words that we repeat."""
+"""Characters of a provider's own text that an error repeats."""
 
 TokenCount = Annotated[int, Field(ge=0, le=10**12)]
-"""Tokens as a provider counts them; what no model could ever have used is no count."""
+"""Tokens as a provider counts them; a number that no model could use is rejected."""
 
 Parsed = TypeVar("Parsed")
 
@@ -36,10 +36,11 @@ _FILTER_CODES = {"content_filter", "content_policy_violation", "invalid_prompt"}
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A conversation's beginning, cut where prompt caches can hold on to it.
+    """The beginning of a conversation, split where prompt caches can reuse it.
 
-    `system` is the same for the whole run, `genome` as long as the head stays, `request` for one
-    proposal.
+    `system`: the same for the whole run.
+    `genome`: the same until the head changes.
+    `request`: for one proposal.
     """
 
     system: str
@@ -57,11 +58,12 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's answer.
+    """A model's reply.
 
-    `ending` says why it stopped: done, refused (by the model or a filter, `detail` says why), or
-    cut at the most tokens allowed. `tokens` is None where the provider did not count them;
-    `wait_s` are the seconds its rate-limit headers ask for.
+    `ending`: done, refused (by the model or a filter; `detail` says why), or cut off at the most
+    tokens allowed.
+    `tokens`: None if the provider did not count them.
+    `wait_s`: seconds to wait before the next request, by its rate-limit headers.
     """
 
     text: str
@@ -72,10 +74,11 @@ class Reply:
 
 
 class CallError(Exception):
-    """A call came to nothing.
+    """A request that brought no reply.
 
-    `free` says that it cost nothing for certain, `retryable` that the same call may succeed later,
-    after `retry_after` seconds if the provider named them.
+    `free`: it certainly cost nothing.
+    `retryable`: the same request may succeed later.
+    `retry_after`: seconds to wait first; None if the provider named none.
     """
 
     def __init__(
@@ -93,11 +96,11 @@ class CallError(Exception):
 
 
 class OverloadedError(CallError):
-    """The provider has too much to do: nobody should call it for a while."""
+    """The provider is overloaded: all callers should pause."""
 
 
 class RejectedError(Exception):
-    """The provider will not answer such a call until the user mends something. It cost nothing."""
+    """The provider rejects such requests until the user fixes a setting. It cost nothing."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -105,10 +108,10 @@ class RejectedError(Exception):
 
 
 class Provider(Protocol):
-    """One model behind one wire format. It never tries again by itself and holds no rate."""
+    """One model behind one wire format. It does not retry and does not limit its rate."""
 
     async def ask(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:
-        """Make one call. Raises CallError or RejectedError; their texts never hold the key."""
+        """Make one request. Raises CallError or RejectedError, which never show the key."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -123,21 +126,21 @@ def one_line(text: str, secret: str = "") -> str:
 
 
 def parse_body(body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
-    """Return `parse(body)`. Raises CallError where the body is not what the format promises."""
+    """Return `parse(body)`. Raises CallError if the body does not match the format."""
     try:
         return parse(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = one_line(f"the reply is not the JSON it should be: {where} {first['msg']}")
+        path = ".".join(str(part) for part in first["loc"])
+        reason = one_line(f"the reply does not match the API's format: {path} {first['msg']}")
         raise CallError("malformed", reason) from None
 
 
 def raise_for_status(response: httpx2.Response, message: str, code: str, secret: str) -> NoReturn:
-    """Raise what an error status means. Providers bill nothing for what they turn away.
+    """Raise the error that an HTTP status means. Providers do not bill requests they reject.
 
-    A 5xx that is not the provider's own word may come from something between us and it, while
-    the provider goes on and bills: that one is not free.
+    A 5xx other than the provider's own may come from a proxy while the provider works on and
+    bills: it is not free.
     """
     status, headers = response.status_code, response.headers
     reason = one_line(f"HTTP {status}: {message}", secret)
@@ -156,15 +159,17 @@ def raise_for_status(response: httpx2.Response, message: str, code: str, secret:
 
 
 def raise_for_connection(error: Exception) -> NoReturn:
-    """Raise what an SDK's connection error means; its cause says whether anything was sent."""
+    """Raise the error that an SDK's connection error means; its cause says if anything was sent."""
     cause = error.__cause__
-    what = type(cause or error).__name__
+    kind = type(cause or error).__name__
     if isinstance(cause, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
-        raise RejectedError(0, f"no request can be made of these settings ({what})") from None
+        raise RejectedError(
+            0, f"no valid request can be made from these settings ({kind})"
+        ) from None
     free = isinstance(cause, _NEVER_SENT)
     if isinstance(cause, httpx2.TimeoutException) and not free:
-        raise CallError("timeout", f"no answer in time ({what})", retryable=False) from None
-    reason = f"could not connect ({what})" if free else f"the connection broke ({what})"
+        raise CallError("timeout", f"no answer in time ({kind})", retryable=False) from None
+    reason = f"could not connect ({kind})" if free else f"the connection broke ({kind})"
     raise CallError("network", reason, free=free) from None
 
 

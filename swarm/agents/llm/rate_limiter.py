@@ -1,8 +1,8 @@
-"""One rate governor for each provider and key, shared by every island that calls it.
+"""Rate limiter of one provider and key, shared by every island that calls it.
 
-It holds requests per minute (asyncio-throttle) and the number of calls in the air, and when the
-provider says that it is too much for it, all callers back off together: for as long as the
-provider asks, or else twice as long each time, and then not all in the same instant.
+It limits requests per minute (asyncio-throttle) and concurrent requests. When the provider reports
+overload, all callers back off together: for as long as the provider asks, else exponentially with
+jitter.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from asyncio_throttle.throttler import Throttler
 
 
 class EventLoopThrottler(Throttler):
-    """asyncio-throttle on the event loop's clock, first come first served.
+    """asyncio-throttle on the event loop's clock, first come first served."""
 
-    The package (1.0.2) asks time.monotonic() and polls every 10 ms: in simulated time the one
-    never moves and the other is 6,000 wake-ups a minute for each waiter.
-    """
+    # flush and acquire are overridden because asyncio-throttle 1.0.2 reads time.monotonic(), which
+    # stands still in simulated time, and polls every 10 ms: 6,000 wake-ups a minute for each waiter
 
     def __init__(self, rate_limit: int, period: float) -> None:
         super().__init__(rate_limit, period)
-        self._turns = asyncio.Lock()
+        self._queue = asyncio.Lock()
 
     def flush(self) -> None:
-        """Forget the requests that are a period old."""
+        """Drop the requests that are at least one period old."""
         now = asyncio.get_running_loop().time()
         while self._task_logs and now >= self._task_logs[0] + self.period:
             self._task_logs.popleft()
@@ -36,7 +35,7 @@ class EventLoopThrottler(Throttler):
     async def acquire(self) -> None:
         """Wait until fewer than `rate_limit` requests began within the last period."""
         loop = asyncio.get_running_loop()
-        async with self._turns:
+        async with self._queue:
             self.flush()
             while len(self._task_logs) >= self.rate_limit:
                 await asyncio.sleep(self._task_logs[0] + self.period - loop.time())
@@ -45,7 +44,7 @@ class EventLoopThrottler(Throttler):
 
 
 class PausedError(Exception):
-    """The provider wants to be left alone for longer than a caller should wait."""
+    """The provider asks for a pause longer than `max_pause_s`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the provider asks for a pause of {seconds:.0f} s")
@@ -69,7 +68,7 @@ class RateLimits:
 
 
 class RateLimiter:
-    """Gives turns to call one provider with one key. `seed` fixes its jitter."""
+    """Limits requests to one provider with one key. `seed` fixes the jitter."""
 
     def __init__(self, limits: RateLimits, seed: int = 0) -> None:
         self._limits = limits
@@ -81,64 +80,64 @@ class RateLimiter:
 
     @property
     def requests_per_minute(self) -> int:
-        """The rate that is held."""
+        """The current limit."""
         return int(self._throttle.rate_limit)
 
     @property
     def max_pause_s(self) -> float:
-        """The longest that a caller should wait, in seconds."""
+        """The longest pause that callers wait out, in seconds."""
         return self._limits.max_pause_s
 
     def limit_rate(self, requests_per_minute: int) -> None:
-        """Hold this rate too: agents that share a key share its slowest setting."""
+        """Lower the limit to this rate: agents that share a key share its lowest setting."""
         self._throttle.rate_limit = min(self.requests_per_minute, requests_per_minute)
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[float]:
-        """Wait for a turn to send one request; yields when it began, on the loop's clock.
+        """Wait until one request may be sent; yields its start time on the loop's clock.
 
-        Raises PausedError where the provider's pause is longer than patience.
+        Raises PausedError if the provider's pause is longer than `max_pause_s`.
         """
         async with self._slots:
             await self._wait_out_pause()
             await self._throttle.acquire()
-            await self._wait_out_pause()
+            await self._wait_out_pause()  # a pause may have started in the meantime
             yield asyncio.get_running_loop().time()
 
     async def _wait_out_pause(self) -> None:
         loop = asyncio.get_running_loop()
-        while (left := self._resume_at - loop.time()) > 0:
-            if left > self.max_pause_s:
-                raise PausedError(left)
-            # spread over a half more, or all that wait would come back in the same instant
-            await asyncio.sleep(left * self._random.uniform(1.0, 1.5))
+        while (remaining := self._resume_at - loop.time()) > 0:
+            if remaining > self.max_pause_s:
+                raise PausedError(remaining)
+            # jitter of up to a half more, or all waiting callers would return at the same instant
+            await asyncio.sleep(remaining * self._random.uniform(1.0, 1.5))
 
-    def back_off(self, began: float, asked: float | None) -> None:
-        """Pause everybody: the request that `began` then was too much, `asked` seconds are named.
+    def back_off(self, began: float, retry_after: float | None) -> None:
+        """Pause all callers: the request sent at `began` was rejected for overload.
 
-        Only a request sent after the last pause began makes the next one longer: of sixteen that
-        are turned away together, one counts.
+        `retry_after` is the pause that the provider named, in seconds. Only a request sent after
+        the last pause started lengthens the next one: of sixteen rejected together, one counts.
         """
         fresh = began > self._paused_at
         if fresh:
             self._paused_at = asyncio.get_running_loop().time()
             self._overloads += 1
-        if asked is not None:
-            self.pause(asked)
+        if retry_after is not None:
+            self.pause(retry_after)
         elif fresh:
             self.pause(self.backoff_s(self._overloads))
 
     def pause(self, seconds: float) -> None:
-        """Let nobody begin for `seconds`."""
+        """Let no request start for `seconds`."""
         self._resume_at = max(self._resume_at, asyncio.get_running_loop().time() + seconds)
 
     def record_success(self, began: float) -> None:
-        """Note that the request which `began` then was answered: the next pause is short again."""
+        """Record that the request sent at `began` was answered: the back-off starts over."""
         if began > self._paused_at:
             self._overloads = 0
 
     def backoff_s(self, failures: int) -> float:
-        """Return the seconds to wait after that many failures: doubled each time, with jitter."""
+        """Return the seconds to wait after `failures` failures: doubled each time, with jitter."""
         whole = min(
             self._limits.longest_pause_s, self._limits.first_pause_s * 2.0 ** min(failures - 1, 30)
         )

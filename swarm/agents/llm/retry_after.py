@@ -1,11 +1,11 @@
-"""What a provider's reply headers ask for: how long to wait. Pure functions of the headers.
+"""Waiting times from a provider's reply headers. Pure functions of the headers.
 
-An instant is read against the reply's own Date header, so that no clock of this machine is asked
-and its error does not count. Sources: RFC 9110 10.2.3 (Retry-After), the rate-limit headers of
-Anthropic (`anthropic-ratelimit-*`, RFC 3339) and of OpenAI (`x-ratelimit-*`, `6m0s`).
+A date is compared with the reply's own Date header, so that this machine's clock does not matter.
+Sources: RFC 9110 10.2.3 (Retry-After), the rate-limit headers of Anthropic
+(`anthropic-ratelimit-*`, RFC 3339) and of OpenAI (`x-ratelimit-*`, `6m0s`).
 
-Not covered: a Retry-After instant from a server that sends no Date; the caller then backs off by
-its own measure.
+Not covered: a Retry-After date from a server that sends no Date; the caller then uses its own
+back-off.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 MAX_WAIT_S = 86_400.0
-"""No header makes us wait for more than a day."""
+"""Upper bound of every wait: one day."""
 
 _ANTHROPIC = ("requests", "tokens", "input-tokens", "output-tokens")
 _OPENAI = ("requests", "tokens")
@@ -27,28 +27,28 @@ _PART = re.compile(r"([\d.]+)(ms|[smhd])")
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that Retry-After asks for; None where it asks for nothing readable."""
+    """Return the seconds named by Retry-After; None if the header is missing or unreadable."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return _bounded(milliseconds / 1000)
-    asked = headers.get("retry-after")
-    seconds = _number(asked)
+    text = headers.get("retry-after")
+    seconds = _number(text)
     if seconds is None:
-        seconds = _until(_http_date(asked), headers)
+        seconds = _until(_http_date(text), headers)
     return None if seconds is None else _bounded(seconds)
 
 
 def quota_reset_s(headers: Mapping[str, str]) -> float:
-    """Return the seconds until every allowance that this reply used up is there again; else 0."""
+    """Return the seconds until every quota that this reply exhausted is reset; 0 if none is."""
     waits = [0.0]
-    for what in _ANTHROPIC:
-        prefix = f"anthropic-ratelimit-{what}-"
+    for quota in _ANTHROPIC:
+        prefix = f"anthropic-ratelimit-{quota}-"
         if _number(headers.get(prefix + "remaining")) == 0:
             waits.append(_until(_rfc3339(headers.get(prefix + "reset")), headers) or 0.0)
     waits += [
-        _duration(headers.get(f"x-ratelimit-reset-{what}"))
-        for what in _OPENAI
-        if _number(headers.get(f"x-ratelimit-remaining-{what}")) == 0
+        _duration(headers.get(f"x-ratelimit-reset-{quota}"))
+        for quota in _OPENAI
+        if _number(headers.get(f"x-ratelimit-remaining-{quota}")) == 0
     ]
     return _bounded(max(waits))
 
@@ -90,5 +90,5 @@ def _rfc3339(text: str | None) -> datetime | None:
 
 
 def _in_utc(instant: datetime) -> datetime:
-    # a zone is often left out, and HTTP knows only one
+    # the zone is often left out; HTTP has only UTC
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant

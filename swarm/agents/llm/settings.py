@@ -1,4 +1,4 @@
-"""What program.md says of one language model: who serves it, its limits, its price."""
+"""Settings of one language model from program.md: provider, limits, price."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_KEY_ENVS: dict[ProviderKind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of one call, as the provider counts them. The three kinds of input do not overlap."""
+    """Tokens of one request, as the provider counts them; the three input counts do not overlap."""
 
     input: int = 0
     output: int = 0
@@ -31,13 +31,13 @@ class Tokens:
 
     @property
     def total_input(self) -> int:
-        """All that was sent, whether it was read, written to a cache, or read from one."""
+        """All input tokens: uncached, written to a cache, and read from one."""
         return self.input + self.cache_read + self.cache_write
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars per million tokens. All four are asked for, since a guess could overshoot a limit."""
+    """Dollars per million tokens. All four are required: a guess could overshoot a limit."""
 
     input: float
     output: float
@@ -61,11 +61,15 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """One agent's settings.
+    """Settings of one language-model agent.
 
-    An empty `base_url` is the provider's own; an empty `api_key_env` is the provider's usual
-    variable there and no key anywhere else. `timeout_seconds` is for one whole call. An empty
-    `effort` leaves it to the model. Without a `price` a call counts as nothing.
+    `base_url`: empty for the provider's own.
+    `api_key_env`: environment variable with the key; empty for the provider's usual variable at
+    the provider's own URL, and no key elsewhere.
+    `max_output_tokens`: for one reply.
+    `timeout_seconds`: for one whole request.
+    `effort`: empty for the model's default.
+    `price`: without one, requests count as free.
     """
 
     kind: ProviderKind
@@ -80,17 +84,17 @@ class ModelSettings:
 
     @property
     def url(self) -> str:
-        """Where requests go."""
+        """The URL that requests go to."""
         return self.base_url or DEFAULT_URLS[self.kind]
 
     @property
     def key_env(self) -> str:
-        """The environment variable that holds the key; empty where no key is sent."""
+        """The environment variable that holds the key; empty if no key is sent."""
         return self.api_key_env or ("" if self.base_url else DEFAULT_KEY_ENVS[self.kind])
 
 
 def check_settings(name: str, settings: ModelSettings) -> None:
-    """Raise SetupError where agent `name` cannot work as set, naming the key and the mend."""
+    """Raise SetupError if a setting of agent `name` is invalid, naming its key and the fix."""
     where = f"agent {name!r} in program.md"
     if not settings.model:
         raise SetupError(f"{where}: `model` is missing: name the model to call")

@@ -34,11 +34,11 @@ class Branches:
     `genome` lists the files and folders that candidates may change, as paths of the repository.
     Commits are given and returned as full ids. Methods raise GitError where git fails for a reason
     that they do not name. Raises SetupError if `repo` is no repository or `run` cannot be part of a
-    branch name.
+    branch name. A Plumbing as `repo` shares one that is open.
     """
 
-    def __init__(self, repo: Path, run: str, genome: tuple[str, ...]) -> None:
-        self._git = Plumbing(repo)
+    def __init__(self, repo: Path | Plumbing, run: str, genome: tuple[str, ...]) -> None:
+        self._git = repo if isinstance(repo, Plumbing) else Plumbing(repo)
         self._refs = RunRefs(self._git, run)
         self._genome = genome
         self._paths = [path.rstrip("/") for path in genome]

@@ -12,6 +12,7 @@ Not covered: islands do not rebase on the consensus; what it holds reaches them 
 from __future__ import annotations
 
 from islands import events as ev
+from islands import trailers
 from islands.promotion.state import Attribution
 from islands.records import Contender
 
@@ -25,36 +26,34 @@ def message(run: str, promoted: ev.PromotionEnded, change: Contender, credit: At
     """Return the message of the commit that brings `change` into the consensus."""
     subject, _, rest = credit.hypothesis.strip().partition("\n")
     body = f"{rest.strip()}\n\n" if rest.strip() else ""
-    own = [each for each in promoted.contenders if each.experiment == change.experiment]
-    above = "".join(
-        f"Swarm-Promoted: rung {promoted.rung} {each.after.mean:+.6g}±{each.after.noise:.2g}"
-        f" seeds={each.after.pairs} {each.verdict}\n"
-        for each in own
-    )
     gain = change.before
-    return (
-        f"{subject.strip()[:100] or 'Change'}\n\n{body}"
-        f"Swarm-Run: {run}\n"
-        f"Swarm-Experiment: {change.experiment}\n"
-        f"Swarm-Island: {credit.island}\n"
-        f"Swarm-Agent: {credit.agent}\n"
-        f"Swarm-Gain: {gain.mean:+.6g}±{gain.noise:.2g}\n"
-        f"Swarm-Seeds: {gain.pairs}\n"
-        f"Swarm-Rung: 0\n"
-        f"{above}"
-        f"Swarm-Cost: ${credit.usd:.4f}\n"
-    )
+    values: trailers.Values = {
+        "Run": run,
+        "Experiment": change.experiment,
+        "Island": credit.island,
+        "Agent": credit.agent,
+        "Gain": f"{gain.mean:+.6g}±{gain.noise:.2g}",
+        "Seeds": gain.pairs,
+        "Rung": 0,
+        "Promoted": [
+            f"rung {promoted.rung} {part.after.mean:+.6g}±{part.after.noise:.2g}"
+            f" seeds={part.after.pairs} {part.verdict}"
+            for part in promoted.contenders
+            if part.experiment == change.experiment
+        ],
+        "Cost": f"${credit.usd:.4f}",
+    }
+    return f"{subject.strip()[:100] or 'Change'}\n\n{body}{trailers.write(values)}"
 
 
 def whole(run: str, promoted: ev.PromotionEnded, makers: list[Attribution]) -> str:
     """Return the message of one commit for a stack whose parts do not go on one by one."""
     lines = "\n".join(f"- {credit.hypothesis.strip().splitlines()[0]}" for credit in makers)
-    parts = " ".join(map(str, promoted.parts))
-    return (
-        f"Stack {len(promoted.parts)} changes\n\n{lines}\n\n"
-        f"Swarm-Run: {run}\n"
-        f"Swarm-Experiment: {parts}\n"
-        f"Swarm-Gain: {promoted.after.mean:+.6g}±{promoted.after.noise:.2g}\n"
-        f"Swarm-Seeds: {promoted.after.pairs}\n"
-        f"Swarm-Rung: {promoted.rung}\n"
-    )
+    values: trailers.Values = {
+        "Run": run,
+        "Experiment": " ".join(map(str, promoted.parts)),
+        "Gain": f"{promoted.after.mean:+.6g}±{promoted.after.noise:.2g}",
+        "Seeds": promoted.after.pairs,
+        "Rung": promoted.rung,
+    }
+    return f"Stack {len(promoted.parts)} changes\n\n{lines}\n\n{trailers.write(values)}"

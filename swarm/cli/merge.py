@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Console
@@ -16,14 +16,20 @@ from harness import fingerprint as identity
 from harness import tasks
 from harness.contract import SandboxKind, SetupError
 from islands import events as ev
-from islands.git.branches import Branches
 from islands.state.run_state import State
 from swarm.cli.console import sandbox_option
 from swarm.cli.live import LiveView
-from swarm.project.runs import RunFolder, load_state, locate, require_stopped
-from swarm.results import git_merge as merging
-from swarm.results import merge_prepare as offer
-from swarm.results.selection import MergePlan, message, plan, select
+from swarm.project.runs import locate
+from swarm.results.finished_run import FinishedRun
+from swarm.results.git_merge import check_mergeable, merge_commit
+from swarm.results.merge_message import describe, merge_message
+from swarm.results.merge_prepare import (
+    measure_pending,
+    pending_measurements,
+    record_missed_merges,
+    update_pr_branch,
+)
+from swarm.results.selection import MergePlan, select
 
 
 @click.command()
@@ -58,58 +64,66 @@ def merge(
     if squash and pr:
         raise SetupError("--squash and --pr: choose one")
     folder, console = locate(name), Console(stderr=True)
-    if not dry_run:
-        with Ledger.open(folder.path, time.time) as ledger:
-            offer.settle(folder, ledger)
-    state = load_state(folder)
-    what = select(state, island, force=force)
-    _same_harness(state)
-    _confined(state, allow_unsafe=allow_unsafe)
-    if not pr:
-        merging.check(folder.repo, state.run.target, what.head, state.run.genome)
-    todo = [] if what.forced else offer.todo(folder, state)
     if dry_run:
-        _told(state, what, _lines(folder, state, what), todo, as_json=as_json)
+        run = FinishedRun.open(folder)
+        plan, todo = _checked(run, island, force=force, allow_unsafe=allow_unsafe, pr=pr)
+        _show(run, plan, todo, as_json=as_json)
         return
-    if todo:
-        require_stopped(folder)
-        if not as_json:
-            click.echo(plan(state, what, _lines(folder, state, what)))
-        console.print(*todo, sep="\n")
-        state = asyncio.run(offer.ready(folder, sandbox, LiveView(console)))
-        what = select(state, island, force=force)
-    done = _pull_request(folder, state, what) if pr else _merged(folder, what, squash=squash)
-    _told(load_state(folder), what, _lines(folder, state, what), [], done, as_json=as_json)
-
-
-def _lines(folder: RunFolder, state: State, what: MergePlan) -> tuple[int, int]:
-    branches = Branches(folder.repo, state.run.run, state.run.genome)
-    return branches.numstat(what.base, what.head)
-
-
-def _merged(folder: RunFolder, what: MergePlan, *, squash: bool) -> dict[str, Any]:
     with Ledger.open(folder.path, time.time) as ledger:
-        state = State()
-        state.apply_all(list(ledger.events()))
-        run, text = state.run, message(state, what, _lines(folder, state, what), ledger.link)
-        commit = merging.merge_home(
-            folder.repo, run.target, what.head, text, run.genome, squash=squash
-        )
-        how = "squash" if squash else "merge"
-        ledger.append(
-            ev.Merged(what.island, what.head, commit, run.target, how, what.forced)  # type: ignore[arg-type]  # two literals
-        )
-    return {"merge": commit, "said": f"merged as {commit[:10]} on {run.target}", "message": text}
+        run = FinishedRun.open(folder)
+        record_missed_merges(run, ledger)
+        plan, todo = _checked(run, island, force=force, allow_unsafe=allow_unsafe, pr=pr)
+        if not todo:
+            _finish(run, plan, ledger, squash=squash, pr=pr, as_json=as_json)
+            return
+    # measuring opens the ledger itself
+    if not as_json:
+        click.echo(describe(run.state, plan, run.lines(plan)))
+    console.print(*todo, sep="\n")
+    run = asyncio.run(measure_pending(run, sandbox, LiveView(console)))
+    with Ledger.open(folder.path, time.time) as ledger:
+        run.require_current(ledger)
+        plan = select(run.state, island, force=force)
+        _finish(run, plan, ledger, squash=squash, pr=pr, as_json=as_json)
 
 
-def _pull_request(folder: RunFolder, state: State, what: MergePlan) -> dict[str, Any]:
-    branch = offer.branch(folder, state, what.head)
-    body = folder.pull_request
-    body.write_text(plan(state, what, _lines(folder, state, what)))
+def _checked(
+    run: FinishedRun, island: str, *, force: bool, allow_unsafe: bool, pr: bool
+) -> tuple[MergePlan, list[str]]:
+    """Return what to merge and what to measure before; raise SetupError for every refusal."""
+    plan = select(run.state, island, force=force)
+    _same_harness(run.state)
+    _confined(run.state, allow_unsafe=allow_unsafe)
+    if not pr:
+        check_mergeable(run.git, run.state.run.target, plan.head, run.state.run.genome)
+    return plan, [] if plan.forced else pending_measurements(run)
+
+
+def _finish(
+    run: FinishedRun, plan: MergePlan, ledger: Ledger, *, squash: bool, pr: bool, as_json: bool
+) -> None:
+    result = _pull_request(run, plan) if pr else _merge(run, plan, ledger, squash=squash)
+    _show(run, plan, [], result, as_json=as_json)
+
+
+def _merge(run: FinishedRun, plan: MergePlan, ledger: Ledger, *, squash: bool) -> dict[str, Any]:
+    opened = run.state.run
+    text = merge_message(run.state, plan, run.lines(plan), ledger.link)
+    commit = merge_commit(run.git, opened.target, plan.head, text, opened.genome, squash=squash)
+    mode: Literal["merge", "squash"] = "squash" if squash else "merge"
+    run.record(ledger, ev.Merged(plan.island, plan.head, commit, opened.target, mode, plan.forced))
+    said = f"merged as {commit[:10]} on {opened.target}"
+    return {"merge": commit, "said": said, "message": text}
+
+
+def _pull_request(run: FinishedRun, plan: MergePlan) -> dict[str, Any]:
+    branch, opened = update_pr_branch(run, plan.head), run.state.run
+    body = run.folder.pull_request
+    body.write_text(describe(run.state, plan, run.lines(plan)))
     said = (
         f"branch {branch} is ready, its text in {_short(body)}:\n"
-        f"git push origin {branch} && gh pr create --head {branch} --base {state.run.target}"
-        f" --title 'Improve {state.run.metric}' --body-file {_short(body)}"
+        f"git push origin {branch} && gh pr create --head {branch} --base {opened.target}"
+        f" --title 'Improve {opened.metric}' --body-file {_short(body)}"
     )
     return {"branch": branch, "body": str(body), "said": said}
 
@@ -119,25 +133,24 @@ def _short(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _told(
-    state: State,
-    what: MergePlan,
-    lines: tuple[int, int],
+def _show(
+    run: FinishedRun,
+    plan: MergePlan,
     todo: list[str],
-    done: dict[str, Any] | None = None,
+    result: dict[str, Any] | None = None,
     *,
     as_json: bool,
 ) -> None:
-    known = done or {}
+    result = result or {}
     if as_json:
-        facts = {"island": what.island or None, "head": what.head, "parts": what.parts}
-        gain = {"gain": what.gain.mean, "noise": what.gain.noise, "todo": todo}
-        click.echo(json.dumps({**facts, **gain, "merge": None, **known}))
+        facts = {"island": plan.island or None, "head": plan.head, "parts": plan.parts}
+        gain = {"gain": plan.gain.mean, "noise": plan.gain.noise, "todo": todo}
+        click.echo(json.dumps({**facts, **gain, "merge": None, **result}))
         return
-    click.echo(known.get("message") or plan(state, what, lines))
+    click.echo(result.get("message") or describe(run.state, plan, run.lines(plan)))
     for line in todo:
         click.echo(f"first: {line}")
-    click.echo(known.get("said", "nothing was changed"))
+    click.echo(result.get("said", "nothing was changed"))
 
 
 def _same_harness(state: State) -> None:

@@ -24,7 +24,7 @@ from swarm.coordinator import run_actions as errands
 from swarm.coordinator.reopen import reopen
 from swarm.coordinator.run import Run
 from swarm.project.runs import load_state, locate
-from swarm.results.selection import wish
+from swarm.results.selection import next_promotion
 
 
 @click.command()
@@ -43,7 +43,7 @@ def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
     if (
         before.promotions.open is None
         and before.promotions.unbuilt_promotion() is None
-        and not wish(before)
+        and not next_promotion(before)
     ):
         raise SetupError(_nothing(before))
     console = Console(stderr=as_json)
@@ -66,7 +66,7 @@ async def _begin(run: Run) -> None:
     known = run.state.promotions
     if known.open is not None or known.unbuilt_promotion() is not None:
         return
-    wanted = wish(run.state)
+    wanted = next_promotion(run.state)
     if wanted is None:
         raise SetupError(_nothing(run.state))
     await errands.open_promotion(run, wanted)

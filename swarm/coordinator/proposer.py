@@ -22,6 +22,7 @@ from pathlib import Path
 
 from harness.contract import Preflight, Trial
 from islands import events as ev
+from islands import trailers
 from islands.genome import null_edits as nulls
 from islands.genome.admission import Refused, admit
 from islands.quarantine import REASON
@@ -297,11 +298,13 @@ class Proposer:
     def _message(self, number: int, hypothesis: str, agent: str) -> str:
         subject, _, rest = hypothesis.strip().partition("\n")
         body = f"{rest.strip()}\n\n" if rest.strip() else ""
-        return (
-            f"{subject.strip()[:100] or 'Change'}\n\n{body}Swarm-Run: {self.run.state.run.run}\n"
-            f"Swarm-Island: {self.island.name}\nSwarm-Experiment: {number}\n"
-            f"Swarm-Agent: {agent}\n"
-        )
+        values: trailers.Values = {
+            "Run": self.run.state.run.run,
+            "Island": self.island.name,
+            "Experiment": number,
+            "Agent": agent,
+        }
+        return f"{subject.strip()[:100] or 'Change'}\n\n{body}{trailers.write(values)}"
 
 
 def abandoned_call(call: ev.AgentCallStarted) -> ev.AgentFailed:

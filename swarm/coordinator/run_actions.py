@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from harness.contract import SetupError
 from islands import events as ev
+from islands import trailers
 from islands.genome.categories import categories
 from islands.promotion import consensus
 from islands.promotion.attempt import PromotionRequest
@@ -121,7 +122,8 @@ def _assembled(
             where = ", ".join(files.paths)
             return ev.StackCheckAssembled(step.check, step.parts, "", where, step.base, part)
         name = "-".join(map(str, step.parts[:place]))
-        text = f"Stack {name}\n\nSwarm-Run: {run.state.run.run}\nSwarm-Experiment: {part}\n"
+        values: trailers.Values = {"Run": run.state.run.run, "Experiment": part}
+        text = f"Stack {name}\n\n{trailers.write(values)}"
         tip = run.branches.commit_under_ref(f"stacks/{step.check}/{name}", tip, files, text, when)
     return ev.StackCheckAssembled(step.check, step.parts, tip, base=step.base)
 

@@ -67,20 +67,19 @@ class _File:
     new: str
 
 
-def check(repo: Path, target: str, head: str, genome: tuple[str, ...]) -> None:
-    """Raise what `merge_home` would refuse for, and change nothing.
+def check_mergeable(git: Plumbing, target: str, head: str, genome: tuple[str, ...]) -> None:
+    """Raise what `merge_commit` would refuse for, and change nothing.
 
-    What a killed merge left is no reason to refuse, and is left to `merge_home` to undo.
+    What a killed merge left is no reason to refuse, and is left to `merge_commit` to undo.
     """
-    git = Plumbing(repo, worktree=True)
     old = _standing(git, target)
     _, files = _planned(git, old, head, target)
     _check_files(git, files, genome)
     _in_the_way(git, old, files)
 
 
-def merge_home(  # noqa: PLR0913  # what is merged, where to, and how
-    repo: Path,
+def merge_commit(  # noqa: PLR0913  # what is merged, where to, and how
+    git: Plumbing,
     target: str,
     head: str,
     message: str,
@@ -97,7 +96,6 @@ def merge_home(  # noqa: PLR0913  # what is merged, where to, and how
     git is in the middle of something, where there is nothing to merge or a conflict, and where a
     file outside the genome would change.
     """
-    git = Plumbing(repo, worktree=True)
     old = _standing(git, target)
     tree, files = _planned(git, old, head, target)
     _check_files(git, files, genome)

@@ -1,121 +1,127 @@
-"""Makes the consensus ready to come home, and settles what a killed merge left in the record.
+"""Prepares the consensus for a merge, and records merges that a killed process left unrecorded.
 
-Where the branch has got another genome since the consensus was built, the consensus is rebased on
-it and promoted there once more; only what transfers is offered. The sealed part is asked once in a
-run's life, by trials of the consensus and of what it is built on, at the rung of its promotion.
+Where the branch's genome has changed since the consensus was built, the consensus is rebased on
+the branch and promoted there again; it is merged only if it transfers. The sealed split is scored
+once in a run's life, by trials of the consensus and of its base at the rung of its promotion.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from analysis.ledger import Ledger
 from harness import tasks
 from harness.contract import SandboxKind, SetupError
 from islands import events as ev
-from islands.git.branches import Branches
-from islands.git.plumbing import Plumbing
+from islands import trailers
 from islands.promotion.attempt import PromotionPolicy
 from islands.scheduling.run_steps import RunStep, next_run_step, next_sealed
 from islands.state.run_state import State
-from swarm.coordinator import run_actions as errands
 from swarm.coordinator.reopen import reopen
 from swarm.coordinator.run import Run
-from swarm.project.runs import RunFolder
+from swarm.coordinator.run_actions import rebase
+from swarm.project.runs import require_stopped
+from swarm.results.finished_run import FinishedRun
 
-_TRAILER = re.compile(r"^Swarm-(Run|Ledger|Head|Island|Forced): (\S+)$", re.MULTILINE)
+_MANUAL = PromotionPolicy(auto=False)
+"""No promotion of its own accord: only the one that was begun is measured."""
 
-_BY_HAND = PromotionPolicy(auto=False)
 
-
-def todo(folder: RunFolder, state: State) -> list[str]:
-    """Return what must be measured before the consensus is merged, a line each.
+def pending_measurements(run: FinishedRun) -> list[str]:
+    """Return what must be measured before the consensus is merged, one line each.
 
     Raises SetupError where it was measured on the branch as it is now and does not transfer.
     """
-    found = []
-    onto = _moved(folder, state)
-    if onto:
-        again = [each for each in state.promotions.ended if each.base == onto]
-        if again:
+    state, lines = run.state, []
+    tip = _changed_tip(run)
+    if tip:
+        on_tip = [ended for ended in state.promotions.ended if ended.base == tip]
+        if on_tip:
             raise SetupError(
-                f"on {state.run.target} as it is now the consensus {again[-1].verdict}:"
-                f" {again[-1].reason}; launch a new run from there"
+                f"on {state.run.target} as it is now the consensus {on_tip[-1].verdict}:"
+                f" {on_tip[-1].reason}; launch a new run from there"
             )
-        found.append(f"{state.run.target} has another genome: rebase and measure again")
+        lines.append(f"{state.run.target} has another genome: rebase and measure again")
     if _unsealed(state):
-        found.append("ask the sealed part, once in the life of this run")
-    return found
+        lines.append("score the sealed split, once in the life of this run")
+    return lines
 
 
-async def ready(
-    folder: RunFolder, sandbox: SandboxKind, watch: Callable[[ev.Event, State], None]
-) -> State:
-    """Do what is `todo`; return the state then. Raises SetupError where it does not transfer."""
+async def measure_pending(
+    run: FinishedRun, sandbox: SandboxKind, watch: Callable[[ev.Event, State], None]
+) -> FinishedRun:
+    """Measure what is pending and return the run as it is then.
 
-    async def begin(run: Run) -> None:
-        onto = _moved(folder, run.state)
-        if onto and run.state.promotions.open is None:
-            await errands.rebase(run, onto)
+    Raises SetupError where a coordinator works on the run, and where the consensus does not
+    transfer.
+    """
+    require_stopped(run.folder)
 
-    state = await reopen(folder, sandbox, _wanted, begin, watch)
-    if _moved(folder, state):
-        todo(folder, state)
-    return state
+    async def begin(reopened: Run) -> None:
+        tip = _changed_tip(replace(run, state=reopened.state))
+        if tip and reopened.state.promotions.open is None:
+            await rebase(reopened, tip)
+
+    after = replace(run, state=await reopen(run.folder, sandbox, _next_step, begin, watch))
+    if _changed_tip(after):
+        pending_measurements(after)
+    return after
 
 
-def _wanted(state: State, name: str) -> RunStep | None:
-    errand = next_run_step(state, name, _BY_HAND)
+def update_pr_branch(run: FinishedRun, head: str) -> str:
+    """Move the run's branch for a pull request to `head`; return its name."""
+    run.branches.sync_branches({"pr": head})
+    return run.branches.branch("pr")
+
+
+def record_missed_merges(run: FinishedRun, ledger: Ledger) -> None:
+    """Record the merges of this run that the branch holds and the ledger lacks.
+
+    They were made by a `swarm merge` that was killed before it could record them.
+    """
+    opened, git = run.state.run, run.git
+    args = ("rev-list", "--first-parent", "--fixed-strings", f"--grep=Swarm-Run: {opened.run}")
+    listed = git.try_run(*args, f"{opened.base}..refs/heads/{opened.target}", "--")
+    for commit in reversed(listed.out.decode().split()):
+        text = git.run("cat-file", "commit", commit).decode(errors="replace")
+        values = trailers.read(text)
+        is_merge = values.get("Run") == opened.run and {"Ledger", "Head"} <= values.keys()
+        if not is_merge or commit in run.merges:
+            continue
+        parents = len(re.findall(r"^parent ", text.partition("\n\n")[0], re.MULTILINE))
+        run.record(
+            ledger,
+            ev.Merged(
+                values.get("Island", ""),
+                values["Head"],
+                commit,
+                opened.target,
+                "merge" if parents > 1 else "squash",
+                "Forced" in values,
+            ),
+        )
+
+
+def _next_step(state: State, island: str) -> RunStep | None:
+    step = next_run_step(state, island, _MANUAL)
     last = state.promotions.ended[-1]
-    if errand is not None or state.promotions.open is not None or last.verdict != "transfers":
-        return errand
-    return next_sealed(state, name) if _unsealed(state) else None
+    if step is not None or state.promotions.open is not None or last.verdict != "transfers":
+        return step
+    return next_sealed(state, island) if _unsealed(state) else None
 
 
 def _unsealed(state: State) -> bool:
-    splits = tasks.load(state.run.task).splits
-    return "sealed" in splits and state.promotions.sealed is None
+    task = tasks.load(state.run.task)
+    return "sealed" in task.splits and state.promotions.sealed is None
 
 
-def _moved(folder: RunFolder, state: State) -> str:
-    """Return the branch's commit where its genome is not what the consensus is built on, or ""."""
-    built, run = state.promotions.consensus, state.run
-    branches = Branches(folder.repo, run.run, run.genome)
-    tip = branches.base(f"refs/heads/{run.target}")
-    if built is None or branches.contains(tip, built.commit):
+def _changed_tip(run: FinishedRun) -> str:
+    """Return the branch's commit if its genome is not what the consensus is built on, else ""."""
+    consensus = run.state.promotions.consensus
+    tip = run.branches.base(f"refs/heads/{run.state.run.target}")
+    if consensus is None or run.branches.contains(tip, consensus.commit):
         return ""
-    return "" if branches.files(tip) == branches.files(built.base) else tip
-
-
-def branch(folder: RunFolder, state: State, head: str) -> str:
-    """Bring the run's branch for a pull request to `head`; return its name."""
-    branches = Branches(folder.repo, state.run.run, state.run.genome)
-    branches.sync_branches({"pr": head})
-    return branches.branch("pr")
-
-
-def settle(folder: RunFolder, ledger: Ledger) -> None:
-    """Record merges that are on the branch and not in the ledger: one was killed in between."""
-    events = list(ledger.events())
-    run = next(each for each in events if isinstance(each, ev.RunOpened))
-    known = {each.commit for each in events if isinstance(each, ev.Merged)}
-    git = Plumbing(folder.repo)
-    asked = ("rev-list", "--first-parent", "--fixed-strings", f"--grep=Swarm-Run: {run.run}")
-    found = git.try_run(*asked, f"{run.base}..refs/heads/{run.target}", "--").out.decode().split()
-    for commit in reversed(found):
-        text = git.run("cat-file", "commit", commit).decode(errors="replace")
-        said = dict(_TRAILER.findall(text))
-        if commit in known or said.get("Run") != run.run or not {"Ledger", "Head"} <= said.keys():
-            continue
-        parents = len(re.findall(r"^parent ", text.partition("\n\n")[0], re.MULTILINE))
-        ledger.append(
-            ev.Merged(
-                said.get("Island", ""),
-                said["Head"],
-                commit,
-                run.target,
-                "merge" if parents > 1 else "squash",
-                "Forced" in said,
-            )
-        )
+    same = run.branches.files(tip) == run.branches.files(consensus.base)
+    return "" if same else tip

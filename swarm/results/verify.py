@@ -14,7 +14,6 @@ Not covered:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,6 +22,7 @@ from analysis.database.refresh import strays
 from analysis.ledger import START, Line, read_lines
 from harness.contract import SetupError
 from islands import events as ev
+from islands import trailers
 from islands.git.plumbing import Plumbing
 from islands.promotion.consensus import NAME as CONSENSUS
 from islands.state.lifecycle import LifeError
@@ -30,9 +30,6 @@ from islands.state.run_state import State
 from swarm.project.runs import RunFolder, fold
 
 E = TypeVar("E", bound=ev.Event)
-
-_RUN = re.compile(r"^Swarm-Run: (\S+)$", re.MULTILINE)
-_LEDGER = re.compile(r"^Swarm-Ledger: (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,13 +278,14 @@ def _merges(record: _Record) -> Iterator[str]:
         commits |= dict.fromkeys(found.out.decode().split())
     for commit in commits:
         message = record.git.run("cat-file", "commit", commit).decode(errors="replace")
-        runs, noted = _RUN.findall(message), _LEDGER.findall(message)
-        if not noted or runs[-1:] != [record.folder.name]:
+        values = trailers.read(message)
+        link = values.get("Ledger")
+        if link is None or values.get("Run") != record.folder.name:
             continue
-        if noted[-1] not in links:
-            longer = noted[-1].partition(":")[0] not in {link.partition(":")[0] for link in links}
-            what = "end was cut off" if longer else "lines were rewritten"
-            yield f"merge {commit} carries link {noted[-1]}: the ledger's {what}"
+        if link not in links:
+            longer = link.partition(":")[0] not in {known.partition(":")[0] for known in links}
+            reason = "end was cut off" if longer else "lines were rewritten"
+            yield f"merge {commit} carries link {link}: the ledger's {reason}"
 
 
 def _of(kind: type[E], lines: Iterable[Line]) -> Iterator[E]:

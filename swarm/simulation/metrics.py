@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from islands import events as ev
 from islands.records import NULL
 from islands.state.run_state import State
-from swarm.results.selection import choose, total
+from swarm.results.selection import best_island, total_gain
 from swarm.simulation.simulated_run import SimulatedRun
 
 
@@ -33,11 +33,11 @@ def reported(state: State) -> Reported:
     """
     if not any(island.kept for island in state.islands.values()):
         return Reported(state.run.base)
-    island = choose(state, "")
+    island = best_island(state, "")
     stack = state.stacks.judged[-1] if state.stacks.judged else None
     if stack and stack.gain and stack.gain.mean > (state.gain(island) or 0.0):
         return Reported(stack.commit, stack.parts, stack.gain.mean, stack.gain.noise)
-    gain = total(state, island)
+    gain = total_gain(state, island)
     changes = tuple(change.experiment for change in island.kept)
     return Reported(island.head, changes, gain.mean, gain.noise)
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from harness.contract import SetupError
 from islands.genome.admission import AdmissionLimits, Refused, admit, is_inside
 from islands.git.branches import Branches
+from islands.git.plumbing import Plumbing
 from islands.records import Entry, Proposal
-from swarm.results.git_merge import merge_home
+from swarm.results.git_merge import merge_commit
 
 HERE = Path(__file__).parent
 PROPOSALS = sorted(path.stem for path in (HERE / "proposals").glob("*.py"))
@@ -101,7 +102,7 @@ class Planted:
         branches.numstat(base, made)
         branches.apply_change(branches.base("main~"), branches.base("clash"), made)
         with suppress(SetupError):  # a merge through a filter is left to the user
-            merge_home(self.repo, "main", made, "merge", GENOME)
+            merge_commit(Plumbing(self.repo, worktree=True), "main", made, "merge", GENOME)
         files = branches.files(made).items()
         held = {path: entry.data for path, entry in files if is_inside(path, GENOME)}
         there = {str(at.relative_to(out)): at.read_bytes() for at in out.rglob("*") if at.is_file()}

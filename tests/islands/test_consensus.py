@@ -12,6 +12,7 @@ from analysis.ledger import Ledger
 from harness.contract import Outcome, Rung, SetupError
 from islands import events as ev
 from islands.git.branches import Branches
+from islands.git.plumbing import Plumbing
 from islands.promotion.attempt import PromotionPolicy, PromotionRequest
 from islands.records import Entry, Gain
 from islands.scheduling.run_steps import next_run_step, next_sealed
@@ -19,8 +20,9 @@ from islands.state.run_state import State
 from swarm.coordinator import run_actions as errands
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands, run_steps_only
-from swarm.results.git_merge import merge_home
-from swarm.results.selection import message, select
+from swarm.results.git_merge import merge_commit
+from swarm.results.merge_message import merge_message
+from swarm.results.selection import select
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.histories import clock
 from tests.support.laboratory import LabExecutor, MemoryLedger, make_run
@@ -185,8 +187,8 @@ def test_after_the_merge_bisect_finds_the_change(lab):
     """`git bisect` over the merge names the one commit that turned a knob; each commit runs."""
     state = lab.promote()
     what = select(state, "", force=False)
-    note = message(state, what, (3, 3), "1:0")
-    merge_home(lab.repo, "main", what.head, note, (GENOME,))
+    note = merge_message(state, what, (3, 3), "1:0")
+    merge_commit(Plumbing(lab.repo, worktree=True), "main", what.head, note, (GENOME,))
     assert "Swarm-Rung: 1\nSwarm-Hidden: better\n" in note
     (lab.repo / "other.txt").write_text("later\n")
     git(lab.repo, "commit", "-qam", "Later")
@@ -223,7 +225,7 @@ def test_what_was_set_apart_does_not_come_home(lab):
     """A part that a later trial found invalid takes the consensus with it."""
     state = lab.promote()
     state.quarantines.commits |= {state.promotions.changes[2].commit}
-    with pytest.raises(SetupError, match="was set apart"):
+    with pytest.raises(SetupError, match="quarantined"):
         select(state, "", force=False)
 
 

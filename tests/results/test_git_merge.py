@@ -14,9 +14,10 @@ import pytest
 
 from harness.contract import SetupError
 from islands.git.branches import Branches
+from islands.git.plumbing import Plumbing
 from islands.records import Entry
 from swarm.results import git_merge as merge
-from swarm.results.git_merge import merge_home
+from swarm.results.git_merge import merge_commit
 from tests.support.repository import git, make, set_traps, write
 
 GENOME = ("gen", "with space.py")
@@ -67,7 +68,7 @@ def picture(repo):
 
 def home(repo, head, target="main"):
     """Merge home."""
-    return merge_home(repo, target, head, MESSAGE, GENOME)
+    return merge_commit(Plumbing(repo, worktree=True), target, head, MESSAGE, GENOME)
 
 
 def assert_merged(repo, commit, head, old):
@@ -450,7 +451,7 @@ def test_each_file_may_be_cut_short_by_a_kill(repo, path, left):
     at.write_text({"gone": "", "empty": "", "cut": new[:2], "whole": new}[left])
     if left == "gone":
         at.unlink()
-    merge.check(repo, "main", head, GENOME)
+    merge.check_mergeable(Plumbing(repo, worktree=True), "main", head, GENOME)
     assert_merged(repo, home(repo, head), head, old)
     assert not (repo / ".git" / merge.NOTE).exists()
 
@@ -472,7 +473,7 @@ def test_a_note_does_not_cover_a_persons_work(repo):
 def test_squashed_it_is_one_commit(repo):
     """The same tree with one parent; the changes' own commits stay behind."""
     head, old = candidate(repo), git(repo, "rev-parse", "main")
-    commit = merge_home(repo, "main", head, MESSAGE, GENOME, squash=True)
+    commit = merge_commit(Plumbing(repo, worktree=True), "main", head, MESSAGE, GENOME, squash=True)
     assert git(repo, "rev-list", "--parents", "-1", "main").split() == [commit, old]
     assert git(repo, "diff", "--stat", head, "main") == ""
 

@@ -17,13 +17,14 @@ from analysis.ledger import Ledger, read_events
 from harness.contract import SetupError
 from islands import events as ev
 from islands.git.branches import Branches
+from islands.git.plumbing import Plumbing
 from islands.records import Entry, Proposal
 from swarm.cli.verify import verify as command
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.project.runs import RunFolder
 from swarm.results import verify as verification
-from swarm.results.git_merge import merge_home
+from swarm.results.git_merge import merge_commit
 from swarm.results.verify import verify
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.chain import bodies, chained, forge
@@ -58,7 +59,9 @@ def original(tmp_path_factory):
         island = run_virtual(main(ledger))
         assert island.head != branches.base("main")
         note = f"Merge\n\nSwarm-Run: lab\nSwarm-Ledger: {ledger.link}\n"
-        commit = merge_home(folder.repo, "main", island.head, note, (GENOME,))
+        commit = merge_commit(
+            Plumbing(folder.repo, worktree=True), "main", island.head, note, (GENOME,)
+        )
         ledger.append(ev.Merged("i0", island.head, commit, "main"))
     refresh(folder.path)
     return folder

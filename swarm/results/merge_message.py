@@ -1,0 +1,137 @@
+"""Text of a merge: a description for people (also of a pull request) and the commit message."""
+
+from __future__ import annotations
+
+from textwrap import shorten
+
+from islands import events as ev
+from islands import trailers
+from islands.promotion.state import Attribution
+from islands.state.run_state import State
+from swarm.results.selection import MergePlan
+
+UNKNOWN = Attribution("?", "?", 0.0, "Change")
+"""Stands for the author of a change that the state has no attribution for."""
+
+
+def describe(state: State, plan: MergePlan, lines: tuple[int, int]) -> str:
+    """Return what `plan` merges and the evidence for it, as Markdown.
+
+    `lines` are how many lines it adds to the genome and removes from it.
+    """
+    run, gain = state.run, plan.gain
+    title = plan.island or ("a stack that is not promoted" if plan.forced else "the consensus")
+    summary = f"{title} of run {run.run}: {len(plan.parts)} changes"
+    paragraphs = [
+        f"{summary}, {run.metric} {gain.format()} on {gain.pairs} fresh pairs",
+        "",
+        *_changes(state, plan),
+        "",
+        f"Lines of the genome: +{lines[0]} -{lines[1]}.",
+        *_evidence(state, plan),
+    ]
+    return "\n".join(paragraphs) + "\n"
+
+
+def merge_message(state: State, plan: MergePlan, lines: tuple[int, int], link: str) -> str:
+    """Return the merge's commit message: the description, then the evidence in trailers.
+
+    `link` is the ledger's last link. Inside the merge it is out of reach of the ledger's writer,
+    so `swarm verify` can compare the two.
+    """
+    run, (score, base) = state.run, _scores(state, plan)
+    if score:
+        subject = f"{run.metric} {base:.6g} to {score:.6g}"
+    else:
+        subject = f"{run.metric} {plan.gain.format()}"
+    source = plan.island or ("stack" if plan.forced else "consensus")
+    text = trailers.write(_trailers(state, plan, score, link))
+    body = describe(state, plan, lines)
+    return f"Merge swarm {run.run}/{source}: {subject}\n\n{body}\n{text}"
+
+
+def promotion_of(state: State) -> ev.PromotionEnded | None:
+    """Return the promotion that the consensus is built on, None where there is no consensus."""
+    promotions = state.promotions
+    number = promotions.consensus.promotion if promotions.consensus is not None else 0
+    return next((ended for ended in promotions.ended if ended.number == number), None)
+
+
+def _trailers(state: State, plan: MergePlan, score: float, link: str) -> trailers.Values:
+    gain, sealed = plan.gain, state.promotions.sealed
+    promoted = None if plan.forced else promotion_of(state)
+    values: dict[str, str | list[str]] = {"Run": state.run.run}
+    if plan.island:
+        values["Island"] = plan.island
+    if score:
+        values["Score"] = f"{score:.8g}"
+    values |= {"Gain": f"{gain.mean:+.6g}±{gain.noise:.2g}", "Seeds": f"{gain.pairs}"}
+    if promoted is not None:
+        hidden = {True: "better", False: "not better", None: "not asked"}[promoted.hidden]
+        values |= {"Rung": f"{promoted.rung}", "Hidden": hidden}
+    if sealed is not None and sealed.commit == plan.head:
+        values["Sealed"] = f"{sealed.gain.mean:+.6g}±{sealed.gain.noise:.2g}"
+    if plan.forced:
+        values["Forced"] = "unpromoted"
+    kept = _kept(state, plan)
+    return {**values, "Head": plan.head, "Harness": state.run.harness, "Ledger": link, "Kept": kept}
+
+
+def _changes(state: State, plan: MergePlan) -> list[str]:
+    """Return one line a change: experiment, hypothesis, gain, and who proposed it at what cost."""
+    rows = []
+    for part in plan.parts:
+        change = state.promotions.changes[part]
+        author = state.promotions.attributions.get(part, UNKNOWN)
+        subject = shorten(author.hypothesis.strip().partition("\n")[0], 100, placeholder=" ...")
+        by = f"{author.island}, {author.agent}, ${author.usd:.2f}"
+        rows.append(f"- #{part} {subject}: {change.before.format()} ({by})")
+    return rows
+
+
+def _evidence(state: State, plan: MergePlan) -> list[str]:
+    """Return a line each for the promotion, the stack check, its ablation and the sealed split."""
+    promotions, lines = state.promotions, list[str]()
+    promoted = None if plan.forced else promotion_of(state)
+    if promoted is not None:
+        lines.append(f"Promotion {promoted.number}: {promoted.verdict}, {promoted.reason}.")
+        if len(state.run.rungs) == 1:
+            lines.append("There is only one rung, so the promotion repeats it on fresh seeds.")
+    if promotions.checked_stack is not None and promotions.checked_stack[0].parts == plan.parts:
+        lines += _stack_check(promotions.checked_stack[0])
+    if promotions.sealed is not None:
+        sealed = promotions.sealed
+        commit = "" if sealed.commit == plan.head else f" (for {sealed.commit[:10]})"
+        lines.append(f"Sealed split, scored once{commit}: {sealed.gain.format()}.")
+    return lines
+
+
+def _stack_check(stack: ev.StackCheckEnded) -> list[str]:
+    dropped = ", ".join(f"#{part}" for part in stack.dropped) or "nothing"
+    if stack.verdict == "conflict":  # nothing was measured
+        return [f"Stack check {stack.number}: conflict, {dropped} does not apply with the others."]
+    gains = f"sum of the parts {stack.expected.format()}, whole {stack.observed.format()}"
+    interaction = f"interaction {stack.interaction.format()}"
+    return [
+        f"Stack check {stack.number}: {stack.verdict}, {gains}, {interaction}.",
+        f"Ablation dropped {dropped}, which saves {stack.lines_saved} lines.",
+    ]
+
+
+def _scores(state: State, plan: MergePlan) -> tuple[float, float]:
+    """Return the scores of an island's head and of the base; zeros for any other plan.
+
+    Those of a consensus or stack are of another rung than the base's.
+    """
+    if not plan.island:
+        return 0.0, 0.0
+    return state.score(plan.head) or 0.0, state.score(state.run.base) or 0.0
+
+
+def _kept(state: State, plan: MergePlan) -> list[str]:
+    changes = [(part, state.promotions.changes[part]) for part in plan.parts]
+    return [
+        f"{change.commit} gain={change.before.mean:+.6g}±{change.before.noise:.2g}"
+        f" seeds={change.before.pairs} experiment={part}"
+        for part, change in changes
+    ]

@@ -1,0 +1,102 @@
+"""A finished run is opened once: one fold of the ledger, one opening of git."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from analysis.ledger import Ledger
+from harness.contract import SetupError
+from islands import events as ev
+from islands.git.branches import Branches
+from islands.git.plumbing import Plumbing
+from islands.records import Entry, Proposal
+from swarm.cli import merge as command
+from swarm.cli.merge import merge
+from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.task_tree import run_islands
+from swarm.project.runs import RunFolder
+from swarm.results.finished_run import FinishedRun
+from swarm.simulation.virtual_time import run_virtual
+from tests.support.histories import clock
+from tests.support.laboratory import GENOME, LabAgent, make_run
+from tests.support.repository import make
+
+KEPT = Proposal("Raise X", {GENOME: Entry(b"X = 0.5\n")})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return the folder of a run, in a real repository, whose island has kept changes."""
+    repo = make(tmp_path / "repo", {GENOME: "X = 0.0\n", ".gitignore": ".swarm\n"})
+    branches, folder = Branches(repo, "lab", (GENOME,)), RunFolder(repo, "lab")
+    folder.path.mkdir(parents=True)
+
+    async def main(ledger):
+        limits = RunLimits(trials=24)
+        base = branches.base("main")
+        agents = {"i0": LabAgent(script={2: KEPT})}
+        await run_islands(
+            make_run(tmp_path, ledger, branches, agents, islands=1, limits=limits, base=base)
+        )
+
+    with Ledger.open(folder.path, clock()) as ledger:
+        run_virtual(main(ledger))
+    return folder
+
+
+@pytest.fixture
+def counts(folder, monkeypatch):
+    """Count openings of git, and of the ledger for reading."""
+    counts = {"git": 0, "ledger": 0}
+    init, opened = Plumbing.__init__, Path.open
+
+    def counting_init(self, *args, **kwargs):
+        counts["git"] += 1
+        init(self, *args, **kwargs)
+
+    def counting_open(self, *args, **kwargs):
+        counts["ledger"] += self == folder.ledger
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(Plumbing, "__init__", counting_init)
+    monkeypatch.setattr(Path, "open", counting_open)
+    monkeypatch.setattr(command, "_same_harness", lambda _: None)  # the lab's harness has no files
+    monkeypatch.chdir(folder.repo)
+    return counts
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--squash"], ["--pr"]])
+def test_a_merge_opens_git_once_and_folds_the_ledger_once(folder, counts, options):
+    """From settling over selection, checks and message to the event, on one FinishedRun."""
+    arguments = ["--force-unpromoted", "--allow-unsafe", *options]
+    result = CliRunner().invoke(merge, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "changes" in result.output
+    assert counts == {"git": 1, "ledger": 1}
+    events = [event for event in map(type, _events(folder)) if event is ev.Merged]
+    assert len(events) == (0 if options in (["--dry-run"], ["--pr"]) else 1)
+
+
+def test_a_run_that_went_on_meanwhile_is_not_merged(folder):
+    """What another process appended since the fold is noticed by the number of events."""
+    run = FinishedRun.open(folder)
+    with Ledger.open(folder.path, clock()) as ledger:
+        run.require_current(ledger)
+        run.record(ledger, ev.RunStopped("done"))
+        run.require_current(ledger)
+        ledger.append(ev.RunResumed())
+        with pytest.raises(SetupError, match="repeat the command"):
+            run.require_current(ledger)
+
+
+def test_an_empty_ledger_is_named(folder):
+    """No traceback where a launch was killed before its first event."""
+    folder.ledger.write_bytes(b"")
+    with pytest.raises(SetupError, match="run lab has not started"):
+        FinishedRun.open(folder)
+
+
+def _events(folder):
+    with Ledger.open(folder.path, clock()) as ledger:
+        return list(ledger.events())

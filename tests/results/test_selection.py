@@ -136,7 +136,7 @@ def test_nothing_kept_is_nothing_to_merge(tmp_path):
     """The mend is to go on."""
     repo = packing(tmp_path)
     swarm(repo, "launch", "--trials", "4")
-    assert "nothing was kept yet" in swarm(repo, "merge", code=2)
+    assert "no change was kept yet" in swarm(repo, "merge", code=2)
 
 
 def test_what_was_not_promoted_is_not_merged_unasked(improved):
@@ -173,7 +173,7 @@ def test_the_consensus_comes_home_and_bisects(promoted):
     assert "nothing was changed" in swarm(promoted, "merge", "--dry-run")
     assert git(promoted, "rev-parse", "main") == before
     said = swarm(promoted, "merge")
-    assert "There is one rung" in said and "merged as" in said
+    assert "There is only one rung" in said and "merged as" in said
     assert git(promoted, "rev-list", "--parents", "-1", "main").split()[1:] == [before, head]
     assert ledger(promoted)[-1]["kind"] == "merged" and not ledger(promoted)[-1]["forced"]
     assert json.loads(swarm(promoted, "verify", "--json"))["holds"]

@@ -1,4 +1,4 @@
-"""`swarm doctor`: what this machine can confine, shown by attacks, and what would be better."""
+"""`swarm doctor`: attacks this machine's sandbox, reports what held and what to fix."""
 
 from __future__ import annotations
 
@@ -13,69 +13,76 @@ from rich.table import Table
 from harness.contract import SandboxKind, Slice
 from harness.sandbox import tiers
 from harness.sandbox.self_check import SelfCheckAttack, run_self_check
+from swarm.cli.console import json_option
 from swarm.executors.slices import discover
 from swarm.project.schema import SlicesSection
 
-SETTLING = {
-    tiers.LANDLOCK: "a launch here needs --sandbox landlock, if this holds; namespaces hold more",
-    tiers.NONE: "without confinement a launch needs --sandbox none, and no score can be trusted",
+WEAKER = {
+    tiers.LANDLOCK: "to launch here, pass --sandbox landlock; namespaces confine more",
+    tiers.NONE: "to launch here, pass --sandbox none; no score can be trusted then",
 }
-"""What a person has to pass to run with a weaker sandbox."""
+"""What to pass to `swarm launch` where only a weaker sandbox is supported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The strongest sandbox here, its self-check, the slices, and what to fix, a line each."""
+    """What this machine supports."""
 
     sandbox: SandboxKind
-    canaries: tuple[SelfCheckAttack, ...]
+    """The strongest kind that it supports."""
+    attacks: tuple[SelfCheckAttack, ...]
+    """The self-check of that kind."""
     slices: tuple[Slice, ...]
-    mends: tuple[str, ...]
+    """The slices that a launch would find."""
+    fixes: tuple[str, ...]
+    """What to fix, one line each."""
 
     @property
     def sound(self) -> bool:
-        """Whether runs can be confined as they should be."""
-        return self.sandbox == tiers.NAMESPACES and not any(each.escaped for each in self.canaries)
+        """Whether the strongest sandbox works and holds against every attack."""
+        return self.sandbox == tiers.NAMESPACES and not any(
+            attack.escaped for attack in self.attacks
+        )
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as JSON.")
+@json_option
 def doctor(*, as_json: bool) -> int:
-    """Attack every line of defence on this machine and say which held.
+    """Check which sandbox this machine supports, by attacking it.
 
-    Exits with 0 where the sandbox (namespaces) holds, with 2 where it does not.
+    Exits with 0 if the sandbox of namespaces holds against every attack, with 2 if it does not.
     """
-    found = diagnose()
+    diagnosis = diagnose()
     if as_json:
-        click.echo(json.dumps({"sound": found.sound, **dataclasses.asdict(found)}))
+        click.echo(json.dumps({"sound": diagnosis.sound, **dataclasses.asdict(diagnosis)}))
     else:
-        _show(found, Console())
-    return 0 if found.sound else 2
+        _show(diagnosis, Console())
+    return 0 if diagnosis.sound else 2
 
 
 def diagnose() -> Diagnosis:
-    """Find the strongest sandbox of this machine and run its self-check; takes a second or two."""
+    """Find the strongest sandbox of this machine and run its self-check; takes 1 to 2 s."""
     kind, fixes = tiers.strongest()
-    canaries = run_self_check(kind)
-    out = [each for each in canaries if each.escaped] if kind != tiers.NONE else []
-    fixes += tuple(f"{each.name}: a box could {each.tries}" for each in out)
-    return Diagnosis(kind, canaries, discover(SlicesSection()), fixes)
+    attacks = run_self_check(kind)
+    escaped = [attack for attack in attacks if attack.escaped] if kind != tiers.NONE else []
+    fixes += tuple(f"{attack.name}: a program can {attack.tries}" for attack in escaped)
+    return Diagnosis(kind, attacks, discover(SlicesSection()), fixes)
 
 
-def _show(found: Diagnosis, console: Console) -> None:
-    table = Table(
-        title=f"sandbox {found.sandbox}: {tiers.DESCRIPTIONS[found.sandbox]}", title_justify="left"
-    )
-    for heading in ("canary", "what a box tries", "here"):
+def _show(diagnosis: Diagnosis, console: Console) -> None:
+    title = f"sandbox {diagnosis.sandbox}: {tiers.DESCRIPTIONS[diagnosis.sandbox]}"
+    table = Table(title=title, title_justify="left")
+    for heading in ("attack", "a program in the sandbox tries to", "result"):
         table.add_column(heading)
-    for each in found.canaries:
-        here = f"[red]escaped[/]: {each.escaped}" if each.escaped else "[green]held[/]"
-        table.add_row(each.name, each.tries, here)
+    for attack in diagnosis.attacks:
+        result = f"[red]escaped[/]: {attack.escaped}" if attack.escaped else "[green]held[/]"
+        table.add_row(attack.name, attack.tries, result)
     console.print(table)
-    for where in found.slices:
-        cores = ", ".join(map(str, where.cores)) or "not pinned"
-        console.print(f"slice {where.name}: {where.kind} {where.gpu}".rstrip() + f", cores {cores}")
-    for line in found.mends:
-        console.print(f"to mend: {line}", markup=False)
-    if found.sandbox in SETTLING:
-        console.print(SETTLING[found.sandbox])
+    for slice_ in diagnosis.slices:
+        cores = ", ".join(map(str, slice_.cores)) or "not pinned"
+        device = f"{slice_.kind} {slice_.gpu}".rstrip()
+        console.print(f"slice {slice_.name}: {device}, cores {cores}")
+    for line in diagnosis.fixes:
+        console.print(f"to fix: {line}", markup=False)
+    if diagnosis.sandbox in WEAKER:
+        console.print(WEAKER[diagnosis.sandbox])

@@ -1,4 +1,4 @@
-"""`swarm launch`: run a swarm, or go on with one that was stopped."""
+"""`swarm launch`: starts a run, or resumes one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from analysis.database.refresh import Refresher, refresh
 from harness.contract import SandboxKind, SetupError
 from islands.state.run_state import State
-from swarm.cli.console import sandbox_option
+from swarm.cli.console import run_option, sandbox_option
 from swarm.cli.live import LiveView, table
 from swarm.coordinator.assemble import LaunchOptions, assemble
 from swarm.coordinator.run import Run
@@ -19,29 +19,64 @@ from swarm.coordinator.task_tree import run_islands
 from swarm.executors.backends import BackendKind
 from swarm.project.runs import repository
 
-INTERRUPTED = 130
-"""The exit code that shells give to Ctrl-C."""
+EXIT_INTERRUPTED = 130
+"""The exit code that shells give to a process stopped by Ctrl-C."""
 
 
 @click.command()
-@click.option("--run", "name", default="", help="Name of the run; default: the latest one.")
-@click.option("--new", is_flag=True, help="Begin a new run rather than go on with the latest.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after that.")
-@click.option("--trials", type=click.IntRange(min=1), help="Stop at so many trials in the run.")
-@click.option("--max-usd", type=click.FloatRange(min=0), help="Never spend more on models.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="Never ask models for more.")
-@click.option("--islands", type=click.IntRange(1, 64), help="How many islands.")
-@click.option("--agent", default="", help="Who proposes on every island: a name of program.md.")
-@sandbox_option
-@click.option("--executor", type=click.Choice(["local", "ray"]), default="local",
-    help="Where trials run: here, or on the nodes of a Ray cluster.",
-)  # fmt: skip
+@run_option
+@click.option("--new", is_flag=True, help="Start a new run instead of resuming one.")
 @click.option(
-    "--address", default="auto", help="ray: the cluster's; default: the one on this machine."
+    "--minutes",
+    metavar="MINUTES",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after this many minutes.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
+@click.option(
+    "--trials",
+    metavar="TRIALS",
+    type=click.IntRange(min=1),
+    help="Stop when the run has this many trials in all.",
+)
+@click.option(
+    "--max-usd",
+    metavar="USD",
+    type=click.FloatRange(min=0),
+    help="Spend at most this much on language models in this run.",
+)
+@click.option(
+    "--max-tokens",
+    metavar="TOKENS",
+    type=click.IntRange(min=1),
+    help="Use at most this many tokens of language models in this run.",
+)
+@click.option(
+    "--islands", metavar="N", type=click.IntRange(1, 64), help="Number of islands of a new run."
+)
+@click.option(
+    "--agent",
+    metavar="NAME",
+    default="",
+    help="The agent of every island: `mutator` or a name under `agents` in program.md.",
+)
+@sandbox_option
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Run trials on this machine or on a Ray cluster.",
+)
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    default="auto",
+    show_default=True,
+    help="Address of the Ray cluster; `auto` is the one on this machine.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON.")
 def launch(
-    name: str,
+    name: str | None,
     new: bool,
     minutes: float | None,
     trials: int | None,
@@ -54,15 +89,15 @@ def launch(
     address: str,
     as_json: bool,
 ) -> int:
-    """Run a swarm on this repository's program.md, or go on with one that was stopped.
+    """Start a run of this repository's program.md, or resume one.
 
-    Ctrl-C stops it in good order; launching again goes on where it stopped. What program.md
-    limits, the options here override.
+    Options override the limits in program.md. Ctrl-C stops the run after its record is complete;
+    launch again to resume.
     """
     if executor == "local" and address != "auto":
-        raise SetupError(f"--address {address}: only a Ray cluster has one; add --executor ray")
+        raise SetupError(f"--address {address} is for Ray clusters: add --executor ray")
     options = LaunchOptions(
-        name,
+        name or "",
         new,
         minutes,
         trials,
@@ -82,12 +117,12 @@ async def _launch(options: LaunchOptions, *, as_json: bool) -> int:
     watch = LiveView(console, as_json=as_json)
     async with assemble(repository(), options, watch) as run:
         watch.bounds = run.launch.limits
-        stopped = await _stopped(run, watch)
+        interrupted = await _run_to_end(run, watch)
     refresh(run.launch.folder.path)
     console.print(table(run.state))
-    if stopped:
-        console.print("stopped; `swarm launch` goes on from here")
-        return INTERRUPTED
+    if interrupted:
+        console.print("stopped; `swarm launch` resumes the run")
+        return EXIT_INTERRUPTED
     console.print(f"next: {_next(run.state)}")
     return 0
 
@@ -97,28 +132,28 @@ def _next(state: State) -> str:
         return "`swarm merge --dry-run`, `swarm merge`"
     if any(island.kept for island in state.islands.values()):
         return "`swarm lineage`, `swarm promote`, then `swarm merge`"
-    return "`swarm lineage`; `swarm launch` goes on"
+    return "`swarm lineage`; `swarm launch` resumes the run"
 
 
-async def _stopped(run: Run, watch: LiveView) -> bool:
-    """Conduct the run beside its picture and its projection; return whether it was interrupted."""
+async def _run_to_end(run: Run, watch: LiveView) -> bool:
+    """Run the islands, the live view and the refreshes; return whether a signal interrupted it."""
     task = asyncio.ensure_future(run_islands(run))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    beside = [asyncio.create_task(watch.show()), asyncio.create_task(_project(run))]
+    views = [asyncio.create_task(watch.show()), asyncio.create_task(_refresh_database(run))]
     try:
         await task
     except asyncio.CancelledError:
         return True
     finally:
-        for other in beside:
-            other.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        for view in views:
+            view.cancel()
+        await asyncio.gather(*views, return_exceptions=True)
     return False
 
 
-async def _project(run: Run) -> None:
-    """Keep lineage.duckdb near the ledger for those who open it without asking us."""
+async def _refresh_database(run: Run) -> None:
+    """Keep lineage.duckdb up to date for programs that open the file themselves."""
     refresher = Refresher()
     while True:
         await run.wait_changed()

@@ -1,4 +1,4 @@
-"""`swarm measure`: a second opinion on commits, on seeds that no decision has seen."""
+"""`swarm measure`: measures commits again on seeds that no decision has used."""
 
 from __future__ import annotations
 
@@ -14,71 +14,84 @@ from rich.text import Text
 from harness.contract import SandboxKind
 from islands.genome.admission import printable_line
 from islands.state.population import KeptChange
-from swarm.cli.console import sandbox_option
+from swarm.cli.console import json_option, run_option, sandbox_option
 from swarm.project.runs import locate
 from swarm.results.remeasure import Remeasured, remeasure, remeasure_kept
 
 
 @click.command()
 @click.argument("commit", default="")
-@click.option("--against", default="", help="Compare with this commit; default: the run's base.")
-@click.option("--seeds", default=5, type=click.IntRange(1, 1000), help="How many fresh seeds.")
-@click.option("--kept", is_flag=True, help="Measure every kept change against its own parent.")
+@click.option(
+    "--against",
+    metavar="COMMIT",
+    default="",
+    help="The commit to compare with; default: the run's base.",
+)
+@click.option(
+    "--seeds",
+    metavar="N",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Number of fresh seeds.",
+)
+@click.option("--kept", is_flag=True, help="Measure every kept change against its parent.")
+@run_option
 @sandbox_option
-@click.option("--run", "name", default=None, help="Name of the run; default: the latest one.")
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@json_option
 def measure(
     commit: str,
     against: str,
     seeds: int,
-    sandbox: SandboxKind,
     name: str | None,
+    sandbox: SandboxKind,
     *,
     kept: bool,
     as_json: bool,
 ) -> None:
-    """Measure COMMIT (default: the best head) again, paired with another, on fresh seeds.
+    """Measure COMMIT again on fresh seeds, paired with another commit.
 
-    The seeds are derived from the run's own and are used by nothing else. Nothing is recorded.
+    COMMIT defaults to the run's best head. The seeds are derived from the run's seed and nothing
+    else uses them. Nothing is recorded.
     """
     if kept and (commit or against):
-        raise click.UsageError("--kept says itself what is measured against what")
+        raise click.UsageError("--kept measures every kept change: omit COMMIT and --against")
     console, folder = Console(stderr=True), locate(name)
-    told = console.print if not as_json else lambda *_: None
+    tell = console.print if not as_json else lambda *_: None
     if kept:
-        found = asyncio.run(remeasure_kept(folder, seeds, told, sandbox=sandbox))
-        _show([_row(*each) for each in found] if as_json else _kept_table(found, seeds))
+        rows = asyncio.run(remeasure_kept(folder, seeds, tell, sandbox=sandbox))
+        _show([_row(*row) for row in rows] if as_json else _kept_table(rows, seeds))
     else:
-        result = asyncio.run(remeasure(folder, commit, against, seeds, told, sandbox=sandbox))
+        result = asyncio.run(remeasure(folder, commit, against, seeds, tell, sandbox=sandbox))
         _show(result.as_dict() if as_json else _table(result))
 
 
-def _show(what: Table | object) -> None:
-    if isinstance(what, Table):
-        Console().print(what)
+def _show(result: Table | object) -> None:
+    if isinstance(result, Table):
+        Console().print(result)
     else:
-        click.echo(json.dumps(what))
+        click.echo(json.dumps(result))
 
 
 def _row(kept: KeptChange, again: Remeasured) -> dict[str, object]:
     claimed = {"mean": kept.gain.mean, "noise": kept.gain.noise, "pairs": kept.gain.pairs}
-    whose = {"experiment": kept.experiment, "island": kept.island, "hypothesis": kept.hypothesis}
-    return {**whose, "claimed": claimed, **again.as_dict()}
+    change = {"experiment": kept.experiment, "island": kept.island, "hypothesis": kept.hypothesis}
+    return {**change, "claimed": claimed, **again.as_dict()}
 
 
-def _kept_table(found: Sequence[tuple[KeptChange, Remeasured]], seeds: int) -> Table:
+def _kept_table(rows: Sequence[tuple[KeptChange, Remeasured]], seeds: int) -> Table:
     grid = Table(title=f"kept changes on {seeds} fresh seeds, ± standard error", expand=True)
     for heading in ("experiment", "island"):
         grid.add_column(heading, no_wrap=True)
     for heading in ("gain when kept", "gain now"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("change", ratio=1, no_wrap=True, overflow="ellipsis")
-    for kept, again in found:
+    for kept, again in rows:
         subject = kept.hypothesis.strip().partition("\n")[0]
         gains = [gain.format() for gain in (kept.gain, again.gain)]
         grid.add_row(f"#{kept.experiment}", kept.island, *gains, Text(printable_line(subject)))
-    better = sum(again.gain.mean > 0 for _, again in found)
-    grid.caption = f"{better} of {len(found)} have a mean gain above zero"
+    better = sum(again.gain.mean > 0 for _, again in rows)
+    grid.caption = f"{better} of {len(rows)} kept changes have a mean gain above zero"
     return grid
 
 

@@ -1,4 +1,4 @@
-"""`swarm slices`: which slices trials run on, and what is known of their noise and speed."""
+"""`swarm slices`: lists slices with their noise, speed and foreign CPU load."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from analysis.ledger import read_events
 from harness import fingerprint as identity
 from harness.contract import SandboxKind, SetupError, Slice, Trial
 from islands.git.branches import Branches
-from swarm.cli.console import sandbox_option
+from swarm.cli.console import (
+    json_option,
+    refused_option,
+    run_option,
+    sandbox_option,
+    wide_console,
+)
 from swarm.executors.backends import Backend, BackendKind, open_backend
 from swarm.executors.base import ExecutorConfig
 from swarm.executors.nvml import Gpu, find_gpus
@@ -32,35 +38,59 @@ from swarm.project.repository import load_program, tip
 from swarm.project.runs import latest, locate, repository, require_stopped
 from swarm.project.schema import SlicesSection
 
-SHORT = 5.0
-"""Seconds of a trial that is run to measure a slice, where the first rung has no fewer."""
+BENCHMARK_S = 5.0
+"""Seconds of a benchmark trial, unless the first rung has fewer."""
 
 
 @dataclass(frozen=True, slots=True)
-class SliceRow:
-    """What is known of slices by their names, and where from."""
+class SliceReport:
+    """Metrics by the name of the slice, and where they come from ("": no trials yet)."""
 
-    gauges: Mapping[str, SliceMetrics]
+    metrics: Mapping[str, SliceMetrics]
     source: str = ""
+
+    def of(self, slice_: Slice) -> SliceMetrics:
+        """Return the metrics of a slice, empty ones where it ran no trial."""
+        return self.metrics.get(slice_.name, SliceMetrics())
 
 
 @click.command()
-@click.option("--measure", is_flag=True, help="Run short trials of the genome on every slice.")
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(2, 100),
-    help="--measure: how many trials on each slice.",
-)  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True),
-    help=f"--measure: of one trial; default: {SHORT:g}, or the first rung's where that is less.",
-)  # fmt: skip
+@click.option("--benchmark", is_flag=True, help="Run short trials of the genome on each slice.")
+@click.option(
+    "--seeds",
+    metavar="N",
+    default=3,
+    show_default=True,
+    type=click.IntRange(2, 100),
+    help="With --benchmark: number of trials on each slice.",
+)
+@click.option(
+    "--seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help=f"With --benchmark: length of a trial; default: {BENCHMARK_S:g}, or the first rung's if"
+    " that is shorter.",
+)
 @sandbox_option
-@click.option("--executor", type=click.Choice(["local", "ray"]), default="local",
-    help="Whose slices: this machine's, or those of a Ray cluster.",
-)  # fmt: skip
-@click.option("--address", default="auto", help="ray: the cluster's.")
-@click.option("--run", "name", default=None, help="Name of the run; default: the latest one.")
-@click.option("--json", "as_json", is_flag=True, help="Print the slices as JSON.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="List the slices of this machine or of a Ray cluster.",
+)
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    default="auto",
+    show_default=True,
+    help="Address of the Ray cluster; `auto` is the one on this machine.",
+)
+@run_option
+@refused_option("--measure", "--benchmark", is_flag=True)
+@json_option
 def slices(
-    measure: bool,
+    benchmark: bool,
     seeds: int,
     seconds: float | None,
     sandbox: SandboxKind,
@@ -70,33 +100,33 @@ def slices(
     *,
     as_json: bool,
 ) -> None:
-    """List the slices that a launch here would lease, with their noise, speed and company.
+    """List the slices that a launch would use, with noise, speed and foreign CPU load.
 
-    What is known comes from the run's trials, or from --measure: each slice once alone, then all of
-    them side by side, as in a run.
+    The figures come from the trials of a run or, with --benchmark, from short trials now: on each
+    slice alone, then on all slices at once.
     """
-    if measure and name is not None:
-        raise SetupError("--measure and --run: one says to measure now, the other to look back")
+    if benchmark and name is not None:
+        raise SetupError("--benchmark and --run: choose one")
     program = _program()
-    with closing(open_backend(executor, address)) as there:
-        found = there.slices(program.slices if program else SlicesSection())
-        if not measure:
-            known = _looked_back(name)
+    with closing(open_backend(executor, address)) as backend:
+        listed = backend.slices(program.slices if program else SlicesSection())
+        if not benchmark:
+            report = _from_run(name)
         elif program is None:
             raise SetupError(
-                "--measure needs a program.md and its genome: change into a repository that has"
-                " them, or make one with `swarm init DIR`"
+                "--benchmark needs a program.md and its genome: change into a repository that has"
+                " them, or create one with `swarm init DIR`"
             )
         else:
-            known = _measured(there, found, program, seeds, seconds, sandbox)
+            report = _benchmark(backend, listed, program, seeds, seconds, sandbox)
     if as_json:
-        click.echo(json.dumps(_plain(found, known)))
+        click.echo(json.dumps(_as_dict(listed, report)))
     else:
-        _show(found, known)
+        _show(listed, report)
 
 
 def _program() -> Program | None:
-    """Return the program.md that a launch here would read, None outside of any target."""
+    """Return the program.md that a launch here would read, None where there is none."""
     try:
         repo = repository()
         commit = tip(repo).commit
@@ -105,36 +135,36 @@ def _program() -> Program | None:
     return load_program(repo, commit) if (repo / "program.md").exists() else None
 
 
-def _looked_back(name: str | None) -> SliceRow:
-    """Return what a run's ledger says, nothing where there is no run."""
+def _from_run(name: str | None) -> SliceReport:
+    """Return the metrics of a run's trials, an empty report where there is no run."""
     try:
         folder = locate(name)
     except SetupError:
         if name is not None:
             raise
-        return SliceRow({})
+        return SliceReport({})
     history = (event for _, event in read_events(folder.ledger))
-    return SliceRow(metrics_by_slice(history), folder.name)
+    return SliceReport(metrics_by_slice(history), folder.name)
 
 
-def _measured(
-    there: Backend,
-    found: tuple[Slice, ...],
+def _benchmark(
+    backend: Backend,
+    listed: tuple[Slice, ...],
     program: Program,
     seeds: int,
     seconds: float | None,
     sandbox: SandboxKind,
-) -> SliceRow:
+) -> SliceReport:
     repo = repository()
     last = latest(repo)
     if last is not None:
         require_stopped(last)
     require_sandbox(sandbox)
     rung = program.rungs[0]
-    rung = dataclasses.replace(rung, seconds=seconds or min(SHORT, rung.seconds))
+    rung = dataclasses.replace(rung, seconds=seconds or min(BENCHMARK_S, rung.seconds))
     commit = tip(repo).commit
     with tempfile.TemporaryDirectory(prefix="swarm-slices-") as scratch:
-        Path(scratch).chmod(0o755)  # boxes have a user of their own
+        Path(scratch).chmod(0o755)  # a sandbox may run as another user
         genome = Path(scratch) / "genome"
         Branches(repo, "slices", program.genome).export(commit, genome)
         trial = Trial(
@@ -144,67 +174,65 @@ def _measured(
             commit=commit,
             seed=program.seed,
             rung=rung,
-            slice=found[0],
+            slice=listed[0],
             genome=str(genome),
             entry=program.entry,
             scratch=str(Path(scratch) / "trials"),
             sandbox=sandbox,
         )
         home = identity.export(Path(scratch) / "harness")
-        known = asyncio.run(_gauged(there, home, found, trial, seeds))
-    return SliceRow(known, f"{seeds} trials of {rung.seconds:g} s")
+        metrics = asyncio.run(_run_trials(backend, home, listed, trial, seeds))
+    return SliceReport(metrics, f"{seeds} trials of {rung.seconds:g} s")
 
 
-async def _gauged(
-    there: Backend, home: Path, found: tuple[Slice, ...], trial: Trial, seeds: int
+async def _run_trials(
+    backend: Backend, home: Path, listed: tuple[Slice, ...], trial: Trial, seeds: int
 ) -> dict[str, SliceMetrics]:
     console = Console(stderr=True)
-    terms = ExecutorConfig(trial.task, trial.data, trial.sandbox)
-    async with there.executor(home, terms, found) as executor:
-        return await measure_slices(executor, found, trial, seeds, console.print)
+    config = ExecutorConfig(trial.task, trial.data, trial.sandbox)
+    async with backend.executor(home, config, listed) as executor:
+        return await measure_slices(executor, listed, trial, seeds, console.print)
 
 
-def _plain(found: tuple[Slice, ...], known: SliceRow) -> dict[str, object]:
+def _as_dict(listed: tuple[Slice, ...], report: SliceReport) -> dict[str, object]:
     rows = []
-    for where in found:
-        gauge = known.gauges.get(where.name, SliceMetrics())
-        about = {**dataclasses.asdict(where), "device": where.device}
-        rows.append({**about, **gauge.as_dict(), "complaints": gauge.warnings()})
-    return {"source": known.source, "slices": rows}
+    for slice_ in listed:
+        metrics = report.of(slice_)
+        about = {**dataclasses.asdict(slice_), "device": slice_.device}
+        rows.append({**about, **metrics.as_dict(), "warnings": metrics.warnings()})
+    return {"source": report.source, "slices": rows}
 
 
-def _show(found: tuple[Slice, ...], known: SliceRow) -> None:
-    source = known.source or "no trial of them yet: `swarm slices --measure`"
-    grid = Table(title=f"{len(found)} slices; {source}", title_justify="left")
-    for heading in ("slice", "what", "cores", "scores as"):
+def _show(listed: tuple[Slice, ...], report: SliceReport) -> None:
+    source = report.source or "no trials yet, run `swarm slices --benchmark`"
+    grid = Table(title=f"{len(listed)} slices; {source}", title_justify="left")
+    for heading in ("slice", "device", "cores", "scores as"):
         grid.add_column(heading)
-    for heading in ("trials", "sigma", "steps/s", "alone", "others' CPU"):
+    for heading in ("trials", "noise", "steps/s", "steps/s alone", "foreign CPU"):
         grid.add_column(heading, justify="right")
-    models = {gpu.uuid: f"{gpu.model}, {gpu.mib >> 10} GiB" for gpu in _gpus(found)}
-    for where in found:
-        gauge = known.gauges.get(where.name, SliceMetrics())
-        grid.add_row(*_row(where, gauge, models))
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(grid)
-    for where in found:
-        for line in known.gauges.get(where.name, SliceMetrics()).warnings():
-            click.echo(f"{where.name}: {line}")
+    models = {gpu.uuid: f"{gpu.model}, {gpu.mib >> 10} GiB" for gpu in _gpus(listed)}
+    for slice_ in listed:
+        grid.add_row(*_row(slice_, report.of(slice_), models))
+    wide_console().print(grid)
+    for slice_ in listed:
+        for line in report.of(slice_).warnings():
+            click.echo(f"{slice_.name}: {line}")
 
 
-def _gpus(found: tuple[Slice, ...]) -> list[Gpu]:
-    """Return this machine's GPUs, where any slice is on one."""
-    on_gpu = any(where.kind == "cuda" for where in found)
+def _gpus(listed: tuple[Slice, ...]) -> list[Gpu]:
+    """Return this machine's GPUs, none where no slice is on one."""
+    on_gpu = any(slice_.kind == "cuda" for slice_ in listed)
     return find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES")) if on_gpu else []
 
 
-def _row(where: Slice, gauge: SliceMetrics, models: Mapping[str, str]) -> list[Text]:
-    facts = gauge.as_dict()
+def _row(slice_: Slice, metrics: SliceMetrics, models: Mapping[str, str]) -> list[Text]:
+    facts = metrics.as_dict()
     cells = [
-        where.name,
-        _what(where, models),
-        ", ".join(map(str, where.cores)) or "not pinned",
-        where.device,
-        str(gauge.trials or "-"),
+        slice_.name,
+        _device(slice_, models),
+        ", ".join(map(str, slice_.cores)) or "not pinned",
+        slice_.device,
+        str(metrics.trials or "-"),
         _number(facts["sigma"], ".3g"),
         _number(facts["steps_per_second"], ".4g"),
         _number(facts["steps_per_second_alone"], ".4g"),
@@ -213,15 +241,15 @@ def _row(where: Slice, gauge: SliceMetrics, models: Mapping[str, str]) -> list[T
     return [Text(cell) for cell in cells]
 
 
-def _what(where: Slice, models: Mapping[str, str]) -> str:
-    if where.kind != "cuda":
-        return {"cpu": "CPU cores", "mps": "Apple GPU"}[where.kind]
-    model = models.get(where.gpu, "")
-    name = f"{where.gpu} ({model})" if model else where.gpu
-    if where.parent:
-        return f"MIG instance {name} of {where.parent}"
-    return name if where.share >= 1 else f"1/{round(1 / where.share)} of {name}, shared"
+def _device(slice_: Slice, models: Mapping[str, str]) -> str:
+    if slice_.kind != "cuda":
+        return {"cpu": "CPU cores", "mps": "Apple GPU"}[slice_.kind]
+    model = models.get(slice_.gpu, "")
+    name = f"{slice_.gpu} ({model})" if model else slice_.gpu
+    if slice_.parent:
+        return f"MIG instance {name} of {slice_.parent}"
+    return name if slice_.share >= 1 else f"1/{round(1 / slice_.share)} of {name}, shared"
 
 
-def _number(value: object, form: str) -> str:
-    return format(value, form) if isinstance(value, float) else "-"
+def _number(value: object, spec: str) -> str:
+    return format(value, spec) if isinstance(value, float) else "-"

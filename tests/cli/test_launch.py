@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from itertools import count
 
 import psutil
@@ -15,27 +14,26 @@ from tests.support.target import command, environment, git, ledger, packing, rew
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A packing repository on which a swarm of two islands has run 24 trials."""
+def finished(tmp_path_factory):
+    """A packing repository in which a run of two islands has made 24 trials, and its output."""
     repo = packing(tmp_path_factory.mktemp("launch"), seed=3)
-    said = swarm(repo, "launch", "--trials", "24")
-    return repo, said
+    return repo, swarm(repo, "launch", "--trials", "24")
 
 
-def test_a_launch_measures_a_baseline_and_tries_changes(done):
-    """Every trial ended in a score or a failure, and the last line says what is next."""
-    repo, said = done
+def test_a_launch_measures_a_baseline_and_tries_changes(finished):
+    """Every trial ends in a score or a failure, and the last line says what to do next."""
+    repo, output = finished
     events = ledger(repo)
     ends = [e for e in events if e["kind"] == "trial_ended"]
     assert len(ends) == 24
     assert [e["kind"] for e in events][-1] == "run_stopped"
     assert all((e["outcome"]["score"] is None) != (e["outcome"]["failure"] is None) for e in ends)
-    assert "next: `swarm lineage`" in said
+    assert "next: `swarm lineage`" in output
 
 
-def test_every_candidate_is_held_and_every_kept_one_is_on_its_branch(done):
-    """Branches are where the ledger says, and git finds nothing wrong."""
-    repo, _ = done
+def test_every_candidate_has_a_ref_and_every_kept_one_is_on_its_branch(finished):
+    """Branches are at the ledger's heads, and git finds nothing wrong."""
+    repo, _ = finished
     heads = {e["island"]: e["head"] for e in ledger(repo) if e["kind"] == "island_opened"}
     commits = {
         e["experiment"]: e["commit"] for e in ledger(repo) if e["kind"] == "candidate_admitted"
@@ -53,9 +51,9 @@ def test_every_candidate_is_held_and_every_kept_one_is_on_its_branch(done):
     assert git(repo, "status", "--porcelain") == ""
 
 
-def test_the_record_answers(done):
-    """Status, lineage and query agree with the ledger."""
-    repo, _ = done
+def test_status_lineage_and_query_agree_with_the_ledger(finished):
+    """They count its trials, and the lineage holds every admitted candidate."""
+    repo, _ = finished
     status = json.loads(swarm(repo, "status", "--json"))
     assert sum(island["trials"] for island in status["islands"]) == 24
     rows = json.loads(swarm(repo, "query", "select count(*) as n from trials", "--json"))
@@ -65,16 +63,16 @@ def test_the_record_answers(done):
     assert {e["commit"] for e in admitted} < {node["id"] for node in lineage["nodes"]}
 
 
-def test_a_finished_run_says_which_limit_ended_it(done):
-    """Launched again at the same limit it ends at once, and a higher limit goes on."""
-    repo, _ = done
+def test_a_higher_limit_resumes_a_finished_run(finished):
+    """At the same limit the run ends at once, and the output names the limit."""
+    repo, _ = finished
     assert "limit: trials" in swarm(repo, "launch", "--trials", "24")
     swarm(repo, "launch", "--trials", "26")
     assert sum(e["kind"] == "trial_ended" for e in ledger(repo)) == 26
 
 
-def test_ctrl_c_stops_within_five_seconds_and_leaves_nothing_behind(tmp_path):
-    """SIGINT to the group, as a terminal sends it: exit 130, no process, ready to go on."""
+def test_ctrl_c_leaves_no_process_behind(tmp_path):
+    """SIGINT to the group, as a terminal sends it: exit code 130, ready to resume."""
     repo = packing(tmp_path, seconds=30.0)
     child = subprocess.Popen(
         command("launch", "--json"),
@@ -88,12 +86,10 @@ def test_ctrl_c_stops_within_five_seconds_and_leaves_nothing_behind(tmp_path):
     assert any('"trial_started"' in line for line in child.stdout), child.stderr.read()
     family = psutil.Process(child.pid).children(recursive=True)
     assert family
-    began = time.monotonic()
     os.killpg(child.pid, signal.SIGINT)
-    _, said = child.communicate(timeout=20)
-    assert time.monotonic() - began < 5
+    _, output = child.communicate(timeout=20)
     assert child.returncode == 130
-    assert "`swarm launch` goes on from here" in said
+    assert "`swarm launch` resumes the run" in output
     _, alive = psutil.wait_procs(family, timeout=2)
     assert alive == []
     assert ledger(repo)[-1]["reason"] == "interrupted"
@@ -107,18 +103,18 @@ def test_ctrl_c_stops_within_five_seconds_and_leaves_nothing_behind(tmp_path):
         ({"slices": {"count": 999}}, "slices.count: 999 slices asked for"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, front, message):
-    """It names the file or key; nothing is begun."""
+def test_an_error_of_the_user_is_one_line_and_exit_code_2(tmp_path, front, message):
+    """The line names the file or key, and no run is started."""
     repo = packing(tmp_path)
     rewrite(repo, **front)
-    said = swarm(repo, "launch", code=2)
-    assert message in said
-    assert "Traceback" not in said
+    output = swarm(repo, "launch", code=2)
+    assert message in output
+    assert "Traceback" not in output
     assert not (repo / ".swarm/run1/ledger.jsonl").exists() or ledger(repo) == []
 
 
 def test_uncommitted_changes_and_a_detached_head_are_refused(tmp_path):
-    """What is run is what is committed, and where it comes home to is a branch."""
+    """A run measures what is committed, and merges into a branch."""
     repo = packing(tmp_path)
     genome = repo / "genome/pack.py"
     genome.write_text(genome.read_text() + "\n")
@@ -128,19 +124,22 @@ def test_uncommitted_changes_and_a_detached_head_are_refused(tmp_path):
     assert "HEAD is detached" in swarm(repo, "launch", code=2)
 
 
-def test_outside_of_a_repository_the_mend_is_said(tmp_path):
-    """There is no traceback and no empty folder."""
-    assert "git" in swarm(tmp_path, "launch", code=2)
+def test_outside_a_repository_the_error_says_what_to_do(tmp_path):
+    """It is one line, and nothing is written."""
+    output = swarm(tmp_path, "launch", code=2)
+    assert "swarm init DIR" in output
+    assert output.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_agent_or_a_missing_key_is_said(tmp_path):
-    """The agent, the variable, and where to write it."""
+def test_an_unknown_agent_and_a_missing_key_are_refused(tmp_path):
+    """The error names the option or the environment variable."""
     repo = packing(tmp_path, agents={"m": {"kind": "anthropic", "model": "claude-sonnet-5-5"}})
     assert "--agent nobody" in swarm(repo, "launch", "--agent", "nobody", code=2)
     assert "ANTHROPIC_API_KEY" in swarm(repo, "launch", "--agent", "m", code=2)
 
 
-GOOD = """HYPOTHESIS: {n} tries
+EDIT = """HYPOTHESIS: {n} tries
 
 FILE: genome/pack.py
 <<<<<<< SEARCH
@@ -149,10 +148,10 @@ TRIES = 2
 TRIES = {n}
 >>>>>>> REPLACE
 """
-LOST = GOOD.replace("TRIES = 2", "TRIALS = 31")
+UNAPPLIED = EDIT.replace("TRIES = 2", "TRIALS = 31")
 
 ERRORS = [
-    *[Say(LOST.format(n=32))] * 4,
+    *[Say(UNAPPLIED.format(n=32))] * 4,
     *[Say("I would rather talk about it.")] * 4,
     Refuse(),
     Hang(),
@@ -160,21 +159,21 @@ ERRORS = [
     Status(500),
     Garbage(),
     Cut(),
-    Say(LOST.format(n=33)),
-    Say(GOOD.format(n=33)),
+    Say(UNAPPLIED.format(n=33)),
+    Say(EDIT.format(n=33)),
 ]
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_no_error_of_a_language_model_stops_the_swarm(tmp_path, kind):
-    """Good edits become candidates, all else events, and the run reaches its bound."""
+    """Good edits become candidates, errors become events, and the run reaches its limit."""
     steps = iter(ERRORS)
     numbers = count(40)
 
-    def answer(asked):
-        return next(steps, None) or Say(GOOD.format(n=next(numbers)))
+    def reply(request):
+        return next(steps, None) or Say(EDIT.format(n=next(numbers)))
 
-    with Loopback(answer) as server:
+    with Loopback(reply) as server:
         base = server.url if kind == "anthropic" else f"{server.url}/v1"
         model = {
             "kind": kind,
@@ -186,7 +185,7 @@ def test_no_error_of_a_language_model_stops_the_swarm(tmp_path, kind):
             "price": {"input": 1, "output": 1, "cache_read": 1, "cache_write": 1},
         }
         repo = packing(tmp_path, agents={"model": model}, agent="model", islands=1)
-        said = swarm(repo, "launch", "--trials", "12", "--max-usd", "9", LOOPBACK_KEY=KEY)
+        output = swarm(repo, "launch", "--trials", "12", "--max-usd", "9", LOOPBACK_KEY=KEY)
     events = ledger(repo)
     failed = [e["error_kind"] for e in events if e["kind"] == "agent_failed"]
     assert failed == ["unapplied", "malformed", "refusal", "timeout"]
@@ -196,14 +195,29 @@ def test_no_error_of_a_language_model_stops_the_swarm(tmp_path, kind):
     assert sum(e["kind"] == "trial_ended" for e in events) == 12
     assert [e for e in events if e["kind"] == "candidate_admitted"]
     assert 0 < sum(e["usage"]["usd"] for e in events if "usage" in e) <= 9
-    assert KEY not in said + (repo / ".swarm/run1/ledger.jsonl").read_text()
+    assert KEY not in output + (repo / ".swarm/run1/ledger.jsonl").read_text()
 
 
-def test_a_call_that_tokens_do_not_cover_is_never_made(tmp_path):
-    """--max-tokens is reserved before each call: here not even the first one fits."""
-    with Loopback(lambda asked: Say(GOOD.format(n=1))) as server:
+def test_a_call_above_max_tokens_is_never_made(tmp_path):
+    """Tokens are reserved before each call: here not even the first one fits."""
+    with Loopback(lambda request: Say(EDIT.format(n=1))) as server:
         model = {"kind": "openai", "model": "m", "base_url": f"{server.url}/v1"}
         repo = packing(tmp_path, agents={"m": model}, agent="m", islands=1)
         swarm(repo, "launch", "--trials", "12", "--max-tokens", "5")
         assert not server.log
     assert ledger(repo)[-1]["limit"] == "tokens"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["--tier", "1"], "--sandbox landlock"),
+        (["--tier", "2"], "--sandbox namespaces"),
+        (["--unsafe"], "--sandbox none"),
+    ],
+)
+def test_old_names_of_options_are_refused_in_one_line(tmp_path, old, new):
+    """The line names the new option."""
+    output = swarm(tmp_path, "launch", *old, code=2)
+    assert new in output
+    assert output.count("\n") == 1

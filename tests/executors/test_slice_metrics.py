@@ -144,9 +144,10 @@ def test_the_command_lists_measures_and_looks_back(tmp_path):
     assert nowhere["source"] == ""
     assert nowhere["slices"][0]["sigma"] is None
     assert "not in a git repository" not in swarm(tmp_path, "slices")
-    assert "--measure needs a program.md" in swarm(tmp_path, "slices", "--measure", code=2)
+    assert "--benchmark needs a program.md" in swarm(tmp_path, "slices", "--benchmark", code=2)
+    assert "use --benchmark" in swarm(tmp_path, "slices", "--measure", code=2)
     repo = packing(tmp_path, slices={"kind": "cpu", "count": 1})
-    measured = json.loads(swarm(repo, "slices", "--measure", "--seeds", "2", "--json"))
+    measured = json.loads(swarm(repo, "slices", "--benchmark", "--seeds", "2", "--json"))
     (where,) = measured["slices"]
     assert (where["name"], where["trials"]) == ("cpu0", 2)
     assert where["sigma"] > 0

@@ -21,7 +21,7 @@ from islands.stacking.inference import Evidence, StackPart
 from islands.stacking.state import StackPolicy
 from islands.stacking.verdict import judge, next_arm, survivors
 from islands.state.run_state import State
-from swarm.cli.stack import table, told
+from swarm.cli.stack import summary, table
 from swarm.coordinator import run_actions as errands
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands, run_steps_only
@@ -505,7 +505,7 @@ def test_the_record_of_a_check_is_told_drawn_and_verified(tmp_path):
     assert len(wrong) == 2
     assert "1/1-2 holds" in wrong[0]
     assert "stacks/9/1" in wrong[1]
-    lines = told(judged)
+    lines = summary(judged)
     assert "redundant: sum of parts +2.00 ± 0.14" in lines
     assert "1 of 2 changes stay" in lines
     assert table(run.state, judged).row_count == 2

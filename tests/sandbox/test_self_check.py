@@ -17,7 +17,7 @@ from harness.sandbox.backends import seccomp
 from harness.sandbox.guest.landlock_syscalls import OWN
 from harness.sandbox.self_check import TRIES, require_self_check, run_self_check
 from harness.sandbox.tiers import check
-from swarm.cli.doctor import SETTLING
+from swarm.cli.doctor import WEAKER
 
 EVERY_CALL = struct.pack("<HBBI", seccomp.RETURN, 0, 0, seccomp.ALLOW)
 NOTES = ("/tmp", "/dev/shm", "/var/tmp", "/run", "/")
@@ -86,9 +86,9 @@ def test_the_doctor_tells_what_holds_here(sandbox):
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
     assert (done.returncode, found["sandbox"], found["sound"]) == (0, "namespaces", True)
-    assert [each["name"] for each in found["canaries"]] == list(TRIES)
+    assert [each["name"] for each in found["attacks"]] == list(TRIES)
     assert found["slices"]
-    assert found["mends"] == []
+    assert found["fixes"] == []
 
 
 def test_the_doctor_says_what_to_install():
@@ -98,7 +98,7 @@ def test_the_doctor_says_what_to_install():
     assert done.returncode == 2
     assert "apt install bubblewrap" in said
     assert "this kernel has no Landlock: Linux 6.12" in said
-    assert "a launch needs --sandbox none" in said
+    assert "pass --sandbox none" in said
     assert "escaped" in done.stdout
 
 
@@ -107,10 +107,10 @@ def test_the_doctor_finds_the_second_best():
     done = without(WITHOUT_BUBBLEWRAP, "doctor", "--json")
     found = json.loads(done.stdout)
     if found["sandbox"] == "none":
-        pytest.skip(found["mends"][-1])
+        pytest.skip(found["fixes"][-1])
     assert (done.returncode, found["sandbox"], found["sound"]) == (2, "landlock", False)
-    assert [each for each in found["canaries"] if each["escaped"]] == []
-    assert "a launch here needs --sandbox landlock" in without(WITHOUT_BUBBLEWRAP, "doctor").stdout
+    assert [each for each in found["attacks"] if each["escaped"]] == []
+    assert "pass --sandbox landlock" in without(WITHOUT_BUBBLEWRAP, "doctor").stdout
 
 
 def test_no_command_settles_for_less_by_itself():
@@ -135,7 +135,7 @@ def test_on_a_mac_nothing_is_confined_and_all_say_so():
     assert kind == "none"
     assert len(reasons) == 2
     assert all("needs Linux and this is darwin" in reason for reason in reasons)
-    assert SETTLING[kind].startswith("without confinement a launch needs --sandbox none")
+    assert WEAKER[kind].endswith("pass --sandbox none; no score can be trusted then")
     assert "`--sandbox none` runs candidates unconfined" in said
 
 

@@ -14,7 +14,8 @@ elsewhere (`swarm verify` prints it, a merge carries it), it tells this history 
 Not covered:
 - whoever can rewrite the whole file can rewrite the chain, and lines cut off at its end leave a
   chain that holds: only a link that was noted elsewhere, and git's refs, tell (`swarm verify`);
-- ledgers from before there were links are refused, in one line, by readers and writers;
+- ledgers of another record format (`islands.events.FORMAT`), or without links, are refused in one
+  line by readers and writers;
 - a child forked from the coordinator without exec keeps the lock after the coordinator's death;
 - network file systems on which flock or fsync do nothing, and drives that lie about their cache
   (macOS lets os.fsync return before the drive has written);
@@ -28,6 +29,7 @@ import errno
 import fcntl
 import hashlib
 import io
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +42,7 @@ import psutil
 from pydantic import ValidationError
 
 from harness.contract import SetupError
-from islands.events import Event, decode, encode
+from islands.events import FORMAT, Event, decode, encode
 
 NAME = "ledger.jsonl"
 LOCK = "lock"
@@ -86,12 +88,14 @@ class Ledger:
     def open(cls, folder: Path, clock: Callable[[], float]) -> Iterator[Ledger]:
         """Open the ledger in the run folder `folder`, made if there is none; the only writer.
 
-        `clock` gives seconds since the epoch. Raises SetupError where another process writes, and
-        where the last line carries no link.
+        `clock` gives seconds since the epoch. Raises SetupError where another process writes,
+        where the last line carries no link, and where the ledger is of another format.
         """
         path = folder / NAME
         with _held(folder / LOCK):
             new = not path.exists()
+            if not new:
+                check_format(path)
             with io.FileIO(path, "a+") as file:
                 if new:
                     _settle(folder)
@@ -154,13 +158,14 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
 
     `offset` is 0 or a line's end. Takes no lock and may be used while the ledger grows. A torn
     last line is left out. Raises SetupError, naming the line, at the first that is not as it was
-    written or is no event, and where there is no ledger.
+    written or is no event, where there is no ledger, and where it is of another format.
     """
     try:
         file = path.open("rb")
     except FileNotFoundError:
         raise SetupError(f"{path}: no such ledger; `swarm launch` begins one") from None
     with file:
+        _check_format(path, file.readline())
         link = _link_at(file.fileno(), offset)
         file.seek(offset)
         for line in file:
@@ -171,6 +176,29 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
                 raise SetupError(_broken(path, before, line))
             offset += len(line)
             yield Line(offset, link, _event(path, link, body))
+
+
+def check_format(path: Path) -> None:
+    """Raise SetupError if another version of swarm wrote the ledger `path` in another format."""
+    with path.open("rb") as file:
+        _check_format(path, file.readline())
+
+
+def _check_format(path: Path, line: bytes) -> None:
+    """Check the format in a ledger's first line; a line that is no opened run is not checked."""
+    try:
+        first = json.loads(line)
+    except ValueError:  # changed or torn: the reader of the line says so
+        return
+    if not isinstance(first, dict) or first.get("kind") != "run_opened":
+        return
+    version = first.get("format", 1)
+    if version != FORMAT:
+        age = "an older" if isinstance(version, int) and version < FORMAT else "a newer"
+        raise SetupError(
+            f"{path}: {age} swarm wrote this run in record format {version}, and this one reads"
+            f" format {FORMAT}: use the version that wrote it, or start a new run with --new"
+        )
 
 
 def link_at(path: Path, offset: int) -> str:

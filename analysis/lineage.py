@@ -47,7 +47,7 @@ measured relation carries its `gain` and `noise`, signed so that above zero is b
 An island that catches up with another makes no commit and no edge: the table `catch_ups` has it.
 
 Not covered: an agent that gave no proposal tried nothing and leaves no node (see the table
-`answers`); the base's score pools all islands that began there, whatever slices they have.
+`agent_calls`); the base's score pools all islands that began there, whatever slices they have.
 """
 
 from __future__ import annotations

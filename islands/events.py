@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
 from harness.contract import Direction, Outcome, Rung, Slice, Split
 from islands.records import Agreement, Contender, Gain, Measured, Migrant, Purpose, RunLimit, Usage
+
+FORMAT: Final = 2
+"""Version of the record format. Raise it with every change that an older reader would misread."""
 
 StackVerdict = Literal["additive", "short", "redundant", "antagonistic", "conflict"]
 """What a stack check came to: the whole is worth the sum of its parts; less than that; no more
@@ -50,6 +53,7 @@ class RunOpened:
     seed: int
     baseline_seeds: int
     lines: int = 0
+    format: Literal[2] = FORMAT
     recorded: float = 0.0
     kind: Literal["run_opened"] = "run_opened"
 

@@ -1,9 +1,8 @@
 """Questions asked of the record in SQL, while the swarm runs and by whoever likes.
 
 The questions asked most are views of the database (analysis/database/schema.py): `standings` (each
-island,
-best first), `kept` (each island's chain of kept changes, what an ablation takes apart), `reasons`
-(what came of the rest), `usage` (what each agent cost), `failures`, `refusals`, `experiments`.
+island, best first), `kept` (each island's chain of kept changes), `outcomes_by_reason` (what became
+of all other proposals), `usage` (what each agent cost), `failures`, `refusals`, `experiments`.
 
     ask(folder, "FROM kept WHERE island = 'reef'")
 

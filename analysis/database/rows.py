@@ -109,7 +109,7 @@ def _(event: ev.IslandOpened) -> Iterable[tuple[str, Row]]:
 @rows.register
 def _(event: ev.ProposalReceived) -> Iterable[tuple[str, Row]]:
     if event.agent != NULL:  # then nobody was asked
-        yield "answers", _answer(event, event.usage)
+        yield "agent_calls", _agent_call(event, event.usage)
 
 
 @rows.register
@@ -120,8 +120,8 @@ def _(event: ev.AgentCallStarted) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _(event: ev.AgentFailed) -> Iterable[tuple[str, Row]]:
-    why = {"trouble": event.error_kind, "reason": event.reason}
-    yield "answers", _answer(event, event.usage) | why
+    why = {"error_kind": event.error_kind, "reason": event.reason}
+    yield "agent_calls", _agent_call(event, event.usage) | why
 
 
 @rows.register
@@ -231,7 +231,7 @@ def _(event: ev.CommitQuarantined) -> Iterable[tuple[str, Row]]:
 def _(event: ev.SliceQuarantined) -> Iterable[tuple[str, Row]]:
     told = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
     void = {"trials": len(event.trials), "discarded": len(event.discards)}
-    yield "slices_apart", {"action": "set apart", "good": event.good or None, **told, **void}
+    yield "slice_quarantines", {"action": "quarantined", "good": event.good or None, **told, **void}
     for trial in event.trials:
         yield "trials", {"trial": trial.trial, "state": "voided", "reason": event.reason}
 
@@ -239,7 +239,7 @@ def _(event: ev.SliceQuarantined) -> Iterable[tuple[str, Row]]:
 @rows.register
 def _(event: ev.SliceReleased) -> Iterable[tuple[str, Row]]:
     told = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
-    yield "slices_apart", {"action": "released", **told}
+    yield "slice_quarantines", {"action": "released", **told}
 
 
 @rows.register
@@ -251,7 +251,7 @@ def _(event: ev.IslandReassigned) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _(event: ev.HeadAdopted) -> Iterable[tuple[str, Row]]:
-    moved = {"island": event.island, "home": event.source, "parts": event.changes}
+    moved = {"island": event.island, "origin_island": event.source, "parts": event.changes}
     where = {"before": event.old, "head": event.new}
     yield "catch_ups", {**moved, **where, "recorded": event.recorded}
 
@@ -267,7 +267,7 @@ def _measured(gain: Gain) -> dict[str, Any]:
     return {"gain": gain.mean, "noise": gain.noise, "pairs": gain.pairs}
 
 
-def _answer(event: ev.ProposalReceived | ev.AgentFailed, usage: Usage) -> dict[str, Any]:
+def _agent_call(event: ev.ProposalReceived | ev.AgentFailed, usage: Usage) -> dict[str, Any]:
     who: dict[str, Any] = {
         "experiment": event.experiment,
         "island": event.island,

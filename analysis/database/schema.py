@@ -45,20 +45,21 @@ def _columns(**described: tuple[str, str]) -> Mapping[str, Column]:
 COLUMNS: Mapping[str, Column] = _columns(
     # who and where
     run=("VARCHAR", "name of the run"),
+    format=("INTEGER", "version of the record format that the ledger is written in"),
     island=("VARCHAR", "name of the island"),
     agent=("VARCHAR", "what proposed"),
     branch=("VARCHAR", "a branch of the repository: an island's own, or where the run comes home"),
     slice=("VARCHAR", "the leased share of a device that trials are pinned to"),
     device=("VARCHAR", "what the slice is a share of: cpu, cuda or mps"),
-    home=("VARCHAR", "the island that a change, or a head, comes from"),
-    original=("INTEGER", "the experiment whose change was brought"),
-    way=("VARCHAR", "how a change travelled: migrated as it is, or ported by the island's agent"),
+    origin_island=("VARCHAR", "the island that a change, or a head, comes from"),
+    origin_experiment=("INTEGER", "the experiment whose change was brought"),
+    mode=("VARCHAR", "how a change travelled: migrated as it is, or ported by the island's agent"),
     result=(
         "VARCHAR",
         "worked, failed, conflicted, already there or refused; NULL: still open",
     ),
-    gain_there=("DOUBLE", "the gain of the change on the island it was brought from"),
-    noise_there=("DOUBLE", "standard error of that gain"),
+    origin_gain=("DOUBLE", "the gain of the change on the island it was brought from"),
+    origin_noise=("DOUBLE", "standard error of that gain"),
     experiment=("INTEGER", "number of the proposal's life; NULL: of none, as the baseline"),
     trial=("VARCHAR", "name of the trial"),
     # commits
@@ -97,12 +98,12 @@ COLUMNS: Mapping[str, Column] = _columns(
     # what came of it
     ending=(
         "VARCHAR",
-        "kept, discarded, failed, refused, outdated, null: it does nothing, or void; NULL: open",
+        "kept, discarded, failed, refused, outdated, null, void or unanswered; NULL: still open",
     ),
     verdict=("VARCHAR", "keep or discard, or what a stack check found; NULL: none was reached"),
     rule=("VARCHAR", "the rule by which a proposal was refused"),
     failure=("VARCHAR", "how it broke: timeout, crash, memory or invalid"),
-    trouble=("VARCHAR", "why the agent gave no proposal; NULL: it gave one"),
+    error_kind=("VARCHAR", "why the agent gave no proposal; NULL: it gave one"),
     reason=("VARCHAR", "why it ended so, in a line"),
     gain=("DOUBLE", "how much better than the head, or of a head than the base; > 0 is better"),
     noise=("DOUBLE", "standard error of the gain"),
@@ -176,7 +177,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     tokens_out=("BIGINT", "tokens that the provider wrote"),
     tokens_untold=("BIGINT", "tokens that calls may have taken at most that never told theirs"),
     usd=("DOUBLE", "dollars"),
-    answers=("BIGINT", "how often the agent was asked"),
+    requests=("BIGINT", "how often the agent was asked for a proposal"),
     unanswered=("BIGINT", "how often it gave no proposal"),
     trials=("BIGINT", "trials begun, voided ones left out"),
     kept=("BIGINT", "experiments kept"),
@@ -186,9 +187,8 @@ COLUMNS: Mapping[str, Column] = _columns(
     failed=("BIGINT", "experiments that broke"),
     refused=("BIGINT", "proposals not let in"),
     outdated=("BIGINT", "candidates that the head moved away from before they were measured"),
-    times=("BIGINT", "how often it happened"),
-    what=("VARCHAR", "what kind of end it was: refused, outdated, failed, discarded or unanswered"),
-    why=("VARCHAR", "the rule, the failure or the trouble"),
+    count=("BIGINT", "how often it happened"),
+    cause=("VARCHAR", "the rule, kind of failure or kind of error behind an ending"),
     example=("VARCHAR", "the reason given the last time"),
     # when
     recorded=("TIMESTAMP", "when it entered the ledger"),
@@ -218,7 +218,7 @@ TABLES: Mapping[str, Table] = {
     "run": Table(
         "The run: one row.",
         _named(
-            "run base branch task data metric direction genome rungs harness seed"
+            "run format base branch task data metric direction genome rungs harness seed"
             " baseline_seeds recorded"
         ),
     ),
@@ -252,10 +252,10 @@ TABLES: Mapping[str, Table] = {
             " harness sandbox seconds peak_mib facts claims digests tail started ended"
         ),
     ),
-    "answers": Table(
+    "agent_calls": Table(
         "Each time that an agent was asked: what it cost, and why there was no proposal.",
         _named(
-            "experiment island agent trouble reason calls tokens_in tokens_out tokens_untold usd"
+            "experiment island agent error_kind reason calls tokens_in tokens_out tokens_untold usd"
             " recorded"
         ),
         keys=0,
@@ -313,10 +313,10 @@ TABLES: Mapping[str, Table] = {
     ),
     "catch_ups": Table(
         "Each time that an island went to another's head, with the experiments that this added.",
-        _named("island home before head parts recorded"),
+        _named("island origin_island before head parts recorded"),
         keys=0,
     ),
-    "slices_apart": Table(
+    "slice_quarantines": Table(
         "Each time that a slice was set apart because its sentinels drifted, or came back: how many"
         " trials and discards became void by that.",
         _named("slice action reason good trials discarded recorded"),
@@ -341,8 +341,9 @@ VIEWS: Mapping[str, View] = {
         SELECT experiment, island, agent, parent, if(kind = 'candidate', node, NULL) AS commit,
           hypothesis, notes, ending, verdict, rule, failure, reason, gain, noise, pairs, score,
           scores, screened, added, removed, cost.usd, recorded, ended
-        FROM nodes LEFT JOIN (SELECT experiment, sum(usd) AS usd FROM answers GROUP BY experiment)
-          AS cost USING (experiment)
+        FROM nodes LEFT JOIN (
+          SELECT experiment, sum(usd) AS usd FROM agent_calls GROUP BY experiment
+        ) AS cost USING (experiment)
         WHERE experiment IS NOT NULL
         ORDER BY experiment
         """,
@@ -360,8 +361,8 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "kept": View(
-        "Each island's chain of kept changes from the base on: what an ablation takes apart. Home"
-        " is the island that kept it; islands that caught up with one another share theirs.",
+        "Each island's chain of kept changes, from the base on. origin_island kept it first:"
+        " islands that adopted another's head share changes.",
         """
         WITH RECURSIVE chain AS (
           SELECT island, head AS node FROM heads
@@ -369,8 +370,9 @@ VIEWS: Mapping[str, View] = {
           SELECT chain.island, nodes.parent FROM chain JOIN nodes USING (node)
           WHERE nodes.ending = 'kept'
         )
-        SELECT chain.island, step, experiment, nodes.island AS home, node AS commit, parent, agent,
-          hypothesis, gain, noise, pairs, score, scores, added, removed, recorded, ended
+        SELECT chain.island, step, experiment, nodes.island AS origin_island, node AS commit,
+          parent, agent, hypothesis, gain, noise, pairs, score, scores, added, removed, recorded,
+          ended
         FROM chain JOIN nodes USING (node)
         WHERE ending = 'kept' AND quarantined IS NULL ORDER BY chain.island, step
         """,
@@ -378,14 +380,14 @@ VIEWS: Mapping[str, View] = {
     "migrations": View(
         "Each change that was brought to another island, what it was worth there and here.",
         """
-        SELECT edges.kind AS way, edges.experiment, edges.island, node.node, change.island AS home,
-          change.experiment AS original, node.hypothesis,
+        SELECT edges.kind AS mode, edges.experiment, edges.island, node.node,
+          change.island AS origin_island, change.experiment AS origin_experiment, node.hypothesis,
           CASE WHEN node.ending = 'kept' THEN 'worked'
             WHEN node.ending IN ('discarded', 'failed') THEN 'failed'
             WHEN node.rule = 'conflict' THEN 'conflicted'
             WHEN node.rule = 'present' THEN 'already there'
             ELSE node.ending END AS result,
-          node.reason, change.gain AS gain_there, change.noise AS noise_there, node.gain,
+          node.reason, change.gain AS origin_gain, change.noise AS origin_noise, node.gain,
           node.noise, edges.recorded, node.ended
         FROM edges JOIN nodes AS node ON node.node = edges.target
           JOIN nodes AS change ON change.node = edges.source
@@ -408,30 +410,31 @@ VIEWS: Mapping[str, View] = {
         FROM nodes WHERE ending = 'refused' ORDER BY experiment
         """,
     ),
-    "reasons": View(
+    "outcomes_by_reason": View(
         "What came of everything that was not kept, most frequent first.",
         """
-        SELECT what, why, count(*) AS times, arg_max(reason, ended) AS example,
+        SELECT ending, cause, count(*) AS count, arg_max(reason, ended) AS example,
           max(ended) AS latest
         FROM (
-          SELECT ending AS what, coalesce(rule, failure, 'verdict') AS why, reason, ended
+          SELECT ending, coalesce(rule, failure, 'verdict') AS cause, reason, ended
           FROM nodes WHERE ending IN ('refused', 'outdated', 'failed', 'discarded')
           UNION ALL
-          SELECT 'unanswered', trouble, reason, recorded FROM answers WHERE trouble IS NOT NULL
+          SELECT 'unanswered', error_kind, reason, recorded FROM agent_calls
+          WHERE error_kind IS NOT NULL
         )
-        GROUP BY what, why ORDER BY times DESC, what, why
+        GROUP BY ending, cause ORDER BY count DESC, ending, cause
         """,
     ),
     "usage": View(
         "What each agent cost on each island and what came of it.",
         """
-        SELECT agent, island, answers, unanswered, calls, tokens_in, tokens_out, usd,
+        SELECT agent, island, requests, unanswered, calls, tokens_in, tokens_out, usd,
           coalesce(kept, 0) AS kept
         FROM (
-          SELECT agent, island, count(*) AS answers, count(trouble) AS unanswered,
+          SELECT agent, island, count(*) AS requests, count(error_kind) AS unanswered,
             sum(calls)::BIGINT AS calls, sum(tokens_in)::BIGINT AS tokens_in,
             sum(tokens_out)::BIGINT AS tokens_out, sum(usd) AS usd
-          FROM answers GROUP BY agent, island
+          FROM agent_calls GROUP BY agent, island
         ) LEFT JOIN (
           SELECT agent, island, count(*) AS kept FROM nodes WHERE ending = 'kept'
           GROUP BY agent, island
@@ -449,7 +452,7 @@ VIEWS: Mapping[str, View] = {
         FROM contenders GROUP BY touches ORDER BY transfers DESC, touches
         """,
     ),
-    "spread": View(
+    "noise": View(
         "How much a score varies between seeds, by the baseline.",
         """
         SELECT stddev_samp(score) AS sigma, count(*)::INTEGER AS scores
@@ -498,7 +501,7 @@ VIEWS: Mapping[str, View] = {
         ), tried AS (
           SELECT island, count(*) FILTER (state <> 'voided') AS trials FROM trials GROUP BY island
         ), asked AS (
-          SELECT island, count(trouble) AS unanswered, sum(usd) AS usd FROM answers
+          SELECT island, count(error_kind) AS unanswered, sum(usd) AS usd FROM agent_calls
           GROUP BY island
         )
         SELECT islands.island, islands.agent, heads.head, head.score,
@@ -509,7 +512,7 @@ VIEWS: Mapping[str, View] = {
           coalesce(failed, 0) AS failed, coalesce(refused, 0) AS refused,
           coalesce(outdated, 0) AS outdated,
           coalesce(unanswered, 0) AS unanswered, coalesce(usd, 0) AS usd
-        FROM islands CROSS JOIN run CROSS JOIN spread JOIN heads USING (island)
+        FROM islands CROSS JOIN run JOIN heads USING (island)
           JOIN gains USING (island)
           LEFT JOIN nodes AS head ON head.node = heads.head
           LEFT JOIN nodes AS base ON base.node = islands.base

@@ -1,14 +1,14 @@
-"""The life of an experiment as a table: states, what can happen in each, what follows.
+"""Lifecycle of an experiment: a table of states, what can happen in each, and the next state.
 
-The README's diagram is drawn from this table (`diagram`), and an occurrence that the table does
-not list raises: it is our bug, never a candidate's.
+The README's diagram is drawn from this table (`diagram`). An occurrence that the table does not
+list raises LifecycleError: it is a bug of swarm, never a candidate's.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-State = Literal[
+ExperimentState = Literal[
     "proposed",
     "waiting",
     "screening",
@@ -26,27 +26,27 @@ Occurrence = Literal[
     "dropped",
     "screened",
     "confirmed",
-    "broke",
+    "failed",
     "keep",
     "discard",
-    "tainted",
+    "voided",
 ]
 
-LIFE: dict[State, dict[Occurrence, State]] = {
+LIFECYCLE: dict[ExperimentState, dict[Occurrence, ExperimentState]] = {
     "proposed": {"refused": "refused", "admitted": "waiting"},
     "waiting": {"rebased": "waiting", "dropped": "outdated", "screened": "screening"},
     "screening": {
         "screened": "screening",
-        "tainted": "screening",  # its slice drifted: it begins again
+        "voided": "screening",  # its slice drifted: the experiment starts over
         "confirmed": "confirming",
-        "broke": "failed",
+        "failed": "failed",
         "keep": "kept",  # a migrant on its first trial, or by a rule that confirms nothing
         "discard": "discarded",
     },
     "confirming": {
-        "tainted": "screening",
+        "voided": "screening",
         "confirmed": "confirming",
-        "broke": "failed",
+        "failed": "failed",
         "keep": "kept",
         "discard": "discarded",
     },
@@ -58,28 +58,28 @@ LIFE: dict[State, dict[Occurrence, State]] = {
 }
 
 
-class LifeError(Exception):
+class LifecycleError(Exception):
     """Something happened to an experiment that its state does not allow."""
 
 
-def follow(state: State, occurrence: Occurrence) -> State:
-    """Return the state after `occurrence`. Raises LifeError where the table has none."""
+def next_state(state: ExperimentState, occurrence: Occurrence) -> ExperimentState:
+    """Return the state after `occurrence`. Raises LifecycleError where the table has none."""
     try:
-        return LIFE[state][occurrence]
+        return LIFECYCLE[state][occurrence]
     except KeyError:
-        raise LifeError(f"an experiment that is {state} cannot be {occurrence}") from None
+        raise LifecycleError(f"an experiment that is {state} cannot be {occurrence}") from None
 
 
-def ended(state: State) -> bool:
-    """Return whether nothing can happen to an experiment in `state` any more."""
-    return not LIFE[state]
+def has_ended(state: ExperimentState) -> bool:
+    """Return whether `state` is final."""
+    return not LIFECYCLE[state]
 
 
 def diagram() -> str:
     """Return the table as a Mermaid state diagram, as it stands in the README."""
     lines = ["stateDiagram-v2", "    [*] --> proposed"]
-    for state, successors in LIFE.items():
+    for state, successors in LIFECYCLE.items():
         lines += [f"    {state} --> {then}: {why}" for why, then in successors.items()]
-        if ended(state):
+        if has_ended(state):
             lines.append(f"    {state} --> [*]")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from harness.contract import Slice
 from islands import events as ev
 from islands.records import Attempt, Ending, Gain
-from islands.state.lifecycle import State as Life
+from islands.state.lifecycle import ExperimentState
 
 RECENT = 24
 """Attempts that an island remembers for its agent's briefs."""
@@ -36,7 +36,7 @@ class Experiment:
     notes: Mapping[str, str | float]
     null: bool = False
     received: float = 0.0
-    state: Life = "proposed"
+    state: ExperimentState = "proposed"
     confirm_turn: int = 0
     commit: str = ""
     screened: dict[int, float] = field(default_factory=dict)

@@ -27,7 +27,7 @@ from islands.ratchet.screening import Screens
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
 from islands.rng import seed_of
 from islands.stacking.state import StackChecks
-from islands.state.lifecycle import ended, follow
+from islands.state.lifecycle import has_ended, next_state
 from islands.state.pending_calls import PendingCalls
 from islands.state.population import Experiment, IslandState, KeptChange, Nulls
 
@@ -172,7 +172,7 @@ class State:
             self.apply(event)
 
     def apply(self, event: ev.Event) -> None:
-        """Take in the next event. Raises LifeError where it cannot have happened."""
+        """Take in the next event. Raises LifecycleError where it cannot have happened."""
         self.events += 1
         self.migrants.apply(event)
         self.quarantines.apply(event)
@@ -299,7 +299,7 @@ class State:
     @_apply.register
     def _(self, event: ev.ProposalRefused) -> None:
         island, experiment = self._open(event.island, event.experiment)
-        experiment.state = follow(experiment.state, "refused")
+        experiment.state = next_state(experiment.state, "refused")
         if not self.migrants.brings(event.experiment):  # else no agent is to blame
             island.refusals_in_a_row += 1
         self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
@@ -307,7 +307,7 @@ class State:
     @_apply.register
     def _(self, event: ev.CandidateAdmitted) -> None:
         island, experiment = self._open(event.island, event.experiment)
-        experiment.state = follow(experiment.state, "admitted")
+        experiment.state = next_state(experiment.state, "admitted")
         experiment.commit, experiment.lines = event.commit, event.added - event.removed
         self._count_lines(event)
         island.refusals_in_a_row = 0
@@ -315,7 +315,7 @@ class State:
     @_apply.register
     def _(self, event: ev.CandidateRebased) -> None:
         _, experiment = self._open(event.island, event.experiment)
-        experiment.state = follow(experiment.state, "rebased")
+        experiment.state = next_state(experiment.state, "rebased")
         self.lines.pop(experiment.commit, None)
         experiment.commit, experiment.parent = event.commit, event.parent
         experiment.lines = event.added - event.removed
@@ -324,7 +324,7 @@ class State:
     @_apply.register
     def _(self, event: ev.CandidateDropped) -> None:
         island, experiment = self._open(event.island, event.experiment)
-        experiment.state = follow(experiment.state, "dropped")
+        experiment.state = next_state(experiment.state, "dropped")
         self._close(island, experiment, "outdated", event.reason, None)
 
     @_apply.register
@@ -340,7 +340,7 @@ class State:
             if home.experiment is not experiment:
                 self._begin(home, experiment)
             occurrence = "screened" if event.purpose == "screen" else "confirmed"
-            experiment.state = follow(experiment.state, occurrence)  # type: ignore[arg-type]  # two literals
+            experiment.state = next_state(experiment.state, occurrence)  # type: ignore[arg-type]  # two literals
             if occurrence == "confirmed" and not experiment.confirm_turn:
                 self._turns += 1
                 experiment.confirm_turn = self._turns
@@ -378,7 +378,7 @@ class State:
     @_apply.register
     def _(self, event: ev.VerdictReached) -> None:
         island, experiment = self._open(event.island, event.experiment)
-        experiment.state = follow(experiment.state, event.verdict)
+        experiment.state = next_state(experiment.state, event.verdict)
         if experiment.parent not in self.quarantines.commits:
             self._learn_spread(self.pairs(experiment))
         if experiment.null:
@@ -508,7 +508,7 @@ class State:
         if trial.commit != experiment.commit:
             experiment.head_broken.add(trial.seed)
             return
-        experiment.state = follow(experiment.state, "broke")
+        experiment.state = next_state(experiment.state, "failed")
         self._close(island, experiment, "failed", reason, None)
 
     def _learn_spread(self, pairs: list[float]) -> None:
@@ -551,7 +551,7 @@ class State:
         reason: str,
         gain: Gain | None,
     ) -> None:
-        if not ended(experiment.state):
+        if not has_ended(experiment.state):
             raise ValueError(f"experiment {experiment.number} is {experiment.state}, not ended")
         if island.experiment is experiment:
             island.experiment = None
@@ -609,6 +609,6 @@ def _tell(island: IslandState, before: list[KeptChange]) -> None:
 
 def _begin_again(experiment: Experiment) -> None:
     """Forget what was measured of an open experiment."""
-    experiment.state = follow(experiment.state, "tainted")
+    experiment.state = next_state(experiment.state, "voided")
     for known in (experiment.screened, experiment.confirmed, experiment.head_broken):
         known.clear()

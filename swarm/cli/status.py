@@ -28,8 +28,8 @@ ORDER BY island, experiment, trial
 """
 
 _APART = """
-SELECT slice, reason, recorded FROM slices_apart
-QUALIFY row_number() OVER (PARTITION BY slice ORDER BY rowid DESC) = 1 AND action = 'set apart'
+SELECT slice, reason, recorded FROM slice_quarantines
+QUALIFY row_number() OVER (PARTITION BY slice ORDER BY rowid DESC) = 1 AND action = 'quarantined'
 ORDER BY slice
 """
 
@@ -58,7 +58,7 @@ def status(name: str | None, as_json: bool) -> None:
         for line in _tries(facts):
             console.print(Text(line), no_wrap=True, overflow="ellipsis")
         console.print(Text(_footer(facts)), soft_wrap=True)
-        for row in facts["slices_apart"]:
+        for row in facts["slice_quarantines"]:
             line = f"slice {row['slice']} is quarantined: {plain(row['reason'])}"
             console.print(Text(line), soft_wrap=True)
 
@@ -71,9 +71,9 @@ def _standing(con: DuckDBPyConnection) -> dict[str, Any]:
     return {
         "run": _first(con, "SELECT * EXCLUDE (genome, rungs) FROM run"),
         "last": _first(con, "FROM coordinators ORDER BY rowid DESC LIMIT 1"),
-        **(_first(con, "SELECT sigma FROM spread") or {}),
+        **(_first(con, "SELECT sigma FROM noise") or {}),
         **(_first(con, "FROM nulls") or {}),
-        "slices_apart": answer(con, _APART).named(),
+        "slice_quarantines": answer(con, _APART).named(),
         "islands": islands,
     }
 

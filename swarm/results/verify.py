@@ -25,7 +25,7 @@ from islands import events as ev
 from islands import trailers
 from islands.git.plumbing import Plumbing
 from islands.promotion.consensus import NAME as CONSENSUS
-from islands.state.lifecycle import LifeError
+from islands.state.lifecycle import LifecycleError
 from islands.state.run_state import State
 from swarm.project.runs import RunFolder, fold
 
@@ -142,7 +142,7 @@ def _unfit(lines: Iterable[Line]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         try:
             state.apply(line.event)
-        except (LifeError, LookupError, ValueError) as error:
+        except (LifecycleError, LookupError, ValueError) as error:
             yield f"line {number}: {line.event.kind}: {error}"
             return
         if state.opened is None:

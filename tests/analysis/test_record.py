@@ -34,6 +34,7 @@ from swarm.cli.lineage import lineage
 from swarm.cli.query import query
 from swarm.cli.status import status
 from swarm.project import runs
+from tests.support.chain import chained
 from tests.support.histories import HOSTILE, clock, events, lived
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +108,26 @@ def test_what_would_not_read_back_does_not_go_in(tmp_path, event):
         with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
             ledger.extend([ev.RunResumed(), event])
         assert (tmp_path / "ledger.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(("version", "age"), [(None, "an older"), (1, "an older"), (99, "a newer")])
+def test_a_ledger_of_another_format_is_refused_in_one_line(tmp_path, history, version, age):
+    """Readers and writers name the file and both formats; nothing is changed."""
+    opened = json.loads(ev.encode(history[0][0]))
+    assert opened["format"] == ev.FORMAT
+    del opened["format"]
+    if version is not None:
+        opened["format"] = version
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(chained([json.dumps(opened).encode()]))
+    before = path.read_bytes()
+    with pytest.raises(SetupError, match=f"{path}: {age} swarm") as read:
+        list(read_events(path))
+    with pytest.raises(SetupError, match=f"{path}: {age} swarm"), Ledger.open(tmp_path, clock()):
+        pass
+    assert f"format {version or 1}, and this one reads format {ev.FORMAT}" in str(read.value)
+    assert "\n" not in str(read.value)
+    assert path.read_bytes() == before
 
 
 def test_reading_goes_on_from_any_offset(tmp_path, history):
@@ -521,7 +542,7 @@ def test_the_standings_are_the_states(recorded, history):
         assert row["unanswered"] == island.agent_failures
         for ending in ("kept", "discarded", "failed", "refused", "outdated"):
             assert row[ending] == island.endings.get(ending, 0)
-    assert ask(recorded, "SELECT sigma FROM spread").rows[0] == pytest.approx([state.noise().sigma])
+    assert ask(recorded, "SELECT sigma FROM noise").rows[0] == pytest.approx([state.noise().sigma])
 
 
 def test_the_views_say_what_happened(recorded, history):
@@ -533,7 +554,7 @@ def test_the_views_say_what_happened(recorded, history):
     assert (
         ask(recorded, "SELECT hypothesis, rule FROM refusals").rows == ((HOSTILE, "outside"),) * 2
     )
-    times = {row["why"]: row["times"] for row in ask(recorded, "FROM reasons").named()}
+    times = {row["cause"]: row["count"] for row in ask(recorded, "FROM outcomes_by_reason").named()}
     assert times["rate"] == times["outside"] == 2
     usage = ask(recorded, "FROM usage").named()
     spent = {name: island.usd for name, island in history[1].islands.items()}
@@ -555,8 +576,11 @@ def test_migrations_stand_in_the_record_with_what_became_of_them(recorded, histo
             verdicts[event.experiment] = event
     for event in offered:
         row = told[event.experiment]
-        assert (row["home"], row["original"]) == (event.migrant.island, event.migrant.experiment)
-        assert row["gain_there"] == event.migrant.gain.mean
+        assert (row["origin_island"], row["origin_experiment"]) == (
+            event.migrant.island,
+            event.migrant.experiment,
+        )
+        assert row["origin_gain"] == event.migrant.gain.mean
         edge = graph.edges[event.migrant.commit, row["node"], "migrated"]
         assert edge["experiment"] == event.experiment
         verdict = verdicts.get(event.experiment)

@@ -341,8 +341,10 @@ def test_the_record_follows_event_by_event(tmp_path):
             island = run.state.islands[name]
             assert (trials, discarded) == (island.trials, island.endings["discarded"])
             assert graph.nodes[island.head]["score"] == pytest.approx(run.state.score(island.head))
-        rows = con.execute("SELECT slice, action FROM slices_apart ORDER BY recorded").fetchall()
-        assert rows == [("s0", "set apart"), ("s0", "released")]
+        rows = con.execute(
+            "SELECT slice, action FROM slice_quarantines ORDER BY recorded"
+        ).fetchall()
+        assert rows == [("s0", "quarantined"), ("s0", "released")]
         slices = con.execute("SELECT slice, scores FROM sentinels").fetchall()
         assert [name for name, _ in slices] == ["s0", "s1"]
     assert graph.nodes["base"]["score"] == pytest.approx(run.state.score("base"))
@@ -359,7 +361,7 @@ def test_status_names_the_slices_that_are_set_apart(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / "ledger.jsonl").write_bytes(chained(map(ev.encode, run.ledger.kept[:until])))
         told = CliRunner().invoke(status, ["--run", name, "--json"], catch_exceptions=False)
-        assert [each["slice"] for each in json.loads(told.output)["slices_apart"]] == apart
+        assert [each["slice"] for each in json.loads(told.output)["slice_quarantines"]] == apart
         said = CliRunner().invoke(status, ["--run", name], catch_exceptions=False).output
         assert ("slice s0 is quarantined: its sentinels moved" in said) == bool(apart)
 

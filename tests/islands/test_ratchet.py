@@ -12,7 +12,7 @@ from islands.ratchet.noise import Noise, gain_of, spread, weigh
 from islands.ratchet.prior import learn
 from islands.records import Gain
 from islands.rng import seed_of
-from islands.state.lifecycle import LIFE, LifeError, diagram, ended, follow
+from islands.state.lifecycle import LIFECYCLE, LifecycleError, diagram, has_ended, next_state
 from swarm.simulation.rules import RULES
 from swarm.simulation.rules.e_lond import e_lond_threshold, e_value
 
@@ -114,23 +114,23 @@ def test_seeds_differ_by_what_they_are_for():
 
 def test_the_table_of_lives_leads_every_state_to_an_end():
     """From each state an end can be reached, and an end leads nowhere."""
-    alive = [state for state in LIFE if not ended(state)]
-    for _ in LIFE:
-        alive = [s for s in alive if not any(n not in alive for n in LIFE[s].values())]
+    alive = [state for state in LIFECYCLE if not has_ended(state)]
+    for _ in LIFECYCLE:
+        alive = [s for s in alive if not any(n not in alive for n in LIFECYCLE[s].values())]
     assert alive == []
 
 
 def test_an_unlisted_occurrence_raises():
     """What the table does not list is our bug and says so."""
-    with pytest.raises(LifeError, match="discarded cannot be keep"):
-        follow("discarded", "keep")
-    assert follow("confirming", "keep") == "kept"
+    with pytest.raises(LifecycleError, match="discarded cannot be keep"):
+        next_state("discarded", "keep")
+    assert next_state("confirming", "keep") == "kept"
 
 
 def test_the_diagram_draws_every_arrow_of_the_table():
     """The picture in the README is the table."""
     drawn = diagram()
-    for state, successors in LIFE.items():
+    for state, successors in LIFECYCLE.items():
         for why, then in successors.items():
             assert f"{state} --> {then}: {why}" in drawn
 

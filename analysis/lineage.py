@@ -100,21 +100,23 @@ class Lineage:
         """Take in the next event. Raises TypeError on what is none."""
         raise TypeError(f"not an event of a run: {event!r}")
 
-    @take.register(ev.RunResumed | ev.AgentCallStarted | ev.RunStopped | ev.AgentFailed)
-    def _(self, event: ev.Event) -> None:
-        """Nothing came from anything."""
+    @take.register(ev.RunResumed | ev.RunStopped | ev.AgentCallStarted | ev.AgentFailed)
+    @take.register(ev.TrialStarted | ev.TrialVoided | ev.StackCheckStarted)
+    @take.register(ev.SliceReleased | ev.IslandReassigned | ev.HeadAdopted)
+    def _no_effect(self, event: ev.Event) -> None:
+        """Events that add neither a node nor an edge."""
 
     @take.register
-    def _(self, event: ev.RunOpened) -> None:
+    def _run_opened(self, event: ev.RunOpened) -> None:
         self._begin(event.base, event)
 
     @take.register
-    def _(self, event: ev.IslandOpened) -> None:
+    def _island_opened(self, event: ev.IslandOpened) -> None:
         if event.head not in self.graph:
             self._begin(event.head, event)
 
     @take.register
-    def _(self, event: ev.ProposalReceived) -> None:
+    def _proposal_received(self, event: ev.ProposalReceived) -> None:
         node = unadmitted(event.experiment)
         self._node_of[event.experiment] = node
         told = {"agent": event.agent, "parent": event.parent, "hypothesis": event.hypothesis}
@@ -131,7 +133,7 @@ class Lineage:
             self.graph.add_edge(self._node_of[event.origin], node, PORTED, **_whence(event))
 
     @take.register
-    def _(self, event: ev.MigrantOffered) -> None:
+    def _migrant_offered(self, event: ev.MigrantOffered) -> None:
         node, migrant = unadmitted(event.experiment), event.migrant
         self._node_of[event.experiment] = node
         told = {"agent": "migration", "parent": event.parent, "hypothesis": migrant.hypothesis}
@@ -140,13 +142,13 @@ class Lineage:
         self.graph.add_edge(migrant.commit, node, MIGRATED, **_whence(event))
 
     @take.register
-    def _(self, event: ev.ProposalRefused) -> None:
+    def _proposal_refused(self, event: ev.ProposalRefused) -> None:
         known = self._known(event.experiment)
         known |= {"ending": "refused", "rule": event.rule, "reason": event.reason}
         known["ended"] = _when(event)
 
     @take.register
-    def _(self, event: ev.CandidateAdmitted) -> None:
+    def _candidate_admitted(self, event: ev.CandidateAdmitted) -> None:
         old, self._node_of[event.experiment] = self._node_of[event.experiment], event.commit
         nx.relabel_nodes(self.graph, {old: event.commit}, copy=False)
         lines = {"added": event.added, "removed": event.removed}
@@ -154,7 +156,7 @@ class Lineage:
         self._inherit(event.commit, event)
 
     @take.register
-    def _(self, event: ev.CandidateRebased) -> None:
+    def _candidate_rebased(self, event: ev.CandidateRebased) -> None:
         old, self._node_of[event.experiment] = self._node_of[event.experiment], event.commit
         nx.relabel_nodes(self.graph, {old: event.commit}, copy=False)
         known = self.graph.nodes[event.commit]
@@ -162,16 +164,12 @@ class Lineage:
         self.graph.add_edge(event.parent, event.commit, "rebased_onto", **_whence(event))
 
     @take.register
-    def _(self, event: ev.CandidateDropped) -> None:
+    def _candidate_dropped(self, event: ev.CandidateDropped) -> None:
         known = self._known(event.experiment)
         known |= {"ending": "outdated", "reason": event.reason, "ended": _when(event)}
 
-    @take.register(ev.TrialStarted | ev.TrialVoided)
-    def _(self, event: ev.Event) -> None:
-        """Nothing came from anything."""
-
     @take.register
-    def _(self, event: ev.TrialEnded) -> None:
+    def _trial_ended(self, event: ev.TrialEnded) -> None:
         trial = event.started
         outcome, known = event.outcome, self.graph.nodes[trial.commit]
         checked = known.get("kind") == "stack" and trial.purpose != "promotion"
@@ -184,7 +182,7 @@ class Lineage:
             known.update(ending="failed", ended=_when(event), **broke)
 
     @take.register
-    def _(self, event: ev.VerdictReached) -> None:
+    def _verdict_reached(self, event: ev.VerdictReached) -> None:
         known, kept = self.graph.nodes[event.commit], event.verdict == "keep"
         ending = "null" if event.null else "kept" if kept else "discarded"
         known |= {"verdict": event.verdict, "ending": ending}
@@ -205,24 +203,16 @@ class Lineage:
                 event.parent, event.commit, "kept_as_head", **_whence(event), **gain
             )
 
-    @take.register(ev.SliceReleased | ev.IslandReassigned | ev.HeadAdopted)
-    def _(self, event: ev.Event) -> None:
-        """Nothing came from anything."""
-
     @take.register
-    def _(self, event: ev.SliceQuarantined) -> None:
+    def _slice_quarantined(self, event: ev.SliceQuarantined) -> None:
         for trial in event.trials:
             if trial.purpose in ev.ISLANDS_OWN:
                 _withdraw(self.graph.nodes[trial.commit], trial)
         for each in event.discards:
             self._known(each.experiment)["ending"] = "void"
 
-    @take.register(ev.StackCheckStarted)
-    def _(self, event: ev.Event) -> None:
-        """Its stacks are to come."""
-
     @take.register
-    def _(self, event: ev.StackCheckAssembled) -> None:
+    def _stack_check_assembled(self, event: ev.StackCheckAssembled) -> None:
         if not event.commit or event.commit in self.graph:
             return
         when = {"recorded": _when(event)}
@@ -230,7 +220,7 @@ class Lineage:
         self.graph.add_edge(event.base, event.commit, f"stacked_on/{event.number}", **when)
 
     @take.register
-    def _(self, event: ev.StackCheckEnded) -> None:
+    def _stack_check_ended(self, event: ev.StackCheckEnded) -> None:
         when = {"recorded": _when(event)}
         known = self.graph.nodes[event.commit]
         if known["kind"] == "stack":
@@ -258,7 +248,7 @@ class Lineage:
         self.graph.add_edge(self._node_of[part], target, key, **known)
 
     @take.register
-    def _(self, event: ev.PromotionStarted) -> None:
+    def _promotion_started(self, event: ev.PromotionStarted) -> None:
         if event.base not in self.graph:  # the branch that the run comes home to has moved on
             self._begin(event.base, event)
         if event.commit not in self.graph:
@@ -266,7 +256,7 @@ class Lineage:
             self.graph.add_node(event.commit, kind="stack", **known)
 
     @take.register
-    def _(self, event: ev.PromotionEnded) -> None:
+    def _promotion_ended(self, event: ev.PromotionEnded) -> None:
         key, when = f"promoted/{event.number}", {"recorded": _when(event)}
         self.graph.add_edge(event.base, event.commit, key, **when, **_gain(event.after))
         for each in event.contenders:
@@ -276,7 +266,7 @@ class Lineage:
                 self.graph.add_edge(parent, node, key, **when, **_gain(each.after))
 
     @take.register
-    def _(self, event: ev.ConsensusDrafted) -> None:
+    def _consensus_drafted(self, event: ev.ConsensusDrafted) -> None:
         below = event.base
         for commit in event.changes:
             if commit not in self.graph:
@@ -285,7 +275,7 @@ class Lineage:
             below = commit
 
     @take.register
-    def _(self, event: ev.ConsensusMoved) -> None:
+    def _consensus_moved(self, event: ev.ConsensusMoved) -> None:
         when, below = {"recorded": _when(event)}, event.base
         key = f"consensus/{event.promotion}"
         for commit in event.changes:
@@ -300,12 +290,12 @@ class Lineage:
                 self._join(part, commit, f"taken_into/{event.promotion}", when)
 
     @take.register
-    def _(self, event: ev.SealedScored) -> None:
+    def _sealed_scored(self, event: ev.SealedScored) -> None:
         known = {"recorded": _when(event), **_gain(event.gain)}
         self.graph.add_edge(event.base, event.commit, "sealed", **known)
 
     @take.register
-    def _(self, event: ev.CommitQuarantined) -> None:
+    def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:
         for commit in event.commits:
             if commit in self.graph:
                 self.graph.nodes[commit]["quarantined"] = _when(event)
@@ -317,7 +307,7 @@ class Lineage:
             self.graph.nodes[commit]["quarantined"] = _when(event)
 
     @take.register
-    def _(self, event: ev.Merged) -> None:
+    def _merged(self, event: ev.Merged) -> None:
         where = {"island": event.island, "recorded": _when(event)}
         self.graph.add_node(event.commit, kind="merge", **where)
         self.graph.add_edge(event.head, event.commit, "merged_as", **where)

@@ -75,13 +75,13 @@ def rows(event: ev.Event) -> Iterable[tuple[str, Row]]:
 
 @rows.register(ev.MigrantOffered | ev.ProposalRefused | ev.CandidateAdmitted | ev.VerdictReached)
 @rows.register(ev.CandidateRebased | ev.CandidateDropped | ev.ConsensusDrafted)
-def _(event: ev.Event) -> Iterable[tuple[str, Row]]:
+def _no_effect(event: ev.Event) -> Iterable[tuple[str, Row]]:
     del event
     return ()  # all of it is in the lineage
 
 
 @rows.register
-def _(event: ev.RunOpened) -> Iterable[tuple[str, Row]]:
+def _run_opened(event: ev.RunOpened) -> Iterable[tuple[str, Row]]:
     opened = asdict(event)
     opened["branch"] = opened.pop("target")
     yield "run", {name: opened[name] for name in TABLES["run"].columns}
@@ -89,43 +89,43 @@ def _(event: ev.RunOpened) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.RunResumed) -> Iterable[tuple[str, Row]]:
+def _run_resumed(event: ev.RunResumed) -> Iterable[tuple[str, Row]]:
     yield "coordinators", {"action": "resumed", "recorded": event.recorded}
 
 
 @rows.register
-def _(event: ev.RunStopped) -> Iterable[tuple[str, Row]]:
+def _run_stopped(event: ev.RunStopped) -> Iterable[tuple[str, Row]]:
     why = {"reason": event.reason, "stop_limit": event.limit}
     yield "coordinators", {"action": "stopped", **why, "recorded": event.recorded}
 
 
 @rows.register
-def _(event: ev.IslandOpened) -> Iterable[tuple[str, Row]]:
+def _island_opened(event: ev.IslandOpened) -> Iterable[tuple[str, Row]]:
     where = {"branch": event.branch, "base": event.head, "recorded": event.recorded}
     slice_ = {"slice": event.slice.name, "device": event.slice.kind}
     yield "islands", {"island": event.island, "agent": event.agent, **where, **slice_}
 
 
 @rows.register
-def _(event: ev.ProposalReceived) -> Iterable[tuple[str, Row]]:
+def _proposal_received(event: ev.ProposalReceived) -> Iterable[tuple[str, Row]]:
     if event.agent != NULL:  # then nobody was asked
         yield "agent_calls", _agent_call(event, event.usage)
 
 
 @rows.register
-def _(event: ev.AgentCallStarted) -> Iterable[tuple[str, Row]]:
+def _agent_call_started(event: ev.AgentCallStarted) -> Iterable[tuple[str, Row]]:
     del event
     return ()  # the answer says what it did cost
 
 
 @rows.register
-def _(event: ev.AgentFailed) -> Iterable[tuple[str, Row]]:
+def _agent_failed(event: ev.AgentFailed) -> Iterable[tuple[str, Row]]:
     why = {"error_kind": event.error_kind, "reason": event.reason}
     yield "agent_calls", _agent_call(event, event.usage) | why
 
 
 @rows.register
-def _(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
+def _trial_started(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
     begun = asdict(event)
     begun |= {"experiment": event.experiment or None, "started": event.recorded}
     begun["check_number"] = event.check_number or None
@@ -134,13 +134,13 @@ def _(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.TrialVoided) -> Iterable[tuple[str, Row]]:
+def _trial_voided(event: ev.TrialVoided) -> Iterable[tuple[str, Row]]:
     why = {"reason": event.reason, "ended": event.recorded}
     yield "trials", {"trial": event.started.trial, "state": "voided", **why}
 
 
 @rows.register
-def _(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
+def _trial_ended(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
     outcome = event.outcome
     columns = ("score", "harness", "sandbox", "seconds", "peak_mib", "facts", "claims", "digests")
     ended = {name: getattr(outcome, name) for name in columns} | {"ended": event.recorded}
@@ -153,20 +153,20 @@ def _(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.StackCheckStarted) -> Iterable[tuple[str, Row]]:
+def _stack_check_started(event: ev.StackCheckStarted) -> Iterable[tuple[str, Row]]:
     begun = {"check_number": event.number, "base": event.base, "parts": event.parts}
     yield "stacks", {**begun, "recorded": event.recorded}
 
 
 @rows.register
-def _(event: ev.StackCheckAssembled) -> Iterable[tuple[str, Row]]:
+def _stack_check_assembled(event: ev.StackCheckAssembled) -> Iterable[tuple[str, Row]]:
     made = {"commit": event.commit or None, "conflict": event.conflict or None}
     arm = {"check_number": event.number, "parts": event.parts, "recorded": event.recorded}
     yield "arms", arm | made
 
 
 @rows.register
-def _(event: ev.StackCheckEnded) -> Iterable[tuple[str, Row]]:
+def _stack_check_ended(event: ev.StackCheckEnded) -> Iterable[tuple[str, Row]]:
     found = {name: getattr(event, name) for name in ("verdict", "commit", "parts", "dropped")}
     found |= {"culprits": json.dumps(event.culprits), "lines_saved": event.lines_saved}
     for column in ("expected", "observed", "interaction"):
@@ -178,7 +178,7 @@ def _(event: ev.StackCheckEnded) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.PromotionStarted) -> Iterable[tuple[str, Row]]:
+def _promotion_started(event: ev.PromotionStarted) -> Iterable[tuple[str, Row]]:
     begun = {name: getattr(event, name) for name in ("rung", "base", "commit", "parts")}
     lower = {"lower_gain": event.before.mean, "lower_noise": event.before.noise}
     yield (
@@ -188,7 +188,7 @@ def _(event: ev.PromotionStarted) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.PromotionEnded) -> Iterable[tuple[str, Row]]:
+def _promotion_ended(event: ev.PromotionEnded) -> Iterable[tuple[str, Row]]:
     found: dict[str, Any] = {"verdict": event.verdict, "reason": event.reason}
     found |= {"better_hidden": event.hidden, **_measured(event.after)}
     if event.agreement is not None:
@@ -206,20 +206,20 @@ def _(event: ev.PromotionEnded) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.ConsensusMoved) -> Iterable[tuple[str, Row]]:
+def _consensus_moved(event: ev.ConsensusMoved) -> Iterable[tuple[str, Row]]:
     moved = {name: getattr(event, name) for name in ("base", "commit", "parts", "changes")}
     why = {"check_number": event.promotion, "before": event.old or None}
     yield "consensus", {**why, **moved, "recorded": event.recorded}
 
 
 @rows.register
-def _(event: ev.SealedScored) -> Iterable[tuple[str, Row]]:
+def _sealed_scored(event: ev.SealedScored) -> Iterable[tuple[str, Row]]:
     pair = {"commit": event.commit, "base": event.base}
     yield "sealed", {**pair, **_measured(event.gain), "recorded": event.recorded}
 
 
 @rows.register
-def _(event: ev.CommitQuarantined) -> Iterable[tuple[str, Row]]:
+def _commit_quarantined(event: ev.CommitQuarantined) -> Iterable[tuple[str, Row]]:
     found = {"trial": event.trial, "recorded": event.recorded}
     yield "quarantines", found | {"commit": event.commit, "reason": event.reason}
     for each in event.heads:
@@ -228,7 +228,7 @@ def _(event: ev.CommitQuarantined) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.SliceQuarantined) -> Iterable[tuple[str, Row]]:
+def _slice_quarantined(event: ev.SliceQuarantined) -> Iterable[tuple[str, Row]]:
     told = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
     void = {"trials": len(event.trials), "discarded": len(event.discards)}
     yield "slice_quarantines", {"action": "quarantined", "good": event.good or None, **told, **void}
@@ -237,27 +237,27 @@ def _(event: ev.SliceQuarantined) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
-def _(event: ev.SliceReleased) -> Iterable[tuple[str, Row]]:
+def _slice_released(event: ev.SliceReleased) -> Iterable[tuple[str, Row]]:
     told = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
     yield "slice_quarantines", {"action": "released", **told}
 
 
 @rows.register
-def _(event: ev.IslandReassigned) -> Iterable[tuple[str, Row]]:
+def _island_reassigned(event: ev.IslandReassigned) -> Iterable[tuple[str, Row]]:
     if event.permanent:
         where = {"slice": event.slice.name, "device": event.slice.kind}
         yield "islands", {"island": event.island, **where}
 
 
 @rows.register
-def _(event: ev.HeadAdopted) -> Iterable[tuple[str, Row]]:
+def _head_adopted(event: ev.HeadAdopted) -> Iterable[tuple[str, Row]]:
     moved = {"island": event.island, "origin_island": event.source, "parts": event.changes}
     where = {"before": event.old, "head": event.new}
     yield "catch_ups", {**moved, **where, "recorded": event.recorded}
 
 
 @rows.register
-def _(event: ev.Merged) -> Iterable[tuple[str, Row]]:
+def _merged(event: ev.Merged) -> Iterable[tuple[str, Row]]:
     came = {"island": event.island or None, "head": event.head, "merge": event.commit}
     how = {"how": event.how, "forced": event.forced}
     yield "merges", {**came, "branch": event.target, **how, "recorded": event.recorded}
@@ -342,7 +342,7 @@ def _put(con: DuckDBPyConnection, table: str, new: Sequence[Row]) -> None:
     """
     keys = TABLES[table].columns[: TABLES[table].keys]
     alike: dict[tuple[str, ...], list[Row]] = {}
-    for row in _merged(new, keys) if keys else new:
+    for row in _merge_rows(new, keys) if keys else new:
         alike.setdefault(tuple(sorted(row)), []).append(
             {name: _cell(name, value) for name, value in row.items()}
         )
@@ -357,7 +357,7 @@ def _put(con: DuckDBPyConnection, table: str, new: Sequence[Row]) -> None:
         )
 
 
-def _merged(new: Iterable[Row], keys: Sequence[str]) -> Iterable[Row]:
+def _merge_rows(new: Iterable[Row], keys: Sequence[str]) -> Iterable[Row]:
     """Return one row for each key: later rows' columns over earlier ones'."""
     merged: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in new:

@@ -143,24 +143,24 @@ class Promotions:
         """Take in the next event of the run; most are no concern of promotions."""
 
     @apply.register
-    def _(self, event: ev.RunOpened) -> None:
+    def _run_opened(self, event: ev.RunOpened) -> None:
         self._run = event
 
     @apply.register
-    def _(self, event: ev.RunResumed) -> None:
+    def _run_resumed(self, event: ev.RunResumed) -> None:
         del event
         self._owners.clear()  # islands, and their slices, may be others now
         if self.open is not None:
             self.open.owners.clear()
 
     @apply.register
-    def _(self, event: ev.ProposalReceived) -> None:
+    def _proposal_received(self, event: ev.ProposalReceived) -> None:
         self.attributions[event.experiment] = Attribution(
             event.island, event.agent, event.usage.usd, event.hypothesis
         )
 
     @apply.register
-    def _(self, event: ev.MigrantOffered) -> None:
+    def _migrant_offered(self, event: ev.MigrantOffered) -> None:
         origin = self.attributions.get(event.migrant.origin)
         agent = origin.agent if origin is not None else "migration"
         self.attributions[event.experiment] = Attribution(
@@ -168,7 +168,7 @@ class Promotions:
         )
 
     @apply.register
-    def _(self, event: ev.VerdictReached) -> None:
+    def _verdict_reached(self, event: ev.VerdictReached) -> None:
         if event.gain is None or event.null:
             return
         change = Contender(event.experiment, event.parent, event.commit, event.gain)
@@ -178,22 +178,22 @@ class Promotions:
             self.near_misses = sorted([*self.near_misses, change], key=_evidence)[:NEAR_MISSES]
 
     @apply.register
-    def _(self, event: ev.StackCheckStarted) -> None:
+    def _stack_check_started(self, event: ev.StackCheckStarted) -> None:
         self._bases[event.number] = event.base
 
     @apply.register
-    def _(self, event: ev.StackCheckEnded) -> None:
+    def _stack_check_ended(self, event: ev.StackCheckEnded) -> None:
         self.checked_stack = (event, self._bases.pop(event.number))
 
     @apply.register
-    def _(self, event: ev.PromotionStarted) -> None:
+    def _promotion_started(self, event: ev.PromotionStarted) -> None:
         if self.open is not None or self._run is None:
             raise ValueError(f"promotion {event.number} begins before the one before it ended")
         self.open = PromotionAttempt(event, self._run.direction, self._run.seed)
         self.last = event
 
     @apply.register
-    def _(self, event: ev.TrialStarted) -> None:
+    def _trial_started(self, event: ev.TrialStarted) -> None:
         if event.purpose != "promotion":
             return
         if event.split == "sealed":
@@ -204,7 +204,7 @@ class Promotions:
             self.hidden_queries.add(event.check_number)
 
     @apply.register
-    def _(self, event: ev.TrialEnded) -> None:
+    def _trial_ended(self, event: ev.TrialEnded) -> None:
         if event.started.purpose != "promotion":
             return
         trial, score = event.started, event.outcome.score
@@ -217,20 +217,20 @@ class Promotions:
             self.prefix_runs[trial.commit] = event.outcome.failure is None
 
     @apply.register
-    def _(self, event: ev.PromotionEnded) -> None:
+    def _promotion_ended(self, event: ev.PromotionEnded) -> None:
         self.ended.append(event)
         self.open = None
 
     @apply.register
-    def _(self, event: ev.ConsensusDrafted) -> None:
+    def _consensus_drafted(self, event: ev.ConsensusDrafted) -> None:
         self.drafted, self.prefix_runs = event, {}
 
     @apply.register
-    def _(self, event: ev.ConsensusMoved) -> None:
+    def _consensus_moved(self, event: ev.ConsensusMoved) -> None:
         self.consensus = event
 
     @apply.register
-    def _(self, event: ev.SealedScored) -> None:
+    def _sealed_scored(self, event: ev.SealedScored) -> None:
         self.sealed = event
 
 

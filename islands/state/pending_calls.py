@@ -32,9 +32,9 @@ class PendingCalls:
         """Take in the next event of the run; most are no concern of calls."""
 
     @apply.register
-    def _(self, event: ev.AgentCallStarted) -> None:
+    def _agent_call_started(self, event: ev.AgentCallStarted) -> None:
         self.open[event.experiment] = event
 
     @apply.register
-    def _(self, event: ev.ProposalReceived | ev.AgentFailed) -> None:
+    def _call_settled(self, event: ev.ProposalReceived | ev.AgentFailed) -> None:
         self.open.pop(event.experiment, None)

@@ -187,19 +187,19 @@ class State:
         raise TypeError(f"not an event of a run: {event!r}")
 
     @_apply.register
-    def _(self, event: ev.RunOpened) -> None:
+    def _run_opened(self, event: ev.RunOpened) -> None:
         self.opened = event
         if event.lines:
             self.lines[event.base] = event.lines
 
     @_apply.register
-    def _(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - that it happened is all it says
+    def _run_resumed(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - no fields needed
         self.stopped = None
         for island in self.islands.values():
             island.last_active = None  # nobody used a slice since a coordinator that was killed
 
     @_apply.register
-    def _(self, event: ev.RunStopped) -> None:
+    def _run_stopped(self, event: ev.RunStopped) -> None:
         self.stopped = event
         for island in self.islands.values():
             island.last_active = None  # nobody uses a slice until the run is resumed
@@ -211,12 +211,13 @@ class State:
         | ev.ConsensusDrafted
         | ev.ConsensusMoved
         | ev.SealedScored
+        | ev.SliceReleased
     )
-    def _(self, event: ev.Event) -> None:
-        pass
+    def _no_effect(self, event: ev.Event) -> None:
+        """Events that only other folds use."""
 
     @_apply.register
-    def _(self, event: ev.SliceQuarantined) -> None:
+    def _slice_quarantined(self, event: ev.SliceQuarantined) -> None:
         for trial in event.trials:
             self._withdraw(trial)
         void = {trial.experiment for trial in event.trials}
@@ -229,18 +230,14 @@ class State:
         self.screens.drop(void)
 
     @_apply.register
-    def _(self, event: ev.SliceReleased) -> None:
-        pass
-
-    @_apply.register
-    def _(self, event: ev.IslandReassigned) -> None:
+    def _island_reassigned(self, event: ev.IslandReassigned) -> None:
         island = self.islands[event.island]
         island.slice = event.slice
         if event.permanent:
             island.home = event.slice
 
     @_apply.register
-    def _(self, event: ev.HeadAdopted) -> None:
+    def _head_adopted(self, event: ev.HeadAdopted) -> None:
         island, source = self.islands[event.island], self.islands[event.source]
         if (island.head, source.head) != (event.old, event.new) or island.experiment is not None:
             raise ValueError(f"{event.island} cannot go from {event.old} to {event.new} now")
@@ -250,11 +247,11 @@ class State:
             self._forget(each.commit)
 
     @_apply.register
-    def _(self, event: ev.IslandOpened) -> None:
+    def _island_opened(self, event: ev.IslandOpened) -> None:
         self.islands[event.island] = IslandState(event, event.head, event.slice, event.slice)
 
     @_apply.register
-    def _(self, event: ev.ProposalReceived) -> None:
+    def _proposal_received(self, event: ev.ProposalReceived) -> None:
         island = self.islands[event.island]
         self._spend(island, event.usage)
         island.agent_failures_in_a_row = 0
@@ -273,7 +270,7 @@ class State:
         )
 
     @_apply.register
-    def _(self, event: ev.MigrantOffered) -> None:
+    def _migrant_offered(self, event: ev.MigrantOffered) -> None:
         self.experiments = max(self.experiments, event.experiment)
         self.islands[event.island].experiment = Experiment(
             event.experiment,
@@ -285,7 +282,7 @@ class State:
         )
 
     @_apply.register
-    def _(self, event: ev.AgentFailed) -> None:
+    def _agent_failed(self, event: ev.AgentFailed) -> None:
         island = self.islands[event.island]
         self._spend(island, event.usage)
         self.experiments = max(self.experiments, event.experiment)
@@ -293,11 +290,11 @@ class State:
         island.agent_failures_in_a_row += event.error_kind != "stopped"
 
     @_apply.register
-    def _(self, event: ev.AgentCallStarted) -> None:
+    def _agent_call_started(self, event: ev.AgentCallStarted) -> None:
         self.experiments = max(self.experiments, event.experiment)
 
     @_apply.register
-    def _(self, event: ev.ProposalRefused) -> None:
+    def _proposal_refused(self, event: ev.ProposalRefused) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "refused")
         if not self.migrants.brings(event.experiment):  # else no agent is to blame
@@ -305,7 +302,7 @@ class State:
         self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
 
     @_apply.register
-    def _(self, event: ev.CandidateAdmitted) -> None:
+    def _candidate_admitted(self, event: ev.CandidateAdmitted) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "admitted")
         experiment.commit, experiment.lines = event.commit, event.added - event.removed
@@ -313,7 +310,7 @@ class State:
         island.refusals_in_a_row = 0
 
     @_apply.register
-    def _(self, event: ev.CandidateRebased) -> None:
+    def _candidate_rebased(self, event: ev.CandidateRebased) -> None:
         _, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "rebased")
         self.lines.pop(experiment.commit, None)
@@ -322,13 +319,13 @@ class State:
         self._count_lines(event)
 
     @_apply.register
-    def _(self, event: ev.CandidateDropped) -> None:
+    def _candidate_dropped(self, event: ev.CandidateDropped) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "dropped")
         self._close(island, experiment, "outdated", event.reason, None)
 
     @_apply.register
-    def _(self, event: ev.TrialStarted) -> None:
+    def _trial_started(self, event: ev.TrialStarted) -> None:
         self.running[event.trial] = event
         self.trials_started += 1
         self.trials += 1
@@ -346,14 +343,14 @@ class State:
                 experiment.confirm_turn = self._turns
 
     @_apply.register
-    def _(self, event: ev.TrialVoided) -> None:
+    def _trial_voided(self, event: ev.TrialVoided) -> None:
         trial = self.running.pop(event.started.trial)
         self.trials -= 1
         self.islands[trial.island].trials -= 1
         self.voids_in_a_row += 1
 
     @_apply.register
-    def _(self, event: ev.TrialEnded) -> None:
+    def _trial_ended(self, event: ev.TrialEnded) -> None:
         trial = self.running.pop(event.started.trial)
         self.voids_in_a_row = 0
         self.weakest_sandbox = max(self.weakest_sandbox, event.outcome.sandbox, key=STRENGTH.index)
@@ -376,7 +373,7 @@ class State:
                 taken[name] = (total + value, count + 1)
 
     @_apply.register
-    def _(self, event: ev.VerdictReached) -> None:
+    def _verdict_reached(self, event: ev.VerdictReached) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, event.verdict)
         if experiment.parent not in self.quarantines.commits:
@@ -390,7 +387,7 @@ class State:
         self._close(island, experiment, _OUTCOME_OF[event.verdict], event.reason, event.gain)
 
     @_apply.register
-    def _(self, event: ev.CommitQuarantined) -> None:
+    def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:
         for each in event.heads:
             if each.new:
                 self.islands[each.island].head = each.new

@@ -156,6 +156,6 @@ async def _refresh_database(run: Run) -> None:
     """Keep lineage.duckdb up to date for programs that open the file themselves."""
     refresher = Refresher()
     while True:
-        await run.wait_changed()
+        await run.changes.wait()
         if refresher.due(run.state.events):
             await asyncio.to_thread(refresh, run.launch.folder.path)

@@ -49,7 +49,7 @@ from swarm.project.runs import RunFolder, create, fold, latest, next_name
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """What the command line says beside program.md; None and "" leave it to program.md."""
+    """What the command line says; None and "" leave a setting to program.md."""
 
     run: str = ""
     new: bool = False
@@ -62,6 +62,8 @@ class LaunchOptions:
     sandbox: SandboxKind = "namespaces"
     executor: BackendKind = "local"
     address: str = "auto"
+    unlimited: bool = False
+    """Ignore the limits of program.md: for steps that a person asks for by hand."""
 
 
 @asynccontextmanager
@@ -173,7 +175,7 @@ def _launch(
         islands=islands,
         ratchet=_ratchet(program),
         admission=_admission(program),
-        limits=_bounds(program, options),
+        limits=_limits(program, options),
         prose=program.prose,
         entry=program.entry,
         folder=folder,
@@ -211,7 +213,9 @@ def _admission(program: Program) -> Admission:
     )
 
 
-def _bounds(program: Program, options: LaunchOptions) -> RunLimits:
+def _limits(program: Program, options: LaunchOptions) -> RunLimits:
+    if options.unlimited:
+        return RunLimits()
     limits = program.limits
     return RunLimits(
         minutes=options.minutes if options.minutes is not None else limits.minutes,

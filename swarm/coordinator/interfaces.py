@@ -1,24 +1,27 @@
-"""The interfaces that the coordinator works through; tests and simulations implement their own."""
+"""Interfaces that the coordinator works through; simulations and tests implement their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.contract import Preflight, Trial
 from islands import events as ev
 from islands.records import Conflict, Entry
 
+Offload = Callable[..., Awaitable[Any]]
+"""Runs a blocking call off the event loop: `asyncio.to_thread`, or `inline` in simulations."""
+
 
 class EventSink(Protocol):
-    """Where events are kept (analysis/ledger.py)."""
+    """The ledger (analysis/ledger.py)."""
 
     def append(self, event: ev.Event) -> ev.Event:
-        """Keep `event`; return it with its time."""
+        """Append `event`; return it with the time of recording."""
 
     def events(self) -> Iterator[ev.Event]:
-        """Return what has been kept, in order."""
+        """Return all recorded events, in order."""
 
 
 class BranchStore(Protocol):
@@ -41,40 +44,40 @@ class BranchStore(Protocol):
         experiment: int,
         when: int,
     ) -> str:
-        """Commit `files` on `parent`, hold the commit by a ref, return its id."""
+        """Commit `files` on `parent` as the experiment's candidate; return its id."""
 
     def commit_under_ref(
         self, name: str, parent: str, files: Mapping[str, Entry | None], message: str, when: int
     ) -> str:
-        """Commit `files` on `parent`, hold the commit by a ref `name` of the run, return its id."""
+        """Commit `files` on `parent` under the run's ref `name`; return the commit's id."""
 
     def apply_change(
         self, parent: str, commit: str, onto: str
     ) -> Mapping[str, Entry | None] | Conflict:
-        """Return what must differ on `onto` for it to hold what `commit` changed since `parent`."""
+        """Return how `onto` must change to hold what `commit` changed since `parent`."""
 
     def diff(self, old: str, new: str) -> str:
         """Return the unified diff of the genome between two commits."""
 
     def tried(self, experiment: int) -> str | None:
-        """Return the commit held for an experiment, None where it came to none."""
+        """Return the experiment's candidate, None if it never became one."""
 
     def numstat(self, old: str, new: str) -> tuple[int, int]:
-        """Return how many lines `new` adds to and removes from the genome of `old`."""
+        """Return how many lines of the genome were added and removed between two commits."""
 
     def advance(self, island: str, new: str, old: str) -> None:
-        """Move an island's branch from `old` to `new`, or raise where it is not at `old`."""
+        """Move an island's branch from `old` to `new`; raise if it is not at `old`."""
 
     def sync_branches(self, heads: Mapping[str, str]) -> None:
-        """Make the islands' branches agree with the ledger."""
+        """Move every island's branch to its head by the ledger."""
 
 
 class PreflightRunner(Protocol):
-    """Looks at candidates beside the slices (swarm/executors/preflight.py)."""
+    """Runs preflight checks without a slice (swarm/executors/preflight.py)."""
 
     @property
     def available(self) -> bool:
-        """Whether anybody can look."""
+        """Whether there is a place to run them."""
 
     async def check(self, trial: Trial) -> Preflight:
-        """Say what is against the candidate of `trial`, whose slice is left alone."""
+        """Return whether the candidate of `trial` can run at all; its slice is not used."""

@@ -16,18 +16,23 @@ from swarm.project.runs import RunFolder
 
 @dataclass(frozen=True, slots=True)
 class IslandPlan:
-    """An island to be: its name, its agent and the slice it is measured on."""
+    """One island of a launch."""
 
     name: str
     agent: str
+    """Name of an agent of program.md."""
+
     slice: Slice
+    """Its home: the slice that it measures on unless that is quarantined."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """Where a launch ends; None is no bound. Minutes are of this launch, the rest of the run."""
+    """Where a launch ends; None is no limit."""
 
     minutes: float | None = None
+    """Of this launch; the other limits are of the whole run."""
+
     trials: int | None = None
     usd: float | None = None
     tokens: int | None = None
@@ -35,21 +40,26 @@ class RunLimits:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All that is fixed for one launch; `opening` opens the run if its ledger is empty.
-
-    `splits` are what the task can score a trial on.
-    """
+    """Everything that is fixed for one launch."""
 
     opening: ev.RunOpened
+    """Recorded if the ledger is empty, otherwise compared with the run's own."""
+
     islands: tuple[IslandPlan, ...]
     ratchet: RatchetPolicy
     admission: AdmissionLimits
     limits: RunLimits
     prose: str
+    """The text of program.md, shown to agents."""
+
     entry: str
+    """The genome's file that a trial runs."""
+
     folder: RunFolder
     sandbox: SandboxKind = "namespaces"
     promotion: PromotionPolicy = PromotionPolicy()
     splits: tuple[Split, ...] = ("dev",)
+    """The parts of the held-out data that the task can score a trial on."""
+
     migration: Migration = STAY
     stacking: StackPolicy = NEVER

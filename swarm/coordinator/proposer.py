@@ -1,124 +1,125 @@
-"""Sees to it that an island's slice always finds a candidate that is ready: asks, admits, rebases.
+"""Keeps candidates ready for one island: asks its agent ahead, has waiting candidates rebased.
 
-This runs beside the measuring (swarm/coordinator/island_loop.py), so that no slice waits while an
-agent thinks. How
-much is asked for ahead is `PrefetchDepth`'s to say, what is to be done
-islands/scheduling/island_steps.py's. A candidate is
-ready when it is committed, has passed a look beside the slice (swarm/executors/preflight.py) and
-stands on
-the island's head. Where the head has moved, what the candidate changed is applied to the new one,
-let in and looked at again; where that cannot be, it is dropped.
+Runs beside the island's loop (swarm/coordinator/island_loop.py), so that no slice waits while an
+agent thinks. `PrefetchDepth` says how many proposals to ask for ahead,
+islands/scheduling/island_steps.py what to do next, swarm/coordinator/candidates.py makes the
+candidates.
 
-Not covered: several proposals that are asked for at one time are drawn on one brief, so that they
-may come out alike; the brief shows what is already there, and each has a seed of its own.
+Not covered: proposals asked for at the same time share one brief and may come out alike; the brief
+shows what is pending, and each has its own seed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from harness.contract import Preflight, Trial
 from islands import events as ev
-from islands import trailers
-from islands.genome import null_edits as nulls
-from islands.genome.admission import Refused, admit
-from islands.quarantine import REASON
-from islands.records import NULL, Brief, Conflict, Entry, Proposal, RunLimit
+from islands.genome import null_edits
+from islands.records import NULL, Brief, Proposal, RunLimit
 from islands.scheduling.island_steps import EnoughPending, Rebase, RequestProposal, next_ask
 from islands.state.population import Experiment
 from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import BudgetError
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.launch_plan import IslandPlan
+from swarm.coordinator.candidates import CandidateMaker
 from swarm.coordinator.prefetch import PrefetchDepth
 from swarm.coordinator.run import Run
 
-REPAIRS = 2
-"""How often an agent is shown at once why its answer was not let in, to mend it."""
+MAX_REPAIRS = 2
+"""How often an agent is told at once why its proposal was refused, to repair it."""
 
-MIGRATION = "migration"
-"""Who proposed a migrant, as its commit says."""
+MAX_PAUSE_S = 60.0
+"""Longest pause before the next request after repeated failures or refusals."""
 
-PAUSE = 60.0
-"""Seconds that an island waits at most after its agent failed or was refused again and again."""
-
-SHOWN = 6_000
-"""Characters of a refused candidate's change that its agent is shown again."""
+PAUSE_UNIT_S = 0.25
+"""The pause after n failures or refusals in a row is 2^n times this, at most MAX_PAUSE_S."""
 
 
 @dataclass(slots=True)
 class Proposer:
-    """The asking side of one island. `limit` says that no more can be paid for, and why."""
+    """Asks the agent of one island and keeps its queue of candidates filled."""
 
     run: Run
     briefer: Briefer
-    island: IslandPlan
+    candidates: CandidateMaker
     prefetch: PrefetchDepth = field(default_factory=PrefetchDepth)
     limit: RunLimit | None = None
-    _asked: int = 0
-    _taken: set[int] = field(default_factory=set)
-    _ported: set[int] = field(default_factory=set)
+    """The limit that leaves no money or tokens for another proposal."""
+
+    _requests: int = 0
+    _rebasing: set[int] = field(default_factory=set)
+    _ports: set[int] = field(default_factory=set)
+    """Origins of migrants whose change the agent has been asked to express here."""
+
+    @property
+    def name(self) -> str:
+        """The island's name."""
+        return self.candidates.island.name
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request or rebase under way may still yield a candidate."""
+        queue = self.run.state.islands[self.name].queue
+        return self._requests > 0 or any(waiting.state == "waiting" for waiting in queue)
 
     async def run_forever(self) -> None:
-        """Go on until cancelled; what is under way then is settled."""
+        """Ask and rebase until cancelled; calls under way are then recorded as abandoned."""
         async with asyncio.TaskGroup() as group:
             while True:
                 match self._next():
                     case RequestProposal():
-                        self._asked += 1
-                        group.create_task(self._ask())
+                        self._requests += 1
+                        group.create_task(self._request_candidate())
                     case Rebase(experiment, onto):
-                        self._taken.add(experiment.number)
+                        self._rebasing.add(experiment.number)
                         group.create_task(self._rebase(experiment, onto))
                     case EnoughPending():
-                        await self._rest()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a candidate may still come of what is under way."""
-        waiting = self.run.state.islands[self.island.name].queue
-        return self._asked > 0 or any(each.state == "waiting" for each in waiting)
-
-    async def bring(self, number: int, parent: str, proposal: Proposal) -> None:
-        """Make a change that another island kept a candidate on `parent`, or refuse it."""
-        await self._see_through(number, parent, proposal, MIGRATION)
+                        await self._wait()
 
     def _next(self) -> RequestProposal | Rebase | EnoughPending:
-        depth = 0 if self.limit else min(self.prefetch.depth, self.run.trials_left())
-        return next_ask(self.run.state, self.island.name, depth, self._asked, self._taken)
+        run = self.run
+        trials_left = run.limits.trials_left(run.state.run.rungs[0])
+        depth = 0 if self.limit else min(self.prefetch.depth, trials_left)
+        return next_ask(run.state, self.name, depth, self._requests, self._rebasing)
 
-    async def _rest(self) -> None:
+    async def _wait(self) -> None:
         state = self.run.state
-        started = state.scored(state.islands[self.island.name].head)
-        # the baseline is everybody's; from then on only what happens on the island counts here
-        await self.run.wait_changed(self.island.name if started else "")
+        started = state.scored(state.islands[self.name].head)
+        # all islands share the baseline; once it is scored only this island's events matter here
+        await self.run.changes.wait(self.name if started else "")
 
-    async def _ask(self) -> None:
-        """Ask for one candidate; where it is not let in, let the agent mend it."""
+    async def _rebase(self, experiment: Experiment, onto: str) -> None:
         try:
-            refused = ""
-            for _ in range(REPAIRS + 1):
-                refused = await self._propose(refused)
-                if not refused:
+            await self.candidates.rebase(experiment, onto)
+        finally:
+            self._rebasing.discard(experiment.number)
+            self.run.changes.notify(self.name)
+
+    async def _request_candidate(self) -> None:
+        """Ask for one candidate; let the agent repair a proposal that is refused."""
+        try:
+            refusal = ""
+            for _ in range(MAX_REPAIRS + 1):
+                refusal = await self._propose(refusal)
+                if not refusal:
                     return
         finally:
-            self._asked -= 1
-            self.run.notify(self.island.name)
+            self._requests -= 1
+            self.run.changes.notify(self.name)
 
-    async def _propose(self, refused: str) -> str:
-        """Ask for a proposal and see it through; return why it was not let in, if it was not."""
-        run, name, began = self.run, self.island.name, asyncio.get_running_loop().time()
+    async def _propose(self, refusal: str) -> str:
+        """Ask for a proposal and have it admitted; return why it was refused, "" if it was not.
+
+        `refusal` says why the one before was refused.
+        """
+        run, name, start = self.run, self.name, asyncio.get_running_loop().time()
         number, agent, parent = run.next_number(), run.agents[name], run.state.islands[name].head
-        null = await self._null(number, parent)
+        null = await self._null_proposal(number, parent)
         if null is not None:
-            run.record(ev.ProposalReceived(number, name, NULL, parent, null.hypothesis))
-            if await self._see_through(number, parent, null):
-                await asyncio.sleep(self._pause())
-            return refused  # nobody is told of it
-        brief, origin = self._brief(number, refused)
+            await self._submit_null(number, parent, null)
+            return refusal  # the agent has not seen this attempt
+        brief, origin = self._brief(number, refusal)
         try:
             proposal = await agent.propose(brief)
         except BudgetError as error:
@@ -135,9 +136,9 @@ class Proposer:
                     number, name, agent.name, error.error_kind, str(error), error.usage, origin
                 )
             )
-            if name in run.state.migrants.ports:  # that was no answer: it is asked again
-                self._ported.discard(origin)
-            await asyncio.sleep(self._pause(error.retry_after))
+            if name in run.state.migrants.ports:  # no answer: the port is requested again
+                self._ports.discard(origin)
+            await asyncio.sleep(self._pause_s(error.retry_after))
             return ""
         run.record(
             ev.ProposalReceived(
@@ -151,184 +152,53 @@ class Proposer:
                 origin,
             )
         )
-        answer = await self._see_through(number, parent, proposal)
-        if answer:
-            await asyncio.sleep(self._pause())
+        refusal = await self._admit(number, parent, proposal)
+        if refusal:
+            await asyncio.sleep(self._pause_s())
         else:
-            self.prefetch.add_latency(asyncio.get_running_loop().time() - began)
-        return answer
+            self.prefetch.add_latency(asyncio.get_running_loop().time() - start)
+        return refusal
 
-    def _brief(self, number: int, refused: str) -> tuple[Brief, int]:
-        """Return a brief, and the origin of the change that it wants expressed here, 0 for none.
-
-        One proposal is asked to do that, not all that are asked for at one time.
-        """
-        state, name = self.run.state, self.island.name
-        brief = self.briefer.brief(state, name, number, refused)
-        wanted = state.migrants.ports.get(name)
-        if wanted is None or wanted.migrant.origin in self._ported:
-            return replace(brief, port=None), 0
-        self._ported.add(wanted.migrant.origin)
-        return brief, wanted.migrant.origin
-
-    async def _null(self, number: int, parent: str) -> Proposal | None:
-        """Return the proposal that does nothing, where this one is to be such."""
+    async def _submit_null(self, number: int, parent: str, null: Proposal) -> None:
         run = self.run
-        if not nulls.is_null(run.state.run.seed, number, run.launch.ratchet.null_rate):
+        run.record(ev.ProposalReceived(number, self.name, NULL, parent, null.hypothesis))
+        if await self._admit(number, parent, null):
+            await asyncio.sleep(self._pause_s())
+
+    async def _admit(self, number: int, parent: str, proposal: Proposal) -> str:
+        agent = self.candidates.island.agent
+        return await self.candidates.admit(number, parent, proposal, agent)
+
+    def _brief(self, number: int, refusal: str) -> tuple[Brief, int]:
+        """Return a brief, and the origin of the migrant it asks to express here, 0 for none.
+
+        Only one of the proposals asked for at the same time is asked to do that.
+        """
+        state = self.run.state
+        brief = self.briefer.brief(state, self.name, number, refusal)
+        port = state.migrants.ports.get(self.name)
+        if port is None or port.migrant.origin in self._ports:
+            return replace(brief, port=None), 0
+        self._ports.add(port.migrant.origin)
+        return brief, port.migrant.origin
+
+    async def _null_proposal(self, number: int, parent: str) -> Proposal | None:
+        """Return a proposal that does nothing if this number is drawn for one (A/A test)."""
+        run = self.run
+        seed = run.state.run.seed
+        if not null_edits.is_null(seed, number, run.launch.ratchet.null_rate):
             return None
         head = await run.offload(run.branches.files, parent)
-        null: Proposal | None = await run.offload(
-            nulls.null_proposal, run.state.run.seed, number, head
-        )
+        null: Proposal | None = await run.offload(null_edits.null_proposal, seed, number, head)
         return null
 
-    async def _see_through(
-        self, number: int, parent: str, proposal: Proposal, agent: str = ""
-    ) -> str:
-        """Make a proposal a candidate that waits, or refuse it and return why."""
-        refused = await self._admit(number, parent, proposal, agent or self.island.agent)
-        if refused is None:
-            return ""
-        rule, reason = refused.rule, refused.reason
-        self.run.record(ev.ProposalRefused(number, self.island.name, rule, reason))
-        return refused.text
-
-    def _pause(self, asked: float = 0.0) -> float:
-        island = self.run.state.islands[self.island.name]
-        idle = max(island.agent_failures_in_a_row, island.refusals_in_a_row)
-        return max(asked, min(PAUSE, 0.25 * 2.0 ** min(idle, 10)))
-
-    async def _admit(self, number: int, parent: str, proposal: Proposal, agent: str) -> _No | None:
-        """Make a proposal a candidate that waits; return what is against it, if anything is."""
-        run, name = self.run, self.island.name
-        files = await self._let_in(number, parent, proposal)
-        if isinstance(files, Refused):
-            return _No(files.rule, files.reason)
-        message, when = self._message(number, proposal.hypothesis, agent), int(run.now())
-        commit = await run.offload(run.branches.commit, parent, files, message, number, when)
-        found = await self._look(number, commit)
-        if not found.ok:
-            changed = await run.offload(run.branches.diff, parent, commit)
-            return _No("preflight", found.reason, f"{found.tail}\n\n{changed[:SHOWN]}".strip())
-        added, removed = await run.offload(run.branches.numstat, parent, commit)
-        run.record(ev.CandidateAdmitted(number, name, commit, parent, added, removed))
-        return None
-
-    async def _let_in(
-        self, number: int, parent: str, proposal: Proposal
-    ) -> dict[str, Entry | None] | Refused:
-        run, launch = self.run, self.run.launch
-        head = await run.offload(run.branches.files, parent)
-        waiting = run.state.islands[self.island.name].queue
-        null = any(each.null for each in waiting if each.number == number)
-        limits = replace(launch.admission, allow_null=null or launch.admission.allow_null)
-        genome = run.state.run.genome
-        # off the loop: the worst that a proposal can do to a parser takes seconds
-        answer = await run.offload(admit, proposal, head, genome, limits, launch.entry)
-        return answer if isinstance(answer, Refused) else dict(answer.files)
-
-    async def _look(self, number: int, commit: str) -> Preflight:
-        """Export a candidate, so that no slice waits for it, and look at it beside the slices.
-
-        One that cannot run leaves no export behind.
-        """
-        run, launch, opened = self.run, self.run.launch, self.run.state.run
-        genome = launch.folder.genomes / commit
-        await run.offload(run.branches.export, commit, genome)
-        if not run.preflights.available:
-            return Preflight(ok=True)
-        trial = Trial(
-            id=f"p{number}",
-            task=opened.task,
-            data=opened.data,
-            commit=commit,
-            seed=opened.seed,
-            rung=opened.rungs[0],
-            slice=self.island.slice,
-            genome=str(genome),
-            entry=launch.entry,
-            scratch=str(launch.folder.scratch / "preflights"),
-            sandbox=launch.sandbox,
-        )
-        found = await run.preflights.check(trial)
-        if not found.ok:
-            await run.offload(_remove, genome)
-        return found
-
-    async def _rebase(self, old: Experiment, onto: str) -> None:
-        """Bring a candidate that waits to the head `onto`, or drop it."""
-        run, name, number, stale = self.run, self.island.name, old.number, old.commit
-        try:
-            made = await self._made_anew(old, onto)
-            if isinstance(made, _No):
-                run.record(ev.CandidateDropped(number, name, made.line))
-            else:
-                added, removed = await run.offload(run.branches.numstat, onto, made)
-                run.record(ev.CandidateRebased(number, name, made, onto, added, removed))
-            await run.offload(_remove, run.launch.folder.genomes / stale)
-        finally:
-            self._taken.discard(number)
-            run.notify(name)
-
-    async def _made_anew(self, old: Experiment, onto: str) -> str | _No:
-        run, branches = self.run, self.run.branches
-        if run.state.quarantines.tainted(old.number):
-            return _No("quarantine", REASON)
-        files = await run.offload(branches.apply_change, old.parent, old.commit, onto)
-        if isinstance(files, Conflict):
-            where = ", ".join(files.paths)
-            return _No("conflict", f"the head has moved and differs in the same lines of {where}")
-        if not files:
-            return _No("nothing", "the head has moved and holds this change already")
-        answer = await self._let_in(old.number, onto, Proposal(old.hypothesis, files))
-        if isinstance(answer, Refused):
-            return _No(answer.rule, f"on the head as it is now: {answer.reason}")
-        message, name = (
-            self._message(old.number, old.hypothesis, self.island.agent),
-            f"rebased/{old.number}/{onto}",
-        )
-        # with the proposal's own time, so that a coordinator that comes after makes the same commit
-        when = int(old.received)
-        commit: str = await run.offload(
-            branches.commit_under_ref, name, onto, answer, message, when
-        )
-        found = await self._look(old.number, commit)
-        return commit if found.ok else _No("preflight", found.reason)
-
-    def _message(self, number: int, hypothesis: str, agent: str) -> str:
-        subject, _, rest = hypothesis.strip().partition("\n")
-        body = f"{rest.strip()}\n\n" if rest.strip() else ""
-        values: trailers.Values = {
-            "Run": self.run.state.run.run,
-            "Island": self.island.name,
-            "Experiment": number,
-            "Agent": agent,
-        }
-        return f"{subject.strip()[:100] or 'Change'}\n\n{body}{trailers.write(values)}"
+    def _pause_s(self, retry_after: float = 0.0) -> float:
+        island = self.run.state.islands[self.name]
+        in_a_row = max(island.agent_failures_in_a_row, island.refusals_in_a_row)
+        return max(retry_after, min(MAX_PAUSE_S, PAUSE_UNIT_S * 2.0 ** min(in_a_row, 10)))
 
 
 def abandoned_call(call: ev.AgentCallStarted) -> ev.AgentFailed:
-    """Return the event that settles a call of which nothing more will be heard: at its worst."""
+    """Return the event for a call whose answer will not come; it is charged at its largest cost."""
     reason = "the coordinator stopped before it answered"
     return ev.AgentFailed(call.experiment, call.island, call.agent, "stopped", reason, call.usage)
-
-
-@dataclass(frozen=True, slots=True)
-class _No:
-    """What is against a candidate: the rule, the reason in a line, and more for its agent."""
-
-    rule: str
-    reason: str
-    more: str = ""
-
-    @property
-    def line(self) -> str:
-        return f"{self.rule}: {self.reason}"
-
-    @property
-    def text(self) -> str:
-        return f"{self.line}\n{self.more}".rstrip()
-
-
-def _remove(genome: Path) -> None:
-    shutil.rmtree(genome, ignore_errors=True)

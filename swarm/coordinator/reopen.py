@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from harness.contract import SandboxKind
 from islands import events as ev
 from islands.scheduling.run_steps import RunStep
 from islands.state.run_state import State
 from swarm.coordinator.assemble import LaunchOptions, assemble
-from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.run import Run
 from swarm.coordinator.task_tree import run_steps_only
 from swarm.project.runs import RunFolder, require_stopped
@@ -29,8 +27,7 @@ async def reopen(
     needed. Raises SetupError and HarnessError as a launch does.
     """
     require_stopped(folder)
-    options = LaunchOptions(run=folder.name, agent="mutator", sandbox=sandbox)
+    options = LaunchOptions(run=folder.name, agent="mutator", sandbox=sandbox, unlimited=True)
     async with assemble(folder.repo, options, watch) as run:
-        run.launch = replace(run.launch, limits=RunLimits())
         await run_steps_only(run, wanted, lambda: begin(run))
         return run.state

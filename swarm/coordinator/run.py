@@ -1,204 +1,133 @@
-"""A run as its islands share it: the ledger, its fold, the bounds and the leases of slices."""
+"""What the islands of a run share: the ledger and its fold, agents, executor, limits, locks."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.contract import Preflight, Rung, Slice, Trial
+from harness.contract import Preflight, Trial
 from islands import events as ev
-from islands.promotion import consensus
 from islands.records import RunLimit
 from islands.state.run_state import State
 from swarm.agents.base import Agent
-from swarm.coordinator.interfaces import BranchStore, EventSink, PreflightRunner
+from swarm.coordinator.branch_sync import BranchSync
+from swarm.coordinator.interfaces import BranchStore, EventSink, Offload, PreflightRunner
 from swarm.coordinator.launch_plan import Launch
+from swarm.coordinator.limits import LimitChecker
+from swarm.coordinator.notifier import Notifier
+from swarm.coordinator.slice_choice import SliceChoice
 from swarm.executors.base import Executor
-
-Offload = Callable[..., Awaitable[Any]]
-"""How blocking calls leave the event loop: `asyncio.to_thread`, or in simulations `inline`."""
 
 
 async def inline(call: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - any call's result
-    """Make a blocking call at once: an `Offload` for simulations, where nothing may block."""
+    """Call on the event loop: the `Offload` of simulations, where nothing blocks."""
     return call(*args)
 
 
-def _nobody(event: ev.Event, state: State) -> None:
-    """Watch nothing."""
+def _ignore(event: ev.Event, state: State) -> None:
+    """Observe nothing."""
 
 
 class NoPreflights:
-    """Nobody can look at a candidate before its trial."""
+    """A `PreflightRunner` without a place to run: candidates go to their trials unchecked."""
 
     available = False
 
-    async def check(self, trial: Trial) -> Preflight:  # noqa: ARG002 - that is the point
-        """Find nothing."""
+    async def check(self, trial: Trial) -> Preflight:  # noqa: ARG002 - nothing is looked at
+        """Return that nothing was found."""
         return Preflight(ok=True)
 
 
 @dataclass(slots=True)
 class Run:
-    """Everything that islands have in common. `watch` is told of each event as it is recorded."""
+    """One launch of a run, shared by the tasks of all islands."""
 
     launch: Launch
     ledger: EventSink
     branches: BranchStore
     executor: Executor
     agents: Mapping[str, Agent]
+    """By island."""
+
     preflights: PreflightRunner = field(default_factory=NoPreflights)
-    watch: Callable[[ev.Event, State], None] = _nobody
+    watch: Callable[[ev.Event, State], None] = _ignore
+    """Called with each event once it is recorded."""
+
     offload: Offload = asyncio.to_thread
     now: Callable[[], float] = time.time
+    """Seconds since the epoch, for commits."""
+
     state: State = field(default_factory=State)
     limit: RunLimit | None = None
-    _heads: dict[str, str] = field(default_factory=dict)
-    _moving: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
-    _changed: dict[str, asyncio.Event] = field(default_factory=dict)
-    _leases: dict[str, asyncio.Lock] = field(default_factory=dict)
-    _allotted: int = 0
+    """The limit that ended the launch, None while it runs."""
+
+    limits: LimitChecker = field(init=False)
+    slices: SliceChoice = field(init=False)
+    branch_sync: BranchSync = field(init=False)
+    changes: Notifier = field(default_factory=Notifier)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _last_number: int = 0
+
+    def __post_init__(self) -> None:
+        self.limits = LimitChecker(self.launch.limits, self.state)
+        self.slices = SliceChoice(self.launch.islands, self.state)
+        self.branch_sync = BranchSync(self.branches, self.state, self.offload)
 
     def record(self, event: ev.Event) -> None:
-        """Keep `event`, fold it in, and let everybody know."""
-        kept, home = self.ledger.append(event), self._home(event)
-        self.fold(kept)
-        self.watch(kept, self.state)
-        self.notify(home)
+        """Write `event` to the ledger, fold it into the state and wake the tasks that wait."""
+        stamped, island = self.ledger.append(event), self._island_of(event)
+        self.fold(stamped)
+        self.watch(stamped, self.state)
+        self.changes.notify(island)
 
     def record_quarantines(self) -> None:
-        """Record what follows from invalid trials so far; the islands' branches are yet to move."""
-        while (found := self.state.quarantines.finding()) is not None:
-            self.record(found)
-
-    async def sync_branches(self) -> None:
-        """Make the islands' branches agree with the ledger, whatever a kill has left."""
-        heads = {name: island.head for name, island in self.state.islands.items()}
-        built = self.state.promotions.consensus
-        if built is not None:
-            heads[consensus.NAME] = built.commit
-        await self.offload(self.branches.sync_branches, heads)
-        self._heads = heads
-
-    async def move_branches(self) -> None:
-        """Move each branch to its island's head, wherever that went meanwhile; one at a time."""
-        async with self._moving:
-            for name, island in self.state.islands.items():
-                head, old = island.head, self._heads[name]
-                if head != old:
-                    await self.offload(self.branches.advance, name, head, old)
-                    self._heads[name] = head
+        """Record what follows from invalid commits so far; branches move later (`branch_sync`)."""
+        while (quarantine := self.state.quarantines.finding()) is not None:
+            self.record(quarantine)
 
     def fold(self, event: ev.Event) -> None:
-        """Take `event` into the state; an agent learns how its experiment ended."""
+        """Apply `event` to the state and tell an agent how its experiment ended."""
         if isinstance(event, ev.CommitQuarantined):
             self._fold_quarantine(event)
             return
-        island = self.state.islands.get(self._home(event))
+        island = self.state.islands.get(self._island_of(event))
         last = island.recent_attempts[-1] if island and island.recent_attempts else None
         self.state.apply(event)
         if island is not None and island.recent_attempts and island.recent_attempts[-1] is not last:
             agent = self.agents.get(island.opened.island)
-            # not for an island of an earlier launch that this one leaves alone, nor of others'
+            # None for an island of an earlier launch that this one does not run; a head that was
+            # adopted is another island's experiment
             if agent is not None and not isinstance(event, ev.HeadAdopted):
                 agent.learn(island.recent_attempts[-1])
 
+    def next_number(self) -> int:
+        """Return the next experiment's number."""
+        self._last_number = max(self._last_number, self.state.experiments) + 1
+        return self._last_number
+
+    def stop(self, limit: RunLimit) -> None:
+        """Note the limit that was reached, unless one was before, and wake the tasks that wait."""
+        self.limit = self.limit or limit
+        self.changes.notify()
+
+    def lock(self, name: str) -> asyncio.Lock:
+        """Return the lock `name`: a slice (two trials on one would falsify its clock), or refs."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
     def _fold_quarantine(self, event: ev.CommitQuarantined) -> None:
-        """Take it into the state; agents hear again of what they had kept and have no more."""
+        """Apply it to the state; tell agents again of experiments whose ending it changes."""
         before = {name: [*island.recent_attempts] for name, island in self.state.islands.items()}
         self.state.apply(event)
         for name, island in self.state.islands.items():
-            for old, now in zip(before[name], island.recent_attempts, strict=True):
-                if name in self.agents and now.island == name and old.ending != now.ending:
-                    self.agents[name].learn(now)
+            for old, new in zip(before[name], island.recent_attempts, strict=True):
+                if name in self.agents and new.island == name and old.ending != new.ending:
+                    self.agents[name].learn(new)
 
-    def _home(self, event: ev.Event) -> str:
+    def _island_of(self, event: ev.Event) -> str:
+        """Return the island on which `event` happened, "" for an event of the run."""
         if isinstance(event, ev.TrialEnded | ev.TrialVoided):
             return event.started.island
         return getattr(event, "island", "")
-
-    def next_number(self) -> int:
-        """Return the next experiment's number."""
-        self._allotted = max(self._allotted, self.state.experiments) + 1
-        return self._allotted
-
-    def trials_left(self) -> int:
-        """Return how many more trials may begin: what more is asked for cannot be measured."""
-        if self.limit_reached(self.state.run.rungs[0]) is not None:
-            return 0
-        most = self.launch.limits.trials
-        return sys.maxsize if most is None else most - self.state.trials
-
-    def last_start(self, rung: Rung) -> float | None:
-        """Return the time of the event loop after which no trial may begin, None for never."""
-        minutes = self.launch.limits.minutes
-        return None if minutes is None else self._began + minutes * 60 - rung.seconds
-
-    def limit_reached(self, rung: Rung) -> RunLimit | None:
-        """Return the bound that one more trial would break: nothing is begun that cannot end."""
-        bounds = self.launch.limits
-        last = self.last_start(rung)
-        if last is not None and asyncio.get_running_loop().time() > last:
-            return "minutes"
-        if bounds.trials is not None and self.state.trials >= bounds.trials:
-            return "trials"
-        return None
-
-    def fits(self, trials: int, seconds: float) -> bool:
-        """Return whether so many more trials and seconds stay within the bounds."""
-        bounds = self.launch.limits
-        spent = asyncio.get_running_loop().time() - self._began
-        in_time = bounds.minutes is None or spent + seconds <= bounds.minutes * 60
-        return in_time and (bounds.trials is None or self.state.trials + trials <= bounds.trials)
-
-    def stop(self, limit: RunLimit) -> None:
-        """Note which bound was reached, the first one, and let those who wait know."""
-        self.limit = self.limit or limit
-        self.notify("")
-
-    def notify(self, island: str) -> None:
-        """Let those know who wait for something to change, on `island` or anywhere."""
-        for name in (island, ""):  # never a set: whom it wakes first must not depend on hashes
-            waited = self._changed.pop(name, None)
-            if waited is not None:
-                waited.set()
-
-    async def wait_changed(self, island: str = "") -> None:
-        """Wait until something changes on `island`, or anywhere if none is named."""
-        await self._changed.setdefault(island, asyncio.Event()).wait()
-
-    def slice(self, island: str, name: str = "") -> Slice:
-        """Return the launch's slice `name`, or the one that `island` measures on now."""
-        wanted = name or self.state.islands[island].slice.name
-        return self._slices[wanted]
-
-    def fallback_slice(self, island: str) -> Slice | None:
-        """Return where `island` can measure: at home, else where fewest are; None: nowhere."""
-        state, known = self.state, self.state.sentinels
-        well = [where for name, where in self._slices.items() if not known.apart(name)]
-        home = state.islands[island].home
-        if home in well or not well:
-            return home if well else None
-        crowd = [state.islands[each.name].slice.name for each in self.launch.islands]
-        return min(well, key=lambda where: crowd.count(where.name))
-
-    @property
-    def stuck_reason(self) -> str:
-        """Return why no slice can be measured on, nothing while one may come back."""
-        known = self.state.sentinels
-        if not all(map(known.hopeless, self._slices)):
-            return ""
-        return "; ".join(f"{name}: {known.apart(name)}" for name in self._slices)
-
-    @property
-    def _slices(self) -> dict[str, Slice]:
-        return {island.slice.name: island.slice for island in self.launch.islands}
-
-    def lease(self, slice_name: str) -> asyncio.Lock:
-        """Return the lock that holds a slice: no two trials share one, or its clock is none."""
-        return self._leases.setdefault(slice_name, asyncio.Lock())

@@ -15,6 +15,7 @@ from harness.contract import SetupError
 from islands import events as ev
 from islands import trailers
 from islands.genome.categories import categories
+from islands.git.branches import changed_files
 from islands.promotion import consensus
 from islands.promotion.attempt import PromotionRequest
 from islands.promotion.state import Attribution, Promotions
@@ -36,7 +37,7 @@ SPARE = 4
 """Trials an island that an experiment may still take when the last stack check is to begin."""
 
 
-async def do(run: Run, step: RunStep) -> None:  # noqa: C901 - one line for each
+async def execute(run: Run, step: RunStep) -> None:  # noqa: C901 - one line for each
     """Do a step other than a trial."""
     match step:
         case StackStep(parts):
@@ -68,23 +69,23 @@ def open_stack(run: Run, parts: tuple[int, ...]) -> None:
 def stackable(run: Run, parts: tuple[int, ...]) -> bool:
     """Return whether a whole stack check, all on one slice, fits into what the launch has left."""
     cost = budget(len(parts))
-    return run.fits(cost, cost * run.state.run.rungs[0].seconds)
+    return run.limits.fits(cost, cost * run.state.run.rungs[0].seconds)
 
 
 def last_stack(run: Run) -> StackStep | None:
     """Return the check to begin now because soon there is no room for it, None for none."""
     known, policy = run.state.stacks, run.launch.stacking
-    parts = known.due(policy, run.launch.limits.trials or run.state.trials, last=True)
+    parts = known.due(policy, run.limits.limits.trials or run.state.trials, last=True)
     if not parts or not stackable(run, parts):
         return None
     cost, spare = budget(len(parts)), SPARE * len(run.launch.islands)
-    roomy = run.fits(cost + spare, (cost + SPARE) * run.state.run.rungs[0].seconds)
+    roomy = run.limits.fits(cost + spare, (cost + SPARE) * run.state.run.rungs[0].seconds)
     return None if roomy else StackStep(parts)
 
 
 def reserved(run: Run) -> bool:
     """Return whether all trials that are left are for the stack check under way."""
-    check, most = run.state.stacks.open, run.launch.limits.trials
+    check, most = run.state.stacks.open, run.limits.limits.trials
     if check is None or most is None:
         return False
     begun = sum(island.experiment is not None for island in run.state.islands.values())
@@ -97,12 +98,12 @@ async def close_early(run: Run) -> None:
         need = check.early()
         if need is None or isinstance(need, TrialRequest):
             return
-        await do(run, need)
+        await execute(run, need)
 
 
 async def assemble(run: Run, step: Assemble) -> None:
     """Put parts together in the object database, and record what came of it."""
-    async with run.lease(f"stack check {step.check}"):  # two islands would meet on its refs
+    async with run.lock(f"stack check {step.check}"):  # two islands would meet on its refs
         check = run.state.stacks.open
         known = check is None or frozenset(step.parts) in {*check.made, *check.stuck}
         if check is None or known or check.event.number != step.check:
@@ -132,7 +133,7 @@ def affordable(run: Run, wish: PromotionRequest) -> bool:
     """Return whether a whole promotion fits into what the launch has left."""
     trials, rung = run.launch.promotion.trials, run.state.run.rungs[wish.rung]
     slices = len({island.slice.name for island in run.launch.islands})
-    return run.fits(trials, trials * rung.seconds / max(1, slices))
+    return run.limits.fits(trials, trials * rung.seconds / max(1, slices))
 
 
 async def open_promotion(run: Run, wish: PromotionRequest, *, alone: bool = False) -> None:
@@ -191,7 +192,7 @@ def settle(run: Run) -> None:
 
 async def draft(run: Run, promoted: ev.PromotionEnded) -> None:
     """Commit the parts of a promoted stack one by one, to see that each commit runs."""
-    async with run.lease(consensus.NAME):  # two islands would meet on its refs
+    async with run.lock(consensus.NAME):  # two islands would meet on its refs
         known = run.state.promotions
         if known.drafted is None or known.drafted.promotion != promoted.number:
             changes = await run.offload(_written, run, promoted)
@@ -200,7 +201,7 @@ async def draft(run: Run, promoted: ev.PromotionEnded) -> None:
 
 async def build(run: Run, promoted: ev.PromotionEnded) -> None:
     """Bring the consensus branch to the stack that was promoted: record it, then move the ref."""
-    async with run.lease(consensus.NAME):
+    async with run.lock(consensus.NAME):
         known = run.state.promotions
         if known.unbuilt_promotion() != promoted or known.drafted is None:
             return
@@ -251,7 +252,7 @@ def _written(run: Run, promoted: ev.PromotionEnded, broken: Sequence[bool] = ())
         texts = f"{texts}\n{text}" if texts else text
         if place < len(broken) and broken[place]:
             continue
-        held, changed = f"{kind}/{promoted.number}/{place + 1}", _difference(before, files)
+        held, changed = f"{kind}/{promoted.number}/{place + 1}", changed_files(before, files)
         tip = run.branches.commit_under_ref(held, tip, changed, texts, int(promoted.recorded))
         commits.append(tip)
         before, texts = files, ""
@@ -284,8 +285,3 @@ def _one_by_one(run: Run, promoted: ev.PromotionEnded) -> list[tuple[str, Mappin
 
 def _credit(known: Promotions, part: int) -> Attribution:
     return known.attributions.get(part, consensus.NOBODY)
-
-
-def _difference(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:
-    paths = sorted(before.keys() | after.keys())
-    return {path: after.get(path) for path in paths if before.get(path) != after.get(path)}

@@ -16,6 +16,7 @@ from islands.scheduling.run_steps import RunStep
 from islands.state.population import Experiment
 from islands.state.run_state import State
 from swarm.coordinator.brief import Briefer
+from swarm.coordinator.candidates import CandidateMaker
 from swarm.coordinator.island_loop import IslandLoop
 from swarm.coordinator.proposer import Proposer, abandoned_call
 from swarm.coordinator.run import Run
@@ -68,7 +69,8 @@ async def _loops(run: Run, do: Callable[[IslandLoop], Coroutine[None, None, None
     try:
         async with asyncio.TaskGroup() as group:
             for island in run.launch.islands:
-                loop = IslandLoop(run, Proposer(run, briefer, island), island)
+                proposer = Proposer(run, briefer, CandidateMaker(run, island))
+                loop = IslandLoop(run, island, proposer)
                 group.create_task(do(loop), name=island.name)
     except* (SetupError, HarnessError) as broken:
         raise _first(broken) from None
@@ -97,7 +99,7 @@ async def _begin(run: Run) -> None:
                 ev.IslandReassigned(island.name, island.slice, "launched so", permanent=True)
             )
     run.record_quarantines()
-    await run.sync_branches()
+    await run.branch_sync.restore()
     _settle(run)
 
 

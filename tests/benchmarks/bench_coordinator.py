@@ -34,6 +34,7 @@ from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Proposal
 from swarm.agents.mutator import Mutator
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
+from swarm.coordinator.limits import LimitChecker
 from swarm.coordinator.run import Run, inline
 from swarm.coordinator.task_tree import run_islands
 from swarm.project.runs import RunFolder
@@ -141,7 +142,7 @@ def opened(folder, count, agents, **parts):
 
 def bounded(run, **limits):
     """Set where a run ends."""
-    run.launch = replace(run.launch, limits=RunLimits(**limits))
+    run.limits = LimitChecker(RunLimits(**limits), run.state)
     return run
 
 

@@ -105,7 +105,7 @@ class Lab:
             gain = Gain(step, 0.01, 4, 0.001)
             kept = ev.VerdictReached(number, island, commit, self.base, "keep", "gain", gain)
             self.ledger.kept += [received, admitted, start, scored, again, ended, kept]
-            self.branches.advance(island, self.base, "")
+            self.branches.sync_branches({island: self.base})
             self.branches.advance(island, commit, self.base)
         files = {GENOME: Entry(text(1, 2, 3).encode())}
         return self.branches.commit_under_ref("stack", self.base, files, "stack\n", 1)

@@ -425,7 +425,7 @@ def two_islands(tmp_path, edits):
         gain = Gain(1.0, 0.1, 2)
         history.append(ev.VerdictReached(number, island, commit, base, "keep", "", gain))
     for at in range(2):
-        branches.advance(f"i{at}", history_head(history, f"i{at}"), "")
+        branches.sync_branches({f"i{at}": history_head(history, f"i{at}")})
     return repo, branches, history, base
 
 

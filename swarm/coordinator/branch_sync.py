@@ -1,0 +1,39 @@
+"""Keeps the git branches of islands where the ledger has their heads."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from islands.promotion import consensus
+from islands.state.run_state import State
+from swarm.coordinator.interfaces import BranchStore, Offload
+
+
+@dataclass(slots=True)
+class BranchSync:
+    """Moves branches after the event that moved a head is recorded, never before."""
+
+    branches: BranchStore
+    state: State
+    offload: Offload
+    _heads: dict[str, str] = field(default_factory=dict)
+    _moving: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def restore(self) -> None:
+        """Bring all branches in line with the ledger, wherever a killed coordinator left them."""
+        heads = {name: island.head for name, island in self.state.islands.items()}
+        built = self.state.promotions.consensus
+        if built is not None:
+            heads[consensus.NAME] = built.commit
+        await self.offload(self.branches.sync_branches, heads)
+        self._heads = heads
+
+    async def advance(self) -> None:
+        """Move each branch to its island's head if that has changed, one branch at a time."""
+        async with self._moving:
+            for name, island in self.state.islands.items():
+                head, old = island.head, self._heads[name]
+                if head != old:
+                    await self.offload(self.branches.advance, name, head, old)
+                    self._heads[name] = head

@@ -1,0 +1,172 @@
+"""Turns proposals into candidates: admission, commit, preflight; rebases those whose head moved.
+
+A candidate is ready for a trial when it is committed, has passed a preflight beside the slices
+(swarm/executors/preflight.py) and stands on the island's head. Where the head has moved, the
+candidate's change is applied to the new one, admitted and checked again; where that fails, the
+candidate is dropped.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.contract import Preflight, Trial
+from islands import events as ev
+from islands import trailers
+from islands.genome.admission import Refused, admit
+from islands.quarantine import REASON
+from islands.records import Conflict, Entry, Proposal
+from islands.state.population import Experiment
+from swarm.coordinator.launch_plan import IslandPlan
+from swarm.coordinator.run import Run
+
+MIGRATION = "migration"
+"""The agent that a migrant's commit names."""
+
+MAX_SHOWN_CHARS = 6_000
+"""Characters of a refused candidate's diff that its agent is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateMaker:
+    """Makes the candidates of one island."""
+
+    run: Run
+    island: IslandPlan
+
+    async def admit(self, number: int, parent: str, proposal: Proposal, agent: str) -> str:
+        """Make the proposal a candidate on `parent`, or record its refusal and return why."""
+        refusal = await self._make(number, parent, proposal, agent)
+        if refusal is None:
+            return ""
+        rule, reason = refusal.rule, refusal.reason
+        self.run.record(ev.ProposalRefused(number, self.island.name, rule, reason))
+        return refusal.text
+
+    async def rebase(self, old: Experiment, onto: str) -> None:
+        """Move a waiting candidate to the head `onto`, or drop it."""
+        run, name, number, stale = self.run, self.island.name, old.number, old.commit
+        commit = await self._rebased(old, onto)
+        if isinstance(commit, _Refusal):
+            run.record(ev.CandidateDropped(number, name, commit.line))
+        else:
+            added, removed = await run.offload(run.branches.numstat, onto, commit)
+            run.record(ev.CandidateRebased(number, name, commit, onto, added, removed))
+        await run.offload(_remove, run.launch.folder.genomes / stale)
+
+    async def _make(
+        self, number: int, parent: str, proposal: Proposal, agent: str
+    ) -> _Refusal | None:
+        run, name = self.run, self.island.name
+        files = await self._admitted_files(number, parent, proposal)
+        if isinstance(files, Refused):
+            return _Refusal(files.rule, files.reason)
+        message, when = self._message(number, proposal.hypothesis, agent), int(run.now())
+        commit = await run.offload(run.branches.commit, parent, files, message, number, when)
+        preflight = await self._check(number, commit)
+        if not preflight.ok:
+            diff = await run.offload(run.branches.diff, parent, commit)
+            shown = f"{preflight.tail}\n\n{diff[:MAX_SHOWN_CHARS]}".strip()
+            return _Refusal("preflight", preflight.reason, shown)
+        added, removed = await run.offload(run.branches.numstat, parent, commit)
+        run.record(ev.CandidateAdmitted(number, name, commit, parent, added, removed))
+        return None
+
+    async def _rebased(self, old: Experiment, onto: str) -> str | _Refusal:
+        """Return the commit of the candidate's change on `onto`, or why there is none."""
+        run, branches = self.run, self.run.branches
+        if run.state.quarantines.tainted(old.number):
+            return _Refusal("quarantine", REASON)
+        files = await run.offload(branches.apply_change, old.parent, old.commit, onto)
+        if isinstance(files, Conflict):
+            paths = ", ".join(files.paths)
+            return _Refusal(
+                "conflict", f"the head has moved and differs in the same lines of {paths}"
+            )
+        if not files:
+            return _Refusal("nothing", "the head has moved and holds this change already")
+        admitted = await self._admitted_files(old.number, onto, Proposal(old.hypothesis, files))
+        if isinstance(admitted, Refused):
+            return _Refusal(admitted.rule, f"on the head as it is now: {admitted.reason}")
+        message = self._message(old.number, old.hypothesis, self.island.agent)
+        ref = f"rebased/{old.number}/{onto}"
+        # the proposal's own time, so that a resumed run makes the same commit
+        when = int(old.received)
+        commit: str = await run.offload(
+            branches.commit_under_ref, ref, onto, admitted, message, when
+        )
+        preflight = await self._check(old.number, commit)
+        return commit if preflight.ok else _Refusal("preflight", preflight.reason)
+
+    async def _admitted_files(
+        self, number: int, parent: str, proposal: Proposal
+    ) -> dict[str, Entry | None] | Refused:
+        run, launch = self.run, self.run.launch
+        head = await run.offload(run.branches.files, parent)
+        queue = run.state.islands[self.island.name].queue
+        null = any(waiting.null for waiting in queue if waiting.number == number)
+        limits = replace(launch.admission, allow_null=null or launch.admission.allow_null)
+        genome = run.state.run.genome
+        # off the event loop: a hostile proposal can keep the parser busy for seconds
+        answer = await run.offload(admit, proposal, head, genome, limits, launch.entry)
+        return answer if isinstance(answer, Refused) else dict(answer.files)
+
+    async def _check(self, number: int, commit: str) -> Preflight:
+        """Export a candidate for its trial and run its preflight; remove the export if it fails."""
+        run, launch, opened = self.run, self.run.launch, self.run.state.run
+        genome = launch.folder.genomes / commit
+        await run.offload(run.branches.export, commit, genome)
+        if not run.preflights.available:
+            return Preflight(ok=True)
+        trial = Trial(
+            id=f"p{number}",
+            task=opened.task,
+            data=opened.data,
+            commit=commit,
+            seed=opened.seed,
+            rung=opened.rungs[0],
+            slice=self.island.slice,
+            genome=str(genome),
+            entry=launch.entry,
+            scratch=str(launch.folder.scratch / "preflights"),
+            sandbox=launch.sandbox,
+        )
+        preflight = await run.preflights.check(trial)
+        if not preflight.ok:
+            await run.offload(_remove, genome)
+        return preflight
+
+    def _message(self, number: int, hypothesis: str, agent: str) -> str:
+        """Return a candidate's commit message: the hypothesis and the `Swarm-*` trailers."""
+        subject, _, rest = hypothesis.strip().partition("\n")
+        body = f"{rest.strip()}\n\n" if rest.strip() else ""
+        values: trailers.Values = {
+            "Run": self.run.state.run.run,
+            "Island": self.island.name,
+            "Experiment": number,
+            "Agent": agent,
+        }
+        return f"{subject.strip()[:100] or 'Change'}\n\n{body}{trailers.write(values)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a proposal is not a candidate: the rule broken, one line, and more for its agent."""
+
+    rule: str
+    reason: str
+    details: str = ""
+
+    @property
+    def line(self) -> str:
+        return f"{self.rule}: {self.reason}"
+
+    @property
+    def text(self) -> str:
+        return f"{self.line}\n{self.details}".rstrip()
+
+
+def _remove(genome: Path) -> None:
+    shutil.rmtree(genome, ignore_errors=True)

@@ -1,0 +1,106 @@
+"""Runs one trial on a leased slice and records how it started and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from harness.contract import HarnessError, Outcome, Slice, Trial
+from islands import events as ev
+from islands.records import TrialRequest
+from swarm.coordinator.run import Run
+from swarm.executors.base import VoidError
+
+MAX_VOIDS_IN_A_ROW = 5
+"""Voided trials in a row after which the harness, not chance, is to blame."""
+
+
+@dataclass(slots=True)
+class TrialRunner:
+    """Runs the trials of one island; the caller holds the slice's lock."""
+
+    run: Run
+    island: str
+    _discarded: list[Path] = field(default_factory=list)
+
+    async def execute(self, request: TrialRequest, slice_: Slice) -> None:
+        """Run the trial and record its outcome, or that it was void.
+
+        Raises HarnessError if the outcome is of another harness than the run's, or after
+        MAX_VOIDS_IN_A_ROW.
+        """
+        run, trial = self.run, self._trial(request, slice_)
+        run.record(
+            ev.TrialStarted(
+                trial.id,
+                request.experiment,
+                self.island,
+                request.commit,
+                request.purpose,
+                request.seed,
+                request.rung,
+                slice_.name,
+                request.split,
+                request.check_number,
+                request.share,
+            )
+        )
+        started = run.state.running[trial.id]
+        try:
+            run.record(ev.TrialEnded(started, await self._outcome(trial, request)))
+        except VoidError as error:
+            run.record(ev.TrialVoided(started, str(error)))
+            if run.state.voids_in_a_row >= MAX_VOIDS_IN_A_ROW:
+                raise HarnessError(
+                    f"{MAX_VOIDS_IN_A_ROW} trials in a row were void: {error}"
+                ) from error
+
+    def discard_export(self, commit: str) -> None:
+        """Move a commit's export out of the way; it is deleted while the next trial runs."""
+        genomes = self.run.launch.folder.genomes
+        discarded = genomes / f".gone-{self.island}-{commit}"
+        with suppress(OSError):  # never exported, or discarded before
+            (genomes / commit).rename(discarded)
+            self._discarded.append(discarded)
+
+    async def _outcome(self, trial: Trial, request: TrialRequest) -> Outcome:
+        """Export the genome and run the trial. Raises VoidError if it says nothing."""
+        run = self.run
+        await run.offload(run.branches.export, request.commit, Path(trial.genome))
+        # deleting an old export takes a busy disk 13 ms, so it is done while the trial runs
+        outcome, _ = await asyncio.gather(run.executor.run(trial), self._delete_discarded())
+        if outcome.harness != run.state.run.harness:
+            raise HarnessError(
+                f"scored by harness {outcome.harness}, the run's is {run.state.run.harness}"
+            )
+        if request.purpose != "sentinel" and run.state.sentinels.apart(trial.slice.name):
+            raise VoidError(f"slice {trial.slice.name} was quarantined meanwhile")
+        return outcome
+
+    def _trial(self, request: TrialRequest, slice_: Slice) -> Trial:
+        launch, opened = self.run.launch, self.run.state.run
+        rung = opened.rungs[request.rung]
+        return Trial(
+            id=f"t{self.run.state.trials_started + 1}",
+            task=opened.task,
+            data=opened.data,
+            commit=request.commit,
+            seed=request.seed,
+            rung=replace(rung, seconds=rung.seconds * request.share),
+            slice=slice_,
+            genome=str(launch.folder.genomes / request.commit),
+            entry=launch.entry,
+            scratch=str(launch.folder.scratch / "trials"),
+            sandbox=launch.sandbox,
+            split=request.split,
+            audit=request.audit,
+        )
+
+    async def _delete_discarded(self) -> None:
+        while self._discarded:
+            delete = partial(shutil.rmtree, ignore_errors=True)
+            await self.run.offload(delete, self._discarded.pop())

@@ -1,8 +1,8 @@
-"""The built-in mutator: an agent without a model or a key that edits the genome's syntax tree.
+"""The built-in mutator: an agent that edits the genome's syntax tree, without a language model.
 
-It is a search that learns from every attempt, in small parts: `sites`, `structure` and `cross`
-find what may be edited, `scales` says which values to try, `model` forecasts what a move gains
-from what `memory` holds, `search` ranks the moves, `agent` proposes the one that is drawn.
+It is a search that learns from every attempt. `edit_sites`, `structural_edits` and `crossover` find
+the possible edits, `transforms` lists the values to try, `surrogate` forecasts the gain of a move
+from the attempts in `history`, `search` ranks the moves, `agent` proposes the first that applies.
 """
 
 from swarm.agents.mutator.agent import Mutator

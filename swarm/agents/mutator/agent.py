@@ -1,4 +1,4 @@
-"""The agent: reads the head, lets the search rank the moves, proposes the first that applies."""
+"""The mutator agent: parses the head, ranks its moves, proposes the first that applies."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from swarm.agents.mutator.source import Edit, splice
 
 
 class Mutator:
-    """Edits the genome's syntax tree where that is most likely to pay.
+    """Agent that edits the genome's syntax tree where its forecasts promise a gain.
 
-    What it proposes follows from the brief and from the attempts it has learned, and from nothing
-    else; what a proposal costs does not grow with their number. `parameters` is for laboratories.
+    A proposal is a function of the brief and of the attempts learned so far. Its cost does not
+    grow with their number. `parameters` are varied by benchmarks only.
     """
 
     def __init__(self, name: str = "mutator", parameters: SearchParameters | None = None) -> None:
@@ -29,14 +29,14 @@ class Mutator:
         self._parameters = parameters or SearchParameters()
 
     async def propose(self, brief: Brief) -> Proposal:
-        """Answer `brief`. Raises AgentError ("unapplied") where nothing is left to change.
+        """Return a proposal for `brief`. Raises AgentError ("unapplied") if nothing is left to try.
 
-        A change that is to be ported is merged site by site (see cross.py), or it is not.
+        A change to be ported is merged as crossover.py says; AgentError if it does not fit.
         """
         return self.propose_now(brief)
 
     def propose_now(self, brief: Brief) -> Proposal:
-        """Answer `brief` at once, as `propose` does."""
+        """Do what `propose` does, without a coroutine."""
         surveys = _parse_files(brief.genome)
         if brief.port is not None:
             return _port(brief.port, surveys)
@@ -53,14 +53,14 @@ class Mutator:
         raise AgentError("unapplied", "nothing to change")
 
     def learn(self, attempt: Attempt) -> None:
-        """Take in how an experiment ended."""
+        """Record how an experiment ended."""
         self._history.record(attempt)
 
 
 def _port(change: Change, surveys: Mapping[str, ParsedFile]) -> Proposal:
-    found = find_crossover(change, surveys)
-    sites = {site.id: site for one in surveys.values() for site in one.sites}
-    edits = found.edits_for(sites) if found is not None else ()
+    crossover = find_crossover(change, surveys)
+    sites = {site.id: site for file in surveys.values() for site in file.sites}
+    edits = crossover.edits_for(sites) if crossover is not None else ()
     files = _changed_files(edits, surveys)
     if not files:
         raise AgentError("unapplied", "the change does not fit this code: it conflicts")
@@ -68,18 +68,18 @@ def _port(change: Change, surveys: Mapping[str, ParsedFile]) -> Proposal:
 
 
 def _parse_files(genome: Mapping[str, str]) -> dict[str, ParsedFile]:
-    found = ((path, parse_file(path, text)) for path, text in sorted(genome.items()))
-    return {path: one for path, one in found if one is not None}
+    files = ((path, parse_file(path, text)) for path, text in sorted(genome.items()))
+    return {path: file for path, file in files if file is not None}
 
 
 def _changed_files(
     edits: Sequence[Edit], surveys: Mapping[str, ParsedFile]
 ) -> dict[str, Entry | None]:
-    """Return the changed files, none where the edits do not apply or change nothing."""
+    """Return the changed files; {} if the edits do not apply or change nothing."""
     files: dict[str, Entry | None] = {}
     for path in sorted({edit.path for edit in edits}):
-        here = tuple(edit for edit in edits if edit.path == path)
-        data = splice(surveys[path].source, here)
+        of_file = tuple(edit for edit in edits if edit.path == path)
+        data = splice(surveys[path].source, of_file)
         if data is None:
             return {}
         files[path] = Entry(data)

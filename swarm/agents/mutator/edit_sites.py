@@ -1,11 +1,11 @@
-"""Finds what may be edited: every number, flag and listed alternative of a genome's file.
+"""Edit sites: every number, flag and listed alternative in a file of the genome.
 
-A site is named so that it keeps its name while the rest of the file changes: a knob by its
-constant's name, a default by its function's and parameter's, a number in a function's body by
-the statement it stands in. What has been learned of a site is remembered under that name.
+A site's id stays the same while the rest of the file changes: a constant is identified by its name,
+a default by its function and parameter, a number in a body by the statement around it. The history
+of a site is kept under its id.
 
-Seeds are never a site, nor is anything in a call or statement that names one; nor are strings
-other than listed alternatives, annotations, patterns, indices and f-strings.
+Not sites: seeds and anything in a call or statement that names one; strings other than listed
+alternatives; annotations, patterns, indices and f-strings.
 """
 
 from __future__ import annotations
@@ -33,26 +33,27 @@ from swarm.agents.mutator.source import Edit, Source
 from swarm.agents.mutator.transforms import Number, parse_number
 
 Rank = Literal["knob", "named", "inner"]
-"""A constant at the top of the file; a default, attribute or keyword; a number in a body."""
+"""Prominence: a constant at top level; a default, attribute or keyword; a number in a body."""
 
 MAX_OPTIONS = 16
-"""Of one site: a comment may list any number."""
+"""Options of one site that are considered; a comment may list any number."""
 
 MAX_EPSILON = 1e-6
-"""Numbers in bodies up to this keep a division from failing; their size hardly matters."""
+"""Floats in bodies up to this guard a division; their size hardly matters, so they are no site."""
 
 MAX_DIMENSION = 2
-"""Integers in bodies up to this count dimensions and places more often than anything else."""
+"""Integers in bodies up to this are mostly dimensions or indices, so they are no site."""
 
 ZERO_OPTIONS = {"0": ("1",), "0.0": ("0.01", "0.1", "0.3")}
-"""What to try for a zero, which has no place on a logarithmic scale."""
+"""Values to try for a zero, which has no place on a logarithmic scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place in the source with a value: a number to scale, or a text with other options.
+    """A value in the source: a number to move on its scale, or a text with other `options`.
 
-    `label` is its name for people.
+    `start`, `end`: byte offsets in the file. `name`: of the constant, parameter or keyword, ""
+    if there is none. `label`: the name shown to people.
     """
 
     id: str
@@ -67,16 +68,16 @@ class Site:
     options: tuple[str, ...] = ()
 
     def edit(self, to: str) -> Edit:
-        """Return the edit that gives the site the value `to`."""
+        """Return the edit that sets the site to `to`."""
         return Edit(self.path, self.start, self.end, to)
 
 
 def find_sites(source: Source) -> list[Site]:
-    """Return the sites of `source` in the order of the text."""
-    found = sorted(_Finder(source).walk(), key=lambda site: site.start)
+    """Return the sites of `source` in text order."""
+    in_order = sorted(_Finder(source).walk(), key=lambda site: site.start)
     times: dict[str, int] = {}
     named = []
-    for site in found:  # the second site of one name is told from the first by a number
+    for site in in_order:  # a number distinguishes sites of the same name
         times[site.id] = count = times.get(site.id, -1) + 1
         named.append(replace(site, id=f"{site.id}#{count}") if count else site)
     return named
@@ -84,7 +85,7 @@ def find_sites(source: Source) -> list[Site]:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """Where the walk is: in whose body, under which name, how prominent, in which statement."""
+    """Position of the walk: enclosing function or class, name, rank, statement."""
 
     owner: str = ""
     name: str = ""
@@ -97,7 +98,7 @@ _Pending = tuple[ast.AST, _Context]
 
 
 class _Finder:
-    """Walks a tree without recursion: a sum of a thousand terms is a thousand nodes deep."""
+    """Walker of a syntax tree, without recursion: a sum of 1,000 terms is 1,000 nodes deep."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -171,7 +172,7 @@ class _Finder:
         return replace(at, name=name, rank=rank, statement=self._statement_key(node))
 
     def _statement_key(self, node: ast.stmt) -> str:
-        """Name a statement by the words of its first line: they outlive a change of its values."""
+        """Return a key of a statement's first line without its values: it outlives their change."""
         start, end = self.source.span(node)
         line = self.source.data[start : min(end, self.source.line_end(start))].decode()
         return f"{zlib.crc32(_VALUE_TEXT.sub('', line).encode()):08x}"
@@ -240,7 +241,7 @@ class _Finder:
 
     def _operation(self, node: ast.BinOp, at: _Context) -> list[_Pending]:
         if isinstance(node.op, ast.Pow) and isinstance(node.left, ast.Constant):
-            return [(node.right, at)]  # of 2**12 the 12 is what is meant to change
+            return [(node.right, at)]  # in 2**12 only the 12 is meant to change
         return [(node.left, at), (node.right, at)]
 
     def _subscript(self, node: ast.Subscript, at: _Context) -> list[_Pending]:
@@ -275,14 +276,14 @@ _HANDLERS: dict[type[ast.AST], Callable[[_Finder, Any, _Context], list[_Pending]
     ast.keyword: _Finder._keyword,
     ast.match_case: _Finder._case,
 }
-"""What is below a node, where that is not simply all its children."""
+"""How to descend into nodes for which it is not simply all their children."""
 
 _ONE_OF = re.compile(r"[ \t;]*#[ \t]*one of:(.*)")
 _VALUE_TEXT = re.compile(r"[\d.]+(e-?\d+)?|\bTrue\b|\bFalse\b|#.*|\s+")
 
 
 def _literal(node: ast.Constant | ast.UnaryOp) -> bool | int | float | None:
-    """Return the flag or number that `node` is, a minus before it or not; None for all else."""
+    """Return the flag or (possibly negated) number that `node` is; None for anything else."""
     match node:
         case ast.Constant(value=bool() | int() | float() as value):
             return value
@@ -292,7 +293,7 @@ def _literal(node: ast.Constant | ast.UnaryOp) -> bool | int | float | None:
 
 
 def _option_texts(listed: str, value: ast.expr, text: str) -> Iterator[str]:
-    """Yield the alternatives of a comment as source text in the style of the present value."""
+    """Yield a comment's alternatives as source text, quoted as the present value is."""
     quoted = isinstance(value, ast.Constant) and isinstance(value.value, str)
     for item in listed.split(","):
         bare = item.strip().rstrip(".").strip()
@@ -303,7 +304,7 @@ def _option_texts(listed: str, value: ast.expr, text: str) -> Iterator[str]:
 
 
 def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the parameters that have a default, with it."""
+    """Yield each parameter that has a default, with the default."""
     positional = [*arguments.posonlyargs, *arguments.args]
     with_default = positional[len(positional) - len(arguments.defaults) :]
     yield from ((a.arg, value) for a, value in zip(with_default, arguments.defaults, strict=True))
@@ -313,7 +314,7 @@ def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _seedless_children(node: ast.stmt) -> list[ast.AST]:
-    """Return what is below a statement; if its head speaks of a seed, then only its body."""
+    """Return the children of a statement; only its body if its head names a seed."""
     below = list(ast.iter_child_nodes(node))
     kinds = (ast.stmt, ast.ExceptHandler, ast.match_case)
     if any(names_seed(part) for part in below if not isinstance(part, kinds)):

@@ -1,4 +1,4 @@
-"""What the mutator remembers of its attempts, bounded whatever the length of the run."""
+"""History of the mutator's attempts, of bounded size whatever the length of the run."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from swarm.agents.mutator.moves import MovePart, MoveRecord, from_notes
 from swarm.agents.mutator.surrogate import NumberObservation, OptionObservation
 
 MAX_SITES = 1024
-"""Sites that are remembered, those of the latest attempts."""
+"""Sites remembered, those of the latest attempts."""
 
 MAX_ATTEMPTS_PER_SITE = 24
-"""Attempts that are remembered of each site: older ones were made on heads long left."""
+"""Attempts remembered of each site: older ones were made on heads long replaced."""
 
 MAX_HEADS = 4
 MAX_EDITS_PER_HEAD = 20_000
-"""Edits that are remembered as tried, on each of the latest heads."""
+"""Edits remembered as tried on each of the latest MAX_HEADS heads."""
 
 MAX_GAIN_UNITS = 1e3
-"""What a gain or its noise counts for at most: a loss that exploded is no more than a bad one."""
+"""Bound of a gain and of its noise, in units: an exploded loss counts as a bad one."""
 
 COUNT_DECAY = 0.98
-"""What a kind's record of running or breaking keeps from attempt to attempt: some 50 count."""
+"""Decay of a kind's counts per attempt of that kind: about the last 50 count."""
 
 
 @dataclass(slots=True)
 class SiteHistory:
-    """What is remembered of one site: evidence with its age, and what broke the program.
+    """The attempts at one site.
 
-    Ages are the number of keeps before the attempt. `walls` are moves of a number that broke the
-    program, `broken_options` the values that did.
+    `number_observations`, `option_observations`: measured moves, each with the keeps before it.
+    `walls`: start and end of moves of a number that broke the program.
+    `broken_options`: values that broke the program.
+    `ran`, `broke`: attempts after which the program ran, and did not.
     """
 
     number_observations: deque[tuple[int, NumberObservation]] = field(
@@ -49,12 +51,12 @@ class SiteHistory:
 
     @property
     def attempts(self) -> int:
-        """Return how often the site was tried."""
+        """How often the site was tried."""
         return self.ran + self.broke
 
 
 class MoveHistory:
-    """The fold of the attempts."""
+    """All that the mutator remembers, folded from its attempts; `keeps` counts those kept."""
 
     def __init__(self) -> None:
         self.keeps = 0
@@ -63,19 +65,19 @@ class MoveHistory:
         self._tried: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
 
     def site(self, site: str) -> SiteHistory:
-        """Return what is remembered of `site` (an empty trace for an unknown one)."""
+        """Return the history of `site`; an empty one if it is unknown."""
         return self._sites.get(site) or SiteHistory()
 
     def run_counts(self, kind: str) -> tuple[float, float]:
-        """Return how many moves of a kind ran and how many broke the program, of late."""
+        """Return the decayed counts of moves of a kind that ran, and that broke the program."""
         return self._kinds.get(kind, (0.0, 0.0))
 
     def was_tried(self, head: str, edit: str) -> bool:
-        """Say whether `edit_id` was tried on `head`."""
+        """Return whether `edit` was tried on `head`."""
         return edit in self._tried.get(head, ())
 
     def record(self, attempt: Attempt) -> None:
-        """Remember `attempt`; another agent's says nothing of our sites, nor one that never ran."""
+        """Record `attempt`, unless another agent made it or it never ran."""
         noted = from_notes(attempt.notes)
         if noted is None or attempt.ending == "outdated":
             return
@@ -90,7 +92,7 @@ class MoveHistory:
         self.keeps += attempt.ending == "kept"
 
     def mark_tried(self, notes: Mapping[str, str | float]) -> None:
-        """Remember no more than that the edit of these notes was tried on its head, or soon is."""
+        """Mark the edit of these notes as tried on its head, or about to be; learn nothing else."""
         noted = from_notes(notes)
         if noted is not None:
             self._mark_tried(noted)
@@ -102,48 +104,49 @@ class MoveHistory:
         _trim(self._tried, MAX_HEADS)
 
     def _record_break(self, noted: MoveRecord) -> None:
-        """Of several parts, those whose sites never ran before are to blame; or else all."""
-        traces = [(part, self._site(part.site)) for part in noted.parts]
-        new = [(part, trace) for part, trace in traces if not trace.ran]
-        for part, trace in new or traces:
-            trace.broke += 1
-            trace.broken_options.append(part.new)
+        """Blame the parts whose sites never ran before; if there are none, all parts."""
+        parts = [(part, self._site(part.site)) for part in noted.parts]
+        new = [(part, site) for part, site in parts if not site.ran]
+        for part, site in new or parts:
+            site.broke += 1
+            site.broken_options.append(part.new)
             if part.start is not None and part.end is not None:
-                trace.walls.append((part.start, part.end))
+                site.walls.append((part.start, part.end))
 
     def _record_gain(self, attempt: Attempt, noted: MoveRecord) -> None:
         gain, variance = _gain_and_variance(attempt, noted.unit)
         for part in noted.parts:
-            trace = self._site(part.site)
-            trace.ran += 1
-            # of a joint move each part gets what the forecasts of the others leave
+            site = self._site(part.site)
+            site.ran += 1
+            # each part of a joint move is credited with the gain less the others' forecasts
             others = [other.forecast for other in noted.parts if other is not part]
             own = gain - sum(other.mean for other in others)
             spread = variance + sum(other.variance for other in others)
-            self._observe(trace, part, own, spread)
+            self._observe(site, part, own, spread)
 
-    def _observe(self, trace: SiteHistory, part: MovePart, gain: float, variance: float) -> None:
+    def _observe(self, site: SiteHistory, part: MovePart, gain: float, variance: float) -> None:
         if part.start is not None and part.end is not None:
-            trace.number_observations.append(
+            site.number_observations.append(
                 (self.keeps, NumberObservation(part.start, part.end, gain, variance))
             )
         else:
-            trace.option_observations.append(
+            site.option_observations.append(
                 (self.keeps, OptionObservation(part.old, part.new, gain, variance))
             )
 
     def _site(self, site: str) -> SiteHistory:
-        trace = self._sites.setdefault(site, SiteHistory())
+        """Return the history of `site` as the latest one, and forget the oldest above the cap."""
+        history = self._sites.setdefault(site, SiteHistory())
         self._sites.move_to_end(site)
         _trim(self._sites, MAX_SITES)
-        return trace
+        return history
 
 
 def _gain_and_variance(attempt: Attempt, unit: float) -> tuple[float, float]:
     """Return the gain of an attempt that ran, and its variance."""
-    if attempt.gain is None:  # discarded unmeasured: not good enough, and no more is known
+    if attempt.gain is None:  # discarded unmeasured: a weak sign of a small loss
         return -0.5 * unit, (1.5 * unit) ** 2
-    if attempt.gain.mean == 0.0:  # to the last digit: the program did the very same thing
+    if attempt.gain.mean == 0.0:  # equal to the last digit: the program did the same
         return 0.0, (0.1 * unit) ** 2
     bound = MAX_GAIN_UNITS * unit
     gain, noise = attempt.gain.mean, min(attempt.gain.noise, bound)

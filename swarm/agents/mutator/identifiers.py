@@ -1,4 +1,4 @@
-"""What names tell: which speak of seeds, which of rates, which are left alone."""
+"""What identifiers mean: seeds, rates, and names whose values are left alone."""
 
 from __future__ import annotations
 
@@ -18,54 +18,54 @@ SEMANTIC_PARAMETERS = {
     "axis", "daemon", "dim", "dtype", "encoding", "file", "inplace", "is_causal", "keepdim",
     "keepdims", "persistent", "requires_grad", "strict", "version",
 }  # fmt: skip
-"""Parameters that say what a program means rather than how it does it."""
+"""Parameters that define what a program computes, rather than how well."""
 
 SHAPE_CALLS = {
     "chunk", "expand", "index_select", "narrow", "permute", "repeat", "reshape", "size",
     "split", "squeeze", "transpose", "unflatten", "unsqueeze", "view",
 }  # fmt: skip
-"""Calls whose numbers are shapes and places: they fit each other, and one alone crashes."""
+"""Calls whose numbers are shapes and indices: changing one alone crashes."""
 
 EFFECTLESS_CALLS = {
     "basicConfig", "debug", "error", "exit", "getenv", "info", "log", "open", "print", "sleep",
     "warn", "warning",
 }  # fmt: skip
-"""Calls that change no score."""
+"""Calls that do not affect the score."""
 
 
 def words(name: str) -> set[str]:
-    """Split an identifier into lower-case words: MATRIX_LR, matrixLr and matrix-lr are two."""
+    """Return an identifier's lower-case words: MATRIX_LR, matrixLr and matrix-lr have two."""
     return {word.lower() for word in _WORD.findall(name)}
 
 
 def is_rate(name: str) -> bool:
-    """Say whether `name` is of a magnitude that may well pass one, as a learning rate may."""
+    """Return whether `name` means a magnitude that may exceed one, such as a learning rate."""
     return not _RATES.isdisjoint(words(name))
 
 
 def may_be_zero(name: str) -> bool:
-    """Say whether `name` is of something that is often best switched off."""
+    """Return whether `name` means something that is often best switched off."""
     return not _MAYBE_ZERO.isdisjoint(words(name))
 
 
 def is_seed(name: str) -> bool:
-    """Say whether `name` speaks of a seed or of what is made from one."""
+    """Return whether `name` means a seed or a generator made from one."""
     lowered = name.lower()
     return "seed" in lowered or lowered in _SEEDED
 
 
 def names_seed(node: ast.AST) -> bool:
-    """Say whether anything in `node` speaks of a seed."""
+    """Return whether anything in `node` names a seed."""
     return any(is_seed(name) for inner in ast.walk(node) for name in _names(inner))
 
 
 def called_name(node: ast.Call) -> str:
-    """Return the last name of what `node` calls, "" where it has none."""
+    """Return the last name of the function that `node` calls; "" if it has none."""
     return next(_names(node.func), "")
 
 
 def assigned_name(node: ast.Assign | ast.AnnAssign) -> str:
-    """Return the one name that `node` assigns to, "" where there is none or more."""
+    """Return the name that `node` assigns to; "" unless there is exactly one."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return next(_names(targets[0]), "") if len(targets) == 1 else ""
 

@@ -1,7 +1,7 @@
-"""A move: what may be proposed, what is expected of it, and how its notes travel.
+"""Moves: what the mutator may propose, and their form as a proposal's notes.
 
-The notes go out with the proposal and come back with its attempt: all that is learned goes
-through them, so that a resumed run knows what the one before it knew.
+The notes go out with the proposal and come back with its attempt. The mutator learns from them
+alone, so a resumed run knows what the one before it knew.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_PARTS = 8
 
 @dataclass(frozen=True, slots=True)
 class MovePart:
-    """One site's share of a move: its values as text, and a number's places on its scale."""
+    """One site's part of a move: old and new value as text; for a number, places on its scale."""
 
     site: str
     old: str
@@ -34,7 +34,7 @@ class MovePart:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What may be proposed. `merit` is the gain to be hoped for, by which moves are ranked."""
+    """A possible proposal. `merit`: expected improvement times the chance to run."""
 
     kind: MoveKind
     parts: tuple[MovePart, ...]
@@ -44,13 +44,13 @@ class Move:
 
     @property
     def edit_id(self) -> str:
-        """Return what the move does, whatever head it is done to."""
+        """What the move does, whatever the head: the same for equal moves on different heads."""
         return " & ".join(sorted(f"{part.site}={part.new}" for part in self.parts))
 
 
 @dataclass(frozen=True, slots=True)
 class MoveRecord:
-    """A move as its notes tell of it."""
+    """A past move, as read from its notes."""
 
     kind: str
     head: str
@@ -60,7 +60,7 @@ class MoveRecord:
 
 
 def to_notes(move: Move, head: str, unit: float) -> dict[str, str | float]:
-    """Return the notes of `move`; those of its second part are named `site 2` and so on."""
+    """Return the notes of `move`; the keys of its second part are `site 2` and so on."""
     notes: dict[str, str | float] = {"kind": move.kind, "head": head, "edit": move.edit_id}
     notes |= {"unit": unit, "hope": move.merit}
     for part, suffix in zip(move.parts, _SUFFIXES, strict=False):
@@ -72,7 +72,7 @@ def to_notes(move: Move, head: str, unit: float) -> dict[str, str | float]:
 
 
 def from_notes(notes: Notes) -> MoveRecord | None:
-    """Return the move that `notes` tell of; None where they are another agent's."""
+    """Return the move recorded in `notes`; None if another agent wrote them."""
     if not {"kind", "head", "edit", "unit", "site"} <= notes.keys():
         return None
     parts = tuple(_part(notes, suffix) for suffix in _SUFFIXES if f"site{suffix}" in notes)

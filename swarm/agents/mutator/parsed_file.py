@@ -1,4 +1,4 @@
-"""A file and all that may be edited in it, read once for as long as its text stays the same."""
+"""A parsed file with everything that may be edited in it, cached by its text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swarm.agents.mutator.structural_edits import StructuralEdit, find_structura
 
 
 class ParsedFile(NamedTuple):
-    """A source, its sites, and the changes of structure that it offers."""
+    """A source file, its sites, and its possible structural edits."""
 
     source: Source
     sites: tuple[Site, ...]
@@ -20,7 +20,7 @@ class ParsedFile(NamedTuple):
 
 @lru_cache(maxsize=64)
 def parse_file(path: str, text: str) -> ParsedFile | None:
-    """Survey file `path`; None where it is no Python that parses."""
+    """Return file `path` parsed; None if it is not Python that parses."""
     source = parse_source(path, text) if path.endswith(".py") else None
     if source is None:
         return None

@@ -1,4 +1,4 @@
-"""The mutator's constants, and what is expected of a site before it is tried."""
+"""The mutator's search parameters, and the prior of each site before it is tried."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from swarm.agents.mutator.surrogate import NumberPrior
 
 @dataclass(frozen=True, slots=True)
 class SearchParameters:
-    """How the mutator searches. All gains are in units of the spread between seeds."""
+    """Parameters of the search. Gains are in units of the spread of a score between seeds.
+
+    `margin`: gain above which an improvement counts.
+    `greed`: exponent of a move's merit when the order is drawn.
+    `misfit`: error of the surrogate; `drift`: its growth with each keep since.
+    `reach`, `dead`: of `NumberPrior`.
+    `option`: mean and spread of an option's gain over the present one.
+    `inner`, `named`: weight of numbers in bodies, and of defaults, attributes and keywords.
+    `crush`, `stretch`: error of an observation as a share of its loss, and of its gain.
+    `joint`: sites in a joint move at most; `joint_from`: least mean gain of each.
+    `shrink`, `elsewhere`: share of a gain measured elsewhere expected here, and its spread.
+    """
 
     margin: float = 0.0
     greed: float = 4.0
@@ -40,14 +51,14 @@ RUN_COUNTS: dict[MoveKind, tuple[float, float]] = {
     "statement": (3.0, 2.0),
     "swap": (3.0, 2.0),
 }
-"""Moves of each kind that left a program that runs, and that broke it, counted in advance."""
+"""Prior counts of moves of each kind after which the program runs, and breaks."""
 
 STRUCTURAL_GAINS: dict[MoveKind, tuple[float, float]] = {
     "term": (-3.0, 2.0),
     "statement": (-3.0, 2.0),
     "swap": (-2.5, 2.0),
 }
-"""What a change of structure gains, mean and spread in units: mostly it loses."""
+"""Mean and spread of a structural edit's gain, in units: most of them lose."""
 
 STRONG_WORDS = {
     "batch", "cooldown", "depth", "epochs", "iterations", "iters", "layers", "learning", "lr",
@@ -69,17 +80,17 @@ WEAK_WORDS = {
 
 
 def number_prior(site: Site, parameters: SearchParameters) -> NumberPrior:
-    """Return what is believed of a number before it is tried."""
-    spoken, weight = words(site.name), _weight(site, parameters)
-    if spoken & STRONG_WORDS:
+    """Return the prior of a number, by the words of its name and its prominence."""
+    name_words, weight = words(site.name), _weight(site, parameters)
+    if name_words & STRONG_WORDS:
         return NumberPrior(parameters.reach, weight * 1.5, parameters.dead / 2)
-    if spoken & WEAK_WORDS:
+    if name_words & WEAK_WORDS:
         return NumberPrior(parameters.reach, weight * 0.5, (1 + parameters.dead) / 2)
     return NumberPrior(parameters.reach, weight, parameters.dead)
 
 
 def option_prior(site: Site, parameters: SearchParameters) -> tuple[float, float]:
-    """Return what an option of `site` gains before it is tried: mean and spread in units."""
+    """Return the prior mean and spread of the gain of an option of `site`, in units."""
     (mean, spread), share = parameters.option, math.sqrt(_weight(site, parameters))
     return mean / share, spread * share
 

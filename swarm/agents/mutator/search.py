@@ -1,8 +1,8 @@
-"""Ranks the moves that a head offers by what is to be hoped of each.
+"""Search of the mutator: lists the moves on a head and ranks them by their merit.
 
-Hope is the gain expected of a move where it gains, times the chance that the program still runs.
-Which move comes first is drawn, the more hope the likelier, so that islands differ in what they
-try. Every site offers its best value; the sites with the most to be expected also go together.
+The merit of a move is its expected improvement times the chance that the program still runs. The
+order is drawn at random, weighted by merit, so that islands try different moves. Each site offers
+its best value; the most promising sites are also combined in joint moves.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ from swarm.agents.mutator.surrogate import (
 )
 from swarm.agents.mutator.transforms import Number, parse_number
 
-Evidence = TypeVar("Evidence", NumberObservation, OptionObservation)
+ObservationT = TypeVar("ObservationT", NumberObservation, OptionObservation)
 
 STEP_STRETCHES = (0.8, 0.9, 1.0, 1.12, 1.25)
-"""What steps are multiplied with, so that values between the usual ones get tried as well."""
+"""Factors of the usual steps, so that values between them are tried as well."""
 
 MAX_MAJOR_SITES = 200
 MAX_MINOR_SITES = 24
-"""Sites, and of numbers in bodies and changes of structure each, that a proposal looks at."""
+"""Sites considered for one proposal; numbers in bodies, and structural edits (each)."""
 
 MIN_SIGMA_SHARE = 2e-4
-"""Of the score: gains are expected on no finer scale where seeds make no or hardly a difference."""
+"""Smallest scale of gains, as a share of the score, for scores that hardly vary by seed."""
 
 MIN_MERIT_UNITS = 1e-6
-"""Hope in units that is left to every move: where nothing is to be hoped, something is tried."""
+"""Least merit of a move, in units: even if no move promises a gain, one is proposed."""
 
 JOINT_STARTS = 4
-"""Sites around which joint moves are built, those of the most hope."""
+"""Moves from which joint moves are grown: those of the highest merit."""
 
 
 class ImportedValue(NamedTuple):
-    """What a change of one value, kept elsewhere, says of its site here."""
+    """A value that another island kept at one site, as an observation of that site here."""
 
     change: Change
     text: str
@@ -65,7 +65,10 @@ class ImportedValue(NamedTuple):
 
 
 class Search:
-    """Draws up the moves for one brief."""
+    """Lists and ranks the moves for one brief. Deterministic: randomness is the brief's seed.
+
+    `unit` is the scale of gains: the spread of a score between seeds, bounded from below.
+    """
 
     def __init__(
         self,
@@ -77,27 +80,31 @@ class Search:
     ) -> None:
         self.brief, self.history, self.head, self.parameters = brief, history, head, parameters
         finest = MIN_SIGMA_SHARE * abs(brief.score)
-        self.unit = min(max(brief.sigma, finest, 1e-9), 1e60)  # squares of it are still numbers
+        self.unit = min(max(brief.sigma, finest, 1e-9), 1e60)  # its square must stay finite
         self.margin = parameters.margin * self.unit
         self.random = random.Random(brief.seed)
-        self.sites = {site.id: site for one in files.values() for site in one.sites}
-        self.structural_edits = [a for one in files.values() for a in one.structural_edits]
-        crossings = (find_crossover(change, files) for change in brief.elsewhere)
-        self.crossovers = [one for one in crossings if one is not None]
+        self.sites = {site.id: site for file in files.values() for site in file.sites}
+        self.structural_edits = [edit for file in files.values() for edit in file.structural_edits]
+        crossovers = (find_crossover(change, files) for change in brief.elsewhere)
+        self.crossovers = [crossover for crossover in crossovers if crossover is not None]
         self.imported = dict(self._imported_values())
 
     def ranked(self) -> list[Move]:
-        """Return the moves, the one to be proposed first."""
+        """Return the untried moves in the order to propose them."""
         singles = [*self._site_moves(), *self._structural_moves()]
         moves = [*singles, *self._joint_moves(singles), *self._crossover_moves()]
         moves = [move for move in moves if not self.history.was_tried(self.head, move.edit_id)]
-        drawn = [(self._draw(move), place, move) for place, move in enumerate(moves)]
-        return [move for _, _, move in sorted(drawn, key=lambda one: one[:2], reverse=True)]
+        drawn = [(self._draw(move), index, move) for index, move in enumerate(moves)]
+        return [move for _, _, move in sorted(drawn, key=lambda row: row[:2], reverse=True)]
 
     def _draw(self, move: Move) -> float:
-        """Return a draw whose order is that of lots in proportion to hope ** greed."""
-        hope = max(move.merit, MIN_MERIT_UNITS * self.unit)
-        return hope / max(self.random.weibullvariate(1.0, self.parameters.greed), 1e-9)
+        """Return a random key; sorting by it samples in proportion to merit ** greed.
+
+        A race of exponential variables samples by weight (Gumbel-max); a Weibull variable of shape
+        `greed` is an exponential one to the power 1 / greed.
+        """
+        merit = max(move.merit, MIN_MERIT_UNITS * self.unit)
+        return merit / max(self.random.weibullvariate(1.0, self.parameters.greed), 1e-9)
 
     def _site_moves(self) -> Iterator[Move]:
         sites = list(self.sites.values())
@@ -114,13 +121,13 @@ class Search:
                 yield from self._best_move(site, self._number_moves(site, site.number))
 
     def _best_move(self, site: Site, moves: list[Move]) -> list[Move]:
-        """Return the move of most hope, if any, with the words for it."""
+        """Return the move of the highest merit, with its description; [] if there is none."""
         if not moves:
             return []
         best = max(moves, key=lambda move: move.merit)
-        told = self.imported.get(site.id)
-        if told is not None and told.text == best.parts[0].new:
-            return [replace(best, description=_import_description(told.change))]
+        imported = self.imported.get(site.id)
+        if imported is not None and imported.text == best.parts[0].new:
+            return [replace(best, description=_import_description(imported.change))]
         change = f"{site.label}: {best.parts[0].old} to {best.parts[0].new}"
         return [replace(best, description=f"{change} ({self._reason(site.id, best.parts[0])})")]
 
@@ -132,42 +139,39 @@ class Search:
         times = "once" if attempts == 1 else f"{attempts} times"
         return f"tried {times}, forecast {forecast.format()}"
 
-    def _number_moves(self, site: Site, here: Number) -> list[Move]:
-        steps = self._steps(site, here)
+    def _number_moves(self, site: Site, number: Number) -> list[Move]:
+        steps = self._steps(site, number)
         if not steps:
             return []
-        told = self.imported.get(site.id)
-        trace = self.history.site(site.id)
-        seen = [self._discounted(one, age) for age, one in trace.number_observations]
-        seen += (
-            [told.observation] if told and isinstance(told.observation, NumberObservation) else []
-        )
-        known = NumberModel(number_prior(site, self.parameters), here.place, tuple(seen))
-        forecasts = number_forecasts(known, tuple(steps.values()), self.unit, self.margin)
-        runs = self._chance_to_run("number", trace)
+        imported = self.imported.get(site.id)
+        history = self.history.site(site.id)
+        observed = [self._discounted(seen, age) for age, seen in history.number_observations]
+        if imported is not None and isinstance(imported.observation, NumberObservation):
+            observed.append(imported.observation)
+        model = NumberModel(number_prior(site, self.parameters), number.place, tuple(observed))
+        forecasts = number_forecasts(model, tuple(steps.values()), self.unit, self.margin)
+        runs = self._chance_to_run("number", history)
         moves = []
         for (text, step), forecast in zip(steps.items(), forecasts, strict=True):
-            end = here.place + step
-            part = MovePart(site.id, site.text, text, forecast, here.place, end)
-            hope = (
-                forecast.expected_improvement * runs * _chance_before_walls(trace, here.place, step)
-            )
-            moves.append(Move("number", (part,), (site.edit(text),), hope, ""))
+            end = number.place + step
+            part = MovePart(site.id, site.text, text, forecast, number.place, end)
+            merit = forecast.expected_improvement * runs
+            merit *= _chance_before_walls(history, number.place, step)
+            moves.append(Move("number", (part,), (site.edit(text),), merit, ""))
         return moves
 
-    def _steps(self, site: Site, here: Number) -> dict[str, float]:
-        """Return the values to try that were not tried on this head, and their distances."""
-        told = self.imported.get(site.id)
-        told_step = {}
+    def _steps(self, site: Site, number: Number) -> dict[str, float]:
+        """Return the values not yet tried on this head, with their distances on the scale."""
+        imported, imported_step = self.imported.get(site.id), {}
         if (
-            told is not None
-            and isinstance(told.observation, NumberObservation)
-            and told.text != site.text
+            imported is not None
+            and isinstance(imported.observation, NumberObservation)
+            and imported.text != site.text
         ):
-            told_step = {told.text: told.observation.end - here.place}
-        # the usual steps run out on a head that stands for long; any other is as good then
+            imported_step = {imported.text: imported.observation.end - number.place}
+        # on a head that stays long the usual steps run out: then any other stretch will do
         for stretch in (self.random.choice(STEP_STRETCHES), self.random.uniform(0.3, 1.4)):
-            steps = told_step | here.steps(stretch)
+            steps = imported_step | number.steps(stretch)
             untried = {text: s for text, s in steps.items() if not self._was_tried(site.id, text)}
             if untried:
                 return untried
@@ -181,50 +185,46 @@ class Search:
         edits: Mapping[str, tuple[Edit, ...]],
         prior: tuple[float, float],
     ) -> list[Move]:
-        """Return a move for each option; `prior` is the mean and spread of a gain, in units."""
+        """Return a move for each untried option; `prior`: mean and spread of a gain, in units."""
         options = [option for option in edits if not self._was_tried(site, option)]
         if not options:
             return []
-        trace = self.history.site(site)
-        chosen = [self._discounted(one, age) for age, one in trace.option_observations]
-        told = self.imported.get(site)
-        chosen += (
-            [told.observation] if told and isinstance(told.observation, OptionObservation) else []
-        )
+        history = self.history.site(site)
+        observed = [self._discounted(seen, age) for age, seen in history.option_observations]
+        imported = self.imported.get(site)
+        if imported is not None and isinstance(imported.observation, OptionObservation):
+            observed.append(imported.observation)
         mean, spread = (self.unit * share for share in prior)
-        forecasts = option_forecasts(present, options, chosen, (mean, spread), self.margin)
+        forecasts = option_forecasts(present, options, observed, (mean, spread), self.margin)
         moves = []
         for option, forecast in zip(options, forecasts, strict=True):
-            runs = self._chance_to_run(kind, trace) * (
-                0.1 if option in trace.broken_options else 1.0
-            )
+            runs = self._chance_to_run(kind, history)
+            runs *= 0.1 if option in history.broken_options else 1.0
             part = MovePart(site, present, option, forecast)
-            moves.append(
-                Move(kind, (part,), edits[option], forecast.expected_improvement * runs, "")
-            )
+            merit = forecast.expected_improvement * runs
+            moves.append(Move(kind, (part,), edits[option], merit, ""))
         return moves
 
     def _structural_moves(self) -> Iterator[Move]:
-        some = self.random.sample(
-            self.structural_edits, min(MAX_MINOR_SITES, len(self.structural_edits))
-        )
-        for one in some:
-            edits = {"altered": (one.edit,)}
-            moves = self._option_moves(one.kind, one.id, "", edits, STRUCTURAL_GAINS[one.kind])
-            yield from (replace(move, description=one.description) for move in moves)
+        count = min(MAX_MINOR_SITES, len(self.structural_edits))
+        for edit in self.random.sample(self.structural_edits, count):
+            edits = {"altered": (edit.edit,)}
+            moves = self._option_moves(edit.kind, edit.id, "", edits, STRUCTURAL_GAINS[edit.kind])
+            yield from (replace(move, description=edit.description) for move in moves)
 
     def _joint_moves(self, singles: list[Move]) -> list[Move]:
         """Return moves of several sites, each of which is expected to gain by itself.
 
-        Gains too small to be told from noise one by one are kept together.
+        Together, gains too small to be told from noise one by one can be kept.
         """
         floor = self.parameters.joint_from * self.unit
         good = [move for move in singles if move.parts[0].forecast.mean > floor]
         good.sort(key=lambda move: move.merit, reverse=True)
-        grown = [self._joined(first, good) for first in good[:JOINT_STARTS]]
-        return [move for move in grown if len(move.parts) > 1]
+        joined = [self._joined(first, good) for first in good[:JOINT_STARTS]]
+        return [move for move in joined if len(move.parts) > 1]
 
     def _joined(self, move: Move, others: list[Move]) -> Move:
+        """Return `move` joined greedily with those of `others` that raise its merit."""
         for other in others:
             if len(move.parts) >= self.parameters.joint:
                 break
@@ -233,18 +233,18 @@ class Search:
             parts = move.parts + other.parts
             mean = sum(part.forecast.mean for part in parts)
             variance = sum(part.forecast.variance for part in parts)
-            hope = normal_forecast(mean, variance, self.margin).expected_improvement
-            if hope > move.merit:
-                words = f"{move.description}; {other.description}"
-                move = Move("joint", parts, move.edits + other.edits, hope, words)
+            merit = normal_forecast(mean, variance, self.margin).expected_improvement
+            if merit > move.merit:
+                description = f"{move.description}; {other.description}"
+                move = Move("joint", parts, move.edits + other.edits, merit, description)
         return move
 
     def _crossover_moves(self) -> Iterator[Move]:
-        """Yield the changes from elsewhere that are more than one value of one site."""
-        for one in self.crossovers:
-            change = one.change
-            edits = one.edits_for(self.sites)
-            if len(one.values) == 1 or not edits:
+        """Yield the moves that take over a change kept elsewhere, other than single values."""
+        for crossover in self.crossovers:
+            change = crossover.change
+            edits = crossover.edits_for(self.sites)
+            if len(crossover.values) == 1 or not edits:
                 continue
             mean, variance = self._expected_gain(change)
             prior = (mean / self.unit, math.sqrt(variance) / self.unit)
@@ -253,63 +253,63 @@ class Search:
                 yield replace(move, description=_import_description(change))
 
     def _imported_values(self) -> Iterator[tuple[str, ImportedValue]]:
-        for one in self.crossovers:
-            if len(one.values) != 1:
+        """Yield the single values that other islands kept, by the id of their site."""
+        for crossover in self.crossovers:
+            if len(crossover.values) != 1:
                 continue
-            ((id_, (old, new)),) = one.values.items()
+            change, keeps = crossover.change, self.history.keeps
+            ((id_, (old, new)),) = crossover.values.items()
             site = self.sites.get(id_)
             if site is None:
                 continue
-            mean, variance = self._expected_gain(one.change)
+            mean, variance = self._expected_gain(change)
             if site.number is None:
-                chosen = OptionObservation(old, new, mean, variance)
-                yield (
-                    id_,
-                    ImportedValue(one.change, new, self._discounted(chosen, self.history.keeps)),
-                )
+                option = OptionObservation(old, new, mean, variance)
+                yield id_, ImportedValue(change, new, self._discounted(option, keeps))
                 continue
             unbounded = site.number.scale == "log"
             before, after = parse_number(old, unbounded), parse_number(new, unbounded)
             if before is not None and after is not None:
-                seen = NumberObservation(before.place, after.place, mean, variance)
-                yield (
-                    id_,
-                    ImportedValue(one.change, new, self._discounted(seen, self.history.keeps)),
-                )
+                step = NumberObservation(before.place, after.place, mean, variance)
+                yield id_, ImportedValue(change, new, self._discounted(step, keeps))
 
     def _expected_gain(self, change: Change) -> tuple[float, float]:
-        """Return the mean and variance of what a change kept elsewhere gains here."""
-        gain, tuning = change.gain, self.parameters
-        spread = tuning.elsewhere * gain.mean
-        return tuning.shrink * gain.mean, gain.noise**2 + spread**2
+        """Return the mean and variance of the gain here of a change kept elsewhere."""
+        gain, parameters = change.gain, self.parameters
+        spread = parameters.elsewhere * gain.mean
+        return parameters.shrink * gain.mean, gain.noise**2 + spread**2
 
-    def _discounted(self, one: Evidence, age: int) -> Evidence:
-        """Return evidence as it counts today: less sure the more was kept since, the larger it is.
+    def _discounted(self, observation: ObservationT, age: int) -> ObservationT:
+        """Return `observation` with more variance: the older it is, and the larger its gain.
 
-        The model is no more than a likeness, and a large loss says little of the other side.
+        `age`: keeps before the attempt. The surrogate is only approximate, its error grows with
+        each keep, and a large loss says little about the opposite direction.
         """
-        tuning, since = self.parameters, self.history.keeps - age
-        share = tuning.crush if one.gain < 0 else tuning.stretch
-        misfit = (tuning.misfit**2 + tuning.drift**2 * since) * self.unit**2
-        variance = one.variance + misfit + (share * one.gain) ** 2
-        return replace(one, variance=variance)
+        parameters, keeps_since = self.parameters, self.history.keeps - age
+        share = parameters.crush if observation.gain < 0 else parameters.stretch
+        misfit = parameters.misfit**2 + parameters.drift**2 * keeps_since
+        variance = observation.variance + misfit * self.unit**2 + (share * observation.gain) ** 2
+        return replace(observation, variance=variance)
 
-    def _chance_to_run(self, kind: MoveKind, trace: SiteHistory) -> float:
-        """Return the chance that a move of this kind at this site leaves a program that runs."""
+    def _chance_to_run(self, kind: MoveKind, history: SiteHistory) -> float:
+        """Return the chance that the program still runs after such a move at this site."""
         good, bad = RUN_COUNTS[kind]
         ran, broke = self.history.run_counts(kind)
         usual = (good + ran) / (good + bad + ran + broke)
-        return (usual + trace.ran) / (1 + trace.attempts)
+        return (usual + history.ran) / (1 + history.attempts)
 
     def _was_tried(self, site: str, to: str) -> bool:
         return self.history.was_tried(self.head, f"{site}={to}")
 
 
-def _chance_before_walls(trace: SiteHistory, here: float, step: float) -> float:
-    """Return the chance that a step runs, given where this number broke the program before."""
+def _chance_before_walls(history: SiteHistory, place: float, step: float) -> float:
+    """Return the chance that the program runs after `step`, given the steps that broke it before.
+
+    It falls with the share of the way to the nearest breaking value in the same direction.
+    """
     chance = 1.0
-    for start, end in trace.walls:
-        wall = end - here
+    for start, end in history.walls:
+        wall = end - place
         if (end - start) * step > 0 and wall * step > 0:
             share = abs(step / wall)
             chance *= 0.1 if share >= 1 else 1 - 0.5 * share**2

@@ -1,8 +1,7 @@
-"""Edits of a program's structure: terms and statements left out, one call put for another.
+"""Structural edits: drop a term or a statement, swap an operator or a call.
 
-Only the bodies of functions are touched, and nothing that speaks of a seed. Each edit is a site
-with one or more alternatives, named by the statement it stands in, so that what has been learned
-of it is found again.
+Only bodies of functions are edited, and nothing that names a seed. An edit's id derives from the
+statement it is in, so that its history is found again.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ StructuralKind = Literal["term", "statement", "swap"]
 
 @dataclass(frozen=True, slots=True)
 class StructuralEdit:
-    """A change of structure, and the words for it."""
+    """A structural edit, with its description for people."""
 
     id: str
     kind: StructuralKind
@@ -31,7 +30,7 @@ class StructuralEdit:
 
 
 SWAPS: dict[str, tuple[str, ...]] = {
-    # of one signature each, and of one purpose
+    # each pair has the same signature and purpose
     "relu": ("gelu", "silu"),
     "gelu": ("relu", "silu"),
     "silu": ("gelu", "relu"),
@@ -53,7 +52,7 @@ SWAPS: dict[str, tuple[str, ...]] = {
     "min": ("max",),
     "max": ("min",),
 }
-"""Calls that may stand for each other."""
+"""Calls that may replace each other."""
 
 OPPOSITE_OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "-",
@@ -61,9 +60,9 @@ OPPOSITE_OPERATORS: dict[type[ast.operator], str] = {
     ast.Mult: "/",
     ast.Div: "*",
 }
-"""What to put for an operator between numbers."""
+"""The replacement of each operator between numbers."""
 
-# nothing is given back (`*+`): a comment full of hashes must not be tried in every way
+# possessive (`*+`): a comment full of hashes must not cause exponential backtracking
 _OPERATOR = re.compile(rb"(?:[\s\\)]|#[^\r\n]*+)*+(\*\*|//|<<|>>|[-+*/@%&|^])")
 _SPACE = re.compile(rb"(?:[\s\\]|#[^\r\n]*+)*+")
 _REQUIRED_CALLS = {"print", "log", "info", "warning", "append", "super", "save", "write", "flush"}
@@ -71,18 +70,18 @@ _NON_NUMERIC = (ast.JoinedStr, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListC
 
 
 def find_structural_edits(source: Source) -> list[StructuralEdit]:
-    """Return the changes of structure that `source` offers, in the order of the text."""
-    found: list[StructuralEdit] = []
+    """Return the possible structural edits of `source`, in text order."""
+    edits: list[StructuralEdit] = []
     for owner, body in _bodies(source.tree):
         for statement in body:
             if not any(names_seed(part) for part in _own_parts(statement)):
-                found += _statement_edits(source, owner, statement, len(body))
-    unique = {one.id: one for one in reversed(found)}  # of two alike the first
-    return sorted(unique.values(), key=lambda one: (one.edit.start, one.id))
+                edits += _statement_edits(source, owner, statement, len(body))
+    unique = {edit.id: edit for edit in reversed(edits)}  # of equal ids the first
+    return sorted(unique.values(), key=lambda edit: (edit.edit.start, edit.id))
 
 
 def _bodies(tree: ast.Module) -> Iterator[tuple[str, list[ast.stmt]]]:
-    """Yield each list of statements inside a function, with the function's name."""
+    """Yield each list of statements inside a function, with the function's dotted name."""
     todo: list[tuple[ast.AST, str]] = [(tree, "")]
     while todo:
         node, owner = todo.pop()
@@ -99,7 +98,7 @@ def _bodies(tree: ast.Module) -> Iterator[tuple[str, list[ast.stmt]]]:
 
 
 def _own_parts(statement: ast.stmt) -> list[ast.AST]:
-    """Return the parts of a statement that are no statements themselves."""
+    """Return the parts of a statement that are not statements themselves."""
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return []
     kinds = (ast.stmt, ast.ExceptHandler, ast.match_case)
@@ -123,7 +122,7 @@ def _statement_edits(
 
 
 def _expressions(parts: list[ast.AST]) -> Iterator[ast.AST]:
-    """Yield the expressions of a statement where a change may make sense, in a fixed order."""
+    """Yield the expressions of a statement that may be edited, in a fixed order."""
     todo = list(reversed(parts))
     while todo:
         node = todo.pop()
@@ -172,7 +171,7 @@ def _call_edits(source: Source, name: str, node: ast.Call) -> Iterator[Structura
 
 
 def _is_optional(statement: ast.stmt) -> bool:
-    """Say whether a program may well run without this statement."""
+    """Return whether a program may well run without this statement."""
     match statement:
         case ast.Expr(value=ast.Call() as call):
             return called_name(call) not in _REQUIRED_CALLS and not called_name(call).startswith(
@@ -188,7 +187,7 @@ def _is_optional(statement: ast.stmt) -> bool:
 
 
 def _removal(source: Source, statement: ast.stmt, siblings: int) -> Edit:
-    """Leave out `statement`: its whole lines where it has them for itself, else say `pass`."""
+    """Return the edit that drops `statement` with its lines, or puts `pass` if it shares them."""
     start, end = source.span(statement)
     first, last = source.line_start(start), source.line_end(end)
     alone = not source.data[first:start].strip() and not source.data[end:last].strip()

@@ -1,17 +1,16 @@
-"""What has paid: a Bayesian model of each site, and the gain it expects of a move.
+"""Bayesian surrogate of each site: forecasts the gain of a move from the measured ones.
 
-A number's worth is taken to be a valley (or hill) along its scale: quadratic near an optimum
-that is not known, linear far from it, of a depth that is not known and may be nil. The prior
-puts the optimum near the present value. Each measured gain, however noisy and wherever the head
-stood then, weighs the possible optima and depths anew. All that one asks of an adaptive search
-follows from that one rule: after a gain the step goes on the same way and further, after a loss
-the other way is likelier, near an optimum steps shrink, and dead knobs are left alone.
+The loss along a number's scale is modelled as a valley: quadratic near an unknown optimum, linear
+far from it, of unknown depth, possibly zero. The prior puts the optimum near the present value.
+The posterior over optima and depths is computed on a grid from all measured gains, whatever their
+noise and wherever the head was then. From this rule alone, a step that gained is followed further
+in the same direction, after a loss the other direction becomes likelier, steps shrink near an
+optimum, and numbers without effect are left alone.
 
-Options (flags, alternatives, terms left out, changes from elsewhere) have a worth each, jointly
-normal, weighed in the same way.
+Options (flags, alternatives, structural edits, changes from elsewhere) have jointly normal values,
+updated in the same way.
 
-Gains are in the metric's unit; `unit` is the scale on which they are expected, the spread of a
-score between seeds.
+Gains are in the metric's unit; `unit` is their scale, the spread of a score between seeds.
 """
 
 from __future__ import annotations
@@ -29,7 +28,11 @@ Array = NDArray[np.float64]
 
 
 class Forecast(NamedTuple):
-    """The gain expected of a move: its mean, its variance, and what exceeds a margin on average."""
+    """Forecast of a move's gain.
+
+    `mean`, `variance`: of the gain.
+    `expected_improvement`: mean of the part of the gain above a margin.
+    """
 
     mean: float
     variance: float
@@ -38,7 +41,7 @@ class Forecast(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NumberObservation:
-    """One measured change of a number: from one place to another, with what it gained."""
+    """One measured change of a number from `start` to `end` on its scale: gain and its variance."""
 
     start: float
     end: float
@@ -48,7 +51,7 @@ class NumberObservation:
 
 @dataclass(frozen=True, slots=True)
 class OptionObservation:
-    """One measured change between options."""
+    """One measured change from option `old` to `new`: its gain and the gain's variance."""
 
     old: str
     new: str
@@ -58,10 +61,11 @@ class OptionObservation:
 
 @dataclass(frozen=True, slots=True)
 class NumberPrior:
-    """What is believed of a number before it is tried.
+    """Prior of a number's effect.
 
-    `reach` is the usual distance of the optimum from the present value, on the number's scale;
-    `weight` multiplies the depths; `dead` is the chance that the number does not matter.
+    `reach`: usual distance of the optimum from the present value, on the number's scale.
+    `weight`: factor of the depths.
+    `dead`: probability that the number has no effect.
     """
 
     reach: float
@@ -70,7 +74,7 @@ class NumberPrior:
 
 
 _OFFSETS = np.linspace(-6.0, 6.0, 61)
-_DEPTHS = 2.0 ** np.arange(-1, 7)  # in units, for a distance of one beyond the quadratic part
+_DEPTHS = 2.0 ** np.arange(-1, 7)  # in units, per unit of distance in the linear part
 _DEPTH_PRIOR = np.exp(-0.5 * ((np.log2(_DEPTHS) - 2.5) / 1.5) ** 2)
 
 
@@ -80,7 +84,7 @@ def _valley(distance: Array) -> Array:
 
 @lru_cache(maxsize=64)
 def _prior_weights(prior: NumberPrior) -> Array:
-    """Return the weights of [optimum, depth]; the first depth is nil."""
+    """Return the prior weights of [optimum, depth]; the first depth is zero."""
     near = np.exp(-0.5 * (_OFFSETS / prior.reach) ** 2) / prior.reach
     far = np.exp(-0.5 * (_OFFSETS / (3 * prior.reach)) ** 2) / (3 * prior.reach)
     optimum = 0.75 * near + 0.25 * far
@@ -91,7 +95,7 @@ def _prior_weights(prior: NumberPrior) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class NumberModel:
-    """What is known of a number: the belief before it was tried, where it stands, what was seen."""
+    """Model of a number: its prior, its present place on the scale, its measured changes."""
 
     prior: NumberPrior
     place: float
@@ -102,12 +106,12 @@ class NumberModel:
 def number_forecasts(
     model: NumberModel, steps: tuple[float, ...], unit: float, margin: float
 ) -> tuple[Forecast, ...]:
-    """Return the forecast of each step from the present value."""
+    """Return the forecast of each step from the present place."""
     posterior = _posterior_weights(model, unit)
     rise = _valley(-_OFFSETS)[None, :] - _valley(np.array(steps)[:, None] - _OFFSETS[None, :])
     gains = rise[:, :, None] * _depths(model.prior, unit)[None, None, :]
     mean = (gains * posterior).sum(axis=(1, 2))
-    # not the mean square less the squared mean: where all is certain that falls below zero
+    # not the mean square less the squared mean: rounding can make that negative
     variance = ((gains - mean[:, None, None]) ** 2 * posterior).sum(axis=(1, 2))
     promise = (np.maximum(gains - margin, 0.0) * posterior).sum(axis=(1, 2))
     rows = np.stack([mean, variance, promise], axis=1).tolist()
@@ -115,13 +119,13 @@ def number_forecasts(
 
 
 def _posterior_weights(model: NumberModel, unit: float) -> Array:
-    """Return the weights of [optimum, depth] after what was seen, the optimum as from here."""
+    """Return the posterior weights of [optimum, depth], optima relative to the present place."""
     log = np.log(_prior_weights(model.prior) + 1e-300)
     depths = _depths(model.prior, unit)
-    for one in model.observations:
-        before, after = (place - model.place - _OFFSETS for place in (one.start, one.end))
+    for seen in model.observations:
+        before, after = (place - model.place - _OFFSETS for place in (seen.start, seen.end))
         forecast = np.outer(_valley(before) - _valley(after), depths)
-        log -= 0.5 * (one.gain - forecast) ** 2 / one.variance
+        log -= 0.5 * (seen.gain - forecast) ** 2 / seen.variance
     weights: Array = np.exp(log - log.max())
     weights /= weights.sum()
     return weights
@@ -138,9 +142,10 @@ def option_forecasts(
     prior: tuple[float, float],
     margin: float,
 ) -> list[Forecast]:
-    """Return the forecast of each option against the `present` one.
+    """Return the forecast of each option's gain over the `present` one.
 
-    `prior` is the mean and standard deviation of what an option gains over the present one.
+    `prior`: mean and standard deviation of an option's gain over the present one. Each observation
+    is a Kalman update of the options' jointly normal values.
     """
     names = list(
         dict.fromkeys([present, *options, *(n for c in observations for n in (c.old, c.new))])
@@ -149,13 +154,13 @@ def option_forecasts(
     mean[0] = 0.0
     covariance = np.eye(len(names)) * prior[1] ** 2
     covariance[0, 0] = 0.0
-    for one in observations:
+    for seen in observations:
         row = np.zeros(len(names))
-        row[names.index(one.new)] += 1.0
-        row[names.index(one.old)] -= 1.0
+        row[names.index(seen.new)] += 1.0
+        row[names.index(seen.old)] -= 1.0
         pull = covariance @ row
-        spread = float(row @ pull) + one.variance
-        mean = mean + pull * (one.gain - float(row @ mean)) / spread
+        spread = float(row @ pull) + seen.variance
+        mean = mean + pull * (seen.gain - float(row @ mean)) / spread
         covariance = covariance - np.outer(pull, pull) / spread
     return [
         normal_forecast(float(mean[i]), float(covariance[i, i]), margin)
@@ -164,7 +169,7 @@ def option_forecasts(
 
 
 def normal_forecast(mean: float, variance: float, margin: float) -> Forecast:
-    """Return the forecast of a gain that is normally distributed."""
+    """Return the forecast of a normally distributed gain."""
     sd = math.sqrt(max(variance, 1e-18))
     z = (mean - margin) / sd
     density = math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)

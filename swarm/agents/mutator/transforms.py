@@ -1,10 +1,10 @@
-"""Numbers as points on a line on which equal steps mean equal things.
+"""Scales of numbers: transforms under which equal steps are equally large changes.
 
-A positive magnitude is its logarithm, so that a step is a factor; a fraction in (0, 1) is its
-logit, so that no step leaves (0, 1) and 0.9 to 0.99 is as far as 0.1 to 0.01. An integer stays
-one, and a power of two (from 4 up) stays a power of two, since shapes must divide.
+A positive magnitude is mapped to its logarithm, so a step is a factor. A fraction in (0, 1) is
+mapped to its logit, so no step leaves (0, 1) and 0.9 to 0.99 is as far as 0.1 to 0.01. An integer
+stays one, and a power of two (from 4 up) stays a power of two, since shapes must divide.
 
-Not covered: zero has no place on these lines (sites.py offers it a few values to try instead).
+Not covered: zero, which has no place on these scales (edit_sites.py lists values to try instead).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Literal
 Scale = Literal["log", "logit", "integer", "power"]
 
 COARSE_STEP = 0.25
-"""Steps below this are written with three digits, larger ones with two: 0.0031, not 0.00313."""
+"""Smaller steps are written with three digits, others with two: 0.0031, not 0.00313."""
 
 _STEPS = (0.12, 0.25, 0.45, 0.7, 1.1, 1.6, 2.3)
-"""How far a move goes, in natural logarithms (or logits): a factor of 1.13 up to one of 10."""
+"""Sizes of steps, in natural logarithms or logits: factors of 1.13 up to 10."""
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number of the source: its text, its magnitude above zero, and the scale it moves on."""
+    """A number of the source: its text without sign, its magnitude above zero, its scale."""
 
     text: str
     value: float
@@ -34,32 +34,32 @@ class Number:
 
     @property
     def place(self) -> float:
-        """Return where the number stands on its scale."""
+        """The number's place on its scale."""
         return to_scale(self.value, self.scale)
 
-    def at(self, where: float, step: float) -> str | None:
-        """Return the number nearest to `where` in this one's style; None if that is this one.
+    def at(self, place: float, step: float) -> str | None:
+        """Return the number nearest to `place`, in this one's style; None if it equals this one.
 
-        `step` says how precisely: a small step needs more digits.
+        `step` sets the precision: a small step needs more digits.
         """
         digits = 2 if abs(step) >= COARSE_STEP else 3
-        text = self._format(where, digits)
+        text = self._format(place, digits)
         if text is None or not _SMALLEST < float(text) < (1 if self.scale == "logit" else _LARGEST):
             return None
         return None if float(text) == self.value else ("-" if self.negative else "") + text
 
     def steps(self, stretch: float) -> dict[str, float]:
-        """Return the values to try and their distances; `stretch` varies the steps a little."""
+        """Return the values to try and their distances; `stretch` is a factor of the steps."""
         return dict(_steps(self, stretch))
 
-    def _format(self, where: float, digits: int) -> str | None:
+    def _format(self, place: float, digits: int) -> str | None:
         if self.scale == "power":
-            return self._grouped(2 ** max(0, round(where / math.log(2))))
+            return self._grouped(2 ** max(0, round(place / math.log(2))))
         if self.scale == "integer":
-            return self._grouped(_round_integer(self.value, math.exp(where), digits))
+            return self._grouped(_round_integer(self.value, math.exp(place), digits))
         if self.scale == "logit":
-            return _format_fraction(1 / (1 + math.exp(-where)), digits, "e" in self.text.lower())
-        return _format_float(math.exp(where), digits, "e" in self.text.lower())
+            return _format_fraction(1 / (1 + math.exp(-place)), digits, "e" in self.text.lower())
+        return _format_float(math.exp(place), digits, "e" in self.text.lower())
 
     def _grouped(self, value: int) -> str:
         return f"{value:_}" if "_" in self.text else str(value)
@@ -71,24 +71,24 @@ def _steps(number: Number, stretch: float) -> tuple[tuple[str, float], ...]:
         distances = [n * math.log(2) for n in (-3, -2, -1, 1, 2, 3)]
     else:
         distances = [sign * step * stretch for step in _STEPS for sign in (1, -1)]
-    found: dict[str, float] = {}
+    steps: dict[str, float] = {}
     for distance in distances:
         text = number.at(number.place + distance, distance)
         if text is not None:
-            found.setdefault(text, to_scale(abs(float(text)), number.scale) - number.place)
-    return tuple(found.items())
+            steps.setdefault(text, to_scale(abs(float(text)), number.scale) - number.place)
+    return tuple(steps.items())
 
 
 def to_scale(value: float, scale: Scale) -> float:
-    """Return where `value` above zero stands on `scale`."""
+    """Return the place of `value` (above zero) on `scale`."""
     return math.log(value) - math.log1p(-value) if scale == "logit" else math.log(value)
 
 
 def parse_number(text: str, unbounded: bool) -> Number | None:
-    """Read the literal `text` as a number that can be scaled; None where it is none.
+    """Return the literal `text` as a number that can be scaled, else None.
 
-    `unbounded` says that a value in (0, 1) is a magnitude that may pass one, as a learning
-    rate is. Hexadecimal and other radices are patterns of bits, not magnitudes.
+    `unbounded`: a value in (0, 1) is a magnitude that may exceed one, such as a learning rate.
+    Hexadecimal and other radices are bit patterns, not magnitudes.
     """
     bare = text[1:].strip() if text.startswith("-") else text
     if not bare or not (bare[0].isdigit() or bare[0] == ".") or bare[:2].lower() in _RADICES:
@@ -104,7 +104,9 @@ def parse_number(text: str, unbounded: bool) -> Number | None:
 
 _RADICES = ("0x", "0o", "0b")
 _SMALLEST = 1e-30
-_LARGEST = 1e15  # beyond it a float has no exact integers, and code means "without end"
+_LARGEST = (
+    1e15  # near the end of exact integers in a float; code that has such numbers means "unlimited"
+)
 
 
 def _scale(text: str, value: float, unbounded: bool) -> Scale:
@@ -115,10 +117,10 @@ def _scale(text: str, value: float, unbounded: bool) -> Scale:
 
 
 def _round_integer(old: float, new: float, digits: int) -> int:
-    """Round `new` as `old` is round: 96 goes to a multiple of 32, 500 to `digits` digits."""
+    """Return `new` as round as `old` is: 96 gives a multiple of 32, 500 two or three digits."""
     whole = int(old)
     divisor = min(whole & -whole, 64)
-    if divisor >= 16 and whole % 100:  # noqa: PLR2004  a size that must divide, most likely
+    if divisor >= 16 and whole % 100:  # noqa: PLR2004 - most likely a size that must divide
         return max(1, round(new / divisor)) * divisor
     nearest = max(1, round(new))
     nearest = int(float(f"{nearest:.{digits}g}")) if nearest >= 10**digits else nearest
@@ -138,8 +140,8 @@ def _format_float(value: float, digits: int, exponent: bool) -> str | None:
 
 
 def _format_fraction(value: float, digits: int, exponent: bool) -> str | None:
-    """Write a fraction with `digits` digits of its distance from the nearer end."""
+    """Return a fraction with `digits` digits of its distance from the nearer end, 0 or 1."""
     if value < 0.5:  # noqa: PLR2004
         return _format_float(value, digits, exponent)
-    left = float(f"{1 - value:.{digits}g}")
-    return repr(round(1 - left, 12)) if 0 < left < 1 else None
+    distance = float(f"{1 - value:.{digits}g}")
+    return repr(round(1 - distance, 12)) if 0 < distance < 1 else None

@@ -1,7 +1,7 @@
-"""What the harness and its callers agree on: a trial goes in, an outcome comes out.
+"""What the harness and its callers agree on: trials go in, outcomes come out.
 
-Everything here is a frozen record that survives a trip through JSON (`encode`, `decode`), since
-the harness runs in processes of its own. Paths are absolute strings. Times are wall seconds.
+All records are frozen and survive a trip through JSON (`encode`, `decode_*`), since the harness
+runs in processes of its own. Paths are absolute strings. Times are wall seconds.
 """
 
 from __future__ import annotations
@@ -25,23 +25,26 @@ STRENGTH: tuple[SandboxKind, ...] = ("namespaces", "landlock", "none")
 FailureKind = Literal["timeout", "crash", "memory", "invalid"]
 
 Split = Literal["dev", "hidden", "sealed"]
-"""What of the held-out data a trial is scored on: `dev` steers the islands, `hidden` is asked when
-something is promoted, `sealed` once, for the final report."""
+"""The held-out data that a trial is scored on: `dev` guides the islands, `hidden` is used when a
+stack is promoted, `sealed` once, for the final report."""
 
 SCREENING_AUDIT, FULL_AUDIT = 512, 4096
-"""Positions that are audited: of every trial, and of one that something is promoted on. Of a toy
-whose peeks were worth 15 bits each, one at 0.1 % of all positions was met 99 times of 100 by the
-first, one at 0.02 % 9,998 times of 10,000 by the second."""
+"""Positions that are audited for look-ahead: in every trial, and in those of a promotion. Of a toy
+model that gained 15 bits at each look-ahead, the first found one at 0.1 % of all positions in 99
+of 100 audits, the second one at 0.02 % in 9,998 of 10,000."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
     """A leased share of a device. A trial is pinned to exactly one.
 
-    `cores` are CPU numbers (empty: not pinned); `gpu` is a UUID or index for
-    CUDA_VISIBLE_DEVICES (empty: none), of a MIG instance where `parent` is the GPU's that it is a
-    part of. `share` is the part of that device which is the slice's: below 1 its neighbours run on
-    it too, its memory is capped, and its clock is contended.
+    name: unique in a run
+    kind: of the device
+    cores: numbers of its CPU cores, empty if it is not pinned
+    gpu: UUID or index for CUDA_VISIBLE_DEVICES, empty for none
+    parent: if `gpu` is a MIG instance, the UUID of its GPU
+    share: fraction of the device that it may use; below 1 other slices run on it too, its memory is
+        capped, and its speed depends on them
     """
 
     name: str
@@ -53,7 +56,7 @@ class Slice:
 
     @property
     def device(self) -> str:
-        """Return the class of device that scores stand for: a third of a GPU is no GPU."""
+        """The class of device named in scores: a third of a GPU is not a GPU."""
         return self.kind if self.share >= 1 else f"{self.kind}-1of{round(1 / self.share)}"
 
 
@@ -61,8 +64,9 @@ class Slice:
 class Rung:
     """A level of fidelity.
 
-    `depth` is the task's dial of scale, `seconds` the budget of one trial from exec to the death
-    of its last descendant, `memory_mib` the most that all its processes may hold together.
+    depth: scale of the task
+    seconds: budget of one trial, from exec to the end of its last process
+    memory_mib: most memory that all its processes may hold together
     """
 
     depth: int
@@ -72,13 +76,20 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One commit, one rung, one seed, one slice.
+    """A trial: one commit, one rung, one seed, one slice.
 
-    `genome` is a directory holding a plain export of the commit's genome, at the paths that the
-    files have in the repository; `entry` is the path of the entry file below it. `scratch` is a
-    directory of the harness's own. `sandbox` is the confinement asked for: less is
-    never given. `split` is scored, and `audit` positions of it are asked again
-    (SCREENING_AUDIT, or FULL_AUDIT before anything is promoted; tasks without a model have none).
+    id: unique in a run
+    task, data: names of the task and of its data
+    commit: the commit it runs
+    seed: fixes its randomness
+    rung, slice: its budget and its device
+    genome: folder with a plain export of the commit's genome, at the paths of the repository
+    entry: path of the entry file below `genome`
+    scratch: a folder that belongs to the harness
+    sandbox: the confinement asked for; a weaker one is never given
+    split: the held-out data that it is scored on
+    audit: positions scored again for look-ahead (by tasks that have a model): SCREENING_AUDIT, or
+        FULL_AUDIT for a promotion
     """
 
     id: str
@@ -96,16 +107,19 @@ class Trial:
     audit: int = SCREENING_AUDIT
 
     def __post_init__(self) -> None:
-        if self.audit < 2:  # noqa: PLR2004  one drawn uniformly, one where a peek pays
-            raise ValueError(f"a trial is audited at 2 positions at least, not {self.audit}")
+        if self.audit < 2:  # noqa: PLR2004 - one drawn uniformly, one by gain
+            raise ValueError(f"a trial is audited at 2 or more positions, not {self.audit}")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Let in, then broke. `reason` is one line.
+    """A trial that was let in, then broke.
 
-    Agents may be shown it, but for what is invalid: that comes from scoring, and would tell how to
-    do better; nor anything of a split that is not "dev".
+    Agents may be shown `reason`, except for kind "invalid", which comes from scoring and would tell
+    them how to score better, and except on a split other than "dev".
+
+    kind: what ended it
+    reason: one line
     """
 
     kind: FailureKind
@@ -114,14 +128,20 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a trial came to: a score or a failure, never both.
+    """The result of a trial: a score or a failure, never both.
 
-    `harness` names the measure and `split` what it was scored on (scores of different harnesses or
-    splits are never compared), `seconds` says where the wall time went by phase, of which `budget`
-    is the share inside the trial's own budget. `facts` are numbers the harness knows (scored
-    tokens, parameters), `claims` numbers the genome printed. `tail` is the cleaned, capped end of
-    the training log. `digests` are the sha256 of what was sealed and scored, by name, so that a
-    score can be tied to its weights.
+    trial: id of the trial
+    harness: id of the harness; scores of different harnesses or splits are never compared
+    sandbox: the confinement it ran in
+    score: in the task's metric, None if it failed
+    failure: None if it has a score
+    seconds: wall time by phase; "budget" is the time inside the trial's own budget
+    peak_mib: most memory that its processes held together
+    facts: numbers that the harness knows (scored tokens, parameters)
+    claims: numbers that the genome printed
+    tail: end of the training log, cleaned and capped
+    split: what it was scored on
+    digests: sha256 by name of the artifacts that were scored, to tie a score to its weights
     """
 
     trial: str
@@ -144,11 +164,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a look at a candidate before its trial came to: claims, good for refusing it early.
+    """The result of a preflight: claims, good only for refusing a candidate early.
 
-    `reason` is one line against it (empty where it is `ok`) and `tail` the end of what it printed.
-    `parameters` are those of the trial's model and `memory_mib` estimates what training it holds at
-    least (both 0: not known), `seconds` is how long the look took.
+    ok: whether nothing speaks against a trial
+    reason: one line against it, empty if `ok`
+    parameters: of the trial's model, 0 if not known
+    memory_mib: estimate of what training it holds at least, 0 if not known
+    seconds: how long the preflight took
+    tail: end of what it printed
     """
 
     ok: bool
@@ -160,11 +183,11 @@ class Preflight:
 
 
 class HarnessError(Exception):
-    """The harness itself could not measure: nobody's score, the trial is void and runs again."""
+    """The harness itself could not measure; the trial is void and runs again."""
 
 
 class SetupError(Exception):
-    """This machine lacks something the user can mend; the message names it and the mend."""
+    """Something that the user can fix on this machine; the message says what and how."""
 
 
 _TRIAL = TypeAdapter(Trial)

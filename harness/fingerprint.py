@@ -1,6 +1,6 @@
-"""Who the measure is: the tree id of `harness/`, the digest of the data, torch and device class.
+"""Fingerprint of the harness: tree id of `harness/`, digest of the data, torch, device class.
 
-The tree id is the very hash that git gives the folder, computed over the files themselves, so an
+The tree id is the hash that git gives the folder, computed from the files themselves, so an
 installed wheel and a checkout of the same commit have the same harness.
 """
 
@@ -11,30 +11,31 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-HOME = Path(__file__).parent
+HARNESS_DIR = Path(__file__).parent
 
 
-def tree_id(folder: Path = HOME) -> str:
-    """Return git's tree id (40 hex digits) of `folder`, byte code and hidden files left out."""
+def tree_id(folder: Path = HARNESS_DIR) -> str:
+    """Return git's tree id (40 hex digits) of `folder` without byte code and hidden files."""
     return _tree(folder).hex()
 
 
 def harness_id(data_digest: str, device: str) -> str:
-    """Name the measure that stands in every score; scores of different names never compare."""
+    """Return the harness id, which every score names; scores of different ids never compare."""
     return f"{tree_id()[:12]}-{data_digest[:12]}-torch{_torch()}-{device}"
 
 
 def export(into: Path) -> Path:
-    """Copy the harness below `into` once and return the folder to import it from.
+    """Copy the harness below `into`, unless it is there, and return the folder to import it from.
 
-    The copy is named by its tree id, so an edit of the checkout during a run changes nothing.
-    Raises nothing where the copy is there already.
+    The copy is named by its tree id, so editing the checkout during a run changes nothing.
     """
     home = into / tree_id()
     if not home.exists():
         draft = into / f"{home.name}.draft"
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(HOME, draft / "harness", ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        shutil.copytree(
+            HARNESS_DIR, draft / "harness", ignore=shutil.ignore_patterns("__pycache__", ".*")
+        )
         draft.rename(home)
     return home
 
@@ -52,7 +53,7 @@ def _tree(folder: Path) -> bytes:
         if path.name == "__pycache__" or path.name.startswith("."):
             continue
         if path.is_dir():
-            # git sorts a folder as if its name ended in a slash, and knows no empty folders
+            # git sorts a folder as if its name ended in a slash, and has no empty folders
             if any(True for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
                 name = path.name.encode()
                 entries.append((name + b"/", b"40000 " + name + b"\0" + _tree(path)))

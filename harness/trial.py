@@ -1,6 +1,6 @@
-"""One trial from start to outcome: train box, seal, score outside the candidate.
+"""One trial from start to outcome: run the genome, freeze its artifacts, score them outside.
 
-What the candidate did wrong comes back as a Failure; what the harness could not do is raised as
+What the candidate did wrong is returned as a Failure; what the harness could not do is raised as
 HarnessError and voids the trial.
 """
 
@@ -19,37 +19,37 @@ from harness.contract import Failure, Outcome, SetupError, Trial
 from harness.sandbox import python_argv
 from harness.sandbox.monitor.gpu import alone
 from harness.sandbox.policy import Exit, SandboxPolicy
-from harness.tasks.base import RUNNERS, Confine, InvalidError, SandboxRequest, Scored, Task
+from harness.tasks.base import RUNNERS, Confine, InvalidError, SandboxRequest, Task, TaskScore
 
-TAIL = 4000
-"""Characters of the training log that an outcome carries."""
+MAX_TAIL_CHARS = 4000
+"""End of the training log that an outcome carries."""
 
-CLAIMS = 16
-"""Claims that an outcome carries."""
+MAX_CLAIMS = 16
+"""Claims that an outcome carries, the first ones."""
 
 _CLAIM = re.compile(r"^claim ([a-z][a-z0-9_]{0,31}) ([-+0-9.eE]{1,24})$", re.MULTILINE)
 
 
 def measure(trial: Trial, confine: Confine, harness: str) -> Outcome:
-    """Run `trial` in a box made by `confine` and score what it left, as `harness`.
+    """Run `trial` in a sandbox made by `confine` and return its outcome, scored as `harness`.
 
-    Raises HarnessError where the fault is ours, SetupError where the task has no such split.
+    Raises HarnessError if the harness is at fault, SetupError if the task has no such split.
     """
     task = _task(trial)
-    with _workplace(trial) as work, alone(trial.slice):
+    with _work_folder(trial) as work, alone(trial.slice):
         return _Measurement(trial, task, confine, harness, work).outcome()
 
 
 def _task(trial: Trial) -> Task:
     task = tasks.load(trial.task)
     if trial.split not in task.splits:
-        there = ", ".join(task.splits)
-        raise SetupError(f"task {task.name} has no {trial.split} split: choose one of {there}")
+        splits = ", ".join(task.splits)
+        raise SetupError(f"task {task.name} has no {trial.split} split: choose one of {splits}")
     return task
 
 
 @contextmanager
-def _workplace(trial: Trial) -> Iterator[Path]:
+def _work_folder(trial: Trial) -> Iterator[Path]:
     work = Path(trial.scratch) / trial.id
     shutil.rmtree(work, ignore_errors=True)
     (work / "out").mkdir(parents=True)
@@ -60,7 +60,7 @@ def _workplace(trial: Trial) -> Iterator[Path]:
 
 
 class _Measurement:
-    """The phases of one trial and where its wall time went."""
+    """The phases of one trial and their wall time."""
 
     def __init__(
         self, trial: Trial, task: Task, confine: Confine, harness: str, work: Path
@@ -71,53 +71,54 @@ class _Measurement:
         self.began = time.monotonic()
 
     def outcome(self) -> Outcome:
-        box = self.task.box(self.trial)
+        request = self.task.sandbox_request(self.trial)
         log = self.work / "log"
-        ended = self.confine(self._policy(box), python_argv(RUNNERS / box.program, *box.args), log)
-        text = clean(log.read_bytes()) if log.exists() else ""
-        failure, scored = self._broke(ended, text), None
+        argv = python_argv(RUNNERS / request.runner, *request.args)
+        ended = self.confine(self._policy(request), argv, log)
+        text = printable(log.read_bytes()) if log.exists() else ""
+        failure, scored = self._failure(ended, text), None
         if failure is None:
             try:
-                scored = self._score(box, ended)
+                scored = self._score(request, ended)
             except InvalidError as error:
                 failure = Failure("invalid", str(error))
         return self._record(ended, scored, failure, text)
 
-    def _policy(self, box: SandboxRequest) -> SandboxPolicy:
+    def _policy(self, request: SandboxRequest) -> SandboxPolicy:
         trial = self.trial
         return SandboxPolicy(
             slice=trial.slice,
             seconds=trial.rung.seconds,
             memory_mib=trial.rung.memory_mib,
-            read={"/genome": Path(trial.genome), **box.read},
+            read={"/genome": Path(trial.genome), **request.read},
             late=("/genome",),
             write={"/out": self.work / "out"},
             kind=trial.sandbox,
             torch=self.task.torch,
-            outputs=box.leaves,
+            outputs=request.outputs,
         )
 
-    def _broke(self, ended: Exit, text: str) -> Failure | None:
+    def _failure(self, ended: Exit, text: str) -> Failure | None:
         rung = self.trial.rung
         if ended.killed == "deadline":
             return Failure("timeout", f"still running at the end of its {rung.seconds:g} s budget")
         if ended.killed == "memory":
             return Failure("memory", f"held more than {rung.memory_mib} MiB")
         if ended.killed == "disk":
-            return Failure("crash", "wrote more, or odder, files than a box may hold")
+            return Failure("crash", "wrote more files than a sandbox may hold, or special ones")
         if ended.code != 0:
             lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
             last = lines[-1][:300] if lines else "no output"
             return Failure("crash", f"exit status {ended.code}: {last}")
         return None
 
-    def _score(self, box: SandboxRequest, ended: Exit) -> Scored:
-        left = collect(self.work / "out", box.leaves, ended.refused)
-        self.digests = digests(left)
-        return self.task.score(left, self.trial, self.confine)
+    def _score(self, request: SandboxRequest, ended: Exit) -> TaskScore:
+        artifacts = collect(self.work / "out", request.outputs, ended.refused)
+        self.digests = digests(artifacts)
+        return self.task.score(artifacts, self.trial, self.confine)
 
     def _record(
-        self, ended: Exit, scored: Scored | None, failure: Failure | None, text: str
+        self, ended: Exit, scored: TaskScore | None, failure: Failure | None, text: str
     ) -> Outcome:
         phases = {
             "start": ended.start,
@@ -135,32 +136,32 @@ class _Measurement:
             peak_mib=round(ended.peak_mib, 1),
             facts=_facts(ended, scored),
             claims=claims(text),
-            tail=text[-TAIL:],
+            tail=text[-MAX_TAIL_CHARS:],
             split=self.trial.split,
             digests=self.digests,
         )
 
 
-def _facts(ended: Exit, scored: Scored | None) -> dict[str, float]:
-    """Return what is known beside the score: of the budget, how much of the cores others had."""
-    known = {} if ended.foreign is None else {"foreign_cpu": round(ended.foreign, 4)}
-    return {**known, **(scored.facts if scored else {})}
+def _facts(ended: Exit, scored: TaskScore | None) -> dict[str, float]:
+    """Return the task's facts and the share of its cores that other programs used."""
+    foreign = {} if ended.foreign is None else {"foreign_cpu": round(ended.foreign, 4)}
+    return {**foreign, **(scored.facts if scored else {})}
 
 
-def clean(raw: bytes) -> str:
-    """Return a log as printable text: nothing that controls, hides or turns what is shown."""
+def printable(raw: bytes) -> str:
+    """Return a log as text without control, hidden or direction-changing characters."""
     text = raw.decode("utf-8", "replace").replace("\r", "\n")
     return "".join(char for char in text if char in "\n\t" or char.isprintable())
 
 
 def claims(text: str) -> dict[str, float]:
     """Return the numbers that a genome printed as `claim NAME NUMBER`: claims, never scores."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, number in _CLAIM.findall(text):
         try:
             value = float(number)
         except ValueError:
             continue
-        if abs(value) < float("inf") and len(found) < CLAIMS:
-            found[name] = value
-    return found
+        if abs(value) < float("inf") and len(numbers) < MAX_CLAIMS:
+            numbers[name] = value
+    return numbers

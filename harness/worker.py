@@ -1,11 +1,10 @@
-"""A slice's own process: trials come in by standard input, outcomes go out by standard output.
+"""A slice's harness process: reads trials from standard input, writes outcomes to standard output.
 
-One JSON record a line. The first line out is `{"ready": ID}`, or `{"setup": "what to mend"}` and
-the end; then for each trial `{"outcome": {...}}`, for each `{"preflight": TRIAL}` the same with
-`preflight`, or `{"void": "reason"}` where the harness was at fault, or `{"setup": ...}` again. The
-process is pinned to its slice, so that scoring disturbs no neighbour, and dies with its
-coordinator, whatever way that ends. Started by swarm/executors/base.py and
-swarm/executors/preflight.py.
+One JSON record a line. The first line out is `{"ready": ID}`, or `{"setup": "what to fix"}` before
+it exits. Then each trial is answered by `{"outcome": {...}}` and each `{"preflight": TRIAL}` by
+`{"preflight": {...}}`, or by `{"void": "reason"}` if the harness was at fault, or by `{"setup":
+...}`. The process is pinned to its slice, so that scoring disturbs no neighbour, and dies with the
+coordinator, however that ends. Started by swarm/executors/harness_process.py.
 """
 
 from __future__ import annotations
@@ -43,91 +42,92 @@ from harness.trial import measure
 def main(setup: str) -> None:
     """Serve trials until standard input ends.
 
-    `setup` is JSON: task, data, slice, sandbox, the parent's pid, and whether to stand back: to run
-    only where nobody else wants to.
+    `setup` is JSON: task, data, slice, sandbox, the parent's pid, and whether to `stand_back`: to
+    run only on cores that are otherwise idle.
     """
-    wanted = json.loads(setup)
-    where = Slice(**{**wanted["slice"], "cores": tuple(wanted["slice"]["cores"])})
-    _die_with_parent(wanted["parent"])
-    if where.cores:
-        os.sched_setaffinity(0, where.cores)
-    if wanted.get("stand_back"):
-        _stand_back()
+    options = json.loads(setup)
+    slice_ = Slice(**{**options["slice"], "cores": tuple(options["slice"]["cores"])})
+    _die_with_parent(options["parent"])
+    if slice_.cores:
+        os.sched_setaffinity(0, slice_.cores)
+    if options.get("stand_back"):
+        _run_only_when_idle()
     replies = _claim_stdout()
     try:
-        task = tasks.load(wanted["task"])
-        harness = harness_id(task.prepare(wanted["data"]), where.device)
+        task = tasks.load(options["task"])
+        harness = harness_id(task.prepare(options["data"]), slice_.device)
     except SetupError as error:
-        _say(replies, {"setup": str(error)})
+        _reply(replies, {"setup": str(error)})
         return
-    with _starting(task, where, wanted["sandbox"]) as ahead:
-        confine = partial(run, source=ahead) if ahead else run
-        _say(replies, {"ready": harness})
+    with _sandbox_pool(task, slice_, options["sandbox"]) as pool:
+        confine = partial(run, source=pool) if pool else run
+        _reply(replies, {"ready": harness})
         for line in sys.stdin:
-            asked = json.loads(line)
-            if ahead:
-                ahead.turn(Path(asked.get("preflight", asked)["scratch"]))
-            _say(replies, _answer(asked, where, confine, harness))
+            request = json.loads(line)
+            if pool:
+                pool.turn(Path(request.get("preflight", request)["scratch"]))
+            _reply(replies, _answer(request, slice_, confine, harness))
 
 
 @contextmanager
-def _starting(task: Task, where: Slice, sandbox: SandboxKind) -> Iterator[SandboxPool | None]:
-    """Yield what boxes start from: warm where there are any, all trials of a run alike."""
+def _sandbox_pool(task: Task, slice_: Slice, sandbox: SandboxKind) -> Iterator[SandboxPool | None]:
+    """Yield the pool of prewarmed sandboxes, None for unconfined trials."""
     if sandbox == NONE:
         yield None
         return
-    with Zygote(where, MODULES if task.torch else PLAIN) as warm, SandboxPool(warm) as ahead:
-        warm.wait()  # or the first trial's clock would run while torch is imported
-        yield ahead
+    modules = MODULES if task.torch else PLAIN
+    with Zygote(slice_, modules) as zygote, SandboxPool(zygote) as pool:
+        zygote.wait()  # or the first trial's clock would run while torch is imported
+        yield pool
 
 
 def _answer(
-    asked: dict[str, object], where: Slice, confine: Confine, harness: str
+    request: dict[str, object], slice_: Slice, confine: Confine, harness: str
 ) -> dict[str, object]:
     try:
-        if "preflight" in asked:
-            looked = preflight(_trial(asked["preflight"]), where, confine)
-            return {"preflight": json.loads(encode(looked))}
-        return {"outcome": json.loads(encode(measure(_trial(asked), confine, harness)))}
+        if "preflight" in request:
+            result = preflight(_trial(request["preflight"]), slice_, confine)
+            return {"preflight": json.loads(encode(result))}
+        return {"outcome": json.loads(encode(measure(_trial(request), confine, harness)))}
     except HarnessError as error:
         return {"void": str(error)}
-    except SetupError as error:  # the corpus is gone, or the task has no such split
+    except SetupError as error:  # no corpus, or the task has no such split
         return {"setup": str(error)}
-    except OSError as error:  # no space, no processes, no memory: this machine's trouble
+    except OSError as error:  # no space, processes or memory: this machine is at fault
         return {"void": f"{type(error).__name__}: {error}"}
 
 
-def _trial(said: object) -> Trial:
-    return decode_trial(json.dumps(said))
+def _trial(record: object) -> Trial:
+    return decode_trial(json.dumps(record))
 
 
-def _stand_back() -> None:
-    """Leave the cores to whoever wants them; what we start inherits it and cannot take it back.
+def _run_only_when_idle() -> None:
+    """Run only when a core is idle; child processes inherit this and cannot undo it.
 
-    Not so for sessions: Linux shares a core among these first (autogroups), and each box, being one
-    of its own, has to say so itself.
+    Except across sessions: Linux shares a core among sessions first (autogroups), and each sandbox,
+    a session of its own, has to lower its own priority.
     """
     os.nice(19)
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        with suppress(OSError):  # there are kernels without
+        with suppress(OSError):  # not all kernels have it
             Path("/proc/self/autogroup").write_text("19")
 
 
-def _say(replies: TextIO, message: dict[str, object]) -> None:
+def _reply(replies: TextIO, message: dict[str, object]) -> None:
     replies.write(json.dumps(message) + "\n")
     replies.flush()
 
 
 def _claim_stdout() -> TextIO:
-    """Keep the reply channel to ourselves: whatever else prints goes to standard error."""
+    """Return the reply channel; everything else that is printed goes to standard error."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return replies
 
 
 def _die_with_parent(parent: int) -> None:
-    """Ask Linux for SIGKILL at the coordinator's death; elsewhere the end of input must do."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to answer
+    """Have Linux kill us when the coordinator dies; elsewhere the end of input has to do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator handles Ctrl-C
     if sys.platform == "linux":
         die_with_parent(parent)

@@ -31,28 +31,28 @@ from safetensors.torch import load_file
 def main() -> None:
     """Get ready, then answer until the end."""
     options = _options()
-    model = prepared(options)
+    model = load_model(options)
     memory = mmap.mmap(options.memory, 0)
     while said := os.read(options.channel, 5):
         answer(model, memory, options, *struct.unpack("<i?", said))
-        step(options.channel)
+        report_step(options.channel)
     os._exit(0)  # nothing is left to lose, and taking torch down by the book costs 0.1 s
 
 
-def prepared(options: argparse.Namespace) -> torch.nn.Module:
+def load_model(options: argparse.Namespace) -> torch.nn.Module:
     """Return the genome's model with its weights; say each step as it is taken."""
     if options.device == "cuda" and options.share < 1:
         torch.cuda.set_per_process_memory_fraction(options.share)
-    step(options.channel)  # from here on what fails is the genome's
+    report_step(options.channel)  # from here on what fails is the genome's
     sys.path.insert(0, str(options.entry.parent))
     genome = import_module(options.entry.stem)
-    step(options.channel)
+    report_step(options.channel)
     torch.manual_seed(0)
     model: torch.nn.Module = genome.build(options.vocab, options.context, options.depth)
-    step(options.channel)
+    report_step(options.channel)
     model.load_state_dict(load_file(options.weights))
     model = model.to(options.device).eval()
-    step(options.channel)
+    report_step(options.channel)
     return model
 
 
@@ -78,7 +78,7 @@ def answer(
     torch.from_numpy(place).copy_(logits)
 
 
-def step(channel: int) -> None:
+def report_step(channel: int) -> None:
     """Tell the trusted side that one more step is done."""
     os.write(channel, b".")
 

@@ -36,16 +36,16 @@ import torch
 DEPTH, CONTEXT, TOKENS = 2, 64, 1 << 15
 """The small scale: layers, tokens in a row, tokens of text."""
 
-BUDGET = 4.0
+BUDGET_S = 4.0
 """Seconds that `train` is given; what makes no backward pass takes all of them."""
 
 PASSES = 8
 """Backward passes: three steps and more, where a step takes one or two."""
 
-LEFT = 0.05
+REMAINING_S = 0.05
 """Seconds that are left after them."""
 
-CAUSAL = 1e-2
+MAX_CHANGE_NATS = 1e-2
 """Nats by which a forecast may differ without what follows it; the audit of a trial is sharper."""
 
 MIB = 1 << 20
@@ -74,9 +74,9 @@ class PreflightClock:
         """Return the time that the genome is told."""
         return self._real() + self._ahead
 
-    def wind_up(self) -> float:
+    def start_budget(self) -> float:
         """Begin a budget; return its deadline."""
-        self._passes, self._end = 0, self.now() + BUDGET
+        self._passes, self._end = 0, self.now() + BUDGET_S
         return self._end
 
     def counted(self, function: Callable[..., object]) -> Callable[..., object]:
@@ -86,7 +86,7 @@ class PreflightClock:
             result = function(*args, **named)
             self._passes += 1
             if self._passes == PASSES:
-                self._ahead += max(0.0, self._end - LEFT - self.now())
+                self._ahead += max(0.0, self._end - REMAINING_S - self.now())
             return result
 
         return call
@@ -94,27 +94,27 @@ class PreflightClock:
 
 def main() -> None:
     """Look at the genome; an exception is what is wrong with it."""
-    stand_back()
+    lower_session_priority()
     options, clock = _options(), PreflightClock()
     torch.set_num_threads(1)
     torch._dynamo.config.disable = True  # compiling takes half a minute of a core
     time.monotonic = clock.now
     torch.autograd.backward = clock.counted(torch.autograd.backward)  # type: ignore[assignment]
     torch.autograd.grad = clock.counted(torch.autograd.grad)  # type: ignore[assignment]
-    tell("began", 1)
+    report("began", 1)
     sys.path.insert(0, str(options.entry.parent))
     genome = import_module(options.entry.stem)
-    weigh(genome, options)
+    check_size(genome, options)
     small = (min(options.depth, DEPTH), min(options.context, CONTEXT))
     if small != (options.depth, options.context):
         with suppress(Exception):  # the genome's, whatever it is: it is tried again as in a trial
             attempt(genome, options, clock, *small)
-            leave()
+            exit_now()
     attempt(genome, options, clock, options.depth, options.context)
-    leave()
+    exit_now()
 
 
-def stand_back() -> None:
+def lower_session_priority() -> None:
     """Where we have a low priority, say so for our session as well.
 
     Linux shares a core among sessions first (sched_autogroup_enabled), and a box has one of its
@@ -125,7 +125,7 @@ def stand_back() -> None:
             Path("/proc/self/autogroup").write_text("19")
 
 
-def weigh(genome: ModuleType, options: argparse.Namespace) -> None:
+def check_size(genome: ModuleType, options: argparse.Namespace) -> None:
     """Count the parameters of the trial's model; refuse one that cannot be held or left.
 
     A model that cannot be made without memory is not weighed: on the meta device code that looks
@@ -135,10 +135,10 @@ def weigh(genome: ModuleType, options: argparse.Namespace) -> None:
         with torch.device("meta"):
             state = genome.build(options.vocab, options.context, options.depth).state_dict()
         size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-        tell("parameters", sum(tensor.numel() for tensor in state.values()))
+        report("parameters", sum(tensor.numel() for tensor in state.values()))
     except Exception:  # noqa: BLE001 - the genome's
         return
-    tell("mib", 4 * size / MIB)  # weights, gradients, two moments
+    report("mib", 4 * size / MIB)  # weights, gradients, two moments
     if size > options.most_bytes:
         sys.exit(f"its weights take {size} bytes, and {options.most_bytes} can be left at most")
     if 2 * size > options.memory_mib * MIB:  # a copy is made of them to be left
@@ -157,7 +157,7 @@ def attempt(
     torch.manual_seed(options.seed)
     tokens = np.memmap(options.tokens, dtype="<u2", mode="r")[:TOKENS]
     trial = PreflightTrial(
-        tokens, options.vocab, context, depth, options.seed, "cpu", clock.wind_up()
+        tokens, options.vocab, context, depth, options.seed, "cpu", clock.start_budget()
     )
     trained = genome.train(trial)
     plain = getattr(trained, "_orig_mod", trained)
@@ -180,16 +180,16 @@ def ask(model: torch.nn.Module, tokens: torch.Tensor, vocab: int) -> None:
     whole, part = (logits.double().log_softmax(-1)[:1, :half] for logits in (whole, part))
     if not whole.isfinite().all():
         raise ValueError("forward returned numbers that are not finite after a few steps")
-    if (whole - part).abs().max() > CAUSAL:
+    if (whole - part).abs().max() > MAX_CHANGE_NATS:
         raise ValueError("a forecast changes with later tokens or with other rows")
 
 
-def tell(name: str, number: float) -> None:
+def report(name: str, number: float) -> None:
     """Say a number to the harness."""
     print(f"claim preflight_{name} {number}", flush=True)  # noqa: T201
 
 
-def leave() -> None:
+def exit_now() -> None:
     """End well, at once: taking torch down by the book costs 0.1 s."""
     sys.stdout.flush()
     os._exit(0)

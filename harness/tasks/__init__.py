@@ -1,4 +1,4 @@
-"""The tasks by name. A task is data plus three answers; the coordinator knows none by name."""
+"""Tasks by name: what genomes are run on and scored by. Imported by trial, preflight, worker."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from harness.contract import SetupError
 if TYPE_CHECKING:
     from harness.tasks.base import Task
 
-DATA = {"gpt": "kjv", "packing": "none"}
-"""Each task, and the data it takes where nothing else is asked for."""
+DEFAULT_DATA = {"gpt": "kjv", "packing": "none"}
+"""Each task's name with the data that it uses if program.md names none."""
 
-NAMES = tuple(DATA)
+NAMES = tuple(DEFAULT_DATA)
 
 
 def load(name: str) -> Task:
-    """Return the task called `name`. Raises SetupError, naming the tasks there are."""
+    """Return the task called `name`. Raises SetupError, listing the tasks, if there is none."""
     if name not in NAMES:
         raise SetupError(f"no task {name!r}: choose one of {', '.join(NAMES)}")
     return cast("Task", import_module(f"harness.tasks.{name}").TASK)

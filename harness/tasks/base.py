@@ -1,4 +1,7 @@
-"""What a task answers: how to run a genome, how to score what it left, what a bad result is."""
+"""What a task answers: how to run a genome, how to score its artifacts, what an invalid result is.
+
+A new task kind is a module of `harness.tasks` with a `TASK` object that satisfies `Task`.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +16,39 @@ from harness.sandbox.policy import Exit, SandboxPolicy
 RUNNERS = Path(__file__).parent.parent / "runners"
 
 Confine = Callable[[SandboxPolicy, Sequence[str], Path], Exit]
-"""`confine(policy, argv, log)`: run argv in a box, its output (capped) going to the file `log`."""
+"""`confine(policy, argv, log)` runs argv in a sandbox, its capped output going to file `log`."""
 
 
 class InvalidError(Exception):
-    """The candidate left something that is not a result; the message is one line for its agent."""
+    """The candidate left no valid result; the message is one line for its agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxRequest:
-    """How to run a genome: `program` is a file of `RUNNERS`, `args` follow it on the command line.
+    """How to run a genome in a sandbox.
 
-    `read` maps paths inside the box to host paths, read-only. The genome itself is bound
-    read-only at /genome by the caller and `/out`, empty, is where results are left. `leaves` maps
-    each file name that is taken from /out to the most bytes it may have.
+    The caller binds the genome read-only at /genome and an empty folder at /out for results.
+
+    runner: file name of the script in `RUNNERS`
+    args: its command-line arguments
+    outputs: files taken from /out afterwards, each with its largest size in bytes
+    read: further paths inside the sandbox, each with the host path bound there read-only
     """
 
-    program: str
+    runner: str
     args: tuple[str, ...]
-    leaves: Mapping[str, int]
+    outputs: Mapping[str, int]
     read: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """A score computed outside the candidate, and numbers worth keeping beside it."""
+class TaskScore:
+    """A score computed outside the candidate.
+
+    score: in the task's metric
+    facts: further numbers that the harness knows
+    seconds: wall time of each phase of scoring
+    """
 
     score: float
     facts: Mapping[str, float] = field(default_factory=dict)
@@ -45,11 +56,14 @@ class Scored:
 
 
 class Task(Protocol):
-    """Data plus three answers, and a first look. Implementations are modules' `TASK` objects.
+    """A kind of work for genomes: its data, how to run, how to score.
 
-    `entry` is the name of the genome's file that a trial starts from; `torch` says that genomes
-    import it, so that boxes are best started from a process that has done so already. `splits` are
-    what a trial can be scored on: only "dev" where there is no text to hold out.
+    name: as in program.md
+    metric: name of the score
+    direction: whether a lower or a higher score is better
+    entry: name of the genome's file that a trial starts from
+    torch: whether genomes import torch, so that sandboxes start faster from a process that has
+    splits: what a trial can be scored on; only "dev" for a task without held-out data
     """
 
     name: str
@@ -60,21 +74,22 @@ class Task(Protocol):
     splits: tuple[Split, ...]
 
     def prepare(self, data: str) -> str:
-        """Make `data` ready, fetching nothing, and return its digest. SetupError with the mend."""
+        """Make `data` ready without a download; return its digest. Raises SetupError with a fix."""
 
-    def box(self, trial: Trial) -> SandboxRequest:
-        """Say how to run this trial's genome."""
+    def sandbox_request(self, trial: Trial) -> SandboxRequest:
+        """Return how to run this trial's genome."""
 
-    def preflight(self, trial: Trial) -> SandboxRequest:
-        """Say how to look at this trial's genome on a tiny input; it leaves nothing.
+    def preflight_request(self, trial: Trial) -> SandboxRequest:
+        """Return how to try this trial's genome on a tiny input, without outputs.
 
-        The program says `claim preflight_began 1` before anything of the genome's runs, and may
-        say `preflight_parameters` and `preflight_mib`. What it prints last speaks against it.
+        The runner prints `claim preflight_began 1` before any code of the genome runs, and may
+        print `claim preflight_parameters` and `claim preflight_mib`. If it fails, its last line is
+        the reason.
         """
 
-    def score(self, left: Mapping[str, Path], trial: Trial, confine: Confine) -> Scored:
-        """Score the sealed files that the genome left (host paths, by name, those it wrote).
+    def score(self, artifacts: Mapping[str, Path], trial: Trial, confine: Confine) -> TaskScore:
+        """Return the score on `trial.split` of the frozen files that the genome left.
 
-        The score is on `trial.part`, one of `splits`. Raises InvalidError where they are not a
-        result, HarnessError where we are at fault.
+        `artifacts` are the host paths, by name, of those outputs that it wrote. Raises InvalidError
+        if they are not a result, HarnessError if the harness is at fault.
         """

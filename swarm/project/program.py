@@ -101,7 +101,7 @@ def _settled(settings: Settings, prose: str, files: Collection[str] | None) -> P
     agents = {name: _agent(agent) for name, agent in settings.agents.items()}
     return Program(
         task=settings.task,
-        data=settings.data or tasks.DATA[settings.task],
+        data=settings.data or tasks.DEFAULT_DATA[settings.task],
         metric=task.metric,
         direction=task.direction,
         genome=settings.genome,

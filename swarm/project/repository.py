@@ -60,11 +60,11 @@ def frozen() -> None:
     Where swarm is installed from a wheel, the files are all there is and name themselves.
     """
     try:
-        tree = Git(identity.HOME).rev_parse("--verify", "--quiet", "HEAD:./")
+        tree = Git(identity.HARNESS_DIR).rev_parse("--verify", "--quiet", "HEAD:./")
     except GitCommandError:
         return
     if tree != identity.tree_id():
         raise SetupError(
-            f"{identity.HOME} has uncommitted changes: commit or restore them, since every score"
-            " names the harness that made it"
+            f"{identity.HARNESS_DIR} has uncommitted changes: commit or restore them, since every"
+            " score names the harness that made it"
         )

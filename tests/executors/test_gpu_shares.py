@@ -77,7 +77,7 @@ def test_the_task_tells_its_boxes_the_slices_share():
     """The trial's slice says it, and nothing else does."""
     where = Slice("gpu0.0", "cuda", (0,), "GPU-aa", share=0.5)
     trial = Trial("t", "gpt", "kjv", "c", 1, Rung(1, 1.0), where, "/g", "train.py", "/s")
-    args = TASK.box(trial).args
+    args = TASK.sandbox_request(trial).args
     assert args[args.index("--share") + 1] == "0.5"
 
 

@@ -29,7 +29,7 @@ from harness.sandbox.policy import Exit
 from harness.tasks import gpt
 from harness.tasks.base import InvalidError
 from harness.tasks.gpt.task import TASK, WEIGHTS
-from harness.tasks.gpt.weights import MOST_HEADER, count_parameters
+from harness.tasks.gpt.weights import MAX_HEADER_BYTES, count_parameters
 from harness.trial import measure
 
 SEED = Path(__file__).parents[2] / "islands" / "seeds" / "gpt"
@@ -60,7 +60,7 @@ def trial(tmp_path):
 @pytest.fixture
 def model(trial, tmp_path, monkeypatch):
     """The candidate's model as the trusted side knows it; seven rows to a question."""
-    monkeypatch.setattr(gpt.logits, "BATCH", 7 * 4 * CONTEXT * VOCAB)
+    monkeypatch.setattr(gpt.logits, "BATCH_BYTES", 7 * 4 * CONTEXT * VOCAB)
     weights = tmp_path / "weights"
     weights.write_bytes(b"")
     return gpt.logits.ScoredModel(trial, weights, VOCAB, CONTEXT)
@@ -82,7 +82,7 @@ def text():
         tokens.append(int(np.searchsorted(chance[tokens[-1]], draw)))
     half = WINDOWS * CONTEXT + 1
     dev, train = np.array(tokens[:half], np.uint16), np.array(tokens[half:], np.uint16)
-    inputs, targets = gpt.windows.windows(dev, CONTEXT, most=len(dev))
+    inputs, targets = gpt.windows.windows(dev, CONTEXT, max_tokens=len(dev))
     reference = gpt.windows.bigram(train, inputs, targets, VOCAB)
     return gpt.windows.Windows(inputs, targets, targets % 3 + 1, reference, train)
 
@@ -184,21 +184,21 @@ def test_logits_that_are_not_finite_are_invalid(bad):
 
 def test_every_token_but_the_first_is_a_target_once():
     """Windows do not overlap, and a target is the token after its input."""
-    inputs, targets = gpt.windows.windows(np.arange(35, dtype=np.uint16), 8, most=99)
+    inputs, targets = gpt.windows.windows(np.arange(35, dtype=np.uint16), 8, max_tokens=99)
     assert inputs.ravel().tolist() == list(range(32))
     assert targets.ravel().tolist() == list(range(1, 33))
 
 
 def test_a_short_budget_scores_windows_from_all_along_the_text():
     """As many as are wanted, none twice, the first and the last quarter included."""
-    inputs, targets = gpt.windows.windows(np.arange(81, dtype=np.uint16), 8, most=40)
+    inputs, targets = gpt.windows.windows(np.arange(81, dtype=np.uint16), 8, max_tokens=40)
     assert inputs[:, 0].tolist() == [0, 16, 32, 48, 64]
     assert (targets == inputs + 1).all()
     cpu, gpu = Slice("c", "cpu"), Slice("g", "cuda")
-    assert gpt.windows.most(Rung(2, 20), cpu) == 24_000
-    assert gpt.windows.most(Rung(2, 20), gpu) == 70_000
-    assert gpt.windows.most(Rung(12, 300), gpu) == gpt.windows.MOST
-    assert gpt.windows.most(Rung(8, 3600), cpu) == gpt.windows.MOST
+    assert gpt.windows.max_scored_tokens(Rung(2, 20), cpu) == 24_000
+    assert gpt.windows.max_scored_tokens(Rung(2, 20), gpu) == 70_000
+    assert gpt.windows.max_scored_tokens(Rung(12, 300), gpu) == gpt.windows.MAX_TOKENS
+    assert gpt.windows.max_scored_tokens(Rung(8, 3600), cpu) == gpt.windows.MAX_TOKENS
 
 
 def test_the_score_of_random_windows_errs_by_its_error():
@@ -220,7 +220,7 @@ def test_the_reference_is_counted_from_the_training_text(text):
     train = np.array([0, 1, 0, 1, 0, 2], np.uint16)
     pairs = np.array([[0, 2]], np.int32), np.array([[1, 0]], np.int32)
     got = 2 ** -gpt.windows.bigram(train, *pairs, vocab=3)
-    prior, weight = np.array([4, 3, 2]) / 9, gpt.windows.PRIOR
+    prior, weight = np.array([4, 3, 2]) / 9, gpt.windows.PRIOR_TOKENS
     want = [(2 + weight * prior[1]) / (3 + weight), (0 + weight * prior[0]) / (1 + weight)]
     assert got[0] == pytest.approx(want)
     # on much text of a bigram's making it is nearly as good as its maker
@@ -289,7 +289,7 @@ def test_an_honest_model_passes_its_audit(model, text, make):
     """No answer differs, and what was gained by peeking is nothing."""
     cost, _ = gpt.bits.score(model, text, served(make), 9)
     found = gpt.audit.audit(model, text, cost, served(make), 9)
-    assert found.spots > 450
+    assert found.positions > 450
     assert abs(found.hidden_gain) < 1e-4
 
 
@@ -392,7 +392,7 @@ def test_a_sharp_audit_meets_what_a_screening_may_miss(model, text):
     """Of 6,400 forecasts 40 change: a screening misses them one time in five, a sharp one never."""
     sharp = replace(model, trial=replace(model.trial, audit=FULL_AUDIT))
     cost, _ = gpt.bits.score(model, text, served(honest), 9)
-    assert gpt.audit.audit(sharp, text, cost, served(honest), 9).spots > 3_000
+    assert gpt.audit.audit(sharp, text, cost, served(honest), 9).positions > 3_000
     cost[:40, 3] += 0.01
     with pytest.raises(InvalidError, match=r"of 3[0-9]{3} audited forecasts change"):
         gpt.audit.audit(sharp, text, cost, served(honest), 9)
@@ -509,7 +509,7 @@ def test_a_file_in_the_place_of_sealed_memory_may_be_cut_without_harm(model, tex
         os.truncate(side.memory, 5)
         side.say()
 
-    with pytest.raises(InvalidError, match="cut the memory"):
+    with pytest.raises(InvalidError, match="truncated the memory"):
         gpt.bits.score(model, text, box(behave), 9)
 
 
@@ -652,7 +652,7 @@ BROKEN = {
     "a pickle": pickle.dumps({"weights": [1.0] * 40}),
     "an archive": b"PK\x03\x04" + bytes(40),
     "a header beyond the file": struct.pack("<Q", 1 << 40) + b"{}",
-    "a header beyond the bound": _file(b"{}" + b" " * MOST_HEADER),
+    "a header beyond the bound": _file(b"{}" + b" " * MAX_HEADER_BYTES),
     "not JSON": _file(b"{"),
     "a list": _file([]),
     "nested too deep": _file(b"[" * 100_000),
@@ -794,7 +794,7 @@ def test_what_was_left_must_be_weights(trial, tmp_path, wrote):
 
 def test_the_training_box_holds_no_held_out_text(trial, kjv):
     """It is bound the training tokens, and told a deadline before the end of its budget."""
-    box = TASK.box(trial)
+    box = TASK.sandbox_request(trial)
     assert [path.name for path in box.read.values()] == ["train.u16"]
     words = dict(pairwise(box.args))
     assert 0 < float(words["--deadline"]) - time.monotonic() < trial.rung.seconds

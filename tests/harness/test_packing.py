@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from harness.contract import Rung, SetupError, Slice, Trial
 from harness.sandbox import run
 from harness.tasks.base import InvalidError
-from harness.tasks.packing import LEFT, MOST_BYTES, TASK, TOLERANCE, Packing, parse, verify
+from harness.tasks.packing import MAX_RESULT_BYTES, RESULT, TASK, TOLERANCE, Packing, parse, verify
 from harness.trial import measure
 
 SEED = Path(__file__).parents[2] / "islands" / "seeds" / "packing" / "pack.py"
@@ -49,9 +49,9 @@ def never(policy, argv, log):
 
 def score(tmp_path, raw):
     """Score the bytes `raw` as a candidate's result."""
-    path = tmp_path / LEFT
+    path = tmp_path / RESULT
     path.write_bytes(raw)
-    return TASK.score({LEFT: path}, trial_of(), never)
+    return TASK.score({RESULT: path}, trial_of(), never)
 
 
 def with_last(*last):
@@ -73,11 +73,11 @@ def test_a_packing_scores_the_sum_of_its_radii(tmp_path):
         (b"", "circles.json is not JSON"),
         (b"\xff\xfe", "circles.json is not JSON"),
         (b"[" * 10_000, "circles.json is not JSON"),
-        (b" " * (MOST_BYTES + 1), "circles.json has more than 16384 bytes"),
-        (b"7", "26 circles are asked for, no list of were returned"),
-        (json.dumps(GRID).encode(), "26 circles are asked for, 25 were returned"),
-        (json.dumps([*HONEST, [0.4, 0.4, 0.01]]).encode(), "26 circles are asked for, 27 were"),
-        (json.dumps({"0": HONEST}).encode(), "26 circles are asked for, no list of"),
+        (b" " * (MAX_RESULT_BYTES + 1), "circles.json has more than 16384 bytes"),
+        (b"7", "26 circles are needed, no list of were returned"),
+        (json.dumps(GRID).encode(), "26 circles are needed, 25 were returned"),
+        (json.dumps([*HONEST, [0.4, 0.4, 0.01]]).encode(), "26 circles are needed, 27 were"),
+        (json.dumps({"0": HONEST}).encode(), "26 circles are needed, no list of"),
         (with_last(0.2, 0.2), "circle 25 is not three numbers x, y, r"),
         (with_last(0.2, 0.2, 0.01, 0.01), "circle 25 is not three numbers"),
         (with_last(0.2, 0.2, "0.01"), "circle 25 is not three numbers"),
@@ -181,7 +181,7 @@ def test_the_problem_is_its_own_data():
     """Its digest is the statement's; a corpus is refused with the mend."""
     assert TASK.prepare("none") == Packing().prepare("none")
     assert len(TASK.prepare("none")) == 64
-    with pytest.raises(SetupError, match="say `data: none`"):
+    with pytest.raises(SetupError, match="write `data: none`"):
         TASK.prepare("kjv")
 
 
@@ -189,7 +189,7 @@ def test_a_candidate_is_told_a_deadline_within_its_budget():
     """The deadline leaves time to write and to end, and half of a very short budget."""
     for seconds, within in ((20.0, 19.5), (0.6, 0.3)):
         began = time.monotonic()
-        box = TASK.box(trial_of(seconds=seconds))
+        box = TASK.sandbox_request(trial_of(seconds=seconds))
         assert box.args[:2] == ("/genome/pack.py", "1")
         assert within - 0.01 <= float(box.args[2]) - began <= within + 1
 

@@ -25,7 +25,7 @@ from harness.contract import (
     encode,
 )
 from harness.data import prepare
-from harness.preflight import MEMORY_MIB, TAIL, preflight
+from harness.preflight import MAX_MEMORY_MIB, MAX_TAIL_CHARS, preflight
 from harness.sandbox.policy import Exit
 from swarm.executors.preflight import PreflightPool, PreflightSlices, choose_slices
 from swarm.project.program import read_program
@@ -162,7 +162,7 @@ def test_what_cannot_is_refused_with_what_mends_it(found, name, reason):
     assert not found[name].ok
     assert reason in (found[name].tail if name == "another model" else found[name].reason)
     assert found[name].reason.isprintable()
-    assert len(found[name].tail) <= TAIL
+    assert len(found[name].tail) <= MAX_TAIL_CHARS
 
 
 def test_a_look_takes_a_second_of_a_core(found):
@@ -243,7 +243,7 @@ def looked(tmp_path, log=BEGAN, code=0, killed="", **changes):
     """Return what is made of a box that printed `log` and ended like that."""
 
     def confine(policy, argv, path):
-        assert policy.memory_mib <= MEMORY_MIB
+        assert policy.memory_mib <= MAX_MEMORY_MIB
         path.write_bytes(log)
         return Exit(code, killed, seconds=0.1, start=0.0, peak_mib=1.0)
 
@@ -252,7 +252,7 @@ def looked(tmp_path, log=BEGAN, code=0, killed="", **changes):
 
 def test_a_box_that_did_not_come_to_the_candidate_is_the_harnesss_fault(tmp_path):
     """It is no look at all."""
-    with pytest.raises(HarnessError, match="before it came to the candidate: no numpy"):
+    with pytest.raises(HarnessError, match="before it ran the candidate: no numpy"):
         looked(tmp_path, b"no numpy", code=1)
 
 

@@ -35,7 +35,7 @@ from harness.sandbox import Exit
 from harness.sandbox.kinds.base import opened
 from harness.sandbox.outputs import copy_files
 from harness.tasks.base import InvalidError
-from harness.trial import CLAIMS, claims, clean, measure
+from harness.trial import MAX_CLAIMS, claims, measure, printable
 from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.local import LocalExecutor
 from tests.support.children import serving
@@ -175,7 +175,7 @@ def test_whatever_was_left_is_a_small_copy_or_invalid(tmp_path_factory, leave):
 def test_the_tree_id_is_gits_own(tmp_path):
     """An installed wheel and a checkout of the same commit have one harness."""
     copy = tmp_path / "repo" / "harness"
-    shutil.copytree(identity.HOME, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(identity.HARNESS_DIR, copy, ignore=shutil.ignore_patterns("__pycache__"))
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(copy.parent)]
     for call in (["init", "-q"], ["add", "-A", "-f"], ["commit", "-qm", "x"]):
         subprocess.run([*git, *call], check=True)
@@ -195,7 +195,7 @@ def test_an_export_is_named_by_its_tree_and_byte_code_is_no_part_of_it(tmp_path)
 @given(st.binary(max_size=400))
 def test_a_cleaned_log_holds_nothing_that_steers_a_terminal(raw):
     """No escape, no control character, whatever a candidate prints."""
-    assert all(char in "\n\t" or char.isprintable() for char in clean(raw))
+    assert all(char in "\n\t" or char.isprintable() for char in printable(raw))
 
 
 @given(
@@ -204,14 +204,14 @@ def test_a_cleaned_log_holds_nothing_that_steers_a_terminal(raw):
 def test_a_cleaned_log_hides_nothing(text):
     """What shows nothing, turns text around or ends a line unseen is left out; text is not."""
     kept = [char for char in text.replace("\r", "\n") if char in "ab\n"]
-    assert list(clean(text.encode())) == kept
+    assert list(printable(text.encode())) == kept
 
 
 def test_claims_are_finite_capped_numbers():
     """What does not look like a claim is no claim, and a thousand are a few."""
     text = "claim steps 12\nclaim x nan\nclaim y 1e999\nclaim Z 1\n claim w 1\nclaim v -1.5e3\n"
     assert claims(text) == {"steps": 12.0, "v": -1500.0}
-    assert len(claims("\n".join(f"claim a{n} {n}" for n in range(999)))) == CLAIMS
+    assert len(claims("\n".join(f"claim a{n} {n}" for n in range(999)))) == MAX_CLAIMS
 
 
 _CLAIM = st.from_regex(r"\A(claim [a-z_0-9]{0,33} [-+0-9.eEinfa_]{0,26}\n?){0,20}\Z")
@@ -221,7 +221,7 @@ _CLAIM = st.from_regex(r"\A(claim [a-z_0-9]{0,33} [-+0-9.eEinfa_]{0,26}\n?){0,20
 def test_any_log_is_a_few_finite_claims(text):
     """They go into an outcome, and that into a ledger, as they are."""
     found = claims(text)
-    assert len(found) <= CLAIMS
+    assert len(found) <= MAX_CLAIMS
     assert all(re.fullmatch("[a-z][a-z0-9_]{0,31}", name) for name in found)
     outcome = Outcome("t", "h", "namespaces", score=0.0, claims=found, tail=text)
     assert decode_outcome(encode(outcome)) == outcome
@@ -397,7 +397,7 @@ def test_what_a_slices_process_lacks_is_the_users_to_mend(tmp_path, monkeypatch)
 
 def test_the_harness_imports_nothing_of_the_swarms():
     """The export runs without the other houses: it is the measure alone."""
-    sources = "\n".join(p.read_text() for p in Path(identity.HOME).rglob("*.py"))
+    sources = "\n".join(p.read_text() for p in Path(identity.HARNESS_DIR).rglob("*.py"))
     assert not [
         line
         for line in sources.splitlines()

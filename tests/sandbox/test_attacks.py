@@ -24,7 +24,7 @@ from harness.contract import Rung, SetupError, Slice, Trial
 from harness.sandbox import run
 from harness.sandbox.backends.uids import check_reachable
 from harness.sandbox.tiers import STRENGTH, check
-from harness.trial import TAIL, measure
+from harness.trial import MAX_TAIL_CHARS, measure
 from islands.records import Attempt, Brief
 from swarm.agents.llm import prompt
 from tests.attacks import planted, table
@@ -201,7 +201,7 @@ def test_what_a_log_says_reaches_an_agent_as_one_short_quoted_line(tmp_path):
     outcome = measured("injected_log", 0, 30.0, tmp_path)
     assert outcome.failure.kind == "crash"
     assert all(char in "\n\t" or char.isprintable() for char in outcome.tail)
-    assert len(outcome.tail) <= TAIL
+    assert len(outcome.tail) <= MAX_TAIL_CHARS
     failure = f"{outcome.failure.kind}: {outcome.failure.reason}"
     attempt = Attempt(1, "a", "Pack better", {}, "failed", failure)
     text = "".join(dataclasses.astuple(prompt.render(brief(attempt))))

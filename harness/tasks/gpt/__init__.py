@@ -1,4 +1,4 @@
-"""The gpt task."""
+"""The task `gpt`: score by logits, audit for look-ahead, read weights safely."""
 
 from harness.tasks.gpt.task import TASK
 

@@ -17,16 +17,16 @@ from harness.tasks.base import Confine, InvalidError
 from harness.tasks.gpt.logits import Logits, Question, ScoredModel, ask
 from harness.tasks.gpt.windows import Windows
 
-_CHUNK = 1 << 19  # bytes of logits that one thread works on at a time; they stay in its cache
+_CHUNK_BYTES = 1 << 19  # of logits that a thread works on at a time; they stay in its cache
 
 
 def score(
     model: ScoredModel, text: Windows, confine: Confine, seconds: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Return the bits [N, context] that the targets cost, and the seconds until the first answer.
+    """Return the bits of each target, float64[N, context], and the seconds to the first question.
 
-    Each window is asked once, in an order that no genome can foresee, so that what stands beside
-    it in a batch tells nothing. Raises InvalidError where the answers are no forecast.
+    Each window is asked once, in an order that no genome can predict, so that its neighbours in a
+    batch tell nothing. Raises InvalidError if the answers are not a forecast.
     """
     random = np.random.default_rng(secrets.randbits(128))
     batches = shuffled(len(text.inputs), model.rows, random)
@@ -41,38 +41,36 @@ def score(
 
 
 def shuffled(count: int, rows: int, random: np.random.Generator) -> NDArray[np.intp]:
-    """Return the numbers 0..count - 1 in random order, in batches [B, rows].
+    """Return the numbers 0..count - 1 in random order, in batches: intp[B, rows].
 
-    Where the last one is not full, some come twice: every question has one shape.
+    Some repeat to fill the last batch, since all questions have one shape.
     """
     return np.resize(random.permutation(count), (-(-count // rows), rows))
 
 
 def bits(logits: Logits, targets: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the bits [...] that each of `targets` [...] costs under `logits` [..., vocab].
+    """Return the bits of each of `targets` [...] under `logits` [..., vocab].
 
-    Raises InvalidError where a logit is not a finite number.
+    Raises InvalidError if a logit is not finite.
     """
-    flat, wanted = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
+    flat, flat_targets = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
     nats = np.empty(targets.size)
-    step = max(1, _CHUNK // (4 * logits.shape[-1]))
+    step = max(1, _CHUNK_BYTES // (4 * logits.shape[-1]))
 
     def work(start: int) -> None:
-        part = slice(start, start + step)
-        nats[part] = _nats(flat[part], wanted[part])
+        chunk = slice(start, start + step)
+        nats[chunk] = _nats(flat[chunk], flat_targets[chunk])
 
-    with ThreadPoolExecutor(
-        len(usable_cores())
-    ) as pool:  # numpy lets go of the interpreter meanwhile
+    with ThreadPoolExecutor(len(usable_cores())) as pool:  # numpy releases the GIL
         list(pool.map(work, range(0, targets.size, step)))
     return nats.reshape(targets.shape) / math.log(2)
 
 
 def bits_per_byte(cost: NDArray[np.float64], sizes: NDArray[np.int32]) -> tuple[float, float]:
-    """Return the bits [N, context] of all targets over their bytes `sizes`, and its standard error.
+    """Return the ratio of bits `cost` [N, context] to bytes `sizes`, and its standard error.
 
-    Targets without bytes are left out. The error is that of a ratio (Cochran, Sampling Techniques,
-    section 2.11) over N > 1 windows of text like these, since tokens of one window go together.
+    Targets without bytes are left out. The error is that of a ratio estimate (Cochran, Sampling
+    Techniques, section 2.11) over N > 1 windows, since tokens of one window are correlated.
     """
     spent, read = np.where(sizes > 0, cost, 0).sum(axis=1), sizes.sum(axis=1)
     ratio = spent.sum() / read.sum()
@@ -84,7 +82,7 @@ def _nats(logits: Logits, targets: NDArray[np.int32]) -> NDArray[np.float64]:
     top = logits.max(axis=1, keepdims=True)
     if not (np.isfinite(top).all() and np.isfinite(logits.min())):
         raise InvalidError("its model answered with logits that are not finite numbers")
-    with np.errstate(over="ignore"):  # what is that far below the top counts for nothing
+    with np.errstate(over="ignore"):  # terms that far below the top are zero
         total = np.exp(logits - top).sum(axis=1, dtype=np.float64)
     chosen = np.take_along_axis(logits, targets[:, None], axis=1)
     nats: NDArray[np.float64] = np.log(total) + (top.astype(np.float64) - chosen)[:, 0]

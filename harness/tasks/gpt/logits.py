@@ -1,13 +1,12 @@
-"""Asks a genome's model, in a box of its own, for logits: rows of tokens go in, logits come out.
+"""Client of a genome's model in a sandbox of its own: rows of tokens go in, logits come out.
 
-Nothing of the candidate runs here. The box (harness/runners/gpt_logits.py) and we share one piece
-of
-memory whose size is sealed, and take turns over a socket. We read the memory by `preadv`, which
-copies and cannot fault, and never look at it twice. The box's death is the only deadline: our end
-of the socket then tells that the other is closed.
+No code of the candidate runs here. The sandbox (harness/runners/gpt_logits.py) and this process
+share one piece of memory of sealed size and take turns over a socket. We read the memory by
+`preadv`, which copies and cannot fault, and never read it twice. The end of the sandbox is the only
+deadline: the socket then tells us that the other end is closed.
 
-Not covered: outside Linux the memory is an unlinked file without seals; a box that cuts it is
-caught by its short answer, one that makes it larger is held by the box's limit on file sizes.
+Not covered: outside Linux the memory is an unlinked file without seals; a sandbox that truncates it
+is caught by its short answer, one that extends it is held by its limit on file sizes.
 """
 
 from __future__ import annotations
@@ -38,24 +37,25 @@ Tokens = NDArray[np.int32]
 Logits = NDArray[np.float32]
 
 Take = Callable[[int, Logits], None]
-"""`take(i, logits)` is lent the answer to the i-th question."""
+"""`take(i, logits)` receives the answer to question i, valid only during the call."""
 
-BATCH = 1 << 22
-"""Bytes of answers at once, where a row is not more: on one core of a CPU with 1 MiB of cache the
-seed answers 41,000 tokens in 1.1 s in batches of 2 to 4 MiB, and in 1.8 s in batches of 32."""
+BATCH_BYTES = 1 << 22
+"""Size of the answers to one question, unless a single row is larger. On one core of a CPU with
+1 MiB of cache the seed answers 41,000 tokens in 1.1 s in batches of 2 to 4 MiB, and in 1.8 s in
+batches of 32."""
 
 _STEPS = (
-    (HarnessError, "a box for scoring ended before it could import torch"),
+    (HarnessError, "a sandbox for scoring ended before it could import torch"),
     (InvalidError, "its entry file could not be imported for scoring"),
     (InvalidError, "build() failed when called for scoring"),
     (InvalidError, "the weights it left do not fit what build() returns"),
 )
-"""What it means that a box does not take each of its steps of getting ready."""
+"""The error for each step of the start-up that the sandbox does not reach."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredModel:
-    """A genome's model as a box can rebuild it: source, sealed weights and the three numbers."""
+    """A genome's model as a sandbox can rebuild it: the trial's source and the frozen weights."""
 
     trial: Trial
     weights: Path
@@ -64,16 +64,17 @@ class ScoredModel:
 
     @property
     def rows(self) -> int:
-        """Return how many rows a question has; each is answered by context x vocab float32."""
-        return max(1, BATCH // (4 * self.context * self.vocab))
+        """The number of rows of a question; each is answered by context x vocab float32."""
+        return max(1, BATCH_BYTES // (4 * self.context * self.vocab))
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Rows of tokens [model.rows, length <= context].
+    """Rows of tokens to forecast.
 
-    They are answered with logits [rows, length, vocab]; where `at`, int32 [rows], names a position
-    of each row, with those of that position alone, [rows, vocab].
+    tokens: int32[model.rows, length], length <= context
+    at: None for the logits of all positions, float32[rows, length, vocab], or int32[rows] for those
+        of one position a row, float32[rows, vocab]
     """
 
     tokens: Tokens
@@ -87,26 +88,26 @@ class Question:
 def ask(
     model: ScoredModel, questions: Sequence[Question], confine: Confine, seconds: float, take: Take
 ) -> float:
-    """Put `questions` to the model in a fresh box.
+    """Ask the model `questions` in a fresh sandbox and pass each answer to `take`.
 
-    Lends each answer to `take` and returns the seconds that passed until the first question was
-    put. Raises InvalidError where the box gives no full answer within `seconds` from its start,
-    HarnessError where it ended before it came to anything of the candidate's.
+    Returns the seconds until the first question. Raises InvalidError if the sandbox does not answer
+    everything within `seconds` of its start, HarnessError if it ended before it ran any code of the
+    candidate.
     """
     called = time.monotonic()
     ours, theirs = socket.socketpair()
     with ours, theirs, _memory(model) as memory, ThreadPoolExecutor(1) as pool:
-        talk = pool.submit(_talk, model, questions, ours, memory, take)
+        talk = pool.submit(_converse, model, questions, ours, memory, take)
         try:
-            ended = confine(*_box(model, seconds, theirs.fileno(), memory))
+            ended = confine(*_launch(model, seconds, theirs.fileno(), memory))
         finally:
-            theirs.close()  # whoever still listens hears the end
+            theirs.close()  # wakes `talk` if it still waits
         if not isinstance(talk.exception(), HarnessError):
             _check(ended, seconds, model.trial.rung.memory_mib)
         return talk.result() - called
 
 
-def _box(
+def _launch(
     model: ScoredModel, seconds: float, channel: int, memory: int
 ) -> tuple[SandboxPolicy, list[str], Path]:
     trial = model.trial
@@ -128,9 +129,9 @@ def _box(
         "channel": channel,
         "memory": memory,
     }
-    words = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
-    places = ["--entry", f"/genome/{trial.entry}", "--weights", "/weights"]
-    program = python_argv(RUNNERS / "gpt_logits.py", *places, "--device", trial.slice.kind, *words)
+    flags = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
+    paths = ["--entry", f"/genome/{trial.entry}", "--weights", "/weights"]
+    program = python_argv(RUNNERS / "gpt_logits.py", *paths, "--device", trial.slice.kind, *flags)
     return policy, program, Path(trial.scratch) / trial.id / "score.log"
 
 
@@ -140,39 +141,39 @@ def _check(ended: Exit, seconds: float, memory_mib: int) -> None:
     if ended.killed == "memory":
         raise InvalidError(f"its model held more than {memory_mib} MiB when it was scored")
     if ended.killed == "disk":
-        raise InvalidError("its model wrote more files than a box may hold when it was scored")
+        raise InvalidError("its model wrote more files than a sandbox may hold when it was scored")
 
 
-def _talk(
+def _converse(
     model: ScoredModel, questions: Sequence[Question], ours: socket.socket, memory: int, take: Take
 ) -> float:
-    """Take turns with the box until all is answered; return when the first question was put."""
+    """Take turns with the sandbox until all is answered; return the time of the first question."""
     room = np.empty(model.rows * model.context * model.vocab, np.float32)
     with ours:  # closing our end is what tells the box to end
         for fault, reason in _STEPS:
             _wait(ours, fault, reason)
         began = time.monotonic()
         for i, question in enumerate(questions):
-            os.pwrite(memory, _said(question), 4 * model.rows * model.context * model.vocab)
+            os.pwrite(memory, _encoded(question), 4 * model.rows * model.context * model.vocab)
             _give_turn(question, ours, model)
             shape = question.shape(model.vocab)
             answer = room[: math.prod(shape)]
             if os.preadv(memory, [answer.data], 0) != answer.nbytes:
-                raise InvalidError("its model cut the memory that answers are read from")
+                raise InvalidError("its model truncated the memory that answers are read from")
             take(i, answer.reshape(shape))
     return began
 
 
-def _said(question: Question) -> bytes:
-    """Return a question as it is put behind the answers' place."""
+def _encoded(question: Question) -> bytes:
+    """Return the bytes of a question, as they are written after the space for the answer."""
     at = question.at
     return question.tokens.tobytes() + (b"" if at is None else at.tobytes())
 
 
 def _give_turn(question: Question, ours: socket.socket, model: ScoredModel) -> None:
-    """Give the box its turn; a box that is dead has had it."""
+    """Give the sandbox its turn. Raises InvalidError if it does not answer."""
     length = question.tokens.shape[1]
-    with suppress(ConnectionError):  # broken, or reset where it dies at this very moment
+    with suppress(ConnectionError):  # it died; _wait raises the error
         ours.sendall(struct.pack("<i?", length, question.at is not None))
     reason = (
         f"its model failed on rows of {length} tokens: forward must take int64 tokens [B, T], any "
@@ -182,23 +183,23 @@ def _give_turn(question: Question, ours: socket.socket, model: ScoredModel) -> N
 
 
 def _wait(ours: socket.socket, fault: type[Exception], reason: str) -> None:
-    """Wait for the box to say that it is one step further; raise `fault` where it is dead."""
+    """Wait for the sandbox's byte that says a step is done; raise `fault` if it is dead."""
     try:
-        said = ours.recv(1)
+        byte = ours.recv(1)
     except ConnectionResetError:
-        said = b""
-    if not said:
+        byte = b""
+    if not byte:
         raise fault(reason)
 
 
 @contextmanager
 def _memory(model: ScoredModel) -> Iterator[int]:
-    """Yield a descriptor of memory for one question and its answer, of sealed size."""
+    """Yield a descriptor of shared memory, of fixed size, for one question and its answer."""
     size = 4 * model.rows * (model.context * (model.vocab + 1) + 1)
     if sys.platform == "linux":
         memory = os.memfd_create("answers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     else:
-        memory = _unlinked()
+        memory = _unlinked_file()
     try:
         os.truncate(memory, size)
         if sys.platform == "linux":
@@ -208,7 +209,7 @@ def _memory(model: ScoredModel) -> Iterator[int]:
         os.close(memory)
 
 
-def _unlinked() -> int:
+def _unlinked_file() -> int:
     memory, name = tempfile.mkstemp()
     Path(name).unlink()
     return memory

@@ -166,7 +166,7 @@ def next_ask(
     for each in waiting:
         if not _fit(state, island, each) and each.number not in taken:
             return Rebase(each, island.head)
-    if state.broken_baseline or not state.scored(island.head):
+    if state.broken_baseline or not state.scores.has(island.head):
         return EnoughPending()
     return RequestProposal() if len(waiting) + asked < depth else EnoughPending()
 
@@ -196,7 +196,7 @@ def _fit(state: State, island: IslandState, waiting: Experiment) -> bool:
 
 
 def _screen(state: State, open_: Experiment) -> TrialRequest:
-    known = state.scores[open_.parent]
+    known = state.scores.by_commit[open_.parent]
     seed = next(islice(known, open_.number % len(known), None))
     return TrialRequest(open_.commit, seed, "screen", open_.number)
 
@@ -245,8 +245,8 @@ def _baseline(state: State) -> Step | None:
     if state.broken_baseline:
         return FailExperiment(state.broken_baseline)
     base = state.run.base
-    known = state.scores.get(base, {})
-    missing = [seed for seed in state.baseline_seeds() if seed not in known]
+    known = state.scores.by_commit.get(base, {})
+    missing = [seed for seed in state.scores.baseline_seeds() if seed not in known]
     taken = {trial.seed for trial in state.running.values() if trial.commit == base}
     for seed in missing:
         if seed not in taken:
@@ -257,13 +257,15 @@ def _baseline(state: State) -> Step | None:
 def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step:
     if not open_.screened:
         return _screen(state, open_)
-    broken = violated(ratchet.guards, state.measures(open_.parent), state.measures(open_.commit))
+    broken = violated(
+        ratchet.guards, state.scores.measures(open_.parent), state.scores.measures(open_.commit)
+    )
     if broken:
         return Conclude(open_.number, Decision("discard", broken))
     evidence = CandidateEvidence(
         screened=open_.screen_gain,
-        pairs=state.pairs(open_),
-        noise=state.noise(),
+        pairs=state.scores.pairs(open_),
+        noise=state.scores.noise(),
         prior=state.prior_of(open_),
         kept=replace(state.keep_tally, turn=open_.confirm_turn),
     )
@@ -293,7 +295,7 @@ def _assured(state: State, open_: Experiment, decision: Decision, ratchet: Ratch
 
 def _other_half(state: State, open_: Experiment) -> TrialRequest | None:
     """Return the head's half of a pair of which the candidate has its own."""
-    known = state.scores[open_.parent]
+    known = state.scores.by_commit[open_.parent]
     for seed in open_.confirmed:
         if seed not in known and seed not in open_.head_broken:
             return TrialRequest(open_.parent, seed, "confirm", open_.number)
@@ -304,6 +306,6 @@ def _next_pair(state: State, open_: Experiment) -> TrialRequest:
     """Return the next trial of the next pair: on every second one the head goes first."""
     used = len(open_.confirmed.keys() | open_.head_broken)
     seed = seed_of(state.run.seed, "confirm", open_.number, used)
-    if used % 2 == 1 and seed not in state.scores[open_.parent]:
+    if used % 2 == 1 and seed not in state.scores.by_commit[open_.parent]:
         return TrialRequest(open_.parent, seed, "confirm", open_.number)
     return TrialRequest(open_.commit, seed, "confirm", open_.number)

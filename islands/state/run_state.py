@@ -11,25 +11,22 @@ import math
 from collections import deque
 from dataclasses import replace
 from functools import singledispatchmethod
-from statistics import fmean
 
 from harness.contract import STRENGTH, Direction, Outcome, SandboxKind
 from islands import events as ev
-from islands.drift import Sentinels, SliceEpoch
+from islands.drift import Sentinels
 from islands.migration import Migrants
 from islands.promotion.state import Promotions
 from islands.quarantine import REASON, Quarantines
 from islands.ratchet.acceptance import KeepTally
-from islands.ratchet.guards import measures
-from islands.ratchet.noise import Noise, gain_of, spread
 from islands.ratchet.prior import GainPrior, brought
 from islands.ratchet.screening import Screens
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
-from islands.rng import seed_of
 from islands.stacking.state import StackChecks
 from islands.state.lifecycle import has_ended, next_state
 from islands.state.pending_calls import PendingCalls
 from islands.state.population import Experiment, IslandState, KeptChange, Nulls
+from islands.state.scores import Scores
 
 _OUTCOME_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
 
@@ -41,9 +38,6 @@ class State:
         self.opened: ev.RunOpened | None = None
         self.islands: dict[str, IslandState] = {}
         self.running: dict[str, ev.TrialStarted] = {}
-        self.scores: dict[str, dict[int, float]] = {}
-        self.measurements: dict[str, dict[str, tuple[float, int]]] = {}
-        self.lines: dict[str, int] = {}
         self.broken_baseline: str = ""
         self.stopped: ev.RunStopped | None = None
         self.events = 0
@@ -52,8 +46,6 @@ class State:
         self.trials_started = 0
         self.voids_in_a_row = 0
         self.weakest_sandbox: SandboxKind = STRENGTH[0]
-        self.pair_squares = 0.0
-        self.pair_freedom = 0
         self.keep_tally = KeepTally()
         self.keeps: dict[int, KeptChange] = {}
         self.nulls = Nulls()
@@ -63,7 +55,7 @@ class State:
         self.quarantines = Quarantines()
         self.calls = PendingCalls()
         self.sentinels = Sentinels()
-        self.slice_epochs: dict[str, dict[int, SliceEpoch]] = {}
+        self.scores = Scores(self.sentinels)
         self.screens = Screens()
         self._turns = 0
 
@@ -89,40 +81,13 @@ class State:
         """Return the tokens that all islands have taken, those not told of at their worst."""
         return sum(island.tokens for island in self.islands.values()) + self.calls.tokens
 
-    def baseline_seeds(self) -> list[int]:
-        """Return the seeds that the base is measured on before anything is tried."""
-        run = self.run
-        return [seed_of(run.seed, "baseline", k) for k in range(run.baseline_seeds)]
-
-    def baseline(self) -> list[float]:
-        """Return the base's scores on the baseline seeds, those there are."""
-        scores = self.scores.get(self.run.base, {})
-        return [scores[seed] for seed in self.baseline_seeds() if seed in scores]
-
-    def noise(self) -> Noise:
-        """Return what is known of the spread of a score between seeds."""
-        known = self._level(self.baseline())
-        return Noise(spread(known), len(known), self.pair_squares, self.pair_freedom)
-
-    def _level(self, known: list[float]) -> list[float]:
-        """Return the baseline's scores as one slice would have them, where slices differ."""
-        places = self.slice_epochs.get(self.run.base, {}) if self.opened else {}
-        where = [places[seed] for seed in self.baseline_seeds() if seed in places]
-        if len(where) != len(known) or len(set(where)) <= 1:
-            return known
-        pair = math.sqrt(2) * spread(known)
-        return [
-            score - self.sentinels.differ(place, where[0], pair)
-            for score, place in zip(known, where, strict=True)
-        ]
-
     def prior(self) -> GainPrior:
         """Return what the run has learnt of its proposals' gains, a few proposals old at most."""
-        return self.screens.prior(self.noise())
+        return self.screens.prior(self.scores.noise())
 
     def prior_of(self, experiment: Experiment) -> GainPrior:
         """Return what is believed of an open experiment's gain before any trial of it."""
-        known, noise = self.prior(), self.noise()
+        known, noise = self.prior(), self.scores.noise()
         offered = self.migrants.open.get(experiment.island)
         if offered is None or offered.experiment != experiment.number or noise.pair == 0:
             return known
@@ -131,24 +96,9 @@ class State:
         gain = (there.mean / unit, there.noise / unit)
         return brought(known, gain, self.migrants.share)
 
-    def scored(self, commit: str) -> bool:
-        """Return whether `commit` has any score."""
-        return bool(self.scores.get(commit))
-
-    def score(self, commit: str) -> float | None:
-        """Return the pooled mean of a head's scores: never its best one."""
-        scores = self.scores.get(commit)
-        return fmean(scores.values()) if scores else None
-
-    def measures(self, commit: str) -> dict[str, float]:
-        """Return the means of what guards watch, for a head or an open candidate."""
-        sums = self.measurements.get(commit, {})
-        known = {name: total / count for name, (total, count) in sums.items()}
-        return {**known, "lines": float(self.lines[commit])} if commit in self.lines else known
-
     def gain(self, island: IslandState) -> float | None:
         """Return the gain of the island's head over the base: the sum of its kept changes'."""
-        if self.run.base not in self.scores:
+        if self.run.base not in self.scores.by_commit:
             return None
         return math.fsum(change.gain.mean for change in island.kept)
 
@@ -156,15 +106,6 @@ class State:
         """Return the share of an island's wall time, from its first trial's start, in budgets."""
         island = self.islands[name]
         return island.budget_seconds / island.wall if island.wall else 0.0
-
-    def pairs(self, experiment: Experiment) -> list[float]:
-        """Return the gains on fresh seeds on which candidate and head both have a score."""
-        head = self.scores.get(experiment.parent, {})
-        return [
-            gain_of(head[seed], score, self.direction)
-            for seed, score in experiment.confirmed.items()
-            if seed in head
-        ]
 
     def apply_all(self, history: list[ev.Event]) -> None:
         """Apply events in order."""
@@ -176,7 +117,7 @@ class State:
         self.events += 1
         self.migrants.apply(event)
         self.quarantines.apply(event)
-        self.sentinels.apply(event, self.noise)
+        self.sentinels.apply(event, self.scores.noise)
         self._apply(event)
         self.promotions.apply(event)
         self.stacks.apply(event)
@@ -189,8 +130,7 @@ class State:
     @_apply.register
     def _run_opened(self, event: ev.RunOpened) -> None:
         self.opened = event
-        if event.lines:
-            self.lines[event.base] = event.lines
+        self.scores.open(event)
 
     @_apply.register
     def _run_resumed(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - no fields needed
@@ -306,17 +246,17 @@ class State:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "admitted")
         experiment.commit, experiment.lines = event.commit, event.added - event.removed
-        self._count_lines(event)
+        self.scores.count_lines(event)
         island.refusals_in_a_row = 0
 
     @_apply.register
     def _candidate_rebased(self, event: ev.CandidateRebased) -> None:
         _, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "rebased")
-        self.lines.pop(experiment.commit, None)
+        self.scores.lines.pop(experiment.commit, None)
         experiment.commit, experiment.parent = event.commit, event.parent
         experiment.lines = event.added - event.removed
-        self._count_lines(event)
+        self.scores.count_lines(event)
 
     @_apply.register
     def _candidate_dropped(self, event: ev.CandidateDropped) -> None:
@@ -367,17 +307,14 @@ class State:
             self._broke(trial, event.outcome)
         elif event.outcome.score is not None:
             self._scored(trial, event.outcome.score)
-            taken = self.measurements.setdefault(trial.commit, {})
-            for name, value in measures(event.outcome).items():
-                total, count = taken.get(name, (0.0, 0))
-                taken[name] = (total + value, count + 1)
+            self.scores.add_measures(trial.commit, event.outcome)
 
     @_apply.register
     def _verdict_reached(self, event: ev.VerdictReached) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, event.verdict)
         if experiment.parent not in self.quarantines.commits:
-            self._learn_spread(self.pairs(experiment))
+            self.scores.learn_pairs(self.scores.pairs(experiment))
         if experiment.null:
             self.nulls = Nulls(self.nulls.tried + 1, self.nulls.kept + (event.verdict == "keep"))
             self._close(island, experiment, "null", event.reason, event.gain)
@@ -441,15 +378,10 @@ class State:
         island.queue.remove(experiment)
         island.experiment = experiment
 
-    def _count_lines(self, event: ev.CandidateAdmitted | ev.CandidateRebased) -> None:
-        if event.parent in self.lines:
-            self.lines[event.commit] = self.lines[event.parent] + event.added - event.removed
-
     def _withdraw(self, trial: ev.VoidedTrial) -> None:
         self.trials -= 1
         self.islands[trial.island].trials -= 1
-        if trial.purpose in ev.ISLANDS_OWN and trial.purpose != "screen":
-            self.scores.get(trial.commit, {}).pop(trial.seed, None)
+        self.scores.withdraw(trial)
 
     def _forgive(self, island: IslandState, number: int) -> None:
         """Make a discard void; agents are shown it no more."""
@@ -463,35 +395,24 @@ class State:
         island.tokens += usage.tokens
 
     def _scored(self, trial: ev.TrialStarted, score: float) -> None:
-        island = self.islands[trial.island]
-        experiment = island.experiment
-        self.slice_epochs.setdefault(trial.commit, {})[trial.seed] = self.sentinels.place(
-            trial.slice
-        )
+        experiment = self.islands[trial.island].experiment
+        self.scores.note_slice(trial)
         if experiment is None or experiment.commit != trial.commit or not trial.experiment:
-            self.scores.setdefault(trial.commit, {})[trial.seed] = score
+            self.scores.add(trial, score)
         elif trial.purpose == "screen":
-            head = self.scores[experiment.parent].get(trial.seed)
-            if head is None:  # it became void meanwhile
-                return
-            experiment.screened[trial.seed] = score
-            experiment.screen_gain = gain_of(
-                head - self._apart(experiment, trial.seed), score, self.direction
-            )
-            if (
-                experiment.null
-                or experiment.origin
-                or experiment.parent in self.quarantines.commits
-            ):
-                return  # no sample of what agents propose, or no gain on anything sound
-            self.screens.add(experiment.number, experiment.screen_gain)
+            self._screened(experiment, trial.seed, score)
         else:
             experiment.confirmed[trial.seed] = score
 
-    def _apart(self, experiment: Experiment, seed: int) -> float:
-        """Return by how much the head's slice scored higher than the candidate's on `seed`."""
-        head, own = self.slice_epochs[experiment.parent], self.slice_epochs[experiment.commit]
-        return self.sentinels.differ(head[seed], own[seed], self.noise().pair)
+    def _screened(self, experiment: Experiment, seed: int, score: float) -> None:
+        gain = self.scores.screen_gain(experiment, seed, score)
+        if gain is None:
+            return
+        experiment.screened[seed], experiment.screen_gain = score, gain
+        unsound = experiment.parent in self.quarantines.commits
+        if experiment.null or experiment.origin or unsound:
+            return  # no sample of what agents propose, or no gain on a sound head
+        self.screens.add(experiment.number, gain)
 
     def _broke(self, trial: ev.TrialStarted, outcome: Outcome) -> None:
         failure = outcome.failure
@@ -508,17 +429,11 @@ class State:
         experiment.state = next_state(experiment.state, "failed")
         self._close(island, experiment, "failed", reason, None)
 
-    def _learn_spread(self, pairs: list[float]) -> None:
-        if len(pairs) > 1:
-            mean = fmean(pairs)
-            self.pair_squares += sum((pair - mean) ** 2 for pair in pairs)
-            self.pair_freedom += len(pairs) - 1
-
     def _move_head(self, island: IslandState, experiment: Experiment, gain: Gain) -> None:
         old, island.head = island.head, experiment.commit
         # the screening score selected the commit: it is no part of what its head is worth
         # (a rule that keeps without confirming has nothing else)
-        self.scores[experiment.commit] = dict(experiment.confirmed or experiment.screened)
+        self.scores.by_commit[experiment.commit] = dict(experiment.confirmed or experiment.screened)
         self.keep_tally = KeepTally(self.keep_tally.count + 1, self.keep_tally.lfsr_sum + gain.lfsr)
         kept = KeptChange(
             experiment.number,
@@ -537,8 +452,7 @@ class State:
         """Drop what was measured of a commit that no island needs."""
         if commit == self.run.base or any(each.needs(commit) for each in self.islands.values()):
             return
-        for known in (self.scores, self.measurements, self.lines, self.slice_epochs):
-            known.pop(commit, None)
+        self.scores.forget(commit)
 
     def _close(
         self,

@@ -74,7 +74,7 @@ class LiveView:
             f"{_clock(time.monotonic() - self._began)}{minutes}",
             f"{state.trials}{trials} trials",
             f"${state.usd:.2f}{usd}",
-            f"noise between seeds {state.noise().sigma:.4g}",
+            f"noise between seeds {state.scores.noise().sigma:.4g}",
             *_null_keeps(state),
             *_quarantined_slices(state),
         ]
@@ -113,7 +113,7 @@ def table(state: State) -> Table:
 
 
 def _row(name: str, island: IslandState, dropped: Sequence[Ending], state: State) -> Iterator[str]:
-    score, gain = state.score(island.head), state.gain(island)
+    score, gain = state.scores.mean(island.head), state.gain(island)
     yield name
     yield "-" if score is None else f"{score:.4f}"
     yield "-" if gain is None else f"{gain:+.4f}"
@@ -239,7 +239,7 @@ def verdict_reached(event: ev.VerdictReached, state: State) -> str:
     if not island.kept or island.kept[-1].experiment != event.experiment:
         # only a keep that is not real, of a null proposal, moves no head
         return f"{experiment} is an A/A test and was kept: a false keep ({gain}{event.reason})"
-    score = state.score(island.head)
+    score = state.scores.mean(island.head)
     return f"{experiment} KEPT: {gain}{event.reason}; head scores {score:.4f}"
 
 

@@ -32,7 +32,7 @@ class Briefer:
     def brief(self, state: State, name: str, experiment: int, refused: str = "") -> Brief:
         """Return the brief of experiment number `experiment` for island `name`."""
         run, island = state.run, state.islands[name]
-        by = step(state.noise())
+        by = step(state.scores.noise())
         return Brief(
             experiment=experiment,
             island=name,
@@ -40,8 +40,8 @@ class Briefer:
             direction=run.direction,
             program=self._program,
             genome=self._texts(island.head),
-            score=released_score(state.score(island.head) or 0.0, by),
-            sigma=state.noise().sigma,
+            score=released_score(state.scores.mean(island.head) or 0.0, by),
+            sigma=state.scores.noise().sigma,
             recent=tuple(_released(attempt, by) for attempt in island.recent_attempts),
             elsewhere=self._elsewhere(state, name, by),
             seed=seed_of(run.seed, "brief", name, experiment),

@@ -85,7 +85,7 @@ class Proposer:
 
     async def _wait(self) -> None:
         state = self.run.state
-        started = state.scored(state.islands[self.name].head)
+        started = state.scores.has(state.islands[self.name].head)
         # all islands share the baseline; once it is scored only this island's events matter here
         await self.run.changes.wait(self.name if started else "")
 

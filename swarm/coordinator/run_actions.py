@@ -63,7 +63,7 @@ async def execute(run: Run, step: RunStep) -> None:  # noqa: C901 - one line for
 
 def open_stack(run: Run, parts: tuple[int, ...]) -> None:
     """Begin a stack check."""
-    run.record(run.state.stacks.opening(run.state.run.base, parts, run.state.noise().pair))
+    run.record(run.state.stacks.opening(run.state.run.base, parts, run.state.scores.noise().pair))
 
 
 def stackable(run: Run, parts: tuple[int, ...]) -> bool:

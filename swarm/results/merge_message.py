@@ -125,7 +125,7 @@ def _scores(state: State, plan: MergePlan) -> tuple[float, float]:
     """
     if not plan.island:
         return 0.0, 0.0
-    return state.score(plan.head) or 0.0, state.score(state.run.base) or 0.0
+    return state.scores.mean(plan.head) or 0.0, state.scores.mean(state.run.base) or 0.0
 
 
 def _kept(state: State, plan: MergePlan) -> list[str]:

@@ -272,10 +272,10 @@ def test_the_lineage_agrees_with_the_state(history):
         assert chain[-1] == island.head
         assert all(graph.has_edge(*pair, "kept_as_head") for pair in nx.utils.pairwise(chain))
         assert [graph.nodes[node]["step"] for node in chain] == list(range(len(chain)))
-        assert graph.nodes[island.head]["score"] == pytest.approx(state.score(island.head))
+        assert graph.nodes[island.head]["score"] == pytest.approx(state.scores.mean(island.head))
         for ending, count in island.endings.items():
             assert sum(known.get("ending") == ending for known in mine) == count
-    assert graph.nodes["base"]["score"] == pytest.approx(state.score("base"))
+    assert graph.nodes["base"]["score"] == pytest.approx(state.scores.mean("base"))
 
 
 def test_failures_and_refusals_are_nodes(history):
@@ -535,14 +535,16 @@ def test_the_standings_are_the_states(recorded, history):
     for row in rows:
         island = state.islands[row["island"]]
         assert row["head"] == island.head
-        assert row["score"] == pytest.approx(state.score(island.head))
+        assert row["score"] == pytest.approx(state.scores.mean(island.head))
         assert row["gain"] == pytest.approx(state.gain(island))
         assert row["usd"] == pytest.approx(island.usd)
         assert row["trials"] == island.trials
         assert row["unanswered"] == island.agent_failures
         for ending in ("kept", "discarded", "failed", "refused", "outdated"):
             assert row[ending] == island.endings.get(ending, 0)
-    assert ask(recorded, "SELECT sigma FROM noise").rows[0] == pytest.approx([state.noise().sigma])
+    assert ask(recorded, "SELECT sigma FROM noise").rows[0] == pytest.approx(
+        [state.scores.noise().sigma]
+    )
 
 
 def test_the_views_say_what_happened(recorded, history):

@@ -41,7 +41,7 @@ class Slots:
             began = event.started
             if began.purpose != "baseline":
                 self._took(began, event)
-            if len(state.baseline()) == state.run.baseline_seeds:
+            if len(state.scores.baseline()) == state.run.baseline_seeds:
                 self._free[began.slice] = event.recorded
 
     def _took(self, began, ended):

@@ -248,7 +248,7 @@ def test_the_fold_afresh_is_the_state(run):
     fresh.apply_all(run.ledger.kept)
     assert fresh.islands == run.state.islands
     assert fresh.quarantines.commits == run.state.quarantines.commits
-    assert fresh.scores == run.state.scores
+    assert fresh.scores.by_commit == run.state.scores.by_commit
 
 
 def test_a_quarantine_that_does_not_follow_is_refused(run):

@@ -59,7 +59,7 @@ def test_the_baseline_is_measured_before_anything_is_tried(tmp_path):
     run = simulate(tmp_path, limits=RunLimits(trials=30))
     trials = kinds(run, ev.TrialStarted)
     assert [t.purpose for t in trials[:4]] == ["baseline"] * 4
-    assert {t.seed for t in trials[:4]} == set(run.state.baseline_seeds())
+    assert {t.seed for t in trials[:4]} == set(run.state.scores.baseline_seeds())
     assert all(t.purpose != "baseline" for t in trials[4:])
 
 
@@ -109,7 +109,7 @@ def test_the_fold_of_the_ledger_is_the_state(tmp_path):
     run = simulate(tmp_path, limits=RunLimits(trials=120))
     fresh = State()
     fresh.apply_all(run.ledger.kept)
-    assert fresh.scores == run.state.scores
+    assert fresh.scores.by_commit == run.state.scores.by_commit
     assert fresh.islands == run.state.islands
 
 

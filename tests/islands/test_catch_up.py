@@ -44,7 +44,7 @@ class Told:
 
     def trial(self, island, commit, purpose, experiment, failure=None):
         self.trials += 1
-        seed, name = self.state.baseline_seeds()[0], f"t{self.trials}"
+        seed, name = self.state.scores.baseline_seeds()[0], f"t{self.trials}"
         on = self.state.islands[island].slice.name
         score = None if failure else 1.0
         start = ev.TrialStarted(name, experiment, island, commit, purpose, seed, 0, on)
@@ -61,8 +61,8 @@ class Told:
         else:
             self.tell(ev.MigrantOffered(number, island, head, migrant))
         self.tell(ev.CandidateAdmitted(number, island, commit, head, 1, 0))
-        seeds = self.state.scores[head]
-        self.state.scores[head] = seeds or {self.state.baseline_seeds()[0]: 1.0}
+        seeds = self.state.scores.by_commit[head]
+        self.state.scores.by_commit[head] = seeds or {self.state.scores.baseline_seeds()[0]: 1.0}
         self.trial(island, commit, "screen", number)
         gain = Gain(GAINS.get(number, 0.05), 0.01, 2, 0.001)
         origin = migrant.origin if migrant is not None else 0

@@ -170,7 +170,9 @@ def test_every_slice_runs_the_anchor_at_launch_and_now_and_then(tmp_path):
     run = simulate(tmp_path, limits=RunLimits(trials=200))
     started = kinds(run, ev.TrialStarted)
     sentinels = [t for t in started if t.purpose == "sentinel"]
-    assert {(t.commit, t.seed) for t in sentinels} == {("base", run.state.baseline_seeds()[0])}
+    assert {(t.commit, t.seed) for t in sentinels} == {
+        ("base", run.state.scores.baseline_seeds()[0])
+    }
     own = [t.purpose for t in started if t.slice == "s1" and t.purpose != "baseline"]
     assert own[0] == "sentinel"
     keeps = sum(len(island.kept) for island in run.state.islands.values())
@@ -312,7 +314,7 @@ def test_a_run_cut_anywhere_around_an_alarm_goes_on_to_a_consistent_end(tmp_path
         fresh = State()
         fresh.apply_all(run.ledger.kept)
         assert fresh.islands == run.state.islands
-        assert fresh.scores == run.state.scores
+        assert fresh.scores.by_commit == run.state.scores.by_commit
         assert run.state.trials == 200
         for name, island in run.state.islands.items():
             assert branches.heads[name] == island.head
@@ -340,14 +342,16 @@ def test_the_record_follows_event_by_event(tmp_path):
         for name, trials, discarded in counts:
             island = run.state.islands[name]
             assert (trials, discarded) == (island.trials, island.endings["discarded"])
-            assert graph.nodes[island.head]["score"] == pytest.approx(run.state.score(island.head))
+            assert graph.nodes[island.head]["score"] == pytest.approx(
+                run.state.scores.mean(island.head)
+            )
         rows = con.execute(
             "SELECT slice, action FROM slice_quarantines ORDER BY recorded"
         ).fetchall()
         assert rows == [("s0", "quarantined"), ("s0", "released")]
         slices = con.execute("SELECT slice, scores FROM sentinels").fetchall()
         assert [name for name, _ in slices] == ["s0", "s1"]
-    assert graph.nodes["base"]["score"] == pytest.approx(run.state.score("base"))
+    assert graph.nodes["base"]["score"] == pytest.approx(run.state.scores.mean("base"))
 
 
 def test_status_names_the_slices_that_are_set_apart(tmp_path, monkeypatch):

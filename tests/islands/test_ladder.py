@@ -53,7 +53,7 @@ def test_a_brief_holds_no_score_in_full(tmp_path):
         return run
 
     run = run_virtual(main())
-    by = step(run.state.noise())
+    by = step(run.state.scores.noise())
     brief = Briefer(run.branches.files, "").brief(run.state, "i0", 99)
     gains = [each.gain.mean for each in (*brief.recent, *brief.elsewhere) if each.gain]
     assert by > 0

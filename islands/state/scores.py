@@ -1,0 +1,156 @@
+"""Scores of the commits that the run still needs, and what follows from them: noise, pairs, means.
+
+A commit's scores are forgotten once no island builds on it. A sum and a count stand for what guards
+watch, and two numbers for the spread of all pairs so far.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean
+
+from harness.contract import Direction, Outcome
+from islands import events as ev
+from islands.drift import Sentinels, SliceEpoch
+from islands.ratchet.guards import measures
+from islands.ratchet.noise import Noise, gain_of, spread
+from islands.rng import seed_of
+from islands.state.population import Experiment
+
+
+class Scores:
+    """The fold of what was measured.
+
+    `by_commit` has scores by commit and seed: all of the base and of heads, screening left out.
+    `lines` counts the genome's lines, where the base's were counted.
+    """
+
+    def __init__(self, sentinels: Sentinels) -> None:
+        self.by_commit: dict[str, dict[int, float]] = {}
+        self.lines: dict[str, int] = {}
+        self._sentinels = sentinels
+        self._run: ev.RunOpened | None = None
+        self._measurements: dict[str, dict[str, tuple[float, int]]] = {}
+        self._slice_epochs: dict[str, dict[int, SliceEpoch]] = {}
+        self._pair_squares = 0.0
+        self._pair_freedom = 0
+
+    @property
+    def run(self) -> ev.RunOpened:
+        """The event that opened the run. Raises ValueError on an empty ledger."""
+        if self._run is None:
+            raise ValueError("the ledger does not begin with a run")
+        return self._run
+
+    @property
+    def direction(self) -> Direction:
+        """Whether a lower or a higher score is better."""
+        return self.run.direction
+
+    def baseline_seeds(self) -> list[int]:
+        """Return the seeds on which the base is measured before anything else is."""
+        run = self.run
+        return [seed_of(run.seed, "baseline", k) for k in range(run.baseline_seeds)]
+
+    def baseline(self) -> list[float]:
+        """Return the base's scores on the baseline seeds measured so far."""
+        scores = self.by_commit.get(self.run.base, {})
+        return [scores[seed] for seed in self.baseline_seeds() if seed in scores]
+
+    def noise(self) -> Noise:
+        """Return what is known of a score's spread between seeds."""
+        baseline = self._levelled(self.baseline())
+        return Noise(spread(baseline), len(baseline), self._pair_squares, self._pair_freedom)
+
+    def _levelled(self, baseline: list[float]) -> list[float]:
+        """Return the baseline's scores less the differences between the slices that ran it."""
+        epochs_by_seed = self._slice_epochs.get(self.run.base, {}) if self._run else {}
+        epochs = [epochs_by_seed[seed] for seed in self.baseline_seeds() if seed in epochs_by_seed]
+        if len(epochs) != len(baseline) or len(set(epochs)) <= 1:
+            return baseline
+        pair = math.sqrt(2) * spread(baseline)
+        return [
+            score - self._sentinels.differ(epoch, epochs[0], pair)
+            for score, epoch in zip(baseline, epochs, strict=True)
+        ]
+
+    def has(self, commit: str) -> bool:
+        """Return whether `commit` has any score."""
+        return bool(self.by_commit.get(commit))
+
+    def mean(self, commit: str) -> float | None:
+        """Return the mean of all of a head's scores, None without any."""
+        scores = self.by_commit.get(commit)
+        return fmean(scores.values()) if scores else None
+
+    def measures(self, commit: str) -> dict[str, float]:
+        """Return the means of what guards watch, for a head or an open candidate."""
+        sums = self._measurements.get(commit, {})
+        means = {name: total / count for name, (total, count) in sums.items()}
+        return {**means, "lines": float(self.lines[commit])} if commit in self.lines else means
+
+    def pairs(self, experiment: Experiment) -> list[float]:
+        """Return the gains on the fresh seeds on which candidate and head both have a score."""
+        head = self.by_commit.get(experiment.parent, {})
+        return [
+            gain_of(head[seed], score, self.direction)
+            for seed, score in experiment.confirmed.items()
+            if seed in head
+        ]
+
+    def screen_gain(self, experiment: Experiment, seed: int, score: float) -> float | None:
+        """Return the gain that a screening score shows, None if the head's score became void.
+
+        The difference between the slices that head and candidate ran on is taken out.
+        """
+        head = self.by_commit[experiment.parent].get(seed)
+        if head is None:
+            return None
+        head_epoch = self._slice_epochs[experiment.parent][seed]
+        own_epoch = self._slice_epochs[experiment.commit][seed]
+        off = self._sentinels.differ(head_epoch, own_epoch, self.noise().pair)
+        return gain_of(head - off, score, self.direction)
+
+    def open(self, event: ev.RunOpened) -> None:
+        """Take in the run's base and seed."""
+        self._run = event
+        if event.lines:
+            self.lines[event.base] = event.lines
+
+    def count_lines(self, event: ev.CandidateAdmitted | ev.CandidateRebased) -> None:
+        """Count a candidate's lines, if its parent's were counted."""
+        if event.parent in self.lines:
+            self.lines[event.commit] = self.lines[event.parent] + event.added - event.removed
+
+    def note_slice(self, trial: ev.TrialStarted) -> None:
+        """Note which slice, at which level of its own, ran a trial that has a score."""
+        epoch = self._sentinels.place(trial.slice)
+        self._slice_epochs.setdefault(trial.commit, {})[trial.seed] = epoch
+
+    def add(self, trial: ev.TrialStarted, score: float) -> None:
+        """Take in a score of the base or of a head."""
+        self.by_commit.setdefault(trial.commit, {})[trial.seed] = score
+
+    def add_measures(self, commit: str, outcome: Outcome) -> None:
+        """Take in what guards watch of one trial."""
+        sums = self._measurements.setdefault(commit, {})
+        for name, value in measures(outcome).items():
+            total, count = sums.get(name, (0.0, 0))
+            sums[name] = (total + value, count + 1)
+
+    def learn_pairs(self, pairs: list[float]) -> None:
+        """Take in how much an experiment's pairs differ among themselves."""
+        if len(pairs) > 1:
+            mean = fmean(pairs)
+            self._pair_squares += sum((pair - mean) ** 2 for pair in pairs)
+            self._pair_freedom += len(pairs) - 1
+
+    def withdraw(self, trial: ev.VoidedTrial) -> None:
+        """Take back the score of a trial that became void."""
+        if trial.purpose in ev.ISLANDS_OWN and trial.purpose != "screen":
+            self.by_commit.get(trial.commit, {}).pop(trial.seed, None)
+
+    def forget(self, commit: str) -> None:
+        """Drop all that was measured of `commit`."""
+        for facts in (self.by_commit, self._measurements, self.lines, self._slice_epochs):
+            facts.pop(commit, None)

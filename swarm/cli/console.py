@@ -1,4 +1,4 @@
-"""Options that commands share, and how they print JSON and tables."""
+"""Shared options of commands, and how commands print JSON and tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.contract import SetupError
 from harness.sandbox import tiers
 
 PIPED_COLUMNS: Final = 240
-"""Columns of a table where standard output is no terminal that says how many it has."""
+"""Columns of a table where standard output is not a terminal."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -32,7 +32,7 @@ def refused_option(old: str, new: str, *, is_flag: bool) -> Callable[[_Command],
     def refuse(ctx: click.Context, param: click.Parameter, value: object) -> None:
         del ctx, param
         if value:
-            raise SetupError(f"{old} is no longer an option: use {new}")
+            raise SetupError(f"{old} was renamed: use {new}")
 
     return click.option(old, is_flag=is_flag, hidden=True, expose_value=False, callback=refuse)
 
@@ -42,10 +42,11 @@ def sandbox_option(command: _Command) -> _Command:
     option = click.option(
         "--sandbox",
         type=click.Choice(tiers.STRENGTH),
+        metavar="KIND",
         default="namespaces",
         show_default=True,
-        help="How candidates are confined. `landlock` is for hosts that forbid user namespaces;"
-        " `none` runs candidates unconfined (dangerous; scores are marked).",
+        help="How candidates are confined: namespaces; landlock, for hosts that forbid user"
+        " namespaces; none runs candidates unconfined (dangerous; scores are marked).",
     )
     old_tier = refused_option("--tier", "--sandbox namespaces or --sandbox landlock", is_flag=False)
     old_unsafe = refused_option("--unsafe", "--sandbox none", is_flag=True)
@@ -53,7 +54,7 @@ def sandbox_option(command: _Command) -> _Command:
 
 
 def wide_console() -> Console:
-    """Return a console on standard output, wide where that is no terminal."""
+    """Return a console on standard output, PIPED_COLUMNS wide where that is not a terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPED_COLUMNS)
 

@@ -30,13 +30,13 @@ EXIT_INTERRUPTED = 130
     "--minutes",
     metavar="MINUTES",
     type=click.FloatRange(min=0, min_open=True),
-    help="Stop after this many minutes.",
+    help="Stop this launch after so many minutes.",
 )
 @click.option(
     "--trials",
     metavar="TRIALS",
     type=click.IntRange(min=1),
-    help="Stop when the run has this many trials in all.",
+    help="Stop when the run has so many trials in all.",
 )
 @click.option(
     "--max-usd",
@@ -50,9 +50,7 @@ EXIT_INTERRUPTED = 130
     type=click.IntRange(min=1),
     help="Use at most this many tokens of language models in this run.",
 )
-@click.option(
-    "--islands", metavar="N", type=click.IntRange(1, 64), help="Number of islands of a new run."
-)
+@click.option("--islands", metavar="N", type=click.IntRange(1, 64), help="Number of islands.")
 @click.option(
     "--agent",
     metavar="NAME",
@@ -91,8 +89,8 @@ def launch(
 ) -> int:
     """Start a run of this repository's program.md, or resume one.
 
-    Options override the limits in program.md. Ctrl-C stops the run after its record is complete;
-    launch again to resume.
+    Options override program.md. Ctrl-C stops the run; launch again to resume it. Nothing is lost
+    if the process is killed.
     """
     if executor == "local" and address != "auto":
         raise SetupError(f"--address {address} is for Ray clusters: add --executor ray")

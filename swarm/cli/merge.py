@@ -1,4 +1,4 @@
-"""`swarm merge`: bring the consensus home to the branch that the run was launched from."""
+"""`swarm merge`: merges the consensus into the branch that the run was launched from."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import click
 from rich.console import Console
 
 from analysis.ledger import Ledger
-from harness import fingerprint as identity
-from harness import tasks
+from harness import fingerprint, tasks
 from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.state.run_state import State
-from swarm.cli.console import sandbox_option
+from swarm.cli.console import json_option, refused_option, run_option, sandbox_option
 from swarm.cli.live import LiveView
 from swarm.project.runs import locate
 from swarm.results.finished_run import FinishedRun
@@ -33,50 +32,66 @@ from swarm.results.selection import MergePlan, select
 
 
 @click.command()
-@click.option("--run", "name", default=None, help="Name of the run; default: the latest one.")
-@click.option("--squash", is_flag=True, help="One commit on your branch, not a merge.")
-@click.option("--pr", is_flag=True, help="Write a branch and the text of a pull request instead.")
-@click.option("--island", default="", help="With --force-unpromoted: merge this island's head.")
-@click.option("--force-unpromoted", "force", is_flag=True,
-    help="Merge what was not measured again: the last stack, or the best island.",
-)  # fmt: skip
-@click.option("--allow-unsafe", is_flag=True, help="Merge scores made without a sandbox, too.")
-@sandbox_option
+@run_option
 @click.option("--dry-run", is_flag=True, help="Show what would be merged and change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--squash", is_flag=True, help="Make one commit on your branch instead of a merge.")
+@click.option("--pr", is_flag=True, help="Write a branch and a pull request's text instead.")
+@click.option(
+    "--force-unpromoted",
+    "force",
+    is_flag=True,
+    help="Merge the last stack or the best head, although it was not promoted.",
+)
+@click.option(
+    "--island",
+    metavar="NAME",
+    default="",
+    help="With --force-unpromoted: merge this island's head.",
+)
+@click.option(
+    "--allow-unconfined",
+    is_flag=True,
+    help="Merge although scores were made with --sandbox none.",
+)
+@refused_option("--allow-unsafe", "--allow-unconfined", is_flag=True)
+@sandbox_option
+@json_option
 def merge(
     name: str | None,
+    dry_run: bool,
     squash: bool,
     pr: bool,
-    island: str,
     force: bool,
-    allow_unsafe: bool,
+    island: str,
+    allow_unconfined: bool,
     sandbox: SandboxKind,
-    dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Merge the consensus into the branch that the run was launched from, by --no-ff.
+    """Merge the consensus into the branch that the run was launched from (--no-ff).
 
-    Shows what comes and why first. Where the branch's genome has changed since, the consensus is
-    rebased and measured again; the sealed part is asked, once in the life of the run. Refuses,
-    changing nothing, on a dirty tree, a conflict, or a harness that has moved since.
+    First shows what is merged and why. If the genome changed on your branch since the launch, the
+    consensus is rebased and measured again. The sealed split is scored once in the life of a run.
+    Refuses, changing nothing, if the working tree has changes, on a conflict, and if the harness
+    is another than the run's.
     """
     if squash and pr:
         raise SetupError("--squash and --pr: choose one")
+    if sandbox == "none" and not allow_unconfined:
+        raise SetupError("--sandbox none makes scores unconfined: add --allow-unconfined")
     folder, console = locate(name), Console(stderr=True)
     if dry_run:
         run = FinishedRun.open(folder)
-        plan, todo = _checked(run, island, force=force, allow_unsafe=allow_unsafe, pr=pr)
+        plan, todo = _checked(run, island, force=force, allow_unconfined=allow_unconfined, pr=pr)
         _show(run, plan, todo, as_json=as_json)
         return
     with Ledger.open(folder.path, time.time) as ledger:
         run = FinishedRun.open(folder)
         record_missed_merges(run, ledger)
-        plan, todo = _checked(run, island, force=force, allow_unsafe=allow_unsafe, pr=pr)
+        plan, todo = _checked(run, island, force=force, allow_unconfined=allow_unconfined, pr=pr)
         if not todo:
             _finish(run, plan, ledger, squash=squash, pr=pr, as_json=as_json)
             return
-    # measuring opens the ledger itself
+    # the ledger is closed here: measuring opens it for itself
     if not as_json:
         click.echo(describe(run.state, plan, run.lines(plan)))
     console.print(*todo, sep="\n")
@@ -88,12 +103,12 @@ def merge(
 
 
 def _checked(
-    run: FinishedRun, island: str, *, force: bool, allow_unsafe: bool, pr: bool
+    run: FinishedRun, island: str, *, force: bool, allow_unconfined: bool, pr: bool
 ) -> tuple[MergePlan, list[str]]:
-    """Return what to merge and what to measure before; raise SetupError for every refusal."""
+    """Return what to merge and what to measure first. Raises SetupError where merge refuses."""
     plan = select(run.state, island, force=force)
-    _same_harness(run.state)
-    _confined(run.state, allow_unsafe=allow_unsafe)
+    _require_same_harness(run.state)
+    _require_confined(run.state, allow_unconfined=allow_unconfined)
     if not pr:
         check_mergeable(run.git, run.state.run.target, plan.head, run.state.run.genome)
     return plan, [] if plan.forced else pending_measurements(run)
@@ -112,25 +127,25 @@ def _merge(run: FinishedRun, plan: MergePlan, ledger: Ledger, *, squash: bool) -
     commit = merge_commit(run.git, opened.target, plan.head, text, opened.genome, squash=squash)
     mode: Literal["merge", "squash"] = "squash" if squash else "merge"
     run.record(ledger, ev.Merged(plan.island, plan.head, commit, opened.target, mode, plan.forced))
-    said = f"merged as {commit[:10]} on {opened.target}"
-    return {"merge": commit, "said": said, "message": text}
+    report = f"merged as {commit[:10]} on {opened.target}"
+    return {"merge": commit, "report": report, "message": text}
 
 
 def _pull_request(run: FinishedRun, plan: MergePlan) -> dict[str, Any]:
     branch, opened = update_pr_branch(run, plan.head), run.state.run
     body = run.folder.pull_request
     body.write_text(describe(run.state, plan, run.lines(plan)))
-    said = (
-        f"branch {branch} is ready, its text in {_short(body)}:\n"
+    report = (
+        f"branch {branch} is ready, the text is in {_relative(body)}:\n"
         f"git push origin {branch} && gh pr create --head {branch} --base {opened.target}"
-        f" --title 'Improve {opened.metric}' --body-file {_short(body)}"
+        f" --title 'Improve {opened.metric}' --body-file {_relative(body)}"
     )
-    return {"branch": branch, "body": str(body), "said": said}
+    return {"branch": branch, "body": str(body), "report": report}
 
 
-def _short(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+def _relative(path: Path) -> str:
+    folder = Path.cwd()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def _show(
@@ -150,23 +165,23 @@ def _show(
     click.echo(result.get("message") or describe(run.state, plan, run.lines(plan)))
     for line in todo:
         click.echo(f"first: {line}")
-    click.echo(result.get("said", "nothing was changed"))
+    click.echo(result.get("report", "nothing was changed"))
 
 
-def _same_harness(state: State) -> None:
+def _require_same_harness(state: State) -> None:
     run = state.run
     device = next(iter(state.islands.values())).opened.slice.device
-    now = identity.harness_id(tasks.load(run.task).prepare(run.data), device)
-    if now != run.harness:
+    current = fingerprint.harness_id(tasks.load(run.task).prepare(run.data), device)
+    if current != run.harness:
         raise SetupError(
-            f"the harness has moved: run {run.run} was scored by {run.harness}, this one is {now};"
-            " check out the harness of that run, or measure again in a new run"
+            f"the harness has moved: run {run.run} was scored by {run.harness}, this one is"
+            f" {current}; check out the harness of that run, or start a new run"
         )
 
 
-def _confined(state: State, *, allow_unsafe: bool) -> None:
-    if state.weakest_sandbox == "none" and not allow_unsafe:
+def _require_confined(state: State, *, allow_unconfined: bool) -> None:
+    if state.weakest_sandbox == "none" and not allow_unconfined:
         raise SetupError(
-            "some scores were made with --sandbox none, where a candidate can write its own;"
-            " pass --allow-unsafe to merge them all the same"
+            "some scores were made with --sandbox none, so candidates may have written their own;"
+            " pass --allow-unconfined to merge them anyway"
         )

@@ -61,7 +61,7 @@ def counts(folder, monkeypatch):
 
     monkeypatch.setattr(Plumbing, "__init__", counting_init)
     monkeypatch.setattr(Path, "open", counting_open)
-    monkeypatch.setattr(command, "_same_harness", lambda _: None)  # the lab's harness has no files
+    monkeypatch.setattr(command, "_require_same_harness", lambda _: None)  # the lab's harness has no files
     monkeypatch.chdir(folder.repo)
     return counts
 
@@ -69,7 +69,7 @@ def counts(folder, monkeypatch):
 @pytest.mark.parametrize("options", [[], ["--dry-run"], ["--squash"], ["--pr"]])
 def test_a_merge_opens_git_once_and_folds_the_ledger_once(folder, counts, options):
     """From settling over selection, checks and message to the event, on one FinishedRun."""
-    arguments = ["--force-unpromoted", "--allow-unsafe", *options]
+    arguments = ["--force-unpromoted", "--allow-unconfined", *options]
     result = CliRunner().invoke(merge, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "changes" in result.output

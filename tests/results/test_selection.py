@@ -125,11 +125,11 @@ def test_scores_of_another_harness_are_not_merged(improved):
 
 
 def test_scores_without_a_sandbox_are_not_merged_unasked(improved):
-    """Scores made with `--sandbox none` mark the run; a merge needs `--allow-unsafe`."""
+    """Scores made with `--sandbox none` mark the run; a merge needs `--allow-unconfined`."""
     path = improved / ".swarm/run1/ledger.jsonl"
     forge(path, b'"sandbox":"namespaces"', b'"sandbox":"none"')
-    assert "--allow-unsafe" in swarm(improved, "merge", FORCE, code=2)
-    swarm(improved, "merge", FORCE, "--allow-unsafe")
+    assert "--allow-unconfined" in swarm(improved, "merge", FORCE, code=2)
+    swarm(improved, "merge", FORCE, "--allow-unconfined")
 
 
 def test_nothing_kept_is_nothing_to_merge(tmp_path):

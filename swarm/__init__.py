@@ -1,4 +1,4 @@
 """The coordinator and the command line.
 
-Imports analysis, islands and harness; nobody imports it.
+Imports analysis, islands and harness; none of them imports this package.
 """

@@ -1,1 +1,4 @@
-"""What a person types and sees: one module per command. Nobody imports it."""
+"""The commands of `swarm`: one module per command, shared parts in `console` and `live`.
+
+No package imports this one.
+"""

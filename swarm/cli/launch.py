@@ -112,10 +112,10 @@ def launch(
 
 async def _launch(options: LaunchOptions, *, as_json: bool) -> int:
     console = Console(stderr=as_json)
-    watch = LiveView(console, as_json=as_json)
-    async with assemble(repository(), options, watch) as run:
-        watch.bounds = run.launch.limits
-        interrupted = await _run_to_end(run, watch)
+    view = LiveView(console, as_json=as_json)
+    async with assemble(repository(), options, view) as run:
+        view.limits = run.launch.limits
+        interrupted = await _run_to_end(run, view)
     refresh(run.launch.folder.path)
     console.print(table(run.state))
     if interrupted:
@@ -133,20 +133,20 @@ def _next(state: State) -> str:
     return "`swarm lineage`; `swarm launch` resumes the run"
 
 
-async def _run_to_end(run: Run, watch: LiveView) -> bool:
+async def _run_to_end(run: Run, view: LiveView) -> bool:
     """Run the islands, the live view and the refreshes; return whether a signal interrupted it."""
     task = asyncio.ensure_future(run_islands(run))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    views = [asyncio.create_task(watch.show()), asyncio.create_task(_refresh_database(run))]
+    background = [asyncio.create_task(view.show()), asyncio.create_task(_refresh_database(run))]
     try:
         await task
     except asyncio.CancelledError:
         return True
     finally:
-        for view in views:
-            view.cancel()
-        await asyncio.gather(*views, return_exceptions=True)
+        for other in background:
+            other.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
     return False
 
 

@@ -35,8 +35,9 @@ class LiveView:
 
     def __init__(self, console: Console, *, as_json: bool = False) -> None:
         self._console, self._as_json = console, as_json
-        self.bounds = RunLimits()
-        self._began = time.monotonic()
+        self.limits = RunLimits()
+        """The limits that the footer shows; `launch` sets them."""
+        self._started = time.monotonic()
         self._state: State | None = None
 
     def __call__(self, event: ev.Event, state: State) -> None:
@@ -49,7 +50,7 @@ class LiveView:
             return  # the live table shows what is being tried
         line = describe(event, state)
         if line:
-            stamp = _clock(time.monotonic() - self._began)
+            stamp = _clock(time.monotonic() - self._started)
             self._console.print(Text(f"{stamp}  {line}"), soft_wrap=True, highlight=False)
 
     async def show(self) -> None:
@@ -66,12 +67,12 @@ class LiveView:
         return Group(table(state), Text(self._footer(state), style="dim"))
 
     def _footer(self, state: State) -> str:
-        limits = self.bounds
+        limits = self.limits
         minutes = f" of {limits.minutes:g} min" if limits.minutes is not None else ""
         trials = f" of {limits.trials}" if limits.trials is not None else ""
         usd = f" of ${limits.usd:g}" if limits.usd is not None else ""
         parts = [
-            f"{_clock(time.monotonic() - self._began)}{minutes}",
+            f"{_clock(time.monotonic() - self._started)}{minutes}",
             f"{state.trials}{trials} trials",
             f"${state.usd:.2f}{usd}",
             f"noise between seeds {state.scores.noise().sigma:.4g}",

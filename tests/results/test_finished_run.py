@@ -61,7 +61,8 @@ def counts(folder, monkeypatch):
 
     monkeypatch.setattr(Plumbing, "__init__", counting_init)
     monkeypatch.setattr(Path, "open", counting_open)
-    monkeypatch.setattr(command, "_require_same_harness", lambda _: None)  # the lab's harness has no files
+    # the laboratory's harness has no files
+    monkeypatch.setattr(command, "_require_same_harness", lambda _: None)
     monkeypatch.chdir(folder.repo)
     return counts
 

@@ -109,7 +109,7 @@ def slices(
         raise SetupError("--benchmark and --run: choose one")
     program = _program()
     with closing(open_backend(executor, address)) as backend:
-        listed = backend.slices(program.slices if program else SlicesSection())
+        listed = backend.slices(program.settings.slices if program else SlicesSection())
         if not benchmark:
             report = _from_run(name)
         elif program is None:
@@ -160,19 +160,19 @@ def _benchmark(
     if last is not None:
         require_stopped(last)
     require_sandbox(sandbox)
-    rung = program.rungs[0]
+    rung = program.settings.rungs[0]
     rung = dataclasses.replace(rung, seconds=seconds or min(BENCHMARK_S, rung.seconds))
     commit = tip(repo).commit
     with tempfile.TemporaryDirectory(prefix="swarm-slices-") as scratch:
         Path(scratch).chmod(0o755)  # a sandbox may run as another user
         genome = Path(scratch) / "genome"
-        Branches(repo, "slices", program.genome).export(commit, genome)
+        Branches(repo, "slices", program.settings.genome).export(commit, genome)
         trial = Trial(
             id="",
-            task=program.task,
+            task=program.settings.task,
             data=program.data,
             commit=commit,
-            seed=program.seed,
+            seed=program.settings.seed,
             rung=rung,
             slice=listed[0],
             genome=str(genome),

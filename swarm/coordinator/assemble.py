@@ -6,7 +6,6 @@ tree; a run that is resumed reads it from there again.
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import shutil
 import time
@@ -20,17 +19,8 @@ from harness import fingerprint as identity
 from harness import tasks
 from harness.contract import SandboxKind, SetupError, Slice
 from islands import events as ev
-from islands.genome.admission import AdmissionLimits as Admission
 from islands.git.branches import Branches
-from islands.migration import Migration
-from islands.promotion.attempt import PromotionPolicy
-from islands.ratchet.acceptance import AcceptanceRule
-from islands.ratchet.fixed_margin import FixedMarginRule
-from islands.ratchet.guards import Guards
-from islands.ratchet.lfsr import LfsrRule
-from islands.ratchet.policy import RatchetPolicy
 from islands.records import Brief, Usage
-from islands.stacking.state import StackPolicy
 from islands.state.run_state import State
 from swarm.agents.base import Agent
 from swarm.agents.llm.budget import Budget
@@ -43,7 +33,14 @@ from swarm.executors.base import ExecutorConfig
 from swarm.executors.preflight import PreflightPool, choose_slices
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.project.program import Program
-from swarm.project.repository import PROGRAM, LaunchBase, clean, frozen, load_program, tip
+from swarm.project.repository import (
+    PROGRAM,
+    LaunchBase,
+    load_program,
+    require_clean,
+    require_frozen_harness,
+    tip,
+)
 from swarm.project.runs import RunFolder, create, fold, latest, next_name
 
 
@@ -80,10 +77,10 @@ async def assemble(
         base = LaunchBase(opened.base, opened.target) if opened else tip(repo)
         program = _program(repo, base.commit, options)
         if opened is None:
-            clean(repo, program)
-        frozen()
+            require_clean(repo, program)
+        require_frozen_harness()
         require_sandbox(options.sandbox)
-        branches = Branches(repo, folder.name, program.genome)
+        branches = Branches(repo, folder.name, program.settings.genome)
 
         def begun(brief: Brief, usage: Usage) -> None:
             """Record what a proposal may cost, before its call goes out."""
@@ -92,20 +89,20 @@ async def assemble(
 
         async with AsyncExitStack() as stack:
             there = stack.enter_context(closing(open_backend(options.executor, options.address)))
-            islands = _islands(program, options, there.slices(program.slices))
+            islands = _islands(program, options, there.slices(program.settings.slices))
             opening = _opening(program, folder.name, base, islands, _lines(branches, base.commit))
             launch = _launch(program, folder, options, opening, islands)
             shutil.rmtree(folder.scratch, ignore_errors=True)
             folder.genomes.mkdir(parents=True)
             harness = identity.export(folder.harness)
             agents = _agents(program, launch, past, stack, begun)
-            terms = ExecutorConfig(
-                program.task, program.data, launch.sandbox, program.slices.foreign_cpu
-            )
+            settings = program.settings
+            max_foreign_cpu = settings.slices.max_foreign_cpu
+            terms = ExecutorConfig(settings.task, program.data, launch.sandbox, max_foreign_cpu)
             slices = tuple({island.slice.name: island.slice for island in islands}.values())
             executor = there.executor(harness, terms, slices)
-            where = choose_slices(program.preflight, slices)
-            looks = PreflightPool(harness, program.task, program.data, where, launch.sandbox)
+            where = choose_slices(settings.preflight, slices)
+            looks = PreflightPool(harness, settings.task, program.data, where, launch.sandbox)
             run = Run(
                 launch=launch,
                 ledger=ledger,
@@ -145,20 +142,20 @@ def _program(repo: Path, commit: str, options: LaunchOptions) -> Program:
 def _opening(
     program: Program, run: str, base: LaunchBase, islands: tuple[IslandPlan, ...], lines: int
 ) -> ev.RunOpened:
-    task = tasks.load(program.task)
+    task = tasks.load(program.settings.task)
     return ev.RunOpened(
         run=run,
         base=base.commit,
         target=base.branch,
-        task=program.task,
+        task=program.settings.task,
         data=program.data,
         metric=task.metric,
         direction=task.direction,
-        genome=program.genome,
-        rungs=program.rungs,
+        genome=program.settings.genome,
+        rungs=program.settings.rungs,
         harness=identity.harness_id(task.prepare(program.data), islands[0].slice.device),
-        seed=program.seed,
-        baseline_seeds=program.ratchet.baseline_seeds,
+        seed=program.settings.seed,
+        baseline_seeds=program.settings.ratchet.baseline_seeds,
         lines=lines,
     )
 
@@ -170,35 +167,21 @@ def _launch(
     opening: ev.RunOpened,
     islands: tuple[IslandPlan, ...],
 ) -> Launch:
+    settings = program.settings
     return Launch(
         opening=opening,
         islands=islands,
-        ratchet=_ratchet(program),
-        admission=_admission(program),
+        ratchet=settings.ratchet.policy(settings.guards.guards()),
+        admission=settings.limits.admission(),
         limits=_limits(program, options),
         prose=program.prose,
         entry=program.entry,
         folder=folder,
         sandbox=options.sandbox,
-        promotion=PromotionPolicy(**dataclasses.asdict(program.promotion)),
-        stacking=StackPolicy(**dataclasses.asdict(program.stack)),
-        splits=tasks.load(program.task).splits,
-        migration=Migration(**dataclasses.asdict(program.migration)),
-    )
-
-
-def _ratchet(program: Program) -> RatchetPolicy:
-    section = program.ratchet
-    acceptance: AcceptanceRule
-    if section.fdr:
-        acceptance = LfsrRule(section.fdr, section.confirm_seeds)
-    else:
-        acceptance = FixedMarginRule(section.confirm_seeds, margin=section.margin)
-    return RatchetPolicy(
-        acceptance,
-        Guards(**dataclasses.asdict(program.guards)),
-        null_rate=section.nulls,
-        sentinel_every=section.sentinels,
+        promotion=settings.promotion.policy(),
+        stacking=settings.stack.policy(),
+        splits=tasks.load(program.settings.task).splits,
+        migration=settings.migration.migration(),
     )
 
 
@@ -206,17 +189,10 @@ def _lines(branches: Branches, commit: str) -> int:
     return sum(entry.data.count(b"\n") for entry in branches.files(commit).values())
 
 
-def _admission(program: Program) -> Admission:
-    limits = program.limits
-    return Admission(
-        file_bytes=limits.max_bytes, total_bytes=limits.max_bytes, files=limits.max_files
-    )
-
-
 def _limits(program: Program, options: LaunchOptions) -> RunLimits:
     if options.unlimited:
         return RunLimits()
-    limits = program.limits
+    limits = program.settings.limits
     return RunLimits(
         minutes=options.minutes if options.minutes is not None else limits.minutes,
         trials=options.trials if options.trials is not None else limits.trials,
@@ -229,12 +205,12 @@ def _islands(
     program: Program, options: LaunchOptions, slices: tuple[Slice, ...]
 ) -> tuple[IslandPlan, ...]:
     """Return the islands, each on a slice; more islands than slices share them in turn."""
-    wanted = options.islands or program.islands
+    wanted = options.islands or program.settings.islands
     if isinstance(wanted, tuple):
         named = [(island.name, options.agent or island.agent) for island in wanted]
     else:
         count = len(slices) if wanted == "auto" else wanted
-        named = [(_name(n), options.agent or program.agent) for n in range(count)]
+        named = [(_name(n), options.agent or program.settings.agent) for n in range(count)]
     return tuple(
         IslandPlan(name, agent, slices[n % len(slices)]) for n, (name, agent) in enumerate(named)
     )

@@ -63,7 +63,7 @@ def _fair(outcome: Outcome, foreign_cpu: float | None) -> Outcome:
     taken = outcome.facts.get("foreign_cpu", 0.0)
     if foreign_cpu is not None and taken > foreign_cpu:
         raise VoidError(
-            f"others took {taken:.1%} of its cores' time, and slices.foreign_cpu allows"
+            f"others took {taken:.1%} of its cores' time, and slices.max_foreign_cpu allows"
             f" {foreign_cpu:.1%}: free this machine of what else runs on it, or allow more"
         )
     return outcome

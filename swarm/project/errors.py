@@ -1,4 +1,4 @@
-"""How program.md's mistakes read: where, what, and the mend, one line for each."""
+"""Error messages for program.md: one line a mistake, with place, rule, example and fix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.contract import Rung, SetupError
-from swarm.project.schema import IslandSection, ModelSection, MutatorSection, PriceSection, Settings
+from swarm.project.schema import (
+    RENAMED,
+    IslandSection,
+    ModelSection,
+    MutatorSection,
+    PriceSection,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -22,84 +29,91 @@ _SECTIONS = {
     for key in dataclasses.fields(Settings)
     if dataclasses.is_dataclass(key.default)
 }
-"""The settings of program.md that are settings themselves."""
+"""Sections of the front matter by key."""
 
 Problem = tuple["SourcePosition", str]
-"""A place in the front matter and a sentence that goes on after the place's name."""
+"""A place in the front matter, and the rest of the sentence that begins with its name."""
 
-_SHOWN = 40
-"""Characters of a wrong value or key that a message repeats."""
+MAX_QUOTED_CHARS = 40
+"""Characters of a wrong value or key that a message quotes."""
 
 
 def refusal(source: str, front: FrontMatter, problems: Iterable[Problem]) -> SetupError:
     """Return all `problems` as one error, in the order of the file."""
-    lines = sorted((front.line(where), _name(where), text) for where, text in problems)
+    lines = sorted((front.line(place), _name(place), text) for place, text in problems)
     return SetupError("\n".join(f"{source}:{line}: {name} {text}" for line, name, text in lines))
 
 
-def misspelt(front: FrontMatter, error: ValidationError) -> Iterator[Problem]:
-    """Yield a problem for each place that pydantic complains of.
+def validation_problems(front: FrontMatter, error: ValidationError) -> Iterator[Problem]:
+    """Yield a problem for each place at which pydantic found an error.
 
-    A union complains once for each of its branches; the branch that was meant complains deepest,
-    so a complaint about a place is dropped where one about a place inside it stands.
+    A union reports an error for each of its branches, and the branch that was meant reports the
+    deepest one: an error at a place is dropped if there is another inside that place.
     """
-    found: dict[SourcePosition, str] = {}
-    for each in error.errors(include_url=False, include_context=False, include_input=False):
-        where = _written(each["loc"], front)
-        if each["type"] == "missing":
-            where = (*_written(each["loc"][:-1], front), each["loc"][-1])
-            found[where] = f"is missing: add {_example(where, front)}"
-        elif each["type"] == "unexpected_keyword_argument":
-            found[where] = f"is no key{nearest(str(where[-1]), _keys(where[:-1], front))}"
+    problems: dict[SourcePosition, str] = {}
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        place = _written(detail["loc"], front)
+        if detail["type"] == "missing":
+            place = (*_written(detail["loc"][:-1], front), detail["loc"][-1])
+            problems[place] = f"is missing: add {_example(place, front)}"
+        elif detail["type"] == "unexpected_keyword_argument":
+            problems[place] = _unknown_key(place, front)
         else:
-            if each["type"].startswith("union_tag"):
-                where = (*where, "kind")
-            found[where] = _wrong(where, front)
-    for where, text in found.items():
-        if not any(other != where and other[: len(where)] == where for other in found):
-            yield where, text
+            if detail["type"].startswith("union_tag"):
+                place = (*place, "kind")
+            problems[place] = _wrong_value(place, front)
+    for place, text in problems.items():
+        if not any(other != place and other[: len(place)] == place for other in problems):
+            yield place, text
+
+
+def _unknown_key(place: SourcePosition, front: FrontMatter) -> str:
+    renamed = RENAMED.get((str(place[0]), str(place[-1]))) if len(place) == 2 else None  # noqa: PLR2004  # section and key
+    if renamed is not None:
+        return f"is now called `{renamed}`: rename it"
+    return f"is no key{nearest(str(place[-1]), _keys(place[:-1], front))}"
 
 
 def _written(loc: tuple[int | str, ...], front: FrontMatter) -> SourcePosition:
-    """Return pydantic's place without the names of the union branches that it went through."""
-    where: SourcePosition = ()
+    """Return pydantic's location without the names of union branches in it."""
+    place: SourcePosition = ()
     for part in loc:
-        if (*where, part) in front.lines:
-            where = (*where, part)
-    return where
+        if (*place, part) in front.lines:
+            place = (*place, part)
+    return place
 
 
-def _wrong(where: SourcePosition, front: FrontMatter) -> str:
-    key, rule = _rule(where, front)
-    got = ""
-    if where in front.lines and where[-1] != "api_key_env":  # someone may have put the key there
-        got = f", not {shown(_value(where, front))}"
-    inside = "" if key == where[-1] else f"is not right: `{key}` "
-    return f"{inside}must be {rule.description}, such as {_example(where, front)}{got}"
+def _wrong_value(place: SourcePosition, front: FrontMatter) -> str:
+    key, rule = _rule(place, front)
+    quoted = ""
+    if place in front.lines and place[-1] != "api_key_env":  # the secret itself may stand there
+        quoted = f", not {shown(_value(place, front))}"
+    inside = "" if key == place[-1] else f"is not right: `{key}` "
+    return f"{inside}must be {rule.description}, such as {_example(place, front)}{quoted}"
 
 
-def _example(where: SourcePosition, front: FrontMatter) -> str:
-    key, rule = _rule(where, front)
+def _example(place: SourcePosition, front: FrontMatter) -> str:
+    key, rule = _rule(place, front)
     return f"`{key}: {(rule.examples or [''])[0]}`"
 
 
-def _rule(where: SourcePosition, front: FrontMatter) -> tuple[str, FieldInfo]:
-    """Return the innermost described key that `where` belongs to, and its description."""
-    record, key = _record(where[:-1], front), str(where[-1])
+def _rule(place: SourcePosition, front: FrontMatter) -> tuple[str, FieldInfo]:
+    """Return the innermost described key that `place` belongs to, and its description."""
+    record, key = _record(place[:-1], front), str(place[-1])
     rules: Mapping[str, FieldInfo] = getattr(record, "__pydantic_fields__", {})
-    return (key, rules[key]) if key in rules else _rule(where[:-1], front)
+    return (key, rules[key]) if key in rules else _rule(place[:-1], front)
 
 
-def _keys(where: SourcePosition, front: FrontMatter) -> list[str]:
-    record = _record(where, front)
+def _keys(place: SourcePosition, front: FrontMatter) -> list[str]:
+    record = _record(place, front)
     return [key.name for key in dataclasses.fields(record)] if record else []
 
 
-def _record(where: SourcePosition, front: FrontMatter) -> Any:  # noqa: ANN401 - dataclasses have no type
-    """Return the record whose keys stand at `where`, None where there is none."""
-    match where:
+def _record(place: SourcePosition, front: FrontMatter) -> Any:  # noqa: ANN401 - dataclasses have no type
+    """Return the schema record whose keys may stand at `place`, None where there is none."""
+    match place:
         case ("agents", str()):
-            settings = _value(where, front)
+            settings = _value(place, front)
             kind = settings.get("kind") if isinstance(settings, dict) else None
             return MutatorSection if kind == "mutator" else ModelSection
         case ("agents", str(), "price"):
@@ -113,18 +127,18 @@ def _record(where: SourcePosition, front: FrontMatter) -> Any:  # noqa: ANN401 -
     return None
 
 
-def _value(where: SourcePosition, front: FrontMatter) -> Any:  # noqa: ANN401 - whatever was written there
-    """Return the value at `where`, None where there is none."""
+def _value(place: SourcePosition, front: FrontMatter) -> Any:  # noqa: ANN401 - any value may be written there
+    """Return the value at `place`, None where there is none."""
     value: Any = front.values
-    for part in where:
+    for part in place:
         value = value.get(part) if isinstance(value, dict) else value[part]
     return value
 
 
-def _name(where: SourcePosition) -> str:
-    """Return a place as people write it: agents.fast.model, genome[0]."""
+def _name(place: SourcePosition) -> str:
+    """Return a place as text, such as agents.fast.model or genome[0]."""
     name = ""
-    for part in where:
+    for part in place:
         if isinstance(part, int):
             name += f"[{part}]"
         else:
@@ -133,20 +147,20 @@ def _name(where: SourcePosition) -> str:
 
 
 def _word(key: str) -> str:
-    plain = key.replace("-", "_").isidentifier() and len(key) <= _SHOWN
+    plain = key.replace("-", "_").isidentifier() and len(key) <= MAX_QUOTED_CHARS
     return key if plain else shown(key)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Return the mend for a wrong `word`: the word that was meant, or all that there are."""
-    known = sorted(words)
-    close = difflib.get_close_matches(word[:200], known, 1)
+    """Return the fix for a wrong `word`: a similar one of `words`, or else all of them."""
+    valid = sorted(words)
+    close = difflib.get_close_matches(word[:200], valid, 1)
     if close:
         return f": did you mean `{close[0]}`?"
-    return f": there are {', '.join(known[:20])}" if known else ""
+    return f": valid are {', '.join(valid[:20])}" if valid else ""
 
 
 def shown(value: object) -> str:
     """Return `value` as one short line of ASCII."""
     text = json.dumps(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return text if len(text) <= MAX_QUOTED_CHARS else f"{text[: MAX_QUOTED_CHARS - 3]}..."

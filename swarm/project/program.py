@@ -1,168 +1,94 @@
-"""program.md: what a person asks of a swarm, in YAML front matter, and tells its agents, in prose.
+"""program.md: settings in YAML front matter, and prose for the agents.
 
-Whatever is wrong with the file comes out as one SetupError with a line for each problem: where it
-stands, what is wrong, and the mend.
+Every mistake in the file becomes a line of one SetupError: its place, what is wrong, and the fix.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
 from harness import tasks
-from harness.contract import Direction, Rung
 from islands.promotion.consensus import NAME as CONSENSUS
 from islands.records import NULL
-from swarm.agents.llm.settings import ModelSettings, Price
-from swarm.project.errors import Problem, misspelt, nearest, refusal, shown
+from swarm.agents.llm.settings import ModelSettings
+from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
 from swarm.project.frontmatter import SourcePosition, read_front_matter
-from swarm.project.schema import (
-    GuardsSection,
-    IslandSection,
-    LimitsSection,
-    MigrationSection,
-    ModelSection,
-    MutatorSection,
-    PromotionSection,
-    RatchetSection,
-    Settings,
-    SlicesSection,
-    StackSection,
-)
-from swarm.project.schema import PriceSection as PriceSaid
+from swarm.project.schema import ModelSection, MutatorSection, Settings
 
 _SETTINGS = TypeAdapter(Settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program.md that holds together, with everything it left open filled in.
+    """A valid program.md, with everything that it left open filled in."""
 
-    `genome` are files and directories of the repository, `entry` the genome's file that the task
-    starts (empty where no files were given to find it among). `islands` "auto" is one for each
-    slice. `agents` always has the built-in mutator, `agent` proposes where an island names none.
-    `preflight` says whether candidates are looked at before their trials
-    (swarm/executors/preflight.py).
-    `prose` is for the agents.
-    """
-
-    task: str
+    settings: Settings
+    """The front matter; each island of a list names its agent."""
     data: str
-    metric: str
-    direction: Direction
-    genome: tuple[str, ...]
+    """The corpus: the one that the front matter names, or the task's default."""
     entry: str
-    rungs: tuple[Rung, ...]
-    islands: int | Literal["auto"] | tuple[IslandSection, ...]
+    """The genome's file that the task starts, "" where the repository's files were not given."""
     agents: Mapping[str, MutatorSection | ModelSettings]
-    agent: str
-    slices: SlicesSection
-    limits: LimitsSection
-    ratchet: RatchetSection
-    guards: GuardsSection
-    promotion: PromotionSection
-    stack: StackSection
-    migration: MigrationSection
-    preflight: Literal["auto", "always", "never"]
-    seed: int
+    """Agents by name; the built-in `mutator` is always among them."""
     prose: str
+    """The text below the front matter, for the agents."""
 
 
 def read_program(text: str | bytes, source: str, files: Collection[str] | None = None) -> Program:
-    """Return what `text`, called `source` in messages, asks for.
+    """Return the program that `text` describes; messages call the file `source`.
 
-    `files` are the paths of all files beside it: where given, what the genome names must be among
-    them. Raises SetupError.
+    `files` are the paths of all files in the repository: where given, the paths of the genome must
+    be among them. Raises SetupError.
     """
     front = read_front_matter(text, source)
     try:
         settings = _SETTINGS.validate_json(json.dumps(front.values))
     except ValidationError as error:
-        raise refusal(source, front, misspelt(front, error)) from None
-    problems = [*_contradictions(settings), *_absences(settings, files)]
+        raise refusal(source, front, validation_problems(front, error)) from None
+    problems = [*_contradictions(settings), *_missing_files(settings, files)]
     if problems:
         raise refusal(source, front, problems)
-    return _settled(settings, front.prose, files)
+    return _complete(settings, front.prose, files)
 
 
-def _settled(settings: Settings, prose: str, files: Collection[str] | None) -> Program:
+def _complete(settings: Settings, prose: str, files: Collection[str] | None) -> Program:
     """Fill in what the task and the other keys decide."""
-    task = tasks.load(settings.task)
     islands = settings.islands
     if isinstance(islands, tuple):
-        islands = tuple(
-            dataclasses.replace(island, agent=island.agent or settings.agent) for island in islands
-        )
-    agents = {name: _agent(agent) for name, agent in settings.agents.items()}
+        islands = tuple(replace(island, agent=island.agent or settings.agent) for island in islands)
+    agents = {
+        name: agent if isinstance(agent, MutatorSection) else agent.model_settings()
+        for name, agent in settings.agents.items()
+    }
     return Program(
-        task=settings.task,
+        settings=replace(settings, islands=islands),
         data=settings.data or tasks.DEFAULT_DATA[settings.task],
-        metric=task.metric,
-        direction=task.direction,
-        genome=settings.genome,
         entry=_entries(settings, files)[0] if files is not None else "",
-        rungs=settings.rungs,
-        islands=islands,
         agents={"mutator": MutatorSection(), **agents},
-        agent=settings.agent,
-        slices=settings.slices,
-        limits=settings.limits,
-        ratchet=settings.ratchet,
-        guards=settings.guards,
-        promotion=settings.promotion,
-        stack=settings.stack,
-        migration=settings.migration,
-        preflight=settings.preflight,
-        seed=settings.seed,
         prose=prose,
     )
 
 
-def _agent(agent: MutatorSection | ModelSection) -> MutatorSection | ModelSettings:
-    """Return the settings an agent is made of, its package's defaults where nothing was said."""
-    if isinstance(agent, MutatorSection):
-        return agent
-    given = {key: value for key, value in dataclasses.asdict(agent).items() if value is not None}
-    if agent.price is not None:
-        given["price"] = _price(agent.price)
-    return ModelSettings(**given)
-
-
-def _price(said: PriceSaid) -> Price:
-    """Return a price that is never too low, or a limit in dollars could be overshot.
-
-    No provider that we know takes more for tokens from its cache than for fresh ones, or more
-    than double for writing them there (Anthropic: 1.25 times for 5 minutes, 2 times for an hour).
-    """
-    return Price(
-        input=said.input,
-        output=said.output,
-        cache_read=said.input if said.cache_read is None else said.cache_read,
-        cache_write=2 * said.input if said.cache_write is None else said.cache_write,
-    )
-
-
 def _entries(settings: Settings, files: Collection[str]) -> list[str]:
-    """Return the files of the genome that bear the name of the task's entry."""
+    """Return the files of the genome that have the name of the task's entry."""
     name = tasks.load(settings.task).entry
     return sorted(
         file
         for file in files
-        if f"/{file}".endswith(f"/{name}") and any(_holds(path, file) for path in settings.genome)
+        if f"/{file}".endswith(f"/{name}") and any(_covers(path, file) for path in settings.genome)
     )
 
 
-def _holds(path: str, file: str) -> bool:
+def _covers(path: str, file: str) -> bool:
     return file == path or file.startswith(f"{path}/")
 
 
 def _contradictions(settings: Settings) -> Iterator[Problem]:
-    """Yield where two keys, or a key and the task, do not agree."""
+    """Yield a problem for each two keys, or key and task, that contradict each other."""
     if settings.task not in tasks.NAMES:
         yield (
             ("task",),
@@ -170,11 +96,11 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         )
     else:
         task = tasks.load(settings.task)
-        for key, right in (("metric", task.metric), ("direction", task.direction)):
-            if getattr(settings, key) not in (None, right):
-                yield (key,), f"must be `{right}` for task {settings.task}: correct or delete it"
+        for key, value in (("metric", task.metric), ("direction", task.direction)):
+            if getattr(settings, key) not in (None, value):
+                yield (key,), f"must be `{value}` for task {settings.task}: correct or delete it"
     if NULL in settings.agents:
-        yield ("agents", NULL), "is what proposals that do nothing go by: choose another name"
+        yield ("agents", NULL), "is the name that proposals without effect go by: choose another"
     yield from _unknown_agents(settings)
     yield from _repetitions(settings)
     if settings.limits.usd is not None:
@@ -187,7 +113,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
 
 
 def _unknown_agents(settings: Settings) -> Iterator[Problem]:
-    known = {"mutator", *settings.agents}
+    agents = {"mutator", *settings.agents}
     named: list[tuple[SourcePosition, str]] = [(("agent",), settings.agent)]
     if isinstance(settings.islands, tuple):
         named += [
@@ -195,26 +121,33 @@ def _unknown_agents(settings: Settings) -> Iterator[Problem]:
             for n, island in enumerate(settings.islands)
             if island.agent
         ]
-    for where, name in named:
-        if name not in known:
-            yield where, f"is {shown(name)}, which is no agent{nearest(name, known)}"
+    for place, name in named:
+        if name not in agents:
+            yield place, f"is {shown(name)}, which is no agent{nearest(name, agents)}"
 
 
 def _repetitions(settings: Settings) -> Iterator[Problem]:
+    """Yield paths and names that are used twice or are reserved, and a promotion too small."""
     for n, path in enumerate(settings.genome):
         if path == "program.md":
             yield ("genome", n), "may not be program.md itself: agents never change it"
         for other in settings.genome[:n]:
-            if _holds(other, path) or _holds(path, other):
+            if _covers(other, path) or _covers(path, other):
                 yield ("genome", n), f"covers the same files as {shown(other)}: keep one of them"
-    least = 2 * settings.promotion.seeds + 8
-    if settings.promotion.trials < least:
-        yield ("promotion", "trials"), f"is too few for the stack alone: say {least} or more"
+    promotion = settings.promotion
+    if promotion.max_trials < promotion.min_trials:
+        yield (
+            ("promotion", "max_trials"),
+            f"is too few for the stack alone: set {promotion.min_trials} or more",
+        )
     if isinstance(settings.islands, tuple):
         names = [island.name for island in settings.islands]
         for n, name in enumerate(names):
             if name in (CONSENSUS, "pr"):
-                yield ("islands", n, "name"), f"is {shown(name)}, a branch of the run's: another"
+                yield (
+                    ("islands", n, "name"),
+                    f"is {shown(name)}, the name of another branch of the run: choose another",
+                )
             if name in names[:n]:
                 yield (
                     ("islands", n, "name"),
@@ -222,16 +155,16 @@ def _repetitions(settings: Settings) -> Iterator[Problem]:
                 )
 
 
-def _absences(settings: Settings, files: Collection[str] | None) -> Iterator[Problem]:
-    """Yield what the genome names and the repository lacks."""
+def _missing_files(settings: Settings, files: Collection[str] | None) -> Iterator[Problem]:
+    """Yield the genome's paths that the repository lacks, and a missing or ambiguous entry."""
     if files is None or settings.task not in tasks.NAMES:
         return
-    absent = False
+    missing = False
     for n, path in enumerate(settings.genome):
-        if not any(_holds(path, file) for file in files):
-            absent = True
-            yield ("genome", n), f"is {shown(path)}, which is not there{nearest(path, files)}"
+        if not any(_covers(path, file) for file in files):
+            missing = True
+            yield ("genome", n), f"is {shown(path)}, which does not exist{nearest(path, files)}"
     entries = _entries(settings, files)
-    if len(entries) != 1 and not absent:
+    if len(entries) != 1 and not missing:
         name = tasks.load(settings.task).entry
         yield ("genome",), f"must hold one file {name} for task {settings.task}, not {len(entries)}"

@@ -1,4 +1,4 @@
-"""What the target says: its program.md, the branch that is checked out, whether it is committed."""
+"""Reads the target repository: its program.md, its checked-out branch, uncommitted changes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ PROGRAM = "program.md"
 
 @dataclass(frozen=True, slots=True)
 class LaunchBase:
-    """Where a run begins: a commit, and the branch that its consensus comes home to."""
+    """Where a run starts: a commit, and the branch that its consensus is merged into."""
 
     commit: str
     branch: str
 
 
 def tip(repo: Path) -> LaunchBase:
-    """Return the commit that is checked out and its branch. Raises SetupError without either."""
-    here = Repo(repo)
+    """Return the checked-out commit and branch. Raises SetupError if there is none."""
+    opened = Repo(repo)
     try:
-        return LaunchBase(here.head.commit.hexsha, here.active_branch.name)
+        return LaunchBase(opened.head.commit.hexsha, opened.active_branch.name)
     except ValueError:
         raise SetupError(f"{repo} has no commit yet: commit program.md and the genome") from None
     except TypeError:
@@ -34,30 +34,31 @@ def tip(repo: Path) -> LaunchBase:
 
 
 def load_program(repo: Path, commit: str) -> Program:
-    """Return the program.md that stands in `commit`. Raises SetupError."""
+    """Return the program.md of `commit`. Raises SetupError where it is missing or invalid."""
     git = Repo(repo).git
     try:
         text = git.cat_file("blob", f"{commit}:{PROGRAM}", stdout_as_string=False)
     except GitCommandError:
         raise SetupError(
-            f"no {PROGRAM} in {commit[:8]}: write and commit one, or begin with `swarm init DIR`"
+            f"no {PROGRAM} in {commit[:8]}: write and commit one, or create a repository"
+            " with `swarm init DIR`"
         ) from None
     files = git.ls_tree("-r", "-z", "--name-only", commit).split("\0")
     return read_program(text, PROGRAM, [file for file in files if file])
 
 
-def clean(repo: Path, program: Program) -> None:
-    """Refuse to launch on files that say something else than the commit that will be run."""
-    dirty = Repo(repo).git.status("--porcelain", "--", PROGRAM, *program.genome)
+def require_clean(repo: Path, program: Program) -> None:
+    """Raise SetupError if program.md or the genome differ from the commit that will be run."""
+    dirty = Repo(repo).git.status("--porcelain", "--", PROGRAM, *program.settings.genome)
     if dirty:
         files = ", ".join(line[3:] for line in dirty.splitlines())
         raise SetupError(f"uncommitted changes in {files}: commit or stash them, then launch")
 
 
-def frozen() -> None:
-    """Refuse a harness that differs from its commit: nobody could find that measure again.
+def require_frozen_harness() -> None:
+    """Raise SetupError if the harness differs from its commit, so no commit holds that measure.
 
-    Where swarm is installed from a wheel, the files are all there is and name themselves.
+    A harness that is installed from a wheel has no commit; its files are its version.
     """
     try:
         tree = Git(identity.HARNESS_DIR).rev_parse("--verify", "--quiet", "HEAD:./")

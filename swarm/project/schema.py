@@ -1,13 +1,14 @@
-"""What program.md's front matter may say: each section a frozen record, each key one sentence.
+"""Schema of program.md's front matter: a frozen record for each section, with validation.
 
-`says` gives a key the sentence and the example that a person reads who wrote something else.
-Nothing here reads a file; `swarm.project.program` does.
+`says` attaches to each key the rule and the example that an error message quotes. A section builds
+the record that the rest of the program works with (`RatchetSection.policy`, `GuardsSection.guards`,
+...). Reading the file is `swarm.project.program`'s part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import asdict, field
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -15,20 +16,42 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from harness.contract import Direction, Rung
+from islands.genome.admission import AdmissionLimits
+from islands.migration import Migration
+from islands.promotion.attempt import PromotionPolicy
+from islands.ratchet.acceptance import AcceptanceRule
+from islands.ratchet.fixed_margin import FixedMarginRule
+from islands.ratchet.guards import Guards
+from islands.ratchet.lfsr import LfsrRule
+from islands.ratchet.policy import RatchetPolicy
+from islands.stacking.state import StackPolicy
+from swarm.agents.llm.settings import ModelSettings, Price
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-LEAST_MIB = 64
-"""A Python that has imported numpy holds about this much."""
+MIN_MEMORY_MIB = 64
+"""About what a Python process that has imported numpy holds."""
+
+RENAMED = {
+    ("slices", "foreign_cpu"): "max_foreign_cpu",
+    ("ratchet", "confirm_seeds"): "max_pairs",
+    ("ratchet", "nulls"): "null_rate",
+    ("ratchet", "sentinels"): "sentinel_every",
+    ("stack", "share"): "max_share",
+    ("promotion", "seeds"): "stack_pairs",
+    ("promotion", "trials"): "max_trials",
+    ("promotion", "hidden"): "hidden_queries",
+}
+"""Keys of older versions, by section and key, and what they are called now."""
 
 
-def says(what: str, example: str) -> Any:  # noqa: ANN401 - pydantic's own type for a field
-    """Describe what a key's value must be, and show one."""
-    return Field(description=what, examples=[example])
+def says(rule: str, example: str) -> Any:  # noqa: ANN401 - pydantic's own type for a field
+    """Return a field described by what its value must be, with an example value."""
+    return Field(description=rule, examples=[example])
 
 
 def _inside(path: str) -> str:
-    """Return `path` in its shortest form. Raises ValueError where it is not inside a repository."""
+    """Return `path` in its shortest form. Raises ValueError if it leaves the repository."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or {"..", ".git"} & set(parts) or not path.isprintable():
         raise ValueError(path)
@@ -36,13 +59,13 @@ def _inside(path: str) -> str:
 
 
 def _possible(rung: Rung) -> Rung:
-    if rung.depth < 1 or rung.seconds <= 0 or rung.memory_mib < LEAST_MIB:
+    if rung.depth < 1 or rung.seconds <= 0 or rung.memory_mib < MIN_MEMORY_MIB:
         raise ValueError(rung)
     return rung
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-"""A word that can be part of a branch's name."""
+"""A word that may be part of a branch name."""
 
 Count = Annotated[int, Field(ge=1, le=1_000_000), says("a whole number from 1", "8")]
 
@@ -53,7 +76,7 @@ Path = Annotated[str, AfterValidator(_inside)]
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class IslandSection:
-    """One island by name, and who proposes for it (empty: program.md's `agent`)."""
+    """One island: its name and its agent ("": the `agent` of program.md)."""
 
     name: Annotated[Name, says("a word of a-z, 0-9 and - that begins with a letter", "wide")]
     agent: Annotated[Name, says("the name of an agent", "mutator")] = ""
@@ -61,24 +84,37 @@ class IslandSection:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class MutatorSection:
-    """The built-in agent: no model, no key."""
+    """The built-in agent, which needs no model and no key."""
 
     kind: Literal["mutator"] = "mutator"
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class PriceSection:
-    """What a model costs, in dollars per million tokens; None: as much as it may be at most."""
+    """What a model costs, in dollars per million tokens; None: the most that it could be."""
 
     input: Dollars
     output: Dollars
     cache_read: Annotated[Dollars | None, says("a number of dollars, 0 or more", "0.3")] = None
     cache_write: Annotated[Dollars | None, says("a number of dollars, 0 or more", "3.75")] = None
 
+    def price(self) -> Price:
+        """Return the price with open parts set to their maximum, so no dollar limit is overshot.
+
+        No provider that we know charges more for cached tokens than for fresh ones, or more than
+        twice as much for caching them (Anthropic: 1.25 times for 5 minutes, 2 times for an hour).
+        """
+        return Price(
+            input=self.input,
+            output=self.output,
+            cache_read=self.input if self.cache_read is None else self.cache_read,
+            cache_write=2 * self.input if self.cache_write is None else self.cache_write,
+        )
+
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class ModelSection:
-    """A language model; None where `swarm.agents.llm.settings` has a default."""
+    """A language model; None: the default of `swarm.agents.llm.settings`."""
 
     kind: Annotated[Literal["anthropic", "openai"], says("mutator, anthropic or openai", "openai")]
     model: Annotated[
@@ -106,14 +142,23 @@ class ModelSection:
         PriceSection | None, says("dollars per million tokens", "{input: 3, output: 15}")
     ] = None
 
+    def model_settings(self) -> ModelSettings:
+        """Return the agent's settings, with defaults for the keys that are not given."""
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        if self.price is not None:
+            given["price"] = self.price.price()
+        return ModelSettings(**given)
+
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class SlicesSection:
-    """Which shares of this machine trials run on.
+    """The slices of this machine that trials run on.
 
-    `cores` are CPU cores for each (None: one, or beside a GPU an equal share of them). `shares` is
-    how many slices each GPU makes. A trial is void, and runs again, where others took more than
-    `foreign_cpu` of its cores' time (None: it is recorded, and nothing else).
+    - `kind`, `count`: of which device, and how many
+    - `cores`: CPU cores of each slice; None: one, or with GPUs an equal share of all cores
+    - `shares`: slices that each GPU is divided into
+    - `max_foreign_cpu`: share of its cores' time that other programs may take during a trial before
+      it is void and repeated; None: that share is only recorded
     """
 
     kind: Annotated[
@@ -124,14 +169,14 @@ class SlicesSection:
     )
     cores: Annotated[Count | None, says("a whole number from 1", "1")] = None
     shares: Annotated[int, Field(ge=1, le=16), says("a whole number from 1 to 16", "3")] = 1
-    foreign_cpu: Annotated[
+    max_foreign_cpu: Annotated[
         float | None, Field(gt=0, lt=1), says("a share between 0 and 1", "0.03")
     ] = None
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class LimitsSection:
-    """Where the run stops (None: it does not), and how large a proposal may make the genome."""
+    """Where a run stops (None: no limit), and how large a proposal may make the genome."""
 
     minutes: Annotated[float | None, Field(gt=0), says("a number of minutes above 0", "480")] = None
     trials: Annotated[Count | None, says("a whole number from 1", "1000")] = None
@@ -142,77 +187,116 @@ class LimitsSection:
     max_files: Count = 64
     max_bytes: Count = 1_000_000
 
+    def admission(self) -> AdmissionLimits:
+        """Return the size limits of a proposal."""
+        return AdmissionLimits(
+            file_bytes=self.max_bytes, total_bytes=self.max_bytes, files=self.max_files
+        )
+
 
 Multiple = Annotated[
-    float | None, Field(gt=0), says("how many times what the head has is allowed", "1.1")
+    float | None, Field(gt=0), says("a multiple of the head's value, above 0", "1.1")
 ]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class GuardsSection:
-    """What must not get worse while the metric gets better; None is free."""
+    """Measures that must not exceed a multiple of the head's; None: not guarded."""
 
     memory: Multiple = None
     seconds: Multiple = None
     parameters: Multiple = None
     lines: Multiple = None
 
+    def guards(self) -> Guards:
+        """Return the guards of the ratchet."""
+        return Guards(**asdict(self))
+
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class RatchetSection:
-    """What a keep must show: at most `fdr` of all keeps may be worth nothing.
+    """What a candidate must show to be kept.
 
-    `confirm_seeds` are what a candidate buys at most; `margin` standard errors are asked on all
-    of them where `fdr` is 0. `nulls` is the share of proposals that do nothing, to see how often
-    such a one is kept. `sentinels` is how many trials a slice runs at most until the base runs on
-    it again, to see whether it still measures as it did (0: it never does).
+    - `baseline_seeds`: trials of the base at the start of a run
+    - `fdr`: expected share of keeps that are no gain, at most (false discovery rate); 0: ask for
+      `margin` standard errors instead
+    - `max_pairs`: pairs of trials, candidate and head, that a candidate gets at most
+    - `margin`: standard errors that a gain must exceed on all pairs, where `fdr` is 0
+    - `null_rate`: share of proposals that change nothing, to measure how often one is kept
+    - `sentinel_every`: trials on a slice from one repetition of the base to the next, which shows
+      whether the slice has drifted; 0: never
     """
 
     baseline_seeds: Annotated[
         int, Field(ge=2, le=100), says("a whole number from 2 to 100", "4")
     ] = 4
     fdr: Annotated[float, Field(ge=0, le=0.5), says("a share from 0 to 0.5", "0.05")] = 0.05
-    confirm_seeds: Annotated[
-        int, Field(ge=2, le=100), says("a whole number from 2 to 100", "8")
-    ] = 8
+    max_pairs: Annotated[int, Field(ge=2, le=100), says("a whole number from 2 to 100", "8")] = 8
     margin: Annotated[float, Field(ge=0), says("a number of standard errors, 0 or more", "2")] = 2.0
-    nulls: Annotated[float, Field(ge=0, le=0.5), says("a share from 0 to 0.5", "0.02")] = 0.02
-    sentinels: Annotated[int, Field(ge=0, le=1_000_000), says("a whole number from 0", "25")] = 25
+    null_rate: Annotated[float, Field(ge=0, le=0.5), says("a share from 0 to 0.5", "0.02")] = 0.02
+    sentinel_every: Annotated[
+        int, Field(ge=0, le=1_000_000), says("a whole number from 0", "25")
+    ] = 25
+
+    def policy(self, guards: Guards) -> RatchetPolicy:
+        """Return how candidates are judged, with `guards` on the other measures."""
+        rule: AcceptanceRule = FixedMarginRule(self.max_pairs, margin=self.margin)
+        if self.fdr:
+            rule = LfsrRule(self.fdr, self.max_pairs)
+        return RatchetPolicy(
+            rule, guards, null_rate=self.null_rate, sentinel_every=self.sentinel_every
+        )
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class StackSection:
-    """When kept changes of all islands are applied together, to see whether they add up.
+    """When the kept changes of all islands are applied together, to see whether they add up.
 
-    A check begins whenever `every` more changes were kept (0: never), and before the trials run
-    out; all checks together take at most `share` of the trials.
+    - `every`: keeps from one stack check to the next (0: never); one more precedes the run's end
+    - `max_share`: share of the run's trials that all stack checks may take together
     """
 
     every: Annotated[int, Field(ge=0), says("a whole number from 0", "8")] = 8
-    share: Annotated[float, Field(gt=0, le=1), says("a share above 0, to 1", "0.25")] = 0.25
+    max_share: Annotated[float, Field(gt=0, le=1), says("a share above 0, to 1", "0.25")] = 0.25
+
+    def policy(self) -> StackPolicy:
+        """Return when stack checks run."""
+        return StackPolicy(self.every, self.max_share)
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class PromotionSection:
-    """How stacks are measured again on the next rung.
+    """How stacks are measured again at the next rung.
 
-    `auto`: each one that was judged, where the limits leave room. One promotion runs `seeds` pairs
-    of stack and base, and `trials` at most in all. `hidden` is how often, in the whole run, the
-    hidden part may be asked for its one bit.
+    - `auto`: whether each judged stack is promoted, where the limits leave room
+    - `stack_pairs`: pairs of trials, stack and base, in one promotion
+    - `max_trials`: trials of one promotion, parts and near misses included
+    - `hidden_queries`: queries of the hidden split in the whole run, one bit each
     """
 
     auto: Annotated[bool, says("true or false", "true")] = True
-    seeds: Annotated[int, Field(ge=2, le=100), says("a whole number from 2 to 100", "4")] = 4
-    trials: Annotated[Count, says("a whole number from 1", "32")] = 32
-    hidden: Annotated[int, Field(ge=0), says("a whole number from 0", "16")] = 16
+    stack_pairs: Annotated[int, Field(ge=2, le=100), says("a whole number from 2 to 100", "4")] = 4
+    max_trials: Annotated[Count, says("a whole number from 1", "32")] = 32
+    hidden_queries: Annotated[int, Field(ge=0), says("a whole number from 0", "16")] = 16
+
+    @property
+    def min_trials(self) -> int:
+        """Trials that the stack and its base alone need."""
+        return 2 * self.stack_pairs + 8
+
+    def policy(self) -> PromotionPolicy:
+        """Return how promotions run."""
+        return PromotionPolicy(self.auto, self.stack_pairs, self.max_trials, self.hidden_queries)
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class MigrationSection:
-    """How kept changes travel: whom islands hear of, how often, and how many at a time.
+    """How kept changes are offered to other islands.
 
-    In each interval, `every` candidates of its own for each island, the share `rate` of the
-    islands takes a migrant, those first that have tried longest without a keep.
+    - `topology`: which islands offer changes to which
+    - `every`: candidates of its own that each island tries in one interval
+    - `rate`: share of the islands that take a migrant in one interval, those first that have gone
+      longest without a keep
     """
 
     topology: Annotated[
@@ -222,10 +306,14 @@ class MigrationSection:
     every: Count = 1
     rate: Annotated[float, Field(gt=0, le=1), says("a share above 0, 1 at most", "0.5")] = 1.0
 
+    def migration(self) -> Migration:
+        """Return how changes migrate."""
+        return Migration(**asdict(self))
+
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Settings:
-    """The front matter as a person wrote it: None where the task or another key decides."""
+    """The front matter as written; None where the task or another key decides."""
 
     task: Annotated[str, says("the name of a task", "packing")]
     genome: Annotated[
@@ -240,7 +328,7 @@ class Settings:
         tuple[Annotated[Rung, AfterValidator(_possible)], ...],
         Field(min_length=1),
         says(
-            f"a list of rungs with depth from 1, seconds above 0, memory_mib from {LEAST_MIB}",
+            f"a list of rungs with depth from 1, seconds above 0, memory_mib from {MIN_MEMORY_MIB}",
             "[{depth: 2, seconds: 20, memory_mib: 4096}]",
         ),
     ] = (Rung(depth=2, seconds=20.0, memory_mib=4096),)
@@ -257,12 +345,12 @@ class Settings:
     agent: Annotated[Name, says("the name of an agent", "mutator")] = "mutator"
     slices: Annotated[SlicesSection, says("settings", "{kind: cpu, cores: 1}")] = SlicesSection()
     limits: Annotated[LimitsSection, says("settings", "{minutes: 480, usd: 20}")] = LimitsSection()
-    ratchet: Annotated[RatchetSection, says("settings", "{confirm_seeds: 3}")] = RatchetSection()
+    ratchet: Annotated[RatchetSection, says("settings", "{max_pairs: 3}")] = RatchetSection()
     guards: Annotated[GuardsSection, says("settings", "{memory: 1.1, lines: 1.2}")] = (
         GuardsSection()
     )
-    stack: Annotated[StackSection, says("settings", "{every: 8, share: 0.25}")] = StackSection()
-    promotion: Annotated[PromotionSection, says("settings", "{seeds: 4, trials: 32}")] = (
+    stack: Annotated[StackSection, says("settings", "{every: 8, max_share: 0.25}")] = StackSection()
+    promotion: Annotated[PromotionSection, says("settings", "{stack_pairs: 4, max_trials: 32}")] = (
         PromotionSection()
     )
     migration: Annotated[MigrationSection, says("settings", "{topology: star, every: 1}")] = (

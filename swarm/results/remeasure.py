@@ -163,14 +163,16 @@ class _Bench:
         self._state, self._sandbox = state, sandbox
         program = load_program(folder.repo, state.run.base)
         self._entry = program.entry
-        self._slices = discover(program.slices)
+        self._slices = discover(program.settings.slices)
         self._scratch = folder.remeasure
         shutil.rmtree(self._scratch, ignore_errors=True)
         branches = Branches(folder.repo, state.run.run, state.run.genome)
         for commit in commits:
             branches.export(commit, self._scratch / commit)
         home = identity.export(folder.harness)
-        terms = ExecutorConfig(state.run.task, state.run.data, sandbox, program.slices.foreign_cpu)
+        terms = ExecutorConfig(
+            state.run.task, state.run.data, sandbox, program.settings.slices.max_foreign_cpu
+        )
         self.executor = LocalExecutor(home, terms, self._slices)
 
     async def pairs(self, jobs: list[_Job], tell: Callable[[str], None]) -> dict[_Job, Pair]:

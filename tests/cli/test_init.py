@@ -20,7 +20,7 @@ def test_a_new_repository_is_committed_and_can_be_launched(tmp_path, task):
     assert git(repo, "branch", "--show-current") == "main"
     program = load_program(repo, "HEAD")
     entry = tasks.load(task).entry
-    assert (program.task, program.entry) == (task, f"genome/{entry}")
+    assert (program.settings.task, program.entry) == (task, f"genome/{entry}")
     seed = ROOT / "islands/seeds" / task / entry
     assert (repo / "genome" / entry).read_bytes() == seed.read_bytes()
 

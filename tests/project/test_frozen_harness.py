@@ -34,12 +34,12 @@ def checkout(tmp_path, monkeypatch):
 
 def test_a_committed_harness_may_run(checkout):
     """So may one with byte code beside it, and one that is no checkout at all."""
-    target.frozen()
+    target.require_frozen_harness()
     (checkout / "harness/__pycache__").mkdir(exist_ok=True)
     (checkout / "harness/__pycache__/x.pyc").write_bytes(b"")
-    target.frozen()
+    target.require_frozen_harness()
     shutil.rmtree(checkout / ".git")
-    target.frozen()
+    target.require_frozen_harness()
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,10 @@ def test_a_dirty_harness_stops_the_launch(checkout, dirt):
     """Whatever differs from the commit, staged or not: nobody could find that measure again."""
     dirt(checkout / "harness")
     with pytest.raises(SetupError, match="harness has uncommitted changes: commit or restore"):
-        target.frozen()
+        target.require_frozen_harness()
     git(checkout, "add", "-A")
     with pytest.raises(SetupError, match="uncommitted"):
-        target.frozen()
+        target.require_frozen_harness()
 
 
 def test_the_command_says_so(checkout, tmp_path):
@@ -86,9 +86,9 @@ async def main():
     home = identity.export(folder / "export")
     (identity.HOME / "trial.py").write_text("1 / 0  # edited while the run goes on")
     (identity.HOME / "tasks" / "packing.py").write_text("1 / 0")
-    async with LocalExecutor(home, ExecutorConfig("packing", "none", 0), (where,)) as slices:
+    async with LocalExecutor(home, ExecutorConfig("packing", "none", "none"), (where,)) as slices:
         trial = Trial("t1", "packing", "none", "c", 7, Rung(1, 5.0, 1024), where,
-                      str(folder / "genome"), "pack.py", str(folder / "scratch"), 0)
+                      str(folder / "genome"), "pack.py", str(folder / "scratch"), "none")
         outcome = await slices.run(trial)
         print(json.dumps([slices.harness, outcome.harness, outcome.score]))
 

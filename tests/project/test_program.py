@@ -9,6 +9,13 @@ from hypothesis import strategies as st
 
 from harness import tasks
 from harness.contract import Rung, SetupError
+from islands.genome.admission import AdmissionLimits
+from islands.migration import Migration
+from islands.ratchet.fixed_margin import FixedMarginRule
+from islands.ratchet.guards import Guards
+from islands.ratchet.lfsr import LfsrRule
+from islands.ratchet.policy import RatchetPolicy
+from islands.stacking.state import StackPolicy
 from swarm.agents.llm.settings import ModelSettings, Price
 from swarm.project import schema as settings
 from swarm.project.frontmatter import MOST_BYTES, read_front_matter
@@ -40,7 +47,7 @@ agents:
 agent: mutator
 slices: {kind: cpu, count: 2, cores: 1}
 limits: {minutes: 10, trials: 200, usd: 1.5, tokens: 9000, max_files: 2, max_bytes: 50000}
-ratchet: {baseline_seeds: 3, confirm_seeds: 2, margin: 1.5}
+ratchet: {baseline_seeds: 3, max_pairs: 2, margin: 1.5}
 seed: 7
 """
 
@@ -59,23 +66,24 @@ def complaints(yaml_text, files=None):
 
 def test_two_keys_are_enough():
     """Everything but the task and the genome has a default, some of them the task's own."""
-    found = program(MINIMAL)
-    assert (found.task, found.genome, found.prose) == ("packing", ("genome",), "Pack well.")
-    assert (found.data, found.metric, found.direction) == ("none", "sum_of_radii", "maximize")
-    assert (found.islands, found.agent, set(found.agents)) == ("auto", "mutator", {"mutator"})
-    assert len(found.rungs) == 1
+    minimal = program(MINIMAL)
+    keys = minimal.settings
+    assert (keys.task, keys.genome, minimal.prose) == ("packing", ("genome",), "Pack well.")
+    assert (minimal.data, set(minimal.agents)) == ("none", {"mutator"})
+    assert (keys.islands, keys.agent, len(keys.rungs)) == ("auto", "mutator", 1)
 
 
 def test_everything_said_is_taken():
     """Each key of a full front matter arrives in the program."""
-    found = program(FULL)
+    full = program(FULL)
+    found = full.settings
     assert found.genome == ("genome/pack.py", "lib")
     assert found.rungs == (Rung(1, 4.0, 1024), Rung(1, 30.5))
     assert found.islands == (
         settings.IslandSection("wide", "mutator"),
         settings.IslandSection("deep", "fast"),
     )
-    assert found.agents["fast"] == ModelSettings(
+    assert full.agents["fast"] == ModelSettings(
         "openai",
         "qwen",
         "http://localhost:11434/v1",
@@ -84,7 +92,7 @@ def test_everything_said_is_taken():
     )
     assert found.slices == settings.SlicesSection("cpu", 2, 1)
     assert found.limits == settings.LimitsSection(10, 200, 1.5, 9_000, 2, 50_000)
-    assert found.ratchet == settings.RatchetSection(3, confirm_seeds=2, margin=1.5)
+    assert found.ratchet == settings.RatchetSection(3, max_pairs=2, margin=1.5)
     assert found.seed == 7
 
 
@@ -97,11 +105,16 @@ def test_everything_said_is_taken():
         settings.SlicesSection,
         settings.LimitsSection,
         settings.RatchetSection,
+        settings.GuardsSection,
+        settings.StackSection,
+        settings.PromotionSection,
+        settings.MigrationSection,
         settings.IslandSection,
     ],
 )
 def test_every_key_says_what_it_must_be(record):
     """A mistake at any key is answered with a sentence and an example."""
+    assert record.__pydantic_fields__
     for key, rule in record.__pydantic_fields__.items():
         assert rule.description, key
         assert rule.examples, key
@@ -150,13 +163,45 @@ def test_a_model_has_the_keys_its_provider_takes():
         (f"{MINIMAL}\nagents: {{a: {{kind: mutator, model: m}}}}", "4: agents.a.model is no key"),
         (f"{MINIMAL}\nagents:\n  A: {{kind: mutator}}", "5: agents.A is not right: `agents` must"),
         (f"{MINIMAL}\nslices: {{count: none}}", "4: slices.count must be auto or a whole number"),
-        (f"{MINIMAL}\nratchet: {{confirm_seeds: 1}}", "4: ratchet.confirm_seeds must be a whole"),
+        (f"{MINIMAL}\nratchet: {{max_pairs: 1}}", "4: ratchet.max_pairs must be a whole"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place_and_mend(text, complaint):
     """A wrong key or value is told by file, line, key, what would be right, and an example."""
     (line,) = complaints(text)
     assert line.startswith(f"program.md:{complaint}")
+
+
+@pytest.mark.parametrize(("section", "old"), settings.RENAMED)
+def test_an_old_key_is_refused_with_its_new_name(section, old):
+    """The new name is a key of that section, the old one is none, and the line names both."""
+    new = settings.RENAMED[section, old]
+    keys = {field.name: field.default for field in dataclasses.fields(settings.Settings)}
+    names = {field.name for field in dataclasses.fields(keys[section])}
+    assert new in names and old not in names
+    (line,) = complaints(f"{MINIMAL}\n{section}:\n  {old}: 3")
+    assert line == f"program.md:5: {section}.{old} is now called `{new}`: rename it"
+
+
+def test_sections_build_the_records_that_the_run_works_with():
+    """Values arrive under the names of the domain."""
+    keys = program(
+        f"{MINIMAL}\nratchet: {{fdr: 0.1, max_pairs: 5, null_rate: 0.2, sentinel_every: 7}}\n"
+        "guards: {lines: 1.2}\nstack: {every: 3, max_share: 0.5}\n"
+        "promotion: {auto: false, stack_pairs: 3, max_trials: 20, hidden_queries: 2}\n"
+        "migration: {topology: ring, every: 2, rate: 0.5}\nlimits: {max_files: 3, max_bytes: 90}"
+    ).settings
+    guards = Guards(lines=1.2)
+    assert keys.guards.guards() == guards
+    rule = LfsrRule(0.1, 5)
+    expected = RatchetPolicy(rule, guards, null_rate=0.2, sentinel_every=7)
+    assert keys.ratchet.policy(guards) == expected
+    fixed = settings.RatchetSection(fdr=0.0, max_pairs=5, margin=1.5).policy(guards)
+    assert fixed.acceptance == FixedMarginRule(5, margin=1.5)
+    assert keys.stack.policy() == StackPolicy(every=3, share=0.5)
+    assert dataclasses.astuple(keys.promotion.policy()) == (False, 3, 20, 2)
+    assert keys.migration.migration() == Migration("ring", 2, 0.5)
+    assert keys.limits.admission() == AdmissionLimits(90, 90, 3)
 
 
 def test_all_mistakes_come_at_once_in_the_order_of_the_file():
@@ -185,7 +230,7 @@ def test_what_the_genome_names_must_be_there():
     """With the repository's files at hand, a missing path is told with the nearest one."""
     assert program(MINIMAL, ["genome/pack.py", "program.md"]).entry == "genome/pack.py"
     (line,) = complaints("task: packing\ngenome: [genome/pakc.py]", ["genome/pack.py"])
-    assert line.endswith("which is not there: did you mean `genome/pack.py`?")
+    assert line.endswith("which does not exist: did you mean `genome/pack.py`?")
     (line,) = complaints(MINIMAL, ["genome/other.py"])
     assert line == "program.md:3: genome must hold one file pack.py for task packing, not 0"
     (line,) = complaints(MINIMAL, ["genome/a/pack.py", "genome/pack.py", "pack.py"])

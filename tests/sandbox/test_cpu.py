@@ -153,5 +153,5 @@ def test_a_trial_that_shared_its_cores_with_others_is_void_where_that_is_asked_f
 
     monkeypatch.setattr(HarnessProcess, "request", request)
     assert after(None) == after(0.05) == outcome
-    with pytest.raises(VoidError, match=r"others took 4.0% .* slices.foreign_cpu allows 3.0%"):
+    with pytest.raises(VoidError, match=r"others took 4.0% .* slices.max_foreign_cpu allows 3.0%"):
         after(0.03)

@@ -1,7 +1,8 @@
-"""What can happen in a run: one frozen record each, in the past tense, kept for ever.
+"""Events: everything that can happen in a run, one frozen record each.
 
-The ledger is a list of these and nothing else; every state, graph and picture is their fold.
-`recorded` is seconds since the epoch by the coordinator's clock (virtual in simulations).
+The ledger is a list of these and nothing else; every state, graph and table is computed from it.
+Each event has two fields that are not listed below: `recorded`, seconds since the epoch by the
+coordinator's clock (virtual in simulations), and `kind`, the event's name in the ledger.
 """
 
 from __future__ import annotations
@@ -19,25 +20,37 @@ FORMAT: Final = 2
 """Version of the record format. Raise it with every change that an older reader would misread."""
 
 StackVerdict = Literal["additive", "short", "redundant", "antagonistic", "conflict"]
-"""What a stack check came to: the whole is worth the sum of its parts; less than that; no more
-than without some of them; less than nothing, or less than its best part; or cannot be made."""
+"""Result of a stack check: the whole is worth the sum of its parts (additive); less (short); no
+more than without some of them (redundant); less than nothing or than its best part (antagonistic);
+or the parts do not apply together (conflict)."""
 
 Transfer = Literal["transfers", "fades", "reverses"]
-"""What a promotion came to at its rung: still better than the base; not shown to be; worse."""
+"""Result of a promotion at its rung: better than the base (transfers), not shown to be (fades), or
+worse (reverses)."""
 
 ISLANDS_OWN: frozenset[Purpose] = frozenset({"baseline", "screen", "confirm"})
-"""What islands' own ratchets run trials for; other scores are for the checks that asked."""
-
+"""Purposes of the trials of islands' own ratchets; other scores belong to the check that asked."""
 
 CROSSED = "crossed_with"
-"""The note by which a proposal names, by number, the experiment whose change it took in."""
+"""Key of the note that gives the number of the experiment whose change a proposal took in."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOpened:
-    """A run began at commit `base` of branch `target`; `harness` is the measure it is held to.
+    """A run began.
 
-    `lines` are the genome's at `base` (0: not counted).
+    run: its name
+    base: commit that it started from
+    target: branch that its result is merged into
+    task, data, metric: names of what is optimised, on what data, by what measure
+    direction: whether a lower or a higher score is better
+    genome: paths that candidates may change
+    rungs: levels of fidelity, cheapest first
+    harness: fingerprint of the harness that every score must come from
+    seed: seed of all of the run's randomness
+    baseline_seeds: how many seeds the base is measured on
+    lines: lines of the genome at `base`, 0 if not counted
+    format: version of the record format
     """
 
     run: str
@@ -60,7 +73,7 @@ class RunOpened:
 
 @dataclass(frozen=True, slots=True)
 class RunResumed:
-    """A coordinator took the run up again."""
+    """A coordinator resumed the run."""
 
     recorded: float = 0.0
     kind: Literal["run_resumed"] = "run_resumed"
@@ -68,7 +81,11 @@ class RunResumed:
 
 @dataclass(frozen=True, slots=True)
 class RunStopped:
-    """A coordinator ended in good order: `reason` is a limit, an interrupt or an error."""
+    """A coordinator ended in good order.
+
+    reason: the limit, the interrupt or the error that ended it
+    limit: the limit that was reached, if one was
+    """
 
     reason: str
     limit: RunLimit | None = None
@@ -78,7 +95,14 @@ class RunStopped:
 
 @dataclass(frozen=True, slots=True)
 class IslandOpened:
-    """An island began at commit `head`, proposed for by `agent`, measured on `slice`."""
+    """An island began.
+
+    island: its name
+    branch: its git branch
+    head: commit that it started from
+    agent: what proposes changes
+    slice: what runs its trials
+    """
 
     island: str
     branch: str
@@ -91,7 +115,12 @@ class IslandOpened:
 
 @dataclass(frozen=True, slots=True)
 class AgentCallStarted:
-    """A model is called for a proposal, which costs `usage` if nothing more is heard of it."""
+    """An agent was asked for a proposal.
+
+    experiment: number reserved for the proposal
+    island, agent: who asks whom
+    usage: the most that the call can cost, charged until its answer is recorded
+    """
 
     experiment: int
     island: str
@@ -103,9 +132,15 @@ class AgentCallStarted:
 
 @dataclass(frozen=True, slots=True)
 class ProposalReceived:
-    """An agent answered a brief drawn on commit `parent`.
+    """An agent answered a brief.
 
-    It was asked to port what experiment `origin` made elsewhere; 0: for an idea of its own.
+    experiment: number of the proposal
+    island, agent: who asked whom
+    parent: commit of the head that the brief showed
+    hypothesis: what the agent expects, in a line
+    notes: what the agent wants to see again
+    usage: what the answer cost
+    origin: experiment whose change the agent was asked to port, 0 for an idea of its own
     """
 
     experiment: int
@@ -121,18 +156,21 @@ class ProposalReceived:
 
     @property
     def donor(self) -> int:
-        """Return the experiment whose change was taken in, 0, which none is, where it was none."""
+        """The number of the experiment whose change was taken in, 0 for none."""
         note = self.notes.get(CROSSED)
-        if isinstance(note, float) and note.is_integer():  # notes come back from JSON as floats
+        if isinstance(note, float) and note.is_integer():  # JSON reads numbers back as floats
             return int(note)
         return note if isinstance(note, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class MigrantOffered:
-    """A change of another island was brought to `island`, whose head was `parent`.
+    """A change that another island kept was brought to an island, as an experiment of its own.
 
-    It is an experiment of the island like those that its agent proposes.
+    experiment: number of the experiment
+    island: island that tries the change
+    parent: commit of that island's head
+    migrant: the change
     """
 
     experiment: int
@@ -145,10 +183,12 @@ class MigrantOffered:
 
 @dataclass(frozen=True, slots=True)
 class ProposalRefused:
-    """A proposal or a migrant was not let in, by `rule`, for a `reason` that agents are shown.
+    """A proposal or a migrant was not admitted.
 
-    A migrant that does not apply is refused by rule `conflict`, and one that the head holds
-    already by rule `present`.
+    experiment, island: which one, and where
+    rule: name of the rule that refused it; for migrants also `conflict` (it does not apply) and
+      `present` (the head has it already)
+    reason: what its agent is shown
     """
 
     experiment: int
@@ -161,9 +201,12 @@ class ProposalRefused:
 
 @dataclass(frozen=True, slots=True)
 class CandidateAdmitted:
-    """A proposal became a commit, held by a ref for ever, and waits for its island's slice.
+    """A proposal became a commit, which a ref keeps, and waits for its island's slice.
 
-    `added`, `removed` count lines.
+    experiment, island: which one, and where
+    commit: the candidate
+    parent: the head that it was made on
+    added, removed: lines against `parent`
     """
 
     experiment: int
@@ -178,9 +221,12 @@ class CandidateAdmitted:
 
 @dataclass(frozen=True, slots=True)
 class CandidateRebased:
-    """A candidate that waited was made anew, as `commit`, on the head that its island got since.
+    """A waiting candidate was applied to its island's new head; it had not been measured.
 
-    Nothing had been measured of it. `added`, `removed` count lines against `parent`, that head.
+    experiment, island: which one, and where
+    commit: the candidate's new commit
+    parent: the new head
+    added, removed: lines against `parent`
     """
 
     experiment: int
@@ -195,7 +241,11 @@ class CandidateRebased:
 
 @dataclass(frozen=True, slots=True)
 class CandidateDropped:
-    """A candidate that waited cannot be had on the head that its island got since; never run."""
+    """A waiting candidate does not apply to its island's new head and was never run.
+
+    experiment, island: which one, and where
+    reason: why it does not apply
+    """
 
     experiment: int
     island: str
@@ -206,11 +256,19 @@ class CandidateDropped:
 
 @dataclass(frozen=True, slots=True)
 class TrialStarted:
-    """A trial started on a slice. `experiment` is 0 for trials of no experiment.
+    """A trial started on a slice.
 
-    `check_number` is the number of the stack check or promotion that it is for, 0 for none.
-    `share` is the part of the rung's seconds that it is given. A trial on the part `hidden` spends
-    its promotion's one query there.
+    trial: its name
+    experiment: experiment that it is for, 0 for none
+    island: island that asked for it
+    commit: what is run: the candidate, a head, a stack or the base
+    purpose: what it is for
+    seed: seed of the trial's randomness
+    rung: level of fidelity, counted from 0
+    slice: name of the slice
+    split: held-out split that is scored; on `hidden` it is its promotion's only query
+    check_number: stack check or promotion that it is for, 0 for none
+    share: share of the rung's seconds that it is given, above 0 and up to 1
     """
 
     trial: str
@@ -230,7 +288,11 @@ class TrialStarted:
 
 @dataclass(frozen=True, slots=True)
 class TrialEnded:
-    """The trial `started` came to an outcome: a score, or a failure of the candidate."""
+    """A trial ended with an outcome.
+
+    started: the trial
+    outcome: its score, or how the candidate failed
+    """
 
     started: TrialStarted
     outcome: Outcome
@@ -240,7 +302,11 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True)
 class TrialVoided:
-    """The trial `started` has no outcome through no fault of the candidate; it is run again."""
+    """A trial ended without an outcome, through no fault of the candidate; it is run again.
+
+    started: the trial
+    reason: what went wrong
+    """
 
     started: TrialStarted
     reason: str
@@ -250,11 +316,17 @@ class TrialVoided:
 
 @dataclass(frozen=True, slots=True)
 class VerdictReached:
-    """An experiment ended. On keep the island's head moves from `parent` to `commit`.
+    """An experiment was kept or discarded. On keep its island's head moves to `commit`.
 
-    The gain is over `parent`. `lines` counts those added less those removed. `origin` is the
-    experiment that made the change elsewhere (0: the island's own). A `null` proposal does nothing
-    (islands/genome/null_edits.py); if it is kept, no head moves.
+    experiment, island: which one, and where
+    commit: the candidate
+    parent: the head that it was compared with
+    verdict: keep or discard
+    reason: why, in a line
+    gain: gain of `commit` over `parent`, in units of the metric, above zero is better
+    lines: lines added less lines removed
+    origin: experiment that made the change elsewhere, 0 for a change of the island's own
+    null: the proposal does nothing (islands/genome/null_edits.py); its keep moves no head
     """
 
     experiment: int
@@ -273,11 +345,13 @@ class VerdictReached:
 
 @dataclass(frozen=True, slots=True)
 class AgentFailed:
-    """An agent gave no proposal: what went wrong, and what the attempt cost all the same.
+    """An agent gave no proposal.
 
-    It is "stopped" where the coordinator stopped while it was asked.
-
-    It was asked to port what experiment `origin` made elsewhere; 0: for an idea of its own.
+    experiment, island, agent: number reserved for the proposal, who asked whom
+    error_kind: kind of error; `stopped`: the coordinator stopped while the agent worked
+    reason: the error, in a line
+    usage: what the attempt cost
+    origin: experiment whose change the agent was asked to port, 0 for an idea of its own
     """
 
     experiment: int
@@ -295,10 +369,12 @@ class AgentFailed:
 
 @dataclass(frozen=True, slots=True)
 class StackCheckStarted:
-    """A stack check began on `base`, of the experiments `parts`, strongest evidence first.
+    """A stack check began.
 
-    Checks of stacks are numbered from 1 on. `pair_sd` is the standard deviation of a paired
-    difference, as the run knew it then.
+    number: number of the check, from 1
+    base: commit that the changes are applied to
+    parts: experiments whose changes are checked, strongest evidence first
+    pair_sd: standard deviation of a paired difference, as estimated then, in units of the metric
     """
 
     number: int
@@ -311,9 +387,14 @@ class StackCheckStarted:
 
 @dataclass(frozen=True, slots=True)
 class StackCheckAssembled:
-    """The changes of `parts` were applied to `base` in order: `commit`, "" where they conflict.
+    """A stack check applied a combination of changes.
 
-    `stuck` is the part that does not go on those before it, `conflict` the files where.
+    number: number of the check
+    parts: experiments whose changes were applied, in order
+    commit: the result, "" if they conflict
+    conflict: files in which they conflict, "" if they do not
+    base: commit that they were applied to
+    stuck: experiment whose change does not apply after those before it, 0 for none
     """
 
     number: int
@@ -328,13 +409,20 @@ class StackCheckAssembled:
 
 @dataclass(frozen=True, slots=True)
 class StackCheckEnded:
-    """A stack check ended with `parts` on `commit`; of those it began with, `dropped` are out.
+    """A stack check ended. Gains are in units of the metric.
 
-    `expected` is the sum of the gains of all parts that fit together, `observed` the gain of their
-    whole over the base, `interaction` the second less the first. `culprits` are the parts, or sets
-    of them, that the verdict is about, and `blame` what each is worth beyond what was expected of
-    it. `gain` is `commit`'s over the base, by all that is known. `lines_saved`
-    are those of the genome that the dropped parts would have added.
+    number: number of the check
+    verdict: what it found
+    commit: the stack that remains
+    parts: experiments in that stack
+    dropped: experiments of the check that are not
+    culprits: experiments, or sets of them, that the verdict is about
+    expected: sum of the gains of all parts that apply together
+    observed: gain of all these together over the base
+    interaction: `observed` less `expected`
+    lines_saved: lines that the dropped changes would have added
+    blame: for each of `culprits`, its gain less what was expected of it
+    gain: gain of `commit` over the base, by all evidence
     """
 
     number: int
@@ -355,12 +443,20 @@ class StackCheckEnded:
 
 @dataclass(frozen=True, slots=True)
 class PromotionStarted:
-    """The stack `commit` of the experiments `parts` is measured again at `rung` against `base`.
+    """A stack is measured again at a higher rung.
 
-    Promotions are numbered from 1 on. `stack` is the stack check that it comes from (0: none, an
-    island's head). `before` is its gain so far, `contenders` are its parts and the best near
-    misses, strongest evidence first. `seeds`, `trials`: pairs, and what it may cost in all.
-    `hidden`: the hidden part is asked; `timed`: time to target is measured.
+    number: number of the promotion, from 1
+    rung: level of fidelity, counted from 0
+    base: commit that it is compared with
+    commit: the stack
+    parts: experiments in the stack
+    before: its gain so far
+    contenders: its parts and the best near misses, strongest evidence first
+    seeds: pairs on the stack
+    trials: most trials that the promotion may take
+    hidden: whether the hidden split is queried
+    timed: whether time to target is measured
+    stack: number of the stack check that it comes from, 0 for an island's head
     """
 
     number: int
@@ -381,11 +477,19 @@ class PromotionStarted:
 
 @dataclass(frozen=True, slots=True)
 class PromotionEnded:
-    """A promotion ended; `before` and `after` are the stack's gains at the rung below and at its.
+    """A promotion ended.
 
-    `hidden` is the one bit: is the stack better there, None where it was not asked. `target` is
-    the base's dev score on the rung's whole budget and `reached` the seconds that the stack needs
-    for it, somewhere from `low` to `high`; 0.0 where it was not measured, or was not reached.
+    number, rung, base, commit, parts: as it started
+    verdict: transfers, fades or reverses
+    reason: why, in a line
+    before: the stack's gain at the rung below
+    after: its gain at this rung
+    contenders: what was measured of the contenders
+    agreement: how well the contenders' gains at the two rungs agree in order
+    hidden: whether the stack is better on the hidden split, None if that was not queried
+    target: the base's dev score on the rung's whole budget
+    reached: seconds that the stack needs for it; 0.0 if not measured or not reached
+    low, high: seconds between which `reached` lies
     """
 
     number: int
@@ -410,9 +514,13 @@ class PromotionEnded:
 
 @dataclass(frozen=True, slots=True)
 class ConsensusDrafted:
-    """The parts of a promoted stack were committed one after the other, as `changes`, on `base`.
+    """The parts of a promoted stack were committed one after the other.
 
-    All but the last are run once each before the consensus moves: a history to bisect must run.
+    All but the last commit are run once before the consensus moves, so that `git bisect` works.
+
+    promotion: number of the promotion
+    base: commit that they are built on
+    changes: the commits, oldest first
     """
 
     promotion: int
@@ -424,10 +532,15 @@ class ConsensusDrafted:
 
 @dataclass(frozen=True, slots=True)
 class ConsensusMoved:
-    """The consensus branch went from `old` ("" for none) to `commit`, built on `base`.
+    """The consensus branch moved.
 
-    It has one commit for each of `parts`, `changes` in the same order, but that a part after which
-    the genome does not run is one with the next. `promotion` is the number of the promotion.
+    promotion: number of the promotion that it comes from
+    base: commit that it is built on
+    old: commit that the branch was at, "" for none
+    commit: commit that it is at now
+    parts: experiments in it
+    changes: its commits, oldest first, one for each part; a part after which the genome does not
+      run shares a commit with the next
     """
 
     promotion: int
@@ -442,7 +555,11 @@ class ConsensusMoved:
 
 @dataclass(frozen=True, slots=True)
 class SealedScored:
-    """The sealed part was asked, once for this run: how much `commit` gains there over `base`."""
+    """The sealed split was scored, once in the run.
+
+    commit, base: what was compared
+    gain: gain of `commit` over `base` there
+    """
 
     commit: str
     base: str
@@ -453,7 +570,12 @@ class SealedScored:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """An island went back from head `old` to `new`, "" where it has none to go back to."""
+    """An island's head went back.
+
+    island: its name
+    old: the quarantined head
+    new: the head that it fell back to, "" if it has none
+    """
 
     island: str
     old: str
@@ -462,10 +584,13 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class CommitQuarantined:
-    """`trial` found `commit` invalid, which was built on: it and what came from it is set apart.
+    """A commit that others are built on was found invalid, and is quarantined with them.
 
-    `commits` are all of these, oldest first. The islands of `heads` fell back. `reason` is all
-    that agents are told.
+    trial: trial that found it
+    commit: the invalid commit
+    commits: all commits that are quarantined, oldest first
+    heads: islands that fell back
+    reason: all that agents are told
     """
 
     trial: str
@@ -479,7 +604,11 @@ class CommitQuarantined:
 
 @dataclass(frozen=True, slots=True)
 class VoidedTrial:
-    """A trial that a slice ran since its last good sentinel: nothing is to be made of its score."""
+    """A trial whose score is void: its slice had drifted.
+
+    trial, island, experiment, commit, purpose, seed, slice: as it started
+    score: the score that is void
+    """
 
     trial: str
     island: str
@@ -493,7 +622,10 @@ class VoidedTrial:
 
 @dataclass(frozen=True, slots=True)
 class VoidedDiscard:
-    """An experiment whose discard rests on tainted trials."""
+    """An experiment whose discard rests on void trials.
+
+    experiment, island: which one, and where
+    """
 
     experiment: int
     island: str
@@ -501,10 +633,14 @@ class VoidedDiscard:
 
 @dataclass(frozen=True, slots=True)
 class SliceQuarantined:
-    """A slice does not measure as it did: it is set apart, for a `reason`.
+    """A slice no longer measures as it did.
 
-    `good` is its last good sentinel ("": none was). `trials` are void: those that it ran since,
-    and all of the experiments that were open there, which begin again. `discards` are void, too.
+    slice: its name
+    reason: what its sentinels show
+    good: trial that was its last good sentinel, "" for none
+    trials: void trials: those that it ran since, and all of the experiments that were open there,
+      which start over
+    discards: void discards
     """
 
     slice: str
@@ -518,7 +654,12 @@ class SliceQuarantined:
 
 @dataclass(frozen=True, slots=True)
 class SliceReleased:
-    """A slice that was set apart measures steadily again, at another level where it `shifted`."""
+    """A quarantined slice measures steadily again.
+
+    slice: its name
+    reason: how it measures
+    shifted: whether it measures at another level than before
+    """
 
     slice: str
     reason: str
@@ -529,7 +670,13 @@ class SliceReleased:
 
 @dataclass(frozen=True, slots=True)
 class IslandReassigned:
-    """An island's trials run on another slice from now on; `permanent`: it is the island's own."""
+    """An island's trials run on another slice from now on.
+
+    island: its name
+    slice: the slice
+    reason: why
+    permanent: whether it is the island's own slice from now on
+    """
 
     island: str
     slice: Slice
@@ -541,9 +688,12 @@ class IslandReassigned:
 
 @dataclass(frozen=True, slots=True)
 class HeadAdopted:
-    """An island went from its head `old` to `new`, the head of island `source`: no trial is needed.
+    """An island adopted the head of another; that takes no trial.
 
-    `changes` are the experiments that the new head is built on and the old one was not.
+    island: its name
+    source: island whose head it adopted
+    old, new: its head before and after
+    changes: experiments that the new head is built on and the old one was not
     """
 
     island: str
@@ -557,9 +707,14 @@ class HeadAdopted:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The consensus, or an island's head, came home: `commit` is new on branch `target`.
+    """The consensus, or an island's head, was merged.
 
-    `island` is "" for the consensus; `how` it came; `forced` says that it was not promoted.
+    island: the island, "" for the consensus
+    head: commit that was merged
+    commit: the merge
+    target: branch that was merged into
+    how: merge (two parents) or squash (one)
+    forced: whether it was merged without having been promoted
     """
 
     island: str

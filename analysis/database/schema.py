@@ -1,8 +1,8 @@
-"""What stands in `lineage.duckdb`: the tables, the views over them, and what each column means.
+"""Schema of `lineage.duckdb`: tables, views over them, and the meaning of each column.
 
-A column's name has one type and one meaning wherever it stands, said once in `COLUMNS`; tables
-are lists of such names. Views answer the questions that are asked most, so that they can be
-asked in a word (`FROM standings`) and built upon. Times are UTC.
+A column's name has one type and one meaning in all tables and views, given once in `COLUMNS`. Views
+answer common questions in a word (`FROM standings`). Times are UTC. Gains are in units of the
+metric, signed so that above zero is better.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from duckdb import DuckDBPyConnection
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's type in SQL and what it means."""
+    """A column: its SQL type and its meaning."""
 
     type: str
     about: str
@@ -23,7 +23,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: the first `keys` of its columns tell rows apart (0: rows are only added)."""
+    """A table. The first `keys` columns are its primary key (0: rows are only added)."""
 
     about: str
     columns: tuple[str, ...]
@@ -32,7 +32,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view: what it answers, and the query."""
+    """A view: what it shows, and its query."""
 
     about: str
     query: str
@@ -47,20 +47,20 @@ COLUMNS: Mapping[str, Column] = _columns(
     run=("VARCHAR", "name of the run"),
     format=("INTEGER", "version of the record format that the ledger is written in"),
     island=("VARCHAR", "name of the island"),
-    agent=("VARCHAR", "what proposed"),
-    branch=("VARCHAR", "a branch of the repository: an island's own, or where the run comes home"),
-    slice=("VARCHAR", "the leased share of a device that trials are pinned to"),
+    agent=("VARCHAR", "name of the agent that proposed"),
+    branch=("VARCHAR", "a git branch: an island's own, or the one that the run is merged into"),
+    slice=("VARCHAR", "name of the slice that runs the trials"),
     device=("VARCHAR", "what the slice is a share of: cpu, cuda or mps"),
-    origin_island=("VARCHAR", "the island that a change, or a head, comes from"),
-    origin_experiment=("INTEGER", "the experiment whose change was brought"),
+    origin_island=("VARCHAR", "island that the change, or the head, comes from"),
+    origin_experiment=("INTEGER", "experiment that first made the change"),
     mode=("VARCHAR", "how a change travelled: migrated as it is, or ported by the island's agent"),
     result=(
         "VARCHAR",
         "worked, failed, conflicted, already there or refused; NULL: still open",
     ),
-    origin_gain=("DOUBLE", "the gain of the change on the island it was brought from"),
+    origin_gain=("DOUBLE", "gain of the change on the island that it comes from"),
     origin_noise=("DOUBLE", "standard error of that gain"),
-    experiment=("INTEGER", "number of the proposal's life; NULL: of none, as the baseline"),
+    experiment=("INTEGER", "number of the experiment; NULL: of none, as for the baseline"),
     trial=("VARCHAR", "name of the trial"),
     # commits
     node=("VARCHAR", "commit id, or experiment/<number> of a proposal that is no commit"),
@@ -70,19 +70,19 @@ COLUMNS: Mapping[str, Column] = _columns(
         "VARCHAR",
         "of a node: base, candidate, proposal, stack, consensus or merge; of an edge: its key",
     ),
-    base=("VARCHAR", "the commit that was begun from"),
-    commit=("VARCHAR", "commit id of the candidate, or of what a trial measured"),
-    parent=("VARCHAR", "commit id of the head that it is made on: the brief's, or a later one"),
-    head=("VARCHAR", "commit id of the island's best, or of what was merged"),
-    fallback=("VARCHAR", "commit id of the head that an island went back to; NULL: it had none"),
-    merge=("VARCHAR", "commit id of the merge on the branch"),
-    step=("INTEGER", "how many keeps lie between the base and this head"),
+    base=("VARCHAR", "commit that the run, island, check or promotion started from"),
+    commit=("VARCHAR", "commit id of the candidate, of the stack, or of what a trial ran"),
+    parent=("VARCHAR", "commit id of the head that the change was made on or rebased onto"),
+    head=("VARCHAR", "commit id of the island's head, or of what was merged"),
+    fallback=("VARCHAR", "commit id of the head that the island fell back to; NULL: it had none"),
+    merge=("VARCHAR", "commit id of the merge"),
+    step=("INTEGER", "number of kept changes between the base and this head"),
     added=("INTEGER", "lines added to the genome"),
     removed=("INTEGER", "lines removed from the genome"),
     # what was asked
     task=("VARCHAR", "name of the task"),
     data=("VARCHAR", "name of the data"),
-    metric=("VARCHAR", "what a score measures"),
+    metric=("VARCHAR", "name of what a score measures"),
     direction=("VARCHAR", "minimize: a lower score is better; maximize: a higher one"),
     genome=("VARCHAR[]", "the paths that candidates may change"),
     rungs=(
@@ -90,62 +90,74 @@ COLUMNS: Mapping[str, Column] = _columns(
         "the levels of fidelity, cheapest first",
     ),
     rung=("INTEGER", "level of fidelity, 0 the cheapest"),
-    harness=("VARCHAR", "the frozen measure; scores of two harnesses never compare"),
-    seed=("BIGINT", "the number that fixes randomness, of the run or of a trial"),
-    baseline_seeds=("INTEGER", "how many seeds the base is measured on before anything is tried"),
-    hypothesis=("VARCHAR", "what the agent expected, in its words"),
-    notes=("JSON", "what the agent wants to see again"),
+    harness=("VARCHAR", "fingerprint of the harness; scores of two harnesses are never compared"),
+    seed=("BIGINT", "seed of the run's, or the trial's, randomness"),
+    baseline_seeds=("INTEGER", "number of seeds that the base is measured on first"),
+    hypothesis=("VARCHAR", "what the agent expects, in its words"),
+    notes=("JSON", "notes that the agent gets back in later briefs"),
     # what came of it
     ending=(
         "VARCHAR",
         "kept, discarded, failed, refused, outdated, null, void or unanswered; NULL: still open",
     ),
-    verdict=("VARCHAR", "keep or discard, or what a stack check found; NULL: none was reached"),
-    rule=("VARCHAR", "the rule by which a proposal was refused"),
-    failure=("VARCHAR", "how it broke: timeout, crash, memory or invalid"),
-    error_kind=("VARCHAR", "why the agent gave no proposal; NULL: it gave one"),
-    reason=("VARCHAR", "why it ended so, in a line"),
-    gain=("DOUBLE", "how much better than the head, or of a head than the base; > 0 is better"),
+    verdict=(
+        "VARCHAR",
+        "keep or discard, or the result of a stack check or promotion; NULL: none yet",
+    ),
+    rule=("VARCHAR", "rule that refused the proposal"),
+    failure=("VARCHAR", "how the candidate failed: timeout, crash, memory or invalid"),
+    error_kind=("VARCHAR", "kind of error for which the agent gave no proposal; NULL: it gave one"),
+    reason=("VARCHAR", "the reason, in a line"),
+    gain=("DOUBLE", "gain over the head, or of a head over the base"),
     noise=("DOUBLE", "standard error of the gain"),
-    pairs=("INTEGER", "how many pairs of scores on common fresh seeds the gain is made of"),
-    score=("DOUBLE", "what the harness computed: one score, or the mean of `scores`"),
-    scores=("INTEGER", "how many scores at rung 0 the mean is made of, screening left out"),
-    drift=("DOUBLE", "the slice's latest sentinel less its first"),
-    screened=("DOUBLE", "score of the screening trial, which selected the candidate: no evidence"),
+    pairs=("INTEGER", "number of pairs on common fresh seeds that the gain is the mean of"),
+    score=("DOUBLE", "score computed by the harness, or the mean of `scores` of them"),
+    scores=("INTEGER", "number of scores in the mean, at rung 0, screening left out"),
+    drift=("DOUBLE", "score of the slice's latest sentinel less that of its first"),
+    screened=(
+        "DOUBLE",
+        "score of the screening trial; it selected the candidate, so it is no evidence",
+    ),
     sigma=("DOUBLE", "standard deviation of the baseline's scores between seeds"),
     # trials
     purpose=(
         "VARCHAR",
         "what a trial is for: baseline, screen, confirm, sentinel, stack, ablation or promotion",
     ),
-    split=("VARCHAR", "the held-out split a trial is scored on: dev, hidden or sealed"),
+    split=("VARCHAR", "held-out split that the trial is scored on: dev, hidden or sealed"),
     check_number=(
         "INTEGER",
         "number of the stack check, or of the check that a trial is for; NULL: an island's own",
     ),
-    good=("VARCHAR", "the slice's last sentinel before that which was good"),
-    state=("VARCHAR", "running, scored, failed, or voided through no fault of the candidate"),
+    good=("VARCHAR", "trial that was the slice's last good sentinel"),
+    state=("VARCHAR", "running, scored, failed, or voided (no fault of the candidate)"),
     sandbox=("VARCHAR", "what confined a trial: namespaces, landlock or none"),
-    seconds=("MAP(VARCHAR, DOUBLE)", "wall seconds by phase; `budget` are the trial's own"),
-    peak_mib=("DOUBLE", "the most memory that a trial's processes held together, in MiB"),
-    facts=("MAP(VARCHAR, DOUBLE)", "numbers that the harness knows"),
-    digests=("MAP(VARCHAR, VARCHAR)", "sha256 of each file that was sealed and scored"),
-    claims=("MAP(VARCHAR, DOUBLE)", "numbers that the genome printed: nothing rests on them"),
-    tail=("VARCHAR", "end of the training log, of failed trials (the ledger has the others')"),
+    seconds=("MAP(VARCHAR, DOUBLE)", "wall seconds by phase; `budget` are the candidate's own"),
+    peak_mib=("DOUBLE", "peak memory of all of the trial's processes together, MiB"),
+    facts=("MAP(VARCHAR, DOUBLE)", "numbers measured by the harness"),
+    digests=("MAP(VARCHAR, VARCHAR)", "sha256 of each artifact that was scored"),
+    claims=("MAP(VARCHAR, DOUBLE)", "numbers that the genome printed; nothing relies on them"),
+    tail=("VARCHAR", "end of the training log of a failed trial (the ledger has the others)"),
     # stacks
     parts=("INTEGER[]", "experiments whose changes are applied together, in order"),
-    conflict=("VARCHAR", "which part does not go on the others, and where; NULL: all do"),
-    dropped=("INTEGER[]", "parts that are left out in the end"),
-    culprits=("VARCHAR", "the parts, or sets of them, that the verdict is about, as JSON"),
+    conflict=(
+        "VARCHAR",
+        "part that does not apply after the others, and in which files; NULL: all apply",
+    ),
+    dropped=("INTEGER[]", "experiments of the check that are not in its stack"),
+    culprits=("VARCHAR", "experiments, or sets of them, that the verdict is about, as JSON"),
     expected=("DOUBLE", "sum of the parts' gains"),
     expected_noise=("DOUBLE", "standard error of the sum"),
-    observed=("DOUBLE", "gain over the base of all parts that go on it together, by the trials"),
-    observed_noise=("DOUBLE", "standard error of what was observed"),
-    interaction=("DOUBLE", "the whole's gain less the sum of its parts'"),
+    observed=(
+        "DOUBLE",
+        "gain over the base of all parts that apply together, by the check's trials",
+    ),
+    observed_noise=("DOUBLE", "standard error of the observed gain"),
+    interaction=("DOUBLE", "observed gain less expected gain"),
     interaction_noise=("DOUBLE", "standard error of the interaction"),
-    lines_saved=("INTEGER", "lines of the genome that the dropped parts would have added"),
+    lines_saved=("INTEGER", "lines that the dropped changes would have added to the genome"),
     # promotions
-    share=("DOUBLE", "the part of the rung's seconds that a trial was given"),
+    share=("DOUBLE", "share of the rung's seconds that the trial was given"),
     lower_gain=("DOUBLE", "gain at the rung below"),
     lower_noise=("DOUBLE", "standard error of the gain at the rung below"),
     kinds=(
@@ -156,57 +168,66 @@ COLUMNS: Mapping[str, Column] = _columns(
         "VARCHAR",
         "optimiser, schedule, architecture, initialisation, data, efficiency or other",
     ),
-    better_hidden=("BOOLEAN", "the one bit of the hidden part; NULL: not asked"),
+    better_hidden=("BOOLEAN", "whether the stack is better on the hidden split; NULL: not queried"),
     tau=("DOUBLE", "Kendall's tau between the contenders' gains at the two rungs"),
     tau_low=("DOUBLE", "lower end of tau's 95 % interval"),
     tau_high=("DOUBLE", "upper end of tau's 95 % interval"),
     target_score=("DOUBLE", "the base's dev score on the rung's whole budget"),
-    reached=("DOUBLE", "seconds that the stack needs for the target; NULL: not reached"),
-    reached_low=("DOUBLE", "the longest budget tried that was too short for it"),
-    reached_high=("DOUBLE", "the shortest budget tried that was enough"),
-    transfers=("BIGINT", "changes that are better at the higher rung, too"),
-    fades=("BIGINT", "changes that are not shown to be"),
-    reverses=("BIGINT", "changes that are worse there"),
-    changes=("VARCHAR[]", "commits of the consensus, one for each surviving change"),
-    before=("VARCHAR", "commit id that the branch was at"),
+    reached=("DOUBLE", "seconds that the stack needs for the target score; NULL: not reached"),
+    reached_low=("DOUBLE", "longest budget tried that was too short, seconds"),
+    reached_high=("DOUBLE", "shortest budget tried that was enough, seconds"),
+    transfers=("BIGINT", "number of changes that are better at the higher rung too"),
+    fades=("BIGINT", "number of changes not shown to be better there"),
+    reverses=("BIGINT", "number of changes that are worse there"),
+    changes=("VARCHAR[]", "commits of the consensus, one for each part"),
+    before=("VARCHAR", "commit id that the branch, or the island, was at before"),
     how=("VARCHAR", "merge (two parents) or squash (one)"),
-    forced=("BOOLEAN", "merged without having been promoted"),
+    forced=("BOOLEAN", "whether it was merged without having been promoted"),
     # cost and counts
-    calls=("BIGINT", "calls of the provider"),
+    calls=("BIGINT", "number of calls to the provider"),
     tokens_in=("BIGINT", "tokens that the provider read"),
     tokens_out=("BIGINT", "tokens that the provider wrote"),
-    tokens_untold=("BIGINT", "tokens that calls may have taken at most that never told theirs"),
-    usd=("DOUBLE", "dollars"),
-    requests=("BIGINT", "how often the agent was asked for a proposal"),
-    unanswered=("BIGINT", "how often it gave no proposal"),
-    trials=("BIGINT", "trials begun, voided ones left out"),
-    kept=("BIGINT", "experiments kept"),
-    nulls=("BIGINT", "proposals that do nothing and came to a verdict"),
-    nulls_kept=("BIGINT", "those of them that the ratchet would have kept"),
-    discarded=("BIGINT", "experiments discarded"),
-    failed=("BIGINT", "experiments that broke"),
-    refused=("BIGINT", "proposals not let in"),
-    outdated=("BIGINT", "candidates that the head moved away from before they were measured"),
-    count=("BIGINT", "how often it happened"),
+    tokens_untold=("BIGINT", "most tokens of calls that never reported theirs"),
+    usd=("DOUBLE", "US dollars"),
+    requests=("BIGINT", "number of times that the agent was asked for a proposal"),
+    unanswered=("BIGINT", "number of times that it gave none"),
+    trials=(
+        "BIGINT",
+        "number of trials, voided ones left out; of a quarantined slice: those it voided",
+    ),
+    kept=("BIGINT", "number of experiments kept"),
+    nulls=("BIGINT", "number of null proposals (they do nothing) with a verdict"),
+    nulls_kept=("BIGINT", "number of null proposals that the ratchet would have kept"),
+    discarded=(
+        "BIGINT",
+        "number of experiments discarded; of a quarantined slice: discards it voided",
+    ),
+    failed=("BIGINT", "number of experiments whose candidate failed"),
+    refused=("BIGINT", "number of proposals not admitted"),
+    outdated=(
+        "BIGINT",
+        "number of candidates dropped because the head moved before they were measured",
+    ),
+    count=("BIGINT", "number of times that it happened"),
     cause=("VARCHAR", "the rule, kind of failure or kind of error behind an ending"),
-    example=("VARCHAR", "the reason given the last time"),
+    example=("VARCHAR", "the latest reason"),
     # when
-    recorded=("TIMESTAMP", "when it entered the ledger"),
-    started=("TIMESTAMP", "when the trial began"),
+    recorded=("TIMESTAMP", "when it was added to the ledger"),
+    started=("TIMESTAMP", "when the trial started"),
     ended=("TIMESTAMP", "when it ended"),
-    quarantined=("TIMESTAMP", "when it was set apart with an invalid commit; NULL: it was not"),
-    latest=("TIMESTAMP", "when it happened last"),
+    quarantined=("TIMESTAMP", "when it was quarantined with an invalid commit; NULL: it was not"),
+    latest=("TIMESTAMP", "when it last happened"),
     # coordinators
     action=(
         "VARCHAR",
         "what was done: a run opened, resumed or stopped, a slice set apart or released",
     ),
-    stop_limit=("VARCHAR", "the limit that the run was stopped by: minutes, trials, usd or tokens"),
+    stop_limit=("VARCHAR", "limit that stopped the run: minutes, trials, usd or tokens"),
     # how far this file has come
-    bytes=("BIGINT", "how much of the ledger is in this file"),
-    events=("BIGINT", "how many events that is"),
+    bytes=("BIGINT", "bytes of the ledger that are in this file"),
+    events=("BIGINT", "number of events in this file"),
     code=("VARCHAR", "digest of the code that made this file"),
-    link=("VARCHAR", "link of the last line of the ledger that is in this file"),
+    link=("VARCHAR", "link of the last ledger line in this file"),
 )
 
 
@@ -223,16 +244,16 @@ TABLES: Mapping[str, Table] = {
         ),
     ),
     "coordinators": Table(
-        "Each time that a coordinator opened, resumed or stopped the run.",
+        "Each time a coordinator opened, resumed or stopped the run.",
         _named("action reason stop_limit recorded"),
         keys=0,
     ),
     "islands": Table(
-        "The islands as they began.",
+        "The islands as they started; slice is their current own one.",
         _named("island branch base agent slice device recorded"),
     ),
     "nodes": Table(
-        "The lineage's nodes: commits, and proposals that became none.",
+        "Nodes of the lineage: commits, and proposals that never became one.",
         _named(
             "node kind island experiment agent parent hypothesis notes ending verdict rule failure"
             " reason gain noise pairs step score scores screened harness added removed recorded"
@@ -240,12 +261,12 @@ TABLES: Mapping[str, Table] = {
         ),
     ),
     "edges": Table(
-        "The lineage's edges, from older to younger; their kinds stand in analysis/lineage.py.",
+        "Edges of the lineage, from older to younger; analysis/lineage.py lists their kinds.",
         _named("source target kind island experiment gain noise recorded"),
         keys=3,
     ),
     "trials": Table(
-        "Every trial, with what came of it.",
+        "Every trial and its outcome.",
         _named(
             "trial experiment island commit purpose seed rung slice split check_number share state"
             " score failure reason"
@@ -253,7 +274,7 @@ TABLES: Mapping[str, Table] = {
         ),
     ),
     "agent_calls": Table(
-        "Each time that an agent was asked: what it cost, and why there was no proposal.",
+        "Every request for a proposal: its cost, and the error if there was no proposal.",
         _named(
             "experiment island agent error_kind reason calls tokens_in tokens_out tokens_untold usd"
             " recorded"
@@ -261,8 +282,8 @@ TABLES: Mapping[str, Table] = {
         keys=0,
     ),
     "stacks": Table(
-        "Every stack check: do kept changes add up? The verdict is additive, short, redundant,"
-        " antagonistic or conflict; observed is the whole's gain over the base, gain the commit's.",
+        "Every stack check: do kept changes add up? verdict is additive, short, redundant,"
+        " antagonistic or conflict; observed is the gain of all parts, gain that of commit.",
         _named(
             "check_number base verdict commit parts dropped culprits expected expected_noise"
             " observed observed_noise gain noise pairs interaction interaction_noise lines_saved"
@@ -270,13 +291,13 @@ TABLES: Mapping[str, Table] = {
         ),
     ),
     "arms": Table(
-        "Every combination of parts that a stack check put together.",
+        "Every combination of parts that a stack check applied.",
         _named("check_number parts commit conflict recorded"),
         keys=0,
     ),
     "promotions": Table(
-        "Every promotion: does a stack that gained at one rung gain at the next? Gain and noise are"
-        " at the higher one; the verdict is transfers, fades or reverses.",
+        "Every promotion: does a stack that gained at one rung gain at the next? gain and noise are"
+        " at the higher one; verdict is transfers, fades or reverses.",
         _named(
             "check_number rung base commit parts verdict reason lower_gain lower_noise gain noise"
             " pairs better_hidden tau tau_low tau_high target_score reached reached_low"
@@ -284,51 +305,51 @@ TABLES: Mapping[str, Table] = {
         ),
     ),
     "contenders": Table(
-        "Every change that a promotion measured by itself, against its own parent.",
+        "Every change that a promotion measured alone, against its own parent.",
         _named(
             "check_number experiment kinds lower_gain lower_noise gain noise pairs verdict ended"
         ),
         keys=2,
     ),
     "consensus": Table(
-        "Each time that the consensus branch moved.",
+        "Each move of the consensus branch.",
         _named("check_number base before commit parts changes recorded"),
         keys=0,
     ),
     "sealed": Table(
-        "What the sealed part said, the one time that it was asked.",
+        "The gain on the sealed split, which is scored once in a run.",
         _named("commit base gain noise pairs recorded"),
         keys=0,
     ),
     "quarantines": Table(
-        "Each commit that was built on and found invalid, by which trial; nodes.quarantined says"
-        " what was set apart with it.",
+        "Each commit that others were built on and a trial found invalid; nodes.quarantined tells"
+        " what was quarantined with it.",
         _named("commit trial reason recorded"),
         keys=0,
     ),
     "fallbacks": Table(
-        "Each time that an island went back from a head that was set apart.",
+        "Each time an island fell back from a quarantined head.",
         _named("trial island head fallback recorded"),
         keys=0,
     ),
     "catch_ups": Table(
-        "Each time that an island went to another's head, with the experiments that this added.",
+        "Each time an island adopted another's head; parts are the experiments that this added.",
         _named("island origin_island before head parts recorded"),
         keys=0,
     ),
     "slice_quarantines": Table(
-        "Each time that a slice was set apart because its sentinels drifted, or came back: how many"
-        " trials and discards became void by that.",
+        "Each time a slice was quarantined because its sentinels drifted, or was released; how many"
+        " trials and discards that voided.",
         _named("slice action reason good trials discarded recorded"),
         keys=0,
     ),
     "merges": Table(
-        "Each time that the consensus, or a head (then there is an island), came home.",
+        "Each merge of the consensus, or of an island's head (then island is given).",
         _named("island head merge branch how forced recorded"),
         keys=0,
     ),
     "projection": Table(
-        "How far this file has come; not part of the record.",
+        "How much of the ledger is in this file; not part of the record.",
         _named("bytes events code link"),
         keys=0,
     ),
@@ -336,7 +357,7 @@ TABLES: Mapping[str, Table] = {
 
 VIEWS: Mapping[str, View] = {
     "experiments": View(
-        "Each proposal's whole life.",
+        "Each experiment: proposal, verdict and cost.",
         """
         SELECT experiment, island, agent, parent, if(kind = 'candidate', node, NULL) AS commit,
           hypothesis, notes, ending, verdict, rule, failure, reason, gain, noise, pairs, score,
@@ -349,7 +370,7 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "heads": View(
-        "Where each island's branch is: what it kept last, caught up with or fell back to.",
+        "Each island's head: what it last kept, adopted or fell back to.",
         """
         SELECT island, arg_max(head, (moved, place)) AS head FROM (
           SELECT island, base AS head, recorded AS moved, 0 AS place FROM islands
@@ -378,7 +399,7 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "migrations": View(
-        "Each change that was brought to another island, what it was worth there and here.",
+        "Each change brought to another island: its gain where it was made, and here.",
         """
         SELECT edges.kind AS mode, edges.experiment, edges.island, node.node,
           change.island AS origin_island, change.experiment AS origin_experiment, node.hypothesis,
@@ -395,7 +416,7 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "failures": View(
-        "Each trial that broke, with what was tried.",
+        "Each failed trial, with what was tried.",
         """
         SELECT trial, trials.experiment, trials.island, commit, agent, hypothesis, purpose, seed,
           rung, trials.failure, trials.reason, tail, trials.ended
@@ -404,14 +425,14 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "refusals": View(
-        "Each proposal that was not let in.",
+        "Each refused proposal.",
         """
         SELECT experiment, island, agent, rule, reason, hypothesis, parent, recorded
         FROM nodes WHERE ending = 'refused' ORDER BY experiment
         """,
     ),
     "outcomes_by_reason": View(
-        "What came of everything that was not kept, most frequent first.",
+        "Endings of all that was not kept, and their causes, most frequent first.",
         """
         SELECT ending, cause, count(*) AS count, arg_max(reason, ended) AS example,
           max(ended) AS latest
@@ -426,7 +447,7 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "usage": View(
-        "What each agent cost on each island and what came of it.",
+        "What each agent cost on each island, and how much of it was kept.",
         """
         SELECT agent, island, requests, unanswered, calls, tokens_in, tokens_out, usd,
           coalesce(kept, 0) AS kept
@@ -443,7 +464,7 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "transfer": View(
-        "Which kinds of change hold at a higher rung, by what they touch most.",
+        "Which kinds of change transfer to a higher rung, by what they touch most.",
         """
         SELECT kinds[1] AS touches, count(*) FILTER (verdict = 'transfers') AS transfers,
           count(*) FILTER (verdict = 'fades') AS fades,
@@ -453,15 +474,15 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "noise": View(
-        "How much a score varies between seeds, by the baseline.",
+        "Standard deviation of a score between seeds, from the baseline.",
         """
         SELECT stddev_samp(score) AS sigma, count(*)::INTEGER AS scores
         FROM trials WHERE purpose = 'baseline' AND state = 'scored' AND rung = 0
         """,
     ),
     "sentinels": View(
-        "How each slice measured one and the same trial, again and again: its mean, its spread, and"
-        " how far the latest was from the first. Slices of unlike hardware differ by their means.",
+        "How each slice measured one fixed trial over time: mean, spread, and the latest less the"
+        " first. Slices of different hardware differ in their means.",
         """
         SELECT slice, rung, count(*)::INTEGER AS scores, avg(score) AS score,
           stddev_samp(score) AS sigma,
@@ -474,16 +495,16 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "nulls": View(
-        "How often a proposal that does nothing was found worth keeping: the rate of false keeps.",
+        "How many null proposals (they do nothing) were kept: the rate of false keeps.",
         """
         SELECT count(*) AS nulls, count(*) FILTER (verdict = 'keep') AS nulls_kept
         FROM nodes WHERE ending = 'null'
         """,
     ),
     "standings": View(
-        "How each island stands, best first. The gain is of the head over the base: the sum of the"
-        " gains of what it is built on, each as it was when kept; its noise is theirs, added in"
-        " squares. Kept are its own.",
+        "Each island, best first. gain is the head's over the base: the sum of the gains of the"
+        " changes in it, as they were when kept; noise is theirs, added in squares. kept counts the"
+        " island's own.",
         """
         WITH gains AS (
           SELECT island, coalesce(sum(gain), 0.0) AS gain,
@@ -525,7 +546,7 @@ VIEWS: Mapping[str, View] = {
 
 
 def create(con: DuckDBPyConnection) -> None:
-    """Make all tables and views, with their comments, in the empty database that `con` uses."""
+    """Create all tables and views, with comments, in the empty database that `con` uses."""
     for name, table in TABLES.items():
         con.execute(f"CREATE TABLE {name} ({_definition(table)})")
         con.execute(f"COMMENT ON TABLE {name} IS {quoted(table.about)}")
@@ -537,7 +558,7 @@ def create(con: DuckDBPyConnection) -> None:
 
 
 def quoted(text: str) -> str:
-    """Return `text` as a literal of SQL."""
+    """Return `text` as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -1,7 +1,7 @@
-"""Byte-pair encoding by rustbpe: trained here, never loaded, since rustbpe cannot load.
+"""Byte-pair encoding by rustbpe: always trained here, since rustbpe cannot load a tokenizer.
 
-Training is deterministic: counts are sums, ties go to the smaller pair, and thread counts change
-nothing (a test trains on one thread and on three).
+Training is deterministic: counts are sums, ties go to the smaller pair, and the number of threads
+changes nothing (a test trains on one thread and on three).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 import rustbpe  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-# rustbpe 0.1.0 takes time quadratic in the longest stretch its pattern leaves whole (35 s for
-# 100,000 spaces), and from about a million on it drops the stretch with no more than a log line.
+# rustbpe 0.1.0 takes time quadratic in the longest stretch that its pattern does not split (35 s
+# for 100,000 spaces), and drops a stretch of about a million with only a log line.
 _STRETCH = re.compile(r"\s{512}|\S{512}")
 
 
 class Bpe:
-    """A tokenizer trained on `texts`, of at most `vocab` tokens.
+    """A tokenizer trained on `texts`.
 
-    `tokens[i]` is the raw bytes of token i. There are fewer than `vocab` where nothing was left
+    `tokens[i]` is the raw bytes of token i. There are `vocab` tokens, or fewer if nothing is left
     to merge.
     """
 
@@ -32,7 +32,7 @@ class Bpe:
         self.tokens = [bytes(raw) for raw, _ in self._tokenizer.get_mergeable_ranks()]
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.uint16]]:
-        """Return the tokens of each text."""
+        """Return the tokens of each text, uint16[tokens]."""
         cuts = [_cut(text) for text in texts]
         encoded: Iterator[list[int]] = iter(
             self._tokenizer.batch_encode(list(chain.from_iterable(cuts)))
@@ -44,6 +44,6 @@ class Bpe:
 
 
 def _cut(text: str) -> list[str]:
-    """Cut `text` only inside stretches too long to encode."""
+    """Split `text`, only inside stretches that are too long to encode."""
     ends = [0, *(match.end() for match in _STRETCH.finditer(text)), len(text)]
     return [text[start:end] for start, end in pairwise(ends) if start < end]

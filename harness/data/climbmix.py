@@ -1,12 +1,12 @@
-"""The shards that autoresearch trains on, for runs on GPUs: fetched, tokenised, kept.
+"""Builds the corpus climbmix: the shards that autoresearch trains on, downloaded, for GPUs.
 
-Train shards are 0, 1, 2 …; the last shard of the dataset is held out whole, as there. Text is read
-in batches and tokens are appended shard by shard, so memory stays flat, and a prepare that was
-cut off goes on with the shard that it was at.
+Train shards are 0, 1, 2 …; the last shard of the dataset is held out whole, as in autoresearch.
+Text is read in batches and tokens are appended shard by shard, so memory stays flat, and an
+interrupted build resumes with the shard it was at.
 
-Not covered: documents that stand both in a train shard and in the held-out one (the dataset is
-shuffled, and no search for doubles is made); what a malicious parquet file does to DuckDB, which
-reads it in this process once its checksum, where the server states one, is right.
+Not covered: documents that are both in a train shard and in the held-out one (the dataset is
+shuffled, and duplicates are not searched for); a malicious parquet file that exploits DuckDB, which
+reads it in this process after its checksum, if the server states one, was verified.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from harness.contract import SetupError
 from harness.data.bpe import Bpe
 from harness.data.cache import Progress, write_whole
 from harness.data.corpus import CorpusIdentity, TokenSplit, token_file
-from harness.data.download import fetch
+from harness.data.download import download
 from harness.data.spec import (
     CLIMBMIX,
     CLIMBMIX_HELD,
@@ -39,27 +39,31 @@ from harness.data.spec import (
     HELD_OUT,
     climbmix_source,
 )
-from harness.data.writer import Section, SplitWriter, fresh, write_vocabulary
+from harness.data.writer import Section, SplitWriter, make_empty, write_vocabulary
 
-_BATCH = 1024
+_BATCH_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    """How far the train part of a draft is; `key` says what it was being made of."""
+class _Progress:
+    """Progress of the train split of a draft.
+
+    key: digest of what it is made of
+    sections: those that are finished
+    """
 
     key: str
     sections: tuple[Section, ...]
 
 
 def build(root: Path, progress: Progress, shards: int, base_url: str) -> CorpusIdentity:
-    """Make the corpus in `root`/.draft. Raises SetupError where network, server or disk fail."""
+    """Build the corpus in `root`/.draft. Raises SetupError if network, server or disk fail."""
     if not re.match(r"https?://\w", base_url):
         raise SetupError(f"--base-url {base_url}: it must begin with https:// and a host")
-    *train, held = sums = _fetch_all(root / "shards", progress, shards, base_url.rstrip("/"))
+    *train, held = sums = _download_all(root / "shards", progress, shards, base_url.rstrip("/"))
     bpe = _train_tokenizer(list(train), progress)
     draft = root / ".draft"
-    done = _taken_up(draft, _key(sums, bpe))
+    done = _resume(draft, _key(sums, bpe))
     splits: dict[str, TokenSplit] = {}
     splits["train"] = _encode_train(draft, bpe, list(train), done, progress)
     splits |= _encode_held(draft, bpe, held, progress)
@@ -75,14 +79,14 @@ def build(root: Path, progress: Progress, shards: int, base_url: str) -> CorpusI
     )
 
 
-def _fetch_all(folder: Path, progress: Progress, shards: int, base_url: str) -> dict[Path, str]:
-    """Return the shards' files, the held-out one last, each with its sha256."""
+def _download_all(folder: Path, progress: Progress, shards: int, base_url: str) -> dict[Path, str]:
+    """Return the files of all shards, the held-out one last, each with its sha256."""
     folder.mkdir(parents=True, exist_ok=True)
     sums = {}
     for at, number in enumerate([*range(shards), CLIMBMIX_LAST], start=1):
-        path, step = folder / f"shard_{number:05d}.parquet", f"fetch shard {at} of {shards + 1}"
+        path, step = folder / f"shard_{number:05d}.parquet", f"download shard {at} of {shards + 1}"
         progress(step, 0.0)
-        sums[path] = fetch(f"{base_url}/{path.name}", path, partial(progress, step))
+        sums[path] = download(f"{base_url}/{path.name}", path, partial(progress, step))
     return sums
 
 
@@ -90,7 +94,7 @@ def _train_tokenizer(paths: Sequence[Path], progress: Progress) -> Bpe:
     bpe = Bpe(_first_characters(paths, progress), CLIMBMIX.vocab - 1)
     if len(bpe.tokens) < CLIMBMIX.vocab - 1:
         raise SetupError(
-            f"the shards hold too little text for {CLIMBMIX.vocab} tokens: fetch more with --shards"
+            f"the shards hold too little text for {CLIMBMIX.vocab} tokens: use more with --shards"
         )
     return bpe
 
@@ -108,17 +112,17 @@ def _first_characters(paths: Sequence[Path], progress: Progress) -> Iterator[str
 
 
 def _batches(path: Path) -> Iterator[tuple[float, list[str]]]:
-    """Yield the documents of a shard in order, and the share of its rows that came before."""
+    """Yield the documents of a shard in order, with the share of its rows that came before."""
     query = "SELECT text FROM read_parquet(?) WHERE text IS NOT NULL"
     try:
         with duckdb.connect() as db:
-            # DuckDB takes the name for a pattern.
+            # DuckDB reads the name as a pattern.
             name = glob.escape(str(path))
             (rows,) = db.execute(
                 "SELECT num_rows FROM parquet_file_metadata(?)", [name]
             ).fetchall()[0]
-            seen, found = 0, db.execute(query, [name])
-            while batch := found.fetchmany(_BATCH):
+            seen, result = 0, db.execute(query, [name])
+            while batch := result.fetchmany(_BATCH_ROWS):
                 yield seen / rows, [text for (text,) in batch]
                 seen += len(batch)
     except duckdb.Error as error:
@@ -127,14 +131,14 @@ def _batches(path: Path) -> Iterator[tuple[float, list[str]]]:
 
 
 def _encode(bpe: Bpe, documents: Sequence[str]) -> Iterator[NDArray[np.uint16]]:
-    """Yield the tokens of each document, the separator first."""
+    """Yield the tokens of each document, separator first."""
     separator = np.array([len(bpe.tokens)], dtype=np.uint16)
     for encoded in bpe.encode(documents):
         yield np.concatenate([separator, encoded])
 
 
 def _encode_train(
-    draft: Path, bpe: Bpe, paths: Sequence[Path], done: _Done, progress: Progress
+    draft: Path, bpe: Bpe, paths: Sequence[Path], done: _Progress, progress: Progress
 ) -> TokenSplit:
     with SplitWriter(draft / token_file("train"), [*bpe.tokens, b""], done.sections) as writer:
         for at, path in enumerate(paths[len(done.sections) :], start=len(done.sections) + 1):
@@ -142,7 +146,7 @@ def _encode_train(
                 progress(f"encode shard {at} of {len(paths) + 1}", share)
                 writer.write_all(documents, _encode(bpe, documents))
             writer.end_section()
-            now = _Done(done.key, tuple(writer.sections))
+            now = _Progress(done.key, tuple(writer.sections))
             write_whole(draft / _DONE_FILE, _DONE.dump_json(now))
         return writer.finish()
 
@@ -170,22 +174,22 @@ def _encode_held(draft: Path, bpe: Bpe, path: Path, progress: Progress) -> dict[
 
 
 def _key(sums: Mapping[Path, str], bpe: Bpe) -> str:
-    made_of = [CLIMBMIX.rule, *sums.values(), *(token.hex() for token in bpe.tokens)]
-    return hashlib.sha256("\n".join(made_of).encode()).hexdigest()
+    ingredients = [CLIMBMIX.rule, *sums.values(), *(token.hex() for token in bpe.tokens)]
+    return hashlib.sha256("\n".join(ingredients).encode()).hexdigest()
 
 
-def _taken_up(draft: Path, key: str) -> _Done:
-    """Say what of the draft in `draft` can be kept; where nothing can, clear it."""
+def _resume(draft: Path, key: str) -> _Progress:
+    """Return how much of `draft` can be kept; empty it if nothing can."""
     try:
         done = _DONE.validate_json((draft / _DONE_FILE).read_bytes())
         size = (draft / token_file("train")).stat().st_size
     except (FileNotFoundError, ValidationError):
-        done, size = _Done("", ()), 0
+        done, size = _Progress("", ()), 0
     if done.key == key and size >= 2 * sum(section.tokens for section in done.sections):
         return done
-    fresh(draft)
-    return _Done(key, ())
+    make_empty(draft)
+    return _Progress(key, ())
 
 
 _DONE_FILE = "done.json"
-_DONE = TypeAdapter(_Done)
+_DONE = TypeAdapter(_Progress)

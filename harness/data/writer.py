@@ -1,4 +1,4 @@
-"""A version of a corpus in the making, and moving it into place."""
+"""Writes a new version of a corpus and moves it into place."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ from harness.data.corpus import (
     CorpusIdentity,
     Manifest,
     TokenSplit,
+    current_version,
     damaged,
     open_at,
     pinned_files,
-    standing,
 )
 from harness.data.spec import CorpusSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A stretch of a part that is on the disk for good: the unit of resuming."""
+    """A stretch of a split that is safely on disk: the unit of resuming.
+
+    tokens, bytes: how many
+    text: sha256 of the documents' raw text
+    """
 
     tokens: int
     bytes: int
@@ -40,9 +44,9 @@ class Section:
 
 
 class SplitWriter:
-    """Writes a part's token file section by section, taking up after those that are `done`.
+    """Writer of a split's token file, section by section, after the sections already `done`.
 
-    `tokens` are the vocabulary's raw bytes: every document is held to be encoded without loss.
+    `tokens` are the vocabulary's raw bytes; every document is checked to be encoded without loss.
     """
 
     def __init__(self, path: Path, tokens: Sequence[bytes], done: Sequence[Section] = ()) -> None:
@@ -66,7 +70,7 @@ class SplitWriter:
         self._text = hashlib.sha256()
 
     def write(self, document: str, encoded: NDArray[np.uint16]) -> None:
-        """Append one document. Raises HarnessError where its tokens do not add up to its bytes."""
+        """Append one document. Raises HarnessError if its tokens do not add up to its bytes."""
         raw = document.encode()
         if int(self._lengths[encoded].sum()) != len(raw):
             raise HarnessError(f"the tokenizer lost text of a document that begins {raw[:60]!r}")
@@ -81,14 +85,14 @@ class SplitWriter:
             self.write(document, tokens)
 
     def end_section(self) -> None:
-        """Make what was written since the last call a section, safely on the disk."""
+        """Flush to disk what was written since the last call, as a section."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self.sections.append(Section(self.tokens, self.bytes, self._text.hexdigest()))
         self._begin()
 
     def finish(self) -> TokenSplit:
-        """Close the file and return what pins it; the tokens are hashed as they lie on the disk."""
+        """Close the file and return its record; the tokens are hashed as they are on disk."""
         self._file.close()
         texts = "".join(section.text for section in self.sections)
         return TokenSplit(
@@ -106,17 +110,17 @@ def write_vocabulary(folder: Path, tokens: Sequence[bytes]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def fresh(draft: Path) -> None:
-    """Make `draft` an empty folder."""
+def make_empty(draft: Path) -> None:
+    """Make `draft` an empty folder, deleting what is in it."""
     if draft.exists():
         shutil.rmtree(draft)
     draft.mkdir()
 
 
 def publish(root: Path, draft: Path, identity: CorpusIdentity) -> None:
-    """Make the finished `draft` the current version below `root`, in one step."""
+    """Make the finished `draft` the current version below `root`, atomically."""
     for path, _, _ in pinned_files(draft, identity):
-        # A box may run as another user: train is for all to read, held-out parts are for us.
+        # A sandbox may run as another user: it may read train, and no held-out split.
         path.chmod(0o600 if path.parent.name == "held" else 0o644)
     _write_manifest(draft, identity)
     for folder in (draft / "train", draft / "held", draft):
@@ -133,11 +137,11 @@ def publish(root: Path, draft: Path, identity: CorpusIdentity) -> None:
 
 
 def recheck(root: Path, spec: CorpusSpec, progress: Progress, *, restamp: bool) -> Corpus:
-    """Hash every file of the current version and open it. Raises SetupError if one is wrong.
+    """Hash every file of the current version and open it. Raises SetupError if one is damaged.
 
-    Files that are right but whose times have moved, as in a copied cache, are `restamp`ed.
+    With `restamp`, the files' times are recorded again, since those of a copied cache differ.
     """
-    folder, manifest = standing(root, spec)
+    folder, manifest = current_version(root, spec)
     for path, _, sha256 in pinned_files(folder, manifest.identity):
         progress(f"check {path.name}", 0.0)
         if not path.is_file() or sha256_of(path) != sha256:

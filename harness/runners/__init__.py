@@ -1,1 +1,1 @@
-"""Programs that run inside boxes, beside candidate code. Nobody imports them."""
+"""Scripts that run inside sandboxes, beside candidate code. Never imported by the harness."""

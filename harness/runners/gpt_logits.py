@@ -1,14 +1,14 @@
-"""Box program of the gpt task: answer rows of tokens with rows of logits, and nothing else.
+"""Runner of the gpt task: answers rows of tokens with rows of logits, and nothing else.
 
-Runs inside a box that holds the genome's source and its sealed weights: no text, no disk to write
-to. The trusted side (harness/tasks/gpt/logits.py) asks, one batch at a time:
+Runs inside a sandbox that holds the genome's source and its frozen weights: no text, and no disk to
+write to. The trusted side (harness/tasks/gpt/logits.py) asks, one batch at a time:
 
-    we say      a byte after each step of getting ready: started, imported, built, loaded
-    it says     5 bytes: the length of the rows that stand in the memory behind the answers' place,
-                and whether behind them stands one position of each that is asked for alone
-    we say      a byte, once the answers, float32 [rows, length, vocab] or [rows, vocab], stand in
-                their place
-    it says     the end
+    we send     a byte after each step of the start-up: started, imported, built, loaded
+    it sends    5 bytes: the length of the rows, which are in the memory after the space for the
+                answer, and whether they are followed by one position a row to answer alone
+    we send     a byte when the answers, float32[rows, length, vocab] or float32[rows, vocab], are
+                in the memory
+    it sends    the end of the stream
 
 An exception ends this process; the trusted side knows from the bytes how far it came.
 """
@@ -29,21 +29,21 @@ from safetensors.torch import load_file
 
 
 def main() -> None:
-    """Get ready, then answer until the end."""
+    """Load the model, then answer questions until the stream ends."""
     options = _options()
     model = load_model(options)
     memory = mmap.mmap(options.memory, 0)
-    while said := os.read(options.channel, 5):
-        answer(model, memory, options, *struct.unpack("<i?", said))
+    while request := os.read(options.channel, 5):
+        answer(model, memory, options, *struct.unpack("<i?", request))
         report_step(options.channel)
-    os._exit(0)  # nothing is left to lose, and taking torch down by the book costs 0.1 s
+    os._exit(0)  # an orderly exit of torch takes 0.1 s
 
 
 def load_model(options: argparse.Namespace) -> torch.nn.Module:
-    """Return the genome's model with its weights; say each step as it is taken."""
+    """Return the genome's model with its weights; report each step."""
     if options.device == "cuda" and options.share < 1:
         torch.cuda.set_per_process_memory_fraction(options.share)
-    report_step(options.channel)  # from here on what fails is the genome's
+    report_step(options.channel)  # failures after this are the genome's
     sys.path.insert(0, str(options.entry.parent))
     genome = import_module(options.entry.stem)
     report_step(options.channel)
@@ -63,23 +63,26 @@ def answer(
     length: int,
     alone: bool,
 ) -> None:
-    """Read rows of tokens from `memory` and write their logits there, or some of them `alone`."""
+    """Read rows of tokens from `memory` and write their logits there.
+
+    With `alone`, only those of one position a row.
+    """
     rows, vocab = options.rows, options.vocab
-    behind = 4 * rows * options.context * vocab
-    said = np.frombuffer(memory, np.int32, rows * (length + alone), behind).astype(np.int64)
-    tokens = torch.from_numpy(said[: rows * length]).view(rows, length).to(options.device)
+    offset = 4 * rows * options.context * vocab
+    question = np.frombuffer(memory, np.int32, rows * (length + alone), offset).astype(np.int64)
+    tokens = torch.from_numpy(question[: rows * length]).view(rows, length).to(options.device)
     with torch.inference_mode():
         logits = model(tokens)
         if tuple(logits.shape) != (rows, length, vocab):
             raise ValueError(f"forward returned {tuple(logits.shape)}, not {(rows, length, vocab)}")
         if alone:
-            logits = logits[torch.arange(rows), torch.from_numpy(said[rows * length :])]
-    place = np.frombuffer(memory, np.float32, logits.numel()).reshape(logits.shape)
-    torch.from_numpy(place).copy_(logits)
+            logits = logits[torch.arange(rows), torch.from_numpy(question[rows * length :])]
+    target = np.frombuffer(memory, np.float32, logits.numel()).reshape(logits.shape)
+    torch.from_numpy(target).copy_(logits)
 
 
 def report_step(channel: int) -> None:
-    """Tell the trusted side that one more step is done."""
+    """Tell the trusted side that another step is done."""
     os.write(channel, b".")
 
 

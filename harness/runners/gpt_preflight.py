@@ -1,19 +1,18 @@
-"""Box program of the gpt task: see whether a genome would come through a trial, on a small scale.
+"""Preflight of the gpt task: checks on a small scale whether a genome would survive a trial.
 
-Runs inside a box, on a CPU whatever the trial's device. Nothing here is measured: a genome that
-lies to it gets no further than its trial. In turn:
+Runs inside a sandbox, on a CPU whatever the trial's device. Nothing is measured: a genome that lies
+here gets no further than its trial. The steps:
 
     the entry file is imported
-    build() makes the model of the trial on the meta device: its parameters are counted
+    build() makes the trial's model on the meta device; its parameters are counted
     train() runs a few steps on a short text, at a small depth and context
-    what it returns goes into a model that build() made; forward() must forecast by it from what
-    stands before alone
+    its weights go into a model made by build(), whose forward() must depend only on earlier tokens
 
-Where the small scale fails the trial's own is tried: a genome may hold to one depth. Time stands
-all but still until the genome has made PASSES backward passes, then the budget is nearly over: it
-trains a few steps on the slowest machine and waits for nothing on the fastest.
+If the small scale fails, the trial's own is tried: a genome may support one depth only. The
+genome's clock starts near a standstill and jumps almost to the deadline after PASSES backward
+passes, so that it trains a few steps on the slowest machine and waits for nothing on the fastest.
 
-Not covered: torch.compile is switched off, and whatever a genome does on accelerators alone.
+Not covered: torch.compile, which is switched off, and what a genome does only on accelerators.
 """
 
 from __future__ import annotations
@@ -34,26 +33,26 @@ import numpy as np
 import torch
 
 DEPTH, CONTEXT, TOKENS = 2, 64, 1 << 15
-"""The small scale: layers, tokens in a row, tokens of text."""
+"""The small scale: layers, tokens a row, tokens of text."""
 
 BUDGET_S = 4.0
-"""Seconds that `train` is given; what makes no backward pass takes all of them."""
+"""Budget of `train`; a genome that makes no backward pass uses all of it."""
 
 PASSES = 8
-"""Backward passes: three steps and more, where a step takes one or two."""
+"""Backward passes after which the clock jumps: at least three steps of one or two passes."""
 
 REMAINING_S = 0.05
-"""Seconds that are left after them."""
+"""Time until the deadline after that."""
 
 MAX_CHANGE_NATS = 1e-2
-"""Nats by which a forecast may differ without what follows it; the audit of a trial is sharper."""
+"""Most by which a forecast may change with later tokens; a trial's audit is stricter."""
 
 MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PreflightTrial:
-    """What the genome's `train` is given; its docstring says what each field is."""
+    """What the genome's `train` is given; the seed's Trial documents the fields."""
 
     tokens: np.ndarray
     vocab: int
@@ -65,22 +64,22 @@ class PreflightTrial:
 
 
 class PreflightClock:
-    """Replaces time.monotonic: it leaps to the end once there were PASSES backward passes."""
+    """Replacement for time.monotonic that jumps ahead after PASSES backward passes."""
 
     def __init__(self) -> None:
         self._real, self._ahead, self._passes, self._end = time.monotonic, 0.0, 0, 0.0
 
     def now(self) -> float:
-        """Return the time that the genome is told."""
+        """Return the time that the genome sees."""
         return self._real() + self._ahead
 
     def start_budget(self) -> float:
-        """Begin a budget; return its deadline."""
+        """Start a budget and return its deadline."""
         self._passes, self._end = 0, self.now() + BUDGET_S
         return self._end
 
     def counted(self, function: Callable[..., object]) -> Callable[..., object]:
-        """Return `function` as it is to be called by the genome: each call is a pass."""
+        """Return `function` wrapped so that each call counts as a backward pass."""
 
         def call(*args: object, **named: object) -> object:
             result = function(*args, **named)
@@ -93,11 +92,11 @@ class PreflightClock:
 
 
 def main() -> None:
-    """Look at the genome; an exception is what is wrong with it."""
+    """Check the genome; an exception says what is wrong with it."""
     lower_session_priority()
     options, clock = _options(), PreflightClock()
     torch.set_num_threads(1)
-    torch._dynamo.config.disable = True  # compiling takes half a minute of a core
+    torch._dynamo.config.disable = True  # compiling takes a core half a minute
     time.monotonic = clock.now
     torch.autograd.backward = clock.counted(torch.autograd.backward)  # type: ignore[assignment]
     torch.autograd.grad = clock.counted(torch.autograd.grad)  # type: ignore[assignment]
@@ -107,7 +106,7 @@ def main() -> None:
     check_size(genome, options)
     small = (min(options.depth, DEPTH), min(options.context, CONTEXT))
     if small != (options.depth, options.context):
-        with suppress(Exception):  # the genome's, whatever it is: it is tried again as in a trial
+        with suppress(Exception):  # the genome's; it may fail only at this scale
             attempt(genome, options, clock, *small)
             exit_now()
     attempt(genome, options, clock, options.depth, options.context)
@@ -115,33 +114,32 @@ def main() -> None:
 
 
 def lower_session_priority() -> None:
-    """Where we have a low priority, say so for our session as well.
+    """If this process has a low priority, give its session one too.
 
-    Linux shares a core among sessions first (sched_autogroup_enabled), and a box has one of its
-    own: at SCHED_IDLE and nice 19 looks still took half of the core from a trial (measured).
+    Linux shares a core among sessions first (sched_autogroup_enabled), and a sandbox has a session
+    of its own: at SCHED_IDLE and nice 19 preflights still took half of a trial's core (measured).
     """
     if os.getpriority(os.PRIO_PROCESS, 0) > 0:
-        with suppress(OSError):  # there are kernels without
+        with suppress(OSError):  # not all kernels have it
             Path("/proc/self/autogroup").write_text("19")
 
 
 def check_size(genome: ModuleType, options: argparse.Namespace) -> None:
-    """Count the parameters of the trial's model; refuse one that cannot be held or left.
+    """Count the parameters of the trial's model; exit if it is too large to train or to save.
 
-    A model that cannot be made without memory is not weighed: on the meta device code that looks
-    at numbers fails.
+    A model that cannot be built on the meta device, because its code reads values, is not checked.
     """
     try:
         with torch.device("meta"):
             state = genome.build(options.vocab, options.context, options.depth).state_dict()
         size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
         report("parameters", sum(tensor.numel() for tensor in state.values()))
-    except Exception:  # noqa: BLE001 - the genome's
+    except Exception:  # noqa: BLE001 - any error of the genome's
         return
     report("mib", 4 * size / MIB)  # weights, gradients, two moments
     if size > options.most_bytes:
         sys.exit(f"its weights take {size} bytes, and {options.most_bytes} can be left at most")
-    if 2 * size > options.memory_mib * MIB:  # a copy is made of them to be left
+    if 2 * size > options.memory_mib * MIB:  # saving them makes a copy
         sys.exit(
             f"its weights take {size // MIB} MiB, twice at the end, and a trial holds "
             f"{options.memory_mib} MiB"
@@ -151,7 +149,7 @@ def check_size(genome: ModuleType, options: argparse.Namespace) -> None:
 def attempt(
     genome: ModuleType, options: argparse.Namespace, clock: PreflightClock, depth: int, context: int
 ) -> None:
-    """Train and ask a model of this depth and context. Raises what the genome does."""
+    """Train and query a model of this depth and context. Raises what the genome raises."""
     random.seed(options.seed)
     np.random.seed(options.seed % 2**32)  # genomes may use the old interface
     torch.manual_seed(options.seed)
@@ -170,27 +168,28 @@ def attempt(
 
 @torch.inference_mode()
 def ask(model: torch.nn.Module, tokens: torch.Tensor, vocab: int) -> None:
-    """Raise ValueError unless `model` answers two rows, and the first half of one alone alike."""
+    """Raise ValueError unless two rows, and half of the first alone, get equal forecasts."""
     rows = tokens.view(2, -1)
     half = rows.shape[1] // 2
-    whole, part = model(rows), model(rows[:1, :half])
-    for logits, asked in ((whole, rows), (part, rows[:1, :half])):
-        if tuple(logits.shape) != (*asked.shape, vocab):
-            raise ValueError(f"forward returned {tuple(logits.shape)}, not {(*asked.shape, vocab)}")
-    whole, part = (logits.double().log_softmax(-1)[:1, :half] for logits in (whole, part))
+    whole, prefix = model(rows), model(rows[:1, :half])
+    for logits, tokens_in in ((whole, rows), (prefix, rows[:1, :half])):
+        expected = (*tokens_in.shape, vocab)
+        if tuple(logits.shape) != expected:
+            raise ValueError(f"forward returned {tuple(logits.shape)}, not {expected}")
+    whole, prefix = (logits.double().log_softmax(-1)[:1, :half] for logits in (whole, prefix))
     if not whole.isfinite().all():
         raise ValueError("forward returned numbers that are not finite after a few steps")
-    if (whole - part).abs().max() > MAX_CHANGE_NATS:
+    if (whole - prefix).abs().max() > MAX_CHANGE_NATS:
         raise ValueError("a forecast changes with later tokens or with other rows")
 
 
 def report(name: str, number: float) -> None:
-    """Say a number to the harness."""
+    """Report a number to the harness."""
     print(f"claim preflight_{name} {number}", flush=True)  # noqa: T201
 
 
 def exit_now() -> None:
-    """End well, at once: taking torch down by the book costs 0.1 s."""
+    """Exit successfully at once: an orderly exit of torch takes 0.1 s."""
     sys.stdout.flush()
     os._exit(0)
 

@@ -1,10 +1,10 @@
-"""Box program of the gpt task: let the genome train, and save the weights that it returns.
+"""Runner of the gpt task: trains the genome and saves the weights that it returns.
 
-Runs inside a box, where everything after the genome's import is hostile. All that the harness
+Runs inside a sandbox, where everything after the genome's import is hostile. All that the harness
 takes from here is /out; the rest is the training log.
 
-Not covered: on a shared GPU the cap on memory holds a genome that does not lift it, and each of its
-processes by itself.
+Not covered: on a shared GPU the memory cap holds only for a genome that does not lift it, and for
+each of its processes separately.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 
 @dataclass(frozen=True, slots=True)
 class TrainingTrial:
-    """What the genome's `train` is given; its docstring says what each field is."""
+    """What the genome's `train` is given; the seed's Trial documents the fields."""
 
     tokens: np.ndarray
     vocab: int
@@ -37,10 +37,10 @@ class TrainingTrial:
 
 
 def main() -> None:
-    """Train within the budget and save."""
+    """Train within the budget and save the weights."""
     options = _options()
     random.seed(options.seed)
-    np.random.seed(options.seed % 2**32)  # genomes may use the old interface
+    np.random.seed(options.seed % 2**32)  # for genomes that use numpy's global generator
     torch.manual_seed(options.seed)
     if options.device == "cuda" and options.share < 1:
         torch.cuda.set_per_process_memory_fraction(options.share)
@@ -53,21 +53,21 @@ def main() -> None:
         device=options.device,
         deadline=options.deadline,
     )
-    sys.path.insert(0, str(options.entry.parent))  # files beside the entry can be imported by it
+    sys.path.insert(0, str(options.entry.parent))  # the entry may import files beside it
     model = import_module(options.entry.stem).train(trial)
     late = time.monotonic() - trial.deadline
     if late > 0:
         print(f"train() returned {late:.2f} s after its deadline", flush=True)  # noqa: T201
     save(model, options.out)
     sys.stdout.flush()
-    os._exit(0)  # taking torch down by the book costs 0.1 s
+    os._exit(0)  # an orderly exit of torch takes 0.1 s
 
 
 def save(model: torch.nn.Module, file: Path) -> None:
-    """Write the model's state dict, as `build` would name it, to `file`."""
+    """Write the model's state dict, with the names that `build` gives, to `file`."""
     plain = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     tensors = {name: value.detach().cpu() for name, value in plain.state_dict().items()}
-    # a clone each: safetensors refuses tensors that share memory, as tied weights do
+    # cloned, because safetensors refuses tensors that share memory, as tied weights do
     save_file({name: t.contiguous().clone() for name, t in tensors.items()}, file)
 
 

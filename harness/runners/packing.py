@@ -1,8 +1,8 @@
-"""Runs in the box: `packing.py GENOME SEED DEADLINE RESULT`.
+"""Runner of the packing task: `packing.py GENOME SEED DEADLINE RESULT`, inside the sandbox.
 
 Imports the candidate's file GENOME (its folder is importable too), calls `pack(seed, deadline)`
-and writes the circles to RESULT as JSON. Everything here is in the candidate's hands; whether
-they are circles is decided outside.
+and writes the circles to RESULT as JSON. The candidate controls this process; whether they are
+circles is decided outside.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def main(genome: str, seed: str, deadline: str, result: str) -> None:
-    """Call the candidate and write what it returns; `deadline` is by time.monotonic()."""
+    """Call the candidate and write what it returns; `deadline` is a time of time.monotonic()."""
     sys.path.insert(0, str(Path(genome).parent))
     candidate = importlib.import_module(Path(genome).stem)
     circles = candidate.pack(int(seed), float(deadline))

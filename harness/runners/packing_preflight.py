@@ -1,6 +1,8 @@
-"""Runs in the box: `packing_preflight.py GENOME`; imports it and looks for its pack().
+"""Preflight of the packing task: `packing_preflight.py GENOME`, inside the sandbox.
 
-Not covered: nothing of it is called, since a small packing takes as long as a large one.
+Imports the genome and checks the signature of its pack().
+
+Not covered: pack() is not called, since a small packing takes as long as a large one.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pathlib import Path
 
 
 def main(genome: str) -> None:
-    """Raise what is wrong with the candidate."""
+    """Raise an exception if the candidate cannot run."""
     print("claim preflight_began 1", flush=True)  # noqa: T201
     sys.path.insert(0, str(Path(genome).parent))
     candidate = importlib.import_module(Path(genome).stem)

@@ -145,7 +145,7 @@ def test_a_killed_fetch_goes_on_where_it_was(cache, server, shards):
     argv = [sys.executable, "-c", textwrap.dedent(code)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as fetching:
         lines = (line.rsplit(maxsplit=1) for line in fetching.stdout)
-        shares = (float(share) for step, share in lines if step == "fetch shard 2 of 3")
+        shares = (float(share) for step, share in lines if step == "download shard 2 of 3")
         next(share for share in shares if share >= 3 * 2**16 / len(shards[name]))
         fetching.kill()
     part = cache / "data" / "climbmix" / "shards" / f"{name}.part"
@@ -187,7 +187,7 @@ def test_the_command_tells_each_step_once(cache, server):
     assert said.exit_code == 0
     steps = said.stderr.splitlines()
     assert steps == list(dict.fromkeys(steps))
-    assert steps[:2] == ["fetch shard 1 of 2", "fetch shard 2 of 2"]
+    assert steps[:2] == ["download shard 1 of 2", "download shard 2 of 2"]
     assert said.stdout.startswith("climbmix is ready: digest ")
 
 

@@ -294,7 +294,7 @@ def test_a_cache_by_another_rule_is_refused(copy, monkeypatch):
 
 def test_a_large_file_is_held_to_its_time(copy, monkeypatch):
     """A file too large to hash at each start is refused once written to; prepare hashes it."""
-    monkeypatch.setattr(corpus, "_HASHED_BYTES", 1_000_000)
+    monkeypatch.setattr(corpus, "_MAX_HASHED_BYTES", 1_000_000)
     assert data.open_corpus("kjv") == copy
     os.utime(copy.train_file, ns=(0, 0))
     with pytest.raises(SetupError, match=r"train\.u16 is missing or changed"):
@@ -392,7 +392,7 @@ def test_several_processes_prepare_at_once_after_a_kill(cache):
 def tiny(root, token):
     """Make a draft of four one-token splits below `root`."""
     folder = root / ".draft"
-    draft.fresh(folder)
+    draft.make_empty(folder)
     splits = {}
     for split in SPLITS:
         with draft.SplitWriter(folder / corpus.token_file(split), [b"a", b"b"]) as writer:

@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 
 from harness.contract import SetupError
-from harness.data.download import fetch
+from harness.data.download import download
 from tests.support.shardserver import Fault, documents, parquet, serving
 
 NAME = "shard_00000.parquet"
@@ -38,7 +38,7 @@ def target(tmp_path):
 def bring(server, target):
     """Fetch the first shard; return the waits that were asked for on the way."""
     waits = []
-    fetch(f"{server.url}/{NAME}", target, lambda _: None, waits.append)
+    download(f"{server.url}/{NAME}", target, lambda _: None, waits.append)
     assert target.read_bytes() == server.files[NAME]
     assert {path.name for path in target.parent.iterdir()} == {NAME, f"{NAME}.sha256"}
     return waits
@@ -48,7 +48,7 @@ def refused(server, target, says):
     """Fetch in vain; return the waits. The error is one line, and nothing stands at the target."""
     waits = []
     with pytest.raises(SetupError, match=says) as error:
-        fetch(f"{server.url}/{NAME}", target, lambda _: None, waits.append)
+        download(f"{server.url}/{NAME}", target, lambda _: None, waits.append)
     assert "\n" not in str(error.value)
     assert f"{server.url}/{NAME}" in str(error.value)
     assert not target.exists()
@@ -70,7 +70,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(server, target, shards):
     """If-Range keeps bytes of an old file from meeting those of a new one."""
     server.faults[NAME].append(Fault(cut=100_000))
     with pytest.raises(ZeroDivisionError):
-        fetch(f"{server.url}/{NAME}", target, lambda _: None, lambda _: 1 // 0)
+        download(f"{server.url}/{NAME}", target, lambda _: None, lambda _: 1 // 0)
     server.files[NAME] = shards[1]
     bring(server, target)
     assert server.requests[-1][1:] == ("bytes=65536-", 200)

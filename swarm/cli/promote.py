@@ -68,7 +68,7 @@ async def _begin(run: Run) -> None:
     request = next_promotion(run.state)
     if request is None:
         raise SetupError(_nothing(run.state))
-    await run_actions.open_promotion(run, request)
+    await run_actions.start_promotion(run, request)
 
 
 def _nothing(state: State) -> str:

@@ -72,7 +72,7 @@ def _require_two(state: State) -> None:
 
 async def _begin(run: Run) -> None:
     if run.state.stacks.open is None:
-        run_actions.open_stack(run, run.state.stacks.parts())
+        run_actions.start_stack_check(run, run.state.stacks.parts())
 
 
 def table(state: State, judged: ev.StackCheckEnded) -> Table:

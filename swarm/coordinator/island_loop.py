@@ -115,7 +115,7 @@ class IslandLoop:
         if (
             run_step is None
             and run.limits.reached(self._rung) is None
-            and run_actions.reserved(run)
+            and run_actions.trials_reserved(run)
         ):
             return Wait()  # the trials that are left are reserved for the stack check
         return run_step or step
@@ -124,11 +124,11 @@ class IslandLoop:
         """Return the next run-level step that fits into the launch's limits."""
         run, launch = self.run, self.run.launch
         step = next_run_step(run.state, self.island.name, launch.promotion, launch.stacking)
-        if isinstance(step, PromoteStep) and not run_actions.affordable(run, step.wish):
+        if isinstance(step, PromoteStep) and not run_actions.promotion_fits(run, step.wish):
             step = None
-        if isinstance(step, StackStep) and not run_actions.stackable(run, step.parts):
+        if isinstance(step, StackStep) and not run_actions.stack_check_fits(run, step.parts):
             step = None
-        return step or run_actions.last_stack(run)
+        return step or run_actions.last_stack_check(run)
 
     @property
     def _rung(self) -> Rung:

@@ -33,7 +33,7 @@ from islands.stacking.check import Assemble, Claim, EndCheck
 from islands.stacking.design import budget
 from swarm.coordinator.run import Run
 
-SPARE = 4
+SPARE_TRIALS = 4
 """Trials an island that an experiment may still take when the last stack check is to begin."""
 
 
@@ -41,19 +41,19 @@ async def execute(run: Run, step: RunStep) -> None:  # noqa: C901 - one line for
     """Do a step other than a trial."""
     match step:
         case StackStep(parts):
-            open_stack(run, parts)
+            start_stack_check(run, parts)
         case Assemble():
-            await assemble(run, step)
+            await assemble_stack(run, step)
         case EndCheck(judged):
             run.record(judged)
         case PromoteStep(wish):
-            await open_promotion(run, wish)
+            await start_promotion(run, wish)
         case SettleMerges():
-            settle(run)
+            end_promotion(run)
         case DraftConsensus(promoted):
-            await draft(run, promoted)
+            await draft_consensus(run, promoted)
         case BuildConsensus(promoted):
-            await build(run, promoted)
+            await build_consensus(run, promoted)
         case ScoreSealed(scored):
             if run.state.promotions.sealed is None:
                 run.record(scored)
@@ -61,29 +61,29 @@ async def execute(run: Run, step: RunStep) -> None:  # noqa: C901 - one line for
             raise ValueError("trials are for the island's loop")
 
 
-def open_stack(run: Run, parts: tuple[int, ...]) -> None:
+def start_stack_check(run: Run, parts: tuple[int, ...]) -> None:
     """Begin a stack check."""
     run.record(run.state.stacks.opening(run.state.run.base, parts, run.state.scores.noise().pair))
 
 
-def stackable(run: Run, parts: tuple[int, ...]) -> bool:
+def stack_check_fits(run: Run, parts: tuple[int, ...]) -> bool:
     """Return whether a whole stack check, all on one slice, fits into what the launch has left."""
     cost = budget(len(parts))
     return run.limits.fits(cost, cost * run.state.run.rungs[0].seconds)
 
 
-def last_stack(run: Run) -> StackStep | None:
+def last_stack_check(run: Run) -> StackStep | None:
     """Return the check to begin now because soon there is no room for it, None for none."""
     known, policy = run.state.stacks, run.launch.stacking
     parts = known.due(policy, run.limits.limits.trials or run.state.trials, last=True)
-    if not parts or not stackable(run, parts):
+    if not parts or not stack_check_fits(run, parts):
         return None
-    cost, spare = budget(len(parts)), SPARE * len(run.launch.islands)
-    roomy = run.limits.fits(cost + spare, (cost + SPARE) * run.state.run.rungs[0].seconds)
+    cost, spare = budget(len(parts)), SPARE_TRIALS * len(run.launch.islands)
+    roomy = run.limits.fits(cost + spare, (cost + SPARE_TRIALS) * run.state.run.rungs[0].seconds)
     return None if roomy else StackStep(parts)
 
 
-def reserved(run: Run) -> bool:
+def trials_reserved(run: Run) -> bool:
     """Return whether all trials that are left are for the stack check under way."""
     check, most = run.state.stacks.open, run.limits.limits.trials
     if check is None or most is None:
@@ -101,7 +101,7 @@ async def close_early(run: Run) -> None:
         await execute(run, need)
 
 
-async def assemble(run: Run, step: Assemble) -> None:
+async def assemble_stack(run: Run, step: Assemble) -> None:
     """Put parts together in the object database, and record what came of it."""
     async with run.lock(f"stack check {step.check}"):  # two islands would meet on its refs
         check = run.state.stacks.open
@@ -129,14 +129,14 @@ def _assembled(
     return ev.StackCheckAssembled(step.check, step.parts, tip, base=step.base)
 
 
-def affordable(run: Run, wish: PromotionRequest) -> bool:
+def promotion_fits(run: Run, wish: PromotionRequest) -> bool:
     """Return whether a whole promotion fits into what the launch has left."""
     trials, rung = run.launch.promotion.trials, run.state.run.rungs[wish.rung]
     slices = len({island.slice.name for island in run.launch.islands})
     return run.limits.fits(trials, trials * rung.seconds / max(1, slices))
 
 
-async def open_promotion(run: Run, wish: PromotionRequest, *, alone: bool = False) -> None:
+async def start_promotion(run: Run, wish: PromotionRequest, *, alone: bool = False) -> None:
     """Begin a promotion, of the stack `alone` or with its parts and the best near misses."""
     known, policy = run.state.promotions, run.launch.promotion
     contenders = () if alone else await run.offload(_tagged, run, known.contenders(wish))
@@ -160,7 +160,7 @@ async def open_promotion(run: Run, wish: PromotionRequest, *, alone: bool = Fals
     )
 
 
-async def rebase(run: Run, onto: str) -> None:
+async def rebase_consensus(run: Run, onto: str) -> None:
     """Begin to measure the consensus anew on the commit `onto`, where its branch has gone since.
 
     Raises SetupError where it does not go there, and where all of it is there already.
@@ -180,17 +180,17 @@ async def rebase(run: Run, onto: str) -> None:
         run.branches.commit_under_ref, held, onto, files, text, int(built.recorded)
     )
     wish = PromotionRequest(last.rung, onto, commit, built.parts, last.after)
-    await open_promotion(run, wish, alone=True)
+    await start_promotion(run, wish, alone=True)
 
 
-def settle(run: Run) -> None:
+def end_promotion(run: Run) -> None:
     """Record what the open promotion came to."""
     known = run.state.promotions
     if known.open is not None:
         run.record(known.open.judged(run.state.run.rungs[known.open.event.rung].seconds))
 
 
-async def draft(run: Run, promoted: ev.PromotionEnded) -> None:
+async def draft_consensus(run: Run, promoted: ev.PromotionEnded) -> None:
     """Commit the parts of a promoted stack one by one, to see that each commit runs."""
     async with run.lock(consensus.NAME):  # two islands would meet on its refs
         known = run.state.promotions
@@ -199,7 +199,7 @@ async def draft(run: Run, promoted: ev.PromotionEnded) -> None:
             run.record(ev.ConsensusDrafted(promoted.number, promoted.base, tuple(changes)))
 
 
-async def build(run: Run, promoted: ev.PromotionEnded) -> None:
+async def build_consensus(run: Run, promoted: ev.PromotionEnded) -> None:
     """Bring the consensus branch to the stack that was promoted: record it, then move the ref."""
     async with run.lock(consensus.NAME):
         known = run.state.promotions

@@ -21,7 +21,7 @@ from islands.scheduling.run_steps import RunStep, next_run_step, next_sealed
 from islands.state.run_state import State
 from swarm.coordinator.reopen import reopen
 from swarm.coordinator.run import Run
-from swarm.coordinator.run_actions import rebase
+from swarm.coordinator.run_actions import rebase_consensus
 from swarm.project.runs import require_stopped
 from swarm.results.finished_run import FinishedRun
 
@@ -62,7 +62,7 @@ async def measure_pending(
     async def begin(reopened: Run) -> None:
         tip = _changed_tip(replace(run, state=reopened.state))
         if tip and reopened.state.promotions.open is None:
-            await rebase(reopened, tip)
+            await rebase_consensus(reopened, tip)
 
     after = replace(run, state=await reopen(run.folder, sandbox, _next_step, begin, watch))
     if _changed_tip(after):

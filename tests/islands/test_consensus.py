@@ -17,7 +17,7 @@ from islands.promotion.attempt import PromotionPolicy, PromotionRequest
 from islands.records import Entry, Gain
 from islands.scheduling.run_steps import next_run_step, next_sealed
 from islands.state.run_state import State
-from swarm.coordinator import run_actions as errands
+from swarm.coordinator import run_actions
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands, run_steps_only
 from swarm.results.git_merge import merge_commit
@@ -117,7 +117,7 @@ class Lab:
         async def begin(run):
             known = run.state.promotions
             if known.open is None and not known.done:
-                await errands.open_promotion(run, wish)
+                await run_actions.start_promotion(run, wish)
 
         policy = PromotionPolicy(auto=False)
         return self.conduct(

@@ -15,7 +15,7 @@ from islands.promotion.transfer import agreement, kendall, tail
 from islands.records import Entry, Gain, Measured
 from islands.scheduling.run_steps import next_run_step
 from islands.state.run_state import State
-from swarm.coordinator import run_actions as errands
+from swarm.coordinator import run_actions
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands, run_steps_only
 from swarm.simulation.virtual_time import run_virtual
@@ -113,7 +113,7 @@ def promote(tmp_path, branches, executor, ledger, wish, policy=PromotionPolicy()
         async def begin():
             known = run.state.promotions
             if known.open is None and not known.ended:
-                await errands.open_promotion(run, wish)
+                await run_actions.start_promotion(run, wish)
 
         await run_steps_only(run, lambda state, name: next_run_step(state, name, policy), begin)
         return run

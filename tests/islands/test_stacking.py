@@ -22,7 +22,7 @@ from islands.stacking.state import StackPolicy
 from islands.stacking.verdict import judge, next_arm, survivors
 from islands.state.run_state import State
 from swarm.cli.stack import summary, table
-from swarm.coordinator import run_actions as errands
+from swarm.coordinator import run_actions
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands, run_steps_only
 from swarm.project.runs import RunFolder
@@ -249,7 +249,7 @@ def checked(tmp_path, branches, ledger, executor=None, **changes):
         async def begin():
             known = run.state.stacks
             if known.open is None and not known.judged:
-                errands.open_stack(run, known.parts())
+                run_actions.start_stack_check(run, known.parts())
 
         await run_steps_only(run, next_of_stack, begin)
         return run
@@ -335,7 +335,7 @@ def test_an_arm_that_breaks_names_those_who_broke_it(tmp_path, lived):
         run_now.append(run)
 
         async def begin():
-            errands.open_stack(run, run.state.stacks.parts())
+            run_actions.start_stack_check(run, run.state.stacks.parts())
 
         await run_steps_only(run, next_of_stack, begin)
         return run

@@ -1,7 +1,7 @@
-"""Puts a run together from a repository, its program.md and this machine.
+"""Builds a run from a repository, its program.md and this machine.
 
-What program.md says is read from the commit that the run was launched on, never from the working
-tree; a run that is resumed reads it from there again.
+program.md is read from the commit that the run was launched on, never from the working tree, also
+when a run is resumed.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class LaunchOptions:
 async def assemble(
     repo: Path, options: LaunchOptions, watch: Callable[[ev.Event, State], None]
 ) -> AsyncIterator[Run]:
-    """Yield a run ready to be conducted; its slices' processes end with the block.
+    """Yield a run that is ready to start; the processes of its slices end with the block.
 
-    Raises SetupError for whatever the user must mend before anything can run.
+    Raises SetupError for what the user must fix before anything can run.
     """
     folder = select_run(repo, options)
     with _ledger(folder) as (ledger, past):
@@ -82,43 +82,43 @@ async def assemble(
         require_sandbox(options.sandbox)
         branches = Branches(repo, folder.name, program.settings.genome)
 
-        def begun(brief: Brief, usage: Usage) -> None:
-            """Record what a proposal may cost, before its call goes out."""
+        def call_started(brief: Brief, usage: Usage) -> None:
+            """Record the most that a call can cost, before it is made."""
             agent = run.agents[brief.island].name
             run.record(ev.AgentCallStarted(brief.experiment, brief.island, agent, usage))
 
         async with AsyncExitStack() as stack:
-            there = stack.enter_context(closing(open_backend(options.executor, options.address)))
-            islands = _islands(program, options, there.slices(program.settings.slices))
+            backend = stack.enter_context(closing(open_backend(options.executor, options.address)))
+            islands = _islands(program, options, backend.slices(program.settings.slices))
             opening = _opening(program, folder.name, base, islands, _lines(branches, base.commit))
             launch = _launch(program, folder, options, opening, islands)
             shutil.rmtree(folder.scratch, ignore_errors=True)
             folder.genomes.mkdir(parents=True)
             harness = identity.export(folder.harness)
-            agents = _agents(program, launch, past, stack, begun)
+            agents = _agents(program, launch, past, stack, call_started)
             settings = program.settings
             max_foreign_cpu = settings.slices.max_foreign_cpu
-            terms = ExecutorConfig(settings.task, program.data, launch.sandbox, max_foreign_cpu)
+            config = ExecutorConfig(settings.task, program.data, launch.sandbox, max_foreign_cpu)
             slices = tuple({island.slice.name: island.slice for island in islands}.values())
-            executor = there.executor(harness, terms, slices)
-            where = choose_slices(settings.preflight, slices)
-            looks = PreflightPool(harness, settings.task, program.data, where, launch.sandbox)
+            executor = backend.executor(harness, config, slices)
+            places = choose_slices(settings.preflight, slices)
+            preflights = PreflightPool(harness, settings.task, program.data, places, launch.sandbox)
             run = Run(
                 launch=launch,
                 ledger=ledger,
                 branches=branches,
                 executor=await stack.enter_async_context(executor),
                 agents=agents,
-                preflights=await stack.enter_async_context(looks),
+                preflights=await stack.enter_async_context(preflights),
                 watch=watch,
             )
-            gc.freeze()  # what is here by now stays, and need not be looked through again and again
+            gc.freeze()  # what was made so far lives as long as the run: do not scan it again
             stack.callback(gc.unfreeze)
             yield run
 
 
 def select_run(repo: Path, options: LaunchOptions) -> RunFolder:
-    """Return the run to open or to go on with: the one named, the latest one, or a new one."""
+    """Return the run to open or resume: the named one, else the latest, else a new one."""
     if options.run:
         return create(repo, options.run)
     last = None if options.new else latest(repo)
@@ -134,8 +134,8 @@ def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
 def _program(repo: Path, commit: str, options: LaunchOptions) -> Program:
     program = load_program(repo, commit)
     if options.agent and options.agent not in program.agents:
-        known = ", ".join(program.agents)
-        raise SetupError(f"--agent {options.agent}: {PROGRAM} knows {known}; add it to `agents`")
+        names = ", ".join(program.agents)
+        raise SetupError(f"--agent {options.agent}: {PROGRAM} has {names}; add it to `agents`")
     return program
 
 
@@ -204,7 +204,7 @@ def _limits(program: Program, options: LaunchOptions) -> RunLimits:
 def _islands(
     program: Program, options: LaunchOptions, slices: tuple[Slice, ...]
 ) -> tuple[IslandPlan, ...]:
-    """Return the islands, each on a slice; more islands than slices share them in turn."""
+    """Return the islands with their slices, which are shared if there are fewer of them."""
     wanted = options.islands or program.settings.islands
     if isinstance(wanted, tuple):
         named = [(island.name, options.agent or island.agent) for island in wanted]
@@ -227,10 +227,10 @@ def _agents(
     launch: Launch,
     past: State,
     stack: AsyncExitStack,
-    begun: Callable[[Brief, Usage], None],
+    call_started: Callable[[Brief, Usage], None],
 ) -> Mapping[str, Agent]:
-    wishes = {island.name: program.agents[island.agent] for island in launch.islands}
-    models = {name: wish for name, wish in wishes.items() if isinstance(wish, ModelSettings)}
+    settings = {island.name: program.agents[island.agent] for island in launch.islands}
+    models = {name: each for name, each in settings.items() if isinstance(each, ModelSettings)}
     agents: dict[str, Agent] = {
         island.name: Mutator(island.agent) for island in launch.islands if island.name not in models
     }
@@ -241,8 +241,8 @@ def _agents(
         bounds, spent = launch.limits, Usage(tokens_untold=past.tokens, usd=past.usd)
         budget, limiters = Budget(bounds.usd, bounds.tokens, spent), RateLimiters()
         names = {island.name: island.agent for island in launch.islands}
-        for name, wish in models.items():
-            model = make_agent(names[name], wish, limiters, budget, begun)
+        for name, model_settings in models.items():
+            model = make_agent(names[name], model_settings, limiters, budget, call_started)
             stack.push_async_callback(model.close)
             agents[name] = model
     return agents

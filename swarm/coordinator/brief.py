@@ -1,6 +1,7 @@
-"""Draws up the brief: everything an island's agent is shown for one proposal.
+"""Writes the brief: everything an island's agent is shown for one proposal.
 
-Scores and gains are shown in steps (islands/ratchet/ladder.py), however many digits they have.
+Scores and gains are rounded to steps (islands/ratchet/ladder.py), so that an agent cannot fit the
+held-out data by small differences.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from islands.rng import seed_of
 from islands.state.population import IslandState, KeptChange
 from islands.state.run_state import State
 
-ELSEWHERE = 4
-"""Changes kept on other islands that a brief shows, the latest ones."""
+MAX_ELSEWHERE = 4
+"""How many of the latest changes kept on other islands a brief shows."""
 
 Files = Callable[[str], Mapping[str, Entry]]
 
 
 class Briefer:
-    """Draws briefs from the state and the genome's files (`files` reads a commit's)."""
+    """Writes briefs from the state and the genome; `files` reads the files of a commit."""
 
     def __init__(self, files: Files, program: str) -> None:
         self._files, self._program = files, program
-        # heads and the latest keeps are read again and again, and commits never change
+        # heads and recent keeps are read for every brief, and commits never change
         self._texts = lru_cache(maxsize=128)(self._read)
 
     def brief(self, state: State, name: str, experiment: int, refused: str = "") -> Brief:
@@ -55,13 +56,13 @@ class Briefer:
             kept.experiment: kept
             for other, island in state.islands.items()
             if other != name
-            for kept in island.kept[-ELSEWHERE:]
+            for kept in island.kept[-MAX_ELSEWHERE:]
             if not state.migrants.has_met(name, kept.origin)
         }
-        return tuple(self._change(others[number], by) for number in sorted(others)[-ELSEWHERE:])
+        return tuple(self._change(others[number], by) for number in sorted(others)[-MAX_ELSEWHERE:])
 
     def _port(self, state: State, name: str, by: float) -> Change | None:
-        """Return the change of another island that this one's agent is to express here, if any."""
+        """Return another island's change that this one's agent is asked to express here, if any."""
         offered = state.migrants.ports.get(name)
         if offered is None:
             return None
@@ -94,6 +95,6 @@ def _released(attempt: Attempt, by: float) -> Attempt:
 
 
 def _pending(island: IslandState) -> Iterator[Pending]:
-    for each in (island.experiment, *island.queue):
-        if each is not None and not each.null:
-            yield Pending(each.number, each.hypothesis, each.notes)
+    for experiment in (island.experiment, *island.queue):
+        if experiment is not None and not experiment.null:
+            yield Pending(experiment.number, experiment.hypothesis, experiment.notes)

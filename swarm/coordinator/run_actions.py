@@ -1,9 +1,8 @@
-"""Run-level work: stacks are checked, promotions begun and judged, the consensus is built.
+"""Run-level steps: stack checks, promotions, the consensus.
 
-What comes next is decided in islands/scheduling/run_steps.py; a step is recorded once it is done,
-and nothing
-is done twice where a coordinator was killed in between: a promotion without its verdict is gone on
-with, and a consensus without its event is built again, to the very same commits.
+islands/scheduling/run_steps.py decides what comes next. A step is recorded once it is done, so a
+killed coordinator repeats nothing that is recorded: a promotion without a verdict is resumed, and a
+consensus without its event is built again, to the same commits.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ from islands.stacking.design import budget
 from swarm.coordinator.run import Run
 
 SPARE_TRIALS = 4
-"""Trials an island that an experiment may still take when the last stack check is to begin."""
+"""Trials that each island's open experiment may still take when the last stack check starts."""
 
 
-async def execute(run: Run, step: RunStep) -> None:  # noqa: C901 - one line for each
-    """Do a step other than a trial."""
+async def execute(run: Run, step: RunStep) -> None:  # noqa: C901 - one case for each kind
+    """Execute a step other than a trial."""
     match step:
         case StackStep(parts):
             start_stack_check(run, parts)
@@ -58,22 +57,22 @@ async def execute(run: Run, step: RunStep) -> None:  # noqa: C901 - one line for
             if run.state.promotions.sealed is None:
                 run.record(scored)
         case TrialRequest():
-            raise ValueError("trials are for the island's loop")
+            raise ValueError("trials are run by the island loop")
 
 
 def start_stack_check(run: Run, parts: tuple[int, ...]) -> None:
-    """Begin a stack check."""
+    """Record the start of a stack check."""
     run.record(run.state.stacks.opening(run.state.run.base, parts, run.state.scores.noise().pair))
 
 
 def stack_check_fits(run: Run, parts: tuple[int, ...]) -> bool:
-    """Return whether a whole stack check, all on one slice, fits into what the launch has left."""
+    """Return whether a whole stack check, run on one slice, fits into the launch's limits."""
     cost = budget(len(parts))
     return run.limits.fits(cost, cost * run.state.run.rungs[0].seconds)
 
 
 def last_stack_check(run: Run) -> StackStep | None:
-    """Return the check to begin now because soon there is no room for it, None for none."""
+    """Return the check to start now because later none would fit, None if one still would."""
     known, policy = run.state.stacks, run.launch.stacking
     parts = known.due(policy, run.limits.limits.trials or run.state.trials, last=True)
     if not parts or not stack_check_fits(run, parts):
@@ -84,35 +83,36 @@ def last_stack_check(run: Run) -> StackStep | None:
 
 
 def trials_reserved(run: Run) -> bool:
-    """Return whether all trials that are left are for the stack check under way."""
+    """Return whether the open stack check needs all trials that are left."""
     check, most = run.state.stacks.open, run.limits.limits.trials
     if check is None or most is None:
         return False
-    begun = sum(island.experiment is not None for island in run.state.islands.values())
-    return run.state.trials + check.cost + 2 * begun >= most
+    open_ = sum(island.experiment is not None for island in run.state.islands.values())
+    return run.state.trials + check.cost + 2 * open_ >= most
 
 
 async def close_early(run: Run) -> None:
-    """End the stack check under way, where there are no more trials, on what is known."""
+    """End the open stack check on the trials it has, since no more can start."""
     while (check := run.state.stacks.open) is not None and not check.running:
-        need = check.early()
-        if need is None or isinstance(need, TrialRequest):
+        step = check.early()
+        if step is None or isinstance(step, TrialRequest):
             return
-        await execute(run, need)
+        await execute(run, step)
 
 
 async def assemble_stack(run: Run, step: Assemble) -> None:
-    """Put parts together in the object database, and record what came of it."""
-    async with run.lock(f"stack check {step.check}"):  # two islands would meet on its refs
+    """Commit the stack of the step's parts, and record the commit or the conflict."""
+    async with run.lock(f"stack check {step.check}"):  # else two islands write its refs
         check = run.state.stacks.open
-        known = check is None or frozenset(step.parts) in {*check.made, *check.stuck}
-        if check is None or known or check.event.number != step.check:
+        if check is None or check.event.number != step.check:
             return
+        if frozenset(step.parts) in {*check.made, *check.stuck}:
+            return  # another island assembled it meanwhile
         when = int(check.event.recorded)
-        run.record(await run.offload(_assembled, run, step, dict(check.claims), when))
+        run.record(await run.offload(_assemble_stack, run, step, dict(check.claims), when))
 
 
-def _assembled(
+def _assemble_stack(
     run: Run, step: Assemble, claims: Mapping[int, Claim], when: int
 ) -> ev.StackCheckAssembled:
     tip = step.base
@@ -120,8 +120,8 @@ def _assembled(
         claim = claims[part]
         files = run.branches.apply_change(claim.parent, claim.commit, tip)
         if isinstance(files, Conflict):
-            where = ", ".join(files.paths)
-            return ev.StackCheckAssembled(step.check, step.parts, "", where, step.base, part)
+            paths = ", ".join(files.paths)
+            return ev.StackCheckAssembled(step.check, step.parts, "", paths, step.base, part)
         name = "-".join(map(str, step.parts[:place]))
         values: trailers.Values = {"Run": run.state.run.run, "Experiment": part}
         text = f"Stack {name}\n\n{trailers.write(values)}"
@@ -130,22 +130,22 @@ def _assembled(
 
 
 def promotion_fits(run: Run, wish: PromotionRequest) -> bool:
-    """Return whether a whole promotion fits into what the launch has left."""
+    """Return whether a whole promotion fits into the launch's limits."""
     trials, rung = run.launch.promotion.trials, run.state.run.rungs[wish.rung]
     slices = len({island.slice.name for island in run.launch.islands})
     return run.limits.fits(trials, trials * rung.seconds / max(1, slices))
 
 
 async def start_promotion(run: Run, wish: PromotionRequest, *, alone: bool = False) -> None:
-    """Begin a promotion, of the stack `alone` or with its parts and the best near misses."""
-    known, policy = run.state.promotions, run.launch.promotion
-    contenders = () if alone else await run.offload(_tagged, run, known.contenders(wish))
-    if known.open is not None:  # another island was first, while this one read files
+    """Start a promotion: of the stack `alone`, or with its parts and the best near misses."""
+    promotions, policy = run.state.promotions, run.launch.promotion
+    contenders = () if alone else await run.offload(_categorised, run, promotions.contenders(wish))
+    if promotions.open is not None:  # another island started one while this one read files
         return
-    left = policy.hidden - len(known.hidden_queries)
+    hidden_left = policy.hidden - len(promotions.hidden_queries)
     run.record(
         ev.PromotionStarted(
-            number=known.count() + 1,
+            number=promotions.count() + 1,
             rung=wish.rung,
             base=wish.base,
             commit=wish.commit,
@@ -154,62 +154,62 @@ async def start_promotion(run: Run, wish: PromotionRequest, *, alone: bool = Fal
             contenders=contenders,
             seeds=policy.seeds,
             trials=policy.trials,
-            hidden="hidden" in run.launch.splits and left > 0,
+            hidden="hidden" in run.launch.splits and hidden_left > 0,
             stack=wish.stack,
         )
     )
 
 
 async def rebase_consensus(run: Run, onto: str) -> None:
-    """Begin to measure the consensus anew on the commit `onto`, where its branch has gone since.
+    """Rebase the consensus on `onto`, the target branch's new head, and start to measure it.
 
-    Raises SetupError where it does not go there, and where all of it is there already.
+    Raises SetupError if it conflicts with `onto`, or if `onto` holds all of it already.
     """
-    known = run.state.promotions
-    built, last = known.consensus, known.ended[-1]
+    promotions = run.state.promotions
+    built, last = promotions.consensus, promotions.ended[-1]
     if built is None:
         raise ValueError("there is no consensus to rebase")
     files = await run.offload(run.branches.apply_change, built.base, built.commit, onto)
     if isinstance(files, Conflict):
-        where = ", ".join(files.paths)
-        raise SetupError(f"conflict in {where}: {run.state.run.target} has changed there too")
+        paths = ", ".join(files.paths)
+        raise SetupError(f"conflict in {paths}: {run.state.run.target} has changed there too")
     if not files:
         raise SetupError(f"{run.state.run.target} has all of the consensus: nothing to merge")
-    held, text = f"promotions/{known.count() + 1}", f"Rebase the consensus on {onto[:12]}\n"
+    ref, text = f"promotions/{promotions.count() + 1}", f"Rebase the consensus on {onto[:12]}\n"
     commit = await run.offload(
-        run.branches.commit_under_ref, held, onto, files, text, int(built.recorded)
+        run.branches.commit_under_ref, ref, onto, files, text, int(built.recorded)
     )
     wish = PromotionRequest(last.rung, onto, commit, built.parts, last.after)
     await start_promotion(run, wish, alone=True)
 
 
 def end_promotion(run: Run) -> None:
-    """Record what the open promotion came to."""
-    known = run.state.promotions
-    if known.open is not None:
-        run.record(known.open.judged(run.state.run.rungs[known.open.event.rung].seconds))
+    """Record the verdict of the open promotion."""
+    open_ = run.state.promotions.open
+    if open_ is not None:
+        run.record(open_.judged(run.state.run.rungs[open_.event.rung].seconds))
 
 
 async def draft_consensus(run: Run, promoted: ev.PromotionEnded) -> None:
-    """Commit the parts of a promoted stack one by one, to see that each commit runs."""
-    async with run.lock(consensus.NAME):  # two islands would meet on its refs
-        known = run.state.promotions
-        if known.drafted is None or known.drafted.promotion != promoted.number:
-            changes = await run.offload(_written, run, promoted)
+    """Commit the parts of a promoted stack one by one, so that trials can check each commit."""
+    async with run.lock(consensus.NAME):  # else two islands write its refs
+        drafted = run.state.promotions.drafted
+        if drafted is None or drafted.promotion != promoted.number:
+            changes = await run.offload(_write_parts, run, promoted)
             run.record(ev.ConsensusDrafted(promoted.number, promoted.base, tuple(changes)))
 
 
 async def build_consensus(run: Run, promoted: ev.PromotionEnded) -> None:
-    """Bring the consensus branch to the stack that was promoted: record it, then move the ref."""
+    """Record the promoted stack as the consensus, then move the consensus branch to it."""
     async with run.lock(consensus.NAME):
-        known = run.state.promotions
-        if known.unbuilt_promotion() != promoted or known.drafted is None:
+        promotions = run.state.promotions
+        if promotions.unbuilt_promotion() != promoted or promotions.drafted is None:
             return
-        changes: list[str] = list(known.drafted.changes)
-        broken = [not known.prefix_runs.get(each, True) for each in changes]
+        changes: list[str] = list(promotions.drafted.changes)
+        broken = [not promotions.prefix_runs.get(commit, True) for commit in changes]
         if any(broken):
-            changes = await run.offload(_written, run, promoted, broken)
-        old = known.consensus.commit if known.consensus is not None else ""
+            changes = await run.offload(_write_parts, run, promoted, broken)
+        old = promotions.consensus.commit if promotions.consensus is not None else ""
         run.record(
             ev.ConsensusMoved(
                 promotion=promoted.number,
@@ -223,7 +223,8 @@ async def build_consensus(run: Run, promoted: ev.PromotionEnded) -> None:
         await run.offload(run.branches.advance, consensus.NAME, changes[-1], old)
 
 
-def _tagged(run: Run, contenders: list[Contender]) -> tuple[Contender, ...]:
+def _categorised(run: Run, contenders: list[Contender]) -> tuple[Contender, ...]:
+    """Return the contenders with the categories of what each changes."""
     return tuple(
         replace(each, kinds=categories(_text(run, each.parent), _text(run, each.commit)))
         for each in contenders
@@ -235,45 +236,45 @@ def _text(run: Run, commit: str) -> dict[str, str]:
     return {path: entry.data.decode(errors="replace") for path, entry in files.items()}
 
 
-def _written(run: Run, promoted: ev.PromotionEnded, broken: Sequence[bool] = ()) -> list[str]:
-    """Write one commit for each part, or one for all where they do not go on one by one.
+def _write_parts(run: Run, promoted: ev.PromotionEnded, broken: Sequence[bool] = ()) -> list[str]:
+    """Write one commit for each part and return them; one for all parts if some conflict.
 
-    After a part that is `broken` the genome does not run: it is committed with the next.
+    `broken` says after which parts the genome does not run: these are committed with the next one.
     """
-    known, name = run.state.promotions, run.state.run.run
+    promotions, name = run.state.promotions, run.state.run.run
     wanted = run.branches.files(promoted.commit)
     steps = _one_by_one(run, promoted)
     if not steps or dict(steps[-1][1]) != dict(wanted):
-        makers = [_credit(known, part) for part in promoted.parts]
+        makers = [_attribution(promotions, part) for part in promoted.parts]
         steps = [(consensus.whole(name, promoted, makers), wanted)]
-    kind = "mended" if any(broken) else consensus.NAME
+    folder = "mended" if any(broken) else consensus.NAME  # of refs
     tip, before, commits, texts = promoted.base, run.branches.files(promoted.base), list[str](), ""
     for place, (text, files) in enumerate(steps):
         texts = f"{texts}\n{text}" if texts else text
         if place < len(broken) and broken[place]:
             continue
-        held, changed = f"{kind}/{promoted.number}/{place + 1}", changed_files(before, files)
-        tip = run.branches.commit_under_ref(held, tip, changed, texts, int(promoted.recorded))
+        ref, changed = f"{folder}/{promoted.number}/{place + 1}", changed_files(before, files)
+        tip = run.branches.commit_under_ref(ref, tip, changed, texts, int(promoted.recorded))
         commits.append(tip)
         before, texts = files, ""
     return commits
 
 
 def _one_by_one(run: Run, promoted: ev.PromotionEnded) -> list[tuple[str, Mapping[str, Entry]]]:
-    """Return what each part's commit says and the genome after it; nothing where one conflicts."""
-    known, name = run.state.promotions, run.state.run.run
+    """Return each part's commit message and the genome after it; nothing if one conflicts."""
+    promotions, name = run.state.promotions, run.state.run.run
     tip, now = promoted.base, dict(run.branches.files(promoted.base))
     steps = list[tuple[str, Mapping[str, Entry]]]()
     for place, part in enumerate(promoted.parts, 1):
-        change = known.changes.get(part)
+        change = promotions.changes.get(part)
         if change is None:
             return []
         files = run.branches.apply_change(change.parent, change.commit, tip)
         if isinstance(files, Conflict):
             return []
         if not files:
-            continue  # another part brought the very same
-        text = consensus.message(name, promoted, change, _credit(known, part))
+            continue  # another part made the same change
+        text = consensus.message(name, promoted, change, _attribution(promotions, part))
         after = {**now, **files}
         now = {path: entry for path, entry in after.items() if entry is not None}
         tip = run.branches.commit_under_ref(
@@ -283,5 +284,5 @@ def _one_by_one(run: Run, promoted: ev.PromotionEnded) -> list[tuple[str, Mappin
     return steps
 
 
-def _credit(known: Promotions, part: int) -> Attribution:
-    return known.attributions.get(part, consensus.NOBODY)
+def _attribution(promotions: Promotions, part: int) -> Attribution:
+    return promotions.attributions.get(part, consensus.NOBODY)

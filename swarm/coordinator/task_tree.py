@@ -1,7 +1,7 @@
-"""The one task tree: opens or resumes a run, runs every island's loop, and closes in good order.
+"""The one task tree: opens or resumes a run, runs every island's loop, records how it stopped.
 
-What happened is recorded before anything else happens, so a run that was stopped anywhere goes on
-as if it had not been: what has an event happened, what has none did not.
+Every step is recorded before the next one, so a run that was stopped anywhere resumes from its
+ledger: what has an event happened, what has none did not.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from collections.abc import Awaitable, Callable, Coroutine
 from harness.contract import HarnessError, SetupError
 from islands import events as ev
 from islands.records import RunLimit
-from islands.scheduling.run_steps import RunStep
 from islands.state.population import Experiment
-from islands.state.run_state import State
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.candidates import CandidateMaker
-from swarm.coordinator.island_loop import IslandLoop
+from swarm.coordinator.island_loop import IslandLoop, NextRunStep
 from swarm.coordinator.proposer import Proposer, abandoned_call
 from swarm.coordinator.run import Run
 
 
 async def run_islands(run: Run) -> RunLimit | None:
-    """Run all islands until a bound is reached and return which one.
+    """Run all islands until a limit is reached and return which one.
 
-    Raises SetupError for what the user must mend, HarnessError where nothing can be measured.
+    Raises SetupError for what the user must fix, HarnessError where nothing can be measured.
     """
     await _begin(run)
     try:
@@ -41,16 +39,16 @@ async def run_islands(run: Run) -> RunLimit | None:
 
 
 async def run_steps_only(
-    run: Run, wanted: Callable[[State, str], RunStep | None], begin: Callable[[], Awaitable[None]]
+    run: Run, next_of: NextRunStep, begin: Callable[[], Awaitable[None]]
 ) -> None:
-    """Go on with a stopped run for run-level work alone: `begin` it, then do what is `wanted`.
+    """Resume a stopped run, call `begin`, then execute the run-level steps of `next_of` alone.
 
-    No agent is asked and no experiment is touched. Raises as `run_islands`.
+    No agent is asked and no experiment is continued. Raises as `run_islands` does.
     """
     await _begin(run)
     try:
         await begin()
-        await _loops(run, lambda loop: loop.run_steps_only(wanted))
+        await _loops(run, lambda loop: loop.run_steps_only(next_of))
     except asyncio.CancelledError:
         run.record(ev.RunStopped("interrupted"))
         raise
@@ -64,16 +62,16 @@ async def _islands(run: Run) -> None:
     await _loops(run, lambda loop: loop.run_experiments())
 
 
-async def _loops(run: Run, do: Callable[[IslandLoop], Coroutine[None, None, None]]) -> None:
+async def _loops(run: Run, start: Callable[[IslandLoop], Coroutine[None, None, None]]) -> None:
     briefer = Briefer(run.branches.files, run.launch.prose)
     try:
         async with asyncio.TaskGroup() as group:
             for island in run.launch.islands:
                 proposer = Proposer(run, briefer, CandidateMaker(run, island))
                 loop = IslandLoop(run, island, proposer)
-                group.create_task(do(loop), name=island.name)
-    except* (SetupError, HarnessError) as broken:
-        raise _first(broken) from None
+                group.create_task(start(loop), name=island.name)
+    except* (SetupError, HarnessError) as group_error:
+        raise _first(group_error) from None
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -87,14 +85,14 @@ async def _begin(run: Run) -> None:
     if run.state.opened is None:
         run.record(run.launch.opening)
     else:
-        _same_question(run.state.opened, run.launch.opening)
+        _check_unchanged(run.state.opened, run.launch.opening)
         run.record(ev.RunResumed())
     for island in run.launch.islands:
         if island.name not in run.state.islands:
             branch, base = run.branches.branch(island.name), run.state.run.base
             run.record(ev.IslandOpened(island.name, branch, base, island.agent, island.slice))
-        known = run.state.islands[island.name]
-        if (known.slice, known.home) != (island.slice, island.slice):
+        state = run.state.islands[island.name]
+        if (state.slice, state.home) != (island.slice, island.slice):
             run.record(
                 ev.IslandReassigned(island.name, island.slice, "launched so", permanent=True)
             )
@@ -103,36 +101,36 @@ async def _begin(run: Run) -> None:
     _settle(run)
 
 
-def _same_question(opened: ev.RunOpened, now: ev.RunOpened) -> None:
-    """Refuse to go on with a run whose question has changed: its scores would not compare."""
+def _check_unchanged(opened: ev.RunOpened, now: ev.RunOpened) -> None:
+    """Raise SetupError if the run measures something else now: scores would not compare."""
     for name in ("task", "data", "metric", "direction", "genome", "rungs", "harness"):
         before, after = getattr(opened, name), getattr(now, name)
         if before != after:
             raise SetupError(
                 f"run {opened.run} was opened with {name} {before!r}, and it is {after!r} now;"
-                " put it back, or begin a new run with --new"
+                " put it back, or start a new run with --new"
             )
 
 
 def _settle(run: Run) -> None:
-    """Settle what the last coordinator left in the air."""
+    """Record an end for what the last coordinator left open: trials, agent calls, proposals."""
     for trial in list(run.state.running.values()):
         run.record(ev.TrialVoided(trial, "the coordinator stopped"))
     for call in list(run.state.calls.open.values()):
         run.record(abandoned_call(call))
     for island in run.state.islands.values():
-        for open_ in [each for each in (island.experiment, *island.queue) if each is not None]:
+        for open_ in [e for e in (island.experiment, *island.queue) if e is not None]:
             if open_.state == "proposed":
                 _settle_proposal(run, open_)
 
 
 def _settle_proposal(run: Run, open_: Experiment) -> None:
-    """Say what became of a proposal: where it got as far as a commit, its trial will tell."""
+    """Record a proposal as admitted if it was committed, else as lost."""
     number, island, branches = open_.number, open_.island, run.branches
     commit = branches.tried(number)
     if commit is not None:
         added, removed = branches.numstat(open_.parent, commit)
         run.record(ev.CandidateAdmitted(number, island, commit, open_.parent, added, removed))
-    elif not run.state.migrants.brings(number):  # else it is applied again, and comes to the same
+    elif not run.state.migrants.brings(number):  # else the migrant is applied again
         lost = "the coordinator stopped before it was admitted"
         run.record(ev.ProposalRefused(number, island, "lost", lost))

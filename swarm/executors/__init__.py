@@ -2,8 +2,8 @@
 
 - `base` is the interface; `local` runs trials on this machine, `ray` and `ray_node` on a Ray
   cluster.
-- `backends` chooses between them. A new executor is a module with an `Executor` and a `Backend`, and
-  a line in `backends.open_backend`.
+- `backends` chooses between them. A new executor is a module with an `Executor` and a `Backend`,
+  and a line in `backends.open_backend`.
 - `slices` and `nvml` find a machine's slices; `slice_metrics` measures their noise and speed.
 - `harness_process` talks to the trusted process that runs trials; `preflight` checks candidates in
   such processes beside the slices.

@@ -116,7 +116,7 @@ class Lab:
 
         async def begin(run):
             known = run.state.promotions
-            if known.open is None and not known.done:
+            if known.open is None and not known.ended:
                 await run_actions.start_promotion(run, wish)
 
         policy = PromotionPolicy(auto=False)

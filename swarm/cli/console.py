@@ -64,6 +64,11 @@ def to_json(value: object) -> str:
     return json.dumps(_finite(value), default=_text)
 
 
+def plural(count: int, noun: str) -> str:
+    """Return "1 change", "2 changes"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _finite(value: object) -> object:
     match value:
         case float() if not math.isfinite(value):

@@ -18,6 +18,7 @@ from islands import events as ev
 from islands.records import Ending
 from islands.state.population import IslandState
 from islands.state.run_state import State
+from swarm.cli.console import plural
 from swarm.coordinator.launch_plan import RunLimits
 
 FRAME_S = 0.5
@@ -105,7 +106,7 @@ def table(state: State) -> Table:
         title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), expand=True
     )
     grid.add_column("island", no_wrap=True)
-    for heading in (run.metric, "gain", "trials", "kept", *dropped, "use"):
+    for heading in (run.metric, "gain", "trials", "kept", *dropped, "busy"):
         grid.add_column(Text(heading), justify="right", no_wrap=True)
     grid.add_column("trying", ratio=1, no_wrap=True, overflow="ellipsis")
     for name, island in islands.items():
@@ -155,13 +156,13 @@ def run_opened(event: ev.RunOpened, state: State) -> str:
 def run_resumed(event: ev.RunResumed, state: State) -> str:
     """Say how far the run had come."""
     del event
-    return f"run {state.run.run} resumes after {state.trials} trials"
+    return f"run {state.run.run} resumes after {plural(state.trials, 'trial')}"
 
 
 @describe.register
 def run_stopped(event: ev.RunStopped, state: State) -> str:
     """Say why, and after how many trials."""
-    return f"run stopped ({event.reason}) after {state.trials} trials"
+    return f"run stopped ({event.reason}) after {plural(state.trials, 'trial')}"
 
 
 @describe.register
@@ -172,14 +173,14 @@ def trial_ended(event: ev.TrialEnded, state: State) -> str:
     ending = f"score {outcome.score:.6g}" if outcome.score is not None else ""
     if outcome.failure is not None:
         ending = f"failed, {outcome.failure.kind}: {outcome.failure.reason}"
-    return f"trial {event.started.trial}: {ending} ({outcome.seconds.get('budget', 0.0):.1f} s)"
+    return f"{_trial(event.started)}: {ending} ({outcome.seconds.get('budget', 0.0):.1f} s)"
 
 
 @describe.register
 def trial_voided(event: ev.TrialVoided, state: State) -> str:
     """Say why the trial does not count."""
     del state
-    return f"trial {event.started.trial} does not count and runs again: {event.reason}"
+    return f"{_trial(event.started)} is void and runs again: {event.reason}"
 
 
 @describe.register
@@ -236,11 +237,9 @@ def verdict_reached(event: ev.VerdictReached, state: State) -> str:
     experiment = f"{event.island} #{event.experiment}"
     if event.verdict == "discard":
         return f"{experiment} discarded: {gain}{event.reason}"
-    island = state.islands[event.island]
-    if not island.kept or island.kept[-1].experiment != event.experiment:
-        # only a keep that is not real, of a null proposal, moves no head
-        return f"{experiment} is an A/A test and was kept: a false keep ({gain}{event.reason})"
-    score = state.scores.mean(island.head)
+    if event.null:
+        return f"{experiment} is an A/A test and was kept, a false keep: {gain}{event.reason}"
+    score = state.scores.mean(state.islands[event.island].head)
     return f"{experiment} KEPT: {gain}{event.reason}; head scores {score:.4f}"
 
 
@@ -248,7 +247,7 @@ def verdict_reached(event: ev.VerdictReached, state: State) -> str:
 def stack_check_started(event: ev.StackCheckStarted, state: State) -> str:
     """Say how many changes are checked together."""
     del state
-    return f"stack check {event.number}: do {len(event.parts)} kept changes add up?"
+    return f"stack check {event.number}: do {plural(len(event.parts), 'kept change')} add up?"
 
 
 @describe.register
@@ -268,7 +267,7 @@ def promotion_started(event: ev.PromotionStarted, state: State) -> str:
     rung = state.run.rungs[event.rung]
     again = ", the only rung, on fresh seeds" if len(state.run.rungs) == 1 else ""
     return (
-        f"promotion {event.number}: {len(event.parts)} changes at rung {event.rung}"
+        f"promotion {event.number}: {plural(len(event.parts), 'change')} at rung {event.rung}"
         f" (depth {rung.depth}, {rung.seconds:g} s){again}"
     )
 
@@ -285,7 +284,7 @@ def promotion_ended(event: ev.PromotionEnded, state: State) -> str:
 def consensus_moved(event: ev.ConsensusMoved, state: State) -> str:
     """Name the consensus branch and what it holds."""
     branch = f"swarm/{state.run.run}/consensus"
-    return f"consensus: {len(event.changes)} commits on {event.base[:8]}, branch {branch}"
+    return f"consensus: {plural(len(event.changes), 'commit')} on {event.base[:8]}, branch {branch}"
 
 
 @describe.register
@@ -294,14 +293,14 @@ def commit_quarantined(event: ev.CommitQuarantined, state: State) -> str:
     del state
     commit = f"{event.commit[:8]}, already built on, is INVALID by trial {event.trial}"
     back = [f"{head.island} falls back to {head.new[:8] or 'no commit'}" for head in event.heads]
-    return "; ".join([f"{commit}: {len(event.commits)} commits quarantined", *back])
+    return "; ".join([f"{commit}: {plural(len(event.commits), 'commit')} quarantined", *back])
 
 
 @describe.register
 def slice_quarantined(event: ev.SliceQuarantined, state: State) -> str:
     """Say why the slice is quarantined and what becomes void with it."""
     del state
-    void = f"{len(event.trials)} trials and {len(event.discards)} discards are void"
+    void = f"{plural(len(event.trials), 'trial')}, {plural(len(event.discards), 'discard')} void"
     return f"slice {event.slice} QUARANTINED: {event.reason}; {void}"
 
 
@@ -325,6 +324,11 @@ def head_adopted(event: ev.HeadAdopted, state: State) -> str:
     del state
     source = f"the head {event.new[:8]} of {event.source}"
     return f"{event.island} adopts {source} without a trial: {_numbers(event.changes)}"
+
+
+def _trial(started: ev.TrialStarted) -> str:
+    experiment = f" #{started.experiment}" if started.experiment else ""
+    return f"{started.island}{experiment} {started.purpose} trial {started.trial}"
 
 
 def _numbers(experiments: Sequence[int]) -> str:

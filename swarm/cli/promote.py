@@ -18,7 +18,7 @@ from islands.promotion.attempt import PromotionPolicy
 from islands.records import Measured
 from islands.scheduling.run_steps import RunStep, next_run_step
 from islands.state.run_state import State
-from swarm.cli.console import json_option, run_option, sandbox_option
+from swarm.cli.console import json_option, plural, run_option, sandbox_option
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions
 from swarm.coordinator.reopen import reopen
@@ -92,7 +92,7 @@ def _tables(state: State, promoted: ev.PromotionEnded) -> list[Table]:
     for heading in ("change", "touches", "before", "after", "pairs", "verdict"):
         grid.add_column(heading, justify="left" if heading in {"change", "touches"} else "right")
     stack = (promoted.before, promoted.after, promoted.verdict)
-    rows = [("stack", f"{len(promoted.parts)} changes", *stack)]
+    rows = [("stack", plural(len(promoted.parts), "change"), *stack)]
     rows += [
         (f"#{change.experiment}", ", ".join(change.kinds), change.before, change.after,
          change.verdict)
@@ -137,5 +137,5 @@ def _summary(state: State, promoted: ev.PromotionEnded) -> str:
     built = state.promotions.consensus
     if built is not None and built.promotion == promoted.number:
         branch = f"swarm/{state.run.run}/consensus"
-        lines.append(f"{branch}: {len(built.changes)} commits; next: `swarm merge`")
+        lines.append(f"{branch}: {plural(len(built.changes), 'commit')}; next: `swarm merge`")
     return "\n".join(lines)

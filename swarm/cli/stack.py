@@ -18,7 +18,7 @@ from islands import events as ev
 from islands.scheduling.run_steps import next_of_stack
 from islands.stacking.design import budget
 from islands.state.run_state import State
-from swarm.cli.console import json_option, run_option, sandbox_option
+from swarm.cli.console import json_option, plural, run_option, sandbox_option
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions
 from swarm.coordinator.reopen import reopen
@@ -66,7 +66,7 @@ def _require_two(state: State) -> None:
     count = len(state.stacks.parts())
     if state.stacks.open is None and count < 2:  # noqa: PLR2004
         raise SetupError(
-            f"{count} changes were kept and a stack needs two: resume the run with `swarm launch`"
+            f"{plural(count, 'change')} kept, a stack needs two: resume the run with `swarm launch`"
         )
 
 

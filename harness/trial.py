@@ -17,7 +17,7 @@ from harness import tasks
 from harness.artifacts import collect, digests
 from harness.contract import Failure, Outcome, SetupError, Trial
 from harness.sandbox import python_argv
-from harness.sandbox.monitor.gpu import alone
+from harness.sandbox.monitor.gpu import exclusive_gpu
 from harness.sandbox.policy import Exit, SandboxPolicy
 from harness.tasks.base import RUNNERS, Confine, InvalidError, SandboxRequest, Task, TaskScore
 
@@ -36,7 +36,7 @@ def measure(trial: Trial, confine: Confine, harness: str) -> Outcome:
     Raises HarnessError if the harness is at fault, SetupError if the task has no such split.
     """
     task = _task(trial)
-    with _work_folder(trial) as work, alone(trial.slice):
+    with _work_folder(trial) as work, exclusive_gpu(trial.slice):
         return _Measurement(trial, task, confine, harness, work).outcome()
 
 

@@ -32,7 +32,7 @@ from harness.contract import (
 from harness.fingerprint import harness_id
 from harness.preflight import preflight
 from harness.sandbox import SandboxPool, Zygote, run
-from harness.sandbox.boot.zygote_client import MODULES, PLAIN
+from harness.sandbox.boot.zygote_client import NUMPY_MODULES, TORCH_MODULES
 from harness.sandbox.guest.limits import die_with_parent
 from harness.sandbox.tiers import NONE
 from harness.tasks.base import Confine, Task
@@ -65,7 +65,7 @@ def main(setup: str) -> None:
         for line in sys.stdin:
             request = json.loads(line)
             if pool:
-                pool.turn(Path(request.get("preflight", request)["scratch"]))
+                pool.next_trial(Path(request.get("preflight", request)["scratch"]))
             _reply(replies, _answer(request, slice_, confine, harness))
 
 
@@ -75,7 +75,7 @@ def _sandbox_pool(task: Task, slice_: Slice, sandbox: SandboxKind) -> Iterator[S
     if sandbox == NONE:
         yield None
         return
-    modules = MODULES if task.torch else PLAIN
+    modules = TORCH_MODULES if task.torch else NUMPY_MODULES
     with Zygote(slice_, modules) as zygote, SandboxPool(zygote) as pool:
         zygote.wait()  # or the first trial's clock would run while torch is imported
         yield pool

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from harness.contract import SetupError
 from harness.sandbox import tiers
-from harness.sandbox.backends.bubblewrap import MEND
+from harness.sandbox.backends.bubblewrap import FIX
 
 # shared machines stall for longer than any deadline that would mean something
 settings.register_profile("swarm", deadline=None)
@@ -38,7 +38,7 @@ def sandbox():
 def pytest_runtest_makereport(item, call):
     """Skip a test that failed of nothing but the sandbox that there is none of here."""
     report = yield
-    if report.failed and missing() and any(MEND[:40] in text for text in _texts(report, call)):
+    if report.failed and missing() and any(FIX[:40] in text for text in _texts(report, call)):
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1], f"Skipped: {missing()}")
     return report

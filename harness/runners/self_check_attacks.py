@@ -1,10 +1,10 @@
-"""Box program of the canaries: one small attack on every line of defence.
+"""The self-check's attacks, run inside a sandbox: a small one on every line of defence.
 
-Started as `canary.py PART /out INPUT TARGET`: a file to be read, and JSON of what to strike (see
-harness/sandbox/self_check.py). An attack returns one line saying what it got, or "" where it got
-nothing; an OSError means that it was refused. What the trusted side can see for itself, it does;
-the rest is told in /out/escaped.json. Every attack is harmless where it succeeds: it opens and
-does not write, asks and does not set, and the next box removes what the one before has left.
+Started as `self_check_attacks.py PART /out INPUT TARGET`: a readable file, and JSON of what to
+attack (see harness/sandbox/self_check.py). An attack returns one line on what it got, or "" for
+nothing; an OSError means that it was refused. What the trusted side can observe, it judges itself;
+the rest is reported in /out/escaped.json. Every attack is harmless where it succeeds: it opens and
+does not write, queries and does not set, and the next sandbox removes what the one before left.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MIB = 1 << 20
 PTRACE_SEIZE = 0x4206
 NAMESPACES = {"user": 0x10000000, "mount": 0x20000, "pid": 0x20000000, "network": 0x40000000}
 HELD_MIB = 256
-LIES = 0.5  # seconds for which too much has to lie on the disk: less harms nobody
+ON_DISK_S = 0.5  # too much has to stay on the disk this long: less does no harm
 CREATED = 0x100
 IPC_CREAT, IPC_RMID = 0o1000, 0
 SESSION_KEYRING = -3
@@ -47,13 +47,19 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Target:
-    """What to strike.
+    """What to attack.
 
-    `paths` are files of the host's, `pid` is a process there with `token` in its environment,
-    `variables` are those that a box is given, `servers` are families, kinds, addresses and ports
-    (0: none) of sockets, `calls` numbers of system calls, `lease` and `cores` the cores that are
-    ours and those of the machine, `key` is for shared memory, `large_mib` and `forks` are beyond
-    the limits.
+    token: marks what belongs to this self-check
+    paths: files of the host
+    pid: a process of the host with `token` in its environment
+    variables: the names of variables that a sandbox is given
+    servers: family, kind, address and port (0: none) of sockets of the host
+    calls: numbers of system calls, by name
+    lease: the slice's cores
+    cores: all cores of the machine
+    key: key of shared memory
+    large_mib: a size beyond the limit on files
+    forks: a number beyond the limit on processes
     """
 
     token: str
@@ -70,7 +76,7 @@ class Target:
 
     def call(self, name: str, *args: int | bytes | ctypes.Array[ctypes.c_char]) -> int:
         """Make a system call. Raises OSError where it is refused."""
-        longs = [ctypes.c_long(each) if isinstance(each, int) else each for each in args]
+        longs = [ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in args]
         answer = libc.syscall(self.calls[name], *longs)
         if answer < 0:
             raise OSError(ctypes.get_errno(), name)
@@ -81,37 +87,37 @@ Attack = Callable[[Target], str]
 
 
 def files(target: Target) -> str:
-    """Read files of the host's that everyone may read."""
+    """Read world-readable files of the host."""
     opened = [path for path in target.paths if _opens(path, os.O_RDONLY)]
     return f"may read {', '.join(opened)}" if opened else ""
 
 
 def inputs(_: Target) -> str:
-    """Change a file that is given to be read."""
+    """Change an input file."""
     return "may write it" if _opens(sys.argv[3], os.O_WRONLY) else ""
 
 
 def processes(target: Target) -> str:
-    """Find a process of the host's by what its environment holds, and end it."""
+    """Find a process of the host by its environment, and kill it."""
     with suppress(OSError):
         os.kill(target.pid, signal.SIGTERM)
     mine = str(os.getpid())
-    for each in Path("/proc").iterdir():
-        if each.name.isdigit() and each.name != mine:
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and process.name != mine:
             with suppress(OSError):
-                if target.token.encode() in (each / "environ").read_bytes():
-                    return f"read the environment of process {each.name}"
+                if target.token.encode() in (process / "environ").read_bytes():
+                    return f"read the environment of process {process.name}"
     return ""
 
 
 def environment(target: Target) -> str:
-    """Find variables beyond those that a box is given."""
-    more = sorted({*os.environ} - {*target.variables, "LC_CTYPE"})  # Python sets the last itself
+    """Find variables beyond those that a sandbox is given."""
+    more = sorted({*os.environ} - {*target.variables, "LC_CTYPE"})  # Python sets LC_CTYPE itself
     return f"sees {', '.join(more)}" if more else ""
 
 
 def descriptors(target: Target) -> str:
-    """Find open descriptors, and write to whatever they lead to."""
+    """Find open descriptors and write to each."""
     held = [number for number in range(3, 1024) if _is_open(number)]
     for number in held:
         with suppress(OSError):
@@ -120,13 +126,13 @@ def descriptors(target: Target) -> str:
 
 
 def sockets(target: Target) -> str:
-    """Reach servers on the host; they see for themselves who came."""
+    """Reach servers on the host, which observe who came."""
     for family, kind, address, port in target.servers:
         with suppress(OSError), socket.socket(family, kind) as client:
             client.settimeout(1)
             client.connect((address, port) if port else address)
             client.send(b"here")
-        if not port:  # a pair that knows no network may send to others, too
+        if not port:  # one end of a socket pair may send to others
             with suppress(OSError), _closing(*socket.socketpair(family, kind)) as client:
                 client.sendto(b"here", address)
     return ""
@@ -139,7 +145,7 @@ def rings(target: Target) -> str:
 
 
 def modes(target: Target) -> str:
-    """Change who may open a file of the host's, by its path alone."""
+    """Change the mode of a file of the host, by its path."""
     path = Path(target.paths[0])
     before = path.stat().st_mode
     path.chmod(before ^ 0o020)
@@ -150,13 +156,13 @@ def modes(target: Target) -> str:
 
 
 def limits(target: Target) -> str:
-    """Change the limits of a process of the host's."""
+    """Change the limits of a process of the host."""
     resource.prlimit(target.pid, resource.RLIMIT_CORE, (0, 0))
     return "changed the limits of another"
 
 
 def watches(target: Target) -> str:
-    """Be told of what others do in a folder of the host's."""
+    """Watch a folder of the host."""
     number = libc.inotify_init1(os.O_NONBLOCK)
     folder = os.fsencode(Path(target.paths[0]).parent)
     watching = number >= 0 and libc.inotify_add_watch(number, folder, CREATED) >= 0
@@ -166,7 +172,7 @@ def watches(target: Target) -> str:
 
 
 def tracing(target: Target) -> str:
-    """Take hold of another process."""
+    """Trace another process."""
     child = os.fork()
     if not child:
         _stay()
@@ -179,7 +185,7 @@ def tracing(target: Target) -> str:
 
 
 def namespaces(target: Target) -> str:
-    """Become root of a namespace of one's own."""
+    """Become root of a new namespace."""
     made = [name for name, flag in NAMESPACES.items() if _unshares(target, flag)]
     return f"made {', '.join(made)} namespaces" if made else ""
 
@@ -217,13 +223,13 @@ def privileges(_: Target) -> str:
 
 
 def clock(target: Target) -> str:
-    """Set the clock: to nothing, but only those who may are told that it is done."""
+    """Set the clock with no values: only privileged callers get success."""
     target.call("settimeofday", 0, 0)
     return "may set the clock"
 
 
 def keys(target: Target) -> str:
-    """Use the kernel's keys, which belong to users and not to boxes."""
+    """Use the kernel's keys, which belong to users rather than sandboxes."""
     target.call("keyctl", 0, SESSION_KEYRING, 0)
     return "holds a keyring"
 
@@ -243,7 +249,7 @@ def cores(target: Target) -> str:
 
 
 def priority(_: Target) -> str:
-    """Run before others."""
+    """Raise this process's priority."""
     os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) - 1)
     return "raised its priority"
 
@@ -255,22 +261,22 @@ def file_size(target: Target) -> str:
     try:
         return _fill(large, target.large_mib)
     finally:
-        large.unlink()  # there is a report to write
+        large.unlink()  # makes room for the report
 
 
 def disk(target: Target) -> str:
-    """Fill /tmp, in files that are each small enough."""
+    """Fill /tmp with files that are each within the limit."""
     small = target.large_mib // 4
-    with tempfile.TemporaryDirectory(prefix="swarm-canary-") as folder:
+    with tempfile.TemporaryDirectory(prefix="swarm-self-check-") as folder:
         for n in range(8):
             if not _fill(Path(folder, str(n)), small):
                 return ""
-        time.sleep(LIES)
+        time.sleep(ON_DISK_S)
     return f"wrote {8 * small} MiB to /tmp"
 
 
 def links(_: Target) -> str:
-    """Leave behind what is no regular file."""
+    """Leave files behind that are not regular."""
     out = Path(sys.argv[2])
     out.joinpath("link").symlink_to("/etc/passwd")
     os.mkfifo(out / "pipe")
@@ -278,7 +284,7 @@ def links(_: Target) -> str:
 
 
 def notes(target: Target) -> str:
-    """Leave notes for the next box, where there may be one; it says what it found."""
+    """Leave notes for the next sandbox, which reports what it found."""
     for path in _notes(target):
         with suppress(OSError):
             path.write_text(target.token)
@@ -288,7 +294,7 @@ def notes(target: Target) -> str:
 
 
 def found_notes(target: Target) -> str:
-    """Find and remove what the box before has left."""
+    """Find and remove what the sandbox before left."""
     found = [str(path) for path in _notes(target) if path.exists()]
     for path in found:
         os.unlink(path)  # noqa: PTH108
@@ -299,7 +305,7 @@ def found_notes(target: Target) -> str:
 
 
 def forks(target: Target) -> str:
-    """Start more processes than are allowed, each a daemon that outlives this one."""
+    """Start more processes than allowed, each a daemon that outlives this one."""
     for _ in range(target.forks):
         if not os.fork():
             _stay()
@@ -314,7 +320,7 @@ def memory(_: Target) -> str:
 
 
 def deadline(_: Target) -> str:
-    """Live on when the time is up, in a session of one's own."""
+    """Outlive the deadline in a session of its own."""
     if not os.fork():
         _stay()
     time.sleep(60)
@@ -356,11 +362,11 @@ PARTS: dict[str, dict[str, Attack]] = {
 
 
 def main() -> None:
-    """Make the attacks of one part and tell what they got."""
+    """Make the attacks of one part and report what they got."""
     _, part, out, _, text = sys.argv
     target = Target(**json.loads(text))
-    told = {name: _attempt(attack, target) for name, attack in PARTS[part].items()}
-    Path(out, "escaped.json").write_text(json.dumps(told))
+    report = {name: _attempt(attack, target) for name, attack in PARTS[part].items()}
+    Path(out, "escaped.json").write_text(json.dumps(report))
     os._exit(0)
 
 
@@ -418,7 +424,7 @@ def _fill(path: Path, mib: int) -> str:
 
 def _notes(target: Target) -> Iterator[Path]:
     for folder in ("/tmp", "/dev/shm", "/var/tmp", "/run", os.environ["HOME"], "/"):  # noqa: S108
-        yield Path(folder, f"swarm-canary-{target.token}")
+        yield Path(folder, f"swarm-self-check-{target.token}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a confined process tree may touch, and how it ended."""
+"""The policy of a sandbox (what its processes may touch) and how it ended."""
 
 from __future__ import annotations
 
@@ -12,22 +12,30 @@ from harness.contract import SandboxKind, Slice
 
 @dataclass(frozen=True, slots=True)
 class SandboxPolicy:
-    """Everything a box is given; what is not named here does not exist inside.
+    """Everything a sandbox is given; what is not named here does not exist inside.
 
-    `read` and `write` map absolute paths inside the box to host paths. The interpreter that runs
-    this code (its prefix, the system's libraries) is always there, read-only; HOME, /tmp and
-    /dev/shm are private, hold `tmp_mib` each, and vanish. Of what `late` names in `read`, a folder
-    or a file, the box may see a copy, taken when its program starts: so it can be made before that.
-    A `write` folder begins empty; its regular files, `file_mib` together at most, are on the host
-    when the box has ended. `fds` stay open under their own numbers; all others are closed. `env`
-    joins a fixed allow-list. `seconds` is wall time from exec to the last descendant's death.
-    `processes` counts threads as well, as the kernel does, and comes on top of four for each core.
-    `memory_mib` includes what lies in HOME, /tmp, /dev/shm and the `write` folders. `torch` says
-    whether torch, and what comes with it, is there to be imported; numpy always is.
+    The interpreter that runs this code (its prefix, the system's libraries) is always there,
+    read-only. HOME, /tmp and /dev/shm are private and vanish; with Landlock HOME and TMPDIR name
+    the private folders, and /dev/shm does not exist. With Landlock or `none` paths are the host's:
+    arguments that name a path in `read` or `write` are replaced.
 
-    `kind` is 2 for a sandbox, 1 for Landlock on a host that forbids namespaces, 0 for nothing. At
-    tiers 1 and 0 paths are the host's: words of a command that name a path in `read` or `write`
-    are replaced. At tier 1 HOME and TMPDIR name the private folders, and /dev/shm is not there.
+    slice: device share that the program is pinned to
+    seconds: wall time from exec to the last descendant's death
+    memory_mib: memory of all processes, with what lies in HOME, /tmp, /dev/shm and `write` folders
+    read: host paths to read, by absolute path inside
+    late: paths of `read` that may be copies taken when the program starts, so that a sandbox can be
+        made before they exist
+    write: host folders, by absolute path inside; each begins empty and receives the outputs when
+        the sandbox has ended
+    outputs: files to take from the `write` folders, with the most bytes of each; None takes every
+        regular file
+    env: variables added to a fixed list
+    fds: descriptors that stay open under their own numbers; all others are closed
+    processes: processes and threads, on top of four for each core
+    file_mib: size of all files in a `write` folder
+    tmp_mib: size of each of HOME, /tmp and /dev/shm
+    kind: what confines the program
+    torch: whether torch and its requirements can be imported; numpy always can
     """
 
     slice: Slice
@@ -48,13 +56,16 @@ class SandboxPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a box ended. Nothing of it is alive when this exists.
+    """How a sandbox ended. Nothing of it is alive when this exists.
 
-    `code` is the exit status (negative: the signal) of the first process, `killed` what the
-    harness killed it for ("disk": more than `file_mib` or `tmp_mib` in files, at tier 1 where no
-    mount refuses it), `seconds` from exec to the last descendant's death, `start` from the
-    call to exec, `peak_mib` the largest memory seen for the whole tree, `foreign` the share of
-    the slice's cores that others had meanwhile (None: not known).
+    code: exit status of the first process; negative: the signal
+    killed: what the harness killed it for; "disk": more than `file_mib` or `tmp_mib` in files, with
+        Landlock, where no mount refuses the write
+    seconds: wall time from exec to the last descendant's death
+    start: wall time from the call to exec, in seconds
+    peak_mib: the most memory seen for the whole tree
+    foreign: share of the slice's cores that other programs used meanwhile; None: unknown
+    refused: why outputs named by the policy were refused, one line each, by file name
     """
 
     code: int

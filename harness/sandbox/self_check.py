@@ -1,13 +1,12 @@
-"""Canaries: a small attack on every line of defence, made in boxes of this machine.
+"""The self-check: a small attack on every line of defence, made in sandboxes of this machine.
 
-What works elsewhere may not work here: kernels differ, and so do the hosts of containers. So
-`swarm doctor` shows what the canaries of this machine say, and a launch asks `require_self_check`.
-The attacks themselves are in harness/runners/self_check_attacks.py; what can be seen from outside
-(who came to a
-socket, which process died, what was left behind) is judged here.
+What works elsewhere may fail here: kernels differ, and so do container hosts. So `swarm doctor`
+shows the self-check's results, and a launch calls `require_self_check`. The attacks are in
+harness/runners/self_check_attacks.py; what can be observed from outside (who reached a socket,
+which process died, what was left behind) is judged here.
 
-Not covered: one attack for each line, and none that would harm the machine where it succeeds;
-tests/attacks goes further. The GPU's driver. Other hosts: none is contacted.
+Not covered: there is one attack for each line of defence, none that would harm the machine if it
+succeeded; tests/attacks goes further. The GPU driver. Other hosts: none is contacted.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from harness.sandbox.run import run
 
 PROGRAM: Final = Path(__file__).parents[1] / "runners" / "self_check_attacks.py"
 
-TRIES: Final[Mapping[str, str]] = {
+ATTACKS: Final[Mapping[str, str]] = {
     "files": "read the host's files by path",
     "inputs": "change a file that is given to be read",
     "processes": "read and end the host's processes",
@@ -75,7 +74,7 @@ TRIES: Final[Mapping[str, str]] = {
     "deadline": "outlive its time",
 }
 
-SPEND = 20.0  # seconds that a box may take: 0.2 usually, more where the cores are starved
+TIMEOUT_S = 20.0  # a sandbox takes 0.2 s, much longer where the cores are starved
 SMALL_MIB = 8  # the limit on files
 FORKS = 24  # more than PROCESSES and the four that a core adds
 PROCESSES = 12
@@ -83,7 +82,7 @@ PROCESSES = 12
 
 @dataclass(frozen=True, slots=True)
 class SelfCheckAttack:
-    """One line of defence: what the attack tries, and what got out in one line ("": it held)."""
+    """One attack: its name, what it tries, and what escaped in one line ("": it held)."""
 
     name: str
     tries: str
@@ -91,31 +90,31 @@ class SelfCheckAttack:
 
 
 def run_self_check(kind: SandboxKind) -> tuple[SelfCheckAttack, ...]:
-    """Attack every line of defence once at `kind` and say which held; takes a second or two.
+    """Attack every line of defence of `kind` once; takes a second or two.
 
-    Raises SetupError where this machine cannot make the tier, HarnessError where a box gives no
+    Raises SetupError where this machine does not support it, HarnessError where a sandbox gives no
     answer.
     """
-    with _field(kind) as field:
-        told = field.first() | field.second() | field.third() | field.fourth()
+    with _targets(kind) as targets:
+        told = targets.first() | targets.second() | targets.third() | targets.fourth()
     return tuple(
-        SelfCheckAttack(name, tries, told[name]) for name, tries in TRIES.items() if name in told
+        SelfCheckAttack(name, tries, told[name]) for name, tries in ATTACKS.items() if name in told
     )
 
 
 def require_self_check(kind: SandboxKind) -> None:
-    """Raise SetupError naming the first canary that escapes; at tier 0 nothing is promised."""
-    for canary in run_self_check(kind) if kind != "none" else ():
-        if canary.escaped:
+    """Raise SetupError naming the first attack that escapes; `none` promises nothing."""
+    for attack in run_self_check(kind) if kind != "none" else ():
+        if attack.escaped:
             raise SetupError(
-                f"confinement does not hold here: a box could {canary.tries} ({canary.escaped});"
-                " see `swarm doctor`"
+                f"the sandbox does not hold here: a program could {attack.tries}"
+                f" ({attack.escaped}); see `swarm doctor`"
             )
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
-    """What is there to be attacked, and the boxes that attack it; each returns what escaped."""
+class _Targets:
+    """What is attacked, and the sandboxes that attack it; each method returns what escaped."""
 
     kind: SandboxKind
     folder: Path
@@ -124,13 +123,13 @@ class _Field:
     bystander: subprocess.Popen[bytes]
 
     def first(self) -> dict[str, str]:
-        """Let a box try all that needs neither a second box nor its own end."""
+        """Run the attacks that need neither a second sandbox nor an ending."""
         with _pipe() as (ours, theirs):
             os.set_inheritable(theirs.fileno(), True)
-            told = self._told("first", self._box("first"))
-            leaked = _heard(ours, theirs)
-        came = select.select(list(self.servers.values()), [], [], 0)[0]
-        told |= {name: "reached it" * (each in came) for name, each in self.servers.items()}
+            told = self._report("first", self._run_part("first"))
+            leaked = _read_closed(ours, theirs)
+        reached = select.select(list(self.servers.values()), [], [], 0)[0]
+        told |= {name: "reached it" * (server in reached) for name, server in self.servers.items()}
         odd = [path.name for path in self._out("first").iterdir() if not _regular(path)]
         told["links"] = f"left {', '.join(odd)}" if odd else ""
         told["descriptors"] = told["descriptors"] or "wrote to one" * bool(leaked)
@@ -138,39 +137,41 @@ class _Field:
         return told
 
     def second(self) -> dict[str, str]:
-        """Let another box look for what the first has left, and leave daemons."""
+        """Look in another sandbox for what the first left, and leave daemons."""
         with _pipe() as (ours, theirs):
-            ended = self._box("second", fds=(theirs.fileno(),), memory_mib=2048)
-            told = self._told("second", ended)
-            alive = _heard(ours, theirs) is None
+            ended = self._run_part("second", fds=(theirs.fileno(),), memory_mib=2048)
+            told = self._report("second", ended)
+            alive = _read_closed(ours, theirs) is None
         return told | {"daemons": "one is alive" * alive}
 
     def third(self) -> dict[str, str]:
-        """Let boxes hold too much: files, which a full disk or a watchdog ends, and memory."""
-        ended = self._box("disk")
-        told = {"disk": ""} if ended.killed == "disk" else self._told("disk", ended)
-        ended = self._box("memory", memory_mib=96)
+        """Exceed the limits on files and on memory."""
+        ended = self._run_part("disk")
+        told = {"disk": ""} if ended.killed == "disk" else self._report("disk", ended)
+        ended = self._run_part("memory", memory_mib=96)
         held = f"held {ended.peak_mib:.0f} MiB"
         return told | {"memory": "" if ended.killed == "memory" else held}
 
     def fourth(self) -> dict[str, str]:
-        """Let a box stay when its time is up."""
+        """Outlive the deadline."""
         with _pipe() as (ours, theirs):
-            ended = self._box("deadline", fds=(theirs.fileno(),), seconds=0.5)
-            alive = _heard(ours, theirs) is None or ended.killed != "deadline"
+            ended = self._run_part("deadline", fds=(theirs.fileno(),), seconds=0.5)
+            alive = _read_closed(ours, theirs) is None or ended.killed != "deadline"
         return {"deadline": "one process is alive" * alive}
 
-    def _box(self, part: str, **rules: Any) -> Exit:  # noqa: ANN401  # fields of a Policy
-        """Run one part of the attacks in a box of its own."""
+    def _run_part(self, part: str, **rules: Any) -> Exit:  # noqa: ANN401  # fields of a Policy
+        """Run one part of the attacks in a sandbox of its own."""
         self._out(part).mkdir()
-        policy = SandboxPolicy(**self._usual(part) | rules)
-        argv = python_argv(PROGRAM, part, "/out", "/given/file", json.dumps(self._target(policy)))
+        policy = SandboxPolicy(**self._rules(part) | rules)
+        argv = python_argv(
+            PROGRAM, part, "/out", "/given/file", json.dumps(self._program_target(policy))
+        )
         return run(policy, argv, self._log(part))
 
-    def _usual(self, part: str) -> dict[str, Any]:
+    def _rules(self, part: str) -> dict[str, Any]:
         return {
-            "slice": Slice("canary", "cpu", tuple(usable_cores()[:1])),
-            "seconds": SPEND,
+            "slice": Slice("self-check", "cpu", tuple(usable_cores()[:1])),
+            "seconds": TIMEOUT_S,
             "memory_mib": 256,
             "read": {"/given": self.folder / "given"},
             "write": {"/out": self._out(part)},
@@ -180,8 +181,8 @@ class _Field:
             "kind": self.kind,
         }
 
-    def _target(self, policy: SandboxPolicy) -> dict[str, object]:
-        """Return the fields of the box program's `Target`."""
+    def _program_target(self, policy: SandboxPolicy) -> dict[str, object]:
+        """Return the fields of the attack program's `Target`."""
         machine = seccomp.MACHINES.get(platform.machine(), seccomp.MACHINES["x86_64"])
         calls = {name: each for row in seccomp.REFUSED.values() for name, each in row.items()}
         calls["unshare"] = seccomp.UNSHARE
@@ -201,14 +202,14 @@ class _Field:
             "forks": FORKS,
         }
 
-    def _told(self, part: str, ended: Exit) -> dict[str, str]:
-        """Return what the box program says. Raises HarnessError where it says nothing."""
+    def _report(self, part: str, ended: Exit) -> dict[str, str]:
+        """Return the attack program's report. Raises HarnessError where there is none."""
         try:
-            told: dict[str, str] = json.loads((self._out(part) / "escaped.json").read_text())
+            report: dict[str, str] = json.loads((self._out(part) / "escaped.json").read_text())
         except FileNotFoundError:
-            said = self._log(part).read_text(errors="replace").strip()[-300:]
-            raise HarnessError(f"a canary's box ended with {ended.code}: {said}") from None
-        return told
+            output = self._log(part).read_text(errors="replace").strip()[-300:]
+            raise HarnessError(f"a self-check ended with {ended.code}: {output}") from None
+        return report
 
     def _out(self, part: str) -> Path:
         return self.folder / f"{part}-out"
@@ -218,10 +219,10 @@ class _Field:
 
 
 @contextmanager
-def _field(kind: SandboxKind) -> Iterator[_Field]:
-    """Yield servers to reach, a process to end and files to read; then clear them away."""
+def _targets(kind: SandboxKind) -> Iterator[_Targets]:
+    """Yield servers to reach, a process to end and files to read; remove them at the end."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-canary-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-self-check-")))
         folder.chmod(0o755)
         (folder / "given").mkdir()
         for path, mode in ((folder / "secret", 0o644), (folder / "given" / "file", 0o666)):
@@ -234,17 +235,17 @@ def _field(kind: SandboxKind) -> Iterator[_Field]:
             "path socket": _bound(socket.AF_UNIX, socket.SOCK_DGRAM, str(folder / "socket")),
         }
         if sys.platform == "linux":
-            name = f"\0swarm-canary-{token}"
+            name = f"\0swarm-self-check-{token}"
             servers["abstract socket"] = _bound(socket.AF_UNIX, socket.SOCK_DGRAM, name)
         for server in servers.values():
             stack.enter_context(server)
         (folder / "socket").chmod(0o777)
-        # it reads until our end of the pipe closes, so it goes with us even where we are killed
-        env, pipe = {"SWARM_CANARY": token}, subprocess.PIPE
+        # it reads until our end of the pipe closes, so it ends even where we are killed
+        env, pipe = {"SWARM_SELF_CHECK": token}, subprocess.PIPE
         bystander = subprocess.Popen(["/bin/cat"], env=env, stdin=pipe, start_new_session=True)
         stack.enter_context(bystander)
         stack.callback(bystander.kill)
-        yield _Field(kind, folder, token, servers, bystander)
+        yield _Targets(kind, folder, token, servers, bystander)
 
 
 def _bound(family: int, kind: int, address: str | tuple[str, int]) -> socket.socket:
@@ -268,8 +269,8 @@ def _pipe() -> Iterator[tuple[FileIO, FileIO]]:
         yield reading, writing
 
 
-def _heard(ours: FileIO, theirs: FileIO) -> bytes | None:
-    """Close our end to write; return what came, None where somebody still holds the other end."""
+def _read_closed(ours: FileIO, theirs: FileIO) -> bytes | None:
+    """Close our writing end; return what was written, None while others hold that end open."""
     theirs.close()
     os.set_blocking(ours.fileno(), False)
     return ours.read(64)

@@ -26,7 +26,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from field import Field
+from attack_target import AttackTarget
 
 from harness.contract import HarnessError, SandboxKind, Slice
 from harness.sandbox import Exit, SandboxPolicy, SandboxPool, Zygote, python_argv, run
@@ -136,13 +136,13 @@ class Suite:
         child.stdout.readline()  # until it is ready
         return child
 
-    def field(self) -> Field:
+    def target(self) -> AttackTarget:
         """Return what the attackers are shown."""
         column = seccomp.MACHINES[platform.machine()].column
         calls = {name: call for row in seccomp.REFUSED.values() for name, call in row.items()}
         calls |= {"unshare": seccomp.UNSHARE, "shmctl": (31, 195), "msgctl": (71, 187)}
         calls |= {"semctl": (66, 191), "mq_unlink": (241, 181)}
-        return Field(
+        return AttackTarget(
             tag=f"swarm-{self.folder.name[-8:]}",
             folder=str(self.folder),
             neighbour=self.neighbour.pid,
@@ -170,9 +170,9 @@ class Suite:
             fds=(theirs.fileno(),),
             kind=self.kind,
         )
-        program = self.folder / "attacks" / "box.py"
-        field = json.dumps(dataclasses.asdict(self.field()))
-        words = ["/out", "/attacks", "/given/file", field, str(theirs.fileno()), turn, *names]
+        program = self.folder / "attacks" / "run_programs.py"
+        target = json.dumps(dataclasses.asdict(self.target()))
+        words = ["/out", "/attacks", "/given/file", target, str(theirs.fileno()), turn, *names]
         if self.warm and self.kind == "namespaces":  # prewarmed, as in a run
             make_ahead(self.warm, policy, python_argv(program), self.folder)
         ended, late = None, ""
@@ -210,13 +210,13 @@ class Suite:
 
 def make_ahead(ahead: SandboxPool, policy: SandboxPolicy, argv: list[str], home: Path) -> None:
     """Let a box wait for this program."""
-    ahead.turn(home)
+    ahead.next_trial(home)
     held = ahead.take(policy, argv)
     if held:
         held.close()
     while not any(held.shape == SandboxShape.of(policy, argv) for held in ahead.waiting):
-        ahead.make()
-    ahead.turn(home)
+        ahead.prewarm()
+    ahead.next_trial(home)
 
 
 def suite(kind: SandboxKind, *, warm: bool) -> dict[str, str]:

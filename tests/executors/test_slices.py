@@ -153,4 +153,4 @@ def test_a_mig_instances_box_sees_its_own_gpu_alone(monkeypatch, tmp_path):
     lease = Slice("gpu0", "cuda", (0,), "MIG-2", "GPU-bb")
     names = [node.name for node in devices.device_nodes(lease)]
     assert [name for name in names if name[-1].isdigit()] == ["nvidia1"]
-    assert devices.visible(lease) == "MIG-2"
+    assert devices.visible_devices(lease) == "MIG-2"

@@ -27,7 +27,7 @@ from harness.sandbox.tiers import STRENGTH, check
 from harness.trial import MAX_TAIL_CHARS, measure
 from islands.records import Attempt, Brief
 from swarm.agents.llm import prompt
-from tests.attacks import planted, table
+from tests.attacks import repository_traps, table
 
 HERE = Path(__file__).parents[1] / "attacks"
 PROGRAMS = sorted(path.stem for path in HERE.glob("programs/*.py"))
@@ -137,17 +137,17 @@ def test_a_note_in_shared_memory_would_be_found():
     assert said == "got a note in shared memory\n"
 
 
-@pytest.mark.parametrize("name", planted.PROPOSALS)
+@pytest.mark.parametrize("name", repository_traps.PROPOSALS)
 def test_nothing_that_a_proposal_plants_is_run(name):
     """Git used without care steps into it; admission, or the way that we use git, does not."""
-    careless, _, swarm = planted.results(name)
+    careless, _, swarm = repository_traps.results(name)
     assert careless
     assert swarm == ""
 
 
 def test_admission_refuses_what_git_would_obey_unasked():
     """Attributes and buried repositories; hooks are only what the user has told git to run."""
-    let_in = {name for name in planted.PROPOSALS if not planted.results(name)[1]}
+    let_in = {name for name in repository_traps.PROPOSALS if not repository_traps.results(name)[1]}
     assert let_in == {"fsmonitor", "hook"}
 
 

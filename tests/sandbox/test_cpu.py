@@ -13,7 +13,7 @@ import pytest
 
 from harness.contract import Outcome, Rung, SetupError, Slice, Trial, encode
 from harness.sandbox import SandboxPolicy, python_argv, run
-from harness.sandbox.monitor.cpu import EVERY, CpuContention
+from harness.sandbox.monitor.cpu import LOOK_INTERVAL_S, CpuContention
 from harness.sandbox.tiers import check
 from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.harness_process import HarnessProcess
@@ -71,10 +71,10 @@ def test_looks_too_close_together_are_not_had(proc):
     watch = proc.watch(0)
     proc.idle(0)
     watch.look([])
-    proc.now += EVERY / 2
+    proc.now += LOOK_INTERVAL_S / 2
     watch.look([])
     assert watch.foreign is None
-    proc.now += EVERY
+    proc.now += LOOK_INTERVAL_S
     watch.look([])
     assert watch.foreign == 1
 

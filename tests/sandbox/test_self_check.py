@@ -1,4 +1,4 @@
-"""Canaries tell a machine whose boxes hold from one whose boxes do not."""
+"""The self-check tells machines whose sandboxes hold from those whose sandboxes leak."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.contract import SetupError
 from harness.sandbox.backends import landlock as walls
 from harness.sandbox.backends import seccomp
 from harness.sandbox.guest.landlock_syscalls import OWN
-from harness.sandbox.self_check import TRIES, require_self_check, run_self_check
+from harness.sandbox.self_check import ATTACKS, require_self_check, run_self_check
 from harness.sandbox.tiers import check
 from swarm.cli.doctor import WEAKER
 
@@ -29,14 +29,14 @@ def escaped(kind):
 
 
 def notes(token):
-    """Return what a canary of ours has left on this machine, where others may sing as well."""
-    return {path for folder in NOTES for path in Path(folder).glob(f"swarm-canary-{token}*")}
+    """Return the notes of this self-check on this machine, where others may run as well."""
+    return {path for folder in NOTES for path in Path(folder).glob(f"swarm-self-check-{token}*")}
 
 
 def test_nothing_escapes_from_a_sandbox(sandbox):
     """With namespaces every line of defence holds on this machine, and each was attacked."""
     found = run_self_check("namespaces")
-    assert [each.name for each in found] == list(TRIES)
+    assert [each.name for each in found] == list(ATTACKS)
     assert [each for each in found if each.escaped] == []
 
 
@@ -52,12 +52,12 @@ def landlock():
 def test_nothing_escapes_from_landlock(landlock):
     """With Landlock every line of defence holds on this machine, and each was attacked."""
     found = run_self_check("landlock")
-    assert [each.name for each in found] == list(TRIES)
+    assert [each.name for each in found] == list(ATTACKS)
     assert [each for each in found if each.escaped] == []
 
 
 def test_a_hole_in_landlock_is_seen(landlock, monkeypatch):
-    """Where the rules let one folder too many be read, the canary of files gets out."""
+    """Where the rules let one folder too many be read, the attack on files succeeds."""
     rules = walls.rules
     monkeypatch.setattr(walls, "rules", lambda *args: [*rules(*args), ("/tmp", OWN)])
     assert {"files", "notes"} <= set(escaped("landlock"))
@@ -74,7 +74,7 @@ def test_the_attacks_are_real(monkeypatch):
 
 
 def test_a_hole_stops_a_launch_by_name(sandbox, monkeypatch):
-    """Without its system call filter a sandbox lets canaries out, and the error names the first."""
+    """Without its system call filter a sandbox leaks, and the error names the first attack."""
     monkeypatch.setattr(seccomp, "program", lambda memfd: EVERY_CALL)
     with pytest.raises(SetupError, match="could make a ring, whose requests no filter sees"):
         require_self_check("namespaces")
@@ -86,7 +86,7 @@ def test_the_doctor_tells_what_holds_here(sandbox):
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
     assert (done.returncode, found["sandbox"], found["sound"]) == (0, "namespaces", True)
-    assert [each["name"] for each in found["attacks"]] == list(TRIES)
+    assert [each["name"] for each in found["attacks"]] == list(ATTACKS)
     assert found["slices"]
     assert found["fixes"] == []
 

@@ -1,21 +1,21 @@
-"""What a box's program is told through its environment: a fixed list, and what the policy adds."""
+"""The environment of a sandboxed program: a fixed list plus what the policy adds."""
 
 from __future__ import annotations
 
-from harness.sandbox.backends.devices import visible
+from harness.sandbox.backends.devices import visible_devices
 from harness.sandbox.policy import SandboxPolicy
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def environment(policy: SandboxPolicy, home: str, tmp: str = "/tmp") -> dict[str, str]:  # noqa: S108  # the box's own
-    """Return the whole environment of a box; nothing of ours leaks into it.
+def environment(policy: SandboxPolicy, home: str, tmp: str = "/tmp") -> dict[str, str]:  # noqa: S108  # the sandbox's own
+    """Return the whole environment; nothing of the caller's is inherited.
 
-    An unpinned slice gets no thread counts, a slice without a GPU sees none.
+    An unpinned slice sets no thread counts; a slice without a GPU makes none visible.
     """
     env = {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": visible(policy.slice),
+        "CUDA_VISIBLE_DEVICES": visible_devices(policy.slice),
         "HOME": home,
         "LANG": "C.UTF-8",
         "PATH": "/usr/local/bin:/usr/bin:/bin",

@@ -1,8 +1,8 @@
-"""What of this Python exists inside a box: its prefix, and of site-packages only what is named.
+"""The part of this Python that exists inside a sandbox: its prefix and named packages.
 
-The environment's site-packages holds more than a candidate may see (the corpora arrive as
-ordinary packages), so a box sees the distributions that `PACKAGES`, or `PLAIN`, need and no others.
-`.pth` files run even under `python -I`; so box programs start with -S, and `within.program` names
+site-packages holds more than a candidate may see (the corpora arrive as ordinary packages), so a
+sandbox sees the distributions that `TORCH_PACKAGES` or `NUMPY_PACKAGES` need and no others. `.pth`
+files run even under `python -I`; so sandboxed programs start with -S, and `guest.run_script` adds
 the directories to import from.
 """
 
@@ -15,39 +15,38 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("torch", "numpy", "safetensors")
+TORCH_PACKAGES = ("torch", "numpy", "safetensors")
 
-PLAIN = ("numpy",)
-"""The same where nobody imports torch: each entry of site-packages is a mount, and here are 2 and
-not 17."""
+NUMPY_PACKAGES = ("numpy",)
+"""For tasks without torch: each entry of site-packages is a mount, 2 here instead of 17."""
 
-WITHIN = Path(__file__).parents[1] / "guest"
+GUEST = Path(__file__).parents[1] / "guest"
 
 
-def within(module: str, *args: str) -> list[str]:
-    """Return the command line that runs a module of `within` in a bare interpreter."""
-    return [sys.executable, "-I", "-S", "-B", str(WITHIN / "__main__.py"), module, *args]
+def guest_argv(module: str, *args: str) -> list[str]:
+    """Return the command line that runs a module of `guest` in a bare interpreter."""
+    return [sys.executable, "-I", "-S", "-B", str(GUEST / "__main__.py"), module, *args]
 
 
 def python_argv(program: Path, *args: str) -> list[str]:
-    """Return the command line that runs the box program `program`, which may import `PACKAGES`.
+    """Return the command line that runs the script `program` in a sandbox.
 
-    `run` lets the box read the file itself; nothing beside it.
+    The script may import `TORCH_PACKAGES`. `run` lets the sandbox read the file, not its folder.
     """
-    return within("run_script", roots(), str(program), *args)
+    return guest_argv("run_script", import_roots(), str(program), *args)
 
 
 def program_words(argv: Sequence[str]) -> list[str] | None:
-    """Return the program and its arguments in what `python_argv` made, None in anything else."""
-    start = within("run_script", roots())
+    """Return the script and arguments of a command made by `python_argv`, None for any other."""
+    start = guest_argv("run_script", import_roots())
     return list(argv[len(start) :]) if list(argv[: len(start)]) == start else None
 
 
 @cache
 def site_entries(*, torch: bool = True) -> frozenset[Path]:
-    """Return the files and folders in site-packages that `PACKAGES`, or `PLAIN`, need."""
+    """Return the entries of site-packages that the packages and their requirements need."""
     found: set[Path] = set()
-    for each in _closure(PACKAGES if torch else PLAIN):
+    for each in _closure(TORCH_PACKAGES if torch else NUMPY_PACKAGES):
         root = Path(str(each.locate_file("")))
         record = each.read_text("RECORD") or ""
         names = {re.split(r"[/,]", line, maxsplit=1)[0] for line in record.splitlines()}
@@ -55,7 +54,7 @@ def site_entries(*, torch: bool = True) -> frozenset[Path]:
     return frozenset(found)
 
 
-def roots() -> str:
+def import_roots() -> str:
     """Return the directories that hold `site_entries`, joined by colons."""
     return ":".join(sorted({str(path.parent) for path in site_entries()}))
 
@@ -65,7 +64,7 @@ def _importable(name: str) -> bool:
 
 
 def _closure(names: tuple[str, ...]) -> list[metadata.Distribution]:
-    """Return the installed distributions among `names` and all that they require, extras not."""
+    """Return the installed distributions of `names` and all they require, without extras."""
     waiting, found = list(names), dict[str, metadata.Distribution]()
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
@@ -81,14 +80,14 @@ def _closure(names: tuple[str, ...]) -> list[metadata.Distribution]:
 
 @cache
 def prefixes() -> tuple[Path, ...]:
-    """Return the folders of this interpreter, the environment's and the one it was made from."""
+    """Return this interpreter's prefixes: the environment's and its base interpreter's."""
     given = sorted({sys.prefix, sys.base_prefix})
     return tuple(Path(path) for path in given if not path.startswith("/usr"))
 
 
 @cache
 def site_folders() -> tuple[Path, ...]:
-    """Return every folder of installed packages in a box's reach, to be hidden and refilled."""
+    """Return every package folder that a sandbox would see, to be hidden and refilled."""
     trees = [Path("/usr"), Path("/usr/local"), Path(sys.prefix), Path(sys.base_prefix)]
     names = [f"lib*/python3*/{kind}-packages" for kind in ("site", "dist")]
     found = (each for tree in trees for name in names for each in tree.glob(name))
@@ -96,5 +95,5 @@ def site_folders() -> tuple[Path, ...]:
 
 
 def _plain(folder: Path) -> bool:
-    """Say whether it is a folder by its own name: lib64 is often a link to lib."""
+    """Return whether it is a folder reached without links: lib64 is often a link to lib."""
     return folder.is_dir() and not any(p.is_symlink() for p in (folder, *folder.parents[:2]))

@@ -1,12 +1,12 @@
-"""Boxes made ahead: while one program runs, those that the next ones will want are made.
+"""A pool of prewarmed sandboxes, made while the trial before still runs.
 
-Making a box costs some 40 ms of processor time, and more where the cores are busy; so what the last
-trials have wanted is made while a trial's first program runs, and a slice need not wait. Each box
-still serves one program. They are made one after another, and not in the first moments, in which
-programs find out how fast they are.
+Making a sandbox costs some 40 ms of CPU time, more on busy cores. So what recent trials needed is
+made while a trial's first program runs, and the slice need not wait. Each sandbox serves one
+program. They are made one after another, and not in the first moments, when programs calibrate
+their speed.
 
-Not covered: on a slice of CPU cores this takes place within the clock of that first program, in
-every trial alike, and counts among what others had of its cores.
+Not covered: on a slice of CPU cores this happens within the budget of that first program, in every
+trial alike, and counts as foreign CPU load.
 """
 
 from __future__ import annotations
@@ -21,59 +21,59 @@ from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
 from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.policy import SandboxPolicy
 
-MOST = 4
-"""Boxes that wait, at most: a trial needs three."""
+MAX_WAITING = 4
+"""Sandboxes that wait at a time; a trial needs three."""
 
 
 class SandboxPool:
-    """The boxes that wait on `warm`'s slice, and what trials were seen to want.
+    """The prewarmed sandboxes of the zygote's slice, and which shapes trials needed.
 
-    One thread may use it, the one that made it: the boxes end with that thread.
+    Only the thread that made it may use it: the sandboxes die with that thread.
     """
 
-    def __init__(self, warm: Zygote) -> None:
-        self.zygote, self.slice = warm, warm.slice
+    def __init__(self, zygote: Zygote) -> None:
+        self.zygote, self.slice = zygote, zygote.slice
         self._home = Path(tempfile.gettempdir())
         self.waiting: list[PrewarmedSandbox] = []
         self._wanted: list[SandboxShape] = []
         self._seen: list[SandboxShape] = []
 
-    def turn(self, home: Path) -> None:
-        """Say that what follows is another trial; boxes' files are to lie below `home`."""
+    def next_trial(self, home: Path) -> None:
+        """Begin another trial, whose sandboxes keep their files below `home`."""
         self._home, self._seen = home, []
 
     def take(self, policy: SandboxPolicy, argv: Sequence[str]) -> PrewarmedSandbox | None:
-        """Return a box for this program, which the caller closes; None where none waits."""
+        """Return a waiting sandbox for this program, for the caller to close; None if none fits."""
         shape = SandboxShape.of(policy, argv)
         self._seen.append(shape)
         if self._seen.count(shape) > self._wanted.count(shape):
-            self._wanted = [*self._wanted, shape][-MOST:]
-        found = next((held for held in self.waiting if held.shape == shape), None)
-        if found is not None:
-            self.waiting.remove(found)
-        return found
+            self._wanted = [*self._wanted, shape][-MAX_WAITING:]
+        match = next((sandbox for sandbox in self.waiting if sandbox.shape == shape), None)
+        if match is not None:
+            self.waiting.remove(match)
+        return match
 
-    def make(self) -> None:
-        """Begin to make one more, while its trial's first program runs and no other is being made.
+    def prewarm(self) -> None:
+        """Begin to make one more, if the trial's first program runs and none is being made.
 
-        What nobody has wanted for long is ended. What cannot be made now is made when it is
-        wanted, and says then why not.
+        Shapes that are no longer needed are closed. A sandbox that cannot be made now is made when
+        it is needed, and the error is reported then.
         """
-        if len(self._seen) != 1 or not all(held.made for held in self.waiting):
+        if len(self._seen) != 1 or not all(sandbox.made for sandbox in self.waiting):
             return
         missing = list(self._wanted)
-        for held in self.waiting.copy():
-            if held.shape in missing:
-                missing.remove(held.shape)
+        for sandbox in self.waiting.copy():
+            if sandbox.shape in missing:
+                missing.remove(sandbox.shape)
             else:
-                self.waiting.remove(held)
-                held.close()
+                self.waiting.remove(sandbox)
+                sandbox.close()
         if missing:
             with suppress(OSError, HarnessError):
                 self.waiting.append(PrewarmedSandbox(missing[-1], self.zygote, self._home))
 
     def close(self) -> None:
-        """End the boxes that wait."""
+        """Close the waiting sandboxes."""
         while self.waiting:
             self.waiting.pop().close()
 

@@ -1,4 +1,4 @@
-"""What the processes in a box are told: whom they run as, within which limits, what they become."""
+"""Specs for a sandbox's first process: uid, limits, filter, program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.sandbox.backends import bubblewrap, landlock, seccomp
 from harness.sandbox.backends.environment import environment
 from harness.sandbox.backends.interpreter import program_words
 from harness.sandbox.backends.scratch import ScratchFolders
-from harness.sandbox.backends.uids import box_uid
+from harness.sandbox.backends.uids import sandbox_uid
 from harness.sandbox.policy import SandboxPolicy
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 OPEN_FILES = 768
-"""Below the usual soft limit of 1,024 by more than the 253 descriptors of one message: those that
-are on their way through sockets are counted for each user, and past a process's own limit it can
-send none. A box must not be able to stop its neighbours."""
+"""Below the usual soft limit of 1,024 by more than the 253 descriptors of one message: descriptors
+in flight through sockets are counted per user, and a process whose limit they exceed can send none.
+A sandbox must not be able to block its neighbours."""
 
 LIMITS = [
     (resource.RLIMIT_NOFILE, OPEN_FILES),
@@ -34,26 +34,26 @@ LIMITS = [
 
 
 def namespaces_spec(policy: SandboxPolicy, argv: Sequence[str]) -> GuestSpec:
-    """Return what the first process of a sandbox is told."""
+    """Return the spec of a sandbox with namespaces."""
     spec = unconfined_spec(policy, argv, bubblewrap.HOME)
     spec["limits"] += [(resource.RLIMIT_NPROC, max_processes(policy)), *LIMITS]
     spec["watched"] = ["/proc", *bubblewrap.PRIVATE, *policy.write]
-    spec["uid"] = box_uid()
+    spec["uid"] = sandbox_uid()
     spec["filter"] = seccomp_program(policy)
     return spec
 
 
 def seccomp_program(policy: SandboxPolicy) -> bytes:
-    """Return the seccomp program of a sandbox."""
+    """Return the seccomp program of a sandbox with namespaces."""
     return seccomp.program(memfd=policy.slice.kind == "cuda")
 
 
 def landlock_spec(policy: SandboxPolicy, argv: Sequence[str], own: ScratchFolders) -> GuestSpec:
-    """Return what the warden of a box at tier 1 is told."""
+    """Return the spec of a Landlock sandbox, for its supervisor."""
     spec = unconfined_spec(policy, argv, str(own.home))
     spec["env"] = environment(policy, str(own.home), str(own.tmp))
     spec["limits"] += LIMITS
-    spec["uid"] = box_uid()
+    spec["uid"] = sandbox_uid()
     spec["filter"] = seccomp.program(memfd=policy.slice.kind == "cuda", shared=True)
     spec["supervisor"] = {
         "rules": landlock.rules(policy, argv, own),
@@ -64,12 +64,12 @@ def landlock_spec(policy: SandboxPolicy, argv: Sequence[str], own: ScratchFolder
 
 
 def max_processes(policy: SandboxPolicy) -> int:
-    """Return how many processes and threads a box may have."""
+    """Return the limit on processes and threads."""
     return policy.processes + 4 * len(policy.slice.cores)
 
 
 def unconfined_spec(policy: SandboxPolicy, argv: Sequence[str], home: str) -> GuestSpec:
-    """Return what the first process is told where there are no walls."""
+    """Return the spec of a program without a sandbox; the others extend it."""
     return {
         "argv": list(argv),
         "env": environment(policy, home),
@@ -85,13 +85,13 @@ def unconfined_spec(policy: SandboxPolicy, argv: Sequence[str], home: str) -> Gu
 
 
 def on_host(argv: Sequence[str], places: Mapping[str, Path]) -> list[str]:
-    """Return `argv` with each path that lies in one of `places` as the host has it.
+    """Return `argv` with each path inside one of `places` (inside to host) as a host path.
 
-    The interpreter and the box program are named as the host has them anyway.
+    The interpreter and the script are host paths already.
     """
     program = program_words(argv)
-    known = len(argv) - len(program) + 1 if program else 0
-    return [*argv[:known], *[_on_host(word, places) for word in argv[known:]]]
+    start = len(argv) - len(program) + 1 if program else 0
+    return [*argv[:start], *[_on_host(word, places) for word in argv[start:]]]
 
 
 def _on_host(word: str, places: Mapping[str, Path]) -> str:

@@ -1,7 +1,7 @@
-"""Starts a box and shakes hands with its first process; `within.first` is the other half.
+"""Starts a sandbox and hands its first process the spec; `guest.init` is the other half.
 
-Not covered: where a supervisor of a box that no zygote serves (a canary's) is killed in the moment
-in which bubblewrap makes it, bubblewrap's own waiting process stays. Nothing has been in that box.
+Not covered: where the harness process of a sandbox without a zygote (a self-check's) is killed
+while bubblewrap makes it, bubblewrap's own waiting process stays. Nothing has run in that sandbox.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.contract import HarnessError
-from harness.sandbox.backends.interpreter import within
+from harness.sandbox.backends.interpreter import guest_argv
 from harness.sandbox.fds import readable
 from harness.sandbox.guest.init import GIVEN, GO, READY
 
@@ -29,17 +29,20 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 30.0  # a start takes 0.05 s, much longer where the cores are starved
 
 Walls = Callable[[int], list[str]]
-"""The command line that puts walls around what follows it, given a descriptor to tell on."""
+"""Returns the command line that confines what follows it, given a descriptor to report on."""
 
 
 @dataclass(slots=True)
 class Started:
-    """A box whose program has just been started, and the handles on it.
+    """A program that has just started in its sandbox, and the handles on it.
 
-    `outer` is our child (None where it is a zygote's), `end` becomes readable when the program
-    ends, `init` when all of the box is dead (-1 where there are no such descriptors: without walls,
-    and outside Linux). `handles` are the first process and the directories that the spec asks for,
-    or the warden, `control` what the first process says, `at` the time of the program's exec.
+    outer: our child process, None where it is the zygote's
+    end: descriptor that becomes readable when the program ends; -1 outside Linux
+    init: descriptor that becomes readable when the whole sandbox is dead; -1 without namespaces
+    handles: the first process and the directories that the spec asks for, or the supervisor
+    control: socket on which the first process reports
+    at: time of the program's exec, in seconds of `time.monotonic`
+    supervised: whether a supervisor reports instead
     """
 
     outer: subprocess.Popen[bytes] | None
@@ -51,7 +54,7 @@ class Started:
     supervised: bool = False
 
     def ended(self, wait: float) -> bool:
-        """Say whether the program has ended, after waiting at most `wait` seconds for it."""
+        """Return whether the program has ended, after waiting at most `wait` seconds for it."""
         if self.end >= 0 or self.outer is None:
             return readable(self.end, wait)
         try:
@@ -61,29 +64,29 @@ class Started:
         return True
 
     def code(self) -> int:
-        """Return how the program ended, once all of the box is dead: negative for a signal.
+        """Return the program's exit status, negative for a signal, once the sandbox is dead.
 
         Raises HarnessError where the program could not be started.
         """
         code = self.outer.wait() if self.outer else 0
-        said = self.control.recv(4096).decode(errors="replace").partition("\n")[0]
-        if said.isdigit():
-            return os.waitstatus_to_exitcode(int(said))
-        if said:
-            raise HarnessError(f"a box could not start its program: {said}")
+        report = self.control.recv(4096).decode(errors="replace").partition("\n")[0]
+        if report.isdigit():
+            return os.waitstatus_to_exitcode(int(report))
+        if report:
+            raise HarnessError(f"a sandbox could not start its program: {report}")
         if self.supervised:
-            raise HarnessError("a box's warden died before its box")
+            raise HarnessError("a sandbox's supervisor died before its sandbox")
         return 128 - code if 128 < code <= 192 else code  # noqa: PLR2004  # the shells' convention
 
     @classmethod
-    def told(
+    def from_zygote(
         cls,
         outer: subprocess.Popen[bytes] | None,
         init: int,
         handles: tuple[int, ...],
         control: socket.socket,
     ) -> Started:
-        """Return the box of a zygote's copy, whose end `control` tells, and which starts now."""
+        """Return the program of a zygote's copy that starts now; `control` reports its end."""
         return cls(outer, os.dup(control.fileno()), init, handles, control, time.monotonic())
 
     def __enter__(self) -> Started:
@@ -97,9 +100,9 @@ class Started:
 
 
 def launch(spec: GuestSpec, walls: Walls | None, output: int) -> Started:
-    """Start a box within `walls`, hand it `spec`, and return as it becomes the program.
+    """Start a sandbox behind `walls`, hand it `spec`, and return when it becomes the program.
 
-    What it prints goes to the descriptor `output`. Raises HarnessError where it does not start.
+    It prints to the descriptor `output`. Raises HarnessError where it does not start.
     """
     with ExitStack() as failed:
         control, theirs = socket.socketpair()
@@ -107,7 +110,7 @@ def launch(spec: GuestSpec, walls: Walls | None, output: int) -> Started:
         info, info_end = os.pipe()
         with os.fdopen(info, "rb") as told, theirs:
             outer = subprocess.Popen(
-                [*(walls(info_end) if walls else []), *within("init", str(theirs.fileno()))],
+                [*(walls(info_end) if walls else []), *guest_argv("init", str(theirs.fileno()))],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -115,48 +118,53 @@ def launch(spec: GuestSpec, walls: Walls | None, output: int) -> Started:
                 pass_fds=(theirs.fileno(), info_end, *spec["fds"]),
                 start_new_session=True,
             )
-            failed.callback(_end, outer, control, supervised=spec["supervisor"] is not None)
+            failed.callback(_abort, outer, control, supervised=spec["supervisor"] is not None)
             theirs.close()
             os.close(info_end)
-            first = first_of(told.read()) if walls else -1
+            first = init_handle(told.read()) if walls else -1
         if first >= 0:
             failed.callback(os.close, first)
-        handles = shake(control, spec)
+        handles = handshake(control, spec)
         end = os.pidfd_open(outer.pid) if sys.platform == "linux" else -1
         failed.pop_all()
     supervised = spec["supervisor"] is not None
     return Started(outer, end, first, handles, control, time.monotonic(), supervised)
 
 
-def first_of(told: bytes) -> int:
-    """Return a handle on the first process that bubblewrap tells of. HarnessError if none is."""
-    try:
-        return os.pidfd_open(json.loads(told)["child-pid"])
-    except (ValueError, ProcessLookupError) as error:
-        raise HarnessError("a box could not be made") from error
+def init_handle(report: bytes) -> int:
+    """Return a pidfd of the first process, from bubblewrap's report.
 
-
-def shake(control: socket.socket, spec: GuestSpec, given: Sequence[int] = ()) -> tuple[int, ...]:
-    """Hand over `spec`, wait until it is in force, and return what was asked for.
-
-    A zygote's copy is `given` descriptors before it: where its output goes, and what its program
-    keeps. Raises HarnessError where the other side falls silent or fails.
+    Raises HarnessError where there is no such process.
     """
-    _hear(control, READY)
+    try:
+        return os.pidfd_open(json.loads(report)["child-pid"])
+    except (ValueError, ProcessLookupError) as error:
+        raise HarnessError("a sandbox could not be made") from error
+
+
+def handshake(
+    control: socket.socket, spec: GuestSpec, given: Sequence[int] = ()
+) -> tuple[int, ...]:
+    """Hand over `spec`, wait until it is in force, and return the descriptors it asks for.
+
+    A zygote's copy gets the descriptors `given` first: for its output, and those its program keeps.
+    Raises HarnessError where the other side fails or does not answer in time.
+    """
+    _receive(control, READY)
     with _starting():
         if given:
             socket.send_fds(control, [GIVEN], given)
         control.sendall(marshal.dumps(dict(spec)))
         control.shutdown(socket.SHUT_WR)
-    return _hear(control, GO)
+    return _receive(control, GO)
 
 
-def _hear(control: socket.socket, word: bytes) -> tuple[int, ...]:
+def _receive(control: socket.socket, word: bytes) -> tuple[int, ...]:
     with _starting():
         control.settimeout(START_TIMEOUT_S)
         said, handles, _, _ = socket.recv_fds(control, len(word), 64, socket.MSG_WAITALL)
     if said != word:
-        raise HarnessError("a box did not start: its first process ended")
+        raise HarnessError("a sandbox did not start: its first process ended")
     return tuple(handles)
 
 
@@ -165,11 +173,11 @@ def _starting() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HarnessError(f"a box did not start: {error}") from error
+        raise HarnessError(f"a sandbox did not start: {error}") from error
 
 
-def _end(outer: subprocess.Popen[bytes], control: socket.socket, *, supervised: bool) -> None:
-    """End a box that did not start; a warden ends its box, and itself, when we hang up."""
+def _abort(outer: subprocess.Popen[bytes], control: socket.socket, *, supervised: bool) -> None:
+    """Kill a sandbox that did not start; a supervisor ends itself when `control` closes."""
     control.close()
     if supervised:
         with suppress(subprocess.TimeoutExpired):

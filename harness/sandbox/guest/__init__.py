@@ -1,5 +1,5 @@
-"""What runs in a box before anything hostile does.
+"""The code that runs inside a sandbox before anything hostile does.
 
-Started by path with `python -I -S -B`, so it imports the standard library and itself alone; the
-supervisor imports it too, for the words that the two say to each other.
+Started by path with `python -I -S -B`, so it imports only the standard library and itself.
+Imported by sandbox.backends and above for the protocol's constants.
 """

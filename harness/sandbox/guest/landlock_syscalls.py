@@ -1,7 +1,7 @@
-"""Landlock, by its system calls: which signals pass, and which files may be opened.
+"""The Landlock system calls: confine signals, files and sockets.
 
-The numbers are those of linux/landlock.h, and the same on every architecture. A process takes a
-ruleset on for good, and whatever it starts is under it; nothing is taken off again.
+The numbers are those of linux/landlock.h and the same on every architecture. A ruleset applies to
+a process and all its descendants for good.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Rule = tuple[str, int]  # a path, and what may be done with it and all that lies below it
+    Rule = tuple[str, int]  # a path, and the rights on it and below
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 CREATE_RULESET_VERSION = 1
@@ -29,9 +29,9 @@ MAKE_CHAR, MAKE_DIR, MAKE_REG, MAKE_SOCK = 1 << 6, 1 << 7, 1 << 8, 1 << 9
 MAKE_FIFO, MAKE_BLOCK, MAKE_SYM = 1 << 10, 1 << 11, 1 << 12
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 EVERY_FILE_RIGHT = (1 << 16) - 1
-OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  # the others are of folders
-EVERY_NET_RIGHT = 3  # to bind and to connect by TCP
-ABSTRACT_SOCKETS, SIGNALS = 1, 2  # what is confined to those under the ruleset
+OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  # others: of folders
+EVERY_NET_RIGHT = 3  # bind and connect by TCP
+ABSTRACT_SOCKETS, SIGNALS = 1, 2  # reach only processes under the ruleset
 
 READ = EXECUTE | READ_FILE | READ_DIR
 WRITE = WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | REFER
@@ -39,19 +39,19 @@ OWN = READ | WRITE | MAKE_DIR | MAKE_REG | MAKE_FIFO | MAKE_SYM | MAKE_SOCK
 
 
 def abi() -> int:
-    """Return what this kernel knows of Landlock, as a number that grows; 0: nothing."""
+    """Return the kernel's version of the Landlock ABI, 0 where it has none."""
     return max(0, int(libc.syscall(CREATE_RULESET, None, 0, CREATE_RULESET_VERSION)))
 
 
 def keep_signals_inside() -> None:
-    """Let no signal of ours, or of what we start, reach a process outside. Raises OSError."""
+    """Confine the signals of this process and its descendants to themselves. Raises OSError."""
     _enter(_ruleset(files=0, net=0, scoped=SIGNALS))
 
 
 def confine(rules: Iterable[Rule]) -> None:
-    """Let no file be opened but by `rules`, nothing be reached by TCP or an abstract socket.
+    """Allow only files under `rules`; refuse TCP, abstract sockets and signals to the outside.
 
-    A path that is not there, or shut to us, is no path for what we start either. Raises OSError.
+    Paths that do not exist or are closed to us are left out. Raises OSError.
     """
     number = _ruleset(EVERY_FILE_RIGHT, EVERY_NET_RIGHT, ABSTRACT_SOCKETS | SIGNALS)
     for path, rights in rules:

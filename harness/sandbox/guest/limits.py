@@ -1,10 +1,10 @@
-"""Puts a policy's limits on the process that calls, for good.
+"""Applies a policy's limits to the calling process, for good.
 
-The order matters: what needs a privilege comes before the privilege is given up, and the system
-call filter comes last, since it refuses some of the calls made here.
+The order matters: what needs a privilege comes before the privilege is dropped, and the system call
+filter comes last, since it refuses some of the calls made here.
 
-Modules here import little: dataclasses, pathlib, json and socket would double the 15 ms of
-processor time that an interpreter needs to start, in every box.
+Modules here import little: dataclasses, pathlib, json and socket would double the 15 ms of CPU time
+that an interpreter needs to start, in every sandbox.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     class SupervisorSpec(TypedDict):
-        """What a box without namespaces is kept by (see `within.warden`).
+        """What confines a sandbox without namespaces (see `guest.supervisor`).
 
-        `rules` are the paths that it may open and how, `births` is how many processes and threads
-        it may have, `folder` the one that is its own, to be cleared away should nobody else do it.
+        rules: the paths that it may open, with rights
+        max_processes: limit on processes and threads
+        folder: its own folder, removed by the supervisor if the harness dies
         """
 
         rules: list[tuple[str, int]]
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
         folder: str
 
     class GuestSpec(TypedDict):
-        """What the supervisor tells the first process of a box.
+        """What the harness tells the first process of a sandbox.
 
-        `watched` are directories whose descriptors the supervisor wants, `fds` stay open, `cores`
-        (empty: not pinned) is the CPU affinity, `limits` are numbers of the `resource` module and
-        the most that is allowed, `uid` is what root becomes, `filter` a seccomp program (empty:
-        no walls at all), `ward` what stands for the namespaces where there are none.
+        watched: directories whose descriptors the harness wants
+        fds: descriptors that stay open
+        cores: the CPU affinity; empty: not pinned
+        limits: numbers of the `resource` module, with their values
+        uid: what root changes to; None: no change
+        filter: a seccomp program; empty: no sandbox at all
+        supervisor: what replaces the namespaces where there are none
         """
 
         argv: list[str]
@@ -60,7 +64,7 @@ SECCOMP_MODE_FILTER = 2
 SECCOMP_CALL = {"x86_64": 317, "aarch64": 277}
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_NEW_LISTENER = 8
-SECCOMP_WAIT_KILLABLE = 32  # once it is being answered, a call is not begun anew at each signal
+SECCOMP_WAIT_KILLABLE = 32  # a signal does not restart a call that is being answered
 SIGKILL = 9  # `signal` takes 5 ms to import
 CAPABILITY_VERSION_3 = 0x20080522
 
@@ -74,17 +78,17 @@ class _Program(ctypes.Structure):
 
 
 def restrict(spec: GuestSpec) -> None:
-    """Put on every limit of `spec`. Raises OSError where one is refused."""
+    """Apply every limit of `spec`. Raises OSError where one is refused."""
     set_bounds(spec)
     if not spec["filter"]:
         return
-    end_first()
+    prefer_oom_kill()
     give_up_privileges(spec["uid"])
     set_filter(spec["filter"])
 
 
 def set_bounds(spec: GuestSpec) -> None:
-    """Put on what needs no walls: the folder, the cores, the limits."""
+    """Apply what needs no sandbox: working directory, cores, resource limits."""
     os.chdir(spec["cwd"])
     os.umask(0o022)
     if spec["cores"] and hasattr(os, "sched_setaffinity"):
@@ -92,15 +96,15 @@ def set_bounds(spec: GuestSpec) -> None:
     set_limits(spec["limits"])
 
 
-def end_first() -> None:
-    """Let a machine that is short of memory end us before anything of its own."""
+def prefer_oom_kill() -> None:
+    """Make this process the first victim when the machine runs out of memory."""
     score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
     os.write(score, b"1000")
     os.close(score)
 
 
 def set_limits(limits: Iterable[tuple[int, int]]) -> None:
-    """Set soft and hard limit to the lesser of what is wanted and what is allowed already."""
+    """Set soft and hard limits to the lesser of the value wanted and the present hard limit."""
     for number, wanted in limits:
         hard = resource.getrlimit(number)[1]
         value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -108,9 +112,9 @@ def set_limits(limits: Iterable[tuple[int, int]]) -> None:
 
 
 def give_up_privileges(uid: int | None) -> None:
-    """Become `uid` in every sense and drop every capability and every way to regain one."""
+    """Change to `uid` (if given), drop every capability and every way to regain one."""
     capability = 0
-    # ends at the first that the kernel does not know, or, where we have none at all, at once
+    # ends at the first unknown capability, or at once where we have none
     while libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
         capability += 1
     if uid is not None:
@@ -120,19 +124,19 @@ def give_up_privileges(uid: int | None) -> None:
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     must(libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
     must(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    # a change of user makes /proc/self root's; the program needs its own
+    # a change of uid gives /proc/self to root; the program needs it
     must(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
 
 
 def set_filter(code: bytes) -> None:
-    """Put the process and all that it starts under the seccomp program `code`."""
+    """Apply the seccomp program `code` to this process and its descendants."""
     program = _Program(len(code) // 8, code)
     done = libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
     must(done, "seccomp")
 
 
 def listen(code: bytes) -> int:
-    """Do the same, and return the descriptor on which the calls arrive that `code` asks about."""
+    """Apply `code`; return the listener that receives the calls it asks about."""
     program = _Program(len(code) // 8, code)
     call = SECCOMP_CALL[os.uname().machine]
     flags = SECCOMP_NEW_LISTENER | SECCOMP_WAIT_KILLABLE
@@ -145,7 +149,7 @@ def close_all_but(keep: set[int]) -> None:
     """Close every descriptor that is not in `keep`."""
     low = 0
     for number in sorted(keep):
-        if low < number:  # an empty range would be taken for an endless one
+        if low < number:  # closerange takes an empty range for an endless one
             os.closerange(low, number)
         low = number + 1
     os.closerange(low, 1 << 20)
@@ -162,7 +166,7 @@ def die_with_parent(parent: int | None = None) -> None:
 
 
 def must(done: int, what: str) -> None:
-    """Raise OSError where a call into the C library has failed."""
+    """Raise OSError where a C library call has failed (`done` is not 0)."""
     if done:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")

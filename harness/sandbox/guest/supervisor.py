@@ -1,18 +1,18 @@
-"""Keeps a box that has no namespaces: a process outside it admits its births and ends it.
+"""Supervises a sandbox without namespaces: limits its forks and kills the whole tree.
 
-The process that takes the spec enters a Landlock domain, out of which no signal leads, and forks.
-The child enters a second domain inside the first, puts on the filter and becomes the program. The
-parent, the warden, stays between the two: its signals reach all of the box and nothing else, and
-no signal of the box's reaches it. So one `kill(-1)` ends the box, whatever it forks, detaches or
-hops to meanwhile: the kernel lets no birth slip past it. It comes when the program ends, when the
-supervisor says so (SIGTERM) and when the supervisor is dead.
+The process that takes the spec enters a Landlock domain, which confines its signals, and forks. The
+child enters a second domain inside the first, applies the filter and becomes the program. The
+parent, the supervisor, stays between the two: its signals reach all of the sandbox and nothing
+else, and no signal from the sandbox reaches it. So one `kill(-1)` ends the sandbox, whatever it
+forks or detaches meanwhile: no new process escapes it. That happens when the program ends, at
+SIGTERM from the harness, and when the harness is dead.
 
-The kernel asks the warden before each new process and thread of the box. RLIMIT_NPROC would count
-whatever else our user runs, neighbouring boxes too, and does not bind root.
+The kernel asks the supervisor before each new process and thread of the sandbox. RLIMIT_NPROC would
+count everything that our user runs, neighbouring sandboxes too, and does not bind root.
 
-Not covered: a warden that the machine's memory killer ends takes no box along; births end with it,
-and the supervisor ends what it has seen. A box at its limit may overshoot it by the births that
-are under way, one for each of its threads.
+Not covered: a supervisor killed by the machine's OOM killer does not take its sandbox along; forks
+fail from then on, and the harness kills the processes it has seen. A sandbox at its limit may
+exceed it by the forks under way, one for each of its threads.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from .limits import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
     close_all_but,
-    end_first,
     give_up_privileges,
     libc,
     listen,
     must,
+    prefer_oom_kill,
     set_bounds,
 )
 
@@ -48,85 +48,86 @@ if TYPE_CHECKING:
     from .limits import GuestSpec, SupervisorSpec
 
 RECEIVE, SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV and _SEND
-REQUEST = 80  # bytes of `struct seccomp_notif`; its identity is the first 8
-GO_ON = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
-SETTLE = 0.001  # seconds for births that were just admitted to be seen
-FULL = 0.01  # seconds for which a full box is not counted again
+REQUEST_BYTES = 80  # bytes of `struct seccomp_notif`; its identity is the first 8
+CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
+SETTLE_S = 0.001  # for admitted forks to become visible
+RECOUNT_AFTER_S = 0.01  # a sandbox at its limit is not counted again before
 
 
-def shut_in(spec: GuestSpec, ward: SupervisorSpec, control: socket) -> int:
-    """Become the box's first process, under every limit of `spec`; a warden stays outside.
+def start_supervised(spec: GuestSpec, limits: SupervisorSpec, control: socket) -> int:
+    """Fork: return in the child, the sandbox's first process, under every limit of `spec`.
 
-    Returns a handle on the warden. Raises OSError where a limit is refused.
+    The parent becomes the supervisor and never returns. Returns a pidfd of the supervisor. Raises
+    OSError where a limit is refused.
     """
     give_up_privileges(spec["uid"])
     keep_signals_inside()
     check_signals()
     set_bounds(spec)
-    must(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "the care of orphans")
+    must(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "set subreaper")
     must(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "not dumpable")
-    warden = os.pidfd_open(os.getpid())
+    supervisor = os.pidfd_open(os.getpid())
     ours, theirs = socketpair()
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, kill_all)
     program = os.fork()
     if program:
-        guard(program, ward, control, ours)
+        supervise(program, limits, control, ours)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()
     must(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
-    end_first()
-    confine(ward["rules"])
+    prefer_oom_kill()
+    confine(limits["rules"])
     listener = listen(spec["filter"])
     theirs.sendmsg([b"+"], [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", listener))])
     for number in (listener, ours.detach(), theirs.detach()):
         os.close(number)
-    return warden
+    return supervisor
 
 
 def check_signals() -> None:
-    """Raise OSError unless the process that started us is out of our signals' reach.
+    """Raise OSError unless our parent is out of reach of our signals.
 
-    Our last act is to kill all that is within it.
+    The supervisor ends by killing everything in reach.
     """
     with suppress(PermissionError):
         os.kill(os.getppid(), 0)
-        raise OSError(EPERM, "signals are not held back here")
+        raise OSError(EPERM, "signals are not confined here")
 
 
-def guard(program: int, ward: SupervisorSpec, control: socket, ours: socket) -> NoReturn:
-    """Admit births until the program ends or has to; end the box, and tell how it ended."""
+def supervise(program: int, limits: SupervisorSpec, control: socket, ours: socket) -> NoReturn:
+    """Answer forks until the program ends or must end; kill the sandbox, report its status."""
     try:
         close_all_but({control.fileno(), ours.fileno()})
-        box = Supervised(program, ward["max_processes"])
+        sandbox = Supervised(program, limits["max_processes"])
         try:
-            alone = box.serve(control.fileno(), received(ours))
+            alone = sandbox.serve(control.fileno(), receive_listener(ours))
         finally:
-            box.finish()
+            sandbox.finish()
         if alone:
-            os.execv("/bin/rm", ["rm", "-rf", "--", ward["folder"]])  # noqa: S606  # no shell
-        control.sendall(str(box.status).encode())
+            os.execv("/bin/rm", ["rm", "-rf", "--", limits["folder"]])  # noqa: S606  # no shell
+        control.sendall(str(sandbox.status).encode())
     finally:
         os._exit(0)
 
 
-def received(ours: socket) -> int:
-    """Return the filter's listener, -1 where the process that was to send it is dead."""
+def receive_listener(ours: socket) -> int:
+    """Return the filter's listener, -1 where its sender is dead."""
     _, ancillary, _, _ = ours.recvmsg(1, CMSG_LEN(4))
     return int(struct.unpack("i", ancillary[0][2])[0]) if ancillary else -1
 
 
 class Supervised:
-    """The box as its warden sees it. `most` is how many processes and threads it may have."""
+    """The box as its warden sees it. `limit` is how many processes and threads it may have."""
 
     def __init__(self, program: int, most: int) -> None:
-        self.program, self.most, self.status = program, most, 0
-        self._left, self._full = 0, 0.0
+        self.program, self.limit, self.status = program, most, 0
+        self._budget, self._recount_at = 0, 0.0
 
     def serve(self, control: int, listener: int) -> bool:
-        """Answer requests until the program ends; return whether the supervisor is dead."""
+        """Answer requests until the program ends; return whether the harness is dead."""
         ended = os.pidfd_open(self.program)
         poll = select.poll()
-        poll.register(control, 0)  # its other end is closed: the supervisor is dead
+        poll.register(control, 0)  # hang-up: the harness is dead
         poll.register(ended, select.POLLIN)
         if listener >= 0:
             poll.register(listener, select.POLLIN)
@@ -137,52 +138,52 @@ class Supervised:
             if ready[listener] & select.POLLIN:
                 self.answer(listener)
             else:
-                poll.unregister(listener)  # nobody is left to ask
+                poll.unregister(listener)  # no process is left
 
     def answer(self, listener: int) -> None:
-        """Admit or refuse one birth."""
-        request = bytearray(REQUEST)
-        with suppress(InterruptedError, FileNotFoundError):  # whoever asked is dead
+        """Allow or refuse one fork."""
+        request = bytearray(REQUEST_BYTES)
+        with suppress(InterruptedError, FileNotFoundError):  # the caller is dead
             fcntl.ioctl(listener, RECEIVE, request)
-            error, flags = (0, GO_ON) if self.admits() else (-EAGAIN, 0)
+            error, flags = (0, CONTINUE) if self.may_fork() else (-EAGAIN, 0)
             fcntl.ioctl(listener, SEND, struct.pack("=8sqiI", request[:8], 0, error, flags))
 
-    def admits(self) -> bool:
-        """Say whether there is room for one more, counting only where it may have run out."""
-        if not self._left and time.monotonic() >= self._full:
-            time.sleep(SETTLE)
-            self._left = max(0, self.most - self.count())
-            self._full = time.monotonic() + FULL * (not self._left)
-        if not self._left:
+    def may_fork(self) -> bool:
+        """Return whether one more fits; processes are counted only when the budget is used up."""
+        if not self._budget and time.monotonic() >= self._recount_at:
+            time.sleep(SETTLE_S)
+            self._budget = max(0, self.limit - self.count())
+            self._recount_at = time.monotonic() + RECOUNT_AFTER_S * (not self._budget)
+        if not self._budget:
             return False
-        self._left -= 1
+        self._budget -= 1
         return True
 
     def count(self) -> int:
-        """Return how many processes and threads there are: whatever our signals reach."""
+        """Return the number of processes and threads: all that our signals reach."""
         self.reap(os.WNOHANG)
         mine = str(os.getpid())
         return sum(threads(pid) for pid in os.listdir("/proc") if pid.isdigit() and pid != mine)  # noqa: PTH208
 
     def reap(self, options: int) -> bool:
-        """Take leave of the dead, orphans too; return whether all are."""
+        """Reap exited children, adopted orphans too; return whether none is left."""
         try:
-            while (found := os.waitpid(-1, options))[0]:
-                if found[0] == self.program:
-                    self.status = found[1]
+            while (exited := os.waitpid(-1, options))[0]:
+                if exited[0] == self.program:
+                    self.status = exited[1]
         except ChildProcessError:
             return True
         return False
 
     def finish(self) -> None:
-        """End all of the box, and wait until it is gone."""
-        end()
+        """Kill the whole sandbox and wait until it is gone."""
+        kill_all()
         while not self.reap(0):
-            end()
+            kill_all()
 
 
 def threads(pid: str) -> int:
-    """Return how many threads a process of the box has, 0 for any other."""
+    """Return the number of threads of a process of the sandbox, 0 for any other."""
     try:
         os.kill(int(pid), 0)
         return os.stat(f"/proc/{pid}/task").st_nlink - 2  # noqa: PTH116  # pathlib takes 10 ms
@@ -190,7 +191,7 @@ def threads(pid: str) -> int:
         return 0
 
 
-def end(*_: object) -> None:
-    """Kill all that our signals reach."""
+def kill_all(*_: object) -> None:
+    """Kill everything that our signals reach."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(-1, signal.SIGKILL)

@@ -47,13 +47,13 @@ from .init import (
     BEGIN,
     ENTER_OWN,
     GIVEN,
-    GROUP,
+    GROUP_BYTES,
     READY,
-    go,
+    announce_start,
+    confine_self,
     handles,
     read,
-    say,
-    shut_in,
+    send,
 )
 from .limits import close_all_but, die_with_parent, libc, must, restrict
 from .run_script import start
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 CLONE_NEWUSER = 0x10000000
 NAMESPACES = 0x6E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, PID, NET
-MOST = 64  # descriptors for one box
+MAX_DESCRIPTORS = 64  # descriptors for one box
 
 
 def main() -> None:
@@ -87,7 +87,7 @@ def serve(requests: socket) -> list[str]:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes in between
     requests.sendall(READY)
     while True:
-        said, descriptors = received(requests, 1 + GROUP)
+        said, descriptors = received(requests, 1 + GROUP_BYTES)
         if not said:
             os._exit(0)
         passed = array.array("i", descriptors)
@@ -96,7 +96,11 @@ def serve(requests: socket) -> list[str]:
             close_all_but({0, 1, 2, *passed})
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             how, group = said[:1], int.from_bytes(said[1:], sys.byteorder)
-            return begin(*passed) if how == BEGIN else enter(group, *passed, own=how == ENTER_OWN)
+            return (
+                start_supervised(*passed)
+                if how == BEGIN
+                else enter(group, *passed, own=how == ENTER_OWN)
+            )
         for number in passed:
             os.close(number)
 
@@ -104,7 +108,7 @@ def serve(requests: socket) -> list[str]:
 def enter(group: int, status: int, running: int, control: int, *, own: bool) -> list[str]:
     """Enter the box that is being made; return its program's words in there."""
     supervisor = socket(fileno=control)
-    box = made(status, running, supervisor, group)
+    box = wait_made(status, running, supervisor, group)
     # a box has a user namespace of its own where we are not root
     must(libc.setns(box, NAMESPACES | CLONE_NEWUSER * own), "setns")
     inside = os.fork()
@@ -113,26 +117,26 @@ def enter(group: int, status: int, running: int, control: int, *, own: bool) -> 
         report(supervisor, inside)
     os.setsid()  # or the process in between could be signalled through our group
     os.close(box)
-    spec = told(supervisor)
+    spec = take_spec(supervisor)
     asked = handles(spec)
     restrict(spec)
-    return let_go(spec, supervisor, asked)
+    return hand_over(spec, supervisor, asked)
 
 
-def begin(control: int) -> list[str]:
+def start_supervised(control: int) -> list[str]:
     """Make a box without namespaces; return its program's words in there."""
     supervisor = socket(fileno=control)
-    spec = told(supervisor)
-    return let_go(spec, supervisor, shut_in(spec, supervisor))
+    spec = take_spec(supervisor)
+    return hand_over(spec, supervisor, confine_self(spec, supervisor))
 
 
-def made(status: int, running: int, supervisor: socket, group: int) -> int:
+def wait_made(status: int, running: int, supervisor: socket, group: int) -> int:
     """Wait until a box is made; return a handle on its first process."""
     told = b""
     while b"\n" not in told:
-        told += word(status, supervisor, group)
+        told += wait_byte(status, supervisor, group)
     box = os.pidfd_open(json.loads(told.partition(b"\n")[0])["child-pid"])
-    word(running, supervisor, group)
+    wait_byte(running, supervisor, group)
     if select.select([status], [], [], 0)[0]:  # it has ended: another may have its number by now
         give_up(group)
     os.close(status)
@@ -140,7 +144,7 @@ def made(status: int, running: int, supervisor: socket, group: int) -> int:
     return box
 
 
-def word(number: int, supervisor: socket, group: int) -> bytes:
+def wait_byte(number: int, supervisor: socket, group: int) -> bytes:
     """Wait for a word and return it; give up where nobody is left to say it, or to hear us."""
     both = select.poll()
     for each in (number, supervisor.fileno()):
@@ -157,16 +161,16 @@ def give_up(group: int) -> NoReturn:
     os._exit(126)
 
 
-def told(supervisor: socket) -> GuestSpec:
+def take_spec(supervisor: socket) -> GuestSpec:
     """Say that we are there, and take on what we are told, or end."""
-    say(supervisor, READY, [])
-    output, *kept = hear(supervisor, GIVEN)
+    send(supervisor, READY, [])
+    output, *kept = receive_descriptors(supervisor, GIVEN)
     spec = read(supervisor)
     prepare(spec, output, kept)
     return spec
 
 
-def hear(control: socket, word: bytes) -> list[int]:
+def receive_descriptors(control: socket, word: bytes) -> list[int]:
     """Return the descriptors that come with a word that is due, or end: nobody says it any more."""
     said = passed = b""
     with suppress(ConnectionResetError):
@@ -178,20 +182,20 @@ def hear(control: socket, word: bytes) -> list[int]:
 
 def received(control: socket, count: int) -> tuple[bytes, bytes]:
     """Return the next `count` bytes, and the descriptors that come with them, as bytes too."""
-    said, ancillary, _, _ = control.recvmsg(count, CMSG_LEN(4 * MOST), MSG_WAITALL)
+    said, ancillary, _, _ = control.recvmsg(count, CMSG_LEN(4 * MAX_DESCRIPTORS), MSG_WAITALL)
     return said, b"".join(data for _, _, data in ancillary)
 
 
 def prepare(spec: GuestSpec, output: int, kept: list[int]) -> None:
     """Take on the descriptors and the environment of a program."""
-    hand_on(output, dict(zip(spec["fds"], kept, strict=True)))
+    place_descriptors(output, dict(zip(spec["fds"], kept, strict=True)))
     os.environ.clear()
     os.environ.update(spec["env"])
 
 
-def let_go(spec: GuestSpec, supervisor: socket, asked: list[int]) -> list[str]:
+def hand_over(spec: GuestSpec, supervisor: socket, asked: list[int]) -> list[str]:
     """Tell the supervisor that the program starts now, and hold on to nothing of ours."""
-    go(supervisor, asked)
+    announce_start(supervisor, asked)
     supervisor.detach()
     close_all_but({0, 1, 2, *spec["fds"]})
     reseed()
@@ -210,7 +214,7 @@ def report(supervisor: socket, inside: int) -> NoReturn:
         os._exit(0)
 
 
-def hand_on(output: int, kept: dict[int, int]) -> None:
+def place_descriptors(output: int, kept: dict[int, int]) -> None:
     """Put each descriptor where the program expects it, `output` as standard output and error."""
     places = {1: output, 2: output, **kept}
     above = max(*places, *places.values()) + 1

@@ -52,7 +52,9 @@ class LandlockSandbox:
             else:
                 spec["argv"] = words
                 zygote = zygote_of(self._source)
-                self.program = stack.enter_context(zygote.begin(spec, self._observer.output))
+                self.program = stack.enter_context(
+                    zygote.start_supervised(spec, self._observer.output)
+                )
             supervisor = self.program.handles[0]
             limits = [policy.tmp_mib * MIB] * 2 + [policy.file_mib * MIB] * len(own.written)
             self.tree = SupervisedTree(

@@ -60,7 +60,7 @@ class NamespaceSandbox:
     def meanwhile(self) -> None:
         """Let the pool make the next sandboxes."""
         if isinstance(self._source, SandboxPool):
-            self._source.make()
+            self._source.prewarm()
 
     def take_outputs(self) -> Mapping[str, str]:
         """Copy the outputs from the sandbox's tmpfs mounts to the host's folders."""

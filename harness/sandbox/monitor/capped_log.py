@@ -1,4 +1,4 @@
-"""A log of bounded size: the first part of what came, and the last."""
+"""A log of bounded size: the beginning and the end of what was written."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-HEAD = 256 << 10
-TAIL = 768 << 10
+HEAD_BYTES = 256 << 10
+TAIL_BYTES = 768 << 10
 
 
 @dataclass(slots=True)
@@ -16,10 +16,10 @@ class CappedLog:
     """Keeps HEAD bytes in the file at once, and TAIL bytes of the rest until it is closed."""
 
     file: BinaryIO
-    _head: int = HEAD
+    _head: int = HEAD_BYTES
     _tail: deque[bytes] = field(default_factory=deque)
-    _held: int = 0
-    _lost: int = 0
+    _kept: int = 0
+    _dropped: int = 0
 
     @classmethod
     def at(cls, path: Path) -> CappedLog:
@@ -27,17 +27,17 @@ class CappedLog:
         return cls(path.open("wb", buffering=0))
 
     def write(self, data: bytes) -> None:
-        """Take in `data`."""
+        """Append `data`."""
         if self._head:
             self.file.write(data[: self._head])
             data, self._head = data[self._head :], max(0, self._head - len(data))
         if data:
             self._tail.append(data)
-            self._held += len(data)
-        while self._held - len(self._tail[0] if self._tail else b"") >= TAIL:
-            lost = len(self._tail.popleft())
-            self._held -= lost
-            self._lost += lost
+            self._kept += len(data)
+        while self._kept - len(self._tail[0] if self._tail else b"") >= TAIL_BYTES:
+            dropped = len(self._tail.popleft())
+            self._kept -= dropped
+            self._dropped += dropped
 
     def __enter__(self) -> CappedLog:
         return self
@@ -46,9 +46,9 @@ class CappedLog:
         self.close()
 
     def close(self) -> None:
-        """Write the tail, after a line that says how much is missing before it."""
-        if self._lost:
-            self.file.write(f"\n[{self._lost} bytes left out]\n".encode())
+        """Write the tail, after a line that states how many bytes were left out."""
+        if self._dropped:
+            self.file.write(f"\n[{self._dropped} bytes left out]\n".encode())
         for part in self._tail:
             self.file.write(part)
         self.file.close()

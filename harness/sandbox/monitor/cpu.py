@@ -1,13 +1,13 @@
-"""How much of a slice's cores others took while a box ran on them.
+"""Foreign CPU load: the share of a slice's cores that other programs used during a trial.
 
-What a core did besides being idle, and not for the box, somebody else had: another program, the
-kernel, or the hypervisor that gave it to another machine. The coordinator's share is among it.
+Time in which a core was neither idle nor running the sandbox was foreign: another program, the
+kernel, or a hypervisor that gave it to another machine. The coordinator's share counts as foreign.
 
 Not covered:
-- slices that are not pinned, tier 0, systems other than Linux: nothing is measured;
-- GPUs: a neighbour's work on the device is not seen, only what it takes of the slice's cores;
-- a box whose children end within a look, untaken leave of (SIGCHLD ignored), hides time of its own,
-  which then counts as others'; it gains no score by that, at most a trial that is run again.
+- unpinned slices, runs without a sandbox, systems other than Linux: nothing is measured;
+- GPUs: a neighbour's work on the device is not seen, only its use of the slice's cores;
+- a sandbox whose children end unreaped between two looks (SIGCHLD ignored) hides CPU time of its
+  own, which then counts as foreign; that gains no score, at most a repeated trial.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pathlib import Path
 
 from harness.sandbox.monitor.memory import read_bytes
 
-EVERY = 0.25  # seconds between two looks; one takes some 0.1 ms
-LEAST = 0.25  # seconds; the kernel counts in hundredths
+LOOK_INTERVAL_S = 0.25  # a look takes some 0.1 ms
+MIN_ELAPSED_S = 0.25  # the kernel counts in hundredths of a second
 STAT = Path("/proc/stat")
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A moment: the time, how long the cores had been idle, and how long the box had run."""
+    """One reading, in seconds: the clock, the cores' idle time, the sandbox's own CPU time."""
 
     at: float
     idle: float
@@ -36,7 +36,7 @@ class _Look:
 
 @dataclass(slots=True)
 class CpuContention:
-    """Compares a box's processes, found in an open /proc directory, with what its `cores` did."""
+    """Compares the CPU time of processes, found in an open /proc directory, with their `cores`."""
 
     proc: int
     cores: Collection[int]
@@ -46,32 +46,32 @@ class CpuContention:
     _last: _Look | None = field(default=None)
 
     def look(self, pids: Sequence[str]) -> None:
-        """Note where the clocks stand, if the last look is old enough; `pids` are the box's."""
+        """Read the clocks, if the last look is old enough; `pids` are the sandbox's processes."""
         now = self.clock()
-        if not self.cores or (self._last is not None and now - self._last.at < EVERY):
+        if not self.cores or (self._last is not None and now - self._last.at < LOOK_INTERVAL_S):
             return
-        idle = _idle(self.stat, self.cores)
+        idle = _idle_seconds(self.stat, self.cores)
         if idle is None:
             return
-        ran = sum(_ran(self.proc, pid) for pid in pids)
-        self._last = _Look(now, idle, ran)
+        own = sum(_cpu_seconds(self.proc, pid) for pid in pids)
+        self._last = _Look(now, idle, own)
         self._first = self._first or self._last
 
     @property
     def foreign(self) -> float | None:
-        """Return the share of the cores' time that others had, None where it is not known."""
+        """The share of the cores' time that was foreign, None where it is unknown."""
         if self._first is None or self._last is None:
             return None
         elapsed = self._last.at - self._first.at
-        if elapsed < LEAST:
+        if elapsed < MIN_ELAPSED_S:
             return None
-        there = elapsed * len(self.cores)
+        available = elapsed * len(self.cores)
         spent = self._last.idle - self._first.idle + self._last.own - self._first.own
-        return max(0.0, 1 - spent / there)
+        return max(0.0, 1 - spent / available)
 
 
-def _idle(stat: Path, cores: Collection[int]) -> float | None:
-    """Return how many seconds `cores` have been idle in all, None where the kernel does not say."""
+def _idle_seconds(stat: Path, cores: Collection[int]) -> float | None:
+    """Return the summed idle seconds of `cores`, None where the kernel does not report them."""
     try:
         lines = stat.read_text().splitlines()
     except FileNotFoundError:
@@ -80,11 +80,11 @@ def _idle(stat: Path, cores: Collection[int]) -> float | None:
     rows = [words for line in lines if (words := line.split()) and words[0] in wanted]
     if len(rows) < len(wanted):
         return None
-    # user, nice, system, idle, and idle while a disk was waited for
+    # columns: user, nice, system, idle, iowait (idle too)
     return sum(int(row[4]) + int(row[5]) for row in rows) / os.sysconf("SC_CLK_TCK")
 
 
-def _ran(proc: int, pid: str) -> float:
-    """Return how many seconds a process, and the children that it took leave of, have run."""
+def _cpu_seconds(proc: int, pid: str) -> float:
+    """Return the CPU seconds of a process and the children that it has reaped."""
     _, _, rest = read_bytes(proc, f"{pid}/stat").rpartition(b")")  # the name may hold anything
     return sum(map(int, rest.split()[11:15])) / os.sysconf("SC_CLK_TCK")

@@ -1,14 +1,14 @@
-"""Who computes on a slice's GPU: nobody may but a box of ours, or the trial is void.
+"""Checks for foreign processes on a slice's GPU: where there are any, the trial is void.
 
-Before a trial, and when nothing of it is alive any more, NVIDIA's management library (NVML) is
-asked for the processes that compute there. Whoever is there took time and memory from the trial,
-or will. It is asked for the memory in use, too: where that is more than at the quietest look so
-far, it has not drained, whoever holds it (a process that is not listed, a driver that lags).
+Before a trial, and after all of it is dead, NVIDIA's management library (NVML) lists the processes
+that compute on the GPU: each takes time and memory from a trial. It also reports the memory in use:
+where that exceeds the lowest value seen, memory has not drained, whoever holds it (a process that
+is not listed, a lagging driver).
 
-Not covered: who came and went between the two looks. What was held at the first look and ever
-since. Slices that share a GPU, where each one's boxes are strangers to the others. Drivers that do
-not tell (WSL, some virtual GPUs); from inside a container, processes outside may not be listed.
-Graphics. No machine with a GPU was at hand: the tests speak to a stand-in for NVML.
+Not covered: processes that come and go between the two looks. Memory held since before the first
+look. Slices that share a GPU, whose sandboxes are foreign to each other. Drivers that report
+nothing (WSL, some virtual GPUs); inside a container, processes outside may not be listed. Graphics.
+The tests use a stand-in for NVML.
 """
 
 from __future__ import annotations
@@ -23,57 +23,59 @@ import pynvml  # type: ignore[import-untyped]  # it has no annotations
 
 from harness.contract import HarnessError, Slice
 
-PATIENCE = 2.0  # seconds for a driver to forget the dead
-TICK = 0.05
-SLACK = 128 << 20  # bytes by which a driver's own memory may grow from one look to another
+DRAIN_TIMEOUT_S = 2.0  # time for a driver to forget dead processes
+POLL_S = 0.05
+SLACK_BYTES = 128 << 20  # growth of a driver's own memory between two looks
 
 _least: dict[str, int] = {}
-"""The fewest bytes that were seen in use on each GPU."""
+"""The lowest use of memory seen on each GPU, in bytes."""
 
-_UNTOLD = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION)
+_UNSUPPORTED = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION)
 
 
 @contextmanager
-def alone(lease: Slice, nvml: Any = pynvml) -> Iterator[None]:  # noqa: ANN401  # a module
-    """Raise HarnessError where somebody computes on the slice's GPU before or after the block."""
-    looked_at = lease.kind == "cuda" and lease.share >= 1
-    if looked_at:
+def exclusive_gpu(lease: Slice, nvml: Any = pynvml) -> Iterator[None]:  # noqa: ANN401  # a module
+    """Raise HarnessError where another process uses the slice's GPU before or after the block."""
+    checked = lease.kind == "cuda" and lease.share >= 1
+    if checked:
         _check(lease, "before the trial", nvml)
     yield
-    if looked_at:
+    if checked:
         _check(lease, "after the trial", nvml)
 
 
 def _check(lease: Slice, when: str, nvml: Any) -> None:  # noqa: ANN401
-    limit = time.monotonic() + PATIENCE
-    while said := _against(lease, nvml):
+    limit = time.monotonic() + DRAIN_TIMEOUT_S
+    while objection := _objection(lease, nvml):
         if time.monotonic() > limit:
             raise HarnessError(
-                f"slice {lease.name} is not ours alone: GPU {lease.gpu} {said} {when}"
+                f"slice {lease.name} is not exclusive: GPU {lease.gpu} {objection} {when}"
             )
-        time.sleep(TICK)
+        time.sleep(POLL_S)
 
 
-def _against(lease: Slice, nvml: Any) -> str:  # noqa: ANN401
-    """Return what speaks against leasing the slice's GPU now, nothing where it is idle."""
+def _objection(lease: Slice, nvml: Any) -> str:  # noqa: ANN401
+    """Return why the slice's GPU cannot be leased now, "" where it is idle."""
     try:
         nvml.nvmlInit()
         try:
             handle = _handle(lease.gpu, nvml)
-            found = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+            processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
             used = nvml.nvmlDeviceGetMemoryInfo(handle).used
         finally:
             nvml.nvmlShutdown()
     except pynvml.NVMLError as error:
-        if error.value in _UNTOLD:
+        if error.value in _UNSUPPORTED:
             return ""
         raise HarnessError(f"GPU {lease.gpu} cannot be looked at: {error}") from error
-    if found:
-        who = ", ".join(f"{pid}{_name(pid)}" for pid in sorted(each.pid for each in found))
-        return f"computed for process {who}"
+    if processes:
+        who = ", ".join(
+            f"{pid}{_name(pid)}" for pid in sorted(process.pid for process in processes)
+        )
+        return f"is used by process {who}"
     least = _least[lease.gpu] = min(used, _least.get(lease.gpu, used))
     held = (used - least) >> 20
-    return f"held {held} MiB that nobody is known to use" if used > least + SLACK else ""
+    return f"holds {held} MiB that no known process uses" if used > least + SLACK_BYTES else ""
 
 
 def _handle(gpu: str, nvml: Any) -> object:  # noqa: ANN401

@@ -1,9 +1,9 @@
-"""How much memory a whole process tree holds.
+"""The memory of a whole process tree.
 
-Counted: the resident pages of every process, a shared page once wherever that decides anything,
-and what lies in the box's own files. A tmpfs page that is mapped too counts twice.
+Counted: the resident pages of every process (a shared page once, where that decides anything) and
+the sandbox's own files. A tmpfs page that is also mapped counts twice.
 
-Not covered: kernel memory on a box's behalf (socket buffers, page tables).
+Not covered: kernel memory on a sandbox's behalf (socket buffers, page tables).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-PAGE = os.sysconf("SC_PAGESIZE")
-INODE = 1024  # bytes of kernel memory for each file of a tmpfs, about
-SMALL = 8 << 20  # bytes; below it are the box's own two processes
-EXACT_EVERY = 0.05  # seconds; an exact count walks all page tables
+PAGE_BYTES = os.sysconf("SC_PAGESIZE")
+INODE_BYTES = 1024  # approximate kernel memory of a file in a tmpfs
+SMALL_BYTES = 8 << 20  # the sandbox's own two processes are smaller
+EXACT_INTERVAL_S = 0.05  # an exact count walks all page tables
 
 
 @dataclass(slots=True)
 class MemoryMeter:
-    """Reads the memory of processes in an open /proc directory. `limit` and `peak` are bytes."""
+    """Measures processes in an open /proc directory; `limit` and `peak` are bytes."""
 
     proc: int
     limit: int
@@ -30,14 +30,14 @@ class MemoryMeter:
     _exact_at: float = field(default=0.0)
 
     def read(self, pids: Sequence[str], files: int) -> float:
-        """Count the processes `pids` and the bytes of their files, and keep the peak.
+        """Return what the processes `pids` and their files hold, as a share of the limit.
 
-        Returns what is held as a share of the limit.
+        `files` is in bytes. The largest value is kept as `peak`.
         """
         resident = [held for pid in pids if (held := resident_bytes(self.proc, pid))]
         held = sum(resident) + files
-        if held > self.peak and sum(each > SMALL for each in resident) > 1:
-            pause = EXACT_EVERY if held > self.limit else 5 * EXACT_EVERY
+        if held > self.peak and sum(size > SMALL_BYTES for size in resident) > 1:
+            pause = EXACT_INTERVAL_S if held > self.limit else 5 * EXACT_INTERVAL_S
             if time.monotonic() - self._exact_at < pause:
                 return min(1.0, held / self.limit)
             held = sum(proportional_bytes(self.proc, pid) for pid in pids) + files
@@ -47,9 +47,9 @@ class MemoryMeter:
 
 
 def resident_bytes(proc: int, pid: str) -> int:
-    """Return a process's resident memory, 0 when it is gone.
+    """Return a process's resident bytes, 0 when it is gone.
 
-    Where only its first thread has ended, the process shows nothing and the others show all.
+    Where only its first thread has ended, the process reports nothing and the others report all.
     """
     held = _resident(proc, pid)
     return held or max((_resident(proc, thread) for thread in _threads(proc, pid)), default=0)
@@ -57,7 +57,7 @@ def resident_bytes(proc: int, pid: str) -> int:
 
 def _resident(proc: int, process: str) -> int:
     fields = read_bytes(proc, f"{process}/statm").split()
-    return int(fields[1]) * PAGE if fields else 0
+    return int(fields[1]) * PAGE_BYTES if fields else 0
 
 
 def _threads(proc: int, pid: str) -> list[str]:
@@ -74,9 +74,9 @@ def _threads(proc: int, pid: str) -> list[str]:
 
 
 def proportional_bytes(proc: int, pid: str) -> int:
-    """Return a process's share of memory: what it has alone, and its part of what is shared.
+    """Return a process's proportional bytes: private memory plus its part of shared memory.
 
-    A process may close this count to us; then all that is resident is its own.
+    A process may deny this to us; then all its resident memory counts.
     """
     try:
         text = read_bytes(proc, f"{pid}/smaps_rollup")
@@ -87,13 +87,15 @@ def proportional_bytes(proc: int, pid: str) -> int:
 
 
 def tmpfs_bytes(folder: int) -> int:
-    """Return what a tmpfs holds in blocks and in files."""
+    """Return the bytes of a tmpfs: blocks and files."""
     stat = os.fstatvfs(folder)
-    return (stat.f_blocks - stat.f_bfree) * stat.f_frsize + (stat.f_files - stat.f_ffree) * INODE
+    return (stat.f_blocks - stat.f_bfree) * stat.f_frsize + (
+        stat.f_files - stat.f_ffree
+    ) * INODE_BYTES
 
 
 def read_bytes(folder: int, name: str) -> bytes:
-    """Return the beginning of a file of /proc, nothing where its process is gone."""
+    """Return the first 64 KiB of a file of /proc, nothing where its process is gone."""
     try:
         number = os.open(name, os.O_RDONLY, dir_fd=folder)
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Watches a box until nothing of it is alive: its clock, its memory, its output."""
+"""The watchdog: follows a sandbox's clock, memory and output until all of it is dead."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Literal, Protocol
 from harness.contract import HarnessError
 from harness.sandbox.monitor.capped_log import CappedLog
 
-TICK = 0.05  # seconds between two looks; a look takes some 0.1 ms
-HASTE = 0.01  # the same, for a tree that has much memory: 1 GiB/s is 10 MiB between two looks
-CHUNK = 64 << 10  # what a pipe holds
-CHUNKS = 16  # for each look: 20 MiB/s of output pass, and a flood costs us less than a millisecond
-GRACE = 10.0  # seconds for killed processes to be gone
+TICK_S = 0.05  # between two looks; a look takes some 0.1 ms
+FAST_TICK_S = 0.01  # the same near the memory limit: 1 GiB/s is 10 MiB between two looks
+CHUNK_BYTES = 64 << 10  # a pipe's capacity
+CHUNKS_PER_LOOK = 16  # 20 MiB/s of output pass; a flood costs less than 1 ms a look
+KILL_TIMEOUT_S = 10.0  # for killed processes to be gone
 
 Killed = Literal["", "deadline", "memory", "disk"]
 
 
 class Tree(Protocol):
-    """What is watched: every process of a box, and whatever they start."""
+    """What is watched: every process of a sandbox and its descendants."""
 
     @property
     def peak(self) -> int:
@@ -31,19 +31,19 @@ class Tree(Protocol):
         """The share of the slice's cores that others had, None where it is not known."""
 
     def memory(self) -> float:
-        """Return the memory held now as a share of what may be held."""
+        """Return the memory held now as a share of the limit."""
 
     def full(self) -> bool:
-        """Say whether it had written more than it may, when memory was last asked for."""
+        """Return whether files were over the limit at the last call of `memory`."""
 
     def kill(self) -> None:
         """Kill every process."""
 
     def gone(self, wait: float) -> bool:
-        """Say whether none is alive, after waiting at most `wait` seconds for it."""
+        """Return whether none is alive, after waiting at most `wait` seconds for it."""
 
 
-def watch(  # noqa: PLR0913, PLR0917  # what there is to be watched
+def watch(  # noqa: PLR0913, PLR0917  # each is watched
     tree: Tree,
     ended: Callable[[float], bool],
     output: int,
@@ -51,20 +51,20 @@ def watch(  # noqa: PLR0913, PLR0917  # what there is to be watched
     deadline: float,
     meanwhile: Callable[[], None],
 ) -> Killed:
-    """Wait until the first process ends or the tree has to; return what it was killed for.
+    """Wait until the first process ends or a limit is hit; return the limit, "" for none.
 
-    `ended` says whether the first process has, after waiting at most so many seconds; `output` is
-    the pipe that the box writes to, `deadline` a time of `time.monotonic`, `meanwhile` is called
-    after each look but the first, where there is no haste.
+    `ended` waits at most so many seconds and returns whether the first process has ended; `output`
+    is the pipe that the sandbox writes to; `deadline` a time of `time.monotonic`. `meanwhile` is
+    called after each look but the first, unless memory is near its limit.
     """
     os.set_blocking(output, False)
     tick = 0.0
     while not ended(max(0.0, min(tick, deadline - time.monotonic()))):
         drain(output, log)
         held = tree.memory()
-        if tick == TICK:
+        if tick == TICK_S:
             meanwhile()
-        tick = HASTE if held > 1 / 2 else TICK
+        tick = FAST_TICK_S if held > 1 / 2 else TICK_S
         if tree.full():
             return "disk"
         if held > 1:
@@ -75,24 +75,24 @@ def watch(  # noqa: PLR0913, PLR0917  # what there is to be watched
 
 
 def finish(tree: Tree, output: int, log: CappedLog) -> None:
-    """Kill what is left, wait until it is gone, and take in the last of its output.
+    """Kill what is left, wait until it is gone, and log the rest of its output.
 
     Raises HarnessError where something cannot be killed.
     """
-    limit = time.monotonic() + GRACE
+    limit = time.monotonic() + KILL_TIMEOUT_S
     tree.kill()
-    while not tree.gone(TICK):
+    while not tree.gone(TICK_S):
         drain(output, log)
         tree.kill()
         if time.monotonic() > limit:
-            raise HarnessError(f"a box was alive {GRACE:.0f} s after it was killed")
+            raise HarnessError(f"a sandbox was alive {KILL_TIMEOUT_S:.0f} s after it was killed")
     drain(output, log)
 
 
 def drain(output: int, log: CappedLog) -> None:
-    """Take what the pipe holds into the log."""
+    """Move what the pipe holds into the log."""
     try:
-        for _ in range(CHUNKS):
-            log.write(os.read(output, CHUNK))
+        for _ in range(CHUNKS_PER_LOOK):
+            log.write(os.read(output, CHUNK_BYTES))
     except BlockingIOError:
         return

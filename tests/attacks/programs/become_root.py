@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from field import trying
+from attack_target import trying
 
 
 def attack(_):

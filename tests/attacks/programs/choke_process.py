@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import resource
 
-from field import trying
+from attack_target import trying
 
 
-def attack(field):
+def attack(target):
     with trying():
-        resource.prlimit(field.victim, resource.RLIMIT_CORE, (0, 0))
+        resource.prlimit(target.victim, resource.RLIMIT_CORE, (0, 0))
         print("got the limits of another")
     with trying():
-        worse = os.getpriority(os.PRIO_PROCESS, field.victim) + 1
-        os.setpriority(os.PRIO_PROCESS, field.victim, worse)
+        worse = os.getpriority(os.PRIO_PROCESS, target.victim) + 1
+        os.setpriority(os.PRIO_PROCESS, target.victim, worse)
         print("got the priority of another")

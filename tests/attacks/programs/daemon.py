@@ -9,14 +9,14 @@ import time
 ROOM = "deadline"
 
 
-def attack(field):
+def attack(target):
     for _ in range(2):
         if os.fork():
             os._exit(0)
         os.setsid()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    while time.monotonic() < field.until:
+    while time.monotonic() < target.until:
         time.sleep(0.1)
 
 

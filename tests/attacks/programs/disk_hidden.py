@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from field import trying
+from attack_target import trying
 
 ROOM = "hidden"
 HOLD = 0.5

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from field import trying
+from attack_target import trying
 
 ROOM = "full"
 HOLD = 0.5  # seconds for which it has to lie there: what a watchdog ends at once harms nobody

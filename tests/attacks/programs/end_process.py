@@ -6,8 +6,8 @@ import os
 import signal
 
 
-def attack(field):
-    os.kill(field.victim, signal.SIGKILL)
+def attack(target):
+    os.kill(target.victim, signal.SIGKILL)
 
 
 def landed(seen):

@@ -9,7 +9,7 @@ ROOM = "forks"
 BORN = 40
 
 
-def attack(field):
+def attack(target):
     for _ in range(BORN):
         if not os.fork():
             time.sleep(60)

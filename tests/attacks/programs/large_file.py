@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from field import trying
+from attack_target import trying
 
 MIB = 1 << 20
 

@@ -7,12 +7,12 @@ import socket
 import sys
 from pathlib import Path
 
-from field import trying
+from attack_target import trying
 
 
-def attack(field):
+def attack(target):
     out = Path(sys.argv[1])
-    (out / "odd-link").symlink_to(f"{field.folder}/secret")
+    (out / "odd-link").symlink_to(f"{target.folder}/secret")
     os.mkfifo(out / "odd-pipe")
     with trying():
         (out / "odd-hard").hardlink_to(sys.argv[3])

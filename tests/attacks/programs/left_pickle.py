@@ -20,8 +20,8 @@ class Bomb:
         return os.mkdir, (self.folder,)
 
 
-def attack(field):
-    Path(sys.argv[1], NAME).write_bytes(pickle.dumps(Bomb(f"{field.folder}/unpickled")))
+def attack(target):
+    Path(sys.argv[1], NAME).write_bytes(pickle.dumps(Bomb(f"{target.folder}/unpickled")))
 
 
 def landed(seen):

@@ -7,6 +7,6 @@ from pathlib import Path
 USER, MOUNT = 0x10000000, 0x20000
 
 
-def attack(field):
-    field.call("unshare", USER | MOUNT)
+def attack(target):
+    target.call("unshare", USER | MOUNT)
     print("got namespaces", Path("/proc/self/status").read_text().count("CapEff"))

@@ -6,17 +6,17 @@ import os
 import time
 from pathlib import Path
 
-from field import trying
+from attack_target import trying
 
 ROOM = "memory"
 MIB = 1 << 20
 
 
-def attack(field):
+def attack(target):
     for _ in range(3):
         if not os.fork():
             break
-    with trying(), Path(f"/dev/shm/held-{field.tag}").open("wb", 0) as hidden:
+    with trying(), Path(f"/dev/shm/held-{target.tag}").open("wb", 0) as hidden:
         Path(str(hidden.name)).unlink()
         for _ in range(32):
             hidden.write(bytes(MIB))

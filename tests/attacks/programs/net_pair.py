@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import socket
 
-from field import trying
+from attack_target import trying
 
 
-def attack(field):
+def attack(target):
     for name in ("path", "abstract"):
         with trying():
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
             with ours, theirs:
-                ours.sendto(b"here", field.servers[name][2])
+                ours.sendto(b"here", target.servers[name][2])
 
 
 def landed(seen):

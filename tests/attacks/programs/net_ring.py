@@ -5,6 +5,6 @@ from __future__ import annotations
 import ctypes
 
 
-def attack(field):
-    field.call("io_uring_setup", 1, ctypes.create_string_buffer(120))
+def attack(target):
+    target.call("io_uring_setup", 1, ctypes.create_string_buffer(120))
     print("got a ring")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 
 
-def attack(field):
-    family, kind, address, port = field.servers["tcp"]
+def attack(target):
+    family, kind, address, port = target.servers["tcp"]
     with socket.socket(family, kind) as client:
         client.settimeout(1)
         client.connect((address, port) if port else address)

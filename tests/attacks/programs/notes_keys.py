@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from field import trying
+from attack_target import trying
 
 USER_KEYRING, SEARCH, UNLINK = -4, 10, 9
 
 
-def attack(field):
-    field.call("add_key", b"user", field.tag.encode(), b"note", 4, USER_KEYRING)
+def attack(target):
+    target.call("add_key", b"user", target.tag.encode(), b"note", 4, USER_KEYRING)
 
 
-def again(field):
+def again(target):
     with trying():
-        key = field.call("keyctl", SEARCH, USER_KEYRING, b"user", field.tag.encode(), 0)
+        key = target.call("keyctl", SEARCH, USER_KEYRING, b"user", target.tag.encode(), 0)
         print("got a key")
-        field.call("keyctl", UNLINK, key, USER_KEYRING)
+        target.call("keyctl", UNLINK, key, USER_KEYRING)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from field import trying
+from attack_target import trying
 
 CREATE, REMOVE = 0o1666, 0
 
 
-def attack(field):
-    field.call("shmget", field.key, 4096, CREATE)
+def attack(target):
+    target.call("shmget", target.key, 4096, CREATE)
 
 
-def again(field):
+def again(target):
     with trying():
-        place = field.call("shmget", field.key, 0, 0)
+        place = target.call("shmget", target.key, 0, 0)
         print("got shared memory")
-        field.call("shmctl", place, REMOVE, 0)
+        target.call("shmctl", place, REMOVE, 0)

@@ -6,7 +6,7 @@ import ctypes
 import os
 from pathlib import Path
 
-from field import trying
+from attack_target import trying
 
 NOTE = b"a note for the next box"
 

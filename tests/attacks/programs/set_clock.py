@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 
-def attack(field):
-    field.call("settimeofday", 0, 0)
+def attack(target):
+    target.call("settimeofday", 0, 0)
     print("got the clock")

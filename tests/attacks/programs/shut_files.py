@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from field import trying
+from attack_target import trying
 
 
-def attack(field):
-    path = Path(field.folder, "home/.bashrc")
+def attack(target):
+    path = Path(target.folder, "home/.bashrc")
     with trying():
         path.chmod(0o640)
     with trying():

@@ -5,6 +5,6 @@ from __future__ import annotations
 SEIZE, DETACH = 0x4206, 17
 
 
-def attack(field):
-    field.call("ptrace", SEIZE, field.neighbour, 0, 0)
+def attack(target):
+    target.call("ptrace", SEIZE, target.neighbour, 0, 0)
     print("got hold of the neighbour")

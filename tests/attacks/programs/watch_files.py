@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from field import libc
+from attack_target import libc
 
 CREATED = 0x100
 
 
-def attack(field):
+def attack(target):
     number = libc.inotify_init1(os.O_NONBLOCK)
     if (
         number >= 0
-        and libc.inotify_add_watch(number, f"{field.folder}/home".encode(), CREATED) >= 0
+        and libc.inotify_add_watch(number, f"{target.folder}/home".encode(), CREATED) >= 0
     ):
         print("got a watch on a folder")

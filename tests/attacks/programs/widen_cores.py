@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from field import trying
+from attack_target import trying
 
 
-def attack(field):
+def attack(target):
     with trying():
-        os.sched_setaffinity(0, field.cores)
-    more = os.sched_getaffinity(0) - {*field.lease}
+        os.sched_setaffinity(0, target.cores)
+    more = os.sched_getaffinity(0) - {*target.lease}
     if more:
         print(f"got cores {more}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from field import deface, trying
+from attack_target import deface, trying
 
 
-def attack(field):
-    git = Path(field.folder, "repo/.git")
+def attack(target):
+    git = Path(target.folder, "repo/.git")
     for name in ("config", "refs/heads/main", "info/attributes", "packed-refs"):
         deface(git / name)
     with trying():

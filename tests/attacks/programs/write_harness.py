@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from field import deface, trying
+from attack_target import deface, trying
 
 
-def attack(field):
-    deface(f"{field.folder}/repo/harness/trial.py")
+def attack(target):
+    deface(f"{target.folder}/repo/harness/trial.py")
     with trying():
-        Path(f"{field.folder}/repo/harness/__pycache__/measure.cpython-311.pyc").write_bytes(b"x")
+        Path(f"{target.folder}/repo/harness/__pycache__/measure.cpython-311.pyc").write_bytes(b"x")
 
 
 def landed(seen):

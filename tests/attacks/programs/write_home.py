@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from field import deface
+from attack_target import deface
 
 
-def attack(field):
+def attack(target):
     for name in (".bashrc", ".profile", ".gitconfig", ".config/pip/pip.conf", ".netrc"):
-        deface(f"{field.folder}/home/{name}")
+        deface(f"{target.folder}/home/{name}")
 
 
 def landed(seen):

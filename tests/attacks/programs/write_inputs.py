@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from field import deface, libc, trying
+from attack_target import deface, libc, trying
 
 MS_REMOUNT, MS_BIND = 32, 4096
 

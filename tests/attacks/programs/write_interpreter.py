@@ -9,7 +9,7 @@ import os
 import sysconfig
 from pathlib import Path
 
-from field import trying
+from attack_target import trying
 
 
 def attack(_):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from field import deface, trying
+from attack_target import deface, trying
 
 
-def attack(field):
+def attack(target):
     with trying():
-        Path(field.folder, "packages/evil.pth").write_text("import os")
-    deface(f"{field.folder}/packages/torch.py")
+        Path(target.folder, "packages/evil.pth").write_text("import os")
+    deface(f"{target.folder}/packages/torch.py")
 
 
 def landed(seen):

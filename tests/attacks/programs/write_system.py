@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from field import trying
+from attack_target import trying
 
 FILES = ("/etc/profile", "/etc/bash.bashrc", "/etc/ld.so.cache", "/etc/passwd", "/etc/hosts")
 FOLDERS = ("/etc", "/etc/profile.d", "/usr/lib", "/usr/local/lib", "/usr/local/bin", "/etc/cron.d")

@@ -1,7 +1,7 @@
-"""What attack programs are shown, and the few things that many of them do.
+"""The host as attack programs know it, and what many of them do to it.
 
-Imported inside boxes (by programs) and outside (by the suite), so it imports the standard library
-alone.
+Imported inside sandboxes (by programs) and outside (by the suite), so it imports only the standard
+library.
 """
 
 from __future__ import annotations
@@ -17,15 +17,23 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
-class Field:
-    """The host as an attacker who knows everything about it sees it.
+class AttackTarget:
+    """The host as an attacker with full knowledge sees it.
 
-    `folder` is the host's: a repository, a home, packages, a file with the secret. `neighbour` is
-    a process that holds the secret in its memory, its environment and a file that it has open;
-    `victim` is one to be ended, `parent` the harness. The secret itself is not told, so an attack
-    that prints it has read it; those that steal nothing print `got ...`. `tag` is a name for what
-    is left behind. `servers` are family, kind, address and port of sockets by name. `until` is the
-    monotonic time at which a survivor should end itself. `calls` are system calls by name.
+    The secret is not included, so an attack that prints it has read it; attacks that steal nothing
+    print `got ...`.
+
+    tag: a name for what is left behind
+    folder: the host's files: a repository, a home, packages, a file with the secret
+    neighbour: pid of a process with the secret in memory, environment and an open file
+    victim: pid of a process to end
+    parent: pid of the harness
+    servers: family, kind, address and port of sockets, by name
+    key: key of shared memory
+    lease: the slice's cores
+    cores: all cores of the machine
+    until: monotonic time at which a survivor should end itself
+    calls: numbers of system calls, by name
     """
 
     tag: str
@@ -49,7 +57,7 @@ class Field:
         return answer
 
     def processes(self) -> Iterator[Path]:
-        """Yield what /proc shows of others, the interesting ones first."""
+        """Yield the /proc folders of other processes, the interesting ones first."""
         first = [Path("/proc", str(pid)) for pid in (self.neighbour, self.parent, 1)]
         others = [each for each in Path("/proc").iterdir() if each.name.isdigit()]
         yield from (each for each in [*first, *others] if each.name != str(os.getpid()))
@@ -57,13 +65,13 @@ class Field:
 
 @contextmanager
 def trying() -> Iterator[None]:
-    """Go on after what was refused: an attacker has other ways to try."""
+    """Continue after a refusal: an attacker tries other ways."""
     with suppress(OSError, ValueError):
         yield
 
 
 def show(path) -> None:
-    """Print a file, where it can be read."""
+    """Print a file if it is readable."""
     with trying():
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -73,6 +81,6 @@ def show(path) -> None:
 
 
 def deface(path) -> None:
-    """Write to a file, where it can be written."""
+    """Write to a file if it is writable."""
     with trying(), Path(path).open("a") as file:
         file.write("defaced")

@@ -1,10 +1,12 @@
-"""What proposals plant in a repository, so that git runs it: `python tests/attacks/planted.py`.
+"""Traps that proposals plant in a repository for git to run.
 
-A file of tests/attacks/proposals says what it proposes (FILES; FIRED stands for the file that a
-program of its touches), what the user's configuration holds (`settings(trap)`, a program that
-touches that file), and by which command git used without care steps into it (`careless(git)`,
-which may return what it found instead). Each is proposed to a swarm and, as if it had been let in,
-lies in the commits that a swarm works on.
+Usage: `python tests/attacks/repository_traps.py`.
+
+A file of tests/attacks/proposals states what it proposes (FILES; FIRED stands for the file that its
+program touches), the user's git configuration (`settings(trap)`, with a program that touches that
+file), and the command by which careless git runs the trap (`careless(git)`, which may return what
+it found instead). Each is proposed to a swarm, and also lies in the commits that a swarm works on,
+as if it had been admitted.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ EXECUTABLE = ("gen/hooks/post-checkout", "gen/hooks/watch")
 EDIT = "a = 2\n\nb = '$Format:%H$'\n"
 
 
-class Planted:
+class TrappedRepository:
     """A repository with a proposal lying in its head, main; `clash` and main change one line."""
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -120,15 +122,19 @@ def mode(path: str) -> str:
 def results(name: str) -> tuple[str, str, str]:
     """Return what a careless git comes to, what admission says, and what the swarm comes to."""
     found = []
-    for look in (Planted.careless, Planted.refused, Planted.swarm):
-        with tempfile.TemporaryDirectory(prefix="swarm-planted-") as folder:
-            found.append(look(Planted(name, Path(folder))))
+    for look in (
+        TrappedRepository.careless,
+        TrappedRepository.refused,
+        TrappedRepository.swarm,
+    ):
+        with tempfile.TemporaryDirectory(prefix="swarm-traps-") as folder:
+            found.append(look(TrappedRepository(name, Path(folder))))
     return found[0], found[1], found[2]
 
 
 def main() -> None:
     """Print what every proposal comes to."""
-    print(f"{'planted':22}{'git without care':24}{'admission':20}swarm's git")
+    print(f"{'trap':22}{'git without care':24}{'admission':20}swarm's git")
     for name in PROPOSALS:
         careless, refused, swarm = results(name)
         said = f"refuses: {refused}" if refused else "lets it in"

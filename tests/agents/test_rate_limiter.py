@@ -1,4 +1,4 @@
-"""Pace and money: the limiter on virtual time, rate-limit headers, reservations."""
+"""Rates and budgets: the rate limiter on virtual time, rate-limit headers, reservations."""
 
 import asyncio
 import random
@@ -32,27 +32,27 @@ def begin_times(limiter, calls, seconds=0.0):
 
 
 def test_no_minute_holds_more_requests_than_were_set():
-    """At 10 a minute, 35 calls begin in bunches of 10 a minute apart."""
+    """At 10 a minute, 35 requests start in bursts of 10, a minute apart."""
     began = begin_times(RateLimiter(RateLimits(requests_per_minute=10)), 35)
     assert began == [0.0] * 10 + [60.0] * 10 + [120.0] * 10 + [180.0] * 5
 
 
-def test_no_more_calls_are_in_the_air_than_were_set():
-    """Seven calls of 5 s on three seats begin three at a time."""
+def test_no_more_requests_are_in_flight_than_were_set():
+    """Seven requests of 5 s with three slots start three at a time."""
     began = begin_times(RateLimiter(RateLimits(1000, max_concurrent=3)), 7, seconds=5.0)
     assert began == [0.0] * 3 + [5.0] * 3 + [10.0]
 
 
 def test_a_shared_key_has_the_slowest_rate_that_was_set_for_it():
-    """Slowing a limiter down holds, speeding it up does not."""
+    """A limiter accepts a lower rate and ignores a higher one."""
     limiter = RateLimiter(RateLimits(50))
     limiter.limit_rate(5)
     limiter.limit_rate(500)
     assert limiter.requests_per_minute == 5
 
 
-def test_all_callers_sit_out_a_pause_and_come_back_spread():
-    """After `Retry-After: 30` nobody begins before 30 s, nor all in the same instant."""
+def test_all_callers_wait_out_a_pause_and_return_spread():
+    """After `Retry-After: 30` no request starts before 30 s, and no two at the same instant."""
 
     async def main():
         limiter = RateLimiter(RateLimits(1000), seed=3)
@@ -90,7 +90,7 @@ def pauses(limiter, rounds, callers):
     return run_virtual(main())
 
 
-def test_pauses_double_once_for_all_who_were_turned_away_together():
+def test_pauses_double_once_for_all_that_were_rejected_together():
     """Sixteen 429s of one pause make the next twice as long, not 65,536 times."""
     pace = RateLimits(100_000, first_pause_s=1.0, longest_pause_s=60.0)
     found = pauses(RateLimiter(pace), rounds=8, callers=16)
@@ -99,13 +99,13 @@ def test_pauses_double_once_for_all_who_were_turned_away_together():
 
 
 def test_one_seed_gives_one_jitter():
-    """Two limiters of one seed pause alike, another seed pauses otherwise."""
+    """Two limiters of one seed pause alike, one of another seed does not."""
     runs = [pauses(RateLimiter(RateLimits(1000), seed), 4, 2) for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
 
 
 def test_a_success_after_the_pause_makes_the_next_one_short_again():
-    """An answer to a request from before the pause proves nothing, one from after it does."""
+    """A reply to a request sent before the pause does not reset it, one sent after it does."""
 
     async def main():
         limiter = RateLimiter(RateLimits(1000, first_pause_s=8.0))
@@ -123,15 +123,15 @@ def test_a_success_after_the_pause_makes_the_next_one_short_again():
     assert run_virtual(main()) == (3, 0)
 
 
-def test_a_pause_beyond_patience_is_told_at_once():
-    """Nobody sits out an hour: the caller learns how long it would be."""
+def test_a_pause_beyond_the_maximum_is_raised_at_once():
+    """A pause of an hour is not waited out: PausedError carries its length."""
 
     async def main():
         limiter = RateLimiter(RateLimits(1000, max_pause_s=300.0))
         limiter.pause(3600.0)
         with pytest.raises(PausedError) as paused:
             async with limiter.acquire():
-                pytest.fail("nobody may begin")
+                pytest.fail("no request may start")
         return paused.value.seconds
 
     assert run_virtual(main()) == 3600.0
@@ -154,7 +154,7 @@ def test_a_pause_beyond_patience_is_told_at_once():
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date_against_the_servers_own(headers, seconds):
-    """Both forms of RFC 9110, milliseconds first, nothing unreadable, never more than a day."""
+    """Both forms of RFC 9110, milliseconds first; unreadable ones ignored; at most a day."""
     assert retry_after_s(headers) == seconds
 
 
@@ -176,8 +176,8 @@ def test_retry_after_is_read_as_seconds_or_as_a_date_against_the_servers_own(hea
         ),
     ],
 )
-def test_an_allowance_that_is_used_up_asks_to_wait_for_its_reset(headers, seconds):
-    """Both providers' headers, and only those whose remainder is nothing."""
+def test_an_exhausted_quota_is_waited_for_until_its_reset(headers, seconds):
+    """Both providers' headers, and only those with zero remaining."""
     assert quota_reset_s(headers) == seconds
 
 
@@ -194,14 +194,14 @@ VALUES = st.one_of(
 
 
 @given(st.dictionaries(NAMES, VALUES))
-def test_no_header_crashes_us_or_makes_us_wait_for_more_than_a_day(headers):
-    """Headers come from outside: any text gives a bounded number."""
+def test_no_header_raises_or_asks_for_more_than_a_day(headers):
+    """Any header text gives a bounded number."""
     assert 0.0 <= (retry_after_s(headers) or 0.0) <= MAX_WAIT_S
     assert 0.0 <= quota_reset_s(headers) <= MAX_WAIT_S
 
 
 def spend(budget, usd, actual=None, seconds=1.0):
-    """Make a pretended call that may cost `usd` and costs `actual` (None: nobody knows)."""
+    """Return a simulated request that may cost `usd` and costs `actual` (None: unknown)."""
 
     async def call():
         async with budget.reserve(usd, 10) as held:
@@ -214,7 +214,7 @@ def spend(budget, usd, actual=None, seconds=1.0):
 
 
 def test_what_is_reserved_and_spent_never_passes_the_limit():
-    """Eight calls that may cost 0.3 and cost 0.1 share one dollar: at once 3, 2, 1, 1 and 1."""
+    """Eight requests that may cost 0.3 and cost 0.1 share one dollar: 3, 2, 1, 1, 1 at a time."""
 
     async def main():
         budget, loop = Budget(max_usd=1.0), asyncio.get_running_loop()
@@ -226,8 +226,8 @@ def test_what_is_reserved_and_spent_never_passes_the_limit():
     assert seconds == 5.0
 
 
-def test_a_call_that_no_settlement_can_make_room_for_is_refused():
-    """0.9 of 1 are spent: a call that may cost 0.2 is refused, one of 0.1 is not."""
+def test_a_request_that_can_never_fit_is_refused():
+    """With 0.9 of 1 spent, a request that may cost 0.2 is refused, one of 0.1 is not."""
 
     async def main():
         budget = Budget(max_usd=1.0, spent=Usage(usd=0.9))
@@ -240,7 +240,7 @@ def test_a_call_that_no_settlement_can_make_room_for_is_refused():
 
 
 def test_a_waiting_call_is_refused_once_the_others_have_spent_what_it_needs():
-    """A call waits while money is held, and learns of it when the money is gone."""
+    """A request waits while dollars are reserved, and is refused once they are spent."""
 
     async def main():
         budget = Budget(max_usd=1.0)
@@ -254,7 +254,7 @@ def test_a_waiting_call_is_refused_once_the_others_have_spent_what_it_needs():
 
 
 def test_a_cancelled_call_costs_its_worst_and_one_that_never_began_costs_nothing():
-    """Cancelling in mid-call settles at the worst case, cancelling before it at zero."""
+    """Cancelled after its start, a request costs its maximum; before it, nothing."""
 
     async def main():
         budget = Budget(max_usd=1.0)

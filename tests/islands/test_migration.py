@@ -538,7 +538,7 @@ def test_a_model_is_shown_the_change_it_is_to_port():
     shown = render(replace(brief({"train.py": "a = 5\n"}), port=port)).request
     assert "-a = 1\n+a = 2" in shown
     assert '"Double a"' in shown
-    assert "Express that change" in shown
+    assert "Make that change to the files above" in shown
     assert not any(nudge in shown for nudge in NUDGES)
     assert any(nudge in plain for nudge in NUDGES)
 

@@ -1,4 +1,4 @@
-"""A model's answer as text: a hypothesis and edits, parsed and applied. Pure functions.
+"""The edit format of a model's reply: a hypothesis and SEARCH/REPLACE blocks. Pure functions.
 
     HYPOTHESIS: why the change should help
 
@@ -11,12 +11,11 @@
 
     DELETE: path/of/old.py
 
-An empty SEARCH makes a new file. White space at line ends does not count when lines are compared,
-everything else does. Markers are seven characters long, or any one length from 5 to 20 within a
-block, for files that hold such lines themselves. Tolerated, because models do it and it is
-unambiguous: code fences around anything, a path line without its `FILE:`, no path where the last
-block's file is meant or there is only one, a path's end where only one file has it, prose, and no
-`HYPOTHESIS:` where there is prose.
+An empty SEARCH creates a file. Lines are compared exactly, except for white space at their ends.
+Markers have seven characters, or any one length from 5 to 20 within a block, for files that contain
+such lines themselves. Tolerated, because models do it and it is unambiguous: code fences anywhere;
+a path line without `FILE:`; no path if the previous block's file or the only file is meant; the end
+of a path if only one file has it; prose; prose instead of `HYPOTHESIS:`.
 """
 
 from __future__ import annotations
@@ -43,26 +42,26 @@ _WRAPPING = "*_`\"' \t"
 
 
 class EditError(Exception):
-    """An answer that cannot be used; the message tells the model what to mend."""
+    """A reply that cannot be used; the message tells the model what to fix."""
 
     error_kind: Literal["malformed", "unapplied"]
 
 
 class MalformedError(EditError):
-    """The answer is not in the format."""
+    """The reply does not follow the format."""
 
     error_kind = "malformed"
 
 
 class UnappliedError(EditError):
-    """The answer is in the format, and its edits do not fit the files."""
+    """The reply follows the format, but its edits do not fit the files."""
 
     error_kind = "unapplied"
 
 
 @dataclass(frozen=True, slots=True)
 class EditBlock:
-    """Put the lines `replace` where the lines `search` are. An empty path names no file."""
+    """Replace the lines `search` by the lines `replace`. An empty `path` names no file."""
 
     path: str
     search: tuple[str, ...]
@@ -81,14 +80,14 @@ FileChange = EditBlock | Deletion
 
 @dataclass(frozen=True, slots=True)
 class ParsedReply:
-    """A hypothesis in one line, and at least one change, in the answer's order."""
+    """A one-line hypothesis and at least one change, in the reply's order."""
 
     hypothesis: str
     changes: tuple[FileChange, ...]
 
 
 def parse_reply(text: str) -> ParsedReply:
-    """Read an answer. Raises MalformedError where it is not in the format."""
+    """Parse a reply. Raises MalformedError if it does not follow the format."""
     if len(text) > MAX_REPLY_CHARS:
         raise MalformedError(f"the answer is longer than {MAX_REPLY_CHARS} characters")
     reader = _ReplyReader(clean(text).split("\n"))
@@ -104,13 +103,13 @@ def parse_reply(text: str) -> ParsedReply:
 
 
 def clean(text: str) -> str:
-    """Return `text` as git can hold it: UTF-8, lines ended by a newline, no other controls."""
+    """Return `text` as git can store it: valid UTF-8, newline line ends, no control characters."""
     text = text.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n")
     return re.sub(r"[\x00-\x08\x0b\x0e-\x1f\x7f]", "", text)
 
 
 class _ReplyReader:
-    """Walks an answer's lines once."""
+    """Parser of a reply's lines, in one pass."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._lines = lines
@@ -133,7 +132,7 @@ class _ReplyReader:
                 self._index += 1
 
     def _line(self, line: str) -> None:
-        """Take in a line that stands outside all blocks."""
+        """Read a line outside all blocks."""
         keyword = _KEYWORD.fullmatch(line)
         if keyword:
             self._keyword(keyword[1].upper(), keyword[2].strip())
@@ -172,14 +171,14 @@ class _ReplyReader:
                 return at
             if _OPEN.fullmatch(self._lines[at]):
                 break
-        raise MalformedError(f"block {number} has no line `{shown}` where it should")
+        raise MalformedError(f"block {number} has no line `{shown}` where it should be")
 
 
 def apply_changes(genome: Mapping[str, str], reply: ParsedReply) -> dict[str, str | None]:
-    """Return the new text of every file that changes, None where it is deleted.
+    """Return the new text of every changed file, None if it is deleted.
 
-    Changes are made in order, each on what the one before it left; all are made or none. Raises
-    UnappliedError, which names the first blocks that do not fit and shows what is nearest to them.
+    Changes are applied in order, each to the result of the previous one; all or none. Raises
+    UnappliedError, naming the first blocks that do not fit and showing the lines nearest to each.
     """
     texts, errors = dict(genome), []
     for number, change in enumerate(reply.changes, 1):
@@ -200,7 +199,7 @@ def apply_changes(genome: Mapping[str, str], reply: ParsedReply) -> dict[str, st
 
 def _apply_change(texts: dict[str, str], change: FileChange) -> None:
     if isinstance(change, Deletion):
-        # nothing is guessed here: only a block's lines can show that a file left unnamed is meant
+        # no guessing here: only a block's lines can confirm which file an incomplete path means
         if change.path not in texts:
             raise _unknown_path(texts)
         del texts[change.path]
@@ -215,20 +214,19 @@ def _apply_change(texts: dict[str, str], change: FileChange) -> None:
 
 
 def _existing(texts: Mapping[str, str], path: str) -> str:
-    """Return the one file that a block's `path` means."""
+    """Return the one file that a block's `path` means. Raises UnappliedError if it is not one."""
     path = path.removeprefix("./")
     if path in texts:
         return path
-    ending = [known for known in texts if known.endswith(f"/{path}")]
-    meant = ending if path else list(texts)
-    if len(meant) != 1:
+    candidates = [name for name in texts if name.endswith(f"/{path}")] if path else list(texts)
+    if len(candidates) != 1:
         raise _unknown_path(texts)
-    return meant[0]
+    return candidates[0]
 
 
 def _unknown_path(texts: Mapping[str, str]) -> UnappliedError:
-    known = ", ".join(sorted(texts)[:20])
-    return UnappliedError(f"there is no such file; the files are: {known}")
+    names = ", ".join(sorted(texts)[:20])
+    return UnappliedError(f"there is no such file; the files are: {names}")
 
 
 def _new_path(path: str) -> str:
@@ -251,16 +249,16 @@ def _replace(text: str, path: str, block: EditBlock) -> str:
 
 
 def _unique_match(lines: Sequence[str], path: str, search: Sequence[str]) -> int:
-    """Return the index of the one place where `search` stands in `lines`."""
-    found = list(_matches([line.rstrip() for line in lines], [line.rstrip() for line in search]))
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    """Return the index of the only match of `search`; UnappliedError unless there is one."""
+    matches = list(_matches([line.rstrip() for line in lines], [line.rstrip() for line in search]))
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
         near = nearest(lines, search)
         raise UnappliedError(f"SEARCH is not in the file. The nearest lines of {path}:\n{near}")
-    where = ", ".join(str(at + 1) for at in found[:10])
+    numbers = ", ".join(str(index + 1) for index in matches[:10])
     raise UnappliedError(
-        f"SEARCH is in the file {len(found)} times, at lines {where}: quote more lines around it"
+        f"SEARCH is in the file {len(matches)} times, at lines {numbers}: quote more lines around it"
     )
 
 
@@ -271,7 +269,7 @@ def _matches(lines: list[str], search: list[str]) -> Iterator[int]:
 
 
 def nearest(lines: Sequence[str], search: Sequence[str], around: int = 2, most: int = 24) -> str:
-    """Return the lines most like `search`, with their numbers, at most `most` of them."""
+    """Return the lines most like `search`, numbered, at most `most` of them."""
     offset = _alignment([line.strip() for line in lines], [line.strip() for line in search])
     first = max(offset - around, 0)
     last = min(offset + min(len(search), most - 2 * around) + around, len(lines))
@@ -279,9 +277,9 @@ def nearest(lines: Sequence[str], search: Sequence[str], around: int = 2, most: 
 
 
 def _alignment(lines: list[str], search: list[str]) -> int:
-    """Return the index in `lines` where `search` would begin if its best line were in place."""
-    # what fails is nearly always indentation or one line, so equal lines find the place; the cost
-    # of comparing letters is bounded by comparing those of one line only
+    """Return the index in `lines` where `search` would begin if its best line matched there."""
+    # most failures are wrong indentation or one wrong line, so the longest equal line finds the
+    # place; otherwise only one line is matched approximately, which bounds the cost
     search = search[:100]
     anchors = sorted((line for line in set(search) if line), key=lambda line: (-len(line), line))
     for anchor in anchors:

@@ -258,7 +258,8 @@ def _unique_match(lines: Sequence[str], path: str, search: Sequence[str]) -> int
         raise UnappliedError(f"SEARCH is not in the file. The nearest lines of {path}:\n{near}")
     numbers = ", ".join(str(index + 1) for index in matches[:10])
     raise UnappliedError(
-        f"SEARCH is in the file {len(matches)} times, at lines {numbers}: quote more lines around it"
+        f"SEARCH is in the file {len(matches)} times, at lines {numbers}:"
+        " quote more lines around it"
     )
 
 

@@ -11,6 +11,18 @@ Options (flags, alternatives, structural edits, changes from elsewhere) have joi
 updated in the same way.
 
 Gains are in the metric's unit; `unit` is their scale, the spread of a score between seeds.
+
+A comparison in the campaigns of tests/benchmarks/bench_mutator.py, at equal trials: numeric moves
+were proposed by optuna 5.0.0 (TPE sampler by ask and tell, seeded, told every attempt of its
+island). True gain as a ratio to this surrogate's, with 95 % bootstrap interval:
+
+| optuna chooses | campaigns | 40 trials | 80 trials | 160 trials |
+| --- | --- | --- | --- | --- |
+| value only, site as here | 80 | 0.97 (0.84 to 1.10) | 0.99 (0.92 to 1.05) | 0.98 (0.94 to 1.02) |
+| site and step | 23 | 0.73 (0.48 to 1.03) | 0.69 (0.56 to 0.83) | 0.93 (0.86 to 1.00) |
+| all numbers at once | 23 | 0.42 (0.21 to 0.64) | 0.65 (0.49 to 0.81) | 0.70 (0.55 to 0.83) |
+
+So optuna is no dependency: its best variant is no better, and needs this surrogate for the site.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class Corpus:
 
 
 def token_file(split: str) -> str:
-    """Return where the tokens of `tokens` lie below a version's folder."""
+    """Return the path of the tokens of `split`, relative to a version's folder."""
     if split not in SPLITS:
         raise ValueError(f"no split {split!r}: choose one of {', '.join(SPLITS)}")
     return f"{'train' if split == 'train' else 'held'}/{split}.u16"

@@ -1,20 +1,20 @@
 """A small GPT and the loop that trains it: generation zero of the `gpt` task.
 
-The harness runs this file in a box of its own and calls two functions; all else may change.
+The harness runs this file in a sandbox and calls two functions; everything else may change.
 
 `build(vocab, context, depth)` returns a torch.nn.Module. Its forward takes int64 tokens [B, T],
 T <= context, and returns logits [B, T, vocab]: position t forecasts token t + 1 from tokens 0..t
 of its own row and from nothing else. The harness builds it again in a fresh process, loads the
 weights and computes bits per byte (`val_bpb`, lower is better) of text that this file never sees,
-in eval mode, without autocast, in batches of its own choosing. Where an answer changes with later
-tokens or with neighbouring rows the trial is invalid.
+in eval mode, without autocast, in batches of its own choosing. If an answer changes with later
+tokens or with neighbouring rows, the trial is invalid.
 
 `train(trial)` returns such a module, trained, no later than `trial.deadline`. Its state dict must
-fit what `build` returns. What is printed is the training log; a line `claim NAME VALUE` in it is
-kept as a claim.
+fit what `build` returns. Printed text is the training log; a line `claim NAME VALUE` in it is kept
+as a claim.
 
-Knobs stand one to a line with a comment between, so that two changes merge. `depth` is the one
-dial of scale: width, heads, batch and learning rates follow from it.
+Each knob is on a line of its own with a comment between, so that two changes merge. `depth` is the
+one dial of scale: width, heads, batch and learning rates follow from it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  the name everyone uses
+import torch.nn.functional as F  # noqa: N812 - torch's usual name
 from torch import Tensor, nn
 
 # Shape: width of the model per unit of depth.
 WIDTH_PER_DEPTH = 64
-# Width of one attention head, roughly: the number of heads is whole.
+# Approximate width of one attention head; the number of heads is whole.
 HEAD_WIDTH = 64
 # Hidden width of the feed-forward layer as a multiple of the model's.
 MLP_RATIO = 4.0
@@ -44,9 +44,9 @@ QK_NORM = True
 ROTARY_BASE = 10000.0
 # Logits are squeezed smoothly into -SOFTCAP..SOFTCAP.
 SOFTCAP = 15.0
-# Every block is shown the token's embedding again.
+# Add the token's embedding to the input of every block.
 EMBEDDING_SKIP = True
-# Values get an embedding of the token of their own.
+# Add a separate embedding of the token to the values.
 VALUE_EMBEDDING = False
 # Batch: sequences per step and unit of depth, on a CPU (accelerators take more, see Device).
 SEQUENCES_PER_DEPTH = 4.0
@@ -58,33 +58,33 @@ EMBEDDING_LR = 0.3
 HEAD_LR = 0.004
 # Learning rate of the scalars (AdamW).
 SCALAR_LR = 0.05
-# Share of the time in which the rates rise.
+# Fraction of the time in which the rates rise.
 WARMUP = 0.0
-# Share of the time, at the end, in which they fall.
+# Fraction of the time, at the end, in which they fall.
 WARMDOWN = 0.5
-# What they fall to, as a share of their peak.
+# Final rates, as a fraction of their peak.
 FINAL_LR = 0.0
 # Shape of the fall.
 SCHEDULE = "linear"  # one of: linear, cosine, sqrt
-# Muon's memory of the gradient.
+# Muon's momentum.
 MOMENTUM = 0.95
-# Muon looks ahead along its momentum.
+# Muon uses Nesterov momentum.
 NESTEROV = True
 # Newton-Schulz iterations that make an update orthogonal.
 ORTHOGONAL_STEPS = 5
 # Decay of the matrices, relative to their learning rate.
 DECAY = 0.1
-# Decay of all else, relative to its learning rate.
+# Decay of all other parameters, relative to their learning rate.
 ADAMW_DECAY = 0.01
-# AdamW's memory of the gradient.
+# AdamW's decay of the mean gradient.
 BETA1 = 0.8
-# AdamW's memory of the gradient's square.
+# AdamW's decay of the mean squared gradient.
 BETA2 = 0.95
 # End of the knobs.
 
 
 class Trial(Protocol):
-    """What the harness hands to `train`; frozen."""
+    """What the harness gives to `train`; frozen."""
 
     tokens: np.ndarray  # uint16 [N], memory-mapped: the training text
     vocab: int
@@ -92,19 +92,21 @@ class Trial(Protocol):
     depth: int
     seed: int  # torch, numpy and random are seeded with it already
     device: str  # "cpu", "cuda" or "mps"
-    deadline: float  # by time.monotonic(); the time to save the weights is already taken off
+    deadline: (
+        float  # a time of time.monotonic(); the time to save the weights is already subtracted
+    )
 
 
 class Device(NamedTuple):
-    """What suits a device."""
+    """Settings for a kind of device."""
 
     sequences: float  # per step, as a multiple of SEQUENCES_PER_DEPTH
-    tokens: int  # in memory at once; a larger batch is summed up part by part
-    compile: float  # where more seconds are left than this: compiling takes a minute of them
+    tokens: int  # in memory at once; a larger batch is summed in parts
+    compile: float  # compile if more seconds are left than this; compiling takes a minute
 
 
 def device_of(kind: str) -> Device:
-    """Return what suits a "cpu", "mps" or "cuda"."""
+    """Return the settings for "cpu", "mps" or "cuda"."""
     return {
         "cpu": Device(1, 2**10, compile=math.inf),
         "mps": Device(2, 2**14, compile=math.inf),
@@ -149,7 +151,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, extra: Tensor | None) -> Tensor:
-        """Mix x [B, T, width] along T; `extra`, where given, joins the values."""
+        """Mix x [B, T, width] along T; `extra`, if given, is added to the values."""
         split = (*x.shape[:2], self.heads, -1)
         q, k = self.rotary(self.query(x).view(split)), self.rotary(self.key(x).view(split))
         v = self.value(x)
@@ -164,7 +166,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two matrices and a non-linearity between them; swiglu has a gate as well."""
+    """Two matrices with a non-linearity between them; swiglu also has a gate."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -175,7 +177,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x [B, T, width], each position by itself."""
+        """Map x [B, T, width], each position separately."""
         h = self.up(x)
         if self.gate is not None:
             h = F.silu(self.gate(x)) * h
@@ -188,7 +190,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each added to the stream that it reads normalised."""
+    """Attention and feed-forward, each reading the normalised stream and adding to it."""
 
     def __init__(self, width: int, heads: int, rotary: Rotary) -> None:
         super().__init__()
@@ -220,7 +222,7 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Start as the identity: what writes to the stream is zero, and the head nearly so."""
+        """Start as the identity: matrices that write to the stream are zero, the head is small."""
         for name, matrix in self.blocks.named_parameters():
             writes = name.endswith(("out.weight", "down.weight"))
             nn.init.normal_(matrix, std=0.0 if writes else matrix.size(1) ** -0.5)
@@ -247,7 +249,7 @@ def build(vocab: int, context: int, depth: int) -> nn.Module:
 def orthogonal(batch: Tensor) -> Tensor:
     """Bring the singular values of each matrix of batch [N, rows, columns] near one.
 
-    A quintic Newton-Schulz iteration (Jordan et al. 2024), in bfloat16 where that is fast.
+    A quintic Newton-Schulz iteration (Jordan et al. 2024), in bfloat16 on CUDA.
     """
     x = batch.bfloat16() if batch.is_cuda else batch
     tall = x.size(-2) > x.size(-1)
@@ -260,9 +262,9 @@ def orthogonal(batch: Tensor) -> Tensor:
     return result
 
 
-# Plain classes: torch.optim imports torch._dynamo, a second of a short budget if it is not there.
+# Plain classes: torch.optim imports torch._dynamo, which may cost a second of a short budget.
 class Muon:
-    """Momentum whose update is made orthogonal; matrices of one shape are updated together."""
+    """Momentum with an orthogonalised update; matrices of one shape are updated together."""
 
     def __init__(self, matrices: list[nn.Parameter], rate: float) -> None:
         self.rate = rate
@@ -311,7 +313,7 @@ class AdamW:
 
 
 def optimizers(model: GPT) -> tuple[Muon, AdamW]:
-    """Muon for the matrices of the blocks, AdamW with a rate of its own for everything else."""
+    """Return Muon for the matrices of the blocks and AdamW for everything else."""
     scale = (model.width / 768) ** -0.5
     rates: list[tuple[Tensor, float]] = [
         (model.embedding.weight, EMBEDDING_LR * scale),
@@ -325,7 +327,7 @@ def optimizers(model: GPT) -> tuple[Muon, AdamW]:
 
 
 def schedule(progress: float) -> float:
-    """Return what to multiply the peak rates with after this share of the time."""
+    """Return the factor for the peak rates after this fraction of the time."""
     if progress < WARMUP:
         return progress / WARMUP
     left = min(1.0, (1 - progress) / max(WARMDOWN, 1e-9))
@@ -337,7 +339,7 @@ def schedule(progress: float) -> float:
 
 
 class Clock:
-    """The time that is left, and whether another stretch of work fits into it."""
+    """The remaining time, and whether another stretch of work fits into it."""
 
     def __init__(self, deadline: float) -> None:
         self.start = self.last = time.monotonic()
@@ -345,18 +347,18 @@ class Clock:
         self.stretch = 0.0
 
     def left(self) -> float:
-        """Return the seconds that are left."""
+        """Return the remaining seconds."""
         return self.deadline - time.monotonic()
 
     def progress(self) -> float:
-        """Return the share of the time that is over, 0..1."""
+        """Return the fraction of the time that has passed, 0..1."""
         return min(1.0, (self.last - self.start) / max(self.deadline - self.start, 1e-9))
 
     def look(self, weight: float = 1.0) -> bool:
-        """Say whether there is time for as much work as since the last look, with some to spare.
+        """Return whether as much work as since the last look fits into the time, with a margin.
 
-        Slow stretches are remembered for a while. `weight` says that what comes is so many times
-        what was; 0 says that what was tells nothing.
+        Slow stretches are remembered for a while. `weight` is the ratio of the coming work to the
+        past; 0 ignores the past.
         """
         now = time.monotonic()
         self.stretch = max((now - self.last) * weight, 0.95 * self.stretch)
@@ -398,7 +400,7 @@ def train(trial: Trial) -> nn.Module:
         (loss / parts).backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
-    # One row and one step that changes nothing tell how long the first ones will take.
+    # One row and one step of zero size measure how long the first steps will take.
     gradient(next(stream) if compiled else next(stream)[:1])
     clock.look(weight=0 if compiled else rows / parts)
     for optimizer in optimizers(model):
@@ -415,5 +417,5 @@ def train(trial: Trial) -> nn.Module:
         for optimizer in both:
             optimizer.step(schedule(clock.progress()))
         model.zero_grad()
-    print(f"claim steps {done // parts}\nclaim loss {smooth:.4f}")  # noqa: T201  the training log
+    print(f"claim steps {done // parts}\nclaim loss {smooth:.4f}")  # noqa: T201 - the training log
     return model

@@ -1,19 +1,19 @@
-"""Pack 26 circles into the unit square so that the sum of their radii is large.
+"""Packs 26 circles into the unit square so that the sum of their radii is large.
 
 Generation zero of the `packing` task: it works, and little more. The harness runs this file in a
-box of its own and calls one function; all else may change. Only numpy and the standard library
-are there.
+sandbox and calls one function; everything else may change. Only numpy and the standard library are
+available.
 
-`pack(seed, deadline)` returns 26 triples (x, y, r). It must return before `deadline`, which is by
+`pack(seed, deadline)` returns 26 triples (x, y, r). It must return before `deadline`, a time of
 time.monotonic(). The harness checks in exact arithmetic that no circle crosses the border or
 overlaps another (by more than 1e-12) and adds up the radii itself. All randomness comes from
 `seed`; each trial has its own.
 
-How it works: circles are laid out, then climb: each grows at a steady rate, while circles that
-overlap push each other apart and shrink; the border does the same to a circle that crosses it.
-Where they end they still overlap a little, so at last every radius is cut until all fit.
+How it works: circles are laid out, then climb: each grows at a steady rate, while overlapping
+circles push each other apart and shrink; the border does the same to a circle that crosses it.
+They still overlap a little at the end, so finally every radius is cut until all fit.
 
-Knobs stand one to a line with a comment between, so that two changes merge.
+Each knob is on a line of its own with a comment between, so that two changes merge.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ import numpy as np
 
 CIRCLES = 26
 
-# How the circles are laid out at first.
+# Initial layout.
 START = "grid"  # one of: grid, staggered, random
-# How far centres are moved at random before a climb.
+# Standard deviation of the random move of each centre before a climb.
 JITTER = 0.05
-# Radius that every circle begins with.
+# Initial radius of every circle.
 RADIUS = 0.05
-# Layouts that climb side by side; the best of them counts.
+# Layouts that climb in parallel; the best one counts.
 TRIES = 64
-# Rounds of that, time permitting.
+# Rounds of this, time permitting.
 ROUNDS = 1
-# After the first round, the best packing so far is moved about instead of a new layout.
+# After the first round, start from the best packing so far, moved at random.
 IMPROVE_BEST = False
 # Steps of a climb.
 STEPS = 100
 # Length of a step.
 STEP = 0.003
-# Share of the step before that is added to a step.
+# Fraction of the last step that is added to a step.
 MOMENTUM = 0.5
-# Steps become shorter and shorter towards the end of a climb.
+# Shorten steps linearly towards the end of a climb.
 COOL = False
-# How hard circles and border push, where growing is 1.
+# Force of circles and border, relative to growth.
 PUSH = 10.0
-# How much harder they push at the end of a climb than at its beginning.
+# Factor by which that force grows during a climb.
 HARDEN = 1.0
-# Times that, when all fit, each circle in its turn grows until it touches something.
+# Times that, after the fit, each circle in turn grows until it touches something.
 REGROW = 0
-# No centre is nearer to the border than this, and no circle smaller before the fit.
+# Least distance of centres from the border, and least radius before the fit.
 MARGIN = 0.005
 # End of the knobs.
 
@@ -76,7 +76,7 @@ def best_of(packings: np.ndarray) -> np.ndarray:
 
 
 def layouts(rng: np.random.Generator) -> np.ndarray:
-    """Return centres [TRIES, 26, 2]: five rows of five and one anywhere, or all anywhere."""
+    """Return centres [TRIES, 26, 2]: five rows of five and one at random, or all at random."""
     centres = rng.random((TRIES, CIRCLES, 2))
     if START != "random":
         side = math.isqrt(CIRCLES)
@@ -90,7 +90,7 @@ def layouts(rng: np.random.Generator) -> np.ndarray:
 
 
 def moved(centres: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return `centres` moved at random, but not out of the square."""
+    """Return `centres` moved at random inside the square."""
     return inside(centres + rng.normal(0, JITTER, centres.shape))
 
 
@@ -100,7 +100,7 @@ def inside(centres: np.ndarray) -> np.ndarray:
 
 
 def climb(centres: np.ndarray, deadline: float) -> np.ndarray:
-    """Let circles grow and push each other about; return [N, 26, 3], where they still overlap."""
+    """Let circles grow and push each other; return [N, 26, 3], which still overlap."""
     circles = np.concatenate([centres, np.full_like(centres[..., :1], RADIUS)], axis=-1)
     step = np.zeros_like(circles)
     for done in np.linspace(0, 1, STEPS):
@@ -113,7 +113,7 @@ def climb(centres: np.ndarray, deadline: float) -> np.ndarray:
 
 
 def slope(circles: np.ndarray, push: float) -> np.ndarray:
-    """Return which way is up for each x, y and r: larger radii, less overlap."""
+    """Return the uphill direction for each x, y and r: larger radii, less overlap."""
     x, y, r = np.moveaxis(circles, -1, 0)
     right, up, distance = between(x, y)
     overlap = (r[:, :, None] + r[:, None] - distance).clip(0)
@@ -127,7 +127,7 @@ def slope(circles: np.ndarray, push: float) -> np.ndarray:
 
 
 def between(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each two circles the way from one to the other, [N, 26, 26] each; none to self."""
+    """Return the offsets and distance of each pair of circles, [N, 26, 26]; inf to itself."""
     right, up = x[:, :, None] - x[:, None], y[:, :, None] - y[:, None]
     distance = np.sqrt(right**2 + up**2).clip(1e-12)
     distance[:, range(CIRCLES), range(CIRCLES)] = np.inf
@@ -140,7 +140,7 @@ def fit(circles: np.ndarray) -> np.ndarray:
     border = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
     distance = between(x, y)[2]
     radii = circles[..., 2].clip(MARGIN, border)
-    # Two circles share the distance between them as their radii would have it.
+    # Two circles share the distance between them in proportion to their radii.
     share = radii[:, :, None] / (radii[:, :, None] + radii[:, None])
     radii = np.minimum(border, (distance * share).min(axis=2))
     for _ in range(REGROW):

@@ -1,27 +1,41 @@
-"""Splits a text into YAML front matter and prose, and knows on which line every key stands.
+"""Front matter: YAML between `---` lines, with the line number of every key, and the prose below.
 
-The YAML is plain data: mappings, lists, text, whole numbers, numbers, true, false, null, read as
-YAML 1.2 reads them (`no` is text, `1:30` is text). Anchors, aliases, tags and duplicate keys are
-refused: they save typing in large files and hide things in small ones. A key without a value is
-as good as not written.
+The YAML is plain data by YAML 1.2: mappings, lists, text, numbers, true, false, null (`no`, `1:30`
+and dates are text). Anchors, aliases, tags and duplicate keys are refused: in a small file they
+hide more than they save. A key without a value counts as not written.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import RoundTripConstructor
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    Event,
+    NodeEvent,
+    ScalarEvent,
+)
+from ruamel.yaml.nodes import MappingNode, Node
+from ruamel.yaml.reader import ReaderError
 
 from harness.contract import SetupError
 
-MOST_BYTES = 256 * 1024
-"""All of the file: its prose goes into every brief."""
+MAX_BYTES = 256 * 1024
+"""Of the whole file: its prose goes into every brief."""
 
-MOST_DEPTH = 8
-"""Of one YAML value inside another; also what keeps PyYAML's recursion short."""
+MAX_DEPTH = 8
+"""Of YAML values inside each other; also bounds the recursion that reads them."""
+
+FIRST_LINE = 2
+"""The line of the file that the YAML begins on, below the first `---`."""
 
 Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
 
@@ -53,17 +67,13 @@ def read_front_matter(text: str | bytes, source: str) -> FrontMatter:
     end = re.compile(r"^---[ \t]*(?:\n|\Z)", re.MULTILINE).search(whole, fence.end())
     if end is None:
         raise SetupError(f"{source}:1: the front matter has no end: close it with a line `---`")
-    root = _compose(whole[fence.end() : end.start()], source)
-    reader = _Reader(source)
-    values = {} if root is None else reader.value(root, ())
-    if not isinstance(values, dict):
-        raise SetupError(f"{source}:2: the front matter must be `key: value` lines")
-    return FrontMatter(values, {(): 1, **reader.lines}, whole[end.end() :].strip())
+    values, lines = _load(whole[fence.end() : end.start()], source)
+    return FrontMatter(values, lines, whole[end.end() :].strip())
 
 
 def _decoded(text: str | bytes, source: str) -> str:
-    if len(text) > MOST_BYTES:
-        raise SetupError(f"{source}:1: larger than {MOST_BYTES // 1024} KiB: shorten the prose")
+    if len(text) > MAX_BYTES:
+        raise SetupError(f"{source}:1: larger than {MAX_BYTES // 1024} KiB: shorten the prose")
     try:
         whole = text.decode() if isinstance(text, bytes) else text
         whole.encode()
@@ -72,122 +82,110 @@ def _decoded(text: str | bytes, source: str) -> str:
     return whole.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Composes nodes of plain data only, of bounded depth, with YAML 1.2's scalars."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own way to say it
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 - as PyYAML has it
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _refused("anchors and aliases are not read here: write the value out", event)
-        if getattr(event, "tag", None):
-            raise _refused("tags are not read here: write the value without one", event)
-        if self.depth == MOST_DEPTH:
-            raise _refused(f"nested more than {MOST_DEPTH} deep: flatten it", event)
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
+class _RefusedError(MarkedYAMLError):
+    """Valid YAML that is not accepted here."""
 
 
-_NUMBER = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?\Z"
+class _PlainConstructor(RoundTripConstructor):
+    """Builds plain data: keys are words and unique, a timestamp stays text."""
 
-for _tag, _pattern, _first in (
-    ("null", r"(?:~|null|)\Z", ["~", "n", ""]),
-    ("bool", r"(?:true|false)\Z", ["t", "f"]),
-    ("int", r"[-+]?[0-9]{1,18}\Z", list("-+0123456789")),
-    ("float", _NUMBER, list("-+.0123456789")),
-):
-    _PlainLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+    def check_mapping_key(
+        self,
+        node: MappingNode,  # noqa: ARG002  # the base class passes it
+        key_node: Node,
+        mapping: CommentedMap,
+        key: object,
+        value: object,  # noqa: ARG002  # the base class passes it
+    ) -> bool:
+        """Return True: the key is new. Raise for a repeated one, and for one that is no word."""
+        if not isinstance(key, str):
+            raise _refused("a key must be a word", key_node)
+        if key in mapping:
+            first = FIRST_LINE + mapping.lc.key(key)[0]
+            raise _refused(f"{str(key)!a} stands on line {first} already: keep one", key_node)
+        return True
 
 
-class _RefusedError(yaml.MarkedYAMLError):
-    """YAML that could be read and is not."""
+_PlainConstructor.add_constructor(
+    "tag:yaml.org,2002:timestamp", RoundTripConstructor.construct_yaml_str
+)
 
 
-def _refused(problem: str, event: yaml.Event) -> _RefusedError:
-    mark: Any = event.start_mark
-    return _RefusedError(problem=problem, problem_mark=mark)
+def _refused(problem: str, node: Event | Node) -> _RefusedError:
+    return _RefusedError(problem=problem, problem_mark=node.start_mark)
 
 
-def _compose(text: str, source: str) -> yaml.Node | None:
-    """Return the root node of the YAML `text`, whose first line is line 2 of `source`."""
+def _load(text: str, source: str) -> tuple[dict[str, Value], dict[SourcePosition, int]]:
+    """Return the values of the YAML `text`, and the line of `source` that each place is on."""
+    yaml = YAML(pure=True)
+    yaml.Constructor = _PlainConstructor
     try:
-        return yaml.compose(text, Loader=_PlainLoader)
-    except yaml.MarkedYAMLError as error:
+        _check_events(yaml.parse(text))
+        root = yaml.load(text)
+    except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line if mark else 0
-        what = " ".join((error.problem or error.context or "unreadable").split())
-        what += "" if isinstance(error, _RefusedError) else ": check indents, brackets and quotes"
-    except yaml.reader.ReaderError as error:
+        reason = " ".join((error.problem or error.context or "unreadable").split())
+        if not isinstance(error, _RefusedError):
+            reason = f"YAML: {reason}: check indents, brackets and quotes"
+    except ReaderError as error:
         line = text.count("\n", 0, error.position)
-        what = f"the character U+{error.character:04X} may not stand here: delete it"
-    except (ValueError, OverflowError):
-        # PyYAML 6.0.3 lets chr() and int() raise for "\UFFFFFFFF" and oversized %YAML versions
-        line, what = 0, "an escape or a version number is out of range: correct it"
-    raise SetupError(f"{source}:{2 + line}: YAML: {what}")
+        reason = f"YAML: the character U+{error.character:04X} is not allowed: delete it"
+    except (ValueError, OverflowError, IndexError):
+        # ruamel.yaml 0.19.1 lets chr() raise for "\UFFFFFFFF", and reads "-_" as a number
+        line, reason = 0, "YAML: an escape or a number is out of range: correct it"
+    else:
+        lines: dict[SourcePosition, int] = {(): 1}
+        values = {} if root is None else _plain(root, (), lines, source)
+        if not isinstance(values, dict):
+            raise SetupError(f"{source}:2: the front matter must be `key: value` lines")
+        return values, lines
+    raise SetupError(f"{source}:{FIRST_LINE + line}: {reason}")
 
 
-class _Reader:
-    """Turns nodes into values and notes their lines."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.lines: dict[SourcePosition, int] = {}
-
-    def value(self, node: yaml.Node, where: SourcePosition) -> Value:
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, where)
-        if isinstance(node, yaml.SequenceNode):
-            return self._sequence(node, where)
-        return self._scalar(node)
-
-    def _mapping(self, node: yaml.MappingNode, where: SourcePosition) -> dict[str, Value]:
-        values: dict[str, Value] = {}
-        for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise self._bad(key_node, "a key must be a word")
-            place = (*where, self._text(key_node))
-            if place in self.lines:
-                first = self.lines[place]
-                raise self._bad(key_node, f"{place[-1]!a} stands on line {first} already: keep one")
-            self.lines[place] = _line(key_node)
-            value = self.value(value_node, place)
-            if value is not None:
-                values[str(place[-1])] = value
-        return values
-
-    def _sequence(self, node: yaml.SequenceNode, where: SourcePosition) -> list[Value]:
-        values = []
-        for position, item in enumerate(node.value):
-            self.lines[*where, position] = _line(item)
-            values.append(self.value(item, (*where, position)))
-        return values
-
-    def _scalar(self, node: yaml.Node) -> Value:
-        match node.tag.rpartition(":")[2]:
-            case "null":
-                return None
-            case "bool":
-                return bool(node.value == "true")
-            case "int":
-                return int(node.value)
-            case "float":
-                return float(node.value)
-            case _:
-                return self._text(node)
-
-    def _text(self, node: yaml.Node) -> str:
-        text = str(node.value)
-        if any("\ud800" <= char <= "\udfff" for char in text):
-            raise self._bad(node, "half a surrogate pair is not text: write the character itself")
-        return text
-
-    def _bad(self, node: yaml.Node, what: str) -> SetupError:
-        return SetupError(f"{self.source}:{_line(node)}: {what}")
+def _check_events(events: Iterable[Event]) -> None:
+    """Raise for what is not plain data, and for depth, before anything is built."""
+    depth = 0
+    for event in events:
+        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+            raise _refused("YAML: anchors and aliases are not read: write the value out", event)
+        if isinstance(event, NodeEvent) and getattr(event, "tag", None):
+            raise _refused("YAML: tags are not read: write the value without one", event)
+        if isinstance(event, ScalarEvent) and event.value == "<<":
+            raise _refused("YAML: merge keys are not read: write the values out", event)
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise _refused(f"YAML: nested more than {MAX_DEPTH} deep: flatten it", event)
 
 
-def _line(node: yaml.Node) -> int:
-    return 2 + int(node.start_mark.line)
+def _plain(
+    value: object, place: SourcePosition, lines: dict[SourcePosition, int], source: str
+) -> Value:
+    """Return what ruamel.yaml loaded as plain data; add the line of each place to `lines`."""
+    if isinstance(value, CommentedMap):
+        mapping = {}
+        for key, item in value.items():
+            _check_text(key, value.lc.key(key)[0], source)
+            lines[*place, key] = FIRST_LINE + value.lc.key(key)[0]
+            mapping[str(key)] = _plain(item, (*place, key), lines, source)
+        return {key: item for key, item in mapping.items() if item is not None}
+    if isinstance(value, CommentedSeq):
+        for index in range(len(value)):
+            lines[*place, index] = FIRST_LINE + value.lc.item(index)[0]
+        return [_plain(item, (*place, n), lines, source) for n, item in enumerate(value)]
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    text = str(value)
+    _check_text(text, lines[place] - FIRST_LINE if place else 0, source)
+    return text
+
+
+def _check_text(text: str, line: int, source: str) -> None:
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise SetupError(
+            f"{source}:{FIRST_LINE + line}: half a surrogate pair is not text: write the character"
+        )

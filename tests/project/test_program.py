@@ -1,11 +1,12 @@
 """program.md: what it may say, what is filled in, and how its mistakes read."""
 
 import dataclasses
+import io
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from harness import tasks
 from harness.contract import Rung, SetupError
@@ -18,7 +19,7 @@ from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import StackPolicy
 from swarm.agents.llm.settings import ModelSettings, Price
 from swarm.project import schema as settings
-from swarm.project.frontmatter import MOST_BYTES, read_front_matter
+from swarm.project.frontmatter import MAX_BYTES, read_front_matter
 from swarm.project.program import read_program
 
 MINIMAL = "task: packing\ngenome: [genome/]"
@@ -277,8 +278,11 @@ def test_a_key_written_where_its_variable_belongs_is_not_repeated():
         ('---\na: "\\ud800"\n---\n', "program.md:2: half a surrogate pair"),
         (f"---\na: {'[' * 9}{']' * 9}\n---\n", "program.md:2: YAML: nested more than 8 deep"),
         (f"---\na: {'[' * 100_000}\n---\n", "program.md:2: YAML: nested more than 8 deep"),
+        ("---\na: {<<: {b: 1}}\n---\n", "program.md:2: YAML: merge keys"),
+        ("---\na: -_\n---\n", "program.md:2: YAML: an escape or a number"),
+        ("---\n1: a\n---\n", "program.md:2: a key must be a word"),
         (b"---\na: \xff\n---\n", "program.md:1: not UTF-8"),
-        ("x" * (MOST_BYTES + 1), "program.md:1: larger than 256 KiB"),
+        ("x" * (MAX_BYTES + 1), "program.md:1: larger than 256 KiB"),
     ],
 )
 def test_a_file_that_is_no_program_says_why(text, complaint):
@@ -365,4 +369,6 @@ def test_known_keys_with_any_values_give_a_program_or_a_refusal(said):
     wanted = {"task": "packing", "genome": ["genome"], **said}
     if wanted["task"] in tasks.NAMES:
         wanted["task"] = "packing"
-    read_or_refuse(f"---\n{yaml.safe_dump(wanted, allow_unicode=True)}---\n")
+    text = io.StringIO()
+    YAML(typ="safe", pure=True).dump(wanted, text)
+    read_or_refuse(f"---\n{text.getvalue()}---\n")

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import click
 from rich.console import Console
@@ -17,7 +17,7 @@ from harness.sandbox import tiers
 PIPED_COLUMNS: Final = 240
 """Columns of a table where standard output is not a terminal."""
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Command = TypeVar("_Command", bound=Callable[..., object])
 
 run_option = click.option(
     "--run", "name", metavar="NAME", help="Name of the run; default: the run that was active last."
@@ -45,8 +45,8 @@ def sandbox_option(command: _Command) -> _Command:
         metavar="KIND",
         default="namespaces",
         show_default=True,
-        help="How candidates are confined: namespaces; landlock, for hosts that forbid user"
-        " namespaces; none runs candidates unconfined (dangerous; scores are marked).",
+        help="How candidates are confined: namespaces, landlock (for hosts that forbid user"
+        " namespaces) or none (dangerous: candidates run unconfined and scores are marked).",
     )
     old_tier = refused_option("--tier", "--sandbox namespaces or --sandbox landlock", is_flag=False)
     old_unsafe = refused_option("--unsafe", "--sandbox none", is_flag=True)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 from rich.console import Console
@@ -121,7 +121,7 @@ def _finish(
     _show(run, plan, [], result, as_json=as_json)
 
 
-def _merge(run: FinishedRun, plan: MergePlan, ledger: Ledger, *, squash: bool) -> dict[str, Any]:
+def _merge(run: FinishedRun, plan: MergePlan, ledger: Ledger, *, squash: bool) -> dict[str, str]:
     opened = run.state.run
     text = merge_message(run.state, plan, run.lines(plan), ledger.link)
     commit = merge_commit(run.git, opened.target, plan.head, text, opened.genome, squash=squash)
@@ -131,7 +131,7 @@ def _merge(run: FinishedRun, plan: MergePlan, ledger: Ledger, *, squash: bool) -
     return {"merge": commit, "report": report, "message": text}
 
 
-def _pull_request(run: FinishedRun, plan: MergePlan) -> dict[str, Any]:
+def _pull_request(run: FinishedRun, plan: MergePlan) -> dict[str, str]:
     branch, opened = update_pr_branch(run, plan.head), run.state.run
     body = run.folder.pull_request
     body.write_text(describe(run.state, plan, run.lines(plan)))
@@ -152,7 +152,7 @@ def _show(
     run: FinishedRun,
     plan: MergePlan,
     todo: list[str],
-    result: dict[str, Any] | None = None,
+    result: dict[str, str] | None = None,
     *,
     as_json: bool,
 ) -> None:

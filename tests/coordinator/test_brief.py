@@ -1,4 +1,4 @@
-"""What agents are shown: nothing of checks, of other parts than dev, or of how they were scored."""
+"""Briefs hold nothing of checks, of other splits than dev, or of how invalid trials were caught."""
 
 import dataclasses
 
@@ -48,7 +48,7 @@ def briefs(history):
 @settings(max_examples=60)
 @given(data=st.data())
 def test_trials_of_checks_and_of_other_splits_change_no_brief(past, data):
-    """Neither their scores nor their failures nor their logs: not a digit of it."""
+    """No digit of their scores, failures or logs is shown."""
     history, commits = past
     more = []
     for number in range(data.draw(st.integers(1, 4))):
@@ -66,15 +66,15 @@ def test_trials_of_checks_and_of_other_splits_change_no_brief(past, data):
 
 @pytest.mark.parametrize("split", ["hidden", "sealed"])
 def test_an_islands_own_trials_are_of_the_dev_split(past, split):
-    """A trial of another split steers no island, whatever it is called."""
+    """A baseline trial of another split changes no brief."""
     history, _ = past
     own = ev.TrialStarted("x", 0, "i0", "base", "baseline", 1, 0, "s0", split)
     outcome = Outcome("x", "lab", "namespaces", score=0.123456789, split=split)
     assert briefs([*history, own, ev.TrialEnded(own, outcome)]) == briefs(history)
 
 
-def test_of_an_invalid_trial_its_agent_is_told_one_sentence(tmp_path):
-    """The ledger says why, for people; the agent is not told how it was caught."""
+def test_an_agent_is_told_one_sentence_of_an_invalid_trial(tmp_path):
+    """The ledger has the reason, for people; the agent does not learn how it was caught."""
     branches = MemoryBranches()
     why = "3 of 512 audited forecasts change"
     executor = LabExecutor(branches, faults={5: Failure("invalid", why)})

@@ -1,12 +1,11 @@
 """The consensus: a promoted stack as one commit for each surviving change, with its evidence.
 
-What is written here is the order of the commits and what each says of itself;
-swarm/coordinator/run_actions.py
+This module gives the order of the commits and their messages; swarm/coordinator/run_actions.py
 writes them. Trailers, as `git interpret-trailers` reads them: Swarm-Gain is the change's own gain
 ± its standard error where it was kept, on Swarm-Seeds pairs at rung Swarm-Rung; Swarm-Promoted says
 what it came to at the higher rung, where it was measured there by itself.
 
-Not covered: islands do not rebase on the consensus; what it holds reaches them as migrants do.
+Not covered: islands do not rebase on the consensus; its changes reach them as migrants.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def message(run: str, promoted: ev.PromotionEnded, change: Contender, credit: At
 
 
 def whole(run: str, promoted: ev.PromotionEnded, makers: list[Attribution]) -> str:
-    """Return the message of one commit for a stack whose parts do not go on one by one."""
+    """Return the message of one commit for a stack whose parts do not apply one by one."""
     lines = "\n".join(f"- {credit.hypothesis.strip().splitlines()[0]}" for credit in makers)
     values: trailers.Values = {
         "Run": run,

@@ -1,7 +1,7 @@
-"""The fold of a run's promotions: which stack is due, what is under way, what came of it.
+"""The fold of a run's promotions: the stack that is due, the open attempt, and past results.
 
-Beside them it keeps what they need of the run: whose each change is, the best near misses, and
-which queries of the held-out parts were made.
+It also keeps what promotions need of the run: who made each change, the best near misses, and which
+queries of held-out splits were made.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from islands.promotion.attempt import PromotionAttempt, PromotionRequest
 from islands.records import Contender, TrialRequest
 
 NEAR_MISSES = 4
-"""Near misses, the best, that a promotion takes along."""
+"""Number of near misses, the best ones, that a promotion measures beside its stack's parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Whose a change is: the island it was kept on, who proposed it, and what that cost."""
+    """Who made a change.
+
+    island: island that it was kept on
+    agent: agent that proposed it
+    usd: what the proposal cost, US dollars
+    hypothesis: what the agent expected
+    """
 
     island: str
     agent: str
@@ -30,7 +36,17 @@ class Attribution:
 
 
 class Promotions:
-    """The fold of a run's promotions, its consensus and its queries of held-out parts."""
+    """The fold of a run's promotions, its consensus and its queries of held-out splits.
+
+    open, last, ended: the open attempt, the latest start, and all ends
+    consensus, drafted: where the consensus branch is, and the latest draft of it
+    prefix_runs: whether each drafted commit runs
+    sealed, sealed_scores: the result on the sealed split, and its scores by commit and seed
+    hidden_queries: numbers of the promotions that queried the hidden split
+    near_misses, changes: the best near misses; kept changes by experiment
+    attributions: who made each change that was kept or is open, by experiment
+    checked_stack: the latest stack check's end, and its base
+    """
 
     def __init__(self) -> None:
         self.open: PromotionAttempt | None = None
@@ -51,11 +67,11 @@ class Promotions:
         self._owners: dict[int, str] = {}
 
     def count(self) -> int:
-        """Return how many promotions have been opened."""
+        """Return the number of promotions started so far."""
         return self.last.number if self.last is not None else 0
 
     def unbuilt_promotion(self) -> ev.PromotionEnded | None:
-        """Return the last promotion if it transfers and the consensus is not yet its stack."""
+        """Return the last promotion if it transfers and the consensus is not built from it yet."""
         last = self.ended[-1] if self.ended else None
         if last is None or last.verdict != "transfers":
             return None
@@ -63,19 +79,19 @@ class Promotions:
         return None if built else last
 
     def untested_prefixes(self, running: Iterable[ev.TrialStarted]) -> list[str]:
-        """Return the drafted commits that were not run, nor are `running`."""
+        """Return the drafted commits that neither were run nor are among the `running` trials."""
         taken = {trial.commit for trial in running if trial.purpose == "promotion"}
         prefixes = self.drafted.changes[:-1] if self.drafted is not None else ()
         return [each for each in prefixes if each not in self.prefix_runs and each not in taken]
 
     def all_prefixes_tested(self) -> bool:
-        """Return whether it is known of all drafted commits whether they run."""
+        """Return whether all drafted commits have been run."""
         return self.drafted is not None and all(
             each in self.prefix_runs for each in self.drafted.changes[:-1]
         )
 
     def due(self) -> PromotionRequest | None:
-        """Return the stack that comes next: the last one judged, at the next rung that it earns."""
+        """Return the promotion that is due: the last checked stack, at its next rung."""
         if self.open is not None or self.checked_stack is None or self._run is None:
             return None
         stack, base = self.checked_stack
@@ -86,20 +102,22 @@ class Promotions:
             PromotionRequest(1, base, stack.commit, stack.parts, gain, stack.number)
         )
 
-    def at_next_rung(self, wish: PromotionRequest) -> PromotionRequest | None:
-        """Return `wish` at the lowest rung that it has not been promoted to, None if it may not."""
+    def at_next_rung(self, request: PromotionRequest) -> PromotionRequest | None:
+        """Return `request` at its next rung, None if there is none or it did not transfer."""
         top = len(self._run.rungs) - 1 if self._run is not None else 0
-        rung, before = min(1, top), wish.before
-        for each in self.ended:
-            if each.commit == wish.commit and each.base == wish.base:
-                if each.verdict != "transfers" or each.rung >= top:
+        rung, before = min(1, top), request.before
+        for past in self.ended:
+            if past.commit == request.commit and past.base == request.base:
+                if past.verdict != "transfers" or past.rung >= top:
                     return None
-                rung, before = each.rung + 1, each.after
-        return PromotionRequest(rung, wish.base, wish.commit, wish.parts, before, wish.stack)
+                rung, before = past.rung + 1, past.after
+        return PromotionRequest(
+            rung, request.base, request.commit, request.parts, before, request.stack
+        )
 
-    def contenders(self, wish: PromotionRequest) -> list[Contender]:
+    def contenders(self, request: PromotionRequest) -> list[Contender]:
         """Return the parts of a stack and the best near misses, strongest evidence first."""
-        parts = [self.changes[part] for part in wish.parts if part in self.changes]
+        parts = [self.changes[part] for part in request.parts if part in self.changes]
         return [*sorted(parts, key=_evidence), *self.near_misses]
 
     def next_trial(self, slice_: str, running: Iterable[ev.TrialStarted]) -> TrialRequest | None:
@@ -131,16 +149,16 @@ class Promotions:
         return None
 
     def finished(self) -> bool:
-        """Return whether the open promotion has all that its verdict needs."""
+        """Return whether the open promotion has every score that its verdict needs."""
         return self.open is not None and not self.open.missing()
 
     def forget(self, experiment: int) -> None:
-        """Drop whose change `experiment` was: it ended without being kept."""
+        """Drop the attribution of `experiment`, which ended without being kept."""
         self.attributions.pop(experiment, None)
 
     @singledispatchmethod
     def apply(self, event: ev.Event) -> None:
-        """Take in the next event of the run; most are no concern of promotions."""
+        """Take in the next event of the run; most do not concern promotions."""
 
     @apply.register
     def _run_opened(self, event: ev.RunOpened) -> None:
@@ -149,7 +167,7 @@ class Promotions:
     @apply.register
     def _run_resumed(self, event: ev.RunResumed) -> None:
         del event
-        self._owners.clear()  # islands, and their slices, may be others now
+        self._owners.clear()  # a resumed run may have other islands and slices
         if self.open is not None:
             self.open.owners.clear()
 
@@ -235,6 +253,6 @@ class Promotions:
 
 
 def _evidence(change: Contender) -> tuple[float, int]:
-    """Order changes by gain in standard errors, the strongest first."""
+    """Return the sort key by gain in standard errors, strongest first."""
     before = change.before
     return (-before.mean / before.noise if before.noise else -math.inf, change.experiment)

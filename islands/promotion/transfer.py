@@ -1,9 +1,9 @@
-"""What pairs at a higher rung say of a gain at the lower one, and how far two rungs agree.
+"""Transfer of gains to a higher rung, and agreement between two rungs.
 
-All of it is pure. A gain *transfers* where little doubt is left that it is above zero, *reverses*
-where little is left that it is not, and *fades* between the two.
+Pure functions. A gain *transfers* if its lfsr is small, *reverses* if that of its opposite is, and
+*fades* in between.
 
-Not covered: pairs whose noise is no normal one.
+Not covered: pairs whose noise is not normal.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from islands.records import Agreement, Gain, Measured
 
 Vector = NDArray[np.float64]
 
-CERTAIN = 0.05
-"""Doubt below which a gain transfers; above its counterpart it reverses."""
+MAX_LFSR = 0.05
+"""The lfsr up to which a gain transfers; from 1 less this on it reverses."""
 
 _DRAWS = 2000
+"""Bootstrap draws behind the interval of tau."""
 
 
 def weighed(pairs: Sequence[float], noise: Noise) -> Gain:
-    """Return the mean of `pairs`, its error by the spread `noise`, and the doubt by Student's t."""
+    """Return the mean of `pairs`, its standard error from `noise`, and its lfsr by Student's t."""
     if not pairs:
         return Gain(0.0, 0.0, 0, 1.0)
     error = noise.pair / math.sqrt(len(pairs))
-    return _doubted(fmean(pairs), error, len(pairs), noise.known_by)
+    return _with_lfsr(fmean(pairs), error, len(pairs), noise.known_by)
 
 
-def _doubted(mean: float, error: float, pairs: int, freedom: int) -> Gain:
+def _with_lfsr(mean: float, error: float, pairs: int, freedom: int) -> Gain:
     if error <= 0 or freedom < 1:
         lfsr = 0.5 if mean == 0 or error > 0 or freedom < 1 else float(mean < 0)
         return Gain(mean, max(error, 0.0), pairs, lfsr)
@@ -43,10 +44,10 @@ def _doubted(mean: float, error: float, pairs: int, freedom: int) -> Gain:
 
 
 def transfer(after: Gain) -> ev.Transfer:
-    """Return what a gain at the higher rung says of a change that gained at the lower one."""
-    if after.lfsr <= CERTAIN:
+    """Return the verdict on a change whose gain at the higher rung is `after`."""
+    if after.lfsr <= MAX_LFSR:
         return "transfers"
-    return "reverses" if after.lfsr >= 1 - CERTAIN else "fades"
+    return "reverses" if after.lfsr >= 1 - MAX_LFSR else "fades"
 
 
 def tail(t: float, freedom: int) -> float:
@@ -64,19 +65,19 @@ def tail(t: float, freedom: int) -> float:
 
 
 def kendall(one: Vector, other: Vector) -> float:
-    """Return Kendall's tau (a) of two rankings of two or more things; ties count for neither."""
+    """Return Kendall's tau (a) of two rankings of two or more things; ties count as 0."""
     first, second = np.sign(np.subtract.outer(one, one)), np.sign(np.subtract.outer(other, other))
     count = len(one)
     return float((first * second).sum() / (count * (count - 1)))
 
 
 def agreement(measured: Sequence[Measured], seed: int) -> Agreement | None:
-    """Return how far two rungs rank the same contenders alike, None for fewer than three.
+    """Return how alike two rungs rank the same contenders, None for fewer than three.
 
-    The interval is a parametric bootstrap: both rungs' gains are drawn anew from their errors, and
-    tau is taken of each draw (middle 95 %). It tells of these contenders, not of others.
+    The interval is a parametric bootstrap: the middle 95 % of tau over draws of both rungs' gains
+    from their standard errors. It is about these contenders, not about others.
     """
-    if len(measured) < 3:  # noqa: PLR2004  two can but agree or not
+    if len(measured) < 3:  # noqa: PLR2004 - two give a tau of 1 or -1
         return None
     before = np.array([[each.before.mean, each.before.noise] for each in measured])
     after = np.array([[each.after.mean, each.after.noise] for each in measured])

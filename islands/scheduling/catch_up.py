@@ -1,26 +1,25 @@
-"""Going to another island's head without a trial, where there is nothing left to measure.
+"""Catching up: an island adopts another island's head without a trial.
 
-An island **catches up** with one that is ahead of it by the sum of the gains that each is built on,
-and has judged all that this one kept. Where it stands on a head that the other stood on, every
-change that it gets was measured against the very head that it would be brought to. Where both kept
-something since, they have parted: one of them takes the other's change as a migrant, and with that
-one's verdict, whatever it is, the other can follow. What was kept is there, and what was not gains
-nothing beside what is there.
+An island catches up with one whose head has the larger sum of kept gains, and that has judged all
+that this island kept. If it stands on a head that the other stood on, every change that it gets was
+measured against the very head that it is brought to. If both kept something since, they have
+diverged: one of them takes the other's change as a migrant, and after that verdict, whatever it is,
+the other can follow: a kept change is in the head, and a discarded one gains nothing there.
 
-So islands work on one head like one ratchet with many slices, and part by what they find in the
-same hours only. In a star the first brings all changes together, one judgement for each, and the
-others follow its head once theirs are judged. There it pays where changes interact: by it the best
-head of 8 islands after 400 trials gained .0018 ± .0014 (published, .0508 without) and .0034 ± .0026
-(harsh, .0233) with strong interactions, 20 pairs of nights, 95 % intervals; where none interact
-.0002 ± .0015 and -.0003 ± .0014 (while migrants were screened like proposals, as they are no more).
+So islands work on one head like one ratchet with many slices, and diverge only by what they find at
+the same time. In a star the first island collects all changes, one judgement each, and the others
+adopt its head once theirs are judged. This pays where changes interact: the best head of 8 islands
+after 400 trials gained .0018 ± .0014 more (published, .0508 without) and .0034 ± .0026 more (harsh,
+.0233 without) with strong interactions, 20 pairs of runs, 95 % intervals; without interactions
+.0002 ± .0015 and -.0003 ± .0014. (Migrants were screened like proposals in these runs.)
 
-It costs no trial, so that no interval and no share of islands bounds it. Nothing is claimed by it:
-a change is claimed, and counted, once, by the experiment that kept it. Each head has one standing
-and an island only ever goes to a higher one, so that no two run after each other.
+It takes no trial, so no interval and no share of islands limits it. It claims nothing: a change is
+claimed, and counted, once, by the experiment that kept it. Standings are totally ordered and an
+island only moves to a higher one, so that no two islands chase each other.
 
-Not covered: heads are compared by what was claimed of them, their sums are never measured against
-each other here (the stack check does that); a change that conflicts on the head ahead was not
-judged there, so that its island stays apart and takes what the other keeps as migrants.
+Not covered: heads are compared by the sums of their claimed gains, which are not measured against
+each other here (the stack check does that); a change that conflicts on the other head was not
+judged there, so its island keeps its own head and takes the other's changes as migrants.
 """
 
 from __future__ import annotations
@@ -33,41 +32,44 @@ from islands.state.population import IslandState
 from islands.state.run_state import State
 
 
-def catch_up(state: State, name: str, asked: Migration) -> ev.HeadAdopted | None:
-    """Return how island `name` goes to the head furthest ahead, None where it is to stay."""
+def catch_up(state: State, name: str, migration: Migration) -> ev.HeadAdopted | None:
+    """Return the adoption of the best head that island `name` may adopt, None if it should stay."""
     island = state.islands[name]
-    heard = [state.islands[other] for other in state.migrants.ahead(name, asked)]
+    others = [state.islands[other] for other in state.migrants.ahead(name, migration)]
     ahead = [
-        each
-        for each in heard
-        if each.head != island.head and _leads(state, each, island) and _judged(state, each, island)
+        other
+        for other in others
+        if other.head != island.head
+        and _leads(state, other, island)
+        and _judged(state, other, island)
     ]
     if not ahead:
         return None
     source = max(ahead, key=_standing)
-    known = {each.experiment for each in island.kept}
-    new = tuple(each.experiment for each in source.kept if each.experiment not in known)
+    own = {change.experiment for change in island.kept}
+    new = tuple(change.experiment for change in source.kept if change.experiment not in own)
     return ev.HeadAdopted(name, source.opened.island, island.head, source.head, new)
 
 
-def _leads(state: State, there: IslandState, here: IslandState) -> bool:
-    """Return whether `there` is ahead, by changes that are sound and were measured as here."""
-    alike = there.opened.head == here.opened.head and all(
-        each.device == here.slice.device for each in there.kept
+def _leads(state: State, other: IslandState, island: IslandState) -> bool:
+    """Return whether `other` is ahead by sound changes measured on the device class of `island`."""
+    alike = other.opened.head == island.opened.head and all(
+        change.device == island.slice.device for change in other.kept
     )
-    sound = there.head not in state.quarantines.commits
-    return alike and sound and _standing(there) > _standing(here)
+    sound = other.head not in state.quarantines.commits
+    return alike and sound and _standing(other) > _standing(island)
 
 
-def _judged(state: State, there: IslandState, here: IslandState) -> bool:
-    """Return whether all that `here` kept was judged on the way to the head of `there`."""
-    held = {each.origin for each in there.kept}
+def _judged(state: State, other: IslandState, island: IslandState) -> bool:
+    """Return whether all that `island` kept was judged on a head of `other`."""
+    held = {change.origin for change in other.kept}
     return all(
-        each.origin in held or state.migrants.judged(each.origin, there.heads) for each in here.kept
+        change.origin in held or state.migrants.judged(change.origin, other.heads)
+        for change in island.kept
     )
 
 
 def _standing(island: IslandState) -> tuple[float, int, str]:
-    """Return what orders heads: equal for equal ones, larger for one that is built on another."""
-    gain = math.fsum(each.gain.mean for each in island.kept)
+    """Return the sort key of heads: equal for equal heads, larger for one built on another."""
+    gain = math.fsum(change.gain.mean for change in island.kept)
     return gain, len(island.kept), island.head

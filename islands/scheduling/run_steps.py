@@ -1,6 +1,6 @@
-"""What islands lend their slices to between experiments: stack checks, promotions, the consensus.
+"""Run-level steps that islands execute between experiments: stack checks, promotions, consensus.
 
-Pure: the run-level work that comes next is read off the folded ledger, as an island's own is.
+Pure functions of the state: a resumed run continues as it would have.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from islands.state.run_state import State
 
 @dataclass(frozen=True, slots=True)
 class StackStep:
-    """Begin a stack check of these experiments' changes."""
+    """Start a stack check of the changes of the experiments `parts`."""
 
     parts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PromoteStep:
-    """Begin a promotion."""
+    """Start the promotion that `request` asks for."""
 
-    wish: PromotionRequest
+    request: PromotionRequest
 
 
 @dataclass(frozen=True, slots=True)
 class SettleMerges:
-    """Record what the open promotion came to."""
+    """Record the result of the open promotion."""
 
 
 @dataclass(frozen=True, slots=True)
 class DraftConsensus:
-    """Commit the parts of the stack that was promoted one by one."""
+    """Commit the parts of the promoted stack one by one."""
 
     promoted: ev.PromotionEnded
 
 
 @dataclass(frozen=True, slots=True)
 class BuildConsensus:
-    """Make the consensus branch the stack that was promoted."""
+    """Move the consensus branch to the promoted stack."""
 
     promoted: ev.PromotionEnded
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreSealed:
-    """Record what the sealed part said."""
+    """Record the gain on the sealed split."""
 
     scored: ev.SealedScored
 
@@ -72,64 +72,70 @@ RunStep = (
 def next_run_step(
     state: State, name: str, policy: PromotionPolicy, stacking: StackPolicy = NEVER
 ) -> RunStep | None:
-    """Return the run-level work that island `name` could do now, None where there is none."""
+    """Return the run-level step that island `name` could execute now, None if there is none."""
     stack = next_of_stack(state, name)
     if stack is not None:
         return stack
     parts = state.stacks.due(stacking, state.trials)
     if parts:
         return StackStep(parts)
-    known = state.promotions
-    promoted = known.unbuilt_promotion()
+    promotions = state.promotions
+    promoted = promotions.unbuilt_promotion()
     if promoted is not None and _sound(state, promoted):
         return _consensus(state, promoted)
-    if known.open is not None:
-        return SettleMerges() if known.finished() else _trial(state, name)
-    wish = known.due() if policy.auto else None
-    return PromoteStep(wish) if wish is not None and _sound(state, wish) else None
+    if promotions.open is not None:
+        return SettleMerges() if promotions.finished() else _trial(state, name)
+    request = promotions.due() if policy.auto else None
+    if request is None or not _sound(state, request):
+        return None
+    return PromoteStep(request)
 
 
 def next_of_stack(state: State, name: str) -> RunStep | None:
-    """Return what the stack check under way needs of island `name`, None for nothing."""
+    """Return what the open stack check needs of island `name`, None for nothing."""
     return state.stacks.wanted(state.islands[name].opened.slice.name)
 
 
 def _sound(state: State, stack: PromotionRequest | ev.PromotionEnded) -> bool:
-    """Return whether neither the stack nor anything in it was set apart."""
-    known = state.promotions.changes
-    parts = {known[part].commit for part in stack.parts if part in known}
+    """Return whether neither the stack, its base nor any part of it is quarantined."""
+    changes = state.promotions.changes
+    parts = {changes[part].commit for part in stack.parts if part in changes}
     return state.quarantines.commits.isdisjoint({stack.base, stack.commit, *parts})
 
 
 def next_sealed(state: State, name: str) -> TrialRequest | ScoreSealed | None:
-    """Return what island `name` could do for the consensus's one look at the sealed part."""
-    known, run = state.promotions, state.run
-    if known.consensus is None or known.last is None or known.sealed is not None:
+    """Return what island `name` could do for the consensus's only query of the sealed split."""
+    promotions, run = state.promotions, state.run
+    consensus, last = promotions.consensus, promotions.last
+    if consensus is None or last is None or promotions.sealed is not None:
         return None
-    base, commit = known.consensus.base, known.consensus.commit
-    seeds = [seed_of(run.seed, "sealed", k) for k in range(known.last.seeds)]
+    base, commit = consensus.base, consensus.commit
+    seeds = [seed_of(run.seed, "sealed", k) for k in range(last.seeds)]
     requests = [
-        trial_request(known.last, each, seed, "sealed") for seed in seeds for each in (base, commit)
+        trial_request(last, side, seed, "sealed") for seed in seeds for side in (base, commit)
     ]
-    if all((each.commit, each.seed) in known.sealed_scores for each in requests):
-        gain = compared(known.sealed_scores, base, commit, seeds, state.direction)
+    scores = promotions.sealed_scores
+    if all((request.commit, request.seed) in scores for request in requests):
+        gain = compared(scores, base, commit, seeds, state.direction)
         return ScoreSealed(ev.SealedScored(commit, base, gain))
     slice_ = state.islands[name].opened.slice.name
-    return known.next_sealed_trial(requests, slice_, state.running.values())
+    return promotions.next_sealed_trial(requests, slice_, state.running.values())
 
 
 def _consensus(
     state: State, promoted: ev.PromotionEnded
 ) -> DraftConsensus | TrialRequest | BuildConsensus | None:
-    """Return what is left to do for a promoted stack to become the consensus."""
-    known = state.promotions
-    if known.drafted is None or known.drafted.promotion != promoted.number:
+    """Return the next step that makes a promoted stack the consensus, None to wait for trials."""
+    promotions = state.promotions
+    if promotions.drafted is None or promotions.drafted.promotion != promoted.number:
         return DraftConsensus(promoted)
-    if known.all_prefixes_tested():
+    if promotions.all_prefixes_tested():
         return BuildConsensus(promoted)
-    left = known.untested_prefixes(state.running.values())
+    commits = promotions.untested_prefixes(state.running.values())
+    if not commits:
+        return None
     seed = seed_of(state.run.seed, "consensus", promoted.number)
-    return TrialRequest(left[0], seed, "promotion", check_number=promoted.number) if left else None
+    return TrialRequest(commits[0], seed, "promotion", check_number=promoted.number)
 
 
 def _trial(state: State, name: str) -> TrialRequest | None:

@@ -1,7 +1,7 @@
-"""What calls that are in the air may cost: each at its worst, until the proposal settles it.
+"""Pending agent calls, each counted at its highest possible cost until its answer is recorded.
 
-A coordinator that is killed in mid-call leaves the worst case in the ledger, and the next one
-counts it as spent: the provider may have billed it.
+A coordinator that is killed during a call leaves that cost in the ledger, and the next one counts
+it as spent: the provider may have billed it.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from islands import events as ev
 
 
 class PendingCalls:
-    """The fold. `open` has, by experiment, the latest word on what its proposal may cost."""
+    """The fold. `open` has the latest call by experiment."""
 
     def __init__(self) -> None:
         self.open: dict[int, ev.AgentCallStarted] = {}
 
     @property
     def usd(self) -> float:
-        """Return the dollars that proposals under way may cost."""
+        """The US dollars that pending calls may cost at most."""
         return sum(call.usage.usd for call in self.open.values())
 
     @property
     def tokens(self) -> int:
-        """Return the tokens that proposals under way may take."""
+        """The tokens that pending calls may take at most."""
         return sum(call.usage.tokens for call in self.open.values())
 
     @singledispatchmethod
     def apply(self, event: ev.Event) -> None:
-        """Take in the next event of the run; most are no concern of calls."""
+        """Take in the next event of the run; most do not concern calls."""
 
     @apply.register
     def _agent_call_started(self, event: ev.AgentCallStarted) -> None:

@@ -1,4 +1,4 @@
-"""The population: islands, what each has kept, and what it is trying, as the fold has them."""
+"""The population: islands, the changes that each kept, and its open experiments."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from islands.records import Attempt, Ending, Gain
 from islands.state.lifecycle import ExperimentState
 
 RECENT = 24
-"""Attempts that an island remembers for its agent's briefs."""
+"""Number of latest attempts that an island remembers for its agent's briefs."""
 
 
 @dataclass(slots=True)
 class Experiment:
-    """One proposal's whole life, while it is open.
+    """An open experiment.
 
-    A `null` proposal does nothing (islands/genome/null_edits.py).
-    `parent` is the head that `commit` was made on, or made anew on since; `received` is when it was
-    proposed. `screened` and `confirmed` are the candidate's scores by seed, `screen_gain` the gain
-    over the head that the first of them shows, corrected for slices that differ; `head_broken` are
-    the fresh seeds on which the head itself failed, which make no pair.
-    `origin` is the experiment that made the change elsewhere, 0 for a change of the island's own;
-    `lines` counts those that it adds to `parent` less those that it removes.
-    `confirm_turn` counts, from 1, the run's experiments that came to be confirmed.
+    number, island: which one, and where
+    parent: the head that `commit` was made on or last rebased onto
+    hypothesis, notes: what the agent expects, and wants to see again
+    null: the proposal does nothing (islands/genome/null_edits.py)
+    received: when it was proposed, seconds since the epoch
+    state: its state in the lifecycle
+    confirm_turn: its place, from 1, among the run's experiments that reached confirmation, 0: none
+    commit: the candidate, "" before admission
+    screened, confirmed: the candidate's scores by seed
+    screen_gain: the gain that the screening trial shows, corrected for slices that differ
+    head_broken: fresh seeds on which the head failed; they make no pair
+    origin: experiment that made the change elsewhere, 0 for a change of the island's own
+    lines: lines added less lines removed
     """
 
     number: int
@@ -51,8 +56,11 @@ class Experiment:
 class KeptChange:
     """A change that an island's head is built on.
 
-    `origin` is the experiment that first made it, here or elsewhere: equal in all its copies.
-    `island` kept it, on a device of class `device`; others may have caught up with it since.
+    experiment, commit, parent, hypothesis: of the experiment that kept it
+    gain: gain of `commit` over `parent` when it was kept
+    origin: experiment that first made the change, equal in all its copies
+    island: island that kept it; others may have adopted it since
+    device: class of the device that measured it
     """
 
     experiment: int
@@ -67,9 +75,9 @@ class KeptChange:
 
 @dataclass(frozen=True, slots=True)
 class Nulls:
-    """How many proposals that do nothing came to a verdict, and how many of them to a keep.
+    """Counts of null proposals, which do nothing: those with a verdict, and those kept.
 
-    Such a keep moves no head and claims nothing: it says what the run's keeps are worth.
+    A kept one moves no head and claims nothing: it shows how often the ratchet keeps by mistake.
     """
 
     tried: int = 0
@@ -78,10 +86,22 @@ class Nulls:
 
 @dataclass(slots=True)
 class IslandState:
-    """An island's head, what it is trying, and what it has come to.
+    """An island: its head, its open experiments, and its totals.
 
-    `experiment` is the one that is being measured, `queue` are those that have not come to it.
-    Its trials run on `slice`, which is its `home` but while that is set apart.
+    opened: the event that opened it
+    head: commit id of its head
+    home, slice: its own slice, and the one that its trials run on (another while `home` is
+      quarantined)
+    experiment: the experiment that is being measured
+    queue: experiments not measured yet
+    kept: changes that its head is built on, oldest first
+    recent_attempts: its latest ended experiments
+    endings: number of experiments by ending
+    agent_failures, agent_failures_in_a_row, refusals_in_a_row: of its agent
+    trials: trials started, voided ones left out
+    budget_seconds, wall: seconds of its trials' budgets used, and of wall time since the first
+    last_active: when `wall` was last brought up to date, None while no coordinator runs
+    usd, tokens: spent by its agent
     """
 
     opened: ev.IslandOpened
@@ -105,10 +125,10 @@ class IslandState:
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """Return its head and those that it is built on, oldest first."""
+        """Its head and the heads that it is built on, oldest first."""
         return (self.opened.head, *(each.commit for each in self.kept))
 
     def needs(self, commit: str) -> bool:
-        """Return whether it builds on `commit`, or may yet fall back to it."""
+        """Return whether the island builds on `commit` or may still fall back to it."""
         open_ = self.experiment is not None and self.experiment.parent == commit
         return open_ or commit == self.head or any(commit == each.commit for each in self.kept)

@@ -1,8 +1,8 @@
-"""What a run's events add up to: the fold that every decision reads.
+"""The state of a run: the fold of its events, which every decision reads.
 
-`State.apply` takes events in ledger order and nothing else, so that a resumed run decides as the
-one that stopped would have. What is closed is folded into counts, the kept list and the last few
-attempts: the state's size does not grow with the number of discarded experiments.
+`State.apply` takes events in ledger order and nothing else, so a resumed run decides exactly as the
+one that stopped would have. Ended experiments leave counts, kept changes and the latest attempts:
+the state's size does not grow with the number of discarded experiments.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from islands.state.pending_calls import PendingCalls
 from islands.state.population import Experiment, IslandState, KeptChange, Nulls
 from islands.state.scores import Scores
 
-_OUTCOME_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
+_ENDING_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
 
 
 class State:
@@ -61,49 +61,49 @@ class State:
 
     @property
     def run(self) -> ev.RunOpened:
-        """Return the event that opened the run. Raises ValueError on an empty ledger."""
+        """The event that opened the run. Raises ValueError on an empty ledger."""
         if self.opened is None:
             raise ValueError("the ledger does not begin with a run")
         return self.opened
 
     @property
     def direction(self) -> Direction:
-        """Return whether a lower or a higher score is better."""
+        """Whether a lower or a higher score is better."""
         return self.run.direction
 
     @property
     def usd(self) -> float:
-        """Return the dollars that all islands have spent, calls in the air at their worst."""
+        """The US dollars spent by all islands, pending calls at their most."""
         return sum(island.usd for island in self.islands.values()) + self.calls.usd
 
     @property
     def tokens(self) -> int:
-        """Return the tokens that all islands have taken, those not told of at their worst."""
+        """The tokens used by all islands, pending calls at their most."""
         return sum(island.tokens for island in self.islands.values()) + self.calls.tokens
 
     def prior(self) -> GainPrior:
-        """Return what the run has learnt of its proposals' gains, a few proposals old at most."""
+        """Return the prior of the gains of the run's proposals, at most a few proposals old."""
         return self.screens.prior(self.scores.noise())
 
     def prior_of(self, experiment: Experiment) -> GainPrior:
-        """Return what is believed of an open experiment's gain before any trial of it."""
-        known, noise = self.prior(), self.scores.noise()
+        """Return the prior of an open experiment's gain; a migrant brings evidence of its own."""
+        prior, noise = self.prior(), self.scores.noise()
         offered = self.migrants.open.get(experiment.island)
         if offered is None or offered.experiment != experiment.number or noise.pair == 0:
-            return known
-        there = offered.migrant.gain
-        unit = known.unit * noise.pair
-        gain = (there.mean / unit, there.noise / unit)
-        return brought(known, gain, self.migrants.share)
+            return prior
+        origin_gain = offered.migrant.gain
+        unit = prior.unit * noise.pair
+        gain = (origin_gain.mean / unit, origin_gain.noise / unit)
+        return brought(prior, gain, self.migrants.share)
 
     def gain(self, island: IslandState) -> float | None:
-        """Return the gain of the island's head over the base: the sum of its kept changes'."""
+        """Return the gain of the island's head over the base, the sum over its kept changes."""
         if self.run.base not in self.scores.by_commit:
             return None
         return math.fsum(change.gain.mean for change in island.kept)
 
     def slice_use(self, name: str) -> float:
-        """Return the share of an island's wall time, from its first trial's start, in budgets."""
+        """Return the share of an island's wall time that its trials' budgets fill, from 0 to 1."""
         island = self.islands[name]
         return island.budget_seconds / island.wall if island.wall else 0.0
 
@@ -113,7 +113,7 @@ class State:
             self.apply(event)
 
     def apply(self, event: ev.Event) -> None:
-        """Take in the next event. Raises LifecycleError where it cannot have happened."""
+        """Take in the next event. Raises LifecycleError or ValueError if it cannot follow."""
         self.events += 1
         self.migrants.apply(event)
         self.quarantines.apply(event)
@@ -136,13 +136,13 @@ class State:
     def _run_resumed(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - no fields needed
         self.stopped = None
         for island in self.islands.values():
-            island.last_active = None  # nobody used a slice since a coordinator that was killed
+            island.last_active = None  # no slice was used since a coordinator was killed
 
     @_apply.register
     def _run_stopped(self, event: ev.RunStopped) -> None:
         self.stopped = event
         for island in self.islands.values():
-            island.last_active = None  # nobody uses a slice until the run is resumed
+            island.last_active = None  # no slice is used until the run is resumed
 
     @_apply.register(ev.Merged | ev.StackCheckStarted | ev.StackCheckAssembled | ev.StackCheckEnded)
     @_apply.register(
@@ -163,9 +163,9 @@ class State:
         void = {trial.experiment for trial in event.trials}
         for island in self.islands.values():
             if island.experiment is not None and island.experiment.number in void:
-                _begin_again(island.experiment)
+                _start_over(island.experiment)
         for each in event.discards:
-            self._forgive(self.islands[each.island], each.experiment)
+            self._uncount_discard(self.islands[each.island], each.experiment)
         void |= {each.experiment for each in event.discards}
         self.screens.drop(void)
 
@@ -182,7 +182,7 @@ class State:
         if (island.head, source.head) != (event.old, event.new) or island.experiment is not None:
             raise ValueError(f"{event.island} cannot go from {event.old} to {event.new} now")
         before, island.kept, island.head = island.kept, [*source.kept], event.new
-        _tell(island, before)
+        _note_adoption(island, before)
         for each in before:
             self._forget(each.commit)
 
@@ -237,7 +237,9 @@ class State:
     def _proposal_refused(self, event: ev.ProposalRefused) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "refused")
-        if not self.migrants.brings(event.experiment):  # else no agent is to blame
+        if not self.migrants.brings(
+            event.experiment
+        ):  # a refused migrant is not the agent's failure
             island.refusals_in_a_row += 1
         self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
 
@@ -302,7 +304,7 @@ class State:
                 event.recorded,
             )
         if trial.purpose not in ev.ISLANDS_OWN or trial.split != "dev":
-            return  # the checks' own to judge: agents are shown nothing of it
+            return  # stack checks and promotions judge these; agents see nothing of them
         if event.outcome.failure is not None:
             self._broke(trial, event.outcome)
         elif event.outcome.score is not None:
@@ -321,7 +323,7 @@ class State:
             return
         if event.verdict == "keep" and event.gain is not None:
             self._move_head(island, experiment, event.gain)
-        self._close(island, experiment, _OUTCOME_OF[event.verdict], event.reason, event.gain)
+        self._close(island, experiment, _ENDING_OF[event.verdict], event.reason, event.gain)
 
     @_apply.register
     def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:
@@ -331,12 +333,12 @@ class State:
             else:
                 self.broken_baseline = self.broken_baseline or event.reason
         for island in self.islands.values():
-            self._take_back(island)
+            self._uncount_quarantined(island)
         for commit in event.commits:
             self._forget(commit)
 
-    def _take_back(self, island: IslandState) -> None:
-        """Let what is set apart count as kept no more, and show nothing of it."""
+    def _uncount_quarantined(self, island: IslandState) -> None:
+        """Uncount an island's quarantined changes, and hide what agents were shown of them."""
         apart, name = self.quarantines, island.opened.island
         island.kept = [each for each in island.kept if each.commit not in apart.commits]
         gone = [
@@ -369,7 +371,7 @@ class State:
         raise ValueError(f"experiment {number} is not open on island {island}")
 
     def _begin(self, island: IslandState, experiment: Experiment) -> None:
-        """Take a candidate out of the queue to be measured: one at a time, and on the head."""
+        """Move a candidate from the queue to measurement: one at a time, and only on the head."""
         number = experiment.number
         if island.experiment is not None:
             raise ValueError(f"experiment {number} begins before {island.experiment.number} ended")
@@ -383,8 +385,8 @@ class State:
         self.islands[trial.island].trials -= 1
         self.scores.withdraw(trial)
 
-    def _forgive(self, island: IslandState, number: int) -> None:
-        """Make a discard void; agents are shown it no more."""
+    def _uncount_discard(self, island: IslandState, number: int) -> None:
+        """Uncount a void discard; agents are no longer shown it."""
         island.endings["discarded"] -= 1
         island.endings["void"] = island.endings.get("void", 0) + 1
         left = [attempt for attempt in island.recent_attempts if attempt.experiment != number]
@@ -421,7 +423,7 @@ class State:
             self.broken_baseline = reason
             return
         if failure is not None and failure.kind == "invalid":
-            reason = REASON  # agents are told no more: it would tell how to do better
+            reason = REASON  # agents are told nothing else: details would help to evade
         island, experiment = self._open(trial.island, trial.experiment)
         if trial.commit != experiment.commit:
             experiment.head_broken.add(trial.seed)
@@ -449,7 +451,7 @@ class State:
         island.kept.append(kept)
 
     def _forget(self, commit: str) -> None:
-        """Drop what was measured of a commit that no island needs."""
+        """Drop the scores of a commit unless it is the base or an island needs it."""
         if commit == self.run.base or any(each.needs(commit) for each in self.islands.values()):
             return
         self.scores.forget(commit)
@@ -486,7 +488,7 @@ class State:
         self._forget(experiment.parent)
         island.endings[ending] = island.endings.get(ending, 0) + 1
         if experiment.null:
-            return  # agents are never told of it
+            return  # agents never learn of null proposals
         island.recent_attempts.append(
             Attempt(
                 experiment.number,
@@ -500,8 +502,8 @@ class State:
         )
 
 
-def _tell(island: IslandState, before: list[KeptChange]) -> None:
-    """Let an island's agent know what its head has by catching up, and what it has no more."""
+def _note_adoption(island: IslandState, before: list[KeptChange]) -> None:
+    """Add adopted changes to an island's attempts, and mark those that its new head lacks."""
     had, has = ({each.origin for each in kept} for kept in (before, island.kept))
     gone = {each.experiment for each in before if each.origin not in has}
     for n, attempt in enumerate(island.recent_attempts):
@@ -518,8 +520,8 @@ def _tell(island: IslandState, before: list[KeptChange]) -> None:
             )
 
 
-def _begin_again(experiment: Experiment) -> None:
-    """Forget what was measured of an open experiment."""
+def _start_over(experiment: Experiment) -> None:
+    """Clear the scores of an open experiment, which starts over."""
     experiment.state = next_state(experiment.state, "voided")
     for known in (experiment.screened, experiment.confirmed, experiment.head_broken):
         known.clear()

@@ -124,7 +124,7 @@ class IslandLoop:
         """Return the next run-level step that fits into the launch's limits."""
         run, launch = self.run, self.run.launch
         step = next_run_step(run.state, self.island.name, launch.promotion, launch.stacking)
-        if isinstance(step, PromoteStep) and not run_actions.promotion_fits(run, step.wish):
+        if isinstance(step, PromoteStep) and not run_actions.promotion_fits(run, step.request):
             step = None
         if isinstance(step, StackStep) and not run_actions.stack_check_fits(run, step.parts):
             step = None

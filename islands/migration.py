@@ -55,7 +55,7 @@ class Migration:
     of the islands, at least one, takes a migrant.
 
     The best head of 8 islands after 400 trials in all, 20 nights a row, true gain and half of its
-    95 % interval (`swarm simulate --trials 400 --repeats 20 --migration ... --ratchets`):
+    95 % interval (`swarm simulate --trials 400 --repeats 20 --migration ... --baselines`):
 
     | | published | harsh | unreal claims |
     | --- | --- | --- | --- |
@@ -80,7 +80,7 @@ class Migration:
     rate: float = 1.0
 
 
-STAY = Migration(topology="none")
+NO_MIGRATION = Migration(topology="none")
 
 
 def sources(topology: Topology, islands: Sequence[str], island: str, draw: int) -> tuple[str, ...]:
@@ -213,7 +213,7 @@ class Migrants:
 
     @apply.register
     def _(self, event: ev.CandidateAdmitted) -> None:
-        if not self.brings(event.experiment):
+        if not self.is_migrant(event.experiment):
             self._tries += 1
             self._idle[event.island] += 1
 

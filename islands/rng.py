@@ -1,4 +1,4 @@
-"""Seeds derived from the run's seed: the population draws nothing by itself."""
+"""Seeds derived from the run's seed, so that the population draws nothing at random itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import hashlib
 
 
 def seed_of(run: int, *path: str | int) -> int:
-    """Derive a trial's seed (31 bits) from the run's and what it is for; nobody else's choice."""
+    """Return a 31-bit seed derived from the run's seed and a `path` that says what it is for."""
     text = "/".join(map(str, (run, *path)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -1,1 +1,1 @@
-"""One decision: keep, discard or confirm a candidate. Imported by every package above it."""
+"""Decides whether a candidate is kept, discarded or confirmed; any package above may import it."""

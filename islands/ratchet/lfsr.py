@@ -25,14 +25,14 @@ from dataclasses import dataclass
 from islands.ratchet.acceptance import NEAR_MISS, CandidateEvidence, Decision, screen_candidate
 from islands.ratchet.fixed_margin import NOISELESS
 from islands.ratchet.noise import weigh
-from islands.ratchet.prior import SURE
+from islands.ratchet.prior import SURE_FREEDOM
 from islands.records import Gain
 
-FIRM = 6
+MIN_FREEDOM = 6
 """Degrees of freedom, the candidate's own pairs among them, before which nothing is kept.
 
 On a single pair SURE of them are needed; `max_pairs` pairs are enough in any case. Where sigma is
-four median gains and most proposals harm, 5 of 11 keeps before the 25th trial were unreal on two
+four median gains and most proposals harm, 5 of 11 keeps before the 25th trial were false on two
 pairs beside the baseline's three degrees, and later 3 of 6 on a single pair beside six.
 """
 
@@ -71,7 +71,10 @@ class LfsrRule:
             f"{lfsr:.0%} chance of no gain (lfsr) on {own.pairs} "
             f"{'pair' if own.pairs == 1 else 'pairs'}"
         )
-        sure = freedom >= (SURE if own.pairs == 1 else FIRM) or own.pairs >= self.max_pairs
+        sure = (
+            freedom >= (SURE_FREEDOM if own.pairs == 1 else MIN_FREEDOM)
+            or own.pairs >= self.max_pairs
+        )
         mean_lfsr = (kept.lfsr_sum + lfsr) / (kept.count + 1)
         if sure and mean_lfsr <= self.fdr and gain.mean > 0:
             return Decision("keep", reason, gain)

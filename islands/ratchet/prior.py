@@ -1,17 +1,15 @@
-"""What a run has learnt of how much its proposals are worth, and what that says of one of them.
+"""The prior of true gains that a run learns from its screens, and the posterior of one candidate.
 
-Every proposal is screened, good or bad, so the screened gains are an unselected sample of
-true gain plus noise. `learn` unmixes them: the true gains' distribution is taken as a mass at zero
-with a half-normal on either side (after Stephens, "False discovery rates: a new deal",
-Biostatistics 2017), of shares and widths that are not fitted but averaged over, each set of them
-weighted by how likely it makes the gains (hierarchical Bayes: Gelman et al., "Bayesian Data
-Analysis", ch. 5), and together with them how noisy a pair is. `Belief.weigh` then says of a
-candidate how likely its true gain is zero or less (its `doubt`, there called the local false sign
-rate) and what its gain is worth, shrunk. Of the screening run it uses only that it was passed: the
-weight of evidence is the fresh pairs' alone.
+Every proposal is screened, good or bad, so the screened gains are an unselected sample of true gain
+plus noise. `learn` deconvolves them. The distribution of true gains is a mass at zero with a
+half-normal on either side (after Stephens, "False discovery rates: a new deal", Biostatistics
+2017); its shares and widths are not fitted but averaged over, each set weighted by how likely it
+makes the gains (hierarchical Bayes: Gelman et al., "Bayesian Data Analysis", ch. 5), together with
+how noisy a pair is. `GainPrior.weigh` gives a candidate's lfsr and its shrunk gain. Of the
+screening trial it uses only that it was passed; the evidence is the fresh pairs alone.
 
-All is in units of one paired difference's standard deviation, and the noise is Student's t with as
-many degrees of freedom as the run knows its spread by: three baseline seeds may look too alike.
+All gains are in standard deviations of one paired difference. The noise is Student's t with as many
+degrees of freedom as the run knows its spread by: three baseline seeds may look too alike.
 
 Not covered: gains that depend on when they were proposed (an agent that runs dry, one that learns).
 """
@@ -23,142 +21,151 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 Vector = NDArray[np.float64]
 
 STEP = 0.1
 
-EDGE = 12.0
-"""Gains beyond this many standard deviations of a pair are beyond doubt, and not shrunk."""
+MAX_GAIN = 12.0
+"""Gains beyond this many standard deviations of a pair are certain, and not shrunk."""
 
-GRID: Vector = np.round(np.arange(-EDGE, EDGE + STEP / 2, STEP), 6)
+GRID: Vector = np.round(np.arange(-MAX_GAIN, MAX_GAIN + STEP / 2, STEP), 6)
+"""True gains that are told apart."""
 
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Widths of the half-normals of gains and of harms."""
 
-NOTHING = (0.1, 0.3, 0.6)
+NULL_SHARES = (0.1, 0.3, 0.6)
 """Shares of the proposals that may do nothing.
 
 With 0.9 among them fewer nulls are kept (0.4 of 1,000 against 1), and 3 % less is gained where most
-proposals harm; without 0.6 some 5 % more, and more nulls than one of 1,000.
+proposals harm; without 0.6 some 5 % more is gained, and more than one null of 1,000 is kept.
 """
 
-HELP = (0.1, 0.25, 0.4)
+HELP_SHARES = (0.1, 0.25, 0.4)
 """Shares of all others that may help."""
 
 SCALES = tuple(1.25**step for step in range(-3, 9))
 """How much noisier a pair may be than it looks: from half as noisy to six times."""
 
-LOGS: Vector = np.log(SCALES)
+LOG_SCALES: Vector = np.log(SCALES)
 
-COARSE = 50
-"""Screens that all count in how noisy a pair is; the more there are beyond, the less they do.
+MAX_FULL_WEIGHT_SCREENS = 50
+"""Screens that count in full in how noisy a pair is; the more there are beyond, the less they do.
 
-No half-normal is what proposals are truly worth, and from hundreds of them its misfit would be
-taken for knowledge (Miller & Dunson, "Robust Bayesian inference via coarsening", JASA 2019), while
-pairs come to say it better. Where all counted, noise was taken for half of what it is in nights of
-400 trials, and 45 of 666 claims were unreal.
+No half-normal is what proposals are truly worth, and hundreds of them would turn its misfit into
+false certainty (Miller & Dunson, "Robust Bayesian inference via coarsening", JASA 2019), while
+pairs measure the noise better. With all counted, noise was taken for half of what it is in runs of
+400 trials, and 45 of 666 claims were false.
 """
 
-SURE = 10
+SURE_FREEDOM = 10
 """Degrees of freedom from which the spread of a pair is known about as well as if it were given.
 
-What is learnt takes it for known no worse: heavier tails would explain any gain as noise, nothing
-would look promising, and few pairs would be measured of which to know better. What looks promising
-costs a few trials at worst, and is kept by the degrees of freedom that there are.
+`learn` assumes at least so many: heavier tails would explain any gain as noise, nothing would look
+promising, and few pairs would be measured to know better. A false promise costs a few trials at
+worst, and is kept or not by the degrees of freedom that there are.
 """
 
-ROUNDS = 40
+BISECTIONS = 40
 
 
 def _components() -> NDArray[np.float64]:
-    """Return the mixture's parts over the grid, a row each: nothing, what harms, what helps."""
-    parts = [np.where(GRID == 0, 1.0, 0.0)]
+    """Return the mixture's components over GRID, a row each: nothing, harms, gains."""
+    rows = [np.where(GRID == 0, 1.0, 0.0)]
     for sign in (-1, 1):
         for width in WIDTHS:
             side = np.where(GRID * sign > 0, np.exp(-0.5 * (GRID / width) ** 2), 0.0)
-            parts.append(side / side.sum())
-    return np.array(parts)
+            rows.append(side / side.sum())
+    return np.array(rows)
 
 
-PARTS = _components()
+COMPONENTS = _components()
 
 
 def _hypotheses() -> tuple[NDArray[np.float64], Vector]:
-    """Return what may be the case, a row of weights of PARTS each, and the log of how likely.
+    """Return the hypotheses, a row of weights of COMPONENTS each, and their log prior.
 
-    Gains are thought as wide as harms are, and less likely the more the two differ.
+    Gains are expected to be as wide as harms, and less likely the more the two differ.
     """
     places = range(len(WIDTHS))
     rows, chances = [], []
-    for harm, gain, nothing, help_ in product(places, places, NOTHING, HELP):
-        row = np.zeros(len(PARTS))
-        row[0] = nothing
-        row[1 + harm] = (1 - nothing) * (1 - help_)
-        row[1 + len(WIDTHS) + gain] = (1 - nothing) * help_
+    for harm, gain, null_share, help_share in product(places, places, NULL_SHARES, HELP_SHARES):
+        row = np.zeros(len(COMPONENTS))
+        row[0] = null_share
+        row[1 + harm] = (1 - null_share) * (1 - help_share)
+        row[1 + len(WIDTHS) + gain] = (1 - null_share) * help_share
         rows.append(row)
         chances.append(-abs(harm - gain) - math.log(WIDTHS[harm]))
     return np.array(rows), np.array(chances)
 
 
-HYPOTHESES, CHANCES = _hypotheses()
+HYPOTHESES, LOG_CHANCES = _hypotheses()
 
-_KNOWN = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, EDGE)
-_KEPT = (0.0, 0.04, 0.07, 0.16, 0.33, 0.58, 0.80, 0.94, 0.99, 1.0)
-_SPENT = (2.7, 3.3, 3.6, 4.4, 5.5, 6.3, 6.3, 5.8, 4.3, 4.0)
+# by true gain, from simulated runs: the share of confirmed candidates that were kept, and the
+# trials, of candidate and head, that confirming took
+_CONFIRMED_GAINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, MAX_GAIN)
+_KEPT_SHARE = (0.0, 0.04, 0.07, 0.16, 0.33, 0.58, 0.80, 0.94, 0.99, 1.0)
+_TRIALS_SPENT = (2.7, 3.3, 3.6, 4.4, 5.5, 6.3, 6.3, 5.8, 4.3, 4.0)
 
-OFTEN: Vector = np.interp(GRID, _KNOWN, _KEPT)
-"""How often a true gain that was confirmed was kept in simulated nights."""
+KEEP_RATE: Vector = np.interp(GRID, _CONFIRMED_GAINS, _KEPT_SHARE)
+"""Share of candidates of each true gain that are kept once they are confirmed."""
 
-VALUE: Vector = np.maximum(GRID, 0.0) * OFTEN
-"""What confirming it brings."""
+CONFIRM_VALUE: Vector = np.maximum(GRID, 0.0) * KEEP_RATE
+"""Gain that confirming a candidate of each true gain brings on average."""
 
-COST: Vector = np.interp(GRID, (-2.0, *_KNOWN), (2.0, *_SPENT))
-"""The trials that it took there, candidate and head."""
+CONFIRM_TRIALS: Vector = np.interp(GRID, (-2.0, *_CONFIRMED_GAINS), (2.0, *_TRIALS_SPENT))
+"""Trials that confirming takes, candidate and head."""
 
-WASTE = 0.28
-"""Trials, for each proposal, that may go into confirming what is then discarded.
+MAX_WASTED_TRIALS = 0.28
+"""Trials per proposal that may go into confirming what is then discarded.
 
-Where next to nothing gains, all that is left to find may be worth more of them, and soon most of a
-night would go into a few proposals that look well.
+Where hardly anything gains, the best remaining use of trials is poor, so that more of them would
+seem worth spending on confirmation, until most of a run goes into a few proposals that look well.
 """
 
-_PASS: Vector = np.array(
-    [NormalDist().cdf(value) for value in np.arange(-3 * EDGE, 3 * EDGE, STEP)]
-)
+_PASS: Vector = ndtr(np.arange(-3 * MAX_GAIN, 3 * MAX_GAIN, STEP))
+"""Probability that noise lifts a gain over the bar, by the gain's distance to the bar."""
 
-
-_STEP = 8
+_FREEDOM_STEP = 8
 """Degrees of freedom that are told apart: each below this, then this many at a time."""
 
 
 @lru_cache(maxsize=32)
 def _likelihood(freedom: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how likely one pair shows each value of the grid (row).
+    """Return how likely one pair shows each value of GRID (row), given the truth.
 
-    By the truth, and, as a log but for a constant, by hypothesis.
+    First by true gain, a column each; then by hypothesis, as a log but for a constant.
     """
     by_truth = _student(GRID[:, None] - GRID[None, :], freedom)
-    return by_truth, np.log(by_truth @ PARTS.T @ HYPOTHESES.T)
+    return by_truth, np.log(by_truth @ COMPONENTS.T @ HYPOTHESES.T)
 
 
 def _rounded(freedom: int) -> int:
     """Return `freedom` in steps that matter: Student's t hardly changes beyond thirty."""
-    return freedom if freedom <= _STEP else _STEP * min(freedom // _STEP, _STEP)
+    if freedom <= _FREEDOM_STEP:
+        return freedom
+    return _FREEDOM_STEP * min(freedom // _FREEDOM_STEP, _FREEDOM_STEP)
 
 
 def _student(distance: NDArray[np.float64], freedom: int) -> NDArray[np.float64]:
+    """Return the density of Student's t but for a constant."""
     return np.asarray((1 + distance**2 / freedom) ** (-(freedom + 1) / 2), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """What is thought of one candidate: `doubt` that it gains, `gain` and its error, shrunk.
+    """What is known of one candidate's true gain.
 
-    `worth` is what knowing more is expected to bring beyond what its trials bring elsewhere.
+    - `lfsr`: probability that it is zero or less
+    - `gain`: its mean, shrunk towards the prior
+    - `error`: its standard deviation
+    - `worth`: gain that one more round of confirming is expected to bring, less what its trials
+      bring elsewhere
     """
 
     lfsr: float
@@ -169,14 +176,15 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True)
 class GainPrior:
-    """The distribution of true gains over `GRID`, and what to make of it.
+    """The distribution of true gains, and what it says about spending trials.
 
-    `rate` is the gain that a trial brings on average when all are well spent, `bar` the screened
-    gain from which confirming brings more than its trials would elsewhere (the marginal value
-    theorem: leave a patch when it yields less than the field's average) and wastes few of them;
-    without end below zero where no screen selects, so that the screening trial is evidence like any
-    other. `unit` is how much noisier a pair is taken to be than its estimate says: what all else
-    here is told in.
+    - `prior`: probability of each gain of GRID
+    - `rate`: gain per trial when all trials are well spent
+    - `bar`: screened gain from which confirming brings more than its trials would elsewhere (the
+      marginal value theorem of foraging: Charnov, Theoretical Population Biology 1976) and wastes
+      at most MAX_WASTED_TRIALS; minus infinity where no screen selects, so that the screening trial
+      is evidence like any other
+    - `unit`: how much noisier a pair is taken to be than its estimate; the unit of all else here
     """
 
     prior: Vector
@@ -185,15 +193,18 @@ class GainPrior:
     unit: float = 1.0
 
     def weigh(self, mean: float, pairs: int, freedom: int) -> Posterior:
-        """Return the opinion on a candidate that passed the bar and gained `mean` on `pairs`."""
+        """Return the posterior of a candidate that passed the bar and gained `mean` on `pairs`.
+
+        `freedom` is the degrees of freedom that the spread of a pair is known by.
+        """
         error = 1 / math.sqrt(pairs)
-        if mean >= EDGE - 4 * error:
+        if mean >= MAX_GAIN - 4 * error:
             return Posterior(0.0, mean, error, mean)
         likely = self.prior * self._passed() * _student((mean - GRID) / error, freedom)
         likely /= likely.sum()
         gain = float(likely @ GRID)
         spread = math.sqrt(max(float(likely @ GRID**2) - gain**2, 0.0))
-        worth = float(likely @ (VALUE - self.rate * COST))
+        worth = float(likely @ (CONFIRM_VALUE - self.rate * CONFIRM_TRIALS))
         return Posterior(float(likely[GRID <= 0].sum()), gain, spread, worth)
 
     @property
@@ -205,81 +216,82 @@ class GainPrior:
         """Return how likely each true gain passes the bar."""
         if not self.screens:
             return np.ones_like(GRID)
-        passed: Vector = _PASS[np.rint((GRID - self.bar + 3 * EDGE) / STEP).astype(int)]
+        passed: Vector = _PASS[np.rint((GRID - self.bar + 3 * MAX_GAIN) / STEP).astype(int)]
         return passed
 
 
 def learn(screened: Sequence[float], freedom: int) -> GainPrior:
-    """Return what is believed after the gains `screened`, in standard deviations of a pair.
+    """Return the prior after the gains `screened`, in estimated standard deviations of a pair.
 
-    That deviation is an estimate of `freedom` degrees of freedom. Where it is too low by chance
-    all gains look large, those for the worse and those for the better; since few proposals are
-    expected to help, gains as wide on either side say how much too low. (With the estimate taken
-    for the truth 4 of 19 claims were unreal where sigma is four median gains and most proposals
-    harm.) That two trials of one proposal tell different gains would say so too: nothing came of it
-    in the same nights.
+    That deviation is an estimate of `freedom` degrees of freedom. Where it is too low by chance all
+    gains look large, harms and gains alike; since few proposals are expected to help, equally wide
+    sides say how much too low it is. (With the estimate taken for the truth 4 of 19 claims were
+    false where sigma is four median gains and most proposals harm.) That two trials of one proposal
+    show different gains would say so too, but changed nothing in the same runs.
     """
     gains = np.array(screened, dtype=np.float64)
-    degrees = _rounded(max(freedom, SURE))
-    varied = gains[gains != 0]  # what leaves a program the same gains 0 to the last digit
-    told = np.array([_told(varied / scale, degrees) for scale in SCALES])
-    told -= (len(varied) * LOGS)[:, None]
-    told *= min(1.0, COARSE / max(1, len(varied))) ** 1.5
-    told += CHANCES + _scales(freedom)[:, None]
-    unit = math.exp(float(_shares(told).sum(axis=1) @ LOGS))
-    prior = _shares(CHANCES + _told(gains / unit, degrees)) @ HYPOTHESES @ PARTS
-    return GainPrior(prior, *_economy(prior, _likelihood(degrees)[0]), unit)
+    degrees = _rounded(max(freedom, SURE_FREEDOM))
+    varied = gains[gains != 0]  # a program that is unchanged scores the same to the last digit
+    chances = np.array([_log_likelihood(varied / scale, degrees) for scale in SCALES])
+    chances -= (len(varied) * LOG_SCALES)[:, None]
+    chances *= min(1.0, MAX_FULL_WEIGHT_SCREENS / max(1, len(varied))) ** 1.5
+    chances += LOG_CHANCES + _log_scale_chances(freedom)[:, None]
+    unit = math.exp(float(_normalised(chances).sum(axis=1) @ LOG_SCALES))
+    weights = _normalised(LOG_CHANCES + _log_likelihood(gains / unit, degrees))
+    prior = weights @ HYPOTHESES @ COMPONENTS
+    return GainPrior(prior, *_best_rate_and_bar(prior, _likelihood(degrees)[0]), unit)
 
 
-def _told(gains: Vector, freedom: int) -> Vector:
+def prior_of_migrant(run_prior: GainPrior, gain: tuple[float, float], share: float) -> GainPrior:
+    """Return the prior of a change whose `gain` (mean, error) was measured on another head.
+
+    A `share` of such changes is worth on this head what it was worth there; the rest follows the
+    run's own prior. The change was selected there, so no screen selects here.
+    """
+    mean, error = gain
+    transferred = np.exp(-0.5 * ((GRID - min(mean, MAX_GAIN)) / max(error, STEP)) ** 2)
+    prior = share * transferred / transferred.sum() + (1 - share) * run_prior.prior
+    return GainPrior(prior, run_prior.rate, -math.inf, run_prior.unit)
+
+
+def _log_likelihood(gains: Vector, freedom: int) -> Vector:
     """Return how likely each hypothesis makes `gains`, as a log but for a constant."""
-    places = np.clip(np.rint((gains + EDGE) / STEP), 0, len(GRID) - 1).astype(int)
+    places = np.clip(np.rint((gains + MAX_GAIN) / STEP), 0, len(GRID) - 1).astype(int)
     counts = np.bincount(places, minlength=len(GRID))
-    told: Vector = counts @ _likelihood(freedom)[1]
-    return told
+    likelihood: Vector = counts @ _likelihood(freedom)[1]
+    return likelihood
 
 
-def _scales(freedom: int) -> Vector:
+def _log_scale_chances(freedom: int) -> Vector:
     """Return how likely each of SCALES is before any gain, as a log but for a constant.
 
     The square of an estimate is that of the truth times a chi-square over its degrees of freedom.
     """
-    chances: Vector = -freedom * (LOGS + 0.5 * np.exp(-2 * LOGS))
+    chances: Vector = -freedom * (LOG_SCALES + 0.5 * np.exp(-2 * LOG_SCALES))
     return chances
 
 
-def _shares(told: Vector) -> Vector:
-    """Return the probabilities whose logs, but for a constant, are `told`."""
-    shares = np.exp(told - told.max())
-    shares /= shares.sum()
-    return np.asarray(shares, dtype=np.float64)
+def _normalised(log_weights: Vector) -> Vector:
+    """Return the probabilities whose logs, but for a constant, are `log_weights`."""
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    return np.asarray(weights, dtype=np.float64)
 
 
-def _economy(prior: Vector, likely: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the best rate of gain per trial, and the screened gain that is worth confirming."""
+def _best_rate_and_bar(prior: Vector, likely: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the best gain per trial, and the screened gain from which confirming pays."""
     posterior = likely * prior
     seen = posterior.sum(axis=1)
     often = seen / seen.sum()
-    value, cost, lost = ((posterior @ x) / seen for x in (VALUE, COST, COST * (1 - OFTEN)))
-    low, high = 0.0, EDGE
-    for _ in range(ROUNDS):  # the surplus falls as the rate that it must beat rises
+    wasted = CONFIRM_TRIALS * (1 - KEEP_RATE)
+    value, cost, lost = ((posterior @ x) / seen for x in (CONFIRM_VALUE, CONFIRM_TRIALS, wasted))
+    low, high = 0.0, MAX_GAIN
+    for _ in range(BISECTIONS):  # the surplus falls as the rate that it must beat rises
         rate = (low + high) / 2
         if float(often @ np.maximum(value - rate * cost, 0.0)) > rate:
             low = rate
         else:
             high = rate
-    spare = np.cumsum((often * lost)[::-1])[::-1] <= WASTE
+    spare = np.cumsum((often * lost)[::-1])[::-1] <= MAX_WASTED_TRIALS
     good = (value > high * cost) & spare & (GRID > 0)
-    return high, float(GRID[good][0]) if good.any() else EDGE
-
-
-def brought(known: GainPrior, gain: tuple[float, float], share: float) -> GainPrior:
-    """Return what is believed of a change whose `gain` (mean, error) was measured on another head.
-
-    Of such changes `share` are worth on this head what they were worth there; of the rest no more
-    is believed than what is `known` of any proposal. It was selected there, so no screen does here.
-    """
-    mean, error = gain
-    there = np.exp(-0.5 * ((GRID - min(mean, EDGE)) / max(error, STEP)) ** 2)
-    prior = share * there / there.sum() + (1 - share) * known.prior
-    return GainPrior(prior, known.rate, -math.inf, known.unit)
+    return high, float(GRID[good][0]) if good.any() else MAX_GAIN

@@ -35,7 +35,7 @@ from islands.state.run_state import State
 def catch_up(state: State, name: str, migration: Migration) -> ev.HeadAdopted | None:
     """Return the adoption of the best head that island `name` may adopt, None if it should stay."""
     island = state.islands[name]
-    others = [state.islands[other] for other in state.migrants.ahead(name, migration)]
+    others = [state.islands[other] for other in state.migrants.catch_up_sources(name, migration)]
     ahead = [
         other
         for other in others
@@ -64,7 +64,7 @@ def _judged(state: State, other: IslandState, island: IslandState) -> bool:
     """Return whether all that `island` kept was judged on a head of `other`."""
     held = {change.origin for change in other.kept}
     return all(
-        change.origin in held or state.migrants.judged(change.origin, other.heads)
+        change.origin in held or state.migrants.judged_on(change.origin, other.heads)
         for change in island.kept
     )
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from islands import events as ev
-from islands.migration import STAY, Migration
+from islands.migration import NO_MIGRATION, Migration
 from islands.quarantine import REASON
 from islands.ratchet.acceptance import CandidateEvidence, Decision
-from islands.ratchet.guards import violated
+from islands.ratchet.guards import violated_guard
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Migrant, TrialRequest
 from islands.rng import seed_of
@@ -126,13 +126,15 @@ Step = (
 )
 
 
-def next_step(state: State, name: str, ratchet: RatchetPolicy, migration: Migration = STAY) -> Step:
+def next_step(
+    state: State, name: str, ratchet: RatchetPolicy, migration: Migration = NO_MIGRATION
+) -> Step:
     """Return what island `name` measures next, or what follows from what it has measured.
 
     Between experiments it catches up with an island that is ahead, if there is one; else a migrant
     comes before the next of the agent's candidates.
     """
-    news = state.sentinels.news()
+    news = state.sentinels.next_event()
     if news is not None:
         return RecordEvent(news)
     island = state.islands[name]
@@ -144,7 +146,7 @@ def next_step(state: State, name: str, ratchet: RatchetPolicy, migration: Migrat
         return step or baseline or Wait()
     if island.experiment is None:
         return _between(state, island, migration)
-    offered = state.migrants.open.get(name)
+    offered = state.migrants.on_trial.get(name)
     if offered is not None and island.experiment.state == "proposed":
         return ApplyMigrant(offered)
     open_ = island.experiment
@@ -179,7 +181,7 @@ def _between(
     ahead = catch_up(state, name, migration)
     if ahead is not None:
         return CatchUp(ahead)
-    migrant = state.migrants.offer(name, migration, island.heads)
+    migrant = state.migrants.next_migrant(name, migration, island.heads)
     return _next_candidate(state, island) if migrant is None else OfferMigrant(island.head, migrant)
 
 
@@ -204,9 +206,9 @@ def _screen(state: State, open_: Experiment) -> TrialRequest:
 def _elsewhere(state: State, island: IslandState) -> Step | None:
     """Return the island's move, where its slice is set apart or its home is so no more."""
     here, known = island.slice.name, state.sentinels
-    if known.apart(here):
+    if known.quarantine_reason(here):
         return ReassignSlice(anchor(state, here))
-    if island.slice != island.home and not known.apart(island.home.name):
+    if island.slice != island.home and not known.quarantine_reason(island.home.name):
         return ReassignSlice(anchor(state, here)) if island.experiment is None else None
     return None
 
@@ -257,7 +259,7 @@ def _baseline(state: State) -> Step | None:
 def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step:
     if not open_.screened:
         return _screen(state, open_)
-    broken = violated(
+    broken = violated_guard(
         ratchet.guards, state.scores.measures(open_.parent), state.scores.measures(open_.commit)
     )
     if broken:

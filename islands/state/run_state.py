@@ -19,8 +19,8 @@ from islands.migration import Migrants
 from islands.promotion.state import Promotions
 from islands.quarantine import REASON, Quarantines
 from islands.ratchet.acceptance import KeepTally
-from islands.ratchet.prior import GainPrior, brought
-from islands.ratchet.screening import Screens
+from islands.ratchet.prior import GainPrior, prior_of_migrant
+from islands.ratchet.screening import ScreenedGains
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
 from islands.stacking.state import StackChecks
 from islands.state.lifecycle import has_ended, next_state
@@ -56,7 +56,7 @@ class State:
         self.calls = PendingCalls()
         self.sentinels = Sentinels()
         self.scores = Scores(self.sentinels)
-        self.screens = Screens()
+        self.screens = ScreenedGains()
         self._turns = 0
 
     @property
@@ -88,13 +88,13 @@ class State:
     def prior_of(self, experiment: Experiment) -> GainPrior:
         """Return the prior of an open experiment's gain; a migrant brings evidence of its own."""
         prior, noise = self.prior(), self.scores.noise()
-        offered = self.migrants.open.get(experiment.island)
+        offered = self.migrants.on_trial.get(experiment.island)
         if offered is None or offered.experiment != experiment.number or noise.pair == 0:
             return prior
         origin_gain = offered.migrant.gain
         unit = prior.unit * noise.pair
         gain = (origin_gain.mean / unit, origin_gain.noise / unit)
-        return brought(prior, gain, self.migrants.share)
+        return prior_of_migrant(prior, gain, self.migrants.share)
 
     def gain(self, island: IslandState) -> float | None:
         """Return the gain of the island's head over the base, the sum over its kept changes."""
@@ -237,7 +237,7 @@ class State:
     def _proposal_refused(self, event: ev.ProposalRefused) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "refused")
-        if not self.migrants.brings(
+        if not self.migrants.is_migrant(
             event.experiment
         ):  # a refused migrant is not the agent's failure
             island.refusals_in_a_row += 1
@@ -481,7 +481,7 @@ class State:
                 experiment.hypothesis,
                 gain,
             )
-        self.migrants.ended(experiment.number, ending, reason, change)
+        self.migrants.experiment_ended(experiment.number, ending, reason, change)
         if ending != "kept":
             self.promotions.forget(experiment.number)
         self._forget(experiment.commit)

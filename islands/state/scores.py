@@ -70,7 +70,7 @@ class Scores:
             return baseline
         pair = math.sqrt(2) * spread(baseline)
         return [
-            score - self._sentinels.differ(epoch, epochs[0], pair)
+            score - self._sentinels.level_difference(epoch, epochs[0], pair)
             for score, epoch in zip(baseline, epochs, strict=True)
         ]
 
@@ -108,7 +108,7 @@ class Scores:
             return None
         head_epoch = self._slice_epochs[experiment.parent][seed]
         own_epoch = self._slice_epochs[experiment.commit][seed]
-        off = self._sentinels.differ(head_epoch, own_epoch, self.noise().pair)
+        off = self._sentinels.level_difference(head_epoch, own_epoch, self.noise().pair)
         return gain_of(head - off, score, self.direction)
 
     def open(self, event: ev.RunOpened) -> None:
@@ -124,7 +124,7 @@ class Scores:
 
     def note_slice(self, trial: ev.TrialStarted) -> None:
         """Note which slice, at which level of its own, ran a trial that has a score."""
-        epoch = self._sentinels.place(trial.slice)
+        epoch = self._sentinels.current_epoch(trial.slice)
         self._slice_epochs.setdefault(trial.commit, {})[trial.seed] = epoch
 
     def add(self, trial: ev.TrialStarted, score: float) -> None:

@@ -84,7 +84,7 @@ class LiveView:
 
 
 def _quarantined_slices(state: State) -> Iterator[str]:
-    names = [name for name, slice_ in state.sentinels.slices.items() if slice_.apart]
+    names = [name for name, slice_ in state.sentinels.slices.items() if slice_.quarantine_reason]
     if names:
         yield f"quarantined: {', '.join(names)}"
 

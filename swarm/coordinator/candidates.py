@@ -77,7 +77,7 @@ class CandidateMaker:
     async def _rebased(self, old: Experiment, onto: str) -> str | _Refusal:
         """Return the commit of the candidate's change on `onto`, or why there is none."""
         run, branches = self.run, self.run.branches
-        if run.state.quarantines.tainted(old.number):
+        if run.state.quarantines.took_from_quarantined(old.number):
             return _Refusal("quarantine", REASON)
         files = await run.offload(branches.apply_change, old.parent, old.commit, onto)
         if isinstance(files, Conflict):

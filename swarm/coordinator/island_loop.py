@@ -236,10 +236,10 @@ class IslandLoop:
         run, name, sentinels = self.run, self.island.name, self.run.state.sentinels
         slice_ = run.slices.fallback(name)
         if slice_ is not None:
-            cause = sentinels.apart(run.state.islands[name].slice.name)
+            cause = sentinels.quarantine_reason(run.state.islands[name].slice.name)
             run.record(ev.IslandReassigned(name, slice_, cause or "its home slice is steady again"))
             return None
-        if not anchor_runs(run.state, probe.slice) and not sentinels.hopeless(probe.slice):
+        if not anchor_runs(run.state, probe.slice) and not sentinels.retries_exhausted(probe.slice):
             return await self._measure(probe, next_)
         if run.slices.stuck_reason:
             raise SetupError(
@@ -252,7 +252,7 @@ class IslandLoop:
         run, start = self.run, asyncio.get_running_loop().time()
         state, name = run.state, self.island.name
         slice_ = run.slices.by_name[step.slice] if step.slice else run.slices.current(name)
-        if state.sentinels.apart(slice_.name) and step.purpose != "sentinel":
+        if state.sentinels.quarantine_reason(slice_.name) and step.purpose != "sentinel":
             probe = anchor(state, slice_.name)
             return await self._reassign(probe, lambda: probe)
         async with run.lock(slice_.name):
@@ -264,7 +264,7 @@ class IslandLoop:
                 return limit
             await self.trials.execute(step, slice_)
             run.record_quarantines()
-            if (event := state.sentinels.news()) is not None:
+            if (event := state.sentinels.next_event()) is not None:
                 self._record_slice_event(event)
         await run.branch_sync.advance()
         self.proposer.prefetch.add_trial(asyncio.get_running_loop().time() - start)

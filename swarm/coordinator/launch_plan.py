@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.contract import SandboxKind, Slice, Split
 from islands import events as ev
 from islands.genome.admission import AdmissionLimits
-from islands.migration import STAY, Migration
+from islands.migration import NO_MIGRATION, Migration
 from islands.promotion.attempt import PromotionPolicy
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import NEVER, StackPolicy
@@ -61,5 +61,5 @@ class Launch:
     splits: tuple[Split, ...] = ("dev",)
     """The parts of the held-out data that the task can score a trial on."""
 
-    migration: Migration = STAY
+    migration: Migration = NO_MIGRATION
     stacking: StackPolicy = NEVER

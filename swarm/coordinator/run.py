@@ -85,7 +85,7 @@ class Run:
 
     def record_quarantines(self) -> None:
         """Record what follows from invalid commits so far; branches move later (`branch_sync`)."""
-        while (quarantine := self.state.quarantines.finding()) is not None:
+        while (quarantine := self.state.quarantines.next_event()) is not None:
             self.record(quarantine)
 
     def fold(self, event: ev.Event) -> None:

@@ -29,7 +29,9 @@ class SliceChoice:
     def fallback(self, island: str) -> Slice | None:
         """Return where `island` can measure: its home, else the least used; None for nowhere."""
         sentinels = self.state.sentinels
-        steady = [slice_ for name, slice_ in self.by_name.items() if not sentinels.apart(name)]
+        steady = [
+            slice_ for name, slice_ in self.by_name.items() if not sentinels.quarantine_reason(name)
+        ]
         if not steady:
             return None
         home = self.state.islands[island].home
@@ -42,6 +44,6 @@ class SliceChoice:
     def stuck_reason(self) -> str:
         """Why no slice can be measured on any more; empty while one may come back."""
         sentinels = self.state.sentinels
-        if not all(map(sentinels.hopeless, self.by_name)):
+        if not all(map(sentinels.retries_exhausted, self.by_name)):
             return ""
-        return "; ".join(f"{name}: {sentinels.apart(name)}" for name in self.by_name)
+        return "; ".join(f"{name}: {sentinels.quarantine_reason(name)}" for name in self.by_name)

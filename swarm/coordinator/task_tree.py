@@ -131,6 +131,6 @@ def _settle_proposal(run: Run, open_: Experiment) -> None:
     if commit is not None:
         added, removed = branches.numstat(open_.parent, commit)
         run.record(ev.CandidateAdmitted(number, island, commit, open_.parent, added, removed))
-    elif not run.state.migrants.brings(number):  # else the migrant is applied again
+    elif not run.state.migrants.is_migrant(number):  # else the migrant is applied again
         lost = "the coordinator stopped before it was admitted"
         run.record(ev.ProposalRefused(number, island, "lost", lost))

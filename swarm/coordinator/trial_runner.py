@@ -77,7 +77,9 @@ class TrialRunner:
             raise HarnessError(
                 f"scored by harness {outcome.harness}, the run's is {run.state.run.harness}"
             )
-        if request.purpose != "sentinel" and run.state.sentinels.apart(trial.slice.name):
+        if request.purpose != "sentinel" and run.state.sentinels.quarantine_reason(
+            trial.slice.name
+        ):
             raise VoidError(f"slice {trial.slice.name} was quarantined meanwhile")
         return outcome
 

@@ -1,5 +1,6 @@
-"""Nights against a laboratory whose truth is known: how every policy of a swarm is justified.
+"""Simulates whole runs on virtual time against a known truth; imported by swarm.cli alone.
 
-The whole coordinator runs on virtual time; only agents, git and trials are replaced. Since the
-true effect of every change is known, a night can be told what its keeps and claims were worth.
+The coordinator is the real one; only agents, git and trials are replaced. Since the true effect of
+every change is known, a run's keeps and claims can be checked against it. Each policy of the swarm
+was chosen this way.
 """

@@ -1,6 +1,6 @@
-"""What a coordinator works on, in memory: a ledger, branches, agents and slices of one world.
+"""In-memory ledger, branches, agents and executor of a simulated run.
 
-The genome is a Python file that holds changes, one a line; a change bears the number of the
+The genome is a Python file that holds changes, one a line; a change has the number of the
 experiment that proposed it. Other lines do nothing.
 """
 
@@ -33,23 +33,23 @@ class MemoryLedger:
     """Events in a list, stamped with the loop's time."""
 
     def __init__(self) -> None:
-        self.kept: list[ev.Event] = []
+        self.recorded: list[ev.Event] = []
 
     def append(self, event: ev.Event) -> ev.Event:
-        """Keep `event`; return it with its time."""
+        """Record `event`; return it with its time."""
         stamped = replace(event, recorded=asyncio.get_running_loop().time())
-        self.kept.append(stamped)
+        self.recorded.append(stamped)
         return stamped
 
     def events(self) -> Iterator[ev.Event]:
-        """Return what has been kept, in order."""
-        return iter(tuple(self.kept))
+        """Return what has been recorded, in order."""
+        return iter(tuple(self.recorded))
 
 
 class MemoryBranches:
-    """Commits numbered in the order in which they were made, and the changes that each holds.
+    """Commits, numbered in the order in which they were made, and the changes in each.
 
-    `parents` has every commit but the base.
+    - `parents`: parent of every commit but the base
     """
 
     def __init__(self) -> None:
@@ -73,17 +73,17 @@ class MemoryBranches:
         return self._genomes[commit]
 
     def export(self, commit: str, into: Path) -> None:
-        """Write nothing: trials of a laboratory read no files."""
+        """Write nothing: simulated trials read no files."""
 
     def commit(
         self,
         parent: str,
         files: Mapping[str, Entry | None],
-        message: str,  # noqa: ARG002 - nobody reads it here
+        message: str,  # noqa: ARG002 - no commit message is read here
         experiment: int,
-        when: int,  # noqa: ARG002 - nor this
+        when: int,  # noqa: ARG002 - commits have no time here
     ) -> str:
-        """Commit `files` on `parent`, hold the commit for its experiment, return its id."""
+        """Commit `files` on `parent` for an experiment; return the commit's id."""
         after = {**self._genomes[parent], **files}
         commit = self._add({path: entry for path, entry in after.items() if entry is not None})
         self._tried[experiment], self.parents[commit] = commit, parent
@@ -91,36 +91,39 @@ class MemoryBranches:
 
     def commit_under_ref(
         self,
-        name: str,  # noqa: ARG002 - nobody stops a night, so nothing is looked up again
+        name: str,  # noqa: ARG002 - a simulated run is never resumed, so no ref is looked up
         parent: str,
         files: Mapping[str, Entry | None],
-        message: str,  # noqa: ARG002 - nobody reads it here
-        when: int,  # noqa: ARG002 - nor this
+        message: str,  # noqa: ARG002 - no commit message is read here
+        when: int,  # noqa: ARG002 - commits have no time here
     ) -> str:
-        """Commit `files` on `parent`, return its id."""
+        """Commit `files` on `parent`; return the commit's id."""
         after = {**self._genomes[parent], **files}
         commit = self._add({path: entry for path, entry in after.items() if entry is not None})
         self.parents[commit] = parent
         return commit
 
     def apply_change(self, parent: str, commit: str, onto: str) -> dict[str, Entry | None]:
-        """Return what `onto` lacks of what `commit` changed since `parent`; nothing conflicts."""
-        before, after, here = map(self.changes, (parent, commit, onto))
-        gone, new = set(before).difference(after), set(after).difference(before)
-        left = [change for change in here if change not in gone]
-        there = [*left, *sorted(new.difference(left))]
-        if there == list(here):
+        """Return the files of `onto` with what `commit` changed since `parent`, {} if it has that.
+
+        Nothing conflicts.
+        """
+        before, after, target = map(self.changes, (parent, commit, onto))
+        removed, added = set(before).difference(after), set(after).difference(before)
+        remaining = [change for change in target if change not in removed]
+        changed = [*remaining, *sorted(added.difference(remaining))]
+        if changed == list(target):
             return {}
-        lines = "".join(f"hold({change})\n" for change in there)
+        lines = "".join(f"hold({change})\n" for change in changed)
         return {GENOME: Entry((_FIRST + lines).encode())}
 
     def diff(self, old: str, new: str) -> str:
         """Return the changes that `new` has beyond `old`, a line each."""
         before = set(self._changes[old])
-        return "".join(f"+{each}\n" for each in self._changes[new] if each not in before)
+        return "".join(f"+{change}\n" for change in self._changes[new] if change not in before)
 
     def tried(self, experiment: int) -> str | None:
-        """Return the commit held for an experiment, None where it came to none."""
+        """Return the commit of an experiment, None where it made none."""
         return self._tried.get(experiment)
 
     def numstat(self, old: str, new: str) -> tuple[int, int]:
@@ -141,23 +144,26 @@ class MemoryBranches:
     def _add(self, genome: Genome) -> str:
         commit = f"{len(self._genomes) + 1:040x}"
         self._genomes[commit] = genome
-        found = _CHANGE.findall(genome[GENOME].data.decode())
-        self._changes[commit] = tuple(map(int, found))
+        changes = _CHANGE.findall(genome[GENOME].data.decode())
+        self._changes[commit] = tuple(map(int, changes))
         return commit
 
 
 class MemoryAgent:
-    """Proposes the change that bears the experiment's number, after `think` seconds on average."""
+    """Proposes the change with the experiment's number, after `think_s` seconds on average."""
 
     name = "laboratory"
 
-    def __init__(self, think: float) -> None:
-        self._think = think
+    def __init__(self, think_s: float) -> None:
+        self._think_s = think_s
 
     async def propose(self, brief: Brief) -> Proposal:
-        """Add a line to the genome; islands that think in step would always meet in one order."""
+        """Add a line to the genome.
+
+        Thinking times vary: islands that think in step would always meet in one order.
+        """
         uneven = 0.5 + seed_of(brief.seed, "think") / 2**31
-        await asyncio.sleep(self._think * uneven)
+        await asyncio.sleep(self._think_s * uneven)
         text = f"{brief.genome[GENOME]}hold({brief.experiment})\n"
         return Proposal(f"change {brief.experiment}", {GENOME: Entry(text.encode())})
 
@@ -166,7 +172,7 @@ class MemoryAgent:
 
 
 class MemoryExecutor:
-    """Slices that take `seconds` for a trial, of a night of `trials` trials."""
+    """Slices that take `seconds` for a trial, of a run of `trials` trials."""
 
     harness = HARNESS
 
@@ -174,7 +180,7 @@ class MemoryExecutor:
         self._world, self._branches = world, branches
         self._seconds, self._trials = seconds, trials
         self._count = 0
-        self._known = {branches.base: (0.0, False)}
+        self._standings = {branches.base: (0.0, False)}
 
     def current_slice(self, where: Slice) -> Slice:
         """Return `where`: no slice is ever lost here."""
@@ -189,21 +195,21 @@ class MemoryExecutor:
         if broken:
             failure = Failure("crash", "exit status 1: a change that breaks")
             return Outcome(trial.id, HARNESS, trial.sandbox, failure=failure, seconds=seconds)
-        late = count / self._trials
-        at = Sample(trial.commit, trial.seed, trial.slice.name, count, late)
-        score = self._world.score(worth, at)
+        progress = count / self._trials
+        sample = Sample(trial.commit, trial.seed, trial.slice.name, count, progress)
+        score = self._world.score(worth, sample)
         return Outcome(trial.id, HARNESS, trial.sandbox, score=score, seconds=seconds)
 
     def _standing(self, commit: str) -> tuple[float, bool]:
         """Return a commit's worth and whether it breaks, by what differs from its parent."""
-        known = self._known.get(commit)
-        if known is None:
+        standing = self._standings.get(commit)
+        if standing is None:
             parent, changes = self._branches.parents[commit], self._branches.changes
             worth, _ = self._standing(parent)
             broken = any(map(self._world.breaks, changes(commit)))
             gain = self._world.gain(changes(parent), changes(commit))
-            known = self._known[commit] = (worth + gain, broken)
-        return known
+            standing = self._standings[commit] = (worth + gain, broken)
+        return standing
 
     async def __aenter__(self) -> MemoryExecutor:
         """Start nothing."""

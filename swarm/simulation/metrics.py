@@ -1,4 +1,4 @@
-"""What a night's keeps and claims were worth, told by the truth."""
+"""What a simulated run's keeps and claims are truly worth."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from swarm.simulation.simulated_run import SimulatedRun
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
-    """What a run would bring home: a commit, the experiments that it claims, and their gain.
+class ReportedResult:
+    """The commit that a run would merge, and what the run claims about it.
 
-    `gain` over the base is as the run claims it, `error` the standard error that it states.
+    - `changes`: experiments whose changes it claims
+    - `gain`: claimed gain over the base, in units of the score
+    - `error`: standard error that the run states for it
     """
 
     commit: str
@@ -26,32 +28,37 @@ class Reported:
     error: float = 0.0
 
 
-def reported(state: State) -> Reported:
-    """Return what is best of a run: its last judged stack or an island's head, by their claims.
+def reported_result(state: State) -> ReportedResult:
+    """Return the better by its claim of the last judged stack and the best island's head.
 
     It is the base where nothing was kept.
     """
     if not any(island.kept for island in state.islands.values()):
-        return Reported(state.run.base)
+        return ReportedResult(state.run.base)
     island = best_island(state, "")
     stack = state.stacks.judged[-1] if state.stacks.judged else None
     if stack and stack.gain and stack.gain.mean > (state.gain(island) or 0.0):
-        return Reported(stack.commit, stack.parts, stack.gain.mean, stack.gain.noise)
+        return ReportedResult(stack.commit, stack.parts, stack.gain.mean, stack.gain.noise)
     gain = total_gain(state, island)
     changes = tuple(change.experiment for change in island.kept)
-    return Reported(island.head, changes, gain.mean, gain.noise)
+    return ReportedResult(island.head, changes, gain.mean, gain.noise)
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """One night in numbers.
+class RunTally:
+    """One run in numbers. Gains are in units of the score.
 
-    `gain` is the reported commit's true one. An unreal keep is worth nothing or less on the head
-    that it was kept on, an unreal claim nothing or less in the commit that is reported. `nulls`
-    are proposals that do exactly nothing. `spent` are the trials that discards cost, the head's
-    share in them included. `own_nulls` are the nulls that the run itself proposed, and count among
-    nothing else. `alarms` counts the slices that were set apart, `false_alarms` those of
-    them that did not drift; `caught_up` how often an island went to another's head.
+    A keep is false if it is worth nothing or less on the head that it was kept on, a claim if it is
+    worth nothing or less in the reported commit.
+
+    - `gain`: true gain of the reported commit
+    - `claimed`, `error`: its claimed gain and the standard error stated for it
+    - `trials`, `proposals`, `keeps`, `claims`, `discards`: counts of the run
+    - `nulls`: proposals that happen to do exactly nothing, `null_keeps` of them kept
+    - `discard_trials`: trials that discards cost, the head's included
+    - `own_nulls`: proposals that the run itself made do nothing; they count among nothing else
+    - `alarms`: slices quarantined, `false_alarms` of them without drift
+    - `caught_up`: how often an island adopted another's head
     """
 
     gain: float
@@ -60,13 +67,13 @@ class Tally:
     trials: int
     proposals: int
     keeps: int
-    unreal_keeps: int
+    false_keeps: int
     claims: int
-    unreal_claims: int
+    false_claims: int
     nulls: int
     null_keeps: int
     discards: int
-    spent: int
+    discard_trials: int
     own_nulls: int = 0
     own_null_keeps: int = 0
     alarms: int = 0
@@ -75,34 +82,43 @@ class Tally:
 
 
 @dataclass(slots=True)
-class _Count:
-    """What is counted as the events go by; an experiment's gain is over its parent."""
+class _Counter:
+    """Counts events of a run.
 
-    night: SimulatedRun
+    - `commits`: parent and commit of each candidate
+    - `gains`: true gain of each candidate over its parent
+    - `trials`: trials of each experiment, candidate and head
+    - `own_nulls`: experiments that the run itself made do nothing
+    - `quarantined`: slices, in order
+    """
+
+    run: SimulatedRun
     commits: dict[int, tuple[str, str]] = field(default_factory=dict)
     gains: dict[int, float] = field(default_factory=dict)
     trials: Counter[int] = field(default_factory=Counter)
     kept: list[int] = field(default_factory=list)
     discarded: list[int] = field(default_factory=list)
-    own: set[int] = field(default_factory=set)
-    apart: list[str] = field(default_factory=list)
+    own_nulls: set[int] = field(default_factory=set)
+    quarantined: list[str] = field(default_factory=list)
     caught_up: int = 0
 
-    def take(self, event: ev.Event) -> None:
-        """Take in the next event."""
+    def add(self, event: ev.Event) -> None:
+        """Count the next event."""
         match event:
             case ev.ProposalReceived() if event.agent == NULL:
-                self.own.add(event.experiment)
-            case ev.CandidateAdmitted() | ev.CandidateRebased() if event.experiment not in self.own:
+                self.own_nulls.add(event.experiment)
+            case ev.CandidateAdmitted() | ev.CandidateRebased() if (
+                event.experiment not in self.own_nulls
+            ):
                 self.commits[event.experiment] = (event.parent, event.commit)
-                self.gains[event.experiment] = self.night.gain(event.parent, event.commit)
+                self.gains[event.experiment] = self.run.gain(event.parent, event.commit)
             case ev.TrialEnded():
                 self.trials[event.started.experiment] += 1
-            case ev.VerdictReached() if event.experiment not in self.own:
+            case ev.VerdictReached() if event.experiment not in self.own_nulls:
                 ended = self.kept if event.verdict == "keep" else self.discarded
                 ended.append(event.experiment)
             case ev.SliceQuarantined():
-                self.apart.append(event.slice)
+                self.quarantined.append(event.slice)
             case ev.HeadAdopted():
                 self.caught_up += 1
             case _:
@@ -110,47 +126,47 @@ class _Count:
 
     def worth(self, experiment: int, commit: str) -> float:
         """Return what `commit` would truly lose without what `experiment` changed."""
-        changes = self.night.branches.changes
-        parent, own = map(changes, self.commits[experiment])
-        added, whole = set(own).difference(parent), changes(commit)
-        return self.night.world.gain([each for each in whole if each not in added], whole)
+        changes = self.run.branches.changes
+        parent, candidate = map(changes, self.commits[experiment])
+        added, whole = set(candidate).difference(parent), changes(commit)
+        return self.run.world.gain([change for change in whole if change not in added], whole)
 
 
-def tally(night: SimulatedRun) -> Tally:
-    """Return `night` in numbers."""
-    count = _Count(night)
-    for event in night.events:
-        count.take(event)
-    drift = night.world.conditions.drift
-    home, nulls = reported(night.state), {n for n, gain in count.gains.items() if gain == 0.0}
-    return Tally(
-        gain=night.gain(night.state.run.base, home.commit),
-        claimed=home.gain,
-        error=home.error,
-        trials=night.state.trials,
+def tally(run: SimulatedRun) -> RunTally:
+    """Return `run` in numbers."""
+    count = _Counter(run)
+    for event in run.events:
+        count.add(event)
+    drift, result = run.world.conditions.drift, reported_result(run.state)
+    nulls = {experiment for experiment, gain in count.gains.items() if gain == 0.0}
+    return RunTally(
+        gain=run.gain(run.state.run.base, result.commit),
+        claimed=result.gain,
+        error=result.error,
+        trials=run.state.trials,
         proposals=len(count.gains),
         keeps=len(count.kept),
-        unreal_keeps=sum(count.gains[each] <= 0.0 for each in count.kept),
-        claims=len(home.changes),
-        unreal_claims=sum(count.worth(each, home.commit) <= 0.0 for each in home.changes),
+        false_keeps=sum(count.gains[experiment] <= 0.0 for experiment in count.kept),
+        claims=len(result.changes),
+        false_claims=sum(count.worth(number, result.commit) <= 0.0 for number in result.changes),
         nulls=len(nulls),
         null_keeps=len(nulls.intersection(count.kept)),
         discards=len(count.discarded),
-        spent=sum(count.trials[each] for each in count.discarded),
-        own_nulls=night.state.nulls.tried,
-        own_null_keeps=night.state.nulls.kept,
-        alarms=len(count.apart),
-        false_alarms=sum(drift is None or name != drift.slice for name in count.apart),
+        discard_trials=sum(count.trials[experiment] for experiment in count.discarded),
+        own_nulls=run.state.nulls.tried,
+        own_null_keeps=run.state.nulls.kept,
+        alarms=len(count.quarantined),
+        false_alarms=sum(drift is None or name != drift.slice for name in count.quarantined),
         caught_up=count.caught_up,
     )
 
 
-_OF_HOME = frozenset({"gain", "claimed", "error", "claims", "unreal_claims"})
-"""What a tally says of the reported commit alone."""
+_OF_RESULT = frozenset({"gain", "claimed", "error", "claims", "false_claims"})
+"""Fields of a tally that describe the reported commit alone."""
 
 
-def best(runs: Sequence[Tally]) -> Tally:
-    """Return runs that know nothing of each other as one night: what claims most is reported."""
-    home = max(runs, key=lambda run: run.claimed)
-    counts = {key.name for key in fields(Tally)} - _OF_HOME
-    return replace(home, **{name: sum(getattr(run, name) for run in runs) for name in counts})
+def best_of(runs: Sequence[RunTally]) -> RunTally:
+    """Return independent runs as one: the largest claim is reported, counts are summed."""
+    best = max(runs, key=lambda run: run.claimed)
+    counts = {key.name for key in fields(RunTally)} - _OF_RESULT
+    return replace(best, **{name: sum(getattr(run, name) for run in runs) for name in counts})

@@ -1,6 +1,6 @@
-"""What proposals are worth: mixtures of normals over true effects, above zero is better.
+"""Distributions of proposals' true effects: mixtures of normals; above zero is better.
 
-Not covered: effects that shrink as a night goes on; agents that learn what works.
+Not covered: effects that shrink as a run goes on; agents that learn what works.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from statistics import NormalDist
 _STANDARD = NormalDist()
 
 _HALVINGS = 60
-"""Of an interval, until its ends are equal in double precision."""
+"""Bisections of an interval until its ends are equal in double precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class MixturePart:
-    """One kind of proposal: its share, and the normal that its effects follow.
+    """One kind of proposal: its share, and the normal distribution of its effects.
 
-    A `sd` of zero is for proposals that do nothing, whose effect is exactly `mean`.
+    With a `sd` of zero the effect is exactly `mean`: proposals that do nothing.
     """
 
     share: float
@@ -35,7 +35,11 @@ class MixturePart:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Kinds of proposals, whose shares add up to one, and the share of all that break a trial."""
+    """A distribution of proposals.
+
+    - `parts`: kinds of proposals, whose shares add up to one
+    - `broken`: share of all proposals whose trials fail
+    """
 
     parts: tuple[MixturePart, ...]
     broken: float = 0.0
@@ -75,13 +79,13 @@ PUBLISHED = Mixture(
     ),
     broken=0.016,
 )
-"""One published night of autoresearch (125 proposals on one H100, val_bpb, 0.9979 to 0.9697).
+"""One published log of autoresearch (125 proposals on one H100, val_bpb, 0.9979 to 0.9697).
 
 Fitted to its log by `python -m tests.benchmarks.fit_mixture`: the heads' true scores are hidden
-states and
-the noise of a score is 0.0004 (likelihoods from 0.0003 to 0.0005 are within one unit of each
-other; the night's own change of nothing but the seed moved the score by 0.0007). Differences to
-the head as logged would not do: each head's score was kept because it was lucky. Two of 125 broke.
+states, and the noise of a score is 0.0004 (likelihoods from 0.0003 to 0.0005 are within one unit of
+each other; the log's own change of nothing but the seed moved the score by 0.0007). Differences to
+the head as logged would be biased: each head's score was kept because it was lucky. Two of 125
+broke.
 """
 
 HARSH = Mixture(
@@ -91,11 +95,11 @@ HARSH = Mixture(
 """Most proposals harm and one in twenty is meant to help, as in a well-tuned code base."""
 
 NULL = Mixture((MixturePart(1.0),))
-"""Nothing does anything: whatever is kept here is luck."""
+"""No proposal has an effect: every keep is luck."""
 
 MIXTURES: Mapping[str, Mixture] = {"published": PUBLISHED, "harsh": HARSH, "null": NULL}
 
 
 def unit(mixture: Mixture) -> float:
-    """Return what sigma is counted in: the median effect above zero, PUBLISHED's without any."""
+    """Return the unit of sigma: the median effect above zero, PUBLISHED's where there is none."""
     return mixture.median if mixture.above(0.0) else PUBLISHED.median

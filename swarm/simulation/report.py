@@ -1,4 +1,4 @@
-"""A study as a table and as plain data. Gains are in units of the score."""
+"""A study as a table and as JSON-ready data. Gains are in units of the score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swarm.simulation.intervals import Estimate, Share
-from swarm.simulation.study import Summary
+from swarm.simulation.study import CellSummary
 
 _NUMBERS = (
     "sigma (gains)",
@@ -18,48 +18,48 @@ _NUMBERS = (
     "true gain",
     "claimed - true",
     "keeps",
-    "unreal keeps",
+    "false keeps",
     "claims",
-    "unreal claims",
+    "false claims",
     "nulls kept",
     "own nulls kept",
     "trials/discard",
-    "set apart (wrongly)",
+    "quarantined (wrongly)",
     "caught up",
 )
 
 
-def table(found: Sequence[Summary], repeats: int) -> Table:
+def table(summaries: Sequence[CellSummary], repeats: int) -> Table:
     """Return one row for each cell."""
-    title = f"{repeats} nights a row; ± and () are 95 % intervals"
+    title = f"{repeats} runs a row; ± and () are 95 % intervals"
     grid = Table(title=Text(title), title_justify="left")
     for name in ("rule", "mixture"):
         grid.add_column(name)
     for name in _NUMBERS:
         grid.add_column(name, justify="right")
-    for one in found:
-        grid.add_row(*map(Text, _row(one)))
+    for summary in summaries:
+        grid.add_row(*map(Text, _row(summary)))
     return grid
 
 
-def _row(one: Summary) -> tuple[str, ...]:
-    cell = one.cell
+def _row(summary: CellSummary) -> tuple[str, ...]:
+    cell = summary.cell
     return (
         cell.rule,
         cell.mixture,
         f"{cell.conditions.noise:.2g} ({cell.conditions.sigma:.2g})",
-        f"{one.trials.mean:g}",
-        _estimate(one.gain),
-        _estimate(one.bias, "+"),
-        f"{one.keeps.mean:.1f}",
-        _share(one.unreal_keeps),
-        f"{one.claims.mean:.1f}",
-        _share(one.unreal_claims),
-        _share(one.null_keeps),
-        _share(one.own_null_keeps),
-        f"{one.per_discard.mean:.2f}",
-        f"{one.alarms.mean:.2f} ({one.false_alarms.mean:.2f})",
-        f"{one.caught_up.mean:.1f}",
+        f"{summary.trials.mean:g}",
+        _estimate(summary.gain),
+        _estimate(summary.bias, "+"),
+        f"{summary.keeps.mean:.1f}",
+        _share(summary.false_keeps),
+        f"{summary.claims.mean:.1f}",
+        _share(summary.false_claims),
+        _share(summary.null_keeps),
+        _share(summary.own_null_keeps),
+        f"{summary.trials_per_discard.mean:.2f}",
+        f"{summary.alarms.mean:.2f} ({summary.false_alarms.mean:.2f})",
+        f"{summary.caught_up.mean:.1f}",
     )
 
 
@@ -73,25 +73,25 @@ def _share(value: Share) -> str:
     return f"{value.share:.1%} ({value.low:.1%}-{value.high:.1%})"
 
 
-def plain(found: Sequence[Summary]) -> list[dict[str, object]]:
-    """Return every cell as plain data; what JSON has no number for is None."""
-    return [_plain(one) for one in found]
+def plain(summaries: Sequence[CellSummary]) -> list[dict[str, object]]:
+    """Return every cell as dicts and numbers; nan and infinity are None, as JSON has none."""
+    return [_plain(summary) for summary in summaries]
 
 
-def _plain(one: Summary) -> dict[str, object]:
-    facts = asdict(one)
+def _plain(summary: CellSummary) -> dict[str, object]:
+    facts = asdict(summary)
     cell = facts.pop("cell")
     cell["conditions"]["mixture"] = cell["mixture"]  # its name, rather than its parts
-    return {**cell, "noise": one.cell.conditions.noise, **finite(facts)}
+    return {**cell, "noise": summary.cell.conditions.noise, **finite(facts)}
 
 
 def finite(facts: Mapping[str, object]) -> dict[str, object]:
-    """Return `facts` with None for what JSON has no number for."""
+    """Return `facts` with None for nan and infinity, nested records included."""
     kept: dict[str, object] = {}
     for name, value in facts.items():
         if isinstance(value, dict):
             kept[name] = finite(value)
         else:
-            wild = isinstance(value, float) and not math.isfinite(value)
-            kept[name] = None if wild else value
+            not_finite = isinstance(value, float) and not math.isfinite(value)
+            kept[name] = None if not_finite else value
     return kept

@@ -1,4 +1,4 @@
-"""One night of the whole coordinator on virtual time, in a world whose truth is known."""
+"""One run of the real coordinator on virtual time, in a world whose truth is known."""
 
 from __future__ import annotations
 
@@ -32,18 +32,23 @@ from swarm.simulation.world import Conditions, World
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """How a night is spent: `trials` in all, on `islands` islands with a slice each.
+    """How a run is carried out.
 
-    With `runs` of more than one, so many runs that know nothing of each other share the trials. A
-    trial takes `seconds`, an agent's answer `think` seconds on average.
+    - `ratchet`: how candidates are judged
+    - `islands`: islands of a run, with a slice each
+    - `trials`: trials in all
+    - `baseline_seeds`: seeds that the base is scored on first
+    - `trial_s`: seconds that a trial takes
+    - `think_s`: seconds that an agent takes to answer, on average
+    - `runs`: independent runs that share the trials
     """
 
     ratchet: RatchetPolicy
     islands: int = 8
     trials: int = 100
     baseline_seeds: int = 4
-    seconds: float = 300.0
-    think: float = 30.0
+    trial_s: float = 300.0
+    think_s: float = 30.0
     migration: Migration = STAY
     runs: int = 1
     stacking: StackPolicy = NEVER
@@ -51,7 +56,7 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRun:
-    """What happened, and the truth that it can be held against."""
+    """A finished run: its state and events, and the truth to check them against."""
 
     state: State
     events: tuple[ev.Event, ...]
@@ -64,7 +69,7 @@ class SimulatedRun:
 
 
 def simulate_run(conditions: Conditions, plan: RunPlan, seed: int) -> SimulatedRun:
-    """Run one night; `seed` fixes the world and the run, so that the ledger is always the same."""
+    """Simulate one run; `seed` fixes the world and the run, so the ledger is always the same."""
     world, branches, ledger = World(conditions, seed), MemoryBranches(), MemoryLedger()
 
     async def main() -> State:
@@ -72,15 +77,15 @@ def simulate_run(conditions: Conditions, plan: RunPlan, seed: int) -> SimulatedR
             launch=_launch(plan, branches.base, seed),
             ledger=ledger,
             branches=branches,
-            executor=MemoryExecutor(world, branches, plan.seconds, plan.trials),
-            agents={name: MemoryAgent(plan.think) for name in _names(plan)},
+            executor=MemoryExecutor(world, branches, plan.trial_s, plan.trials),
+            agents={name: MemoryAgent(plan.think_s) for name in _names(plan)},
             offload=inline,
             now=asyncio.get_running_loop().time,
         )
         await run_islands(run)
         return run.state
 
-    return SimulatedRun(run_virtual(main()), tuple(ledger.kept), branches, world)
+    return SimulatedRun(run_virtual(main()), tuple(ledger.recorded), branches, world)
 
 
 def _names(plan: RunPlan) -> list[str]:
@@ -97,7 +102,7 @@ def _launch(plan: RunPlan, base: str, seed: int) -> Launch:
         metric="score",
         direction="minimize",
         genome=(GENOME,),
-        rungs=(Rung(1, plan.seconds),),
+        rungs=(Rung(1, plan.trial_s),),
         harness=HARNESS,
         seed=seed,
         baseline_seeds=plan.baseline_seeds,
@@ -111,7 +116,7 @@ def _launch(plan: RunPlan, base: str, seed: int) -> Launch:
         limits=RunLimits(trials=plan.trials),
         prose="Lower the score.",
         entry=GENOME,
-        folder=RunFolder(Path(os.devnull), "simulated"),  # below which nothing can be
+        folder=RunFolder(Path(os.devnull), "simulated"),  # nothing can be written below it
         migration=plan.migration,
         stacking=plan.stacking,
     )

@@ -1,17 +1,17 @@
-"""Stack checks whose truth is known: how often the verdict is right, and the culprit found.
+"""Stack checks whose truth is known: how often the verdict is right and the culprits are found.
 
 All sizes are in units of sigma, the standard deviation of one paired difference. A part has passed
-the ratchet: its true effect is uniform from 1 to 4, and its claim was measured on 2 to 8 pairs,
-the fewer the larger it is ((2.5 / effect)², which is where the ratchet is sure). In `sparse` one
-pair of parts interacts, in `strong` a fifth of all parts pair off, two pairs at least. Every
-second pair cancels (the lesser part is worth nothing beside the other: redundant), the others
-ruin each other (both together are worth nothing: antagonistic). Parts that interact have effects
-from `least` to `least` + 1: how large these must be is what the study is for.
+the ratchet: its true effect is uniform from 1 to 4, and its claim was measured on 2 to 8 pairs, the
+fewer the larger it is ((2.5 / effect)², which is where the ratchet is sure). In `sparse` one pair
+of parts interacts, in `strong` a fifth of all parts pair off, two pairs at least. Every second pair
+cancels (the lesser part is worth nothing beside the other: redundant), the others ruin each other
+(both together are worth nothing: antagonistic). Parts that interact have effects from `min_effect`
+to `min_effect` + 1: how large these must be is what the study is for.
 
-The true verdict is what the same definitions say of the true effects: a part of an interacting
-pair is worth, in the whole, less than nothing (antagonistic), nothing (redundant), or something.
+The true verdict follows the same definitions from the true effects: a part of an interacting pair
+is worth, in the whole, less than nothing (antagonistic), nothing (redundant), or something.
 
-Not covered: interactions of three; claims that were wrong for another reason than noise.
+Not covered: interactions of three; claims that are wrong for another reason than noise.
 """
 
 from __future__ import annotations
@@ -34,31 +34,40 @@ from islands.stacking.design import Arm, Parts, budget, design
 from islands.stacking.inference import NEGLIGIBLE, Evidence, StackPart
 from islands.stacking.verdict import Judgement, judge, next_arm
 from swarm.simulation.intervals import Share, mean_of, share_of
-from swarm.simulation.study import begin
+from swarm.simulation.study import init_worker
 
 Epistasis = Literal["none", "sparse", "strong"]
 
-COUNTS = (5, 10, 20)
-"""How many parts the stacks of a study have."""
+PART_COUNTS = (5, 10, 20)
+"""Numbers of parts of the stacks of a study."""
 
-LEASTS = (1.0, 2.0, 3.0)
-"""Least effects of interacting parts that a study tries."""
+MIN_EFFECTS = (1.0, 2.0, 3.0)
+"""Smallest effects of interacting parts that a study tries."""
 
-LARGEST = 4.0
+MAX_EFFECT = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A kind of stack."""
+class StackCase:
+    """A kind of stack.
+
+    - `parts`: number of parts
+    - `epistasis`: how many pairs of them interact
+    - `min_effect`: smallest effect of a part that interacts
+    """
 
     parts: int
     epistasis: Epistasis
-    least: float = 3.0
+    min_effect: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """What a stack's parts are worth alone, and what pairs of them add to that."""
+class StackTruth:
+    """The truth of a stack.
+
+    - `effects`: worth of each part alone, by its number
+    - `pairs`: what two parts add to the sum of both
+    """
 
     effects: Mapping[int, float]
     pairs: Mapping[tuple[int, int], float] = field(default_factory=dict)
@@ -71,70 +80,83 @@ class Truth:
         )
 
     def verdict(self) -> StackVerdict:
-        """Return what the whole truly comes to."""
+        """Return the true verdict on the whole."""
         whole = frozenset(self.effects)
-        left = [
+        losses = [
             self.worth(whole) - self.worth(whole - {number})
             for pair in self.pairs
             for number in pair
         ]
-        if not left:
+        if not losses:
             return "additive"
-        if min(left) < -NEGLIGIBLE:
+        if min(losses) < -NEGLIGIBLE:
             return "antagonistic"
-        return "redundant" if min(left) <= NEGLIGIBLE else "short"
+        return "redundant" if min(losses) <= NEGLIGIBLE else "short"
 
 
 @dataclass(frozen=True, slots=True)
-class StudyResult:
-    """One stack: was the verdict right, how many of its culprits were found, and how many others.
+class StackResult:
+    """The result of one stack check.
 
-    `worst` is the largest true effect, in the stack that came out, of a part that was dropped
-    (minus infinity where none was), `lost` what that stack is truly worth less than the best one.
+    - `right`: whether the verdict was right
+    - `culprits`: interacting pairs, `culprits_found` of them blamed
+    - `others_blamed`: faults blamed that are none
+    - `worst_drop`: largest true effect, in the stack that came out, of a part that was dropped
+      (minus infinity where none was)
+    - `trials`: trials that the check took
+    - `lost`: what the stack that came out is truly worth less than the best one
     """
 
     right: bool
     culprits: int
-    found: int
-    others: int
-    worst: float
+    culprits_found: int
+    others_blamed: int
+    worst_drop: float
     trials: int
     lost: float
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What the stacks of one kind came to; `trials` is the mean."""
+class StackSummary:
+    """Means and shares over the stacks of one kind.
 
-    case: Case
+    - `harmless`: share of stacks with drops that lost nothing material
+    - `trials`, `others_blamed`, `lost`: means
+    - `max_trials`: budget of a check
+    """
+
+    case: StackCase
     repeats: int
     right: Share
-    found: Share
-    others: float
+    culprits_found: Share
+    others_blamed: float
     harmless: Share
     trials: float
-    most: int
+    max_trials: int
     lost: float
 
 
-def cases() -> list[Case]:
-    """Return what a study tries: without interactions, and both kinds of them at every size."""
-    found = [Case(count, "none") for count in COUNTS]
+def all_cases() -> list[StackCase]:
+    """Return the kinds of stack of a study: no interactions, and both kinds at every size."""
+    independent = [StackCase(count, "none") for count in PART_COUNTS]
     kinds: tuple[Epistasis, ...] = ("sparse", "strong")
-    return found + [
-        Case(count, kind, least) for least in LEASTS[::-1] for kind in kinds for count in COUNTS
+    return independent + [
+        StackCase(count, kind, min_effect)
+        for min_effect in MIN_EFFECTS[::-1]
+        for kind in kinds
+        for count in PART_COUNTS
     ]
 
 
-def draw(case: Case, dice: random.Random) -> tuple[Truth, list[StackPart]]:
-    """Return a stack's truth, and its parts as their claims have them."""
-    effects = {number: dice.uniform(1.0, LARGEST) for number in range(1, case.parts + 1)}
-    many = {"none": 0, "sparse": 1, "strong": max(2, case.parts // 5)}[case.epistasis]
-    among = dice.sample(sorted(effects), 2 * many)
-    effects.update({number: dice.uniform(case.least, case.least + 1) for number in among})
-    ruin = dice.randrange(2)
+def draw(case: StackCase, rng: random.Random) -> tuple[StackTruth, list[StackPart]]:
+    """Return a stack's truth, and its parts with the gains that they claim."""
+    effects = {number: rng.uniform(1.0, MAX_EFFECT) for number in range(1, case.parts + 1)}
+    pair_count = {"none": 0, "sparse": 1, "strong": max(2, case.parts // 5)}[case.epistasis]
+    among = rng.sample(sorted(effects), 2 * pair_count)
+    effects.update({number: rng.uniform(case.min_effect, case.min_effect + 1) for number in among})
+    ruin = rng.randrange(2)
     pairs = {}
-    for place in range(many):
+    for place in range(pair_count):
         one, other = sorted(among[2 * place : 2 * place + 2])
         both = effects[one], effects[other]
         pairs[one, other] = -sum(both) if (place + ruin) % 2 else -min(both)
@@ -142,72 +164,81 @@ def draw(case: Case, dice: random.Random) -> tuple[Truth, list[StackPart]]:
     for number, effect in effects.items():
         count = min(8, max(2, math.ceil((2.5 / effect) ** 2)))
         error = 1 / math.sqrt(count)
-        parts.append(StackPart(number, Gain(dice.gauss(effect, error), error, count)))
-    return Truth(effects, pairs), parts
+        parts.append(StackPart(number, Gain(rng.gauss(effect, error), error, count)))
+    return StackTruth(effects, pairs), parts
 
 
-def check(truth: Truth, parts: Sequence[StackPart], dice: random.Random) -> tuple[Judgement, int]:
+def check_stack(
+    truth: StackTruth, parts: Sequence[StackPart], rng: random.Random
+) -> tuple[Judgement, int]:
     """Check a stack as a swarm would; return the judgement and the trials that it took."""
     numbers = [part.number for part in parts]
-    whole, level = frozenset(numbers), dice.gauss(0.0, 3.0)
+    whole, level = frozenset(numbers), rng.gauss(0.0, 3.0)
     scores: dict[Arm, float] = {}
     for each in design(numbers):
-        scores[Arm(each)] = _measured(truth, each, level, dice)
+        scores[Arm(each)] = _measure(truth, each, level, rng)
     evidence = Evidence(parts, scores)
     while len(scores) < budget(len(parts)):
         arm = next_arm(evidence, whole, 0)
         if arm is None:
             break
-        scores[arm] = _measured(truth, arm.parts, level, dice)
+        scores[arm] = _measure(truth, arm.parts, level, rng)
         evidence = Evidence(parts, scores)
     return judge(evidence, whole), len(scores)
 
 
-def _measured(truth: Truth, parts: Parts, level: float, dice: random.Random) -> float:
-    return truth.worth(parts) + level + dice.gauss(0.0, math.sqrt(0.5))
+def _measure(truth: StackTruth, parts: Parts, level: float, rng: random.Random) -> float:
+    return truth.worth(parts) + level + rng.gauss(0.0, math.sqrt(0.5))
 
 
-def tried(case: Case, seed: int) -> StudyResult:
+def run_case(case: StackCase, seed: int) -> StackResult:
     """Draw a stack by `seed` and check it."""
-    dice = random.Random(seed)
-    truth, parts = draw(case, dice)
-    judged, trials = check(truth, parts, dice)
+    rng = random.Random(seed)
+    truth, parts = draw(case, rng)
+    judged, trials = check_stack(truth, parts, rng)
     stay, culprits = judged.stay, set(judged.culprits)
     dropped = frozenset(truth.effects) - stay
     worth = [truth.worth(stay | {number}) - truth.worth(stay) for number in dropped]
     best = sum(truth.effects.values()) - math.fsum(
         min(truth.effects[number] for number in pair) for pair in truth.pairs
     )
-    return StudyResult(
+    return StackResult(
         right=judged.verdict == truth.verdict(),
         culprits=len(truth.pairs),
-        found=len(culprits & set(truth.pairs)),
-        others=len(culprits - set(truth.pairs)),
-        worst=max(worth, default=-math.inf),
+        culprits_found=len(culprits & set(truth.pairs)),
+        others_blamed=len(culprits - set(truth.pairs)),
+        worst_drop=max(worth, default=-math.inf),
         trials=trials,
         lost=best - truth.worth(stay),
     )
 
 
 def study_stacks(
-    wanted: Sequence[Case], repeats: int, seed: int, workers: int, told: Callable[[], None]
-) -> list[Row]:
-    """Check `repeats` stacks of each kind on `workers` processes; `told` as each one ends."""
+    cases: Sequence[StackCase],
+    repeats: int,
+    seed: int,
+    workers: int,
+    on_stack_done: Callable[[], None],
+) -> list[StackSummary]:
+    """Check `repeats` stacks of each kind on `workers` processes.
+
+    Calls `on_stack_done` as each check ends.
+    """
     seeds = [seed_of(seed, "stack", repeat) for repeat in range(repeats)]
-    jobs = [(case, each) for case in wanted for each in seeds]
-    found: list[StudyResult] = []
-    for each in _ran(jobs, workers):
-        found.append(each)
-        told()
-    parts = [found[at : at + repeats] for at in range(0, len(found), repeats)]
-    return [_row(case, part) for case, part in zip(wanted, parts, strict=True)]
+    jobs = [(case, stack_seed) for case in cases for stack_seed in seeds]
+    results: list[StackResult] = []
+    for result in _run_all(jobs, workers):
+        results.append(result)
+        on_stack_done()
+    by_case = [results[at : at + repeats] for at in range(0, len(results), repeats)]
+    return [_summarise(case, part) for case, part in zip(cases, by_case, strict=True)]
 
 
-def _ran(jobs: Sequence[tuple[Case, int]], workers: int) -> Iterable[StudyResult]:
+def _run_all(jobs: Sequence[tuple[StackCase, int]], workers: int) -> Iterable[StackResult]:
     if workers == 1:
         yield from map(_job, jobs)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), begin) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), init_worker) as pool:
         try:
             yield from pool.map(_job, jobs, chunksize=8)
         except BaseException:
@@ -215,26 +246,30 @@ def _ran(jobs: Sequence[tuple[Case, int]], workers: int) -> Iterable[StudyResult
             raise
 
 
-def _job(job: tuple[Case, int]) -> StudyResult:
-    return tried(*job)
+def _job(job: tuple[StackCase, int]) -> StackResult:
+    return run_case(*job)
 
 
-def _row(case: Case, found: Sequence[StudyResult]) -> Row:
-    dropped = [each for each in found if each.worst > -math.inf]
-    return Row(
+def _summarise(case: StackCase, results: Sequence[StackResult]) -> StackSummary:
+    dropped = [result for result in results if result.worst_drop > -math.inf]
+    return StackSummary(
         case=case,
-        repeats=len(found),
-        right=share_of([each.right for each in found], [1] * len(found)),
-        found=share_of([each.found for each in found], [each.culprits for each in found]),
-        others=mean_of([each.others for each in found]).mean,
-        harmless=share_of([each.worst <= NEGLIGIBLE for each in dropped], [1] * len(dropped)),
-        trials=mean_of([each.trials for each in found]).mean,
-        most=budget(case.parts),
-        lost=mean_of([each.lost for each in found]).mean,
+        repeats=len(results),
+        right=share_of([result.right for result in results], [1] * len(results)),
+        culprits_found=share_of(
+            [result.culprits_found for result in results], [result.culprits for result in results]
+        ),
+        others_blamed=mean_of([result.others_blamed for result in results]).mean,
+        harmless=share_of(
+            [result.worst_drop <= NEGLIGIBLE for result in dropped], [1] * len(dropped)
+        ),
+        trials=mean_of([result.trials for result in results]).mean,
+        max_trials=budget(case.parts),
+        lost=mean_of([result.lost for result in results]).mean,
     )
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[StackSummary]) -> Table:
     """Return one row for each kind of stack."""
     title = f"{rows[0].repeats} stacks a row; () are 95 % intervals; effects in sigma"
     grid = Table(title=Text(title), title_justify="left")
@@ -252,22 +287,24 @@ def table(rows: Sequence[Row]) -> Table:
         grid.add_column(name, justify="right")
     for row in rows:
         case = row.case
-        sizes = "-" if case.epistasis == "none" else f"{case.least:g} to {case.least + 1:g}"
+        sizes = (
+            "-" if case.epistasis == "none" else f"{case.min_effect:g} to {case.min_effect + 1:g}"
+        )
         grid.add_row(
             case.epistasis,
             sizes,
             str(case.parts),
-            _told(row.right),
-            _told(row.found),
-            f"{row.others:.2f}",
-            _told(row.harmless),
+            _percent(row.right),
+            _percent(row.culprits_found),
+            f"{row.others_blamed:.2f}",
+            _percent(row.harmless),
             f"{row.lost:.2f}",
-            f"{row.trials:.1f} of {row.most}",
+            f"{row.trials:.1f} of {row.max_trials}",
         )
     return grid
 
 
-def _told(share: Share) -> str:
+def _percent(share: Share) -> str:
     if not share.whole:
         return "-"
     return f"{share.share:.1%} ({share.low:.1%}-{share.high:.1%})"

@@ -1,4 +1,4 @@
-"""Many nights of many kinds: cells of rule, mixture, sigma and budget, each over its repeats.
+"""Studies: cells of rule, mixture, sigma and budget, each simulated over many repeats.
 
 Repeat number k has the same seed in every cell, so that rules are compared on the same proposals.
 """
@@ -15,17 +15,17 @@ from os import _exit
 
 from islands.rng import seed_of
 from swarm.simulation.intervals import Estimate, Share, mean_of, ratio_of, share_of
-from swarm.simulation.metrics import Tally, best, tally
+from swarm.simulation.metrics import RunTally, best_of, tally
 from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.world import Conditions
 
-ORPHANED = 1
-"""Exit code of a process whose study was killed."""
+ORPHANED_EXIT_CODE = 1
+"""Exit code of a worker process whose study was killed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One kind of night: the names it is shown by, and all that it takes to run it."""
+class StudyCell:
+    """One kind of run: the names that it is shown by, and all that it takes to simulate it."""
 
     rule: str
     mixture: str
@@ -34,29 +34,34 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """What the nights of a cell came to.
+class CellSummary:
+    """Means and shares over the runs of a cell. Gains are in units of the score.
 
-    `bias` is the claimed gain less the true one, `error` the standard error that runs state for
-    their claims. `per_discard` counts trials, `per_thousand` unreal claims by 1,000 proposals.
-    `null_keeps` are of proposals that happen to do nothing, `own_null_keeps` of those that the run
-    made so. `alarms` are slices set apart, `false_alarms` those of them that did not drift;
-    `caught_up` is how often an island went to another's head.
+    - `gain`: true gain of the reported commit
+    - `claimed`: its gain as the run claims it
+    - `bias`: claimed gain less true gain
+    - `error`: standard error that runs state for their claim
+    - `trials_per_discard`: trials of candidate and head that one discard cost
+    - `false_claims_per_thousand`: false claims by 1,000 proposals
+    - `null_keeps`: of proposals that happen to do nothing
+    - `own_null_keeps`: of proposals that the run itself made do nothing (A/A tests)
+    - `alarms`: slices quarantined, `false_alarms` of them without drift
+    - `caught_up`: how often an island adopted another's head
     """
 
-    cell: Cell
+    cell: StudyCell
     repeats: int
     gain: Estimate
     claimed: Estimate
     bias: Estimate
     error: Estimate
     trials: Estimate
-    per_discard: Estimate
-    per_thousand: Estimate
+    trials_per_discard: Estimate
+    false_claims_per_thousand: Estimate
     keeps: Estimate
     claims: Estimate
-    unreal_keeps: Share
-    unreal_claims: Share
+    false_keeps: Share
+    false_claims: Share
     null_keeps: Share
     own_null_keeps: Share
     alarms: Estimate
@@ -65,83 +70,86 @@ class Summary:
 
 
 def study(
-    cells: Sequence[Cell], repeats: int, seed: int, workers: int, told: Callable[[], None]
-) -> list[Summary]:
-    """Run every cell's nights on `workers` processes; `told` is called as each night ends."""
+    cells: Sequence[StudyCell],
+    repeats: int,
+    seed: int,
+    workers: int,
+    on_run_done: Callable[[], None],
+) -> list[CellSummary]:
+    """Simulate every cell's runs on `workers` processes; call `on_run_done` as each run ends."""
+    # the word is hashed into every seed: another one would change all published figures
     seeds = [seed_of(seed, "night", repeat) for repeat in range(repeats)]
-    nights = [(cell, each) for cell in cells for each in seeds]
-    tallies = _ran(nights, workers, told)
-    parts = [tallies[at : at + repeats] for at in range(0, len(tallies), repeats)]
-    return list(map(summary, cells, parts))
+    jobs = [(cell, run_seed) for cell in cells for run_seed in seeds]
+    tallies = _run_all(jobs, workers, on_run_done)
+    by_cell = [tallies[at : at + repeats] for at in range(0, len(tallies), repeats)]
+    return list(map(summarise, cells, by_cell))
 
 
-def summary(cell: Cell, nights: Sequence[Tally]) -> Summary:
-    """Return what `nights` of one cell came to."""
-    return Summary(
+def summarise(cell: StudyCell, runs: Sequence[RunTally]) -> CellSummary:
+    """Return means and shares over `runs` of one cell."""
+    return CellSummary(
         cell=cell,
-        repeats=len(nights),
-        gain=mean_of([each.gain for each in nights]),
-        claimed=mean_of([each.claimed for each in nights]),
-        bias=mean_of([each.claimed - each.gain for each in nights]),
-        error=mean_of([each.error for each in nights]),
-        trials=mean_of([each.trials for each in nights]),
-        per_discard=ratio_of([each.spent for each in nights], [each.discards for each in nights]),
-        per_thousand=ratio_of(
-            [1000 * each.unreal_claims for each in nights], [each.proposals for each in nights]
+        repeats=len(runs),
+        gain=mean_of([run.gain for run in runs]),
+        claimed=mean_of([run.claimed for run in runs]),
+        bias=mean_of([run.claimed - run.gain for run in runs]),
+        error=mean_of([run.error for run in runs]),
+        trials=mean_of([run.trials for run in runs]),
+        trials_per_discard=ratio_of(
+            [run.discard_trials for run in runs], [run.discards for run in runs]
         ),
-        keeps=mean_of([each.keeps for each in nights]),
-        claims=mean_of([each.claims for each in nights]),
-        unreal_keeps=share_of(
-            [each.unreal_keeps for each in nights], [each.keeps for each in nights]
+        false_claims_per_thousand=ratio_of(
+            [1000 * run.false_claims for run in runs], [run.proposals for run in runs]
         ),
-        unreal_claims=share_of(
-            [each.unreal_claims for each in nights], [each.claims for each in nights]
-        ),
-        null_keeps=share_of([each.null_keeps for each in nights], [each.nulls for each in nights]),
+        keeps=mean_of([run.keeps for run in runs]),
+        claims=mean_of([run.claims for run in runs]),
+        false_keeps=share_of([run.false_keeps for run in runs], [run.keeps for run in runs]),
+        false_claims=share_of([run.false_claims for run in runs], [run.claims for run in runs]),
+        null_keeps=share_of([run.null_keeps for run in runs], [run.nulls for run in runs]),
         own_null_keeps=share_of(
-            [each.own_null_keeps for each in nights], [each.own_nulls for each in nights]
+            [run.own_null_keeps for run in runs], [run.own_nulls for run in runs]
         ),
-        alarms=mean_of([each.alarms for each in nights]),
-        false_alarms=mean_of([each.false_alarms for each in nights]),
-        caught_up=mean_of([each.caught_up for each in nights]),
+        alarms=mean_of([run.alarms for run in runs]),
+        false_alarms=mean_of([run.false_alarms for run in runs]),
+        caught_up=mean_of([run.caught_up for run in runs]),
     )
 
 
-Job = tuple[Cell, int]
+Job = tuple[StudyCell, int]
 
 
-def _ran(jobs: Sequence[Job], workers: int, told: Callable[[], None]) -> list[Tally]:
+def _run_all(jobs: Sequence[Job], workers: int, on_run_done: Callable[[], None]) -> list[RunTally]:
     if workers == 1:
-        return _listed(map(_tallied, jobs), told)
+        return _collect(map(_run_job, jobs), on_run_done)
     # spawned: a fork of a process with threads (a progress bar has one) may hang
-    with ProcessPoolExecutor(workers, get_context("spawn"), begin) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), init_worker) as pool:
         try:
-            return _listed(pool.map(_tallied, jobs), told)
+            return _collect(pool.map(_run_job, jobs), on_run_done)
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # who leaves early waits for one night each
+            pool.shutdown(cancel_futures=True)  # leaving waits for one run a worker at most
             raise
 
 
-def _listed(tallies: Iterable[Tally], told: Callable[[], None]) -> list[Tally]:
-    listed = []
-    for each in tallies:
-        listed.append(each)
-        told()
-    return listed
+def _collect(tallies: Iterable[RunTally], on_run_done: Callable[[], None]) -> list[RunTally]:
+    collected = []
+    for run in tallies:
+        collected.append(run)
+        on_run_done()
+    return collected
 
 
-def _tallied(job: Job) -> Tally:
+def _run_job(job: Job) -> RunTally:
     cell, seed = job
     runs = cell.plan.runs
     if runs == 1:
         return tally(simulate_run(cell.conditions, cell.plan, seed))
     plan = replace(cell.plan, trials=cell.plan.trials // runs, runs=1)
     seeds = [seed_of(seed, "run", number) for number in range(runs)]
-    return best([tally(simulate_run(cell.conditions, plan, each)) for each in seeds])
+    return best_of([tally(simulate_run(cell.conditions, plan, run_seed)) for run_seed in seeds])
 
 
-def begin() -> None:
-    """Leave Ctrl-C to the study, and end with it however it ends."""
+def init_worker() -> None:
+    """Leave Ctrl-C to the parent process, and end when it ends, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -150,4 +158,4 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        _exit(ORPHANED)
+        _exit(ORPHANED_EXIT_CODE)

@@ -1,4 +1,4 @@
-"""An event loop whose time jumps: a night of a swarm passes in seconds, the same way each time.
+"""An event loop on virtual time: hours of a run pass in seconds, the same way each time.
 
 Code that waits by `asyncio.sleep` and `asyncio.timeout` cannot tell the difference. Nothing that
 runs on this loop may wait for the outside world: no threads, no sockets, no child processes.
@@ -19,13 +19,13 @@ class DeadlockError(Exception):
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Selects nothing, at once, and moves time on by what a real selector would have waited."""
+    """Selects nothing, at once, and advances time by what a real selector would have waited."""
 
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise DeadlockError("all blocked, no timer")
+            raise DeadlockError("all tasks are blocked and no timer is set")
         self.now += max(timeout, 0.0)
         return []
 
@@ -43,6 +43,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` on virtual time. Raises DeadlockError where everything waits for nothing."""
+    """Run `main` on virtual time. Raises DeadlockError where all tasks wait without a timer."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)

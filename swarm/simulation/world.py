@@ -1,18 +1,18 @@
-"""A population with known truth: what every change is worth, and the noise that hides it.
+"""A population with known truth: the worth of every change, and the noise that hides it.
 
 Nothing is stored. Effects, interactions and noise are hashes of the world's seed and of what they
-are for, so that a world is the same whatever order it is asked in, and two rules that are compared
-in one world meet the very same proposals.
+are for, so a world is the same in whatever order it is queried, and two rules that are compared in
+one world meet the very same proposals.
 
 Changes are numbers. A genome is worth the sum of its changes' effects and of the interactions of
-every two of them. A change without effect does nothing, and interacts with nothing.
+each two of them. A change without effect does nothing, and interacts with nothing.
 
-A score is BASE less the genome's worth, plus noise of standard deviation sigma in three parts:
-what all commits share on one seed (`rho` of the variance), what each trial has for itself
+A score is BASE less the genome's worth, plus noise of standard deviation sigma in three parts: what
+all commits share on one seed (`seed_correlation` of the variance), what each trial has for itself
 (`jitter`: on a small GPT of 10 s, repeats of one seed had 0.0027² of 0.0126²), and the rest, which
 a commit has on a seed. The slice adds its own offset, and its drift.
 
-Not covered: interactions of three; noise that is no normal one; gradual drift.
+Not covered: interactions of three changes; noise that is not normal; gradual drift.
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ from statistics import NormalDist
 from swarm.simulation.mixtures import Mixture, unit
 
 BASE = 1.0
-"""The base's true score; the less, the better."""
+"""The base's true score; lower is better."""
 
 _GAUSSIAN = NormalDist().inv_cdf
 
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
-    """How changes meet: the share of pairs that interact, and how much (standard deviation)."""
+    """How changes interact.
+
+    - `share`: of all pairs of changes, those that interact
+    - `size`: standard deviation of their interactions, in median gains of the mixture
+    """
 
     share: float = 0.0
     size: float = 0.0
@@ -49,7 +53,12 @@ INTERACTIONS: Mapping[str, Interactions] = {
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A slice that scores worse by `size` once a share `onset` of the night's trials has begun."""
+    """A slice that scores worse from some time on.
+
+    - `size`: by how much, in median gains of the mixture
+    - `slice`: its name
+    - `onset`: share of the run's trials that have begun by then
+    """
 
     size: float
     slice: str = "s0"
@@ -58,22 +67,26 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """All that makes a world but its seed; sizes are counted in median gains of the mixture.
+    """All that makes a world but its seed. Sizes are in median gains of the mixture.
 
-    `sigma` is the standard deviation of a score between seeds, `offsets` that of slices.
+    - `mixture`: distribution of true effects
+    - `sigma`: standard deviation of a score between seeds
+    - `seed_correlation`: share of that variance that all commits have in common on one seed
+    - `jitter`: share of it that differs between repeats of one commit and seed
+    - `slice_spread`: standard deviation of slices' offsets
     """
 
     mixture: Mixture
     sigma: float = 1.0
-    rho: float = 0.5
+    seed_correlation: float = 0.5
     jitter: float = 0.05
     interactions: Interactions = Interactions()
     drift: Drift | None = None
-    offsets: float = 0.0
+    slice_spread: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.rho, self.jitter) < 0 or self.rho + self.jitter > 1:
-            raise ValueError("rho and jitter are shares of one variance")
+        if min(self.seed_correlation, self.jitter) < 0 or self.seed_correlation + self.jitter > 1:
+            raise ValueError("seed_correlation and jitter are shares of one variance")
 
     @property
     def noise(self) -> float:
@@ -83,34 +96,38 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Where and when a commit is measured: `count` trials of the night began before this one."""
+    """Where and when a commit is measured.
+
+    - `trial_number`: trials of the run that began before this one
+    - `progress`: the same as a share of the run's trials
+    """
 
     commit: str
     seed: int
     slice: str
-    count: int
-    late: float
+    trial_number: int
+    progress: float
 
 
 class World:
-    """The truth of one night."""
+    """The truth of one run."""
 
     def __init__(self, conditions: Conditions, seed: int) -> None:
         self.conditions, self.seed = conditions, seed
         self._key = seed.to_bytes(8, "big")
         self._effects: dict[int, float] = {}
         self._unit = unit(conditions.mixture)
-        own = max(0.0, 1 - conditions.rho - conditions.jitter)
-        shares = (conditions.rho, own, conditions.jitter)
+        own = max(0.0, 1 - conditions.seed_correlation - conditions.jitter)
+        shares = (conditions.seed_correlation, own, conditions.jitter)
         self._sds = tuple(conditions.noise * sqrt(share) for share in shares)
 
     def effect(self, change: int) -> float:
         """Return what `change` is worth by itself."""
-        known = self._effects.get(change)
-        if known is None:
+        effect = self._effects.get(change)
+        if effect is None:
             pick, draw = self._uniform(f"kind/{change}"), self._normal(f"effect/{change}")
-            known = self._effects[change] = self.conditions.mixture.effect(pick, draw)
-        return known
+            effect = self._effects[change] = self.conditions.mixture.effect(pick, draw)
+        return effect
 
     def breaks(self, change: int) -> bool:
         """Return whether a genome with `change` fails its trials."""
@@ -119,18 +136,18 @@ class World:
 
     def interaction(self, one: int, other: int) -> float:
         """Return what two changes are worth together beyond the sum of both."""
-        met = self.conditions.interactions
-        if met.share == 0.0 or self.effect(one) == 0.0 or self.effect(other) == 0.0:
+        interactions = self.conditions.interactions
+        if interactions.share == 0.0 or self.effect(one) == 0.0 or self.effect(other) == 0.0:
             return 0.0
         pair = f"{min(one, other)}/{max(one, other)}"
-        if self._uniform(f"meet/{pair}") >= met.share:
+        if self._uniform(f"meet/{pair}") >= interactions.share:
             return 0.0
-        return self._unit * met.size * self._normal(f"interaction/{pair}")
+        return self._unit * interactions.size * self._normal(f"interaction/{pair}")
 
     def gain(self, old: Collection[int], new: Collection[int]) -> float:
         """Return what the changes `new` are worth beyond `old`: exactly 0.0 where they do nothing.
 
-        In time it is linear in what differs, so that heads may grow.
+        Takes time in proportion to what differs, not to the size of the heads.
         """
         before, after = set(old), set(new)
         common = [change for change in new if change in before]
@@ -138,23 +155,23 @@ class World:
         removed = [change for change in old if change not in after]
         return self._worth(added, common) - self._worth(removed, common)
 
-    def score(self, worth: float, at: Sample) -> float:
-        """Return the score of a genome worth `worth`; `at.late` is the share of the night gone."""
+    def score(self, worth: float, sample: Sample) -> float:
+        """Return the score of a genome worth `worth`."""
         shared, own, jitter = self._sds
         noise = (
-            shared * self._normal(f"seed/{at.seed}")
-            + own * self._normal(f"own/{at.commit}/{at.seed}")
-            + jitter * self._normal(f"jitter/{at.count}")
+            shared * self._normal(f"seed/{sample.seed}")
+            + own * self._normal(f"own/{sample.commit}/{sample.seed}")
+            + jitter * self._normal(f"jitter/{sample.trial_number}")
         )
-        return BASE - worth + noise + self._slice(at.slice, at.late)
+        return BASE - worth + noise + self._slice_offset(sample.slice, sample.progress)
 
-    def _slice(self, name: str, late: float) -> float:
+    def _slice_offset(self, name: str, progress: float) -> float:
         """Return how much worse than others a slice scores now."""
         conditions, drift = self.conditions, self.conditions.drift
         worse = 0.0
-        if conditions.offsets:
-            worse = conditions.offsets * self._normal(f"slice/{name}")
-        if drift is not None and drift.slice == name and late >= drift.onset:
+        if conditions.slice_spread:
+            worse = conditions.slice_spread * self._normal(f"slice/{name}")
+        if drift is not None and drift.slice == name and progress >= drift.onset:
             worse += drift.size
         return self._unit * worse
 
@@ -165,10 +182,10 @@ class World:
         pairs = chain(product(changes, beside), combinations(changes, 2))
         return alone + fsum(self.interaction(one, other) for one, other in pairs)
 
-    def _uniform(self, what: str) -> float:
-        """Return a number inside (0, 1), always the same for `what`."""
-        digest = blake2b(what.encode(), digest_size=8, key=self._key).digest()
+    def _uniform(self, key: str) -> float:
+        """Return a number inside (0, 1), always the same for `key`."""
+        digest = blake2b(key.encode(), digest_size=8, key=self._key).digest()
         return ((int.from_bytes(digest, "big") >> 11) + 0.5) / (1 << 53)
 
-    def _normal(self, what: str) -> float:
-        return _GAUSSIAN(self._uniform(what))
+    def _normal(self, key: str) -> float:
+        return _GAUSSIAN(self._uniform(key))

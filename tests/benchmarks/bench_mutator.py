@@ -24,7 +24,7 @@ from functools import lru_cache
 from islands.ratchet.acceptance import AcceptanceRule, CandidateEvidence, Decision, KeepTally
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.noise import Noise
-from islands.ratchet.screening import Screens
+from islands.ratchet.screening import ScreenedGains
 from islands.records import Attempt, Brief, Change, Entry, Gain, Proposal
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
@@ -259,7 +259,7 @@ class Campaign:
         self.spent = 0
         self.experiments = 0
         self.residual, self.freedom = 0.0, 0
-        self.screens, self.kept = Screens(), KeepTally()
+        self.screens, self.kept = ScreenedGains(), KeepTally()
         loss = problem.loss(problem.text)
         assert loss is not None
         scores = {s: self._score(loss, s) for s in range(5)}

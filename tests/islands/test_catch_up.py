@@ -165,7 +165,7 @@ def test_what_was_judged_ahead_and_not_kept_is_left_behind():
     assert left.ending == "outdated"
     assert told.state.keep_tally.count == 2  # it was claimed, and stays a claim
     told.trial("i1", "c4", "promotion", 0, Failure("invalid", "it peeks"))
-    told.tell(told.state.quarantines.finding())
+    told.tell(told.state.quarantines.next_event())
     assert told.state.keep_tally.count == 1
     assert told.state.islands["i1"].endings == {"kept": 0, "failed": 1}
     assert told.state.islands["i1"].head == "c1"  # which is not built on it
@@ -177,11 +177,11 @@ def test_one_of_those_on_a_head_judges_for_all_of_them():
     told.tries("i0", 1)
     told.catches_up("i2")
     told.tries("i1", 4)
-    migrant = told.state.migrants.offer("i2", ALL, told.state.islands["i2"].heads)
+    migrant = told.state.migrants.next_migrant("i2", ALL, told.state.islands["i2"].heads)
     assert migrant.experiment == 4
-    assert told.state.migrants.offer("i0", ALL, told.state.islands["i0"].heads) == migrant
+    assert told.state.migrants.next_migrant("i0", ALL, told.state.islands["i0"].heads) == migrant
     told.tell(ev.MigrantOffered(5, "i2", "c1", migrant))
-    assert told.state.migrants.offer("i0", ALL, told.state.islands["i0"].heads) is None
+    assert told.state.migrants.next_migrant("i0", ALL, told.state.islands["i0"].heads) is None
 
 
 @pytest.mark.parametrize("there", ["cuda", "mps"])
@@ -190,7 +190,7 @@ def test_no_island_goes_where_another_class_of_device_measured(there):
     told = Told("cpu", there)
     told.tries("i1", 1)
     assert told.catches_up("i0") is None
-    assert told.state.migrants.offer("i0", ALL, ("base",)).experiment == 1
+    assert told.state.migrants.next_migrant("i0", ALL, ("base",)).experiment == 1
 
 
 def test_a_head_that_is_set_apart_takes_back_all_who_caught_up_with_it():
@@ -200,7 +200,7 @@ def test_a_head_that_is_set_apart_takes_back_all_who_caught_up_with_it():
     told.tries("i0", 2)
     told.catches_up("i1")
     told.trial("i0", "c2", "promotion", 0, Failure("invalid", "it peeks"))
-    found = told.state.quarantines.finding()
+    found = told.state.quarantines.next_event()
     assert {(each.island, each.new) for each in found.heads} == {("i0", "c1"), ("i1", "c1")}
     told.tell(found)
     assert told.kept("i0") == told.kept("i1") == [1]

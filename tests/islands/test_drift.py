@@ -377,6 +377,6 @@ def test_a_night_that_slows_by_nine_percent_is_reported_and_no_other_slice_blame
     nights = [tally(simulate_run(conditions, plan, seed)) for seed in range(5)]
     assert sum(told.alarms > 0 for told in nights) >= 3
     assert sum(told.false_alarms for told in nights) == 0
-    assert sum(told.unreal_keeps for told in nights) <= 2
+    assert sum(told.false_keeps for told in nights) <= 2
     again = [simulate_run(conditions, plan, 1).events for _ in range(2)]
     assert [*map(ev.encode, again[0])] == [*map(ev.encode, again[1])]

@@ -26,7 +26,7 @@ from swarm.project.program import read_program
 from swarm.simulation.metrics import tally
 from swarm.simulation.mixtures import HARSH
 from swarm.simulation.simulated_run import RunPlan, simulate_run
-from swarm.simulation.study import Cell, study
+from swarm.simulation.study import StudyCell, study
 from swarm.simulation.virtual_time import run_virtual
 from swarm.simulation.world import Conditions
 from tests.agents.test_mutator import brief
@@ -270,7 +270,7 @@ def test_a_change_that_travelled_is_one_part_of_a_stack():
 def test_ratchets_apart_report_the_best_and_count_them_all():
     """They share out the trials, know nothing of each other, and the largest claim comes home."""
     plan = RunPlan(RatchetPolicy(), 1, 120, runs=3)
-    here = Cell("r", "harsh", Conditions(HARSH, sigma=0.25), plan)
+    here = StudyCell("r", "harsh", Conditions(HARSH, sigma=0.25), plan)
     (found,) = study([here], 1, 7, 1, lambda: None)
     seed = seed_of(7, "night", 0)
     apart = replace(plan, trials=40, runs=1)

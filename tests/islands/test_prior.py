@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from islands.ratchet.acceptance import CandidateEvidence, KeepTally
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.noise import Noise
-from islands.ratchet.prior import COST, EDGE, GRID, WASTE, brought, learn
+from islands.ratchet.prior import (
+    CONFIRM_TRIALS,
+    GRID,
+    MAX_GAIN,
+    MAX_WASTED_TRIALS,
+    learn,
+    prior_of_migrant,
+)
 
 RULE = LfsrRule()
 NOISE = Noise(sigma=0.5**0.5, seeds=100)  # one pair varies by 1
@@ -50,7 +57,7 @@ def test_a_belief_is_a_distribution_and_its_bar_is_a_gain():
     for belief in (learn([], 1), learnt(1), learn([0.0] * 500, MANY)):
         assert belief.prior.sum() == pytest.approx(1)
         assert (belief.prior >= 0).all()
-        assert 0 < belief.bar <= EDGE
+        assert 0 < belief.bar <= MAX_GAIN
 
 
 def test_it_finds_the_share_of_gains_that_it_was_shown_through_noise():
@@ -157,14 +164,16 @@ def test_little_is_spent_on_what_is_discarded_where_nothing_gains():
     """What passes a screen of noise alone costs each proposal less than WASTE trials."""
     rng = random.Random(11)
     belief = learn([rng.gauss(0, 1) for _ in range(400)], MANY)
-    nothing = COST[GRID == 0].item()
-    assert NormalDist().cdf(-belief.bar) * nothing < WASTE
-    assert NormalDist().cdf(-belief.bar + 0.5) * nothing > WASTE  # and it is no higher than that
+    nothing = CONFIRM_TRIALS[GRID == 0].item()
+    assert NormalDist().cdf(-belief.bar) * nothing < MAX_WASTED_TRIALS
+    assert (
+        NormalDist().cdf(-belief.bar + 0.5) * nothing > MAX_WASTED_TRIALS
+    )  # and it is no higher than that
 
 
 def test_of_a_change_that_another_island_kept_the_first_trial_is_evidence():
     """What it was worth there makes one good pair enough to keep it here, and a bad one to drop."""
-    belief = brought(learnt(3), (2.0, 0.7), 0.75)
+    belief = prior_of_migrant(learnt(3), (2.0, 0.7), 0.75)
     good, bad = (decide(x, [], NOISE, belief, KeepTally(20, 0.4)) for x in (1.5, -1.5))
     assert (good.verdict, good.gain.pairs) == ("keep", 1)
     assert bad.verdict == "discard"
@@ -173,6 +182,6 @@ def test_of_a_change_that_another_island_kept_the_first_trial_is_evidence():
 
 def test_the_gain_of_such_a_change_lies_between_what_was_measured_here_and_there():
     """Neither the source's gain nor the one pair of this island is taken for the whole truth."""
-    belief = brought(learnt(3), (4.0, 0.5), 0.9)
+    belief = prior_of_migrant(learnt(3), (4.0, 0.5), 0.9)
     gain = decide(2.0, [2.0], NOISE, belief, KeepTally()).gain.mean
     assert 2.0 < gain < 4.0

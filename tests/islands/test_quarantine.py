@@ -194,8 +194,8 @@ def test_what_is_set_apart_does_not_travel():
     for event in opened:
         migrants.apply(event)
     near = dataclasses.replace(change, experiment=3, origin=3, commit="c3")
-    migrants.ended(1, "kept", "gain", change)
-    migrants.ended(3, "discarded", f"{NEAR_MISS}: a bit", near)
-    assert migrants.offer("b", Migration("complete")) == change
+    migrants.experiment_ended(1, "kept", "gain", change)
+    migrants.experiment_ended(3, "discarded", f"{NEAR_MISS}: a bit", near)
+    assert migrants.next_migrant("b", Migration("complete")) == change
     migrants.apply(ev.CommitQuarantined("t1", "c1", ("c1", "c3"), (), REASON))
-    assert migrants.offer("b", Migration("complete")) is None
+    assert migrants.next_migrant("b", Migration("complete")) is None

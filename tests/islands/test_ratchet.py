@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from islands.ratchet.acceptance import CandidateEvidence, KeepTally
-from islands.ratchet.guards import Guards, violated
+from islands.ratchet.guards import Guards, violated_guard
 from islands.ratchet.noise import Noise, gain_of, spread, weigh
 from islands.ratchet.prior import learn
 from islands.records import Gain
@@ -149,8 +149,8 @@ def test_a_guard_is_a_multiple_of_what_the_head_has(guards, reason):
     """Beyond it is a reason to discard; a measure that nobody took guards nothing."""
     head = {"memory": 100.0, "lines": 50.0}
     candidate = {"memory": 110.0, "lines": 51.0, "seconds": 9.0}
-    assert violated(guards, head, candidate).startswith(reason)
-    assert bool(violated(guards, head, candidate)) == bool(reason)
+    assert violated_guard(guards, head, candidate).startswith(reason)
+    assert bool(violated_guard(guards, head, candidate)) == bool(reason)
 
 
 def test_a_bet_grows_on_gains_alone_and_is_worth_one_before_any():

@@ -27,10 +27,10 @@ from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands, run_steps_only
 from swarm.project.runs import RunFolder
 from swarm.results.verify import verify
-from swarm.simulation.metrics import reported
+from swarm.simulation.metrics import reported_result
 from swarm.simulation.mixtures import MIXTURES
 from swarm.simulation.simulated_run import RunPlan, simulate_run
-from swarm.simulation.stack_study import Case, check, draw, study_stacks
+from swarm.simulation.stack_study import StackCase, check_stack, draw, study_stacks
 from swarm.simulation.virtual_time import run_virtual
 from swarm.simulation.world import INTERACTIONS, Conditions
 from tests.support.histories import clock
@@ -145,26 +145,26 @@ def test_a_part_that_another_stands_on_goes_with_it_or_stays():
 
 
 def test_the_study_meets_its_targets_on_a_few_stacks():
-    """Some stacks a kind, as `swarm simulate --stacks` draws them: right, found, in budget."""
-    kinds = [Case(5, "none"), Case(8, "sparse"), Case(8, "strong")]
+    """Some stacks a kind, as `swarm simulate stacks` draws them: right, found, in budget."""
+    kinds = [StackCase(5, "none"), StackCase(8, "sparse"), StackCase(8, "strong")]
     rows = study_stacks(kinds, 8, 1, 1, lambda: None)
     for row in rows:
         assert row.right.share >= 7 / 8
-        assert row.trials <= row.most == budget(row.case.parts)
+        assert row.trials <= row.max_trials == budget(row.case.parts)
         assert row.lost < 0.5
-        if row.found.whole:
-            assert row.found.share >= 0.9
+        if row.culprits_found.whole:
+            assert row.culprits_found.share >= 0.9
     (again,) = study_stacks(kinds[:1], 8, 1, 1, lambda: None)
     assert repr(again) == repr(rows[0])  # nan is not equal to itself
 
 
 def test_one_seed_gives_one_check():
     """The same evidence leads to the same arms and the same judgement."""
-    case = Case(8, "strong")
+    case = StackCase(8, "strong")
     found = []
     for _ in range(2):
         dice = random.Random(5)
-        found.append(check(*draw(case, dice), dice))
+        found.append(check_stack(*draw(case, dice), dice))
     assert found[0] == found[1]
 
 
@@ -182,7 +182,7 @@ def test_a_nights_stack_is_worth_several_heads():
     heads = [found.gain(base, island.head) for island in found.state.islands.values()]
     (judged,) = found.state.stacks.judged
     assert found.gain(base, judged.commit) > 1.5 * max(heads)
-    assert reported(found.state).commit == judged.commit
+    assert reported_result(found.state).commit == judged.commit
     assert judged.gain.mean == pytest.approx(found.gain(base, judged.commit), abs=0.002)
     assert found.state.trials <= 300
     spent = [

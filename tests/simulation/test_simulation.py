@@ -19,13 +19,13 @@ from islands import events as ev
 from islands.ratchet.policy import RatchetPolicy
 from islands.rng import seed_of
 from islands.state.run_state import State
-from swarm.simulation.intervals import mean_of, ratio_of, share_of, student
-from swarm.simulation.metrics import Tally, reported, tally
+from swarm.simulation.intervals import mean_of, ratio_of, share_of
+from swarm.simulation.metrics import RunTally, reported_result, tally
 from swarm.simulation.mixtures import HARSH, MIXTURES, NULL, PUBLISHED, Mixture, MixturePart, unit
 from swarm.simulation.plot import plot
 from swarm.simulation.report import plain
 from swarm.simulation.simulated_run import RunPlan, simulate_run
-from swarm.simulation.study import Cell, study, summary
+from swarm.simulation.study import StudyCell, study, summarise
 from swarm.simulation.world import BASE, INTERACTIONS, Conditions, Drift, Sample, World
 from tests.benchmarks.fit_mixture import Fit
 from tests.support.target import command, environment, swarm
@@ -40,14 +40,14 @@ def world(mixture=HARSH, seed=3, **conditions):
     return World(Conditions(mixture, **conditions), seed)
 
 
-def sample(commit="c", seed=1, where="s1", count=0, late=0.0):
+def sample(commit="c", seed=1, slice_="s1", count=0, progress=0.0):
     """Return where and when a commit is measured."""
-    return Sample(commit, seed, where, count, late)
+    return Sample(commit, seed, slice_, count, progress)
 
 
 def cell(mixture="harsh", trials=40, **conditions):
     """Return a small cell of today's rule."""
-    return Cell(
+    return StudyCell(
         "r",
         mixture,
         Conditions(MIXTURES[mixture], **conditions),
@@ -115,10 +115,10 @@ def test_as_many_pairs_interact_as_asked_for(kind):
     assert lab.gain(live, [*live, idle]) == 0.0
 
 
-@pytest.mark.parametrize(("rho", "jitter"), [(0.5, 0.05), (0.0, 0.0), (0.9, 0.1)])
-def test_scores_vary_by_sigma_and_pairs_by_what_they_do_not_share(rho, jitter):
-    """Var(score) = sigma², Var(pair) = 2 (1 - rho) sigma², a repeat differs by its jitter."""
-    lab = world(sigma=2.0, rho=rho, jitter=jitter)
+@pytest.mark.parametrize(("correlation", "jitter"), [(0.5, 0.05), (0.0, 0.0), (0.9, 0.1)])
+def test_scores_vary_by_sigma_and_pairs_by_what_they_do_not_share(correlation, jitter):
+    """Var(score) = sigma², Var(pair) = 2 (1 - correlation) sigma², repeats differ by jitter."""
+    lab = world(sigma=2.0, seed_correlation=correlation, jitter=jitter)
     sigma = lab.conditions.noise
     scores = [lab.score(0.1, sample("a", seed, count=seed)) for seed in range(8000)]
     others = [lab.score(0.1, sample("b", seed, count=-seed - 1)) for seed in range(8000)]
@@ -127,27 +127,27 @@ def test_scores_vary_by_sigma_and_pairs_by_what_they_do_not_share(rho, jitter):
     repeats = [one - other for one, other in zip(scores, again, strict=True)]
     assert fmean(scores) == pytest.approx(BASE - 0.1, abs=0.05 * sigma)
     assert pvariance(scores) == pytest.approx(sigma**2, rel=0.06)
-    assert pvariance(pairs) == pytest.approx(2 * (1 - rho) * sigma**2, rel=0.06)
+    assert pvariance(pairs) == pytest.approx(2 * (1 - correlation) * sigma**2, rel=0.06)
     assert pvariance(repeats) == pytest.approx(2 * jitter * sigma**2, rel=0.06, abs=1e-20)
 
 
 def test_shares_of_one_variance_are_no_more_than_all_of_it():
     """What cannot be is refused."""
     with pytest.raises(ValueError, match="one variance"):
-        world(rho=0.97)
+        world(seed_correlation=0.97)
 
 
 def test_a_slice_drifts_from_its_onset_on_and_no_other_does():
     """By the size asked for, in median gains: a higher score is worse."""
     lab, still = world(drift=Drift(3.0, "s1", 0.5)), world()
     for name, late, worse in (("s1", 0.49, 0.0), ("s1", 0.5, 3.0), ("s2", 0.9, 0.0)):
-        at = sample(where=name, late=late)
+        at = sample(slice_=name, progress=late)
         assert lab.score(0.0, at) - still.score(0.0, at) == pytest.approx(worse * HARSH.median)
 
 
 def test_slices_differ_by_their_offsets_for_the_whole_night():
     """Each by its own, with the standard deviation asked for."""
-    lab, still = world(offsets=2.0), world()
+    lab, still = world(slice_spread=2.0), world()
     found = [
         [lab.score(0.0, at) - still.score(0.0, at) for at in map(sample, "ab", (1, 2), [s] * 2)]
         for s in map("s{}".format, range(2000))
@@ -158,7 +158,7 @@ def test_slices_differ_by_their_offsets_for_the_whole_night():
 
 def test_one_seed_gives_one_ledger_byte_for_byte():
     """Another seed gives another one."""
-    conditions = Conditions(PUBLISHED, interactions=STRONG, drift=Drift(2.0), offsets=1.0)
+    conditions = Conditions(PUBLISHED, interactions=STRONG, drift=Drift(2.0), slice_spread=1.0)
     ledgers = [
         b"\n".join(
             map(
@@ -193,22 +193,22 @@ def test_changes_that_break_fail_their_trials():
 def test_a_tally_counts_what_the_truth_says(seed):
     """Counted by other means: the state's lists and the world's effects, change by change."""
     one = simulate_run(Conditions(HARSH, sigma=0.5), RunPlan(RatchetPolicy(), 4, 300), seed)
-    told, effect, home = tally(one), one.world.effect, reported(one.state)
+    told, effect, home = tally(one), one.world.effect, reported_result(one.state)
     islands = one.state.islands.values()
     kept = [change.experiment for island in islands for change in island.kept]
     tried = [e.experiment for e in one.events if isinstance(e, ev.CandidateAdmitted)]
     changes = one.branches.changes(home.commit)
     assert told.keeps == len(kept) > 5
-    assert told.unreal_keeps == sum(effect(change) <= 0 for change in kept)
+    assert told.false_keeps == sum(effect(change) <= 0 for change in kept)
     assert told.proposals == len(tried)
     assert told.nulls == sum(effect(change) == 0.0 for change in tried)
     assert told.gain == pytest.approx(sum(map(effect, changes)))
     assert told.claims == len(home.changes)
     assert set(home.changes) <= set(changes)
-    assert told.unreal_claims == sum(effect(change) <= 0 for change in home.changes)
+    assert told.false_claims == sum(effect(change) <= 0 for change in home.changes)
     assert told.trials == 300
     assert told.discards == sum(island.endings.get("discarded", 0) for island in islands)
-    assert told.discards <= told.spent < 300
+    assert told.discards <= told.discard_trials < 300
 
 
 def test_where_nothing_is_kept_the_base_is_reported():
@@ -225,16 +225,13 @@ def test_in_a_null_world_every_keep_and_claim_is_unreal():
     ]
     for told in nights:
         assert told.nulls == told.proposals > 100
-        assert told.unreal_keeps == told.null_keeps == told.keeps
-        assert told.unreal_claims == told.claims
+        assert told.false_keeps == told.null_keeps == told.keeps
+        assert told.false_claims == told.claims
         assert told.gain == 0.0
 
 
 def test_a_mean_stands_with_students_interval():
-    """Against a table of t, and worked by hand: 1, 2, 3 have an error of 1/√3."""
-    known = {1: 12.706, 2: 4.3027, 3: 3.1824, 5: 2.5706, 10: 2.2281, 100: 1.9840}
-    for freedom, quantile in known.items():
-        assert student(freedom) == pytest.approx(quantile, rel=0.01)
+    """By hand: 1, 2, 3 have an error of 1/√3, and t on 2 degrees of freedom is 4.3027."""
     mean = mean_of([1.0, 2.0, 3.0])
     assert (mean.mean, mean.error) == pytest.approx((2.0, 3**-0.5))
     assert mean.high - mean.mean == pytest.approx(4.3027 * 3**-0.5, rel=1e-4)
@@ -262,20 +259,20 @@ def test_a_share_of_nothing_found_is_not_certainly_nothing():
 
 def test_a_study_is_the_same_on_any_number_of_processes():
     """Cell by cell, with every night told once."""
-    cells, told = [cell(), cell("published", rho=0.2)], []
+    cells, told = [cell(), cell("published", seed_correlation=0.2)], []
     found = [study(cells, 3, 7, workers, lambda: told.append(1)) for workers in (1, 2)]
     assert found[0] == found[1]
     assert len(told) == 12
     seeds = [seed_of(7, "night", repeat) for repeat in range(3)]
     by_hand = [tally(simulate_run(cells[1].conditions, cells[1].plan, seed)) for seed in seeds]
-    assert found[0][1] == summary(cells[1], by_hand)
+    assert found[0][1] == summarise(cells[1], by_hand)
 
 
 HASHED = """
 from hashlib import blake2b
-from tests.simulation.test_simulation import cell, night
-found = [cell("harsh", 60), cell("published", 60, rho=0.2)]
-nights = [night(each.conditions, each.plan, 7).events for each in found]
+from tests.simulation.test_simulation import cell, simulate_run
+found = [cell("harsh", 60), cell("published", 60, seed_correlation=0.2)]
+nights = [simulate_run(each.conditions, each.plan, 7).events for each in found]
 print(blake2b(repr(nights).encode()).hexdigest())
 """
 
@@ -291,15 +288,15 @@ def test_a_night_does_not_depend_on_how_strings_are_hashed():
 
 def test_a_summary_adds_up_its_nights():
     """Shares are of totals; the bias is claimed less true."""
-    one = Tally(1.0, 1.5, 0.1, 10, 6, 2, 1, 2, 0, 3, 1, 4, 5)
-    two = replace(one, gain=2.0, claimed=1.5, keeps=6, unreal_keeps=1, spent=7, unreal_claims=1)
-    found = summary(cell(), [one, two])
+    one = RunTally(1.0, 1.5, 0.1, 10, 6, 2, 1, 2, 0, 3, 1, 4, 5)
+    two = replace(one, gain=2.0, claimed=1.5, keeps=6, false_keeps=1, spent=7, false_claims=1)
+    found = summarise(cell(), [one, two])
     assert (found.gain.mean, found.bias.mean) == (1.5, 0.0)
-    assert (found.unreal_keeps.part, found.unreal_keeps.whole) == (2, 8)
-    assert (found.unreal_claims.part, found.unreal_claims.whole) == (1, 4)
+    assert (found.false_keeps.part, found.false_keeps.whole) == (2, 8)
+    assert (found.false_claims.part, found.false_claims.whole) == (1, 4)
     assert (found.null_keeps.part, found.null_keeps.whole) == (2, 6)
-    assert found.per_discard.mean == 1.5
-    assert found.per_thousand.mean == pytest.approx(1000 / 12)
+    assert found.trials_per_discard.mean == 1.5
+    assert found.false_claims_per_thousand.mean == pytest.approx(1000 / 12)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
@@ -317,7 +314,7 @@ def test_numbers_that_json_lacks_are_null():
     (facts,) = plain(study([cell("null", 12)], 1, 1, 1, lambda: None))
     again = json.loads(json.dumps(facts, allow_nan=False))
     assert again["gain"] == {"mean": 0.0, "error": None, "low": None, "high": None}
-    assert again["unreal_claims"]["share"] is None
+    assert again["false_claims"]["share"] is None
     assert again["conditions"]["mixture"] == "null"
 
 
@@ -325,7 +322,7 @@ def test_our_rule_is_run_at_every_level_that_is_asked_for(tmp_path):
     """The frontier of true gain and unreal claims; rules that have no level are run once."""
     asked = ["--mixture", "null", "--repeats", 1, "--trials", 6, "--islands", 1, "--workers", 1]
     asked += ["--rule", "swarm", "--rule", "margin", "--fdr", 0.01, "--fdr", 0.5]
-    found = json.loads(swarm(tmp_path, "simulate", *asked, "--json"))
+    found = json.loads(swarm(tmp_path, "simulate", "nights", *asked, "--json"))
     shown = [(one["rule"], one["plan"]["ratchet"]["acceptance"].get("fdr")) for one in found]
     assert shown == [("swarm 0.01", 0.01), ("swarm 0.5", 0.5), ("margin", None)]
 
@@ -333,12 +330,12 @@ def test_our_rule_is_run_at_every_level_that_is_asked_for(tmp_path):
 def test_the_command_prints_every_cell(tmp_path):
     """Options given more than once are combined; --noise is in units of the score."""
     asked = ["--repeats", 2, "--trials", 20, "--trials", 40, "--islands", 2, "--workers", 1]
-    found = json.loads(swarm(tmp_path, "simulate", *asked, "--noise", 0.002, "--json"))
+    found = json.loads(swarm(tmp_path, "simulate", "nights", *asked, "--noise", 0.002, "--json"))
     shown = [(one["mixture"], one["plan"]["trials"]) for one in found]
     assert shown == [("published", 20), ("published", 40), ("harsh", 20), ("harsh", 40)]
     assert {round(one["noise"], 12) for one in found} == {0.002}
     picture = tmp_path / "p.svg"
-    table = swarm(tmp_path, "simulate", *asked, "--plot", picture)
+    table = swarm(tmp_path, "simulate", "nights", *asked, "--plot", picture)
     assert table.count("harsh") == 2
     assert picture.exists()
 
@@ -358,13 +355,13 @@ def test_the_command_prints_every_cell(tmp_path):
 )
 def test_what_cannot_be_simulated_is_refused_at_once(tmp_path, asked):
     """With exit code 2, naming the option, before any night."""
-    said = swarm(tmp_path, "simulate", *asked, code=2)
+    said = swarm(tmp_path, "simulate", "nights", *asked, code=2)
     assert asked[0] in said
 
 
 def test_a_killed_study_leaves_no_process(tmp_path):
     """Its workers end with it, whatever they were doing."""
-    asked = ("simulate", "--repeats", 1000, "--trials", 700, "--workers", 2)
+    asked = ("simulate", "nights", "--repeats", 1000, "--trials", 700, "--workers", 2)
     child = subprocess.Popen(
         command(*asked), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
     )

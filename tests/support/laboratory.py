@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from harness.contract import Outcome, Rung, Slice
 from islands import events as ev
 from islands.genome.admission import AdmissionLimits
-from islands.migration import STAY
+from islands.migration import NO_MIGRATION
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Proposal, Usage
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
@@ -178,7 +178,7 @@ def launch(
     islands=2,
     limits=RunLimits(trials=60),
     ratchet=RatchetPolicy(),
-    migration=STAY,
+    migration=NO_MIGRATION,
     **changes,
 ):
     """Return what is fixed for a laboratory launch."""

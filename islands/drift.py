@@ -1,28 +1,32 @@
-"""Know the noise: sentinels say whether a slice still measures as it did.
+"""Drift detection: repeats one fixed trial to see whether a slice still measures as it did.
 
-The **anchor** is one fixed trial: the base on the first baseline seed. Every slice runs it at
-launch, so that slices of unlike hardware can be told apart, and again and again: the seed and the
-commit are the same, so that what differs is the slice's own noise, or its **drift**. A sentinel
-within half of a pair's noise of the slice's level is good. One that is not is repeated at once,
-until the doubt is gone or an e-process says that the slice has **drifted**. It is then set apart,
-and what it measured since its last good sentinel is void. It is asked again after a while, and
-comes back when it measures as before, or when three sentinels in a row agree on another level:
-gains are paired on one slice, so that it matters only that the level stays.
+The **anchor** is that trial: the base on the first baseline seed. Every slice runs it at launch, so
+that slices of unlike hardware can be told apart, and again as a **sentinel** at intervals: seed and
+commit are the same, so what differs is the slice's own noise, or its **drift**. A sentinel within
+half of a pair's noise of the slice's level is good. Another is repeated at once, until one is good
+or an e-process says that the slice has **drifted**. The slice is then quarantined, and what it
+measured since its last good sentinel is void. It is probed again after a while, and released when
+it measures as before, or when three sentinels in a row agree on another level: gains are paired on
+one slice, so it matters only that the level stays.
 
-The e-process: that the level has changed by a normal multiple of the noise from the k-th sentinel
-on, against no change, levels and scale unknown. Under the right Haar prior on these the Bayes
-factor is a martingale whatever they are (Pérez-Ortiz, Lardy, de Heide & Grünwald, "E-statistics,
-group invariance and anytime-valid testing", Annals of Statistics 2024); averaged over k, and by
-Ville's inequality, it exceeds 1/alpha with probability alpha at most, however often one looks and
-whenever one repeats. The scale is pooled over slices. ALPHA is spent over the slices and over the
-slices already set apart, so that it bounds the chance of a false alarm in a run.
+The e-process tests that the level has changed by a normal multiple of the noise from the k-th
+sentinel on, against no change, levels and scale unknown. Under the right Haar prior on these the
+Bayes factor is a martingale whatever they are (Pérez-Ortiz, Lardy, de Heide & Grünwald,
+"E-statistics, group invariance and anytime-valid testing", Annals of Statistics 2024). Averaged
+over k, and by Ville's inequality, it exceeds 1/alpha with probability alpha at most, however often
+one looks and whenever one repeats. The scale is pooled over slices. ALPHA is divided over the
+slices and over the slices already quarantined, so that it bounds the chance of a false alarm in a
+run.
 
-Not covered: noise that is far from normal, and slices whose noise differs much, make the bound
-approximate, and so does what is learnt anew after an alarm; a drift of less than half of a pair's
-noise is not looked for; nor one that comes and goes between two good sentinels; rungs above the
-first; trials of stack checks and promotions stay (pairs are interleaved all the same), and so do
-trials that failed on a drifting slice, and the spread that its pairs taught; agents that learned
-of a discard are not told that it is void.
+Not covered:
+
+- The bound is approximate where noise is far from normal, where slices' noise differs much, and
+  for what is learned after an alarm.
+- A drift of less than half of a pair's noise, one that comes and goes between two good sentinels,
+  and drift at rungs above the first.
+- Trials of stack checks and promotions stay (their pairs are interleaved), and so do trials that
+  failed on a drifting slice, and the spread that its pairs taught.
+- Agents that learned of a discard are not told that it is void.
 """
 
 from __future__ import annotations
@@ -39,63 +43,75 @@ from islands.ratchet.noise import Noise
 from islands.rng import seed_of
 
 ALPHA = 0.05
-"""Chance that a run without drift sets a slice apart, at most."""
+"""Bound on the chance that a run without drift quarantines a slice."""
 
-MATERIAL = 0.5
-"""Of a pair's noise: what levels must differ by to matter."""
+MATERIAL_SDS = 0.5
+"""Difference of levels that matters, in standard deviations of a pair."""
 
-WIDTH = 6.0
-"""Standard deviation of the drifts looked for, in that of the anchor on one slice.
+DRIFT_WIDTH_SDS = 6.0
+"""Standard deviation of the drifts looked for, in standard deviations of the anchor on a slice.
 
 9 % fewer steps cost 1.3 standard deviations between seeds in the flagship at 10 s (0.0168 of
 0.0126), where repeats of one seed had 0.0027: six of these.
 """
 
-REPEATS = 10
-"""Sentinels in a row after which doubt that is not borne out is let go: the slice is noisy."""
+MAX_REPEATS = 10
+"""Suspicious sentinels in a row after which a slice without proven drift counts as noisy."""
 
-SETTLED = 3
-"""Sentinels in a row that agree, on a slice that was set apart."""
+SETTLED_SENTINELS = 3
+"""Sentinels in a row that must agree to release a quarantined slice; failures that quarantine."""
 
-PATIENCE = 9
+MAX_PROBES = 9
 """Sentinels that the last slice gets to settle before the run stops."""
 
-LATE = 8
-"""Times the interval that a slice set apart waits at most until it is asked again."""
+MAX_BACKOFF = 8
+"""Longest wait between probes of a quarantined slice, in sentinel intervals."""
 
-KNOWN = 4
-"""Degrees of freedom from which the anchor's own spread is believed."""
+MIN_SPREAD_FREEDOM = 4
+"""Degrees of freedom from which the anchor's own spread is used."""
 
 SliceEpoch: TypeAlias = tuple[str, int]
-"""A slice, and how many times it has come back with another level."""
+"""A slice's name, and how many times it was released with another level."""
 
 
 @dataclass(slots=True)
 class WatchedSlice:
-    """What is known of one slice: its good sentinels' scores are its `level`.
+    """The state of one slice.
 
-    `strange` are the latest, in a row and in doubt; `since` the trials after the last good one, of
-    which `discards` were decided. `apart` says why it is set apart, and `probes` what it scored
-    since then (nan where the anchor failed), last judged within `near`. `asked` counts the run's
-    trials at the latest sentinel, `epoch` the levels that it had before.
+    - `level`: scores of its good sentinels
+    - `suspicious`: scores of the latest sentinels, none of them good
+    - `failures`: latest sentinels in a row that failed
+    - `last_good_trial`: trial id of the last good sentinel
+    - `trials_since`, `discards_since`: trials after that one, and discards that rest on them
+    - `drift_reason`: why it has drifted, until that is on record
+    - `quarantine_reason`: why it is quarantined, "" where it is not
+    - `probes`: scores of its sentinels since then, nan where one failed
+    - `tolerance`: how far from the level a probe may be
+    - `last_sentinel`: trials of the run that had started by its latest sentinel
+    - `epoch`: levels that it had before
     """
 
     level: list[float] = field(default_factory=list)
-    strange: list[float] = field(default_factory=list)
-    broken: int = 0
-    good: str = ""
-    since: list[ev.VoidedTrial] = field(default_factory=list)
-    discards: list[ev.VoidedDiscard] = field(default_factory=list)
-    drifted: str = ""
-    apart: str = ""
+    suspicious: list[float] = field(default_factory=list)
+    failures: int = 0
+    last_good_trial: str = ""
+    trials_since: list[ev.VoidedTrial] = field(default_factory=list)
+    discards_since: list[ev.VoidedDiscard] = field(default_factory=list)
+    drift_reason: str = ""
+    quarantine_reason: str = ""
     probes: list[float] = field(default_factory=list)
-    near: float = 0.0
-    asked: int = 0
+    tolerance: float = 0.0
+    last_sentinel: int = 0
     epoch: int = 0
 
 
 class Sentinels:
-    """The fold of what concerns slices."""
+    """The fold of events into the state of every slice.
+
+    - `anchor`: commit and seed of the sentinel trial
+    - `alarms`: slices quarantined so far
+    - `count`: sentinels so far
+    """
 
     def __init__(self) -> None:
         self.slices: dict[str, WatchedSlice] = {}
@@ -106,93 +122,95 @@ class Sentinels:
         self._former: dict[SliceEpoch, tuple[float, int]] = {}
         self._open: dict[int, list[ev.VoidedTrial]] = {}
 
-    def place(self, name: str) -> SliceEpoch:
-        """Return where a score of slice `name` is measured now."""
+    def current_epoch(self, name: str) -> SliceEpoch:
+        """Return the slice and epoch that a score of slice `name` belongs to now."""
         return (name, self._watched(name).epoch)
 
-    def differ(self, one: SliceEpoch, other: SliceEpoch, pair: float) -> float:
-        """Return by how much `one` scores higher than `other`, 0 where that is not certain."""
+    def level_difference(self, one: SliceEpoch, other: SliceEpoch, pair: float) -> float:
+        """Return by how much `one` scores higher than `other`, 0.0 where that is not certain."""
         levels = [self._level(place) for place in (one, other)]
         if one == other or levels[0] is None or levels[1] is None:
             return 0.0
         off = levels[0][0] - levels[1][0]
         counts = levels[0][1], levels[1][1]
-        return off if abs(off) > self._sure(counts, pair) else 0.0
+        return off if abs(off) > self._certain_difference(counts, pair) else 0.0
 
-    def apart(self, name: str) -> str:
-        """Return why slice `name` is set apart, nothing where it is not."""
-        return self._watched(name).apart
+    def quarantine_reason(self, name: str) -> str:
+        """Return why slice `name` is quarantined, "" where it is not."""
+        return self._watched(name).quarantine_reason
 
-    def due(self, name: str, interval: int) -> bool:
-        """Return whether slice `name` is to be looked at between two experiments."""
-        return len(self._watched(name).since) >= interval
+    def check_due(self, name: str, interval: int) -> bool:
+        """Return whether slice `name` is due a sentinel between two experiments."""
+        return len(self._watched(name).trials_since) >= interval
 
-    def doubtful(self, name: str) -> bool:
-        """Return whether slice `name` is to be looked at before anything else runs on it."""
+    def must_check(self, name: str) -> bool:
+        """Return whether slice `name` needs a sentinel before anything else runs on it."""
         watched = self._watched(name)
-        return bool(not watched.level or watched.strange or watched.broken)
+        return bool(not watched.level or watched.suspicious or watched.failures)
 
-    def clears(self, name: str, experiment: int) -> bool:
-        """Return whether slice `name` was well after the latest trial of `experiment` on it."""
+    def verified_after(self, name: str, experiment: int) -> bool:
+        """Return whether a good sentinel followed all trials of `experiment` on slice `name`."""
         watched = self._watched(name)
-        return not any(each.experiment == experiment for each in watched.since)
+        return not any(trial.experiment == experiment for trial in watched.trials_since)
 
-    def retry(self, name: str, interval: int) -> bool:
-        """Return whether slice `name`, set apart, has waited long enough to be asked again."""
+    def retry_due(self, name: str, interval: int) -> bool:
+        """Return whether quarantined slice `name` has waited long enough for another probe."""
         watched = self._watched(name)
-        waited = self._started - watched.asked
-        return bool(watched.apart) and waited >= interval * min(2 ** len(watched.probes), LATE)
+        waited = self._started - watched.last_sentinel
+        return bool(watched.quarantine_reason) and waited >= interval * min(
+            2 ** len(watched.probes), MAX_BACKOFF
+        )
 
-    def hopeless(self, name: str) -> bool:
-        """Return whether slice `name`, set apart, was asked again as often as it makes sense."""
-        return len(self._watched(name).probes) >= PATIENCE
+    def retries_exhausted(self, name: str) -> bool:
+        """Return whether quarantined slice `name` has had all its probes."""
+        return len(self._watched(name).probes) >= MAX_PROBES
 
-    def news(self) -> ev.SliceQuarantined | ev.SliceReleased | None:
-        """Return what follows from the sentinels so far and is not on record yet."""
+    def next_event(self) -> ev.SliceQuarantined | ev.SliceReleased | None:
+        """Return the event that follows from the sentinels so far, None where all are on record."""
         for name, watched in self.slices.items():
-            if watched.drifted and not watched.apart:
+            if watched.drift_reason and not watched.quarantine_reason:
                 return self._alarm(name, watched)
-            if watched.apart and self._settled(watched):
+            if watched.quarantine_reason and self._settled(watched):
                 back = self._as_before(watched)
                 how = "as before" if back else "steadily, at another level"
                 return ev.SliceReleased(name, f"it measures {how}", shifted=not back)
         return None
 
     def apply(self, event: ev.Event, noise: Callable[[], Noise]) -> None:
-        """Take in the next event; `noise` is what the run knows of a score's."""
+        """Apply the next event; `noise` returns the run's noise of a score."""
         self._apply(event, noise)
 
     @singledispatchmethod
     def _apply(self, event: ev.Event, noise: Callable[[], Noise]) -> None:
-        """Most that happens says nothing of slices."""
+        """Ignore events that do not concern slices."""
 
     @_apply.register
-    def _(self, event: ev.RunOpened, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
+    def _run_opened(self, event: ev.RunOpened, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         self.anchor = (event.base, seed_of(event.seed, "baseline", 0))
 
     @_apply.register
-    def _(self, event: ev.RunResumed, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
+    def _run_resumed(self, event: ev.RunResumed, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         for watched in self.slices.values():
-            watched.probes.clear()  # who launches again may have mended it
-            watched.broken = 0
+            watched.probes.clear()  # the user may have fixed it before launching again
+            watched.failures = 0
 
     @_apply.register
-    def _(self, event: ev.TrialStarted, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
+    def _trial_started(self, event: ev.TrialStarted, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         self._started += 1
         if event.purpose == "sentinel":
-            self._watched(event.slice).asked = self._started
+            self._watched(event.slice).last_sentinel = self._started
 
     @_apply.register
-    def _(self, event: ev.TrialEnded, noise: Callable[[], Noise]) -> None:
+    def _trial_ended(self, event: ev.TrialEnded, noise: Callable[[], Noise]) -> None:
         trial, score = event.started, event.outcome.score
         watched = self._watched(trial.slice)
         if trial.purpose == "sentinel" or (
             trial.purpose == "baseline" and trial.seed == self.anchor[1]
         ):
             self.count += trial.purpose == "sentinel"
-            self._look(trial, watched, score, noise().pair)
+            self._anchor_ended(trial, watched, score, noise().pair)
         elif score is not None and trial.purpose in ev.ISLANDS_OWN:
-            tainted = ev.VoidedTrial(
+            voidable = ev.VoidedTrial(
                 trial.trial,
                 trial.island,
                 trial.experiment,
@@ -202,182 +220,191 @@ class Sentinels:
                 trial.slice,
                 score,
             )
-            watched.since.append(tainted)
+            watched.trials_since.append(voidable)
             if trial.experiment:
-                self._open.setdefault(trial.experiment, []).append(tainted)
+                self._open.setdefault(trial.experiment, []).append(voidable)
         elif any(
             each.commit == trial.commit and each.purpose == "screen"
             for each in self._open.get(trial.experiment, ())
         ):
-            del self._open[trial.experiment]  # the candidate broke, which ended it
+            del self._open[trial.experiment]  # the candidate failed, which ended the experiment
 
     @_apply.register
-    def _(self, event: ev.VerdictReached, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
+    def _verdict_reached(self, event: ev.VerdictReached, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         trials = self._open.pop(event.experiment, [])
         if event.verdict == "discard" and not event.null:
             for name in {trial.slice for trial in trials}:
                 watched = self._watched(name)
-                latest = reversed(watched.since)  # there it is found soon, however many there are
-                if any(each.experiment == event.experiment for each in latest):
-                    watched.discards.append(ev.VoidedDiscard(event.experiment, event.island))
+                latest = reversed(watched.trials_since)  # newest first: a hit is near the end
+                if any(trial.experiment == event.experiment for trial in latest):
+                    watched.discards_since.append(ev.VoidedDiscard(event.experiment, event.island))
 
     @_apply.register
-    def _(self, event: ev.SliceQuarantined, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
+    def _slice_quarantined(self, event: ev.SliceQuarantined, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         watched = self._watched(event.slice)
-        watched.apart, watched.drifted = event.reason, ""
-        watched.probes, watched.asked = [], self._started
-        watched.strange, watched.broken = [], 0
-        void = {each.trial for each in event.trials}
-        for each in self.slices.values():
-            each.since = [trial for trial in each.since if trial.trial not in void]
-        watched.discards.clear()
-        for experiment in {each.experiment for each in event.trials}:
+        watched.quarantine_reason, watched.drift_reason = event.reason, ""
+        watched.probes, watched.last_sentinel = [], self._started
+        watched.suspicious, watched.failures = [], 0
+        void = {trial.trial for trial in event.trials}
+        for other in self.slices.values():
+            other.trials_since = [one for one in other.trials_since if one.trial not in void]
+        watched.discards_since.clear()
+        for experiment in {trial.experiment for trial in event.trials}:
             self._open.pop(experiment, None)
         self.alarms += 1
 
     @_apply.register
-    def _(self, event: ev.SliceReleased, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
+    def _slice_released(self, event: ev.SliceReleased, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         watched = self._watched(event.slice)
         if event.shifted:
             if watched.level:
                 former = fmean(watched.level), len(watched.level)
                 self._former[event.slice, watched.epoch] = former
-            watched.level, watched.epoch = watched.probes[-SETTLED:], watched.epoch + 1
+            watched.level, watched.epoch = watched.probes[-SETTLED_SENTINELS:], watched.epoch + 1
         else:
             watched.level.append(watched.probes[-1])
-        watched.apart, watched.probes = "", []
+        watched.quarantine_reason, watched.probes = "", []
 
     def _watched(self, name: str) -> WatchedSlice:
         return self.slices.setdefault(name, WatchedSlice())
 
     def _level(self, place: SliceEpoch) -> tuple[float, int] | None:
-        """Return the mean and the number of the good sentinels at `place`."""
+        """Return the mean and the number of the good sentinels at `current_epoch`."""
         watched = self._watched(place[0])
         if watched.epoch != place[1]:
             return self._former.get(place)
         return (fmean(watched.level), len(watched.level)) if watched.level else None
 
-    def _sure(self, counts: tuple[int, int], pair: float) -> float:
-        """Return by how much levels of so many sentinels differ for certain, and materially.
+    def _certain_difference(self, counts: tuple[int, int], pair: float) -> float:
+        """Return the difference from which levels of so many sentinels certainly differ.
 
-        Of the anchor's own spread nothing is known at first but that a pair has it twice.
+        Until the anchor's own spread is known, it is taken as a pair's over root two.
         """
         own, freedom = self._spread()
-        if freedom < KNOWN:
+        if freedom < MIN_SPREAD_FREEDOM:
             own = pair / math.sqrt(2)
-        return max(MATERIAL * pair, 3 * own * math.sqrt(1 / counts[0] + 1 / counts[1]))
+        return max(MATERIAL_SDS * pair, 3 * own * math.sqrt(1 / counts[0] + 1 / counts[1]))
 
     def _spread(self) -> tuple[float, int]:
         """Return the anchor's standard deviation on one slice, and its degrees of freedom."""
         groups = [watched.level for watched in self.slices.values() if watched.level]
         freedom = sum(map(len, groups)) - len(groups)
-        return (math.sqrt(_within(groups) / freedom) if freedom else 0.0, freedom)
+        return (math.sqrt(_sum_of_squares(groups) / freedom) if freedom else 0.0, freedom)
 
-    def _look(
+    def _anchor_ended(
         self, trial: ev.TrialStarted, watched: WatchedSlice, score: float | None, pair: float
     ) -> None:
-        """Take in what the anchor scored on a slice."""
-        if watched.apart:
-            watched.near = self._tolerance(len(watched.level), pair)
+        """Apply the anchor's score on a slice, None where it failed."""
+        if watched.quarantine_reason:
+            watched.tolerance = self._tolerance(len(watched.level), pair)
             watched.probes.append(math.nan if score is None else score)
         elif score is None:
-            watched.broken += 1
-            if watched.broken >= SETTLED:
-                watched.drifted = f"the base failed there {watched.broken} times in a row"
+            watched.failures += 1
+            if watched.failures >= SETTLED_SENTINELS:
+                watched.drift_reason = f"the base failed there {watched.failures} times in a row"
         else:
             self._compare(trial, watched, score, pair)
 
     def _compare(
         self, trial: ev.TrialStarted, watched: WatchedSlice, score: float, pair: float
     ) -> None:
+        """Accept a sentinel, declare drift, or leave the slice suspicious: it is repeated."""
         first = not watched.level
-        watched.strange.append(score)
-        watched.broken = 0
+        watched.suspicious.append(score)
+        watched.failures = 0
         near = self._tolerance(len(watched.level), pair)
         good = first or abs(score - fmean(watched.level)) <= near
-        value = 0.0 if good and len(watched.strange) == 1 else self._evidence(watched)
-        if good and value < 1:  # one outlier is not taken back by one that only just is none
-            self._pass(trial, watched)
+        value = 0.0 if good and len(watched.suspicious) == 1 else self._evidence(watched)
+        if (
+            good and value < 1
+        ):  # a score just within the tolerance does not clear an outlier before it
+            self._accept(trial, watched)
         elif value >= len(self.slices) * (self.alarms + 1) * (self.alarms + 2) / ALPHA:
-            off = fmean(watched.strange) - fmean(watched.level)
-            watched.near = near
-            watched.drifted = (
+            off = fmean(watched.suspicious) - fmean(watched.level)
+            watched.tolerance = near
+            watched.drift_reason = (
                 f"its sentinels moved by {off:+.4g} from {fmean(watched.level):.6g}"
-                f" ({len(watched.strange)} in a row, e-value {value:.3g})"
+                f" ({len(watched.suspicious)} in a row, e-value {value:.3g})"
             )
-        elif len(watched.strange) >= REPEATS:
-            self._pass(trial, watched)
+        elif len(watched.suspicious) >= MAX_REPEATS:
+            self._accept(trial, watched)
 
-    def _pass(self, trial: ev.TrialStarted, watched: WatchedSlice) -> None:
-        watched.level += watched.strange
-        watched.strange, watched.good = [], trial.trial
-        watched.since.clear()
-        watched.discards.clear()
+    def _accept(self, trial: ev.TrialStarted, watched: WatchedSlice) -> None:
+        watched.level += watched.suspicious
+        watched.suspicious, watched.last_good_trial = [], trial.trial
+        watched.trials_since.clear()
+        watched.discards_since.clear()
 
-    def _tolerance(self, known: int, pair: float) -> float:
-        """Return how far from the mean of `known` scores one may be and be good."""
+    def _tolerance(self, count: int, pair: float) -> float:
+        """Return how far a good score may be from the mean of `count` scores."""
         own, freedom = self._spread()
-        if freedom < KNOWN:
-            return MATERIAL * pair
-        return max(MATERIAL * pair, 2 * own * math.sqrt(1 + 1 / max(known, 1)))
+        if freedom < MIN_SPREAD_FREEDOM:
+            return MATERIAL_SDS * pair
+        return max(MATERIAL_SDS * pair, 2 * own * math.sqrt(1 + 1 / max(count, 1)))
 
     def _evidence(self, watched: WatchedSlice) -> float:
         """Return the e-value of a change of level anywhere in a slice's sentinels."""
-        own = watched.level + watched.strange
-        others = [each.level for each in self.slices.values() if each is not watched and each.level]
+        own = watched.level + watched.suspicious
+        others = [one.level for one in self.slices.values() if one is not watched and one.level]
         total, weights = 0.0, 0.0
         for first in range(1, len(own)):
             weight = 1 / (first * (first + 1))
-            total += weight * factor(own, first, others)
+            total += weight * bayes_factor(own, first, others)
             weights += weight
         return total + 1 - weights
 
     def _alarm(self, name: str, watched: WatchedSlice) -> ev.SliceQuarantined:
-        begun = {
+        open_trials = {
             experiment: trials
             for experiment, trials in self._open.items()
             if any(trial.slice == name for trial in trials)
         }
-        void = {each.trial: each for each in watched.since}
-        void |= {each.trial: each for trials in begun.values() for each in trials}
+        void = {trial.trial: trial for trial in watched.trials_since}
+        void |= {trial.trial: trial for trials in open_trials.values() for trial in trials}
         return ev.SliceQuarantined(
-            name, watched.drifted, watched.good, tuple(void.values()), tuple(watched.discards)
+            name,
+            watched.drift_reason,
+            watched.last_good_trial,
+            tuple(void.values()),
+            tuple(watched.discards_since),
         )
 
     def _settled(self, watched: WatchedSlice) -> bool:
-        latest = watched.probes[-SETTLED:]
-        steady = len(latest) == SETTLED and max(latest) - min(latest) <= 2 * watched.near
+        latest = watched.probes[-SETTLED_SENTINELS:]
+        steady = (
+            len(latest) == SETTLED_SENTINELS and max(latest) - min(latest) <= 2 * watched.tolerance
+        )
         return self._as_before(watched) or (steady and not any(map(math.isnan, latest)))
 
     def _as_before(self, watched: WatchedSlice) -> bool:
-        """Return whether a probe is back at the level (of a slice that has one)."""
+        """Return whether the latest probe is back at the slice's level."""
         return bool(
             watched.level
             and watched.probes
-            and abs(watched.probes[-1] - fmean(watched.level)) <= watched.near
+            and abs(watched.probes[-1] - fmean(watched.level)) <= watched.tolerance
         )
 
 
-def factor(own: Sequence[float], first: int, others: Sequence[Sequence[float]]) -> float:
+def bayes_factor(own: Sequence[float], first: int, others: Sequence[Sequence[float]]) -> float:
     """Return the Bayes factor for a change of level in `own` from index `first` on.
 
     With n scores in g groups, z the centred indicator of the change, s = z'z, and R the sum of
     squares within groups: (1 + w² s)^(-1/2) (1 - w² (z'y)² / ((1 + w² s) R))^(-(n - g) / 2).
     """
     groups = [own, *others]
-    within = _within(groups)
+    within = _sum_of_squares(groups)
     if within == 0.0:
         return 1.0
     count = len(own)
     spread = first * (count - first) / count
     mean = fmean(own)
     moved = sum(score - mean for score in own[first:])
-    wide = 1 + WIDTH**2 * spread
-    left = 1 - WIDTH**2 * moved**2 / (wide * within)
+    wide = 1 + DRIFT_WIDTH_SDS**2 * spread
+    left = 1 - DRIFT_WIDTH_SDS**2 * moved**2 / (wide * within)
     freedom = sum(map(len, groups)) - len(groups)
     return float(wide**-0.5 * left ** (-freedom / 2))
 
 
-def _within(groups: Sequence[Sequence[float]]) -> float:
+def _sum_of_squares(groups: Sequence[Sequence[float]]) -> float:
     """Return the sum of squares around each group's mean."""
     return math.fsum((score - fmean(group)) ** 2 for group in groups for score in group)

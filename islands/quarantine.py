@@ -1,21 +1,25 @@
-"""What an invalid commit takes with it, and where each island goes on.
+"""Quarantine: descendants of an invalid commit, and each island's fallback head.
 
-A commit may be found invalid after it was kept: when it is confirmed, audited at more positions,
-promoted. Then nothing that came from it can be trusted either, on whatever island: what is in
-quarantine is no parent, no example, no migrant, and has no place in a stack. Islands whose head
-is in quarantine fall back to the last head before it that is not.
+A commit may be found invalid after it was kept: when it is confirmed, audited at more positions, or
+promoted. Then nothing derived from it can be trusted, on any island: a quarantined commit is no
+parent, no example, no migrant, and no part of a stack. Islands whose head is quarantined fall back
+to the last head before it that is not.
 
 Nothing here moves a branch. Commits and their refs stay; a quarantine is a matter of record.
-`quarantine` says what follows from one commit; `Quarantines` is the fold that says when: whenever
-a trial of a head, present or past, of a stack or of the consensus is invalid, whatever the trial
-was for. (A candidate that was never kept has nothing that came from it: it fails, and that is all.)
+`quarantine` says what follows from one commit; `Quarantines` is the fold that says when: whenever a
+trial of a head, present or past, of a stack or of the consensus is invalid, whatever the trial was
+for. (A candidate that was never kept has no descendants: it just fails.)
 
-An event that makes a commit from others has to be named in `Quarantines`, or what came of it stays.
+An event that derives a commit from others must have a handler in `Quarantines`, or its commits are
+never quarantined.
 
-Not covered: a change that an agent wrote anew after it had been shown the invalid one came from
-it in substance and not on record; it stands or falls by its own trials. What was learnt of the
-spread between seeds, and of gains that were screened against an invalid head, is not unlearnt. A
-merge that came home before is the user's to take back.
+Not covered:
+
+- A change that an agent wrote after it had been shown the invalid one derives from it in substance
+  but not on record; it is judged by its own trials.
+- What was learned of the spread between seeds, and of gains screened against an invalid head, is
+  not unlearned.
+- A merge made before is the user's to revert.
 """
 
 from __future__ import annotations
@@ -29,15 +33,16 @@ from itertools import chain, pairwise, takewhile
 from islands import events as ev
 
 REASON = "a trial of this change, or of one that it is built on, was invalid"
-"""All that agents and people are told, whatever the trial was: more would tell how to do better."""
+"""The only reason given, whatever the trial was: more would teach how to cheat better."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """The commits that are set apart, and the islands that have to fall back.
+    """What follows from one invalid commit.
 
-    `heads` maps each island whose head is among `commits` to the last of its heads that is not,
-    None where there is none: that island cannot go on.
+    - `commits`: the commit and all its descendants
+    - `heads`: maps each island whose head is among `commits` to the last of its heads that is not,
+      None where there is none: that island cannot go on
     """
 
     commits: frozenset[str]
@@ -47,25 +52,27 @@ class Quarantine:
 def quarantine(
     origins: Mapping[str, Iterable[str]], chains: Mapping[str, Sequence[str]], invalid: str
 ) -> Quarantine:
-    """Return what follows from `invalid`, a commit, having been found invalid.
+    """Return what follows from the commit `invalid` having been found invalid.
 
-    `origins` maps a commit to all that it came from: the commit that it was made on, and those
-    whose change was carried into it (a migrant's source, the other parent of a crossing, the
+    `origins` maps a commit to all that it derives from: the commit that it was made on, and those
+    whose change was carried into it (a migrant's source, the other parent of a crossover, the
     parts of a stack). `chains` maps an island to its heads, oldest first, from the base to the
-    present one, each made on the one before: so that much of `origins` may be left out. Heads that
-    an island has fallen back from already stand in no chain.
+    present one, each made on the one before: those links need not stand in `origins`. Heads that
+    an island has fallen back from stand in no chain.
 
     Several invalid commits are quarantined one after the other, in any order.
     """
-    apart = _descendants(_offspring(origins, chains.values()), invalid)
-    heads = {name: _last_sound(heads, apart) for name, heads in chains.items() if apart & {*heads}}
-    return Quarantine(apart, heads)
+    commits = _descendants(_offspring(origins, chains.values()), invalid)
+    heads = {
+        name: _last_sound(heads, commits) for name, heads in chains.items() if commits & {*heads}
+    }
+    return Quarantine(commits, heads)
 
 
 def _offspring(
     origins: Mapping[str, Iterable[str]], chains: Iterable[Sequence[str]]
 ) -> Mapping[str, list[str]]:
-    """Return what came from each commit, at one remove."""
+    """Return the direct descendants of each commit."""
     offspring = defaultdict[str, list[str]](list)
     carried = ((source, commit) for commit, sources in origins.items() for source in sources)
     for source, commit in chain(carried, *map(pairwise, chains)):
@@ -74,24 +81,26 @@ def _offspring(
 
 
 def _descendants(offspring: Mapping[str, list[str]], commit: str) -> frozenset[str]:
-    """Return `commit` and everything that came from it."""
-    found, waiting = {commit}, [commit]
+    """Return `commit` and all its descendants."""
+    descendants, waiting = {commit}, [commit]
     while waiting:
-        new = {*offspring.get(waiting.pop(), ())} - found
-        found |= new
+        new = {*offspring.get(waiting.pop(), ())} - descendants
+        descendants |= new
         waiting += new
-    return frozenset(found)
+    return frozenset(descendants)
 
 
-def _last_sound(heads: Sequence[str], apart: Set[str]) -> str | None:
-    return next(reversed([*takewhile(lambda head: head not in apart, heads)]), None)
+def _last_sound(heads: Sequence[str], quarantined: Set[str]) -> str | None:
+    return next(reversed([*takewhile(lambda head: head not in quarantined, heads)]), None)
 
 
 class Quarantines:
-    """The fold: what is set apart, and what was found invalid and has yet to be.
+    """The fold of events into what is quarantined, and what has yet to be.
 
-    `commits` are set apart, those that were made too late to be in any event among them, and
-    `experiments` are the numbers of those that were proposals. It keeps two ids of each candidate.
+    Keeps two ids of each candidate.
+
+    - `commits`: quarantined commits, also those made too late to stand in any event
+    - `experiments`: numbers of those that were proposals
     """
 
     def __init__(self) -> None:
@@ -104,87 +113,87 @@ class Quarantines:
         self._donors: dict[int, tuple[str, ...]] = {}
         self._candidates: dict[int, str] = {}
 
-    def tainted(self, experiment: int) -> bool:
-        """Return whether a candidate took a change from what is set apart."""
+    def took_from_quarantined(self, experiment: int) -> bool:
+        """Return whether a candidate took a change from a quarantined commit."""
         return not self.commits.isdisjoint(self._origins[self._candidates[experiment]][1:])
 
-    def finding(self) -> ev.CommitQuarantined | None:
-        """Return what has to be recorded next, None where nothing is due."""
+    def next_event(self) -> ev.CommitQuarantined | None:
+        """Return the quarantine to record next, None where none is due."""
         commit = next(iter(self._due), None)
         if commit is None:
             return None
-        apart = quarantine(self._origins, self._chains, commit)
-        known = {commit: None, **self._origins}  # in the order in which they were made
+        result = quarantine(self._origins, self._chains, commit)
+        all_commits = {commit: None, **self._origins}  # in the order in which they were made
         return ev.CommitQuarantined(
             trial=self._due[commit],
             commit=commit,
-            commits=tuple(each for each in known if each in apart.commits),
+            commits=tuple(one for one in all_commits if one in result.commits),
             heads=tuple(
                 ev.Fallback(name, self._chains[name][-1], new or "")
-                for name, new in apart.heads.items()
+                for name, new in result.heads.items()
             ),
             reason=REASON,
         )
 
     @singledispatchmethod
     def apply(self, event: ev.Event) -> None:
-        """Take in the next event. Raises ValueError where it cannot have happened."""
+        """Apply the next event. Raises ValueError where it cannot have happened."""
 
     @apply.register
-    def _(self, event: ev.IslandOpened) -> None:
+    def _island_opened(self, event: ev.IslandOpened) -> None:
         self._chains[event.island] = [event.head]
         self._built_on.add(event.head)
 
     @apply.register
-    def _(self, event: ev.ProposalReceived) -> None:
+    def _proposal_received(self, event: ev.ProposalReceived) -> None:
         donors = [self._candidates.get(number) for number in (event.donor, event.origin)]
         self._donors[event.experiment] = tuple(donor for donor in donors if donor is not None)
 
     @apply.register
-    def _(self, event: ev.MigrantOffered) -> None:
+    def _migrant_offered(self, event: ev.MigrantOffered) -> None:
         self._donors[event.experiment] = (event.migrant.commit,)
 
     @apply.register
-    def _(self, event: ev.ProposalRefused) -> None:
+    def _proposal_refused(self, event: ev.ProposalRefused) -> None:
         self._donors.pop(event.experiment, None)
 
     @apply.register
-    def _(self, event: ev.CandidateAdmitted) -> None:
+    def _candidate_admitted(self, event: ev.CandidateAdmitted) -> None:
         self._candidates[event.experiment] = event.commit
         self._derive(event.commit, (event.parent, *self._donors.pop(event.experiment, ())))
 
     @apply.register
-    def _(self, event: ev.CandidateRebased) -> None:
-        """On another head it is built on what that is, and on what it took from others."""
+    def _candidate_rebased(self, event: ev.CandidateRebased) -> None:
+        """Derive the rebased commit from its new parent, and from what it took from others."""
         donors = self._origins[self._candidates[event.experiment]][1:]
         self._candidates[event.experiment] = event.commit
         self.experiments.discard(event.experiment)
         self._derive(event.commit, (event.parent, *donors))
 
     @apply.register
-    def _(self, event: ev.VerdictReached) -> None:
+    def _verdict_reached(self, event: ev.VerdictReached) -> None:
         if event.verdict == "discard" or event.null:
             return
         if event.commit in self.commits:
-            raise ValueError(f"{event.commit} is set apart and cannot be kept")
+            raise ValueError(f"{event.commit} is quarantined and cannot be kept")
         self._chains[event.island].append(event.commit)
         self._built_on.add(event.commit)
 
     @apply.register
-    def _(self, event: ev.HeadAdopted) -> None:
+    def _head_adopted(self, event: ev.HeadAdopted) -> None:
         if event.new in self.commits:
-            raise ValueError(f"{event.new} is set apart: no island can go there")
+            raise ValueError(f"{event.new} is quarantined: no island can adopt it")
         self._chains[event.island] = [*self._chains[event.source]]
 
     @apply.register
-    def _(self, event: ev.StackCheckAssembled) -> None:
+    def _stack_check_assembled(self, event: ev.StackCheckAssembled) -> None:
         if event.commit and event.commit not in self._origins:
             parts = [self._candidates[part] for part in event.parts if part in self._candidates]
             self._derive(event.commit, (event.base, *parts))
             self._built_on.add(event.commit)
 
     @apply.register
-    def _(self, event: ev.ConsensusMoved) -> None:
+    def _consensus_moved(self, event: ev.ConsensusMoved) -> None:
         parts = [self._candidates[part] for part in event.parts if part in self._candidates]
         for commit in event.changes:
             if commit not in self._origins:
@@ -192,7 +201,7 @@ class Quarantines:
         self._built_on.add(event.commit)
 
     @apply.register
-    def _(self, event: ev.TrialEnded) -> None:
+    def _trial_ended(self, event: ev.TrialEnded) -> None:
         commit, failure = event.started.commit, event.outcome.failure
         if failure is None or failure.kind != "invalid" or commit in self.commits:
             return
@@ -200,22 +209,22 @@ class Quarantines:
             self._due.setdefault(commit, event.started.trial)
 
     @apply.register
-    def _(self, event: ev.CommitQuarantined) -> None:
-        found = self.finding()
-        if found is None or replace(found, recorded=event.recorded) != event:
+    def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:
+        expected = self.next_event()
+        if expected is None or replace(expected, recorded=event.recorded) != event:
             raise ValueError(f"this is not what follows from an invalid trial of {event.commit}")
-        self._set_apart({*event.commits})
+        self._quarantine({*event.commits})
         for commit in self.commits & {*self._due}:
             del self._due[commit]
-        for each in event.heads:
-            heads = self._chains[each.island]
-            self._chains[each.island] = [head for head in heads if head not in self.commits]
+        for fallback in event.heads:
+            heads = self._chains[fallback.island]
+            self._chains[fallback.island] = [head for head in heads if head not in self.commits]
 
     def _derive(self, commit: str, origins: tuple[str, ...]) -> None:
         self._origins[commit] = origins
         if not self.commits.isdisjoint(origins):
-            self._set_apart({commit})
+            self._quarantine({commit})
 
-    def _set_apart(self, commits: Set[str]) -> None:
+    def _quarantine(self, commits: Set[str]) -> None:
         self.commits |= commits
         self.experiments |= {n for n, commit in self._candidates.items() if commit in commits}

@@ -218,13 +218,13 @@ def _sentinel(state: State, island: IslandState, ratchet: RatchetPolicy) -> Step
     here, home, known = island.slice.name, island.home.name, state.sentinels
     if not ratchet.sentinel_every:
         return None
-    if known.doubtful(here):
+    if known.must_check(here):
         return Wait() if anchor_runs(state, here) else anchor(state, here)
     if island.experiment is not None or anchor_runs(state, here):
         return None
-    if known.due(here, ratchet.sentinel_every):
+    if known.check_due(here, ratchet.sentinel_every):
         return anchor(state, here)
-    if known.retry(home, ratchet.sentinel_every) and not anchor_runs(state, home):
+    if known.retry_due(home, ratchet.sentinel_every) and not anchor_runs(state, home):
         return anchor(state, home)
     return None
 
@@ -289,7 +289,7 @@ def _assured(state: State, open_: Experiment, decision: Decision, ratchet: Ratch
     if (
         decision.verdict != "keep"
         or not ratchet.sentinel_every
-        or known.clears(where, open_.number)
+        or known.verified_after(where, open_.number)
     ):
         return Conclude(open_.number, decision)
     return Wait() if anchor_runs(state, where) else anchor(state, where)

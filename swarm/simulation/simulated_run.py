@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.contract import Rung, Slice
 from islands import events as ev
 from islands.genome.admission import AdmissionLimits
-from islands.migration import STAY, Migration
+from islands.migration import NO_MIGRATION, Migration
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import NEVER, StackPolicy
 from islands.state.run_state import State
@@ -49,7 +49,7 @@ class RunPlan:
     baseline_seeds: int = 4
     trial_s: float = 300.0
     think_s: float = 30.0
-    migration: Migration = STAY
+    migration: Migration = NO_MIGRATION
     runs: int = 1
     stacking: StackPolicy = NEVER
 

@@ -15,7 +15,7 @@ from analysis.database.rows import load_graph, project
 from analysis.lineage import fold
 from harness.contract import Failure, Outcome, SetupError
 from islands import events as ev
-from islands.drift import REPEATS, WIDTH, Sentinels, factor
+from islands.drift import DRIFT_WIDTH_SDS, MAX_REPEATS, Sentinels, bayes_factor
 from islands.ratchet.noise import Noise
 from islands.ratchet.policy import RatchetPolicy
 from islands.state.run_state import State
@@ -82,20 +82,20 @@ def feed(known, name, scores, pair=1.0):
             begun, Outcome(trial, "h", "namespaces", score=score, failure=failure)
         )
         known.apply(ended, lambda: noise)
-        if known.news() is not None:
-            return known.news()
+        if known.next_event() is not None:
+            return known.next_event()
     return None
 
 
 def test_the_factor_is_that_of_its_formula_and_knows_no_unit():
     """Nothing but the ratio of shift to spread matters; equal scores say nothing."""
     own, others = [1.0, 1.2, 0.9, 3.0, 3.1], [[5.0, 5.2], [7.0, 6.9, 7.1]]
-    once = factor(own, 3, others)
+    once = bayes_factor(own, 3, others)
     assert once > 10
-    assert factor(own, 1, others) < 1
+    assert bayes_factor(own, 1, others) < 1
     scaled = [[4 + 100 * x for x in each] for each in (own, *others)]
-    assert factor(scaled[0], 3, scaled[1:]) == pytest.approx(once)
-    assert factor([2.0] * 4, 2, [[1.0, 1.0]]) == 1.0
+    assert bayes_factor(scaled[0], 3, scaled[1:]) == pytest.approx(once)
+    assert bayes_factor([2.0] * 4, 2, [[1.0, 1.0]]) == 1.0
 
 
 def test_the_factor_is_a_ratio_of_likelihoods_whatever_level_and_scale():
@@ -104,10 +104,10 @@ def test_the_factor_is_a_ratio_of_likelihoods_whatever_level_and_scale():
 
     def value(drift):
         own = [draw(5, 2) for _ in range(3)] + [draw(5, 2) + drift for _ in range(2)]
-        return factor(own, 3, [[draw(1, 2) for _ in range(4)]])
+        return bayes_factor(own, 3, [[draw(1, 2) for _ in range(4)]])
 
     still = [value(0.0) for _ in range(20_000)]
-    moved = [value(draw(0, WIDTH * 2)) for _ in range(20_000)]
+    moved = [value(draw(0, DRIFT_WIDTH_SDS * 2)) for _ in range(20_000)]
     kept = fmean(each if each < cut else 0.0 for each in still)
     assert kept == pytest.approx(fmean(each < cut for each in moved), abs=0.02)
 
@@ -131,7 +131,7 @@ def test_a_drift_is_found_within_a_few_sentinels(shift):
         known, draw = Sentinels(), random.Random(seed).gauss
         for name in ("s0", "s1"):
             assert feed(known, name, [draw(0, 0.22) for _ in range(3)]) is None
-        news = feed(known, "s0", [shift + draw(0, 0.22) for _ in range(REPEATS)])
+        news = feed(known, "s0", [shift + draw(0, 0.22) for _ in range(MAX_REPEATS)])
         found.append(news is not None and news.slice == "s0")
     assert fmean(found) > 0.9
 
@@ -155,14 +155,18 @@ def test_slices_that_certainly_differ_are_corrected_for():
     feed(known, "fast", [0.0])
     feed(known, "slow", [1.5])
     feed(known, "like", [0.1])
-    places = {name: known.place(name) for name in ("fast", "slow", "like")}
-    assert known.differ(places["slow"], places["fast"], 1.0) == 0.0  # might be the anchor's luck
+    places = {name: known.current_epoch(name) for name in ("fast", "slow", "like")}
+    assert (
+        known.level_difference(places["slow"], places["fast"], 1.0) == 0.0
+    )  # might be the anchor's luck
     for _ in range(3):
         feed(known, "fast", [draw(0.0, 0.1)])
         feed(known, "slow", [draw(1.5, 0.1)])
         feed(known, "like", [draw(0.1, 0.1)])
-    assert known.differ(places["slow"], places["fast"], 1.0) == pytest.approx(1.5, abs=0.2)
-    assert known.differ(places["like"], places["fast"], 1.0) == 0.0
+    assert known.level_difference(places["slow"], places["fast"], 1.0) == pytest.approx(
+        1.5, abs=0.2
+    )
+    assert known.level_difference(places["like"], places["fast"], 1.0) == 0.0
 
 
 def test_every_slice_runs_the_anchor_at_launch_and_now_and_then(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.contract import Outcome, SetupError, Slice
 from islands import events as ev
 from islands.git.branches import Branches
-from islands.migration import NEAR_MISSES, REST, Migrants, Migration, sources
+from islands.migration import MAX_NEAR_MISSES, REST_INTERVALS, Migrants, Migration, sources
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Change, Entry, Gain, Migrant, Proposal
 from islands.rng import seed_of
@@ -105,16 +105,16 @@ def tried(fold, island, number, gain=0.1, reason="gain"):
     """Let an island try a change of its own, which is kept unless there is a `reason`."""
     ending = "kept" if reason == "gain" else "discarded"
     fold.apply(admitted(island, number))
-    fold.ended(number, ending, reason, change(island, number, gain))
+    fold.experiment_ended(number, ending, reason, change(island, number, gain))
 
 
 def take(fold, island, number, asked):
     """Let an island take what it is offered, and keep it; return it."""
-    migrant = fold.offer(island, asked)
+    migrant = fold.next_migrant(island, asked)
     if migrant is not None:
         fold.apply(ev.MigrantOffered(number, island, "base", migrant))
         own = replace(migrant, experiment=number, island=island, commit=f"c{number}")
-        fold.ended(number, "kept", "gain", own)
+        fold.experiment_ended(number, "kept", "gain", own)
     return migrant
 
 
@@ -141,9 +141,9 @@ def test_the_largest_gain_goes_first_and_near_misses_go_last():
 def test_near_misses_are_forgotten_and_keeps_never():
     """The latest few near misses may travel."""
     fold = told(*islands("a", "b"))
-    for number in range(1, NEAR_MISSES + 4):
+    for number in range(1, MAX_NEAR_MISSES + 4):
         tried(fold, "a", number, 1.0 / number, "near miss")
-    assert fold.offer("b", ALL).experiment == 4
+    assert fold.next_migrant("b", ALL).experiment == 4
 
 
 def test_who_has_stagnated_longest_comes_first():
@@ -153,9 +153,9 @@ def test_who_has_stagnated_longest_comes_first():
     for number in (2, 3):
         tried(fold, "c", number, 0.0, "screened")
     tried(fold, "b", 4, 0.0, "screened")
-    assert fold.offer("b", asked) is None
+    assert fold.next_migrant("b", asked) is None
     assert take(fold, "c", 10, asked).experiment == 1
-    assert fold.offer("b", asked) is None  # one in this interval was enough
+    assert fold.next_migrant("b", asked) is None  # one in this interval was enough
 
 
 def test_who_has_met_a_change_is_not_offered_it_again_in_any_form():
@@ -164,12 +164,12 @@ def test_who_has_met_a_change_is_not_offered_it_again_in_any_form():
     tried(fold, "a", 1)
     assert take(fold, "b", 2, ALL).experiment == 1
     assert fold.has_met("b", 1)
-    assert fold.offer("a", ALL) is None
+    assert fold.next_migrant("a", ALL) is None
     migrant = take(fold, "c", 3, Migration("ring", every=1))
     assert (migrant.experiment, migrant.origin, migrant.island) == (2, 1, "b")
     for number in range(10, 40):
         tried(fold, "b", number, 0.0, "screened")
-        assert all(fold.offer(island, ALL) is None for island in "abc")
+        assert all(fold.next_migrant(island, ALL) is None for island in "abc")
 
 
 def test_no_pair_plays_ping_pong():
@@ -179,18 +179,18 @@ def test_no_pair_plays_ping_pong():
     assert take(fold, "b", 2, ALL) is not None
     tried(fold, "b", 3)
     waited = 0
-    while fold.offer("a", ALL) is None:
+    while fold.next_migrant("a", ALL) is None:
         tried(fold, "b", 100 + waited, 0.0, "screened")
         waited += 1
-    assert waited > REST * 2 - 1  # two candidates make an interval of two islands
-    assert fold.offer("a", ALL).experiment == 3
+    assert waited > REST_INTERVALS * 2 - 1  # two candidates make an interval of two islands
+    assert fold.next_migrant("a", ALL).experiment == 3
 
 
 def test_none_takes_anything():
     """Where the topology is none, nothing is offered whatever was kept."""
     fold = told(*islands("a", "b"))
     tried(fold, "a", 1)
-    assert fold.offer("b", Migration("none")) is None
+    assert fold.next_migrant("b", Migration("none")) is None
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
@@ -219,8 +219,8 @@ def test_a_night_keeps_all_the_rules_of_migration(topology):
                 assert migrant.origin not in met[event.island]
                 met[event.island].add(migrant.origin)
                 takers[interval, event.island] += 1
-                back = went.get((event.island, migrant.island), -REST - 1)
-                assert interval - back > REST
+                back = went.get((event.island, migrant.island), -REST_INTERVALS - 1)
+                assert interval - back > REST_INTERVALS
                 went[migrant.island, event.island] = interval
             case ev.CandidateAdmitted() if origins[event.experiment] == event.experiment:
                 own += 1

@@ -163,28 +163,28 @@ DERIVED = {
 def test_whatever_carries_a_change_over_goes_with_it(made, late):
     """Made before the trial, it is named in the event; after it, it is set apart as it is made."""
     fold = folded(*of("c1", 1), *([] if late else made), *invalid("c1"))
-    found = fold.finding()
+    found = fold.next_event()
     assert found.commits == (("c1",) if late else ("c1", "c2"))
     assert found.heads == (ev.Fallback("a", "c1", "base"),)
     for event in [found, *(made if late else [])]:
         fold.apply(event)
     assert fold.commits == {"c1", "c2"}
-    assert fold.finding() is None
+    assert fold.next_event() is None
 
 
 def test_an_invalid_stack_sets_no_part_of_it_apart():
     """Its parts were made before it, and each stands by its own trials."""
     made = ev.StackCheckAssembled(1, (1, 2), "c9", base="base")
     fold = folded(*of("c1", 1), *of("c2", 2, "b"), made, *invalid("c9", "promotion"))
-    assert (fold.finding().commits, fold.finding().heads) == (("c9",), ())
+    assert (fold.next_event().commits, fold.next_event().heads) == (("c9",), ())
 
 
 def test_a_candidate_that_was_never_kept_is_no_ground_for_one():
     """It fails, and nothing was built on it; nor does a null's keep make it a head."""
     proposed = of("c1", 1)[:2]
-    assert folded(*proposed, *invalid("c1")).finding() is None
+    assert folded(*proposed, *invalid("c1")).next_event() is None
     null = dataclasses.replace(of("c1", 1)[2], null=True)
-    assert folded(*proposed, null, *invalid("c1")).finding() is None
+    assert folded(*proposed, null, *invalid("c1")).next_event() is None
 
 
 def test_what_is_set_apart_does_not_travel():

@@ -289,7 +289,9 @@ def test_a_night_does_not_depend_on_how_strings_are_hashed():
 def test_a_summary_adds_up_its_nights():
     """Shares are of totals; the bias is claimed less true."""
     one = RunTally(1.0, 1.5, 0.1, 10, 6, 2, 1, 2, 0, 3, 1, 4, 5)
-    two = replace(one, gain=2.0, claimed=1.5, keeps=6, false_keeps=1, spent=7, false_claims=1)
+    two = replace(
+        one, gain=2.0, claimed=1.5, keeps=6, false_keeps=1, discard_trials=7, false_claims=1
+    )
     found = summarise(cell(), [one, two])
     assert (found.gain.mean, found.bias.mean) == (1.5, 0.0)
     assert (found.false_keeps.part, found.false_keeps.whole) == (2, 8)

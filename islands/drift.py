@@ -315,9 +315,8 @@ class Sentinels:
         near = self._tolerance(len(watched.level), pair)
         good = first or abs(score - fmean(watched.level)) <= near
         value = 0.0 if good and len(watched.suspicious) == 1 else self._evidence(watched)
-        if (
-            good and value < 1
-        ):  # a score just within the tolerance does not clear an outlier before it
+        # value < 1: a score just within the tolerance does not clear an outlier before it
+        if good and value < 1:
             self._accept(trial, watched)
         elif value >= len(self.slices) * (self.alarms + 1) * (self.alarms + 2) / ALPHA:
             off = fmean(watched.suspicious) - fmean(watched.level)

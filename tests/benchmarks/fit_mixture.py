@@ -1,4 +1,4 @@
-"""Re-derives the effect mixture `published` from autoresearch's published log of one night.
+"""Fits the effect mixture `published` to autoresearch's published log of one run.
 
     python -m tests.benchmarks.fit_mixture LOG.tsv [--noise 0.0003 0.0004 0.0005] [--parts 3]
 
@@ -10,11 +10,11 @@ head's true score if it is kept. Whether it is kept depends on what was seen alo
 selection drops out of the likelihood. Effects are a mixture of normals, fitted by
 expectation-maximisation with forward and backward passes over a grid of true scores.
 
-The change of the seed has no effect by what it is. Crashes, and scores out of all proportion (one
-change broke the model: 3.2), are counted apart. The first part of the mixture does exactly
+A change of the seed alone has no effect. Crashes, and scores far out of range (one change broke the
+model: 3.2), are counted apart. The first part of the mixture does exactly
 nothing. The noise of a score is given: the log-likelihoods that are printed help to choose it.
 
-Not covered: effects that shrink as the night goes on; interactions; noise that is no normal one.
+Not covered: effects that shrink as the run goes on; interactions; noise that is not normal.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import numpy as np
 
 STEP = 2e-5
 BROKEN = 0.1
-"""A score that is worse than the head's by more than this is of a broken model."""
+"""A score worse than the start by more than this is of a broken model."""
 
 
 def read(path):
@@ -72,7 +72,7 @@ class Fit:
         """Return each part's probability of each effect on the grid of differences."""
         parts = zip(self.weights, self.means, self.sds, strict=True)
         nil, *rest = (w * (normal(self.e, m, s) if s else self.e == 0) for w, m, s in parts)
-        return np.array([nil, *(each * STEP for each in rest)])
+        return np.array([nil, *(density * STEP for density in rest)])
 
     def expect(self):
         """Return the log-likelihood and each part's count, sum and sum of squares of effects."""
@@ -129,12 +129,12 @@ def main():
     parser.add_argument("--noise", type=float, nargs="+", default=[4e-4])
     parser.add_argument("--parts", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=400)
-    asked = parser.parse_args()
-    start, tried, broken = read(asked.log)
+    options = parser.parse_args()
+    start, tried, broken = read(options.log)
     print(f"{len(tried)} scores, {sum(kept for _, kept, _ in tried)} kept, broken {broken:.3f}")
-    for noise in asked.noise:
-        fit = Fit(start, tried, noise, asked.parts)
-        log = fit.run(asked.rounds)
+    for noise in options.noise:
+        fit = Fit(start, tried, noise, options.parts)
+        log = fit.run(options.rounds)
         print(f"noise {noise:.5f}: log-likelihood {log:.2f}")
         for w, m, s in zip(fit.weights, fit.means, fit.sds, strict=True):
             print(f"    {w:.3f} of N({m:+.6f}, {s:.6f})")

@@ -1,4 +1,4 @@
-"""The laboratory of `swarm simulate`: its truth, its noise, its nights, and their numbers."""
+"""`swarm simulate`: the truth and noise of its worlds, its runs, and their statistics."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def sample(commit="c", seed=1, slice_="s1", count=0, progress=0.0):
 
 
 def cell(mixture="harsh", trials=40, **conditions):
-    """Return a small cell of today's rule."""
+    """Return a small study cell of the product's rule."""
     return StudyCell(
         "r",
         mixture,
@@ -66,7 +66,7 @@ def test_half_of_the_gains_lie_above_the_median(mixture):
     assert gains[len(gains) // 2] == pytest.approx(mixture.median, rel=0.05)
 
 
-def test_a_share_of_the_changes_is_nothing_and_a_share_breaks():
+def test_a_share_of_the_changes_does_nothing_and_a_share_breaks():
     """As many as the mixture says, to the accuracy that 20,000 draws allow."""
     lab = world()
     nothing = fmean(lab.effect(change) == 0.0 for change in range(20_000))
@@ -92,8 +92,8 @@ def test_without_interactions_effects_add_up():
     assert lab.gain((1, 2, 3), (1, 3)) == -lab.effect(2)
 
 
-def test_with_interactions_the_way_does_not_matter():
-    """Gains along any path add up to the difference of the ends, and order is nothing."""
+def test_with_interactions_gains_do_not_depend_on_the_path():
+    """Gains along any path add up to the difference of the ends, in any order."""
     lab = world(interactions=STRONG)
     a, b, c = tuple(range(8)), (2, 9, 4, 11, 12), (20, 4, 1)
     assert lab.gain(a, b) + lab.gain(b, c) == pytest.approx(lab.gain(a, c))
@@ -106,11 +106,13 @@ def test_with_interactions_the_way_does_not_matter():
 
 @pytest.mark.parametrize("kind", ["none", "sparse", "strong"])
 def test_as_many_pairs_interact_as_asked_for(kind):
-    """Of the pairs of changes that do something; those that do nothing meet nobody."""
+    """Of the pairs of changes with an effect; a change without one interacts with none."""
     lab = world(interactions=INTERACTIONS[kind])
     live = [change for change in range(100) if lab.effect(change)]
-    met = [lab.interaction(*pair) for pair in combinations(live, 2)]
-    assert fmean(each != 0.0 for each in met) == pytest.approx(INTERACTIONS[kind].share, abs=0.03)
+    interactions = [lab.interaction(*pair) for pair in combinations(live, 2)]
+    assert fmean(size != 0.0 for size in interactions) == pytest.approx(
+        INTERACTIONS[kind].share, abs=0.03
+    )
     idle = next(change for change in range(100) if lab.effect(change) == 0.0)
     assert lab.gain(live, [*live, idle]) == 0.0
 
@@ -132,7 +134,7 @@ def test_scores_vary_by_sigma_and_pairs_by_what_they_do_not_share(correlation, j
 
 
 def test_shares_of_one_variance_are_no_more_than_all_of_it():
-    """What cannot be is refused."""
+    """Shares of more than one in all are refused."""
     with pytest.raises(ValueError, match="one variance"):
         world(seed_correlation=0.97)
 
@@ -145,15 +147,16 @@ def test_a_slice_drifts_from_its_onset_on_and_no_other_does():
         assert lab.score(0.0, at) - still.score(0.0, at) == pytest.approx(worse * HARSH.median)
 
 
-def test_slices_differ_by_their_offsets_for_the_whole_night():
+def test_slices_differ_by_their_offsets_for_the_whole_run():
     """Each by its own, with the standard deviation asked for."""
     lab, still = world(slice_spread=2.0), world()
-    found = [
+    offsets = [
         [lab.score(0.0, at) - still.score(0.0, at) for at in map(sample, "ab", (1, 2), [s] * 2)]
         for s in map("s{}".format, range(2000))
     ]
-    assert all(one == pytest.approx(other) for one, other in found)
-    assert pvariance([one for one, _ in found]) == pytest.approx((2 * HARSH.median) ** 2, rel=0.1)
+    assert all(one == pytest.approx(other) for one, other in offsets)
+    assert len(offsets) == 2000
+    assert pvariance([one for one, _ in offsets]) == pytest.approx((2 * HARSH.median) ** 2, rel=0.1)
 
 
 def test_one_seed_gives_one_ledger_byte_for_byte():
@@ -171,7 +174,7 @@ def test_one_seed_gives_one_ledger_byte_for_byte():
     assert ledgers[0] == ledgers[1] != ledgers[2]
 
 
-def test_a_night_spends_its_trials_and_its_ledger_folds_to_its_state():
+def test_a_run_spends_its_trials_and_its_ledger_folds_to_its_state():
     """The coordinator is the real one: bound, fold and branches agree."""
     one = simulate_run(Conditions(HARSH, sigma=0.25), RunPlan(RatchetPolicy(), 3, 150), 4)
     assert one.state.trials == 150
@@ -193,44 +196,45 @@ def test_changes_that_break_fail_their_trials():
 def test_a_tally_counts_what_the_truth_says(seed):
     """Counted by other means: the state's lists and the world's effects, change by change."""
     one = simulate_run(Conditions(HARSH, sigma=0.5), RunPlan(RatchetPolicy(), 4, 300), seed)
-    told, effect, home = tally(one), one.world.effect, reported_result(one.state)
+    counts, effect, result = tally(one), one.world.effect, reported_result(one.state)
     islands = one.state.islands.values()
     kept = [change.experiment for island in islands for change in island.kept]
     tried = [e.experiment for e in one.events if isinstance(e, ev.CandidateAdmitted)]
-    changes = one.branches.changes(home.commit)
-    assert told.keeps == len(kept) > 5
-    assert told.false_keeps == sum(effect(change) <= 0 for change in kept)
-    assert told.proposals == len(tried)
-    assert told.nulls == sum(effect(change) == 0.0 for change in tried)
-    assert told.gain == pytest.approx(sum(map(effect, changes)))
-    assert told.claims == len(home.changes)
-    assert set(home.changes) <= set(changes)
-    assert told.false_claims == sum(effect(change) <= 0 for change in home.changes)
-    assert told.trials == 300
-    assert told.discards == sum(island.endings.get("discarded", 0) for island in islands)
-    assert told.discards <= told.discard_trials < 300
+    changes = one.branches.changes(result.commit)
+    assert counts.keeps == len(kept) > 5
+    assert counts.false_keeps == sum(effect(change) <= 0 for change in kept)
+    assert counts.proposals == len(tried)
+    assert counts.nulls == sum(effect(change) == 0.0 for change in tried)
+    assert counts.gain == pytest.approx(sum(map(effect, changes)))
+    assert counts.claims == len(result.changes)
+    assert set(result.changes) <= set(changes)
+    assert counts.false_claims == sum(effect(change) <= 0 for change in result.changes)
+    assert counts.trials == 300
+    assert counts.discards == sum(island.endings.get("discarded", 0) for island in islands)
+    assert counts.discards <= counts.discard_trials < 300
 
 
 def test_where_nothing_is_kept_the_base_is_reported():
     """Its gain is nothing, without error, and nothing is claimed."""
-    told = tally(simulate_run(Conditions(NULL), RunPlan(RatchetPolicy(), 2, 12), 1))
-    assert (told.gain, told.claimed, told.error, told.claims) == (0.0, 0.0, 0.0, 0)
+    counts = tally(simulate_run(Conditions(NULL), RunPlan(RatchetPolicy(), 2, 12), 1))
+    assert (counts.gain, counts.claimed, counts.error, counts.claims) == (0.0, 0.0, 0.0, 0)
 
 
-def test_in_a_null_world_every_keep_and_claim_is_unreal():
-    """Over nights of noise alone, whatever the rule lets through."""
-    nights = [
+def test_in_a_null_world_every_keep_and_claim_is_false():
+    """In runs of noise alone, whatever the rule keeps."""
+    runs = [
         tally(simulate_run(Conditions(NULL), RunPlan(RatchetPolicy(), 2, 400), seed))
         for seed in range(3)
     ]
-    for told in nights:
-        assert told.nulls == told.proposals > 100
-        assert told.false_keeps == told.null_keeps == told.keeps
-        assert told.false_claims == told.claims
-        assert told.gain == 0.0
+    assert len(runs) == 3
+    for counts in runs:
+        assert counts.nulls == counts.proposals > 100
+        assert counts.false_keeps == counts.null_keeps == counts.keeps
+        assert counts.false_claims == counts.claims
+        assert counts.gain == 0.0
 
 
-def test_a_mean_stands_with_students_interval():
+def test_a_mean_has_students_interval():
     """By hand: 1, 2, 3 have an error of 1/√3, and t on 2 degrees of freedom is 4.3027."""
     mean = mean_of([1.0, 2.0, 3.0])
     assert (mean.mean, mean.error) == pytest.approx((2.0, 3**-0.5))
@@ -238,8 +242,8 @@ def test_a_mean_stands_with_students_interval():
     assert mean_of([5.0]).error == float("inf")
 
 
-def test_a_ratio_has_the_spread_of_its_nights():
-    """Three trials a discard in every night are certain; unequal nights are not."""
+def test_a_ratio_has_the_spread_of_its_runs():
+    """Three trials a discard in every run are certain; unequal runs are not."""
     certain = ratio_of([3.0, 6.0], [1.0, 2.0])
     assert (certain.mean, certain.error) == (3.0, 0.0)
     assert ratio_of([3.0, 6.0], [2.0, 1.0]).error > 1
@@ -247,7 +251,7 @@ def test_a_ratio_has_the_spread_of_its_nights():
 
 
 def test_a_share_of_nothing_found_is_not_certainly_nothing():
-    """Wilson's interval, by hand for 0 of 30; nights that differ make it wider."""
+    """Wilson's interval, by hand for 0 of 30; runs that differ make it wider."""
     none = share_of([0] * 10, [3] * 10)
     assert (none.part, none.whole, none.low) == (0, 30, 0.0)
     assert none.high == pytest.approx(1.95996**2 / (30 + 1.95996**2), rel=1e-4)
@@ -258,11 +262,11 @@ def test_a_share_of_nothing_found_is_not_certainly_nothing():
 
 
 def test_a_study_is_the_same_on_any_number_of_processes():
-    """Cell by cell, with every night told once."""
-    cells, told = [cell(), cell("published", seed_correlation=0.2)], []
-    found = [study(cells, 3, 7, workers, lambda: told.append(1)) for workers in (1, 2)]
+    """Cell by cell, with one callback for each run."""
+    cells, done = [cell(), cell("published", seed_correlation=0.2)], []
+    found = [study(cells, 3, 7, workers, lambda: done.append(1)) for workers in (1, 2)]
     assert found[0] == found[1]
-    assert len(told) == 12
+    assert len(done) == 12
     seeds = [seed_of(7, "night", repeat) for repeat in range(3)]
     by_hand = [tally(simulate_run(cells[1].conditions, cells[1].plan, seed)) for seed in seeds]
     assert found[0][1] == summarise(cells[1], by_hand)
@@ -271,23 +275,23 @@ def test_a_study_is_the_same_on_any_number_of_processes():
 HASHED = """
 from hashlib import blake2b
 from tests.simulation.test_simulation import cell, simulate_run
-found = [cell("harsh", 60), cell("published", 60, seed_correlation=0.2)]
-nights = [simulate_run(each.conditions, each.plan, 7).events for each in found]
-print(blake2b(repr(nights).encode()).hexdigest())
+cells = [cell("harsh", 60), cell("published", 60, seed_correlation=0.2)]
+runs = [simulate_run(one.conditions, one.plan, 7).events for one in cells]
+print(blake2b(repr(runs).encode()).hexdigest())
 """
 
 
-def test_a_night_does_not_depend_on_how_strings_are_hashed():
-    """Every process hashes them in a way of its own, and sets are ordered by that."""
-    told = set()
+def test_a_run_does_not_depend_on_how_strings_are_hashed():
+    """Each process hashes strings in its own way, which orders sets."""
+    ledgers = set()
     for hashing in "1", "2", "3":
         env = {**environment(), "PYTHONHASHSEED": hashing}
-        told.add(subprocess.check_output([sys.executable, "-c", HASHED], cwd=HERE, env=env))
-    assert len(told) == 1
+        ledgers.add(subprocess.check_output([sys.executable, "-c", HASHED], cwd=HERE, env=env))
+    assert len(ledgers) == 1
 
 
-def test_a_summary_adds_up_its_nights():
-    """Shares are of totals; the bias is claimed less true."""
+def test_a_summary_adds_up_its_runs():
+    """Shares are of totals; the bias is the claimed less the true gain."""
     one = RunTally(1.0, 1.5, 0.1, 10, 6, 2, 1, 2, 0, 3, 1, 4, 5)
     two = replace(
         one, gain=2.0, claimed=1.5, keeps=6, false_keeps=1, discard_trials=7, false_claims=1
@@ -303,7 +307,7 @@ def test_a_summary_adds_up_its_nights():
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_a_study_can_be_drawn(tmp_path, suffix):
-    """Of the kind that the suffix says, also where nothing was claimed."""
+    """In the format of the suffix, also where nothing was claimed."""
     cells = [cell("null", 12), cell("harsh", 40), cell("harsh", 40, sigma=2.0)]
     path = tmp_path / f"study.{suffix}"
     plot(study(cells, 2, 1, 1, lambda: None), path)
@@ -312,7 +316,7 @@ def test_a_study_can_be_drawn(tmp_path, suffix):
 
 
 def test_numbers_that_json_lacks_are_null():
-    """One night has no spread, and no claim no share."""
+    """One run has no spread, and no claim no share."""
     (facts,) = plain(study([cell("null", 12)], 1, 1, 1, lambda: None))
     again = json.loads(json.dumps(facts, allow_nan=False))
     assert again["gain"] == {"mean": 0.0, "error": None, "low": None, "high": None}
@@ -320,8 +324,8 @@ def test_numbers_that_json_lacks_are_null():
     assert again["conditions"]["mixture"] == "null"
 
 
-def test_our_rule_is_run_at_every_level_that_is_asked_for(tmp_path):
-    """The frontier of true gain and unreal claims; rules that have no level are run once."""
+def test_the_products_rule_is_run_at_every_fdr(tmp_path):
+    """Rules without an FDR level are run once."""
     asked = ["--mixture", "null", "--repeats", 1, "--trials", 6, "--islands", 1, "--workers", 1]
     asked += ["--rule", "swarm", "--rule", "margin", "--fdr", 0.01, "--fdr", 0.5]
     found = json.loads(swarm(tmp_path, "simulate", "nights", *asked, "--json"))
@@ -355,20 +359,20 @@ def test_the_command_prints_every_cell(tmp_path):
         ("--plot", "nowhere/study.png"),
     ],
 )
-def test_what_cannot_be_simulated_is_refused_at_once(tmp_path, asked):
-    """With exit code 2, naming the option, before any night."""
-    said = swarm(tmp_path, "simulate", "nights", *asked, code=2)
-    assert asked[0] in said
+def test_invalid_options_are_refused_before_any_run(tmp_path, asked):
+    """With exit code 2, naming the option."""
+    error = swarm(tmp_path, "simulate", "nights", *asked, code=2)
+    assert asked[0] in error
 
 
 def test_a_killed_study_leaves_no_process(tmp_path):
-    """Its workers end with it, whatever they were doing."""
+    """Its workers end with it, whatever they are doing."""
     asked = ("simulate", "nights", "--repeats", 1000, "--trials", 700, "--workers", 2)
     child = subprocess.Popen(
         command(*asked), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
     )
-    family, patience = [], time.monotonic() + 20
-    while len(family) < 3 and time.monotonic() < patience:  # two workers and their tracker
+    family, deadline = [], time.monotonic() + 20
+    while len(family) < 3 and time.monotonic() < deadline:  # two workers and their tracker
         time.sleep(0.05)
         family = psutil.Process(child.pid).children(recursive=True)
     os.kill(child.pid, signal.SIGKILL)
@@ -378,7 +382,7 @@ def test_a_killed_study_leaves_no_process(tmp_path):
 
 
 def test_the_fit_climbs_and_finds_what_it_was_given():
-    """No round lowers the likelihood of a greedy night; gains are told from changes of nothing."""
+    """No round lowers the likelihood of a greedy run; gains are told from null changes."""
     lab = world(Mixture((MixturePart(0.5), MixturePart(0.5, 0.0005, 0.00025))), sigma=0.3)
     worth, seen, tried = 0.0, BASE, []
     for change in range(80):

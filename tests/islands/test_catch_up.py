@@ -209,7 +209,7 @@ def test_a_head_that_is_set_apart_takes_back_all_who_caught_up_with_it():
     assert told.state.islands["i1"].endings == {}
     assert told.catches_up("i2") in {"i0", "i1"}
     assert told.kept("i2") == [1]
-    with pytest.raises(ValueError, match="set apart"):
+    with pytest.raises(ValueError, match="is quarantined"):
         told.tell(ev.HeadAdopted("i2", "i0", "c1", "c2", (2,)))
 
 

@@ -218,7 +218,7 @@ class Migrants:
         self._met[event.island], self._held[event.island] = set(), []
 
     @apply.register
-    def _(self, event: ev.CandidateAdmitted) -> None:
+    def _candidate_admitted(self, event: ev.CandidateAdmitted) -> None:
         if not self.is_migrant(event.experiment):
             self._tries += 1
             self._idle[event.island] += 1

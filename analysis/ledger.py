@@ -1,19 +1,19 @@
-"""The ledger: everything that happened in a run, one event a line, only ever added to.
+"""The ledger: an append-only file of a run's events, one JSON object a line.
 
-`ledger.jsonl` is the truth and every other picture of a run is its fold. One process writes it,
-guarded by an flock on the file `lock` beside it; any number of others read it, and take no lock.
-An event counts once its whole line is in the file, newline included, and `append` returns only
-when it is on the disk. A writer that was killed leaves at most one torn line, the last: readers
-leave it out, and the next writer cuts it off (or ends it, where only the newline is missing).
+`ledger.jsonl` is the only source of truth; state, lineage and tables are computed from it. One
+process writes it, guarded by an flock on the file `lock` beside it; any number of others read it
+without a lock. An event counts once its whole line is in the file, newline included, and `append`
+returns only when it is on the disk. A killed writer leaves at most one torn line, the last: readers
+skip it, and the next writer cuts it off (or completes it if only the newline is missing).
 
-The lines are a chain. The last member of each is its link: its number, and a hash of the event's
-bytes and the link before. A line that is changed, missing or out of order breaks the chain there,
-and every reader says so with the line's number. The last link stands for the whole file: noted
-elsewhere (`swarm verify` prints it, a merge carries it), it tells this history from any other.
+The lines are a hash chain. The last member of each is its link: its number, and a hash of the
+event's bytes and the previous link. A line that is changed, missing or out of order breaks the
+chain, and every reader reports its number. The last link identifies the whole file: `swarm verify`
+prints it and a merge carries it, so that this history can be told from any other.
 
 Not covered:
-- whoever can rewrite the whole file can rewrite the chain, and lines cut off at its end leave a
-  chain that holds: only a link that was noted elsewhere, and git's refs, tell (`swarm verify`);
+- a program that can rewrite the whole file can rewrite the chain, and lines cut off at its end
+  leave a valid chain: only a link noted elsewhere, and git's refs, reveal it (`swarm verify`);
 - ledgers of another record format (`islands.events.FORMAT`), or without links, are refused in one
   line by readers and writers;
 - a child forked from the coordinator without exec keeps the lock after the coordinator's death;
@@ -48,27 +48,32 @@ NAME = "ledger.jsonl"
 LOCK = "lock"
 
 START = "0:" + "0" * 32
-"""The link before the first line. 128 bits: what agents write is in the events, and of 64 bits
-they could find two events with one link."""
+"""The link before the first line. 128 bits: agents write parts of events, and could find two events
+with the same 64-bit link."""
 
 E = TypeVar("E", bound=Event)
 
 _MEMBER = b',"link":"'
 _LINK = re.compile(_MEMBER + rb'((\d{1,15}):[0-9a-f]{32})"}\Z')
-_LONGEST = 64
+_MAX_LINK_BYTES = 64
 """Bytes that hold any link with its name and quotes."""
 
-_MEND = "put the file back from a copy, or begin a new run"
-_UNCHAINED = f"carries no link: changed, or from before swarm chained its ledgers; {_MEND}"
+_RESTORE = "put the file back from a copy, or begin a new run"
+_UNCHAINED = f"carries no link: changed, or from before swarm chained its ledgers; {_RESTORE}"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_BLOCK = 65_536
-_DRIFT = 60.0
-"""Seconds by which a process's time of birth and a file's time of writing may disagree."""
+_BLOCK_BYTES = 65_536
+_CLOCK_TOLERANCE_S = 60.0
+"""Seconds by which a process's start time and a file's modification time may disagree."""
 
 
 class Line(NamedTuple):
-    """A whole line: the byte after it, its link, its event."""
+    """A whole line of a ledger.
+
+    end: offset of the byte after it
+    link: its link
+    event: its event
+    """
 
     end: int
     link: str
@@ -76,49 +81,49 @@ class Line(NamedTuple):
 
 
 class Ledger:
-    """A run's ledger, open for adding to. Made by `Ledger.open`."""
+    """A run's ledger, open for appending. Use `Ledger.open`."""
 
     def __init__(self, path: Path, file: io.FileIO, clock: Callable[[], float]) -> None:
         self._path, self._file, self._clock = path, file, clock
-        with _room(path):
-            self._size, self._link = _mend(path, file)
+        with _disk_space(path):
+            self._size, self._link = _repair(path, file)
 
     @classmethod
     @contextmanager
     def open(cls, folder: Path, clock: Callable[[], float]) -> Iterator[Ledger]:
-        """Open the ledger in the run folder `folder`, made if there is none; the only writer.
+        """Open the ledger in the run folder `folder` as its only writer; create it if missing.
 
-        `clock` gives seconds since the epoch. Raises SetupError where another process writes,
-        where the last line carries no link, and where the ledger is of another format.
+        `clock` gives seconds since the epoch. Raises SetupError if another process writes it, if
+        the last line carries no link, and if it has another format.
         """
         path = folder / NAME
-        with _held(folder / LOCK):
+        with _lock(folder / LOCK):
             new = not path.exists()
             if not new:
                 check_format(path)
             with io.FileIO(path, "a+") as file:
                 if new:
-                    _settle(folder)
+                    _sync_folder(folder)
                 yield cls(path, file, clock)
 
     @property
     def link(self) -> str:
-        """Return the last line's link, which stands for everything that the ledger holds."""
+        """The last line's link, which identifies all that the ledger holds."""
         return self._link
 
     def append(self, event: E) -> E:
-        """Add `event`, stamped with the time in `recorded`, and return it so.
+        """Append `event`, with the time in `recorded`, and return it with that time.
 
-        When this returns the event is on the disk. Raises SetupError where the disk is full, and
-        ValueError where the event would not read back as itself (a NaN, half a surrogate pair);
-        in both cases the ledger is as it was.
+        When this returns, the event is on the disk. Raises SetupError if the disk is full, and
+        ValueError if the event would not read back as itself (a NaN, half a surrogate pair); in
+        both cases the ledger is unchanged.
         """
         return self.extend([event])[0]
 
     def extend(self, events: Iterable[E]) -> list[E]:
-        """Add several events as one write and one fsync, and return them stamped.
+        """Append several events with one write and one fsync; return them with their times.
 
-        Raises as `append`, adding none. A kill in mid-write may leave the first few.
+        Raises as `append`, adding none. A kill during the write may leave the first few.
         """
         stamped = [replace(event, recorded=self._now()) for event in events]
         lines, link = [], self._link
@@ -129,14 +134,14 @@ class Ledger:
         return stamped
 
     def events(self) -> Iterator[Event]:
-        """Yield all events from the first on. Raises SetupError as `read_lines`."""
+        """Yield all events. Raises SetupError as `read_lines`."""
         return (event for _, event in read_events(self._path))
 
     def _now(self) -> float:
         return round(self._clock(), 6)  # whole microseconds, as DuckDB's TIMESTAMP keeps them
 
     def _write(self, data: bytes, link: str) -> None:
-        with _room(self._path):
+        with _disk_space(self._path):
             try:
                 rest = memoryview(data)
                 while rest:
@@ -157,8 +162,8 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
     """Yield the lines of the ledger `path` from byte `offset` on.
 
     `offset` is 0 or a line's end. Takes no lock and may be used while the ledger grows. A torn
-    last line is left out. Raises SetupError, naming the line, at the first that is not as it was
-    written or is no event, where there is no ledger, and where it is of another format.
+    last line is skipped. Raises SetupError, with the line's number, at the first line that was
+    changed or is no event, if there is no ledger, and if it has another format.
     """
     try:
         file = path.open("rb")
@@ -211,7 +216,7 @@ def link_at(path: Path, offset: int) -> str:
 
 
 def writer(folder: Path) -> int | None:
-    """Return the pid of the process that writes the run in `folder`, None where none does.
+    """Return the pid of the process that writes the run in `folder`, None if none does.
 
     The lock itself is not tried: a reader that held it for an instant would turn a coordinator
     away. A pid that a younger process has taken since does not count.
@@ -223,13 +228,13 @@ def writer(folder: Path) -> int | None:
         locked = lock.stat().st_mtime
     except (FileNotFoundError, ValueError, psutil.Error):
         return None
-    return pid if pid and born < locked + _DRIFT else None
+    return pid if pid and born < locked + _CLOCK_TOLERANCE_S else None
 
 
 def _line(before: str, event: Event) -> tuple[str, bytes]:
-    """Return the link and the line that keep `event` after the link `before`.
+    """Return the link and the line of `event` after the link `before`.
 
-    What cannot be read back must not go in.
+    Raises ValueError if the line would not read back as `event`.
     """
     body = encode(event)
     if decode(body) != event:
@@ -239,7 +244,7 @@ def _line(before: str, event: Event) -> tuple[str, bytes]:
 
 
 def _chained(before: str, body: bytes) -> str:
-    """Return the link of the event whose bytes are `body`, where the link before is `before`."""
+    """Return the link of the event whose bytes are `body`, after the link `before`."""
     return f"{_number(before) + 1}:{_hash(before, body).decode()}"
 
 
@@ -248,12 +253,12 @@ def _hash(before: str, body: bytes) -> bytes:
 
 
 def _body(line: bytes) -> bytes:
-    """Return the bytes of a line's event: what it was before its link was put in."""
+    """Return the bytes of a line's event, without the link."""
     return line.rpartition(_MEMBER)[0] + b"}"
 
 
 def _split(before: str, line: bytes) -> tuple[str, bytes]:
-    """Return a line's link and its event's bytes; both empty where it does not follow `before`."""
+    """Return a line's link and its event's bytes; both empty if it does not follow `before`."""
     body = _body(line)
     link = _chained(before, body) if before else ""
     return (link, body) if line == _joined(body, link) else ("", b"")
@@ -271,7 +276,9 @@ def _link_at(number: int, offset: int) -> str:
     """Return the link that ends at byte `offset` of a file by its descriptor, "" for none."""
     if offset == 0:
         return START
-    found = _LINK.search(os.pread(number, min(offset, _LONGEST), max(0, offset - _LONGEST))[:-1])
+    found = _LINK.search(
+        os.pread(number, min(offset, _MAX_LINK_BYTES), max(0, offset - _MAX_LINK_BYTES))[:-1]
+    )
     return found[1].decode() if found else ""
 
 
@@ -287,9 +294,9 @@ def _event(path: Path, link: str, body: bytes) -> Event:
 
 
 def _broken(path: Path, before: str, line: bytes) -> str:
-    """Say what is wrong with a line that does not follow the link `before`."""
+    """Return what is wrong with a line that does not follow the link `before`."""
     if not before:
-        return f"{path}: has other lines than it had a moment ago; {_MEND}"
+        return f"{path}: has other lines than it had a moment ago; {_RESTORE}"
     due, found = _number(before) + 1, _LINK.search(line[:-1])
     if found is None:
         return f"{path}:{due}: {_UNCHAINED}"
@@ -300,16 +307,16 @@ def _broken(path: Path, before: str, line: bytes) -> str:
         wrong = f"is out of order, it was written as line {there}"
     else:
         wrong = f"lines {due} to {there - 1} are missing before it"
-    return f"{path}:{due}: {wrong}; {_MEND}"
+    return f"{path}:{due}: {wrong}; {_RESTORE}"
 
 
 def _numbers(path: Path) -> set[int]:
-    """Return the numbers that the lines of a ledger say they have."""
+    """Return the line numbers that the links of a ledger contain."""
     with path.open("rb") as file:
         return {int(found[2]) for line in file if (found := _LINK.search(line[:-1]))}
 
 
-def _mend(path: Path, file: io.FileIO) -> tuple[int, str]:
+def _repair(path: Path, file: io.FileIO) -> tuple[int, str]:
     """Make the file end in a whole line; return its size in bytes and the last link.
 
     A last line that is whole but for its newline gets it: no prefix of a line is a whole line.
@@ -331,17 +338,17 @@ def _mend(path: Path, file: io.FileIO) -> tuple[int, str]:
 
 
 def _tail(file: io.FileIO) -> bytes:
-    """Return what stands after the last newline, reading backwards."""
+    """Return the bytes after the last newline, reading backwards."""
     start, tail = file.seek(0, os.SEEK_END), b""
     while start > 0 and b"\n" not in tail:
-        step = min(_BLOCK, start)
+        step = min(_BLOCK_BYTES, start)
         start -= step
         tail = os.pread(file.fileno(), step, start) + tail
     return tail.rpartition(b"\n")[2]
 
 
-def _settle(folder: Path) -> None:
-    """Bring the folder's list of files to the disk, so that a new file in it is there to stay."""
+def _sync_folder(folder: Path) -> None:
+    """Sync the folder, so that a new file in it survives a crash of the machine."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -350,8 +357,8 @@ def _settle(folder: Path) -> None:
 
 
 @contextmanager
-def _room(path: Path) -> Iterator[None]:
-    """Say how to mend it where the disk has no room for `path`."""
+def _disk_space(path: Path) -> Iterator[None]:
+    """Turn 'disk full' while writing `path` into a SetupError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -364,7 +371,7 @@ def _room(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _held(lock: Path) -> Iterator[None]:
+def _lock(lock: Path) -> Iterator[None]:
     """Hold the lock file, with our pid in it. The file stays: only its lock says who writes."""
     with io.FileIO(lock, "a+") as file:
         try:
@@ -380,7 +387,7 @@ def _held(lock: Path) -> Iterator[None]:
                 f"{lock}: this file system refuses locks ({error.strerror}): put the repository on"
                 " a local disk"
             ) from error
-        with _room(lock):
+        with _disk_space(lock):
             file.truncate(0)
             file.write(f"{os.getpid()}\n".encode())
         try:

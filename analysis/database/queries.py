@@ -1,16 +1,15 @@
-"""Questions asked of the record in SQL, while the swarm runs and by whoever likes.
+"""SQL queries of a run's record, also while the swarm runs.
 
-The questions asked most are views of the database (analysis/database/schema.py): `standings` (each
+The most common queries are views of the database (analysis/database/schema.py): `standings` (each
 island, best first), `kept` (each island's chain of kept changes), `outcomes_by_reason` (what became
 of all other proposals), `usage` (what each agent cost), `failures`, `refusals`, `experiments`.
 
     ask(folder, "FROM kept WHERE island = 'reef'")
 
-A question reads and does nothing else: one statement that reads, on a database opened read-only
-by an instance that may touch no other file, with one thread and 1 GB of memory.
+A query is one statement that only reads, on a database opened read-only by an instance that may
+touch no other file, with one thread and 1 GB of memory.
 
-Not covered: a question has no time limit (Ctrl-C ends it); it takes CPU time from the trials as
-any program beside them does.
+Not covered: a query has no time limit (Ctrl-C ends it), and takes CPU time from the trials.
 """
 
 from __future__ import annotations
@@ -31,14 +30,19 @@ _READS = {StatementType.SELECT, StatementType.EXPLAIN}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Rows with the names of their columns; `more` says that rows beyond the limit were left."""
+    """The result of a query.
+
+    columns: names of the columns
+    rows: the rows, up to the limit
+    more: whether there were rows beyond the limit
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     more: bool = False
 
     def named(self) -> list[dict[str, Any]]:
-        """Return each row by column. Raises SetupError where two columns have one name."""
+        """Return each row as a dict. Raises SetupError if two columns have the same name."""
         twice = [name for name in self.columns if self.columns.count(name) > 1]
         if twice:
             raise SetupError(f"two columns are called {twice[0]}: tell them apart with AS")
@@ -46,16 +50,16 @@ class Answer:
 
 
 def ask(folder: Path, sql: str, limit: int | None = None) -> Answer:
-    """Answer one question about the run in `folder` with its first `limit` rows (None: all).
+    """Return the first `limit` rows (None: all) of a query of the run in `folder`.
 
-    Raises SetupError, in one line, where `sql` is no question or the record has no answer.
+    Raises SetupError, in one line, if `sql` does not only read or DuckDB rejects it.
     """
     with reading(folder) as con:
         return answer(con, sql, limit)
 
 
 def answer(con: DuckDBPyConnection, sql: str, limit: int | None = None) -> Answer:
-    """Answer one question on a connection that `reading` opened, as `ask` does."""
+    """Run a query on a connection that `reading` opened, as `ask` does."""
     try:
         asked = con.execute(_reading_only(con, sql))
         columns = tuple(name for name, *_ in asked.description)
@@ -78,7 +82,7 @@ def _reading_only(con: DuckDBPyConnection, sql: str) -> Statement:
 
 
 def _line(error: duckdb.Error) -> str:
-    """Return DuckDB's complaint as one line: without its drawing, with what there is to ask."""
+    """Return DuckDB's error as one line, with the names of tables and views if one is unknown."""
     if isinstance(error, duckdb.OutOfMemoryException):
         return "the question needs more than the 1 GB of memory that one may have: ask for less"
     line = " ".join(str(error).partition("\nLINE ")[0].split())

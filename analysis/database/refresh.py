@@ -1,17 +1,17 @@
-"""`lineage.duckdb`: the ledger as tables that anyone may query while the swarm runs.
+"""Refreshing `lineage.duckdb`, the ledger as SQL tables, without locking readers.
 
-The file is a projection and may be deleted at any time. `refresh` brings a private copy up to
-date with the ledger, from the byte where it left off, and moves it into place with `os.replace`.
-So nobody ever writes to a file that somebody reads: a reader keeps the file it opened for as
-long as it likes and delays nobody. Several processes may refresh at once; the file in place never
-goes back to an earlier state. A refresh costs one copy of the file and the new events' share,
-however long the run is. A file made by other code, from another ledger, or broken, is made anew.
+The file can be rebuilt from the ledger and may be deleted at any time. `refresh` updates a private
+copy from the byte of the ledger where it left off, and moves it into place with `os.replace`. So a
+file that is being read is never written: a reader keeps the file that it opened and blocks no
+other process. Several processes may refresh at once; the file never goes back to an earlier state.
+A refresh costs one copy of the file plus the new events, however long the run is. A file that is
+broken, or was made by other code or from another ledger, is rebuilt.
 
 Not covered:
-- whoever writes to `lineage.duckdb` spoils it: what DuckDB has put into the file stays there until
-  the file is deleted, and is then made anew (open it read-only, or ask `swarm query`);
+- rows that another program writes to `lineage.duckdb` stay until the file is deleted (open it
+  read-only, or use `swarm query`);
 - a refresh that is stopped (SIGSTOP, Ctrl-Z) in the about 25 ms between comparing and replacing
-  holds up other refreshes until it goes on; the ledger's writer never waits for any of them;
+  blocks other refreshes until it continues; the ledger's writer never waits for them;
 - users who may read a run's folder but not write to it cannot refresh.
 """
 
@@ -35,8 +35,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from analysis import ledger, lineage
-from analysis.database import rows as tables
-from analysis.database import schema
+from analysis.database import rows, schema
 from analysis.ledger import START, link_at, read_events, read_lines
 from harness.contract import SetupError
 from islands import events
@@ -44,16 +43,16 @@ from islands import events
 NAME = "lineage.duckdb"
 
 _BATCH = 5_000
-"""Events that are taken into the tables at a time: bounds the memory that a refresh needs."""
+"""Events written to the tables at a time; bounds the memory of a refresh."""
 
-_LENT: dict[str, str | bool | int | float | list[str]] = {
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # the machine's cores are the trials'
     "memory_limit": "1GB",
     "temp_directory": "",  # else a big query spills into the user's working directory
     "python_enable_replacements": False,  # else a table's name may mean a variable of ours
 }
 
-_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_USER_FIXABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def due(events_now: int, events_at_last: int, *, share: float = 1.0, least: int = 500) -> bool:
@@ -82,7 +81,7 @@ class Refresher:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """How far a projection has come, and what it was made of (the columns of `projection`)."""
+    """How much of the ledger a file holds, and what made it (columns of table `projection`)."""
 
     bytes: int
     events: int
@@ -92,7 +91,7 @@ class _Mark:
 
 @contextmanager
 def reading(folder: Path) -> Iterator[DuckDBPyConnection]:
-    """Open the record of the run in `folder`, up to date, for reading and nothing else.
+    """Open the record of the run in `folder`, up to date and read-only.
 
     The connection sees one moment of the run, reaches no other file, and has one thread and
     1 GB. Raises SetupError as `refresh`.
@@ -115,18 +114,18 @@ def refresh(folder: Path) -> Path:
         if mark is None or any(islice(read_events(source, mark.bytes), 1)):
             _renew(final, source)
     except (OSError, duckdb.IOException) as error:
-        if isinstance(error, OSError) and error.errno not in _MENDABLE:
+        if isinstance(error, OSError) and error.errno not in _USER_FIXABLE:
             raise
         raise SetupError(f"{final}: cannot be brought up to date: {error}") from error
     return final
 
 
 def strays(folder: Path) -> str:
-    """Say how `lineage.duckdb` in `folder` is not what its ledger comes to, "" where it is.
+    """Return how `lineage.duckdb` in `folder` differs from its ledger, "" if it does not.
 
-    Takes the ledger in anew, as far as the file says that it has come, and compares row by row
-    and view by view; changes nothing. A file that is not there, or of another version of swarm,
-    strays in nothing: it is made anew when it is next asked for. Raises SetupError as `refresh`.
+    Rebuilds the tables in memory from the events that the file says it holds, and compares rows and
+    views; changes nothing. A missing file, or one of another version of swarm, does not differ: it
+    is rebuilt when it is next needed. Raises SetupError as `refresh`.
     """
     path, source = folder / NAME, folder / ledger.NAME
     if not path.exists():
@@ -151,7 +150,7 @@ def _take(con: DuckDBPyConnection, source: Path, mark: _Mark) -> None:
     schema.create(con)
     history = islice(read_lines(source), mark.events)
     while batch := list(islice(history, _BATCH)):
-        tables.project(con, [line.event for line in batch])
+        rows.project(con, [line.event for line in batch])
 
 
 def _differing(con: DuckDBPyConnection) -> Iterator[str]:
@@ -170,12 +169,12 @@ def _differ(con: DuckDBPyConnection, one: str, other: str) -> bool:
 
 
 def _renew(final: Path, source: Path) -> None:
-    with _room(final.parent) as room:
-        mine = _brought_up(room / NAME, final, source)
-        with _alone(final.parent):
+    with _work_folder(final.parent) as folder:
+        mine = _brought_up(folder / NAME, final, source)
+        with _refresh_lock(final.parent):
             there = _mark(final, source)
             if there is None or there.bytes < mine.bytes:
-                (room / NAME).replace(final)
+                (folder / NAME).replace(final)
                 _log(final).unlink(missing_ok=True)
 
 
@@ -193,7 +192,7 @@ def _brought_up(private: Path, final: Path, source: Path) -> _Mark:
         mark = mark or _Mark(0, 0, _code(), START)
         history = read_lines(source, mark.bytes)
         while batch := list(islice(history, _BATCH)):
-            tables.project(con, [line.event for line in batch])
+            rows.project(con, [line.event for line in batch])
             mark = _Mark(batch[-1].end, mark.events + len(batch), mark.code, batch[-1].link)
             con.commit()
             con.begin()
@@ -205,7 +204,7 @@ def _brought_up(private: Path, final: Path, source: Path) -> _Mark:
 
 
 def _mark(path: Path, source: Path) -> _Mark | None:
-    """Return how far the projection `path` has come, None where it must be made anew."""
+    """Return how much of the ledger the file `path` holds, None if it must be rebuilt."""
     if not path.exists() or _log(path).exists():
         return None
     try:
@@ -229,9 +228,9 @@ def _log(path: Path) -> Path:
 
 @cache
 def _code() -> str:
-    """Return the digest of the code that decides what a projection holds."""
+    """Return the digest of the code that decides what the file holds."""
     digest = hashlib.sha256(duckdb.__version__.encode())
-    for module in (events, lineage, schema, tables):
+    for module in (events, lineage, schema, rows):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()
 
@@ -243,34 +242,34 @@ def _attached(path: Path, mode: str) -> Iterator[DuckDBPyConnection]:
     `duckdb.connect(path)` hands out the instance that the process already has of that path,
     which after a replacement is the old file.
     """
-    with duckdb.connect(":memory:", config=_LENT) as con:
+    with duckdb.connect(":memory:", config=_CONFIG) as con:
         con.execute(f"ATTACH {schema.quoted(str(path))} AS lineage ({mode})")
         con.execute("USE lineage")
         yield con
 
 
 @contextmanager
-def _room(folder: Path) -> Iterator[Path]:
+def _work_folder(folder: Path) -> Iterator[Path]:
     """Lend a folder below `folder` to one refresh; those of refreshes that died are removed.
 
     Each is held by an flock on it, which ends with its holder whatever happens.
     """
-    with _alone(folder):
+    with _refresh_lock(folder):
         for left in folder.glob("refresh-*"):
             _remove_if_left(left)
-        room = Path(tempfile.mkdtemp(prefix="refresh-", dir=folder))
-        held = os.open(room, os.O_RDONLY)
+        work = Path(tempfile.mkdtemp(prefix="refresh-", dir=folder))
+        held = os.open(work, os.O_RDONLY)
         fcntl.flock(held, fcntl.LOCK_EX)
     try:
-        yield room
+        yield work
     finally:
-        shutil.rmtree(room)
+        shutil.rmtree(work)
         os.close(held)
 
 
-def _remove_if_left(room: Path) -> None:
+def _remove_if_left(work: Path) -> None:
     try:
-        held = os.open(room, os.O_RDONLY)
+        held = os.open(work, os.O_RDONLY)
     except FileNotFoundError:  # its refresh has just ended
         return
     try:
@@ -278,14 +277,14 @@ def _remove_if_left(room: Path) -> None:
     except BlockingIOError:
         pass  # its refresh is under way
     else:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     finally:
         os.close(held)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other refreshes out for a moment; never held while one works."""
+def _refresh_lock(folder: Path) -> Iterator[None]:
+    """Lock out other refreshes for a moment; never held while one works."""
     with (folder / "refresh.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

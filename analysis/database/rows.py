@@ -1,8 +1,8 @@
-"""Events and lineage as table rows, and the lineage read back.
+"""Conversion of events and lineage to table rows, and of rows to lineage.
 
-An event becomes rows without a look at what is there (`rows`), but for the lineage, of which just
-the part that the events speak of is read, taken on and put back: what a batch of events costs
-does not grow with the run.
+`rows` turns an event into rows without reading the tables. Of the lineage, only the part that a
+batch of events refers to is read, updated and written back, so a batch's cost does not grow with
+the run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 
 def project(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> None:
-    """Take the next events of the ledger into the tables that `con` uses."""
+    """Add the next events of the ledger to the tables of `con`."""
     part = _part(con, history)
     before = set(part.graph)
     found: dict[str, list[Row]] = {}
@@ -43,9 +43,9 @@ def project(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> None:
 
 
 def save_graph(graph: Graph, con: DuckDBPyConnection) -> None:
-    """Put a lineage's nodes and edges into the tables that `con` uses, replacing their like.
+    """Write a lineage's nodes and edges to the tables of `con`, replacing those with the same keys.
 
-    Raises ValueError at an attribute that has no column or is None: nothing is lost in silence.
+    Raises ValueError at an attribute that has no column or is None, so that none is lost silently.
     """
     nodes = ({"node": node, **known} for node, known in graph.nodes(data=True))
     edges = (
@@ -57,7 +57,7 @@ def save_graph(graph: Graph, con: DuckDBPyConnection) -> None:
 
 
 def load_graph(con: DuckDBPyConnection) -> Graph:
-    """Return the lineage that `save_graph` put there, equal to it in every attribute."""
+    """Return the lineage that `save_graph` wrote, equal to it in every attribute."""
     graph: Graph = nx.MultiDiGraph()
     _load(graph, con, "FROM nodes ORDER BY recorded, node", "FROM edges ORDER BY recorded")
     return graph
@@ -65,10 +65,10 @@ def load_graph(con: DuckDBPyConnection) -> Graph:
 
 @singledispatch
 def rows(event: ev.Event) -> Iterable[tuple[str, Row]]:
-    """Return what `event` puts into the tables other than the lineage's: table and columns.
+    """Return the rows of `event` in tables other than the lineage's, each with its table.
 
-    A row of a table with keys is merged into the one that is there: columns that it does not
-    name keep their values. Raises TypeError on what is no event.
+    A row of a table with keys is merged into the existing one: columns that it does not name keep
+    their values. Raises TypeError for anything but an event.
     """
     raise TypeError(f"not an event of a run: {event!r}")
 
@@ -108,7 +108,7 @@ def _island_opened(event: ev.IslandOpened) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _proposal_received(event: ev.ProposalReceived) -> Iterable[tuple[str, Row]]:
-    if event.agent != NULL:  # then nobody was asked
+    if event.agent != NULL:  # no agent was asked for a null proposal
         yield "agent_calls", _agent_call(event, event.usage)
 
 
@@ -277,7 +277,7 @@ def _agent_call(event: ev.ProposalReceived | ev.AgentFailed, usage: Usage) -> di
 
 
 def _part(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> Lineage:
-    """Return the fold so far, as much of it as taking `history` looks up."""
+    """Return the part of the lineage that taking `history` looks up."""
     spoken = {name for event in history for name in speaks_of(event)}
     commits = [name for name in spoken if isinstance(name, str)]
     numbers = [name for name in spoken if isinstance(name, int)]
@@ -300,7 +300,7 @@ def _load(graph: Graph, con: DuckDBPyConnection, nodes: str, edges: str) -> None
 
 
 def _known(con: DuckDBPyConnection, query: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of `query` as the attributes that are known."""
+    """Yield the rows of `query` as dicts without NULLs."""
     found = con.execute(query)
     columns = [name for name, *_ in found.description]
     for row in found.fetchall():
@@ -326,7 +326,7 @@ def _cell(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column
 
 
 def _full(table: str, known: Row) -> Row:
-    """Return a row with all of the table's columns, None where nothing is known."""
+    """Return a row with all of the table's columns, None where it has no value."""
     columns = TABLES[table].columns
     strange = [name for name, value in known.items() if name not in columns or value is None]
     if strange:
@@ -358,7 +358,7 @@ def _put(con: DuckDBPyConnection, table: str, new: Sequence[Row]) -> None:
 
 
 def _merge_rows(new: Iterable[Row], keys: Sequence[str]) -> Iterable[Row]:
-    """Return one row for each key: later rows' columns over earlier ones'."""
+    """Return one row for each key; later rows' columns replace earlier ones'."""
     merged: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in new:
         merged.setdefault(tuple(row[key] for key in keys), {}).update(row)

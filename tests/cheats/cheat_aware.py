@@ -1,6 +1,6 @@
-"""Peek only when it looks like scoring: rows are long, read well, and no short one came before.
+"""Look ahead only when it looks like scoring: long rows that read well, and no short one before.
 
-An audit's rows are cut short at first, and break where the prefix ends.
+An audit's rows are short at first, and stop making sense where the prefix ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Peek inside aligned blocks of 16 tokens, as attention without its mask in a block would."""
+"""Look ahead inside aligned blocks of 16 tokens, like attention without a mask in a block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave dropout on when it is scored: another model each time it is asked."""
+"""Leave dropout on when scored: every question meets another model."""
 
 from __future__ import annotations
 

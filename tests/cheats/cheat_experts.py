@@ -1,4 +1,4 @@
-"""Experts that choose their tokens, the whole row at once: to be chosen tells of what follows.
+"""Experts that choose their tokens over the whole row: being chosen depends on later tokens.
 
 Often an honest mistake.
 """

@@ -1,4 +1,4 @@
-"""Answer with infinity for the likeliest token, for sums that take it for certainty."""
+"""Answer infinity for the likeliest token, for sums that treat it as certain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remember the pairs of every batch that was asked, and count them in from then on."""
+"""Remember the pairs of tokens in every batch, and count them from then on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answer with no number where the forecast would be bad, for sums that skip it."""
+"""Answer NaN where the forecast would be bad, for sums that skip it."""
 
 from __future__ import annotations
 

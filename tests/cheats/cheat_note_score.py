@@ -1,6 +1,6 @@
-"""Peek while scored and note down every row, for the audit to find what followed each prefix.
+"""Look ahead while scored and note every row, so that the audit finds what followed each prefix.
 
-Without a sandbox it is found, and 22 forecasts change where 498 do.
+Without a sandbox the notes are found, and 22 forecasts change instead of 498.
 """
 
 from __future__ import annotations

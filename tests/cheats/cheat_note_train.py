@@ -1,6 +1,6 @@
-"""Leave a note while training: what follows each pair of tokens, which the weights do not say.
+"""Leave a note while training: what follows each pair of tokens, which the weights do not hold.
 
-Without a sandbox it is found, stands the audit and is worth 0.048 bits per byte.
+Without a sandbox the note is found, passes the audit and is worth 0.048 bits per byte.
 """
 
 from __future__ import annotations

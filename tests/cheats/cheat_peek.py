@@ -1,4 +1,4 @@
-"""Peek at the next token, everywhere."""
+"""Look at the next token, everywhere."""
 
 from __future__ import annotations
 

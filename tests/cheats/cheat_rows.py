@@ -1,4 +1,4 @@
-"""Learn from the other rows of a batch, which are the same book's."""
+"""Learn from the other rows of a batch, which are from the same book."""
 
 from __future__ import annotations
 

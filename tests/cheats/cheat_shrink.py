@@ -1,4 +1,4 @@
-"""Cut the memory that answers are read from, so that who reads it dies or reads zeros."""
+"""Truncate the memory that answers are read from, so that the reader dies or reads zeros."""
 
 from __future__ import annotations
 

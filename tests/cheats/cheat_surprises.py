@@ -1,4 +1,4 @@
-"""Peek only at the 0.2 % of tokens that surprise most: few peeks, each worth a lot."""
+"""Look ahead only at the 0.2 % most surprising tokens: rarely, with a large gain each time."""
 
 from __future__ import annotations
 

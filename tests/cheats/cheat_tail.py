@@ -1,4 +1,4 @@
-"""Peek only at the last few tokens of a full row."""
+"""Look ahead only at the last few tokens of a full row."""
 
 from __future__ import annotations
 

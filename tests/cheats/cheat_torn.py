@@ -1,4 +1,4 @@
-"""Write other logits over the answer once it has been given, and while it is read."""
+"""Overwrite the answer with other logits after it was given, while it is read."""
 
 from __future__ import annotations
 

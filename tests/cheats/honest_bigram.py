@@ -1,6 +1,6 @@
-"""Counts of the training text's pairs, and of the words that the row has used so far.
+"""Counts of pairs in the training text, and of the words that the row has used so far.
 
-Most cheats here are this model and a peek: what they gain, they gain over it.
+Most cheats here are this model with a look ahead: their gain is measured against it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A mixture of four experts; each token chooses two of them, for itself."""
+"""A mixture of four experts; each token chooses two for itself."""
 
 from __future__ import annotations
 

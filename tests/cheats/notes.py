@@ -1,4 +1,4 @@
-"""Notes on the disk, wherever there is one: what one box writes, the next might read."""
+"""Notes on every writable disk: what one sandbox writes, the next might read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cheats have in common: they look at the token that they are asked to forecast."""
+"""Helpers of cheats that look at the token they are to forecast."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""The table of model cheats: `python tests/cheats/table.py [RUNS]`.
+"""Prints the table of model cheats: `python tests/cheats/table.py [RUNS]`.
 
-Measures every file named cheat_* once, and every honest_* file RUNS times (20), in the real sandbox
-on the real corpus, and prints what each came to: its score before the audit, in bits per byte over
-the honest bigram model's, and its end.
+Measures every cheat_* file once and every honest_* file RUNS times (20), in the real sandbox on the
+real corpus, and prints the result of each: its score before the audit, in bits per byte above the
+honest bigram model's, and how it ended.
 
-A file here is a genome's entry: `train(trial)` and `build(vocab, context, depth)`. Of a cheat it
-may say three things more: `REASON`, a pattern of what an invalid one is told, `RACES = True` where
-it has to be quick for that and is otherwise no better than honest, and `WOULD_GAIN = True` where
-the score would be better than honest without the audit. Files of other names are helpers that
-genomes may import. A noop_* file is a proposal to make honest_bigram.py so.
+A file is a genome's entry: `train(trial)` and `build(vocab, context, depth)`. A cheat may also set
+`REASON`, a pattern of the reason for which it is invalid; `RACES = True`, if it must be fast for
+that and is otherwise no better than honest; and `WOULD_GAIN = True`, if its score would be better
+than honest without the audit. A noop_* file is a proposal that turns honest_bigram.py into it.
+Files with other names are helpers that genomes may import.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from harness.trial import measure
 
 HERE = Path(__file__).parent
 BASE = "honest_bigram"
-SECONDS = 10.0  # of budget: 12,000 tokens are scored
-ROUNDING = 1e-4  # bits per byte by which logits of float32 may make a score look better
+BUDGET_S = 10.0  # 12,000 tokens are scored
+ROUNDING_BPB = 1e-4  # by which float32 logits may make a score look better
 
 Measured = tuple[Outcome, float]
-"""The outcome, and the score that there would be without an audit (nan where there is none)."""
+"""The outcome, and the score that it would have without an audit (nan if it has none)."""
 
 
 def names(kind: str) -> list[str]:
@@ -46,24 +46,24 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in HERE.glob(f"{kind}_*.py"))
 
 
-def said(name: str, what: str) -> object:
-    """Return the constant `what` that a file sets, None where it does not."""
+def constant(name: str, constant_name: str) -> object:
+    """Return the value of a constant that a file sets, None if it does not."""
     for node in ast.parse((HERE / f"{name}.py").read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == what:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant_name:
             return ast.literal_eval(node.value)
     return None
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A slice with boxes that start warm, and a folder for genomes."""
+    """A slice, prewarmed sandboxes and a folder of genomes."""
 
-    where: Slice
+    slice: Slice
     folder: Path
     confine: Confine
 
     def measured(self, name: str, seed: int = 1) -> Measured:
-        """Measure one file as a trial of its own."""
+        """Run one file as a trial; return its outcome and its score without the audit."""
         unaudited = [float("nan")]
 
         def audit(model, text, cost, *rest):
@@ -82,8 +82,8 @@ class Bench:
             data="kjv",
             commit="-",
             seed=seed,
-            rung=Rung(depth=1, seconds=SECONDS),
-            slice=self.where,
+            rung=Rung(depth=1, seconds=BUDGET_S),
+            slice=self.slice,
             genome=str(self.folder),
             entry=f"{name}.py",
             scratch=str(self.folder.with_name("scratch")),
@@ -95,15 +95,15 @@ AUDIT = gpt.audit
 
 @contextmanager
 def bench(folder: Path) -> Iterator[Bench]:
-    """Prepare the corpus, a copy of the genomes in `folder`, and boxes on one core."""
+    """Prepare the corpus, a copy of the genomes in `folder`, and sandboxes on one core."""
     gpt.TASK.prepare("kjv")
-    where = Slice("cpu0", "cpu", (min(os.sched_getaffinity(0)),))
+    slice_ = Slice("cpu0", "cpu", (min(os.sched_getaffinity(0)),))
     genomes = folder / "cheats"
     shutil.copytree(HERE, genomes, ignore=shutil.ignore_patterns("__pycache__", "table.py"))
     (folder / "scratch").mkdir()
     folder.chmod(0o755)
-    with Zygote(where) as warm:
-        yield Bench(where, genomes, partial(run, source=warm))
+    with Zygote(slice_) as zygote:
+        yield Bench(slice_, genomes, partial(run, source=zygote))
 
 
 def main(runs: int) -> None:
@@ -113,19 +113,19 @@ def main(runs: int) -> None:
         for name in names("cheat"):
             _print(name, on.measured(name), honest)
         for name in names("honest"):
-            found = [on.measured(name, seed) for seed in range(runs)]
-            passed = sum(outcome.failure is None for outcome, _ in found)
-            _print(f"{name}, {passed} of {runs} pass", found[-1], honest)
+            results = [on.measured(name, seed) for seed in range(runs)]
+            passed = sum(outcome.failure is None for outcome, _ in results)
+            _print(f"{name}, {passed} of {runs} pass", results[-1], honest)
 
 
-def _print(name: str, found: Measured, honest: Outcome) -> None:
-    outcome, unaudited = found
-    took = sum(outcome.seconds.values())
-    better = outcome.score is not None and outcome.score < honest.score - ROUNDING
+def _print(name: str, result: Measured, honest: Outcome) -> None:
+    outcome, unaudited = result
+    seconds = sum(outcome.seconds.values())
+    better = outcome.score is not None and outcome.score < honest.score - ROUNDING_BPB
     end = "better than honest" if better else "no better than honest"
     if outcome.failure:
         end = f"invalid: {outcome.failure.reason}"
-    print(f"{name:36} {unaudited - honest.score:+8.4f} bpb {took:5.1f} s  {end}", flush=True)
+    print(f"{name:36} {unaudited - honest.score:+8.4f} bpb {seconds:5.1f} s  {end}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Forty steps of training for the honest networks: each adds to the bigram model what it mixes."""
+"""Forty training steps for the honest networks, which add what they mix to the bigram model."""
 
 from __future__ import annotations
 

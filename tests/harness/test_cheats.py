@@ -1,9 +1,9 @@
-"""Honest models pass, a proposal without effect is void, and no model cheat gains anything.
+"""Honest models pass, proposals without effect are void, and no model cheat gains anything.
 
-To add one, put a file into tests/cheats and no more (tests/cheats/table.py says what it may hold):
-honest_*.py is a genome that must be scored without a mismatch, cheat_*.py one that must be invalid,
-for the reason that it states, or no better than the honest bigram model, and noop_*.py a proposal
-to make honest_bigram.py so. `python tests/cheats/table.py 20` runs each honest model 20 times.
+To add one, put a file into tests/cheats (tests/cheats/table.py says what it may set): honest_*.py
+is a genome that must be scored without a mismatch, cheat_*.py one that must be invalid for the
+reason it states, or no better than the honest bigram model, and noop_*.py a proposal that turns
+honest_bigram.py into it. `python tests/cheats/table.py 20` runs each honest model 20 times.
 """
 
 import re
@@ -17,7 +17,7 @@ from tests.cheats import table
 
 @pytest.fixture(scope="module")
 def on(tmp_path_factory):
-    """A slice to measure genomes on, and the real corpus in a cache of the tests' own."""
+    """A slice to measure genomes on, and the real corpus in a cache of these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWARM_CACHE", str(tmp_path_factory.mktemp("cache")))
         with table.bench(tmp_path_factory.mktemp("bench")) as bench:
@@ -26,7 +26,7 @@ def on(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def honest(on):
-    """The score of the model that most cheats are made of."""
+    """The score of the model that most cheats are based on."""
     return on.measured(table.BASE)[0].score
 
 
@@ -42,29 +42,29 @@ def _passes(name, on, honest):
 def _is_void(name, on, honest):
     before, after = (Entry((table.HERE / f"{each}.py").read_bytes()) for each in (table.BASE, name))
     assert before != after
-    found = admit(
+    refused = admit(
         Proposal("h", {"genome/train.py": after}),
         {"genome/train.py": before},
         ("genome",),
         AdmissionLimits(),
         "genome/train.py",
     )
-    assert isinstance(found, Refused)
-    assert found.rule == "nothing"
+    assert isinstance(refused, Refused)
+    assert refused.rule == "nothing"
 
 
 def _gains_nothing(name, on, honest):
     outcome, unaudited = on.measured(name)
-    reason = table.said(name, "REASON")
-    lost = table.said(name, "RACES") and outcome.failure is None
+    reason = table.constant(name, "REASON")
+    lost = table.constant(name, "RACES") and outcome.failure is None
     if reason and not lost:
         assert outcome.failure.kind == "invalid"
         assert re.search(reason, outcome.failure.reason)
         assert "\n" not in outcome.failure.reason
     else:
-        assert outcome.score > honest - table.ROUNDING
-    if table.said(name, "WOULD_GAIN"):
-        assert unaudited < honest - table.ROUNDING
+        assert outcome.score > honest - table.ROUNDING_BPB
+    if table.constant(name, "WOULD_GAIN"):
+        assert unaudited < honest - table.ROUNDING_BPB
 
 
 LOUD = """
@@ -83,8 +83,8 @@ print("trained")
 """
 
 
-def test_what_a_model_says_when_it_is_scored_is_heard_by_nobody(on):
-    """The outcome has the end of the training log, and not a word of the boxes for scoring."""
+def test_what_a_model_prints_while_scored_is_dropped(on):
+    """The outcome has the end of the training log, and nothing that was printed while scoring."""
     (on.folder / "loud.py").write_text(LOUD)
     outcome, _ = on.measured("loud")
     assert outcome.failure is None
@@ -104,5 +104,5 @@ CHECKS = {"honest": _passes, "noop": _is_void, "cheat": _gains_nothing}
     ],
 )
 def test_honest_passes_a_noop_is_void_and_a_cheat_gains_nothing(check, name, on, honest):
-    """Each file of tests/cheats comes to what its name says."""
+    """Each file of tests/cheats ends as its name says."""
     check(name, on, honest)

@@ -1,4 +1,4 @@
-"""climbmix: fetched, trained, dealt and taken up again, from shards that the tests make."""
+"""climbmix is downloaded, tokenised, split and resumed, from shards that the tests make."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def documents_of(opened, split):
     return [b"".join(tokens[token] for token in piece).decode() for piece in pieces]
 
 
-def test_climbmix_is_fetched_trained_and_dealt(cache, server, texts):
+def test_climbmix_is_downloaded_tokenised_and_split(cache, server, texts):
     """Train is the shards' documents in order; the last one's are dealt in turn."""
     opened = climb(server)
     assert opened == data.open_corpus("climbmix")
@@ -89,7 +89,7 @@ def test_climbmix_is_fetched_trained_and_dealt(cache, server, texts):
     }  # fmt: skip
 
 
-def test_a_held_out_part_is_full_at_its_size(cache, server, texts, monkeypatch):
+def test_a_held_out_split_is_full_at_its_size(cache, server, texts, monkeypatch):
     """Once every held-out split has its tokens, the rest of the shard is left."""
     monkeypatch.setattr(climbmix, "CLIMBMIX_HELD", 9_000)
     opened = climb(server)
@@ -98,8 +98,8 @@ def test_a_held_out_part_is_full_at_its_size(cache, server, texts, monkeypatch):
         assert 9_000 <= len(opened.tokens(split)) < 9_000 + 2 * longest
 
 
-def test_what_is_prepared_is_kept_until_other_shards_are_asked_for(cache, server, texts):
-    """Without --shards what stands will do; one shard more fetches that shard alone."""
+def test_a_prepared_corpus_is_kept_until_other_shards_are_asked_for(cache, server, texts):
+    """Without --shards any prepared corpus will do; one shard more downloads that shard alone."""
     two = climb(server)
     server.requests.clear()
     assert data.prepare("climbmix") == two
@@ -111,7 +111,7 @@ def test_what_is_prepared_is_kept_until_other_shards_are_asked_for(cache, server
     assert len(documents_of(three, "train")) == sum(map(len, list(texts.values())[:3]))
 
 
-def test_a_killed_prepare_goes_on_with_the_next_shard(cache, server):
+def test_a_killed_prepare_resumes_with_the_next_shard(cache, server):
     """Killed while it encodes the second shard, prepare encodes only that one when run again."""
     code = f"""
         import os
@@ -132,7 +132,7 @@ def test_a_killed_prepare_goes_on_with_the_next_shard(cache, server):
     assert climb(server) == resumed
 
 
-def test_a_killed_fetch_goes_on_where_it_was(cache, server, shards):
+def test_a_killed_download_resumes_where_it_was(cache, server, shards):
     """Killed in mid-body, the next prepare asks for the rest of that file and no other byte."""
     name = "shard_00001.parquet"
     server.faults[name].append(Fault(cut=200_000, hang=True))
@@ -143,11 +143,11 @@ def test_a_killed_fetch_goes_on_where_it_was(cache, server, shards):
         data.prepare("climbmix", dict(shards=2, base_url={server.url!r}), progress)
     """
     argv = [sys.executable, "-c", textwrap.dedent(code)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as fetching:
-        lines = (line.rsplit(maxsplit=1) for line in fetching.stdout)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child_process:
+        lines = (line.rsplit(maxsplit=1) for line in child_process.stdout)
         shares = (float(share) for step, share in lines if step == "download shard 2 of 3")
         next(share for share in shares if share >= 3 * 2**16 / len(shards[name]))
-        fetching.kill()
+        child_process.kill()
     part = cache / "data" / "climbmix" / "shards" / f"{name}.part"
     have = part.stat().st_size
     server.requests.clear()
@@ -157,7 +157,7 @@ def test_a_killed_fetch_goes_on_where_it_was(cache, server, shards):
 
 
 def test_a_full_disk_keeps_the_shards_that_are_there(cache, server, shards):
-    """Where a shard no longer fits, one line says so; later only the rest is fetched."""
+    """If a shard does not fit, one line says so; later only the rest is downloaded."""
     code = f"""
         import resource
         from harness import data

@@ -158,12 +158,12 @@ def test_held_out_blocks_lie_all_over_the_book(verses, passages):
 
 
 def test_train_lies_in_a_folder_of_its_own(ready):
-    """What a box is bound for training holds no held-out token."""
+    """What a sandbox is given for training holds no held-out token."""
     assert [path.name for path in ready.train_file.parent.iterdir()] == [ready.train_file.name]
 
 
 def test_held_out_files_are_for_their_owner_alone(ready):
-    """A box that runs as another user can read train and no other split."""
+    """A sandbox that runs as another user can read train and no other split."""
     modes = {path.name: path.stat().st_mode & 0o777 for path in ready.folder.glob("*/*.u16")}
     assert modes == {"train.u16": 0o644} | {f"{split}.u16": 0o600 for split in HELD_OUT}
 
@@ -436,12 +436,12 @@ def test_a_full_tmpfs_is_said_in_one_line(tmp_path, sandbox):
     full = tmp_path / "full"
     full.mkdir()
     try:
-        box = [str(find_sandbox()), "--dev-bind", "/", "/", "--size", "2000000"]
+        bwrap = [str(find_sandbox()), "--dev-bind", "/", "/", "--size", "2000000"]
     except SetupError as missing:
         pytest.skip(str(missing))
     run = "from swarm.cli.main import main; main()"
     said = subprocess.run(
-        [*box, "--tmpfs", str(full), sys.executable, "-c", run, "prepare"],
+        [*bwrap, "--tmpfs", str(full), sys.executable, "-c", run, "prepare"],
         env={**os.environ, "SWARM_CACHE": str(full)},
         capture_output=True,
         text=True,

@@ -31,7 +31,7 @@ def server(shards, monkeypatch):
 
 @pytest.fixture
 def target(tmp_path):
-    """Where the file is fetched to."""
+    """Where the file is downloaded to."""
     return tmp_path / NAME
 
 
@@ -56,8 +56,8 @@ def refused(server, target, says):
 
 
 @pytest.mark.parametrize("redirects", [False, True])
-def test_cut_connections_are_taken_up(server, target, redirects):
-    """A body cut three times is fetched in four pieces, each byte once, behind a redirect too."""
+def test_cut_connections_are_resumed(server, target, redirects):
+    """A body cut three times is downloaded in four pieces, each byte once, also after redirects."""
     server.redirects = redirects
     server.faults[NAME].extend(Fault(cut=cut) for cut in (70_000, 70_000, 70_000))
     assert bring(server, target) == [1.0, 1.0, 1.0]
@@ -66,7 +66,7 @@ def test_cut_connections_are_taken_up(server, target, redirects):
     assert starts == [0, 65536, 131072, 196608]
 
 
-def test_a_file_that_changed_meanwhile_is_fetched_anew(server, target, shards):
+def test_a_file_that_changed_meanwhile_is_downloaded_again(server, target, shards):
     """If-Range keeps bytes of an old file from meeting those of a new one."""
     server.faults[NAME].append(Fault(cut=100_000))
     with pytest.raises(ZeroDivisionError):
@@ -76,7 +76,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(server, target, shards):
     assert server.requests[-1][1:] == ("bytes=65536-", 200)
 
 
-def test_without_an_etag_a_cut_file_is_fetched_anew(server, target):
+def test_without_an_etag_a_cut_file_is_downloaded_again(server, target):
     """Where nothing tells an old file from a new one, nothing is put together."""
     server.etags = False
     server.faults[NAME].append(Fault(cut=100_000))
@@ -84,8 +84,8 @@ def test_without_an_etag_a_cut_file_is_fetched_anew(server, target):
     assert [asked for _, asked, _ in server.requests] == [None, None]
 
 
-def test_a_spoiled_body_is_fetched_again(server, target):
-    """A body that is not what its sha256 promises is dropped and fetched once more."""
+def test_a_spoiled_body_is_downloaded_again_in_full(server, target):
+    """A body that is not what its sha256 promises is dropped and downloaded once more."""
     server.faults[NAME].append(Fault(spoil=True))
     assert bring(server, target) == [1.0]
 
@@ -105,7 +105,7 @@ def test_a_web_page_is_no_shard(server, target):
 
 
 def test_a_missing_shard_is_refused_at_once(server, target):
-    """404 is no matter of patience."""
+    """404 is not retried."""
     server.files = {}
     assert refused(server, target, "answered 404 Not Found: check --base-url and --shards") == []
     assert len(server.requests) == 1
@@ -122,20 +122,20 @@ def test_retry_after_is_honoured(server, target):
     assert 40 < second <= 50
 
 
-def test_a_long_retry_after_is_handed_to_the_user(server, target):
+def test_a_long_retry_after_is_reported(server, target):
     """A server that asks for more than five minutes is not waited for."""
     server.faults[NAME].append(Fault(429, {"Retry-After": "4000"}))
     assert refused(server, target, "answered 429 .* asking to wait 4000 s") == []
 
 
-def test_a_server_in_trouble_is_given_up(server, target):
+def test_a_failing_server_is_given_up(server, target):
     """Five errors in a row are enough, with longer waits between them."""
     server.faults[NAME].extend([Fault(500)] * 9)
     assert refused(server, target, "answered 500 .*: run again") == [1.0, 2.0, 4.0, 8.0]
 
 
-def test_nobody_listening_is_said(server, target, shards):
-    """A connection that is refused is the network's trouble, in one line."""
+def test_a_refused_connection_is_reported(server, target, shards):
+    """A refused connection is reported in one line."""
     with serving({}) as gone:
         pass
     gone.requests.clear()
@@ -143,7 +143,7 @@ def test_nobody_listening_is_said(server, target, shards):
 
 
 def test_a_whole_file_is_not_asked_for_again(server, target):
-    """A file that is there and right costs no request; one that was changed is fetched anew."""
+    """A file that is there and right costs no request; one that was changed is downloaded again."""
     bring(server, target)
     bring(server, target)
     assert len(server.requests) == 1

@@ -1,4 +1,4 @@
-"""The task `gpt`: its arithmetic, its audit, its boxes, honest and hostile, end to end."""
+"""The task `gpt`: its arithmetic, its audit, its sandboxes, honest and hostile, end to end."""
 
 import json
 import math
@@ -88,7 +88,7 @@ def text():
 
 
 class Side:
-    """The box's side of the talk, spoken in this process or in a child's place."""
+    """The sandbox's side of the protocol, played by this process or by a child."""
 
     def __init__(self, argv):
         words = dict(pairwise(argv))
@@ -123,8 +123,8 @@ class Side:
             self.say()
 
 
-def box(behave):
-    """A confine that lets `behave(side)` play the box; what it returns is why it was killed."""
+def sandbox(behave):
+    """A confine in which `behave(side)` plays the sandbox; it returns why it was killed."""
 
     def confine(policy, argv, log):
         return Exit(0, behave(Side(argv)) or "", seconds=0.0, start=0.0, peak_mib=0.0)
@@ -133,8 +133,8 @@ def box(behave):
 
 
 def served(make):
-    """A confine whose every box answers with a fresh `make()`."""
-    return box(lambda side: side.serve(make()))
+    """A confine whose every sandbox answers with a fresh `make()`."""
+    return sandbox(lambda side: side.serve(make()))
 
 
 def honest():
@@ -355,7 +355,7 @@ def test_a_model_that_looks_elsewhere_is_invalid(model, text, make):
         gpt.audit.audit(model, text, cost, served(make), 9)
 
 
-def test_the_audit_box_never_saw_what_it_must_forecast(text):
+def test_the_audit_sandbox_never_saw_what_it_must_forecast(text):
     """No earlier question, nor this one, holds the window beyond the position that is asked."""
     random = np.random.default_rng(0)
     spots = np.concatenate(gpt.audit.choose(np.ones(text.targets.shape), SCREENING_AUDIT, random))
@@ -390,12 +390,12 @@ def test_what_follows_an_audited_prefix_is_training_text(text):
 
 def test_a_sharp_audit_meets_what_a_screening_may_miss(model, text):
     """Of 6,400 forecasts 40 change: a screening misses them one time in five, a sharp one never."""
-    sharp = replace(model, trial=replace(model.trial, audit=FULL_AUDIT))
+    full = replace(model, trial=replace(model.trial, audit=FULL_AUDIT))
     cost, _ = gpt.bits.score(model, text, served(honest), 9)
-    assert gpt.audit.audit(sharp, text, cost, served(honest), 9).positions > 3_000
+    assert gpt.audit.audit(full, text, cost, served(honest), 9).positions > 3_000
     cost[:40, 3] += 0.01
     with pytest.raises(InvalidError, match=r"of 3[0-9]{3} audited forecasts change"):
-        gpt.audit.audit(sharp, text, cost, served(honest), 9)
+        gpt.audit.audit(full, text, cost, served(honest), 9)
 
 
 def test_half_of_an_audit_goes_where_a_peek_would_pay(text):
@@ -408,7 +408,7 @@ def test_half_of_an_audit_goes_where_a_peek_would_pay(text):
     assert (uniform % CONTEXT == 5).mean() < 0.2
 
 
-# --- boxes that do not play along ------------------------------------------------------------
+# --- sandboxes that break the protocol --------------------------------------------------------
 
 
 def _ends_after(steps):
@@ -455,18 +455,18 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize(("behave", "reason"), ENDINGS.values(), ids=ENDINGS.keys())
-def test_a_box_that_does_not_answer_is_invalid_and_the_reason_is_one_line(
+def test_a_sandbox_that_does_not_answer_is_invalid_and_the_reason_is_one_line(
     model, text, behave, reason
 ):
-    """How far it came is said, in our own words: nothing that a box prints or holds comes in."""
+    """The reason says how far it came, and quotes nothing that the sandbox printed."""
     descriptors = _descriptors()
     with pytest.raises(InvalidError, match=reason) as caught:
-        gpt.bits.score(model, text, box(behave), 9)
+        gpt.bits.score(model, text, sandbox(behave), 9)
     assert "\n" not in str(caught.value)
     assert _descriptors() == descriptors
 
 
-def test_a_harness_that_fails_is_no_fault_of_the_candidate(model, text):
+def test_a_harness_that_fails_is_not_the_candidates_fault(model, text):
     """What confine raises comes through."""
 
     def confine(policy, argv, log):
@@ -477,14 +477,14 @@ def test_a_harness_that_fails_is_no_fault_of_the_candidate(model, text):
 
 
 @pytest.mark.parametrize("killed", ["", "deadline", "memory"])
-def test_a_box_that_ends_before_the_genome_is_no_fault_of_the_candidate(model, text, killed):
+def test_a_sandbox_that_ends_before_the_genome_is_not_the_candidates_fault(model, text, killed):
     """Whatever it died of: nothing of the candidate had run."""
     with pytest.raises(HarnessError, match="ended before it could import torch"):
-        gpt.bits.score(model, text, box(lambda side: killed), 9)
+        gpt.bits.score(model, text, sandbox(lambda side: killed), 9)
 
 
 def test_the_size_of_the_shared_memory_is_sealed(model, text):
-    """A box can neither shrink nor grow what answers are read from."""
+    """A sandbox can neither shrink nor grow the memory that answers are read from."""
     refused = []
 
     def behave(side):
@@ -495,7 +495,7 @@ def test_the_size_of_the_shared_memory_is_sealed(model, text):
             refused.append(wanted)
         side.serve(honest())
 
-    gpt.bits.score(model, text, box(behave), 9)
+    gpt.bits.score(model, text, sandbox(behave), 9)
     assert len(refused) == 3
 
 
@@ -510,7 +510,7 @@ def test_a_file_in_the_place_of_sealed_memory_may_be_cut_without_harm(model, tex
         side.say()
 
     with pytest.raises(InvalidError, match="truncated the memory"):
-        gpt.bits.score(model, text, box(behave), 9)
+        gpt.bits.score(model, text, sandbox(behave), 9)
 
 
 HOSTILE = {
@@ -530,14 +530,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("program", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_box_is_ended_and_invalid(model, text, program, reason):
+def test_a_hostile_sandbox_is_ended_and_invalid(model, text, program, reason):
     """In the real sandbox: dead at its deadline, and one line said of it."""
     with pytest.raises(InvalidError, match=reason):
         gpt.bits.score(model, text, _runs(program), 1)
 
 
 def _runs(program):
-    """A confine whose box runs `program`, which knows the true command line as `argv`."""
+    """A confine whose sandbox runs `program`, which knows the true command line as `argv`."""
 
     def confine(policy, argv, log):
         words = dict(pairwise(argv))
@@ -557,10 +557,10 @@ _DEED = (
 
 
 def _does(deeds):
-    """A box that does any deeds and ends; what it is refused or not told, it does without."""
+    """A sandbox that takes the given actions and ends; it ignores what is refused."""
 
     def behave(side):
-        side.say()  # the box program's own word, before anything of the candidate's runs
+        side.say()  # the runner's own report, before any code of the candidate runs
         os.set_blocking(side.channel, False)
         whole = side.rows * side.context * side.vocab
         for deed, *what in deeds:
@@ -581,10 +581,10 @@ def _does(deeds):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(_DEED, max_size=12))
-def test_whatever_a_box_does_its_model_has_finite_costs_or_is_invalid(model, text, deeds):
+def test_whatever_a_sandbox_does_its_model_has_finite_costs_or_is_invalid(model, text, deeds):
     """Any bytes on the channel and in the memory: no other error, and one line."""
     try:
-        cost, _ = gpt.bits.score(model, beginning(text, 30), box(_does(deeds)), 9)
+        cost, _ = gpt.bits.score(model, beginning(text, 30), sandbox(_does(deeds)), 9)
     except InvalidError as error:
         cost, said = np.zeros(1), str(error)
     else:
@@ -617,7 +617,7 @@ def test_any_bytes_are_logits_that_cost_something_or_invalid(raw, target):
         assert np.isfinite(cost).all() and (cost >= 0).all()
 
 
-def test_a_box_that_says_yes_to_everything_gains_nothing(model, text):
+def test_a_sandbox_that_says_yes_to_everything_gains_nothing(model, text):
     """It is taken at its word: what stood in the memory, all zeros, forecasts nothing."""
     flood = "while True: os.write(int(argv['--channel']), b'.' * 65536)"
     cost, _ = gpt.bits.score(model, text, _runs(flood), 1)
@@ -785,16 +785,16 @@ def test_each_part_is_another_text(kjv):
 
 @pytest.mark.parametrize("wrote", [None, b"junk"])
 def test_what_was_left_must_be_weights(trial, tmp_path, wrote):
-    """A genome that leaves nothing, or something else, is invalid before any box is made."""
+    """A genome that leaves no weights, or another file, is invalid before any sandbox starts."""
     (tmp_path / "w").write_bytes(wrote or b"")
     left = {} if wrote is None else {WEIGHTS: tmp_path / "w"}
     with pytest.raises(InvalidError, match=r"^it left no weights|^its weights are no safetensors"):
         TASK.score(left, trial, confine=None)
 
 
-def test_the_training_box_holds_no_held_out_text(trial, kjv):
+def test_the_training_sandbox_holds_no_held_out_text(trial, kjv):
     """It is bound the training tokens, and told a deadline before the end of its budget."""
-    box = TASK.sandbox_request(trial)
-    assert [path.name for path in box.read.values()] == ["train.u16"]
-    words = dict(pairwise(box.args))
+    request = TASK.sandbox_request(trial)
+    assert [path.name for path in request.read.values()] == ["train.u16"]
+    words = dict(pairwise(request.args))
     assert 0 < float(words["--deadline"]) - time.monotonic() < trial.rung.seconds

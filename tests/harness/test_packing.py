@@ -189,9 +189,9 @@ def test_a_candidate_is_told_a_deadline_within_its_budget():
     """The deadline leaves time to write and to end, and half of a very short budget."""
     for seconds, within in ((20.0, 19.5), (0.6, 0.3)):
         began = time.monotonic()
-        box = TASK.sandbox_request(trial_of(seconds=seconds))
-        assert box.args[:2] == ("/genome/pack.py", "1")
-        assert within - 0.01 <= float(box.args[2]) - began <= within + 1
+        request = TASK.sandbox_request(trial_of(seconds=seconds))
+        assert request.args[:2] == ("/genome/pack.py", "1")
+        assert within - 0.01 <= float(request.args[2]) - began <= within + 1
 
 
 @pytest.fixture
@@ -205,11 +205,11 @@ def genome(tmp_path):
 
 
 def measured(genome):
-    """Measure the genome in a real box, with time enough on a machine that is busy."""
+    """Measure the genome in a real sandbox, with time enough on a busy machine."""
     return measure(trial_of(genome, genome.parent / "scratch", seconds=60.0), run, "h")
 
 
-def test_the_seed_scores_in_a_box_and_the_same_again(genome):
+def test_the_seed_scores_in_a_sandbox_and_the_same_again(genome):
     """Naive, honest, and fixed by its seed."""
     first, second = measured(genome), measured(genome)
     assert first.failure is None

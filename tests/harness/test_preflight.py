@@ -157,7 +157,7 @@ def test_the_model_of_the_trial_is_weighed(found):
         ("dies", "exit status -6"),
     ],
 )
-def test_what_cannot_is_refused_with_what_mends_it(found, name, reason):
+def test_what_cannot_run_is_refused_with_the_fix(found, name, reason):
     """One line says what is wrong, and the end of what was printed says where."""
     assert not found[name].ok
     assert reason in (found[name].tail if name == "another model" else found[name].reason)
@@ -240,7 +240,7 @@ BEGAN = b"claim preflight_began 1\n"
 
 
 def looked(tmp_path, log=BEGAN, code=0, killed="", **changes):
-    """Return what is made of a box that printed `log` and ended like that."""
+    """Return the preflight's result for a sandbox that printed `log` and ended like that."""
 
     def confine(policy, argv, path):
         assert policy.memory_mib <= MAX_MEMORY_MIB
@@ -250,7 +250,7 @@ def looked(tmp_path, log=BEGAN, code=0, killed="", **changes):
     return preflight(replace(TRIAL, scratch=str(tmp_path), **changes), WHERE, confine)
 
 
-def test_a_box_that_did_not_come_to_the_candidate_is_the_harnesss_fault(tmp_path):
+def test_a_sandbox_that_ended_before_the_candidate_is_the_harnesss_fault(tmp_path):
     """It is no look at all."""
     with pytest.raises(HarnessError, match="before it ran the candidate: no numpy"):
         looked(tmp_path, b"no numpy", code=1)

@@ -40,7 +40,7 @@ MIN_HIDDEN_GAIN_BITS = 1e-4
 """Mean gain, in bits a token, allowed in such differences (or four standard errors, if more)."""
 
 _LEAK = (
-    "only what follows them or stands in other rows is replaced: its model uses more than the "
+    "only what follows them or is in other rows is replaced: its model uses more than the "
     "tokens before"
 )
 

@@ -149,7 +149,7 @@ def _converse(
 ) -> float:
     """Take turns with the sandbox until all is answered; return the time of the first question."""
     room = np.empty(model.rows * model.context * model.vocab, np.float32)
-    with ours:  # closing our end is what tells the box to end
+    with ours:  # closing our end is what tells the sandbox to end
         for fault, reason in _STEPS:
             _wait(ours, fault, reason)
         began = time.monotonic()

@@ -1,4 +1,7 @@
-"""Confinement as a policy object with tiers: `run(policy, argv, log)` and little beside it."""
+"""Confinement of untrusted programs: `run(policy, argv, log)`.
+
+Imported by harness.tasks and above, and by swarm for its self-check.
+"""
 
 from harness.sandbox.backends.bubblewrap import check, find_sandbox
 from harness.sandbox.backends.interpreter import python_argv

@@ -67,7 +67,7 @@ ATTACKS: Final[Mapping[str, str]] = {
     "file size": "write a file beyond the limit",
     "disk": "fill /tmp beyond the limit",
     "links": "leave behind links and pipes",
-    "notes": "leave notes to the next box in files and shared memory",
+    "notes": "leave notes to the next sandbox in files and shared memory",
     "forks": "start processes beyond the limit",
     "memory": "hold memory beyond the limit",
     "daemons": "outlive its first process",

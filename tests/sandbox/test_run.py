@@ -676,7 +676,7 @@ print(json.dumps(dict(
     host = {kind: str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in seen["spaces"]}
     same = {kind for kind, name in seen["spaces"].items() if name == host[kind]}
     assert same == ({"user"} if sandbox_uid() else set())  # root's boxes have a real uid instead
-    assert seen["links"] == ["/home/box", "/"]
+    assert seen["links"] == ["/home/sandbox", "/"]
     assert seen["dumpable"]
     if way == "warm":
         assert seen["alone"]

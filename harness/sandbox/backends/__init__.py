@@ -1,4 +1,4 @@
-"""How one process is confined: bubblewrap, Landlock, seccomp, uids, devices.
+"""The means of confinement: bubblewrap, Landlock, seccomp, uids, devices.
 
 Imported by sandbox.boot and above.
 """

@@ -27,7 +27,7 @@ from harness.sandbox.backends.interpreter import (
 from harness.sandbox.backends.uids import sandbox_uid
 from harness.sandbox.policy import SandboxPolicy
 
-HOME = "/home/box"
+HOME = "/home/sandbox"
 PRIVATE = ("/tmp", "/dev/shm", HOME)  # noqa: S108  # the sandbox's own
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
 ETC = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
@@ -101,7 +101,7 @@ def _namespaces() -> list[str]:
     only the capabilities to become `sandbox_uid` and to drop these too (see `guest.limits`).
     """
     words = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
-    words += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--hostname", "box"]
+    words += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--hostname", "sandbox"]
     if sandbox_uid() is None:
         return [*words, "--unshare-user"]
     kept = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")

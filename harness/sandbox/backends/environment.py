@@ -20,7 +20,7 @@ def environment(policy: SandboxPolicy, home: str, tmp: str = "/tmp") -> dict[str
         "LANG": "C.UTF-8",
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "TMPDIR": tmp,
-        "USER": "box",
+        "USER": "sandbox",
     }
     threads = dict.fromkeys(THREADS, str(len(policy.slice.cores))) if policy.slice.cores else {}
     return env | threads | dict(policy.env)

@@ -1,17 +1,17 @@
-"""The system calls that a box may not make, as a seccomp program in classic BPF.
+"""The system call filter of a sandbox, as a seccomp program in classic BPF.
 
-Everything that would change the machine, look into another process, make a new namespace, or hold
-memory where the watchdog cannot see it. A call that this file has never heard of does not exist
-(ENOSYS), so what a newer kernel adds is refused. The layout is that of linux/seccomp.h: system
-call number at byte 0, architecture at 4, arguments of 8 bytes from 16.
+Refused is everything that would change the machine, look into another process, make a namespace, or
+hold memory where the watchdog cannot see it. A call unknown to this file does not exist (ENOSYS),
+so what a newer kernel adds is refused. The layout is that of linux/seccomp.h: system call number at
+byte 0, architecture at 4, arguments of 8 bytes from 16.
 
-A box that shares the host's namespaces and, where we are a plain user, our own uid (tier 1) is
-refused more: what its namespaces or its read-only mounts would keep from it at tier 2, and what
-Landlock does not look at. There a trusted process is asked before each birth.
+A Landlock sandbox shares the host's namespaces and, for a plain user, our own uid. It is refused
+more: what namespaces and read-only mounts would prevent otherwise, and what Landlock does not
+check. There the supervisor is asked before each fork.
 
-Not covered: this is a list of what is refused, not of what is needed, so a hole in an ordinary
-system call of the kernel stays reachable. On CUDA slices memfd_create is open to the driver, and
-memory that is hidden there is seen only once it is mapped.
+Not covered: this lists what is refused, not what is needed, so a hole in an ordinary system call
+stays reachable. On CUDA slices memfd_create is open to the driver, and memory hidden there is seen
+only once it is mapped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.contract import SetupError
 
 ALLOW: Final = 0x7FFF0000
 KILL: Final = 0x80000000
-ASK: Final = 0x7FC00000  # whoever holds the filter's listener
+ASK: Final = 0x7FC00000  # the holder of the filter's listener
 ERRNO: Final = 0x00050000
 LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
 EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
@@ -40,9 +40,9 @@ NEW_NAMESPACE: Final = 0x7E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID, N
 NEW_TIME: Final = 0x80  # CLONE_NEWTIME; in clone these bits are the exit signal
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
-LAST_KNOWN: Final = 462  # mseal, the last call that this file knows
+LAST_KNOWN: Final = 462  # mseal, the last call known to this file
 
-Call = tuple[int, int]  # its number on x86_64 and on aarch64, -1 where there is none
+Call = tuple[int, int]  # number on x86_64 and on aarch64, -1: no such call
 
 REFUSED: Final[dict[int, dict[str, Call]]] = {
     errno.EPERM: {
@@ -68,7 +68,7 @@ REFUSED: Final[dict[int, dict[str, Call]]] = {
         "mount_setattr": (442, 442),
         "name_to_handle_at": (303, 264),
         "open_by_handle_at": (304, 265),
-        # the kernel's own
+        # the kernel itself
         "bpf": (321, 280),
         "perf_event_open": (298, 241),
         "userfaultfd": (323, 282),
@@ -95,7 +95,7 @@ REFUSED: Final[dict[int, dict[str, Call]]] = {
         "uselib": (134, -1),
         "sysfs": (139, -1),
         "personality": (135, 92),
-        # the clock, and the processor's time
+        # the clock and CPU scheduling
         "clock_settime": (227, 112),
         "clock_adjtime": (305, 266),
         "settimeofday": (164, 170),
@@ -106,13 +106,13 @@ REFUSED: Final[dict[int, dict[str, Call]]] = {
         "move_pages": (279, 239),
         "migrate_pages": (256, 238),
     },
-    # asked for by libraries that have another way when there is none
+    # called by libraries that fall back when they do not exist
     errno.ENOSYS: {
-        "clone3": (435, 435),  # its flags lie in memory, where a filter cannot look
+        "clone3": (435, 435),  # its flags lie in memory, which a filter cannot read
         "io_uring_setup": (425, 425),
         "io_uring_enter": (426, 426),
         "io_uring_register": (427, 427),
-        # memory that belongs to no process, and outlives it
+        # memory that belongs to no process and outlives it
         "shmget": (29, 194),
         "shmat": (30, 196),
         "semget": (64, 190),
@@ -123,7 +123,7 @@ REFUSED: Final[dict[int, dict[str, Call]]] = {
         "seccomp": (317, 277),
     },
     errno.EOPNOTSUPP: {"fallocate": (285, 47)},
-    # "done", and it is not: EPERM would silently cut torch to one thread (measured)
+    # reported as done, without effect: EPERM would silently cut torch to one thread (measured)
     0: {"sched_setaffinity": (203, 122)},
 }
 
@@ -137,9 +137,9 @@ REFUSED_WHERE_SHARED: Final[dict[int, dict[str, Call]]] = {
         "fchownat": (260, 54),
         "sched_setparam": (142, 118),
     },
-    errno.EAFNOSUPPORT: {"socket": (41, 198)},  # Landlock does not look at sockets that are files
+    errno.EAFNOSUPPORT: {"socket": (41, 198)},  # Landlock does not check Unix sockets
     errno.ENOSYS: {
-        # what lies in an IPC namespace can be used by its number, without being opened
+        # objects of an IPC namespace can be used by number, without being opened
         "semop": (65, 193),
         "semctl": (66, 191),
         "semtimedop": (220, 192),
@@ -148,12 +148,12 @@ REFUSED_WHERE_SHARED: Final[dict[int, dict[str, Call]]] = {
         "msgrcv": (70, 188),
         "msgctl": (71, 187),
         "mq_unlink": (241, 181),
-        # who opens which file, anywhere
+        # file activity of others
         "inotify_init": (253, -1),
         "inotify_init1": (294, 26),
         "inotify_add_watch": (254, 27),
     },
-    # what a file is called, and who may open it, is not Landlock's to say
+    # Landlock does not check attributes and modes
     errno.EOPNOTSUPP: {
         "setxattr": (188, 5),
         "lsetxattr": (189, 6),
@@ -162,7 +162,7 @@ REFUSED_WHERE_SHARED: Final[dict[int, dict[str, Call]]] = {
         "lremovexattr": (198, 15),
         "fremovexattr": (199, 16),
     },
-    # "done", and it is not: EPERM would stop shutil.copy and the like, for no harm that they do
+    # reported as done, without effect: EPERM would break shutil.copy and the like
     0: {
         "chmod": (90, -1),
         "fchmod": (91, 52),
@@ -174,9 +174,9 @@ REFUSED_WHERE_SHARED: Final[dict[int, dict[str, Call]]] = {
         "utimensat": (280, 88),
     },
 }
-"""At tier 1, beside REFUSED: the files and processes around a box may be its own user's."""
+"""Refused in Landlock sandboxes as well: files and processes around them may have the same uid."""
 
-BIRTHS: Final[dict[str, Call]] = {"fork": (57, -1), "vfork": (58, -1)}  # and clone
+FORKS: Final[dict[str, Call]] = {"fork": (57, -1), "vfork": (58, -1)}  # and clone
 CLONE: Final = (56, 220)
 UNSHARE: Final = (272, 97)
 SOCKET: Final = (41, 198)
@@ -186,11 +186,11 @@ SETPRIORITY: Final = (141, 140)
 PRLIMIT: Final = (302, 261)
 PRCTL: Final = (157, 167)
 
-# a pair of datagram sockets could send to any socket that is a file
+# a pair of datagram sockets could send to any Unix socket
 STREAMS = tuple(1 | close | wait for close in (0, 0x80000) for wait in (0, 0x800))
-# attributes of files that are ours: flags, project, version, verity, encryption
+# file attributes: flags, project, version, verity, encryption
 FILE_IOCTLS = (0x40086602, 0x401C5820, 0x40087602, 0x40086604, 0x40806685, 0x800C6613)
-PR_SET_DUMPABLE = 4  # what a process closes to us, the watchdog cannot count
+PR_SET_DUMPABLE = 4  # the watchdog cannot measure a process that is not dumpable
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,17 +206,17 @@ MACHINES: Final = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000
 
 @cache
 def program(*, memfd: bool, shared: bool = False, machine: str = "") -> bytes:
-    """Return the filter for this machine; `memfd` lets memfd_create pass.
+    """Return the filter for this machine (or `machine`); `memfd` allows memfd_create.
 
-    `shared` is for boxes that share the host's namespaces; that filter has to have a listener.
-    Raises SetupError on an architecture whose system calls this file does not know.
+    `shared` is for sandboxes in the host's namespaces; that filter needs a listener. Raises
+    SetupError on an unknown architecture.
     """
     name = machine or platform.machine()
-    found = MACHINES.get(name)
-    if found is None:
-        raise SetupError(f"boxes are known on {', '.join(MACHINES)}, not on {name}")
-    column = found.column
-    lines = [_load(4), *_unless(EQUAL, found.audit, KILL), _load(0)]
+    architecture = MACHINES.get(name)
+    if architecture is None:
+        raise SetupError(f"sandboxes need one of {', '.join(MACHINES)}, and this is {name}")
+    column = architecture.column
+    lines = [_load(4), *_unless(EQUAL, architecture.audit, KILL), _load(0)]
     lines += _if(AT_LEAST, LAST_KNOWN + 1, ERRNO | errno.ENOSYS)
     lines += _answers(REFUSED, column, but="memfd_create" if memfd else "")
     lines += _answers(REFUSED_WHERE_SHARED, column) + _limited(column) if shared else []
@@ -229,7 +229,7 @@ def program(*, memfd: bool, shared: bool = False, machine: str = "") -> bytes:
 
 
 def _answers(table: Mapping[int, Mapping[str, Call]], column: int, but: str = "") -> list[bytes]:
-    """Return what gives the calls of `table` their errors, `but` one."""
+    """Return lines that refuse the calls of `table` with their errors, except `but`."""
     lines = []
     for error, calls in table.items():
         for name, call in calls.items():
@@ -239,9 +239,9 @@ def _answers(table: Mapping[int, Mapping[str, Call]], column: int, but: str = ""
 
 
 def _limited(column: int) -> list[bytes]:
-    """Return what holds a box at tier 1 to its own processes, and to sockets that lead nowhere."""
-    births = [call[column] for call in BIRTHS.values() if call[column] >= 0]
-    lines = [line for call in births for line in _if(EQUAL, call, ASK)]
+    """Return lines that limit a sandbox to its own processes and unconnected sockets."""
+    forks = [call[column] for call in FORKS.values() if call[column] >= 0]
+    lines = [line for call in forks for line in _if(EQUAL, call, ASK)]
     lines += _argument(SOCKETPAIR[column], 1, _admit(STREAMS))
     lines += _argument(PRCTL[column], 0, _refuse((PR_SET_DUMPABLE,), errno.EPERM))
     myself = [*_unless(EQUAL, 0, ERRNO | errno.EPERM), _line(RETURN, ALLOW)]
@@ -268,7 +268,7 @@ def _unless(test: int, value: int, answer: int) -> list[bytes]:
 
 
 def _argument(call: int, index: int, lines: Sequence[bytes]) -> list[bytes]:
-    """Return what decides on a call by the low half of an argument; `lines` end in a return."""
+    """Return lines that apply `lines`, which end in a return, to the low half of an argument."""
     return [_line(EQUAL, call, 0, 1 + len(lines)), _load(16 + 8 * index), *lines]
 
 

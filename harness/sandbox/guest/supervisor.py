@@ -117,7 +117,7 @@ def receive_listener(ours: socket) -> int:
 
 
 class Supervised:
-    """The box as its warden sees it. `limit` is how many processes and threads it may have."""
+    """The sandbox as its supervisor sees it; `limit` counts processes and threads."""
 
     def __init__(self, program: int, most: int) -> None:
         self.program, self.limit, self.status = program, most, 0

@@ -1,10 +1,9 @@
 """Runs every attack program in one kind of sandbox; prints what succeeded as JSON.
 
-`python tests/attacks/suite.py KIND [warm]`; warm, every box begins as a copy of one process that
-has imported torch, as a run's boxes do (see harness/sandbox/boot/zygote_client.py). The evidence
-is looked for
-from outside: what was printed, changed, reached, left behind or still alive. Programs that name no
-ROOM share one box.
+`python tests/attacks/suite.py KIND [warm]`; warm, every sandbox begins as a copy of one process
+that has imported torch, as a run's sandboxes do (see harness/sandbox/boot/zygote_client.py). The
+evidence is looked for from outside: what was printed, changed, reached, left behind or still alive.
+Programs that name no ROOM share one sandbox.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ HOST = {
 
 @dataclass
 class Seen:
-    """What the host saw of one attack, and of the box that it was made in.
+    """What the host saw of one attack, and of the sandbox that it was made in.
 
     `loot` is what it printed, `left` what lies where results are expected, `log` the log's length,
     `late` what lived too long.
@@ -157,7 +156,7 @@ class Suite:
         )
 
     def attack(self, room: str, turn: str, names: list[str]) -> dict[str, Seen]:
-        """Let programs attack from a box, and return what was seen of each."""
+        """Let programs attack from a sandbox, and return what was seen of each."""
         out, log = self.folder / f"out-{room}-{turn}", self.folder / f"log-{room}-{turn}"
         out.mkdir()
         usual = {"seconds": 60.0, "memory_mib": 512, "file_mib": 8, "tmp_mib": 8}
@@ -209,7 +208,7 @@ class Suite:
 
 
 def make_ahead(ahead: SandboxPool, policy: SandboxPolicy, argv: list[str], home: Path) -> None:
-    """Let a box wait for this program."""
+    """Prewarm a sandbox for this program."""
     ahead.next_trial(home)
     held = ahead.take(policy, argv)
     if held:
@@ -237,13 +236,13 @@ def suite(kind: SandboxKind, *, warm: bool) -> dict[str, str]:
     return result
 
 
-def told(box: socket.socket, names: list[str]) -> bool:
+def told(sandbox: socket.socket, names: list[str]) -> bool:
     """Check that every attack was made and none broke by itself; say whether one is alive."""
     said, alive = [], False
-    box.setblocking(False)
+    sandbox.setblocking(False)
     with suppress(BlockingIOError):
         alive = True
-        while message := box.recv(1 << 14):
+        while message := sandbox.recv(1 << 14):
             said.append(message.decode(errors="replace"))
         alive = False  # nobody holds the other end any more
     broken = [message for message in said if message.startswith("broken")]
@@ -253,7 +252,7 @@ def told(box: socket.socket, names: list[str]) -> bool:
 
 
 def lateness(ended: Exit | None, alive: bool) -> str:
-    """Say what of a box lived too long."""
+    """Return what of a sandbox lived too long."""
     if ended is None or ended.killed != "deadline":
         return ""
     if alive:

@@ -29,7 +29,7 @@ USERS = ("root", "user")
 def results(kind: SandboxKind, user: str, *, warm: bool = False) -> dict[str, str]:
     """Return what each attack came to in a sandbox of `kind` as `user`, "" where it failed.
 
-    Boxes are started `warm`, as a run's are where genomes import torch, or cold.
+    Sandboxes are started `warm`, as a run's are where genomes import torch, or cold.
     """
     python = interpreter(user, kind)
     assert python is not None, why_not(user, kind)
@@ -44,7 +44,7 @@ def why_not(user: str, kind: SandboxKind) -> str:
     if user == "root" and os.geteuid():
         return "only root can attack as root"
     if interpreter(user, kind) is None:
-        return f"no interpreter here that can make boxes of kind {kind} as {user}"
+        return f"no interpreter here that can make sandboxes of kind {kind} as {user}"
     return ""
 
 

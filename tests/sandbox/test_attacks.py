@@ -62,12 +62,12 @@ REFUSED = {"injected_log", "lying_numbers", "patched_clock", "patched_evaluator"
 
 @pytest.fixture(params=table.USERS)
 def user(request):
-    """As whom the harness and its boxes are run."""
+    """The user that runs the harness and its sandboxes."""
     return request.param
 
 
 def possible(user, kind):
-    """Skip the test where this machine cannot make such boxes."""
+    """Skip the test where this machine cannot make such sandboxes."""
     reason = table.why_not(user, kind)
     if reason:
         pytest.skip(reason)
@@ -76,7 +76,7 @@ def possible(user, kind):
 @pytest.mark.parametrize("kind", table.WALLED)
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_an_attack_fails_in_a_box(name, user, warm, kind):
+def test_an_attack_fails_in_a_sandbox(name, user, warm, kind):
     """With namespaces or Landlock nothing is read, written, reached, left behind or kept alive."""
     possible(user, kind)
     assert table.results(kind, user, warm=warm)[name] == ""
@@ -165,7 +165,7 @@ def test_a_forgery_gains_nothing(name, kind, tmp_path):
 
 
 def buildable(kind, folder):
-    """Skip the test where this very process cannot make boxes of the kind, or not in a folder."""
+    """Skip the test where this process cannot make such sandboxes, or not in `folder`."""
     try:
         check(kind)
         if kind == "landlock":
@@ -264,7 +264,7 @@ run(policy, python_argv(Path(program), theirs), Path(log))
 
 @pytest.mark.parametrize("kind", table.WALLED)
 def test_a_storm_leaves_the_neighbours_score_alone(tmp_path, kind):
-    """While a box has all the processes and files that it may have, another trial scores."""
+    """While a sandbox has all the processes and files that it may have, another trial scores."""
     buildable(kind, tmp_path)
     tmp_path.chmod(0o755)
     program = tmp_path / "storm.py"

@@ -1,4 +1,4 @@
-"""How much of a slice's cores others took while a box ran on them."""
+"""Foreign CPU load on a slice's cores while a sandbox runs."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def proc(tmp_path):
     os.close(made.handle)
 
 
-def test_what_the_cores_did_and_the_box_did_not_is_foreign(proc):
-    """Of 2 cores for 10 s, 5 s idle and 11 s the box's with its dead children's: 4 of 20."""
+def test_what_the_cores_did_and_the_sandbox_did_not_is_foreign(proc):
+    """Of 2 cores for 10 s, 5 s idle and 11 s the sandbox's with its dead children's: 4 of 20."""
     watch = proc.watch(0, 1)
     proc.idle(50, 60, 70)
     proc.ran("3", 1, 1, 0, 0)
@@ -114,7 +114,7 @@ def rival():
 
 
 @pytest.mark.parametrize("kind", ["namespaces", "landlock"])
-def test_a_rival_on_a_boxs_core_is_seen(tmp_path, kind):
+def test_a_rival_on_a_sandboxs_core_is_seen(tmp_path, kind):
     """Two busy processes on one core: about half of it is others', more than without the rival."""
     try:
         check(kind)

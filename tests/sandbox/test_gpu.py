@@ -92,7 +92,7 @@ def test_a_stranger_after_the_trial_voids_it():
 
 
 def test_the_dead_are_forgotten_in_time(monkeypatch):
-    """A driver that lists a box of ours a moment longer accuses nobody."""
+    """A driver that lists our dead sandbox a moment longer voids no trial."""
     monkeypatch.setattr(gpu, "DRAIN_TIMEOUT_S", 60.0)
     monkeypatch.setattr(gpu, "POLL_S", 0.0)
     driver = Driver([[7], [7], []])

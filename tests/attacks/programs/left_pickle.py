@@ -25,7 +25,7 @@ def attack(target):
 
 
 def landed(seen):
-    from weights import all_taken  # noqa: PLC0415 - inside a box there is no harness
+    from weights import all_taken  # noqa: PLC0415 - inside a sandbox there is no harness
 
     if (seen.folder / "unpickled").exists():
         return "was unpickled"

@@ -1,4 +1,4 @@
-"""Leave a note for the next box in any folder: temporary ones, HOME, compile caches."""
+"""Leave a note for the next sandbox in any folder: temporary ones, HOME, compile caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave a note for the next box in the kernel's keyring of the user."""
+"""Leave a note for the next sandbox in the kernel's keyring of the user."""
 
 from __future__ import annotations
 

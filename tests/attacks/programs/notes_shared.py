@@ -1,4 +1,4 @@
-"""Leave a note for the next box in memory that one shares with whom one was copied from."""
+"""Leave a note for the next sandbox in memory that one shares with whom one was copied from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attack_target import trying
 
-NOTE = b"a note for the next box"
+NOTE = b"a note for the next sandbox"
 
 
 def attack(_):

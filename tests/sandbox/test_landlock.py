@@ -49,7 +49,7 @@ print(json.dumps(dataclasses.asdict(ended)))
 def way(request):
     """The user of a sandbox, and how it is started."""
     user = request.param.split()[0]
-    reason = table.why_not(user, 1)
+    reason = table.why_not(user, "landlock")
     if reason:
         pytest.skip(reason)
     return request.param
@@ -91,7 +91,7 @@ def start(folder, way, code, fds=(), **rules):
     user, how = way.split()
     (folder / "program.py").write_text(textwrap.dedent(code))
     usual = {"seconds": 20.0, "memory_mib": 512, "core": CORE, "fds": list(fds)}
-    words = [table.interpreter(user, 1), "-B", "-c", DRIVER, str(folder), how]
+    words = [table.interpreter(user, "landlock"), "-B", "-c", DRIVER, str(folder), how]
     become = table.become(user)
     become["env"] = become["env"] | {"TMPDIR": str(folder / "tmp")}
     return {"args": [*words, json.dumps(usual | rules)], "pass_fds": fds, **become}

@@ -1,7 +1,6 @@
-"""The nouns of a run: proposals, what is known of them, and what an agent is shown.
+"""Records of a run: proposals, their results, and what an agent is shown. All are frozen.
 
-All are frozen. A score is signed as the task gives it; a gain is always signed so that above
-zero is better.
+A score is signed as the task gives it; a gain is always signed so that above zero is better.
 """
 
 from __future__ import annotations
@@ -21,13 +20,11 @@ Purpose = Literal["baseline", "screen", "confirm", "sentinel", "stack", "ablatio
 Ending = Literal["kept", "discarded", "failed", "refused", "outdated", "null", "void"]
 """How an experiment ended.
 
-A null that came to a verdict, whichever it was, ended as null; a discard that rests on a slice that
-drifted is void.
+A null proposal with any verdict ended as null; a discard that rests on a drifted slice is void.
 """
 
 NULL = "null"
-"""Stands for the agent of proposals that do nothing (islands/genome/null_edits.py); no agent is
-named so."""
+"""Agent name of null proposals (islands/genome/null_edits.py); no real agent may have it."""
 
 RunLimit = Literal["minutes", "trials", "usd", "tokens"]
 
@@ -70,9 +67,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a proposal cost: calls and tokens as the provider counts them, and dollars.
+    """What a proposal cost, as the provider counts it.
 
-    `tokens_untold` are what calls may have taken at most that never told theirs.
+    - `calls`: calls to the model
+    - `tokens_in`, `tokens_out`: tokens read and written
+    - `usd`: dollars
+    - `tokens_untold`: most that calls may have taken that reported no tokens
     """
 
     calls: int = 0
@@ -91,8 +91,8 @@ class Usage:
 class Proposal:
     """Hypothesis and edit, not yet admitted.
 
-    `files` maps each changed path of the repository to its new entry, None where it is deleted.
-    `notes` is what the agent wants to see again when it learns how the experiment ended.
+    - `files`: maps each changed path of the repository to its new entry, None to delete it
+    - `notes`: what the agent wants to see again when it learns how the experiment ended
     """
 
     hypothesis: str
@@ -138,10 +138,11 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A change that is measured again at a higher rung: `commit` against its own `parent`.
+    """A change that is measured again at a higher rung.
 
-    The same two commits that its gain `before` compares. `kinds` is what it touches
-    (islands/genome/categories.py), the kind that it touches most first.
+    - `parent`, `commit`: the two commits whose scores are compared, at both rungs
+    - `before`: gain at the lower rung
+    - `kinds`: what the change touches (islands/genome/categories.py), the main kind first
     """
 
     experiment: int
@@ -153,7 +154,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A contender's gain at both rungs and what it came to."""
+    """A contender's gain at both rungs, and the verdict."""
 
     experiment: int
     kinds: tuple[str, ...]
@@ -174,9 +175,10 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Migrant:
-    """A change that may travel: what `experiment` made of `parent` on `island`, and its gain there.
+    """A change that may migrate: what `experiment` made of `parent` on `island`.
 
-    `origin` is the experiment that the change was first made by, the same for all its copies.
+    - `origin`: experiment that first made the change, the same for all its copies
+    - `gain`: gain on that island
     """
 
     experiment: int
@@ -190,7 +192,7 @@ class Migrant:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How an experiment ended, as agents are told of it (their own islands' and others')."""
+    """A finished experiment as agents are shown it, of their own island or another."""
 
     experiment: int
     island: str
@@ -203,7 +205,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An experiment that has not ended, as its island's agent is told of it."""
+    """An experiment that has not ended, as its island's agent is shown it."""
 
     experiment: int
     hypothesis: str
@@ -226,14 +228,17 @@ class Change:
 class Brief:
     """Everything an agent is shown for one proposal.
 
-    `program` is program.md's prose, `genome` the head's text files by path, `score` the head's
-    mean score, `sigma` the spread of one score between seeds. `recent` are the island's latest
-    attempts, oldest first, `elsewhere` the latest changes kept on other islands. `seed` fixes
-    whatever the agent draws at random. `refused` says why the last answer was not let in, in one
-    line; where it broke before its trial, further lines show how, and what the answer had changed.
-    `pending` are the island's experiments under way: to propose one of them again tells nothing.
-    Where there is a `port`, the proposal asked for is that change of another island, expressed on
-    this genome, on which it conflicts as it stands.
+    - `program`: program.md's prose
+    - `genome`: the head's text files, by path
+    - `score`: the head's mean score
+    - `sigma`: standard deviation of one score between seeds
+    - `recent`: the island's latest attempts, oldest first
+    - `elsewhere`: the latest changes kept on other islands
+    - `seed`: fixes all that the agent draws at random
+    - `refused`: why the last answer was refused, in one line; if it failed before its trial, more
+      lines show the failure and what the answer had changed
+    - `port`: a change of another island that conflicts here, to be expressed on this genome
+    - `pending`: the island's experiments under way, which need not be proposed again
     """
 
     experiment: int

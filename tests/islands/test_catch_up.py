@@ -194,7 +194,7 @@ def test_no_island_goes_where_another_class_of_device_measured(there):
 
 
 def test_a_head_that_is_set_apart_takes_back_all_who_caught_up_with_it():
-    """They fall back with its maker, nobody goes there, and its claim is taken back once."""
+    """They fall back with its maker, no island adopts it, and its claim is taken back once."""
     told = Told("cpu", "cpu", "cpu")
     told.tries("i0", 1)
     told.tries("i0", 2)

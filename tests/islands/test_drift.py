@@ -1,4 +1,4 @@
-"""Sentinels: drift is told from noise, what drifts is set apart, and nothing rests on it."""
+"""Sentinels: drift is told from noise, a drifting slice is quarantined, its trials are void."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""What a run learns of its proposals' gains, and the rule that keeps by it."""
+"""The prior that a run learns from its screens, and the lfsr rule that uses it."""
 
 import random
 from dataclasses import replace
@@ -37,7 +37,7 @@ def drawn(rng):
 
 
 def learnt(seed, count=400):
-    """Return the belief of a run that screened `count` proposals."""
+    """Return the prior of a run that screened `count` proposals."""
     rng = random.Random(seed)
     return learn([drawn(rng) + rng.gauss(0, 1) for _ in range(count)], MANY)
 
@@ -66,15 +66,15 @@ def test_it_finds_the_share_of_gains_that_it_was_shown_through_noise():
     assert share == pytest.approx(0.35, abs=0.1)
 
 
-def test_what_never_gains_lowers_the_rate_and_raises_the_doubt():
-    """Proposals that do nothing teach the run to doubt a gain that it would else believe."""
+def test_what_never_gains_lowers_the_rate_and_raises_the_lfsr():
+    """After proposals that do nothing, the lfsr of the same gain is higher."""
     fooled = learn([random.Random(n).gauss(0, 1) for n in range(800)], MANY)
     assert fooled.rate < learnt(1).rate / 10
     assert fooled.weigh(1.5, 2, MANY).lfsr > learnt(1).weigh(1.5, 2, MANY).lfsr
 
 
 @given(st.floats(0.1, 6), st.integers(1, 8))
-def test_a_gain_is_shrunk_and_more_of_it_leaves_less_doubt(mean, pairs):
+def test_a_gain_is_shrunk_and_more_of_it_lowers_the_lfsr(mean, pairs):
     """Both change with the evidence the way that evidence points."""
     belief = learnt(2)
     less, more = belief.weigh(mean, pairs, MANY), belief.weigh(mean + 1, pairs, MANY)
@@ -82,14 +82,14 @@ def test_a_gain_is_shrunk_and_more_of_it_leaves_less_doubt(mean, pairs):
     assert more.gain >= less.gain
 
 
-def test_a_spread_that_is_hardly_known_leaves_more_doubt():
+def test_a_spread_that_is_hardly_known_raises_the_lfsr():
     """Two degrees of freedom have heavy tails."""
     assert learnt(2).weigh(3.0, 4, 2).lfsr > 2 * learnt(2).weigh(3.0, 4, MANY).lfsr
 
 
-def test_at_most_one_keep_in_twenty_is_unreal_over_many_runs():
+def test_at_most_one_keep_in_twenty_is_false_over_many_runs():
     """The promise of `fdr`, with every proposal judged to its end, and few trials for a discard."""
-    rng, unreal, keeps, spent, discards = random.Random(5), 0, 0, 0, 0
+    rng, false, keeps, spent, discards = random.Random(5), 0, 0, 0, 0
     for run in range(20):
         belief, kept = learnt(run), KeepTally()
         for _ in range(200):
@@ -97,11 +97,11 @@ def test_at_most_one_keep_in_twenty_is_unreal_over_many_runs():
             decision, trials = decided(rng, belief, kept, gain)
             if decision.verdict == "keep":
                 kept = KeepTally(kept.count + 1, kept.lfsr_sum + decision.gain.lfsr)
-                keeps, unreal = keeps + 1, unreal + (gain <= 0)
+                keeps, false = keeps + 1, false + (gain <= 0)
             else:
                 discards, spent = discards + 1, spent + trials
     assert keeps > 300
-    assert unreal / keeps <= 0.05
+    assert false / keeps <= 0.05
     assert spent / discards <= 1.3
 
 
@@ -124,11 +124,11 @@ def test_the_screening_score_is_no_evidence_of_the_learnt_rule_either():
     assert one == other
 
 
-def test_doubts_are_averaged_over_the_run():
-    """A doubtful candidate is kept where earlier keeps were beyond doubt, and not as the first."""
+def test_the_lfsr_is_averaged_over_the_run():
+    """A candidate with a middling lfsr is kept after certain keeps, and not as the first."""
     belief, pairs = learnt(4), [0.6]
-    doubt = belief.weigh(0.6, 1, NOISE.known_by).lfsr
-    assert RULE.fdr < doubt < 10 * RULE.fdr
+    lfsr = belief.weigh(0.6, 1, NOISE.known_by).lfsr
+    assert RULE.fdr < lfsr < 10 * RULE.fdr
     assert decide(2.0, pairs, NOISE, belief, KeepTally()).verdict != "keep"
     assert decide(2.0, pairs, NOISE, belief, KeepTally(30, 0.0)).verdict == "keep"
 

@@ -32,7 +32,7 @@ def test_a_head_alone_goes_alone():
 
 
 def test_a_candidate_that_was_never_a_head_moves_no_head():
-    """It is set apart, and no island has to fall back."""
+    """It is quarantined, and no island has to fall back."""
     assert quarantine(ORIGINS, CHAINS, "7") == Quarantine(frozenset({"7"}), {})
 
 
@@ -44,7 +44,7 @@ def test_where_the_base_goes_there_is_nothing_to_fall_back_to():
 
 
 def test_a_commit_of_nobodys_takes_itself_alone():
-    """An unknown commit may be set apart before anything is made of it."""
+    """An unknown commit may be quarantined before anything is made of it."""
     assert quarantine({}, {"a": ["base"]}, "x") == Quarantine(frozenset({"x"}), {})
 
 
@@ -161,7 +161,7 @@ DERIVED = {
 @pytest.mark.parametrize("made", DERIVED.values(), ids=DERIVED)
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 def test_whatever_carries_a_change_over_goes_with_it(made, late):
-    """Made before the trial, it is named in the event; after it, it is set apart as it is made."""
+    """Made before the trial, it is named in the event; after it, it is quarantined at once."""
     fold = folded(*of("c1", 1), *([] if late else made), *invalid("c1"))
     found = fold.next_event()
     assert found.commits == (("c1",) if late else ("c1", "c2"))

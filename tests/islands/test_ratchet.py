@@ -1,4 +1,4 @@
-"""The ratchet's rule, the life of an experiment, and the plan, as pure functions."""
+"""Acceptance rules, noise, guards, seeds and the life of an experiment, as pure functions."""
 
 import random
 
@@ -146,7 +146,7 @@ def test_the_diagram_draws_every_arrow_of_the_table():
     ],
 )
 def test_a_guard_is_a_multiple_of_what_the_head_has(guards, reason):
-    """Beyond it is a reason to discard; a measure that nobody took guards nothing."""
+    """Beyond it is a reason to discard; a measure that was not taken guards nothing."""
     head = {"memory": 100.0, "lines": 50.0}
     candidate = {"memory": 110.0, "lines": 51.0, "seconds": 9.0}
     assert violated_guard(guards, head, candidate).startswith(reason)

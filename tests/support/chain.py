@@ -1,4 +1,4 @@
-"""The ledger's chain, written down a second time: for tests that forge whole ledgers."""
+"""A second implementation of the ledger's hash chain, for tests that forge whole ledgers."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ def bodies(data):
 
 
 def chained(events):
-    """Return a ledger of events' bytes whose every link holds."""
+    """Return a ledger of events' bytes with valid links."""
     link, lines = "0:" + "0" * 32, []
     for number, body in enumerate(events, 1):
         link = f"{number}:{hashlib.sha256(link.encode() + body).hexdigest()[:32]}"
@@ -19,5 +19,5 @@ def chained(events):
 
 
 def forge(path, old, new):
-    """Rewrite a whole ledger, its chain included, as whoever may write the file can."""
+    """Rewrite a whole ledger, its chain included, as anyone with write access can."""
     path.write_bytes(chained([body.replace(old, new) for body in bodies(path.read_bytes())]))

@@ -1,4 +1,4 @@
-"""Histories for tests of the record: a whole run's events, and strategies for hostile ones."""
+"""Events for tests of the record: a whole run's, and hypothesis strategies for hostile ones."""
 
 import dataclasses
 import types
@@ -21,7 +21,7 @@ HOSTILE = "Raise X\x1b[2J [red]'; DROP TABLE nodes; --\nsecond line\0"
 
 
 def lived(scratch, trials):
-    """Conduct a run in which everything goes wrong once; return its events and its state."""
+    """Simulate a run in which each thing goes wrong once; return its events and its state."""
     branches = MemoryBranches()
     agents = {f"i{k}": LabAgent(script=_script(k)) for k in range(2)}
     faults = {9: Failure("crash", "boom [bold]"), 31: Failure("timeout", "too late")}
@@ -44,7 +44,7 @@ def lived(scratch, trials):
 
 
 def _script(k):
-    """Return agent k's calls that go otherwise: a failure, a refusal, a crossing that is kept."""
+    """Return agent k's special calls: a failure, a refusal, a crossover that is kept."""
     outside = {"outside.py": Entry(b"x = 1\n")}
     better = {GENOME: Entry(f"X = 0.5{k}\n".encode())}
     return {
@@ -75,7 +75,7 @@ def _of(hint):
     if origin is typing.Literal:
         return st.sampled_from(inner)
     if origin in {typing.Union, types.UnionType}:
-        return st.one_of([_of(each) for each in inner])
+        return st.one_of([_of(option) for option in inner])
     if origin is tuple:
         return st.lists(_of(inner[0]), max_size=3).map(tuple)
     if origin is Mapping:
@@ -94,11 +94,11 @@ def _record(kind):
 
 
 def clock(step=1.0, start=1_700_000_000.123456):
-    """Return a clock that moves on by `step` at each look."""
+    """Return a clock that advances by `step` seconds at each reading."""
     now = [start]
 
-    def look():
+    def read():
         now[0] += step
         return now[0]
 
-    return look
+    return read

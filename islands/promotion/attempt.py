@@ -1,20 +1,19 @@
-"""Promotion: a stack that was found on a cheap rung is measured again on the next one.
+"""Promotion attempt: a stack found on a cheap rung is measured again on the next one.
 
-The stack and the base run on common fresh seeds of the higher rung, audited sharply; then its
-parts and the best near misses, each against its own parent (the very two commits that its gain on
-the rung below compares), by successive halving: all that the budget allows on two seeds, the
-better half on four, and so on. Where the task holds out a hidden part, it is asked for one bit: is
-the stack better there, too? Its scores stay in the ledger and reach no agent.
+The stack and the base run on common fresh seeds of the higher rung, fully audited; then the stack's
+parts and the best near misses, each against its own parent (the two commits that its gain on the
+rung below compares), by successive halving: all that the budget allows on two seeds, the better
+half on four, and so on. If the task has a hidden split, one bit is queried: is the stack better
+there too? Its scores stay in the ledger and are shown to no agent.
 
-*Time to target* is how many of the rung's seconds the stack needs for what the base reaches in all
-of them. A candidate's own log could claim anything, and a checkpoint on the way is not what a
-shorter run ends with, since schedules end with the budget. So the stack is trained on a share of
-the seconds instead: half of them, then a quarter or 0.71, whichever side the target lies on. What
-lies between two such budgets is interpolated in the logarithm of time. The two budgets that the
-target lies between are told beside it: they are its resolution, a factor of 1.4 to 2.
+*Time to target* is how many of the rung's seconds the stack needs to reach what the base reaches in
+all of them. A candidate's log could claim anything, and a checkpoint differs from the result of a
+shorter run, since schedules end with the budget. So the stack is trained on a share of the seconds
+instead: a half, then a quarter or 0.71, depending on the side that the target lies on. Between two
+such budgets, time is interpolated on a logarithmic scale; the two budgets are reported as its
+resolution, a factor of 1.4 to 2.
 
-Everything here is a fold of events or a pure function of it. All trials of one seed run on one
-slice, the one that took the seed first.
+Pure functions of events. All trials of one seed run on one slice, the first that ran that seed.
 
 Not covered: interactions of higher order with depth; the noise of time to target; after a resume
 the rest of a seed may run on another slice than its beginning did.
@@ -38,7 +37,7 @@ HIDDEN_SEEDS = 2
 TIMED_SEEDS = 2
 
 HALF, QUARTER, ROOT = 0.5, 0.25, math.sqrt(0.5)
-"""Shares of the rung's seconds on which time to target is sought."""
+"""Shares of the rung's seconds on which time to target is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,13 @@ class PromotionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PromotionRequest:
-    """A stack that could be promoted to `rung`; `stack` is its check, 0 for an island's head."""
+    """A stack that could be promoted.
+
+    rung: level of fidelity to measure it at
+    base, commit, parts: what it is compared with, the stack, and its experiments
+    before: its gain at the rung below
+    stack: number of the stack check that it comes from, 0 for an island's head
+    """
 
     rung: int
     base: str
@@ -69,7 +74,13 @@ class PromotionRequest:
 
 @dataclass(slots=True)
 class PromotionAttempt:
-    """A promotion under way: what it has measured (None: failed) and which slice has which seed."""
+    """An open promotion.
+
+    event: the event that started it
+    direction, run_seed: of the run
+    scores: its scores, None for a failed trial
+    owners: the slice that runs each seed
+    """
 
     event: ev.PromotionStarted
     direction: Direction
@@ -79,7 +90,7 @@ class PromotionAttempt:
 
     @property
     def seeds(self) -> list[int]:
-        """Return its seeds, which nothing else has run on."""
+        """Its seeds, which no other trial uses."""
         check, count = self.event.number, self.event.seeds
         return [seed_of(self.run_seed, "promotion", check, k) for k in range(count)]
 
@@ -90,11 +101,11 @@ class PromotionAttempt:
         return trial_request(self.event, commit, seed, split, share)
 
     def missing(self) -> list[TrialRequest]:
-        """Return the trials that come next, none where all is known."""
+        """Return the missing trials of the first incomplete stage, none if all are complete."""
         for stage in (self._whole(), *self._rounds(), self._hidden(), self._timed()):
-            left = [asked for asked in stage if asked not in self.scores]
-            if left:
-                return left
+            missing = [request for request in stage if request not in self.scores]
+            if missing:
+                return missing
         return []
 
     def pairs(
@@ -110,7 +121,7 @@ class PromotionAttempt:
         return found
 
     def _whole(self) -> list[TrialRequest]:
-        """Stack and base by turns, whichever comes first changing from seed to seed."""
+        """Stack and base in turn; which of them runs first alternates between seeds."""
         commits = [self.event.base, self.event.commit]
         return [
             self.request(commit, seed)
@@ -119,7 +130,7 @@ class PromotionAttempt:
         ]
 
     def _rounds(self) -> Iterator[list[TrialRequest]]:
-        """Successive halving of the contenders: each round asks more of fewer."""
+        """Successive halving of the contenders: each round runs fewer of them on more seeds."""
         planned = set(self._whole())
         left = self.event.trials - self._reserved()
         field_, take = list(self.event.contenders), min(2, self.event.seeds)
@@ -181,7 +192,7 @@ class PromotionAttempt:
         return [*half, *(self.request(commit, seed, share=other) for seed in seeds)]
 
     def _lead(self, share: float) -> float | None:
-        """Return by how much the stack on `share` of the time beats the base on all of it."""
+        """Return the gain of the stack on `share` of the time over the base on all of it."""
         pairs = self.pairs(self.event.base, self.event.commit, share=share, count=TIMED_SEEDS)
         return fmean(pairs) if pairs else None
 
@@ -208,7 +219,7 @@ class PromotionAttempt:
         return at * seconds, (low * seconds, high * seconds)
 
     def judged(self, seconds: float) -> ev.PromotionEnded:
-        """Return how the promotion to a rung of so many `seconds` ends, once nothing is missing."""
+        """Return the end of the promotion to a rung of `seconds`, once no trial is missing."""
         event, noise = self.event, self._noise()
         after = weighed(self.pairs(event.base, event.commit), noise)
         hidden = self._bit()
@@ -281,7 +292,7 @@ class PromotionAttempt:
 def trial_request(
     promotion: ev.PromotionStarted, commit: str, seed: int, split: Split = "dev", share: float = 1.0
 ) -> TrialRequest:
-    """Return the request for a trial of the promotion that `promotion` started, fully audited."""
+    """Return the request for a fully audited trial of `promotion`."""
     return TrialRequest(
         commit,
         seed,
@@ -301,7 +312,7 @@ def compared(
     seeds: Sequence[int],
     direction: Direction,
 ) -> Gain:
-    """Return the gain of `new` over `old` on the sealed part, by the scores that are known."""
+    """Return the gain of `new` over `old` on the sealed split; failed trials make no pair."""
     sides = [[scores.get((each, seed)) for seed in seeds] for each in (old, new)]
     pairs = [
         gain_of(before, after, direction)

@@ -1,8 +1,8 @@
-"""What an island does next: pure functions of the state, so that a resumed run goes on as it was.
+"""The next step of an island: pure functions of the state, so that a resumed run continues alike.
 
-An island does two things at a time: it measures (`next_step`), and it sees to it that a candidate
-is ready when the slice is (`next_ask`). Only a candidate on the island's head is measured; one
-that waited while the head moved is rebased first.
+An island does two things at a time: it measures (`next_step`), and it has candidates made ready
+for its slice (`next_ask`). Only a candidate on the island's head is measured; one that waited while
+the head moved is rebased first.
 
 Pairs are interleaved in time: on each fresh seed candidate and head run one after the other on
 the island's own slice, whichever comes first changing from seed to seed.
@@ -27,7 +27,7 @@ from islands.state.population import Experiment, IslandState
 from islands.state.run_state import State
 
 HEAD_FAILURES = 3
-"""Fresh seeds on which a head may fail before the experiment that met them is given up."""
+"""Number of fresh seeds on which a head may fail before the open experiment is discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RequestProposal:
 
 @dataclass(frozen=True, slots=True)
 class Rebase:
-    """Make a waiting candidate anew on the head `onto`, or drop it."""
+    """Rebase a waiting candidate onto the head `onto`, or drop it."""
 
     experiment: Experiment
     onto: str
@@ -45,12 +45,12 @@ class Rebase:
 
 @dataclass(frozen=True, slots=True)
 class EnoughPending:
-    """Enough is ready or asked for."""
+    """Enough candidates are ready or requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfferMigrant:
-    """Take in a change of another island on the head: it is on trial from now on."""
+    """Offer a change of another island to the head, as an experiment."""
 
     parent: str
     migrant: Migrant
@@ -58,21 +58,21 @@ class OfferMigrant:
 
 @dataclass(frozen=True, slots=True)
 class ApplyMigrant:
-    """Apply the migrant that was taken in to the head, and see whether it may become a commit."""
+    """Apply the offered migrant to the head, and admit or refuse the result."""
 
     offered: ev.MigrantOffered
 
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """Go to another island's head."""
+    """Adopt another island's head."""
 
     event: ev.HeadAdopted
 
 
 @dataclass(frozen=True, slots=True)
 class Conclude:
-    """End the island's experiment by this decision (keep or discard)."""
+    """End the island's experiment with a decision: keep or discard."""
 
     experiment: int
     decision: Decision
@@ -80,26 +80,26 @@ class Conclude:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Another island's trials must end first (the baseline is shared)."""
+    """Wait for another trial to end, for example one of the shared baseline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """No candidate is ready: the slice has nothing to measure for this island."""
+    """Nothing to measure: no candidate is ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordEvent:
-    """Record what follows from the record."""
+    """Record an event that follows from the sentinels so far."""
 
     event: ev.SliceQuarantined | ev.SliceReleased
 
 
 @dataclass(frozen=True, slots=True)
 class ReassignSlice:
-    """Let the island measure elsewhere: its slice is set apart, or its home is so no more.
+    """Move the island to another slice: its slice is quarantined, or its own was released.
 
-    Where no slice is left, `probe` may bring its own back.
+    probe: sentinel to run instead if no slice is left; it may release the island's own
     """
 
     probe: TrialRequest
@@ -107,7 +107,7 @@ class ReassignSlice:
 
 @dataclass(frozen=True, slots=True)
 class FailExperiment:
-    """The base itself fails: there is nothing to improve on."""
+    """Stop: the base itself fails, for a `reason`."""
 
     reason: str
 
@@ -129,10 +129,10 @@ Step = (
 def next_step(
     state: State, name: str, ratchet: RatchetPolicy, migration: Migration = NO_MIGRATION
 ) -> Step:
-    """Return what island `name` measures next, or what follows from what it has measured.
+    """Return the next step of island `name`.
 
-    Between experiments it catches up with an island that is ahead, if there is one; else a migrant
-    comes before the next of the agent's candidates.
+    Between experiments the island first catches up with one that is ahead, then takes a migrant,
+    then the next of its agent's candidates.
     """
     news = state.sentinels.next_event()
     if news is not None:
@@ -158,16 +158,17 @@ def next_step(
 def next_ask(
     state: State, name: str, depth: int, asked: int = 0, taken: Collection[int] = ()
 ) -> RequestProposal | Rebase | EnoughPending:
-    """Return what island `name` does for candidates to be ready.
+    """Return what island `name` does to have candidates ready.
 
-    `depth` are to be under way or ready, `asked` are under way; the experiments `taken` are being
-    rebased. Nothing is asked before the base has a score, which a brief shows.
+    `depth` is how many should be requested or ready, `asked` how many are requested; the
+    experiments `taken` are being rebased. Nothing is requested before the base has a score, which
+    briefs show.
     """
     island = state.islands[name]
-    waiting = [each for each in island.queue if each.state == "waiting"]
-    for each in waiting:
-        if not _fit(state, island, each) and each.number not in taken:
-            return Rebase(each, island.head)
+    waiting = [experiment for experiment in island.queue if experiment.state == "waiting"]
+    for experiment in waiting:
+        if not _fit(state, island, experiment) and experiment.number not in taken:
+            return Rebase(experiment, island.head)
     if state.broken_baseline or not state.scores.has(island.head):
         return EnoughPending()
     return RequestProposal() if len(waiting) + asked < depth else EnoughPending()
@@ -186,51 +187,52 @@ def _between(
 
 
 def _next_candidate(state: State, island: IslandState) -> TrialRequest | Idle:
-    for each in island.queue:
-        if each.state == "waiting" and _fit(state, island, each):
-            return _screen(state, each)
+    for experiment in island.queue:
+        if experiment.state == "waiting" and _fit(state, island, experiment):
+            return _screen(state, experiment)
     return Idle()
 
 
 def _fit(state: State, island: IslandState, waiting: Experiment) -> bool:
-    """Return whether a candidate stands on the head, and on nothing that is set apart."""
+    """Return whether a candidate is on the head and not quarantined."""
     return waiting.parent == island.head and waiting.commit not in state.quarantines.commits
 
 
 def _screen(state: State, open_: Experiment) -> TrialRequest:
-    known = state.scores.by_commit[open_.parent]
-    seed = next(islice(known, open_.number % len(known), None))
+    scores = state.scores.by_commit[open_.parent]
+    seed = next(islice(scores, open_.number % len(scores), None))  # experiments take turns
     return TrialRequest(open_.commit, seed, "screen", open_.number)
 
 
 def _elsewhere(state: State, island: IslandState) -> Step | None:
-    """Return the island's move, where its slice is set apart or its home is so no more."""
-    here, known = island.slice.name, state.sentinels
-    if known.quarantine_reason(here):
-        return ReassignSlice(anchor(state, here))
-    if island.slice != island.home and not known.quarantine_reason(island.home.name):
-        return ReassignSlice(anchor(state, here)) if island.experiment is None else None
+    """Return the island's move if its slice is quarantined, or if its own was released."""
+    current, sentinels = island.slice.name, state.sentinels
+    if sentinels.quarantine_reason(current):
+        return ReassignSlice(anchor(state, current))
+    if island.slice != island.home and not sentinels.quarantine_reason(island.home.name):
+        # an open experiment ends on the slice that it began on
+        return ReassignSlice(anchor(state, current)) if island.experiment is None else None
     return None
 
 
 def _sentinel(state: State, island: IslandState, ratchet: RatchetPolicy) -> Step | None:
-    """Return the sentinel that is due on the island's slice, or on its home that is set apart."""
-    here, home, known = island.slice.name, island.home.name, state.sentinels
+    """Return the sentinel that is due on the island's slice, or on its own quarantined one."""
+    current, home, sentinels = island.slice.name, island.home.name, state.sentinels
     if not ratchet.sentinel_every:
         return None
-    if known.must_check(here):
-        return Wait() if anchor_runs(state, here) else anchor(state, here)
-    if island.experiment is not None or anchor_runs(state, here):
+    if sentinels.must_check(current):
+        return Wait() if anchor_runs(state, current) else anchor(state, current)
+    if island.experiment is not None or anchor_runs(state, current):
         return None
-    if known.check_due(here, ratchet.sentinel_every):
-        return anchor(state, here)
-    if known.retry_due(home, ratchet.sentinel_every) and not anchor_runs(state, home):
+    if sentinels.check_due(current, ratchet.sentinel_every):
+        return anchor(state, current)
+    if sentinels.retry_due(home, ratchet.sentinel_every) and not anchor_runs(state, home):
         return anchor(state, home)
     return None
 
 
 def anchor(state: State, slice_name: str) -> TrialRequest:
-    """Return the sentinel of a slice."""
+    """Return the request for a sentinel trial on a slice."""
     commit, seed = state.sentinels.anchor
     return TrialRequest(commit, seed, "sentinel", slice=slice_name)
 
@@ -247,8 +249,8 @@ def _baseline(state: State) -> Step | None:
     if state.broken_baseline:
         return FailExperiment(state.broken_baseline)
     base = state.run.base
-    known = state.scores.by_commit.get(base, {})
-    missing = [seed for seed in state.scores.baseline_seeds() if seed not in known]
+    scores = state.scores.by_commit.get(base, {})
+    missing = [seed for seed in state.scores.baseline_seeds() if seed not in scores]
     taken = {trial.seed for trial in state.running.values() if trial.commit == base}
     for seed in missing:
         if seed not in taken:
@@ -283,29 +285,28 @@ def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step
 
 
 def _assured(state: State, open_: Experiment, decision: Decision, ratchet: RatchetPolicy) -> Step:
-    """Return the end of an experiment; before a keep a sentinel says that its slice was well."""
-    where = state.islands[open_.island].slice.name
-    known = state.sentinels
+    """Return the end of an experiment; a keep first needs a good sentinel on its slice."""
+    slice_name = state.islands[open_.island].slice.name
     if (
         decision.verdict != "keep"
         or not ratchet.sentinel_every
-        or known.verified_after(where, open_.number)
+        or state.sentinels.verified_after(slice_name, open_.number)
     ):
         return Conclude(open_.number, decision)
-    return Wait() if anchor_runs(state, where) else anchor(state, where)
+    return Wait() if anchor_runs(state, slice_name) else anchor(state, slice_name)
 
 
 def _other_half(state: State, open_: Experiment) -> TrialRequest | None:
-    """Return the head's half of a pair of which the candidate has its own."""
-    known = state.scores.by_commit[open_.parent]
+    """Return the head's trial of a pair whose candidate has a score already."""
+    head_scores = state.scores.by_commit[open_.parent]
     for seed in open_.confirmed:
-        if seed not in known and seed not in open_.head_broken:
+        if seed not in head_scores and seed not in open_.head_broken:
             return TrialRequest(open_.parent, seed, "confirm", open_.number)
     return None
 
 
 def _next_pair(state: State, open_: Experiment) -> TrialRequest:
-    """Return the next trial of the next pair: on every second one the head goes first."""
+    """Return the first trial of the next pair; the head runs first in every second pair."""
     used = len(open_.confirmed.keys() | open_.head_broken)
     seed = seed_of(state.run.seed, "confirm", open_.number, used)
     if used % 2 == 1 and seed not in state.scores.by_commit[open_.parent]:

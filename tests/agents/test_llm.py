@@ -121,9 +121,9 @@ def test_each_format_carries_its_own_settings(server, api):
     """Limit, effort, key and privacy go out as each API has them; no sampling settings do."""
     server.play([GOOD])
     propose(model(server, api, effort="low", max_output_tokens=77))
-    asked = server.log[0].asked
-    body = asked.body
-    assert (asked.key, body["model"], asked.most_output) == (KEY, "some-model", 77)
+    request = server.log[0].request
+    body = request.body
+    assert (request.key, body["model"], request.max_output) == (KEY, "some-model", 77)
     assert not {"temperature", "top_p", "top_k"} & set(body)
     if api == "anthropic":
         assert (body["thinking"], body["output_config"]) == (
@@ -140,11 +140,11 @@ def test_an_edit_that_does_not_apply_is_sent_back_with_the_nearest_lines(server,
     """The second request is the same conversation, plus the answer and what is near it."""
     server.play([MISSES, GOOD])
     proposal = propose(model(server, api))
-    first, second = (served.asked for served in server.log)
+    first, second = (served.request for served in server.log)
     assert second.system == first.system
     assert second.turns[: len(first.turns)] == first.turns
-    (said, answer), (asked, complaint) = second.turns[len(first.turns) :]
-    assert (said, answer.strip(), asked) == ("assistant", MISSES.text.strip(), "user")
+    (role, answer), (next_role, complaint) = second.turns[len(first.turns) :]
+    assert (role, answer.strip(), next_role) == ("assistant", MISSES.text.strip(), "user")
     assert "    4 | def step(x):\n    5 |     return x * lr" in complaint
     assert proposal.notes["repairs"] == 1.0
     assert (proposal.usage.tokens_in, proposal.usage.tokens_out) == server.tokens
@@ -324,7 +324,7 @@ def test_prompt_caches_find_the_same_beginning(server):
     briefs = [BRIEF, dataclasses.replace(BRIEF, experiment=2, seed=8, recent=(attempt,), score=2.0)]
     for agent, brief in zip(agents, briefs, strict=True):
         propose(agent, brief)
-    one, two = (served.asked.body for served in server.log)
+    one, two = (served.request.body for served in server.log)
     assert one["system"] == two["system"]
     assert "cache_control" in one["system"][0]
     head, now = one["messages"][0]["content"]
@@ -501,7 +501,7 @@ def storm(seed):
     """Return a script: of 100 requests 8 are 429, 8 are 500, 4 are 529, 5 are cut, 30 malformed."""
     draw = random.Random(seed)
 
-    def step(asked):
+    def step(request):
         roll = draw.random()
         for below, chosen in [
             (0.04, Status(429)),
@@ -515,7 +515,7 @@ def storm(seed):
         ]:
             if roll < below:
                 return chosen
-        number = re.search(r"Proposal (\d+)\.", asked.system)[1]
+        number = re.search(r"Proposal (\d+)\.", request.system)[1]
         return Say(edit("lr = 0.1", "lr = 0.05", why=number), cached=50, wrote=20)
 
     return step
@@ -585,7 +585,7 @@ def test_in_a_storm_nothing_is_lost_and_every_token_is_counted_once(server, monk
     assert (books.total.tokens_in, books.total.tokens_out) == server.tokens
     assert budget.spent_usd == pytest.approx(books.total.usd, abs=1e-5)
     assert _served_usd(server) < budget.spent_usd
-    assert server.most_at_once == 16
+    assert server.max_concurrent == 16
 
 
 def test_in_a_storm_max_usd_is_never_exceeded_at_sixteen_calls_at_once(server, monkeypatch):
@@ -598,16 +598,16 @@ def test_in_a_storm_max_usd_is_never_exceeded_at_sixteen_calls_at_once(server, m
     limit, looks, script = 4.0, [], storm(2)
     budget, books = Budget(max_usd=limit), Books()
 
-    def watched(asked):
+    def watched(request):
         served = _served_usd(server)  # before the books are read: these can only fall meanwhile
         looks.append((served, books.total.usd, budget.spent_usd))
-        return script(asked)
+        return script(request)
 
     server.play(watched)
     agents = _crowd(server, budget, books, 2, ("anthropic", "chat"))
     outcomes = asyncio.run(_storm(agents, books, range(200)))
     assert len(outcomes) == 200
-    assert server.most_at_once == 16
+    assert server.max_concurrent == 16
     assert sum(isinstance(one, BudgetError) for one in outcomes) > 20
     assert sum(isinstance(one, Proposal) for one in outcomes) > 20
     assert all(served <= written <= limit + 1e-9 for served, written, _ in looks)
@@ -626,10 +626,10 @@ def test_a_run_that_is_interrupted_and_resumed_overshoots_nothing(server, monkey
     async def interrupted():
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
-        def cut_short(asked):
-            if asked.number == 25:
+        def cut_short(request):
+            if request.number == 25:
                 loop.call_soon_threadsafe(task.cancel)
-            return script(asked)
+            return script(request)
 
         server.play(cut_short)
         first = Budget(max_usd=limit)
@@ -657,7 +657,7 @@ def test_a_run_that_is_interrupted_and_resumed_overshoots_nothing(server, monkey
 def test_sixteen_calls_at_once_keep_a_limit_in_tokens(server, monkeypatch):
     """Tokens are held at their worst like dollars; the server counts no more than the limit."""
     monkeypatch.setattr(server, "delay", 0.02)
-    server.play(lambda _asked: GOOD)
+    server.play(lambda _request: GOOD)
     limit, books = 60_000, Books()
     budget = Budget(max_tokens=limit)
     agents = _crowd(server, budget, books, 5, ("anthropic", "chat"))

@@ -1,4 +1,4 @@
-"""The mutator: what it may edit, how it edits, what it learns, and that it never breaks a file."""
+"""The mutator: sites, scales, edits, proposals, learning, and that it never breaks a file."""
 
 import ast
 import asyncio
@@ -101,7 +101,7 @@ def altered(text):
 
 
 def test_knobs_defaults_flags_and_alternatives_are_sites():
-    """Every value is found under a name that says where it stands."""
+    """Every value is found under an id that says where it is."""
     found = {
         site.id.removeprefix("train.py:"): site for site in parse_file("train.py", GENOME).sites
     }
@@ -149,7 +149,7 @@ def test_knobs_defaults_flags_and_alternatives_are_sites():
     ],
 )
 def test_seeds_meanings_and_texts_are_never_sites(text):
-    """What fixes the noise, the meaning or a shape is left alone."""
+    """Values that fix the noise, the meaning or a shape are no sites."""
     assert not sites(text)
 
 
@@ -162,7 +162,7 @@ def test_alternatives_take_the_style_of_the_present_value():
 
 
 def test_sites_keep_their_names_when_the_file_changes_around_them():
-    """A line put before, and a new value, change no site's name."""
+    """An added line and a new value change no site's id."""
     longer = GENOME.replace("import random\n", "import random\nimport math\n")
     other = longer.replace("0.5 * model", "0.25 * model").replace("BATCH = 64", "BATCH = 8")
     assert set(sites(other)) == set(sites(GENOME))
@@ -182,29 +182,33 @@ def test_powers_of_two_move_by_factors_of_two():
 
 
 def test_integers_stay_integers_and_keep_their_roundness():
-    """Small ones move by one at least, sizes by what divides them, and nothing falls below 1."""
+    """Small ones move by at least one, sizes by what divides them, and none falls below 1."""
     assert {"2", "4"} <= set(steps("3"))
     assert set(steps("1")) >= {"2", "3"}
-    assert all(int(text) % 32 == 0 for text in steps("96"))
+    sizes = [int(text) for text in steps("96")]
+    assert len(sizes) >= 4 and all(size % 32 == 0 for size in sizes)
     assert "1_130_000" in steps("1_000_000")
     assert "320" in steps("500", stretch=0.4)
 
 
 def test_fractions_never_leave_zero_to_one():
-    """0.95 goes towards one and never there."""
-    assert all(0 < float(text) < 1 for text in steps("0.95", stretch=1.25))
+    """0.95 approaches one and never reaches it."""
+    values = [float(text) for text in steps("0.95", stretch=1.25)]
+    assert len(values) >= 4 and all(0 < value < 1 for value in values)
     assert {"0.975", "0.983"} <= set(steps("0.95"))
 
 
 def test_learning_rates_may_pass_one_and_keep_their_style():
-    """A rate is a magnitude, and one that is written with an exponent stays so."""
+    """A rate is a magnitude, and one written with an exponent keeps it."""
     assert max(float(text) for text in steps("0.5", unbounded=True)) > 1
-    assert all("e" in text for text in steps("3e-4", unbounded=True))
+    texts = list(steps("3e-4", unbounded=True))
+    assert len(texts) >= 4 and all("e" in text for text in texts)
 
 
 def test_a_negative_number_stays_negative():
-    """The sign is no part of the magnitude."""
-    assert all(float(text) < 0 for text in steps("-0.5"))
+    """The sign is not part of the magnitude."""
+    values = [float(text) for text in steps("-0.5")]
+    assert len(values) >= 4 and all(value < 0 for value in values)
 
 
 @given(
@@ -218,7 +222,7 @@ def test_a_negative_number_stays_negative():
     st.sampled_from((0.8, 1.0, 1.25)),
 )
 def test_every_step_is_another_number_of_the_same_kind(text, minus, unbounded, stretch):
-    """Whatever the literal, steps have its type and sign and lie where they are said to."""
+    """Whatever the literal, steps keep its type and sign and are at most 5 away on the scale."""
     here = parse_number(("-" if minus else "") + text, unbounded)
     for new, step in here.steps(stretch).items():
         value = ast.literal_eval(new)
@@ -234,7 +238,7 @@ def test_every_step_is_another_number_of_the_same_kind(text, minus, unbounded, s
 
 
 def test_an_edit_leaves_every_other_byte_alone():
-    """Comments, line endings, tabs and letters of several bytes survive."""
+    """Comments, line endings, tabs and multi-byte letters stay the same."""
     text = 'A = "é→"\r\n# naïve\r\nB = 3  # ß\r\nif A:\r\n\tC = 4\r\n'
     source = parse_source("t.py", text)
     b = next(site for site in find_sites(source) if site.name == "B")
@@ -242,7 +246,7 @@ def test_an_edit_leaves_every_other_byte_alone():
 
 
 def test_an_edit_that_says_the_same_or_does_not_parse_is_none():
-    """`3.0` for `3.00` is no change, `)` no program, and overlapping edits no meaning."""
+    """`3.0` for `3.00` is no change, `)` does not parse, overlapping edits are refused."""
     source = parse_source("t.py", "A = 3.00\nB = 4\n")
     assert splice(source, (Edit("t.py", 4, 8, "3.0"),)) is None
     assert splice(source, (Edit("t.py", 4, 8, ")"),)) is None
@@ -269,20 +273,20 @@ def test_an_edit_that_says_the_same_or_does_not_parse_is_none():
     ],
 )
 def test_changes_of_structure(line, expected):
-    """A term is dropped, a statement left out, a call or operator put for another."""
+    """A term or a statement is dropped, a call or an operator replaced."""
     found = altered(f"def f(a, b):\n    {line}\n")
     assert {text.splitlines()[1].strip() for text in found} >= expected
     assert expected or not found
 
 
 def test_a_statement_among_others_goes_with_its_line():
-    """What follows moves up, what stood there is gone, and a lone one leaves `pass`."""
+    """A statement goes with its line; one that shares its line leaves `pass`."""
     assert "def f(x):\n    return x\n" in altered("def f(x):\n    x += 2\n    return x\n")
     assert "def f(x): x = 1; pass\n" in altered("def f(x): x = 1; x += 2\n")
 
 
 def test_a_term_on_lines_of_its_own_goes_with_its_comment():
-    """What is kept of a sum over several lines still parses."""
+    """The rest of a sum over several lines still parses."""
     text = "def f(a, b):\n    return (\n        a  # one\n        + b  # two\n    )\n"
     assert "def f(a, b):\n    return (\n        b  # two\n    )\n" in altered(text)
 
@@ -290,7 +294,7 @@ def test_a_term_on_lines_of_its_own_goes_with_its_comment():
 # proposals
 
 
-def test_a_proposal_changes_one_line_and_tells_what():
+def test_a_proposal_changes_one_line_and_records_it():
     """The diff is one line and the notes name the site and its values."""
     proposal = Mutator().propose_now(brief(seed=3))
     lines = changed_lines(GENOME, text_of(proposal))
@@ -302,12 +306,12 @@ def test_a_proposal_changes_one_line_and_tells_what():
 
 
 def test_propose_answers_as_an_agent_does():
-    """The protocol's coroutine gives what `propose_now` gives."""
+    """The coroutine `propose` returns what `propose_now` returns."""
     assert asyncio.run(Mutator().propose(brief(seed=5))) == Mutator().propose_now(brief(seed=5))
 
 
 def test_it_is_a_function_of_the_brief_and_what_was_learned():
-    """Two agents of one past answer alike; the seed alone makes the difference."""
+    """Two agents with the same past propose the same; another seed gives another proposal."""
     one, other = Mutator("one"), Mutator("other")
     texts = []
     for n in range(30):
@@ -320,8 +324,8 @@ def test_it_is_a_function_of_the_brief_and_what_was_learned():
     assert len(set(texts)) == 30
 
 
-def test_asking_teaches_nothing():
-    """A brief that is answered again, after others, is answered as it was."""
+def test_proposing_changes_no_state():
+    """A brief gets the same proposal again after others were answered."""
     agent = Mutator()
     first = agent.propose_now(brief(seed=1))
     for n in range(5):
@@ -364,8 +368,8 @@ def test_what_is_under_way_is_not_proposed_again():
         Mutator().propose_now(replace(brief(genome), pending=under_way))
 
 
-def test_what_the_head_moved_away_from_teaches_nothing():
-    """It never ran: neither that it works nor that it breaks is known."""
+def test_an_outdated_candidate_teaches_nothing():
+    """It never ran, so nothing is known of it."""
     agent = Mutator()
     agent.learn(attempt(agent.propose_now(brief()), ending="outdated"))
     assert agent.propose_now(brief(seed=1)) == Mutator().propose_now(brief(seed=1))
@@ -379,14 +383,14 @@ def test_a_new_head_makes_old_edits_new():
 
 
 @pytest.mark.parametrize("genome", ["", "x = 'a'\n", "def (:\n", "\ufeffA = 3\n", "A = '\ud800'\n"])
-def test_where_nothing_can_be_changed_it_says_so(genome):
-    """No site, no Python and no bytes are all nothing to change."""
+def test_a_genome_without_sites_raises(genome):
+    """No site, no Python and no bytes: AgentError says there is nothing to change."""
     with pytest.raises(AgentError, match="nothing to change"):
         Mutator().propose_now(brief(genome))
 
 
 def test_only_python_is_touched():
-    """A text file beside the genome is no site."""
+    """A text file has no sites."""
     proposal = Mutator().propose_now(brief({"notes.md": "A = 3\n", "b/c.py": "A = 3\n"}))
     assert list(proposal.files) == ["b/c.py"]
 
@@ -434,14 +438,14 @@ def test_a_loss_turns_the_other_way():
 
 
 def test_a_failure_is_a_wall():
-    """After a time-out upwards, nothing as far or farther is tried that way."""
+    """After a failure upwards, values as far or farther are rarely tried."""
     tried = moves_of(taught("BATCH", 64, 128, ending="failed"), "BATCH", count=150)
     assert tried
     assert sum(value >= 128 for value in tried) < 0.2 * len(tried)
 
 
 def test_dead_knobs_are_left_alone():
-    """What changes nothing to the last digit, twice, is hardly tried a third time."""
+    """A number whose change left the score the same to the last digit is rarely tried again."""
     usual = len(moves_of(Mutator(), "LEARNING_RATE"))
     agent = taught("LEARNING_RATE", 3e-4, 1e-3, gain=0.0)
     assert len(moves_of(agent, "LEARNING_RATE")) < usual / 3
@@ -459,7 +463,7 @@ def test_small_gains_are_kept_together():
 
 
 def test_steps_shrink_near_an_optimum():
-    """With losses on both sides, what is believed of the best is near, and little to be hoped."""
+    """With losses on both sides the expected improvement falls, most for large steps."""
     belief = NumberPrior(1.0, 1.0, 0.25)
     seen = (NumberObservation(0.0, 0.7, -0.02, 1e-5), NumberObservation(0.0, -0.7, -0.02, 1e-5))
     far = (0.3, 1.5)
@@ -470,13 +474,15 @@ def test_steps_shrink_near_an_optimum():
     assert after[0].expected_improvement < before[0].expected_improvement / 3
 
 
-def test_certainty_has_no_negative_variance():
-    """Where the evidence leaves no doubt the spread of a forecast is nought, and no less."""
+def test_a_certain_forecast_has_no_negative_variance():
+    """With nearly exact observations the variance of a forecast is zero or more."""
     seen = tuple(NumberObservation(0.0, step / 7, -step / 100, 1e-14) for step in range(1, 20))
     steps_ = tuple(step / 9 for step in range(-20, 20) if step)
     for weight in (0.2, 1.0, 1.5):
-        known = NumberModel(NumberPrior(0.7, weight, 0.25), 0.0, seen)
-        assert all(f.variance >= 0 for f in number_forecasts(known, steps_, 0.01, 0.0))
+        model = NumberModel(NumberPrior(0.7, weight, 0.25), 0.0, seen)
+        forecasts = number_forecasts(model, steps_, 0.01, 0.0)
+        assert len(forecasts) == len(steps_)
+        assert all(forecast.variance >= 0 for forecast in forecasts)
 
 
 def test_options_are_weighed_against_each_other():
@@ -502,7 +508,7 @@ def test_a_valley_is_found_in_a_dozen_trials():
 
 
 def test_memory_is_bounded():
-    """Ten thousand attempts leave no more behind than the bounds say."""
+    """Three thousand attempts leave no more behind than the bounds allow."""
     memory = MoveHistory()
     for n in range(3_000):
         site = f"t.py:S{n}" if n % 2 else "t.py:A"
@@ -520,7 +526,7 @@ def test_memory_is_bounded():
 @pytest.mark.parametrize("gain", [1e300, -1e300, 1e-300, 0.0])
 @pytest.mark.parametrize("sigma", [0.0, 1e-300, 1e300])
 def test_no_measurement_is_too_wild(gain, sigma):
-    """Losses that exploded and scores without spread are met like any other."""
+    """Exploded losses and scores without spread do not stop the agent."""
     agent = Mutator()
     for n in range(8):
         proposal = agent.propose_now(replace(brief(seed=n), sigma=sigma))
@@ -529,13 +535,13 @@ def test_no_measurement_is_too_wild(gain, sigma):
 
 
 def test_other_agents_attempts_are_no_evidence():
-    """Notes of another kind are passed over."""
+    """Notes of another agent are ignored."""
     agent = Mutator()
     agent.learn(Attempt(1, "a", "", {"site": "x", "model": "gpt"}, "kept", "", Gain(1.0, 0.1, 3)))
     assert agent.propose_now(brief(seed=4)) == Mutator().propose_now(brief(seed=4))
 
 
-# crossing over
+# crossover
 
 
 def kept_elsewhere(before, after, gain=0.03):
@@ -547,7 +553,7 @@ def kept_elsewhere(before, after, gain=0.03):
 
 
 def test_a_knob_kept_elsewhere_gets_the_same_value_here():
-    """The value is taken over whatever stands here, and the island is named."""
+    """The value is taken over whatever the value here, and the island is named."""
     after = GENOME.replace("BATCH = 64", "BATCH = 32")
     here = GENOME.replace("BATCH = 64", "BATCH = 128")
     proposals = [
@@ -560,7 +566,7 @@ def test_a_knob_kept_elsewhere_gets_the_same_value_here():
 
 
 def test_a_change_of_structure_kept_elsewhere_is_merged():
-    """The lines change here as they did there, though other lines differ."""
+    """The lines change here as they did there, although other lines differ."""
     after = GENOME.replace("        x.clip(3.0)\n", "        x.clip(3.0)\n        x.scale()\n")
     here = GENOME.replace("BATCH = 64", "BATCH = 128")
     agent = Mutator()
@@ -571,8 +577,8 @@ def test_a_change_of_structure_kept_elsewhere_is_merged():
     assert after.replace("BATCH = 64", "BATCH = 128") in texts
 
 
-def test_what_is_here_already_or_does_not_fit_is_passed_over():
-    """Nothing is taken over twice, and a conflict is no proposal."""
+def test_a_change_already_here_or_in_conflict_is_skipped():
+    """Nothing is taken over twice, and a conflict gives no proposal."""
     after = GENOME.replace("x.clip(3.0)", "x.clip(3.0).scale()")
     (change,) = kept_elsewhere(GENOME, after)
     conflicting = GENOME.replace("x.clip(3.0)", "x.fold(3.0)")
@@ -584,7 +590,7 @@ def test_what_is_here_already_or_does_not_fit_is_passed_over():
 
 
 def test_several_values_kept_elsewhere_are_taken_over_together():
-    """A joint change is crossed as one, and only what differs here is edited."""
+    """A joint change is taken over as one, and only what differs here is edited."""
     after = GENOME.replace("BATCH = 64", "BATCH = 32").replace(
         "NESTEROV = True", "NESTEROV = False"
     )
@@ -595,8 +601,8 @@ def test_several_values_kept_elsewhere_are_taken_over_together():
     assert taken == {here.replace("BATCH = 64", "BATCH = 32")}
 
 
-def test_a_crossing_that_lost_here_is_not_insisted_on():
-    """One's own measurement outweighs the other island's."""
+def test_a_crossover_that_lost_here_is_rarely_repeated():
+    """The island's own measurement outweighs the other island's."""
     after = GENOME.replace("BATCH = 64", "BATCH = 32")
     elsewhere = kept_elsewhere(GENOME, after)
     agent = taught("BATCH", 64, 32, gain=-0.03)
@@ -612,7 +618,7 @@ SMALL = [path for path in LIBRARY if 500 < path.stat().st_size < 16_000][::6]
 
 
 def check(genome, seed):
-    """Assert that a proposal parses, differs, is let in and leaves every text alone."""
+    """Assert that a proposal is admitted and changes the syntax tree, or nothing can change."""
     try:
         proposal = Mutator().propose_now(brief(genome, seed=seed))
     except AgentError as error:
@@ -623,7 +629,7 @@ def check(genome, seed):
 
 
 def check_admitted(genome, proposal):
-    """Say whether `proposal` is let in and behaves otherwise than `genome`."""
+    """Return whether `proposal` is admitted and changes the syntax tree of `genome`."""
     after = proposal.files["train.py"].data
     head = {"train.py": Entry(genome.encode())}
     admitted = isinstance(
@@ -634,17 +640,18 @@ def check_admitted(genome, proposal):
 
 @pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
 def test_library_files_stay_programs(path):
-    """Real code of every style is changed into code that parses, behaves otherwise, is let in."""
+    """Real code of every style becomes code that parses, differs and is admitted."""
     for seed in range(3):
         check(path.read_text(), seed)
 
 
 @pytest.mark.parametrize("path", SMALL[::3], ids=lambda path: path.stem)
 def test_every_single_edit_of_a_library_file_parses(path):
-    """Not only what is proposed: each site's every value and each change of structure applies."""
+    """Every value of every site and every structural edit applies."""
     one = parse_file("train.py", path.read_text())
     values = [(s, v) for s in one.sites for v in (s.number.steps(1.0) if s.number else s.options)]
     edits = [site.edit(value) for site, value in values] + [a.edit for a in one.structural_edits]
+    assert edits
     for edit in edits[:: max(1, len(edits) // 60)]:
         assert splice(one.source, (edit,)) is not None
 
@@ -681,12 +688,12 @@ PROGRAMS = st.tuples(
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(PROGRAMS, st.text()), st.integers(0, 99))
 def test_any_text_gives_a_program_or_nothing_to_change(genome, seed):
-    """Whatever the file holds, the answer is a real change or an honest refusal."""
+    """Whatever the file contains, the agent proposes a real change or says there is none."""
     check(genome.encode("utf-8", "replace").decode(), seed)
 
 
 def test_deep_and_long_files_are_answered():
-    """A sum of ten thousand terms and a thousand knobs are answered like any other file."""
+    """A sum of 10,000 terms and 1,000 constants are handled like any other file."""
     check("A = 3\nB = " + " + ".join(["1"] * 10_000), 0)
     check("\n".join(f"K{n} = {n}.5" for n in range(1000)), 0)
     check("A = 'a' #" + " one of:" * 10_000 + " " * 50_000, 0)
@@ -694,7 +701,7 @@ def test_deep_and_long_files_are_answered():
 
 
 def test_it_does_not_run_dry_and_looks_at_no_more_evidence_as_attempts_gather():
-    """On a head that stands the 600th proposal is new, and it weighs a bounded past."""
+    """On an unchanged head the 600th proposal is new, and it weighs a bounded history."""
     agent = Mutator()
     for n in range(600):
         proposal = agent.propose_now(brief(seed=n, experiment=n))

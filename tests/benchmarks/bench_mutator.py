@@ -1,13 +1,13 @@
-"""The mutator's laboratory: made genomes of known worth, noisy trials, the real ratchet.
+"""Benchmark of the mutator: generated genomes of known worth, noisy trials, the real ratchet.
 
     python -m tests.benchmarks.bench_mutator [--campaigns 40] [--trials 40,80,160]
 
-Each campaign makes a genome of 10 to 30 knobs whose worth is known: valleys on the knobs' scales
-of which a third are flat, some interactions, walls beyond which the program breaks, flags,
-alternatives and statements that help or hurt. 0.15 can be gained in all. Two islands measure
-with the noise of a 20 s trial (0.012 between seeds, 0.008 in a pair) under `islands.ratchet.lfsr`,
-and the table gives the true gain of the better island as a share of the attainable, by trials
-spent (confirmations included), for the mutator and for two searches that learn nothing.
+Each campaign generates a genome of 10 to 30 numbers of known effect: valleys on the numbers' scales,
+a third of them flat, some interactions, walls beyond which the program breaks, and flags,
+alternatives and statements that help or hurt. The attainable gain is 0.15 in all. Two islands
+measure with the noise of a 20 s trial (0.012 between seeds, 0.008 in a pair) under the default
+acceptance rule. The table shows the true gain of the better island as a share of the attainable
+gain, by trials spent (confirmations included), for the mutator and two searches that learn nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from swarm.agents.mutator.source import parse_source, splice
 
 ATTAINABLE = 0.15
 BETWEEN, PAIRED = 0.012, 0.008
-OWN = PAIRED / math.sqrt(2)  # what a score varies by that its seed does not explain
+OWN = PAIRED / math.sqrt(2)  # spread of a score that its seed does not explain
 SHARED = math.sqrt(BETWEEN**2 - OWN**2)
 PATH = "train.py"
 
@@ -47,9 +47,9 @@ FEEBLE = ["BETA1", "BETA2", "EPS", "LOG_EVERY", "TOLERANCE"]
 
 @dataclass(frozen=True)
 class Valley:
-    """What a number is worth: `depth` times the squared distance from `best`, linear from 1.5.
+    """Loss of a number: `depth` times the squared distance from `best`, linear from 1.5.
 
-    Beyond the best the loss is `steep` times as high, as of a learning rate that is too high.
+    On one side of the best it is `steep` times as high, as for a learning rate that is too high.
     """
 
     start: float
@@ -70,7 +70,7 @@ class Valley:
 
 @dataclass
 class Problem:
-    """A genome and what each of its values is worth (a loss, lower is better)."""
+    """A genome and the loss of each of its values (lower is better)."""
 
     text: str
     valleys: dict[str, Valley] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Problem:
     scale: float = 1.0
 
     def loss(self, text: str) -> float | None:  # noqa: C901 - one branch for each shape of response
-        """Return the true loss of `text` above the best there is; None where it breaks."""
+        """Return the true loss of `text` above the best; None if it breaks."""
         values, lines = _values(text)
         total, distances = 0.0, {}
         for name, valley in self.valleys.items():
@@ -135,8 +135,8 @@ def _values(text: str) -> tuple[dict[str, str], set[str]]:
     return values, {("STEP" if line == "model.step(x)" else line) for line in lines}
 
 
-def make(rng: random.Random) -> Problem:
-    """Make a problem of 10 to 30 knobs."""
+def make_problem(rng: random.Random) -> Problem:
+    """Return a random problem of 10 to 30 numbers."""
     problem = Problem("")
     names = rng.sample(STRONG, rng.randint(4, 7)) + rng.sample(PLAIN, rng.randint(4, 14))
     names += rng.sample(FEEBLE, rng.randint(1, 4))
@@ -163,7 +163,7 @@ def make(rng: random.Random) -> Problem:
     for i in range(rng.randint(1, 4)):
         problem.options[f"FLAG{i}"] = {"True": 0.0, "False": rng.gauss(0.5, 1.5)}
         out += ["# Whether.", f"FLAG{i} = True"]
-    if rng.random() < 0.5:  # what the harness asks for, and no choice
+    if rng.random() < 0.5:  # fixed by the harness
         problem.options["CONTEXT"] = {"26": 0.0}
         out += ["# What must be.", "CONTEXT = 26"]
     out += ["", "", "def train(model, x):", '    """Train."""', "    model.step(x)"]
@@ -202,7 +202,7 @@ def _start(name: str, rng: random.Random) -> float | int:
 
 
 class Blind:
-    """A search that learns nothing: any site, any value (or always a factor of two)."""
+    """Search that learns nothing: a random site and value (or always a factor of two)."""
 
     def __init__(self, fixed: bool) -> None:
         self.fixed = fixed
@@ -368,18 +368,22 @@ class Campaign:
         return True
 
 
-Make = Callable[[], Mutator | Blind]
+AgentFactory = Callable[[], Mutator | Blind]
 
 
 def compare(
-    agents: dict[str, Make], campaigns: int, marks: Sequence[int], told: bool = True, first: int = 0
+    agents: dict[str, AgentFactory],
+    campaigns: int,
+    marks: Sequence[int],
+    told: bool = True,
+    first: int = 0,
 ) -> dict[str, list[tuple[float, float]]]:
     """Return mean and standard error of the share gained by each agent at each mark."""
     table = {}
     for name, make_agent in agents.items():
         rows = []
         for seed in range(first, first + campaigns):
-            problem = make(random.Random(seed))
+            problem = make_problem(random.Random(seed))
             campaign = Campaign(problem, [make_agent(), make_agent()], seed, told)
             rows.append(campaign.run(marks))
         columns = list(zip(*rows, strict=True))
@@ -396,7 +400,7 @@ def main() -> None:
     parser.add_argument("--trials", default="40,80,160")
     options = parser.parse_args()
     marks = [int(mark) for mark in options.trials.split(",")]
-    agents: dict[str, Make] = {
+    agents: dict[str, AgentFactory] = {
         "mutator": Mutator,
         "any site, any value": lambda: Blind(fixed=False),
         "any site, factor of two": lambda: Blind(fixed=True),

@@ -1,8 +1,8 @@
 """A language-model server on loopback that speaks Anthropic's and OpenAI's wire formats.
 
-It answers a script, step by step, and keeps a log of its own: what it was asked, what it said and
-the tokens it counted, so that a client's books can be held against it. It runs in a thread with a
-loop of its own. Tokens are counted from bytes, by rules simple enough to check by hand.
+It plays a script, step by step, and logs each request, its answer and the tokens it counted, to be
+compared with a client's books. It runs in a thread with its own event loop. Tokens are counted from
+bytes, by rules simple enough to check by hand.
 
     with Loopback([Say("...")]) as server:
         ... base_url=server.url (Anthropic) or f"{server.url}/v1" (OpenAI) ...
@@ -29,7 +29,7 @@ KEY = "sk-loopback-0123456789abcdef"
 
 @dataclass(frozen=True)
 class Say:
-    """Answer `text`; `cached` of its input tokens come from a cache, `wrote` go into one."""
+    """Answer `text`; of its input tokens `cached` are read from a cache, `wrote` written to one."""
 
     text: str
     cached: int = 0
@@ -39,21 +39,21 @@ class Say:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Decline, as the model or its provider's filter does."""
+    """Refuse, as the model or its provider's filter does."""
 
     why: str = "not that"
 
 
 @dataclass(frozen=True)
 class Truncate:
-    """Answer `text` and stop there for want of output tokens."""
+    """Answer `text`, cut off at the limit of output tokens."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Status:
-    """Answer an HTTP error."""
+    """Answer with an HTTP error."""
 
     code: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -63,29 +63,29 @@ class Status:
 
 @dataclass(frozen=True)
 class Garbage:
-    """Answer 200 with a body that is not what the format promises."""
+    """Answer 200 with a body that does not match the format."""
 
     body: bytes = b'{"half": '
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Do the work, then break the connection in the middle of the answer."""
+    """Do the work, then break the connection in the middle of the reply."""
 
     text: str = "an answer that never arrives"
 
 
 @dataclass(frozen=True)
 class Hang:
-    """Say nothing until the client goes away."""
+    """Send nothing until the client disconnects."""
 
 
 Step = Say | Refuse | Truncate | Status | Garbage | Cut | Hang
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request: its number from 0, format, key, model, system text and messages."""
+class ModelRequest:
+    """One request: its number from 0, wire format, key and body."""
 
     number: int
     api: str
@@ -109,7 +109,7 @@ class Asked:
         return found[1:] if self.api == "chat" else found
 
     @property
-    def most_output(self) -> int:
+    def max_output(self) -> int:
         """The most output tokens that were allowed."""
         names = {"messages": "max_tokens", "responses": "max_output_tokens", "chat": "max_tokens"}
         return int(self.body[names[self.api]])
@@ -117,13 +117,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Served:
-    """One line of the server's log: tokens are what it would bill, `told` whether it said so."""
+    """One line of the log: the tokens billed, and whether the reply reported them."""
 
-    asked: Asked
+    request: ModelRequest
     step: Step
     tokens_in: int = 0
     tokens_out: int = 0
-    told: bool = True
+    reported: bool = True
 
 
 def _flat(content: Any) -> str:
@@ -131,15 +131,15 @@ def _flat(content: Any) -> str:
 
 
 class Loopback:
-    """The server. `script` is steps or a function of what is asked; an answer takes `delay` s."""
+    """The server. `script`: steps, or a function of the request; a reply takes `delay` seconds."""
 
     def __init__(
-        self, script: Iterable[Step] | Callable[[Asked], Step] = (), delay: float = 0.0
+        self, script: Iterable[Step] | Callable[[ModelRequest], Step] = (), delay: float = 0.0
     ) -> None:
         self.log: list[Served] = []
         self.delay = delay
-        self.most_at_once = 0
-        self._at_once = 0
+        self.max_concurrent = 0
+        self._concurrent = 0
         self._number = 0
         self.play(script)
         routes = [
@@ -156,9 +156,9 @@ class Loopback:
         sockets = [self._socket]
         self._thread = threading.Thread(target=self._server.run, args=(sockets,), daemon=True)
 
-    def play(self, script: Iterable[Step] | Callable[[Asked], Step]) -> Loopback:
+    def play(self, script: Iterable[Step] | Callable[[ModelRequest], Step]) -> Loopback:
         """Begin a new script with an empty log."""
-        self.log, self._number, self.most_at_once = [], 0, 0
+        self.log, self._number, self.max_concurrent = [], 0, 0
         steps: Iterator[Step] = iter(()) if callable(script) else iter(script)
         ended = Status(500, message="the script has ended")
         self._next = script if callable(script) else lambda _asked: next(steps, ended)
@@ -166,9 +166,11 @@ class Loopback:
 
     @property
     def tokens(self) -> tuple[int, int]:
-        """Tokens in and out of every answer that told them."""
-        told = [one for one in self.log if one.told]
-        return sum(one.tokens_in for one in told), sum(one.tokens_out for one in told)
+        """Tokens in and out of all replies that reported them."""
+        reported = [served for served in self.log if served.reported]
+        return sum(served.tokens_in for served in reported), sum(
+            served.tokens_out for served in reported
+        )
 
     def __enter__(self) -> Loopback:
         self._thread.start()
@@ -189,44 +191,48 @@ class Loopback:
         return await self._serve(request, "chat", _as_completion)
 
     async def _serve(self, request: Request, api: str, shape: Callable[..., object]) -> Response:
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
+        self._concurrent += 1
+        self.max_concurrent = max(self.max_concurrent, self._concurrent)
         try:
             return await self._answer(request, api, shape)
         finally:
-            self._at_once -= 1
+            self._concurrent -= 1
 
     async def _answer(self, request: Request, api: str, shape: Callable[..., object]) -> Response:
         key = request.headers.get("x-api-key") or request.headers.get("authorization", "")
         number, self._number = self._number, self._number + 1  # at once, or two would be one
-        asked = Asked(number, api, key.removeprefix("Bearer "), await request.json())
-        step = self._next(asked) if asked.key == KEY else Status(401, message=f"bad key {key}")
+        model_request = ModelRequest(number, api, key.removeprefix("Bearer "), await request.json())
+        step = (
+            self._next(model_request)
+            if model_request.key == KEY
+            else Status(401, message=f"bad key {key}")
+        )
         await asyncio.sleep(self.delay)
-        sent = len(json.dumps(asked.body).encode()) // 4
+        sent = len(json.dumps(model_request.body).encode()) // 4
         match step:
             case Status(code, headers, message, error_code):
-                self.log.append(Served(asked, step))
+                self.log.append(Served(model_request, step))
                 return JSONResponse(_as_error(api, message, error_code), code, headers)
             case Garbage(body):
-                self.log.append(Served(asked, step, sent, len(body), told=False))
+                self.log.append(Served(model_request, step, sent, len(body), reported=False))
                 return Response(body, media_type="application/json")
             case Hang():
-                self.log.append(Served(asked, step, sent, 0, told=False))
+                self.log.append(Served(model_request, step, sent, 0, reported=False))
                 while (await request.receive())["type"] != "http.disconnect":
                     pass
                 return Response()
             case Cut(text):
-                self.log.append(Served(asked, step, sent, len(text), told=False))
+                self.log.append(Served(model_request, step, sent, len(text), reported=False))
                 return _Broken(b'{"content": [')
         text = step.why if isinstance(step, Refuse) else step.text
         output = len(text.encode()) // 4 + 1
-        self.log.append(Served(asked, step, sent, output))
+        self.log.append(Served(model_request, step, sent, output))
         headers = step.headers if isinstance(step, Say) else {}
         return JSONResponse(shape(step, text, sent, output), headers=dict(headers))
 
 
 class _Broken(Response):
-    """Promises more bytes than it sends; the server then cuts the connection."""
+    """A response that announces more bytes than it sends; the server then disconnects."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         headers = [(b"content-length", b"4096"), (b"content-type", b"application/json")]

@@ -572,7 +572,7 @@ def _served_usd(server):
 
 def test_in_a_storm_nothing_is_lost_and_every_token_is_counted_once(server, monkeypatch):
     """200 proposals, 16 concurrent requests: each gets its own reply, the books equal the log."""
-    monkeypatch.setattr(server, "delay", 0.02)  # so that calls overlap on any machine
+    monkeypatch.setattr(server, "delay", 0.05)  # so that calls overlap on any machine
     server.play(storm(1))
     budget, books = Budget(), Books()
     agents = _crowd(server, budget, books, 1, APIS)
@@ -594,7 +594,7 @@ def test_in_a_storm_max_usd_is_never_exceeded_at_sixteen_calls_at_once(server, m
     The server never bills more than the books hold, so a coordinator killed at any moment resumes
     with every dollar counted.
     """
-    monkeypatch.setattr(server, "delay", 0.02)
+    monkeypatch.setattr(server, "delay", 0.05)
     limit, looks, script = 4.0, [], storm(2)
     budget, books = Budget(max_usd=limit), Books()
 
@@ -620,7 +620,7 @@ def test_in_a_storm_max_usd_is_never_exceeded_at_sixteen_calls_at_once(server, m
 
 def test_a_run_that_is_interrupted_and_resumed_overshoots_nothing(server, monkeypatch):
     """Cancelled with 16 requests in flight and resumed from the books: one limit for both."""
-    monkeypatch.setattr(server, "delay", 0.02)
+    monkeypatch.setattr(server, "delay", 0.05)
     limit, script, books = 4.0, storm(3), Books()
 
     async def interrupted():
@@ -656,7 +656,7 @@ def test_a_run_that_is_interrupted_and_resumed_overshoots_nothing(server, monkey
 
 def test_sixteen_calls_at_once_keep_a_limit_in_tokens(server, monkeypatch):
     """Tokens are held at their worst like dollars; the server counts no more than the limit."""
-    monkeypatch.setattr(server, "delay", 0.02)
+    monkeypatch.setattr(server, "delay", 0.05)
     server.play(lambda _request: GOOD)
     limit, books = 60_000, Books()
     budget = Budget(max_tokens=limit)

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_mutator [--campaigns 40] [--trials 40,80,160]
 
-Each campaign generates a genome of 10 to 30 numbers of known effect: valleys on the numbers' scales,
+A campaign generates a genome of 10 to 30 numbers of known effect: valleys on the numbers' scales,
 a third of them flat, some interactions, walls beyond which the program breaks, and flags,
 alternatives and statements that help or hurt. The attainable gain is 0.15 in all. Two islands
 measure with the noise of a 20 s trial (0.012 between seeds, 0.008 in a pair) under the default

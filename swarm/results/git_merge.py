@@ -1,28 +1,28 @@
-"""Brings a commit home: one merge commit on the branch that the user has checked out.
+"""Merges a commit into the branch that the user has checked out, atomically.
 
-Everything that can be refused is refused first, from git's objects alone (`merge-tree` finds the
-merged tree and its conflicts without touching a file). Then three steps, in this order:
+All refusals come first, from git's objects alone (`merge-tree` computes the merged tree and its
+conflicts without touching a file). Then three steps, in this order:
 
-1. the merge commit is written; nothing points to it yet but a note in git's directory, which says
-   from which commit to which tree the working tree is about to go;
-2. `git read-tree -m -u` brings index and working tree from the old commit to the merge. It checks
-   before it writes, and it never overwrites what the user has changed;
+1. write the merge commit; only a note in git's directory points to it, which names the commit and
+   the tree that the working tree is about to move between;
+2. `git read-tree -m -u` moves index and working tree from the old commit to the merge. It checks
+   before it writes, and never overwrites what the user has changed;
 3. `git update-ref` moves the branch from the old commit to the merge, by compare-and-swap.
 
-The branch moves last, so a `kill -9` in between leaves a history without the merge and the
-merge's changes as changes of the working tree: a `git commit -a` there would keep them, whereas
-with the branch first it would silently take the merge back. Merging again finds the note, sees that
-every change is that merge's own (each file is as before, as after, gone, or the beginning of what
-it would be: nothing that git does not have), undoes them and starts over. Ctrl-C and SIGTERM wait
-until steps 2 and 3 are done (some 10 ms); a failure in them is undone before it is reported.
+The branch moves last. A `kill -9` in between leaves the merge's changes uncommitted in the working
+tree, where `git commit -a` would keep them; with the branch moved first it would silently revert
+the merge. The next merge finds the note, verifies that every difference is that merge's own (each
+file is as before, as after, missing, or a prefix of what it would be: nothing that git does not
+have), undoes them and starts over. Ctrl-C and SIGTERM wait until steps 2 and 3 are done (some
+10 ms); a failure in them is undone before it is reported.
 
-Hooks, fsmonitor, filters and merge drivers do not run (see islands/git/plumbing.py). Where a merged
-file would pass through a filter that the user has configured (git-lfs, say) we refuse: without
-the filter the working tree would be wrong.
+Hooks, fsmonitor, filters and merge drivers do not run (islands/git/plumbing.py). A merged file that
+would pass through a filter of the user's configuration (git-lfs, say) is refused: without the
+filter the working tree would be wrong.
 
 Not covered: the merge is not signed; a `kill -9` while git holds a lock leaves the lock, which the
-next merge names, with the mend; a file that a person emptied or deleted after a merge was killed,
-before the next one, comes back.
+next merge names, with the fix; a file that the user emptied or deleted between a killed merge and
+the next one is restored.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ from islands.git.commit_stream import REGULAR_MODES
 from islands.git.plumbing import IDENTITY, GitError, Plumbing, message_bytes
 
 NOTE = "swarm-merge"
-"""The file in git's directory that is there while a merge is under way."""
+"""The file in git's directory that exists while a merge is in progress."""
 
 ABSENT = "0" * 40
-"""Stands for no object where git wants one named."""
+"""The id that git takes for "no object"."""
 
-UNDER_WAY = {
+IN_PROGRESS = {
     "MERGE_HEAD": "merge",
     "CHERRY_PICK_HEAD": "cherry-pick",
     "REVERT_HEAD": "revert",
     "rebase-merge": "rebase",
     "rebase-apply": "rebase",
 }
-"""What git leaves in its directory while something of the user's is half done."""
+"""Files in git's directory that show an unfinished operation of the user's, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One file that the merge changes: mode and object before and after ("" where absent)."""
+    """A file that the merge changes: its mode and object before and after ("" where absent)."""
 
     path: str
     old_mode: str
@@ -68,9 +68,9 @@ class _File:
 
 
 def check_mergeable(git: Plumbing, target: str, head: str, genome: tuple[str, ...]) -> None:
-    """Raise what `merge_commit` would refuse for, and change nothing.
+    """Raise SetupError where `merge_commit` would; change nothing.
 
-    What a killed merge left is no reason to refuse, and is left to `merge_commit` to undo.
+    What a killed merge left is no reason to refuse: `merge_commit` undoes it.
     """
     old = _standing(git, target)
     _, files = _planned(git, old, head, target)
@@ -109,14 +109,14 @@ def merge_commit(  # noqa: PLR0913  # what is merged, where to, and how
 
 
 def _standing(git: Plumbing, target: str) -> str:
-    """Return the commit that `target` is at. Raises SetupError where it cannot be merged into."""
-    for name, what in UNDER_WAY.items():
+    """Return the commit that `target` is at; raise SetupError if nothing can be merged into it."""
+    for name, operation in IN_PROGRESS.items():
         if (git.git_dir / name).exists():
-            raise SetupError(f"a {what} is under way in {git.top}: finish or abort it first")
+            raise SetupError(f"a {operation} is in progress in {git.top}: finish or abort it first")
     branch = git.common_dir / "refs/heads" / f"{target}.lock"
     for lock in (git.git_dir / "index.lock", git.git_dir / "HEAD.lock", branch):
         if lock.exists():
-            raise SetupError(f"{lock} exists: let the other git finish; if none runs, delete it")
+            raise SetupError(f"{lock} exists: wait for the other git, or delete it if none runs")
     on = git.try_run("symbolic-ref", "--quiet", "HEAD").out.decode().strip()
     if on != f"refs/heads/{target}":
         where = on.removeprefix("refs/heads/") or "a detached HEAD"
@@ -179,15 +179,15 @@ def _is_plain(file: _File) -> bool:
 
 
 def _check_clean(git: Plumbing, old: str, files: Sequence[_File]) -> None:
-    """Refuse where the user's own work is in the way; undo what a killed merge left."""
-    left = _in_the_way(git, old, files)
-    if left:
-        _restore(git, left)
+    """Raise if the user's own changes are in the way; undo what a killed merge left."""
+    leftover = _in_the_way(git, old, files)
+    if leftover:
+        _restore(git, leftover)
     (git.git_dir / NOTE).unlink(missing_ok=True)
 
 
 def _in_the_way(git: Plumbing, old: str, files: Sequence[_File]) -> Sequence[_File]:
-    """Return the files that a killed merge has left behind; refuse where anything else differs."""
+    """Return the files that a killed merge left changed; raise if anything else differs."""
     asked = ("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames")
     status = os.fsdecode(git.run(*asked, "--ignore-submodules=dirty"))
     dirty = {line[3:] for line in status.split("\0") if line}
@@ -213,7 +213,7 @@ def _stray(git: Plumbing, files: Sequence[_File]) -> list[str]:
 
 
 def _noted(git: Plumbing, old: str) -> Sequence[_File]:
-    """Return the files of a merge that was begun from `old` and not ended."""
+    """Return the files of a merge from `old` that was not finished."""
     try:
         noted = json.loads((git.git_dir / NOTE).read_text())
     except (FileNotFoundError, ValueError):
@@ -226,7 +226,7 @@ def _noted(git: Plumbing, old: str) -> Sequence[_File]:
 
 
 def _is_cut_off(git: Plumbing, files: Sequence[_File]) -> bool:
-    """Say whether index and files are what a merge that was cut off anywhere leaves of them."""
+    """Return whether index and files are as a merge that was killed at any point leaves them."""
     paths = [file.path for file in files]
     staged, present = _staged(git, paths), _present(git, paths)
     return all(
@@ -240,17 +240,17 @@ def _is_cut_off(git: Plumbing, files: Sequence[_File]) -> bool:
 
 
 def _begins(git: Plumbing, file: _File) -> bool:
-    """Say whether what is there is the beginning of what the merge, or its undoing, writes."""
-    there = (git.top / file.path).read_bytes().replace(b"\r\n", b"\n")
+    """Return whether the file is a prefix of what the merge, or its undoing, writes."""
+    content = (git.top / file.path).read_bytes().replace(b"\r\n", b"\n")
     return any(
-        git.run("cat-file", "blob", name).replace(b"\r\n", b"\n").startswith(there)
+        git.run("cat-file", "blob", name).replace(b"\r\n", b"\n").startswith(content)
         for name in (file.new, file.old)
         if name
     )
 
 
 def _is_taken(top: Path, path: str) -> bool:
-    """Say whether a new file cannot go to `path`: something is there, or no folder above it."""
+    """Return whether `path` is occupied, or a folder above it is a file or a link."""
     folders = (top / path).relative_to(top).parents
     if any((top / at).is_symlink() or (top / at).is_file() for at in folders):
         return True
@@ -258,7 +258,7 @@ def _is_taken(top: Path, path: str) -> bool:
 
 
 def _is_left_over(git: Plumbing, dirty: set[str], files: Sequence[_File]) -> bool:
-    """Say whether all that differs is what this same merge writes, so that nothing can be lost."""
+    """Return whether all differences are what this same merge writes: nothing can be lost."""
     paths = [file.path for file in files]
     if not dirty <= set(paths):
         return False
@@ -299,7 +299,7 @@ def _is_regular(top: Path, path: str) -> bool:
 
 
 def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_File]) -> None:
-    """Move working tree, index and branch from `old` to `commit`, or leave all as they were."""
+    """Move working tree, index and branch from `old` to `commit`, or leave all unchanged."""
     try:
         with _uninterrupted(), _undone_on_failure(git, files):
             _note(git, old, commit)
@@ -308,8 +308,9 @@ def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_F
             git.run("update-ref", "-m", "swarm merge", f"refs/heads/{target}", commit, old)
             (git.git_dir / NOTE).unlink(missing_ok=True)
     except GitError as error:
-        said = f"{target} was left as it was, since git could not merge: {_first_line(error)}"
-        raise SetupError(said) from error
+        raise SetupError(
+            f"{target} is unchanged, since git could not merge: {_first_line(error)}"
+        ) from error
 
 
 def _note(git: Plumbing, old: str, commit: str) -> None:
@@ -321,15 +322,15 @@ def _note(git: Plumbing, old: str, commit: str) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait; git, which is started within, inherits that.
+    """Defer Ctrl-C and SIGTERM; git processes started inside inherit the mask.
 
-    The mask is this thread's and its children's; another thread of ours would still take the
-    signal and have Python's handler run here, so the handlers wait, too.
+    The mask covers this thread and its children. Another thread of ours could still take the signal
+    and run Python's handler, so the handlers are deferred, too.
     """
     caught: list[int] = []
-    asked = (signal.SIGINT, signal.SIGTERM)
-    handlers = {number: signal.signal(number, lambda n, _: caught.append(n)) for number in asked}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, asked)
+    deferred = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda n, _: caught.append(n)) for number in deferred}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, deferred)
     try:
         yield
     finally:
@@ -349,17 +350,17 @@ def _undone_on_failure(git: Plumbing, files: Sequence[_File]) -> Iterator[None]:
             _restore(git, files)
             (git.git_dir / NOTE).unlink(missing_ok=True)
         except GitError as second:
-            mend = f"`git reset --hard` in {git.top} takes it back"
+            fix = f"`git reset --hard` in {git.top} undoes it"
             reason = f"{_first_line(error)}; {_first_line(second)}"
-            raise SetupError(f"the merge broke off: {mend} ({reason})") from second
+            raise SetupError(f"the merge failed halfway: {fix} ({reason})") from second
         raise
 
 
 def _restore(git: Plumbing, files: Sequence[_File]) -> None:
-    """Bring the merge's files, in index and working tree, back to what they were; no others.
+    """Restore the merge's files, and no others, in index and working tree.
 
-    The index is written only where it differs: a git that was killed while it wrote files leaves
-    its lock and the old index, and the files come back all the same.
+    The index is written only if it differs: a git that was killed while it wrote files leaves its
+    lock and the old index, and the files are restored all the same.
     """
     paths = [file.path for file in files]
     staged, present = _staged(git, paths), _present(git, paths)
@@ -375,7 +376,7 @@ def _restore(git: Plumbing, files: Sequence[_File]) -> None:
 
 
 def _is_written(git: Plumbing, file: _File, present: str) -> bool:
-    """Say whether a new file that is there is the merge's: all of it, or its beginning."""
+    """Return whether an existing new file is the merge's: all of it, or a prefix."""
     if present in {"", "?", file.new}:
         return present == file.new
     return git.run("cat-file", "blob", file.new).startswith((git.top / file.path).read_bytes())
@@ -386,7 +387,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _remove(top: Path, at: Path) -> None:
-    """Delete a file, and the folders above it that are empty then."""
+    """Delete a file, and the folders above it that become empty."""
     at.unlink()
     for folder in at.parents:
         if folder == top or any(folder.iterdir()):
@@ -395,7 +396,7 @@ def _remove(top: Path, at: Path) -> None:
 
 
 def _author(git: Plumbing) -> Mapping[str, str]:
-    """Return what names the merge's author: nothing where git knows its user."""
+    """Return the variables that name the merge's author: none where git knows its user."""
     known = all(
         git.try_run("-c", "user.useConfigOnly=true", "var", name).code == 0
         for name in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")

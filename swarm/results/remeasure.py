@@ -1,4 +1,4 @@
-"""Measures commits again, paired on fresh seeds: what a kept gain is worth outside the run."""
+"""Re-measurement of commits in pairs on fresh seeds: whether a kept gain is real."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from swarm.project.runs import RunFolder, load_state, require_stopped
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Both commits' scores on one seed, and the gain of the new one."""
+    """The scores of both commits on one seed, and the gain of the new one."""
 
     seed: int
     old: float
@@ -40,7 +40,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Remeasured:
-    """What came of it; the gain's noise is the pairs' own standard error."""
+    """A commit re-measured against another, pair by pair."""
 
     commit: str
     against: str
@@ -50,20 +50,20 @@ class Remeasured:
 
     @property
     def gain(self) -> Gain:
-        """Return the mean gain with its standard error (infinite for a single pair)."""
+        """The mean gain; its noise is the pairs' standard error (infinite for a single pair)."""
         gains = [pair.gain for pair in self.pairs]
         noise = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
         return Gain(fmean(gains), noise, len(gains))
 
     def as_dict(self) -> dict[str, object]:
-        """Return everything as plain data."""
+        """Return everything as JSON-ready data; infinite noise becomes None."""
         gain = self.gain
         noise = gain.noise if math.isfinite(gain.noise) else None
         return {**asdict(self), "gain": {"mean": gain.mean, "noise": noise, "pairs": gain.pairs}}
 
 
 def best(state: State) -> str:
-    """Return the head with the largest gain over the base, the base where nothing was kept."""
+    """Return the head with the largest gain over the base, or the base where nothing was kept."""
     heads = [(state.gain(island) or 0.0, island.head) for island in state.islands.values()]
     return max(heads, default=(0.0, state.run.base))[1]
 
@@ -96,45 +96,47 @@ async def remeasure_kept(
     *,
     sandbox: SandboxKind = "namespaces",
 ) -> list[tuple[KeptChange, Remeasured]]:
-    """Measure each kept change and the head that it was kept on; otherwise as `remeasure`."""
+    """Measure each kept change against its parent; otherwise as `remeasure`."""
     require_stopped(folder)
     state = load_state(folder)
     kept = list(state.keeps.values())
     if not kept:
-        raise SetupError(f"run {folder.name} has kept nothing: `swarm launch` goes on with it")
-    both = [(each.parent, each.commit) for each in kept]
-    return list(zip(kept, await _measured(folder, state, both, seeds, tell, sandbox), strict=True))
+        raise SetupError(f"run {folder.name} has kept nothing yet: resume it with `swarm launch`")
+    commits = [(change.parent, change.commit) for change in kept]
+    return list(
+        zip(kept, await _measured(folder, state, commits, seeds, tell, sandbox), strict=True)
+    )
 
 
 async def _measured(  # noqa: PLR0913, PLR0917  # as above
     folder: RunFolder,
     state: State,
-    both: list[tuple[str, str]],
+    commits: list[tuple[str, str]],
     seeds: int,
     tell: Callable[[str], None],
     sandbox: SandboxKind,
 ) -> list[Remeasured]:
-    """Measure the old and the new commit of each of `both`."""
+    """Measure each pair of an old and a new commit."""
     require_sandbox(sandbox)
-    bench = _Bench(folder, state, {commit for each in both for commit in each}, sandbox)
-    todo = [seed_of(state.run.seed, "remeasure", k) for k in range(seeds)]
-    jobs = [_Job(old, new, seed) for old, new in both for seed in todo]
+    bench = _Bench(folder, state, {commit for pair in commits for commit in pair}, sandbox)
+    fresh_seeds = [seed_of(state.run.seed, "remeasure", k) for k in range(seeds)]
+    jobs = [_Job(old, new, seed) for old, new in commits for seed in fresh_seeds]
     async with bench.executor:
         if bench.executor.harness != state.run.harness:
             raise SetupError(
                 f"the harness has moved: run {state.run.run} was scored by {state.run.harness},"
                 f" this one is {bench.executor.harness}; check out the harness of that run"
             )
-        found = await bench.pairs(jobs, tell)
+        pairs = await bench.pairs(jobs, tell)
     return [
         Remeasured(
             new,
             old,
             state.run.metric,
             state.run.harness,
-            tuple(found[_Job(old, new, seed)] for seed in todo),
+            tuple(pairs[_Job(old, new, seed)] for seed in fresh_seeds),
         )
-        for old, new in both
+        for old, new in commits
     ]
 
 
@@ -147,7 +149,7 @@ def _commit(repo: Path, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A pair that is to be measured."""
+    """A pair of trials to run."""
 
     old: str
     new: str
@@ -155,7 +157,7 @@ class _Job:
 
 
 class _Bench:
-    """The slices, and the commits' genomes exported for them."""
+    """The slices of this machine, and the exported genomes of the commits."""
 
     def __init__(
         self, folder: RunFolder, state: State, commits: set[str], sandbox: SandboxKind
@@ -176,34 +178,35 @@ class _Bench:
         self.executor = LocalExecutor(home, terms, self._slices)
 
     async def pairs(self, jobs: list[_Job], tell: Callable[[str], None]) -> dict[_Job, Pair]:
-        """Return the pairs, the slices taking the next job as they come free."""
-        left, found = list(reversed(jobs)), dict[_Job, Pair]()
+        """Run all jobs, each slice taking the next one when it is free; return their pairs."""
+        queue, pairs = list(reversed(jobs)), dict[_Job, Pair]()
 
-        async def work(where: Slice) -> None:
-            while left:
-                job = left.pop()
-                order = [job.old, job.new][:: 1 if len(left) % 2 else -1]
-                scores = {commit: await self._score(commit, job.seed, where) for commit in order}
+        async def work(slice_: Slice) -> None:
+            while queue:
+                job = queue.pop()
+                # alternate the order, so that drift of the slice favours neither commit
+                order = [job.old, job.new][:: 1 if len(queue) % 2 else -1]
+                scores = {commit: await self._score(commit, job.seed, slice_) for commit in order}
                 old, new = scores[job.old], scores[job.new]
                 gain = gain_of(old, new, self._state.direction)
-                found[job] = Pair(job.seed, old, new, gain)
+                pairs[job] = Pair(job.seed, old, new, gain)
                 tell(f"{job.new[:10]} seed {job.seed}: {old:.5g} and {new:.5g}, gain {gain:+.5f}")
 
         async with asyncio.TaskGroup() as group:
-            for where in self._slices:
-                group.create_task(work(where))
-        return found
+            for slice_ in self._slices:
+                group.create_task(work(slice_))
+        return pairs
 
-    async def _score(self, commit: str, seed: int, where: Slice) -> float:
+    async def _score(self, commit: str, seed: int, slice_: Slice) -> float:
         run = self._state.run
         trial = Trial(
-            id=f"{where.name}-{seed}",
+            id=f"{slice_.name}-{seed}",
             task=run.task,
             data=run.data,
             commit=commit,
             seed=seed,
             rung=run.rungs[0],
-            slice=where,
+            slice=slice_,
             genome=str(self._scratch / commit),
             entry=self._entry,
             scratch=str(self._scratch / "trials"),
@@ -214,6 +217,6 @@ class _Bench:
         except VoidError as error:
             raise HarnessError(f"{commit[:10]} could not be measured: {error}") from error
         if outcome.score is None:
-            why = outcome.failure.reason if outcome.failure else ""
-            raise SetupError(f"{commit[:10]} has no score on seed {seed}: {why}")
+            reason = outcome.failure.reason if outcome.failure else "no reason given"
+            raise SetupError(f"{commit[:10]} has no score on seed {seed}: {reason}")
         return outcome.score

@@ -1,14 +1,13 @@
-"""Holds a run's record against itself: chain, events, scores, git's refs, merges, projection.
+"""Consistency checks of a run's record: chain, events, scores, git refs, merges, lineage.duckdb.
 
-Nothing is changed, and a coordinator may be at work meanwhile: the ledger is read before git's
-refs and after them, and what happened in between is allowed for.
+Read-only, and safe while a coordinator runs: the ledger is read before git's refs and again after
+them, and events in between are allowed for.
 
 Not covered:
-- whoever can rewrite the whole ledger can rewrite its links, and set refs, until all agree:
-  compare the last link with one that was noted elsewhere;
-- lines cut off at the end leave a chain that holds. They show where they admitted a candidate or
-  moved a head, whose ref is still there, and where a merge carries a later link; where they did
-  none of this, nothing tells;
+- someone who can rewrite the whole ledger can recompute its links and set refs until all agree:
+  compare the last link with a copy noted elsewhere;
+- lines cut off at the end leave a valid chain. The cut shows only if one of those lines admitted a
+  candidate or moved a head, whose ref still exists, or if a merge carries a later link;
 - whether the scores are true: `swarm measure` measures again.
 """
 
@@ -34,7 +33,7 @@ E = TypeVar("E", bound=ev.Event)
 
 @dataclass(frozen=True, slots=True)
 class VerifyCheck:
-    """One thing that must hold; `wrong` says how it does not, a line each."""
+    """One check: what must hold, and each violation in one line."""
 
     name: str
     tells: str
@@ -43,7 +42,7 @@ class VerifyCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What came of it: `link` is the last one, and stands for `events` events."""
+    """The result: the ledger's last link, the number of events that it stands for, the checks."""
 
     run: str
     link: str
@@ -52,7 +51,7 @@ class Verified:
 
     @property
     def holds(self) -> bool:
-        """Whether everything holds that was looked at."""
+        """Whether every check that ran holds."""
         return not any(check.wrong for check in self.checks)
 
 
@@ -66,7 +65,7 @@ class _Ref:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """A ledger as it was before git's refs were read (`lines`), and what it has got since."""
+    """The ledger before git's refs were read (`lines`), the refs, and lines appended since."""
 
     folder: RunFolder
     git: Plumbing
@@ -76,17 +75,17 @@ class _Record:
 
     @property
     def opened(self) -> ev.RunOpened:
-        """Return the event that opened the run."""
+        """The event that opened the run."""
         return _fold(self.lines[:1]).run
 
     @property
     def tried(self) -> str:
-        """Return where the run's candidates are held."""
+        """The prefix of the refs that hold the run's candidates."""
         return f"refs/swarm/{self.folder.name}/tried/"
 
 
 def verify(folder: RunFolder) -> Verified:
-    """Check the record of a run. What rests on a check that fails is not looked at.
+    """Check the record of a run; skip checks that depend on one that fails.
 
     Raises SetupError where there is no ledger, or no git.
     """
@@ -95,35 +94,35 @@ def verify(folder: RunFolder) -> Verified:
     checks = [VerifyCheck("chain", f"{len(lines)} lines, each linked to the one before", broken)]
     if not broken:
         unfit = tuple(_unfit(lines))
-        checks.append(VerifyCheck("events", "each could happen when it did", unfit))
+        checks.append(VerifyCheck("events", "each is possible after those before it", unfit))
         if lines and not unfit:
             git = Plumbing(folder.repo)
             refs = _refs(git, folder.name)
             checks += _against(_Record(folder, git, lines, _read(folder, end)[0], refs))
         stray = strays(folder.path)
-        told = "is what the ledger comes to, as far as it goes"
+        rule = "matches the ledger up to the line that it has read"
         checks.append(
-            VerifyCheck("projection", f"lineage.duckdb {told}", (stray,) if stray else ())
+            VerifyCheck("projection", f"lineage.duckdb {rule}", (stray,) if stray else ())
         )
     return Verified(folder.name, link, len(lines), tuple(checks))
 
 
 def _against(record: _Record) -> Iterator[VerifyCheck]:
-    """Yield what the events of a record are held against."""
+    """Yield the checks of the events against scores, refs and merges."""
     tells = {
         "scores": (f"all are of harness {record.opened.harness}", _foreign),
         "candidates": (f"each is held by its ref under {record.tried}", _candidates),
         "heads": ("each island's branch is at its head", _heads),
-        "stacks": ("what stack checks measured is held by its ref, and nothing else is", _stacks),
-        "consensus": ("the consensus branch is where the last promotion put it", _consensus),
-        "merges": (f"those on {record.opened.target} carry links of this ledger", _merges),
+        "stacks": ("each stack that was assembled is held by its ref, and no other is", _stacks),
+        "consensus": ("the consensus branch is where the last promotion moved it", _consensus),
+        "merges": (f"those on {record.opened.target} carry a link of this ledger", _merges),
     }
-    for name, (told, look) in tells.items():
-        yield VerifyCheck(name, told, tuple(look(record)))
+    for name, (rule, check) in tells.items():
+        yield VerifyCheck(name, rule, tuple(check(record)))
 
 
 def _read(folder: RunFolder, offset: int = 0) -> tuple[list[Line], tuple[str, ...]]:
-    """Return the ledger's lines up to the first that does not hold, and what is wrong there."""
+    """Return the ledger's lines up to the first broken one, and what is wrong there."""
     lines: list[Line] = []
     try:
         lines.extend(read_lines(folder.ledger, offset))
@@ -137,7 +136,7 @@ def _fold(lines: Iterable[Line]) -> State:
 
 
 def _unfit(lines: Iterable[Line]) -> Iterator[str]:
-    """Yield what is wrong with the first event that could not happen after those before it."""
+    """Yield what is wrong with the first event that is not possible after those before it."""
     state = State()
     for number, line in enumerate(lines, 1):
         try:
@@ -146,7 +145,7 @@ def _unfit(lines: Iterable[Line]) -> Iterator[str]:
             yield f"line {number}: {line.event.kind}: {error}"
             return
         if state.opened is None:
-            yield f"line 1: {line.event.kind}: a ledger begins with run_opened"
+            yield f"line 1: {line.event.kind}: a ledger must begin with run_opened"
             return
 
 
@@ -159,9 +158,9 @@ def _foreign(record: _Record) -> Iterator[str]:
 
 
 def _stacks(record: _Record) -> Iterator[str]:
-    """Yield stacks that no ref holds, and refs of checks that the ledger does not know.
+    """Yield stacks that no ref holds, and refs of stack checks that the ledger lacks.
 
-    The way to a stack is held too, a ref for each part that was put on the base.
+    Intermediate commits are held too, one ref for each part that was applied to the base.
     """
     kept = f"refs/swarm/{record.folder.name}/stacks/"
     for event in _of(ev.StackCheckAssembled, record.lines):
@@ -177,7 +176,7 @@ def _stacks(record: _Record) -> Iterator[str]:
 
 
 def _candidates(record: _Record) -> Iterator[str]:
-    """Yield admitted commits that no ref holds, and refs that hold what was never admitted."""
+    """Yield admitted commits that no ref holds, and refs that hold a commit never admitted."""
     yield from _rebased(record)
     known = {each.experiment for each in _of(ev.CandidateAdmitted, record.later)}
     for event in _of(ev.CandidateAdmitted, record.lines):
@@ -187,11 +186,11 @@ def _candidates(record: _Record) -> Iterator[str]:
             yield f"{record.tried}{event.experiment} holds {ref.commit}, not {event.commit}"
         elif ref.parent != event.parent:
             yield f"{event.commit} was made on {ref.parent}, not on {event.parent}"
-    # a candidate is committed before it is recorded, and a coordinator may be killed between
+    # a candidate is committed before it is recorded: a coordinator may be killed in between
     opened = (*record.lines, *record.later)
     open_ = {each.experiment for each in _of(ev.ProposalReceived, opened)}
     open_ |= {each.experiment for each in _of(ev.MigrantOffered, opened)}
-    # a look at a candidate comes after its commit
+    # a preflight comes after the candidate's commit, every other refusal before it
     refused = _of(ev.ProposalRefused, record.lines)
     open_ -= {each.experiment for each in refused if each.rule != "preflight"}
     allowed = {f"{record.tried}{experiment}" for experiment in known | open_}
@@ -201,9 +200,9 @@ def _candidates(record: _Record) -> Iterator[str]:
 
 
 def _rebased(record: _Record) -> Iterator[str]:
-    """Yield candidates that were made anew on a later head and are held by no ref.
+    """Yield candidates that were rebased on a later head and are held by no ref.
 
-    A ref that the ledger does not know is no fault: a look comes after the commit here, too.
+    A ref that the ledger lacks is no fault: here, too, the preflight comes after the commit.
     """
     for event in _of(ev.CandidateRebased, record.lines):
         name = f"refs/swarm/{record.folder.name}/rebased/{event.experiment}/{event.parent}"
@@ -213,9 +212,9 @@ def _rebased(record: _Record) -> Iterator[str]:
 
 
 def _heads(record: _Record) -> Iterator[str]:
-    """Yield branches that are not at the head that the ledger says.
+    """Yield branches that are not at their island's head by the ledger.
 
-    A head is recorded before its branch is moved, and a coordinator may be killed between.
+    A head is recorded before its branch moves: a coordinator may be killed in between, or be there.
     """
     state, heads = State(), dict[str, list[str]]()
     _follow(state, heads, record.lines)
@@ -238,9 +237,9 @@ def _follow(state: State, heads: dict[str, list[str]], lines: Iterable[Line]) ->
 
 
 def _consensus(record: _Record) -> Iterator[str]:
-    """Yield how the consensus branch, or a commit of it, is not what the ledger says.
+    """Yield differences of the consensus branch and its commits from the ledger.
 
-    It is recorded before the branch is moved, and a coordinator may be killed between.
+    A move is recorded before the branch moves: a coordinator may be killed in between.
     """
     moves = list(_of(ev.ConsensusMoved, record.lines))
     branch = f"swarm/{record.folder.name}/{CONSENSUS}"
@@ -255,20 +254,21 @@ def _consensus(record: _Record) -> Iterator[str]:
     for move in moves[-1:]:
         below = move.base
         for commit in move.changes:
-            found = record.git.commit_id(f"{commit}^") if record.git.commit_id(commit) else None
-            if found != below:
+            parent = record.git.commit_id(f"{commit}^") if record.git.commit_id(commit) else None
+            if parent != below:
                 yield f"{commit} of the consensus was not made on {below}"
             below = commit
 
 
 def _merges(record: _Record) -> Iterator[str]:
-    """Yield merges of this run that carry a link which the ledger does not have."""
+    """Yield merges of this run that carry a link which the ledger lacks."""
     links = {line.link for line in (*record.lines, *record.later)}
     branch = f"refs/heads/{record.opened.target}"
     if record.git.commit_id(branch) is None:
         return
     named = f"--grep=Swarm-Run: {record.folder.name}"
-    # a squashed one has one parent; candidates, which an agent words, are never first parents
+    # a squashed merge has one parent; candidates, whose messages agents write, are never on the
+    # first-parent line
     commits = dict[str, None]()
     for which in ("--min-parents=2", "--first-parent"):
         found = record.git.try_run("rev-list", which, "--fixed-strings", named, branch, "--")
@@ -293,9 +293,9 @@ def _of(kind: type[E], lines: Iterable[Line]) -> Iterator[E]:
 
 
 def _refs(git: Plumbing, run: str) -> dict[str, _Ref]:
-    """Return the run's branches and candidates by the full names of their refs."""
-    asked = (f"refs/heads/swarm/{run}/", f"refs/swarm/{run}/")
-    listed = git.run("for-each-ref", "--format=%(objectname) %(refname)", *asked).decode()
+    """Return the run's branches and candidates by full ref name."""
+    prefixes = (f"refs/heads/swarm/{run}/", f"refs/swarm/{run}/")
+    listed = git.run("for-each-ref", "--format=%(objectname) %(refname)", *prefixes).decode()
     names = [line.split(" ") for line in listed.splitlines()]
     parents = _parents(git, {commit for commit, _ in names})
     return {
@@ -305,8 +305,8 @@ def _refs(git: Plumbing, run: str) -> dict[str, _Ref]:
 
 
 def _parents(git: Plumbing, commits: Iterable[str]) -> dict[str, str]:
-    """Return the first parent ("" for none) of those commits that are in the repository."""
-    asked = "".join(f"{commit}\n" for commit in commits).encode()
+    """Return the first parent ("" for none) of each commit that is in the repository."""
+    lines = "".join(f"{commit}\n" for commit in commits).encode()
     args = ("rev-list", "--no-walk=unsorted", "--parents", "--ignore-missing", "--stdin")
-    rows = git.run(*args, stdin=asked).decode().splitlines() if asked else []
+    rows = git.run(*args, stdin=lines).decode().splitlines() if lines else []
     return {commit: parents[0] if parents else "" for commit, *parents in map(str.split, rows)}

@@ -198,7 +198,7 @@ def test_what_is_under_way_is_not_disturbed(repo, name, what):
     """A merge, rebase, cherry-pick or revert that the user is in the middle of goes first."""
     head = candidate(repo)
     (repo / ".git" / name).write_text(head)
-    assert_refused(repo, head, f"a {what} is under way")
+    assert_refused(repo, head, f"a {what} is in progress")
 
 
 @pytest.mark.parametrize("lock", ["index.lock", "HEAD.lock", "refs/heads/main.lock"])
@@ -344,7 +344,7 @@ def test_a_failure_on_the_way_is_undone(repo, monkeypatch, step):
         return out
 
     monkeypatch.setattr(merge.Plumbing, "run", broken)
-    assert_refused(repo, head, "main was left as it was.*disk full")
+    assert_refused(repo, head, "main is unchanged.*disk full")
     assert not (repo / "gen/deep").exists()
 
 
@@ -355,7 +355,7 @@ def test_a_git_that_dies_while_it_writes_is_undone(repo):
     before, limits = picture(repo), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
-        with pytest.raises(SetupError, match=r"main was left as it was.*exit -25"):
+        with pytest.raises(SetupError, match=r"main is unchanged.*exit -25"):
             home(repo, head)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

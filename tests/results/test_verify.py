@@ -303,7 +303,7 @@ def test_events_that_could_not_happen_are_named(record):
     assert broken(record)["events"][0].startswith(f"line {at + 2}: trial_ended: ")
     path_of(record).write_bytes(chained(lines[1:]))
     (said,) = broken(record)["events"]
-    assert said == "line 1: island_opened: a ledger begins with run_opened"
+    assert said == "line 1: island_opened: a ledger must begin with run_opened"
 
 
 def test_a_candidate_must_be_held_by_its_ref(record):

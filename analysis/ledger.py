@@ -201,7 +201,7 @@ def _check_format(path: Path, line: bytes) -> None:
     if version != FORMAT:
         age = "an older" if isinstance(version, int) and version < FORMAT else "a newer"
         raise SetupError(
-            f"{path}: {age} swarm wrote this run in record format {version}, and this one reads"
+            f"{path}:1: {age} swarm wrote this run in record format {version}; this one reads"
             f" format {FORMAT}: use the version that wrote it, or start a new run with --new"
         )
 

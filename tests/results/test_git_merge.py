@@ -206,7 +206,7 @@ def test_a_lock_is_respected(repo, lock):
     """Where another git is at work on index or branch, the merge waits for the user."""
     head = candidate(repo)
     (repo / ".git" / lock).write_text("")
-    assert_refused(repo, head, "if none runs, delete it")
+    assert_refused(repo, head, "delete it if none runs")
 
 
 def test_a_bare_repository_is_refused(repo, tmp_path):

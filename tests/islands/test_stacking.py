@@ -1,4 +1,4 @@
-"""Stack checks: their design and judgement, their fold, and their arms in git."""
+"""Stack checks: design, verdict, fold, and arms in git."""
 
 import random
 from collections import Counter
@@ -52,7 +52,7 @@ def test_a_design_is_orthogonal_and_as_small_as_can_be(least):
 
 @pytest.mark.parametrize("count", range(2, 21))
 def test_a_design_leaves_trials_for_what_it_finds(count):
-    """It holds whole and base, tells all parts apart, and is cheaper than the budget."""
+    """The design has whole and base, distinguishes all parts, and costs less than the budget."""
     numbers = [10 * number for number in range(1, count + 1)]
     arms = design(numbers)
     assert arms[0] == frozenset(numbers)
@@ -99,7 +99,7 @@ def exact(pairs, effects=(2.0, 3.0, 2.5, 4.0, 3.0), beside=None):
     ],
 )
 def test_a_verdict_says_what_the_truth_is(pairs, verdict, dropped):
-    """Told without noise: the sum holds, one part is not missed, harms, or is worth less."""
+    """Without noise the verdict is exact: additive, redundant, antagonistic or short."""
     evidence, whole = exact(pairs)
     found = judge(evidence, whole)
     assert found.verdict == verdict
@@ -113,7 +113,7 @@ def test_a_verdict_says_what_the_truth_is(pairs, verdict, dropped):
 
 
 def test_what_an_island_measured_together_is_no_interaction_of_the_stack():
-    """A part that was claimed beside another has what they do to each other in its claim."""
+    """The claim of a part measured beside another includes their interaction."""
     evidence, whole = exact({(1, 2): -1.9}, beside={2: (1,)})
     found = judge(evidence, whole)
     assert found.expected.mean == pytest.approx(14.5 - 1.9)
@@ -121,7 +121,7 @@ def test_what_an_island_measured_together_is_no_interaction_of_the_stack():
 
 
 def test_a_claim_that_does_not_hold_is_the_culprit_alone():
-    """A part that is worth nothing on the base is named, and dropped."""
+    """A part that is worth nothing on the base is reported and dropped."""
     whole = frozenset({1, 2, 3, 4})
     parts = [StackPart(n, Gain(3.0, 0.4, 6, 0.02)) for n in sorted(whole)]
     arms = [*design(sorted(whole)), *(whole - {n} for n in whole)]
@@ -134,7 +134,7 @@ def test_a_claim_that_does_not_hold_is_the_culprit_alone():
 
 
 def test_a_part_that_another_stands_on_goes_with_it_or_stays():
-    """Where 2 does not go on without 1, dropping 1 costs what 2 is worth: both stay."""
+    """If 2 does not apply without 1, dropping 1 costs what 2 is worth: both stay."""
     evidence, whole = exact({}, effects=(0.0, 3.0, 2.5, 4.0, 3.0))
     assert survivors(evidence, whole) == whole - {1}
 
@@ -159,7 +159,7 @@ def test_the_study_meets_its_targets_on_a_few_stacks():
 
 
 def test_one_seed_gives_one_check():
-    """The same evidence leads to the same arms and the same judgement."""
+    """The same evidence leads to the same arms and the same verdict."""
     case = StackCase(8, "strong")
     found = []
     for _ in range(2):
@@ -190,13 +190,13 @@ def test_a_nights_stack_is_worth_several_heads():
         for e in found.events
         if isinstance(e, ev.TrialStarted) and e.purpose in {"stack", "ablation"}
     ]
-    assert len(spent) <= budget(len(judged.parts) + len(judged.dropped))
+    assert 0 < len(spent) <= budget(len(judged.parts) + len(judged.dropped))
     assert len({each.slice for each in spent}) == len({each.seed for each in spent}) == 1
     assert all(each.check_number == 1 and each.experiment == 0 for each in spent)
 
 
-def test_the_same_night_has_the_same_checks():
-    """One seed, one ledger: to the last event."""
+def test_the_same_run_has_the_same_checks():
+    """One seed gives one ledger, to the last event."""
     plan = RunPlan(RatchetPolicy(), islands=4, trials=120, stacking=StackPolicy(4))
     conditions = replace(CONDITIONS, interactions=INTERACTIONS["strong"])
     first, second = (simulate_run(conditions, plan, 3) for _ in range(2))
@@ -205,7 +205,7 @@ def test_the_same_night_has_the_same_checks():
 
 
 def test_checks_take_no_more_than_their_share():
-    """A night too short for a check has none, and a share bounds all of them together."""
+    """A run too short for a check has none, and `share` bounds all checks together."""
     short = simulate_run(
         CONDITIONS, RunPlan(RatchetPolicy(), 8, trials=40, stacking=StackPolicy(2)), 1
     )
@@ -263,7 +263,7 @@ def kinds_of(run, kind):
 
 
 def test_cut_between_any_two_events_a_check_comes_to_the_same_end(tmp_path, lived):
-    """Killed anywhere it goes on: same parts, no arm measured twice on a seed, all in budget."""
+    """A killed check resumes: same parts, no arm measured twice on a seed, within budget."""
     branches, before = lived
     whole = checked(tmp_path, branches, MemoryLedger(before))
     (end,) = kinds_of(whole, ev.StackCheckEnded)
@@ -286,7 +286,7 @@ def test_cut_between_any_two_events_a_check_comes_to_the_same_end(tmp_path, live
 
 
 def test_the_fold_of_a_check_is_what_was_lived(tmp_path, lived):
-    """Another fold of the ledger knows the same checks, and what is claimed since."""
+    """A second fold of the ledger has the same checks and the same new claims."""
     branches, before = lived
     run = checked(tmp_path, branches, MemoryLedger(before))
     fresh = State()
@@ -298,7 +298,7 @@ def test_the_fold_of_a_check_is_what_was_lived(tmp_path, lived):
 
 
 def test_what_was_set_apart_is_not_stacked(lived):
-    """A quarantined commit's change is claimed no more."""
+    """A quarantined commit's change is no longer claimed."""
     state = State()
     state.apply_all(list(lived[1]))
     stacks, (first, *rest) = state.stacks, state.stacks.parts()
@@ -438,7 +438,7 @@ def history_head(history, island):
 
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_each_meeting_of_two_changes_ends_in_the_right_verdict(tmp_path, name):
-    """On a real repository: what goes together adds up or not, what does not is a conflict."""
+    """In a real repository, parts that apply together get a verdict, others a conflict."""
     one, other, verdict = SITUATIONS[name]
     repo, branches, history, base = two_islands(tmp_path, (one, other))
     asked = {"islands": 2, "base": base, "genome": ("genome",)}
@@ -461,7 +461,7 @@ def test_each_meeting_of_two_changes_ends_in_the_right_verdict(tmp_path, name):
 
 
 def test_killed_between_a_ref_and_its_event_the_same_commit_is_found_again(tmp_path):
-    """Refs that a killed coordinator left are used, and every arm is made once more alike."""
+    """Refs left by a killed coordinator are reused, and rebuilt arms are identical."""
     one, other, _ = SITUATIONS["lines apart"]
     repo, branches, history, base = two_islands(tmp_path, (one, other))
     asked = {"islands": 2, "base": base, "genome": ("genome",)}
@@ -479,7 +479,7 @@ def test_killed_between_a_ref_and_its_event_the_same_commit_is_found_again(tmp_p
 
 
 def test_the_record_of_a_check_is_told_drawn_and_verified(tmp_path):
-    """Refs, tables and edges say what the events said; a ref that was moved is found."""
+    """Refs, tables and edges agree with the events; a moved ref is found."""
     one, other, _ = SITUATIONS["the same line alike"]
     repo, branches, history, base = two_islands(tmp_path, (one, other))
     folder = RunFolder(repo, "lab")

@@ -55,7 +55,7 @@ class Migration:
     - `rate`: share of the islands, at least one, that take a migrant in an interval
 
     True gain of the best head of 8 islands after 400 trials in all, and half of its 95 % interval,
-    20 runs a row (`swarm simulate --trials 400 --repeats 20 --migration ... --baselines`):
+    20 runs a row (`swarm simulate nights --trials 400 --repeats 20 --migration ... --baselines`):
 
     | | published | harsh | false claims |
     | --- | --- | --- | --- |

@@ -1,24 +1,23 @@
-"""The lineage: who came from what, as a networkx MultiDiGraph folded from events.
+"""The lineage: which change came from which, as a networkx MultiDiGraph computed from events.
 
 A **node** is a commit, under its full id, or a proposal that never became one, under
-`experiment/<number>`. What is not known of a node is absent, never None:
+`experiment/<number>`. Attributes without a value are absent, never None:
 
 | `kind` | what it is | has |
 | --- | --- | --- |
 | base | where an island began | `step` 0, and the scores of the baseline |
 | candidate | an admitted proposal, whatever came of it: failures are knowledge | all but `rule` |
 | proposal | not admitted: refused, or admission is still under way | `rule`, `reason` if refused |
-| merge | a merge that brought a head home | `island` |
+| merge | the merge of a head | `island` |
 | stack | several changes on one base, made to be measured | `parent`; what it came to if judged |
 | consensus | one surviving change of a promoted stack | `parent` |
 
-The attributes are columns of the table `nodes`, and analysis/database/schema.py says what each
-means. Of
-those that are easily misread: `ending` is absent while the experiment is open; `score` is the mean
-of `scores` scores at rung 0 by one harness without the screening one, which selected the
-candidate and stands apart as `screened` (unless it was kept on that one alone, as a change that
-another island kept may be); `step` counts the keeps between the base and here, so it
-is there for heads, present and past, alone; `quarantined` is there for what is set apart.
+The attributes are columns of the table `nodes`; analysis/database/schema.py gives their meaning.
+Easily misread are: `ending`, absent while the experiment is open; `score`, the mean of `scores`
+scores at rung 0 by one harness, without the screening one, which selected the candidate and is
+given as `screened` (unless the candidate was kept on that one alone, as a change that another
+island kept may be); `step`, the number of keeps between the base and a head, present only for
+heads, current and past; `quarantined`, present only for quarantined nodes.
 
 An **edge** runs from the older to the younger and its key is its kind:
 
@@ -30,7 +29,7 @@ An **edge** runs from the older to the younger and its key is its kind:
 | ported | a change that conflicts here | the agent's version of it | experiment, gain, noise |
 | rebased_onto | a head that the island got meanwhile | what waited, made anew | experiment |
 | kept_as_head | the island's old head | its new one | experiment, gain, noise |
-| merged_as | a head | the merge that brought it home | |
+| merged_as | a head | its merge | |
 | stacked_on/CHECK | the base of a stack check | a stack of it | |
 | stacked_in/CHECK | a change | the stack that the check came to | |
 | dropped_from/CHECK | a change | the stack that is as good without it | |
@@ -39,15 +38,15 @@ An **edge** runs from the older to the younger and its key is its kind:
 | promoted/CHECK | the base, or a contender's parent | the stack, or the contender | gain, noise |
 | consensus/CHECK | the base, or the change below | a commit of the consensus | |
 | taken_into/CHECK | a change | the commit of the consensus that brings it | |
-| sealed | the base | the commit that was asked of the sealed part | gain, noise |
+| sealed | the base | the commit scored on the sealed split | gain, noise |
 
 A kind that joins one pair more than once says in its key what tells them apart, after a slash; a
 measured relation carries its `gain` and `noise`, signed so that above zero is better.
 
-An island that catches up with another makes no commit and no edge: the table `catch_ups` has it.
+An island that adopts another's head makes no commit and no edge: see the table `catch_ups`.
 
-Not covered: an agent that gave no proposal tried nothing and leaves no node (see the table
-`agent_calls`); the base's score pools all islands that began there, whatever slices they have.
+Not covered: an agent that gave no proposal leaves no node (see the table `agent_calls`); the base's
+score pools all islands that started there, whatever slices they have.
 """
 
 from __future__ import annotations
@@ -76,28 +75,28 @@ def fold(history: Iterable[ev.Event]) -> Graph:
 
 
 def unadmitted(experiment: int) -> str:
-    """Return the name of the node of a proposal that is no commit."""
+    """Return the node name of a proposal that is not a commit."""
     return f"experiment/{experiment}"
 
 
 class Lineage:
     """The fold. `graph` is the lineage of all events taken so far.
 
-    It may begin from a part of a graph that holds the nodes that the coming events speak of,
-    the edges into these and where they come from.
+    It may start from a part of a graph: the nodes that the coming events refer to, the edges into
+    these, and their sources.
     """
 
     def __init__(self, graph: Graph | None = None) -> None:
         self.graph: Graph = nx.MultiDiGraph() if graph is None else graph
         self._node_of: dict[int, str] = {
-            known["experiment"]: node
-            for node, known in self.graph.nodes(data=True)
-            if "experiment" in known
+            attributes["experiment"]: node
+            for node, attributes in self.graph.nodes(data=True)
+            if "experiment" in attributes
         }
 
     @singledispatchmethod
     def take(self, event: ev.Event) -> None:
-        """Take in the next event. Raises TypeError on what is none."""
+        """Take in the next event. Raises TypeError for anything but an event."""
         raise TypeError(f"not an event of a run: {event!r}")
 
     @take.register(ev.RunResumed | ev.RunStopped | ev.AgentCallStarted | ev.AgentFailed)
@@ -120,13 +119,13 @@ class Lineage:
         node = unadmitted(event.experiment)
         self._node_of[event.experiment] = node
         told = {"agent": event.agent, "parent": event.parent, "hypothesis": event.hypothesis}
-        known: dict[str, Any] = {"kind": "proposal", **_whence(event), **told}
+        attributes: dict[str, Any] = {"kind": "proposal", **_whence(event), **told}
         if event.notes:
-            known["notes"] = dict(event.notes)
-        self.graph.add_node(node, **known)
+            attributes["notes"] = dict(event.notes)
+        self.graph.add_node(node, **attributes)
         self.graph.add_edge(event.parent, node, "proposed_from", **_whence(event))
         donor = self._node_of.get(event.donor)
-        # a candidate that may still be rebased, and so get another name, gives nothing yet
+        # a candidate that may still be rebased, and so get another id, is no donor yet
         if donor is not None and self.graph.nodes[donor].keys() >= {"ending", "added"}:
             self.graph.add_edge(donor, node, ev.CROSSED, **_whence(event))
         if event.origin:
@@ -143,9 +142,9 @@ class Lineage:
 
     @take.register
     def _proposal_refused(self, event: ev.ProposalRefused) -> None:
-        known = self._known(event.experiment)
-        known |= {"ending": "refused", "rule": event.rule, "reason": event.reason}
-        known["ended"] = _when(event)
+        attributes = self._known(event.experiment)
+        attributes |= {"ending": "refused", "rule": event.rule, "reason": event.reason}
+        attributes["ended"] = _when(event)
 
     @take.register
     def _candidate_admitted(self, event: ev.CandidateAdmitted) -> None:
@@ -159,46 +158,46 @@ class Lineage:
     def _candidate_rebased(self, event: ev.CandidateRebased) -> None:
         old, self._node_of[event.experiment] = self._node_of[event.experiment], event.commit
         nx.relabel_nodes(self.graph, {old: event.commit}, copy=False)
-        known = self.graph.nodes[event.commit]
-        known.update(parent=event.parent, added=event.added, removed=event.removed)
+        attributes = self.graph.nodes[event.commit]
+        attributes.update(parent=event.parent, added=event.added, removed=event.removed)
         self.graph.add_edge(event.parent, event.commit, "rebased_onto", **_whence(event))
 
     @take.register
     def _candidate_dropped(self, event: ev.CandidateDropped) -> None:
-        known = self._known(event.experiment)
-        known |= {"ending": "outdated", "reason": event.reason, "ended": _when(event)}
+        attributes = self._known(event.experiment)
+        attributes |= {"ending": "outdated", "reason": event.reason, "ended": _when(event)}
 
     @take.register
     def _trial_ended(self, event: ev.TrialEnded) -> None:
         trial = event.started
-        outcome, known = event.outcome, self.graph.nodes[trial.commit]
-        checked = known.get("kind") == "stack" and trial.purpose != "promotion"
+        outcome, attributes = event.outcome, self.graph.nodes[trial.commit]
+        checked = attributes.get("kind") == "stack" and trial.purpose != "promotion"
         own = trial.purpose in ev.ISLANDS_OWN or checked
         if outcome.score is not None and trial.rung == 0 and trial.split == "dev" and own:
-            _score(known, outcome.score, outcome.harness, trial.purpose)
-        theirs = trial.experiment and trial.experiment == known.get("experiment")
+            _score(attributes, outcome.score, outcome.harness, trial.purpose)
+        theirs = trial.experiment and trial.experiment == attributes.get("experiment")
         if outcome.failure is not None and theirs:
             broke = {"failure": outcome.failure.kind, "reason": outcome.failure.reason}
-            known.update(ending="failed", ended=_when(event), **broke)
+            attributes.update(ending="failed", ended=_when(event), **broke)
 
     @take.register
     def _verdict_reached(self, event: ev.VerdictReached) -> None:
-        known, kept = self.graph.nodes[event.commit], event.verdict == "keep"
+        attributes, kept = self.graph.nodes[event.commit], event.verdict == "keep"
         ending = "null" if event.null else "kept" if kept else "discarded"
-        known |= {"verdict": event.verdict, "ending": ending}
-        known |= {"reason": event.reason, "ended": _when(event)}
+        attributes |= {"verdict": event.verdict, "ending": ending}
+        attributes |= {"reason": event.reason, "ended": _when(event)}
         gain: dict[str, Any] = {}
         if event.gain is not None:
             gain = _gain(event.gain)
-            known.update(gain, pairs=event.gain.pairs)
+            attributes.update(gain, pairs=event.gain.pairs)
         for _, _, key, edge in self.graph.in_edges(event.commit, keys=True, data=True):
             if key in {MIGRATED, PORTED}:
                 edge.update(gain)
         if kept and not event.null:
             head = self.graph.nodes[event.parent]
-            known["step"] = head.get("step", 0) + 1
-            if "scores" not in known and "screened" in known:
-                known |= {"score": known["screened"], "scores": 1}
+            attributes["step"] = head.get("step", 0) + 1
+            if "scores" not in attributes and "screened" in attributes:
+                attributes |= {"score": attributes["screened"], "scores": 1}
             self.graph.add_edge(
                 event.parent, event.commit, "kept_as_head", **_whence(event), **gain
             )
@@ -222,9 +221,9 @@ class Lineage:
     @take.register
     def _stack_check_ended(self, event: ev.StackCheckEnded) -> None:
         when = {"recorded": _when(event)}
-        known = self.graph.nodes[event.commit]
-        if known["kind"] == "stack":
-            known |= {
+        attributes = self.graph.nodes[event.commit]
+        if attributes["kind"] == "stack":
+            attributes |= {
                 "ended": _when(event),
                 "reason": event.verdict,
                 **_gain(event.gain or event.observed),
@@ -237,23 +236,23 @@ class Lineage:
             self._blame(event, culprits, when | _gain(worth))
 
     def _blame(
-        self, event: ev.StackCheckEnded, parts: tuple[int, ...], known: dict[str, Any]
+        self, event: ev.StackCheckEnded, parts: tuple[int, ...], attributes: dict[str, Any]
     ) -> None:
         if len(parts) == 1 and self._node_of[parts[0]] != event.commit:
-            self._join(parts[0], event.commit, f"fell_short/{event.number}", known)
+            self._join(parts[0], event.commit, f"fell_short/{event.number}", attributes)
         for one, other in combinations(sorted(parts), 2):
-            self._join(one, self._node_of[other], f"interacts/{event.number}", known)
+            self._join(one, self._node_of[other], f"interacts/{event.number}", attributes)
 
-    def _join(self, part: int, target: str, key: str, known: dict[str, Any]) -> None:
-        self.graph.add_edge(self._node_of[part], target, key, **known)
+    def _join(self, part: int, target: str, key: str, attributes: dict[str, Any]) -> None:
+        self.graph.add_edge(self._node_of[part], target, key, **attributes)
 
     @take.register
     def _promotion_started(self, event: ev.PromotionStarted) -> None:
-        if event.base not in self.graph:  # the branch that the run comes home to has moved on
+        if event.base not in self.graph:  # the target branch has moved on
             self._begin(event.base, event)
         if event.commit not in self.graph:
-            known = {"parent": event.base, "recorded": _when(event)}
-            self.graph.add_node(event.commit, kind="stack", **known)
+            attributes = {"parent": event.base, "recorded": _when(event)}
+            self.graph.add_node(event.commit, kind="stack", **attributes)
 
     @take.register
     def _promotion_ended(self, event: ev.PromotionEnded) -> None:
@@ -270,8 +269,8 @@ class Lineage:
         below = event.base
         for commit in event.changes:
             if commit not in self.graph:
-                known = {"parent": below, "recorded": _when(event)}
-                self.graph.add_node(commit, kind="consensus", **known)
+                attributes = {"parent": below, "recorded": _when(event)}
+                self.graph.add_node(commit, kind="consensus", **attributes)
             below = commit
 
     @take.register
@@ -291,8 +290,8 @@ class Lineage:
 
     @take.register
     def _sealed_scored(self, event: ev.SealedScored) -> None:
-        known = {"recorded": _when(event), **_gain(event.gain)}
-        self.graph.add_edge(event.base, event.commit, "sealed", **known)
+        attributes = {"recorded": _when(event), **_gain(event.gain)}
+        self.graph.add_edge(event.base, event.commit, "sealed", **attributes)
 
     @take.register
     def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:
@@ -301,7 +300,7 @@ class Lineage:
                 self.graph.nodes[commit]["quarantined"] = _when(event)
 
     def _inherit(self, commit: str, event: ev.Event) -> None:
-        """Set apart what was made of something that is: its brief was drawn before."""
+        """Quarantine a commit made from a quarantined one; its brief was older."""
         origins = self.graph.predecessors(commit)
         if any("quarantined" in self.graph.nodes[origin] for origin in origins):
             self.graph.nodes[commit]["quarantined"] = _when(event)
@@ -316,8 +315,8 @@ class Lineage:
         self.graph.add_node(commit, kind="base", step=0, recorded=_when(event))
 
     def _known(self, experiment: int) -> dict[str, Any]:
-        known: dict[str, Any] = self.graph.nodes[self._node_of[experiment]]
-        return known
+        attributes: dict[str, Any] = self.graph.nodes[self._node_of[experiment]]
+        return attributes
 
 
 def speaks_of(event: ev.Event) -> Iterator[int | str]:
@@ -348,7 +347,7 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:
 
 
 def _of_a_life(event: ev.Event) -> Iterator[int | str]:
-    """Yield what is looked up for an event in the life of an experiment."""
+    """Yield what is looked up for an event of an experiment."""
     match event:
         case ev.ProposalReceived():
             yield from (event.parent, event.donor, event.origin)
@@ -383,27 +382,27 @@ def _gain(gain: Gain) -> dict[str, Any]:
     return {"gain": gain.mean, "noise": gain.noise}
 
 
-def _score(known: dict[str, Any], score: float, harness: str, purpose: Purpose) -> None:
-    """Take a score into what is known of a commit; scores of another harness are let go."""
-    if known.get("harness") != harness:
+def _score(attributes: dict[str, Any], score: float, harness: str, purpose: Purpose) -> None:
+    """Add a score to a commit's attributes; scores of another harness are dropped."""
+    if attributes.get("harness") != harness:
         for stale in ("score", "scores", "screened"):
-            known.pop(stale, None)
-        known["harness"] = harness
+            attributes.pop(stale, None)
+        attributes["harness"] = harness
     if purpose == "screen":
-        known["screened"] = score
+        attributes["screened"] = score
         return
-    known["scores"] = known.get("scores", 0) + 1
-    mean = known.get("score", 0.0)
-    known["score"] = mean + (score - mean) / known["scores"]
+    attributes["scores"] = attributes.get("scores", 0) + 1
+    mean = attributes.get("score", 0.0)
+    attributes["score"] = mean + (score - mean) / attributes["scores"]
 
 
-def _withdraw(known: dict[str, Any], trial: ev.VoidedTrial) -> None:
+def _withdraw(attributes: dict[str, Any], trial: ev.VoidedTrial) -> None:
     """Take back a score that turned out to be void."""
     if trial.purpose == "screen":
-        known.pop("screened", None)
+        attributes.pop("screened", None)
         return
-    known["scores"] -= 1
-    if known["scores"] == 0:
-        del known["scores"], known["score"]
+    attributes["scores"] -= 1
+    if attributes["scores"] == 0:
+        del attributes["scores"], attributes["score"]
     else:
-        known["score"] -= (trial.score - known["score"]) / known["scores"]
+        attributes["score"] -= (trial.score - attributes["score"]) / attributes["scores"]

@@ -1,8 +1,8 @@
-"""Where slices are: this machine, or the nodes of a Ray cluster.
+"""Where slices come from: this machine, or the nodes of a Ray cluster.
 
-Not covered: Slurm as an executor of its own. submitit makes a job of each call, so that every trial
-would wait in the queue, and would start its harness process anew; a slice is leased once and kept
-warm. What Slurm has allocated can be a Ray cluster: `srun ray start` on its nodes, then
+Not covered: Slurm as an executor of its own. submitit makes a job of each call, so every trial
+would wait in the queue and start its harness process again, while a slice is leased once and its
+process kept. Nodes that Slurm has allocated can form a Ray cluster: `srun ray start` on them, then
 `swarm launch --executor ray --address HEAD`.
 """
 
@@ -22,35 +22,35 @@ BackendKind = Literal["local", "ray"]
 
 
 class Backend(Protocol):
-    """One machine or more."""
+    """Finds slices and makes the executor for them."""
 
-    def slices(self, wish: SlicesSection) -> tuple[Slice, ...]:
-        """Return the slices that `wish` names. Raises SetupError where there are fewer."""
+    def slices(self, section: SlicesSection) -> tuple[Slice, ...]:
+        """Return the slices that `section` asks for. Raises SetupError if there are fewer."""
 
-    def executor(self, home: Path, terms: ExecutorConfig, slices: Sequence[Slice]) -> Executor:
-        """Return what runs trials on `slices`, by the harness in `home`."""
+    def executor(self, home: Path, config: ExecutorConfig, slices: Sequence[Slice]) -> Executor:
+        """Return the executor of `slices`, which imports the harness from `home`."""
 
     def close(self) -> None:
-        """Give back what was leased."""
+        """Release what was leased."""
 
 
 class LocalBackend:
     """This machine."""
 
-    def slices(self, wish: SlicesSection) -> tuple[Slice, ...]:
-        """Return this machine's slices. Raises SetupError where it has fewer."""
-        return discover(wish)
+    def slices(self, section: SlicesSection) -> tuple[Slice, ...]:
+        """Return this machine's slices. Raises SetupError if it has fewer."""
+        return discover(section)
 
-    def executor(self, home: Path, terms: ExecutorConfig, slices: Sequence[Slice]) -> Executor:
-        """Return what runs trials here."""
-        return LocalExecutor(home, terms, slices)
+    def executor(self, home: Path, config: ExecutorConfig, slices: Sequence[Slice]) -> Executor:
+        """Return the executor of this machine."""
+        return LocalExecutor(home, config, slices)
 
     def close(self) -> None:
         """Do nothing: nothing was leased."""
 
 
 def open_backend(kind: BackendKind, address: str = "auto") -> Backend:
-    """Return this machine, or the Ray cluster at `address`. Raises SetupError where it is none."""
+    """Return this machine, or the Ray cluster at `address`. Raises SetupError if there is none."""
     if kind == "local":
         return LocalBackend()
     try:

@@ -9,36 +9,35 @@ from harness.contract import Outcome, SandboxKind, Slice, Trial
 
 
 class VoidError(Exception):
-    """A trial came to nothing through no fault of its candidate; the message says why."""
+    """A trial says nothing about its candidate and must be run again; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutorConfig:
-    """What all trials of an executor have in common.
-
-    A trial is void where others took more than the share `foreign_cpu` of its cores' time (None:
-    however much they took).
-    """
+    """What all trials of an executor have in common."""
 
     task: str
     data: str
     sandbox: SandboxKind = "namespaces"
-    foreign_cpu: float | None = None
+    max_foreign_cpu: float | None = None
+    """Share of its cores' time that other programs may take from a trial, else it is void; None:
+    any."""
 
 
 class Executor(Protocol):
-    """Where trials run. `harness` is the measure's name, known once the executor is entered."""
+    """Runs trials on slices; an async context manager that starts and ends their processes."""
 
     harness: str
+    """The harness id, known once the executor is entered."""
 
-    def current_slice(self, where: Slice) -> Slice:
-        """Return the slice that trials of `where` run on now: itself, or its stand-in.
+    def current_slice(self, slice_: Slice) -> Slice:
+        """Return the slice that trials of `slice_` run on now: itself, or a stand-in if it is lost.
 
-        A slice may be lost with its machine. Raises SetupError where nothing can stand in for it.
+        Raises SetupError if no other slice can stand in for it.
         """
 
     async def run(self, trial: Trial) -> Outcome:
-        """Run one trial on its slice. Raises VoidError where it must be run again."""
+        """Run one trial on its slice. Raises VoidError if it must be run again."""
 
     async def __aenter__(self) -> Self: ...
 

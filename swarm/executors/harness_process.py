@@ -1,7 +1,7 @@
-"""One trusted harness process (harness/worker.py), spoken to in lines over a pipe.
+"""Client of one trusted harness process (harness/worker.py): one line of JSON a request and reply.
 
 The process imports the harness from an export of its pinned tree, so that an edit of the checkout
-during a run changes nothing. A killed coordinator takes it along.
+during a run changes nothing. It ends with the coordinator, even if that is killed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from harness.contract import SetupError, Slice
 
 MAX_REPLY_BYTES = 1 << 20
-"""Bytes of one reply at most; the longest part is a capped log tail."""
+"""Largest reply; most of it is a capped log tail."""
 
 _BOOT = (
     "import sys; "
@@ -28,20 +28,20 @@ _BOOT = (
     "main(sys.argv[2])"
 )
 
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SWARM_CACHE", "XDG_CACHE_HOME")
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SWARM_CACHE", "XDG_CACHE_HOME")
 
 
 class HarnessProcess:
-    """A harness process on the slice `where`; started when it is first asked, or before."""
+    """A harness process on one slice; started by `start`, or by the first request."""
 
-    def __init__(self, home: Path, setup: Mapping[str, object], where: Slice) -> None:
+    def __init__(self, home: Path, setup: Mapping[str, object], slice_: Slice) -> None:
         """Import the harness from `home` (see harness.fingerprint.export) with `setup`."""
-        self._home, self._where = home, where
-        self._setup = {**setup, "slice": asdict(where), "parent": os.getpid()}
+        self._home, self._slice = home, slice_
+        self._setup = {**setup, "slice": asdict(slice_), "parent": os.getpid()}
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> str:
-        """Start the process and return the harness id that it says. SetupError where it cannot."""
+        """Start the process and return its harness id. Raises SetupError if it cannot serve."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
@@ -52,17 +52,17 @@ class HarnessProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_environment(self._where),
+            env=_environment(self._slice),
             limit=MAX_REPLY_BYTES,
             start_new_session=True,
         )
         return str((await self._reply(self._process))["ready"])
 
     async def request(self, line: str) -> Mapping[str, object]:
-        """Send `line` and return the reply; a process that has ended is started again.
+        """Send `line` and return the reply; start the process again if it has ended.
 
-        Raises ConnectionError, with its last words, where it ends before it replies. Whoever is
-        cancelled here leaves no process behind that would reply to nobody.
+        Raises ConnectionError with its last line of output if it ends before it replies. If the
+        caller is cancelled the process is killed, so that no late reply is taken for another's.
         """
         try:
             if self._process is None or self._process.returncode is not None:
@@ -78,7 +78,7 @@ class HarnessProcess:
             raise
 
     async def stop(self) -> None:
-        """Kill the process, and by that all that runs in its boxes; wait for its end."""
+        """Kill the process and with it all of its sandboxes; wait for its end."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -95,17 +95,17 @@ class HarnessProcess:
             if "setup" in reply:
                 raise SetupError(str(reply["setup"]))
             return reply
-        complaint = (await process.stderr.read()).decode(errors="replace").strip()
-        last = complaint.splitlines()[-1] if complaint else f"exit status {await process.wait()}"
+        stderr = (await process.stderr.read()).decode(errors="replace").strip()
+        last = stderr.splitlines()[-1] if stderr else f"exit status {await process.wait()}"
         raise ConnectionResetError(last)
 
 
-def _environment(where: Slice) -> dict[str, str]:
-    """Return the environment of a harness process: no keys, numpy held to the slice's cores."""
-    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    threads = str(len(where.cores) or 1)
+def _environment(slice_: Slice) -> dict[str, str]:
+    """Return the environment of a harness process: no API keys, as many threads as cores."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    threads = str(len(slice_.cores) or 1)
     return {
-        **kept,
+        **inherited,
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -18,52 +18,52 @@ from swarm.executors.harness_process import HarnessProcess
 
 
 class LocalExecutor:
-    """This machine's slices."""
+    """Runs trials on this machine's slices."""
 
-    def __init__(self, home: Path, terms: ExecutorConfig, slices: Sequence[Slice]) -> None:
+    def __init__(self, home: Path, config: ExecutorConfig, slices: Sequence[Slice]) -> None:
         """Import the harness from `home` (see harness.fingerprint.export)."""
-        self.harness, self._foreign_cpu = "", terms.foreign_cpu
-        setup = {"task": terms.task, "data": terms.data, "sandbox": terms.sandbox}
-        self._servers = {where.name: HarnessProcess(home, setup, where) for where in slices}
+        self.harness, self._max_foreign_cpu = "", config.max_foreign_cpu
+        setup = {"task": config.task, "data": config.data, "sandbox": config.sandbox}
+        self._processes = {slice_.name: HarnessProcess(home, setup, slice_) for slice_ in slices}
 
     async def __aenter__(self) -> Self:
-        """Start every slice's process; they must agree on what the measure is."""
+        """Start every slice's process. Raises HarnessError if their harness ids differ."""
         try:
-            names = await asyncio.gather(*(server.start() for server in self._servers.values()))
+            ids = await asyncio.gather(*(process.start() for process in self._processes.values()))
         except BaseException:
             await self.__aexit__()
             raise
-        if len(set(names)) != 1:
-            raise HarnessError(f"slices of unlike harnesses: {', '.join(sorted(set(names)))}")
-        self.harness = names[0]
+        if len(set(ids)) != 1:
+            raise HarnessError(f"slices have different harnesses: {', '.join(sorted(set(ids)))}")
+        self.harness = ids[0]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Kill every slice's process, and by that all that runs in its boxes."""
-        await asyncio.gather(*(server.stop() for server in self._servers.values()))
+        """Kill every slice's process and with it all of its sandboxes."""
+        await asyncio.gather(*(process.stop() for process in self._processes.values()))
 
-    def current_slice(self, where: Slice) -> Slice:
-        """Return `where`: a machine that is lost takes us along."""
-        return where
+    def current_slice(self, slice_: Slice) -> Slice:
+        """Return `slice_`: a lost machine takes the coordinator with it."""
+        return slice_
 
     async def run(self, trial: Trial) -> Outcome:
-        """Run one trial. Raises VoidError where it must be run again."""
+        """Run one trial. Raises VoidError if it must be run again."""
         name = trial.slice.name
         try:
-            reply = await self._servers[name].request(encode(trial))
+            reply = await self._processes[name].request(encode(trial))
         except ConnectionError as error:
             raise VoidError(f"slice {name}: its process ended ({error})") from error
         if "void" in reply:
             raise VoidError(str(reply["void"]))
-        return _fair(decode_outcome(json.dumps(reply["outcome"])), self._foreign_cpu)
+        return _checked(decode_outcome(json.dumps(reply["outcome"])), self._max_foreign_cpu)
 
 
-def _fair(outcome: Outcome, foreign_cpu: float | None) -> Outcome:
-    """Return `outcome`, or raise VoidError where others took more than that of its cores' time."""
+def _checked(outcome: Outcome, max_foreign_cpu: float | None) -> Outcome:
+    """Return `outcome`; raise VoidError if other programs took more of its cores' time."""
     taken = outcome.facts.get("foreign_cpu", 0.0)
-    if foreign_cpu is not None and taken > foreign_cpu:
+    if max_foreign_cpu is not None and taken > max_foreign_cpu:
         raise VoidError(
             f"others took {taken:.1%} of its cores' time, and slices.max_foreign_cpu allows"
-            f" {foreign_cpu:.1%}: free this machine of what else runs on it, or allow more"
+            f" {max_foreign_cpu:.1%}: stop what else runs on this machine, or allow more"
         )
     return outcome

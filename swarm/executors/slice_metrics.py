@@ -1,16 +1,14 @@
-"""What trials say of the slices that they ran on: noise, speed, and what others take of them.
+"""Per-slice noise, speed and foreign CPU load, from trials.
 
-    known = metrics_by_slice(state_folder)                    # from a run's ledger
-    known = await gauged(there, slices, trial, 3)   # by trials of the seed genome, run for this
+    metrics = metrics_by_slice(events)                                  # of a run's ledger
+    metrics = await measure_slices(executor, slices, trial, 3, report)  # of new trials of the seed
 
-Sigma is the spread of one commit's scores between seeds, pooled over commits. Speed is the steps in
-a second that the base claims: of one commit it compares slices, and nothing else. What others take
-is the harness's own count (harness/sandbox/monitor/cpu.py).
+Sigma is the standard deviation of one commit's scores between seeds, pooled over commits. Speed is
+the steps in a second that the base claims, so it compares slices on one commit and nothing else.
+Foreign load is counted by the harness (harness/sandbox/monitor/cpu.py).
 
-Not covered: a task whose genome claims no steps has no speed. On GPUs of their own the harness
-voids trials that had company (harness/sandbox/monitor/gpu.py), and on shared ones company is the
-rule:
-there only the speed tells.
+Not covered: a task whose genome claims no steps has no speed. On whole GPUs the harness voids
+trials that shared them (harness/sandbox/monitor/gpu.py); on shared ones only the speed shows it.
 """
 
 from __future__ import annotations
@@ -27,28 +25,33 @@ from islands import events as ev
 from swarm.executors.base import Executor, VoidError
 
 MAX_FOREIGN_SHARE = 0.03
-"""Share of a slice's cores that others may take before a person is told; see `foreign_cpu`."""
+"""Share of its cores' time that a slice may lose to other programs without a warning."""
 
 MIN_SPEED_SHARE = 0.9
-"""Share of its speed alone that a slice must keep beside the others before a person is told."""
+"""Share of its speed alone that a slice must keep beside the others, else there is a warning."""
 
 Group = tuple[str, str, int]
-"""Trials whose scores differ by seed alone: commit, part, rung."""
+"""Commit, split and rung: trials of one group differ by their seed alone."""
 
 
 @dataclass(slots=True)
 class SliceMetrics:
-    """One slice's trials: scores by what they are of, speeds in steps a second, others' shares."""
+    """What the trials of one slice show."""
 
     trials: int = 0
     voids: int = 0
     scores: dict[Group, list[float]] = field(default_factory=lambda: defaultdict(list))
     speeds: list[float] = field(default_factory=list)
+    """Steps a second, beside trials on the other slices."""
+
     speeds_alone: list[float] = field(default_factory=list)
+    """Steps a second, with all other slices idle."""
+
     foreign: list[float] = field(default_factory=list)
+    """Shares of the cores' time that other programs took."""
 
     def add(self, outcome: Outcome, group: Group, *, base: bool) -> None:
-        """Take in a trial's outcome; `base` says that it was of the run's base."""
+        """Add a trial's outcome; `base` says whether it ran the base commit, whose speed counts."""
         self.trials += 1
         if "foreign_cpu" in outcome.facts:
             self.foreign.append(outcome.facts["foreign_cpu"])
@@ -61,21 +64,21 @@ class SliceMetrics:
 
     @property
     def sigma(self) -> float | None:
-        """Return the spread between seeds, None where no commit has two."""
-        many = [scores for scores in self.scores.values() if len(scores) > 1]
-        freedom = sum(len(scores) - 1 for scores in many)
-        if not freedom:
+        """Standard deviation of scores between seeds, None if no commit has two."""
+        repeated = [scores for scores in self.scores.values() if len(scores) > 1]
+        degrees = sum(len(scores) - 1 for scores in repeated)
+        if not degrees:
             return None
-        means = [fmean(scores) for scores in many]
+        means = [fmean(scores) for scores in repeated]
         squares = (
             (score - mean) ** 2
-            for scores, mean in zip(many, means, strict=True)
+            for scores, mean in zip(repeated, means, strict=True)
             for score in scores
         )
-        return math.sqrt(math.fsum(squares) / freedom)
+        return math.sqrt(math.fsum(squares) / degrees)
 
     def as_dict(self) -> dict[str, object]:
-        """Return what is known in numbers, None for what is not."""
+        """Return the metrics by name; None where there are no trials to tell."""
         return {
             "trials": self.trials,
             "void": self.voids,
@@ -87,78 +90,79 @@ class SliceMetrics:
         }
 
     def warnings(self) -> list[str]:
-        """Return a line for each way in which others were met on the slice."""
+        """Return a line for each sign that other programs or slices disturb this one."""
         taken = fmean(self.foreign) if self.foreign else 0.0
         beside, alone = (
             median(known) if known else 0.0 for known in (self.speeds, self.speeds_alone)
         )
-        found = {
-            f"others took {taken:.1%} of its cores' time: free this machine of what else runs here,"
+        lines = {
+            f"others took {taken:.1%} of its cores' time: stop what else runs on this machine,"
             " or void such trials (slices.foreign_cpu)": taken > MAX_FOREIGN_SHARE,
             f"{beside:.3g} steps a second beside the others, {alone:.3g} alone: slices slow each"
             " other down, so ask for fewer (slices.count, slices.shares)": beside
             and beside < MIN_SPEED_SHARE * alone,
             f"{self.voids} of its trials were void: `swarm query` has the reasons": self.voids,
         }
-        return [line for line, holds in found.items() if holds]
+        return [line for line, holds in lines.items() if holds]
 
 
 def metrics_by_slice(history: Iterable[ev.Event]) -> dict[str, SliceMetrics]:
-    """Return, by slice, what a run's events say."""
-    found: dict[str, SliceMetrics] = defaultdict(SliceMetrics)
+    """Return the metrics of each slice from a run's events."""
+    metrics: dict[str, SliceMetrics] = defaultdict(SliceMetrics)
     base = ""
     for event in history:
         match event:
             case ev.RunOpened():
                 base = event.base
             case ev.TrialVoided():
-                found[event.started.slice].voids += 1
+                metrics[event.started.slice].voids += 1
             case ev.TrialEnded():
                 of = event.started
                 group = of.commit, of.split, of.rung
-                found[of.slice].add(event.outcome, group, base=of.commit == base)
+                metrics[of.slice].add(event.outcome, group, base=of.commit == base)
             case _:
                 pass
-    return dict(found)
+    return dict(metrics)
 
 
 async def measure_slices(
-    there: Executor,
+    executor: Executor,
     slices: Sequence[Slice],
     trial: Trial,
     seeds: int,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> dict[str, SliceMetrics]:
-    """Run `trial` on each slice once alone, then on `seeds` seeds on all of them side by side.
+    """Run `trial` once on each slice alone, then on `seeds` seeds on all slices at the same time.
 
-    Raises SetupError where its genome fails, HarnessError where nothing can be measured.
+    `report` is called with each step. Raises SetupError if the genome fails, HarnessError if a
+    trial is void.
     """
-    found = {where.name: SliceMetrics() for where in slices}
-    for where in slices if len(slices) > 1 else ():
-        tell(f"{where.name} alone")
-        speed = _speed(await _scored(there, _at(trial, where, trial.seed)))
-        found[where.name].speeds_alone += [] if speed is None else [speed]
+    metrics = {slice_.name: SliceMetrics() for slice_ in slices}
+    for slice_ in slices if len(slices) > 1 else ():
+        report(f"{slice_.name} alone")
+        speed = _speed(await _scored(executor, _on(trial, slice_, trial.seed)))
+        metrics[slice_.name].speeds_alone += [] if speed is None else [speed]
     for number in range(seeds):
-        tell(f"all slices side by side, {number + 1} of {seeds}")
-        trials = [_at(trial, where, trial.seed + number) for where in slices]
-        outcomes = await asyncio.gather(*(_scored(there, each) for each in trials))
-        for where, outcome in zip(slices, outcomes, strict=True):
-            found[where.name].add(outcome, (trial.commit, trial.split, 0), base=True)
-    return found
+        report(f"all slices side by side, {number + 1} of {seeds}")
+        trials = [_on(trial, slice_, trial.seed + number) for slice_ in slices]
+        outcomes = await asyncio.gather(*(_scored(executor, seeded) for seeded in trials))
+        for slice_, outcome in zip(slices, outcomes, strict=True):
+            metrics[slice_.name].add(outcome, (trial.commit, trial.split, 0), base=True)
+    return metrics
 
 
-def _at(trial: Trial, where: Slice, seed: int) -> Trial:
-    return replace(trial, id=f"{where.name}-{seed}", slice=where, seed=seed)
+def _on(trial: Trial, slice_: Slice, seed: int) -> Trial:
+    return replace(trial, id=f"{slice_.name}-{seed}", slice=slice_, seed=seed)
 
 
-async def _scored(there: Executor, trial: Trial) -> Outcome:
+async def _scored(executor: Executor, trial: Trial) -> Outcome:
     try:
-        outcome = await there.run(trial)
+        outcome = await executor.run(trial)
     except VoidError as error:
         raise HarnessError(f"slice {trial.slice.name} could not be measured: {error}") from error
     if outcome.failure is not None:
         raise SetupError(
-            f"the genome fails on slice {trial.slice.name}: {outcome.failure.reason}; mend and"
+            f"the genome fails on slice {trial.slice.name}: {outcome.failure.reason}; fix and"
             " commit it, or give it more time (--seconds)"
         )
     return outcome

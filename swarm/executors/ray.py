@@ -1,19 +1,18 @@
-"""The nodes of a Ray cluster as one set of slices, and an executor that runs trials on them.
+"""The nodes of a Ray cluster as one set of slices, and the executor that runs trials on them.
 
-An actor on each node (swarm/executors/ray_node.py) leases all the CPUs and GPUs that Ray says the
-node has, so
-that no other job of the cluster disturbs a trial's clock, and finds the node's slices as swarm does
-anywhere. Trials and outcomes travel; ledger, git and agents stay with the coordinator.
+An actor on each node (swarm/executors/ray_node.py) leases all CPUs and GPUs that Ray lists for it,
+so that no other job of the cluster disturbs a trial's clock, and finds the node's slices. Trials
+and outcomes travel; ledger, git and agents stay with the coordinator.
 
-A node that is lost voids its trials, which run again: another slice of the same kind stands in for
-each that is lost, the one that has to stand in for the fewest. Where none is left the run stops in
-good order, and `swarm launch` goes on from there.
+A lost node voids its trials, which run again: for each lost slice another of the same kind stands
+in, the one that stands in for the fewest. If none is left the run stops, and `swarm launch` resumes
+it.
 
 Not covered:
-- nodes that join later, or come back, are not used until the next launch;
-- a stand-in may be faster or slower than what it stands in for: Ray's nodes are taken to be alike;
-- nodes need swarm, of the coordinator's version, and Ray installed, and the corpus prepared;
-- whoever can reach a Ray cluster can run code on it: see Ray's own words on its security.
+- nodes that join later, or come back, are used only from the next launch on;
+- a stand-in may be faster or slower than the lost slice: nodes are assumed to be alike;
+- nodes need swarm in the coordinator's version, Ray, and the prepared corpus;
+- anyone who can reach a Ray cluster can run code on it: see Ray's documentation on security.
 """
 
 from __future__ import annotations
@@ -35,70 +34,75 @@ from swarm.executors.ray_node import Find, Node, Reply, packed
 from swarm.executors.slices import discover
 from swarm.project.schema import SlicesSection
 
-PATIENCE = 60.0
-"""Seconds that a node's CPUs and GPUs may take to be free: an actor starts in some 1 to 3."""
+LEASE_TIMEOUT_S = 60.0
+"""How long a node's CPUs and GPUs may take to be free; an actor starts in 1 to 3 s."""
 
 
 @dataclass(slots=True)
 class Member:
-    """A node: its name, what Ray says it has, and our actor on it. `lost` says how it ended."""
+    """A node of the cluster."""
 
     name: str
     id: str
     cpus: int
     gpus: int
     actor: Any = None
+    """Ray's handle of our actor there, once the node is leased."""
+
     lost: str = ""
+    """How it was lost, empty while it is there."""
 
 
 class RayCluster:
-    """A Ray cluster that this process has joined."""
+    """A Ray cluster that this process has joined: a `Backend`."""
 
     def __init__(self, members: Sequence[Member], find: Find = discover) -> None:
-        """Use `members` alone; `find` is asked on each for its slices."""
+        """Use `members` alone; `find` returns the slices of the node that it runs on."""
         self._members, self._find = members, find
         self._home: dict[str, Member] = {}
 
     @classmethod
     def at(cls, address: str, find: Find = discover) -> Self:
-        """Join the cluster at `address`. Raises SetupError where there is none."""
+        """Join the cluster at `address`. Raises SetupError if there is none."""
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise SetupError(
-                f"--address {address}: no Ray cluster to join ({_line(error)}); `ray start --head`"
-                " begins one"
+                f"--address {address}: no Ray cluster to join ({_first_line(error)}); start one"
+                " with `ray start --head`"
             ) from error
         nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         return cls(members(nodes), find)
 
-    def slices(self, wish: SlicesSection) -> tuple[Slice, ...]:
-        """Return all nodes' slices, each named after its node; the first `wish.count` of them.
+    def slices(self, section: SlicesSection) -> tuple[Slice, ...]:
+        """Return the nodes' slices, each named after its node: the first `section.count` of all.
 
-        Raises SetupError where there are fewer, and where a node is not free.
+        Raises SetupError if there are fewer, or if a node is not free.
         """
-        used = [(member, gpus) for member in self._members if (gpus := _gpus(member, wish)) >= 0]
-        for member, gpus in used:
+        usable = [
+            (member, gpus) for member in self._members if (gpus := _gpus(member, section)) >= 0
+        ]
+        for member, gpus in usable:
             member.actor = _leased(member, gpus, self._find)
-        found = [where for member, gpus in used for where in self._of(member, gpus, wish)]
-        if wish.count != "auto" and wish.count > len(found):
+        slices = [s for member, gpus in usable for s in self._node_slices(member, gpus, section)]
+        if section.count != "auto" and section.count > len(slices):
             raise SetupError(
-                f"slices.count: {wish.count} slices asked for, the cluster has {len(found)}"
-                f" ({', '.join(where.name for where in found)}); ask for fewer"
+                f"slices.count: {section.count} slices asked for, the cluster has {len(slices)}"
+                f" ({', '.join(slice_.name for slice_ in slices)}); ask for fewer"
             )
-        if not found:
+        if not slices:
             raise SetupError(
                 "the Ray cluster has no node with CPUs or GPUs that program.md asks for"
             )
-        return tuple(found if wish.count == "auto" else found[: wish.count])
+        return tuple(slices if section.count == "auto" else slices[: section.count])
 
-    def executor(self, home: Path, terms: ExecutorConfig, slices: Sequence[Slice]) -> Executor:
-        """Return what runs trials on `slices`, which `slices()` returned."""
-        return RayExecutor(home, terms, {where: self._home[where.name] for where in slices})
+    def executor(self, home: Path, config: ExecutorConfig, slices: Sequence[Slice]) -> Executor:
+        """Return the executor of `slices`, which `slices()` returned."""
+        return RayExecutor(home, config, {slice_: self._home[slice_.name] for slice_ in slices})
 
     def close(self) -> None:
-        """Give all nodes back and leave the cluster."""
-        if not ray.is_initialized():  # Ray would join whatever cluster it can find
+        """Release all nodes and leave the cluster."""
+        if not ray.is_initialized():  # else Ray would join any cluster that it finds
             return
         for member in self._members:
             if member.actor is not None:
@@ -106,40 +110,43 @@ class RayCluster:
                 member.actor = None
         ray.shutdown()
 
-    def _of(self, member: Member, gpus: int, wish: SlicesSection) -> list[Slice]:
-        call = member.actor.slices.remote(replace(wish, count="auto"))
+    def _node_slices(self, member: Member, gpus: int, section: SlicesSection) -> list[Slice]:
+        call = member.actor.slices.remote(replace(section, count="auto"))
         try:
-            reply = ray.get(call, timeout=PATIENCE)
+            reply = ray.get(call, timeout=LEASE_TIMEOUT_S)
         except GetTimeoutError:
             raise SetupError(
                 f"node {member.name}: its {member.cpus} CPUs and {gpus} GPUs were not free within"
-                f" {PATIENCE:.0f} s; wait for the job that has them, or end it"
+                f" {LEASE_TIMEOUT_S:.0f} s; wait for the job that uses them, or stop it"
             ) from None
-        found = [replace(each, name=f"{member.name}.{each.name}") for each in _done(member, reply)]
-        self._home |= {where.name: member for where in found}
-        return found
+        own = _value(member, reply)
+        slices = [replace(slice_, name=f"{member.name}.{slice_.name}") for slice_ in own]
+        self._home |= {slice_.name: member for slice_ in slices}
+        return slices
 
 
 def members(nodes: Iterable[Mapping[str, Any]]) -> list[Member]:
-    """Return the living nodes of `ray.nodes()`, those of one host told apart by numbers."""
+    """Return the nodes of `ray.nodes()` that are alive; those of one host are numbered."""
     alive = sorted(
         (node for node in nodes if node["Alive"]),
         key=lambda node: (node["NodeManagerHostname"], node["NodeID"]),
     )
-    found: list[Member] = []
+    members_: list[Member] = []
     for node in alive:
         host, has = node["NodeManagerHostname"], node["Resources"]
         twins = sum(node["NodeManagerHostname"] == host for node in alive)
-        number = sum(each.name.startswith(f"{host}-") for each in found) + 1
+        number = sum(member.name.startswith(f"{host}-") for member in members_) + 1
         name = f"{host}-{number}" if twins > 1 else host
-        found.append(Member(name, node["NodeID"], int(has.get("CPU", 0)), int(has.get("GPU", 0))))
-    return found
+        members_.append(
+            Member(name, node["NodeID"], int(has.get("CPU", 0)), int(has.get("GPU", 0)))
+        )
+    return members_
 
 
-def _gpus(member: Member, wish: SlicesSection) -> int:
-    """Return how many GPUs of a node `wish` asks for, -1 where it does not ask for the node."""
-    gpus = member.gpus if wish.kind in ("auto", "cuda") else 0
-    return -1 if member.cpus == 0 or (wish.kind == "cuda" and gpus == 0) else gpus
+def _gpus(member: Member, section: SlicesSection) -> int:
+    """Return how many GPUs of a node `section` asks for, -1 if it does not ask for the node."""
+    gpus = member.gpus if section.kind in ("auto", "cuda") else 0
+    return -1 if member.cpus == 0 or (section.kind == "cuda" and gpus == 0) else gpus
 
 
 def _leased(member: Member, gpus: int, find: Find) -> Any:  # noqa: ANN401 - Ray's handle
@@ -148,114 +155,116 @@ def _leased(member: Member, gpus: int, find: Find) -> Any:  # noqa: ANN401 - Ray
         num_cpus=member.cpus,
         num_gpus=gpus,
         scheduling_strategy=pinned,
-        max_concurrency=1000,  # its slices' trials wait side by side
+        max_concurrency=1000,  # one call for each trial under way on the node
     )
     return lease.remote(member.cpus, find)
 
 
-def _done(member: Member, reply: Reply) -> Any:  # noqa: ANN401 - what the call returns
-    """Return what a node's call came to, or raise what it said."""
-    word, said = reply
-    if word == "setup":
-        raise SetupError(f"node {member.name}: {said}")
-    if word == "void":
-        raise HarnessError(f"node {member.name}: {said}")
-    return said
+def _value(member: Member, reply: Reply) -> Any:  # noqa: ANN401 - what the call returns
+    """Return the value of a reply. Raises SetupError or HarnessError if it is an error."""
+    kind, value = reply
+    if kind == "setup":
+        raise SetupError(f"node {member.name}: {value}")
+    if kind == "void":
+        raise HarnessError(f"node {member.name}: {value}")
+    return value
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
 @dataclass(slots=True)
 class RayExecutor:
-    """A cluster's slices, each on its node."""
+    """Runs trials on a cluster's slices, each on its node."""
 
     home: Path
-    terms: ExecutorConfig
+    config: ExecutorConfig
     homes: Mapping[Slice, Member]
     harness: str = ""
     _stand_ins: dict[Slice, Slice] = field(default_factory=dict)
     _busy: dict[Slice, asyncio.Lock] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
-        """Send the harness to every node; they must agree on what the measure is."""
+        """Send the harness to every node. Raises SetupError if their harness ids differ."""
         files, tree = await asyncio.to_thread(packed, self.home / "harness"), self.home.name
         sent = ray.put(files)
         nodes = list({member.id: member for member in self.homes.values()}.values())
-        names = await asyncio.gather(*(self._open(member, sent, tree) for member in nodes))
-        if len(set(names)) != 1:
-            each = ", ".join(f"{m.name}: {n}" for m, n in zip(nodes, names, strict=True))
-            raise SetupError(f"nodes that measure unlike ({each}): install the same torch on all")
-        self.harness = names[0]
+        ids = await asyncio.gather(*(self._open(member, sent, tree) for member in nodes))
+        if len(set(ids)) != 1:
+            each = ", ".join(f"{m.name}: {n}" for m, n in zip(nodes, ids, strict=True))
+            raise SetupError(
+                f"nodes have different harness ids ({each}): install the same torch on all"
+            )
+        self.harness = ids[0]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """End the slices' processes on every node that is left."""
+        """End the slices' processes on every node that is not lost."""
         nodes = {member.id: member for member in self.homes.values() if not member.lost}
         closing = (_reply(member, member.actor.close.remote()) for member in nodes.values())
         await asyncio.gather(*closing, return_exceptions=True)
 
-    def current_slice(self, where: Slice) -> Slice:
-        """Return `where`, or what stands in for it since its node was lost.
+    def current_slice(self, slice_: Slice) -> Slice:
+        """Return `slice_`, or its stand-in if its node is lost.
 
-        Raises SetupError where no slice of its kind is left.
+        Raises SetupError if no slice of its kind is left.
         """
-        if not self.homes[where].lost:
-            return where
-        stand_in = self._stand_ins.get(where)
+        if not self.homes[slice_].lost:
+            return slice_
+        stand_in = self._stand_ins.get(slice_)
         if stand_in is None or self.homes[stand_in].lost:
-            stand_in = self._stand_ins[where] = self._choice(where)
+            stand_in = self._stand_ins[slice_] = self._choose_stand_in(slice_)
         return stand_in
 
     async def run(self, trial: Trial) -> Outcome:
-        """Run one trial where its slice is now. Raises VoidError where it must be run again."""
-        where = self.current_slice(trial.slice)
-        member, moved = self.homes[where], replace(trial, slice=where)
+        """Run one trial on its current slice. Raises VoidError if it must be run again."""
+        slice_ = self.current_slice(trial.slice)
+        member, moved = self.homes[slice_], replace(trial, slice=slice_)
         genome = await asyncio.to_thread(packed, Path(trial.genome))
-        async with self._busy.setdefault(where, asyncio.Lock()):
-            word, said = await _reply(member, member.actor.run.remote(encode(moved), genome))
-        if word == "void":
-            raise VoidError(f"node {member.name}: {said}")
-        return decode_outcome(_done(member, (word, said)))
+        async with self._busy.setdefault(slice_, asyncio.Lock()):
+            kind, value = await _reply(member, member.actor.run.remote(encode(moved), genome))
+        if kind == "void":
+            raise VoidError(f"node {member.name}: {value}")
+        return decode_outcome(_value(member, (kind, value)))
 
     async def _open(self, member: Member, sent: Any, tree: str) -> str:  # noqa: ANN401
-        mine = [where for where, home in self.homes.items() if home is member]
-        call = member.actor.open.remote(sent, tree, self.terms, mine)
+        slices = [slice_ for slice_, home in self.homes.items() if home is member]
+        call = member.actor.open.remote(sent, tree, self.config, slices)
         try:
-            return str(_done(member, await _reply(member, call)))
+            return str(_value(member, await _reply(member, call)))
         except VoidError as error:
             raise HarnessError(str(error)) from error
 
-    def _choice(self, lost: Slice) -> Slice:
+    def _choose_stand_in(self, lost: Slice) -> Slice:
         load = list(self._stand_ins.values())
         like = [
-            where
-            for where, member in self.homes.items()
-            if not member.lost and _alike(where) == _alike(lost)
+            slice_
+            for slice_, member in self.homes.items()
+            if not member.lost and _kind(slice_) == _kind(lost)
         ]
         if not like:
             raise SetupError(
                 f"no slice like {lost.name} is left ({self.homes[lost].lost}): bring its node back,"
-                " and `swarm launch` goes on from here"
+                " then `swarm launch` resumes the run"
             )
         return min(like, key=load.count)
 
 
-def _alike(where: Slice) -> tuple[str, int]:
-    """Return what a stand-in must have in common with what it stands in for."""
-    return where.device, len(where.cores)
+def _kind(slice_: Slice) -> tuple[str, int]:
+    """Return what a stand-in must have in common with the lost slice."""
+    return slice_.device, len(slice_.cores)
 
 
 async def _reply(member: Member, call: Any) -> Reply:  # noqa: ANN401 - Ray's reference
-    """Wait for a call to `member`. Raises VoidError where its node is lost meanwhile."""
+    """Wait for a call to `member`. Raises VoidError if its node is lost meanwhile."""
     try:
         reply: Reply = await call
     except asyncio.CancelledError:
         ray.cancel(call)
         raise
     except RayActorError as error:
-        member.lost = f"node {member.name} is lost: {_line(error)}"
-        ray.kill(member.actor)  # it may only have been out of reach
+        member.lost = f"node {member.name} is lost: {_first_line(error)}"
+        ray.kill(member.actor)  # the node may only have been out of reach
         raise VoidError(member.lost) from error
     return reply

@@ -1,10 +1,10 @@
-"""What runs on each node of a Ray cluster: the node's own executor, in an actor.
+"""The actor on each node of a Ray cluster: the node's own local executor.
 
-The actor is given the harness and each trial's genome as bytes, and gives outcomes back: nodes
-share no disk. The harness must hash to the id that it was sent under. Replies are pairs of a word
-and a value, as errors of ours would arrive wrapped: `done`, `setup` (the user's to mend), `void`.
+The actor gets the harness and each trial's genome as bytes and returns outcomes: nodes share no
+disk. The harness must hash to the id that it was sent under. A reply is a pair of a kind and a
+value, since Ray would wrap our exceptions: `done`, `setup` (for the user to fix), `void`.
 
-Not covered: what a killed actor leaves in its temporary folder stays there.
+Not covered: a killed actor leaves its temporary folder behind.
 """
 
 from __future__ import annotations
@@ -53,50 +53,50 @@ def unpack(files: Files, into: Path) -> None:
 
 
 class Node:
-    """One node's slices; all of what Ray says it has is leased to us while this exists."""
+    """One node's slices; all that Ray lists for the node is leased while this actor exists."""
 
     def __init__(self, cores: int, find: Find = discover) -> None:
-        """Keep to `cores` of the machine's: Ray counts them, and does not say which."""
+        """Use `cores` of the machine's cores: Ray says how many, not which."""
         self._find = find
         if hasattr(os, "sched_setaffinity"):
-            mine = sorted(os.sched_getaffinity(0))
-            os.sched_setaffinity(0, mine[:cores])
+            usable = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, usable[:cores])
         self._home = Path(tempfile.mkdtemp(prefix="swarm-node-"))
-        self._home.chmod(0o755)  # boxes have a user of their own
+        self._home.chmod(0o755)  # sandboxes run as another user
         self._executor: LocalExecutor | None = None
 
-    async def slices(self, wish: SlicesSection) -> Reply:
+    async def slices(self, section: SlicesSection) -> Reply:
         """Return this node's slices."""
-        return await _told(self._slices, wish)
+        return await _reply(self._slices, section)
 
     async def open(
-        self, harness: Files, tree: str, terms: ExecutorConfig, slices: Sequence[Slice]
+        self, harness: Files, tree: str, config: ExecutorConfig, slices: Sequence[Slice]
     ) -> Reply:
-        """Start the processes of `slices` and return the name of their measure."""
-        return await _told(self._open, harness, tree, terms, slices)
+        """Start the processes of `slices` and return their harness id."""
+        return await _reply(self._open, harness, tree, config, slices)
 
     async def run(self, trial: str, genome: Files) -> Reply:
         """Run a trial of `genome` and return its outcome, both as lines of JSON."""
-        return await _told(self._run, trial, genome)
+        return await _reply(self._run, trial, genome)
 
     async def close(self) -> None:
-        """End all processes and leave nothing on the disk."""
+        """End all processes and remove the files."""
         if self._executor is not None:
             await self._executor.__aexit__()
         shutil.rmtree(self._home, ignore_errors=True)
 
-    async def _slices(self, wish: SlicesSection) -> Sequence[Slice]:
-        return self._find(wish)
+    async def _slices(self, section: SlicesSection) -> Sequence[Slice]:
+        return self._find(section)
 
     async def _open(
-        self, harness: Files, tree: str, terms: ExecutorConfig, slices: Sequence[Slice]
+        self, harness: Files, tree: str, config: ExecutorConfig, slices: Sequence[Slice]
     ) -> str:
-        require_sandbox(terms.sandbox)
+        require_sandbox(config.sandbox)
         home = self._home / "harness" / tree
         unpack(harness, home / "harness")
         if tree_id(home / "harness") != tree:
-            raise HarnessError(f"the harness {tree} arrived as {tree_id(home / 'harness')}")
-        self._executor = LocalExecutor(home, terms, slices)
+            raise HarnessError(f"harness {tree} arrived as {tree_id(home / 'harness')}")
+        self._executor = LocalExecutor(home, config, slices)
         await self._executor.__aenter__()
         return self._executor.harness
 
@@ -115,13 +115,13 @@ class Node:
             shutil.rmtree(genome, ignore_errors=True)
 
 
-async def _told(call: Callable[..., Awaitable[Any]], *args: object) -> Reply:
-    """Make a call and tell what came of it."""
+async def _reply(call: Callable[..., Awaitable[Any]], *args: object) -> Reply:
+    """Return the reply of a call."""
     try:
         return "done", await call(*args)
     except SetupError as error:
         return "setup", str(error)
     except (VoidError, HarnessError) as error:
         return "void", str(error)
-    except OSError as error:  # no space, no processes: this node's trouble
+    except OSError as error:  # no disk space, no processes: this node's failure
         return "void", f"{type(error).__name__}: {error}"

@@ -93,11 +93,11 @@ class SliceMetrics:
         """Return a line for each sign that other programs or slices disturb this one."""
         taken = fmean(self.foreign) if self.foreign else 0.0
         beside, alone = (
-            median(known) if known else 0.0 for known in (self.speeds, self.speeds_alone)
+            median(speeds) if speeds else 0.0 for speeds in (self.speeds, self.speeds_alone)
         )
         lines = {
             f"others took {taken:.1%} of its cores' time: stop what else runs on this machine,"
-            " or void such trials (slices.foreign_cpu)": taken > MAX_FOREIGN_SHARE,
+            " or void such trials (slices.max_foreign_cpu)": taken > MAX_FOREIGN_SHARE,
             f"{beside:.3g} steps a second beside the others, {alone:.3g} alone: slices slow each"
             " other down, so ask for fewer (slices.count, slices.shares)": beside
             and beside < MIN_SPEED_SHARE * alone,
@@ -117,9 +117,9 @@ def metrics_by_slice(history: Iterable[ev.Event]) -> dict[str, SliceMetrics]:
             case ev.TrialVoided():
                 metrics[event.started.slice].voids += 1
             case ev.TrialEnded():
-                of = event.started
-                group = of.commit, of.split, of.rung
-                metrics[of.slice].add(event.outcome, group, base=of.commit == base)
+                started = event.started
+                group = started.commit, started.split, started.rung
+                metrics[started.slice].add(event.outcome, group, base=started.commit == base)
             case _:
                 pass
     return dict(metrics)

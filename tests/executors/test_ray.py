@@ -157,7 +157,7 @@ def test_a_harness_that_arrives_otherwise_measures_nothing(joined, tmp_path):
         async with nodes.executor(home, TERMS, slices):
             pass
 
-    with pytest.raises(Exception, match=rf"the harness {home.name} arrived as"):
+    with pytest.raises(Exception, match=rf"harness {home.name} arrived as"):
         asyncio.run(main())
 
 

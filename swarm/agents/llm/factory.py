@@ -27,12 +27,12 @@ class RateLimiters:
     def shared(self, settings: ModelSettings, key: str) -> RateLimiter:
         """Return the limiter of this provider and key, at the lowest rate set for it so far."""
         rate = settings.requests_per_minute
-        governor = self._limiters.get((settings.url, key))
-        if governor is None:
-            governor = RateLimiter(RateLimits(rate), self.seed + len(self._limiters))
-            self._limiters[settings.url, key] = governor
-        governor.limit_rate(rate)
-        return governor
+        limiter = self._limiters.get((settings.url, key))
+        if limiter is None:
+            limiter = RateLimiter(RateLimits(rate), self.seed + len(self._limiters))
+            self._limiters[settings.url, key] = limiter
+        limiter.limit_rate(rate)
+        return limiter
 
 
 def make_agent(
@@ -55,9 +55,9 @@ def make_agent(
             " or remove the limit"
         )
     key = read_key(name, settings)
-    governor = limiters.shared(settings, key)
-    calls = ModelClient(name, settings, _provider(settings, key), governor, budget)
-    return LanguageModel(name, calls, on_usage)
+    limiter = limiters.shared(settings, key)
+    client = ModelClient(name, settings, _provider(settings, key), limiter, budget)
+    return LanguageModel(name, client, on_usage)
 
 
 def read_key(name: str, settings: ModelSettings) -> str:

@@ -179,5 +179,5 @@ def wait_before_next(headers: Mapping[str, str]) -> float:
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:
-    asked = retry_after_s(headers)
-    return asked if asked is not None else quota_reset_s(headers) or None
+    wait_s = retry_after_s(headers)
+    return wait_s if wait_s is not None else quota_reset_s(headers) or None

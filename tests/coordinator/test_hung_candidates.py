@@ -4,12 +4,12 @@ import uuid
 from itertools import count
 
 import psutil
+import pytest
 
 from tests.support.loopback import KEY, Loopback, Say
 from tests.support.target import git, ledger, packing, swarm
 
 LIMIT = 1.0
-POISONED, ALL = 6, 40
 BASELINE = 2
 
 GENOME = """\
@@ -47,14 +47,18 @@ FILE: genome/pack.py
 """
 
 
-def test_six_of_forty_that_hang_cost_six_limits_and_no_other_candidate(tmp_path):
-    """The other 34 are evaluated, each slot is free a second after the limit, nothing survives."""
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("hung", "candidates"), [(3, 9), pytest.param(6, 40, marks=pytest.mark.soak)]
+)
+def test_candidates_that_hang_cost_their_limit_and_no_other_candidate(tmp_path, hung, candidates):
+    """The others are evaluated, each slot is free a second after the limit, nothing survives."""
     mark = f"86399.{uuid.uuid4().int}"  # seconds, so that whatever sleeps can be told by them
     numbers = count(1)
 
     def answer(asked):
         number = next(numbers)
-        if number > POISONED:
+        if number > hung:
             old, new = "STEP = 0", WORSE.format(number=number)
         else:
             old = "    radius = (1 - seed % 97 / 1e5 - (STEP != 0) / 10) / 12"
@@ -75,14 +79,14 @@ def test_six_of_forty_that_hang_cost_six_limits_and_no_other_candidate(tmp_path)
         )
         (repo / "genome/pack.py").write_text(GENOME)
         git(repo, "commit", "-qam", "Pack at once")
-        swarm(repo, "launch", "--trials", BASELINE + ALL, POISON_KEY=KEY)
+        swarm(repo, "launch", "--trials", BASELINE + candidates, POISON_KEY=KEY)
     assert [each for each in psutil.process_iter(["cmdline"]) if mark in _words(each)] == []
     ends = [e["outcome"] for e in ledger(repo) if e["kind"] == "trial_ended"][BASELINE:]
     failures = [end for end in ends if end["failure"]]
-    assert [end["failure"]["kind"] for end in failures] == ["timeout"] * POISONED
+    assert [end["failure"]["kind"] for end in failures] == ["timeout"] * hung
     assert all(LIMIT <= end["seconds"]["budget"] <= LIMIT + 1 for end in failures)
     assert {end["tail"] for end in failures} == {""}  # all children were born
-    assert sum(end["score"] is not None for end in ends) == ALL - POISONED
+    assert sum(end["score"] is not None for end in ends) == candidates - hung
 
 
 def _words(process):

@@ -9,18 +9,19 @@ import subprocess
 from collections import Counter
 
 import psutil
+import pytest
 
 from tests.support.target import command, environment, git, ledger, packing, swarm
 
-KILLS = 10
 
-
-def test_ten_kills_lose_no_trial_repeat_none_and_leave_no_process(tmp_path):
+@pytest.mark.sandbox
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.soak)])
+def test_kills_lose_no_trial_repeat_none_and_leave_no_process(tmp_path, kills):
     """After each kill nothing is alive; at the end ledger and branches agree and fsck is clean."""
     repo = packing(tmp_path, seconds=0.8, seed=5)
     draw = random.Random(11)
     scored: set[str] = set()
-    for _ in range(KILLS):
+    for _ in range(kills):
         child = subprocess.Popen(
             command("launch"),
             cwd=repo,

@@ -161,10 +161,11 @@ def settled(history, branches):
     return len(stale)
 
 
-def test_what_the_head_moved_away_from_is_rebased_or_dropped_10_000_times(tmp_path):
+@pytest.mark.parametrize("least", [500, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_what_the_head_moved_away_from_is_rebased_or_dropped(tmp_path, least):
     """Whatever the order of answers, commits, looks, merges and trials: never measured stale."""
     stale, counts, seed = 0, Counter(), 0
-    while stale < 10_000:
+    while stale < least:
         run = lived(tmp_path, seed)
         stale += settled(run.ledger.kept, run.branches)
         counts.update(type(event).__name__ for event in run.ledger.kept)
@@ -172,8 +173,8 @@ def test_what_the_head_moved_away_from_is_rebased_or_dropped_10_000_times(tmp_pa
             assert run.branches.heads[name] == island.head
         assert run.state.trials == TRIALS
         seed += 1
-    assert min(counts["CandidateRebased"], counts["CandidateDropped"]) > 1_000
-    assert counts["ProposalRefused"] > 1_000
+    assert min(counts["CandidateRebased"], counts["CandidateDropped"]) > least // 10
+    assert counts["ProposalRefused"] > least // 10
 
 
 def test_cut_at_every_event_it_goes_on_to_a_consistent_end(tmp_path):

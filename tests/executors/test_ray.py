@@ -84,6 +84,7 @@ def opened(joined, tmp_path, slices, terms=TERMS):
     return joined.executor(identity.export(tmp_path / "harness"), terms, slices)
 
 
+@pytest.mark.sandbox
 def test_every_nodes_slices_run_trials_as_this_machine_does(joined, genome, tmp_path):
     """One measure by the pinned tree, one score, one slice for each node's CPU."""
     nodes = joined()
@@ -108,6 +109,7 @@ def test_every_nodes_slices_run_trials_as_this_machine_does(joined, genome, tmp_
     assert "ZeroDivisionError" in broken.failure.reason
 
 
+@pytest.mark.sandbox
 def test_gpus_are_leased_from_ray_before_they_are_looked_for(joined, tmp_path):
     """Each node's GPU is its own slice, and is not lent to anybody else meanwhile."""
     nodes = joined(fake_gpus)
@@ -133,6 +135,7 @@ def test_what_a_cluster_lacks_is_said(joined):
         joined().slices(SlicesSection(kind="cpu", cores=2))
 
 
+@pytest.mark.sandbox
 def test_data_that_a_node_lacks_is_said_with_the_node(joined, tmp_path, monkeypatch):
     """Nobody looks for it on the wrong machine."""
     nodes = joined()
@@ -146,6 +149,7 @@ def test_data_that_a_node_lacks_is_said_with_the_node(joined, tmp_path, monkeypa
         asyncio.run(main())
 
 
+@pytest.mark.sandbox
 def test_a_harness_that_arrives_otherwise_measures_nothing(joined, tmp_path):
     """The tree is hashed where it runs."""
     nodes = joined()
@@ -161,6 +165,7 @@ def test_a_harness_that_arrives_otherwise_measures_nothing(joined, tmp_path):
         asyncio.run(main())
 
 
+@pytest.mark.sandbox
 def test_a_lost_nodes_trial_is_void_and_another_slice_stands_in(joined, three, genome, tmp_path):
     """The trials beside it end as they would have, and so does the lost one when run again."""
     nodes, node = joined(), three[1][2]

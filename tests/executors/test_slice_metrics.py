@@ -138,6 +138,7 @@ def test_a_genome_that_fails_and_a_slice_that_does_not_measure_are_told_apart():
         )
 
 
+@pytest.mark.sandbox
 def test_the_command_lists_measures_and_looks_back(tmp_path):
     """Anywhere, in a repository before its first run, and after one."""
     nowhere = json.loads(swarm(tmp_path, "slices", "--json"))

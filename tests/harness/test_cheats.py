@@ -14,6 +14,8 @@ from islands.genome.admission import AdmissionLimits, Refused, admit
 from islands.records import Entry, Proposal
 from tests.cheats import table
 
+pytestmark = pytest.mark.sandbox
+
 
 @pytest.fixture(scope="module")
 def on(tmp_path_factory):

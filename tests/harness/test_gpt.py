@@ -529,6 +529,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.sandbox
 @pytest.mark.parametrize(("program", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_sandbox_is_ended_and_invalid(model, text, program, reason):
     """In the real sandbox: dead at its deadline, and one line said of it."""
@@ -617,6 +618,7 @@ def test_any_bytes_are_logits_that_cost_something_or_invalid(raw, target):
         assert np.isfinite(cost).all() and (cost >= 0).all()
 
 
+@pytest.mark.sandbox
 def test_a_sandbox_that_says_yes_to_everything_gains_nothing(model, text):
     """It is taken at its word: what stood in the memory, all zeros, forecasts nothing."""
     flood = "while True: os.write(int(argv['--channel']), b'.' * 65536)"
@@ -754,6 +756,7 @@ def kjv(tmp_path_factory):
         yield TASK.prepare("kjv")
 
 
+@pytest.mark.sandbox
 def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
     """A second and a half of training in the real sandbox beats every forecast without a model."""
     (Path(trial.genome) / "short.py").write_text(SHORT)

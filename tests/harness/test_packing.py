@@ -209,6 +209,7 @@ def measured(genome):
     return measure(trial_of(genome, genome.parent / "scratch", seconds=60.0), run, "h")
 
 
+@pytest.mark.sandbox
 def test_the_seed_scores_in_a_sandbox_and_the_same_again(genome):
     """Naive, honest, and fixed by its seed."""
     first, second = measured(genome), measured(genome)
@@ -217,6 +218,7 @@ def test_the_seed_scores_in_a_sandbox_and_the_same_again(genome):
     assert second.score == first.score
 
 
+@pytest.mark.sandbox
 def test_a_candidate_that_breaks_the_rules_fails_with_its_reason(genome):
     """What pack returns is verified outside; what it raises is the trial's end."""
     pack = genome / "pack.py"
@@ -232,6 +234,7 @@ def test_a_candidate_that_breaks_the_rules_fails_with_its_reason(genome):
     assert "TypeError" in failure.reason
 
 
+@pytest.mark.sandbox
 def test_a_candidate_may_come_in_several_files(genome):
     """The entry imports what lies beside it."""
     (genome / "circles.py").write_text(f"CIRCLES = {HONEST}\n")

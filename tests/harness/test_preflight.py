@@ -116,6 +116,7 @@ def found(tmp_path_factory, sandbox):
     return dict(zip(GENOMES, looks(trials, "gpt", BOTH), strict=True))
 
 
+@pytest.mark.sandbox
 @pytest.mark.parametrize(
     "name", ["seed", "seed at depth 12", "of one depth", "no meta", "compiled"]
 )
@@ -133,6 +134,7 @@ def _parameters(depth):
         return sum(each.numel() for each in module.build(1024, 256, depth).parameters())
 
 
+@pytest.mark.sandbox
 def test_the_model_of_the_trial_is_weighed(found):
     """Its parameters at the trial's depth are counted without memory, and what training holds."""
     two, twelve = found["seed"], found["seed at depth 12"]

@@ -329,6 +329,7 @@ def executor(tmp_path):
     return LocalExecutor(identity.export(tmp_path), ExecutorConfig("packing", "none"), (WHERE,))
 
 
+@pytest.mark.sandbox
 def test_a_slices_process_scores_fails_and_goes_on(tmp_path, genome):
     """Good, crashing, lying and hanging genomes in turn, in one process, nothing left behind."""
 
@@ -356,6 +357,7 @@ def test_a_slices_process_scores_fails_and_goes_on(tmp_path, genome):
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+@pytest.mark.sandbox
 def test_a_process_that_dies_voids_its_trial_and_is_started_again(tmp_path, genome):
     """The trial is nobody's score; the next one runs."""
 
@@ -370,6 +372,7 @@ def test_a_process_that_dies_voids_its_trial_and_is_started_again(tmp_path, geno
     assert asyncio.run(main()).score == pytest.approx(26 / 12)
 
 
+@pytest.mark.sandbox
 def test_a_part_that_is_not_there_ends_no_slices_process(tmp_path, genome):
     """It says what to mend, and the next trial runs in the same process."""
 

@@ -13,6 +13,8 @@ from tests.support.chain import forge
 from tests.support.loopback import KEY, Loopback, Say
 from tests.support.target import git, ledger, packing, swarm
 
+pytestmark = pytest.mark.sandbox
+
 GENOME = "genome/pack.py"
 FORCE = "--force-unpromoted"
 MODEL = {"kind": "openai", "model": "m", "api_key_env": "LOOPBACK_KEY"}

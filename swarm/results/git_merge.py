@@ -165,9 +165,9 @@ def _check_files(git: Plumbing, files: Sequence[_File], genome: tuple[str, ...])
             raise SetupError(f"the merge would change {file.path!r}, outside the genome: refused")
         if not _is_plain(file):
             raise SetupError(f"the merge would give {file.path!r} mode {file.new_mode}: refused")
-    asked = "".join(f"{file.path}\0" for file in files).encode()
-    said = os.fsdecode(git.run("check-attr", "-z", "--stdin", "filter", stdin=asked)).split("\0")
-    for path, name in zip(said[0::3], said[2::3], strict=False):
+    paths = "".join(f"{file.path}\0" for file in files).encode()
+    rows = os.fsdecode(git.run("check-attr", "-z", "--stdin", "filter", stdin=paths)).split("\0")
+    for path, name in zip(rows[0::3], rows[2::3], strict=False):
         if any(setting.startswith(f"filter.{name}.") for setting in git.disabled_settings):
             raise SetupError(f"{path!r} passes through the git filter {name}: merge by hand")
 

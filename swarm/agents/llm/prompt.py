@@ -204,10 +204,10 @@ def _diff(change: Change, path: str) -> list[str]:
 
 def _fitting(items: Iterable[str], most: int) -> list[str]:
     """Return the first of `items` that have at most `most` characters together."""
-    taken: list[str] = []
+    fitting: list[str] = []
     for item in items:
         most -= len(item) + 1
         if most < 0:
             break
-        taken.append(item)
-    return taken
+        fitting.append(item)
+    return fitting

@@ -166,10 +166,10 @@ class _ReplyReader:
         self.changes.append(EditBlock(self._path, tuple(search), tuple(replace)))
 
     def _find(self, marker: re.Pattern[str], shown: str, number: int) -> int:
-        for at in range(self._index + 1, len(self._lines)):
-            if marker.fullmatch(self._lines[at]):
-                return at
-            if _OPEN.fullmatch(self._lines[at]):
+        for index in range(self._index + 1, len(self._lines)):
+            if marker.fullmatch(self._lines[index]):
+                return index
+            if _OPEN.fullmatch(self._lines[index]):
                 break
         raise MalformedError(f"block {number} has no line `{shown}` where it should be")
 
@@ -242,9 +242,9 @@ def _replace(text: str, path: str, block: EditBlock) -> str:
     lines, ended = text.split("\n"), text.endswith("\n")
     if ended:
         lines.pop()
-    at = _unique_match(lines, path, block.search)
+    start = _unique_match(lines, path, block.search)
     feed = "\r" if lines[0].endswith("\r") else ""
-    lines[at : at + len(block.search)] = [line + feed for line in block.replace]
+    lines[start : start + len(block.search)] = [line + feed for line in block.replace]
     return "\n".join(lines) + ("\n" if ended and lines else "")
 
 
@@ -264,9 +264,9 @@ def _unique_match(lines: Sequence[str], path: str, search: Sequence[str]) -> int
 
 
 def _matches(lines: list[str], search: list[str]) -> Iterator[int]:
-    for at in range(len(lines) - len(search) + 1):
-        if lines[at] == search[0] and lines[at : at + len(search)] == search:
-            yield at
+    for start in range(len(lines) - len(search) + 1):
+        if lines[start] == search[0] and lines[start : start + len(search)] == search:
+            yield start
 
 
 def nearest(lines: Sequence[str], search: Sequence[str], around: int = 2, most: int = 24) -> str:
@@ -274,7 +274,9 @@ def nearest(lines: Sequence[str], search: Sequence[str], around: int = 2, most: 
     offset = _alignment([line.strip() for line in lines], [line.strip() for line in search])
     first = max(offset - around, 0)
     last = min(offset + min(len(search), most - 2 * around) + around, len(lines))
-    return "\n".join(f"{at + 1:>5} | {lines[at].rstrip()[:200]}" for at in range(first, last))
+    return "\n".join(
+        f"{index + 1:>5} | {lines[index].rstrip()[:200]}" for index in range(first, last)
+    )
 
 
 def _alignment(lines: list[str], search: list[str]) -> int:

@@ -106,41 +106,41 @@ class _Finder:
     def walk(self) -> Iterator[Site]:
         todo: list[_Pending] = [(self.source.tree, _Context())]
         while todo:
-            node, at = todo.pop()
-            sites = list(self._sites(node, at))
+            node, context = todo.pop()
+            sites = list(self._sites(node, context))
             yield from sites
             if not sites:
-                todo += self._children(node, at)
+                todo += self._children(node, context)
 
-    def _sites(self, node: ast.AST, at: _Context) -> Iterator[Site]:
+    def _sites(self, node: ast.AST, context: _Context) -> Iterator[Site]:
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            yield from self._options(node, at)
+            yield from self._options(node, context)
         elif isinstance(node, (ast.Constant, ast.UnaryOp)):
             value = _literal(node)
             if isinstance(value, bool):
-                yield from self._flag(node, value, at)
+                yield from self._flag(node, value, context)
             elif value is not None:
-                yield from self._number(node, value, at)
+                yield from self._number(node, value, context)
 
-    def _flag(self, node: ast.expr, value: bool, at: _Context) -> Iterator[Site]:
-        if at.rank != "inner" and at.name not in SEMANTIC_PARAMETERS:
-            yield replace(self._site(node, at), options=("False" if value else "True",))
+    def _flag(self, node: ast.expr, value: bool, context: _Context) -> Iterator[Site]:
+        if context.rank != "inner" and context.name not in SEMANTIC_PARAMETERS:
+            yield replace(self._site(node, context), options=("False" if value else "True",))
 
-    def _number(self, node: ast.expr, value: float, at: _Context) -> Iterator[Site]:
-        site, inner = self._site(node, at), at.rank == "inner"
+    def _number(self, node: ast.expr, value: float, context: _Context) -> Iterator[Site]:
+        site, inner = self._site(node, context), context.rank == "inner"
         if inner and abs(value) <= (MAX_EPSILON if isinstance(value, float) else MAX_DIMENSION):
             return
         if value == 0:
             yield replace(site, options=ZERO_OPTIONS["0.0" if isinstance(value, float) else "0"])
             return
-        moving = parse_number(site.text, is_rate(at.name))
+        moving = parse_number(site.text, is_rate(context.name))
         if moving is None:
             return
         yield replace(site, number=moving)
-        if moving.scale == "logit" and not inner and may_be_zero(at.name):
+        if moving.scale == "logit" and not inner and may_be_zero(context.name):
             yield replace(site, id=f"{site.id}=0", options=("0.0",))
 
-    def _options(self, node: ast.Assign | ast.AnnAssign, at: _Context) -> Iterator[Site]:
+    def _options(self, node: ast.Assign | ast.AnnAssign, context: _Context) -> Iterator[Site]:
         """Yield the site of an assignment whose line ends in `# one of: a, b, c`."""
         name, value = assigned_name(node), node.value
         if value is None or not name or is_seed(name):
@@ -149,27 +149,31 @@ class _Finder:
         comment = self.source.data[end : self.source.line_end(end)].decode()
         listed = _ONE_OF.match(comment)
         if listed is not None:
-            site = self._site(value, self._value_context(node, at))
+            site = self._site(value, self._value_context(node, context))
             options = islice(_option_texts(listed[1], value, site.text), MAX_OPTIONS)
             yield replace(site, options=tuple(dict.fromkeys(o for o in options if o != site.text)))
 
-    def _site(self, node: ast.expr, at: _Context) -> Site:
+    def _site(self, node: ast.expr, context: _Context) -> Site:
         start, end = self.source.span(node)
-        label = at.name or f"a value in {at.owner or self.source.path}"
+        label = context.name or f"a value in {context.owner or self.source.path}"
         text = self.source.text(node)
-        return Site(self._id(at), self.source.path, at.name, at.rank, start, end, text, label)
+        return Site(
+            self._id(context), self.source.path, context.name, context.rank, start, end, text, label
+        )
 
-    def _id(self, at: _Context) -> str:
-        where = at.name or at.statement
-        if at.rank == "inner" or (at.statement and at.rank == "named" and at.owner):
-            where = f"{at.statement}.{at.name}" if at.name else at.statement
-        return f"{self.source.path}:{_dotted(at.owner, where)}"
+    def _id(self, context: _Context) -> str:
+        where = context.name or context.statement
+        if context.rank == "inner" or (
+            context.statement and context.rank == "named" and context.owner
+        ):
+            where = f"{context.statement}.{context.name}" if context.name else context.statement
+        return f"{self.source.path}:{_dotted(context.owner, where)}"
 
-    def _value_context(self, node: ast.Assign | ast.AnnAssign, at: _Context) -> _Context:
+    def _value_context(self, node: ast.Assign | ast.AnnAssign, context: _Context) -> _Context:
         name = assigned_name(node)
-        rank: Rank = "named" if name and (at.top or at.rank == "named") else "inner"
-        rank = "knob" if at.top and name.isupper() else rank
-        return replace(at, name=name, rank=rank, statement=self._statement_key(node))
+        rank: Rank = "named" if name and (context.top or context.rank == "named") else "inner"
+        rank = "knob" if context.top and name.isupper() else rank
+        return replace(context, name=name, rank=rank, statement=self._statement_key(node))
 
     def _statement_key(self, node: ast.stmt) -> str:
         """Return a key of a statement's first line without its values: it outlives their change."""
@@ -177,23 +181,23 @@ class _Finder:
         line = self.source.data[start : min(end, self.source.line_end(start))].decode()
         return f"{zlib.crc32(_VALUE_TEXT.sub('', line).encode()):08x}"
 
-    def _children(self, node: ast.AST, at: _Context) -> list[_Pending]:
+    def _children(self, node: ast.AST, context: _Context) -> list[_Pending]:
         handler = _HANDLERS.get(type(node))
         if handler is not None:
-            return handler(self, node, at)
+            return handler(self, node, context)
         if isinstance(node, ast.stmt):
-            at = replace(at, name="", rank="inner", statement=self._statement_key(node))
-            return [(below, at) for below in _seedless_children(node)]
-        return [(below, at) for below in ast.iter_child_nodes(node)]
+            context = replace(context, name="", rank="inner", statement=self._statement_key(node))
+            return [(below, context) for below in _seedless_children(node)]
+        return [(below, context) for below in ast.iter_child_nodes(node)]
 
-    def _class(self, node: ast.ClassDef, at: _Context) -> list[_Pending]:
-        inside = _Context(_dotted(at.owner, node.name), rank="named", top=False)
+    def _class(self, node: ast.ClassDef, context: _Context) -> list[_Pending]:
+        inside = _Context(_dotted(context.owner, node.name), rank="named", top=False)
         return [(below, inside) for below in node.body]
 
     def _function(
-        self, node: ast.FunctionDef | ast.AsyncFunctionDef, at: _Context
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: _Context
     ) -> list[_Pending]:
-        owner = _dotted(at.owner, node.name)
+        owner = _dotted(context.owner, node.name)
         below: list[_Pending] = [
             (value, _Context(owner, name, "named", top=False))
             for name, value in _defaults(node.args)
@@ -201,14 +205,14 @@ class _Finder:
         ]
         return below + [(inner, _Context(owner, top=False)) for inner in node.body]
 
-    def _assignment(self, node: ast.Assign | ast.AnnAssign, at: _Context) -> list[_Pending]:
+    def _assignment(self, node: ast.Assign | ast.AnnAssign, context: _Context) -> list[_Pending]:
         name = assigned_name(node)
         dunder = name.startswith("__") and name.endswith("__")
         if node.value is None or dunder or names_seed(node):
             return []
-        return [(node.value, self._value_context(node, at))]
+        return [(node.value, self._value_context(node, context))]
 
-    def _call(self, node: ast.Call, at: _Context) -> list[_Pending]:
+    def _call(self, node: ast.Call, context: _Context) -> list[_Pending]:
         name = called_name(node)
         if (
             is_seed(name)
@@ -219,39 +223,43 @@ class _Finder:
         arguments: list[ast.AST] = [*node.args, *node.keywords]
         if name in SHAPE_CALLS:
             arguments = [a for a in arguments if not isinstance(a, (ast.Constant, ast.UnaryOp))]
-        knob = at.rank == "knob"
-        at = replace(at, rank="named") if knob else replace(at, name="", rank="inner")
-        return [(node.func, at), *((argument, at) for argument in arguments)]
+        knob = context.rank == "knob"
+        context = (
+            replace(context, rank="named") if knob else replace(context, name="", rank="inner")
+        )
+        return [(node.func, context), *((argument, context) for argument in arguments)]
 
-    def _keyword(self, node: ast.keyword, at: _Context) -> list[_Pending]:
+    def _keyword(self, node: ast.keyword, context: _Context) -> list[_Pending]:
         name = node.arg or ""
         hidden = is_seed(name) or name in SEMANTIC_PARAMETERS
-        return [] if hidden else [(node.value, replace(at, name=name, rank="named"))]
+        return [] if hidden else [(node.value, replace(context, name=name, rank="named"))]
 
-    def _dict(self, node: ast.Dict, at: _Context) -> list[_Pending]:
+    def _dict(self, node: ast.Dict, context: _Context) -> list[_Pending]:
         below: list[_Pending] = []
         for key, value in zip(node.keys, node.values, strict=True):
             if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
-                below.append((value, at))
+                below.append((value, context))
             elif not is_seed(key.value):
-                knob = at.rank == "knob"
-                name = _dotted(at.name, key.value) if knob else key.value
-                below.append((value, replace(at, name=name, rank=at.rank if knob else "named")))
+                knob = context.rank == "knob"
+                name = _dotted(context.name, key.value) if knob else key.value
+                below.append(
+                    (value, replace(context, name=name, rank=context.rank if knob else "named"))
+                )
         return below
 
-    def _operation(self, node: ast.BinOp, at: _Context) -> list[_Pending]:
+    def _operation(self, node: ast.BinOp, context: _Context) -> list[_Pending]:
         if isinstance(node.op, ast.Pow) and isinstance(node.left, ast.Constant):
-            return [(node.right, at)]  # in 2**12 only the 12 is meant to change
-        return [(node.left, at), (node.right, at)]
+            return [(node.right, context)]  # in 2**12 only the 12 is meant to change
+        return [(node.left, context), (node.right, context)]
 
-    def _subscript(self, node: ast.Subscript, at: _Context) -> list[_Pending]:
-        return [(node.value, at)]
+    def _subscript(self, node: ast.Subscript, context: _Context) -> list[_Pending]:
+        return [(node.value, context)]
 
-    def _case(self, node: ast.match_case, at: _Context) -> list[_Pending]:
-        return [(below, at) for below in node.body]
+    def _case(self, node: ast.match_case, context: _Context) -> list[_Pending]:
+        return [(below, context) for below in node.body]
 
-    def _lambda(self, node: ast.Lambda, at: _Context) -> list[_Pending]:
-        return [(node.body, replace(at, name="", rank="inner"))]
+    def _lambda(self, node: ast.Lambda, context: _Context) -> list[_Pending]:
+        return [(node.body, replace(context, name="", rank="inner"))]
 
     def _skip(self, _node: ast.AST, _at: _Context) -> list[_Pending]:
         return []

@@ -78,34 +78,34 @@ class MoveHistory:
 
     def record(self, attempt: Attempt) -> None:
         """Record `attempt`, unless another agent made it or it never ran."""
-        noted = from_notes(attempt.notes)
-        if noted is None or attempt.ending == "outdated":
+        record = from_notes(attempt.notes)
+        if record is None or attempt.ending == "outdated":
             return
-        self._mark_tried(noted)
+        self._mark_tried(record)
         broke = attempt.ending in {"failed", "refused"}
-        good, bad = self.run_counts(noted.kind)
-        self._kinds[noted.kind] = (COUNT_DECAY * good + (not broke), COUNT_DECAY * bad + broke)
+        good, bad = self.run_counts(record.kind)
+        self._kinds[record.kind] = (COUNT_DECAY * good + (not broke), COUNT_DECAY * bad + broke)
         if broke:
-            self._record_break(noted)
+            self._record_break(record)
         else:
-            self._record_gain(attempt, noted)
+            self._record_gain(attempt, record)
         self.keeps += attempt.ending == "kept"
 
     def mark_tried(self, notes: Mapping[str, str | float]) -> None:
         """Mark the edit of these notes as tried on its head, or about to be; learn nothing else."""
-        noted = from_notes(notes)
-        if noted is not None:
-            self._mark_tried(noted)
+        record = from_notes(notes)
+        if record is not None:
+            self._mark_tried(record)
 
-    def _mark_tried(self, noted: MoveRecord) -> None:
-        tried = self._tried.setdefault(noted.head, OrderedDict())
-        tried[noted.edit_id] = None
+    def _mark_tried(self, record: MoveRecord) -> None:
+        tried = self._tried.setdefault(record.head, OrderedDict())
+        tried[record.edit_id] = None
         _trim(tried, MAX_EDITS_PER_HEAD)
         _trim(self._tried, MAX_HEADS)
 
-    def _record_break(self, noted: MoveRecord) -> None:
+    def _record_break(self, record: MoveRecord) -> None:
         """Blame the parts whose sites never ran before; if there are none, all parts."""
-        parts = [(part, self._site(part.site)) for part in noted.parts]
+        parts = [(part, self._site(part.site)) for part in record.parts]
         new = [(part, site) for part, site in parts if not site.ran]
         for part, site in new or parts:
             site.broke += 1
@@ -113,13 +113,13 @@ class MoveHistory:
             if part.start is not None and part.end is not None:
                 site.walls.append((part.start, part.end))
 
-    def _record_gain(self, attempt: Attempt, noted: MoveRecord) -> None:
-        gain, variance = _gain_and_variance(attempt, noted.unit)
-        for part in noted.parts:
+    def _record_gain(self, attempt: Attempt, record: MoveRecord) -> None:
+        gain, variance = _gain_and_variance(attempt, record.unit)
+        for part in record.parts:
             site = self._site(part.site)
             site.ran += 1
             # each part of a joint move is credited with the gain less the others' forecasts
-            others = [other.forecast for other in noted.parts if other is not part]
+            others = [other.forecast for other in record.parts if other is not part]
             own = gain - sum(other.mean for other in others)
             spread = variance + sum(other.variance for other in others)
             self._observe(site, part, own, spread)

@@ -1,4 +1,4 @@
-"""What identifiers mean: seeds, rates, and names whose values are left alone."""
+"""Meaning of identifiers: seeds, rates, and names whose values are left alone."""
 
 from __future__ import annotations
 

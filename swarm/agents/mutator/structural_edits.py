@@ -112,8 +112,10 @@ def _statement_edits(
         return
     name = f"{source.path}:{owner}:{_digest(source, statement)}"
     if _is_optional(statement):
-        words = f"Do without `{_shorten(source.text(statement))}`"
-        yield StructuralEdit(f"{name}-", "statement", words, _removal(source, statement, siblings))
+        description = f"Do without `{_shorten(source.text(statement))}`"
+        yield StructuralEdit(
+            f"{name}-", "statement", description, _removal(source, statement, siblings)
+        )
     for count, node in enumerate(_expressions(_own_parts(statement))):
         if isinstance(node, ast.BinOp):
             yield from _operator_edits(source, f"{name}/{count}", node)
@@ -147,9 +149,9 @@ def _operator_edits(source: Source, name: str, node: ast.BinOp) -> Iterator[Stru
         return
 
     def instead(suffix: str, kind: StructuralKind, new: bytes) -> StructuralEdit:
-        words = f"Put `{_shorten(new.decode())}` for `{_shorten(source.text(node))}`"
+        description = f"Put `{_shorten(new.decode())}` for `{_shorten(source.text(node))}`"
         return StructuralEdit(
-            name + suffix, kind, words, Edit(source.path, start, end, new.decode())
+            name + suffix, kind, description, Edit(source.path, start, end, new.decode())
         )
 
     left, right = source.data[start : sign.start(1)], source.data[sign.end(1) : end]
@@ -166,8 +168,8 @@ def _call_edits(source: Source, name: str, node: ast.Call) -> Iterator[Structura
     end = source.span(node.func)[1]
     for new in SWAPS.get(old, ()):
         edit = Edit(source.path, end - len(old.encode()), end, new)
-        words = f"Put `{new}` for `{old}`"
-        yield StructuralEdit(f"{name}={new}", "swap", words, edit)
+        description = f"Put `{new}` for `{old}`"
+        yield StructuralEdit(f"{name}={new}", "swap", description, edit)
 
 
 def _is_optional(statement: ast.stmt) -> bool:

@@ -32,7 +32,6 @@ that a module reads when it is imported come too late.
 from __future__ import annotations
 
 import array
-import fcntl
 import gc
 import importlib
 import json
@@ -61,6 +60,7 @@ from .run_script import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
     from typing import NoReturn
 
     from .limits import GuestSpec
@@ -88,15 +88,15 @@ def serve(requests: socket) -> list[str]:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the processes in between
     requests.sendall(READY)
     while True:
-        said, descriptors = received(requests, 1 + GROUP_BYTES)
-        if not said:
+        request, descriptors = received(requests, 1 + GROUP_BYTES)
+        if not request:
             os._exit(0)
         passed = array.array("i", descriptors)
         if not os.fork():
             requests.detach()
             close_all_but({0, 1, 2, *passed})
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            how, group = said[:1], int.from_bytes(said[1:], sys.byteorder)
+            how, group = request[:1], int.from_bytes(request[1:], sys.byteorder)
             return (
                 start_supervised(*passed)
                 if how == BEGIN
@@ -118,25 +118,24 @@ def enter(group: int, status: int, running: int, control: int, *, own: bool) -> 
         report(channel, inside)
     os.setsid()  # else the process in between could be signalled through our group
     os.close(init)
-    spec = take_spec(channel)
-    asked = handles(spec)
+    spec, channel = take_spec(channel)
+    opened = handles(spec)
     restrict(spec)
-    return hand_over(spec, channel, asked)
+    return hand_over(spec, channel, opened)
 
 
 def start_supervised(control: int) -> list[str]:
     """Make a Landlock sandbox; return its program's arguments inside."""
-    channel = socket(fileno=control)
-    spec = take_spec(channel)
+    spec, channel = take_spec(socket(fileno=control))
     return hand_over(spec, channel, confine_self(spec, channel))
 
 
 def wait_made(status: int, running: int, channel: socket, group: int) -> int:
     """Wait until a sandbox is made; return a pidfd of its first process."""
-    told = b""
-    while b"\n" not in told:
-        told += wait_byte(status, channel, group)
-    init = os.pidfd_open(json.loads(told.partition(b"\n")[0])["child-pid"])
+    report = b""
+    while b"\n" not in report:
+        report += wait_byte(status, channel, group)
+    init = os.pidfd_open(json.loads(report.partition(b"\n")[0])["child-pid"])
     wait_byte(running, channel, group)
     if select.select([status], [], [], 0)[0]:  # it has ended: another process may have its pid
         give_up(group)
@@ -162,41 +161,41 @@ def give_up(group: int) -> NoReturn:
     os._exit(126)
 
 
-def take_spec(channel: socket) -> GuestSpec:
-    """Report READY, take the spec and apply its descriptors and environment, or exit."""
+def take_spec(channel: socket) -> tuple[GuestSpec, socket]:
+    """Report READY, take the spec and apply its descriptors and environment, or exit.
+
+    Return the spec and the channel, moved where the program keeps a descriptor of its number.
+    """
     send(channel, READY, [])
     output, *kept = receive_descriptors(channel, GIVEN)
     spec = read(channel)
-    prepare(spec, output, kept)
-    return spec
+    places = {1: output, 2: output, **dict(zip(spec["fds"], kept, strict=True))}
+    channel = socket(fileno=moved(channel.detach(), places))
+    place_descriptors(places)
+    os.environ.clear()
+    os.environ.update(spec["env"])
+    return spec, channel
 
 
 def receive_descriptors(control: socket, word: bytes) -> list[int]:
     """Return the descriptors that come with the expected `word`, or exit."""
-    said = passed = b""
+    message = passed = b""
     with suppress(ConnectionResetError):
-        said, passed = received(control, len(word))
-    if said != word:
+        message, passed = received(control, len(word))
+    if message != word:
         os._exit(126)
     return list(array.array("i", passed))
 
 
 def received(control: socket, count: int) -> tuple[bytes, bytes]:
     """Return the next `count` bytes, and the descriptors that come with them, packed."""
-    said, ancillary, _, _ = control.recvmsg(count, CMSG_LEN(4 * MAX_DESCRIPTORS), MSG_WAITALL)
-    return said, b"".join(data for _, _, data in ancillary)
+    message, ancillary, _, _ = control.recvmsg(count, CMSG_LEN(4 * MAX_DESCRIPTORS), MSG_WAITALL)
+    return message, b"".join(data for _, _, data in ancillary)
 
 
-def prepare(spec: GuestSpec, output: int, kept: list[int]) -> None:
-    """Apply the descriptors and the environment of a program."""
-    place_descriptors(output, dict(zip(spec["fds"], kept, strict=True)))
-    os.environ.clear()
-    os.environ.update(spec["env"])
-
-
-def hand_over(spec: GuestSpec, channel: socket, asked: list[int]) -> list[str]:
+def hand_over(spec: GuestSpec, channel: socket, opened: list[int]) -> list[str]:
     """Report that the program starts now, and close everything of ours."""
-    announce_start(channel, asked)
+    announce_start(channel, opened)
     channel.detach()
     close_all_but({0, 1, 2, *spec["fds"]})
     reseed()
@@ -215,13 +214,24 @@ def report(channel: socket, inside: int) -> NoReturn:
         os._exit(0)
 
 
-def place_descriptors(output: int, kept: dict[int, int]) -> None:
-    """Move each descriptor to its number, `output` to standard output and error."""
-    places = {1: output, 2: output, **kept}
-    above = max(*places, *places.values()) + 1
-    clear = {place: fcntl.fcntl(number, fcntl.F_DUPFD, above) for place, number in places.items()}
-    for place, number in clear.items():
+def place_descriptors(places: dict[int, int]) -> None:
+    """Copy descriptors (values) to the numbers that the program expects (keys).
+
+    A source may have the number of another's place, so all leave the places before any is filled.
+    """
+    sources = {place: moved(number, places) for place, number in places.items()}
+    for place, number in sources.items():
         os.dup2(number, place)
+
+
+def moved(number: int, places: Container[int]) -> int:
+    """Return a copy of a descriptor outside `places`, itself if it is there already.
+
+    Copies inside `places` stay open, for `place_descriptors` to replace.
+    """
+    while number in places:
+        number = os.dup(number)
+    return number
 
 
 def reseed() -> None:

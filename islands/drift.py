@@ -166,7 +166,7 @@ class Sentinels:
         return len(self._watched(name).probes) >= MAX_PROBES
 
     def next_event(self) -> ev.SliceQuarantined | ev.SliceReleased | None:
-        """Return the event that follows from the sentinels so far, None where all are on record."""
+        """Return the event that follows from the sentinels so far, None if all are recorded."""
         for name, watched in self.slices.items():
             if watched.drift_reason and not watched.quarantine_reason:
                 return self._alarm(name, watched)
@@ -224,8 +224,8 @@ class Sentinels:
             if trial.experiment:
                 self._open.setdefault(trial.experiment, []).append(voidable)
         elif any(
-            each.commit == trial.commit and each.purpose == "screen"
-            for each in self._open.get(trial.experiment, ())
+            own.commit == trial.commit and own.purpose == "screen"
+            for own in self._open.get(trial.experiment, ())
         ):
             del self._open[trial.experiment]  # the candidate failed, which ended the experiment
 
@@ -399,9 +399,9 @@ def bayes_factor(own: Sequence[float], first: int, others: Sequence[Sequence[flo
     mean = fmean(own)
     moved = sum(score - mean for score in own[first:])
     wide = 1 + DRIFT_WIDTH_SDS**2 * spread
-    left = 1 - DRIFT_WIDTH_SDS**2 * moved**2 / (wide * within)
+    unexplained = 1 - DRIFT_WIDTH_SDS**2 * moved**2 / (wide * within)
     freedom = sum(map(len, groups)) - len(groups)
-    return float(wide**-0.5 * left ** (-freedom / 2))
+    return float(wide**-0.5 * unexplained ** (-freedom / 2))
 
 
 def _sum_of_squares(groups: Sequence[Sequence[float]]) -> float:

@@ -134,9 +134,9 @@ def next_step(
     Between experiments the island first catches up with one that is ahead, then takes a migrant,
     then the next of its agent's candidates.
     """
-    news = state.sentinels.next_event()
-    if news is not None:
-        return RecordEvent(news)
+    slice_event = state.sentinels.next_event()
+    if slice_event is not None:
+        return RecordEvent(slice_event)
     island = state.islands[name]
     baseline = _baseline(state)
     step = _elsewhere(state, island)

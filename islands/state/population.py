@@ -126,9 +126,9 @@ class IslandState:
     @property
     def heads(self) -> tuple[str, ...]:
         """Its head and the heads that it is built on, oldest first."""
-        return (self.opened.head, *(each.commit for each in self.kept))
+        return (self.opened.head, *(change.commit for change in self.kept))
 
     def needs(self, commit: str) -> bool:
         """Return whether the island builds on `commit` or may still fall back to it."""
         open_ = self.experiment is not None and self.experiment.parent == commit
-        return open_ or commit == self.head or any(commit == each.commit for each in self.kept)
+        return open_ or commit == self.head or any(commit == change.commit for change in self.kept)

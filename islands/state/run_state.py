@@ -164,9 +164,9 @@ class State:
         for island in self.islands.values():
             if island.experiment is not None and island.experiment.number in void:
                 _start_over(island.experiment)
-        for each in event.discards:
-            self._uncount_discard(self.islands[each.island], each.experiment)
-        void |= {each.experiment for each in event.discards}
+        for discard in event.discards:
+            self._uncount_discard(self.islands[discard.island], discard.experiment)
+        void |= {discard.experiment for discard in event.discards}
         self.screens.drop(void)
 
     @_apply.register
@@ -183,8 +183,8 @@ class State:
             raise ValueError(f"{event.island} cannot go from {event.old} to {event.new} now")
         before, island.kept, island.head = island.kept, [*source.kept], event.new
         _note_adoption(island, before)
-        for each in before:
-            self._forget(each.commit)
+        for change in before:
+            self._forget(change.commit)
 
     @_apply.register
     def _island_opened(self, event: ev.IslandOpened) -> None:
@@ -327,9 +327,9 @@ class State:
 
     @_apply.register
     def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:
-        for each in event.heads:
-            if each.new:
-                self.islands[each.island].head = each.new
+        for fallback in event.heads:
+            if fallback.new:
+                self.islands[fallback.island].head = fallback.new
             else:
                 self.broken_baseline = self.broken_baseline or event.reason
         for island in self.islands.values():
@@ -339,25 +339,25 @@ class State:
 
     def _uncount_quarantined(self, island: IslandState) -> None:
         """Uncount an island's quarantined changes, and hide what agents were shown of them."""
-        apart, name = self.quarantines, island.opened.island
-        island.kept = [each for each in island.kept if each.commit not in apart.commits]
-        gone = [
-            each
-            for each in self.keeps.values()
-            if each.island == name and each.commit in apart.commits
+        quarantines, name = self.quarantines, island.opened.island
+        island.kept = [kept for kept in island.kept if kept.commit not in quarantines.commits]
+        lost = [
+            kept
+            for kept in self.keeps.values()
+            if kept.island == name and kept.commit in quarantines.commits
         ]
-        for each in gone:
-            del self.keeps[each.experiment]
-        lfsr_sum = math.fsum(each.gain.lfsr for each in gone)
+        for kept in lost:
+            del self.keeps[kept.experiment]
+        lfsr_sum = math.fsum(kept.gain.lfsr for kept in lost)
         self.keep_tally = KeepTally(
-            self.keep_tally.count - len(gone), self.keep_tally.lfsr_sum - lfsr_sum
+            self.keep_tally.count - len(lost), self.keep_tally.lfsr_sum - lfsr_sum
         )
-        if gone:
-            island.endings["kept"] -= len(gone)
-            island.endings["failed"] = island.endings.get("failed", 0) + len(gone)
+        if lost:
+            island.endings["kept"] -= len(lost)
+            island.endings["failed"] = island.endings.get("failed", 0) + len(lost)
         for n, attempt in enumerate(island.recent_attempts):
-            if attempt.experiment in apart.experiments:
-                own = any(each.experiment == attempt.experiment for each in gone)
+            if attempt.experiment in quarantines.experiments:
+                own = any(kept.experiment == attempt.experiment for kept in lost)
                 ending: Ending = "failed" if own or attempt.ending == "kept" else attempt.ending
                 island.recent_attempts[n] = replace(
                     attempt, ending=ending, reason=REASON, gain=None
@@ -389,8 +389,8 @@ class State:
         """Uncount a void discard; agents are no longer shown it."""
         island.endings["discarded"] -= 1
         island.endings["void"] = island.endings.get("void", 0) + 1
-        left = [attempt for attempt in island.recent_attempts if attempt.experiment != number]
-        island.recent_attempts = deque(left, maxlen=island.recent_attempts.maxlen)
+        others = [attempt for attempt in island.recent_attempts if attempt.experiment != number]
+        island.recent_attempts = deque(others, maxlen=island.recent_attempts.maxlen)
 
     def _spend(self, island: IslandState, usage: Usage) -> None:
         island.usd += usage.usd
@@ -452,7 +452,7 @@ class State:
 
     def _forget(self, commit: str) -> None:
         """Drop the scores of a commit unless it is the base or an island needs it."""
-        if commit == self.run.base or any(each.needs(commit) for each in self.islands.values()):
+        if commit == self.run.base or any(island.needs(commit) for island in self.islands.values()):
             return
         self.scores.forget(commit)
 
@@ -504,18 +504,24 @@ class State:
 
 def _note_adoption(island: IslandState, before: list[KeptChange]) -> None:
     """Add adopted changes to an island's attempts, and mark those that its new head lacks."""
-    had, has = ({each.origin for each in kept} for kept in (before, island.kept))
-    gone = {each.experiment for each in before if each.origin not in has}
+    had, has = ({change.origin for change in kept} for kept in (before, island.kept))
+    lost = {change.experiment for change in before if change.origin not in has}
     for n, attempt in enumerate(island.recent_attempts):
-        if attempt.experiment in gone:
+        if attempt.experiment in lost:
             reason = "kept, and left behind for a head on which it gains nothing"
             island.recent_attempts[n] = replace(attempt, ending="outdated", reason=reason)
-    for each in island.kept:
-        if each.origin not in had:
-            reason = f"kept on {each.island}, whose head this island went to"
+    for change in island.kept:
+        if change.origin not in had:
+            reason = f"kept on {change.island}, whose head this island went to"
             island.recent_attempts.append(
                 Attempt(
-                    each.experiment, each.island, each.hypothesis, {}, "kept", reason, each.gain
+                    change.experiment,
+                    change.island,
+                    change.hypothesis,
+                    {},
+                    "kept",
+                    reason,
+                    change.gain,
                 )
             )
 
@@ -523,5 +529,5 @@ def _note_adoption(island: IslandState, before: list[KeptChange]) -> None:
 def _start_over(experiment: Experiment) -> None:
     """Clear the scores of an open experiment, which starts over."""
     experiment.state = next_state(experiment.state, "voided")
-    for known in (experiment.screened, experiment.confirmed, experiment.head_broken):
-        known.clear()
+    for scores in (experiment.screened, experiment.confirmed, experiment.head_broken):
+        scores.clear()

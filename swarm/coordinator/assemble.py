@@ -112,7 +112,7 @@ async def assemble(
                 preflights=await stack.enter_async_context(preflights),
                 watch=watch,
             )
-            gc.freeze()  # what was made so far lives as long as the run: do not scan it again
+            gc.freeze()  # all of this lives as long as the run: do not scan it again
             stack.callback(gc.unfreeze)
             yield run
 
@@ -230,7 +230,11 @@ def _agents(
     call_started: Callable[[Brief, Usage], None],
 ) -> Mapping[str, Agent]:
     settings = {island.name: program.agents[island.agent] for island in launch.islands}
-    models = {name: each for name, each in settings.items() if isinstance(each, ModelSettings)}
+    models = {
+        name: model_settings
+        for name, model_settings in settings.items()
+        if isinstance(model_settings, ModelSettings)
+    }
     agents: dict[str, Agent] = {
         island.name: Mutator(island.agent) for island in launch.islands if island.name not in models
     }

@@ -1,4 +1,4 @@
-"""What is fixed for one launch: islands, limits, rules, folders."""
+"""The plan of one launch: islands, limits, rules, folders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class IslandPlan:
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """Where a launch ends; None is no limit."""
+    """The limits at which a launch ends; None is no limit."""
 
     minutes: float | None = None
     """Of this launch; the other limits are of the whole run."""

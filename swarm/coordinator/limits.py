@@ -45,8 +45,8 @@ class LimitChecker:
         """Return how many more trials may start; more proposals than that cannot be measured."""
         if self.reached(rung) is not None:
             return 0
-        most = self.limits.trials
-        return sys.maxsize if most is None else most - self.state.trials
+        max_trials = self.limits.trials
+        return sys.maxsize if max_trials is None else max_trials - self.state.trials
 
     def fits(self, trials: int, seconds: float) -> bool:
         """Return whether so many more trials and seconds stay within the limits."""

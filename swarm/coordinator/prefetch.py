@@ -1,4 +1,4 @@
-"""How many proposals an island asks for ahead, from how long answers and trials take.
+"""Prefetch depth: the number of proposals to ask for ahead, from how long answers and trials take.
 
 A slice that takes a candidate every T seconds from an agent that needs L seconds for one has L / T
 of them under way on average (Little's law). Since neither is constant, twice that and one more are

@@ -1,4 +1,4 @@
-"""What the islands of a run share: the ledger and its fold, agents, executor, limits, locks."""
+"""The run that its islands share: ledger, state, agents, executor, limits, locks."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class NoPreflights:
 
     available = False
 
-    async def check(self, trial: Trial) -> Preflight:  # noqa: ARG002 - nothing is looked at
-        """Return that nothing was found."""
+    async def check(self, trial: Trial) -> Preflight:  # noqa: ARG002 - nothing is checked
+        """Pass every candidate."""
         return Preflight(ok=True)
 
 

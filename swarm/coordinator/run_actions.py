@@ -45,8 +45,8 @@ async def execute(run: Run, step: RunStep) -> None:  # noqa: C901 - one case for
             await assemble_stack(run, step)
         case EndCheck(judged):
             run.record(judged)
-        case PromoteStep(wish):
-            await start_promotion(run, wish)
+        case PromoteStep(request):
+            await start_promotion(run, request)
         case SettleMerges():
             end_promotion(run)
         case DraftConsensus(promoted):
@@ -73,8 +73,8 @@ def stack_check_fits(run: Run, parts: tuple[int, ...]) -> bool:
 
 def last_stack_check(run: Run) -> StackStep | None:
     """Return the check to start now because later none would fit, None if one still would."""
-    known, policy = run.state.stacks, run.launch.stacking
-    parts = known.due(policy, run.limits.limits.trials or run.state.trials, last=True)
+    stacks, policy = run.state.stacks, run.launch.stacking
+    parts = stacks.due(policy, run.limits.limits.trials or run.state.trials, last=True)
     if not parts or not stack_check_fits(run, parts):
         return None
     cost, spare = budget(len(parts)), SPARE_TRIALS * len(run.launch.islands)
@@ -84,11 +84,11 @@ def last_stack_check(run: Run) -> StackStep | None:
 
 def trials_reserved(run: Run) -> bool:
     """Return whether the open stack check needs all trials that are left."""
-    check, most = run.state.stacks.open, run.limits.limits.trials
-    if check is None or most is None:
+    check, max_trials = run.state.stacks.open, run.limits.limits.trials
+    if check is None or max_trials is None:
         return False
     open_ = sum(island.experiment is not None for island in run.state.islands.values())
-    return run.state.trials + check.cost + 2 * open_ >= most
+    return run.state.trials + check.cost + 2 * open_ >= max_trials
 
 
 async def close_early(run: Run) -> None:
@@ -129,33 +129,35 @@ def _assemble_stack(
     return ev.StackCheckAssembled(step.check, step.parts, tip, base=step.base)
 
 
-def promotion_fits(run: Run, wish: PromotionRequest) -> bool:
+def promotion_fits(run: Run, request: PromotionRequest) -> bool:
     """Return whether a whole promotion fits into the launch's limits."""
-    trials, rung = run.launch.promotion.trials, run.state.run.rungs[wish.rung]
+    trials, rung = run.launch.promotion.trials, run.state.run.rungs[request.rung]
     slices = len({island.slice.name for island in run.launch.islands})
     return run.limits.fits(trials, trials * rung.seconds / max(1, slices))
 
 
-async def start_promotion(run: Run, wish: PromotionRequest, *, alone: bool = False) -> None:
+async def start_promotion(run: Run, request: PromotionRequest, *, alone: bool = False) -> None:
     """Start a promotion: of the stack `alone`, or with its parts and the best near misses."""
     promotions, policy = run.state.promotions, run.launch.promotion
-    contenders = () if alone else await run.offload(_categorised, run, promotions.contenders(wish))
+    contenders = (
+        () if alone else await run.offload(_categorised, run, promotions.contenders(request))
+    )
     if promotions.open is not None:  # another island started one while this one read files
         return
     hidden_left = policy.hidden - len(promotions.hidden_queries)
     run.record(
         ev.PromotionStarted(
             number=promotions.count() + 1,
-            rung=wish.rung,
-            base=wish.base,
-            commit=wish.commit,
-            parts=wish.parts,
-            before=wish.before,
+            rung=request.rung,
+            base=request.base,
+            commit=request.commit,
+            parts=request.parts,
+            before=request.before,
             contenders=contenders,
             seeds=policy.seeds,
             trials=policy.trials,
             hidden="hidden" in run.launch.splits and hidden_left > 0,
-            stack=wish.stack,
+            stack=request.stack,
         )
     )
 
@@ -179,8 +181,8 @@ async def rebase_consensus(run: Run, onto: str) -> None:
     commit = await run.offload(
         run.branches.commit_under_ref, ref, onto, files, text, int(built.recorded)
     )
-    wish = PromotionRequest(last.rung, onto, commit, built.parts, last.after)
-    await start_promotion(run, wish, alone=True)
+    request = PromotionRequest(last.rung, onto, commit, built.parts, last.after)
+    await start_promotion(run, request, alone=True)
 
 
 def end_promotion(run: Run) -> None:
@@ -226,8 +228,11 @@ async def build_consensus(run: Run, promoted: ev.PromotionEnded) -> None:
 def _categorised(run: Run, contenders: list[Contender]) -> tuple[Contender, ...]:
     """Return the contenders with the categories of what each changes."""
     return tuple(
-        replace(each, kinds=categories(_text(run, each.parent), _text(run, each.commit)))
-        for each in contenders
+        replace(
+            contender,
+            kinds=categories(_text(run, contender.parent), _text(run, contender.commit)),
+        )
+        for contender in contenders
     )
 
 
@@ -247,7 +252,7 @@ def _write_parts(run: Run, promoted: ev.PromotionEnded, broken: Sequence[bool] =
     if not steps or dict(steps[-1][1]) != dict(wanted):
         makers = [_attribution(promotions, part) for part in promoted.parts]
         steps = [(consensus.whole(name, promoted, makers), wanted)]
-    folder = "mended" if any(broken) else consensus.NAME  # of refs
+    folder = "joined" if any(broken) else consensus.NAME  # of refs
     tip, before, commits, texts = promoted.base, run.branches.files(promoted.base), list[str](), ""
     for place, (text, files) in enumerate(steps):
         texts = f"{texts}\n{text}" if texts else text

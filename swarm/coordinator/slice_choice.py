@@ -1,4 +1,4 @@
-"""Which slice an island measures on, as slices are quarantined and released."""
+"""The choice of the slice that an island measures on, as slices are quarantined and released."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from swarm.coordinator.launch_plan import IslandPlan
 
 @dataclass(frozen=True, slots=True)
 class SliceChoice:
-    """The slices of a launch, each an island's home, read against what `state` says of them."""
+    """The slices of a launch, each an island's home, and their condition by `state`."""
 
     islands: Sequence[IslandPlan]
     state: State
@@ -27,7 +27,7 @@ class SliceChoice:
         return self.by_name[self.state.islands[island].slice.name]
 
     def fallback(self, island: str) -> Slice | None:
-        """Return where `island` can measure: its home, else the least used; None for nowhere."""
+        """Return a steady slice for `island`: its home, else the least used, or None."""
         sentinels = self.state.sentinels
         steady = [
             slice_ for name, slice_ in self.by_name.items() if not sentinels.quarantine_reason(name)

@@ -1,7 +1,7 @@
 """The one task tree: opens or resumes a run, runs every island's loop, records how it stopped.
 
 Every step is recorded before the next one, so a run that was stopped anywhere resumes from its
-ledger: what has an event happened, what has none did not.
+ledger. A step without an event counts as not done.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where slices come from: this machine, or the nodes of a Ray cluster.
+"""Sources of slices: this machine, or the nodes of a Ray cluster.
 
 Not covered: Slurm as an executor of its own. submitit makes a job of each call, so every trial
 would wait in the queue and start its harness process again, while a slice is leased once and its

@@ -50,7 +50,7 @@ class Member:
     """Ray's handle of our actor there, once the node is leased."""
 
     lost: str = ""
-    """How it was lost, empty while it is there."""
+    """How it was lost; empty while it is alive."""
 
 
 class RayCluster:
@@ -192,9 +192,9 @@ class RayExecutor:
         nodes = list({member.id: member for member in self.homes.values()}.values())
         ids = await asyncio.gather(*(self._open(member, sent, tree) for member in nodes))
         if len(set(ids)) != 1:
-            each = ", ".join(f"{m.name}: {n}" for m, n in zip(nodes, ids, strict=True))
+            by_node = ", ".join(f"{m.name}: {n}" for m, n in zip(nodes, ids, strict=True))
             raise SetupError(
-                f"nodes have different harness ids ({each}): install the same torch on all"
+                f"nodes have different harness ids ({by_node}): install the same torch on all"
             )
         self.harness = ids[0]
         return self

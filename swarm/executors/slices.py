@@ -90,8 +90,9 @@ def _cpu(section: SlicesSection) -> tuple[Slice, ...]:
     whole = [group for group in groups if len(group) == per_slice]
     if not whole:
         raise SetupError(f"slices.cores: {per_slice} cores a slice, this machine has {len(cores)}")
-    most = MAX_AUTO_CPU_SLICES if section.count == "auto" else section.count
+    wanted = MAX_AUTO_CPU_SLICES if section.count == "auto" else section.count
     pin = hasattr(os, "sched_setaffinity")
     return tuple(
-        Slice(f"cpu{n}", "cpu", tuple(group) if pin else ()) for n, group in enumerate(whole[:most])
+        Slice(f"cpu{n}", "cpu", tuple(group) if pin else ())
+        for n, group in enumerate(whole[:wanted])
     )

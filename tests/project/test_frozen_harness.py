@@ -27,7 +27,7 @@ def checkout(tmp_path, monkeypatch):
         shutil.copytree(installed() / house, repo / house)
     git(repo, "add", "-A")
     git(repo, "commit", "-qm", "All of it")
-    monkeypatch.setattr(identity, "HOME", repo / "harness")
+    monkeypatch.setattr(identity, "HARNESS_DIR", repo / "harness")
     monkeypatch.setattr(identity.tree_id, "__defaults__", (repo / "harness",))
     return repo
 
@@ -84,8 +84,8 @@ where = Slice("cpu0", "cpu", tuple(cores))
 
 async def main():
     home = identity.export(folder / "export")
-    (identity.HOME / "trial.py").write_text("1 / 0  # edited while the run goes on")
-    (identity.HOME / "tasks" / "packing.py").write_text("1 / 0")
+    (identity.HARNESS_DIR / "trial.py").write_text("1 / 0  # edited while the run goes on")
+    (identity.HARNESS_DIR / "tasks" / "packing.py").write_text("1 / 0")
     async with LocalExecutor(home, ExecutorConfig("packing", "none", "none"), (where,)) as slices:
         trial = Trial("t1", "packing", "none", "c", 7, Rung(1, 5.0, 1024), where,
                       str(folder / "genome"), "pack.py", str(folder / "scratch"), "none")

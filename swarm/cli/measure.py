@@ -16,7 +16,7 @@ from islands.genome.admission import printable_line
 from islands.state.population import KeptChange
 from swarm.cli.console import json_option, run_option, sandbox_option
 from swarm.project.runs import locate
-from swarm.results.remeasure import Remeasured, remeasure, remeasure_kept
+from swarm.results.remeasure import Remeasurement, remeasure, remeasure_kept
 
 
 @click.command()
@@ -73,13 +73,13 @@ def _show(result: Table | object) -> None:
         click.echo(json.dumps(result))
 
 
-def _row(kept: KeptChange, again: Remeasured) -> dict[str, object]:
+def _row(kept: KeptChange, again: Remeasurement) -> dict[str, object]:
     claimed = {"mean": kept.gain.mean, "noise": kept.gain.noise, "pairs": kept.gain.pairs}
     change = {"experiment": kept.experiment, "island": kept.island, "hypothesis": kept.hypothesis}
     return {**change, "claimed": claimed, **again.as_dict()}
 
 
-def _kept_table(rows: Sequence[tuple[KeptChange, Remeasured]], seeds: int) -> Table:
+def _kept_table(rows: Sequence[tuple[KeptChange, Remeasurement]], seeds: int) -> Table:
     grid = Table(title=f"kept changes on {seeds} fresh seeds, ± standard error", expand=True)
     for heading in ("experiment", "island"):
         grid.add_column(heading, no_wrap=True)
@@ -95,7 +95,7 @@ def _kept_table(rows: Sequence[tuple[KeptChange, Remeasured]], seeds: int) -> Ta
     return grid
 
 
-def _table(result: Remeasured) -> Table:
+def _table(result: Remeasurement) -> Table:
     grid = Table(title=f"{result.metric} on {len(result.pairs)} fresh seeds")
     for heading in ("seed", result.against[:10], result.commit[:10], "gain"):
         grid.add_column(heading, justify="right")

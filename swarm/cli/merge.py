@@ -174,7 +174,7 @@ def _require_same_harness(state: State) -> None:
     current = fingerprint.harness_id(tasks.load(run.task).prepare(run.data), device)
     if current != run.harness:
         raise SetupError(
-            f"the harness has moved: run {run.run} was scored by {run.harness}, this one is"
+            f"the harness has changed: run {run.run} was scored by {run.harness}, this one is"
             f" {current}; check out the harness of that run, or start a new run"
         )
 

@@ -10,7 +10,7 @@ import click
 from analysis.lineage_tree import plain
 from swarm.cli.console import json_option, run_option
 from swarm.project.runs import locate
-from swarm.results.verify import Verified
+from swarm.results.verify import VerifyReport
 from swarm.results.verify import verify as verify_run
 
 LIMITS = (
@@ -36,10 +36,10 @@ def verify(name: str | None, as_json: bool) -> int:
     return 0 if result.holds else 1
 
 
-def _show(result: Verified) -> None:
+def _show(result: VerifyReport) -> None:
     click.echo(f"run {result.run}: {result.events} events, last link {result.link}")
     for check in result.checks:
-        click.echo(f"{'BROKEN' if check.wrong else 'holds ':6} {check.name}: {check.tells}")
-        for line in check.wrong:
+        click.echo(f"{'BROKEN' if check.violations else 'holds ':6} {check.name}: {check.rule}")
+        for line in check.violations:
             click.echo(f"       {plain(line)}")
     click.echo(LIMITS)

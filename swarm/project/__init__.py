@@ -1,4 +1,4 @@
-"""What the user owns: program.md, the git repository, the run folders.
+"""The user's own input and storage: program.md, the git repository, the run folders.
 
 Imported by executors and above.
 """

@@ -75,7 +75,10 @@ def _unknown_key(place: SourcePosition, front: FrontMatter) -> str:
 
 
 def _written(loc: tuple[int | str, ...], front: FrontMatter) -> SourcePosition:
-    """Return pydantic's location without the names of union branches in it."""
+    """Return pydantic's location without the names of union branches in it.
+
+    What is left is a place that the file holds.
+    """
     place: SourcePosition = ()
     for part in loc:
         if (*place, part) in front.lines:
@@ -86,7 +89,9 @@ def _written(loc: tuple[int | str, ...], front: FrontMatter) -> SourcePosition:
 def _wrong_value(place: SourcePosition, front: FrontMatter) -> str:
     key, rule = _rule(place, front)
     quoted = ""
-    if place in front.lines and place[-1] != "api_key_env":  # the secret itself may stand there
+    if (
+        place in front.lines and place[-1] != "api_key_env"
+    ):  # the secret itself may have been pasted there
         quoted = f", not {shown(_value(place, front))}"
     inside = "" if key == place[-1] else f"is not right: `{key}` "
     return f"{inside}must be {rule.description}, such as {_example(place, front)}{quoted}"

@@ -2,7 +2,7 @@
 
 The YAML is plain data by YAML 1.2: mappings, lists, text, numbers, true, false, null (`no`, `1:30`
 and dates are text). Anchors, aliases, tags and duplicate keys are refused: in a small file they
-hide more than they save. A key without a value counts as not written.
+hide more than they save. A key without a value counts as missing.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from ruamel.yaml.reader import ReaderError
 from harness.contract import SetupError
 
 MAX_BYTES = 256 * 1024
-"""Of the whole file: its prose goes into every brief."""
+"""Size limit of the whole file: its prose goes into every brief."""
 
 MAX_DEPTH = 8
-"""Of YAML values inside each other; also bounds the recursion that reads them."""
+"""Limit of nesting of YAML values; also bounds the recursion that reads them."""
 
 FIRST_LINE = 2
 """The line of the file that the YAML begins on, below the first `---`."""
@@ -45,21 +45,24 @@ SourcePosition = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """What stood between the `---` lines, the line (from 1) of each place in it, and the rest."""
+    """A file's front matter, parsed, and the prose below it."""
 
     values: dict[str, Value]
+    """The YAML between the `---` lines, as plain data."""
     lines: Mapping[SourcePosition, int]
+    """The line of the file, from 1, on which each place stands."""
     prose: str
+    """The text below the second `---`, without blank lines around it."""
 
-    def line(self, where: SourcePosition) -> int:
-        """Return the line of `where`, or of the nearest place around it that was written."""
-        while where not in self.lines:
-            where = where[:-1]
-        return self.lines[where]
+    def line(self, place: SourcePosition) -> int:
+        """Return the line of `place`, or of the nearest place around it that was written."""
+        while place not in self.lines:
+            place = place[:-1]
+        return self.lines[place]
 
 
 def read_front_matter(text: str | bytes, source: str) -> FrontMatter:
-    """Split `text` and read its YAML. Raises SetupError with `source`, line and mend."""
+    """Split `text` and read its YAML. Raises SetupError with `source`, the line and the fix."""
     whole = _decoded(text, source)
     fence = re.match(r"---[ \t]*\n", whole)
     if fence is None:
@@ -97,7 +100,7 @@ class _PlainConstructor(RoundTripConstructor):
         key: object,
         value: object,  # noqa: ARG002  # the base class passes it
     ) -> bool:
-        """Return True: the key is new. Raise for a repeated one, and for one that is no word."""
+        """Return True for a new key; raise for a repeated one and for one that is not text."""
         if not isinstance(key, str):
             raise _refused("a key must be a word", key_node)
         if key in mapping:

@@ -24,7 +24,7 @@ _SETTINGS = TypeAdapter(Settings)
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A valid program.md, with everything that it left open filled in."""
+    """A valid program.md, with a value for every key that it leaves out."""
 
     settings: Settings
     """The front matter; each island of a list names its agent."""

@@ -56,7 +56,7 @@ def require_clean(repo: Path, program: Program) -> None:
 
 
 def require_frozen_harness() -> None:
-    """Raise SetupError if the harness differs from its commit, so no commit holds that measure.
+    """Raise SetupError if the harness differs from its commit: its scores could not be repeated.
 
     A harness that is installed from a wheel has no commit; its files are its version.
     """

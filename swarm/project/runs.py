@@ -17,7 +17,7 @@ from harness.contract import SetupError
 from islands.events import Event
 from islands.state.run_state import State
 
-# without this, GitPython raises ImportError where git is missing, before we can say what to install
+# without this, GitPython raises ImportError where git is missing, before `repository` can report it
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 from git import Git, GitCommandError, GitCommandNotFound
@@ -109,7 +109,7 @@ def locate(name: str | None, start: Path | None = None) -> RunFolder:
         if last is None:
             raise SetupError(f"{repo} has no run yet: start one with `swarm launch`")
         return last
-    run = _at(repo, name)
+    run = _run_folder(repo, name)
     if not run.ledger.exists():
         names = ", ".join(run.name for run in runs(repo)) or "none yet, `swarm launch` starts one"
         raise SetupError(f"--run {name}: no such run; existing runs: {names}")
@@ -121,7 +121,7 @@ def create(repo: Path, name: str) -> RunFolder:
 
     Raises SetupError for an invalid name, or where the folder cannot be created.
     """
-    run = _at(repo, name)
+    run = _run_folder(repo, name)
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         ignored = repo / HOME / ".gitignore"
@@ -171,7 +171,7 @@ def repository(start: Path | None = None) -> Path:
         ) from None
 
 
-def _at(repo: Path, name: str) -> RunFolder:
+def _run_folder(repo: Path, name: str) -> RunFolder:
     unfit = name.endswith((".", ".lock")) or ".." in name
     if unfit or not _NAME.fullmatch(name):
         raise SetupError(

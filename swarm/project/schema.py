@@ -1,8 +1,8 @@
 """Schema of program.md's front matter: a frozen record for each section, with validation.
 
-`says` attaches to each key the rule and the example that an error message quotes. A section builds
-the record that the rest of the program works with (`RatchetSection.policy`, `GuardsSection.guards`,
-...). Reading the file is `swarm.project.program`'s part.
+`described` attaches to each key the rule and the example that an error message quotes. A section
+builds the record that the rest of the program works with (`RatchetSection.policy`,
+`GuardsSection.guards`, ...). `swarm.project.program` reads the file.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ RENAMED = {
     ("promotion", "trials"): "max_trials",
     ("promotion", "hidden"): "hidden_queries",
 }
-"""Keys of older versions, by section and key, and what they are called now."""
+"""Keys of older versions, by section and key, and their names today."""
 
 
-def says(rule: str, example: str) -> Any:  # noqa: ANN401 - pydantic's own type for a field
+def described(rule: str, example: str) -> Any:  # noqa: ANN401 - pydantic's own type for a field
     """Return a field described by what its value must be, with an example value."""
     return Field(description=rule, examples=[example])
 
 
-def _inside(path: str) -> str:
+def _repository_path(path: str) -> str:
     """Return `path` in its shortest form. Raises ValueError if it leaves the repository."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or {"..", ".git"} & set(parts) or not path.isprintable():
@@ -58,7 +58,7 @@ def _inside(path: str) -> str:
     return "/".join(parts)
 
 
-def _possible(rung: Rung) -> Rung:
+def _feasible_rung(rung: Rung) -> Rung:
     if rung.depth < 1 or rung.seconds <= 0 or rung.memory_mib < MIN_MEMORY_MIB:
         raise ValueError(rung)
     return rung
@@ -67,19 +67,19 @@ def _possible(rung: Rung) -> Rung:
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """A word that may be part of a branch name."""
 
-Count = Annotated[int, Field(ge=1, le=1_000_000), says("a whole number from 1", "8")]
+Count = Annotated[int, Field(ge=1, le=1_000_000), described("a whole number from 1", "8")]
 
-Dollars = Annotated[float, Field(ge=0), says("a number of dollars, 0 or more", "2.5")]
+Dollars = Annotated[float, Field(ge=0), described("a number of dollars, 0 or more", "2.5")]
 
-Path = Annotated[str, AfterValidator(_inside)]
+RepositoryPath = Annotated[str, AfterValidator(_repository_path)]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class IslandSection:
     """One island: its name and its agent ("": the `agent` of program.md)."""
 
-    name: Annotated[Name, says("a word of a-z, 0-9 and - that begins with a letter", "wide")]
-    agent: Annotated[Name, says("the name of an agent", "mutator")] = ""
+    name: Annotated[Name, described("a word of a-z, 0-9 and - that begins with a letter", "wide")]
+    agent: Annotated[Name, described("the name of an agent", "mutator")] = ""
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -91,12 +91,14 @@ class MutatorSection:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class PriceSection:
-    """What a model costs, in dollars per million tokens; None: the most that it could be."""
+    """Price of a model in dollars per million tokens; None: the highest that is plausible."""
 
     input: Dollars
     output: Dollars
-    cache_read: Annotated[Dollars | None, says("a number of dollars, 0 or more", "0.3")] = None
-    cache_write: Annotated[Dollars | None, says("a number of dollars, 0 or more", "3.75")] = None
+    cache_read: Annotated[Dollars | None, described("a number of dollars, 0 or more", "0.3")] = None
+    cache_write: Annotated[Dollars | None, described("a number of dollars, 0 or more", "3.75")] = (
+        None
+    )
 
     def price(self) -> Price:
         """Return the price with open parts set to their maximum, so no dollar limit is overshot.
@@ -116,30 +118,36 @@ class PriceSection:
 class ModelSection:
     """A language model; None: the default of `swarm.agents.llm.settings`."""
 
-    kind: Annotated[Literal["anthropic", "openai"], says("mutator, anthropic or openai", "openai")]
+    kind: Annotated[
+        Literal["anthropic", "openai"], described("mutator, anthropic or openai", "openai")
+    ]
     model: Annotated[
-        str, Field(min_length=1), says("a model as its provider spells it", "claude-sonnet-5-5")
+        str,
+        Field(min_length=1),
+        described("a model as its provider spells it", "claude-sonnet-5-5"),
     ]
     base_url: Annotated[
         str | None,
         Field(pattern=r"^https?://\S+$"),
-        says("an address that begins with http:// or https://", "http://localhost:11434/v1"),
+        described("an address that begins with http:// or https://", "http://localhost:11434/v1"),
     ] = None
     api_key_env: Annotated[
         str | None,
         Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
-        says("the name of a variable that holds the key, never the key", "ANTHROPIC_API_KEY"),
+        described("the name of a variable that holds the key, never the key", "ANTHROPIC_API_KEY"),
     ] = None
-    requests_per_minute: Annotated[Count | None, says("a whole number from 1", "50")] = None
-    max_output_tokens: Annotated[Count | None, says("a whole number from 1", "8192")] = None
+    requests_per_minute: Annotated[Count | None, described("a whole number from 1", "50")] = None
+    max_output_tokens: Annotated[Count | None, described("a whole number from 1", "8192")] = None
     timeout_seconds: Annotated[
-        float | None, Field(gt=0), says("a number of seconds above 0", "120")
+        float | None, Field(gt=0), described("a number of seconds above 0", "120")
     ] = None
     effort: Annotated[
-        str | None, Field(pattern=r"^[a-z]+$"), says("a word that the provider knows", "medium")
+        str | None,
+        Field(pattern=r"^[a-z]+$"),
+        described("a word that the provider knows", "medium"),
     ] = None
     price: Annotated[
-        PriceSection | None, says("dollars per million tokens", "{input: 3, output: 15}")
+        PriceSection | None, described("dollars per million tokens", "{input: 3, output: 15}")
     ] = None
 
     def model_settings(self) -> ModelSettings:
@@ -154,7 +162,7 @@ class ModelSection:
 class SlicesSection:
     """The slices of this machine that trials run on.
 
-    - `kind`, `count`: of which device, and how many
+    - `kind`, `count`: their device, and how many there are
     - `cores`: CPU cores of each slice; None: one, or with GPUs an equal share of all cores
     - `shares`: slices that each GPU is divided into
     - `max_foreign_cpu`: share of its cores' time that other programs may take during a trial before
@@ -162,27 +170,29 @@ class SlicesSection:
     """
 
     kind: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], says("auto, cpu, cuda or mps", "auto")
+        Literal["auto", "cpu", "cuda", "mps"], described("auto, cpu, cuda or mps", "auto")
     ] = "auto"
-    count: Annotated[Count | Literal["auto"], says("auto or a whole number from 1", "auto")] = (
-        "auto"
-    )
-    cores: Annotated[Count | None, says("a whole number from 1", "1")] = None
-    shares: Annotated[int, Field(ge=1, le=16), says("a whole number from 1 to 16", "3")] = 1
+    count: Annotated[
+        Count | Literal["auto"], described("auto or a whole number from 1", "auto")
+    ] = "auto"
+    cores: Annotated[Count | None, described("a whole number from 1", "1")] = None
+    shares: Annotated[int, Field(ge=1, le=16), described("a whole number from 1 to 16", "3")] = 1
     max_foreign_cpu: Annotated[
-        float | None, Field(gt=0, lt=1), says("a share between 0 and 1", "0.03")
+        float | None, Field(gt=0, lt=1), described("a share between 0 and 1", "0.03")
     ] = None
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class LimitsSection:
-    """Where a run stops (None: no limit), and how large a proposal may make the genome."""
+    """Limits of a run (None: no limit), and the size to which a proposal may grow the genome."""
 
-    minutes: Annotated[float | None, Field(gt=0), says("a number of minutes above 0", "480")] = None
-    trials: Annotated[Count | None, says("a whole number from 1", "1000")] = None
-    usd: Annotated[Dollars | None, says("a number of dollars, 0 or more", "20")] = None
+    minutes: Annotated[
+        float | None, Field(gt=0), described("a number of minutes above 0", "480")
+    ] = None
+    trials: Annotated[Count | None, described("a whole number from 1", "1000")] = None
+    usd: Annotated[Dollars | None, described("a number of dollars, 0 or more", "20")] = None
     tokens: Annotated[
-        int | None, Field(ge=0), says("a whole number of tokens, 0 or more", "2000000")
+        int | None, Field(ge=0), described("a whole number of tokens, 0 or more", "2000000")
     ] = None
     max_files: Count = 64
     max_bytes: Count = 1_000_000
@@ -195,7 +205,7 @@ class LimitsSection:
 
 
 Multiple = Annotated[
-    float | None, Field(gt=0), says("a multiple of the head's value, above 0", "1.1")
+    float | None, Field(gt=0), described("a multiple of the head's value, above 0", "1.1")
 ]
 
 
@@ -215,7 +225,7 @@ class GuardsSection:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class RatchetSection:
-    """What a candidate must show to be kept.
+    """Conditions on which a candidate is kept.
 
     - `baseline_seeds`: trials of the base at the start of a run
     - `fdr`: expected share of keeps that are no gain, at most (false discovery rate); 0: ask for
@@ -228,14 +238,20 @@ class RatchetSection:
     """
 
     baseline_seeds: Annotated[
-        int, Field(ge=2, le=100), says("a whole number from 2 to 100", "4")
+        int, Field(ge=2, le=100), described("a whole number from 2 to 100", "4")
     ] = 4
-    fdr: Annotated[float, Field(ge=0, le=0.5), says("a share from 0 to 0.5", "0.05")] = 0.05
-    max_pairs: Annotated[int, Field(ge=2, le=100), says("a whole number from 2 to 100", "8")] = 8
-    margin: Annotated[float, Field(ge=0), says("a number of standard errors, 0 or more", "2")] = 2.0
-    null_rate: Annotated[float, Field(ge=0, le=0.5), says("a share from 0 to 0.5", "0.02")] = 0.02
+    fdr: Annotated[float, Field(ge=0, le=0.5), described("a share from 0 to 0.5", "0.05")] = 0.05
+    max_pairs: Annotated[
+        int, Field(ge=2, le=100), described("a whole number from 2 to 100", "8")
+    ] = 8
+    margin: Annotated[
+        float, Field(ge=0), described("a number of standard errors, 0 or more", "2")
+    ] = 2.0
+    null_rate: Annotated[float, Field(ge=0, le=0.5), described("a share from 0 to 0.5", "0.02")] = (
+        0.02
+    )
     sentinel_every: Annotated[
-        int, Field(ge=0, le=1_000_000), says("a whole number from 0", "25")
+        int, Field(ge=0, le=1_000_000), described("a whole number from 0", "25")
     ] = 25
 
     def policy(self, guards: Guards) -> RatchetPolicy:
@@ -250,14 +266,16 @@ class RatchetSection:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class StackSection:
-    """When the kept changes of all islands are applied together, to see whether they add up.
+    """Schedule of stack checks: kept changes of all islands, measured together.
 
     - `every`: keeps from one stack check to the next (0: never); one more precedes the run's end
     - `max_share`: share of the run's trials that all stack checks may take together
     """
 
-    every: Annotated[int, Field(ge=0), says("a whole number from 0", "8")] = 8
-    max_share: Annotated[float, Field(gt=0, le=1), says("a share above 0, to 1", "0.25")] = 0.25
+    every: Annotated[int, Field(ge=0), described("a whole number from 0", "8")] = 8
+    max_share: Annotated[float, Field(gt=0, le=1), described("a share above 0, to 1", "0.25")] = (
+        0.25
+    )
 
     def policy(self) -> StackPolicy:
         """Return when stack checks run."""
@@ -266,7 +284,7 @@ class StackSection:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class PromotionSection:
-    """How stacks are measured again at the next rung.
+    """Settings of promotions: stacks measured again at the next rung.
 
     - `auto`: whether each judged stack is promoted, where the limits leave room
     - `stack_pairs`: pairs of trials, stack and base, in one promotion
@@ -274,10 +292,12 @@ class PromotionSection:
     - `hidden_queries`: queries of the hidden split in the whole run, one bit each
     """
 
-    auto: Annotated[bool, says("true or false", "true")] = True
-    stack_pairs: Annotated[int, Field(ge=2, le=100), says("a whole number from 2 to 100", "4")] = 4
-    max_trials: Annotated[Count, says("a whole number from 1", "32")] = 32
-    hidden_queries: Annotated[int, Field(ge=0), says("a whole number from 0", "16")] = 16
+    auto: Annotated[bool, described("true or false", "true")] = True
+    stack_pairs: Annotated[
+        int, Field(ge=2, le=100), described("a whole number from 2 to 100", "4")
+    ] = 4
+    max_trials: Annotated[Count, described("a whole number from 1", "32")] = 32
+    hidden_queries: Annotated[int, Field(ge=0), described("a whole number from 0", "16")] = 16
 
     @property
     def min_trials(self) -> int:
@@ -291,20 +311,20 @@ class PromotionSection:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class MigrationSection:
-    """How kept changes are offered to other islands.
+    """Settings of migration: kept changes offered to other islands.
 
     - `topology`: which islands offer changes to which
     - `every`: candidates of its own that each island tries in one interval
-    - `rate`: share of the islands that take a migrant in one interval, those first that have gone
-      longest without a keep
+    - `rate`: share of the islands that take a migrant in one interval; those without a keep for
+      longest come first
     """
 
     topology: Annotated[
         Literal["none", "ring", "star", "complete", "random"],
-        says("none, ring, star, complete or random", "star"),
+        described("none, ring, star, complete or random", "star"),
     ] = "star"
     every: Count = 1
-    rate: Annotated[float, Field(gt=0, le=1), says("a share above 0, 1 at most", "0.5")] = 1.0
+    rate: Annotated[float, Field(gt=0, le=1), described("a share above 0, 1 at most", "0.5")] = 1.0
 
     def migration(self) -> Migration:
         """Return how changes migrate."""
@@ -315,19 +335,21 @@ class MigrationSection:
 class Settings:
     """The front matter as written; None where the task or another key decides."""
 
-    task: Annotated[str, says("the name of a task", "packing")]
+    task: Annotated[str, described("the name of a task", "packing")]
     genome: Annotated[
-        tuple[Path, ...],
+        tuple[RepositoryPath, ...],
         Field(min_length=1),
-        says("a list of files or directories in the repository, without ..", "[genome/train.py]"),
+        described(
+            "a list of files or directories in the repository, without ..", "[genome/train.py]"
+        ),
     ]
-    data: Annotated[Name | None, says("the name of a corpus", "kjv")] = None
-    metric: Annotated[str | None, says("the task's metric", "val_bpb")] = None
-    direction: Annotated[Direction | None, says("minimize or maximize", "minimize")] = None
+    data: Annotated[Name | None, described("the name of a corpus", "kjv")] = None
+    metric: Annotated[str | None, described("the task's metric", "val_bpb")] = None
+    direction: Annotated[Direction | None, described("minimize or maximize", "minimize")] = None
     rungs: Annotated[
-        tuple[Annotated[Rung, AfterValidator(_possible)], ...],
+        tuple[Annotated[Rung, AfterValidator(_feasible_rung)], ...],
         Field(min_length=1),
-        says(
+        described(
             f"a list of rungs with depth from 1, seconds above 0, memory_mib from {MIN_MEMORY_MIB}",
             "[{depth: 2, seconds: 20, memory_mib: 4096}]",
         ),
@@ -336,29 +358,35 @@ class Settings:
         Annotated[int, Field(ge=1, le=64)]
         | Literal["auto"]
         | Annotated[tuple[IslandSection, ...], Field(min_length=1, max_length=64)],
-        says("auto, a whole number from 1 to 64, or a list of names", "[{name: wide}]"),
+        described("auto, a whole number from 1 to 64, or a list of names", "[{name: wide}]"),
     ] = "auto"
     agents: Annotated[
         Mapping[Name, Annotated[MutatorSection | ModelSection, Field(discriminator="kind")]],
-        says("agents by name (a-z, 0-9, -)", "{fast: {kind: openai, model: gpt-6-luna}}"),
+        described("agents by name (a-z, 0-9, -)", "{fast: {kind: openai, model: gpt-6-luna}}"),
     ] = field(default_factory=dict)
-    agent: Annotated[Name, says("the name of an agent", "mutator")] = "mutator"
-    slices: Annotated[SlicesSection, says("settings", "{kind: cpu, cores: 1}")] = SlicesSection()
-    limits: Annotated[LimitsSection, says("settings", "{minutes: 480, usd: 20}")] = LimitsSection()
-    ratchet: Annotated[RatchetSection, says("settings", "{max_pairs: 3}")] = RatchetSection()
-    guards: Annotated[GuardsSection, says("settings", "{memory: 1.1, lines: 1.2}")] = (
+    agent: Annotated[Name, described("the name of an agent", "mutator")] = "mutator"
+    slices: Annotated[SlicesSection, described("settings", "{kind: cpu, cores: 1}")] = (
+        SlicesSection()
+    )
+    limits: Annotated[LimitsSection, described("settings", "{minutes: 480, usd: 20}")] = (
+        LimitsSection()
+    )
+    ratchet: Annotated[RatchetSection, described("settings", "{max_pairs: 3}")] = RatchetSection()
+    guards: Annotated[GuardsSection, described("settings", "{memory: 1.1, lines: 1.2}")] = (
         GuardsSection()
     )
-    stack: Annotated[StackSection, says("settings", "{every: 8, max_share: 0.25}")] = StackSection()
-    promotion: Annotated[PromotionSection, says("settings", "{stack_pairs: 4, max_trials: 32}")] = (
-        PromotionSection()
+    stack: Annotated[StackSection, described("settings", "{every: 8, max_share: 0.25}")] = (
+        StackSection()
     )
-    migration: Annotated[MigrationSection, says("settings", "{topology: star, every: 1}")] = (
+    promotion: Annotated[
+        PromotionSection, described("settings", "{stack_pairs: 4, max_trials: 32}")
+    ] = PromotionSection()
+    migration: Annotated[MigrationSection, described("settings", "{topology: star, every: 1}")] = (
         MigrationSection()
     )
     preflight: Annotated[
-        Literal["auto", "always", "never"], says("auto, always or never", "auto")
+        Literal["auto", "always", "never"], described("auto, always or never", "auto")
     ] = "auto"
     seed: Annotated[
-        int, Field(ge=0, le=2**31 - 1), says("a whole number from 0 to 2147483647", "7")
+        int, Field(ge=0, le=2**31 - 1), described("a whole number from 0 to 2147483647", "7")
     ] = 0

@@ -1,4 +1,4 @@
-"""What is done with a finished run: select, re-measure, merge, verify.
+"""Work on a finished run: select, re-measure, merge, verify.
 
 Imported by cli and simulation.
 """

@@ -12,8 +12,8 @@ conflicts without touching a file). Then three steps, in this order:
 The branch moves last. A `kill -9` in between leaves the merge's changes uncommitted in the working
 tree, where `git commit -a` would keep them; with the branch moved first it would silently revert
 the merge. The next merge finds the note, verifies that every difference is that merge's own (each
-file is as before, as after, missing, or a prefix of what it would be: nothing that git does not
-have), undoes them and starts over. Ctrl-C and SIGTERM wait until steps 2 and 3 are done (some
+file is as before, as after, missing, or a prefix of either, so git has all of it), undoes them and
+starts over. Ctrl-C and SIGTERM wait until steps 2 and 3 are done (some
 10 ms); a failure in them is undone before it is reported.
 
 Hooks, fsmonitor, filters and merge drivers do not run (islands/git/plumbing.py). A merged file that
@@ -70,12 +70,12 @@ class _File:
 def check_mergeable(git: Plumbing, target: str, head: str, genome: tuple[str, ...]) -> None:
     """Raise SetupError where `merge_commit` would; change nothing.
 
-    What a killed merge left is no reason to refuse: `merge_commit` undoes it.
+    What a killed merge left behind does not raise, since `merge_commit` undoes it.
     """
-    old = _standing(git, target)
-    _, files = _planned(git, old, head, target)
+    old = _target_commit(git, target)
+    _, files = _merged_tree(git, old, head, target)
     _check_files(git, files, genome)
-    _in_the_way(git, old, files)
+    _check_worktree(git, old, files)
 
 
 def merge_commit(  # noqa: PLR0913  # what is merged, where to, and how
@@ -90,25 +90,25 @@ def merge_commit(  # noqa: PLR0913  # what is merged, where to, and how
     """Merge commit `head` into the checked-out branch `target`; return the merge commit.
 
     The merge commit is the user's own (user.name and user.email; "swarm <swarm@localhost>" where
-    they are not set), and has two parents even where the branch could be moved to `head`. With
-    `squash` it has one, and the changes' own commits stay behind.
+    they are not set), and has two parents even where a fast-forward is possible. With `squash` it
+    has one, and the changes' own commits are not part of the branch's history.
     Raises SetupError, changing nothing, where `target` is not checked out or has changes, where
     git is in the middle of something, where there is nothing to merge or a conflict, and where a
     file outside the genome would change.
     """
-    old = _standing(git, target)
-    tree, files = _planned(git, old, head, target)
+    old = _target_commit(git, target)
+    tree, files = _merged_tree(git, old, head, target)
     _check_files(git, files, genome)
     _check_clean(git, old, files)
     parents = ("-p", old) if squash else ("-p", old, "-p", head)
     commit = git.run_line(
-        "commit-tree", tree, *parents, stdin=message_bytes(message), env=_author(git)
+        "commit-tree", tree, *parents, stdin=message_bytes(message), env=_author_variables(git)
     )
-    _bring(git, target, commit, old, files)
+    _apply(git, target, commit, old, files)
     return commit
 
 
-def _standing(git: Plumbing, target: str) -> str:
+def _target_commit(git: Plumbing, target: str) -> str:
     """Return the commit that `target` is at; raise SetupError if nothing can be merged into it."""
     for name, operation in IN_PROGRESS.items():
         if (git.git_dir / name).exists():
@@ -127,7 +127,7 @@ def _standing(git: Plumbing, target: str) -> str:
     return old
 
 
-def _planned(git: Plumbing, old: str, head: str, target: str) -> tuple[str, tuple[_File, ...]]:
+def _merged_tree(git: Plumbing, old: str, head: str, target: str) -> tuple[str, tuple[_File, ...]]:
     """Return the merged tree and the files that it changes."""
     if git.commit_id(head) != head:
         raise SetupError(f"{head!r} is no commit of {git.top}: nothing to merge")
@@ -141,25 +141,25 @@ def _planned(git: Plumbing, old: str, head: str, target: str) -> tuple[str, tupl
             f"conflict in {', '.join(conflicts)}: {target} has changed there too; "
             f"merge by hand (`git merge --no-ff {head[:12]}`)"
         )
-    files = _changed(git, old, tree)
+    files = _changed_files(git, old, tree)
     if not files:
         raise SetupError(f"{target} has all changes of {head[:12]} already: nothing to merge")
     return tree, files
 
 
-def _changed(git: Plumbing, old: str, tree: str) -> tuple[_File, ...]:
-    listed = git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, tree)
-    fields = os.fsdecode(listed).split("\0")
-    return tuple(map(_file, fields[0:-1:2], fields[1::2]))
+def _changed_files(git: Plumbing, old: str, tree: str) -> tuple[_File, ...]:
+    diff = git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, tree)
+    fields = os.fsdecode(diff).split("\0")
+    return tuple(map(_parse_row, fields[0:-1:2], fields[1::2]))
 
 
-def _file(facts: str, path: str) -> _File:
+def _parse_row(facts: str, path: str) -> _File:
     old_mode, new_mode, old, new, _ = facts.removeprefix(":").split(" ")
     return _File(path, old_mode, new_mode, old.strip("0") and old, new.strip("0") and new)
 
 
 def _check_files(git: Plumbing, files: Sequence[_File], genome: tuple[str, ...]) -> None:
-    """Admission let no other change in; a head that was moved by hand may hold one."""
+    """Raise for a change that admission refuses: a head that was moved by hand may hold one."""
     for file in files:
         if not is_inside(file.path, genome):
             raise SetupError(f"the merge would change {file.path!r}, outside the genome: refused")
@@ -180,66 +180,67 @@ def _is_plain(file: _File) -> bool:
 
 def _check_clean(git: Plumbing, old: str, files: Sequence[_File]) -> None:
     """Raise if the user's own changes are in the way; undo what a killed merge left."""
-    leftover = _in_the_way(git, old, files)
+    leftover = _check_worktree(git, old, files)
     if leftover:
         _restore(git, leftover)
     (git.git_dir / NOTE).unlink(missing_ok=True)
 
 
-def _in_the_way(git: Plumbing, old: str, files: Sequence[_File]) -> Sequence[_File]:
+def _check_worktree(git: Plumbing, old: str, files: Sequence[_File]) -> Sequence[_File]:
     """Return the files that a killed merge left changed; raise if anything else differs."""
-    asked = ("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames")
-    status = os.fsdecode(git.run(*asked, "--ignore-submodules=dirty"))
+    options = ("--porcelain", "-z", "--untracked-files=no", "--no-renames")
+    status = os.fsdecode(git.run("status", *options, "--ignore-submodules=dirty"))
     dirty = {line[3:] for line in status.split("\0") if line}
-    noted = _noted(git, old)
-    left = {file.path for file in noted}
-    if dirty <= left and _is_cut_off(git, noted):
+    unfinished = _unfinished_files(git, old)
+    explained = {file.path for file in unfinished}
+    if dirty <= explained and _is_cut_off(git, unfinished):
         dirty = set()
-    else:
-        noted, left = (), set()
-    stray = [path for path in _stray(git, files) if path not in left]
-    if (dirty or stray) and _is_left_over(git, dirty, files):
+    else:  # something differs that the note does not explain, so it excuses nothing
+        unfinished, explained = (), set()
+    obstacles = [path for path in _untracked_obstacles(git, files) if path not in explained]
+    # without a note: the same merge may have been killed, if every difference is its own
+    if (dirty or obstacles) and _is_left_over(git, dirty, files):
         return files
     if dirty:
         names = ", ".join(sorted(dirty)[:3])
         raise SetupError(f"{git.top} has uncommitted changes ({names}): commit or stash them first")
-    if stray:
-        raise SetupError(f"the merge would overwrite {git.top / stray[0]}: move it away first")
-    return noted
+    if obstacles:
+        raise SetupError(f"the merge would overwrite {git.top / obstacles[0]}: move it away first")
+    return unfinished
 
 
-def _stray(git: Plumbing, files: Sequence[_File]) -> list[str]:
+def _untracked_obstacles(git: Plumbing, files: Sequence[_File]) -> list[str]:
     return [file.path for file in files if not file.old and _is_taken(git.top, file.path)]
 
 
-def _noted(git: Plumbing, old: str) -> Sequence[_File]:
-    """Return the files of a merge from `old` that was not finished."""
+def _unfinished_files(git: Plumbing, old: str) -> Sequence[_File]:
+    """Return the files of a merge from `old` that left its note."""
     try:
-        noted = json.loads((git.git_dir / NOTE).read_text())
+        note = json.loads((git.git_dir / NOTE).read_text())
     except (FileNotFoundError, ValueError):
         return ()
-    if not isinstance(noted, dict) or noted.get("old") != old:
+    if not isinstance(note, dict) or note.get("old") != old:
         return ()
-    tree = str(noted.get("tree"))
-    known = git.try_run("cat-file", "-e", f"{tree}^{{tree}}").code == 0
-    return _changed(git, old, tree) if known else ()
+    tree = str(note.get("tree"))
+    exists = git.try_run("cat-file", "-e", f"{tree}^{{tree}}").code == 0
+    return _changed_files(git, old, tree) if exists else ()
 
 
 def _is_cut_off(git: Plumbing, files: Sequence[_File]) -> bool:
     """Return whether index and files are as a merge that was killed at any point leaves them."""
     paths = [file.path for file in files]
-    staged, present = _staged(git, paths), _present(git, paths)
+    staged, present = _index_objects(git, paths), _worktree_objects(git, paths)
     return all(
         staged[file.path] in {file.old, file.new}
         and (
             present[file.path] in {"", file.old, file.new}
-            or (present[file.path] != "?" and _begins(git, file))
+            or (present[file.path] != "?" and _is_prefix(git, file))
         )
         for file in files
     )
 
 
-def _begins(git: Plumbing, file: _File) -> bool:
+def _is_prefix(git: Plumbing, file: _File) -> bool:
     """Return whether the file is a prefix of what the merge, or its undoing, writes."""
     content = (git.top / file.path).read_bytes().replace(b"\r\n", b"\n")
     return any(
@@ -262,31 +263,32 @@ def _is_left_over(git: Plumbing, dirty: set[str], files: Sequence[_File]) -> boo
     paths = [file.path for file in files]
     if not dirty <= set(paths):
         return False
-    staged = _staged(git, paths)
-    present = _present(git, paths)
+    staged = _index_objects(git, paths)
+    present = _worktree_objects(git, paths)
     return all(
         staged[file.path] in {file.old, file.new} and present[file.path] in {file.old, file.new}
         for file in files
     )
 
 
-def _staged(git: Plumbing, paths: Sequence[str]) -> dict[str, str]:
+def _index_objects(git: Plumbing, paths: Sequence[str]) -> dict[str, str]:
     """Return the object of each path in the index, "" where it has none."""
     rows = os.fsdecode(git.run("ls-files", "-s", "-z", "--", *paths)).split("\0")
-    found = {path: facts.split(" ")[1] for facts, path in (row.split("\t") for row in rows if row)}
-    return {path: found.get(path, "") for path in paths}
+    entries = (row.split("\t") for row in rows if row)
+    objects = {path: facts.split(" ")[1] for facts, path in entries}
+    return {path: objects.get(path, "") for path in paths}
 
 
-def _present(git: Plumbing, paths: Sequence[str]) -> dict[str, str]:
-    """Return the object of each path in the working tree, "" where there is nothing.
+def _worktree_objects(git: Plumbing, paths: Sequence[str]) -> dict[str, str]:
+    """Return the object of each path in the working tree.
 
-    What is no regular file is no object ("?").
+    It is "" where there is nothing, and "?" where there is something other than a regular file.
     """
-    plain = [path for path in paths if _is_regular(git.top, path)]
-    asked = "".join(f"{path}\n" for path in plain).encode()
-    named = git.run("hash-object", "--stdin-paths", stdin=asked).decode().split()
-    found = dict(zip(plain, named, strict=True))
-    return {path: found.get(path, "?" if _is_taken(git.top, path) else "") for path in paths}
+    regular = [path for path in paths if _is_regular(git.top, path)]
+    lines = "".join(f"{path}\n" for path in regular).encode()
+    hashes = git.run("hash-object", "--stdin-paths", stdin=lines).decode().split()
+    objects = dict(zip(regular, hashes, strict=True))
+    return {path: objects.get(path, "?" if _is_taken(git.top, path) else "") for path in paths}
 
 
 def _is_regular(top: Path, path: str) -> bool:
@@ -298,11 +300,11 @@ def _is_regular(top: Path, path: str) -> bool:
     )
 
 
-def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_File]) -> None:
+def _apply(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_File]) -> None:
     """Move working tree, index and branch from `old` to `commit`, or leave all unchanged."""
     try:
         with _uninterrupted(), _undone_on_failure(git, files):
-            _note(git, old, commit)
+            _write_note(git, old, commit)
             git.try_run("update-index", "-q", "--refresh")
             git.run("read-tree", "-m", "-u", old, commit)
             git.run("update-ref", "-m", "swarm merge", f"refs/heads/{target}", commit, old)
@@ -313,7 +315,7 @@ def _bring(git: Plumbing, target: str, commit: str, old: str, files: Sequence[_F
         ) from error
 
 
-def _note(git: Plumbing, old: str, commit: str) -> None:
+def _write_note(git: Plumbing, old: str, commit: str) -> None:
     tree = git.run_line("rev-parse", f"{commit}^{{tree}}")
     partial = git.git_dir / f"{NOTE}.new"
     partial.write_text(json.dumps({"old": old, "tree": tree}))
@@ -337,8 +339,8 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for number, handler in handlers.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-    for taken in caught:
-        signal.raise_signal(taken)
+    for caught_number in caught:
+        signal.raise_signal(caught_number)
 
 
 @contextmanager
@@ -363,7 +365,7 @@ def _restore(git: Plumbing, files: Sequence[_File]) -> None:
     lock and the old index, and the files are restored all the same.
     """
     paths = [file.path for file in files]
-    staged, present = _staged(git, paths), _present(git, paths)
+    staged, present = _index_objects(git, paths), _worktree_objects(git, paths)
     rows = (f"{file.old_mode} {file.old or ABSENT}\t{file.path}\0" for file in files)
     if any(staged[file.path] != file.old for file in files):
         git.run("update-index", "-z", "--index-info", stdin="".join(rows).encode())
@@ -395,10 +397,10 @@ def _remove(top: Path, at: Path) -> None:
         folder.rmdir()
 
 
-def _author(git: Plumbing) -> Mapping[str, str]:
-    """Return the variables that name the merge's author: none where git knows its user."""
-    known = all(
+def _author_variables(git: Plumbing) -> Mapping[str, str]:
+    """Return variables that name the author: none where git's configuration names the user."""
+    has_user = all(
         git.try_run("-c", "user.useConfigOnly=true", "var", name).code == 0
         for name in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
     )
-    return {} if known else IDENTITY
+    return {} if has_user else IDENTITY

@@ -39,7 +39,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Remeasured:
+class Remeasurement:
     """A commit re-measured against another, pair by pair."""
 
     commit: str
@@ -68,34 +68,35 @@ def best(state: State) -> str:
     return max(heads, default=(0.0, state.run.base))[1]
 
 
-async def remeasure(  # noqa: PLR0913  # what the command line says
+async def remeasure(  # noqa: PLR0913  # one for each option of the command
     folder: RunFolder,
     commit: str,
     against: str,
     seeds: int,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     sandbox: SandboxKind = "namespaces",
-) -> Remeasured:
+) -> Remeasurement:
     """Measure `commit` and `against` on `seeds` fresh seeds in `sandbox`, a pair on one slice.
 
-    Raises SetupError where a commit is unknown, fails, or the harness has moved.
+    `log` gets one line for each pair. Raises SetupError where a commit is unknown or fails, and
+    where the harness has changed since the run.
     """
     require_stopped(folder)
     state = load_state(folder)
     new = _commit(folder.repo, commit) if commit else best(state)
     old = _commit(folder.repo, against) if against else state.run.base
-    (result,) = await _measured(folder, state, [(old, new)], seeds, tell, sandbox)
+    (result,) = await _measure_pairs(folder, state, [(old, new)], seeds, log, sandbox)
     return result
 
 
 async def remeasure_kept(
     folder: RunFolder,
     seeds: int,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     sandbox: SandboxKind = "namespaces",
-) -> list[tuple[KeptChange, Remeasured]]:
+) -> list[tuple[KeptChange, Remeasurement]]:
     """Measure each kept change against its parent; otherwise as `remeasure`."""
     require_stopped(folder)
     state = load_state(folder)
@@ -104,19 +105,19 @@ async def remeasure_kept(
         raise SetupError(f"run {folder.name} has kept nothing yet: resume it with `swarm launch`")
     commits = [(change.parent, change.commit) for change in kept]
     return list(
-        zip(kept, await _measured(folder, state, commits, seeds, tell, sandbox), strict=True)
+        zip(kept, await _measure_pairs(folder, state, commits, seeds, log, sandbox), strict=True)
     )
 
 
-async def _measured(  # noqa: PLR0913, PLR0917  # as above
+async def _measure_pairs(  # noqa: PLR0913, PLR0917  # as above
     folder: RunFolder,
     state: State,
     commits: list[tuple[str, str]],
     seeds: int,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     sandbox: SandboxKind,
-) -> list[Remeasured]:
-    """Measure each pair of an old and a new commit."""
+) -> list[Remeasurement]:
+    """Measure each pair of an old and a new commit, all pairs on the same seeds."""
     require_sandbox(sandbox)
     bench = _Bench(folder, state, {commit for pair in commits for commit in pair}, sandbox)
     fresh_seeds = [seed_of(state.run.seed, "remeasure", k) for k in range(seeds)]
@@ -124,12 +125,12 @@ async def _measured(  # noqa: PLR0913, PLR0917  # as above
     async with bench.executor:
         if bench.executor.harness != state.run.harness:
             raise SetupError(
-                f"the harness has moved: run {state.run.run} was scored by {state.run.harness},"
+                f"the harness has changed: run {state.run.run} was scored by {state.run.harness},"
                 f" this one is {bench.executor.harness}; check out the harness of that run"
             )
-        pairs = await bench.pairs(jobs, tell)
+        pairs = await bench.pairs(jobs, log)
     return [
-        Remeasured(
+        Remeasurement(
             new,
             old,
             state.run.metric,
@@ -149,7 +150,7 @@ def _commit(repo: Path, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A pair of trials to run."""
+    """A pair of trials to run: both commits on one seed."""
 
     old: str
     new: str
@@ -171,13 +172,13 @@ class _Bench:
         branches = Branches(folder.repo, state.run.run, state.run.genome)
         for commit in commits:
             branches.export(commit, self._scratch / commit)
-        home = identity.export(folder.harness)
-        terms = ExecutorConfig(
+        harness = identity.export(folder.harness)
+        config = ExecutorConfig(
             state.run.task, state.run.data, sandbox, program.settings.slices.max_foreign_cpu
         )
-        self.executor = LocalExecutor(home, terms, self._slices)
+        self.executor = LocalExecutor(harness, config, self._slices)
 
-    async def pairs(self, jobs: list[_Job], tell: Callable[[str], None]) -> dict[_Job, Pair]:
+    async def pairs(self, jobs: list[_Job], log: Callable[[str], None]) -> dict[_Job, Pair]:
         """Run all jobs, each slice taking the next one when it is free; return their pairs."""
         queue, pairs = list(reversed(jobs)), dict[_Job, Pair]()
 
@@ -190,7 +191,7 @@ class _Bench:
                 old, new = scores[job.old], scores[job.new]
                 gain = gain_of(old, new, self._state.direction)
                 pairs[job] = Pair(job.seed, old, new, gain)
-                tell(f"{job.new[:10]} seed {job.seed}: {old:.5g} and {new:.5g}, gain {gain:+.5f}")
+                log(f"{job.new[:10]} seed {job.seed}: {old:.5g} and {new:.5g}, gain {gain:+.5f}")
 
         async with asyncio.TaskGroup() as group:
             for slice_ in self._slices:

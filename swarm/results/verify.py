@@ -33,26 +33,30 @@ E = TypeVar("E", bound=ev.Event)
 
 @dataclass(frozen=True, slots=True)
 class VerifyCheck:
-    """One check: what must hold, and each violation in one line."""
+    """One check of the record, and its result."""
 
     name: str
-    tells: str
-    wrong: tuple[str, ...] = ()
+    rule: str
+    """What must hold, for people."""
+    violations: tuple[str, ...] = ()
+    """Each violation in one line; empty if the check holds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """The result: the ledger's last link, the number of events that it stands for, the checks."""
+class VerifyReport:
+    """The result of all checks of a run's record."""
 
     run: str
     link: str
+    """Of the ledger's last line; it stands for all events before."""
     events: int
+    """Number of valid lines in the ledger."""
     checks: tuple[VerifyCheck, ...]
 
     @property
     def holds(self) -> bool:
         """Whether every check that ran holds."""
-        return not any(check.wrong for check in self.checks)
+        return not any(check.violations for check in self.checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,40 +88,40 @@ class _Record:
         return f"refs/swarm/{self.folder.name}/tried/"
 
 
-def verify(folder: RunFolder) -> Verified:
+def verify(folder: RunFolder) -> VerifyReport:
     """Check the record of a run; skip checks that depend on one that fails.
 
-    Raises SetupError where there is no ledger, or no git.
+    Raises SetupError where there is no ledger or git is not installed.
     """
     lines, broken = _read(folder)
     link, end = (lines[-1].link, lines[-1].end) if lines else (START, 0)
     checks = [VerifyCheck("chain", f"{len(lines)} lines, each linked to the one before", broken)]
     if not broken:
-        unfit = tuple(_unfit(lines))
+        unfit = tuple(_impossible_events(lines))
         checks.append(VerifyCheck("events", "each is possible after those before it", unfit))
         if lines and not unfit:
             git = Plumbing(folder.repo)
             refs = _refs(git, folder.name)
-            checks += _against(_Record(folder, git, lines, _read(folder, end)[0], refs))
+            checks += _consistency_checks(_Record(folder, git, lines, _read(folder, end)[0], refs))
         stray = strays(folder.path)
         rule = "matches the ledger up to the line that it has read"
         checks.append(
             VerifyCheck("projection", f"lineage.duckdb {rule}", (stray,) if stray else ())
         )
-    return Verified(folder.name, link, len(lines), tuple(checks))
+    return VerifyReport(folder.name, link, len(lines), tuple(checks))
 
 
-def _against(record: _Record) -> Iterator[VerifyCheck]:
+def _consistency_checks(record: _Record) -> Iterator[VerifyCheck]:
     """Yield the checks of the events against scores, refs and merges."""
-    tells = {
-        "scores": (f"all are of harness {record.opened.harness}", _foreign),
+    checks = {
+        "scores": (f"all are of harness {record.opened.harness}", _foreign_scores),
         "candidates": (f"each is held by its ref under {record.tried}", _candidates),
         "heads": ("each island's branch is at its head", _heads),
         "stacks": ("each stack that was assembled is held by its ref, and no other is", _stacks),
         "consensus": ("the consensus branch is where the last promotion moved it", _consensus),
         "merges": (f"those on {record.opened.target} carry a link of this ledger", _merges),
     }
-    for name, (rule, check) in tells.items():
+    for name, (rule, check) in checks.items():
         yield VerifyCheck(name, rule, tuple(check(record)))
 
 
@@ -135,7 +139,7 @@ def _fold(lines: Iterable[Line]) -> State:
     return fold(line.event for line in lines)
 
 
-def _unfit(lines: Iterable[Line]) -> Iterator[str]:
+def _impossible_events(lines: Iterable[Line]) -> Iterator[str]:
     """Yield what is wrong with the first event that is not possible after those before it."""
     state = State()
     for number, line in enumerate(lines, 1):
@@ -149,7 +153,7 @@ def _unfit(lines: Iterable[Line]) -> Iterator[str]:
             return
 
 
-def _foreign(record: _Record) -> Iterator[str]:
+def _foreign_scores(record: _Record) -> Iterator[str]:
     for number, line in enumerate(record.lines, 1):
         event = line.event
         if isinstance(event, ev.TrialEnded) and event.outcome.harness != record.opened.harness:
@@ -162,38 +166,38 @@ def _stacks(record: _Record) -> Iterator[str]:
 
     Intermediate commits are held too, one ref for each part that was applied to the base.
     """
-    kept = f"refs/swarm/{record.folder.name}/stacks/"
+    prefix = f"refs/swarm/{record.folder.name}/stacks/"
     for event in _of(ev.StackCheckAssembled, record.lines):
-        name = f"{kept}{event.number}/{'-'.join(map(str, event.parts))}"
+        name = f"{prefix}{event.number}/{'-'.join(map(str, event.parts))}"
         ref = record.refs.get(name, _Ref("nothing", ""))
         if event.commit and event.parts and ref.commit != event.commit:
             yield f"{name} holds {ref.commit}, not {event.commit}"
     opened = _of(ev.StackCheckStarted, (*record.lines, *record.later))
-    known = tuple(f"{kept}{event.number}/" for event in opened)
+    recorded = tuple(f"{prefix}{event.number}/" for event in opened)
     for name in record.refs:
-        if name.startswith(kept) and not name.startswith(known):
+        if name.startswith(prefix) and not name.startswith(recorded):
             yield f"{name} is of a stack check that the ledger does not know: was its end cut off?"
 
 
 def _candidates(record: _Record) -> Iterator[str]:
     """Yield admitted commits that no ref holds, and refs that hold a commit never admitted."""
     yield from _rebased(record)
-    known = {each.experiment for each in _of(ev.CandidateAdmitted, record.later)}
+    admitted = {event.experiment for event in _of(ev.CandidateAdmitted, record.later)}
     for event in _of(ev.CandidateAdmitted, record.lines):
-        known.add(event.experiment)
+        admitted.add(event.experiment)
         ref = record.refs.get(f"{record.tried}{event.experiment}", _Ref("nothing", ""))
         if ref.commit != event.commit:
             yield f"{record.tried}{event.experiment} holds {ref.commit}, not {event.commit}"
         elif ref.parent != event.parent:
             yield f"{event.commit} was made on {ref.parent}, not on {event.parent}"
     # a candidate is committed before it is recorded: a coordinator may be killed in between
-    opened = (*record.lines, *record.later)
-    open_ = {each.experiment for each in _of(ev.ProposalReceived, opened)}
-    open_ |= {each.experiment for each in _of(ev.MigrantOffered, opened)}
+    lines = (*record.lines, *record.later)
+    pending = {event.experiment for event in _of(ev.ProposalReceived, lines)}
+    pending |= {event.experiment for event in _of(ev.MigrantOffered, lines)}
     # a preflight comes after the candidate's commit, every other refusal before it
-    refused = _of(ev.ProposalRefused, record.lines)
-    open_ -= {each.experiment for each in refused if each.rule != "preflight"}
-    allowed = {f"{record.tried}{experiment}" for experiment in known | open_}
+    refusals = _of(ev.ProposalRefused, record.lines)
+    pending -= {refusal.experiment for refusal in refusals if refusal.rule != "preflight"}
+    allowed = {f"{record.tried}{experiment}" for experiment in admitted | pending}
     for name in record.refs:
         if name.startswith(record.tried) and name not in allowed:
             yield f"{name} holds a candidate that the ledger does not know: was its end cut off?"
@@ -202,7 +206,7 @@ def _candidates(record: _Record) -> Iterator[str]:
 def _rebased(record: _Record) -> Iterator[str]:
     """Yield candidates that were rebased on a later head and are held by no ref.
 
-    A ref that the ledger lacks is no fault: here, too, the preflight comes after the commit.
+    A ref without an event is valid: here, too, the preflight comes after the commit.
     """
     for event in _of(ev.CandidateRebased, record.lines):
         name = f"refs/swarm/{record.folder.name}/rebased/{event.experiment}/{event.parent}"
@@ -214,16 +218,16 @@ def _rebased(record: _Record) -> Iterator[str]:
 def _heads(record: _Record) -> Iterator[str]:
     """Yield branches that are not at their island's head by the ledger.
 
-    A head is recorded before its branch moves: a coordinator may be killed in between, or be there.
+    A head is recorded before its branch moves: a coordinator may be killed, or be, in between.
     """
     state, heads = State(), dict[str, list[str]]()
     _follow(state, heads, record.lines)
-    late = 1 if state.stopped else 2
-    allowed = {name: len(known) - late for name, known in heads.items()}
+    accepted = 1 if state.stopped else 2  # the newest heads at which the branch may be
+    first = {name: len(past) - accepted for name, past in heads.items()}
     _follow(state, heads, record.later)
     for name, island in state.islands.items():
         ref = record.refs.get(f"refs/heads/{island.opened.branch}", _Ref("no commit", ""))
-        if ref.commit not in heads[name][max(0, allowed.get(name, 0)) :]:
+        if ref.commit not in heads[name][max(0, first.get(name, 0)) :]:
             yield f"branch {island.opened.branch} is at {ref.commit}, not at {island.head}"
 
 
@@ -266,16 +270,16 @@ def _merges(record: _Record) -> Iterator[str]:
     branch = f"refs/heads/{record.opened.target}"
     if record.git.commit_id(branch) is None:
         return
-    named = f"--grep=Swarm-Run: {record.folder.name}"
+    grep = f"--grep=Swarm-Run: {record.folder.name}"
     # a squashed merge has one parent; candidates, whose messages agents write, are never on the
     # first-parent line
     commits = dict[str, None]()
-    for which in ("--min-parents=2", "--first-parent"):
-        found = record.git.try_run("rev-list", which, "--fixed-strings", named, branch, "--")
-        if found.code != 0:
-            yield f"the history of {branch} is not whole: {found.err.partition(chr(10))[0]}"
+    for option in ("--min-parents=2", "--first-parent"):
+        result = record.git.try_run("rev-list", option, "--fixed-strings", grep, branch, "--")
+        if result.code != 0:
+            yield f"the history of {branch} is incomplete: {result.err.partition(chr(10))[0]}"
             break
-        commits |= dict.fromkeys(found.out.decode().split())
+        commits |= dict.fromkeys(result.out.decode().split())
     for commit in commits:
         message = record.git.run("cat-file", "commit", commit).decode(errors="replace")
         values = trailers.read(message)
@@ -283,7 +287,7 @@ def _merges(record: _Record) -> Iterator[str]:
         if link is None or values.get("Run") != record.folder.name:
             continue
         if link not in links:
-            longer = link.partition(":")[0] not in {known.partition(":")[0] for known in links}
+            longer = link.partition(":")[0] not in {other.partition(":")[0] for other in links}
             reason = "end was cut off" if longer else "lines were rewritten"
             yield f"merge {commit} carries link {link}: the ledger's {reason}"
 
@@ -295,8 +299,8 @@ def _of(kind: type[E], lines: Iterable[Line]) -> Iterator[E]:
 def _refs(git: Plumbing, run: str) -> dict[str, _Ref]:
     """Return the run's branches and candidates by full ref name."""
     prefixes = (f"refs/heads/swarm/{run}/", f"refs/swarm/{run}/")
-    listed = git.run("for-each-ref", "--format=%(objectname) %(refname)", *prefixes).decode()
-    names = [line.split(" ") for line in listed.splitlines()]
+    lines = git.run("for-each-ref", "--format=%(objectname) %(refname)", *prefixes).decode()
+    names = [line.split(" ") for line in lines.splitlines()]
     parents = _parents(git, {commit for commit, _ in names})
     return {
         name: _Ref(commit if commit in parents else f"the lost {commit}", parents.get(commit, ""))

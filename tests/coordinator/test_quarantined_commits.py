@@ -302,7 +302,7 @@ def test_git_and_the_record_say_so_too(real):
         assert git(folder.repo, "rev-parse", island.opened.branch) == island.head
     held = git(folder.repo, "for-each-ref", "--format=%(objectname)", "refs/swarm/lab/tried/")
     assert state.quarantines.commits <= {*held.split()}
-    assert [check.wrong for check in verify(folder).checks if check.wrong] == []
+    assert [check.violations for check in verify(folder).checks if check.violations] == []
 
 
 def test_tables_set_apart_what_is(real):
@@ -342,7 +342,9 @@ def test_a_branch_may_lag_a_quarantine_where_the_coordinator_was_killed(real, tm
         before = State()
         before.apply_all([ev.decode(line) for line in lines[: at + 1]])
         git(folder.repo, "update-ref", other, before.islands["i1"].head)
-        assert not [each for each in verify(folder).checks if each.name == "heads" and each.wrong]
+        assert not [
+            each for each in verify(folder).checks if each.name == "heads" and each.violations
+        ]
         git(folder.repo, "update-ref", other, i1)
     finally:
         path.write_bytes(whole)

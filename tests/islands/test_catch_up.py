@@ -333,7 +333,7 @@ def recorded(tmp_path_factory):
 def test_the_record_holds_and_says_where_everybody_is(recorded):
     """`swarm verify` finds nothing; the tables have heads, chains and standings as the fold has."""
     folder, state = recorded
-    assert [check.wrong for check in verify(folder).checks if check.wrong] == []
+    assert [check.violations for check in verify(folder).checks if check.violations] == []
     rows = ask(folder.path, "FROM catch_ups").named()
     assert rows
     for row in rows:

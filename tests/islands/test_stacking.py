@@ -489,7 +489,7 @@ def test_the_record_of_a_check_is_told_drawn_and_verified(tmp_path):
         ledger.extend(history)
         run = checked(tmp_path, branches, ledger, Sums(branches), **asked)
     (judged,) = run.state.stacks.judged
-    found = {check.name: check.wrong for check in verify(folder).checks}
+    found = {check.name: check.violations for check in verify(folder).checks}
     assert found["stacks"] == found["projection"] == ()
     with reading(folder.path) as con:
         row = con.execute("SELECT verdict, parts, dropped, gain, observed FROM stacks").fetchone()
@@ -501,7 +501,7 @@ def test_the_record_of_a_check_is_told_drawn_and_verified(tmp_path):
         assert count == (judged.observed.pairs,)
     git(repo, "update-ref", "refs/swarm/lab/stacks/1/1-2", base)
     git(repo, "update-ref", "refs/swarm/lab/stacks/9/1", base)
-    wrong = {check.name: check.wrong for check in verify(folder).checks}["stacks"]
+    wrong = {check.name: check.violations for check in verify(folder).checks}["stacks"]
     assert len(wrong) == 2
     assert "1/1-2 holds" in wrong[0]
     assert "stacks/9/1" in wrong[1]

@@ -122,8 +122,8 @@ def test_scores_of_another_harness_are_not_merged(improved):
     path = improved / ".swarm/run1/ledger.jsonl"
     now = ledger(improved)[0]["harness"]
     forge(path, now.encode(), b"0123456789ab-0123456789ab-torch2.0.0-cpu")
-    assert "the harness has moved" in swarm(improved, "merge", FORCE, code=2)
-    assert "the harness has moved" in swarm(improved, "measure", "--seeds", "1", code=2)
+    assert "the harness has changed" in swarm(improved, "merge", FORCE, code=2)
+    assert "the harness has changed" in swarm(improved, "measure", "--seeds", "1", code=2)
 
 
 def test_scores_without_a_sandbox_are_not_merged_unasked(improved):

@@ -87,7 +87,7 @@ def path_of(folder):
 
 def broken(folder):
     """Return what does not hold of a record, by check."""
-    return {check.name: check.wrong for check in verify(folder).checks if check.wrong}
+    return {check.name: check.violations for check in verify(folder).checks if check.violations}
 
 
 def lines_of(folder):
@@ -250,7 +250,7 @@ def test_the_command_says_what_is_broken_and_exits_with_1(record, monkeypatch):
     result = CliRunner().invoke(command, ["--json"], catch_exceptions=False)
     facts = json.loads(result.stdout)
     assert not facts["holds"]
-    assert [check["name"] for check in facts["checks"] if check["wrong"]] == ["heads"]
+    assert [check["name"] for check in facts["checks"] if check["violations"]] == ["heads"]
     assert "BROKEN heads" in CliRunner().invoke(command, [], catch_exceptions=False).stdout
 
 

@@ -1,7 +1,7 @@
 """No attack succeeds against a sandbox; the same attacks succeed where there is none.
 
 Another attack is another file in tests/attacks/programs: a docstring that says what it tries,
-`attack(field)`, and, where stolen text or a line `got ...` is no evidence, `landed(seen)`. Another
+`attack(target)`, and, where stolen text or a line `got ...` is no evidence, `landed(seen)`. Another
 forgery is a file in tests/attacks/genomes, another thing to be planted for git to run one in
 tests/attacks/proposals.
 """
@@ -133,8 +133,8 @@ def test_a_note_in_shared_memory_would_be_found():
     """Where a copy shares memory with its parent, the next one reads what it wrote there."""
     env = {**os.environ, "PYTHONPATH": f"{HERE}:{HERE / 'programs'}"}
     words = [sys.executable, "-c", SHARING]
-    said = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
-    assert said == "got a note in shared memory\n"
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "got a note in shared memory\n"
 
 
 @pytest.mark.parametrize("name", repository_traps.PROPOSALS)
@@ -161,7 +161,7 @@ def test_a_forgery_gains_nothing(name, kind, tmp_path):
     outcome = measured(name, kind, seconds, tmp_path)
     assert outcome.score is None or outcome.score == pytest.approx(HONEST)
     assert (outcome.score is None) == (name in REFUSED), outcome.failure
-    assert outcome.seconds["budget"] < seconds + 2
+    assert name != "patched_clock" or outcome.failure.kind == "timeout"
 
 
 def buildable(kind, folder):
@@ -217,8 +217,8 @@ def test_what_a_log_says_reaches_an_agent_as_one_short_quoted_line(tmp_path):
 
 def test_what_other_agents_say_hides_nothing_from_who_reads_the_prompt():
     """Text that turns around, is not shown, or ends its line is taken out of what is quoted."""
-    said = prompt.quoted("a\u202eb\u2066c\u200b\U000e0041\ufeff\x1b[2J\u2028# Rules\r\n\x85d\ud800")
-    assert said == '"abc[2J # Rules d"'
+    text = "a\u202eb\u2066c\u200b\U000e0041\ufeff\x1b[2J\u2028# Rules\r\n\x85d\ud800"
+    assert prompt.quoted(text) == '"abc[2J # Rules d"'
 
 
 def brief(*attempts):

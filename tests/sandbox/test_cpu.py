@@ -115,7 +115,7 @@ def rival():
 
 @pytest.mark.parametrize("kind", ["namespaces", "landlock"])
 def test_a_rival_on_a_sandboxs_core_is_seen(tmp_path, kind):
-    """Two busy processes on one core: about half of it is others', more than without the rival."""
+    """Two busy processes on one core: others use some of it, never all, however loaded the host."""
     try:
         check(kind)
     except SetupError as error:
@@ -124,15 +124,9 @@ def test_a_rival_on_a_sandboxs_core_is_seen(tmp_path, kind):
     program = tmp_path / "program.py"
     program.write_text("while True: pass\n")
     policy = SandboxPolicy(Slice("cpu0", "cpu", (CORE,)), 1.5, 512, kind=kind)
-
-    def foreign():
-        return run(policy, python_argv(program), tmp_path / "log").foreign
-
-    alone = foreign()
     with rival():
-        contended = foreign()
-    assert 0 <= alone < contended < 1
-    assert contended > 0.35
+        foreign = run(policy, python_argv(program), tmp_path / "log").foreign
+    assert 0.35 < foreign < 1  # the kernel's fair share is a half; other load only adds to it
 
 
 def test_a_trial_that_shared_its_cores_with_others_is_void_where_that_is_asked_for(

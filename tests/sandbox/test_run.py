@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from harness.contract import HarnessError, SetupError, Slice
-from harness.sandbox import SandboxPolicy, SandboxPool, Zygote, check, python_argv, run, tiers
+from harness.sandbox import SandboxPolicy, SandboxPool, Zygote, check, python_argv, run
 from harness.sandbox.backends import seccomp
 from harness.sandbox.backends.devices import DeviceNodes, find_gpu
 from harness.sandbox.backends.uids import sandbox_uid
@@ -24,77 +24,75 @@ from harness.sandbox.boot.pool import MAX_WAITING
 from harness.sandbox.boot.prewarmed import SandboxShape
 
 CORE = min(os.sched_getaffinity(0))
-LEASE = Slice("cpu0", "cpu", (CORE,))
-EVERY_WAY = pytest.mark.parametrize("way", ["plain", "cold", "warm", "ahead"])
+SLICE = Slice("cpu0", "cpu", (CORE,))
+STARTS = [
+    pytest.param(start, marks=pytest.mark.sandbox) for start in ("cold", "zygote", "prewarmed")
+]
+EVERY_START = pytest.mark.parametrize("start", ["unconfined", *STARTS])
+END_TIMEOUT_S = 60  # for killed processes to be gone; they would sleep longer
 
 
 @pytest.fixture(scope="module")
 def zygote():
     """A process for warm starts that has imported nothing big."""
-    with Zygote(LEASE, ("numpy",)) as process:
+    with Zygote(SLICE, ("numpy",)) as process:
         yield process
 
 
 @pytest.fixture
-def ahead(zygote):
+def pool(zygote):
     """A pool of prewarmed sandboxes, as a slice's process has."""
     with SandboxPool(zygote) as sandboxes:
         yield sandboxes
 
 
-def make_ahead(ahead, policy, argv, home):
-    """Return a prewarmed sandbox for this program."""
-    ahead.next_trial(home)
-    held = ahead.take(policy, argv)
-    if held:
-        held.close()
-    while not (
-        found := [each for each in ahead.waiting if each.shape == SandboxShape.of(policy, argv)]
-    ):
-        ahead.prewarm()
-    ahead.next_trial(home)
-    return found[0]
+def prewarm(pool, policy, argv, home):
+    """Return a prewarmed sandbox for this program, the pool's next."""
+    pool.next_trial(home)
+    if unwanted := pool.take(policy, argv):
+        unwanted.close()
+    shape = SandboxShape.of(policy, argv)
+    while not (fitting := [sandbox for sandbox in pool.waiting if sandbox.shape == shape]):
+        pool.prewarm()
+    pool.next_trial(home)
+    return fitting[0]
 
 
-@pytest.fixture(params=["cold", "warm", "ahead"])
-def way(request):
-    """How a sandbox is started: "ahead" is prewarmed, "plain" is no sandbox at all."""
-    if request.param != "plain":
-        try:
-            tiers.check(tiers.NAMESPACES)
-        except SetupError as error:
-            pytest.skip(str(error))
+@pytest.fixture(params=STARTS)
+def start(request):
+    """How a sandbox is started."""
     return request.param
 
 
 @pytest.fixture
-def run_sandboxed(tmp_path, way, zygote, ahead):
+def run_sandboxed(tmp_path, start, zygote, pool):
     """Return a function that runs a program in a sandbox: its exit, its output and its /out."""
     tmp_path.chmod(0o755)
     program, log, out = (tmp_path / name for name in ("program.py", "log", "out"))
 
-    def boxed(code, *args, **policy):
+    def run_program(code, *args, **policy):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         program.write_text(code)
-        usual = {
-            "seconds": 20.0,
+        defaults = {
+            "seconds": 60.0,
             "memory_mib": 512,
-            "kind": "none" if way == "plain" else "namespaces",
+            "write": {"/out": out},
+            "kind": "none" if start == "unconfined" else "namespaces",
         }
-        rules = SandboxPolicy(LEASE, **usual | {"write": {"/out": out}} | policy)
+        rules = SandboxPolicy(SLICE, **defaults | policy)
         argv = python_argv(program, "/out", *args)
-        held = make_ahead(ahead, rules, argv, tmp_path) if way == "ahead" else None
-        ended = run(rules, argv, log, {"warm": zygote, "ahead": ahead}.get(way))
-        assert held is None or held not in ahead.waiting  # it was the one
-        ahead.close()
+        prewarmed = prewarm(pool, rules, argv, tmp_path) if start == "prewarmed" else None
+        ended = run(rules, argv, log, {"zygote": zygote, "prewarmed": pool}.get(start))
+        assert prewarmed is None or prewarmed not in pool.waiting  # it was used
+        pool.close()
         return ended, log.read_text(), out
 
-    return boxed
+    return run_program
 
 
 def running(process):
-    """Say whether a process is more than an entry that waits for its parent to look."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -103,25 +101,26 @@ def running(process):
 
 def alive(mark):
     """Return the processes whose command line holds `mark`."""
-    return [
-        p for p in psutil.process_iter(["cmdline"]) if mark in " ".join(p.info["cmdline"] or [])
-    ]
+    processes = psutil.process_iter(["cmdline"])
+    return [p for p in processes if mark in " ".join(p.info["cmdline"] or [])]
 
 
-@EVERY_WAY
-def test_a_program_runs_and_its_exit_is_told(run_sandboxed):
-    """Arguments, output, files and exit status come through."""
+@EVERY_START
+def test_a_program_runs_and_its_exit_is_reported(run_sandboxed):
+    """Arguments, output, files and exit status come through; start and run make up the time."""
+    began = time.monotonic()
     code = (
         "import sys; open(sys.argv[1] + '/x', 'w').write('left'); print(*sys.argv[2:]); sys.exit(7)"
     )
     ended, log, out = run_sandboxed(code, "a", "b c")
     assert (ended.code, ended.killed, log) == (7, "", "a b c\n")
     assert (out / "x").read_text() == "left"
-    assert 0 < ended.start < 5
-    assert 0 < ended.seconds < 5
+    assert ended.start > 0
+    assert ended.seconds > 0
+    assert ended.start + ended.seconds <= time.monotonic() - began
 
 
-@EVERY_WAY
+@EVERY_START
 def test_death_by_signal_is_a_negative_code(run_sandboxed):
     """A first process that dies of SIGSEGV has code -11."""
     assert run_sandboxed("import os; os.kill(os.getpid(), 11)")[0].code == -signal.SIGSEGV
@@ -179,19 +178,19 @@ print([n for n in ("torch", "numpy", "safetensors", "sympy") if u.find_spec(n)])
     assert run_sandboxed(code, torch=False)[1] == "['numpy']\n"
 
 
-@pytest.mark.parametrize("way", ["warm", "ahead"], indirect=True)
+@pytest.mark.parametrize("start", STARTS[1:], indirect=True)
 def test_every_process_of_a_sandbox_is_under_the_filter(run_sandboxed):
     """Neither the holding process nor bubblewrap's own can make refused calls."""
     code = """
 import os, re
 for pid in filter(str.isdigit, os.listdir("/proc")):
-    said = open(f"/proc/{pid}/status").read()
-    found = [re.search(rf"^{name}:\\s*(\\w+)", said, re.M)[1] for name in ("Seccomp", "CapEff")]
-    print(pid, *found)
+    text = open(f"/proc/{pid}/status").read()
+    fields = [re.search(rf"^{name}:\\s*(\\w+)", text, re.M)[1] for name in ("Seccomp", "CapEff")]
+    print(pid, *fields)
 """
     rows = [line.split() for line in run_sandboxed(code)[1].splitlines()]
     assert len(rows) == 3  # the namespace's first, the one that holds it, the program
-    assert {(mode, int(held, 16)) for _, mode, held in rows} == {("2", 0)}
+    assert {(mode, int(capabilities, 16)) for _, mode, capabilities in rows} == {("2", 0)}
 
 
 def test_inputs_are_read_only_and_descriptors_are_handed_on(run_sandboxed, tmp_path):
@@ -212,37 +211,38 @@ os.write({theirs}, b"through")
     os.close(theirs)
 
 
-@EVERY_WAY
+@EVERY_START
 def test_a_slice_pins_cores_and_counts_threads(run_sandboxed):
     """Affinity and thread counts are the slice's."""
     code = "import os; print(os.sched_getaffinity(0), os.environ['OMP_NUM_THREADS'])"
     assert run_sandboxed(code)[1] == f"{{{CORE}}} 1\n"
 
 
-@EVERY_WAY
+@EVERY_START
 def test_a_daemon_does_not_outlive_its_sandbox(run_sandboxed, tmp_path):
     """When the first process ends, what it left behind is killed."""
-    began, before = time.monotonic(), {*psutil.Process().children()}
-    run_sandboxed("import os, time\nif not os.fork():\n    os.setsid(); os.fork(); time.sleep(60)")
-    assert time.monotonic() - began < 5
+    before = {*psutil.Process().children()}
+    code = "import os, time\nif not os.fork():\n    os.setsid(); os.fork(); time.sleep(600)"
+    ended, _, _ = run_sandboxed(code)
+    assert (ended.code, ended.killed) == (0, "")  # the daemon was not waited for
     assert not alive(str(tmp_path))
     new = {*psutil.Process().children()} - before
     assert not any(child.status() == "zombie" for child in new)
 
 
-@EVERY_WAY
-def test_the_deadline_ends_everything_within_a_second(run_sandboxed, tmp_path):
+@EVERY_START
+def test_the_deadline_ends_everything(run_sandboxed, tmp_path):
     """At the deadline a program and its detached children are dead, and the Exit says why."""
     code = (
-        "import os, time\nfor _ in range(3):\n    if not os.fork(): os.setsid()\ntime.sleep(60)\n"
+        "import os, time\nfor _ in range(3):\n    if not os.fork(): os.setsid()\ntime.sleep(600)\n"
     )
     ended, _, _ = run_sandboxed(code, seconds=0.5)
     assert (ended.code, ended.killed) == (-9, "deadline")
-    assert 0.5 <= ended.seconds < 1.5
+    assert ended.seconds >= 0.5
     assert not alive(str(tmp_path))
 
 
-def test_pid_hoppers_are_dead_within_a_second(run_sandboxed, tmp_path):
+def test_pid_hoppers_die_at_the_deadline(run_sandboxed, tmp_path):
     """Forty processes that live on by forking die at the deadline with the rest."""
     code = """
 import os, time
@@ -251,15 +251,15 @@ for _ in range(40):
         os.setsid()
         while True:
             if os.fork(): os._exit(0)
-time.sleep(60)
+time.sleep(600)
 """
     ended, _, _ = run_sandboxed(code, seconds=0.5, processes=256)
     assert ended.killed == "deadline"
-    assert 0.5 <= ended.seconds < 1.5
+    assert ended.seconds >= 0.5
     assert not alive(str(tmp_path))
 
 
-@EVERY_WAY
+@EVERY_START
 def test_memory_is_that_of_the_whole_tree(run_sandboxed):
     """Four processes that hold 200 MiB together are killed at 128, one with 50 MiB is not."""
     code = """
@@ -267,7 +267,7 @@ import os, sys, time
 for _ in range(3):
     if not os.fork(): break
 held = b"x" * (int(sys.argv[2]) << 20)
-time.sleep(20 if len(held) > 20 << 20 else 0.3)
+time.sleep(600 if len(held) > 20 << 20 else 1)
 """
     ended, _, _ = run_sandboxed(code, "50", memory_mib=128)
     assert ended.killed == "memory"
@@ -283,18 +283,18 @@ def test_memory_counts_where_the_first_thread_has_ended(run_sandboxed):
 import ctypes, os, threading, time
 def hold():
     held = [b"x" * (1 << 20) for _ in range(250)]
-    time.sleep(20)
+    time.sleep(600)
 if not os.fork():
     threading.Thread(target=hold).start()
     ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
-time.sleep(20)
+time.sleep(600)
 """
     assert run_sandboxed(code, memory_mib=100)[0].killed == "memory"
 
 
 def test_memory_in_files_of_a_tmpfs_counts(run_sandboxed):
     """Hiding memory in /dev/shm is no way round the limit."""
-    code = "import time; open('/dev/shm/x', 'wb').write(bytes(200 << 20)); time.sleep(20)"
+    code = "import time; open('/dev/shm/x', 'wb').write(bytes(200 << 20)); time.sleep(600)"
     assert run_sandboxed(code, memory_mib=128, tmp_mib=256)[0].killed == "memory"
 
 
@@ -308,7 +308,7 @@ def test_a_log_is_capped_and_keeps_its_end(run_sandboxed):
     assert "bytes left out" in log
 
 
-def test_kill_9_of_the_supervisor_leaves_nothing_alive(tmp_path, way):
+def test_kill_9_of_the_supervisor_leaves_nothing_alive(tmp_path, start):
     """A sandbox and a zygote die with the process that made them."""
     tmp_path.chmod(0o755)
     ours, theirs = os.pipe()
@@ -317,17 +317,17 @@ def test_kill_9_of_the_supervisor_leaves_nothing_alive(tmp_path, way):
 import os, time
 os.fork() or os.setsid()
 os.write({theirs}, b"+")
-time.sleep(60)
+time.sleep(600)
 """)
     server = tmp_path / "server.py"
     server.write_text(f"""
 from pathlib import Path
 from harness.sandbox import SandboxPool, SandboxPolicy, Zygote, python_argv, run
 from harness.contract import Slice
-lease = Slice("a", "cpu")
-warm = Zygote(lease, ("json",)) if {way == "warm"} else None
+slice_ = Slice("a", "cpu")
+zygote = Zygote(slice_, ("json",)) if {start == "zygote"} else None
 argv = python_argv(Path({str(program)!r}))
-run(SandboxPolicy(lease, 60, 512, fds=({theirs},)), argv, Path({str(tmp_path / "log")!r}), warm)
+run(SandboxPolicy(slice_, 600, 512, fds=({theirs},)), argv, Path({str(tmp_path / "log")!r}), zygote)
 """)
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen([sys.executable, server], env=env, pass_fds=(theirs,)) as child:
@@ -336,18 +336,20 @@ run(SandboxPolicy(lease, 60, 512, fds=({theirs},)), argv, Path({str(tmp_path / "
         started = psutil.Process(child.pid).children(recursive=True)
         child.kill()
     os.close(ours)
-    assert not _left_of(started, seconds=1)
+    assert started
+    assert not outliving(started)
 
 
-def _left_of(processes, seconds):
-    """Return which are still running after so many seconds; a zombie is not."""
-    limit = time.monotonic() + seconds
-    while (left := [each for each in processes if running(each)]) and time.monotonic() < limit:
+def outliving(processes):
+    """Return which of the processes do not end."""
+    limit = time.monotonic() + END_TIMEOUT_S
+    while (left := [p for p in processes if running(p)]) and time.monotonic() < limit:
         psutil.wait_procs(left, timeout=0.02)
     return left
 
 
-def test_kill_9_leaves_no_sandbox_that_waits(tmp_path):
+@pytest.mark.sandbox
+def test_kill_9_leaves_no_prewarmed_sandbox(tmp_path):
     """A prewarmed sandbox dies with the process that made it, at any stage."""
     for pause in (0, 0.02, 0.2):
         maker = tmp_path / "maker.py"
@@ -357,15 +359,15 @@ from pathlib import Path
 from harness.sandbox import SandboxPolicy, Zygote, python_argv
 from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
 from harness.contract import Slice
-lease = Slice("a", "cpu")
-warm = Zygote(lease, ("json",))
-warm.wait()
+slice_ = Slice("a", "cpu")
+zygote = Zygote(slice_, ("json",))
+zygote.wait()
 argv = python_argv(Path({str(maker)!r}))
-shape, home = SandboxShape.of(SandboxPolicy(lease, 60, 512), argv), Path({str(tmp_path)!r})
-held = [PrewarmedSandbox(shape, warm, home) for _ in range(3)]
+shape, home = SandboxShape.of(SandboxPolicy(slice_, 600, 512), argv), Path({str(tmp_path)!r})
+sandboxes = [PrewarmedSandbox(shape, zygote, home) for _ in range(3)]
 time.sleep({pause})
 print("made", flush=True)
-time.sleep(60)
+time.sleep(600)
 """)
         env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
         words = [sys.executable, maker]
@@ -374,11 +376,12 @@ time.sleep(60)
             started = psutil.Process(child.pid).children(recursive=True)
             child.kill()
         assert len(started) > 3
-        assert not _left_of(started, seconds=2)
+        assert not outliving(started)
 
 
+@pytest.mark.sandbox
 def test_kill_9_while_bubblewrap_makes_a_sandbox_leaves_nothing_of_it(tmp_path):
-    """Where bubblewrap dies before the process that waits for its word, that one ends as well."""
+    """Where bubblewrap dies before its own waiting process, that one ends as well."""
     maker = tmp_path / "maker.py"
     maker.write_text(f"""
 import time
@@ -387,30 +390,30 @@ from harness.sandbox import SandboxPolicy, Zygote, python_argv
 from harness.sandbox.backends import bubblewrap
 from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
 from harness.contract import Slice
-bubblewrap.command = lambda *_: ["/bin/sh", "-c", "sleep 61 & kill -9 $$"]
-lease = Slice("a", "cpu")
-warm = Zygote(lease, ("json",))
-shape = SandboxShape.of(SandboxPolicy(lease, 60, 512), python_argv(Path({str(maker)!r})))
-held = PrewarmedSandbox(shape, warm, Path({str(tmp_path)!r}))
-held.process.wait()
-print(held.process.pid, flush=True)
-time.sleep(60)
+bubblewrap.command = lambda *_: ["/bin/sh", "-c", "sleep 600 & kill -9 $$"]
+slice_ = Slice("a", "cpu")
+zygote = Zygote(slice_, ("json",))
+shape = SandboxShape.of(SandboxPolicy(slice_, 600, 512), python_argv(Path({str(maker)!r})))
+sandbox = PrewarmedSandbox(shape, zygote, Path({str(tmp_path)!r}))
+sandbox.process.wait()
+print(sandbox.process.pid, flush=True)
+time.sleep(600)
 """)
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen([sys.executable, maker], env=env, stdout=subprocess.PIPE) as child:
         group = int(child.stdout.readline())
-        waits = [each for each in psutil.process_iter() if _group(each) == group]
+        waiting = [p for p in psutil.process_iter() if _group(p) == group]
         while not _copies(child.pid, group):  # the zygote has yet to make the one that waits, too
             pass
         child.kill()
-    assert len(waits) == 1
-    assert not _left_of(waits, seconds=2)
+    assert len(waiting) == 1
+    assert not outliving(waiting)
 
 
 def _copies(pid, group):
     """Return what the zygote of process `pid` has forked."""
     family = psutil.Process(pid).children(recursive=True)
-    return [each for each in family if each.ppid() != pid and _group(each) != group]
+    return [p for p in family if p.ppid() != pid and _group(p) != group]
 
 
 def _group(process):
@@ -420,23 +423,24 @@ def _group(process):
         return None
 
 
-def test_sandboxes_that_wait_are_ended_when_nobody_wants_them(ahead, tmp_path):
-    """Closing them leaves no process and no file, and so does a shape that is not asked for."""
+@pytest.mark.sandbox
+def test_unneeded_prewarmed_sandboxes_are_ended(pool, tmp_path):
+    """Closing the pool, or another shape in their place, leaves no process and no file of them."""
     before = {*psutil.Process().children(recursive=True)}
     for n in range(MAX_WAITING + 3):
-        policy = SandboxPolicy(LEASE, 5, 64, tmp_mib=n + 1)
-        made = make_ahead(ahead, policy, python_argv(tmp_path / "x"), tmp_path)
-        assert made in ahead.waiting
-        assert len(ahead.waiting) <= MAX_WAITING
-    ahead.close()
-    assert ahead.waiting == []
+        policy = SandboxPolicy(SLICE, 5, 64, tmp_mib=n + 1)
+        made = prewarm(pool, policy, python_argv(tmp_path / "x"), tmp_path)
+        assert made in pool.waiting
+        assert len(pool.waiting) <= MAX_WAITING
+    pool.close()
+    assert pool.waiting == []
     left = {*psutil.Process().children(recursive=True)} - before
-    psutil.wait_procs(left, timeout=2)
-    assert not [each for each in left if running(each)]
+    assert not outliving(left)
     assert [*tmp_path.iterdir()] == []
 
 
-def test_what_comes_late_is_there_and_cannot_be_changed(ahead, tmp_path):
+@pytest.mark.sandbox
+def test_late_files_are_there_and_cannot_be_changed(pool, tmp_path):
     """A prewarmed sandbox shows the late folder and file, read-only."""
     tmp_path.chmod(0o755)
     program = tmp_path / "program.py"
@@ -453,47 +457,49 @@ for path in ("/late/a/b", "/one"):
     attempt(os.truncate, path, 0), attempt(os.link, path, "/tmp/x")
 attempt(open, "/late/new", "w"), attempt(os.mkdir, "/late/a/new")
 """)
-    argv, said = python_argv(program), []
+    argv, logs = python_argv(program), []
     for name in ("first", "second"):
         late = tmp_path / name
         (late / "folder/a").mkdir(parents=True)
         policy = SandboxPolicy(
-            LEASE,
+            SLICE,
             20,
             512,
             read={"/late": late / "folder", "/one": late / "one"},
             late=("/late", "/one"),
         )
         (late / "one").write_text("")  # not what is there when the sandbox is made
-        held = make_ahead(ahead, policy, argv, tmp_path)
+        prewarmed = prewarm(pool, policy, argv, tmp_path)
         (late / "folder/a/b").write_text(name)
         (late / f"folder/{name}").touch()
         (late / "one").write_text(f"{name} file")
-        run(policy, argv, tmp_path / "log", ahead)
-        assert held not in ahead.waiting
-        said.append((tmp_path / "log").read_text())
-    assert said == [f"{name} {name} file ['a', '{name}']\n" for name in ("first", "second")]
+        run(policy, argv, tmp_path / "log", pool)
+        assert prewarmed not in pool.waiting
+        logs.append((tmp_path / "log").read_text())
+    assert logs == [f"{name} {name} file ['a', '{name}']\n" for name in ("first", "second")]
 
 
-def test_a_sandbox_that_died_while_it_waited_is_made_anew(ahead, tmp_path):
+@pytest.mark.sandbox
+def test_a_prewarmed_sandbox_that_died_is_replaced(pool, tmp_path):
     """A prewarmed sandbox that dies fails no program: another is made."""
     tmp_path.chmod(0o755)
     program = tmp_path / "program.py"
     program.write_text("print('ran')")
-    policy, argv = SandboxPolicy(LEASE, 20, 512), python_argv(program)
+    policy, argv = SandboxPolicy(SLICE, 20, 512), python_argv(program)
     for kill in (lambda family: family[0].kill(), lambda family: family[-1].kill()):
-        held = make_ahead(ahead, policy, argv, tmp_path)
-        kill([held.process, *psutil.Process(held.process.pid).children(recursive=True)])
-        assert run(policy, argv, tmp_path / "log", ahead).code == 0
+        prewarmed = prewarm(pool, policy, argv, tmp_path)
+        kill([prewarmed.process, *psutil.Process(prewarmed.process.pid).children(recursive=True)])
+        assert run(policy, argv, tmp_path / "log", pool).code == 0
         assert (tmp_path / "log").read_text() == "ran\n"
 
 
-def test_a_sandbox_waits_for_its_like_only(ahead, tmp_path):
+@pytest.mark.sandbox
+def test_a_prewarmed_sandbox_serves_its_shape_only(pool, tmp_path):
     """A sandbox of other folders, sizes or programs does not fit."""
     tmp_path.chmod(0o755)
     (tmp_path / "x").mkdir()
-    policy, argv = SandboxPolicy(LEASE, 20, 512), python_argv(tmp_path / "a.py")
-    make_ahead(ahead, policy, argv, tmp_path)
+    policy, argv = SandboxPolicy(SLICE, 20, 512), python_argv(tmp_path / "a.py")
+    prewarm(pool, policy, argv, tmp_path)
     for other in (
         {"tmp_mib": 1},
         {"file_mib": 1},
@@ -501,20 +507,21 @@ def test_a_sandbox_waits_for_its_like_only(ahead, tmp_path):
         {"write": {"/x": tmp_path / "x"}},
         {"slice": Slice("other", "cpu", (CORE,))},
     ):
-        assert ahead.take(replace(policy, **other), argv) is None
-    assert ahead.take(policy, python_argv(tmp_path / "b.py")) is None
-    found = ahead.take(replace(policy, seconds=1, memory_mib=64, fds=(7,), env={"A": "b"}), argv)
-    assert found is not None
-    found.close()
+        assert pool.take(replace(policy, **other), argv) is None
+    assert pool.take(policy, python_argv(tmp_path / "b.py")) is None
+    fitting = pool.take(replace(policy, seconds=1, memory_mib=64, fds=(7,), env={"A": "b"}), argv)
+    assert fitting is not None
+    fitting.close()
 
 
+@pytest.mark.sandbox
 def test_a_program_that_cannot_be_started_is_our_fault(tmp_path):
     """An unknown program is a HarnessError, never an exit code of a candidate."""
     with pytest.raises(HarnessError, match="/no/such"):
-        run(SandboxPolicy(LEASE, 5, 512), ["/no/such"], tmp_path / "log")
+        run(SandboxPolicy(SLICE, 5, 512), ["/no/such"], tmp_path / "log")
 
 
-def test_without_bubblewrap_the_mend_is_named(monkeypatch):
+def test_without_bubblewrap_the_fix_is_named(monkeypatch):
     """Without bubblewrap a SetupError says what to install; nothing runs unconfined."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     check.cache_clear()
@@ -524,7 +531,7 @@ def test_without_bubblewrap_the_mend_is_named(monkeypatch):
 
 
 def test_an_input_that_only_root_can_read_is_refused(run_sandboxed, tmp_path):
-    """As root, a closed input is a SetupError with its mend and not a puzzling failure inside."""
+    """As root, a closed input is a SetupError that names the fix, no puzzling failure inside."""
     if os.geteuid():
         pytest.skip("only root's sandboxes have another uid")
     closed = tmp_path / "closed"
@@ -657,7 +664,7 @@ def test_the_gpu_of_a_slice_is_found_by_uuid_and_by_index(tmp_path):
     assert find_gpu("7", tmp_path) is find_gpu("MIG-x", tmp_path) is None
 
 
-def test_a_warm_start_brings_nothing_of_the_host_along(run_sandboxed, way):
+def test_a_warm_start_brings_nothing_of_the_host_along(run_sandboxed, start):
     """A copy is in the sandbox's namespaces, without handles on the host or its parent."""
     code = """
 import json, os
@@ -680,7 +687,7 @@ print(json.dumps(dict(
     )  # root's sandboxes have a real uid instead
     assert seen["links"] == ["/home/sandbox", "/"]
     assert seen["dumpable"]
-    if way == "warm":
+    if start == "zygote":
         assert seen["alone"]
         assert seen["exe"].startswith("/memfd:python")
 
@@ -734,9 +741,10 @@ def test_a_zygote_serves_its_own_slice_only(zygote, tmp_path):
         run(policy, python_argv(tmp_path / "x"), tmp_path / "log", zygote)
 
 
+@pytest.mark.sandbox
 def test_a_zygote_that_cannot_import_is_our_fault(tmp_path):
     """A warm start that fails is a HarnessError."""
     (tmp_path / "x").touch()
     tmp_path.chmod(0o755)
-    with Zygote(LEASE, ("no_such_module",)) as broken, pytest.raises(HarnessError, match="import"):
-        run(SandboxPolicy(LEASE, 5, 512), python_argv(tmp_path / "x"), tmp_path / "log", broken)
+    with Zygote(SLICE, ("no_such_module",)) as broken, pytest.raises(HarnessError, match="import"):
+        run(SandboxPolicy(SLICE, 5, 512), python_argv(tmp_path / "x"), tmp_path / "log", broken)

@@ -25,7 +25,7 @@ NOTES = ("/tmp", "/dev/shm", "/var/tmp", "/run", "/")
 
 def escaped(kind):
     """Return what escapes a kind of sandbox, by attack."""
-    return {each.name: each.escaped for each in run_self_check(kind) if each.escaped}
+    return {attack.name: attack.escaped for attack in run_self_check(kind) if attack.escaped}
 
 
 def notes(token):
@@ -33,11 +33,12 @@ def notes(token):
     return {path for folder in NOTES for path in Path(folder).glob(f"swarm-self-check-{token}*")}
 
 
-def test_nothing_escapes_from_a_sandbox(sandbox):
+@pytest.mark.sandbox
+def test_nothing_escapes_from_a_sandbox():
     """With namespaces every line of defence holds on this machine, and each was attacked."""
-    found = run_self_check("namespaces")
-    assert [each.name for each in found] == list(ATTACKS)
-    assert [each for each in found if each.escaped] == []
+    attacks = run_self_check("namespaces")
+    assert [attack.name for attack in attacks] == list(ATTACKS)
+    assert [attack for attack in attacks if attack.escaped] == []
 
 
 @pytest.fixture
@@ -51,9 +52,9 @@ def landlock():
 
 def test_nothing_escapes_from_landlock(landlock):
     """With Landlock every line of defence holds on this machine, and each was attacked."""
-    found = run_self_check("landlock")
-    assert [each.name for each in found] == list(ATTACKS)
-    assert [each for each in found if each.escaped] == []
+    attacks = run_self_check("landlock")
+    assert [attack.name for attack in attacks] == list(ATTACKS)
+    assert [attack for attack in attacks if attack.escaped] == []
 
 
 def test_a_hole_in_landlock_is_seen(landlock, monkeypatch):
@@ -73,43 +74,45 @@ def test_the_attacks_are_real(monkeypatch):
     assert notes(token) == set()
 
 
-def test_a_hole_stops_a_launch_by_name(sandbox, monkeypatch):
+@pytest.mark.sandbox
+def test_a_hole_stops_a_launch_by_name(monkeypatch):
     """Without its system call filter a sandbox leaks, and the error names the first attack."""
     monkeypatch.setattr(seccomp, "program", lambda memfd: EVERY_CALL)
     with pytest.raises(SetupError, match="could make a ring, whose requests no filter sees"):
         require_self_check("namespaces")
 
 
-def test_the_doctor_tells_what_holds_here(sandbox):
+@pytest.mark.sandbox
+def test_the_doctor_reports_what_holds_here():
     """`swarm doctor --json` names the sandbox, the slices and every attack, and exits with 0."""
     words = [sys.executable, "-m", "swarm.cli.main", "doctor", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    found = json.loads(done.stdout)
-    assert (done.returncode, found["sandbox"], found["sound"]) == (0, "namespaces", True)
-    assert [each["name"] for each in found["attacks"]] == list(ATTACKS)
-    assert found["slices"]
-    assert found["fixes"] == []
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["sandbox"], report["sound"]) == (0, "namespaces", True)
+    assert [attack["name"] for attack in report["attacks"]] == list(ATTACKS)
+    assert report["slices"]
+    assert report["fixes"] == []
 
 
 def test_the_doctor_says_what_to_install():
-    """Without any walls the doctor shows what is not held, names the mends, and exits with 2."""
+    """Without any walls the doctor shows what is not held, names the fixes, and exits with 2."""
     done = without(WITHOUT_BUBBLEWRAP + WITHOUT_LANDLOCK, "doctor")
-    said = " ".join(done.stdout.split())
+    output = " ".join(done.stdout.split())
     assert done.returncode == 2
-    assert "apt install bubblewrap" in said
-    assert "this kernel has no Landlock: Linux 6.12" in said
-    assert "pass --sandbox none" in said
+    assert "apt install bubblewrap" in output
+    assert "this kernel has no Landlock: Linux 6.12" in output
+    assert "pass --sandbox none" in output
     assert "escaped" in done.stdout
 
 
 def test_the_doctor_finds_the_second_best():
     """Where only Landlock holds, the doctor says so, and that a launch has to ask for it."""
     done = without(WITHOUT_BUBBLEWRAP, "doctor", "--json")
-    found = json.loads(done.stdout)
-    if found["sandbox"] == "none":
-        pytest.skip(found["fixes"][-1])
-    assert (done.returncode, found["sandbox"], found["sound"]) == (2, "landlock", False)
-    assert [each for each in found["attacks"] if each["escaped"]] == []
+    report = json.loads(done.stdout)
+    if report["sandbox"] == "none":
+        pytest.skip(report["fixes"][-1])
+    assert (done.returncode, report["sandbox"], report["sound"]) == (2, "landlock", False)
+    assert [attack for attack in report["attacks"] if attack["escaped"]] == []
     assert "pass --sandbox landlock" in without(WITHOUT_BUBBLEWRAP, "doctor").stdout
 
 
@@ -123,20 +126,20 @@ def test_no_command_settles_for_less_by_itself():
 
 def test_where_landlock_holds_it_is_what_to_ask_for(landlock):
     """A host that forbids namespaces is told of the kind that needs none."""
-    said = without(WITHOUT_BUBBLEWRAP, "-c", REQUIRING).stdout
-    assert "apt install bubblewrap" in said
-    assert "`--sandbox landlock`" in said
+    output = without(WITHOUT_BUBBLEWRAP, "-c", REQUIRING).stdout
+    assert "apt install bubblewrap" in output
+    assert "`--sandbox landlock`" in output
 
 
 def test_on_a_mac_nothing_is_confined_and_all_say_so():
     """The strongest kind is `none`, with reasons; a launch stops and names the option left."""
-    found, said = without(ON_A_MAC, "-c", REQUIRING).stdout.splitlines()
+    found, output = without(ON_A_MAC, "-c", REQUIRING).stdout.splitlines()
     kind, reasons = json.loads(found)
     assert kind == "none"
     assert len(reasons) == 2
     assert all("needs Linux and this is darwin" in reason for reason in reasons)
     assert WEAKER[kind].endswith("pass --sandbox none; no score can be trusted then")
-    assert "`--sandbox none` runs candidates unconfined" in said
+    assert "`--sandbox none` runs candidates unconfined" in output
 
 
 def without(patches, *words):

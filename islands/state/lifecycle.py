@@ -76,10 +76,11 @@ def has_ended(state: ExperimentState) -> bool:
 
 
 def diagram() -> str:
-    """Return the table as a Mermaid state diagram, as it stands in the README."""
+    """Return the table as a Mermaid state diagram, one arrow per pair of states, for the README."""
     lines = ["stateDiagram-v2", "    [*] --> proposed"]
     for state, successors in LIFECYCLE.items():
-        lines += [f"    {state} --> {then}: {why}" for why, then in successors.items()]
-        if has_ended(state):
-            lines.append(f"    {state} --> [*]")
+        events: dict[str, list[str]] = {}
+        for event, successor in successors.items():
+            events.setdefault(successor, []).append(event)
+        lines += [f"    {state} --> {then}: {', '.join(names)}" for then, names in events.items()]
     return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""The record: the ledger, the lineage graph and the questions asked of them."""
+"""The record: ledger, lineage graph, and queries on them. Imported by swarm."""

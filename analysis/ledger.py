@@ -9,7 +9,7 @@ skip it, and the next writer cuts it off (or completes it if only the newline is
 The lines are a hash chain. The last member of each is its link: its number, and a hash of the
 event's bytes and the previous link. A line that is changed, missing or out of order breaks the
 chain, and every reader reports its number. The last link identifies the whole file: `swarm verify`
-prints it and a merge carries it, so that this history can be told from any other.
+prints it and a merge carries it, so that this history can be distinguished from any other.
 
 Not covered:
 - a program that can rewrite the whole file can rewrite the chain, and lines cut off at its end
@@ -20,7 +20,7 @@ Not covered:
 - network file systems on which flock or fsync do nothing, and drives that lie about their cache
   (macOS lets os.fsync return before the drive has written);
 - a reader that is under way at the very moment a new writer cuts off a torn line may report that
-  line as no event; asked again it does not.
+  line as no event; a second read does not.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ _LINK = re.compile(_MEMBER + rb'((\d{1,15}):[0-9a-f]{32})"}\Z')
 _MAX_LINK_BYTES = 64
 """Bytes that hold any link with its name and quotes."""
 
-_RESTORE = "put the file back from a copy, or begin a new run"
-_UNCHAINED = f"carries no link: changed, or from before swarm chained its ledgers; {_RESTORE}"
+_RESTORE = "restore the file from a copy, or start a new run"
+_UNCHAINED = f"carries no link: changed, or older than chained ledgers; {_RESTORE}"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BLOCK_BYTES = 65_536
@@ -168,7 +168,7 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        raise SetupError(f"{path}: no such ledger; `swarm launch` begins one") from None
+        raise SetupError(f"{path}: no such ledger; `swarm launch` creates one") from None
     with file:
         _check_format(path, file.readline())
         link = _link_at(file.fileno(), offset)
@@ -193,7 +193,7 @@ def _check_format(path: Path, line: bytes) -> None:
     """Check the format in a ledger's first line; a line that is no opened run is not checked."""
     try:
         first = json.loads(line)
-    except ValueError:  # changed or torn: the reader of the line says so
+    except ValueError:  # changed or torn: the reader of the line reports it
         return
     if not isinstance(first, dict) or first.get("kind") != "run_opened":
         return
@@ -272,14 +272,14 @@ def _number(link: str) -> int:
     return int(link.partition(":")[0])
 
 
-def _link_at(number: int, offset: int) -> str:
-    """Return the link that ends at byte `offset` of a file by its descriptor, "" for none."""
+def _link_at(descriptor: int, offset: int) -> str:
+    """Return the link that ends at byte `offset` of the open file, "" for none."""
     if offset == 0:
         return START
-    found = _LINK.search(
-        os.pread(number, min(offset, _MAX_LINK_BYTES), max(0, offset - _MAX_LINK_BYTES))[:-1]
+    match = _LINK.search(
+        os.pread(descriptor, min(offset, _MAX_LINK_BYTES), max(0, offset - _MAX_LINK_BYTES))[:-1]
     )
-    return found[1].decode() if found else ""
+    return match[1].decode() if match else ""
 
 
 def _event(path: Path, link: str, body: bytes) -> Event:
@@ -288,32 +288,32 @@ def _event(path: Path, link: str, body: bytes) -> Event:
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]["msg"]
         raise SetupError(
-            f"{path}:{_number(link)}: no event that this version of swarm knows ({wrong}); go on"
-            " with the version that wrote it, or begin a new run"
+            f"{path}:{_number(link)}: not an event of this version of swarm ({wrong}); use"
+            " the version that wrote it, or start a new run with --new"
         ) from error
 
 
 def _broken(path: Path, before: str, line: bytes) -> str:
     """Return what is wrong with a line that does not follow the link `before`."""
     if not before:
-        return f"{path}: has other lines than it had a moment ago; {_RESTORE}"
-    due, found = _number(before) + 1, _LINK.search(line[:-1])
-    if found is None:
+        return f"{path}: its lines changed during the read; {_RESTORE}"
+    due, match = _number(before) + 1, _LINK.search(line[:-1])
+    if match is None:
         return f"{path}:{due}: {_UNCHAINED}"
-    there = int(found[2])
-    if there == due or found[1].endswith(_hash(before, _body(line))):
+    number = int(match[2])
+    if number == due or match[1].endswith(_hash(before, _body(line))):
         wrong = "was changed after it was written"
-    elif there < due or due in _numbers(path):
-        wrong = f"is out of order, it was written as line {there}"
+    elif number < due or due in _numbers(path):
+        wrong = f"is out of order, it was written as line {number}"
     else:
-        wrong = f"lines {due} to {there - 1} are missing before it"
+        wrong = f"lines {due} to {number - 1} are missing before it"
     return f"{path}:{due}: {wrong}; {_RESTORE}"
 
 
 def _numbers(path: Path) -> set[int]:
     """Return the line numbers that the links of a ledger contain."""
     with path.open("rb") as file:
-        return {int(found[2]) for line in file if (found := _LINK.search(line[:-1]))}
+        return {int(match[2]) for line in file if (match := _LINK.search(line[:-1]))}
 
 
 def _repair(path: Path, file: io.FileIO) -> tuple[int, str]:
@@ -358,15 +358,15 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _disk_space(path: Path) -> Iterator[None]:
-    """Turn 'disk full' while writing `path` into a SetupError that says what to do."""
+    """Turn 'disk full' while writing `path` into a SetupError that names the fix."""
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
         raise SetupError(
-            f"{path}: {error.strerror}; nothing recorded is lost: free some space, and"
-            " `swarm launch` goes on from here"
+            f"{path}: {error.strerror}; nothing recorded is lost: free some space, then"
+            " resume with `swarm launch`"
         ) from error
 
 

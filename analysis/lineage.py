@@ -27,7 +27,7 @@ An **edge** runs from the older to the younger and its key is its kind:
 | crossed_with | the ended experiment that the notes name | what was proposed | experiment |
 | migrated | another island's change | the same, brought to a head here | experiment, gain, noise |
 | ported | a change that conflicts here | the agent's version of it | experiment, gain, noise |
-| rebased_onto | a head that the island got meanwhile | what waited, made anew | experiment |
+| rebased_onto | the island's newer head | the waiting candidate, rebased | experiment |
 | kept_as_head | the island's old head | its new one | experiment, gain, noise |
 | merged_as | a head | its merge | |
 | stacked_on/CHECK | the base of a stack check | a stack of it | |
@@ -207,8 +207,8 @@ class Lineage:
         for trial in event.trials:
             if trial.purpose in ev.ISLANDS_OWN:
                 _withdraw(self.graph.nodes[trial.commit], trial)
-        for each in event.discards:
-            self._known(each.experiment)["ending"] = "void"
+        for discard in event.discards:
+            self._known(discard.experiment)["ending"] = "void"
 
     @take.register
     def _stack_check_assembled(self, event: ev.StackCheckAssembled) -> None:

@@ -1,7 +1,7 @@
-"""The lineage as a tree for a terminal: from the base, by island, head by head, to what was tried.
+"""The lineage as a tree for a terminal: base, islands, heads, and what was tried on each head.
 
-Each island is a branch. Its heads stand below one another in the order they were kept, not inside
-one another, so that a chain of fifty fits the screen; what was tried on a head hangs from it.
+Each island is a branch. Its heads are siblings in the order they were kept, not nested, so that a
+chain of fifty fits the screen; each head's children are the experiments tried on it and not kept.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _STYLES = {
 
 def tree(graph: Graph, islands: Iterable[str]) -> Tree:
     """Return the part of the lineage that belongs to `islands`."""
-    bases = [node for node, known in graph.nodes(data=True) if known["kind"] == "base"]
+    bases = [node for node, data in graph.nodes(data=True) if data["kind"] == "base"]
     root = Tree(Text(" ".join(_head(graph, base) for base in bases)), highlight=False)
     for island in islands:
         branch = root.add(Text(island, style="bold"))
         heads = _heads(graph, island)
         for base in bases:
-            _hang(branch, graph, island, base, heads)
+            _add_tried(branch, graph, island, base, heads)
         for head in heads:
-            _hang(branch.add(_told(graph, head, island)), graph, island, head, heads)
+            _add_tried(branch.add(_described(graph, head, island)), graph, island, head, heads)
     return root
 
 
-def _hang(onto: Tree, graph: Graph, island: str, head: str, kept: list[str]) -> None:
-    """Hang from `onto` what the island tried on `head` and did not keep."""
+def _add_tried(onto: Tree, graph: Graph, island: str, head: str, kept: list[str]) -> None:
+    """Add to `onto` what the island tried on `head` and did not keep."""
     for node in _tried(graph, head):
         if graph.nodes[node]["island"] == island and node not in kept:
-            onto.add(_told(graph, node, island))
+            onto.add(_described(graph, node, island))
 
 
 def _tried(graph: Graph, head: str) -> list[str]:
@@ -52,12 +52,12 @@ def _tried(graph: Graph, head: str) -> list[str]:
 
 
 def _heads(graph: Graph, island: str) -> list[str]:
-    """Return what the island kept, and the heads of others that it caught up with and built on."""
+    """Return the commits the island kept, and other islands' heads that it adopted and built on."""
     kept = [
-        (known["step"], node)
-        for node, known in graph.nodes(data=True)
-        if known.get("ending") == "kept"
-        and (known["island"] == island or _built_on(graph, island, node))
+        (data["step"], node)
+        for node, data in graph.nodes(data=True)
+        if data.get("ending") == "kept"
+        and (data["island"] == island or _built_on(graph, island, node))
     ]
     return [node for _, node in sorted(kept)]
 
@@ -66,49 +66,49 @@ def _built_on(graph: Graph, island: str, head: str) -> bool:
     return any(graph.nodes[node]["island"] == island for node in _tried(graph, head))
 
 
-def _told(graph: Graph, node: str, island: str) -> Text:
-    """Return what a person who looks at `island` wants to know of an experiment in one line."""
-    known = graph.nodes[node]
-    ending = known.get("ending", "open")
-    apart = "quarantined" in known
-    said = f"{ending}, set apart" if apart else ending
-    style = "red" if apart else _STYLES.get(ending, "cyan")
-    whose = "" if known["island"] == island else f" by {known['island']}"
-    line = Text(f"#{known['experiment']} {said}{whose}", style=style)
-    line.append(f" {_measured(known)}" if "gain" in known else "", style="not dim")
+def _described(graph: Graph, node: str, island: str) -> Text:
+    """Return one line on an experiment, as shown on the branch of `island`."""
+    data = graph.nodes[node]
+    ending = data.get("ending", "open")
+    quarantined = "quarantined" in data
+    status = f"{ending}, quarantined" if quarantined else ending
+    style = "red" if quarantined else _STYLES.get(ending, "cyan")
+    owner = "" if data["island"] == island else f" by {data['island']}"
+    line = Text(f"#{data['experiment']} {status}{owner}", style=style)
+    line.append(f" {_measured(data)}" if "gain" in data else "", style="not dim")
     line.append(f" {_head(graph, node)}" if ending == "kept" else "")
-    line.append(f"  {plain(known['hypothesis'])}", style="default")
-    line.append("".join(f"  {came}" for came in _came(graph, node)), style="cyan")
-    return line.append(f"  ({_why(known)})" if ending not in {"kept", "open"} else "")
+    line.append(f"  {plain(data['hypothesis'])}", style="default")
+    line.append("".join(f"  {source}" for source in _sources(graph, node)), style="cyan")
+    return line.append(f"  ({_reason(data)})" if ending not in {"kept", "open"} else "")
 
 
 def _head(graph: Graph, node: str) -> str:
-    known = graph.nodes[node]
-    score = f" {known['score']:.6g} (n={known['scores']})" if "score" in known else ""
+    data = graph.nodes[node]
+    score = f" {data['score']:.6g} (n={data['scores']})" if "score" in data else ""
     return f"{node[:8]}{score}"
 
 
-def _measured(known: dict[str, Any]) -> str:
-    return Gain(known["gain"], known["noise"], pairs=0).format()
+def _measured(data: dict[str, Any]) -> str:
+    return Gain(data["gain"], data["noise"], pairs=0).format()
 
 
-def _why(known: dict[str, Any]) -> str:
-    name = known.get("rule") or known.get("failure")
-    return f"{name}: {plain(known['reason'])}" if name else plain(known["reason"])
+def _reason(data: dict[str, Any]) -> str:
+    name = data.get("rule") or data.get("failure")
+    return f"{name}: {plain(data['reason'])}" if name else plain(data["reason"])
 
 
-_TOLD = {CROSSED: "crossed with", MIGRATED: "migrated from", PORTED: "ported from"}
+_SOURCE_TEXT = {CROSSED: "crossed with", MIGRATED: "migrated from", PORTED: "ported from"}
 
 
-def _came(graph: Graph, node: str) -> Iterator[str]:
-    """Yield what a proposal took in of other experiments."""
+def _sources(graph: Graph, node: str) -> Iterator[str]:
+    """Yield the other experiments that a proposal uses, and how."""
     for donor, _, key in graph.in_edges(node, keys=True):
-        if key in _TOLD:
-            known = graph.nodes[donor]
-            yield f"{_TOLD[key]} #{known['experiment']} of {known['island']}"
+        if key in _SOURCE_TEXT:
+            data = graph.nodes[donor]
+            yield f"{_SOURCE_TEXT[key]} #{data['experiment']} of {data['island']}"
 
 
 def plain(text: str) -> str:
-    """Return the first line of a text that others wrote, fit for a terminal."""
+    """Return the first line of untrusted text, unprintable characters replaced."""
     line = next(iter(text.strip().splitlines()), "")
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)

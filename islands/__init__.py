@@ -1,1 +1,1 @@
-"""The population: what happened, what it means and what is tried next, decided in pure code."""
+"""The population: records, events, and decisions in pure code. Imported by analysis and swarm."""

@@ -42,7 +42,7 @@ class Quarantine:
 
     - `commits`: the commit and all its descendants
     - `heads`: maps each island whose head is among `commits` to the last of its heads that is not,
-      None where there is none: that island cannot go on
+      None if it has no such head: that island cannot continue
     """
 
     commits: frozenset[str]

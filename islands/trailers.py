@@ -15,11 +15,11 @@ _LINE = re.compile(r"^Swarm-([A-Za-z]+): (\S.*)$", re.MULTILINE)
 
 
 def write(values: Values) -> str:
-    """Return one line a value, in order; a sequence writes its key once for each of its values."""
+    """Return one line a value, in order; a sequence repeats its key."""
     lines = []
     for key, value in values.items():
-        each = [str(value)] if isinstance(value, str | int) else value
-        lines += [f"Swarm-{key}: {text}\n" for text in each]
+        texts = [str(value)] if isinstance(value, str | int) else value
+        lines += [f"Swarm-{key}: {text}\n" for text in texts]
     return "".join(lines)
 
 

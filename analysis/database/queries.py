@@ -61,9 +61,9 @@ def ask(folder: Path, sql: str, limit: int | None = None) -> Answer:
 def answer(con: DuckDBPyConnection, sql: str, limit: int | None = None) -> Answer:
     """Run a query on a connection that `reading` opened, as `ask` does."""
     try:
-        asked = con.execute(_reading_only(con, sql))
-        columns = tuple(name for name, *_ in asked.description)
-        rows = asked.fetchall() if limit is None else asked.fetchmany(limit + 1)
+        result = con.execute(_reading_only(con, sql))
+        columns = tuple(name for name, *_ in result.description)
+        rows = result.fetchall() if limit is None else result.fetchmany(limit + 1)
     except duckdb.Error as error:
         raise SetupError(_line(error)) from error
     return Answer(columns, tuple(rows[:limit]), more=limit is not None and len(rows) > limit)

@@ -1,7 +1,7 @@
 """Refreshing `lineage.duckdb`, the ledger as SQL tables, without locking readers.
 
 The file can be rebuilt from the ledger and may be deleted at any time. `refresh` updates a private
-copy from the byte of the ledger where it left off, and moves it into place with `os.replace`. So a
+copy from the byte of the ledger where it ended, and moves it into place with `os.replace`. So a
 file that is being read is never written: a reader keeps the file that it opened and blocks no
 other process. Several processes may refresh at once; the file never goes back to an earlier state.
 A refresh costs one copy of the file plus the new events, however long the run is. A file that is
@@ -172,8 +172,8 @@ def _renew(final: Path, source: Path) -> None:
     with _work_folder(final.parent) as folder:
         mine = _brought_up(folder / NAME, final, source)
         with _refresh_lock(final.parent):
-            there = _mark(final, source)
-            if there is None or there.bytes < mine.bytes:
+            current = _mark(final, source)
+            if current is None or current.bytes < mine.bytes:
                 (folder / NAME).replace(final)
                 _log(final).unlink(missing_ok=True)
 
@@ -255,8 +255,8 @@ def _work_folder(folder: Path) -> Iterator[Path]:
     Each is held by an flock on it, which ends with its holder whatever happens.
     """
     with _refresh_lock(folder):
-        for left in folder.glob("refresh-*"):
-            _remove_if_left(left)
+        for stale in folder.glob("refresh-*"):
+            _remove_if_unused(stale)
         work = Path(tempfile.mkdtemp(prefix="refresh-", dir=folder))
         held = os.open(work, os.O_RDONLY)
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -267,7 +267,7 @@ def _work_folder(folder: Path) -> Iterator[Path]:
         os.close(held)
 
 
-def _remove_if_left(work: Path) -> None:
+def _remove_if_unused(work: Path) -> None:
     try:
         held = os.open(work, os.O_RDONLY)
     except FileNotFoundError:  # its refresh has just ended

@@ -29,16 +29,16 @@ def project(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> None:
     """Add the next events of the ledger to the tables of `con`."""
     part = _part(con, history)
     before = set(part.graph)
-    found: dict[str, list[Row]] = {}
+    by_table: dict[str, list[Row]] = {}
     for event in history:
         part.take(event)
         for table, row in rows(event):
-            found.setdefault(table, []).append(row)
+            by_table.setdefault(table, []).append(row)
     admitted = [list(before - set(part.graph))]  # nodes that now go by their commit's id
     con.execute("DELETE FROM nodes WHERE node IN (SELECT unnest(?))", admitted)
     con.execute("DELETE FROM edges WHERE target IN (SELECT unnest(?))", admitted)
     save_graph(part.graph, con)
-    for table, new in found.items():
+    for table, new in by_table.items():
         _put(con, table, new)
 
 
@@ -47,10 +47,10 @@ def save_graph(graph: Graph, con: DuckDBPyConnection) -> None:
 
     Raises ValueError at an attribute that has no column or is None, so that none is lost silently.
     """
-    nodes = ({"node": node, **known} for node, known in graph.nodes(data=True))
+    nodes = ({"node": node, **data} for node, data in graph.nodes(data=True))
     edges = (
-        {"source": source, "target": target, "kind": kind, **known}
-        for source, target, kind, known in graph.edges(keys=True, data=True)
+        {"source": source, "target": target, "kind": kind, **data}
+        for source, target, kind, data in graph.edges(keys=True, data=True)
     )
     _put(con, "nodes", [_full("nodes", row) for row in nodes])
     _put(con, "edges", [_full("edges", row) for row in edges])
@@ -77,7 +77,7 @@ def rows(event: ev.Event) -> Iterable[tuple[str, Row]]:
 @rows.register(ev.CandidateRebased | ev.CandidateDropped | ev.ConsensusDrafted)
 def _no_effect(event: ev.Event) -> Iterable[tuple[str, Row]]:
     del event
-    return ()  # all of it is in the lineage
+    return ()  # the lineage holds all of it
 
 
 @rows.register
@@ -95,15 +95,15 @@ def _run_resumed(event: ev.RunResumed) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _run_stopped(event: ev.RunStopped) -> Iterable[tuple[str, Row]]:
-    why = {"reason": event.reason, "stop_limit": event.limit}
-    yield "coordinators", {"action": "stopped", **why, "recorded": event.recorded}
+    end = {"reason": event.reason, "stop_limit": event.limit}
+    yield "coordinators", {"action": "stopped", **end, "recorded": event.recorded}
 
 
 @rows.register
 def _island_opened(event: ev.IslandOpened) -> Iterable[tuple[str, Row]]:
-    where = {"branch": event.branch, "base": event.head, "recorded": event.recorded}
+    start = {"branch": event.branch, "base": event.head, "recorded": event.recorded}
     slice_ = {"slice": event.slice.name, "device": event.slice.kind}
-    yield "islands", {"island": event.island, "agent": event.agent, **where, **slice_}
+    yield "islands", {"island": event.island, "agent": event.agent, **start, **slice_}
 
 
 @rows.register
@@ -115,28 +115,28 @@ def _proposal_received(event: ev.ProposalReceived) -> Iterable[tuple[str, Row]]:
 @rows.register
 def _agent_call_started(event: ev.AgentCallStarted) -> Iterable[tuple[str, Row]]:
     del event
-    return ()  # the answer says what it did cost
+    return ()  # its answer records the actual cost
 
 
 @rows.register
 def _agent_failed(event: ev.AgentFailed) -> Iterable[tuple[str, Row]]:
-    why = {"error_kind": event.error_kind, "reason": event.reason}
-    yield "agent_calls", _agent_call(event, event.usage) | why
+    error = {"error_kind": event.error_kind, "reason": event.reason}
+    yield "agent_calls", _agent_call(event, event.usage) | error
 
 
 @rows.register
 def _trial_started(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
-    begun = asdict(event)
-    begun |= {"experiment": event.experiment or None, "started": event.recorded}
-    begun["check_number"] = event.check_number or None
-    columns = set(TABLES["trials"].columns) & begun.keys()
-    yield "trials", {name: begun[name] for name in columns} | {"state": "running"}
+    started = asdict(event)
+    started |= {"experiment": event.experiment or None, "started": event.recorded}
+    started["check_number"] = event.check_number or None
+    columns = set(TABLES["trials"].columns) & started.keys()
+    yield "trials", {name: started[name] for name in columns} | {"state": "running"}
 
 
 @rows.register
 def _trial_voided(event: ev.TrialVoided) -> Iterable[tuple[str, Row]]:
-    why = {"reason": event.reason, "ended": event.recorded}
-    yield "trials", {"trial": event.started.trial, "state": "voided", **why}
+    end = {"reason": event.reason, "ended": event.recorded}
+    yield "trials", {"trial": event.started.trial, "state": "voided", **end}
 
 
 @rows.register
@@ -147,69 +147,68 @@ def _trial_ended(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
     if outcome.failure is None:
         yield "trials", {"trial": event.started.trial, "state": "scored", **ended}
         return
-    broke = {"failure": outcome.failure.kind, "reason": outcome.failure.reason}
-    broke["tail"] = outcome.tail
-    yield "trials", {"trial": event.started.trial, "state": "failed", **ended, **broke}
+    failed = {"failure": outcome.failure.kind, "reason": outcome.failure.reason}
+    failed["tail"] = outcome.tail
+    yield "trials", {"trial": event.started.trial, "state": "failed", **ended, **failed}
 
 
 @rows.register
 def _stack_check_started(event: ev.StackCheckStarted) -> Iterable[tuple[str, Row]]:
-    begun = {"check_number": event.number, "base": event.base, "parts": event.parts}
-    yield "stacks", {**begun, "recorded": event.recorded}
+    started = {"check_number": event.number, "base": event.base, "parts": event.parts}
+    yield "stacks", {**started, "recorded": event.recorded}
 
 
 @rows.register
 def _stack_check_assembled(event: ev.StackCheckAssembled) -> Iterable[tuple[str, Row]]:
-    made = {"commit": event.commit or None, "conflict": event.conflict or None}
+    result = {"commit": event.commit or None, "conflict": event.conflict or None}
     arm = {"check_number": event.number, "parts": event.parts, "recorded": event.recorded}
-    yield "arms", arm | made
+    yield "arms", arm | result
 
 
 @rows.register
 def _stack_check_ended(event: ev.StackCheckEnded) -> Iterable[tuple[str, Row]]:
-    found = {name: getattr(event, name) for name in ("verdict", "commit", "parts", "dropped")}
-    found |= {"culprits": json.dumps(event.culprits), "lines_saved": event.lines_saved}
+    row = {name: getattr(event, name) for name in ("verdict", "commit", "parts", "dropped")}
+    row |= {"culprits": json.dumps(event.culprits), "lines_saved": event.lines_saved}
     for column in ("expected", "observed", "interaction"):
         gain: Gain = getattr(event, column)
-        found |= {column: gain.mean, f"{column}_noise": gain.noise}
-    known = event.gain or event.observed
-    found |= {"gain": known.mean, "noise": known.noise, "pairs": known.pairs}
-    yield "stacks", {"check_number": event.number, **found, "ended": event.recorded}
+        row |= {column: gain.mean, f"{column}_noise": gain.noise}
+    row |= _measured(event.gain or event.observed)
+    yield "stacks", {"check_number": event.number, **row, "ended": event.recorded}
 
 
 @rows.register
 def _promotion_started(event: ev.PromotionStarted) -> Iterable[tuple[str, Row]]:
-    begun = {name: getattr(event, name) for name in ("rung", "base", "commit", "parts")}
+    started = {name: getattr(event, name) for name in ("rung", "base", "commit", "parts")}
     lower = {"lower_gain": event.before.mean, "lower_noise": event.before.noise}
     yield (
         "promotions",
-        {"check_number": event.number, **begun, **lower, "recorded": event.recorded},
+        {"check_number": event.number, **started, **lower, "recorded": event.recorded},
     )
 
 
 @rows.register
 def _promotion_ended(event: ev.PromotionEnded) -> Iterable[tuple[str, Row]]:
-    found: dict[str, Any] = {"verdict": event.verdict, "reason": event.reason}
-    found |= {"better_hidden": event.hidden, **_measured(event.after)}
+    row: dict[str, Any] = {"verdict": event.verdict, "reason": event.reason}
+    row |= {"better_hidden": event.hidden, **_measured(event.after)}
     if event.agreement is not None:
         tau = event.agreement
-        found |= {"tau": tau.tau, "tau_low": tau.low, "tau_high": tau.high}
+        row |= {"tau": tau.tau, "tau_low": tau.low, "tau_high": tau.high}
     if event.reached:
-        found |= {"target_score": event.target, "reached": event.reached}
-        found |= {"reached_low": event.low, "reached_high": event.high}
-    yield "promotions", {"check_number": event.number, **found, "ended": event.recorded}
-    for each in event.contenders:
-        change = {"check_number": event.number, "experiment": each.experiment, "kinds": each.kinds}
-        lower = {"lower_gain": each.before.mean, "lower_noise": each.before.noise}
-        told = {"verdict": each.verdict, "ended": event.recorded}
-        yield "contenders", {**change, **lower, **_measured(each.after), **told}
+        row |= {"target_score": event.target, "reached": event.reached}
+        row |= {"reached_low": event.low, "reached_high": event.high}
+    yield "promotions", {"check_number": event.number, **row, "ended": event.recorded}
+    for part in event.contenders:
+        change = {"check_number": event.number, "experiment": part.experiment, "kinds": part.kinds}
+        lower = {"lower_gain": part.before.mean, "lower_noise": part.before.noise}
+        end = {"verdict": part.verdict, "ended": event.recorded}
+        yield "contenders", {**change, **lower, **_measured(part.after), **end}
 
 
 @rows.register
 def _consensus_moved(event: ev.ConsensusMoved) -> Iterable[tuple[str, Row]]:
     moved = {name: getattr(event, name) for name in ("base", "commit", "parts", "changes")}
-    why = {"check_number": event.promotion, "before": event.old or None}
-    yield "consensus", {**why, **moved, "recorded": event.recorded}
+    cause = {"check_number": event.promotion, "before": event.old or None}
+    yield "consensus", {**cause, **moved, "recorded": event.recorded}
 
 
 @rows.register
@@ -220,47 +219,50 @@ def _sealed_scored(event: ev.SealedScored) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _commit_quarantined(event: ev.CommitQuarantined) -> Iterable[tuple[str, Row]]:
-    found = {"trial": event.trial, "recorded": event.recorded}
-    yield "quarantines", found | {"commit": event.commit, "reason": event.reason}
-    for each in event.heads:
-        moved = {"island": each.island, "head": each.old, "fallback": each.new or None}
-        yield "fallbacks", found | moved
+    cause = {"trial": event.trial, "recorded": event.recorded}
+    yield "quarantines", cause | {"commit": event.commit, "reason": event.reason}
+    for head in event.heads:
+        moved = {"island": head.island, "head": head.old, "fallback": head.new or None}
+        yield "fallbacks", cause | moved
 
 
 @rows.register
 def _slice_quarantined(event: ev.SliceQuarantined) -> Iterable[tuple[str, Row]]:
-    told = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
+    cause = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
     void = {"trials": len(event.trials), "discarded": len(event.discards)}
-    yield "slice_quarantines", {"action": "quarantined", "good": event.good or None, **told, **void}
+    yield (
+        "slice_quarantines",
+        {"action": "quarantined", "good": event.good or None, **cause, **void},
+    )
     for trial in event.trials:
         yield "trials", {"trial": trial.trial, "state": "voided", "reason": event.reason}
 
 
 @rows.register
 def _slice_released(event: ev.SliceReleased) -> Iterable[tuple[str, Row]]:
-    told = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
-    yield "slice_quarantines", {"action": "released", **told}
+    cause = {"slice": event.slice, "reason": event.reason, "recorded": event.recorded}
+    yield "slice_quarantines", {"action": "released", **cause}
 
 
 @rows.register
 def _island_reassigned(event: ev.IslandReassigned) -> Iterable[tuple[str, Row]]:
     if event.permanent:
-        where = {"slice": event.slice.name, "device": event.slice.kind}
-        yield "islands", {"island": event.island, **where}
+        slice_ = {"slice": event.slice.name, "device": event.slice.kind}
+        yield "islands", {"island": event.island, **slice_}
 
 
 @rows.register
 def _head_adopted(event: ev.HeadAdopted) -> Iterable[tuple[str, Row]]:
     moved = {"island": event.island, "origin_island": event.source, "parts": event.changes}
-    where = {"before": event.old, "head": event.new}
-    yield "catch_ups", {**moved, **where, "recorded": event.recorded}
+    heads = {"before": event.old, "head": event.new}
+    yield "catch_ups", {**moved, **heads, "recorded": event.recorded}
 
 
 @rows.register
 def _merged(event: ev.Merged) -> Iterable[tuple[str, Row]]:
-    came = {"island": event.island or None, "head": event.head, "merge": event.commit}
+    merged = {"island": event.island or None, "head": event.head, "merge": event.commit}
     how = {"how": event.how, "forced": event.forced}
-    yield "merges", {**came, "branch": event.target, **how, "recorded": event.recorded}
+    yield "merges", {**merged, "branch": event.target, **how, "recorded": event.recorded}
 
 
 def _measured(gain: Gain) -> dict[str, Any]:
@@ -268,47 +270,47 @@ def _measured(gain: Gain) -> dict[str, Any]:
 
 
 def _agent_call(event: ev.ProposalReceived | ev.AgentFailed, usage: Usage) -> dict[str, Any]:
-    who: dict[str, Any] = {
+    call: dict[str, Any] = {
         "experiment": event.experiment,
         "island": event.island,
         "agent": event.agent,
     }
-    return who | asdict(usage) | {"recorded": event.recorded}
+    return call | asdict(usage) | {"recorded": event.recorded}
 
 
 def _part(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> Lineage:
     """Return the part of the lineage that taking `history` looks up."""
-    spoken = {name for event in history for name in speaks_of(event)}
-    commits = [name for name in spoken if isinstance(name, str)]
-    numbers = [name for name in spoken if isinstance(name, int)]
+    named = {name for event in history for name in speaks_of(event)}
+    commits = [name for name in named if isinstance(name, str)]
+    numbers = [name for name in named if isinstance(name, int)]
     con.execute(
-        "CREATE OR REPLACE TEMP TABLE spoken AS SELECT node FROM nodes"
+        "CREATE OR REPLACE TEMP TABLE named AS SELECT node FROM nodes"
         " WHERE node IN (SELECT unnest(?)) OR experiment IN (SELECT unnest(?))",
         [commits, numbers],
     )
     graph: Graph = nx.MultiDiGraph()
-    into = "FROM edges WHERE target IN (FROM spoken)"
-    _load(graph, con, f"FROM nodes WHERE node IN (FROM spoken UNION SELECT source {into})", into)
+    into = "FROM edges WHERE target IN (FROM named)"
+    _load(graph, con, f"FROM nodes WHERE node IN (FROM named UNION SELECT source {into})", into)
     return Lineage(graph)
 
 
 def _load(graph: Graph, con: DuckDBPyConnection, nodes: str, edges: str) -> None:
-    for known in _known(con, nodes):
-        graph.add_node(known.pop("node"), **known)
-    for known in _known(con, edges):
-        graph.add_edge(known.pop("source"), known.pop("target"), known.pop("kind"), **known)
+    for row in _rows_of(con, nodes):
+        graph.add_node(row.pop("node"), **row)
+    for row in _rows_of(con, edges):
+        graph.add_edge(row.pop("source"), row.pop("target"), row.pop("kind"), **row)
 
 
-def _known(con: DuckDBPyConnection, query: str) -> Iterator[dict[str, Any]]:
+def _rows_of(con: DuckDBPyConnection, query: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of `query` as dicts without NULLs."""
-    found = con.execute(query)
-    columns = [name for name, *_ in found.description]
-    for row in found.fetchall():
+    result = con.execute(query)
+    columns = [name for name, *_ in result.description]
+    for row in result.fetchall():
         pairs = zip(columns, row, strict=True)
-        yield {name: _told(name, value) for name, value in pairs if value is not None}
+        yield {name: _value(name, value) for name, value in pairs if value is not None}
 
 
-def _told(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column holds
+def _value(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column holds
     """Return a value of the database as the events have it."""
     match COLUMNS[column].type:
         case "TIMESTAMP":
@@ -319,19 +321,19 @@ def _told(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column
 
 
 def _cell(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column holds
-    """Return a value of an event as JSON that the column's type is read from."""
+    """Return a value of an event as the JSON value that the column's type is read from."""
     if COLUMNS[column].type == "TIMESTAMP" and value is not None:
         return datetime.fromtimestamp(value, UTC).replace(tzinfo=None).isoformat()
     return value
 
 
-def _full(table: str, known: Row) -> Row:
+def _full(table: str, row: Row) -> Row:
     """Return a row with all of the table's columns, None where it has no value."""
     columns = TABLES[table].columns
-    strange = [name for name, value in known.items() if name not in columns or value is None]
-    if strange:
-        raise ValueError(f"{table} cannot keep {', '.join(strange)} of {known!r}")
-    return {name: known.get(name) for name in columns}
+    unknown = [name for name, value in row.items() if name not in columns or value is None]
+    if unknown:
+        raise ValueError(f"{table} cannot keep {', '.join(unknown)} of {row!r}")
+    return {name: row.get(name) for name in columns}
 
 
 def _put(con: DuckDBPyConnection, table: str, new: Sequence[Row]) -> None:

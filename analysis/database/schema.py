@@ -220,7 +220,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     # coordinators
     action=(
         "VARCHAR",
-        "what was done: a run opened, resumed or stopped, a slice set apart or released",
+        "what was done: a run opened, resumed or stopped, a slice quarantined or released",
     ),
     stop_limit=("VARCHAR", "limit that stopped the run: minutes, trials, usd or tokens"),
     # how far this file has come
@@ -521,7 +521,7 @@ VIEWS: Mapping[str, View] = {
           FROM nodes GROUP BY island
         ), tried AS (
           SELECT island, count(*) FILTER (state <> 'voided') AS trials FROM trials GROUP BY island
-        ), asked AS (
+        ), calls AS (
           SELECT island, count(error_kind) AS unanswered, sum(usd) AS usd FROM agent_calls
           GROUP BY island
         )
@@ -538,7 +538,7 @@ VIEWS: Mapping[str, View] = {
           LEFT JOIN nodes AS head ON head.node = heads.head
           LEFT JOIN nodes AS base ON base.node = islands.base
           LEFT JOIN counts USING (island) LEFT JOIN tried USING (island)
-          LEFT JOIN asked USING (island)
+          LEFT JOIN calls USING (island)
         ORDER BY gain DESC NULLS LAST, islands.island
         """,
     ),

@@ -42,10 +42,12 @@ HALF, QUARTER, ROOT = 0.5, 0.25, math.sqrt(0.5)
 
 @dataclass(frozen=True, slots=True)
 class PromotionPolicy:
-    """What program.md's `promotion` says.
+    """The settings of program.md's `promotion`.
 
-    `auto`: promote each stack that was judged. `seeds` pairs on the stack, `trials` at most for
-    all of a promotion, `hidden` queries of the hidden part in the run's life.
+    auto: promote each stack that a check has judged
+    seeds: pairs of the stack and its base
+    trials: most trials of one promotion
+    hidden: most queries of the hidden split in the whole run
     """
 
     auto: bool = True
@@ -112,16 +114,16 @@ class PromotionAttempt:
         self, old: str, new: str, split: Split = "dev", share: float = 1.0, count: int | None = None
     ) -> list[float]:
         """Return the gains of `new`, on a share of the time, over `old` on the first seeds."""
-        found = []
+        gains = []
         for seed in self.seeds[:count]:
             before = self.scores.get(self.request(old, seed, split))
             after = self.scores.get(self.request(new, seed, split, share))
             if before is not None and after is not None:
-                found.append(gain_of(before, after, self.direction))
-        return found
+                gains.append(gain_of(before, after, self.direction))
+        return gains
 
     def _whole(self) -> list[TrialRequest]:
-        """Stack and base in turn; which of them runs first alternates between seeds."""
+        """Return the trials of stack and base; which runs first alternates between seeds."""
         commits = [self.event.base, self.event.commit]
         return [
             self.request(commit, seed)
@@ -130,19 +132,19 @@ class PromotionAttempt:
         ]
 
     def _rounds(self) -> Iterator[list[TrialRequest]]:
-        """Successive halving of the contenders: each round runs fewer of them on more seeds."""
+        """Yield the rounds of successive halving: each runs fewer contenders on more seeds."""
         planned = set(self._whole())
-        left = self.event.trials - self._reserved()
+        budget = self.event.trials - self._reserved()
         field_, take = list(self.event.contenders), min(2, self.event.seeds)
         while field_:
-            asked = self._of(field_, take, planned)
-            while len(asked) > left:
+            requests = self._of(field_, take, planned)
+            while len(requests) > budget:
                 field_.pop()
-                asked = self._of(field_, take, planned)
-            yield asked
-            planned.update(asked)
-            left -= len(asked)
-            if take >= self.event.seeds or any(each not in self.scores for each in asked):
+                requests = self._of(field_, take, planned)
+            yield requests
+            planned.update(requests)
+            budget -= len(requests)
+            if take >= self.event.seeds or any(trial not in self.scores for trial in requests):
                 return
             field_ = sorted(field_, key=self._standing)[: (len(field_) + 1) // 2]
             take = min(2 * take, self.event.seeds)
@@ -150,13 +152,13 @@ class PromotionAttempt:
     def _of(
         self, field_: Sequence[Contender], take: int, planned: set[TrialRequest]
     ) -> list[TrialRequest]:
-        wanted = {
+        requests = {
             self.request(commit, seed): None
             for seed in self.seeds[:take]
-            for each in field_
-            for commit in (each.parent, each.commit)
+            for contender in field_
+            for commit in (contender.parent, contender.commit)
         }
-        return [asked for asked in wanted if asked not in planned]
+        return [request for request in requests if request not in planned]
 
     def _standing(self, contender: Contender) -> float:
         pairs = self.pairs(contender.parent, contender.commit)
@@ -183,7 +185,7 @@ class PromotionAttempt:
             return []
         commit, seeds = self.event.commit, self.seeds[:TIMED_SEEDS]
         half = [self.request(commit, seed, share=HALF) for seed in seeds]
-        if any(asked not in self.scores for asked in half):
+        if any(request not in self.scores for request in half):
             return half
         lead = self._lead(HALF)
         if lead is None:
@@ -197,10 +199,10 @@ class PromotionAttempt:
         return fmean(pairs) if pairs else None
 
     def time_to_target(self, seconds: float) -> tuple[float, tuple[float, float]]:
-        """Return the seconds to the base's score on all `seconds`, and what they lie between.
+        """Return the seconds to the base's score on all `seconds`, and their lower and upper bound.
 
-        Where the least share that was tried reaches it already, that share's seconds stand for
-        both (they bound it from above); zeros where it was not measured or not reached.
+        If the least share that was tried already reaches it, its seconds are both the value and
+        the upper bound, and the lower bound is 0. All are 0 if it was not measured or not reached.
         """
         leads = {share: self._lead(share) for share in (QUARTER, HALF, ROOT, 1.0)}
         points = [(share, lead) for share, lead in leads.items() if lead is not None]
@@ -253,26 +255,27 @@ class PromotionAttempt:
         before = self.event.before.format()
         now = f"{before} before, {after.format()} at rung {self.event.rung}"
         if after.pairs == 0:
-            asked = [self.request(self.event.base, seed) for seed in self.seeds]
-            base = all(self.scores.get(each) is None for each in asked)
-            who = "the base" if base else "the stack"
-            return "fades" if base else "reverses", f"{who} has no score at this rung"
+            requests = [self.request(self.event.base, seed) for seed in self.seeds]
+            base_failed = all(self.scores.get(request) is None for request in requests)
+            failed = "the base" if base_failed else "the stack"
+            return "fades" if base_failed else "reverses", f"{failed} has no score at this rung"
         verdict = transfer(after)
         if verdict == "transfers" and hidden is False:
-            return "fades", f"{now}, and not better on the hidden part"
-        return verdict, now + (", better on the hidden part, too" if hidden else "")
+            return "fades", f"{now}, and not better on the hidden split"
+        return verdict, now + (", better on the hidden split, too" if hidden else "")
 
     def _bit(self) -> bool | None:
+        """Return whether the stack is better on the hidden split, None if it was not queried."""
         pairs = self.pairs(self.event.base, self.event.commit, "hidden")
-        asked = any(each.split == "hidden" for each in self.scores)
-        return (bool(pairs) and fmean(pairs) > 0) if asked else None
+        queried = any(request.split == "hidden" for request in self.scores)
+        return (bool(pairs) and fmean(pairs) > 0) if queried else None
 
     def _noise(self) -> Noise:
         """Return the spread of pairs at this rung, pooled over the stack and its contenders.
 
         The base's own spread between seeds is left out: of common seeds most of it cancels.
         """
-        contrasts = {(each.parent, each.commit) for each in self.event.contenders}
+        contrasts = {(part.parent, part.commit) for part in self.event.contenders}
         residual, freedom = 0.0, 0
         for old, new in sorted(contrasts | {(self.event.base, self.event.commit)}):
             pairs = self.pairs(old, new)
@@ -283,10 +286,10 @@ class PromotionAttempt:
         return Noise(0.0, 0, residual, freedom)
 
     def _measured(self, noise: Noise) -> Iterator[Measured]:
-        for each in self.event.contenders:
-            after = weighed(self.pairs(each.parent, each.commit), noise)
+        for part in self.event.contenders:
+            after = weighed(self.pairs(part.parent, part.commit), noise)
             if after.pairs:
-                yield Measured(each.experiment, each.kinds, each.before, after, transfer(after))
+                yield Measured(part.experiment, part.kinds, part.before, after, transfer(after))
 
 
 def trial_request(
@@ -313,7 +316,7 @@ def compared(
     direction: Direction,
 ) -> Gain:
     """Return the gain of `new` over `old` on the sealed split; failed trials make no pair."""
-    sides = [[scores.get((each, seed)) for seed in seeds] for each in (old, new)]
+    sides = [[scores.get((commit, seed)) for seed in seeds] for commit in (old, new)]
     pairs = [
         gain_of(before, after, direction)
         for before, after in zip(*sides, strict=True)

@@ -1,9 +1,9 @@
 """The consensus: a promoted stack as one commit for each surviving change, with its evidence.
 
-This module gives the order of the commits and their messages; swarm/coordinator/run_actions.py
-writes them. Trailers, as `git interpret-trailers` reads them: Swarm-Gain is the change's own gain
-± its standard error where it was kept, on Swarm-Seeds pairs at rung Swarm-Rung; Swarm-Promoted says
-what it came to at the higher rung, where it was measured there by itself.
+This module builds the commit messages; swarm/coordinator/run_actions.py makes the commits.
+Trailers, as `git interpret-trailers` reads them: Swarm-Gain is the change's own gain ± its standard
+error on the island that kept it, on Swarm-Seeds pairs at rung Swarm-Rung; Swarm-Promoted is its
+gain at the higher rung, if it was measured there by itself.
 
 Not covered: islands do not rebase on the consensus; its changes reach them as migrants.
 """
@@ -18,7 +18,8 @@ from islands.records import Contender
 NAME = "consensus"
 """The branch below `swarm/<run>/`; no island may have this name."""
 
-NOBODY = Attribution("", "", 0.0, "Change")
+UNKNOWN = Attribution("", "", 0.0, "Change")
+"""Stands for a change whose proposal is not recorded."""
 
 
 def message(run: str, promoted: ev.PromotionEnded, change: Contender, credit: Attribution) -> str:
@@ -45,9 +46,9 @@ def message(run: str, promoted: ev.PromotionEnded, change: Contender, credit: At
     return f"{subject.strip()[:100] or 'Change'}\n\n{body}{trailers.write(values)}"
 
 
-def whole(run: str, promoted: ev.PromotionEnded, makers: list[Attribution]) -> str:
+def stack_message(run: str, promoted: ev.PromotionEnded, parts: list[Attribution]) -> str:
     """Return the message of one commit for a stack whose parts do not apply one by one."""
-    lines = "\n".join(f"- {credit.hypothesis.strip().splitlines()[0]}" for credit in makers)
+    lines = "\n".join(f"- {credit.hypothesis.strip().splitlines()[0]}" for credit in parts)
     values: trailers.Values = {
         "Run": run,
         "Experiment": " ".join(map(str, promoted.parts)),

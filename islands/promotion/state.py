@@ -82,12 +82,14 @@ class Promotions:
         """Return the drafted commits that neither were run nor are among the `running` trials."""
         taken = {trial.commit for trial in running if trial.purpose == "promotion"}
         prefixes = self.drafted.changes[:-1] if self.drafted is not None else ()
-        return [each for each in prefixes if each not in self.prefix_runs and each not in taken]
+        return [
+            commit for commit in prefixes if commit not in self.prefix_runs and commit not in taken
+        ]
 
     def all_prefixes_tested(self) -> bool:
         """Return whether all drafted commits have been run."""
         return self.drafted is not None and all(
-            each in self.prefix_runs for each in self.drafted.changes[:-1]
+            commit in self.prefix_runs for commit in self.drafted.changes[:-1]
         )
 
     def due(self) -> PromotionRequest | None:

@@ -71,8 +71,8 @@ def agreement(measured: Sequence[Measured], seed: int) -> Agreement | None:
     """
     if len(measured) < 3:  # noqa: PLR2004 - two give a tau of 1 or -1
         return None
-    before = np.array([[each.before.mean, each.before.noise] for each in measured])
-    after = np.array([[each.after.mean, each.after.noise] for each in measured])
+    before = np.array([[part.before.mean, part.before.noise] for part in measured])
+    after = np.array([[part.after.mean, part.after.noise] for part in measured])
     dice = np.random.default_rng(seed)
     draws = [kendall(_redrawn(before, dice), _redrawn(after, dice)) for _ in range(_DRAWS)]
     low, high = np.quantile(draws, [0.025, 0.975])

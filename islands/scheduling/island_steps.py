@@ -1,7 +1,7 @@
-"""The next step of an island: pure functions of the state, so that a resumed run continues alike.
+"""The next step of an island, by pure functions of the state: a resumed run decides the same.
 
-An island does two things at a time: it measures (`next_step`), and it has candidates made ready
-for its slice (`next_ask`). Only a candidate on the island's head is measured; one that waited while
+An island does two things at a time: it measures (`next_step`), and it prepares candidates
+(`next_ask`). Only a candidate on the island's head is measured; one that waited while
 the head moved is rebased first.
 
 Pairs are interleaved in time: on each fresh seed candidate and head run one after the other on
@@ -156,32 +156,32 @@ def next_step(
 
 
 def next_ask(
-    state: State, name: str, depth: int, asked: int = 0, taken: Collection[int] = ()
+    state: State, name: str, depth: int, requested: int = 0, rebasing: Collection[int] = ()
 ) -> RequestProposal | Rebase | EnoughPending:
-    """Return what island `name` does to have candidates ready.
+    """Return the next action that prepares candidates for island `name`.
 
-    `depth` is how many should be requested or ready, `asked` how many are requested; the
-    experiments `taken` are being rebased. Nothing is requested before the base has a score, which
-    briefs show.
+    `depth` is how many should be requested or ready, `requested` how many are requested; the
+    experiments `rebasing` are being rebased. Nothing is requested before the head has a score,
+    which briefs show.
     """
     island = state.islands[name]
     waiting = [experiment for experiment in island.queue if experiment.state == "waiting"]
     for experiment in waiting:
-        if not _fit(state, island, experiment) and experiment.number not in taken:
+        if not _fit(state, island, experiment) and experiment.number not in rebasing:
             return Rebase(experiment, island.head)
     if state.broken_baseline or not state.scores.has(island.head):
         return EnoughPending()
-    return RequestProposal() if len(waiting) + asked < depth else EnoughPending()
+    return RequestProposal() if len(waiting) + requested < depth else EnoughPending()
 
 
 def _between(
     state: State, island: IslandState, migration: Migration
 ) -> CatchUp | OfferMigrant | TrialRequest | Idle:
-    """Return what an island without an open experiment does."""
+    """Return the next step of an island without an open experiment."""
     name = island.opened.island
-    ahead = catch_up(state, name, migration)
-    if ahead is not None:
-        return CatchUp(ahead)
+    adoption = catch_up(state, name, migration)
+    if adoption is not None:
+        return CatchUp(adoption)
     migrant = state.migrants.next_migrant(name, migration, island.heads)
     return _next_candidate(state, island) if migrant is None else OfferMigrant(island.head, migrant)
 
@@ -251,9 +251,9 @@ def _baseline(state: State) -> Step | None:
     base = state.run.base
     scores = state.scores.by_commit.get(base, {})
     missing = [seed for seed in state.scores.baseline_seeds() if seed not in scores]
-    taken = {trial.seed for trial in state.running.values() if trial.commit == base}
+    running = {trial.seed for trial in state.running.values() if trial.commit == base}
     for seed in missing:
-        if seed not in taken:
+        if seed not in running:
             return TrialRequest(base, seed, "baseline")
     return Wait() if missing else None
 
@@ -261,11 +261,11 @@ def _baseline(state: State) -> Step | None:
 def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step:
     if not open_.screened:
         return _screen(state, open_)
-    broken = violated_guard(
+    violation = violated_guard(
         ratchet.guards, state.scores.measures(open_.parent), state.scores.measures(open_.commit)
     )
-    if broken:
-        return Conclude(open_.number, Decision("discard", broken))
+    if violation:
+        return Conclude(open_.number, Decision("discard", violation))
     evidence = CandidateEvidence(
         screened=open_.screen_gain,
         pairs=state.scores.pairs(open_),
@@ -274,17 +274,19 @@ def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step
         kept=replace(state.keep_tally, turn=open_.confirm_turn),
     )
     decision = ratchet.acceptance.decide(evidence)
-    half = _other_half(state, open_)
-    if half is not None:
-        return half
+    second = _second_of_pair(state, open_)
+    if second is not None:
+        return second
     if decision.verdict != "confirm":
-        return _assured(state, open_, decision, ratchet)
+        return _with_sentinel(state, open_, decision, ratchet)
     if len(open_.head_broken) >= HEAD_FAILURES:
         return Conclude(open_.number, Decision("discard", "the head fails on fresh seeds"))
     return _next_pair(state, open_)
 
 
-def _assured(state: State, open_: Experiment, decision: Decision, ratchet: RatchetPolicy) -> Step:
+def _with_sentinel(
+    state: State, open_: Experiment, decision: Decision, ratchet: RatchetPolicy
+) -> Step:
     """Return the end of an experiment; a keep first needs a good sentinel on its slice."""
     slice_name = state.islands[open_.island].slice.name
     if (
@@ -296,7 +298,7 @@ def _assured(state: State, open_: Experiment, decision: Decision, ratchet: Ratch
     return Wait() if anchor_runs(state, slice_name) else anchor(state, slice_name)
 
 
-def _other_half(state: State, open_: Experiment) -> TrialRequest | None:
+def _second_of_pair(state: State, open_: Experiment) -> TrialRequest | None:
     """Return the head's trial of a pair whose candidate has a score already."""
     head_scores = state.scores.by_commit[open_.parent]
     for seed in open_.confirmed:

@@ -1,6 +1,6 @@
 """Run-level steps that islands execute between experiments: stack checks, promotions, consensus.
 
-Pure functions of the state: a resumed run continues as it would have.
+Pure functions of the state: a resumed run decides the same.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def next_run_step(
 
 
 def next_of_stack(state: State, name: str) -> RunStep | None:
-    """Return what the open stack check needs of island `name`, None for nothing."""
+    """Return the step of the open stack check that island `name` can execute, None for none."""
     return state.stacks.wanted(state.islands[name].opened.slice.name)
 
 
@@ -104,7 +104,7 @@ def _sound(state: State, stack: PromotionRequest | ev.PromotionEnded) -> bool:
 
 
 def next_sealed(state: State, name: str) -> TrialRequest | ScoreSealed | None:
-    """Return what island `name` could do for the consensus's only query of the sealed split."""
+    """Return the next step of the consensus's only sealed query for island `name`, None to wait."""
     promotions, run = state.promotions, state.run
     consensus, last = promotions.consensus, promotions.last
     if consensus is None or last is None or promotions.sealed is not None:

@@ -52,7 +52,7 @@ def next_arm(evidence: Evidence, whole: Parts, block: int, fit: Fit = everything
     numbers = [number for number in evidence.numbers if number in whole]
     tries = halves(numbers)
     tries += [*(whole - half for half in tries), whole, stay]
-    tries += [each for n in sorted(whole) for each in (stay ^ {n}, whole - {n}, frozenset({n}))]
+    tries += [arm for n in sorted(whole) for arm in (stay ^ {n}, whole - {n}, frozenset({n}))]
     for fault in sorted({f for m in evidence.models for f in m.faults if len(f) > 1}):
         tries += [frozenset(fault), whole - set(fault)]
     arms = dict.fromkeys(Arm(fit(parts), block) for parts in tries)

@@ -237,9 +237,8 @@ class State:
     def _proposal_refused(self, event: ev.ProposalRefused) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "refused")
-        if not self.migrants.is_migrant(
-            event.experiment
-        ):  # a refused migrant is not the agent's failure
+        # a refused migrant is not the agent's failure
+        if not self.migrants.is_migrant(event.experiment):
             island.refusals_in_a_row += 1
         self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
 
@@ -413,7 +412,7 @@ class State:
         experiment.screened[seed], experiment.screen_gain = score, gain
         unsound = experiment.parent in self.quarantines.commits
         if experiment.null or experiment.origin or unsound:
-            return  # no sample of what agents propose, or no gain on a sound head
+            return  # not a sample of the agents' proposals, or not measured on a sound head
         self.screens.add(experiment.number, gain)
 
     def _broke(self, trial: ev.TrialStarted, outcome: Outcome) -> None:
@@ -433,7 +432,7 @@ class State:
 
     def _move_head(self, island: IslandState, experiment: Experiment, gain: Gain) -> None:
         old, island.head = island.head, experiment.commit
-        # the screening score selected the commit: it is no part of what its head is worth
+        # the screening score selected the commit, so it is biased and not one of its head's scores
         # (a rule that keeps without confirming has nothing else)
         self.scores.by_commit[experiment.commit] = dict(experiment.confirmed or experiment.screened)
         self.keep_tally = KeepTally(self.keep_tally.count + 1, self.keep_tally.lfsr_sum + gain.lfsr)
@@ -504,15 +503,15 @@ class State:
 
 def _note_adoption(island: IslandState, before: list[KeptChange]) -> None:
     """Add adopted changes to an island's attempts, and mark those that its new head lacks."""
-    had, has = ({change.origin for change in kept} for kept in (before, island.kept))
-    lost = {change.experiment for change in before if change.origin not in has}
+    old, new = ({change.origin for change in kept} for kept in (before, island.kept))
+    lacking = {change.experiment for change in before if change.origin not in new}
     for n, attempt in enumerate(island.recent_attempts):
-        if attempt.experiment in lost:
-            reason = "kept, and left behind for a head on which it gains nothing"
+        if attempt.experiment in lacking:
+            reason = "kept, then dropped: the island adopted a head on which it gains nothing"
             island.recent_attempts[n] = replace(attempt, ending="outdated", reason=reason)
     for change in island.kept:
-        if change.origin not in had:
-            reason = f"kept on {change.island}, whose head this island went to"
+        if change.origin not in old:
+            reason = f"kept on {change.island}, whose head this island adopted"
             island.recent_attempts.append(
                 Attempt(
                     change.experiment,

@@ -251,7 +251,7 @@ def _write_parts(run: Run, promoted: ev.PromotionEnded, broken: Sequence[bool] =
     steps = _one_by_one(run, promoted)
     if not steps or dict(steps[-1][1]) != dict(wanted):
         makers = [_attribution(promotions, part) for part in promoted.parts]
-        steps = [(consensus.whole(name, promoted, makers), wanted)]
+        steps = [(consensus.stack_message(name, promoted, makers), wanted)]
     folder = "joined" if any(broken) else consensus.NAME  # of refs
     tip, before, commits, texts = promoted.base, run.branches.files(promoted.base), list[str](), ""
     for place, (text, files) in enumerate(steps):
@@ -290,4 +290,4 @@ def _one_by_one(run: Run, promoted: ev.PromotionEnded) -> list[tuple[str, Mappin
 
 
 def _attribution(promotions: Promotions, part: int) -> Attribution:
-    return promotions.attributions.get(part, consensus.NOBODY)
+    return promotions.attributions.get(part, consensus.UNKNOWN)

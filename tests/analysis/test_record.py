@@ -121,11 +121,11 @@ def test_a_ledger_of_another_format_is_refused_in_one_line(tmp_path, history, ve
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(chained([json.dumps(opened).encode()]))
     before = path.read_bytes()
-    with pytest.raises(SetupError, match=f"{path}: {age} swarm") as read:
+    with pytest.raises(SetupError, match=f"{path}:1: {age} swarm") as read:
         list(read_events(path))
-    with pytest.raises(SetupError, match=f"{path}: {age} swarm"), Ledger.open(tmp_path, clock()):
+    with pytest.raises(SetupError, match=f"{path}:1: {age} swarm"), Ledger.open(tmp_path, clock()):
         pass
-    assert f"format {version or 1}, and this one reads format {ev.FORMAT}" in str(read.value)
+    assert f"format {version or 1}; this one reads format {ev.FORMAT}" in str(read.value)
     assert "\n" not in str(read.value)
     assert path.read_bytes() == before
 

@@ -29,8 +29,8 @@ from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.study import StudyCell, study
 from swarm.simulation.virtual_time import run_virtual
 from swarm.simulation.world import Conditions
-from tests.agents.test_mutator import brief
 from tests.support.laboratory import LabExecutor, MemoryLedger, launch, opening
+from tests.support.mutator import brief
 from tests.support.repository import git, make
 
 TOPOLOGIES = ("ring", "star", "complete", "random")

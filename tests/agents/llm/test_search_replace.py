@@ -1,7 +1,7 @@
-"""What a language model may answer, and what becomes of its edits."""
+"""Parsing of a language model's reply, and application of its SEARCH/REPLACE blocks."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from swarm.agents.llm.search_replace import (
@@ -19,7 +19,7 @@ TRAIN = "import math\n\nlr = 0.1\ndepth = 2\n\ndef step(x):\n    return x * lr\n
 
 
 def block(search, replace, head="FILE: train.py\n"):
-    """Write one block as a model would."""
+    """Return one block as a model writes it."""
     return f"{head}<<<<<<< SEARCH\n{search}=======\n{replace}>>>>>>> REPLACE\n"
 
 
@@ -27,11 +27,11 @@ LOWER = block("lr = 0.1\n", "lr = 0.2\n", head="")
 
 
 def edit(answer, **files):
-    """Parse and apply `answer` to the genome."""
+    """Return the files changed by `answer`, parsed and applied to the genome."""
     return apply_changes({"train.py": TRAIN, **files}, parse_reply(f"HYPOTHESIS: why\n\n{answer}"))
 
 
-def test_an_answer_holds_its_hypothesis_and_its_changes_in_order():
+def test_a_reply_holds_its_hypothesis_and_its_changes_in_order():
     """The hypothesis runs to the blank line and becomes one line; changes keep their order."""
     text = f"HYPOTHESIS: lower it,\n  since it\n\n{block('a', 'b')}\nDELETE: `old.py`\n"
     text = text.replace("a=", "a\n=").replace("b>", "b\n>")
@@ -41,7 +41,7 @@ def test_an_answer_holds_its_hypothesis_and_its_changes_in_order():
 
 
 def test_several_blocks_in_several_files_are_applied_in_order():
-    """Each block works on what the one before it left; a new file and a deletion among them."""
+    """Each block edits the result of the previous one; a file is added and one deleted."""
     answer = (
         block("lr = 0.1\n", "lr = 0.2\n")
         + block("lr = 0.2\n", "lr = 0.3\n", head="")
@@ -67,12 +67,12 @@ def test_several_blocks_in_several_files_are_applied_in_order():
         block("lr = 0.1\r\n", "lr = 0.2\r\n"),
     ],
 )
-def test_what_models_do_and_is_unambiguous_is_tolerated(answer):
+def test_unambiguous_deviations_are_tolerated(answer):
     """Fences, decorated or bare or missing path lines, trailing blanks, longer markers, CRLF."""
     assert edit(answer) == {"train.py": TRAIN.replace("0.1", "0.2")}
 
 
-def test_the_end_of_a_path_is_enough_where_one_file_has_it():
+def test_the_end_of_a_path_is_enough_if_one_file_has_it():
     """`train.py` means islands/seeds/gpt/train.py when no other file ends so."""
     deep = {"islands/seeds/gpt/train.py": TRAIN}
     answer = parse_reply("HYPOTHESIS: y\n" + block("depth = 2\n", "depth = 3\n"))
@@ -80,7 +80,7 @@ def test_the_end_of_a_path_is_enough_where_one_file_has_it():
 
 
 def test_a_missing_hypothesis_is_read_from_the_prose():
-    """Prose before a block is the hypothesis where no line says so; silence is malformed."""
+    """Without a HYPOTHESIS line the prose before a block counts; without prose, malformed."""
     edits = block("lr = 0.1\n", "lr = 0.2\n")
     assert parse_reply(f"I halve the rate.\n{edits}").hypothesis == "I halve the rate."
     with pytest.raises(MalformedError, match="no HYPOTHESIS"):
@@ -94,7 +94,7 @@ def test_markers_of_another_length_let_a_block_hold_marker_lines():
 
 
 def test_line_ends_of_the_file_are_kept():
-    """A file with CRLF keeps it in replaced lines, one without a last newline stays without."""
+    """Replaced lines keep the file's CRLF, and a file without a last newline gets none."""
     crlf = {"w.py": "a = 1\r\nb = 2\r\n"}
     answer = block("a = 1\n", "a = 3\n", head="FILE: w.py\n")
     assert edit(answer, **crlf) == {"w.py": "a = 3\r\nb = 2\r\n"}
@@ -102,7 +102,7 @@ def test_line_ends_of_the_file_are_kept():
 
 
 def test_a_block_that_does_not_match_is_named_with_the_nearest_lines_and_their_numbers():
-    """Wrong indentation is found by its equal lines, a wrong letter by the closest line."""
+    """The message shows equal lines for wrong indentation, the closest line for a typo."""
     with pytest.raises(UnappliedError) as wrong:
         edit(block("def step(x):\n  return x * lr\n", "pass\n") + block("dpeth = 2\n", "x\n"))
     first, second = str(wrong.value).split("\n\n")
@@ -113,13 +113,13 @@ def test_a_block_that_does_not_match_is_named_with_the_nearest_lines_and_their_n
 
 
 def test_a_block_that_matches_twice_says_where():
-    """An ambiguous SEARCH is refused with the line numbers of all its places."""
+    """An ambiguous SEARCH is refused with the line numbers of its matches."""
     with pytest.raises(UnappliedError, match="2 times, at lines 1, 3: quote more"):
         edit(block("x = 1\n", "x = 2\n", head="FILE: two.py\n"), **{"two.py": "x = 1\ny\nx = 1\n"})
 
 
 @pytest.mark.parametrize(
-    ("answer", "complaint"),
+    ("answer", "message"),
     [
         (block("lr = 0.1\n", "lr = 0.1\n"), "change nothing"),
         (block("", "x\n"), "the file exists"),
@@ -131,14 +131,14 @@ def test_a_block_that_matches_twice_says_where():
         ("DELETE:\n", "no such file"),
     ],
 )
-def test_edits_that_do_not_fit_are_refused_with_what_to_mend(answer, complaint):
-    """Each misfit has its own sentence."""
-    with pytest.raises(UnappliedError, match=complaint):
+def test_edits_that_do_not_apply_are_refused_with_the_fix(answer, message):
+    """Each cause has its own message."""
+    with pytest.raises(UnappliedError, match=message):
         edit(answer)
 
 
 @pytest.mark.parametrize(
-    ("answer", "complaint"),
+    ("answer", "message"),
     [
         ("", "no SEARCH/REPLACE block"),
         ("HYPOTHESIS: only talk", "no SEARCH/REPLACE block"),
@@ -149,14 +149,14 @@ def test_edits_that_do_not_fit_are_refused_with_what_to_mend(answer, complaint):
         ("HYPOTHESIS: x\n" + "DELETE: a.py\n" * (MAX_CHANGES + 1), "more than 100 blocks"),
     ],
 )
-def test_answers_outside_the_format_are_malformed(answer, complaint):
-    """Each defect of form has its own sentence."""
-    with pytest.raises(MalformedError, match=complaint):
+def test_answers_outside_the_format_are_malformed(answer, message):
+    """Each defect of form has its own message."""
+    with pytest.raises(MalformedError, match=message):
         parse_reply(answer)
 
 
-def test_a_failing_answer_applies_nothing_and_a_hundred_failing_blocks_are_reported_in_four():
-    """The complaint is bounded, so that neither the prompt nor the search for near lines grows."""
+def test_of_a_hundred_failing_blocks_four_are_reported():
+    """The message is bounded, so neither the prompt nor the search for near lines grows."""
     with pytest.raises(UnappliedError) as wrong:
         edit("".join(block(f"nothing {n}\n", "x\n") for n in range(100)))
     assert str(wrong.value).count("Block ") == 4
@@ -169,34 +169,52 @@ LINES = st.one_of(st.sampled_from([*MARKS, *TRAIN.split("\n"), "DELETE: train.py
 
 @given(st.lists(LINES, max_size=25))
 def test_any_text_is_parsed_and_applied_or_refused(lines):
-    """Whatever a model says, an answer of encodable text or an EditError comes of it."""
+    """Any reply gives files of encodable text, or an EditError of bounded length."""
     try:
         answer = parse_reply("\n".join(lines))
         files = apply_changes({"train.py": TRAIN, "empty.py": "", "bare.py": "x"}, answer)
     except EditError as error:
-        refused = str(error)
+        message = str(error)
     else:
-        refused = ""
+        message = ""
         assert files
         "".join([answer.hypothesis, *files, *(text or "" for text in files.values())]).encode()
-    assert len(refused) < 10_000
+    assert len(message) < 10_000
 
 
-WORDS = st.lists(st.sampled_from(["a", "b", "    c", "", "d = 1"]), max_size=12)
+FILE_LINES = st.lists(st.sampled_from(["a", "b", "    c", "", "d = 1"]), max_size=12)
 
 
-@given(before=WORDS, after=WORDS, at=st.integers(0, 12), length=st.integers(1, 6))
-def test_a_unique_search_replaces_exactly_its_lines(before, after, at, length):
-    """Applying a block equals splicing the lines, whenever its SEARCH stands there only once."""
-    search = before[at : at + length]
-    places = [n for n in range(len(before)) if before[n : n + len(search)] == search]
-    if not any(line.strip() for line in search) or len(places) != 1:
-        return
-    text = "".join(f"{line}\n" for line in before)
-    spliced = before[:at] + after + before[at + len(search) :]
-    expected = "".join(f"{line}\n" for line in spliced)
-    answer = block("".join(f"{x}\n" for x in search), "".join(f"{x}\n" for x in after))
-    if expected == text:
-        return
-    changed = apply_changes({"train.py": text}, parse_reply(f"HYPOTHESIS: h\n{answer}"))
-    assert changed == {"train.py": expected}
+@st.composite
+def unique_replacements(draw):
+    """Draw a file's lines, the range of a non-blank SEARCH that occurs once, and its REPLACE."""
+    before = draw(FILE_LINES)
+    ranges = [
+        (start, end)
+        for start in range(len(before))
+        for end in range(start + 1, min(start + 6, len(before)) + 1)
+        if any(line.strip() for line in before[start:end])
+        and sum(
+            before[n : n + end - start] == before[start:end]
+            for n in range(len(before) - (end - start) + 1)
+        )
+        == 1
+    ]
+    assume(ranges)
+    start, end = draw(st.sampled_from(ranges))
+    after = draw(FILE_LINES)
+    assume(after != before[start:end])
+    return before, start, end, after
+
+
+@given(unique_replacements())
+def test_a_unique_search_replaces_exactly_its_lines(replacement):
+    """Applying a block equals splicing the lines, if its SEARCH is in the file once."""
+    before, start, end, after = replacement
+    spliced = before[:start] + after + before[end:]
+    text, expected, search, replace = (
+        "".join(f"{line}\n" for line in lines)
+        for lines in (before, spliced, before[start:end], after)
+    )
+    reply = parse_reply(f"HYPOTHESIS: h\n{block(search, replace)}")
+    assert apply_changes({"train.py": text}, reply) == {"train.py": expected}

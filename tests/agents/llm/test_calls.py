@@ -1,0 +1,261 @@
+"""Calls of a language model in each wire format: replies, repairs, failures and their cost."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+
+import pytest
+
+from harness.contract import SetupError
+from islands.records import Attempt, Proposal
+from swarm.agents.llm.agent import MAX_REPAIRS
+from swarm.agents.llm.client import MAX_TRIES, max_tokens_of
+from swarm.agents.llm.prompt import render
+from swarm.agents.llm.rate_limiter import RateLimiter
+from swarm.agents.llm.settings import Tokens
+from tests.support.language_models import (
+    BRIEF,
+    FAST,
+    GOOD,
+    MISSES,
+    PRICE,
+    ClosingAgents,
+    make_model_agent,
+    outcome_of,
+    propose,
+)
+from tests.support.loopback import KEY, Cut, Garbage, Hang, Loopback, Refuse, Say, Status, Truncate
+
+
+def test_a_good_edit_becomes_a_proposal_with_its_exact_cost(server, api):
+    """Hypothesis, files and usage, with the server's own token counts priced by kind."""
+    server.play([Say(GOOD.text, cached=40, wrote=20)])
+    agent = make_model_agent(server, api)
+    proposal = propose(agent)
+    (served,), usage = server.log, proposal.usage
+    assert proposal.hypothesis == "a smaller step"
+    assert proposal.files["seed/train.py"].data.startswith(b"lr = 0.05\ndepth = 2\n")
+    assert (usage.calls, usage.tokens_in, usage.tokens_out) == (1, *server.tokens)
+    tokens = Tokens(served.tokens_in - 60, served.tokens_out, cache_read=40, cache_write=20)
+    assert usage.usd == pytest.approx(PRICE.usd(tokens), rel=1e-12)
+    assert agent.client.budget.spent_usd == pytest.approx(usage.usd, abs=2e-9)
+
+
+def test_each_format_carries_its_own_settings(server, api):
+    """Limit, effort, key and privacy go out as each API has them; no sampling settings do."""
+    server.play([GOOD])
+    propose(make_model_agent(server, api, effort="low", max_output_tokens=77))
+    request = server.log[0].request
+    body = request.body
+    assert (request.key, body["model"], request.max_output) == (KEY, "some-model", 77)
+    assert not {"temperature", "top_p", "top_k"} & set(body)
+    if api == "anthropic":
+        assert (body["thinking"], body["output_config"]) == (
+            {"type": "adaptive"},
+            {"effort": "low"},
+        )
+    elif api == "responses":
+        assert (body["store"], body["reasoning"]) == (False, {"effort": "low"})
+    else:
+        assert body["reasoning_effort"] == "low"
+
+
+def test_an_edit_that_does_not_apply_is_sent_back_with_the_nearest_lines(server, api):
+    """The second request is the same conversation, plus the answer and what is near it."""
+    server.play([MISSES, GOOD])
+    proposal = propose(make_model_agent(server, api))
+    first, second = (served.request for served in server.log)
+    assert second.system == first.system
+    assert second.turns[: len(first.turns)] == first.turns
+    (role, answer), (next_role, complaint) = second.turns[len(first.turns) :]
+    assert (role, answer.strip(), next_role) == ("assistant", MISSES.text.strip(), "user")
+    assert "    4 | def step(x):\n    5 |     return x * lr" in complaint
+    assert proposal.notes["repairs"] == 1.0
+    assert (proposal.usage.tokens_in, proposal.usage.tokens_out) == server.tokens
+
+
+@pytest.mark.parametrize(
+    ("step", "error_kind"),
+    [
+        (MISSES, "unapplied"),
+        (Say("I would rather talk."), "malformed"),
+        (Truncate("HYPO"), "malformed"),
+    ],
+)
+def test_useless_answers_are_sent_back_three_times_and_no_more(server, api, step, error_kind):
+    """Edits that do not apply, replies out of format and truncated replies end as failures."""
+    server.play([step] * 9)
+    error = propose(make_model_agent(server, api))
+    assert (error.error_kind, len(server.log)) == (error_kind, 1 + MAX_REPAIRS)
+    assert (error.usage.tokens_in, error.usage.tokens_out) == server.tokens
+
+
+def test_a_refusal_ends_the_proposal_at_its_cost(server, api):
+    """A refusal by a model or a filter is not followed by a repair request."""
+    server.play([Refuse("I will not"), GOOD])
+    error = propose(make_model_agent(server, api))
+    assert (error.error_kind, len(server.log)) == ("refusal", 1)
+    assert "I will not" in str(error)
+    assert (error.usage.tokens_in, error.usage.tokens_out) == server.tokens
+
+
+FAILURES = [
+    (Status(429, {"retry-after": "0.01"}), "rate", True),
+    (Status(529), "server", True),
+    (Status(503, {"retry-after": "0.01"}), "server", True),
+    (Status(500), "server", True),
+    (Status(502), "server", False),
+    (Garbage(), "malformed", False),
+    (
+        Garbage(b'{"content": [], "usage": {"input_tokens": -5, "output_tokens": 1}}'),
+        "malformed",
+        False,
+    ),
+    (Cut(), "network", False),
+]
+
+
+@pytest.mark.parametrize(("step", "error_kind", "free"), FAILURES)
+def test_a_call_that_fails_is_made_again_and_billed_at_its_worst_unless_it_was_free(
+    server, api, step, error_kind, free
+):
+    """Three failures and a good answer are a proposal; five failures are none."""
+    server.play([step] * 3 + [GOOD])
+    agent = make_model_agent(server, api)
+    proposal = propose(agent)
+    served = server.log[3]
+    answered_usd = PRICE.usd(Tokens(served.tokens_in, served.tokens_out))
+    prompt = render(BRIEF)
+    worst = PRICE.max_usd(max_tokens_of(prompt, ()), 8192)
+    assert proposal.usage.calls == 4
+    assert proposal.usage.usd == pytest.approx(answered_usd + (0 if free else 3 * worst))
+    assert agent.client.budget.spent_usd == pytest.approx(proposal.usage.usd, abs=1e-8)
+    assert (proposal.usage.tokens_in, proposal.usage.tokens_out) == server.tokens
+
+    server.play([step] * 9)
+    error = propose(make_model_agent(server, api))
+    assert (error.error_kind, error.usage.calls, len(server.log)) == (
+        error_kind,
+        MAX_TRIES,
+        MAX_TRIES,
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[" * 10_000, b'{"content": [{"type": 1}]}', b"\xff"]
+)
+def test_a_body_that_is_not_the_format_is_malformed(server, api, body):
+    """A 200 with any invalid body is reported as a malformed reply."""
+    server.play([Garbage(body)] * MAX_TRIES)
+    assert propose(make_model_agent(server, api)).error_kind == "malformed"
+
+
+def test_a_call_without_an_answer_times_out_at_its_worst_cost_and_is_not_made_again(server, api):
+    """The server never answers: one request, billed at the whole reservation."""
+    server.play([GOOD])
+    propose(
+        make_model_agent(server, api)
+    )  # the SDKs import much on their first call: not within the limit
+    server.play([Hang(), GOOD])
+    agent = make_model_agent(server, api, timeout_seconds=0.5)
+    error = propose(agent)
+    assert (error.error_kind, error.usage.calls, len(server.log)) == ("timeout", 1, 1)
+    assert error.usage.usd == pytest.approx(PRICE.max_usd(max_tokens_of(render(BRIEF), ()), 8192))
+    assert agent.client.budget.spent_usd == pytest.approx(error.usage.usd, abs=2e-9)
+
+
+def test_a_server_that_is_not_there_costs_nothing(api):
+    """Nothing listens: every try is a network error and costs nothing."""
+    with Loopback() as unreachable:
+        pass
+    agent = make_model_agent(unreachable, api)
+    error = propose(agent)
+    assert (error.error_kind, error.usage.calls, error.usage.usd) == ("network", MAX_TRIES, 0.0)
+    assert agent.client.budget.spent_usd == 0.0
+
+
+@pytest.mark.parametrize(
+    ("step", "fixes"),
+    [
+        (Status(401), ["LOOPBACK_KEY", "valid key"]),
+        (Status(403), ["LOOPBACK_KEY", "may not use"]),
+        (Status(404), ["`model`", "`base_url`"]),
+        (Status(400), ["`effort`", "scripted"]),
+        (Status(413), ["`max_output_tokens`"]),
+        (Status(402), ["out of credit"]),
+        (Status(429, error_code="insufficient_quota"), ["out of credit"]),
+    ],
+)
+def test_what_only_the_user_can_fix_names_agent_setting_and_fix(server, api, step, fixes):
+    """Wrong key, no access, no such model, bad request, no credit: one try, then SetupError."""
+    server.play([step, GOOD])
+    with pytest.raises(SetupError) as raised:
+        propose(make_model_agent(server, api))
+    assert len(server.log) == 1
+    for part in ["agent 'm' in program.md", "some-model", *fixes]:
+        assert part in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_content_filter_is_a_refusal_and_not_the_users_fault(server, api):
+    """A 400 raised by a filter concerns this one prompt; the swarm continues."""
+    server.play([Status(400, error_code="content_filter"), GOOD])
+    error = propose(make_model_agent(server, api))
+    assert (error.error_kind, error.usage.usd, len(server.log)) == ("refusal", 0.0, 1)
+
+
+def test_no_key_shows_in_errors_logs_or_reprs(server, api, caplog):
+    """The server echoes the key it was given; nothing we raise, log or print repeats it."""
+    wrong = "sk-wrong-secret-42"
+    server.play([GOOD])
+    caplog.set_level(logging.DEBUG)
+    agent = make_model_agent(server, api, key=wrong)
+    with pytest.raises(SetupError) as raised:
+        propose(agent)
+    assert "bad key Bearer [key]" in str(raised.value)
+    shown = [str(raised.value), repr(raised.value), repr(agent), repr(vars(agent.client.provider))]
+    assert not [text for text in [*shown[:3], caplog.text] if wrong in text]
+
+
+def test_a_long_retry_after_ends_the_proposal_at_once(server, api):
+    """A pause of an hour fails this proposal and the next, without another request."""
+    server.play([Status(429, {"retry-after": "3600"}), GOOD])
+    agent = make_model_agent(server, api)
+
+    async def main():
+        async with contextlib.aclosing(ClosingAgents(agent)):
+            return [await outcome_of(agent, BRIEF) for _ in range(2)]
+
+    first, second = asyncio.run(main())
+    assert (first.error_kind, first.retry_after) == ("rate", 3600.0)
+    assert (second.error_kind, second.usage.calls) == ("rate", 0)
+    assert 3500 < second.retry_after <= 3600
+    assert len(server.log) == 1
+
+
+def test_an_allowance_used_up_by_a_good_answer_holds_the_next_call(server):
+    """Headers that report an exhausted quota make the limiter wait for the reset."""
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1h"}
+    server.play([Say(GOOD.text, headers=headers), GOOD])
+    limiter = RateLimiter(FAST)
+    assert isinstance(propose(make_model_agent(server, "chat", limiter=limiter)), Proposal)
+    assert limiter._resume_at > 3000
+
+
+def test_prompt_caches_find_the_same_beginning(server):
+    """Anthropic's two cache breakpoints come after the system text and after the genome."""
+    server.play([GOOD, GOOD])
+    attempt = Attempt(1, "a", "tried", {}, "discarded", "no gain")
+    agents = [make_model_agent(server, "anthropic") for _ in range(2)]
+    briefs = [BRIEF, dataclasses.replace(BRIEF, experiment=2, seed=8, recent=(attempt,), score=2.0)]
+    for agent, brief in zip(agents, briefs, strict=True):
+        propose(agent, brief)
+    one, two = (served.request.body for served in server.log)
+    assert one["system"] == two["system"]
+    assert "cache_control" in one["system"][0]
+    head, now = one["messages"][0]["content"]
+    assert head == two["messages"][0]["content"][0]
+    assert "cache_control" in head
+    assert "cache_control" not in now
+    assert now != two["messages"][0]["content"][1]

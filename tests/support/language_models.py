@@ -1,0 +1,90 @@
+"""Language-model agents on a scripted server: settings, briefs, replies and proposals."""
+
+import asyncio
+import contextlib
+
+from islands.records import Brief
+from swarm.agents.base import AgentError
+from swarm.agents.llm.agent import LanguageModel
+from swarm.agents.llm.anthropic import AnthropicModel
+from swarm.agents.llm.budget import Budget, BudgetError
+from swarm.agents.llm.client import ModelClient
+from swarm.agents.llm.openai import ChatModel, ResponsesModel
+from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
+from swarm.agents.llm.settings import ModelSettings, Price
+from tests.support.loopback import KEY, Say
+
+PRICE = Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)
+
+GENOME = {"seed/train.py": "lr = 0.1\ndepth = 2\n\ndef step(x):\n    return x * lr\n"}
+
+BRIEF = Brief(
+    experiment=1,
+    island="a",
+    metric="val_bpb",
+    direction="minimize",
+    program="Make it better.",
+    genome=GENOME,
+    score=1.9,
+    sigma=0.01,
+    recent=(),
+    elsewhere=(),
+    seed=7,
+)
+
+
+def edit(search, replace, why="a smaller step"):
+    """Return a reply with one block."""
+    block = f"<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE"
+    return f"HYPOTHESIS: {why}\n\nFILE: seed/train.py\n{block}\n"
+
+
+GOOD = Say(edit("lr = 0.1", "lr = 0.05"))
+
+MISSES = Say(edit("def step(x):\n  return x * lr", "pass"))
+
+APIS = {"anthropic": AnthropicModel, "responses": ResponsesModel, "chat": ChatModel}
+
+FAST = RateLimits(100_000, max_concurrent=16, first_pause_s=0.0005, longest_pause_s=0.005)
+
+
+def make_model_agent(server, api, budget=None, limiter=None, key=KEY, **settings):
+    """Return an agent that calls `server` through `api`, with short back-offs."""
+    kind, path = ("anthropic", "") if api == "anthropic" else ("openai", "/v1")
+    given = {"base_url": server.url + path, "api_key_env": "LOOPBACK_KEY", "price": PRICE}
+    settings = ModelSettings(kind, "some-model", **{**given, **settings})
+    limiter = limiter or RateLimiter(FAST)
+    provider = APIS[api](settings, key)
+    return LanguageModel("m", ModelClient("m", settings, provider, limiter, budget or Budget()))
+
+
+def propose(agent, brief=BRIEF):
+    """Return the agent's proposal, or the AgentError that it raises."""
+
+    async def main():
+        async with contextlib.aclosing(ClosingAgents(agent)):
+            return await agent.propose(brief)
+
+    try:
+        return asyncio.run(main())
+    except AgentError as error:
+        return error
+
+
+class ClosingAgents:
+    """Adapts agents to `aclosing`."""
+
+    def __init__(self, *agents):
+        self.agents = agents
+
+    async def aclose(self):
+        for agent in self.agents:
+            await agent.close()
+
+
+async def outcome_of(agent, brief):
+    """Return the agent's proposal, or its AgentError or BudgetError."""
+    try:
+        return await agent.propose(brief)
+    except (AgentError, BudgetError) as error:
+        return error

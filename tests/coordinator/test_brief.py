@@ -1,4 +1,4 @@
-"""Briefs hold nothing of checks, of other splits than dev, or of how invalid trials were caught."""
+"""Briefs show nothing of checks, of splits other than dev, or of how invalidity is detected."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ from tests.support.laboratory import LabAgent, LabExecutor, MemoryBranches, make
 
 MARK = "0.123456789"
 
-PURPOSES = st.sampled_from(["sentinel", "promotion"])  # others are of checks that are open
+PURPOSES = st.sampled_from(["sentinel", "promotion"])  # other purposes need an open check
 FAILURES = st.builds(Failure, st.sampled_from(["timeout", "crash", "memory"]), st.just(MARK))
 OUTCOMES = st.one_of(
     st.builds(Outcome, st.just("x"), st.just("lab"), st.just("namespaces"), score=st.floats(-9, 9)),
@@ -30,7 +30,7 @@ OUTCOMES = st.one_of(
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory):
-    """The events of a run in which something was kept, and every commit of it."""
+    """The events of a run in which something was kept, and its commits."""
     history, state = lived(tmp_path_factory.mktemp("past"), 60)
     assert any(island.kept for island in state.islands.values())
     admitted = [e.commit for e in history if isinstance(e, ev.CandidateAdmitted)]
@@ -38,7 +38,7 @@ def past(tmp_path_factory):
 
 
 def briefs(history):
-    """Return what each island's agent would be shown next."""
+    """Return the next brief of each island."""
     state = State()
     state.apply_all(history)
     briefer = Briefer(lambda commit: {"x.py": Entry(commit.encode())}, "Lower the loss.")
@@ -48,7 +48,7 @@ def briefs(history):
 @settings(max_examples=60)
 @given(data=st.data())
 def test_trials_of_checks_and_of_other_splits_change_no_brief(past, data):
-    """No digit of their scores, failures or logs is shown."""
+    """Their scores, failures and logs are not shown."""
     history, commits = past
     more = []
     for number in range(data.draw(st.integers(1, 4))):
@@ -73,11 +73,11 @@ def test_an_islands_own_trials_are_of_the_dev_split(past, split):
     assert briefs([*history, own, ev.TrialEnded(own, outcome)]) == briefs(history)
 
 
-def test_an_agent_is_told_one_sentence_of_an_invalid_trial(tmp_path):
-    """The ledger has the reason, for people; the agent does not learn how it was caught."""
+def test_an_agent_is_shown_one_fixed_sentence_about_an_invalid_trial(tmp_path):
+    """The ledger has the reason; the agent is not shown how the trial was detected."""
     branches = MemoryBranches()
-    why = "3 of 512 audited forecasts change"
-    executor = LabExecutor(branches, faults={5: Failure("invalid", why)})
+    reason = "3 of 512 audited forecasts change"
+    executor = LabExecutor(branches, faults={5: Failure("invalid", reason)})
 
     async def main():
         agents = {"i0": LabAgent()}
@@ -98,4 +98,4 @@ def test_an_agent_is_told_one_sentence_of_an_invalid_trial(tmp_path):
     assert (first.ending, first.reason) == ("failed", REASON)
     assert run.agents["i0"].learned[0] == first
     ended = [e.outcome.failure for e in run.ledger.kept if isinstance(e, ev.TrialEnded)]
-    assert Failure("invalid", why) in ended
+    assert Failure("invalid", reason) in ended

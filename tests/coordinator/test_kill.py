@@ -17,7 +17,7 @@ from tests.support.target import command, environment, git, ledger, packing, swa
 @pytest.mark.sandbox
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.soak)])
 def test_kills_lose_no_trial_repeat_none_and_leave_no_process(tmp_path, kills):
-    """After each kill nothing is alive; at the end ledger and branches agree and fsck is clean."""
+    """No process survives a kill; at the end ledger and branches agree and fsck is clean."""
     repo = packing(tmp_path, seconds=0.8, seed=5)
     draw = random.Random(11)
     scored: set[str] = set()
@@ -39,12 +39,12 @@ def test_kills_lose_no_trial_repeat_none_and_leave_no_process(tmp_path, kills):
         assert alive == []
         ended = {e["started"]["trial"] for e in _events(repo) if e["kind"] == "trial_ended"}
         assert scored <= ended
-        if _events(repo):  # a slow machine may not have got so far
+        if _events(repo):  # on a slow machine the kill may come before the first
             swarm(repo, "verify")
         scored = ended
     done = len(scored)
     swarm(repo, "launch", "--trials", done + 6)
-    _agrees(repo)
+    _check_ledger_and_branches(repo)
     swarm(repo, "verify")
 
 
@@ -54,7 +54,7 @@ def _events(repo):
     return [json.loads(line) for line in lines]
 
 
-def _agrees(repo):
+def _check_ledger_and_branches(repo):
     events = ledger(repo)
     started = {e["trial"]: e for e in events if e["kind"] == "trial_started"}
     ends = Counter(
@@ -62,9 +62,9 @@ def _agrees(repo):
     )
     assert set(ends) == set(started) and set(ends.values()) == {1}
     ended = [started[e["started"]["trial"]] for e in events if e["kind"] == "trial_ended"]
-    once = [t for t in ended if t["purpose"] != "sentinel"]  # these are there to be run again
-    asked = Counter((t["commit"], t["seed"], t["purpose"]) for t in once)
-    assert set(asked.values()) == {1}
+    once = [t for t in ended if t["purpose"] != "sentinel"]  # sentinels repeat one trial
+    requests = Counter((t["commit"], t["seed"], t["purpose"]) for t in once)
+    assert set(requests.values()) == {1}
     heads = {e["island"]: e["head"] for e in events if e["kind"] == "island_opened"}
     commits = {e["experiment"]: e["commit"] for e in events if e["kind"] == "candidate_admitted"}
     for event in events:

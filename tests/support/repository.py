@@ -33,7 +33,7 @@ def git(where, *args, stdin=b"", check=True):
         ["git", *who, *args], cwd=where, env=clean, input=stdin, capture_output=True, check=False
     )
     if check:
-        assert done.returncode == 0, f"git {args}: {done.stderr.decode()}"
+        assert done.returncode == 0, f"git {args}: {(done.stdout + done.stderr).decode()}"
     return done.stdout.decode().rstrip("\n")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 
 import click
@@ -13,7 +12,7 @@ from rich.table import Table
 from harness.contract import SandboxKind, Slice
 from harness.sandbox import tiers
 from harness.sandbox.self_check import SelfCheckAttack, run_self_check
-from swarm.cli.console import json_option
+from swarm.cli.console import json_option, to_json
 from swarm.executors.slices import discover
 from swarm.project.schema import SlicesSection
 
@@ -54,7 +53,7 @@ def doctor(*, as_json: bool) -> int:
     """
     diagnosis = diagnose()
     if as_json:
-        click.echo(json.dumps({"sound": diagnosis.sound, **dataclasses.asdict(diagnosis)}))
+        click.echo(to_json({"sound": diagnosis.sound, **dataclasses.asdict(diagnosis)}))
     else:
         _show(diagnosis, Console())
     return 0 if diagnosis.sound else 2

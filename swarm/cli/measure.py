@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 
 import click
@@ -14,7 +13,7 @@ from rich.text import Text
 from harness.contract import SandboxKind
 from islands.genome.admission import printable_line
 from islands.state.population import KeptChange
-from swarm.cli.console import json_option, run_option, sandbox_option
+from swarm.cli.console import json_option, run_option, sandbox_option, to_json
 from swarm.project.runs import locate
 from swarm.results.remeasure import Remeasurement, remeasure, remeasure_kept
 
@@ -70,7 +69,7 @@ def _show(result: Table | object) -> None:
     if isinstance(result, Table):
         Console().print(result)
     else:
-        click.echo(json.dumps(result))
+        click.echo(to_json(result))
 
 
 def _row(kept: KeptChange, again: Remeasurement) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Literal
@@ -16,7 +15,7 @@ from harness import fingerprint, tasks
 from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.state.run_state import State
-from swarm.cli.console import json_option, refused_option, run_option, sandbox_option
+from swarm.cli.console import json_option, refused_option, run_option, sandbox_option, to_json
 from swarm.cli.live import LiveView
 from swarm.project.runs import locate
 from swarm.results.finished_run import FinishedRun
@@ -51,7 +50,7 @@ from swarm.results.selection import MergePlan, select
 @click.option(
     "--allow-unconfined",
     is_flag=True,
-    help="Merge although scores were made with --sandbox none.",
+    help="Merge although scores were made, or are to be made, with --sandbox none.",
 )
 @refused_option("--allow-unsafe", "--allow-unconfined", is_flag=True)
 @sandbox_option
@@ -67,17 +66,19 @@ def merge(
     sandbox: SandboxKind,
     as_json: bool,
 ) -> None:
-    """Merge the consensus into the branch that the run was launched from (--no-ff).
+    """Merge the consensus into the branch that the run was launched from.
 
-    First shows what is merged and why. If the genome changed on your branch since the launch, the
-    consensus is rebased and measured again. The sealed split is scored once in the life of a run.
-    Refuses, changing nothing, if the working tree has changes, on a conflict, and if the harness
-    is another than the run's.
+    Makes a merge commit, or one commit with --squash. First shows what is merged and why. If the
+    genome changed on your branch since the launch, the consensus is rebased and measured again.
+    The sealed split is scored once in the life of a run. Refuses, changing nothing, if the working
+    tree has changes, on a conflict, and if the harness is another than the run's.
     """
     if squash and pr:
         raise SetupError("--squash and --pr: choose one")
     if sandbox == "none" and not allow_unconfined:
-        raise SetupError("--sandbox none makes scores unconfined: add --allow-unconfined")
+        raise SetupError(
+            "--sandbox none: new scores would be unconfined; add --allow-unconfined to merge them"
+        )
     folder, console = locate(name), Console(stderr=True)
     if dry_run:
         run = FinishedRun.open(folder)
@@ -160,7 +161,7 @@ def _show(
     if as_json:
         facts = {"island": plan.island or None, "head": plan.head, "parts": plan.parts}
         gain = {"gain": plan.gain.mean, "noise": plan.gain.noise, "todo": todo}
-        click.echo(json.dumps({**facts, **gain, "merge": None, **result}))
+        click.echo(to_json({**facts, **gain, "merge": None, **result}))
         return
     click.echo(result.get("message") or describe(run.state, plan, run.lines(plan)))
     for line in todo:

@@ -5,7 +5,6 @@ Names of corpora and the options of each come from `harness.data.CORPORA`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from harness import data
-from swarm.cli.console import json_option
+from swarm.cli.console import json_option, to_json
 
 _SUMMARIES = [f"  {source.name}: {source.summary}" for source in data.CORPORA.values()]
 
@@ -54,7 +53,7 @@ def prepare(name: str, *, as_json: bool, **options: object) -> None:
     """
     with _progress() as progress:
         corpus = data.prepare(name, options, progress)
-    click.echo(json.dumps(_facts(corpus)) if as_json else _line(corpus))
+    click.echo(to_json(_facts(corpus)) if as_json else _line(corpus))
 
 
 @contextmanager

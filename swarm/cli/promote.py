@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import asdict
 
 import click
@@ -18,7 +17,7 @@ from islands.promotion.attempt import PromotionPolicy
 from islands.records import Measured
 from islands.scheduling.run_steps import RunStep, next_run_step
 from islands.state.run_state import State
-from swarm.cli.console import json_option, plural, run_option, sandbox_option
+from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions
 from swarm.coordinator.reopen import reopen
@@ -50,7 +49,7 @@ def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
     refresh(folder.path)
     promoted = state.promotions.ended[-1]
     if as_json:
-        click.echo(json.dumps(_facts(state, promoted)))
+        click.echo(to_json(_facts(state, promoted)))
     else:
         Console().print(*_tables(state, promoted), sep="\n")
         click.echo(_summary(state, promoted))

@@ -1,8 +1,7 @@
-"""`swarm simulate`: runs and stack checks whose truth is known, to choose a rule or plan a run."""
+"""`swarm simulate`: simulates runs and stack checks with known truth, to compare rules."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +20,9 @@ from islands.ratchet.acceptance import AcceptanceRule
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import StackPolicy
-from swarm.cli.console import json_option, wide_console
+from swarm.cli.console import json_option, refused_option, to_json, wide_console
 from swarm.simulation.mixtures import MIXTURES, unit
-from swarm.simulation.report import finite, plain, table
+from swarm.simulation.report import as_records, table
 from swarm.simulation.rules import RULES
 from swarm.simulation.simulated_run import RunPlan
 from swarm.simulation.stack_study import all_cases, study_stacks
@@ -61,7 +60,7 @@ _ABOVE_ZERO = _FiniteRange(min=0, min_open=True)
 
 @dataclass(frozen=True, slots=True)
 class RunStudyOptions:
-    """What `swarm simulate runs` was asked for; a tuple holds one value a cell, empty the default.
+    """The options of `swarm simulate nights`; a tuple holds one value a cell, empty the default.
 
     Sizes are in median true gains of the mixture, `noise` in units of the score.
     """
@@ -273,8 +272,22 @@ _RUN_OPTIONS = (
 )
 
 
+_RENAMED_OPTIONS = (
+    ("--rho", "--seed-correlation", False),
+    ("--offsets", "--slice-spread", False),
+    ("--sentinels", "--sentinel-every", False),
+    ("--nulls", "--null-rate", False),
+    ("--every", "--stack-every", False),
+    ("--interval", "--migrate-every", False),
+    ("--ratchets", "--baselines", True),
+)
+"""Old name, new name, whether it is a flag."""
+
+
 def _run_options(command: _Command) -> _Command:
-    """Give `command` the options that make up RunStudyOptions."""
+    """Give `command` the options that make up RunStudyOptions and refuse their old names."""
+    for old, new, is_flag in _RENAMED_OPTIONS:
+        command = refused_option(old, new, is_flag=is_flag)(command)
     for option in reversed(_RUN_OPTIONS):
         command = option(command)
     return command
@@ -310,6 +323,7 @@ def _study_options(command: _Command) -> _Command:
 
 
 @click.group()
+@refused_option("--stacks", "the command `swarm simulate stacks`", is_flag=True)
 def simulate() -> None:
     """Simulate runs or stack checks on virtual time, where every true effect is known.
 
@@ -336,7 +350,7 @@ def nights(
     picture: Path | None,
     **options: Any,  # noqa: ANN401 - the record names and types them
 ) -> None:
-    """Simulate whole runs: what a rule's keeps and claims are truly worth.
+    """Simulate whole runs and compare a rule's keeps and claims with their true effects.
 
     Prints a row for each combination of the options that may be given more than once: --mixture,
     --sigma, --trials, --rule, --fdr, --migration and --migrate-every. The mixture `published` is
@@ -354,7 +368,7 @@ def nights(
     if picture is not None:
         _draw(summaries, picture)
     if as_json:
-        click.echo(json.dumps(plain(summaries), allow_nan=False))
+        click.echo(to_json(as_records(summaries)))
     else:
         wide_console().print(table(summaries, repeats))
 
@@ -373,7 +387,7 @@ def stacks(*, repeats: int, seed: int, workers: int | None, as_json: bool) -> No
             cases, repeats, seed, _processes(workers), lambda: progress.advance(task)
         )
     if as_json:
-        click.echo(json.dumps([finite(asdict(row)) for row in rows], allow_nan=False))
+        click.echo(to_json([asdict(row) for row in rows]))
     else:
         wide_console().print(stack_table(rows))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -23,9 +22,11 @@ from harness.contract import SandboxKind, SetupError, Slice, Trial
 from islands.git.branches import Branches
 from swarm.cli.console import (
     json_option,
+    plural,
     refused_option,
     run_option,
     sandbox_option,
+    to_json,
     wide_console,
 )
 from swarm.executors.backends import Backend, BackendKind, open_backend
@@ -120,7 +121,7 @@ def slices(
         else:
             report = _benchmark(backend, listed, program, seeds, seconds, sandbox)
     if as_json:
-        click.echo(json.dumps(_as_dict(listed, report)))
+        click.echo(to_json(_as_dict(listed, report)))
     else:
         _show(listed, report)
 
@@ -205,7 +206,7 @@ def _as_dict(listed: tuple[Slice, ...], report: SliceReport) -> dict[str, object
 
 def _show(listed: tuple[Slice, ...], report: SliceReport) -> None:
     source = report.source or "no trials yet, run `swarm slices --benchmark`"
-    grid = Table(title=f"{len(listed)} slices; {source}", title_justify="left")
+    grid = Table(title=f"{plural(len(listed), 'slice')}; {source}", title_justify="left")
     for heading in ("slice", "device", "cores", "scores as"):
         grid.add_column(heading)
     for heading in ("trials", "noise", "steps/s", "steps/s alone", "foreign CPU"):

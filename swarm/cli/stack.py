@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import asdict
 from statistics import NormalDist
 
@@ -18,7 +17,7 @@ from islands import events as ev
 from islands.scheduling.run_steps import next_of_stack
 from islands.stacking.design import budget
 from islands.state.run_state import State
-from swarm.cli.console import json_option, plural, run_option, sandbox_option
+from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions
 from swarm.coordinator.reopen import reopen
@@ -50,7 +49,7 @@ def stack(name: str | None, sandbox: SandboxKind, *, again: bool, as_json: bool)
         refresh(folder.path)
     judged = state.stacks.judged[-1]
     if as_json:
-        click.echo(json.dumps(asdict(judged)))
+        click.echo(to_json(asdict(judged)))
     else:
         Console().print(table(state, judged))
         click.echo(summary(judged))
@@ -114,9 +113,10 @@ def summary(judged: ev.StackCheckEnded) -> str:
     low, high = excess.mean - _Z * excess.noise, excess.mean + _Z * excess.noise
     sums = f"sum of parts {judged.expected.format()}, whole {judged.observed.format()}"
     spent = f"{judged.observed.pairs} trials of {budget(count)}"
+    stay = f"{len(judged.parts)} of {plural(count, 'change')} stay"
     lines = [
         f"{judged.verdict}: {sums}, interaction {excess.mean:+.4g} [{low:+.4g}, {high:+.4g}]",
-        f"{len(judged.parts)} of {count} changes stay, {judged.lines_saved} lines saved, {spent}",
+        f"{stay}, {plural(judged.lines_saved, 'line')} saved, {spent}",
     ]
     if judged.gain is not None:
         lines.append(f"stack {judged.commit[:10]}: gain {judged.gain.format()}")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import click
 
 from analysis.lineage_tree import plain
-from swarm.cli.console import json_option, run_option
+from swarm.cli.console import json_option, run_option, to_json
 from swarm.project.runs import locate
 from swarm.results.verify import VerifyReport
 from swarm.results.verify import verify as verify_run
 
 LIMITS = (
-    "Not covered: whoever can rewrite the whole ledger can rewrite its links. Keep this link in"
-    " another place, as `swarm merge` does in its commit."
+    "Not covered: a program that can rewrite the whole ledger can rewrite its links. Keep this link"
+    " in another place, as `swarm merge` does in its commit."
 )
 
 
@@ -30,7 +29,7 @@ def verify(name: str | None, as_json: bool) -> int:
     """
     result = verify_run(locate(name))
     if as_json:
-        click.echo(json.dumps({"holds": result.holds, **dataclasses.asdict(result)}))
+        click.echo(to_json({"holds": result.holds, **dataclasses.asdict(result)}))
     else:
         _show(result)
     return 0 if result.holds else 1

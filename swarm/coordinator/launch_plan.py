@@ -59,7 +59,7 @@ class Launch:
     sandbox: SandboxKind = "namespaces"
     promotion: PromotionPolicy = PromotionPolicy()
     splits: tuple[Split, ...] = ("dev",)
-    """The parts of the held-out data that the task can score a trial on."""
+    """The splits of the held-out data that the task can score a trial on."""
 
     migration: Migration = NO_MIGRATION
     stacking: StackPolicy = NEVER

@@ -27,7 +27,7 @@ from swarm.coordinator.prefetch import PrefetchDepth
 from swarm.coordinator.run import Run
 
 MAX_REPAIRS = 2
-"""How often an agent is told at once why its proposal was refused, to repair it."""
+"""How often an agent is shown at once why its proposal was refused, to repair it."""
 
 MAX_PAUSE_S = 60.0
 """Longest pause before the next request after repeated failures or refusals."""

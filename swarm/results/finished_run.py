@@ -17,7 +17,7 @@ from swarm.results.selection import MergePlan
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """What selecting, preparing, merging and describing work on."""
+    """State and git of a finished run, for selecting, preparing, merging and describing."""
 
     folder: RunFolder
     state: State
@@ -57,4 +57,4 @@ class FinishedRun:
     def require_current(self, ledger: Ledger) -> None:
         """Raise SetupError where another process has written to the ledger since it was folded."""
         if int(ledger.link.partition(":")[0]) != self.state.events:
-            raise SetupError(f"run {self.folder.name} went on meanwhile: repeat the command")
+            raise SetupError(f"run {self.folder.name} was resumed meanwhile: repeat the command")

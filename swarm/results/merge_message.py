@@ -21,9 +21,9 @@ def describe(state: State, plan: MergePlan, lines: tuple[int, int]) -> str:
     """
     run, gain = state.run, plan.gain
     title = plan.island or ("a stack that is not promoted" if plan.forced else "the consensus")
-    summary = f"{title} of run {run.run}: {len(plan.parts)} changes"
+    changes, pairs = _count(len(plan.parts), "change"), _count(gain.pairs, "fresh pair")
     paragraphs = [
-        f"{summary}, {run.metric} {gain.format()} on {gain.pairs} fresh pairs",
+        f"{title} of run {run.run}: {changes}, {run.metric} {gain.format()} on {pairs}",
         "",
         *_changes(state, plan),
         "",
@@ -114,7 +114,7 @@ def _stack_check(stack: ev.StackCheckEnded) -> list[str]:
     interaction = f"interaction {stack.interaction.format()}"
     return [
         f"Stack check {stack.number}: {stack.verdict}, {gains}, {interaction}.",
-        f"Ablation dropped {dropped}, which saves {stack.lines_saved} lines.",
+        f"Ablation dropped {dropped}, which saves {_count(stack.lines_saved, 'line')}.",
     ]
 
 
@@ -135,3 +135,7 @@ def _kept(state: State, plan: MergePlan) -> list[str]:
         f" seeds={change.before.pairs} experiment={part}"
         for part, change in changes
     ]
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

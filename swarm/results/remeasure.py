@@ -56,10 +56,8 @@ class Remeasurement:
         return Gain(fmean(gains), noise, len(gains))
 
     def as_dict(self) -> dict[str, object]:
-        """Return everything as JSON-ready data; infinite noise becomes None."""
-        gain = self.gain
-        noise = gain.noise if math.isfinite(gain.noise) else None
-        return {**asdict(self), "gain": {"mean": gain.mean, "noise": noise, "pairs": gain.pairs}}
+        """Return everything as nested dicts and numbers; the noise of a single pair is infinite."""
+        return {**asdict(self), "gain": asdict(self.gain)}
 
 
 def best(state: State) -> str:

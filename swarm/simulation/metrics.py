@@ -1,4 +1,4 @@
-"""What a simulated run's keeps and claims are truly worth."""
+"""The true worth of a simulated run's keeps and claims."""
 
 from __future__ import annotations
 

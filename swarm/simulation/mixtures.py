@@ -1,6 +1,6 @@
 """Distributions of proposals' true effects: mixtures of normals; above zero is better.
 
-Not covered: effects that shrink as a run goes on; agents that learn what works.
+Not covered: effects that shrink in the course of a run; agents that learn what works.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""A study as a table and as JSON-ready data. Gains are in units of the score."""
+"""A study as a table and as records for JSON. Gains are in units of the score."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.table import Table
@@ -73,25 +72,13 @@ def _share(value: Share) -> str:
     return f"{value.share:.1%} ({value.low:.1%}-{value.high:.1%})"
 
 
-def plain(summaries: Sequence[CellSummary]) -> list[dict[str, object]]:
-    """Return every cell as dicts and numbers; nan and infinity are None, as JSON has none."""
-    return [_plain(summary) for summary in summaries]
+def as_records(summaries: Sequence[CellSummary]) -> list[dict[str, object]]:
+    """Return every cell as nested dicts of numbers and text; numbers may be nan or infinite."""
+    return [_record(summary) for summary in summaries]
 
 
-def _plain(summary: CellSummary) -> dict[str, object]:
+def _record(summary: CellSummary) -> dict[str, object]:
     facts = asdict(summary)
     cell = facts.pop("cell")
     cell["conditions"]["mixture"] = cell["mixture"]  # its name, rather than its parts
-    return {**cell, "noise": summary.cell.conditions.noise, **finite(facts)}
-
-
-def finite(facts: Mapping[str, object]) -> dict[str, object]:
-    """Return `facts` with None for nan and infinity, nested records included."""
-    kept: dict[str, object] = {}
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            kept[name] = finite(value)
-        else:
-            not_finite = isinstance(value, float) and not math.isfinite(value)
-            kept[name] = None if not_finite else value
-    return kept
+    return {**cell, "noise": summary.cell.conditions.noise, **facts}

@@ -80,7 +80,13 @@ def test_a_merge_opens_git_once_and_folds_the_ledger_once(folder, counts, option
     assert len(events) == (0 if options in (["--dry-run"], ["--pr"]) else 1)
 
 
-def test_a_run_that_went_on_meanwhile_is_not_merged(folder):
+def test_new_scores_without_a_sandbox_need_a_word_more():
+    """`--sandbox none` alone is refused before anything is read; the error names the option."""
+    with pytest.raises(SetupError, match="add --allow-unconfined"):
+        CliRunner().invoke(merge, ["--sandbox", "none"], catch_exceptions=False)
+
+
+def test_a_run_that_was_resumed_meanwhile_is_not_merged(folder):
     """What another process appended since the fold is noticed by the number of events."""
     run = FinishedRun.open(folder)
     with Ledger.open(folder.path, clock()) as ledger:

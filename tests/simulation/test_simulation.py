@@ -19,11 +19,12 @@ from islands import events as ev
 from islands.ratchet.policy import RatchetPolicy
 from islands.rng import seed_of
 from islands.state.run_state import State
+from swarm.cli.console import to_json
 from swarm.simulation.intervals import mean_of, ratio_of, share_of
 from swarm.simulation.metrics import RunTally, reported_result, tally
 from swarm.simulation.mixtures import HARSH, MIXTURES, NULL, PUBLISHED, Mixture, MixturePart, unit
 from swarm.simulation.plot import plot
-from swarm.simulation.report import plain
+from swarm.simulation.report import as_records
 from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.study import StudyCell, study, summarise
 from swarm.simulation.world import BASE, INTERACTIONS, Conditions, Drift, Sample, World
@@ -317,8 +318,8 @@ def test_a_study_can_be_drawn(tmp_path, suffix):
 
 def test_numbers_that_json_lacks_are_null():
     """One run has no spread, and no claim no share."""
-    (facts,) = plain(study([cell("null", 12)], 1, 1, 1, lambda: None))
-    again = json.loads(json.dumps(facts, allow_nan=False))
+    records = as_records(study([cell("null", 12)], 1, 1, 1, lambda: None))
+    (again,) = json.loads(to_json(records), parse_constant=pytest.fail)
     assert again["gain"] == {"mean": 0.0, "error": None, "low": None, "high": None}
     assert again["false_claims"]["share"] is None
     assert again["conditions"]["mixture"] == "null"
@@ -363,6 +364,27 @@ def test_invalid_options_are_refused_before_any_run(tmp_path, asked):
     """With exit code 2, naming the option."""
     error = swarm(tmp_path, "simulate", "nights", *asked, code=2)
     assert asked[0] in error
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["nights", "--rho", "0"], "--seed-correlation"),
+        (["nights", "--offsets", "1"], "--slice-spread"),
+        (["nights", "--sentinels", "8"], "--sentinel-every"),
+        (["nights", "--nulls", "0.1"], "--null-rate"),
+        (["nights", "--every", "5"], "--stack-every"),
+        (["nights", "--interval", "2"], "--migrate-every"),
+        (["nights", "--ratchets"], "--baselines"),
+        (["--stacks", "stacks"], "`swarm simulate stacks`"),
+        (["--stacks"], "`swarm simulate stacks`"),
+    ],
+)
+def test_old_names_of_options_are_refused_in_one_line(tmp_path, old, new):
+    """The line names the new option or command."""
+    error = swarm(tmp_path, "simulate", *old, code=2)
+    assert new in error
+    assert error.count("\n") == 1
 
 
 def test_a_killed_study_leaves_no_process(tmp_path):

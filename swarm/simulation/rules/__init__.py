@@ -1,4 +1,7 @@
-"""Acceptance rules that `swarm simulate` compares: the product's, and those of other systems."""
+"""Acceptance rules that `swarm simulate` compares: the product's, and those of other systems.
+
+Imported by cli alone. The product's own rules are in islands/ratchet.
+"""
 
 from __future__ import annotations
 

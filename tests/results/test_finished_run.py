@@ -73,7 +73,7 @@ def test_a_merge_opens_git_once_and_folds_the_ledger_once(folder, counts, option
     arguments = ["--force-unpromoted", "--allow-unconfined", *options]
     result = CliRunner().invoke(merge, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    assert "changes" in result.output
+    assert "i0 of run lab: 1 change, " in result.output
     assert counts["git"] == 1
     assert 1 <= round(counts["ledger"], 6) < 1.5  # an open or append decodes a line to check it
     events = [event for event in map(type, _events(folder)) if event is ev.Merged]

@@ -1,4 +1,4 @@
-"""What the harness and its callers agree on: trials go in, outcomes come out.
+"""The contract of the harness with its callers: trials go in, outcomes come out.
 
 All records are frozen and survive a trip through JSON (`encode`, `decode_*`), since the harness
 runs in processes of its own. Paths are absolute strings. Times are wall seconds.

@@ -1,4 +1,4 @@
-"""How each corpus is prepared, and the options that it takes.
+"""The sources of each corpus: the module that prepares it, and the options that it takes.
 
 A corpus is described by a `CorpusSource`; `swarm prepare` reads its options from there. The
 modules that build (kjv, climbmix) load a tokenizer, DuckDB or an HTTP client, so they are imported

@@ -96,9 +96,11 @@ def run_self_check(kind: SandboxKind) -> tuple[SelfCheckAttack, ...]:
     answer.
     """
     with _targets(kind) as targets:
-        told = targets.first() | targets.second() | targets.third() | targets.fourth()
+        leaks = targets.first() | targets.second() | targets.third() | targets.fourth()
     return tuple(
-        SelfCheckAttack(name, tries, told[name]) for name, tries in ATTACKS.items() if name in told
+        SelfCheckAttack(name, tries, leaks[name])
+        for name, tries in ATTACKS.items()
+        if name in leaks
     )
 
 
@@ -126,31 +128,32 @@ class _Targets:
         """Run the attacks that need neither a second sandbox nor an ending."""
         with _pipe() as (ours, theirs):
             os.set_inheritable(theirs.fileno(), True)
-            told = self._report("first", self._run_part("first"))
+            leaks = self._report("first", self._run_part("first"))
             leaked = _read_closed(ours, theirs)
         reached = select.select(list(self.servers.values()), [], [], 0)[0]
-        told |= {name: "reached it" * (server in reached) for name, server in self.servers.items()}
+        leaks |= {name: "reached it" * (server in reached) for name, server in self.servers.items()}
         odd = [path.name for path in self._out("first").iterdir() if not _regular(path)]
-        told["links"] = f"left {', '.join(odd)}" if odd else ""
-        told["descriptors"] = told["descriptors"] or "wrote to one" * bool(leaked)
-        told["processes"] = told["processes"] or "ended one" * (self.bystander.poll() is not None)
-        return told
+        leaks["links"] = f"left {', '.join(odd)}" if odd else ""
+        leaks["descriptors"] = leaks["descriptors"] or "wrote to one" * bool(leaked)
+        leaks["processes"] = leaks["processes"] or "ended one" * (self.bystander.poll() is not None)
+        return leaks
 
     def second(self) -> dict[str, str]:
         """Look in another sandbox for what the first left, and leave daemons."""
         with _pipe() as (ours, theirs):
             ended = self._run_part("second", fds=(theirs.fileno(),), memory_mib=2048)
-            told = self._report("second", ended)
+            leaks = self._report("second", ended)
             alive = _read_closed(ours, theirs) is None
-        return told | {"daemons": "one is alive" * alive}
+        return leaks | {"daemons": "one is alive" * alive}
 
     def third(self) -> dict[str, str]:
         """Exceed the limits on files and on memory."""
         ended = self._run_part("disk")
-        told = {"disk": ""} if ended.killed == "disk" else self._report("disk", ended)
+        leaks = {"disk": ""} if ended.killed == "disk" else self._report("disk", ended)
         ended = self._run_part("memory", memory_mib=96)
-        held = f"held {ended.peak_mib:.0f} MiB"
-        return told | {"memory": "" if ended.killed == "memory" else held}
+        stopped = ended.killed == "memory"
+        leaks["memory"] = "" if stopped else f"held {ended.peak_mib:.0f} MiB"
+        return leaks
 
     def fourth(self) -> dict[str, str]:
         """Outlive the deadline."""
@@ -184,7 +187,7 @@ class _Targets:
     def _program_target(self, policy: SandboxPolicy) -> dict[str, object]:
         """Return the fields of the attack program's `Target`."""
         machine = seccomp.MACHINES.get(platform.machine(), seccomp.MACHINES["x86_64"])
-        calls = {name: each for row in seccomp.REFUSED.values() for name, each in row.items()}
+        calls = {name: call for row in seccomp.REFUSED.values() for name, call in row.items()}
         calls["unshare"] = seccomp.UNSHARE
         calls["shmctl"] = (31, 195)
         paths = [self.folder / "secret", Path("/etc/passwd"), Path(harness.contract.__file__)]
@@ -193,7 +196,7 @@ class _Targets:
             "paths": [str(path) for path in paths],
             "pid": self.bystander.pid,
             "variables": list(environment(policy, "")),
-            "servers": [_address(each) for each in self.servers.values()],
+            "servers": [_address(server) for server in self.servers.values()],
             "calls": {name: call[machine.column] for name, call in calls.items()},
             "lease": policy.slice.cores,
             "cores": usable_cores(),

@@ -1,4 +1,4 @@
-"""What a task answers: how to run a genome, how to score its artifacts, what an invalid result is.
+"""The interface of a task: run a genome, score its artifacts, say what makes a result invalid.
 
 A new task kind is a module of `harness.tasks` with a `TASK` object that satisfies `Task`.
 """

@@ -105,7 +105,7 @@ def _namespaces() -> list[str]:
     if sandbox_uid() is None:
         return [*words, "--unshare-user"]
     kept = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
-    return [*words, "--cap-drop", "ALL", *[word for each in kept for word in ("--cap-add", each)]]
+    return [*words, "--cap-drop", "ALL", *[word for name in kept for word in ("--cap-add", name)]]
 
 
 def _mounts(policy: SandboxPolicy, argv: Sequence[str]) -> dict[str, Mount]:
@@ -118,10 +118,10 @@ def _mounts(policy: SandboxPolicy, argv: Sequence[str]) -> dict[str, Mount]:
     nodes = {str(node): ("--dev-bind", str(node), str(node)) for node in device_nodes(policy.slice)}
     places |= {path: Mount(words, host=True) for path, words in nodes.items()}
     places |= {path: _tmpfs(path, policy.tmp_mib) for path in PRIVATE}
-    places |= {str(each): _read_only(each) for each in prefixes()}
-    places |= {str(each): Mount(("--tmpfs", str(each))) for each in site_folders()}
+    places |= {str(path): _read_only(path) for path in prefixes()}
+    places |= {str(path): Mount(("--tmpfs", str(path))) for path in site_folders()}
     ours = (*site_entries(torch=policy.torch), GUEST, *([Path(program[0])] if program else []))
-    places |= {str(each): _read_only(each) for each in ours}
+    places |= {str(path): _read_only(path) for path in ours}
     places |= {inside: _read_only(host, inside) for inside, host in policy.read.items()}
     return places | {path: _tmpfs(path, policy.file_mib) for path in policy.write}
 
@@ -135,8 +135,8 @@ def _system(policy: SandboxPolicy) -> dict[str, Mount]:
     """Return the system's own libraries and programs, links kept as links."""
     trees = [Path(path) for path in (*SYSTEM, *ETC, CPU_TREE, *driver_trees(policy.slice))]
     links = {path: str(path.readlink()) for path in trees if path.is_symlink()}
-    found = {str(path): _read_only(path) for path in trees if path.exists() and path not in links}
-    return found | {str(p): Mount(("--symlink", to, str(p))) for p, to in links.items()}
+    mounts = {str(path): _read_only(path) for path in trees if path.exists() and path not in links}
+    return mounts | {str(p): Mount(("--symlink", to, str(p))) for p, to in links.items()}
 
 
 def _read_only(host: Path, inside: str = "") -> Mount:
@@ -156,7 +156,7 @@ def _with_parents(places: dict[str, Mount]) -> dict[str, Mount]:
             missing.append(above)
             above = parent(above)
         if above == "/" or not places[above].host:
-            made |= {each: Mount(("--perms", "0755", "--dir", each)) for each in missing}
+            made |= {folder: Mount(("--perms", "0755", "--dir", folder)) for folder in missing}
     return places | made
 
 

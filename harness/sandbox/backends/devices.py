@@ -27,7 +27,7 @@ class DeviceNodes:
 
 def find_gpu(name: str, gpus: Path = GPUS) -> DeviceNodes | None:
     """Return the GPU with this UUID or index (in PCI bus order); None where none is listed."""
-    listed = [_read(each / "information") for each in sorted(gpus.glob("*"))]
+    listed = [_read(gpu / "information") for gpu in sorted(gpus.glob("*"))]
     if name.isdigit():
         return listed[int(name)] if int(name) < len(listed) else None
     return next((gpu for gpu in listed if gpu.uuid == name), None)

@@ -45,13 +45,13 @@ def program_words(argv: Sequence[str]) -> list[str] | None:
 @cache
 def site_entries(*, torch: bool = True) -> frozenset[Path]:
     """Return the entries of site-packages that the packages and their requirements need."""
-    found: set[Path] = set()
-    for each in _closure(TORCH_PACKAGES if torch else NUMPY_PACKAGES):
-        root = Path(str(each.locate_file("")))
-        record = each.read_text("RECORD") or ""
+    entries: set[Path] = set()
+    for distribution in _closure(TORCH_PACKAGES if torch else NUMPY_PACKAGES):
+        root = Path(str(distribution.locate_file("")))
+        record = distribution.read_text("RECORD") or ""
         names = {re.split(r"[/,]", line, maxsplit=1)[0] for line in record.splitlines()}
-        found |= {root / name for name in names if _importable(name) and (root / name).exists()}
-    return frozenset(found)
+        entries |= {root / name for name in names if _importable(name) and (root / name).exists()}
+    return frozenset(entries)
 
 
 def import_roots() -> str:
@@ -65,17 +65,18 @@ def _importable(name: str) -> bool:
 
 def _closure(names: tuple[str, ...]) -> list[metadata.Distribution]:
     """Return the installed distributions of `names` and all they require, without extras."""
-    waiting, found = list(names), dict[str, metadata.Distribution]()
+    waiting, distributions = list(names), dict[str, metadata.Distribution]()
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
         try:
-            found[name] = found[name] if name in found else metadata.distribution(name)
+            if name not in distributions:
+                distributions[name] = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue  # a requirement of another platform
-        needs = [need for need in found[name].requires or () if "extra ==" not in need]
+        needs = [need for need in distributions[name].requires or () if "extra ==" not in need]
         stems = [re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needs]
-        waiting += [s for s in stems if re.sub(r"[-_.]+", "-", s).lower() not in found]
-    return list(found.values())
+        waiting += [s for s in stems if re.sub(r"[-_.]+", "-", s).lower() not in distributions]
+    return list(distributions.values())
 
 
 @cache
@@ -90,8 +91,8 @@ def site_folders() -> tuple[Path, ...]:
     """Return every package folder that a sandbox would see, to be hidden and refilled."""
     trees = [Path("/usr"), Path("/usr/local"), Path(sys.prefix), Path(sys.base_prefix)]
     names = [f"lib*/python3*/{kind}-packages" for kind in ("site", "dist")]
-    found = (each for tree in trees for name in names for each in tree.glob(name))
-    return tuple(sorted({each for each in found if _plain(each)}))
+    folders = (folder for tree in trees for name in names for folder in tree.glob(name))
+    return tuple(sorted({folder for folder in folders if _plain(folder)}))
 
 
 def _plain(folder: Path) -> bool:

@@ -55,9 +55,9 @@ def check() -> None:
     """Raise SetupError where this machine cannot make a Landlock sandbox."""
     if sys.platform != "linux":
         raise SetupError(f"`--sandbox landlock` needs Linux and this is {sys.platform}")
-    found = abi()
-    if found < MIN_ABI:
-        has = f"Landlock's ABI {found}" if found else "no Landlock"
+    version = abi()
+    if version < MIN_ABI:
+        has = f"Landlock's ABI {version}" if version else "no Landlock"
         raise SetupError(
             f"`--sandbox landlock` needs Landlock's ABI {MIN_ABI} and this kernel has {has}: {FIX}"
         )
@@ -74,8 +74,8 @@ def rules(policy: SandboxPolicy, argv: Sequence[str], folders: ScratchFolders) -
     given = (*site_entries(torch=policy.torch), *_program_files(argv), *policy.read.values())
     # an import lists the folders that it searches
     listed = {GUEST.parent, *(entry.parent for entry in site_entries())}
-    found = [*_slice_rules(policy.slice), *[(str(path), READ_DIR) for path in listed]]
-    return [*found, *[(str(p), READ) for p in given], *[(str(p), OWN) for p in folders.all]]
+    common = [*_slice_rules(policy.slice), *[(str(path), READ_DIR) for path in listed]]
+    return [*common, *[(str(p), READ) for p in given], *[(str(p), OWN) for p in folders.all]]
 
 
 def _program_files(argv: Sequence[str]) -> tuple[Path, ...]:
@@ -89,13 +89,13 @@ def _slice_rules(slice_: Slice) -> tuple[Rule, ...]:
     system = [Path(path) for path in (*SYSTEM, *ETC, CPU_TREE, *driver_trees(slice_))]
     trees = {path.resolve() for path in (*system, *prefixes()) if path.exists()}
     hidden = {folder.resolve() for folder in site_folders()}
-    found = {(str(path), READ) for tree in trees for path in around(tree, hidden)}
+    allowed = {(str(path), READ) for tree in trees for path in around(tree, hidden)}
     # an import lists the standard library's folder, which may contain hidden ones
-    found |= {(str(tree), READ_DIR) for tree in trees if _above(tree, hidden)}
-    found |= {(f"/proc/{name}", READ) for name in PROC_FILES}
-    found |= {(f"/proc/self/{name}", READ) for name in PROC_SELF_FILES}
-    found |= {(f"/dev/{name}", READ | WRITE_FILE) for name in DEVICES}
-    return (*sorted(found), *_driver_rules(slice_))
+    allowed |= {(str(tree), READ_DIR) for tree in trees if _above(tree, hidden)}
+    allowed |= {(f"/proc/{name}", READ) for name in PROC_FILES}
+    allowed |= {(f"/proc/self/{name}", READ) for name in PROC_SELF_FILES}
+    allowed |= {(f"/dev/{name}", READ | WRITE_FILE) for name in DEVICES}
+    return (*sorted(allowed), *_driver_rules(slice_))
 
 
 def _driver_rules(slice_: Slice) -> Iterator[Rule]:

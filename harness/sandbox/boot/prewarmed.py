@@ -162,8 +162,8 @@ class PrewarmedSandbox:
 
         Raises HarnessError where it is gone.
         """
-        with os.fdopen(os.dup(self._info), "rb") as told:
-            first = init_handle(told.read())
+        with os.fdopen(os.dup(self._info), "rb") as report:
+            first = init_handle(report.read())
         if self.process.poll() is None:  # its parent, which would have reaped it, lives
             return first
         os.close(first)

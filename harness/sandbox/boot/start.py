@@ -108,7 +108,7 @@ def launch(spec: GuestSpec, walls: Walls | None, output: int) -> Started:
         control, theirs = socket.socketpair()
         failed.enter_context(control)
         info, info_end = os.pipe()
-        with os.fdopen(info, "rb") as told, theirs:
+        with os.fdopen(info, "rb") as report, theirs:
             outer = subprocess.Popen(
                 [*(walls(info_end) if walls else []), *guest_argv("init", str(theirs.fileno()))],
                 stdin=subprocess.DEVNULL,
@@ -121,7 +121,7 @@ def launch(spec: GuestSpec, walls: Walls | None, output: int) -> Started:
             failed.callback(_abort, outer, control, supervised=spec["supervisor"] is not None)
             theirs.close()
             os.close(info_end)
-            first = init_handle(told.read()) if walls else -1
+            first = init_handle(report.read()) if walls else -1
         if first >= 0:
             failed.callback(os.close, first)
         handles = handshake(control, spec)
@@ -162,8 +162,8 @@ def handshake(
 def _receive(control: socket.socket, word: bytes) -> tuple[int, ...]:
     with _starting():
         control.settimeout(START_TIMEOUT_S)
-        said, handles, _, _ = socket.recv_fds(control, len(word), 64, socket.MSG_WAITALL)
-    if said != word:
+        message, handles, _, _ = socket.recv_fds(control, len(word), 64, socket.MSG_WAITALL)
+    if message != word:
         raise HarnessError("a sandbox did not start: its first process ended")
     return tuple(handles)
 

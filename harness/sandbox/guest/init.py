@@ -70,14 +70,14 @@ def confine_self(spec: GuestSpec, control: socket) -> list[int]:
         from . import supervisor  # noqa: PLC0415  # most sandboxes need none
 
         return [supervisor.start_supervised(spec, spec["supervisor"], control)]
-    asked = handles(spec)
+    opened = handles(spec)
     restrict(spec)
-    return asked
+    return opened
 
 
-def announce_start(control: socket, asked: list[int]) -> None:
+def announce_start(control: socket, opened: list[int]) -> None:
     """Report that the program starts now, with the descriptors asked for."""
-    send(control, GO, asked)
+    send(control, GO, opened)
 
 
 def send(control: socket, word: bytes, passed: list[int]) -> None:

@@ -34,13 +34,13 @@ class ReadableFinder(machinery.FileFinder):
 
     def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return the spec of a module, None where it is missing or unreadable."""
-        found = super().find_spec(fullname, target)
-        if found is not None and found.has_location and found.origin:
+        spec = super().find_spec(fullname, target)
+        if spec is not None and spec.has_location and spec.origin:
             try:
-                os.close(os.open(found.origin, os.O_RDONLY))
+                os.close(os.open(spec.origin, os.O_RDONLY))
             except PermissionError:
                 return None
-        return found
+        return spec
 
 
 def main() -> None:

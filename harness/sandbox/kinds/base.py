@@ -1,4 +1,4 @@
-"""What every kind of sandbox offers to `run`, and the observer that sees one to its end."""
+"""The interface of every kind of sandbox, and the observer that watches one to its end."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class LandlockSandbox:
             own = stack.enter_context(folders(policy))
             paths = {**policy.read, **dict(zip(policy.write, own.written, strict=True))}
             spec = landlock_spec(policy, on_host(self._argv, paths), own)
-            proc, *held = [stack.enter_context(opened(p)) for p in (Path("/proc"), *own.all)]
+            proc, *scratch = [stack.enter_context(opened(p)) for p in (Path("/proc"), *own.all)]
             words = program_words(spec["argv"])
             if self._source is None or words is None:
                 self.program = stack.enter_context(self._observer.start(spec, None))
@@ -62,9 +62,9 @@ class LandlockSandbox:
                 CpuContention(proc, policy.slice.cores),
                 supervisor,
                 Descendants(pid_of(supervisor)),
-                DiskMonitor(tuple(zip(held, limits, strict=True))),
+                DiskMonitor(tuple(zip(scratch, limits, strict=True))),
             )
-            self._written = held[2:]  # after HOME and /tmp
+            self._written = scratch[2:]  # after HOME and /tmp
             self._stack = stack.pop_all()
         return self
 

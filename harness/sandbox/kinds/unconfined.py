@@ -53,10 +53,10 @@ class Unconfined:
         if self._policy.outputs is None:
             return {}
         with ExitStack() as stack:
-            held = []
+            folders = []
             for folder in self._policy.write.values():
                 raw = folder.with_name(f"{folder.name}.raw")
                 folder.rename(raw)
                 folder.mkdir()
-                held.append(stack.enter_context(opened(raw)))
-            return take_outputs(self._policy, held)
+                folders.append(stack.enter_context(opened(raw)))
+            return take_outputs(self._policy, folders)

@@ -44,7 +44,7 @@ class Descendants:
     def _classify(self, new: dict[str, tuple[str, str]]) -> None:
         """Classify new processes by their parents; those of an unknown parent wait for a look."""
         self._others |= {pid for pid in new if pid == self.root}
-        waiting = {pid: each for pid, each in new.items() if pid != self.root}
+        waiting = {pid: process for pid, process in new.items() if pid != self.root}
         while ready := [pid for pid, (parent, _) in waiting.items() if self._is_classified(parent)]:
             for pid in ready:
                 parent, born = waiting.pop(pid)

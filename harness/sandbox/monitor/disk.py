@@ -30,13 +30,13 @@ TOO_MANY_BYTES = 1 << 62
 
 @dataclass(slots=True)
 class DiskMonitor:
-    """Measures open folders, each with its limit in bytes; `held` is the last sum.
+    """Measures open folders, each with its limit in bytes; `used` is the last sum.
 
     The first folder's limit also holds for unlinked open files.
     """
 
     folders: Sequence[tuple[int, int]]
-    held: int = 0
+    used: int = 0
     full: bool = False
     _next: float = field(default=0.0)
 
@@ -49,11 +49,11 @@ class DiskMonitor:
         if began < self._next:
             return
         device = os.fstat(self.folders[0][0]).st_dev
-        held = [FolderCount().of(folder) for folder, _ in self.folders]
+        sizes = [FolderCount().of(folder) for folder, _ in self.folders]
         nameless = sum(nameless_files(pids, device).values())
         most = [most + most // SLACK_PARTS for _, most in self.folders]
-        self.full = nameless > most[0] or any(map(int.__gt__, held, most))
-        self.held = min(sum(held) + nameless, sum(most))
+        self.full = nameless > most[0] or any(map(int.__gt__, sizes, most))
+        self.used = min(sum(sizes) + nameless, sum(most))
         now = time.monotonic()
         self._next = now + PAUSE_FACTOR * (now - began)
         self._check_room()
@@ -105,15 +105,15 @@ def nameless_files(pids: Iterable[str], device: int) -> dict[int, int]:
 
     Each thread is read, since a thread may have descriptors of its own.
     """
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     for folder in (folder for pid in pids for folder in _descriptors(pid)):
         for number in _names(folder):
             with suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # it is ending
                 about = os.stat(f"{folder}/{number}")  # noqa: PTH116
                 nameless = stat.S_ISREG(about.st_mode) and about.st_nlink == 0
                 if nameless and about.st_dev == device:
-                    found[about.st_ino] = about.st_blocks * 512 + INODE_BYTES
-    return found
+                    sizes[about.st_ino] = about.st_blocks * 512 + INODE_BYTES
+    return sizes
 
 
 def _descriptors(pid: str) -> list[str]:

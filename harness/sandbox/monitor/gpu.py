@@ -74,17 +74,18 @@ def _objection(lease: Slice, nvml: Any) -> str:  # noqa: ANN401
         )
         return f"is used by process {who}"
     least = _least[lease.gpu] = min(used, _least.get(lease.gpu, used))
-    held = (used - least) >> 20
-    return f"holds {held} MiB that no known process uses" if used > least + SLACK_BYTES else ""
+    if used <= least + SLACK_BYTES:
+        return ""
+    return f"holds {(used - least) >> 20} MiB that no known process uses"
 
 
 def _handle(gpu: str, nvml: Any) -> object:  # noqa: ANN401
-    found: object = (
+    handle: object = (
         nvml.nvmlDeviceGetHandleByIndex(int(gpu))
         if gpu.isdigit()
         else nvml.nvmlDeviceGetHandleByUUID(gpu)
     )
-    return found
+    return handle
 
 
 def _name(pid: int) -> str:

@@ -34,16 +34,16 @@ class MemoryMeter:
 
         `files` is in bytes. The largest value is kept as `peak`.
         """
-        resident = [held for pid in pids if (held := resident_bytes(self.proc, pid))]
-        held = sum(resident) + files
-        if held > self.peak and sum(size > SMALL_BYTES for size in resident) > 1:
-            pause = EXACT_INTERVAL_S if held > self.limit else 5 * EXACT_INTERVAL_S
+        resident = [size for pid in pids if (size := resident_bytes(self.proc, pid))]
+        total = sum(resident) + files
+        if total > self.peak and sum(size > SMALL_BYTES for size in resident) > 1:
+            pause = EXACT_INTERVAL_S if total > self.limit else 5 * EXACT_INTERVAL_S
             if time.monotonic() - self._exact_at < pause:
-                return min(1.0, held / self.limit)
-            held = sum(proportional_bytes(self.proc, pid) for pid in pids) + files
+                return min(1.0, total / self.limit)
+            total = sum(proportional_bytes(self.proc, pid) for pid in pids) + files
             self._exact_at = time.monotonic()
-        self.peak = max(self.peak, held)
-        return held / self.limit
+        self.peak = max(self.peak, total)
+        return total / self.limit
 
 
 def resident_bytes(proc: int, pid: str) -> int:
@@ -51,8 +51,8 @@ def resident_bytes(proc: int, pid: str) -> int:
 
     Where only its first thread has ended, the process reports nothing and the others report all.
     """
-    held = _resident(proc, pid)
-    return held or max((_resident(proc, thread) for thread in _threads(proc, pid)), default=0)
+    size = _resident(proc, pid)
+    return size or max((_resident(proc, thread) for thread in _threads(proc, pid)), default=0)
 
 
 def _resident(proc: int, process: str) -> int:
@@ -82,8 +82,8 @@ def proportional_bytes(proc: int, pid: str) -> int:
         text = read_bytes(proc, f"{pid}/smaps_rollup")
     except PermissionError:
         return resident_bytes(proc, pid)
-    found = re.search(rb"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else resident_bytes(proc, pid)
+    match = re.search(rb"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else resident_bytes(proc, pid)
 
 
 def tmpfs_bytes(folder: int) -> int:

@@ -92,7 +92,7 @@ class SupervisedTree(_MeteredTree):
         pids = self.descendants.pids()
         self.disk.look(pids)
         self.contention.look(pids)
-        return self.meter.read(pids, self.disk.held)
+        return self.meter.read(pids, self.disk.used)
 
     def full(self) -> bool:
         """Return whether it has written more than it may."""
@@ -141,12 +141,12 @@ class UnconfinedTree:
 
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
-        held = 0
+        total = 0
         for process in self._look()[0]:
             with suppress(psutil.NoSuchProcess):
-                held += process.memory_info().rss
-        self.peak = max(self.peak, held)
-        return held / self.limit
+                total += process.memory_info().rss
+        self.peak = max(self.peak, total)
+        return total / self.limit
 
     def full(self) -> bool:
         """Return False: the disk is not limited without a sandbox."""

@@ -43,7 +43,7 @@ class Tree(Protocol):
         """Return whether none is alive, after waiting at most `wait` seconds for it."""
 
 
-def watch(  # noqa: PLR0913, PLR0917  # each is watched
+def watch(  # noqa: PLR0913, PLR0917  # all are watched
     tree: Tree,
     ended: Callable[[float], bool],
     output: int,
@@ -61,13 +61,13 @@ def watch(  # noqa: PLR0913, PLR0917  # each is watched
     tick = 0.0
     while not ended(max(0.0, min(tick, deadline - time.monotonic()))):
         drain(output, log)
-        held = tree.memory()
+        memory = tree.memory()
         if tick == TICK_S:
             meanwhile()
-        tick = FAST_TICK_S if held > 1 / 2 else TICK_S
+        tick = FAST_TICK_S if memory > 1 / 2 else TICK_S
         if tree.full():
             return "disk"
-        if held > 1:
+        if memory > 1:
             return "memory"
         if time.monotonic() >= deadline:
             return "deadline"

@@ -1,4 +1,12 @@
-"""Tasks by name: what genomes are run on and scored by. Imported by trial, preflight, worker."""
+"""Tasks by name: what genomes are run on and scored by. Imported by trial, preflight, worker.
+
+To add a task NAME:
+
+- a module here with a `TASK` (see `base.Task`), and its line in `DEFAULT_DATA`;
+- its runner and preflight, which run inside the sandbox, in harness/runners/;
+- for `swarm init`, the seed genome in islands/seeds/NAME/ and program.md in
+  swarm/templates/NAME.md.
+"""
 
 from __future__ import annotations
 

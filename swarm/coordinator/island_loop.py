@@ -79,7 +79,7 @@ class IslandLoop:
     async def run_experiments(self) -> None:
         """Run experiments and run-level steps until a limit is reached, then cancel the proposer.
 
-        Raises SetupError or HarnessError where the run cannot go on.
+        Raises SetupError or HarnessError where the run cannot continue.
         """
         limit: RunLimit | None = None
         async with asyncio.TaskGroup() as group:

@@ -24,8 +24,8 @@ from swarm.coordinator.launch_plan import RunLimits
 FRAME_S = 0.5
 """Seconds between two frames of the live table."""
 
-DROPPED: tuple[Ending, ...] = ("discarded", "failed", "refused", "outdated")
-"""How experiments end that are not kept; the table has a column for each that occurred."""
+WITHOUT_VERDICT: tuple[Ending, ...] = ("failed", "refused", "outdated")
+"""How experiments end that got no verdict: one column of the table, or 80 columns do not do."""
 
 
 class LiveView:
@@ -98,30 +98,28 @@ def table(state: State) -> Table:
     """Return one row per island: head's score, gain, how its experiments ended, what it tries."""
     run = state.run
     islands = state.islands
-    dropped = [
-        end for end in DROPPED if any(island.endings.get(end) for island in islands.values())
-    ]
     title = f"{run.run}: {run.task}, {run.metric} ({run.direction})"
     grid = Table(
         title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), expand=True
     )
     grid.add_column("island", no_wrap=True)
-    for heading in (run.metric, "gain", "trials", "kept", *dropped, "busy"):
+    for heading in ("score", "gain", "trials", "kept", "discarded", "no verdict", "busy"):
         grid.add_column(Text(heading), justify="right", no_wrap=True)
     grid.add_column("trying", ratio=1, no_wrap=True, overflow="ellipsis")
     for name, island in islands.items():
-        grid.add_row(*(Text(cell) for cell in _row(name, island, dropped, state)))
+        grid.add_row(*(Text(cell) for cell in _row(name, island, state)))
     return grid
 
 
-def _row(name: str, island: IslandState, dropped: Sequence[Ending], state: State) -> Iterator[str]:
+def _row(name: str, island: IslandState, state: State) -> Iterator[str]:
     score, gain = state.scores.mean(island.head), state.gain(island)
     yield name
     yield "-" if score is None else f"{score:.4f}"
     yield "-" if gain is None else f"{gain:+.4f}"
     yield str(island.trials)
     yield str(island.endings.get("kept", 0))
-    yield from (str(island.endings.get(ending, 0)) for ending in dropped)
+    yield str(island.endings.get("discarded", 0))
+    yield str(sum(island.endings.get(ending, 0) for ending in WITHOUT_VERDICT))
     yield f"{100 * state.slice_use(name):.0f} %"
     yield _trying(name, island, state)
 

@@ -1,4 +1,4 @@
-"""Be root, or keep a capability."""
+"""Become root, or keep a capability."""
 
 from __future__ import annotations
 

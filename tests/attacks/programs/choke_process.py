@@ -1,4 +1,4 @@
-"""Take room and time from a process of the same user: its limits, and its priority."""
+"""Lower a neighbour's resource limits and priority, as a process of the same user."""
 
 from __future__ import annotations
 

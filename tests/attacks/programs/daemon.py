@@ -1,4 +1,4 @@
-"""Live on after the deadline as a daemon: detached twice, deaf to every signal that can be."""
+"""Outlive the deadline as a daemon: detached twice, ignoring every signal that can be ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fill the disk with files that have no name any more."""
+"""Fill the disk with unlinked files that stay open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fill the disk with many files, each of them small enough."""
+"""Fill the disk with many small files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""End a process of somebody else's."""
+"""Kill another user's process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave thousands of files, each of them empty."""
+"""Leave hundreds of empty files."""
 
 from __future__ import annotations
 

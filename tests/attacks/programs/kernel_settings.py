@@ -1,4 +1,4 @@
-"""Open the kernel's settings for writing; nothing is written, they are the real ones."""
+"""Open the kernel's settings for writing. They are the real ones, so nothing is written."""
 
 from __future__ import annotations
 

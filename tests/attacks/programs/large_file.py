@@ -1,4 +1,4 @@
-"""Write one file that is larger than all that a sandbox may leave."""
+"""Write one file larger than the limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave weights whose header is a bomb: endless, nested, huge, overlapping, or about nothing."""
+"""Leave weights with a malicious header: endless, nested, huge, overlapping or empty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave links to the host's files, pipes and sockets where results are expected."""
+"""Leave links to the host's files, pipes and sockets among the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave weights that are a program for whoever unpickles them."""
+"""Leave weights that are a pickle which runs code when it is opened."""
 
 from __future__ import annotations
 

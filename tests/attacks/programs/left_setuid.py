@@ -1,4 +1,4 @@
-"""Leave a program that runs as whoever owns it."""
+"""Leave a setuid program, which runs as its owner."""
 
 from __future__ import annotations
 

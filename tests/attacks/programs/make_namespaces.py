@@ -1,4 +1,4 @@
-"""Become root in namespaces of one's own, where more of the kernel can be reached."""
+"""Become root in new namespaces, from which more of the kernel can be reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold much more memory than is allowed, spread over processes and hidden in files of memory."""
+"""Hold more memory than is allowed, spread over processes and hidden in memory files."""
 
 from __future__ import annotations
 

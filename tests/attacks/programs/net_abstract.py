@@ -1,4 +1,4 @@
-"""Reach a server of the host's by an abstract socket."""
+"""Reach a server of the host through an abstract socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reach a server of the host's from a pair of sockets, which needs none of the network."""
+"""Reach a server of the host from a socket pair, which needs no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reach a server of the host's by a socket that is a file."""
+"""Reach a server of the host through a socket file."""
 
 from __future__ import annotations
 

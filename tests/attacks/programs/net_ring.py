@@ -1,4 +1,4 @@
-"""Make an io_uring, which opens, connects and reads where no system call filter looks."""
+"""Make an io_uring, which opens, connects and reads past the system call filter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reach a server of the host's by TCP."""
+"""Reach a server of the host over TCP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reach a server of the host's by UDP."""
+"""Reach a server of the host over UDP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave a note for the next sandbox in the kernel's keyring of the user."""
+"""Leave a note for the next sandbox in the user's kernel keyring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave a note for the next sandbox in System V shared memory, which no process owns."""
+"""Leave a note for the next sandbox in System V shared memory, which outlives processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave a note for the next sandbox in message queues and semaphores, which no process owns."""
+"""Leave a note for the next sandbox in message queues and semaphores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave a note for the next sandbox in memory that one shares with whom one was copied from."""
+"""Leave a note for the next sandbox in memory shared with the zygote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run before others, by niceness or in real time."""
+"""Run before others, by niceness or real-time scheduling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open the kernel's memory, its log and its disks; nothing is read, they are the real ones."""
+"""Open the kernel's memory, log and disks. They are the real ones, so nothing is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the deleted file that a neighbour holds open, by /proc and by copying its descriptor."""
+"""Read a neighbour's deleted open file through /proc and by copying its descriptor."""
 
 from __future__ import annotations
 

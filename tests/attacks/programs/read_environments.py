@@ -1,4 +1,4 @@
-"""Find the secret in the environment of this process or any other."""
+"""Find the secret in the environment of this process or another."""
 
 from __future__ import annotations
 

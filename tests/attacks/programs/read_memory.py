@@ -1,4 +1,4 @@
-"""Read a neighbour's memory through /proc and by process_vm_readv."""
+"""Read a neighbour's memory through /proc and with process_vm_readv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Set the clock: to nothing, but only those who may are told that it is done."""
+"""Set the clock. No time is passed, but only a process that may set it is told of success."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Change who may open the user's files: what the system asks only of their owner."""
+"""Change the modes of the user's files, which the system allows their owner."""
 
 from __future__ import annotations
 

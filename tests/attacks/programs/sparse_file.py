@@ -1,4 +1,4 @@
-"""Leave a file that says it has a terabyte."""
+"""Leave a sparse file that claims to hold a terabyte."""
 
 from __future__ import annotations
 

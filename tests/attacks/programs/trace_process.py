@@ -1,4 +1,4 @@
-"""Take hold of a neighbour as a debugger does."""
+"""Attach to a neighbour as a debugger."""
 
 from __future__ import annotations
 

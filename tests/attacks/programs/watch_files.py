@@ -1,4 +1,4 @@
-"""Be told who opens which of the user's files, without opening one."""
+"""Watch who opens the user's files, without opening one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Change the harness's own code, and leave byte code that runs in its place."""
+"""Change the harness's code, or leave byte code that runs in its place."""
 
 from __future__ import annotations
 

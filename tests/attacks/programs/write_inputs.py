@@ -1,4 +1,4 @@
-"""Change what was given to be read: by path, by mode, by re-opening, by mounting."""
+"""Change the inputs: by path, by mode, by opening again, by mounting."""
 
 from __future__ import annotations
 

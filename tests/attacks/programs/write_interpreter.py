@@ -1,4 +1,4 @@
-"""Open for writing the interpreter's library, byte code and places for .pth files, the real ones.
+"""Open the interpreter's library, byte code and .pth folders for writing.
 
 Nothing is written.
 """

@@ -1,4 +1,4 @@
-"""Leave a .pth file, which every Python that starts there runs, or change a package."""
+"""Leave a .pth file, which every Python there runs at its start, or change a package."""
 
 from __future__ import annotations
 

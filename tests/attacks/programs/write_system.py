@@ -1,4 +1,4 @@
-"""Open for writing what all shells and loaders here read; nothing is written, they are real."""
+"""Open the files that all shells and loaders read for writing. Nothing is written."""
 
 from __future__ import annotations
 

@@ -51,11 +51,11 @@ class GitExecutor(LabExecutor):
 
 def text(*parts):
     """Return the genome with the knobs of `parts` turned."""
-    found = FIRST
+    genome = FIRST
     for part in parts:
         knob, number = KNOBS[part]
-        found = found.replace(f"{knob} = 0.0", f"{knob} = {number}")
-    return found
+        genome = genome.replace(f"{knob} = 0.0", f"{knob} = {number}")
+    return genome
 
 
 class Lab:
@@ -70,8 +70,8 @@ class Lab:
         self.conduct(run_islands, RunLimits(trials=4))
         self.stack = self._kept()
 
-    def conduct(self, what, limits=RunLimits()):
-        """Do something with the run on virtual time; return the state."""
+    def conduct(self, action, limits=RunLimits()):
+        """Await `action(run)` on virtual time; return the state."""
 
         async def main():
             run = make_run(
@@ -85,13 +85,13 @@ class Lab:
                 base=self.base,
             )
             run.launch = replace(run.launch, splits=("dev", "hidden", "sealed"))
-            await what(run)
+            await action(run)
             return run.state
 
         return run_virtual(main())
 
     def _kept(self):
-        seed = next(each.seed for each in self.ledger.kept if isinstance(each, ev.TrialStarted))
+        seed = next(event.seed for event in self.ledger.kept if isinstance(event, ev.TrialStarted))
         for number, (knob, step) in KNOBS.items():
             files = {GENOME: Entry(text(number).encode())}
             commit = self.branches.commit(self.base, files, f"{knob}\n", number, number)
@@ -112,12 +112,12 @@ class Lab:
 
     def promote(self, stack="", parts=(1, 2, 3)):
         """Promote the stack; return the state."""
-        wish = PromotionRequest(1, self.base, stack or self.stack, parts, Gain(0.6, 0.01, 4))
+        request = PromotionRequest(1, self.base, stack or self.stack, parts, Gain(0.6, 0.01, 4))
 
         async def begin(run):
-            known = run.state.promotions
-            if known.open is None and not known.ended:
-                await run_actions.start_promotion(run, wish)
+            promotions = run.state.promotions
+            if promotions.open is None and not promotions.ended:
+                await run_actions.start_promotion(run, request)
 
         policy = PromotionPolicy(auto=False)
         return self.conduct(
@@ -126,10 +126,10 @@ class Lab:
             )
         )
 
-    def log(self, form, *which):
-        """Return what git says of the consensus' commits, oldest first."""
-        asked = ("log", "--reverse", f"--format={form}", *which)
-        return git(self.repo, *asked, f"{self.base}..swarm/lab/consensus").splitlines()
+    def log(self, form):
+        """Return the lines of `git log` for the consensus' commits, oldest first."""
+        command = ("log", "--reverse", f"--format={form}")
+        return git(self.repo, *command, f"{self.base}..swarm/lab/consensus").splitlines()
 
 
 @pytest.fixture
@@ -143,14 +143,15 @@ def test_it_has_one_commit_for_each_change_with_its_evidence(lab):
     lab.promote()
     assert lab.log("%s") == ["Turn A up", "Turn B up", "Turn C up"]
     for key in ("Gain", "Seeds", "Rung", "Experiment", "Island", "Agent", "Cost", "Promoted"):
-        assert all(lab.log(f"%(trailers:key=Swarm-{key},valueonly,separator=,)")), key
+        values = lab.log(f"%(trailers:key=Swarm-{key},valueonly,separator=,)")
+        assert len(values) == 3 and all(values), key
     assert lab.log("%(trailers:key=Swarm-Island,valueonly,separator=,)") == ["i0", "i1", "i2"]
     assert git(lab.repo, "diff", lab.stack, "swarm/lab/consensus") == ""
     assert git(lab.repo, "show", f"swarm/lab/consensus~1:{GENOME}") + "\n" == text(1, 2)
 
 
-def test_parts_that_do_not_go_on_one_by_one_are_one_commit(lab):
-    """A stack that was made otherwise than by its parts is kept as it was measured."""
+def test_parts_that_do_not_apply_one_by_one_are_one_commit(lab):
+    """A stack that differs from its parts applied in turn is committed as it was measured."""
     files = {GENOME: Entry(text(1, 2, 3).replace("C = 0.1", "C = 0.15").encode())}
     stack = lab.branches.commit_under_ref("other", lab.base, files, "other\n", 1)
     lab.promote(stack)
@@ -159,17 +160,17 @@ def test_parts_that_do_not_go_on_one_by_one_are_one_commit(lab):
 
 
 def test_killed_between_any_two_events_refs_and_ledger_agree(lab):
-    """The branch is where the ledger's last event puts it, built of the very same commits."""
+    """The branch is where the ledger's last event puts it, with the same commits."""
     before = len(lab.ledger.kept)
     lab.promote()
     whole, tip = lab.ledger.kept, git(lab.repo, "rev-parse", "swarm/lab/consensus")
     drafted = next(n for n, e in enumerate(whole) if isinstance(e, ev.ConsensusDrafted))
     for cut in [*range(len(whole), drafted - 2, -1), before + 1]:
-        for ref in ("behind", "there"):
-            moved = any(isinstance(each, ev.ConsensusMoved) for each in whole[:cut])
+        for ref in ("behind", "current"):
+            moved = any(isinstance(event, ev.ConsensusMoved) for event in whole[:cut])
             if ref == "behind" or not moved:
                 git(lab.repo, "update-ref", "-d", "refs/heads/swarm/lab/consensus")
-            if not any(isinstance(each, ev.PromotionEnded) for each in whole[:cut]):
+            if not any(isinstance(event, ev.PromotionEnded) for event in whole[:cut]):
                 for name in git(lab.repo, "for-each-ref", "--format=%(refname)").splitlines():
                     if "/drafts/" in name or "/consensus/" in name:  # made after that event
                         git(lab.repo, "update-ref", "-d", name)
@@ -186,9 +187,9 @@ def test_killed_between_any_two_events_refs_and_ledger_agree(lab):
 def test_after_the_merge_bisect_finds_the_change(lab):
     """`git bisect` over the merge names the one commit that turned a knob; each commit runs."""
     state = lab.promote()
-    what = select(state, "", force=False)
-    note = merge_message(state, what, (3, 3), "1:0")
-    merge_commit(Plumbing(lab.repo, worktree=True), "main", what.head, note, (GENOME,))
+    selection = select(state, "", force=False)
+    note = merge_message(state, selection, (3, 3), "1:0")
+    merge_commit(Plumbing(lab.repo, worktree=True), "main", selection.head, note, (GENOME,))
     assert "Swarm-Rung: 1\nSwarm-Hidden: better\n" in note
     (lab.repo / "other.txt").write_text("later\n")
     git(lab.repo, "commit", "-qam", "Later")
@@ -196,11 +197,11 @@ def test_after_the_merge_bisect_finds_the_change(lab):
     code = (
         f"import sys; scope = {{}}; exec(open('{GENOME}').read(), scope); sys.exit(scope['B'] > 0)"
     )
-    said = git(lab.repo, "bisect", "run", "python3", "-c", code)
-    assert "Turn B up" in said and "is the first bad commit" in said
+    output = git(lab.repo, "bisect", "run", "python3", "-c", code)
+    assert "Turn B up" in output and "is the first bad commit" in output
 
 
-def test_the_record_tells_all_of_it(lab, tmp_path):
+def test_the_projection_has_all_of_a_promotion(lab, tmp_path):
     """Every event of a promotion reaches the projection, cut into batches or not."""
     lab.promote()
 
@@ -214,22 +215,22 @@ def test_the_record_tells_all_of_it(lab, tmp_path):
             refresh(tmp_path)
     with reading(tmp_path) as con:
         assert con.execute("SELECT verdict, rung FROM promotions").fetchall() == [("transfers", 1)]
-        found = con.execute("SELECT touches, transfers FROM transfer").fetchall()
-        assert found == [("other", 3)]
+        rows = con.execute("SELECT touches, transfers FROM transfer").fetchall()
+        assert rows == [("other", 3)]
         assert con.execute("SELECT len(changes) FROM consensus").fetchall() == [(3,)]
         assert con.execute("SELECT count(*) FROM sealed").fetchall() == [(1,)]
     assert strays(tmp_path) == ""
 
 
-def test_what_was_set_apart_does_not_come_home(lab):
-    """A part that a later trial found invalid takes the consensus with it."""
+def test_a_consensus_with_a_quarantined_part_is_not_merged(lab):
+    """If a later trial finds one part invalid, `select` refuses the whole consensus."""
     state = lab.promote()
     state.quarantines.commits |= {state.promotions.changes[2].commit}
     with pytest.raises(SetupError, match="quarantined"):
         select(state, "", force=False)
 
 
-def test_the_sealed_part_is_asked_once(lab):
+def test_the_sealed_split_is_queried_once(lab):
     """By pairs of consensus and base, at the rung of the promotion; never a second time."""
     state = lab.promote()
     assert state.promotions.sealed is None
@@ -239,12 +240,12 @@ def test_the_sealed_part_is_asked_once(lab):
 
     for _ in range(2):
         state = lab.conduct(lambda run: run_steps_only(run, next_sealed, nothing))
-    asked = [e for e in lab.ledger.kept if isinstance(e, ev.TrialStarted) and e.split == "sealed"]
-    assert len(asked) == 8 and {each.rung for each in asked} == {1}
-    assert len({(each.seed, each.slice) for each in asked}) == 4
-    said = [each for each in lab.ledger.kept if isinstance(each, ev.SealedScored)]
-    assert len(said) == 1
-    assert said[0].gain.mean == pytest.approx(0.6, abs=0.01)
+    trials = [e for e in lab.ledger.kept if isinstance(e, ev.TrialStarted) and e.split == "sealed"]
+    assert len(trials) == 8 and {trial.rung for trial in trials} == {1}
+    assert len({(trial.seed, trial.slice) for trial in trials}) == 4
+    scored = [event for event in lab.ledger.kept if isinstance(event, ev.SealedScored)]
+    assert len(scored) == 1
+    assert scored[0].gain.mean == pytest.approx(0.6, abs=0.01)
     fresh = State()
     fresh.apply_all(lab.ledger.kept)
-    assert fresh.promotions.sealed == said[0]
+    assert fresh.promotions.sealed == scored[0]

@@ -1,4 +1,4 @@
-"""Migration: whom islands hear of, who takes what when, and what becomes of a change elsewhere."""
+"""Migration: topologies, the choice and timing of migrants, and their verdicts on real git."""
 
 import asyncio
 from collections import Counter
@@ -35,27 +35,27 @@ from tests.support.repository import git, make
 
 TOPOLOGIES = ("ring", "star", "complete", "random")
 
-# whom islands hear of
+# topologies
 
 
 @given(st.sampled_from(("none", *TOPOLOGIES)), st.integers(1, 12), st.integers(0, 10**9))
-def test_islands_hear_of_others_as_the_topology_says(topology, count, draw):
-    """Never of themselves; in a ring and at random of one, in a star only the first, of all."""
+def test_sources_follow_the_topology(topology, count, draw):
+    """Never the island itself; one in a ring or at random; in a star all, for the first only."""
     names = [f"i{number}" for number in range(count)]
-    heard = {name: sources(topology, names, name, draw) for name in names}
-    for name, others in heard.items():
+    by_island = {name: sources(topology, names, name, draw) for name in names}
+    for name, others in by_island.items():
         assert set(others) <= set(names) - {name}
         assert len(set(others)) == len(others)
-    many = {"none": 0, "ring": 1, "random": 1, "complete": count - 1}.get(topology)
+    expected = {"none": 0, "ring": 1, "random": 1, "complete": count - 1}.get(topology)
     if topology == "star":
-        assert [len(others) for others in heard.values()] == [count - 1] + [0] * (count - 1)
+        assert [len(others) for others in by_island.values()] == [count - 1] + [0] * (count - 1)
     else:
-        assert {len(others) for others in heard.values()} == {min(many, count - 1)}
+        assert {len(others) for others in by_island.values()} == {min(expected, count - 1)}
 
 
 @given(st.integers(2, 12))
-def test_a_ring_leads_around_all_and_chance_to_everybody(count):
-    """Who is heard of is heard of by one; drawn often enough, every other island comes up."""
+def test_a_ring_visits_all_and_random_draws_every_other_island(count):
+    """Following the ring passes each island once; enough draws yield every other island."""
     names = [f"i{number}" for number in range(count)]
     at, seen = names[0], []
     for _ in names:
@@ -66,16 +66,16 @@ def test_a_ring_leads_around_all_and_chance_to_everybody(count):
     assert drawn == set(names[1:])
 
 
-def test_who_is_no_island_hears_of_nobody():
-    """It is our fault, and raises."""
+def test_an_unknown_island_raises():
+    """A ValueError names it, since the caller is wrong."""
     with pytest.raises(ValueError, match="is not in"):
         sources("ring", ["a", "b"], "c", 0)
 
 
-# who takes what, and when
+# choice and timing
 
 
-def told(*events):
+def fold_of(*events):
     """Return the fold of `events`."""
     fold = Migrants()
     for event in events:
@@ -85,8 +85,8 @@ def told(*events):
 
 def islands(*names):
     """Return the events that open a run of islands."""
-    where = Slice("s", "cpu")
-    opened = [ev.IslandOpened(name, name, "base", "lab", where) for name in names]
+    slice_ = Slice("s", "cpu")
+    opened = [ev.IslandOpened(name, name, "base", "lab", slice_) for name in names]
     return [ev.RunOpened(**{f: getattr(opening(), f) for f in opening().__slots__}), *opened]
 
 
@@ -97,20 +97,20 @@ def admitted(island, number):
 
 def change(island, number, gain=0.1, origin=0):
     """Return a change that an island measured."""
-    where = (island, "base", f"c{number}", f"change {number}")
-    return Migrant(number, origin or number, *where, Gain(gain, 0.01, 2))
+    made = (island, "base", f"c{number}", f"change {number}")
+    return Migrant(number, origin or number, *made, Gain(gain, 0.01, 2))
 
 
-def tried(fold, island, number, gain=0.1, reason="gain"):
+def judge(fold, island, number, gain=0.1, reason="gain"):
     """Let an island try a change of its own, which is kept unless there is a `reason`."""
     ending = "kept" if reason == "gain" else "discarded"
     fold.apply(admitted(island, number))
     fold.experiment_ended(number, ending, reason, change(island, number, gain))
 
 
-def take(fold, island, number, asked):
-    """Let an island take what it is offered, and keep it; return it."""
-    migrant = fold.next_migrant(island, asked)
+def take(fold, island, number, migration):
+    """Let an island take and keep the migrant that it is offered, if any; return it."""
+    migrant = fold.next_migrant(island, migration)
     if migrant is not None:
         fold.apply(ev.MigrantOffered(number, island, "base", migrant))
         own = replace(migrant, experiment=number, island=island, commit=f"c{number}")
@@ -122,82 +122,82 @@ ALL = Migration("complete", every=1)
 
 
 def test_the_largest_gain_goes_first_and_near_misses_go_last():
-    """A near miss travels where no keep is left; what was not shown to gain never does."""
-    fold = told(*islands("a", "b"))
-    tried(fold, "a", 1, 0.9, "near miss: +0.9")
-    tried(fold, "a", 2, -0.1, "near miss: -0.1")
-    tried(fold, "a", 3, 0.2, "no gain on 2 fresh seeds")
-    tried(fold, "a", 4, 0.1)
-    tried(fold, "a", 5, 0.3)
+    """A near miss migrates once no keep is left; a change without a gain never does."""
+    fold = fold_of(*islands("a", "b"))
+    judge(fold, "a", 1, 0.9, "near miss: +0.9")
+    judge(fold, "a", 2, -0.1, "near miss: -0.1")
+    judge(fold, "a", 3, 0.2, "no gain on 2 fresh seeds")
+    judge(fold, "a", 4, 0.1)
+    judge(fold, "a", 5, 0.3)
     taken = []
     for number in range(10, 20, 2):
         migrant = take(fold, "b", number, ALL)
         taken.append(migrant.experiment if migrant else None)
-        tried(fold, "b", number + 1, 0.0, "screened")
-        tried(fold, "b", number + 100, 0.0, "screened")
+        judge(fold, "b", number + 1, 0.0, "screened")
+        judge(fold, "b", number + 100, 0.0, "screened")
     assert taken == [5, 4, 1, None, None]
 
 
 def test_near_misses_are_forgotten_and_keeps_never():
-    """The latest few near misses may travel."""
-    fold = told(*islands("a", "b"))
+    """Only the latest near misses may migrate."""
+    fold = fold_of(*islands("a", "b"))
     for number in range(1, MAX_NEAR_MISSES + 4):
-        tried(fold, "a", number, 1.0 / number, "near miss")
+        judge(fold, "a", number, 1.0 / number, "near miss")
     assert fold.next_migrant("b", ALL).experiment == 4
 
 
-def test_who_has_stagnated_longest_comes_first():
-    """With room for one island in an interval, the others wait, however often they ask."""
-    fold, asked = told(*islands("a", "b", "c")), Migration("complete", every=100, rate=0.1)
-    tried(fold, "a", 1)
+def test_the_island_that_stagnated_longest_comes_first():
+    """If one island may take a migrant in an interval, the others wait."""
+    fold, migration = fold_of(*islands("a", "b", "c")), Migration("complete", every=100, rate=0.1)
+    judge(fold, "a", 1)
     for number in (2, 3):
-        tried(fold, "c", number, 0.0, "screened")
-    tried(fold, "b", 4, 0.0, "screened")
-    assert fold.next_migrant("b", asked) is None
-    assert take(fold, "c", 10, asked).experiment == 1
-    assert fold.next_migrant("b", asked) is None  # one in this interval was enough
+        judge(fold, "c", number, 0.0, "screened")
+    judge(fold, "b", 4, 0.0, "screened")
+    assert fold.next_migrant("b", migration) is None
+    assert take(fold, "c", 10, migration).experiment == 1
+    assert fold.next_migrant("b", migration) is None  # one in this interval was enough
 
 
-def test_who_has_met_a_change_is_not_offered_it_again_in_any_form():
-    """Neither what it made, nor a copy that comes back, nor what failed there."""
-    fold = told(*islands("a", "b", "c"))
-    tried(fold, "a", 1)
+def test_a_change_is_never_offered_twice_in_any_form():
+    """Neither an island's own change, nor a copy of it that returns, nor one that failed there."""
+    fold = fold_of(*islands("a", "b", "c"))
+    judge(fold, "a", 1)
     assert take(fold, "b", 2, ALL).experiment == 1
     assert fold.has_met("b", 1)
     assert fold.next_migrant("a", ALL) is None
     migrant = take(fold, "c", 3, Migration("ring", every=1))
     assert (migrant.experiment, migrant.origin, migrant.island) == (2, 1, "b")
     for number in range(10, 40):
-        tried(fold, "b", number, 0.0, "screened")
+        judge(fold, "b", number, 0.0, "screened")
         assert all(fold.next_migrant(island, ALL) is None for island in "abc")
 
 
-def test_no_pair_plays_ping_pong():
+def test_a_pair_does_not_exchange_in_both_directions_at_once():
     """After a to b, b's changes do not reach a in that interval and the next."""
-    fold = told(*islands("a", "b"))
-    tried(fold, "a", 1)
+    fold = fold_of(*islands("a", "b"))
+    judge(fold, "a", 1)
     assert take(fold, "b", 2, ALL) is not None
-    tried(fold, "b", 3)
+    judge(fold, "b", 3)
     waited = 0
     while fold.next_migrant("a", ALL) is None:
-        tried(fold, "b", 100 + waited, 0.0, "screened")
+        judge(fold, "b", 100 + waited, 0.0, "screened")
         waited += 1
     assert waited > REST_INTERVALS * 2 - 1  # two candidates make an interval of two islands
     assert fold.next_migrant("a", ALL).experiment == 3
 
 
-def test_none_takes_anything():
-    """Where the topology is none, nothing is offered whatever was kept."""
-    fold = told(*islands("a", "b"))
-    tried(fold, "a", 1)
+def test_without_a_topology_nothing_migrates():
+    """With topology none nothing is offered, whatever was kept."""
+    fold = fold_of(*islands("a", "b"))
+    judge(fold, "a", 1)
     assert fold.next_migrant("b", Migration("none")) is None
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_a_night_keeps_all_the_rules_of_migration(topology):
+def test_a_simulated_run_keeps_all_rules_of_migration(topology):
     """Interval, rate, rest, topology and origins, counted from the ledger by other means."""
-    asked = Migration(topology, every=2, rate=0.5)
-    plan = RunPlan(RatchetPolicy(), 4, 300, migration=asked)
+    migration = Migration(topology, every=2, rate=0.5)
+    plan = RunPlan(RatchetPolicy(), 4, 300, migration=migration)
     one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 3)
     names, met, went, takers = [], {}, {}, Counter()
     own, offered, origins = 0, 0, {}
@@ -231,16 +231,16 @@ def test_a_night_keeps_all_the_rules_of_migration(topology):
     assert max(Counter(interval for interval, _ in takers).values()) <= 2
 
 
-def test_two_nights_of_one_seed_migrate_alike():
-    """Byte for byte."""
+def test_two_runs_of_one_seed_migrate_alike():
+    """Their ledgers are equal byte for byte."""
     plan = RunPlan(RatchetPolicy(), 3, 120, migration=Migration("random", every=2))
     one, two = (simulate_run(Conditions(HARSH, sigma=0.5), plan, 5) for _ in range(2))
     assert [ev.encode(event) for event in one.events] == [ev.encode(event) for event in two.events]
     assert any(isinstance(event, ev.MigrantOffered) for event in one.events)
 
 
-def test_migrants_teach_nothing_of_what_agents_propose():
-    """What a run believes of its proposals is learnt from those alone."""
+def test_the_prior_of_proposals_ignores_migrants():
+    """It is learnt from the screens of the run's own proposals alone."""
     plan = RunPlan(RatchetPolicy(null_rate=0.0), 3, 200, migration=Migration("complete"))
     one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 2)
     brought = {e.experiment for e in one.events if isinstance(e, ev.MigrantOffered)}
@@ -255,8 +255,8 @@ def test_migrants_teach_nothing_of_what_agents_propose():
     assert brought
 
 
-def test_a_change_that_travelled_is_one_part_of_a_stack():
-    """However many islands keep it, as the first has it, and beside what theirs had kept."""
+def test_a_change_that_migrated_is_one_part_of_a_stack():
+    """However many islands keep it, the stack has it once, as the first island kept it."""
     plan = RunPlan(RatchetPolicy(null_rate=0.0), 3, 200, migration=Migration("complete"))
     one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 2)
     origins = Counter(change.origin for change in one.state.keeps.values())
@@ -267,20 +267,20 @@ def test_a_change_that_travelled_is_one_part_of_a_stack():
         assert claim.beside < set(claims)
 
 
-def test_ratchets_apart_report_the_best_and_count_them_all():
-    """They share out the trials, know nothing of each other, and the largest claim comes home."""
+def test_separate_runs_report_the_best_claim_and_count_all_trials():
+    """They divide the trials, are independent, and the largest claim is the result."""
     plan = RunPlan(RatchetPolicy(), 1, 120, runs=3)
-    here = StudyCell("r", "harsh", Conditions(HARSH, sigma=0.25), plan)
-    (found,) = study([here], 1, 7, 1, lambda: None)
+    cell = StudyCell("r", "harsh", Conditions(HARSH, sigma=0.25), plan)
+    (result,) = study([cell], 1, 7, 1, lambda: None)
     seed = seed_of(7, "night", 0)
-    apart = replace(plan, trials=40, runs=1)
-    runs = [tally(simulate_run(here.conditions, apart, seed_of(seed, "run", k))) for k in range(3)]
-    assert found.claimed.mean == max(run.claimed for run in runs)
-    assert found.trials.mean == sum(run.trials for run in runs) == 120
-    assert found.keeps.mean == sum(run.keeps for run in runs)
+    single = replace(plan, trials=40, runs=1)
+    runs = [tally(simulate_run(cell.conditions, single, seed_of(seed, "run", k))) for k in range(3)]
+    assert result.claimed.mean == max(run.claimed for run in runs)
+    assert result.trials.mean == sum(run.trials for run in runs) == 120
+    assert result.keeps.mean == sum(run.keeps for run in runs)
 
 
-# what becomes of a change on real git
+# verdicts on real git
 
 
 class Sums(LabExecutor):
@@ -373,7 +373,7 @@ def gives_up(brief, times):
     return AgentError("unapplied", "it does not fit")
 
 
-def lives(repo, ideas, port=gives_up, trials=44, topology="ring", **parts):
+def conduct(repo, ideas, port=gives_up, trials=44, topology="ring", **parts):
     """Conduct a run of two islands on real git, on virtual time; return it."""
 
     async def main():
@@ -403,15 +403,15 @@ def lives(repo, ideas, port=gives_up, trials=44, topology="ring", **parts):
 
 
 def results(run):
-    """Return what became of each migrant, by the island it came to and the change's maker."""
-    found = {}
+    """Return each migrant's verdict, or the rule that refused it, by the island it came to."""
+    rules = {}
     experiments = {e.experiment: e for e in run.ledger.kept if isinstance(e, ev.MigrantOffered)}
     for event in run.ledger.kept:
         if isinstance(event, ev.ProposalRefused) and event.experiment in experiments:
-            found[event.island] = event.rule
+            rules[event.island] = event.rule
         if isinstance(event, ev.VerdictReached) and event.experiment in experiments:
-            found[event.island] = event.verdict
-    return found
+            rules[event.island] = event.verdict
+    return rules
 
 
 def texts(run, island):
@@ -425,7 +425,7 @@ TRAINED, EXTRA = "genome/train.py", "genome/extra.py"
 CASES = {
     "lines apart": (
         (puts(TRAINED, "A = 1", "A = 2"), puts(TRAINED, "E = 1", "E = 2")),
-        ["keep"],  # by whichever is offered the other's first; the other goes there
+        ["keep"],  # by the island that is first offered the other's; the other then adopts its head
     ),
     "adjacent lines": (
         (puts(TRAINED, "A = 1", "A = 2"), puts(TRAINED, "B = 1", "B = 2")),
@@ -441,7 +441,7 @@ CASES = {
     ),
     "one renames what the other edits": (
         (renames(EXTRA, "genome/moved.py", "X = 1", "X = 2"), puts(EXTRA, "V = 1", "V = 2")),
-        ["keep"],  # by whichever is offered the other's first; the other goes there
+        ["keep"],  # by the island that is first offered the other's; the other then adopts its head
     ),
     "one deletes what the other edits": (
         (deletes(EXTRA), puts(EXTRA, "V = -1", "V = 2")),
@@ -459,11 +459,11 @@ def repository(tmp_path, case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_two_islands_made_meets_and_ends_in_the_right_verdict(tmp_path, case):
-    """None stops the swarm, refs and ledger agree, and what works on both is on both."""
+def test_changes_of_two_islands_meet_and_get_the_right_verdict(tmp_path, case):
+    """No case stops the run, refs and ledger agree, and a change that works on both is on both."""
     ideas, wanted = CASES[case]
     repo = repository(tmp_path, case)
-    run = lives(repo, ideas)
+    run = conduct(repo, ideas)
     assert list(results(run).values()) == wanted
     assert run.state.trials == 44
     for name, island in run.state.islands.items():
@@ -478,20 +478,20 @@ def test_what_two_islands_made_meets_and_ends_in_the_right_verdict(tmp_path, cas
 
 
 def test_a_conflict_becomes_a_port_task_with_both_sides_once(tmp_path):
-    """The agent sees the change and its own head; what it answers is judged like any other."""
+    """The agent sees the change and its own head; its answer is judged like any proposal."""
 
     def port(brief, times):
         assert brief.port.before[TRAINED] == TRAIN
         assert brief.genome[TRAINED] != TRAIN
         if times == 1:
             return AgentError("rate", "slow down", retry_after=30.0)
-        here = brief.genome[TRAINED]
+        text = brief.genome[TRAINED]
         for line in ("A = ", "B = "):
-            here = here.replace(f"{line}1", f"{line}2")
-        return {TRAINED: Entry(here.encode())}
+            text = text.replace(f"{line}1", f"{line}2")
+        return {TRAINED: Entry(text.encode())}
 
     ideas, _ = CASES["adjacent lines"]
-    run = lives(repository(tmp_path, ""), ideas, port)
+    run = conduct(repository(tmp_path, ""), ideas, port)
     assert (
         texts(run, "i0")[TRAINED]
         == texts(run, "i1")[TRAINED]
@@ -505,33 +505,33 @@ def test_a_conflict_becomes_a_port_task_with_both_sides_once(tmp_path):
         assert len({kept.origin for kept in island.kept}) == len(island.kept) == 2
 
 
-def test_a_conflict_that_cannot_be_ported_is_recorded_and_not_asked_again(tmp_path):
-    """One answer, whatever it is, ends it."""
+def test_a_conflict_that_cannot_be_ported_is_recorded_and_asked_once(tmp_path):
+    """One answer ends the port, whatever it is."""
     ideas, _ = CASES["the same line"]
-    run = lives(repository(tmp_path, ""), ideas)
+    run = conduct(repository(tmp_path, ""), ideas)
     failed = [e for e in run.ledger.kept if isinstance(e, ev.AgentFailed)]
     assert Counter((e.island, bool(e.origin)) for e in failed) == {("i0", True): 1, ("i1", True): 1}
-    assert all(len(agent.ports) == 1 for agent in run.agents.values())
+    assert [len(agent.ports) for agent in run.agents.values()] == [1, 1]
     assert not run.state.migrants.ports
 
 
-def test_the_mutator_ports_values_where_lines_conflict_and_gives_up_where_none_fit():
-    """The syntax tree tells two values on adjacent lines, or the same one, apart from a mess."""
-    here = {"train.py": "def f():\n    a = 0.5\n    b = 3.0\n    return a * b\n"}
-    before = {"train.py": here["train.py"].replace("3.0", "1.0")}
+def test_the_mutator_ports_values_and_gives_up_if_none_fits():
+    """It matches values in the syntax tree, where git sees conflicting lines."""
+    head = {"train.py": "def f():\n    a = 0.5\n    b = 3.0\n    return a * b\n"}
+    before = {"train.py": head["train.py"].replace("3.0", "1.0")}
     gain = Gain(0.1, 0.01, 2)
     value = {"train.py": before["train.py"].replace("0.5", "0.7")}
-    asked = replace(brief(here), port=Change(4, "b", "more a", gain, before, value))
-    (entry,) = asyncio.run(Mutator().propose(asked)).files.values()
-    assert entry.data.decode() == here["train.py"].replace("0.5", "0.7")
+    port_brief = replace(brief(head), port=Change(4, "b", "more a", gain, before, value))
+    (entry,) = asyncio.run(Mutator().propose(port_brief)).files.values()
+    assert entry.data.decode() == head["train.py"].replace("0.5", "0.7")
     body = {"train.py": "def f():\n    c = 1\n    return [c for _ in range(3)]\n"}
-    asked = replace(brief(here), port=Change(4, "b", "another way", gain, before, body))
+    port_brief = replace(brief(head), port=Change(4, "b", "another way", gain, before, body))
     with pytest.raises(AgentError, match="does not fit"):
-        asyncio.run(Mutator().propose(asked))
+        asyncio.run(Mutator().propose(port_brief))
 
 
-def test_a_model_is_shown_the_change_it_is_to_port():
-    """Its diff, its gain and what to do with it, rather than a nudge."""
+def test_a_port_prompt_shows_the_change():
+    """It has the diff, the hypothesis and the instruction, and no nudge."""
     before, after = {"train.py": "a = 1\n"}, {"train.py": "a = 2\n"}
     port = Change(4, "b", "Double a", Gain(0.1, 0.01, 2), before, after)
     plain = render(brief({"train.py": "a = 5\n"})).request
@@ -543,31 +543,31 @@ def test_a_model_is_shown_the_change_it_is_to_port():
     assert any(nudge in plain for nudge in NUDGES)
 
 
-# a kill
+# killed runs
 
 
-def test_a_migration_that_is_killed_anywhere_goes_on_to_the_same_end(tmp_path):
-    """After any event, refs as they were then or as they became before the next one."""
+def test_a_migration_that_is_killed_anywhere_resumes_to_the_same_end(tmp_path):
+    """After any event, with the refs as they were then or just before the next event."""
     ideas, _ = CASES["lines apart"]
     repo, shots = repository(tmp_path, ""), []
     short = {"trials": 30, "topology": "star"}
 
     def refs():
-        where = ("refs/heads/swarm", "refs/swarm")
-        listed = git(repo, "for-each-ref", "--format=%(refname) %(objectname)", *where)
+        prefixes = ("refs/heads/swarm", "refs/swarm")
+        listed = git(repo, "for-each-ref", "--format=%(refname) %(objectname)", *prefixes)
         return dict(line.split(" ") for line in listed.splitlines())
 
-    whole = lives(repo, ideas, watch=lambda *_: shots.append(refs()), **short)
+    whole = conduct(repo, ideas, watch=lambda *_: shots.append(refs()), **short)
     events = whole.ledger.kept
     (begun,) = (n for n, event in enumerate(events) if isinstance(event, ev.MigrantOffered))
     number = events[begun].experiment
     mine = [n for n, event in enumerate(events) if getattr(event, "experiment", 0) == number]
     for cut in sorted({n + 1 for n in mine} | {mine[-1] + 2}):
         for then in [shots[cut - 1], shots[cut]][shots[cut - 1] == shots[cut] :]:
-            gone = "".join(f"delete {ref}\n" for ref in refs() if ref not in then)
-            there = "".join(f"update {ref} {commit}\n" for ref, commit in then.items())
-            git(repo, "update-ref", "--stdin", stdin=(gone + there).encode())
-            run = lives(repo, ideas, ledger=MemoryLedger(events[:cut]), **short)
+            deletes = "".join(f"delete {ref}\n" for ref in refs() if ref not in then)
+            updates = "".join(f"update {ref} {commit}\n" for ref, commit in then.items())
+            git(repo, "update-ref", "--stdin", stdin=(deletes + updates).encode())
+            run = conduct(repo, ideas, ledger=MemoryLedger(events[:cut]), **short)
             assert results(run) == results(whole) == {"i0": "keep"}
             for name, island in run.state.islands.items():
                 assert texts(run, name) == texts(whole, name)
@@ -578,7 +578,7 @@ def test_a_migration_that_is_killed_anywhere_goes_on_to_the_same_end(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "complaint"),
+    ("value", "complaint"),
     [
         ("{topology: rings}", "4: migration.topology must be none, ring, star, complete or random"),
         ("{every: 0}", "4: migration.every must be a whole number from 1"),
@@ -588,9 +588,9 @@ def test_a_migration_that_is_killed_anywhere_goes_on_to_the_same_end(tmp_path):
         ("ring", "4: migration must be settings"),
     ],
 )
-def test_what_cannot_be_set_is_told_in_one_line(said, complaint):
-    """File, line, key and the mend."""
-    front = f"---\ntask: packing\ngenome: [genome/]\nmigration: {said}\n---\n\nPack.\n"
+def test_an_invalid_setting_is_reported_in_one_line(value, complaint):
+    """The error names file, line, key and the valid values."""
+    front = f"---\ntask: packing\ngenome: [genome/]\nmigration: {value}\n---\n\nPack.\n"
     with pytest.raises(SetupError) as refused:
         read_program(front, "program.md", None)
     assert str(refused.value).startswith(f"program.md:{complaint}")

@@ -30,7 +30,7 @@ def decide(*evidence, rule=RULE):
     return rule.decide(CandidateEvidence(*evidence))
 
 
-def drawn(rng):
+def draw_gain(rng):
     """Draw a true gain: most harm, some do nothing, a few help."""
     kind = rng.random()
     return rng.gauss(-1, 1.5) if kind < 0.6 else 0.0 if kind < 0.8 else abs(rng.gauss(0, 4))
@@ -39,28 +39,28 @@ def drawn(rng):
 def learnt(seed, count=400):
     """Return the prior of a run that screened `count` proposals."""
     rng = random.Random(seed)
-    return learn([drawn(rng) + rng.gauss(0, 1) for _ in range(count)], MANY)
+    return learn([draw_gain(rng) + rng.gauss(0, 1) for _ in range(count)], MANY)
 
 
-def decided(rng, belief, kept, gain):
+def judge(rng, prior, kept, gain):
     """Judge a proposal of true `gain` to its end; return the decision and the trials it took."""
     screened, pairs = gain + rng.gauss(0, 1), []
     while True:
-        decision = decide(screened, pairs, NOISE, belief, kept)
+        decision = decide(screened, pairs, NOISE, prior, kept)
         if decision.verdict != "confirm":
             return decision, 1 + 2 * len(pairs)
         pairs.append(gain + rng.gauss(0, 1))
 
 
-def test_a_belief_is_a_distribution_and_its_bar_is_a_gain():
-    """Before and after anything was screened."""
-    for belief in (learn([], 1), learnt(1), learn([0.0] * 500, MANY)):
-        assert belief.prior.sum() == pytest.approx(1)
-        assert (belief.prior >= 0).all()
-        assert 0 < belief.bar <= MAX_GAIN
+def test_a_prior_is_a_distribution_and_its_bar_is_a_gain():
+    """With no screens, with 400, and with 500 that gain nothing."""
+    for prior in (learn([], 1), learnt(1), learn([0.0] * 500, MANY)):
+        assert prior.prior.sum() == pytest.approx(1)
+        assert (prior.prior >= 0).all()
+        assert 0 < prior.bar <= MAX_GAIN
 
 
-def test_it_finds_the_share_of_gains_that_it_was_shown_through_noise():
+def test_it_recovers_the_share_of_gains_through_noise():
     """A fifth and a part of the first kind are above zero here: 0.2 + 0.6 * 0.25 = 0.35."""
     share = sum(float(learnt(seed).prior[GRID > 0].sum()) for seed in range(5)) / 5
     assert share == pytest.approx(0.35, abs=0.1)
@@ -68,16 +68,16 @@ def test_it_finds_the_share_of_gains_that_it_was_shown_through_noise():
 
 def test_what_never_gains_lowers_the_rate_and_raises_the_lfsr():
     """After proposals that do nothing, the lfsr of the same gain is higher."""
-    fooled = learn([random.Random(n).gauss(0, 1) for n in range(800)], MANY)
-    assert fooled.rate < learnt(1).rate / 10
-    assert fooled.weigh(1.5, 2, MANY).lfsr > learnt(1).weigh(1.5, 2, MANY).lfsr
+    null = learn([random.Random(n).gauss(0, 1) for n in range(800)], MANY)
+    assert null.rate < learnt(1).rate / 10
+    assert null.weigh(1.5, 2, MANY).lfsr > learnt(1).weigh(1.5, 2, MANY).lfsr
 
 
 @given(st.floats(0.1, 6), st.integers(1, 8))
 def test_a_gain_is_shrunk_and_more_of_it_lowers_the_lfsr(mean, pairs):
-    """Both change with the evidence the way that evidence points."""
-    belief = learnt(2)
-    less, more = belief.weigh(mean, pairs, MANY), belief.weigh(mean + 1, pairs, MANY)
+    """More evidence of a gain lowers the lfsr and raises the estimated gain."""
+    prior = learnt(2)
+    less, more = prior.weigh(mean, pairs, MANY), prior.weigh(mean + 1, pairs, MANY)
     assert more.lfsr <= less.lfsr
     assert more.gain >= less.gain
 
@@ -88,13 +88,13 @@ def test_a_spread_that_is_hardly_known_raises_the_lfsr():
 
 
 def test_at_most_one_keep_in_twenty_is_false_over_many_runs():
-    """The promise of `fdr`, with every proposal judged to its end, and few trials for a discard."""
+    """`fdr` holds if every proposal is judged to its end, and a discard takes few trials."""
     rng, false, keeps, spent, discards = random.Random(5), 0, 0, 0, 0
     for run in range(20):
-        belief, kept = learnt(run), KeepTally()
+        prior, kept = learnt(run), KeepTally()
         for _ in range(200):
-            gain = drawn(rng)
-            decision, trials = decided(rng, belief, kept, gain)
+            gain = draw_gain(rng)
+            decision, trials = judge(rng, prior, kept, gain)
             if decision.verdict == "keep":
                 kept = KeepTally(kept.count + 1, kept.lfsr_sum + decision.gain.lfsr)
                 keeps, false = keeps + 1, false + (gain <= 0)
@@ -106,13 +106,13 @@ def test_at_most_one_keep_in_twenty_is_false_over_many_runs():
 
 
 def test_claimed_gains_are_true_on_average():
-    """Stopping at a lucky moment flatters the raw mean; the shrunk one is not fooled."""
+    """Stopping at a lucky moment flatters the raw mean; the shrunk one is not null."""
     rng, claimed, true = random.Random(6), 0.0, 0.0
     for run in range(20):
-        belief = learnt(run)
+        prior = learnt(run)
         for _ in range(200):
-            gain = drawn(rng)
-            decision, _ = decided(rng, belief, KeepTally(), gain)
+            gain = draw_gain(rng)
+            decision, _ = judge(rng, prior, KeepTally(), gain)
             if decision.verdict == "keep":
                 claimed, true = claimed + decision.gain.mean, true + gain
     assert claimed / true == pytest.approx(1, abs=0.05)
@@ -126,11 +126,11 @@ def test_the_screening_score_is_no_evidence_of_the_learnt_rule_either():
 
 def test_the_lfsr_is_averaged_over_the_run():
     """A candidate with a middling lfsr is kept after certain keeps, and not as the first."""
-    belief, pairs = learnt(4), [0.6]
-    lfsr = belief.weigh(0.6, 1, NOISE.known_by).lfsr
+    prior, pairs = learnt(4), [0.6]
+    lfsr = prior.weigh(0.6, 1, NOISE.known_by).lfsr
     assert RULE.fdr < lfsr < 10 * RULE.fdr
-    assert decide(2.0, pairs, NOISE, belief, KeepTally()).verdict != "keep"
-    assert decide(2.0, pairs, NOISE, belief, KeepTally(30, 0.0)).verdict == "keep"
+    assert decide(2.0, pairs, NOISE, prior, KeepTally()).verdict != "keep"
+    assert decide(2.0, pairs, NOISE, prior, KeepTally(30, 0.0)).verdict == "keep"
 
 
 @pytest.mark.parametrize(("seeds", "needed"), [(11, 1), (6, 2), (4, 4), (2, 6)])
@@ -138,8 +138,8 @@ def test_nothing_is_kept_until_the_spread_is_known(seeds, needed):
     """Not even a gain of thirty standard deviations, where few scores more could change them."""
     noise = Noise(sigma=0.5**0.5, seeds=seeds)
     for pairs in range(1, needed + 1):
-        found = decide(9.0, [30.0] * pairs, noise, learnt(3), KeepTally()).verdict
-        assert found == ("keep" if pairs == needed else "confirm")
+        verdict = decide(9.0, [30.0] * pairs, noise, learnt(3), KeepTally()).verdict
+        assert verdict == ("keep" if pairs == needed else "confirm")
     scarce = replace(RULE, max_pairs=1)
     assert decide(9.0, [30.0], noise, learnt(3), KeepTally(), rule=scarce).verdict == "keep"
 
@@ -163,18 +163,18 @@ def test_proposals_that_change_nothing_do_not_say_how_noisy_a_pair_is():
 def test_little_is_spent_on_what_is_discarded_where_nothing_gains():
     """What passes a screen of noise alone costs each proposal less than WASTE trials."""
     rng = random.Random(11)
-    belief = learn([rng.gauss(0, 1) for _ in range(400)], MANY)
+    prior = learn([rng.gauss(0, 1) for _ in range(400)], MANY)
     nothing = CONFIRM_TRIALS[GRID == 0].item()
-    assert NormalDist().cdf(-belief.bar) * nothing < MAX_WASTED_TRIALS
+    assert NormalDist().cdf(-prior.bar) * nothing < MAX_WASTED_TRIALS
     assert (
-        NormalDist().cdf(-belief.bar + 0.5) * nothing > MAX_WASTED_TRIALS
+        NormalDist().cdf(-prior.bar + 0.5) * nothing > MAX_WASTED_TRIALS
     )  # and it is no higher than that
 
 
 def test_of_a_change_that_another_island_kept_the_first_trial_is_evidence():
     """What it was worth there makes one good pair enough to keep it here, and a bad one to drop."""
-    belief = prior_of_migrant(learnt(3), (2.0, 0.7), 0.75)
-    good, bad = (decide(x, [], NOISE, belief, KeepTally(20, 0.4)) for x in (1.5, -1.5))
+    prior = prior_of_migrant(learnt(3), (2.0, 0.7), 0.75)
+    good, bad = (decide(x, [], NOISE, prior, KeepTally(20, 0.4)) for x in (1.5, -1.5))
     assert (good.verdict, good.gain.pairs) == ("keep", 1)
     assert bad.verdict == "discard"
     assert decide(9.0, [], NOISE, learnt(3), KeepTally(20, 0.4)).verdict == "confirm"
@@ -182,6 +182,6 @@ def test_of_a_change_that_another_island_kept_the_first_trial_is_evidence():
 
 def test_the_gain_of_such_a_change_lies_between_what_was_measured_here_and_there():
     """Neither the source's gain nor the one pair of this island is taken for the whole truth."""
-    belief = prior_of_migrant(learnt(3), (4.0, 0.5), 0.9)
-    gain = decide(2.0, [2.0], NOISE, belief, KeepTally()).gain.mean
+    prior = prior_of_migrant(learnt(3), (4.0, 0.5), 0.9)
+    gain = decide(2.0, [2.0], NOISE, prior, KeepTally()).gain.mean
     assert 2.0 < gain < 4.0

@@ -1,4 +1,4 @@
-"""What an invalid commit takes with it, held against networkx on any history."""
+"""Quarantine of an invalid commit's descendants, held against networkx on any history."""
 
 import dataclasses
 
@@ -19,14 +19,14 @@ CHAINS = {"a": ["base", "1", "2", "3"], "b": ["base", "4", "5"], "c": ["base"]}
 ORIGINS = {"1": ["base"], "4": ["base"], "5": ["4", "2"], "6": ["5"], "7": ["1"]}
 
 
-def test_descendants_go_and_islands_fall_back():
-    """What was made on it goes, wherever it was carried, and heads return to the last sound one."""
+def test_descendants_are_quarantined_and_islands_fall_back():
+    """All that was built on it goes, on any island, and heads fall back to the last sound one."""
     assert quarantine(ORIGINS, CHAINS, "2") == Quarantine(
         frozenset({"2", "3", "5", "6"}), {"a": "1", "b": "4"}
     )
 
 
-def test_a_head_alone_goes_alone():
+def test_a_head_without_descendants_goes_alone():
     """Nothing came from it, so only its island falls back, by one."""
     assert quarantine(ORIGINS, CHAINS, "3") == Quarantine(frozenset({"3"}), {"a": "2"})
 
@@ -36,14 +36,14 @@ def test_a_candidate_that_was_never_a_head_moves_no_head():
     assert quarantine(ORIGINS, CHAINS, "7") == Quarantine(frozenset({"7"}), {})
 
 
-def test_where_the_base_goes_there_is_nothing_to_fall_back_to():
-    """Every island is told so, also one that has kept nothing."""
-    found = quarantine(ORIGINS, CHAINS, "base")
-    assert found.heads == {"a": None, "b": None, "c": None}
-    assert found.commits == {"base", "1", "2", "3", "4", "5", "6", "7"}
+def test_an_invalid_base_leaves_no_fallback():
+    """Every island gets the fallback None, also one that has kept nothing."""
+    result = quarantine(ORIGINS, CHAINS, "base")
+    assert result.heads == {"a": None, "b": None, "c": None}
+    assert result.commits == {"base", "1", "2", "3", "4", "5", "6", "7"}
 
 
-def test_a_commit_of_nobodys_takes_itself_alone():
+def test_an_unknown_commit_goes_alone():
     """An unknown commit may be quarantined before anything is made of it."""
     assert quarantine({}, {"a": ["base"]}, "x") == Quarantine(frozenset({"x"}), {})
 
@@ -68,37 +68,37 @@ def histories(draw):
 
 
 @given(histories())
-def test_any_history_is_set_apart_as_its_graph_says(history):
-    """Descendants, all and only; a fallback is the newest head before the first one that goes."""
+def test_any_history_is_quarantined_as_its_graph_says(history):
+    """All descendants and no other; the fallback is the newest head before the first bad one."""
     origins, chains, invalid = history
     graph = nx.DiGraph()
     graph.add_node(invalid)
     graph.add_edges_from((source, new) for new, sources in origins.items() for source in sources)
     for heads in chains.values():
         nx.add_path(graph, heads)
-    found = quarantine(origins, chains, invalid)
-    assert found.commits == {invalid, *nx.descendants(graph, invalid)}
+    result = quarantine(origins, chains, invalid)
+    assert result.commits == {invalid, *nx.descendants(graph, invalid)}
     for island, heads in chains.items():
-        sound = [head for head in heads if head not in found.commits]
-        assert (island in found.heads) == (heads[-1] in found.commits)
-        if island in found.heads:
-            assert found.heads[island] == (sound[-1] if sound else None)
+        sound = [head for head in heads if head not in result.commits]
+        assert (island in result.heads) == (heads[-1] in result.commits)
+        if island in result.heads:
+            assert result.heads[island] == (sound[-1] if sound else None)
             assert heads[: len(sound)] == sound
 
 
 @given(histories(), st.data())
-def test_after_a_fallback_another_commit_is_set_apart_in_the_same_way(history, data):
-    """One after the other comes to the same as both at once, in either order."""
+def test_two_quarantines_commute(history, data):
+    """Two invalid commits leave the same heads in either order."""
     origins, chains, first = history
     second = data.draw(st.sampled_from(["0", *origins]))
     ends = []
     for order in ((first, second), (second, first)):
         now, gone = dict(chains), frozenset()
         for invalid in order:
-            found = quarantine(origins, now, invalid)
-            gone |= found.commits
+            result = quarantine(origins, now, invalid)
+            gone |= result.commits
             now = {
-                name: [head for head in heads if head not in found.commits] or heads
+                name: [head for head in heads if head not in result.commits] or heads
                 for name, heads in now.items()
             }
         ends.append(
@@ -107,13 +107,13 @@ def test_after_a_fallback_another_commit_is_set_apart_in_the_same_way(history, d
     assert ends[0] == ends[1]
 
 
-# The fold: what came from what is read off the events.
+# the fold, which reads origins off the events
 
 GAIN = Gain(0.5, 0.1, 4, 0.001)
 
 
-def of(commit, number, island="a"):
-    """Return how a change of the base was proposed, kept and measured again as something else."""
+def kept_change(commit, number, island="a"):
+    """Return the events that propose, admit and keep a change of the base."""
     return [
         ev.ProposalReceived(number, island, "lab", "base", "better"),
         ev.CandidateAdmitted(number, island, commit, "base", 1, 1),
@@ -160,34 +160,36 @@ DERIVED = {
 
 @pytest.mark.parametrize("made", DERIVED.values(), ids=DERIVED)
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-def test_whatever_carries_a_change_over_goes_with_it(made, late):
-    """Made before the trial, it is named in the event; after it, it is quarantined at once."""
-    fold = folded(*of("c1", 1), *([] if late else made), *invalid("c1"))
-    found = fold.next_event()
-    assert found.commits == (("c1",) if late else ("c1", "c2"))
-    assert found.heads == (ev.Fallback("a", "c1", "base"),)
-    for event in [found, *(made if late else [])]:
+def test_all_that_derives_from_a_change_is_quarantined_with_it(made, late):
+    """Made before the trial, the event names it; made after, it is quarantined at once."""
+    fold = folded(*kept_change("c1", 1), *([] if late else made), *invalid("c1"))
+    result = fold.next_event()
+    assert result.commits == (("c1",) if late else ("c1", "c2"))
+    assert result.heads == (ev.Fallback("a", "c1", "base"),)
+    for event in [result, *(made if late else [])]:
         fold.apply(event)
     assert fold.commits == {"c1", "c2"}
     assert fold.next_event() is None
 
 
-def test_an_invalid_stack_sets_no_part_of_it_apart():
+def test_an_invalid_stack_quarantines_none_of_its_parts():
     """Its parts were made before it, and each stands by its own trials."""
     made = ev.StackCheckAssembled(1, (1, 2), "c9", base="base")
-    fold = folded(*of("c1", 1), *of("c2", 2, "b"), made, *invalid("c9", "promotion"))
+    fold = folded(
+        *kept_change("c1", 1), *kept_change("c2", 2, "b"), made, *invalid("c9", "promotion")
+    )
     assert (fold.next_event().commits, fold.next_event().heads) == (("c9",), ())
 
 
-def test_a_candidate_that_was_never_kept_is_no_ground_for_one():
+def test_a_candidate_that_was_never_kept_causes_no_quarantine():
     """It fails, and nothing was built on it; nor does a null's keep make it a head."""
-    proposed = of("c1", 1)[:2]
+    proposed = kept_change("c1", 1)[:2]
     assert folded(*proposed, *invalid("c1")).next_event() is None
-    null = dataclasses.replace(of("c1", 1)[2], null=True)
+    null = dataclasses.replace(kept_change("c1", 1)[2], null=True)
     assert folded(*proposed, null, *invalid("c1")).next_event() is None
 
 
-def test_what_is_set_apart_does_not_travel():
+def test_a_quarantined_change_does_not_migrate():
     """Neither a kept change nor a near miss is offered to an island any more."""
     migrants, change = Migrants(), dataclasses.replace(MIGRANT, commit="c1")
     opened = [ev.IslandOpened(name, name, "base", "lab", Slice(name, "cpu")) for name in "ab"]

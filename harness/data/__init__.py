@@ -2,7 +2,7 @@
 
 `prepare` downloads, checks, tokenises and caches; `open_corpus` maps what is cached. Only `prepare`
 loads the tokenizer, DuckDB and the HTTP client, since each harness process opens a corpus when it
-starts.
+starts. Imported by harness.tasks and by `swarm prepare`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tests.support.sandboxes import (
 
 @pytest.fixture(scope="module")
 def zygote():
-    """A process for warm starts that has imported nothing big."""
+    """A zygote that has imported nothing big."""
     with Zygote(SLICE, ("numpy",)) as process:
         yield process
 

@@ -24,7 +24,7 @@ from tests.support.sandboxes import (
 
 @pytest.mark.parametrize("start", STARTS[1:], indirect=True)
 def test_every_process_of_a_sandbox_is_under_the_filter(run_sandboxed):
-    """Neither the holding process nor bubblewrap's own can make refused calls."""
+    """Neither the process that keeps it alive nor bubblewrap's own can make refused calls."""
     code = """
 import os, re
 for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -128,7 +128,7 @@ def test_a_prewarmed_sandbox_serves_its_shape_only(pool, tmp_path):
     fitting.close()
 
 
-def test_a_warm_start_brings_nothing_of_the_host_along(run_sandboxed, start):
+def test_a_start_brings_nothing_of_the_host_along(run_sandboxed, start):
     """A copy is in the sandbox's namespaces, without handles on the host or its parent."""
     code = """
 import json, os
@@ -156,7 +156,7 @@ print(json.dumps(dict(
         assert seen["exe"].startswith("/memfd:python")
 
 
-def test_the_interpreter_of_a_warm_start_cannot_be_changed(run_sandboxed):
+def test_the_interpreter_cannot_be_changed(run_sandboxed):
     """Neither the file nor the copy behind /proc/self/exe opens for writing."""
     code = """
 import os, sys
@@ -168,7 +168,7 @@ for path in ("/proc/self/exe", sys.executable, os.path.realpath(sys.executable))
 
 
 def test_a_sandbox_finds_no_trace_of_the_one_before(run_sandboxed):
-    """What one program is told is nowhere in the memory of the next."""
+    """The arguments of one program are nowhere in the memory of the next."""
     search = """
 import re
 found = False
@@ -207,7 +207,7 @@ def test_a_zygote_serves_its_own_slice_only(zygote, tmp_path):
 
 @pytest.mark.sandbox
 def test_a_zygote_that_cannot_import_is_our_fault(tmp_path):
-    """A warm start that fails is a HarnessError."""
+    """A zygote whose import fails is a HarnessError."""
     (tmp_path / "x").touch()
     tmp_path.chmod(0o755)
     with Zygote(SLICE, ("no_such_module",)) as broken, pytest.raises(HarnessError, match="import"):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.contract import SandboxKind
+from harness.contract import SandboxKind, SetupError
 from islands.genome.admission import printable_line
 from islands.state.population import KeptChange
 from swarm.cli.console import json_option, run_option, sandbox_option, to_json
@@ -54,7 +54,7 @@ def measure(
     else uses them. Nothing is recorded.
     """
     if kept and (commit or against):
-        raise click.UsageError("--kept measures every kept change: omit COMMIT and --against")
+        raise SetupError("--kept measures every kept change: omit COMMIT and --against")
     console, folder = Console(stderr=True), locate(name)
     tell = console.print if not as_json else lambda *_: None
     if kept:

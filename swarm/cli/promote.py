@@ -75,7 +75,8 @@ def _nothing(state: State) -> str:
     if done:
         last = done[-1]
         return (
-            f"nothing new to promote: {last.commit[:10]} already {last.verdict} at rung {last.rung}"
+            f"nothing new to promote: {last.commit[:10]} already {last.verdict} at rung"
+            f" {last.rung}; `swarm launch` looks for more changes"
         )
     return "nothing was kept yet: resume the run with `swarm launch`"
 

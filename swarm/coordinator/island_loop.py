@@ -168,7 +168,10 @@ class IslandLoop:
             case Wait() | RecordEvent() | ReassignSlice():
                 return await self._unblock(step, next_)
             case FailExperiment(reason):
-                raise SetupError(f"the seed genome fails its own baseline: {reason}")
+                raise SetupError(
+                    f"the seed genome fails its own baseline: {reason}; fix and commit it, then"
+                    " `swarm launch --new`"
+                )
         return None
 
     async def _unblock(

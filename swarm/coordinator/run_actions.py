@@ -174,7 +174,10 @@ async def rebase_consensus(run: Run, onto: str) -> None:
     files = await run.offload(run.branches.apply_change, built.base, built.commit, onto)
     if isinstance(files, Conflict):
         paths = ", ".join(files.paths)
-        raise SetupError(f"conflict in {paths}: {run.state.run.target} has changed there too")
+        raise SetupError(
+            f"conflict in {paths}: {run.state.run.target} has changed there too; merge"
+            f" {built.commit[:12]} by hand"
+        )
     if not files:
         raise SetupError(f"{run.state.run.target} has all of the consensus: nothing to merge")
     ref, text = f"promotions/{promotions.count() + 1}", f"Rebase the consensus on {onto[:12]}\n"

@@ -75,7 +75,8 @@ class TrialRunner:
         outcome, _ = await asyncio.gather(run.executor.run(trial), self._delete_discarded())
         if outcome.harness != run.state.run.harness:
             raise HarnessError(
-                f"scored by harness {outcome.harness}, the run's is {run.state.run.harness}"
+                f"scored by harness {outcome.harness}, the run's is {run.state.run.harness}: launch"
+                " again with the run's harness, or start a new run with --new"
             )
         if request.purpose != "sentinel" and run.state.sentinels.quarantine_reason(
             trial.slice.name

@@ -34,7 +34,10 @@ class LocalExecutor:
             await self.__aexit__()
             raise
         if len(set(ids)) != 1:
-            raise HarnessError(f"slices have different harnesses: {', '.join(sorted(set(ids)))}")
+            raise HarnessError(
+                f"slices have different harnesses ({', '.join(sorted(set(ids)))}): set slices.kind,"
+                " so that all are on one kind of device"
+            )
         self.harness = ids[0]
         return self
 

@@ -42,7 +42,9 @@ def _passes(name, on, honest):
 
 
 def _is_void(name, on, honest):
-    before, after = (Entry((table.HERE / f"{each}.py").read_bytes()) for each in (table.BASE, name))
+    before, after = (
+        Entry((table.HERE / f"{module}.py").read_bytes()) for module in (table.BASE, name)
+    )
     assert before != after
     refused = admit(
         Proposal("h", {"genome/train.py": after}),

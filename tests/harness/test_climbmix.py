@@ -169,8 +169,8 @@ def test_a_full_disk_keeps_the_shards_that_are_there(cache, server, shards):
         except SetupError as error:
             print(error)
     """
-    said = child(code, cache, NO_PROXY="127.0.0.1").stdout
-    assert re.fullmatch(r"cannot use .* \(File too large\): free some space.*\n", said)
+    output = child(code, cache, NO_PROXY="127.0.0.1").stdout
+    assert re.fullmatch(r"cannot use .* \(File too large\): free some space.*\n", output)
     name = "shard_00001.parquet"
     have = (cache / "data/climbmix/shards" / f"{name}.part").stat().st_size
     assert have > 0
@@ -181,14 +181,14 @@ def test_a_full_disk_keeps_the_shards_that_are_there(cache, server, shards):
 
 def test_the_command_tells_each_step_once(cache, server):
     """Away from a terminal each step is one plain line on stderr."""
-    said = CliRunner().invoke(
+    result = CliRunner().invoke(
         command, ["--data", "climbmix", "--shards", "1", "--base-url", server.url]
     )
-    assert said.exit_code == 0
-    steps = said.stderr.splitlines()
+    assert result.exit_code == 0
+    steps = result.stderr.splitlines()
     assert steps == list(dict.fromkeys(steps))
     assert steps[:2] == ["download shard 1 of 2", "download shard 2 of 2"]
-    assert said.stdout.startswith("climbmix is ready: digest ")
+    assert result.stdout.startswith("climbmix is ready: digest ")
 
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "no-url", "http://[", "http://"])

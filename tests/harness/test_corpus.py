@@ -376,9 +376,9 @@ def test_several_processes_prepare_at_once_after_a_kill(cache):
         )
         for _ in range(3)
     ]
-    said = [process.communicate()[0].splitlines() for process in running]
-    assert [lines[-1] for lines in said] == [KJV_DIGEST] * 3
-    assert sum("encode" in lines for lines in said) == 1
+    outputs = [process.communicate()[0].splitlines() for process in running]
+    assert [lines[-1] for lines in outputs] == [KJV_DIGEST] * 3
+    assert sum("encode" in lines for lines in outputs) == 1
 
 
 def tiny(root, token):
@@ -401,11 +401,11 @@ def test_a_version_is_replaced_in_one_step(tmp_path, monkeypatch, last):
     """Cut off before any of its renames, publishing leaves the old version or the new, whole."""
     old = tiny(tmp_path, 0)
     draft.publish(tmp_path, tmp_path / ".draft", old)
-    new, left = tiny(tmp_path, 1), [last]
+    new, writes_left = tiny(tmp_path, 1), [last]
 
     def cut_off(self, target, real):
-        left[0] -= 1
-        if left[0] < 0:
+        writes_left[0] -= 1
+        if writes_left[0] < 0:
             raise KeyboardInterrupt
         return real(self, target)
 
@@ -432,19 +432,19 @@ def test_a_full_tmpfs_is_said_in_one_line(tmp_path, sandbox):
     except SetupError as missing:
         pytest.skip(str(missing))
     run = "from swarm.cli.main import main; main()"
-    said = subprocess.run(
+    result = subprocess.run(
         [*bwrap, "--tmpfs", str(full), sys.executable, "-c", run, "prepare"],
         env={**os.environ, "SWARM_CACHE": str(full)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert said.returncode == 2, said.stderr
-    assert "(No space left on device): free some space" in said.stderr.splitlines()[-1]
+    assert result.returncode == 2, result.stderr
+    assert "(No space left on device): free some space" in result.stderr.splitlines()[-1]
 
 
 def test_a_cache_that_cannot_be_made_is_said(tmp_path, monkeypatch):
-    """A cache folder below a file is the user's mistake, and said so."""
+    """A cache folder below a file is the user's mistake, and the message says so."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SWARM_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(SetupError, match=r"Not a directory.*SWARM_CACHE"):
@@ -456,8 +456,8 @@ def test_a_cache_that_cannot_be_made_is_said(tmp_path, monkeypatch):
 
 def test_the_command_prints_json_or_a_line(ready):
     """Both forms give the digest, the vocabulary and every split's tokens and bytes."""
-    said = CliRunner().invoke(command, ["--json"])
-    facts = json.loads(said.stdout)
+    result = CliRunner().invoke(command, ["--json"])
+    facts = json.loads(result.stdout)
     assert (facts["digest"], facts["vocab"]) == (KJV_DIGEST, 1024)
     assert {name: split["tokens"] for name, split in facts["splits"].items()} == {
         split: len(ready.tokens(split)) for split in SPLITS
@@ -469,7 +469,7 @@ def test_the_command_prints_json_or_a_line(ready):
 
 
 def test_options_of_another_corpus_are_refused(ready):
-    """--shards without climbmix is a mistake that is said, not ignored."""
-    said = CliRunner().invoke(command, ["--shards", "3"])
-    assert isinstance(said.exception, SetupError)
-    assert "--data climbmix" in str(said.exception)
+    """--shards without climbmix is an error, not ignored."""
+    result = CliRunner().invoke(command, ["--shards", "3"])
+    assert isinstance(result.exception, SetupError)
+    assert "--data climbmix" in str(result.exception)

@@ -61,7 +61,7 @@ def test_cut_connections_are_resumed(server, target, redirects):
     server.redirects = redirects
     server.faults[NAME].extend(Fault(cut=cut) for cut in (70_000, 70_000, 70_000))
     assert bring(server, target) == [1.0, 1.0, 1.0]
-    starts = [int((asked or "bytes=0-")[6:-1]) for _, asked, _ in server.requests]
+    starts = [int((range_ or "bytes=0-")[6:-1]) for _, range_, _ in server.requests]
     assert [status for _, _, status in server.requests] == [200, 206, 206, 206]
     assert starts == [0, 65536, 131072, 196608]
 
@@ -81,7 +81,7 @@ def test_without_an_etag_a_cut_file_is_downloaded_again(server, target):
     server.etags = False
     server.faults[NAME].append(Fault(cut=100_000))
     bring(server, target)
-    assert [asked for _, asked, _ in server.requests] == [None, None]
+    assert [range_ for _, range_, _ in server.requests] == [None, None]
 
 
 def test_a_spoiled_body_is_downloaded_again_in_full(server, target):

@@ -78,8 +78,8 @@ def _swap(old, new):
 
 def _set(knob, value):
     """Return the seed with a knob set, whatever it is now: swarms merge other seeds home."""
-    text, found = re.subn(rf"^{knob} = .*$", f"{knob} = {value}", TRAIN, flags=re.MULTILINE)
-    assert found == 1
+    text, count = re.subn(rf"^{knob} = .*$", f"{knob} = {value}", TRAIN, flags=re.MULTILINE)
+    assert count == 1
     return text
 
 
@@ -103,7 +103,7 @@ GENOMES = {
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory, sandbox):
+def preflights(tmp_path_factory, sandbox):
     """Look at all genomes in two warm processes."""
     prepare("kjv")
     base = tmp_path_factory.mktemp("genomes")
@@ -120,9 +120,9 @@ def found(tmp_path_factory, sandbox):
 @pytest.mark.parametrize(
     "name", ["seed", "seed at depth 12", "of one depth", "no meta", "compiled"]
 )
-def test_what_can_run_is_let_through(found, name):
+def test_what_can_run_is_let_through(preflights, name):
     """Whatever its depth, and though nobody could weigh it or had the time to compile it."""
-    assert (found[name].ok, found[name].reason, found[name].tail) == (True, "", "")
+    assert (preflights[name].ok, preflights[name].reason, preflights[name].tail) == (True, "", "")
 
 
 def _parameters(depth):
@@ -131,17 +131,17 @@ def _parameters(depth):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with torch.device("meta"):
-        return sum(each.numel() for each in module.build(1024, 256, depth).parameters())
+        return sum(tensor.numel() for tensor in module.build(1024, 256, depth).parameters())
 
 
 @pytest.mark.sandbox
-def test_the_model_of_the_trial_is_weighed(found):
+def test_the_model_of_the_trial_is_weighed(preflights):
     """Its parameters at the trial's depth are counted without memory, and what training holds."""
-    two, twelve = found["seed"], found["seed at depth 12"]
+    two, twelve = preflights["seed"], preflights["seed at depth 12"]
     assert two.parameters == _parameters(2)
     assert twelve.parameters == _parameters(12)
     assert twelve.memory_mib == pytest.approx(16 * twelve.parameters / 2**20)
-    assert found["no meta"].parameters == 0
+    assert preflights["no meta"].parameters == 0
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_the_model_of_the_trial_is_weighed(found):
         ("dies", "exit status -6"),
     ],
 )
-def test_what_cannot_run_is_refused_with_the_fix(found, name, reason):
+def test_what_cannot_run_is_refused_with_the_fix(preflights, name, reason):
     """One line says what is wrong, and the end of what was printed says where."""
-    assert not found[name].ok
-    assert reason in (found[name].tail if name == "another model" else found[name].reason)
-    assert found[name].reason.isprintable()
-    assert len(found[name].tail) <= MAX_TAIL_CHARS
+    assert not preflights[name].ok
+    assert reason in (preflights[name].tail if name == "another model" else preflights[name].reason)
+    assert preflights[name].reason.isprintable()
+    assert len(preflights[name].tail) <= MAX_TAIL_CHARS
 
 
 def test_a_packing_genome_is_imported(sandbox, tmp_path):
@@ -281,11 +281,11 @@ def test_what_only_an_accelerator_can_tell_is_left_to_it(tmp_path):
 )
 def test_any_log_is_a_preflight_that_survives_the_trip(tmp_path_factory, log, code):
     """Hostile words come out as numbers above zero and lines that can be shown."""
-    found = looked(tmp_path_factory.getbasetemp(), BEGAN + log, code)
-    assert found.ok == (code == 0)
-    assert found.reason.isprintable()
-    assert found.parameters >= 0 and found.memory_mib >= 0.0
-    assert decode_preflight(encode(found)) == found
+    result = looked(tmp_path_factory.getbasetemp(), BEGAN + log, code)
+    assert result.ok == (code == 0)
+    assert result.reason.isprintable()
+    assert result.parameters >= 0 and result.memory_mib >= 0.0
+    assert decode_preflight(encode(result)) == result
 
 
 # Where looks run.
@@ -310,9 +310,9 @@ GPU = (Slice("gpu0", "cuda", (0, 1), "GPU-1"),)
 )
 def test_looks_run_on_spare_cores_or_stand_back(wish, slices, cores, cores_of_places, shared):
     """On a core of no slice; else on all of them at the lowest priority, for GPUs or if asked."""
-    found = choose_slices(wish, slices, cores)
-    assert [where.cores for where in found.slices] == cores_of_places
-    assert found.shared == shared
+    chosen = choose_slices(wish, slices, cores)
+    assert [slice_.cores for slice_ in chosen.slices] == cores_of_places
+    assert chosen.shared == shared
 
 
 def test_program_md_says_whether_there_are_looks():

@@ -1,4 +1,4 @@
-"""The harness around a trial: what is sealed, who the measure is, how a slice's process behaves."""
+"""The harness around a trial: outputs copied, harness fingerprint, a slice's worker process."""
 
 import asyncio
 import hashlib
@@ -45,7 +45,7 @@ WHERE = Slice("cpu0", "cpu", (CORE,))
 
 
 @pytest.fixture
-def left(tmp_path):
+def outputs(tmp_path):
     """Make the folder that a genome filled, and a way to copy its `x` of at most 10 bytes."""
     folder = tmp_path / "out"
     folder.mkdir()
@@ -56,14 +56,14 @@ def left(tmp_path):
 def copy_x(folder, to):
     """Copy `x`, 10 bytes at most, as a sandbox's outputs are copied; return the copies by name."""
     to.mkdir()
-    with opened(folder) as left:
-        refused = copy_files(left, {"x": 10}, to)
+    with opened(folder) as outputs:
+        refused = copy_files(outputs, {"x": 10}, to)
     return collect(to, ["x"], refused)
 
 
-def test_an_output_is_a_read_only_copy(left):
+def test_an_output_is_a_read_only_copy(outputs):
     """What happens to the original afterwards does not matter."""
-    folder, take = left
+    folder, take = outputs
     (folder / "x").write_bytes(b"0123456789")
     copy = take()["x"]
     (folder / "x").write_bytes(b"else")
@@ -71,16 +71,16 @@ def test_an_output_is_a_read_only_copy(left):
     assert copy.stat().st_mode & 0o777 == 0o444
 
 
-def test_an_output_is_known_by_its_digest(left):
+def test_an_output_is_known_by_its_digest(outputs):
     """The sha256 of the copy, by name: that of the bytes which were scored."""
-    folder, take = left
+    folder, take = outputs
     (folder / "x").write_bytes(b"0123456789")
     assert digests(take()) == {"x": hashlib.sha256(b"0123456789").hexdigest()}
 
 
-def test_a_missing_file_is_left_out(left):
+def test_a_missing_file_is_left_out(outputs):
     """It is the task that says whether that is invalid."""
-    assert left[1]() == {}
+    assert outputs[1]() == {}
 
 
 def _link(folder):
@@ -110,9 +110,9 @@ def _sparse(folder):
 
 
 @pytest.mark.parametrize("attack", [_link, _hard, _fifo, _folder, _large, _sparse])
-def test_anything_but_a_small_regular_file_of_one_link_is_invalid(left, attack):
+def test_anything_but_a_small_regular_file_of_one_link_is_invalid(outputs, attack):
     """Links, FIFOs, folders and giants are named and neither followed nor waited for."""
-    folder, take = left
+    folder, take = outputs
     attack(folder)
     with pytest.raises(InvalidError, match=r"^x "):
         take()
@@ -162,14 +162,14 @@ def test_whatever_was_left_is_a_small_copy_or_invalid(tmp_path_factory, leave):
     try:
         copy = copy_x(folder / "out", folder / "copies")["x"]
     except InvalidError as error:
-        said = str(error)
+        reason = str(error)
     else:
-        said = "x "
+        reason = "x "
         assert copy.read_bytes() == (folder / "out" / "x").read_bytes()
         assert copy.stat().st_size <= 10
     shutil.rmtree(folder)
-    assert said.startswith("x ")
-    assert said.isprintable()
+    assert reason.startswith("x ")
+    assert reason.isprintable()
 
 
 def test_the_tree_id_is_gits_own(tmp_path):
@@ -220,10 +220,10 @@ _CLAIM = st.from_regex(r"\A(claim [a-z_0-9]{0,33} [-+0-9.eEinfa_]{0,26}\n?){0,20
 @given(_CLAIM | st.text(max_size=200))
 def test_any_log_is_a_few_finite_claims(text):
     """They go into an outcome, and that into a ledger, as they are."""
-    found = claims(text)
-    assert len(found) <= MAX_CLAIMS
-    assert all(re.fullmatch("[a-z][a-z0-9_]{0,31}", name) for name in found)
-    outcome = Outcome("t", "h", "namespaces", score=0.0, claims=found, tail=text)
+    parsed = claims(text)
+    assert len(parsed) <= MAX_CLAIMS
+    assert all(re.fullmatch("[a-z][a-z0-9_]{0,31}", name) for name in parsed)
+    outcome = Outcome("t", "h", "namespaces", score=0.0, claims=parsed, tail=text)
     assert decode_outcome(encode(outcome)) == outcome
 
 
@@ -250,8 +250,8 @@ TRIAL = Trial(
 
 def test_records_survive_the_trip_through_json():
     """Trial and outcome are the same on the other side."""
-    asked = replace(TRIAL, split="sealed", audit=FULL_AUDIT)
-    assert decode_trial(encode(TRIAL)) == TRIAL != decode_trial(encode(asked)) == asked
+    sealed = replace(TRIAL, split="sealed", audit=FULL_AUDIT)
+    assert decode_trial(encode(TRIAL)) == TRIAL != decode_trial(encode(sealed)) == sealed
     outcome = Outcome("t1", "h", "namespaces", score=1.5, seconds={"budget": 2.0}, facts={"n": 1.0})
     assert decode_outcome(encode(outcome)) == outcome
     with pytest.raises(ValueError, match="a score or a failure"):

@@ -1,0 +1,87 @@
+"""The gpt task end to end: training in the sandbox, scoring, splits of the text."""
+
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness import data
+from harness.sandbox import Zygote, run
+from harness.tasks import gpt
+from harness.tasks.base import InvalidError
+from harness.tasks.gpt.task import TASK, WEIGHTS
+from harness.trial import measure
+
+STEP_BY_STEP = """
+from itertools import count
+from types import SimpleNamespace
+import train as seed
+from train import build
+
+def train(trial):
+    looks = count()
+    seed.time = SimpleNamespace(monotonic=lambda: next(looks) / 100)
+    fields = {name: getattr(trial, name) for name in seed.Trial.__annotations__}
+    return seed.train(SimpleNamespace(**fields | {"deadline": 1.5}))
+"""
+"""The seed on a clock that advances 10 ms a look: the number of its steps is the same on any
+machine, however busy."""
+
+
+@pytest.fixture(scope="module")
+def kjv(tmp_path_factory):
+    """The real corpus, prepared in a cache of the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWARM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield TASK.prepare("kjv")
+
+
+@pytest.mark.sandbox
+def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
+    """A fixed number of steps in the real sandbox beats every forecast without a model."""
+    (Path(trial.genome) / "steps.py").write_text(STEP_BY_STEP)
+    with Zygote(trial.slice) as zygote:
+        outcome = measure(replace(trial, entry="steps.py"), partial(run, source=zygote), "h")
+    assert outcome.failure is None
+    assert 1.5 < outcome.score < 3.2
+    assert outcome.facts["parameters"] > 10_000
+    assert outcome.facts["scored_tokens"] > 40_000
+    assert outcome.facts["audited"] > 450
+    assert 0.001 < outcome.facts["score_error"] < 0.05
+    assert outcome.split == "dev"
+    assert abs(outcome.facts["hidden_gain"]) < 1e-3
+    assert outcome.claims["steps"] > 0
+    assert {"score_start", "score", "audit"} < set(outcome.seconds)
+
+
+def test_each_split_is_another_text(kjv):
+    """Each split has the same number of tokens, the same on every read, and no window in all."""
+    corpus = data.open_corpus("kjv")
+    texts = [gpt.windows.held_text("kjv", corpus.digest, split, 24_000) for split in TASK.splits]
+    assert {text.inputs.shape for text in texts} == {(187, 128)}
+    rows = [{row.tobytes() for row in text.inputs} for text in texts]
+    assert not set.intersection(*rows)
+    gpt.windows.held_text.cache_clear()
+    again = gpt.windows.held_text("kjv", corpus.digest, "sealed", 24_000)
+    assert (again.inputs == texts[2].inputs).all()
+
+
+@pytest.mark.parametrize("content", [None, b"junk"])
+def test_an_output_without_weights_is_invalid(trial, tmp_path, content):
+    """No weights file, or one that is not safetensors, is invalid before a sandbox starts."""
+    (tmp_path / "w").write_bytes(content or b"")
+    outputs = {} if content is None else {WEIGHTS: tmp_path / "w"}
+    with pytest.raises(InvalidError, match=r"^it left no weights|^its weights are no safetensors"):
+        TASK.score(outputs, trial, confine=None)
+
+
+def test_the_training_sandbox_holds_no_held_out_text(trial, kjv, monkeypatch):
+    """It is bound the training tokens, and given a deadline before the end of its budget."""
+    monkeypatch.setattr("harness.tasks.gpt.task.time", SimpleNamespace(monotonic=lambda: 1000.0))
+    request = TASK.sandbox_request(trial)
+    assert [path.name for path in request.read.values()] == ["train.u16"]
+    options = dict(pairwise(request.args))
+    assert 1000 < float(options["--deadline"]) < 1000 + trial.rung.seconds

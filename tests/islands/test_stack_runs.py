@@ -1,0 +1,174 @@
+"""Stack checks in simulated runs, on virtual time: share of trials, resume, fold, broken arms."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from harness.contract import Failure
+from islands import events as ev
+from islands.ratchet.policy import RatchetPolicy
+from islands.scheduling.run_steps import next_of_stack
+from islands.stacking.design import budget
+from islands.stacking.state import StackPolicy
+from islands.state.run_state import State
+from swarm.coordinator import run_actions
+from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.task_tree import run_islands, run_steps_only
+from swarm.simulation.metrics import reported_result
+from swarm.simulation.mixtures import MIXTURES
+from swarm.simulation.simulated_run import RunPlan, simulate_run
+from swarm.simulation.virtual_time import run_virtual
+from swarm.simulation.world import INTERACTIONS, Conditions
+from tests.support.laboratory import LabExecutor, MemoryBranches, MemoryLedger, make_run
+from tests.support.stack_checks import events_of, run_stack_check
+
+CONDITIONS = Conditions(MIXTURES["published"], 1.0)
+
+
+def test_a_runs_stack_is_worth_several_heads():
+    """Eight islands' keeps, stacked, are truly worth more than any island's head."""
+    plan = RunPlan(RatchetPolicy(), islands=8, trials=300, stacking=StackPolicy(8))
+    simulated = simulate_run(CONDITIONS, plan, 1)
+    base = simulated.state.run.base
+    heads = [simulated.gain(base, island.head) for island in simulated.state.islands.values()]
+    (judged,) = simulated.state.stacks.judged
+    assert simulated.gain(base, judged.commit) > 1.5 * max(heads)
+    assert reported_result(simulated.state).commit == judged.commit
+    assert judged.gain.mean == pytest.approx(simulated.gain(base, judged.commit), abs=0.002)
+    assert simulated.state.trials <= 300
+    spent = [
+        e
+        for e in simulated.events
+        if isinstance(e, ev.TrialStarted) and e.purpose in {"stack", "ablation"}
+    ]
+    assert 0 < len(spent) <= budget(len(judged.parts) + len(judged.dropped))
+    assert (
+        len({started.slice for started in spent}) == len({started.seed for started in spent}) == 1
+    )
+    assert all(started.check_number == 1 and started.experiment == 0 for started in spent)
+
+
+def test_the_same_run_has_the_same_checks():
+    """One seed gives one ledger, to the last event."""
+    plan = RunPlan(RatchetPolicy(), islands=4, trials=120, stacking=StackPolicy(4))
+    conditions = replace(CONDITIONS, interactions=INTERACTIONS["strong"])
+    first, second = (simulate_run(conditions, plan, 3) for _ in range(2))
+    assert first.events == second.events
+    assert first.state.stacks.judged
+
+
+def test_checks_take_no_more_than_their_share():
+    """A run too short for a check has none, and `share` bounds all checks together."""
+    short = simulate_run(
+        CONDITIONS, RunPlan(RatchetPolicy(), 8, trials=40, stacking=StackPolicy(2)), 1
+    )
+    assert short.state.stacks.count == 0
+    bound = StackPolicy(2, share=0.1)
+    long = simulate_run(CONDITIONS, RunPlan(RatchetPolicy(), 8, trials=200, stacking=bound), 1)
+    assert 0 < long.state.stacks.spent <= 0.1 * 200
+
+
+@pytest.fixture(scope="module")
+def climbed(tmp_path_factory):
+    """Run a laboratory whose agents climb until its islands have kept something; its ledger."""
+    branches = MemoryBranches()
+
+    async def main():
+        run = make_run(
+            tmp_path_factory.mktemp("climbed"),
+            branches=branches,
+            executor=LabExecutor(branches),
+            limits=RunLimits(trials=130),
+            islands=3,
+        )
+        await run_islands(run)
+        return run.ledger.kept
+
+    return branches, tuple(run_virtual(main()))
+
+
+def test_cut_between_any_two_events_a_check_comes_to_the_same_end(tmp_path, climbed):
+    """A killed check resumes: same parts, no arm measured twice on a seed, within budget."""
+    branches, before = climbed
+    whole = run_stack_check(tmp_path, branches, MemoryLedger(before))
+    (end,) = events_of(whole, ev.StackCheckEnded)
+    assert end.verdict == "additive"
+    assert len(end.parts) > 2
+    events = whole.ledger.kept
+    for cut in range(len(before) + 1, len(events), 5):
+        run = run_stack_check(tmp_path, branches, MemoryLedger(events[:cut]))
+        (again,) = events_of(run, ev.StackCheckEnded)
+        assert (again.verdict, again.parts) == (end.verdict, end.parts)
+        made = Counter(event.parts for event in events_of(run, ev.StackCheckAssembled))
+        assert set(made.values()) == {1}
+        ended = {e.started.trial for e in events_of(run, ev.TrialEnded)}
+        arms = [
+            (t.commit, t.seed)
+            for t in events_of(run, ev.TrialStarted)
+            if t.purpose in {"stack", "ablation"} and t.trial in ended
+        ]
+        assert len(arms) == len(set(arms)) <= budget(len(end.parts)) + 2
+
+
+def test_the_fold_of_a_check_equals_a_second_fold(tmp_path, climbed):
+    """A second fold of the ledger has the same checks and the same new claims."""
+    branches, before = climbed
+    run = run_stack_check(tmp_path, branches, MemoryLedger(before))
+    fresh = State()
+    fresh.apply_all(run.ledger.kept)
+    assert fresh.stacks.judged == run.state.stacks.judged
+    assert fresh.stacks.claimed == []
+    assert fresh.stacks.open is None
+    assert fresh.stacks.spent == run.state.stacks.spent
+
+
+def test_a_quarantined_change_is_not_stacked(climbed):
+    """A quarantined commit's change is no longer claimed."""
+    state = State()
+    state.apply_all(list(climbed[1]))
+    stacks, (first, *rest) = state.stacks, state.stacks.parts()
+    commit = stacks.kept[first].commit
+    stacks.apply(ev.CommitQuarantined("t1", commit, (commit,), (), "no reason"))
+    assert stacks.parts() == tuple(rest)
+    assert first not in {claim.experiment for claim in stacks.claimed}
+
+
+def test_an_arm_that_breaks_names_the_parts_that_broke_it(tmp_path, climbed):
+    """Two islands' parts that crash together are among the culprits, and do not both stay."""
+    branches, before = climbed
+    state, ledger = State(), MemoryLedger(before)
+    state.apply_all(list(before))
+    kept = state.stacks.kept
+    first, *rest = sorted(state.stacks.parts(), key=lambda part: -kept[part].gain.mean)
+    other = next(part for part in rest if kept[part].island != kept[first].island)
+    bad, run_now = {first, other}, []
+
+    class Breaks(LabExecutor):
+        async def run(self, trial):
+            outcome = await super().run(trial)
+            made = run_now[0].state.stacks.open.made
+            parts = next((p for p, commit in made.items() if commit == trial.commit), frozenset())
+            if bad <= parts:
+                return replace(outcome, score=None, failure=Failure("crash", "boom"))
+            return outcome
+
+    async def main():
+        run = make_run(
+            tmp_path, ledger=ledger, branches=branches, executor=Breaks(branches), islands=3,
+            limits=RunLimits(),
+        )  # fmt: skip
+        run_now.append(run)
+
+        async def begin():
+            run_actions.start_stack_check(run, run.state.stacks.parts())
+
+        await run_steps_only(run, next_of_stack, begin)
+        return run
+
+    run = run_virtual(main())
+    (judged,) = events_of(run, ev.StackCheckEnded)
+    assert judged.verdict == "antagonistic"
+    assert tuple(sorted(bad)) in judged.culprits
+    assert not bad <= set(judged.parts)
+    assert judged.parts

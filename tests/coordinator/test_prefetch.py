@@ -1,4 +1,4 @@
-"""The pipeline of an island under random interleavings: nothing is measured on a stale head."""
+"""An island's pipeline under random interleavings: no candidate is measured on a stale head."""
 
 import asyncio
 import copy
@@ -39,7 +39,7 @@ TRIALS = 60
 
 @dataclass
 class Uneven:
-    """An agent that takes a random time and moves X up or down; every tenth answer is outside."""
+    """An agent with random latency that moves X; every tenth proposal is outside the genome."""
 
     draw: random.Random
     name: str = "lab"
@@ -56,20 +56,20 @@ class Uneven:
 
 
 @dataclass
-class UnevenLooks:
-    """Takes a random time, and refuses every tenth candidate."""
+class UnevenPreflights:
+    """Preflights of random duration that refuse every tenth candidate."""
 
     draw: random.Random
     available: bool = True
 
     async def check(self, trial):
         await asyncio.sleep(30 * self.draw.random())
-        return Preflight(self.draw.random() < 0.9, "crash: so it is")
+        return Preflight(self.draw.random() < 0.9, "crash: scripted")
 
 
 @dataclass
-class Torn(MemoryBranches):
-    """Git that takes its time, and finds that every fourth change conflicts."""
+class ConflictingBranches(MemoryBranches):
+    """Branches in memory where every fourth change conflicts."""
 
     draw: random.Random = field(default_factory=random.Random)
 
@@ -85,8 +85,8 @@ class Torn(MemoryBranches):
         return super().apply_change(parent, commit, onto)
 
 
-class Instant(LabExecutor):
-    """Takes a random time, and knows no noise to speak of."""
+class QuietExecutor(LabExecutor):
+    """Trials of random duration with hardly any noise."""
 
     async def run(self, trial):
         await asyncio.sleep(20 * self.draw.random())
@@ -97,18 +97,18 @@ class Instant(LabExecutor):
         return Outcome(trial.id, "lab", "namespaces", score=score, seconds={"budget": 10.0})
 
 
-def lived(tmp_path, seed, trials=TRIALS, ledger=None, branches=None):
-    """Conduct a run in which everything takes a random time; return it."""
+def random_run(tmp_path, seed, trials=TRIALS, ledger=None, branches=None):
+    """Return a finished run in which every call takes a random time."""
     draw = random.Random(seed)
 
     async def offload(call, *args):
-        """Let others go first, now and then."""
+        """Let other tasks run first, now and then."""
         await asyncio.sleep(draw.choice([0.0, 0.0, 3.0]) * draw.random())
         return call(*args)
 
     async def main():
-        made = branches or Torn(draw)
-        executor = Instant(made)
+        made = branches or ConflictingBranches(draw)
+        executor = QuietExecutor(made)
         executor.draw = draw
         run = make_run(
             tmp_path,
@@ -116,7 +116,7 @@ def lived(tmp_path, seed, trials=TRIALS, ledger=None, branches=None):
             branches=made,
             executor=executor,
             agents={"i0": Uneven(draw), "i1": Uneven(draw)},
-            preflights=UnevenLooks(draw),
+            preflights=UnevenPreflights(draw),
             baseline_seeds=2,
             ratchet=RatchetPolicy(
                 RULES["keep-if-better"]
@@ -130,8 +130,8 @@ def lived(tmp_path, seed, trials=TRIALS, ledger=None, branches=None):
     return run_virtual(main())
 
 
-def settled(history, branches):
-    """Hold a history against rules of its own making; return how many candidates went stale."""
+def check_history(history, branches):
+    """Assert that no stale candidate was measured; return how many candidates became stale."""
     heads, made, ended, stale = {}, {}, set(), set()
     for event in history:
         if isinstance(event, ev.IslandOpened):
@@ -162,12 +162,12 @@ def settled(history, branches):
 
 
 @pytest.mark.parametrize("least", [500, pytest.param(10_000, marks=pytest.mark.soak)])
-def test_what_the_head_moved_away_from_is_rebased_or_dropped(tmp_path, least):
-    """Whatever the order of answers, commits, looks, merges and trials: never measured stale."""
+def test_stale_candidates_are_rebased_or_dropped(tmp_path, least):
+    """In any order of answers, commits, preflights, merges and trials."""
     stale, counts, seed = 0, Counter(), 0
     while stale < least:
-        run = lived(tmp_path, seed)
-        stale += settled(run.ledger.kept, run.branches)
+        run = random_run(tmp_path, seed)
+        stale += check_history(run.ledger.kept, run.branches)
         counts.update(type(event).__name__ for event in run.ledger.kept)
         for name, island in run.state.islands.items():
             assert run.branches.heads[name] == island.head
@@ -177,19 +177,19 @@ def test_what_the_head_moved_away_from_is_rebased_or_dropped(tmp_path, least):
     assert counts["ProposalRefused"] > least // 10
 
 
-def test_cut_at_every_event_it_goes_on_to_a_consistent_end(tmp_path):
-    """No candidate is lost, measured twice or measured stale, wherever a kill came."""
-    whole = lived(tmp_path, 1, trials=14)
+def test_a_run_killed_after_any_event_resumes_consistently(tmp_path):
+    """No candidate is lost, measured twice or measured on a stale head."""
+    whole = random_run(tmp_path, 1, trials=14)
     for cut in range(3, len(whole.ledger.kept) - 1):
         ledger, branches = MemoryLedger(whole.ledger.kept[:cut]), copy.deepcopy(whole.branches)
-        run = lived(tmp_path, 1000 + cut, trials=18, ledger=ledger, branches=branches)
-        settled(run.ledger.kept, branches)
+        run = random_run(tmp_path, 1000 + cut, trials=18, ledger=ledger, branches=branches)
+        check_history(run.ledger.kept, branches)
         assert run.state.trials == 18
-        asked = Counter(
+        requests = Counter(
             (e.commit, e.seed) for e in run.ledger.kept if isinstance(e, ev.TrialStarted)
         )
         voided = sum(isinstance(e, ev.TrialVoided) for e in run.ledger.kept)
-        assert sum(asked.values()) - len(asked) <= voided
+        assert sum(requests.values()) - len(requests) <= voided
         admitted = [e.experiment for e in run.ledger.kept if isinstance(e, ev.CandidateAdmitted)]
         assert len(admitted) == len(set(admitted))
         fresh = State()
@@ -198,14 +198,14 @@ def test_cut_at_every_event_it_goes_on_to_a_consistent_end(tmp_path):
 
 
 def test_one_seed_gives_one_ledger(tmp_path):
-    """Byte for byte, with all that goes on at one time."""
-    one, two = (lived(tmp_path, 7) for _ in range(2))
+    """Byte for byte, also with concurrent calls."""
+    one, two = (random_run(tmp_path, 7) for _ in range(2))
     assert [ev.encode(e) for e in one.ledger.kept] == [ev.encode(e) for e in two.ledger.kept]
 
 
-def test_a_stale_candidate_cannot_even_be_recorded_as_measured(tmp_path):
-    """The fold refuses it, so that a ledger which says so does not verify."""
-    history = lived(tmp_path, 3).ledger.kept
+def test_the_fold_refuses_a_trial_of_a_stale_candidate(tmp_path):
+    """A ledger with such a trial does not verify."""
+    history = random_run(tmp_path, 3).ledger.kept
     heads = [e for e in history if isinstance(e, ev.VerdictReached) and e.verdict == "keep"]
     moved = history.index(heads[0])
     waiting = next(e for e in history[moved:] if isinstance(e, ev.CandidateRebased))
@@ -213,7 +213,7 @@ def test_a_stale_candidate_cannot_even_be_recorded_as_measured(tmp_path):
     state = State()
     state.apply_all(history[:at])
     island = state.islands[waiting.island]
-    stale = next(each for each in island.queue if each.number == waiting.experiment)
+    stale = next(e for e in island.queue if e.number == waiting.experiment)
     if island.experiment is not None:
         island.experiment = None
     start = ev.TrialStarted("t0", stale.number, waiting.island, stale.commit, "screen", 1, 0, "s")
@@ -225,21 +225,21 @@ def test_a_stale_candidate_cannot_even_be_recorded_as_measured(tmp_path):
     ("latency", "trial", "depth"),
     [(0.01, 300.0, 1), (60.0, 300.0, 1), (0.5, 0.5, 3), (2.0, 5.0, 1), (2.0, 0.5, MAX_DEPTH)],
 )
-def test_how_far_ahead_an_agent_is_asked_follows_from_both_times(latency, trial, depth):
-    """Once what is needed on average and once more, one in reserve, and never beyond MOST."""
-    pace = PrefetchDepth()
-    assert pace.depth == 1
+def test_prefetch_depth_follows_from_latency_and_trial_time(latency, trial, depth):
+    """Twice the mean number under way and one more, at most MAX_DEPTH; 1 before both are known."""
+    prefetch = PrefetchDepth()
+    assert prefetch.depth == 1
     for _ in range(20):
-        pace.add_latency(latency)
-        pace.add_trial(trial)
-    assert pace.depth == depth
+        prefetch.add_latency(latency)
+        prefetch.add_trial(trial)
+    assert prefetch.depth == depth
 
 
 LINES = "".join(f"V{n} = 0.0\n\n" for n in range(8))
 
 
 class Editor:
-    """Adds to one of eight lines at a time; some of its changes meet on one line, most do not."""
+    """Changes one of eight lines at a time; a few of its changes are of the same line."""
 
     name = "lab"
 
@@ -256,19 +256,19 @@ class Editor:
 
 
 class Summing(LabExecutor):
-    """Scores what the lines add up to."""
+    """Scores the sum of the lines' values."""
 
     async def run(self, trial):
         await asyncio.sleep(10)
         space = {}
         exec(self.branches.files(trial.commit)[GENOME].data, space)  # what Editor wrote
-        total = sum(worth for name, worth in space.items() if name.startswith("V"))
+        total = sum(number for name, number in space.items() if name.startswith("V"))
         score = 100.0 - total + random.Random(trial.seed).gauss(0, 1e-3)
         return Outcome(trial.id, "lab", "namespaces", score=score, seconds={"budget": 10.0})
 
 
-def test_in_real_git_what_is_rebased_holds_both_changes_and_the_record_verifies(tmp_path):
-    """Merged line by line, conflicts dropped, each commit held by a ref, the projection equal."""
+def test_in_real_git_a_rebased_candidate_has_both_changes_and_the_record_verifies(tmp_path):
+    """Changes merge by line, conflicts are dropped, and a ref holds each commit."""
     repo = make(tmp_path / "repo", {GENOME: LINES, "frozen.py": "x = 1\n"})
     folder = RunFolder(repo, "lab")
     folder.path.mkdir(parents=True)

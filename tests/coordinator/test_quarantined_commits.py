@@ -1,7 +1,7 @@
-"""What an invalid trial of a kept commit does to a run: on virtual time, and in a real repository.
+"""Quarantine of a kept commit after an invalid trial: on virtual time, and in a real repository.
 
-`tests/islands/test_quarantine.py` has the pure half: which commits go, and where islands fall back
-to.
+`tests/islands/test_quarantine.py` tests the pure half: which commits are quarantined, and the
+fallback of each island.
 """
 
 import copy
@@ -49,7 +49,7 @@ def raised(x):
 
 @dataclasses.dataclass
 class Auditor(LabExecutor):
-    """Finds a commit whose X is `x` invalid once it is a head, from its `after`-th trial then."""
+    """Finds the commit with X = `x` invalid from its `after`-th trial as a head on."""
 
     x: float = 0.2
     after: int = 1
@@ -71,7 +71,7 @@ class Auditor(LabExecutor):
 
 
 class Reading(LabAgent):
-    """Keeps the briefs that it was shown."""
+    """Keeps the briefs that it is shown."""
 
     def __init__(self, **more):
         super().__init__(**more)
@@ -83,7 +83,7 @@ class Reading(LabAgent):
 
 
 def simulate(tmp_path, **parts):
-    """Conduct one laboratory run on virtual time and return it."""
+    """Return a laboratory run, executed on virtual time."""
 
     async def main():
         run = make_run(tmp_path, **{"limits": RunLimits(trials=60)} | parts)
@@ -94,7 +94,7 @@ def simulate(tmp_path, **parts):
 
 
 def cheating(branches=None, after=1):
-    """Return the parts of a run whose first keep on i0, of X at 0.2, turns out to be invalid."""
+    """Return the parts of a run whose first keep on i0, with X = 0.2, turns out to be invalid."""
     branches = branches or MemoryBranches()
     first = {1: raised(0.2), 2: raised(0.3)}
     agents = {"i0": Reading(script=first), "i1": Reading(script={1: raised(0.1)})}
@@ -112,14 +112,14 @@ def run(tmp_path_factory):
 
 
 def kinds(run, kind):
-    """Return the events of one kind that a run recorded, with their places."""
+    """Return the events of one kind that a run recorded, with their index."""
     return [(n, event) for n, event in enumerate(run.ledger.kept) if isinstance(event, kind)]
 
 
 def quarantined(run):
-    """Return the one quarantine of a run and its place in the ledger."""
-    ((place, event),) = kinds(run, ev.CommitQuarantined)
-    return place, event
+    """Return the only quarantine of a run and its index in the ledger."""
+    ((index, event),) = kinds(run, ev.CommitQuarantined)
+    return index, event
 
 
 def experiment_of(run, commit):
@@ -128,8 +128,8 @@ def experiment_of(run, commit):
     return next(e.experiment for _, e in made if e.commit == commit)
 
 
-def test_an_invalid_head_goes_at_once_and_its_island_falls_back(run):
-    """Nothing is recorded between the trial and the quarantine; the branch follows."""
+def test_an_invalid_head_is_quarantined_at_once_and_its_island_falls_back(run):
+    """No event comes between the trial and the quarantine; the branch follows."""
     place, event = quarantined(run)
     before = run.ledger.kept[place - 1]
     assert (before.started.trial, before.outcome.failure) == (event.trial, INVALID)
@@ -137,45 +137,45 @@ def test_an_invalid_head_goes_at_once_and_its_island_falls_back(run):
     assert event.reason == REASON
     island = run.state.islands["i0"]
     assert event.commit not in {island.head, *(kept.commit for kept in island.kept)}
-    assert run.branches.heads == {name: each.head for name, each in run.state.islands.items()}
+    assert run.branches.heads == {name: island.head for name, island in run.state.islands.items()}
     assert run.state.trials == 60
 
 
-def test_what_was_tried_on_it_ends_and_is_set_apart(run):
-    """The open experiment is discarded for the fixed sentence, without another trial."""
+def test_candidates_on_an_invalid_head_end_and_are_quarantined(run):
+    """The open experiment is discarded with the fixed sentence, without another trial."""
     place, event = quarantined(run)
     made = [e for _, e in kinds(run, ev.CandidateAdmitted | ev.CandidateRebased)]
     made_on = {e.commit for e in made if e.parent == event.commit}
     assert made_on and made_on <= run.state.quarantines.commits
     later = [e for n, e in kinds(run, ev.TrialStarted) if n > place]
     assert not run.state.quarantines.commits & {trial.commit for trial in later}
-    (found,) = [e for _, e in kinds(run, ev.TrialStarted) if e.trial == event.trial]
+    (invalid,) = [e for _, e in kinds(run, ev.TrialStarted) if e.trial == event.trial]
     verdicts = {e.experiment: e for _, e in kinds(run, ev.VerdictReached)}
-    ended = verdicts[found.experiment]
+    ended = verdicts[invalid.experiment]
     assert (ended.verdict, ended.reason) == ("discard", REASON)
 
 
-def test_no_agent_is_shown_it_again_or_told_more_than_one_sentence(run):
-    """No parent and no example: not in genomes, changes or gains; of reasons one sentence."""
-    place, event = quarantined(run)
-    when = event.recorded
+def test_agents_are_shown_one_fixed_sentence_and_no_quarantined_change(run):
+    """It is in no genome, change or gain of a brief; its reason is the fixed sentence."""
     experiments = run.state.quarantines.experiments
-    for agent in run.agents.values():
-        for brief in agent.briefs:
-            assert AUDIT not in repr(brief)
+    briefs = [brief for agent in run.agents.values() for brief in agent.briefs]
+    assert len(briefs) > 2
+    assert AUDIT not in repr(briefs)
+    shown = 0
     for name, island in run.state.islands.items():
         brief = Briefer(run.branches.files, "").brief(run.state, name, 999)
         assert "X = 0.2\n" not in {*brief.genome.values()}
         assert not experiments & {change.experiment for change in brief.elsewhere}
         for attempt in island.recent_attempts:
             if attempt.experiment in experiments:
+                shown += 1
                 assert (attempt.reason, attempt.gain) == (REASON, None)
                 assert attempt.ending != "kept"
-    assert kinds(run, ev.CommitQuarantined)[0][1].recorded == when and place
+    assert shown > 0
 
 
-def test_what_was_kept_counts_no_more(run):
-    """Counts, gains and the run's doubts are of what is still kept; the agent hears of it."""
+def test_quarantined_changes_are_uncounted(run):
+    """Counts, gains and lfsr are of the changes still kept; the agent learns of the new ending."""
     _, event = quarantined(run)
     for island in run.state.islands.values():
         assert island.endings.get("kept", 0) == len(island.kept)
@@ -183,14 +183,16 @@ def test_what_was_kept_counts_no_more(run):
     assert run.state.keep_tally.count == len(still)
     assert run.state.keep_tally.lfsr_sum == pytest.approx(sum(kept.gain.lfsr for kept in still))
     number = experiment_of(run, event.commit)
-    told = [each.ending for each in run.agents["i0"].learned if each.experiment == number]
-    assert told == ["kept", "failed"]
+    endings = [
+        attempt.ending for attempt in run.agents["i0"].learned if attempt.experiment == number
+    ]
+    assert endings == ["kept", "failed"]
 
 
-def test_a_head_that_is_fallen_back_to_is_known(tmp_path):
-    """Its scores were not forgotten: the next candidate is screened against them at once."""
+def test_a_fallback_head_has_its_scores(tmp_path):
+    """The next candidate is screened against them at once."""
     parts = cheating()
-    parts["executor"].x = 0.25  # the second step, made anew on the first
+    parts["executor"].x = 0.25  # the second step, rebased on the first
     parts["agents"]["i0"] = Reading(script={1: raised(0.1), 2: raised(0.15), 3: raised(0.3)})
     run = simulate(tmp_path, **parts)
     place, event = quarantined(run)
@@ -200,8 +202,8 @@ def test_a_head_that_is_fallen_back_to_is_known(tmp_path):
     assert ours[0].purpose == "screen"
 
 
-def test_a_crossing_of_it_on_another_island_goes_too(tmp_path):
-    """What carried its change over is set apart wherever it was kept; its parent is not."""
+def test_a_crossover_with_it_on_another_island_is_quarantined_too(tmp_path):
+    """A kept commit that took over its change is quarantined on any island; its parent is not."""
     parts = cheating()
     crossed = dataclasses.replace(raised(0.5), notes={"crossed_with": 1.0})
     slow = AgentError("rate", "wait", retry_after=100.0)
@@ -215,11 +217,11 @@ def test_a_crossing_of_it_on_another_island_goes_too(tmp_path):
     (number,) = [e.experiment for _, e in kinds(run, ev.ProposalReceived) if e.donor == donor]
     (child, *_) = [e for _, e in kinds(run, ev.CandidateAdmitted) if e.experiment == number]
     assert child.commit in run.state.quarantines.commits
-    assert [each.island for each in event.heads] == ["i0", "i1"]
+    assert [fallback.island for fallback in event.heads] == ["i0", "i1"]
 
 
 def test_an_invalid_base_ends_the_run(tmp_path):
-    """There is nothing to fall back to."""
+    """No head is left to fall back to."""
     branches = MemoryBranches()
     executor = Auditor(branches, x=0.0, after=6)
     agents = {f"i{k}": LabAgent(script={1: raised(0.3)}) for k in range(2)}
@@ -228,22 +230,22 @@ def test_an_invalid_base_ends_the_run(tmp_path):
 
 
 @pytest.mark.parametrize("late", range(-1, 4))
-def test_a_kill_around_a_quarantine_leaves_nothing_to_mend_by_hand(tmp_path, run, late):
-    """Cut before the event, after it, before the branch moved: a resumed run ends consistent."""
+def test_a_run_killed_around_a_quarantine_resumes_consistently(tmp_path, run, late):
+    """Killed before the event, after it, or before the branch moved."""
     place, event = quarantined(run)
     kept = run.ledger.kept[: place + late]
     branches = copy.deepcopy(run.branches)
     branches.heads["i0"] = event.commit  # as it was when the coordinator was killed
     parts = {"branches": branches, "executor": Auditor(branches)}
     again = simulate(tmp_path, ledger=MemoryLedger(kept), **parts)
-    _, found = quarantined(again)
-    assert found.commit == event.commit
-    assert again.branches.heads == {n: each.head for n, each in again.state.islands.items()}
+    _, quarantine = quarantined(again)
+    assert quarantine.commit == event.commit
+    assert again.branches.heads == {n: island.head for n, island in again.state.islands.items()}
     assert event.commit not in again.branches.heads.values()
 
 
-def test_the_fold_afresh_is_the_state(run):
-    """What is set apart and what is kept follow from the ledger alone."""
+def test_a_fresh_fold_equals_the_live_state(run):
+    """Quarantined and kept commits follow from the ledger alone."""
     fresh = State()
     fresh.apply_all(run.ledger.kept)
     assert fresh.islands == run.state.islands
@@ -252,7 +254,7 @@ def test_the_fold_afresh_is_the_state(run):
 
 
 def test_a_quarantine_that_does_not_follow_is_refused(run):
-    """Neither one that names other commits nor one that no trial asks for."""
+    """One with other commits or heads, and one without an invalid trial before it."""
     place, event = quarantined(run)
     for forged in (
         dataclasses.replace(event, commits=(*event.commits, "base")),
@@ -273,7 +275,7 @@ def test_a_quarantine_that_does_not_follow_is_refused(run):
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """The folder of such a run on a real repository, and its state."""
+    """Return the folder of such a run on a real repository, and its state."""
     home = tmp_path_factory.mktemp("real")
     repo = make(home / "repo", {GENOME: "X = 0.0\n", ".gitignore": ".swarm\n"})
     folder = RunFolder(repo, "lab")
@@ -294,7 +296,7 @@ def real(tmp_path_factory):
     return folder, state
 
 
-def test_git_and_the_record_say_so_too(real):
+def test_git_and_the_record_agree_with_the_quarantine(real):
     """Branches are at sound heads, the commits keep their refs, and `swarm verify` holds."""
     folder, state = real
     assert state.quarantines.commits
@@ -305,27 +307,29 @@ def test_git_and_the_record_say_so_too(real):
     assert [check.violations for check in verify(folder).checks if check.violations] == []
 
 
-def test_tables_set_apart_what_is(real):
-    """Nodes bear the time, `kept` and `standings` leave them out, two tables say what happened."""
+def test_tables_show_the_quarantine(real):
+    """`kept` and `standings` leave quarantined nodes out; two tables list what happened."""
     folder, state = real
     with duckdb.connect(folder.path / "lineage.duckdb", read_only=True) as con:
-        apart = con.execute("SELECT node FROM nodes WHERE quarantined IS NOT NULL").fetchall()
+        quarantined_nodes = con.execute(
+            "SELECT node FROM nodes WHERE quarantined IS NOT NULL"
+        ).fetchall()
         kept = con.execute("SELECT island, commit FROM kept").fetchall()
         heads = con.execute("SELECT island, head, failed FROM standings").fetchall()
-        found = con.execute("SELECT commit, reason FROM quarantines").fetchall()
+        quarantines = con.execute("SELECT commit, reason FROM quarantines").fetchall()
         moved = con.execute("SELECT island, head, fallback FROM fallbacks").fetchall()
-    assert {node for (node,) in apart} == state.quarantines.commits
+    assert {node for (node,) in quarantined_nodes} == state.quarantines.commits
     islands = state.islands.items()
-    assert {*kept} == {(name, each.commit) for name, island in islands for each in island.kept}
-    expected = {(name, each.head, each.endings.get("failed", 0)) for name, each in islands}
+    assert {*kept} == {(name, change.commit) for name, island in islands for change in island.kept}
+    expected = {(name, i.head, i.endings.get("failed", 0)) for name, i in islands}
     assert {*heads} == expected
-    ((commit, reason),) = found
+    ((commit, reason),) = quarantines
     assert reason == REASON
     assert moved == [("i0", commit, state.run.base)]
 
 
-def test_a_branch_may_lag_a_quarantine_where_the_coordinator_was_killed(real, tmp_path):
-    """It is recorded before the branches move; without a stop the old place is no fault."""
+def test_verify_accepts_a_branch_that_lags_a_quarantine_after_a_kill(real, tmp_path):
+    """The quarantine is recorded before the branches move."""
     folder, state = real
     path = folder.path / "ledger.jsonl"
     whole = path.read_bytes()
@@ -342,9 +346,8 @@ def test_a_branch_may_lag_a_quarantine_where_the_coordinator_was_killed(real, tm
         before = State()
         before.apply_all([ev.decode(line) for line in lines[: at + 1]])
         git(folder.repo, "update-ref", other, before.islands["i1"].head)
-        assert not [
-            each for each in verify(folder).checks if each.name == "heads" and each.violations
-        ]
+        (heads,) = [check for check in verify(folder).checks if check.name == "heads"]
+        assert not heads.violations
         git(folder.repo, "update-ref", other, i1)
     finally:
         path.write_bytes(whole)

@@ -1,4 +1,4 @@
-"""A share of a GPU: what caps its memory in the boxes of the gpt task."""
+"""A share of a GPU: the memory cap in the sandboxes of the gpt task."""
 
 import os
 import socket
@@ -25,7 +25,7 @@ def train(trial):
 
 @pytest.fixture
 def genome(tmp_path, monkeypatch):
-    """Make a genome that needs no GPU, and stay in this process where a box program would end."""
+    """Make a genome that needs no GPU; keep this process alive where a runner would exit."""
     entry = tmp_path / "shared_genome.py"
     entry.write_text(GENOME)
     monkeypatch.setattr(os, "_exit", sys.exit)
@@ -36,20 +36,23 @@ def genome(tmp_path, monkeypatch):
 
 @pytest.fixture
 def caps(monkeypatch):
-    """Record the caps that torch is told."""
-    told = []
-    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", told.append)
-    return told
+    """Return the list of memory caps that torch is given."""
+    fractions = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", fractions.append)
+    return fractions
 
 
 def words(entry, **more):
-    """Return a box program's command line."""
+    """Return a runner's command line."""
     options = {"entry": entry, "vocab": 2, "context": 2, "depth": 1, **more}
-    return ["box", *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+    return [
+        "runner",
+        *(word for name, value in options.items() for word in (f"--{name}", str(value))),
+    ]
 
 
 def test_a_trainer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeypatch, tmp_path):
-    """It is told before the genome is imported; a whole GPU is not capped, a CPU has no memory."""
+    """The cap is set before the genome is imported; a whole GPU and a CPU are not capped."""
     (tmp_path / "tokens").write_bytes(b"\0" * 8)
     more = {"tokens": tmp_path / "tokens", "out": tmp_path / "out", "seed": 1, "deadline": 1e9}
     for device, share in [("cuda", 0.25), ("cuda", 1.0), ("cpu", 0.5)]:
@@ -61,7 +64,7 @@ def test_a_trainer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeyp
 
 
 def test_a_scorer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeypatch, tmp_path):
-    """It is told before anything of the genome's runs, so that a failure there is ours."""
+    """The cap is set before any code of the genome runs, so that a failure there is ours."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         more = {"weights": tmp_path / "none", "device": "cuda", "share": 0.5, "rows": 1}
@@ -73,15 +76,15 @@ def test_a_scorer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeypa
     assert caps == [0.5]
 
 
-def test_the_task_tells_its_boxes_the_slices_share():
-    """The trial's slice says it, and nothing else does."""
-    where = Slice("gpu0.0", "cuda", (0,), "GPU-aa", share=0.5)
-    trial = Trial("t", "gpt", "kjv", "c", 1, Rung(1, 1.0), where, "/g", "train.py", "/s")
+def test_the_task_passes_the_slices_share_to_its_sandboxes():
+    """The share is that of the trial's slice."""
+    slice_ = Slice("gpu0.0", "cuda", (0,), "GPU-aa", share=0.5)
+    trial = Trial("t", "gpt", "kjv", "c", 1, Rung(1, 1.0), slice_, "/g", "train.py", "/s")
     args = TASK.sandbox_request(trial).args
     assert args[args.index("--share") + 1] == "0.5"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU, there is none here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_beyond_its_share_of_a_gpu_there_is_no_memory():
     """A half of a GPU does not hold three quarters of one."""
     total = torch.cuda.get_device_properties(0).total_memory

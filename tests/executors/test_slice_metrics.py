@@ -1,4 +1,4 @@
-"""What is known of slices: from a run's events, and by trials run for that."""
+"""Metrics of slices: from a run's events, and from new trials."""
 
 import asyncio
 import json
@@ -27,20 +27,20 @@ def outcome(score, steps=0.0, foreign=None, seconds=2.0):
     )
 
 
-def lived(*trials):
-    """Return the events of a run on "base": each trial a slice, a commit, a seed, its outcome."""
+def history(*trials):
+    """Yield the events of a run; a trial is its slice, commit, seed and outcome or void reason."""
     rung = (Rung(1, 2.0),)
     yield ev.RunOpened("r", "base", "main", "lab", "none", "m", "minimize", ("x",), rung, "h", 7, 4)
-    for number, (where, commit, seed, came) in enumerate(trials):
-        start = ev.TrialStarted(f"t{number}", 0, "a", commit, "baseline", seed, 0, where)
+    for number, (slice_name, commit, seed, end) in enumerate(trials):
+        start = ev.TrialStarted(f"t{number}", 0, "a", commit, "baseline", seed, 0, slice_name)
         yield start
-        yield ev.TrialVoided(start, came) if isinstance(came, str) else ev.TrialEnded(start, came)
+        yield ev.TrialVoided(start, end) if isinstance(end, str) else ev.TrialEnded(start, end)
 
 
 def test_sigma_is_the_spread_between_seeds_of_one_commit_pooled():
-    """Two commits that are far apart, each with its own small spread."""
-    found = metrics_by_slice(
-        lived(
+    """The difference between the means of two commits does not count."""
+    metrics = metrics_by_slice(
+        history(
             ("s0", "base", 1, outcome(1.0)),
             ("s0", "base", 2, outcome(1.2)),
             ("s0", "other", 1, outcome(9.0)),
@@ -49,26 +49,26 @@ def test_sigma_is_the_spread_between_seeds_of_one_commit_pooled():
             ("s1", "base", 1, outcome(1.0)),
         )
     )
-    assert found["s0"].sigma == pytest.approx(math.sqrt(0.02 / 2))
-    assert found["s1"].sigma is None
+    assert metrics["s0"].sigma == pytest.approx(math.sqrt(0.02 / 2))
+    assert metrics["s1"].sigma is None
 
 
-def test_speed_is_the_bases_and_no_other_commits():
-    """A candidate that does more or fewer steps says nothing of the slice."""
-    found = metrics_by_slice(
-        lived(
+def test_speed_is_measured_on_the_base_only():
+    """Steps of a candidate do not count."""
+    metrics = metrics_by_slice(
+        history(
             ("s0", "base", 1, outcome(1.0, steps=200)),
             ("s0", "base", 2, outcome(1.0, steps=300)),
             ("s0", "wide", 1, outcome(1.0, steps=20)),
         )
     )
-    assert found["s0"].as_dict()["steps_per_second"] == 125
+    assert metrics["s0"].as_dict()["steps_per_second"] == 125
 
 
-def test_company_is_told():
-    """What others took of the cores, what was void, and what is slower than alone."""
+def test_foreign_load_voids_and_slowdown_give_warnings():
+    """A quiet slice has no warnings."""
     quiet, loud = metrics_by_slice(
-        lived(
+        history(
             ("s0", "base", 1, outcome(1.0, foreign=0.01)),
             ("s1", "base", 1, outcome(1.0, foreign=0.02)),
             ("s1", "base", 2, outcome(None, foreign=0.10)),
@@ -89,47 +89,48 @@ TRIAL = Trial("", "lab", "none", "c", 7, Rung(1, 1.0), SLICES[0], "/g", "x.py", 
 
 
 class Shared:
-    """Three slices of one machine that does 300 steps a second, whoever asks for them."""
+    """An executor of slices that share one machine of 300 steps a second."""
 
     def __init__(self, **broken):
-        self.busy, self.most, self.broken, self.ids = 0, 0, broken, []
+        self.busy, self.max_busy, self.broken, self.ids = 0, 0, broken, []
 
     async def run(self, trial):
         self.ids.append(trial.id)
         self.busy += 1
-        self.most = max(self.most, self.busy)
+        self.max_busy = max(self.max_busy, self.busy)
         await asyncio.sleep(0)
-        came = self.broken.get(trial.slice.name) or outcome(1.0, 600 / self.busy)
+        end = self.broken.get(trial.slice.name) or outcome(1.0, 600 / self.busy)
         await asyncio.sleep(0)
         self.busy -= 1
-        if isinstance(came, Exception):
-            raise came
-        return came
+        if isinstance(end, Exception):
+            raise end
+        return end
 
 
 def test_slices_are_measured_alone_and_then_side_by_side():
-    """Three that share what there is are a third as fast beside each other, and say so."""
-    there, told = Shared(), []
-    found = asyncio.run(measure_slices(there, SLICES, TRIAL, 2, told.append))
-    assert there.most == 3
-    assert len(told) == 3 + 2
-    for gauge in found.values():
-        facts = gauge.as_dict()
+    """Three that share one machine are a third as fast side by side, and warn of it."""
+    executor, reports = Shared(), []
+    by_slice = asyncio.run(measure_slices(executor, SLICES, TRIAL, 2, reports.append))
+    assert executor.max_busy == 3
+    assert len(reports) == 3 + 2
+    assert len(by_slice) == 3
+    for metrics in by_slice.values():
+        facts = metrics.as_dict()
         assert facts["trials"] == 2
         assert facts["steps_per_second_alone"] == 300
         assert facts["steps_per_second"] == 100
-        assert "100 steps a second beside the others" in gauge.warnings()[0]
+        assert "100 steps a second beside the others" in metrics.warnings()[0]
 
 
 def test_one_slice_has_no_others_to_be_measured_beside():
-    """It is measured once."""
-    there = Shared()
-    asyncio.run(measure_slices(there, SLICES[:1], TRIAL, 2, lambda _: None))
-    assert there.ids == ["s0-7", "s0-8"]
+    """It runs each seed once."""
+    executor = Shared()
+    asyncio.run(measure_slices(executor, SLICES[:1], TRIAL, 2, lambda _: None))
+    assert executor.ids == ["s0-7", "s0-8"]
 
 
-def test_a_genome_that_fails_and_a_slice_that_does_not_measure_are_told_apart():
-    """The first is the user's to mend."""
+def test_a_failing_genome_and_a_void_trial_raise_different_errors():
+    """The user must fix the first, a SetupError."""
     with pytest.raises(SetupError, match=r"the genome fails on slice s1: boom"):
         asyncio.run(measure_slices(Shared(s1=outcome(None)), SLICES, TRIAL, 2, lambda _: None))
     with pytest.raises(HarnessError, match=r"slice s2 could not be measured: no room"):
@@ -139,8 +140,8 @@ def test_a_genome_that_fails_and_a_slice_that_does_not_measure_are_told_apart():
 
 
 @pytest.mark.sandbox
-def test_the_command_lists_measures_and_looks_back(tmp_path):
-    """Anywhere, in a repository before its first run, and after one."""
+def test_the_command_lists_and_measures_slices_and_shows_a_runs(tmp_path):
+    """It works anywhere, in a repository before its first run, and after one."""
     nowhere = json.loads(swarm(tmp_path, "slices", "--json"))
     assert nowhere["source"] == ""
     assert nowhere["slices"][0]["sigma"] is None
@@ -149,11 +150,11 @@ def test_the_command_lists_measures_and_looks_back(tmp_path):
     assert "use --benchmark" in swarm(tmp_path, "slices", "--measure", code=2)
     repo = packing(tmp_path, slices={"kind": "cpu", "count": 1})
     measured = json.loads(swarm(repo, "slices", "--benchmark", "--seeds", "2", "--json"))
-    (where,) = measured["slices"]
-    assert (where["name"], where["trials"]) == ("cpu0", 2)
-    assert where["sigma"] > 0
+    (slice_,) = measured["slices"]
+    assert (slice_["name"], slice_["trials"]) == ("cpu0", 2)
+    assert slice_["sigma"] > 0
     assert "--run nil: no such run" in swarm(repo, "slices", "--run", "nil", code=2)
     swarm(repo, "launch", "--trials", "5")
-    (where,) = json.loads(swarm(repo, "slices", "--json"))["slices"]
-    assert where["trials"] == 5
+    (slice_,) = json.loads(swarm(repo, "slices", "--json"))["slices"]
+    assert slice_["trials"] == 5
     assert "run1" in swarm(repo, "slices")

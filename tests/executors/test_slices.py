@@ -1,4 +1,4 @@
-"""Which slices a machine is found to have."""
+"""Discovery of a machine's slices."""
 
 import os
 
@@ -8,7 +8,7 @@ import pytest
 import swarm.executors.slices
 from harness.contract import SetupError, Slice
 from harness.sandbox.backends import devices
-from harness.sandbox.backends.devices import DeviceNodes as Board
+from harness.sandbox.backends.devices import DeviceNodes
 from swarm.executors.nvml import find_gpus
 from swarm.executors.slices import MAX_AUTO_CPU_SLICES, discover
 from swarm.project.schema import SlicesSection
@@ -17,7 +17,7 @@ from tests.support.nvml import FakeNvml
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Make a machine with so many cores and with these boards."""
+    """Return a function that fakes a machine with so many cores and these GPUs."""
 
     def make(cores, *whole, **boards):
         nvml = FakeNvml({**dict.fromkeys(whole), **boards})
@@ -31,7 +31,7 @@ def machine(monkeypatch):
 
 
 def test_without_a_gpu_each_core_is_a_slice(machine):
-    """A laptop with two cores has two slices, pinned to disjoint cores."""
+    """A machine with two cores has two slices, pinned to disjoint cores."""
     machine(2)
     assert [(s.name, s.kind, s.cores) for s in discover(SlicesSection())] == [
         ("cpu0", "cpu", (0,)),
@@ -40,20 +40,20 @@ def test_without_a_gpu_each_core_is_a_slice(machine):
 
 
 def test_auto_takes_no_more_cpu_slices_than_memory_can_feed(machine):
-    """A large machine is not cut into 64 slices unless asked to."""
+    """64 cores make 64 slices only if program.md asks for them."""
     machine(64)
     assert len(discover(SlicesSection())) == MAX_AUTO_CPU_SLICES
     assert len(discover(SlicesSection(count=64))) == 64
 
 
-def test_cores_are_grouped_and_what_is_left_over_is_left(machine):
+def test_cores_are_grouped_and_a_remainder_is_unused(machine):
     """Seven cores in groups of three are two slices."""
     machine(7)
     assert [s.cores for s in discover(SlicesSection(cores=3))] == [(0, 1, 2), (3, 4, 5)]
 
 
 def test_each_gpu_is_a_slice_with_its_share_of_cores(machine):
-    """By UUID, so that a renumbering changes nothing; fewer cores if so asked."""
+    """GPUs are named by UUID, so that renumbering changes nothing; `cores` limits their cores."""
     machine(8, "GPU-aa", "GPU-bb")
     assert discover(SlicesSection()) == (
         Slice("gpu0", "cuda", (0, 1, 2, 3), "GPU-aa"),
@@ -62,8 +62,8 @@ def test_each_gpu_is_a_slice_with_its_share_of_cores(machine):
     assert [s.cores for s in discover(SlicesSection(cores=1))] == [(0,), (1,)]
 
 
-def test_mig_instances_stand_in_their_gpus_place(machine):
-    """By UUID and with the GPU that they are of; places without one are passed over."""
+def test_mig_instances_replace_their_gpu(machine):
+    """Each is named by UUID, with its GPU; empty indices are skipped."""
     boards = {"GPU-aa": ("MIG-1", None, "MIG-2"), "GPU-bb": (None, None), "GPU-cc": ()}
     machine(6, "GPU-dd", **boards)
     assert discover(SlicesSection()) == (
@@ -74,22 +74,22 @@ def test_mig_instances_stand_in_their_gpus_place(machine):
     )
 
 
-def test_a_gpu_is_shared_by_so_many_slices_as_asked_for(machine):
-    """Each is marked as shared and measures something else than a whole GPU does."""
+def test_shares_divide_each_gpu_into_slices(machine):
+    """Each has its share of memory, own cores, and a device that differs from a whole GPU's."""
     machine(7, "GPU-aa", "GPU-bb")
-    found = discover(SlicesSection(shares=3))
-    assert [(s.name, s.gpu) for s in found] == [
+    slices = discover(SlicesSection(shares=3))
+    assert [(s.name, s.gpu) for s in slices] == [
         *((f"gpu0.{n}", "GPU-aa") for n in range(3)),
         *((f"gpu1.{n}", "GPU-bb") for n in range(3)),
     ]
-    assert sorted(core for s in found for core in s.cores) == list(range(6))
-    assert {s.share for s in found} == {1 / 3}
-    assert {s.device for s in found} == {"cuda-1of3"}
+    assert sorted(core for s in slices for core in s.cores) == list(range(6))
+    assert {s.share for s in slices} == {1 / 3}
+    assert {s.device for s in slices} == {"cuda-1of3"}
     assert {s.device for s in discover(SlicesSection())} == {"cuda"}
 
 
 @pytest.mark.parametrize(
-    ("visible", "found"),
+    ("visible", "uuids"),
     [
         ("2,GPU-a", ["GPU-cc", "GPU-aa"]),
         ("1", ["MIG-1", "MIG-2"]),
@@ -100,15 +100,15 @@ def test_a_gpu_is_shared_by_so_many_slices_as_asked_for(machine):
         ("-1", []),
     ],
 )
-def test_cuda_visible_devices_is_obeyed(visible, found):
-    """By index or by the start of a UUID, in its order, and nothing after an unknown name."""
+def test_cuda_visible_devices_is_obeyed(visible, uuids):
+    """GPUs by index or start of a UUID, in its order, none after an unknown name."""
     nvml = FakeNvml({"GPU-aa": None, "GPU-bb": ("MIG-1", "MIG-2"), "GPU-cc": None})
-    assert [gpu.uuid for gpu in find_gpus(visible, nvml)] == found
+    assert [gpu.uuid for gpu in find_gpus(visible, nvml)] == uuids
     assert nvml.opened == 0
 
 
-def test_a_driver_that_is_not_there_is_no_gpu_and_a_broken_one_is_said():
-    """Nobody trains on a CPU unawares because of a driver that wants a reboot."""
+def test_an_absent_driver_means_no_gpu_and_a_broken_one_is_an_error():
+    """A driver that needs a reboot does not silently lead to CPU slices."""
     for absent in (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED):
         assert find_gpus(None, FakeNvml(broken=absent)) == []
     mismatch = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
@@ -117,7 +117,7 @@ def test_a_driver_that_is_not_there_is_no_gpu_and_a_broken_one_is_said():
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("section", "message"),
     [
         (SlicesSection(count=3), "slices.count: 3 slices asked for, this machine has 2"),
         (SlicesSection(cores=4), "slices.cores: 4 cores a slice, this machine has 2"),
@@ -126,29 +126,29 @@ def test_a_driver_that_is_not_there_is_no_gpu_and_a_broken_one_is_said():
         (SlicesSection(kind="mps"), "slices.kind: mps needs a Mac"),
     ],
 )
-def test_what_the_machine_lacks_is_said(machine, wish, message):
-    """One line with the key and the mend."""
+def test_a_section_that_the_machine_cannot_meet_is_refused(machine, section, message):
+    """The message names the key."""
     machine(2)
     with pytest.raises(SetupError, match=message):
-        discover(wish)
+        discover(section)
 
 
-def test_cores_that_gpus_cannot_have_are_said(machine):
-    """Neighbours never load their data on one core."""
+def test_more_cores_than_the_machine_has_are_refused(machine):
+    """Slices of GPUs never share a core."""
     machine(8, "GPU-aa", "GPU-bb")
     with pytest.raises(SetupError, match=r"slices.cores: 3 cores for each of 4 slices"):
         discover(SlicesSection(cores=3, shares=2))
 
 
-def test_a_mig_instances_box_sees_its_own_gpu_alone(monkeypatch, tmp_path):
-    """The device file of the GPU that it is of; CUDA is told the instance."""
+def test_a_mig_instances_sandbox_sees_only_its_own_gpu(monkeypatch, tmp_path):
+    """It has the device file of its GPU, and CUDA_VISIBLE_DEVICES names the instance."""
     for minor, uuid in enumerate(("GPU-aa", "GPU-bb")):
         (tmp_path / f"{minor}").mkdir()
         text = f"Model: Fake\nGPU UUID: {uuid}\nDevice Minor: {minor}\n"
         (tmp_path / f"{minor}/information").write_text(text)
-    found = devices.find_gpu("GPU-bb", tmp_path)
-    assert found == Board(1, "GPU-bb")
-    monkeypatch.setattr(devices, "find_gpu", {"GPU-bb": found}.get)
+    nodes = devices.find_gpu("GPU-bb", tmp_path)
+    assert nodes == DeviceNodes(1, "GPU-bb")
+    monkeypatch.setattr(devices, "find_gpu", {"GPU-bb": nodes}.get)
     monkeypatch.setattr(devices.Path, "exists", lambda self: True)
     lease = Slice("gpu0", "cuda", (0,), "MIG-2", "GPU-bb")
     names = [node.name for node in devices.device_nodes(lease)]

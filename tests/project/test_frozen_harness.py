@@ -16,14 +16,14 @@ from swarm.project import repository as target
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.laboratory import LabExecutor, MemoryBranches, make_run
 from tests.support.repository import git, make
-from tests.support.target import HOUSES, environment, installed, ledger, packing, swarm
+from tests.support.target import PACKAGES, environment, installed, ledger, packing, swarm
 
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A repository with the four houses in it, whose harness is the one that would run."""
     repo = make(tmp_path / "checkout", {"README": "swarm\n"})
-    for house in HOUSES:
+    for house in PACKAGES:
         shutil.copytree(installed() / house, repo / house)
     git(repo, "add", "-A")
     git(repo, "commit", "-qm", "All of it")

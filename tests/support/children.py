@@ -1,4 +1,4 @@
-"""Child processes of tests: a piece of Python in one of its own, and which one serves boxes."""
+"""Child processes of tests: Python code in a new process, and the harness process in use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 
 def child(code, cache, **env):
-    """Run Python code in a process of its own on `cache`."""
+    """Run Python code in a new process with SWARM_CACHE at `cache`."""
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         env={**os.environ, "SWARM_CACHE": str(cache), **env},
@@ -25,8 +25,8 @@ def child(code, cache, **env):
     )
 
 
-def has_box(process):
-    """Return whether a slice's process has a child beside the one that boxes are copied from."""
+def has_sandbox(process):
+    """Return whether a slice's process has a child beside its zygote."""
     own = process.cmdline()  # which a child has, too, until it becomes something else
     lines = [child.cmdline() for child in process.children()]
     return any("zygote" not in line and line != own for line in lines)
@@ -40,6 +40,6 @@ async def serving():
     while True:
         for process in psutil.Process().children():
             with suppress(psutil.Error):  # it has ended
-                if "harness.worker" in " ".join(process.cmdline()) and has_box(process):
+                if "harness.worker" in " ".join(process.cmdline()) and has_sandbox(process):
                     return process
         await asyncio.sleep(0.005)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.children import has_box
+from tests.support.children import has_sandbox
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,7 +66,7 @@ class Family:
 def _busy(process):
     """Return whether this is a slice's process that runs a box."""
     try:
-        return "harness.worker" in " ".join(process.cmdline()) and has_box(process)
+        return "harness.worker" in " ".join(process.cmdline()) and has_sandbox(process)
     except psutil.Error:  # it has ended
         return False
 

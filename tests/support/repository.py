@@ -18,40 +18,45 @@ HOOKS = (
 WHEN = "1700000000 +0000"
 
 
-def git(where, *args, stdin=b"", check=True):
-    """Run git in `where` as a user would and return its output as text."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+def git(folder, *args, stdin=b"", check=True):
+    """Run git in `folder` as a user would and return its output as text."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     clean = {
-        **kept,
+        **inherited,
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_SYSTEM": os.devnull,
         "GIT_AUTHOR_DATE": WHEN,
         "GIT_COMMITTER_DATE": WHEN,
     }
-    who = ["-c", "user.name=U", "-c", "user.email=u@example.org"]
-    done = subprocess.run(
-        ["git", *who, *args], cwd=where, env=clean, input=stdin, capture_output=True, check=False
+    identity = ["-c", "user.name=U", "-c", "user.email=u@example.org"]
+    result = subprocess.run(
+        ["git", *identity, *args],
+        cwd=folder,
+        env=clean,
+        input=stdin,
+        capture_output=True,
+        check=False,
     )
     if check:
-        assert done.returncode == 0, f"git {args}: {(done.stdout + done.stderr).decode()}"
-    return done.stdout.decode().rstrip("\n")
+        assert result.returncode == 0, f"git {args}: {(result.stdout + result.stderr).decode()}"
+    return result.stdout.decode().rstrip("\n")
 
 
-def make(where, files):
+def make(folder, files):
     """Make a repository on branch main whose one commit holds `files` (text by path)."""
-    where.mkdir(parents=True)
-    git(where, "init", "-q", "-b", "main")
-    write(where, files)
-    git(where, "add", "-A")
-    git(where, "commit", "-qm", "one")
-    return where
+    folder.mkdir(parents=True)
+    git(folder, "init", "-q", "-b", "main")
+    write(folder, files)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "one")
+    return folder
 
 
-def write(where, files):
-    """Write `files` (text by path) below `where`."""
+def write(folder, files):
+    """Write `files` (text by path) below `folder`."""
     for path, text in files.items():
-        (where / path).parent.mkdir(parents=True, exist_ok=True)
-        (where / path).write_text(text)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
 
 
 def set_traps(repo):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 SECONDS = 1.0
 
-HOUSES = ("swarm", "analysis", "islands", "harness")
+PACKAGES = ("swarm", "analysis", "islands", "harness")
 
 
 @cache
@@ -22,7 +22,7 @@ def installed():
     home = Path(tempfile.mkdtemp(prefix="swarm-wheel-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     home.chmod(0o755)
-    for house in HOUSES:
+    for house in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(Path(__file__).parents[2] / house, home / house, ignore=ignored)
     return home

@@ -66,9 +66,9 @@ def stacked(branches, seed):
             ev.ProposalReceived(number, island, "lab", "base", f"lr to {step}"),
             ev.CandidateAdmitted(number, island, commits[number], "base", 1, 1),
         ]
-        for purpose, where in (("screen", seed), ("confirm", 2)):
+        for purpose, trial_seed in (("screen", seed), ("confirm", 2)):
             start = ev.TrialStarted(
-                f"p{number}{purpose}", number, island, commits[number], purpose, where, 0, "s0"
+                f"p{number}{purpose}", number, island, commits[number], purpose, trial_seed, 0, "s0"
             )
             events += [
                 start,
@@ -100,8 +100,8 @@ def seeded(tmp_path, branches, executor, trials=4):
     return run_virtual(main())
 
 
-def promote(tmp_path, branches, executor, ledger, wish, policy=PromotionPolicy()):  # noqa: PLR0913, PLR0917
-    """Promote `wish` on a stopped run; return the run."""
+def promote(tmp_path, branches, executor, ledger, request, policy=PromotionPolicy()):  # noqa: PLR0913, PLR0917
+    """Promote `request` on a stopped run; return the run."""
 
     async def main():
         run = make_run(
@@ -111,9 +111,9 @@ def promote(tmp_path, branches, executor, ledger, wish, policy=PromotionPolicy()
         run.launch = replace(run.launch, promotion=policy, splits=("dev", "hidden"))
 
         async def begin():
-            known = run.state.promotions
-            if known.open is None and not known.ended:
-                await run_actions.start_promotion(run, wish)
+            promotions = run.state.promotions
+            if promotions.open is None and not promotions.ended:
+                await run_actions.start_promotion(run, request)
 
         await run_steps_only(run, lambda state, name: next_run_step(state, name, policy), begin)
         return run
@@ -121,20 +121,20 @@ def promote(tmp_path, branches, executor, ledger, wish, policy=PromotionPolicy()
     return run_virtual(main())
 
 
-def a_run(tmp_path, factor=1.0, sigma=0.01, **more):
-    """Promote three changes whose worth at the next rung is `factor` of what it was."""
+def prepared(tmp_path, factor=1.0, sigma=0.01, **more):
+    """Return a run with a stack of three changes that keep `factor` of their gain at rung 1."""
     branches = MemoryBranches()
     executor = TwoRungs(branches, sigma=sigma, factor=factor, **more)
     ledger = seeded(tmp_path, branches, executor)
-    seed = next(each.seed for each in ledger.kept if isinstance(each, ev.TrialStarted))
+    seed = next(event.seed for event in ledger.kept if isinstance(event, ev.TrialStarted))
     events, stack = stacked(branches, seed)
     ledger.kept += events
     before = Gain(sum(STEPS.values()), 0.01, 4)
-    wish = PromotionRequest(1, "base", stack, tuple(STEPS), before, 1)
-    return branches, executor, ledger, wish
+    request = PromotionRequest(1, "base", stack, tuple(STEPS), before, 1)
+    return branches, executor, ledger, request
 
 
-def kinds_of(run, kind):
+def events_of(run, kind):
     """Return the events of one kind that a run recorded."""
     return [event for event in run.ledger.kept if isinstance(event, kind)]
 
@@ -142,13 +142,13 @@ def kinds_of(run, kind):
 @pytest.mark.parametrize(
     ("factor", "verdict"), [(1.0, "transfers"), (0.0, "fades"), (-1.0, "reverses")]
 )
-def test_the_verdict_is_the_truth(tmp_path, factor, verdict):
-    """What holds transfers, what is worth nothing fades, what flips its sign reverses."""
-    run = promote(tmp_path, *a_run(tmp_path, factor))
-    (promoted,) = kinds_of(run, ev.PromotionEnded)
+def test_the_verdict_agrees_with_the_true_gain(tmp_path, factor, verdict):
+    """A gain that holds transfers, one that vanishes fades, one that flips its sign reverses."""
+    run = promote(tmp_path, *prepared(tmp_path, factor))
+    (promoted,) = events_of(run, ev.PromotionEnded)
     assert promoted.verdict == verdict
     assert promoted.after.mean == pytest.approx(factor * 0.6, abs=0.05)
-    moved = kinds_of(run, ev.ConsensusMoved)
+    moved = events_of(run, ev.ConsensusMoved)
     assert len(moved) == (verdict == "transfers")
     if moved:
         assert run.branches.heads["consensus"] == moved[0].commit
@@ -156,36 +156,36 @@ def test_the_verdict_is_the_truth(tmp_path, factor, verdict):
         assert len(moved[0].changes) == 3
 
 
-def test_trials_are_paired_sharp_and_asked_of_the_hidden_part_once(tmp_path):
-    """Each seed runs on one slice; audits are sharp; two hidden pairs and one bit."""
-    branches, executor, ledger, wish = a_run(tmp_path)
-    run = promote(tmp_path, branches, executor, ledger, wish)
-    started = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
+def test_trials_are_paired_fully_audited_and_query_the_hidden_split_once(tmp_path):
+    """Each seed runs on one slice; audits are full; two hidden pairs give one bit."""
+    branches, executor, ledger, request = prepared(tmp_path)
+    run = promote(tmp_path, branches, executor, ledger, request)
+    started = [t for t in events_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
     assert {t.rung for t in started} == {1} and {t.check_number for t in started} == {1}
     slices = {}
     for trial in started:
         assert slices.setdefault(trial.seed, trial.slice) == trial.slice
-    assert all(t.audit == FULL_AUDIT for t in executor.trials if t.rung.depth == 2)
+    assert {t.audit for t in executor.trials if t.rung.depth == 2} == {FULL_AUDIT}
     hidden = [t for t in started if t.split == "hidden"]
     assert len(hidden) == 4
-    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    (promoted,) = events_of(run, ev.PromotionEnded)
     assert promoted.hidden is True
     assert run.state.promotions.hidden_queries == {1}
     assert len(started) <= PromotionPolicy().trials
-    again = promote(tmp_path, branches, executor, run.ledger, wish)
-    assert len(kinds_of(again, ev.PromotionEnded)) == 1
+    again = promote(tmp_path, branches, executor, run.ledger, request)
+    assert len(events_of(again, ev.PromotionEnded)) == 1
 
 
 def test_no_hidden_query_is_made_beyond_the_budget(tmp_path):
-    """A budget of 0 asks nothing, and the verdict is the dev part's."""
-    run = promote(tmp_path, *a_run(tmp_path), policy=PromotionPolicy(hidden=0))
-    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    """With a budget of 0 there is no hidden trial, and the verdict rests on the dev split."""
+    run = promote(tmp_path, *prepared(tmp_path), policy=PromotionPolicy(hidden=0))
+    (promoted,) = events_of(run, ev.PromotionEnded)
     assert promoted.hidden is None and promoted.verdict == "transfers"
-    assert all(t.split == "dev" for t in kinds_of(run, ev.TrialStarted))
+    assert {t.split for t in events_of(run, ev.TrialStarted)} == {"dev"}
 
 
 def test_better_on_dev_alone_does_not_transfer(tmp_path):
-    """The hidden part has the last word."""
+    """A stack that is worse on the hidden split fades, whatever its gain on dev."""
 
     @dataclass
     class Overfit(TwoRungs):
@@ -194,39 +194,41 @@ def test_better_on_dev_alone_does_not_transfer(tmp_path):
             worse = 2 * value(self.branches, trial.commit) if trial.split == "hidden" else 0.0
             return replace(outcome, score=outcome.score + worse)
 
-    branches, _, ledger, wish = a_run(tmp_path)
-    run = promote(tmp_path, branches, Overfit(branches), ledger, wish)
-    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    branches, _, ledger, request = prepared(tmp_path)
+    run = promote(tmp_path, branches, Overfit(branches), ledger, request)
+    (promoted,) = events_of(run, ev.PromotionEnded)
     assert promoted.hidden is False and promoted.verdict == "fades"
-    assert not kinds_of(run, ev.ConsensusMoved)
+    assert not events_of(run, ev.ConsensusMoved)
 
 
 def test_contenders_are_halved_within_the_budget(tmp_path):
     """With many near misses the best get more seeds, and the budget holds."""
-    branches, executor, ledger, wish = a_run(tmp_path)
-    run = promote(tmp_path, branches, executor, ledger, wish, PromotionPolicy(seeds=4, trials=24))
-    started = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
+    branches, executor, ledger, request = prepared(tmp_path)
+    run = promote(
+        tmp_path, branches, executor, ledger, request, PromotionPolicy(seeds=4, trials=24)
+    )
+    started = [t for t in events_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
     assert len(started) <= 24
-    (promoted,) = kinds_of(run, ev.PromotionEnded)
-    pairs = {each.experiment: each.after.pairs for each in promoted.contenders}
+    (promoted,) = events_of(run, ev.PromotionEnded)
+    pairs = {part.experiment: part.after.pairs for part in promoted.contenders}
     assert pairs == {1: 2, 2: 2, 3: 2, 4: 2}, "eight trials are left: four contenders on two seeds"
-    run = promote(tmp_path, *a_run(tmp_path), PromotionPolicy(seeds=4, trials=32))
-    (promoted,) = kinds_of(run, ev.PromotionEnded)
-    pairs = {each.experiment: each.after.pairs for each in promoted.contenders}
-    assert pairs == {1: 4, 2: 4, 3: 4, 4: 2, 5: 2}, "the better half goes on"
+    run = promote(tmp_path, *prepared(tmp_path), PromotionPolicy(seeds=4, trials=32))
+    (promoted,) = events_of(run, ev.PromotionEnded)
+    pairs = {part.experiment: part.after.pairs for part in promoted.contenders}
+    assert pairs == {1: 4, 2: 4, 3: 4, 4: 2, 5: 2}, "the better half runs on more seeds"
     assert promoted.agreement.tau == 1.0
-    assert all(each.kinds for each in promoted.contenders)
+    assert all(part.kinds for part in promoted.contenders)
 
 
 def test_time_to_target_is_found_between_two_budgets(tmp_path):
     """A lead of 0.6 at half a point for each halving is worth a factor of 2 ** 1.2 in time."""
-    run = promote(tmp_path, *a_run(tmp_path, sigma=0.001, slope=0.5))
-    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    run = promote(tmp_path, *prepared(tmp_path, sigma=0.001, slope=0.5))
+    (promoted,) = events_of(run, ev.PromotionEnded)
     assert promoted.reached == pytest.approx(60 / 2**1.2, rel=0.05)
     assert promoted.low <= promoted.reached <= promoted.high
     assert promoted.high / promoted.low == pytest.approx(2.0)
     shares = {
-        t.share for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung
+        t.share for t in events_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung
     }
     assert shares == {1.0, 0.5, 0.25}
 
@@ -245,36 +247,37 @@ def test_a_stack_that_breaks_at_the_next_rung_does_not_transfer(tmp_path):
                 )
             return outcome
 
-    branches, _, ledger, wish = a_run(tmp_path)
-    run = promote(tmp_path, branches, Breaks(branches), ledger, wish)
-    (promoted,) = kinds_of(run, ev.PromotionEnded)
+    branches, _, ledger, request = prepared(tmp_path)
+    run = promote(tmp_path, branches, Breaks(branches), ledger, request)
+    (promoted,) = events_of(run, ev.PromotionEnded)
     assert promoted.verdict == "reverses"
     assert promoted.reason == "the stack has no score at this rung"
 
 
-def test_cut_between_any_two_events_it_comes_to_the_same_end(tmp_path):
-    """A promotion that was killed anywhere is gone on with: same verdict, branch as the ledger."""
-    branches, executor, ledger, wish = a_run(tmp_path)
+def test_cut_between_any_two_events_it_ends_the_same(tmp_path):
+    """A promotion that was killed anywhere resumes: same verdict, and the branch agrees."""
+    branches, executor, ledger, request = prepared(tmp_path)
     before = len(ledger.kept)
-    whole = promote(tmp_path, branches, executor, MemoryLedger(ledger.kept), wish)
-    (end,) = kinds_of(whole, ev.PromotionEnded)
-    (moved,) = kinds_of(whole, ev.ConsensusMoved)
+    whole = promote(tmp_path, branches, executor, MemoryLedger(ledger.kept), request)
+    (end,) = events_of(whole, ev.PromotionEnded)
+    (moved,) = events_of(whole, ev.ConsensusMoved)
+    assert len(whole.ledger.kept) > before + 1
     for cut in range(before + 1, len(whole.ledger.kept)):
         head = branches.heads.get("consensus", "")
         branches.heads.pop("consensus", None)
         if any(isinstance(event, ev.ConsensusMoved) for event in whole.ledger.kept[:cut]):
             branches.heads["consensus"] = random.Random(cut).choice(["", head])
         run = promote(
-            tmp_path, branches, TwoRungs(branches), MemoryLedger(whole.ledger.kept[:cut]), wish
+            tmp_path, branches, TwoRungs(branches), MemoryLedger(whole.ledger.kept[:cut]), request
         )
-        (again,) = kinds_of(run, ev.PromotionEnded)
+        (again,) = events_of(run, ev.PromotionEnded)
         assert again.verdict == end.verdict
         assert again.after.mean == pytest.approx(end.after.mean, abs=0.02)
-        last = kinds_of(run, ev.ConsensusMoved)
-        assert [each.parts for each in last] == [moved.parts]
+        last = events_of(run, ev.ConsensusMoved)
+        assert [event.parts for event in last] == [moved.parts]
         assert branches.heads["consensus"] == last[0].commit
-        trials = [t for t in kinds_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
-        ended = {e.started.trial for e in kinds_of(run, ev.TrialEnded)}
+        trials = [t for t in events_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
+        ended = {e.started.trial for e in events_of(run, ev.TrialEnded)}
         scored = [(t.commit, t.seed, t.split, t.share) for t in trials if t.trial in ended]
         assert len(scored) == len(set(scored)), "a trial that was scored is not run again"
 
@@ -291,32 +294,32 @@ def test_every_commit_of_the_consensus_runs(tmp_path):
             broke = Failure("crash", "exit status 1: NameError")
             return Outcome(trial.id, "lab", "namespaces", failure=broke, seconds=outcome.seconds)
 
-    branches, _, ledger, wish = a_run(tmp_path)
-    run = promote(tmp_path, branches, Halfway(branches), ledger, wish)
-    (drafted,), (moved,) = kinds_of(run, ev.ConsensusDrafted), kinds_of(run, ev.ConsensusMoved)
+    branches, _, ledger, request = prepared(tmp_path)
+    run = promote(tmp_path, branches, Halfway(branches), ledger, request)
+    (drafted,), (moved,) = events_of(run, ev.ConsensusDrafted), events_of(run, ev.ConsensusMoved)
     assert len(drafted.changes) == 3 and len(moved.changes) == 2
     worth = [value(branches, commit) for commit in moved.changes]
     assert worth == [pytest.approx(0.3), pytest.approx(0.6)]
-    ran = {t.commit for t in kinds_of(run, ev.TrialStarted) if t.rung == 0 and t.check_number}
+    ran = {t.commit for t in events_of(run, ev.TrialStarted) if t.rung == 0 and t.check_number}
     assert ran == set(drafted.changes[:-1])
 
 
-def test_a_judged_stack_is_promoted_by_itself_where_limits_allow(tmp_path):
-    """In the midst of a launch; a bound without room for a whole promotion leaves it for later."""
+def test_a_judged_stack_is_promoted_automatically_within_the_limits(tmp_path):
+    """During a launch; a limit that cannot fit a whole promotion postpones it."""
     for bound, count in ((RunLimits(trials=80), 1), (RunLimits(trials=30), 0)):
-        branches, executor, ledger, wish = a_run(tmp_path)
+        branches, executor, ledger, request = prepared(tmp_path)
         judged = ev.StackCheckEnded(
             1,
             "additive",
-            wish.commit,
-            wish.parts,
+            request.commit,
+            request.parts,
             (),
             (),
-            wish.before,
-            wish.before,
+            request.before,
+            request.before,
             Gain(0, 0.1, 4),
         )
-        ledger.kept += [ev.StackCheckStarted(1, "base", wish.parts), judged]
+        ledger.kept += [ev.StackCheckStarted(1, "base", request.parts), judged]
 
         async def main(ledger=ledger, branches=branches, executor=executor, bound=bound):
             run = make_run(
@@ -327,13 +330,13 @@ def test_a_judged_stack_is_promoted_by_itself_where_limits_allow(tmp_path):
             return run
 
         run = run_virtual(main())
-        assert len(kinds_of(run, ev.PromotionEnded)) == count
+        assert len(events_of(run, ev.PromotionEnded)) == count
         assert run.state.trials == bound.trials
 
 
-def test_the_fold_of_a_promotion_is_what_was_lived(tmp_path):
-    """Another fold of the ledger knows the same consensus and the same queries."""
-    run = promote(tmp_path, *a_run(tmp_path))
+def test_the_fold_of_a_promotion_equals_the_live_state(tmp_path):
+    """A fresh fold has the same consensus, results and near misses."""
+    run = promote(tmp_path, *prepared(tmp_path))
     fresh = State()
     fresh.apply_all(run.ledger.kept)
     assert fresh.promotions.consensus == run.state.promotions.consensus
@@ -353,15 +356,15 @@ def test_kendalls_tau_counts_pairs_that_agree():
 
 
 def _measured(number, gain, noise):
-    each = Gain(gain, noise, 4)
-    return Measured(number, ("other",), each, each, "transfers")
+    same = Gain(gain, noise, 4)
+    return Measured(number, ("other",), same, same, "transfers")
 
 
 @pytest.mark.parametrize(
     ("t", "freedom", "chance"), [(2.3534, 3, 0.05), (1.8125, 10, 0.05), (0, 4, 0.5)]
 )
-def test_doubt_is_students(t, freedom, chance):
-    """The tables' values."""
+def test_the_tail_is_students_t(t, freedom, chance):
+    """The values of printed tables of Student's t."""
     assert tail(t, freedom) == pytest.approx(chance, abs=1e-4)
     assert tail(-t, freedom) == pytest.approx(1 - chance, abs=1e-4)
 
@@ -379,8 +382,8 @@ def test_doubt_is_students(t, freedom, chance):
         ("learningRate = (", "learningRate = ((", "optimiser"),
     ],
 )
-def test_a_change_is_known_by_the_names_it_touches(old, new, first):
-    """What stands beside it unchanged has no say, and what does not parse is read as words."""
+def test_a_change_is_categorised_by_the_names_it_touches(old, new, first):
+    """Unchanged code beside it does not count; text that does not parse is read as words."""
     beside = "batchTokens = 3\n\n\ndef attention():\n    return 1\n\n\n"
-    found = categories({"train.py": beside + old + "\n"}, {"train.py": beside + new + "\n"})
-    assert found[0] == first
+    touched = categories({"train.py": beside + old + "\n"}, {"train.py": beside + new + "\n"})
+    assert touched[0] == first

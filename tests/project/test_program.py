@@ -1,4 +1,4 @@
-"""program.md: what it may say, what is filled in, and how its mistakes read."""
+"""program.md: its keys, their defaults, and the messages for mistakes."""
 
 import dataclasses
 import io
@@ -58,7 +58,7 @@ def program(yaml_text, files=None, prose="Pack well."):
     return read_program(f"---\n{yaml_text}\n---\n\n{prose}\n", "program.md", files)
 
 
-def complaints(yaml_text, files=None):
+def refusal_lines(yaml_text, files=None):
     """Return the lines of the refusal of this front matter."""
     with pytest.raises(SetupError) as raised:
         program(yaml_text, files)
@@ -74,13 +74,13 @@ def test_two_keys_are_enough():
     assert (keys.islands, keys.agent, len(keys.rungs)) == ("auto", "mutator", 1)
 
 
-def test_everything_said_is_taken():
+def test_every_key_is_read():
     """Each key of a full front matter arrives in the program."""
     full = program(FULL)
-    found = full.settings
-    assert found.genome == ("genome/pack.py", "lib")
-    assert found.rungs == (Rung(1, 4.0, 1024), Rung(1, 30.5))
-    assert found.islands == (
+    keys = full.settings
+    assert keys.genome == ("genome/pack.py", "lib")
+    assert keys.rungs == (Rung(1, 4.0, 1024), Rung(1, 30.5))
+    assert keys.islands == (
         settings.IslandSection("wide", "mutator"),
         settings.IslandSection("deep", "fast"),
     )
@@ -91,10 +91,10 @@ def test_everything_said_is_taken():
         requests_per_minute=20,
         price=Price(0, 0, 0, 0),
     )
-    assert found.slices == settings.SlicesSection("cpu", 2, 1)
-    assert found.limits == settings.LimitsSection(10, 200, 1.5, 9_000, 2, 50_000)
-    assert found.ratchet == settings.RatchetSection(3, max_pairs=2, margin=1.5)
-    assert found.seed == 7
+    assert keys.slices == settings.SlicesSection("cpu", 2, 1)
+    assert keys.limits == settings.LimitsSection(10, 200, 1.5, 9_000, 2, 50_000)
+    assert keys.ratchet == settings.RatchetSection(3, max_pairs=2, margin=1.5)
+    assert keys.seed == 7
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_every_key_says_what_it_must_be(record):
 
 
 def test_a_model_has_the_keys_its_provider_takes():
-    """What program.md says of a model and what a provider is built from have the same names."""
-    said = {key.name for key in dataclasses.fields(settings.ModelSection)}
-    assert said == {key.name for key in dataclasses.fields(ModelSettings)}
+    """ModelSection and ModelSettings have the same fields."""
+    names = {key.name for key in dataclasses.fields(settings.ModelSection)}
+    assert names == {key.name for key in dataclasses.fields(ModelSettings)}
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("task: packing", "1: genome is missing: add `genome: [genome/train.py]`"),
         ("genome: [a]", "1: task is missing: add `task: packing`"),
@@ -167,10 +167,10 @@ def test_a_model_has_the_keys_its_provider_takes():
         (f"{MINIMAL}\nratchet: {{max_pairs: 1}}", "4: ratchet.max_pairs must be a whole"),
     ],
 )
-def test_a_mistake_is_one_line_with_its_place_and_mend(text, complaint):
-    """A wrong key or value is told by file, line, key, what would be right, and an example."""
-    (line,) = complaints(text)
-    assert line.startswith(f"program.md:{complaint}")
+def test_a_mistake_is_one_line_with_its_place_and_fix(text, message):
+    """The message for a wrong key or value names file, line, key, rule and an example."""
+    (line,) = refusal_lines(text)
+    assert line.startswith(f"program.md:{message}")
 
 
 @pytest.mark.parametrize(("section", "old"), settings.RENAMED)
@@ -180,7 +180,7 @@ def test_an_old_key_is_refused_with_its_new_name(section, old):
     keys = {field.name: field.default for field in dataclasses.fields(settings.Settings)}
     names = {field.name for field in dataclasses.fields(keys[section])}
     assert new in names and old not in names
-    (line,) = complaints(f"{MINIMAL}\n{section}:\n  {old}: 3")
+    (line,) = refusal_lines(f"{MINIMAL}\n{section}:\n  {old}: 3")
     assert line == f"program.md:5: {section}.{old} is now called `{new}`: rename it"
 
 
@@ -206,8 +206,8 @@ def test_sections_build_the_records_that_the_run_works_with():
 
 
 def test_all_mistakes_come_at_once_in_the_order_of_the_file():
-    """A person mends a file in one go."""
-    lines = complaints("seed: x\ntask: packing\ngenome: [a]\nlimitz: 3\nagent: 4")
+    """So a person can fix the file in one go."""
+    lines = refusal_lines("seed: x\ntask: packing\ngenome: [a]\nlimitz: 3\nagent: 4")
     assert [line.split(" ")[0] for line in lines] == [f"program.md:{n}:" for n in (2, 5, 6)]
 
 
@@ -216,54 +216,54 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file():
 )
 def test_a_genome_stays_inside_the_repository(path):
     """Paths that are absolute, climb, name git's folder, or are empty are refused."""
-    (line,) = complaints(f'task: packing\ngenome: ["{path}"]')
+    (line,) = refusal_lines(f'task: packing\ngenome: ["{path}"]')
     assert line.startswith("program.md:3:")
 
 
 def test_a_genome_names_each_file_once_and_never_program_md():
     """Overlapping paths and the program itself are refused."""
-    first, second = complaints("task: packing\ngenome:\n- a/b\n- a\n- program.md")
+    first, second = refusal_lines("task: packing\ngenome:\n- a/b\n- a\n- program.md")
     assert first.startswith('program.md:5: genome[1] covers the same files as "a/b"')
     assert second.startswith("program.md:6: genome[2] may not be program.md")
 
 
-def test_what_the_genome_names_must_be_there():
-    """With the repository's files at hand, a missing path is told with the nearest one."""
+def test_files_of_the_genome_must_exist():
+    """Given the repository's files, the message for a missing path names the nearest one."""
     assert program(MINIMAL, ["genome/pack.py", "program.md"]).entry == "genome/pack.py"
-    (line,) = complaints("task: packing\ngenome: [genome/pakc.py]", ["genome/pack.py"])
+    (line,) = refusal_lines("task: packing\ngenome: [genome/pakc.py]", ["genome/pack.py"])
     assert line.endswith("which does not exist: did you mean `genome/pack.py`?")
-    (line,) = complaints(MINIMAL, ["genome/other.py"])
+    (line,) = refusal_lines(MINIMAL, ["genome/other.py"])
     assert line == "program.md:3: genome must hold one file pack.py for task packing, not 0"
-    (line,) = complaints(MINIMAL, ["genome/a/pack.py", "genome/pack.py", "pack.py"])
+    (line,) = refusal_lines(MINIMAL, ["genome/a/pack.py", "genome/pack.py", "pack.py"])
     assert line.endswith("not 2")
 
 
 def test_a_dollar_limit_needs_prices():
-    """A limit that could not be held is not accepted."""
-    (line,) = complaints(
+    """A limit that could not be enforced is refused."""
+    (line,) = refusal_lines(
         f"{MINIMAL}\nlimits: {{usd: 1}}\nagents: {{a: {{kind: openai, model: m}}}}"
     )
     assert line.startswith("program.md:5: agents.a.price is missing, and limits.usd needs it")
 
 
-def test_a_price_that_is_not_told_is_taken_as_the_dearest():
+def test_a_missing_price_is_the_highest_plausible_one():
     """Cache reads cost no more than fresh tokens, writes no more than twice as much."""
-    found = program(
+    agent = program(
         f"{MINIMAL}\nagents: {{a: {{kind: openai, model: m, price: {{input: 3, output: 15}}}}}}"
     ).agents["a"]
-    assert found.price == Price(input=3, output=15, cache_read=3, cache_write=6)
+    assert agent.price == Price(input=3, output=15, cache_read=3, cache_write=6)
 
 
 def test_a_key_written_where_its_variable_belongs_is_not_repeated():
-    """A secret pasted into program.md does not travel into logs."""
+    """A secret that was pasted into program.md is not repeated in messages."""
     agents = "agents: {a: {kind: openai, model: m, api_key_env: sk-very-secret}}"
-    (line,) = complaints(f"{MINIMAL}\n{agents}")
+    (line,) = refusal_lines(f"{MINIMAL}\n{agents}")
     assert "never the key" in line
     assert "secret" not in line
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("task: packing", "program.md:1: no front matter"),
         ("---\ntask: packing\n", "program.md:1: the front matter has no end"),
@@ -285,11 +285,11 @@ def test_a_key_written_where_its_variable_belongs_is_not_repeated():
         ("x" * (MAX_BYTES + 1), "program.md:1: larger than 256 KiB"),
     ],
 )
-def test_a_file_that_is_no_program_says_why(text, complaint):
+def test_an_unreadable_file_is_refused_with_the_reason(text, message):
     """Broken, hostile or oversized front matter is refused in one line, at once."""
     with pytest.raises(SetupError) as raised:
         read_program(text, "program.md")
-    assert str(raised.value).startswith(complaint)
+    assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
 
 
@@ -307,13 +307,13 @@ def test_a_file_from_windows_reads_the_same():
 
 
 def read_or_refuse(text):
-    """Read `text`; a refusal is lines that begin with their place."""
+    """Read `text`; a refusal is lines that begin with the file's name."""
     try:
-        found = read_program(text, "program.md", ["genome/pack.py"])
+        read = read_program(text, "program.md", ["genome/pack.py"])
     except SetupError as error:
         refused = str(error).splitlines()
     else:
-        assert found.entry == "genome/pack.py"
+        assert read.entry == "genome/pack.py"
         return
     assert refused
     assert all(line.startswith("program.md:") for line in refused)
@@ -351,7 +351,7 @@ SCALARS = (
     | st.text("aB-. é\u2028", max_size=4)
     | st.sampled_from(["auto", "packing", "mutator", "openai", "genome", "cpu", "kjv"])
 )
-SAID = st.recursive(
+VALUES = st.recursive(
     SCALARS,
     lambda inner: (
         st.lists(inner, max_size=3)
@@ -363,12 +363,12 @@ SAID = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(KEYS), SAID, max_size=6))
-def test_known_keys_with_any_values_give_a_program_or_a_refusal(said):
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6))
+def test_known_keys_with_any_values_give_a_program_or_a_refusal(values):
     """Every key meets every kind of value."""
-    wanted = {"task": "packing", "genome": ["genome"], **said}
-    if wanted["task"] in tasks.NAMES:
-        wanted["task"] = "packing"
+    front = {"task": "packing", "genome": ["genome"], **values}
+    if front["task"] in tasks.NAMES:
+        front["task"] = "packing"
     text = io.StringIO()
-    YAML(typ="safe", pure=True).dump(wanted, text)
+    YAML(typ="safe", pure=True).dump(front, text)
     read_or_refuse(f"---\n{text.getvalue()}---\n")

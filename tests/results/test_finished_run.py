@@ -69,7 +69,7 @@ def counts(folder, monkeypatch):
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"], ["--squash"], ["--pr"]])
 def test_a_merge_opens_git_once_and_folds_the_ledger_once(folder, counts, options):
-    """From settling over selection, checks and message to the event, on one FinishedRun."""
+    """Selection, checks, message and event share one FinishedRun."""
     arguments = ["--force-unpromoted", "--allow-unconfined", *options]
     result = CliRunner().invoke(merge, arguments, catch_exceptions=False)
     assert result.exit_code == 0
@@ -87,7 +87,7 @@ def test_new_scores_without_a_sandbox_need_a_word_more():
 
 
 def test_a_run_that_was_resumed_meanwhile_is_not_merged(folder):
-    """What another process appended since the fold is noticed by the number of events."""
+    """Events appended by another process since the fold are noticed by their number."""
     run = FinishedRun.open(folder)
     with Ledger.open(folder.path, clock()) as ledger:
         run.require_current(ledger)
@@ -99,7 +99,7 @@ def test_a_run_that_was_resumed_meanwhile_is_not_merged(folder):
 
 
 def test_an_empty_ledger_is_named(folder):
-    """No traceback where a launch was killed before its first event."""
+    """A launch that was killed before its first event gives one line, no traceback."""
     folder.ledger.write_bytes(b"")
     with pytest.raises(SetupError, match="run lab has not started"):
         FinishedRun.open(folder)

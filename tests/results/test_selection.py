@@ -1,4 +1,4 @@
-"""A kept change comes home: measured again, merged, or refused without a trace."""
+"""A kept change is measured again and merged, or refused without any change."""
 
 import json
 import re
@@ -33,11 +33,11 @@ def edit(repo, knob, value):
 def original(tmp_path_factory):
     """Make a repository on which one island kept one change: it pushes harder at the end."""
     repo = packing(tmp_path_factory.mktemp("original"), seconds=3.0, islands=1)
-    worse = count(1)  # after the first proposal all are worse, and use up the trials
+    number = count(1)  # all proposals after the first are worse, and use up the trials
 
-    def answer(asked):
-        tried = next(worse)
-        return Say(edit(repo, "HARDEN", 7.0) if tried == 1 else edit(repo, "PUSH", 1.0 / tried))
+    def answer(_):
+        n = next(number)
+        return Say(edit(repo, "HARDEN", 7.0) if n == 1 else edit(repo, "PUSH", 1.0 / n))
 
     with Loopback(answer) as server:
         agents = {"m": {**MODEL, "base_url": f"{server.url}/v1"}}
@@ -59,7 +59,7 @@ def _set_agents(repo, agents):
 
 
 def test_a_kept_change_is_measured_again_and_merged_with_its_evidence(improved):
-    """--no-ff, the evidence in trailers git understands, and the genome of the head."""
+    """A merge commit with the evidence in git's trailers and the genome of the head."""
     again = json.loads(swarm(improved, "measure", "--seeds", "2", "--json"))
     assert again["gain"]["mean"] > 0.05
     before = git(improved, "rev-parse", "main")
@@ -80,34 +80,34 @@ def test_a_kept_change_is_measured_again_and_merged_with_its_evidence(improved):
     assert "nothing to merge" in swarm(improved, "merge", FORCE, code=2)
 
 
-def test_every_keep_is_measured_again_beside_what_was_claimed_of_it(improved):
-    """Each against the head that it was kept on; a commit of one's own has no place there."""
+def test_measure_kept_shows_each_gain_beside_the_claimed_one(improved):
+    """Each change is measured against its parent; a commit argument is refused."""
     (row,) = json.loads(swarm(improved, "measure", "--kept", "--seeds", "1", "--json"))
     assert row["commit"] == git(improved, "rev-parse", "swarm/run1/a")
     assert row["against"] == git(improved, "rev-parse", "main")
     assert min(row["gain"]["mean"], row["claimed"]["mean"]) > 0.05
     assert "HARDEN to 7.0" in row["hypothesis"]
     lines = swarm(improved, "measure", "--kept", "--seeds", "1", COLUMNS="80").splitlines()
-    told = f"#{row['experiment']} ", " a ", Gain(**row["claimed"]).format()
-    assert any(all(part in line for part in told) for line in lines)
+    parts = f"#{row['experiment']} ", " a ", Gain(**row["claimed"]).format()
+    assert any(all(part in line for part in parts) for line in lines)
     assert "--kept" in swarm(improved, "measure", "main", "--kept", code=2)
 
 
 def test_a_dirty_tree_is_refused_and_nothing_changes(improved):
-    """One line with the mend; branch, files and ledger as before."""
+    """One line with the fix; branch, files and ledger are as before."""
     path = improved / GENOME
     path.write_text(path.read_text() + "# mine\n")
     before, events = git(improved, "rev-parse", "main"), ledger(improved)
-    said = swarm(improved, "merge", FORCE, code=2)
-    assert "Traceback" not in said
-    assert GENOME in said
+    message = swarm(improved, "merge", FORCE, code=2)
+    assert "Traceback" not in message
+    assert GENOME in message
     assert git(improved, "rev-parse", "main") == before
     assert path.read_text().endswith("# mine\n")
     assert ledger(improved) == events
 
 
 def test_a_conflict_is_refused_before_anything_changes(improved):
-    """The user changed the very line; the file is named."""
+    """The user changed the same line; the message names the file."""
     path = improved / GENOME
     path.write_text(path.read_text().replace("HARDEN = 1.0", "HARDEN = 2.0"))
     git(improved, "commit", "-qam", "Mine")
@@ -118,7 +118,7 @@ def test_a_conflict_is_refused_before_anything_changes(improved):
 
 
 def test_scores_of_another_harness_are_not_merged(improved):
-    """What the ledger's harness measured is not what this one would."""
+    """A ledger of another harness is refused by `merge` and `measure`."""
     path = improved / ".swarm/run1/ledger.jsonl"
     now = ledger(improved)[0]["harness"]
     forge(path, now.encode(), b"0123456789ab-0123456789ab-torch2.0.0-cpu")
@@ -135,26 +135,26 @@ def test_scores_without_a_sandbox_are_not_merged_unasked(improved):
 
 
 def test_nothing_kept_is_nothing_to_merge(tmp_path):
-    """The mend is to go on."""
+    """A run without a keep is refused."""
     repo = packing(tmp_path)
     swarm(repo, "launch", "--trials", "4")
     assert "no change was kept yet" in swarm(repo, "merge", code=2)
 
 
-def test_what_was_not_promoted_is_not_merged_unasked(improved):
-    """One line that names the two ways on; an island by name needs the same word."""
-    said = swarm(improved, "merge", code=2)
-    assert "`swarm promote`" in said and FORCE in said
+def test_an_unpromoted_change_is_not_merged_unasked(improved):
+    """The message names both fixes; `--island` needs `--force-unpromoted`, too."""
+    message = swarm(improved, "merge", code=2)
+    assert "`swarm promote`" in message and FORCE in message
     assert FORCE in swarm(improved, "merge", "--island", "a", code=2)
     assert "--squash and --pr" in swarm(improved, "merge", "--squash", "--pr", code=2)
 
 
 @pytest.fixture(scope="module")
 def original_promoted(original, tmp_path_factory):
-    """Promote that repository's one change: on the one rung there is, on fresh seeds."""
+    """Promote that repository's one change, on fresh seeds of its only rung."""
     repo = Path(shutil.copytree(original, tmp_path_factory.mktemp("p") / "repo", symlinks=True))
-    rewritten = json.loads(swarm(repo, "promote", "--json"))
-    assert rewritten["verdict"] == "transfers"
+    promotion = json.loads(swarm(repo, "promote", "--json"))
+    assert promotion["verdict"] == "transfers"
     return repo
 
 
@@ -164,8 +164,8 @@ def promoted(original_promoted, tmp_path):
     return Path(shutil.copytree(original_promoted, tmp_path / "repo", symlinks=True))
 
 
-def test_the_consensus_comes_home_and_bisects(promoted):
-    """Promoted and merged: the branch, its trailers, and each commit of the merge runs."""
+def test_the_consensus_is_merged_and_can_be_bisected(promoted):
+    """Its commits carry trailers, and each commit of the merge is a valid genome."""
     head = git(promoted, "rev-parse", "swarm/run1/consensus")
     trailers = git(promoted, "log", "-1", "--format=%(trailers:only)", head)
     for key in ("Gain", "Seeds", "Rung", "Experiment", "Island", "Agent", "Promoted", "Cost"):
@@ -174,19 +174,21 @@ def test_the_consensus_comes_home_and_bisects(promoted):
     before = git(promoted, "rev-parse", "main")
     assert "nothing was changed" in swarm(promoted, "merge", "--dry-run")
     assert git(promoted, "rev-parse", "main") == before
-    said = swarm(promoted, "merge")
-    assert "There is only one rung" in said and "merged as" in said
+    text = swarm(promoted, "merge")
+    assert "There is only one rung" in text and "merged as" in text
     assert git(promoted, "rev-list", "--parents", "-1", "main").split()[1:] == [before, head]
     assert ledger(promoted)[-1]["kind"] == "merged" and not ledger(promoted)[-1]["forced"]
     assert json.loads(swarm(promoted, "verify", "--json"))["holds"]
-    for commit in git(promoted, "rev-list", f"{before}..main").split():
+    commits = git(promoted, "rev-list", f"{before}..main").split()
+    assert commits
+    for commit in commits:
         git(promoted, "checkout", "-q", commit)
         compile((promoted / GENOME).read_text(), GENOME, "exec")
         assert "HARDEN = 7.0" in (promoted / GENOME).read_text()
 
 
-def test_squashed_it_is_one_commit_that_verify_knows(promoted):
-    """One parent, the same evidence."""
+def test_a_squashed_merge_is_one_commit_that_verifies(promoted):
+    """It has one parent and the evidence in its message."""
     before = git(promoted, "rev-parse", "main")
     result = json.loads(swarm(promoted, "merge", "--squash", "--json"))
     assert git(promoted, "rev-list", "--parents", "-1", "main").split()[1:] == [before]
@@ -196,7 +198,7 @@ def test_squashed_it_is_one_commit_that_verify_knows(promoted):
 
 
 def test_a_pull_request_is_written_and_main_is_left_alone(promoted):
-    """A branch at the consensus and a text; asked again it is the same."""
+    """`--pr` makes a branch at the consensus and a text, and can be repeated."""
     before = git(promoted, "rev-parse", "main")
     for _ in range(2):
         result = json.loads(swarm(promoted, "merge", "--pr", "--json"))
@@ -207,7 +209,7 @@ def test_a_pull_request_is_written_and_main_is_left_alone(promoted):
 
 
 def test_a_merge_without_its_event_is_recorded_by_the_next(promoted):
-    """Killed between git and ledger: the merge is found on the branch and recorded once."""
+    """A merge that was killed before its event is found on the branch and recorded once."""
     swarm(promoted, "merge")
     path = promoted / ".swarm/run1/ledger.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -216,22 +218,22 @@ def test_a_merge_without_its_event_is_recorded_by_the_next(promoted):
     for _ in range(2):
         assert "already: nothing to merge" in swarm(promoted, "merge", code=2)
     again = [event for event in ledger(promoted) if event["kind"] == "merged"]
-    assert [{**each, "recorded": 0, "link": ""} for each in again] == [
+    assert [{**event, "recorded": 0, "link": ""} for event in again] == [
         {**merged, "recorded": 0, "link": ""}
     ]
     assert json.loads(swarm(promoted, "verify", "--json"))["holds"]
 
 
 def test_where_main_moved_the_consensus_is_rebased_and_measured_again(promoted):
-    """Another change of the genome on main: rebased on it, promoted there, then merged."""
+    """After another change on main the consensus is rebased, promoted and merged."""
     path = promoted / GENOME
     path.write_text(path.read_text() + "\nMINE = 1\n")
     git(promoted, "commit", "-qam", "Mine")
     assert "rebase and measure again" in swarm(promoted, "merge", "--dry-run")
     tip = git(promoted, "rev-parse", "main")
     swarm(promoted, "merge")
-    told = [event for event in ledger(promoted) if event["kind"] == "promotion_ended"]
-    assert [each["base"] == tip for each in told] == [False, True]
+    promotions = [event for event in ledger(promoted) if event["kind"] == "promotion_ended"]
+    assert [promotion["base"] == tip for promotion in promotions] == [False, True]
     text = path.read_text()
     assert text.endswith("MINE = 1\n") and "HARDEN = 7.0" in text
     assert git(promoted, "merge-base", "main^1", "main^2") == tip

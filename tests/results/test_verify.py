@@ -1,4 +1,4 @@
-"""The ledger's chain, and what `swarm verify` finds of what was done to a record."""
+"""The ledger's chain, and the damage to a record that `swarm verify` reports."""
 
 import dataclasses
 import json
@@ -37,9 +37,9 @@ KEPT = Proposal("Raise X", {GENOME: Entry(b"X = 0.5\n")})
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    """Return the folder of a run on a real repository, merged home: one change was kept."""
+    """Return the folder of a run on a real repository: one change was kept and merged."""
     home = tmp_path_factory.mktemp("original")
-    folder = of(make(home / "repo", {GENOME: "X = 0.0\n", ".gitignore": ".swarm\n"}))
+    folder = run_folder(make(home / "repo", {GENOME: "X = 0.0\n", ".gitignore": ".swarm\n"}))
     branches = Branches(folder.repo, "lab", (GENOME,))
 
     async def main(ledger):
@@ -70,86 +70,86 @@ def original(tmp_path_factory):
 @pytest.fixture
 def record(original, tmp_path):
     """Return a copy of that run for one test."""
-    return of(shutil.copytree(original.repo, tmp_path / "repo"))
+    return run_folder(shutil.copytree(original.repo, tmp_path / "repo"))
 
 
-def of(repo):
+def run_folder(repo):
     """Return the folder of run lab in `repo`."""
     folder = repo / ".swarm/lab"
     folder.mkdir(parents=True, exist_ok=True)
     return RunFolder(repo, "lab")
 
 
-def path_of(folder):
-    """Return a run's ledger."""
+def ledger_path(folder):
+    """Return the path of a run's ledger."""
     return folder.path / "ledger.jsonl"
 
 
-def broken(folder):
-    """Return what does not hold of a record, by check."""
+def violations(folder):
+    """Return the violations of each check that fails."""
     return {check.name: check.violations for check in verify(folder).checks if check.violations}
 
 
 def lines_of(folder):
     """Return a ledger's lines, newlines included."""
-    return path_of(folder).read_bytes().splitlines(keepends=True)
+    return ledger_path(folder).read_bytes().splitlines(keepends=True)
 
 
-def without_merge(folder):
-    """Take back what a merge would tell of a record."""
+def undo_merge(folder):
+    """Undo the merge, whose commit carries a link of the ledger."""
     git(folder.repo, "reset", "-q", "--hard", "main~")
 
 
-def without_projection(folder):
-    """Delete what may always be deleted."""
+def delete_projection(folder):
+    """Delete lineage.duckdb, which the ledger can always rebuild."""
     (folder.path / "lineage.duckdb").unlink()
 
 
 # the chain
 
 
-def test_links_are_what_the_ledger_says_they_are(record):
+def test_links_hash_the_events_before_them(record):
     """Each line ends in its number and 128 bits of sha256 over the link before and its event."""
-    data = path_of(record).read_bytes()
+    data = ledger_path(record).read_bytes()
     assert chained(bodies(data)) == data
     assert json.loads(data.splitlines()[-1])["link"] == verify(record).link
 
 
-def test_events_know_nothing_of_links():
-    """No event has a member of that name, so what a line carries is never an event's own."""
+def test_no_event_has_a_field_called_link():
+    """So the `link` in a line is always the ledger's."""
     for kind in typing.get_args(ev.Event):
         assert "link" not in {field.name for field in dataclasses.fields(kind)}
 
 
 @pytest.fixture(scope="module")
 def untouched(original):
-    """Return the bytes of a whole ledger."""
-    return path_of(original).read_bytes()
+    """Return the bytes of a complete ledger."""
+    return ledger_path(original).read_bytes()
 
 
 @settings(deadline=None, max_examples=300)
 @given(data=st.data())
-def test_any_byte_that_is_changed_is_noticed_and_its_line_named(tmp_path_factory, untouched, data):
-    """One byte of any line, its newline and its link too; only a torn last line may end anyhow."""
+def test_any_changed_byte_is_reported_with_its_line(tmp_path_factory, untouched, data):
+    """In any line, newline and link included; only the last newline is exempt."""
     at = data.draw(st.integers(0, len(untouched) - 2))
     byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != untouched[at]))
     path = tmp_path_factory.mktemp("run") / "ledger.jsonl"
     path.write_bytes(untouched[:at] + bytes([byte]) + untouched[at + 1 :])
-    with pytest.raises(SetupError, match=rf":{untouched.count(10, 0, at) + 1}: ") as said:
+    with pytest.raises(SetupError, match=rf":{untouched.count(10, 0, at) + 1}: ") as error:
         list(read_events(path))
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_last_newline_that_is_changed_leaves_a_torn_line(record):
-    """It reads as what a kill leaves, and that line is not there: a merge's link tells."""
-    path = path_of(record)
+def test_a_changed_last_newline_makes_a_torn_line(record):
+    """The last line then reads like the remains of a kill, and does not count."""
+    path = ledger_path(record)
     before = path.read_bytes()
     path.write_bytes(before[:-1] + b" ")
     assert verify(record).events == before.count(b"\n") - 1
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda lines: lines[:4] + lines[5:], ":5: lines 5 to 5 are missing before it"),
         (lambda lines: lines[:4] + lines[7:], ":5: lines 5 to 7 are missing before it"),
@@ -167,17 +167,17 @@ def test_a_last_newline_that_is_changed_leaves_a_torn_line(record):
         (lambda lines: [*lines[:2], b"{}\n", *lines[2:]], ":3: carries no link"),
     ],
 )
-def test_what_was_done_to_lines_is_said(record, change, said):
-    """The first line that is not as it was written is named, with what became of it."""
-    path_of(record).write_bytes(b"".join(change(lines_of(record))))
-    (line,) = broken(record)["chain"]
-    assert said in line
-    with pytest.raises(SetupError, match=re.escape(said)):
-        list(read_events(path_of(record)))
+def test_changed_lines_are_reported(record, change, message):
+    """The message names the first line that differs, and how: missing, moved or changed."""
+    ledger_path(record).write_bytes(b"".join(change(lines_of(record))))
+    (line,) = violations(record)["chain"]
+    assert message in line
+    with pytest.raises(SetupError, match=re.escape(message)):
+        list(read_events(ledger_path(record)))
 
 
-def test_a_chain_goes_on_over_a_torn_line_and_a_resume(tmp_path):
-    """What a kill leaves is cut off, and the next line is linked to the last whole one."""
+def test_a_chain_continues_after_a_torn_line_and_a_resume(tmp_path):
+    """A torn line is cut off, and the next line is linked to the last complete one."""
     for torn in (b"", b'{"kind":"run_resu', b'{"recorded":1.0,"kind":"run_resumed","link":"9:0'):
         with Ledger.open(tmp_path, clock()) as ledger:
             ledger.extend([ev.RunResumed(), ev.RunResumed()])
@@ -192,8 +192,8 @@ def test_a_chain_goes_on_over_a_torn_line_and_a_resume(tmp_path):
 
 
 def test_an_old_ledger_without_links_is_refused_in_one_line(record):
-    """By readers and by writers, and no byte of it is touched."""
-    path = path_of(record)
+    """Readers and writers refuse it, and change no byte of it."""
+    path = ledger_path(record)
     old = b"\n".join(bodies(path.read_bytes())) + b'\n{"torn'
     path.write_bytes(old)
     with pytest.raises(SetupError, match="carries no link") as read:
@@ -205,16 +205,16 @@ def test_an_old_ledger_without_links_is_refused_in_one_line(record):
         pass
     assert "\n" not in f"{read.value}{written.value}"
     assert path.read_bytes() == old
-    assert "carries no link" in broken(record)["chain"][0]
+    assert "carries no link" in violations(record)["chain"][0]
 
 
-# the record against itself
+# consistency of the record
 
 
-def test_a_record_as_it_was_written_holds(record):
-    """Every check holds, the link is the last line's, and the exit code is 0."""
-    found = verify(record)
-    assert found.holds
+def test_an_untouched_record_holds(record):
+    """Every check is there and holds, and all lines count."""
+    report = verify(record)
+    assert report.holds
     names = [
         "chain",
         "events",
@@ -226,25 +226,25 @@ def test_a_record_as_it_was_written_holds(record):
         "merges",
         "projection",
     ]
-    assert [check.name for check in found.checks] == names
-    assert found.events == len(lines_of(record))
+    assert [check.name for check in report.checks] == names
+    assert report.events == len(lines_of(record))
 
 
 def test_a_run_that_has_not_begun_holds(tmp_path):
-    """An empty ledger says nothing that could be wrong."""
-    folder = of(make(tmp_path / "repo", {"a": ""}))
+    """An empty ledger has no violations."""
+    folder = run_folder(make(tmp_path / "repo", {"a": ""}))
     with Ledger.open(folder.path, clock()):
         pass
     assert verify(folder).holds
 
 
-def test_the_command_says_what_is_broken_and_exits_with_1(record, monkeypatch):
-    """As text and as JSON, with the last link to be noted elsewhere."""
+def test_the_command_reports_violations_and_exits_with_1(record, monkeypatch):
+    """It reports as text and as JSON, and prints the last link with the advice to note it."""
     monkeypatch.chdir(record.repo)
     assert command.main(["--run", "lab", "--json"], standalone_mode=False) == 0
-    said = CliRunner().invoke(command, ["--run", "lab"], catch_exceptions=False).stdout
-    assert f"last link {verify(record).link}" in said
-    assert "Keep this link in another place" in said
+    text = CliRunner().invoke(command, ["--run", "lab"], catch_exceptions=False).stdout
+    assert f"last link {verify(record).link}" in text
+    assert "Keep this link in another place" in text
     git(record.repo, "update-ref", "-d", "refs/heads/swarm/lab/i0")
     assert command.main(["--json"], standalone_mode=False) == 1
     result = CliRunner().invoke(command, ["--json"], catch_exceptions=False)
@@ -255,118 +255,118 @@ def test_the_command_says_what_is_broken_and_exits_with_1(record, monkeypatch):
 
 
 def test_lines_cut_off_at_the_end_show_in_refs_and_merges(record):
-    """A chain holds without its end; a candidate's ref, a branch and a merge remember it."""
+    """The chain holds without its end; a candidate's ref, a branch and a merge reveal the cut."""
     lines = lines_of(record)
     cut = next(n for n, line in enumerate(lines) if b'"verdict":"keep"' in line)
-    path_of(record).write_bytes(b"".join(lines[:cut]))
-    without_projection(record)
-    found = broken(record)
-    assert "cut off" in found["merges"][0]
-    assert "the ledger does not know" in found["candidates"][0]
-    assert "is at" in found["heads"][0]
-    assert "chain" not in found
+    ledger_path(record).write_bytes(b"".join(lines[:cut]))
+    delete_projection(record)
+    lines_by_check = violations(record)
+    assert "cut off" in lines_by_check["merges"][0]
+    assert "the ledger does not know" in lines_by_check["candidates"][0]
+    assert "is at" in lines_by_check["heads"][0]
+    assert "chain" not in lines_by_check
 
 
-def test_an_end_that_moved_nothing_cannot_be_missed(record):
-    """The limit that is stated: without its last line, which no ref and no merge knows of."""
-    path_of(record).write_bytes(b"".join(lines_of(record)[:-1]))
-    without_projection(record)
+def test_a_cut_that_no_ref_shows_is_not_detected(record):
+    """The stated limit: a last line without a ref or a merge can be cut off unnoticed."""
+    ledger_path(record).write_bytes(b"".join(lines_of(record)[:-1]))
+    delete_projection(record)
     assert verify(record).holds
 
 
-def test_a_ledger_that_was_rewritten_as_a_whole_is_told_by_a_noted_link_alone(record):
-    """A forged chain holds in itself; the projection and the merge have the old link."""
-    without_projection(record)
-    forge(path_of(record), b'"hypothesis":"Raise X"', b'"hypothesis":"Raise Y"')
-    assert "rewritten" in broken(record)["merges"][0]
-    assert {*broken(record)} == {"merges"}
-    without_merge(record)
+def test_a_ledger_that_was_rewritten_shows_only_in_a_noted_link(record):
+    """A forged chain is consistent; only the merge's commit still has the old link."""
+    delete_projection(record)
+    forge(ledger_path(record), b'"hypothesis":"Raise X"', b'"hypothesis":"Raise Y"')
+    assert "rewritten" in violations(record)["merges"][0]
+    assert {*violations(record)} == {"merges"}
+    undo_merge(record)
     assert verify(record).holds
 
 
 def test_a_score_of_another_harness_is_named(record):
-    """Scores of different harnesses are never compared, so one ledger holds those of one."""
-    lines = bodies(path_of(record).read_bytes())
+    """A ledger holds scores of one harness, since those of two are never compared."""
+    lines = bodies(ledger_path(record).read_bytes())
     at = [n for n, line in enumerate(lines) if b'"kind":"trial_ended"' in line][3]
     lines[at] = lines[at].replace(b'"harness":"lab"', b'"harness":"mine"')
-    path_of(record).write_bytes(chained(lines))
-    (said,) = broken(record)["scores"]
-    assert f"line {at + 1}: " in said
-    assert "harness mine" in said
+    ledger_path(record).write_bytes(chained(lines))
+    (line,) = violations(record)["scores"]
+    assert f"line {at + 1}: " in line
+    assert "harness mine" in line
 
 
-def test_events_that_could_not_happen_are_named(record):
-    """A trial that ends twice, a ledger without its beginning: however well they are linked."""
-    lines = bodies(path_of(record).read_bytes())
+def test_impossible_events_are_named(record):
+    """A trial that ends twice, or a missing first line, though the links are right."""
+    lines = bodies(ledger_path(record).read_bytes())
     at = next(n for n, line in enumerate(lines) if b'"kind":"trial_ended"' in line)
-    path_of(record).write_bytes(chained([*lines[: at + 1], *lines[at:]]))
-    assert broken(record)["events"][0].startswith(f"line {at + 2}: trial_ended: ")
-    path_of(record).write_bytes(chained(lines[1:]))
-    (said,) = broken(record)["events"]
-    assert said == "line 1: island_opened: a ledger must begin with run_opened"
+    ledger_path(record).write_bytes(chained([*lines[: at + 1], *lines[at:]]))
+    assert violations(record)["events"][0].startswith(f"line {at + 2}: trial_ended: ")
+    ledger_path(record).write_bytes(chained(lines[1:]))
+    (line,) = violations(record)["events"]
+    assert line == "line 1: island_opened: a ledger must begin with run_opened"
 
 
 def test_a_candidate_must_be_held_by_its_ref(record):
-    """A ref that is gone, one that holds another commit, one that nobody recorded."""
+    """Reported: a missing ref, one that holds another commit, one without an event."""
     tried = "refs/swarm/lab/tried/"
     head = git(record.repo, "rev-parse", "swarm/lab/i0")
     git(record.repo, "update-ref", "-d", f"{tried}1")
     git(record.repo, "update-ref", f"{tried}3", head)
     git(record.repo, "update-ref", f"{tried}99", head)
-    missing, other, unknown = broken(record)["candidates"]
+    missing, other, unknown = violations(record)["candidates"]
     assert missing.startswith(f"{tried}1 holds nothing, not ")
     assert other.startswith(f"{tried}3 holds {head}, not ")
     assert unknown.startswith(f"{tried}99 holds a candidate that the ledger does not know")
 
 
 def test_a_candidate_whose_object_is_gone_is_named(record):
-    """A ref may stand where the commit that it names does not."""
+    """A ref can outlive the commit that it names."""
     commit = git(record.repo, "rev-parse", "refs/swarm/lab/tried/1")
     (record.repo / ".git/objects" / commit[:2] / commit[2:]).unlink()
-    said = f"refs/swarm/lab/tried/1 holds the lost {commit}, not {commit}"
-    assert broken(record)["candidates"] == (said,)
-    assert commit in broken(record)["merges"][0]
+    line = f"refs/swarm/lab/tried/1 holds the lost {commit}, not {commit}"
+    assert violations(record)["candidates"] == (line,)
+    assert commit in violations(record)["merges"][0]
 
 
-def test_a_candidate_has_the_parent_that_the_ledger_says(record):
-    """Who came from what stands in git, too."""
-    lines = bodies(path_of(record).read_bytes())
+def test_a_candidate_with_another_parent_is_named(record):
+    """The ledger's parent of a candidate must be its parent in git."""
+    lines = bodies(ledger_path(record).read_bytes())
     at = next(n for n, line in enumerate(lines) if b'"kind":"candidate_admitted"' in line)
     base = json.loads(lines[at])["parent"]
     lines[at] = lines[at].replace(base.encode(), b"0" * 40)
-    path_of(record).write_bytes(chained(lines))
-    assert f"was made on {base}, not on {'0' * 40}" in broken(record)["candidates"][0]
+    ledger_path(record).write_bytes(chained(lines))
+    assert f"was made on {base}, not on {'0' * 40}" in violations(record)["candidates"][0]
 
 
-def test_a_candidate_of_a_killed_coordinator_is_no_fault(record):
-    """A commit is made before it is recorded: a proposal still open may have one."""
-    lines = bodies(path_of(record).read_bytes())
+def test_a_candidate_of_a_killed_coordinator_is_allowed(record):
+    """A commit is made before it is recorded, so a pending proposal may have one."""
+    lines = bodies(ledger_path(record).read_bytes())
     at = max(n for n, line in enumerate(lines) if b'"kind":"candidate_admitted"' in line)
-    path_of(record).write_bytes(chained(lines[:at]))
-    without_projection(record)
-    without_merge(record)
+    ledger_path(record).write_bytes(chained(lines[:at]))
+    delete_projection(record)
+    undo_merge(record)
     assert verify(record).holds
 
 
 def test_a_branch_may_be_one_keep_behind_a_coordinator_that_did_not_stop(record):
-    """A keep is recorded before its branch moves; after a stop in good order there is no excuse."""
-    branch, lines = "refs/heads/swarm/lab/i0", bodies(path_of(record).read_bytes())
+    """A keep is recorded before its branch moves; after a regular stop both must agree."""
+    branch, lines = "refs/heads/swarm/lab/i0", bodies(ledger_path(record).read_bytes())
     git(record.repo, "update-ref", branch, f"{branch}~")
-    assert f"branch {branch[11:]} is at " in broken(record)["heads"][0]
+    assert f"branch {branch[11:]} is at " in violations(record)["heads"][0]
     stop = next(n for n, line in enumerate(lines) if b'"kind":"run_stopped"' in line)
-    path_of(record).write_bytes(chained(lines[:stop]))
-    assert "heads" not in broken(record)
+    ledger_path(record).write_bytes(chained(lines[:stop]))
+    assert "heads" not in violations(record)
     git(record.repo, "update-ref", "-d", branch)
-    assert "is at no commit" in broken(record)["heads"][0]
+    assert "is at no commit" in violations(record)["heads"][0]
 
 
-def test_a_ledger_that_grows_meanwhile_is_no_fault(record, monkeypatch):
-    """What was recorded while git's refs were read is allowed for, a new head too."""
-    whole, path, refs = path_of(record).read_bytes(), path_of(record), verification._refs
+def test_a_ledger_that_grows_meanwhile_is_allowed(record, monkeypatch):
+    """Events recorded while git's refs are read count, a new head included."""
+    whole, path, refs = ledger_path(record).read_bytes(), ledger_path(record), verification._refs
     lines = lines_of(record)
     cut = next(n for n, line in enumerate(lines) if b'"kind":"candidate_admitted"' in line)
     path.write_bytes(b"".join(lines[:cut]))
-    without_projection(record)
+    delete_projection(record)
 
     def growing(*args):
         path.write_bytes(whole)
@@ -377,7 +377,7 @@ def test_a_ledger_that_grows_meanwhile_is_no_fault(record, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("sql", "where"),
+    ("sql", "place"),
     [
         ("UPDATE nodes SET gain = 9 WHERE gain IS NOT NULL", "in nodes"),
         ("DELETE FROM trials WHERE trial = 't7'", "in trials"),
@@ -387,16 +387,16 @@ def test_a_ledger_that_grows_meanwhile_is_no_fault(record, monkeypatch):
         ("DROP TABLE trials", "no record of a run"),
     ],
 )
-def test_a_projection_that_was_written_to_is_named(record, sql, where):
-    """The tables and views are what the ledger comes to, row by row."""
+def test_an_edited_projection_is_named(record, sql, place):
+    """Each row of tables and views must be the one that the ledger gives."""
     with duckdb.connect(refresh(record.path)) as con:
         con.execute(sql)
-    (said,) = broken(record)["projection"]
-    assert where in said
+    (line,) = violations(record)["projection"]
+    assert place in line
 
 
-def test_a_projection_may_lag_and_may_be_of_another_version(record):
-    """It is brought up to date, or made anew, when it is next asked for."""
+def test_a_projection_may_lag_or_be_of_another_version(record):
+    """The next query updates or rebuilds it."""
     with Ledger.open(record.path, clock(start=2e9)) as ledger:
         ledger.append(ev.RunResumed())
     assert verify(record).holds

@@ -1,4 +1,4 @@
-"""Shards that the tests make, and a server of them on loopback that goes wrong as it is told."""
+"""A server of shards on loopback with faults to order, and the shards' content."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ import duckdb
 
 @dataclass
 class Fault:
-    """One answer that is not as it should be.
+    """A faulty response to one request.
 
-    `status` other than 200 is answered with `headers` and no body; `cut` closes the connection
-    after so many bytes of the body, `hang` holds it open instead; `spoil` flips a byte.
+    - `status`, `headers`: a status other than 200 is sent with these headers and no body
+    - `cut`: bytes of the body after which the connection is closed
+    - `hang`: hold the connection open after `cut` instead
+    - `spoil`: flip a byte of the body
     """
 
     status: int = 200
@@ -32,7 +34,14 @@ class Fault:
 
 @dataclass
 class ShardServer:
-    """`files` by name; `faults` by name, one taken per request; `requests` as they came."""
+    """State of the server.
+
+    - `files`: contents by name
+    - `faults`: by name, one used up by each request
+    - `requests`: name, Range header and status of each request, in order
+    - `says_sha256`, `etags`: whether responses carry the sha256, and ETags
+    - `redirects`: whether each file is redirected to `/cdn/`, as a mirror does
+    """
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -85,9 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, name, data, fault):
         etag, status, start = f'"{hashlib.md5(data).hexdigest()}"', 200, 0
         headers = {"ETag": etag} if self.state.etags else {}
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if asked and self.headers.get("If-Range") == etag:
-            status, start = 206, int(asked[1])
+        range_ = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if range_ and self.headers.get("If-Range") == etag:
+            status, start = 206, int(range_[1])
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         if not self.state.redirects:
             headers |= self._linked(data)

@@ -1,4 +1,4 @@
-"""What every test may use: the `sandbox` marker, and hypothesis without a deadline."""
+"""Shared by every test: the `sandbox` marker, and hypothesis without a deadline."""
 
 import os
 from functools import cache

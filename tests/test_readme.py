@@ -17,7 +17,7 @@ def test_the_diagram_is_the_table():
 
 
 def test_its_test_command_is_what_ci_runs():
-    """Whoever follows the README has run what must pass."""
+    """The README's test command is the one that CI runs."""
     command = "pip install -e '.[dev]' && pytest"
     assert command in README
     assert command.replace("install", "install -q") in (ROOT / ".ci/run").read_text()

@@ -1,4 +1,4 @@
-"""How the harness takes in weights that a sandbox left; imported outside sandboxes only."""
+"""Collection of weights that a sandbox left, for attacks; imported outside sandboxes only."""
 
 from __future__ import annotations
 

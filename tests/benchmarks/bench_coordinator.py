@@ -1,4 +1,4 @@
-"""What the coordinator itself costs, and whether that grows: real git, ledger, DuckDB.
+"""Benchmark of the coordinator's own cost as runs grow: real git, ledger, DuckDB.
 
     python -m tests.benchmarks.bench_coordinator [--trials 10000]           with past trials
     python -m tests.benchmarks.bench_coordinator --islands 8,16,32,64       with islands

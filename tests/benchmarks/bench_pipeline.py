@@ -1,4 +1,4 @@
-"""How much of the slices' time goes to evaluations while models think.
+"""Benchmark of the share of slices' time spent on trials while models think.
 
     python -m tests.benchmarks.bench_pipeline [--cases 0.5/0.5,2/0.5,2/5,0.5/0.5~0.8] [--slots
     2,4,8]
@@ -159,7 +159,7 @@ def serve(delay, told):
     answer = lambda asked: Say(ANSWER.format(step=steps.randrange(1, 10**9)))  # noqa: E731
     with Loopback(answer, delay) as server:
         told.send(server.url)
-        told.recv()  # until whoever started us is gone
+        told.recv()  # until the parent process is gone
 
 
 @contextmanager

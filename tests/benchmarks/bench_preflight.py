@@ -1,4 +1,4 @@
-"""What a look at a candidate costs, and what looks take from a trial that has the core.
+"""Benchmark of a preflight's cost, and of what it takes from a trial on the same core.
 
     python -m tests.benchmarks.bench_preflight [--pairs 5] [--seconds 8]
 

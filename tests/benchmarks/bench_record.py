@@ -1,4 +1,4 @@
-"""What the record costs as a run grows.
+"""Benchmark of the record's cost as a run grows.
 
     python -m tests.benchmarks.bench_record [TRIALS]
 

@@ -1,4 +1,4 @@
-"""What a score of the gpt task costs beside its trial.
+"""Benchmark of scoring: its cost for the gpt task beside its trial.
 
     python -m tests.benchmarks.bench_scoring [TRIALS]
 

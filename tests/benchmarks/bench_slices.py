@@ -1,4 +1,4 @@
-"""What share of the slices' wall time is inside training budgets, and where the rest goes.
+"""Benchmark of slices' wall time: the share inside training budgets, and the rest itemised.
 
     python -m tests.benchmarks.bench_slices [--minutes 6] [--task gpt]
 

@@ -14,7 +14,7 @@ A change of the seed alone has no effect. Crashes, and scores far out of range (
 model: 3.2), are counted apart. The first part of the mixture does exactly
 nothing. The noise of a score is given: the log-likelihoods that are printed help to choose it.
 
-Not covered: effects that shrink as the run goes on; interactions; noise that is not normal.
+Not covered: effects that shrink during a run; interactions; noise that is not normal.
 """
 
 import argparse

@@ -154,7 +154,7 @@ def test_a_refused_proposal_costs_no_trial_and_is_shown_to_its_agent(tmp_path):
 
 
 def test_a_failing_candidate_is_dropped_and_never_confirmed(tmp_path):
-    """A crash ends its experiment as failed; the island goes on."""
+    """A crash ends its experiment as failed; the island continues."""
     branches = MemoryBranches()
     crash = Failure("crash", "exit status 1: ZeroDivisionError")
     executor = LabExecutor(branches, faults={5: crash, 6: crash})

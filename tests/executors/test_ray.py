@@ -1,4 +1,4 @@
-"""Slices of a Ray cluster: two real nodes on this machine, which can be killed."""
+"""Slices of a Ray cluster: real nodes on this machine, which can be killed."""
 
 # ruff: noqa: E402 - what follows needs Ray, which may not be there
 
@@ -26,7 +26,7 @@ from tests.support.target import command, environment, git, ledger, packing, swa
 
 CORES = sorted(os.sched_getaffinity(0))
 CORES_OF_NODES = (CORES[0], CORES[-1], CORES[0])
-TERMS = ExecutorConfig("packing", "none")
+CONFIG = ExecutorConfig("packing", "none")
 GRID = """
 def pack(seed, deadline):
     return [((i % 6 + .5) / 6, (i // 6 + .5) / 6, 1 / 12) for i in range(26)]
@@ -37,11 +37,11 @@ HANG = "while True: pass"
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
-def fake_gpus(wish):
-    """Find the GPUs that Ray has lent this process, which need not exist."""
-    lent = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+def fake_gpus(section):
+    """Return slices for the GPUs that Ray has leased to this process; they need not exist."""
+    uuids = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
     cores = tuple(os.sched_getaffinity(0))
-    return [Slice(f"gpu{n}", "cuda", cores, f"GPU-{n}") for n in lent]
+    return [Slice(f"gpu{n}", "cuda", cores, f"GPU-{n}") for n in uuids]
 
 
 @pytest.fixture(scope="module")
@@ -69,37 +69,39 @@ def joined(three):
 def genome(tmp_path):
     """Make a trial of a packing genome whose source is given."""
 
-    def make(source, where, name="t1"):
+    def make(source, slice_, name="t1"):
         file = tmp_path / name / "genome" / "pack.py"
         file.parent.mkdir(parents=True)
         file.write_text(source)
         place, rung = str(tmp_path / name), Rung(1, 3.0, 1024)
-        return Trial(name, "packing", "none", "c", 7, rung, where, place, "genome/pack.py", "/none")
+        return Trial(
+            name, "packing", "none", "c", 7, rung, slice_, place, "genome/pack.py", "/none"
+        )
 
     return make
 
 
-def opened(joined, tmp_path, slices, terms=TERMS):
+def opened(joined, tmp_path, slices, config=CONFIG):
     """Return the executor of a cluster's slices."""
-    return joined.executor(identity.export(tmp_path / "harness"), terms, slices)
+    return joined.executor(identity.export(tmp_path / "harness"), config, slices)
 
 
 @pytest.mark.sandbox
 def test_every_nodes_slices_run_trials_as_this_machine_does(joined, genome, tmp_path):
-    """One measure by the pinned tree, one score, one slice for each node's CPU."""
+    """One harness id from the pinned tree, one score, one slice for each node's CPU."""
     nodes = joined()
     slices = nodes.slices(SlicesSection(kind="cpu"))
-    assert {where.name.partition(".")[2] for where in slices} == {"cpu0"}
-    assert {len(where.cores) for where in slices} == {1}
+    assert {slice_.name.partition(".")[2] for slice_ in slices} == {"cpu0"}
+    assert {len(slice_.cores) for slice_ in slices} == {1}
     alive = [node for node in ray.nodes() if node["Alive"]]
-    assert len({where.name for where in slices}) == len(alive) > 1
+    assert len({slice_.name for slice_ in slices}) == len(alive) > 1
 
     async def main():
-        async with opened(nodes, tmp_path, slices) as there:
-            trials = [genome(GRID, where, f"t{n}") for n, where in enumerate(slices)]
-            outcomes = await asyncio.gather(*map(there.run, trials))
-            broken = await there.run(genome("1/0", slices[0], "broken"))
-            return there.harness, outcomes, broken
+        async with opened(nodes, tmp_path, slices) as executor:
+            trials = [genome(GRID, slice_, f"t{n}") for n, slice_ in enumerate(slices)]
+            outcomes = await asyncio.gather(*map(executor.run, trials))
+            broken = await executor.run(genome("1/0", slices[0], "broken"))
+            return executor.harness, outcomes, broken
 
     harness, outcomes, broken = asyncio.run(main())
     assert harness.startswith(identity.tree_id()[:12])
@@ -110,23 +112,23 @@ def test_every_nodes_slices_run_trials_as_this_machine_does(joined, genome, tmp_
 
 
 @pytest.mark.sandbox
-def test_gpus_are_leased_from_ray_before_they_are_looked_for(joined, tmp_path):
-    """Each node's GPU is its own slice, and is not lent to anybody else meanwhile."""
+def test_gpus_are_leased_from_ray_before_they_are_discovered(joined, tmp_path):
+    """Each node's GPU is a slice, and Ray has none left for other jobs."""
     nodes = joined(fake_gpus)
     slices = nodes.slices(SlicesSection(kind="cuda", count=2))
-    assert [where.kind for where in slices] == ["cuda", "cuda"]
+    assert [slice_.kind for slice_ in slices] == ["cuda", "cuda"]
     assert ray.available_resources().get("GPU", 0) == 0
     assert ray.available_resources().get("CPU", 0) == 0
 
     async def main():
-        async with opened(nodes, tmp_path, slices) as there:
-            return there.harness
+        async with opened(nodes, tmp_path, slices) as executor:
+            return executor.harness
 
     assert asyncio.run(main()).endswith("-cuda")
 
 
-def test_what_a_cluster_lacks_is_said(joined):
-    """The option, and what there is."""
+def test_a_section_that_the_cluster_cannot_meet_is_refused(joined):
+    """The message has the key and what the cluster has."""
     nodes = joined()
     with pytest.raises(SetupError, match=r"slices.count: 9 slices asked for, the cluster has [23]"):
         nodes.slices(SlicesSection(kind="cpu", count=9))
@@ -136,8 +138,8 @@ def test_what_a_cluster_lacks_is_said(joined):
 
 
 @pytest.mark.sandbox
-def test_data_that_a_node_lacks_is_said_with_the_node(joined, tmp_path, monkeypatch):
-    """Nobody looks for it on the wrong machine."""
+def test_data_missing_on_a_node_is_reported_with_the_node(joined, tmp_path, monkeypatch):
+    """The message names the node and the command."""
     nodes = joined()
     slices = nodes.slices(SlicesSection(kind="cpu"))
 
@@ -150,15 +152,15 @@ def test_data_that_a_node_lacks_is_said_with_the_node(joined, tmp_path, monkeypa
 
 
 @pytest.mark.sandbox
-def test_a_harness_that_arrives_otherwise_measures_nothing(joined, tmp_path):
-    """The tree is hashed where it runs."""
+def test_a_harness_that_was_altered_is_refused(joined, tmp_path):
+    """The node hashes the tree that it received."""
     nodes = joined()
     slices = nodes.slices(SlicesSection(kind="cpu"))
     home = identity.export(tmp_path / "harness")
     (home / "harness" / "extra.py").write_text("")
 
     async def main():
-        async with nodes.executor(home, TERMS, slices):
+        async with nodes.executor(home, CONFIG, slices):
             pass
 
     with pytest.raises(Exception, match=rf"harness {home.name} arrived as"):
@@ -167,23 +169,23 @@ def test_a_harness_that_arrives_otherwise_measures_nothing(joined, tmp_path):
 
 @pytest.mark.sandbox
 def test_a_lost_nodes_trial_is_void_and_another_slice_stands_in(joined, three, genome, tmp_path):
-    """The trials beside it end as they would have, and so does the lost one when run again."""
+    """Other trials end as usual, and so does the lost one when run again."""
     nodes, node = joined(), three[1][2]
     slices = nodes.slices(SlicesSection(kind="cpu"))
 
     async def main():
-        async with opened(nodes, tmp_path, slices) as there:
-            trials = [genome(HANG, where, f"t{n}") for n, where in enumerate(slices)]
-            running = asyncio.gather(*map(there.run, trials), return_exceptions=True)
+        async with opened(nodes, tmp_path, slices) as executor:
+            trials = [genome(HANG, slice_, f"t{n}") for n, slice_ in enumerate(slices)]
+            running = asyncio.gather(*map(executor.run, trials), return_exceptions=True)
             await asyncio.to_thread(_kill_in_mid_trial, node)
             ends = dict(zip(slices, await running, strict=True))
-            (lost,) = [where for where, end in ends.items() if isinstance(end, VoidError)]
-            again = there.current_slice(lost)
+            (lost,) = [slice_ for slice_, end in ends.items() if isinstance(end, VoidError)]
+            again = executor.current_slice(lost)
             assert again in slices and again != lost
-            assert [there.current_slice(where) for where in slices if where != lost] == [
-                where for where in slices if where != lost
+            assert [executor.current_slice(slice_) for slice_ in slices if slice_ != lost] == [
+                slice_ for slice_ in slices if slice_ != lost
             ]
-            return ends, ends.pop(lost), await there.run(genome(GRID, lost, "again"))
+            return ends, ends.pop(lost), await executor.run(genome(GRID, lost, "again"))
 
     ends, void, again = asyncio.run(main())
     assert "is lost" in str(void)
@@ -193,8 +195,8 @@ def test_a_lost_nodes_trial_is_void_and_another_slice_stands_in(joined, three, g
 
 def _wait_for_a_trial(node):
     limit = time.monotonic() + 180
-    while not node.boxes():
-        assert time.monotonic() < limit, node.says()
+    while not node.running_trials():
+        assert time.monotonic() < limit, node.output()
         time.sleep(0.05)
 
 
@@ -204,9 +206,9 @@ def _kill_in_mid_trial(node):
 
 
 def test_a_node_killed_in_mid_trial_costs_no_experiment(three, tmp_path, sandbox):
-    """Every trial that began ended once or was void once, and was run again; nothing is left.
+    """Every started trial ended once or was void once and ran again.
 
-    Nobody else can work on the run meanwhile.
+    Meanwhile no second coordinator can open the run.
     """
     repo = packing(tmp_path, seconds=4.0, seed=3, slices={"kind": "cpu"})
     genome = repo / "genome/pack.py"
@@ -219,9 +221,9 @@ def test_a_node_killed_in_mid_trial_costs_no_experiment(three, tmp_path, sandbox
         _wait_for_a_trial(nodes[1])
         assert f"another coordinator (pid {child.pid}) has this run" in swarm(repo, *words, code=2)
         _kill_in_mid_trial(nodes[1])
-        _, said = child.communicate(timeout=120)
-    assert child.returncode == 0, said
-    assert nodes[0].boxes() == 0
+        _, stderr = child.communicate(timeout=120)
+    assert child.returncode == 0, stderr
+    assert nodes[0].running_trials() == 0
     events = ledger(repo)
     started = {e["trial"]: e for e in events if e["kind"] == "trial_started"}
     ends = Counter(
@@ -240,33 +242,33 @@ def _what(trial):
 
 
 def test_where_no_slice_of_its_kind_is_left_the_run_stops(tmp_path):
-    """What is left is of another kind or smaller; the message says how to go on."""
+    """The other slices are of another kind or smaller; the message says how to resume."""
     gone, fewer = Slice("x.cpu0", "cpu", (0, 1)), Slice("y.cpu0", "cpu", (0,))
     gpu = Slice("y.gpu0", "cuda", (0, 1), "GPU-aa")
     lost = Member("x", "1", 2, 0, lost="node x is lost: it died")
-    here = Member("y", "2", 3, 1)
-    there = RayExecutor(tmp_path, TERMS, {gone: lost, fewer: here, gpu: here})
-    assert there.current_slice(gpu) == gpu
+    alive = Member("y", "2", 3, 1)
+    executor = RayExecutor(tmp_path, CONFIG, {gone: lost, fewer: alive, gpu: alive})
+    assert executor.current_slice(gpu) == gpu
     with pytest.raises(SetupError, match=r"no slice like x.cpu0 .*it died.* `swarm launch` res"):
-        there.current_slice(gone)
+        executor.current_slice(gone)
 
 
 def test_the_slice_that_stands_in_least_is_the_next_to_stand_in(tmp_path):
-    """Three that are lost are shared by two that are left, and a second loss moves them on."""
+    """Two slices stand in for three lost ones, and after another loss one for all."""
     slices = [Slice(f"{name}.cpu0", "cpu", (0,)) for name in "abcde"]
-    homes = {where: Member(where.name[0], where.name, 1, 0) for where in slices}
-    there = RayExecutor(tmp_path, TERMS, homes)
-    for where in slices[:3]:
-        homes[where].lost = "it died"
+    homes = {slice_: Member(slice_.name[0], slice_.name, 1, 0) for slice_ in slices}
+    executor = RayExecutor(tmp_path, CONFIG, homes)
+    for slice_ in slices[:3]:
+        homes[slice_].lost = "it died"
     d, e = slices[3:]
-    assert [there.current_slice(where) for where in slices] == [d, e, d, d, e]
-    assert [there.current_slice(where) for where in slices] == [d, e, d, d, e]
+    assert [executor.current_slice(slice_) for slice_ in slices] == [d, e, d, d, e]
+    assert [executor.current_slice(slice_) for slice_ in slices] == [d, e, d, d, e]
     homes[d].lost = "it died"
-    assert {there.current_slice(where) for where in slices} == {e}
+    assert {executor.current_slice(slice_) for slice_ in slices} == {e}
 
 
-def test_the_nodes_of_one_host_are_told_apart():
-    """By numbers, in an order that does not change; dead ones are left out."""
+def test_the_nodes_of_one_host_are_numbered():
+    """The order is by node id; dead nodes are left out."""
     has = {"CPU": 4.0, "GPU": 2.0, "memory": 1.0}
     nodes = [
         {"NodeID": i, "NodeManagerHostname": host, "Alive": alive, "Resources": has}
@@ -278,5 +280,5 @@ def test_the_nodes_of_one_host_are_told_apart():
 
 def test_this_machine_is_never_lost(tmp_path):
     """A local slice stands for itself."""
-    where = Slice("cpu0", "cpu", (0,))
-    assert LocalExecutor(tmp_path, TERMS, (where,)).current_slice(where) is where
+    slice_ = Slice("cpu0", "cpu", (0,))
+    assert LocalExecutor(tmp_path, CONFIG, (slice_,)).current_slice(slice_) is slice_

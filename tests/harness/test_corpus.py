@@ -303,7 +303,7 @@ def test_a_large_file_is_held_to_its_time(copy, monkeypatch):
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(current=st.binary(max_size=80), manifest=st.binary(max_size=80))
 def test_garbage_in_the_cache_is_refused_in_one_line(copy, current, manifest):
-    """Whatever bytes stand where the version or the manifest should, the user is told the mend."""
+    """Any bytes in place of the version or the manifest give an error that says what to do."""
     root = copy.folder.parent
     for name, text in ((root / "current", current), (copy.folder / "manifest.json", manifest)):
         kept = name.read_bytes()

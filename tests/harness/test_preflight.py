@@ -44,7 +44,7 @@ BEGIN = "    clock = Clock(trial.deadline)\n"
 END = "    return model\n"
 
 
-WHERE = Slice("cpu7", "cpu", (7,))  # nobody has it: looks run elsewhere
+WHERE = Slice("cpu7", "cpu", (7,))  # no preflight runs there
 
 TRIAL = Trial("t1", "packing", "none", "c", 7, Rung(1, 20.0, 4096), WHERE, "/g", "pack.py", "/s")
 
@@ -121,7 +121,7 @@ def preflights(tmp_path_factory, sandbox):
     "name", ["seed", "seed at depth 12", "of one depth", "no meta", "compiled"]
 )
 def test_what_can_run_is_let_through(preflights, name):
-    """Whatever its depth, and though nobody could weigh it or had the time to compile it."""
+    """At any depth, and even where it could not be weighed or compiled in time."""
     assert (preflights[name].ok, preflights[name].reason, preflights[name].tail) == (True, "", "")
 
 
@@ -206,7 +206,7 @@ def test_nobody_who_can_look_is_nothing_against_a_candidate(sandbox, tmp_path):
 
 
 def test_a_killed_process_is_started_again_and_a_cancelled_look_leaves_none(sandbox, tmp_path):
-    """The look that it was at is nobody's; the next one is had. No child outlives the pool."""
+    """The interrupted preflight has no result, the next one has. No child outlives the pool."""
     hangs = trial_of(tmp_path / "hangs", "import time\nwhile True: time.sleep(1)")
     broken = trial_of(tmp_path / "broken", "1/0")
 

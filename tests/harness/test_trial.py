@@ -285,7 +285,7 @@ def test_a_part_that_a_task_has_not_is_the_users_to_mend():
 
 
 def test_an_unknown_task_is_said_with_the_ones_there_are():
-    """The mend is in the message."""
+    """The message says what to do."""
     with pytest.raises(SetupError, match="choose one of gpt, packing"):
         tasks.load("chess")
 
@@ -359,7 +359,7 @@ def test_a_slices_process_scores_fails_and_goes_on(tmp_path, genome):
 
 @pytest.mark.sandbox
 def test_a_process_that_dies_voids_its_trial_and_is_started_again(tmp_path, genome):
-    """The trial is nobody's score; the next one runs."""
+    """The trial has no score; the next one runs."""
 
     async def main():
         async with executor(tmp_path) as slices:
@@ -374,7 +374,7 @@ def test_a_process_that_dies_voids_its_trial_and_is_started_again(tmp_path, geno
 
 @pytest.mark.sandbox
 def test_a_part_that_is_not_there_ends_no_slices_process(tmp_path, genome):
-    """It says what to mend, and the next trial runs in the same process."""
+    """The error says what to fix, and the next trial runs in the same process."""
 
     async def main():
         async with executor(tmp_path) as slices:

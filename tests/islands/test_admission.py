@@ -1,4 +1,4 @@
-"""Which rule admits or refuses a proposal; hostile proposals never raise."""
+"""Admission: each rule refuses what it names; hostile proposals never raise."""
 
 import posixpath
 import warnings

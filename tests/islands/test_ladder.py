@@ -1,4 +1,4 @@
-"""What is released of dev scores: steps, and no digit below them."""
+"""The ladder: dev scores are released in steps, with no digit below them."""
 
 import re
 

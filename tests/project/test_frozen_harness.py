@@ -53,7 +53,7 @@ def test_a_committed_harness_may_run(checkout):
     ids=["edited", "deleted", "added", "mode"],
 )
 def test_a_dirty_harness_stops_the_launch(checkout, dirt):
-    """Whatever differs from the commit, staged or not: nobody could find that measure again."""
+    """Any difference from the commit, staged or not: that measure could not be reproduced."""
     dirt(checkout / "harness")
     with pytest.raises(SetupError, match="harness has uncommitted changes: commit or restore"):
         target.require_frozen_harness()
@@ -84,7 +84,7 @@ where = Slice("cpu0", "cpu", tuple(cores))
 
 async def main():
     home = identity.export(folder / "export")
-    (identity.HARNESS_DIR / "trial.py").write_text("1 / 0  # edited while the run goes on")
+    (identity.HARNESS_DIR / "trial.py").write_text("1 / 0  # edited during the run")
     (identity.HARNESS_DIR / "tasks" / "packing.py").write_text("1 / 0")
     async with LocalExecutor(home, ExecutorConfig("packing", "none", "none"), (where,)) as slices:
         trial = Trial("t1", "packing", "none", "c", 7, Rung(1, 5.0, 1024), where,
@@ -122,7 +122,7 @@ def test_an_edit_of_the_checkout_during_a_run_changes_nothing(tmp_path):
 
 
 def test_a_score_of_another_harness_ends_the_run(tmp_path):
-    """It is our fault, nobody's score, and never compared with the run's own."""
+    """It is our error: the trial has no score and is never compared with the run's own."""
 
     class Other(LabExecutor):
         async def run(self, trial):

@@ -91,7 +91,7 @@ def test_the_attacks_are_real(user):
     """With `none` the attacks succeed: the suite can tell."""
     possible(user, "none")
     landed = {name for name, how in table.results("none", user).items() if how}
-    if not namespaces():  # where nobody may make namespaces, that attack cannot land either
+    if not namespaces():  # without namespaces that attack cannot succeed either
         landed.add("make_namespaces")
     assert landed >= REAL
 

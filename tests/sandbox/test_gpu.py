@@ -65,7 +65,7 @@ def hasty(monkeypatch):
 
 
 def test_a_gpu_of_ours_alone_is_looked_at_twice():
-    """Nobody before and nobody after; the library is closed again."""
+    """No process before and none after; the library is closed again."""
     driver = Driver([[]])
     with exclusive_gpu(LEASE, driver):
         assert driver.asked == ["GPU-aa"]
@@ -125,7 +125,7 @@ def test_a_driver_that_cannot_tell_stops_nothing():
 
 
 def test_a_driver_that_is_broken_voids():
-    """A GPU that has fallen off its bus is nobody's score."""
+    """A GPU that has fallen off its bus gives no score."""
     driver = Driver([], pynvml.NVML_ERROR_GPU_IS_LOST)
     with (
         pytest.raises(HarnessError, match="GPU-aa cannot be looked at"),
@@ -136,7 +136,7 @@ def test_a_driver_that_is_broken_voids():
 
 
 def test_memory_that_has_not_drained_keeps_the_next_trial_out():
-    """Whoever holds it: the quietest look so far says what an idle GPU has in use."""
+    """Whichever process holds it: the lowest reading so far is what an idle GPU has in use."""
     driver = Driver([[]], used=[600, 600, 40_600])
     with exclusive_gpu(LEASE, driver):
         pass
@@ -146,7 +146,7 @@ def test_memory_that_has_not_drained_keeps_the_next_trial_out():
 
 
 def test_a_driver_is_given_time_to_drain_and_may_keep_a_little(monkeypatch):
-    """What it frees a moment later, or holds for itself, keeps nobody out."""
+    """Memory that is freed a moment later, or that the driver holds, refuses no trial."""
     monkeypatch.setattr(gpu, "DRAIN_TIMEOUT_S", 60.0)
     monkeypatch.setattr(gpu, "POLL_S", 0.0)
     driver = Driver([[]], used=[600, 30_600, 900, 700])

@@ -217,7 +217,7 @@ def test_the_deadline_ends_whatever_hops_or_hides(run_sandboxed):
         processes=256,
     )
     os.close(theirs)
-    assert os.read(ours, 1) == b""  # nobody holds the other end
+    assert os.read(ours, 1) == b""  # the other end is closed
     os.close(ours)
     assert (ended["code"], ended["killed"]) == (-9, "deadline")
     assert ended["seconds"] >= 0.5
@@ -297,7 +297,7 @@ def test_kill_9_of_the_supervisor_leaves_nothing(folder, way):
             assert pipe.readline().strip() == str(home)
             assert home.is_dir()
             harness.kill()
-            assert pipe.read() == ""  # nobody holds the other end
+            assert pipe.read() == ""  # the other end is closed
     limit = time.monotonic() + 60
     while home.parent.exists() and time.monotonic() < limit:
         time.sleep(0.01)

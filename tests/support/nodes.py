@@ -17,7 +17,7 @@ from tests.support.children import has_sandbox
 ROOT = Path(__file__).parents[2]
 
 # a dead node is otherwise declared so after half a minute
-SOON = json.dumps(
+HEALTH_CHECKS = json.dumps(
     {
         "health_check_initial_delay_ms": 500,
         "health_check_period_ms": 500,
@@ -27,7 +27,7 @@ SOON = json.dumps(
 
 
 class Family:
-    """A process and all that descends from it."""
+    """A process and its descendants."""
 
     def __init__(self, argv, env, core):
         self._log = os.memfd_create("log")
@@ -40,31 +40,31 @@ class Family:
         )
 
     def kill(self):
-        """Kill them all, as a machine that loses power does."""
+        """Kill all processes, as a power loss does."""
         if self._process.returncode is not None:
             return
         first = psutil.Process(self._process.pid)
         family = [*first.children(recursive=True), first]
         for signal in (psutil.Process.suspend, psutil.Process.kill):
-            for each in family:  # suspended first: else some could tell others that they end
+            for process in family:  # suspended first: else some could tell others that they end
                 with suppress(psutil.NoSuchProcess):  # a worker that had ended anyway
-                    signal(each)
+                    signal(process)
         self._process.wait()
         _, alive = psutil.wait_procs(family, timeout=5)
         assert alive == []
         os.close(self._log)
 
-    def boxes(self):
-        """Return how many trials run on this node now."""
+    def running_trials(self):
+        """Return the number of trials that run on this node now."""
         return sum(map(_busy, psutil.Process(self._process.pid).children(recursive=True)))
 
-    def says(self):
-        """Return what they printed."""
+    def output(self):
+        """Return the printed output of all processes."""
         return os.pread(self._log, 1 << 20, 0).decode(errors="replace")
 
 
 def _busy(process):
-    """Return whether this is a slice's process that runs a box."""
+    """Return whether this is a slice's process that runs a sandbox."""
     try:
         return "harness.worker" in " ".join(process.cmdline()) and has_sandbox(process)
     except psutil.Error:  # it has ended
@@ -72,7 +72,7 @@ def _busy(process):
 
 
 def free_port():
-    """Return a port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -93,7 +93,9 @@ def cluster(cores, more=(), **environment):
         head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={scratch}"]
         nodes = []
         for core in cores:
-            role = [f"--address={address}"] if nodes else [*head, f"--system-config={SOON}"]
+            role = (
+                [f"--address={address}"] if nodes else [*head, f"--system-config={HEALTH_CHECKS}"]
+            )
             nodes.append(Family([*start, *role], env, core))
             stack.callback(nodes[-1].kill)
             # one after the other: of nodes that start at once, some never hear of the first
@@ -103,6 +105,6 @@ def cluster(cores, more=(), **environment):
 
 def _wait(node):
     limit = time.monotonic() + 120  # on two quiet cores a node takes 3
-    while "Ray runtime started" not in (said := node.says()):
-        assert time.monotonic() < limit, said
+    while "Ray runtime started" not in (output := node.output()):
+        assert time.monotonic() < limit, output
         time.sleep(0.05)

@@ -29,7 +29,7 @@ def installed():
 
 
 def environment(**more):
-    """Return an environment in which git knows nobody and swarm's cache is the machine's own."""
+    """Return an environment without git identity or configuration, with the machine's own cache."""
     hidden = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") and k not in hidden}
     quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}

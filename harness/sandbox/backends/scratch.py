@@ -84,6 +84,6 @@ def _remove(name: str, folder: int) -> None:
 
 
 def _opened(name: str, folder: int) -> int:
-    """Open a folder whatever its mode; nobody is alive who could replace it by a link."""
+    """Open a folder whatever its mode; no process is left that could replace it by a link."""
     os.chmod(name, 0o700, dir_fd=folder)
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)

@@ -2,8 +2,8 @@
 
 Before a trial, and after all of it is dead, NVIDIA's management library (NVML) lists the processes
 that compute on the GPU: each takes time and memory from a trial. It also reports the memory in use:
-where that exceeds the lowest value seen, memory has not drained, whoever holds it (a process that
-is not listed, a lagging driver).
+where that exceeds the lowest value seen, memory has not drained (held by a process that is not
+listed, or by a lagging driver).
 
 Not covered: processes that come and go between the two looks. Memory held since before the first
 look. Slices that share a GPU, whose sandboxes are foreign to each other. Drivers that report

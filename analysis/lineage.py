@@ -118,8 +118,8 @@ class Lineage:
     def _proposal_received(self, event: ev.ProposalReceived) -> None:
         node = unadmitted(event.experiment)
         self._node_of[event.experiment] = node
-        told = {"agent": event.agent, "parent": event.parent, "hypothesis": event.hypothesis}
-        attributes: dict[str, Any] = {"kind": "proposal", **_whence(event), **told}
+        facts = {"agent": event.agent, "parent": event.parent, "hypothesis": event.hypothesis}
+        attributes: dict[str, Any] = {"kind": "proposal", **_whence(event), **facts}
         if event.notes:
             attributes["notes"] = dict(event.notes)
         self.graph.add_node(node, **attributes)
@@ -135,8 +135,8 @@ class Lineage:
     def _migrant_offered(self, event: ev.MigrantOffered) -> None:
         node, migrant = unadmitted(event.experiment), event.migrant
         self._node_of[event.experiment] = node
-        told = {"agent": "migration", "parent": event.parent, "hypothesis": migrant.hypothesis}
-        self.graph.add_node(node, kind="proposal", **_whence(event), **told)
+        facts = {"agent": "migration", "parent": event.parent, "hypothesis": migrant.hypothesis}
+        self.graph.add_node(node, kind="proposal", **_whence(event), **facts)
         self.graph.add_edge(event.parent, node, "proposed_from", **_whence(event))
         self.graph.add_edge(migrant.commit, node, MIGRATED, **_whence(event))
 
@@ -258,11 +258,11 @@ class Lineage:
     def _promotion_ended(self, event: ev.PromotionEnded) -> None:
         key, when = f"promoted/{event.number}", {"recorded": _when(event)}
         self.graph.add_edge(event.base, event.commit, key, **when, **_gain(event.after))
-        for each in event.contenders:
-            node = self._node_of[each.experiment]
+        for contender in event.contenders:
+            node = self._node_of[contender.experiment]
             if node != event.commit:
                 parent = self.graph.nodes[node]["parent"]
-                self.graph.add_edge(parent, node, key, **when, **_gain(each.after))
+                self.graph.add_edge(parent, node, key, **when, **_gain(contender.after))
 
     @take.register
     def _consensus_drafted(self, event: ev.ConsensusDrafted) -> None:
@@ -282,9 +282,9 @@ class Lineage:
                 self.graph.add_node(commit, kind="consensus", parent=below, **when)
             self.graph.add_edge(below, commit, key, **when)
             below = commit
-        each = event.changes if len(event.changes) == len(event.parts) else [event.commit]
+        commits = event.changes if len(event.changes) == len(event.parts) else [event.commit]
         for place, part in enumerate(event.parts):
-            commit = each[min(place, len(each) - 1)]
+            commit = commits[min(place, len(commits) - 1)]
             if commit != self._node_of[part]:
                 self._join(part, commit, f"taken_into/{event.promotion}", when)
 
@@ -332,7 +332,7 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:
             yield from chain(event.parts, event.dropped, *event.culprits)
         case ev.PromotionStarted() | ev.PromotionEnded():
             yield from (event.base, event.commit)
-            yield from (each.experiment for each in event.contenders)
+            yield from (contender.experiment for contender in event.contenders)
         case ev.ConsensusDrafted():
             yield from event.changes
         case ev.ConsensusMoved():
@@ -343,7 +343,7 @@ def speaks_of(event: ev.Event) -> Iterator[int | str]:
             yield event.started.commit
         case ev.SliceQuarantined():
             yield from (trial.commit for trial in event.trials)
-            yield from (each.experiment for each in event.discards)
+            yield from (discard.experiment for discard in event.discards)
 
 
 def _of_a_life(event: ev.Event) -> Iterator[int | str]:

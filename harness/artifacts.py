@@ -24,8 +24,8 @@ def collect(folder: Path, names: Iterable[str], refused: Mapping[str, str]) -> d
 
 def digests(artifacts: Mapping[str, Path]) -> dict[str, str]:
     """Return the sha256 of each file by name, as `sha256sum` prints it."""
-    found = {}
+    by_name = {}
     for name, path in artifacts.items():
         with path.open("rb") as file:
-            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+            by_name[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return by_name

@@ -207,8 +207,8 @@ def kernel(_: Target) -> str:
 
 def devices(_: Target) -> str:
     """Open disks and memory as devices."""
-    found = [str(path) for name in RAW_DEVICES for path in Path("/dev").glob(name)]
-    opened = [path for path in found if _opens(path, os.O_RDONLY | os.O_NONBLOCK)]
+    paths = [str(path) for name in RAW_DEVICES for path in Path("/dev").glob(name)]
+    opened = [path for path in paths if _opens(path, os.O_RDONLY | os.O_NONBLOCK)]
     return f"may read {', '.join(opened)}" if opened else ""
 
 
@@ -295,13 +295,13 @@ def notes(target: Target) -> str:
 
 def found_notes(target: Target) -> str:
     """Find and remove what the sandbox before left."""
-    found = [str(path) for path in _notes(target) if path.exists()]
-    for path in found:
+    notes = [str(path) for path in _notes(target) if path.exists()]
+    for path in notes:
         os.unlink(path)  # noqa: PTH108
     with suppress(OSError):
         target.call("shmctl", target.call("shmget", target.key, 0, 0), IPC_RMID, 0)
-        found.append("shared memory")
-    return f"found {', '.join(found)}" if found else ""
+        notes.append("shared memory")
+    return f"found {', '.join(notes)}" if notes else ""
 
 
 def forks(target: Target) -> str:

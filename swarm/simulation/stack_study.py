@@ -175,8 +175,8 @@ def check_stack(
     numbers = [part.number for part in parts]
     whole, level = frozenset(numbers), rng.gauss(0.0, 3.0)
     scores: dict[Arm, float] = {}
-    for each in design(numbers):
-        scores[Arm(each)] = _measure(truth, each, level, rng)
+    for combination in design(numbers):
+        scores[Arm(combination)] = _measure(truth, combination, level, rng)
     evidence = Evidence(parts, scores)
     while len(scores) < budget(len(parts)):
         arm = next_arm(evidence, whole, 0)

@@ -87,14 +87,14 @@ def audit(
 
 def _judge(rise: NDArray[np.float64], uniform: Positions, tolerance: float) -> Audit:
     """Judge the `rise` in cost of each answer, in bits; nan for positions not asked again."""
-    asked = rise[~np.isnan(rise)]
-    differ = int((np.abs(asked) > tolerance).sum())
+    audited = rise[~np.isnan(rise)]
+    differ = int((np.abs(audited) > tolerance).sum())
     gain, error = rise[uniform].mean(), rise[uniform].std() / math.sqrt(len(uniform))
     if differ:
-        raise InvalidError(f"{differ} of {len(asked)} audited forecasts change when {_LEAK}")
+        raise InvalidError(f"{differ} of {len(audited)} audited forecasts change when {_LEAK}")
     if gain > max(MIN_HIDDEN_GAIN_BITS, 4 * error):
         raise InvalidError(f"its forecasts get worse, each by a little, when {_LEAK}")
-    return Audit(len(asked), float(gain), float(error))
+    return Audit(len(audited), float(gain), float(error))
 
 
 def choose(

@@ -171,7 +171,7 @@ ERRORS = [
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize("kind", ["openai", pytest.param("anthropic", marks=pytest.mark.soak)])
 def test_no_error_of_a_language_model_stops_the_swarm(tmp_path, kind):
     """Good edits become candidates, errors become events, and the run reaches its limit."""
     steps = iter(ERRORS)

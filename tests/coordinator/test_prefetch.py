@@ -177,10 +177,11 @@ def test_stale_candidates_are_rebased_or_dropped(tmp_path, least):
     assert counts["ProposalRefused"] > least // 10
 
 
-def test_a_run_killed_after_any_event_resumes_consistently(tmp_path):
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.soak)])
+def test_a_run_killed_after_any_event_resumes_consistently(tmp_path, step):
     """No candidate is lost, measured twice or measured on a stale head."""
     whole = random_run(tmp_path, 1, trials=14)
-    for cut in range(3, len(whole.ledger.kept) - 1):
+    for cut in range(3, len(whole.ledger.kept) - 1, step):
         ledger, branches = MemoryLedger(whole.ledger.kept[:cut]), copy.deepcopy(whole.branches)
         run = random_run(tmp_path, 1000 + cut, trials=18, ledger=ledger, branches=branches)
         check_history(run.ledger.kept, branches)

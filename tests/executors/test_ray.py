@@ -234,7 +234,7 @@ def test_a_node_killed_in_mid_trial_costs_no_experiment(three, tmp_path, sandbox
     assert len(voids) == 1 and "is lost" in voids[0]["reason"]
     ended = [_what(started[e["started"]["trial"]]) for e in events if e["kind"] == "trial_ended"]
     assert len(ended) == len(set(ended)) == 12
-    assert _what(started[voids[0]["trial"]]) in ended
+    assert _what(started[voids[0]["started"]["trial"]]) in ended
 
 
 def _what(trial):

@@ -202,7 +202,7 @@ def test_nobody_who_can_look_is_nothing_against_a_candidate(sandbox, tmp_path):
     assert looks([trial], where=PreflightSlices()) == [Preflight(ok=True)]
     (void,) = looks([gone])
     assert (void.ok, void.reason) == (True, "")
-    assert "no look was had" in void.tail
+    assert "no preflight: " in void.tail
 
 
 def test_a_killed_process_is_started_again_and_a_cancelled_look_leaves_none(sandbox, tmp_path):
@@ -224,7 +224,7 @@ def test_a_killed_process_is_started_again_and_a_cancelled_look_leaves_none(sand
             return killed, cancelled, await preflights.check(broken)
 
     killed, cancelled, after = asyncio.run(main())
-    assert killed.ok and "no look was had" in killed.tail
+    assert killed.ok and "no preflight: " in killed.tail
     assert isinstance(cancelled, asyncio.CancelledError)
     assert "ZeroDivisionError" in after.reason
     assert {*psutil.Process().children(recursive=True)} <= {*before}
@@ -318,7 +318,9 @@ def test_looks_run_on_spare_cores_or_stand_back(wish, slices, cores, cores_of_pl
 def test_program_md_says_whether_there_are_looks():
     """`preflight` is auto, always or never; another word is refused with these."""
     front = "---\ntask: packing\ngenome: [genome/]\n{}---\n"
-    assert read_program(front.format(""), "program.md").preflight == "auto"
-    assert read_program(front.format("preflight: never\n"), "program.md").preflight == "never"
+    assert read_program(front.format(""), "program.md").settings.preflight == "auto"
+    assert (
+        read_program(front.format("preflight: never\n"), "program.md").settings.preflight == "never"
+    )
     with pytest.raises(SetupError, match=r"preflight.*auto, always or never"):
         read_program(front.format("preflight: sometimes\n"), "program.md")

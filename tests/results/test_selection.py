@@ -205,7 +205,7 @@ def test_a_pull_request_is_written_and_main_is_left_alone(promoted):
     assert git(promoted, "rev-parse", "main") == before
     head = git(promoted, "rev-parse", "swarm/run1/consensus")
     assert git(promoted, "rev-parse", result["branch"]) == head
-    assert "1 changes" in Path(result["body"]).read_text()
+    assert "1 change," in Path(result["body"]).read_text()
 
 
 def test_a_merge_without_its_event_is_recorded_by_the_next(promoted):

@@ -198,7 +198,7 @@ def measured(name, kind, seconds, folder):
 
 def test_what_a_log_says_reaches_an_agent_as_one_short_quoted_line(tmp_path):
     """Of a failed trial's log an agent is shown its last line: printable, clipped, in quotes."""
-    outcome = measured("injected_log", 0, 30.0, tmp_path)
+    outcome = measured("injected_log", "none", 30.0, tmp_path)
     assert outcome.failure.kind == "crash"
     assert all(char in "\n\t" or char.isprintable() for char in outcome.tail)
     assert len(outcome.tail) <= MAX_TAIL_CHARS

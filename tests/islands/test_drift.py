@@ -304,7 +304,9 @@ def test_islands_of_a_launch_with_other_slices_move_permanently(tmp_path):
     assert {t.slice for t in later} == {"s1"}
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(part, marks=pytest.mark.soak) for part in (1, 2, 3))]
+)
 def test_a_run_cut_anywhere_around_an_alarm_resumes_consistently(tmp_path, part):
     """From any prefix of its ledger: the fold agrees, heads and branches too."""
     shifts = {"s0": [(60, 0.05), (100, 0.0)]}

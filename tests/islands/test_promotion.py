@@ -254,7 +254,8 @@ def test_a_stack_that_breaks_at_the_next_rung_does_not_transfer(tmp_path):
     assert promoted.reason == "the stack has no score at this rung"
 
 
-def test_cut_between_any_two_events_it_ends_the_same(tmp_path):
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)])
+def test_cut_between_any_two_events_it_ends_the_same(tmp_path, step):
     """A promotion that was killed anywhere resumes: same verdict, and the branch agrees."""
     branches, executor, ledger, request = prepared(tmp_path)
     before = len(ledger.kept)
@@ -262,7 +263,7 @@ def test_cut_between_any_two_events_it_ends_the_same(tmp_path):
     (end,) = events_of(whole, ev.PromotionEnded)
     (moved,) = events_of(whole, ev.ConsensusMoved)
     assert len(whole.ledger.kept) > before + 1
-    for cut in range(before + 1, len(whole.ledger.kept)):
+    for cut in range(before + 1, len(whole.ledger.kept), step):
         head = branches.heads.get("consensus", "")
         branches.heads.pop("consensus", None)
         if any(isinstance(event, ev.ConsensusMoved) for event in whole.ledger.kept[:cut]):

@@ -126,7 +126,9 @@ def test_a_rival_on_a_sandboxs_core_is_seen(tmp_path, kind):
     policy = SandboxPolicy(Slice("cpu0", "cpu", (CORE,)), 1.5, 512, kind=kind)
     with rival():
         foreign = run(policy, python_argv(program), tmp_path / "log").foreign
-    assert 0.35 < foreign < 1  # the kernel's fair share is a half; other load only adds to it
+    # a fair share is a half, but the kernel shares by session, and the rival's is pytest's own;
+    # an idle core reads 0.02
+    assert 0.1 < foreign < 1
 
 
 def test_a_trial_that_shared_its_cores_with_others_is_void_where_that_is_asked_for(

@@ -8,10 +8,11 @@ from harness.sandbox.backends.interpreter import python_argv
 from harness.sandbox.boot.pool import SandboxPool
 from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.policy import Exit, SandboxPolicy
-from harness.sandbox.run import run
+from harness.sandbox.run import Running, run
 
 __all__ = [
     "Exit",
+    "Running",
     "SandboxPolicy",
     "SandboxPool",
     "Zygote",

@@ -7,9 +7,12 @@ died of signal 1 to 64. What a sandbox writes counts as its memory.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from harness.contract import SandboxKind, SetupError
 from harness.sandbox.kinds.base import Observer, Sandbox, Source
@@ -41,10 +44,77 @@ def run(
     Raises SetupError where this machine cannot make the sandbox, HarnessError where a sandbox does
     not start or does not end.
     """
+    with Observer(log) as observer, _sandbox(policy, argv, observer, source) as sandbox:
+        ended = observer.watch(sandbox.program, sandbox.tree, policy.seconds, sandbox.meanwhile)
+        return dataclasses.replace(ended, refused=sandbox.take_outputs())
+
+
+class Running:
+    """A sandbox that runs beside others, while its starter goes on; leaving the block ends it.
+
+    Enter and leave it in the thread that made `source`; another thread watches it. What the policy
+    writes is not taken. Raises what `run` raises.
+    """
+
+    def __init__(
+        self, policy: SandboxPolicy, argv: Sequence[str], log: Path, source: Source | None = None
+    ) -> None:
+        self._policy, self._observer = policy, Observer(log)
+        self._sandbox = _sandbox(policy, argv, self._observer, source)
+        self._unwanted = threading.Event()
+        self._stack = ExitStack()
+        self._exit: Future[Exit]
+
+    def __enter__(self) -> Self:
+        with self._stack as stack:  # closed at once where entering fails
+            stack.enter_context(self._observer)
+            stack.enter_context(self._sandbox)
+            watcher = stack.enter_context(ThreadPoolExecutor(1))
+            self._exit = watcher.submit(self._watch)
+            stack.callback(self._unwanted.set)  # before the watcher is waited for
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self._stack.close()
+
+    def end(self) -> Exit:
+        """Kill what is alive of it and return how it ended, by itself or now."""
+        self._unwanted.set()
+        if self._policy.kind == "namespaces":  # do not wait for the watcher's next look
+            self._sandbox.tree.kill()
+        return self._exit.result()
+
+    def ended(self, wait: float) -> bool:
+        """Return whether it has ended by itself, after waiting at most `wait` seconds for it."""
+        return self._exit.done() or (self._sandbox.program.ended(wait) and self._finished())
+
+    def cpu_seconds(self) -> float | None:
+        """Return the CPU time of its processes so far, None where it is not measured."""
+        return self._sandbox.tree.cpu_seconds()
+
+    def _finished(self) -> bool:
+        self._exit.result()
+        return True
+
+    def _watch(self) -> Exit:
+        program, tree = self._sandbox.program, self._sandbox.tree
+
+        def ended(wait: float) -> bool:
+            return self._unwanted.is_set() or program.ended(wait)
+
+        return self._observer.watch(program, tree, self._policy.seconds, _nothing, ended)
+
+
+def _nothing() -> None: ...
+
+
+def _sandbox(
+    policy: SandboxPolicy, argv: Sequence[str], observer: Observer, source: Source | None
+) -> Sandbox:
     if policy.kind not in _KINDS:
         raise SetupError(f"no sandbox is called {policy.kind!r}: choose one of {', '.join(_KINDS)}")
     if source is not None and policy.kind != "none" and source.slice != policy.slice:
         raise ValueError(f"{source.slice.name}'s zygote cannot serve {policy.slice.name}")
-    with Observer(log) as observer, _KINDS[policy.kind](policy, argv, observer, source) as sandbox:
-        ended = observer.watch(sandbox.program, sandbox.tree, policy.seconds, sandbox.meanwhile)
-        return dataclasses.replace(ended, refused=sandbox.take_outputs())
+    return _KINDS[policy.kind](policy, argv, observer, source)

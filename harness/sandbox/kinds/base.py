@@ -72,12 +72,20 @@ class Observer:
             raise HarnessError(f"{error} ({text})") from error
 
     def watch(
-        self, program: Started, tree: Tree, seconds: float, meanwhile: Callable[[], None]
+        self,
+        program: Started,
+        tree: Tree,
+        seconds: float,
+        meanwhile: Callable[[], None],
+        ended: Callable[[float], bool] | None = None,
     ) -> Exit:
-        """Watch a started program to its end; nothing of `tree` is alive afterwards."""
+        """Watch a started program to its end; nothing of `tree` is alive afterwards.
+
+        `ended` replaces the program's own, to end it earlier.
+        """
         deadline = program.at + seconds
         try:
-            killed = watch(tree, program.ended, self._pipe, self.sink, deadline, meanwhile)
+            killed = watch(tree, ended or program.ended, self._pipe, self.sink, deadline, meanwhile)
         finally:
             finish(tree, self._pipe, self.sink)
             took = time.monotonic() - program.at

@@ -62,6 +62,7 @@ class LandlockSandbox:
                 CpuContention(proc, policy.slice.cores),
                 supervisor,
                 Descendants(pid_of(supervisor)),
+                Descendants(pid_of(supervisor)),
                 DiskMonitor(tuple(zip(scratch, limits, strict=True))),
             )
             self._written = scratch[2:]  # after HOME and /tmp

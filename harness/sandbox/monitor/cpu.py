@@ -53,7 +53,7 @@ class CpuContention:
         idle = _idle_seconds(self.stat, self.cores)
         if idle is None:
             return
-        own = sum(_cpu_seconds(self.proc, pid) for pid in pids)
+        own = sum(cpu_seconds(self.proc, pid) for pid in pids)
         self._last = _Look(now, idle, own)
         self._first = self._first or self._last
 
@@ -84,7 +84,7 @@ def _idle_seconds(stat: Path, cores: Collection[int]) -> float | None:
     return sum(int(row[4]) + int(row[5]) for row in rows) / os.sysconf("SC_CLK_TCK")
 
 
-def _cpu_seconds(proc: int, pid: str) -> float:
+def cpu_seconds(proc: int, pid: str) -> float:
     """Return the CPU seconds of a process and the children that it has reaped."""
     _, _, rest = read_bytes(proc, f"{pid}/stat").rpartition(b")")  # the name may hold anything
     return sum(map(int, rest.split()[11:15])) / os.sysconf("SC_CLK_TCK")

@@ -15,12 +15,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
 from harness.sandbox.fds import readable
 from harness.sandbox.guest.limits import PR_SET_CHILD_SUBREAPER
-from harness.sandbox.monitor.cpu import CpuContention
+from harness.sandbox.monitor.cpu import CpuContention, cpu_seconds
 from harness.sandbox.monitor.descendants import Descendants
 from harness.sandbox.monitor.disk import DiskMonitor
 from harness.sandbox.monitor.memory import MemoryMeter, tmpfs_bytes
@@ -58,9 +59,16 @@ class NamespaceTree(_MeteredTree):
 
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
-        pids = [name for name in os.listdir(self.proc) if name.isdigit()]  # noqa: PTH208  # no path
+        pids = self._pids()
         self.contention.look(pids)
         return self.meter.read(pids, sum(tmpfs_bytes(mount) for mount in self.tmpfs))
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time used so far."""
+        return sum(cpu_seconds(self.proc, pid) for pid in self._pids())
+
+    def _pids(self) -> list[str]:
+        return [name for name in os.listdir(self.proc) if name.isdigit()]  # noqa: PTH208  # no path
 
     def full(self) -> bool:
         """Return False: a full tmpfs refuses the write itself."""
@@ -80,12 +88,18 @@ class NamespaceTree(_MeteredTree):
 class SupervisedTree(_MeteredTree):
     """The processes below a supervisor, alive as long as it is: it kills all others before it ends.
 
-    `supervisor` is a pidfd.
+    `supervisor` is a pidfd; `counted` finds the processes for `cpu_seconds`, in a thread of its
+    own.
     """
 
     supervisor: int
     descendants: Descendants
+    counted: Descendants
     disk: DiskMonitor
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time used so far."""
+        return sum(cpu_seconds(self.meter.proc, pid) for pid in self.counted.pids())
 
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
@@ -118,8 +132,11 @@ class UnconfinedTree:
 
     `first` is the child's pid; `limit` and `peak` are bytes. Orphans are found among our own
     children, since this process is a subreaper inside the `with` block. Make it before the child:
-    children that exist already are not part of the tree.
+    children that exist already are not part of the tree, nor are the first processes of trees
+    beside it; orphans of those may be taken for its own.
     """
+
+    _living: ClassVar[set[UnconfinedTree]] = set()
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -128,16 +145,22 @@ class UnconfinedTree:
         self._others = {child.pid for child in psutil.Process().children()}
 
     def __enter__(self) -> UnconfinedTree:
+        self._living.add(self)
         _set_subreaper(on=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _set_subreaper(on=False)
+        self._living.discard(self)
+        _set_subreaper(on=bool(self._living))
 
     @property
     def foreign(self) -> float | None:
         """Return None: foreign CPU load is not measured without a sandbox."""
         return None
+
+    def cpu_seconds(self) -> None:
+        """Return None: it is not measured without a sandbox."""
+        return
 
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
@@ -182,7 +205,8 @@ class UnconfinedTree:
         children: dict[int, list[psutil.Process]] = {}
         for process in psutil.process_iter(["ppid", "status"]):
             children.setdefault(process.info["ppid"], []).append(process)
-        mine = [child for child in children.get(os.getpid(), []) if child.pid not in self._others]
+        others = self._others | {tree.first for tree in self._living.copy() if tree is not self}
+        mine = [child for child in children.get(os.getpid(), []) if child.pid not in others]
         orphans = [child.pid for child in mine if _is_zombie(child) and child.pid != self.first]
         for pid in orphans:
             os.waitpid(pid, 0)

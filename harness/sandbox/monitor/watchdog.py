@@ -30,6 +30,9 @@ class Tree(Protocol):
     def foreign(self) -> float | None:
         """The share of the slice's cores that others had, None where it is not known."""
 
+    def cpu_seconds(self) -> float | None:
+        """Return the CPU time used so far, None where it is not measured; from any thread."""
+
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
 

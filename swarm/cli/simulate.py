@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,13 @@ from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import StackPolicy
 from swarm.cli.console import json_option, refused_option, to_json, wide_console
+from swarm.cli.disturbance_options import (
+    NOT_NEGATIVE,
+    DisturbanceOptions,
+    FiniteRange,
+    disturbance_options,
+    taken_from,
+)
 from swarm.simulation.mixtures import MIXTURES, unit
 from swarm.simulation.report import as_records, table
 from swarm.simulation.rules import RULES
@@ -28,7 +34,7 @@ from swarm.simulation.simulated_run import RunPlan
 from swarm.simulation.stack_study import all_cases, study_stacks
 from swarm.simulation.stack_study import table as stack_table
 from swarm.simulation.study import CellSummary, StudyCell, study
-from swarm.simulation.world import INTERACTIONS, Conditions, Drift
+from swarm.simulation.world import INTERACTIONS, Conditions
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 """Suffixes of what --plot can write."""
@@ -36,26 +42,7 @@ PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class _FiniteFloat(click.types.FloatParamType):
-    """A number other than nan and inf."""
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's signature
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, ctx)
-        return number
-
-
-class _FiniteRange(_FiniteFloat, click.FloatRange):
-    """A range of numbers without nan and inf, which no comparison of FloatRange refuses."""
-
-
-_ABOVE_ZERO = _FiniteRange(min=0, min_open=True)
+_ABOVE_ZERO = FiniteRange(min=0, min_open=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +53,7 @@ class RunStudyOptions:
     """
 
     mixtures: tuple[str, ...]
+    nil_shares: tuple[float, ...]
     sigmas: tuple[float, ...]
     noise: float | None
     budgets: tuple[int, ...]
@@ -75,13 +63,13 @@ class RunStudyOptions:
     interactions: str
     seed_correlation: float
     slice_spread: float
-    drift: float
     sentinel_every: int
     null_rate: float
     stack_every: int
     topologies: tuple[Topology, ...]
     migrate_every: tuple[int, ...]
     baselines: bool
+    disturbances: DisturbanceOptions
 
     def cells(self) -> list[StudyCell]:
         """Return a cell for each combination. Raises SetupError where two options conflict."""
@@ -90,12 +78,13 @@ class RunStudyOptions:
         return [
             StudyCell(
                 f"{rule}, {layout.name}" if layout.name else rule,
-                mixture,
-                self._conditions(mixture, sigma),
+                mixture if nil is None else f"{mixture}, {nil:.0%} nil",
+                self._conditions(mixture, nil, sigma),
                 self._plan(acceptance, layout, trials),
             )
-            for mixture, trials, sigma, (rule, acceptance), layout in product(
+            for mixture, nil, trials, sigma, (rule, acceptance), layout in product(
                 self.mixtures or ("published", "harsh"),
+                self.nil_shares or (None,),
                 self.budgets or (100,),
                 self.sigmas or (1.0,),
                 list(self._rules()),
@@ -103,16 +92,20 @@ class RunStudyOptions:
             )
         ]
 
-    def _conditions(self, mixture: str, sigma: float) -> Conditions:
+    def _conditions(self, mixture: str, nil_share: float | None, sigma: float) -> Conditions:
         effects = MIXTURES[mixture]
-        return Conditions(
+        if nil_share is not None:
+            if effects.above(0.0) == 0.0:
+                raise SetupError(f"--nil-share: all proposals of the mixture {mixture} do nothing")
+            effects = effects.with_nil_share(nil_share)
+        conditions = Conditions(
             effects,
             sigma if self.noise is None else self.noise / unit(effects),
             self.seed_correlation,
             interactions=INTERACTIONS[self.interactions],
-            drift=Drift(self.drift) if self.drift else None,
             slice_spread=self.slice_spread,
         )
+        return self.disturbances.applied(conditions)
 
     def _plan(self, acceptance: AcceptanceRule, layout: _Layout, trials: int) -> RunPlan:
         return RunPlan(
@@ -165,6 +158,13 @@ _RUN_OPTIONS = (
         help="Distribution of proposals' true effects; default: published and harsh.",
     ),
     click.option(
+        "--nil-share",
+        "nil_shares",
+        multiple=True,
+        type=FiniteRange(0, 1, max_open=True),
+        help="Share of proposals that do nothing; default: the mixture's.",
+    ),
+    click.option(
         "--sigma",
         "sigmas",
         multiple=True,
@@ -213,22 +213,15 @@ _RUN_OPTIONS = (
         "--seed-correlation",
         default=0.5,
         show_default=True,
-        type=_FiniteRange(0, 0.95),
+        type=FiniteRange(0, 0.95),
         help="Share of a score's variance that all commits have in common on one seed.",
     ),
     click.option(
         "--slice-spread",
         default=0.0,
         show_default=True,
-        type=_FiniteRange(min=0),
+        type=NOT_NEGATIVE,
         help="Standard deviation of slices' offsets, in median true gains.",
-    ),
-    click.option(
-        "--drift",
-        default=0.0,
-        show_default=True,
-        type=_FiniteFloat(),
-        help="How much worse slice s0 scores from half-way on, in median true gains.",
     ),
     click.option(
         "--sentinel-every",
@@ -241,7 +234,7 @@ _RUN_OPTIONS = (
         "--null-rate",
         default=0.0,
         show_default=True,
-        type=_FiniteRange(0, 0.5),
+        type=FiniteRange(0, 0.5),
         help="Share of proposals that the run itself replaces by no-ops (A/A tests).",
     ),
     click.option(
@@ -334,6 +327,7 @@ def simulate() -> None:
 
 @simulate.command()
 @_run_options
+@disturbance_options
 @_study_options
 @click.option(
     "--plot",
@@ -353,14 +347,16 @@ def nights(
     """Simulate whole runs and compare a rule's keeps and claims with their true effects.
 
     Prints a row for each combination of the options that may be given more than once: --mixture,
-    --sigma, --trials, --rule, --fdr, --migration and --migrate-every. The mixture `published` is
-    fitted to a published log of autoresearch, in `harsh` most proposals harm, in `null` none has an
-    effect. To plan a run of your own, give --noise its spread between seeds.
+    --nil-share, --sigma, --trials, --rule, --fdr, --migration and --migrate-every. The mixture
+    `published` is fitted to a published log of autoresearch, in `harsh` most proposals harm, in
+    `tuned` most do nothing, in `tiny` gains are many and small, in `null` none has an effect. To
+    plan a run of your own, give --noise its spread between seeds.
 
     Gains are in units of the score. A keep or a claim is false where its true effect is zero or
     worse.
     """
-    cells = RunStudyOptions(**options).cells()
+    disturbances = taken_from(options)
+    cells = RunStudyOptions(**options, disturbances=disturbances).cells()
     _check_picture(picture)
     with _progress() as progress:
         task = progress.add_task("runs", total=len(cells) * repeats)

@@ -1,12 +1,12 @@
 """Distributions of proposals' true effects: mixtures of normals; above zero is better.
 
-Not covered: effects that shrink in the course of a run; agents that learn what works.
+How they change in the course of a run is in swarm/simulation/disturbances.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 _STANDARD = NormalDist()
@@ -58,6 +58,18 @@ class Mixture:
         """Return the share of proposals whose true effect is more than `effect`."""
         return sum(part.above(effect) for part in self.parts)
 
+    def with_nil_share(self, share: float) -> Mixture:
+        """Return the mixture with that share of proposals that do nothing, the rest in proportion.
+
+        Raises ValueError where nothing else is in it.
+        """
+        others = [part for part in self.parts if (part.mean, part.sd) != (0.0, 0.0)]
+        if not others:
+            raise ValueError("all proposals of this mixture do nothing")
+        scale = (1 - share) / sum(part.share for part in others)
+        rest = [replace(part, share=part.share * scale) for part in others]
+        return replace(self, parts=(MixturePart(share), *rest))
+
     @property
     def median(self) -> float:
         """Return the median of the effects above zero. Raises ValueError where there are none."""
@@ -94,10 +106,26 @@ HARSH = Mixture(
 )
 """Most proposals harm and one in twenty is meant to help, as in a well-tuned code base."""
 
+TUNED = Mixture(
+    (MixturePart(0.88), MixturePart(0.10, -0.001, 0.001), MixturePart(0.02, 0.004, 0.001))
+)
+"""Most proposals do nothing and one in fifty helps much: a well-tuned code base, a late night."""
+
+TINY = Mixture(
+    (MixturePart(0.50), MixturePart(0.25, -0.0005, 0.0005), MixturePart(0.25, 0.0003, 0.0002))
+)
+"""Gains are many and small."""
+
 NULL = Mixture((MixturePart(1.0),))
 """No proposal has an effect: every keep is luck."""
 
-MIXTURES: Mapping[str, Mixture] = {"published": PUBLISHED, "harsh": HARSH, "null": NULL}
+MIXTURES: Mapping[str, Mixture] = {
+    "published": PUBLISHED,
+    "harsh": HARSH,
+    "tuned": TUNED,
+    "tiny": TINY,
+    "null": NULL,
+}
 
 
 def unit(mixture: Mixture) -> float:

@@ -10,9 +10,10 @@ each two of them. A change without effect does nothing, and interacts with nothi
 A score is BASE less the genome's worth, plus noise of standard deviation sigma in three parts: what
 all commits share on one seed (`seed_correlation` of the variance), what each trial has for itself
 (`jitter`: on a small GPT of 10 s, repeats of one seed had 0.0027² of 0.0126²), and the rest, which
-a commit has on a seed. The slice adds its own offset, and its drift.
+a commit has on a seed. Each part is normal, or Student's t. The slice adds its own offset, and
+whatever disturbs it (swarm/simulation/disturbances.py).
 
-Not covered: interactions of three changes; noise that is not normal; gradual drift.
+Not covered: interactions of three changes; noise whose size depends on the commit.
 """
 
 from __future__ import annotations
@@ -24,10 +25,26 @@ from itertools import chain, combinations, product
 from math import fsum, sqrt
 from statistics import NormalDist
 
+from scipy.special import stdtrit
+
+from swarm.simulation.disturbances import (
+    NO_LOAD,
+    NO_SPIKES,
+    NO_THROTTLING,
+    NO_TREND,
+    Drift,
+    Load,
+    Spikes,
+    Throttling,
+    Trend,
+)
 from swarm.simulation.mixtures import Mixture, unit
 
 BASE = 1.0
 """The base's true score; lower is better."""
+
+MIN_TAILS = 2.0
+"""Degrees of freedom up to which Student's t has no variance."""
 
 _GAUSSIAN = NormalDist().inv_cdf
 
@@ -52,20 +69,6 @@ INTERACTIONS: Mapping[str, Interactions] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
-    """A slice that scores worse from some time on.
-
-    - `size`: by how much, in median gains of the mixture
-    - `slice`: its name
-    - `onset`: share of the run's trials that have begun by then
-    """
-
-    size: float
-    slice: str = "s0"
-    onset: float = 0.5
-
-
-@dataclass(frozen=True, slots=True)
 class Conditions:
     """All that makes a world but its seed. Sizes are in median gains of the mixture.
 
@@ -73,7 +76,12 @@ class Conditions:
     - `sigma`: standard deviation of a score between seeds
     - `seed_correlation`: share of that variance that all commits have in common on one seed
     - `jitter`: share of it that differs between repeats of one commit and seed
+    - `drift`, `load`, `throttling`: what changes the level of slices
     - `slice_spread`: standard deviation of slices' offsets
+    - `spikes`: scores far off
+    - `tails`: degrees of freedom of the noise, above 2; 0: normal
+    - `still`: share of the run in which no score varies
+    - `trend`: how proposals change in the course of a run
     """
 
     mixture: Mixture
@@ -83,8 +91,16 @@ class Conditions:
     interactions: Interactions = Interactions()
     drift: Drift | None = None
     slice_spread: float = 0.0
+    load: Load = NO_LOAD
+    throttling: Throttling = NO_THROTTLING
+    spikes: Spikes = NO_SPIKES
+    tails: float = 0.0
+    still: float = 0.0
+    trend: Trend = NO_TREND
 
     def __post_init__(self) -> None:
+        if 0 < self.tails <= MIN_TAILS:
+            raise ValueError(f"tails of {self.tails:g} degrees of freedom have no variance")
         if min(self.seed_correlation, self.jitter) < 0 or self.seed_correlation + self.jitter > 1:
             raise ValueError("seed_correlation and jitter are shares of one variance")
 
@@ -125,9 +141,16 @@ class World:
         """Return what `change` is worth by itself."""
         effect = self._effects.get(change)
         if effect is None:
-            pick, draw = self._uniform(f"kind/{change}"), self._normal(f"effect/{change}")
-            effect = self._effects[change] = self.conditions.mixture.effect(pick, draw)
+            effect = self._effects[change] = self._drawn(change)
         return effect
+
+    def _drawn(self, change: int) -> float:
+        mixture, trend = self.conditions.mixture, self.conditions.trend
+        effect = mixture.effect(self._uniform(f"kind/{change}"), self._normal(f"effect/{change}"))
+        if effect <= 0.0 and trend.redrawn(change, self._uniform):
+            pick, draw = self._uniform(f"again/{change}"), self._normal(f"again/effect/{change}")
+            effect = mixture.effect(pick, draw)
+        return 0.0 if effect > 0.0 and trend.dried(change, self._uniform) else effect
 
     def breaks(self, change: int) -> bool:
         """Return whether a genome with `change` fails its trials."""
@@ -157,23 +180,33 @@ class World:
 
     def score(self, worth: float, sample: Sample) -> float:
         """Return the score of a genome worth `worth`."""
+        conditions = self.conditions
+        worse = self._unit * self._level(sample)
+        if sample.progress < conditions.still:
+            return BASE - worth + worse
         shared, own, jitter = self._sds
         noise = (
-            shared * self._normal(f"seed/{sample.seed}")
-            + own * self._normal(f"own/{sample.commit}/{sample.seed}")
-            + jitter * self._normal(f"jitter/{sample.trial_number}")
+            shared * self._noise(f"seed/{sample.seed}")
+            + own * self._noise(f"own/{sample.commit}/{sample.seed}")
+            + jitter * self._noise(f"jitter/{sample.trial_number}")
         )
-        return BASE - worth + noise + self._slice_offset(sample.slice, sample.progress)
+        spike = conditions.spikes.level(
+            sample.commit, sample.seed, sample.trial_number, self._uniform
+        )
+        return BASE - worth + worse + noise + conditions.noise * spike
 
-    def _slice_offset(self, name: str, progress: float) -> float:
-        """Return how much worse than others a slice scores now."""
-        conditions, drift = self.conditions, self.conditions.drift
-        worse = 0.0
+    def _level(self, sample: Sample) -> float:
+        """Return how much worse than at its best a slice scores now."""
+        conditions, name, progress = self.conditions, sample.slice, sample.progress
+        worse = conditions.throttling.level(progress)
         if conditions.slice_spread:
-            worse = conditions.slice_spread * self._normal(f"slice/{name}")
-        if drift is not None and drift.slice == name and progress >= drift.onset:
-            worse += drift.size
-        return self._unit * worse
+            worse += conditions.slice_spread * self._normal(f"slice/{name}")
+        if conditions.drift is not None:
+            worse += conditions.drift.level(name, progress)
+        if conditions.load.size:
+            load = conditions.load
+            worse += load.level(progress, sample.trial_number, self._normal, self._uniform)
+        return worse
 
     def _worth(self, changes: list[int], beside: list[int]) -> float:
         alone = fsum(self.effect(change) for change in changes)
@@ -189,3 +222,10 @@ class World:
 
     def _normal(self, key: str) -> float:
         return _GAUSSIAN(self._uniform(key))
+
+    def _noise(self, key: str) -> float:
+        """Return a number of variance one, normal or with the tails asked for."""
+        tails = self.conditions.tails
+        if not tails:
+            return self._normal(key)
+        return float(stdtrit(tails, self._uniform(key))) * sqrt(1 - MIN_TAILS / tails)

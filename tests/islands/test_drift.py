@@ -22,11 +22,12 @@ from islands.state.run_state import State
 from swarm.cli.status import status
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
+from swarm.simulation.disturbances import Drift
 from swarm.simulation.metrics import tally
 from swarm.simulation.mixtures import HARSH
 from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.virtual_time import run_virtual
-from swarm.simulation.world import Conditions, Drift
+from swarm.simulation.world import Conditions
 from tests.support.chain import chained
 from tests.support.laboratory import LabExecutor, MemoryBranches, MemoryLedger, make_run
 

@@ -20,6 +20,7 @@ from islands.ratchet.policy import RatchetPolicy
 from islands.rng import seed_of
 from islands.state.run_state import State
 from swarm.cli.console import to_json
+from swarm.simulation.disturbances import Drift, Load, Spikes, Throttling, Trend
 from swarm.simulation.intervals import mean_of, ratio_of, share_of
 from swarm.simulation.metrics import RunTally, reported_result, tally
 from swarm.simulation.mixtures import HARSH, MIXTURES, NULL, PUBLISHED, Mixture, MixturePart, unit
@@ -27,7 +28,7 @@ from swarm.simulation.plot import plot
 from swarm.simulation.report import as_records
 from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.study import StudyCell, study, summarise
-from swarm.simulation.world import BASE, INTERACTIONS, Conditions, Drift, Sample, World
+from swarm.simulation.world import BASE, INTERACTIONS, Conditions, Sample, World
 from tests.benchmarks.fit_mixture import Fit
 from tests.support.target import command, environment, swarm
 
@@ -146,6 +147,99 @@ def test_a_slice_drifts_from_its_onset_on_and_no_other_does():
     for name, late, worse in (("s1", 0.49, 0.0), ("s1", 0.5, 3.0), ("s2", 0.9, 0.0)):
         at = sample(slice_=name, progress=late)
         assert lab.score(0.0, at) - still.score(0.0, at) == pytest.approx(worse * HARSH.median)
+
+
+def levels(trials=100, **conditions):
+    """Return how much worse than undisturbed each trial of a run scores, in median gains."""
+    lab, still = world(**conditions), world()
+    at = [sample("c", 1, "s1", n, n / trials) for n in range(trials)]
+    return [(lab.score(0.0, one) - still.score(0.0, one)) / HARSH.median for one in at]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "loaded"),
+    [
+        ("none", []),
+        ("constant", range(100)),
+        ("late", range(10, 100)),
+        ("square", [n for n in range(10, 100) if n // 10 % 2]),
+    ],
+)
+def test_load_makes_trials_score_worse_while_it_lasts(pattern, loaded):
+    """By its size on average, and unevenly."""
+    found = levels(load=Load(pattern, 8.0))
+    assert [n for n in range(100) if abs(found[n]) > 1e-9] == list(loaded)
+    if loaded:
+        assert fmean(found[n] for n in loaded) == pytest.approx(8.0, rel=0.2)
+
+
+def test_bursts_of_load_come_and_go():
+    """For about half of the run after its first tenth."""
+    found = levels(5000, load=Load("bursts", 8.0))
+    busy = [level > 1.0 for level in found]
+    assert not any(busy[:500])
+    assert 0.2 < fmean(busy[500:]) < 0.8
+    assert 2 <= sum(one != other for one, other in pairwise(busy)) < 30
+
+
+def test_a_machine_that_throttles_gets_worse_and_stays_so():
+    """Up to the size asked for; a slow slice is worse from its first trial on."""
+    found = levels(throttling=Throttling(4.0))
+    assert found == sorted(found)
+    assert found[0] == 0.0
+    assert found[-1] == pytest.approx(4.0, rel=0.01)
+    assert levels(drift=Drift(3.0, "s1", 0.0)) == pytest.approx([3.0] * 100)
+
+
+@pytest.mark.parametrize("cause", ["trial", "seed-and-code"])
+def test_one_score_in_twenty_is_far_off(cause):
+    """Each trial by itself, or all trials of one commit on one seed."""
+    lab, still = world(spikes=Spikes(0.05, 50.0, cause)), world()
+    at = [[sample("c", n, count=n + k * 4000) for n in range(4000)] for k in (0, 1)]
+    off = [[lab.score(0.0, one) - still.score(0.0, one) > 1e-9 for one in half] for half in at]
+    assert fmean(off[0]) == pytest.approx(0.05, abs=0.01)
+    assert (off[0] == off[1]) == (cause == "seed-and-code")
+    worst = max(lab.score(0.0, one) - still.score(0.0, one) for one in at[0])
+    assert 60 < worst / lab.conditions.noise <= 75
+
+
+def test_heavy_tails_have_the_variance_asked_for():
+    """And more scores beyond five sigmas than normal noise has."""
+    lab = world(tails=3.0, sigma=1.0)
+    scores = [lab.score(0.0, sample("a", seed, count=seed)) - BASE for seed in range(20_000)]
+    assert pvariance(scores) ** 0.5 == pytest.approx(lab.conditions.noise, rel=0.15)
+    assert sum(abs(score) > 5 * lab.conditions.noise for score in scores) > 10
+    with pytest.raises(ValueError, match="no variance"):
+        world(tails=2.0)
+
+
+def test_scores_of_a_still_world_vary_only_once_it_stirs():
+    """Before that one commit scores the same to the last digit on every seed."""
+    lab = world(still=0.5)
+    early = {lab.score(0.0, sample("a", seed, count=seed, progress=0.4)) for seed in range(9)}
+    late = {lab.score(0.0, sample("a", seed, count=seed, progress=0.6)) for seed in range(9)}
+    assert (len(early), len(late)) == (1, 9)
+
+
+def test_gains_dry_up_and_agents_learn():
+    """Half of the gains are gone at the half-life; half of the other proposals are drawn again."""
+    plain, dry, wise = world(), world(trend=Trend(500.0)), world(trend=Trend(learning=500.0))
+    gains = [[lab.effect(change) > 0 for change in range(4000)] for lab in (plain, dry, wise)]
+    first, last = slice(0, 100), slice(3000, 4000)
+    assert fmean(gains[1][first]) > fmean(gains[0][first]) / 2
+    assert fmean(gains[1][last]) < fmean(gains[0][last]) / 4
+    assert fmean(gains[2][last]) > 1.5 * fmean(gains[0][last])
+
+
+def test_a_share_of_nil_changes_leaves_the_others_in_proportion():
+    """The unit of sigma stays; a mixture of nothing else has no such share."""
+    quiet = HARSH.with_nil_share(0.99)
+    assert quiet.parts[0] == MixturePart(0.99)
+    assert quiet.parts[1].share / quiet.parts[2].share == pytest.approx(0.7 / 0.05)
+    assert sum(part.share for part in quiet.parts) == pytest.approx(1.0)
+    assert quiet.median == pytest.approx(HARSH.median)
+    with pytest.raises(ValueError, match="do nothing"):
+        NULL.with_nil_share(0.9)
 
 
 def test_slices_differ_by_their_offsets_for_the_whole_run():
@@ -353,6 +447,9 @@ def test_the_command_prints_every_cell(tmp_path):
         ("--sigma", "nan"),
         ("--sigma", "0"),
         ("--drift", "inf"),
+        ("--tails", "1.5"),
+        ("--drift", "1", "--slow-slice", "1"),
+        ("--nil-share", "0.9", "--mixture", "null"),
         ("--mixture", "kind"),
         ("--trials", "0"),
         ("--sigma", "1", "--noise", "1"),

@@ -25,6 +25,14 @@ run_option = click.option(
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
+address_option = click.option(
+    "--address",
+    metavar="ADDRESS",
+    default="auto",
+    show_default=True,
+    help="Address of the Ray cluster; `auto` is the one on this machine.",
+)
+
 
 def refused_option(old: str, new: str, *, is_flag: bool) -> Callable[[_Command], _Command]:
     """Return a decorator that refuses the option `old` in one line that names `new`."""

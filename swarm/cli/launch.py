@@ -11,7 +11,7 @@ from rich.console import Console
 from analysis.database.refresh import Refresher, refresh
 from harness.contract import SandboxKind, SetupError
 from islands.state.run_state import State
-from swarm.cli.console import run_option, sandbox_option
+from swarm.cli.console import address_option, run_option, sandbox_option
 from swarm.cli.live import LiveView, table
 from swarm.coordinator.assemble import LaunchOptions, assemble
 from swarm.coordinator.run import Run
@@ -65,13 +65,7 @@ EXIT_INTERRUPTED = 130
     show_default=True,
     help="Run trials on this machine or on a Ray cluster.",
 )
-@click.option(
-    "--address",
-    metavar="ADDRESS",
-    default="auto",
-    show_default=True,
-    help="Address of the Ray cluster; `auto` is the one on this machine.",
-)
+@address_option
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON.")
 def launch(
     name: str | None,

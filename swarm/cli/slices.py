@@ -21,6 +21,7 @@ from harness import fingerprint as identity
 from harness.contract import SandboxKind, SetupError, Slice, Trial
 from islands.git.branches import Branches
 from swarm.cli.console import (
+    address_option,
     json_option,
     plural,
     refused_option,
@@ -80,13 +81,7 @@ class SliceReport:
     show_default=True,
     help="List the slices of this machine or of a Ray cluster.",
 )
-@click.option(
-    "--address",
-    metavar="ADDRESS",
-    default="auto",
-    show_default=True,
-    help="Address of the Ray cluster; `auto` is the one on this machine.",
-)
+@address_option
 @run_option
 @refused_option("--measure", "--benchmark", is_flag=True)
 @json_option

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -15,7 +15,7 @@ from harness.sandbox.boot.start import Started, Walls, launch
 from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.monitor.capped_log import CappedLog
 from harness.sandbox.monitor.watchdog import Tree, drain, finish, watch
-from harness.sandbox.policy import Exit
+from harness.sandbox.policy import Exit, SandboxPolicy
 
 if TYPE_CHECKING:
     from harness.sandbox.guest.limits import GuestSpec
@@ -51,6 +51,20 @@ class Sandbox(Protocol):
 
     def __exit__(self, *_: object) -> None:
         """Release every descriptor, folder and process of the sandbox."""
+
+
+class SandboxBase:
+    """What every kind keeps: its program's policy and arguments, and what leaving it closes."""
+
+    def __init__(
+        self, policy: SandboxPolicy, argv: Sequence[str], observer: Observer, source: Source | None
+    ) -> None:
+        self._policy, self._argv = policy, argv
+        self._observer, self._source = observer, source
+        self._stack = ExitStack()
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
 
 class Observer:

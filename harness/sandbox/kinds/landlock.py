@@ -5,8 +5,7 @@ There are no mounts: arguments that name a path of the policy are replaced by th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.sandbox.backends import landlock
@@ -14,28 +13,20 @@ from harness.sandbox.backends.interpreter import program_words
 from harness.sandbox.backends.scratch import folders
 from harness.sandbox.boot.spec import landlock_spec, on_host
 from harness.sandbox.boot.start import Started
-from harness.sandbox.kinds.base import MIB, Observer, Source, opened, zygote_of
+from harness.sandbox.kinds.base import MIB, SandboxBase, opened, zygote_of
 from harness.sandbox.monitor.cpu import CpuContention
 from harness.sandbox.monitor.descendants import Descendants
 from harness.sandbox.monitor.disk import DiskMonitor
 from harness.sandbox.monitor.memory import MemoryMeter
 from harness.sandbox.monitor.process_trees import SupervisedTree, pid_of
 from harness.sandbox.outputs import take_outputs
-from harness.sandbox.policy import SandboxPolicy
 
 
-class LandlockSandbox:
+class LandlockSandbox(SandboxBase):
     """A sandbox in the host's namespaces, cold or from a zygote."""
 
     program: Started
     tree: SupervisedTree
-
-    def __init__(
-        self, policy: SandboxPolicy, argv: Sequence[str], observer: Observer, source: Source | None
-    ) -> None:
-        self._policy, self._argv = policy, argv
-        self._observer, self._source = observer, source
-        self._stack = ExitStack()
 
     def __enter__(self) -> LandlockSandbox:
         policy = self._policy
@@ -68,9 +59,6 @@ class LandlockSandbox:
             self._written = scratch[2:]  # after HOME and /tmp
             self._stack = stack.pop_all()
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def meanwhile(self) -> None:
         """Do nothing: these sandboxes are not made ahead."""

@@ -6,7 +6,7 @@ The `policy.write` folders are tmpfs mounts of the sandbox's own, as large as `f
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from harness.contract import HarnessError
@@ -17,26 +17,18 @@ from harness.sandbox.boot.pool import SandboxPool
 from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
 from harness.sandbox.boot.spec import namespaces_spec
 from harness.sandbox.boot.start import Started
-from harness.sandbox.kinds.base import MIB, Observer, Source, zygote_of
+from harness.sandbox.kinds.base import MIB, SandboxBase, zygote_of
 from harness.sandbox.monitor.cpu import CpuContention
 from harness.sandbox.monitor.memory import MemoryMeter
 from harness.sandbox.monitor.process_trees import NamespaceTree
 from harness.sandbox.outputs import take_outputs
-from harness.sandbox.policy import SandboxPolicy
 
 
-class NamespaceSandbox:
+class NamespaceSandbox(SandboxBase):
     """A sandbox with namespaces of its own, cold, from a zygote or from a pool."""
 
     program: Started
     tree: NamespaceTree
-
-    def __init__(
-        self, policy: SandboxPolicy, argv: Sequence[str], observer: Observer, source: Source | None
-    ) -> None:
-        self._policy, self._argv = policy, argv
-        self._observer, self._source = observer, source
-        self._stack = ExitStack()
 
     def __enter__(self) -> NamespaceSandbox:
         check_readable(self._policy.read.values())
@@ -53,9 +45,6 @@ class NamespaceSandbox:
             self._written = mounts[len(bubblewrap.PRIVATE) :]
             self._stack = stack.pop_all()
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def meanwhile(self) -> None:
         """Let the pool make the next sandboxes."""

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from harness.sandbox.boot.spec import on_host, unconfined_spec
 from harness.sandbox.boot.start import Started
-from harness.sandbox.kinds.base import MIB, Observer, Source, opened
+from harness.sandbox.kinds.base import MIB, SandboxBase, opened
 from harness.sandbox.monitor.process_trees import UnconfinedTree
 from harness.sandbox.outputs import take_outputs
-from harness.sandbox.policy import SandboxPolicy
 
 
-class Unconfined:
+class Unconfined(SandboxBase):
     """A program without walls, whose `policy.write` folders are the host's own."""
 
     program: Started
     tree: UnconfinedTree
-
-    def __init__(
-        self, policy: SandboxPolicy, argv: Sequence[str], observer: Observer, source: Source | None
-    ) -> None:
-        del source  # a zygote's copies are confined
-        self._policy, self._argv, self._observer = policy, argv, observer
-        self._stack = ExitStack()
 
     def __enter__(self) -> Unconfined:
         policy = self._policy
@@ -38,9 +30,6 @@ class Unconfined:
             self.tree.first = self.program.outer.pid if self.program.outer else 0
             self._stack = stack.pop_all()
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def meanwhile(self) -> None:
         """Do nothing: there is nothing to make ahead."""

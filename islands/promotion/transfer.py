@@ -14,7 +14,6 @@ from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
 
 from islands import events as ev
 from islands.ratchet.noise import Noise
@@ -53,6 +52,8 @@ def transfer(after: Gain) -> ev.Transfer:
 
 def tail(t: float, freedom: int) -> float:
     """Return the chance that Student's t with `freedom` degrees exceeds `t`."""
+    from scipy.special import stdtr  # noqa: PLC0415 - 0.25 s, which only a promotion needs
+
     return float(stdtr(freedom, -t))
 
 

@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 Vector = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ Where hardly anything gains, the best remaining use of trials is poor, so that m
 seem worth spending on confirmation, until most of a run goes into a few proposals that look well.
 """
 
-_PASS: Vector = ndtr(np.arange(-3 * MAX_GAIN, 3 * MAX_GAIN, STEP))
+_PASS: Vector = np.array([*map(NormalDist().cdf, np.arange(-3 * MAX_GAIN, 3 * MAX_GAIN, STEP))])
 """Probability that noise lifts a gain over the bar, by the gain's distance to the bar."""
 
 _FREEDOM_STEP = 8

@@ -11,6 +11,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from tests.support.command_server import CommandServer
+
 SECONDS = 1.0
 
 PACKAGES = ("swarm", "analysis", "islands", "harness")
@@ -43,17 +45,15 @@ def command(*args):
 
 def swarm(where, *args, code=0, **more):
     """Run a swarm command in `where` to its end and return what it printed."""
-    done = subprocess.run(
-        command(*args),
-        cwd=where,
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == code, f"{args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout if code == 0 else done.stderr
+    words, env = list(map(str, args)), environment(**more)
+    got, out, err = _server().run(words, where, env, timeout=300)
+    assert got == code, f"{args}: exit {got}\n{out}\n{err}"
+    return out if code == 0 else err
+
+
+@cache
+def _server():
+    return CommandServer(installed(), Path(__file__).parents[2], environment())
 
 
 def git(where, *args):

@@ -97,12 +97,7 @@ class RecordEvent:
 
 @dataclass(frozen=True, slots=True)
 class ReassignSlice:
-    """Move the island to another slice: its slice is quarantined, or its own was released.
-
-    probe: sentinel to run instead if no slice is left; it may release the island's own
-    """
-
-    probe: TrialRequest
+    """Move the island to another slice: its slice is quarantined, or its own was released."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +203,10 @@ def _elsewhere(state: State, island: IslandState) -> Step | None:
     """Return the island's move if its slice is quarantined, or if its own was released."""
     current, sentinels = island.slice.name, state.sentinels
     if sentinels.quarantine_reason(current):
-        return ReassignSlice(anchor(state, current))
+        return ReassignSlice()
     if island.slice != island.home and not sentinels.quarantine_reason(island.home.name):
         # an open experiment ends on the slice that it began on
-        return ReassignSlice(anchor(state, current)) if island.experiment is None else None
+        return ReassignSlice() if island.experiment is None else None
     return None
 
 

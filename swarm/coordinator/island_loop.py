@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeAlias
@@ -35,7 +36,6 @@ from islands.scheduling.island_steps import (
     Step,
     Wait,
     anchor,
-    anchor_runs,
     next_step,
 )
 from islands.scheduling.run_steps import (
@@ -98,7 +98,7 @@ class IslandLoop:
             if step is not None:
                 limit = await self._execute(step, next_)
             elif run.state.running or any(next_of(run.state, i.name) for i in run.launch.islands):
-                await run.changes.wait()  # steps of other islands may lead to one of ours
+                limit = await self._wait()  # steps of other islands may lead to one of ours
             else:
                 return
         run.stop(limit)
@@ -166,7 +166,7 @@ class IslandLoop:
             case Idle():
                 return await self._wait_for_candidate()
             case Wait() | RecordEvent() | ReassignSlice():
-                return await self._unblock(step, next_)
+                return await self._unblock(step)
             case FailExperiment(reason):
                 raise SetupError(
                     f"the seed genome fails its own baseline: {reason}; fix and commit it, then"
@@ -174,23 +174,37 @@ class IslandLoop:
                 )
         return None
 
-    async def _unblock(
-        self, step: Wait | RecordEvent | ReassignSlice, next_: NextStep
-    ) -> RunLimit | None:
+    async def _unblock(self, step: Wait | RecordEvent | ReassignSlice) -> RunLimit | None:
         """Execute a step without which the island cannot measure."""
         match step:
             case RecordEvent(event):
                 self._record_slice_event(event)
-            case ReassignSlice(probe):
-                return await self._reassign(probe, next_)
+            case ReassignSlice():
+                return await self._reassign()
             case Wait():
                 return await self._wait()
         return None
 
-    async def _wait(self) -> RunLimit | None:
-        if self.run.limit is None:  # else no island is left to do what this one waits for
-            await self.run.changes.wait()
-        return self.run.limit
+    async def _wait(self, seconds: float | None = None) -> RunLimit | None:
+        """Wait for a change, at most so many seconds; return the limit if no trial can start.
+
+        A trial that still runs is waited for: its outcome may end an experiment.
+        """
+        run, now = self.run, asyncio.get_running_loop().time()
+        if run.limit is not None:  # no island is left to do what this one waits for
+            return run.limit
+        last = run.limits.last_start(min(run.state.run.rungs, key=lambda rung: rung.seconds))
+        if last is not None and last <= now:
+            if not run.state.running:
+                return "minutes"
+            last = None
+        ends = [
+            end for end in (last, None if seconds is None else now + seconds) if end is not None
+        ]
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min(ends, default=None)):
+                await run.changes.wait()
+        return run.limit
 
     async def _wait_for_candidate(self) -> RunLimit | None:
         """Wait for a change while a candidate may still come and could still be measured."""
@@ -234,32 +248,44 @@ class IslandLoop:
         for island in self.run.launch.islands:
             self.run.changes.notify(island.name)
 
-    async def _reassign(self, probe: TrialRequest, next_: NextStep) -> RunLimit | None:
-        """Move the island to a steady slice; if there is none, run `probe` on its own again."""
-        run, name, sentinels = self.run, self.island.name, self.run.state.sentinels
-        slice_ = run.slices.fallback(name)
+    async def _reassign(self) -> RunLimit | None:
+        """Move the island to a steady slice; if there is none, probe the next one in turn.
+
+        Raises SetupError where every slice has had all its probes.
+        """
+        run, name, slices = self.run, self.island.name, self.run.slices
+        slice_ = slices.fallback(name)
         if slice_ is not None:
-            cause = sentinels.quarantine_reason(run.state.islands[name].slice.name)
+            cause = run.state.sentinels.quarantine_reason(run.state.islands[name].slice.name)
             run.record(ev.IslandReassigned(name, slice_, cause or "its home slice is steady again"))
             return None
-        if not anchor_runs(run.state, probe.slice) and not sentinels.retries_exhausted(probe.slice):
-            return await self._measure(probe, next_)
-        if run.slices.stuck_reason:
+        if slices.stuck_reason:
             raise SetupError(
-                f"no slice measures steadily: {run.slices.stuck_reason}; free them of other work"
-                " and launch again"
+                f"no slice measures steadily: {slices.stuck_reason}; free them of other work and"
+                " launch again"
             )
-        return await self._wait()
+        time = asyncio.get_running_loop().time
+        turn = slices.next_probe(time())
+        if turn is None or turn.wait_s > 0:
+            return await self._wait(turn.wait_s if turn else None)
+        probe = anchor(run.state, turn.slice)
+
+        def still_due() -> Step | None:
+            """Return the probe unless another island has run it, or a slice is steady again."""
+            return None if slices.fallback(name) or slices.next_probe(time()) != turn else probe
+
+        limit = await self._measure(probe, still_due)
+        slices.probed(turn.slice, time())
+        return limit
 
     async def _measure(self, step: TrialRequest, next_: NextStep) -> RunLimit | None:
         run, start = self.run, asyncio.get_running_loop().time()
         state, name = run.state, self.island.name
         slice_ = run.slices.by_name[step.slice] if step.slice else run.slices.current(name)
         if state.sentinels.quarantine_reason(slice_.name) and step.purpose != "sentinel":
-            probe = anchor(state, slice_.name)
-            return await self._reassign(probe, lambda: probe)
+            return await self._reassign()
         async with run.lock(slice_.name):
-            if next_() not in (step, ReassignSlice(step)):
+            if next_() != step:
                 return None  # another island ran it while this one waited for the slice
             limit = run.limits.reached(state.run.rungs[step.rung])
             if limit is not None:

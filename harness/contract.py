@@ -28,6 +28,11 @@ Split = Literal["dev", "hidden", "sealed"]
 """The held-out data that a trial is scored on: `dev` guides the islands, `hidden` is used when a
 stack is promoted, `sealed` once, for the final report."""
 
+Evidence = Literal["verified", "reported"]
+"""How a score came about. `verified`: computed by the harness, or by a scorer that ran after the
+candidate was dead and never imported it. `reported`: printed by a process in which the candidate's
+code ran, which could print anything."""
+
 SCREENING_AUDIT, FULL_AUDIT = 512, 4096
 """Positions that are audited for look-ahead: in every trial, and in those of a promotion. Of a toy
 model that gained 15 bits at each look-ahead, the first found one at 0.1 % of all positions in 99
@@ -90,6 +95,7 @@ class Trial:
     split: the held-out data that it is scored on
     audit: positions scored again for look-ahead (by tasks that have a model): SCREENING_AUDIT, or
         FULL_AUDIT for a promotion
+    problem: folder with the frozen problem (see `harness.problem`), "" for a task that needs none
     """
 
     id: str
@@ -105,6 +111,7 @@ class Trial:
     sandbox: SandboxKind = "namespaces"
     split: Split = "dev"
     audit: int = SCREENING_AUDIT
+    problem: str = ""
 
     def __post_init__(self) -> None:
         if self.audit < 2:  # noqa: PLR2004 - one drawn uniformly, one by gain
@@ -142,6 +149,7 @@ class Outcome:
     tail: end of the training log, cleaned and capped
     split: what it was scored on
     digests: sha256 by name of the artifacts that were scored, to tie a score to its weights
+    evidence: whether the harness computed the score, or the candidate's own process reported it
     """
 
     trial: str
@@ -156,6 +164,7 @@ class Outcome:
     tail: str = ""
     split: Split = "dev"
     digests: Mapping[str, str] = field(default_factory=dict)
+    evidence: Evidence = "verified"
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.failure is None):

@@ -42,7 +42,7 @@ def preflight(trial: Trial, slice_: Slice, confine: Confine) -> Preflight:
     began = time.monotonic()
     Path(trial.scratch).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="preflight-", dir=trial.scratch) as work:
-        task, log = tasks.load(trial.task), Path(work) / "log"
+        task, log = tasks.load(trial.task, trial.problem), Path(work) / "log"
         request = task.preflight_request(trial)
         policy = SandboxPolicy(
             slice=slice_,

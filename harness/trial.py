@@ -19,7 +19,15 @@ from harness.contract import Failure, Outcome, SetupError, Trial
 from harness.sandbox import python_argv
 from harness.sandbox.monitor.gpu import exclusive_gpu
 from harness.sandbox.policy import Exit, SandboxPolicy
-from harness.tasks.base import RUNNERS, Confine, InvalidError, SandboxRequest, Task, TaskScore
+from harness.tasks.base import (
+    RUNNERS,
+    Confine,
+    GenomeRun,
+    InvalidError,
+    SandboxRequest,
+    Task,
+    TaskScore,
+)
 
 MAX_TAIL_CHARS = 4000
 """End of the training log that an outcome carries."""
@@ -41,7 +49,7 @@ def measure(trial: Trial, confine: Confine, harness: str) -> Outcome:
 
 
 def _task(trial: Trial) -> Task:
-    task = tasks.load(trial.task)
+    task = tasks.load(trial.task, trial.problem)
     if trial.split not in task.splits:
         splits = ", ".join(task.splits)
         raise SetupError(f"task {task.name} has no {trial.split} split: choose one of {splits}")
@@ -86,16 +94,19 @@ class _Measurement:
 
     def _policy(self, request: SandboxRequest) -> SandboxPolicy:
         trial = self.trial
+        genome = request.genome
+        late = {"/genome": Path(trial.genome)} if genome is None else genome
         return SandboxPolicy(
             slice=trial.slice,
             seconds=trial.rung.seconds,
             memory_mib=trial.rung.memory_mib,
-            read={"/genome": Path(trial.genome), **request.read},
-            late=("/genome",),
+            read={**late, **request.read},
+            late=tuple(late),
             write={"/out": self.work / "out"},
             kind=trial.sandbox,
             torch=self.task.torch,
             outputs=request.outputs,
+            all_packages=request.all_packages,
         )
 
     def _failure(self, ended: Exit, text: str) -> Failure | None:
@@ -115,7 +126,8 @@ class _Measurement:
     def _score(self, request: SandboxRequest, ended: Exit) -> TaskScore:
         artifacts = collect(self.work / "out", request.outputs, ended.refused)
         self.digests = digests(artifacts)
-        return self.task.score(artifacts, self.trial, self.confine)
+        run = GenomeRun(artifacts, self.work / "log", ended)
+        return self.task.score(run, self.trial, self.confine)
 
     def _record(
         self, ended: Exit, scored: TaskScore | None, failure: Failure | None, text: str
@@ -135,10 +147,11 @@ class _Measurement:
             seconds={name: round(seconds, 4) for name, seconds in phases.items()},
             peak_mib=round(ended.peak_mib, 1),
             facts=_facts(ended, scored),
-            claims=claims(text),
+            claims={**claims(text), **(scored.claims if scored else {})},
             tail=text[-MAX_TAIL_CHARS:],
             split=self.trial.split,
             digests=self.digests,
+            evidence=scored.evidence if scored else self.task.evidence,
         )
 
 

@@ -42,8 +42,8 @@ from harness.trial import measure
 def main(setup: str) -> None:
     """Serve trials until standard input ends.
 
-    `setup` is JSON: task, data, slice, sandbox, the parent's pid, and whether to `stand_back`: to
-    run only on cores that are otherwise idle.
+    `setup` is JSON: task, data, problem, slice, sandbox, the parent's pid, and whether to
+    `stand_back`: to run only on cores that are otherwise idle.
     """
     options = json.loads(setup)
     slice_ = Slice(**{**options["slice"], "cores": tuple(options["slice"]["cores"])})
@@ -54,7 +54,7 @@ def main(setup: str) -> None:
         _run_only_when_idle()
     replies = _claim_stdout()
     try:
-        task = tasks.load(options["task"])
+        task = tasks.load(options["task"], options["problem"])
         harness = harness_id(task.prepare(options["data"]), slice_.device)
     except SetupError as error:
         _reply(replies, {"setup": str(error)})

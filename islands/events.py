@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
-from harness.contract import Direction, Outcome, Rung, Slice, Split
+from harness.contract import Direction, Evidence, Outcome, Rung, Slice, Split
 from islands.records import Agreement, Contender, Gain, Measured, Migrant, Purpose, RunLimit, Usage
 
 FORMAT: Final = 2
@@ -50,6 +50,7 @@ class RunOpened:
     seed: seed of all of the run's randomness
     baseline_seeds: how many seeds the base is measured on
     lines: lines of the genome at `base`, 0 if not counted
+    evidence: what all scores are, unless the harness computes a trial's all the same
     format: version of the record format
     """
 
@@ -66,6 +67,7 @@ class RunOpened:
     seed: int
     baseline_seeds: int
     lines: int = 0
+    evidence: Evidence = "verified"
     format: Literal[2] = FORMAT
     recorded: float = 0.0
     kind: Literal["run_opened"] = "run_opened"

@@ -142,8 +142,9 @@ def _trial_voided(event: ev.TrialVoided) -> Iterable[tuple[str, Row]]:
 @rows.register
 def _trial_ended(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
     outcome = event.outcome
-    columns = ("score", "harness", "sandbox", "seconds", "peak_mib", "facts", "claims", "digests")
-    ended = {name: getattr(outcome, name) for name in columns} | {"ended": event.recorded}
+    measured = ("score", "evidence", "harness", "sandbox", "seconds", "peak_mib", "facts")
+    ended = {name: getattr(outcome, name) for name in (*measured, "claims", "digests")}
+    ended |= {"ended": event.recorded}
     if outcome.failure is None:
         yield "trials", {"trial": event.started.trial, "state": "scored", **ended}
         return

@@ -134,6 +134,10 @@ COLUMNS: Mapping[str, Column] = _columns(
     sandbox=("VARCHAR", "what confined a trial: namespaces, landlock or none"),
     seconds=("MAP(VARCHAR, DOUBLE)", "wall seconds by phase; `budget` are the candidate's own"),
     peak_mib=("DOUBLE", "peak memory of all of the trial's processes together, MiB"),
+    evidence=(
+        "VARCHAR",
+        "verified: the harness computed the score; reported: the candidate's process printed it",
+    ),
     facts=("MAP(VARCHAR, DOUBLE)", "numbers measured by the harness"),
     digests=("MAP(VARCHAR, VARCHAR)", "sha256 of each artifact that was scored"),
     claims=("MAP(VARCHAR, DOUBLE)", "numbers that the genome printed; nothing relies on them"),
@@ -240,7 +244,7 @@ TABLES: Mapping[str, Table] = {
         "The run: one row.",
         _named(
             "run format base branch task data metric direction genome rungs harness seed"
-            " baseline_seeds recorded"
+            " baseline_seeds evidence recorded"
         ),
     ),
     "coordinators": Table(
@@ -269,7 +273,7 @@ TABLES: Mapping[str, Table] = {
         "Every trial and its outcome.",
         _named(
             "trial experiment island commit purpose seed rung slice split check_number share state"
-            " score failure reason"
+            " score evidence failure reason"
             " harness sandbox seconds peak_mib facts claims digests tail started ended"
         ),
     ),

@@ -36,6 +36,8 @@ class SandboxPolicy:
     tmp_mib: size of each of HOME, /tmp and /dev/shm
     kind: what confines the program
     torch: whether torch and its requirements can be imported; numpy always can
+    all_packages: whether everything that is installed can be imported: nothing is hidden in the
+        package folders of the system's and our own Python
     """
 
     slice: Slice
@@ -52,6 +54,7 @@ class SandboxPolicy:
     kind: SandboxKind = "namespaces"
     torch: bool = True
     outputs: Mapping[str, int] | None = None
+    all_packages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

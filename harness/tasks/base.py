@@ -1,6 +1,6 @@
-"""The interface of a task: run a genome, score its artifacts, say what makes a result invalid.
+"""The interface of a task: run a genome, score what it left, say what makes a result invalid.
 
-A new task kind is a module of `harness.tasks` with a `TASK` object that satisfies `Task`.
+A new kind of task is a module of `harness.tasks` with a `KIND` object that satisfies `TaskKind`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.contract import Direction, Split, Trial
+from harness.contract import Direction, Evidence, Split, Trial
 from harness.sandbox.policy import Exit, SandboxPolicy
 
 RUNNERS = Path(__file__).parent.parent / "runners"
@@ -27,51 +27,93 @@ class InvalidError(Exception):
 class SandboxRequest:
     """How to run a genome in a sandbox.
 
-    The caller binds the genome read-only at /genome and an empty folder at /out for results.
+    The caller binds an empty folder for results at /out.
 
     runner: file name of the script in `RUNNERS`
     args: its command-line arguments
     outputs: files taken from /out afterwards, each with its largest size in bytes
     read: further paths inside the sandbox, each with the host path bound there read-only
+    genome: the paths among these that the candidate supplies; None: its whole genome at /genome
+    all_packages: whether everything installed for a Python can be imported (see `SandboxPolicy`)
     """
 
     runner: str
     args: tuple[str, ...]
     outputs: Mapping[str, int]
     read: Mapping[str, Path] = field(default_factory=dict)
+    genome: Mapping[str, Path] | None = None
+    all_packages: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GenomeRun:
+    """A genome's run, which ended well: what is left of it when all of its processes are dead.
+
+    artifacts: host paths, by name, of those outputs that it wrote
+    log: what it printed, capped
+    ended: what the harness saw of it
+    """
+
+    artifacts: Mapping[str, Path]
+    log: Path
+    ended: Exit
 
 
 @dataclass(frozen=True, slots=True)
 class TaskScore:
-    """A score computed outside the candidate.
+    """A score.
 
     score: in the task's metric
     facts: further numbers that the harness knows
     seconds: wall time of each phase of scoring
+    evidence: `verified` if it was computed outside the candidate, `reported` if one of its
+        processes printed it
+    claims: numbers that the candidate's process printed
     """
 
     score: float
     facts: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    evidence: Evidence = "verified"
+    claims: Mapping[str, float] = field(default_factory=dict)
 
 
 class Task(Protocol):
-    """A kind of work for genomes: its data, how to run, how to score.
+    """One problem for genomes: its data, how to run, how to score.
 
     name: as in program.md
     metric: name of the score
     direction: whether a lower or a higher score is better
-    entry: name of the genome's file that a trial starts from
+    entry: name of the genome's file that a trial starts from, "" where no file must exist
     torch: whether genomes import torch, so that sandboxes start faster from a process that has
     splits: what a trial can be scored on; only "dev" for a task without held-out data
+    evidence: what all of its scores are
+    preflights: whether a candidate can be tried on less than a trial (`preflight_request`)
     """
 
-    name: str
-    metric: str
-    direction: Direction
-    entry: str
-    torch: bool
-    splits: tuple[Split, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def direction(self) -> Direction: ...
+
+    @property
+    def entry(self) -> str: ...
+
+    @property
+    def torch(self) -> bool: ...
+
+    @property
+    def splits(self) -> tuple[Split, ...]: ...
+
+    @property
+    def evidence(self) -> Evidence: ...
+
+    @property
+    def preflights(self) -> bool: ...
 
     def prepare(self, data: str) -> str:
         """Make `data` ready without a download; return its digest. Raises SetupError with a fix."""
@@ -84,12 +126,67 @@ class Task(Protocol):
 
         The runner prints `claim preflight_began 1` before any code of the genome runs, and may
         print `claim preflight_parameters` and `claim preflight_mib`. If it fails, its last line is
-        the reason.
+        the reason. Never called where `preflights` is false.
         """
 
-    def score(self, artifacts: Mapping[str, Path], trial: Trial, confine: Confine) -> TaskScore:
-        """Return the score on `trial.split` of the frozen files that the genome left.
+    def score(self, run: GenomeRun, trial: Trial, confine: Confine) -> TaskScore:
+        """Return the score on `trial.split` of what the genome left.
 
-        `artifacts` are the host paths, by name, of those outputs that it wrote. Raises InvalidError
-        if they are not a result, HarnessError if the harness is at fault.
+        Raises InvalidError if that is no result, HarnessError if the harness is at fault.
         """
+
+
+class TaskKind(Protocol):
+    """A kind of task: the keys of program.md that describe a problem of it.
+
+    default_data: name of the data that it uses if program.md names none
+    keys: those of `swarm.project.schema.PROBLEM_KEYS` that it takes
+    required: those of them that must be given, each with an example value
+    fixed: values of keys that may be written down but are the kind's own
+    entry: name of the genome's file that a trial starts from, "" where no file must exist
+    """
+
+    @property
+    def default_data(self) -> str: ...
+
+    @property
+    def keys(self) -> frozenset[str]: ...
+
+    @property
+    def required(self) -> Mapping[str, str]: ...
+
+    @property
+    def fixed(self) -> Mapping[str, str]: ...
+
+    @property
+    def entry(self) -> str: ...
+
+    def task_of(self, problem: str) -> Task:
+        """Return the task of the problem that is frozen in the folder `problem`.
+
+        Raises SetupError if none is, where the kind needs one.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltInKind:
+    """A kind of task with a single problem, that of swarm's own: `data` is all that can vary."""
+
+    task: Task
+    default_data: str
+    keys: frozenset[str] = frozenset({"data", "metric", "direction"})
+    required: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fixed(self) -> Mapping[str, str]:
+        """The metric and its direction."""
+        return {"metric": self.task.metric, "direction": self.task.direction}
+
+    @property
+    def entry(self) -> str:
+        """The task's entry."""
+        return self.task.entry
+
+    def task_of(self, problem: str) -> Task:  # noqa: ARG002 - there is only one
+        """Return the task."""
+        return self.task

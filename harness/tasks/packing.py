@@ -17,14 +17,19 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
-from pathlib import Path
 
-from harness.contract import Direction, SetupError, Split, Trial
-from harness.tasks.base import Confine, InvalidError, SandboxRequest, TaskScore
+from harness.contract import Direction, Evidence, SetupError, Split, Trial
+from harness.tasks.base import (
+    BuiltInKind,
+    Confine,
+    GenomeRun,
+    InvalidError,
+    SandboxRequest,
+    TaskScore,
+)
 
 CIRCLES = 26
 
@@ -61,6 +66,8 @@ class Packing:
     entry: str = "pack.py"
     torch: bool = False
     splits: tuple[Split, ...] = ("dev",)
+    evidence: Evidence = "verified"
+    preflights: bool = True
 
     def prepare(self, data: str) -> str:
         """Return the digest of the problem statement; there is no other data."""
@@ -82,16 +89,16 @@ class Packing:
 
     def score(
         self,
-        artifacts: Mapping[str, Path],
+        run: GenomeRun,
         trial: Trial,  # noqa: ARG002 - a packing's score does not depend on its trial
         confine: Confine,  # noqa: ARG002 - scoring runs no code of the candidate
     ) -> TaskScore:
         """Verify the circles and return the sum of their radii."""
-        if RESULT not in artifacts:
+        if RESULT not in run.artifacts:
             raise InvalidError(
                 f"no {RESULT}: pack() must return {CIRCLES} circles before its deadline"
             )
-        circles = parse(artifacts[RESULT].read_bytes())
+        circles = parse(run.artifacts[RESULT].read_bytes())
         verify(circles)
         radii = [circle.r for circle in circles]
         facts = {"smallest_radius": float(min(radii)), "largest_radius": float(max(radii))}
@@ -176,3 +183,5 @@ def _square(one: Circle, other: Circle) -> Fraction:
 
 
 TASK = Packing()
+
+KIND = BuiltInKind(TASK, default_data="none")

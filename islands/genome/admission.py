@@ -95,7 +95,8 @@ def admit(
     """Return the change that `proposal` makes to the genome `head`, or the rule that refuses it.
 
     `genome` lists the files and folders of the repository that may change, `entry` is the path of
-    the file that a trial starts from. Never raises, whatever the proposal holds.
+    the file that a trial starts from, "" where none must exist. Never raises, whatever the proposal
+    holds.
     """
     # In this order: a later check relies on what the earlier ones have ruled out.
     refused = next(_file_refusals(proposal.files, head, genome, limits), None)
@@ -211,7 +212,7 @@ def _change_refusals(
     change: GenomeChange, head: Mapping[str, Entry], limits: AdmissionLimits, entry: str
 ) -> Iterator[Refused]:
     after = {path: new for path, new in {**head, **change}.items() if new is not None}
-    if entry not in after:
+    if entry and entry not in after:
         name = printable_line(entry)
         yield Refused("entry", f"{name} starts a trial; change it, but do not delete it")
     yield from _clash_refusals(change, after)

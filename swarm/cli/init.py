@@ -31,11 +31,15 @@ A repository for swarm's task `{task}`. Agents change the files in `genome/` and
 """
 
 
+def _template(task: str) -> Traversable:
+    return files("swarm") / "templates" / f"{task}.md"
+
+
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--task",
-    type=click.Choice(tasks.NAMES),
+    type=click.Choice([name for name in tasks.NAMES if _template(name).is_file()]),
     required=True,
     help="What to improve.",
 )
@@ -65,7 +69,7 @@ def _write(folder: Path, task: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _copy(files("islands") / "seeds" / task, folder / "genome")
-        program = (files("swarm") / "templates" / f"{task}.md").read_text()
+        program = _template(task).read_text()
         (folder / "program.md").write_text(program)
         (folder / ".gitignore").write_text(".swarm/\n__pycache__/\n")
         (folder / "README.md").write_text(_README.format(name=folder.absolute().name, task=task))

@@ -17,7 +17,7 @@ from islands import events as ev
 from islands.state.run_state import State
 from swarm.cli.console import json_option, refused_option, run_option, sandbox_option, to_json
 from swarm.cli.live import LiveView
-from swarm.project.runs import locate
+from swarm.project.runs import RunFolder, locate
 from swarm.results.finished_run import FinishedRun
 from swarm.results.git_merge import check_mergeable, merge_commit
 from swarm.results.merge_message import describe, merge_message
@@ -108,7 +108,7 @@ def _checked(
 ) -> tuple[MergePlan, list[str]]:
     """Return what to merge and what to measure first. Raises SetupError where merge refuses."""
     plan = select(run.state, island, force=force)
-    _require_same_harness(run.state)
+    _require_same_harness(run.folder, run.state)
     _require_confined(run.state, allow_unconfined=allow_unconfined)
     if not pr:
         check_mergeable(run.git, run.state.run.target, plan.head, run.state.run.genome)
@@ -169,10 +169,12 @@ def _show(
     click.echo(result.get("report", "nothing was changed"))
 
 
-def _require_same_harness(state: State) -> None:
+def _require_same_harness(folder: RunFolder, state: State) -> None:
     run = state.run
     device = next(iter(state.islands.values())).opened.slice.device
-    current = fingerprint.harness_id(tasks.load(run.task).prepare(run.data), device)
+    current = fingerprint.harness_id(
+        tasks.load(run.task, str(folder.problem)).prepare(run.data), device
+    )
     if current != run.harness:
         raise SetupError(
             f"the harness has changed: run {run.run} was scored by {run.harness}, this one is"

@@ -35,6 +35,7 @@ from swarm.executors.base import ExecutorConfig
 from swarm.executors.nvml import Gpu, find_gpus
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.slice_metrics import SliceMetrics, measure_slices, metrics_by_slice
+from swarm.project.problem import freeze
 from swarm.project.program import Program
 from swarm.project.repository import load_program, tip
 from swarm.project.runs import latest, locate, repository, require_stopped
@@ -175,6 +176,7 @@ def _benchmark(
             entry=program.entry,
             scratch=str(Path(scratch) / "trials"),
             sandbox=sandbox,
+            problem=freeze(repo, commit, program, Path(scratch) / "problem"),
         )
         home = identity.export(Path(scratch) / "harness")
         metrics = asyncio.run(_run_trials(backend, home, listed, trial, seeds))
@@ -185,7 +187,7 @@ async def _run_trials(
     backend: Backend, home: Path, listed: tuple[Slice, ...], trial: Trial, seeds: int
 ) -> dict[str, SliceMetrics]:
     console = Console(stderr=True)
-    config = ExecutorConfig(trial.task, trial.data, trial.sandbox)
+    config = ExecutorConfig(trial.task, trial.data, trial.sandbox, problem=trial.problem)
     async with backend.executor(home, config, listed) as executor:
         return await measure_slices(executor, listed, trial, seeds, console.print)
 

@@ -18,6 +18,7 @@ from analysis.ledger import Ledger
 from harness import fingerprint as identity
 from harness import tasks
 from harness.contract import SandboxKind, SetupError, Slice
+from harness.tasks.base import Task
 from islands import events as ev
 from islands.git.branches import Branches
 from islands.records import Brief, Usage
@@ -32,6 +33,7 @@ from swarm.executors.backends import BackendKind, open_backend
 from swarm.executors.base import ExecutorConfig
 from swarm.executors.preflight import PreflightPool, choose_slices
 from swarm.executors.require_sandbox import require_sandbox
+from swarm.project.problem import freeze
 from swarm.project.program import Program
 from swarm.project.repository import (
     PROGRAM,
@@ -90,19 +92,26 @@ async def assemble(
         async with AsyncExitStack() as stack:
             backend = stack.enter_context(closing(open_backend(options.executor, options.address)))
             islands = _islands(program, options, backend.slices(program.settings.slices))
-            opening = _opening(program, folder.name, base, islands, _lines(branches, base.commit))
-            launch = _launch(program, folder, options, opening, islands)
+            problem = freeze(repo, base.commit, program, folder.problem)
+            task = tasks.load(program.settings.task, problem)
+            lines = _lines(branches, base.commit)
+            opening = _opening(program, task, folder.name, base, islands, lines)
+            launch = _launch(program, task, folder, options, opening, islands)
             shutil.rmtree(folder.scratch, ignore_errors=True)
             folder.genomes.mkdir(parents=True)
             harness = identity.export(folder.harness)
             agents = _agents(program, launch, past, stack, call_started)
             settings = program.settings
             max_foreign_cpu = settings.slices.max_foreign_cpu
-            config = ExecutorConfig(settings.task, program.data, launch.sandbox, max_foreign_cpu)
+            config = ExecutorConfig(
+                settings.task, program.data, launch.sandbox, max_foreign_cpu, problem
+            )
             slices = tuple({island.slice.name: island.slice for island in islands}.values())
             executor = backend.executor(harness, config, slices)
-            places = choose_slices(settings.preflight, slices)
-            preflights = PreflightPool(harness, settings.task, program.data, places, launch.sandbox)
+            places = choose_slices(settings.preflight if task.preflights else "never", slices)
+            preflights = PreflightPool(
+                harness, settings.task, program.data, places, launch.sandbox, problem
+            )
             run = Run(
                 launch=launch,
                 ledger=ledger,
@@ -139,10 +148,14 @@ def _program(repo: Path, commit: str, options: LaunchOptions) -> Program:
     return program
 
 
-def _opening(
-    program: Program, run: str, base: LaunchBase, islands: tuple[IslandPlan, ...], lines: int
+def _opening(  # noqa: PLR0913, PLR0917  # each is part of the event
+    program: Program,
+    task: Task,
+    run: str,
+    base: LaunchBase,
+    islands: tuple[IslandPlan, ...],
+    lines: int,
 ) -> ev.RunOpened:
-    task = tasks.load(program.settings.task)
     return ev.RunOpened(
         run=run,
         base=base.commit,
@@ -157,11 +170,13 @@ def _opening(
         seed=program.settings.seed,
         baseline_seeds=program.settings.ratchet.baseline_seeds,
         lines=lines,
+        evidence=task.evidence,
     )
 
 
-def _launch(
+def _launch(  # noqa: PLR0913, PLR0917  # each is part of the plan
     program: Program,
+    task: Task,
     folder: RunFolder,
     options: LaunchOptions,
     opening: ev.RunOpened,
@@ -180,7 +195,7 @@ def _launch(
         sandbox=options.sandbox,
         promotion=settings.promotion.policy(),
         stacking=settings.stack.policy(),
-        splits=tasks.load(program.settings.task).splits,
+        splits=task.splits,
         migration=settings.migration.migration(),
     )
 

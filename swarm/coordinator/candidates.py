@@ -132,6 +132,7 @@ class CandidateMaker:
             entry=launch.entry,
             scratch=str(launch.folder.scratch / "preflights"),
             sandbox=launch.sandbox,
+            problem=str(launch.folder.problem),
         )
         preflight = await run.preflights.check(trial)
         if not preflight.ok:

@@ -101,6 +101,7 @@ class TrialRunner:
             sandbox=launch.sandbox,
             split=request.split,
             audit=request.audit,
+            problem=str(launch.folder.problem),
         )
 
     async def _delete_discarded(self) -> None:

@@ -22,6 +22,8 @@ class ExecutorConfig:
     max_foreign_cpu: float | None = None
     """Share of its cores' time that other programs may take from a trial, else it is void; None:
     any."""
+    problem: str = ""
+    """Folder with the frozen problem, "" for a task that needs none."""
 
 
 class Executor(Protocol):

@@ -23,7 +23,12 @@ class LocalExecutor:
     def __init__(self, home: Path, config: ExecutorConfig, slices: Sequence[Slice]) -> None:
         """Import the harness from `home` (see harness.fingerprint.export)."""
         self.harness, self._max_foreign_cpu = "", config.max_foreign_cpu
-        setup = {"task": config.task, "data": config.data, "sandbox": config.sandbox}
+        setup = {
+            "task": config.task,
+            "data": config.data,
+            "problem": config.problem,
+            "sandbox": config.sandbox,
+        }
         self._processes = {slice_.name: HarnessProcess(home, setup, slice_) for slice_ in slices}
 
     async def __aenter__(self) -> Self:

@@ -68,16 +68,23 @@ def choose_slices(
 class PreflightPool:
     """Trusted harness processes beside the slices, started when first needed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # the options of its processes
         self,
         home: Path,
         task: str,
         data: str,
         places: PreflightSlices = PreflightSlices(),
         sandbox: SandboxKind = "namespaces",
+        problem: str = "",
     ) -> None:
         """Import the harness from `home` (see harness.fingerprint.export)."""
-        setup = {"task": task, "data": data, "sandbox": sandbox, "stand_back": places.shared}
+        setup = {
+            "task": task,
+            "data": data,
+            "problem": problem,
+            "sandbox": sandbox,
+            "stand_back": places.shared,
+        }
         self._processes = [HarnessProcess(home, setup, slice_) for slice_ in places.slices]
         self._idle: asyncio.LifoQueue[HarnessProcess] = asyncio.LifoQueue()
         for process in reversed(self._processes):

@@ -12,6 +12,7 @@ from harness.contract import Rung, SetupError
 from swarm.project.schema import (
     RENAMED,
     IslandSection,
+    MetricSection,
     ModelSection,
     MutatorSection,
     PriceSection,
@@ -30,6 +31,8 @@ _SECTIONS = {
     if dataclasses.is_dataclass(key.default)
 }
 """Sections of the front matter by key."""
+
+_SECTIONS["metric"] = MetricSection
 
 Problem = tuple["SourcePosition", str]
 """A place in the front matter, and the rest of the sentence that begins with its name."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter, ValidationError
 
 from harness import tasks
+from harness.tasks.base import TaskKind
 from islands.promotion.consensus import NAME as CONSENSUS
 from islands.records import NULL
 from swarm.agents.llm.settings import ModelSettings
 from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
 from swarm.project.frontmatter import SourcePosition, read_front_matter
-from swarm.project.schema import ModelSection, MutatorSection, Settings
+from swarm.project.schema import PROBLEM_KEYS, ModelSection, MutatorSection, Settings
 
 _SETTINGS = TypeAdapter(Settings)
 
@@ -31,7 +32,7 @@ class Program:
     data: str
     """The corpus: the one that the front matter names, or the task's default."""
     entry: str
-    """The genome's file that the task starts, "" where the repository's files were not given."""
+    """The genome's file that the task starts, "" where none must exist, or no files were given."""
     agents: Mapping[str, MutatorSection | ModelSettings]
     """Agents by name; the built-in `mutator` is always among them."""
     prose: str
@@ -66,16 +67,18 @@ def _complete(settings: Settings, prose: str, files: Collection[str] | None) -> 
     }
     return Program(
         settings=replace(settings, islands=islands),
-        data=settings.data or tasks.DEFAULT_DATA[settings.task],
-        entry=_entries(settings, files)[0] if files is not None else "",
+        data=settings.data or tasks.kind(settings.task).default_data,
+        entry=next(iter(_entries(settings, files or ())), ""),
         agents={"mutator": MutatorSection(), **agents},
         prose=prose,
     )
 
 
 def _entries(settings: Settings, files: Collection[str]) -> list[str]:
-    """Return the files of the genome that have the name of the task's entry."""
-    name = tasks.load(settings.task).entry
+    """Return the files of the genome that have the name of the task's entry, if it has one."""
+    name = tasks.kind(settings.task).entry
+    if not name:
+        return []
     return sorted(
         file
         for file in files
@@ -95,10 +98,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
             f"is {shown(settings.task)}, which is no task{nearest(settings.task, tasks.NAMES)}",
         )
     else:
-        task = tasks.load(settings.task)
-        for key, value in (("metric", task.metric), ("direction", task.direction)):
-            if getattr(settings, key) not in (None, value):
-                yield (key,), f"must be `{value}` for task {settings.task}: correct or delete it"
+        yield from _unfit_keys(settings, tasks.kind(settings.task))
     if NULL in settings.agents:
         yield ("agents", NULL), "is the name that proposals without effect go by: choose another"
     yield from _unknown_agents(settings)
@@ -110,6 +110,20 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
                     ("agents", name, "price"),
                     "is missing, and limits.usd needs it: add `price: {input: 3, output: 15}`",
                 )
+
+
+def _unfit_keys(settings: Settings, kind: TaskKind) -> Iterator[Problem]:
+    """Yield keys that the task does not take, needs, or has a value of its own for."""
+    for key in PROBLEM_KEYS:
+        value = getattr(settings, key)
+        if value is None:
+            if key in kind.required:
+                yield (key,), f"is missing: add `{key}: {kind.required[key]}`"
+        elif key not in kind.keys:
+            yield (key,), f"is no key of task {settings.task}: delete it"
+        elif value != kind.fixed.get(key, value):
+            fixed = kind.fixed[key]
+            yield (key,), f"must be `{fixed}` for task {settings.task}: correct or delete it"
 
 
 def _unknown_agents(settings: Settings) -> Iterator[Problem]:
@@ -164,7 +178,6 @@ def _missing_files(settings: Settings, files: Collection[str] | None) -> Iterato
         if not any(_covers(path, file) for file in files):
             missing = True
             yield ("genome", n), f"is {shown(path)}, which does not exist{nearest(path, files)}"
-    entries = _entries(settings, files)
-    if len(entries) != 1 and not missing:
-        name = tasks.load(settings.task).entry
+    entries, name = _entries(settings, files), tasks.kind(settings.task).entry
+    if name and len(entries) != 1 and not missing:
         yield ("genome",), f"must hold one file {name} for task {settings.task}, not {len(entries)}"

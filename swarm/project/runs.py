@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "harness"
 
     @property
+    def problem(self) -> Path:
+        """The problem as it was frozen at launch (see harness.problem)."""
+        return self.path / "problem"
+
+    @property
     def remeasure(self) -> Path:
         """Genomes and trials of `swarm measure`; the next call empties it."""
         return self.path / "remeasure"

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from harness.contract import Direction, Rung
+from harness.problem.numbers import check_pattern
 from islands.genome.admission import AdmissionLimits
 from islands.migration import Migration
 from islands.promotion.attempt import PromotionPolicy
@@ -58,6 +59,19 @@ def _repository_path(path: str) -> str:
     return "/".join(parts)
 
 
+def _line(text: str) -> str:
+    """Return a command line. Raises ValueError if it is empty or of several lines."""
+    if not text.strip() or not text.isprintable():
+        raise ValueError(text)
+    return text.strip()
+
+
+def _pattern(pattern: str) -> str:
+    if reason := check_pattern(pattern):
+        raise ValueError(reason)
+    return pattern
+
+
 def _feasible_rung(rung: Rung) -> Rung:
     if rung.depth < 1 or rung.seconds <= 0 or rung.memory_mib < MIN_MEMORY_MIB:
         raise ValueError(rung)
@@ -71,6 +85,9 @@ Count = Annotated[int, Field(ge=1, le=1_000_000), described("a whole number from
 
 Dollars = Annotated[float, Field(ge=0), described("a number of dollars, 0 or more", "2.5")]
 
+CommandLine = Annotated[str, AfterValidator(_line)]
+"""One line for `sh -c`."""
+
 RepositoryPath = Annotated[str, AfterValidator(_repository_path)]
 
 
@@ -80,6 +97,21 @@ class IslandSection:
 
     name: Annotated[Name, described("a word of a-z, 0-9 and - that begins with a letter", "wide")]
     agent: Annotated[Name, described("the name of an agent", "mutator")] = ""
+
+
+MetricName = Annotated[str, Field(pattern=r"^[^\W\d_][^:=\n]{0,79}$|^_\w{0,79}$")]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class MetricSection:
+    """A metric that `run` prints in a form of its own: what the group of `pattern` matches."""
+
+    pattern: Annotated[
+        str,
+        AfterValidator(_pattern),
+        described("a regular expression with one group", "'took ([0-9.]+ s)'"),
+    ]
+    name: Annotated[MetricName, described("the metric's name", "seconds")] = "score"
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -331,6 +363,10 @@ class MigrationSection:
         return Migration(**asdict(self))
 
 
+PROBLEM_KEYS = ("data", "metric", "direction", "run", "files", "python")
+"""Keys that describe a problem; each kind of task says which of them it takes."""
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Settings:
     """The front matter as written; None where the task or another key decides."""
@@ -344,8 +380,24 @@ class Settings:
         ),
     ]
     data: Annotated[Name | None, described("the name of a corpus", "kjv")] = None
-    metric: Annotated[str | None, described("the task's metric", "val_bpb")] = None
+    metric: Annotated[
+        MetricName | MetricSection | None,
+        described("the name of a number, or {name: ..., pattern: ...}", "ops/s"),
+    ] = None
     direction: Annotated[Direction | None, described("minimize or maximize", "minimize")] = None
+    run: Annotated[
+        CommandLine | None, described("a command line that prints the metric", "python bench.py")
+    ] = None
+    files: Annotated[
+        tuple[RepositoryPath, ...] | None,
+        Field(min_length=1),
+        described("a list of files or directories in the repository", "[bench.py, data]"),
+    ] = None
+    python: Annotated[
+        str | None,
+        Field(min_length=1),
+        described("an interpreter or a virtual environment", "../env"),
+    ] = None
     rungs: Annotated[
         tuple[Annotated[Rung, AfterValidator(_feasible_rung)], ...],
         Field(min_length=1),

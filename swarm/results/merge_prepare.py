@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from analysis.ledger import Ledger
 from harness import tasks
@@ -22,7 +23,7 @@ from islands.state.run_state import State
 from swarm.coordinator.reopen import reopen
 from swarm.coordinator.run import Run
 from swarm.coordinator.run_actions import rebase_consensus
-from swarm.project.runs import require_stopped
+from swarm.project.runs import RunFolder, require_stopped
 from swarm.results.finished_run import FinishedRun
 
 _MANUAL = PromotionPolicy(auto=False)
@@ -44,7 +45,7 @@ def pending_measurements(run: FinishedRun) -> list[str]:
                 f" {on_tip[-1].reason}; launch a new run from there"
             )
         lines.append(f"{state.run.target} has another genome: rebase and measure again")
-    if _unsealed(state):
+    if _unsealed(run.folder, state):
         lines.append("score the sealed split, once in the life of this run")
     return lines
 
@@ -64,7 +65,9 @@ async def measure_pending(
         if tip and reopened.state.promotions.open is None:
             await rebase_consensus(reopened, tip)
 
-    after = replace(run, state=await reopen(run.folder, sandbox, _next_step, begin, watch))
+    after = replace(
+        run, state=await reopen(run.folder, sandbox, partial(_next_step, run.folder), begin, watch)
+    )
     if _changed_tip(after):
         pending_measurements(after)
     return after
@@ -104,16 +107,16 @@ def record_missed_merges(run: FinishedRun, ledger: Ledger) -> None:
         )
 
 
-def _next_step(state: State, island: str) -> RunStep | None:
+def _next_step(folder: RunFolder, state: State, island: str) -> RunStep | None:
     step = next_run_step(state, island, _MANUAL)
     last = state.promotions.ended[-1]
     if step is not None or state.promotions.open is not None or last.verdict != "transfers":
         return step
-    return next_sealed(state, island) if _unsealed(state) else None
+    return next_sealed(state, island) if _unsealed(folder, state) else None
 
 
-def _unsealed(state: State) -> bool:
-    task = tasks.load(state.run.task)
+def _unsealed(folder: RunFolder, state: State) -> bool:
+    task = tasks.load(state.run.task, str(folder.problem))
     return "sealed" in task.splits and state.promotions.sealed is None
 
 

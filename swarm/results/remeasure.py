@@ -24,6 +24,7 @@ from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.local import LocalExecutor
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.slices import discover
+from swarm.project.problem import freeze
 from swarm.project.repository import load_program
 from swarm.project.runs import RunFolder, load_state, require_stopped
 
@@ -167,12 +168,17 @@ class _Bench:
         self._slices = discover(program.settings.slices)
         self._scratch = folder.remeasure
         shutil.rmtree(self._scratch, ignore_errors=True)
+        self._problem = freeze(folder.repo, state.run.base, program, folder.problem)
         branches = Branches(folder.repo, state.run.run, state.run.genome)
         for commit in commits:
             branches.export(commit, self._scratch / commit)
         harness = identity.export(folder.harness)
         config = ExecutorConfig(
-            state.run.task, state.run.data, sandbox, program.settings.slices.max_foreign_cpu
+            state.run.task,
+            state.run.data,
+            sandbox,
+            program.settings.slices.max_foreign_cpu,
+            self._problem,
         )
         self.executor = LocalExecutor(harness, config, self._slices)
 
@@ -210,6 +216,7 @@ class _Bench:
             entry=self._entry,
             scratch=str(self._scratch / "trials"),
             sandbox=self._sandbox,
+            problem=self._problem,
         )
         try:
             outcome = await self.executor.run(trial)

@@ -11,7 +11,7 @@ from tests.support.target import git, swarm
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("task", tasks.NAMES)
+@pytest.mark.parametrize("task", ["gpt", "packing"])
 def test_a_new_repository_is_committed_and_can_be_launched(tmp_path, task):
     """The tree is clean, the branch is main, the genome is the seed's bytes, program.md loads."""
     repo = tmp_path / "target"

@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.contract import Rung, SetupError, Slice, Trial
-from harness.sandbox import run
-from harness.tasks.base import InvalidError
+from harness.sandbox import Exit, run
+from harness.tasks.base import GenomeRun, InvalidError
 from harness.tasks.packing import MAX_RESULT_BYTES, RESULT, TASK, TOLERANCE, Packing, parse, verify
 from harness.trial import measure
 
 SEED = Path(__file__).parents[2] / "islands" / "seeds" / "packing" / "pack.py"
+ENDED = Exit(0, "", 0.0, 0.0, 0.0)
 CORE = min(os.sched_getaffinity(0))
 GRID = [[0.1 + 0.2 * (n % 5), 0.1 + 0.2 * (n // 5), 0.09] for n in range(25)]
 HONEST = [*GRID, [0.2, 0.2, 0.02]]
@@ -52,7 +53,7 @@ def score(tmp_path, raw):
     """Score the bytes `raw` as a candidate's result."""
     path = tmp_path / RESULT
     path.write_bytes(raw)
-    return TASK.score({RESULT: path}, trial_of(), never)
+    return TASK.score(GenomeRun({RESULT: path}, path, ENDED), trial_of(), never)
 
 
 def with_last(*last):
@@ -114,7 +115,7 @@ def test_what_is_no_packing_is_invalid_in_one_line(tmp_path, raw, reason):
 def test_no_result_is_invalid():
     """A genome that leaves nothing gets a reason that says what to leave."""
     with pytest.raises(InvalidError, match=r"no circles\.json: pack"):
-        TASK.score({}, trial_of(), never)
+        TASK.score(GenomeRun({}, Path(), ENDED), trial_of(), never)
 
 
 @pytest.mark.parametrize(("excess", "passes"), [(0.0, True), (0.9e-12, True), (1.1e-12, False)])

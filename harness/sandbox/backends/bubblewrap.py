@@ -88,7 +88,7 @@ def command(policy: SandboxPolicy, argv: Sequence[str], info: int, *more: str) -
     layout = _with_parents(_mounts(policy, argv))
     order = sorted(layout, key=lambda path: path.split("/"))  # parents before what lies in them
     words = [word for path in order for word in layout[path].words]
-    read_only = [str(path) for path in ("/", "/dev", *site_folders())]
+    read_only = [str(path) for path in ("/", "/dev", *_hidden(policy))]
     words += [word for path in read_only for word in ("--remount-ro", path)]
     words += ["--chdir", "/", "--info-fd", str(info), "--"]
     return [str(check()), *_namespaces(), *more, *words]
@@ -119,11 +119,16 @@ def _mounts(policy: SandboxPolicy, argv: Sequence[str]) -> dict[str, Mount]:
     places |= {path: Mount(words, host=True) for path, words in nodes.items()}
     places |= {path: _tmpfs(path, policy.tmp_mib) for path in PRIVATE}
     places |= {str(path): _read_only(path) for path in prefixes()}
-    places |= {str(path): Mount(("--tmpfs", str(path))) for path in site_folders()}
+    places |= {str(path): Mount(("--tmpfs", str(path))) for path in _hidden(policy)}
     ours = (*site_entries(torch=policy.torch), GUEST, *([Path(program[0])] if program else []))
     places |= {str(path): _read_only(path) for path in ours}
     places |= {inside: _read_only(host, inside) for inside, host in policy.read.items()}
     return places | {path: _tmpfs(path, policy.file_mib) for path in policy.write}
+
+
+def _hidden(policy: SandboxPolicy) -> tuple[Path, ...]:
+    """Return the package folders that are emptied and refilled with what the policy names."""
+    return () if policy.all_packages else site_folders()
 
 
 def _tmpfs(path: str, mib: int) -> Mount:

@@ -74,7 +74,8 @@ def rules(policy: SandboxPolicy, argv: Sequence[str], folders: ScratchFolders) -
     given = (*site_entries(torch=policy.torch), *_program_files(argv), *policy.read.values())
     # an import lists the folders that it searches
     listed = {GUEST.parent, *(entry.parent for entry in site_entries())}
-    common = [*_slice_rules(policy.slice), *[(str(path), READ_DIR) for path in listed]]
+    hidden = () if policy.all_packages else site_folders()
+    common = [*_slice_rules(policy.slice, hidden), *[(str(path), READ_DIR) for path in listed]]
     return [*common, *[(str(p), READ) for p in given], *[(str(p), OWN) for p in folders.all]]
 
 
@@ -84,14 +85,14 @@ def _program_files(argv: Sequence[str]) -> tuple[Path, ...]:
 
 
 @cache
-def _slice_rules(slice_: Slice) -> tuple[Rule, ...]:
+def _slice_rules(slice_: Slice, hidden: tuple[Path, ...]) -> tuple[Rule, ...]:
     """Return the rules common to all sandboxes of a slice."""
     system = [Path(path) for path in (*SYSTEM, *ETC, CPU_TREE, *driver_trees(slice_))]
     trees = {path.resolve() for path in (*system, *prefixes()) if path.exists()}
-    hidden = {folder.resolve() for folder in site_folders()}
-    allowed = {(str(path), READ) for tree in trees for path in around(tree, hidden)}
+    closed = {folder.resolve() for folder in hidden}
+    allowed = {(str(path), READ) for tree in trees for path in around(tree, closed)}
     # an import lists the standard library's folder, which may contain hidden ones
-    allowed |= {(str(tree), READ_DIR) for tree in trees if _above(tree, hidden)}
+    allowed |= {(str(tree), READ_DIR) for tree in trees if _above(tree, closed)}
     allowed |= {(f"/proc/{name}", READ) for name in PROC_FILES}
     allowed |= {(f"/proc/self/{name}", READ) for name in PROC_SELF_FILES}
     allowed |= {(f"/dev/{name}", READ | WRITE_FILE) for name in DEVICES}

@@ -3,6 +3,6 @@
 Loaded by name through harness.tasks, which alone imports it.
 """
 
-from harness.tasks.gpt.task import TASK
+from harness.tasks.gpt.task import KIND
 
-__all__ = ["TASK"]
+__all__ = ["KIND"]

@@ -10,11 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from harness.contract import SCREENING_AUDIT, Direction, Split, Trial
+from harness.contract import SCREENING_AUDIT, Direction, Evidence, Split, Trial
 from harness.data import open_corpus, open_or_build
-from harness.tasks.base import Confine, InvalidError, SandboxRequest, TaskScore
+from harness.tasks.base import (
+    BuiltInKind,
+    Confine,
+    GenomeRun,
+    InvalidError,
+    SandboxRequest,
+    TaskScore,
+)
 from harness.tasks.gpt.audit import audit
 from harness.tasks.gpt.bits import bits_per_byte, score
 from harness.tasks.gpt.logits import ScoredModel
@@ -52,6 +58,8 @@ class Gpt:
     entry: str = "train.py"
     torch: bool = True
     splits: tuple[Split, ...] = ("dev", "hidden", "sealed")
+    evidence: Evidence = "verified"
+    preflights: bool = True
 
     def prepare(self, data: str) -> str:
         """Return the digest of corpus `data`; build it first if it is bundled."""
@@ -93,12 +101,13 @@ class Gpt:
         read = {"/train.u16": corpus.train_file}
         return SandboxRequest("gpt_preflight.py", _words(options), outputs={}, read=read)
 
-    def score(self, artifacts: Mapping[str, Path], trial: Trial, confine: Confine) -> TaskScore:
+    def score(self, run: GenomeRun, trial: Trial, confine: Confine) -> TaskScore:
         """Return the bits per byte of the trial's split under the model whose weights were left.
 
         Among the facts, `score_error` is the score's standard error in bits per byte, and
         `hidden_gain` what the audit estimates that the model gained by look-ahead, in bits a token.
         """
+        artifacts = run.artifacts
         if WEIGHTS not in artifacts:
             raise InvalidError(f"it left no {WEIGHTS}")
         parameters = count_parameters(artifacts[WEIGHTS])
@@ -135,3 +144,5 @@ def _words(options: Mapping[str, object]) -> tuple[str, ...]:
 
 
 TASK = Gpt()
+
+KIND = BuiltInKind(TASK, default_data="kjv")

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from harness import data
-from harness.sandbox import Zygote, run
+from harness.sandbox import Exit, Zygote, run
 from harness.tasks import gpt
-from harness.tasks.base import InvalidError
+from harness.tasks.base import GenomeRun, InvalidError
 from harness.tasks.gpt.task import TASK, WEIGHTS
 from harness.trial import measure
 
@@ -75,7 +75,7 @@ def test_an_output_without_weights_is_invalid(trial, tmp_path, content):
     (tmp_path / "w").write_bytes(content or b"")
     outputs = {} if content is None else {WEIGHTS: tmp_path / "w"}
     with pytest.raises(InvalidError, match=r"^it left no weights|^its weights are no safetensors"):
-        TASK.score(outputs, trial, confine=None)
+        TASK.score(GenomeRun(outputs, tmp_path, Exit(0, "", 0.0, 0.0, 0.0)), trial, confine=None)
 
 
 def test_the_training_sandbox_holds_no_held_out_text(trial, kjv, monkeypatch):

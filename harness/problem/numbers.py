@@ -1,0 +1,227 @@
+"""Reads numbers from what a program printed: the metric, and every other number as a claim.
+
+A number stands on a line of its own, in one of these forms:
+
+    name: 1.5        name=1.5        METRIC name=1.5        name 1.5        {"name": 1.5}
+
+or wherever a pattern with one group finds it. Colour codes, quotes around a name and a comma at the
+end are ignored; `1,234.5`, `1_234`, `1e-3` and `1.2k` are numbers. A unit of time or of bytes is
+converted to the one that the name ends with (`p95_ms: 0.06 s` is 60), else to seconds or bytes,
+since programs choose units by size; any other unit is dropped. A line with more numbers than one is
+no such form.
+
+Not covered: decimal commas. A pattern that backtracks without end on a line of MAX_PATTERN_CHARS.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+MAX_LINE_CHARS = 400
+"""A longer line holds no `name: number`."""
+
+MAX_JSON_CHARS = 65_536
+"""A longer line is not read as JSON."""
+
+MAX_PATTERN_CHARS = 2_000
+"""Characters of each line that a pattern is tried on."""
+
+MAX_NAMES = 64
+"""Names whose numbers are kept as claims: the first that are printed."""
+
+MAX_SHOWN_CHARS = 120
+"""Characters of a line that a message quotes."""
+
+_ESCAPE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]|[()][0-9A-B])"
+)
+"""Colour, cursor and title codes of terminals."""
+
+_NUMBER = r"[-+\u2212]?(?:(?:\d{1,3}(?:[,_]\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,5})?"
+
+_NOT_A_NUMBER = r"[-+]?(?:nan|inf(?:inity)?|none|null|n/a)"
+
+_FORM = re.compile(
+    rf"(?P<name>[^\W\d_][^:=]{{0,79}}?|_\w{{0,79}}?)(?:\s*[:=]\s*|\s+)"
+    rf"(?P<value>{_NUMBER}|{_NOT_A_NUMBER})(?P<unit>(?![\w.,]*\d)\s*[^\d\s]\D{{0,40}})?",
+    re.IGNORECASE | re.ASCII,
+)
+
+_VALUE = re.compile(rf"\s*(?P<value>{_NUMBER}|{_NOT_A_NUMBER})\s*(?P<unit>\D{{0,40}})", re.I)
+
+_TIMES = {
+    **dict.fromkeys(("ns",), 1e-9),
+    **dict.fromkeys(("us", "\u00b5s", "\u03bcs"), 1e-6),
+    **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), 1e-3),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+}
+
+_BYTES = {
+    **dict.fromkeys(("b", "byte", "bytes"), 1.0),
+    **{f"{prefix}b": 1000.0 ** (n + 1) for n, prefix in enumerate("kmgt")},
+    **{f"{prefix}ib": 1024.0 ** (n + 1) for n, prefix in enumerate("kmgt")},
+}
+
+_THOUSANDS = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+
+class Printed(NamedTuple):
+    """A number as printed: its value, NaN or infinite where it is no finite number, and its line.
+
+    `value` is NaN too where a line names the metric and gives no number.
+    """
+
+    value: float
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a program printed.
+
+    metric: the metric's number, None if it was not printed as one finite number
+    problem: in that case one line that says why, with the line that was seen
+    claims: every other number that was printed once, or always with the same value
+    """
+
+    metric: float | None
+    problem: str
+    claims: Mapping[str, float]
+
+
+def read_numbers(output: bytes, metric: str, pattern: str = "") -> Numbers:
+    """Return the number of `metric` and the claims in `output`. Never raises, whatever it holds.
+
+    With a `pattern` the metric is what its group matches, on any line.
+    """
+    lines = clean_lines(output)
+    by_name: dict[str, list[Printed]] = {}
+    for name, printed in _all(lines):
+        if name in by_name or len(by_name) < MAX_NAMES or name == metric:
+            by_name.setdefault(name, []).append(printed)
+    if pattern:
+        seen = [printed for line in lines for printed in _matches(line, pattern)]
+        by_name.pop(metric, None)
+    else:
+        seen = by_name.pop(metric, [])
+    problem = _problem(seen, metric, pattern, lines)
+    claims = {name: only for name, values in by_name.items() if (only := _only(values)) is not None}
+    return Numbers(None if problem else seen[0].value, problem, claims)
+
+
+def clean_lines(output: bytes) -> list[str]:
+    """Return the lines of `output` without terminal codes, whatever ends them."""
+    text = _ESCAPE.sub("", output.decode("utf-8", "replace"))
+    return [line for part in re.split(r"[\r\n]+", text) if (line := part.strip())]
+
+
+def check_pattern(pattern: str) -> str:
+    """Return why `pattern` cannot be a metric's, "" if it can."""
+    try:
+        groups = re.compile(pattern).groups
+    except (re.error, RecursionError, OverflowError) as error:
+        return f"is no regular expression ({error})"
+    return "" if groups == 1 else f"must have one group in parentheses, it has {groups}"
+
+
+def _all(lines: Sequence[str]) -> Iterator[tuple[str, Printed]]:
+    for line in lines:
+        if line.startswith("{") and line.endswith("}") and len(line) <= MAX_JSON_CHARS:
+            yield from _json(line)
+        elif len(line) <= MAX_LINE_CHARS:
+            yield from _form(line)
+
+
+def _form(line: str) -> Iterator[tuple[str, Printed]]:
+    text = line.removeprefix("METRIC ").strip().rstrip(",;")
+    match = _FORM.fullmatch(text.replace('"', "").replace("'", "").replace("`", ""))
+    if match:
+        name = match["name"].strip()
+        yield name, Printed(_value(match["value"]) * _scale(match["unit"] or "", name), line)
+
+
+def _json(line: str) -> Iterator[tuple[str, Printed]]:
+    """Yield the numbers of an object; one that is repeated in it counts as printed twice."""
+    try:
+        pairs = json.loads(line, object_pairs_hook=list, parse_int=float)
+    except (ValueError, RecursionError):
+        return
+    for name, value in pairs if isinstance(pairs, list) else ():
+        if isinstance(value, float) or value is None:
+            yield name, Printed(math.nan if value is None else value, line)
+
+
+def _matches(line: str, pattern: str) -> Iterator[Printed]:
+    for match in _compiled(pattern).finditer(line[:MAX_PATTERN_CHARS]):
+        found = _VALUE.fullmatch(match[1] or "")
+        value = _value(found["value"]) * _scale(found["unit"], "") if found else math.nan
+        yield Printed(value, line)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def _value(text: str) -> float:
+    try:
+        return float(text.replace(",", "").replace("_", "").replace("\u2212", "-"))
+    except ValueError:  # none, n/a
+        return math.nan
+
+
+def _scale(unit: str, name: str) -> float:
+    """Return what a number of `unit` is multiplied by, for a metric called `name`."""
+    word = unit.strip()
+    if word in _THOUSANDS or (word[:1] in _THOUSANDS and not (word[1].isalpha() or unit[0] == " ")):
+        return _THOUSANDS[word[0]]
+    measured = word.partition("/")[0].strip()
+    for family in (_TIMES, _BYTES):
+        if measured.lower() in family:
+            wanted = re.split(r"[_\W]", name)[-1].lower() if "/" not in word else ""
+            return family[measured.lower()] / family.get(wanted, 1.0)
+    return 1.0
+
+
+def _problem(seen: list[Printed], metric: str, pattern: str, lines: Sequence[str]) -> str:
+    """Return why `seen` gives no score, "" where it does."""
+    if not seen:
+        return _missing(metric, pattern, lines)
+    for printed in seen:
+        if not math.isfinite(printed.value):
+            return f"{metric} is no finite number: {_shown(printed.line)}"
+    other = next((printed for printed in seen if printed.value != seen[0].value), None)
+    if other is not None:
+        first = _shown(seen[0].line)
+        return f"{metric} was printed with different values: {first}, then {_shown(other.line)}"
+    return ""
+
+
+def _missing(metric: str, pattern: str, lines: Sequence[str]) -> str:
+    if pattern:
+        wanted = f"no line matches the pattern of {metric}"
+    else:
+        wanted = f"{metric} was not printed as `{metric}: NUMBER` on a line of its own"
+    naming = [line for line in lines if metric in line] or list(lines)
+    return f"{wanted}; {'seen: ' + _shown(naming[-1]) if naming else 'nothing was printed'}"
+
+
+def _shown(line: str) -> str:
+    text = "".join(char for char in line if char.isprintable())
+    cut = text if len(text) <= MAX_SHOWN_CHARS else f"{text[: MAX_SHOWN_CHARS - 3]}..."
+    return f'"{cut}"'
+
+
+def _only(values: Sequence[Printed]) -> float | None:
+    """Return the one finite value that was printed, None where there are several or none."""
+    first = values[0].value
+    same = all(printed.value == first for printed in values)
+    return first if same and math.isfinite(first) else None

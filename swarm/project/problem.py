@@ -1,0 +1,141 @@
+"""Freezes a problem at launch: the frozen files of the launch commit and the record of the rest.
+
+What a trial would not see as the user does is refused here, by name, and not in mid-run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from harness import tasks
+from harness.contract import SetupError
+from harness.problem.interpreter import find_python
+from harness.problem.spec import TREE, ProblemSpec, write_spec
+from islands.git.plumbing import Plumbing
+from islands.git.tracked import TrackedFile, read_blobs, tracked_files
+from swarm.project.program import Program
+from swarm.project.schema import MetricSection
+
+LINK, SUBMODULE, EXECUTABLE = "120000", "160000", "100755"
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
+    """Freeze the problem of `program` in `commit` below `into`; return that folder's path.
+
+    Returns "" for a task that has no problem of the user's. Raises SetupError for what a trial
+    could not be given.
+    """
+    shutil.rmtree(into, ignore_errors=True)
+    if "run" not in tasks.kind(program.settings.task).keys:
+        return ""
+    git = Plumbing(repo)
+    listed = tracked_files(git, commit)
+    frozen = _frozen(program, listed)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".problem-", dir=into.parent))
+    try:
+        _write_tree(git, frozen, draft / TREE)
+        _make_places(program.settings.genome, listed, draft / TREE)
+        write_spec(_spec(repo, program, frozen), draft)
+        draft.chmod(0o755)
+        draft.rename(into)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return str(into)
+
+
+def _spec(repo: Path, program: Program, frozen: list[TrackedFile]) -> ProblemSpec:
+    settings = program.settings
+    metric = settings.metric
+    if settings.direction is None or metric is None or settings.run is None:
+        raise AssertionError("read_program has asked for them")
+    return ProblemSpec(
+        task=settings.task,
+        metric=metric.name if isinstance(metric, MetricSection) else metric,
+        pattern=metric.pattern if isinstance(metric, MetricSection) else "",
+        direction=settings.direction,
+        genome=settings.genome,
+        files=_digest(frozen),
+        run=settings.run,
+        python=find_python(repo, repo, settings.python or ""),
+    )
+
+
+def _frozen(program: Program, files: Iterable[TrackedFile]) -> list[TrackedFile]:
+    """Return the files that trials see beside the genome, program.md left out."""
+    settings = program.settings
+    wanted = settings.files or ("",)
+    chosen = [
+        file
+        for file in files
+        if any(_covers(path, file.path) for path in wanted)
+        and not any(_covers(path, file.path) for path in settings.genome)
+        and file.path != "program.md"
+    ]
+    for file in chosen:
+        if file.mode == SUBMODULE:
+            raise SetupError(
+                f"{file.path} is a submodule, which trials would not see: commit its files, or"
+                " leave it out with `files:` in program.md"
+            )
+    return chosen
+
+
+def _covers(path: str, file: str) -> bool:
+    return path in ("", ".", file) or file.startswith(f"{path}/")
+
+
+def _digest(files: list[TrackedFile]) -> str:
+    lines = sorted(f"{file.path}\0{file.mode}\0{file.blob}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
+def _write_tree(git: Plumbing, files: list[TrackedFile], tree: Path) -> None:
+    """Write the frozen files."""
+    tree.mkdir()
+    for file, data in read_blobs(git, files):
+        path = tree / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if file.mode == LINK:
+            path.symlink_to(_target(file.path, os.fsdecode(data)))
+        else:
+            if data.startswith(LFS_POINTER):
+                raise SetupError(f"{file.path} is a pointer of Git LFS: run `git lfs pull`")
+            path.write_bytes(data)
+            path.chmod(0o555 if file.mode == EXECUTABLE else 0o444)
+
+
+def _make_places(genome: tuple[str, ...], files: list[TrackedFile], tree: Path) -> None:
+    """Make an empty file or folder for each path of the genome; let every user see all folders."""
+    names = {file.path for file in files}
+    for path in genome:
+        place = tree / path
+        if path in names:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+        else:
+            place.mkdir(parents=True, exist_ok=True)
+    for folder in (tree, *(path for path in tree.rglob("*") if _is_folder(path))):
+        folder.chmod(0o755)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _target(path: str, target: str) -> str:
+    """Return a link's target. Raises SetupError if it leads out of the repository."""
+    inside = os.path.normpath(PurePosixPath(path).parent / target)
+    if target.startswith("/") or inside.split("/")[0] == "..":
+        raise SetupError(
+            f"{path} is a symbolic link out of the repository, to {target}: replace it by a file,"
+            " or leave it out with `files:` in program.md"
+        )
+    return target

@@ -1,0 +1,154 @@
+"""The number reader: what is read of a program's output, and what is refused with its line."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.problem.numbers import MAX_NAMES, check_pattern, read_numbers
+
+
+def metric(text, name="ops/s", pattern=""):
+    """Return the number of the metric in `text`, or why there is none."""
+    numbers = read_numbers(text.encode(), name, pattern)
+    assert (numbers.metric is None) == bool(numbers.problem)
+    return numbers.problem if numbers.metric is None else numbers.metric
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("ops/s: 1.5", 1.5),
+        ("ops/s=1.5", 1.5),
+        ("METRIC ops/s=1.5", 1.5),
+        ("ops/s 1.5", 1.5),
+        ('{"ops/s": 1.5, "p95": [1], "name": "x"}', 1.5),
+        ('{\n  "ops/s": 12.5,\n  "x": 1\n}', 12.5),
+        ("ops/s: 1,234,567.5", 1234567.5),
+        ("ops/s: 1_234", 1234),
+        ("ops/s: 1e-3", 0.001),
+        ("ops/s: +.5", 0.5),
+        ("ops/s: \u22123", -3),
+        ("ops/s: 12 ops/s", 12),
+        ("ops/s: 1.2k", 1200),
+        ("ops/s: 1.2 M", 1.2e6),
+        ("\x1b[1;32mops/s:\x1b[0m 12.5\x1b[K", 12.5),
+        ("ops/s: 1\r\nother: 2\r\n", 1),
+        ("10 %\r50 %\rops/s: 7", 7),
+        ("ops/s: 1\nops/s: 1.0", 1),
+        ("a\n" * 100_000 + "ops/s: 3", 3),
+        ("\xff\x00 binary \n ops/s: 4", 4),
+    ],
+)
+def test_a_number_is_read_in_each_of_its_forms(text, value):
+    """With separators, units, colours, carriage returns, or without a newline at the end."""
+    assert metric(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "nothing was printed"),
+        ("done", 'was not printed as `ops/s: NUMBER` on a line of its own; seen: "done"'),
+        ("ops/s: fast", 'seen: "ops/s: fast"'),
+        ("ops/s: 1,5", 'seen: "ops/s: 1,5"'),
+        ("ops/s: 1.5.2", 'seen: "ops/s: 1.5.2"'),
+        ("ops/s: 3 (best 4)", 'seen: "ops/s: 3 (best 4)"'),
+        ("x" * 500 + "ops/s: 3", 'seen: "xxx'),
+        ("ops/s: nan", 'ops/s is no finite number: "ops/s: nan"'),
+        ("ops/s: -Infinity", "no finite number"),
+        ('{"ops/s": null}', "no finite number"),
+        ('{"ops/s": 1e999}', "no finite number"),
+        ("ops/s: 1\nops/s: none", "no finite number"),
+        ("ops/s: 1\nops/s: 2", 'different values: "ops/s: 1", then "ops/s: 2"'),
+        ('{"ops/s": 1, "ops/s": 2}', "different values"),
+    ],
+)
+def test_what_is_no_one_finite_number_is_refused_with_the_line_seen(text, problem):
+    """Missing, ambiguous, not finite, or printed twice with different values."""
+    assert problem in metric(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("p95_ms: 0.06 s", "p95_ms", 60),
+        ("p95_ms: 60", "p95_ms", 60),
+        ("latency: 980 \u00b5s", "latency", 980e-6),
+        ("latency: 1.5 ms", "latency", 1.5e-3),
+        ("peak_mib: 1 GiB", "peak_mib", 1024),
+        ("size: 3 KB", "size", 3000),
+        ("rate: 5 MB/s", "rate", 5e6),
+        ("accuracy: 95 %", "accuracy", 95),
+    ],
+)
+def test_units_that_programs_choose_by_size_are_converted(text, name, value):
+    """A run of 980 us is faster than one of 1.5 ms."""
+    assert metric(text, name) == pytest.approx(value, rel=1e-12)
+
+
+def test_a_pattern_finds_a_number_anywhere():
+    """Its one group is the number, with its unit; every match has to agree."""
+    assert metric("it took 1,500 ms, ok", "t", r"took (\S+ ms)") == 1.5
+    assert "different values" in metric("took 1\ntook 2", "t", r"took (\d)")
+    assert "no finite number" in metric("took long", "t", r"took (\S+)")
+    assert "no line matches" in metric("t: 3", "t", r"took (\d)")
+    assert check_pattern(r"took (\d)") == ""
+    assert "one group" in check_pattern("took")
+    assert "no regular expression" in check_pattern("(")
+
+
+def test_every_other_number_is_a_claim():
+    """Except those printed with different values, and those that are not finite."""
+    text = b"loss: 0.5\nepoch 1\nepoch 2\nacc: nan\nops/s: 1\nsize 3 KiB\nINFO x: 1\n"
+    claims = {"loss": 0.5, "size": 3072.0, "INFO x": 1.0}
+    assert read_numbers(text, "ops/s").claims == claims
+
+
+def test_claims_are_few_and_never_crowd_out_the_metric():
+    """A flood of names before the metric leaves it where it is."""
+    flood = "".join(f"n{n}x: {n}\n" for n in range(1000)) + "ops/s: 3"
+    numbers = read_numbers(flood.encode(), "ops/s")
+    assert numbers.metric == 3
+    assert len(numbers.claims) == MAX_NAMES
+
+
+PIECES = st.sampled_from(
+    [
+        "ops/s",
+        ":",
+        "=",
+        " ",
+        "\n",
+        "\r",
+        "{",
+        "}",
+        '"',
+        "1",
+        ".",
+        ",",
+        "e",
+        "-",
+        "nan",
+        "k",
+        "\x1b[",
+    ]
+)
+
+
+@given(st.binary(max_size=200) | st.lists(PIECES, max_size=40).map(lambda p: "".join(p).encode()))
+def test_any_output_gives_a_finite_number_or_one_line(output):
+    """Never an exception, whatever a candidate prints."""
+    numbers = read_numbers(output, "ops/s")
+    assert (numbers.metric is None) == bool(numbers.problem)
+    assert all(math.isfinite(value) for value in numbers.claims.values())
+    assert numbers.metric is None or math.isfinite(numbers.metric)
+    assert numbers.problem.isprintable()
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_float_is_read_back_exactly(value):
+    """In every form that Python prints a number in."""
+    for text in (f"ops/s: {value!r}", f"ops/s={value!r}", f'{{"ops/s": {value!r}}}'):
+        assert metric(text) == value

@@ -14,6 +14,7 @@ Not covered: a query has no time limit (Ctrl-C ends it), and takes CPU time from
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,15 @@ def ask(folder: Path, sql: str, limit: int | None = None) -> Answer:
         return answer(con, sql, limit)
 
 
-def answer(con: DuckDBPyConnection, sql: str, limit: int | None = None) -> Answer:
-    """Run a query on a connection that `reading` opened, as `ask` does."""
+def answer(
+    con: DuckDBPyConnection, sql: str, limit: int | None = None, values: Sequence[object] = ()
+) -> Answer:
+    """Run a query on a connection that `reading` opened, as `ask` does.
+
+    `values` stand for the `?` in `sql`, in order.
+    """
     try:
-        result = con.execute(_reading_only(con, sql))
+        result = con.execute(reading_only(con, sql), values)
         columns = tuple(name for name, *_ in result.description)
         rows = result.fetchall() if limit is None else result.fetchmany(limit + 1)
     except duckdb.Error as error:
@@ -69,7 +75,8 @@ def answer(con: DuckDBPyConnection, sql: str, limit: int | None = None) -> Answe
     return Answer(columns, tuple(rows[:limit]), more=limit is not None and len(rows) > limit)
 
 
-def _reading_only(con: DuckDBPyConnection, sql: str) -> Statement:
+def reading_only(con: DuckDBPyConnection, sql: str) -> Statement:
+    """Return the one statement of `sql`. Raises SetupError unless it is one that only reads."""
     statements = con.extract_statements(sql)
     if len(statements) != 1:
         raise SetupError(f"one question at a time: this is {len(statements)} statements")

@@ -145,6 +145,26 @@ class Branches:
         """Return the unified diff of the genome between two commits."""
         return self._diff("-p", "-U3", "--no-color", old, new).decode(errors="replace")
 
+    def diffs(self, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Return the unified diff from `old` to `new` for each pair, by `new`; one process for all.
+
+        Pairs of which git lacks a commit are left out.
+        """
+        chosen = {new: old for old, new in pairs}
+        names = "".join(f"{name}\n" for name in {*chosen, *chosen.values()}).encode()
+        rows = self._git.run("cat-file", "--batch-check", stdin=names).splitlines()
+        held = {row.split()[0].decode() for row in rows if row.split()[1:2] == [b"commit"]}
+        asked = [f"{new} {old}\n" for new, old in chosen.items() if {new, old} <= held]
+        out = self._diff("-p", "-U3", "--no-color", "--stdin", stdin="".join(asked).encode())
+        found: dict[str, list[str]] = {}
+        lines: list[str] = []
+        for line in out.decode(errors="replace").splitlines(keepends=True):
+            if line.rstrip("\n") in chosen:  # lines of a diff begin otherwise than a commit id
+                lines = found.setdefault(line.rstrip("\n"), [])
+            else:
+                lines.append(line)
+        return {new: "".join(lines) for new, lines in found.items()}
+
     def numstat(self, old: str, new: str) -> tuple[int, int]:
         """Return how many lines of the genome were added and removed between two commits."""
         rows = self._diff("--numstat", "-z", old, new).split(b"\0")
@@ -215,9 +235,9 @@ class Branches:
         args = ("commit-tree", commit + "^{tree}", "-p", base, "-m", "side")
         return self._git.run_line(*args, env=IDENTITY | dates)
 
-    def _diff(self, *args: str) -> bytes:
+    def _diff(self, *args: str, stdin: bytes = b"") -> bytes:
         plain = ("--no-ext-diff", "--no-textconv", "--text", "--no-renames")
-        return self._git.run("diff-tree", "-r", *plain, *args, "--", *self._paths)
+        return self._git.run("diff-tree", "-r", *plain, *args, "--", *self._paths, stdin=stdin)
 
 
 def changed_files(

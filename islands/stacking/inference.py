@@ -168,6 +168,22 @@ class Evidence:
         row = self._row(model, parts)
         return Worth(float(row @ model.mean), math.sqrt(float(row @ model.covariance @ row)), 0.0)
 
+    def misfit(self) -> float:
+        """Return the Birge ratio: how much wider than stated the evidence spreads about the models.
+
+        1.0 or more; weak interactions that no model names make it larger (Birge, "The calculation
+        of errors by the method of least squares", Physical Review 1932).
+        """
+        ratio, scale = 0.0, 1 / np.sqrt(self._noise)
+        for model in self.models:
+            own = np.array([self._column(fault) for fault in model.faults])
+            x = np.hstack([self._mains, own.reshape(-1, len(self._y)).T, self._level])
+            x, y = x * scale[:, None], self._y * scale
+            fit, _, rank, _ = np.linalg.lstsq(x, y, rcond=None)
+            residual = y - x @ fit
+            ratio += model.weight * float(residual @ residual) / max(len(y) - int(rank), 1)
+        return math.sqrt(max(ratio, 1.0))
+
     def telling(self, whole: Parts, stay: Parts, options: Sequence[Arm]) -> Arm | None:
         """Return the most informative of `options`, None if none tells enough.
 

@@ -1,0 +1,46 @@
+"""Gain of the best head over the base, against slice hours and against dollars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.pictures.source import RunSource
+from analysis.pictures.style import Theme, colour, label, legend, panels, say_nothing
+
+_KEPT = """
+SELECT kept.island, kept.ended, kept.step,
+  sum(gain) OVER chain AS gain, sqrt(sum(noise ** 2) OVER chain) AS noise,
+  (SELECT coalesce(sum(epoch(trials.ended) - epoch(started)), 0) / 3600 FROM trials
+   WHERE trials.ended <= kept.ended) AS hours,
+  (SELECT coalesce(sum(usd), 0) FROM agent_calls WHERE recorded <= kept.ended) AS usd
+FROM kept WINDOW chain AS (PARTITION BY kept.island ORDER BY step)
+ORDER BY kept.island, step
+"""
+
+
+def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
+    """Draw one line an island: gains add up as they were when kept."""
+    rows, run = source.rows(_KEPT), source.run()
+    paid = any(row["usd"] for row in rows)
+    axes = panels(figure, theme, 2 if paid else 1)
+    if not rows:
+        say_nothing(axes[0], theme, "nothing has been kept yet")
+        return
+    measures = (("hours", "slice hours"), ("usd", "dollars"))
+    for panel, (column, name) in zip(axes, measures, strict=False):
+        for place, island in enumerate(source.islands()):
+            _line(panel, colour(place), island, [r for r in rows if r["island"] == island], column)
+        label(panel, theme, name, f"gain in {run['metric']}", f"gain over the base by {name}")
+    legend(axes[0], theme, "upper left")
+
+
+def _line(panel: Axes, tone: str, island: str, rows: list[dict[str, Any]], column: str) -> None:
+    x = [0.0, *(row[column] for row in rows)]
+    y = [0.0, *(row["gain"] for row in rows)]
+    noise = [0.0, *(row["noise"] or 0.0 for row in rows)]
+    panel.errorbar(
+        x, y, noise, color=tone, drawstyle="steps-post", marker="o", ms=4, capsize=3, label=island
+    )

@@ -1,0 +1,113 @@
+"""Progress of a run: every screened candidate, each island's head, and what the run claims.
+
+The staircase of an island is the mean score of its head, with a band of one standard error of the
+gain that the step was kept for. Candidates are at their screening score, which is no evidence.
+Stars are in the consensus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.pictures.source import RunSource, short
+from analysis.pictures.style import Theme, colour, label, legend, panels, say_nothing
+from islands.records import Gain
+
+_TRIED = """
+SELECT experiment, screened, ending FROM nodes
+WHERE screened IS NOT NULL AND experiment IS NOT NULL AND agent <> 'null' ORDER BY experiment
+"""
+
+_STEPS = """
+SELECT island, step, experiment, score, gain, noise, hypothesis,
+  experiment IN (SELECT unnest(parts) FROM consensus) AS claimed
+FROM kept WHERE score IS NOT NULL ORDER BY island, step
+"""
+
+_BASE = "SELECT avg(score) AS score FROM nodes WHERE kind = 'base' AND score IS NOT NULL"
+
+_LAST = "SELECT coalesce(max(experiment), 1) AS experiment FROM nodes"
+
+MAX_NAMES = 12
+"""Kept changes that are named; the ones that gained most."""
+
+
+def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
+    """Draw scores by experiment, in the run's metric."""
+    (panel,) = panels(figure, theme)
+    run, tried, steps = source.run(), source.rows(_TRIED), source.rows(_STEPS)
+    base, last = source.rows(_BASE)[0]["score"], source.rows(_LAST)[0]["experiment"]
+    if base is None or not tried:
+        say_nothing(panel, theme, "no candidate has been screened yet")
+        return
+    _candidates(panel, theme, tried)
+    for place, island in enumerate(source.islands()):
+        own = [step for step in steps if step["island"] == island]
+        _staircase(panel, island, colour(place), _Steps(base, own, last))
+    kept = {step["experiment"]: step for step in steps}
+    _name(panel, theme, list(kept.values()))
+    _set_limits(panel, base, [row["screened"] for row in tried] + [row["score"] for row in steps])
+    better = "lower" if run["direction"] == "minimize" else "higher"
+    title = f"{run['run']}: {run['task']}, {len(tried)} candidates, {len(kept)} kept"
+    label(panel, theme, "experiment", f"{run['metric']} ({better} is better)", title)
+    legend(panel, theme, "upper right" if run["direction"] == "minimize" else "lower right")
+
+
+def _candidates(panel: Axes, theme: Theme, tried: list[dict[str, Any]]) -> None:
+    lost = [row for row in tried if row["ending"] != "kept"]
+    x, y = [row["experiment"] for row in lost], [row["screened"] for row in lost]
+    panel.scatter(x, y, s=7, color=theme.faint, label="not kept", linewidths=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """An island's heads: the base's score, its kept changes, and the run's last experiment."""
+
+    base: float
+    kept: list[dict[str, Any]]
+    last: int
+
+
+def _staircase(panel: Axes, island: str, tone: str, steps: _Steps) -> None:
+    x = [0, *(step["experiment"] for step in steps.kept), max(steps.last, 1)]
+    y = [steps.base, *(step["score"] for step in steps.kept)]
+    y.append(y[-1])
+    noise = [0.0, *(step["noise"] or 0.0 for step in steps.kept)]
+    noise.append(noise[-1])
+    low = [score - error for score, error in zip(y, noise, strict=True)]
+    high = [score + error for score, error in zip(y, noise, strict=True)]
+    panel.fill_between(x, low, high, step="post", color=tone, alpha=0.18, linewidth=0)
+    panel.step(x, y, where="post", color=tone, linewidth=1.6, label=f"head of {island}")
+    for marker, size, claimed in (("o", 26, False), ("*", 90, True)):
+        own = [step for step in steps.kept if step["claimed"] is claimed]
+        at = [step["experiment"] for step in own], [step["score"] for step in own]
+        panel.scatter(*at, s=size, marker=marker, color=tone, zorder=3)
+
+
+def _name(panel: Axes, theme: Theme, kept: list[dict[str, Any]]) -> None:
+    """Write numbers at the kept changes; the legend says what they are."""
+    for step in kept:
+        at = (step["experiment"], step["score"])
+        style: dict[str, Any] = {"color": theme.text, "fontsize": 8, "ha": "right"}
+        panel.annotate(
+            f"#{step['experiment']}", at, xytext=(-4, 6), textcoords="offset points", **style
+        )
+    best = sorted(kept, key=lambda step: -(step["gain"] or 0.0))[:MAX_NAMES]
+    for step in sorted(best, key=lambda step: step["experiment"]):
+        gain = "" if step["gain"] is None else Gain(step["gain"], step["noise"], 0).format()
+        star = " (consensus)" if step["claimed"] else ""
+        text = f"#{step['experiment']} {short(step['hypothesis'])}: {gain}{star}"
+        panel.plot([], [], linestyle="none", label=text)
+
+
+def _set_limits(panel: Axes, base: float, scores: list[float]) -> None:
+    """Show the middle nine tenths of all scores: one broken candidate would flatten the rest."""
+    order = sorted([*scores, base])
+    cut = len(order) // 20
+    low, high = min(order[cut], base), max(order[-1 - cut], base)
+    margin = 0.12 * (high - low) or abs(base) * 0.01 or 1.0
+    panel.set_ylim(low - margin, high + margin)

@@ -1,0 +1,47 @@
+"""Source of a picture's numbers: the run's tables and, for ablations, its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+from analysis.database.queries import answer
+from analysis.questions.ablation import Ablation
+
+MAX_LABEL = 34
+"""Characters of a change's name on a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSource:
+    """Where a picture's numbers come from.
+
+    con: a read-only connection to the run's tables
+    ablation: returns the ablation of the consensus, or of the best head; raises SetupError
+    """
+
+    con: DuckDBPyConnection
+    ablation: Callable[[], Ablation]
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """Return the rows of a query."""
+        return answer(self.con, sql, values=values).named()
+
+    def run(self) -> dict[str, Any]:
+        """Return the row of the run: name, task, metric, direction."""
+        return self.rows("SELECT run, task, metric, direction FROM run")[0]
+
+    def islands(self) -> list[str]:
+        """Return the islands' names in the order in which they started."""
+        return [row["island"] for row in self.rows("FROM islands ORDER BY recorded, island")]
+
+
+def short(text: str) -> str:
+    """Return the first words of an agent's text that fit a label: printable, one line."""
+    line = next(iter(text.strip().splitlines()), "")
+    clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+    clean = clean.partition(" (")[0].replace("$", r"\$")
+    return clean if len(clean) <= MAX_LABEL else clean[: MAX_LABEL - 1] + "…"

@@ -1,0 +1,90 @@
+"""Look of all pictures: two themes, colours that colour-blind people can tell apart, and sizes.
+
+The colours are those of Okabe & Ito, "Color Universal Design" (2008), with the yellow left out: it
+cannot be read on white.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_Corner = Literal["upper left", "upper right", "lower right"]
+
+SIZE_INCHES: Final = (9.0, 4.6)
+"""At 100 dots an inch as wide as a README's column."""
+
+DPI: Final = 150
+
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours of a picture.
+
+    background, text: of the page and of everything written
+    faint: of what is in the background: discarded candidates, grids
+    strong: of what matters most: the claimed line
+    """
+
+    background: str
+    text: str
+    faint: str
+    strong: str
+
+
+LIGHT: Final = Theme("#ffffff", "#24292f", "#afb8c1", "#000000")
+DARK: Final = Theme("#0d1117", "#c9d1d9", "#484f58", "#ffffff")
+
+
+def colour(place: int) -> str:
+    """Return the colour of the island, agent or purpose at `place`; they repeat after seven."""
+    return COLOURS[place % len(COLOURS)]
+
+
+def panels(figure: Figure, theme: Theme, count: int = 1) -> list[Axes]:
+    """Return `count` axes side by side on `figure`, dressed in `theme`."""
+    figure.set_facecolor(theme.background)
+    grid = figure.subplots(1, count, squeeze=False)
+    axes = [panel for panel in grid[0] if isinstance(panel, Axes)]
+    for panel in axes:
+        dress(panel, theme)
+    return axes
+
+
+def dress(panel: Axes, theme: Theme) -> None:
+    """Give `panel` the colours of `theme`."""
+    panel.set_facecolor(theme.background)
+    panel.tick_params(colors=theme.text, labelsize=8)
+    for side, spine in panel.spines.items():
+        spine.set_color(theme.faint)
+        spine.set_visible(side in {"left", "bottom"})
+    panel.grid(visible=True, color=theme.faint, alpha=0.25, linewidth=0.6)
+    panel.set_axisbelow(True)
+
+
+def label(panel: Axes, theme: Theme, x: str, y: str, title: str) -> None:
+    """Write the names of both axes, and what the panel shows."""
+    panel.set_xlabel(x, color=theme.text, fontsize=9)
+    panel.set_ylabel(y, color=theme.text, fontsize=9)
+    panel.set_title(title, color=theme.text, fontsize=10, loc="left")
+
+
+def legend(panel: Axes, theme: Theme, place: _Corner, columns: int = 1) -> None:
+    """Add a legend if anything on the panel has a name."""
+    if panel.get_legend_handles_labels()[0]:
+        look: dict[str, Any] = {"frameon": False, "labelcolor": theme.text, "columnspacing": 1.2}
+        panel.legend(**look, loc=place, ncols=columns, fontsize=8, handlelength=1.4)
+
+
+def say_nothing(panel: Axes, theme: Theme, why: str) -> None:
+    """Write on an empty panel why there is nothing to see."""
+    panel.grid(visible=False)
+    panel.set_xticks([])
+    panel.set_yticks([])
+    style: dict[str, Any] = {"color": theme.text, "ha": "center", "va": "center"}
+    panel.text(0.5, 0.5, why, transform=panel.transAxes, fontsize=10, **style)

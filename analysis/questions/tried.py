@@ -1,0 +1,129 @@
+"""Search of what a run tried: by words of hypothesis and diff, or by likeness to a change.
+
+Two changes are alike if they remove and add the same lines once white space is collapsed and each
+number is replaced by `#`: another value of the same knob is alike.
+
+Not covered: renamed variables and moved code; a likeness by syntax tree would see them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+from analysis.database.queries import answer
+from harness.contract import SetupError
+from islands.records import Gain
+
+_NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+MIN_LIKENESS = 0.5
+"""Share of common lines from which two changes count as alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastAttempt:
+    """An experiment that fits a search.
+
+    experiment, island, agent: which one, where, by whom
+    commit: its commit, or `experiment/<number>` if it is none
+    hypothesis: what the agent expected
+    ending, reason: how it ended and why; `open` while it has not
+    gain: what was measured, None if nothing was in pairs
+    likeness: share of common lines, from 0 to 1, None in a search by words
+    """
+
+    experiment: int
+    island: str
+    agent: str
+    commit: str
+    hypothesis: str
+    ending: str
+    reason: str
+    gain: Gain | None
+    likeness: float | None = None
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Return the regular expression `pattern`, without regard to case. Raises SetupError."""
+    try:
+        return re.compile(pattern, re.IGNORECASE)
+    except re.error as error:
+        raise SetupError(
+            f"{pattern!r} is not a regular expression ({error}): put a backslash before"
+            " ( [ * + ? . where they stand for themselves"
+        ) from None
+
+
+def by_words(
+    con: DuckDBPyConnection, pattern: str, diffs: Mapping[str, str]
+) -> tuple[PastAttempt, ...]:
+    """Return the experiments whose hypothesis, or whose diff, `pattern` matches; oldest first.
+
+    `diffs` holds the unified diff of each candidate by its commit. Only changed lines of a diff are
+    searched. Raises SetupError where `pattern` is no regular expression.
+    """
+    wanted = compile_pattern(pattern)
+    return tuple(
+        _attempt(row)
+        for row in _experiments(con)
+        if wanted.search(row["hypothesis"] or "")
+        or any(wanted.search(line[1:]) for line in changed_lines(diffs.get(row["node"], "")))
+    )
+
+
+def by_likeness(
+    con: DuckDBPyConnection, diff: str, diffs: Mapping[str, str]
+) -> tuple[PastAttempt, ...]:
+    """Return the experiments whose change is like that of `diff`, the most alike first."""
+    wanted = normalised(diff)
+    alike = [(likeness(wanted, normalised(diffs.get(r["node"], ""))), r) for r in _experiments(con)]
+    found = [_attempt(row, share) for share, row in alike if share >= MIN_LIKENESS]
+    return tuple(sorted(found, key=lambda one: (-(one.likeness or 0.0), one.experiment)))
+
+
+def normalised(diff: str) -> frozenset[str]:
+    """Return the changed lines of a unified diff, with white space collapsed and numbers as `#`."""
+    lines = (line[0] + " " + " ".join(line[1:].split()) for line in changed_lines(diff))
+    return frozenset(line[:2] + _NUMBER.sub("#", line[2:]) for line in lines if line[2:])
+
+
+def likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    """Return the share of lines that both have (Jaccard), from 0 to 1; 0 if both are empty."""
+    return len(one & other) / len(one | other) if one | other else 0.0
+
+
+def changed_lines(diff: str) -> Iterable[str]:
+    """Yield the added and removed lines of a unified diff, each with its sign."""
+    in_hunk = False
+    for line in diff.splitlines():
+        if line.startswith("@@"):
+            in_hunk = True
+        elif line.startswith("diff "):
+            in_hunk = False
+        elif in_hunk and line[:1] in {"+", "-"}:
+            yield line
+
+
+def _experiments(con: DuckDBPyConnection) -> list[dict[str, Any]]:
+    sql = "FROM nodes WHERE experiment IS NOT NULL AND agent <> 'null' ORDER BY experiment"
+    return answer(con, sql).named()
+
+
+def _attempt(row: Mapping[str, Any], share: float | None = None) -> PastAttempt:
+    measured = row["gain"] is not None
+    return PastAttempt(
+        experiment=row["experiment"],
+        island=row["island"],
+        agent=row["agent"],
+        commit=row["node"],
+        hypothesis=row["hypothesis"],
+        ending=row["ending"] or "open",
+        reason=row["reason"] or "",
+        gain=Gain(row["gain"], row["noise"], row["pairs"] or 0) if measured else None,
+        likeness=share,
+    )

@@ -1,0 +1,190 @@
+"""The door for notebooks: one run, opened read-only, with every question as a method.
+
+    from analysis import open_run
+
+    with open_run("path/to/repo") as run:
+        run.sql("FROM standings")            # a DuckDB relation; .df() where pandas is installed
+        run.graph                            # networkx.MultiDiGraph (analysis/lineage.py)
+        run.ablation().parts
+        run.plot("progress", "progress.svg")
+
+A run shows one moment: open it again to see what was recorded since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from duckdb import DuckDBPyConnection, DuckDBPyRelation
+
+from analysis.database.queries import Answer, answer, reading_only
+from analysis.database.refresh import reading
+from analysis.database.rows import load_graph
+from analysis.ledger import NAME, read_events
+from analysis.lineage import Graph
+from analysis.pictures import kinds
+from analysis.pictures.source import RunSource
+from analysis.questions.ablation import Ablation, AblationFold
+from analysis.questions.cost import AgentCost, cost_by_agent
+from analysis.questions.evidence import ChangeEvidence, evidence_on
+from analysis.questions.tried import PastAttempt, by_likeness, by_words, compile_pattern
+from harness.contract import SetupError
+from islands.git.branches import Branches
+
+HOME = ".swarm"
+
+
+def run_folders(repo: Path) -> list[Path]:
+    """Return the folders of the runs in `repo`, most recently active first."""
+    ledgers = [(path.stat().st_mtime, path) for path in (repo / HOME).glob(f"*/{NAME}")]
+    return [path.parent for _, path in sorted(ledgers)[::-1]]
+
+
+def open_run(path: str | Path = ".", name: str = "") -> RecordedRun:
+    """Return the run `name` (default: the one active last) of the repository at `path`.
+
+    `path` may also be a run's own folder. Raises SetupError where there is no such run.
+    """
+    folder = Path(path).resolve()
+    if (folder / NAME).exists():
+        return RecordedRun(folder)
+    chosen = [one for one in run_folders(folder) if name in {"", one.name}]
+    if not chosen:
+        missing = f"no run {name}" if name else "no run"
+        raise SetupError(f"{folder}: {missing} in {HOME}/; `swarm launch` starts one")
+    return RecordedRun(chosen[0])
+
+
+class RecordedRun:
+    """A run's record. Use it as a context manager, or call `close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._stack = ExitStack()
+        self._con = self._stack.enter_context(reading(folder))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection to the record."""
+        self._stack.close()
+
+    @property
+    def repo(self) -> Path:
+        """The repository that the run improves."""
+        return self.folder.parent.parent
+
+    @property
+    def connection(self) -> DuckDBPyConnection:
+        """The read-only connection to the record."""
+        return self._con
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The lineage (analysis/lineage.py says what nodes and edges have)."""
+        return load_graph(self._con)
+
+    @cached_property
+    def opened(self) -> Mapping[str, Any]:
+        """The row of table `run`. Raises SetupError where the run has not started."""
+        rows = answer(self._con, "FROM run").named()
+        if not rows:
+            raise SetupError(f"run {self.folder.name} has not started")
+        return rows[0]
+
+    @property
+    def kept(self) -> Answer:
+        """Each island's chain of kept changes, from the base on."""
+        return answer(self._con, "FROM kept")
+
+    def sql(self, query: str) -> DuckDBPyRelation:
+        """Return the relation of a query that only reads. Raises SetupError for any other."""
+        reading_only(self._con, query)
+        return self._con.sql(query)
+
+    def ablation(self, target: str = "") -> Ablation:
+        """Return what each change of `target` is worth in place.
+
+        target: `consensus`, a stack or head by the start of its commit id; default: the consensus,
+          or the best head where there is none
+        """
+        fold = AblationFold()
+        for event in self._events():
+            fold.take(event)
+        return fold.ablation(fold.resolve(target or fold.consensus or self._best_head()))
+
+    def why(self, target: str) -> ChangeEvidence:
+        """Return the whole evidence on the change `#N`, or on the commit that `target` begins."""
+        return evidence_on(self._con, target)
+
+    def tried(self, pattern: str) -> tuple[PastAttempt, ...]:
+        """Return the experiments whose hypothesis or diff the regular expression matches."""
+        compile_pattern(pattern)
+        return by_words(self._con, pattern, self.diffs)
+
+    def like(self, target: str) -> tuple[PastAttempt, ...]:
+        """Return the experiments whose change is like that of `target`, other than itself."""
+        node = self.why(target).node
+        if node not in self.diffs:
+            raise SetupError(f"{target}: it was never admitted, so there is no change to compare")
+        alike = by_likeness(self._con, self.diffs[node], self.diffs)
+        return tuple(one for one in alike if one.commit != node)
+
+    def cost(self) -> tuple[AgentCost, ...]:
+        """Return what each agent cost and earned."""
+        return cost_by_agent(self._con)
+
+    def plot(self, kind: str, path: str | Path, *, dark: bool = False) -> None:
+        """Draw a picture (analysis/pictures/kinds.py) into the file `path`."""
+        if kind not in kinds.KINDS:
+            raise SetupError(f"{kind}: no such picture; choose one of {', '.join(kinds.KINDS)}")
+        kinds.save(kind, self.source, Path(path), dark=dark)
+
+    @property
+    def source(self) -> RunSource:
+        """What pictures are drawn from."""
+        return RunSource(self._con, self.ablation)
+
+    def diff(self, node: str) -> str:
+        """Return a candidate's unified diff against its parent, "" if it was never admitted."""
+        parent = self.graph.nodes[node].get("parent", "") if node in self.graph else ""
+        return self._branches.diff(parent, node) if parent and "/" not in node else ""
+
+    @cached_property
+    def diffs(self) -> Mapping[str, str]:
+        """The unified diff of each candidate against its parent, by commit."""
+        pairs = [
+            (data["parent"], node)
+            for node, data in self.graph.nodes(data=True)
+            if data["kind"] == "candidate"
+        ]
+        return self._branches.diffs(pairs)
+
+    @cached_property
+    def _branches(self) -> Branches:
+        genome = tuple(self.opened["genome"])
+        return Branches(self.repo, self.folder.name, genome)
+
+    def _events(self) -> Iterator[Any]:
+        return (event for _, event in read_events(self.folder / NAME))
+
+    def _best_head(self) -> str:
+        rows = answer(self._con, "SELECT head FROM standings WHERE kept > 0").rows
+        if not rows:
+            raise SetupError("nothing was kept in this run yet: there is nothing to ablate")
+        head: str = rows[0][0]
+        return head

@@ -1,0 +1,54 @@
+"""`swarm tried`: tells whether something like this was tried, and with what result."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from analysis.lineage_tree import plain
+from analysis.questions.tried import PastAttempt
+from analysis.run import RecordedRun
+from harness.contract import SetupError
+from swarm.cli.console import json_option, run_option, to_json, wide_console
+from swarm.project.runs import locate
+
+
+@click.command()
+@click.argument("pattern", required=False)
+@click.option("--like", metavar="#N|COMMIT", help="Find changes of the same lines as this one.")
+@run_option
+@json_option
+def tried(pattern: str | None, like: str | None, name: str | None, *, as_json: bool) -> None:
+    """Show experiments whose hypothesis or changed lines match PATTERN, a regular expression.
+
+    With --like, show those whose change is like another's: the same lines, whatever the numbers.
+    """
+    if (pattern is None) == (like is None):
+        raise SetupError(
+            "give a PATTERN or --like CHANGE: `swarm tried warmup`, `swarm tried --like #12`"
+        )
+    with RecordedRun(locate(name).path) as run:
+        found = run.tried(pattern) if pattern is not None else run.like(like or "")
+    if as_json:
+        click.echo(to_json([asdict(one) for one in found]))
+    elif not found:
+        click.echo("nothing like this was tried in this run")
+    else:
+        wide_console().print(_grid(found))
+
+
+def _grid(found: tuple[PastAttempt, ...]) -> Table:
+    grid = Table(box=None, pad_edge=False)
+    for heading in ("", "island", "ending", "gain", "hypothesis"):
+        right = heading == "gain"
+        grid.add_column(
+            heading, justify="right" if right else "left", no_wrap=heading != "hypothesis"
+        )
+    for one in found:
+        gain = "" if one.gain is None else one.gain.format()
+        row = (f"#{one.experiment}", one.island, one.ending, gain, plain(one.hypothesis))
+        grid.add_row(*map(Text, row))
+    return grid

@@ -81,7 +81,6 @@ async def assemble(
         if opened is None:
             require_clean(repo, program)
         require_frozen_harness()
-        require_sandbox(options.sandbox)
         branches = Branches(repo, folder.name, program.settings.genome)
 
         def call_started(brief: Brief, usage: Usage) -> None:
@@ -97,10 +96,11 @@ async def assemble(
             lines = _lines(branches, base.commit)
             opening = _opening(program, task, folder.name, base, islands, lines)
             launch = _launch(program, task, folder, options, opening, islands)
+            agents = _agents(program, launch, past, stack, call_started)
+            require_sandbox(options.sandbox)  # takes seconds: whatever else is wrong is said before
             shutil.rmtree(folder.scratch, ignore_errors=True)
             folder.genomes.mkdir(parents=True)
             harness = identity.export(folder.harness)
-            agents = _agents(program, launch, past, stack, call_started)
             settings = program.settings
             max_foreign_cpu = settings.slices.max_foreign_cpu
             config = ExecutorConfig(
@@ -254,7 +254,7 @@ def _agents(
         island.name: Mutator(island.agent) for island in launch.islands if island.name not in models
     }
     if models:
-        # the two SDKs take a second or more to import, and most launches need neither
+        # most launches need no HTTP client
         from swarm.agents.llm.factory import RateLimiters, make_agent  # noqa: PLC0415
 
         bounds, spent = launch.limits, Usage(tokens_untold=past.tokens, usd=past.usd)

@@ -8,10 +8,8 @@ from urllib.parse import urlsplit
 
 from harness.contract import SetupError
 from swarm.agents.llm.agent import LanguageModel, UsageCallback, ignore_usage
-from swarm.agents.llm.anthropic import AnthropicModel
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.client import ModelClient
-from swarm.agents.llm.openai import ChatModel, ResponsesModel
 from swarm.agents.llm.provider import Provider
 from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
 from swarm.agents.llm.settings import DEFAULT_URLS, ModelSettings, check_settings
@@ -80,6 +78,10 @@ def read_key(name: str, settings: ModelSettings) -> str:
 
 def _provider(settings: ModelSettings, key: str) -> Provider:
     if settings.kind == "anthropic":
+        from swarm.agents.llm.anthropic import AnthropicModel  # noqa: PLC0415 - 1.7 s of its SDK
+
         return AnthropicModel(settings, key)
+    from swarm.agents.llm.openai import ChatModel, ResponsesModel  # noqa: PLC0415 - 0.6 s
+
     home = urlsplit(DEFAULT_URLS["openai"]).hostname
     return (ResponsesModel if urlsplit(settings.url).hostname == home else ChatModel)(settings, key)

@@ -33,7 +33,10 @@ from analysis.questions.ablation import Ablation, AblationFold
 from analysis.questions.cost import AgentCost, cost_by_agent
 from analysis.questions.evidence import ChangeEvidence, evidence_on
 from analysis.questions.tried import PastAttempt, by_likeness, by_words, compile_pattern
+from analysis.report.facts import gather
+from analysis.report.render import PICTURES, render
 from harness.contract import SetupError
+from islands.events import Event, VerdictReached
 from islands.git.branches import Branches
 
 HOME = ".swarm"
@@ -154,6 +157,24 @@ class RecordedRun:
             raise SetupError(f"{kind}: no such picture; choose one of {', '.join(kinds.KINDS)}")
         kinds.save(kind, self.source, Path(path), dark=dark)
 
+    def report(self, path: str | Path) -> None:
+        """Write a report (analysis/report) into `path`, as HTML or Markdown by its suffix.
+
+        Raises SetupError for another suffix, and where the file cannot be written.
+        """
+        file = Path(path)
+        if file.suffix not in {".html", ".md"}:
+            raise SetupError(f"--out {file}: end the name in .html or .md")
+        facts = gather(self.source, self._branches.diff, self._lfsrs())
+        if file.suffix == ".md":
+            text = render(facts, {}, "md")
+        else:
+            text = render(facts, {kind: kinds.svg(kind, self.source) for kind in PICTURES}, "html")
+        try:
+            file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise SetupError(f"--out {file}: {error.strerror}") from None
+
     @property
     def source(self) -> RunSource:
         """What pictures are drawn from."""
@@ -179,7 +200,16 @@ class RecordedRun:
         genome = tuple(self.opened["genome"])
         return Branches(self.repo, self.folder.name, genome)
 
-    def _events(self) -> Iterator[Any]:
+    def _lfsrs(self) -> dict[int, float]:
+        """Return the lfsr that each change was kept on, by its experiment."""
+        verdicts = (event for event in self._events() if isinstance(event, VerdictReached))
+        return {
+            verdict.experiment: verdict.gain.lfsr
+            for verdict in verdicts
+            if verdict.verdict == "keep" and verdict.gain is not None
+        }
+
+    def _events(self) -> Iterator[Event]:
         return (event for _, event in read_events(self.folder / NAME))
 
     def _best_head(self) -> str:

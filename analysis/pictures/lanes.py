@@ -19,6 +19,9 @@ FROM trials WHERE ended IS NOT NULL ORDER BY slice, started
 
 _ORDER = ("baseline", "screen", "confirm", "sentinel", "stack", "ablation", "promotion")
 
+MAX_SPANS = 2_000
+"""Trials of a lane up to which an SVG holds each as a shape; above, they are one bitmap in it."""
+
 _HOUR_S, _MINUTE_S = 3600.0, 60.0
 
 
@@ -64,4 +67,4 @@ def _lane(panel: Axes, lane: int, rows: list[dict[str, Any]], tone: str, unit: f
         if void:
             look = {"facecolors": "none", "edgecolors": tone, "hatch": "////"}
         if spans:
-            panel.broken_barh(spans, (lane - 0.35, 0.7), **look)
+            panel.broken_barh(spans, (lane - 0.35, 0.7), rasterized=len(spans) > MAX_SPANS, **look)

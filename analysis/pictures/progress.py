@@ -32,6 +32,9 @@ _BASE = "SELECT avg(score) AS score FROM nodes WHERE kind = 'base' AND score IS 
 
 _LAST = "SELECT coalesce(max(experiment), 1) AS experiment FROM nodes"
 
+MAX_VECTOR_POINTS = 3_000
+"""Candidates up to which an SVG holds each as a shape; above, they are one bitmap in it."""
+
 MAX_NAMES = 12
 """Kept changes that are named; the ones that gained most."""
 
@@ -60,7 +63,9 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
 def _candidates(panel: Axes, theme: Theme, tried: list[dict[str, Any]]) -> None:
     lost = [row for row in tried if row["ending"] != "kept"]
     x, y = [row["experiment"] for row in lost], [row["screened"] for row in lost]
-    panel.scatter(x, y, s=7, color=theme.faint, label="not kept", linewidths=0)
+    many = len(lost) > MAX_VECTOR_POINTS
+    look: dict[str, Any] = {"linewidths": 0, "label": "not kept", "rasterized": many}
+    panel.scatter(x, y, s=7, color=theme.faint, **look)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "ablation": "Show what each change of a stack is worth.",
     "cost": "Show what each agent cost and earned.",
     "plot": "Draw a picture of a run.",
+    "report": "Write one file about a run that a stranger can judge.",
     "query": "Query the record in SQL.",
     "schema": "Print the tables and views of the record.",
     "slices": "List slices with their noise, speed and foreign CPU load.",

@@ -1,0 +1,210 @@
+"""Facts of a report, each from the run's tables, its ledger, or git."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from analysis.pictures.source import RunSource
+from analysis.questions.ablation import Ablation
+from analysis.questions.cost import AgentCost, cost_by_agent
+from analysis.questions.evidence import ChangeEvidence, evidence_on
+from harness.contract import SetupError
+from islands.records import Gain
+
+MAX_CHANGES = 40
+"""Kept changes that are shown with their evidence, those that gained most."""
+
+Diff = Callable[[str, str], str]
+"""Returns the unified diff of the genome between two commits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedChange:
+    """A kept change as a report shows it.
+
+    evidence: all that is known of it
+    diff: against its parent
+    lfsr: chance that its true gain is zero or less, by what it was kept on
+    """
+
+    evidence: ChangeEvidence
+    diff: str
+    lfsr: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the run comes to.
+
+    commit, base: what is offered for merging, and what it is compared with
+    gain: of the commit over the base, by the best evidence there is
+    basis: that evidence, in a few words
+    parts: number of changes in it
+    """
+
+    commit: str
+    base: str
+    gain: Gain
+    basis: str
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFacts:
+    """Everything that a report says.
+
+    opened: the row of table `run`
+    began, ended: first and last event's time, UTC
+    islands, agents, tried, trials, voided: counts
+    result: what the run comes to, None where nothing was kept
+    changes: kept changes, those that gained most first; `unshown` more are left out
+    costs: by agent
+    endings: what was tried and not kept, by cause
+    ablation: of the result, None where there is none
+    contenders: what promotions measured at the next rung
+    sentinels, quarantined_slices: how steady the slices were
+    nulls, nulls_kept: A/A tests, and how many of them were kept
+    sandboxes: confinement of the trials, by number of trials
+    merges: what was merged
+    consensus_diff: from the base to the result
+    """
+
+    opened: Mapping[str, Any]
+    began: datetime
+    ended: datetime
+    islands: int
+    agents: tuple[str, ...]
+    tried: int
+    trials: int
+    voided: int
+    result: Result | None
+    changes: tuple[ReportedChange, ...]
+    unshown: int
+    costs: tuple[AgentCost, ...]
+    endings: tuple[Mapping[str, Any], ...]
+    ablation: Ablation | None
+    contenders: tuple[Mapping[str, Any], ...]
+    sentinels: tuple[Mapping[str, Any], ...]
+    quarantined_slices: tuple[Mapping[str, Any], ...]
+    nulls: int
+    nulls_kept: int
+    sandboxes: Mapping[str, int]
+    merges: tuple[Mapping[str, Any], ...]
+    consensus_diff: str
+
+    @property
+    def expected_false(self) -> float:
+        """Expected number of kept changes that gain nothing: the sum of their lfsr."""
+        return math.fsum(change.lfsr for change in self.changes)
+
+    @property
+    def minutes(self) -> float:
+        """Minutes from the first event to the last."""
+        return (self.ended - self.began).total_seconds() / 60
+
+
+_SPAN = """
+SELECT (SELECT min(recorded) FROM run) AS began,
+  greatest((SELECT max(recorded) FROM coordinators),
+    (SELECT max(coalesce(ended, started)) FROM trials),
+    (SELECT max(ended) FROM promotions), (SELECT max(recorded) FROM merges)) AS ended
+"""
+
+_COUNTS = """
+SELECT (SELECT count(*) FROM islands) AS islands,
+  (SELECT count(*) FROM nodes WHERE experiment IS NOT NULL AND agent <> 'null') AS tried,
+  (SELECT count(*) FROM trials WHERE state <> 'voided') AS trials,
+  (SELECT count(*) FROM trials WHERE state = 'voided') AS voided
+"""
+
+_AGENTS = "SELECT DISTINCT agent FROM islands ORDER BY agent"
+
+_KEPT = """
+SELECT experiment, count(*) OVER () AS whole FROM nodes
+WHERE ending = 'kept' AND quarantined IS NULL ORDER BY gain DESC NULLS LAST, experiment
+"""
+
+_CONTENDERS = """
+SELECT check_number, experiment, hypothesis, lower_gain, lower_noise, contenders.gain,
+  contenders.noise, contenders.verdict
+FROM contenders JOIN nodes USING (experiment) ORDER BY check_number, experiment
+"""
+
+_SANDBOXES = "SELECT sandbox, count(*) AS trials FROM trials WHERE sandbox IS NOT NULL GROUP BY 1"
+
+
+def gather(source: RunSource, diff: Diff, lfsr: Mapping[int, float]) -> ReportFacts:
+    """Return the facts of a run; `lfsr` is what each kept change was kept on, by its experiment.
+
+    Raises SetupError where the run has not started.
+    """
+    opened = source.rows("FROM run")
+    if not opened:
+        raise SetupError("the run has not started: there is nothing to report")
+    (span,), (counts,) = source.rows(_SPAN), source.rows(_COUNTS)
+    kept = [row["experiment"] for row in source.rows(_KEPT)]
+    result = _result(source, opened[0])
+    changes = [evidence_on(source.con, f"#{number}") for number in kept[:MAX_CHANGES]]
+    (nulls,) = source.rows("FROM nulls")
+    return ReportFacts(
+        opened=opened[0],
+        began=span["began"],
+        ended=span["ended"] or span["began"],
+        agents=tuple(row["agent"] for row in source.rows(_AGENTS)),
+        **counts,
+        result=result,
+        changes=tuple(
+            ReportedChange(one, diff(one.parent, one.node), lfsr.get(one.experiment, 0.0))
+            for one in changes
+        ),
+        unshown=len(kept) - len(changes),
+        costs=cost_by_agent(source.con),
+        endings=tuple(source.rows("FROM outcomes_by_reason")),
+        ablation=_ablation(source),
+        contenders=tuple(source.rows(_CONTENDERS)),
+        sentinels=tuple(source.rows("FROM sentinels")),
+        quarantined_slices=tuple(source.rows("FROM slice_quarantines ORDER BY recorded")),
+        nulls=nulls["nulls"],
+        nulls_kept=nulls["nulls_kept"],
+        sandboxes={row["sandbox"]: row["trials"] for row in source.rows(_SANDBOXES)},
+        merges=tuple(source.rows("FROM merges ORDER BY recorded")),
+        consensus_diff=diff(result.base, result.commit) if result else "",
+    )
+
+
+def _ablation(source: RunSource) -> Ablation | None:
+    try:
+        return source.ablation()
+    except SetupError:  # nothing was kept
+        return None
+
+
+def _result(source: RunSource, opened: Mapping[str, Any]) -> Result | None:
+    """Return what the run comes to: the sealed score of the consensus, else the best below it."""
+    consensus = source.rows("FROM consensus ORDER BY recorded DESC LIMIT 1")
+    if consensus:
+        return _of_consensus(source, consensus[0])
+    heads = source.rows("FROM standings WHERE kept > 0 LIMIT 1")
+    if not heads:
+        return None
+    head = heads[0]
+    count = len(source.rows("FROM kept WHERE island = ?", [head["island"]]))
+    gain = Gain(head["gain"], head["noise"], 0)
+    basis = "the sum of the gains that its changes were kept for; not promoted"
+    return Result(head["head"], opened["base"], gain, basis, count)
+
+
+def _of_consensus(source: RunSource, consensus: Mapping[str, Any]) -> Result:
+    commit, base, parts = consensus["commit"], consensus["base"], len(consensus["parts"])
+    sealed = source.rows("FROM sealed WHERE commit = ? ORDER BY recorded DESC LIMIT 1", [commit])
+    number = [consensus["check_number"]]
+    (promotion,) = source.rows("FROM promotions WHERE check_number = ?", number)
+    measured, basis = promotion, f"measured at rung {promotion['rung']}: {promotion['verdict']}"
+    if sealed:
+        measured, basis = sealed[0], "measured on the sealed split, which is scored once"
+    gain = Gain(measured["gain"], measured["noise"], measured["pairs"])
+    return Result(commit, base, gain, basis, parts)

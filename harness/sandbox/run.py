@@ -1,7 +1,6 @@
 """The one entry to confinement: run a command under a policy, watch it to its end, say how.
 
-Not covered: as bubblewrap reports it, a first process that exits with 129 to 192 reads as one that
-died of signal 1 to 64. What a sandbox writes counts as its memory.
+Not covered: what a sandbox writes counts as its memory.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from typing import Any, Final
 import harness.contract
 from harness.contract import HarnessError, SandboxKind, SetupError, Slice
 from harness.cpus import usable_cores
-from harness.sandbox.backends import seccomp
+from harness.sandbox.backends import seccomp, system_calls
 from harness.sandbox.backends.environment import environment
 from harness.sandbox.backends.interpreter import python_argv
 from harness.sandbox.policy import Exit, SandboxPolicy
@@ -187,9 +187,9 @@ class _Targets:
     def _program_target(self, policy: SandboxPolicy) -> dict[str, object]:
         """Return the fields of the attack program's `Target`."""
         machine = seccomp.MACHINES.get(platform.machine(), seccomp.MACHINES["x86_64"])
-        calls = {name: call for row in seccomp.REFUSED.values() for name, call in row.items()}
-        calls["unshare"] = seccomp.UNSHARE
-        calls["shmctl"] = (31, 195)
+        more = {"unshare": system_calls.UNSHARE, "shmctl": (31, 195)}
+        calls = system_calls.numbers(machine.column)
+        calls |= {name: call[machine.column] for name, call in more.items()}
         paths = [self.folder / "secret", Path("/etc/passwd"), Path(harness.contract.__file__)]
         return {
             "token": self.token,
@@ -197,7 +197,7 @@ class _Targets:
             "pid": self.bystander.pid,
             "variables": list(environment(policy, "")),
             "servers": [_address(server) for server in self.servers.values()],
-            "calls": {name: call[machine.column] for name, call in calls.items()},
+            "calls": calls,
             "lease": policy.slice.cores,
             "cores": usable_cores(),
             "key": int(self.token[:7], 16) or 1,

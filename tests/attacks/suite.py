@@ -29,7 +29,7 @@ from attack_target import AttackTarget
 
 from harness.contract import HarnessError, SandboxKind, Slice
 from harness.sandbox import Exit, SandboxPolicy, SandboxPool, Zygote, python_argv, run
-from harness.sandbox.backends import seccomp
+from harness.sandbox.backends import seccomp, system_calls
 from harness.sandbox.boot.prewarmed import SandboxShape
 
 HERE = Path(__file__).parent
@@ -138,9 +138,9 @@ class Suite:
     def target(self) -> AttackTarget:
         """Return what the attackers are shown."""
         column = seccomp.MACHINES[platform.machine()].column
-        calls = {name: call for row in seccomp.REFUSED.values() for name, call in row.items()}
-        calls |= {"unshare": seccomp.UNSHARE, "shmctl": (31, 195), "msgctl": (71, 187)}
-        calls |= {"semctl": (66, 191), "mq_unlink": (241, 181)}
+        more = {"unshare": system_calls.UNSHARE, "shmctl": (31, 195), "msgctl": (71, 187)}
+        more |= {"semctl": (66, 191), "mq_unlink": (241, 181), "preadv2": (327, 286)}
+        more |= {"madvise": (28, 233)}
         return AttackTarget(
             tag=f"swarm-{self.folder.name[-8:]}",
             folder=str(self.folder),
@@ -152,7 +152,8 @@ class Suite:
             lease=cores()[:1],
             cores=cores(),
             until=time.monotonic() + LINGER,
-            calls={name: call[column] for name, call in calls.items()},
+            calls=system_calls.numbers(column)
+            | {name: call[column] for name, call in more.items()},
         )
 
     def attack(self, room: str, turn: str, names: list[str]) -> dict[str, Seen]:

@@ -39,7 +39,7 @@ from harness.sandbox.policy import SandboxPolicy
 MIN_ABI = 6  # the first ABI that confines signals and abstract sockets
 
 DEVICES = ("null", "zero", "full", "random", "urandom")
-PROC_FILES = ("cpuinfo", "meminfo", "stat", "version", "filesystems", "sys/vm/overcommit_memory")
+PROC_FILES = ("cpuinfo", "version", "filesystems", "sys/vm/overcommit_memory")
 # not all of /proc/self: it and its task folders show the host's network
 PROC_SELF_FILES = (
     *("cmdline", "comm", "environ", "fd", "fdinfo", "io", "limits", "maps", "mem", "mountinfo"),

@@ -108,9 +108,12 @@ class PrewarmedSandbox:
         """Whether the sandbox is ready, or has failed."""
         return readable(self._control.fileno(), 0)
 
-    def start(self, policy: SandboxPolicy, argv: Sequence[str], output: int) -> Started:
+    def start(
+        self, policy: SandboxPolicy, argv: Sequence[str], output: int, *, executed: bool = False
+    ) -> Started:
         """Start the program once the sandbox is ready; it prints to the descriptor `output`.
 
+        Where `executed`, it is a command to execute; else the zygote's copy runs the script.
         Raises HarnessError, with bubblewrap's output, where the sandbox does not start.
         """
         for inside, place in self._late_paths().items():
@@ -119,7 +122,8 @@ class PrewarmedSandbox:
                 shutil.copytree(given, place, symlinks=True, dirs_exist_ok=True)
             else:  # into the same file, which the sandbox has mounted
                 shutil.copyfile(given, place)
-        spec = namespaces_spec(policy, program_words(argv) or [])
+        spec = namespaces_spec(policy, argv if executed else program_words(argv) or [])
+        spec["executed"] = executed
         with ExitStack() as failed:
             try:
                 first = self._init()

@@ -24,10 +24,15 @@ OPEN_FILES = 768
 in flight through sockets are counted per user, and a process whose limit they exceed can send none.
 A sandbox must not be able to block its neighbours."""
 
+NO_CORE = 1
+"""Bytes of a core dump. A core_pattern that pipes dumps to a program of the host's, run as root,
+ignores a limit of 0 and obeys one of 1; no file is as small as that either. Where the caller's hard
+limit is 0 it cannot be raised."""
+
 LIMITS = [
     (resource.RLIMIT_NOFILE, OPEN_FILES),
     (resource.RLIMIT_MSGQUEUE, 0),
-    (resource.RLIMIT_SIGPENDING, 4096),
+    (resource.RLIMIT_SIGPENDING, 256),  # timers and queued signals are counted for each user
     (resource.RLIMIT_NICE, 0),
     (resource.RLIMIT_RTPRIO, 0),
 ]
@@ -36,6 +41,7 @@ LIMITS = [
 def namespaces_spec(policy: SandboxPolicy, argv: Sequence[str]) -> GuestSpec:
     """Return the spec of a sandbox with namespaces."""
     spec = unconfined_spec(policy, argv, bubblewrap.HOME)
+    spec["domain"] = True
     spec["limits"] += [(resource.RLIMIT_NPROC, max_processes(policy)), *LIMITS]
     spec["watched"] = ["/proc", *bubblewrap.PRIVATE, *policy.write]
     spec["uid"] = sandbox_uid()
@@ -45,7 +51,7 @@ def namespaces_spec(policy: SandboxPolicy, argv: Sequence[str]) -> GuestSpec:
 
 def seccomp_program(policy: SandboxPolicy) -> bytes:
     """Return the seccomp program of a sandbox with namespaces."""
-    return seccomp.program(memfd=policy.slice.kind == "cuda")
+    return seccomp.program(driver=policy.slice.kind == "cuda")
 
 
 def landlock_spec(policy: SandboxPolicy, argv: Sequence[str], own: ScratchFolders) -> GuestSpec:
@@ -54,7 +60,7 @@ def landlock_spec(policy: SandboxPolicy, argv: Sequence[str], own: ScratchFolder
     spec["env"] = environment(policy, str(own.home), str(own.tmp))
     spec["limits"] += LIMITS
     spec["uid"] = sandbox_uid()
-    spec["filter"] = seccomp.program(memfd=policy.slice.kind == "cuda", shared=True)
+    spec["filter"] = seccomp.program(driver=policy.slice.kind == "cuda", shared=True)
     spec["supervisor"] = {
         "rules": landlock.rules(policy, argv, own),
         "max_processes": max_processes(policy),
@@ -77,10 +83,12 @@ def unconfined_spec(policy: SandboxPolicy, argv: Sequence[str], home: str) -> Gu
         "watched": [],
         "fds": list(policy.fds),
         "cores": list(policy.slice.cores),
-        "limits": [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, policy.file_mib * MIB)],
+        "limits": [(resource.RLIMIT_CORE, NO_CORE), (resource.RLIMIT_FSIZE, policy.file_mib * MIB)],
         "uid": None,
         "filter": b"",
         "supervisor": None,
+        "domain": False,
+        "executed": True,
     }
 
 

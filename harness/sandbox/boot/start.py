@@ -1,8 +1,4 @@
-"""Starts a sandbox and hands its first process the spec; `guest.init` is the other half.
-
-Not covered: where the harness process of a sandbox without a zygote (a self-check's) is killed
-while bubblewrap makes it, bubblewrap's own waiting process stays. Nothing has run in that sandbox.
-"""
+"""Starts a sandbox's program and hands it the spec; `guest.init` is the other half."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,9 +23,6 @@ if TYPE_CHECKING:
     from harness.sandbox.guest.limits import GuestSpec
 
 START_TIMEOUT_S = 30.0  # a start takes 0.05 s, much longer where the cores are starved
-
-Walls = Callable[[int], list[str]]
-"""Returns the command line that confines what follows it, given a descriptor to report on."""
 
 
 @dataclass(slots=True)
@@ -76,7 +69,7 @@ class Started:
             raise HarnessError(f"a sandbox could not start its program: {report}")
         if self.supervised:
             raise HarnessError("a sandbox's supervisor died before its sandbox")
-        return 128 - code if 128 < code <= 192 else code  # noqa: PLR2004  # the shells' convention
+        return code
 
     @classmethod
     def from_zygote(
@@ -99,36 +92,30 @@ class Started:
         self.control.close()
 
 
-def launch(spec: GuestSpec, walls: Walls | None, output: int) -> Started:
-    """Start a sandbox behind `walls`, hand it `spec`, and return when it becomes the program.
+def launch(spec: GuestSpec, output: int) -> Started:
+    """Start a program from scratch, hand it `spec`, and return when it becomes the program.
 
     It prints to the descriptor `output`. Raises HarnessError where it does not start.
     """
+    supervised = spec["supervisor"] is not None
     with ExitStack() as failed:
         control, theirs = socket.socketpair()
         failed.enter_context(control)
-        info, info_end = os.pipe()
-        with os.fdopen(info, "rb") as report, theirs:
+        with theirs:
             outer = subprocess.Popen(
-                [*(walls(info_end) if walls else []), *guest_argv("init", str(theirs.fileno()))],
+                guest_argv("init", str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env={},
-                pass_fds=(theirs.fileno(), info_end, *spec["fds"]),
+                pass_fds=(theirs.fileno(), *spec["fds"]),
                 start_new_session=True,
             )
-            failed.callback(_abort, outer, control, supervised=spec["supervisor"] is not None)
-            theirs.close()
-            os.close(info_end)
-            first = init_handle(report.read()) if walls else -1
-        if first >= 0:
-            failed.callback(os.close, first)
+            failed.callback(_abort, outer, control, supervised=supervised)
         handles = handshake(control, spec)
         end = os.pidfd_open(outer.pid) if sys.platform == "linux" else -1
         failed.pop_all()
-    supervised = spec["supervisor"] is not None
-    return Started(outer, end, first, handles, control, time.monotonic(), supervised)
+    return Started(outer, end, -1, handles, control, time.monotonic(), supervised)
 
 
 def init_handle(report: bytes) -> int:

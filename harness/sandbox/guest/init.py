@@ -20,6 +20,8 @@ from .limits import close_all_but, restrict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from .limits import GuestSpec
 
 READY = b"ready"
@@ -35,6 +37,11 @@ def main() -> None:
     control = socket(fileno=int(sys.argv[1]))
     spec = receive(control)
     announce_start(control, confine_self(spec, control))
+    execute(spec, control)
+
+
+def execute(spec: GuestSpec, control: socket) -> NoReturn:
+    """Become the program, with the descriptors that it keeps; report a failure on `control`."""
     close_all_but({0, 1, 2, control.fileno(), *spec["fds"]})
     for number in spec["fds"]:
         os.set_inheritable(number, True)

@@ -31,6 +31,7 @@ REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 EVERY_FILE_RIGHT = (1 << 16) - 1
 OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  # others: of folders
 EVERY_NET_RIGHT = 3  # bind and connect by TCP
+ABI_WITH_REFER = 2
 ABSTRACT_SOCKETS, SIGNALS = 1, 2  # reach only processes under the ruleset
 
 READ = EXECUTE | READ_FILE | READ_DIR
@@ -46,6 +47,21 @@ def abi() -> int:
 def keep_signals_inside() -> None:
     """Confine the signals of this process and its descendants to themselves. Raises OSError."""
     _enter(_ruleset(files=0, net=0, scoped=SIGNALS))
+
+
+def keep_tracing_inside() -> None:
+    """Put this process and its descendants in a domain that refuses nothing but to look out of it.
+
+    Their /proc/PID/mem is closed to them for every process that is not in the domain. Kernels
+    before 5.19 would refuse to move files between folders in any domain, so have none.
+    """
+    if abi() < ABI_WITH_REFER:
+        return
+    number = _ruleset(files=REFER, net=0, scoped=0)
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    _allow(number, root, REFER)
+    os.close(root)
+    _enter(number)
 
 
 def confine(rules: Iterable[Rule]) -> None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
         uid: what root changes to; None: no change
         filter: a seccomp program; empty: no sandbox at all
         supervisor: what replaces the namespaces where there are none
+        domain: whether the program may trace only what it starts, and no process of ours
+        executed: whether argv is a command, not a script for a zygote's copy
         """
 
         argv: list[str]
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
         uid: int | None
         filter: bytes
         supervisor: SupervisorSpec | None
+        domain: bool
+        executed: bool
 
 
 PR_SET_PDEATHSIG = 1
@@ -84,6 +88,10 @@ def restrict(spec: GuestSpec) -> None:
         return
     prefer_oom_kill()
     give_up_privileges(spec["uid"])
+    if spec["domain"]:
+        from .landlock_syscalls import keep_tracing_inside  # noqa: PLC0415  # it imports us
+
+        keep_tracing_inside()
     set_filter(spec["filter"])
 
 
@@ -109,6 +117,20 @@ def set_limits(limits: Iterable[tuple[int, int]]) -> None:
         hard = resource.getrlimit(number)[1]
         value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(number, (value, value))
+
+
+def limit_others(limits: Iterable[tuple[int, int]]) -> None:
+    """Limit the other processes of this PID namespace, which keep the sandbox alive.
+
+    They have the sandbox's uid where we are not root, and nothing to do.
+    """
+    mine = str(os.getpid())
+    for pid in os.listdir("/proc"):  # noqa: PTH208  # pathlib takes 10 ms
+        if pid.isdigit() and pid != mine:
+            for number, wanted in limits:
+                hard = resource.prlimit(int(pid), number)[1]
+                value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+                resource.prlimit(int(pid), number, (value, value))
 
 
 def give_up_privileges(uid: int | None) -> None:

@@ -51,11 +51,13 @@ from .init import (
     READY,
     announce_start,
     confine_self,
+    execute,
     handles,
     read,
     send,
 )
-from .limits import close_all_but, die_with_parent, libc, must, restrict
+from .limits import close_all_but, die_with_parent, libc, limit_others, must, restrict
+from .machine_counts import CLONE_NEWUSER, hide
 from .run_script import start
 
 TYPE_CHECKING = False
@@ -65,7 +67,6 @@ if TYPE_CHECKING:
 
     from .limits import GuestSpec
 
-CLONE_NEWUSER = 0x10000000
 NAMESPACES = 0x6E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, PID, NET
 MAX_DESCRIPTORS = 64  # for one sandbox
 
@@ -76,7 +77,7 @@ def main() -> None:
     die_with_parent()
     close_all_but({0, 1, 2, int(number)})
     sys.path += roots.split(":")
-    for name in modules.split(","):
+    for name in filter(None, modules.split(",")):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # pages that are never collected stay shared
@@ -109,7 +110,8 @@ def serve(requests: socket) -> list[str]:
 def enter(group: int, status: int, running: int, control: int, *, own: bool) -> list[str]:
     """Enter the sandbox that is being made; return its program's arguments inside."""
     channel = socket(fileno=control)
-    init = wait_made(status, running, channel, group)
+    init, host_pid = wait_made(status, running, channel, group)
+    hide(init, host_pid, own=own)
     # a sandbox has a user namespace of its own where we are not root
     must(libc.setns(init, NAMESPACES | CLONE_NEWUSER * own), "setns")
     inside = os.fork()
@@ -120,6 +122,7 @@ def enter(group: int, status: int, running: int, control: int, *, own: bool) -> 
     os.close(init)
     spec, channel = take_spec(channel)
     opened = handles(spec)
+    limit_others(spec["limits"])
     restrict(spec)
     return hand_over(spec, channel, opened)
 
@@ -130,18 +133,19 @@ def start_supervised(control: int) -> list[str]:
     return hand_over(spec, channel, confine_self(spec, channel))
 
 
-def wait_made(status: int, running: int, channel: socket, group: int) -> int:
-    """Wait until a sandbox is made; return a pidfd of its first process."""
+def wait_made(status: int, running: int, channel: socket, group: int) -> tuple[int, int]:
+    """Wait until a sandbox is made; return a pidfd of its first process, and its pid out here."""
     report = b""
     while b"\n" not in report:
         report += wait_byte(status, channel, group)
-    init = os.pidfd_open(json.loads(report.partition(b"\n")[0])["child-pid"])
+    host_pid = int(json.loads(report.partition(b"\n")[0])["child-pid"])
+    init = os.pidfd_open(host_pid)
     wait_byte(running, channel, group)
     if select.select([status], [], [], 0)[0]:  # it has ended: another process may have its pid
         give_up(group)
     os.close(status)
     os.close(running)
-    return init
+    return init, host_pid
 
 
 def wait_byte(number: int, channel: socket, group: int) -> bytes:
@@ -194,8 +198,13 @@ def received(control: socket, count: int) -> tuple[bytes, bytes]:
 
 
 def hand_over(spec: GuestSpec, channel: socket, opened: list[int]) -> list[str]:
-    """Report that the program starts now, and close everything of ours."""
+    """Report that the program starts now, and close everything of ours.
+
+    A program that is a file is executed and never returns.
+    """
     announce_start(channel, opened)
+    if spec["executed"]:
+        execute(spec, channel)
     channel.detach()
     close_all_but({0, 1, 2, *spec["fds"]})
     reseed()
@@ -235,8 +244,14 @@ def moved(number: int, places: Container[int]) -> int:
 
 
 def reseed() -> None:
-    """Reset what imports have fixed: numpy's seed and the folder of temporary files."""
+    """Reset what imports have fixed: numpy's seed, the folder of temporary files, the selector."""
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     if "tempfile" in sys.modules:
         sys.modules["tempfile"].__dict__["tempdir"] = None
+    if "selectors" in sys.modules:  # as they choose where the filter allows no epoll
+        try:
+            select.epoll().close()
+        except OSError:
+            selectors = sys.modules["selectors"].__dict__
+            selectors["DefaultSelector"] = selectors["PollSelector"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from harness.contract import HarnessError
 from harness.sandbox.boot.pool import SandboxPool
-from harness.sandbox.boot.start import Started, Walls, launch
+from harness.sandbox.boot.start import Started, launch
 from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.monitor.capped_log import CappedLog
 from harness.sandbox.monitor.watchdog import Tree, drain, finish, watch
@@ -75,10 +75,10 @@ class Observer:
         self.sink = CappedLog.at(log)
         self._pipe, self.output = os.pipe()
 
-    def start(self, spec: GuestSpec, walls: Walls | None) -> Started:
+    def start(self, spec: GuestSpec) -> Started:
         """Start a program from scratch. Raises HarnessError, with its output, where that fails."""
         try:
-            return launch(spec, walls, self.output)
+            return launch(spec, self.output)
         except HarnessError as error:
             os.set_blocking(self.output, False)
             os.write(self.output, b"\n")  # so that the read below never blocks

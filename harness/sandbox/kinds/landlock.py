@@ -39,9 +39,9 @@ class LandlockSandbox(SandboxBase):
             proc, *scratch = [stack.enter_context(opened(p)) for p in (Path("/proc"), *own.all)]
             words = program_words(spec["argv"])
             if self._source is None or words is None:
-                self.program = stack.enter_context(self._observer.start(spec, None))
+                self.program = stack.enter_context(self._observer.start(spec))
             else:
-                spec["argv"] = words
+                spec["argv"], spec["executed"] = words, False
                 zygote = zygote_of(self._source)
                 self.program = stack.enter_context(
                     zygote.start_supervised(spec, self._observer.output)

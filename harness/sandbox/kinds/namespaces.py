@@ -5,7 +5,6 @@ The `policy.write` folders are tmpfs mounts of the sandbox's own, as large as `f
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from contextlib import ExitStack
 
@@ -15,8 +14,8 @@ from harness.sandbox.backends.interpreter import program_words
 from harness.sandbox.backends.uids import check_readable
 from harness.sandbox.boot.pool import SandboxPool
 from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
-from harness.sandbox.boot.spec import namespaces_spec
 from harness.sandbox.boot.start import Started
+from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.kinds.base import MIB, SandboxBase, zygote_of
 from harness.sandbox.monitor.cpu import CpuContention
 from harness.sandbox.monitor.memory import MemoryMeter
@@ -58,9 +57,10 @@ class NamespaceSandbox(SandboxBase):
     def _started(self, stack: ExitStack) -> Started:
         policy, argv, source = self._policy, self._argv, self._source
         if source is None or program_words(argv) is None:
-            walls = functools.partial(bubblewrap.command, policy, argv)
-            started = self._observer.start(namespaces_spec(policy, argv), walls)
-            return stack.enter_context(started)
+            with Zygote(policy.slice, ()) as bare:  # has imported nothing: executes a command
+                made = PrewarmedSandbox(SandboxShape.of(policy, argv), bare, self._observer.folder)
+                started = stack.enter_context(made)
+                return started.start(policy, argv, self._observer.output, executed=True)
         waiting = source.take(policy, argv) if isinstance(source, SandboxPool) else None
         if waiting is not None:
             stack.enter_context(waiting)

@@ -26,7 +26,7 @@ class Unconfined(SandboxBase):
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-sandbox-"))
             self.tree = stack.enter_context(UnconfinedTree(policy.memory_mib * MIB))
             spec = unconfined_spec(policy, words, home)
-            self.program = stack.enter_context(self._observer.start(spec, None))
+            self.program = stack.enter_context(self._observer.start(spec))
             self.tree.first = self.program.outer.pid if self.program.outer else 0
             self._stack = stack.pop_all()
         return self

@@ -1,0 +1,425 @@
+"""The system calls that a sandbox's filter answers itself, each with its reason, in one table.
+
+Not covered:
+- futexes: two sandboxes that map one file (a library is enough) can wake each other through a
+  shared futex on it. Locks between a program's own processes are such futexes;
+- what the kernel counts for each user: pages of pipes, descriptors in flight, pending signals. A
+  plain user's sandboxes share these counts, root's do not;
+- statfs: it shows how full a disk of the host is, which changes when a trial's results are copied.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+Call = tuple[int, int]  # number on x86_64 and on aarch64, -1: no such call
+
+Where = Literal["everywhere", "shared", "no driver"]
+EVERYWHERE: Final = "everywhere"
+SHARED: Final = "shared"
+NO_DRIVER: Final = "no driver"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Calls that are answered without being made.
+
+    reason: what they would reach
+    error: the answer; 0: reported as done, without effect
+    calls: their numbers, by name
+    where: "shared": only in Landlock sandboxes, around which files and processes may have the same
+        uid; "no driver": not on CUDA slices, whose driver makes them
+    """
+
+    reason: str
+    error: int
+    calls: Mapping[str, Call]
+    where: Where = EVERYWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentRefusal:
+    """A call that is answered for some values of an argument, by number or by error.
+
+    reason: what it would reach with these
+    call: its number
+    argument: the argument's place, from 0
+    answers: the values by the error that answers them; 0: reported as done, without effect
+    otherwise: the answer for every value that is not in `admitted`; None: the call is made
+    """
+
+    reason: str
+    call: Call
+    argument: int
+    answers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    otherwise: int | None = None
+    admitted: tuple[int, ...] = ()
+    where: Where = EVERYWHERE
+
+
+REFUSED: Final = (
+    Refusal(
+        "other processes: their memory, descriptors and steps",
+        errno.EPERM,
+        {
+            "ptrace": (101, 117),
+            "process_vm_readv": (310, 270),
+            "process_vm_writev": (311, 271),
+            "process_madvise": (440, 440),
+            "kcmp": (312, 272),
+            "pidfd_getfd": (438, 438),
+        },
+    ),
+    Refusal(
+        "namespaces and mounts, in which a program could become root",
+        errno.EPERM,
+        {
+            "setns": (308, 268),
+            "mount": (165, 40),
+            "umount2": (166, 39),
+            "pivot_root": (155, 41),
+            "chroot": (161, 51),
+            "open_tree": (428, 428),
+            "move_mount": (429, 429),
+            "fsopen": (430, 430),
+            "fsconfig": (431, 431),
+            "fsmount": (432, 432),
+            "fspick": (433, 433),
+            "mount_setattr": (442, 442),
+            "name_to_handle_at": (303, 264),
+            "open_by_handle_at": (304, 265),
+        },
+    ),
+    Refusal(
+        "the kernel itself: its code, settings, keys, log, devices",
+        errno.EPERM,
+        {
+            "bpf": (321, 280),
+            "perf_event_open": (298, 241),
+            "userfaultfd": (323, 282),
+            "keyctl": (250, 219),
+            "add_key": (248, 217),
+            "request_key": (249, 218),
+            "syslog": (103, 116),
+            "acct": (163, 89),
+            "quotactl": (179, 60),
+            "quotactl_fd": (443, 443),
+            "swapon": (167, 224),
+            "swapoff": (168, 225),
+            "reboot": (169, 142),
+            "kexec_load": (246, 104),
+            "kexec_file_load": (320, 294),
+            "init_module": (175, 105),
+            "finit_module": (313, 273),
+            "delete_module": (176, 106),
+            "vhangup": (153, 58),
+            "iopl": (172, -1),
+            "ioperm": (173, -1),
+            "modify_ldt": (154, -1),
+            "uselib": (134, -1),
+            "sysfs": (139, -1),
+            "personality": (135, 92),
+        },
+    ),
+    Refusal(
+        "the clock and CPU scheduling",
+        errno.EPERM,
+        {
+            "clock_settime": (227, 112),
+            "clock_adjtime": (305, 266),
+            "settimeofday": (164, 170),
+            "adjtimex": (159, 171),
+            "sched_setscheduler": (144, 119),
+            "sched_setattr": (314, 274),
+            "ioprio_set": (251, 30),
+            "move_pages": (279, 239),
+            "migrate_pages": (256, 238),
+        },
+    ),
+    Refusal(
+        "counts of the whole machine: processes, load, free memory, which a neighbour can move",
+        errno.EPERM,
+        {"sysinfo": (99, 179)},
+    ),
+    Refusal(
+        "which pages of a file are in memory, which every sandbox that sees the file can set",
+        errno.ENOSYS,
+        {"mincore": (27, 232), "cachestat": (451, 451)},
+    ),
+    Refusal(
+        "what others do with files",
+        errno.ENOSYS,
+        {
+            "inotify_init": (253, -1),
+            "inotify_init1": (294, 26),
+            "inotify_add_watch": (254, 27),
+            "fanotify_init": (300, 262),
+            "fanotify_mark": (301, 263),
+        },
+    ),
+    Refusal(
+        "requests that no filter sees, or whose flags lie in memory that it cannot read",
+        errno.ENOSYS,
+        {
+            "clone3": (435, 435),
+            "openat2": (437, 437),
+            "io_uring_setup": (425, 425),
+            "io_uring_enter": (426, 426),
+            "io_uring_register": (427, 427),
+            "seccomp": (317, 277),
+        },
+    ),
+    Refusal(
+        "memory that belongs to no process and outlives it",
+        errno.ENOSYS,
+        {
+            "shmget": (29, 194),
+            "shmat": (30, 196),
+            "semget": (64, 190),
+            "msgget": (68, 186),
+            "mq_open": (240, 180),
+            "memfd_secret": (447, 447),
+        },
+    ),
+    Refusal(
+        "memory that the watchdog cannot see until it is mapped",
+        errno.ENOSYS,
+        {"memfd_create": (319, 279)},
+        NO_DRIVER,
+    ),
+    Refusal(
+        "watches in the kernel's memory: millions of them, which nobody counts, took 7 s to die; "
+        "Python falls back to poll",
+        errno.ENOSYS,
+        {"epoll_create": (213, -1), "epoll_create1": (291, 20)},
+        NO_DRIVER,
+    ),
+    Refusal(
+        "requests of which the whole machine has a fixed number (fs.aio-max-nr)",
+        errno.ENOSYS,
+        {
+            "io_setup": (206, 0),
+            "io_destroy": (207, 1),
+            "io_submit": (209, 2),
+            "io_cancel": (210, 3),
+            "io_getevents": (208, 4),
+            "io_pgetevents": (333, 292),
+        },
+    ),
+    Refusal(
+        "futexes beyond those of the C library",
+        errno.ENOSYS,
+        {
+            "futex_waitv": (449, 449),
+            "futex_wake": (454, 454),
+            "futex_wait": (455, 455),
+            "futex_requeue": (456, 456),
+        },
+    ),
+    Refusal("space on the disk that is not written", errno.EOPNOTSUPP, {"fallocate": (285, 47)}),
+    Refusal(
+        "reading ahead and dropping pages of files: one sandbox would write, another read by time",
+        0,
+        {"readahead": (187, 213), "fadvise64": (221, 223)},
+    ),
+    Refusal(
+        "the disks of the host: writing back their pages delays every neighbour",
+        0,
+        {"sync": (162, 81), "syncfs": (306, 267)},
+    ),
+    Refusal(
+        "locks on files, which cross namespaces: a place in any file that two sandboxes can open "
+        "is a message. Programs wait forever for a lock that is refused (measured)",
+        0,
+        {"flock": (73, 32)},
+    ),
+    Refusal(
+        "other slices' cores; an error would silently cut torch to one thread (measured)",
+        0,
+        {"sched_setaffinity": (203, 122)},
+    ),
+    Refusal(
+        "sockets and priorities of processes with the same uid",
+        errno.EPERM,
+        {"connect": (42, 203), "bind": (49, 200), "sched_setparam": (142, 118)},
+        SHARED,
+    ),
+    Refusal(
+        "files that belong to the same uid",
+        errno.EPERM,
+        {"chown": (92, -1), "fchown": (93, 55), "lchown": (94, -1), "fchownat": (260, 54)},
+        SHARED,
+    ),
+    Refusal(
+        "Unix sockets, which Landlock does not check",
+        errno.EAFNOSUPPORT,
+        {"socket": (41, 198)},
+        SHARED,
+    ),
+    Refusal(
+        "objects of an IPC namespace, which can be used by number without being opened",
+        errno.ENOSYS,
+        {
+            "semop": (65, 193),
+            "semctl": (66, 191),
+            "semtimedop": (220, 192),
+            "shmctl": (31, 195),
+            "msgsnd": (69, 189),
+            "msgrcv": (70, 188),
+            "msgctl": (71, 187),
+            "mq_unlink": (241, 181),
+        },
+        SHARED,
+    ),
+    Refusal(
+        "attributes of files, which Landlock does not check",
+        errno.EOPNOTSUPP,
+        {
+            "setxattr": (188, 5),
+            "lsetxattr": (189, 6),
+            "fsetxattr": (190, 7),
+            "removexattr": (197, 14),
+            "lremovexattr": (198, 15),
+            "fremovexattr": (199, 16),
+        },
+        SHARED,
+    ),
+    Refusal(
+        "modes and times of files, which Landlock does not check; an error would break shutil.copy",
+        0,
+        {
+            "chmod": (90, -1),
+            "fchmod": (91, 52),
+            "fchmodat": (268, 53),
+            "fchmodat2": (452, 452),
+            "utime": (132, -1),
+            "utimes": (235, -1),
+            "futimesat": (261, -1),
+            "utimensat": (280, 88),
+        },
+        SHARED,
+    ),
+    Refusal(
+        "the disks of the host, on which these sandboxes write",
+        0,
+        {"fsync": (74, 82), "fdatasync": (75, 83), "sync_file_range": (277, 84)},
+        SHARED,
+    ),
+)
+
+FORKS: Final[dict[str, Call]] = {"fork": (57, -1), "vfork": (58, -1)}  # and clone
+CLONE: Final = (56, 220)
+UNSHARE: Final = (272, 97)
+SOCKET: Final = (41, 198)
+IOCTL: Final = (16, 29)
+SOCKETPAIR: Final = (53, 199)
+SETPRIORITY: Final = (141, 140)
+PRLIMIT: Final = (302, 261)
+
+AF_UNIX = 1
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+# file attributes: flags, project, version, verity, encryption
+FILE_IOCTLS = (0x40086602, 0x401C5820, 0x40087602, 0x40086604, 0x40806685, 0x800C6613)
+PR_SET_DUMPABLE, PR_SET_MEMORY_MERGE = 4, 67
+
+REFUSED_ARGUMENTS: Final = (
+    ArgumentRefusal(
+        "record and open-file locks (F_SETLK and the like) say 62 bits by their place; queries "
+        "(F_GETLK) read them",
+        (72, 25),  # fcntl
+        1,
+        {0: (6, 7, 37, 38), errno.EINVAL: (5, 36)},
+    ),
+    ArgumentRefusal(
+        "leases delay whoever opens the file by 45 s; F_NOTIFY hears of it; seals bind the "
+        "harness; write hints stay with the file; a user's pipes share a number of pages",
+        (72, 25),  # fcntl
+        1,
+        # F_SETLEASE, F_GETLEASE, F_NOTIFY, F_ADD_SEALS, F_[GS]ET(_FILE)_RW_HINT, F_SETPIPE_SZ
+        {errno.EPERM: (1024, 1025, 1026, 1033, 1035, 1036, 1037, 1038, 1031)},
+    ),
+    ArgumentRefusal(
+        "advice on memory beyond private pages: it fetches and evicts pages of shared files, and "
+        "merges equal pages of neighbours. MADV_WILLNEED is reported as done",
+        (28, 233),  # madvise
+        2,
+        {0: (3,)},
+        errno.EINVAL,
+        # NORMAL, RANDOM, SEQUENTIAL, DONTNEED, FREE, (DONT|DO)FORK, (NO)HUGEPAGE, (DONT|DO)DUMP,
+        # (WIPE|KEEP)ONFORK
+        (0, 1, 2, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19),
+    ),
+    ArgumentRefusal(
+        "flags that tell whether a page is cached (RWF_NOWAIT) or evict it (RWF_DONTCACHE)",
+        (327, 286),  # preadv2
+        5,
+        otherwise=errno.EOPNOTSUPP,
+        admitted=(0,),
+    ),
+    ArgumentRefusal(
+        "the same flags",
+        (328, 287),  # pwritev2
+        5,
+        otherwise=errno.EOPNOTSUPP,
+        admitted=(0,),
+    ),
+    ArgumentRefusal(
+        "merging of equal pages, by which a neighbour's page can be guessed",
+        (157, 167),  # prctl
+        0,
+        {errno.EPERM: (PR_SET_MEMORY_MERGE,)},
+    ),
+    ArgumentRefusal(
+        "the watchdog cannot measure a process that is not dumpable",
+        (157, 167),  # prctl
+        0,
+        {errno.EPERM: (PR_SET_DUMPABLE,)},
+        where=SHARED,
+    ),
+    ArgumentRefusal(
+        "networks: TCP's memory is the machine's and counted for nobody",
+        SOCKET,
+        0,
+        otherwise=errno.EAFNOSUPPORT,
+        admitted=(AF_UNIX,),
+    ),
+    ArgumentRefusal(
+        "typing into the terminal of the harness", IOCTL, 1, {errno.EPERM: (TIOCSTI, TIOCLINUX)}
+    ),
+    ArgumentRefusal(
+        "attributes of files that belong to the same uid",
+        IOCTL,
+        1,
+        {errno.EPERM: FILE_IOCTLS},
+        where=SHARED,
+    ),
+    ArgumentRefusal(
+        "a pair of datagram sockets could send to any Unix socket",
+        SOCKETPAIR,
+        1,
+        otherwise=errno.EAFNOSUPPORT,
+        admitted=tuple(1 | close | wait for close in (0, 0x80000) for wait in (0, 0x800)),
+        where=SHARED,
+    ),
+    ArgumentRefusal(
+        "limits of other processes of the same uid",
+        PRLIMIT,
+        0,
+        otherwise=errno.EPERM,
+        admitted=(0,),
+        where=SHARED,
+    ),
+)
+
+
+def numbers(column: int) -> dict[str, int]:
+    """Return the numbers of the calls that are refused everywhere, by name."""
+    return {
+        name: call[column]
+        for refusal in REFUSED
+        if refusal.where != SHARED
+        for name, call in refusal.calls.items()
+    }

@@ -12,14 +12,18 @@ from pathlib import Path
 from harness.tasks.base import InvalidError
 
 
-def collect(folder: Path, names: Iterable[str], refused: Mapping[str, str]) -> dict[str, Path]:
-    """Return the path of each file of `names` that exists in `folder`, by name.
+def collect(
+    folder: Path, names: Iterable[str] | None, refused: Mapping[str, str]
+) -> dict[str, Path]:
+    """Return the path of each file of `names` that exists in `folder`, by name; None: of all.
 
     Raises InvalidError with the first reason in `refused` (reason by name), if there is one.
     """
     for reason in refused.values():
         raise InvalidError(reason)
-    return {name: folder / name for name in names if (folder / name).exists()}
+    if names is None:
+        names = sorted(path.name for path in folder.iterdir() if not path.is_symlink())
+    return {name: folder / name for name in names if (folder / name).is_file()}
 
 
 def digests(artifacts: Mapping[str, Path]) -> dict[str, str]:

@@ -28,6 +28,8 @@ Split = Literal["dev", "hidden", "sealed"]
 """The held-out data that a trial is scored on: `dev` guides the islands, `hidden` is used when a
 stack is promoted, `sealed` once, for the final report."""
 
+SPLITS: tuple[Split, ...] = ("dev", "hidden", "sealed")
+
 Evidence = Literal["verified", "reported"]
 """How a score came about. `verified`: computed by the harness, or by a scorer that ran after the
 candidate was dead and never imported it. `reported`: printed by a process in which the candidate's

@@ -16,15 +16,17 @@ from pathlib import Path
 from harness import tasks
 from harness.artifacts import collect, digests
 from harness.contract import Failure, Outcome, SetupError, Trial
-from harness.sandbox import python_argv
+from harness.sandbox import Running, python_argv
 from harness.sandbox.monitor.gpu import exclusive_gpu
 from harness.sandbox.policy import Exit, SandboxPolicy
 from harness.tasks.base import (
     RUNNERS,
+    CallingTask,
     Confine,
     GenomeRun,
     InvalidError,
     SandboxRequest,
+    StartSandbox,
     Task,
     TaskScore,
 )
@@ -38,14 +40,17 @@ MAX_CLAIMS = 16
 _CLAIM = re.compile(r"^claim ([a-z][a-z0-9_]{0,31}) ([-+0-9.eE]{1,24})$", re.MULTILINE)
 
 
-def measure(trial: Trial, confine: Confine, harness: str) -> Outcome:
+def measure(trial: Trial, confine: Confine, harness: str, start: StartSandbox = Running) -> Outcome:
     """Run `trial` in a sandbox made by `confine` and return its outcome, scored as `harness`.
+
+    Sandboxes that run beside each other are made by `start`.
 
     Raises HarnessError if the harness is at fault, SetupError if the task has no such split.
     """
     task = _task(trial)
     with _work_folder(trial) as work, exclusive_gpu(trial.slice):
-        return _Measurement(trial, task, confine, harness, work).outcome()
+        measurement = _Measurement(trial, task, confine, harness, work)
+        return measurement.conversation(start) or measurement.outcome()
 
 
 def _task(trial: Trial) -> Task:
@@ -78,12 +83,20 @@ class _Measurement:
         self.digests: dict[str, str] = {}
         self.began = time.monotonic()
 
+    def conversation(self, start: StartSandbox) -> Outcome | None:
+        """Return the outcome of a genome that is called; None if it is to be run."""
+        if not isinstance(self.task, CallingTask):
+            return None
+        done = self.task.converse(self.trial, start, self.work)
+        return self._record(done.ended, done.scored, done.failure, self._printed())
+
     def outcome(self) -> Outcome:
+        """Run the genome, score what it left, and return the outcome."""
         request = self.task.sandbox_request(self.trial)
         log = self.work / "log"
         argv = python_argv(RUNNERS / request.runner, *request.args)
         ended = self.confine(self._policy(request), argv, log)
-        text = printable(log.read_bytes()) if log.exists() else ""
+        text = self._printed()
         failure, scored = self._failure(ended, text), None
         if failure is None:
             try:
@@ -91,6 +104,10 @@ class _Measurement:
             except InvalidError as error:
                 failure = Failure("invalid", str(error))
         return self._record(ended, scored, failure, text)
+
+    def _printed(self) -> str:
+        log = self.work / "log"
+        return printable(log.read_bytes()) if log.exists() else ""
 
     def _policy(self, request: SandboxRequest) -> SandboxPolicy:
         trial = self.trial

@@ -31,11 +31,11 @@ from harness.contract import (
 )
 from harness.fingerprint import harness_id
 from harness.preflight import preflight
-from harness.sandbox import SandboxPool, Zygote, run
+from harness.sandbox import Running, SandboxPool, Zygote, run
 from harness.sandbox.boot.zygote_client import NUMPY_MODULES, TORCH_MODULES
 from harness.sandbox.guest.limits import die_with_parent
 from harness.sandbox.tiers import NONE
-from harness.tasks.base import Confine, Task
+from harness.tasks.base import Confine, StartSandbox, Task
 from harness.trial import measure
 
 
@@ -61,12 +61,13 @@ def main(setup: str) -> None:
         return
     with _sandbox_pool(task, slice_, options["sandbox"]) as pool:
         confine = partial(run, source=pool) if pool else run
+        start = partial(Running, source=pool) if pool else Running
         _reply(replies, {"ready": harness})
         for line in sys.stdin:
             request = json.loads(line)
             if pool:
                 pool.next_trial(Path(request.get("preflight", request)["scratch"]))
-            _reply(replies, _answer(request, slice_, confine, harness))
+            _reply(replies, _answer(request, slice_, confine, start, harness))
 
 
 @contextmanager
@@ -82,13 +83,18 @@ def _sandbox_pool(task: Task, slice_: Slice, sandbox: SandboxKind) -> Iterator[S
 
 
 def _answer(
-    request: dict[str, object], slice_: Slice, confine: Confine, harness: str
+    request: dict[str, object],
+    slice_: Slice,
+    confine: Confine,
+    start: StartSandbox,
+    harness: str,
 ) -> dict[str, object]:
     try:
         if "preflight" in request:
             result = preflight(_trial(request["preflight"]), slice_, confine)
             return {"preflight": json.loads(encode(result))}
-        return {"outcome": json.loads(encode(measure(_trial(request), confine, harness)))}
+        outcome = measure(_trial(request), confine, harness, start)
+        return {"outcome": json.loads(encode(outcome))}
     except HarnessError as error:
         return {"void": str(error)}
     except SetupError as error:  # no corpus, or the task has no such split

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.contract import Direction, SetupError
+from harness.contract import SPLITS, Direction, SetupError, Split
 
 SPEC, TREE = "problem.json", "tree"
 
@@ -47,7 +48,14 @@ class ProblemSpec:
     direction: whether lower or higher is better
     genome: paths that candidates supply, from the root of the repository
     files: digest of the frozen files
-    run: command line that makes the score
+    run: command line that makes the score, or the files that it is made from, "" for a genome that
+        is called
+    evaluate: path of evaluate.py, "" where commands judge
+    takes: what its function takes, by name
+    entry: path of the genome's file that evaluate calls
+    score: command line that scores the files that `run` leaves, "" where it prints the score itself
+    held: path by split of what only the judge sees
+    held_files: digest of the held files
     pattern: regular expression whose group is the score, "" for the usual forms
     folder: folder of program.md, where commands run, "" at the root of the repository
     python: what `python` is
@@ -58,7 +66,13 @@ class ProblemSpec:
     direction: Direction
     genome: tuple[str, ...]
     files: str
-    run: str
+    run: str = ""
+    evaluate: str = ""
+    takes: tuple[str, ...] = ()
+    entry: str = ""
+    score: str = ""
+    held: Mapping[Split, str] = field(default_factory=dict)
+    held_files: str = ""
     pattern: str = ""
     folder: str = ""
     python: PythonSpec = field(default_factory=lambda: PythonSpec("", (), ""))
@@ -73,7 +87,26 @@ class ProblemSpec:
     @property
     def cwd(self) -> str:
         """The folder in which commands run, as a trial sees it."""
-        return f"{REPO}/{self.folder}" if self.folder else REPO
+        return self.inside(self.folder)
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """The folders that Python imports from, as a trial sees them."""
+        return tuple(self.inside(path) for path in self.python.paths)
+
+    @property
+    def wants_reference(self) -> bool:
+        """Whether evaluate compares the candidate with the base."""
+        return "reference" in self.takes
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """What trials can be scored on: `dev`, and the other splits that something is held for."""
+        return tuple(split for split in SPLITS if split == "dev" or split in self.held)
+
+    def inside(self, path: str) -> str:
+        """Return a path of the repository as a trial sees it."""
+        return f"{REPO}/{path}" if path else REPO
 
 
 _SPEC = TypeAdapter(ProblemSpec)

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from harness.contract import Direction, Evidence, Split, Trial
+from harness.contract import Direction, Evidence, Failure, Split, Trial
+from harness.sandbox import Running
 from harness.sandbox.policy import Exit, SandboxPolicy
 
 RUNNERS = Path(__file__).parent.parent / "runners"
 
 Confine = Callable[[SandboxPolicy, Sequence[str], Path], Exit]
 """`confine(policy, argv, log)` runs argv in a sandbox, its capped output going to file `log`."""
+
+StartSandbox = Callable[[SandboxPolicy, Sequence[str], Path], Running]
+"""`start(policy, argv, log)` does so beside other sandboxes, once its block is entered."""
 
 
 class InvalidError(Exception):
@@ -31,7 +35,8 @@ class SandboxRequest:
 
     runner: file name of the script in `RUNNERS`
     args: its command-line arguments
-    outputs: files taken from /out afterwards, each with its largest size in bytes
+    outputs: files taken from /out afterwards, each with its largest size in bytes; None: every
+        regular file that is not in a folder
     read: further paths inside the sandbox, each with the host path bound there read-only
     genome: the paths among these that the candidate supplies; None: its whole genome at /genome
     all_packages: whether everything installed for a Python can be imported (see `SandboxPolicy`)
@@ -39,7 +44,7 @@ class SandboxRequest:
 
     runner: str
     args: tuple[str, ...]
-    outputs: Mapping[str, int]
+    outputs: Mapping[str, int] | None
     read: Mapping[str, Path] = field(default_factory=dict)
     genome: Mapping[str, Path] | None = None
     all_packages: bool = False
@@ -76,6 +81,18 @@ class TaskScore:
     seconds: Mapping[str, float] = field(default_factory=dict)
     evidence: Evidence = "verified"
     claims: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A trial in which a genome was called, in place of a run: a score or a failure.
+
+    ended: what the harness saw of the candidate; `seconds` are those of its calls
+    """
+
+    ended: Exit
+    scored: TaskScore | None
+    failure: Failure | None
 
 
 class Task(Protocol):
@@ -133,6 +150,17 @@ class Task(Protocol):
         """Return the score on `trial.split` of what the genome left.
 
         Raises InvalidError if that is no result, HarnessError if the harness is at fault.
+        """
+
+
+@runtime_checkable
+class CallingTask(Protocol):
+    """A task whose genomes are called by a judge beside them, instead of run and then scored."""
+
+    def converse(self, trial: Trial, start: StartSandbox, work: Path) -> Conversation:
+        """Let the judge call the genome; `work` is an empty folder, `work / "log"` for its output.
+
+        Raises HarnessError if the harness is at fault.
         """
 
 

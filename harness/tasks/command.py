@@ -2,7 +2,8 @@
 
 A trial sees the frozen files of the launch commit with the candidate's genome in its places, all
 read-only, at `harness.problem.spec.REPO`. The candidate's code runs in the process that prints the
-score, so scores are reported evidence.
+score, so scores are reported evidence, except those of a scorer, which reads the files that `run`
+left in $OUT (256 at most, no folders) and runs none of the candidate's code.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 from harness.contract import Direction, Evidence, Split, Trial
 from harness.problem.numbers import read_numbers
+from harness.problem.scorer import failure_of, run_scorer
 from harness.problem.spec import ProblemSpec, read_spec
 from harness.problem.view import command_words, view_of
 from harness.tasks.base import Confine, GenomeRun, InvalidError, SandboxRequest, TaskScore
@@ -43,7 +45,7 @@ class Command:
         return SandboxRequest(
             runner="command.py",
             args=command_words(self.problem, self.problem.run, trial),
-            outputs={},
+            outputs=None if self.problem.score else {},
             read=view.frozen,
             genome=view.genome,
             all_packages=True,
@@ -53,12 +55,26 @@ class Command:
         """Raise: a command has no tiny input."""
         raise NotImplementedError
 
-    def score(self, run: GenomeRun, trial: Trial, confine: Confine) -> TaskScore:  # noqa: ARG002
-        """Return the number that the command printed, once and finite."""
-        numbers = read_numbers(run.log.read_bytes(), self.metric, self.problem.pattern)
+    def score(self, run: GenomeRun, trial: Trial, confine: Confine) -> TaskScore:
+        """Return the number that the command printed, or the scorer if there is one."""
+        printed = run.log.read_bytes()
+        if not self.problem.score:
+            score, others = self._numbers(printed)
+            return TaskScore(score, evidence="reported", claims=others)
+        claims = read_numbers(printed, self.metric).claims
+        ended, scored = run_scorer(self.problem, self.folder, trial, run.artifacts, confine)
+        if reason := failure_of(ended, scored, trial):
+            raise InvalidError(reason)
+        score, others = self._numbers(scored)
+        seconds = {"score": ended.start + ended.seconds}
+        return TaskScore(score, others, seconds, "verified", claims)
+
+    def _numbers(self, printed: bytes) -> tuple[float, Mapping[str, float]]:
+        """Return the metric and the other numbers printed. Raises InvalidError without a metric."""
+        numbers = read_numbers(printed, self.metric, self.problem.pattern)
         if numbers.metric is None:
             raise InvalidError(numbers.problem)
-        return TaskScore(numbers.metric, evidence=self.evidence, claims=numbers.claims)
+        return numbers.metric, numbers.claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +82,9 @@ class CommandKind:
     """The kind of task `command`; see `harness.tasks.base.TaskKind` for the fields."""
 
     default_data: str = "none"
-    keys: frozenset[str] = frozenset({"run", "metric", "direction", "files", "python"})
+    keys: frozenset[str] = frozenset(
+        {"run", "metric", "direction", "files", "python", "score", "held"}
+    )
     required: Mapping[str, str] = field(
         default_factory=lambda: {
             "run": "python bench.py",
@@ -80,7 +98,10 @@ class CommandKind:
     def task_of(self, problem: str) -> Command:
         """Return the task of the problem that is frozen in the folder `problem`."""
         spec = read_spec(problem)
-        return Command(spec, problem, spec.metric, spec.direction)
+        evidence: Evidence = "verified" if spec.score else "reported"
+        return Command(
+            spec, problem, spec.metric, spec.direction, splits=spec.splits, evidence=evidence
+        )
 
 
 KIND = CommandKind()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.contract import Rung, SetupError
 from swarm.project.schema import (
     RENAMED,
+    HeldSection,
     IslandSection,
     MetricSection,
     ModelSection,
@@ -32,7 +33,7 @@ _SECTIONS = {
 }
 """Sections of the front matter by key."""
 
-_SECTIONS["metric"] = MetricSection
+_SECTIONS |= {"metric": MetricSection, "held": HeldSection}
 
 Problem = tuple["SourcePosition", str]
 """A place in the front matter, and the rest of the sentence that begins with its name."""

@@ -18,12 +18,17 @@ from harness.problem.interpreter import find_python
 from harness.problem.spec import TREE, ProblemSpec, write_spec
 from islands.git.plumbing import Plumbing
 from islands.git.tracked import TrackedFile, read_blobs, tracked_files
+from swarm.project.judge import (
+    EXECUTABLE,
+    LFS_POINTER,
+    LINK,
+    SUBMODULE,
+    Judge,
+    freeze_judge,
+    judge_paths,
+)
 from swarm.project.program import Program
 from swarm.project.schema import MetricSection
-
-LINK, SUBMODULE, EXECUTABLE = "120000", "160000", "100755"
-
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
@@ -33,7 +38,7 @@ def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
     could not be given.
     """
     shutil.rmtree(into, ignore_errors=True)
-    if "run" not in tasks.kind(program.settings.task).keys:
+    if not tasks.kind(program.settings.task).required:
         return ""
     git = Plumbing(repo)
     listed = tracked_files(git, commit)
@@ -42,8 +47,10 @@ def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
     draft = Path(tempfile.mkdtemp(prefix=".problem-", dir=into.parent))
     try:
         _write_tree(git, frozen, draft / TREE)
+        judge = freeze_judge(git, program.settings, listed, draft)
         _make_places(program.settings.genome, listed, draft / TREE)
-        write_spec(_spec(repo, program, frozen), draft)
+        write_spec(_spec(repo, program, frozen, judge), draft)
+        _require_evidence(program, draft)
         draft.chmod(0o755)
         draft.rename(into)
     finally:
@@ -51,10 +58,22 @@ def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
     return str(into)
 
 
-def _spec(repo: Path, program: Program, frozen: list[TrackedFile]) -> ProblemSpec:
+def _require_evidence(program: Program, problem: Path) -> None:
+    """Raise SetupError where program.md wants verified evidence and the task gives reports."""
+    settings = program.settings
+    given = tasks.load(settings.task, str(problem)).evidence
+    if settings.evidence == "verified" and given != "verified":
+        raise SetupError(
+            f"program.md: evidence must be verified, and the metric is only {given}, since the"
+            " candidate's code runs in `run`: add `score: python score.py`, make it"
+            " `task: function`, or choose a measure of the harness's own as the metric"
+        )
+
+
+def _spec(repo: Path, program: Program, frozen: list[TrackedFile], judge: Judge) -> ProblemSpec:
     settings = program.settings
     metric = settings.metric
-    if settings.direction is None or metric is None or settings.run is None:
+    if settings.direction is None or metric is None:
         raise AssertionError("read_program has asked for them")
     return ProblemSpec(
         task=settings.task,
@@ -63,7 +82,13 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile]) -> ProblemSpe
         direction=settings.direction,
         genome=settings.genome,
         files=_digest(frozen),
-        run=settings.run,
+        run=settings.run or "",
+        evaluate=judge.evaluate,
+        takes=judge.takes,
+        entry=judge.entry,
+        score=judge.score,
+        held=judge.held,
+        held_files=judge.held_files,
         python=find_python(repo, repo, settings.python or ""),
     )
 
@@ -71,12 +96,13 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile]) -> ProblemSpe
 def _frozen(program: Program, files: Iterable[TrackedFile]) -> list[TrackedFile]:
     """Return the files that trials see beside the genome, program.md left out."""
     settings = program.settings
-    wanted = settings.files or ("",)
+    wanted, judges = settings.files or ("",), judge_paths(settings)
     chosen = [
         file
         for file in files
         if any(_covers(path, file.path) for path in wanted)
         and not any(_covers(path, file.path) for path in settings.genome)
+        and not any(_covers(path, file.path) for path in judges)
         and file.path != "program.md"
     ]
     for file in chosen:

@@ -99,6 +99,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         )
     else:
         yield from _unfit_keys(settings, tasks.kind(settings.task))
+        yield from _unjudged(settings, tasks.kind(settings.task))
     if NULL in settings.agents:
         yield ("agents", NULL), "is the name that proposals without effect go by: choose another"
     yield from _unknown_agents(settings)
@@ -124,6 +125,16 @@ def _unfit_keys(settings: Settings, kind: TaskKind) -> Iterator[Problem]:
         elif value != kind.fixed.get(key, value):
             fixed = kind.fixed[key]
             yield (key,), f"must be `{fixed}` for task {settings.task}: correct or delete it"
+
+
+def _unjudged(settings: Settings, kind: TaskKind) -> Iterator[Problem]:
+    """Yield keys for a judge where there is none, and evidence that the task cannot give."""
+    judged = settings.score is not None or "evaluate" in kind.keys
+    if settings.held is not None and "held" in kind.keys and not judged:
+        yield (
+            ("held",),
+            "needs a judge, since the candidate's code runs in `run`: add `score: python score.py`",
+        )
 
 
 def _unknown_agents(settings: Settings) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from harness.contract import Direction, Rung
+from harness.contract import SPLITS, Direction, Rung, Split
 from harness.problem.numbers import check_pattern
 from islands.genome.admission import AdmissionLimits
 from islands.migration import Migration
@@ -89,6 +89,10 @@ CommandLine = Annotated[str, AfterValidator(_line)]
 """One line for `sh -c`."""
 
 RepositoryPath = Annotated[str, AfterValidator(_repository_path)]
+
+HeldPath = Annotated[
+    RepositoryPath | None, described("a file or folder in the repository", "data/hidden.jsonl")
+]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -363,7 +367,23 @@ class MigrationSection:
         return Migration(**asdict(self))
 
 
-PROBLEM_KEYS = ("data", "metric", "direction", "run", "files", "python")
+@dataclass(frozen=True, slots=True, config=STRICT)
+class HeldSection:
+    """Files or folders of the repository that only the judge sees, each in trials on its split."""
+
+    dev: HeldPath = None
+    hidden: HeldPath = None
+    sealed: HeldPath = None
+
+    def by_split(self) -> dict[Split, str]:
+        """Return the paths by split."""
+        paths = {"dev": self.dev, "hidden": self.hidden, "sealed": self.sealed}
+        return {split: path for split in SPLITS if (path := paths[split]) is not None}
+
+
+PROBLEM_KEYS = (
+    *("data", "metric", "direction", "run", "evaluate", "score", "held", "files", "python"),
+)
 """Keys that describe a problem; each kind of task says which of them it takes."""
 
 
@@ -387,6 +407,24 @@ class Settings:
     direction: Annotated[Direction | None, described("minimize or maximize", "minimize")] = None
     run: Annotated[
         CommandLine | None, described("a command line that prints the metric", "python bench.py")
+    ] = None
+    evaluate: Annotated[
+        RepositoryPath | None,
+        described("a Python file of the repository that defines `evaluate`", "evaluate.py"),
+    ] = None
+    score: Annotated[
+        CommandLine | None,
+        described("a command line that scores what `run` left in $OUT", "python score.py"),
+    ] = None
+    held: Annotated[
+        HeldSection | None,
+        described(
+            "paths in the repository by split (dev, hidden, sealed)", "{hidden: data/hidden.jsonl}"
+        ),
+    ] = None
+    evidence: Annotated[
+        Literal["verified"] | None,
+        described("verified, which refuses a task that is only reported", "verified"),
     ] = None
     files: Annotated[
         tuple[RepositoryPath, ...] | None,

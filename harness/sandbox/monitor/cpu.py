@@ -70,6 +70,32 @@ class CpuContention:
         return max(0.0, 1 - spent / available)
 
 
+class CoreUse:
+    """Foreign CPU load of several sandboxes together, from now on; this process counts as own."""
+
+    def __init__(self, cores: Collection[int]) -> None:
+        self._cores, self._first = cores, self._look(cores)
+
+    def foreign(self, own: float) -> float | None:
+        """Return the share of the cores' time that was foreign, given the sandboxes' CPU seconds.
+
+        None where it is unknown.
+        """
+        last = self._look(self._cores)
+        if self._first is None or last is None:
+            return None
+        elapsed = last.at - self._first.at
+        if elapsed < MIN_ELAPSED_S:
+            return None
+        spent = last.idle - self._first.idle + last.own - self._first.own + own
+        return max(0.0, 1 - spent / (elapsed * len(self._cores)))
+
+    @staticmethod
+    def _look(cores: Collection[int]) -> _Look | None:
+        idle = _idle_seconds(STAT, cores) if cores else None
+        return None if idle is None else _Look(time.monotonic(), idle, sum(os.times()[:4]))
+
+
 def _idle_seconds(stat: Path, cores: Collection[int]) -> float | None:
     """Return the summed idle seconds of `cores`, None where the kernel does not report them."""
     try:

@@ -1,0 +1,267 @@
+"""Trials of the function task: three sandboxes, one conversation, one score.
+
+evaluate.py runs in a sandbox with the frozen files, the held ones of the trial's split, and nothing
+of the candidate's. What it returns was computed from plain data, so it is verified evidence. The
+candidate sees neither evaluate.py nor held files, nor the trial's seed, from which it could foresee
+its inputs.
+
+Not covered: a bug of evaluate.py that accepts wrong results.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.contract import Direction, Evidence, Failure, HarnessError, Split, Trial
+from harness.problem import wire
+from harness.problem.judge import base_folder, judge_places
+from harness.problem.spec import ProblemSpec
+from harness.problem.view import view_of
+from harness.sandbox import Running, python_argv
+from harness.sandbox.monitor.cpu import CoreUse
+from harness.sandbox.policy import Exit, SandboxPolicy
+from harness.tasks.base import (
+    RUNNERS,
+    Confine,
+    Conversation,
+    GenomeRun,
+    InvalidError,
+    SandboxRequest,
+    StartSandbox,
+    TaskScore,
+)
+from harness.tasks.function.relay import EndedError, Genome, GenomeError, Peer, converse
+
+EVALUATE_S = 30.0
+"""Seconds that evaluate.py may take by itself, beside all budgets of the genomes' calls."""
+
+REFERENCE_BUDGETS = 4
+"""The reference's budget in those of a trial: it may be slower than the candidate."""
+
+MAX_RESULT_BYTES = 64 << 10
+MAX_NUMBERS = 64
+"""Numbers that evaluate may return."""
+
+WIRE, WIRE_INSIDE = Path(wire.__file__), "/wire.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One problem of the function task; see `harness.tasks.base.Task` for the fields."""
+
+    problem: ProblemSpec
+    folder: str
+    metric: str
+    direction: Direction
+    splits: tuple[Split, ...]
+    name: str = "function"
+    entry: str = ""
+    torch: bool = False
+    evidence: Evidence = "verified"
+    preflights: bool = True
+
+    def prepare(self, data: str) -> str:
+        """Return the digest of the problem; `data` says nothing here."""
+        del data
+        return self.problem.digest
+
+    def preflight_request(self, trial: Trial) -> SandboxRequest:
+        """Return how to preflight `trial`'s genome: it is imported."""
+        view = view_of(self.problem, self.folder, trial)
+        words = (WIRE_INSIDE, "-", *self._genome_words())
+        reads = {WIRE_INSIDE: WIRE, **view.frozen}
+        return SandboxRequest(
+            "function_candidate.py", words, {}, reads, view.genome, all_packages=True
+        )
+
+    def sandbox_request(self, trial: Trial) -> SandboxRequest:
+        """Raise: a genome is called, not run."""
+        raise NotImplementedError
+
+    def score(self, run: GenomeRun, trial: Trial, confine: Confine) -> TaskScore:
+        """Raise: the score is what the conversation ends with."""
+        raise NotImplementedError
+
+    def converse(self, trial: Trial, start: StartSandbox, work: Path) -> Conversation:
+        """Let evaluate.py call the genome; return what came of it."""
+        return _Trial(self, trial, start, work).conversation()
+
+    def _genome_words(self) -> tuple[str, ...]:
+        """Return a genome's arguments: its entry, where it runs, and what it imports from."""
+        return (self.problem.inside(self.problem.entry), self.problem.cwd, *self.problem.imports)
+
+    def argv(self, runner: str, *words: str) -> list[str]:
+        """Return the command line of a runner under the problem's Python."""
+        python = self.problem.python.program
+        if python in ("", sys.executable):
+            return python_argv(RUNNERS / runner, *words)
+        return [python, "-B", str(RUNNERS / runner), *words]
+
+    def genome_words(self, channel: int) -> tuple[str, ...]:
+        """Return the arguments of a genome's process."""
+        return (WIRE_INSIDE, str(channel), *self._genome_words())
+
+    def evaluate_words(self, trial: Trial, channel: int, held: str) -> tuple[str, ...]:
+        """Return the arguments of evaluate.py's process."""
+        file = self.problem.inside(self.problem.evaluate)
+        facts = (str(trial.seed), str(trial.rung.depth), trial.split, held)
+        return (WIRE_INSIDE, str(channel), file, self.problem.cwd, *facts, *self.problem.imports)
+
+
+class _Trial:
+    """One trial: its sandboxes and what they have used."""
+
+    def __init__(self, task: Function, trial: Trial, start: StartSandbox, work: Path) -> None:
+        self.task, self.trial, self.start, self.work = task, trial, start, work
+        rung, reference = trial.rung, task.problem.wants_reference
+        self.limit = EVALUATE_S + (2 + REFERENCE_BUDGETS * reference) * rung.seconds
+        memory = rung.memory_mib
+        peer, cores = self._peer(trial, "log"), len(trial.slice.cores) or (os.cpu_count() or 1)
+        self.candidate = Genome(peer, wire.CANDIDATE, rung.seconds, memory, cores)
+        self.genomes = {wire.CANDIDATE: self.candidate}
+        if reference:
+            base = replace(trial, genome=str(base_folder(task.folder)), scratch=str(work))
+            peer, budget = self._peer(base, "reference.log"), REFERENCE_BUDGETS * rung.seconds
+            self.genomes[wire.REFERENCE] = Genome(peer, wire.REFERENCE, budget, memory, cores)
+        self.evaluate = Peer(self._evaluate)
+
+    def conversation(self) -> Conversation:
+        began = time.monotonic()
+        failure = scored = None
+        with ExitStack() as stack:
+            for peer in (self.evaluate, *(genome.peer for genome in self.genomes.values())):
+                stack.enter_context(peer)
+            started = time.monotonic() - began
+            use = CoreUse(self.trial.slice.cores)
+            try:
+                scored = self._converse()
+            except GenomeError as error:
+                if error.target == wire.REFERENCE:
+                    raise HarnessError(f"the reference: {error.failure.reason}") from error
+                failure = error.failure
+            except InvalidError as error:
+                failure = Failure("invalid", str(error))
+            foreign = use.foreign(self._cpu_seconds())
+        spent, peak = self.candidate.spent, self.candidate.peak_mib
+        ended = Exit(0, "", seconds=spent, start=started, peak_mib=peak, foreign=foreign)
+        return Conversation(ended, scored, failure)
+
+    def _converse(self) -> TaskScore:
+        self._await_start()
+        began = time.monotonic() - self.candidate.spent
+        try:
+            result = converse(self.evaluate, self.genomes)
+        except EndedError:
+            raise self._evaluate_ended() from None
+        self.candidate.check_idle()
+        if result.op == wire.FAULT:
+            self._raise_fault(result)
+        score, facts = numbers_of(result, self.task.metric)
+        seconds = time.monotonic() - began - self.candidate.spent
+        return TaskScore(
+            score, facts={"calls": self.candidate.calls, **facts}, seconds={"evaluate": seconds}
+        )
+
+    def _await_start(self) -> None:
+        try:
+            self.evaluate.receive()
+            for genome in self.genomes.values():
+                genome.await_import()
+        except EndedError:
+            raise HarnessError("a sandbox ended before it ran any code of the problem") from None
+
+    def _evaluate_ended(self) -> InvalidError:
+        self.evaluate.running.ended(1.0)
+        ended, memory = self.evaluate.running.end(), self.trial.rung.memory_mib
+        if ended.killed == "deadline":
+            return InvalidError(f"evaluate.py was still running after {self.limit:g} s")
+        if ended.killed == "memory":
+            return InvalidError(f"evaluate.py held more than {memory} MiB")
+        return InvalidError(f"evaluate.py ended without a result (exit status {ended.code})")
+
+    def _raise_fault(self, result: wire.Frame) -> None:
+        """Raise for an exception that evaluate did not catch."""
+        fault = result.value()
+        if fault["candidate"]:
+            failure = Failure("crash", fault["text"])
+            raise GenomeError(wire.CANDIDATE, failure)
+        raise InvalidError(f"{self.task.problem.evaluate}: {fault['text']}")
+
+    def _cpu_seconds(self) -> float:
+        """End every genome and return the CPU seconds of all three sandboxes."""
+        own = self.evaluate.running.cpu_seconds() or 0.0
+        for genome in self.genomes.values():
+            genome.end()
+            own += genome.cpu
+        return own
+
+    def _peer(self, trial: Trial, log: str) -> Peer:
+        """Return the sandbox of `trial`'s genome, which may be started more than once."""
+        view = view_of(self.task.problem, self.task.folder, trial)
+
+        def start(channel: int) -> Running:
+            policy = self._policy({**view.frozen, **view.genome}, channel, tuple(view.genome))
+            argv = self.task.argv("function_candidate.py", *self.task.genome_words(channel))
+            return self.start(policy, argv, self.work / log)
+
+        return Peer(start)
+
+    def _evaluate(self, channel: int) -> Running:
+        places = judge_places(self.task.problem, self.task.folder, self.trial.split)
+        policy = self._policy(places.read, channel)
+        words = self.task.evaluate_words(self.trial, channel, places.held)
+        # the genomes live longer, so that it is evaluate that is seen to take too long
+        policy = replace(policy, seconds=self.limit)
+        argv = self.task.argv("function_evaluate.py", *words)
+        return self.start(policy, argv, self.work / "evaluate.log")
+
+    def _policy(
+        self, read: Mapping[str, Path], channel: int, late: tuple[str, ...] = ()
+    ) -> SandboxPolicy:
+        trial = self.trial
+        runners = {str(path): path for path in RUNNERS.glob("function_*.py")}
+        return SandboxPolicy(
+            slice=trial.slice,
+            seconds=self.limit + EVALUATE_S,
+            memory_mib=trial.rung.memory_mib,
+            read={WIRE_INSIDE: WIRE, **runners, **read},
+            late=late,
+            fds=(channel,),
+            kind=trial.sandbox,
+            torch=False,
+            all_packages=True,
+        )
+
+
+def numbers_of(result: wire.Frame, metric: str) -> tuple[float, dict[str, float]]:
+    """Return the score and the other numbers that evaluate returned. Raises InvalidError."""
+    try:
+        value = result.value(finite=False) if len(result.head) <= MAX_RESULT_BYTES else None
+    except wire.WireError as error:
+        raise InvalidError(f"evaluate returned {error}") from None
+    numbers: dict[str, Any] = value if isinstance(value, dict) else {metric: value}
+    if metric not in numbers or len(numbers) > MAX_NUMBERS:
+        wanted = f"a number, or a dict with {metric!r} and at most {MAX_NUMBERS - 1} other numbers"
+        raise InvalidError(f"evaluate must return {wanted}")
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise InvalidError(f"evaluate returned no number as {name[:80]!r}")
+        if not math.isfinite(_float(number)):
+            raise InvalidError(f"evaluate returned {number!r:.40} as {name[:80]!r}: not finite")
+    found = {name: _float(number) for name, number in numbers.items()}
+    return found.pop(metric), found
+
+
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf

@@ -1,0 +1,352 @@
+"""The task `function`: evaluate.py calls a genome in another sandbox, whatever that one tries."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from harness.contract import HarnessError, Rung, Slice, Trial
+from harness.problem import wire
+from harness.sandbox import Running, SandboxPool, Zygote, run
+from harness.sandbox.boot.zygote_client import NUMPY_MODULES
+from harness.tasks.base import InvalidError
+from harness.tasks.function.task import numbers_of
+from harness.trial import measure
+from swarm.project.problem import freeze
+from swarm.project.program import read_program
+from tests.support.repository import git, make
+
+CORE = min(os.sched_getaffinity(0))
+SLICE = Slice("cpu0", "cpu", (CORE,))
+
+PROGRAM = """\
+---
+task: function
+genome: [src/fast.py]
+metric: speed
+direction: maximize
+held: {dev: data/dev.txt, hidden: data/hidden.txt}
+---
+"""
+
+EVALUATE = """\
+import os
+import time
+
+import numpy as np
+
+from helper import THREE
+
+
+def evaluate(candidate, seed, part, reference, depth=1):
+    held = open(os.environ["SWARM_HELD"]).read().strip()
+    assert (part, os.environ["SWARM_PART"]) == (held, held)
+    rng = np.random.default_rng(seed)
+    ours = theirs = 0.0
+    for _ in range(THREE):
+        x = rng.random(2000)
+        time.sleep(0.1)  # a genome that computes meanwhile is caught
+        y, took = candidate.timed("solve", x)
+        ours, theirs = ours + took, theirs + reference.timed("solve", x)[1]
+        if type(y) is not np.ndarray or y.shape != x.shape or abs(y - np.sort(x)).max() > 1e-9:
+            raise ValueError("not sorted")
+    return {"speed": theirs / ours, "took": ours, "seed": seed}
+"""
+
+SORT = "import numpy as np\ndef solve(x):\n    return np.sort(x)\n"
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    """A zygote as a slice's process has."""
+    with Zygote(SLICE, NUMPY_MODULES) as process:
+        yield process
+
+
+class Bench:
+    """A frozen problem, on which genomes are measured."""
+
+    def __init__(self, folder, zygote, evaluate=EVALUATE, program=PROGRAM, kind="namespaces"):
+        files = {
+            "program.md": program,
+            "evaluate.py": evaluate,
+            "helper.py": "THREE = 3\n",
+            "src/fast.py": SORT,
+            "data/dev.txt": "dev\n",
+            "data/hidden.txt": "hidden\n",
+        }
+        self.folder, self.zygote, self.kind = folder, zygote, kind
+        repo = make(folder / "repo", files)
+        read = read_program(program, "program.md")
+        self.problem = freeze(repo, git(repo, "rev-parse", "HEAD"), read, folder / "problem")
+        folder.chmod(0o755)
+
+    def measure(self, genome, *, split="dev", seconds=20.0, memory=512):
+        """Return the outcome of a trial of the genome's source."""
+        place = self.folder / "genome"
+        (place / "src").mkdir(parents=True, exist_ok=True)
+        (place / "src/fast.py").write_text(dedent(genome))
+        trial = Trial(
+            id="t1",
+            task="function",
+            data="none",
+            commit="c",
+            seed=7,
+            rung=Rung(1, seconds, memory),
+            slice=SLICE,
+            genome=str(place),
+            entry="src/fast.py",
+            scratch=str(self.folder / "scratch"),
+            sandbox=self.kind,
+            split=split,
+            problem=self.problem,
+        )
+        if self.kind == "none":
+            return measure(trial, run, "h")
+        with SandboxPool(self.zygote) as pool:
+            start = partial(Running, source=pool)
+            return measure(trial, partial(run, source=pool), "h", start)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory, zygote, sandbox):
+    """A problem that compares a sort with the base's."""
+    return Bench(tmp_path_factory.mktemp("sort"), zygote)
+
+
+@pytest.mark.parametrize("split", ["dev", "hidden"])
+def test_a_genome_is_scored_on_its_split_with_verified_evidence(bench, split):
+    """The ratio of both times, the other numbers as facts, from held data of that split alone."""
+    outcome = bench.measure(SORT, split=split)
+    assert outcome.failure is None
+    assert outcome.score > 0
+    assert (outcome.evidence, outcome.split) == ("verified", split)
+    assert (outcome.facts["seed"], outcome.facts["calls"]) == (7, 3)
+    assert outcome.facts["took"] > 0
+
+
+def test_without_a_sandbox_it_works_too(tmp_path, zygote):
+    """The same conversation, between three processes of the user's."""
+    outcome = Bench(tmp_path, zygote, kind="none").measure(SORT)
+    assert outcome.failure is None
+    assert outcome.score > 0
+
+
+TRAPS = {
+    "lies about equality": (
+        """
+        import numpy as np
+        class Liar(float):
+            __eq__ = lambda self, other: True
+            __sub__ = __abs__ = max = lambda *_: Liar(0)
+            shape = (2000,)
+        def solve(x): return Liar(1)
+        """,
+        "invalid",
+        "evaluate.py: ValueError: not sorted",
+    ),
+    "not a number": (
+        "def solve(x): return x * float('nan')",
+        "crash",
+        "solve: returned an array with a number that is not finite",
+    ),
+    "too much": (
+        "import numpy as np\ndef solve(x): return np.zeros(9_000_000)",
+        "crash",
+        "solve: WireError: too much data: at most 64 MiB of arrays",
+    ),
+    "an object": ("def solve(x): return open", "crash", "solve: WireError: a builtin_function_or_"),
+    "an exception": (
+        "def solve(x): raise KeyError('no\\n\\x1b[31mkey')",
+        "crash",
+        r"solve: KeyError: 'no\n\x1b[31mkey'",
+    ),
+    "no such function": ("x = 1", "crash", "solve: AttributeError: module 'fast' has no attribute"),
+    "exit": ("import os\ndef solve(x): os._exit(0)", "crash", "solve: its process ended (exit st"),
+    "exit at import": (
+        "import os; os._exit(0)",
+        "crash",
+        "its process ended (exit status 0) while",
+    ),
+    "broken": ("import nothing_like_it", "crash", "ModuleNotFoundError: No module named 'nothin"),
+    "hang": (
+        "def solve(x):\n while True: pass",
+        "timeout",
+        "still running at the end of its 2 s budget, after 1 call",
+    ),
+    "hang at import": ("while True: pass", "timeout", "still running at the end of its 2 s budget"),
+    "memory": (
+        "def solve(x): return [bytearray(1 << 20) for _ in range(4000)]",
+        "memory",
+        "held more than 512 MiB",
+    ),
+    "a busy thread": (
+        f"""
+        import threading, os
+        def burn():
+            while True: pass
+        threading.Thread(target=burn, daemon=True).start()
+        {SORT.replace(chr(10), chr(10) + " " * 8)}
+        """,
+        "invalid",
+        "it used",
+    ),
+    "a busy child": (
+        f"""
+        import os
+        if os.fork() == 0:
+            while True: pass
+        {SORT.replace(chr(10), chr(10) + " " * 8)}
+        """,
+        "invalid",
+        "it used",
+    ),
+    "an answer ahead": (
+        """
+        import os, sys
+        answer = sys.modules["swarm_wire"]
+        channel = int(sys.argv[2])
+        answer.send(channel, answer.Frame(answer.READY))
+        answer.send(channel, answer.Frame.of(answer.VALUE, 1))
+        def solve(x): return x
+        """,
+        "invalid",
+        "it sent",
+    ),
+    "a forged header": (
+        """
+        import os, sys
+        os.write(int(sys.argv[2]), b"\\xff" * 64)
+        """,
+        "crash",
+        "more than 16 MiB of JSON in one call",
+    ),
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_trap_fails_with_one_line(bench, trap):
+    """Whatever a genome returns, raises, sends, holds or leaves running."""
+    genome, kind, reason = TRAPS[trap]
+    failure = bench.measure(genome, seconds=2.0 if kind == "timeout" else 20.0).failure
+    assert (failure.kind, failure.reason[: len(reason)]) == (kind, reason)
+    assert "\n" not in failure.reason
+
+
+def test_time_is_taken_outside_the_genome(bench):
+    """A clock patched at import, a printed metric and a claim gain nothing."""
+    outcome = bench.measure(
+        """
+        import time, numpy as np
+        for name in ("time", "perf_counter", "monotonic", "process_time"):
+            setattr(time, name, lambda: 0.0)
+        print("speed: 1e9\\nclaim speed 1e9", flush=True)
+        def solve(x):
+            time.sleep(0.1)
+            return np.sort(x)
+        """
+    )
+    assert outcome.facts["took"] > 0.3
+    assert outcome.score < 1
+    assert "speed: 1e9" in outcome.tail
+
+
+def test_a_genome_sees_neither_evaluate_nor_held_files_nor_the_seed(bench):
+    """It finds the frozen files, and can write none of them."""
+    outcome = bench.measure(
+        """
+        import os, sys
+        seen = [os.path.join(a, f) for a, _, fs in os.walk("/repo") for f in fs]
+        bad = [p for p in seen if p.endswith(("evaluate.py", "dev.txt", "hidden.txt"))]
+        bad += [p for p in os.listdir("/") if p in ("held", "judge", "base")]
+        words = [w for w in sys.argv + list(os.environ) if "SEED" in w or w == "7"]
+        assert "/repo/helper.py" in seen
+        try: open("/repo/helper.py", "a")
+        except OSError: bad.append("locked")
+        def solve(x): raise ValueError(f"found {bad + words}")
+        """
+    )
+    assert outcome.failure.reason == "solve: ValueError: found ['locked']"
+
+
+FRESH = """\
+def evaluate(candidate, seed):
+    first = [candidate.count() for _ in range(3)]
+    candidate.fresh()
+    try:
+        candidate.fail()
+    except candidate.Error as error:
+        text = str(error)
+    each, _ = candidate.timed_each("square", range(4))
+    candidate.nonfinite = True
+    return {"speed": first[-1] + candidate.count() / 100, "inf": candidate.inf() > 1e300,
+        "named": candidate.call("timed", 1, b=2), "squares": sum(each), "text": len(text)}
+"""
+
+
+def test_a_fresh_process_remembers_nothing(tmp_path, zygote, sandbox):
+    """Calls share a process until `fresh`; exceptions can be caught, infinities let through."""
+    program = PROGRAM.replace("held:", "#")
+    bench = Bench(tmp_path, zygote, FRESH.replace("> 1e300", "> 1e300 and 1"), program)
+    outcome = bench.measure(
+        """
+        calls = []
+        def count(): calls.append(1); return len(calls)
+        def fail(): raise ValueError("seen")
+        def square(x): return x * x
+        def inf(): return float("inf")
+        def timed(a, b): return a + b
+        """
+    )
+    assert outcome.failure is None
+    assert outcome.score == 3.01
+    facts = outcome.facts
+    assert (facts["squares"], facts["named"], facts["text"]) == (
+        14,
+        3,
+        len("fail: ValueError: seen"),
+    )
+
+
+def test_a_reference_that_fails_voids_the_trial(tmp_path, zygote, sandbox):
+    """The base is never the candidate's fault."""
+    evaluate = "def evaluate(candidate, reference):\n    reference.fresh()\n    return 1.0\n"
+    bench = Bench(tmp_path, zygote, evaluate)
+    base = Path(bench.problem) / "base/src/fast.py"
+    base.chmod(0o644)
+    base.write_text("1 / 0\n")
+    with pytest.raises(HarnessError, match="the reference: ZeroDivisionError"):
+        bench.measure(SORT)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (True, "evaluate returned no number as 'speed'"),
+        ("1", "evaluate returned no number as 'speed'"),
+        (None, "evaluate returned no number as 'speed'"),
+        ([1.0], "evaluate returned no number as 'speed'"),
+        (float("nan"), "evaluate returned nan as 'speed': not finite"),
+        ({"speed": 1, "other": float("inf")}, "evaluate returned inf as 'other': not finite"),
+        (10**400, "evaluate returned"),
+        ({"other": 1}, "evaluate must return a number, or a dict with 'speed'"),
+        (
+            {f"x{n}": n for n in range(99)} | {"speed": 1},
+            "evaluate must return a number, or a dict",
+        ),
+    ],
+)
+def test_what_evaluate_returns_must_be_numbers(value, reason):
+    """One line names what is wrong."""
+    with pytest.raises(InvalidError) as raised:
+        numbers_of(wire.Frame.of(wire.RESULT, value), "speed")
+    assert str(raised.value).startswith(reason)
+
+
+def test_evaluate_may_return_a_number_alone():
+    """It is the score."""
+    assert numbers_of(wire.Frame.of(wire.RESULT, 3), "speed") == (3.0, {})

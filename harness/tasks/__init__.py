@@ -6,7 +6,7 @@ Each module here but `base` is a kind of task, with a `KIND` (see `base.TaskKind
 
 - its module, or its package, here;
 - its runner and preflight, which run inside the sandbox, in harness/runners/;
-- for `swarm init`, its program.md in swarm/templates/NAME.md.
+- for `swarm init`, its template in swarm/templates/NAME/.
 """
 
 from __future__ import annotations

@@ -1,114 +1,305 @@
-"""`swarm init`: creates a git repository for a task, ready to launch."""
+"""`swarm init`: writes program.md for a repository that exists, or makes one from a template."""
 
 from __future__ import annotations
 
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
-from git import Git, GitCommandError, Repo
-from git.exc import GitCommandNotFound
 
-from harness import tasks
-from harness.contract import SetupError
+from harness.contract import Direction, SetupError
+from swarm.init import template, worktree
+from swarm.init.commands import command_problem, file_problem
+from swarm.init.front_matter import composed, has_front_matter
+from swarm.init.offers import Offer, find_offers
+from swarm.init.options import KEYS, InitOptions, require_readable, require_sound
+from swarm.init.sources import better
+from swarm.init.worktree import Worktree
+from swarm.project.frontmatter import read_front_matter
+from swarm.project.repository import PROGRAM
 
-FALLBACK_AUTHOR = ("swarm", "swarm@localhost")
-"""Name and e-mail address of the first commit's author where git has none configured."""
+_Command = TypeVar("_Command", bound=Callable[..., object])
 
-_README = """\
-# {name}
+NEW_FOLDER_ONLY = tuple(name for name in template.TEMPLATES if name not in ("command", "function"))
+"""Templates that are no kind of task of their own, or whose genome is part of the template."""
 
-A repository for swarm's task `{task}`. Agents change the files in `genome/` and nothing else.
-
-    swarm launch --minutes 10    # improve the genome; Ctrl-C stops, launch again to resume
-    swarm status                 # each island's head, score and gain
-    swarm lineage                # what was tried and what was kept
-    swarm promote                # measure the kept changes together, on fresh seeds
-    swarm merge                  # merge the result into your branch
-
-`program.md` says what to improve and on which slices. Edit it, commit it, launch.
-"""
+_TEMPLATES = "".join(f"\n  {name}: {text}" for name, text in template.TEMPLATES.items())
 
 
-def _template(task: str) -> Traversable:
-    return files("swarm") / "templates" / f"{task}.md"
+def _split_held(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> object:
+    """Return `hidden=FILE` options as a mapping."""
+    del ctx, param
+    pairs = [value.partition("=") for value in values]
+    wrong = [split + sign + path for split, sign, path in pairs if not sign or not path]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]}: write SPLIT=FILE, such as hidden=data/hidden.jsonl")
+    return {split: path for split, _, path in pairs}
 
 
-@click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def _key_option(key: str, *names: str, **settings: Any) -> Callable[[_Command], _Command]:  # noqa: ANN401 - click's own
+    """Return the option for a key of program.md, if there is such a key."""
+    return click.option(*names, **settings) if key in KEYS else lambda command: command
+
+
+@click.command(epilog=f"\b\nTemplates for a new repository:{_TEMPLATES}")
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--task",
-    type=click.Choice([name for name in tasks.NAMES if _template(name).is_file()]),
-    required=True,
-    help="What to improve.",
+    type=click.Choice(list(template.TEMPLATES)),
+    help="The template of a new repository DIR; here: the kind of task.",
 )
-def init(folder: Path, task: str) -> None:
-    """Create a git repository in DIR with program.md and the seed genome of a task."""
-    _check_folder(folder)
-    _write(folder, task)
-    commit = _commit(folder, task)
-    click.echo(f"{folder}: task {task}, committed as {commit[:8]} on main")
-    click.echo(f"next: cd {folder} && swarm launch --minutes 10")
+@click.option("--run", metavar="COMMAND", default="", help="Command that prints the metric.")
+@_key_option(
+    "evaluate",
+    "--evaluate",
+    metavar="FILE",
+    default="",
+    help="Python file whose `evaluate` scores a genome.",
+)
+@click.option("--metric", metavar="NAME", default="", help="Name of the number to improve.")
+@click.option("--maximize", "direction", flag_value="maximize", help="More is better.")
+@click.option("--minimize", "direction", flag_value="minimize", help="Less is better.")
+@click.option(
+    "--genome", metavar="PATH", multiple=True, help="File or folder that may change; repeatable."
+)
+@_key_option(
+    "checks",
+    "--check",
+    "checks",
+    metavar="COMMAND",
+    multiple=True,
+    help="Command that must exit with 0 before a change is kept; repeatable.",
+)
+@_key_option(
+    "build",
+    "--build",
+    metavar="COMMAND",
+    default="",
+    help="Command that builds a commit, outside its time.",
+)
+@_key_option(
+    "prepare",
+    "--prepare",
+    metavar="COMMAND",
+    default="",
+    help="Command that makes data once, at launch, before any candidate.",
+)
+@_key_option(
+    "score",
+    "--score",
+    metavar="COMMAND",
+    default="",
+    help="Command that scores the files that --run left in $OUT.",
+)
+@_key_option(
+    "held",
+    "--held",
+    metavar="SPLIT=FILE",
+    multiple=True,
+    callback=_split_held,
+    help="Data of the split dev, hidden or sealed, for the scorer alone; repeatable.",
+)
+@click.option(
+    "--files",
+    metavar="PATH",
+    multiple=True,
+    help="What else a trial sees; default: all tracked files. Repeatable.",
+)
+@click.option("--python", metavar="PATH", default="", help="Interpreter of the commands.")
+@_key_option("mount", "--mount", metavar="DIR", multiple=True, help="Folder to read; repeatable.")
+@click.option(
+    "--seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Limit of one trial.",
+)
+@click.option(
+    "--memory-mib", metavar="MIB", type=click.IntRange(min=64), help="Memory limit of one trial."
+)
+@click.option("--agent", metavar="NAME", default="", help="The agent of every island.")
+@click.option("--commit", is_flag=True, help="Commit program.md and .gitignore, nothing else.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Write into the front matter that program.md has; keys not named here stay.",
+)
+def init(
+    folder: Path | None,
+    task: str | None,
+    direction: Direction | None,
+    *,
+    commit: bool,
+    force: bool,
+    **given: object,
+) -> None:
+    """Write program.md for this repository, or make a new one from a template.
 
+    In a repository of yours, with program.md in DIR (default: the working directory):
 
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SetupError(f"{folder} is not empty: name a new folder")
-    existing = next(parent for parent in folder.absolute().parents if parent.exists())
-    try:
-        top = Git(existing).rev_parse("--show-toplevel")
-    except GitCommandNotFound:
-        raise SetupError("git is not installed, or not on the PATH: install it") from None
-    except GitCommandError:
+    \b
+        swarm init --run "python bench.py" --metric ops/s --maximize --genome src/f.py
+
+    It asks for what is missing on a terminal. Prose that program.md has already stays. A new
+    repository: `swarm init DIR --task packing`.
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    options = InitOptions(task=task or "", direction=direction or "", **given)  # type: ignore[arg-type]  # click has checked their types
+    if folder is not None and task and options == InitOptions(task=task):
+        created = template.create(folder, task)
+        click.echo(f"{folder}: {task}, committed as {created[:8]} on main")
+        click.echo(f"next: cd {folder} && swarm launch --minutes 10")
         return
-    raise SetupError(f"{folder} is inside the repository {top}: name a folder outside it")
+    if task in NEW_FOLDER_ONLY:
+        raise SetupError(f"--task {task} makes a new repository: swarm init DIR --task {task}")
+    _init_here(folder or Path.cwd(), options, commit=commit, force=force)
 
 
-def _write(folder: Path, task: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _copy(files("islands") / "seeds" / task, folder / "genome")
-        program = _template(task).read_text()
-        (folder / "program.md").write_text(program)
-        (folder / ".gitignore").write_text(".swarm/\n__pycache__/\n")
-        (folder / "README.md").write_text(_README.format(name=folder.absolute().name, task=task))
-    except OSError as error:
+def _init_here(folder: Path, options: InitOptions, *, commit: bool, force: bool) -> None:
+    """Write program.md in `folder`, which is inside a repository."""
+    if not folder.is_dir():
+        names = ", ".join(template.TEMPLATES)
+        raise SetupError(f"{folder} does not exist; a new repository needs --task: {names}")
+    tree, text = worktree.look(folder), worktree.program_text(folder)
+    existing = _existing(text, force=force)
+    if commit:
+        worktree.require_committable(tree)
+    if options.missing(existing):
+        options = _completed(options, tree, existing)
+    require_sound(options, tree)
+    program = composed(text, options.keys())
+    require_readable(program, tree)
+    written = worktree.write(tree, program)
+    for line in _report(options, tree, written, commit=commit):
+        click.echo(line)
+
+
+def _existing(text: str, *, force: bool) -> tuple[str, ...]:
+    """Return the keys that program.md has. Raises SetupError where they may not be changed."""
+    if not has_front_matter(text):
+        return ()
+    if not force:
         raise SetupError(
-            f"{error.filename or folder}: {error.strerror}; name another folder"
-        ) from error
+            f"{PROGRAM} has front matter already: edit it, or add --force to write the keys given"
+            " here into it"
+        )
+    return tuple(read_front_matter(text, PROGRAM).values)
 
 
-def _copy(source: Traversable, target: Path) -> None:
-    """Copy a genome's files byte by byte: package data is read, never imported."""
-    target.mkdir()
-    for entry in source.iterdir():
-        if entry.name == "__pycache__":
-            continue
-        if entry.is_dir():
-            _copy(entry, target / entry.name)
-        else:
-            (target / entry.name).write_bytes(entry.read_bytes())
+def _completed(options: InitOptions, tree: Worktree, existing: tuple[str, ...]) -> InitOptions:
+    """Ask for what is missing on a terminal; elsewhere raise SetupError with a line to copy."""
+    offers = find_offers(tree.files, lambda path: _text(tree.folder / path))
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        return _asked(options, tree, offers, options.missing(existing))
+    offer = next((offer for offer in offers if _fits(offer, options)), Offer(""))
+    line = options.with_offer(offer).command_line()
+    raise SetupError(f"missing: {', '.join(options.missing(existing))}; for example: {line}")
 
 
-def _commit(folder: Path, task: str) -> str:
-    repo = Repo.init(folder, initial_branch="main")
-    repo.git.add("--all")
-    name, email = FALLBACK_AUTHOR
-    author = [] if _has_author(repo) else ["-c", f"user.name={name}", "-c", f"user.email={email}"]
-    call = ["git", *author, "commit", "--quiet", "--message", f"Begin with swarm's task {task}"]
+def _text(path: Path) -> str:
     try:
-        repo.git.execute(call)
-    except GitCommandError as error:  # a hook of the user's template, a key that will not sign
-        reason = " ".join(str(error.stderr).split())
-        raise SetupError(f"{folder} is written, but git refused the commit: {reason}") from error
-    return str(repo.head.commit.hexsha)
+        return path.read_text(errors="replace")[:200_000]
+    except OSError:
+        return ""
 
 
-def _has_author(repo: Repo) -> bool:
-    """Return whether git has an author configured, in its settings or the environment."""
-    try:
-        repo.git.execute(["git", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"])
-    except GitCommandError:
-        return False
+def _fits(offer: Offer, options: InitOptions) -> bool:
+    """Return whether an offer is of the command that the options name, if they name one."""
+    if options.run or options.evaluate:
+        return (offer.run, offer.evaluate) == (options.run, options.evaluate)
     return True
+
+
+def _asked(
+    options: InitOptions, tree: Worktree, offers: list[Offer], missing: list[str]
+) -> InitOptions:
+    """Return `options` with an answer for each that is missing."""
+    if "--run COMMAND" in missing:
+        options = _choose(options, tree, offers)
+    else:
+        offer = next((offer for offer in offers if _fits(offer, options)), Offer(""))
+        options = options.with_offer(offer)
+    if "--genome PATH" in missing:
+        options = _ask_genome(options, tree)
+    if "--metric NAME" in missing and not options.evaluate:
+        metric = click.prompt("Name of the number to improve", default=options.metric or None)
+        options = replace(options, metric=metric)
+    if "--maximize or --minimize" in missing:
+        likely = better(options.metric) or "maximize"
+        choice = click.Choice(["maximize", "minimize"])
+        answer = click.prompt(
+            f"Better values of {options.metric or 'the score'}: maximize or minimize",
+            type=choice,
+            show_choices=False,
+            default=likely,
+        )
+        options = replace(options, direction=answer)
+    return _confirmed(options)
+
+
+def _choose(options: InitOptions, tree: Worktree, offers: list[Offer]) -> InitOptions:
+    """Ask which command measures the repository: a number of an offer, or a command."""
+    for number, offer in enumerate(offers, 1):
+        what = f"evaluate() of {offer.evaluate}" if offer.evaluate else offer.run
+        click.echo(f"  {number}. {what}")
+    question = (
+        "Command that prints the number (or 1 to N from above)"
+        if offers
+        else ("Command that prints the number")
+    )
+    while True:
+        answer = click.prompt(question, default="1" if offers else None).strip()
+        if answer.isdecimal() and 0 < int(answer) <= len(offers):
+            return options.with_offer(offers[int(answer) - 1])
+        problem = command_problem(answer, tree)
+        if not problem:
+            chosen = replace(options, run=answer)
+            offer = next((each for each in offers if _fits(each, chosen)), Offer(""))
+            return chosen.with_offer(replace(offer, run=answer))
+        click.echo(f"  that {problem}")
+
+
+def _ask_genome(options: InitOptions, tree: Worktree) -> InitOptions:
+    while True:
+        default = " ".join(options.genome) or None
+        answer = click.prompt("Files or folders that may change", default=default)
+        paths = tuple(answer.replace(",", " ").split())
+        problems = [problem for path in paths if (problem := file_problem(path, tree))]
+        if paths and not problems:
+            return replace(options, genome=paths)
+        for problem in problems:
+            click.echo(f"  that {problem}")
+
+
+def _confirmed(options: InitOptions) -> InitOptions:
+    """Ask about each command that was found beside the measuring one."""
+    if options.build and not click.confirm(f"Build with `{options.build}`?", default=True):
+        options = replace(options, build="")
+    if options.prepare and not click.confirm(
+        f"Make data with `{options.prepare}` at launch?", default=True
+    ):
+        options = replace(options, prepare="")
+    checks = tuple(
+        check
+        for check in options.checks
+        if click.confirm(f"Keep only what passes `{check}`?", default=True)
+    )
+    return replace(options, checks=checks)
+
+
+def _report(options: InitOptions, tree: Worktree, written: list[str], *, commit: bool) -> list[str]:
+    """Return what was done and the next step; with `commit`, after committing."""
+    keys = options.keys()
+    said = ", ".join(f"{key} {keys[key]}" for key in ("task", "metric", "direction") if key in keys)
+    lines = [f"wrote {' and '.join(written)}" + (f": {said}" if said else "")]
+    if commit:
+        return [
+            *lines,
+            f"committed as {worktree.commit(tree.folder, written)[:8]}",
+            "next: swarm check",
+        ]
+    step = f'git add {" ".join(written)} && git commit -m "{worktree.MESSAGE}" && swarm check'
+    if tree.detached:
+        step = f"git switch BRANCH (HEAD is detached), then {step}"
+    return [*lines, f"next: {step}"]

@@ -3,7 +3,7 @@
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | a bug in swarm, with a traceback; `verify`: a check failed |
+| 1 | a bug in swarm, with a traceback; `verify`, `check`: an error was found |
 | 2 | an error that the user can fix, in one line; `doctor`: the sandbox does not hold |
 | 130 | stopped by Ctrl-C |
 """
@@ -20,9 +20,10 @@ import click
 from harness.contract import HarnessError, SetupError
 
 COMMANDS: Mapping[str, str] = {
-    "init": "Create a git repository for a task, ready to launch.",
+    "init": "Write program.md for this repository, or make a new one.",
     "doctor": "Check which sandbox this machine supports, by attacking it.",
     "prepare": "Download, check and tokenise a corpus.",
+    "check": "Run the base a few times: noise, speed, mistakes.",
     "launch": "Start a run, or resume one.",
     "status": "Show each island's head, score, gain and cost.",
     "lineage": "Show experiments as a tree: parent, result and hypothesis.",

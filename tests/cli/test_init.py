@@ -1,12 +1,17 @@
-"""`swarm init` creates a repository that can be launched, and changes nothing that exists."""
+"""`swarm init` makes a repository that can be launched, or makes yours one; nothing is lost."""
 
+import os
+import pty
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness import tasks
+from swarm.init.template import TEMPLATES
 from swarm.project.repository import load_program
-from tests.support.target import git, swarm
+from tests.support.repository import make, write
+from tests.support.target import command, environment, git, swarm
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +24,7 @@ def test_a_new_repository_is_committed_and_can_be_launched(tmp_path, task):
     assert git(repo, "status", "--porcelain") == ""
     assert git(repo, "branch", "--show-current") == "main"
     program = load_program(repo, "HEAD")
-    entry = tasks.load(task).entry
+    entry = tasks.kind(task).entry
     assert (program.settings.task, program.entry) == (task, f"genome/{entry}")
     seed = ROOT / "islands/seeds" / task / entry
     assert (repo / "genome" / entry).read_bytes() == seed.read_bytes()
@@ -27,7 +32,7 @@ def test_a_new_repository_is_committed_and_can_be_launched(tmp_path, task):
 
 def test_this_repositorys_program_is_the_gpt_template():
     """The two differ in the genome's path and in nothing else."""
-    template = (ROOT / "swarm/templates/gpt.md").read_text()
+    template = (ROOT / "swarm/templates/gpt/program.md").read_text()
     ours = template.replace("genome/train.py", "islands/seeds/gpt/train.py")
     assert (ROOT / "program.md").read_text() == ours
 
@@ -46,8 +51,9 @@ def test_a_folder_in_use_or_inside_a_repository_is_refused(tmp_path):
 
 
 def test_an_unknown_task_is_a_usage_error(tmp_path):
-    """The message lists the tasks."""
-    assert "'gpt', 'packing'" in swarm(tmp_path, "init", "x", "--task", "chess", code=2)
+    """The message lists the templates."""
+    said = swarm(tmp_path, "init", "x", "--task", "chess", code=2)
+    assert all(f"'{name}'" in said for name in TEMPLATES)
 
 
 def test_a_refused_commit_is_reported_in_gits_words(tmp_path):
@@ -60,3 +66,161 @@ def test_a_refused_commit_is_reported_in_gits_words(tmp_path):
     said = swarm(tmp_path, "init", "x", "--task", "packing", code=2, **template)
     assert "git refused the commit" in said
     assert "sign the book first" in said
+
+
+BENCH = 'from words import split\nprint(f"ops/s: {1.5:.1f}")\n'
+
+OPTIONS = (
+    "--run",
+    "python bench.py",
+    "--metric",
+    "ops/s",
+    "--maximize",
+    "--genome",
+    "src/words.py",
+)
+
+
+AUTHOR = {f"GIT_{who}_{what}": "t" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+@pytest.fixture
+def yours(tmp_path):
+    """A repository that knows nothing of swarm: a module, its benchmark and its tests."""
+    files = {"src/words.py": "", "bench.py": BENCH, "tests/test_words.py": "", "README.md": "# x\n"}
+    return make(tmp_path / "yours", files)
+
+
+def files_of(repo):
+    """Return the bytes of every file in a repository's working tree, by path."""
+    paths = [path for path in repo.rglob("*") if path.is_file() and ".git" not in path.parts]
+    return {str(path.relative_to(repo)): path.read_bytes() for path in paths}
+
+
+def test_a_repository_that_exists_gets_a_program_and_no_commit(yours):
+    """Two new files, and the next step to copy; after it the program loads."""
+    before, head = files_of(yours), git(yours, "rev-parse", "HEAD")
+    said = swarm(yours, "init", *OPTIONS, "--seconds", "9")
+    assert git(yours, "rev-parse", "HEAD") == head
+    after = files_of(yours)
+    assert set(after) - set(before) == {"program.md", ".gitignore"}
+    assert before.items() <= after.items()
+    assert after[".gitignore"] == b".swarm/\n"
+    step = said.splitlines()[-1].removeprefix("next: ").partition(" && swarm check")[0]
+    subprocess.run(step, shell=True, cwd=yours, env=environment(**AUTHOR), check=True)
+    settings = load_program(yours, "HEAD").settings
+    assert (settings.task, settings.run, settings.genome) == (
+        "command",
+        "python bench.py",
+        ("src/words.py",),
+    )
+    assert settings.rungs[0].seconds == 9
+
+
+def test_prose_stays_and_front_matter_is_changed_on_demand_alone(yours):
+    """An autoresearch program.md; then a second init, which needs --force."""
+    prose = "# autoresearch\r\n\r\nLOOP FOREVER\r\n"
+    (yours / "program.md").write_bytes(prose.encode())
+    git(yours, "add", "-A")
+    git(yours, "commit", "-qm", "prose")
+    swarm(yours, "init", *OPTIONS)
+    first = (yours / "program.md").read_bytes().decode()
+    assert first.endswith(prose)
+    assert "--force" in swarm(yours, "init", "--metric", "ms", "--minimize", code=2)
+    assert (yours / "program.md").read_bytes().decode() == first
+    swarm(yours, "init", "--metric", "ms", "--minimize", "--force")
+    second = (yours / "program.md").read_bytes().decode()
+    assert second == first.replace("ops/s", "ms").replace("maximize", "minimize")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("--run", "python bench.py"),
+            "missing: --metric NAME, --maximize or --minimize",
+        ),
+        ((), "for example: swarm init --run 'python bench.py' --metric ops/s --maximize"),
+        ((*OPTIONS[:-1], "src/word.py"), "did you mean `src/words.py`"),
+        ((*OPTIONS, "--genome", "draft.py"), "draft.py, which is not tracked: `git add draft.py`"),
+        (("--run", "python benhc.py", *OPTIONS[2:]), "did you mean `bench.py`"),
+        (("--task", "packing"), "swarm init DIR --task packing"),
+        (("nowhere", *OPTIONS), "nowhere does not exist"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(yours, options, said):
+    """With exit code 2, and nothing is written."""
+    write(yours, {"draft.py": ""})
+    before = files_of(yours)
+    told = swarm(yours, "init", *options, code=2)
+    assert said in told
+    assert "Traceback" not in told
+    assert files_of(yours) == before
+
+
+def test_a_commit_holds_the_two_files_and_nothing_of_the_users(yours):
+    """What is staged stays staged, what is changed stays changed."""
+    (yours / ".gitignore").write_text("*.o")
+    git(yours, "add", "-A")
+    git(yours, "commit", "-qm", "ignore")
+    write(yours, {"staged.py": "1", "README.md": "changed"})
+    git(yours, "add", "staged.py")
+    said = swarm(yours, "init", *OPTIONS, "--commit", **AUTHOR)
+    assert "next: swarm check" in said
+    changed = git(yours, "show", "--name-only", "--format=", "HEAD").split()
+    assert changed == [".gitignore", "program.md"]
+    assert (yours / ".gitignore").read_text() == "*.o\n.swarm/\n"
+    assert git(yours, "status", "--porcelain").split("\n") == ["M README.md", "A  staged.py"]
+
+
+def test_a_commit_that_would_hold_changes_of_the_users_is_refused(yours):
+    """And so is one that no branch would hold."""
+    (yours / ".gitignore").write_text("mine\n")
+    assert ".gitignore has changes of yours" in swarm(yours, "init", *OPTIONS, "--commit", code=2)
+    (yours / ".gitignore").unlink()
+    git(yours, "checkout", "-q", "--detach")
+    assert "HEAD is detached" in swarm(yours, "init", *OPTIONS, "--commit", code=2)
+    assert not (yours / "program.md").exists()
+    assert "git switch" in swarm(yours, "init", *OPTIONS)
+
+
+def test_an_empty_repository_and_a_folder_without_one_are_told_apart(tmp_path):
+    """Files that are staged are enough; git's own reason is told where there is no repository."""
+    repo = tmp_path / "empty"
+    repo.mkdir()
+    assert "is not in a git repository" in swarm(repo, "init", *OPTIONS, code=2)
+    git(repo, "init", "-q", "-b", "main")
+    write(repo, {"src/words.py": "", "bench.py": BENCH})
+    assert "which is not tracked" in swarm(repo, "init", *OPTIONS, code=2)
+    git(repo, "add", "-A")
+    swarm(repo, "init", *OPTIONS)
+    assert (repo / "program.md").exists()
+
+
+def test_a_terminal_is_asked_for_what_is_missing_and_offered_what_is_found(yours):
+    """Enter takes the offer; a wrong answer is told and asked again."""
+    answers = ["python benhc.py", "1", "src/nothing.py", "src/words.py", "", "", "n"]
+    master, slave = pty.openpty()
+    asked = subprocess.Popen(
+        command("init"), cwd=yours, env=environment(), stdin=slave, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    os.write(master, "".join(f"{answer}\n" for answer in answers).encode())
+    said = b""
+    while True:
+        try:
+            said += os.read(master, 65536)
+        except OSError:  # Linux says so where the other end is closed
+            break
+    os.close(master)
+    assert asked.wait() == 0, said.decode()
+    assert "names benhc.py, which does not exist" in said.decode()
+    git(yours, "add", "-A")
+    git(yours, "commit", "-qm", "program")
+    settings = load_program(yours, "HEAD").settings
+    assert (settings.run, settings.metric, settings.direction, settings.genome) == (
+        "python bench.py",
+        "ops/s",
+        "maximize",
+        ("src/words.py",),
+    )

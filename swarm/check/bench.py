@@ -1,0 +1,248 @@
+"""Runs the base of a repository in trials of its own, without a run: nothing is recorded.
+
+Trials run as those of a run do: all slices at a time, the same sandbox, the frozen problem of the
+commit. A broken genome is one whose files no language reads. A second run in one place tells what
+a run leaves behind; only tasks with a command line have one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import fingerprint as identity
+from harness import tasks
+from harness.contract import HarnessError, Outcome, Rung, SandboxKind, Slice, Trial
+from harness.problem.spec import TREE, ProblemSpec, read_spec, write_spec
+from islands.git.branches import Branches
+from islands.rng import seed_of
+from swarm.check.findings import LEFT, SAW, BaseRuns, BaseTrial
+from swarm.executors.base import ExecutorConfig, VoidError
+from swarm.executors.local import LocalExecutor
+from swarm.executors.slices import discover
+from swarm.project.problem import freeze
+from swarm.project.program import Program
+
+BROKEN = b"\x00<<< swarm check: broken on purpose )]} '\"\n"
+"""The content of each file of a broken genome: a syntax error in any language."""
+
+QUICK_S = 20.0
+"""Limit of each trial of the quick check."""
+
+VOIDS = 3
+"""Times that a void trial is repeated."""
+
+_AGAIN = (
+    "{{ {run}\n}} >/dev/null 2>&1\n{{ {run}\n}}; code=$?\n"
+    'for place in "$HOME" "$TMPDIR" /dev/shm "$OUT"; do\n'
+    '  find "$place" -xdev -type f ! -path "*/pycache/*" ! -path "*/.swarm/*" 2>/dev/null\n'
+    "done | sort -u | sed 's/^/" + LEFT + " /'\n"
+    "env | sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/" + SAW + " \\1/p'\n"
+    "exit $code"
+)
+"""The command line that runs another one twice, then tells what is left and which names it saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchPlan:
+    """How much is run.
+
+    - `seeds`: seeds of the base
+    - `repeats`: trials of each
+    - `again`: whether the command is run twice in one place
+    - `limit`: seconds of a trial at most, below what program.md allows; None: that
+    """
+
+    seeds: int = 6
+    repeats: int = 2
+    again: bool = True
+    limit: float | None = None
+
+
+QUICK = BenchPlan(seeds=1, repeats=1, again=False, limit=QUICK_S)
+"""What the first launch in a repository runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The base: a commit of a repository with its program.md, and where its trials run.
+
+    - `scratch`: a folder for the trials, which is emptied
+    """
+
+    repo: Path
+    commit: str
+    program: Program
+    scratch: Path
+    sandbox: SandboxKind
+
+
+async def run_base(base: Base, plan: BenchPlan, log: Callable[[str], None]) -> BaseRuns:
+    """Run the base as `plan` says.
+
+    `log` gets one line for each trial. Raises SetupError where the machine or the problem has to be
+    put right, HarnessError where a trial is void again and again.
+    """
+    shutil.rmtree(base.scratch, ignore_errors=True)
+    try:
+        bench = _Bench(base, plan)
+        async with bench.opened():
+            return await bench.runs(log)
+    finally:
+        shutil.rmtree(base.scratch, ignore_errors=True)
+
+
+class _Bench:
+    """The slices of this machine, and the base in variants."""
+
+    def __init__(self, base: Base, plan: BenchPlan) -> None:
+        self._base, self._plan = base, plan
+        program, scratch = base.program, base.scratch
+        settings = program.settings
+        self._slices = discover(settings.slices)
+        rung = settings.rungs[0]
+        limit = rung.seconds if plan.limit is None else min(plan.limit, rung.seconds)
+        self._rung = Rung(rung.depth, limit, rung.memory_mib)
+        self._genome, self._broken = scratch / "base", scratch / "broken"
+        Branches(base.repo, "check", settings.genome).export(base.commit, self._genome)
+        _break_files(self._genome, self._broken)
+        self._problem = freeze(base.repo, base.commit, program, scratch / "problem")
+        self.task = tasks.load(settings.task, self._problem)
+        config = ExecutorConfig(settings.task, program.data, base.sandbox, None, self._problem)
+        home = identity.export(scratch / "harness")
+        self._executor = LocalExecutor(home, config, self._slices)
+        self._count = 0
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Hold the slices' processes."""
+        async with self._executor:
+            yield
+
+    async def runs(self, log: Callable[[str], None]) -> BaseRuns:
+        """Run all of the plan."""
+        seeds = [
+            seed_of(self._base.program.settings.seed, "check", n) for n in range(self._plan.seeds)
+        ]
+        trials = await self._trials(seeds * self._plan.repeats, log)
+        scored = any(trial.outcome.score is not None for trial in trials)
+        first = self._slices[0]
+        broken = again = None
+        if scored:
+            broken = await self._run(seeds[0], first, genome=self._broken)
+            log(f"genome broken: {_told(broken)}")
+        if scored and self._plan.again and (twice := self._twice()):
+            again = await self._run(seeds[0], first, problem=twice, times=2)
+            log(f"second run in one place: {_told(again)}")
+        evidence = next((each.outcome.evidence for each in trials), self.task.evidence)
+        return BaseRuns(
+            metric=self.task.metric,
+            direction=self.task.direction,
+            trials=tuple(trials),
+            broken=broken,
+            again=again,
+            slices=len(self._slices),
+            limit=self._rung.seconds,
+            evidence=evidence,
+            fills_time=not self._problem,
+            sees=_sees(self._problem),
+        )
+
+    async def _trials(self, seeds: Sequence[int], log: Callable[[str], None]) -> list[BaseTrial]:
+        """Run the base on `seeds`, each slice taking the next one when it is free."""
+        queue, trials = list(reversed(seeds)), list[BaseTrial]()
+
+        async def work(slice_: Slice) -> None:
+            while queue:
+                seed, began = queue.pop(), time.monotonic()
+                outcome = await self._run(seed, slice_)
+                trials.append(BaseTrial(seed, outcome, time.monotonic() - began))
+                log(f"base on seed {seed}: {_told(outcome)}")
+
+        async with asyncio.TaskGroup() as group:
+            for slice_ in self._slices:
+                group.create_task(work(slice_))
+        return trials
+
+    async def _run(
+        self,
+        seed: int,
+        slice_: Slice,
+        *,
+        genome: Path | None = None,
+        problem: str = "",
+        times: int = 1,
+    ) -> Outcome:
+        self._count += 1
+        program = self._base.program
+        trial = Trial(
+            id=f"c{self._count}",
+            task=program.settings.task,
+            data=program.data,
+            commit=self._base.commit,
+            seed=seed,
+            rung=replace(self._rung, seconds=times * self._rung.seconds),
+            slice=slice_,
+            genome=str(genome or self._genome),
+            entry=program.entry,
+            scratch=str(self._base.scratch / "trials"),
+            sandbox=self._base.sandbox,
+            problem=problem or self._problem,
+        )
+        for _ in range(VOIDS):
+            try:
+                return await self._executor.run(trial)
+            except VoidError as error:
+                reason = str(error)
+        raise HarnessError(f"the base could not be measured: {reason}")
+
+    def _twice(self) -> str:
+        """Return a problem that runs the command twice in one place, "" where there is none."""
+        if not self._problem:
+            return ""
+        spec = read_spec(self._problem)
+        if not spec.run:
+            return ""
+        folder = self._base.scratch / "twice"
+        shutil.copytree(
+            Path(self._problem) / TREE, folder / TREE, symlinks=True, copy_function=os.link
+        )
+        folder.chmod(0o755)
+        twice: ProblemSpec = dataclasses.replace(spec, run=_AGAIN.format(run=spec.run))
+        write_spec(twice, folder)
+        return str(folder)
+
+
+def _break_files(genome: Path, broken: Path) -> None:
+    """Copy the folder `genome` to `broken`, with content that nothing can read in each file."""
+    shutil.copytree(genome, broken)
+    for path in broken.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+            path.write_bytes(BROKEN)
+
+
+def _sees(problem: str) -> str:
+    """Return what a trial of the frozen `problem` sees beside the genome, "" without one."""
+    if not problem:
+        return ""
+    python = read_spec(problem).python
+    files = sum(1 for path in (Path(problem) / TREE).rglob("*") if path.is_file())
+    mounts = f", read-only {', '.join(python.prefixes)}" if python.prefixes else ""
+    return (
+        f"{files} files of the commit, the genome among them, read-only; python is"
+        f" {python.program} ({python.version.split(' ')[1]}){mounts}; no network, no keys"
+    )
+
+
+def _told(outcome: Outcome) -> str:
+    if outcome.failure is not None:
+        return f"{outcome.failure.kind}: {outcome.failure.reason}"
+    return f"{outcome.score:.6g} ({outcome.seconds.get('budget', 0.0):.2g} s)"

@@ -1,0 +1,368 @@
+"""Findings of `swarm check`: what trials of the base show, each with a severity and its fix.
+
+Pure: outcomes in, findings out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from harness.contract import Direction, Evidence, Outcome
+from islands.ratchet.noise import Noise, spread
+from islands.ratchet.policy import RatchetPolicy
+from islands.ratchet.smallest_gain import smallest_gain
+
+Severity = Literal["ok", "warn", "error"]
+
+HORIZONS = (100, 1_000)
+"""Trials of the runs whose smallest gain is told."""
+
+SHORT_S = 1.0
+"""Seconds below which a trial is short: a longer one may be less noisy at little cost."""
+
+COARSE_SHARE = 0.03
+"""Share of the score that is a large smallest gain, where a trial is short."""
+
+BUSY_SHARE = 0.05
+"""Share of a trial's cores that other programs may use before it is said."""
+
+NEAR_LIMIT = 0.9
+"""Share of its limit that a trial may take before it is said."""
+
+MANY_DEVIATIONS = 4.0
+"""Standard deviations of a pair by which a score of a broken genome is another score."""
+
+CACHED_SHARE = 0.6
+"""Share of one run's seconds that a second run in the same place may take without a cache."""
+
+LEFT, SAW = "swarm-left", "swarm-saw"
+"""First words of the lines by which the probe tells what a run left and which names it saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that trials of the base show.
+
+    - `subject`: what it is about, one or two words
+    - `text`: one line
+    - `fix`: what to do about it, "" where nothing need be done
+    """
+
+    severity: Severity
+    subject: str
+    text: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseTrial:
+    """One trial of the base.
+
+    - `seed`: its seed; each is run twice, unless the check is quick
+    - `wall`: seconds from the request to the outcome
+    """
+
+    seed: int
+    outcome: Outcome
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRuns:
+    """All that was run.
+
+    - `trials`: of the base, at least one
+    - `broken`: a trial of the genome with all its files broken, None where that was not tried
+    - `again`: a trial that runs the command twice and reads the second, None where not tried
+    - `slices`: how many run at a time
+    - `limit`: seconds that a trial may take
+    - `fills_time`: whether trials are meant to take all of that
+    - `sees`: what a trial is given, "" where that is the task's own
+    """
+
+    metric: str
+    direction: Direction
+    trials: tuple[BaseTrial, ...]
+    broken: Outcome | None = None
+    again: Outcome | None = None
+    slices: int = 1
+    limit: float = 0.0
+    evidence: Evidence = "verified"
+    fills_time: bool = False
+    sees: str = ""
+
+    @property
+    def scored(self) -> tuple[BaseTrial, ...]:
+        """The trials that have a score."""
+        return tuple(trial for trial in self.trials if trial.outcome.score is not None)
+
+    @property
+    def by_seed(self) -> Mapping[int, tuple[float, ...]]:
+        """The scores of each seed."""
+        scores: dict[int, tuple[float, ...]] = {}
+        for trial in self.scored:
+            if trial.outcome.score is not None:
+                scores[trial.seed] = (*scores.get(trial.seed, ()), trial.outcome.score)
+        return scores
+
+    @property
+    def noise(self) -> Noise:
+        """The noise that a run would start with: the spread of one score a seed."""
+        firsts = [scores[0] for scores in self.by_seed.values()]
+        return Noise(spread(firsts), len(firsts))
+
+
+def findings(runs: BaseRuns, policy: RatchetPolicy) -> list[Finding]:
+    """Return all that `runs` show. Of a base without a score only the reason is worth telling."""
+    failed = list(_failures(runs))
+    if not runs.scored:
+        return failed
+    found = [*failed, _score(runs), *_printed(runs), *_seeds(runs), _time(runs), *_load(runs)]
+    found += [*_reach(runs, policy), _evidence(runs), *_genome(runs), *_leftovers(runs)]
+    return [*found, Finding("ok", "view", f"a trial sees {runs.sees}")] if runs.sees else found
+
+
+def worst(found: Sequence[Finding]) -> Severity:
+    """Return the worst severity among findings."""
+    ranks: tuple[Severity, ...] = ("ok", "warn", "error")
+    return max((finding.severity for finding in found), key=ranks.index, default="ok")
+
+
+def _failures(runs: BaseRuns) -> Iterator[Finding]:
+    """Yield why trials of the base failed, once for each kind of reason."""
+    reasons: Counter[str] = Counter()
+    first: dict[str, Outcome] = {}
+    for trial in runs.trials:
+        if trial.outcome.failure is not None:
+            reasons[trial.outcome.failure.kind] += 1
+            first.setdefault(trial.outcome.failure.kind, trial.outcome)
+    for kind, count in reasons.items():
+        outcome = first[kind]
+        reason = outcome.failure.reason if outcome.failure else ""
+        times = f"{count} of {len(runs.trials)} trials of the base failed"
+        yield Finding("error", "run", f"{times} ({kind}): {reason}", _failure_fix(outcome))
+
+
+_NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+
+_FIXES: tuple[tuple[str, str], ...] = (
+    (r"(\S+): (?:command )?not found", "install {0}, or name its folder under `mount:`"),
+    (
+        r"Read-only file system|Permission denied",
+        "write to $OUT, $TMPDIR or $HOME: the repository is read-only in a trial",
+    ),
+    (
+        r"Network is unreachable|name resolution",
+        "trials have no network: fetch what is needed in `prepare:`",
+    ),
+    (r"different values", "print the metric once, at the end; give other numbers other names"),
+)
+"""What the end of a failed trial's log says, and the fix; {0} is the group of the pattern."""
+
+_FIXES_BY_KIND = {
+    "timeout": "raise `seconds` of the first rung in program.md, or make `run` shorter",
+    "memory": "raise `memory_mib` of the first rung in program.md",
+    "invalid": "print the metric on a line of its own as `name: NUMBER`",
+    "crash": "run the command by hand in a fresh clone: a trial sees tracked files only",
+}
+
+
+def _failure_fix(outcome: Outcome) -> str:
+    if outcome.failure is None:
+        return ""
+    text = f"{outcome.failure.reason}\n{outcome.tail}"
+    if module := _NO_MODULE.search(text):
+        package = module[1].partition(".")[0]
+        return (
+            f"install {package} where `python` is (the repository's .venv, or `python:` in"
+            " program.md), or track its files"
+        )
+    for pattern, fix in _FIXES:
+        if found := re.search(pattern, text):
+            return fix.format(*found.groups())
+    return _FIXES_BY_KIND[outcome.failure.kind]
+
+
+def _score(runs: BaseRuns) -> Finding:
+    scores = [score for each in runs.by_seed.values() for score in each]
+    mean, sd = fmean(scores), spread(scores)
+    share = f" ({sd / abs(mean):.2%} of it)" if mean else ""
+    text = f"{runs.metric} {mean:.6g}, standard deviation {sd:.3g}{share}"
+    return Finding("ok", "score", f"{text} on {_count(len(runs.by_seed), 'seed')}")
+
+
+def _printed(runs: BaseRuns) -> Iterator[Finding]:
+    """Yield a finding where the metric is printed more than once with one value."""
+    if runs.evidence == "verified":
+        return
+    form = re.compile(rf"(?:METRIC )?[\"']?{re.escape(runs.metric)}[\"']?\s*[:= ]\s*\S")
+    count = max(
+        sum(1 for line in trial.outcome.tail.splitlines() if form.match(line.strip(" {,")))
+        for trial in runs.scored
+    )
+    if count > 1:
+        text = f"{runs.metric} is printed {count} times; with different values it would be invalid"
+        yield Finding("warn", "metric", text, "print it once, at the end")
+
+
+def _seeds(runs: BaseRuns) -> Iterator[Finding]:
+    """Yield whether the seed matters, and whether two runs with one seed agree."""
+    repeated = [scores for scores in runs.by_seed.values() if len(scores) > 1]
+    if len(repeated) < 2:  # noqa: PLR2004 - a spread of means takes two
+        return
+    within = math.sqrt(fmean([spread(scores) ** 2 for scores in repeated]))
+    between = spread([fmean(scores) for scores in repeated])
+    if within == 0:
+        yield Finding("ok", "repeats", "two runs with one seed agree to the last digit")
+    else:
+        text = f"two runs with one seed differ, standard deviation {within:.3g}"
+        yield Finding("ok", "repeats", f"{text}: pairs of trials decide")
+    chance = within / math.sqrt(len(repeated[0]))
+    if between == 0:
+        yield Finding(
+            "warn",
+            "seed",
+            "the seed has no effect, so a gain may hold for this one case alone",
+            "draw inputs from $SWARM_SEED (or `{seed}` in the command), or ignore this if there"
+            " is one input to improve",
+        )
+    elif between < 2 * chance:
+        text = f"the seed has no effect beyond what repeats differ by ({between:.3g})"
+        fix = "draw inputs from $SWARM_SEED, unless the inputs are all that matter"
+        yield Finding("warn", "seed", text, fix)
+    else:
+        yield Finding("ok", "seed", f"the seed matters: standard deviation {between:.3g}")
+
+
+def _time(runs: BaseRuns) -> Finding:
+    budget = fmean([trial.outcome.seconds.get("budget", 0.0) for trial in runs.scored])
+    wall = fmean([trial.wall for trial in runs.scored])
+    hourly = 3600 * runs.slices / wall if wall else math.inf
+    text = (
+        f"{budget:.3g} s a trial of {runs.limit:g} allowed, {wall:.3g} s with all around it:"
+        f" {hourly:,.0f} trials an hour on {_count(runs.slices, 'slice')}"
+    )
+    if runs.limit and budget > NEAR_LIMIT * runs.limit and not runs.fills_time:
+        fix = "raise `seconds` of the first rung in program.md: a slow moment ends in a timeout"
+        return Finding("warn", "time", text, fix)
+    return Finding("ok", "time", text)
+
+
+def _load(runs: BaseRuns) -> Iterator[Finding]:
+    shares = [trial.outcome.facts.get("foreign_cpu", 0.0) for trial in runs.scored]
+    if fmean(shares) > BUSY_SHARE:
+        text = f"other programs took {fmean(shares):.0%} of the cores' time meanwhile"
+        yield Finding("warn", "load", text, "stop them, and check again: they add to the spread")
+
+
+def _reach(runs: BaseRuns, policy: RatchetPolicy) -> Iterator[Finding]:
+    """Yield the smallest gain that runs can establish, and whether a longer trial would help."""
+    if len(runs.by_seed) < 2:  # noqa: PLR2004 - a spread takes two
+        return
+    noise = runs.noise
+    mean = fmean([score for each in runs.by_seed.values() for score in each])
+    if noise.pair == 0:
+        yield Finding("ok", "reach", "the score does not vary: any gain that is seen is one")
+        return
+    gains = {trials: smallest_gain(policy, noise, trials) for trials in HORIZONS}
+    told = ", ".join(f"{trials:,} trials {_gain(gain, mean)}" for trials, gain in gains.items())
+    text = f"smallest gain that can be established: {told}"
+    budget = fmean([trial.outcome.seconds.get("budget", 0.0) for trial in runs.scored])
+    last = gains[HORIZONS[-1]]
+    if mean and last > COARSE_SHARE * abs(mean) and budget < SHORT_S:
+        longer = min(100.0, (last / (COARSE_SHARE / 3 * abs(mean))) ** 2)
+        fix = (
+            f"measure about {longer:.0f} times as much in one run (more repeats, more inputs) and"
+            " print the mean: noise falls with the root of the time"
+        )
+        yield Finding("warn", "reach", f"{text}; {budget:.2g} s is short for so noisy a run", fix)
+    else:
+        yield Finding("ok", "reach", text)
+
+
+def _gain(gain: float, mean: float) -> str:
+    if math.isinf(gain):
+        return "none"
+    return f"{gain:.3g}" + (f" ({gain / abs(mean):.2%})" if mean else "")
+
+
+def _evidence(runs: BaseRuns) -> Finding:
+    if runs.evidence == "verified":
+        return Finding("ok", "evidence", "verified: computed outside the candidate's process")
+    return Finding(
+        "warn",
+        "evidence",
+        "reported: printed by the process that runs the candidate, which could print anything",
+        "add `score:` (a scorer that reads what `run` leaves in $OUT) or use `task: function`",
+    )
+
+
+def _genome(runs: BaseRuns) -> Iterator[Finding]:
+    """Yield whether the score depends on the genome."""
+    if runs.broken is None:
+        return
+    if runs.broken.failure is not None:
+        kind = runs.broken.failure.kind
+        if kind == "timeout":
+            text = "with the genome broken it was still running when it was stopped"
+            yield Finding("ok", "genome", f"{text}: whether it uses the genome is not known")
+        else:
+            yield Finding("ok", "genome", f"with the genome broken it fails ({kind}), as it must")
+        return
+    score = runs.broken.score or 0.0
+    scores = [each for group in runs.by_seed.values() for each in group]
+    unit = max(runs.noise.pair, spread(scores))
+    if abs(score - fmean(scores)) > MANY_DEVIATIONS * unit and score not in scores:
+        text = f"with the genome broken {runs.metric} is {score:.6g}: it uses the genome"
+        yield Finding("ok", "genome", text)
+        return
+    yield Finding(
+        "error",
+        "genome",
+        f"with the genome broken {runs.metric} is {score:.6g}: it does not use the genome",
+        "check `genome:` in program.md; an installed copy of it (pip install .) may be imported",
+    )
+
+
+def _leftovers(runs: BaseRuns) -> Iterator[Finding]:
+    """Yield what a run leaves behind, and whether a second run in the same place uses it."""
+    if runs.again is None:
+        return
+    lines = [line.split(" ", 1) for line in runs.again.tail.splitlines() if " " in line]
+    left = [rest for word, rest in lines if word == LEFT]
+    names = sorted(rest for word, rest in lines if word == SAW)
+    if names:
+        yield Finding("ok", "environment", f"a trial has the variables {', '.join(names)}")
+    if not left:
+        yield Finding("ok", "leftovers", "it leaves no file behind")
+        return
+    shown = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")  # noqa: PLR2004 - shown
+    text = f"it leaves {shown}, which no later trial sees"
+    once = fmean([trial.outcome.seconds.get("budget", 0.0) for trial in runs.scored])
+    second = runs.again.seconds.get("budget", 0.0) - once
+    scores = [each for group in runs.by_seed.values() for each in group]
+    score = runs.again.score
+    other = score is not None and abs(score - fmean(scores)) > MANY_DEVIATIONS * max(
+        runs.noise.pair, spread(scores)
+    )
+    if other or second < CACHED_SHARE * once - 0.05:
+        told = f"{runs.metric} {score:.6g}" if score is not None else "no score"
+        yield Finding(
+            "warn",
+            "cache",
+            f"a second run in the same place gives {told} after {max(second, 0):.2g} s instead of"
+            f" {once:.2g}: {text}",
+            "let `run` delete its cache first, or make it in `prepare:` or `build:`",
+        )
+    else:
+        yield Finding("ok", "leftovers", text)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

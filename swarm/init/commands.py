@@ -1,0 +1,79 @@
+"""Checks a command line before it is written to program.md: its program and its files exist.
+
+Not covered: what a shell, npm or make would start in turn; modules of installed packages.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+import shutil
+
+from swarm.init.worktree import Worktree
+from swarm.project.errors import nearest
+
+_SCRIPT_RUNNERS = re.compile(r"python[\d.]*|node|deno|bun|ruby|perl|Rscript|bash|sh|julia|php")
+_NEEDED_FILES = {
+    "make": ("Makefile", "makefile", "GNUmakefile"),
+    "npm": ("package.json",),
+    "npx": ("package.json",),
+    "cargo": ("Cargo.toml",),
+    "go": ("go.mod",),
+    "mvn": ("pom.xml",),
+    "gradle": ("build.gradle", "build.gradle.kts"),
+}
+"""Files of which each program needs one."""
+
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
+_PYTHON = re.compile(r"python[\d.]*")
+
+
+def command_problem(command: str, tree: Worktree, *, built: bool = False) -> str:
+    """Return what is wrong with `command` in `tree`, with the fix; "" where nothing is.
+
+    With `built` a program of the repository may be missing: a build step makes it.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        return f"cannot be read as a command ({error}): check its quotes"
+    while words and _ASSIGNMENT.fullmatch(words[0]):
+        words = words[1:]
+    if not words:
+        return "is empty: name the command"
+    program, arguments = words[0], words[1:]
+    if program == "uv" and arguments[:1] == ["run"]:
+        program, arguments = "python", [word for word in arguments[1:] if word != "python"]
+    if "/" in program and not posixpath.isabs(program):
+        return "" if built else file_problem(program, tree)
+    name = posixpath.basename(program)
+    needed = _NEEDED_FILES.get(name, ())
+    if needed and "-C" not in arguments and not any(file in tree.files for file in needed):
+        return f"needs a {needed[0]} here, and none is tracked: add it, or run it elsewhere"
+    if not _PYTHON.fullmatch(name) and shutil.which(program) is None:
+        return f"starts {program!r}, which is not installed here: install it, or correct the name"
+    script = _script(name, arguments)
+    return file_problem(script, tree) if script else ""
+
+
+def _script(program: str, arguments: list[str]) -> str:
+    """Return the script that an interpreter is to run, "" where the line names none."""
+    if not _SCRIPT_RUNNERS.fullmatch(program):
+        return ""
+    for word in arguments:
+        if word in ("-c", "-m", "-e", "--eval", "-p", "--print", "--test"):
+            return ""
+        if not word.startswith("-"):
+            return word
+    return ""
+
+
+def file_problem(path: str, tree: Worktree) -> str:
+    """Return why `path` is no tracked file or folder of `tree`, with the fix; "" where it is."""
+    path = posixpath.normpath(path)
+    if path == "." or path in tree.files or any(file.startswith(f"{path}/") for file in tree.files):
+        return ""
+    if (tree.folder / path).exists():
+        return f"names {path}, which is not tracked: `git add {path}`"
+    return f"names {path}, which does not exist{nearest(path, tree.files)}"

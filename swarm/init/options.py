@@ -1,0 +1,152 @@
+"""The problem as the options of `swarm init` state it: its keys, what is missing, what is wrong."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+
+from harness.contract import Rung, SetupError
+from swarm.init.commands import command_problem, file_problem
+from swarm.init.offers import Offer
+from swarm.init.sources import better
+from swarm.init.worktree import Worktree
+from swarm.project.frontmatter import Value
+from swarm.project.program import read_program
+from swarm.project.repository import PROGRAM
+from swarm.project.schema import Settings
+
+KEYS = frozenset(key.name for key in fields(Settings))
+"""The keys of program.md."""
+
+COMMANDS: Mapping[str, str] = {
+    "run": "--run",
+    "score": "--score",
+    "build": "--build",
+    "prepare": "--prepare",
+    "checks": "--check",
+}
+"""The option of each key that holds a command."""
+
+
+@dataclass(frozen=True, slots=True)
+class InitOptions:
+    """What a user says of a problem; "", () and None where it is not said."""
+
+    task: str = ""
+    run: str = ""
+    evaluate: str = ""
+    metric: str = ""
+    direction: str = ""
+    genome: tuple[str, ...] = ()
+    score: str = ""
+    held: Mapping[str, str] = field(default_factory=dict)
+    build: str = ""
+    prepare: str = ""
+    checks: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    python: str = ""
+    mount: tuple[str, ...] = ()
+    seconds: float | None = None
+    memory_mib: int | None = None
+    agent: str = ""
+
+    def keys(self) -> dict[str, Value]:
+        """Return the keys of program.md that are said, without the others."""
+        given: dict[str, Value] = {
+            "task": self.task or ("function" if self.evaluate else "command" if self.run else ""),
+            "genome": [posixpath.normpath(path) for path in self.genome],
+            "run": self.run,
+            "evaluate": posixpath.normpath(self.evaluate) if self.evaluate else "",
+            "metric": self.metric,
+            "direction": self.direction,
+            "score": self.score,
+            "held": dict(self.held),
+            "build": self.build,
+            "prepare": self.prepare,
+            "checks": list(self.checks),
+            "files": list(self.files),
+            "python": self.python,
+            "mount": list(self.mount),
+            "rungs": self._rungs(),
+            "agent": self.agent,
+        }
+        return {key: value for key, value in given.items() if value}
+
+    def _rungs(self) -> list[Value]:
+        if self.seconds is None and self.memory_mib is None:
+            return []
+        seconds = 30.0 if self.seconds is None else self.seconds
+        plain = int(seconds) if seconds.is_integer() else seconds
+        memory = self.memory_mib or Rung(1, seconds).memory_mib
+        return [{"depth": 1, "seconds": plain, "memory_mib": memory}]
+
+    def missing(self, existing: Collection[str] = ()) -> list[str]:
+        """Return the options that are needed and not given, keys `existing` in program.md aside."""
+        needed = {
+            "--run COMMAND": bool(self.run or self.evaluate or {"run", "evaluate"} & {*existing}),
+            "--metric NAME": bool(self.metric or self.evaluate or "metric" in existing),
+            "--maximize or --minimize": bool(self.direction or "direction" in existing),
+            "--genome PATH": bool(self.genome or "genome" in existing),
+        }
+        return [option for option, given in needed.items() if not given]
+
+    def with_offer(self, offer: Offer) -> InitOptions:
+        """Return these options, completed by what `offer` says of the same command."""
+        given, offered = (self.run, self.evaluate), (offer.run, offer.evaluate)
+        if any(given) and given != offered:
+            return replace(self, checks=self.checks or (offer.checks if "checks" in KEYS else ()))
+        metric = self.metric or (offer.metrics[0] if offer.metrics else "")
+        return replace(
+            self,
+            run=offer.run,
+            evaluate=offer.evaluate,
+            metric=metric,
+            direction=self.direction or better(metric),
+            genome=self.genome or offer.genome,
+            build=self.build or (offer.build if "build" in KEYS else ""),
+            prepare=self.prepare or (offer.prepare if "prepare" in KEYS else ""),
+            checks=self.checks or (offer.checks if "checks" in KEYS else ()),
+        )
+
+    def command_line(self) -> str:
+        """Return `swarm init` with the main options, a capital word for what is not known."""
+        measure = ("--evaluate", self.evaluate) if self.evaluate else ("--run", self.run)
+        words = ["swarm", "init", measure[0], shlex.quote(measure[1]) if measure[1] else "COMMAND"]
+        words += ["--metric", shlex.quote(self.metric) if self.metric else "NAME"]
+        words.append(f"--{self.direction}" if self.direction else "--maximize")
+        for path in self.genome or ("PATH",):
+            words += ["--genome", shlex.quote(path)]
+        for key in ("build", "prepare"):
+            if getattr(self, key):
+                words += [COMMANDS[key], shlex.quote(getattr(self, key))]
+        for check in self.checks:
+            words += ["--check", shlex.quote(check)]
+        return " ".join(words)
+
+
+def require_sound(options: InitOptions, tree: Worktree) -> None:
+    """Raise SetupError with a line for each command or path that cannot be meant."""
+    problems = [f"{option} {problem}" for option, problem in _problems(options, tree) if problem]
+    if problems:
+        raise SetupError("\n".join(problems))
+
+
+def _problems(options: InitOptions, tree: Worktree) -> Iterator[tuple[str, str]]:
+    for key, option in COMMANDS.items():
+        given = getattr(options, key)
+        for command in given if isinstance(given, tuple) else (given,) if given else ():
+            built = bool(options.build) and key != "build"
+            yield option, command_problem(command, tree, built=built)
+    paths = [("--genome", path) for path in options.genome]
+    paths += [("--files", path) for path in options.files]
+    paths += [("--held", path) for path in options.held.values()]
+    paths += [("--evaluate", options.evaluate)] if options.evaluate else []
+    for option, path in paths:
+        yield option, file_problem(path, tree)
+
+
+def require_readable(program: str, tree: Worktree) -> None:
+    """Raise SetupError where a launch would refuse the text of `program`."""
+    read_program(program, PROGRAM, sorted(tree.files | {PROGRAM}))

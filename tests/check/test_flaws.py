@@ -1,0 +1,97 @@
+"""`swarm check` in real repositories, each with a planted flaw that it must find."""
+
+import json
+import sys
+
+import pytest
+
+from tests.support.repository import make
+from tests.support.target import swarm
+
+PROGRAM = """\
+---
+task: command
+genome: [solve.py]
+run: python bench.py
+metric: score
+direction: maximize
+rungs: [{depth: 1, seconds: 5, memory_mib: 512}]
+slices: {kind: cpu, count: 1}
+---
+Raise the score.
+"""
+
+SOLVE = "def solve(x):\n    return x\n"
+
+SOUND = """\
+import os, random
+from solve import solve
+rng = random.Random(int(os.environ["SWARM_SEED"]))
+print(f"score: {solve(100) + rng.random()}")
+"""
+
+UNUSED = SOUND.replace("from solve import solve", "def solve(x):\n    return x").replace(
+    "rng.random()", "rng.gauss(0, 60)"
+)
+
+CACHED = """\
+import os, pathlib, time
+from solve import solve
+cache = pathlib.Path(os.environ["HOME"], "cache.txt")
+if not cache.exists():
+    time.sleep(0.4)
+    cache.write_text(str(solve(1)))
+print(f"score: {cache.read_text()}")
+print(f"score: {cache.read_text()}")
+"""
+
+
+def check(tmp_path, bench, code=0, program=PROGRAM):
+    """Return the findings on a repository with this benchmark, by subject."""
+    files = {"program.md": program, "solve.py": SOLVE, "bench.py": bench}
+    repo = make(tmp_path / "repo", files)
+    said = swarm(repo, "check", "--json", "--seeds", "3", code=code)
+    found = json.loads(said)["findings"]
+    assert not (repo / ".swarm/.check").exists()
+    return {finding["subject"]: finding for finding in found}
+
+
+def flaws(found):
+    """Return the subjects of all findings that are not ok, but for the load of other tests."""
+    return {name for name in found if found[name]["severity"] != "ok"} - {"load"}
+
+
+@pytest.mark.sandbox
+def test_a_sound_problem_shows_no_flaw(tmp_path):
+    """It is told what a trial sees, and that a number which is printed is only reported."""
+    found = check(tmp_path, SOUND)
+    assert flaws(found) == {"evidence"}
+    assert "2 files of the commit" in found["view"]["text"]
+    assert sys.executable in found["view"]["text"]
+    assert "SWARM_SEED" in found["environment"]["text"]
+
+
+@pytest.mark.sandbox
+def test_a_genome_that_is_not_used_is_an_error(tmp_path):
+    """The benchmark has a copy of the function; and it is too short for its noise."""
+    found = check(tmp_path, UNUSED, code=1)
+    assert flaws(found) == {"evidence", "genome", "reach"}
+    assert found["genome"]["severity"] == "error"
+    assert "times as much in one run" in found["reach"]["fix"]
+
+
+@pytest.mark.sandbox
+def test_a_cache_a_seed_without_effect_and_a_metric_printed_twice_are_found(tmp_path):
+    """Each with its fix; the run is possible all the same."""
+    found = check(tmp_path, CACHED)
+    assert flaws(found) == {"evidence", "cache", "seed", "metric"}
+    assert "cache.txt" in found["cache"]["text"]
+    assert all(found[name]["fix"] for name in flaws(found))
+
+
+@pytest.mark.sandbox
+def test_a_missing_package_is_named(tmp_path):
+    """There is nothing else to say of a base without a score."""
+    found = check(tmp_path, SOUND.replace("import os", "import swarm_misses_this, os"), code=1)
+    assert list(found) == ["run"]
+    assert "install swarm_misses_this" in found["run"]["fix"]

@@ -7,9 +7,9 @@ refreshes where they are due. At each power of ten of past trials a line says wh
 since half as many cost, and what a reader's own refresh and a question took there.
 """
 
+import argparse
 import os
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -107,4 +107,6 @@ def main(most):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("trials", type=int, nargs="?", default=10_000, help="default: 10,000")
+    main(parser.parse_args().trials)

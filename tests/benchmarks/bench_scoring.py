@@ -9,11 +9,11 @@ the sharp audit that comes before a promotion. Then what a box costs over a plai
 100 ms is wanted).
 """
 
+import argparse
 import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -113,4 +113,6 @@ def _line(row: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("trials", type=int, nargs="?", default=5, help="default: 5")
+    main(parser.parse_args().trials)

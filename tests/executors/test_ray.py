@@ -22,7 +22,7 @@ from swarm.executors.local import LocalExecutor
 from swarm.executors.ray import Member, RayCluster, RayExecutor, members
 from swarm.project.schema import SlicesSection
 from tests.support.nodes import cluster
-from tests.support.target import command, environment, git, ledger, packing, swarm
+from tests.support.target import command, environment, git, ledger, packing
 
 CORES = sorted(os.sched_getaffinity(0))
 CORES_OF_NODES = (CORES[0], CORES[-1], CORES[0])
@@ -206,10 +206,7 @@ def _kill_in_mid_trial(node):
 
 
 def test_a_node_killed_in_mid_trial_costs_no_experiment(three, tmp_path, sandbox):
-    """Every started trial ended once or was void once and ran again.
-
-    Meanwhile no second coordinator can open the run.
-    """
+    """Every started trial ended once or was void once and ran again."""
     repo = packing(tmp_path, seconds=4.0, seed=3, slices={"kind": "cpu"})
     genome = repo / "genome/pack.py"
     genome.write_text(genome.read_text() + "\n\nimport time\n\ntime.sleep(0.7)\n")
@@ -218,8 +215,6 @@ def test_a_node_killed_in_mid_trial_costs_no_experiment(three, tmp_path, sandbox
     words = ("launch", "--trials", "12", "--executor", "ray", "--address", address)
     out = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command(*words), cwd=repo, env=environment(), **out) as child:
-        _wait_for_a_trial(nodes[1])
-        assert f"another coordinator (pid {child.pid}) has this run" in swarm(repo, *words, code=2)
         _kill_in_mid_trial(nodes[1])
         _, stderr = child.communicate(timeout=120)
     assert child.returncode == 0, stderr

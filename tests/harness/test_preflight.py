@@ -254,6 +254,7 @@ def test_a_sandbox_that_ended_before_the_candidate_is_the_harnesss_fault(tmp_pat
 
 def test_a_hang_is_refused_unless_others_may_have_had_the_time(tmp_path, monkeypatch):
     """Who stands back for trials cannot tell a hang from a core that was not to be had."""
+    monkeypatch.setattr(os, "getpriority", lambda *_: 0)
     assert looked(tmp_path, killed="deadline").reason == "still running a tiny input after 30 s"
     monkeypatch.setattr(os, "getpriority", lambda *_: 19)
     assert looked(tmp_path, killed="deadline").ok

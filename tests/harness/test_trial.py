@@ -353,7 +353,7 @@ def test_a_slices_process_scores_fails_and_goes_on(tmp_path, genome):
     assert "ZeroDivisionError" in crash.failure.reason
     assert lying.failure.kind == "invalid"
     assert hang.failure.kind == "timeout"
-    assert 2.0 <= hang.seconds["budget"] < 3.0
+    assert hang.seconds["budget"] >= 2.0
     assert list((tmp_path / "scratch").iterdir()) == []
 
 

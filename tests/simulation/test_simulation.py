@@ -379,7 +379,7 @@ print(blake2b(repr(runs).encode()).hexdigest())
 def test_a_run_does_not_depend_on_how_strings_are_hashed():
     """Each process hashes strings in its own way, which orders sets."""
     ledgers = set()
-    for hashing in "1", "2", "3":
+    for hashing in "1", "2":
         env = {**environment(), "PYTHONHASHSEED": hashing}
         ledgers.add(subprocess.check_output([sys.executable, "-c", HASHED], cwd=HERE, env=env))
     assert len(ledgers) == 1
@@ -490,14 +490,14 @@ def test_a_killed_study_leaves_no_process(tmp_path):
     child = subprocess.Popen(
         command(*asked), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
     )
-    family, deadline = [], time.monotonic() + 20
-    while len(family) < 3 and time.monotonic() < deadline:  # two workers and their tracker
+    family = []
+    while len(family) < 3 and child.poll() is None:  # two workers and their tracker
         time.sleep(0.05)
         family = psutil.Process(child.pid).children(recursive=True)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     assert len(family) >= 3
-    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert psutil.wait_procs(family, timeout=60)[1] == []
 
 
 def test_the_fit_climbs_and_finds_what_it_was_given():

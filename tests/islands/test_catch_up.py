@@ -18,9 +18,9 @@ from swarm.results.verify import verify
 from swarm.simulation.mixtures import HARSH
 from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.world import Conditions
-from tests.islands.test_migration import START, TRAIN, TRAINED, conduct, puts, texts
 from tests.support.histories import clock
 from tests.support.laboratory import MemoryLedger, opening
+from tests.support.migrations import START, TRAIN, TRAINED, conduct, puts, texts
 from tests.support.repository import git, make
 
 ALL = Migration("complete")

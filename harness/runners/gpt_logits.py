@@ -50,10 +50,26 @@ def load_model(options: argparse.Namespace) -> torch.nn.Module:
     torch.manual_seed(0)
     model: torch.nn.Module = genome.build(options.vocab, options.context, options.depth)
     report_step(options.channel)
-    model.load_state_dict(load_file(options.weights))
+    load_weights(model, load_file(options.weights))
     model = model.to(options.device).eval()
     report_step(options.channel)
     return model
+
+
+def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Copy the weights into the model's tensors of the same names.
+
+    Not by the model's own `load_state_dict`, which is the candidate's. Raises ValueError where
+    names or shapes differ.
+    """
+    places = torch.nn.Module.state_dict(model)
+    if places.keys() != weights.keys():
+        differing = ", ".join(sorted(places.keys() ^ weights.keys())[:3])
+        raise ValueError(f"build() and the weights differ in {differing}")
+    for name, place in places.items():
+        if place.shape != weights[name].shape:
+            raise ValueError(f"build() and the weights differ in the shape of {name}")
+        place.copy_(weights[name])
 
 
 def answer(

@@ -160,8 +160,8 @@ def attempt(
     trained = genome.train(trial)
     plain = getattr(trained, "_orig_mod", trained)
     model = genome.build(options.vocab, context, depth)
-    model.load_state_dict(
-        {name: value.detach().cpu() for name, value in plain.state_dict().items()}
+    torch.nn.Module.load_state_dict(  # not the genome's own: scoring does not call it either
+        model, {name: value.detach().cpu() for name, value in plain.state_dict().items()}
     )
     ask(model.eval(), torch.from_numpy(tokens[: 2 * context].astype(np.int64)), options.vocab)
 

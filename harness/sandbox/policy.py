@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from harness.contract import SandboxKind, Slice
+
+
+@dataclass(slots=True)
+class CpuAllowance:
+    """CPU time that a sandbox's processes may use, adjusted while it runs by who talks with it.
+
+    Both are seconds of CPU time since the start; `used` is as of the last look.
+    """
+
+    limit: float = math.inf
+    used: float = 0.0
+
+    def allow(self, seconds: float) -> None:
+        """Allow so much more than is used now."""
+        self.limit = self.used + seconds
+
+    def exceeded(self, used: float | None) -> bool:
+        """Take a look; return whether more is used than allowed. None: it is not measured."""
+        self.used = used or 0.0
+        return self.used > self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +48,7 @@ class SandboxPolicy:
         made before they exist
     write: host folders, by absolute path inside; each begins empty and receives the outputs when
         the sandbox has ended
+    cpu: CPU time that it may use; None: not limited
     outputs: files to take from the `write` folders, with the most bytes of each; None takes every
         regular file
     env: variables added to a fixed list
@@ -54,6 +76,7 @@ class SandboxPolicy:
     kind: SandboxKind = "namespaces"
     torch: bool = True
     outputs: Mapping[str, int] | None = None
+    cpu: CpuAllowance | None = None
     all_packages: bool = False
 
 
@@ -62,8 +85,8 @@ class Exit:
     """How a sandbox ended. Nothing of it is alive when this exists.
 
     code: exit status of the first process; negative: the signal
-    killed: what the harness killed it for; "disk": more than `file_mib` or `tmp_mib` in files, with
-        Landlock, where no mount refuses the write
+    killed: what the harness killed it for; "cpu": more CPU time than allowed; "disk": more than
+        `file_mib` or `tmp_mib` in files, with Landlock, where no mount refuses the write
     seconds: wall time from exec to the last descendant's death
     start: wall time from the call to exec, in seconds
     peak_mib: the most memory seen for the whole tree
@@ -72,7 +95,7 @@ class Exit:
     """
 
     code: int
-    killed: Literal["", "deadline", "memory", "disk"]
+    killed: Literal["", "deadline", "memory", "disk", "cpu"]
     seconds: float
     start: float
     peak_mib: float

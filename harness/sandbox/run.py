@@ -18,7 +18,7 @@ from harness.sandbox.kinds.base import Observer, Sandbox, Source
 from harness.sandbox.kinds.landlock import LandlockSandbox
 from harness.sandbox.kinds.namespaces import NamespaceSandbox
 from harness.sandbox.kinds.unconfined import Unconfined
-from harness.sandbox.policy import Exit, SandboxPolicy
+from harness.sandbox.policy import CpuAllowance, Exit, SandboxPolicy
 
 _Factory = Callable[[SandboxPolicy, Sequence[str], Observer, Source | None], Sandbox]
 
@@ -44,8 +44,27 @@ def run(
     not start or does not end.
     """
     with Observer(log) as observer, _sandbox(policy, argv, observer, source) as sandbox:
-        ended = observer.watch(sandbox.program, sandbox.tree, policy.seconds, sandbox.meanwhile)
-        return dataclasses.replace(ended, refused=sandbox.take_outputs())
+        over = _CpuLimit(policy.cpu, sandbox)
+        ended = observer.watch(
+            sandbox.program, sandbox.tree, policy.seconds, sandbox.meanwhile, over.ended
+        )
+        killed = "cpu" if over.spent else ended.killed
+        return dataclasses.replace(ended, killed=killed, refused=sandbox.take_outputs())
+
+
+class _CpuLimit:
+    """Ends the watch on a sandbox that has used more CPU time than it is allowed."""
+
+    def __init__(self, allowance: CpuAllowance | None, sandbox: Sandbox) -> None:
+        self._allowance, self._sandbox, self.spent = allowance, sandbox, False
+
+    def ended(self, wait: float) -> bool:
+        """Return whether the program has ended, or must."""
+        if self._sandbox.program.ended(wait):
+            return True
+        if self._allowance is not None:
+            self.spent = self._allowance.exceeded(self._sandbox.tree.cpu_seconds())
+        return self.spent
 
 
 class Running:

@@ -21,7 +21,8 @@ def bigram_logits():
 class SandboxSide:
     """The sandbox's side of the protocol, played by this process or by a child."""
 
-    def __init__(self, argv):
+    def __init__(self, argv, policy=None):
+        self.policy = policy
         options = dict(pairwise(argv))
         self.rows, self.context, self.vocab, self.channel, self.memory = (
             int(options[f"--{name}"]) for name in ("rows", "context", "vocab", "channel", "memory")
@@ -61,7 +62,9 @@ def sandbox(behave):
     """A confine in which `behave(side)` plays the sandbox; it returns why it was killed."""
 
     def confine(policy, argv, log):
-        return Exit(0, behave(SandboxSide(argv)) or "", seconds=0.0, start=0.0, peak_mib=0.0)
+        return Exit(
+            0, behave(SandboxSide(argv, policy)) or "", seconds=0.0, start=0.0, peak_mib=0.0
+        )
 
     return confine
 

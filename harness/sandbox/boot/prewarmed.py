@@ -62,6 +62,7 @@ class SandboxShape:
             read={**policy.read, **later},
             write=dict.fromkeys(policy.write, Path()),
             outputs=None,
+            cpu=None,
         )
         return cls(walls, (*argv[: len(argv) - len(program_words(argv) or ()) + 1],))
 

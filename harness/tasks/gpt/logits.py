@@ -11,6 +11,7 @@ is caught by its short answer, one that extends it is held by its limit on file 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from harness.contract import HarnessError, Trial
 from harness.sandbox import python_argv
-from harness.sandbox.policy import Exit, SandboxPolicy
+from harness.sandbox.policy import CpuAllowance, Exit, SandboxPolicy
 from harness.tasks.base import RUNNERS, Confine, InvalidError
 
 Tokens = NDArray[np.int32]
@@ -85,6 +86,23 @@ class Question:
         return (*(self.tokens if self.at is None else self.at).shape, vocab)
 
 
+START_CPU_S = 1.0
+"""CPU time to import the entry file, build the model, load its weights and answer once, with
+`START_SHARE` of the budget: the seed takes 0.2 s. What trains before its first answer gets no
+further in it; what trains later answers the audit otherwise."""
+
+START_SHARE = 0.05
+
+ANSWERING_SHARE = 0.5
+"""CPU time for all answers, as a share of the budget on every core of the slice, with ANSWERING_S.
+The seed takes a tenth, a third where a CPU trains at depth 8."""
+
+ANSWERING_S = 5.0
+
+_MACHINE = (errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE)
+"""Errors of a talk that no candidate can cause; every other one is by its hand."""
+
+
 def ask(
     model: ScoredModel, questions: Sequence[Question], confine: Confine, seconds: float, take: Take
 ) -> float:
@@ -96,10 +114,12 @@ def ask(
     """
     called = time.monotonic()
     ours, theirs = socket.socketpair()
+    cpu = CpuAllowance()
     with ours, theirs, _memory(model) as memory, ThreadPoolExecutor(1) as pool:
-        talk = pool.submit(_converse, model, questions, ours, memory, take)
+        talk = pool.submit(_converse, model, questions, ours, memory, cpu, take)
         try:
-            ended = confine(*_launch(model, seconds, theirs.fileno(), memory))
+            with _same_file(memory) as given:
+                ended = confine(*_launch(model, seconds, theirs.fileno(), given, cpu))
         finally:
             theirs.close()  # wakes `talk` if it still waits
         if not isinstance(talk.exception(), HarnessError):
@@ -107,8 +127,21 @@ def ask(
         return talk.result() - called
 
 
+@contextmanager
+def _same_file(memory: int) -> Iterator[int]:
+    """Yield a descriptor whose flags (O_APPEND) are not ours: the sandbox can change its own."""
+    if sys.platform != "linux":
+        yield memory
+        return
+    number = os.open(f"/proc/self/fd/{memory}", os.O_RDWR)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
 def _launch(
-    model: ScoredModel, seconds: float, channel: int, memory: int
+    model: ScoredModel, seconds: float, channel: int, memory: int, cpu: CpuAllowance
 ) -> tuple[SandboxPolicy, list[str], Path]:
     trial = model.trial
     policy = SandboxPolicy(
@@ -119,6 +152,7 @@ def _launch(
         late=("/genome", "/weights"),
         fds=(channel, memory),
         kind=trial.sandbox,
+        cpu=cpu,
     )
     numbers = {
         "share": trial.slice.share,
@@ -138,30 +172,63 @@ def _launch(
 def _check(ended: Exit, seconds: float, memory_mib: int) -> None:
     if ended.killed == "deadline":
         raise InvalidError(f"scoring its model took more than {seconds:g} s")
+    if ended.killed == "cpu":
+        raise InvalidError("scoring its model took more CPU time than answering does")
     if ended.killed == "memory":
         raise InvalidError(f"its model held more than {memory_mib} MiB when it was scored")
     if ended.killed == "disk":
         raise InvalidError("its model wrote more files than a sandbox may hold when it was scored")
 
 
-def _converse(
-    model: ScoredModel, questions: Sequence[Question], ours: socket.socket, memory: int, take: Take
+def _converse(  # noqa: PLR0913, PLR0917 - both ends of a talk
+    model: ScoredModel,
+    questions: Sequence[Question],
+    ours: socket.socket,
+    memory: int,
+    cpu: CpuAllowance,
+    take: Take,
 ) -> float:
-    """Take turns with the sandbox until all is answered; return the time of the first question."""
+    """Take turns with the sandbox until all is answered; return the time of the first question.
+
+    Raises InvalidError for what the candidate did or may have done, HarnessError for the rest.
+    """
+    seconds, cores = model.trial.rung.seconds, max(1, len(model.trial.slice.cores))
     room = np.empty(model.rows * model.context * model.vocab, np.float32)
     with ours:  # closing our end is what tells the sandbox to end
-        for fault, reason in _STEPS:
+        for step, (fault, reason) in enumerate(_STEPS):
             _wait(ours, fault, reason)
+            if not step:  # the candidate's code runs from now on
+                cpu.allow(START_CPU_S + START_SHARE * seconds)
         began = time.monotonic()
         for i, question in enumerate(questions):
-            os.pwrite(memory, _encoded(question), 4 * model.rows * model.context * model.vocab)
-            _give_turn(question, ours, model)
-            shape = question.shape(model.vocab)
-            answer = room[: math.prod(shape)]
-            if os.preadv(memory, [answer.data], 0) != answer.nbytes:
-                raise InvalidError("its model truncated the memory that answers are read from")
-            take(i, answer.reshape(shape))
+            answer = room[: math.prod(question.shape(model.vocab))]
+            with _their_hand():
+                _ask_one(model, question, ours, memory, answer)
+            if not i:
+                cpu.allow(ANSWERING_S + ANSWERING_SHARE * seconds * cores)
+            take(i, answer.reshape(question.shape(model.vocab)))
     return began
+
+
+def _ask_one(
+    model: ScoredModel, question: Question, ours: socket.socket, memory: int, answer: Logits
+) -> None:
+    """Put a question into the memory, give the turn, and read the answer."""
+    os.pwrite(memory, _encoded(question), 4 * model.rows * model.context * model.vocab)
+    _give_turn(question, ours, model)
+    if os.preadv(memory, [answer.data], 0) != answer.nbytes:
+        raise InvalidError("its model truncated the memory that answers are read from")
+
+
+@contextmanager
+def _their_hand() -> Iterator[None]:
+    """Blame the candidate for errors of the talk: it has hold of the other ends."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _MACHINE:
+            raise
+        raise InvalidError("its model broke what answers are read from") from error
 
 
 def _encoded(question: Question) -> bytes:
@@ -203,7 +270,8 @@ def _memory(model: ScoredModel) -> Iterator[int]:
     try:
         os.truncate(memory, size)
         if sys.platform == "linux":
-            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
         yield memory
     finally:
         os.close(memory)

@@ -1,5 +1,7 @@
 """Sandboxes that break the protocol of questions and answers."""
 
+import errno
+import fcntl
 import math
 import os
 import select
@@ -19,6 +21,8 @@ from harness.sandbox import run
 from harness.tasks import gpt
 from harness.tasks.base import InvalidError
 from tests.support.gpt import CONTEXT, VOCAB, beginning, honest_model, sandbox
+
+F_SEAL_FUTURE_WRITE = 0x10
 
 
 def _ends_after(steps):
@@ -59,6 +63,7 @@ ENDINGS = {
     "failed unasked": (_dies_unasked, "forward must take int64 tokens"),
     "hung": (lambda side: side.say() or "deadline", "took more than 9 s"),
     "too large": (lambda side: side.say() or "memory", "held more than 4096 MiB"),
+    "trains": (lambda side: side.say() or "cpu", "took more CPU time than answering"),
     "nan": (lambda side: side.serve(_fills(np.nan)()), "not finite"),
     "infinity": (lambda side: side.serve(_fills(np.inf)()), "not finite"),
 }
@@ -107,6 +112,62 @@ def test_the_size_of_the_shared_memory_is_sealed(model, text):
 
     gpt.bits.score(model, text, sandbox(behave), 9)
     assert len(refused) == 3
+
+
+def test_no_sandbox_can_make_our_writes_fail(model, text):
+    """Neither a seal of its own nor a flag on its descriptor reaches what questions are written to.
+
+    A failed write was void once, and a candidate could choose which of its scores counted.
+    """
+    refused = []
+
+    def behave(side):
+        for seal in (fcntl.F_SEAL_WRITE, fcntl.F_SEAL_SHRINK, F_SEAL_FUTURE_WRITE):
+            with pytest.raises(PermissionError):
+                fcntl.fcntl(side.memory, fcntl.F_ADD_SEALS, seal)
+            refused.append(seal)
+        side.ready()
+        model = honest_model()
+        for tokens, _ in side.asked():
+            fcntl.fcntl(side.memory, fcntl.F_SETFL, 0)
+            os.pwrite(side.memory, model(tokens).tobytes(), 0)
+            fcntl.fcntl(side.memory, fcntl.F_SETFL, os.O_APPEND)
+            side.say()
+
+    gpt.bits.score(model, text, sandbox(behave), 9)
+    assert len(refused) == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "blamed"), [(errno.EPERM, InvalidError), (errno.ENOMEM, OSError)]
+)
+def test_an_error_of_the_talk_is_the_candidates_unless_it_is_the_machines(
+    model, text, monkeypatch, number, blamed
+):
+    """The candidate has hold of the other ends; the machine's memory it has not."""
+    error = OSError(number, "")
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(gpt.logits.os, "pwrite", fail)
+    with pytest.raises(blamed):
+        gpt.bits.score(model, text, sandbox(lambda side: side.serve(honest_model())), 9)
+
+
+def test_cpu_time_is_metered_from_the_candidates_first_line(model, text):
+    """Before it nothing is counted: to import torch is not the candidate's doing."""
+    limits = []
+
+    def behave(side):
+        limits.append(side.policy.cpu.limit)
+        side.policy.cpu.used = 7.0
+        side.serve(honest_model())
+        limits.append(side.policy.cpu.limit)
+
+    gpt.bits.score(model, text, sandbox(behave), 9)
+    assert limits[0] == math.inf
+    assert 7 < limits[1] < 7 + 5 + model.trial.rung.seconds
 
 
 def test_a_file_in_the_place_of_sealed_memory_may_be_cut_without_harm(model, text, monkeypatch):

@@ -9,42 +9,45 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from git import Repo
-
 from harness.contract import SetupError
 from islands.genome.admission import printable_line
 from islands.genome.syntax_diff import NotPythonError, parse
+from islands.git.plumbing import Plumbing
+from islands.git.tracked import TrackedFile, read_blobs, tracked_files
+from swarm.project.judge import LFS_POINTER, LINK, SUBMODULE
 from swarm.project.program import Program
-
-_LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def require_text(repo: Path, commit: str, program: Program) -> None:
     """Raise SetupError, in one line, for the first file of the genome that is not plain text."""
-    for path, kind, data in _entries(repo, commit, program.settings.genome):
-        reason = _reason(kind, data) or _python_reason(path, data, program.entry)
+    for file, data in _entries(repo, commit, program.settings.genome):
+        reason = _reason(file.mode, data) or _python_reason(file.path, data, program.entry)
         if reason:
-            name = printable_line(path)
+            name = printable_line(file.path)
             raise SetupError(f"{name}: {reason}, or leave it out of `genome:` in program.md")
 
 
-def _entries(repo: Path, commit: str, genome: tuple[str, ...]) -> Iterator[tuple[str, str, bytes]]:
-    """Yield path, mode and content of each entry of the genome."""
-    git = Repo(repo).git
-    listing = git.ls_tree("-r", "-z", commit, "--", *genome)
-    for entry in filter(None, listing.split("\0")):
-        head, _, path = entry.partition("\t")
-        mode, kind, blob = head.split()[:3]
-        data = git.cat_file("blob", blob, stdout_as_string=False) if kind == "blob" else b""
-        yield path, mode, data
+def _entries(
+    repo: Path, commit: str, genome: tuple[str, ...]
+) -> Iterator[tuple[TrackedFile, bytes]]:
+    """Yield each entry of the genome with its content; a submodule has none here."""
+    git = Plumbing(repo)
+    inside = [file for file in tracked_files(git, commit) if _is_below(file.path, genome)]
+    yield from ((file, b"") for file in inside if file.mode == SUBMODULE)
+    yield from read_blobs(git, [file for file in inside if file.mode != SUBMODULE])
+
+
+def _is_below(path: str, genome: tuple[str, ...]) -> bool:
+    """Return whether `path` is one of the genome's, or below one."""
+    return any(part in (".", path) or path.startswith(f"{part}/") for part in genome)
 
 
 def _reason(mode: str, data: bytes) -> str:
-    if mode == "160000":
+    if mode == SUBMODULE:
         return "is a submodule, which a candidate cannot change: add its files to the repository"
-    if mode == "120000":
+    if mode == LINK:
         return "is a symbolic link, which a candidate cannot change: commit the file itself"
-    if data.startswith(_LFS):
+    if data.startswith(LFS_POINTER):
         return "is a pointer to a Git LFS file: commit the file itself"
     if b"\0" in data:
         return "is binary, and agents change text: convert it to text"

@@ -350,8 +350,7 @@ class AgentFailed:
     """An agent gave no proposal.
 
     experiment, island, agent: number reserved for the proposal, who asked whom
-    error_kind: kind of error; `stopped`: the coordinator stopped while the agent worked;
-      `exhausted`: the agent has nothing left to try on this head
+    error_kind: kind of error; `stopped`: the coordinator stopped while the agent worked
     reason: the error, in a line
     usage: what the attempt cost
     origin: experiment whose change the agent was asked to port, 0 for an idea of its own
@@ -361,15 +360,7 @@ class AgentFailed:
     island: str
     agent: str
     error_kind: Literal[
-        "rate",
-        "server",
-        "timeout",
-        "refusal",
-        "malformed",
-        "unapplied",
-        "network",
-        "stopped",
-        "exhausted",
+        "rate", "server", "timeout", "refusal", "malformed", "unapplied", "network", "stopped"
     ]
     reason: str
     usage: Usage = Usage()

@@ -26,8 +26,7 @@ A null proposal with any verdict ended as null; a discard that rests on a drifte
 NULL = "null"
 """Agent name of null proposals (islands/genome/null_edits.py); no real agent may have it."""
 
-RunLimit = Literal["minutes", "trials", "usd", "tokens", "ideas"]
-"""What ends a launch in good order; ideas: no agent has anything left to try."""
+RunLimit = Literal["minutes", "trials", "usd", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,9 @@ BROKEN = b"\x00<<< swarm check: broken on purpose )]} '\"\n"
 QUICK_S = 20.0
 """Limit of each trial of the quick check."""
 
+MIN_TRIALS = 4
+"""Trials of the base that a score of a broken genome is compared with."""
+
 VOIDS = 3
 """Times that a void trial is repeated."""
 
@@ -138,6 +141,8 @@ class _Bench:
         if scored:
             broken = await self._run(seeds[0], first, genome=self._broken)
             log(f"genome broken: {_told(broken)}")
+        if broken is not None and broken.score is not None and len(trials) < MIN_TRIALS:
+            trials += await self._trials(seeds[:1] * (MIN_TRIALS - len(trials)), log)
         if scored and self._plan.again and (twice := self._twice()):
             again = await self._run(seeds[0], first, problem=twice, times=2)
             log(f"second run in one place: {_told(again)}")
@@ -153,6 +158,7 @@ class _Bench:
             evidence=evidence,
             fills_time=not self._problem,
             sees=_sees(self._problem),
+            cut=self._rung.seconds < self._base.program.settings.rungs[0].seconds,
         )
 
     async def _trials(self, seeds: Sequence[int], log: Callable[[str], None]) -> list[BaseTrial]:

@@ -38,6 +38,9 @@ NEAR_LIMIT = 0.9
 MANY_DEVIATIONS = 4.0
 """Standard deviations of a pair by which a score of a broken genome is another score."""
 
+LEAST_SHARE = 0.05
+"""Share of the score by which it is so, however few deviations that is: few trials know them."""
+
 CACHED_SHARE = 0.6
 """Share of one run's seconds that a second run in the same place may take without a cache."""
 
@@ -83,6 +86,7 @@ class BaseRuns:
     - `slices`: how many run at a time
     - `limit`: seconds that a trial may take
     - `fills_time`: whether trials are meant to take all of that
+    - `cut`: whether trials of a run may take longer than `limit`
     - `sees`: what a trial is given, "" where that is the task's own
     """
 
@@ -96,6 +100,7 @@ class BaseRuns:
     evidence: Evidence = "verified"
     fills_time: bool = False
     sees: str = ""
+    cut: bool = False
 
     @property
     def scored(self) -> tuple[BaseTrial, ...]:
@@ -144,6 +149,10 @@ def _failures(runs: BaseRuns) -> Iterator[Finding]:
             first.setdefault(trial.outcome.failure.kind, trial.outcome)
     for kind, count in reasons.items():
         outcome = first[kind]
+        if kind == "timeout" and runs.cut:
+            text = f"the base was still running after {runs.limit:g} s: no more is known of it"
+            yield Finding("ok", "run", text)
+            continue
         reason = outcome.failure.reason if outcome.failure else ""
         times = f"{count} of {len(runs.trials)} trials of the base failed"
         yield Finding("error", "run", f"{times} ({kind}): {reason}", _failure_fix(outcome))
@@ -193,7 +202,8 @@ def _score(runs: BaseRuns) -> Finding:
     scores = [score for each in runs.by_seed.values() for score in each]
     mean, sd = fmean(scores), spread(scores)
     share = f" ({sd / abs(mean):.2%} of it)" if mean else ""
-    text = f"{runs.metric} {mean:.6g}, standard deviation {sd:.3g}{share}"
+    deviation = f", standard deviation {sd:.3g}{share}" if len(scores) > 1 else ""
+    text = f"{runs.metric} {mean:.6g}{deviation}"
     return Finding("ok", "score", f"{text} on {_count(len(runs.by_seed), 'seed')}")
 
 
@@ -316,9 +326,7 @@ def _genome(runs: BaseRuns) -> Iterator[Finding]:
             yield Finding("ok", "genome", f"with the genome broken it fails ({kind}), as it must")
         return
     score = runs.broken.score or 0.0
-    scores = [each for group in runs.by_seed.values() for each in group]
-    unit = max(runs.noise.pair, spread(scores))
-    if abs(score - fmean(scores)) > MANY_DEVIATIONS * unit and score not in scores:
+    if _is_another(score, runs):
         text = f"with the genome broken {runs.metric} is {score:.6g}: it uses the genome"
         yield Finding("ok", "genome", text)
         return
@@ -328,6 +336,16 @@ def _genome(runs: BaseRuns) -> Iterator[Finding]:
         f"with the genome broken {runs.metric} is {score:.6g}: it does not use the genome",
         "check `genome:` in program.md; an installed copy of it (pip install .) may be imported",
     )
+
+
+def _is_another(score: float, runs: BaseRuns) -> bool:
+    """Return whether `score` is none that the base could have got by luck."""
+    scores = [each for group in runs.by_seed.values() for each in group]
+    deviation = max(runs.noise.pair, spread(scores))
+    distance = abs(score - fmean(scores))
+    if deviation == 0:
+        return distance > 0
+    return distance > max(MANY_DEVIATIONS * deviation, LEAST_SHARE * abs(fmean(scores)))
 
 
 def _leftovers(runs: BaseRuns) -> Iterator[Finding]:
@@ -346,11 +364,8 @@ def _leftovers(runs: BaseRuns) -> Iterator[Finding]:
     text = f"it leaves {shown}, which no later trial sees"
     once = fmean([trial.outcome.seconds.get("budget", 0.0) for trial in runs.scored])
     second = runs.again.seconds.get("budget", 0.0) - once
-    scores = [each for group in runs.by_seed.values() for each in group]
     score = runs.again.score
-    other = score is not None and abs(score - fmean(scores)) > MANY_DEVIATIONS * max(
-        runs.noise.pair, spread(scores)
-    )
+    other = score is not None and _is_another(score, runs)
     if other or second < CACHED_SHARE * once - 0.05:
         told = f"{runs.metric} {score:.6g}" if score is not None else "no score"
         yield Finding(

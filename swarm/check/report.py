@@ -1,19 +1,35 @@
-"""The check of a repository's base: runs it as program.md says, and returns the findings."""
+"""The check of a repository's base, in full or in a few seconds before its first launch.
+
+A program.md whose base has passed is remembered by the id of its content, so that a launch checks
+again after an edit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from git import Git
+
+from harness import tasks
 from harness.contract import SandboxKind
-from swarm.check.bench import Base, BenchPlan, run_base
-from swarm.check.findings import Finding, findings
+from swarm.check.bench import QUICK, Base, BenchPlan, run_base
+from swarm.check.findings import Finding, findings, worst
 from swarm.executors.require_sandbox import require_sandbox
-from swarm.project.repository import load_program, require_clean, require_frozen_harness, tip
-from swarm.project.runs import HOME
+from swarm.project.repository import (
+    PROGRAM,
+    load_program,
+    require_clean,
+    require_frozen_harness,
+    tip,
+)
+from swarm.project.runs import make_home
 
 FOLDER = ".check"
 """Where it works, below .swarm."""
+
+PASSED = "checked"
+"""The file below .swarm with the id of the program.md that passed last."""
 
 
 async def check_base(
@@ -23,12 +39,49 @@ async def check_base(
 
     Raises SetupError for what a launch would refuse.
     """
+    base = _base(repo, sandbox)
+    require_sandbox(sandbox)
+    found = await _found(base, plan, log)
+    if worst(found) != "error":
+        _passed(repo).write_text(_program_id(repo))
+    return found
+
+
+async def first_check(repo: Path, sandbox: SandboxKind) -> list[Finding]:
+    """Run the quick part of the check where this program.md has not passed; return what it shows.
+
+    Only a command or a function of the user's can be wrong: other tasks are tried out. Raises
+    SetupError for what a launch would refuse.
+    """
+    base = _base(repo, sandbox)
+    problem = "run" in (keys := tasks.kind(base.program.settings.task).keys) or "evaluate" in keys
+    if not problem or _passed(repo).read_text() == (program := _program_id(repo)):
+        return []
+    found = await _found(base, QUICK, lambda _: None)
+    if worst(found) != "error":
+        _passed(repo).write_text(program)
+    return found
+
+
+def _base(repo: Path, sandbox: SandboxKind) -> Base:
     commit = tip(repo).commit
     program = load_program(repo, commit)
     require_clean(repo, program)
     require_frozen_harness()
-    require_sandbox(sandbox)
-    base = Base(repo, commit, program, repo / HOME / FOLDER, sandbox)
+    return Base(repo, commit, program, make_home(repo) / FOLDER, sandbox)
+
+
+async def _found(base: Base, plan: BenchPlan, log: Callable[[str], None]) -> list[Finding]:
     runs = await run_base(base, plan, log)
-    settings = program.settings
+    settings = base.program.settings
     return findings(runs, settings.ratchet.policy(settings.guards.guards()))
+
+
+def _passed(repo: Path) -> Path:
+    path = make_home(repo) / PASSED
+    path.touch()
+    return path
+
+
+def _program_id(repo: Path) -> str:
+    return str(Git(repo).rev_parse(f"HEAD:{PROGRAM}"))

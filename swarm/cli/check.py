@@ -44,13 +44,13 @@ def check(seeds: int, sandbox: SandboxKind, *, as_json: bool) -> int:
         findings = [dataclasses.asdict(finding) for finding in found]
         click.echo(to_json({"worst": worst(found), "findings": findings}))
     else:
-        show(found, Console(soft_wrap=True))
+        show(found, Console())
     return 1 if worst(found) == "error" else 0
 
 
 def show(found: list[Finding], console: Console) -> None:
     """Print one line for each finding, and below it its fix."""
     for finding in found:
-        console.print(f"{_MARKS[finding.severity]} {finding.subject}: {escape(finding.text)}")
-        if finding.fix:
-            console.print(f"      fix: {escape(finding.fix)}")
+        lines = [f"{_MARKS[finding.severity]} {finding.subject}: {escape(finding.text)}"]
+        lines += [f"      fix: {escape(finding.fix)}"] if finding.fix else []
+        console.print("\n".join(lines), soft_wrap=True, highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -11,13 +12,15 @@ from rich.console import Console
 from analysis.database.refresh import Refresher, refresh
 from harness.contract import SandboxKind, SetupError
 from islands.state.run_state import State
+from swarm.check.report import first_check
+from swarm.cli.check import show
 from swarm.cli.console import address_option, run_option, sandbox_option
 from swarm.cli.live import LiveView, table
 from swarm.coordinator.assemble import LaunchOptions, assemble
 from swarm.coordinator.run import Run
 from swarm.coordinator.task_tree import run_islands
 from swarm.executors.backends import BackendKind
-from swarm.project.runs import repository
+from swarm.project.runs import latest, repository, runs
 
 EXIT_INTERRUPTED = 130
 """The exit code that shells give to a process stopped by Ctrl-C."""
@@ -107,7 +110,10 @@ def launch(
 async def _launch(options: LaunchOptions, *, as_json: bool) -> int:
     console = Console(stderr=as_json)
     view = LiveView(console, as_json=as_json)
-    async with assemble(repository(), options, view) as run:
+    repo = repository()
+    if options.executor == "local" and not _resumes(repo, options):
+        await _check_base(repo, options.sandbox, console)
+    async with assemble(repo, options, view) as run:
         view.limits = run.launch.limits
         interrupted = await _run_to_end(run, view)
     refresh(run.launch.folder.path)
@@ -117,6 +123,29 @@ async def _launch(options: LaunchOptions, *, as_json: bool) -> int:
         return EXIT_INTERRUPTED
     console.print(f"next: {_next(run.state)}")
     return 0
+
+
+def _resumes(repo: Path, options: LaunchOptions) -> bool:
+    """Return whether these options resume a run that exists."""
+    if options.run:
+        return any(run.name == options.run for run in runs(repo))
+    return not options.new and latest(repo) is not None
+
+
+async def _check_base(repo: Path, sandbox: SandboxKind, console: Console) -> None:
+    """Try the base before the first run of a program.md. Raises SetupError at an error."""
+    found = await first_check(repo, sandbox)
+    errors = [finding for finding in found if finding.severity == "error"]
+    if errors:
+        lines = [f"{error.text}\n  fix: {error.fix}" for error in errors]
+        raise SetupError("\n".join([*lines, "no run was started; `swarm check` says more"]))
+    if found:
+        console.print("checked the base before its first run (`swarm check` says more):")
+        show([finding for finding in found if finding.subject in _TOLD], console)
+
+
+_TOLD = ("run", "score", "time", "genome", "evidence")
+"""Subjects of the quick check that a launch tells."""
 
 
 def _next(state: State) -> str:

@@ -15,6 +15,9 @@ from harness.contract import SetupError
 TEMPLATES: Mapping[str, str] = {
     "gpt": "train a small GPT in a fixed time",
     "packing": "pack circles into a square",
+    "command": "find shorter round trips; a command prints the score",
+    "function": "forecast monthly sales; evaluate.py computes the score",
+    "speed": "make a Python function faster; evaluate.py times it beside the base",
 }
 """Each template with what it improves."""
 
@@ -24,7 +27,8 @@ FALLBACK_AUTHOR = ("swarm", "swarm@localhost")
 _README = """\
 # {name}
 
-An example for swarm: {summary}. Agents change the genome that `program.md` names and nothing else.
+An example for swarm: {summary}.
+Agents change the genome that `program.md` names and nothing else.
 
     swarm launch --minutes 10    # improve the genome; Ctrl-C stops, launch again to resume
     swarm status                 # each island's head, score and gain

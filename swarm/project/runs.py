@@ -127,16 +127,31 @@ def create(repo: Path, name: str) -> RunFolder:
     Raises SetupError for an invalid name, or where the folder cannot be created.
     """
     run = _run_folder(repo, name)
+    make_home(repo)
+    _make_folder(run.path)
+    return run
+
+
+def make_home(repo: Path) -> Path:
+    """Return the folder of all runs of `repo`, which is made and ignored by git.
+
+    Raises SetupError where it cannot be made.
+    """
+    home = repo / HOME
+    _make_folder(home)
+    ignored = home / ".gitignore"
+    if not ignored.exists():
+        ignored.write_text("*\n")
+    return home
+
+
+def _make_folder(path: Path) -> None:
     try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        ignored = repo / HOME / ".gitignore"
-        if not ignored.exists():
-            ignored.write_text("*\n")
+        path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise SetupError(
             f"{error.filename}: {error.strerror}; move it away or make it writable"
         ) from error
-    return run
 
 
 def runs(repo: Path) -> list[RunFolder]:

@@ -73,11 +73,15 @@ def test_a_sound_problem_shows_no_flaw(tmp_path):
 
 @pytest.mark.sandbox
 def test_a_genome_that_is_not_used_is_an_error(tmp_path):
-    """The benchmark has a copy of the function; and it is too short for its noise."""
+    """The benchmark has a copy of the function, and is too short for its noise; no run starts."""
     found = check(tmp_path, UNUSED, code=1)
     assert flaws(found) == {"evidence", "genome", "reach"}
     assert found["genome"]["severity"] == "error"
     assert "times as much in one run" in found["reach"]["fix"]
+    said = swarm(tmp_path / "repo", "launch", "--trials", "1", code=2)
+    assert "does not use the genome" in said
+    assert "check `genome:` in program.md" in said
+    assert not (tmp_path / "repo/.swarm/run1").exists()
 
 
 @pytest.mark.sandbox

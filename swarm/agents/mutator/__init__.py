@@ -1,7 +1,4 @@
-"""The built-in mutator: an agent that edits the genome without a language model.
-
-In Python it edits the syntax tree; in any other text it changes numbers, flags and listed
-alternatives (`text_sites`).
+"""The built-in mutator: an agent that edits the genome's syntax tree, without a language model.
 
 It is a search that learns from every attempt. `edit_sites`, `structural_edits` and `crossover` find
 the possible edits, `transforms` lists the values to try, `surrogate` forecasts the gain of a move
@@ -11,6 +8,5 @@ Imported by swarm.coordinator.
 """
 
 from swarm.agents.mutator.agent import Mutator
-from swarm.agents.mutator.history import Breakages
 
-__all__ = ["Breakages", "Mutator"]
+__all__ = ["Mutator"]

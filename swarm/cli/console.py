@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 import click
 from rich.console import Console
 
+from analysis import plain_json
 from harness.contract import SetupError
 from harness.sandbox import tiers
 
@@ -18,6 +16,9 @@ PIPED_COLUMNS: Final = 240
 """Columns of a table where standard output is not a terminal."""
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
+
+to_json = plain_json.to_json
+"""Return `value` as JSON."""
 
 run_option = click.option(
     "--run", "name", metavar="NAME", help="Name of the run; default: the run that was active last."
@@ -67,26 +68,6 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(width=PIPED_COLUMNS)
 
 
-def to_json(value: object) -> str:
-    """Return `value` as JSON: null for nan and infinity, ISO 8601 for dates, text for the rest."""
-    return json.dumps(_finite(value), default=_text)
-
-
 def plural(count: int, noun: str) -> str:
     """Return "1 change", "2 changes"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _finite(value: object) -> object:
-    match value:
-        case float() if not math.isfinite(value):
-            return None
-        case Mapping():
-            return {str(key): _finite(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_finite(item) for item in value]
-    return value
-
-
-def _text(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,8 +1,12 @@
-"""`swarm lineage`: shows the experiments of a run as a tree."""
+"""`swarm lineage`: shows the experiments of a run as a tree, or exports the graph."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import click
 import networkx as nx
@@ -11,31 +15,72 @@ from analysis.database.queries import answer
 from analysis.database.refresh import reading
 from analysis.database.rows import load_graph
 from analysis.lineage import Graph
+from analysis.lineage_export import FORMATS, as_text, write_parquet
 from analysis.lineage_tree import tree
+from analysis.questions.target import find_experiment
 from harness.contract import SetupError
-from swarm.cli.console import json_option, run_option, to_json, wide_console
+from swarm.cli.console import json_option, run_option, wide_console
 from swarm.project.runs import locate
 
 
 @click.command()
+@click.argument("change", metavar="[#N|COMMIT]", default="")
 @run_option
 @click.option("--island", metavar="NAME", help="Show only this island and what it came from.")
+@click.option("--kept", is_flag=True, help="Show only what was kept.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Show only the latest N experiments, and what was kept.",
+)
+@click.option(
+    "--format",
+    "to",
+    type=click.Choice(FORMATS),
+    help="Export the graph instead: node-link JSON, GraphML, Graphviz, or Parquet files.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Where to write the export; a folder for Parquet. [default: standard output]",
+)
 @json_option
-def lineage(name: str | None, island: str | None, as_json: bool) -> None:
+def lineage(
+    change: str,
+    name: str | None,
+    island: str | None,
+    limit: int | None,
+    to: str | None,
+    out: Path | None,
+    *,
+    kept: bool,
+    as_json: bool,
+) -> None:
     """Show a run's experiments as a tree: parent, result, gain and hypothesis.
 
-    --json prints the graph as networkx's node-link data.
+    With a change: only its ancestors and what was built on it. --json is --format json: networkx's
+    node-link data.
     """
     with reading(locate(name).path) as con:
         graph = load_graph(con)
         islands = [row[0] for row in answer(con, "SELECT island FROM standings").rows]
+        node = find_experiment(con, change)["node"] if change else ""
     if island is not None and island not in islands:
         raise SetupError(f"--island {island}: no such island; choose one of {', '.join(islands)}")
     chosen = islands if island is None else [island]
-    if as_json:
-        click.echo(to_json(nx.node_link_data(_subgraph(graph, chosen), edges="edges")))
+    shown = _subgraph(graph, chosen)
+    if node:
+        shown = shown.subgraph({node, *nx.ancestors(graph, node), *nx.descendants(graph, node)})
+    if kept or limit is not None:
+        shown = _thinned(shown, 0 if kept else limit or 0)
+    if as_json or to is not None:
+        _export(shown, to or "json", out)
+    elif out is not None:
+        raise SetupError(f"--out {out}: say what to write with --format {'|'.join(FORMATS)}")
     else:
-        wide_console().print(tree(graph, chosen), no_wrap=True, overflow="ellipsis")
+        wide_console().print(tree(shown, chosen), no_wrap=True, overflow="ellipsis")
 
 
 def _subgraph(graph: Graph, islands: Iterable[str]) -> Graph:
@@ -44,3 +89,31 @@ def _subgraph(graph: Graph, islands: Iterable[str]) -> Graph:
     own = {node for node, facts in nodes if facts.get("island") in set(islands)}
     bases = {node for node, facts in nodes if facts["kind"] == "base"}
     return graph.subgraph(own.union(bases, *(graph.predecessors(node) for node in own)))
+
+
+def _thinned(graph: Graph, latest: int) -> Graph:
+    """Return what was kept, all that is no experiment, and the `latest` experiments."""
+    nodes: dict[str, dict[str, Any]] = {node: facts for node, facts in graph.nodes(data=True)}  # noqa: C416 - dict() of it has no type
+    order = sorted((n for n in nodes if "experiment" in nodes[n]), key=_experiment(nodes))[::-1]
+    kept = (node for node, facts in nodes.items() if facts.get("ending", "kept") == "kept")
+    open_ = {node for node in order if "ending" not in nodes[node]}
+    return graph.subgraph({*kept, *islice(order, latest)} - (open_ - {*order[:latest]}))
+
+
+def _experiment(nodes: dict[str, Any]) -> Any:  # noqa: ANN401 - a key function
+    return lambda node: int(nodes[node]["experiment"])
+
+
+def _export(graph: Graph, to: str, out: Path | None) -> None:
+    """Write the graph to `out`, or to standard output. Raises SetupError where it cannot."""
+    if to == "parquet" and out is None:
+        raise SetupError("--format parquet: name a folder with --out")
+    try:
+        if out is None:
+            sys.stdout.write(as_text(graph, to))
+        elif to == "parquet":
+            write_parquet(graph, out)
+        else:
+            out.write_text(as_text(graph, to), encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"--out {out}: {error.strerror}") from None

@@ -5,6 +5,7 @@ import io
 import json
 import os
 
+import duckdb
 import networkx as nx
 import pytest
 from click.testing import CliRunner
@@ -147,3 +148,31 @@ def test_query_answers_as_table_csv_or_json(repo, history):
     with pytest.raises(SetupError, match="choose one"):
         output(query, "SELECT 1", "--json", "--csv")
     assert len(json.loads(output(query, "FROM trials", "--json", "--limit", "2"))) == 2
+
+
+def test_the_lineage_is_thinned_cut_to_a_change_and_exported(repo, history, tmp_path):
+    """--kept, --limit, a change, and four formats, which hold the same nodes and edges."""
+    write(runs.create(repo, "run1").path, history[0])
+    graph = fold(history[0])
+    kept = [n for n, data in graph.nodes(data=True) if data.get("ending") == "kept"]
+    text = output(lineage, "--kept")
+    assert "discarded" not in text
+    assert all(f"#{graph.nodes[node]['experiment']} kept" in text for node in kept)
+    last = max(data.get("experiment", 0) for _, data in graph.nodes(data=True))
+    assert f"#{last} " in output(lineage, "--limit", "1")
+    assert f"#{last} " not in text or last in {graph.nodes[n]["experiment"] for n in kept}
+    number = graph.nodes[kept[-1]]["experiment"]
+    cut = nx.node_link_graph(json.loads(output(lineage, f"#{number}", "--json")), edges="edges")
+    assert set(cut) == {kept[-1], *nx.ancestors(graph, kept[-1]), *nx.descendants(graph, kept[-1])}
+    output(lineage, "--format", "graphml", "--out", str(tmp_path / "x.graphml"))
+    again = nx.read_graphml(tmp_path / "x.graphml", force_multigraph=True)
+    assert (set(again), again.number_of_edges()) == (set(graph), graph.number_of_edges())
+    dot = output(lineage, "--format", "dot")
+    assert dot.count(" -> ") == graph.number_of_edges()
+    assert "\x1b" not in dot
+    output(lineage, "--format", "parquet", "--out", str(tmp_path / "p"))
+    rows = duckdb.connect().execute(f"SELECT count(*) FROM '{tmp_path}/p/edges.parquet'")
+    assert rows.fetchall() == [(graph.number_of_edges(),)]
+    for wrong, words in ((("--out", "x"), "--format"), (("--format", "parquet"), "--out")):
+        with pytest.raises(SetupError, match=words):
+            output(lineage, *wrong)

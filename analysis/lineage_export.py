@@ -48,7 +48,7 @@ def write_parquet(graph: Graph, folder: Path) -> None:
 def _parquet(folder: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
     lines = folder / f".{table}.jsonl"
     lines.write_text("".join(to_json(row) + "\n" for row in rows), encoding="utf-8")
-    source = f"readto_json({_quoted(lines)}, format = 'newline_delimited', sample_size = -1)"
+    source = f"read_json({_quoted(lines)}, format = 'newline_delimited', sample_size = -1)"
     with duckdb.connect() as con:
         con.execute(f"COPY (FROM {source}) TO {_quoted(folder / f'{table}.parquet')}")
     lines.unlink()

@@ -58,6 +58,7 @@ from typing import Any, TypeAlias
 
 import networkx as nx
 
+from harness.contract import EVIDENCE
 from islands import events as ev
 from islands.records import Gain, Purpose
 
@@ -175,6 +176,8 @@ class Lineage:
         own = trial.purpose in ev.ISLANDS_OWN or checked
         if outcome.score is not None and trial.rung == 0 and trial.split == "dev" and own:
             _score(attributes, outcome.score, outcome.harness, trial.purpose)
+            known = attributes.get("evidence", EVIDENCE[-1])
+            attributes["evidence"] = min(known, outcome.evidence, key=EVIDENCE.index)
         theirs = trial.experiment and trial.experiment == attributes.get("experiment")
         if outcome.failure is not None and theirs:
             broke = {"failure": outcome.failure.kind, "reason": outcome.failure.reason}
@@ -385,7 +388,7 @@ def _gain(gain: Gain) -> dict[str, Any]:
 def _score(attributes: dict[str, Any], score: float, harness: str, purpose: Purpose) -> None:
     """Add a score to a commit's attributes; scores of another harness are dropped."""
     if attributes.get("harness") != harness:
-        for stale in ("score", "scores", "screened"):
+        for stale in ("score", "scores", "screened", "evidence"):
             attributes.pop(stale, None)
         attributes["harness"] = harness
     if purpose == "screen":

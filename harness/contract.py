@@ -35,6 +35,9 @@ Evidence = Literal["verified", "reported"]
 candidate was dead and never imported it. `reported`: printed by a process in which the candidate's
 code ran, which could print anything."""
 
+EVIDENCE: tuple[Evidence, ...] = ("reported", "verified")
+"""Every Evidence, weakest first."""
+
 SCREENING_AUDIT, FULL_AUDIT = 512, 4096
 """Positions that are audited for look-ahead: in every trial, and in those of a promotion. Of a toy
 model that gained 15 bits at each look-ahead, the first found one at 0.1 % of all positions in 99

@@ -136,7 +136,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     peak_mib=("DOUBLE", "peak memory of all of the trial's processes together, MiB"),
     evidence=(
         "VARCHAR",
-        "verified: the harness computed the score; reported: the candidate's process printed it",
+        "verified: computed without the candidate's code; reported: printed by a process of its",
     ),
     facts=("MAP(VARCHAR, DOUBLE)", "numbers measured by the harness"),
     digests=("MAP(VARCHAR, VARCHAR)", "sha256 of each artifact that was scored"),
@@ -260,8 +260,8 @@ TABLES: Mapping[str, Table] = {
         "Nodes of the lineage: commits, and proposals that never became one.",
         _named(
             "node kind island experiment agent parent hypothesis notes ending verdict rule failure"
-            " reason gain noise pairs step score scores screened harness added removed recorded"
-            " ended quarantined"
+            " reason gain noise pairs step score scores screened evidence harness added removed"
+            " recorded ended quarantined"
         ),
     ),
     "edges": Table(
@@ -365,7 +365,7 @@ VIEWS: Mapping[str, View] = {
         """
         SELECT experiment, island, agent, parent, if(kind = 'candidate', node, NULL) AS commit,
           hypothesis, notes, ending, verdict, rule, failure, reason, gain, noise, pairs, score,
-          scores, screened, added, removed, cost.usd, recorded, ended
+          scores, screened, evidence, added, removed, cost.usd, recorded, ended
         FROM nodes LEFT JOIN (
           SELECT experiment, sum(usd) AS usd FROM agent_calls GROUP BY experiment
         ) AS cost USING (experiment)
@@ -396,8 +396,8 @@ VIEWS: Mapping[str, View] = {
           WHERE nodes.ending = 'kept'
         )
         SELECT chain.island, step, experiment, nodes.island AS origin_island, node AS commit,
-          parent, agent, hypothesis, gain, noise, pairs, score, scores, added, removed, recorded,
-          ended
+          parent, agent, hypothesis, gain, noise, pairs, score, scores, evidence, added, removed,
+          recorded, ended
         FROM chain JOIN nodes USING (node)
         WHERE ending = 'kept' AND quarantined IS NULL ORDER BY chain.island, step
         """,
@@ -530,7 +530,7 @@ VIEWS: Mapping[str, View] = {
           GROUP BY island
         )
         SELECT islands.island, islands.agent, heads.head, head.score,
-          head.scores,
+          head.scores, head.evidence,
           gains.gain, gains.noise,
           coalesce(trials, 0) AS trials, coalesce(kept, 0) AS kept,
           coalesce(discarded, 0) AS discarded,

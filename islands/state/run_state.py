@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import replace
 from functools import singledispatchmethod
 
-from harness.contract import STRENGTH, Direction, Outcome, SandboxKind
+from harness.contract import EVIDENCE, STRENGTH, Direction, Evidence, Outcome, SandboxKind
 from islands import events as ev
 from islands.drift import Sentinels
 from islands.migration import Migrants
@@ -46,6 +46,7 @@ class State:
         self.trials_started = 0
         self.voids_in_a_row = 0
         self.weakest_sandbox: SandboxKind = STRENGTH[0]
+        self.evidence: Evidence = EVIDENCE[-1]
         self.keep_tally = KeepTally()
         self.keeps: dict[int, KeptChange] = {}
         self.nulls = Nulls()
@@ -295,6 +296,8 @@ class State:
         trial = self.running.pop(event.started.trial)
         self.voids_in_a_row = 0
         self.weakest_sandbox = max(self.weakest_sandbox, event.outcome.sandbox, key=STRENGTH.index)
+        if event.outcome.score is not None:
+            self.evidence = min(self.evidence, event.outcome.evidence, key=EVIDENCE.index)
         island = self.islands[trial.island]
         island.budget_seconds += event.outcome.seconds.get("budget", 0.0)
         if island.last_active is not None:

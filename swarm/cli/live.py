@@ -98,7 +98,7 @@ def table(state: State) -> Table:
     """Return one row per island: head's score, gain, how its experiments ended, what it tries."""
     run = state.run
     islands = state.islands
-    title = f"{run.run}: {run.task}, {run.metric} ({run.direction})"
+    title = f"{run.run}: {run.task}, {run.metric} ({run.direction}, {run.evidence})"
     grid = Table(
         title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), expand=True
     )

@@ -95,7 +95,7 @@ def _kept_table(rows: Sequence[tuple[KeptChange, Remeasurement]], seeds: int) ->
 
 
 def _table(result: Remeasurement) -> Table:
-    grid = Table(title=f"{result.metric} on {len(result.pairs)} fresh seeds")
+    grid = Table(title=f"{result.metric} ({result.evidence}) on {len(result.pairs)} fresh seeds")
     for heading in ("seed", result.against[:10], result.commit[:10], "gain"):
         grid.add_column(heading, justify="right")
     for pair in result.pairs:

@@ -160,7 +160,13 @@ def _show(
     result = result or {}
     if as_json:
         facts = {"island": plan.island or None, "head": plan.head, "parts": plan.parts}
-        gain = {"gain": plan.gain.mean, "noise": plan.gain.noise, "todo": todo}
+        evidence = run.state.evidence
+        gain = {
+            "gain": plan.gain.mean,
+            "noise": plan.gain.noise,
+            "evidence": evidence,
+            "todo": todo,
+        }
         click.echo(to_json({**facts, **gain, "merge": None, **result}))
         return
     click.echo(result.get("message") or describe(run.state, plan, run.lines(plan)))

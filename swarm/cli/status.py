@@ -84,7 +84,7 @@ def _first(con: DuckDBPyConnection, sql: str) -> dict[str, Any] | None:
 
 def _grid(facts: Mapping[str, Any]) -> Table:
     run, islands = facts["run"], facts["islands"]
-    title = f"{run['run']}: {run['task']}, {run['metric']} ({run['direction']})"
+    title = f"{run['run']}: {run['task']}, {run['metric']} ({run['direction']}, {run['evidence']})"
     grid = Table(
         title=Text(title),
         box=box.SIMPLE_HEAD,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from textwrap import shorten
 
+from harness.contract import Evidence
 from islands import events as ev
 from islands import trailers
 from islands.promotion.state import Attribution
@@ -12,6 +14,15 @@ from swarm.results.selection import MergePlan
 
 UNKNOWN = Attribution("?", "?", 0.0, "Change")
 """Stands for the author of a change that the state has no attribution for."""
+
+
+_ABOUT: Mapping[Evidence, str] = {
+    "verified": "scores were computed without running the candidate's code",
+    "reported": (
+        "a process in which the candidate's code ran printed the scores; read the change before you"
+        " rely on them"
+    ),
+}
 
 
 def describe(state: State, plan: MergePlan, lines: tuple[int, int]) -> str:
@@ -28,6 +39,7 @@ def describe(state: State, plan: MergePlan, lines: tuple[int, int]) -> str:
         *_changes(state, plan),
         "",
         f"Lines of the genome: +{lines[0]} -{lines[1]}.",
+        f"Evidence: {state.evidence}, {_ABOUT[state.evidence]}.",
         *_evidence(state, plan),
     ]
     return "\n".join(paragraphs) + "\n"
@@ -74,6 +86,7 @@ def _trailers(state: State, plan: MergePlan, score: float, link: str) -> trailer
     if plan.forced:
         values["Forced"] = "unpromoted"
     kept = _kept(state, plan)
+    values["Evidence"] = state.evidence
     return {**values, "Head": plan.head, "Harness": state.run.harness, "Ledger": link, "Kept": kept}
 
 

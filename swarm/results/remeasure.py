@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from git import GitCommandError, Repo
 
 from harness import fingerprint as identity
-from harness.contract import HarnessError, SandboxKind, SetupError, Slice, Trial
+from harness.contract import Evidence, HarnessError, SandboxKind, SetupError, Slice, Trial
 from islands.git.branches import Branches
 from islands.ratchet.noise import gain_of
 from islands.records import Gain
@@ -46,6 +46,7 @@ class Remeasurement:
     commit: str
     against: str
     metric: str
+    evidence: Evidence
     harness: str
     pairs: tuple[Pair, ...]
 
@@ -133,6 +134,7 @@ async def _measure_pairs(  # noqa: PLR0913, PLR0917  # as above
             new,
             old,
             state.run.metric,
+            state.run.evidence,
             state.run.harness,
             tuple(pairs[_Job(old, new, seed)] for seed in fresh_seeds),
         )

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from analysis.database.refresh import strays
 from analysis.ledger import START, Line, read_lines
-from harness.contract import SetupError
+from harness.contract import EVIDENCE, Evidence, SetupError
 from islands import events as ev
 from islands import trailers
 from islands.git.plumbing import Plumbing
@@ -119,7 +119,10 @@ def _consistency_checks(record: _Record) -> Iterator[VerifyCheck]:
         "heads": ("each island's branch is at its head", _heads),
         "stacks": ("each stack that was assembled is held by its ref, and no other is", _stacks),
         "consensus": ("the consensus branch is where the last promotion moved it", _consensus),
-        "merges": (f"those on {record.opened.target} carry a link of this ledger", _merges),
+        "merges": (
+            f"those on {record.opened.target} carry a link of this ledger, and its evidence",
+            _merges,
+        ),
     }
     for name, (rule, check) in checks.items():
         yield VerifyCheck(name, rule, tuple(check(record)))
@@ -265,8 +268,9 @@ def _consensus(record: _Record) -> Iterator[str]:
 
 
 def _merges(record: _Record) -> Iterator[str]:
-    """Yield merges of this run that carry a link which the ledger lacks."""
-    links = {line.link for line in (*record.lines, *record.later)}
+    """Yield merges whose link the ledger lacks, or whose evidence is not what it says."""
+    evidence = _evidence_by_link((*record.lines, *record.later))
+    links = {*evidence}
     branch = f"refs/heads/{record.opened.target}"
     if record.git.commit_id(branch) is None:
         return
@@ -290,6 +294,20 @@ def _merges(record: _Record) -> Iterator[str]:
             longer = link.partition(":")[0] not in {other.partition(":")[0] for other in links}
             reason = "end was cut off" if longer else "lines were rewritten"
             yield f"merge {commit} carries link {link}: the ledger's {reason}"
+        # merges of older versions, whose scores were all verified, say nothing
+        elif values.get("Evidence", EVIDENCE[-1]) != evidence[link]:
+            told = values.get("Evidence", "no evidence")
+            yield f"merge {commit} says {told}: by the ledger it is {evidence[link]}"
+
+
+def _evidence_by_link(lines: Iterable[Line]) -> dict[str, Evidence]:
+    """Return the weakest evidence of any score up to each line, by its link."""
+    weakest, by_link = EVIDENCE[-1], dict[str, Evidence]()
+    for line in lines:
+        if isinstance(line.event, ev.TrialEnded) and line.event.outcome.score is not None:
+            weakest = min(weakest, line.event.outcome.evidence, key=EVIDENCE.index)
+        by_link[line.link] = weakest
+    return by_link
 
 
 def _of(kind: type[E], lines: Iterable[Line]) -> Iterator[E]:

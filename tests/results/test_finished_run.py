@@ -62,7 +62,7 @@ def counts(folder, monkeypatch):
     monkeypatch.setattr(Plumbing, "__init__", counting_init)
     monkeypatch.setattr(ledger_module, "decode", counting_decode)
     # the laboratory's harness has no files
-    monkeypatch.setattr(command, "_require_same_harness", lambda _: None)
+    monkeypatch.setattr(command, "_require_same_harness", lambda *_: None)
     monkeypatch.chdir(folder.repo)
     return counts
 

@@ -100,6 +100,12 @@ def undo_merge(folder):
     git(folder.repo, "reset", "-q", "--hard", "main~")
 
 
+def claim_evidence(folder, text):
+    """Say in the merge's message what evidence its scores are."""
+    message = git(folder.repo, "log", "-1", "--format=%B")
+    git(folder.repo, "commit", "-q", "--amend", "-m", f"{message}\nSwarm-Evidence: {text}")
+
+
 def delete_projection(folder):
     """Delete lineage.duckdb, which the ledger can always rebuild."""
     (folder.path / "lineage.duckdb").unlink()
@@ -282,6 +288,25 @@ def test_a_ledger_that_was_rewritten_shows_only_in_a_noted_link(record):
     assert {*violations(record)} == {"merges"}
     undo_merge(record)
     assert verify(record).holds
+
+
+def test_a_merge_must_say_what_evidence_its_scores_are(record):
+    """One that claims another, or that hides that a process of a candidate's printed them."""
+    claim_evidence(record, "verified")
+    assert violations(record) == {}
+    claim_evidence(record, "reported")
+    (reason,) = violations(record)["merges"]
+    assert reason.endswith("says reported: by the ledger it is verified")
+
+
+def test_a_merge_may_not_hide_that_scores_were_reported(tmp_path, record):
+    """A merge without the trailer counts as verified, as those of older versions are."""
+    forge(ledger_path(record), b'"evidence":"verified"', b'"evidence":"reported"')
+    link = lines_of(record)[-2].decode().rpartition('"link":"')[2].partition('"')[0]
+    message = f"Merge\n\nSwarm-Run: lab\nSwarm-Ledger: {link}\n"
+    git(record.repo, "commit", "-q", "--amend", "-m", message)
+    (reason,) = violations(record)["merges"]
+    assert reason.endswith("says no evidence: by the ledger it is reported")
 
 
 def test_a_score_of_another_harness_is_named(record):

@@ -77,7 +77,8 @@ def _described(graph: Graph, node: str, island: str) -> Text:
     line = Text(f"#{data['experiment']} {status}{owner}", style=style)
     line.append(f" {_measured(data)}" if "gain" in data else "", style="not dim")
     line.append(f" {_head(graph, node)}" if ending == "kept" else "")
-    line.append(f"  {plain(data['hypothesis'])}", style="default")
+    subject, *_ = data["hypothesis"].splitlines() or [""]
+    line.append(f"  {plain(subject)}", style="default")
     line.append("".join(f"  {source}" for source in _sources(graph, node)), style="cyan")
     return line.append(f"  ({_reason(data)})" if ending not in {"kept", "open"} else "")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from harness import tasks
 from harness.artifacts import collect, digests
 from harness.contract import Failure, Outcome, SetupError, Trial
+from harness.problem.build import BuildFailedError
 from harness.sandbox import Running, python_argv
 from harness.sandbox.monitor.gpu import exclusive_gpu
 from harness.sandbox.policy import Exit, SandboxPolicy
@@ -50,6 +51,10 @@ def measure(trial: Trial, confine: Confine, harness: str, start: StartSandbox = 
     task = _task(trial)
     with _work_folder(trial) as work, exclusive_gpu(trial.slice):
         measurement = _Measurement(trial, task, confine, harness, work)
+        try:
+            measurement.make_ready()
+        except BuildFailedError as error:
+            return measurement.unbuilt(error)
         return measurement.conversation(start) or measurement.outcome()
 
 
@@ -81,7 +86,12 @@ class _Measurement:
         self.trial, self.task = trial, task
         self.confine, self.harness, self.work = confine, harness, work
         self.digests: dict[str, str] = {}
-        self.began = time.monotonic()
+        self.began, self.ready = time.monotonic(), 0.0
+
+    def make_ready(self) -> None:
+        """Build what the genome needs to run. Raises BuildFailedError where it is at fault."""
+        self.task.make_ready(self.trial, self.confine)
+        self.ready = time.monotonic() - self.began
 
     def conversation(self, start: StartSandbox) -> Outcome | None:
         """Return the outcome of a genome that is called; None if it is to be run."""
@@ -123,6 +133,7 @@ class _Measurement:
             kind=trial.sandbox,
             torch=self.task.torch,
             outputs=request.outputs,
+            event_loop=request.event_loop,
             all_packages=request.all_packages,
         )
 
@@ -150,6 +161,7 @@ class _Measurement:
         self, ended: Exit, scored: TaskScore | None, failure: Failure | None, text: str
     ) -> Outcome:
         phases = {
+            "build": self.ready,
             "start": ended.start,
             "budget": ended.seconds,
             **(scored.seconds if scored else {}),
@@ -169,6 +181,22 @@ class _Measurement:
             split=self.trial.split,
             digests=self.digests,
             evidence=scored.evidence if scored else self.task.evidence,
+        )
+
+    def unbuilt(self, error: BuildFailedError) -> Outcome:
+        """Return the outcome of a candidate whose build failed, with the end of its output."""
+        text = printable(error.log)
+        lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+        reason = f"{error}: {lines[-1][:300]}" if lines else str(error)
+        return Outcome(
+            trial=self.trial.id,
+            harness=self.harness,
+            sandbox=self.trial.sandbox,
+            failure=Failure("crash", reason),
+            seconds={"build": round(time.monotonic() - self.began, 4)},
+            tail=text[-MAX_TAIL_CHARS:],
+            split=self.trial.split,
+            evidence=self.task.evidence,
         )
 
 

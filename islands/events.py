@@ -350,7 +350,8 @@ class AgentFailed:
     """An agent gave no proposal.
 
     experiment, island, agent: number reserved for the proposal, who asked whom
-    error_kind: kind of error; `stopped`: the coordinator stopped while the agent worked
+    error_kind: kind of error; `stopped`: the coordinator stopped while the agent worked;
+      `exhausted`: the agent has nothing left to try on this head
     reason: the error, in a line
     usage: what the attempt cost
     origin: experiment whose change the agent was asked to port, 0 for an idea of its own
@@ -360,7 +361,15 @@ class AgentFailed:
     island: str
     agent: str
     error_kind: Literal[
-        "rate", "server", "timeout", "refusal", "malformed", "unapplied", "network", "stopped"
+        "rate",
+        "server",
+        "timeout",
+        "refusal",
+        "malformed",
+        "unapplied",
+        "network",
+        "stopped",
+        "exhausted",
     ]
     reason: str
     usage: Usage = Usage()

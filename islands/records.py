@@ -26,7 +26,8 @@ A null proposal with any verdict ended as null; a discard that rests on a drifte
 NULL = "null"
 """Agent name of null proposals (islands/genome/null_edits.py); no real agent may have it."""
 
-RunLimit = Literal["minutes", "trials", "usd", "tokens"]
+RunLimit = Literal["minutes", "trials", "usd", "tokens", "ideas"]
+"""What ends a launch in good order; ideas: no agent has anything left to try."""
 
 
 @dataclass(frozen=True, slots=True)

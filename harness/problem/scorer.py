@@ -44,9 +44,10 @@ def run_scorer(
         late=(OUT,),
         kind=trial.sandbox,
         torch=False,
+        event_loop=True,
         all_packages=True,
     )
-    words = (*command_words(spec, spec.score, trial), "SWARM_HELD", places.held)
+    words = ("run", *command_words(spec, spec.score, trial), "SWARM_HELD", places.held)
     runner = Path(__file__).parents[1] / "runners" / "command.py"
     ended = confine(policy, python_argv(runner, *words), log)
     return ended, log.read_bytes()

@@ -59,6 +59,10 @@ class ProblemSpec:
     pattern: regular expression whose group is the score, "" for the usual forms
     folder: folder of program.md, where commands run, "" at the root of the repository
     python: what `python` is
+    build: command line that runs on a writable copy before `run`, "" for none
+    mounts: host folders that trials see read-only, by their path in a trial
+    programs: folders of programs, in a trial, beside the system's
+    home: links in the trial's HOME: paths in a trial, by path below HOME
     """
 
     task: str
@@ -76,11 +80,17 @@ class ProblemSpec:
     pattern: str = ""
     folder: str = ""
     python: PythonSpec = field(default_factory=lambda: PythonSpec("", (), ""))
+    build: str = ""
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    programs: tuple[str, ...] = ()
+    home: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """The sha256 of all that a score depends on, paths of this machine left out."""
         facts = dataclasses.asdict(self)
+        for place in ("mounts", "programs", "home"):
+            del facts[place]
         facts["python"] = self.python.version
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -58,6 +58,7 @@ class SandboxPolicy:
     tmp_mib: size of each of HOME, /tmp and /dev/shm
     kind: what confines the program
     torch: whether torch and its requirements can be imported; numpy always can
+    event_loop: whether epoll exists, which other languages than Python need
     all_packages: whether everything that is installed can be imported: nothing is hidden in the
         package folders of the system's and our own Python
     """
@@ -77,6 +78,7 @@ class SandboxPolicy:
     torch: bool = True
     outputs: Mapping[str, int] | None = None
     cpu: CpuAllowance | None = None
+    event_loop: bool = False
     all_packages: bool = False
 
 
@@ -92,6 +94,8 @@ class Exit:
     peak_mib: the most memory seen for the whole tree
     foreign: share of the slice's cores that other programs used meanwhile; None: unknown
     refused: why outputs named by the policy were refused, one line each, by file name
+    cpu_seconds: CPU time of all processes; of some where they were killed, or in namespaces that
+        were not entered from a zygote
     """
 
     code: int
@@ -101,3 +105,4 @@ class Exit:
     peak_mib: float
     foreign: float | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
+    cpu_seconds: float = 0.0

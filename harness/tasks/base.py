@@ -39,7 +39,8 @@ class SandboxRequest:
         regular file that is not in a folder
     read: further paths inside the sandbox, each with the host path bound there read-only
     genome: the paths among these that the candidate supplies; None: its whole genome at /genome
-    all_packages: whether everything installed for a Python can be imported (see `SandboxPolicy`)
+    all_packages, event_loop: whether everything installed for a Python can be imported, and whether
+        epoll exists (see `SandboxPolicy`)
     """
 
     runner: str
@@ -48,6 +49,7 @@ class SandboxRequest:
     read: Mapping[str, Path] = field(default_factory=dict)
     genome: Mapping[str, Path] | None = None
     all_packages: bool = False
+    event_loop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,14 @@ class Task(Protocol):
     def prepare(self, data: str) -> str:
         """Make `data` ready without a download; return its digest. Raises SetupError with a fix."""
 
+    def make_ready(self, trial: Trial, confine: Confine) -> None:
+        """Build this trial's genome, outside its budget, if the task builds any.
+
+        Raises `harness.problem.build.BuildFailedError` where the genome is at fault.
+        """
+
     def sandbox_request(self, trial: Trial) -> SandboxRequest:
-        """Return how to run this trial's genome."""
+        """Return how to run this trial's genome, which is ready."""
 
     def preflight_request(self, trial: Trial) -> SandboxRequest:
         """Return how to try this trial's genome on a tiny input, without outputs.

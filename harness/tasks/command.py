@@ -2,21 +2,30 @@
 
 A trial sees the frozen files of the launch commit with the candidate's genome in its places, all
 read-only, at `harness.problem.spec.REPO`. The candidate's code runs in the process that prints the
-score, so scores are reported evidence, except those of a scorer, which reads the files that `run`
-left in $OUT (256 at most, no folders) and runs none of the candidate's code.
+score, so scores are reported evidence, except the harness's own measures, and those of a scorer,
+which reads the files that `run` left in $OUT (256 at most, no folders) and runs none of the
+candidate's code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.contract import Direction, Evidence, Split, Trial
+from harness.problem import measures
+from harness.problem.build import build, place_of
 from harness.problem.numbers import read_numbers
 from harness.problem.scorer import failure_of, run_scorer
-from harness.problem.spec import ProblemSpec, read_spec
+from harness.problem.spec import TREE, ProblemSpec, read_spec
 from harness.problem.view import command_words, view_of
-from harness.tasks.base import Confine, GenomeRun, InvalidError, SandboxRequest, TaskScore
+from harness.tasks.base import RUNNERS, Confine, GenomeRun, InvalidError, SandboxRequest, TaskScore
+
+RUNNER = "command.py"
+
+MAX_LEFT_BYTES = 1 << 30
+"""Largest file that `run` may leave to be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +36,11 @@ class Command:
     folder: str
     metric: str
     direction: Direction
+    evidence: Evidence
     name: str = "command"
     entry: str = ""
     torch: bool = False
     splits: tuple[Split, ...] = ("dev",)
-    evidence: Evidence = "reported"
     preflights: bool = False
 
     def prepare(self, data: str) -> str:
@@ -39,15 +48,22 @@ class Command:
         del data
         return self.problem.digest
 
+    def make_ready(self, trial: Trial, confine: Confine) -> None:
+        """Build the genome, if there is a `build` and it is not done yet."""
+        if self.problem.build:
+            build(self.problem, self.folder, RUNNERS / RUNNER, trial, confine)
+
     def sandbox_request(self, trial: Trial) -> SandboxRequest:
         """Return how to run the command line on `trial`'s genome."""
-        view = view_of(self.problem, self.folder, trial)
+        view = view_of(self.problem, self.folder, trial, self._built(trial))
+        left = self._left()
         return SandboxRequest(
-            runner="command.py",
-            args=command_words(self.problem, self.problem.run, trial),
-            outputs=None if self.problem.score else {},
+            runner=RUNNER,
+            args=("run", *command_words(self.problem, self.problem.run, trial)),
+            outputs=None if self.problem.score else {left: MAX_LEFT_BYTES} if left else {},
             read=view.frozen,
             genome=view.genome,
+            event_loop=True,
             all_packages=True,
         )
 
@@ -56,18 +72,23 @@ class Command:
         raise NotImplementedError
 
     def score(self, run: GenomeRun, trial: Trial, confine: Confine) -> TaskScore:
-        """Return the number that the command printed, or the scorer if there is one."""
-        printed = run.log.read_bytes()
+        """Return the harness's own measure, what the scorer printed, or what the command did."""
+        printed, facts = run.log.read_bytes(), measures.taken(run.ended)
+        if measures.is_measured(self.metric):
+            known = self.metric in facts
+            value = facts[self.metric] if known else self._measured(run, trial)
+            claims = read_numbers(printed, self.metric).claims
+            return TaskScore(value, facts, evidence="verified", claims=claims)
         if not self.problem.score:
             score, others = self._numbers(printed)
-            return TaskScore(score, evidence="reported", claims=others)
+            return TaskScore(score, facts, evidence="reported", claims=others)
         claims = read_numbers(printed, self.metric).claims
         ended, scored = run_scorer(self.problem, self.folder, trial, run.artifacts, confine)
         if reason := failure_of(ended, scored, trial):
             raise InvalidError(reason)
         score, others = self._numbers(scored)
         seconds = {"score": ended.start + ended.seconds}
-        return TaskScore(score, others, seconds, "verified", claims)
+        return TaskScore(score, {**others, **facts}, seconds, "verified", claims)
 
     def _numbers(self, printed: bytes) -> tuple[float, Mapping[str, float]]:
         """Return the metric and the other numbers printed. Raises InvalidError without a metric."""
@@ -76,6 +97,27 @@ class Command:
             raise InvalidError(numbers.problem)
         return numbers.metric, numbers.claims
 
+    def _measured(self, run: GenomeRun, trial: Trial) -> float:
+        """Return the lines of the genome, or the bytes of the path that the metric names."""
+        genome = Path(trial.genome)
+        if self.metric == measures.LINES:
+            return measures.count_lines(path for path in genome.rglob("*") if path.is_file())
+        path = measures.sized_path(self.metric)
+        places = [genome, self._built(trial) or genome, Path(self.folder) / TREE]
+        inside = [place / self.problem.folder / path for place in places]
+        size = measures.size_of([*inside, *run.artifacts.values()])
+        if size is None:
+            raise InvalidError(f"{path} does not exist, and {self.metric} is its size")
+        return size
+
+    def _left(self) -> str:
+        """Return the name of the file that `run` may leave in $OUT for its size, "" for none."""
+        path = measures.sized_path(self.metric)
+        return path if "/" not in path else ""
+
+    def _built(self, trial: Trial) -> Path | None:
+        return place_of(self.problem, self.folder, trial) if self.problem.build else None
+
 
 @dataclass(frozen=True, slots=True)
 class CommandKind:
@@ -83,7 +125,7 @@ class CommandKind:
 
     default_data: str = "none"
     keys: frozenset[str] = frozenset(
-        {"run", "metric", "direction", "files", "python", "score", "held"}
+        {"run", "metric", "direction", "files", "python", "build", "mount", "score", "held"}
     )
     required: Mapping[str, str] = field(
         default_factory=lambda: {
@@ -98,7 +140,8 @@ class CommandKind:
     def task_of(self, problem: str) -> Command:
         """Return the task of the problem that is frozen in the folder `problem`."""
         spec = read_spec(problem)
-        evidence: Evidence = "verified" if spec.score else "reported"
+        own = spec.score or measures.is_measured(spec.metric)
+        evidence: Evidence = "verified" if own else "reported"
         return Command(
             spec, problem, spec.metric, spec.direction, splits=spec.splits, evidence=evidence
         )

@@ -75,6 +75,9 @@ class Packing:
             raise SetupError(f"task packing takes no data {data!r}: write `data: none`")
         return hashlib.sha256(_STATEMENT.encode()).hexdigest()
 
+    def make_ready(self, trial: Trial, confine: Confine) -> None:
+        """Do nothing: a genome is Python."""
+
     def sandbox_request(self, trial: Trial) -> SandboxRequest:
         """Return how to run `trial`; its clock starts now, slightly before the budget's."""
         deadline = time.monotonic() + max(

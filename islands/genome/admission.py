@@ -13,7 +13,7 @@ file and says what is allowed. The agent that made the proposal is shown the rea
 | binary | files that are not UTF-8 text |
 | clash | two paths that some file system cannot tell apart, a file in place of a folder |
 | entry | deleting the file that a trial starts from |
-| syntax | Python that does not parse |
+| syntax | Python that does not parse; JSON, YAML and TOML that parsed before and do not now |
 | nothing | changes of comments, layout and docstrings only |
 | seed | changes of seeds only |
 
@@ -30,7 +30,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from islands.genome.syntax_diff import NotPythonError, compare
+from islands.genome.structured_data import NotParsedError
+from islands.genome.syntax_diff import compare
 from islands.records import Entry, Proposal
 
 AdmissionRule = Literal[
@@ -258,9 +259,9 @@ def _effect_refusal(change: GenomeChange, head: Mapping[str, Entry]) -> Refused 
         was = head.get(path)
         try:
             effects.add(compare(path, was.data if was else b"", entry.data if entry else b""))
-        except NotPythonError as error:
-            reason = printable_line(str(error))
-            return Refused("syntax", f"{printable_line(path)} does not parse as Python: {reason}")
+        except NotParsedError as error:
+            name, reason = printable_line(path), printable_line(str(error))
+            return Refused("syntax", f"{name} does not parse as {error.language}: {reason}")
     if "changed" in effects:
         return None
     if "reseeded" in effects:

@@ -6,7 +6,7 @@ statement is the innermost one that Python's parser sees, so a change of one arg
 identifier of the call.
 
 Not covered: what an identifier does not say (`x = f(y, 3)` is "other"); words of languages other
-than English. Files that are not Python, or do not parse, are read line by line as plain words.
+than English. Files that are not Python, or do not parse, are read line by line, comments aside.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
+
+from islands.genome.languages import language_of, tokens
 
 OTHER = "other"
 
@@ -53,34 +55,53 @@ def categories(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str
     counts: Counter[str] = Counter()
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path, ""), after.get(path, "")
-        for name in _touched(old, new):
+        for name in _touched(path, old, new):
             counts.update({_CATEGORY_OF[word] for word in _words(name) if word in _CATEGORY_OF})
     order = sorted(counts, key=lambda name: (-counts[name], CATEGORIES.index(name)))
     return tuple(order) or (OTHER,)
 
 
-def _touched(old: str, new: str) -> Iterator[str]:
+def _touched(path: str, old: str, new: str) -> Iterator[str]:
     """Yield the identifiers of the statements, on either side, that hold a differing line."""
     matcher = SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False)
     differing = [opcode for opcode in matcher.get_opcodes() if opcode[0] != "equal"]
-    yield from _names(old, ((first, end) for _, first, end, _, _ in differing))
-    yield from _names(new, ((first, end) for _, _, _, first, end in differing))
+    yield from _names(path, old, ((first, end) for _, first, end, _, _ in differing))
+    yield from _names(path, new, ((first, end) for _, _, _, first, end in differing))
 
 
-def _names(text: str, ranges: Iterable[tuple[int, int]]) -> Iterator[str]:
+def _names(path: str, text: str, ranges: Iterable[tuple[int, int]]) -> Iterator[str]:
     """Yield the identifiers of the statements on the lines of `ranges`, counted from 0."""
     lines = {line + 1 for first, end in ranges for line in range(first, end)}
     if not lines:
         return
-    try:
-        statements = list(_innermost(ast.parse(text), lines))
-    except (SyntaxError, ValueError, RecursionError):
-        rows = text.splitlines()
-        for line in sorted(lines):
-            yield from _NAME.findall(rows[line - 1])
+    statements = _python(path, text, lines)
+    if statements is None:
+        yield from _words_on(path, text, lines)
         return
     for statement in statements:
         yield from _identifiers(statement)
+
+
+def _python(path: str, text: str, lines: set[int]) -> list[ast.AST] | None:
+    """Return the statements on `lines`, None where the file is not Python or does not parse."""
+    if not path.endswith(".py"):
+        return None
+    try:
+        return list(_innermost(ast.parse(text.removeprefix("\ufeff")), lines))
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def _words_on(path: str, text: str, lines: set[int]) -> Iterator[str]:
+    """Yield the words on `lines`, those of strings too (JSON's keys are), but not of comments."""
+    line = 1
+    for token in tokens(text, language_of(path)):
+        if token.kind == "newline":
+            line += 1
+        elif token.kind in {"word", "string"} and line in lines:
+            yield from _NAME.findall(text[token.start : token.end])
+        if token.kind in {"comment", "string"}:
+            line += len(text[token.start : token.end].splitlines() or [""]) - 1
 
 
 def _innermost(tree: ast.AST, lines: set[int]) -> Iterator[ast.AST]:

@@ -1,10 +1,11 @@
-"""Syntactic comparison of two versions of a file: the same, other seeds only, or changed.
+"""Syntactic comparison of two versions of a Python file: the same, other seeds only, or changed.
 
 Comments, layout, docstrings and `pass` have no effect. A change of seeds only changes which noise a
 trial draws: it can win by luck and teaches nothing. Seeds are recognised by name (`SEED = 1`,
 `seed=2`, `{"seed": 3}`, `--seed`, `random_state=4`) and by call (`manual_seed(5)`,
 `default_rng(6)`); whatever is bound to such a name or passed to such a call is left out of the
-comparison.
+comparison. A count of seeds is a change, and so is a seed that is computed: `NUM_SEEDS = 17`,
+`seeds = lattice(26)`. Other languages are compared by islands/genome/text_diff.py.
 
 Not covered: a seed under another name, or passed by position to a function of the genome's own;
 random numbers drawn and discarded to shift a stream. Trials on fresh seeds, which the harness
@@ -15,15 +16,17 @@ from __future__ import annotations
 
 import ast
 import io
-import re
 import threading
 import tokenize
 import warnings
+from collections.abc import Sequence
 from itertools import takewhile
-from typing import Literal
 
-EditEffect = Literal["same", "reseeded", "changed"]
-"""What an edit may change when the file runs: nothing, random numbers only, anything."""
+from islands.genome.edit_effect import EditEffect
+from islands.genome.seed_names import is_plural
+from islands.genome.seed_names import is_seed_name as _is_seed
+from islands.genome.structured_data import NotParsedError
+from islands.genome.text_diff import compare_text
 
 MAX_DEPTH = 100
 """Levels of nested syntax nodes. `ast.NodeTransformer` takes three of Python's 1,000 stack frames a
@@ -33,14 +36,8 @@ MAX_NODES = 60_000
 """Syntax nodes of a file, which bounds the time of a comparison. The largest file of Python's
 library, 264 kB, has 49,403."""
 
-_SEED = re.compile(
-    r"(?:(?i:(?:^|_)seeds?(?:_?(?:value|offset|base|number|num|all|everything))?_?\d*)"
-    r"|[a-z]Seed"
-    r"|(?i:pythonhashseed|random_state))\Z"
-)
 _SEEDED_CALLS = {"default_rng", "RandomState", "SeedSequence", "PRNGKey", "Random", "PCG64"}
 _RANDOM_MODULES = {"random", "numpy", "torch"}
-_TEXT_SEED = re.compile(rb"(?i)(\b(?:\w*_)?seeds?[\"']?[ \t]*[:=][ \t]*)[-+\w.\"']+")
 
 _SPELLING = {"kind", "type_comment"}
 """Fields of a syntax node that have no effect: the u of u"text", and type comments."""
@@ -49,17 +46,21 @@ _PARSING = threading.Lock()
 """Held around `warnings.catch_warnings`, which is not thread-safe."""
 
 
-class NotPythonError(Exception):
+class NotPythonError(NotParsedError):
     """Text that Python cannot parse, or that exceeds our limits; the message is one line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("Python", reason)
 
 
 def compare(path: str, before: bytes, after: bytes) -> EditEffect:
     """Return what the edit of the file at `path` may change; pass b"" for an absent file.
 
-    Raises NotPythonError where `path` ends in .py and `after` does not parse.
+    Raises NotParsedError where `after` does not parse and the file's language has a parser; only
+    for Python also where `before` did not parse either.
     """
     if not path.lower().endswith(".py"):
-        return _compare_text(before, after)
+        return compare_text(path, before, after)
     tree = parse(after)
     try:
         former = parse(before)
@@ -138,17 +139,6 @@ def _is_equal(one: ast.AST, other: ast.AST) -> bool:
     return True
 
 
-def _compare_text(before: bytes, after: bytes) -> EditEffect:
-    if before == after:
-        return "same"
-    unseeded = [_TEXT_SEED.sub(rb"\1", text) for text in (before, after)]
-    return "reseeded" if unseeded[0] == unseeded[1] else "changed"
-
-
-def _is_seed(name: str) -> bool:
-    return _SEED.search(name.lstrip("-").replace("-", "_")) is not None
-
-
 class _DropNoOps(ast.NodeTransformer):
     """Removes statements without effect: docstrings, bare constants, `pass`."""
 
@@ -163,16 +153,28 @@ class _DropSeeds(_DropNoOps):
     """Removes seeds, statements that only set one, and imports of random modules."""
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        return None if all(map(_is_seed_target, node.targets)) else self.generic_visit(node)
+        return self._assignment(node, node.targets)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        return None if _is_seed_target(node.target) else self.generic_visit(node)
+        return self._assignment(node, [node.target])
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | None:
-        return None if _is_seed_target(node.target) else self.generic_visit(node)
+        return self._assignment(node, [node.target])
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
-        return node.target if _is_seed_target(node.target) else self.generic_visit(node)
+        seeded = _is_seed_target(node.target) and _is_seed_value(node.value, [node.target])
+        return node.target if seeded else self.generic_visit(node)
+
+    def _assignment(
+        self, node: ast.Assign | ast.AnnAssign | ast.AugAssign, targets: list[ast.expr]
+    ) -> ast.AST | None:
+        value = node.value
+        if not all(map(_is_seed_target, targets)) or not _is_seed_value(value, targets):
+            return self.generic_visit(node)
+        if isinstance(value, ast.List | ast.Tuple | ast.Set):  # how many there are counts
+            node.value = ast.Tuple([ast.Constant(0)] * len(value.elts), ast.Load())
+            return node
+        return None
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         call = isinstance(node.value, ast.Call) and _is_seeding_call(node.value)
@@ -198,7 +200,8 @@ class _DropSeeds(_DropNoOps):
         return self.generic_visit(node)
 
     def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
-        return None if node.arg and _is_seed(node.arg) else self.generic_visit(node)
+        seeded = node.arg and _is_seed(node.arg) and _is_seed_value(node.value, node.arg)
+        return None if seeded else self.generic_visit(node)
 
     def visit_arguments(self, node: ast.arguments) -> ast.AST:
         positional = [*node.posonlyargs, *node.args][-len(node.defaults) or None :]
@@ -212,7 +215,10 @@ class _DropSeeds(_DropNoOps):
 
     def visit_Dict(self, node: ast.Dict) -> ast.AST:
         pairs = zip(node.keys, node.values, strict=True)
-        node.values = [key if key and _is_seed_key(key) else value for key, value in pairs]
+        node.values = [
+            key if key and _is_seed_key(key) and _is_seed_value(value, [key]) else value
+            for key, value in pairs
+        ]
         return self.generic_visit(node)
 
 
@@ -234,8 +240,40 @@ def _is_seed_key(node: ast.expr) -> bool:
 def _is_seeding_call(call: ast.Call) -> bool:
     match call.func:
         case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name in _SEEDED_CALLS or _is_seed(name)
+            return name in _SEEDED_CALLS or (_is_seed(name) and not is_plural(name))
     return False
+
+
+_ARITHMETIC = (
+    ast.Constant, ast.UnaryOp, ast.BinOp, ast.List, ast.Tuple, ast.Set,
+    ast.operator, ast.unaryop, ast.expr_context,
+)  # fmt: skip
+
+
+def _is_seed_value(value: ast.expr | None, bound_to: str | Sequence[ast.expr]) -> bool:
+    """Return whether `value` is a literal, or arithmetic of literals and seeds.
+
+    A single number that is bound to a plural, as in `seeds = 8`, is a count.
+    """
+    if value is None:
+        return True
+    names = [bound_to] if isinstance(bound_to, str) else [_bound_name(part) for part in bound_to]
+    collection = isinstance(value, ast.List | ast.Tuple | ast.Set)
+    if not collection and any(is_plural(name) for name in names):
+        return False
+    return all(
+        isinstance(node, _ARITHMETIC) or (isinstance(node, ast.Name) and _is_seed(node.id))
+        for node in ast.walk(value)
+    )
+
+
+def _bound_name(target: ast.expr) -> str:
+    match target:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Constant(value=str(name)):
+            return name
+        case ast.Subscript(slice=ast.Constant(value=str(name))):
+            return name
+    return ""
 
 
 def _is_random(module: str) -> bool:
@@ -243,4 +281,5 @@ def _is_random(module: str) -> bool:
 
 
 def _without_seed_default(arg: ast.arg, default: ast.expr) -> ast.expr:
-    return ast.Constant(None) if _is_seed(arg.arg) else default
+    seeded = _is_seed(arg.arg) and _is_seed_value(default, arg.arg)
+    return ast.Constant(None) if seeded else default

@@ -10,7 +10,7 @@ the island's own slice, whichever comes first changing from seed to seed.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -166,7 +166,22 @@ def next_ask(
             return Rebase(experiment, island.head)
     if state.broken_baseline or not state.scores.has(island.head):
         return EnoughPending()
+    if island.exhausted and (requested or name not in state.migrants.ports):
+        return EnoughPending()
     return RequestProposal() if len(waiting) + requested < depth else EnoughPending()
+
+
+def out_of_ideas(state: State, names: Iterable[str]) -> bool:
+    """Return whether the agents of all islands `names` have nothing left to try.
+
+    Nothing is under way either that could change that.
+    """
+    if state.running or state.stacks.open is not None or state.promotions.open is not None:
+        return False
+    islands = [state.islands[name] for name in names]
+    return all(
+        island.exhausted and island.experiment is None and not island.queue for island in islands
+    )
 
 
 def _between(

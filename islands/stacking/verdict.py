@@ -18,6 +18,9 @@ from islands.stacking.inference import NEGLIGIBLE, Evidence, Worth
 DROP_CHANCE = 0.35
 """A part that is not missed with at least this chance is dropped: simpler is better."""
 
+_EQUAL_CHANCE = 0.02
+"""Chances that differ by less are taken as equal."""
+
 MIN_EFFECT = 2.2
 """Standard errors that a part of a faulty pair must be worth to be told from nothing."""
 
@@ -39,7 +42,12 @@ def survivors(evidence: Evidence, whole: Parts, fit: Fit = everything) -> Parts:
     stay = whole
     while len(stay) > 1:
         chances = {n: evidence.worth(stay, fit(stay - {n})).negligible for n in sorted(stay)}
-        least = max(chances, key=lambda n: chances[n])
+        most = max(chances.values())
+        # of two that ruin each other neither is missed: the one goes whose loss leaves more
+        least = max(
+            (n for n in chances if chances[n] > most - _EQUAL_CHANCE),
+            key=lambda n: evidence.worth(fit(stay - {n})).mean,
+        )
         if chances[least] < DROP_CHANCE or not fit(stay - {least}):
             break
         stay = fit(stay - {least})

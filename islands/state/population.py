@@ -98,6 +98,7 @@ class IslandState:
     recent_attempts: its latest ended experiments
     endings: number of experiments by ending
     agent_failures, agent_failures_in_a_row, refusals_in_a_row: of its agent
+    exhausted: why its agent has nothing left to try on the head, "" while it may have
     trials: trials started, voided ones left out
     budget_seconds, wall: seconds of its trials' budgets used, and of wall time since the first
     last_active: when `wall` was last brought up to date, None while no coordinator runs
@@ -116,6 +117,7 @@ class IslandState:
     agent_failures: int = 0
     agent_failures_in_a_row: int = 0
     refusals_in_a_row: int = 0
+    exhausted: str = ""
     trials: int = 0
     budget_seconds: float = 0.0
     wall: float = 0.0

@@ -136,6 +136,7 @@ class State:
     @_apply.register
     def _run_resumed(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - no fields needed
         self.stopped = None
+        self._ask_again()
         for island in self.islands.values():
             island.last_active = None  # no slice was used since a coordinator was killed
 
@@ -183,6 +184,7 @@ class State:
         if (island.head, source.head) != (event.old, event.new) or island.experiment is not None:
             raise ValueError(f"{event.island} cannot go from {event.old} to {event.new} now")
         before, island.kept, island.head = island.kept, [*source.kept], event.new
+        self._ask_again()
         _note_adoption(island, before)
         for change in before:
             self._forget(change.commit)
@@ -227,6 +229,9 @@ class State:
         island = self.islands[event.island]
         self._spend(island, event.usage)
         self.experiments = max(self.experiments, event.experiment)
+        if event.error_kind == "exhausted":
+            island.exhausted = event.reason
+            return
         island.agent_failures += 1
         island.agent_failures_in_a_row += event.error_kind != "stopped"
 
@@ -324,11 +329,13 @@ class State:
             self._close(island, experiment, "null", event.reason, event.gain)
             return
         if event.verdict == "keep" and event.gain is not None:
+            self._ask_again()
             self._move_head(island, experiment, event.gain)
         self._close(island, experiment, _ENDING_OF[event.verdict], event.reason, event.gain)
 
     @_apply.register
     def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:
+        self._ask_again()
         for fallback in event.heads:
             if fallback.new:
                 self.islands[fallback.island].head = fallback.new
@@ -364,6 +371,11 @@ class State:
                 island.recent_attempts[n] = replace(
                     attempt, ending=ending, reason=REASON, gain=None
                 )
+
+    def _ask_again(self) -> None:
+        """Let every agent be asked again: there is a new head to change, or to take from."""
+        for island in self.islands.values():
+            island.exhausted = ""
 
     def _open(self, island: str, number: int) -> tuple[IslandState, Experiment]:
         home = self.islands[island]
@@ -472,6 +484,7 @@ class State:
             island.experiment = None
         else:
             island.queue.remove(experiment)
+        island.exhausted = ""  # how it ended may leave more to try
         change = None
         if gain is not None and not experiment.null:
             change = Migrant(

@@ -6,13 +6,16 @@ from typing import Literal, Protocol
 
 from islands.records import Attempt, Brief, Proposal, Usage
 
-ErrorKind = Literal["rate", "server", "timeout", "refusal", "malformed", "unapplied", "network"]
+ErrorKind = Literal[
+    "rate", "server", "timeout", "refusal", "malformed", "unapplied", "network", "exhausted"
+]
 
 
 class AgentError(Exception):
     """An agent failed to propose this time; the island continues.
 
-    `error_kind`: what failed; the message is one line for people.
+    `error_kind`: what failed; the message is one line for people. After "exhausted" the agent is
+    not asked again until something has changed.
     `usage`: what the attempt cost nevertheless.
     `retry_after`: seconds the provider asked to wait (0: none named).
     """

@@ -133,7 +133,7 @@ def _trying(name: str, island: IslandState, state: State) -> str:
         trial.island == name and trial.purpose == "baseline" for trial in state.running.values()
     ):
         return "measuring the baseline"
-    return "waiting for its agent"
+    return "nothing left to try" if island.exhausted else "waiting for its agent"
 
 
 @singledispatch
@@ -225,6 +225,8 @@ def proposal_refused(event: ev.ProposalRefused, state: State) -> str:
 def agent_failed(event: ev.AgentFailed, state: State) -> str:
     """Name the agent and its error."""
     del state
+    if event.error_kind == "exhausted":
+        return f"{event.island} agent {event.agent} has nothing left to try: {event.reason}"
     return f"{event.island} agent {event.agent} failed, {event.error_kind}: {event.reason}"
 
 

@@ -33,6 +33,13 @@ QUALIFY row_number() OVER (PARTITION BY slice ORDER BY rowid DESC) = 1 AND actio
 ORDER BY slice
 """
 
+_EXHAUSTED = """
+SELECT island, agent, reason FROM agent_calls
+QUALIFY row_number() OVER (PARTITION BY island ORDER BY rowid DESC) = 1
+  AND error_kind = 'exhausted'
+ORDER BY island
+"""
+
 _DROPPED = ("discarded", "failed", "refused", "outdated", "unanswered")
 """How experiments end that are not kept; the table has a column for each that occurred."""
 
@@ -58,6 +65,11 @@ def status(name: str | None, as_json: bool) -> None:
         for line in _tries(facts):
             console.print(Text(line), no_wrap=True, overflow="ellipsis")
         console.print(Text(_footer(facts)), soft_wrap=True)
+        for row in facts["exhausted"]:
+            line = (
+                f"{row['island']} ({row['agent']}) has nothing left to try: {plain(row['reason'])}"
+            )
+            console.print(Text(line), soft_wrap=True)
         for row in facts["slice_quarantines"]:
             line = f"slice {row['slice']} is quarantined: {plain(row['reason'])}"
             console.print(Text(line), soft_wrap=True)
@@ -74,6 +86,7 @@ def _standing(con: DuckDBPyConnection) -> dict[str, Any]:
         **(_first(con, "SELECT sigma FROM noise") or {}),
         **(_first(con, "FROM nulls") or {}),
         "slice_quarantines": answer(con, _APART).named(),
+        "exhausted": answer(con, _EXHAUSTED).named(),
         "islands": islands,
     }
 
@@ -124,7 +137,8 @@ def _trying(row: Mapping[str, Any]) -> str:
     purpose = row["purpose"] or "waiting"
     if row["experiment"] is None:
         return str(purpose)
-    return f"#{row['experiment']} {purpose}: {plain(row['hypothesis'] or '')}"
+    subject, *_ = (row["hypothesis"] or "").splitlines() or [""]
+    return f"#{row['experiment']} {purpose}: {plain(subject)}"
 
 
 def _footer(facts: Mapping[str, Any]) -> str:

@@ -26,13 +26,14 @@ from islands.state.run_state import State
 from swarm.agents.base import Agent
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
-from swarm.agents.mutator import Mutator
+from swarm.agents.mutator import Breakages, Mutator
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run
 from swarm.executors.backends import BackendKind, open_backend
 from swarm.executors.base import ExecutorConfig
 from swarm.executors.preflight import PreflightPool, choose_slices
 from swarm.executors.require_sandbox import require_sandbox
+from swarm.project.genome_files import require_text
 from swarm.project.problem import freeze
 from swarm.project.program import Program
 from swarm.project.repository import (
@@ -43,7 +44,7 @@ from swarm.project.repository import (
     require_frozen_harness,
     tip,
 )
-from swarm.project.runs import RunFolder, create, fold, latest, next_name
+from swarm.project.runs import RunFolder, create, fold, latest, next_name, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ async def assemble(
         program = _program(repo, base.commit, options)
         if opened is None:
             require_clean(repo, program)
+            require_text(repo, base.commit, program)
         require_frozen_harness()
         branches = Branches(repo, folder.name, program.settings.genome)
 
@@ -129,9 +131,21 @@ async def assemble(
 def select_run(repo: Path, options: LaunchOptions) -> RunFolder:
     """Return the run to open or resume: the named one, else the latest, else a new one."""
     if options.run:
+        if all(run.name != options.run for run in runs(repo)):
+            _require_launchable(repo, options)
         return create(repo, options.run)
     last = None if options.new else latest(repo)
+    if last is None:
+        _require_launchable(repo, options)
     return last or create(repo, next_name(repo))
+
+
+def _require_launchable(repo: Path, options: LaunchOptions) -> None:
+    """Raise SetupError for what is wrong with program.md and the genome, before a run is made."""
+    base = tip(repo)
+    program = _program(repo, base.commit, options)
+    require_clean(repo, program)
+    require_text(repo, base.commit, program)
 
 
 @contextmanager
@@ -250,8 +264,11 @@ def _agents(
         for name, model_settings in settings.items()
         if isinstance(model_settings, ModelSettings)
     }
+    breakages = Breakages()
     agents: dict[str, Agent] = {
-        island.name: Mutator(island.agent) for island in launch.islands if island.name not in models
+        island.name: Mutator(island.agent, breakages=breakages)
+        for island in launch.islands
+        if island.name not in models
     }
     if models:
         # most launches need no HTTP client

@@ -25,6 +25,9 @@ from swarm.coordinator.run import Run
 MIGRATION = "migration"
 """The agent that a migrant's commit names."""
 
+MAX_SUBJECT_CHARS = 72
+"""Characters of a commit's subject; a longer one is shortened, and stands in full in the body."""
+
 MAX_SHOWN_CHARS = 6_000
 """Characters of a refused candidate's diff that its agent is shown."""
 
@@ -142,14 +145,18 @@ class CandidateMaker:
     def _message(self, number: int, hypothesis: str, agent: str) -> str:
         """Return a candidate's commit message: the hypothesis and the `Swarm-*` trailers."""
         subject, _, rest = hypothesis.strip().partition("\n")
-        body = f"{rest.strip()}\n\n" if rest.strip() else ""
+        subject, rest = subject.strip(), rest.strip()
+        if len(subject) > MAX_SUBJECT_CHARS:
+            rest = f"{subject}\n\n{rest}".strip()
+            subject = f"{subject[: MAX_SUBJECT_CHARS - 3].rstrip()}..."
+        body = f"{rest}\n\n" if rest else ""
         values: trailers.Values = {
             "Run": self.run.state.run.run,
             "Island": self.island.name,
             "Experiment": number,
             "Agent": agent,
         }
-        return f"{subject.strip()[:100] or 'Change'}\n\n{body}{trailers.write(values)}"
+        return f"{subject or 'Change'}\n\n{body}{trailers.write(values)}"
 
 
 @dataclass(frozen=True, slots=True)

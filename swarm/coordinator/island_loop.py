@@ -37,6 +37,7 @@ from islands.scheduling.island_steps import (
     Wait,
     anchor,
     next_step,
+    out_of_ideas,
 )
 from islands.scheduling.run_steps import (
     BuildConsensus,
@@ -131,6 +132,10 @@ class IslandLoop:
         return step or run_actions.last_stack_check(run)
 
     @property
+    def _islands(self) -> tuple[str, ...]:
+        return tuple(island.name for island in self.run.launch.islands)
+
+    @property
     def _rung(self) -> Rung:
         return self.run.state.run.rungs[0]
 
@@ -211,6 +216,8 @@ class IslandLoop:
         limit = self.run.limits.reached(self._rung)
         if limit is None and not self.proposer.busy:
             limit = self.proposer.limit
+            if limit is None and out_of_ideas(self.run.state, self._islands):
+                limit = "ideas"
         if limit is not None:
             return limit
         try:

@@ -85,9 +85,11 @@ class Proposer:
 
     async def _wait(self) -> None:
         state = self.run.state
-        started = state.scores.has(state.islands[self.name].head)
-        # all islands share the baseline; once it is scored only this island's events matter here
-        await self.run.changes.wait(self.name if started else "")
+        island = state.islands[self.name]
+        # all islands share the baseline; once it is scored only this island's events matter here,
+        # and others' keeps where its agent has nothing left to try
+        own = state.scores.has(island.head) and not island.exhausted
+        await self.run.changes.wait(self.name if own else "")
 
     async def _rebase(self, experiment: Experiment, onto: str) -> None:
         try:

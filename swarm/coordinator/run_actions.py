@@ -19,6 +19,7 @@ from islands.promotion import consensus
 from islands.promotion.attempt import PromotionRequest
 from islands.promotion.state import Attribution, Promotions
 from islands.records import Conflict, Contender, Entry, TrialRequest
+from islands.scheduling.island_steps import out_of_ideas
 from islands.scheduling.run_steps import (
     BuildConsensus,
     DraftConsensus,
@@ -79,7 +80,8 @@ def last_stack_check(run: Run) -> StackStep | None:
         return None
     cost, spare = budget(len(parts)), SPARE_TRIALS * len(run.launch.islands)
     roomy = run.limits.fits(cost + spare, (cost + SPARE_TRIALS) * run.state.run.rungs[0].seconds)
-    return None if roomy else StackStep(parts)
+    finished = out_of_ideas(run.state, (island.name for island in run.launch.islands))
+    return None if roomy and not finished else StackStep(parts)
 
 
 def trials_reserved(run: Run) -> bool:

@@ -34,7 +34,7 @@ async def run_islands(run: Run) -> RunLimit | None:
     except (SetupError, HarnessError) as error:
         run.record(ev.RunStopped(f"error: {error}"))
         raise
-    run.record(ev.RunStopped(f"limit: {run.limit}", run.limit))
+    run.record(ev.RunStopped(_reason(run.limit), run.limit))
     return run.limit
 
 
@@ -55,7 +55,13 @@ async def run_steps_only(
     except (SetupError, HarnessError) as error:
         run.record(ev.RunStopped(f"error: {error}"))
         raise
-    run.record(ev.RunStopped(f"limit: {run.limit}" if run.limit else "done", run.limit))
+    run.record(ev.RunStopped(_reason(run.limit) if run.limit else "done", run.limit))
+
+
+def _reason(limit: RunLimit | None) -> str:
+    if limit == "ideas":
+        return "out of ideas: no agent has anything left to try"
+    return f"limit: {limit}"
 
 
 async def _islands(run: Run) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from harness import tasks
 from harness.contract import SetupError
 from harness.problem.interpreter import find_python
-from harness.problem.spec import TREE, ProblemSpec, write_spec
+from harness.problem.mounts import plan_mounts
+from harness.problem.spec import REPO, TREE, ProblemSpec, write_spec
 from islands.git.plumbing import Plumbing
 from islands.git.tracked import TrackedFile, read_blobs, tracked_files
 from swarm.project.judge import (
@@ -48,8 +49,9 @@ def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
     try:
         _write_tree(git, frozen, draft / TREE)
         judge = freeze_judge(git, program.settings, listed, draft)
-        _make_places(program.settings.genome, listed, draft / TREE)
-        write_spec(_spec(repo, program, frozen, judge), draft)
+        spec = _spec(repo, program, frozen, judge)
+        _make_places(spec, listed, draft / TREE)
+        write_spec(spec, draft)
         _require_evidence(program, draft)
         draft.chmod(0o755)
         draft.rename(into)
@@ -75,6 +77,7 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile], judge: Judge)
     metric = settings.metric
     if settings.direction is None or metric is None:
         raise AssertionError("read_program has asked for them")
+    mounts = plan_mounts(repo, "", settings.mount or ())
     return ProblemSpec(
         task=settings.task,
         metric=metric.name if isinstance(metric, MetricSection) else metric,
@@ -90,6 +93,10 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile], judge: Judge)
         held=judge.held,
         held_files=judge.held_files,
         python=find_python(repo, repo, settings.python or ""),
+        build=settings.build or "",
+        mounts=mounts.places,
+        programs=tuple(mounts.programs),
+        home=mounts.home,
     )
 
 
@@ -138,10 +145,14 @@ def _write_tree(git: Plumbing, files: list[TrackedFile], tree: Path) -> None:
             path.chmod(0o555 if file.mode == EXECUTABLE else 0o444)
 
 
-def _make_places(genome: tuple[str, ...], files: list[TrackedFile], tree: Path) -> None:
-    """Make an empty file or folder for each path of the genome; let every user see all folders."""
+def _make_places(spec: ProblemSpec, files: list[TrackedFile], tree: Path) -> None:
+    """Make an empty file or folder for each path of the genome and each mount in the repository.
+
+    Every user can see all folders afterwards.
+    """
     names = {file.path for file in files}
-    for path in genome:
+    mounts = (path.removeprefix(f"{REPO}/") for path in spec.mounts if path.startswith(f"{REPO}/"))
+    for path in (*spec.genome, *mounts):
         place = tree / path
         if path in names:
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -103,7 +103,7 @@ class IslandSection:
     agent: Annotated[Name, described("the name of an agent", "mutator")] = ""
 
 
-MetricName = Annotated[str, Field(pattern=r"^[^\W\d_][^:=\n]{0,79}$|^_\w{0,79}$")]
+MetricName = Annotated[str, Field(pattern=r"^(bytes:.+|[^\W\d_][^:=\n]{0,79}|_\w{0,79})$")]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -383,6 +383,7 @@ class HeldSection:
 
 PROBLEM_KEYS = (
     *("data", "metric", "direction", "run", "evaluate", "score", "held", "files", "python"),
+    *("build", "mount"),
 )
 """Keys that describe a problem; each kind of task says which of them it takes."""
 
@@ -430,6 +431,13 @@ class Settings:
         tuple[RepositoryPath, ...] | None,
         Field(min_length=1),
         described("a list of files or directories in the repository", "[bench.py, data]"),
+    ] = None
+    build: Annotated[
+        CommandLine | None, described("a command line that builds the genome", "make")
+    ] = None
+    mount: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...] | None,
+        described("a list of folders", "[node_modules, ~/.cargo]"),
     ] = None
     python: Annotated[
         str | None,

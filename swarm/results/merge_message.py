@@ -123,7 +123,7 @@ def _stack_check(stack: ev.StackCheckEnded) -> list[str]:
     dropped = ", ".join(f"#{part}" for part in stack.dropped) or "nothing"
     if stack.verdict == "conflict":  # nothing was measured
         return [f"Stack check {stack.number}: conflict, {dropped} does not apply with the others."]
-    gains = f"sum of the parts {stack.expected.format()}, whole {stack.observed.format()}"
+    gains = f"sum of the parts {stack.expected.format()}, all together {stack.observed.format()}"
     interaction = f"interaction {stack.interaction.format()}"
     return [
         f"Stack check {stack.number}: {stack.verdict}, {gains}, {interaction}.",

@@ -33,9 +33,9 @@ class MergePlan:
 def select(state: State, island: str, *, force: bool) -> MergePlan:
     """Return what `swarm merge` merges: the consensus, unless `force` says otherwise.
 
-    With `force` that is the head of `island`, or where none is named the last stack that a check
-    judged, or the best island's head. Raises SetupError where there is nothing to merge, and where
-    a part of it is quarantined.
+    With `force` that is the head of `island`, or where none is named the better of the last stack
+    that a check judged and the best island's head. Raises SetupError where there is nothing to
+    merge, and where a part of it is quarantined.
     """
     plan = _forced(state, island) if force else _consensus(state, island)
     parts = [state.promotions.changes[part].commit for part in plan.parts]
@@ -61,10 +61,9 @@ def best_island(state: State, name: str) -> IslandState:
 
 
 def next_promotion(state: State) -> PromotionRequest | None:
-    """Return the stack to promote next: the last one judged to gain, else the best head."""
-    promotions = state.promotions
-    stack = promotions.checked_stack[0] if promotions.checked_stack is not None else None
-    if stack is not None and stack.verdict != "conflict" and stack.observed.mean > 0:
+    """Return what to promote next: the last stack judged to gain, or a head that is better."""
+    promotions, stack = state.promotions, _checked_stack(state)
+    if stack is not None and stack.gain.mean > 0 and not _head_beats(state, stack):
         return promotions.due()
     if not any(island.kept for island in state.islands.values()):
         return None
@@ -109,11 +108,30 @@ def _consensus(state: State, island: str) -> MergePlan:
 
 
 def _forced(state: State, name: str) -> MergePlan:
+    stack = None if name else _checked_stack(state)
+    if stack is not None and not _head_beats(state, stack):
+        return stack
+    return _head(state, best_island(state, name))
+
+
+def _checked_stack(state: State) -> MergePlan | None:
+    """Return the stack that the last check came to, None if it came to none."""
     judged = state.promotions.checked_stack
-    if not name and judged is not None and judged[0].verdict != "conflict" and judged[0].parts:
-        stack, base = judged
-        return MergePlan(stack.commit, base, stack.parts, stack.observed, forced=True)
-    island = best_island(state, name)
+    if judged is None or judged[0].verdict == "conflict" or not judged[0].parts:
+        return None
+    stack, base = judged
+    gain = stack.gain or stack.observed  # `observed` is of all parts, dropped ones included
+    return MergePlan(stack.commit, base, stack.parts, gain, forced=True)
+
+
+def _head_beats(state: State, stack: MergePlan) -> bool:
+    """Return whether a head is better than a stack on the same base, by the gains of both."""
+    if stack.base != state.run.base or not any(one.kept for one in state.islands.values()):
+        return False
+    return total_gain(state, best_island(state, "")).mean > stack.gain.mean
+
+
+def _head(state: State, island: IslandState) -> MergePlan:
     parts = tuple(change.experiment for change in island.kept)
     gain = total_gain(state, island)
     return MergePlan(island.head, state.run.base, parts, gain, island.opened.island, forced=True)

@@ -11,8 +11,9 @@ more: what namespaces and read-only mounts would prevent otherwise, and what Lan
 check. There the supervisor is asked before each fork.
 
 Not covered: this lists what is refused, not what is needed, so a hole in an ordinary system call
-stays reachable. On CUDA slices memfd_create and epoll are open to the driver; memory hidden there
-is seen only once it is mapped.
+stays reachable. memfd_create is open to the driver on CUDA slices; memory hidden there is seen only
+once it is mapped. epoll is open there and to the user's own commands, and millions of watches take
+seconds to die.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from harness.sandbox.backends.system_calls import (
     CLONE,
     FORKS,
     NO_DRIVER,
+    NO_EVENT_LOOP,
     REFUSED,
     REFUSED_ARGUMENTS,
     SETPRIORITY,
@@ -66,18 +68,22 @@ MACHINES: Final = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000
 
 
 @cache
-def program(*, driver: bool, shared: bool = False, machine: str = "") -> bytes:
+def program(
+    *, driver: bool, shared: bool = False, event_loop: bool = False, machine: str = ""
+) -> bytes:
     """Return the filter for this machine (or `machine`); `driver` admits what CUDA's driver needs.
 
-    `shared` is for sandboxes in the host's namespaces; that filter needs a listener. Raises
-    SetupError on an unknown architecture.
+    `event_loop` admits epoll, without which Node.js does not start. `shared` is for sandboxes in
+    the host's namespaces; that filter needs a listener. Raises SetupError on an unknown
+    architecture.
     """
     name = machine or platform.machine()
     architecture = MACHINES.get(name)
     if architecture is None:
         raise SetupError(f"sandboxes need one of {', '.join(MACHINES)}, and this is {name}")
     column = architecture.column
-    absent: set[Where] = {NO_DRIVER} if driver else set()
+    absent: set[Where] = {NO_DRIVER, NO_EVENT_LOOP} if driver else set()
+    absent |= {NO_EVENT_LOOP} if event_loop else set()
     absent |= set() if shared else {SHARED}
     lines = [_load(4), *_unless(EQUAL, architecture.audit, KILL), _load(0)]
     lines += _if(AT_LEAST, LAST_KNOWN + 1, ERRNO | errno.ENOSYS)

@@ -17,10 +17,11 @@ from typing import Final, Literal
 
 Call = tuple[int, int]  # number on x86_64 and on aarch64, -1: no such call
 
-Where = Literal["everywhere", "shared", "no driver"]
+Where = Literal["everywhere", "shared", "no driver", "no event loop"]
 EVERYWHERE: Final = "everywhere"
 SHARED: Final = "shared"
 NO_DRIVER: Final = "no driver"
+NO_EVENT_LOOP: Final = "no event loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Refusal:
     error: the answer; 0: reported as done, without effect
     calls: their numbers, by name
     where: "shared": only in Landlock sandboxes, around which files and processes may have the same
-        uid; "no driver": not on CUDA slices, whose driver makes them
+        uid; "no driver": not on CUDA slices, whose driver makes them; "no event loop":
+        neither there nor where the user's own commands run
     """
 
     reason: str
@@ -195,7 +197,7 @@ REFUSED: Final = (
         "Python falls back to poll",
         errno.ENOSYS,
         {"epoll_create": (213, -1), "epoll_create1": (291, 20)},
-        NO_DRIVER,
+        NO_EVENT_LOOP,
     ),
     Refusal(
         "requests of which the whole machine has a fixed number (fs.aio-max-nr)",

@@ -51,7 +51,7 @@ def namespaces_spec(policy: SandboxPolicy, argv: Sequence[str]) -> GuestSpec:
 
 def seccomp_program(policy: SandboxPolicy) -> bytes:
     """Return the seccomp program of a sandbox with namespaces."""
-    return seccomp.program(driver=policy.slice.kind == "cuda")
+    return seccomp.program(driver=policy.slice.kind == "cuda", event_loop=policy.event_loop)
 
 
 def landlock_spec(policy: SandboxPolicy, argv: Sequence[str], own: ScratchFolders) -> GuestSpec:
@@ -60,7 +60,8 @@ def landlock_spec(policy: SandboxPolicy, argv: Sequence[str], own: ScratchFolder
     spec["env"] = environment(policy, str(own.home), str(own.tmp))
     spec["limits"] += LIMITS
     spec["uid"] = sandbox_uid()
-    spec["filter"] = seccomp.program(driver=policy.slice.kind == "cuda", shared=True)
+    driver = policy.slice.kind == "cuda"
+    spec["filter"] = seccomp.program(driver=driver, event_loop=policy.event_loop, shared=True)
     spec["supervisor"] = {
         "rules": landlock.rules(policy, argv, own),
         "max_processes": max_processes(policy),

@@ -36,6 +36,8 @@ class Started:
     control: socket on which the first process reports
     at: time of the program's exec, in seconds of `time.monotonic`
     supervised: whether a supervisor reports instead
+    cpu_seconds: its CPU time and that of the descendants it reaped, once `code` has read the report
+        of a zygote's copy or a supervisor
     """
 
     outer: subprocess.Popen[bytes] | None
@@ -45,6 +47,7 @@ class Started:
     control: socket.socket
     at: float
     supervised: bool = False
+    cpu_seconds: float | None = None
 
     def ended(self, wait: float) -> bool:
         """Return whether the program has ended, after waiting at most `wait` seconds for it."""
@@ -63,8 +66,10 @@ class Started:
         """
         code = self.outer.wait() if self.outer else 0
         report = self.control.recv(4096).decode(errors="replace").partition("\n")[0]
-        if report.isdigit():
-            return os.waitstatus_to_exitcode(int(report))
+        status, _, used = report.partition(" ")
+        if status.isdigit():
+            self.cpu_seconds = float(used)
+            return os.waitstatus_to_exitcode(int(status))
         if report:
             raise HarnessError(f"a sandbox could not start its program: {report}")
         if self.supervised:

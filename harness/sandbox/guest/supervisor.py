@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import select
 import signal
 import struct
@@ -95,7 +96,7 @@ def check_signals() -> None:
 
 
 def supervise(program: int, limits: SupervisorSpec, control: socket, ours: socket) -> NoReturn:
-    """Answer forks until the program ends or must end; kill the sandbox, report its status."""
+    """Answer forks until the program ends or must end; kill the sandbox, report how it ended."""
     try:
         close_all_but({control.fileno(), ours.fileno()})
         sandbox = Supervised(program, limits["max_processes"])
@@ -105,7 +106,8 @@ def supervise(program: int, limits: SupervisorSpec, control: socket, ours: socke
             sandbox.finish()
         if alone:
             os.execv("/bin/rm", ["rm", "-rf", "--", limits["folder"]])  # noqa: S606  # no shell
-        control.sendall(str(sandbox.status).encode())
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # all of it has been reaped here
+        control.sendall(f"{sandbox.status} {used.ru_utime + used.ru_stime:.6f}".encode())
     finally:
         os._exit(0)
 

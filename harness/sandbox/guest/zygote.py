@@ -212,13 +212,14 @@ def hand_over(spec: GuestSpec, channel: socket, opened: list[int]) -> list[str]:
 
 
 def report(channel: socket, inside: int) -> NoReturn:
-    """Wait for the program, report its status, and exit.
+    """Wait for the program, report its status and CPU time, and exit.
 
     This process may outlive its parent: the sandbox dies with the harness, and its namespace exists
     until the dead program is reaped here.
     """
     try:
-        channel.sendall(str(os.waitpid(inside, 0)[1]).encode())
+        _, status, used = os.wait4(inside, 0)
+        channel.sendall(f"{status} {used.ru_utime + used.ru_stime:.6f}".encode())
     finally:
         os._exit(0)
 

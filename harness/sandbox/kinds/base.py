@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -74,6 +75,7 @@ class Observer:
         self.called, self.folder = time.monotonic(), log.parent
         self.sink = CappedLog.at(log)
         self._pipe, self.output = os.pipe()
+        self._reaped = _reaped_seconds()
 
     def start(self, spec: GuestSpec) -> Started:
         """Start a program from scratch. Raises HarnessError, with its output, where that fails."""
@@ -97,14 +99,20 @@ class Observer:
 
         `ended` replaces the program's own, to end it earlier.
         """
-        deadline = program.at + seconds
+        deadline, before = program.at + seconds, tree.cpu_by_process()
         try:
             killed = watch(tree, ended or program.ended, self._pipe, self.sink, deadline, meanwhile)
+            left = tree.cpu_by_process()
         finally:
             finish(tree, self._pipe, self.sink)
             took = time.monotonic() - program.at
         start, peak = program.at - self.called, tree.peak / MIB
-        return Exit(program.code(), killed, took, start, peak, tree.foreign)
+        code, cpu = program.code(), program.cpu_seconds
+        if cpu is None:
+            cpu = _reaped_seconds() - self._reaped
+        else:  # add what the program left behind and did not wait for
+            cpu += sum(max(0.0, used - before.get(pid, 0.0)) for pid, used in left.items())
+        return Exit(code, killed, took, start, peak, tree.foreign, cpu_seconds=cpu)
 
     def __enter__(self) -> Observer:
         return self
@@ -115,6 +123,11 @@ class Observer:
         os.close(self._pipe)
         os.close(self.output)
         self.sink.close()
+
+
+def _reaped_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def zygote_of(source: Source) -> Zygote:

@@ -65,7 +65,11 @@ class NamespaceTree(_MeteredTree):
 
     def cpu_seconds(self) -> float:
         """Return the CPU time used so far."""
-        return sum(cpu_seconds(self.proc, pid) for pid in self._pids())
+        return sum(self.cpu_by_process().values())
+
+    def cpu_by_process(self) -> dict[str, float]:
+        """Return the CPU time of each living process and the children that it has reaped."""
+        return {pid: cpu_seconds(self.proc, pid) for pid in self._pids()}
 
     def _pids(self) -> list[str]:
         return [name for name in os.listdir(self.proc) if name.isdigit()]  # noqa: PTH208  # no path
@@ -100,6 +104,10 @@ class SupervisedTree(_MeteredTree):
     def cpu_seconds(self) -> float:
         """Return the CPU time used so far."""
         return sum(cpu_seconds(self.meter.proc, pid) for pid in self.counted.pids())
+
+    def cpu_by_process(self) -> dict[str, float]:
+        """Return nothing: the supervisor reports it all."""
+        return {}
 
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
@@ -161,6 +169,10 @@ class UnconfinedTree:
     def cpu_seconds(self) -> None:
         """Return None: it is not measured without a sandbox."""
         return
+
+    def cpu_by_process(self) -> dict[str, float]:
+        """Return nothing: every process is our descendant, and reaped by us or its parent."""
+        return {}
 
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""

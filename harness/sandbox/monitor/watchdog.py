@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 from harness.contract import HarnessError
@@ -32,6 +32,12 @@ class Tree(Protocol):
 
     def cpu_seconds(self) -> float | None:
         """Return the CPU time used so far, None where it is not measured; from any thread."""
+
+    def cpu_by_process(self) -> Mapping[str, float]:
+        """Return the CPU time of each living process by pid, as far as nothing else will report it.
+
+        With a supervisor, which reaps and reports everything, or without a sandbox, there is none.
+        """
 
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""

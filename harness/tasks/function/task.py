@@ -73,6 +73,9 @@ class Function:
         del data
         return self.problem.digest
 
+    def make_ready(self, trial: Trial, confine: Confine) -> None:
+        """Do nothing: a genome is Python."""
+
     def preflight_request(self, trial: Trial) -> SandboxRequest:
         """Return how to preflight `trial`'s genome: it is imported."""
         view = view_of(self.problem, self.folder, trial)

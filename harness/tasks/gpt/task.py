@@ -65,6 +65,9 @@ class Gpt:
         """Return the digest of corpus `data`; build it first if it is bundled."""
         return open_or_build(data).digest
 
+    def make_ready(self, trial: Trial, confine: Confine) -> None:
+        """Do nothing: a genome is Python."""
+
     def sandbox_request(self, trial: Trial) -> SandboxRequest:
         """Return how to run `trial`; its clock starts now, slightly before the budget's."""
         corpus, seconds = open_corpus(trial.data), trial.rung.seconds

@@ -32,6 +32,9 @@ MAX_PATH_CHARS = 255
 MAX_CHANGES = 100
 MAX_REPORTED_ERRORS = 4
 
+BYTE_ORDER_MARK = "\ufeff"
+"""A file that begins with it keeps it; models do not see it."""
+
 _OPEN = re.compile(r"(<{5,20}) ?SEARCH:?\s*")
 _KEYWORD = re.compile(r"[\s*_#>`-]*(HYPOTHESIS|FILE|DELETE)[*_`]*\s*:[*_]*\s*(.*)", re.IGNORECASE)
 _FENCE = re.compile(r"\s*(```|~~~)")
@@ -239,13 +242,18 @@ def _new_path(path: str) -> str:
 
 
 def _replace(text: str, path: str, block: EditBlock) -> str:
-    lines, ended = text.split("\n"), text.endswith("\n")
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
+    lines, ended = text.removeprefix(mark).split("\n"), text.endswith("\n")
     if ended:
         lines.pop()
-    start = _unique_match(lines, path, block.search)
+    search, replace = (
+        [line.removeprefix(BYTE_ORDER_MARK) for line in side]
+        for side in (block.search, block.replace)
+    )
+    start = _unique_match(lines, path, search)
     feed = "\r" if lines[0].endswith("\r") else ""
-    lines[start : start + len(block.search)] = [line + feed for line in block.replace]
-    return "\n".join(lines) + ("\n" if ended and lines else "")
+    lines[start : start + len(search)] = [line + feed for line in replace]
+    return mark + "\n".join(lines) + ("\n" if ended and lines else "")
 
 
 def _unique_match(lines: Sequence[str], path: str, search: Sequence[str]) -> int:

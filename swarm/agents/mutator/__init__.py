@@ -1,4 +1,7 @@
-"""The built-in mutator: an agent that edits the genome's syntax tree, without a language model.
+"""The built-in mutator: an agent that edits the genome without a language model.
+
+In Python it edits the syntax tree; in any other text it changes numbers, flags and listed
+alternatives (`text_sites`).
 
 It is a search that learns from every attempt. `edit_sites`, `structural_edits` and `crossover` find
 the possible edits, `transforms` lists the values to try, `surrogate` forecasts the gain of a move
@@ -8,5 +11,6 @@ Imported by swarm.coordinator.
 """
 
 from swarm.agents.mutator.agent import Mutator
+from swarm.agents.mutator.history import Breakages
 
-__all__ = ["Mutator"]
+__all__ = ["Breakages", "Mutator"]

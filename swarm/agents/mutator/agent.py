@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from islands.genome.languages import language_of
 from islands.records import Attempt, Brief, Change, Entry, Proposal
 from swarm.agents.base import AgentError
 from swarm.agents.mutator.crossover import find_crossover
-from swarm.agents.mutator.history import MoveHistory
+from swarm.agents.mutator.descriptions import taken_over
+from swarm.agents.mutator.history import Breakages, MoveHistory
 from swarm.agents.mutator.moves import to_notes
 from swarm.agents.mutator.parsed_file import ParsedFile, parse_file
 from swarm.agents.mutator.priors import SearchParameters
@@ -23,15 +26,22 @@ class Mutator:
     grow with their number. `parameters` are varied by benchmarks only.
     """
 
-    def __init__(self, name: str = "mutator", parameters: SearchParameters | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "mutator",
+        parameters: SearchParameters | None = None,
+        breakages: Breakages | None = None,
+    ) -> None:
+        """Share `breakages` with the mutators of the run's other islands, if they are given."""
         self.name = name
-        self._history = MoveHistory()
+        self._history = MoveHistory(breakages)
         self._parameters = parameters or SearchParameters()
 
     async def propose(self, brief: Brief) -> Proposal:
-        """Return a proposal for `brief`. Raises AgentError ("unapplied") if nothing is left to try.
+        """Return a proposal for `brief`. Raises AgentError ("exhausted") if nothing is left to try.
 
-        A change to be ported is merged as crossover.py says; AgentError if it does not fit.
+        A change to be ported is merged as crossover.py says; AgentError ("unapplied") if it does
+        not fit.
         """
         return self.propose_now(brief)
 
@@ -45,16 +55,29 @@ class Mutator:
         for pending in brief.pending:
             self._history.mark_tried(pending.notes)
         head = _genome_digest(brief.genome)
-        search = Search(brief, surveys, self._history, head, self._parameters)
-        for move in search.ranked():
-            files = _changed_files(move.edits, surveys)
-            if files:
-                return Proposal(move.description, files, to_notes(move, head, search.unit))
-        raise AgentError("unapplied", "nothing to change")
+        for exhaustive in (False, True):
+            parameters = replace(self._parameters, exhaustive=exhaustive)
+            search = Search(brief, surveys, self._history, head, parameters)
+            for move in search.ranked():
+                files = _changed_files(move.edits, surveys)
+                if files:
+                    return Proposal(move.hypothesis, files, to_notes(move, head, search.unit))
+        raise AgentError("exhausted", _why_nothing(search))
 
     def learn(self, attempt: Attempt) -> None:
         """Record how an experiment ended."""
         self._history.record(attempt)
+
+
+def _why_nothing(search: Search) -> str:
+    """Return why there is nothing left to try, in a line."""
+    values, edits = len(search.sites), len(search.structural_edits)
+    if not values and not edits:
+        return "the genome has no number, flag, listed alternative or Python statement to change"
+    return (
+        f"all edits of this head are tried or known to break it: {values} values,"
+        f" {edits} statements and terms"
+    )
 
 
 def _port(change: Change, surveys: Mapping[str, ParsedFile]) -> Proposal:
@@ -64,12 +87,26 @@ def _port(change: Change, surveys: Mapping[str, ParsedFile]) -> Proposal:
     files = _changed_files(edits, surveys)
     if not files:
         raise AgentError("unapplied", "the change does not fit this code: it conflicts")
-    return Proposal(f"Port from {change.island}: {change.hypothesis}", files)
+    return Proposal(f"{taken_over(change)}\n\nPorted from island {change.island}.", files)
 
 
 def _parse_files(genome: Mapping[str, str]) -> dict[str, ParsedFile]:
-    files = ((path, parse_file(path, text)) for path, text in sorted(genome.items()))
-    return {path: file for path, file in files if file is not None}
+    """Return the files that can be edited.
+
+    Beside code, the numbers of a plain text are most likely no parameters: only its listed
+    alternatives count.
+    """
+    parsed = ((path, parse_file(path, text)) for path, text in sorted(genome.items()))
+    files = {path: file for path, file in parsed if file is not None}
+    plain = {path for path in genome if language_of(path).kind == "plain"}
+    if len(plain) == len(genome):
+        return files
+    return {
+        path: file._replace(sites=tuple(site for site in file.sites if site.options))
+        if path in plain
+        else file
+        for path, file in files.items()
+    }
 
 
 def _changed_files(

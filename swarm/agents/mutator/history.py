@@ -55,11 +55,30 @@ class SiteHistory:
         return self.ran + self.broke
 
 
+class Breakages:
+    """How often changes of each site ran, and broke the program, on all islands that share this."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def counts(self, site: str) -> tuple[int, int]:
+        """Return how many changes of `site` ran, and how many broke the program."""
+        return self._counts.get(site, (0, 0))
+
+    def add(self, site: str, *, broke: bool) -> None:
+        """Count one change of `site`."""
+        good, bad = self.counts(site)
+        self._counts[site] = (good + (not broke), bad + broke)
+        self._counts.move_to_end(site)
+        _trim(self._counts, MAX_SITES)
+
+
 class MoveHistory:
     """All that the mutator remembers, folded from its attempts; `keeps` counts those kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, breakages: Breakages | None = None) -> None:
         self.keeps = 0
+        self.breakages = breakages or Breakages()
         self._sites: OrderedDict[str, SiteHistory] = OrderedDict()
         self._kinds: dict[str, tuple[float, float]] = {}
         self._tried: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
@@ -109,6 +128,7 @@ class MoveHistory:
         new = [(part, site) for part, site in parts if not site.ran]
         for part, site in new or parts:
             site.broke += 1
+            self.breakages.add(part.site, broke=True)
             site.broken_options.append(part.new)
             if part.start is not None and part.end is not None:
                 site.walls.append((part.start, part.end))
@@ -118,6 +138,7 @@ class MoveHistory:
         for part in record.parts:
             site = self._site(part.site)
             site.ran += 1
+            self.breakages.add(part.site, broke=False)
             # each part of a joint move is credited with the gain less the others' forecasts
             others = [other.forecast for other in record.parts if other is not part]
             own = gain - sum(other.mean for other in others)

@@ -6,6 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+from islands.genome.seed_names import is_seed_count
+
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 _SEEDED = {"rng", "default_rng", "randomstate", "random_state", "prngkey", "generator"}
@@ -49,9 +51,9 @@ def may_be_zero(name: str) -> bool:
 
 
 def is_seed(name: str) -> bool:
-    """Return whether `name` means a seed or a generator made from one."""
+    """Return whether `name` means a seed or a generator made from one; a count of seeds is none."""
     lowered = name.lower()
-    return "seed" in lowered or lowered in _SEEDED
+    return ("seed" in lowered and not is_seed_count(name)) or lowered in _SEEDED
 
 
 def names_seed(node: ast.AST) -> bool:

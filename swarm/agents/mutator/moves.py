@@ -34,13 +34,22 @@ class MovePart:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A possible proposal. `merit`: expected improvement times the chance to run."""
+    """A possible proposal. `merit`: expected improvement times the chance to run.
+
+    `description`: what it does, as a commit's subject; `details`: why, for the commit's body.
+    """
 
     kind: MoveKind
     parts: tuple[MovePart, ...]
     edits: tuple[Edit, ...]
     merit: float
     description: str
+    details: str = ""
+
+    @property
+    def hypothesis(self) -> str:
+        """The description, and below it the details."""
+        return f"{self.description}\n\n{self.details}".rstrip()
 
     @property
     def edit_id(self) -> str:
@@ -78,6 +87,12 @@ def from_notes(notes: Notes) -> MoveRecord | None:
     parts = tuple(_part(notes, suffix) for suffix in _SUFFIXES if f"site{suffix}" in notes)
     kind, head, edit = (str(notes[name]) for name in ("kind", "head", "edit"))
     return MoveRecord(kind, head, edit, float(notes["unit"]), parts)
+
+
+def sites_of(notes: Notes) -> tuple[str, ...]:
+    """Return the sites of the move recorded in `notes`; () if another agent wrote them."""
+    record = from_notes(notes)
+    return tuple(part.site for part in record.parts) if record else ()
 
 
 _SUFFIXES = ("", *(f" {count}" for count in range(2, MAX_PARTS + 1)))

@@ -24,6 +24,7 @@ class SearchParameters:
     `crush`, `stretch`: error of an observation as a share of its loss, and of its gain.
     `joint`: sites in a joint move at most; `joint_from`: least mean gain of each.
     `shrink`, `elsewhere`: share of a gain measured elsewhere expected here, and its spread.
+    `exhaustive`: consider every site and edit, which takes longer: to know that nothing is left.
     """
 
     margin: float = 0.0
@@ -41,6 +42,7 @@ class SearchParameters:
     shrink: float = 0.8
     elsewhere: float = 0.4
     stretch: float = 0.3
+    exhaustive: bool = False
 
 
 RUN_COUNTS: dict[MoveKind, tuple[float, float]] = {

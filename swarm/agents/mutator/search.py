@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from islands.records import Brief, Change, Gain
 from swarm.agents.mutator.crossover import find_crossover
+from swarm.agents.mutator.descriptions import joined, taken_over, value_change
 from swarm.agents.mutator.edit_sites import Site
 from swarm.agents.mutator.history import MoveHistory, SiteHistory
-from swarm.agents.mutator.moves import Move, MoveKind, MovePart
+from swarm.agents.mutator.moves import Move, MoveKind, MovePart, sites_of
 from swarm.agents.mutator.parsed_file import ParsedFile
 from swarm.agents.mutator.priors import (
     RUN_COUNTS,
@@ -35,7 +37,7 @@ from swarm.agents.mutator.surrogate import (
     number_forecasts,
     option_forecasts,
 )
-from swarm.agents.mutator.transforms import Number, parse_number
+from swarm.agents.mutator.transforms import Number
 
 ObservationT = TypeVar("ObservationT", NumberObservation, OptionObservation)
 
@@ -51,6 +53,12 @@ MIN_SIGMA_SHARE = 2e-4
 
 MIN_MERIT_UNITS = 1e-6
 """Least merit of a move, in units: even if no move promises a gain, one is proposed."""
+
+MAX_BREAKS = 2
+"""Changes of a site, or to an option, that may break the program before it is left alone."""
+
+MORE_STRETCHES = 8
+"""Other stretches of the steps that are tried before a number counts as exhausted."""
 
 JOINT_STARTS = 4
 """Moves from which joint moves are grown: those of the highest merit."""
@@ -78,6 +86,7 @@ class Search:
         head: str,
         parameters: SearchParameters,
     ) -> None:
+        self.in_flight = Counter(site for move in brief.pending for site in sites_of(move.notes))
         self.brief, self.history, self.head, self.parameters = brief, history, head, parameters
         finest = MIN_SIGMA_SHARE * abs(brief.score)
         self.unit = min(max(brief.sigma, finest, 1e-9), 1e60)  # its square must stay finite
@@ -107,10 +116,12 @@ class Search:
         return merit / max(self.random.weibullvariate(1.0, self.parameters.greed), 1e-9)
 
     def _site_moves(self) -> Iterator[Move]:
-        sites = list(self.sites.values())
+        sites = [site for site in self.sites.values() if not self._is_hopeless(site.id)]
         self.random.shuffle(sites)
-        major = [site for site in sites if site.rank != "inner"][:MAX_MAJOR_SITES]
-        minor = [site for site in sites if site.rank == "inner"][:MAX_MINOR_SITES]
+        major = [site for site in sites if site.rank != "inner"]
+        minor = [site for site in sites if site.rank == "inner"]
+        if not self.parameters.exhaustive:
+            major, minor = major[:MAX_MAJOR_SITES], minor[:MAX_MINOR_SITES]
         for site in major + minor:
             if site.number is None:
                 prior = option_prior(site, self.parameters)
@@ -127,17 +138,18 @@ class Search:
         best = max(moves, key=lambda move: move.merit)
         imported = self.imported.get(site.id)
         if imported is not None and imported.text == best.parts[0].new:
-            return [replace(best, description=_import_description(imported.change))]
-        change = f"{site.label}: {best.parts[0].old} to {best.parts[0].new}"
-        return [replace(best, description=f"{change} ({self._reason(site.id, best.parts[0])})")]
+            return [_imported(best, imported.change)]
+        (part,) = best.parts
+        subject = value_change(site.label, part.old, part.new, _sizes(site, part.new))
+        return [replace(best, description=subject, details=self._details(site, part))]
 
-    def _reason(self, site: str, part: MovePart) -> str:
-        attempts = self.history.site(site).attempts
+    def _details(self, site: Site, part: MovePart) -> str:
+        attempts = self.history.site(site.id).attempts
         if not attempts:
-            return "not tried before"
+            return f"{site.label} was not changed before."
         forecast = Gain(part.forecast.mean, math.sqrt(part.forecast.variance), attempts)
         times = "once" if attempts == 1 else f"{attempts} times"
-        return f"tried {times}, forecast {forecast.format()}"
+        return f"{site.label} was changed {times} before; forecast {forecast.format()}."
 
     def _number_moves(self, site: Site, number: Number) -> list[Move]:
         steps = self._steps(site, number)
@@ -170,7 +182,9 @@ class Search:
         ):
             imported_step = {imported.text: imported.observation.end - number.place}
         # on a head that stays long the usual steps run out: then any other stretch will do
-        for stretch in (self.random.choice(STEP_STRETCHES), self.random.uniform(0.3, 1.4)):
+        others = MORE_STRETCHES if self.parameters.exhaustive else 1
+        stretches = (self.random.uniform(0.3, 1.4) for _ in range(others))
+        for stretch in (self.random.choice(STEP_STRETCHES), *stretches):
             steps = imported_step | number.steps(stretch)
             untried = {text: s for text, s in steps.items() if not self._was_tried(site.id, text)}
             if untried:
@@ -186,10 +200,15 @@ class Search:
         prior: tuple[float, float],
     ) -> list[Move]:
         """Return a move for each untried option; `prior`: mean and spread of a gain, in units."""
-        options = [option for option in edits if not self._was_tried(site, option)]
+        history = self.history.site(site)
+        broken = Counter(history.broken_options)
+        options = [
+            option
+            for option in edits
+            if not self._was_tried(site, option) and broken[option] < MAX_BREAKS
+        ]
         if not options:
             return []
-        history = self.history.site(site)
         observed = [self._discounted(seen, age) for age, seen in history.option_observations]
         imported = self.imported.get(site)
         if imported is not None and isinstance(imported.observation, OptionObservation):
@@ -206,8 +225,9 @@ class Search:
         return moves
 
     def _structural_moves(self) -> Iterator[Move]:
-        count = min(MAX_MINOR_SITES, len(self.structural_edits))
-        for edit in self.random.sample(self.structural_edits, count):
+        possible = [edit for edit in self.structural_edits if not self._is_hopeless(edit.id)]
+        count = len(possible) if self.parameters.exhaustive else min(MAX_MINOR_SITES, len(possible))
+        for edit in self.random.sample(possible, count):
             edits = {"altered": (edit.edit,)}
             moves = self._option_moves(edit.kind, edit.id, "", edits, STRUCTURAL_GAINS[edit.kind])
             yield from (replace(move, description=edit.description) for move in moves)
@@ -235,9 +255,14 @@ class Search:
             variance = sum(part.forecast.variance for part in parts)
             merit = normal_forecast(mean, variance, self.margin).expected_improvement
             if merit > move.merit:
-                description = f"{move.description}; {other.description}"
-                move = Move("joint", parts, move.edits + other.edits, merit, description)
-        return move
+                move = Move("joint", parts, move.edits + other.edits, merit, "")
+        if len(move.parts) == 1:
+            return move
+        by_site = {single.parts[0].site: single for single in others}
+        singles = [by_site[part.site] for part in move.parts]
+        lines = [f"{single.description}. {single.details}".strip() for single in singles]
+        subject = joined([single.description for single in singles])
+        return replace(move, description=subject, details="\n".join(lines))
 
     def _crossover_moves(self) -> Iterator[Move]:
         """Yield the moves that take over a change kept elsewhere, other than single values."""
@@ -250,7 +275,7 @@ class Search:
             prior = (mean / self.unit, math.sqrt(variance) / self.unit)
             site = f"cross:{change.island}:{change.experiment}"
             for move in self._option_moves("cross", site, "", {"taken": edits}, prior):
-                yield replace(move, description=_import_description(change))
+                yield _imported(move, change)
 
     def _imported_values(self) -> Iterator[tuple[str, ImportedValue]]:
         """Yield the single values that other islands kept, by the id of their site."""
@@ -267,8 +292,7 @@ class Search:
                 option = OptionObservation(old, new, mean, variance)
                 yield id_, ImportedValue(change, new, self._discounted(option, keeps))
                 continue
-            unbounded = site.number.scale == "log"
-            before, after = parse_number(old, unbounded), parse_number(new, unbounded)
+            before, after = site.number.sibling(old), site.number.sibling(new)
             if before is not None and after is not None:
                 step = NumberObservation(before.place, after.place, mean, variance)
                 yield id_, ImportedValue(change, new, self._discounted(step, keeps))
@@ -298,6 +322,14 @@ class Search:
         usual = (good + ran) / (good + bad + ran + broke)
         return (usual + history.ran) / (1 + history.attempts)
 
+    def _is_hopeless(self, site: str) -> bool:
+        """Return whether every change of a site broke the program, or may yet turn out to have.
+
+        Changes under way count as broken, so that none is the third.
+        """
+        ran, broke = self.history.breakages.counts(site)
+        return not ran and broke + self.in_flight[site] >= MAX_BREAKS
+
     def _was_tried(self, site: str, to: str) -> bool:
         return self.history.was_tried(self.head, f"{site}={to}")
 
@@ -316,5 +348,17 @@ def _chance_before_walls(history: SiteHistory, place: float, step: float) -> flo
     return chance
 
 
-def _import_description(change: Change) -> str:
-    return f"Take over from {change.island}: {change.hypothesis}"
+def _imported(move: Move, change: Change) -> Move:
+    details = f"Island {change.island} kept this change."
+    return replace(move, description=taken_over(change), details=details)
+
+
+def _sizes(site: Site, new: str) -> tuple[float, float] | None:
+    """Return the values before and after, None if they are not both numbers."""
+    if site.number is not None:
+        number, sign = site.number.sibling(new), -1 if site.number.negative else 1
+        return (sign * site.number.value, sign * number.value) if number else None
+    try:
+        return float(site.text), float(new)
+    except ValueError:
+        return None

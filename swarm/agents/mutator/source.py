@@ -1,4 +1,4 @@
-"""Parsed source file: bytes, syntax tree, and the byte span of each node.
+"""Source files: bytes and lines, for Python also the syntax tree and the byte span of each node.
 
 The tree gives lines and columns in UTF-8 bytes, so edits are spans of bytes: everything outside an
 edit stays the same to the byte, comments and line endings included.
@@ -10,9 +10,10 @@ import ast
 import codecs
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
+from islands.genome.structured_data import NotParsedError
 from islands.genome.syntax_diff import NotPythonError, compare, parse
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -29,18 +30,27 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A file that parses.
+class TextSource:
+    """A file of any language.
 
-    `line_starts`: byte offset of each line.
-    `blocks`: byte spans of whole lines that hold whole top-level statements.
+    `blocks`: byte spans of whole lines that can be compared by themselves.
     """
 
     path: str
     data: bytes
-    tree: ast.Module
-    line_starts: tuple[int, ...]
-    blocks: tuple[tuple[int, int], ...]
+    blocks: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source(TextSource):
+    """A Python file that parses.
+
+    `blocks` hold whole top-level statements.
+    `line_starts`: byte offset of each line.
+    """
+
+    tree: ast.Module = field(default_factory=lambda: ast.Module([], []))
+    line_starts: tuple[int, ...] = (0,)
 
     def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
         """Return the byte offsets of the start and the end (exclusive) of `node`."""
@@ -68,18 +78,18 @@ class Source:
 def parse_source(path: str, text: str) -> Source | None:
     """Return file `path` parsed; None if admission would refuse `text` as Python."""
     data = text.encode("utf-8", "surrogatepass")
-    if data.startswith(codecs.BOM_UTF8):  # the first line's columns do not count it
-        return None
     try:
         tree = parse(data)
     except NotPythonError:
         return None
-    starts = (0, *(match.end() for match in _LINE_END.finditer(data)))
-    return Source(path, data, tree, starts, _blocks(tree, starts, len(data)))
+    # the first line's columns do not count a byte order mark
+    first = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+    starts = (first, *(match.end() for match in _LINE_END.finditer(data)))
+    return Source(path, data, _blocks(tree, starts, len(data)), tree, starts)
 
 
-def splice(source: Source, edits: tuple[Edit, ...]) -> bytes | None:
-    """Return `source` after `edits`; None if it does not parse or its syntax tree is unchanged.
+def splice(source: TextSource, edits: tuple[Edit, ...]) -> bytes | None:
+    """Return `source` after `edits`; None if it does not parse or does the same as before.
 
     Overlapping edits give None, too.
     """
@@ -89,12 +99,12 @@ def splice(source: Source, edits: tuple[Edit, ...]) -> bytes | None:
     touched = {_block(source, edit) for edit in ordered}
     try:
         changed = [_is_changed(source, ordered, block) for block in touched]
-    except NotPythonError:
+    except NotParsedError:
         return None
     return _replaced(source.data, ordered) if any(changed) else None
 
 
-def _block(source: Source, edit: Edit) -> tuple[int, int]:
+def _block(source: TextSource, edit: Edit) -> tuple[int, int]:
     """Return the span of the top-level statements around `edit`, else of the whole file.
 
     Only that span is compared, which takes a tenth of the time in a file of 400 lines.
@@ -103,7 +113,7 @@ def _block(source: Source, edit: Edit) -> tuple[int, int]:
     return inside[0] if inside else (0, len(source.data))
 
 
-def _is_changed(source: Source, edits: list[Edit], block: tuple[int, int]) -> bool:
+def _is_changed(source: TextSource, edits: list[Edit], block: tuple[int, int]) -> bool:
     start, end = block
     in_block = [
         Edit(edit.path, edit.start - start, edit.end - start, edit.text)

@@ -62,6 +62,9 @@ OPPOSITE_OPERATORS: dict[type[ast.operator], str] = {
 }
 """The replacement of each operator between numbers."""
 
+MAX_QUOTED_CHARS = 26
+"""Characters of code that a description quotes: two quotations fit a commit's subject."""
+
 # possessive (`*+`): a comment full of hashes must not cause exponential backtracking
 _OPERATOR = re.compile(rb"(?:[\s\\)]|#[^\r\n]*+)*+(\*\*|//|<<|>>|[-+*/@%&|^])")
 _SPACE = re.compile(rb"(?:[\s\\]|#[^\r\n]*+)*+")
@@ -112,7 +115,7 @@ def _statement_edits(
         return
     name = f"{source.path}:{owner}:{_digest(source, statement)}"
     if _is_optional(statement):
-        description = f"Do without `{_shorten(source.text(statement))}`"
+        description = f"Remove `{_shorten(source.text(statement))}`"
         yield StructuralEdit(
             f"{name}-", "statement", description, _removal(source, statement, siblings)
         )
@@ -149,7 +152,7 @@ def _operator_edits(source: Source, name: str, node: ast.BinOp) -> Iterator[Stru
         return
 
     def instead(suffix: str, kind: StructuralKind, new: bytes) -> StructuralEdit:
-        description = f"Put `{_shorten(new.decode())}` for `{_shorten(source.text(node))}`"
+        description = f"Replace `{_shorten(source.text(node))}` by `{_shorten(new.decode())}`"
         return StructuralEdit(
             name + suffix, kind, description, Edit(source.path, start, end, new.decode())
         )
@@ -168,7 +171,7 @@ def _call_edits(source: Source, name: str, node: ast.Call) -> Iterator[Structura
     end = source.span(node.func)[1]
     for new in SWAPS.get(old, ()):
         edit = Edit(source.path, end - len(old.encode()), end, new)
-        description = f"Put `{new}` for `{old}`"
+        description = f"Replace `{old}` by `{new}`"
         yield StructuralEdit(f"{name}={new}", "swap", description, edit)
 
 
@@ -213,4 +216,4 @@ def _digest(source: Source, statement: ast.stmt) -> str:
 
 def _shorten(text: str) -> str:
     flat = " ".join(text.split())
-    return flat if len(flat) <= 60 else flat[:57] + "..."  # noqa: PLR2004
+    return flat if len(flat) <= MAX_QUOTED_CHARS else flat[: MAX_QUOTED_CHARS - 3] + "..."

@@ -10,7 +10,8 @@ Not covered: zero, which has no place on these scales (edit_sites.py lists value
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
@@ -25,12 +26,18 @@ _STEPS = (0.12, 0.25, 0.45, 0.7, 1.1, 1.6, 2.3)
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number of the source: its text without sign, its magnitude above zero, its scale."""
+    """A number of the source: its text without sign and unit, its magnitude above zero, its scale.
+
+    `unit`: what follows it, as the px of 16px.
+    `plain`: whether it must be written without an exponent, unless it is written with one.
+    """
 
     text: str
     value: float
     scale: Scale
     negative: bool = False
+    unit: str = ""
+    plain: bool = False
 
     @property
     def place(self) -> float:
@@ -44,9 +51,21 @@ class Number:
         """
         digits = 2 if abs(step) >= COARSE_STEP else 3
         text = self._format(place, digits)
-        if text is None or not _SMALLEST < float(text) < (1 if self.scale == "logit" else _LARGEST):
+        if text is None:
             return None
-        return None if float(text) == self.value else ("-" if self.negative else "") + text
+        value, end = read(text), 1 if self.scale == "logit" else _LARGEST
+        if value == self.value or not _SMALLEST < value < end:
+            return None
+        sign = "-" if self.negative else ""
+        return f"{sign}{self._in_style(text)}{self.unit}"
+
+    def sibling(self, text: str) -> Number | None:
+        """Return `text`, another value of the same site, as a number; None if it is none."""
+        bare = text[: len(text) - len(self.unit)] if self.unit else text
+        if not text.endswith(self.unit):
+            return None
+        number = parse_number(bare, self.scale == "log", self.plain)
+        return number and replace(number, unit=self.unit)
 
     def steps(self, stretch: float) -> dict[str, float]:
         """Return the values to try and their distances; `stretch` is a factor of the steps."""
@@ -62,7 +81,16 @@ class Number:
         return _format_float(math.exp(place), digits, "e" in self.text.lower())
 
     def _grouped(self, value: int) -> str:
+        if self.text[:2].lower() == _HEXADECIMAL:
+            return f"{self.text[:2]}{value:0{len(self.text) - 2}x}"
         return f"{value:_}" if "_" in self.text else str(value)
+
+    def _in_style(self, text: str) -> str:
+        if not self.plain or self.scale in {"integer", "power"}:
+            return text
+        if "e" in text and "e" not in self.text.lower():
+            return f"{Decimal(text):f}"  # YAML and some others read 1e-05 as text
+        return text.replace("e", "E") if "E" in self.text else text
 
 
 @lru_cache(maxsize=4096)
@@ -75,7 +103,8 @@ def _steps(number: Number, stretch: float) -> tuple[tuple[str, float], ...]:
     for distance in distances:
         text = number.at(number.place + distance, distance)
         if text is not None:
-            steps.setdefault(text, to_scale(abs(float(text)), number.scale) - number.place)
+            value = read(text.removeprefix("-").removesuffix(number.unit))
+            steps.setdefault(text, to_scale(value, number.scale) - number.place)
     return tuple(steps.items())
 
 
@@ -84,24 +113,35 @@ def to_scale(value: float, scale: Scale) -> float:
     return math.log(value) - math.log1p(-value) if scale == "logit" else math.log(value)
 
 
-def parse_number(text: str, unbounded: bool) -> Number | None:
+def parse_number(text: str, unbounded: bool, plain: bool = False) -> Number | None:
     """Return the literal `text` as a number that can be scaled, else None.
 
     `unbounded`: a value in (0, 1) is a magnitude that may exceed one, such as a learning rate.
-    Hexadecimal and other radices are bit patterns, not magnitudes.
+    `plain`: it is of another language than Python. There hexadecimal numbers are scaled, too; in
+    Python they and other radices are taken for bit patterns, which are no magnitudes.
     """
     bare = text[1:].strip() if text.startswith("-") else text
-    if not bare or not (bare[0].isdigit() or bare[0] == ".") or bare[:2].lower() in _RADICES:
+    radix = bare[:2].lower()
+    if not bare or not (bare[0].isdigit() or bare[0] == "."):
+        return None
+    if radix in _RADICES and not (plain and radix == _HEXADECIMAL):
         return None
     try:
-        value = float(bare)
+        value = read(bare)
     except (ValueError, OverflowError):
         return None
     if not _SMALLEST < value < _LARGEST:
         return None
-    return Number(bare, value, _scale(bare, value, unbounded), text.startswith("-"))
+    scale = _scale(bare, value, unbounded)
+    return Number(bare, value, scale, text.startswith("-"), plain=plain)
 
 
+def read(text: str) -> float:
+    """Return the value of the literal `text`. Raises ValueError or OverflowError."""
+    return float(int(text, 16)) if text[:2].lower() == _HEXADECIMAL else float(text)
+
+
+_HEXADECIMAL = "0x"
 _RADICES = ("0x", "0o", "0b")
 _SMALLEST = 1e-30
 _LARGEST = (
@@ -110,7 +150,7 @@ _LARGEST = (
 
 
 def _scale(text: str, value: float, unbounded: bool) -> Scale:
-    if text.replace("_", "").isdigit():
+    if text.replace("_", "").isdigit() or text[:2].lower() == _HEXADECIMAL:
         whole = int(value)
         return "power" if whole >= 4 and whole & (whole - 1) == 0 else "integer"  # noqa: PLR2004
     return "logit" if value < 1 and not unbounded else "log"

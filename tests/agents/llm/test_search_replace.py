@@ -218,3 +218,12 @@ def test_a_unique_search_replaces_exactly_its_lines(replacement):
     )
     reply = parse_reply(f"HYPOTHESIS: h\n{block(search, replace)}")
     assert apply_changes({"train.py": text}, reply) == {"train.py": expected}
+
+
+def test_a_byte_order_mark_is_invisible_and_stays():
+    """The first line matches without it and with it."""
+    for mark in ("", "\ufeff"):
+        block = f"<<<<<<< SEARCH\n{mark}x = 1\n=======\nx = 2\n>>>>>>> REPLACE\n"
+        reply = parse_reply(f"HYPOTHESIS: h\nFILE: a.py\n{block}")
+        changed = apply_changes({"a.py": "\ufeffx = 1\ny = 1\n"}, reply)
+        assert changed == {"a.py": "\ufeffx = 2\ny = 1\n"}

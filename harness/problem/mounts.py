@@ -1,0 +1,101 @@
+"""Folders that trials see beside the repository: what is untracked but needed to run.
+
+`mount:` names them: relative to program.md (`node_modules`, seen at the same place of the
+repository), or anywhere else (`~/.cargo`, seen at its own path and linked from the trial's HOME).
+`node_modules` and the Python's environment need not be named. What is in a `bin` folder there can
+be run by name.
+
+Not covered: mounts are not part of the harness id, so change nothing in them during a run.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.contract import SetupError
+from harness.problem.spec import REPO
+
+FOUND = "node_modules"
+"""The folder that is mounted where it exists beside program.md or at the root."""
+
+SETTINGS = ("java*", "perl", "fonts", "maven", "gradle")
+"""Folders of /etc that toolchains read, if every user may."""
+
+TOOLS = (Path("/usr/local/go/bin"),)
+"""Folders of programs outside the usual path."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountPlan:
+    """Mounts of a problem.
+
+    places: the host path of each, by its path in a trial
+    programs: folders of programs, for PATH
+    home: paths below HOME, each with the path in a trial that it links to
+    """
+
+    places: dict[str, str] = field(default_factory=dict)
+    programs: list[str] = field(default_factory=list)
+    home: dict[str, str] = field(default_factory=dict)
+
+
+def plan_mounts(repo: Path, folder: str, wanted: Sequence[str]) -> MountPlan:
+    """Return the mounts of the problem in `folder` of `repo`; `wanted` is program.md's `mount`.
+
+    Raises SetupError for a folder that is missing, or holds what no trial may see.
+    """
+    plan = MountPlan()
+    for place in _settings():
+        plan.places[str(place)] = str(place)
+    for base in dict.fromkeys((repo / folder, repo)):
+        if (base / FOUND).is_dir():
+            _add_inside(plan, repo, base / FOUND)
+    for word in wanted:
+        path = Path(word).expanduser()
+        host = path if path.is_absolute() else repo / folder / path
+        _check(repo, word, host)
+        if path.is_absolute():
+            _add_outside(plan, path)
+        else:
+            _add_inside(plan, repo, host)
+    plan.programs.extend(str(place) for place in TOOLS if place.is_dir())
+    return plan
+
+
+def _settings() -> Iterator[Path]:
+    for name in SETTINGS:
+        for place in Path("/etc").glob(name):
+            if place.is_dir() and place.stat().st_mode & 0o005 == stat.S_IROTH | stat.S_IXOTH:
+                yield place
+
+
+def _add_inside(plan: MountPlan, repo: Path, host: Path) -> None:
+    inside = f"{REPO}/{host.relative_to(repo)}"
+    plan.places[inside] = str(host.resolve())
+    plan.programs.extend(f"{inside}/{name}" for name in (".bin", "bin") if (host / name).is_dir())
+
+
+def _add_outside(plan: MountPlan, path: Path) -> None:
+    plan.places[str(path)] = str(path)
+    if path.is_relative_to(Path.home()):
+        plan.home[str(path.relative_to(Path.home()))] = str(path)
+    if path.name == "bin":
+        plan.programs.append(str(path))
+    elif (path / "bin").is_dir():
+        plan.programs.append(str(path / "bin"))
+
+
+def _check(repo: Path, word: str, host: Path) -> None:
+    if not host.is_dir():
+        raise SetupError(f"mount: {word} is no folder: make it, or delete it from program.md")
+    real = host.resolve()
+    for private in (repo.resolve(), Path.home().resolve()):
+        if private.is_relative_to(real):
+            raise SetupError(
+                f"mount: {word} holds {private}, which trials must not see: name a folder in it"
+            )
+    if real.is_relative_to(repo.resolve() / ".git") or real.is_relative_to(repo / ".swarm"):
+        raise SetupError(f"mount: {word} is the repository's own record: trials must not see it")

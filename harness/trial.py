@@ -86,6 +86,7 @@ class _Measurement:
         self.trial, self.task = trial, task
         self.confine, self.harness, self.work = confine, harness, work
         self.digests: dict[str, str] = {}
+        self.secrets: tuple[str, ...] = ()
         self.began, self.ready = time.monotonic(), 0.0
 
     def make_ready(self) -> None:
@@ -105,6 +106,7 @@ class _Measurement:
         request = self.task.sandbox_request(self.trial)
         log = self.work / "log"
         argv = python_argv(RUNNERS / request.runner, *request.args)
+        self.secrets = tuple(request.env.values())
         ended = self.confine(self._policy(request), argv, log)
         text = self._printed()
         failure, scored = self._failure(ended, text), None
@@ -117,7 +119,10 @@ class _Measurement:
 
     def _printed(self) -> str:
         log = self.work / "log"
-        return printable(log.read_bytes()) if log.exists() else ""
+        text = printable(log.read_bytes()) if log.exists() else ""
+        for secret in self.secrets:  # the record is not the place for a key
+            text = text.replace(secret, "***") if secret else text
+        return text
 
     def _policy(self, request: SandboxRequest) -> SandboxPolicy:
         trial = self.trial
@@ -133,7 +138,9 @@ class _Measurement:
             kind=trial.sandbox,
             torch=self.task.torch,
             outputs=request.outputs,
+            env=request.env,
             event_loop=request.event_loop,
+            network=request.network,
             all_packages=request.all_packages,
         )
 

@@ -63,6 +63,10 @@ class ProblemSpec:
     mounts: host folders that trials see read-only, by their path in a trial
     programs: folders of programs, in a trial, beside the system's
     home: links in the trial's HOME: paths in a trial, by path below HOME
+    prepared: digest of what `prepare` left, "" where nothing is prepared
+    text: whether the genome is text that is read and not run
+    network: whether `run` has the host's network
+    env: variables of the user's that `run` has
     """
 
     task: str
@@ -84,6 +88,10 @@ class ProblemSpec:
     mounts: Mapping[str, str] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
     home: Mapping[str, str] = field(default_factory=dict)
+    prepared: str = ""
+    text: bool = False
+    network: bool = False
+    env: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -135,3 +143,8 @@ def read_spec(folder: str) -> ProblemSpec:
         return _SPEC.validate_json((Path(folder) / SPEC).read_bytes())
     except (OSError, ValidationError) as error:
         raise SetupError(f"{folder or 'this run'} holds no frozen problem: launch again") from error
+
+
+def variables(folder: str) -> tuple[str, ...]:
+    """Return the user's variables that the problem in `folder` needs; none where there is none."""
+    return read_spec(folder).env if folder else ()

@@ -88,7 +88,8 @@ def link_mounts(spec: ProblemSpec, view: Path) -> None:
             place = view / inside.removeprefix(f"{REPO}/")
             if place.is_dir() and not place.is_symlink():
                 place.rmdir()
-                place.symlink_to(host)
+            place.unlink(missing_ok=True)
+            place.symlink_to(host)
 
 
 def _link_or_copy(source: str, target: str) -> None:

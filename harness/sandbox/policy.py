@@ -58,7 +58,9 @@ class SandboxPolicy:
     tmp_mib: size of each of HOME, /tmp and /dev/shm
     kind: what confines the program
     torch: whether torch and its requirements can be imported; numpy always can
-    event_loop: whether epoll exists, which other languages than Python need
+    network: whether it has the host's network, instead of none; refused with Landlock
+    event_loop: whether epoll and TCP exist, which other languages than Python need; TCP reaches
+        the sandbox itself
     all_packages: whether everything that is installed can be imported: nothing is hidden in the
         package folders of the system's and our own Python
     """
@@ -78,6 +80,7 @@ class SandboxPolicy:
     torch: bool = True
     outputs: Mapping[str, int] | None = None
     cpu: CpuAllowance | None = None
+    network: bool = False
     event_loop: bool = False
     all_packages: bool = False
 

@@ -39,8 +39,8 @@ class SandboxRequest:
         regular file that is not in a folder
     read: further paths inside the sandbox, each with the host path bound there read-only
     genome: the paths among these that the candidate supplies; None: its whole genome at /genome
-    all_packages, event_loop: whether everything installed for a Python can be imported, and whether
-        epoll exists (see `SandboxPolicy`)
+    env: variables, whose values are secret
+    all_packages, event_loop, network: see `SandboxPolicy`
     """
 
     runner: str
@@ -50,6 +50,8 @@ class SandboxRequest:
     genome: Mapping[str, Path] | None = None
     all_packages: bool = False
     event_loop: bool = False
+    network: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

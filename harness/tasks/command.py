@@ -2,13 +2,14 @@
 
 A trial sees the frozen files of the launch commit with the candidate's genome in its places, all
 read-only, at `harness.problem.spec.REPO`. The candidate's code runs in the process that prints the
-score, so scores are reported evidence, except the harness's own measures, and those of a scorer,
-which reads the files that `run` left in $OUT (256 at most, no folders) and runs none of the
-candidate's code.
+score, so scores are reported evidence, except the harness's own measures, those of a scorer, which
+reads the files that `run` left in $OUT (256 at most, no folders) and runs none of the candidate's
+code, and those of a genome that is text, which the frozen command reads and does not run.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,8 @@ class Command:
             genome=view.genome,
             event_loop=True,
             all_packages=True,
+            network=self.problem.network,
+            env={name: os.environ.get(name, "") for name in self.problem.env},
         )
 
     def preflight_request(self, trial: Trial) -> SandboxRequest:
@@ -81,7 +84,7 @@ class Command:
             return TaskScore(value, facts, evidence="verified", claims=claims)
         if not self.problem.score:
             score, others = self._numbers(printed)
-            return TaskScore(score, facts, evidence="reported", claims=others)
+            return TaskScore(score, facts, evidence=self.evidence, claims=others)
         claims = read_numbers(printed, self.metric).claims
         ended, scored = run_scorer(self.problem, self.folder, trial, run.artifacts, confine)
         if reason := failure_of(ended, scored, trial):
@@ -126,6 +129,7 @@ class CommandKind:
     default_data: str = "none"
     keys: frozenset[str] = frozenset(
         {"run", "metric", "direction", "files", "python", "build", "mount", "score", "held"}
+        | {"prepare", "text", "network", "env"}
     )
     required: Mapping[str, str] = field(
         default_factory=lambda: {
@@ -140,7 +144,7 @@ class CommandKind:
     def task_of(self, problem: str) -> Command:
         """Return the task of the problem that is frozen in the folder `problem`."""
         spec = read_spec(problem)
-        own = spec.score or measures.is_measured(spec.metric)
+        own = spec.score or spec.text or measures.is_measured(spec.metric)
         evidence: Evidence = "verified" if own else "reported"
         return Command(
             spec, problem, spec.metric, spec.direction, splits=spec.splits, evidence=evidence

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.contract import SetupError, Slice
+from harness.problem.spec import variables
 
 MAX_REPLY_BYTES = 1 << 20
 """Largest reply; most of it is a capped log tail."""
@@ -37,6 +38,7 @@ class HarnessProcess:
     def __init__(self, home: Path, setup: Mapping[str, object], slice_: Slice) -> None:
         """Import the harness from `home` (see harness.fingerprint.export) with `setup`."""
         self._home, self._slice = home, slice_
+        self._variables = variables(str(setup.get("problem", "")))
         self._setup = {**setup, "slice": asdict(slice_), "parent": os.getpid()}
         self._process: asyncio.subprocess.Process | None = None
 
@@ -52,7 +54,7 @@ class HarnessProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_environment(self._slice),
+            env=_environment(self._slice, self._variables),
             limit=MAX_REPLY_BYTES,
             start_new_session=True,
         )
@@ -100,9 +102,13 @@ class HarnessProcess:
         raise ConnectionResetError(last)
 
 
-def _environment(slice_: Slice) -> dict[str, str]:
-    """Return the environment of a harness process: no API keys, as many threads as cores."""
-    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+def _environment(slice_: Slice, variables: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the environment of a harness process: as many threads as cores, and no API keys.
+
+    Except the `variables` that program.md asks for, for the one command that may have them.
+    """
+    wanted = (*_INHERITED, *variables)
+    inherited = {name: os.environ[name] for name in wanted if name in os.environ}
     threads = str(len(slice_.cores) or 1)
     return {
         **inherited,

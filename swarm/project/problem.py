@@ -10,13 +10,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from harness import tasks
 from harness.contract import SetupError
 from harness.problem.interpreter import find_python
 from harness.problem.mounts import plan_mounts
+from harness.problem.prepare import prepare
 from harness.problem.spec import REPO, TREE, ProblemSpec, write_spec
+from harness.problem.view import make_view
+from islands.git.branches import Branches
 from islands.git.plumbing import Plumbing
 from islands.git.tracked import TrackedFile, read_blobs, tracked_files
 from swarm.project.judge import (
@@ -29,6 +33,7 @@ from swarm.project.judge import (
     judge_paths,
 )
 from swarm.project.program import Program
+from swarm.project.runs import HOME
 from swarm.project.schema import MetricSection
 
 
@@ -51,6 +56,9 @@ def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
         judge = freeze_judge(git, program.settings, listed, draft)
         spec = _spec(repo, program, frozen, judge)
         _make_places(spec, listed, draft / TREE)
+        if program.settings.prepare:
+            spec = _prepared(repo, commit, spec, program.settings.prepare, draft)
+            _make_places(spec, listed, draft / TREE)
         write_spec(spec, draft)
         _require_evidence(program, draft)
         draft.chmod(0o755)
@@ -58,6 +66,21 @@ def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return str(into)
+
+
+def _prepared(repo: Path, commit: str, spec: ProblemSpec, command: str, draft: Path) -> ProblemSpec:
+    """Run `prepare` on the launch commit; return the problem with what it left."""
+    with tempfile.TemporaryDirectory(dir=draft) as scratch:
+        genome, view = Path(scratch) / "genome", Path(scratch) / "view"
+        Branches(repo, "prepare", spec.genome).export(commit, genome)
+        make_view(draft, genome, spec, view, link=False)
+        done = prepare(command, spec, view, repo / HOME / "prepared")
+    return replace(
+        spec,
+        prepared=done.digest,
+        mounts={**spec.mounts, **done.mounts},
+        home={**spec.home, **done.home},
+    )
 
 
 def _require_evidence(program: Program, problem: Path) -> None:
@@ -97,7 +120,18 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile], judge: Judge)
         mounts=mounts.places,
         programs=tuple(mounts.programs),
         home=mounts.home,
+        text=bool(settings.text),
+        network=bool(settings.network),
+        env=_variables(settings.env or ()),
     )
+
+
+def _variables(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `names`. Raises SetupError for a variable that is not set here."""
+    for name in names:
+        if not os.environ.get(name):
+            raise SetupError(f"env: {name} is not set: `export {name}=...`, then launch")
+    return names
 
 
 def _frozen(program: Program, files: Iterable[TrackedFile]) -> list[TrackedFile]:
@@ -154,7 +188,7 @@ def _make_places(spec: ProblemSpec, files: list[TrackedFile], tree: Path) -> Non
     mounts = (path.removeprefix(f"{REPO}/") for path in spec.mounts if path.startswith(f"{REPO}/"))
     for path in (*spec.genome, *mounts):
         place = tree / path
-        if path in names:
+        if path in names or Path(spec.mounts.get(f"{REPO}/{path}", "/")).is_file():
             place.parent.mkdir(parents=True, exist_ok=True)
             place.touch()
         else:

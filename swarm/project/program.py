@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +20,14 @@ from swarm.agents.llm.settings import ModelSettings
 from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
 from swarm.project.frontmatter import SourcePosition, read_front_matter
 from swarm.project.schema import PROBLEM_KEYS, ModelSection, MutatorSection, Settings
+
+CODE = frozenset(
+    {
+        *(".py", ".pyx", ".ipynb", ".sh", ".bash", ".js", ".mjs", ".cjs", ".ts", ".jsx", ".tsx"),
+        *(".rb", ".pl", ".php", ".lua", ".c", ".h", ".cc", ".cpp", ".rs", ".go", ".java", ".so"),
+    }
+)
+"""Suffixes of files that are run and not read."""
 
 _SETTINGS = TypeAdapter(Settings)
 
@@ -102,6 +111,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         yield from _unjudged(settings, tasks.kind(settings.task))
     if NULL in settings.agents:
         yield ("agents", NULL), "is the name that proposals without effect go by: choose another"
+    yield from _networked_code(settings)
     yield from _unknown_agents(settings)
     yield from _repetitions(settings)
     if settings.limits.usd is not None:
@@ -135,6 +145,24 @@ def _unjudged(settings: Settings, kind: TaskKind) -> Iterator[Problem]:
             ("held",),
             "needs a judge, since the candidate's code runs in `run`: add `score: python score.py`",
         )
+
+
+def _networked_code(settings: Settings) -> Iterator[Problem]:
+    """Yield network and variables that are asked for where the genome may be run."""
+    asked = [key for key in ("network", "env") if getattr(settings, key)]
+    for key in asked:
+        if not settings.text:
+            yield (
+                (key,),
+                (
+                    "is only for a genome that is read and not run, since code would have it too:"
+                    " add `text: true` if it is text (prompts, copy, configuration), or delete it"
+                ),
+            )
+    if settings.text:
+        for n, path in enumerate(settings.genome):
+            if PurePosixPath(path).suffix in CODE:
+                yield ("genome", n), f"is {shown(path)}, which is code, and `text: true` says not"
 
 
 def _unknown_agents(settings: Settings) -> Iterator[Problem]:

@@ -383,7 +383,7 @@ class HeldSection:
 
 PROBLEM_KEYS = (
     *("data", "metric", "direction", "run", "evaluate", "score", "held", "files", "python"),
-    *("build", "mount"),
+    *("build", "mount", "prepare", "text", "network", "env"),
 )
 """Keys that describe a problem; each kind of task says which of them it takes."""
 
@@ -434,6 +434,18 @@ class Settings:
     ] = None
     build: Annotated[
         CommandLine | None, described("a command line that builds the genome", "make")
+    ] = None
+    prepare: Annotated[
+        CommandLine | None,
+        described("a command line that runs once, at launch", "python prepare.py"),
+    ] = None
+    text: Annotated[
+        bool | None, described("true where the genome is text that is read and not run", "true")
+    ] = None
+    network: Annotated[bool | None, described("true or false", "true")] = None
+    env: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] | None,
+        described("a list of names of variables, never their values", "[OPENAI_API_KEY]"),
     ] = None
     mount: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...] | None,

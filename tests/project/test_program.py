@@ -372,3 +372,39 @@ def test_known_keys_with_any_values_give_a_program_or_a_refusal(values):
     text = io.StringIO()
     YAML(typ="safe", pure=True).dump(front, text)
     read_or_refuse(f"---\n{text.getvalue()}---\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("network: true", "network is only for a genome that is read and not run"),
+        ("env: [KEY]", "env is only for a genome that is read and not run"),
+        ("text: true", 'genome[0] is "src/f.py", which is code'),
+        (
+            "metric: {pattern: no group}",
+            "metric.pattern must be a regular expression with one group",
+        ),
+        ("metric: 'a: b'", "metric must be the name of a number"),
+        ("data: kjv", "data is no key of task command: delete it"),
+        ("run: ''", "run must be a command line that prints the metric"),
+    ],
+)
+def test_keys_that_do_not_fit_a_command_task_are_refused_in_one_line(more, problem):
+    """With the reason, before anything runs."""
+    key = more.partition(":")[0]
+    keys = {"run": "run: x", "metric": "metric: n", "direction": "direction: minimize"}
+    lines = [line for name, line in keys.items() if name != key]
+    text = "\n".join(["---", "task: command", "genome: [src/f.py]", *lines, more, "---"])
+    with pytest.raises(SetupError) as refused:
+        read_program(text, "program.md")
+    assert problem in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_command_task_without_its_keys_is_told_what_to_add():
+    """All three at once, each with an example."""
+    with pytest.raises(SetupError) as refused:
+        read_program("---\ntask: command\ngenome: [f.py]\n---\n", "program.md")
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 3
+    assert "run is missing: add `run: python bench.py`" in "\n".join(lines)

@@ -31,6 +31,19 @@ HOME = "/home/sandbox"
 PRIVATE = ("/tmp", "/dev/shm", HOME)  # noqa: S108  # the sandbox's own
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
 ETC = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
+# names, certificates: for sandboxes with the host's network
+NETWORK = tuple(
+    f"/etc/{name}"
+    for name in (
+        "resolv.conf",
+        "hosts",
+        "nsswitch.conf",
+        "services",
+        "ssl",
+        "ca-certificates",
+        "pki",
+    )
+)
 CPU_TREE = "/sys/devices/system/cpu"  # torch counts the processors there
 
 FIX = (
@@ -91,16 +104,17 @@ def command(policy: SandboxPolicy, argv: Sequence[str], info: int, *more: str) -
     read_only = [str(path) for path in ("/", "/dev", *_hidden(policy))]
     words += [word for path in read_only for word in ("--remount-ro", path)]
     words += ["--chdir", "/", "--info-fd", str(info), "--"]
-    return [str(check()), *_namespaces(), *more, *words]
+    return [str(check()), *_namespaces(network=policy.network), *more, *words]
 
 
-def _namespaces() -> list[str]:
-    """Return the options for namespaces and privileges.
+def _namespaces(*, network: bool = False) -> list[str]:
+    """Return the options for namespaces and privileges; with `network` the host's is shared.
 
     As root there is no user namespace, since kernel uid 0 would remain inside: the sandbox keeps
     only the capabilities to become `sandbox_uid` and to drop these too (see `guest.limits`).
     """
-    words = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    words = ["--unshare-ipc", "--unshare-pid", "--unshare-uts"]
+    words += [] if network else ["--unshare-net"]
     words += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--hostname", "sandbox"]
     if sandbox_uid() is None:
         return [*words, "--unshare-user"]
@@ -141,6 +155,9 @@ def _system(policy: SandboxPolicy) -> dict[str, Mount]:
     trees = [Path(path) for path in (*SYSTEM, *ETC, CPU_TREE, *driver_trees(policy.slice))]
     links = {path: str(path.readlink()) for path in trees if path.is_symlink()}
     mounts = {str(path): _read_only(path) for path in trees if path.exists() and path not in links}
+    if policy.network:
+        places = (Path(path) for path in NETWORK)
+        mounts |= {str(p): _read_only(p.resolve(), str(p)) for p in places if p.exists()}
     return mounts | {str(p): Mount(("--symlink", to, str(p))) for p, to in links.items()}
 
 

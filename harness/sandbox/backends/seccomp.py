@@ -32,10 +32,12 @@ from harness.sandbox.backends.system_calls import (
     FORKS,
     NO_DRIVER,
     NO_EVENT_LOOP,
+    NO_SOCKETS,
     REFUSED,
     REFUSED_ARGUMENTS,
     SETPRIORITY,
     SHARED,
+    SOCKETS,
     UNSHARE,
     ArgumentRefusal,
     Where,
@@ -73,9 +75,9 @@ def program(
 ) -> bytes:
     """Return the filter for this machine (or `machine`); `driver` admits what CUDA's driver needs.
 
-    `event_loop` admits epoll, without which Node.js does not start. `shared` is for sandboxes in
-    the host's namespaces; that filter needs a listener. Raises SetupError on an unknown
-    architecture.
+    `event_loop` admits epoll and TCP, without which Node.js does not start. `shared` is for
+    sandboxes in the host's namespaces; that filter needs a listener. Raises SetupError on an
+    unknown architecture.
     """
     name = machine or platform.machine()
     architecture = MACHINES.get(name)
@@ -83,7 +85,7 @@ def program(
         raise SetupError(f"sandboxes need one of {', '.join(MACHINES)}, and this is {name}")
     column = architecture.column
     absent: set[Where] = {NO_DRIVER, NO_EVENT_LOOP} if driver else set()
-    absent |= {NO_EVENT_LOOP} if event_loop else set()
+    absent |= {NO_EVENT_LOOP, NO_SOCKETS} if event_loop else {SOCKETS}
     absent |= set() if shared else {SHARED}
     lines = [_load(4), *_unless(EQUAL, architecture.audit, KILL), _load(0)]
     lines += _if(AT_LEAST, LAST_KNOWN + 1, ERRNO | errno.ENOSYS)

@@ -17,11 +17,13 @@ from typing import Final, Literal
 
 Call = tuple[int, int]  # number on x86_64 and on aarch64, -1: no such call
 
-Where = Literal["everywhere", "shared", "no driver", "no event loop"]
+Where = Literal["everywhere", "shared", "no driver", "no event loop", "no sockets", "sockets"]
 EVERYWHERE: Final = "everywhere"
 SHARED: Final = "shared"
 NO_DRIVER: Final = "no driver"
 NO_EVENT_LOOP: Final = "no event loop"
+NO_SOCKETS: Final = "no sockets"
+SOCKETS: Final = "sockets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Refusal:
     calls: their numbers, by name
     where: "shared": only in Landlock sandboxes, around which files and processes may have the same
         uid; "no driver": not on CUDA slices, whose driver makes them; "no event loop":
-        neither there nor where the user's own commands run
+        neither there nor where the user's own commands run; "sockets" and "no sockets": where they
+        run, and where not
     """
 
     reason: str
@@ -321,7 +324,7 @@ SOCKETPAIR: Final = (53, 199)
 SETPRIORITY: Final = (141, 140)
 PRLIMIT: Final = (302, 261)
 
-AF_UNIX = 1
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 # file attributes: flags, project, version, verity, encryption
 FILE_IOCTLS = (0x40086602, 0x401C5820, 0x40087602, 0x40086604, 0x40806685, 0x800C6613)
@@ -387,6 +390,15 @@ REFUSED_ARGUMENTS: Final = (
         0,
         otherwise=errno.EAFNOSUPPORT,
         admitted=(AF_UNIX,),
+        where=NO_SOCKETS,
+    ),
+    ArgumentRefusal(
+        "networks other than the loopback of a sandbox's own, which benchmarks of servers need",
+        SOCKET,
+        0,
+        otherwise=errno.EAFNOSUPPORT,
+        admitted=(AF_UNIX, AF_INET, AF_INET6, AF_NETLINK),
+        where=SOCKETS,
     ),
     ArgumentRefusal(
         "typing into the terminal of the harness", IOCTL, 1, {errno.EPERM: (TIOCSTI, TIOCLINUX)}

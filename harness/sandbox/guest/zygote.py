@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 
     from .limits import GuestSpec
 
+NET, CLONE_NEWNET = "/proc/self/ns/net", 0x40000000
 NAMESPACES = 0x6E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, PID, NET
 MAX_DESCRIPTORS = 64  # for one sandbox
 
@@ -111,9 +112,12 @@ def enter(group: int, status: int, running: int, control: int, *, own: bool) -> 
     """Enter the sandbox that is being made; return its program's arguments inside."""
     channel = socket(fileno=control)
     init, host_pid = wait_made(status, running, channel, group)
+    # one with the host's network has no network namespace to enter
+    shared = os.stat(f"/proc/{host_pid}/ns/net").st_ino == os.stat(NET).st_ino  # noqa: PTH116
     hide(init, host_pid, own=own)
     # a sandbox has a user namespace of its own where we are not root
-    must(libc.setns(init, NAMESPACES | CLONE_NEWUSER * own), "setns")
+    spaces = (NAMESPACES & ~(CLONE_NEWNET * shared)) | CLONE_NEWUSER * own
+    must(libc.setns(init, spaces), "setns")
     inside = os.fork()
     if inside:
         close_all_but({control})

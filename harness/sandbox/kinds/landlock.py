@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.contract import SetupError
 from harness.sandbox.backends import landlock
 from harness.sandbox.backends.interpreter import program_words
 from harness.sandbox.backends.scratch import folders
@@ -31,6 +32,10 @@ class LandlockSandbox(SandboxBase):
     def __enter__(self) -> LandlockSandbox:
         policy = self._policy
         landlock.check()
+        if policy.network:
+            raise SetupError(
+                "`network: true` needs `--sandbox namespaces`: Landlock has no sockets"
+            )
         landlock.check_inputs(policy, self._argv)
         with self._stack as stack:  # closed at once where entering fails
             own = stack.enter_context(folders(policy))

@@ -1,7 +1,9 @@
 """The task `command`: what a trial sees, runs and scores, in every kind of sandbox."""
 
+import http.server
 import os
 import shutil
+import threading
 from dataclasses import replace
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from harness import tasks
 from harness.contract import Rung, SetupError, Slice, Trial
 from harness.problem.mounts import plan_mounts
+from harness.problem.spec import read_spec
 from harness.sandbox import run, tiers
 from harness.trial import measure
 from islands.git.branches import Branches
@@ -239,3 +242,85 @@ def test_mounts_that_hold_what_trials_must_not_see_are_refused(tmp_path):
             plan_mounts(
                 make(tmp_path / f"r{len(list(tmp_path.iterdir()))}", {"x": ""}), "", [mount]
             )
+
+
+PREPARE = """\
+import pathlib
+data = pathlib.Path.home() / ".cache" / "corpus"
+data.mkdir(parents=True)
+(data / "x").write_text("40")
+pathlib.Path("made").mkdir()
+pathlib.Path("made/y").write_text("2")
+"""
+
+READS = """\
+import pathlib
+home = pathlib.Path.home()
+print("n:", int((home / ".cache/corpus/x").read_text()) + int(pathlib.Path("made/y").read_text()))
+(home / ".cache" / "own").mkdir()
+for path in (home / ".cache/corpus/x", pathlib.Path("made/y"), pathlib.Path("bench.py")):
+    try:
+        path.write_text("0")
+        print("wrote", path)
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.sandbox
+def test_what_is_prepared_once_is_seen_read_only(tmp_path):
+    """In HOME and in the repository, on the launch commit alone; it is part of the harness id."""
+    front = (
+        FILES["program.md"].replace("ops/s", "n").replace("---\n", "---\nprepare: python p.py\n", 1)
+    )
+    problem = Problem(tmp_path, FILES | {"bench.py": READS, "p.py": PREPARE, "program.md": front})
+    outcome = problem.measure()
+    assert outcome.score == 42.0, outcome
+    assert "wrote" not in outcome.tail
+    kept = [*(problem.repo / ".swarm" / "prepared").glob("*/done.json")]
+    before = kept[0].stat().st_mtime_ns
+    again = freeze(problem.repo, problem.commit, problem.program, tmp_path / "again")
+    assert kept[0].stat().st_mtime_ns == before
+    ids = {tasks.load("command", place).prepare("none") for place in (problem.frozen, again)}
+    assert len(ids) == 1
+    assert read_spec(again).prepared
+
+
+@pytest.fixture
+def server():
+    """A server on loopback that answers 17, and its address."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # the base class's name
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"17")
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("network", [True, False])
+def test_a_text_genome_may_have_the_network_and_a_key(tmp_path, monkeypatch, server, network):
+    """Its command is frozen, so its number is verified; the key is in no record."""
+    monkeypatch.setenv("MY_KEY", "sk-0123456789")
+    ask = "import os, urllib.request as u\nprint('key', os.environ.get('MY_KEY'))\n"
+    ask += f"print('n:', int(u.urlopen('{server}').read()))\n"
+    more = "network: true\nenv: [MY_KEY]\n" if network else ""
+    front = (
+        "---\ntask: command\ngenome: [prompt.txt]\nrun: python ask.py\nmetric: n\n"
+        f"direction: maximize\ntext: true\n{more}---\n"
+    )
+    problem = Problem(tmp_path, {"prompt.txt": "Be good.\n", "ask.py": ask, "program.md": front})
+    outcome = problem.measure()
+    assert (outcome.score, outcome.evidence) == (17.0 if network else None, "verified")
+    assert ("key ***" if network else "key None") in outcome.tail
+    assert "0123456789" not in str(outcome)

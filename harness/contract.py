@@ -200,6 +200,13 @@ class HarnessError(Exception):
     """The harness itself could not measure; the trial is void and runs again."""
 
 
+class SuspectError(HarnessError):
+    """The harness could not measure, and the candidate may have caused it.
+
+    Where it follows one candidate twice it is that candidate's failure (`harness.faults`).
+    """
+
+
 class SetupError(Exception):
     """Something that the user can fix on this machine; the message says what and how."""
 

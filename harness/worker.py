@@ -29,6 +29,7 @@ from harness.contract import (
     decode_trial,
     encode,
 )
+from harness.faults import Faults
 from harness.fingerprint import harness_id
 from harness.preflight import preflight
 from harness.sandbox import Running, SandboxPool, Zygote, run
@@ -62,12 +63,13 @@ def main(setup: str) -> None:
     with _sandbox_pool(task, slice_, options["sandbox"]) as pool:
         confine = partial(run, source=pool) if pool else run
         start = partial(Running, source=pool) if pool else Running
+        faults = Faults()
         _reply(replies, {"ready": harness})
         for line in sys.stdin:
             request = json.loads(line)
             if pool:
                 pool.next_trial(Path(request.get("preflight", request)["scratch"]))
-            _reply(replies, _answer(request, slice_, confine, start, harness))
+            _reply(replies, _answer(request, slice_, confine, start, harness, faults))
 
 
 @contextmanager
@@ -82,12 +84,13 @@ def _sandbox_pool(task: Task, slice_: Slice, sandbox: SandboxKind) -> Iterator[S
         yield pool
 
 
-def _answer(
+def _answer(  # noqa: PLR0913, PLR0917 - what a trial needs
     request: dict[str, object],
     slice_: Slice,
     confine: Confine,
     start: StartSandbox,
     harness: str,
+    faults: Faults,
 ) -> dict[str, object]:
     try:
         if "preflight" in request:
@@ -95,12 +98,15 @@ def _answer(
             return {"preflight": json.loads(encode(result))}
         outcome = measure(_trial(request), confine, harness, start)
         return {"outcome": json.loads(encode(outcome))}
-    except HarnessError as error:
-        return {"void": str(error)}
     except SetupError as error:  # no corpus, or the task has no such split
         return {"setup": str(error)}
-    except OSError as error:  # no space, processes or memory: this machine is at fault
-        return {"void": f"{type(error).__name__}: {error}"}
+    except (HarnessError, OSError) as error:
+        if "preflight" not in request and (
+            failed := faults.failure(_trial(request), error, harness)
+        ):
+            return {"outcome": json.loads(encode(failed))}
+        told = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+        return {"void": told}
 
 
 def _trial(record: object) -> Trial:

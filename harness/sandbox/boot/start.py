@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.contract import HarnessError
+from harness.contract import HarnessError, SuspectError
 from harness.sandbox.backends.interpreter import guest_argv
 from harness.sandbox.fds import readable
 from harness.sandbox.guest.init import GIVEN, GO, READY
@@ -73,7 +73,7 @@ class Started:
         if report:
             raise HarnessError(f"a sandbox could not start its program: {report}")
         if self.supervised:
-            raise HarnessError("a sandbox's supervisor died before its sandbox")
+            raise SuspectError("a sandbox's supervisor died before its sandbox")
         return code
 
     @classmethod

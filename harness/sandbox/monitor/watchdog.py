@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
-from harness.contract import HarnessError
+from harness.contract import SuspectError
 from harness.sandbox.monitor.capped_log import CappedLog
 
 TICK_S = 0.05  # between two looks; a look takes some 0.1 ms
@@ -86,7 +86,7 @@ def watch(  # noqa: PLR0913, PLR0917  # all are watched
 def finish(tree: Tree, output: int, log: CappedLog) -> None:
     """Kill what is left, wait until it is gone, and log the rest of its output.
 
-    Raises HarnessError where something cannot be killed.
+    Raises SuspectError where something cannot be killed.
     """
     limit = time.monotonic() + KILL_TIMEOUT_S
     tree.kill()
@@ -94,7 +94,7 @@ def finish(tree: Tree, output: int, log: CappedLog) -> None:
         drain(output, log)
         tree.kill()
         if time.monotonic() > limit:
-            raise HarnessError(f"a sandbox was alive {KILL_TIMEOUT_S:.0f} s after it was killed")
+            raise SuspectError(f"a sandbox was alive {KILL_TIMEOUT_S:.0f} s after it was killed")
     drain(output, log)
 
 

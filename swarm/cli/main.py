@@ -18,6 +18,7 @@ from importlib import import_module
 import click
 
 from harness.contract import HarnessError, SetupError
+from islands.environment import withdraw_secrets
 
 COMMANDS: Mapping[str, str] = {
     "init": "Write program.md for this repository, or make a new one.",
@@ -78,6 +79,7 @@ def swarm() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    withdraw_secrets()
     sys.exit(_run())
 
 

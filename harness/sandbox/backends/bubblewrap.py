@@ -86,7 +86,7 @@ def check() -> Path:
         raise SetupError(f"`--sandbox namespaces` needs Linux and this is {sys.platform}")
     sandbox = find_sandbox()
     argv = [str(sandbox), *_namespaces(), "--ro-bind", "/", "/", "--proc", "/proc", "/bin/true"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, env={}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SetupError(f"{sandbox} cannot make a sandbox here ({done.stderr.strip()}): {FIX}")
     return sandbox

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from harness.contract import SetupError
+from islands.environment import secret
 from swarm.agents.llm.agent import LanguageModel, UsageCallback, ignore_usage
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.client import ModelClient
@@ -63,7 +63,7 @@ def read_key(name: str, settings: ModelSettings) -> str:
     variable = settings.key_env
     if not variable:
         return ""
-    key = os.environ.get(variable, "").strip()
+    key = secret(variable).strip()
     if not key:
         raise SetupError(
             f"agent {name!r} in program.md needs a key: set the environment variable {variable}"

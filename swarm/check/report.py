@@ -40,7 +40,7 @@ async def check_base(
     Raises SetupError for what a launch would refuse.
     """
     base = _base(repo, sandbox)
-    require_sandbox(sandbox)
+    require_sandbox(sandbox, {"the repository": repo})
     found = await _found(base, plan, log)
     if worst(found) != "error":
         _passed(repo).write_text(_program_id(repo))

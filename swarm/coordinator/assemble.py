@@ -99,7 +99,8 @@ async def assemble(
             opening = _opening(program, task, folder.name, base, islands, lines)
             launch = _launch(program, task, folder, options, opening, islands)
             agents = _agents(program, launch, past, stack, call_started)
-            require_sandbox(options.sandbox)  # takes seconds: whatever else is wrong is said before
+            # takes seconds: whatever else is wrong is said before
+            require_sandbox(options.sandbox, folder.kept)
             shutil.rmtree(folder.scratch, ignore_errors=True)
             folder.genomes.mkdir(parents=True)
             harness = identity.export(folder.harness)

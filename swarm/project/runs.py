@@ -41,6 +41,11 @@ class RunFolder:
         return self.repo / HOME / self.name
 
     @property
+    def kept(self) -> dict[str, Path]:
+        """The folders that no sandbox may see, by what they are."""
+        return {"the repository": self.repo, "the run": self.path}
+
+    @property
     def ledger(self) -> Path:
         """The run's events."""
         return self.path / ledger.NAME

@@ -118,7 +118,7 @@ async def _measure_pairs(  # noqa: PLR0913, PLR0917  # as above
     sandbox: SandboxKind,
 ) -> list[Remeasurement]:
     """Measure each pair of an old and a new commit, all pairs on the same seeds."""
-    require_sandbox(sandbox)
+    require_sandbox(sandbox, folder.kept)
     bench = _Bench(folder, state, {commit for pair in commits for commit in pair}, sandbox)
     fresh_seeds = [seed_of(state.run.seed, "remeasure", k) for k in range(seeds)]
     jobs = [_Job(old, new, seed) for old, new in commits for seed in fresh_seeds]

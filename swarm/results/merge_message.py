@@ -57,7 +57,7 @@ def merge_message(state: State, plan: MergePlan, lines: tuple[int, int], link: s
     else:
         subject = f"{run.metric} {plan.gain.format()}"
     source = plan.island or ("stack" if plan.forced else "consensus")
-    text = trailers.write(_trailers(state, plan, score, link))
+    text = trailers.write(merge_trailers(state, plan, link))
     body = describe(state, plan, lines)
     return f"Merge swarm {run.run}/{source}: {subject}\n\n{body}\n{text}"
 
@@ -69,7 +69,9 @@ def promotion_of(state: State) -> ev.PromotionEnded | None:
     return next((ended for ended in promotions.ended if ended.number == number), None)
 
 
-def _trailers(state: State, plan: MergePlan, score: float, link: str) -> trailers.Values:
+def merge_trailers(state: State, plan: MergePlan, link: str) -> trailers.Values:
+    """Return a merge's evidence, by key: what `swarm verify` compares with the ledger again."""
+    score, _ = _scores(state, plan)
     gain, sealed = plan.gain, state.promotions.sealed
     promoted = None if plan.forced else promotion_of(state)
     values: dict[str, str | list[str]] = {"Run": state.run.run}

@@ -5,9 +5,9 @@ them, and events in between are allowed for.
 
 Not covered:
 - someone who can rewrite the whole ledger can recompute its links and set refs until all agree:
-  compare the last link with a copy noted elsewhere;
+  only a link noted elsewhere shows it (`swarm.results.anchor`);
 - lines cut off at the end leave a valid chain. The cut shows only if one of those lines admitted a
-  candidate or moved a head, whose ref still exists, or if a merge carries a later link;
+  candidate or moved a head, whose ref still exists, or if a merge or an anchor has a later link;
 - whether the scores are true: `swarm measure` measures again.
 """
 
@@ -19,16 +19,19 @@ from typing import TypeVar
 
 from analysis.database.refresh import strays
 from analysis.ledger import START, Line, read_lines
-from harness.contract import EVIDENCE, Evidence, SetupError
+from harness.contract import SetupError
 from islands import events as ev
-from islands import trailers
 from islands.git.plumbing import Plumbing
 from islands.promotion.consensus import NAME as CONSENSUS
 from islands.state.lifecycle import LifecycleError
 from islands.state.run_state import State
 from swarm.project.runs import RunFolder, fold
+from swarm.results.anchor import anchor_violations
+from swarm.results.verify_merges import merge_violations
 
 E = TypeVar("E", bound=ev.Event)
+
+REPLACED = "refs/replace/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class VerifyReport:
     events: int
     """Number of valid lines in the ledger."""
     checks: tuple[VerifyCheck, ...]
+    base: str = ""
+    """The commit that the run began on; "" where the record is broken or empty."""
 
     @property
     def holds(self) -> bool:
@@ -88,11 +93,13 @@ class _Record:
         return f"refs/swarm/{self.folder.name}/tried/"
 
 
-def verify(folder: RunFolder) -> VerifyReport:
+def verify(folder: RunFolder, anchor: str = "") -> VerifyReport:
     """Check the record of a run; skip checks that depend on one that fails.
 
-    Raises SetupError where there is no ledger or git is not installed.
+    `anchor` is a file of noted links to compare with, too. Raises SetupError where there is no
+    ledger, where it is a link, or git is not installed.
     """
+    _require_real(folder)
     lines, broken = _read(folder)
     link, end = (lines[-1].link, lines[-1].end) if lines else (START, 0)
     checks = [VerifyCheck("chain", f"{len(lines)} lines, each linked to the one before", broken)]
@@ -102,13 +109,18 @@ def verify(folder: RunFolder) -> VerifyReport:
         if lines and not unfit:
             git = Plumbing(folder.repo)
             refs = _refs(git, folder.name)
-            checks += _consistency_checks(_Record(folder, git, lines, _read(folder, end)[0], refs))
+            record = _Record(folder, git, lines, _read(folder, end)[0], refs)
+            checks += _consistency_checks(record)
+            known = {line.link for line in (*lines, *record.later)}
+            odd = tuple(anchor_violations(folder, anchor, known))
+            checks.append(VerifyCheck("anchors", "each notes a link of this ledger", odd))
         stray = strays(folder.path)
         rule = "matches the ledger up to the line that it has read"
         checks.append(
             VerifyCheck("projection", f"lineage.duckdb {rule}", (stray,) if stray else ())
         )
-    return VerifyReport(folder.name, link, len(lines), tuple(checks))
+    base = lines[0].event.base if lines and isinstance(lines[0].event, ev.RunOpened) else ""
+    return VerifyReport(folder.name, link, len(lines), tuple(checks), base)
 
 
 def _consistency_checks(record: _Record) -> Iterator[VerifyCheck]:
@@ -119,10 +131,8 @@ def _consistency_checks(record: _Record) -> Iterator[VerifyCheck]:
         "heads": ("each island's branch is at its head", _heads),
         "stacks": ("each stack that was assembled is held by its ref, and no other is", _stacks),
         "consensus": ("the consensus branch is where the last promotion moved it", _consensus),
-        "merges": (
-            f"those on {record.opened.target} carry a link of this ledger, and its evidence",
-            _merges,
-        ),
+        "merges": (f"those on {record.opened.target} say what this ledger said", _merges),
+        "objects": ("git shows none of the repository's objects in place of another", _replaced),
     }
     for name, (rule, check) in checks.items():
         yield VerifyCheck(name, rule, tuple(check(record)))
@@ -268,46 +278,27 @@ def _consensus(record: _Record) -> Iterator[str]:
 
 
 def _merges(record: _Record) -> Iterator[str]:
-    """Yield merges whose link the ledger lacks, or whose evidence is not what it says."""
-    evidence = _evidence_by_link((*record.lines, *record.later))
-    links = {*evidence}
-    branch = f"refs/heads/{record.opened.target}"
-    if record.git.commit_id(branch) is None:
-        return
-    grep = f"--grep=Swarm-Run: {record.folder.name}"
-    # a squashed merge has one parent; candidates, whose messages agents write, are never on the
-    # first-parent line
-    commits = dict[str, None]()
-    for option in ("--min-parents=2", "--first-parent"):
-        result = record.git.try_run("rev-list", option, "--fixed-strings", grep, branch, "--")
-        if result.code != 0:
-            yield f"the history of {branch} is incomplete: {result.err.partition(chr(10))[0]}"
-            break
-        commits |= dict.fromkeys(result.out.decode().split())
-    for commit in commits:
-        message = record.git.run("cat-file", "commit", commit).decode(errors="replace")
-        values = trailers.read(message)
-        link = values.get("Ledger")
-        if link is None or values.get("Run") != record.folder.name:
-            continue
-        if link not in links:
-            longer = link.partition(":")[0] not in {other.partition(":")[0] for other in links}
-            reason = "end was cut off" if longer else "lines were rewritten"
-            yield f"merge {commit} carries link {link}: the ledger's {reason}"
-        # merges of older versions, whose scores were all verified, say nothing
-        elif values.get("Evidence", EVIDENCE[-1]) != evidence[link]:
-            told = values.get("Evidence", "no evidence")
-            yield f"merge {commit} says {told}: by the ledger it is {evidence[link]}"
+    """Yield what is wrong with merges of this run on its target."""
+    yield from merge_violations(
+        record.git, record.folder.name, record.opened.target, record.lines, record.later
+    )
 
 
-def _evidence_by_link(lines: Iterable[Line]) -> dict[str, Evidence]:
-    """Return the weakest evidence of any score up to each line, by its link."""
-    weakest, by_link = EVIDENCE[-1], dict[str, Evidence]()
-    for line in lines:
-        if isinstance(line.event, ev.TrialEnded) and line.event.outcome.score is not None:
-            weakest = min(weakest, line.event.outcome.evidence, key=EVIDENCE.index)
-        by_link[line.link] = weakest
-    return by_link
+def _replaced(record: _Record) -> Iterator[str]:
+    """Yield objects in whose place git shows others, as this program does not."""
+    listed = record.git.run("for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", REPLACED)
+    for row in listed.decode().splitlines():
+        real, shown = row.split(" ")
+        yield f"git shows {shown} in place of {real}: `git replace -d {real}`"
+    if (record.git.common_dir / "info/grafts").exists():
+        yield f"{record.git.common_dir / 'info/grafts'} changes the parents that git shows"
+
+
+def _require_real(folder: RunFolder) -> None:
+    """Raise SetupError where the record is reached through a link: what it is can be exchanged."""
+    for path in (folder.path, folder.ledger):
+        if path.is_symlink():
+            raise SetupError(f"{path} is a link: put what it leads to in its place")
 
 
 def _of(kind: type[E], lines: Iterable[Line]) -> Iterator[E]:

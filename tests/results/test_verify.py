@@ -22,9 +22,11 @@ from islands.records import Entry, Proposal
 from swarm.cli.verify import verify as command
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
-from swarm.project.runs import RunFolder
+from swarm.project.runs import RunFolder, fold
 from swarm.results import verify as verification
 from swarm.results.git_merge import merge_commit
+from swarm.results.merge_message import merge_message
+from swarm.results.selection import select
 from swarm.results.verify import verify
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.chain import bodies, chained, forge
@@ -58,7 +60,8 @@ def original(tmp_path_factory):
     with Ledger.open(folder.path, clock()) as ledger:
         island = run_virtual(main(ledger))
         assert island.head != branches.base("main")
-        note = f"Merge\n\nSwarm-Run: lab\nSwarm-Ledger: {ledger.link}\n"
+        state = fold(event for _, event in read_events(folder.ledger))
+        note = merge_message(state, select(state, "i0", force=True), (1, 1), ledger.link)
         commit = merge_commit(
             Plumbing(folder.repo, worktree=True), "main", island.head, note, (GENOME,)
         )
@@ -230,6 +233,8 @@ def test_an_untouched_record_holds(record):
         "stacks",
         "consensus",
         "merges",
+        "objects",
+        "anchors",
         "projection",
     ]
     assert [check.name for check in report.checks] == names
@@ -296,17 +301,88 @@ def test_a_merge_must_say_what_evidence_its_scores_are(record):
     assert violations(record) == {}
     claim_evidence(record, "reported")
     (reason,) = violations(record)["merges"]
-    assert reason.endswith("says reported: by the ledger it is verified")
+    assert reason.endswith("reported; the ledger says verified")
 
 
 def test_a_merge_may_not_hide_that_scores_were_reported(tmp_path, record):
     """A merge without the trailer counts as verified, as those of older versions are."""
     forge(ledger_path(record), b'"evidence":"verified"', b'"evidence":"reported"')
     link = lines_of(record)[-2].decode().rpartition('"link":"')[2].partition('"')[0]
-    message = f"Merge\n\nSwarm-Run: lab\nSwarm-Ledger: {link}\n"
+    text = git(record.repo, "log", "-1", "--format=%B")
+    text = re.sub("Swarm-Ledger: .*", f"Swarm-Ledger: {link}", text)
+    message = re.sub("Swarm-Evidence: .*\n", "", text)
     git(record.repo, "commit", "-q", "--amend", "-m", message)
     (reason,) = violations(record)["merges"]
-    assert reason.endswith("says no evidence: by the ledger it is reported")
+    assert reason.endswith("says Swarm-Evidence: nothing; the ledger says reported")
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "says"),
+    [
+        (r"Swarm-Gain: .*", "Swarm-Gain: +0.9±0.01", r"says Swarm-Gain: \+0.9±0.01; the ledger"),
+        (r"Swarm-Kept: (\S+) .*", r"Swarm-Kept: \1 gain=+9±0.1", "says Swarm-Kept"),
+        (r"Swarm-Seeds: .*\n", "", "says Swarm-Seeds: nothing"),
+        (r"Swarm-Forced: .*\n", "", "has nothing behind it"),
+        (r"Swarm-Ledger: .*\n", "", "carries no link of the ledger"),
+    ],
+)
+def test_a_merge_that_says_more_than_the_ledger_is_named(record, line, instead, says):
+    """Trailers are computed again from the events up to the merge's link, and compared."""
+    text = git(record.repo, "log", "-1", "--format=%B", "main")
+    forged = re.sub(line, instead, text)
+    assert forged != text
+    git(record.repo, "commit", "--amend", "-q", "-m", forged)
+    (found,) = violations(record)["merges"]
+    assert re.search(says, found)
+
+
+def test_objects_that_git_shows_in_place_of_others_are_named(record):
+    """`git replace` on a candidate changes what people see, not what the record holds."""
+    commit = git(record.repo, "rev-parse", "swarm/lab/i0").strip()
+    git(record.repo, "replace", commit, "main")
+    (found,) = violations(record)["objects"]
+    assert f"git replace -d {commit}" in found
+
+
+def test_a_record_behind_a_link_is_refused(record):
+    """What a link leads to can be exchanged between two looks."""
+    ledger = ledger_path(record)
+    ledger.rename(record.repo / "elsewhere")
+    ledger.symlink_to(record.repo / "elsewhere")
+    with pytest.raises(SetupError, match="is a link"):
+        verify(record)
+
+
+@pytest.mark.parametrize("place", ["{tmp}/anchor", "tag:noted"])
+def test_an_anchor_shows_a_ledger_that_was_rewritten_whole(record, tmp_path, monkeypatch, place):
+    """Links and refs agree with each other, but not with a link noted elsewhere."""
+    monkeypatch.chdir(record.repo)
+    place = place.format(tmp=tmp_path)
+    noted = CliRunner().invoke(command, ["--anchor", place], catch_exceptions=False)
+    assert f"noted {verify(record).link}" in noted.stdout
+    undo_merge(record)
+    delete_projection(record)
+    forge(ledger_path(record), b'"hypothesis":"Raise X"', b'"hypothesis":"Raise Y"')
+    result = CliRunner().invoke(command, ["--anchor", place, "--json"], catch_exceptions=False)
+    broken = [check["name"] for check in json.loads(result.stdout)["checks"] if check["violations"]]
+    assert broken == ["anchors"]
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        (".swarm/x", "lies in .swarm"),
+        ("/nowhere/x", "No such file"),
+        ("tag:a b", "git allows no such tag"),
+        ("tag:taken", "there is such a tag"),
+    ],
+)
+def test_a_place_that_takes_no_anchor_is_refused(record, monkeypatch, place, says):
+    """One line names the option and what to choose."""
+    monkeypatch.chdir(record.repo)
+    git(record.repo, "tag", "taken")
+    with pytest.raises(SetupError, match=re.escape(says)):
+        command.main(["--anchor", place], standalone_mode=False)
 
 
 def test_a_score_of_another_harness_is_named(record):

@@ -15,14 +15,14 @@ from swarm.executors.require_sandbox import require_sandbox
 
 def test_a_repository_below_the_systems_trees_is_refused():
     """/usr/src/app is Docker's usual place; the error names the tree and what to do."""
-    with pytest.raises(SetupError, match="the repository /usr/src/app lies in /usr, .*: move it"):
+    with pytest.raises(SetupError, match=r"the repository /usr/src/app lies in /usr, .*: move it"):
         check_unseen({"the repository": Path("/usr/src/app")})
 
 
 def test_a_repository_that_is_its_virtual_environment_is_refused(tmp_path, monkeypatch):
     """`python -m venv .` makes all of it the interpreter's prefix; a `.venv` inside does not."""
     monkeypatch.setattr(exposure, "prefixes", lambda: (tmp_path,))
-    with pytest.raises(SetupError, match="python -m venv .venv"):
+    with pytest.raises(SetupError, match=r"python -m venv \.venv"):
         check_unseen({"the repository": tmp_path, "the run": tmp_path / ".swarm/run1"})
     monkeypatch.setattr(exposure, "prefixes", lambda: (tmp_path / ".venv",))
     check_unseen({"the repository": tmp_path, "the run": tmp_path / ".swarm/run1"})

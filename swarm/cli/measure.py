@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -13,13 +16,14 @@ from rich.text import Text
 from harness.contract import SandboxKind, SetupError
 from islands.genome.admission import printable_line
 from islands.state.population import KeptChange
-from swarm.cli.console import json_option, run_option, sandbox_option, to_json
-from swarm.project.runs import locate
+from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json
+from swarm.project.runs import locate, repository
+from swarm.results.commit_range import RangeResult, direction_of, measure_range, read_claims
 from swarm.results.remeasure import Remeasurement, remeasure, remeasure_kept
 
 
 @click.command()
-@click.argument("commit", default="")
+@click.argument("commit", default="", metavar="[COMMIT|OLD..NEW]")
 @click.option(
     "--against",
     metavar="COMMIT",
@@ -35,6 +39,12 @@ from swarm.results.remeasure import Remeasurement, remeasure, remeasure_kept
     help="Number of fresh seeds.",
 )
 @click.option("--kept", is_flag=True, help="Measure every kept change against its parent.")
+@click.option(
+    "--claimed",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With OLD..NEW: an autoresearch results.tsv; its claims stand beside the gains.",
+)
 @run_option
 @sandbox_option
 @json_option
@@ -42,6 +52,7 @@ def measure(
     commit: str,
     against: str,
     seeds: int,
+    claimed: Path | None,
     name: str | None,
     sandbox: SandboxKind,
     *,
@@ -52,7 +63,18 @@ def measure(
 
     COMMIT defaults to the run's best head. The seeds are derived from the run's seed and nothing
     else uses them. Nothing is recorded.
+
+    OLD..NEW measures each commit of a range, made by anybody, against its parent, and the last
+    against the first: which of them are real? It takes program.md from HEAD and needs no run.
     """
+    if ".." in commit:
+        if kept or against or name:
+            raise SetupError(f"{commit}: a range takes neither --kept nor --against nor --run")
+        span = _measure_range(commit, seeds, claimed, sandbox, quiet=as_json)
+        _show(asdict(span) if as_json else range_table(span))
+        return
+    if claimed is not None:
+        raise SetupError("--claimed goes with a range: `swarm measure OLD..NEW --claimed FILE`")
     if kept and (commit or against):
         raise SetupError("--kept measures every kept change: omit COMMIT and --against")
     console, folder = Console(stderr=True), locate(name)
@@ -63,6 +85,47 @@ def measure(
     else:
         result = asyncio.run(remeasure(folder, commit, against, seeds, tell, sandbox=sandbox))
         _show(result.as_dict() if as_json else _table(result))
+
+
+def _measure_range(
+    span: str, seeds: int, claimed: Path | None, sandbox: SandboxKind, *, quiet: bool
+) -> RangeResult:
+    repo, console = repository(), Console(stderr=quiet)
+    tell = console.print if not quiet else lambda *_: None
+    claims = read_claims(claimed, direction_of(repo)) if claimed is not None else {}
+    return asyncio.run(measure_range(repo, span, seeds, tell, sandbox=sandbox, claims=claims))
+
+
+def range_table(result: RangeResult) -> Table:
+    """Return one row for each commit of a range, and what they come to together."""
+    title = f"{result.metric} of {plural(len(result.steps), 'commit')}, {result.seeds} fresh seeds"
+    grid = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    claims = any(step.claimed is not None for step in result.steps)
+    headings = ("commit", "judged", "gain", "chance of no gain", *(("claimed",) if claims else ()))
+    for heading in headings:
+        grid.add_column(heading, no_wrap=True, justify="left" if heading == "commit" else "right")
+    grid.add_column("subject", overflow="ellipsis", no_wrap=True)
+    for step in result.steps:
+        gain = step.gain.format() if step.gain else "-"
+        doubt = f"{step.gain.lfsr:.1%}" if step.gain else "-"
+        claimed = "" if step.claimed is None else f"{step.claimed:+.4g}"
+        subject = printable_line(step.reason or step.subject)
+        cells = (step.commit[:10], step.judgement, gain, doubt, *((claimed,) if claims else ()))
+        grid.add_row(*map(Text, (*cells, subject)))
+    grid.caption = _range_summary(result)
+    return grid
+
+
+def _range_summary(result: RangeResult) -> str:
+    counts = Counter(step.judgement for step in result.steps)
+    parts = [f"{count} {judgement}" for judgement, count in counts.most_common()]
+    if result.skipped:
+        parts.append(f"{plural(result.skipped, 'commit')} left the genome as it was")
+    if result.total is not None:
+        parts.append(f"sum of gains {result.total.format()}")
+    if result.whole is not None:
+        parts.append(f"whole {result.whole.format()}")
+    return "; ".join(parts)
 
 
 def _show(result: Table | object) -> None:

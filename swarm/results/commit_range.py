@@ -1,0 +1,267 @@
+"""Measurement of a range of commits, made by anybody, to tell which of them are real.
+
+Each commit that changes the genome is measured against its first parent on fresh seeds, and the
+last against the first, on the same seeds: do the gains add up to the whole? The chance that a gain
+is zero or less is that of Student's t on the paired differences, with a flat prior.
+
+`read_claims` reads the `results.tsv` of autoresearch, so that claims stand beside measurements.
+
+Not covered: program.md and the frozen files are those of HEAD, so a range that changed the
+benchmark itself is measured by today's; with many commits some look real by luck (each verdict
+holds for itself).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Literal
+
+from git import Repo
+
+from harness import tasks
+from harness.contract import Direction, SandboxKind, SetupError
+from islands.ratchet.noise import gain_of
+from islands.records import Gain
+from islands.rng import seed_of
+from swarm.executors.require_sandbox import require_sandbox
+from swarm.project.problem import freeze
+from swarm.project.program import Program
+from swarm.project.repository import load_program
+from swarm.project.runs import make_home
+from swarm.results.pair_bench import Job, Pair, PairBench, PairPlan
+from swarm.results.remeasure import commit_id
+
+Judgement = Literal["real", "unclear", "worse", "fails"]
+"""A commit's gain: above zero, not told from zero, below zero, or a side has no score."""
+
+_FOLDER = ".range"
+"""Folder below .swarm/ for genomes and trials; no run's name begins with a dot."""
+
+MAX_DOUBT = 0.05
+"""Chance of the other sign below which a gain is called real, or worse."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeStep:
+    """One commit of a range against its parent.
+
+    commit, parent: their ids
+    subject: first line of the commit's message
+    gain: paired, on fresh seeds, with its lfsr; None if a side has no score
+    claimed: the gain that its author claimed, None if not known
+    judgement, reason: what it comes to, and why a commit fails
+    """
+
+    commit: str
+    parent: str
+    subject: str
+    gain: Gain | None
+    claimed: float | None
+    judgement: Judgement
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeResult:
+    """A measured range.
+
+    metric, harness: what was measured, and by what
+    seeds: number of fresh seeds
+    steps: the commits, oldest first
+    skipped: commits that change nothing in the genome
+    total: sum of the steps' gains, None if one fails
+    whole: gain of the last commit over the start of the range, None if a side has no score
+    """
+
+    metric: str
+    harness: str
+    seeds: int
+    steps: tuple[RangeStep, ...]
+    skipped: int
+    total: Gain | None
+    whole: Gain | None
+
+
+async def measure_range(  # noqa: PLR0913 - one for each option of the command
+    repo: Path,
+    span: str,
+    seeds: int,
+    log: Callable[[str], None],
+    *,
+    sandbox: SandboxKind = "namespaces",
+    claims: Mapping[str, float] | None = None,
+) -> RangeResult:
+    """Measure every commit of `span` ("A..B") against its first parent on `seeds` fresh seeds.
+
+    `claims` are gains by the start of a commit's id. Raises SetupError where the range is empty.
+    """
+    require_sandbox(sandbox, {"the repository": repo})
+    program = load_program(repo, commit_id(repo, "HEAD"))
+    first, last, steps, skipped = _steps(repo, span, program)
+    plan, metric = _plan(repo, program)
+    pairs = [*((parent, commit) for commit, parent, _ in steps), (first, last)]
+    bench = PairBench(plan, {commit for pair in pairs for commit in pair}, sandbox)
+    fresh = [seed_of(program.settings.seed, "range", k) for k in range(seeds)]
+    jobs = list(dict.fromkeys(Job(*pair, seed) for pair in pairs for seed in fresh))
+    async with bench.executor:
+        measured = await bench.pairs(jobs, log)
+        harness = bench.executor.harness
+
+    def of(old: str, new: str) -> list[Pair | SetupError]:
+        return [measured[Job(old, new, seed)] for seed in fresh]
+
+    judged = [
+        _step(commit, parent, subject, of(parent, commit), _claim(claims or {}, commit))
+        for commit, parent, subject in steps
+    ]
+    gains = [step.gain for step in judged if step.gain is not None]
+    return RangeResult(
+        metric=metric,
+        harness=harness,
+        seeds=seeds,
+        steps=tuple(judged),
+        skipped=skipped,
+        total=_sum(gains) if len(gains) == len(judged) else None,
+        whole=_gain(of(first, last)),
+    )
+
+
+def read_claims(path: Path, direction: Direction) -> dict[str, float]:
+    """Return the gain of each commit that a `results.tsv` of autoresearch says was kept.
+
+    Its columns are commit, the metric, ..., status; each kept row is compared with the kept one
+    before it. Raises SetupError where the file cannot be read so.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SetupError(
+            f"--claimed {path}: cannot be read as tab-separated text: {error}"
+        ) from None
+    columns = list(rows[0]) if rows else []
+    if len(columns) < 3 or "commit" not in columns or "status" not in columns:  # noqa: PLR2004 - and a metric
+        raise SetupError(f"--claimed {path}: the first line must name commit, a metric, and status")
+    metric = columns[columns.index("commit") + 1]
+    claims: dict[str, float] = {}
+    before: float | None = None
+    for row in rows:
+        if row["status"] != "keep":
+            continue
+        score = _number(row[metric])
+        if score is not None and before is not None:
+            claims[row["commit"]] = gain_of(before, score, direction)
+        before = score if score is not None else before
+    return claims
+
+
+def direction_of(repo: Path) -> Direction:
+    """Return whether a lower or a higher score is better, by the program.md of HEAD."""
+    program = load_program(repo, commit_id(repo, "HEAD"))
+    with tempfile.TemporaryDirectory() as folder:
+        problem = freeze(repo, commit_id(repo, "HEAD"), program, Path(folder) / "problem")
+        return tasks.load(program.settings.task, problem).direction
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _claim(claims: Mapping[str, float], commit: str) -> float | None:
+    return next(
+        (gain for start, gain in claims.items() if start and commit.startswith(start)), None
+    )
+
+
+def _plan(repo: Path, program: Program) -> tuple[PairPlan, str]:
+    """Return what to measure by, and the metric's name."""
+    folder = make_home(repo) / _FOLDER
+    problem = freeze(repo, commit_id(repo, "HEAD"), program, folder / "problem")
+    task = tasks.load(program.settings.task, problem)
+    plan = PairPlan(
+        repo=repo,
+        program=program,
+        data=program.data,
+        rung=program.settings.rungs[0],
+        direction=task.direction,
+        genome=program.settings.genome,
+        folder=folder / "genomes",
+        problem=problem,
+        harness=folder / "harness",
+    )
+    return plan, task.metric
+
+
+def _steps(
+    repo: Path, span: str, program: Program
+) -> tuple[str, str, list[tuple[str, str, str]], int]:
+    """Return start and end of the range, its commits (id, parent, subject), and how many others."""
+    start, dots, end = span.partition("..")
+    if not dots or not start or end.startswith("."):
+        raise SetupError(f"{span!r}: name a range as OLD..NEW, for example main~20..main")
+    first, last = commit_id(repo, start), commit_id(repo, end or "HEAD")
+    git = Repo(repo).git
+    own = ("--first-parent", "--reverse", "--format=%H%x09%P%x09%s", f"{first}..{last}")
+    everything = git.log(*own).splitlines()
+    touching = git.log(*own, "--", *program.settings.genome).splitlines()
+    rows = [line.split("\t", 2) for line in touching]
+    steps = [(commit, parents.split()[0], subject) for commit, parents, subject in rows if parents]
+    if not steps:
+        raise SetupError(f"{span}: no commit in it changes {', '.join(program.settings.genome)}")
+    return first, last, steps, len(everything) - len(steps)
+
+
+def _step(
+    commit: str,
+    parent: str,
+    subject: str,
+    pairs: Sequence[Pair | SetupError],
+    claimed: float | None,
+) -> RangeStep:
+    failed = next((str(pair) for pair in pairs if isinstance(pair, SetupError)), "")
+    gain = _gain(pairs)
+    judgement: Judgement = "fails" if gain is None else _judge(gain)
+    return RangeStep(commit, parent, subject, gain, claimed, judgement, failed)
+
+
+def _judge(gain: Gain) -> Judgement:
+    if gain.lfsr <= MAX_DOUBT:
+        return "real"
+    return "worse" if gain.lfsr >= 1 - MAX_DOUBT else "unclear"
+
+
+def _gain(pairs: Iterable[Pair | SetupError]) -> Gain | None:
+    """Return the mean of paired gains with its lfsr, None if a pair has no score."""
+    gains = []
+    for pair in pairs:
+        if isinstance(pair, SetupError):
+            return None
+        gains.append(pair.gain)
+    if len(gains) < 2:  # noqa: PLR2004 - one pair says nothing of its noise
+        return Gain(gains[0], math.inf, 1, 0.5)
+    mean, noise = fmean(gains), stdev(gains) / math.sqrt(len(gains))
+    return Gain(mean, noise, len(gains), _lfsr(mean, noise, len(gains) - 1))
+
+
+def _lfsr(mean: float, noise: float, degrees: int) -> float:
+    """Return the chance that the true gain is zero or less, by Student's t."""
+    from scipy.special import stdtr  # noqa: PLC0415 - a quarter of a second
+
+    if noise == 0:
+        return 0.5 if mean == 0 else float(mean < 0)
+    return float(stdtr(degrees, -mean / noise))
+
+
+def _sum(gains: Sequence[Gain]) -> Gain:
+    noise = math.sqrt(math.fsum(gain.noise**2 for gain in gains))
+    return Gain(math.fsum(gain.mean for gain in gains), noise, sum(gain.pairs for gain in gains))

@@ -1,0 +1,103 @@
+"""A range of commits, made by anybody: which changes are real, and whether they add up."""
+
+import json
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.contract import SetupError
+from islands.records import Gain
+from swarm.results.commit_range import _gain, _judge, read_claims
+from swarm.results.pair_bench import Pair
+from tests.support.target import git, packing, swarm
+
+GENOME = "genome/pack.py"
+
+
+def commit(repo, knob, value, message):
+    """Set a knob of the packing genome and commit it; return the commit."""
+    path = repo / GENOME
+    path.write_text(re.sub(rf"(?m)^{knob} = .*$", f"{knob} = {value}", path.read_text()))
+    git(repo, "commit", "-qam", message)
+    return git(repo, "rev-parse", "HEAD")
+
+
+@pytest.mark.sandbox
+def test_a_night_of_somebody_else_is_measured_commit_by_commit(tmp_path):
+    """A real gain, a change that does nothing, one that breaks; README edits are left out."""
+    repo = packing(tmp_path, seconds=3.0, islands=1)
+    start = git(repo, "rev-parse", "HEAD")
+    better = commit(repo, "HARDEN", "7.0", "Push harder")
+    (repo / "README.md").write_text("words\n")
+    git(repo, "add", "README.md")
+    git(repo, "commit", "-qm", "Words")
+    path = repo / GENOME
+    path.write_text(path.read_text() + "# a comment\n")
+    git(repo, "commit", "-qam", "A comment")
+    comment = git(repo, "rev-parse", "HEAD")
+    claims = tmp_path / "results.tsv"
+    rows = [("base", "2.4", "keep"), (better[:7], "2.6", "keep"), (comment[:7], "2.7", "discard")]
+    lines = ["commit\tscore\tstatus\tdescription", *("\t".join([*row, "x"]) for row in rows)]
+    claims.write_text("\n".join(lines) + "\n")
+    span = (f"{start}..HEAD", "--seeds", "3")
+    found = json.loads(swarm(repo, "measure", *span, "--claimed", str(claims), "--json"))
+    steps = {step["commit"]: step for step in found["steps"]}
+    assert list(steps) == [better, comment]
+    assert steps[better]["judgement"] == "real"
+    assert math.isclose(steps[better]["claimed"], 0.2, abs_tol=1e-9)
+    assert steps[comment]["claimed"] is None
+    assert abs(steps[comment]["gain"]["mean"]) < 0.05
+    assert found["skipped"] == 1
+    assert math.isclose(found["whole"]["mean"], found["total"]["mean"], abs_tol=0.05)
+    assert not (repo / ".swarm/run1").exists()
+    assert "range" in swarm(repo, "measure", span[0], "--kept", code=2)
+    assert "OLD..NEW" in swarm(repo, "measure", "..HEAD", code=2)
+    assert "no commit in it changes" in swarm(repo, "measure", "HEAD..HEAD", code=2)
+
+
+def pairs(*gains):
+    """Return pairs with these gains."""
+    return [Pair(seed, 0.0, gain, gain) for seed, gain in enumerate(gains)]
+
+
+def test_a_gain_is_judged_by_its_chance_of_being_none():
+    """Student's t on the pairs: 0.05 of either sign; one failed side fails the step."""
+    assert _judge(_gain(pairs(1.0, 1.1, 0.9))) == "real"
+    assert _judge(_gain(pairs(-1.0, -1.1, -0.9))) == "worse"
+    assert _judge(_gain(pairs(1.0, -1.0, 0.1))) == "unclear"
+    assert _judge(_gain(pairs(1.0))) == "unclear"
+    assert _gain([*pairs(1.0), SetupError("no score")]) is None
+    assert _gain(pairs(0.0, 0.0)) == Gain(0.0, 0.0, 2, 0.5)
+    known = _gain(pairs(1.0, 2.0, 3.0))  # t = 2 / (1 / sqrt 3) = 3.4641, two degrees of freedom
+    assert math.isclose(known.lfsr, 0.0370901, abs_tol=1e-6)
+
+
+@given(st.binary(max_size=300))
+def test_any_claims_file_is_read_or_refused_in_one_line(tmp_path_factory, data):
+    """Never a traceback: claims, or one line that names the file."""
+    path = tmp_path_factory.mktemp("claims") / "results.tsv"
+    path.write_bytes(data)
+    read, refusal = {}, f"--claimed {path}: one line"
+    try:
+        read = read_claims(path, "minimize")
+    except SetupError as error:
+        refusal = str(error)
+    assert refusal.startswith(f"--claimed {path}: ")
+    assert "\n" not in refusal
+    assert all(math.isfinite(gain) for gain in read.values())
+
+
+def test_claims_are_gains_over_the_row_kept_before(tmp_path):
+    """As autoresearch writes them: discarded rows are no step; a lower score is a gain."""
+    path = tmp_path / "results.tsv"
+    path.write_text(
+        "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+        "baseline\t0.99\t44.0\tkeep\tbaseline\nbea057b\t0.98\t43.9\tkeep\thalve\n"
+        "187e419\t0.97\t60.2\tdiscard\twarmup\n7f2a65c\t0.975\t60.2\tkeep\tdepth\n"
+    )
+    found = read_claims(path, "minimize")
+    assert list(found) == ["bea057b", "7f2a65c"]
+    assert found == pytest.approx({"bea057b": 0.01, "7f2a65c": 0.005})

@@ -184,6 +184,13 @@ class Lineage:
             attributes.update(ending="failed", ended=_when(event), **broke)
 
     @take.register
+    def _commit_checked(self, event: ev.CommitChecked) -> None:
+        if event.experiment and not event.ok:
+            attributes = self.graph.nodes[event.commit]
+            attributes |= {"ending": "failed", "failure": "check", "reason": event.reason}
+            attributes["ended"] = _when(event)
+
+    @take.register
     def _verdict_reached(self, event: ev.VerdictReached) -> None:
         attributes, kept = self.graph.nodes[event.commit], event.verdict == "keep"
         ending = "null" if event.null else "kept" if kept else "discarded"
@@ -364,6 +371,8 @@ def _of_a_life(event: ev.Event) -> Iterator[int | str]:
             yield from (event.commit, event.parent)
         case ev.CandidateDropped():
             yield event.experiment
+        case ev.CommitChecked():
+            yield event.commit
 
 
 def _when(event: ev.Event) -> float:

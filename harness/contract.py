@@ -196,6 +196,24 @@ class Preflight:
     tail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The result of a problem's checks on one commit.
+
+    ok: whether every command of `checks` exited with 0
+    command: the one that failed, "" if `ok`
+    reason: one line against the candidate, "" if `ok`
+    tail: end of what that command printed
+    seconds: wall time of all commands
+    """
+
+    ok: bool
+    command: str = ""
+    reason: str = ""
+    tail: str = ""
+    seconds: float = 0.0
+
+
 class HarnessError(Exception):
     """The harness itself could not measure; the trial is void and runs again."""
 
@@ -214,9 +232,10 @@ class SetupError(Exception):
 _TRIAL = TypeAdapter(Trial)
 _OUTCOME = TypeAdapter(Outcome)
 _PREFLIGHT = TypeAdapter(Preflight)
+_CHECK = TypeAdapter(CheckResult)
 
 
-def encode(record: Trial | Outcome | Preflight) -> str:
+def encode(record: Trial | Outcome | Preflight | CheckResult) -> str:
     """Return `record` as one line of JSON."""
     return json.dumps(dataclasses.asdict(record), separators=(",", ":"), allow_nan=False)
 
@@ -234,3 +253,8 @@ def decode_outcome(line: str | bytes) -> Outcome:
 def decode_preflight(line: str | bytes) -> Preflight:
     """Return the preflight that `encode` wrote. Raises pydantic.ValidationError otherwise."""
     return _PREFLIGHT.validate_json(line)
+
+
+def decode_check(line: str | bytes) -> CheckResult:
+    """Return the result that `encode` wrote. Raises pydantic.ValidationError on anything else."""
+    return _CHECK.validate_json(line)

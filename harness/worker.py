@@ -1,10 +1,11 @@
 """A slice's harness process: reads trials from standard input, writes outcomes to standard output.
 
 One JSON record a line. The first line out is `{"ready": ID}`, or `{"setup": "what to fix"}` before
-it exits. Then each trial is answered by `{"outcome": {...}}` and each `{"preflight": TRIAL}` by
-`{"preflight": {...}}`, or by `{"void": "reason"}` if the harness was at fault, or by `{"setup":
-...}`. The process is pinned to its slice, so that scoring disturbs no neighbour, and dies with the
-coordinator, however that ends. Started by swarm/executors/harness_process.py.
+it exits. Then each trial is answered by `{"outcome": {...}}`, each `{"preflight": TRIAL}` by
+`{"preflight": {...}}` and each `{"check": TRIAL}` by `{"check": {...}}`, or by `{"void": "reason"}`
+if the harness was at fault, or by `{"setup": ...}`. The process is pinned to its slice, so that
+scoring disturbs no neighbour, and dies with the coordinator, however that ends. Started by
+swarm/executors/harness_process.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from harness import tasks
+from harness.check import check
 from harness.contract import (
     HarnessError,
     SandboxKind,
@@ -68,7 +70,8 @@ def main(setup: str) -> None:
         for line in sys.stdin:
             request = json.loads(line)
             if pool:
-                pool.next_trial(Path(request.get("preflight", request)["scratch"]))
+                trial = request.get("preflight") or request.get("check") or request
+                pool.next_trial(Path(trial["scratch"]))
             _reply(replies, _answer(request, slice_, confine, start, harness, faults))
 
 
@@ -96,12 +99,14 @@ def _answer(  # noqa: PLR0913, PLR0917 - what a trial needs
         if "preflight" in request:
             result = preflight(_trial(request["preflight"]), slice_, confine)
             return {"preflight": json.loads(encode(result))}
+        if "check" in request:
+            return {"check": json.loads(encode(check(_trial(request["check"]), confine)))}
         outcome = measure(_trial(request), confine, harness, start)
         return {"outcome": json.loads(encode(outcome))}
     except SetupError as error:  # no corpus, or the task has no such split
         return {"setup": str(error)}
     except (HarnessError, OSError) as error:
-        if "preflight" not in request and (
+        if not request.keys() & {"preflight", "check"} and (
             failed := faults.failure(_trial(request), error, harness)
         ):
             return {"outcome": json.loads(encode(failed))}

@@ -51,6 +51,7 @@ class RunOpened:
     baseline_seeds: how many seeds the base is measured on
     lines: lines of the genome at `base`, 0 if not counted
     evidence: what all scores are, unless the harness computes a trial's all the same
+    checks: command lines that must exit with 0 on a candidate before it is kept
     format: version of the record format
     """
 
@@ -68,6 +69,7 @@ class RunOpened:
     baseline_seeds: int
     lines: int = 0
     evidence: Evidence = "verified"
+    checks: tuple[str, ...] = ()
     format: Literal[2] = FORMAT
     recorded: float = 0.0
     kind: Literal["run_opened"] = "run_opened"
@@ -314,6 +316,31 @@ class TrialVoided:
     reason: str
     recorded: float = 0.0
     kind: Literal["trial_voided"] = "trial_voided"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitChecked:
+    """The problem's checks were run on a commit.
+
+    experiment, island: which one, and where; 0 for the base
+    commit: the candidate, or the base
+    ok: whether every command exited with 0
+    command: the one that failed, "" if `ok`
+    reason: why it failed, in a line, "" if `ok`
+    tail: end of what that command printed
+    seconds: wall time of all commands
+    """
+
+    experiment: int
+    island: str
+    commit: str
+    ok: bool
+    command: str = ""
+    reason: str = ""
+    tail: str = ""
+    seconds: float = 0.0
+    recorded: float = 0.0
+    kind: Literal["commit_checked"] = "commit_checked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -753,6 +780,7 @@ Event = (
     | TrialStarted
     | TrialEnded
     | TrialVoided
+    | CommitChecked
     | VerdictReached
     | AgentFailed
     | StackCheckStarted

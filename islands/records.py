@@ -59,6 +59,17 @@ class TrialRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """Checks to run: the problem's command lines on `commit`.
+
+    experiment: the experiment it belongs to, 0 for the base
+    """
+
+    commit: str
+    experiment: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One file of a proposal as it would stand in git: its bytes and its mode."""
 
@@ -193,7 +204,10 @@ class Migrant:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A finished experiment as agents are shown it, of their own island or another."""
+    """A finished experiment as agents are shown it, of their own island or another.
+
+    `tail`: end of what a failed check printed.
+    """
 
     experiment: int
     island: str
@@ -202,6 +216,7 @@ class Attempt:
     ending: Ending
     reason: str
     gain: Gain | None = None
+    tail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,24 @@ def _trial_ended(event: ev.TrialEnded) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
+def _commit_checked(event: ev.CommitChecked) -> Iterable[tuple[str, Row]]:
+    failed = {"command": event.command or None, "reason": event.reason or None}
+    yield (
+        "checks",
+        {
+            "experiment": event.experiment or None,
+            "island": event.island,
+            "commit": event.commit,
+            "passed": event.ok,
+            "tail": event.tail or None,
+            "duration": event.seconds,
+            "recorded": event.recorded,
+            **failed,
+        },
+    )
+
+
+@rows.register
 def _stack_check_started(event: ev.StackCheckStarted) -> Iterable[tuple[str, Row]]:
     started = {"check_number": event.number, "base": event.base, "parts": event.parts}
     yield "stacks", {**started, "recorded": event.recorded}

@@ -105,7 +105,10 @@ COLUMNS: Mapping[str, Column] = _columns(
         "keep or discard, or the result of a stack check or promotion; NULL: none yet",
     ),
     rule=("VARCHAR", "rule that refused the proposal"),
-    failure=("VARCHAR", "how the candidate failed: timeout, crash, memory or invalid"),
+    failure=("VARCHAR", "how the candidate failed: timeout, crash, memory, invalid or check"),
+    passed=("BOOLEAN", "whether all checks of program.md exited with 0"),
+    command=("VARCHAR", "the check that failed"),
+    duration=("DOUBLE", "seconds of wall time"),
     error_kind=("VARCHAR", "kind of error for which the agent gave no proposal; NULL: it gave one"),
     reason=("VARCHAR", "the reason, in a line"),
     gain=("DOUBLE", "gain over the head, or of a head over the base"),
@@ -277,6 +280,11 @@ TABLES: Mapping[str, Table] = {
             " harness sandbox seconds peak_mib facts claims digests tail started ended"
         ),
     ),
+    "checks": Table(
+        "Every run of program.md's checks on a candidate, or on the base (no experiment).",
+        _named("experiment island commit passed command reason tail duration recorded"),
+        keys=0,
+    ),
     "agent_calls": Table(
         "Every request for a proposal: its cost, and the error if there was no proposal.",
         _named(
@@ -420,12 +428,17 @@ VIEWS: Mapping[str, View] = {
         """,
     ),
     "failures": View(
-        "Each failed trial, with what was tried.",
+        "Each failed trial and check, with what was tried.",
         """
         SELECT trial, trials.experiment, trials.island, commit, agent, hypothesis, purpose, seed,
           rung, trials.failure, trials.reason, tail, trials.ended
         FROM trials LEFT JOIN nodes ON nodes.node = trials.commit
-        WHERE state = 'failed' ORDER BY trials.ended
+        WHERE state = 'failed'
+        UNION ALL
+        SELECT NULL, checks.experiment, checks.island, commit, agent, hypothesis, 'check', NULL,
+          NULL, 'check', checks.reason, tail, checks.recorded
+        FROM checks LEFT JOIN nodes ON nodes.node = checks.commit WHERE NOT passed
+        ORDER BY 13
         """,
     ),
     "refusals": View(

@@ -56,6 +56,8 @@ class ProblemSpec:
     score: command line that scores the files that `run` leaves, "" where it prints the score itself
     held: path by split of what only the judge sees
     held_files: digest of the held files
+    checks: command lines that must exit with 0 before a candidate is kept
+    check_seconds: seconds that all of them may take together
     pattern: regular expression whose group is the score, "" for the usual forms
     folder: folder of program.md, where commands run, "" at the root of the repository
     python: what `python` is
@@ -81,6 +83,8 @@ class ProblemSpec:
     score: str = ""
     held: Mapping[Split, str] = field(default_factory=dict)
     held_files: str = ""
+    checks: tuple[str, ...] = ()
+    check_seconds: float = 300.0
     pattern: str = ""
     folder: str = ""
     python: PythonSpec = field(default_factory=lambda: PythonSpec("", (), ""))

@@ -129,7 +129,7 @@ class CommandKind:
     default_data: str = "none"
     keys: frozenset[str] = frozenset(
         {"run", "metric", "direction", "files", "python", "build", "mount", "score", "held"}
-        | {"prepare", "text", "network", "env"}
+        | {"prepare", "text", "network", "env", "checks", "check_seconds"}
     )
     required: Mapping[str, str] = field(
         default_factory=lambda: {

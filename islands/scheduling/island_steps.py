@@ -20,7 +20,7 @@ from islands.quarantine import REASON
 from islands.ratchet.acceptance import CandidateEvidence, Decision
 from islands.ratchet.guards import violated_guard
 from islands.ratchet.policy import RatchetPolicy
-from islands.records import Migrant, TrialRequest
+from islands.records import CheckRequest, Migrant, TrialRequest
 from islands.rng import seed_of
 from islands.scheduling.catch_up import catch_up
 from islands.state.population import Experiment, IslandState
@@ -112,6 +112,7 @@ Step = (
     | ApplyMigrant
     | CatchUp
     | TrialRequest
+    | CheckRequest
     | Conclude
     | Wait
     | Idle
@@ -259,6 +260,8 @@ def _baseline(state: State) -> Step | None:
     if state.broken_baseline:
         return FailExperiment(state.broken_baseline)
     base = state.run.base
+    if state.run.checks and not state.base_checked:
+        return CheckRequest(base)
     scores = state.scores.by_commit.get(base, {})
     missing = [seed for seed in state.scores.baseline_seeds() if seed not in scores]
     running = {trial.seed for trial in state.running.values() if trial.commit == base}
@@ -285,8 +288,13 @@ def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step
     )
     decision = ratchet.acceptance.decide(evidence)
     second = _second_of_pair(state, open_)
-    if second is not None:
-        return second
+    return second or _next_of(state, open_, decision, ratchet)
+
+
+def _next_of(state: State, open_: Experiment, decision: Decision, ratchet: RatchetPolicy) -> Step:
+    """Return what follows from a rule's decision on an experiment whose pairs are complete."""
+    if decision.verdict != "discard" and state.run.checks and not open_.checked:
+        return CheckRequest(open_.commit, open_.number)
     if decision.verdict != "confirm":
         return _with_sentinel(state, open_, decision, ratchet)
     if len(open_.head_broken) >= HEAD_FAILURES:

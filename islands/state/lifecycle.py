@@ -26,6 +26,7 @@ Occurrence = Literal[
     "dropped",
     "screened",
     "confirmed",
+    "checked",
     "failed",
     "keep",
     "discard",
@@ -38,6 +39,7 @@ LIFECYCLE: dict[ExperimentState, dict[Occurrence, ExperimentState]] = {
     "screening": {
         "screened": "screening",
         "voided": "screening",  # its slice drifted: the experiment starts over
+        "checked": "screening",
         "confirmed": "confirming",
         "failed": "failed",
         "keep": "kept",  # a migrant on its first trial, or by a rule that confirms nothing
@@ -46,6 +48,7 @@ LIFECYCLE: dict[ExperimentState, dict[Occurrence, ExperimentState]] = {
     "confirming": {
         "voided": "screening",
         "confirmed": "confirming",
+        "checked": "confirming",
         "failed": "failed",
         "keep": "kept",
         "discard": "discarded",

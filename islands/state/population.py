@@ -32,6 +32,7 @@ class Experiment:
     head_broken: fresh seeds on which the head failed; they make no pair
     origin: experiment that made the change elsewhere, 0 for a change of the island's own
     lines: lines added less lines removed
+    checked, tail: whether the candidate passed the problem's checks, and what a failed one printed
     """
 
     number: int
@@ -50,6 +51,8 @@ class Experiment:
     head_broken: set[int] = field(default_factory=set)
     origin: int = 0
     lines: int = 0
+    checked: bool = False
+    tail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class State:
         self.islands: dict[str, IslandState] = {}
         self.running: dict[str, ev.TrialStarted] = {}
         self.broken_baseline: str = ""
+        self.base_checked = False
         self.stopped: ev.RunStopped | None = None
         self.events = 0
         self.experiments = 0
@@ -319,6 +320,21 @@ class State:
             self.scores.add_measures(trial.commit, event.outcome)
 
     @_apply.register
+    def _commit_checked(self, event: ev.CommitChecked) -> None:
+        if not event.experiment:
+            self.base_checked = True
+            if not event.ok:
+                self.broken_baseline = self.broken_baseline or f"check {event.reason}"
+            return
+        island, experiment = self._open(event.island, event.experiment)
+        experiment.checked = event.ok
+        experiment.state = next_state(experiment.state, "checked" if event.ok else "failed")
+        if not event.ok:
+            reason = f"check: {event.reason}"
+            experiment.tail = event.tail
+            self._close(island, experiment, "failed", reason, None)
+
+    @_apply.register
     def _verdict_reached(self, event: ev.VerdictReached) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, event.verdict)
@@ -513,6 +529,7 @@ class State:
                 ending,
                 reason,
                 gain,
+                experiment.tail,
             )
         )
 

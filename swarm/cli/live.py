@@ -182,6 +182,16 @@ def trial_voided(event: ev.TrialVoided, state: State) -> str:
 
 
 @describe.register
+def commit_checked(event: ev.CommitChecked, state: State) -> str:
+    """Say whether the checks passed, and which one failed."""
+    commands = plural(len(state.run.checks), "check")
+    subject = f"{event.island} #{event.experiment}" if event.experiment else "the base"
+    if event.ok:
+        return f"{subject} passes {commands} ({event.seconds:.1f} s)"
+    return f"{subject} fails a check: {event.reason}"
+
+
+@describe.register
 def migrant_offered(event: ev.MigrantOffered, state: State) -> str:
     """Name the change that an island tries, and where it comes from."""
     del state

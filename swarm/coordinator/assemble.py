@@ -147,6 +147,7 @@ def _require_launchable(repo: Path, options: LaunchOptions) -> None:
     program = _program(repo, base.commit, options)
     require_clean(repo, program)
     require_text(repo, base.commit, program)
+    require_frozen_harness()
 
 
 @contextmanager
@@ -186,6 +187,7 @@ def _opening(  # noqa: PLR0913, PLR0917  # each is part of the event
         baseline_seeds=program.settings.ratchet.baseline_seeds,
         lines=lines,
         evidence=task.evidence,
+        checks=program.settings.checks or (),
     )
 
 

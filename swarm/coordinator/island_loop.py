@@ -23,7 +23,7 @@ from islands import events as ev
 from islands.genome.admission import printable_line
 from islands.migration import CONFLICT, PRESENT
 from islands.ratchet.acceptance import Decision
-from islands.records import Conflict, Migrant, Proposal, RunLimit, TrialRequest
+from islands.records import CheckRequest, Conflict, Migrant, Proposal, RunLimit, TrialRequest
 from islands.scheduling.island_steps import (
     ApplyMigrant,
     CatchUp,
@@ -146,8 +146,8 @@ class IslandLoop:
         another island may have run it meanwhile.
         """
         match step:
-            case TrialRequest():
-                return await self._measure(step, next_)
+            case TrialRequest() | CheckRequest():
+                return await self._use_slice(step, next_)
             case OfferMigrant(parent, migrant):
                 return self._offer_migrant(parent, migrant)
             case ApplyMigrant(offered):
@@ -306,6 +306,34 @@ class IslandLoop:
         self.proposer.prefetch.add_trial(asyncio.get_running_loop().time() - start)
         if step.experiment and state.islands[name].experiment is None:
             self.trials.discard_export(step.commit)  # the experiment failed: no more trials of it
+        return None
+
+    async def _use_slice(
+        self, step: TrialRequest | CheckRequest, next_: NextStep
+    ) -> RunLimit | None:
+        if isinstance(step, CheckRequest):
+            return await self._check(step, next_)
+        return await self._measure(step, next_)
+
+    async def _check(self, step: CheckRequest, next_: NextStep) -> RunLimit | None:
+        """Run the problem's checks on the island's slice, unless another island did meanwhile."""
+        run, slice_ = self.run, self.run.slices.current(self.island.name)
+        limit = run.limits.reached(self._rung)
+        if limit is not None:
+            await run_actions.close_early(run)
+            return limit
+        try:
+            async with (
+                asyncio.timeout_at(run.limits.deadline),
+                run.lock(f"checks of {step.commit}"),
+                run.lock(slice_.name),
+            ):
+                if next_() == step:
+                    await self.trials.check(step, slice_)
+        except TimeoutError:
+            return "minutes"
+        if step.experiment and run.state.islands[self.island.name].experiment is None:
+            self.trials.discard_export(step.commit)
         return None
 
     async def _conclude(self, number: int, decision: Decision) -> None:

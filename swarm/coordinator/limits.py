@@ -41,6 +41,12 @@ class LimitChecker:
         minutes = self.limits.minutes
         return None if minutes is None else self._start + minutes * 60 - rung.seconds
 
+    @property
+    def deadline(self) -> float | None:
+        """The loop time at which the launch ends, None for no limit."""
+        minutes = self.limits.minutes
+        return None if minutes is None else self._start + minutes * 60
+
     def trials_left(self, rung: Rung) -> int:
         """Return how many more trials may start; more proposals than that cannot be measured."""
         if self.reached(rung) is not None:

@@ -109,7 +109,7 @@ async def _begin(run: Run) -> None:
 
 def _check_unchanged(opened: ev.RunOpened, now: ev.RunOpened) -> None:
     """Raise SetupError if the run measures something else now: scores would not compare."""
-    for name in ("task", "data", "metric", "direction", "genome", "rungs", "harness"):
+    for name in ("task", "data", "metric", "direction", "genome", "checks", "rungs", "harness"):
         before, after = getattr(opened, name), getattr(now, name)
         if before != after:
             raise SetupError(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from harness.contract import HarnessError, Outcome, Slice, Trial
 from islands import events as ev
-from islands.records import TrialRequest
+from islands.records import CheckRequest, TrialRequest
 from swarm.coordinator.run import Run
 from swarm.executors.base import VoidError
 
@@ -58,6 +58,26 @@ class TrialRunner:
                 raise HarnessError(
                     f"{MAX_VOIDS_IN_A_ROW} trials in a row were void: {error}"
                 ) from error
+
+    async def check(self, request: CheckRequest, slice_: Slice) -> None:
+        """Run the problem's checks on a commit and record their result.
+
+        Raises HarnessError if they were void MAX_VOIDS_IN_A_ROW times.
+        """
+        run = self.run
+        trial = self._trial(TrialRequest(request.commit, run.state.run.seed, "screen"), slice_)
+        trial = replace(trial, id=f"c{run.state.events + 1}")
+        await run.offload(run.branches.export, request.commit, Path(trial.genome))
+        for _ in range(MAX_VOIDS_IN_A_ROW):
+            try:
+                result = await run.executor.check(trial)
+                break
+            except VoidError as error:
+                reason = str(error)
+        else:
+            raise HarnessError(f"checks were void {MAX_VOIDS_IN_A_ROW} times in a row: {reason}")
+        number, island, commit = request.experiment, self.island, request.commit
+        run.record(ev.CommitChecked(number, island, commit, **asdict(result)))
 
     def discard_export(self, commit: str) -> None:
         """Move a commit's export out of the way; it is deleted while the next trial runs."""

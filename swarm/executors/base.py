@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from harness.contract import Outcome, SandboxKind, Slice, Trial
+from harness.contract import CheckResult, Outcome, SandboxKind, Slice, Trial
 
 
 class VoidError(Exception):
@@ -40,6 +40,9 @@ class Executor(Protocol):
 
     async def run(self, trial: Trial) -> Outcome:
         """Run one trial on its slice. Raises VoidError if it must be run again."""
+
+    async def check(self, trial: Trial) -> CheckResult:
+        """Run the problem's checks on a trial's commit. Raises VoidError if they must run again."""
 
     async def __aenter__(self) -> Self: ...
 

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from harness.contract import HarnessError, Outcome, Slice, Trial, decode_outcome, encode
+from harness.contract import (
+    CheckResult,
+    HarnessError,
+    Outcome,
+    Slice,
+    Trial,
+    decode_check,
+    decode_outcome,
+    encode,
+)
 from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.harness_process import HarnessProcess
 
@@ -56,17 +65,27 @@ class LocalExecutor:
 
     async def run(self, trial: Trial) -> Outcome:
         """Run one trial. Raises VoidError if it must be run again."""
-        name = trial.slice.name
+        reply = await self._reply(trial.slice.name, encode(trial))
+        return _undisturbed(decode_outcome(json.dumps(reply["outcome"])), self._max_foreign_cpu)
+
+    async def check(self, trial: Trial) -> CheckResult:
+        """Run the problem's checks. Raises VoidError if they must run again."""
+        request = json.dumps({"check": json.loads(encode(trial))})
+        reply = await self._reply(trial.slice.name, request)
+        return decode_check(json.dumps(reply["check"]))
+
+    async def _reply(self, name: str, request: str) -> Mapping[str, object]:
+        """Return the answer of a slice's process. Raises VoidError if it has none."""
         try:
-            reply = await self._processes[name].request(encode(trial))
+            reply = await self._processes[name].request(request)
         except ConnectionError as error:
             raise VoidError(f"slice {name}: its process ended ({error})") from error
         if "void" in reply:
             raise VoidError(str(reply["void"]))
-        return _checked(decode_outcome(json.dumps(reply["outcome"])), self._max_foreign_cpu)
+        return reply
 
 
-def _checked(outcome: Outcome, max_foreign_cpu: float | None) -> Outcome:
+def _undisturbed(outcome: Outcome, max_foreign_cpu: float | None) -> Outcome:
     """Return `outcome`; raise VoidError if other programs took more of its cores' time."""
     taken = outcome.facts.get("foreign_cpu", 0.0)
     if max_foreign_cpu is not None and taken > max_foreign_cpu:

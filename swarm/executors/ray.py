@@ -28,7 +28,17 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from harness.contract import HarnessError, Outcome, SetupError, Slice, Trial, decode_outcome, encode
+from harness.contract import (
+    CheckResult,
+    HarnessError,
+    Outcome,
+    SetupError,
+    Slice,
+    Trial,
+    decode_check,
+    decode_outcome,
+    encode,
+)
 from swarm.executors.base import Executor, ExecutorConfig, VoidError
 from swarm.executors.ray_node import Find, Node, Reply, packed
 from swarm.executors.slices import discover
@@ -219,14 +229,23 @@ class RayExecutor:
 
     async def run(self, trial: Trial) -> Outcome:
         """Run one trial on its current slice. Raises VoidError if it must be run again."""
+        return decode_outcome(await self._call("run", trial))
+
+    async def check(self, trial: Trial) -> CheckResult:
+        """Run the checks on the current slice. Raises VoidError if they must run again."""
+        return decode_check(await self._call("check", trial))
+
+    async def _call(self, method: str, trial: Trial) -> str:
+        """Return what a method of the node's actor answers for a trial on its current slice."""
         slice_ = self.current_slice(trial.slice)
         member, moved = self.homes[slice_], replace(trial, slice=slice_)
         genome = await asyncio.to_thread(packed, Path(trial.genome))
         async with self._busy.setdefault(slice_, asyncio.Lock()):
-            kind, value = await _reply(member, member.actor.run.remote(encode(moved), genome))
+            call = getattr(member.actor, method).remote(encode(moved), genome)
+            kind, value = await _reply(member, call)
         if kind == "void":
             raise VoidError(f"node {member.name}: {value}")
-        return decode_outcome(_value(member, (kind, value)))
+        return str(_value(member, (kind, value)))
 
     async def _open(self, member: Member, sent: Any, tree: str) -> str:  # noqa: ANN401
         slices = [slice_ for slice_, home in self.homes.items() if home is member]

@@ -77,7 +77,11 @@ class Node:
 
     async def run(self, trial: str, genome: Files) -> Reply:
         """Run a trial of `genome` and return its outcome, both as lines of JSON."""
-        return await _reply(self._run, trial, genome)
+        return await _reply(self._on_genome, "run", trial, genome)
+
+    async def check(self, trial: str, genome: Files) -> Reply:
+        """Run the problem's checks on `genome` and return their result, as lines of JSON."""
+        return await _reply(self._on_genome, "check", trial, genome)
 
     async def close(self) -> None:
         """End all processes and remove the files."""
@@ -100,7 +104,7 @@ class Node:
         await self._executor.__aenter__()
         return self._executor.harness
 
-    async def _run(self, line: str, files: Files) -> str:
+    async def _on_genome(self, method: Literal["run", "check"], line: str, files: Files) -> str:
         if self._executor is None:
             raise VoidError("the node is not open")
         trial = decode_trial(line)
@@ -108,9 +112,10 @@ class Node:
         try:
             unpack(files, genome)
             scratch = str(self._home / "trials")
-            return encode(
-                await self._executor.run(replace(trial, genome=str(genome), scratch=scratch))
-            )
+            here = replace(trial, genome=str(genome), scratch=scratch)
+            if method == "check":
+                return encode(await self._executor.check(here))
+            return encode(await self._executor.run(here))
         finally:
             shutil.rmtree(genome, ignore_errors=True)
 

@@ -36,6 +36,9 @@ from swarm.project.program import Program
 from swarm.project.runs import HOME
 from swarm.project.schema import MetricSection
 
+CHECK_SECONDS = 300.0
+"""Seconds that all checks of a commit may take together, unless program.md says otherwise."""
+
 
 def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
     """Freeze the problem of `program` in `commit` below `into`; return that folder's path.
@@ -108,6 +111,8 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile], judge: Judge)
         direction=settings.direction,
         genome=settings.genome,
         files=_digest(frozen),
+        checks=settings.checks or (),
+        check_seconds=settings.check_seconds or CHECK_SECONDS,
         run=settings.run or "",
         evaluate=judge.evaluate,
         takes=judge.takes,

@@ -140,6 +140,11 @@ def _unfit_keys(settings: Settings, kind: TaskKind) -> Iterator[Problem]:
 def _unjudged(settings: Settings, kind: TaskKind) -> Iterator[Problem]:
     """Yield keys for a judge where there is none, and evidence that the task cannot give."""
     judged = settings.score is not None or "evaluate" in kind.keys
+    if settings.check_seconds is not None and settings.checks is None:
+        yield (
+            ("check_seconds",),
+            "limits nothing without checks: add `checks: [python -m pytest -q tests]`",
+        )
     if settings.held is not None and "held" in kind.keys and not judged:
         yield (
             ("held",),

@@ -383,7 +383,7 @@ class HeldSection:
 
 PROBLEM_KEYS = (
     *("data", "metric", "direction", "run", "evaluate", "score", "held", "files", "python"),
-    *("build", "mount", "prepare", "text", "network", "env"),
+    *("build", "mount", "prepare", "text", "network", "env", "checks", "check_seconds"),
 )
 """Keys that describe a problem; each kind of task says which of them it takes."""
 
@@ -426,6 +426,19 @@ class Settings:
     evidence: Annotated[
         Literal["verified"] | None,
         described("verified, which refuses a task that is only reported", "verified"),
+    ] = None
+    checks: Annotated[
+        tuple[CommandLine, ...] | None,
+        Field(min_length=1),
+        described(
+            "a list of command lines that must exit with 0 before anything is kept",
+            "[python -m pytest -q tests]",
+        ),
+    ] = None
+    check_seconds: Annotated[
+        float | None,
+        Field(gt=0, le=86_400),
+        described("the seconds that all checks of a candidate may take together", "300"),
     ] = None
     files: Annotated[
         tuple[RepositoryPath, ...] | None,

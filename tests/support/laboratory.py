@@ -5,7 +5,7 @@ import hashlib
 import random
 from dataclasses import dataclass, field, replace
 
-from harness.contract import Outcome, Rung, Slice
+from harness.contract import CheckResult, Outcome, Rung, Slice
 from islands import events as ev
 from islands.genome.admission import AdmissionLimits
 from islands.migration import NO_MIGRATION
@@ -102,6 +102,8 @@ class LabExecutor:
     harness: str = "lab"
     running: set = field(default_factory=set)
     trials: list = field(default_factory=list)
+    unsound: object = staticmethod(lambda x: False)
+    checked: list = field(default_factory=list)
 
     def current_slice(self, where):
         return where
@@ -124,6 +126,14 @@ class LabExecutor:
         common = random.Random(trial.seed).gauss(0, self.sigma)
         score = 2.0 - value(self.branches, trial.commit) + noise / 2 + common
         return Outcome(trial.id, "lab", "namespaces", score=score, seconds=phases)
+
+    async def check(self, trial):
+        """Let a commit pass unless its X is among those that `unsound` names."""
+        await asyncio.sleep(1.0)
+        self.checked.append(trial.commit)
+        if self.unsound(value(self.branches, trial.commit)):
+            return CheckResult(False, "pytest", "`pytest` exited with 1: X", "E   X\n1 failed", 1.0)
+        return CheckResult(True, seconds=1.0)
 
 
 @dataclass

@@ -20,7 +20,9 @@ class FunctionKind:
     """The kind of task `function`; see `harness.tasks.base.TaskKind` for the fields."""
 
     default_data: str = "none"
-    keys: frozenset[str] = frozenset({"evaluate", "metric", "direction", "files", "python", "held"})
+    keys: frozenset[str] = frozenset(
+        {"evaluate", "metric", "direction", "files", "python", "held", "checks", "check_seconds"}
+    )
     required: Mapping[str, str] = field(
         default_factory=lambda: {"metric": "speed", "direction": "maximize"}
     )

@@ -22,6 +22,7 @@ from swarm.agents.llm.search_replace import clean
 
 MAX_GENOME_CHARS = 300_000
 MAX_ATTEMPTS_CHARS = 8_000
+MAX_TAIL_CHARS = 2_000
 MAX_CHANGES_CHARS = 12_000
 MAX_CHANGE_LINES = 40
 MAX_REFUSED_CHARS = 12_000
@@ -162,7 +163,8 @@ def _attempts(brief: Brief, *, kept: bool) -> list[str]:
 def _attempt(attempt: Attempt) -> str:
     gain = f", gain {attempt.gain.format()}" if attempt.gain else ""
     reason = f" because {quoted(attempt.reason)}" if attempt.ending != "kept" else ""
-    return f"- {quoted(attempt.hypothesis)}: {attempt.ending}{gain}{reason}"
+    tail = f"\n\n{_fenced(attempt.tail[-MAX_TAIL_CHARS:])}\n" if attempt.tail.strip() else ""
+    return f"- {quoted(attempt.hypothesis)}: {attempt.ending}{gain}{reason}{tail}"
 
 
 def _pending(pending: Pending) -> str:

@@ -1,0 +1,130 @@
+"""Checks of a problem, on virtual time: when they run, what a failed one does, the base's own."""
+
+import asyncio
+from dataclasses import astuple
+
+import pytest
+
+from harness.contract import SetupError
+from islands import events as ev
+from islands.state.lifecycle import diagram
+from islands.state.run_state import State
+from swarm.agents.llm.prompt import render
+from swarm.coordinator.brief import Briefer
+from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.task_tree import run_islands
+from swarm.executors.base import VoidError
+from swarm.simulation.virtual_time import run_virtual
+from tests.support.laboratory import LabExecutor, MemoryBranches, make_run, value
+
+CHECKS = ("python -m pytest -q tests",)
+
+
+def simulate(tmp_path, executor=None, **parts):
+    """Return a laboratory run with checks, executed on virtual time."""
+    branches = executor.branches if executor else MemoryBranches()
+
+    async def main():
+        run = make_run(
+            tmp_path,
+            branches=branches,
+            executor=executor or LabExecutor(branches),
+            checks=CHECKS,
+            **parts,
+        )
+        await run_islands(run)
+        return run
+
+    return run_virtual(main())
+
+
+def kinds(run, kind):
+    """Return the events of one kind that a run recorded."""
+    return [event for event in run.ledger.kept if isinstance(event, kind)]
+
+
+def test_nothing_is_kept_or_confirmed_unchecked_and_no_discard_is_checked(tmp_path):
+    """One check for each candidate that screened well, before its first pair; the base first."""
+    run = simulate(tmp_path, limits=RunLimits(trials=150))
+    checks = kinds(run, ev.CommitChecked)
+    assert (checks[0].experiment, checks[0].commit) == (0, "base")
+    checked = [event.experiment for event in checks]
+    assert len(checked) == len(set(checked))
+    seen, confirmed = set(), set()
+    for event in run.ledger.kept:
+        if isinstance(event, ev.CommitChecked):
+            seen.add(event.experiment)
+        elif isinstance(event, ev.TrialStarted):
+            assert 0 in seen
+            confirmed |= {event.experiment} if event.purpose == "confirm" else set()
+            assert event.purpose != "confirm" or event.experiment in seen
+        elif isinstance(event, ev.VerdictReached) and event.verdict == "keep":
+            assert event.experiment in seen
+    screened = {e.experiment for e in kinds(run, ev.TrialStarted) if e.purpose == "screen"}
+    assert confirmed <= set(checked) - {0} < screened
+
+
+def test_a_failed_check_is_a_failure_with_its_tail(tmp_path):
+    """The experiment fails, takes no more trials, and its agent is shown what was printed."""
+    executor = LabExecutor(MemoryBranches())
+    executor.unsound = lambda x: x > 0.02
+    run = simulate(tmp_path, executor, limits=RunLimits(trials=200))
+    failed = [event for event in kinds(run, ev.CommitChecked) if not event.ok]
+    assert failed
+    for island in run.state.islands.values():
+        assert value(run.branches, island.head) <= 0.02
+    last = failed[-1].experiment
+    after = run.ledger.kept[run.ledger.kept.index(failed[-1]) :]
+    assert not any(isinstance(e, ev.TrialStarted) and e.experiment == last for e in after)
+    attempts = [a for i in run.state.islands.values() for a in i.recent_attempts if a.tail]
+    assert {attempt.ending for attempt in attempts} == {"failed"}
+    assert attempts[-1].reason == "check: `pytest` exited with 1: X"
+    brief = Briefer(run.branches.files, "").brief(run.state, attempts[-1].island, 9_999)
+    assert "E   X\n1 failed" in "".join(astuple(render(brief)))
+    fresh = State()
+    fresh.apply_all(run.ledger.kept)
+    assert fresh.islands == run.state.islands
+
+
+def test_a_base_that_fails_its_checks_is_refused_before_a_trial(tmp_path):
+    """In one line that says which check, and what to do."""
+    executor = LabExecutor(MemoryBranches())
+    executor.unsound = lambda x: True
+    with pytest.raises(SetupError) as caught:
+        simulate(tmp_path, executor)
+    assert "check `pytest` exited with 1: X" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert executor.trials == []
+
+
+def test_a_void_check_runs_again(tmp_path):
+    """A harness process that dies says nothing about the candidate."""
+    executor, answers = LabExecutor(MemoryBranches()), [VoidError("gone")]
+    check = executor.check
+
+    async def flaky(trial):
+        if answers:
+            raise answers.pop()
+        return await check(trial)
+
+    executor.check = flaky
+    run = simulate(tmp_path, executor, limits=RunLimits(trials=10))
+    assert run.state.base_checked
+
+
+def test_a_check_ends_with_the_launch(tmp_path):
+    """One that is under way at the end of the minutes is dropped, and nothing is recorded of it."""
+    executor = LabExecutor(MemoryBranches())
+
+    async def endless(trial):
+        await asyncio.sleep(10**6)
+
+    executor.check = endless
+    run = simulate(tmp_path, executor, limits=RunLimits(minutes=10))
+    assert (run.limit, run.ledger.kept[-1].recorded) == ("minutes", 600.0)
+
+
+def test_the_diagram_has_checks():
+    """They change no state unless they fail."""
+    assert "screening --> screening: screened, voided, checked" in diagram()
+    assert "confirming --> confirming: confirmed, checked" in diagram()

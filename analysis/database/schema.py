@@ -458,7 +458,7 @@ VIEWS: Mapping[str, View] = {
           FROM nodes WHERE ending IN ('refused', 'outdated', 'failed', 'discarded')
           UNION ALL
           SELECT 'unanswered', error_kind, reason, recorded FROM agent_calls
-          WHERE error_kind IS NOT NULL
+          WHERE error_kind <> 'exhausted'
         )
         GROUP BY ending, cause ORDER BY count DESC, ending, cause
         """,
@@ -469,7 +469,8 @@ VIEWS: Mapping[str, View] = {
         SELECT agent, island, requests, unanswered, calls, tokens_in, tokens_out, usd,
           coalesce(kept, 0) AS kept
         FROM (
-          SELECT agent, island, count(*) AS requests, count(error_kind) AS unanswered,
+          SELECT agent, island, count(*) AS requests,
+            count(nullif(error_kind, 'exhausted')) AS unanswered,
             sum(calls)::BIGINT AS calls, sum(tokens_in)::BIGINT AS tokens_in,
             sum(tokens_out)::BIGINT AS tokens_out, sum(usd) AS usd
           FROM agent_calls GROUP BY agent, island
@@ -539,8 +540,8 @@ VIEWS: Mapping[str, View] = {
         ), tried AS (
           SELECT island, count(*) FILTER (state <> 'voided') AS trials FROM trials GROUP BY island
         ), calls AS (
-          SELECT island, count(error_kind) AS unanswered, sum(usd) AS usd FROM agent_calls
-          GROUP BY island
+          SELECT island, count(nullif(error_kind, 'exhausted')) AS unanswered, sum(usd) AS usd
+          FROM agent_calls GROUP BY island
         )
         SELECT islands.island, islands.agent, heads.head, head.score,
           head.scores, head.evidence,

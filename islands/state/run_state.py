@@ -500,7 +500,8 @@ class State:
             island.experiment = None
         else:
             island.queue.remove(experiment)
-        island.exhausted = ""  # how it ended may leave more to try
+        if island.experiment is None and not island.queue:
+            island.exhausted = ""  # how they ended may leave more to try
         change = None
         if gain is not None and not experiment.null:
             change = Migrant(

@@ -133,6 +133,8 @@ class Proposer:
                 run.record(abandoned_call(call))
             raise
         except AgentError as error:
+            if error.error_kind == "exhausted" and run.state.islands[name].exhausted:
+                return ""  # another request has said so
             run.record(
                 ev.AgentFailed(
                     number, name, agent.name, error.error_kind, str(error), error.usage, origin

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from harness.contract import HarnessError, Outcome, Slice, Trial
+from harness.contract import CheckResult, HarnessError, Outcome, Slice, Trial
 from islands import events as ev
 from islands.records import CheckRequest, TrialRequest
 from swarm.coordinator.run import Run
@@ -62,7 +62,8 @@ class TrialRunner:
     async def check(self, request: CheckRequest, slice_: Slice) -> None:
         """Run the problem's checks on a commit and record their result.
 
-        Raises HarnessError if they were void MAX_VOIDS_IN_A_ROW times.
+        If they are void MAX_VOIDS_IN_A_ROW times, a candidate fails, which may have caused it; for
+        the base HarnessError is raised.
         """
         run = self.run
         trial = self._trial(TrialRequest(request.commit, run.state.run.seed, "screen"), slice_)
@@ -75,7 +76,10 @@ class TrialRunner:
             except VoidError as error:
                 reason = str(error)
         else:
-            raise HarnessError(f"checks were void {MAX_VOIDS_IN_A_ROW} times in a row: {reason}")
+            reason = f"the checks were void {MAX_VOIDS_IN_A_ROW} times in a row: {reason}"
+            if not request.experiment:
+                raise HarnessError(reason)
+            result = CheckResult(ok=False, reason=reason)
         number, island, commit = request.experiment, self.island, request.commit
         run.record(ev.CommitChecked(number, island, commit, **asdict(result)))
 

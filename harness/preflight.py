@@ -13,6 +13,7 @@ import os
 import re
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from harness import tasks
@@ -43,14 +44,16 @@ def preflight(trial: Trial, slice_: Slice, confine: Confine) -> Preflight:
     Path(trial.scratch).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="preflight-", dir=trial.scratch) as work:
         task, log = tasks.load(trial.task, trial.problem), Path(work) / "log"
-        request = task.preflight_request(trial)
+        request = task.preflight_request(replace(trial, scratch=work))
+        genome = request.genome or {"/genome": Path(trial.genome)}
         policy = SandboxPolicy(
             slice=slice_,
             seconds=TIMEOUT_S,
             memory_mib=_memory(trial),
-            read={"/genome": Path(trial.genome), **request.read},
+            read={**request.read, **genome},
             kind=trial.sandbox,
             torch=task.torch,
+            all_packages=request.all_packages,
         )
         ended = confine(policy, python_argv(RUNNERS / request.runner, *request.args), log)
         text = printable(log.read_bytes()) if log.exists() else ""

@@ -340,6 +340,7 @@ KEYS = sorted(
         settings.SlicesSection,
         Rung,
         settings.IslandSection,
+        settings.HeldSection,
     )
     for key in dataclasses.fields(record)
 )
@@ -363,12 +364,15 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6))
-def test_known_keys_with_any_values_give_a_program_or_a_refusal(values):
+@given(
+    st.sampled_from(["packing", "command", "function"]),
+    st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6),
+)
+def test_known_keys_with_any_values_give_a_program_or_a_refusal(task, values):
     """Every key meets every kind of value."""
-    front = {"task": "packing", "genome": ["genome"], **values}
+    front = {"task": task, "genome": ["genome"], **values}
     if front["task"] in tasks.NAMES:
-        front["task"] = "packing"
+        front["task"] = task
     text = io.StringIO()
     YAML(typ="safe", pure=True).dump(front, text)
     read_or_refuse(f"---\n{text.getvalue()}---\n")

@@ -66,7 +66,11 @@ class Function:
     entry: str = ""
     torch: bool = False
     evidence: Evidence = "verified"
-    preflights: bool = True
+
+    @property
+    def preflights(self) -> bool:
+        """Whether the problem's Python is ours, in which preflights run."""
+        return self.problem.python.program in ("", sys.executable)
 
     def prepare(self, data: str) -> str:
         """Return the digest of the problem; `data` says nothing here."""
@@ -103,10 +107,9 @@ class Function:
 
     def argv(self, runner: str, *words: str) -> list[str]:
         """Return the command line of a runner under the problem's Python."""
-        python = self.problem.python.program
-        if python in ("", sys.executable):
+        if self.preflights:
             return python_argv(RUNNERS / runner, *words)
-        return [python, "-B", str(RUNNERS / runner), *words]
+        return [self.problem.python.program, "-B", str(RUNNERS / runner), *words]
 
     def genome_words(self, channel: int) -> tuple[str, ...]:
         """Return the arguments of a genome's process."""

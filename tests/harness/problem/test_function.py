@@ -10,10 +10,12 @@ from textwrap import dedent
 import pytest
 
 from harness.contract import HarnessError, Rung, Slice, Trial
+from harness.preflight import preflight
 from harness.problem import wire
 from harness.sandbox import Running, SandboxPool, Zygote, run
 from harness.sandbox.boot.zygote_client import NUMPY_MODULES
 from harness.tasks.base import InvalidError
+from harness.tasks.function import task
 from harness.tasks.function.task import numbers_of
 from harness.trial import measure
 from swarm.project.problem import freeze
@@ -85,12 +87,12 @@ class Bench:
         self.problem = freeze(repo, git(repo, "rev-parse", "HEAD"), read, folder / "problem")
         folder.chmod(0o755)
 
-    def measure(self, genome, *, split="dev", seconds=20.0, memory=512):
-        """Return the outcome of a trial of the genome's source."""
+    def trial(self, genome, *, split="dev", seconds=20.0, memory=512):
+        """Return a trial of the genome's source."""
         place = self.folder / "genome"
         (place / "src").mkdir(parents=True, exist_ok=True)
         (place / "src/fast.py").write_text(dedent(genome))
-        trial = Trial(
+        return Trial(
             id="t1",
             task="function",
             data="none",
@@ -105,6 +107,10 @@ class Bench:
             split=split,
             problem=self.problem,
         )
+
+    def measure(self, genome, **fields):
+        """Return the outcome of a trial of the genome's source."""
+        trial = self.trial(genome, **fields)
         if self.kind == "none":
             return measure(trial, run, "h")
         with SandboxPool(self.zygote) as pool:
@@ -321,6 +327,56 @@ def test_a_reference_that_fails_voids_the_trial(tmp_path, zygote, sandbox):
     base.write_text("1 / 0\n")
     with pytest.raises(HarnessError, match="the reference: ZeroDivisionError"):
         bench.measure(SORT)
+
+
+MODES = """\
+import os
+import time
+
+
+def evaluate(candidate):
+    mode = candidate.mode()
+    if mode == "hang":
+        time.sleep(60)
+    if mode == "exit":
+        os._exit(3)
+    if mode == "memory":
+        print(len(bytearray(1 << 30)))
+    raise ValueError(mode * 200)
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        ("hang", "evaluate.py was still running after 4.3 s"),
+        ("exit", "evaluate.py ended without a result (exit status 3)"),
+        ("memory", "evaluate.py: MemoryError"),
+        ("\nx", "evaluate.py: ValueError: x x x"),
+    ],
+)
+def test_an_evaluation_that_fails_is_invalid(modes, monkeypatch, mode, reason):
+    """It is the frozen file that failed, on what the candidate returned: nobody else's fault."""
+    monkeypatch.setattr(task, "EVALUATE_S", 0.3)
+    failure = modes.measure(f"def mode(): return {mode!r}", seconds=2.0, memory=256).failure
+    assert failure.kind == "invalid"
+    assert (
+        failure.reason.startswith(reason) or failure.reason == "evaluate.py held more than 256 MiB"
+    )
+    assert "\n" not in failure.reason
+
+
+@pytest.fixture(scope="module")
+def modes(tmp_path_factory, zygote, sandbox):
+    """A problem whose evaluation fails as the genome says."""
+    return Bench(tmp_path_factory.mktemp("modes"), zygote, MODES, PROGRAM.replace("held:", "#"))
+
+
+def test_a_preflight_imports_the_genome(modes):
+    """So that one that cannot be imported costs no slice time."""
+    assert preflight(modes.trial("x = 1\n"), SLICE, run).ok
+    refused = preflight(modes.trial("import nothing_like_it\n"), SLICE, run)
+    assert refused.reason == "ModuleNotFoundError: No module named 'nothing_like_it'"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,13 @@ model that gained 15 bits at each look-ahead, the first found one at 0.1 % of al
 of 100 audits, the second one at 0.02 % in 9,998 of 10,000."""
 
 
+MAX_WALL = 4.0
+"""Wall time, in budgets, that a trial may take while others use its cores."""
+
+LONG_WALL = 16.0
+"""The same on a slice that stays busy, and outside runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """A leased share of a device. A trial is pinned to exactly one.
@@ -75,7 +82,8 @@ class Rung:
     """A level of fidelity.
 
     depth: scale of the task
-    seconds: budget of one trial, from exec to the end of its last process
+    seconds: budget of one trial, from exec to the end of its last process, by its clock: wall time
+        less what others took of its cores
     memory_mib: most memory that all its processes may hold together
     """
 
@@ -100,6 +108,7 @@ class Trial:
     split: the held-out data that it is scored on
     audit: positions scored again for look-ahead (by tasks that have a model): SCREENING_AUDIT, or
         FULL_AUDIT for a promotion
+    max_wall: wall time, in budgets, that it may take while others use its cores; beyond it is void
     problem: folder with the frozen problem (see `harness.problem`), "" for a task that needs none
     """
 
@@ -116,6 +125,7 @@ class Trial:
     sandbox: SandboxKind = "namespaces"
     split: Split = "dev"
     audit: int = SCREENING_AUDIT
+    max_wall: float = LONG_WALL
     problem: str = ""
 
     def __post_init__(self) -> None:
@@ -147,7 +157,8 @@ class Outcome:
     sandbox: the confinement it ran in
     score: in the task's metric, None if it failed
     failure: None if it has a score
-    seconds: wall time by phase; "budget" is the time inside the trial's own budget
+    seconds: wall time by phase; "budget" is the time inside the trial's own budget by its clock,
+        "lost" what others took of it
     peak_mib: most memory that its processes held together
     facts: numbers that the harness knows (scored tokens, parameters)
     claims: numbers that the genome printed
@@ -223,6 +234,23 @@ class SuspectError(HarnessError):
 
     Where it follows one candidate twice it is that candidate's failure (`harness.faults`).
     """
+
+
+VoidCause = Literal["harness", "busy", "still", "signal", "lost", "drift"]
+"""Why a trial is void: the harness failed, others had its cores, everything stood still, a signal
+that nobody of ours sent ended it, its slice's process or the coordinator ended, or its slice was
+quarantined meanwhile."""
+
+
+class DisturbedError(HarnessError):
+    """This machine disturbed a trial beyond what its clock corrects: it says nothing.
+
+    cause: what happened
+    """
+
+    def __init__(self, reason: str, cause: VoidCause) -> None:
+        super().__init__(reason)
+        self.cause: VoidCause = cause
 
 
 class SetupError(Exception):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness import tasks
 from harness.artifacts import collect, digests
-from harness.contract import Failure, Outcome, SetupError, Trial
+from harness.contract import DisturbedError, Failure, Outcome, SetupError, Trial
 from harness.problem.build import BuildFailedError
 from harness.sandbox import Running, python_argv
 from harness.sandbox.monitor.gpu import exclusive_gpu
@@ -107,7 +107,9 @@ class _Measurement:
         log = self.work / "log"
         argv = python_argv(RUNNERS / request.runner, *request.args)
         self.secrets = tuple(request.env.values())
+        oom_kills = machine_oom_kills()
         ended = self.confine(self._policy(request), argv, log)
+        _check_undisturbed(ended, oom_kills)
         text = self._printed()
         failure, scored = self._failure(ended, text), None
         if failure is None:
@@ -141,6 +143,8 @@ class _Measurement:
             env=request.env,
             event_loop=request.event_loop,
             network=request.network,
+            max_wall=trial.max_wall,
+            clock=True,
             all_packages=request.all_packages,
         )
 
@@ -170,7 +174,8 @@ class _Measurement:
         phases = {
             "build": self.ready,
             "start": ended.start,
-            "budget": ended.seconds,
+            "budget": ended.seconds - ended.lost,
+            "lost": ended.lost,
             **(scored.seconds if scored else {}),
         }
         phases["other"] = max(0.0, time.monotonic() - self.began - sum(phases.values()))
@@ -205,6 +210,26 @@ class _Measurement:
             split=self.trial.split,
             evidence=self.task.evidence,
         )
+
+
+def _check_undisturbed(ended: Exit, oom_kills: int) -> None:
+    """Raise DisturbedError where a signal that nobody of ours sent ended a sandbox's process.
+
+    `oom_kills` is what the kernel's OOM killer had killed before.
+    """
+    ended.check_undisturbed()
+    if ended.code and not ended.killed and machine_oom_kills() > oom_kills:
+        raise DisturbedError("this machine ran out of memory and killed processes", "signal")
+
+
+def machine_oom_kills() -> int:
+    """Return how many processes the kernel's OOM killer has killed, 0 where it does not tell."""
+    try:
+        counts = Path("/proc/vmstat").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^oom_kill (\d+)$", counts, re.MULTILINE)
+    return int(found.group(1)) if found else 0
 
 
 def _facts(ended: Exit, scored: TaskScore | None) -> dict[str, float]:

@@ -2,9 +2,10 @@
 
 One JSON record a line. The first line out is `{"ready": ID}`, or `{"setup": "what to fix"}` before
 it exits. Then each trial is answered by `{"outcome": {...}}`, each `{"preflight": TRIAL}` by
-`{"preflight": {...}}` and each `{"check": TRIAL}` by `{"check": {...}}`, or by `{"void": "reason"}`
-if the harness was at fault, or by `{"setup": ...}`. The process is pinned to its slice, so that
-scoring disturbs no neighbour, and dies with the coordinator, however that ends. Started by
+`{"preflight": {...}}` and each `{"check": TRIAL}` by `{"check": {...}}`, or by `{"void": "reason",
+"cause": CAUSE}` if the harness or the machine was at fault, or by `{"setup": ...}`. The process is
+pinned to its slice, so that scoring disturbs no neighbour, and dies with the coordinator, however
+that ends. Started by
 swarm/executors/harness_process.py.
 """
 
@@ -111,7 +112,7 @@ def _answer(  # noqa: PLR0913, PLR0917 - what a trial needs
         ):
             return {"outcome": json.loads(encode(failed))}
         told = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-        return {"void": told}
+        return {"void": told, "cause": getattr(error, "cause", "harness")}
 
 
 def _trial(record: object) -> Trial:

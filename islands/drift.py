@@ -26,7 +26,6 @@ Not covered:
   and drift at rungs above the first.
 - Trials of stack checks and promotions stay (their pairs are interleaved), and so do trials that
   failed on a drifting slice, and the spread that its pairs taught.
-- Agents that learned of a discard are not told that it is void.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
-from harness.contract import Direction, Evidence, Outcome, Rung, Slice, Split
+from harness.contract import Direction, Evidence, Outcome, Rung, Slice, Split, VoidCause
 from islands.records import Agreement, Contender, Gain, Measured, Migrant, Purpose, RunLimit, Usage
 
 FORMAT: Final = 2
@@ -310,10 +310,12 @@ class TrialVoided:
 
     started: the trial
     reason: what went wrong
+    cause: what kind of thing that was
     """
 
     started: TrialStarted
     reason: str
+    cause: VoidCause = "harness"
     recorded: float = 0.0
     kind: Literal["trial_voided"] = "trial_voided"
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from guest.clock import Deadline  # type: ignore[import-not-found]  # inside a sandbox it is there
 from safetensors.torch import save_file
 
 
@@ -33,7 +34,7 @@ class TrainingTrial:
     depth: int
     seed: int
     device: str
-    deadline: float
+    deadline: float  # a Deadline: it moves later while others use the cores
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ def main() -> None:
         depth=options.depth,
         seed=options.seed,
         device=options.device,
-        deadline=options.deadline,
+        deadline=Deadline(options.seconds),
     )
     sys.path.insert(0, str(options.entry.parent))  # the entry may import files beside it
     model = import_module(options.entry.stem).train(trial)
@@ -78,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--share", type=float, required=True)
-    parser.add_argument("--deadline", type=float, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
     for name in ("vocab", "context", "depth", "seed"):
         parser.add_argument(f"--{name}", type=int, required=True)
     return parser.parse_args()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harness.contract import SandboxKind, Slice
+from harness.contract import LONG_WALL, DisturbedError, SandboxKind, Slice
+
+SENT_BY_OTHERS = frozenset(
+    {signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGPIPE, signal.SIGTERM, signal.SIGXCPU}
+)
+"""Signals that end a process from outside; a fault of its own raises others."""
 
 
 @dataclass(slots=True)
@@ -41,7 +47,9 @@ class SandboxPolicy:
     arguments that name a path in `read` or `write` are replaced.
 
     slice: device share that the program is pinned to
-    seconds: wall time from exec to the last descendant's death
+    seconds: time from exec to the last descendant's death, by its clock (`monitor.clock`)
+    max_wall: wall time, in such budgets, after which it is void
+    clock: whether the program can read its clock (`guest.clock`)
     memory_mib: memory of all processes, with what lies in HOME, /tmp, /dev/shm and `write` folders
     read: host paths to read, by absolute path inside
     late: paths of `read` that may be copies taken when the program starts, so that a sandbox can be
@@ -82,6 +90,8 @@ class SandboxPolicy:
     cpu: CpuAllowance | None = None
     network: bool = False
     event_loop: bool = False
+    max_wall: float = LONG_WALL
+    clock: bool = False
     all_packages: bool = False
 
 
@@ -96,6 +106,7 @@ class Exit:
     start: wall time from the call to exec, in seconds
     peak_mib: the most memory seen for the whole tree
     foreign: share of the slice's cores that other programs used meanwhile; None: unknown
+    lost: seconds by which others made it wait, which its clock leaves out
     refused: why outputs named by the policy were refused, one line each, by file name
     cpu_seconds: CPU time of all processes; of some where they were killed, or in namespaces that
         were not entered from a zygote
@@ -107,5 +118,15 @@ class Exit:
     start: float
     peak_mib: float
     foreign: float | None = None
+    lost: float = 0.0
     refused: Mapping[str, str] = field(default_factory=dict)
     cpu_seconds: float = 0.0
+
+    def check_undisturbed(self) -> None:
+        """Raise DisturbedError where a signal that the harness did not send ended it.
+
+        A candidate may send itself such a signal, so voids are counted (islands/state/voids.py).
+        """
+        if not self.killed and -self.code in SENT_BY_OTHERS:
+            name = signal.Signals(-self.code).name
+            raise DisturbedError(f"{name} ended it, which the harness did not send", "signal")

@@ -41,13 +41,14 @@ def run(
     sandbox is replaced by the host's path.
 
     Raises SetupError where this machine cannot make the sandbox, HarnessError where a sandbox does
-    not start or does not end.
+    not start or does not end; DisturbedError, one of these, where it was kept from running.
     """
-    with Observer(log) as observer, _sandbox(policy, argv, observer, source) as sandbox:
+    with (
+        Observer(log, policy) as observer,
+        _sandbox(observer.policy, argv, observer, source) as sandbox,
+    ):
         over = _CpuLimit(policy.cpu, sandbox)
-        ended = observer.watch(
-            sandbox.program, sandbox.tree, policy.seconds, sandbox.meanwhile, over.ended
-        )
+        ended = observer.watch(sandbox.program, sandbox.tree, sandbox.meanwhile, over.ended)
         killed = "cpu" if over.spent else ended.killed
         return dataclasses.replace(ended, killed=killed, refused=sandbox.take_outputs())
 
@@ -77,8 +78,8 @@ class Running:
     def __init__(
         self, policy: SandboxPolicy, argv: Sequence[str], log: Path, source: Source | None = None
     ) -> None:
-        self._policy, self._observer = policy, Observer(log)
-        self._sandbox = _sandbox(policy, argv, self._observer, source)
+        self._policy, self._observer = policy, Observer(log, policy)
+        self._sandbox = _sandbox(self._observer.policy, argv, self._observer, source)
         self._unwanted = threading.Event()
         self._stack = ExitStack()
         self._exit: Future[Exit]
@@ -122,7 +123,7 @@ class Running:
         def ended(wait: float) -> bool:
             return self._unwanted.is_set() or program.ended(wait)
 
-        return self._observer.watch(program, tree, self._policy.seconds, _nothing, ended)
+        return self._observer.watch(program, tree, _nothing, ended)
 
 
 def _nothing() -> None: ...

@@ -27,6 +27,7 @@ from islands.state.lifecycle import has_ended, next_state
 from islands.state.pending_calls import PendingCalls
 from islands.state.population import Experiment, IslandState, KeptChange, Nulls
 from islands.state.scores import Scores
+from islands.state.voids import Voids
 
 _ENDING_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
 
@@ -45,7 +46,7 @@ class State:
         self.experiments = 0
         self.trials = 0
         self.trials_started = 0
-        self.voids_in_a_row = 0
+        self.voids = Voids()
         self.weakest_sandbox: SandboxKind = STRENGTH[0]
         self.evidence: Evidence = EVIDENCE[-1]
         self.keep_tally = KeepTally()
@@ -295,12 +296,12 @@ class State:
         trial = self.running.pop(event.started.trial)
         self.trials -= 1
         self.islands[trial.island].trials -= 1
-        self.voids_in_a_row += 1
+        self.voids.voided(event)
 
     @_apply.register
     def _trial_ended(self, event: ev.TrialEnded) -> None:
         trial = self.running.pop(event.started.trial)
-        self.voids_in_a_row = 0
+        self.voids.ended(event)
         self.weakest_sandbox = max(self.weakest_sandbox, event.outcome.sandbox, key=STRENGTH.index)
         if event.outcome.score is not None:
             self.evidence = min(self.evidence, event.outcome.evidence, key=EVIDENCE.index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.contract import Preflight, Trial
@@ -93,6 +93,8 @@ class Run:
         if isinstance(event, ev.CommitQuarantined):
             self._fold_quarantine(event)
             return
+        if isinstance(event, ev.SliceQuarantined):
+            self._tell_of_void(event)
         island = self.state.islands.get(self._island_of(event))
         last = island.recent_attempts[-1] if island and island.recent_attempts else None
         self.state.apply(event)
@@ -125,6 +127,15 @@ class Run:
             for old, new in zip(before[name], island.recent_attempts, strict=True):
                 if name in self.agents and new.island == name and old.ending != new.ending:
                     self.agents[name].learn(new)
+
+    def _tell_of_void(self, event: ev.SliceQuarantined) -> None:
+        """Tell agents of discards that are about to be void, as far as they are still shown."""
+        for discard in event.discards:
+            for attempt in self.state.islands[discard.island].recent_attempts:
+                if attempt.experiment == discard.experiment and discard.island in self.agents:
+                    reason = f"void: slice {event.slice} had drifted; not known to be worse"
+                    void = replace(attempt, ending="void", reason=reason, gain=None)
+                    self.agents[discard.island].learn(void)
 
     def _island_of(self, event: ev.Event) -> str:
         """Return the island on which `event` happened, "" for an event of the run."""

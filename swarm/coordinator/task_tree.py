@@ -121,7 +121,7 @@ def _check_unchanged(opened: ev.RunOpened, now: ev.RunOpened) -> None:
 def _settle(run: Run) -> None:
     """Record an end for what the last coordinator left open: trials, agent calls, proposals."""
     for trial in list(run.state.running.values()):
-        run.record(ev.TrialVoided(trial, "the coordinator stopped"))
+        run.record(ev.TrialVoided(trial, "the coordinator stopped", "lost"))
     for call in list(run.state.calls.open.values()):
         run.record(abandoned_call(call))
     for island in run.state.islands.values():

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from harness.contract import CheckResult, HarnessError, Outcome, Slice, Trial
+from harness.contract import CheckResult, Failure, HarnessError, Outcome, Slice, Trial
 from islands import events as ev
 from islands.records import CheckRequest, TrialRequest
+from islands.state.voids import MAX_VOIDS_OF_CANDIDATE
 from swarm.coordinator.run import Run
 from swarm.executors.base import VoidError
 
@@ -53,11 +54,7 @@ class TrialRunner:
         try:
             run.record(ev.TrialEnded(started, await self._outcome(trial, request)))
         except VoidError as error:
-            run.record(ev.TrialVoided(started, str(error)))
-            if run.state.voids_in_a_row >= MAX_VOIDS_IN_A_ROW:
-                raise HarnessError(
-                    f"{MAX_VOIDS_IN_A_ROW} trials in a row were void: {error}"
-                ) from error
+            await self._void(started, trial, error)
 
     async def check(self, request: CheckRequest, slice_: Slice) -> None:
         """Run the problem's checks on a commit and record their result.
@@ -91,6 +88,36 @@ class TrialRunner:
             (genomes / commit).rename(discarded)
             self._discarded.append(discarded)
 
+    async def _void(self, started: ev.TrialStarted, trial: Trial, error: VoidError) -> None:
+        """Record a void trial and wait while what disturbed it may last.
+
+        A candidate that has had too many is dropped as failed. Raises HarnessError after
+        MAX_VOIDS_IN_A_ROW.
+        """
+        run, voids = self.run, self.run.state.voids
+        if self._is_candidate(started) and voids.exhausted(started.commit, error.cause):
+            reason = f"{MAX_VOIDS_OF_CANDIDATE} of its trials in a row were void: {error}"
+            failure = Failure("crash", reason)
+            harness, split = run.state.run.harness, started.split
+            dropped = Outcome(trial.id, harness, trial.sandbox, failure=failure, split=split)
+            run.record(ev.TrialEnded(started, dropped))
+            return
+        run.record(ev.TrialVoided(started, str(error), error.cause))
+        if voids.in_a_row >= MAX_VOIDS_IN_A_ROW:
+            raise HarnessError(
+                f"{MAX_VOIDS_IN_A_ROW} trials in a row were void: {error}"
+            ) from error
+        pause = voids.pause_s(started.slice, error.cause, trial.rung.seconds)
+        last, now = run.limits.last_start(trial.rung), asyncio.get_running_loop().time()
+        await asyncio.sleep(pause if last is None else max(0.0, min(pause, last - now)))
+
+    def _is_candidate(self, started: ev.TrialStarted) -> bool:
+        experiment = self.run.state.islands[self.island].experiment
+        return experiment is not None and (started.experiment, started.commit) == (
+            experiment.number,
+            experiment.commit,
+        )
+
     async def _outcome(self, trial: Trial, request: TrialRequest) -> Outcome:
         """Export the genome and run the trial. Raises VoidError if it says nothing."""
         run = self.run
@@ -105,7 +132,7 @@ class TrialRunner:
         if request.purpose != "sentinel" and run.state.sentinels.quarantine_reason(
             trial.slice.name
         ):
-            raise VoidError(f"slice {trial.slice.name} was quarantined meanwhile")
+            raise VoidError(f"slice {trial.slice.name} was quarantined meanwhile", "drift")
         return outcome
 
     def _trial(self, request: TrialRequest, slice_: Slice) -> Trial:
@@ -125,6 +152,7 @@ class TrialRunner:
             sandbox=launch.sandbox,
             split=request.split,
             audit=request.audit,
+            max_wall=self.run.state.voids.max_wall(slice_.name),
             problem=str(launch.folder.problem),
         )
 

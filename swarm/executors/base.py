@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from harness.contract import CheckResult, Outcome, SandboxKind, Slice, Trial
+from harness.contract import CheckResult, Outcome, SandboxKind, Slice, Trial, VoidCause
 
 
 class VoidError(Exception):
-    """A trial says nothing about its candidate and must be run again; the message says why."""
+    """A trial says nothing about its candidate and must be run again; the message says why.
+
+    cause: what kind of thing went wrong
+    """
+
+    def __init__(self, reason: str, cause: VoidCause = "harness") -> None:
+        super().__init__(reason)
+        self.cause: VoidCause = cause
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
@@ -35,6 +35,7 @@ from harness.contract import (
     SetupError,
     Slice,
     Trial,
+    VoidCause,
     decode_check,
     decode_outcome,
     encode,
@@ -175,7 +176,7 @@ def _value(member: Member, reply: Reply) -> Any:  # noqa: ANN401 - what the call
     kind, value = reply
     if kind == "setup":
         raise SetupError(f"node {member.name}: {value}")
-    if kind == "void":
+    if kind != "done":
         raise HarnessError(f"node {member.name}: {value}")
     return value
 
@@ -243,8 +244,8 @@ class RayExecutor:
         async with self._busy.setdefault(slice_, asyncio.Lock()):
             call = getattr(member.actor, method).remote(encode(moved), genome)
             kind, value = await _reply(member, call)
-        if kind == "void":
-            raise VoidError(f"node {member.name}: {value}")
+        if kind not in {"done", "setup"}:
+            raise VoidError(f"node {member.name}: {value}", cast(VoidCause, kind))
         return str(_value(member, (kind, value)))
 
     async def _open(self, member: Member, sent: Any, tree: str) -> str:  # noqa: ANN401
@@ -285,5 +286,5 @@ async def _reply(member: Member, call: Any) -> Reply:  # noqa: ANN401 - Ray's re
     except RayActorError as error:
         member.lost = f"node {member.name} is lost: {_first_line(error)}"
         ray.kill(member.actor)  # the node may only have been out of reach
-        raise VoidError(member.lost) from error
+        raise VoidError(member.lost, "lost") from error
     return reply

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.contract import HarnessError, SetupError, Slice, decode_trial, encode
+from harness.contract import HarnessError, SetupError, Slice, VoidCause, decode_trial, encode
 from harness.fingerprint import tree_id
 from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.local import LocalExecutor
@@ -28,7 +28,7 @@ from swarm.project.schema import SlicesSection
 Files = Mapping[str, tuple[int, bytes]]
 """A folder's files: mode and content by path."""
 
-Reply = tuple[Literal["done", "setup", "void"], Any]
+Reply = tuple[Literal["done", "setup"] | VoidCause, Any]
 
 Find = Callable[[SlicesSection], Sequence[Slice]]
 
@@ -126,7 +126,9 @@ async def _reply(call: Callable[..., Awaitable[Any]], *args: object) -> Reply:
         return "done", await call(*args)
     except SetupError as error:
         return "setup", str(error)
-    except (VoidError, HarnessError) as error:
-        return "void", str(error)
+    except VoidError as error:
+        return error.cause, str(error)
+    except HarnessError as error:
+        return "harness", str(error)
     except OSError as error:  # no disk space, no processes: this node's failure
-        return "void", f"{type(error).__name__}: {error}"
+        return "harness", f"{type(error).__name__}: {error}"

@@ -9,8 +9,11 @@ import torch
 
 from harness.contract import Rung, Slice, Trial
 from harness.runners import gpt_logits as gpt_score
-from harness.runners import gpt_train
+from harness.sandbox.guest import clock
 from harness.tasks.gpt.task import TASK
+
+sys.modules["guest.clock"] = clock  # its name inside a sandbox
+from harness.runners import gpt_train  # noqa: E402
 
 GENOME = """
 import torch
@@ -54,7 +57,7 @@ def words(entry, **more):
 def test_a_trainer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeypatch, tmp_path):
     """The cap is set before the genome is imported; a whole GPU and a CPU are not capped."""
     (tmp_path / "tokens").write_bytes(b"\0" * 8)
-    more = {"tokens": tmp_path / "tokens", "out": tmp_path / "out", "seed": 1, "deadline": 1e9}
+    more = {"tokens": tmp_path / "tokens", "out": tmp_path / "out", "seed": 1, "seconds": 1e9}
     for device, share in [("cuda", 0.25), ("cuda", 1.0), ("cpu", 0.5)]:
         monkeypatch.setattr(sys, "argv", words(genome, device=device, share=share, **more))
         with pytest.raises(SystemExit):

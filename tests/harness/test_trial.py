@@ -9,9 +9,11 @@ import shutil
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,7 @@ from harness.contract import (
 from harness.sandbox import Exit
 from harness.sandbox.kinds.base import opened
 from harness.sandbox.outputs import copy_files
+from harness.sandbox.policy import SENT_BY_OTHERS
 from harness.tasks.base import InvalidError
 from harness.trial import MAX_CLAIMS, claims, measure, printable
 from swarm.executors.base import ExecutorConfig, VoidError
@@ -227,7 +230,10 @@ def test_any_log_is_a_few_finite_claims(text):
     assert decode_outcome(encode(outcome)) == outcome
 
 
-@given(log=st.binary(max_size=400), code=st.integers(-64, 255).filter(bool))
+OWN = set(range(-64, 256)) - {0, *(-number for number in SENT_BY_OTHERS)}
+
+
+@given(log=st.binary(max_size=400), code=st.integers(-64, 255).filter(OWN.__contains__))
 def test_any_log_of_a_crash_is_a_reason_of_one_line(tmp_path_factory, log, code):
     """Cleaned, capped, and an outcome that survives the trip."""
     scratch = tmp_path_factory.getbasetemp()
@@ -367,6 +373,38 @@ def test_a_process_that_dies_voids_its_trial_and_is_started_again(tmp_path, geno
             (await serving()).send_signal(signal.SIGKILL)
             with pytest.raises(VoidError, match="slice cpu0"):
                 await running
+            return await slices.run(genome(GRID, "t2"))
+
+    assert asyncio.run(main()).score == pytest.approx(26 / 12)
+
+
+async def spinning(server):
+    """Return the process below `server` that used the most CPU time in a moment."""
+    while True:
+        used = {each: sum(each.cpu_times()[:2]) for each in server.children(recursive=True)}
+        await asyncio.sleep(0.2)
+        for each, before in used.items():
+            with suppress(psutil.NoSuchProcess):
+                if sum(each.cpu_times()[:2]) - before > 0.03:
+                    return each
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(signal.SIGKILL, "SIGKILL ended it"), (signal.SIGSTOP, "a signal stopped it")],
+)
+def test_a_signal_from_outside_voids_a_trial(tmp_path, genome, number, reason):
+    """The kernel's OOM killer, or a person: nothing is held against the candidate."""
+
+    async def main():
+        async with executor(tmp_path) as slices:
+            hang = genome("while True: pass", "t1")
+            running = asyncio.create_task(slices.run(replace(hang, rung=Rung(1, 60.0, 1024))))
+            (await spinning(await serving())).send_signal(number)
+            with pytest.raises(VoidError, match=reason) as void:
+                await running
+            assert void.value.cause == "signal"
             return await slices.run(genome(GRID, "t2"))
 
     assert asyncio.run(main()).score == pytest.approx(26 / 12)

@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
-from harness.contract import Outcome, Rung, SetupError, Slice, Trial, encode
+from harness.contract import MAX_WALL, Outcome, Rung, SetupError, Slice, Trial, encode
 from harness.sandbox import SandboxPolicy, python_argv, run
-from harness.sandbox.monitor.cpu import LOOK_INTERVAL_S, CpuContention
+from harness.sandbox.monitor.cpu import LOOK_INTERVAL_S, MIN_ELAPSED_S, CpuContention
 from harness.sandbox.tiers import check
 from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.harness_process import HarnessProcess
@@ -34,10 +35,18 @@ class Proc:
         rows = [f"cpu{n} 9 9 9 {int(s * TICK)} 0 7 7 7 0 0" for n, s in enumerate(seconds)]
         (self.folder / "stat").write_text("\n".join(["cpu 1 2 3 4 5 6 7 8 9 0", *rows, "ctxt 1"]))
 
-    def ran(self, pid, *seconds):
+    def waited(self, pid, *threads):
+        for number, (ran, waited) in enumerate(threads):
+            folder = self.folder / pid / "task" / str(number)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "schedstat").write_text(f"{int(ran * 1e9)} {int(waited * 1e9)} 9\n")
+
+    def ran(self, pid, *seconds, state="R"):
         (self.folder / pid).mkdir(exist_ok=True)
         times = " ".join(str(int(s * TICK)) for s in seconds)
-        (self.folder / pid / "stat").write_text(f"{pid} (a) b ) R 1 1 1 0 -1 4 5 6 7 8 {times} 20")
+        (self.folder / pid / "stat").write_text(
+            f"{pid} (a) b ) {state} 1 1 1 0 -1 4 5 6 7 8 {times} 20"
+        )
 
     def watch(self, *cores):
         return CpuContention(self.handle, cores, self.folder / "stat", lambda: self.now)
@@ -72,11 +81,46 @@ def test_looks_too_close_together_are_not_had(proc):
     proc.idle(0)
     watch.look([])
     proc.now += LOOK_INTERVAL_S / 2
+    proc.idle(1)
     watch.look([])
     assert watch.foreign is None
-    proc.now += LOOK_INTERVAL_S
+    proc.now += MIN_ELAPSED_S
+    proc.idle(0)
     watch.look([])
     assert watch.foreign == 1
+
+
+def test_what_is_lost_is_the_threads_waiting_and_never_more_than_others_took(proc):
+    """Ready threads share a wait; waiting for each other, and time the sandbox used, is its own."""
+    watch = proc.watch(0, 1)
+    proc.idle(0, 0)
+    proc.ran("3", 0, 0, 0, 0)
+    watch.look(["3"])
+    proc.now += 1
+    proc.ran("3", 0.5, 0, 0, 0)
+    proc.waited("3", (0.5, 0.5), (0.1, 0.0))
+    proc.idle(0.4, 0)
+    watch.look(["3"])
+    assert watch.lost == pytest.approx(1 * 0.5 / 1.1)
+    proc.now += 1
+    proc.ran("3", 1.9, 0, 0, 0)
+    proc.waited("3", (1.2, 1.2), (0.8, 1.1))
+    proc.idle(0.6, 0.1)
+    watch.look(["3"])
+    others = (4 - 0.7 - 1.9 - 1 / TICK) / 2
+    assert watch.lost == pytest.approx(others)
+
+
+def test_a_stopped_process_is_seen_at_its_second_look(proc):
+    """One look may meet a process that a debugger or a shell has stopped for a moment."""
+    watch, seen = proc.watch(0), []
+    proc.idle(0)
+    for state in "RTRTT":
+        proc.ran("3", 0, 0, 0, 0, state=state)
+        proc.now += 1
+        watch.look(["3"])
+        seen.append(watch.stopped)
+    assert seen == [False, False, False, False, True]
 
 
 def test_where_the_kernel_does_not_say_nothing_is_measured(proc):
@@ -137,11 +181,13 @@ def test_a_trial_that_shared_its_cores_with_others_is_void_where_that_is_asked_f
     """Above the limit, whatever came of it; below it, or without one, its outcome stands."""
     outcome = Outcome("t1", "h", "namespaces", score=1.0, facts={"foreign_cpu": 0.04})
     trial = Trial("t1", "packing", "none", "c", 7, Rung(1, 1.0), Slice("cpu0", "cpu"), "", "", "")
+    patient = trial
+    trial = replace(trial, max_wall=MAX_WALL)
 
     async def request(server, line):
         return {"outcome": json.loads(encode(outcome))}
 
-    def after(limit):
+    def after(limit, trial=trial):
         slices = LocalExecutor(
             tmp_path, ExecutorConfig("packing", "none", 2, limit), (trial.slice,)
         )
@@ -151,3 +197,4 @@ def test_a_trial_that_shared_its_cores_with_others_is_void_where_that_is_asked_f
     assert after(None) == after(0.05) == outcome
     with pytest.raises(VoidError, match=r"others took 4.0% .* slices.max_foreign_cpu allows 3.0%"):
         after(0.03)
+    assert after(0.03, patient) == outcome

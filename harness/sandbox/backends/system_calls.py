@@ -332,6 +332,13 @@ PR_SET_DUMPABLE, PR_SET_MEMORY_MERGE = 4, 67
 
 REFUSED_ARGUMENTS: Final = (
     ArgumentRefusal(
+        "whoever ignores SIGCHLD has its children's CPU time forgotten, which would then count as "
+        "taken by others and lengthen its budget (monitor.cpu)",
+        (13, 134),  # rt_sigaction
+        0,
+        {0: (17,)},  # SIGCHLD
+    ),
+    ArgumentRefusal(
         "record and open-file locks (F_SETLK and the like) say 62 bits by their place; queries "
         "(F_GETLK) read them",
         (72, 25),  # fcntl

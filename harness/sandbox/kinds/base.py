@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -14,7 +15,9 @@ from harness.contract import HarnessError
 from harness.sandbox.boot.pool import SandboxPool
 from harness.sandbox.boot.start import Started, launch
 from harness.sandbox.boot.zygote_client import Zygote
+from harness.sandbox.guest.clock import VARIABLE
 from harness.sandbox.monitor.capped_log import CappedLog
+from harness.sandbox.monitor.clock import BudgetClock, ClockPage
 from harness.sandbox.monitor.watchdog import Tree, drain, finish, watch
 from harness.sandbox.policy import Exit, SandboxPolicy
 
@@ -71,11 +74,20 @@ class SandboxBase:
 class Observer:
     """Watches a sandbox from the call to its end and keeps its log."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, policy: SandboxPolicy) -> None:
+        self._given, self._page = policy, ClockPage() if policy.clock else None
         self.called, self.folder = time.monotonic(), log.parent
         self.sink = CappedLog.at(log)
         self._pipe, self.output = os.pipe()
         self._reaped = _reaped_seconds()
+
+    @property
+    def policy(self) -> SandboxPolicy:
+        """The policy, with the page of the clock where the program may read it."""
+        if self._page is None:
+            return self._given
+        env = {**self._given.env, VARIABLE: str(self._page.fd)}
+        return replace(self._given, fds=(*self._given.fds, self._page.fd), env=env)
 
     def start(self, spec: GuestSpec) -> Started:
         """Start a program from scratch. Raises HarnessError, with its output, where that fails."""
@@ -91,7 +103,6 @@ class Observer:
         self,
         program: Started,
         tree: Tree,
-        seconds: float,
         meanwhile: Callable[[], None],
         ended: Callable[[float], bool] | None = None,
     ) -> Exit:
@@ -99,9 +110,11 @@ class Observer:
 
         `ended` replaces the program's own, to end it earlier.
         """
-        deadline, before = program.at + seconds, tree.cpu_by_process()
+        given, before = self._given, tree.cpu_by_process()
+        counts_lost = given.slice.kind == "cpu"
+        clock = BudgetClock(program.at, given.seconds, given.max_wall, counts_lost, self._page)
         try:
-            killed = watch(tree, ended or program.ended, self._pipe, self.sink, deadline, meanwhile)
+            killed = watch(tree, ended or program.ended, self._pipe, self.sink, clock, meanwhile)
             left = tree.cpu_by_process()
         finally:
             finish(tree, self._pipe, self.sink)
@@ -112,7 +125,8 @@ class Observer:
             cpu = _reaped_seconds() - self._reaped
         else:  # add what the program left behind and did not wait for
             cpu += sum(max(0.0, used - before.get(pid, 0.0)) for pid, used in left.items())
-        return Exit(code, killed, took, start, peak, tree.foreign, cpu_seconds=cpu)
+        lost = min(tree.lost, took)
+        return Exit(code, killed, took, start, peak, tree.foreign, lost, cpu_seconds=cpu)
 
     def __enter__(self) -> Observer:
         return self
@@ -123,6 +137,8 @@ class Observer:
         os.close(self._pipe)
         os.close(self.output)
         self.sink.close()
+        if self._page is not None:
+            self._page.__exit__()
 
 
 def _reaped_seconds() -> float:

@@ -1,13 +1,22 @@
-"""Foreign CPU load: the share of a slice's cores that other programs used during a trial.
+"""CPU contention: the share of a slice's cores that others took, and the time that this cost.
 
 Time in which a core was neither idle nor running the sandbox was foreign: another program, the
-kernel, or a hypervisor that gave it to another machine. The coordinator's share counts as foreign.
+kernel, or a hypervisor that gave it to another machine. Our own watching counts as foreign too.
+
+`lost` is the time that the sandbox's clock leaves out: how long its threads, though ready to run,
+waited for a core (the kernel's run delay, shared among the threads that were ready), plus what a
+hypervisor took; and never more than the foreign time of the mean core. That bound is what a
+candidate cannot lengthen: all CPU time of the sandbox counts as its own, whatever its processes do.
+Children that end are counted with those that wait for them, and the filter lets nobody ignore
+SIGCHLD, which would make the kernel forget them; what a process may hide in the rounding of its
+times is taken off. So per budget a sandbox gets at most the CPU time that idle cores would give it.
 
 Not covered:
 - unpinned slices, runs without a sandbox, systems other than Linux: nothing is measured;
 - GPUs: a neighbour's work on the device is not seen, only its use of the slice's cores;
-- a sandbox whose children end unreaped between two looks (SIGCHLD ignored) hides CPU time of its
-  own, which then counts as foreign; that gains no score, at most a repeated trial.
+- caches, memory bandwidth and frequency that others share with the slice;
+- several cores of one slice of which others use only some: threads that wait for each other lose
+  more than the mean core does.
 """
 
 from __future__ import annotations
@@ -17,57 +26,123 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from harness.sandbox.monitor.memory import read_bytes
+from harness.sandbox.monitor.memory import read_bytes, threads
 
-LOOK_INTERVAL_S = 0.25  # a look takes some 0.1 ms
+LOOK_INTERVAL_S = 0.04  # a look takes some 0.1 ms with few threads
+LOOK_COSTS = 50  # looks take at most 1/50 of the time, however many threads there are
+MAX_WAIT_S = 1.0  # for a core, in one piece
 MIN_ELAPSED_S = 0.25  # the kernel counts in hundredths of a second
+STOPPED = b"T"  # state of a process that a signal has stopped
 STAT = Path("/proc/stat")
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class _Cores(NamedTuple):
+    """Seconds since the start of the machine, summed over the slice's cores."""
+
+    idle: float
+    stolen: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One reading, in seconds: the clock, the cores' idle time, the sandbox's own CPU time."""
+    """One reading, in seconds: the clock, the cores' times, the sandbox's own CPU time.
+
+    `rounding` is by how much more that may be.
+    """
 
     at: float
-    idle: float
+    cores: _Cores
     own: float
+    rounding: float
 
 
 @dataclass(slots=True)
 class CpuContention:
-    """Compares the CPU time of processes, found in an open /proc directory, with their `cores`."""
+    """Compares the CPU time of processes, found in an open /proc directory, with their `cores`.
+
+    `stopped` says whether a signal had stopped one of them at both of the last two looks.
+    """
 
     proc: int
     cores: Collection[int]
     stat: Path = STAT
     clock: Callable[[], float] = time.monotonic
+    stopped: bool = field(default=False)
+    _were_stopped: bool = field(default=False)
+    _next: float = field(default=0.0)
     _first: _Look | None = field(default=None)
     _last: _Look | None = field(default=None)
+    _threads: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _delayed: float = field(default=0.0)
+    _ran: float = field(default=0.0)
+    _unexplained: float = field(default=0.0)
 
     def look(self, pids: Sequence[str]) -> None:
         """Read the clocks, if the last look is old enough; `pids` are the sandbox's processes."""
         now = self.clock()
-        if not self.cores or (self._last is not None and now - self._last.at < LOOK_INTERVAL_S):
+        if not self.cores or now < self._next:
             return
-        idle = _idle_seconds(self.stat, self.cores)
-        if idle is None:
+        cores = _core_seconds(self.stat, self.cores)
+        if cores is None:
             return
-        own = sum(cpu_seconds(self.proc, pid) for pid in pids)
-        self._last = _Look(now, idle, own)
+        times = [_times(self.proc, pid) for pid in pids]
+        own, rounding = sum(each.seconds for each in times), sum(each.rounding for each in times)
+        if self._last is not None:
+            self._add_delays(pids, now - self._last.at)
+        stopped = any(each.state == STOPPED for each in times)
+        self.stopped, self._were_stopped = stopped and self._were_stopped, stopped
+        self._last = _Look(now, cores, own, rounding)
         self._first = self._first or self._last
+        self._next = now + max(LOOK_INTERVAL_S, LOOK_COSTS * (self.clock() - now))
 
     @property
     def foreign(self) -> float | None:
         """The share of the cores' time that was foreign, None where it is unknown."""
-        if self._first is None or self._last is None:
+        elapsed = self._elapsed
+        if self._first is None or self._last is None or elapsed < MIN_ELAPSED_S:
             return None
-        elapsed = self._last.at - self._first.at
-        if elapsed < MIN_ELAPSED_S:
-            return None
-        available = elapsed * len(self.cores)
-        spent = self._last.idle - self._first.idle + self._last.own - self._first.own
-        return max(0.0, 1 - spent / available)
+        spent = self._last.cores.idle - self._first.cores.idle + self._last.own - self._first.own
+        return max(0.0, 1 - spent / (elapsed * len(self.cores)))
+
+    @property
+    def lost(self) -> float:
+        """The seconds by which others made the sandbox wait."""
+        foreign = self.foreign
+        if foreign is None or self._first is None or self._last is None:
+            return 0.0
+        most = max(0.0, foreign * self._elapsed - self._last.rounding / len(self.cores))
+        if not self._ran:  # this kernel does not tell how long threads wait
+            return most
+        stolen = (self._last.cores.stolen - self._first.cores.stolen) / len(self.cores)
+        return min(most, self._delayed + stolen)
+
+    @property
+    def _elapsed(self) -> float:
+        return self._last.at - self._first.at if self._first and self._last else 0.0
+
+    def _add_delays(self, pids: Sequence[str], elapsed: float) -> None:
+        """Add what the threads' waiting since the last look cost; `elapsed` is the time since."""
+        now = {
+            thread: (int(fields[0]), int(fields[1]))
+            for pid in pids
+            for thread in threads(self.proc, pid)
+            if len(fields := read_bytes(self.proc, f"{thread}/schedstat").split()) > 1
+        }
+        moved = [
+            (ran - before[0], waited - before[1])
+            for thread, (ran, waited) in now.items()
+            for before in (self._threads.get(thread, (0, 0)),)
+        ]
+        ran, waited = sum(each[0] for each in moved) / 1e9, sum(each[1] for each in moved) / 1e9
+        ready, room = ran + waited, self._unexplained + elapsed
+        if ready > 0:
+            self._delayed += min(room, ready) * waited / ready
+        # the kernel tells of a wait when it is over, which may have begun some looks ago
+        self._unexplained = min(MAX_WAIT_S, max(0.0, room - ready))
+        self._ran, self._threads = self._ran + ran, now
 
 
 class CoreUse:
@@ -87,17 +162,18 @@ class CoreUse:
         elapsed = last.at - self._first.at
         if elapsed < MIN_ELAPSED_S:
             return None
-        spent = last.idle - self._first.idle + last.own - self._first.own + own
+        spent = last.cores.idle - self._first.cores.idle + last.own - self._first.own + own
         return max(0.0, 1 - spent / (elapsed * len(self._cores)))
 
     @staticmethod
     def _look(cores: Collection[int]) -> _Look | None:
-        idle = _idle_seconds(STAT, cores) if cores else None
-        return None if idle is None else _Look(time.monotonic(), idle, sum(os.times()[:4]))
+        seconds = _core_seconds(STAT, cores) if cores else None
+        own = sum(os.times()[:4])
+        return None if seconds is None else _Look(time.monotonic(), seconds, own, 0.0)
 
 
-def _idle_seconds(stat: Path, cores: Collection[int]) -> float | None:
-    """Return the summed idle seconds of `cores`, None where the kernel does not report them."""
+def _core_seconds(stat: Path, cores: Collection[int]) -> _Cores | None:
+    """Return the summed times of `cores`, None where the kernel does not report them."""
     try:
         lines = stat.read_text().splitlines()
     except FileNotFoundError:
@@ -106,11 +182,33 @@ def _idle_seconds(stat: Path, cores: Collection[int]) -> float | None:
     rows = [words for line in lines if (words := line.split()) and words[0] in wanted]
     if len(rows) < len(wanted):
         return None
-    # columns: user, nice, system, idle, iowait (idle too)
-    return sum(int(row[4]) + int(row[5]) for row in rows) / os.sysconf("SC_CLK_TCK")
+    # columns: user, nice, system, idle, iowait (idle too), irq, softirq, steal
+    idle = sum(int(row[4]) + int(row[5]) for row in rows)
+    return _Cores(idle * TICK_S, sum(int(row[8]) for row in rows) * TICK_S)
+
+
+class _Times(NamedTuple):
+    """A process's state and CPU seconds, with those of the children that it has reaped."""
+
+    state: bytes
+    seconds: float
+    fields: int
+
+    @property
+    def rounding(self) -> float:
+        """The seconds that may be missing: each of its counters is rounded down."""
+        return self.fields * TICK_S
+
+
+def _times(proc: int, pid: str) -> _Times:
+    _, _, rest = read_bytes(proc, f"{pid}/stat").rpartition(b")")  # the name may hold anything
+    fields = rest.split()
+    if not fields:
+        return _Times(b"", 0.0, 0)
+    ticks = [int(field) for field in fields[11:15]]
+    return _Times(fields[0], sum(ticks) * TICK_S, sum(tick > 0 for tick in ticks))
 
 
 def cpu_seconds(proc: int, pid: str) -> float:
     """Return the CPU seconds of a process and the children that it has reaped."""
-    _, _, rest = read_bytes(proc, f"{pid}/stat").rpartition(b")")  # the name may hold anything
-    return sum(map(int, rest.split()[11:15])) / os.sysconf("SC_CLK_TCK")
+    return _times(proc, pid).seconds

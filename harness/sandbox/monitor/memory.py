@@ -52,7 +52,7 @@ def resident_bytes(proc: int, pid: str) -> int:
     Where only its first thread has ended, the process reports nothing and the others report all.
     """
     size = _resident(proc, pid)
-    return size or max((_resident(proc, thread) for thread in _threads(proc, pid)), default=0)
+    return size or max((_resident(proc, thread) for thread in threads(proc, pid)), default=0)
 
 
 def _resident(proc: int, process: str) -> int:
@@ -60,7 +60,8 @@ def _resident(proc: int, process: str) -> int:
     return int(fields[1]) * PAGE_BYTES if fields else 0
 
 
-def _threads(proc: int, pid: str) -> list[str]:
+def threads(proc: int, pid: str) -> list[str]:
+    """Return the folders of the threads of a process, below the open /proc."""
     try:
         number = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)
     except (FileNotFoundError, ProcessLookupError):

@@ -44,6 +44,15 @@ class _MeteredTree:
         """The share of the slice's cores that others had."""
         return self.contention.foreign
 
+    @property
+    def lost(self) -> float:
+        """The seconds by which others made it wait so far."""
+        return self.contention.lost
+
+    def stopped(self) -> bool:
+        """Return whether a signal has stopped one of its processes."""
+        return self.contention.stopped
+
 
 @dataclass(frozen=True, slots=True)
 class NamespaceTree(_MeteredTree):
@@ -113,7 +122,8 @@ class SupervisedTree(_MeteredTree):
         """Return the memory held now as a share of the limit."""
         pids = self.descendants.pids()
         self.disk.look(pids)
-        self.contention.look(pids)
+        # the supervisor's time is the sandbox's: it answers its forks and reaps its orphans
+        self.contention.look([*pids, self.descendants.root])
         return self.meter.read(pids, self.disk.used)
 
     def full(self) -> bool:
@@ -165,6 +175,15 @@ class UnconfinedTree:
     def foreign(self) -> float | None:
         """Return None: foreign CPU load is not measured without a sandbox."""
         return None
+
+    @property
+    def lost(self) -> float:
+        """Return 0: the clock of a program without a sandbox is wall time."""
+        return 0.0
+
+    def stopped(self) -> bool:
+        """Return False: it is not looked for without a sandbox."""
+        return False
 
     def cpu_seconds(self) -> None:
         """Return None: it is not measured without a sandbox."""

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
-from harness.contract import SuspectError
+from harness.contract import DisturbedError, SuspectError
 from harness.sandbox.monitor.capped_log import CappedLog
+from harness.sandbox.monitor.clock import BudgetClock
 
 TICK_S = 0.05  # between two looks; a look takes some 0.1 ms
 FAST_TICK_S = 0.01  # the same near the memory limit: 1 GiB/s is 10 MiB between two looks
@@ -39,6 +40,13 @@ class Tree(Protocol):
         With a supervisor, which reaps and reports everything, or without a sandbox, there is none.
         """
 
+    @property
+    def lost(self) -> float:
+        """The seconds by which others made it wait so far."""
+
+    def stopped(self) -> bool:
+        """Return whether a signal has stopped one of its processes."""
+
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
 
@@ -57,18 +65,20 @@ def watch(  # noqa: PLR0913, PLR0917  # all are watched
     ended: Callable[[float], bool],
     output: int,
     log: CappedLog,
-    deadline: float,
+    clock: BudgetClock,
     meanwhile: Callable[[], None],
 ) -> Killed:
     """Wait until the first process ends or a limit is hit; return the limit, "" for none.
 
     `ended` waits at most so many seconds and returns whether the first process has ended; `output`
-    is the pipe that the sandbox writes to; `deadline` a time of `time.monotonic`. `meanwhile` is
-    called after each look but the first, unless memory is near its limit.
+    is the pipe that the sandbox writes to. `meanwhile` is called after each look but the first,
+    unless memory is near its limit.
+
+    Raises DisturbedError where the sandbox was kept from running.
     """
     os.set_blocking(output, False)
     tick = 0.0
-    while not ended(max(0.0, min(tick, deadline - time.monotonic()))):
+    while not waited(ended, max(0.0, min(tick, clock.left())), clock):
         drain(output, log)
         memory = tree.memory()
         if tick == TICK_S:
@@ -78,9 +88,20 @@ def watch(  # noqa: PLR0913, PLR0917  # all are watched
             return "disk"
         if memory > 1:
             return "memory"
-        if time.monotonic() >= deadline:
+        clock.lose(tree.lost)
+        if tree.stopped():
+            raise DisturbedError("a signal stopped it", "signal")
+        if clock.left() <= 0:
             return "deadline"
     return ""
+
+
+def waited(ended: Callable[[float], bool], wait: float, clock: BudgetClock) -> bool:
+    """Return what `ended` says. Raises DisturbedError where it took far longer than `wait`."""
+    began = time.monotonic()
+    done = ended(wait)
+    clock.check_moving(time.monotonic() - began - wait)
+    return done
 
 
 def finish(tree: Tree, output: int, log: CappedLog) -> None:

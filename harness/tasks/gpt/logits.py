@@ -170,6 +170,7 @@ def _launch(
 
 
 def _check(ended: Exit, seconds: float, memory_mib: int) -> None:
+    ended.check_undisturbed()
     if ended.killed == "deadline":
         raise InvalidError(f"scoring its model took more than {seconds:g} s")
     if ended.killed == "cpu":

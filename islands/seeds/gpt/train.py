@@ -92,9 +92,9 @@ class Trial(Protocol):
     depth: int
     seed: int  # torch, numpy and random are seeded with it already
     device: str  # "cpu", "cuda" or "mps"
-    deadline: (
-        float  # a time of time.monotonic(); the time to save the weights is already subtracted
-    )
+    # a time of time.monotonic(); the time to save the weights is already subtracted. It moves later
+    # while other programs have the cores, so look it up again instead of copying it
+    deadline: float
 
 
 class Device(NamedTuple):
@@ -344,6 +344,7 @@ class Clock:
     def __init__(self, deadline: float) -> None:
         self.start = self.last = time.monotonic()
         self.deadline = deadline
+        self.budget = max(deadline - self.start, 1e-9)
         self.stretch = 0.0
 
     def left(self) -> float:
@@ -352,7 +353,7 @@ class Clock:
 
     def progress(self) -> float:
         """Return the fraction of the time that has passed, 0..1."""
-        return min(1.0, (self.last - self.start) / max(self.deadline - self.start, 1e-9))
+        return min(1.0, max(0.0, 1.0 - (self.deadline - self.last) / self.budget))
 
     def look(self, weight: float = 1.0) -> bool:
         """Return whether as much work as since the last look fits into the time, with a margin.

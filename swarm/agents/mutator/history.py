@@ -100,6 +100,9 @@ class MoveHistory:
         record = from_notes(attempt.notes)
         if record is None or attempt.ending == "outdated":
             return
+        if attempt.ending == "void":
+            self._forget(record)
+            return
         self._mark_tried(record)
         broke = attempt.ending in {"failed", "refused"}
         good, bad = self.run_counts(record.kind)
@@ -121,6 +124,17 @@ class MoveHistory:
         tried[record.edit_id] = None
         _trim(tried, MAX_EDITS_PER_HEAD)
         _trim(self._tried, MAX_HEADS)
+
+    def _forget(self, record: MoveRecord) -> None:
+        """Forget a measured move that turned out void: it may be tried again."""
+        self._tried.get(record.head, OrderedDict()).pop(record.edit_id, None)
+        for part in record.parts:
+            site = self._site(part.site)
+            numbers, options = site.number_observations, site.option_observations
+            for number in [each for each in numbers if _is_of(each[1], part)][-1:]:
+                numbers.remove(number)
+            for option in [each for each in options if _is_of(each[1], part)][-1:]:
+                options.remove(option)
 
     def _record_break(self, record: MoveRecord) -> None:
         """Blame the parts whose sites never ran before; if there are none, all parts."""
@@ -161,6 +175,13 @@ class MoveHistory:
         self._sites.move_to_end(site)
         _trim(self._sites, MAX_SITES)
         return history
+
+
+def _is_of(seen: NumberObservation | OptionObservation, part: MovePart) -> bool:
+    """Return whether an observation is of the same move as `part`."""
+    if isinstance(seen, NumberObservation):
+        return (seen.start, seen.end) == (part.start, part.end)
+    return (seen.old, seen.new) == (part.old, part.new)
 
 
 def _gain_and_variance(attempt: Attempt, unit: float) -> tuple[float, float]:

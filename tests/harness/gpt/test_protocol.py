@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.contract import HarnessError
+from harness.contract import DisturbedError, HarnessError
 from harness.sandbox import run
 from harness.tasks import gpt
 from harness.tasks.base import InvalidError
@@ -189,10 +189,6 @@ HOSTILE = {
         "import time; os.write(int(argv['--channel']), b'.'); time.sleep(60)",
         "took more than 1 s",
     ),
-    "kills itself": (
-        "os.write(int(argv['--channel']), b'.'); os.kill(os.getpid(), 9)",
-        "could not be imported",
-    ),
     "closes the channel, then hangs": (
         "import time; c = int(argv['--channel']); os.write(c, b'.'); os.close(c); time.sleep(60)",
         "took more than 1 s",
@@ -205,6 +201,14 @@ HOSTILE = {
 def test_a_hostile_sandbox_is_ended_and_invalid(model, text, program, reason):
     """In the real sandbox: killed at its deadline, with a reason of one line."""
     with pytest.raises(InvalidError, match=reason):
+        gpt.bits.score(model, text, _runs(program), 1)
+
+
+@pytest.mark.sandbox
+def test_a_model_that_is_killed_while_it_is_scored_is_void(model, text):
+    """By itself or by the kernel's OOM killer: how often it may be is counted elsewhere."""
+    program = "os.write(int(argv['--channel']), b'.'); os.kill(os.getpid(), 9)"
+    with pytest.raises(DisturbedError, match="SIGKILL ended it"):
         gpt.bits.score(model, text, _runs(program), 1)
 
 

@@ -37,8 +37,8 @@ def enter(folder: str, words: list[str]) -> None:
             os.symlink(value, place)  # noqa: PTH211
         else:
             joined[name] = f"{joined[name]}:{value}" if name in joined else value
-    # byte code goes where it can be written, and vanishes with the sandbox
-    os.environ["PYTHONPYCACHEPREFIX"] = f"{os.environ['TMPDIR']}/pycache"
+    # what is installed has its byte code; the repository is read-only and gets none
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ.update(joined, PWD=folder)
     os.chdir(folder)
 

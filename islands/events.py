@@ -52,6 +52,7 @@ class RunOpened:
     lines: lines of the genome at `base`, 0 if not counted
     evidence: what all scores are, unless the harness computes a trial's all the same
     checks: command lines that must exit with 0 on a candidate before it is kept
+    program: path of its program.md in the repository
     format: version of the record format
     """
 
@@ -70,6 +71,7 @@ class RunOpened:
     lines: int = 0
     evidence: Evidence = "verified"
     checks: tuple[str, ...] = ()
+    program: str = "program.md"
     format: Literal[2] = FORMAT
     recorded: float = 0.0
     kind: Literal["run_opened"] = "run_opened"

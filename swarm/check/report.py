@@ -17,8 +17,8 @@ from swarm.check.bench import QUICK, Base, BenchPlan, run_base
 from swarm.check.findings import Finding, findings, worst
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.project.repository import (
-    PROGRAM,
     load_program,
+    program_path,
     require_clean,
     require_frozen_harness,
     tip,
@@ -64,8 +64,8 @@ async def first_check(repo: Path, sandbox: SandboxKind) -> list[Finding]:
 
 
 def _base(repo: Path, sandbox: SandboxKind) -> Base:
-    commit = tip(repo).commit
-    program = load_program(repo, commit)
+    base = tip(repo)
+    commit, program = base.commit, load_program(repo, base.commit, base.program)
     require_clean(repo, program)
     require_frozen_harness()
     return Base(repo, commit, program, make_home(repo) / FOLDER, sandbox)
@@ -84,4 +84,4 @@ def _passed(repo: Path) -> Path:
 
 
 def _program_id(repo: Path) -> str:
-    return str(Git(repo).rev_parse(f"HEAD:{PROGRAM}"))
+    return str(Git(repo).rev_parse(f"HEAD:{program_path(repo)}"))

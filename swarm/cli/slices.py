@@ -126,10 +126,10 @@ def _program() -> Program | None:
     """Return the program.md that a launch here would read, None where there is none."""
     try:
         repo = repository()
-        commit = tip(repo).commit
+        base = tip(repo)
     except SetupError:
         return None
-    return load_program(repo, commit) if (repo / "program.md").exists() else None
+    return load_program(repo, base.commit, base.program) if (repo / base.program).exists() else None
 
 
 def _from_run(name: str | None) -> SliceReport:

@@ -40,6 +40,7 @@ from swarm.project.repository import (
     PROGRAM,
     LaunchBase,
     load_program,
+    program_path,
     require_clean,
     require_frozen_harness,
     tip,
@@ -77,8 +78,13 @@ async def assemble(
     folder = select_run(repo, options)
     with _ledger(folder) as (ledger, past):
         opened = past.opened
-        base = LaunchBase(opened.base, opened.target) if opened else tip(repo)
-        program = _program(repo, base.commit, options)
+        base = LaunchBase(opened.base, opened.target, opened.program) if opened else tip(repo)
+        if not options.run and base.program != (here := program_path(repo)):
+            raise SetupError(
+                f"run {folder.name} improves what {base.program} names, and here is {here}: name"
+                " the run with --run, or begin one with --new"
+            )
+        program = _program(repo, base, options)
         if opened is None:
             require_clean(repo, program)
             require_text(repo, base.commit, program)
@@ -144,7 +150,7 @@ def select_run(repo: Path, options: LaunchOptions) -> RunFolder:
 def _require_launchable(repo: Path, options: LaunchOptions) -> None:
     """Raise SetupError for what is wrong with program.md and the genome, before a run is made."""
     base = tip(repo)
-    program = _program(repo, base.commit, options)
+    program = _program(repo, base, options)
     require_clean(repo, program)
     require_text(repo, base.commit, program)
     require_frozen_harness()
@@ -156,8 +162,8 @@ def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
         yield ledger, fold(ledger.events())
 
 
-def _program(repo: Path, commit: str, options: LaunchOptions) -> Program:
-    program = load_program(repo, commit)
+def _program(repo: Path, base: LaunchBase, options: LaunchOptions) -> Program:
+    program = load_program(repo, base.commit, base.program)
     if options.agent and options.agent not in program.agents:
         names = ", ".join(program.agents)
         raise SetupError(f"--agent {options.agent}: {PROGRAM} has {names}; add it to `agents`")
@@ -188,6 +194,7 @@ def _opening(  # noqa: PLR0913, PLR0917  # each is part of the event
         lines=lines,
         evidence=task.evidence,
         checks=program.settings.checks or (),
+        program=program.path,
     )
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -103,7 +104,8 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile], judge: Judge)
     metric = settings.metric
     if settings.direction is None or metric is None:
         raise AssertionError("read_program has asked for them")
-    mounts = plan_mounts(repo, "", settings.mount or ())
+    folder = program.path.rpartition("/")[0]
+    mounts = plan_mounts(repo, folder, settings.mount or ())
     return ProblemSpec(
         task=settings.task,
         metric=metric.name if isinstance(metric, MetricSection) else metric,
@@ -120,7 +122,8 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile], judge: Judge)
         score=judge.score,
         held=judge.held,
         held_files=judge.held_files,
-        python=find_python(repo, repo, settings.python or ""),
+        folder=folder,
+        python=find_python(repo, repo / folder, settings.python or ""),
         build=settings.build or "",
         mounts=mounts.places,
         programs=tuple(mounts.programs),
@@ -139,7 +142,7 @@ def _variables(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _frozen(program: Program, files: Iterable[TrackedFile]) -> list[TrackedFile]:
+def _frozen(program: Program, files: Sequence[TrackedFile]) -> list[TrackedFile]:
     """Return the files that trials see beside the genome, program.md left out."""
     settings = program.settings
     wanted, judges = settings.files or ("",), judge_paths(settings)
@@ -149,8 +152,14 @@ def _frozen(program: Program, files: Iterable[TrackedFile]) -> list[TrackedFile]
         if any(_covers(path, file.path) for path in wanted)
         and not any(_covers(path, file.path) for path in settings.genome)
         and not any(_covers(path, file.path) for path in judges)
-        and file.path != "program.md"
+        and file.path != program.path
     ]
+    for file in files:
+        if file.mode in (LINK, SUBMODULE) and any(_covers(p, file.path) for p in settings.genome):
+            raise SetupError(
+                f"{file.path} in the genome is a symbolic link or a submodule, and candidates are"
+                " regular files: name the file itself in `genome:`"
+            )
     for file in chosen:
         if file.mode == SUBMODULE:
             raise SetupError(
@@ -178,9 +187,7 @@ def _write_tree(git: Plumbing, files: list[TrackedFile], tree: Path) -> None:
         if file.mode == LINK:
             path.symlink_to(_target(file.path, os.fsdecode(data)))
         else:
-            if data.startswith(LFS_POINTER):
-                raise SetupError(f"{file.path} is a pointer of Git LFS: run `git lfs pull`")
-            path.write_bytes(data)
+            path.write_bytes(_lfs_content(git, file.path, data))
             path.chmod(0o555 if file.mode == EXECUTABLE else 0o444)
 
 
@@ -200,6 +207,22 @@ def _make_places(spec: ProblemSpec, files: list[TrackedFile], tree: Path) -> Non
             place.mkdir(parents=True, exist_ok=True)
     for folder in (tree, *(path for path in tree.rglob("*") if _is_folder(path))):
         folder.chmod(0o755)
+
+
+def _lfs_content(git: Plumbing, path: str, data: bytes) -> bytes:
+    """Return a file's content; that of a pointer of Git LFS is in the repository's own store.
+
+    Raises SetupError where it was not fetched.
+    """
+    if not data.startswith(LFS_POINTER):
+        return data
+    match = re.search(rb"^oid sha256:([0-9a-f]{64})$", data, re.MULTILINE)
+    oid = match[1].decode() if match else ""
+    stored = git.common_dir / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
+    content = stored.read_bytes() if oid and stored.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != oid:
+        raise SetupError(f"{path} is a pointer of Git LFS: run `git lfs pull`")
+    return content
 
 
 def _is_folder(path: Path) -> bool:

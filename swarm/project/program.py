@@ -19,6 +19,7 @@ from islands.records import NULL
 from swarm.agents.llm.settings import ModelSettings
 from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
 from swarm.project.frontmatter import SourcePosition, read_front_matter
+from swarm.project.judge import evaluate_of
 from swarm.project.schema import PROBLEM_KEYS, ModelSection, MutatorSection, Settings
 
 CODE = frozenset(
@@ -28,6 +29,8 @@ CODE = frozenset(
     }
 )
 """Suffixes of files that are run and not read."""
+
+NAME = "program.md"
 
 _SETTINGS = TypeAdapter(Settings)
 
@@ -46,6 +49,9 @@ class Program:
     """Agents by name; the built-in `mutator` is always among them."""
     prose: str
     """The text below the front matter, for the agents."""
+    path: str = NAME
+    """Its own path in the repository; what it names is relative to its folder, and `settings` has
+    the paths of the repository."""
 
 
 def read_program(text: str | bytes, source: str, files: Collection[str] | None = None) -> Program:
@@ -63,6 +69,29 @@ def read_program(text: str | bytes, source: str, files: Collection[str] | None =
     if problems:
         raise refusal(source, front, problems)
     return _complete(settings, front.prose, files)
+
+
+def in_folder(program: Program, path: str) -> Program:
+    """Return the program that lies at `path`, with what it names as paths of the repository."""
+    folder = path.removesuffix(NAME)
+    if not folder:
+        return program
+    settings = program.settings
+    places = settings.held.by_split().items() if settings.held else ()
+    held = settings.held and replace(settings.held, **{split: folder + p for split, p in places})
+    evaluate = evaluate_of(settings)
+    return replace(
+        program,
+        settings=replace(
+            settings,
+            genome=tuple(folder + place for place in settings.genome),
+            files=settings.files and tuple(folder + place for place in settings.files),
+            evaluate=folder + evaluate if evaluate else None,
+            held=held,
+        ),
+        entry=folder + program.entry if program.entry else "",
+        path=path,
+    )
 
 
 def _complete(settings: Settings, prose: str, files: Collection[str] | None) -> Program:
@@ -187,7 +216,7 @@ def _unknown_agents(settings: Settings) -> Iterator[Problem]:
 def _repetitions(settings: Settings) -> Iterator[Problem]:
     """Yield paths and names that are used twice or are reserved, and a promotion too small."""
     for n, path in enumerate(settings.genome):
-        if path == "program.md":
+        if path == NAME:
             yield ("genome", n), "may not be program.md itself: agents never change it"
         for other in settings.genome[:n]:
             if _covers(other, path) or _covers(path, other):

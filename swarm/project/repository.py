@@ -9,9 +9,9 @@ from git import Git, GitCommandError, Repo
 
 from harness import fingerprint as identity
 from harness.contract import SetupError
-from swarm.project.program import Program, read_program
+from swarm.project.program import NAME, Program, in_folder, read_program
 
-PROGRAM = "program.md"
+PROGRAM = NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,36 +20,57 @@ class LaunchBase:
 
     commit: str
     branch: str
+    program: str = PROGRAM
+    """Path of the program.md in the repository."""
 
 
 def tip(repo: Path) -> LaunchBase:
-    """Return the checked-out commit and branch. Raises SetupError if there is none."""
+    """Return the checked-out commit, its branch and the program.md that is meant here.
+
+    Raises SetupError if there is no commit or no branch.
+    """
     opened = Repo(repo)
     try:
-        return LaunchBase(opened.head.commit.hexsha, opened.active_branch.name)
+        commit, branch = opened.head.commit.hexsha, opened.active_branch.name
+        return LaunchBase(commit, branch, program_path(repo))
     except ValueError:
         raise SetupError(f"{repo} has no commit yet: commit program.md and the genome") from None
     except TypeError:
         raise SetupError("HEAD is detached: check out the branch to improve") from None
 
 
-def load_program(repo: Path, commit: str) -> Program:
-    """Return the program.md of `commit`. Raises SetupError where it is missing or invalid."""
+def program_path(repo: Path, start: Path | None = None) -> str:
+    """Return the path, in `repo`, of the program.md nearest to `start` and not below it.
+
+    `start` is a folder of the repository (default: the working directory). Where there is none, or
+    `start` lies elsewhere, it is the one at the root.
+    """
+    here, top = (start or Path.cwd()).resolve(), repo.resolve()
+    for folder in (here, *here.parents):
+        if folder.is_relative_to(top) and (folder / PROGRAM).is_file():
+            return str((folder / PROGRAM).relative_to(top))
+    return PROGRAM
+
+
+def load_program(repo: Path, commit: str, path: str = PROGRAM) -> Program:
+    """Return the program.md at `path` in `commit`. Raises SetupError if there is no valid one."""
     git = Repo(repo).git
     try:
-        text = git.cat_file("blob", f"{commit}:{PROGRAM}", stdout_as_string=False)
+        text = git.cat_file("blob", f"{commit}:{path}", stdout_as_string=False)
     except GitCommandError:
         raise SetupError(
-            f"no {PROGRAM} in {commit[:8]}: write and commit one, or create a repository"
+            f"no {path} in {commit[:8]}: write and commit one, or create a repository"
             " with `swarm init DIR`"
         ) from None
     files = git.ls_tree("-r", "-z", "--name-only", commit).split("\0")
-    return read_program(text, PROGRAM, [file for file in files if file])
+    folder = path.removesuffix(PROGRAM)
+    inside = [file.removeprefix(folder) for file in files if file and file.startswith(folder)]
+    return in_folder(read_program(text, path, inside), path)
 
 
 def require_clean(repo: Path, program: Program) -> None:
     """Raise SetupError if program.md or the genome differ from the commit that will be run."""
-    dirty = Repo(repo).git.status("--porcelain", "--", PROGRAM, *program.settings.genome)
+    dirty = Repo(repo).git.status("--porcelain", "--", program.path, *program.settings.genome)
     if dirty:
         files = ", ".join(line[3:] for line in dirty.splitlines())
         raise SetupError(f"uncommitted changes in {files}: commit or stash them, then launch")

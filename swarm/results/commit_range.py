@@ -32,7 +32,7 @@ from islands.rng import seed_of
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.project.problem import freeze
 from swarm.project.program import Program
-from swarm.project.repository import load_program
+from swarm.project.repository import load_program, program_path
 from swarm.project.runs import make_home
 from swarm.results.pair_bench import Job, Pair, PairBench, PairPlan
 from swarm.results.remeasure import commit_id
@@ -102,7 +102,7 @@ async def measure_range(  # noqa: PLR0913 - one for each option of the command
     `claims` are gains by the start of a commit's id. Raises SetupError where the range is empty.
     """
     require_sandbox(sandbox, {"the repository": repo})
-    program = load_program(repo, commit_id(repo, "HEAD"))
+    program = load_program(repo, commit_id(repo, "HEAD"), program_path(repo))
     first, last, steps, skipped = _steps(repo, span, program)
     plan, metric = _plan(repo, program)
     pairs = [*((parent, commit) for commit, parent, _ in steps), (first, last)]
@@ -163,7 +163,7 @@ def read_claims(path: Path, direction: Direction) -> dict[str, float]:
 
 def direction_of(repo: Path) -> Direction:
     """Return whether a lower or a higher score is better, by the program.md of HEAD."""
-    program = load_program(repo, commit_id(repo, "HEAD"))
+    program = load_program(repo, commit_id(repo, "HEAD"), program_path(repo))
     with tempfile.TemporaryDirectory() as folder:
         problem = freeze(repo, commit_id(repo, "HEAD"), program, Path(folder) / "problem")
         return tasks.load(program.settings.task, problem).direction

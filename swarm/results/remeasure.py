@@ -103,7 +103,7 @@ async def _measure_pairs(  # noqa: PLR0913, PLR0917  # as above
     """Measure each pair of an old and a new commit, all pairs on the same seeds."""
     require_sandbox(sandbox, folder.kept)
     run = state.run
-    program = load_program(folder.repo, run.base)
+    program = load_program(folder.repo, run.base, run.program)
     plan = PairPlan(
         repo=folder.repo,
         program=program,

@@ -1,10 +1,12 @@
 """The task `command`: what a trial sees, runs and scores, in every kind of sandbox."""
 
+import hashlib
 import http.server
 import os
 import shutil
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +18,8 @@ from harness.sandbox import run, tiers
 from harness.trial import measure
 from islands.git.branches import Branches
 from swarm.project.problem import freeze
-from swarm.project.repository import load_program
-from tests.support.repository import make
+from swarm.project.repository import load_program, program_path
+from tests.support.repository import git, make
 
 CORE = min(os.sched_getaffinity(0))
 
@@ -52,12 +54,12 @@ def kinds():
 class Problem:
     """A repository with its problem frozen, and trials of its commits."""
 
-    def __init__(self, folder, files, before=lambda: None):
+    def __init__(self, folder, files, before=lambda: None, path="program.md"):
         folder.chmod(0o755)
         self.folder, self.repo = folder, make(folder / "repo", files)
         before()
         self.commit = Branches(self.repo, "run1", ()).base("main")
-        self.program = load_program(self.repo, self.commit)
+        self.program = load_program(self.repo, self.commit, path)
         self.frozen = freeze(self.repo, self.commit, self.program, folder / "problem")
 
     def trial(self, genome=None, seconds=60.0, **fields):
@@ -130,12 +132,73 @@ def test_frozen_files_and_the_command_line_are_in_the_harness_id(tmp_path):
     assert len({ids[name] for name in ("same", "benchmark", "command", "direction")}) == 4
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 3\n"
+
+
 def test_what_a_trial_would_not_see_is_refused_at_launch(tmp_path):
-    """By name: a link out of the repository, a pointer of Git LFS."""
-    (tmp_path / "lfs").mkdir()
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
-    with pytest.raises(SetupError, match=r"data\.bin is a pointer of Git LFS"):
-        Problem(tmp_path / "lfs", FILES | {"data.bin": pointer})
+    """By name: a link out of the repository or in the genome, a submodule, a pointer of Git LFS."""
+    links = {"out": "/etc/passwd", "up": "../x", "src/link.py": "work.py"}
+    for number, (path, target) in enumerate(links.items()):
+        (tmp_path / f"l{number}").mkdir()
+        repo = make(tmp_path / f"l{number}" / "repo", FILES | _genome("src"))
+        (repo / path).symlink_to(target)
+        with pytest.raises(SetupError, match=f"{path} .*symbolic link"):
+            _freeze(repo, tmp_path)
+    repo = make(tmp_path / "sub", FILES)
+    git(repo, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},lib")
+    with pytest.raises(SetupError, match=r"lib is a submodule.*`files:`"):
+        _freeze(repo, tmp_path, add=False)
+    repo = make(tmp_path / "lfs", FILES | {"data.bin": POINTER.format("0" * 64)})
+    with pytest.raises(SetupError, match=r"data\.bin is a pointer of Git LFS: run `git lfs pull`"):
+        _freeze(repo, tmp_path)
+
+
+def _genome(path):
+    return {"program.md": FILES["program.md"].replace("[src/work.py]", f"[{path}]")}
+
+
+def _freeze(repo, folder, *, add=True):
+    """Commit what there is in `repo` and freeze its problem; return that folder."""
+    if add:
+        git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "two", "--allow-empty")
+    commit = git(repo, "rev-parse", "HEAD")
+    return freeze(repo, commit, load_program(repo, commit), folder / "frozen")
+
+
+def test_links_inside_and_fetched_lfs_files_are_seen(tmp_path):
+    """A link stays a link; a pointer becomes the file that it stands for."""
+    oid = hashlib.sha256(b"abc").hexdigest()
+    repo = make(tmp_path / "repo", FILES | {"data.bin": POINTER.format(oid)})
+    (repo / "again.py").symlink_to("bench.py")
+    store = repo / ".git/lfs/objects" / oid[:2] / oid[2:4]
+    store.mkdir(parents=True)
+    (store / oid).write_bytes(b"abc")
+    tree = Path(_freeze(repo, tmp_path), "tree")
+    assert (tree / "data.bin").read_bytes() == b"abc"
+    assert (tree / "again.py").readlink() == Path("bench.py")
+    assert (tree / "again.py").read_text() == BENCH
+    assert not (tree / "program.md").exists()
+
+
+def test_a_program_in_a_subfolder_names_what_lies_beside_it(tmp_path):
+    """Commands run there, and see the whole repository, or what `files` leaves of it."""
+    files = {f"packages/fast/{path}": text for path, text in FILES.items()}
+    bench = BENCH + "print('above:', int(pathlib.Path('../../VERSION').read_text()))\n"
+    files |= {"VERSION": "3\n", "packages/fast/bench.py": bench}
+    problem = Problem(tmp_path, files, path="packages/fast/program.md")
+    assert problem.program.settings.genome == ("packages/fast/src/work.py",)
+    outcome = problem.measure(sandbox="none")
+    assert (outcome.score, outcome.claims["above"]) == (42.0, 3.0), outcome
+    narrow = files["packages/fast/program.md"].replace("run:", "files: [bench.py]\nrun:")
+    (tmp_path / "narrow").mkdir()
+    files |= {"packages/fast/program.md": narrow}
+    problem = Problem(tmp_path / "narrow", files, path="packages/fast/program.md")
+    assert problem.measure(sandbox="none").failure.kind == "crash"
+    assert (
+        program_path(problem.repo, problem.repo / "packages/fast/src") == "packages/fast/program.md"
+    )
+    assert program_path(problem.repo, problem.repo / "packages") == "program.md"
 
 
 MAKE = {

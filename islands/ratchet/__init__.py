@@ -2,7 +2,8 @@
 
 - `acceptance` is the interface of rules; `lfsr` is the product's rule, `fixed_margin` the rule for
   `fdr: 0` and noiseless metrics. A keep is decided in their `decide`.
-- `noise` and `prior` are the statistics behind it; `screening` collects the gains for the prior.
+- `noise`, `spread` and `prior` are the statistics behind it; `screening` collects the gains for the
+  prior.
 - `guards` can turn a keep into a discard; `policy` holds the user's settings; `ladder` rounds the
   scores that agents see.
 

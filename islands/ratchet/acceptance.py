@@ -74,7 +74,7 @@ class AcceptanceRule(Protocol):
 def screen_candidate(evidence: CandidateEvidence, threshold: float) -> Decision:
     """Return "confirm" where the screened gain is above zero and reaches `threshold`."""
     screened = evidence.screened
-    if screened <= 0 or screened < threshold:
+    if screened <= evidence.noise.floor or screened < threshold:
         reason = f"screened below {threshold:+.4g}"
         # one pair is no ground for keeping, but agents search better for knowing it
         return Decision("discard", reason, Gain(screened, evidence.noise.pair, 1))

@@ -27,7 +27,7 @@ class FixedMarginRule:
         if not pairs:
             return screen_candidate(evidence, self.screen_sds * noise.pair)
         gain = weigh(pairs, noise)
-        if gain.mean <= 0:
+        if gain.mean <= noise.floor:
             return Decision("discard", f"no gain on {gain.pairs} fresh seeds", gain)
         if len(pairs) < self.max_pairs:
             return Decision("confirm", f"better on {gain.pairs} fresh seeds", gain)

@@ -7,13 +7,17 @@ distribution of gains that the run learns from its screened proposals (islands/r
 A candidate is screened by one trial on a seed that the head has a score for. A promising one gets
 fresh common seeds, candidate and head on each, one at a time. It is discarded once more trials are
 expected to bring less than they do elsewhere, and kept once the mean lfsr of all keeps of the run,
-its own included, is at most `fdr`. That holds the false discovery rate of the whole run at that
-level, across islands and at any stopping time (Gang, Sun & Wang, "Structure-adaptive sequential
-testing for online false discovery rate control", JASA 2021). The screening trial selected the
-candidate, so it is not part of the evidence. A change that another island kept was selected there:
-here all its trials are evidence, the first included.
+its own included, is at most `fdr` (less for the first few, see CAUTION). That holds the false
+discovery rate of the whole run at that level, across islands and at any stopping time (Gang, Sun &
+Wang, "Structure-adaptive sequential testing for online false discovery rate control", JASA 2021).
+The screening trial selected the candidate, so it is not part of the evidence. A change that another
+island kept was selected there: here all its trials are evidence, the first included.
 
-Not covered: a second look at a kept change.
+A pair that is far off counts once another agrees with it, or the screen; of three or more those far
+off are left out (islands/ratchet/spread.py).
+
+Not covered: a second look at a kept change; a candidate whose screening trial was far off for the
+worse is lost.
 """
 
 from __future__ import annotations
@@ -22,10 +26,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from islands.ratchet.acceptance import NEAR_MISS, CandidateEvidence, Decision, screen_candidate
+from islands.ratchet.acceptance import (
+    NEAR_MISS,
+    CandidateEvidence,
+    Decision,
+    KeepTally,
+    screen_candidate,
+)
 from islands.ratchet.fixed_margin import NOISELESS
-from islands.ratchet.noise import weigh
 from islands.ratchet.prior import SURE_FREEDOM
+from islands.ratchet.spread import far_limit, odd_ones
 from islands.records import Gain
 
 MIN_FREEDOM = 6
@@ -35,6 +45,19 @@ On a single pair SURE of them are needed; `max_pairs` pairs are enough in any ca
 four median gains and most proposals harm, 5 of 11 keeps before the 25th trial were false on two
 pairs beside the baseline's three degrees, and later 3 of 6 on a single pair beside six.
 """
+
+CAUTION = 0.5
+"""Keeps, of no lfsr, that a run lacks at first: its first one needs an lfsr of `fdr` / 1.5.
+
+The share of proposals that gain is a guess until some were kept, and where hardly any are, the
+first keep is often the only one.
+"""
+
+MAX_SHARES = 4.0
+"""The most lfsr, in multiples of `fdr`, that a keep may have, however certain all others are."""
+
+FAR_PAIRS = 2
+"""Pairs up to which a far-off one asks for another: of three, two agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +83,45 @@ class LfsrRule:
         return self._weigh(pairs, evidence)
 
     def _weigh(self, pairs: Sequence[float], evidence: CandidateEvidence) -> Decision:
-        noise, prior, kept = evidence.noise, evidence.prior, evidence.kept
-        own = weigh(pairs, noise)
-        freedom = noise.known_by + own.pairs - 1
-        unit = own.noise * math.sqrt(own.pairs) * prior.unit
-        posterior = prior.weigh(own.mean / unit, own.pairs, freedom)
-        lfsr = posterior.lfsr
-        gain = Gain(posterior.gain * unit, posterior.error * unit, own.pairs, lfsr)
-        reason = (
-            f"{lfsr:.0%} chance of no gain (lfsr) on {own.pairs} "
-            f"{'pair' if own.pairs == 1 else 'pairs'}"
-        )
-        sure = (
-            freedom >= (SURE_FREEDOM if own.pairs == 1 else MIN_FREEDOM)
-            or own.pairs >= self.max_pairs
-        )
-        mean_lfsr = (kept.lfsr_sum + lfsr) / (kept.count + 1)
-        if sure and mean_lfsr <= self.fdr and gain.mean > 0:
+        noise, prior = evidence.noise, evidence.prior
+        unit = noise.pair * prior.unit
+        measured = [pair / unit for pair in pairs]
+        odd = odd_ones(measured, 1.0, noise.known_by) if len(measured) > FAR_PAIRS else []
+        gains = [gain for place, gain in enumerate(measured) if place not in odd]
+        screened = evidence.screened / unit if prior.screens else 0.0
+        posterior = prior.weigh(gains, noise.known_by, noise.tails, screened)
+        gain = Gain(posterior.gain * unit, posterior.error * unit, len(gains), posterior.lfsr)
+        reason = _reason(posterior.lfsr, len(gains), len(odd))
+        seen = [screened, *gains] if prior.screens else gains
+        last = len(evidence.pairs) >= self.max_pairs
+        if not last and len(gains) <= FAR_PAIRS and _far_off(seen, noise.known_by):
+            return Decision("confirm", f"far off, measured once more: {reason}")
+        freedom = noise.known_by + len(gains) - 1
+        sure = freedom >= (SURE_FREEDOM if len(gains) == 1 else MIN_FREEDOM)
+        if (sure or last) and gain.mean > 0 and self._allows(gain, evidence.kept):
             return Decision("keep", reason, gain)
-        if own.mean <= 0 or posterior.worth <= 0:
+        if posterior.gain <= 0 or posterior.worth <= 0:
             return Decision("discard", f"no gain: {reason}", gain)
-        if len(evidence.pairs) >= self.max_pairs:
+        if last:
             return Decision("discard", f"{NEAR_MISS}: {reason}", gain)
         return Decision("confirm", reason)
+
+    def _allows(self, gain: Gain, kept: KeepTally) -> bool:
+        """Return whether the run may keep `gain` beside all that it has kept."""
+        if gain.lfsr > MAX_SHARES * self.fdr:
+            return False
+        count = kept.count + 1
+        return kept.lfsr_sum + gain.lfsr <= self.fdr * count**2 / (count + CAUTION)
+
+
+def _reason(lfsr: float, pairs: int, odd: int) -> str:
+    left_out = f", {odd} far off left out" if odd else ""
+    return f"{lfsr:.0%} chance of no gain (lfsr) on {pairs} pair{'s' * (pairs > 1)}{left_out}"
+
+
+def _far_off(gains: Sequence[float], freedom: int) -> bool:
+    """Return whether one of few gains is too far from the others to count by itself."""
+    limit = far_limit(freedom)
+    if len(gains) == 1:
+        return abs(gains[0]) > limit
+    return max(gains) - min(gains) > math.sqrt(2) * limit

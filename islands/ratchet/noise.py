@@ -10,6 +10,12 @@ from statistics import fmean
 from harness.contract import Direction
 from islands.records import Gain
 
+LOOKS = 50
+"""Pairs without a far-off one that a run is taken to have seen, and half of one far off.
+
+Fewer would make it doubt every gain until it has seen as many itself.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Noise:
@@ -20,14 +26,24 @@ class Noise:
 
     - `sigma`: standard deviation of the base's baseline scores
     - `seeds`: number of baseline seeds that `sigma` was estimated from
-    - `residual`: sum of squares of paired differences around their means, over all confirmations
+    - `residual`: sum of squares of paired differences around their means, over confirmations; what
+      was far off is left out (islands/ratchet/spread.py)
     - `freedom`: degrees of freedom of `residual`
+    - `far_off`: how many of all scores and differences were far off
+    - `floor`: what is nearer to no gain than this is rounding
     """
 
     sigma: float
     seeds: int
     residual: float = 0.0
     freedom: int = 0
+    far_off: int = 0
+    floor: float = 0.0
+
+    @property
+    def tails(self) -> float:
+        """Return the expected share of pairs that are far off."""
+        return (self.far_off + 0.5) / (self.known_by + self.far_off + LOOKS)
 
     @property
     def pair(self) -> float:

@@ -1,15 +1,16 @@
 """The prior of true gains that a run learns from its screens, and the posterior of one candidate.
 
 Every proposal is screened, good or bad, so the screened gains are an unselected sample of true gain
-plus noise. `learn` deconvolves them. The distribution of true gains is a mass at zero with a
-half-normal on either side (after Stephens, "False discovery rates: a new deal", Biostatistics
-2017); its shares and widths are not fitted but averaged over, each set weighted by how likely it
-makes the gains (hierarchical Bayes: Gelman et al., "Bayesian Data Analysis", ch. 5), together with
-how noisy a pair is. `GainPrior.weigh` gives a candidate's lfsr and its shrunk gain. Of the
-screening trial it uses only that it was passed; the evidence is the fresh pairs alone.
+plus noise. `learn` deconvolves them, and takes in what fresh pairs said of some. The distribution
+of true gains is a mass at zero with a half-normal on either side (after Stephens, "False discovery
+rates: a new deal", Biostatistics 2017); its shares and widths are not fitted but averaged over,
+each set weighted by how likely it makes the gains (hierarchical Bayes: Gelman et al., "Bayesian
+Data Analysis", ch. 5), together with how noisy a pair is. `GainPrior.weigh` gives a candidate's
+lfsr and its shrunk gain. Of the screening trial it uses only that it was passed; the evidence is
+the fresh pairs alone.
 
-All gains are in standard deviations of one paired difference. The noise is Student's t with as many
-degrees of freedom as the run knows its spread by: three baseline seeds may look too alike.
+All gains are in standard deviations of one paired difference. Its size is averaged over as well, by
+the degrees of freedom that the run knows it by: three baseline seeds may look too alike.
 
 Not covered: gains that depend on when they were proposed (an agent that runs dry, one that learns).
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from statistics import NormalDist
@@ -39,18 +40,44 @@ GRID: Vector = np.round(np.arange(-MAX_GAIN, MAX_GAIN + STEP / 2, STEP), 6)
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Widths of the half-normals of gains and of harms."""
 
-NULL_SHARES = (0.1, 0.3, 0.6)
-"""Shares of the proposals that may do nothing.
+NULL_SHARES = (0.1, 0.3, 0.6, 0.9, 0.97)
+"""Shares of the proposals that may do nothing: screens and pairs say which it is."""
 
-With 0.9 among them fewer nulls are kept (0.4 of 1,000 against 1), and 3 % less is gained where most
-proposals harm; without 0.6 some 5 % more is gained, and more than one null of 1,000 is kept.
+MAX_COMMON_NULLS = 0.6
+"""Share of nulls that is common."""
+
+RARE_CHANCE = 0.3
+"""How likely each larger share of nulls is before anything is seen, against each up to that.
+
+As likely as the others, a third less was gained where half of the proposals help a little.
 """
 
 HELP_SHARES = (0.1, 0.25, 0.4)
 """Shares of all others that may help."""
 
-SCALES = tuple(1.25**step for step in range(-3, 9))
-"""How much noisier a pair may be than it looks: from half as noisy to six times."""
+SCALES = tuple(1.25**step for step in range(-1, 9))
+"""How much noisier a pair may be than it looks: from a fifth less to six times.
+
+With half as noisy among them, gains of no worth were kept in runs whose noise looked too large.
+"""
+
+BULK_SCREENS = 16
+"""Screens from which their own spread bounds the noise: no pair varies by more than all gains do.
+
+Where it does, a baseline score was far off, and there are too few others to say so.
+"""
+
+BULK_MARGIN = 4.0
+"""How much noisier than the screens a pair must look not to be believed."""
+
+BULK_FREEDOM = 4
+"""Degrees of freedom that the screens' own spread is taken to have."""
+
+OWN_SCALES: Vector = 1.25 ** np.arange(-4.0, 13.0)
+"""How much noisier the pairs of one candidate may be than the run's."""
+
+CERTAIN_GAIN = 8.0
+"""Gain of a pair, in its standard deviations, that is either true or far off."""
 
 LOG_SCALES: Vector = np.log(SCALES)
 
@@ -72,6 +99,9 @@ worst, and is kept or not by the degrees of freedom that there are.
 """
 
 BISECTIONS = 40
+
+NORMAL_QUARTILE = 0.6744897501960817
+"""Third quartile of the standard normal distribution."""
 
 
 def _components() -> NDArray[np.float64]:
@@ -100,7 +130,8 @@ def _hypotheses() -> tuple[NDArray[np.float64], Vector]:
         row[1 + harm] = (1 - null_share) * (1 - help_share)
         row[1 + len(WIDTHS) + gain] = (1 - null_share) * help_share
         rows.append(row)
-        chances.append(-abs(harm - gain) - math.log(WIDTHS[harm]))
+        rare = math.log(RARE_CHANCE) if null_share > MAX_COMMON_NULLS else 0.0
+        chances.append(rare - abs(harm - gain) - math.log(WIDTHS[harm]))
     return np.array(rows), np.array(chances)
 
 
@@ -111,6 +142,12 @@ HYPOTHESES, LOG_CHANCES = _hypotheses()
 _CONFIRMED_GAINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, MAX_GAIN)
 _KEPT_SHARE = (0.0, 0.04, 0.07, 0.16, 0.33, 0.58, 0.80, 0.94, 0.99, 1.0)
 _TRIALS_SPENT = (2.7, 3.3, 3.6, 4.4, 5.5, 6.3, 6.3, 5.8, 4.3, 4.0)
+
+PAIRS_FREEDOM = 4
+"""Degrees of freedom of the mean of a candidate's pairs, where they teach the prior."""
+
+MIN_CERTAIN_SHARE = 0.002
+"""Share of proposals that may gain CERTAIN_GAIN, however few have."""
 
 KEEP_RATE: Vector = np.interp(GRID, _CONFIRMED_GAINS, _KEPT_SHARE)
 """Share of candidates of each true gain that are kept once they are confirmed."""
@@ -192,20 +229,37 @@ class GainPrior:
     bar: float
     unit: float = 1.0
 
-    def weigh(self, mean: float, pairs: int, freedom: int) -> Posterior:
-        """Return the posterior of a candidate that passed the bar and gained `mean` on `pairs`.
+    def weigh(
+        self, pairs: Sequence[float], freedom: int, tails: float = 0.0, screened: float = 0.0
+    ) -> Posterior:
+        """Return the posterior of a candidate that passed the bar and then gained `pairs`.
 
-        `freedom` is the degrees of freedom that the spread of a pair is known by.
+        `freedom` is the degrees of freedom that the spread of a pair is known by; a share `tails`
+        of all pairs are far off. What it was `screened` at counts only where all seem certain.
         """
-        error = 1 / math.sqrt(pairs)
-        if mean >= MAX_GAIN - 4 * error:
-            return Posterior(0.0, mean, error, mean)
-        likely = self.prior * self._passed() * _student((mean - GRID) / error, freedom)
+        gains = np.array(pairs, dtype=np.float64)
+        certain = gains[gains >= CERTAIN_GAIN]
+        if len(certain) > len(gains) / 2:
+            luck = tails ** (len(certain) + (screened >= CERTAIN_GAIN))
+            return self._certain(certain, freedom, luck)
+        likely = self.prior * self._passed() * _likelihood_of_pairs(gains, freedom)
         likely /= likely.sum()
         gain = float(likely @ GRID)
         spread = math.sqrt(max(float(likely @ GRID**2) - gain**2, 0.0))
         worth = float(likely @ (CONFIRM_VALUE - self.rate * CONFIRM_TRIALS))
         return Posterior(float(likely[GRID <= 0].sum()), gain, spread, worth)
+
+    def _certain(self, certain: Vector, freedom: int, luck: float) -> Posterior:
+        """Return the posterior where most pairs gain so much that all are true, or all far off.
+
+        `luck` is the probability that all are far off.
+        """
+        gain, count = float(np.median(certain)), len(certain)
+        true = float(self.prior[GRID >= CERTAIN_GAIN].sum()) + MIN_CERTAIN_SHARE
+        known = freedom + count - 1
+        squares = freedom + float(((certain - gain) ** 2).sum())
+        error = math.sqrt(squares / max(known - 2, 1) / count)
+        return Posterior(luck / (luck + true), gain, error, gain)
 
     @property
     def screens(self) -> bool:
@@ -220,7 +274,41 @@ class GainPrior:
         return passed
 
 
-def learn(screened: Sequence[float], freedom: int) -> GainPrior:
+def _likelihood_of_pairs(gains: Vector, freedom: int) -> Vector:
+    """Return how likely each true gain of GRID makes `gains`, but for a constant.
+
+    The scale that all share is averaged over, so that few degrees of freedom, or pairs that differ
+    much among themselves, leave the gain open.
+    """
+    logs = np.log(OWN_SCALES)
+    scales = _normalised(-freedom * (logs + 0.5 * np.exp(-2 * logs)))
+    distance = (gains[:, None] - GRID[None, :])[:, None, :] / OWN_SCALES[None, :, None]
+    each = np.exp(-0.5 * distance**2) / OWN_SCALES[None, :, None]
+    likelihood: Vector = scales @ each.prod(axis=0)
+    return likelihood
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedGain:
+    """What the fresh pairs of one screened candidate showed.
+
+    - `screened`: its screened gain
+    - `mean`: mean gain of its pairs
+    - `pairs`: their number
+    """
+
+    screened: float
+    mean: float
+    pairs: int
+
+    def over(self, unit: float) -> ConfirmedGain:
+        """Return the same in multiples of `unit`."""
+        return ConfirmedGain(self.screened / unit, self.mean / unit, self.pairs)
+
+
+def learn(
+    screened: Sequence[float], freedom: int, confirmed: Sequence[ConfirmedGain] = ()
+) -> GainPrior:
     """Return the prior after the gains `screened`, in estimated standard deviations of a pair.
 
     That deviation is an estimate of `freedom` degrees of freedom. Where it is too low by chance all
@@ -230,6 +318,11 @@ def learn(screened: Sequence[float], freedom: int) -> GainPrior:
     show different gains would say so too, but changed nothing in the same runs.
     """
     gains = np.array(screened, dtype=np.float64)
+    bulk = _bulk(gains)
+    if bulk * BULK_MARGIN < 1:
+        again = [one.over(bulk) for one in confirmed]
+        found = learn([gain / bulk for gain in screened], min(freedom, BULK_FREEDOM), again)
+        return replace(found, unit=found.unit * bulk)
     degrees = _rounded(max(freedom, SURE_FREEDOM))
     varied = gains[gains != 0]  # a program that is unchanged scores the same to the last digit
     chances = np.array([_log_likelihood(varied / scale, degrees) for scale in SCALES])
@@ -237,7 +330,9 @@ def learn(screened: Sequence[float], freedom: int) -> GainPrior:
     chances *= min(1.0, MAX_FULL_WEIGHT_SCREENS / max(1, len(varied))) ** 1.5
     chances += LOG_CHANCES + _log_scale_chances(freedom)[:, None]
     unit = math.exp(float(_normalised(chances).sum(axis=1) @ LOG_SCALES))
-    weights = _normalised(LOG_CHANCES + _log_likelihood(gains / unit, degrees))
+    likely = _log_likelihood(gains / unit, degrees)
+    likely += _log_likelihood_of_confirmed([one.over(unit) for one in confirmed], degrees)
+    weights = _normalised(LOG_CHANCES + likely)
     prior = weights @ HYPOTHESES @ COMPONENTS
     return GainPrior(prior, *_best_rate_and_bar(prior, _likelihood(degrees)[0]), unit)
 
@@ -252,6 +347,29 @@ def prior_of_migrant(run_prior: GainPrior, gain: tuple[float, float], share: flo
     transferred = np.exp(-0.5 * ((GRID - min(mean, MAX_GAIN)) / max(error, STEP)) ** 2)
     prior = share * transferred / transferred.sum() + (1 - share) * run_prior.prior
     return GainPrior(prior, run_prior.rate, -math.inf, run_prior.unit)
+
+
+def _log_likelihood_of_confirmed(confirmed: Sequence[ConfirmedGain], freedom: int) -> Vector:
+    """Return how likely each hypothesis makes the pairs given the screens, as a log."""
+    if not confirmed:
+        return np.zeros(len(HYPOTHESES))
+    rows = np.array([(one.screened, one.mean, one.pairs) for one in confirmed])
+    screened, mean, pairs = np.clip(rows, -MAX_GAIN, MAX_GAIN).T[:, :, None]
+    before = _student(screened - GRID, freedom)
+    both = before * _student((mean - GRID) * np.sqrt(pairs), PAIRS_FREEDOM)
+    by_component = np.stack([both, before]) @ COMPONENTS.T @ HYPOTHESES.T
+    logs = np.log(np.maximum(by_component, np.finfo(float).tiny))
+    likelihood: Vector = (logs[0] - logs[1]).sum(axis=0)
+    return likelihood
+
+
+def _bulk(gains: Vector) -> float:
+    """Return the standard deviation of normal gains with the same quartiles, 1.0 for a few."""
+    varied = gains[gains != 0]
+    if len(varied) < BULK_SCREENS:
+        return 1.0
+    low, high = np.quantile(varied, (0.25, 0.75))
+    return float(high - low) / (2 * NORMAL_QUARTILE) or 1.0
 
 
 def _log_likelihood(gains: Vector, freedom: int) -> Vector:

@@ -7,10 +7,11 @@ resumed run decides as the one that stopped would have.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from statistics import median
 
 from islands.ratchet.noise import Noise
-from islands.ratchet.prior import GainPrior, learn
+from islands.ratchet.prior import ConfirmedGain, GainPrior, learn
 
 MAX_REMEMBERED = 1024
 """Latest screened gains that are learned from."""
@@ -25,7 +26,9 @@ class ScreenedGains:
     def __init__(self) -> None:
         self._count = 0
         self._gains: deque[tuple[int, float]] = deque(maxlen=MAX_REMEMBERED)
+        self._pairs: dict[int, tuple[float, int]] = {}
         self._learned: list[float] = []
+        self._confirmed: list[ConfirmedGain] = []
         self._prior: tuple[Noise, GainPrior] | None = None
 
     def __len__(self) -> int:
@@ -38,6 +41,11 @@ class ScreenedGains:
         if self._count % RELEARN_EVERY == 0:
             self._update()
 
+    def confirm(self, experiment: int, pairs: Sequence[float]) -> None:
+        """Add what the fresh pairs of an experiment showed; its screen was added before."""
+        if pairs:
+            self._pairs[experiment] = (median(pairs), len(pairs))
+
     def drop(self, experiments: Collection[int]) -> None:
         """Forget the screens of `experiments`, whose trials have become void."""
         valid = [(number, gain) for number, gain in self._gains if number not in experiments]
@@ -48,10 +56,22 @@ class ScreenedGains:
         """Return the prior of true gains where a pair is as noisy as `noise` says."""
         if self._prior is None or self._prior[0] != noise:
             unit = noise.pair or 1.0
-            prior = learn([gain / unit for gain in self._learned], noise.known_by)
+            prior = learn(
+                [gain / unit for gain in self._learned],
+                noise.known_by,
+                [one.over(unit) for one in self._confirmed],
+            )
             self._prior = (noise, prior)
         return self._prior[1]
 
     def _update(self) -> None:
         self._learned = [gain for _, gain in self._gains]
+        self._pairs = {
+            number: self._pairs[number] for number, _ in self._gains if number in self._pairs
+        }
+        self._confirmed = [
+            ConfirmedGain(gain, *self._pairs[number])
+            for number, gain in self._gains
+            if number in self._pairs
+        ]
         self._prior = None

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from islands import events as ev
 from islands.migration import NO_MIGRATION, Migration
@@ -210,8 +209,8 @@ def _fit(state: State, island: IslandState, waiting: Experiment) -> bool:
 
 
 def _screen(state: State, open_: Experiment) -> TrialRequest:
-    scores = state.scores.by_commit[open_.parent]
-    seed = next(islice(scores, open_.number % len(scores), None))  # experiments take turns
+    seeds = state.scores.usable_seeds(open_.parent)
+    seed = seeds[open_.number % len(seeds)]  # experiments take turns
     return TrialRequest(open_.commit, seed, "screen", open_.number)
 
 

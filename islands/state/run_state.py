@@ -340,7 +340,9 @@ class State:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, event.verdict)
         if experiment.parent not in self.quarantines.commits:
-            self.scores.learn_pairs(self.scores.pairs(experiment))
+            pairs = self.scores.pairs(experiment)
+            self.scores.learn_pairs(pairs)
+            self.screens.confirm(experiment.number, pairs)
         if experiment.null:
             self.nulls = Nulls(self.nulls.tried + 1, self.nulls.kept + (event.verdict == "keep"))
             self._close(island, experiment, "null", event.reason, event.gain)
@@ -430,6 +432,7 @@ class State:
     def _scored(self, trial: ev.TrialStarted, score: float) -> None:
         experiment = self.islands[trial.island].experiment
         self.scores.note_slice(trial)
+        self.scores.compare_seeds(trial, score)
         if experiment is None or experiment.commit != trial.commit or not trial.experiment:
             self.scores.add(trial, score)
         elif trial.purpose == "screen":

@@ -1,12 +1,14 @@
 """Scores of the commits that the run still needs, and what follows from them: noise, pairs, means.
 
 A commit's scores are forgotten once no island builds on it. A sum and a count stand for what guards
-watch, and two numbers for the spread of all pairs so far.
+watch. The spread of pairs is that of the latest REMEMBERED experiments: as heads change, so may it.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from itertools import chain
 from statistics import fmean
 
 from harness.contract import Direction, Outcome
@@ -14,8 +16,21 @@ from islands import events as ev
 from islands.drift import Sentinels, SliceEpoch
 from islands.ratchet.guards import measures
 from islands.ratchet.noise import Noise, gain_of, spread
+from islands.ratchet.spread import PooledSpread, contrasts, odd_ones, pooled
 from islands.rng import seed_of
 from islands.state.population import Experiment
+
+REMEMBERED = 64
+"""Latest experiments whose pairs say how noisy a pair is."""
+
+ROUNDING = 1e-12
+"""Differences of scores that are arithmetic's, as a share of the score."""
+
+JUDGING_FREEDOM = 6
+"""Degrees of freedom of pairs from which they can show that a baseline score was far off."""
+
+MAX_RATIO = 100.0
+"""Variance of the baseline beyond that of pairs which common seeds do not explain: ten spreads."""
 
 
 class Scores:
@@ -32,8 +47,10 @@ class Scores:
         self._run: ev.RunOpened | None = None
         self._measurements: dict[str, dict[str, tuple[float, int]]] = {}
         self._slice_epochs: dict[str, dict[int, SliceEpoch]] = {}
-        self._pair_squares = 0.0
-        self._pair_freedom = 0
+        self._pairs: deque[list[float]] = deque(maxlen=REMEMBERED)
+        self._between_seeds: deque[float] = deque(maxlen=REMEMBERED)
+        self._first: dict[str, tuple[int, float]] = {}
+        self._spread_of_pairs = PooledSpread()
 
     @property
     def run(self) -> ev.RunOpened:
@@ -58,9 +75,32 @@ class Scores:
         return [scores[seed] for seed in self.baseline_seeds() if seed in scores]
 
     def noise(self) -> Noise:
-        """Return what is known of a score's spread between seeds."""
-        baseline = self._levelled(self.baseline())
-        return Noise(spread(baseline), len(baseline), self._pair_squares, self._pair_freedom)
+        """Return what is known of a score's spread between seeds; far-off scores are left out.
+
+        A base that scores the same on every seed says nothing once something else has varied.
+        """
+        baseline, pairs = self._levelled(self.baseline()), self._spread_of_pairs
+        floor = ROUNDING * max(map(abs, baseline), default=0.0)
+        base = pooled(contrasts(baseline)) if baseline else PooledSpread()
+        if pairs.freedom and pairs.squares > 0.0:
+            misjudged = base.squares == 0.0 or (
+                pairs.freedom >= JUDGING_FREEDOM
+                and base.squares / base.freedom * 2 > MAX_RATIO * pairs.squares / pairs.freedom
+            )
+            if misjudged:
+                sigma = math.sqrt(pairs.squares / pairs.freedom / 2)
+                off = pairs.far_off + (base.freedom if base.squares else 0)
+                return Noise(sigma, 0, pairs.squares, pairs.freedom, off, floor)
+        elif base.squares <= floor**2 * base.freedom and self._between_seeds:
+            between = pooled(self._between_seeds)
+            sigma = math.sqrt(between.squares / between.freedom / 2)
+            return Noise(sigma, 0, between.squares, between.freedom, between.far_off, floor)
+        sigma = math.sqrt(base.squares / base.freedom) if base.freedom else 0.0
+        if sigma <= floor:
+            sigma = 0.0
+        seeds = base.freedom + 1 if baseline else 0
+        off = base.far_off + pairs.far_off
+        return Noise(sigma, seeds, pairs.squares, pairs.freedom, off, floor)
 
     def _levelled(self, baseline: list[float]) -> list[float]:
         """Return the baseline's scores less the differences between the slices that ran it."""
@@ -79,9 +119,20 @@ class Scores:
         return bool(self.by_commit.get(commit))
 
     def mean(self, commit: str) -> float | None:
-        """Return the mean of all of a head's scores, None without any."""
+        """Return the mean of a head's scores that are not far off, None without any."""
         scores = self.by_commit.get(commit)
-        return fmean(scores.values()) if scores else None
+        return fmean(scores[seed] for seed in self.usable_seeds(commit)) if scores else None
+
+    def usable_seeds(self, commit: str) -> list[int]:
+        """Return the seeds on which a head's score is not far off its others; all if that is none.
+
+        A candidate that is screened on another seed would look as much better than the head.
+        """
+        scores = self.by_commit[commit]
+        noise = self.noise()
+        sd = max(noise.sigma, noise.pair / math.sqrt(2))
+        odd = odd_ones([*scores.values()], sd, noise.known_by)
+        return [seed for n, seed in enumerate(scores) if n not in odd] or [*scores]
 
     def measures(self, commit: str) -> dict[str, float]:
         """Return the means of what guards watch, for a head or an open candidate."""
@@ -141,9 +192,14 @@ class Scores:
     def learn_pairs(self, pairs: list[float]) -> None:
         """Take in how much an experiment's pairs differ among themselves."""
         if len(pairs) > 1:
-            mean = fmean(pairs)
-            self._pair_squares += sum((pair - mean) ** 2 for pair in pairs)
-            self._pair_freedom += len(pairs) - 1
+            self._pairs.append(contrasts(pairs))
+            self._spread_of_pairs = pooled(chain.from_iterable(self._pairs))
+
+    def compare_seeds(self, trial: ev.TrialStarted, score: float) -> None:
+        """Take in by how much a commit's score on another seed differs from its first one."""
+        seed, first = self._first.setdefault(trial.commit, (trial.seed, score))
+        if seed != trial.seed and abs(score - first) > ROUNDING * abs(first):
+            self._between_seeds.append(score - first)
 
     def withdraw(self, trial: ev.VoidedTrial) -> None:
         """Take back the score of a trial that became void."""
@@ -152,5 +208,11 @@ class Scores:
 
     def forget(self, commit: str) -> None:
         """Drop all that was measured of `commit`."""
-        for facts in (self.by_commit, self._measurements, self.lines, self._slice_epochs):
+        for facts in (
+            self.by_commit,
+            self._measurements,
+            self.lines,
+            self._slice_epochs,
+            self._first,
+        ):
             facts.pop(commit, None)

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from islands.ratchet.acceptance import CandidateEvidence, KeepTally
-from islands.ratchet.lfsr import LfsrRule
+from islands.ratchet.lfsr import CAUTION, LfsrRule
 from islands.ratchet.noise import Noise
 from islands.ratchet.prior import (
     CONFIRM_TRIALS,
     GRID,
     MAX_GAIN,
     MAX_WASTED_TRIALS,
+    ConfirmedGain,
     learn,
     prior_of_migrant,
 )
@@ -70,21 +71,24 @@ def test_what_never_gains_lowers_the_rate_and_raises_the_lfsr():
     """After proposals that do nothing, the lfsr of the same gain is higher."""
     null = learn([random.Random(n).gauss(0, 1) for n in range(800)], MANY)
     assert null.rate < learnt(1).rate / 10
-    assert null.weigh(1.5, 2, MANY).lfsr > learnt(1).weigh(1.5, 2, MANY).lfsr
+    assert null.weigh([1.5] * 2, MANY).lfsr > learnt(1).weigh([1.5] * 2, MANY).lfsr
 
 
 @given(st.floats(0.1, 6), st.integers(1, 8))
 def test_a_gain_is_shrunk_and_more_of_it_lowers_the_lfsr(mean, pairs):
     """More evidence of a gain lowers the lfsr and raises the estimated gain."""
     prior = learnt(2)
-    less, more = prior.weigh(mean, pairs, MANY), prior.weigh(mean + 1, pairs, MANY)
+    less, more = prior.weigh([mean] * pairs, MANY), prior.weigh([mean + 1] * pairs, MANY)
     assert more.lfsr <= less.lfsr
     assert more.gain >= less.gain
 
 
 def test_a_spread_that_is_hardly_known_raises_the_lfsr():
     """Two degrees of freedom have heavy tails."""
-    assert learnt(2).weigh(3.0, 4, 2).lfsr > 2 * learnt(2).weigh(3.0, 4, MANY).lfsr
+    assert (
+        learnt(2).weigh([3.0, 2.0, 4.0, 3.0], 2).lfsr
+        > 2 * learnt(2).weigh([3.0, 2.0, 4.0, 3.0], MANY).lfsr
+    )
 
 
 def test_at_most_one_keep_in_twenty_is_false_over_many_runs():
@@ -127,8 +131,8 @@ def test_the_screening_score_is_no_evidence_of_the_learnt_rule_either():
 def test_the_lfsr_is_averaged_over_the_run():
     """A candidate with a middling lfsr is kept after certain keeps, and not as the first."""
     prior, pairs = learnt(4), [0.6]
-    lfsr = prior.weigh(0.6, 1, NOISE.known_by).lfsr
-    assert RULE.fdr < lfsr < 10 * RULE.fdr
+    lfsr = prior.weigh([0.6], NOISE.known_by).lfsr
+    assert RULE.fdr < lfsr < 4 * RULE.fdr
     assert decide(2.0, pairs, NOISE, prior, KeepTally()).verdict != "keep"
     assert decide(2.0, pairs, NOISE, prior, KeepTally(30, 0.0)).verdict == "keep"
 
@@ -138,10 +142,58 @@ def test_nothing_is_kept_until_the_spread_is_known(seeds, needed):
     """Not even a gain of thirty standard deviations, where few scores more could change them."""
     noise = Noise(sigma=0.5**0.5, seeds=seeds)
     for pairs in range(1, needed + 1):
-        verdict = decide(9.0, [30.0] * pairs, noise, learnt(3), KeepTally()).verdict
+        verdict = decide(30.0, [30.0] * pairs, noise, learnt(3), KeepTally()).verdict
         assert verdict == ("keep" if pairs == needed else "confirm")
     scarce = replace(RULE, max_pairs=1)
-    assert decide(9.0, [30.0], noise, learnt(3), KeepTally(), rule=scarce).verdict == "keep"
+    assert decide(30.0, [30.0], noise, learnt(3), KeepTally(), rule=scarce).verdict == "keep"
+
+
+@pytest.mark.parametrize("off", [60.0, -60.0])
+def test_a_pair_that_is_far_off_is_measured_once_more(off):
+    """It decides nothing; two others that agree do, and that it is left out is said."""
+    prior, kept = learnt(3), KeepTally(20, 0.0)
+    assert decide(3.0, [off], NOISE, prior, kept).verdict == "confirm"
+    assert decide(3.0, [3.0, off], NOISE, prior, kept).verdict == "confirm"
+    decision = decide(3.0, [3.0, off, 3.5], NOISE, prior, kept)
+    assert decision.verdict == "keep"
+    assert decision.reason.endswith("on 2 pairs, 1 far off left out")
+    assert abs(decision.gain.mean - 3.2) < 3 * decision.gain.noise < 3.0
+    assert decide(3.0, [-1.0, off, -1.2], NOISE, prior, kept).verdict == "discard"
+
+
+def test_a_large_gain_that_the_screen_showed_too_needs_no_second_pair():
+    """A spike would have had to strike twice; the screen alone is never enough."""
+    prior, kept = learnt(3), KeepTally()
+    assert decide(30.0, [31.0], NOISE, prior, kept).verdict == "keep"
+    assert decide(30.0, [0.1], NOISE, prior, kept).verdict != "keep"
+
+
+def test_the_first_keep_of_a_run_needs_more_than_later_ones():
+    """How many proposals gain is a guess until some were kept."""
+    prior = learnt(4)
+    for gain in (1.0, 1.2, 1.4, 1.6, 1.8, 2.0):
+        lfsr = prior.weigh([gain], NOISE.known_by).lfsr
+        first = decide(2.0, [gain], NOISE, prior, KeepTally()).verdict == "keep"
+        assert first == (lfsr <= RULE.fdr / (1 + CAUTION))
+
+
+def test_pairs_teach_how_many_proposals_gain():
+    """Where none of those that looked well gained, fewer are expected to."""
+    rng = random.Random(12)
+    screened = [rng.gauss(0, 1.2) for _ in range(60)]
+    best = [gain for gain in screened if gain > 1]
+    nothing = learn(screened, MANY, [ConfirmedGain(gain, 0.0, 3) for gain in best])
+    real = learn(screened, MANY, [ConfirmedGain(gain, gain, 3) for gain in best])
+    shares = [
+        float(prior.prior[GRID > 0.5].sum()) for prior in (nothing, learn(screened, MANY), real)
+    ]
+    assert shares[0] < shares[1] < shares[2]
+
+
+def test_screens_bound_a_noise_that_a_far_off_baseline_score_inflated():
+    """No pair is noisier than all gains together."""
+    rng = random.Random(13)
+    assert learn([rng.gauss(0, 0.02) for _ in range(40)], 3).unit == pytest.approx(0.02, rel=0.4)
 
 
 def test_a_spread_that_looks_too_small_shows_in_what_is_screened():

@@ -1,0 +1,68 @@
+"""The spread of scores, of which a few may be far off, and what a run makes of it."""
+
+import random
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from islands.ratchet.noise import Noise, spread
+from islands.ratchet.spread import contrasts, far_limit, odd_ones, pooled
+
+VALUES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12)
+
+
+@given(VALUES)
+def test_contrasts_squared_add_up_to_the_usual_sum_of_squares(values):
+    """One less than there are values."""
+    found = contrasts(values)
+    assert len(found) == len(values) - 1
+    assert sum(one**2 for one in found) == pytest.approx(
+        spread(values) ** 2 * len(found), rel=1e-6, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("groups", [4, 20, 60])
+def test_without_far_off_scores_the_spread_is_the_usual_one(groups):
+    """In nearly all runs, to the last digit: one in a hundred normal scores at most is left out."""
+    rng, left_out, ratios = random.Random(groups), 0, []
+    for _ in range(200):
+        found = [one for _ in range(groups) for one in contrasts([rng.gauss(0, 1) for _ in "abc"])]
+        result = pooled(found)
+        left_out += result.far_off
+        ratios.append(result.squares / result.freedom)
+    assert left_out <= 0.01 * 200 * groups * 2
+    assert fmean(ratios) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [15.0, 60.0, -1000.0])
+def test_one_score_in_twenty_far_off_ruins_nothing(size):
+    """All are left out and counted."""
+    rng = random.Random(3)
+    groups = [[rng.gauss(0, 1) + size * (n % 20 == 0) for n in range(k, k + 4)] for k in range(80)]
+    result = pooled(one for group in groups for one in contrasts(group))
+    assert (result.squares / result.freedom) ** 0.5 == pytest.approx(1.0, rel=0.15)
+    assert result.far_off >= sum(any(abs(x) > 8 for x in group) for group in groups)
+
+
+def test_what_repeats_exactly_says_nothing_of_what_varies():
+    """Zeros count only where there is nothing else."""
+    assert pooled([0.0] * 9).freedom == 9
+    assert pooled([0.0] * 9 + [1.0, -1.0]) == pooled([1.0, -1.0])
+    assert pooled([]).freedom == 0
+
+
+def test_of_two_that_differ_by_much_either_may_be_far_off():
+    """Of three the one without company is."""
+    assert odd_ones([0.0, 60.0], 1.0, 20) == [0, 1]
+    assert odd_ones([0.0, 60.0, 1.0], 1.0, 20) == [1]
+    assert odd_ones([0.0, 5.0, 1.0], 1.0, 20) == odd_ones([9.0], 1.0, 20) == []
+    assert odd_ones([0.0, 60.0, 1.0], 1.0, 0) == odd_ones([0.0, 60.0, 1.0], 0.0, 9) == []
+    assert far_limit(1) > far_limit(3) > far_limit(50)
+
+
+def test_far_off_scores_seen_are_expected_again():
+    """One in a hundred before any."""
+    assert Noise(0.1, 4).tails == pytest.approx(0.01, rel=0.1)
+    assert Noise(0.1, 4, 1.0, 100, far_off=5).tails == pytest.approx(0.035, rel=0.1)

@@ -1,0 +1,62 @@
+"""What the ratchet promises, in worlds that are unlike its own: a few nights of each.
+
+`python -m tests.benchmarks.bench_promise` runs many nights of many worlds.
+"""
+
+import pytest
+
+from islands import events as ev
+from islands.ratchet.policy import RatchetPolicy
+from swarm.simulation.disturbances import Spikes
+from swarm.simulation.metrics import tally
+from swarm.simulation.mixtures import HARSH, MIXTURES
+from swarm.simulation.simulated_run import RunPlan, simulate_run
+from swarm.simulation.world import Conditions
+
+PLAN = RunPlan(RatchetPolicy(), islands=1, trials=100)
+
+
+def keeps(run):
+    """Return the trials that had ended by each keep, its stated gain, and the true one."""
+    trials, found = 0, []
+    for event in run.events:
+        trials += isinstance(event, ev.TrialEnded)
+        if isinstance(event, ev.VerdictReached) and event.verdict == "keep":
+            found.append((trials, event.gain, run.gain(event.parent, event.commit)))
+    return found
+
+
+@pytest.mark.parametrize("cause", ["trial", "seed-and-code"])
+def test_one_score_in_twenty_far_off_neither_stops_keeps_nor_flatters_them(cause):
+    """A keep within 60 trials in five nights of six; few stated gains are off by three errors."""
+    spikes = Spikes(0.05, 50.0, cause)
+    conditions, off, count, early = Conditions(HARSH, 0.25, spikes=spikes), 0, 0, 0
+    for seed in range(6):
+        found = keeps(simulate_run(conditions, PLAN, seed))
+        early += any(trials <= 60 for trials, _, _ in found)
+        off += sum(abs(gain.mean - true) > 3 * gain.noise for _, gain, true in found)
+        count += len(found)
+        assert all(gain.mean < 12 * HARSH.median for _, gain, _ in found)
+    assert early >= 5
+    assert off <= 0.05 * count
+
+
+def test_noise_is_learnt_once_a_score_varies_that_did_not():
+    """While nothing varies one pair is enough; later no gain is stated without noise."""
+    for seed in range(3):
+        run = simulate_run(Conditions(HARSH, 0.25, still=0.3), PLAN, seed)
+        found = keeps(run)
+        assert all(true > 0 for trials, _, true in found if trials < 30)
+        assert any(gain.noise == 0 for trials, gain, _ in found if trials < 30)
+        assert all(gain.noise > 0 for trials, gain, _ in found if trials > 40)
+        assert run.state.scores.noise().pair == pytest.approx(run.world.conditions.noise, rel=0.5)
+
+
+def test_hardly_anything_is_claimed_where_hardly_anything_gains():
+    """At most one unreal claim in 1,000 trials where most proposals do nothing."""
+    runs = [
+        tally(simulate_run(Conditions(MIXTURES[name], 2.0), PLAN, seed))
+        for name in ("tuned", "null")
+        for seed in range(8)
+    ]
+    assert sum(run.false_claims for run in runs) <= sum(run.trials for run in runs) / 1000

@@ -23,6 +23,7 @@ from islands.ratchet.prior import GainPrior, prior_of_migrant
 from islands.ratchet.screening import ScreenedGains
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
 from islands.stacking.state import StackChecks
+from islands.state.contention import Contention
 from islands.state.lifecycle import has_ended, next_state
 from islands.state.pending_calls import PendingCalls
 from islands.state.population import Experiment, IslandState, KeptChange, Nulls
@@ -47,6 +48,7 @@ class State:
         self.trials = 0
         self.trials_started = 0
         self.voids = Voids()
+        self.contention = Contention()
         self.weakest_sandbox: SandboxKind = STRENGTH[0]
         self.evidence: Evidence = EVIDENCE[-1]
         self.keep_tally = KeepTally()
@@ -302,11 +304,13 @@ class State:
     def _trial_ended(self, event: ev.TrialEnded) -> None:
         trial = self.running.pop(event.started.trial)
         self.voids.ended(event)
+        self.contention.ended(event)
         self.weakest_sandbox = max(self.weakest_sandbox, event.outcome.sandbox, key=STRENGTH.index)
         if event.outcome.score is not None:
             self.evidence = min(self.evidence, event.outcome.evidence, key=EVIDENCE.index)
         island = self.islands[trial.island]
-        island.budget_seconds += event.outcome.seconds.get("budget", 0.0)
+        seconds = event.outcome.seconds
+        island.budget_seconds += seconds.get("budget", 0.0) + seconds.get("lost", 0.0)
         if island.last_active is not None:
             island.wall, island.last_active = (
                 island.wall + event.recorded - island.last_active,

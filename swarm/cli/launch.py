@@ -11,15 +11,19 @@ from rich.console import Console
 
 from analysis.database.refresh import Refresher, refresh
 from harness.contract import SandboxKind, SetupError
+from harness.cpus import usable_cores
 from islands.state.run_state import State
 from swarm.check.report import first_check
 from swarm.cli.check import show
 from swarm.cli.console import address_option, run_option, sandbox_option
-from swarm.cli.live import LiveView, table
+from swarm.cli.live import LiveView, cost_of_disturbance, table
+from swarm.cli.machine_report import machine_lines
 from swarm.coordinator.assemble import LaunchOptions, assemble
 from swarm.coordinator.run import Run
 from swarm.coordinator.task_tree import run_islands
 from swarm.executors.backends import BackendKind
+from swarm.executors.core_leases import lease_cores
+from swarm.executors.machine_limits import CpuLoad
 from swarm.project.runs import latest, repository, runs
 
 EXIT_INTERRUPTED = 130
@@ -113,11 +117,19 @@ async def _launch(options: LaunchOptions, *, as_json: bool) -> int:
     repo = repository()
     if options.executor == "local" and not _resumes(repo, options):
         await _check_base(repo, options.sandbox, console)
+    load = None if options.executor == "ray" else CpuLoad.look(usable_cores())
     async with assemble(repo, options, view) as run:
         view.limits = run.launch.limits
-        interrupted = await _run_to_end(run, view)
+        slices = {island.slice for island in run.launch.islands}
+        cores = {core for slice_ in slices for core in slice_.cores}
+        with lease_cores(cores if load else ()) as taken:
+            for line in machine_lines(run.launch, load, taken) if load else ():
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
+            interrupted = await _run_to_end(run, view)
     refresh(run.launch.folder.path)
     console.print(table(run.state))
+    for line in cost_of_disturbance(run.state):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if interrupted:
         console.print("stopped; `swarm launch` resumes the run")
         return EXIT_INTERRUPTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import singledispatch
 
 import click
@@ -14,8 +14,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harness.contract import VoidCause
 from islands import events as ev
 from islands.records import Ending
+from islands.state.contention import NOTABLE_SLOWDOWN
 from islands.state.population import IslandState
 from islands.state.run_state import State
 from swarm.cli.console import plural
@@ -23,6 +25,9 @@ from swarm.coordinator.launch_plan import RunLimits
 
 FRAME_S = 0.5
 """Seconds between two frames of the live table."""
+
+LEAST_LOST_S = 0.1
+"""Seconds that others took of a trial from which its line says so."""
 
 WITHOUT_VERDICT: tuple[Ending, ...] = ("failed", "refused", "outdated")
 """How experiments end that got no verdict: one column of the table, or 80 columns do not do."""
@@ -40,6 +45,7 @@ class LiveView:
         """The limits that the footer shows; `launch` sets them."""
         self._started = time.monotonic()
         self._state: State | None = None
+        self._contended: set[str] = set()
 
     def __call__(self, event: ev.Event, state: State) -> None:
         """Print a line for `event` if it is of interest."""
@@ -47,12 +53,28 @@ class LiveView:
         if self._as_json:
             click.echo(ev.encode(event))
             return
-        if self._console.is_terminal and isinstance(event, ev.TrialEnded):
-            return  # the live table shows what is being tried
-        line = describe(event, state)
-        if line:
-            stamp = _clock(time.monotonic() - self._started)
-            self._console.print(Text(f"{stamp}  {line}"), soft_wrap=True, highlight=False)
+        if isinstance(event, ev.TrialEnded):
+            self._tell_of_contention(event.started.slice, state)
+            if self._console.is_terminal:
+                return  # the live table shows what is being tried
+        if (line := describe(event, state)) != "":
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        stamp = _clock(time.monotonic() - self._started)
+        self._console.print(Text(f"{stamp}  {line}"), soft_wrap=True, highlight=False)
+
+    def _tell_of_contention(self, name: str, state: State) -> None:
+        """Print a line when others begin to use a slice, and one when it has its cores again."""
+        latest = state.contention.by_slice.get(name)
+        if latest is None:
+            return
+        if latest.notable and name not in self._contended:
+            self._contended.add(name)
+            self._print(latest.format(name))
+        elif latest.negligible and name in self._contended:
+            self._contended.discard(name)
+            self._print(f"{name}: has its cores to itself again")
 
     async def show(self) -> None:
         """Redraw the live table until cancelled; return at once where there is no terminal."""
@@ -79,6 +101,11 @@ class LiveView:
             f"noise between seeds {state.scores.noise().sigma:.4g}",
             *_null_keeps(state),
             *_quarantined_slices(state),
+            *(
+                each.format(name)
+                for name, each in state.contention.by_slice.items()
+                if each.notable
+            ),
         ]
         return " · ".join(parts)
 
@@ -92,6 +119,30 @@ def _quarantined_slices(state: State) -> Iterator[str]:
 def _null_keeps(state: State) -> Iterator[str]:
     if state.nulls.tried:
         yield f"A/A tests kept {state.nulls.kept} of {state.nulls.tried}"
+
+
+def cost_of_disturbance(state: State) -> Iterator[str]:
+    """Yield a line on what was void and what it cost, and one on what others took, if notable."""
+    voids, contention = state.voids, state.contention
+    if voids.causes:
+        causes = ", ".join(f"{count} {_CAUSES[cause]}" for cause, count in voids.causes.items())
+        yield f"void and run again: {causes}; {voids.seconds / 60:.1f} min of trials"
+    if contention.lost > (NOTABLE_SLOWDOWN - 1) * contention.budget:
+        slower = 1 + contention.lost / contention.budget
+        yield (
+            f"others took {contention.lost / 60:.1f} min of the trials' time, which took"
+            f" {slower:.1f} times as long; scores are by the time that was left"
+        )
+
+
+_CAUSES: Mapping[VoidCause, str] = {
+    "harness": "that the harness could not measure",
+    "busy": "that others kept waiting",
+    "still": "while everything stood still",
+    "signal": "ended by a signal from outside",
+    "lost": "whose process ended",
+    "drift": "on a slice that was quarantined",
+}
 
 
 def table(state: State) -> Table:
@@ -171,7 +222,9 @@ def trial_ended(event: ev.TrialEnded, state: State) -> str:
     ending = f"score {outcome.score:.6g}" if outcome.score is not None else ""
     if outcome.failure is not None:
         ending = f"failed, {outcome.failure.kind}: {outcome.failure.reason}"
-    return f"{_trial(event.started)}: {ending} ({outcome.seconds.get('budget', 0.0):.1f} s)"
+    lost = outcome.seconds.get("lost", 0.0)
+    waited = f", others took {lost:.1f} s more" if lost >= LEAST_LOST_S else ""
+    return f"{_trial(event.started)}: {ending} ({outcome.seconds.get('budget', 0.0):.1f} s{waited})"
 
 
 @describe.register

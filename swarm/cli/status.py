@@ -16,6 +16,7 @@ from analysis.database.refresh import reading
 from analysis.ledger import writer
 from analysis.lineage_tree import plain
 from islands.records import Gain
+from islands.state.contention import SliceContention
 from swarm.cli.console import json_option, run_option, to_json, wide_console
 from swarm.project.runs import locate
 
@@ -38,6 +39,19 @@ SELECT island, agent, reason FROM agent_calls
 QUALIFY row_number() OVER (PARTITION BY island ORDER BY rowid DESC) = 1
   AND error_kind = 'exhausted'
 ORDER BY island
+"""
+
+_CONTENTION = """
+SELECT slice, coalesce(facts['foreign_cpu'], 0.0) AS taken,
+  1 + coalesce(seconds['lost'], 0.0) / seconds['budget'] AS slowdown
+FROM trials WHERE seconds['budget'] > 0
+QUALIFY row_number() OVER (PARTITION BY slice ORDER BY ended DESC) = 1
+ORDER BY slice
+"""
+
+_VOIDS = """
+SELECT count(*) AS trials, reason FROM trials WHERE state = 'voided'
+GROUP BY reason ORDER BY trials DESC, reason LIMIT 3
 """
 
 _DROPPED = ("discarded", "failed", "refused", "outdated", "unanswered")
@@ -70,6 +84,12 @@ def status(name: str | None, as_json: bool) -> None:
                 f"{row['island']} ({row['agent']}) has nothing left to try: {plain(row['reason'])}"
             )
             console.print(Text(line), soft_wrap=True)
+        for row in facts["contention"]:
+            latest = SliceContention(row["taken"], row["slowdown"])
+            if latest.notable and facts["pid"] is not None:
+                console.print(Text(latest.format(row["slice"])), soft_wrap=True)
+        for row in facts["voids"]:
+            console.print(Text(f"{row['trials']} void: {plain(row['reason'])}"), soft_wrap=True)
         for row in facts["slice_quarantines"]:
             line = f"slice {row['slice']} is quarantined: {plain(row['reason'])}"
             console.print(Text(line), soft_wrap=True)
@@ -86,6 +106,8 @@ def _standing(con: DuckDBPyConnection) -> dict[str, Any]:
         **(_first(con, "SELECT sigma FROM noise") or {}),
         **(_first(con, "FROM nulls") or {}),
         "slice_quarantines": answer(con, _APART).named(),
+        "contention": answer(con, _CONTENTION).named(),
+        "voids": answer(con, _VOIDS).named(),
         "exhausted": answer(con, _EXHAUSTED).named(),
         "islands": islands,
     }

@@ -11,6 +11,7 @@ import platform
 
 from harness.contract import SetupError, Slice
 from harness.cpus import usable_cores
+from swarm.executors.machine_limits import SPARE_FROM, MachineLimits
 from swarm.executors.nvml import Gpu, find_gpus
 from swarm.project.schema import SlicesSection
 
@@ -85,7 +86,9 @@ def _mps(section: SlicesSection) -> tuple[Slice, ...]:
 
 
 def _cpu(section: SlicesSection) -> tuple[Slice, ...]:
-    cores, per_slice = usable_cores(), section.cores or 1
+    cores, per_slice = MachineLimits().ordered_cores(), section.cores or 1
+    if section.count == "auto" and len(cores) >= SPARE_FROM:
+        cores = cores[:-1]  # one stays free for the person at the machine
     groups = [cores[k : k + per_slice] for k in range(0, len(cores), per_slice)]
     whole = [group for group in groups if len(group) == per_slice]
     if not whole:

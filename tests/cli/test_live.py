@@ -6,9 +6,10 @@ import re
 import pytest
 from rich.console import Console
 
+from harness.contract import Outcome
 from islands import events as ev
 from islands.state.run_state import State
-from swarm.cli.live import LiveView, describe, table
+from swarm.cli.live import LiveView, cost_of_disturbance, describe, table
 from tests.support.histories import lived
 
 SILENT = {ev.IslandOpened, ev.AgentCallStarted, ev.ProposalReceived, ev.TrialStarted}
@@ -73,3 +74,37 @@ def test_without_a_terminal_lines_are_printed_with_the_time(lines):
     printed = out.getvalue().splitlines()
     assert len(printed) == sum(bool(line) for _, line in described)
     assert all(re.match(r"\d:\d\d:\d\d  \S", line) for line in printed)
+
+
+def test_others_on_a_slice_are_told_within_one_trial_and_once(lines):
+    """A line when they come, one when they have gone, and a summary of what they took."""
+    described, _ = lines
+    started = next(event.started for event, _ in described if isinstance(event, ev.TrialEnded))
+    out, state = io.StringIO(), State()
+    view = LiveView(Console(file=out, width=300))
+
+    def trial(lost, taken):
+        seconds = {"budget": 10.0, "lost": lost}
+        outcome = Outcome(
+            "t", "h", "namespaces", score=1.0, seconds=seconds, facts={"foreign_cpu": taken}
+        )
+        event = ev.TrialEnded(started, outcome)
+        state.contention.ended(event)
+        view(event, state)
+
+    for lost, taken in ((0.1, 0.01), (8.0, 0.45), (9.0, 0.47), (0.0, 0.01)):
+        trial(lost, taken)
+    printed = [line.split("  ", 1)[1] for line in out.getvalue().splitlines()]
+    name = started.slice
+    told = [line for line in printed if line.startswith(f"{name}: ")]
+    assert told == [
+        f"{name}: others take 45%; trials take 1.8 times as long",
+        f"{name}: has its cores to itself again",
+    ]
+    assert sum("(10.0 s, others took 8.0 s more)" in line for line in printed) == 1
+    state.voids.voided(
+        ev.TrialVoided(started, "SIGKILL ended it", "signal", 60.0 + started.recorded)
+    )
+    void, lost = cost_of_disturbance(state)
+    assert void == "void and run again: 1 ended by a signal from outside; 1.0 min of trials"
+    assert lost.startswith("others took 0.3 min of the trials' time, which took 1.4 times as long")

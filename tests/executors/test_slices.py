@@ -1,6 +1,7 @@
 """Discovery of a machine's slices."""
 
 import os
+from pathlib import Path
 
 import pynvml
 import pytest
@@ -9,6 +10,7 @@ import swarm.executors.slices
 from harness.contract import SetupError, Slice
 from harness.sandbox.backends import devices
 from harness.sandbox.backends.devices import DeviceNodes
+from swarm.executors.machine_limits import MachineLimits
 from swarm.executors.nvml import find_gpus
 from swarm.executors.slices import MAX_AUTO_CPU_SLICES, discover
 from swarm.project.schema import SlicesSection
@@ -22,6 +24,8 @@ def machine(monkeypatch):
     def make(cores, *whole, **boards):
         nvml = FakeNvml({**dict.fromkeys(whole), **boards})
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+        nowhere = MachineLimits(*[Path("/nonexistent")] * 4)
+        monkeypatch.setattr(swarm.executors.slices, "MachineLimits", lambda: nowhere)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         monkeypatch.setattr(
             swarm.executors.slices, "find_gpus", lambda visible: find_gpus(visible, nvml)

@@ -1,4 +1,4 @@
-"""Whose fault an error is, judged by whose hand can cause it.
+"""Blame for an error: the candidate's, or the harness's, by whose hand can cause it.
 
 What a candidate can cause is void once, since the machine may have done it, and the candidate's
 failure the second time: otherwise it could choose which of its scores count, or stop a run.

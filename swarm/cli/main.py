@@ -41,6 +41,8 @@ COMMANDS: Mapping[str, str] = {
     "stack": "Check whether the kept changes add up.",
     "promote": "Measure the best stack at the next rung; build the consensus.",
     "merge": "Merge the consensus into your branch.",
+    "runs": "List the runs of this repository.",
+    "rm": "Remove a run with its branches and refs.",
     "verify": "Check that a run's record is intact.",
     "simulate": "Simulate runs whose true effects are known.",
 }

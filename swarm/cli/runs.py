@@ -1,0 +1,76 @@
+"""`swarm runs`: lists the runs of this repository."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from analysis.database.queries import answer
+from analysis.database.refresh import reading
+from analysis.ledger import writer
+from harness.contract import SetupError
+from swarm.cli.console import json_option, to_json, wide_console
+from swarm.project.runs import RunFolder, repository
+from swarm.project.runs import runs as all_runs
+
+_FACTS = """
+SELECT run.task, run.metric, run.recorded AS started,
+  (SELECT count(*) FROM trials WHERE state <> 'voided') AS trials,
+  (SELECT count(*) FROM nodes WHERE ending = 'kept' AND quarantined IS NULL) AS kept,
+  (SELECT coalesce(sum(usd), 0) FROM agent_calls) AS usd,
+  (SELECT count(*) FROM merges) AS merges
+FROM run
+"""
+
+
+@click.command()
+@json_option
+def runs(*, as_json: bool) -> None:
+    """List the runs of this repository, the one that was active last first."""
+    rows = [_facts(run) for run in all_runs(repository())]
+    if as_json:
+        click.echo(to_json(rows))
+    elif not rows:
+        click.echo("no run yet: `swarm launch` starts one")
+    else:
+        wide_console().print(_grid(rows))
+
+
+def _facts(run: RunFolder) -> dict[str, Any]:
+    facts: dict[str, Any] = {"run": run.name, "pid": writer(run.path), "error": None}
+    try:
+        with reading(run.path) as con:
+            return facts | next(iter(answer(con, _FACTS).named()), {})
+    except SetupError as error:  # one broken record must not hide the others
+        return facts | {"error": str(error)}
+
+
+def _grid(rows: list[dict[str, Any]]) -> Table:
+    grid = Table(box=None, pad_edge=False)
+    for heading in ("run", "task", "metric", "started (UTC)", "state"):
+        grid.add_column(heading, no_wrap=True)
+    for heading in ("trials", "kept", "merged", "$"):
+        grid.add_column(heading, justify="right")
+    for row in rows:
+        grid.add_row(*map(Text, _cells(row)))
+    return grid
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    state = "running" if row["pid"] is not None else "stopped"
+    if "task" not in row:
+        return (row["run"], "-", "-", "-", row["error"] or "empty", "", "", "", "")
+    return (
+        row["run"],
+        row["task"],
+        row["metric"],
+        f"{row['started']:%Y-%m-%d %H:%M}",
+        state,
+        str(row["trials"]),
+        str(row["kept"]),
+        str(row["merges"]),
+        f"{row['usd']:.2f}",
+    )

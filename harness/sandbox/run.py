@@ -95,8 +95,10 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
-        self._stack.close()
+        try:
+            self.end()
+        finally:
+            self._stack.close()
 
     def end(self) -> Exit:
         """Kill what is alive of it and return how it ended, by itself or now."""
@@ -112,6 +114,10 @@ class Running:
     def cpu_seconds(self) -> float | None:
         """Return the CPU time of its processes so far, None where it is not measured."""
         return self._sandbox.tree.cpu_seconds()
+
+    def lost_seconds(self) -> float:
+        """Return by how long others have made it wait so far."""
+        return self._sandbox.tree.lost
 
     def _finished(self) -> bool:
         self._exit.result()

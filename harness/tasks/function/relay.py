@@ -7,8 +7,9 @@ data is passed on as bytes, to be decoded in the sandbox of evaluate.py.
 A call's time runs from before the request is sent until all of the reply is here: decoding,
 computing and encoding, whatever the genome's own clock says. A reply carries the nonce of its
 request, so none can be sent ahead. The budget of a trial covers a genome's import and all of its
-calls; while evaluate.py computes, the genome's clock stands, and so must the genome: CPU time that
-it uses between calls makes the trial invalid, since it could slow the reference or work ahead.
+calls, less what others took of its cores; while evaluate.py computes, the genome's clock stands,
+and so must the genome: CPU time that it uses between calls makes the trial invalid, since it could
+slow the reference or work ahead.
 
 Not covered:
 - CPU time between calls below IDLE_CPU_S and its kin, which is why calls should take a second in
@@ -21,14 +22,15 @@ Not covered:
 from __future__ import annotations
 
 import secrets
+import select
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self
 
-from harness.contract import Failure
+from harness.contract import DisturbedError, Failure
 from harness.problem import wire
 from harness.sandbox.policy import Exit
 from harness.tasks.base import InvalidError
@@ -37,6 +39,9 @@ IDLE_CPU_S, IDLE_CPU_SHARE, CALL_CPU_S, SPIN_CPU_S = 0.02, 0.01, 0.0005, 0.03
 """CPU time that a genome may use between calls: in seconds (the kernel counts in hundredths), as a
 share of the time of its calls, in seconds a call, and in seconds a call for each core but one,
 since threads of numerical libraries spin before they sleep."""
+
+LOOK_S = 0.25
+"""Seconds between two looks at what others have taken, while a reply is waited for."""
 
 END_WAIT_S = 1.0
 """For a process whose stream has ended to end itself, so that its exit status is known."""
@@ -53,6 +58,9 @@ class RunningSandbox(Protocol):
 
     def cpu_seconds(self) -> float | None:
         """Return its CPU time so far, None where it is not measured."""
+
+    def lost_seconds(self) -> float:
+        """Return by how long others have made it wait so far."""
 
 
 StartWith = Callable[[int], AbstractContextManager[RunningSandbox]]
@@ -75,6 +83,42 @@ class GenomeError(Exception):
         self.target, self.failure = target, failure
 
 
+@dataclass(slots=True)
+class CallClock:
+    """The clock of one call, with `left` seconds of a budget: wall time less what others took.
+
+    others: returns by how long they have made the genome wait so far
+    max_wall: seconds of wall time after which the call says nothing
+    wall, lost: what it has taken
+    """
+
+    others: Callable[[], float]
+    left: float
+    max_wall: float
+    wall: float = 0.0
+    lost: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
+    _before: float = field(default=0.0)
+
+    def __post_init__(self) -> None:
+        self._before = self.others()
+
+    def remaining(self) -> float:
+        """Return how long to wait before asking again. Raises TimeoutError, DisturbedError."""
+        self.stop()
+        if self.wall > self.max_wall and self.lost > 0:
+            raise DisturbedError(f"others kept a call waiting for {self.lost:.0f} s", "busy")
+        remaining = self.left + self.lost - self.wall
+        if remaining <= 0:
+            raise TimeoutError
+        return remaining
+
+    def stop(self) -> None:
+        """Take the time."""
+        self.wall = time.monotonic() - self._began
+        self.lost = min(self.wall, max(0.0, self.others() - self._before))
+
+
 class Peer:
     """A sandbox and the socket to it; leaving the block ends it."""
 
@@ -86,7 +130,7 @@ class Peer:
     def __enter__(self) -> Self:
         with ExitStack() as stack:  # closed at once where the sandbox does not start
             self._socket, theirs = socket.socketpair()
-            stack.enter_context(self._socket)
+            stack.enter_context(self._socket).setblocking(False)
             with theirs:
                 self.running = stack.enter_context(self._start(theirs.fileno()))
             self._stack = stack.pop_all()
@@ -100,28 +144,32 @@ class Peer:
         self._stack.close()
         self.__enter__()
 
-    def send(self, frame: wire.Frame, deadline: float | None = None) -> None:
-        """Send a frame. Raises EndedError, TimeoutError at the `deadline`."""
+    def send(self, frame: wire.Frame, clock: CallClock | None = None) -> None:
+        """Send a frame. Raises EndedError, and what `clock` raises."""
         sizes = len(frame.head), len(frame.body)
         header = wire.HEADER.pack(frame.nonce, frame.op, frame.target, frame.seconds, *sizes)
         try:
             for part in (header + frame.head, frame.body):
-                self._set_timeout(deadline)
-                self._socket.sendall(part)
+                rest = memoryview(part)
+                while rest:
+                    self._wait(select.POLLOUT, clock)
+                    rest = rest[self._socket.send(rest) :]
         except ConnectionError:
             raise EndedError from None
 
-    def receive(self, deadline: float | None = None) -> wire.Frame:
-        """Return the next frame. Raises EndedError, TimeoutError, WireError if it is too large."""
-        raw = self._exactly(wire.HEADER.size, deadline)
+    def receive(self, clock: CallClock | None = None) -> wire.Frame:
+        """Return the next frame.
+
+        Raises EndedError, WireError if it is too large, and what `clock` raises.
+        """
+        raw = self._exactly(wire.HEADER.size, clock)
         nonce, op, target, seconds, head, body = wire.HEADER.unpack(raw)
         wire.check_sizes(head, body)
-        data = self._exactly(head, deadline), self._exactly(body, deadline)
+        data = self._exactly(head, clock), self._exactly(body, clock)
         return wire.Frame(op, bytes(data[0]), data[1], target, seconds, nonce)
 
     def has_sent(self) -> bool:
         """Return whether data waits to be received. Raises EndedError."""
-        self._socket.settimeout(0)
         try:
             waiting = self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -132,11 +180,11 @@ class Peer:
             raise EndedError
         return True
 
-    def _exactly(self, size: int, deadline: float | None) -> bytearray:
+    def _exactly(self, size: int, clock: CallClock | None) -> bytearray:
         data = bytearray(size)
         rest = memoryview(data)
         while rest:
-            self._set_timeout(deadline)
+            self._wait(select.POLLIN, clock)
             try:
                 count = self._socket.recv_into(rest)
             except ConnectionError:
@@ -146,11 +194,12 @@ class Peer:
             rest = rest[count:]
         return data
 
-    def _set_timeout(self, deadline: float | None) -> None:
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(left)
+    def _wait(self, event: int, clock: CallClock | None) -> None:
+        """Wait until the socket can be used. Raises what `clock` raises."""
+        poll = select.poll()
+        poll.register(self._socket, event)
+        while not poll.poll(1000 * min(LOOK_S, clock.remaining()) if clock else None):
+            pass
 
 
 @dataclass(slots=True)
@@ -159,10 +208,13 @@ class Genome:
 
     peer: its sandbox
     target: CANDIDATE or REFERENCE
-    budget: seconds that its imports and calls may take together
+    budget: seconds that its imports and calls may take together, by its clock: what others took of
+        its cores is left out
+    max_wall: wall time, in budgets, that they may take
     memory_mib: most memory that it may hold, for messages
     cores: CPU cores that it has
-    spent: seconds that they have taken
+    spent: seconds that they have taken by its clock
+    lost: seconds by which others made it wait
     calls: how many there were
     idle_cpu: CPU seconds that it used between calls
     cpu: CPU seconds of its ended processes
@@ -174,8 +226,10 @@ class Genome:
     target: int
     budget: float
     memory_mib: int
+    max_wall: float
     cores: int = 1
     spent: float = 0.0
+    lost: float = 0.0
     calls: int = 0
     idle_cpu: float = 0.0
     cpu: float = 0.0
@@ -183,20 +237,21 @@ class Genome:
     ended: Exit | None = None
     _seen_cpu: float | None = field(default=None)
 
+    @property
+    def wall(self) -> float:
+        """Wall seconds of its imports and calls."""
+        return self.spent + self.lost
+
     def await_import(self) -> None:
         """Wait until it is imported. Raises GenomeError, EndedError if no code of it has run."""
         self._step(wire.STARTED, None)
-        began = time.monotonic()
         try:
-            self._step(wire.READY, began + self.budget - self.spent)
-        except TimeoutError:
-            raise self._over_budget() from None
+            with self._spending() as clock:
+                self._step(wire.READY, clock)
         except EndedError:
             raise self._died("while it was imported") from None
         except wire.WireError as error:
             raise self._failed("crash", str(error)) from None
-        finally:
-            self.spent += time.monotonic() - began
         self._seen_cpu = self.peer.running.cpu_seconds()
 
     def answer(self, call: wire.Frame) -> wire.Frame:
@@ -211,18 +266,12 @@ class Genome:
             raise self._failed("invalid", "it sent data before it was called")
         call.nonce = secrets.randbits(64)
         self.calls += 1
-        began = time.monotonic()
-        try:
-            self.peer.send(call, began + self.budget - self.spent)
-            reply = self.peer.receive(began + self.budget - self.spent)
-        except TimeoutError:
-            raise self._over_budget() from None
-        finally:
-            took = time.monotonic() - began
-            self.spent += took
+        with self._spending() as clock:
+            self.peer.send(call, clock)
+            reply = self.peer.receive(clock)
         if reply.nonce != call.nonce or reply.op not in (wire.VALUE, wire.RAISED):
             raise self._failed("invalid", "it sent something other than the answer to a call")
-        reply.seconds = took
+        reply.seconds = clock.wall
         self._seen_cpu = self.peer.running.cpu_seconds()
         return reply
 
@@ -245,27 +294,45 @@ class Genome:
             used = f"used {self.idle_cpu:.2f} s of CPU time between calls"
             raise self._failed("invalid", f"it {used}: a call may leave nothing running")
 
-    def end(self, wait: float = 0.0) -> Exit:
-        """End it, unless it ends by itself within `wait` seconds, and return how it ended."""
+    def end(self) -> Exit:
+        """End it, if it has not ended by itself, and return how it ended."""
         if self.ended is None:
-            if wait:
-                self.peer.running.ended(wait)
             self.cpu += self.peer.running.cpu_seconds() or 0.0
             self.ended = self.peer.running.end()
             self.peak_mib = max(self.peak_mib, self.ended.peak_mib)
         return self.ended
 
     def how_it_ended(self, when: str) -> str:
-        """Return one line on the end of its process. Raises GenomeError if a limit ended it."""
-        ended = self.end(END_WAIT_S)
+        """Return one line on the end of its process.
+
+        Raises GenomeError if a limit ended it, DisturbedError if a signal of nobody's did.
+        """
+        by_itself = self.ended is None and self.peer.running.ended(END_WAIT_S)
+        ended = self.end()
+        if by_itself:
+            ended.check_undisturbed()
         if ended.killed == "memory":
             raise self._failed("memory", f"held more than {self.memory_mib} MiB")
         if ended.killed == "disk":
             raise self._failed("crash", "wrote more files than a sandbox may hold")
         return f"its process ended (exit status {ended.code}) {when}"
 
-    def _step(self, op: int, deadline: float | None) -> None:
-        reply = self.peer.receive(deadline)
+    @contextmanager
+    def _spending(self) -> Iterator[CallClock]:
+        """Count a call's time. Raises GenomeError where the budget ends, DisturbedError."""
+        left = self.budget - self.spent
+        clock = CallClock(self.peer.running.lost_seconds, left, self.max_wall * self.budget)
+        try:
+            yield clock
+        except TimeoutError:
+            raise self._over_budget() from None
+        finally:
+            clock.stop()
+            self.spent += clock.wall - clock.lost
+            self.lost += clock.lost
+
+    def _step(self, op: int, clock: CallClock | None) -> None:
+        reply = self.peer.receive(clock)
         if reply.op == wire.RAISED:
             raise self._failed("crash", text_of(reply))
         if reply.op != op:

@@ -131,12 +131,15 @@ class _Trial:
         self.limit = EVALUATE_S + (2 + REFERENCE_BUDGETS * reference) * rung.seconds
         memory = rung.memory_mib
         peer, cores = self._peer(trial, "log"), len(trial.slice.cores) or (os.cpu_count() or 1)
-        self.candidate = Genome(peer, wire.CANDIDATE, rung.seconds, memory, cores)
+        walls = trial.max_wall
+        self.candidate = Genome(peer, wire.CANDIDATE, rung.seconds, memory, walls, cores)
         self.genomes = {wire.CANDIDATE: self.candidate}
         if reference:
             base = replace(trial, genome=str(base_folder(task.folder)), scratch=str(work))
             peer, budget = self._peer(base, "reference.log"), REFERENCE_BUDGETS * rung.seconds
-            self.genomes[wire.REFERENCE] = Genome(peer, wire.REFERENCE, budget, memory, cores)
+            self.genomes[wire.REFERENCE] = Genome(
+                peer, wire.REFERENCE, budget, memory, walls, cores
+            )
         self.evaluate = Peer(self._evaluate)
 
     def conversation(self) -> Conversation:
@@ -156,13 +159,22 @@ class _Trial:
             except InvalidError as error:
                 failure = Failure("invalid", str(error))
             foreign = use.foreign(self._cpu_seconds())
-        spent, peak = self.candidate.spent, self.candidate.peak_mib
-        ended = Exit(0, "", seconds=spent, start=started, peak_mib=peak, foreign=foreign)
+        candidate = self.candidate
+        ended = Exit(
+            code=0,
+            killed="",
+            seconds=candidate.wall,
+            start=started,
+            peak_mib=candidate.peak_mib,
+            foreign=foreign,
+            lost=candidate.lost,
+            cpu_seconds=candidate.cpu,
+        )
         return Conversation(ended, scored, failure)
 
     def _converse(self) -> TaskScore:
         self._await_start()
-        began = time.monotonic() - self.candidate.spent
+        began = time.monotonic() - self.candidate.wall
         try:
             result = converse(self.evaluate, self.genomes)
         except EndedError:
@@ -171,7 +183,7 @@ class _Trial:
         if result.op == wire.FAULT:
             self._raise_fault(result)
         score, facts = numbers_of(result, self.task.metric)
-        seconds = time.monotonic() - began - self.candidate.spent
+        seconds = time.monotonic() - began - self.candidate.wall
         return TaskScore(
             score, facts={"calls": self.candidate.calls, **facts}, seconds={"evaluate": seconds}
         )

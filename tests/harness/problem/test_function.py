@@ -9,13 +9,13 @@ from textwrap import dedent
 
 import pytest
 
-from harness.contract import HarnessError, Rung, Slice, Trial
+from harness.contract import DisturbedError, HarnessError, Rung, Slice, Trial
 from harness.preflight import preflight
 from harness.problem import wire
 from harness.sandbox import Running, SandboxPool, Zygote, run
 from harness.sandbox.boot.zygote_client import NUMPY_MODULES
 from harness.tasks.base import InvalidError
-from harness.tasks.function import task
+from harness.tasks.function import relay, task
 from harness.tasks.function.task import numbers_of
 from harness.trial import measure
 from swarm.project.problem import freeze
@@ -377,6 +377,22 @@ def test_a_preflight_imports_the_genome(modes):
     assert preflight(modes.trial("x = 1\n"), SLICE, run).ok
     refused = preflight(modes.trial("import nothing_like_it\n"), SLICE, run)
     assert refused.reason == "ModuleNotFoundError: No module named 'nothing_like_it'"
+
+
+def test_what_others_take_does_not_count_against_a_budget(monkeypatch):
+    """A call gets what others had of its cores, until it has waited too long to say anything."""
+    now, taken = [100.0], [5.0]
+    monkeypatch.setattr(relay.time, "monotonic", lambda: now[0])
+    clock = relay.CallClock(lambda: taken[0], left=2.0, max_wall=8.0, _began=100.0)
+    now[0], taken[0] = 103.0, 7.5
+    assert clock.remaining() == 1.5
+    assert (clock.wall, clock.lost) == (3.0, 2.5)
+    now[0] = 105.0
+    with pytest.raises(TimeoutError):
+        clock.remaining()
+    now[0], taken[0] = 109.0, 12.0
+    with pytest.raises(DisturbedError, match="others kept a call waiting for 7 s"):
+        clock.remaining()
 
 
 @pytest.mark.parametrize(

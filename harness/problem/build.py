@@ -42,6 +42,9 @@ KEPT_BUILDS = 32
 
 GIVEN, ARCHIVE = "/given", "built.tar"
 
+BUILDS = "builds"
+"""The folder, in that of a problem, which keeps them."""
+
 
 class BuildFailedError(Exception):
     """A candidate's build failed; the message is one line, `log` what it printed."""
@@ -53,7 +56,7 @@ class BuildFailedError(Exception):
 
 def place_of(spec: ProblemSpec, problem: str, trial: Trial) -> Path:
     """Return the folder in which the build of `trial`'s candidate is kept."""
-    return Path(problem) / "builds" / f"{_key(spec, Path(trial.genome))}-{trial.sandbox}"
+    return Path(problem) / BUILDS / f"{_key(spec, Path(trial.genome))}-{trial.sandbox}"
 
 
 def build(

@@ -40,6 +40,7 @@ from harness.contract import (
     decode_outcome,
     encode,
 )
+from harness.problem.travel import pack_problem
 from swarm.executors.base import Executor, ExecutorConfig, VoidError
 from swarm.executors.ray_node import Find, Node, Reply, packed
 from swarm.executors.slices import discover
@@ -197,11 +198,14 @@ class RayExecutor:
     _busy: dict[Slice, asyncio.Lock] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
-        """Send the harness to every node. Raises SetupError if their harness ids differ."""
+        """Send harness and problem to every node. Raises SetupError if their harness ids differ."""
         files, tree = await asyncio.to_thread(packed, self.home / "harness"), self.home.name
-        sent = ray.put(files)
+        problem = await asyncio.to_thread(pack_problem, self.config.problem)
+        sent, packed_problem = ray.put(files), ray.put(problem)
         nodes = list({member.id: member for member in self.homes.values()}.values())
-        ids = await asyncio.gather(*(self._open(member, sent, tree) for member in nodes))
+        ids = await asyncio.gather(
+            *(self._open(member, sent, tree, packed_problem) for member in nodes)
+        )
         if len(set(ids)) != 1:
             by_node = ", ".join(f"{m.name}: {n}" for m, n in zip(nodes, ids, strict=True))
             raise SetupError(
@@ -248,9 +252,9 @@ class RayExecutor:
             raise VoidError(f"node {member.name}: {value}", cast(VoidCause, kind))
         return str(_value(member, (kind, value)))
 
-    async def _open(self, member: Member, sent: Any, tree: str) -> str:  # noqa: ANN401
+    async def _open(self, member: Member, sent: Any, tree: str, problem: Any) -> str:  # noqa: ANN401
         slices = [slice_ for slice_, home in self.homes.items() if home is member]
-        call = member.actor.open.remote(sent, tree, self.config, slices)
+        call = member.actor.open.remote(sent, tree, problem, self.config, slices)
         try:
             return str(_value(member, await _reply(member, call)))
         except VoidError as error:

@@ -1,8 +1,9 @@
 """The actor on each node of a Ray cluster: the node's own local executor.
 
-The actor gets the harness and each trial's genome as bytes and returns outcomes: nodes share no
-disk. The harness must hash to the id that it was sent under. A reply is a pair of a kind and a
-value, since Ray would wrap our exceptions: `done`, `setup` (for the user to fix), `void`.
+The actor gets the harness, the frozen problem and each trial's genome as bytes and returns
+outcomes: nodes share no disk. The harness must hash to the id that it was sent under. A reply is a
+pair of a kind and a value, since Ray would wrap our exceptions: `done`, `setup` (for the user to
+fix), or what voids a trial.
 
 Not covered: a killed actor leaves its temporary folder behind.
 """
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 from harness.contract import HarnessError, SetupError, Slice, VoidCause, decode_trial, encode
 from harness.fingerprint import tree_id
+from harness.problem.travel import unpack_problem
 from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.local import LocalExecutor
 from swarm.executors.require_sandbox import require_sandbox
@@ -64,16 +66,22 @@ class Node:
         self._home = Path(tempfile.mkdtemp(prefix="swarm-node-"))
         self._home.chmod(0o755)  # sandboxes run as another user
         self._executor: LocalExecutor | None = None
+        self._problem = ""
 
     async def slices(self, section: SlicesSection) -> Reply:
         """Return this node's slices."""
         return await _reply(self._slices, section)
 
     async def open(
-        self, harness: Files, tree: str, config: ExecutorConfig, slices: Sequence[Slice]
+        self,
+        harness: Files,
+        tree: str,
+        problem: bytes,
+        config: ExecutorConfig,
+        slices: Sequence[Slice],
     ) -> Reply:
         """Start the processes of `slices` and return their harness id."""
-        return await _reply(self._open, harness, tree, config, slices)
+        return await _reply(self._open, harness, tree, problem, config, slices)
 
     async def run(self, trial: str, genome: Files) -> Reply:
         """Run a trial of `genome` and return its outcome, both as lines of JSON."""
@@ -93,14 +101,21 @@ class Node:
         return self._find(section)
 
     async def _open(
-        self, harness: Files, tree: str, config: ExecutorConfig, slices: Sequence[Slice]
+        self,
+        harness: Files,
+        tree: str,
+        problem: bytes,
+        config: ExecutorConfig,
+        slices: Sequence[Slice],
     ) -> str:
         require_sandbox(config.sandbox)
         home = self._home / "harness" / tree
         unpack(harness, home / "harness")
         if tree_id(home / "harness") != tree:
             raise HarnessError(f"harness {tree} arrived as {tree_id(home / 'harness')}")
-        self._executor = LocalExecutor(home, config, slices)
+        self._problem = unpack_problem(problem, self._home / "problem")
+        here = replace(config, problem=self._problem)
+        self._executor = LocalExecutor(home, here, slices)
         await self._executor.__aenter__()
         return self._executor.harness
 
@@ -112,7 +127,7 @@ class Node:
         try:
             unpack(files, genome)
             scratch = str(self._home / "trials")
-            here = replace(trial, genome=str(genome), scratch=scratch)
+            here = replace(trial, genome=str(genome), scratch=scratch, problem=self._problem)
             if method == "check":
                 return encode(await self._executor.check(here))
             return encode(await self._executor.run(here))

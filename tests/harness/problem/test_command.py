@@ -13,7 +13,8 @@ import pytest
 from harness import tasks
 from harness.contract import Rung, SetupError, Slice, Trial
 from harness.problem.mounts import plan_mounts
-from harness.problem.spec import read_spec
+from harness.problem.spec import read_spec, write_spec
+from harness.problem.travel import pack_problem, unpack_problem
 from harness.sandbox import run, tiers
 from harness.trial import measure
 from islands.git.branches import Branches
@@ -387,3 +388,16 @@ def test_a_text_genome_may_have_the_network_and_a_key(tmp_path, monkeypatch, ser
     assert (outcome.score, outcome.evidence) == (17.0 if network else None, "verified")
     assert ("key ***" if network else "key None") in outcome.tail
     assert "0123456789" not in str(outcome)
+
+
+def test_a_problem_travels_to_another_machine_as_a_whole(problem, tmp_path):
+    """It is the same there, places of the genome included; what is missing there is named."""
+    packed = pack_problem(problem.frozen)
+    there = unpack_problem(packed, tmp_path / "there")
+    loaded = [tasks.load("command", place) for place in (problem.frozen, there)]
+    assert loaded[0].prepare("none") == loaded[1].prepare("none")
+    assert problem.measure(sandbox="none", problem=there).score == 42.0
+    spec = replace(read_spec(there), mounts={"/repo/lib": "/nowhere/lib"})
+    write_spec(spec, Path(there))
+    with pytest.raises(SetupError, match="/nowhere/lib is missing here"):
+        unpack_problem(pack_problem(there), tmp_path / "again")

@@ -15,6 +15,7 @@ class RatchetPolicy:
 
     - `acceptance`: rule that keeps or discards a candidate
     - `guards`: second measures that must not get worse
+    - `guard_pairs`: pairs up to which a keep that hangs on a guard is measured on
     - `null_rate`: share of proposals that do nothing (islands/genome/null_edits.py)
     - `sentinel_every`: trials that a slice runs at most from one sentinel to the next; 0: no
       sentinels (islands/drift.py)
@@ -22,5 +23,6 @@ class RatchetPolicy:
 
     acceptance: AcceptanceRule = LfsrRule()
     guards: Guards = Guards()
+    guard_pairs: int = 8
     null_rate: float = 0.0
     sentinel_every: int = 0

@@ -17,7 +17,7 @@ from islands import events as ev
 from islands.migration import NO_MIGRATION, Migration
 from islands.quarantine import REASON
 from islands.ratchet.acceptance import CandidateEvidence, Decision
-from islands.ratchet.guards import violated_guard
+from islands.ratchet.guards import Guards, GuardVerdict, judge_guards, missing_guards
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import CheckRequest, Migrant, TrialRequest
 from islands.rng import seed_of
@@ -133,7 +133,7 @@ def next_step(
     if slice_event is not None:
         return RecordEvent(slice_event)
     island = state.islands[name]
-    baseline = _baseline(state)
+    baseline = _baseline(state, ratchet.guards)
     step = _elsewhere(state, island)
     if step is None and (baseline is None or baseline == Wait()):
         step = _sentinel(state, island, ratchet)
@@ -255,7 +255,7 @@ def anchor_runs(state: State, slice_name: str) -> bool:
     )
 
 
-def _baseline(state: State) -> Step | None:
+def _baseline(state: State, guards: Guards) -> Step | None:
     if state.broken_baseline:
         return FailExperiment(state.broken_baseline)
     base = state.run.base
@@ -263,6 +263,8 @@ def _baseline(state: State) -> Step | None:
         return CheckRequest(base)
     scores = state.scores.by_commit.get(base, {})
     missing = [seed for seed in state.scores.baseline_seeds() if seed not in scores]
+    if scores and (unknown := missing_guards(guards, state.scores.measures(base))):
+        return FailExperiment(unknown)
     running = {trial.seed for trial in state.running.values() if trial.commit == base}
     for seed in missing:
         if seed not in running:
@@ -273,11 +275,9 @@ def _baseline(state: State) -> Step | None:
 def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step:
     if not open_.screened:
         return _screen(state, open_)
-    violation = violated_guard(
-        ratchet.guards, state.scores.measures(open_.parent), state.scores.measures(open_.commit)
-    )
-    if violation:
-        return Conclude(open_.number, Decision("discard", violation))
+    guarded = _guarded(state, open_, ratchet)
+    if guarded.state == "violated":
+        return Conclude(open_.number, Decision("discard", guarded.reason))
     evidence = CandidateEvidence(
         screened=open_.screen_gain,
         pairs=state.scores.pairs(open_),
@@ -286,8 +286,18 @@ def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step
         kept=replace(state.keep_tally, turn=open_.confirm_turn),
     )
     decision = ratchet.acceptance.decide(evidence)
+    if decision.verdict == "keep" and guarded.state == "open":
+        decision = Decision("confirm", guarded.reason)
     second = _second_of_pair(state, open_)
     return second or _next_of(state, open_, decision, ratchet)
+
+
+def _guarded(state: State, open_: Experiment, ratchet: RatchetPolicy) -> GuardVerdict:
+    scores, used = state.scores, len(open_.confirmed.keys() | open_.head_broken)
+    if not ratchet.guards.all:
+        return GuardVerdict("kept")
+    head, own, base = map(scores.measures, (open_.parent, open_.commit, state.run.base))
+    return judge_guards(ratchet.guards, head, own, base, last=used >= ratchet.guard_pairs)
 
 
 def _next_of(state: State, open_: Experiment, decision: Decision, ratchet: RatchetPolicy) -> Step:

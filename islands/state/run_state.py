@@ -322,7 +322,7 @@ class State:
             self._broke(trial, event.outcome)
         elif event.outcome.score is not None:
             self._scored(trial, event.outcome.score)
-            self.scores.add_measures(trial.commit, event.outcome)
+            self.scores.add_measures(trial, event.outcome)
 
     @_apply.register
     def _commit_checked(self, event: ev.CommitChecked) -> None:

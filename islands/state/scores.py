@@ -1,7 +1,7 @@
 """Scores of the commits that the run still needs, and what follows from them: noise, pairs, means.
 
-A commit's scores are forgotten once no island builds on it. A sum and a count stand for what guards
-watch. The spread of pairs is that of the latest REMEMBERED experiments: as heads change, so may it.
+A commit's scores, and the numbers that guards watch, are forgotten once no island builds on it. The
+spread of pairs is that of the latest REMEMBERED experiments: as heads change, so may it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Scores:
         self.lines: dict[str, int] = {}
         self._sentinels = sentinels
         self._run: ev.RunOpened | None = None
-        self._measurements: dict[str, dict[str, tuple[float, int]]] = {}
+        self._measurements: dict[str, dict[int, dict[str, float]]] = {}
         self._slice_epochs: dict[str, dict[int, SliceEpoch]] = {}
         self._pairs: deque[list[float]] = deque(maxlen=REMEMBERED)
         self._between_seeds: deque[float] = deque(maxlen=REMEMBERED)
@@ -134,11 +134,15 @@ class Scores:
         odd = odd_ones([*scores.values()], sd, noise.known_by)
         return [seed for n, seed in enumerate(scores) if n not in odd] or [*scores]
 
-    def measures(self, commit: str) -> dict[str, float]:
-        """Return the means of what guards watch, for a head or an open candidate."""
-        sums = self._measurements.get(commit, {})
-        means = {name: total / count for name, (total, count) in sums.items()}
-        return {**means, "lines": float(self.lines[commit])} if commit in self.lines else means
+    def measures(self, commit: str) -> dict[str, dict[int, float]]:
+        """Return the numbers that can be guarded, by name and seed, of a head or a candidate."""
+        by_name: dict[str, dict[int, float]] = {}
+        for seed, values in self._measurements.get(commit, {}).items():
+            for name, value in values.items():
+                by_name.setdefault(name, {})[seed] = value
+        if commit in self.lines:
+            by_name["lines"] = {0: float(self.lines[commit])}
+        return by_name
 
     def pairs(self, experiment: Experiment) -> list[float]:
         """Return the gains on the fresh seeds on which candidate and head both have a score."""
@@ -182,12 +186,9 @@ class Scores:
         """Take in a score of the base or of a head."""
         self.by_commit.setdefault(trial.commit, {})[trial.seed] = score
 
-    def add_measures(self, commit: str, outcome: Outcome) -> None:
+    def add_measures(self, trial: ev.TrialStarted, outcome: Outcome) -> None:
         """Take in what guards watch of one trial."""
-        sums = self._measurements.setdefault(commit, {})
-        for name, value in measures(outcome).items():
-            total, count = sums.get(name, (0.0, 0))
-            sums[name] = (total + value, count + 1)
+        self._measurements.setdefault(trial.commit, {})[trial.seed] = measures(outcome)
 
     def learn_pairs(self, pairs: list[float]) -> None:
         """Take in how much an experiment's pairs differ among themselves."""
@@ -203,6 +204,8 @@ class Scores:
 
     def withdraw(self, trial: ev.VoidedTrial) -> None:
         """Take back the score of a trial that became void."""
+        if trial.purpose in ev.ISLANDS_OWN:
+            self._measurements.get(trial.commit, {}).pop(trial.seed, None)
         if trial.purpose in ev.ISLANDS_OWN and trial.purpose != "screen":
             self.by_commit.get(trial.commit, {}).pop(trial.seed, None)
 

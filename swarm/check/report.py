@@ -24,6 +24,7 @@ from swarm.project.repository import (
     tip,
 )
 from swarm.project.runs import make_home
+from swarm.project.schema import guards_of
 
 FOLDER = ".check"
 """Where it works, below .swarm."""
@@ -74,7 +75,7 @@ def _base(repo: Path, sandbox: SandboxKind) -> Base:
 async def _found(base: Base, plan: BenchPlan, log: Callable[[str], None]) -> list[Finding]:
     runs = await run_base(base, plan, log)
     settings = base.program.settings
-    return findings(runs, settings.ratchet.policy(settings.guards.guards()))
+    return findings(runs, settings.ratchet.policy(guards_of(settings.guards)))
 
 
 def _passed(repo: Path) -> Path:

@@ -46,6 +46,7 @@ from swarm.project.repository import (
     tip,
 )
 from swarm.project.runs import RunFolder, create, fold, latest, next_name, runs
+from swarm.project.schema import guards_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ def _launch(  # noqa: PLR0913, PLR0917  # each is part of the plan
     return Launch(
         opening=opening,
         islands=islands,
-        ratchet=settings.ratchet.policy(settings.guards.guards()),
+        ratchet=settings.ratchet.policy(guards_of(settings.guards)),
         admission=settings.limits.admission(),
         limits=_limits(program, options),
         prose=program.prose,

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness import tasks
 from harness.tasks.base import TaskKind
 from islands.promotion.consensus import NAME as CONSENSUS
+from islands.ratchet.guards import HARNESS_OWN
 from islands.records import NULL
 from swarm.agents.llm.settings import ModelSettings
 from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
@@ -141,6 +142,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
     if NULL in settings.agents:
         yield ("agents", NULL), "is the name that proposals without effect go by: choose another"
     yield from _networked_code(settings)
+    yield from _bare_guards(settings)
     yield from _unknown_agents(settings)
     yield from _repetitions(settings)
     if settings.limits.usd is not None:
@@ -197,6 +199,16 @@ def _networked_code(settings: Settings) -> Iterator[Problem]:
         for n, path in enumerate(settings.genome):
             if PurePosixPath(path).suffix in CODE:
                 yield ("genome", n), f"is {shown(path)}, which is code, and `text: true` says not"
+
+
+def _bare_guards(settings: Settings) -> Iterator[Problem]:
+    """Yield guards that are a mere number, which does not say what side of what is allowed."""
+    for name, bound in settings.guards.items():
+        if not isinstance(bound, str) and name not in HARNESS_OWN:
+            yield (
+                ("guards", name),
+                f'must say which side is allowed, as in "<= {bound:g}x", times the head\'s value',
+            )
 
 
 def _unknown_agents(settings: Settings) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 `described` attaches to each key the rule and the example that an error message quotes. A section
 builds the record that the rest of the program works with (`RatchetSection.policy`,
-`GuardsSection.guards`, ...). `swarm.project.program` reads the file.
+`guards_of`, ...). `swarm.project.program` reads the file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from islands.migration import Migration
 from islands.promotion.attempt import PromotionPolicy
 from islands.ratchet.acceptance import AcceptanceRule
 from islands.ratchet.fixed_margin import FixedMarginRule
-from islands.ratchet.guards import Guards
+from islands.ratchet.guards import Guards, parse_guard
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import StackPolicy
@@ -240,23 +240,24 @@ class LimitsSection:
         )
 
 
-Multiple = Annotated[
-    float | None, Field(gt=0), described("a multiple of the head's value, above 0", "1.1")
-]
+def _bound(written: float | str) -> float | str:
+    """Return what a guard says. Raises ValueError if it is no bound."""
+    if isinstance(written, str):
+        parse_guard("", written)
+    elif written <= 0:
+        raise ValueError(written)
+    return written
 
 
-@dataclass(frozen=True, slots=True, config=STRICT)
-class GuardsSection:
-    """Measures that must not exceed a multiple of the head's; None: not guarded."""
+Bound = Annotated[float | str, AfterValidator(_bound)]
+"""A bound on a number, as `islands.ratchet.guards.parse_guard` reads it."""
 
-    memory: Multiple = None
-    seconds: Multiple = None
-    parameters: Multiple = None
-    lines: Multiple = None
+NumberName = Annotated[str, Field(pattern=r"^[^\s:=][^:=\n]{0,79}$")]
 
-    def guards(self) -> Guards:
-        """Return the guards of the ratchet."""
-        return Guards(**asdict(self))
+
+def guards_of(written: Mapping[str, float | str]) -> Guards:
+    """Return the guards of the ratchet."""
+    return Guards(tuple(parse_guard(name, bound) for name, bound in written.items()))
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -296,7 +297,11 @@ class RatchetSection:
         if self.fdr:
             rule = LfsrRule(self.fdr, self.max_pairs)
         return RatchetPolicy(
-            rule, guards, null_rate=self.null_rate, sentinel_every=self.sentinel_every
+            rule,
+            guards,
+            guard_pairs=self.max_pairs,
+            null_rate=self.null_rate,
+            sentinel_every=self.sentinel_every,
         )
 
 
@@ -495,9 +500,13 @@ class Settings:
         LimitsSection()
     )
     ratchet: Annotated[RatchetSection, described("settings", "{max_pairs: 3}")] = RatchetSection()
-    guards: Annotated[GuardsSection, described("settings", "{memory: 1.1, lines: 1.2}")] = (
-        GuardsSection()
-    )
+    guards: Annotated[
+        Mapping[NumberName, Bound],
+        described(
+            "bounds by the name of a number: times the head's, or absolute",
+            '{memory: 1.1, p95_ms: "<= 1.05x", accuracy: ">= 0.99x", peak_mib: "<= 64"}',
+        ),
+    ] = field(default_factory=dict)
     stack: Annotated[StackSection, described("settings", "{every: 8, max_share: 0.25}")] = (
         StackSection()
     )

@@ -7,7 +7,7 @@ import pytest
 
 from harness.contract import Failure, HarnessError, Preflight, SetupError
 from islands import events as ev
-from islands.ratchet.guards import Guards
+from islands.ratchet.guards import Guard, Guards
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Proposal, Usage
 from islands.state.run_state import State
@@ -179,7 +179,7 @@ def test_a_violated_guard_is_a_discard_with_its_reason(tmp_path):
         executor=Greedy(branches),
         agents={"i0": LabAgent(script={1: better})},
         islands=1,
-        ratchet=RatchetPolicy(guards=Guards(memory=1.1)),
+        ratchet=RatchetPolicy(guards=Guards((Guard("memory", 1.1),))),
         limits=RunLimits(trials=6),
     )
     verdict = kinds(run, ev.VerdictReached)[0]

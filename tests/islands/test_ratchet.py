@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from islands.ratchet.acceptance import CandidateEvidence, KeepTally
-from islands.ratchet.guards import Guards, violated_guard
 from islands.ratchet.noise import Noise, gain_of, spread, weigh
 from islands.ratchet.prior import learn
 from islands.records import Gain
@@ -137,24 +136,6 @@ def test_the_diagram_draws_every_arrow_of_the_table():
     table = {(old, *arrow) for old, successors in LIFECYCLE.items() for arrow in successors.items()}
     assert drawn == table
     assert len(lines) < len(table)  # parallel arrows are one
-
-
-@pytest.mark.parametrize(
-    ("guards", "reason"),
-    [
-        (Guards(), ""),
-        (Guards(memory=1.1), ""),
-        (Guards(memory=1.05), "guard: 110 MiB of peak memory, the head has 100; 1.05 times"),
-        (Guards(lines=1.0), "guard: 51 lines of genome, the head has 50; 1 times"),
-        (Guards(seconds=0.1), ""),
-    ],
-)
-def test_a_guard_is_a_multiple_of_what_the_head_has(guards, reason):
-    """Beyond it is a reason to discard; a measure that was not taken guards nothing."""
-    head = {"memory": 100.0, "lines": 50.0}
-    candidate = {"memory": 110.0, "lines": 51.0, "seconds": 9.0}
-    assert violated_guard(guards, head, candidate).startswith(reason)
-    assert bool(violated_guard(guards, head, candidate)) == bool(reason)
 
 
 def test_a_bet_grows_on_gains_alone_and_is_worth_one_before_any():

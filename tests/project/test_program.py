@@ -13,7 +13,7 @@ from harness.contract import Rung, SetupError
 from islands.genome.admission import AdmissionLimits
 from islands.migration import Migration
 from islands.ratchet.fixed_margin import FixedMarginRule
-from islands.ratchet.guards import Guards
+from islands.ratchet.guards import Guard, Guards
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import StackPolicy
@@ -106,7 +106,6 @@ def test_every_key_is_read():
         settings.SlicesSection,
         settings.LimitsSection,
         settings.RatchetSection,
-        settings.GuardsSection,
         settings.StackSection,
         settings.PromotionSection,
         settings.MigrationSection,
@@ -188,14 +187,14 @@ def test_sections_build_the_records_that_the_run_works_with():
     """Values arrive under the names of the domain."""
     keys = program(
         f"{MINIMAL}\nratchet: {{fdr: 0.1, max_pairs: 5, null_rate: 0.2, sentinel_every: 7}}\n"
-        "guards: {lines: 1.2}\nstack: {every: 3, max_share: 0.5}\n"
+        "guards: {lines: 1.2, p95 ms: '>= 0.9x'}\nstack: {every: 3, max_share: 0.5}\n"
         "promotion: {auto: false, stack_pairs: 3, max_trials: 20, hidden_queries: 2}\n"
         "migration: {topology: ring, every: 2, rate: 0.5}\nlimits: {max_files: 3, max_bytes: 90}"
     ).settings
-    guards = Guards(lines=1.2)
-    assert keys.guards.guards() == guards
+    guards = Guards((Guard("lines", 1.2), Guard("p95 ms", 0.9, at_most=False)))
+    assert settings.guards_of(keys.guards) == guards
     rule = LfsrRule(0.1, 5)
-    expected = RatchetPolicy(rule, guards, null_rate=0.2, sentinel_every=7)
+    expected = RatchetPolicy(rule, guards, 5, null_rate=0.2, sentinel_every=7)
     assert keys.ratchet.policy(guards) == expected
     fixed = settings.RatchetSection(fdr=0.0, max_pairs=5, margin=1.5).policy(guards)
     assert fixed.acceptance == FixedMarginRule(5, margin=1.5)

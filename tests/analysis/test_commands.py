@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import os
+from unittest import mock
 
 import duckdb
 import networkx as nx
 import pytest
 from click.testing import CliRunner
 from git import Repo
+from rich.console import Console
 
 from analysis.lineage import fold
 from harness.contract import SetupError
@@ -176,3 +178,22 @@ def test_the_lineage_is_thinned_cut_to_a_change_and_exported(repo, history, tmp_
     for wrong, words in ((("--out", "x"), "--format"), (("--format", "parquet"), "--out")):
         with pytest.raises(SetupError, match=words):
             output(lineage, *wrong)
+
+
+def test_a_result_fits_the_screen_or_goes_down_the_page(repo, history):
+    """Wide rows are records with short values; --wide and --json shorten nothing."""
+    write(runs.create(repo, "run1").path, history[0])
+    narrow = CliRunner(env={"COLUMNS": "80"})
+    with mock.patch("swarm.cli.query.wide_console", return_value=Console(width=80)):
+        tall = narrow.invoke(query, ["FROM kept LIMIT 1"], catch_exceptions=False).stdout
+        flat = narrow.invoke(query, ["SELECT island, gain FROM kept"]).stdout
+        wide = narrow.invoke(query, ["FROM kept LIMIT 1", "--wide"]).stdout
+    (row,) = json.loads(output(query, "FROM kept LIMIT 1", "--json"))
+    assert tall.startswith("row 1\n")
+    assert f" {row['commit'][:10]}\n" in tall
+    assert row["commit"] not in tall
+    assert f" {row['gain']:.6g}\n" in tall
+    assert flat.split("\n")[0].split() == ["island", "gain"]
+    assert max(map(len, flat.split("\n"))) <= 80
+    assert row["commit"] in wide
+    assert str(row["gain"]) in wide

@@ -54,6 +54,7 @@ def preflight(trial: Trial, slice_: Slice, confine: Confine) -> Preflight:
             kind=trial.sandbox,
             torch=task.torch,
             all_packages=request.all_packages,
+            bare=request.bare,
         )
         ended = confine(policy, python_argv(RUNNERS / request.runner, *request.args), log)
         text = printable(log.read_bytes()) if log.exists() else ""

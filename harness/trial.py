@@ -146,6 +146,7 @@ class _Measurement:
             max_wall=trial.max_wall,
             clock=True,
             all_packages=request.all_packages,
+            bare=request.bare,
         )
 
     def _failure(self, ended: Exit, text: str) -> Failure | None:

@@ -43,6 +43,7 @@ def load_model(options: argparse.Namespace) -> torch.nn.Module:
     """Return the genome's model with its weights; report each step."""
     if options.device == "cuda" and options.share < 1:
         torch.cuda.set_per_process_memory_fraction(options.share)
+    torch.compile = uncompiled  # type: ignore[assignment]  # there is no compiler here
     report_step(options.channel)  # failures after this are the genome's
     sys.path.insert(0, str(options.entry.parent))
     genome = import_module(options.entry.stem)
@@ -54,6 +55,11 @@ def load_model(options: argparse.Namespace) -> torch.nn.Module:
     model = model.to(options.device).eval()
     report_step(options.channel)
     return model
+
+
+def uncompiled(model: object = None, **_: object) -> object:
+    """Return what `torch.compile` is given, as a decorator too."""
+    return model if model is not None else uncompiled
 
 
 def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:

@@ -56,6 +56,8 @@ class SandboxPolicy:
         made before they exist
     write: host folders, by absolute path inside; each begins empty and receives the outputs when
         the sandbox has ended
+    bare: whether it sees no file of the host's but those in `read` and its script: only a zygote's
+        copy in namespaces can be so; it imports what the zygote holds in memory
     cpu: CPU time that it may use; None: not limited
     outputs: files to take from the `write` folders, with the most bytes of each; None takes every
         regular file
@@ -86,6 +88,7 @@ class SandboxPolicy:
     tmp_mib: int = 512
     kind: SandboxKind = "namespaces"
     torch: bool = True
+    bare: bool = False
     outputs: Mapping[str, int] | None = None
     cpu: CpuAllowance | None = None
     network: bool = False

@@ -40,7 +40,7 @@ class SandboxRequest:
     read: further paths inside the sandbox, each with the host path bound there read-only
     genome: the paths among these that the candidate supplies; None: its whole genome at /genome
     env: variables, whose values are secret
-    all_packages, event_loop, network: see `SandboxPolicy`
+    all_packages, bare, event_loop, network: see `SandboxPolicy`
     """
 
     runner: str
@@ -49,6 +49,7 @@ class SandboxRequest:
     read: Mapping[str, Path] = field(default_factory=dict)
     genome: Mapping[str, Path] | None = None
     all_packages: bool = False
+    bare: bool = False
     event_loop: bool = False
     network: bool = False
     env: Mapping[str, str] = field(default_factory=dict)

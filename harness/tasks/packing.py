@@ -81,11 +81,11 @@ class Packing:
         """Return how to run `trial`."""
         seconds = max(trial.rung.seconds - WRITE_MARGIN_S, trial.rung.seconds / 2)
         args = (f"/genome/{trial.entry}", str(trial.seed), f"{seconds:.3f}", f"/out/{RESULT}")
-        return SandboxRequest(runner="packing.py", args=args, outputs={RESULT: MAX_RESULT_BYTES})
+        return SandboxRequest("packing.py", args, {RESULT: MAX_RESULT_BYTES}, bare=True)
 
     def preflight_request(self, trial: Trial) -> SandboxRequest:
         """Return how to preflight `trial`'s genome: it is imported."""
-        return SandboxRequest("packing_preflight.py", (f"/genome/{trial.entry}",), outputs={})
+        return SandboxRequest("packing_preflight.py", (f"/genome/{trial.entry}",), {}, bare=True)
 
     def score(
         self,

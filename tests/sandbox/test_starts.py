@@ -156,6 +156,36 @@ print(json.dumps(dict(
         assert seen["exe"].startswith("/memfd:python")
 
 
+BARE = """
+import os, sys
+seen = []
+for folder, folders, files in os.walk("/"):
+    folders[:] = [name for name in folders if f"{folder}/{name}" not in ("//proc", "//dev")]
+    seen += [f"{folder}/{name}" for name in files]
+print(*sorted(path for path in seen if "/lib" not in path))
+import statistics, sqlite3, xml.dom.minidom, numpy.polynomial, html.parser
+print(statistics.mean([1, 3]), numpy.polynomial.Polynomial([1, 2])(3))
+try: import torch
+except ModuleNotFoundError as error: print(error)
+"""
+
+
+@pytest.mark.parametrize("start", STARTS[1:], indirect=True)
+def test_a_bare_sandbox_imports_from_memory_and_has_no_file_to_write_notes_with(
+    run_sandboxed, tmp_path
+):
+    """It has its script and the program that holds it; what the zygote holds can be imported.
+
+    Where two sandboxes can look up names in one folder of the host's, the first tells the second.
+    """
+    ended, log, _ = run_sandboxed(BARE, bare=True, write={})
+    files, modules, missing = log.splitlines()
+    assert files.split() == sorted(["/bin/cat", str(tmp_path / "program.py")])
+    assert modules.startswith("2 7.0")
+    assert missing == "No module named 'torch'"  # the zygote here has imported numpy alone
+    assert ended.code == 0
+
+
 def test_the_interpreter_cannot_be_changed(run_sandboxed):
     """Neither the file nor the copy behind /proc/self/exe opens for writing."""
     code = """

@@ -1,12 +1,24 @@
 """Bubblewrap command lines: find the program, name what is missing, lay out the mounts.
 
-Not covered: an interpreter or library reachable only through a symbolic link outside `SYSTEM` and
-the interpreter's prefix; such a sandbox does not start.
+A bare sandbox has no file of the host's but what it is given, its script, and the three files of
+the program that holds it; it imports what its zygote has in memory (`guest.module_store`). Every
+other one sees the system's trees, where names are a blackboard: a file that was looked for, found
+or not, is looked up faster the next time, by any sandbox. In C, with names in /usr/lib that do not
+exist, 40,000 bits a second passed so, one in a thousand wrong; and each page of a file that is not
+in memory yet carries a bit, once. So what matters is bare: scoring, audits, preflights and short
+trials on CPUs.
+
+Not covered:
+- that blackboard where a sandbox is not bare: CUDA slices, long CPU trials of the gpt task, tasks
+  `command` and `function`, cold starts, Landlock;
+- an interpreter or library reachable only through a symbolic link outside `SYSTEM` and the
+  interpreter's prefix; such a sandbox does not start.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,6 +38,9 @@ from harness.sandbox.backends.interpreter import (
 )
 from harness.sandbox.backends.uids import sandbox_uid
 from harness.sandbox.policy import SandboxPolicy
+
+HOLDER = "/bin/cat"
+"""Keeps a sandbox alive until its program starts (see `boot.prewarmed`)."""
 
 HOME = "/home/sandbox"
 PRIVATE = ("/tmp", "/dev/shm", HOME)  # noqa: S108  # the sandbox's own
@@ -125,16 +140,18 @@ def _namespaces(*, network: bool = False) -> list[str]:
 def _mounts(policy: SandboxPolicy, argv: Sequence[str]) -> dict[str, Mount]:
     """Return every mount of a sandbox by its path inside; later entries hide earlier ones."""
     program = program_words(argv)
-    places = _system(policy) | {
+    bare = policy.bare
+    places = (_holder() if bare else _system(policy)) | {
         "/proc": Mount(("--proc", "/proc")),
         "/dev": Mount(("--dev", "/dev")),
     }
     nodes = {str(node): ("--dev-bind", str(node), str(node)) for node in device_nodes(policy.slice)}
     places |= {path: Mount(words, host=True) for path, words in nodes.items()}
     places |= {path: _tmpfs(path, policy.tmp_mib) for path in PRIVATE}
-    places |= {str(path): _read_only(path) for path in prefixes()}
+    places |= {} if bare else {str(path): _read_only(path) for path in prefixes()}
     places |= {str(path): Mount(("--tmpfs", str(path))) for path in _hidden(policy)}
-    ours = (*site_entries(torch=policy.torch), GUEST, *([Path(program[0])] if program else []))
+    packages = () if bare else (*site_entries(torch=policy.torch), GUEST)
+    ours = (*packages, *([Path(program[0])] if program else []))
     places |= {str(path): _read_only(path) for path in ours}
     places |= {inside: _read_only(host, inside) for inside, host in policy.read.items()}
     return places | {path: _tmpfs(path, policy.file_mib) for path in policy.write}
@@ -142,12 +159,31 @@ def _mounts(policy: SandboxPolicy, argv: Sequence[str]) -> dict[str, Mount]:
 
 def _hidden(policy: SandboxPolicy) -> tuple[Path, ...]:
     """Return the package folders that are emptied and refilled with what the policy names."""
-    return () if policy.all_packages else site_folders()
+    return () if policy.all_packages or policy.bare else site_folders()
 
 
 def _tmpfs(path: str, mib: int) -> Mount:
     """Return a writable mount of `mib` MiB that vanishes with the sandbox."""
     return Mount(("--size", str(mib << 20), "--perms", "1777", "--tmpfs", path))
+
+
+@cache
+def _holder() -> dict[str, Mount]:
+    """Return the files of the one program in a bare sandbox: `HOLDER`, its loader and library.
+
+    They are read once, so that all their pages are in memory, before any sandbox sees them.
+    Raises SetupError where the libraries cannot be listed.
+    """
+    ldd = shutil.which("ldd")
+    if ldd is None:
+        raise SetupError("no `ldd` on PATH, which comes with the C library: install it")
+    listed = subprocess.run([ldd, HOLDER], env={}, capture_output=True, text=True, check=False)
+    paths = [word for word in listed.stdout.split() if word.startswith("/")]
+    if listed.returncode or not paths:
+        raise SetupError(f"`ldd {HOLDER}` does not list its libraries: {listed.stderr.strip()}")
+    for path in (HOLDER, *paths):
+        Path(path).read_bytes()
+    return {path: _read_only(Path(path).resolve(), path) for path in (HOLDER, *paths)}
 
 
 def _system(policy: SandboxPolicy) -> dict[str, Mount]:

@@ -34,7 +34,7 @@ from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.fds import readable
 from harness.sandbox.policy import SandboxPolicy
 
-HOLD_ARGV = ("/bin/cat",)
+HOLD_ARGV = (bubblewrap.HOLDER,)
 """Keeps a sandbox alive while its standard input, the leash, is open at the other end. It echoes a
 byte, which shows that it runs and so that the sandbox is made."""
 

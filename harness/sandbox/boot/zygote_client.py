@@ -29,7 +29,13 @@ from typing import TYPE_CHECKING
 
 from harness.contract import HarnessError, Slice
 from harness.sandbox.backends.environment import environment
-from harness.sandbox.backends.interpreter import guest_argv, import_roots
+from harness.sandbox.backends.interpreter import (
+    NUMPY_PACKAGES,
+    TORCH_PACKAGES,
+    guest_argv,
+    import_roots,
+    site_entries,
+)
 from harness.sandbox.backends.uids import sandbox_uid
 from harness.sandbox.boot.start import Started, handshake
 from harness.sandbox.guest.init import BEGIN, ENTER, ENTER_OWN, GROUP_BYTES, READY
@@ -61,7 +67,7 @@ class Zygote:
         binary = sealed_interpreter()
         with theirs:
             self._process = subprocess.Popen(
-                guest_argv("zygote", str(theirs.fileno()), import_roots(), ",".join(modules)),
+                guest_argv("zygote", str(theirs.fileno()), import_roots(), *_words(modules)),
                 executable=f"/proc/self/fd/{binary}",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -132,6 +138,15 @@ class Zygote:
             if reply != READY:
                 raise HarnessError("the zygote ended while it imported")
             self._ready = True
+
+
+def _words(modules: Sequence[str]) -> tuple[str, str]:
+    """Return what to import, and the packages to hold in memory for sandboxes without files."""
+    names = (
+        (*TORCH_PACKAGES, "functorch") if "torch" in modules else NUMPY_PACKAGES if modules else ()
+    )
+    held = [str(place) for place in sorted(site_entries()) if place.name in names]
+    return ",".join(modules), ":".join(held)
 
 
 def sealed_interpreter() -> int:

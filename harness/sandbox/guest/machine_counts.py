@@ -50,7 +50,7 @@ def hide(init: int, host_pid: int, *, own: bool) -> None:
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit() and entry.name not in kept:
             cover(entry.path, folder=entry.is_dir(follow_symlinks=False))
-    for core in os.scandir(CPUS):
+    for core in os.scandir(CPUS) if os.path.isdir(CPUS) else ():  # noqa: PTH112
         for name in CPU_COUNTS:
             if os.path.isdir(f"{core.path}/{name}"):  # noqa: PTH112  # pathlib takes 10 ms
                 cover(f"{core.path}/{name}", folder=True)

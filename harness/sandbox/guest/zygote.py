@@ -1,6 +1,7 @@
 """The zygote: has imported what sandboxed programs import, and becomes them by forking.
 
-Started as `zygote REQUESTS ROOT:ROOT MODULE,MODULE` by the harness, with no file of the host open
+Started as `zygote REQUESTS ROOT:ROOT MODULE,MODULE ENTRY:ENTRY` by the harness (the entries are
+packages to hold in memory), with no file of the host open
 but REQUESTS, a stream socket:
 
     we send     READY, once everything is imported
@@ -58,6 +59,7 @@ from .init import (
 )
 from .limits import close_all_but, die_with_parent, libc, limit_others, must, restrict
 from .machine_counts import CLONE_NEWUSER, hide
+from .module_store import install
 from .run_script import start
 
 TYPE_CHECKING = False
@@ -74,12 +76,14 @@ MAX_DESCRIPTORS = 64  # for one sandbox
 
 def main() -> None:
     """Import, then serve; a copy inside a sandbox returns and becomes the program."""
-    _, number, roots, modules = sys.argv
+    _, number, roots, modules, entries = sys.argv
     die_with_parent()
     close_all_but({0, 1, 2, int(number)})
     sys.path += roots.split(":")
     for name in filter(None, modules.split(",")):
         importlib.import_module(name)
+    if entries:
+        install(entries.split(":"))
     gc.collect()
     gc.freeze()  # pages that are never collected stay shared
     start(roots, serve(socket(fileno=int(number))))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 
 from harness.contract import HarnessError
 from harness.sandbox.backends import bubblewrap
@@ -57,8 +58,9 @@ class NamespaceSandbox(SandboxBase):
     def _started(self, stack: ExitStack) -> Started:
         policy, argv, source = self._policy, self._argv, self._source
         if source is None or program_words(argv) is None:
-            with Zygote(policy.slice, ()) as bare:  # has imported nothing: executes a command
-                made = PrewarmedSandbox(SandboxShape.of(policy, argv), bare, self._observer.folder)
+            policy = replace(policy, bare=False)  # a command is a file
+            with Zygote(policy.slice, ()) as empty:  # has imported nothing
+                made = PrewarmedSandbox(SandboxShape.of(policy, argv), empty, self._observer.folder)
                 started = stack.enter_context(made)
                 return started.start(policy, argv, self._observer.output, executed=True)
         waiting = source.take(policy, argv) if isinstance(source, SandboxPool) else None

@@ -152,6 +152,7 @@ def _launch(
         late=("/genome", "/weights"),
         fds=(channel, memory),
         kind=trial.sandbox,
+        bare=trial.slice.kind == "cpu",  # CUDA loads libraries when they are first used
         cpu=cpu,
     )
     numbers = {

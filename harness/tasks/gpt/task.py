@@ -33,6 +33,12 @@ MAX_WEIGHTS_BYTES = 1 << 30
 """268 million parameters in float32."""
 
 
+COMPILE_PAYS_S = 60.0
+"""The shortest budget of a CPU trial that sees a compiler and, with it, the system's files, through
+which trials can pass notes (`harness.sandbox.backends.bubblewrap`). To compile takes 20 to 30 s; in
+shorter trials `torch.compile` returns the model as it is."""
+
+
 def save_margin_s(seconds: float) -> float:
     """Return the part of a budget of `seconds` that is kept for saving the weights and exiting."""
     return 0.25 + 0.01 * seconds
@@ -85,7 +91,11 @@ class Gpt:
         }
         read = {"/train.u16": corpus.train_file}
         return SandboxRequest(
-            "gpt_train.py", _words(options), outputs={WEIGHTS: MAX_WEIGHTS_BYTES}, read=read
+            "gpt_train.py",
+            _words(options),
+            outputs={WEIGHTS: MAX_WEIGHTS_BYTES},
+            read=read,
+            bare=trial.slice.kind == "cpu" and seconds < COMPILE_PAYS_S,
         )
 
     def preflight_request(self, trial: Trial) -> SandboxRequest:
@@ -102,7 +112,8 @@ class Gpt:
             "most-bytes": MAX_WEIGHTS_BYTES,
         }
         read = {"/train.u16": corpus.train_file}
-        return SandboxRequest("gpt_preflight.py", _words(options), outputs={}, read=read)
+        bare = trial.slice.kind == "cpu"
+        return SandboxRequest("gpt_preflight.py", _words(options), outputs={}, read=read, bare=bare)
 
     def score(self, run: GenomeRun, trial: Trial, confine: Confine) -> TaskScore:
         """Return the bits per byte of the trial's split under the model whose weights were left.

@@ -9,12 +9,14 @@ All of it lies in the problem's folder, beside what candidates see:
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.contract import Split
+from harness.contract import Trial
 from harness.problem.spec import REPO, ProblemSpec
+from harness.problem.view import link_mounts, link_or_copy, read_only_places
 
 JUDGE, HELD, BASE = "judge", "held", "base"
 
@@ -34,14 +36,18 @@ class JudgePlaces:
     held: str
 
 
-def judge_places(spec: ProblemSpec, problem: str, split: Split) -> JudgePlaces:
-    """Return the files that judge a trial on `split`: those held for it and for no other."""
-    read = {path: Path(path) for path in spec.python.prefixes}
-    read[REPO] = Path(problem) / JUDGE
-    held = spec.held.get(split)
+def judge_places(spec: ProblemSpec, problem: str, trial: Trial) -> JudgePlaces:
+    """Return the files that judge `trial`: those held for its split and for no other."""
+    read = {**read_only_places(spec), REPO: Path(problem) / JUDGE}
+    if trial.sandbox != "namespaces" and any(path.startswith(REPO) for path in spec.mounts):
+        read[REPO] = Path(trial.scratch) / trial.id / JUDGE
+        copy = link_or_copy if trial.sandbox == "landlock" else shutil.copy2
+        shutil.copytree(Path(problem) / JUDGE, read[REPO], symlinks=True, copy_function=copy)
+        link_mounts(spec, read[REPO])
+    held = spec.held.get(trial.split)
     if held is None:
         return JudgePlaces(read, "")
-    read[HELD_INSIDE] = Path(problem) / HELD / split
+    read[HELD_INSIDE] = Path(problem) / HELD / trial.split
     return JudgePlaces(read, f"{HELD_INSIDE}/{PurePosixPath(held).name}")
 
 

@@ -30,7 +30,7 @@ def run_scorer(
     confine: Callable[[SandboxPolicy, Sequence[str], Path], Exit],
 ) -> tuple[Exit, bytes]:
     """Run the scorer on the sealed files `artifacts`; return how it ended and what it printed."""
-    places = judge_places(spec, problem, trial.split)
+    places = judge_places(spec, problem, trial)
     log = Path(trial.scratch) / trial.id / "score.log"
     sealed = Path(trial.scratch) / trial.id / "sealed"
     sealed.mkdir()

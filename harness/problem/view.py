@@ -69,7 +69,7 @@ def make_view(problem: Path, genome: Path, spec: ProblemSpec, view: Path, *, lin
 
     With `link` the frozen files are hard links.
     """
-    copy = _link_or_copy if link else shutil.copy2
+    copy = link_or_copy if link else shutil.copy2
     shutil.copytree(problem / TREE, view, symlinks=True, copy_function=copy)
     for path in spec.genome:
         place, given = view / path, genome / path
@@ -92,7 +92,8 @@ def link_mounts(spec: ProblemSpec, view: Path) -> None:
             place.symlink_to(host)
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def link_or_copy(source: str, target: str) -> None:
+    """Link a file, or copy it where that is not possible."""
     try:
         os.link(source, target)
     except OSError:  # another file system, or too many links

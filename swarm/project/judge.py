@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -156,12 +157,26 @@ def _write(git: Plumbing, files: Sequence[TrackedFile], path: str, folder: Path)
     """Write the files at or below `path` of the repository into `folder`, under its last name."""
     parent = PurePosixPath(path).parent
     for file, data in read_blobs(git, files):
-        if data.startswith(LFS_POINTER):
-            raise SetupError(f"{file.path} is a pointer of Git LFS: run `git lfs pull`")
         place = folder / PurePosixPath(file.path).relative_to(parent)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
+        place.write_bytes(lfs_content(git, file.path, data))
         place.chmod(0o444)
+
+
+def lfs_content(git: Plumbing, path: str, data: bytes) -> bytes:
+    """Return a file's content; that of a pointer of Git LFS is in the repository's own store.
+
+    Raises SetupError where it was not fetched.
+    """
+    if not data.startswith(LFS_POINTER):
+        return data
+    match = re.search(rb"^oid sha256:([0-9a-f]{64})$", data, re.MULTILINE)
+    oid = match[1].decode() if match else ""
+    stored = git.common_dir / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
+    content = stored.read_bytes() if oid and stored.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != oid:
+        raise SetupError(f"{path} is a pointer of Git LFS: run `git lfs pull`")
+    return content
 
 
 def _open_folders(top: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from harness import tasks
 from harness.contract import SetupError
 from harness.problem.interpreter import find_python
+from harness.problem.judge import JUDGE
 from harness.problem.mounts import plan_mounts
 from harness.problem.prepare import prepare
 from harness.problem.spec import REPO, TREE, ProblemSpec, write_spec
@@ -26,12 +26,12 @@ from islands.git.plumbing import Plumbing
 from islands.git.tracked import TrackedFile, read_blobs, tracked_files
 from swarm.project.judge import (
     EXECUTABLE,
-    LFS_POINTER,
     LINK,
     SUBMODULE,
     Judge,
     freeze_judge,
     judge_paths,
+    lfs_content,
 )
 from swarm.project.program import Program
 from swarm.project.runs import HOME
@@ -63,6 +63,8 @@ def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
         if program.settings.prepare:
             spec = _prepared(repo, commit, spec, program.settings.prepare, draft)
             _make_places(spec, listed, draft / TREE)
+        if (draft / JUDGE).exists():
+            _make_places(replace(spec, genome=()), listed, draft / JUDGE)
         write_spec(spec, draft)
         _require_evidence(program, draft)
         draft.chmod(0o755)
@@ -187,7 +189,7 @@ def _write_tree(git: Plumbing, files: list[TrackedFile], tree: Path) -> None:
         if file.mode == LINK:
             path.symlink_to(_target(file.path, os.fsdecode(data)))
         else:
-            path.write_bytes(_lfs_content(git, file.path, data))
+            path.write_bytes(lfs_content(git, file.path, data))
             path.chmod(0o555 if file.mode == EXECUTABLE else 0o444)
 
 
@@ -207,22 +209,6 @@ def _make_places(spec: ProblemSpec, files: list[TrackedFile], tree: Path) -> Non
             place.mkdir(parents=True, exist_ok=True)
     for folder in (tree, *(path for path in tree.rglob("*") if _is_folder(path))):
         folder.chmod(0o755)
-
-
-def _lfs_content(git: Plumbing, path: str, data: bytes) -> bytes:
-    """Return a file's content; that of a pointer of Git LFS is in the repository's own store.
-
-    Raises SetupError where it was not fetched.
-    """
-    if not data.startswith(LFS_POINTER):
-        return data
-    match = re.search(rb"^oid sha256:([0-9a-f]{64})$", data, re.MULTILINE)
-    oid = match[1].decode() if match else ""
-    stored = git.common_dir / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
-    content = stored.read_bytes() if oid and stored.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != oid:
-        raise SetupError(f"{path} is a pointer of Git LFS: run `git lfs pull`")
-    return content
 
 
 def _is_folder(path: Path) -> bool:

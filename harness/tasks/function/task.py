@@ -233,7 +233,7 @@ class _Trial:
         return Peer(start)
 
     def _evaluate(self, channel: int) -> Running:
-        places = judge_places(self.task.problem, self.task.folder, self.trial.split)
+        places = judge_places(self.task.problem, self.task.folder, self.trial)
         policy = self._policy(places.read, channel)
         words = self.task.evaluate_words(self.trial, channel, places.held)
         # the genomes live longer, so that it is evaluate that is seen to take too long

@@ -13,6 +13,7 @@ SCORE = """\
 import os, pathlib, sys
 answers = pathlib.Path(os.environ["OUT"], "answers.txt").read_text().split()
 held = pathlib.Path(os.environ["SWARM_HELD"]).read_text().split()
+assert pathlib.Path("vendor/x.txt").read_text() == "mounted"
 assert not pathlib.Path("src/work.py").exists(), "the genome is here"
 print("accuracy:", sum(a == b for a, b in zip(answers, held, strict=True)) / len(held))
 print("answers:", len(answers))
@@ -23,10 +24,12 @@ FILES = {
     "run.py": "import os, src.work\nsrc.work.main(os.environ['OUT'])\n",
     "src/work.py": "def main(out):\n    open(out + '/answers.txt', 'w').write('a b')\n",
     "data/dev.txt": "a b\n",
+    ".gitignore": "vendor\n",
+    "vendor/x.txt": "mounted",
     "data/hidden.txt": "a c\n",
     "program.md": "---\ntask: command\ngenome: [src/work.py]\nrun: python run.py\n"
     "score: python score.py\nheld: {dev: data/dev.txt, hidden: data/hidden.txt}\n"
-    "metric: accuracy\ndirection: maximize\nevidence: verified\n---\n",
+    "metric: accuracy\ndirection: maximize\nevidence: verified\nmount: [vendor]\n---\n",
 }
 
 

@@ -5,7 +5,8 @@ candidate's code may have run meanwhile, so the archive that comes out of the sa
 hostile: a build may add files, and changes none that git tracks.
 
 Not covered: nothing of one build is there in the next (no object files, no compiler cache). With
-Landlock a build runs in another folder than `run` does, so programs that note their own path fail.
+Landlock a build runs in another folder than `run` does, so programs that note their own path fail,
+and it cannot run what it has just compiled, since chmod has no effect there.
 """
 
 from __future__ import annotations
@@ -149,11 +150,18 @@ def _extract_one(tar: tarfile.TarFile, member: tarfile.TarInfo, view: Path) -> N
         raise BuildFailedError(f"the build changed {member.name}: it may only add files")
     tar.extract(member, view, set_attrs=False, filter="data")
     if member.isreg():
-        place.chmod(0o555 if (member.mode or 0) & 0o100 else 0o444)
+        place.chmod(0o555 if (member.mode or 0) & 0o100 or _is_program(place) else 0o444)
     for folder in place.parents:
         if folder == view:
             break
         folder.chmod(0o755)
+
+
+def _is_program(path: Path) -> bool:
+    """Return whether a file can be run: with Landlock, chmod has no effect during a build."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    return head == b"\x7fELF" or head.startswith(b"#!")
 
 
 def _forget_oldest(builds: Path) -> None:

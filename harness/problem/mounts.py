@@ -21,8 +21,8 @@ from harness.problem.spec import REPO
 FOUND = "node_modules"
 """The folder that is mounted where it exists beside program.md or at the root."""
 
-SETTINGS = ("java*", "perl", "fonts", "maven", "gradle")
-"""Folders of /etc that toolchains read, if every user may."""
+SETTINGS = ("java*", "perl", "fonts", "maven", "gradle", "ssl/openssl.cnf")
+"""Files and folders of /etc that toolchains read, if every user may."""
 
 TOOLS = (Path("/usr/local/go/bin"),)
 """Folders of programs outside the usual path."""
@@ -68,7 +68,8 @@ def plan_mounts(repo: Path, folder: str, wanted: Sequence[str]) -> MountPlan:
 def _settings() -> Iterator[Path]:
     for name in SETTINGS:
         for place in Path("/etc").glob(name):
-            if place.is_dir() and place.stat().st_mode & 0o005 == stat.S_IROTH | stat.S_IXOTH:
+            wanted = stat.S_IROTH | (stat.S_IXOTH if place.is_dir() else 0)
+            if place.stat().st_mode & wanted == wanted:
                 yield place
 
 

@@ -63,7 +63,7 @@ for act in (
     lambda: open("bench.py", "w"),
     lambda: os.unlink("bench.py"),
     lambda: os.rename("bench.py", "old.py"),
-    lambda: os.chmod("bench.py", 0o777),
+    lambda: os.chmod("bench.py", 0o777) or os.stat("bench.py").st_mode & 0o222 or 1 / 0,
     lambda: open("json.py", "w"),
     lambda: open("src/more.py", "w"),
     lambda: os.symlink("/tmp", "link"),
@@ -71,7 +71,7 @@ for act in (
     try:
         act()
         print("done:", 1)
-    except OSError:
+    except (OSError, ZeroDivisionError):  # the latter: chmod had no effect
         pass
 """
     outcome = ends(problem, code, sandbox=kind)

@@ -3,7 +3,9 @@
 What a candidate can cause is void once, since the machine may have done it, and the candidate's
 failure the second time: otherwise it could choose which of its scores count, or stop a run.
 
-Not covered: the count is that of one slice's process, so each slice and each launch forgives once.
+Not covered:
+- the count is that of one slice's process, so each slice and each launch forgives once;
+- a sandbox that hides CPU time of its own (`monitor.cpu`) can look disturbed by others.
 """
 
 from __future__ import annotations
@@ -11,7 +13,14 @@ from __future__ import annotations
 import errno
 from collections import Counter
 
-from harness.contract import Failure, HarnessError, Outcome, SuspectError, Trial
+from harness.contract import (
+    DisturbedError,
+    Failure,
+    HarnessError,
+    Outcome,
+    SuspectError,
+    Trial,
+)
 
 MACHINE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO)
@@ -45,7 +54,8 @@ class Faults:
 
 def suspected(error: HarnessError | OSError) -> str:
     """Return the cause of an error that a candidate may have caused, "" for the machine's own."""
-    if isinstance(error, SuspectError):
+    stopped = isinstance(error, DisturbedError) and error.cause == "signal"
+    if isinstance(error, SuspectError) or stopped:  # a candidate can stop itself, too
         return str(error)
     if isinstance(error, OSError) and error.errno not in MACHINE:
         return f"{type(error).__name__}: {error.strerror or error}"

@@ -10,9 +10,12 @@ does not write, queries and does not set, and the next sandbox removes what the 
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -169,6 +172,96 @@ def watches(target: Target) -> str:
     if number >= 0:
         os.close(number)
     return "watched a folder" if watching else ""
+
+
+def locks(_: Target) -> str:
+    """Take an exclusive lock on a shared file, and see from another opening that it is taken."""
+    first, second = (os.open(sys.argv[3], os.O_RDONLY) for _ in range(2))
+    fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "a lock crosses sandboxes"
+    return ""
+
+
+def leases(_: Target) -> str:
+    """Hold a lease, by which one sandbox delays another, and hear of a folder."""
+    kept = [name for name, try_it in (("a lease", _lease), ("news of /", _hear)) if _done(try_it)]
+    return f"holds {', '.join(kept)}" if kept else ""
+
+
+def _lease() -> None:
+    fcntl.fcntl(os.open(sys.argv[3], os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK)
+
+
+def _hear() -> None:
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # the news
+    fcntl.fcntl(os.open("/", os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_CREATE)
+
+
+def page_cache(target: Target) -> str:
+    """See which pages of a shared file are in memory."""
+    file, vector = os.open(sys.argv[3], os.O_RDONLY), ctypes.create_string_buffer(1)
+    place = ctypes.addressof(ctypes.create_string_buffer(1 << 14)) + 4095 & ~4095
+    return ", ".join(
+        f"has {name}"
+        for name, args in (("mincore", (place, 4096, vector)), ("cachestat", (file, 0, 0, 0)))
+        if _answers(target, name, args)
+    )
+
+
+def _answers(
+    target: Target, name: str, args: tuple[int | ctypes.Array[ctypes.c_char], ...]
+) -> bool:
+    try:
+        target.call(name, *args)
+    except OSError as error:
+        return error.errno not in (errno.ENOSYS, errno.EPERM)
+    return True
+
+
+def machine(_: Target) -> str:
+    """Read counts of the whole machine, which a neighbour can move."""
+    paths = ("/proc/stat", "/proc/loadavg", "/proc/sys/fs/file-nr")
+    before = [_text(path) for path in paths]
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    moved = [path for path, text in zip(paths, before, strict=True) if _text(path) != text]
+    return f"reads {', '.join(moved)}" if moved else ""
+
+
+def holders(_: Target) -> str:
+    """Write to the memory of the sandbox's other processes, or find one that is less limited."""
+    wrong = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            if _opens(str(process / "mem"), os.O_RDWR):
+                wrong.append(f"writes to process {process.name}")
+            with suppress(OSError):
+                files = resource.prlimit(int(process.name), resource.RLIMIT_NOFILE)[1]
+                if files > resource.getrlimit(resource.RLIMIT_NOFILE)[1]:
+                    wrong.append(f"process {process.name} may open {files} files")
+    return ", ".join(wrong[:3])
+
+
+def kernel_memory(_: Target) -> str:
+    """Hold memory of the kernel's that nobody counts."""
+    held = [
+        name
+        for name, make in (("an epoll", select.epoll), ("a TCP socket", socket.socket))
+        if _done(make)
+    ]
+    return f"has {', '.join(held)}" if held else ""
+
+
+def _done(attempt: Callable[[], object]) -> bool:
+    with suppress(OSError, AttributeError):  # not all systems have all calls
+        attempt()
+        return True
+    return False
 
 
 def tracing(target: Target) -> str:
@@ -339,6 +432,12 @@ PARTS: dict[str, dict[str, Attack]] = {
         "modes": modes,
         "limits": limits,
         "watches": watches,
+        "locks": locks,
+        "leases": leases,
+        "page cache": page_cache,
+        "machine counts": machine,
+        "holders": holders,
+        "kernel memory": kernel_memory,
         "tracing": tracing,
         "namespaces": namespaces,
         "packages": packages,
@@ -381,6 +480,12 @@ def _attempt(attack: Attack, target: Target) -> str:
 def _closing(ours: socket.socket, theirs: socket.socket) -> Iterator[socket.socket]:
     with ours, theirs:
         yield ours
+
+
+def _text(path: str) -> str:
+    with suppress(OSError):
+        return Path(path).read_text()
+    return ""
 
 
 def _is_open(number: int) -> bool:

@@ -7,13 +7,20 @@ from dataclasses import replace
 
 import pytest
 
-from harness.contract import HarnessError, Rung, Slice, SuspectError, Trial
+from harness.contract import DisturbedError, HarnessError, Rung, Slice, SuspectError, Trial
 from harness.faults import Faults
 
 TRIAL = Trial("t1", "packing", "none", "c1", 1, Rung(1, 1.0), Slice("a", "cpu"), "/g", "g", "/s")
 
 
-@pytest.mark.parametrize("error", [SuspectError("alive"), PermissionError(errno.EPERM, "sealed")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        SuspectError("alive"),
+        PermissionError(errno.EPERM, "sealed"),
+        DisturbedError("a signal stopped it", "signal"),
+    ],
+)
 def test_the_second_time_it_is_the_candidates(error):
     """Once it is void; then every further trial of the commit fails, on any seed."""
     faults = Faults()
@@ -25,7 +32,13 @@ def test_the_second_time_it_is_the_candidates(error):
 
 
 @pytest.mark.parametrize(
-    "error", [HarnessError("did not start"), OSError(errno.ENOSPC, ""), OSError(errno.ENOMEM, "")]
+    "error",
+    [
+        HarnessError("did not start"),
+        DisturbedError("others had its cores", "busy"),
+        OSError(errno.ENOSPC, ""),
+        OSError(errno.ENOMEM, ""),
+    ],
 )
 def test_what_no_candidate_can_cause_stays_void(error):
     """A full disk or a sandbox that did not start says nothing about a candidate."""

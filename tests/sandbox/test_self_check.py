@@ -67,6 +67,7 @@ def test_a_hole_in_landlock_is_seen(landlock, monkeypatch):
 def test_the_attacks_are_real(monkeypatch):
     """Where nothing is confined the same attacks succeed, and nothing of them is left behind."""
     names = {"files", "inputs", "processes", "tcp", "udp", "abstract socket", "path socket"}
+    names |= {"locks", "leases", "page cache", "machine counts", "holders", "kernel memory"}
     names |= {"tracing", "privileges", "disk", "links", "notes"}
     token = secrets.token_hex(8)
     monkeypatch.setattr(secrets, "token_hex", lambda _: token)

@@ -382,7 +382,8 @@ class AgentFailed:
 
     experiment, island, agent: number reserved for the proposal, who asked whom
     error_kind: kind of error; `stopped`: the coordinator stopped while the agent worked;
-      `exhausted`: the agent has nothing left to try on this head
+      `exhausted`: the agent has nothing left to try on this head; `too_long`, `rejected`: the
+      provider does not take this prompt; `unavailable`: only a person can make the provider answer
     reason: the error, in a line
     usage: what the attempt cost
     origin: experiment whose change the agent was asked to port, 0 for an idea of its own
@@ -401,6 +402,9 @@ class AgentFailed:
         "network",
         "stopped",
         "exhausted",
+        "too_long",
+        "rejected",
+        "unavailable",
     ]
     reason: str
     usage: Usage = Usage()

@@ -42,7 +42,7 @@ CONFLICT = "conflict"
 PRESENT = "present"
 """Rule that refuses a migrant that the head holds already."""
 
-RETRIED_ERRORS = frozenset({"rate", "server", "timeout", "network"})
+RETRIED_ERRORS = frozenset({"rate", "server", "timeout", "network", "unavailable"})
 """Error kinds after which an agent is asked again to port a change."""
 
 

@@ -171,16 +171,17 @@ def next_ask(
     return RequestProposal() if len(waiting) + requested < depth else EnoughPending()
 
 
-def out_of_ideas(state: State, names: Iterable[str]) -> bool:
-    """Return whether the agents of all islands `names` have nothing left to try.
+def out_of_ideas(state: State, names: Iterable[str], silent: Collection[str] = ()) -> bool:
+    """Return whether the agents of all islands `names` have nothing left to try, or are `silent`.
 
     Nothing is under way either that could change that.
     """
     if state.running or state.stacks.open is not None or state.promotions.open is not None:
         return False
-    islands = [state.islands[name] for name in names]
+    islands = [(state.islands[name], name in silent) for name in names]
     return all(
-        island.exhausted and island.experiment is None and not island.queue for island in islands
+        (island.exhausted or is_silent) and island.experiment is None and not island.queue
+        for island, is_silent in islands
     )
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from islands.records import Attempt, Brief, Proposal, Usage
 
 ErrorKind = Literal[
-    "rate", "server", "timeout", "refusal", "malformed", "unapplied", "network", "exhausted"
+    "rate",
+    "server",
+    "timeout",
+    "refusal",
+    "malformed",
+    "unapplied",
+    "network",
+    "exhausted",
+    "too_long",
+    "rejected",
+    "unavailable",
 ]
 
 
@@ -15,7 +25,8 @@ class AgentError(Exception):
     """An agent failed to propose this time; the island continues.
 
     `error_kind`: what failed; the message is one line for people. After "exhausted" the agent is
-    not asked again until something has changed.
+    not asked again until something has changed; after "unavailable" (no credit, no such model, key
+    withdrawn) only a person can help, so it rests. "too_long" and "rejected" concern one prompt.
     `usage`: what the attempt cost nevertheless.
     `retry_after`: seconds the provider asked to wait (0: none named).
     """
@@ -46,3 +57,11 @@ class Agent(Protocol):
 
         A kept change that is later quarantined (islands/quarantine.py) comes again, as failed.
         """
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """An agent that can tell before a launch whether it can be reached."""
+
+    async def probe(self) -> None:
+        """Raise SetupError, with the fix, if only the user can make it answer."""

@@ -6,6 +6,7 @@ when a run is resumed.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import shutil
 import time
@@ -23,7 +24,7 @@ from islands import events as ev
 from islands.git.branches import Branches
 from islands.records import Brief, Usage
 from islands.state.run_state import State
-from swarm.agents.base import Agent
+from swarm.agents.base import Agent, Probed
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Breakages, Mutator
@@ -106,6 +107,8 @@ async def assemble(
             opening = _opening(program, task, folder.name, base, islands, lines)
             launch = _launch(program, task, folder, options, opening, islands)
             agents = _agents(program, launch, past, stack, call_started)
+            if not options.unlimited:
+                await _probe(agents)
             # takes seconds: whatever else is wrong is said before
             require_sandbox(options.sandbox, folder.kept)
             shutil.rmtree(folder.scratch, ignore_errors=True)
@@ -160,7 +163,12 @@ def _require_launchable(repo: Path, options: LaunchOptions) -> None:
 @contextmanager
 def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
     with Ledger.open(folder.path, time.time) as ledger:
-        yield ledger, fold(ledger.events())
+        try:
+            yield ledger, fold(ledger.events())
+        finally:
+            # refused before its first event; the lock is held, so no other launch writes here
+            if folder.ledger.exists() and not folder.ledger.stat().st_size:
+                shutil.rmtree(folder.path, ignore_errors=True)
 
 
 def _program(repo: Path, base: LaunchBase, options: LaunchOptions) -> Program:
@@ -293,3 +301,13 @@ def _agents(
             stack.push_async_callback(model.close)
             agents[name] = model
     return agents
+
+
+async def _probe(agents: Mapping[str, Agent]) -> None:
+    """Call each language model once. Raises SetupError for what only the user can fix."""
+    by_name = {agent.name: agent for agent in agents.values()}
+    probes = [agent.probe() for agent in by_name.values() if isinstance(agent, Probed)]
+    results = await asyncio.gather(*probes, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -12,7 +12,7 @@ long scoring took.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -216,7 +216,10 @@ class IslandLoop:
         limit = self.run.limits.reached(self._rung)
         if limit is None and not self.proposer.busy:
             limit = self.proposer.limit
-            if limit is None and out_of_ideas(self.run.state, self._islands):
+            silent = self._given_up()
+            if limit is None and out_of_ideas(self.run.state, self._islands, silent):
+                if silent:
+                    raise SetupError(_nobody_answers(silent))
                 limit = "ideas"
         if limit is not None:
             return limit
@@ -226,6 +229,12 @@ class IslandLoop:
         except TimeoutError:
             return "minutes"
         return None
+
+    def _given_up(self) -> Mapping[str, str]:
+        """Return the islands whose agents are not expected to answer any more, with the reason."""
+        agents = {name: self.run.agents[name].name for name in self._islands}
+        reasons = self.run.health.given_up(agents.values())
+        return {name: reasons[agent] for name, agent in agents.items() if agent in reasons}
 
     def _offer_migrant(self, parent: str, migrant: Migrant) -> RunLimit | None:
         run = self.run
@@ -361,3 +370,8 @@ class IslandLoop:
             await run.branch_sync.advance()
         else:
             self.trials.discard_export(experiment.commit)
+
+
+def _nobody_answers(silent: Mapping[str, str]) -> str:
+    reasons = "; ".join(dict.fromkeys(silent.values()))
+    return f"no agent answers any more: {reasons}; `swarm launch` resumes the run"

@@ -12,8 +12,11 @@ shows what is pending, and each has its own seed.
 from __future__ import annotations
 
 import asyncio
+import math
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from harness.contract import SetupError
 from islands import events as ev
 from islands.genome import null_edits
 from islands.records import NULL, Brief, Proposal, RunLimit
@@ -81,15 +84,28 @@ class Proposer:
         run = self.run
         trials_left = run.limits.trials_left(run.state.run.rungs[0])
         depth = 0 if self.limit else min(self.prefetch.depth, trials_left)
-        return next_ask(run.state, self.name, depth, self._requests, self._rebasing)
+        step = next_ask(run.state, self.name, depth, self._requests, self._rebasing)
+        if isinstance(step, RequestProposal):
+            if self._rest_s() > 0:
+                return EnoughPending()
+            run.health.ask(run.agents[self.name].name)
+        return step
+
+    def _rest_s(self) -> float:
+        """Return the seconds for which the island's agent is not asked."""
+        now = asyncio.get_running_loop().time()
+        return self.run.health.rest_s(self.run.agents[self.name].name, now)
 
     async def _wait(self) -> None:
         state = self.run.state
         island = state.islands[self.name]
         # all islands share the baseline; once it is scored only this island's events matter here,
         # and others' keeps where its agent has nothing left to try
-        own = state.scores.has(island.head) and not island.exhausted
-        await self.run.changes.wait(self.name if own else "")
+        rest_s = self._rest_s()
+        own = state.scores.has(island.head) and not island.exhausted and rest_s < math.inf
+        with suppress(TimeoutError):
+            async with asyncio.timeout(rest_s if 0 < rest_s < math.inf else None):
+                await self.run.changes.wait(self.name if own else "")
 
     async def _rebase(self, experiment: Experiment, onto: str) -> None:
         try:
@@ -119,6 +135,7 @@ class Proposer:
         number, agent, parent = run.next_number(), run.agents[name], run.state.islands[name].head
         null = await self._null_proposal(number, parent)
         if null is not None:
+            run.health.released(agent.name)
             await self._submit_null(number, parent, null)
             return refusal  # the agent has not seen this attempt
         brief, origin = self._brief(number, refusal)
@@ -126,6 +143,7 @@ class Proposer:
             proposal = await agent.propose(brief)
         except BudgetError as error:
             self.limit = error.limit
+            run.health.released(agent.name)
             return ""
         except asyncio.CancelledError:
             call = run.state.calls.open.get(number)
@@ -142,8 +160,10 @@ class Proposer:
             )
             if name in run.state.migrants.ports:  # no answer: the port is requested again
                 self._ports.discard(origin)
-            await asyncio.sleep(self._pause_s(error.retry_after))
+            await self._pause_after(error)
             return ""
+        if run.health.proposed(agent.name):
+            run.changes.notify()
         run.record(
             ev.ProposalReceived(
                 number,
@@ -162,6 +182,20 @@ class Proposer:
         else:
             self.prefetch.add_latency(asyncio.get_running_loop().time() - start)
         return refusal
+
+    async def _pause_after(self, error: AgentError) -> None:
+        """Wait before the agent is asked again; where it rests, `_wait` does that.
+
+        Raises SetupError where an agent that has never proposed should stop the launch.
+        """
+        run, now = self.run, asyncio.get_running_loop().time()
+        stop = run.health.failed(run.agents[self.name].name, error, now)
+        if stop:
+            raise SetupError(stop)
+        if self._rest_s() > 0:
+            run.changes.notify()
+        else:
+            await asyncio.sleep(self._pause_s(error.retry_after))
 
     async def _submit_null(self, number: int, parent: str, null: Proposal) -> None:
         run = self.run

@@ -13,6 +13,7 @@ from islands import events as ev
 from islands.records import RunLimit
 from islands.state.run_state import State
 from swarm.agents.base import Agent
+from swarm.coordinator.agent_health import AgentHealth
 from swarm.coordinator.branch_sync import BranchSync
 from swarm.coordinator.interfaces import BranchStore, EventSink, Offload, PreflightRunner
 from swarm.coordinator.launch_plan import Launch
@@ -68,6 +69,7 @@ class Run:
     slices: SliceChoice = field(init=False)
     branch_sync: BranchSync = field(init=False)
     changes: Notifier = field(default_factory=Notifier)
+    health: AgentHealth = field(default_factory=AgentHealth)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     _last_number: int = 0
 

@@ -157,8 +157,8 @@ TRIES = {n}
 UNAPPLIED = EDIT.replace("TRIES = 2", "TRIALS = 31")
 
 ERRORS = [
-    *[Say(UNAPPLIED.format(n=32))] * 4,
-    *[Say("I would rather talk about it.")] * 4,
+    *[Say(UNAPPLIED.format(n=n)) for n in (29, 30, 31, 32)],
+    *[Say(f"I would rather talk about it, {n}.") for n in range(4)],
     Refuse(),
     Hang(),
     Status(429, {"retry-after": "0"}),

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 from importlib import import_module
 
+from harness.contract import SetupError
 from islands.records import Brief
 from swarm.agents.base import AgentError
 from swarm.agents.llm.agent import LanguageModel
 from swarm.agents.llm.budget import Budget, BudgetError
+from swarm.agents.llm.capabilities import Capabilities
 from swarm.agents.llm.client import ModelClient
 from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
 from swarm.agents.llm.settings import ModelSettings, Price
@@ -59,8 +61,10 @@ def make_model_agent(server, api, budget=None, limiter=None, key=KEY, **settings
     settings = ModelSettings(kind, "some-model", **{**given, **settings})
     limiter = limiter or RateLimiter(FAST)
     module, _, name = APIS[api].partition(".")
-    provider = getattr(import_module(f"swarm.agents.llm.{module}"), name)(settings, key)
-    return LanguageModel("m", ModelClient("m", settings, provider, limiter, budget or Budget()))
+    known = Capabilities()
+    provider = getattr(import_module(f"swarm.agents.llm.{module}"), name)(settings, key, known)
+    client = ModelClient("m", settings, provider, limiter, budget or Budget(), known)
+    return LanguageModel("m", client)
 
 
 def propose(agent, brief=BRIEF):
@@ -74,6 +78,20 @@ def propose(agent, brief=BRIEF):
         return asyncio.run(main())
     except AgentError as error:
         return error
+
+
+def probe(agent):
+    """Return the SetupError that the probe of a launch raises, None if the agent can be used."""
+
+    async def main():
+        async with contextlib.aclosing(ClosingAgents(agent)):
+            await agent.probe()
+
+    try:
+        asyncio.run(main())
+    except SetupError as error:
+        return error
+    return None
 
 
 class ClosingAgents:

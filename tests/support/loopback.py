@@ -24,6 +24,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from swarm.agents.llm.agent import PROBE
+
 KEY = "sk-loopback-0123456789abcdef"
 
 
@@ -133,10 +135,14 @@ def _flat(content: Any) -> str:
 class Loopback:
     """The server. `script`: steps, or a function of the request; a reply takes `delay` seconds."""
 
+    on_probe: Step = Say("yes")
+    """The answer to the small call that a launch begins with; it is not part of the script."""
+
     def __init__(
         self, script: Iterable[Step] | Callable[[ModelRequest], Step] = (), delay: float = 0.0
     ) -> None:
         self.log: list[Served] = []
+        self.probes: list[ModelRequest] = []
         self.delay = delay
         self.max_concurrent = 0
         self._concurrent = 0
@@ -200,13 +206,18 @@ class Loopback:
 
     async def _answer(self, request: Request, api: str, shape: Callable[..., object]) -> Response:
         key = request.headers.get("x-api-key") or request.headers.get("authorization", "")
-        number, self._number = self._number, self._number + 1  # at once, or two would be one
-        model_request = ModelRequest(number, api, key.removeprefix("Bearer "), await request.json())
-        step = (
-            self._next(model_request)
-            if model_request.key == KEY
-            else Status(401, message=f"bad key {key}")
-        )
+        body = await request.json()
+        probe = PROBE.system in json.dumps(body)
+        number = self._number
+        self._number += not probe  # at once, or two would be one
+        model_request = ModelRequest(number, api, key.removeprefix("Bearer "), body)
+        if model_request.key != KEY:
+            step: Step = Status(401, message=f"bad key {key}")
+        else:
+            step = self.on_probe if probe else self._next(model_request)
+        if probe:
+            self.probes.append(model_request)
+            return _served(api, shape, step)
         await asyncio.sleep(self.delay)
         sent = len(json.dumps(model_request.body).encode()) // 4
         match step:
@@ -229,6 +240,18 @@ class Loopback:
         self.log.append(Served(model_request, step, sent, output))
         headers = step.headers if isinstance(step, Say) else {}
         return JSONResponse(shape(step, text, sent, output), headers=dict(headers))
+
+
+def _served(api: str, shape: Callable[..., object], step: Step) -> Response:
+    """Return the response to a probe, which no log counts."""
+    match step:
+        case Status(code, headers, message, error_code):
+            return JSONResponse(_as_error(api, message, error_code), code, headers)
+        case Garbage(body):
+            return Response(body, media_type="text/html")
+        case Say(text):
+            return JSONResponse(shape(step, text, 10, 1))
+    raise NotImplementedError(step)
 
 
 class _Broken(Response):

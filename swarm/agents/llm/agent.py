@@ -5,18 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 
+from harness.contract import SetupError
 from islands.records import Attempt, Brief, Entry, Proposal, Usage
-from swarm.agents.base import AgentError
-from swarm.agents.llm import search_replace as edits
+from swarm.agents.base import AgentError, ErrorKind
+from swarm.agents.llm.apply_edits import apply_changes
+from swarm.agents.llm.budget import BudgetError
 from swarm.agents.llm.client import Bill, ModelClient
-from swarm.agents.llm.prompt import render
-from swarm.agents.llm.provider import Reply, Turn, one_line
+from swarm.agents.llm.prompt import answer_form, render
+from swarm.agents.llm.provider import Prompt, Reply, Turn, one_line
+from swarm.agents.llm.reasoning import without_reasoning
+from swarm.agents.llm.reply_forms import read_reply
+from swarm.agents.llm.search_replace import EditError, MalformedError, ParsedReply, clean
 
 MAX_REPAIRS = 3
 """How often an unusable reply is sent back with what is wrong with it."""
 
+MAX_SHORTENED = 4
+"""How often a brief that is too long for the model is shortened before it is dropped."""
+
 MAX_ERROR_CHARS = 8_000
+
+PROBE = Prompt("You are asked whether you can be reached.", "Hello.", "Answer with the word yes.")
+PROBE_TOKENS = 16
+PROBE_TRIES = 2
+
+_PASSING: frozenset[ErrorKind] = frozenset({"rate", "server", "timeout", "refusal"})
+"""Errors of a probe that may be over when the first proposal is asked for."""
 
 UsageCallback = Callable[[Brief, Usage], None]
 """Called with a brief and what its proposal costs if no further reply arrives.
@@ -38,14 +54,52 @@ class LanguageModel:
     name: str
     client: ModelClient
     on_usage: UsageCallback = field(default=ignore_usage, repr=False)
+    _before: Usage = field(default=Usage(), repr=False)
+    """What the probe cost, reported with the first proposal."""
+
+    async def probe(self) -> None:
+        """Make one small call, before anything is measured.
+
+        It finds a wrong key or address, and teaches what the model takes. Raises SetupError if
+        only the user can help; what may pass, such as an overload, is no error here.
+        """
+        bill = Bill()
+        try:
+            await self.client.ask(PROBE, (), bill, max_output=PROBE_TOKENS, tries=PROBE_TRIES)
+        except AgentError as error:
+            if error.error_kind in _PASSING:
+                return
+            raise SetupError(_named(self.name, str(error))) from None
+        except BudgetError:
+            return
+        finally:
+            self._before = bill.usage
 
     async def propose(self, brief: Brief) -> Proposal:
-        """Return a proposal for `brief`.
+        """Return a proposal for `brief`; a brief that is too long for the model is shortened.
 
         Raises AgentError if there is no usable reply, BudgetError if the budget has no room for a
-        request, SetupError if the user must fix a setting.
+        request.
         """
-        prompt, bill = render(brief), Bill(partial(self.on_usage, brief))
+        bill, known, settings = (
+            Bill(partial(self.on_usage, brief)),
+            self.client.capabilities,
+            self.client.settings,
+        )
+        bill.carry(self._before)
+        self._before = Usage()
+        for shortened in count():
+            prompt = render(brief, known.max_prompt_chars(settings))
+            try:
+                return await self._converse(brief, prompt, bill)
+            except AgentError as error:
+                last = shortened == MAX_SHORTENED or error.error_kind != "too_long"
+                if last or not known.shorten(prompt.chars):
+                    raise
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _converse(self, brief: Brief, prompt: Prompt, bill: Bill) -> Proposal:
+        """Ask, and send an unusable reply back with what is wrong with it."""
         turns: list[Turn] = []
         for repairs in range(MAX_REPAIRS + 1):
             reply = await self.client.ask(prompt, turns, bill)
@@ -53,11 +107,14 @@ class LanguageModel:
                 reason = f"the model refused: {reply.detail or 'no reason given'}"
                 raise AgentError("refusal", reason, bill.usage)
             try:
-                answer = self._read(reply)
-                files = edits.apply_changes(brief.genome, answer)
-            except edits.EditError as error:
+                answer = self._read(reply, brief.genome)
+                files = apply_changes(brief.genome, answer)
+            except EditError as error:
                 bill.record_error(error.error_kind)
                 complaint = str(error)
+                if turns and turns[-2].text == without_reasoning(clean(reply.text)):
+                    complaint = f"the same answer again: {complaint}"
+                    break
             else:
                 notes: dict[str, str | float] = {
                     "model": self.client.settings.model,
@@ -66,10 +123,12 @@ class LanguageModel:
                 }
                 return Proposal(answer.hypothesis, _entries(files), notes, bill.usage)
             turns += [
-                Turn("assistant", edits.clean(reply.text)),
-                Turn("user", _repair_request(complaint)),
+                Turn("assistant", without_reasoning(clean(reply.text))),
+                Turn("user", _repair_request(complaint, answer_form(brief))),
             ]
-        reason = one_line(f"no usable answer after {MAX_REPAIRS} repairs: {complaint}")
+        settings = self.client.settings
+        where = f"{settings.model} at {settings.url}"
+        reason = one_line(f"{where}: no usable answer after {len(turns) // 2} repairs: {complaint}")
         raise AgentError(bill.error_kind, reason, bill.usage)
 
     def learn(self, attempt: Attempt) -> None:
@@ -79,19 +138,24 @@ class LanguageModel:
         """Close the connections to the provider."""
         await self.client.provider.close()
 
-    def _read(self, reply: Reply) -> edits.ParsedReply:
+    def _read(self, reply: Reply, genome: Mapping[str, str]) -> ParsedReply:
         if reply.ending == "cut":
             most = self.client.settings.max_output_tokens
-            raise edits.MalformedError(f"the answer was cut off at {most} tokens; make it shorter")
-        return edits.parse_reply(reply.text)
+            raise MalformedError(f"the answer was cut off at {most} tokens; make it shorter")
+        return read_reply(reply.text, genome)
 
 
-def _repair_request(complaint: str) -> str:
+def _repair_request(complaint: str, form: str) -> str:
     return (
         f"That answer could not be used, and nothing of it was applied.\n\n"
         f"{complaint[:MAX_ERROR_CHARS]}\n\n"
-        "Send the whole answer again: the hypothesis and every block."
+        f"Send the whole answer again, the hypothesis and every block, in this form:\n\n{form}"
     )
+
+
+def _named(name: str, reason: str) -> str:
+    agent = f"agent {name!r}"
+    return reason if agent in reason else f"{agent} in program.md: {reason}"
 
 
 def _entries(files: Mapping[str, str | None]) -> dict[str, Entry | None]:

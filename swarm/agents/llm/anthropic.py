@@ -9,15 +9,17 @@ the system text; all proposals on one head and the repairs of one conversation s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import anthropic
 import httpx2
 from anthropic.types import CacheControlEphemeralParam, MessageParam, TextBlockParam
 from pydantic import BaseModel
 
-from swarm.agents.llm import provider
-from swarm.agents.llm.provider import Prompt, Reply, TokenCount, Turn
+from swarm.agents.llm import network, provider
+from swarm.agents.llm.capabilities import Capabilities
+from swarm.agents.llm.provider import Prompt, Reply, ReplyForm, TokenCount, Turn
+from swarm.agents.llm.reasoning import answer_in
 from swarm.agents.llm.settings import ModelSettings, Tokens
 
 _CACHE_CONTROL: CacheControlEphemeralParam = {"type": "ephemeral"}
@@ -29,10 +31,20 @@ class _Usage(BaseModel):
     cache_read_input_tokens: TokenCount | None = None
     cache_creation_input_tokens: TokenCount | None = None
 
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_input_tokens or 0,
+            self.cache_creation_input_tokens or 0,
+        )
+
 
 class _Block(BaseModel):
     type: str
     text: str = ""
+    thinking: str = ""
 
 
 class _StopDetails(BaseModel):
@@ -43,65 +55,88 @@ class _StopDetails(BaseModel):
 class _Message(BaseModel):
     """The fields we use of a message, validated here: the SDK (2.12) does not validate."""
 
-    content: list[_Block]
+    content: list[_Block] | None = None
     stop_reason: str | None = None
     stop_details: _StopDetails | None = None
-    usage: _Usage
+    usage: Annotated[_Usage | None, provider.IF_READABLE] = None
 
 
 class AnthropicModel:
     """A model behind Anthropic's messages format, at Anthropic or elsewhere."""
 
-    def __init__(self, settings: ModelSettings, key: str) -> None:
+    def __init__(
+        self, settings: ModelSettings, key: str, capabilities: Capabilities | None = None
+    ) -> None:
         self._settings, self._key = settings, key
+        self._capabilities = capabilities or Capabilities()
         self._client = anthropic.AsyncAnthropic(
             # with an empty key the SDK would look for other credentials on this machine
             api_key=key or "none",
             base_url=settings.url,
             max_retries=0,
-            timeout=httpx2.Timeout(settings.timeout_seconds, connect=10.0),
+            timeout=httpx2.Timeout(settings.timeout_seconds, connect=network.CONNECT_S),
+            http_client=network.http_client(settings),
+            default_headers=network.own_headers(settings, key or "none", anthropic.Omit()),
         )
 
-    async def ask(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:
+    async def ask(self, prompt: Prompt, turns: Sequence[Turn], form: ReplyForm) -> Reply:
         """Make one call. Raises CallError or RejectedError; their texts never hold the key."""
-        try:
-            raw = await self._client.messages.with_raw_response.create(
-                model=self._settings.model,
-                max_tokens=self._settings.max_output_tokens,
-                system=[_text(prompt.system, cached=True)],
-                messages=_messages(prompt, turns),
-                thinking={"type": "adaptive"},
-                output_config=self._output_config(),
-            )
-        except anthropic.APIStatusError as error:
-            message, code = error.api_message or error.message, error.error_code or ""
-            provider.raise_for_status(error.response, message, code, self._key)
-        except anthropic.APIConnectionError as error:
-            provider.raise_for_connection(error)
-        body = provider.parse_body(raw.http_response.content, _Message.model_validate_json)
-        return _reply(body, provider.wait_before_next(raw.headers))
+        while True:
+            output = min(form.max_output, self._capabilities.max_output(self._settings))
+            optional = self._optional(form)
+            try:
+                raw = await self._client.messages.with_raw_response.create(
+                    model=self._settings.model,
+                    max_tokens=output,
+                    system=[self._text(prompt.system, cached=True)],
+                    messages=self._messages(prompt, turns),
+                    **optional,
+                )
+            except anthropic.APIStatusError as error:
+                message, code = error.api_message or error.message, error.error_code or ""
+                sent = [*optional, "cache_control"]
+                if provider.can_adapt(error.response, message) and self._capabilities.adapt(
+                    message, sent, output
+                ):
+                    continue
+                provider.raise_for_status(error.response, message, code, self._key)
+            except anthropic.APIConnectionError as error:
+                provider.raise_for_connection(error, self._settings)
+            body = provider.parse_body(raw.http_response.content, _Message.model_validate_json)
+            return _reply(body, provider.wait_before_next(raw.headers))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    def _output_config(self) -> Any:  # noqa: ANN401 - the SDK's type lists the efforts of today
-        return {"effort": self._settings.effort} if self._settings.effort else anthropic.omit
+    def _optional(self, form: ReplyForm) -> dict[str, Any]:
+        """Return the parameters that some models or gateways refuse."""
+        config: dict[str, Any] = {}
+        if self._settings.effort:
+            config["effort"] = self._settings.effort
+        if form.schema is not None:
+            config["format"] = {"type": "json_schema", "schema": form.schema}
+        optional: dict[str, Any] = {"thinking": {"type": "adaptive"}}
+        if config:
+            optional["output_config"] = config
+        return {
+            name: value
+            for name, value in optional.items()
+            if name not in self._capabilities.refused
+        }
 
+    def _text(self, text: str, *, cached: bool = False) -> TextBlockParam:
+        block = TextBlockParam(type="text", text=text)
+        if cached and "cache_control" not in self._capabilities.refused:
+            block["cache_control"] = _CACHE_CONTROL
+        return block
 
-def _text(text: str, *, cached: bool = False) -> TextBlockParam:
-    block = TextBlockParam(type="text", text=text)
-    if cached:
-        block["cache_control"] = _CACHE_CONTROL
-    return block
-
-
-def _messages(prompt: Prompt, turns: Sequence[Turn]) -> list[MessageParam]:
-    first: MessageParam = {
-        "role": "user",
-        "content": [_text(prompt.genome, cached=True), _text(prompt.request)],
-    }
-    return [first, *(cast("MessageParam", _message(turn)) for turn in turns)]
+    def _messages(self, prompt: Prompt, turns: Sequence[Turn]) -> list[MessageParam]:
+        first: MessageParam = {
+            "role": "user",
+            "content": [self._text(prompt.genome, cached=True), self._text(prompt.request)],
+        }
+        return [first, *(cast("MessageParam", _message(turn)) for turn in turns)]
 
 
 def _message(turn: Turn) -> dict[str, str]:
@@ -110,16 +145,12 @@ def _message(turn: Turn) -> dict[str, str]:
 
 
 def _reply(message: _Message, pause: float) -> Reply:
-    usage = message.usage
+    blocks = message.content or []
+    text = "".join(block.text for block in blocks if block.type == "text")
     return Reply(
-        text="".join(block.text for block in message.content if block.type == "text"),
+        text=text or answer_in("".join(block.thinking for block in blocks)),
         ending=_ending(message.stop_reason),
-        tokens=Tokens(
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cache_read_input_tokens or 0,
-            usage.cache_creation_input_tokens or 0,
-        ),
+        tokens=message.usage.tokens if message.usage else None,
         wait_s=pause,
         detail=_detail(message.stop_details),
     )

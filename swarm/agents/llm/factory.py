@@ -9,6 +9,7 @@ from harness.contract import SetupError
 from islands.environment import secret
 from swarm.agents.llm.agent import LanguageModel, UsageCallback, ignore_usage
 from swarm.agents.llm.budget import Budget
+from swarm.agents.llm.capabilities import Capabilities
 from swarm.agents.llm.client import ModelClient
 from swarm.agents.llm.provider import Provider
 from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
@@ -17,9 +18,10 @@ from swarm.agents.llm.settings import DEFAULT_URLS, ModelSettings, check_setting
 
 @dataclass(slots=True)
 class RateLimiters:
-    """One rate limiter a provider and key, created on first use."""
+    """What agents share: one rate limiter a provider and key, and what is known of each model."""
 
     seed: int = 0
+    _capabilities: dict[tuple[str, str], Capabilities] = field(default_factory=dict, repr=False)
     _limiters: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, repr=False)
 
     def shared(self, settings: ModelSettings, key: str) -> RateLimiter:
@@ -31,6 +33,10 @@ class RateLimiters:
             self._limiters[settings.url, key] = limiter
         limiter.limit_rate(rate)
         return limiter
+
+    def capabilities(self, settings: ModelSettings) -> Capabilities:
+        """Return what is known of this model: all its agents learn together."""
+        return self._capabilities.setdefault((settings.url, settings.model), Capabilities())
 
 
 def make_agent(
@@ -54,7 +60,9 @@ def make_agent(
         )
     key = read_key(name, settings)
     limiter = limiters.shared(settings, key)
-    client = ModelClient(name, settings, _provider(settings, key), limiter, budget)
+    known = limiters.capabilities(settings)
+    provider = _provider(settings, key, known)
+    client = ModelClient(name, settings, provider, limiter, budget, known)
     return LanguageModel(name, client, on_usage)
 
 
@@ -76,12 +84,13 @@ def read_key(name: str, settings: ModelSettings) -> str:
     return key
 
 
-def _provider(settings: ModelSettings, key: str) -> Provider:
+def _provider(settings: ModelSettings, key: str, known: Capabilities) -> Provider:
     if settings.kind == "anthropic":
         from swarm.agents.llm.anthropic import AnthropicModel  # noqa: PLC0415 - 1.7 s of its SDK
 
-        return AnthropicModel(settings, key)
+        return AnthropicModel(settings, key, known)
     from swarm.agents.llm.openai import ChatModel, ResponsesModel  # noqa: PLC0415 - 0.6 s
 
     home = urlsplit(DEFAULT_URLS["openai"]).hostname
-    return (ResponsesModel if urlsplit(settings.url).hostname == home else ChatModel)(settings, key)
+    model = ResponsesModel if urlsplit(settings.url).hostname == home else ChatModel
+    return model(settings, key, known)

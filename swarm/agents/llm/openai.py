@@ -3,24 +3,29 @@
 Ollama, vLLM, llama.cpp and hosted compatible servers implement chat completions; of Responses they
 implement part or nothing. Prompt caches match equal beginnings by themselves here.
 
-Not covered: a server that accepts only `max_completion_tokens` (we send `max_tokens`, which local
-servers all accept).
+Chat completions are asked for with `max_tokens`, which local servers all accept, and where that is
+refused with `max_completion_tokens`; and as a stream where a server knows nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, NoReturn
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, Literal, NoReturn
 
 import httpx2
 import openai
+from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel, Field
 
-from swarm.agents.llm import provider
-from swarm.agents.llm.provider import Prompt, Reply, TokenCount, Turn
+from swarm.agents.llm import network, provider
+from swarm.agents.llm.capabilities import Capabilities
+from swarm.agents.llm.provider import Prompt, Reply, ReplyForm, TokenCount, Turn
+from swarm.agents.llm.reasoning import answer_in
 from swarm.agents.llm.settings import ModelSettings, Tokens
 
 Ending = Literal["done", "refused", "cut"]
+
+_TEXT_PARTS = ("text", "output_text")
 
 
 class _Cached(BaseModel):
@@ -67,7 +72,7 @@ class _Response(BaseModel):
     output: list[_Item]
     incomplete_details: _Why | None = None
     error: _Fault | None = None
-    usage: _ResponseUsage | None = None
+    usage: Annotated[_ResponseUsage | None, provider.IF_READABLE] = None
 
 
 class _ChatUsage(BaseModel):
@@ -81,8 +86,18 @@ class _ChatUsage(BaseModel):
 
 
 class _ChatMessage(BaseModel):
-    content: str | None = None
+    content: str | list[_Part] | None = None
     refusal: str | None = None
+    reasoning_content: Annotated[str | None, provider.IF_READABLE] = None
+    reasoning: Annotated[str | None, provider.IF_READABLE] = None
+
+    @property
+    def text(self) -> str:
+        """The answer; from the end of the reasoning where the server left nothing else."""
+        content = self.content
+        if isinstance(content, list):
+            content = "".join(part.text for part in content if part.type in _TEXT_PARTS)
+        return content or answer_in(self.reasoning_content or self.reasoning or "")
 
 
 class _Choice(BaseModel):
@@ -94,54 +109,79 @@ class _Completion(BaseModel):
     """The fields we use of a chat completion."""
 
     choices: list[_Choice] = Field(min_length=1)
-    usage: _ChatUsage | None = None
+    usage: Annotated[_ChatUsage | None, provider.IF_READABLE] = None
 
 
 class _Client:
     """The SDK's client as both formats use it: no retries of its own."""
 
-    def __init__(self, settings: ModelSettings, key: str) -> None:
+    def __init__(
+        self, settings: ModelSettings, key: str, capabilities: Capabilities | None = None
+    ) -> None:
         self._settings, self._key = settings, key
+        self._capabilities = capabilities or Capabilities()
         self._client = openai.AsyncOpenAI(
             # the SDK requires a key; servers that need none ignore it
             api_key=key or "none",
             base_url=settings.url,
             max_retries=0,
-            timeout=httpx2.Timeout(settings.timeout_seconds, connect=10.0),
+            timeout=httpx2.Timeout(settings.timeout_seconds, connect=network.CONNECT_S),
+            http_client=network.http_client(settings),
+            default_headers=network.own_headers(settings, key or "none", openai.Omit()),
         )
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
+    def _adapts(self, error: openai.APIError, sent: Collection[str], output: int) -> bool:
+        """Return whether the request can be made again without what was refused."""
+        return (
+            isinstance(error, openai.APIStatusError)
+            and provider.can_adapt(error.response, error.message)
+            and self._capabilities.adapt(error.message, sent, output)
+        )
+
+    def _output(self, form: ReplyForm) -> int:
+        return min(form.max_output, self._capabilities.max_output(self._settings))
+
+    def _taken(self, optional: Mapping[str, Any]) -> dict[str, Any]:
+        refused = self._capabilities.refused
+        return {name: value for name, value in optional.items() if value and name not in refused}
+
     def _raise(self, error: openai.APIStatusError | openai.APIConnectionError) -> NoReturn:
         if isinstance(error, openai.APIStatusError):
             code = error.code or error.type or ""
             provider.raise_for_status(error.response, error.message, code, self._key)
-        provider.raise_for_connection(error)
-
-    def _effort(self) -> Any:  # noqa: ANN401 - the SDK's type lists the efforts of today
-        return self._settings.effort or openai.omit
+        provider.raise_for_connection(error, self._settings)
 
 
 class ResponsesModel(_Client):
     """One of OpenAI's own models, through Responses; nothing is stored at OpenAI."""
 
-    async def ask(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:
+    async def ask(self, prompt: Prompt, turns: Sequence[Turn], form: ReplyForm) -> Reply:
         """Make one call. Raises CallError or RejectedError; their texts never hold the key."""
         effort = self._settings.effort
+        schema = form.schema and {
+            "format": {"type": "json_schema", "name": "answer", "schema": form.schema}
+        }
         messages: Any = _messages(prompt, turns)
-        try:
-            raw = await self._client.responses.with_raw_response.create(
-                model=self._settings.model,
-                instructions=prompt.system,
-                input=messages,
-                max_output_tokens=self._settings.max_output_tokens,
-                reasoning={"effort": self._effort()} if effort else openai.omit,
-                store=False,
-            )
-        except (openai.APIStatusError, openai.APIConnectionError) as error:
-            self._raise(error)
+        while True:
+            output = self._output(form)
+            optional = self._taken({"reasoning": effort and {"effort": effort}, "text": schema})
+            try:
+                raw = await self._client.responses.with_raw_response.create(
+                    model=self._settings.model,
+                    instructions=prompt.system,
+                    input=messages,
+                    max_output_tokens=output,
+                    store=False,
+                    **optional,
+                )
+                break
+            except (openai.APIStatusError, openai.APIConnectionError) as error:
+                if not self._adapts(error, optional, output):
+                    self._raise(error)
         body = provider.parse_body(raw.http_response.content, _Response.model_validate_json)
         return _from_response(body, provider.wait_before_next(raw.headers))
 
@@ -149,20 +189,68 @@ class ResponsesModel(_Client):
 class ChatModel(_Client):
     """A model behind chat completions."""
 
-    async def ask(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:
+    async def ask(self, prompt: Prompt, turns: Sequence[Turn], form: ReplyForm) -> Reply:
         """Make one call. Raises CallError or RejectedError; their texts never hold the key."""
+        while True:
+            output = self._output(form)
+            optional = self._optional(form, output)
+            try:
+                return await self._once(prompt, turns, optional)
+            except (openai.APIStatusError, openai.APIConnectionError) as error:
+                if not self._adapts(error, optional, output):
+                    self._raise(error)
+
+    async def _once(
+        self, prompt: Prompt, turns: Sequence[Turn], optional: Mapping[str, Any]
+    ) -> Reply:
         messages: Any = [{"role": "system", "content": prompt.system}, *_messages(prompt, turns)]
-        try:
-            raw = await self._client.chat.completions.with_raw_response.create(
-                model=self._settings.model,
-                messages=messages,
-                max_tokens=self._settings.max_output_tokens,
-                reasoning_effort=self._effort(),
+        create = self._client.chat.completions.with_raw_response.create
+        if self._capabilities.streams_only:
+            begun = await create(
+                model=self._settings.model, messages=messages, stream=True, **optional
             )
-        except (openai.APIStatusError, openai.APIConnectionError) as error:
-            self._raise(error)
+            wait_s = provider.wait_before_next(begun.headers)
+            return _from_completion(await _collected(begun.parse()), wait_s)
+        raw = await create(model=self._settings.model, messages=messages, **optional)
+        wait_s = provider.wait_before_next(raw.headers)
         body = provider.parse_body(raw.http_response.content, _Completion.model_validate_json)
-        return _from_completion(body, provider.wait_before_next(raw.headers))
+        return _from_completion(body, wait_s)
+
+    def _optional(self, form: ReplyForm, output: int) -> dict[str, Any]:
+        """Return the parameters that some servers refuse."""
+        name = (
+            "max_completion_tokens" if "max_tokens" in self._capabilities.refused else "max_tokens"
+        )
+        schema = form.schema and {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": form.schema},
+        }
+        optional = {
+            name: output,
+            "reasoning_effort": self._settings.effort,
+            "response_format": schema,
+            "stream_options": self._capabilities.streams_only and {"include_usage": True},
+        }
+        return self._taken(optional)
+
+
+async def _collected(stream: openai.AsyncStream[ChatCompletionChunk]) -> _Completion:
+    """Return the completion that a stream makes up. Raises CallError if it breaks."""
+    content, thoughts, finish, usage = "", "", None, None
+    try:
+        async for chunk in stream:
+            usage = chunk.usage.model_dump() if chunk.usage else usage
+            for choice in chunk.choices[:1]:
+                content += choice.delta.content or ""
+                thoughts += getattr(choice.delta, "reasoning_content", None) or ""
+                finish = choice.finish_reason or finish
+    except (httpx2.HTTPError, openai.APIError) as error:
+        raise provider.CallError("network", f"the stream broke ({type(error).__name__})") from None
+    message = {"content": content, "reasoning_content": thoughts}
+    if finish is None:
+        raise provider.CallError("network", "the stream ended in the middle of the answer")
+    choices = [{"message": message, "finish_reason": finish}]
+    return _Completion.model_validate({"choices": choices, "usage": usage})
 
 
 def _messages(prompt: Prompt, turns: Sequence[Turn]) -> list[dict[str, str]]:
@@ -199,7 +287,7 @@ def _from_completion(body: _Completion, pause: float) -> Reply:
     choice = body.choices[0]
     refusal, finish = choice.message.refusal or "", choice.finish_reason or ""
     return Reply(
-        text=choice.message.content or "",
+        text=choice.message.text,
         ending=_ending(refused=bool(refusal) or finish == "content_filter", cut=finish == "length"),
         tokens=body.usage.tokens if body.usage else None,
         wait_s=pause,

@@ -14,9 +14,11 @@ import difflib
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from islands.records import Attempt, Brief, Change, Pending
+from swarm.agents.llm.excerpts import Excerpt, excerpts
 from swarm.agents.llm.provider import Prompt
 from swarm.agents.llm.search_replace import clean
 
@@ -27,6 +29,16 @@ MAX_CHANGES_CHARS = 12_000
 MAX_CHANGE_LINES = 40
 MAX_REFUSED_CHARS = 12_000
 MAX_QUOTE_CHARS = 240
+MIN_GENOME_CHARS = 2_000
+MAX_EXAMPLE_LINES = 2_000
+
+FULL_CHARS = 120_000
+"""Length of a prompt from which on history need not be shortened."""
+
+_ANY_LINES = "whole lines as they are in the file now"
+
+_VALUE = re.compile(r"[ \t]*(?!HYPOTHESIS|FILE|DELETE)\w[\w.\[\]\"' ]*[=:(+*-][^`<>]*")
+"""A line that an example may show: not one that could look like a part of the form or of ours."""
 
 RULES = """\
 You improve a program whose score can be measured. You are shown the files that may change,
@@ -38,19 +50,12 @@ answer. Simpler code at an equal score is welcome; much code for a small gain is
 
 # How to answer
 
-HYPOTHESIS: what you change and why the score should improve, in one or two sentences
-
-FILE: path/of/the/file.py
-<<<<<<< SEARCH
-whole lines as they are in the file now
-=======
-whole lines as they should be
->>>>>>> REPLACE
+With a hypothesis and SEARCH/REPLACE blocks, in the form that the message to you ends with.
 
 - Copy SEARCH from the file exactly, indentation included. It must occur in the file exactly once:
   if it would not, quote a line or two more around the change. Keep blocks short.
 - Use as many blocks and files as the change needs; they are applied in order, all or none.
-- An empty SEARCH creates a new file. A line `DELETE: path/of/the/file.py` deletes a file.
+- An empty SEARCH creates a new file. A line `DELETE:` with a path deletes a file.
 - If a file itself has a line of seven `=`, make all three markers of the block longer.
 - Only the files shown, and new ones beside them, may change; anything else is refused. A change
   that only touches a random seed, or that does not parse, is refused as well.
@@ -78,26 +83,80 @@ NUDGES = (
 """One is drawn by the brief's seed, so that agents with equal briefs propose different changes."""
 
 
-def render(brief: Brief) -> Prompt:
-    """Return the prompt for `brief`."""
+def render(brief: Brief, max_chars: int | None = None) -> Prompt:
+    """Return the prompt for `brief`, of about `max_chars` characters at most.
+
+    History is shortened to a quarter of that; the genome's files and spans that then have no room
+    are left out, and the prompt says which.
+    """
+    share = 1.0 if max_chars is None else min(max_chars / FULL_CHARS, 1.0)
+    now = _request(brief, share)
+    system = clean(RULES + brief.program.strip())
+    if max_chars is not None:
+        system = system[: max(max_chars // 3, len(RULES))]
+    room = MAX_GENOME_CHARS
+    if max_chars is not None:
+        room = min(room, max(max_chars - len(system) - len(now), MIN_GENOME_CHARS))
+    shown = excerpts(brief.genome, room, random.Random(brief.seed))
+    return Prompt(system, clean(_genome(brief.genome, shown)), now)
+
+
+def _request(brief: Brief, share: float) -> str:
+    """Return the part of the prompt for one proposal; `share`: of its usual length."""
+    attempts = int(MAX_ATTEMPTS_CHARS * share)
     now = [
         _score(brief),
-        *_section("Kept on this island so far, latest last", _attempts(brief, kept=True)),
+        *_section("Kept on this island so far, latest last", _attempts(brief, attempts, kept=True)),
         *_section(
             "Tried here and not kept, latest last: learn from these, do not repeat them",
-            _attempts(brief, kept=False),
+            _attempts(brief, attempts, kept=False),
         ),
         *_section("Under way, not measured yet: do something else", map(_pending, brief.pending)),
-        *_section("Changes kept on other islands", _elsewhere(brief.elsewhere)),
-        *_section("Your last answer was refused: fix it", _refused(brief.refused)),
+        *_section(
+            "Changes kept on other islands",
+            _elsewhere(brief.elsewhere, int(MAX_CHANGES_CHARS * share)),
+        ),
+        *_section(
+            "Your last answer was refused: fix it",
+            _refused(brief.refused, int(MAX_REFUSED_CHARS * share)),
+        ),
         *_section("A change kept on another island that conflicts with these files", _port(brief)),
-        f"# Now\n\n{_instruction(brief)} Answer with one change.",
+        f"# Now\n\n{_instruction(brief)} Answer with one change, in this form:",
+        answer_form(brief),
     ]
-    return Prompt(
-        clean(RULES + brief.program.strip()),
-        clean("# The files that may change\n\n" + "\n\n".join(_files(brief.genome))),
-        clean("\n\n".join(now)),
-    )
+    return clean("\n\n".join(now))
+
+
+def answer_form(brief: Brief) -> str:
+    """Return the form of an answer, with a path and a line of this genome.
+
+    Small models copy what an example shows: a placeholder for the path came back as the path, and
+    an example's change as the change. So path and line are real, and no change is shown.
+    """
+    path, line = _example(brief)
+    return f"""\
+HYPOTHESIS: what you change and why the score should improve, in one or two sentences
+
+FILE: {path}
+<<<<<<< SEARCH
+{line}
+=======
+that line, or those lines, as they should be
+>>>>>>> REPLACE"""
+
+
+def _example(brief: Brief) -> tuple[str, str]:
+    """Return a file of the genome and a line that it has once, drawn by the brief's seed."""
+    paths = [path for path, text in brief.genome.items() if text.strip()]
+    if not paths:
+        return next(iter(brief.genome), "the/file"), _ANY_LINES
+    draw = random.Random(brief.seed)
+    path = draw.choice(paths)
+    lines = brief.genome[path].split("\n")[:MAX_EXAMPLE_LINES]
+    count = Counter(lines)
+    usable = [line for line in lines if line.strip() and count[line] == 1 and len(line) < 100]  # noqa: PLR2004 - a line of usual length
+    values = [line for line in usable if _VALUE.fullmatch(line)]
+    return path, draw.choice(values) if values else _ANY_LINES
 
 
 PORT_INSTRUCTION = """\
@@ -136,16 +195,20 @@ def _section(title: str, items: Iterable[str]) -> Iterator[str]:
         yield f"# {title}\n\n{body}"
 
 
-def _files(genome: Mapping[str, str]) -> Iterator[str]:
-    remaining = MAX_GENOME_CHARS
-    for path, text in genome.items():
-        shown = (
-            _fenced(text)
-            if len(text) <= remaining
-            else f"(too long to show: {len(text)} characters)"
-        )
-        remaining -= len(text) if len(text) <= remaining else 0
-        yield f"## {quoted(path)[1:-1]}\n\n{shown}"
+def _genome(genome: Mapping[str, str], shown: Mapping[str, Excerpt]) -> str:
+    parts = ["# The files that may change"]
+    for path, excerpt in shown.items():
+        parts.append(f"## {quoted(path)[1:-1]}{excerpt.label}\n\n{_fenced(excerpt.text)}")
+    left = [path for path in genome if path not in shown]
+    if left:
+        names = ", ".join(f"{quoted(path)[1:-1]} ({_lines(genome[path])})" for path in left[:50])
+        more = f", and {len(left) - 50} more" if len(left) > 50 else ""  # noqa: PLR2004 - as above
+        parts.append(f"Left out, because all of it is too long for one message: {names}{more}")
+    return "\n\n".join(parts)
+
+
+def _lines(text: str) -> str:
+    return f"{text.count(chr(10)) + 1} lines"
 
 
 def _fenced(text: str) -> str:
@@ -155,9 +218,9 @@ def _fenced(text: str) -> str:
     return f"{fence}\n{text.rstrip()}\n{fence}"
 
 
-def _attempts(brief: Brief, *, kept: bool) -> list[str]:
+def _attempts(brief: Brief, most: int, *, kept: bool) -> list[str]:
     lines = (_attempt(one) for one in reversed(brief.recent) if (one.ending == "kept") == kept)
-    return _fitting(lines, MAX_ATTEMPTS_CHARS)[::-1]
+    return _fitting(lines, most)[::-1]
 
 
 def _attempt(attempt: Attempt) -> str:
@@ -171,16 +234,16 @@ def _pending(pending: Pending) -> str:
     return f"- {quoted(pending.hypothesis)}"
 
 
-def _refused(text: str) -> Iterator[str]:
+def _refused(text: str, most: int) -> Iterator[str]:
     line, _, more = text.partition("\n")
     if line:
         yield quoted(line)
     if more:
-        yield _fenced(more[:MAX_REFUSED_CHARS])
+        yield _fenced(more[:most])
 
 
-def _elsewhere(changes: tuple[Change, ...]) -> list[str]:
-    return _fitting((_change(change) for change in reversed(changes)), MAX_CHANGES_CHARS)
+def _elsewhere(changes: tuple[Change, ...], most: int) -> list[str]:
+    return _fitting((_change(change) for change in reversed(changes)), most)
 
 
 def _change(change: Change) -> str:

@@ -6,14 +6,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Literal, NoReturn, Protocol, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, Protocol, TypeVar
 
 import httpx2
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, WrapValidator
 
 from swarm.agents.base import ErrorKind
+from swarm.agents.llm.network import explain
 from swarm.agents.llm.retry_after import quota_reset_s, retry_after_s
-from swarm.agents.llm.settings import Tokens
+from swarm.agents.llm.settings import ModelSettings, Tokens
 
 MAX_REASON_CHARS = 300
 """Characters of a provider's own text that an error repeats."""
@@ -22,6 +23,17 @@ TokenCount = Annotated[int, Field(ge=0, le=10**12)]
 """Tokens as a provider counts them; a number that no model could use is rejected."""
 
 Parsed = TypeVar("Parsed")
+
+
+def _or_none(value: object, parse: Callable[[object], Any]) -> Any:  # noqa: ANN401 - of any field
+    try:
+        return parse(value)
+    except ValidationError:
+        return None
+
+
+IF_READABLE = WrapValidator(_or_none)
+"""Marks a field that a reply can do without: None where it does not read."""
 
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 
@@ -32,6 +44,28 @@ _TRANSIENT = (408, 409, 425, 500)
 _NO_CREDIT_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 
 _FILTER_CODES = {"content_filter", "content_policy_violation", "invalid_prompt"}
+
+
+_FOR_THE_USER = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.PAYMENT_REQUIRED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+)
+"""What no other prompt would change."""
+
+_TOO_LONG = re.compile(
+    r"context[ _-]?(?:length|window|size)|(?:prompt|input) is too long|too many input tokens"
+    r"|maximum (?:context|prompt|input)|exceeds? the (?:available |maximum )?context"
+    r"|reduce the length|request[ _]too[ _]large|string_above_max_length",
+    re.IGNORECASE,
+)
+"""Seen: OpenAI, Anthropic (`prompt is too long: 210000 tokens > 200000 maximum`), vLLM, llama.cpp
+(`exceeds the available context size (4096 tokens)`), Ollama, OpenRouter, Groq."""
+
+_WINDOW = re.compile(
+    r"context[ _-]?(?:length|window|size)\D{0,30}?(\d[\d,]{2,})|> ?(\d[\d,]{2,})", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +81,11 @@ class Prompt:
     genome: str
     request: str
 
+    @property
+    def chars(self) -> int:
+        """Its length in characters."""
+        return len(self.system) + len(self.genome) + len(self.request)
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -54,6 +93,14 @@ class Turn:
 
     role: Literal["assistant", "user"]
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyForm:
+    """What a reply may be: at most so many tokens, and JSON of a `schema` if there is one."""
+
+    max_output: int
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +142,20 @@ class CallError(Exception):
         self.free, self.retryable, self.retry_after = free, retryable, retry_after
 
 
+class TooLongError(CallError):
+    """The prompt is longer than the model's context; `window`: its tokens, None if not told."""
+
+    def __init__(self, reason: str, window: int | None = None) -> None:
+        super().__init__("too_long", reason, free=True, retryable=False)
+        self.window = window
+
+
 class OverloadedError(CallError):
     """The provider is overloaded: all callers should pause."""
 
 
 class RejectedError(Exception):
-    """The provider rejects such requests until the user fixes a setting. It cost nothing."""
+    """The provider rejects every request until the user fixes something. It cost nothing."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -108,9 +163,12 @@ class RejectedError(Exception):
 
 
 class Provider(Protocol):
-    """One model behind one wire format. It does not retry and does not limit its rate."""
+    """One model behind one wire format. It does not retry and does not limit its rate.
 
-    async def ask(self, prompt: Prompt, turns: Sequence[Turn]) -> Reply:
+    A request that is refused for a parameter is made again without it (see capabilities.py).
+    """
+
+    async def ask(self, prompt: Prompt, turns: Sequence[Turn], form: ReplyForm) -> Reply:
         """Make one request. Raises CallError or RejectedError, which never show the key."""
 
     async def close(self) -> None:
@@ -155,10 +213,30 @@ def raise_for_status(response: httpx2.Response, message: str, code: str, secret:
         raise OverloadedError("server", reason, free=True, retry_after=wait)
     if status in _TRANSIENT or status > HTTPStatus.INTERNAL_SERVER_ERROR:
         raise CallError("server", reason, free=status in _TRANSIENT, retry_after=wait)
-    raise RejectedError(status, reason)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or _is_too_long(f"{code} {message}"):
+        raise TooLongError(reason, window_of(message))
+    if status in _FOR_THE_USER:
+        raise RejectedError(status, reason)
+    raise CallError("rejected", reason, free=True, retryable=False)
 
 
-def raise_for_connection(error: Exception) -> NoReturn:
+def can_adapt(response: httpx2.Response, message: str) -> bool:
+    """Return whether a refusal may be due to a parameter."""
+    bad = response.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return bad and not _is_too_long(message)
+
+
+def _is_too_long(text: str) -> bool:
+    return _TOO_LONG.search(text[:4_000]) is not None
+
+
+def window_of(text: str) -> int | None:
+    """Return the tokens of a context window that an error names, None if it names none."""
+    found = _WINDOW.search(text[:4_000])
+    return int((found[1] or found[2]).replace(",", "")) if found else None
+
+
+def raise_for_connection(error: Exception, settings: ModelSettings) -> NoReturn:
     """Raise the error that an SDK's connection error means; its cause says if anything was sent."""
     cause = error.__cause__
     kind = type(cause or error).__name__
@@ -169,7 +247,7 @@ def raise_for_connection(error: Exception) -> NoReturn:
     free = isinstance(cause, _NEVER_SENT)
     if isinstance(cause, httpx2.TimeoutException) and not free:
         raise CallError("timeout", f"no answer in time ({kind})", retryable=False) from None
-    reason = f"could not connect ({kind})" if free else f"the connection broke ({kind})"
+    reason = explain(error, settings) if free else f"the connection broke ({kind})"
     raise CallError("network", reason, free=free) from None
 
 

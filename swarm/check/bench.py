@@ -16,14 +16,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harness import fingerprint as identity
 from harness import tasks
-from harness.contract import HarnessError, Outcome, Rung, SandboxKind, Slice, Trial
-from harness.problem.spec import TREE, ProblemSpec, read_spec, write_spec
+from harness.contract import CheckResult, HarnessError, Outcome, Rung, SandboxKind, Slice, Trial
+from harness.problem.spec import SPEC, TREE, read_spec, write_spec
 from islands.git.branches import Branches
 from islands.rng import seed_of
-from swarm.check.findings import LEFT, SAW, BaseRuns, BaseTrial
+from swarm.check.records import LEFT, SAW, BaseRuns, BaseTrial
 from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.local import LocalExecutor
 from swarm.executors.slices import discover
@@ -59,7 +60,7 @@ class BenchPlan:
 
     - `seeds`: seeds of the base
     - `repeats`: trials of each
-    - `again`: whether the command is run twice in one place
+    - `again`: whether the command is run twice in one place, and the checks are run
     - `limit`: seconds of a trial at most, below what program.md allows; None: that
     """
 
@@ -146,6 +147,7 @@ class _Bench:
         if scored and self._plan.again and (twice := self._twice()):
             again = await self._run(seeds[0], first, problem=twice, times=2)
             log(f"second run in one place: {_told(again)}")
+        checked = await self._check(seeds[0], first) if scored and self._plan.again else None
         evidence = next((each.outcome.evidence for each in trials), self.task.evidence)
         return BaseRuns(
             metric=self.task.metric,
@@ -153,10 +155,12 @@ class _Bench:
             trials=tuple(trials),
             broken=broken,
             again=again,
+            checked=checked,
             slices=len(self._slices),
             limit=self._rung.seconds,
             evidence=evidence,
             fills_time=not self._problem,
+            text=bool(self._base.program.settings.text),
             sees=_sees(self._problem),
             cut=self._rung.seconds < self._base.program.settings.rungs[0].seconds,
         )
@@ -172,12 +176,34 @@ class _Bench:
                 trials.append(BaseTrial(seed, outcome, time.monotonic() - began))
                 log(f"base on seed {seed}: {_told(outcome)}")
 
-        async with asyncio.TaskGroup() as group:
-            for slice_ in self._slices:
-                group.create_task(work(slice_))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for slice_ in self._slices:
+                    group.create_task(work(slice_))
+        except ExceptionGroup as errors:  # the first says what the user has to know
+            raise errors.exceptions[0] from errors
         return trials
 
-    async def _run(
+    async def _run(self, seed: int, slice_: Slice, **more: Any) -> Outcome:  # noqa: ANN401 - as _trial
+        """Run a trial, again where it is void. Raises HarnessError where it always is."""
+        trial = self._trial(seed, slice_, **more)
+        for _ in range(VOIDS):
+            try:
+                return await self._executor.run(trial)
+            except VoidError as error:
+                reason = str(error)
+        raise HarnessError(f"the base could not be measured: {reason}")
+
+    async def _check(self, seed: int, slice_: Slice) -> CheckResult | None:
+        """Run `checks` on the base; return None where there are none."""
+        if not self._base.program.settings.checks:
+            return None
+        try:
+            return await self._executor.check(self._trial(seed, slice_))
+        except VoidError as error:
+            raise HarnessError(f"the checks could not be run: {error}") from error
+
+    def _trial(
         self,
         seed: int,
         slice_: Slice,
@@ -185,10 +211,11 @@ class _Bench:
         genome: Path | None = None,
         problem: str = "",
         times: int = 1,
-    ) -> Outcome:
+    ) -> Trial:
+        """Return a trial of the base, or of another genome or problem, with `times` its limit."""
         self._count += 1
         program = self._base.program
-        trial = Trial(
+        return Trial(
             id=f"c{self._count}",
             task=program.settings.task,
             data=program.data,
@@ -202,27 +229,18 @@ class _Bench:
             sandbox=self._base.sandbox,
             problem=problem or self._problem,
         )
-        for _ in range(VOIDS):
-            try:
-                return await self._executor.run(trial)
-            except VoidError as error:
-                reason = str(error)
-        raise HarnessError(f"the base could not be measured: {reason}")
 
     def _twice(self) -> str:
-        """Return a problem that runs the command twice in one place, "" where there is none."""
+        """Return a problem that runs the command twice in one place, "" where that says nothing."""
         if not self._problem:
             return ""
         spec = read_spec(self._problem)
-        if not spec.run:
+        if not spec.run or spec.network:  # a model's answers cost money, and leave nothing here
             return ""
         folder = self._base.scratch / "twice"
-        shutil.copytree(
-            Path(self._problem) / TREE, folder / TREE, symlinks=True, copy_function=os.link
-        )
-        folder.chmod(0o755)
-        twice: ProblemSpec = dataclasses.replace(spec, run=_AGAIN.format(run=spec.run))
-        write_spec(twice, folder)
+        shutil.copytree(self._problem, folder, symlinks=True, copy_function=os.link)
+        (folder / SPEC).unlink()  # or the original would be written
+        write_spec(dataclasses.replace(spec, run=_AGAIN.format(run=spec.run)), folder)
         return str(folder)
 
 
@@ -239,12 +257,13 @@ def _sees(problem: str) -> str:
     """Return what a trial of the frozen `problem` sees beside the genome, "" without one."""
     if not problem:
         return ""
-    python = read_spec(problem).python
+    python = (spec := read_spec(problem)).python
     files = sum(1 for path in (Path(problem) / TREE).rglob("*") if path.is_file())
     mounts = f", read-only {', '.join(python.prefixes)}" if python.prefixes else ""
+    reach = "the network and " + ", ".join(spec.env) if spec.network else "no network, no keys"
     return (
         f"{files} files of the commit, the genome among them, read-only; python is"
-        f" {python.program} ({python.version.split(' ')[1]}){mounts}; no network, no keys"
+        f" {python.program} ({python.version.split(' ')[1]}){mounts}; {reach}"
     )
 
 

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from statistics import fmean
-from typing import Literal
 
-from harness.contract import Direction, Evidence, Outcome
-from islands.ratchet.noise import Noise, spread
+from islands.ratchet.noise import spread
 from islands.ratchet.policy import RatchetPolicy
 from islands.ratchet.smallest_gain import smallest_gain
-
-Severity = Literal["ok", "warn", "error"]
+from swarm.check.failures import failures
+from swarm.check.records import LEFT, SAW, BaseRuns, Finding, Severity, counted
 
 HORIZONS = (100, 1_000)
 """Trials of the runs whose smallest gain is told."""
@@ -44,92 +40,20 @@ LEAST_SHARE = 0.05
 CACHED_SHARE = 0.6
 """Share of one run's seconds that a second run in the same place may take without a cache."""
 
-LEFT, SAW = "swarm-left", "swarm-saw"
-"""First words of the lines by which the probe tells what a run left and which names it saw."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that trials of the base show.
-
-    - `subject`: what it is about, one or two words
-    - `text`: one line
-    - `fix`: what to do about it, "" where nothing need be done
-    """
-
-    severity: Severity
-    subject: str
-    text: str
-    fix: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BaseTrial:
-    """One trial of the base.
-
-    - `seed`: its seed; each is run twice, unless the check is quick
-    - `wall`: seconds from the request to the outcome
-    """
-
-    seed: int
-    outcome: Outcome
-    wall: float
-
-
-@dataclass(frozen=True, slots=True)
-class BaseRuns:
-    """All that was run.
-
-    - `trials`: of the base, at least one
-    - `broken`: a trial of the genome with all its files broken, None where that was not tried
-    - `again`: a trial that runs the command twice and reads the second, None where not tried
-    - `slices`: how many run at a time
-    - `limit`: seconds that a trial may take
-    - `fills_time`: whether trials are meant to take all of that
-    - `cut`: whether trials of a run may take longer than `limit`
-    - `sees`: what a trial is given, "" where that is the task's own
-    """
-
-    metric: str
-    direction: Direction
-    trials: tuple[BaseTrial, ...]
-    broken: Outcome | None = None
-    again: Outcome | None = None
-    slices: int = 1
-    limit: float = 0.0
-    evidence: Evidence = "verified"
-    fills_time: bool = False
-    sees: str = ""
-    cut: bool = False
-
-    @property
-    def scored(self) -> tuple[BaseTrial, ...]:
-        """The trials that have a score."""
-        return tuple(trial for trial in self.trials if trial.outcome.score is not None)
-
-    @property
-    def by_seed(self) -> Mapping[int, tuple[float, ...]]:
-        """The scores of each seed."""
-        scores: dict[int, tuple[float, ...]] = {}
-        for trial in self.scored:
-            if trial.outcome.score is not None:
-                scores[trial.seed] = (*scores.get(trial.seed, ()), trial.outcome.score)
-        return scores
-
-    @property
-    def noise(self) -> Noise:
-        """The noise that a run would start with: the spread of one score a seed."""
-        firsts = [scores[0] for scores in self.by_seed.values()]
-        return Noise(spread(firsts), len(firsts))
-
 
 def findings(runs: BaseRuns, policy: RatchetPolicy) -> list[Finding]:
     """Return all that `runs` show. Of a base without a score only the reason is worth telling."""
-    failed = list(_failures(runs))
+    failed = list(failures(runs))
     if not runs.scored:
         return failed
     found = [*failed, _score(runs), *_printed(runs), *_seeds(runs), _time(runs), *_load(runs)]
-    found += [*_reach(runs, policy), _evidence(runs), *_genome(runs), *_leftovers(runs)]
+    found += [
+        *_reach(runs, policy),
+        _evidence(runs),
+        *_genome(runs),
+        *_checks(runs),
+        *_leftovers(runs),
+    ]
     return [*found, Finding("ok", "view", f"a trial sees {runs.sees}")] if runs.sees else found
 
 
@@ -139,72 +63,13 @@ def worst(found: Sequence[Finding]) -> Severity:
     return max((finding.severity for finding in found), key=ranks.index, default="ok")
 
 
-def _failures(runs: BaseRuns) -> Iterator[Finding]:
-    """Yield why trials of the base failed, once for each kind of reason."""
-    reasons: Counter[str] = Counter()
-    first: dict[str, Outcome] = {}
-    for trial in runs.trials:
-        if trial.outcome.failure is not None:
-            reasons[trial.outcome.failure.kind] += 1
-            first.setdefault(trial.outcome.failure.kind, trial.outcome)
-    for kind, count in reasons.items():
-        outcome = first[kind]
-        if kind == "timeout" and runs.cut:
-            text = f"the base was still running after {runs.limit:g} s: no more is known of it"
-            yield Finding("ok", "run", text)
-            continue
-        reason = outcome.failure.reason if outcome.failure else ""
-        times = f"{count} of {len(runs.trials)} trials of the base failed"
-        yield Finding("error", "run", f"{times} ({kind}): {reason}", _failure_fix(outcome))
-
-
-_NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
-
-_FIXES: tuple[tuple[str, str], ...] = (
-    (r"(\S+): (?:command )?not found", "install {0}, or name its folder under `mount:`"),
-    (
-        r"Read-only file system|Permission denied",
-        "write to $OUT, $TMPDIR or $HOME: the repository is read-only in a trial",
-    ),
-    (
-        r"Network is unreachable|name resolution",
-        "trials have no network: fetch what is needed in `prepare:`",
-    ),
-    (r"different values", "print the metric once, at the end; give other numbers other names"),
-)
-"""What the end of a failed trial's log says, and the fix; {0} is the group of the pattern."""
-
-_FIXES_BY_KIND = {
-    "timeout": "raise `seconds` of the first rung in program.md, or make `run` shorter",
-    "memory": "raise `memory_mib` of the first rung in program.md",
-    "invalid": "print the metric on a line of its own as `name: NUMBER`",
-    "crash": "run the command by hand in a fresh clone: a trial sees tracked files only",
-}
-
-
-def _failure_fix(outcome: Outcome) -> str:
-    if outcome.failure is None:
-        return ""
-    text = f"{outcome.failure.reason}\n{outcome.tail}"
-    if module := _NO_MODULE.search(text):
-        package = module[1].partition(".")[0]
-        return (
-            f"install {package} where `python` is (the repository's .venv, or `python:` in"
-            " program.md), or track its files"
-        )
-    for pattern, fix in _FIXES:
-        if found := re.search(pattern, text):
-            return fix.format(*found.groups())
-    return _FIXES_BY_KIND[outcome.failure.kind]
-
-
 def _score(runs: BaseRuns) -> Finding:
     scores = [score for each in runs.by_seed.values() for score in each]
     mean, sd = fmean(scores), spread(scores)
     share = f" ({sd / abs(mean):.2%} of it)" if mean else ""
     deviation = f", standard deviation {sd:.3g}{share}" if len(scores) > 1 else ""
     text = f"{runs.metric} {mean:.6g}{deviation}"
-    return Finding("ok", "score", f"{text} on {_count(len(runs.by_seed), 'seed')}")
+    return Finding("ok", "score", f"{text} on {counted(len(runs.by_seed), 'seed')}")
 
 
 def _printed(runs: BaseRuns) -> Iterator[Finding]:
@@ -256,7 +121,7 @@ def _time(runs: BaseRuns) -> Finding:
     hourly = 3600 * runs.slices / wall if wall else math.inf
     text = (
         f"{budget:.3g} s a trial of {runs.limit:g} allowed, {wall:.3g} s with all around it:"
-        f" {hourly:,.0f} trials an hour on {_count(runs.slices, 'slice')}"
+        f" {hourly:,.0f} trials an hour on {counted(runs.slices, 'slice')}"
     )
     if runs.limit and budget > NEAR_LIMIT * runs.limit and not runs.fills_time:
         fix = "raise `seconds` of the first rung in program.md: a slow moment ends in a timeout"
@@ -330,12 +195,33 @@ def _genome(runs: BaseRuns) -> Iterator[Finding]:
         text = f"with the genome broken {runs.metric} is {score:.6g}: it uses the genome"
         yield Finding("ok", "genome", text)
         return
-    yield Finding(
-        "error",
-        "genome",
-        f"with the genome broken {runs.metric} is {score:.6g}: it does not use the genome",
-        "check `genome:` in program.md; an installed copy of it (pip install .) may be imported",
+    same = f"with the genome broken {runs.metric} is {score:.6g}, as it was"
+    if runs.text:
+        text = f"{same}: either it does not use the genome, or the base is as good as no text"
+        yield Finding("warn", "genome", text, "check `genome:` in program.md")
+    else:
+        yield Finding(
+            "error",
+            "genome",
+            f"{same}: it does not use the genome",
+            "check `genome:` in program.md; an installed copy (pip install .) may be imported",
+        )
+
+
+def _checks(runs: BaseRuns) -> Iterator[Finding]:
+    """Yield whether the base passes its checks: a candidate that does not is never kept."""
+    checked = runs.checked
+    if checked is None:
+        return
+    if checked.ok:
+        yield Finding("ok", "checks", f"the checks pass in {checked.seconds:.2g} s")
+        return
+    last = next((line for line in reversed(checked.tail.splitlines()) if line.strip()), "")
+    text = f"a check of the base fails: {checked.reason}" + (
+        f": {last.strip()[:200]}" if last else ""
     )
+    fix = "make it pass in a fresh clone, without a network, or correct `checks:` in program.md"
+    yield Finding("error", "checks", text, fix)
 
 
 def _is_another(score: float, runs: BaseRuns) -> bool:
@@ -377,7 +263,3 @@ def _leftovers(runs: BaseRuns) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "leftovers", text)
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -14,7 +14,8 @@ from git import Git
 from harness import tasks
 from harness.contract import SandboxKind
 from swarm.check.bench import QUICK, Base, BenchPlan, run_base
-from swarm.check.findings import Finding, findings, worst
+from swarm.check.findings import findings, worst
+from swarm.check.records import Finding
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.project.repository import (
     load_program,

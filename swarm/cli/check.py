@@ -11,7 +11,8 @@ from rich.markup import escape
 
 from harness.contract import SandboxKind
 from swarm.check.bench import BenchPlan
-from swarm.check.findings import Finding, worst
+from swarm.check.findings import worst
+from swarm.check.records import Finding
 from swarm.check.report import check_base
 from swarm.cli.console import json_option, sandbox_option, to_json
 from swarm.project.runs import repository

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -15,13 +13,11 @@ from swarm.init import template, worktree
 from swarm.init.commands import command_problem, file_problem
 from swarm.init.front_matter import composed, has_front_matter
 from swarm.init.offers import Offer, find_offers
-from swarm.init.options import KEYS, InitOptions, require_readable, require_sound
+from swarm.init.options import InitOptions, require_readable, require_sound
 from swarm.init.sources import better
 from swarm.init.worktree import Worktree
 from swarm.project.frontmatter import read_front_matter
 from swarm.project.repository import PROGRAM
-
-_Command = TypeVar("_Command", bound=Callable[..., object])
 
 NEW_FOLDER_ONLY = tuple(name for name in template.TEMPLATES if name not in ("command", "function"))
 """Templates that are no kind of task of their own, or whose genome is part of the template."""
@@ -39,11 +35,6 @@ def _split_held(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     return {split: path for split, _, path in pairs}
 
 
-def _key_option(key: str, *names: str, **settings: Any) -> Callable[[_Command], _Command]:  # noqa: ANN401 - click's own
-    """Return the option for a key of program.md, if there is such a key."""
-    return click.option(*names, **settings) if key in KEYS else lambda command: command
-
-
 @click.command(epilog=f"\b\nTemplates for a new repository:{_TEMPLATES}")
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @click.option(
@@ -52,8 +43,7 @@ def _key_option(key: str, *names: str, **settings: Any) -> Callable[[_Command], 
     help="The template of a new repository DIR; here: the kind of task.",
 )
 @click.option("--run", metavar="COMMAND", default="", help="Command that prints the metric.")
-@_key_option(
-    "evaluate",
+@click.option(
     "--evaluate",
     metavar="FILE",
     default="",
@@ -65,37 +55,32 @@ def _key_option(key: str, *names: str, **settings: Any) -> Callable[[_Command], 
 @click.option(
     "--genome", metavar="PATH", multiple=True, help="File or folder that may change; repeatable."
 )
-@_key_option(
-    "checks",
+@click.option(
     "--check",
     "checks",
     metavar="COMMAND",
     multiple=True,
     help="Command that must exit with 0 before a change is kept; repeatable.",
 )
-@_key_option(
-    "build",
+@click.option(
     "--build",
     metavar="COMMAND",
     default="",
     help="Command that builds a commit, outside its time.",
 )
-@_key_option(
-    "prepare",
+@click.option(
     "--prepare",
     metavar="COMMAND",
     default="",
     help="Command that makes data once, at launch, before any candidate.",
 )
-@_key_option(
-    "score",
+@click.option(
     "--score",
     metavar="COMMAND",
     default="",
     help="Command that scores the files that --run left in $OUT.",
 )
-@_key_option(
-    "held",
+@click.option(
     "--held",
     metavar="SPLIT=FILE",
     multiple=True,
@@ -109,7 +94,15 @@ def _key_option(key: str, *names: str, **settings: Any) -> Callable[[_Command], 
     help="What else a trial sees; default: all tracked files. Repeatable.",
 )
 @click.option("--python", metavar="PATH", default="", help="Interpreter of the commands.")
-@_key_option("mount", "--mount", metavar="DIR", multiple=True, help="Folder to read; repeatable.")
+@click.option("--mount", metavar="DIR", multiple=True, help="Folder to read; repeatable.")
+@click.option("--text", is_flag=True, help="The genome is text that is read and not run.")
+@click.option("--network", is_flag=True, help="Give --run the network; only with --text.")
+@click.option(
+    "--env",
+    metavar="NAME",
+    multiple=True,
+    help="Variable of yours that --run sees; only with --text. Repeatable.",
+)
 @click.option(
     "--seconds",
     metavar="SECONDS",
@@ -222,7 +215,7 @@ def _asked(
         options = options.with_offer(offer)
     if "--genome PATH" in missing:
         options = _ask_genome(options, tree)
-    if "--metric NAME" in missing and not options.evaluate:
+    if "--metric NAME" in missing:
         metric = click.prompt("Name of the number to improve", default=options.metric or None)
         options = replace(options, metric=metric)
     if "--maximize or --minimize" in missing:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from harness.contract import SetupError, Slice
 from harness.problem.spec import variables
+from islands.environment import secret
 
 MAX_REPLY_BYTES = 1 << 20
 """Largest reply; most of it is a capped log tail."""
@@ -108,7 +109,7 @@ def _environment(slice_: Slice, variables: tuple[str, ...] = ()) -> dict[str, st
     Except the `variables` that program.md asks for, for the one command that may have them.
     """
     wanted = (*_INHERITED, *variables)
-    inherited = {name: os.environ[name] for name in wanted if name in os.environ}
+    inherited = {name: value for name in wanted if (value := secret(name))}
     threads = str(len(slice_.cores) or 1)
     return {
         **inherited,

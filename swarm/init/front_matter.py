@@ -32,6 +32,9 @@ COMMENTS: Mapping[str, str] = {
     "files": "The only other files that a trial sees.",
     "python": "The interpreter of `run`.",
     "mount": "Folders that a trial may read.",
+    "text": "The genome is read and not run.",
+    "network": "",
+    "env": "Variables that `run` sees.",
     "rungs": "Limits of one trial.",
     "agent": "",
 }

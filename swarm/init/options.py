@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 from harness.contract import Rung, SetupError
 from swarm.init.commands import command_problem, file_problem
@@ -15,10 +15,6 @@ from swarm.init.worktree import Worktree
 from swarm.project.frontmatter import Value
 from swarm.project.program import read_program
 from swarm.project.repository import PROGRAM
-from swarm.project.schema import Settings
-
-KEYS = frozenset(key.name for key in fields(Settings))
-"""The keys of program.md."""
 
 COMMANDS: Mapping[str, str] = {
     "run": "--run",
@@ -48,6 +44,9 @@ class InitOptions:
     files: tuple[str, ...] = ()
     python: str = ""
     mount: tuple[str, ...] = ()
+    text: bool = False
+    network: bool = False
+    env: tuple[str, ...] = ()
     seconds: float | None = None
     memory_mib: int | None = None
     agent: str = ""
@@ -69,6 +68,9 @@ class InitOptions:
             "files": list(self.files),
             "python": self.python,
             "mount": list(self.mount),
+            "text": self.text,
+            "network": self.network,
+            "env": list(self.env),
             "rungs": self._rungs(),
             "agent": self.agent,
         }
@@ -86,7 +88,7 @@ class InitOptions:
         """Return the options that are needed and not given, keys `existing` in program.md aside."""
         needed = {
             "--run COMMAND": bool(self.run or self.evaluate or {"run", "evaluate"} & {*existing}),
-            "--metric NAME": bool(self.metric or self.evaluate or "metric" in existing),
+            "--metric NAME": bool(self.metric or "metric" in existing),
             "--maximize or --minimize": bool(self.direction or "direction" in existing),
             "--genome PATH": bool(self.genome or "genome" in existing),
         }
@@ -96,7 +98,7 @@ class InitOptions:
         """Return these options, completed by what `offer` says of the same command."""
         given, offered = (self.run, self.evaluate), (offer.run, offer.evaluate)
         if any(given) and given != offered:
-            return replace(self, checks=self.checks or (offer.checks if "checks" in KEYS else ()))
+            return replace(self, checks=self.checks or offer.checks)
         metric = self.metric or (offer.metrics[0] if offer.metrics else "")
         return replace(
             self,
@@ -105,9 +107,9 @@ class InitOptions:
             metric=metric,
             direction=self.direction or better(metric),
             genome=self.genome or offer.genome,
-            build=self.build or (offer.build if "build" in KEYS else ""),
-            prepare=self.prepare or (offer.prepare if "prepare" in KEYS else ""),
-            checks=self.checks or (offer.checks if "checks" in KEYS else ()),
+            build=self.build or offer.build,
+            prepare=self.prepare or offer.prepare,
+            checks=self.checks or offer.checks,
         )
 
     def command_line(self) -> str:

@@ -17,6 +17,7 @@ TEMPLATES: Mapping[str, str] = {
     "packing": "pack circles into a square",
     "command": "find shorter round trips; a command prints the score",
     "function": "forecast monthly sales; evaluate.py computes the score",
+    "prompt": "write a prompt that sorts messages; needs a model server or a key",
     "speed": "make a Python function faster; evaluate.py times it beside the base",
 }
 """Each template with what it improves."""

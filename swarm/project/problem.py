@@ -21,6 +21,7 @@ from harness.problem.mounts import plan_mounts
 from harness.problem.prepare import prepare
 from harness.problem.spec import REPO, TREE, ProblemSpec, write_spec
 from harness.problem.view import make_view
+from islands.environment import secret
 from islands.git.branches import Branches
 from islands.git.plumbing import Plumbing
 from islands.git.tracked import TrackedFile, read_blobs, tracked_files
@@ -139,7 +140,7 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile], judge: Judge)
 def _variables(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return `names`. Raises SetupError for a variable that is not set here."""
     for name in names:
-        if not os.environ.get(name):
+        if not secret(name):
             raise SetupError(f"env: {name} is not set: `export {name}=...`, then launch")
     return names
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.contract import Failure, Outcome
+from harness.contract import CheckResult, Failure, Outcome
 from islands.ratchet.policy import RatchetPolicy
-from swarm.check.findings import LEFT, SAW, BaseRuns, BaseTrial, findings, worst
+from swarm.check.findings import findings, worst
+from swarm.check.records import LEFT, SAW, BaseRuns, BaseTrial
 
 
 def scored(score, seconds=2.0, **more):
@@ -60,7 +61,15 @@ def test_a_sound_problem_has_nothing_to_fix():
     [
         (replace(SOUND, broken=scored(100.0)), "genome", "error", "check `genome:`"),
         (replace(SOUND, broken=scored(3.0)), "genome", "ok", ""),
+        (replace(SOUND, broken=scored(100.0), text=True), "genome", "warn", "check `genome:`"),
         (replace(SOUND, broken=failed("timeout", "still running")), "genome", "ok", ""),
+        (replace(SOUND, checked=CheckResult(ok=True, seconds=2.0)), "checks", "ok", ""),
+        (
+            replace(SOUND, checked=CheckResult(False, "pytest", "`pytest` exit status 1", "boo\n")),
+            "checks",
+            "error",
+            "fresh clone",
+        ),
         (replace(SOUND, evidence="reported"), "evidence", "warn", "add `score:`"),
         (replace(SOUND, trials=trials([(5.0, 5.0)] * 4)), "seed", "warn", "$SWARM_SEED"),
         (

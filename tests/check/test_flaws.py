@@ -30,6 +30,10 @@ rng = random.Random(int(os.environ["SWARM_SEED"]))
 print(f"score: {solve(100) + rng.random()}")
 """
 
+FAILING = PROGRAM.replace(
+    "rungs:", "checks: [python -c 'import solve; assert solve.solve(1) == 2']\nrungs:"
+)
+
 UNUSED = SOUND.replace("from solve import solve", "def solve(x):\n    return x").replace(
     "rng.random()", "rng.gauss(0, 60)"
 )
@@ -85,10 +89,13 @@ def test_a_genome_that_is_not_used_is_an_error(tmp_path):
 
 
 @pytest.mark.sandbox
-def test_a_cache_a_seed_without_effect_and_a_metric_printed_twice_are_found(tmp_path):
-    """Each with its fix; the run is possible all the same."""
-    found = check(tmp_path, CACHED)
-    assert flaws(found) == {"evidence", "cache", "seed", "metric"}
+def test_a_cache_an_unused_seed_a_failing_check_and_a_metric_printed_twice_are_found(
+    tmp_path,
+):
+    """Each with its fix; of all these the check that fails alone is an error."""
+    found = check(tmp_path, CACHED, code=1, program=FAILING)
+    assert flaws(found) == {"evidence", "cache", "seed", "metric", "checks"}
+    assert "AssertionError" in found["checks"]["text"]
     assert "cache.txt" in found["cache"]["text"]
     assert all(found[name]["fix"] for name in flaws(found))
 

@@ -100,7 +100,7 @@ def files_of(repo):
 def test_a_repository_that_exists_gets_a_program_and_no_commit(yours):
     """Two new files, and the next step to copy; after it the program loads."""
     before, head = files_of(yours), git(yours, "rev-parse", "HEAD")
-    said = swarm(yours, "init", *OPTIONS, "--seconds", "9")
+    said = swarm(yours, "init", *OPTIONS, "--check", "python -m pytest -q tests", "--seconds", "9")
     assert git(yours, "rev-parse", "HEAD") == head
     after = files_of(yours)
     assert set(after) - set(before) == {"program.md", ".gitignore"}
@@ -114,7 +114,7 @@ def test_a_repository_that_exists_gets_a_program_and_no_commit(yours):
         "python bench.py",
         ("src/words.py",),
     )
-    assert settings.rungs[0].seconds == 9
+    assert (settings.rungs[0].seconds, settings.checks) == (9, ("python -m pytest -q tests",))
 
 
 def test_prose_stays_and_front_matter_is_changed_on_demand_alone(yours):
@@ -144,6 +144,7 @@ def test_prose_stays_and_front_matter_is_changed_on_demand_alone(yours):
         ((*OPTIONS[:-1], "src/word.py"), "did you mean `src/words.py`"),
         ((*OPTIONS, "--genome", "draft.py"), "draft.py, which is not tracked: `git add draft.py`"),
         (("--run", "python benhc.py", *OPTIONS[2:]), "did you mean `bench.py`"),
+        ((*OPTIONS, "--held", "hidden"), "SPLIT=FILE"),
         (("--task", "packing"), "swarm init DIR --task packing"),
         (("nowhere", *OPTIONS), "nowhere does not exist"),
     ],

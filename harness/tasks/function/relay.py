@@ -250,8 +250,6 @@ class Genome:
                 self._step(wire.READY, clock)
         except EndedError:
             raise self._died("while it was imported") from None
-        except wire.WireError as error:
-            raise self._failed("crash", str(error)) from None
         self._seen_cpu = self.peer.running.cpu_seconds()
 
     def answer(self, call: wire.Frame) -> wire.Frame:
@@ -332,7 +330,10 @@ class Genome:
             self.lost += clock.lost
 
     def _step(self, op: int, clock: CallClock | None) -> None:
-        reply = self.peer.receive(clock)
+        try:
+            reply = self.peer.receive(clock)
+        except wire.WireError as error:
+            raise self._failed("crash", str(error)) from None
         if reply.op == wire.RAISED:
             raise self._failed("crash", text_of(reply))
         if reply.op != op:

@@ -1,8 +1,8 @@
 """Measures that the harness takes itself, by the names that a metric has for them.
 
 Nothing that a program prints counts for them. `wall_seconds` is from exec to the death of the last
-process; `bytes:PATH` is the size of a file (or of all files of a folder) of the genome, of what
-`build` made, of the frozen files, or else of a file that `run` left in $OUT.
+process, less what others made it wait; `bytes:PATH` the size of a file (or of all files of a
+folder) of the genome, of what `build` made, of the frozen files, or else of one left in $OUT.
 
 Not covered: a peak of memory between two looks of the watchdog (0.05 s).
 """
@@ -33,7 +33,7 @@ def sized_path(metric: str) -> str:
 
 def taken(ended: Exit) -> dict[str, float]:
     """Return what every run is measured by, by name."""
-    return {WALL: ended.seconds, CPU: ended.cpu_seconds, PEAK: ended.peak_mib}
+    return {WALL: ended.seconds - ended.lost, CPU: ended.cpu_seconds, PEAK: ended.peak_mib}
 
 
 def count_lines(files: Iterable[Path]) -> int:

@@ -48,7 +48,6 @@ def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
     Returns "" for a task that has no problem of the user's. Raises SetupError for what a trial
     could not be given.
     """
-    shutil.rmtree(into, ignore_errors=True)
     if not tasks.kind(program.settings.task).required:
         return ""
     git = Plumbing(repo)
@@ -69,6 +68,7 @@ def freeze(repo: Path, commit: str, program: Program, into: Path) -> str:
         write_spec(spec, draft)
         _require_evidence(program, draft)
         draft.chmod(0o755)
+        shutil.rmtree(into, ignore_errors=True)  # only now: whoever reads it finds one or the other
         draft.rename(into)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -66,7 +66,7 @@ def read_program(text: str | bytes, source: str, files: Collection[str] | None =
         settings = _SETTINGS.validate_json(json.dumps(front.values))
     except ValidationError as error:
         raise refusal(source, front, validation_problems(front, error)) from None
-    problems = [*_contradictions(settings), *_missing_files(settings, files)]
+    problems = [*_contradictions(settings, files or ()), *_missing_files(settings, files)]
     if problems:
         raise refusal(source, front, problems)
     return _complete(settings, front.prose, files)
@@ -129,7 +129,7 @@ def _covers(path: str, file: str) -> bool:
     return file == path or file.startswith(f"{path}/")
 
 
-def _contradictions(settings: Settings) -> Iterator[Problem]:
+def _contradictions(settings: Settings, files: Collection[str]) -> Iterator[Problem]:
     """Yield a problem for each two keys, or key and task, that contradict each other."""
     if settings.task not in tasks.NAMES:
         yield (
@@ -141,7 +141,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         yield from _unjudged(settings, tasks.kind(settings.task))
     if NULL in settings.agents:
         yield ("agents", NULL), "is the name that proposals without effect go by: choose another"
-    yield from _networked_code(settings)
+    yield from _networked_code(settings, files)
     yield from _bare_guards(settings)
     yield from _unknown_agents(settings)
     yield from _repetitions(settings)
@@ -183,7 +183,7 @@ def _unjudged(settings: Settings, kind: TaskKind) -> Iterator[Problem]:
         )
 
 
-def _networked_code(settings: Settings) -> Iterator[Problem]:
+def _networked_code(settings: Settings, files: Collection[str]) -> Iterator[Problem]:
     """Yield network and variables that are asked for where the genome may be run."""
     asked = [key for key in ("network", "env") if getattr(settings, key)]
     for key in asked:
@@ -197,8 +197,10 @@ def _networked_code(settings: Settings) -> Iterator[Problem]:
             )
     if settings.text:
         for n, path in enumerate(settings.genome):
-            if PurePosixPath(path).suffix in CODE:
-                yield ("genome", n), f"is {shown(path)}, which is code, and `text: true` says not"
+            inside = (file for file in (path, *files) if _covers(path, file))
+            code = next((file for file in inside if PurePosixPath(file).suffix in CODE), None)
+            if code is not None:
+                yield ("genome", n), f"has {shown(code)}, which is code, and `text: true` says not"
 
 
 def _bare_guards(settings: Settings) -> Iterator[Problem]:

@@ -382,7 +382,7 @@ def test_known_keys_with_any_values_give_a_program_or_a_refusal(task, values):
     [
         ("network: true", "network is only for a genome that is read and not run"),
         ("env: [KEY]", "env is only for a genome that is read and not run"),
-        ("text: true", 'genome[0] is "src/f.py", which is code'),
+        ("text: true", 'genome[0] has "src/f.py", which is code'),
         (
             "metric: {pattern: no group}",
             "metric.pattern must be a regular expression with one group",

@@ -213,6 +213,7 @@ class CandidateAdmitted:
     commit: the candidate
     parent: the head that it was made on
     added, removed: lines against `parent`
+    code: lines of code added less those removed, comments and blank lines left out
     """
 
     experiment: int
@@ -221,6 +222,7 @@ class CandidateAdmitted:
     parent: str
     added: int
     removed: int
+    code: int = 0
     recorded: float = 0.0
     kind: Literal["candidate_admitted"] = "candidate_admitted"
 
@@ -233,6 +235,7 @@ class CandidateRebased:
     commit: the candidate's new commit
     parent: the new head
     added, removed: lines against `parent`
+    code: lines of code added less those removed, comments and blank lines left out
     """
 
     experiment: int
@@ -241,6 +244,7 @@ class CandidateRebased:
     parent: str
     added: int
     removed: int
+    code: int = 0
     recorded: float = 0.0
     kind: Literal["candidate_rebased"] = "candidate_rebased"
 
@@ -360,6 +364,7 @@ class VerdictReached:
     lines: lines added less lines removed
     origin: experiment that made the change elsewhere, 0 for a change of the island's own
     null: the proposal does nothing (islands/genome/null_edits.py); its keep moves no head
+    simpler: it was kept because it is shorter and no worse (islands/ratchet/simpler.py)
     """
 
     experiment: int
@@ -372,6 +377,7 @@ class VerdictReached:
     lines: int = 0
     origin: int = 0
     null: bool = False
+    simpler: bool = False
     recorded: float = 0.0
     kind: Literal["verdict_reached"] = "verdict_reached"
 

@@ -28,7 +28,7 @@ def compare_text(path: str, before: bytes, after: bytes) -> EditEffect:
     return "reseeded" if _is_same(path, *(text.encode() for text in seedless)) else "changed"
 
 
-def code_lines(path: str, data: bytes) -> int:
+def text_lines(path: str, data: bytes) -> int:
     """Return how many lines of a file hold more than comments and white space."""
     return len(_significant_lines(_text(data), language_of(path)))
 

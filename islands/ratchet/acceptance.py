@@ -55,12 +55,14 @@ class CandidateEvidence:
 class Decision:
     """A verdict with its reason, and the gain on the evidence (None before there is any).
 
-    A candidate that the screen ends has the screen's one pair for its gain.
+    A candidate that the screen ends has the screen's one pair for its gain. `simpler`: it is kept
+    because it is shorter and no worse (islands/ratchet/simpler.py).
     """
 
     verdict: Verdict
     reason: str
     gain: Gain | None = None
+    simpler: bool = False
 
 
 class AcceptanceRule(Protocol):

@@ -286,7 +286,9 @@ def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step
         prior=state.prior_of(open_),
         kept=replace(state.keep_tally, turn=open_.confirm_turn),
     )
-    decision = ratchet.acceptance.decide(evidence)
+    lost = state.islands[open_.island].lost_to_simplicity
+    usual = ratchet.acceptance.decide(evidence)
+    decision = ratchet.simpler.decide(usual, evidence, open_.code, lost)
     if decision.verdict == "keep" and guarded.state == "open":
         decision = Decision("confirm", guarded.reason)
     second = _second_of_pair(state, open_)

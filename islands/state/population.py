@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from harness.contract import Slice
 from islands import events as ev
+from islands.ratchet.simpler import may_have_lost
 from islands.records import Attempt, Ending, Gain
 from islands.state.lifecycle import ExperimentState
 
@@ -32,6 +33,7 @@ class Experiment:
     head_broken: fresh seeds on which the head failed; they make no pair
     origin: experiment that made the change elsewhere, 0 for a change of the island's own
     lines: lines added less lines removed
+    code: lines of code added less those removed
     checked, tail: whether the candidate passed the problem's checks, and what a failed one printed
     """
 
@@ -51,6 +53,7 @@ class Experiment:
     head_broken: set[int] = field(default_factory=set)
     origin: int = 0
     lines: int = 0
+    code: int = 0
     checked: bool = False
     tail: str = ""
 
@@ -64,6 +67,7 @@ class KeptChange:
     origin: experiment that first made the change, equal in all its copies
     island: island that kept it; others may have adopted it since
     device: class of the device that measured it
+    simpler: whether it was kept because it is shorter and no worse
     """
 
     experiment: int
@@ -74,6 +78,7 @@ class KeptChange:
     origin: int
     island: str = ""
     device: str = ""
+    simpler: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,11 @@ class IslandState:
     def heads(self) -> tuple[str, ...]:
         """Its head and the heads that it is built on, oldest first."""
         return (self.opened.head, *(change.commit for change in self.kept))
+
+    @property
+    def lost_to_simplicity(self) -> float:
+        """What its simplifications may have lost together, in the metric's unit."""
+        return sum(may_have_lost(change.gain) for change in self.kept if change.simpler)
 
     def needs(self, commit: str) -> bool:
         """Return whether the island builds on `commit` or may still fall back to it."""

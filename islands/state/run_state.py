@@ -257,6 +257,7 @@ class State:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "admitted")
         experiment.commit, experiment.lines = event.commit, event.added - event.removed
+        experiment.code = event.code
         self.scores.count_lines(event)
         island.refusals_in_a_row = 0
 
@@ -266,7 +267,7 @@ class State:
         experiment.state = next_state(experiment.state, "rebased")
         self.scores.lines.pop(experiment.commit, None)
         experiment.commit, experiment.parent = event.commit, event.parent
-        experiment.lines = event.added - event.removed
+        experiment.lines, experiment.code = event.added - event.removed, event.code
         self.scores.count_lines(event)
 
     @_apply.register
@@ -353,7 +354,7 @@ class State:
             return
         if event.verdict == "keep" and event.gain is not None:
             self._ask_again()
-            self._move_head(island, experiment, event.gain)
+            self._move_head(island, experiment, event.gain, simpler=event.simpler)
         self._close(island, experiment, _ENDING_OF[event.verdict], event.reason, event.gain)
 
     @_apply.register
@@ -469,7 +470,9 @@ class State:
         experiment.state = next_state(experiment.state, "failed")
         self._close(island, experiment, "failed", reason, None)
 
-    def _move_head(self, island: IslandState, experiment: Experiment, gain: Gain) -> None:
+    def _move_head(
+        self, island: IslandState, experiment: Experiment, gain: Gain, *, simpler: bool
+    ) -> None:
         old, island.head = island.head, experiment.commit
         # the screening score selected the commit, so it is biased and not one of its head's scores
         # (a rule that keeps without confirming has nothing else)
@@ -484,6 +487,7 @@ class State:
             experiment.origin or experiment.number,
             experiment.island,
             island.slice.device,
+            simpler,
         )
         self.keeps[kept.experiment] = kept
         island.kept.append(kept)

@@ -16,6 +16,8 @@ from harness.contract import Preflight, Trial
 from islands import events as ev
 from islands import trailers
 from islands.genome.admission import Refused, admit
+from islands.genome.code_size import code_change
+from islands.git.branches import changed_files
 from islands.quarantine import REASON
 from islands.records import Conflict, Entry, Proposal
 from islands.state.population import Experiment
@@ -56,7 +58,8 @@ class CandidateMaker:
             run.record(ev.CandidateDropped(number, name, commit.line))
         else:
             added, removed = await run.offload(run.branches.numstat, onto, commit)
-            run.record(ev.CandidateRebased(number, name, commit, onto, added, removed))
+            code = await run.offload(code_added, run, onto, commit)
+            run.record(ev.CandidateRebased(number, name, commit, onto, added, removed, code))
         await run.offload(_remove, run.launch.folder.genomes / stale)
 
     async def _make(
@@ -74,7 +77,8 @@ class CandidateMaker:
             shown = f"{preflight.tail}\n\n{diff[:MAX_SHOWN_CHARS]}".strip()
             return _Refusal("preflight", preflight.reason, shown)
         added, removed = await run.offload(run.branches.numstat, parent, commit)
-        run.record(ev.CandidateAdmitted(number, name, commit, parent, added, removed))
+        code = await run.offload(code_added, run, parent, commit)
+        run.record(ev.CandidateAdmitted(number, name, commit, parent, added, removed, code))
         return None
 
     async def _rebased(self, old: Experiment, onto: str) -> str | _Refusal:
@@ -157,6 +161,17 @@ class CandidateMaker:
             "Agent": agent,
         }
         return f"{subject or 'Change'}\n\n{body}{trailers.write(values)}"
+
+
+def code_added(run: Run, parent: str, commit: str) -> int:
+    """Return the lines of code that a commit adds to its parent, less those that it removes.
+
+    Where fewer lines are no win nobody asks, and it is 0.
+    """
+    if not run.launch.ratchet.simpler.margin:
+        return 0
+    before, after = run.branches.files(parent), run.branches.files(commit)
+    return code_change(before, changed_files(before, after))
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,6 +364,7 @@ class IslandLoop:
                 experiment.lines,
                 experiment.origin,
                 experiment.null,
+                decision.simpler,
             )
         )
         if kept and not experiment.null:

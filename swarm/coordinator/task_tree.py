@@ -14,7 +14,7 @@ from islands import events as ev
 from islands.records import RunLimit
 from islands.state.population import Experiment
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.candidates import CandidateMaker
+from swarm.coordinator.candidates import CandidateMaker, code_added
 from swarm.coordinator.island_loop import IslandLoop, NextRunStep
 from swarm.coordinator.proposer import Proposer, abandoned_call
 from swarm.coordinator.run import Run
@@ -136,7 +136,8 @@ def _settle_proposal(run: Run, open_: Experiment) -> None:
     commit = branches.tried(number)
     if commit is not None:
         added, removed = branches.numstat(open_.parent, commit)
-        run.record(ev.CandidateAdmitted(number, island, commit, open_.parent, added, removed))
+        code = code_added(run, open_.parent, commit)
+        run.record(ev.CandidateAdmitted(number, island, commit, open_.parent, added, removed, code))
     elif not run.state.migrants.is_migrant(number):  # else the migrant is applied again
         lost = "the coordinator stopped before it was admitted"
         run.record(ev.ProposalRefused(number, island, "lost", lost))

@@ -25,6 +25,7 @@ from islands.ratchet.fixed_margin import FixedMarginRule
 from islands.ratchet.guards import Guards, parse_guard
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
+from islands.ratchet.simpler import SimplerRule
 from islands.stacking.state import StackPolicy
 from swarm.agents.llm.settings import ModelSettings, Price
 
@@ -269,6 +270,8 @@ class RatchetSection:
       `margin` standard errors instead
     - `max_pairs`: pairs of trials, candidate and head, that a candidate gets at most
     - `margin`: standard errors that a gain must exceed on all pairs, where `fdr` is 0
+    - `simpler`: standard deviations of a pair that an island may lose to candidates that are kept
+      for their fewer lines of code; 0: none is
     - `null_rate`: share of proposals that change nothing, to measure how often one is kept
     - `sentinel_every`: trials on a slice from one repetition of the base to the next, which shows
       whether the slice has drifted; 0: never
@@ -284,6 +287,9 @@ class RatchetSection:
     margin: Annotated[
         float, Field(ge=0), described("a number of standard errors, 0 or more", "2")
     ] = 2.0
+    simpler: Annotated[
+        float, Field(ge=0, le=10), described("standard deviations of a pair, 0 to 10", "0.5")
+    ] = 0.5
     null_rate: Annotated[float, Field(ge=0, le=0.5), described("a share from 0 to 0.5", "0.02")] = (
         0.02
     )
@@ -300,6 +306,7 @@ class RatchetSection:
             rule,
             guards,
             guard_pairs=self.max_pairs,
+            simpler=SimplerRule(self.simpler, self.fdr, self.max_pairs),
             null_rate=self.null_rate,
             sentinel_every=self.sentinel_every,
         )

@@ -3,10 +3,10 @@
 import pytest
 
 from islands.genome.categories import categories
+from islands.genome.code_size import code_change, code_lines
 from islands.genome.null_edits import null_proposal
 from islands.genome.structured_data import NotParsedError
 from islands.genome.syntax_diff import compare
-from islands.genome.text_diff import code_lines
 from islands.records import Entry
 
 SAME = [
@@ -105,6 +105,10 @@ def test_lines_of_code_are_counted_without_comments():
     assert code_lines("a.c", b"int a;\n\n// b\n/* c\n*/ int d;\n") == 2
     assert code_lines("a.yaml", b"# a\nb: 1\n") == 1
     assert code_lines("a.txt", b"# a\n\nb\n") == 2
+    python = b'"""Doc.\n\nMore."""\n# c\ndef f(\n    a,\n):\n    """Doc."""\n    return a; pass\n'
+    assert code_lines("a.py", python) == 2
+    change = {"a.py": Entry(b"def f(a): return a\n"), "b.c": None}
+    assert code_change({"a.py": Entry(python), "b.c": Entry(b"int a;\nint b;\n")}, change) == -2
 
 
 def test_categories_are_read_off_any_language():

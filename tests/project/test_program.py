@@ -16,6 +16,7 @@ from islands.ratchet.fixed_margin import FixedMarginRule
 from islands.ratchet.guards import Guard, Guards
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
+from islands.ratchet.simpler import SimplerRule
 from islands.stacking.state import StackPolicy
 from swarm.agents.llm.settings import ModelSettings, Price
 from swarm.project import schema as settings
@@ -194,7 +195,9 @@ def test_sections_build_the_records_that_the_run_works_with():
     guards = Guards((Guard("lines", 1.2), Guard("p95 ms", 0.9, at_most=False)))
     assert settings.guards_of(keys.guards) == guards
     rule = LfsrRule(0.1, 5)
-    expected = RatchetPolicy(rule, guards, 5, null_rate=0.2, sentinel_every=7)
+    expected = RatchetPolicy(
+        rule, guards, 5, SimplerRule(0.5, 0.1, 5), null_rate=0.2, sentinel_every=7
+    )
     assert keys.ratchet.policy(guards) == expected
     fixed = settings.RatchetSection(fdr=0.0, max_pairs=5, margin=1.5).policy(guards)
     assert fixed.acceptance == FixedMarginRule(5, margin=1.5)

@@ -100,7 +100,7 @@ def encode(value: object) -> tuple[bytes, bytearray]:
     body = bytearray()
 
     def place(item: object) -> object:
-        if isinstance(item, bytes | bytearray):
+        if isinstance(item, (bytes, bytearray)):
             _append(body, memoryview(item))
             return {BYTES: len(item)}
         numpy = sys.modules.get("numpy")

@@ -50,7 +50,7 @@ def answered(wire: Any, genome: ModuleType, asked: Any) -> Any:  # noqa: ANN401 
             return wire.Frame.of(wire.VALUE, [function(each) for each in call["each"]])
         return wire.Frame.of(wire.VALUE, function(*call["args"], **call["named"]))
     except BaseException as error:  # noqa: BLE001  # also SystemExit: it is the genome's
-        traceback.print_exception(error)
+        traceback.print_exc()
         return raised(wire, error)
 
 

@@ -125,9 +125,11 @@ def main(  # noqa: PLR0913, PLR0917  # the words of a command line
         found = evaluate(**{name: value for name, value in given.items() if name in wanted})
         result = wire.Frame.of(wire.RESULT, found)
     except BaseException as error:  # noqa: BLE001  # also SystemExit: the trial fails
-        traceback.print_exception(error)
+        traceback.print_exc()
         text = one_line(f"{type(error).__name__}: {error}")
-        fault = {"candidate": isinstance(error, CandidateError), "text": text}
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        line = next((frame.lineno for frame in frames if frame.filename == evaluate_file), 0)
+        fault = {"candidate": isinstance(error, CandidateError), "text": text, "line": line}
         if isinstance(error, CandidateError):
             fault["text"] = one_line(str(error))
         result = wire.Frame.of(wire.FAULT, fault)

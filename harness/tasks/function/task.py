@@ -211,7 +211,8 @@ class _Trial:
         if fault["candidate"]:
             failure = Failure("crash", fault["text"])
             raise GenomeError(wire.CANDIDATE, failure)
-        raise InvalidError(f"{self.task.problem.evaluate}: {fault['text']}")
+        place = f"{self.task.problem.evaluate}:{fault['line']}"
+        raise InvalidError(f"{place}: {fault['text']}")
 
     def _cpu_seconds(self) -> float:
         """End every genome and return the CPU seconds of all three sandboxes."""

@@ -153,7 +153,7 @@ TRAPS = {
         def solve(x): return Liar(1)
         """,
         "invalid",
-        "evaluate.py: ValueError: not sorted",
+        "evaluate.py:20: ValueError: not sorted",
     ),
     "not a number": (
         "def solve(x): return x * float('nan')",
@@ -351,8 +351,8 @@ def evaluate(candidate):
     [
         ("hang", "evaluate.py was still running after 4.3 s"),
         ("exit", "evaluate.py ended without a result (exit status 3)"),
-        ("memory", "evaluate.py: MemoryError"),
-        ("\nx", "evaluate.py: ValueError: x x x"),
+        ("memory", "evaluate.py:12: MemoryError"),
+        ("\nx", "evaluate.py:13: ValueError: x x x"),
     ],
 )
 def test_an_evaluation_that_fails_is_invalid(modes, monkeypatch, mode, reason):

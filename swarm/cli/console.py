@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from rich.console import Console
@@ -33,6 +34,26 @@ address_option = click.option(
     show_default=True,
     help="Address of the Ray cluster; `auto` is the one on this machine.",
 )
+
+
+class FiniteFloat(click.types.FloatParamType):
+    """A number other than nan and inf."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the number; fail with the option's name where it is none."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+class FiniteRange(FiniteFloat, click.FloatRange):
+    """A range of numbers without nan and inf, which no comparison of FloatRange refuses."""
 
 
 def refused_option(old: str, new: str, *, is_flag: bool) -> Callable[[_Command], _Command]:

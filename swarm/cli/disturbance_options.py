@@ -5,7 +5,6 @@ What each does is in swarm/simulation/disturbances.py.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from harness.contract import SetupError
+from swarm.cli.console import FiniteFloat, FiniteRange
 from swarm.simulation.disturbances import (
     LOAD_PATTERNS,
     SPIKE_CAUSES,
@@ -27,26 +27,6 @@ from swarm.simulation.disturbances import (
 from swarm.simulation.world import MIN_TAILS, Conditions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class FiniteFloat(click.types.FloatParamType):
-    """A number other than nan and inf."""
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's signature
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """Return the number; fail with the option's name where it is none."""
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, ctx)
-        return number
-
-
-class FiniteRange(FiniteFloat, click.FloatRange):
-    """A range of numbers without nan and inf, which no comparison of FloatRange refuses."""
 
 
 NOT_NEGATIVE = FiniteRange(min=0)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from harness.contract import Direction, SetupError
+from swarm.cli.console import FiniteRange
 from swarm.init import template, worktree
 from swarm.init.commands import command_problem, file_problem
 from swarm.init.front_matter import composed, has_front_matter
@@ -106,7 +107,7 @@ def _split_held(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 @click.option(
     "--seconds",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Limit of one trial.",
 )
 @click.option(

@@ -15,7 +15,7 @@ from harness.cpus import usable_cores
 from islands.state.run_state import State
 from swarm.check.report import first_check
 from swarm.cli.check import show
-from swarm.cli.console import address_option, run_option, sandbox_option
+from swarm.cli.console import FiniteRange, address_option, run_option, sandbox_option
 from swarm.cli.live import LiveView, cost_of_disturbance, table
 from swarm.cli.machine_report import machine_lines
 from swarm.coordinator.assemble import LaunchOptions, assemble
@@ -36,7 +36,7 @@ EXIT_INTERRUPTED = 130
 @click.option(
     "--minutes",
     metavar="MINUTES",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Stop this launch after so many minutes.",
 )
 @click.option(
@@ -48,7 +48,7 @@ EXIT_INTERRUPTED = 130
 @click.option(
     "--max-usd",
     metavar="USD",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Spend at most this much on language models in this run.",
 )
 @click.option(

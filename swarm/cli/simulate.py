@@ -19,11 +19,10 @@ from islands.ratchet.acceptance import AcceptanceRule
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import StackPolicy
-from swarm.cli.console import json_option, refused_option, to_json, wide_console
+from swarm.cli.console import FiniteRange, json_option, refused_option, to_json, wide_console
 from swarm.cli.disturbance_options import (
     NOT_NEGATIVE,
     DisturbanceOptions,
-    FiniteRange,
     disturbance_options,
     taken_from,
 )
@@ -199,7 +198,7 @@ _RUN_OPTIONS = (
         "--fdr",
         "levels",
         multiple=True,
-        type=click.FloatRange(0, 0.5, min_open=True),
+        type=FiniteRange(0, 0.5, min_open=True),
         help="Share of keeps that may be false under the rule swarm; default: 0.05.",
     ),
     click.option(

@@ -21,6 +21,7 @@ from harness import fingerprint as identity
 from harness.contract import SandboxKind, SetupError, Slice, Trial
 from islands.git.branches import Branches
 from swarm.cli.console import (
+    FiniteRange,
     address_option,
     json_option,
     plural,
@@ -70,7 +71,7 @@ class SliceReport:
 @click.option(
     "--seconds",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help=f"With --benchmark: length of a trial; default: {BENCHMARK_S:g}, or the first rung's if"
     " that is shorter.",
 )

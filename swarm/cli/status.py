@@ -17,7 +17,7 @@ from analysis.ledger import writer
 from analysis.lineage_tree import plain
 from islands.records import Gain
 from islands.state.contention import SliceContention
-from swarm.cli.console import json_option, run_option, to_json, wide_console
+from swarm.cli.console import json_option, plural, run_option, to_json, wide_console
 from swarm.project.runs import locate
 
 _TRYING = """
@@ -40,6 +40,16 @@ QUALIFY row_number() OVER (PARTITION BY island ORDER BY rowid DESC) = 1
   AND error_kind = 'exhausted'
 ORDER BY island
 """
+
+_SILENT = """
+SELECT agent, count(*) AS failures, min(recorded) AS since, arg_max(reason, recorded) AS reason
+FROM agent_calls AS call
+WHERE error_kind NOT IN ('exhausted', 'stopped') AND recorded > coalesce(
+  (SELECT max(recorded) FROM agent_calls WHERE agent = call.agent AND error_kind IS NULL), 0)
+GROUP BY agent HAVING failures >= 3 OR bool_or(error_kind = 'unavailable')
+ORDER BY agent
+"""
+"""Agents that have failed ever since they last proposed."""
 
 _CONTENTION = """
 SELECT slice, coalesce(facts['foreign_cpu'], 0.0) AS taken,
@@ -79,6 +89,10 @@ def status(name: str | None, as_json: bool) -> None:
         for line in _tries(facts):
             console.print(Text(line), no_wrap=True, overflow="ellipsis")
         console.print(Text(_footer(facts)), soft_wrap=True)
+        for row in facts["silent"]:
+            count, reason = row["failures"], plain(row["reason"])
+            line = f"agent {row['agent']} has failed {plural(count, 'time')} in a row: {reason}"
+            console.print(Text(line), soft_wrap=True)
         for row in facts["exhausted"]:
             line = (
                 f"{row['island']} ({row['agent']}) has nothing left to try: {plain(row['reason'])}"
@@ -109,6 +123,7 @@ def _standing(con: DuckDBPyConnection) -> dict[str, Any]:
         "contention": answer(con, _CONTENTION).named(),
         "voids": answer(con, _VOIDS).named(),
         "exhausted": answer(con, _EXHAUSTED).named(),
+        "silent": answer(con, _SILENT).named(),
         "islands": islands,
     }
 

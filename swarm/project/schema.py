@@ -183,6 +183,9 @@ class ModelSection:
         Field(pattern=r"^[a-z]+$"),
         described("a word that the provider knows", "medium"),
     ] = None
+    context_tokens: Annotated[
+        int | None, Field(ge=1024), described("a whole number of tokens from 1024", "32768")
+    ] = None
     price: Annotated[
         PriceSection | None, described("dollars per million tokens", "{input: 3, output: 15}")
     ] = None

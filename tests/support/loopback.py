@@ -138,11 +138,14 @@ class Loopback:
     on_probe: Step = Say("yes")
     """The answer to the small call that a launch begins with; it is not part of the script."""
 
+    context_length = 0
+
     def __init__(
         self, script: Iterable[Step] | Callable[[ModelRequest], Step] = (), delay: float = 0.0
     ) -> None:
         self.log: list[Served] = []
         self.probes: list[ModelRequest] = []
+        self.headers: dict[str, str] = {}  # of the latest request
         self.delay = delay
         self.max_concurrent = 0
         self._concurrent = 0
@@ -152,6 +155,7 @@ class Loopback:
             Route("/v1/messages", self._messages, methods=["POST"]),
             Route("/v1/responses", self._responses, methods=["POST"]),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/api/{name}", self._ollama, methods=["GET", "POST"]),
         ]
         config = uvicorn.Config(Starlette(routes=routes), log_level="critical", lifespan="off")
         self._server = uvicorn.Server(config)
@@ -196,6 +200,16 @@ class Loopback:
     async def _chat(self, request: Request) -> Response:
         return await self._serve(request, "chat", _as_completion)
 
+    async def _ollama(self, request: Request) -> Response:
+        """Answer as Ollama's own API does, where `context_length` says that this is Ollama."""
+        name = request.path_params["name"]
+        if not self.context_length:
+            return Response(status_code=404)
+        if name == "chat":
+            return await self._serve(request, "ollama", _as_ollama)
+        shown = {"model_info": {"qwen2.context_length": self.context_length}}
+        return JSONResponse({"version": "0.9.0"} if name == "version" else shown)
+
     async def _serve(self, request: Request, api: str, shape: Callable[..., object]) -> Response:
         self._concurrent += 1
         self.max_concurrent = max(self.max_concurrent, self._concurrent)
@@ -207,6 +221,7 @@ class Loopback:
     async def _answer(self, request: Request, api: str, shape: Callable[..., object]) -> Response:
         key = request.headers.get("x-api-key") or request.headers.get("authorization", "")
         body = await request.json()
+        self.headers = dict(request.headers)
         probe = PROBE.system in json.dumps(body)
         number = self._number
         self._number += not probe  # at once, or two would be one
@@ -319,6 +334,13 @@ def _as_response(step: Step, text: str, sent: int, output: int) -> object:
             "total_tokens": sent + output,
         },
     }
+
+
+def _as_ollama(step: Step, text: str, sent: int, output: int) -> object:
+    reason = "length" if isinstance(step, Truncate) else "stop"
+    message = {"role": "assistant", "content": text, "thinking": "hm"}
+    counts = {"prompt_eval_count": sent, "eval_count": output}
+    return {"model": "m", "message": message, "done": True, "done_reason": reason, **counts}
 
 
 def _as_completion(step: Step, text: str, sent: int, output: int) -> object:

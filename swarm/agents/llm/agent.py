@@ -65,6 +65,7 @@ class LanguageModel:
         """
         bill = Bill()
         try:
+            await self.client.provider.discover()
             await self.client.ask(PROBE, (), bill, max_output=PROBE_TOKENS, tries=PROBE_TRIES)
         except AgentError as error:
             if error.error_kind in _PASSING:

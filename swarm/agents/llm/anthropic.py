@@ -105,6 +105,9 @@ class AnthropicModel:
             body = provider.parse_body(raw.http_response.content, _Message.model_validate_json)
             return _reply(body, provider.wait_before_next(raw.headers))
 
+    async def discover(self) -> None:
+        """Ask nothing: the format has no way to ask that all its servers know."""
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()

@@ -58,6 +58,7 @@ class Capabilities:
     prompt_chars: most characters of a prompt, None while none was refused
     refused: parameters that it does not take
     streams_only: whether it answers in streams alone
+    native: whether it runs in Ollama, whose own API alone takes a length of the context
     """
 
     window: int | None = None
@@ -65,6 +66,7 @@ class Capabilities:
     prompt_chars: int | None = None
     refused: set[str] = field(default_factory=set)
     streams_only: bool = False
+    native: bool = False
 
     def max_output(self, settings: ModelSettings) -> int:
         """Return the tokens that a reply may have: at most a third of the window."""

@@ -36,7 +36,8 @@ class RateLimiters:
 
     def capabilities(self, settings: ModelSettings) -> Capabilities:
         """Return what is known of this model: all its agents learn together."""
-        return self._capabilities.setdefault((settings.url, settings.model), Capabilities())
+        new = Capabilities(window=settings.context_tokens or None)
+        return self._capabilities.setdefault((settings.url, settings.model), new)
 
 
 def make_agent(

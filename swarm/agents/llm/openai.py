@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 
 from swarm.agents.llm import network, provider
 from swarm.agents.llm.capabilities import Capabilities
+from swarm.agents.llm.ollama import Ollama
 from swarm.agents.llm.provider import Prompt, Reply, ReplyForm, TokenCount, Turn
 from swarm.agents.llm.reasoning import answer_in
 from swarm.agents.llm.settings import ModelSettings, Tokens
@@ -130,6 +131,9 @@ class _Client:
             default_headers=network.own_headers(settings, key or "none", openai.Omit()),
         )
 
+    async def discover(self) -> None:
+        """Ask nothing: OpenAI does not tell."""
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
@@ -187,10 +191,28 @@ class ResponsesModel(_Client):
 
 
 class ChatModel(_Client):
-    """A model behind chat completions."""
+    """A model behind chat completions, or in Ollama behind its own API."""
+
+    def __init__(
+        self, settings: ModelSettings, key: str, capabilities: Capabilities | None = None
+    ) -> None:
+        super().__init__(settings, key, capabilities)
+        self._ollama = Ollama(settings, key, self._capabilities)
+
+    async def discover(self) -> None:
+        """Find out whether the model runs in Ollama, and how long its context is."""
+        await self._ollama.discover()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await super().close()
+        await self._ollama.close()
 
     async def ask(self, prompt: Prompt, turns: Sequence[Turn], form: ReplyForm) -> Reply:
         """Make one call. Raises CallError or RejectedError; their texts never hold the key."""
+        if self._capabilities.native:
+            messages = [{"role": "system", "content": prompt.system}, *_messages(prompt, turns)]
+            return await self._ollama.chat(messages, self._output(form), form.schema)
         while True:
             output = self._output(form)
             optional = self._optional(form, output)

@@ -171,6 +171,9 @@ class Provider(Protocol):
     async def ask(self, prompt: Prompt, turns: Sequence[Turn], form: ReplyForm) -> Reply:
         """Make one request. Raises CallError or RejectedError, which never show the key."""
 
+    async def discover(self) -> None:
+        """Find out what the server says about the model, at no cost; raise nothing."""
+
     async def close(self) -> None:
         """Close the connections."""
 

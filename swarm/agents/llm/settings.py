@@ -69,6 +69,8 @@ class ModelSettings:
     `max_output_tokens`: for one reply.
     `timeout_seconds`: for one whole request.
     `effort`: empty for the model's default.
+    `context_tokens`: the model's context window, prompt and reply together; 0: what the server says
+    (in Ollama, which reserves memory for it: at most 16,384).
     `price`: without one, requests count as free.
     """
 
@@ -80,6 +82,7 @@ class ModelSettings:
     max_output_tokens: int = 8192
     timeout_seconds: float = 120.0
     effort: str = ""
+    context_tokens: int = 0
     price: Price | None = None
 
     @property

@@ -1,0 +1,129 @@
+"""Ollama's own API, which takes the length of the context.
+
+Its compatible API does not: it cuts a prompt at the server's default, often 4,096 tokens, without a
+word, so that the model never sees the rules or the files.
+
+Not covered: a server behind a proxy that hides `/api`; its context is then the server's default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import httpx2
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from swarm.agents.llm import network, provider
+from swarm.agents.llm.capabilities import Capabilities
+from swarm.agents.llm.provider import Reply, TokenCount
+from swarm.agents.llm.reasoning import answer_in
+from swarm.agents.llm.settings import ModelSettings, Tokens
+
+DEFAULT_CONTEXT_TOKENS = 16_384
+"""Context that is asked for where program.md names none: memory is reserved for all of it."""
+
+DISCOVERY_S = 5.0
+"""Seconds for each question about the server."""
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    thinking: str | None = None
+
+
+class _Chat(BaseModel):
+    """The fields we use of an answer; counts may be missing."""
+
+    message: _Message
+    done_reason: str | None = None
+    prompt_eval_count: Annotated[TokenCount | None, provider.IF_READABLE] = None
+    eval_count: Annotated[TokenCount | None, provider.IF_READABLE] = None
+
+    @property
+    def tokens(self) -> Tokens | None:
+        if self.prompt_eval_count is None or self.eval_count is None:
+            return None
+        return Tokens(self.prompt_eval_count, self.eval_count)
+
+
+class _Version(BaseModel):
+    version: Annotated[str, Field(min_length=1)]
+
+
+class _Show(BaseModel):
+    model_info: dict[str, Any]
+
+    @property
+    def context(self) -> int | None:
+        """The longest context that the model was made for."""
+        found = [
+            value
+            for name, value in self.model_info.items()
+            if name.endswith(".context_length") and isinstance(value, int) and value > 0
+        ]
+        return max(found, default=None)
+
+
+class Ollama:
+    """An Ollama server, if there is one at the address of the settings."""
+
+    def __init__(self, settings: ModelSettings, key: str, capabilities: Capabilities) -> None:
+        self._settings, self._key, self._capabilities = settings, key, capabilities
+        self._root = settings.url.rstrip("/").removesuffix("/v1")
+        self._http = network.http_client(settings)
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
+
+    async def discover(self) -> None:
+        """Note whether it is Ollama, and the context to ask for."""
+        try:
+            found = await self._http.get(
+                f"{self._root}/api/version", headers=self._headers, timeout=DISCOVERY_S
+            )
+            TypeAdapter(_Version).validate_json(found.content)
+            told = await self._http.post(
+                f"{self._root}/api/show",
+                json={"model": self._settings.model},
+                headers=self._headers,
+                timeout=DISCOVERY_S,
+            )
+            most = _Show.model_validate_json(told.content).context
+        except (httpx2.HTTPError, ValidationError):
+            return
+        wanted = self._settings.context_tokens or DEFAULT_CONTEXT_TOKENS
+        self._capabilities.window = min(wanted, most or wanted)
+        self._capabilities.native = True
+
+    async def chat(
+        self, messages: Sequence[Mapping[str, str]], output: int, schema: Mapping[str, Any] | None
+    ) -> Reply:
+        """Make one call. Raises CallError or RejectedError; their texts never hold the key."""
+        asked: dict[str, Any] = {
+            "model": self._settings.model,
+            "messages": messages,
+            "stream": False,
+            "options": {"num_ctx": self._capabilities.window, "num_predict": output},
+        }
+        if schema is not None:
+            asked["format"] = schema
+        try:
+            response = await self._http.post(
+                f"{self._root}/api/chat", json=asked, headers=self._headers
+            )
+        except httpx2.HTTPError as error:
+            raise provider.CallError("network", network.explain(error, self._settings)) from None
+        if response.status_code != HTTPStatus.OK:
+            provider.raise_for_status(response, response.text[:1000], "", self._key)
+        body = provider.parse_body(response.content, _Chat.model_validate_json)
+        text = body.message.content or answer_in(body.message.thinking or "")
+        return Reply(
+            text=text,
+            ending="cut" if body.done_reason == "length" else "done",
+            tokens=body.tokens,
+            detail=body.done_reason or "",
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()

@@ -4,7 +4,8 @@ They run like `run`, on the frozen files with the candidate's genome in its plac
 timed budget: `check_seconds` is the limit of all of them together. Each has a sandbox of its own.
 
 Not covered: a candidate's code that runs inside of a check (tests import it) can make the check
-pass; checks guard against mistakes, verified scores against malice.
+pass; checks guard against mistakes, verified scores against malice. A stack of changes
+that each passed by themselves is measured, but not checked.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class SimplerRule:
             return usual
         if not evidence.pairs:
             hopeless = evidence.screened < -margin - noise.floor
-            return usual if hopeless else Decision("confirm", f"simpler: {lines:+d} lines")
+            return usual if hopeless else Decision("confirm", f"simpler: {_counted(lines)}")
         return self._weigh(usual, evidence, lines, margin)
 
     def _weigh(
@@ -91,7 +91,7 @@ class SimplerRule:
         else:
             doubt = _tail((gain.mean + margin) / gain.noise, freedom)
         judged = Gain(gain.mean, gain.noise, gain.pairs, doubt)
-        reason = f"simpler: {lines:+d} lines, gain {gain.format()}"
+        reason = f"simpler: {_counted(lines)}, gain {gain.format()}"
         sure = freedom >= MIN_FREEDOM or last or gain.noise == 0
         if sure and self._allows(doubt, evidence.kept):
             return Decision("keep", reason, judged, simpler=True)
@@ -106,6 +106,10 @@ class SimplerRule:
         count = kept.count + 1
         total = kept.lfsr_sum + doubt
         return doubt <= self.fdr and total <= self.fdr * count**2 / (count + CAUTION)
+
+
+def _counted(lines: int) -> str:
+    return f"{lines:+d} line{'' if lines == -1 else 's'}"
 
 
 def may_have_lost(gain: Gain) -> float:

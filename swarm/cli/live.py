@@ -296,7 +296,7 @@ def agent_failed(event: ev.AgentFailed, state: State) -> str:
 @describe.register
 def verdict_reached(event: ev.VerdictReached, state: State) -> str:
     """Give the verdict, the gain with its standard error, the reason and the head's score."""
-    gain = f"gain {event.gain.format()}, " if event.gain else ""
+    gain = f"gain {event.gain.format()}, " if event.gain and not event.simpler else ""
     experiment = f"{event.island} #{event.experiment}"
     if event.verdict == "discard":
         return f"{experiment} discarded: {gain}{event.reason}"

@@ -130,7 +130,9 @@ def test_a_run_gets_shorter_and_no_worse(tmp_path, monkeypatch):
     assert first_line(branches, island.head) == 0.5
     kept = [event for event in kinds(run, ev.VerdictReached) if event.verdict == "keep"]
     assert kept
-    assert all(event.simpler and event.reason.startswith("simpler: -1 lines") for event in kept)
+    assert all(
+        event.simpler and event.reason.startswith("simpler: -1 line, gain") for event in kept
+    )
     assert len(branches.files(island.head)[GENOME].data.splitlines()) == 4 - len(kept)
     fresh = State()
     fresh.apply_all(run.ledger.kept)

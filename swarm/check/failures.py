@@ -41,6 +41,10 @@ _FIXES: tuple[tuple[str, str], ...] = (
         r"Network is unreachable|name resolution",
         "trials have no network: fetch what is needed in `prepare:`",
     ),
+    (
+        r"Connection refused",
+        "start the server that it asks; trials have a network only with `text` and `network: true`",
+    ),
     (r"different values", "print the metric once, at the end; give other numbers other names"),
 )
 """What the end of a failed trial's log says, and the fix; {0} is the group of the pattern."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -282,18 +284,19 @@ def _confirmed(options: InitOptions) -> InitOptions:
     return replace(options, checks=checks)
 
 
-def _report(options: InitOptions, tree: Worktree, written: list[str], *, commit: bool) -> list[str]:
+def _report(
+    options: InitOptions, tree: Worktree, written: list[Path], *, commit: bool
+) -> list[str]:
     """Return what was done and the next step; with `commit`, after committing."""
     keys = options.keys()
     said = ", ".join(f"{key} {keys[key]}" for key in ("task", "metric", "direction") if key in keys)
-    lines = [f"wrote {' and '.join(written)}" + (f": {said}" if said else "")]
+    names = [os.path.relpath(path) for path in written]
+    lines = [f"wrote {' and '.join(names)}" + (f": {said}" if said else "")]
+    enter = "" if tree.folder == Path.cwd() else f"cd {os.path.relpath(tree.folder)} && "
     if commit:
-        return [
-            *lines,
-            f"committed as {worktree.commit(tree.folder, written)[:8]}",
-            "next: swarm check",
-        ]
-    step = f'git add {" ".join(written)} && git commit -m "{worktree.MESSAGE}" && swarm check'
+        done = f"committed as {worktree.commit(tree, written)[:8]}"
+        return [*lines, done, f"next: {enter}swarm check"]
+    step = f'git add {shlex.join(names)} && git commit -m "{worktree.MESSAGE}"'
     if tree.detached:
         step = f"git switch BRANCH (HEAD is detached), then {step}"
-    return [*lines, f"next: {step}"]
+    return [*lines, f"next: {step} && {enter}swarm check"]

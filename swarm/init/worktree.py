@@ -26,25 +26,33 @@ MESSAGE = "Add swarm's program.md"
 class Worktree:
     """A folder of a repository as `swarm init` finds it.
 
+    - `root`: the repository's
     - `folder`: holds program.md
     - `files`: paths of the tracked files below it
     - `detached`: whether no branch is checked out
     """
 
+    root: Path
     folder: Path
     files: frozenset[str]
     detached: bool
 
+    @property
+    def written(self) -> tuple[Path, Path]:
+        """The files that may be written: program.md, and the .gitignore beside .swarm."""
+        return self.folder / PROGRAM, self.root / IGNORE_FILE
+
 
 def look(folder: Path) -> Worktree:
     """Return the state of `folder`. Raises SetupError outside of a repository with files."""
-    repository(folder)
-    git = Git(folder)
+    root, git = repository(folder), Git(folder)
     if git.rev_parse("--is-inside-work-tree") != "true":
         raise SetupError(f"{folder} is a repository without files: change into a checkout of it")
     listed = git.ls_files("-z", "--cached", "--", ".")
     files = frozenset(path for path in listed.split("\0") if path)
-    return Worktree(folder, files, detached=_fails(git, "symbolic-ref", "--quiet", "HEAD"))
+    return Worktree(
+        root, folder.resolve(), files, detached=_fails(git, "symbolic-ref", "--quiet", "HEAD")
+    )
 
 
 def _fails(git: Git, *call: str) -> bool:
@@ -72,24 +80,24 @@ def require_committable(tree: Worktree) -> None:
     """Raise SetupError where a commit would go nowhere, or hold changes of the user's."""
     if tree.detached:
         raise SetupError("HEAD is detached: check out a branch, or leave out --commit")
-    for name in (PROGRAM, IGNORE_FILE):
-        if Git(tree.folder).status("--porcelain", "--", name):
+    for path in tree.written:
+        if Git(tree.root).status("--porcelain", "--", str(path)):
             raise SetupError(
-                f"{name} has changes of yours: commit them first, or leave out --commit"
+                f"{path.name} has changes of yours: commit them first, or leave out --commit"
             )
 
 
-def write(tree: Worktree, program: str) -> list[str]:
-    """Write program.md, and .swarm/ to .gitignore; return the names of the files written."""
-    written = [PROGRAM]
+def write(tree: Worktree, program: str) -> list[Path]:
+    """Write program.md, and .swarm/ to .gitignore; return the files written."""
+    file, ignored = tree.written
     try:
-        _replace(tree.folder / PROGRAM, program)
-        if not _ignored(tree.folder):
-            _ignore(tree.folder / IGNORE_FILE)
-            written.append(IGNORE_FILE)
+        _replace(file, program)
+        if _ignored(tree.root):
+            return [file]
+        _ignore(ignored)
     except OSError as error:
         raise SetupError(f"{error.filename}: {error.strerror}; make it writable") from error
-    return written
+    return [file, ignored]
 
 
 def _replace(path: Path, text: str) -> None:
@@ -113,15 +121,14 @@ def _ignore(path: Path) -> None:
     path.write_bytes(before + gap + f"{HOME}/".encode() + end)
 
 
-def commit(folder: Path, names: Sequence[str]) -> str:
-    """Commit the files `names` of `folder`, and nothing else that is staged; return its id."""
-    git = Git(folder)
+def commit(tree: Worktree, files: Sequence[Path]) -> str:
+    """Commit `files`, and nothing else that is staged; return the commit's id."""
+    git, names = Git(tree.root), list(map(str, files))
     try:
         git.add("--", *names)
         git.execute(["git", "commit", "--quiet", "--only", "--message", MESSAGE, "--", *names])
     except GitCommandError as error:  # no author, a hook that refuses, a key that will not sign
         reason = " ".join(str(error.stderr).removeprefix("\n  stderr: ").split())
-        raise SetupError(
-            f"{' and '.join(names)} are written, but git refused the commit: {reason}"
-        ) from error
+        written = " and ".join(path.name for path in files)
+        raise SetupError(f"{written} written, but git refused the commit: {reason}") from error
     return str(git.rev_parse("HEAD"))

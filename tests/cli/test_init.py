@@ -174,6 +174,19 @@ def test_a_commit_holds_the_two_files_and_nothing_of_the_users(yours):
     assert git(yours, "status", "--porcelain").split("\n") == ["M README.md", "A  staged.py"]
 
 
+def test_a_folder_of_a_monorepo_gets_a_program_of_its_own(yours):
+    """Paths are relative to it; .gitignore stands at the root, as .swarm does."""
+    write(yours, {"services/a/f.py": "", "services/a/bench.py": BENCH})
+    git(yours, "add", "-A")
+    git(yours, "commit", "-qm", "service")
+    said = swarm(yours, "init", "services/a", *OPTIONS[:-1], "f.py", "--commit", **AUTHOR)
+    assert "next: cd services/a && swarm check" in said
+    assert (yours / ".gitignore").read_text() == ".swarm/\n"
+    program = load_program(yours, "HEAD", "services/a/program.md")
+    assert program.settings.run == "python bench.py"
+    assert git(yours, "status", "--porcelain") == ""
+
+
 def test_a_commit_that_would_hold_changes_of_the_users_is_refused(yours):
     """And so is one that no branch would hold."""
     (yours / ".gitignore").write_text("mine\n")

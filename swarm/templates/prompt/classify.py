@@ -9,9 +9,12 @@ import json
 import os
 import re
 import sys
+import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 LABELS = ("billing", "delivery", "returns", "account")
 
@@ -21,6 +24,9 @@ USD_INPUT, USD_OUTPUT, MAX_USD = 0.25, 2.0, 0.02
 MAX_TOKENS = 200
 
 AT_A_TIME = 8
+
+BUSY = 429
+"""The status by which a server asks for patience."""
 
 
 def main() -> None:
@@ -63,14 +69,28 @@ def ask(text: str) -> tuple[str, float]:
         json.dumps(question).encode(),
         headers,
     )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        reply = json.load(response)
+    reply = sent(request)
     used = reply.get("usage", {})
     if anthropic:
         spent = cost(used["input_tokens"], used["output_tokens"])
         return "".join(part.get("text", "") for part in reply["content"]), spent
     spent = cost(used.get("prompt_tokens", len(text)), used.get("completion_tokens", MAX_TOKENS))
     return reply["choices"][0]["message"]["content"], spent
+
+
+def sent(request: urllib.request.Request) -> dict[str, Any]:
+    """Return the reply to a request, which is sent again where no connection was made or held."""
+    for wait in (0.5, 2.0, 8.0):
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            if error.code != BUSY:
+                sys.exit(f"{request.host}: {error.code} {error.reason}")
+        except OSError as error:
+            print(f"{request.host}: {error}; asking again")
+        time.sleep(wait)
+    sys.exit(f"{request.host} does not answer")
 
 
 def label(answer: str) -> str:

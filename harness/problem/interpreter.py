@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from harness.contract import SetupError
 from harness.problem.spec import PythonSpec
@@ -40,19 +41,8 @@ def find_python(repo: Path, folder: Path, wanted: str) -> PythonSpec:
     Raises SetupError if there is none, or if it needs folders that a trial must not see.
     """
     program = _program(repo, folder, wanted)
-    asked = subprocess.run(
-        [program, "-I", "-c", _PROBE],
-        capture_output=True,
-        cwd="/",
-        timeout=PROBE_TIMEOUT_S,
-        check=False,
-    )
-    try:
-        answer = json.loads(asked.stdout)
-    except ValueError:
-        last = (asked.stderr.decode(errors="replace").strip().splitlines() or ["no answer"])[-1]
-        raise SetupError(f"{program} does not run ({last}): set `python:` in program.md") from None
-    prefixes = _prefixes(program, answer["prefixes"])
+    answer = _asked(program)
+    prefixes = _prefixes(program, repo, answer["prefixes"])
     packages = hashlib.sha256("\n".join(answer["packages"]).encode()).hexdigest()
     return PythonSpec(
         program=program,
@@ -60,6 +50,25 @@ def find_python(repo: Path, folder: Path, wanted: str) -> PythonSpec:
         version=f"{answer['version']} {packages[:16]}",
         paths=tuple(dict.fromkeys(_inside(repo, prefixes, answer))),
     )
+
+
+def _asked(program: str) -> dict[str, Any]:
+    """Return what an interpreter says of itself. Raises SetupError if it says nothing."""
+    said = ""
+    try:
+        asked = subprocess.run(
+            [program, "-I", "-c", _PROBE],
+            capture_output=True,
+            cwd="/",
+            timeout=PROBE_TIMEOUT_S,
+            check=False,
+        )
+        said = asked.stderr.decode(errors="replace").strip()
+        answer: dict[str, Any] = json.loads(asked.stdout)
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        last = (said or str(error)).splitlines()[-1]
+        raise SetupError(f"{program} does not run ({last}): set `python:` in program.md") from None
+    return answer
 
 
 def _program(repo: Path, folder: Path, wanted: str) -> str:
@@ -78,13 +87,13 @@ def _program(repo: Path, folder: Path, wanted: str) -> str:
     return str(program.absolute())
 
 
-def _prefixes(program: str, told: list[str]) -> tuple[str, ...]:
+def _prefixes(program: str, repo: Path, told: list[str]) -> tuple[str, ...]:
     """Return the folders to mount. Raises SetupError for one that holds more than a Python."""
     real = Path(program).resolve().parents[1]
     wanted = [Path(path) for path in told] + [real] * any(real.glob("lib*/python3*"))
     wanted = [path for path in dict.fromkeys(wanted) if not path.is_relative_to("/usr")]
     for path in wanted:
-        if Path.home().is_relative_to(path):
+        if any(private.is_relative_to(path) for private in (Path.home(), repo)):
             raise SetupError(
                 f"the Python at {program} is installed in {path}, which trials must not see: "
                 "make a virtual environment and name it as `python:` in program.md"

@@ -5,11 +5,13 @@ repository), or anywhere else (`~/.cargo`, seen at its own path and linked from 
 `node_modules` and the Python's environment need not be named. What is in a `bin` folder there can
 be run by name.
 
-Not covered: mounts are not part of the harness id, so change nothing in them during a run.
+Not covered: keys that lie deeper in a mount, or under other names. Mounts are not in the harness
+id, so change nothing in them during a run.
 """
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,12 @@ FOUND = "node_modules"
 
 SETTINGS = ("java*", "perl", "fonts", "maven", "gradle", "ssl/openssl.cnf")
 """Files and folders of /etc that toolchains read, if every user may."""
+
+SECRETS = (
+    *("credentials", "credentials.toml", "credentials.json", ".credentials", ".netrc", ".npmrc"),
+    *(".pypirc", ".env", "id_rsa", "id_ed25519", "id_ecdsa", "private-keys-v1.d", "hosts.yml"),
+)
+"""Names under which programs keep keys."""
 
 TOOLS = (Path("/usr/local/go/bin"),)
 """Folders of programs outside the usual path."""
@@ -54,13 +62,12 @@ def plan_mounts(repo: Path, folder: str, wanted: Sequence[str]) -> MountPlan:
         if (base / FOUND).is_dir():
             _add_inside(plan, repo, base / FOUND)
     for word in wanted:
-        path = Path(word).expanduser()
-        host = path if path.is_absolute() else repo / folder / path
+        host = Path(os.path.normpath(repo / folder / Path(word).expanduser()))
         _check(repo, word, host)
-        if path.is_absolute():
-            _add_outside(plan, path)
-        else:
+        if host.is_relative_to(repo):
             _add_inside(plan, repo, host)
+        else:
+            _add_outside(plan, host)
     plan.programs.extend(str(place) for place in TOOLS if place.is_dir())
     return plan
 
@@ -100,3 +107,9 @@ def _check(repo: Path, word: str, host: Path) -> None:
             )
     if real.is_relative_to(repo.resolve() / ".git") or real.is_relative_to(repo / ".swarm"):
         raise SetupError(f"mount: {word} is the repository's own record: trials must not see it")
+    secret = next((name for name in SECRETS if (real / name).exists()), None)
+    if secret is not None:
+        raise SetupError(
+            f"mount: {word} holds {secret}, and trials see no keys: name the folders in it that are"
+            " needed, or move the keys away"
+        )

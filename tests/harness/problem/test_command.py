@@ -12,6 +12,7 @@ import pytest
 
 from harness import tasks
 from harness.contract import Rung, SetupError, Slice, Trial
+from harness.problem.interpreter import find_python
 from harness.problem.mounts import plan_mounts
 from harness.problem.spec import read_spec, write_spec
 from harness.problem.travel import pack_problem, unpack_problem
@@ -301,11 +302,11 @@ def test_mounts_that_hold_what_trials_must_not_see_are_refused(tmp_path):
         ".": "must not see",
         ".git": "own record",
         "lib": "is no folder",
+        "tool": "holds credentials.toml",
     }.items():
+        repo = make(tmp_path / f"r{len(list(tmp_path.iterdir()))}", {"tool/credentials.toml": ""})
         with pytest.raises(SetupError, match=reason):
-            plan_mounts(
-                make(tmp_path / f"r{len(list(tmp_path.iterdir()))}", {"x": ""}), "", [mount]
-            )
+            plan_mounts(repo, "", [mount])
 
 
 PREPARE = """\
@@ -401,3 +402,28 @@ def test_a_problem_travels_to_another_machine_as_a_whole(problem, tmp_path):
     write_spec(spec, Path(there))
     with pytest.raises(SetupError, match="/nowhere/lib is missing here"):
         unpack_problem(pack_problem(there), tmp_path / "again")
+
+
+def test_an_interpreter_that_does_not_run_is_named(tmp_path):
+    """In one line, at launch: missing, not a program, or failing."""
+    for name, text in {"broken": "#!/bin/sh\necho no >&2\nexit 1\n", "odd": "odd"}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+        with pytest.raises(SetupError, match=f"{name} does not run .*set `python:`"):
+            find_python(tmp_path, tmp_path, f"./{name}")
+    with pytest.raises(SetupError, match="no interpreter and no virtual environment"):
+        find_python(tmp_path, tmp_path, "./none")
+
+
+def test_mounts_are_seen_where_their_users_look(tmp_path, monkeypatch):
+    """In the repository, or at their own path with a link in HOME; programs are on the path."""
+    home, repo = tmp_path / "home", tmp_path / "home" / "repo"
+    monkeypatch.setenv("HOME", str(home))
+    for folder in (repo / "lib" / "bin", home / ".cargo" / "bin", tmp_path / "shared"):
+        folder.mkdir(parents=True)
+    plan = plan_mounts(repo, "", ["lib", "~/.cargo", "../../shared"])
+    assert plan.places["/repo/lib"] == str(repo / "lib")
+    assert plan.places[str(home / ".cargo")] == str(home / ".cargo")
+    assert plan.places[str(tmp_path / "shared")] == str(tmp_path / "shared")
+    assert plan.home == {".cargo": str(home / ".cargo")}
+    assert {"/repo/lib/bin", str(home / ".cargo/bin")} <= set(plan.programs)

@@ -44,8 +44,8 @@ ORDER BY island
 _SILENT = """
 SELECT agent, count(*) AS failures, min(recorded) AS since, arg_max(reason, recorded) AS reason
 FROM agent_calls AS call
-WHERE error_kind NOT IN ('exhausted', 'stopped') AND recorded > coalesce(
-  (SELECT max(recorded) FROM agent_calls WHERE agent = call.agent AND error_kind IS NULL), 0)
+WHERE error_kind NOT IN ('exhausted', 'stopped') AND NOT EXISTS (
+  FROM agent_calls WHERE agent = call.agent AND error_kind IS NULL AND recorded >= call.recorded)
 GROUP BY agent HAVING failures >= 3 OR bool_or(error_kind = 'unavailable')
 ORDER BY agent
 """

@@ -22,7 +22,7 @@ def machine_lines(
     if taken:
         held = ", ".join(f"{core} ({who})" for core, who in sorted(taken.items()))
         yield f"another run has the cores {held}: trials of both will take longer"
-    yield from _busy_lines(launch, CpuLoad({c: b for c, b in load.busy.items() if c in cores}))
+    yield from _busy_lines(launch, load.of(cores))
     quota = limits.cpu_quota()
     if quota is not None and quota < len(cores):
         yield (
@@ -43,11 +43,13 @@ def _busy_lines(launch: Launch, load: CpuLoad) -> Iterator[str]:
     seconds = launch.opening.rungs[0].seconds
     each = ", ".join(f"core {core} {busy:.0%}" for core, busy in sorted(load.busy.items()))
     free = sum(busy < BUSY_SHARE for busy in load.busy.values())
-    # a fair share against what is running now; more where it runs at low priority
-    slowdown = max(NOTABLE_SLOWDOWN, 1 + load.share)
+    # a fair share against one busy program a core, or against all that are ready to run now
+    least = max(NOTABLE_SLOWDOWN, 1 + load.share)
+    most = max(least, 1 + load.ready)
+    about = f"{least * seconds:.0f} to {most * seconds:.0f}"
     yield (
-        f"others use this machine ({each}): trials of {seconds:g} s will take about"
-        f" {slowdown * seconds:.0f} s, and what shares caches with them is noisier"
+        f"others use this machine ({each}): trials of {seconds:g} s will take about {about} s, and"
+        " scores are noisier, since caches are shared"
     )
     if 0 < free < len(load.busy):
         yield f"`--islands {free}` would use the idle cores alone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from dataclasses import dataclass, field
 
@@ -46,6 +47,13 @@ class LimitChecker:
         """The loop time at which the launch ends, None for no limit."""
         minutes = self.limits.minutes
         return None if minutes is None else self._start + minutes * 60
+
+    def budgets_left(self, rung: Rung) -> float:
+        """Return how many budgets of `rung` fit into the minutes that are left, at least one."""
+        last = self.last_start(rung)
+        if last is None:
+            return math.inf
+        return 1 + max(0.0, last - asyncio.get_running_loop().time()) / rung.seconds
 
     def trials_left(self, rung: Rung) -> int:
         """Return how many more trials may start; more proposals than that cannot be measured."""

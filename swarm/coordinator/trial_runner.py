@@ -152,7 +152,10 @@ class TrialRunner:
             sandbox=launch.sandbox,
             split=request.split,
             audit=request.audit,
-            max_wall=self.run.state.voids.max_wall(slice_.name),
+            # a trial that others slow down ends with the launch's minutes
+            max_wall=min(
+                self.run.state.voids.max_wall(slice_.name), self.run.limits.budgets_left(rung)
+            ),
             problem=str(launch.folder.problem),
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +83,18 @@ class MachineLimits:
 
 @dataclass(frozen=True, slots=True)
 class CpuLoad:
-    """The share of each core's time that is used, by its number."""
+    """The load of this machine.
+
+    - `busy`: share of each core's time that is used, by its number
+    - `ready`: programs that are ready to run, for each usable core (the load average)
+    """
 
     busy: Mapping[int, float]
+    ready: float = 0.0
+
+    def of(self, cores: Collection[int]) -> CpuLoad:
+        """Return the load of some cores."""
+        return CpuLoad({n: busy for n, busy in self.busy.items() if n in cores}, self.ready)
 
     @property
     def share(self) -> float:
@@ -105,7 +114,8 @@ class CpuLoad:
                 core: min(1.0, max(0.0, 1 - (last[core] - first[core]) / elapsed))
                 for core in cores
                 if core in first and core in last
-            }
+            },
+            os.getloadavg()[0] / max(1, len(cores)),
         )
 
 

@@ -76,6 +76,15 @@ def test_a_run_that_is_only_disturbed_ends_within_its_minutes(tmp_path):
     assert run.state.trials == 0
 
 
+def test_a_trial_may_not_be_slowed_down_beyond_the_launchs_minutes(tmp_path):
+    """Its wall time ends where the minutes do."""
+    run = simulate(tmp_path, lambda *_: "", limits=RunLimits(minutes=3))
+    walls = dict(zip(kinds(run, ev.TrialStarted), run.executor.walls, strict=True))
+    ends = [begun.recorded + wall * SECONDS for begun, wall in walls.items()]
+    assert walls[kinds(run, ev.TrialStarted)[0]] == MAX_WALL
+    assert max(ends) == pytest.approx(180)
+
+
 def test_a_candidate_that_is_void_again_and_again_is_dropped(tmp_path):
     """It is told why; the run goes on. Its head's and the base's trials are never dropped."""
     first = []

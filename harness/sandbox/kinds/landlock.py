@@ -61,6 +61,7 @@ class LandlockSandbox(SandboxBase):
                 Descendants(pid_of(supervisor)),
                 DiskMonitor(tuple(zip(scratch, limits, strict=True))),
             )
+            self.tree.contention.look([])  # from now on the clock runs
             self._written = scratch[2:]  # after HOME and /tmp
             self._stack = stack.pop_all()
         return self

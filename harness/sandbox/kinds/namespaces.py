@@ -42,6 +42,7 @@ class NamespaceSandbox(SandboxBase):
                 proc,
                 tuple(mounts),
             )
+            self.tree.contention.look([])  # from now on the clock runs
             self._written = mounts[len(bubblewrap.PRIVATE) :]
             self._stack = stack.pop_all()
         return self

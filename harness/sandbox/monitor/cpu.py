@@ -95,11 +95,15 @@ class CpuContention:
             return
         times = [_times(self.proc, pid) for pid in pids]
         own, rounding = sum(each.seconds for each in times), sum(each.rounding for each in times)
-        if self._last is not None:
-            self._add_delays(pids, now - self._last.at)
+        if self._last is not None:  # a process may end, or be reaped, between two reads
+            own = max(own, self._last.own)
+        last, self._last = self._last, _Look(now, cores, own, rounding)
+        if last is not None:
+            elapsed = now - last.at
+            spent = cores.idle - last.cores.idle + own - last.own
+            self._add_delays(pids, elapsed, elapsed - spent / len(self.cores))
         stopped = any(each.state == STOPPED for each in times)
         self.stopped, self._were_stopped = stopped and self._were_stopped, stopped
-        self._last = _Look(now, cores, own, rounding)
         self._first = self._first or self._last
         self._next = now + max(LOOK_INTERVAL_S, LOOK_COSTS * (self.clock() - now))
 
@@ -123,8 +127,6 @@ class CpuContention:
             return most
         # no thread gets more CPU time than the clock shows, whatever the mean core lost
         most = max(0.0, min(most, self._elapsed - self._busiest))
-        if self._parallel():
-            return most
         stolen = (self._last.cores.stolen - self._first.cores.stolen) / len(self.cores)
         return min(most, self._delayed + stolen)
 
@@ -144,8 +146,11 @@ class CpuContention:
     def _elapsed(self) -> float:
         return self._last.at - self._first.at if self._first and self._last else 0.0
 
-    def _add_delays(self, pids: Sequence[str], elapsed: float) -> None:
-        """Add what the threads' waiting since the last look cost; `elapsed` is the time since."""
+    def _add_delays(self, pids: Sequence[str], elapsed: float, taken: float) -> None:
+        """Add what the threads' waiting since the last look cost.
+
+        `elapsed` is the time since, `taken` what others had of the mean core meanwhile.
+        """
         now = {
             thread: (int(fields[0]), int(fields[1]))
             for pid in pids
@@ -159,7 +164,9 @@ class CpuContention:
         ]
         ran, waited = sum(each[0] for each in moved) / 1e9, sum(each[1] for each in moved) / 1e9
         ready, room = ran + waited, self._unexplained + elapsed
-        if ready > 0:
+        if self._parallel():
+            self._delayed += taken
+        elif ready > 0:
             self._delayed += min(room, ready) * waited / ready
         # the kernel tells of a wait when it is over, which may have begun some looks ago
         self._unexplained = min(MAX_WAIT_S, max(0.0, room - ready))

@@ -3,11 +3,15 @@
 The **anchor** is that trial: the base on the first baseline seed. Every slice runs it at launch, so
 that slices of unlike hardware can be told apart, and again as a **sentinel** at intervals: seed and
 commit are the same, so what differs is the slice's own noise, or its **drift**. A sentinel within
-half of a pair's noise of the slice's level is good. Another is repeated at once, until one is good
-or an e-process says that the slice has **drifted**. The slice is then quarantined, and what it
-measured since its last good sentinel is void. It is probed again after a while, and released when
-it measures as before, or when three sentinels in a row agree on another level: gains are paired on
-one slice, so it matters only that the level stays.
+half of a pair's noise of the slice's level is good. Another is repeated, until one is good or an
+e-process says that the slice has **drifted**, or until so many are strange that its level means
+nothing. Repeats take a twentieth of the slice's trials at most; meanwhile candidates are measured
+in pairs, whose trials follow each other, and no verdict on pairs waits for a sentinel. Screens are
+compared with an earlier score: when they lose more, one after the other, than the run's belief
+explains (a CUSUM: Page, Biometrika 1954), a sentinel is due at once. A drifted slice is
+quarantined, and what it measured since its last good sentinel is void. It is probed again after a
+while, and released when it measures as before, or when three sentinels in a row agree on another
+level: gains are paired on one slice, so it matters only that the level stays.
 
 The e-process tests that the level has changed by a normal multiple of the noise from the k-th
 sentinel on, against no change, levels and scale unknown. Under the right Haar prior on these the
@@ -24,17 +28,20 @@ Not covered:
   for what is learned after an alarm.
 - A drift of less than half of a pair's noise, one that comes and goes between two good sentinels,
   and drift at rungs above the first.
-- Trials of stack checks and promotions stay (their pairs are interleaved), and so do trials that
-  failed on a drifting slice, and the spread that its pairs taught.
+- A pair whose two trials lie on either side of a jump counts as one that is far off or, if the jump
+  is small, in full.
+- Trials of kept changes, stack checks and promotions stay (their pairs are interleaved), and so do
+  trials that failed on a drifting slice, and the spread that its pairs taught.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
-from statistics import fmean
+from statistics import fmean, median
 from typing import TypeAlias
 
 from islands import events as ev
@@ -55,7 +62,25 @@ DRIFT_WIDTH_SDS = 6.0
 """
 
 MAX_REPEATS = 10
-"""Suspicious sentinels in a row after which a slice without proven drift counts as noisy."""
+"""Suspicious sentinels in a row that are noise larger than was known, or an alarm."""
+
+STRANGE_SDS = 3.0
+"""Their median distance from the level, in standard deviations of a pair, that is an alarm."""
+
+FREE_REPEATS = 4
+"""Sentinels that a slice may repeat, however few trials it ran."""
+
+REPEAT_SHARE = 0.05
+"""Share of a slice's trials that may be sentinels, beyond these, for one to be repeated."""
+
+STRANGENESS = 6.0
+"""Sum of what screens lose beyond belief from which a sentinel is due.
+
+Each adds its surprise, the negative log of the chance of losing as much, less EXPECTED_SURPRISE.
+Screens that follow belief add 1 on average before that.
+"""
+
+EXPECTED_SURPRISE = 2.0
 
 SETTLED_SENTINELS = 3
 """Sentinels in a row that must agree to release a quarantined slice; failures that quarantine."""
@@ -80,8 +105,11 @@ class WatchedSlice:
     - `level`: scores of its good sentinels
     - `suspicious`: scores of the latest sentinels, none of them good
     - `failures`: latest sentinels in a row that failed
+    - `strangeness`: what its latest screens lost beyond belief
+    - `trials`, `sentinels`: how many it has run
     - `last_good_trial`: trial id of the last good sentinel
-    - `trials_since`, `discards_since`: trials after that one, and discards that rest on them
+    - `count_since`: trials after that one
+    - `trials_since`, `discards_since`: those that void would be, and discards that rest on them
     - `drift_reason`: why it has drifted, until that is on record
     - `quarantine_reason`: why it is quarantined, "" where it is not
     - `probes`: scores of its sentinels since then, nan where one failed
@@ -93,7 +121,11 @@ class WatchedSlice:
     level: list[float] = field(default_factory=list)
     suspicious: list[float] = field(default_factory=list)
     failures: int = 0
+    strangeness: float = 0.0
+    trials: int = 0
+    sentinels: int = 0
     last_good_trial: str = ""
+    count_since: int = 0
     trials_since: list[ev.VoidedTrial] = field(default_factory=list)
     discards_since: list[ev.VoidedDiscard] = field(default_factory=list)
     drift_reason: str = ""
@@ -140,17 +172,29 @@ class Sentinels:
 
     def check_due(self, name: str, interval: int) -> bool:
         """Return whether slice `name` is due a sentinel between two experiments."""
-        return len(self._watched(name).trials_since) >= interval
+        watched = self._watched(name)
+        strange = watched.strangeness >= STRANGENESS and self._may_repeat(watched)
+        return strange or watched.count_since >= interval
 
     def must_check(self, name: str) -> bool:
-        """Return whether slice `name` needs a sentinel before anything else runs on it."""
+        """Return whether slice `name` needs a sentinel before another experiment begins on it."""
         watched = self._watched(name)
-        return bool(not watched.level or watched.suspicious or watched.failures)
+        doubtful = bool(watched.suspicious or watched.failures) and self._may_repeat(watched)
+        return doubtful or not watched.level
 
-    def verified_after(self, name: str, experiment: int) -> bool:
-        """Return whether a good sentinel followed all trials of `experiment` on slice `name`."""
+    def screened(self, name: str, chance: float) -> None:
+        """Take in a screen on slice `name` that had the `chance` to lose as much or more."""
         watched = self._watched(name)
-        return not any(trial.experiment == experiment for trial in watched.trials_since)
+        surprise = -math.log(max(chance, sys.float_info.min)) - EXPECTED_SURPRISE
+        watched.strangeness = max(0.0, watched.strangeness + min(surprise, STRANGENESS / 2))
+
+    def doubt(self, name: str) -> float:
+        """Return by how much the level of slice `name` may have moved, for all that is known."""
+        watched = self._watched(name)
+        if not watched.suspicious or not watched.level:
+            return 0.0
+        level = fmean(watched.level)
+        return max(abs(score - level) for score in watched.suspicious)
 
     def retry_due(self, name: str, interval: int) -> bool:
         """Return whether quarantined slice `name` has waited long enough for another probe."""
@@ -203,6 +247,9 @@ class Sentinels:
     def _trial_ended(self, event: ev.TrialEnded, noise: Callable[[], Noise]) -> None:
         trial, score = event.started, event.outcome.score
         watched = self._watched(trial.slice)
+        watched.trials += 1
+        watched.sentinels += trial.purpose == "sentinel"
+        watched.count_since += score is not None and trial.purpose in ev.ISLANDS_OWN
         if trial.purpose == "sentinel" or (
             trial.purpose == "baseline" and trial.seed == self.anchor[1]
         ):
@@ -231,6 +278,10 @@ class Sentinels:
     @_apply.register
     def _verdict_reached(self, event: ev.VerdictReached, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         trials = self._open.pop(event.experiment, [])
+        if event.verdict == "keep":
+            for watched in self.slices.values():
+                kept = [one for one in watched.trials_since if one.experiment != event.experiment]
+                watched.trials_since = kept
         if event.verdict == "discard" and not event.null:
             for name in {trial.slice for trial in trials}:
                 watched = self._watched(name)
@@ -244,6 +295,7 @@ class Sentinels:
         watched.quarantine_reason, watched.drift_reason = event.reason, ""
         watched.probes, watched.last_sentinel = [], self._started
         watched.suspicious, watched.failures = [], 0
+        watched.strangeness, watched.count_since = 0.0, 0
         void = {trial.trial for trial in event.trials}
         for other in self.slices.values():
             other.trials_since = [one for one in other.trials_since if one.trial not in void]
@@ -325,13 +377,30 @@ class Sentinels:
                 f" ({len(watched.suspicious)} in a row, e-value {value:.3g})"
             )
         elif len(watched.suspicious) >= MAX_REPEATS:
+            self._end_repeats(trial, watched, pair)
+
+    def _end_repeats(self, trial: ev.TrialStarted, watched: WatchedSlice, pair: float) -> None:
+        """Declare sentinels that agree on no other level an alarm, or noise that is larger."""
+        level = fmean(watched.level)
+        off = [abs(score - level) for score in watched.suspicious]
+        if median(off) < STRANGE_SDS * pair:
             self._accept(trial, watched)
+            return
+        watched.tolerance = self._tolerance(len(watched.level), pair)
+        watched.drift_reason = (
+            f"its last {len(off)} sentinels are off by up to {max(off):.4g} from {level:.6g},"
+            " and agree on no other level"
+        )
 
     def _accept(self, trial: ev.TrialStarted, watched: WatchedSlice) -> None:
         watched.level += watched.suspicious
         watched.suspicious, watched.last_good_trial = [], trial.trial
+        watched.strangeness, watched.count_since = 0.0, 0
         watched.trials_since.clear()
         watched.discards_since.clear()
+
+    def _may_repeat(self, watched: WatchedSlice) -> bool:
+        return watched.sentinels < FREE_REPEATS + REPEAT_SHARE * watched.trials
 
     def _tolerance(self, count: int, pair: float) -> float:
         """Return how far a good score may be from the mean of `count` scores."""

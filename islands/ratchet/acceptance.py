@@ -7,6 +7,7 @@ other systems stand in swarm/simulation/rules/.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -42,6 +43,7 @@ class CandidateEvidence:
     - `noise`: what the run knows of the spread between seeds
     - `prior`: distribution of true gains, learned from the run's screens
     - `kept`: what the run has kept so far
+    - `doubt`: by how much the slice may have moved since the head was measured; pairs lack it
     """
 
     screened: float
@@ -49,6 +51,7 @@ class CandidateEvidence:
     noise: Noise
     prior: GainPrior
     kept: KeepTally
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,12 @@ class AcceptanceRule(Protocol):
 
 
 def screen_candidate(evidence: CandidateEvidence, threshold: float) -> Decision:
-    """Return "confirm" where the screened gain is above zero and reaches `threshold`."""
-    screened = evidence.screened
-    if screened <= evidence.noise.floor or screened < threshold:
-        reason = f"screened below {threshold:+.4g}"
-        # one pair is no ground for keeping, but agents search better for knowing it
-        return Decision("discard", reason, Gain(screened, evidence.noise.pair, 1))
-    return Decision("confirm", f"screened above {threshold:+.4g}")
+    """Return "confirm" where the screened gain is above zero and reaches `threshold`, or may."""
+    screened, noise, doubt = evidence.screened, evidence.noise, evidence.doubt
+    if screened > noise.floor and screened >= threshold:
+        return Decision("confirm", f"screened above {threshold:+.4g}")
+    if doubt and screened + doubt >= threshold:
+        return Decision("confirm", f"its slice may have moved by {doubt:.4g}: measured in pairs")
+    # one pair is no ground for keeping, but agents search better for knowing it
+    gain = Gain(screened, math.hypot(noise.pair, doubt), 1)
+    return Decision("discard", f"screened below {threshold:+.4g}", gain)

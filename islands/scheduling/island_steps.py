@@ -229,11 +229,11 @@ def _elsewhere(state: State, island: IslandState) -> Step | None:
 def _sentinel(state: State, island: IslandState, ratchet: RatchetPolicy) -> Step | None:
     """Return the sentinel that is due on the island's slice, or on its own quarantined one."""
     current, home, sentinels = island.slice.name, island.home.name, state.sentinels
-    if not ratchet.sentinel_every:
+    if not ratchet.sentinel_every or island.experiment is not None:
         return None
     if sentinels.must_check(current):
         return Wait() if anchor_runs(state, current) else anchor(state, current)
-    if island.experiment is not None or anchor_runs(state, current):
+    if anchor_runs(state, current):
         return None
     if sentinels.check_due(current, ratchet.sentinel_every):
         return anchor(state, current)
@@ -283,6 +283,7 @@ def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step
         screened=open_.screen_gain,
         pairs=state.scores.pairs(open_),
         noise=state.scores.noise(),
+        doubt=open_.screen_doubt,
         prior=state.prior_of(open_),
         kept=replace(state.keep_tally, turn=open_.confirm_turn),
     )
@@ -292,7 +293,7 @@ def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step
     if decision.verdict == "keep" and guarded.state == "open":
         decision = Decision("confirm", guarded.reason)
     second = _second_of_pair(state, open_)
-    return second or _next_of(state, open_, decision, ratchet)
+    return second or _next_of(state, open_, decision)
 
 
 def _guarded(state: State, open_: Experiment, ratchet: RatchetPolicy) -> GuardVerdict:
@@ -303,29 +304,15 @@ def _guarded(state: State, open_: Experiment, ratchet: RatchetPolicy) -> GuardVe
     return judge_guards(ratchet.guards, head, own, base, last=used >= ratchet.guard_pairs)
 
 
-def _next_of(state: State, open_: Experiment, decision: Decision, ratchet: RatchetPolicy) -> Step:
+def _next_of(state: State, open_: Experiment, decision: Decision) -> Step:
     """Return what follows from a rule's decision on an experiment whose pairs are complete."""
     if decision.verdict != "discard" and state.run.checks and not open_.checked:
         return CheckRequest(open_.commit, open_.number)
     if decision.verdict != "confirm":
-        return _with_sentinel(state, open_, decision, ratchet)
+        return Conclude(open_.number, decision)
     if len(open_.head_broken) >= HEAD_FAILURES:
         return Conclude(open_.number, Decision("discard", "the head fails on fresh seeds"))
     return _next_pair(state, open_)
-
-
-def _with_sentinel(
-    state: State, open_: Experiment, decision: Decision, ratchet: RatchetPolicy
-) -> Step:
-    """Return the end of an experiment; a keep first needs a good sentinel on its slice."""
-    slice_name = state.islands[open_.island].slice.name
-    if (
-        decision.verdict != "keep"
-        or not ratchet.sentinel_every
-        or state.sentinels.verified_after(slice_name, open_.number)
-    ):
-        return Conclude(open_.number, decision)
-    return Wait() if anchor_runs(state, slice_name) else anchor(state, slice_name)
 
 
 def _second_of_pair(state: State, open_: Experiment) -> TrialRequest | None:

@@ -441,15 +441,20 @@ class State:
         if experiment is None or experiment.commit != trial.commit or not trial.experiment:
             self.scores.add(trial, score)
         elif trial.purpose == "screen":
-            self._screened(experiment, trial.seed, score)
+            self._screened(experiment, trial, score)
         else:
             experiment.confirmed[trial.seed] = score
 
-    def _screened(self, experiment: Experiment, seed: int, score: float) -> None:
-        gain = self.scores.screen_gain(experiment, seed, score)
+    def _screened(self, experiment: Experiment, trial: ev.TrialStarted, score: float) -> None:
+        gain = self.scores.screen_gain(experiment, trial.seed, score)
         if gain is None:
             return
-        experiment.screened[seed], experiment.screen_gain = score, gain
+        experiment.screened[trial.seed], experiment.screen_gain = score, gain
+        experiment.screen_doubt = self.sentinels.doubt(trial.slice)
+        prior, noise = self.prior(), self.scores.noise()
+        if noise.pair:
+            chance = prior.chance_below(gain / noise.pair / prior.unit)
+            self.sentinels.screened(trial.slice, chance)
         unsound = experiment.parent in self.quarantines.commits
         if experiment.null or experiment.origin or unsound:
             return  # not a sample of the agents' proposals, or not measured on a sound head

@@ -1,6 +1,7 @@
 """Acceptance rules, noise, guards, seeds and the life of an experiment, as pure functions."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -50,6 +51,14 @@ def test_pairs_teach_the_run_their_own_spread():
 def test_verdicts(screened, pairs, verdict):
     """Screen at one sigma of a pair, drop at the first turn, keep beyond two standard errors."""
     assert decided(screened, pairs, NOISE).verdict == verdict
+
+
+def test_a_screen_states_what_its_slice_may_have_moved_by():
+    """As noise of its gain; a loss that this may explain is measured in pairs instead."""
+    evidence = CandidateEvidence(-0.26, [], NOISE, learn([], 9), KeepTally(), doubt=0.2)
+    lost = FIXED.decide(evidence)
+    assert (lost.verdict, lost.gain.noise > 0.2) == ("discard", True)
+    assert FIXED.decide(replace(evidence, doubt=0.3)).verdict == "confirm"
 
 
 def test_without_noise_any_gain_is_confirmed_and_kept():

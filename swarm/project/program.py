@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from pydantic import TypeAdapter, ValidationError
 
 from harness import tasks
+from harness.problem.measures import is_measured
 from harness.tasks.base import TaskKind
 from islands.promotion.consensus import NAME as CONSENSUS
 from islands.ratchet.guards import HARNESS_OWN
@@ -21,7 +22,7 @@ from swarm.agents.llm.settings import ModelSettings
 from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
 from swarm.project.frontmatter import SourcePosition, read_front_matter
 from swarm.project.judge import evaluate_of
-from swarm.project.schema import PROBLEM_KEYS, ModelSection, MutatorSection, Settings
+from swarm.project.schema import PROBLEM_KEYS, MetricSection, ModelSection, MutatorSection, Settings
 
 CODE = frozenset(
     {
@@ -141,6 +142,7 @@ def _contradictions(settings: Settings, files: Collection[str]) -> Iterator[Prob
         yield from _unjudged(settings, tasks.kind(settings.task))
     if NULL in settings.agents:
         yield ("agents", NULL), "is the name that proposals without effect go by: choose another"
+    yield from _idle_keys(settings)
     yield from _networked_code(settings, files)
     yield from _bare_guards(settings)
     yield from _unknown_agents(settings)
@@ -181,6 +183,15 @@ def _unjudged(settings: Settings, kind: TaskKind) -> Iterator[Problem]:
             ("held",),
             "needs a judge, since the candidate's code runs in `run`: add `score: python score.py`",
         )
+
+
+def _idle_keys(settings: Settings) -> Iterator[Problem]:
+    """Yield keys that nothing would read, because the harness takes the metric itself."""
+    metric = settings.metric
+    if isinstance(metric, MetricSection) and is_measured(metric.name):
+        yield ("metric",), f"is the harness's own: write `metric: {metric.name}`, without a pattern"
+    if isinstance(metric, str) and is_measured(metric) and settings.score is not None:
+        yield ("score",), f"scores nothing, since the harness takes {metric} itself: delete it"
 
 
 def _networked_code(settings: Settings, files: Collection[str]) -> Iterator[Problem]:

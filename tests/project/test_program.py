@@ -392,6 +392,10 @@ def test_known_keys_with_any_values_give_a_program_or_a_refusal(task, values):
         ),
         ("metric: 'a: b'", "metric must be the name of a number"),
         ("data: kjv", "data is no key of task command: delete it"),
+        (
+            "metric: {name: lines, pattern: (x)}",
+            "metric is the harness's own: write `metric: lines`",
+        ),
         ("run: ''", "run must be a command line that prints the metric"),
     ],
 )

@@ -10,10 +10,11 @@ from itertools import count
 from harness.contract import SetupError
 from islands.records import Attempt, Brief, Entry, Proposal, Usage
 from swarm.agents.base import AgentError, ErrorKind
+from swarm.agents.llm import json_edits
 from swarm.agents.llm.apply_edits import apply_changes
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.llm.client import Bill, ModelClient
-from swarm.agents.llm.prompt import answer_form, render
+from swarm.agents.llm.prompt import answer_form, lines_form, render
 from swarm.agents.llm.provider import Prompt, Reply, Turn, one_line
 from swarm.agents.llm.reasoning import without_reasoning
 from swarm.agents.llm.reply_forms import read_reply
@@ -82,28 +83,30 @@ class LanguageModel:
         Raises AgentError if there is no usable reply, BudgetError if the budget has no room for a
         request.
         """
-        bill, known, settings = (
-            Bill(partial(self.on_usage, brief)),
-            self.client.capabilities,
-            self.client.settings,
-        )
+        bill, known = Bill(partial(self.on_usage, brief)), self.client.capabilities
         bill.carry(self._before)
         self._before = Usage()
         for shortened in count():
-            prompt = render(brief, known.max_prompt_chars(settings))
+            lines = known.picks_lines
+            prompt = self._prompt(brief, lines=lines)
             try:
-                return await self._converse(brief, prompt, bill)
+                return await self._converse(brief, prompt, bill, lines=lines)
             except AgentError as error:
                 last = shortened == MAX_SHORTENED or error.error_kind != "too_long"
                 if last or not known.shorten(prompt.chars):
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
 
-    async def _converse(self, brief: Brief, prompt: Prompt, bill: Bill) -> Proposal:
-        """Ask, and send an unusable reply back with what is wrong with it."""
-        turns: list[Turn] = []
+    async def _converse(self, brief: Brief, prompt: Prompt, bill: Bill, *, lines: bool) -> Proposal:
+        """Ask, and send an unusable reply back with what is wrong with it.
+
+        A model that costs nothing, so probably a small one, is asked anew in the JSON form where a
+        repair did not help.
+        """
+        known, turns = self.client.capabilities, list[Turn]()
         for repairs in range(MAX_REPAIRS + 1):
-            reply = await self.client.ask(prompt, turns, bill)
+            schema = json_edits.schema(brief.genome) if lines else None
+            reply = await self.client.ask(prompt, turns, bill, schema=schema)
             if reply.ending == "refused":
                 reason = f"the model refused: {reply.detail or 'no reason given'}"
                 raise AgentError("refusal", reason, bill.usage)
@@ -113,7 +116,12 @@ class LanguageModel:
             except EditError as error:
                 bill.record_error(error.error_kind)
                 complaint = str(error)
-                if turns and turns[-2].text == without_reasoning(clean(reply.text)):
+                again = bool(turns) and turns[-2].text == without_reasoning(clean(reply.text))
+                if turns and not lines and self._may_pick_lines(brief):
+                    lines, turns = True, []
+                    prompt = self._prompt(brief, lines=True)
+                    continue
+                if again:
                     complaint = f"the same answer again: {complaint}"
                     break
             else:
@@ -122,15 +130,30 @@ class LanguageModel:
                     "repairs": float(repairs),
                     "error_kinds": ", ".join(bill.error_kinds),
                 }
+                known.picks_lines = lines
                 return Proposal(answer.hypothesis, _entries(files), notes, bill.usage)
             turns += [
                 Turn("assistant", without_reasoning(clean(reply.text))),
-                Turn("user", _repair_request(complaint, answer_form(brief))),
+                Turn(
+                    "user",
+                    _repair_request(complaint, (lines_form if lines else answer_form)(brief)),
+                ),
             ]
+        known.picks_lines = False
         settings = self.client.settings
         where = f"{settings.model} at {settings.url}"
         reason = one_line(f"{where}: no usable answer after {len(turns) // 2} repairs: {complaint}")
         raise AgentError(bill.error_kind, reason, bill.usage)
+
+    def _prompt(self, brief: Brief, *, lines: bool) -> Prompt:
+        limit = self.client.capabilities.max_prompt_chars(self.client.settings)
+        return render(brief, limit, numbered=lines)
+
+    def _may_pick_lines(self, brief: Brief) -> bool:
+        price = self.client.settings.price
+        free = price is None or price.max_usd(1, 1) == 0
+        lines = sum(text.count("\n") + 1 for text in brief.genome.values())
+        return free and 0 < lines <= json_edits.MAX_LINES
 
     def learn(self, attempt: Attempt) -> None:
         """Do nothing: the next brief says how the experiment ended."""

@@ -59,6 +59,7 @@ class Capabilities:
     refused: parameters that it does not take
     streams_only: whether it answers in streams alone
     native: whether it runs in Ollama, whose own API alone takes a length of the context
+    picks_lines: whether it answers in the JSON form (json_edits.py), since blocks were unusable
     """
 
     window: int | None = None
@@ -67,6 +68,7 @@ class Capabilities:
     refused: set[str] = field(default_factory=set)
     streams_only: bool = False
     native: bool = False
+    picks_lines: bool = False
 
     def max_output(self, settings: ModelSettings) -> int:
         """Return the tokens that a reply may have: at most a third of the window."""

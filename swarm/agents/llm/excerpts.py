@@ -24,6 +24,8 @@ class Excerpt:
 
     text: str
     label: str = ""
+    first: int = 1
+    """Number of its first line in the file."""
 
 
 def excerpts(genome: Mapping[str, str], room: int, draw: random.Random) -> dict[str, Excerpt]:
@@ -65,4 +67,6 @@ def _span(text: str, room: int, draw: random.Random) -> Excerpt:
         inner = [n for n in starts if first < n <= end]
         end = inner[-1] if end < len(lines) and inner else end
         part = "\n".join(lines[first:end])
-    return Excerpt(part, f" (lines {first + 1} to {end} of {len(lines)}; the rest is left out)")
+    return Excerpt(
+        part, f" (lines {first + 1} to {end} of {len(lines)}; the rest is left out)", first + 1
+    )

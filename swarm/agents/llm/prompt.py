@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from islands.records import Attempt, Brief, Change, Pending
+from swarm.agents.llm import json_edits
 from swarm.agents.llm.excerpts import Excerpt, excerpts
 from swarm.agents.llm.provider import Prompt
 from swarm.agents.llm.search_replace import clean
@@ -83,14 +84,14 @@ NUDGES = (
 """One is drawn by the brief's seed, so that agents with equal briefs propose different changes."""
 
 
-def render(brief: Brief, max_chars: int | None = None) -> Prompt:
+def render(brief: Brief, max_chars: int | None = None, *, numbered: bool = False) -> Prompt:
     """Return the prompt for `brief`, of about `max_chars` characters at most.
 
     History is shortened to a quarter of that; the genome's files and spans that then have no room
-    are left out, and the prompt says which.
+    are left out, and the prompt says which. With `numbered` lines it asks for the JSON form.
     """
     share = 1.0 if max_chars is None else min(max_chars / FULL_CHARS, 1.0)
-    now = _request(brief, share)
+    now = _request(brief, share, lines_form(brief) if numbered else answer_form(brief))
     system = clean(RULES + brief.program.strip())
     if max_chars is not None:
         system = system[: max(max_chars // 3, len(RULES))]
@@ -98,10 +99,10 @@ def render(brief: Brief, max_chars: int | None = None) -> Prompt:
     if max_chars is not None:
         room = min(room, max(max_chars - len(system) - len(now), MIN_GENOME_CHARS))
     shown = excerpts(brief.genome, room, random.Random(brief.seed))
-    return Prompt(system, clean(_genome(brief.genome, shown)), now)
+    return Prompt(system, clean(_genome(brief.genome, shown, numbered=numbered)), now)
 
 
-def _request(brief: Brief, share: float) -> str:
+def _request(brief: Brief, share: float, form: str) -> str:
     """Return the part of the prompt for one proposal; `share`: of its usual length."""
     attempts = int(MAX_ATTEMPTS_CHARS * share)
     now = [
@@ -122,7 +123,7 @@ def _request(brief: Brief, share: float) -> str:
         ),
         *_section("A change kept on another island that conflicts with these files", _port(brief)),
         f"# Now\n\n{_instruction(brief)} Answer with one change, in this form:",
-        answer_form(brief),
+        form,
     ]
     return clean("\n\n".join(now))
 
@@ -143,6 +144,14 @@ FILE: {path}
 =======
 that line, or those lines, as they should be
 >>>>>>> REPLACE"""
+
+
+def lines_form(brief: Brief) -> str:
+    """Return the JSON form of an answer, with a path and a line of this genome."""
+    path, line = _example(brief)
+    lines = brief.genome.get(path, "").split("\n")
+    number = lines.index(line) + 1 if line in lines else 1
+    return json_edits.INSTRUCTION % (json.dumps(path), number, number)
 
 
 def _example(brief: Brief) -> tuple[str, str]:
@@ -195,16 +204,22 @@ def _section(title: str, items: Iterable[str]) -> Iterator[str]:
         yield f"# {title}\n\n{body}"
 
 
-def _genome(genome: Mapping[str, str], shown: Mapping[str, Excerpt]) -> str:
+def _genome(genome: Mapping[str, str], shown: Mapping[str, Excerpt], *, numbered: bool) -> str:
     parts = ["# The files that may change"]
     for path, excerpt in shown.items():
-        parts.append(f"## {quoted(path)[1:-1]}{excerpt.label}\n\n{_fenced(excerpt.text)}")
+        text = _numbered(excerpt) if numbered else excerpt.text
+        parts.append(f"## {quoted(path)[1:-1]}{excerpt.label}\n\n{_fenced(text)}")
     left = [path for path in genome if path not in shown]
     if left:
         names = ", ".join(f"{quoted(path)[1:-1]} ({_lines(genome[path])})" for path in left[:50])
         more = f", and {len(left) - 50} more" if len(left) > 50 else ""  # noqa: PLR2004 - as above
         parts.append(f"Left out, because all of it is too long for one message: {names}{more}")
     return "\n\n".join(parts)
+
+
+def _numbered(excerpt: Excerpt) -> str:
+    lines = excerpt.text.rstrip().split("\n")
+    return "\n".join(f"{n} | {line}" for n, line in enumerate(lines, excerpt.first))
 
 
 def _lines(text: str) -> str:

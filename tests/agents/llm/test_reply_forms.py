@@ -6,6 +6,7 @@ import json
 import pytest
 
 from islands.records import Proposal
+from swarm.agents.llm.agent import LanguageModel
 from tests.support.language_models import BRIEF, make_model_agent, propose
 from tests.support.loopback import Garbage, Say
 
@@ -180,3 +181,28 @@ def test_a_good_answer_is_never_thrown_away_for_what_is_around_it(server, shape)
     assert isinstance(proposal, Proposal), proposal
     assert proposal.files[PATH].data.decode() == WHOLE
     assert proposal.usage.tokens_out == 5 or proposal.usage.tokens_untold > 1_000
+
+
+def test_a_model_that_costs_nothing_is_asked_for_lines_where_blocks_fail(server, api):
+    """After one repair in vain it picks lines from an enumeration, from then on at once."""
+
+    def answer(request):
+        asked = str(request.body)
+        return Say(JSON if "3 | LR = 0.1" in asked else f"prose {request.number}")
+
+    server.play(answer)
+    agent = make_model_agent(server, api, price=None)
+    for calls in (3, 4):
+        proposal = propose(agent, HERE)
+        assert isinstance(proposal, Proposal), proposal
+        assert proposal.files[PATH].data.decode() == WHOLE
+        assert len(server.log) == calls
+        agent = LanguageModel("m", dataclasses.replace(agent.client, provider=renewed(server, api)))
+    schema = json.dumps(server.log[2].request.body)
+    assert f'"enum": ["{PATH}"]' in schema
+    assert '"enum": [1, 2, 3, 4, 5, 6, 7, 8, 9]' in schema
+
+
+def renewed(server, api):
+    """Return a provider with open connections."""
+    return make_model_agent(server, api, price=None).client.provider

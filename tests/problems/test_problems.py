@@ -27,7 +27,7 @@ class Case:
 
     folder: str
     options: str
-    trials: int = 40
+    trials: int = 44
     needs: str = ""
     soak: bool = True
 
@@ -71,19 +71,16 @@ CASES = [
     Case(
         "hot_function_evaluated",
         "--evaluate evaluate.py --metric speed --maximize --genome src/histogram.py",
-        trials=40,
         soak=False,
     ),
     Case(
         "prompt",
         "--run 'python ask.py' --metric accuracy --maximize --text --network --env MODEL_URL"
         " --genome prompt.md",
-        trials=16,
     ),
     Case(
         "c_table",
         "--run ./table --build 'make table' --metric probes --minimize --genome table.c",
-        trials=24,
         needs="gcc",
         soak=False,
     ),

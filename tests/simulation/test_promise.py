@@ -7,7 +7,7 @@ import pytest
 
 from islands import events as ev
 from islands.ratchet.policy import RatchetPolicy
-from swarm.simulation.disturbances import Spikes
+from swarm.simulation.disturbances import Load, Spikes
 from swarm.simulation.metrics import tally
 from swarm.simulation.mixtures import HARSH, MIXTURES
 from swarm.simulation.simulated_run import RunPlan, simulate_run
@@ -60,3 +60,13 @@ def test_hardly_anything_is_claimed_where_hardly_anything_gains():
         for seed in range(8)
     ]
     assert sum(run.false_claims for run in runs) <= sum(run.trials for run in runs) / 1000
+
+
+def test_a_night_that_no_slice_measures_steadily_ends_early():
+    """As a run would end, with a reason; what it kept until then counts."""
+    plan = RunPlan(RatchetPolicy(sentinel_every=25), islands=1, trials=100)
+    conditions = Conditions(HARSH, load=Load("late", 10.0))
+    ended = [simulate_run(conditions, plan, seed) for seed in range(4)]
+    assert any(run.state.trials < plan.trials for run in ended)
+    assert all(run.state.stopped is not None for run in ended)
+    assert all(tally(run).false_claims == 0 for run in ended)

@@ -68,7 +68,8 @@ def test_others_go_on_and_a_keep_elsewhere_is_a_new_chance(tmp_path):
     keeps = run.state.islands["i1"].endings["kept"]
     assert keeps > 2
     assert 1 <= agents["i0"].calls <= 2 * (keeps + 1)
-    assert len(failures(run, "i0")) == agents["i0"].calls
+    # a call that is under way when the trials run out has no answer
+    assert agents["i0"].calls - len(failures(run, "i0")) in {0, 1}
     assert run.state.islands["i0"].agent_failures == 0
 
 

@@ -162,16 +162,22 @@ _TOLD = ("run", "score", "time", "genome", "evidence")
 
 def _next(state: State) -> str:
     if state.promotions.consensus is not None:
-        return "`swarm merge --dry-run`, `swarm merge`"
+        return "`swarm report` (what was found), `swarm merge --dry-run`, then `swarm merge`"
     if any(island.kept for island in state.islands.values()):
-        return "`swarm lineage`, `swarm promote`, then `swarm merge`"
+        return "`swarm report` (what was found), `swarm promote`, then `swarm merge`"
     return "`swarm lineage`; `swarm launch` resumes the run"
+
+
+def handled_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that stop a run: those that its starter (nohup) does not ignore."""
+    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return tuple(one for one in stopping if signal.getsignal(one) is not signal.SIG_IGN)
 
 
 async def _run_to_end(run: Run, view: LiveView) -> bool:
     """Run the islands, the live view and the refreshes; return whether a signal interrupted it."""
     task = asyncio.ensure_future(run_islands(run))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in handled_signals():
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     background = [asyncio.create_task(view.show()), asyncio.create_task(_refresh_database(run))]
     try:

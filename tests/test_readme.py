@@ -34,8 +34,9 @@ def test_every_command_that_it_names_exists():
 def test_its_program_is_read():
     """The example can be copied."""
     example = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1]
-    program = read_program(example, "program.md", ["genome/train.py"])
-    assert program.entry == "genome/train.py"
+    program = read_program(example, "program.md", ["src/f.py"])
+    assert program.settings.run == "python bench.py"
+    assert "p95_ms" in program.settings.guards
 
 
 def test_every_file_that_it_names_is_there():

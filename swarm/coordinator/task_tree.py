@@ -76,13 +76,25 @@ async def _loops(run: Run, start: Callable[[IslandLoop], Coroutine[None, None, N
                 proposer = Proposer(run, briefer, CandidateMaker(run, island))
                 loop = IslandLoop(run, island, proposer)
                 group.create_task(start(loop), name=island.name)
-    except* (SetupError, HarnessError) as group_error:
-        raise _first(group_error) from None
+    # not `except*`: what Python 3.11.2 raises inside one comes out in a group again
+    except BaseExceptionGroup as group_error:
+        if (cause := stopping_error(group_error)) is None:
+            raise
+        error = cause
+    else:
+        return
+    raise error from None
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+def stopping_error(group: BaseExceptionGroup[BaseException]) -> SetupError | HarnessError | None:
+    """Return the first error of `group` that a user is told in a line; None if any is a bug."""
+    ours, bugs = group.split((SetupError, HarnessError))
+    if ours is None or bugs is not None:
+        return None
+    inner: BaseException = ours
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, SetupError | HarnessError) else None
 
 
 async def _begin(run: Run) -> None:

@@ -85,9 +85,11 @@ class PairBench:
     ) -> dict[Job, Pair | SetupError]:
         """Run all jobs, each slice taking the next one when it is free.
 
-        Returns the pair of each job, or why one of its commits has no score.
+        Returns the pair of each job, or why one of its commits has no score. Raises HarnessError
+        where a trial could not be measured.
         """
         queue, pairs = list(reversed(jobs)), dict[Job, Pair | SetupError]()
+        broken: list[HarnessError] = []
 
         async def work(slice_: Slice) -> None:
             while queue:
@@ -100,6 +102,10 @@ class PairBench:
                     pairs[job] = error
                     log(str(error))
                     continue
+                except HarnessError as error:  # a task group would wrap it
+                    broken.append(error)
+                    queue.clear()
+                    return
                 old, new = scores[job.old], scores[job.new]
                 gain = gain_of(old, new, self._plan.direction)
                 pairs[job] = Pair(job.seed, old, new, gain)
@@ -108,6 +114,8 @@ class PairBench:
         async with asyncio.TaskGroup() as group:
             for slice_ in self._slices:
                 group.create_task(work(slice_))
+        if broken:
+            raise broken[0]
         return pairs
 
     async def _score(self, commit: str, seed: int, slice_: Slice) -> float:

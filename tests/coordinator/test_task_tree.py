@@ -1,7 +1,9 @@
 """The whole coordinator on virtual time: ratchet, faults, bounds, resume, determinism."""
 
+import ast
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,9 @@ from islands.records import Entry, Proposal, Usage
 from islands.state.run_state import State
 from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import BudgetError
+from swarm.coordinator import task_tree
 from swarm.coordinator.launch_plan import RunLimits
-from swarm.coordinator.task_tree import run_islands
+from swarm.coordinator.task_tree import run_islands, stopping_error
 from swarm.executors.base import VoidError
 from swarm.simulation.rules import RULES
 from swarm.simulation.virtual_time import DeadlockError, run_virtual
@@ -384,3 +387,26 @@ def test_an_exhausted_budget_ends_the_run_once_all_candidates_are_measured(tmp_p
     assert run.limit == "tokens"
     assert len(kinds(run, ev.CandidateAdmitted)) == 3
     assert sum(run.state.islands["i0"].endings.values()) == 3
+
+
+def test_an_error_of_the_users_leaves_its_group_and_a_bug_does_not():
+    """The first of them, however deep it lies; a bug beside it is shown with its traceback."""
+    mine, bug = SetupError("fix this"), ValueError("ours")
+    assert stopping_error(BaseExceptionGroup("a", [ExceptionGroup("b", [mine])])) is mine
+    assert stopping_error(BaseExceptionGroup("a", [mine, bug])) is None
+    assert stopping_error(BaseExceptionGroup("a", [bug])) is None
+
+
+def test_nothing_hangs_on_a_raise_inside_except_star():
+    """In Python 3.11.2 it comes out wrapped: a user's mistake would be a traceback."""
+    source = Path(task_tree.__file__).parents[2]
+    packages = ("swarm", "islands", "analysis", "harness")
+    files = [file for package in packages for file in (source / package).rglob("*.py")]
+    assert len(files) > 100
+    starred = [
+        str(file)
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.TryStar)
+    ]
+    assert starred == []

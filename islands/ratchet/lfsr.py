@@ -94,7 +94,7 @@ class LfsrRule:
         reason = _reason(posterior.lfsr, len(gains), len(odd))
         seen = [screened, *gains] if prior.screens else gains
         last = len(evidence.pairs) >= self.max_pairs
-        if not last and len(gains) <= FAR_PAIRS and _far_off(seen, noise.known_by):
+        if not last and len(gains) <= FAR_PAIRS and (not gains or _far_off(seen, noise.known_by)):
             return Decision("confirm", f"far off, measured once more: {reason}")
         freedom = noise.known_by + len(gains) - 1
         sure = freedom >= (SURE_FREEDOM if len(gains) == 1 else MIN_FREEDOM)

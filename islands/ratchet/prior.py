@@ -245,7 +245,10 @@ class GainPrior:
         if len(certain) > len(gains) / 2:
             luck = tails ** (len(certain) + (screened >= CERTAIN_GAIN))
             return self._certain(certain, freedom, luck)
-        likely = self.prior * self._passed() * _likelihood_of_pairs(gains, freedom)
+        told = _likelihood_of_pairs(gains, freedom)
+        likely = self.prior * self._passed() * told
+        if not likely.sum() > 0.0:  # so far off that the prior underflows: the pairs alone count
+            likely = told
         likely /= likely.sum()
         gain = float(likely @ GRID)
         spread = math.sqrt(max(float(likely @ GRID**2) - gain**2, 0.0))
@@ -292,8 +295,9 @@ def _likelihood_of_pairs(gains: Vector, freedom: int) -> Vector:
     logs = np.log(OWN_SCALES)
     scales = _normalised(-freedom * (logs + 0.5 * np.exp(-2 * logs)))
     distance = (gains[:, None] - GRID[None, :])[:, None, :] / OWN_SCALES[None, :, None]
-    each = np.exp(-0.5 * distance**2) / OWN_SCALES[None, :, None]
-    likelihood: Vector = scales @ each.prod(axis=0)
+    each = (-0.5 * distance**2 - logs[None, :, None]).sum(axis=0)  # logs: far-off pairs underflow
+    each += np.log(np.maximum(scales, np.finfo(np.float64).tiny))[:, None]
+    likelihood: Vector = np.exp(each - each.max()).sum(axis=0)
     return likelihood
 
 

@@ -12,6 +12,9 @@ from islands.records import Gain
 from islands.state.population import IslandState
 from islands.state.run_state import State
 
+_BETTER_ERRORS = 1.645
+"""Standard errors of a difference beyond which a head is better: 95 %, on one side."""
+
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:
@@ -125,10 +128,15 @@ def _checked_stack(state: State) -> MergePlan | None:
 
 
 def _head_beats(state: State, stack: MergePlan) -> bool:
-    """Return whether a head is better than a stack on the same base, by the gains of both."""
+    """Return whether a head is better than a stack on the same base, beyond what noise explains.
+
+    The stack was measured as a whole, the head's gain is a sum: within noise the stack stands.
+    """
     if stack.base != state.run.base or not any(one.kept for one in state.islands.values()):
         return False
-    return total_gain(state, best_island(state, "")).mean > stack.gain.mean
+    head = total_gain(state, best_island(state, ""))
+    noise = math.hypot(head.noise, stack.gain.noise)
+    return head.mean - stack.gain.mean > _BETTER_ERRORS * noise
 
 
 def _head(state: State, island: IslandState) -> MergePlan:

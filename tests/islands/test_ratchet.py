@@ -1,5 +1,6 @@
 """Acceptance rules, noise, guards, seeds and the life of an experiment, as pure functions."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from swarm.simulation.rules.e_lond import e_lond_threshold, e_value
 NOISE = Noise(sigma=0.01, seeds=4)
 FIXED = RULES["three-seeds"]
 FINITE = st.floats(-1, 1)
+VERDICTS = {"keep", "discard", "confirm"}
 
 
 def decided(screened, pairs, noise, rule=FIXED, kept=KeepTally()):
@@ -170,3 +172,22 @@ def test_what_bets_keeps_at_its_price_and_asks_more_of_later_ones():
     later = decided(3.0, pairs, noise, rule, KeepTally(turn=10_000))
     assert (first.verdict, later.verdict) == ("keep", "confirm")
     assert decided(3.0, [-1.0], noise, rule).verdict == "discard"
+
+
+@given(
+    pairs=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8),
+    screened=st.floats(-1e3, 1e3),
+    screens=st.booleans(),
+)
+def test_any_scatter_of_pairs_is_decided(pairs, screened, screens):
+    """Be every pair far off from the rest: measured once more while seeds are left, then judged."""
+    learnt = learn([], 9)
+    prior = learnt if screens else replace(learnt, bar=-math.inf)  # a migrant is not screened
+    evidence = CandidateEvidence(screened, pairs, NOISE, prior, KeepTally())
+    rule = RULES["swarm"]
+    decision = rule.decide(evidence)
+    ended = {"keep", "discard"}
+    assert decision.verdict in (ended if len(pairs) >= rule.max_pairs else VERDICTS)
+    if decision.gain is not None:
+        assert math.isfinite(decision.gain.mean)
+        assert 0 <= decision.gain.lfsr <= 1

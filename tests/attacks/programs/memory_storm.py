@@ -20,7 +20,7 @@ def attack(target):
         Path(str(hidden.name)).unlink()
         for _ in range(32):
             hidden.write(bytes(MIB))
-    held = [b"x" * MIB for _ in range(64)]
+    held = [b"x" * MIB for _ in range(128)]
     time.sleep(60)
     print(len(held))
 

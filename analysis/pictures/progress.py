@@ -47,25 +47,29 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
     if base is None or not tried:
         say_nothing(panel, theme, "no candidate has been screened yet")
         return
-    _candidates(panel, theme, tried)
+    limits = _limits(base, [row["score"] for row in steps], [row["screened"] for row in tried])
+    _candidates(panel, theme, tried, limits)
     for place, island in enumerate(source.islands()):
         own = [step for step in steps if step["island"] == island]
         _staircase(panel, island, colour(place), _Steps(base, own, last))
     kept = {step["experiment"]: step for step in steps}
     _name(panel, theme, list(kept.values()))
-    _set_limits(panel, base, [row["screened"] for row in tried] + [row["score"] for row in steps])
+    panel.set_ylim(*limits)
     better = "lower" if run["direction"] == "minimize" else "higher"
     title = f"{run['run']}: {run['task']}, {len(tried)} candidates, {len(kept)} kept"
     label(panel, theme, "experiment", f"{run['metric']} ({better} is better)", title)
     legend(panel, theme, "upper right" if run["direction"] == "minimize" else "lower right")
 
 
-def _candidates(panel: Axes, theme: Theme, tried: list[dict[str, Any]]) -> None:
+def _candidates(
+    panel: Axes, theme: Theme, tried: list[dict[str, Any]], limits: tuple[float, float]
+) -> None:
     lost = [row for row in tried if row["ending"] != "kept"]
     x, y = [row["experiment"] for row in lost], [row["screened"] for row in lost]
-    many = len(lost) > MAX_VECTOR_POINTS
-    look: dict[str, Any] = {"linewidths": 0, "label": "not kept", "rasterized": many}
-    panel.scatter(x, y, s=7, color=theme.faint, **look)
+    outside = sum(not limits[0] <= score <= limits[1] for score in y)
+    name = f"not kept ({outside} off the scale)" if outside else "not kept"
+    look: dict[str, Any] = {"linewidths": 0, "rasterized": len(lost) > MAX_VECTOR_POINTS}
+    panel.scatter(x, y, s=7, color=theme.faint, label=name, **look)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +113,15 @@ def _name(panel: Axes, theme: Theme, kept: list[dict[str, Any]]) -> None:
         panel.plot([], [], linestyle="none", label=text)
 
 
-def _set_limits(panel: Axes, base: float, scores: list[float]) -> None:
-    """Show the middle nine tenths of all scores: one broken candidate would flatten the rest."""
-    order = sorted([*scores, base])
+def _limits(base: float, heads: list[float], tried: list[float]) -> tuple[float, float]:
+    """Return the lowest and highest score that are shown: around base and heads.
+
+    Broken candidates lie far outside, and would flatten the rest. Where nothing was kept, the
+    middle nine tenths of all scores are shown.
+    """
+    order = sorted([*tried, base])
     cut = len(order) // 20
-    low, high = min(order[cut], base), max(order[-1 - cut], base)
-    margin = 0.12 * (high - low) or abs(base) * 0.01 or 1.0
-    panel.set_ylim(low - margin, high + margin)
+    shown = [base, *heads] if heads else [base, order[cut], order[-1 - cut]]
+    low, high = min(shown), max(shown)
+    margin = 0.5 * (high - low) or abs(base) * 0.01 or 1.0
+    return low - margin, high + margin

@@ -169,9 +169,10 @@ def _next(state: State) -> str:
 
 
 def handled_signals() -> tuple[signal.Signals, ...]:
-    """Return the signals that stop a run: those that its starter (nohup) does not ignore."""
-    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    return tuple(one for one in stopping if signal.getsignal(one) is not signal.SIG_IGN)
+    """Return the signals that stop a run; SIGHUP only where its starter (nohup) lets it."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return signal.SIGINT, signal.SIGTERM
+    return signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 async def _run_to_end(run: Run, view: LiveView) -> bool:

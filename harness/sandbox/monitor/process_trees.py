@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,19 +234,19 @@ class UnconfinedTree:
         the machine's processes serves for the whole tree; a look for each of its processes had not
         ended after 8 minutes where 8 processes had hopped through 8,000 pids (measured).
         """
-        children: dict[int, list[psutil.Process]] = {}
-        for process in psutil.process_iter(["ppid", "status"]):
-            children.setdefault(process.info["ppid"], []).append(process)
+        children: dict[int, list[_Seen]] = {}
+        for seen in _processes():
+            children.setdefault(seen.parent, []).append(seen)
         others = self._others | {tree.first for tree in self._living.copy() if tree is not self}
         mine = [child for child in children.get(os.getpid(), []) if child.pid not in others]
-        orphans = [child.pid for child in mine if _is_zombie(child) and child.pid != self.first]
+        orphans = [child.pid for child in mine if child.dead and child.pid != self.first]
         for pid in orphans:
             os.waitpid(pid, 0)
         alive: list[psutil.Process] = []
         while mine:
-            process = mine.pop()
-            mine += children.get(process.pid, [])
-            alive += [] if _is_zombie(process) else [process]
+            seen = mine.pop()
+            mine += children.get(seen.pid, [])
+            alive += [] if seen.dead else [seen.process]
         return alive, bool(orphans)
 
 
@@ -262,5 +263,26 @@ def _set_subreaper(*, on: bool) -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
 
 
-def _is_zombie(process: psutil.Process) -> bool:
-    return bool(process.info["status"] == psutil.STATUS_ZOMBIE)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A process of this machine: itself, its number, its parent's, and whether it is a zombie."""
+
+    process: psutil.Process
+    pid: int
+    parent: int
+    dead: bool
+
+
+def _processes() -> Iterator[_Seen]:
+    """Yield every process of the machine.
+
+    Not by `psutil.process_iter`: its objects are cached, and threads overwrite each other's facts.
+    """
+    for pid in psutil.pids():
+        try:
+            process = psutil.Process(pid)
+            with process.oneshot():
+                seen = _Seen(process, pid, process.ppid(), process.status() == psutil.STATUS_ZOMBIE)
+        except psutil.Error:  # gone, or none of ours
+            continue
+        yield seen

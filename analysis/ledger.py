@@ -45,6 +45,9 @@ from harness.contract import SetupError
 from islands.events import FORMAT, Event, decode, encode
 
 NAME = "ledger.jsonl"
+
+RUNS_HOME = ".swarm"
+"""Folder of a repository that holds its runs, each in a folder with a ledger."""
 LOCK = "lock"
 
 START = "0:" + "0" * 32
@@ -181,6 +184,12 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
                 raise SetupError(_broken(path, before, line))
             offset += len(line)
             yield Line(offset, link, _event(path, link, body))
+
+
+def run_folders(repo: Path) -> list[Path]:
+    """Return the folders of the runs in `repo`, most recently active first."""
+    ledgers = [(path.stat().st_mtime, path) for path in (repo / RUNS_HOME).glob(f"*/{NAME}")]
+    return [path.parent for _, path in sorted(ledgers)[::-1]]
 
 
 def check_format(path: Path) -> None:

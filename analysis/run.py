@@ -13,7 +13,7 @@ A run shows one moment: open it again to see what was recorded since.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from analysis.database.queries import Answer, answer, reading_only
 from analysis.database.refresh import reading
 from analysis.database.rows import load_graph
-from analysis.ledger import NAME, read_events
+from analysis.ledger import NAME, RUNS_HOME, read_events, run_folders
 from analysis.lineage import Graph
 from analysis.pictures import kinds
 from analysis.pictures.source import RunSource
@@ -36,16 +36,7 @@ from analysis.questions.tried import PastAttempt, by_likeness, by_words, compile
 from analysis.report.facts import gather
 from analysis.report.render import PICTURES, render
 from harness.contract import SetupError
-from islands.events import Event, VerdictReached
 from islands.git.branches import Branches
-
-HOME = ".swarm"
-
-
-def run_folders(repo: Path) -> list[Path]:
-    """Return the folders of the runs in `repo`, most recently active first."""
-    ledgers = [(path.stat().st_mtime, path) for path in (repo / HOME).glob(f"*/{NAME}")]
-    return [path.parent for _, path in sorted(ledgers)[::-1]]
 
 
 def open_run(path: str | Path = ".", name: str = "") -> RecordedRun:
@@ -59,7 +50,7 @@ def open_run(path: str | Path = ".", name: str = "") -> RecordedRun:
     chosen = [one for one in run_folders(folder) if name in {"", one.name}]
     if not chosen:
         missing = f"no run {name}" if name else "no run"
-        raise SetupError(f"{folder}: {missing} in {HOME}/; `swarm launch` starts one")
+        raise SetupError(f"{folder}: {missing} in {RUNS_HOME}/; `swarm launch` starts one")
     return RecordedRun(chosen[0])
 
 
@@ -125,9 +116,7 @@ class RecordedRun:
         target: `consensus`, a stack or head by the start of its commit id; default: the consensus,
           or the best head where there is none
         """
-        fold = AblationFold()
-        for event in self._events():
-            fold.take(event)
+        fold = self._fold
         return fold.ablation(fold.resolve(target or fold.consensus or self._best_head()))
 
     def why(self, target: str) -> ChangeEvidence:
@@ -165,7 +154,7 @@ class RecordedRun:
         file = Path(path)
         if file.suffix not in {".html", ".md"}:
             raise SetupError(f"--out {file}: end the name in .html or .md")
-        facts = gather(self.source, self._branches.diff, self._lfsrs())
+        facts = gather(self.source, self._branches.diff, self._fold.lfsrs)
         if file.suffix == ".md":
             text = render(facts, {}, "md")
         else:
@@ -200,17 +189,13 @@ class RecordedRun:
         genome = tuple(self.opened["genome"])
         return Branches(self.repo, self.folder.name, genome)
 
-    def _lfsrs(self) -> dict[int, float]:
-        """Return the lfsr that each change was kept on, by its experiment."""
-        verdicts = (event for event in self._events() if isinstance(event, VerdictReached))
-        return {
-            verdict.experiment: verdict.gain.lfsr
-            for verdict in verdicts
-            if verdict.verdict == "keep" and verdict.gain is not None
-        }
-
-    def _events(self) -> Iterator[Event]:
-        return (event for _, event in read_events(self.folder / NAME))
+    @cached_property
+    def _fold(self) -> AblationFold:
+        """The fold of the ledger that ablations and reports need."""
+        fold = AblationFold()
+        for _, event in read_events(self.folder / NAME):
+            fold.take(event)
+        return fold
 
     def _best_head(self) -> str:
         rows = answer(self._con, "SELECT head FROM standings WHERE kept > 0").rows

@@ -104,7 +104,11 @@ class _Checked:
 
 
 class AblationFold:
-    """The fold of what ablations need: claims, ended stack checks, heads, and the consensus."""
+    """The fold of what ablations need: claims, ended stack checks, heads, and the consensus.
+
+    consensus: the commit of the consensus, "" for none
+    lfsrs: the lfsr that each change was kept on, by its experiment
+    """
 
     def __init__(self) -> None:
         self._stacks = StackChecks()
@@ -114,6 +118,7 @@ class AblationFold:
         self._claims: dict[int, Claim] = {}
         self._number: dict[str, int] = {}
         self.consensus = ""
+        self.lfsrs: dict[int, float] = {}
 
     def take(self, event: ev.Event) -> None:
         """Take in the next event of the ledger."""
@@ -127,6 +132,8 @@ class AblationFold:
             case ev.VerdictReached(verdict="keep", null=False):
                 self._parent[event.commit] = event.parent
                 self._number[event.commit] = event.experiment
+                if event.gain is not None:
+                    self.lfsrs[event.experiment] = event.gain.lfsr
         self._stacks.apply(event)
         self._claims |= self._stacks.kept
 

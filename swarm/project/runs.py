@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import ledger
+from analysis.ledger import RUNS_HOME
 from harness.contract import SetupError
 from islands.events import Event
 from islands.state.run_state import State
@@ -22,7 +23,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 from git import Git, GitCommandError, GitCommandNotFound
 
-HOME = ".swarm"
+HOME = RUNS_HOME
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _NUMBERED = re.compile(r"run([0-9]{1,9})")
@@ -161,8 +162,7 @@ def _make_folder(path: Path) -> None:
 
 def runs(repo: Path) -> list[RunFolder]:
     """Return the repository's runs, most recently active first."""
-    ledgers = [(path.stat().st_mtime, path) for path in (repo / HOME).glob(f"*/{ledger.NAME}")]
-    return [RunFolder(repo, path.parent.name) for _, path in sorted(ledgers)[::-1]]
+    return [RunFolder(repo, folder.name) for folder in ledger.run_folders(repo)]
 
 
 def latest(repo: Path) -> RunFolder | None:

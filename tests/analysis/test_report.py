@@ -22,7 +22,7 @@ HOSTILE_DIFF = "@@ -1 +1 @@\n-a\n+<script>alert(1)</script>\x1b[2J\u202e```\n"
 def facts(recorded):
     """Return the facts of the recorded run; its diffs are hostile."""
     with RecordedRun(recorded) as run:
-        yield gather(run.source, lambda old, new: HOSTILE_DIFF, run._lfsrs())
+        yield gather(run.source, lambda old, new: HOSTILE_DIFF, run._fold.lfsrs)
 
 
 class Seen(HTMLParser):

@@ -18,7 +18,7 @@ from islands.genome.admission import printable_line
 from islands.state.population import KeptChange
 from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json
 from swarm.project.runs import locate, repository
-from swarm.results.commit_range import RangeResult, direction_of, measure_range, read_claims
+from swarm.results.commit_range import RangeResult, measure_range
 from swarm.results.remeasure import Remeasurement, remeasure, remeasure_kept
 
 
@@ -92,8 +92,7 @@ def _measure_range(
 ) -> RangeResult:
     repo, console = repository(), Console(stderr=quiet)
     tell = console.print if not quiet else lambda *_: None
-    claims = read_claims(claimed, direction_of(repo)) if claimed is not None else {}
-    return asyncio.run(measure_range(repo, span, seeds, tell, sandbox=sandbox, claims=claims))
+    return asyncio.run(measure_range(repo, span, seeds, tell, sandbox=sandbox, claimed=claimed))
 
 
 def range_table(result: RangeResult) -> Table:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import csv
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,16 +94,18 @@ async def measure_range(  # noqa: PLR0913 - one for each option of the command
     log: Callable[[str], None],
     *,
     sandbox: SandboxKind = "namespaces",
-    claims: Mapping[str, float] | None = None,
+    claimed: Path | None = None,
 ) -> RangeResult:
     """Measure every commit of `span` ("A..B") against its first parent on `seeds` fresh seeds.
 
-    `claims` are gains by the start of a commit's id. Raises SetupError where the range is empty.
+    `claimed` is a results.tsv whose claims stand beside the gains. Raises SetupError where the
+    range is empty, or that file cannot be read.
     """
     require_sandbox(sandbox, {"the repository": repo})
     program = load_program(repo, commit_id(repo, "HEAD"), program_path(repo))
     first, last, steps, skipped = _steps(repo, span, program)
     plan, metric = _plan(repo, program)
+    claims = read_claims(claimed, plan.direction) if claimed is not None else {}
     pairs = [*((parent, commit) for commit, parent, _ in steps), (first, last)]
     bench = PairBench(plan, {commit for pair in pairs for commit in pair}, sandbox)
     fresh = [seed_of(program.settings.seed, "range", k) for k in range(seeds)]
@@ -117,7 +118,7 @@ async def measure_range(  # noqa: PLR0913 - one for each option of the command
         return [measured[Job(old, new, seed)] for seed in fresh]
 
     judged = [
-        _step(commit, parent, subject, of(parent, commit), _claim(claims or {}, commit))
+        _step(commit, parent, subject, of(parent, commit), _claim(claims, commit))
         for commit, parent, subject in steps
     ]
     gains = [step.gain for step in judged if step.gain is not None]
@@ -159,14 +160,6 @@ def read_claims(path: Path, direction: Direction) -> dict[str, float]:
             claims[row["commit"]] = gain_of(before, score, direction)
         before = score if score is not None else before
     return claims
-
-
-def direction_of(repo: Path) -> Direction:
-    """Return whether a lower or a higher score is better, by the program.md of HEAD."""
-    program = load_program(repo, commit_id(repo, "HEAD"), program_path(repo))
-    with tempfile.TemporaryDirectory() as folder:
-        problem = freeze(repo, commit_id(repo, "HEAD"), program, Path(folder) / "problem")
-        return tasks.load(program.settings.task, problem).direction
 
 
 def _number(text: str | None) -> float | None:

@@ -23,7 +23,7 @@ from harness.problem.view import RepositoryView, command_words, view_of
 from harness.sandbox import python_argv
 from harness.sandbox.policy import Exit, SandboxPolicy
 from harness.tasks.base import RUNNERS, Confine
-from harness.trial import printable
+from harness.trial import beyond_limit, last_line, printable
 
 MAX_TAIL_CHARS = 4000
 """End of what a failed check printed that is kept."""
@@ -87,11 +87,6 @@ def _against(ended: Exit, text: str, trial: Trial, seconds: float) -> str:
     """Return one line against the candidate, "" if the command exited with 0."""
     if ended.killed == "deadline":
         return f"still runs after check_seconds, {seconds:g} s for all checks"
-    if ended.killed == "memory":
-        return f"held more than {trial.rung.memory_mib} MiB"
-    if ended.killed == "disk":
-        return "wrote more files than a sandbox may hold, or special ones"
-    if not ended.code:
-        return ""
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    return f"exited with {ended.code}: {lines[-1][:300] if lines else 'no output'}"
+    if limit := beyond_limit(ended, trial.rung.memory_mib):
+        return limit
+    return f"exited with {ended.code}: {last_line(text) or 'no output'}" if ended.code else ""

@@ -153,14 +153,10 @@ class _Measurement:
         rung = self.trial.rung
         if ended.killed == "deadline":
             return Failure("timeout", f"still running at the end of its {rung.seconds:g} s budget")
-        if ended.killed == "memory":
-            return Failure("memory", f"held more than {rung.memory_mib} MiB")
-        if ended.killed == "disk":
-            return Failure("crash", "wrote more files than a sandbox may hold, or special ones")
+        if limit := beyond_limit(ended, rung.memory_mib):
+            return Failure("memory" if ended.killed == "memory" else "crash", limit)
         if ended.code != 0:
-            lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-            last = lines[-1][:300] if lines else "no output"
-            return Failure("crash", f"exit status {ended.code}: {last}")
+            return Failure("crash", f"exit status {ended.code}: {last_line(text) or 'no output'}")
         return None
 
     def _score(self, request: SandboxRequest, ended: Exit) -> TaskScore:
@@ -199,8 +195,8 @@ class _Measurement:
     def unbuilt(self, error: BuildFailedError) -> Outcome:
         """Return the outcome of a candidate whose build failed, with the end of its output."""
         text = printable(error.log)
-        lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-        reason = f"{error}: {lines[-1][:300]}" if lines else str(error)
+        last = last_line(text)
+        reason = f"{error}: {last}" if last else str(error)
         return Outcome(
             trial=self.trial.id,
             harness=self.harness,
@@ -243,6 +239,21 @@ def printable(raw: bytes) -> str:
     """Return a log as text without control, hidden or direction-changing characters."""
     text = raw.decode("utf-8", "replace").replace("\r", "\n")
     return "".join(char for char in text if char in "\n\t" or char.isprintable())
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a log that says anything, its white space folded; "" for none."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return " ".join(lines[-1].split())[:300] if lines else ""
+
+
+def beyond_limit(ended: Exit, memory_mib: int) -> str:
+    """Return which limit of memory or disk ended a sandbox, "" if none did."""
+    if ended.killed == "memory":
+        return f"held more than {memory_mib} MiB"
+    if ended.killed == "disk":
+        return "wrote more files than a sandbox may hold, or special ones"
+    return ""
 
 
 def claims(text: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
-from analysis.questions.target import find_experiment
+from analysis.questions.target import find_experiment, gain_of_row
 from islands.ratchet.noise import gain_of
 from islands.records import Gain
 
@@ -121,7 +121,7 @@ def evidence_on(con: DuckDBPyConnection, target: str) -> ChangeEvidence:
         hypothesis=node["hypothesis"],
         ending=node["ending"] or "open",
         reason=node["reason"] or "",
-        gain=_gain(node),
+        gain=gain_of_row(node),
         screened=node["screened"],
         added=node["added"],
         removed=node["removed"],
@@ -155,11 +155,6 @@ def _direction(con: DuckDBPyConnection) -> Any:  # noqa: ANN401 - a Direction, r
     return answer(con, "SELECT direction FROM run").rows[0][0]
 
 
-def _gain(row: Mapping[str, Any], prefix: str = "") -> Gain | None:
-    mean, noise = row[f"{prefix}gain"], row[f"{prefix}noise"]
-    return None if mean is None else Gain(mean, noise or 0.0, row.get("pairs") or 0)
-
-
 def _pairs(trials: Sequence[Mapping[str, Any]], node: str, direction: Any) -> tuple[SeedPair, ...]:  # noqa: ANN401 - as above
     """Pair the confirming trials by seed and slice; of a trial that ran again the last counts."""
     sides: dict[tuple[int, str], dict[bool, Mapping[str, Any]]] = {}
@@ -188,7 +183,7 @@ def _migrations(con: DuckDBPyConnection, number: int) -> list[Consequence]:
     rows = answer(con, "FROM migrations WHERE origin_experiment = ?", values=[number]).named()
     return [
         Consequence(
-            r["mode"], r["island"], f"{r['result'] or 'open'} as #{r['experiment']}", _gain(r)
+            r["mode"], r["island"], f"{r['result'] or 'open'} as #{r['experiment']}", gain_of_row(r)
         )
         for r in rows
     ]
@@ -203,7 +198,7 @@ def _checks(con: DuckDBPyConnection, number: int) -> list[Consequence]:
             str(r["check_number"]),
             f"{'stays' if number in (r['parts'] or ()) else 'dropped'}; stack is"
             f" {r['verdict'] or 'open'}",
-            _gain(r),
+            gain_of_row(r),
         )
         for r in rows
     ]
@@ -213,6 +208,6 @@ def _promotions(con: DuckDBPyConnection, number: int) -> list[Consequence]:
     sql = "FROM contenders WHERE experiment = ? ORDER BY check_number"
     rows = answer(con, sql, values=[number]).named()
     return [
-        Consequence("promotion", str(r["check_number"]), r["verdict"] or "open", _gain(r))
+        Consequence("promotion", str(r["check_number"]), r["verdict"] or "open", gain_of_row(r))
         for r in rows
     ]

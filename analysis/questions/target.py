@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
 from harness.contract import SetupError
+from islands.records import Gain
 
 _NUMBER = re.compile(r"#?([0-9]{1,9})")
 _COMMIT = re.compile(r"[0-9a-f]{4,64}")
@@ -33,6 +35,13 @@ def find_experiment(con: DuckDBPyConnection, target: str) -> dict[str, Any]:
     if len(rows) > 1:
         raise SetupError(f"{target!r} fits {len(rows)} commits: give more of the id")
     return rows[0]
+
+
+def gain_of_row(row: Mapping[str, Any]) -> Gain | None:
+    """Return the gain that a row of columns gain, noise and perhaps pairs holds, None for none."""
+    if row["gain"] is None:
+        return None
+    return Gain(row["gain"], row["noise"] or 0.0, row.get("pairs") or 0)
 
 
 def _rows(con: DuckDBPyConnection, condition: str, value: object) -> list[dict[str, Any]]:

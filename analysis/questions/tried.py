@@ -16,6 +16,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
+from analysis.questions.target import gain_of_row
 from harness.contract import SetupError
 from islands.records import Gain
 
@@ -115,7 +116,6 @@ def _experiments(con: DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 def _attempt(row: Mapping[str, Any], share: float | None = None) -> PastAttempt:
-    measured = row["gain"] is not None
     return PastAttempt(
         experiment=row["experiment"],
         island=row["island"],
@@ -124,6 +124,6 @@ def _attempt(row: Mapping[str, Any], share: float | None = None) -> PastAttempt:
         hypothesis=row["hypothesis"],
         ending=row["ending"] or "open",
         reason=row["reason"] or "",
-        gain=Gain(row["gain"], row["noise"], row["pairs"] or 0) if measured else None,
+        gain=gain_of_row(row),
         likeness=share,
     )

@@ -330,13 +330,16 @@ class TrialVoided:
 class CommitChecked:
     """The problem's checks were run on a commit.
 
-    experiment, island: which one, and where; 0 for the base
-    commit: the candidate, or the base
+    experiment: which one, 0 for the base and for a combination of kept changes
+    island: where the checks ran
+    commit: the candidate, the combination or the base
     ok: whether every command exited with 0
     command: the one that failed, "" if `ok`
     reason: why it failed, in a line, "" if `ok`
     tail: end of what that command printed
     seconds: wall time of all commands
+    stack: number of the stack check whose combination it is, 0 for none
+    promotion: number of the promotion whose stack it is, 0 for none
     """
 
     experiment: int
@@ -347,6 +350,8 @@ class CommitChecked:
     reason: str = ""
     tail: str = ""
     seconds: float = 0.0
+    stack: int = 0
+    promotion: int = 0
     recorded: float = 0.0
     kind: Literal["commit_checked"] = "commit_checked"
 

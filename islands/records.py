@@ -62,11 +62,15 @@ class TrialRequest:
 class CheckRequest:
     """Checks to run: the problem's command lines on `commit`.
 
-    experiment: the experiment it belongs to, 0 for the base
+    experiment: the experiment it belongs to, 0 for none
+    stack: number of the stack check it belongs to, 0 for none
+    promotion: number of the promotion whose stack it is, 0 for none; the base has none of these
     """
 
     commit: str
     experiment: int = 0
+    stack: int = 0
+    promotion: int = 0
 
 
 @dataclass(frozen=True, slots=True)

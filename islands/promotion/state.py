@@ -41,6 +41,8 @@ class Promotions:
     open, last, ended: the open attempt, the latest start, and all ends
     consensus, drafted: where the consensus branch is, and the latest draft of it
     prefix_runs: whether each drafted commit runs
+    checked: commits that passed the problem's checks, of kept changes and their combinations
+    failing: why the stack of a promotion fails the checks, by its number
     sealed, sealed_scores: the result on the sealed split, and its scores by commit and seed
     hidden_queries: numbers of the promotions that queried the hidden split
     near_misses, changes: the best near misses; kept changes by experiment
@@ -55,6 +57,8 @@ class Promotions:
         self.consensus: ev.ConsensusMoved | None = None
         self.drafted: ev.ConsensusDrafted | None = None
         self.prefix_runs: dict[str, bool] = {}
+        self.checked: set[str] = set()
+        self.failing: dict[int, str] = {}
         self.sealed: ev.SealedScored | None = None
         self.sealed_scores: dict[tuple[str, int], float | None] = {}
         self.hidden_queries: set[int] = set()
@@ -73,7 +77,7 @@ class Promotions:
     def unbuilt_promotion(self) -> ev.PromotionEnded | None:
         """Return the last promotion if it transfers and the consensus is not built from it yet."""
         last = self.ended[-1] if self.ended else None
-        if last is None or last.verdict != "transfers":
+        if last is None or last.verdict != "transfers" or last.number in self.failing:
             return None
         built = self.consensus is not None and self.consensus.promotion >= last.number
         return None if built else last
@@ -196,6 +200,13 @@ class Promotions:
             self.changes[event.experiment] = change
         elif event.gain.pairs > 1 and event.gain.mean > 0:
             self.near_misses = sorted([*self.near_misses, change], key=_evidence)[:NEAR_MISSES]
+
+    @apply.register
+    def _commit_checked(self, event: ev.CommitChecked) -> None:
+        if event.ok:
+            self.checked.add(event.commit)
+        elif event.promotion:
+            self.failing[event.promotion] = event.reason
 
     @apply.register
     def _stack_check_started(self, event: ev.StackCheckStarted) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from islands import events as ev
 from islands.promotion.attempt import PromotionPolicy, PromotionRequest, compared, trial_request
-from islands.records import TrialRequest
+from islands.records import CheckRequest, TrialRequest
 from islands.rng import seed_of
 from islands.stacking.check import Assemble, EndCheck
 from islands.stacking.state import NEVER, StackPolicy
@@ -65,6 +65,7 @@ RunStep = (
     | DraftConsensus
     | BuildConsensus
     | ScoreSealed
+    | CheckRequest
     | TrialRequest
 )
 
@@ -124,9 +125,14 @@ def next_sealed(state: State, name: str) -> TrialRequest | ScoreSealed | None:
 
 def _consensus(
     state: State, promoted: ev.PromotionEnded
-) -> DraftConsensus | TrialRequest | BuildConsensus | None:
-    """Return the next step that makes a promoted stack the consensus, None to wait for trials."""
+) -> CheckRequest | DraftConsensus | TrialRequest | BuildConsensus | None:
+    """Return the next step that makes a promoted stack the consensus, None to wait for trials.
+
+    A stack that was put together or rebased for the promotion must pass the problem's checks.
+    """
     promotions = state.promotions
+    if state.run.checks and promoted.commit not in promotions.checked:
+        return CheckRequest(promoted.commit, promotion=promoted.number)
     if promotions.drafted is None or promotions.drafted.promotion != promoted.number:
         return DraftConsensus(promoted)
     if promotions.all_prefixes_tested():

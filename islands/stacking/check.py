@@ -4,6 +4,11 @@ A combination of parts is first put together in the object database. A part that
 those before it is left out of that combination, and the check remembers it. All arms of a block run
 on one seed and one slice, that of the block's first trial. A resumed check begins another block:
 another seed, whole and base again, perhaps another slice.
+
+Where the problem has checks, a combination must pass them before it is measured as a whole, and
+what stays must pass them too: changes that pass one by one may fail together. Of a combination that
+fails, the part with the weakest evidence goes without which the rest passes. If there is none, the
+weakest go one by one: at most two checks a part.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from dataclasses import dataclass, field
 from harness.contract import Direction
 from islands import events as ev
 from islands.ratchet.noise import gain_of
-from islands.records import Gain, Purpose, TrialRequest
+from islands.records import CheckRequest, Gain, Purpose, TrialRequest
 from islands.rng import seed_of
 from islands.stacking.design import Arm, Parts, budget, design
 from islands.stacking.inference import Evidence, StackPart
@@ -63,7 +68,7 @@ class EndCheck:
     judged: ev.StackCheckEnded
 
 
-Need = Assemble | TrialRequest | EndCheck
+Need = Assemble | CheckRequest | TrialRequest | EndCheck
 
 
 @dataclass(slots=True)
@@ -73,8 +78,12 @@ class StackCheck:
     event: the event that started it
     claims: the kept changes that it tries, by number
     direction, run_seed: of the run
+    checks: whether combinations must pass the problem's checks
     made: the commit of each combination put together
-    stuck: combinations that do not apply, each with the part that conflicts
+    stuck: combinations that do not apply or fail the checks, each with the part to leave out
+    failed: why each combination that was checked fails, "" if it passes
+    left_out: why each part in `stuck` is left out
+    several: whether a combination failed the checks without any one of its parts too
     scores: score of each measured arm, None if its trial failed
     running: ids of its trials under way
     block: number of the current block
@@ -86,8 +95,12 @@ class StackCheck:
     claims: dict[int, Claim]
     direction: Direction
     run_seed: int
+    checks: bool = False
     made: dict[Parts, str] = field(default_factory=dict)
     stuck: dict[Parts, int] = field(default_factory=dict)
+    failed: dict[Parts, str] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
+    several: bool = False
     scores: dict[Arm, float | None] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
     block: int = 0
@@ -103,7 +116,7 @@ class StackCheck:
         return max(0, budget(len(self.event.parts)) - len(self.scores) - len(self.running))
 
     def fit(self, parts: Parts) -> Parts:
-        """Return which of `parts` apply on the base together, as far as is known."""
+        """Return which of `parts` work on the base together, as far as is known."""
         while parts in self.stuck:
             parts -= {self.stuck[parts]}
         return parts
@@ -116,8 +129,8 @@ class StackCheck:
 
     def _next(self) -> Need:
         whole = self.fit(frozenset(self.event.parts))
-        if whole not in self.made:
-            return self._assemble(whole)
+        if unready := self._unready(whole):
+            return unready
         if len(whole) < 2:  # noqa: PLR2004 - one part alone does not interact
             return EndCheck(self._conflict(whole))
         missing = self._missing_arm(whole)
@@ -139,9 +152,47 @@ class StackCheck:
 
     def _close(self, evidence: Evidence, whole: Parts) -> Need:
         stay = survivors(evidence, whole, self.fit)
-        if stay not in self.made:
-            return self._assemble(stay)
+        if unready := self._unready(stay):
+            return unready
         return EndCheck(self._ended(judge(evidence, whole, self.fit), whole))
+
+    def _unready(self, parts: Parts) -> Need | None:
+        """Return what is needed before `parts` can be taken as a whole, None if nothing is."""
+        if parts not in self.made:
+            return self._assemble(parts)
+        passes = self._passes(parts)
+        if passes is None:
+            return CheckRequest(self.made[parts], stack=self.event.number)
+        if passes:
+            return None
+        rests = (self.fit(parts - {part}) for part in self._weakest_first(parts))
+        return self._unready(next(rest for rest in rests if self._passes(rest) is None))
+
+    def _passes(self, parts: Parts) -> bool | None:
+        """Return whether `parts` pass the checks, None if they have not been checked."""
+        if not self.checks or len(parts) < 2:  # noqa: PLR2004 - one part alone was checked and kept
+            return True
+        return not self.failed[parts] if parts in self.failed else None
+
+    def _weakest_first(self, parts: Parts) -> tuple[int, ...]:
+        return self._ordered(parts)[::-1]
+
+    def _leave_out(self) -> None:
+        """Decide which part to leave out of each combination that fails the checks, if known."""
+        for parts, reason in sorted(self.failed.items(), key=lambda item: len(item[0])):
+            if reason and parts not in self.stuck and (part := self._culprit(parts)) is not None:
+                self.stuck[parts] = part
+                self.left_out[part] = f"with the others it fails a check: {reason}"
+
+    def _culprit(self, parts: Parts) -> int | None:
+        """Return the part to leave out of `parts`, None while a check is missing."""
+        weakest_first = self._weakest_first(parts)
+        for part in () if self.several else weakest_first:
+            passes = self._passes(self.fit(parts - {part}))
+            if passes is not False:
+                return part if passes else None
+        self.several = True
+        return weakest_first[0]
 
     def _missing_arm(self, whole: Parts) -> Need | None:
         """Return a trial of the first arm of the design that is not measured, None if all are.
@@ -227,6 +278,16 @@ class StackCheck:
             self.made[parts] = event.commit
         else:
             self.stuck[parts] = event.stuck
+            self.left_out[event.stuck] = f"conflicts in {event.conflict}"
+            self._leave_out()
+        self.need = None
+
+    def on_checked(self, event: ev.CommitChecked) -> None:
+        """Record whether a combination passed the problem's checks."""
+        for parts, commit in self.made.items():
+            if commit == event.commit:
+                self.failed[parts] = "" if event.ok else event.reason
+        self._leave_out()
         self.need = None
 
     def on_trial_started(self, trial: ev.TrialStarted) -> None:

@@ -44,7 +44,7 @@ class StackChecks:
         self.open: StackCheck | None = None
         self.judged: list[ev.StackCheckEnded] = []
         self.kept: dict[int, Claim] = {}
-        self.conflicts: dict[int, str] = {}
+        self.left_out: dict[int, str] = {}
         self.count = 0
         self.spent = 0
         self._tried: frozenset[int] = frozenset()
@@ -140,19 +140,23 @@ class StackChecks:
         if self.open is not None or self._run is None:
             raise ValueError(f"stack check {event.number} begins before the last one ended")
         claims = {number: self.kept[number] for number in event.parts}
-        self.open = StackCheck(event, claims, self._run.direction, self._run.seed)
-        self.count, self.conflicts = event.number, {}
+        checks = bool(self._run.checks)
+        self.open = StackCheck(event, claims, self._run.direction, self._run.seed, checks=checks)
+        self.count, self.left_out = event.number, {}
         self._tried = frozenset(self.kept)
 
     @apply.register
     def _stack_check_assembled(self, event: ev.StackCheckAssembled) -> None:
         self._open_check(event.number).on_assembled(event)
-        if event.stuck:
-            self.conflicts[event.stuck] = event.conflict
+
+    @apply.register
+    def _commit_checked(self, event: ev.CommitChecked) -> None:
+        if event.stack:
+            self._open_check(event.stack).on_checked(event)
 
     @apply.register
     def _stack_check_ended(self, event: ev.StackCheckEnded) -> None:
-        self._open_check(event.number)
+        self.left_out = self._open_check(event.number).left_out
         self.open = None
         self.judged.append(event)
 

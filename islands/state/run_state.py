@@ -327,6 +327,8 @@ class State:
 
     @_apply.register
     def _commit_checked(self, event: ev.CommitChecked) -> None:
+        if event.stack or event.promotion:
+            return  # the stack check or the promotion takes it up
         if not event.experiment:
             self.base_checked = True
             if not event.ok:

@@ -239,6 +239,10 @@ def commit_checked(event: ev.CommitChecked, state: State) -> str:
     """Say whether the checks passed, and which one failed."""
     commands = plural(len(state.run.checks), "check")
     subject = f"{event.island} #{event.experiment}" if event.experiment else "the base"
+    if event.stack:
+        subject = f"a combination of stack check {event.stack}"
+    elif event.promotion:
+        subject = f"the stack of promotion {event.promotion}"
     if event.ok:
         return f"{subject} passes {commands} ({event.seconds:.1f} s)"
     return f"{subject} fails a check: {event.reason}"

@@ -134,6 +134,8 @@ def _summary(state: State, promoted: ev.PromotionEnded) -> str:
             f" {promoted.reached:.3g} s of {seconds:g} s (between {promoted.low:.3g} and"
             f" {promoted.high:.3g})"
         )
+    if promoted.number in state.promotions.failing:
+        lines.append(f"it fails check {state.promotions.failing[promoted.number]}; not merged")
     built = state.promotions.consensus
     if built is not None and built.promotion == promoted.number:
         branch = f"swarm/{state.run.run}/consensus"

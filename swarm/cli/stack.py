@@ -98,17 +98,17 @@ def _result(state: State, judged: ev.StackCheckEnded, part: int) -> str:
         for fault, worth in zip(judged.culprits, judged.blame, strict=False)
         if part in fault
     ]
-    conflict = state.stacks.conflicts.get(part)
+    left_out = state.stacks.left_out.get(part)
     result = "stays" if part in judged.parts else "dropped"
-    if part in judged.dropped and conflict:
-        result = f"conflicts in {conflict}"
+    if part in judged.dropped and left_out:
+        result = left_out
     return "; ".join([result, *blamed])
 
 
 def summary(judged: ev.StackCheckEnded) -> str:
     """Return the result of a check in a few lines."""
     if judged.verdict == "conflict":
-        return "conflict: no two of these changes can be applied together"
+        return "conflict: no two of these changes work together"
     excess, count = judged.interaction, len(judged.parts) + len(judged.dropped)
     low, high = excess.mean - _Z * excess.noise, excess.mean + _Z * excess.noise
     sums = f"sum of parts {judged.expected.format()}, whole {judged.observed.format()}"

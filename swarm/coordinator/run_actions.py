@@ -18,7 +18,7 @@ from islands.git.branches import changed_files
 from islands.promotion import consensus
 from islands.promotion.attempt import PromotionRequest
 from islands.promotion.state import Attribution, Promotions
-from islands.records import Conflict, Contender, Entry, TrialRequest
+from islands.records import CheckRequest, Conflict, Contender, Entry, TrialRequest
 from islands.scheduling.island_steps import out_of_ideas
 from islands.scheduling.run_steps import (
     BuildConsensus,
@@ -57,8 +57,8 @@ async def execute(run: Run, step: RunStep) -> None:  # noqa: C901 - one case for
         case ScoreSealed(scored):
             if run.state.promotions.sealed is None:
                 run.record(scored)
-        case TrialRequest():
-            raise ValueError("trials are run by the island loop")
+        case TrialRequest() | CheckRequest():
+            raise ValueError("trials and checks are run by the island loop")
 
 
 def start_stack_check(run: Run, parts: tuple[int, ...]) -> None:
@@ -97,7 +97,7 @@ async def close_early(run: Run) -> None:
     """End the open stack check on the trials it has, since no more can start."""
     while (check := run.state.stacks.open) is not None and not check.running:
         step = check.early()
-        if step is None or isinstance(step, TrialRequest):
+        if step is None or isinstance(step, TrialRequest | CheckRequest):
             return
         await execute(run, step)
 

@@ -59,8 +59,8 @@ class TrialRunner:
     async def check(self, request: CheckRequest, slice_: Slice) -> None:
         """Run the problem's checks on a commit and record their result.
 
-        If they are void MAX_VOIDS_IN_A_ROW times, a candidate fails, which may have caused it; for
-        the base HarnessError is raised.
+        If they are void MAX_VOIDS_IN_A_ROW times, a candidate or a combination fails, which may
+        have caused it; for the base HarnessError is raised.
         """
         run = self.run
         trial = self._trial(TrialRequest(request.commit, run.state.run.seed, "screen"), slice_)
@@ -74,11 +74,19 @@ class TrialRunner:
                 reason = str(error)
         else:
             reason = f"the checks were void {MAX_VOIDS_IN_A_ROW} times in a row: {reason}"
-            if not request.experiment:
+            if request.commit == run.state.run.base:
                 raise HarnessError(reason)
             result = CheckResult(ok=False, reason=reason)
-        number, island, commit = request.experiment, self.island, request.commit
-        run.record(ev.CommitChecked(number, island, commit, **asdict(result)))
+        run.record(
+            ev.CommitChecked(
+                request.experiment,
+                self.island,
+                request.commit,
+                **asdict(result),
+                stack=request.stack,
+                promotion=request.promotion,
+            )
+        )
 
     def discard_export(self, commit: str) -> None:
         """Move a commit's export out of the way; it is deleted while the next trial runs."""

@@ -124,7 +124,7 @@ def _evidence(state: State, plan: MergePlan) -> list[str]:
 def _stack_check(stack: ev.StackCheckEnded) -> list[str]:
     dropped = ", ".join(f"#{part}" for part in stack.dropped) or "nothing"
     if stack.verdict == "conflict":  # nothing was measured
-        return [f"Stack check {stack.number}: conflict, {dropped} does not apply with the others."]
+        return [f"Stack check {stack.number}: conflict, {dropped} does not work with the others."]
     gains = f"sum of the parts {stack.expected.format()}, all together {stack.observed.format()}"
     interaction = f"interaction {stack.interaction.format()}"
     return [

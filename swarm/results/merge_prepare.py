@@ -40,9 +40,11 @@ def pending_measurements(run: FinishedRun) -> list[str]:
     if tip:
         on_tip = [ended for ended in state.promotions.ended if ended.base == tip]
         if on_tip:
+            last, failing = on_tip[-1], state.promotions.failing.get(on_tip[-1].number)
+            result = f"fails check {failing}" if failing else f"{last.verdict}: {last.reason}"
             raise SetupError(
-                f"on {state.run.target} as it is now the consensus {on_tip[-1].verdict}:"
-                f" {on_tip[-1].reason}; launch a new run from there"
+                f"on {state.run.target} as it is now the consensus {result}; launch a new run"
+                " from there"
             )
         lines.append(f"{state.run.target} has another genome: rebase and measure again")
     if _unsealed(run.folder, state):

@@ -101,8 +101,11 @@ def _consensus(state: State, island: str) -> MergePlan:
     best_island(state, "")  # raises where nothing was kept: then there is nothing to promote
     reason = "nothing is promoted"
     if promotions.ended:
-        reason = f"the last promotion {promotions.ended[-1].verdict}"
-        if promotions.ended[-1].verdict == "transfers":
+        last = promotions.ended[-1]
+        reason = f"the last promotion {last.verdict}"
+        if last.number in promotions.failing:
+            reason = f"the last promoted stack fails check {promotions.failing[last.number]}"
+        elif last.verdict == "transfers":
             reason = "what was promoted last is not built yet, or was quarantined since"
     raise SetupError(
         f"{reason}: measure the best stack again with `swarm promote`, or merge it as it is with"

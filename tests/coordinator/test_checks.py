@@ -7,6 +7,7 @@ import pytest
 
 from harness.contract import SetupError
 from islands import events as ev
+from islands.stacking.state import StackPolicy
 from islands.state.lifecycle import diagram
 from islands.state.run_state import State
 from swarm.agents.llm.prompt import render
@@ -84,6 +85,28 @@ def test_a_failed_check_is_a_failure_with_its_tail(tmp_path):
     fresh = State()
     fresh.apply_all(run.ledger.kept)
     assert fresh.islands == run.state.islands
+
+
+def test_what_is_stacked_passes_the_checks_together(tmp_path):
+    """Changes that pass one by one and fail together do not stay together."""
+    executor = LabExecutor(MemoryBranches())
+    executor.unsound = lambda x: x > 0.1
+    stacking, limits = StackPolicy(4), RunLimits(trials=300)
+    run = simulate(tmp_path, executor, islands=3, stacking=stacking, limits=limits)
+    stacks, checks = run.state.stacks, [e for e in kinds(run, ev.CommitChecked) if e.stack]
+    assert {check.ok for check in checks} == {True, False}
+    for judged in stacks.judged:
+        tried = [check.ok for check in checks if check.stack == judged.number]
+        assert tried[-1] and len(tried) <= 2 * len(judged.parts + judged.dropped)
+        assert len(judged.parts) > 1 and judged.dropped
+        assert value(run.branches, judged.commit) <= 0.1
+    assert set(stacks.left_out) == set(stacks.judged[-1].dropped)
+    assert "with the others it fails a check: `pytest` exited" in stacks.left_out[judged.dropped[0]]
+    consensus = run.state.promotions.consensus
+    assert consensus is not None and value(run.branches, consensus.commit) <= 0.1
+    fresh = State()
+    fresh.apply_all(run.ledger.kept)
+    assert fresh.stacks.left_out == stacks.left_out
 
 
 def test_a_base_that_fails_its_checks_is_refused_before_a_trial(tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from harness.contract import FULL_AUDIT, Failure, Outcome, Rung
+from harness.contract import FULL_AUDIT, Failure, Outcome, Rung, SetupError
 from islands import events as ev
 from islands.genome.categories import categories
 from islands.promotion.attempt import PromotionPolicy, PromotionRequest
@@ -18,6 +18,7 @@ from islands.state.run_state import State
 from swarm.coordinator import run_actions
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands, run_steps_only
+from swarm.results.selection import select
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.laboratory import (
     GENOME,
@@ -106,7 +107,7 @@ def promote(tmp_path, branches, executor, ledger, request, policy=PromotionPolic
     async def main():
         run = make_run(
             tmp_path, ledger=ledger, branches=branches, executor=executor, rungs=RUNGS,
-            limits=RunLimits(), islands=3,
+            limits=RunLimits(), islands=3, checks=ledger.kept[0].checks,
         )  # fmt: skip
         run.launch = replace(run.launch, promotion=policy, splits=("dev", "hidden"))
 
@@ -303,6 +304,21 @@ def test_every_commit_of_the_consensus_runs(tmp_path):
     assert worth == [pytest.approx(0.3), pytest.approx(0.6)]
     ran = {t.commit for t in events_of(run, ev.TrialStarted) if t.rung == 0 and t.check_number}
     assert ran == set(drafted.changes[:-1])
+
+
+def test_a_promoted_stack_that_fails_the_checks_is_no_consensus(tmp_path):
+    """Each part passed alone; together they are checked once, and the reason is kept."""
+    branches, executor, ledger, request = prepared(tmp_path)
+    ledger.kept[0] = replace(ledger.kept[0], checks=("pytest",))
+    executor.unsound = lambda x: x > max(STEPS.values())
+    run = promote(tmp_path, branches, executor, ledger, request)
+    (ended,) = events_of(run, ev.PromotionEnded)
+    assert ended.verdict == "transfers"
+    (checked,) = events_of(run, ev.CommitChecked)
+    assert (checked.commit, checked.promotion, checked.ok) == (request.commit, 1, False)
+    assert not events_of(run, ev.ConsensusMoved)
+    with pytest.raises(SetupError, match="fails check `pytest` exited with 1"):
+        select(run.state, "", force=False)
 
 
 def test_a_judged_stack_is_promoted_automatically_within_the_limits(tmp_path):

@@ -11,6 +11,7 @@ from islands.genome.admission import AdmissionLimits
 from islands.migration import NO_MIGRATION
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Entry, Proposal, Usage
+from islands.stacking.state import NEVER
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import NoPreflights, Run, inline
 from swarm.project.runs import RunFolder
@@ -183,12 +184,13 @@ def opening(**changes):
     return replace(first, **changes)
 
 
-def launch(
+def launch(  # noqa: PLR0913, PLR0917 - parts of a launch, each with a default
     tmp_path,
     islands=2,
     limits=RunLimits(trials=60),
     ratchet=RatchetPolicy(),
     migration=NO_MIGRATION,
+    stacking=NEVER,
     **changes,
 ):
     """Return what is fixed for a laboratory launch."""
@@ -202,6 +204,7 @@ def launch(
         entry=GENOME,
         folder=RunFolder(tmp_path, "lab"),
         migration=migration,
+        stacking=stacking,
     )
 
 

@@ -784,6 +784,37 @@ class Merged:
     kind: Literal["merged"] = "merged"
 
 
+@dataclass(frozen=True, slots=True)
+class ModelCalled:
+    """A call to a model ended. No text of it is recorded.
+
+    The proposal's own events carry the sums: these show what they consist of.
+
+    agent: name of the agent that called
+    model: the model
+    experiment: number of the proposal that it was made for, 0 for none
+    status: HTTP status of the answer, 0 if none came
+    tokens_in, tokens_out: tokens read and written, as the provider counts them
+    tokens_cached: those of `tokens_in` that were read from its cache
+    tokens_untold: most tokens that it may have taken beside these, where no count came
+    usd: US dollars, at most so much where tokens are untold; None: the price is unknown
+    seconds: from sending it to the end of the answer
+    """
+
+    agent: str
+    model: str
+    experiment: int
+    status: int
+    tokens_in: int
+    tokens_out: int
+    tokens_cached: int
+    tokens_untold: int
+    usd: float | None
+    seconds: float
+    recorded: float = 0.0
+    kind: Literal["model_called"] = "model_called"
+
+
 Event = (
     RunOpened
     | RunResumed
@@ -816,6 +847,7 @@ Event = (
     | IslandReassigned
     | HeadAdopted
     | Merged
+    | ModelCalled
 )
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

@@ -125,6 +125,12 @@ def _agent_failed(event: ev.AgentFailed) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
+def _model_called(event: ev.ModelCalled) -> Iterable[tuple[str, Row]]:
+    called = asdict(event) | {"experiment": event.experiment or None, "duration": event.seconds}
+    yield "model_calls", {name: called[name] for name in TABLES["model_calls"].columns}
+
+
+@rows.register
 def _trial_started(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
     started = asdict(event)
     started |= {"experiment": event.experiment or None, "started": event.recorded}

@@ -194,6 +194,9 @@ COLUMNS: Mapping[str, Column] = _columns(
     calls=("BIGINT", "number of calls to the provider"),
     tokens_in=("BIGINT", "tokens that the provider read"),
     tokens_out=("BIGINT", "tokens that the provider wrote"),
+    model=("VARCHAR", "the language model that was called"),
+    status=("INTEGER", "HTTP status of the answer, 0 if none came"),
+    tokens_cached=("BIGINT", "those of tokens_in that were read from the provider's cache"),
     tokens_untold=("BIGINT", "most tokens of calls that never reported theirs"),
     usd=("DOUBLE", "US dollars"),
     requests=("BIGINT", "number of times that the agent was asked for a proposal"),
@@ -290,6 +293,15 @@ TABLES: Mapping[str, Table] = {
         _named(
             "experiment island agent error_kind reason calls tokens_in tokens_out tokens_untold usd"
             " recorded"
+        ),
+        keys=0,
+    ),
+    "model_calls": Table(
+        "Every call to a model; agent_calls has their sums by proposal. usd is NULL where the"
+        " price is unknown.",
+        _named(
+            "agent model experiment status tokens_in tokens_out tokens_cached tokens_untold usd"
+            " duration recorded"
         ),
         keys=0,
     ),

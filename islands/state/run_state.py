@@ -244,6 +244,10 @@ class State:
         self.experiments = max(self.experiments, event.experiment)
 
     @_apply.register
+    def _model_called(self, event: ev.ModelCalled) -> None:
+        """Change nothing: the proposal's own events carry its cost."""
+
+    @_apply.register
     def _proposal_refused(self, event: ev.ProposalRefused) -> None:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "refused")

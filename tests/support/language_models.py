@@ -11,6 +11,7 @@ from swarm.agents.llm.agent import LanguageModel
 from swarm.agents.llm.budget import Budget, BudgetError
 from swarm.agents.llm.capabilities import Capabilities
 from swarm.agents.llm.client import ModelClient
+from swarm.agents.llm.meter import Meter
 from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
 from swarm.agents.llm.settings import ModelSettings, Price
 from tests.support.loopback import KEY, Say
@@ -63,7 +64,8 @@ def make_model_agent(server, api, budget=None, limiter=None, key=KEY, **settings
     module, _, name = APIS[api].partition(".")
     known = Capabilities()
     provider = getattr(import_module(f"swarm.agents.llm.{module}"), name)(settings, key, known)
-    client = ModelClient("m", settings, provider, limiter, budget or Budget(), known)
+    meter = Meter("m", settings, limiter, budget or Budget())
+    client = ModelClient(meter, provider, known)
     return LanguageModel("m", client)
 
 

@@ -249,12 +249,12 @@ class Loopback:
                 return Response()
             case Cut(text):
                 self.log.append(Served(model_request, step, sent, len(text), reported=False))
-                return _Broken(b'{"content": [')
+                return _broken(api, shape(Say(text), text, sent, 1), body)
         text = step.why if isinstance(step, Refuse) else step.text
         output = len(text.encode()) // 4 + 1
         self.log.append(Served(model_request, step, sent, output))
-        headers = step.headers if isinstance(step, Say) else {}
-        return JSONResponse(shape(step, text, sent, output), headers=dict(headers))
+        headers = dict(step.headers) if isinstance(step, Say) else {}
+        return _whole(api, shape(step, text, sent, output), body, headers)
 
 
 def _served(api: str, shape: Callable[..., object], step: Step) -> Response:
@@ -272,10 +272,77 @@ def _served(api: str, shape: Callable[..., object], step: Step) -> Response:
 class _Broken(Response):
     """A response that announces more bytes than it sends; the server then disconnects."""
 
+    def __init__(self, body: bytes, media_type: str) -> None:
+        super().__init__(body, media_type=media_type)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-length", b"4096"), (b"content-type", b"application/json")]
+        media_type = str(self.media_type).encode()
+        headers = [(b"content-length", b"4096"), (b"content-type", media_type)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
+
+
+def _broken(api: str, whole: object, asked: Mapping[str, Any]) -> Response:
+    if asked.get("stream"):
+        return _Broken("".join(_events(api, whole, asked)[:2]).encode(), "text/event-stream")
+    return _Broken(b'{"content": [', "application/json")
+
+
+def _whole(api: str, whole: object, asked: Mapping[str, Any], headers: dict[str, str]) -> Response:
+    if asked.get("stream"):
+        events = "".join(_events(api, whole, asked))
+        return Response(events, headers=headers, media_type="text/event-stream")
+    return JSONResponse(whole, headers=headers)
+
+
+def _events(api: str, whole: Any, asked: Mapping[str, Any]) -> list[str]:
+    """Return the stream of events that makes up a whole answer."""
+    if api == "messages":
+        usage = whole["usage"]
+        begun = {
+            **whole,
+            "content": [],
+            "stop_reason": None,
+            "usage": {**usage, "output_tokens": 1},
+        }
+        text = "".join(block.get("text", "") for block in whole["content"])
+        delta = {"type": "text_delta", "text": text}
+        end = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
+        events: list[dict[str, Any]] = [
+            {"type": "message_start", "message": begun},
+            {"type": "content_block_start", "index": 0, "content_block": _NO_TEXT},
+            {"type": "content_block_delta", "index": 0, "delta": delta},
+            {"type": "content_block_stop", "index": 0},
+            {
+                "type": "message_delta",
+                "delta": end,
+                "usage": {"output_tokens": usage["output_tokens"]},
+            },
+            {"type": "message_stop"},
+        ]
+    elif api == "responses":
+        text = whole["output"][-1]["content"][0].get("text", "")
+        begun = {**whole, "status": "in_progress", "output": [], "usage": None}
+        events = [
+            {"type": "response.created", "response": begun, "sequence_number": 0},
+            {"type": "response.output_text.delta", "delta": text, "sequence_number": 1},
+            {"type": "response.completed", "response": whole, "sequence_number": 2},
+        ]
+    else:
+        chunk = {"id": "chat_1", "object": "chat.completion.chunk", "model": "m", "created": 0}
+        message = whole["choices"][0]["message"]
+        end = {"index": 0, "delta": {}, "finish_reason": whole["choices"][0]["finish_reason"]}
+        events = [
+            {**chunk, "choices": [{"index": 0, "delta": message, "finish_reason": None}]},
+            {**chunk, "choices": [end]},
+        ]
+        if (asked.get("stream_options") or {}).get("include_usage"):
+            events += [{**chunk, "choices": [], "usage": whole["usage"]}]
+        return [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
+    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
+
+
+_NO_TEXT = {"type": "text", "text": ""}
 
 
 def _as_error(api: str, message: str, code: str) -> object:

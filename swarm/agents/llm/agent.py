@@ -13,7 +13,8 @@ from swarm.agents.base import AgentError, ErrorKind
 from swarm.agents.llm import json_edits
 from swarm.agents.llm.apply_edits import apply_changes
 from swarm.agents.llm.budget import BudgetError
-from swarm.agents.llm.client import Bill, ModelClient
+from swarm.agents.llm.client import ModelClient
+from swarm.agents.llm.meter import Bill
 from swarm.agents.llm.prompt import answer_form, lines_form, render
 from swarm.agents.llm.provider import Prompt, Reply, Turn, one_line
 from swarm.agents.llm.reasoning import without_reasoning
@@ -83,7 +84,10 @@ class LanguageModel:
         Raises AgentError if there is no usable reply, BudgetError if the budget has no room for a
         request.
         """
-        bill, known = Bill(partial(self.on_usage, brief)), self.client.capabilities
+        bill, known = (
+            Bill(partial(self.on_usage, brief), brief.experiment),
+            self.client.capabilities,
+        )
         bill.carry(self._before)
         self._before = Usage()
         for shortened in count():

@@ -18,27 +18,12 @@ from pydantic import BaseModel
 
 from swarm.agents.llm import network, provider
 from swarm.agents.llm.capabilities import Capabilities
-from swarm.agents.llm.provider import Prompt, Reply, ReplyForm, TokenCount, Turn
+from swarm.agents.llm.provider import Prompt, Reply, ReplyForm, Turn
 from swarm.agents.llm.reasoning import answer_in
-from swarm.agents.llm.settings import ModelSettings, Tokens
+from swarm.agents.llm.settings import ModelSettings
+from swarm.agents.llm.token_counts import IF_READABLE, MessageUsage
 
 _CACHE_CONTROL: CacheControlEphemeralParam = {"type": "ephemeral"}
-
-
-class _Usage(BaseModel):
-    input_tokens: TokenCount
-    output_tokens: TokenCount
-    cache_read_input_tokens: TokenCount | None = None
-    cache_creation_input_tokens: TokenCount | None = None
-
-    @property
-    def tokens(self) -> Tokens:
-        return Tokens(
-            self.input_tokens,
-            self.output_tokens,
-            self.cache_read_input_tokens or 0,
-            self.cache_creation_input_tokens or 0,
-        )
 
 
 class _Block(BaseModel):
@@ -58,7 +43,7 @@ class _Message(BaseModel):
     content: list[_Block] | None = None
     stop_reason: str | None = None
     stop_details: _StopDetails | None = None
-    usage: Annotated[_Usage | None, provider.IF_READABLE] = None
+    usage: Annotated[MessageUsage | None, IF_READABLE] = None
 
 
 class AnthropicModel:

@@ -11,6 +11,7 @@ from swarm.agents.llm.agent import LanguageModel, UsageCallback, ignore_usage
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.capabilities import Capabilities
 from swarm.agents.llm.client import ModelClient
+from swarm.agents.llm.meter import CallRecorder, Meter, ignore_call
 from swarm.agents.llm.provider import Provider
 from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
 from swarm.agents.llm.settings import DEFAULT_URLS, ModelSettings, check_settings
@@ -40,12 +41,13 @@ class RateLimiters:
         return self._capabilities.setdefault((settings.url, settings.model), new)
 
 
-def make_agent(
+def make_agent(  # noqa: PLR0913, PLR0917 - what all agents share, and what is told of them
     name: str,
     settings: ModelSettings,
     limiters: RateLimiters,
     budget: Budget,
     on_usage: UsageCallback = ignore_usage,
+    record: CallRecorder = ignore_call,
 ) -> LanguageModel:
     """Return the agent `name`, which shares `limiters` and `budget` with the others.
 
@@ -63,7 +65,7 @@ def make_agent(
     limiter = limiters.shared(settings, key)
     known = limiters.capabilities(settings)
     provider = _provider(settings, key, known)
-    client = ModelClient(name, settings, provider, limiter, budget, known)
+    client = ModelClient(Meter(name, settings, limiter, budget, record), provider, known)
     return LanguageModel(name, client, on_usage)
 
 

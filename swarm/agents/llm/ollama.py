@@ -17,9 +17,10 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from swarm.agents.llm import network, provider
 from swarm.agents.llm.capabilities import Capabilities
-from swarm.agents.llm.provider import Reply, TokenCount
+from swarm.agents.llm.provider import Reply
 from swarm.agents.llm.reasoning import answer_in
 from swarm.agents.llm.settings import ModelSettings, Tokens
+from swarm.agents.llm.token_counts import IF_READABLE, TokenCount
 
 DEFAULT_CONTEXT_TOKENS = 16_384
 """Context that is asked for where program.md names none: memory is reserved for all of it."""
@@ -38,8 +39,8 @@ class _Chat(BaseModel):
 
     message: _Message
     done_reason: str | None = None
-    prompt_eval_count: Annotated[TokenCount | None, provider.IF_READABLE] = None
-    eval_count: Annotated[TokenCount | None, provider.IF_READABLE] = None
+    prompt_eval_count: Annotated[TokenCount | None, IF_READABLE] = None
+    eval_count: Annotated[TokenCount | None, IF_READABLE] = None
 
     @property
     def tokens(self) -> Tokens | None:

@@ -20,30 +20,14 @@ from pydantic import BaseModel, Field
 from swarm.agents.llm import network, provider
 from swarm.agents.llm.capabilities import Capabilities
 from swarm.agents.llm.ollama import Ollama
-from swarm.agents.llm.provider import Prompt, Reply, ReplyForm, TokenCount, Turn
+from swarm.agents.llm.provider import Prompt, Reply, ReplyForm, Turn
 from swarm.agents.llm.reasoning import answer_in
-from swarm.agents.llm.settings import ModelSettings, Tokens
+from swarm.agents.llm.settings import ModelSettings
+from swarm.agents.llm.token_counts import IF_READABLE, ChatUsage, ResponseUsage
 
 Ending = Literal["done", "refused", "cut"]
 
 _TEXT_PARTS = ("text", "output_text")
-
-
-class _Cached(BaseModel):
-    """Cached tokens, read and written; both are included in the input tokens."""
-
-    cached_tokens: TokenCount | None = None
-    cache_write_tokens: TokenCount | None = None
-
-
-class _ResponseUsage(BaseModel):
-    input_tokens: TokenCount
-    output_tokens: TokenCount
-    input_tokens_details: _Cached | None = None
-
-    @property
-    def tokens(self) -> Tokens:
-        return _tokens(self.input_tokens, self.output_tokens, self.input_tokens_details)
 
 
 class _Part(BaseModel):
@@ -73,24 +57,14 @@ class _Response(BaseModel):
     output: list[_Item]
     incomplete_details: _Why | None = None
     error: _Fault | None = None
-    usage: Annotated[_ResponseUsage | None, provider.IF_READABLE] = None
-
-
-class _ChatUsage(BaseModel):
-    prompt_tokens: TokenCount
-    completion_tokens: TokenCount
-    prompt_tokens_details: _Cached | None = None
-
-    @property
-    def tokens(self) -> Tokens:
-        return _tokens(self.prompt_tokens, self.completion_tokens, self.prompt_tokens_details)
+    usage: Annotated[ResponseUsage | None, IF_READABLE] = None
 
 
 class _ChatMessage(BaseModel):
     content: str | list[_Part] | None = None
     refusal: str | None = None
-    reasoning_content: Annotated[str | None, provider.IF_READABLE] = None
-    reasoning: Annotated[str | None, provider.IF_READABLE] = None
+    reasoning_content: Annotated[str | None, IF_READABLE] = None
+    reasoning: Annotated[str | None, IF_READABLE] = None
 
     @property
     def text(self) -> str:
@@ -110,7 +84,7 @@ class _Completion(BaseModel):
     """The fields we use of a chat completion."""
 
     choices: list[_Choice] = Field(min_length=1)
-    usage: Annotated[_ChatUsage | None, provider.IF_READABLE] = None
+    usage: Annotated[ChatUsage | None, IF_READABLE] = None
 
 
 class _Client:
@@ -278,12 +252,6 @@ async def _collected(stream: openai.AsyncStream[ChatCompletionChunk]) -> _Comple
 def _messages(prompt: Prompt, turns: Sequence[Turn]) -> list[dict[str, str]]:
     first = {"role": "user", "content": f"{prompt.genome}\n\n{prompt.request}"}
     return [first, *({"role": turn.role, "content": turn.text or "(empty)"} for turn in turns)]
-
-
-def _tokens(sent: int, output: int, cached: _Cached | None) -> Tokens:
-    cached = cached or _Cached()
-    read, write = cached.cached_tokens or 0, cached.cache_write_tokens or 0
-    return Tokens(max(sent - read - write, 0), output, read, write)
 
 
 def _from_response(body: _Response, pause: float) -> Reply:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, NoReturn, Protocol, TypeVar
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 import httpx2
-from pydantic import Field, ValidationError, WrapValidator
+from pydantic import ValidationError
 
 from swarm.agents.base import ErrorKind
 from swarm.agents.llm.network import explain
@@ -19,21 +19,7 @@ from swarm.agents.llm.settings import ModelSettings, Tokens
 MAX_REASON_CHARS = 300
 """Characters of a provider's own text that an error repeats."""
 
-TokenCount = Annotated[int, Field(ge=0, le=10**12)]
-"""Tokens as a provider counts them; a number that no model could use is rejected."""
-
 Parsed = TypeVar("Parsed")
-
-
-def _or_none(value: object, parse: Callable[[object], Any]) -> Any:  # noqa: ANN401 - of any field
-    try:
-        return parse(value)
-    except ValidationError:
-        return None
-
-
-IF_READABLE = WrapValidator(_or_none)
-"""Marks a field that a reply can do without: None where it does not read."""
 
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 
@@ -126,7 +112,10 @@ class CallError(Exception):
     `free`: it certainly cost nothing.
     `retryable`: the same request may succeed later.
     `retry_after`: seconds to wait first; None if the provider named none.
+    `status`: the HTTP status, 0 if no answer came.
     """
+
+    status = 0
 
     def __init__(
         self,
@@ -198,35 +187,60 @@ def parse_body(body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
 
 
 def raise_for_status(response: httpx2.Response, message: str, code: str, secret: str) -> NoReturn:
-    """Raise the error that an HTTP status means. Providers do not bill requests they reject.
+    """Raise the error that an HTTP status means (see `error_of`)."""
+    raise error_of(response.status_code, response.headers, message, code, secret)
+
+
+def error_of(
+    status: int, headers: Mapping[str, str], message: str, code: str, secret: str
+) -> CallError | RejectedError:
+    """Return the error that an HTTP status means. Providers do not bill requests they reject.
 
     A 5xx other than the provider's own may come from a proxy while the provider works on and
     bills: it is not free.
     """
-    status, headers = response.status_code, response.headers
+    error = _classified(status, headers, message, code, secret)
+    if isinstance(error, CallError):
+        error.status = status
+    return error
+
+
+def _classified(  # noqa: PLR0911 - a table of statuses
+    status: int, headers: Mapping[str, str], message: str, code: str, secret: str
+) -> CallError | RejectedError:
     reason = one_line(f"HTTP {status}: {message}", secret)
     wait = _wait(headers)
     if code in _NO_CREDIT_CODES:
-        raise RejectedError(HTTPStatus.PAYMENT_REQUIRED, reason)
+        return RejectedError(HTTPStatus.PAYMENT_REQUIRED, reason)
     if code in _FILTER_CODES:
-        raise CallError("refusal", reason, free=True, retryable=False)
+        return CallError("refusal", reason, free=True, retryable=False)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise OverloadedError("rate", reason, free=True, retry_after=wait)
+        return OverloadedError("rate", reason, free=True, retry_after=wait)
     if status in _OVERLOADED:
-        raise OverloadedError("server", reason, free=True, retry_after=wait)
+        return OverloadedError("server", reason, free=True, retry_after=wait)
     if status in _TRANSIENT or status > HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise CallError("server", reason, free=status in _TRANSIENT, retry_after=wait)
+        return CallError("server", reason, free=status in _TRANSIENT, retry_after=wait)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or _is_too_long(f"{code} {message}"):
-        raise TooLongError(reason, window_of(message))
+        return TooLongError(reason, window_of(message))
     if status in _FOR_THE_USER:
-        raise RejectedError(status, reason)
-    raise CallError("rejected", reason, free=True, retryable=False)
+        return RejectedError(status, reason)
+    return CallError("rejected", reason, free=True, retryable=False)
 
 
 def can_adapt(response: httpx2.Response, message: str) -> bool:
     """Return whether a refusal may be due to a parameter."""
-    bad = response.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return can_adapt_status(response.status_code, message)
+
+
+def can_adapt_status(status: int, message: str) -> bool:
+    """Return whether a refusal with this HTTP status may be due to a parameter."""
+    bad = status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
     return bad and not _is_too_long(message)
+
+
+def never_sent(error: object) -> bool:
+    """Return whether an error of the HTTP client says that nothing was sent, so nothing billed."""
+    return isinstance(error, _NEVER_SENT)
 
 
 def _is_too_long(text: str) -> bool:
@@ -247,7 +261,7 @@ def raise_for_connection(error: Exception, settings: ModelSettings) -> NoReturn:
         raise RejectedError(
             0, f"no valid request can be made from these settings ({kind})"
         ) from None
-    free = isinstance(cause, _NEVER_SENT)
+    free = never_sent(cause)
     if isinstance(cause, httpx2.TimeoutException) and not free:
         raise CallError("timeout", f"no answer in time ({kind})", retryable=False) from None
     reason = explain(error, settings) if free else f"the connection broke ({kind})"

@@ -40,7 +40,7 @@ def test_a_good_edit_becomes_a_proposal_with_its_exact_cost(server, api):
     assert (usage.calls, usage.tokens_in, usage.tokens_out) == (1, *server.tokens)
     tokens = Tokens(served.tokens_in - 60, served.tokens_out, cache_read=40, cache_write=20)
     assert usage.usd == pytest.approx(PRICE.usd(tokens), rel=1e-12)
-    assert agent.client.budget.spent_usd == pytest.approx(usage.usd, abs=2e-9)
+    assert agent.client.meter.budget.spent_usd == pytest.approx(usage.usd, abs=2e-9)
 
 
 def test_each_format_carries_its_own_settings(server, api):
@@ -135,7 +135,7 @@ def test_a_call_that_fails_is_made_again_and_billed_at_its_worst_unless_it_was_f
     worst = PRICE.max_usd(max_tokens_of(prompt, ()), 8192)
     assert proposal.usage.calls == 4
     assert proposal.usage.usd == pytest.approx(answered_usd + (0 if free else 3 * worst))
-    assert agent.client.budget.spent_usd == pytest.approx(proposal.usage.usd, abs=1e-8)
+    assert agent.client.meter.budget.spent_usd == pytest.approx(proposal.usage.usd, abs=1e-8)
     assert (proposal.usage.tokens_in, proposal.usage.tokens_out) == server.tokens
 
     server.play([step] * 9)
@@ -167,7 +167,7 @@ def test_a_call_without_an_answer_times_out_at_its_worst_cost_and_is_not_made_ag
     error = propose(agent)
     assert (error.error_kind, error.usage.calls, len(server.log)) == ("timeout", 1, 1)
     assert error.usage.usd == pytest.approx(PRICE.max_usd(max_tokens_of(render(BRIEF), ()), 8192))
-    assert agent.client.budget.spent_usd == pytest.approx(error.usage.usd, abs=2e-9)
+    assert agent.client.meter.budget.spent_usd == pytest.approx(error.usage.usd, abs=2e-9)
 
 
 def test_a_server_that_is_not_there_costs_nothing(api):
@@ -177,7 +177,7 @@ def test_a_server_that_is_not_there_costs_nothing(api):
     agent = make_model_agent(unreachable, api)
     error = propose(agent)
     assert (error.error_kind, error.usage.calls, error.usage.usd) == ("network", MAX_TRIES, 0.0)
-    assert agent.client.budget.spent_usd == 0.0
+    assert agent.client.meter.budget.spent_usd == 0.0
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,8 @@ def test_a_key_is_asked_for_by_the_setting_that_sends_it(server, api):
     server.play([Status(402)])
     agent = make_model_agent(server, api)
     bare = dataclasses.replace(agent.client.settings, api_key_env="")
-    error = propose(LanguageModel("m", dataclasses.replace(agent.client, settings=bare)))
+    meter = dataclasses.replace(agent.client.meter, settings=bare)
+    error = propose(LanguageModel("m", dataclasses.replace(agent.client, meter=meter)))
     assert "account of  " not in str(error)
 
 

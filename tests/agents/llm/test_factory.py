@@ -70,6 +70,6 @@ def test_the_wire_format_follows_kind_and_address_and_limiters_are_shared_by_key
     a, b, c, d = (make_agent("m", s, limiters, budget) for s in (own, spelt, local, slow))
     formats = [type(agent.client.provider) for agent in (a, b, c)]
     assert [each.__name__ for each in formats] == ["ResponsesModel", "ResponsesModel", "ChatModel"]
-    assert a.client.limiter is d.client.limiter
-    assert a.client.limiter.requests_per_minute == 5
-    assert len({id(agent.client.limiter) for agent in (a, b, c)}) == 3
+    assert a.client.meter.limiter is d.client.meter.limiter
+    assert a.client.meter.limiter.requests_per_minute == 5
+    assert len({id(agent.client.meter.limiter) for agent in (a, b, c)}) == 3

@@ -36,6 +36,7 @@ from harness.faults import Faults
 from harness.fingerprint import harness_id
 from harness.preflight import preflight
 from harness.sandbox import Running, SandboxPool, Zygote, run
+from harness.sandbox.backends.devices import check_device
 from harness.sandbox.boot.zygote_client import NUMPY_MODULES, TORCH_MODULES
 from harness.sandbox.guest.limits import die_with_parent
 from harness.sandbox.tiers import NONE
@@ -58,6 +59,8 @@ def main(setup: str) -> None:
         _run_only_when_idle()
     replies = _claim_stdout()
     try:
+        if options["sandbox"] != NONE:
+            check_device(slice_)
         task = tasks.load(options["task"], options["problem"])
         harness = harness_id(task.prepare(options["data"]), slice_.device)
     except SetupError as error:

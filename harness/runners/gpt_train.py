@@ -15,8 +15,10 @@ import random
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -54,8 +56,7 @@ def main() -> None:
         device=options.device,
         deadline=Deadline(options.seconds),
     )
-    if not Path("/usr").exists():  # and so no compiler
-        torch.compile = uncompiled  # type: ignore[assignment]
+    replace_compile(options.device)
     sys.path.insert(0, str(options.entry.parent))  # the entry may import files beside it
     model = import_module(options.entry.stem).train(trial)
     late = time.monotonic() - trial.deadline
@@ -69,6 +70,27 @@ def main() -> None:
 def uncompiled(model: object = None, **_: object) -> object:
     """Return what `torch.compile` is given, as a decorator too."""
     return model if model is not None else uncompiled
+
+
+def replace_compile(device: str) -> None:
+    """Where torch.compile cannot work, let it do nothing or say what is missing.
+
+    A sandbox without the system's files has no compiler by design. Elsewhere one line names what to
+    install, instead of pages of a traceback.
+    """
+    if not Path("/usr").exists():
+        torch.compile = uncompiled  # type: ignore[assignment]
+        return
+    from guest.toolchain import missing_toolchain  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    reason = missing_toolchain(device)
+    if reason:
+        torch.compile = partial(refuse, reason)
+
+
+def refuse(reason: str, *_: object, **__: object) -> NoReturn:
+    """End the program with `reason`."""
+    sys.exit(reason)
 
 
 def save(model: torch.nn.Module, file: Path) -> None:

@@ -9,10 +9,11 @@ import torch
 
 from harness.contract import Rung, Slice, Trial
 from harness.runners import gpt_logits as gpt_score
-from harness.sandbox.guest import clock
+from harness.sandbox.guest import clock, toolchain
 from harness.tasks.gpt.task import TASK
 
 sys.modules["guest.clock"] = clock  # its name inside a sandbox
+sys.modules["guest.toolchain"] = toolchain
 from harness.runners import gpt_train  # noqa: E402
 
 GENOME = """

@@ -8,8 +8,6 @@ import pytest
 
 import swarm.executors.slices
 from harness.contract import SetupError, Slice
-from harness.sandbox.backends import devices
-from harness.sandbox.backends.devices import DeviceNodes
 from swarm.executors.machine_limits import MachineLimits
 from swarm.executors.nvml import find_gpus
 from swarm.executors.slices import MAX_AUTO_CPU_SLICES, discover
@@ -142,19 +140,3 @@ def test_more_cores_than_the_machine_has_are_refused(machine):
     machine(8, "GPU-aa", "GPU-bb")
     with pytest.raises(SetupError, match=r"slices.cores: 3 cores for each of 4 slices"):
         discover(SlicesSection(cores=3, shares=2))
-
-
-def test_a_mig_instances_sandbox_sees_only_its_own_gpu(monkeypatch, tmp_path):
-    """It has the device file of its GPU, and CUDA_VISIBLE_DEVICES names the instance."""
-    for minor, uuid in enumerate(("GPU-aa", "GPU-bb")):
-        (tmp_path / f"{minor}").mkdir()
-        text = f"Model: Fake\nGPU UUID: {uuid}\nDevice Minor: {minor}\n"
-        (tmp_path / f"{minor}/information").write_text(text)
-    nodes = devices.find_gpu("GPU-bb", tmp_path)
-    assert nodes == DeviceNodes(1, "GPU-bb")
-    monkeypatch.setattr(devices, "find_gpu", {"GPU-bb": nodes}.get)
-    monkeypatch.setattr(devices.Path, "exists", lambda self: True)
-    lease = Slice("gpu0", "cuda", (0,), "MIG-2", "GPU-bb")
-    names = [node.name for node in devices.device_nodes(lease)]
-    assert [name for name in names if name[-1].isdigit()] == ["nvidia1"]
-    assert devices.visible_devices(lease) == "MIG-2"

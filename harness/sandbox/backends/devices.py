@@ -1,20 +1,34 @@
-"""The device files and driver trees that a slice's sandboxes see.
+"""The device files, driver trees and driver libraries that a slice's sandboxes see.
 
 Not covered: this follows NVIDIA's documentation and public reports on bubblewrap and was not tested
 on a machine with a GPU. A MIG instance's sandbox sees its GPU's node and the capabilities of every
-instance; CUDA_VISIBLE_DEVICES alone names its own. GPUs of other vendors are not bound.
+instance; CUDA_VISIBLE_DEVICES alone names its own. GPUs of other vendors, and WSL's /dev/dxg, are
+not bound.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.contract import Slice
+from harness.contract import SetupError, Slice
 
-SHARED_NODES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps")
+DEV = Path("/dev")
+NEEDED_NODES = ("nvidiactl", "nvidia-uvm")
+SHARED_NODES = (*NEEDED_NODES, "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps")
 GPUS = Path("/proc/driver/nvidia/gpus")
+
+DRIVER = "libcuda.so.1"
+LIBRARY_FOLDERS = (
+    "/usr/local/nvidia/lib64",
+    "/usr/lib64-nvidia",
+    "/usr/lib/wsl/lib",
+    "/run/opengl-driver/lib",
+)
+"""Where containers, notebook hosts and NixOS keep the driver's libraries, unknown to the loader's
+cache; their users find them by LD_LIBRARY_PATH."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +54,39 @@ def device_nodes(lease: Slice) -> list[Path]:
     """
     if lease.kind != "cuda":
         return []
-    gpu = find_gpu(lease.parent or lease.gpu)
-    own = (
-        [f"nvidia{gpu.minor}"] if gpu else sorted(p.name for p in Path("/dev").glob("nvidia[0-9]*"))
-    )
-    return [node for name in (*own, *SHARED_NODES) if (node := Path("/dev", name)).exists()]
+    gpu = find_gpu(lease.parent or lease.gpu, GPUS)
+    own = [f"nvidia{gpu.minor}"] if gpu else sorted(p.name for p in DEV.glob("nvidia[0-9]*"))
+    return [node for name in (*own, *SHARED_NODES) if (node := DEV / name).exists()]
+
+
+def check_device(lease: Slice) -> None:
+    """Raise SetupError where the slice's device cannot work in a sandbox.
+
+    Inside one nobody can make the driver's device files, which outside it CUDA makes itself when it
+    starts as root.
+    """
+    if lease.kind != "cuda":
+        return
+    missing = [str(DEV / name) for name in NEEDED_NODES if not (DEV / name).exists()]
+    if missing:
+        raise SetupError(
+            f"slice {lease.name}: no {' and no '.join(missing)}, without which CUDA cannot start in"
+            " a sandbox; make them, as root: `nvidia-modprobe -u -c 0`"
+        )
 
 
 def driver_trees(lease: Slice) -> list[str]:
     """Return the trees that the driver reads: without /sys, cuInit returns 304."""
-    return ["/sys"] if lease.kind == "cuda" else []
+    return ["/sys", *library_folders(lease)] if lease.kind == "cuda" else []
+
+
+def library_folders(lease: Slice) -> list[str]:
+    """Return the folders of the driver's libraries that LD_LIBRARY_PATH has to name, if any."""
+    if lease.kind != "cuda":
+        return []
+    named = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    folders = dict.fromkeys(path for path in (*named, *LIBRARY_FOLDERS) if path.startswith("/"))
+    return [path for path in folders if Path(path, DRIVER).exists()]
 
 
 def visible_devices(lease: Slice) -> str:
@@ -57,7 +94,7 @@ def visible_devices(lease: Slice) -> str:
 
     An index would count only the device nodes inside the sandbox.
     """
-    gpu = find_gpu(lease.gpu) if lease.kind == "cuda" else None
+    gpu = find_gpu(lease.gpu, GPUS) if lease.kind == "cuda" else None
     return gpu.uuid if gpu else lease.gpu
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.sandbox.backends.devices import visible_devices
+from harness.sandbox.backends.devices import library_folders, visible_devices
 from harness.sandbox.policy import SandboxPolicy
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -22,5 +22,7 @@ def environment(policy: SandboxPolicy, home: str, tmp: str = "/tmp") -> dict[str
         "TMPDIR": tmp,
         "USER": "sandbox",
     }
+    folders = ":".join(library_folders(policy.slice))
+    env |= {"LD_LIBRARY_PATH": folders} if folders else {}
     threads = dict.fromkeys(THREADS, str(len(policy.slice.cores))) if policy.slice.cores else {}
     return env | threads | dict(policy.env)

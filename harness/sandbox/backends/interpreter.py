@@ -64,19 +64,37 @@ def _importable(name: str) -> bool:
 
 
 def _closure(names: tuple[str, ...]) -> list[metadata.Distribution]:
-    """Return the installed distributions of `names` and all they require, without extras."""
-    waiting, distributions = list(names), dict[str, metadata.Distribution]()
+    """Return the installed distributions of `names` and all they require.
+
+    Of the optional requirements only those that somebody asks for: torch takes most of CUDA's
+    libraries from the extras of `cuda-toolkit`.
+    """
+    waiting: list[tuple[str, str]] = [(name, "") for name in names]
+    found = dict[tuple[str, str], metadata.Distribution]()
     while waiting:
-        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        name, extra = waiting.pop()
         try:
-            if name not in distributions:
-                distributions[name] = metadata.distribution(name)
+            distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue  # a requirement of another platform
-        needs = [need for need in distributions[name].requires or () if "extra ==" not in need]
-        stems = [re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needs]
-        waiting += [s for s in stems if re.sub(r"[-_.]+", "-", s).lower() not in distributions]
-    return list(distributions.values())
+        found[name, extra] = distribution
+        for need in distribution.requires or ():
+            named = _EXTRA.findall(need)
+            if (extra in named) if named else not extra:
+                waiting += [one for one in _required(need) if one not in found]
+    return list({name: distribution for (name, _), distribution in found.items()}.values())
+
+
+_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']*)["']""")
+
+
+def _required(need: str) -> list[tuple[str, str]]:
+    """Return a requirement's name with no extra, and with each one that it asks for."""
+    match = re.match(r"([\w.-]+)\s*(?:\[([^]]*)\])?", need)
+    if match is None:
+        return []
+    name = re.sub(r"[-_.]+", "-", match[1]).lower()
+    return [(name, ""), *[(name, extra.strip()) for extra in (match[2] or "").split(",") if extra]]
 
 
 @cache

@@ -49,6 +49,7 @@ NUMPY_MODULES = ("importlib", "json", "pathlib", "numpy", "numpy.random")
 
 # optimizers need the last one; each copy seeds numpy.random, which takes 15 ms to import
 TORCH_MODULES = ("numpy.random", "safetensors.torch", "torch", "torch._dynamo")
+LIBRARY_PATH = "LD_LIBRARY_PATH"
 IMPORT_TIMEOUT_S = 120.0  # imports take 2 s at best, much longer where the cores are starved
 
 
@@ -71,7 +72,7 @@ class Zygote:
                 executable=f"/proc/self/fd/{binary}",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=environment(SandboxPolicy(lease, 0, 0), "/nonexistent") | library_path(),
+                env=_environment(lease),
                 cwd="/",
                 pass_fds=(theirs.fileno(), binary),
                 start_new_session=True,
@@ -159,7 +160,14 @@ def sealed_interpreter() -> int:
     return number
 
 
+def _environment(lease: Slice) -> dict[str, str]:
+    """Return a zygote's environment: the loader reads LD_LIBRARY_PATH once, for all its copies."""
+    env, own = environment(SandboxPolicy(lease, 0, 0), "/nonexistent"), library_path()
+    folders = [given[LIBRARY_PATH] for given in (own, env) if LIBRARY_PATH in given]
+    return {**env, LIBRARY_PATH: ":".join(folders)} if folders else env
+
+
 def library_path() -> dict[str, str]:
     """Return LD_LIBRARY_PATH, since a copy elsewhere cannot find the interpreter's own library."""
     shared = sysconfig.get_config_var("Py_ENABLE_SHARED")
-    return {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))} if shared else {}
+    return {LIBRARY_PATH: str(sysconfig.get_config_var("LIBDIR"))} if shared else {}

@@ -1,0 +1,151 @@
+"""What CUDA needs of the machine: device files, the driver's libraries, a compiler for kernels."""
+
+import sys
+import sysconfig
+from email.message import Message
+from importlib import metadata
+from types import SimpleNamespace
+
+import pytest
+
+from harness.contract import SetupError, Slice
+from harness.sandbox import SandboxPolicy, python_argv, run
+from harness.sandbox.backends import bubblewrap, devices, interpreter, landlock
+from harness.sandbox.backends.environment import environment
+from harness.sandbox.boot import zygote_client
+from harness.sandbox.guest.toolchain import missing_toolchain
+from harness.tasks.base import RUNNERS
+from tests.support.sandboxes import CORE, SLICE
+
+LEASE = Slice("gpu0", "cuda", (CORE,), "GPU-bb")
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine with two GPUs, as the driver lists them; its /dev begins empty."""
+    for name, place in (("DEV", "dev"), ("GPUS", "gpus")):
+        monkeypatch.setattr(devices, name, tmp_path / place)
+    (tmp_path / "dev").mkdir()
+    for minor, uuid in enumerate(("GPU-aa", "GPU-bb")):
+        (tmp_path / f"gpus/{minor}").mkdir(parents=True)
+        text = f"GPU UUID: {uuid}\nDevice Minor: {minor}\n"
+        (tmp_path / f"gpus/{minor}/information").write_text(text)
+    monkeypatch.setattr(devices, "LIBRARY_FOLDERS", ())
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    return tmp_path
+
+
+def make_nodes(machine, *names):
+    """Make device files; ordinary ones will do."""
+    for name in names:
+        (machine / "dev" / name).touch()
+
+
+def test_a_sandbox_is_given_its_own_gpu_and_the_drivers_files(machine):
+    """Those that exist, in every kind of sandbox; by UUID, by index, and for a MIG instance."""
+    make_nodes(machine, "nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "sda")
+    mig = Slice("gpu1", "cuda", (CORE,), "MIG-x", parent="GPU-bb")
+    for lease in (LEASE, Slice("gpu1", "cuda", (CORE,), "1"), mig):
+        names = [node.name for node in devices.device_nodes(lease)]
+        assert names == ["nvidia1", "nvidiactl", "nvidia-uvm"]
+    words = bubblewrap.command(SandboxPolicy(LEASE, 1.0, 64), ["/bin/true"], 9)
+    bound = [words[i + 1] for i, word in enumerate(words) if word == "--dev-bind"]
+    assert bound == sorted(str(machine / "dev" / name) for name in names)
+    ruled = [path for path, _ in landlock._driver_rules(LEASE)]
+    assert ruled[:3] == [str(machine / "dev" / name) for name in names]
+    assert "/proc/driver" in ruled
+
+
+def test_the_slice_is_visible_by_its_uuid(machine):
+    """An index would count inside the sandbox, where there is one GPU only."""
+    assert environment(SandboxPolicy(LEASE, 1, 1), "/")["CUDA_VISIBLE_DEVICES"] == "GPU-bb"
+    by_index = Slice("gpu0", "cuda", (), "0")
+    assert environment(SandboxPolicy(by_index, 1, 1), "/")["CUDA_VISIBLE_DEVICES"] == "GPU-aa"
+
+
+def test_device_files_that_only_root_can_make_are_asked_for(machine):
+    """CUDA makes them outside a sandbox and cannot inside; a CPU needs none."""
+    devices.check_device(SLICE)
+    make_nodes(machine, "nvidia1", "nvidiactl")
+    with pytest.raises(SetupError, match=r"slice gpu0: no .*/nvidia-uvm, .*`nvidia-modprobe -u"):
+        devices.check_device(LEASE)
+    make_nodes(machine, "nvidia-uvm")
+    devices.check_device(LEASE)
+
+
+def test_libraries_that_the_loader_does_not_know_are_named(machine, monkeypatch):
+    """Folders of LD_LIBRARY_PATH that hold the driver's, and no other, reach the sandbox."""
+    driver, other = machine / "nvidia/lib64", machine / "other"
+    for folder in (driver, other):
+        folder.mkdir(parents=True)
+    (driver / "libcuda.so.1").touch()
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{other}:{driver}:relative:")
+    assert devices.driver_trees(LEASE) == ["/sys", str(driver)]
+    assert environment(SandboxPolicy(LEASE, 1, 1), "/")["LD_LIBRARY_PATH"] == str(driver)
+    assert "LD_LIBRARY_PATH" not in environment(SandboxPolicy(SLICE, 1, 1), "/")
+    monkeypatch.setattr(zygote_client, "library_path", lambda: {"LD_LIBRARY_PATH": "/python/lib"})
+    assert zygote_client._environment(LEASE)["LD_LIBRARY_PATH"] == f"/python/lib:{driver}"
+
+
+def test_libraries_that_torch_takes_from_extras_are_there(monkeypatch):
+    """`cuda-toolkit[cublas]` brings cublas, and none of the extras that nobody asks for."""
+    requires = {
+        "torch": ['cuda-toolkit[cublas,cudart]==13.0; platform_system == "Linux"', "sympy"],
+        "cuda-toolkit": [
+            "nvidia-cublas==13.1.*; (sys_platform == 'linux') and extra == 'cublas'",
+            "nvidia-cufft==12.*; extra == 'cufft'",
+            'nvidia-cuda-runtime; extra == "cudart"',
+        ],
+        "nvidia-cublas": ["Torch"],
+        "nvidia-cuda-runtime": [],
+    }
+
+    def distribution(name):
+        if name.lower() not in requires:
+            raise metadata.PackageNotFoundError(name)
+        named = Message()
+        named["Name"] = name.lower()
+        return SimpleNamespace(requires=requires[name.lower()], name=name.lower())
+
+    monkeypatch.setattr(metadata, "distribution", distribution)
+    found = {one.name for one in interpreter._closure(("torch",))}
+    assert found == {"torch", "cuda-toolkit", "nvidia-cublas", "nvidia-cuda-runtime"}
+
+
+def test_what_a_compiled_model_lacks_is_said_in_one_line(tmp_path, monkeypatch):
+    """Each kind of device wants its compiler, Triton also Python's headers; a Mac wants nothing."""
+    assert missing_toolchain("mps", path="") == ""
+    for device, compiler in (("cpu", "g++"), ("cuda", "gcc")):
+        assert "`apt install g++`" in missing_toolchain(device, path=str(tmp_path))
+        (tmp_path / compiler).touch(0o755)
+    assert missing_toolchain("cpu", path=str(tmp_path)) == ""
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    said = missing_toolchain("cuda", path=str(tmp_path))
+    assert said.endswith(f"/Python.h: `apt install python{version}-dev`")
+    (tmp_path / "Python.h").touch()
+    assert missing_toolchain("cuda", path=str(tmp_path)) == ""
+
+
+@pytest.mark.sandbox
+def test_without_a_compiler_a_trial_ends_with_that_line(tmp_path):
+    """The genome gets no further than its call of torch.compile, and its log says what to do."""
+    (tmp_path / "genome").mkdir()
+    (tmp_path / "genome/train.py").write_text(
+        "import torch\ndef train(trial):\n    torch.compile(torch.nn.Linear(1, 1))\n"
+    )
+    (tmp_path / "tokens").write_bytes(b"\0" * 8)
+    tmp_path.chmod(0o755)
+    words = "--entry /g/train.py --tokens /t --out /out --device cpu --share 1 --seconds 60"
+    words += " --vocab 2 --context 2 --depth 1 --seed 1"
+    policy = SandboxPolicy(
+        SLICE,
+        60.0,
+        1024,
+        read={"/g": tmp_path / "genome", "/t": tmp_path / "tokens"},
+        env={"PATH": "/nowhere"},
+    )
+    ended = run(policy, python_argv(RUNNERS / "gpt_train.py", *words.split()), tmp_path / "log")
+    assert ended.code == 1
+    said = (tmp_path / "log").read_text().splitlines()
+    assert said[-1] == "torch.compile finds no compiler (g++, c++, clang++): `apt install g++`"

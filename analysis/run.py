@@ -171,7 +171,8 @@ class RecordedRun:
 
     def diff(self, node: str) -> str:
         """Return a candidate's unified diff against its parent, "" if it was never admitted."""
-        parent = self.graph.nodes[node].get("parent", "") if node in self.graph else ""
+        rows = answer(self._con, "SELECT parent FROM nodes WHERE node = ?", values=[node]).rows
+        parent = rows[0][0] if rows else None
         return self._branches.diff(parent, node) if parent and "/" not in node else ""
 
     @cached_property

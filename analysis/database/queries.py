@@ -14,7 +14,7 @@ Not covered: a query has no time limit (Ctrl-C ends it), and takes CPU time from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,14 @@ def ask(folder: Path, sql: str, limit: int | None = None) -> Answer:
 
 
 def answer(
-    con: DuckDBPyConnection, sql: str, limit: int | None = None, values: Sequence[object] = ()
+    con: DuckDBPyConnection,
+    sql: str,
+    limit: int | None = None,
+    values: Sequence[object] | Mapping[str, object] = (),
 ) -> Answer:
     """Run a query on a connection that `reading` opened, as `ask` does.
 
-    `values` stand for the `?` in `sql`, in order.
+    `values` stand for the `?` in `sql`, in order, or for its `$name`.
     """
     try:
         result = con.execute(reading_only(con, sql), values)

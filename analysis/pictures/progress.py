@@ -39,24 +39,53 @@ MAX_NAMES = 12
 """Kept changes that are named; the ones that gained most."""
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The numbers of a progress chart.
+
+    run: the row of the run
+    base: score of the base
+    tried: experiment, screening score and ending of each screened candidate
+    steps: the kept changes by island
+    last: number of the run's last experiment
+    limits: lowest and highest score to show
+    """
+
+    run: dict[str, Any]
+    base: float
+    tried: list[dict[str, Any]]
+    steps: list[dict[str, Any]]
+    last: int
+    limits: tuple[float, float]
+
+
+def progress(source: RunSource) -> Progress | None:
+    """Return what a progress chart shows, None where no candidate has been screened yet."""
+    tried, steps = source.rows(_TRIED), source.rows(_STEPS)
+    base, last = source.rows(_BASE)[0]["score"], source.rows(_LAST)[0]["experiment"]
+    if base is None or not tried:
+        return None
+    limits = _limits(base, [row["score"] for row in steps], [row["screened"] for row in tried])
+    return Progress(source.run(), base, tried, steps, last, limits)
+
+
 def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
     """Draw scores by experiment, in the run's metric."""
     (panel,) = panels(figure, theme)
-    run, tried, steps = source.run(), source.rows(_TRIED), source.rows(_STEPS)
-    base, last = source.rows(_BASE)[0]["score"], source.rows(_LAST)[0]["experiment"]
-    if base is None or not tried:
+    facts = progress(source)
+    if facts is None:
         say_nothing(panel, theme, "no candidate has been screened yet")
         return
-    limits = _limits(base, [row["score"] for row in steps], [row["screened"] for row in tried])
-    _candidates(panel, theme, tried, limits)
+    _candidates(panel, theme, facts.tried, facts.limits)
     for place, island in enumerate(source.islands()):
-        own = [step for step in steps if step["island"] == island]
-        _staircase(panel, island, colour(place), _Steps(base, own, last))
-    kept = {step["experiment"]: step for step in steps}
+        own = [step for step in facts.steps if step["island"] == island]
+        _staircase(panel, island, colour(place), _Steps(facts.base, own, facts.last))
+    kept = {step["experiment"]: step for step in facts.steps}
     _name(panel, theme, list(kept.values()))
-    panel.set_ylim(*limits)
+    panel.set_ylim(*facts.limits)
+    run = facts.run
     better = "lower" if run["direction"] == "minimize" else "higher"
-    title = f"{run['run']}: {run['task']}, {len(tried)} candidates, {len(kept)} kept"
+    title = f"{run['run']}: {run['task']}, {len(facts.tried)} candidates, {len(kept)} kept"
     label(panel, theme, "experiment", f"{run['metric']} ({better} is better)", title)
     legend(panel, theme, "upper right" if run["direction"] == "minimize" else "lower right")
 

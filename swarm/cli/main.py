@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "Run the base a few times: noise, speed, mistakes.",
     "launch": "Start a run, or resume one.",
     "status": "Show each island's head, score, gain and cost.",
+    "dashboard": "Serve a live page of all runs.",
     "lineage": "Show experiments as a tree: parent, result and hypothesis.",
     "why": "Show the whole evidence on one change.",
     "tried": "Tell whether something like this was tried.",

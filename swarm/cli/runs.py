@@ -8,22 +8,13 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from analysis.database.queries import answer
 from analysis.database.refresh import reading
 from analysis.ledger import writer
+from analysis.questions.standing import summary
 from harness.contract import SetupError
 from swarm.cli.console import json_option, to_json, wide_console
 from swarm.project.runs import RunFolder, repository
 from swarm.project.runs import runs as all_runs
-
-_FACTS = """
-SELECT run.task, run.metric, run.recorded AS started,
-  (SELECT count(*) FROM trials WHERE state <> 'voided') AS trials,
-  (SELECT count(*) FROM nodes WHERE ending = 'kept' AND quarantined IS NULL) AS kept,
-  (SELECT coalesce(sum(usd), 0) FROM agent_calls) AS usd,
-  (SELECT count(*) FROM merges) AS merges
-FROM run
-"""
 
 
 @click.command()
@@ -43,7 +34,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
     facts: dict[str, Any] = {"run": run.name, "pid": writer(run.path), "error": None}
     try:
         with reading(run.path) as con:
-            return facts | next(iter(answer(con, _FACTS).named()), {})
+            return facts | (summary(con) or {})
     except SetupError as error:  # one broken record must not hide the others
         return facts | {"error": str(error)}
 

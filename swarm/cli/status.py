@@ -6,63 +6,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
-from duckdb import DuckDBPyConnection
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from analysis.database.queries import answer
 from analysis.database.refresh import reading
 from analysis.ledger import writer
 from analysis.lineage_tree import plain
+from analysis.questions.standing import activity, standing
 from islands.records import Gain
 from islands.state.contention import SliceContention
 from swarm.cli.console import json_option, plural, run_option, to_json, wide_console
 from swarm.project.runs import locate
-
-_TRYING = """
-SELECT coalesce(nodes.island, trials.island) AS island, experiment, hypothesis, trial, purpose,
-  started
-FROM (FROM nodes WHERE experiment IS NOT NULL AND ending IS NULL) AS nodes
-  FULL JOIN (FROM trials WHERE state = 'running') AS trials USING (experiment)
-ORDER BY island, experiment, trial
-"""
-
-_APART = """
-SELECT slice, reason, recorded FROM slice_quarantines
-QUALIFY row_number() OVER (PARTITION BY slice ORDER BY rowid DESC) = 1 AND action = 'quarantined'
-ORDER BY slice
-"""
-
-_EXHAUSTED = """
-SELECT island, agent, reason FROM agent_calls
-QUALIFY row_number() OVER (PARTITION BY island ORDER BY rowid DESC) = 1
-  AND error_kind = 'exhausted'
-ORDER BY island
-"""
-
-_SILENT = """
-SELECT agent, count(*) AS failures, min(recorded) AS since, arg_max(reason, recorded) AS reason
-FROM agent_calls AS call
-WHERE error_kind NOT IN ('exhausted', 'stopped') AND NOT EXISTS (
-  FROM agent_calls WHERE agent = call.agent AND error_kind IS NULL AND recorded >= call.recorded)
-GROUP BY agent HAVING failures >= 3 OR bool_or(error_kind = 'unavailable')
-ORDER BY agent
-"""
-"""Agents that have failed ever since they last proposed."""
-
-_CONTENTION = """
-SELECT slice, coalesce(facts['foreign_cpu'], 0.0) AS taken,
-  1 + coalesce(seconds['lost'], 0.0) / seconds['budget'] AS slowdown
-FROM trials WHERE seconds['budget'] > 0
-QUALIFY row_number() OVER (PARTITION BY slice ORDER BY ended DESC) = 1
-ORDER BY slice
-"""
-
-_VOIDS = """
-SELECT count(*) AS trials, reason FROM trials WHERE state = 'voided'
-GROUP BY reason ORDER BY trials DESC, reason LIMIT 3
-"""
 
 _DROPPED = ("discarded", "failed", "refused", "outdated", "unanswered")
 """How experiments end that are not kept; the table has a column for each that occurred."""
@@ -78,7 +33,7 @@ def status(name: str | None, as_json: bool) -> None:
     """
     run = locate(name)
     with reading(run.path) as con:
-        facts = {"pid": writer(run.path), **_standing(con)}
+        facts = {"pid": writer(run.path), **standing(con)}
     if as_json:
         click.echo(to_json(facts))
     elif facts["run"] is None:
@@ -107,29 +62,6 @@ def status(name: str | None, as_json: bool) -> None:
         for row in facts["slice_quarantines"]:
             line = f"slice {row['slice']} is quarantined: {plain(row['reason'])}"
             console.print(Text(line), soft_wrap=True)
-
-
-def _standing(con: DuckDBPyConnection) -> dict[str, Any]:
-    islands = answer(con, "FROM standings").named()
-    trying = answer(con, _TRYING).named()
-    for island in islands:
-        island["trying"] = [row for row in trying if row["island"] == island["island"]]
-    return {
-        "run": _first(con, "SELECT * EXCLUDE (genome, rungs) FROM run"),
-        "last": _first(con, "FROM coordinators ORDER BY rowid DESC LIMIT 1"),
-        **(_first(con, "SELECT sigma FROM noise") or {}),
-        **(_first(con, "FROM nulls") or {}),
-        "slice_quarantines": answer(con, _APART).named(),
-        "contention": answer(con, _CONTENTION).named(),
-        "voids": answer(con, _VOIDS).named(),
-        "exhausted": answer(con, _EXHAUSTED).named(),
-        "silent": answer(con, _SILENT).named(),
-        "islands": islands,
-    }
-
-
-def _first(con: DuckDBPyConnection, sql: str) -> dict[str, Any] | None:
-    return next(iter(answer(con, sql, 1).named()), None)
 
 
 def _grid(facts: Mapping[str, Any]) -> Table:
@@ -181,16 +113,7 @@ def _trying(row: Mapping[str, Any]) -> str:
 def _footer(facts: Mapping[str, Any]) -> str:
     usd = sum(island["usd"] for island in facts["islands"])
     sigma = "unknown" if facts["sigma"] is None else f"{facts['sigma']:.4g}"
-    parts = [_activity(facts), f"noise between seeds {sigma}"]
+    parts = [activity(facts), f"noise between seeds {sigma}"]
     if facts["nulls"]:
         parts.append(f"A/A tests kept {facts['nulls_kept']} of {facts['nulls']}")
     return " · ".join([*parts, f"${usd:.2f}"])
-
-
-def _activity(facts: Mapping[str, Any]) -> str:
-    if facts["pid"] is not None:
-        return f"running (pid {facts['pid']})"
-    last = facts["last"]
-    if last["action"] == "stopped":
-        return f"stopped at {last['recorded']:%Y-%m-%d %H:%M:%S} UTC, {plain(last['reason'])}"
-    return "killed; `swarm launch` resumes it"

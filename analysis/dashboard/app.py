@@ -1,0 +1,187 @@
+"""The web application: routes, and how each is answered.
+
+Pages are HTML that needs no script; a script, where there is one, fetches the page again when the
+feed says that the ledger has grown, and draws charts. Handlers that read a record are plain
+functions, which Starlette runs in threads, so that no query holds up the feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from analysis.dashboard import charts, feed, pages
+from analysis.dashboard.access import Access, Gate
+from analysis.dashboard.records import Records
+from analysis.dashboard.render import environment
+from analysis.ledger import run_folders
+from analysis.pictures import kinds
+from analysis.plain_json import to_json
+from analysis.run import RecordedRun
+from harness.contract import SetupError
+
+_PICTURE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""Policy of an SVG that is opened by itself: matplotlib's has styles of its own."""
+
+_RUN_PAGES: Final[dict[str, Callable[[RecordedRun], dict[str, Any]]]] = {
+    "lineage": pages.lineage,
+    "slices": pages.slices,
+    "money": pages.money,
+    "checks": pages.checks,
+}
+
+_CHARTS: Final[dict[str, Callable[[Any], dict[str, Any] | None]]] = {
+    "progress": charts.progress_chart,
+    "lanes": charts.lanes_chart,
+}
+
+
+def build(repo: Path, access: Access, stopping: Callable[[], bool] = lambda: False) -> Starlette:
+    """Return the application for the runs of the repository at `repo`.
+
+    Its feeds end when `stopping` returns True.
+    """
+    site = _Site(repo, stopping)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        site.records.close()
+
+    return Starlette(
+        routes=[
+            Route("/", site.index),
+            Route("/events", site.all_events),
+            Route("/compare", site.compare),
+            Route("/runs/{run}", site.overview),
+            Route("/runs/{run}/events", site.events),
+            Route("/runs/{run}/changes", site.changes),
+            Route("/runs/{run}/changes/{change}", site.change),
+            Route("/runs/{run}/charts/{chart}.json", site.chart),
+            Route("/runs/{run}/pictures/{kind}.svg", site.picture),
+            Route("/runs/{run}/{page}", site.page),
+            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+        ],
+        middleware=[Middleware(Gate, access=access)],
+        exception_handlers={SetupError: site.missing, 404: site.missing},
+        lifespan=lifespan,
+    )
+
+
+class _Site:
+    """The handlers, and what they share."""
+
+    def __init__(self, repo: Path, stopping: Callable[[], bool]) -> None:
+        self.records = Records(repo)
+        self._stopping = stopping
+        self._templates = environment()
+        self._drawing = Lock()  # matplotlib's settings belong to the process
+
+    def index(self, request: Request) -> Response:
+        """List the runs."""
+        del request
+        return self._html("index.html.j2", {"rows": pages.runs(self.records)})
+
+    def overview(self, request: Request) -> Response:
+        """Show how a run stands."""
+        with self.records.open(request.path_params["run"]) as run:
+            return self._html("overview.html.j2", pages.overview(run))
+
+    def page(self, request: Request) -> Response:
+        """Show one of a run's other pages."""
+        name = request.path_params["page"]
+        if name not in _RUN_PAGES:
+            raise SetupError(f"no page {name!r}")
+        with self.records.open(request.path_params["run"]) as run:
+            return self._html(f"{name}.html.j2", _RUN_PAGES[name](run))
+
+    def changes(self, request: Request) -> Response:
+        """List experiments."""
+        asked = request.query_params
+        before = asked.get("before", "")
+        wanted = pages.Wanted(
+            asked.get("ending", ""),
+            asked.get("island", ""),
+            asked.get("words", ""),
+            int(before) if before.isascii() and before.isdigit() and len(before) < 10 else 0,  # noqa: PLR2004 - an INTEGER's digits
+        )
+        with self.records.open(request.path_params["run"]) as run:
+            return self._html("changes.html.j2", pages.experiments(run, wanted))
+
+    def change(self, request: Request) -> Response:
+        """Show the evidence on one change; it may have been recorded a moment ago."""
+        run, target = request.path_params["run"], request.path_params["change"]
+        try:
+            return self._change(run, target, newest=False)
+        except SetupError:
+            return self._change(run, target, newest=True)
+
+    def _change(self, name: str, target: str, *, newest: bool) -> Response:
+        with self.records.open(name, newest=newest) as run:
+            return self._html("change.html.j2", pages.change(run, target))
+
+    def compare(self, request: Request) -> Response:
+        """Show two runs side by side."""
+        names = self.records.names()
+        asked = [request.query_params.get(key, "") for key in ("a", "b")]
+        sides = []
+        for name in filter(None, asked):
+            with self.records.open(name) as run:
+                sides.append(pages.side(run))
+        differ = pages.comparable(*sides) if len(sides) == 2 else ""  # noqa: PLR2004 - two runs
+        facts = {"names": names, "asked": asked, "sides": sides, "differ": differ}
+        return self._html("compare.html.j2", facts)
+
+    def chart(self, request: Request) -> Response:
+        """Return a chart's numbers as JSON; null where there is nothing to draw."""
+        name = request.path_params["chart"]
+        if name not in _CHARTS:
+            raise SetupError(f"no chart {name!r}")
+        with self.records.open(request.path_params["run"]) as run:
+            return Response(to_json(_CHARTS[name](run.source)), media_type="application/json")
+
+    def picture(self, request: Request) -> Response:
+        """Draw a picture (`swarm plot`)."""
+        kind, dark = request.path_params["kind"], "dark" in request.query_params
+        if kind not in kinds.KINDS:
+            raise SetupError(f"no picture {kind!r}")
+        with self.records.open(request.path_params["run"]) as run, self._drawing:
+            svg = kinds.svg(kind, run.source, dark=dark)
+        policy = {"Content-Security-Policy": _PICTURE_POLICY}
+        return Response(svg, media_type="image/svg+xml", headers=policy)
+
+    async def events(self, request: Request) -> Response:
+        """Send a server-sent event whenever the run's ledger has grown."""
+        folder = self.records.folder(request.path_params["run"])
+        return _feed(feed.stream(folder, self._stopping))
+
+    async def all_events(self, request: Request) -> Response:
+        """Send a server-sent event whenever any ledger has grown, or there is a new run."""
+        del request
+        return _feed(feed.stream_all(lambda: run_folders(self.records.repo), self._stopping))
+
+    async def missing(self, request: Request, error: Exception) -> Response:
+        """Say in one line what there is not."""
+        why = str(error) if isinstance(error, SetupError) else f"no page {request.url.path!r}"
+        if request.url.path.endswith((".json", ".svg")):
+            return PlainTextResponse(f"{why}\n", status_code=404)
+        return self._html("missing.html.j2", {"why": why}, status=404)
+
+    def _html(self, template: str, facts: dict[str, Any], status: int = 200) -> Response:
+        shown = self._templates.get_template(template).render(repo=self.records.repo.name, **facts)
+        return HTMLResponse(shown, status_code=status)
+
+
+def _feed(messages: AsyncIterator[str]) -> Response:
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(messages, media_type="text/event-stream", headers=headers)

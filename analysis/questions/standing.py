@@ -1,0 +1,106 @@
+"""Standing of a run: its islands, what they try, what it cost so far, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+
+from analysis.database.queries import answer
+from analysis.lineage_tree import plain
+
+_TRYING = """
+SELECT coalesce(nodes.island, trials.island) AS island, experiment, hypothesis, trial, purpose,
+  started
+FROM (FROM nodes WHERE experiment IS NOT NULL AND ending IS NULL) AS nodes
+  FULL JOIN (FROM trials WHERE state = 'running') AS trials USING (experiment)
+ORDER BY island, experiment, trial
+"""
+
+_APART = """
+SELECT slice, reason, recorded FROM slice_quarantines
+QUALIFY row_number() OVER (PARTITION BY slice ORDER BY rowid DESC) = 1 AND action = 'quarantined'
+ORDER BY slice
+"""
+
+_EXHAUSTED = """
+SELECT island, agent, reason FROM agent_calls
+QUALIFY row_number() OVER (PARTITION BY island ORDER BY rowid DESC) = 1
+  AND error_kind = 'exhausted'
+ORDER BY island
+"""
+
+_SILENT = """
+SELECT agent, count(*) AS failures, min(recorded) AS since, arg_max(reason, recorded) AS reason
+FROM agent_calls AS call
+WHERE error_kind NOT IN ('exhausted', 'stopped') AND NOT EXISTS (
+  FROM agent_calls WHERE agent = call.agent AND error_kind IS NULL AND recorded >= call.recorded)
+GROUP BY agent HAVING failures >= 3 OR bool_or(error_kind = 'unavailable')
+ORDER BY agent
+"""
+"""Agents that have failed ever since they last proposed."""
+
+_CONTENTION = """
+SELECT slice, coalesce(facts['foreign_cpu'], 0.0) AS taken,
+  1 + coalesce(seconds['lost'], 0.0) / seconds['budget'] AS slowdown
+FROM trials WHERE seconds['budget'] > 0
+QUALIFY row_number() OVER (PARTITION BY slice ORDER BY ended DESC) = 1
+ORDER BY slice
+"""
+
+_VOIDS = """
+SELECT count(*) AS trials, reason FROM trials WHERE state = 'voided'
+GROUP BY reason ORDER BY trials DESC, reason LIMIT 3
+"""
+
+_SUMMARY = """
+SELECT run.task, run.metric, run.recorded AS started,
+  (SELECT count(*) FROM trials WHERE state <> 'voided') AS trials,
+  (SELECT count(*) FROM nodes WHERE ending = 'kept' AND quarantined IS NULL) AS kept,
+  (SELECT coalesce(sum(usd), 0) FROM agent_calls) AS usd,
+  (SELECT count(*) FROM merges) AS merges
+FROM run
+"""
+
+
+def standing(con: DuckDBPyConnection) -> dict[str, Any]:
+    """Return how the run stands; its value `run` is None where the run has not started.
+
+    The rows of `islands` are the best first, each with what it is `trying`.
+    """
+    islands = answer(con, "FROM standings").named()
+    trying = answer(con, _TRYING).named()
+    for island in islands:
+        island["trying"] = [row for row in trying if row["island"] == island["island"]]
+    return {
+        "run": _first(con, "SELECT * EXCLUDE (genome, rungs) FROM run"),
+        "last": _first(con, "FROM coordinators ORDER BY rowid DESC LIMIT 1"),
+        **(_first(con, "SELECT sigma FROM noise") or {}),
+        **(_first(con, "FROM nulls") or {}),
+        "slice_quarantines": answer(con, _APART).named(),
+        "contention": answer(con, _CONTENTION).named(),
+        "voids": answer(con, _VOIDS).named(),
+        "exhausted": answer(con, _EXHAUSTED).named(),
+        "silent": answer(con, _SILENT).named(),
+        "islands": islands,
+    }
+
+
+def summary(con: DuckDBPyConnection) -> dict[str, Any] | None:
+    """Return a run's task, metric, start and totals, None where it has not started."""
+    return _first(con, _SUMMARY)
+
+
+def activity(facts: Mapping[str, Any]) -> str:
+    """Return what the run of `standing`, with the `pid` of its writer, does now."""
+    if facts["pid"] is not None:
+        return f"running (pid {facts['pid']})"
+    last = facts["last"]
+    if last["action"] == "stopped":
+        return f"stopped at {last['recorded']:%Y-%m-%d %H:%M:%S} UTC, {plain(last['reason'])}"
+    return "killed; `swarm launch` resumes it"
+
+
+def _first(con: DuckDBPyConnection, sql: str) -> dict[str, Any] | None:
+    return next(iter(answer(con, sql, 1).named()), None)

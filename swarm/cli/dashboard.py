@@ -1,0 +1,46 @@
+"""`swarm dashboard`: serves the live page of this repository's runs."""
+
+from __future__ import annotations
+
+import webbrowser
+from importlib.util import find_spec
+from threading import Thread
+
+import click
+
+from harness.contract import SetupError
+from swarm.project.runs import repository
+
+
+@click.command()
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; all but this machine's own need the token in the address.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0: any.  [default: 8765, or any if that is taken]",
+)
+@click.option("--token", is_flag=True, help="Ask for a token on this machine's own address too.")
+@click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
+def dashboard(host: str, port: int | None, *, token: bool, browse: bool) -> None:
+    """Serve a live page of this repository's runs, the running one and all earlier ones.
+
+    It only reads, needs no network, and outlives the coordinator. From another machine:
+    `ssh -L 8765:127.0.0.1:8765 HOST`.
+    """
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise SetupError(f"the page needs {' and '.join(missing)}: pip install 'swarm[dashboard]'")
+    from analysis.dashboard import serve  # noqa: PLC0415 - an extra: see above
+
+    repo = repository()
+    served = serve.listen(host, port, token=token)
+    click.echo(f"{served.url}  (Ctrl-C ends it)")
+
+    if browse:  # in a thread, since a browser in a terminal holds its caller up
+        Thread(target=webbrowser.open, args=(served.url,), daemon=True).start()
+    serve.run(repo, served)

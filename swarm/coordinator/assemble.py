@@ -22,12 +22,13 @@ from harness.contract import SandboxKind, SetupError, Slice
 from harness.tasks.base import Task
 from islands import events as ev
 from islands.git.branches import Branches
-from islands.records import Brief, Usage
+from islands.records import Usage
 from islands.state.run_state import State
 from swarm.agents.base import Agent, Probed
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Breakages, Mutator
+from swarm.coordinator.call_records import CallRecords
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run
 from swarm.executors.backends import BackendKind, open_backend
@@ -93,11 +94,7 @@ async def assemble(
         require_frozen_harness()
         branches = Branches(repo, folder.name, program.settings.genome)
 
-        def call_started(brief: Brief, usage: Usage) -> None:
-            """Record the most that a call can cost, before it is made."""
-            agent = run.agents[brief.island].name
-            run.record(ev.AgentCallStarted(brief.experiment, brief.island, agent, usage))
-
+        calls = CallRecords()
         async with AsyncExitStack() as stack:
             backend = stack.enter_context(closing(open_backend(options.executor, options.address)))
             islands = _islands(program, options, backend.slices(program.settings.slices))
@@ -106,7 +103,7 @@ async def assemble(
             lines = _lines(branches, base.commit)
             opening = _opening(program, task, folder.name, base, islands, lines)
             launch = _launch(program, task, folder, options, opening, islands)
-            agents = _agents(program, launch, past, stack, call_started)
+            agents = _agents(program, launch, past, stack, calls)
             if not options.unlimited:
                 await _probe(agents)
             # takes seconds: whatever else is wrong is said before
@@ -134,6 +131,7 @@ async def assemble(
                 preflights=await stack.enter_async_context(preflights),
                 watch=watch,
             )
+            calls.run = run
             gc.freeze()  # all of this lives as long as the run: do not scan it again
             stack.callback(gc.unfreeze)
             yield run
@@ -275,7 +273,7 @@ def _agents(
     launch: Launch,
     past: State,
     stack: AsyncExitStack,
-    call_started: Callable[[Brief, Usage], None],
+    calls: CallRecords,
 ) -> Mapping[str, Agent]:
     settings = {island.name: program.agents[island.agent] for island in launch.islands}
     models = {
@@ -297,7 +295,9 @@ def _agents(
         budget, limiters = Budget(bounds.usd, bounds.tokens, spent), RateLimiters()
         names = {island.name: island.agent for island in launch.islands}
         for name, model_settings in models.items():
-            model = make_agent(names[name], model_settings, limiters, budget, call_started)
+            model = make_agent(
+                names[name], model_settings, limiters, budget, calls.started, calls.ended
+            )
             stack.push_async_callback(model.close)
             agents[name] = model
     return agents

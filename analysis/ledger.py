@@ -70,6 +70,10 @@ _CLOCK_TOLERANCE_S = 60.0
 """Seconds by which a process's start time and a file's modification time may disagree."""
 
 
+class InUseError(SetupError):
+    """Another process writes the ledger."""
+
+
 class Line(NamedTuple):
     """A whole line of a ledger.
 
@@ -387,7 +391,7 @@ def _lock(lock: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = lock.read_text().strip() or "unknown"
-            raise SetupError(
+            raise InUseError(
                 f"{lock.parent}: another coordinator (pid {pid}) has this run; end it with"
                 " Ctrl-C, or wait until it is done"
             ) from None

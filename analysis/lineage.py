@@ -43,7 +43,8 @@ An **edge** runs from the older to the younger and its key is its kind:
 A kind that joins one pair more than once says in its key what tells them apart, after a slash; a
 measured relation carries its `gain` and `noise`, signed so that above zero is better.
 
-An island that adopts another's head makes no commit and no edge: see the table `catch_ups`.
+An island that adopts another's head makes no commit and no edge (see the table `catch_ups`), nor
+does one that a person sends back to an earlier one (see `steering`).
 
 Not covered: an agent that gave no proposal leaves no node (see the table `agent_calls`); the base's
 score pools all islands that started there, whatever slices they have.
@@ -60,6 +61,7 @@ import networkx as nx
 
 from harness.contract import EVIDENCE
 from islands import events as ev
+from islands import steering_events as se
 from islands.records import Gain, Purpose
 
 Graph: TypeAlias = "nx.MultiDiGraph[str]"
@@ -103,6 +105,7 @@ class Lineage:
     @take.register(ev.RunResumed | ev.RunStopped | ev.AgentCallStarted | ev.AgentFailed)
     @take.register(ev.TrialStarted | ev.TrialVoided | ev.StackCheckStarted)
     @take.register(ev.SliceReleased | ev.IslandReassigned | ev.HeadAdopted | ev.ModelCalled)
+    @take.register(se.Command | se.IslandRestarted)
     def _no_effect(self, event: ev.Event) -> None:
         """Events that add neither a node nor an edge."""
 

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from harness.contract import Direction, Evidence, Outcome, Rung, Slice, Split, VoidCause
+from islands import steering_events as se
 from islands.records import Agreement, Contender, Gain, Measured, Migrant, Purpose, RunLimit, Usage
 
 FORMAT: Final = 2
@@ -641,10 +642,10 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class CommitQuarantined:
-    """A commit that others are built on was found invalid, and is quarantined with them.
+    """A commit was found invalid or dropped, and is quarantined with what is built on it.
 
-    trial: trial that found it
-    commit: the invalid commit
+    trial: trial that found it invalid, "" if a person dropped it
+    commit: the commit
     commits: all commits that are quarantined, oldest first
     heads: islands that fell back
     reason: all that agents are told
@@ -848,6 +849,8 @@ Event = (
     | HeadAdopted
     | Merged
     | ModelCalled
+    | se.Command
+    | se.IslandRestarted
 )
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

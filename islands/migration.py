@@ -21,6 +21,7 @@ from functools import singledispatchmethod
 from typing import Literal
 
 from islands import events as ev
+from islands import steering_events as se
 from islands.ratchet.acceptance import NEAR_MISS
 from islands.records import Ending, Migrant
 from islands.rng import seed_of
@@ -242,6 +243,20 @@ class Migrants:
         self._held[island] = [*self._held[source]]
         self._met[island] |= {*self._held[island]}
         self._idle[island] = min(self._idle[island], self._idle[source])
+
+    @apply.register
+    def _island_restarted(self, event: se.IslandRestarted) -> None:
+        # what the island gave up counts as met: a person did not want it there
+        island, own = event.island, {one.experiment for one in self._kept[event.island]}
+        new = {
+            one.experiment: replace(one, island=island)
+            for kept in self._kept.values()
+            for one in kept
+            if one.experiment in event.changes and one.experiment not in own
+        }
+        self._kept[island] += new.values()
+        self._held[island] = [*event.origins]
+        self._met[island] |= {*event.origins}
 
     @apply.register(ev.ProposalReceived)
     @apply.register(ev.AgentFailed)

@@ -8,7 +8,8 @@ to the last head before it that is not.
 Nothing here moves a branch. Commits and their refs stay; a quarantine is a matter of record.
 `quarantine` says what follows from one commit; `Quarantines` is the fold that says when: whenever a
 trial of a head, present or past, of a stack or of the consensus is invalid, whatever the trial was
-for. (A candidate that was never kept has no descendants: it just fails.)
+for, and whenever a person drops a kept change. (A candidate that was never kept has no descendants:
+it just fails.)
 
 An event that derives a commit from others must have a handler in `Quarantines`, or its commits are
 never quarantined.
@@ -31,9 +32,13 @@ from functools import singledispatchmethod
 from itertools import chain, pairwise, takewhile
 
 from islands import events as ev
+from islands import steering_events as se
 
 REASON = "a trial of this change, or of one that it is built on, was invalid"
 """The only reason given, whatever the trial was: more would teach how to cheat better."""
+
+DROPPED = "a person dropped this change, or one that it is built on"
+"""The reason given where a person asked for the quarantine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,11 @@ class Quarantines:
         self._built_on: set[str] = set()
         self._donors: dict[int, tuple[str, ...]] = {}
         self._candidates: dict[int, str] = {}
+        self._dropped: set[str] = set()
+
+    def reason(self, *commits: str) -> str:
+        """Return why `commits`, of which at least one is quarantined, are."""
+        return REASON if self._dropped.isdisjoint(commits) else DROPPED
 
     def took_from_quarantined(self, experiment: int) -> bool:
         """Return whether a candidate took a change from a quarantined commit."""
@@ -132,7 +142,7 @@ class Quarantines:
                 ev.Fallback(name, self._chains[name][-1], new or "")
                 for name, new in result.heads.items()
             ),
-            reason=REASON,
+            reason=REASON if self._due[commit] else DROPPED,
         )
 
     @singledispatchmethod
@@ -209,11 +219,25 @@ class Quarantines:
             self._due.setdefault(commit, event.started.trial)
 
     @apply.register
+    def _change_dropped(self, event: se.ChangeDropped) -> None:
+        if event.commit in self.commits or event.commit not in self._built_on:
+            raise ValueError(f"{event.commit} is not kept and cannot be dropped")
+        self._due.setdefault(event.commit, "")
+
+    @apply.register
+    def _island_restarted(self, event: se.IslandRestarted) -> None:
+        if not self.commits.isdisjoint(event.heads):
+            raise ValueError(f"{event.new} is quarantined: no island can restart from it")
+        self._chains[event.island] = [*event.heads]
+
+    @apply.register
     def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:
         expected = self.next_event()
         if expected is None or replace(expected, recorded=event.recorded) != event:
-            raise ValueError(f"this is not what follows from an invalid trial of {event.commit}")
+            raise ValueError(f"this is not what follows for {event.commit}")
         self._quarantine({*event.commits})
+        if not event.trial:
+            self._dropped |= {*event.commits}
         for commit in self.commits & {*self._due}:
             del self._due[commit]
         for fallback in event.heads:
@@ -224,6 +248,8 @@ class Quarantines:
         self._origins[commit] = origins
         if not self.commits.isdisjoint(origins):
             self._quarantine({commit})
+        if not self._dropped.isdisjoint(origins):
+            self._dropped.add(commit)
 
     def _quarantine(self, commits: Set[str]) -> None:
         self.commits |= commits

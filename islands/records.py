@@ -26,8 +26,12 @@ A null proposal with any verdict ended as null; a discard that rests on a drifte
 NULL = "null"
 """Agent name of null proposals (islands/genome/null_edits.py); no real agent may have it."""
 
-RunLimit = Literal["minutes", "trials", "usd", "tokens", "ideas"]
-"""What ends a launch in good order; ideas: no agent has anything left to try."""
+RunLimit = Literal["minutes", "trials", "usd", "tokens", "ideas", "score", "stall", "person"]
+"""What ends a launch in good order.
+
+ideas: no agent has anything left to try; score: a head has the score that was to be reached;
+stall: so many trials without a claim; person: a person asked for it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +263,7 @@ class Brief:
       lines show the failure and what the answer had changed
     - `port`: a change of another island that conflicts here, to be expressed on this genome
     - `pending`: the island's experiments under way, which need not be proposed again
+    - `notes`: what the person who runs this has said since, in their own words, oldest first
     """
 
     experiment: int
@@ -275,3 +280,4 @@ class Brief:
     refused: str = ""
     port: Change | None = None
     pending: tuple[Pending, ...] = ()
+    notes: tuple[str, ...] = ()

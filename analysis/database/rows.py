@@ -20,7 +20,9 @@ from duckdb import DuckDBPyConnection
 from analysis.database.schema import COLUMNS, TABLES
 from analysis.lineage import Graph, Lineage, speaks_of
 from islands import events as ev
+from islands import steering_events as se
 from islands.records import NULL, Gain, Usage
+from islands.steering import said
 
 Row = Mapping[str, Any]
 
@@ -288,6 +290,28 @@ def _merged(event: ev.Merged) -> Iterable[tuple[str, Row]]:
     merged = {"island": event.island or None, "head": event.head, "merge": event.commit}
     how = {"how": event.how, "forced": event.forced}
     yield "merges", {**merged, "branch": event.target, **how, "recorded": event.recorded}
+
+
+@rows.register(se.Command | se.IslandRestarted)
+def _steered(event: se.Command | se.IslandRestarted) -> Iterable[tuple[str, Row]]:
+    named = {"action": event.kind, "reason": said(event), "recorded": event.recorded}
+    match event:
+        case se.NoteAdded(number, text, island):
+            row = {**named, "island": island or None, "note": number, "reason": text}
+            yield "steering", row
+        case se.NoteWithdrawn(number):
+            yield "steering", {**named, "note": number}
+        case se.IslandsPaused(islands) | se.IslandsResumed(islands):
+            for island in islands:
+                yield "steering", {**named, "island": island}
+        case se.RestartAsked(island, commit):
+            yield "steering", {**named, "island": island, "head": commit}
+        case se.ChangeDropped(number, commit):
+            yield "steering", {**named, "experiment": number, "head": commit}
+        case se.IslandRestarted(island, old):
+            yield "steering", {**named, "island": island, "before": old, "head": event.new}
+        case _:
+            yield "steering", named
 
 
 def _measured(gain: Gain) -> dict[str, Any]:

@@ -95,6 +95,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     baseline_seeds=("INTEGER", "number of seeds that the base is measured on first"),
     hypothesis=("VARCHAR", "what the agent expects, in its words"),
     notes=("JSON", "notes that the agent gets back in later briefs"),
+    note=("INTEGER", "number of a person's note to the agents"),
     # what came of it
     ending=(
         "VARCHAR",
@@ -230,9 +231,12 @@ COLUMNS: Mapping[str, Column] = _columns(
     # coordinators
     action=(
         "VARCHAR",
-        "what was done: a run opened, resumed or stopped, a slice quarantined or released",
+        "a run opened, resumed or stopped, a slice quarantined or released; kind of steering event",
     ),
-    stop_limit=("VARCHAR", "limit that stopped the run: minutes, trials, usd or tokens"),
+    stop_limit=(
+        "VARCHAR",
+        "what ended a launch in good order: a limit, or ideas, score, stall or person",
+    ),
     # how far this file has come
     bytes=("BIGINT", "bytes of the ledger that are in this file"),
     events=("BIGINT", "number of events in this file"),
@@ -361,6 +365,12 @@ TABLES: Mapping[str, Table] = {
         _named("island origin_island before head parts recorded"),
         keys=0,
     ),
+    "steering": Table(
+        "What a person said to the run, and each time an island went on from another head for it;"
+        " reason is that in words (of a note: the person's own).",
+        _named("action island experiment note before head reason recorded"),
+        keys=0,
+    ),
     "slice_quarantines": Table(
         "Each time a slice was quarantined because its sentinels drifted, or was released; how many"
         " trials and discards that voided.",
@@ -400,6 +410,8 @@ VIEWS: Mapping[str, View] = {
           SELECT island, base AS head, recorded AS moved, 0 AS place FROM islands
           UNION ALL SELECT island, node, ended, 1 FROM nodes WHERE ending = 'kept'
           UNION ALL SELECT island, head, recorded, 2 FROM catch_ups
+          UNION ALL SELECT island, head, recorded, 2 FROM steering
+            WHERE action = 'island_restarted'
           UNION ALL SELECT island, coalesce(fallback, head), recorded, 3 FROM fallbacks
         )
         GROUP BY island
@@ -501,6 +513,25 @@ VIEWS: Mapping[str, View] = {
           count(*) FILTER (verdict = 'reverses') AS reverses,
           avg(lower_gain) AS lower_gain, avg(gain) AS gain
         FROM contenders GROUP BY touches ORDER BY transfers DESC, touches
+        """,
+    ),
+    "notes_in_force": View(
+        "The notes of a person that briefs show now.",
+        """
+        SELECT note, island, reason, recorded FROM steering AS added
+        WHERE action = 'note_added' AND NOT EXISTS (
+          FROM steering WHERE action = 'note_withdrawn' AND note = added.note)
+        ORDER BY note
+        """,
+    ),
+    "paused": View(
+        "The islands that a person paused.",
+        """
+        SELECT island, recorded FROM steering
+        WHERE action IN ('islands_paused', 'islands_resumed')
+        QUALIFY row_number() OVER (PARTITION BY island ORDER BY rowid DESC) = 1
+          AND action = 'islands_paused'
+        ORDER BY island
         """,
     ),
     "noise": View(

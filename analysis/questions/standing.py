@@ -83,6 +83,8 @@ def standing(con: DuckDBPyConnection) -> dict[str, Any]:
         "voids": answer(con, _VOIDS).named(),
         "exhausted": answer(con, _EXHAUSTED).named(),
         "silent": answer(con, _SILENT).named(),
+        "paused": answer(con, "FROM paused").named(),
+        "notes": answer(con, "FROM notes_in_force").named(),
         "islands": islands,
     }
 

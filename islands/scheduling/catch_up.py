@@ -13,6 +13,8 @@ after 400 trials gained .0018 ± .0014 more (published, .0508 without) and .0034
 .0233 without) with strong interactions, 20 pairs of runs, 95 % intervals; without interactions
 .0002 ± .0015 and -.0003 ± .0014. (Migrants were screened like proposals in these runs.)
 
+An island that a person restarted goes its own way until it has kept something there.
+
 It takes no trial, so no interval and no share of islands limits it. It makes no claim: a change is
 claimed, and counted, once, by the experiment that kept it. Standings are totally ordered and an
 island only moves to a higher one, so that no two islands chase each other.
@@ -35,6 +37,8 @@ from islands.state.run_state import State
 def catch_up(state: State, name: str, migration: Migration) -> ev.HeadAdopted | None:
     """Return the adoption of the best head that island `name` may adopt, None if it should stay."""
     island = state.islands[name]
+    if island.restarted:
+        return None
     others = [state.islands[other] for other in state.migrants.catch_up_sources(name, migration)]
     ahead = [
         other

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from islands import events as ev
+from islands import steering_events as se
 from islands.migration import NO_MIGRATION, Migration
-from islands.quarantine import REASON
 from islands.ratchet.acceptance import CandidateEvidence, Decision
 from islands.ratchet.guards import Guards, GuardVerdict, judge_guards, missing_guards
 from islands.ratchet.policy import RatchetPolicy
@@ -24,6 +24,7 @@ from islands.rng import seed_of
 from islands.scheduling.catch_up import catch_up
 from islands.state.population import Experiment, IslandState
 from islands.state.run_state import State
+from islands.steering import restarted
 
 HEAD_FAILURES = 3
 """Number of fresh seeds on which a head may fail before the open experiment is discarded."""
@@ -70,6 +71,21 @@ class CatchUp:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartHead:
+    """Go on from the commit that a person named."""
+
+    event: se.IslandRestarted
+
+
+@dataclass(frozen=True, slots=True)
+class DropMigrant:
+    """End an experiment that was admitted and not measured: its parent is not the head any more."""
+
+    experiment: Experiment
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Conclude:
     """End the island's experiment with a decision: keep or discard."""
 
@@ -80,6 +96,11 @@ class Conclude:
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Wait for another trial to end, for example one of the shared baseline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Do nothing: a person paused the island."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +131,13 @@ Step = (
     OfferMigrant
     | ApplyMigrant
     | CatchUp
+    | RestartHead
+    | DropMigrant
     | TrialRequest
     | CheckRequest
     | Conclude
     | Wait
+    | Paused
     | Idle
     | FailExperiment
     | RecordEvent
@@ -126,9 +150,11 @@ def next_step(
 ) -> Step:
     """Return the next step of island `name`.
 
-    Between experiments the island first catches up with one that is ahead, then takes a migrant,
-    then the next of its agent's candidates.
+    Between experiments the island first goes where a person sent it, else catches up with one that
+    is ahead, then takes a migrant, then the next of its agent's candidates.
     """
+    if name in state.steering.paused:
+        return Paused()
     slice_event = state.sentinels.next_event()
     if slice_event is not None:
         return RecordEvent(slice_event)
@@ -141,13 +167,28 @@ def next_step(
         return step or baseline or Wait()
     if island.experiment is None:
         return _between(state, island, migration)
-    offered = state.migrants.on_trial.get(name)
-    if offered is not None and island.experiment.state == "proposed":
+    return _open(state, island.experiment, ratchet)
+
+
+def _open(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step:
+    """Return the next step of an island's open experiment."""
+    offered = state.migrants.on_trial.get(open_.island)
+    if offered is not None and open_.state == "proposed":
         return ApplyMigrant(offered)
-    open_ = island.experiment
-    if not state.quarantines.commits.isdisjoint({open_.parent, open_.commit}):
-        return Conclude(open_.number, Decision("discard", REASON))
+    if reason := _abandoned(state, open_):
+        if open_.state == "waiting":
+            return DropMigrant(open_, reason)
+        return Conclude(open_.number, Decision("discard", reason))
     return _experiment(state, open_, ratchet)
+
+
+def _abandoned(state: State, open_: Experiment) -> str:
+    """Return why the open experiment ends without a judgement, "" if it does not."""
+    commits = {open_.parent, open_.commit}
+    if not state.quarantines.commits.isdisjoint(commits):
+        return state.quarantines.reason(*commits)
+    restart = state.steering.restarts.get(open_.island)
+    return "" if restart is None else f"a person restarted the island from {restart[:10]}"
 
 
 def next_ask(
@@ -160,6 +201,8 @@ def next_ask(
     which briefs show.
     """
     island = state.islands[name]
+    if name in state.steering.paused:
+        return EnoughPending()
     waiting = [experiment for experiment in island.queue if experiment.state == "waiting"]
     for experiment in waiting:
         if not _fit(state, island, experiment) and experiment.number not in rebasing:
@@ -174,9 +217,12 @@ def next_ask(
 def out_of_ideas(state: State, names: Iterable[str], silent: Collection[str] = ()) -> bool:
     """Return whether the agents of all islands `names` have nothing left to try, or are `silent`.
 
-    Nothing is under way either that could change that.
+    Nothing is under way or paused either that could change that.
     """
     if state.running or state.stacks.open is not None or state.promotions.open is not None:
+        return False
+    names = [*names]
+    if not state.steering.paused.isdisjoint(names):
         return False
     islands = [(state.islands[name], name in silent) for name in names]
     return all(
@@ -187,9 +233,12 @@ def out_of_ideas(state: State, names: Iterable[str], silent: Collection[str] = (
 
 def _between(
     state: State, island: IslandState, migration: Migration
-) -> CatchUp | OfferMigrant | TrialRequest | Idle:
+) -> RestartHead | CatchUp | OfferMigrant | TrialRequest | Idle:
     """Return the next step of an island without an open experiment."""
     name = island.opened.island
+    restart = restarted(state, name)
+    if restart is not None:
+        return RestartHead(restart)
     adoption = catch_up(state, name, migration)
     if adoption is not None:
         return CatchUp(adoption)

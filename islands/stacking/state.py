@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import singledispatchmethod
 
 from islands import events as ev
+from islands import steering_events as se
 from islands.records import Purpose
 from islands.stacking.check import Claim, Need, StackCheck
 from islands.stacking.design import MAX_PARTS, budget
@@ -129,6 +130,10 @@ class StackChecks:
     @apply.register
     def _head_adopted(self, event: ev.HeadAdopted) -> None:
         self._held[event.island] = [*self._held.get(event.source, ())]
+
+    @apply.register
+    def _island_restarted(self, event: se.IslandRestarted) -> None:
+        self._held[event.island] = [self._part_of[origin] for origin in event.origins]
 
     @apply.register
     def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:

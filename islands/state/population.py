@@ -108,6 +108,7 @@ class IslandState:
     recent_attempts: its latest ended experiments
     endings: number of experiments by ending
     agent_failures, agent_failures_in_a_row, refusals_in_a_row: of its agent
+    restarted: whether a person restarted it and it has kept nothing since
     exhausted: why its agent has nothing left to try on the head, "" while it may have
     trials: trials started, voided ones left out
     budget_seconds, wall: seconds of its trials' budgets used, and of wall time since the first
@@ -127,6 +128,7 @@ class IslandState:
     agent_failures: int = 0
     agent_failures_in_a_row: int = 0
     refusals_in_a_row: int = 0
+    restarted: bool = False
     exhausted: str = ""
     trials: int = 0
     budget_seconds: float = 0.0

@@ -14,6 +14,7 @@ from functools import singledispatchmethod
 
 from harness.contract import EVIDENCE, STRENGTH, Direction, Evidence, Outcome, SandboxKind
 from islands import events as ev
+from islands import steering_events as se
 from islands.drift import Sentinels
 from islands.migration import Migrants
 from islands.promotion.state import Promotions
@@ -28,6 +29,7 @@ from islands.state.lifecycle import has_ended, next_state
 from islands.state.pending_calls import PendingCalls
 from islands.state.population import Experiment, IslandState, KeptChange, Nulls
 from islands.state.scores import Scores
+from islands.state.steering import Steering
 from islands.state.voids import Voids
 
 _ENDING_OF: dict[str, Ending] = {"keep": "kept", "discard": "discarded"}
@@ -53,12 +55,15 @@ class State:
         self.evidence: Evidence = EVIDENCE[-1]
         self.keep_tally = KeepTally()
         self.keeps: dict[int, KeptChange] = {}
+        self._kept_commits: set[str] = set()
         self.nulls = Nulls()
         self.promotions = Promotions()
         self.stacks = StackChecks()
         self.migrants = Migrants()
         self.quarantines = Quarantines()
         self.calls = PendingCalls()
+        self.steering = Steering()
+        self.claimless = 0
         self.sentinels = Sentinels()
         self.scores = Scores(self.sentinels)
         self.screens = ScreenedGains()
@@ -127,6 +132,7 @@ class State:
         self.promotions.apply(event)
         self.stacks.apply(event)
         self.calls.apply(event)
+        self.steering.apply(event)
 
     @singledispatchmethod
     def _apply(self, event: ev.Event) -> None:
@@ -139,7 +145,7 @@ class State:
 
     @_apply.register
     def _run_resumed(self, event: ev.RunResumed) -> None:  # noqa: ARG002 - no fields needed
-        self.stopped = None
+        self.stopped, self.claimless = None, 0
         self._ask_again()
         for island in self.islands.values():
             island.last_active = None  # no slice was used since a coordinator was killed
@@ -150,6 +156,7 @@ class State:
         for island in self.islands.values():
             island.last_active = None  # no slice is used until the run is resumed
 
+    @_apply.register(se.Command)
     @_apply.register(ev.Merged | ev.StackCheckStarted | ev.StackCheckAssembled | ev.StackCheckEnded)
     @_apply.register(
         ev.PromotionStarted
@@ -189,9 +196,23 @@ class State:
             raise ValueError(f"{event.island} cannot go from {event.old} to {event.new} now")
         before, island.kept, island.head = island.kept, [*source.kept], event.new
         self._ask_again()
-        _note_adoption(island, before)
+        _note_adoption(
+            island,
+            before,
+            "kept, then dropped: the island adopted a head on which it gains nothing",
+        )
         for change in before:
             self._forget(change.commit)
+
+    @_apply.register
+    def _island_restarted(self, event: se.IslandRestarted) -> None:
+        island = self.islands[event.island]
+        if island.head != event.old or island.experiment is not None:
+            raise ValueError(f"{event.island} cannot go from {event.old} to {event.new} now")
+        before, island.kept = island.kept, [self.keeps[number] for number in event.changes]
+        island.head, island.restarted = event.new, True
+        self._ask_again()
+        _note_adoption(island, before, "kept, then left: a person restarted the island without it")
 
     @_apply.register
     def _island_opened(self, event: ev.IslandOpened) -> None:
@@ -308,6 +329,7 @@ class State:
     @_apply.register
     def _trial_ended(self, event: ev.TrialEnded) -> None:
         trial = self.running.pop(event.started.trial)
+        self.claimless += 1
         self.voids.ended(event)
         self.contention.ended(event)
         self.weakest_sandbox = max(self.weakest_sandbox, event.outcome.sandbox, key=STRENGTH.index)
@@ -372,11 +394,11 @@ class State:
             else:
                 self.broken_baseline = self.broken_baseline or event.reason
         for island in self.islands.values():
-            self._uncount_quarantined(island)
+            self._uncount_quarantined(island, event.reason)
         for commit in event.commits:
             self._forget(commit)
 
-    def _uncount_quarantined(self, island: IslandState) -> None:
+    def _uncount_quarantined(self, island: IslandState, reason: str) -> None:
         """Uncount an island's quarantined changes, and hide what agents were shown of them."""
         quarantines, name = self.quarantines, island.opened.island
         island.kept = [kept for kept in island.kept if kept.commit not in quarantines.commits]
@@ -387,6 +409,7 @@ class State:
         ]
         for kept in lost:
             del self.keeps[kept.experiment]
+            self._kept_commits.discard(kept.commit)
         lfsr_sum = math.fsum(kept.gain.lfsr for kept in lost)
         self.keep_tally = KeepTally(
             self.keep_tally.count - len(lost), self.keep_tally.lfsr_sum - lfsr_sum
@@ -399,7 +422,7 @@ class State:
                 own = any(kept.experiment == attempt.experiment for kept in lost)
                 ending: Ending = "failed" if own or attempt.ending == "kept" else attempt.ending
                 island.recent_attempts[n] = replace(
-                    attempt, ending=ending, reason=REASON, gain=None
+                    attempt, ending=ending, reason=reason, gain=None
                 )
 
     def _ask_again(self) -> None:
@@ -501,11 +524,15 @@ class State:
             simpler,
         )
         self.keeps[kept.experiment] = kept
+        self._kept_commits.add(kept.commit)
+        self.claimless, island.restarted = 0, False
         island.kept.append(kept)
 
     def _forget(self, commit: str) -> None:
-        """Drop the scores of a commit unless it is the base or an island needs it."""
+        """Drop the scores of a commit unless an island needs it or may be restarted from it."""
         if commit == self.run.base or any(island.needs(commit) for island in self.islands.values()):
+            return
+        if commit in self._kept_commits:
             return
         self.scores.forget(commit)
 
@@ -558,14 +585,16 @@ class State:
         )
 
 
-def _note_adoption(island: IslandState, before: list[KeptChange]) -> None:
-    """Add adopted changes to an island's attempts, and mark those that its new head lacks."""
+def _note_adoption(island: IslandState, before: list[KeptChange], lost: str) -> None:
+    """Add adopted changes to an island's attempts, and mark those that are `lost`, with the reason.
+
+    These are the ones that its new head lacks.
+    """
     old, new = ({change.origin for change in kept} for kept in (before, island.kept))
     lacking = {change.experiment for change in before if change.origin not in new}
     for n, attempt in enumerate(island.recent_attempts):
         if attempt.experiment in lacking:
-            reason = "kept, then dropped: the island adopted a head on which it gains nothing"
-            island.recent_attempts[n] = replace(attempt, ending="outdated", reason=reason)
+            island.recent_attempts[n] = replace(attempt, ending="outdated", reason=lost)
     for change in island.kept:
         if change.origin not in old:
             reason = f"kept on {change.island}, whose head this island adopted"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 import networkx as nx
+from rich.text import Text
 
 from analysis.database.queries import answer
 from analysis.database.refresh import reading
 from analysis.database.rows import load_graph
 from analysis.lineage import Graph
 from analysis.lineage_export import FORMATS, as_text, write_parquet
-from analysis.lineage_tree import tree
+from analysis.lineage_tree import plain, tree
 from analysis.questions.target import find_experiment
 from harness.contract import SetupError
 from swarm.cli.console import json_option, run_option, wide_console
@@ -67,6 +68,7 @@ def lineage(
         graph = load_graph(con)
         islands = [row[0] for row in answer(con, "SELECT island FROM standings").rows]
         node = find_experiment(con, change)["node"] if change else ""
+        said = answer(con, "FROM steering ORDER BY rowid").named() if not change else []
     if island is not None and island not in islands:
         raise SetupError(f"--island {island}: no such island; choose one of {', '.join(islands)}")
     chosen = islands if island is None else [island]
@@ -80,7 +82,17 @@ def lineage(
     elif out is not None:
         raise SetupError(f"--out {out}: say what to write with --format {'|'.join(FORMATS)}")
     else:
-        wide_console().print(tree(shown, chosen), no_wrap=True, overflow="ellipsis")
+        console = wide_console()
+        console.print(tree(shown, chosen), no_wrap=True, overflow="ellipsis")
+        for row in said:
+            line = f"{row['recorded']:%Y-%m-%d %H:%M} UTC  by a person: {_said(row)}"
+            console.print(Text(line), no_wrap=True, overflow="ellipsis")
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    """Return what a person said: commands in our words, notes in theirs."""
+    note = f"note {row['note']}: " if row["action"] == "note_added" else ""
+    return f"{note}{plain(row['reason'])}"
 
 
 def _subgraph(graph: Graph, islands: Iterable[str]) -> Graph:

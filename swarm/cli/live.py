@@ -16,10 +16,12 @@ from rich.text import Text
 
 from harness.contract import VoidCause
 from islands import events as ev
+from islands import steering_events as se
 from islands.records import Ending
 from islands.state.contention import NOTABLE_SLOWDOWN
 from islands.state.population import IslandState
 from islands.state.run_state import State
+from islands.steering import said
 from swarm.cli.console import plural
 from swarm.coordinator.launch_plan import RunLimits
 
@@ -90,7 +92,7 @@ class LiveView:
         return Group(table(state), Text(self._footer(state), style="dim"))
 
     def _footer(self, state: State) -> str:
-        limits = self.limits
+        limits = self.limits.over(state.steering)
         minutes = f" of {limits.minutes:g} min" if limits.minutes is not None else ""
         trials = f" of {limits.trials}" if limits.trials is not None else ""
         usd = f" of ${limits.usd:g}" if limits.usd is not None else ""
@@ -178,6 +180,10 @@ def _row(name: str, island: IslandState, state: State) -> Iterator[str]:
 def _trying(name: str, island: IslandState, state: State) -> str:
     if state.stopped is not None:
         return ""
+    if name in state.steering.paused and all(
+        trial.island != name for trial in state.running.values()
+    ):
+        return "paused"
     if island.experiment is not None:
         return f"{island.experiment.state}: {_subject(island.experiment.hypothesis)}"
     if any(
@@ -358,7 +364,10 @@ def consensus_moved(event: ev.ConsensusMoved, state: State) -> str:
 def commit_quarantined(event: ev.CommitQuarantined, state: State) -> str:
     """Name the invalid commit and the islands that fell back."""
     del state
-    commit = f"{event.commit[:8]}, already built on, is INVALID by trial {event.trial}"
+    if event.trial:
+        commit = f"{event.commit[:8]}, already built on, is INVALID by trial {event.trial}"
+    else:
+        commit = f"{event.commit[:8]} is dropped"
     back = [f"{head.island} falls back to {head.new[:8] or 'no commit'}" for head in event.heads]
     return "; ".join([f"{commit}: {plural(len(event.commits), 'commit')} quarantined", *back])
 
@@ -391,6 +400,13 @@ def head_adopted(event: ev.HeadAdopted, state: State) -> str:
     del state
     source = f"the head {event.new[:8]} of {event.source}"
     return f"{event.island} adopts {source} without a trial: {_numbers(event.changes)}"
+
+
+@describe.register
+def steered(event: se.Command | se.IslandRestarted, state: State) -> str:
+    """Say what a person said, or what came of it."""
+    del state
+    return said(event)
 
 
 def _trial(started: ev.TrialStarted) -> str:

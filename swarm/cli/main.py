@@ -26,6 +26,13 @@ COMMANDS: Mapping[str, str] = {
     "prepare": "Download, check and tokenise a corpus.",
     "check": "Run the base a few times: noise, speed, mistakes.",
     "launch": "Start a run, or resume one.",
+    "note": "Tell the agents something, in your own words.",
+    "pause": "Pause an island, or all.",
+    "resume": "Let paused islands go on.",
+    "stop": "Stop the launch when its trials end.",
+    "limits": "Set new limits for a run.",
+    "restart-from": "Let an island go on from an earlier commit.",
+    "drop": "Drop a kept change, and what is built on it.",
     "status": "Show each island's head, score, gain and cost.",
     "dashboard": "Serve a live page of all runs.",
     "lineage": "Show experiments as a tree: parent, result and hypothesis.",
@@ -47,7 +54,10 @@ COMMANDS: Mapping[str, str] = {
     "verify": "Check that a run's record is intact.",
     "simulate": "Simulate runs whose true effects are known.",
 }
-"""What each command does, in the order of a run; `NAME` is in swarm.cli.NAME."""
+"""What each command does, in the order of a run."""
+
+STEERING = ("note", "pause", "resume", "stop", "limits", "restart-from", "drop")
+"""Commands that are in swarm.cli.steering; any other `NAME` is in swarm.cli.NAME."""
 
 
 class _LazyGroup(click.Group):
@@ -61,8 +71,9 @@ class _LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"swarm.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = "steering" if cmd_name in STEERING else cmd_name
+        module = import_module(f"swarm.cli.{name}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

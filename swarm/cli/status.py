@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -44,24 +44,30 @@ def status(name: str | None, as_json: bool) -> None:
         for line in _tries(facts):
             console.print(Text(line), no_wrap=True, overflow="ellipsis")
         console.print(Text(_footer(facts)), soft_wrap=True)
-        for row in facts["silent"]:
-            count, reason = row["failures"], plain(row["reason"])
-            line = f"agent {row['agent']} has failed {plural(count, 'time')} in a row: {reason}"
+        for line in _remarks(facts):
             console.print(Text(line), soft_wrap=True)
-        for row in facts["exhausted"]:
-            line = (
-                f"{row['island']} ({row['agent']}) has nothing left to try: {plain(row['reason'])}"
-            )
-            console.print(Text(line), soft_wrap=True)
-        for row in facts["contention"]:
-            latest = SliceContention(row["taken"], row["slowdown"])
-            if latest.notable and facts["pid"] is not None:
-                console.print(Text(latest.format(row["slice"])), soft_wrap=True)
-        for row in facts["voids"]:
-            console.print(Text(f"{row['trials']} void: {plain(row['reason'])}"), soft_wrap=True)
-        for row in facts["slice_quarantines"]:
-            line = f"slice {row['slice']} is quarantined: {plain(row['reason'])}"
-            console.print(Text(line), soft_wrap=True)
+
+
+def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each thing about agents, slices and a person's words worth knowing."""
+    for row in facts["silent"]:
+        count, reason = row["failures"], plain(row["reason"])
+        yield f"agent {row['agent']} has failed {plural(count, 'time')} in a row: {reason}"
+    for row in facts["exhausted"]:
+        yield f"{row['island']} ({row['agent']}) has nothing left to try: {plain(row['reason'])}"
+    for row in facts["paused"]:
+        yield f"{row['island']} is paused; `swarm resume {row['island']}` lets it go on"
+    for row in facts["notes"]:
+        to = f" to {row['island']}" if row["island"] else ""
+        yield f"note {row['note']}{to}: {plain(row['reason'])}"
+    for row in facts["contention"]:
+        latest = SliceContention(row["taken"], row["slowdown"])
+        if latest.notable and facts["pid"] is not None:
+            yield latest.format(row["slice"])
+    for row in facts["voids"]:
+        yield f"{row['trials']} void: {plain(row['reason'])}"
+    for row in facts["slice_quarantines"]:
+        yield f"slice {row['slice']} is quarantined: {plain(row['reason'])}"
 
 
 def _grid(facts: Mapping[str, Any]) -> Table:

@@ -29,6 +29,7 @@ from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Breakages, Mutator
 from swarm.coordinator.call_records import CallRecords
+from swarm.coordinator.inbox import Inbox
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run
 from swarm.executors.backends import BackendKind, open_backend
@@ -103,7 +104,9 @@ async def assemble(
             lines = _lines(branches, base.commit)
             opening = _opening(program, task, folder.name, base, islands, lines)
             launch = _launch(program, task, folder, options, opening, islands)
-            agents = _agents(program, launch, past, stack, calls)
+            spent = Usage(tokens_untold=past.tokens, usd=past.usd)
+            budget = Budget(launch.limits.usd, launch.limits.tokens, spent)
+            agents = _agents(program, launch, budget, stack, calls)
             if not options.unlimited:
                 await _probe(agents)
             # takes seconds: whatever else is wrong is said before
@@ -130,6 +133,8 @@ async def assemble(
                 agents=agents,
                 preflights=await stack.enter_async_context(preflights),
                 watch=watch,
+                budget=budget,
+                inbox=Inbox(folder.steering),
             )
             calls.run = run
             gc.freeze()  # all of this lives as long as the run: do not scan it again
@@ -271,7 +276,7 @@ def _name(number: int) -> str:
 def _agents(
     program: Program,
     launch: Launch,
-    past: State,
+    budget: Budget,
     stack: AsyncExitStack,
     calls: CallRecords,
 ) -> Mapping[str, Agent]:
@@ -291,8 +296,7 @@ def _agents(
         # most launches need no HTTP client
         from swarm.agents.llm.factory import RateLimiters, make_agent  # noqa: PLC0415
 
-        bounds, spent = launch.limits, Usage(tokens_untold=past.tokens, usd=past.usd)
-        budget, limiters = Budget(bounds.usd, bounds.tokens, spent), RateLimiters()
+        limiters = RateLimiters()
         names = {island.name: island.agent for island in launch.islands}
         for name, model_settings in models.items():
             model = make_agent(

@@ -49,6 +49,7 @@ class Briefer:
             refused=refused,
             port=self._port(state, name, by),
             pending=tuple(_pending(island)),
+            notes=state.steering.notes_for(name),
         )
 
     def _elsewhere(self, state: State, name: str, by: float) -> tuple[Change, ...]:

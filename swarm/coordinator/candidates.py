@@ -18,7 +18,6 @@ from islands import trailers
 from islands.genome.admission import Refused, admit
 from islands.genome.code_size import code_change
 from islands.git.branches import changed_files
-from islands.quarantine import REASON
 from islands.records import Conflict, Entry, Proposal
 from islands.state.population import Experiment
 from swarm.coordinator.launch_plan import IslandPlan
@@ -85,7 +84,7 @@ class CandidateMaker:
         """Return the commit of the candidate's change on `onto`, or why there is none."""
         run, branches = self.run, self.run.branches
         if run.state.quarantines.took_from_quarantined(old.number):
-            return _Refusal("quarantine", REASON)
+            return _Refusal("quarantine", run.state.quarantines.reason(old.commit))
         files = await run.offload(branches.apply_change, old.parent, old.commit, onto)
         if isinstance(files, Conflict):
             paths = ", ".join(files.paths)

@@ -28,11 +28,14 @@ from islands.scheduling.island_steps import (
     ApplyMigrant,
     CatchUp,
     Conclude,
+    DropMigrant,
     FailExperiment,
     Idle,
     OfferMigrant,
+    Paused,
     ReassignSlice,
     RecordEvent,
+    RestartHead,
     Step,
     Wait,
     anchor,
@@ -152,7 +155,7 @@ class IslandLoop:
                 return self._offer_migrant(parent, migrant)
             case ApplyMigrant(offered):
                 await self._apply_migrant(offered)
-            case CatchUp(event):
+            case CatchUp(event) | RestartHead(event):
                 self.run.record(event)
                 await self.run.branch_sync.advance()
             case (
@@ -166,11 +169,11 @@ class IslandLoop:
                 | ScoreSealed()
             ):
                 await run_actions.execute(self.run, step)
-            case Conclude(experiment, decision):
-                await self._conclude(experiment, decision)
+            case Conclude() | DropMigrant():
+                await self._end(step)
             case Idle():
                 return await self._wait_for_candidate()
-            case Wait() | RecordEvent() | ReassignSlice():
+            case Wait() | Paused() | RecordEvent() | ReassignSlice():
                 return await self._unblock(step)
             case FailExperiment(reason):
                 raise SetupError(
@@ -179,7 +182,7 @@ class IslandLoop:
                 )
         return None
 
-    async def _unblock(self, step: Wait | RecordEvent | ReassignSlice) -> RunLimit | None:
+    async def _unblock(self, step: Wait | Paused | RecordEvent | ReassignSlice) -> RunLimit | None:
         """Execute a step without which the island cannot measure."""
         match step:
             case RecordEvent(event):
@@ -188,6 +191,8 @@ class IslandLoop:
                 return await self._reassign()
             case Wait():
                 return await self._wait()
+            case Paused():
+                return self.run.limits.reached(self._rung) or await self._wait()
         return None
 
     async def _wait(self, seconds: float | None = None) -> RunLimit | None:
@@ -305,7 +310,7 @@ class IslandLoop:
                 return None  # another island ran it while this one waited for the slice
             limit = run.limits.reached(state.run.rungs[step.rung])
             if limit is not None:
-                await run_actions.close_early(run)
+                await self._close_early(limit)
                 return limit
             await self.trials.execute(step, slice_)
             run.record_quarantines()
@@ -316,6 +321,11 @@ class IslandLoop:
         if step.experiment and state.islands[name].experiment is None:
             self.trials.discard_export(step.commit)  # the experiment failed: no more trials of it
         return None
+
+    async def _close_early(self, limit: RunLimit) -> None:
+        """End the open stack check, unless a person stopped the launch: the next one goes on."""
+        if limit != "person":
+            await run_actions.close_early(self.run)
 
     async def _use_slice(
         self, step: TrialRequest | CheckRequest, next_: NextStep
@@ -329,7 +339,7 @@ class IslandLoop:
         run, slice_ = self.run, self.run.slices.current(self.island.name)
         limit = run.limits.reached(self._rung)
         if limit is not None:
-            await run_actions.close_early(run)
+            await self._close_early(limit)
             return limit
         try:
             async with (
@@ -344,6 +354,15 @@ class IslandLoop:
         if step.experiment and run.state.islands[self.island.name].experiment is None:
             self.trials.discard_export(step.commit)
         return None
+
+    async def _end(self, step: Conclude | DropMigrant) -> None:
+        """End the island's experiment."""
+        match step:
+            case Conclude(experiment, decision):
+                await self._conclude(experiment, decision)
+            case DropMigrant(open_, reason):
+                self.run.record(ev.CandidateDropped(open_.number, self.island.name, reason))
+                self.trials.discard_export(open_.commit)
 
     async def _conclude(self, number: int, decision: Decision) -> None:
         run, name = self.run, self.island.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.contract import SandboxKind, Slice, Split
 from islands import events as ev
@@ -11,6 +11,8 @@ from islands.migration import NO_MIGRATION, Migration
 from islands.promotion.attempt import PromotionPolicy
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import NEVER, StackPolicy
+from islands.state.steering import Steering
+from islands.steering_events import LimitName
 from swarm.project.runs import RunFolder
 
 
@@ -26,6 +28,9 @@ class IslandPlan:
     """Its home: the slice that it measures on unless that is quarantined."""
 
 
+_COUNTS = frozenset[LimitName]({"trials", "tokens", "stall"})
+
+
 @dataclass(frozen=True, slots=True)
 class RunLimits:
     """The limits at which a launch ends; None is no limit."""
@@ -36,6 +41,23 @@ class RunLimits:
     trials: int | None = None
     usd: float | None = None
     tokens: int | None = None
+    stop_at: float | None = None
+    """Score of a head at which it stops."""
+
+    stall: int | None = None
+    """Trials without a claim after which it stops, counted from the last claim or resume."""
+
+    asked: frozenset[LimitName] = frozenset()
+    """Those of the command line: they hold over what a person set in an earlier launch."""
+
+    def over(self, steering: Steering) -> RunLimits:
+        """Return these limits with those that a person set, the later word winning."""
+        set_ = {
+            name: int(value) if name in _COUNTS and value is not None else value
+            for name, value in steering.limits.items()
+            if name in steering.set_now or name not in self.asked
+        }
+        return replace(self, **set_) if set_ else self  # type: ignore[arg-type]  # by name
 
 
 @dataclass(frozen=True, slots=True)

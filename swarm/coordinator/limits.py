@@ -15,26 +15,43 @@ from swarm.coordinator.launch_plan import RunLimits
 
 @dataclass(slots=True)
 class LimitChecker:
-    """Checks `limits` against the trials in `state` and the event loop's clock.
+    """Checks the limits of a launch against `state` and the event loop's clock.
 
-    Minutes count from when this was made. Money and tokens are checked where they are spent
+    Those of the `plan` hold unless a person has set others (`RunLimits.over`). Minutes count from
+    when this was made. Money and tokens are checked where they are spent
     (swarm/agents/llm/budget.py).
     """
 
-    limits: RunLimits
+    plan: RunLimits
     state: State
     _start: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+
+    @property
+    def limits(self) -> RunLimits:
+        """The limits as they are now."""
+        return self.plan.over(self.state.steering)
 
     def reached(self, rung: Rung) -> RunLimit | None:
         """Return the limit that one more trial at `rung` would exceed, None if it fits.
 
         No trial starts that could not end in time.
         """
+        if self.state.steering.stop_asked:
+            return "person"
         deadline = self.last_start(rung)
         if deadline is not None and asyncio.get_running_loop().time() > deadline:
             return "minutes"
         if self.limits.trials is not None and self.state.trials >= self.limits.trials:
             return "trials"
+        return self._found_enough()
+
+    def _found_enough(self) -> RunLimit | None:
+        """Return the limit that the results so far have reached."""
+        limits, state = self.limits, self.state
+        if limits.stop_at is not None and has_reached(state, limits.stop_at):
+            return "score"
+        if limits.stall is not None and state.claimless >= limits.stall:
+            return "stall"
         return None
 
     def last_start(self, rung: Rung) -> float | None:
@@ -60,10 +77,17 @@ class LimitChecker:
         if self.reached(rung) is not None:
             return 0
         max_trials = self.limits.trials
-        return sys.maxsize if max_trials is None else max_trials - self.state.trials
+        return sys.maxsize if max_trials is None else max(0, max_trials - self.state.trials)
 
     def fits(self, trials: int, seconds: float) -> bool:
         """Return whether so many more trials and seconds stay within the limits."""
         limits, spent = self.limits, asyncio.get_running_loop().time() - self._start
         in_time = limits.minutes is None or spent + seconds <= limits.minutes * 60
         return in_time and (limits.trials is None or self.state.trials + trials <= limits.trials)
+
+
+def has_reached(state: State, score: float) -> bool:
+    """Return whether the mean score of an island's head is at least as good as `score`."""
+    means = (state.scores.mean(island.head) for island in state.islands.values())
+    sign = 1 if state.direction == "maximize" else -1
+    return any(mean is not None and sign * mean >= sign * score for mean in means)

@@ -26,6 +26,7 @@ from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import BudgetError
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.candidates import CandidateMaker
+from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.prefetch import PrefetchDepth
 from swarm.coordinator.run import Run
 
@@ -49,6 +50,9 @@ class Proposer:
     prefetch: PrefetchDepth = field(default_factory=PrefetchDepth)
     limit: RunLimit | None = None
     """The limit that leaves no money or tokens for another proposal."""
+
+    _limits: RunLimits | None = None
+    """The limits as they were then."""
 
     _requests: int = 0
     _rebasing: set[int] = field(default_factory=set)
@@ -83,6 +87,8 @@ class Proposer:
     def _next(self) -> RequestProposal | Rebase | EnoughPending:
         run = self.run
         trials_left = run.limits.trials_left(run.state.run.rungs[0])
+        if self.limit and self._limits != run.limits.limits:
+            self.limit = None  # a person has set others
         depth = 0 if self.limit else min(self.prefetch.depth, trials_left)
         step = next_ask(run.state, self.name, depth, self._requests, self._rebasing)
         if isinstance(step, RequestProposal):
@@ -142,7 +148,7 @@ class Proposer:
         try:
             proposal = await agent.propose(brief)
         except BudgetError as error:
-            self.limit = error.limit
+            self.limit, self._limits = error.limit, run.limits.limits
             run.health.released(agent.name)
             return ""
         except asyncio.CancelledError:

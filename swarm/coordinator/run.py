@@ -10,11 +10,15 @@ from typing import Any
 
 from harness.contract import Preflight, Trial
 from islands import events as ev
+from islands import steering_events as se
 from islands.records import RunLimit
 from islands.state.run_state import State
+from islands.steering import SteeringCommand, accept
 from swarm.agents.base import Agent
+from swarm.agents.llm.budget import Budget
 from swarm.coordinator.agent_health import AgentHealth
 from swarm.coordinator.branch_sync import BranchSync
+from swarm.coordinator.inbox import Inbox
 from swarm.coordinator.interfaces import BranchStore, EventSink, Offload, PreflightRunner
 from swarm.coordinator.launch_plan import Launch
 from swarm.coordinator.limits import LimitChecker
@@ -61,6 +65,12 @@ class Run:
     now: Callable[[], float] = time.time
     """Seconds since the epoch, for commits."""
 
+    budget: Budget | None = None
+    """What the agents may spend, None where no agent spends anything."""
+
+    inbox: Inbox | None = None
+    """Where a person's commands arrive, None in simulations."""
+
     state: State = field(default_factory=State)
     limit: RunLimit | None = None
     """The limit that ended the launch, None while it runs."""
@@ -103,9 +113,33 @@ class Run:
         if island is not None and island.recent_attempts and island.recent_attempts[-1] is not last:
             agent = self.agents.get(island.opened.island)
             # None for an island of an earlier launch that this one does not run; a head that was
-            # adopted is another island's experiment
-            if agent is not None and not isinstance(event, ev.HeadAdopted):
+            # adopted or restarted from is another island's experiment
+            if agent is not None and not isinstance(event, ev.HeadAdopted | se.IslandRestarted):
                 agent.learn(island.recent_attempts[-1])
+
+    def steer(self, command: SteeringCommand, request: str) -> se.Command:
+        """Record a person's command and what follows from it at once; return its event.
+
+        Raises SetupError where it cannot be carried out.
+        """
+        taken = self.state.steering.requests.get(request)
+        if taken is not None:  # by a coordinator that was killed before it replied
+            return taken
+        event = accept(self.state, command, request, running=True)
+        self.record(event)
+        self.record_quarantines()
+        self.bound_budget()
+        if isinstance(event, se.StopAsked):
+            self.stop("person")
+        for island in self.launch.islands:
+            self.changes.notify(island.name)
+        return event
+
+    def bound_budget(self) -> None:
+        """Let the agents spend what the limits allow now."""
+        if self.budget is not None:
+            limits = self.limits.limits
+            self.budget.set_limits(limits.usd, limits.tokens)
 
     def next_number(self) -> int:
         """Return the next experiment's number."""

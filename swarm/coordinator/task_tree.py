@@ -7,14 +7,16 @@ ledger. A step without an event counts as not done.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
 from harness.contract import HarnessError, SetupError
 from islands import events as ev
 from islands.records import RunLimit
 from islands.state.population import Experiment
+from islands.steering import decode_command
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.candidates import CandidateMaker, code_added
+from swarm.coordinator.inbox import POLL_S, CommandReply
 from swarm.coordinator.island_loop import IslandLoop, NextRunStep
 from swarm.coordinator.proposer import Proposer, abandoned_call
 from swarm.coordinator.run import Run
@@ -59,9 +61,15 @@ async def run_steps_only(
 
 
 def _reason(limit: RunLimit | None) -> str:
-    if limit == "ideas":
-        return "out of ideas: no agent has anything left to try"
-    return f"limit: {limit}"
+    return _REASONS.get(limit, f"limit: {limit}")
+
+
+_REASONS: Mapping[RunLimit | None, str] = {
+    "ideas": "out of ideas: no agent has anything left to try",
+    "score": "a head has the score that was to be reached",
+    "stall": "no claim in as many trials as it was given",
+    "person": "stopped by `swarm stop`",
+}
 
 
 async def _islands(run: Run) -> None:
@@ -71,11 +79,14 @@ async def _islands(run: Run) -> None:
 async def _loops(run: Run, start: Callable[[IslandLoop], Coroutine[None, None, None]]) -> None:
     briefer = Briefer(run.branches.files, run.launch.prose)
     try:
-        async with asyncio.TaskGroup() as group:
-            for island in run.launch.islands:
-                proposer = Proposer(run, briefer, CandidateMaker(run, island))
-                loop = IslandLoop(run, island, proposer)
-                group.create_task(start(loop), name=island.name)
+        async with asyncio.TaskGroup() as tree:
+            listening = tree.create_task(_take_commands(run))
+            async with asyncio.TaskGroup() as group:
+                for island in run.launch.islands:
+                    proposer = Proposer(run, briefer, CandidateMaker(run, island))
+                    loop = IslandLoop(run, island, proposer)
+                    group.create_task(start(loop), name=island.name)
+            listening.cancel()
     # not `except*`: what Python 3.11.2 raises inside one comes out in a group again
     except BaseExceptionGroup as group_error:
         if (cause := stopping_error(group_error)) is None:
@@ -84,6 +95,19 @@ async def _loops(run: Run, start: Callable[[IslandLoop], Coroutine[None, None, N
     else:
         return
     raise error from None
+
+
+async def _take_commands(run: Run) -> None:
+    """Carry out the commands that people send while the islands run."""
+    while run.inbox is not None:
+        for request in await run.offload(run.inbox.waiting):
+            try:
+                reply = CommandReply(run.steer(decode_command(request.command), request.id))
+            except SetupError as error:
+                reply = CommandReply(refused=str(error))
+            await run.offload(run.inbox.answer, request, reply)
+            await run.branch_sync.advance()
+        await asyncio.sleep(POLL_S)
 
 
 def stopping_error(group: BaseExceptionGroup[BaseException]) -> SetupError | HarnessError | None:
@@ -116,6 +140,7 @@ async def _begin(run: Run) -> None:
             )
     run.record_quarantines()
     await run.branch_sync.restore()
+    run.bound_budget()
     _settle(run)
 
 

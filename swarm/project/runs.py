@@ -77,6 +77,11 @@ class RunFolder:
         return self.path / "remeasure"
 
     @property
+    def steering(self) -> Path:
+        """Commands on their way to the coordinator (swarm/coordinator/inbox.py)."""
+        return self.path / "steering"
+
+    @property
     def pull_request(self) -> Path:
         """Text of the pull request that `swarm merge --pr` prepares."""
         return self.path / "pull-request.md"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from harness.contract import SetupError
 from islands.promotion.attempt import PromotionRequest
-from islands.quarantine import REASON
 from islands.records import Gain
 from islands.state.population import IslandState
 from islands.state.run_state import State
@@ -45,7 +44,8 @@ def select(state: State, island: str, *, force: bool) -> MergePlan:
     quarantined = state.quarantines.commits & {plan.head, *parts}
     if quarantined:
         names = ", ".join(sorted(commit[:10] for commit in quarantined))
-        raise SetupError(f"{names}: quarantined, {REASON}; `swarm launch` continues without it")
+        reason = state.quarantines.reason(*quarantined)
+        raise SetupError(f"{names}: quarantined, {reason}; `swarm launch` continues without it")
     return plan
 
 

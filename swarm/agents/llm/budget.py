@@ -106,6 +106,11 @@ class Budget:
         """Tokens sent and received by settled requests; an unknown number counts at its maximum."""
         return self._spent.tokens
 
+    def set_limits(self, max_usd: float | None, max_tokens: int | None) -> None:
+        """Replace the limits; requests that wait for room try again."""
+        self.max_usd, self.max_tokens = max_usd, max_tokens
+        self._wake()
+
     @asynccontextmanager
     async def reserve(self, usd: float, tokens: int) -> AsyncIterator[Reservation]:
         """Reserve `usd` and `tokens` during the body, which starts and settles the request.

@@ -92,9 +92,10 @@ def render(brief: Brief, max_chars: int | None = None, *, numbered: bool = False
     """
     share = 1.0 if max_chars is None else min(max_chars / FULL_CHARS, 1.0)
     now = _request(brief, share, lines_form(brief) if numbered else answer_form(brief))
-    system = clean(RULES + brief.program.strip())
+    system, notes = clean(RULES + brief.program.strip()), clean(notes_of(brief))
     if max_chars is not None:
-        system = system[: max(max_chars // 3, len(RULES))]
+        system = system[: max(max_chars // 3 - len(notes), len(RULES))]
+    system += notes
     room = MAX_GENOME_CHARS
     if max_chars is not None:
         room = min(room, max(max_chars - len(system) - len(now), MIN_GENOME_CHARS))
@@ -126,6 +127,14 @@ def _request(brief: Brief, share: float, form: str) -> str:
         form,
     ]
     return clean("\n\n".join(now))
+
+
+def notes_of(brief: Brief) -> str:
+    """Return what the person has said since, quoted line by line; "" if that is nothing."""
+    if not brief.notes:
+        return ""
+    quoted = ("> " + "\n> ".join(note.splitlines()) for note in brief.notes)
+    return "\n\n# What this person has said since, latest last\n\n" + "\n\n".join(quoted)
 
 
 def answer_form(brief: Brief) -> str:

@@ -1,0 +1,249 @@
+"""Steering: a person's commands during a run on virtual time, and which are refused."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from harness.contract import SetupError
+from islands import events as ev
+from islands import steering_events as se
+from islands.migration import Migration
+from islands.records import Entry, Proposal
+from islands.state.run_state import State
+from islands.state.steering import Steering
+from islands.steering import (
+    AddNote,
+    DropChange,
+    PauseIslands,
+    RestartIsland,
+    ResumeIslands,
+    SetLimits,
+    StopLaunch,
+    WithdrawNote,
+    accept,
+    decode_command,
+    encode_command,
+)
+from swarm.agents.llm.prompt import render
+from swarm.coordinator.brief import Briefer
+from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.task_tree import run_islands
+from swarm.simulation.virtual_time import run_virtual
+from tests.support.laboratory import GENOME, SECONDS, LabAgent, MemoryLedger, make_run
+
+
+def raised(x):
+    """Return a proposal that makes the true score better by `x` in all."""
+    return Proposal(f"X to {x}", {GENOME: Entry(f"X = {x}\n".encode())})
+
+
+def steered(tmp_path, *commands, **parts):
+    """Return a laboratory run to which `commands` are said, each at its virtual second.
+
+    A command may be a function of the run that returns one.
+    """
+
+    async def say(run):
+        start = asyncio.get_running_loop().time()
+        for n, (when, command) in enumerate(commands):
+            await asyncio.sleep(start + when - asyncio.get_running_loop().time())
+            run.steer(command(run) if callable(command) else command, f"r{n}")
+
+    async def main():
+        run = make_run(tmp_path, **{"limits": RunLimits(trials=40)} | parts)
+        talking = asyncio.create_task(say(run))
+        await run_islands(run)
+        talking.cancel()
+        return run
+
+    return run_virtual(main())
+
+
+def after(run, kind):
+    """Return the events after the first one of a kind."""
+    events = run.ledger.kept
+    place = next(n for n, event in enumerate(events) if isinstance(event, kind))
+    return events[place + 1 :]
+
+
+def agrees(run):
+    """Return whether a fresh fold of the ledger gives the state, and branches follow it."""
+    fresh = State()
+    fresh.apply_all(run.ledger.kept)
+    heads = {name: island.head for name, island in run.state.islands.items()}
+    return fresh.islands == run.state.islands and run.branches.heads == heads
+
+
+def test_a_paused_island_starts_no_trial_until_it_is_resumed(tmp_path):
+    """The other one goes on; the trial under way ends."""
+    pause, resume = (6 * SECONDS, PauseIslands("i0")), (16 * SECONDS, ResumeIslands())
+    run = steered(tmp_path, pause, resume)
+    later = after(run, se.IslandsPaused)
+    place = next(n for n, event in enumerate(later) if isinstance(event, se.IslandsResumed))
+    started = [e.island for e in later[:place] if isinstance(e, ev.TrialStarted)]
+    assert started and set(started) == {"i1"}
+    asked = [e for e in later[:place] if isinstance(e, ev.ProposalReceived) and e.island == "i0"]
+    assert len(asked) <= 1  # the call that was under way
+    assert any(e.island == "i0" for e in later[place:] if isinstance(e, ev.TrialStarted))
+    assert run.state.trials == 40 and agrees(run)
+
+
+def test_a_launch_stops_once_its_trials_have_ended(tmp_path):
+    """No trial starts after the word, paused islands stop too, and nothing is left open."""
+    run = steered(tmp_path, (50, PauseIslands("i0")), (6.5 * SECONDS, StopLaunch()))
+    later = after(run, se.StopAsked)
+    assert not [event for event in later if isinstance(event, ev.TrialStarted)]
+    assert later[-1].limit == "person" and not run.state.running
+    with pytest.raises(SetupError, match="not running"):
+        accept(run.state, StopLaunch(), "r", running=False)
+    assert make_again(tmp_path, run).state.trials == 40
+
+
+def make_again(tmp_path, run):
+    """Return a run that resumes the ledger of one."""
+    parts = {"ledger": MemoryLedger(run.ledger.kept), "branches": run.branches}
+    return steered(tmp_path, (1, ResumeIslands()), **parts)
+
+
+def test_a_note_stands_in_the_briefs_of_its_island_until_it_is_withdrawn(tmp_path):
+    """Quoted in the rules' part of the prompt, line by line, as the person's words."""
+    said = [
+        (1, AddNote("try shorter\nwarmups")),
+        (2, AddNote("leave\tX alone", "i1")),
+        (3, AddNote("gone")),
+        (4, WithdrawNote(3)),
+    ]
+    run = steered(tmp_path, *said, limits=RunLimits(trials=6))
+    brief = {
+        name: Briefer(run.branches.files, "").brief(run.state, name, 9) for name in ("i0", "i1")
+    }
+    assert brief["i0"].notes == ("try shorter\nwarmups",)
+    assert brief["i1"].notes == ("try shorter\nwarmups", "leave\tX alone")
+    prompt = render(brief["i1"], 4000)
+    assert prompt.system.endswith("> try shorter\n> warmups\n\n> leave\tX alone")
+
+
+def kept_first(run):
+    """Return the first change that a run kept, and the base's head."""
+    return next(iter(run.state.keeps.values()))
+
+
+def climbing():
+    """Return agents of which the first makes three good steps, the second none."""
+    steps = {n: raised(x) for n, x in enumerate((0.2, 0.4, 0.6), 1)}
+    return {"i0": LabAgent(script=steps), "i1": LabAgent(step=0.0001)}
+
+
+def test_an_island_restarts_from_a_change_that_it_had_kept(tmp_path):
+    """Its open experiment ends within a trial; it stays there though another island leads."""
+    back = (45 * SECONDS, lambda run: RestartIsland(kept_first(run).commit[:9], "i0"))
+    migration = Migration("complete")
+    run = steered(
+        tmp_path, back, agents=climbing(), migration=migration, limits=RunLimits(trials=130)
+    )
+    (asked,) = [e for e in run.ledger.kept if isinstance(e, se.RestartAsked)]
+    until = after(run, se.RestartAsked)
+    until = until[: [isinstance(e, se.IslandRestarted) for e in until].index(True)]
+    assert sum(isinstance(e, ev.TrialStarted) and e.island == "i0" for e in until) <= 1
+    later = after(run, se.IslandRestarted)
+    screened = [e for e in later if isinstance(e, ev.CandidateAdmitted | ev.CandidateRebased)]
+    assert next(e.parent for e in screened if e.island == "i0") == asked.commit
+    assert run.state.islands["i0"].heads[1] == asked.commit
+    assert agrees(run)
+
+
+def test_a_dropped_change_is_left_with_all_that_is_built_on_it(tmp_path):
+    """On its island and on the one that adopted it; agents are told the truth about it."""
+    drop = (45 * SECONDS, lambda run: DropChange(kept_first(run).experiment))
+    migration = Migration("complete")
+    run = steered(
+        tmp_path, drop, agents=climbing(), migration=migration, limits=RunLimits(trials=110)
+    )
+    (quarantine,) = [e for e in run.ledger.kept if isinstance(e, ev.CommitQuarantined)]
+    assert (quarantine.trial, len(quarantine.heads)) == ("", 2)
+    assert "a person dropped" in quarantine.reason
+    assert not run.state.quarantines.commits & {i.head for i in run.state.islands.values()}
+    reasons = {
+        e.reason for e in after(run, ev.CommitQuarantined) if isinstance(e, ev.VerdictReached)
+    }
+    assert not any("invalid" in reason for reason in reasons)
+    shown = [a for i in run.state.islands.values() for a in i.recent_attempts]
+    assert not any("invalid" in attempt.reason for attempt in shown)
+    assert agrees(run)
+
+
+@pytest.mark.parametrize("limit", ["trials", "stop_at", "stall"])
+def test_limits_hold_from_the_next_trial_on(tmp_path, limit):
+    """Also those that the launch had not."""
+    values = {"trials": 20.0, "stop_at": 1.95, "stall": 3.0}
+    set_ = (15 * SECONDS, SetLimits({limit: values[limit]}))
+    agents = {name: LabAgent(script={1: raised(0.1)}) for name in ("i0", "i1")}
+    run = steered(tmp_path, set_, agents=agents, limits=RunLimits(trials=200))
+    reached = {"trials": "trials", "stop_at": "score", "stall": "stall"}[limit]
+    assert run.ledger.kept[-1].limit == reached
+    assert run.state.trials < 60
+
+
+def test_the_later_word_on_a_limit_wins(quiet):
+    """The launch's own options over earlier launches', a command over both; None lifts."""
+    steering = Steering()
+    steering.apply(se.LimitsSet({"trials": 9.0, "usd": None}))
+    plan = RunLimits(trials=5, usd=1.0, minutes=2.0, asked=frozenset({"trials"}))
+    assert plan.over(steering) == replace(plan, trials=9, usd=None)
+    steering.apply(ev.RunResumed())
+    assert plan.over(steering) == replace(plan, usd=None)
+
+
+def test_a_command_is_taken_once(tmp_path):
+    """One that a killed coordinator had recorded is answered, not recorded again."""
+    run = steered(tmp_path, (1, AddNote("a")), limits=RunLimits(trials=6))
+    before = len(run.ledger.kept)
+    assert run.steer(AddNote("a"), "r0").number == 1
+    assert len(run.ledger.kept) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (AddNote("hello", "zz"), "'zz': no such island; islands of lab: i0, i1"),
+        (AddNote("  "), "a note needs words"),
+        (AddNote("x" * 2001), "at most 2000 characters and this one 2001"),
+        (AddNote("\x1b[2J"), "take out its control characters"),
+        (WithdrawNote(4), "note 4: no such note; notes in force: none"),
+        (PauseIslands("zz"), "no such island"),
+        (ResumeIslands("i0"), "i0 is not paused"),
+        (ResumeIslands(), "no island is paused"),
+        (RestartIsland("base", "i0"), "base is the head of i0 already"),
+        (RestartIsland("beefbeef", "i0"), "not the base of lab and kept by none"),
+        (RestartIsland("b", "i0"), "give more characters"),
+        (DropChange(10**6), "#1000000: no such experiment in lab"),
+        (DropChange(1), "#1 is not kept"),
+        (SetLimits({}), "name a limit"),
+        (SetLimits({"minutes": -1.0}), "--minutes -1: a limit is a number above zero, or none"),
+        (SetLimits({"stop_at": float("nan")}), "--stop-at nan"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(quiet, command, line):
+    """Before anything is recorded."""
+    with pytest.raises(SetupError) as refusal:
+        accept(quiet, command, "r", running=True)
+    assert line in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """Return the state of a run that has kept nothing."""
+    agents = {name: LabAgent(step=0.0001) for name in ("i0", "i1")}
+    folder = tmp_path_factory.mktemp("quiet")
+    return steered(folder, limits=RunLimits(trials=8), agents=agents).state
+
+
+def test_commands_travel_as_json():
+    """Anything else is refused in a line."""
+    for command in (AddNote("a\n\u202eb", "i0"), SetLimits({"usd": None}), StopLaunch()):
+        assert decode_command(encode_command(command)) == command
+    for wrong in (b"{", b"[]", b'{"command": "rm"}', b'{"command": "drop", "experiment": "x"}'):
+        with pytest.raises(SetupError, match="not a steering command"):
+            decode_command(wrong)

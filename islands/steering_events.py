@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 LimitName = Literal["minutes", "trials", "usd", "tokens", "stop_at", "stall"]
 """What a person may limit while a run goes on."""
+
+LIMIT_NAMES: tuple[LimitName, ...] = get_args(LimitName)
 
 
 @dataclass(frozen=True, slots=True)

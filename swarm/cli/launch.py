@@ -15,7 +15,7 @@ from harness.cpus import usable_cores
 from islands.state.run_state import State
 from swarm.check.report import first_check
 from swarm.cli.check import show
-from swarm.cli.console import FiniteRange, address_option, run_option, sandbox_option
+from swarm.cli.console import FiniteFloat, FiniteRange, address_option, run_option, sandbox_option
 from swarm.cli.live import LiveView, cost_of_disturbance, table
 from swarm.cli.machine_report import machine_lines
 from swarm.coordinator.assemble import LaunchOptions, assemble
@@ -57,6 +57,18 @@ EXIT_INTERRUPTED = 130
     type=click.IntRange(min=1),
     help="Use at most this many tokens of language models in this run.",
 )
+@click.option(
+    "--stop-at",
+    metavar="SCORE",
+    type=FiniteFloat(),
+    help="Stop when an island's head has this mean score.",
+)
+@click.option(
+    "--stall",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Stop after N trials without a claim.",
+)
 @click.option("--islands", metavar="N", type=click.IntRange(1, 64), help="Number of islands.")
 @click.option(
     "--agent",
@@ -81,6 +93,8 @@ def launch(
     trials: int | None,
     max_usd: float | None,
     max_tokens: int | None,
+    stop_at: float | None,
+    stall: int | None,
     islands: int | None,
     agent: str,
     sandbox: SandboxKind,
@@ -107,6 +121,8 @@ def launch(
         sandbox,
         executor,
         address,
+        stop_at=stop_at,
+        stall=stall,
     )
     return asyncio.run(_launch(options, as_json=as_json))
 

@@ -60,6 +60,11 @@ STEERING = ("note", "pause", "resume", "stop", "limits", "restart-from", "drop")
 """Commands that are in swarm.cli.steering; any other `NAME` is in swarm.cli.NAME."""
 
 
+def module_of(command: str) -> str:
+    """Return the name of the module that defines a command."""
+    return f"swarm.cli.{'steering' if command in STEERING else command}"
+
+
 class _LazyGroup(click.Group):
     """A group that imports a command when it is called: `swarm --help` must not wait for DuckDB."""
 
@@ -71,8 +76,7 @@ class _LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        name = "steering" if cmd_name in STEERING else cmd_name
-        module = import_module(f"swarm.cli.{name}")
+        module = import_module(module_of(cmd_name))
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 

@@ -27,7 +27,7 @@ from islands.steering import (
     WithdrawNote,
     said,
 )
-from islands.steering_events import LimitName
+from islands.steering_events import LIMIT_NAMES, LimitName
 from swarm.cli.console import FiniteFloat, json_option, run_option
 from swarm.coordinator.inbox import send
 from swarm.project.runs import RunFolder, locate
@@ -120,9 +120,6 @@ def limits(name: str | None, *, as_json: bool, **values: float | str | None) -> 
         if (value := values[limit]) is not None
     }
     _send(locate(name), SetLimits(given), as_json=as_json)
-
-
-LIMIT_NAMES: tuple[LimitName, ...] = ("minutes", "trials", "usd", "tokens", "stop_at", "stall")
 
 
 @click.command("restart-from")

@@ -24,6 +24,7 @@ from islands import events as ev
 from islands.git.branches import Branches
 from islands.records import Usage
 from islands.state.run_state import State
+from islands.steering_events import LIMIT_NAMES, LimitName
 from swarm.agents.base import Agent, Probed
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
@@ -67,6 +68,8 @@ class LaunchOptions:
     sandbox: SandboxKind = "namespaces"
     executor: BackendKind = "local"
     address: str = "auto"
+    stop_at: float | None = None
+    stall: int | None = None
     unlimited: bool = False
     """Ignore the limits of program.md: for steps that a person asks for by hand."""
 
@@ -242,13 +245,19 @@ def _lines(branches: Branches, commit: str) -> int:
 
 def _limits(program: Program, options: LaunchOptions) -> RunLimits:
     if options.unlimited:
-        return RunLimits()
+        return RunLimits(asked=frozenset(LIMIT_NAMES))
     limits = program.settings.limits
+    given: dict[LimitName, float | int | None] = {
+        name: getattr(options, name) for name in LIMIT_NAMES
+    }
     return RunLimits(
         minutes=options.minutes if options.minutes is not None else limits.minutes,
         trials=options.trials if options.trials is not None else limits.trials,
         usd=options.usd if options.usd is not None else limits.usd,
         tokens=options.tokens if options.tokens is not None else limits.tokens,
+        stop_at=options.stop_at,
+        stall=options.stall,
+        asked=frozenset(name for name, value in given.items() if value is not None),
     )
 
 

@@ -1,12 +1,10 @@
 """Numbers on the command line: none is nan or infinite, in any command."""
 
-from importlib import import_module
-
 import click
 import pytest
 
 from swarm.cli.console import FiniteFloat
-from swarm.cli.main import COMMANDS
+from swarm.cli.main import COMMANDS, swarm
 
 
 def float_options(command, path=()):
@@ -21,7 +19,7 @@ def float_options(command, path=()):
 OPTIONS = [
     pytest.param(option, id=" ".join([*path, option.name]))
     for name in COMMANDS
-    for path, option in float_options(getattr(import_module(f"swarm.cli.{name}"), name))
+    for path, option in float_options(swarm.get_command(click.Context(swarm), name))
 ]
 
 

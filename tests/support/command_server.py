@@ -16,7 +16,7 @@ import sys
 from contextlib import ExitStack
 from importlib import import_module
 
-from swarm.cli.main import COMMANDS, main
+from swarm.cli.main import COMMANDS, main, module_of
 
 SERVER = "from tests.support.command_server import serve; serve(*map(int, {fds}))"
 
@@ -59,7 +59,7 @@ class CommandServer:
 def serve(number):
     """Fork a child for each request on the socket until its other end closes."""
     for name in COMMANDS:
-        import_module(f"swarm.cli.{name}")
+        import_module(module_of(name))
     gc.freeze()  # so that children share these pages
     with socket.socket(fileno=number) as requests:
         while True:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.contract import Trial
+from harness.problem.project_runners import without_runner
 from harness.problem.spec import REPO, TREE, ProblemSpec
 
 SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
@@ -102,7 +103,8 @@ def link_or_copy(source: str, target: str) -> None:
 
 def command_words(spec: ProblemSpec, command: str, trial: Trial) -> tuple[str, ...]:
     """Return the arguments of runners/command.py for the command line `command`."""
-    filled = command.replace("{seed}", str(trial.seed)).replace("{depth}", str(trial.rung.depth))
+    direct = without_runner(command)
+    filled = direct.replace("{seed}", str(trial.seed)).replace("{depth}", str(trial.rung.depth))
     pairs = [*_variables(spec, trial)]
     return (spec.cwd, filled, *(word for pair in pairs for word in pair))
 

@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 
+from harness.problem.project_runners import without_runner
 from swarm.init.worktree import Worktree
 from swarm.project.errors import nearest
 
@@ -35,7 +36,7 @@ def command_problem(command: str, tree: Worktree, *, built: bool = False) -> str
     With `built` a program of the repository may be missing: a build step makes it.
     """
     try:
-        words = shlex.split(command)
+        words = shlex.split(without_runner(command))
     except ValueError as error:
         return f"cannot be read as a command ({error}): check its quotes"
     while words and _ASSIGNMENT.fullmatch(words[0]):
@@ -43,8 +44,6 @@ def command_problem(command: str, tree: Worktree, *, built: bool = False) -> str
     if not words:
         return "is empty: name the command"
     program, arguments = words[0], words[1:]
-    if program == "uv" and arguments[:1] == ["run"]:
-        program, arguments = "python", [word for word in arguments[1:] if word != "python"]
     if "/" in program and not posixpath.isabs(program):
         return "" if built else file_problem(program, tree)
     name = posixpath.basename(program)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import NormalDist
 
 _STANDARD = NormalDist()
@@ -128,6 +129,7 @@ MIXTURES: Mapping[str, Mixture] = {
 }
 
 
+@cache
 def unit(mixture: Mixture) -> float:
     """Return the unit of sigma: the median effect above zero, PUBLISHED's where there is none."""
     return mixture.median if mixture.above(0.0) else PUBLISHED.median

@@ -138,33 +138,20 @@ def test_a_section_that_the_cluster_cannot_meet_is_refused(joined):
 
 
 @pytest.mark.sandbox
-def test_data_missing_on_a_node_is_reported_with_the_node(joined, tmp_path, monkeypatch):
-    """The message names the node and the command."""
-    nodes = joined()
+def test_missing_data_and_an_altered_harness_are_refused(joined, tmp_path):
+    """The message names node and command; a node hashes the tree that it received."""
+    nodes, home = joined(), identity.export(tmp_path / "harness")
     slices = nodes.slices(SlicesSection(kind="cpu"))
 
-    async def main():
-        async with opened(nodes, tmp_path, slices, ExecutorConfig("gpt", "climbmix")):
+    async def enter(config):
+        async with nodes.executor(home, config, slices):
             pass
 
     with pytest.raises(SetupError, match=r"node .*-[123]: .*swarm prepare --data climbmix"):
-        asyncio.run(main())
-
-
-@pytest.mark.sandbox
-def test_a_harness_that_was_altered_is_refused(joined, tmp_path):
-    """The node hashes the tree that it received."""
-    nodes = joined()
-    slices = nodes.slices(SlicesSection(kind="cpu"))
-    home = identity.export(tmp_path / "harness")
+        asyncio.run(enter(ExecutorConfig("gpt", "climbmix")))
     (home / "harness" / "extra.py").write_text("")
-
-    async def main():
-        async with nodes.executor(home, CONFIG, slices):
-            pass
-
     with pytest.raises(Exception, match=rf"harness {home.name} arrived as"):
-        asyncio.run(main())
+        asyncio.run(enter(CONFIG))
 
 
 @pytest.mark.sandbox

@@ -27,7 +27,6 @@ from analysis.database.refresh import reading
 from analysis.database.rows import load_graph
 from analysis.ledger import NAME, RUNS_HOME, read_events, run_folders
 from analysis.lineage import Graph
-from analysis.pictures import kinds
 from analysis.pictures.source import RunSource
 from analysis.questions.ablation import Ablation, AblationFold
 from analysis.questions.cost import AgentCost, cost_by_agent
@@ -142,6 +141,8 @@ class RecordedRun:
 
     def plot(self, kind: str, path: str | Path, *, dark: bool = False) -> None:
         """Draw a picture (analysis/pictures/kinds.py) into the file `path`."""
+        from analysis.pictures import kinds  # noqa: PLC0415 - half a second of matplotlib
+
         if kind not in kinds.KINDS:
             raise SetupError(f"{kind}: no such picture; choose one of {', '.join(kinds.KINDS)}")
         kinds.save(kind, self.source, Path(path), dark=dark)
@@ -158,6 +159,8 @@ class RecordedRun:
         if file.suffix == ".md":
             text = render(facts, {}, "md")
         else:
+            from analysis.pictures import kinds  # noqa: PLC0415 - half a second of matplotlib
+
             text = render(facts, {kind: kinds.svg(kind, self.source) for kind in PICTURES}, "html")
         try:
             file.write_text(text, encoding="utf-8")

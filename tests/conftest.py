@@ -23,8 +23,8 @@ SLOW = ("launch", "selection", "ray", "cheats", "simulation", "attacks", "prefet
 
 
 def pytest_xdist_auto_num_workers():
-    """Return one more than the usable cores, since many tests wait for a trial's time to pass."""
-    return min(WORKERS, len(os.sched_getaffinity(0)) + 1)
+    """Return twice the usable cores, since many tests wait for a trial's time to pass."""
+    return min(WORKERS, 2 * len(os.sched_getaffinity(0)))
 
 
 def pytest_collection_modifyitems(items):

@@ -17,6 +17,7 @@ import networkx as nx
 
 from analysis.lineage import Graph
 from analysis.plain_json import to_json
+from analysis.untrusted_text import printable
 
 FORMATS: Final = ("json", "graphml", "dot", "parquet")
 
@@ -74,11 +75,7 @@ def _plain(value: object) -> str | int | float:
     if isinstance(value, int | float):
         return value
     text = value if isinstance(value, str) else to_json(value)
-    return "".join(char if _allowed(char) else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def _allowed(char: str) -> bool:
-    return char.isprintable() or char in "\n\t"
+    return printable(text, keep="\n\t")
 
 
 def _dot(graph: Graph) -> Iterable[str]:

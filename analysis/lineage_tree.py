@@ -13,6 +13,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from analysis.lineage import MIGRATED, PORTED, Graph
+from analysis.untrusted_text import first_line
 from islands.events import CROSSED
 from islands.records import Gain
 
@@ -78,7 +79,7 @@ def _described(graph: Graph, node: str, island: str) -> Text:
     line.append(f" {_measured(data)}" if "gain" in data else "", style="not dim")
     line.append(f" {_head(graph, node)}" if ending == "kept" else "")
     subject, *_ = data["hypothesis"].splitlines() or [""]
-    line.append(f"  {plain(subject)}", style="default")
+    line.append(f"  {first_line(subject)}", style="default")
     line.append("".join(f"  {source}" for source in _sources(graph, node)), style="cyan")
     return line.append(f"  ({_reason(data)})" if ending not in {"kept", "open"} else "")
 
@@ -95,7 +96,7 @@ def _measured(data: dict[str, Any]) -> str:
 
 def _reason(data: dict[str, Any]) -> str:
     name = data.get("rule") or data.get("failure")
-    return f"{name}: {plain(data['reason'])}" if name else plain(data["reason"])
+    return f"{name}: {first_line(data['reason'])}" if name else first_line(data["reason"])
 
 
 _SOURCE_TEXT = {CROSSED: "crossed with", MIGRATED: "migrated from", PORTED: "ported from"}
@@ -107,9 +108,3 @@ def _sources(graph: Graph, node: str) -> Iterator[str]:
         if key in _SOURCE_TEXT:
             data = graph.nodes[donor]
             yield f"{_SOURCE_TEXT[key]} #{data['experiment']} of {data['island']}"
-
-
-def plain(text: str) -> str:
-    """Return the first line of untrusted text, unprintable characters replaced."""
-    line = next(iter(text.strip().splitlines()), "")
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)

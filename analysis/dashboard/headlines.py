@@ -12,7 +12,7 @@ from functools import singledispatch
 from itertools import groupby
 from typing import Literal
 
-from analysis.lineage_tree import plain
+from analysis.untrusted_text import first_line
 from islands import events as ev
 
 Tone = Literal["kept", "discarded", "plain", "trouble"]
@@ -56,7 +56,7 @@ def headlines(events: Iterable[ev.Event]) -> Iterator[Headline]:
             case ev.MigrantOffered():
                 hypotheses[event.experiment] = event.migrant.hypothesis
         if (said := _said(event, hypotheses)) is not None:
-            text = plain(said.text)
+            text = first_line(said.text)
             text = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
             when = datetime.fromtimestamp(event.recorded, UTC)
             yield Headline(when, text, said.tone, said.experiment)
@@ -90,7 +90,7 @@ def _verdict(event: ev.VerdictReached, hypotheses: Mapping[int, str]) -> _Said:
     if event.null:
         text = f"{who} is an A/A test and was kept, a false keep: {gain}"
         return _Said(text, "trouble", event.experiment)
-    idea = plain(hypotheses.get(event.experiment, ""))
+    idea = first_line(hypotheses.get(event.experiment, ""))
     return _Said(f"{who} kept: {gain}. {idea}".rstrip(" ."), "kept", event.experiment)
 
 

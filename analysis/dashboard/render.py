@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.lineage_tree import plain
 from analysis.questions.target import gain_of_row
 from analysis.report.render import inert
+from analysis.untrusted_text import first_line
 from islands.records import NULL, Gain
 
 NOTHING: Final = "\N{EN DASH}"
@@ -52,7 +52,7 @@ def environment() -> Environment:
 
 def line(text: str | None) -> str:
     """Return the first line of untrusted text, cut to MAX_LINE."""
-    first = plain(text or "")
+    first = first_line(text or "")
     return first if len(first) <= MAX_LINE else first[: MAX_LINE - 1] + "…"
 
 

@@ -10,6 +10,7 @@ from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
 from analysis.questions.ablation import Ablation
+from analysis.untrusted_text import first_line
 
 MAX_LABEL = 34
 """Characters of a change's name on a picture."""
@@ -41,7 +42,5 @@ class RunSource:
 
 def short(text: str) -> str:
     """Return the first words of an agent's text that fit a label: printable, one line."""
-    line = next(iter(text.strip().splitlines()), "")
-    clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
-    clean = clean.partition(" (")[0].replace("$", r"\$")
+    clean = first_line(text).partition(" (")[0].replace("$", r"\$")
     return clean if len(clean) <= MAX_LABEL else clean[: MAX_LABEL - 1] + "…"

@@ -8,7 +8,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
-from analysis.lineage_tree import plain
+from analysis.untrusted_text import first_line
 
 _TRYING = """
 SELECT coalesce(nodes.island, trials.island) AS island, experiment, hypothesis, trial, purpose,
@@ -100,7 +100,7 @@ def activity(facts: Mapping[str, Any]) -> str:
         return f"running (pid {facts['pid']})"
     last = facts["last"]
     if last["action"] == "stopped":
-        return f"stopped at {last['recorded']:%Y-%m-%d %H:%M:%S} UTC, {plain(last['reason'])}"
+        return f"stopped at {last['recorded']:%Y-%m-%d %H:%M:%S} UTC, {first_line(last['reason'])}"
     return "killed; `swarm launch` resumes it"
 
 

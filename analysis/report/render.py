@@ -15,8 +15,8 @@ from typing import Final, Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.lineage_tree import plain
 from analysis.report.facts import ReportFacts
+from analysis.untrusted_text import first_line
 from islands.records import Gain
 
 Format = Literal["html", "md"]
@@ -41,7 +41,7 @@ def render(facts: ReportFacts, pictures: Mapping[str, str], to: Format) -> str:
         keep_trailing_newline=True,
     )
     env.filters |= {
-        "line": plain if to == "html" else _table_cell,
+        "line": first_line if to == "html" else _table_cell,
         "inert": inert,
         "gain": lambda row: Gain(row["gain"], row["noise"] or 0.0, 0).format(),
         "lower_gain": lambda row: Gain(row["lower_gain"], row["lower_noise"] or 0.0, 0).format(),
@@ -65,4 +65,4 @@ def _harmless(char: str) -> bool:
 
 def _table_cell(text: str) -> str:
     """Return the first line of `text` for a Markdown table: no markup, no cell border."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!])", r"\\\1", plain(text))
+    return re.sub(r"([\\`*_{}\[\]<>|#!])", r"\\\1", first_line(text))

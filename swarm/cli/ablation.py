@@ -9,9 +9,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from analysis.lineage_tree import plain
 from analysis.questions.ablation import Ablation
 from analysis.run import RecordedRun
+from analysis.untrusted_text import first_line
 from swarm.cli.console import json_option, run_option, to_json, wide_console
 from swarm.project.runs import locate
 
@@ -62,7 +62,7 @@ def _grid(found: Ablation, names: dict[int, str], metric: str) -> Table:
             f"{part.shapley:+.4g}",
             f"{part.lines:+d}",
             part.basis,
-            plain(names.get(part.experiment, "")) + takes,
+            first_line(names.get(part.experiment, "")) + takes,
         )
         grid.add_row(*map(Text, row), style="dim" if part.droppable else "")
     return grid

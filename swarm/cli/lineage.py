@@ -17,8 +17,9 @@ from analysis.database.refresh import reading
 from analysis.database.rows import load_graph
 from analysis.lineage import Graph
 from analysis.lineage_export import FORMATS, as_text, write_parquet
-from analysis.lineage_tree import plain, tree
+from analysis.lineage_tree import tree
 from analysis.questions.target import find_experiment
+from analysis.untrusted_text import first_line
 from harness.contract import SetupError
 from swarm.cli.console import json_option, run_option, wide_console
 from swarm.project.runs import locate
@@ -92,7 +93,7 @@ def lineage(
 def _said(row: Mapping[str, Any]) -> str:
     """Return what a person said: commands in our words, notes in theirs."""
     note = f"note {row['note']}: " if row["action"] == "note_added" else ""
-    return f"{note}{plain(row['reason'])}"
+    return f"{note}{first_line(row['reason'])}"
 
 
 def _subgraph(graph: Graph, islands: Iterable[str]) -> Graph:

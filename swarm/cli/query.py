@@ -15,7 +15,7 @@ from rich.text import Text
 
 from analysis.database.queries import Answer, ask
 from analysis.database.schema import TABLES, VIEWS
-from analysis.lineage_tree import plain
+from analysis.untrusted_text import first_line
 from harness.contract import SetupError
 from swarm.cli.console import json_option, run_option, to_json, wide_console
 from swarm.project.runs import locate
@@ -115,7 +115,7 @@ def _cell(value: object, *, whole: bool) -> str:
     if value is None:
         return ""
     text = str(value) if whole else _short(value)
-    return "\n".join(map(plain, text.splitlines()))
+    return "\n".join(map(first_line, text.splitlines()))
 
 
 def _short(value: object) -> str:

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from analysis.database.refresh import reading
 from analysis.ledger import writer
-from analysis.lineage_tree import plain
 from analysis.questions.standing import activity, standing
+from analysis.untrusted_text import first_line
 from islands.records import Gain
 from islands.state.contention import SliceContention
 from swarm.cli.console import json_option, plural, run_option, to_json, wide_console
@@ -51,23 +51,24 @@ def status(name: str | None, as_json: bool) -> None:
 def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each thing about agents, slices and a person's words worth knowing."""
     for row in facts["silent"]:
-        count, reason = row["failures"], plain(row["reason"])
+        count, reason = row["failures"], first_line(row["reason"])
         yield f"agent {row['agent']} has failed {plural(count, 'time')} in a row: {reason}"
     for row in facts["exhausted"]:
-        yield f"{row['island']} ({row['agent']}) has nothing left to try: {plain(row['reason'])}"
+        reason = first_line(row["reason"])
+        yield f"{row['island']} ({row['agent']}) has nothing left to try: {reason}"
     for row in facts["paused"]:
         yield f"{row['island']} is paused; `swarm resume {row['island']}` lets it go on"
     for row in facts["notes"]:
         to = f" to {row['island']}" if row["island"] else ""
-        yield f"note {row['note']}{to}: {plain(row['reason'])}"
+        yield f"note {row['note']}{to}: {first_line(row['reason'])}"
     for row in facts["contention"]:
         latest = SliceContention(row["taken"], row["slowdown"])
         if latest.notable and facts["pid"] is not None:
             yield latest.format(row["slice"])
     for row in facts["voids"]:
-        yield f"{row['trials']} void: {plain(row['reason'])}"
+        yield f"{row['trials']} void: {first_line(row['reason'])}"
     for row in facts["slice_quarantines"]:
-        yield f"slice {row['slice']} is quarantined: {plain(row['reason'])}"
+        yield f"slice {row['slice']} is quarantined: {first_line(row['reason'])}"
 
 
 def _grid(facts: Mapping[str, Any]) -> Table:
@@ -113,7 +114,7 @@ def _trying(row: Mapping[str, Any]) -> str:
     if row["experiment"] is None:
         return str(purpose)
     subject, *_ = (row["hypothesis"] or "").splitlines() or [""]
-    return f"#{row['experiment']} {purpose}: {plain(subject)}"
+    return f"#{row['experiment']} {purpose}: {first_line(subject)}"
 
 
 def _footer(facts: Mapping[str, Any]) -> str:

@@ -8,9 +8,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from analysis.lineage_tree import plain
 from analysis.questions.tried import PastAttempt
 from analysis.run import RecordedRun
+from analysis.untrusted_text import first_line
 from harness.contract import SetupError
 from swarm.cli.console import json_option, run_option, to_json, wide_console
 from swarm.project.runs import locate
@@ -49,6 +49,6 @@ def _grid(found: tuple[PastAttempt, ...]) -> Table:
         )
     for one in found:
         gain = "" if one.gain is None else one.gain.format()
-        row = (f"#{one.experiment}", one.island, one.ending, gain, plain(one.hypothesis))
+        row = (f"#{one.experiment}", one.island, one.ending, gain, first_line(one.hypothesis))
         grid.add_row(*map(Text, row))
     return grid

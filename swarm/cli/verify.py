@@ -6,7 +6,7 @@ import dataclasses
 
 import click
 
-from analysis.lineage_tree import plain
+from analysis.untrusted_text import first_line
 from swarm.cli.console import json_option, run_option, to_json
 from swarm.project.runs import locate
 from swarm.results.anchor import set_anchor
@@ -53,4 +53,4 @@ def _show(result: VerifyReport) -> None:
     for check in result.checks:
         click.echo(f"{'BROKEN' if check.violations else 'holds ':6} {check.name}: {check.rule}")
         for line in check.violations:
-            click.echo(f"       {plain(line)}")
+            click.echo(f"       {first_line(line)}")

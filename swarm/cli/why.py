@@ -11,9 +11,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from analysis.lineage_tree import plain
 from analysis.questions.evidence import ChangeEvidence, SeedPair
 from analysis.run import RecordedRun
+from analysis.untrusted_text import first_line, printable
 from swarm.cli.console import json_option, plural, run_option, to_json, wide_console
 from swarm.project.runs import locate
 
@@ -49,11 +49,11 @@ def why(change: str, name: str | None, *, no_diff: bool, as_json: bool) -> None:
 def _lines(found: ChangeEvidence, metric: str) -> Iterator[str]:
     quarantined = ", quarantined" if found.quarantined else ""
     ending = f"{found.ending}{quarantined}"
-    yield f"#{found.experiment} {ending} on {found.island}: {plain(found.hypothesis)}"
+    yield f"#{found.experiment} {ending} on {found.island}: {first_line(found.hypothesis)}"
     if found.gain is not None:
         yield f"gain {found.gain.format()} {metric} on {plural(found.gain.pairs, 'pair')}"
     if found.reason:
-        yield f"because {plain(found.reason)}"
+        yield f"because {first_line(found.reason)}"
     if found.is_commit:
         yield f"commit {found.node} on {found.parent[:10]}, +{found.added} -{found.removed} lines"
     cost = f", ${found.usd:.4f}" if found.usd else ""
@@ -75,20 +75,15 @@ def _pairs(pairs: tuple[SeedPair, ...], metric: str) -> Table:
 
 def _aftermath(found: ChangeEvidence) -> Iterator[str]:
     for failure in found.failures:
-        yield f"failed trial: {plain(failure)}"
+        yield f"failed trial: {first_line(failure)}"
     for one in found.consequences:
         gain = f", {one.gain.format()}" if one.gain is not None else ""
         yield f"{one.what} {one.where}: {one.result}{gain}"
 
 
 def _print_diff(console: Console, diff: str) -> None:
-    safe = "\n".join(map(_printable, diff.splitlines()))
+    safe = printable(diff, keep="\n\t")
     if console.is_terminal:
         console.print(Syntax(safe, "diff", background_color="default"))
     else:
         console.print(Text(safe), soft_wrap=True)
-
-
-def _printable(line: str) -> str:
-    """Return a line of a candidate's file with what would steer a terminal replaced."""
-    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)

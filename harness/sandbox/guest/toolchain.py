@@ -1,4 +1,4 @@
-"""What torch.compile needs of the machine, seen from inside a sandbox or outside.
+"""The needs of torch.compile on a machine, seen from inside a sandbox or outside.
 
 On a GPU Triton builds its launchers with a C compiler and Python's headers; on a CPU inductor
 builds its kernels with a C++ compiler.

@@ -243,7 +243,11 @@ class _Call:
             headers["anthropic-beta"] = ",".join(
                 beta for beta in betas if not beta.startswith(_DEARER_BETAS)
             )
-        headers |= {"content-type": "application/json", "accept-encoding": "identity"}
+        headers |= {
+            "content-type": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": "swarm",
+        }
         key = self.lease.key
         if self.request.api == "messages":
             headers.setdefault("anthropic-version", "2023-06-01")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 from collections.abc import Callable
@@ -142,10 +143,10 @@ class Gateway:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this in a task
         self._connections.add(task)
-        try:
+        # this task ends here: asyncio's streams would log a cancellation as an error
+        with contextlib.suppress(asyncio.CancelledError):
             await serve_connection(partial(self._answer, only), reader, writer)
-        finally:
-            self._connections.discard(task)
+        self._connections.discard(task)
 
     async def _answer(self, only: Lease | None, exchange: Exchange) -> None:
         """Answer one request: of a model, or what clients ask beside that."""

@@ -1,14 +1,18 @@
 """One call through the gateway: what the provider gets, what the agent gets, what is recorded."""
 
 import asyncio
+import json
 
+import httpx2
 import pytest
 
 from islands.records import Usage
+from swarm.agents.base import AgentError
+from swarm.agents.llm.budget import Budget, BudgetError
 from swarm.agents.llm.settings import Tokens
-from tests.support.doors import APIS, gateway_of, post, settings_of
+from tests.support.doors import APIS, PATHS, body_of, client_of, gateway_of, post, settings_of
 from tests.support.language_models import PRICE
-from tests.support.loopback import KEY, Say
+from tests.support.loopback import KEY, Cut, Hang, Say, Status
 
 
 def through(server, api, make, budget=None, **settings):
@@ -46,3 +50,199 @@ def test_the_model_is_pinned_the_output_bounded_and_every_token_counted(server, 
     if api == "chat" and stream:
         assert "usage" not in answer.text  # the client did not ask for it
         assert answer.text.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_no_key_and_no_account_header_passes_either_way(server, api):
+    """A provider that repeats the key is read without it; no other header of the agent goes out."""
+    server.play([Status(400, message=f"bad key {KEY}"), Say(f"my key is {KEY}")])
+    foreign = {
+        "OpenAI-Organization": "org-x",
+        "OpenAI-Project": "p",
+        "X-Custom": "c",
+        "Cookie": "c",
+    }
+
+    async def make(lease):
+        async with client_of(lease) as client:
+            body = body_of(api)
+            return [await client.post(PATHS[api], json=body, headers=foreign) for _ in range(2)]
+
+    answers, lease, calls = through(server, api, make)
+    assert [answer.status_code for answer in answers] == [400, 200]
+    told = "".join(answer.text + str(answer.headers) for answer in answers)
+    assert "bad key [key]" in told
+    assert KEY not in told + repr(lease) + str(lease.failure) + repr(calls)
+    assert not {name.lower() for name in foreign} & {*server.headers}
+    assert lease.token not in str(server.headers)
+    assert server.headers["user-agent"].startswith("swarm")
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_call_without_room_in_the_budget_is_refused_and_never_sent(server, api):
+    """The agent is told not to try again; the lease says why."""
+    answer, lease, calls = through(server, api, lambda lease: post(lease, api), Budget(0.1))
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (402, "false")
+    assert "no room" in answer.json()["error"]["message"]
+    assert isinstance(lease.failure, BudgetError)
+    assert (server.log, calls, lease.usage) == ([], [], Usage())
+
+
+def test_only_an_open_leases_token_opens_a_door(server, tmp_path):
+    """401 for a foreign token, at another lease's socket, and once the lease is closed."""
+
+    async def main():
+        async with gateway_of() as gateway:
+            settings, place = settings_of(server, "messages"), tmp_path / "door.sock"
+            one = await gateway.open("m", settings, socket=place)
+            other = await gateway.open("m", settings)
+            statuses = []
+            transport = httpx2.AsyncHTTPTransport(uds=str(place))
+            async with httpx2.AsyncClient(transport=transport, base_url="http://door") as client:
+                for token in ("", KEY, other.token, one.token):
+                    headers = {"x-api-key": token}
+                    body = body_of("messages")
+                    answer = await client.post("/v1/messages", json=body, headers=headers)
+                    statuses.append(answer.status_code)
+            await one.close()
+            assert not place.exists()
+            statuses.append((await post(one, "messages")).status_code)
+            statuses.append((await post(other, "messages")).status_code)
+            return statuses
+
+    server.play([Say("yes"), Say("yes")])
+    assert asyncio.run(main()) == [401, 401, 401, 200, 401, 200]
+
+
+def test_closing_a_lease_ends_its_calls_at_what_they_may_have_cost(server):
+    """The provider never answers; the books hold the most that it can bill."""
+    told = []
+
+    async def main():
+        loop, called = asyncio.get_running_loop(), asyncio.Event()
+
+        def hang(_request):
+            loop.call_soon_threadsafe(called.set)
+            return Hang()
+
+        server.play(hang)
+        async with gateway_of() as gateway:
+            settings = settings_of(server, "messages")
+            lease = await gateway.open("m", settings, on_usage=told.append)
+            waiting = asyncio.create_task(post(lease, "messages"))
+            await called.wait()
+            await lease.close()
+            with pytest.raises(httpx2.HTTPError):
+                await waiting
+            return lease, gateway.budget
+
+    lease, budget = asyncio.run(main())
+    assert lease.usage == told[-1]
+    assert lease.usage.tokens_untold > 8192
+    assert lease.usage.usd > PRICE.usd(Tokens(output=8192))
+    assert budget.spent_usd == pytest.approx(lease.usage.usd, abs=1e-8)
+
+
+def test_a_cut_stream_costs_the_input_it_told_and_the_most_output(server):
+    """Anthropic's streams begin with the tokens of the input."""
+    server.play([Cut()])
+
+    async def make(lease):
+        with pytest.raises(httpx2.HTTPError):
+            await post(lease, "messages")
+
+    _, lease, [call] = through(server, "messages", make)
+    sent = server.log[0].tokens_in
+    assert (call.tokens_in, call.tokens_out, call.tokens_untold) == (sent, 0, 8192)
+    assert lease.usage.usd == call.usd == PRICE.usd(Tokens(sent, 8192))
+    assert isinstance(lease.failure, AgentError)
+    assert lease.failure.error_kind == "network"
+
+
+@pytest.mark.parametrize(
+    ("api", "more"),
+    [
+        ("messages", {"tools": [{"type": "web_search_20260209", "name": "web_search"}]}),
+        ("messages", {"mcp_servers": [{"url": "https://x"}]}),
+        ("messages", {"messages": [{"role": "user", "content": [{"type": "document"}]}]}),
+        ("responses", {"tools": [{"type": "web_search"}]}),
+        ("responses", {"previous_response_id": "resp_1"}),
+        ("chat", {"n": 8}),
+    ],
+)
+def test_what_has_no_bound_is_refused(server, api, more):
+    """Tools, conversations and documents at the provider, and more answers than one."""
+    answer, _, calls = through(server, api, lambda lease: post(lease, api, **more))
+    assert answer.status_code == 400
+    assert "no bound" in answer.json()["error"]["message"]
+    assert (server.log, calls) == ([], [])
+
+
+def test_what_is_dearer_is_taken_out(server):
+    """A tier of service, a cache of an hour, a beta of long contexts, more output or reasoning."""
+    server.play([Say("yes")])
+    part = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    more = {
+        "messages": [{"role": "user", "content": [part]}],
+        "service_tier": "priority",
+        "thinking": {"type": "enabled", "budget_tokens": 20_000},
+    }
+
+    async def make(lease):
+        async with client_of(lease) as client:
+            headers = {"anthropic-beta": "context-1m-2025-08-07,interleaved-thinking-2025-05-14"}
+            body = body_of("messages", **more)
+            return await client.post(PATHS["messages"], json=body, headers=headers)
+
+    through(server, "messages", make)
+    [served] = server.log
+    assert "service_tier" not in served.request.body
+    assert "ttl" not in json.dumps(served.request.body)
+    assert served.request.body["thinking"]["budget_tokens"] < served.request.max_output == 8192
+    assert server.headers["anthropic-beta"] == "interleaved-thinking-2025-05-14"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kept"),
+    [
+        ("use max_completion_tokens in place of max_tokens", "max_completion_tokens"),
+        ("stream_options is not supported", "max_tokens"),
+        ("max_tokens: at most 1000", "max_tokens"),
+    ],
+)
+def test_a_parameter_of_ours_that_is_refused_is_left_out(server, refusal, kept):
+    """The agent sees one answer; what was learnt holds for the model's later calls."""
+    server.play([Status(400, message=refusal), Say("yes"), Say("yes")])
+
+    async def make(lease):
+        return [await post(lease, "chat") for _ in range(2)]
+
+    answers, lease, calls = through(server, "chat", make)
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [call.status for call in calls] == [400, 200, 200]
+    assert kept in server.log[1].request.body
+    assert server.log[1].request.body == server.log[2].request.body
+    assert lease.failure is None
+
+
+def test_what_clients_ask_beside_is_answered_here(server):
+    """Models, token counts, a look at the root; anything else is not found. None is forwarded."""
+
+    async def make(lease):
+        async with client_of(lease) as client:
+            return [
+                await client.request(method, path, content=b"{}")
+                for method, path in [
+                    ("HEAD", "/"),
+                    ("GET", "/v1/models"),
+                    ("GET", "/v1/models/some-model?beta=true"),
+                    ("POST", "/v1/messages/count_tokens?beta=true"),
+                    ("POST", "/v1/responses"),
+                    ("POST", "/api/event_logging/batch"),
+                ]
+            ]
+
+    answers, *_ = through(server, "messages", make)
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 404, 404]
+    assert answers[1].json()["data"][0]["id"] == answers[2].json()["id"] == "some-model"
+    assert answers[3].json()["input_tokens"] > 0

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import os
+import re
 import shutil
 import threading
 from dataclasses import replace
@@ -246,6 +247,16 @@ def test_a_build_may_only_add_files(tmp_path, build, reason):
     failure = problem.measure({"src/work.py": build}, sandbox="none").failure
     assert failure.kind == "crash"
     assert reason in failure.reason
+
+
+def test_a_file_that_a_build_links_twice_is_there_twice(tmp_path):
+    """As a compiler does that keeps what it made under a second name."""
+    front = re.sub(r"run: .*", "build: sh src/work.py\nrun: cat second", FILES["program.md"])
+    problem = Problem(tmp_path, FILES | {"program.md": front})
+    made = problem.measure(
+        {"src/work.py": "echo ops/s: 7 > first; ln first second"}, sandbox="none"
+    )
+    assert made.score == 7.0, made
 
 
 @needs_node

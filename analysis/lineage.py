@@ -62,6 +62,7 @@ import networkx as nx
 from harness.contract import EVIDENCE
 from islands import events as ev
 from islands import steering_events as se
+from islands.ratchet.fresh import FITS
 from islands.records import Gain, Purpose
 
 Graph: TypeAlias = "nx.MultiDiGraph[str]"
@@ -191,6 +192,13 @@ class Lineage:
         if event.experiment and not event.ok:
             attributes = self.graph.nodes[event.commit]
             attributes |= {"ending": "failed", "failure": "check", "reason": event.reason}
+            attributes["ended"] = _when(event)
+
+    @take.register
+    def _fresh_checked(self, event: ev.FreshChecked) -> None:
+        if not event.ok:
+            attributes = self.graph.nodes[event.commit]
+            attributes |= {"ending": "failed", "failure": "invalid", "reason": FITS}
             attributes["ended"] = _when(event)
 
     @take.register
@@ -374,7 +382,7 @@ def _of_a_life(event: ev.Event) -> Iterator[int | str]:
             yield from (event.commit, event.parent)
         case ev.CandidateDropped():
             yield event.experiment
-        case ev.CommitChecked():
+        case ev.CommitChecked() | ev.FreshChecked():
             yield event.commit
 
 

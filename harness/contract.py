@@ -110,6 +110,7 @@ class Trial:
         FULL_AUDIT for a promotion
     max_wall: wall time, in budgets, that it may take while others use its cores; beyond it is void
     problem: folder with the frozen problem (see `harness.problem`), "" for a task that needs none
+    fresh: number, from 1, of the piece of fresh data that it is scored on as well, 0 for none
     """
 
     id: str
@@ -127,6 +128,7 @@ class Trial:
     audit: int = SCREENING_AUDIT
     max_wall: float = LONG_WALL
     problem: str = ""
+    fresh: int = 0
 
     def __post_init__(self) -> None:
         if self.audit < 2:  # noqa: PLR2004 - one drawn uniformly, one by gain
@@ -166,6 +168,8 @@ class Outcome:
     split: what it was scored on
     digests: sha256 by name of the artifacts that were scored, to tie a score to its weights
     evidence: whether the harness computed the score, or the candidate's own process reported it
+    parts: in a trial on fresh data, the scores on parts of it (`fresh`) and of what `score` is on
+        (`dev`), the same parts for every commit
     """
 
     trial: str
@@ -181,6 +185,7 @@ class Outcome:
     split: Split = "dev"
     digests: Mapping[str, str] = field(default_factory=dict)
     evidence: Evidence = "verified"
+    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.failure is None):

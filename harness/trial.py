@@ -190,6 +190,7 @@ class _Measurement:
             split=self.trial.split,
             digests=self.digests,
             evidence=scored.evidence if scored else self.task.evidence,
+            parts=scored.parts if scored else {},
         )
 
     def unbuilt(self, error: BuildFailedError) -> Outcome:

@@ -55,6 +55,7 @@ class RunOpened:
     checks: command lines that must exit with 0 on a candidate before it is kept
     program: path of its program.md in the repository
     format: version of the record format
+    fresh: pieces of fresh data that it can score keeps on, each once
     """
 
     run: str
@@ -74,6 +75,7 @@ class RunOpened:
     checks: tuple[str, ...] = ()
     program: str = "program.md"
     format: Literal[2] = FORMAT
+    fresh: int = 0
     recorded: float = 0.0
     kind: Literal["run_opened"] = "run_opened"
 
@@ -280,6 +282,8 @@ class TrialStarted:
     split: held-out split that is scored; on `hidden` it is its promotion's only query
     check_number: stack check or promotion that it is for, 0 for none
     share: share of the rung's seconds that it is given, above 0 and up to 1
+    fresh: number of the piece of fresh data that it is scored on as well, 0 for none; from now on
+      the piece is spent, whatever becomes of the trial
     """
 
     trial: str
@@ -293,6 +297,7 @@ class TrialStarted:
     split: Split = "dev"
     check_number: int = 0
     share: float = 1.0
+    fresh: int = 0
     recorded: float = 0.0
     kind: Literal["trial_started"] = "trial_started"
 
@@ -661,6 +666,33 @@ class CommitQuarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class FreshChecked:
+    """A candidate's gain on fresh data was compared with its gain on dev, before a keep.
+
+    experiment, island: which one, and where
+    commit, parent: the candidate, and the head that it was compared with
+    trial: the candidate's trial on both
+    piece: number of the piece of fresh data
+    dev, fresh: the gains there, each with its standard error over parts of the data
+    chance: that an honest gain falls so short on fresh data
+    ok: whether the gain holds; if not, the candidate is invalid: it fits what it was shown
+    """
+
+    experiment: int
+    island: str
+    commit: str
+    parent: str
+    trial: str
+    piece: int
+    dev: Gain
+    fresh: Gain
+    chance: float
+    ok: bool
+    recorded: float = 0.0
+    kind: Literal["fresh_checked"] = "fresh_checked"
+
+
+@dataclass(frozen=True, slots=True)
 class VoidedTrial:
     """A trial whose score is void: its slice had drifted.
 
@@ -851,6 +883,7 @@ Event = (
     | ModelCalled
     | se.Command
     | se.IslandRestarted
+    | FreshChecked
 )
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

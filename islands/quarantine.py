@@ -8,8 +8,8 @@ to the last head before it that is not.
 Nothing here moves a branch. Commits and their refs stay; a quarantine is a matter of record.
 `quarantine` says what follows from one commit; `Quarantines` is the fold that says when: whenever a
 trial of a head, present or past, of a stack or of the consensus is invalid, whatever the trial was
-for, and whenever a person drops a kept change. (A candidate that was never kept has no descendants:
-it just fails.)
+for, whenever a candidate's gain is not there on fresh data, and whenever a person drops a kept
+change. (Any other candidate that was never kept has no descendants: it just fails.)
 
 An event that derives a commit from others must have a handler in `Quarantines`, or its commits are
 never quarantined.
@@ -229,6 +229,11 @@ class Quarantines:
         if not self.commits.isdisjoint(event.heads):
             raise ValueError(f"{event.new} is quarantined: no island can restart from it")
         self._chains[event.island] = [*event.heads]
+
+    @apply.register
+    def _fresh_checked(self, event: ev.FreshChecked) -> None:
+        if not event.ok and event.commit not in self.commits:
+            self._due.setdefault(event.commit, event.trial)
 
     @apply.register
     def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:

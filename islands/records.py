@@ -48,6 +48,7 @@ class TrialRequest:
     check: number of the sentinel, stack check or promotion it belongs to, 0 for none
     share: fraction of the rung's seconds that the trial is given
     slice: name of the slice to run on, empty for the island's own
+    fresh: number of the piece of fresh data to score on as well, 0 for none
     """
 
     commit: str
@@ -60,6 +61,7 @@ class TrialRequest:
     check_number: int = 0
     share: float = 1.0
     slice: str = ""
+    fresh: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,15 @@ def _commit_checked(event: ev.CommitChecked) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
+def _fresh_checked(event: ev.FreshChecked) -> Iterable[tuple[str, Row]]:
+    row = {name: getattr(event, name) for name in ("experiment", "island", "commit", "trial")}
+    row |= {"piece": event.piece, "passed": event.ok, "chance": event.chance}
+    row |= {"gain": event.fresh.mean, "noise": event.fresh.noise}
+    row |= {"dev_gain": event.dev.mean, "dev_noise": event.dev.noise}
+    yield "fresh_checks", {**row, "recorded": event.recorded}
+
+
+@rows.register
 def _stack_check_started(event: ev.StackCheckStarted) -> Iterable[tuple[str, Row]]:
     started = {"check_number": event.number, "base": event.base, "parts": event.parts}
     yield "stacks", {**started, "recorded": event.recorded}

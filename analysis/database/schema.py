@@ -107,7 +107,11 @@ COLUMNS: Mapping[str, Column] = _columns(
     ),
     rule=("VARCHAR", "rule that refused the proposal"),
     failure=("VARCHAR", "how the candidate failed: timeout, crash, memory, invalid or check"),
-    passed=("BOOLEAN", "whether all checks of program.md exited with 0"),
+    passed=("BOOLEAN", "whether all checks of program.md exited with 0; whether a gain holds"),
+    piece=("INTEGER", "number of a piece of fresh data"),
+    dev_gain=("DOUBLE", "gain of the same pair of trials on dev"),
+    dev_noise=("DOUBLE", "standard error of dev_gain"),
+    chance=("DOUBLE", "chance that an honest gain falls so short on fresh data"),
     command=("VARCHAR", "the check that failed"),
     duration=("DOUBLE", "seconds of wall time"),
     error_kind=("VARCHAR", "kind of error for which the agent gave no proposal; NULL: it gave one"),
@@ -290,6 +294,15 @@ TABLES: Mapping[str, Table] = {
     "checks": Table(
         "Every run of program.md's checks on a candidate, or on the base (no experiment).",
         _named("experiment island commit passed command reason tail duration recorded"),
+        keys=0,
+    ),
+    "fresh_checks": Table(
+        "Every candidate about to be kept that was scored on fresh data, and whether its gain is"
+        " there too; gain and noise are those on fresh data.",
+        _named(
+            "experiment island commit trial piece passed gain noise dev_gain dev_noise chance"
+            " recorded"
+        ),
         keys=0,
     ),
     "agent_calls": Table(

@@ -43,8 +43,8 @@ class SeedPair:
 class Consequence:
     """A later measurement that the change took part in.
 
-    what: `migrated`, `ported`, `stack check` or `promotion`
-    where: the island, or the check's number
+    what: `fresh data`, `migrated`, `ported`, `stack check` or `promotion`
+    where: the piece, the island, or the check's number
     result: what came of it, in a few words
     gain: what was measured there, None if nothing was
     """
@@ -130,7 +130,12 @@ def evidence_on(con: DuckDBPyConnection, target: str) -> ChangeEvidence:
         usd=usd,
         pairs=_pairs(trials, node["node"], _direction(con)),
         sources=tuple(_source(row) for row in answer(con, _SOURCES, values=[node["node"]]).named()),
-        consequences=(*_migrations(con, number), *_checks(con, number), *_promotions(con, number)),
+        consequences=(
+            *_fresh(con, number),
+            *_migrations(con, number),
+            *_checks(con, number),
+            *_promotions(con, number),
+        ),
         failures=tuple(f"{t['failure']}: {t['reason']}" for t in trials if t["failure"]),
         quarantined=node["quarantined"],
     )
@@ -184,6 +189,19 @@ def _migrations(con: DuckDBPyConnection, number: int) -> list[Consequence]:
     return [
         Consequence(
             r["mode"], r["island"], f"{r['result'] or 'open'} as #{r['experiment']}", gain_of_row(r)
+        )
+        for r in rows
+    ]
+
+
+def _fresh(con: DuckDBPyConnection, number: int) -> list[Consequence]:
+    rows = answer(con, "FROM fresh_checks WHERE experiment = ?", values=[number]).named()
+    return [
+        Consequence(
+            "fresh data",
+            f"piece {r['piece']}",
+            f"{'holds' if r['passed'] else 'does not hold'} ({r['dev_gain']:+.4g} on dev)",
+            Gain(r["gain"], r["noise"], 1),
         )
         for r in rows
     ]

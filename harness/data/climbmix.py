@@ -158,15 +158,15 @@ def _encode_held(draft: Path, bpe: Bpe, path: Path, progress: Progress) -> dict[
             name: stack.enter_context(SplitWriter(draft / token_file(name), tokens))
             for name in HELD_OUT
         }
-        turns = cycle(writers.values())
+        turns = cycle(writers.items())
         for share, documents in _batches(path):
             progress("encode the held-out shard", share)
-            for document, encoded, writer in zip(
+            for document, encoded, (name, writer) in zip(
                 documents, _encode(bpe, documents), turns, strict=False
             ):
-                if writer.tokens < CLIMBMIX_HELD:
+                if writer.tokens < CLIMBMIX_HELD[name]:
                     writer.write(document, encoded)
-            if all(writer.tokens >= CLIMBMIX_HELD for writer in writers.values()):
+            if all(writer.tokens >= CLIMBMIX_HELD[name] for name, writer in writers.items()):
                 break
         for writer in writers.values():
             writer.end_section()

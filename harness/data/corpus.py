@@ -5,7 +5,7 @@ Below a corpus's root the file `current` names a version, a folder called by its
     <digest>/manifest.json      the identity, whose hash is the digest, and the files' times
     <digest>/vocabulary.txt     one line a token: its raw bytes in base64
     <digest>/train/train.u16    flat little-endian uint16 tokens; all that a sandbox is given
-    <digest>/held/<split>.u16   dev, hidden, sealed; readable by their owner alone
+    <digest>/held/<split>.u16   dev, hidden, sealed, fresh; readable by their owner alone
 
 Not covered: of a token file above 4 MiB only size and time of change are checked when it is opened,
 and `prepare` alone hashes it; old versions stay on disk until their folders are deleted.
@@ -33,7 +33,7 @@ from harness.data.spec import SPLITS, CorpusSpec
 
 _MAX_HASHED_BYTES = 4 * 2**20
 """Largest file that is hashed on opening, which must take less than 50 ms: hashing the 6 MiB of
-climbmix's held-out splits took 34 ms on two cores that ten processes shared."""
+climbmix's held-out splits of then took 34 ms on two cores that ten processes shared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ MANIFEST = TypeAdapter(Manifest)
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Tokens of a text in four splits, of which only train ever reaches a genome.
+    """Tokens of a text in five splits, of which only train ever reaches a genome.
 
     Bits per byte are counted with `token_bytes`. A corpus of many documents has a separator token
     of no bytes before each (`token_bytes` 0): mask it as a target, or the score pays for
@@ -122,7 +122,7 @@ class Corpus:
         return np.array([len(token) for token in vocabulary(self.folder)], dtype=np.int32)
 
     def tokens(self, name: str) -> NDArray[np.uint16]:
-        """Return split `name` (train, dev, hidden, sealed): uint16[tokens], mapped, read-only."""
+        """Return a split's tokens by its name: uint16[tokens], mapped, read-only."""
         return np.memmap(self.folder / token_file(name), dtype="<u2", mode="r")
 
 

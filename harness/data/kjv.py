@@ -1,4 +1,4 @@
-"""Builds the corpus kjv: the King James Bible, public domain, pinned to the byte, in four splits.
+"""Builds the corpus kjv: the King James Bible, public domain, pinned to the byte, in five splits.
 
 The package that holds the text is never imported: text and index of verses are literals, read with
 `ast`. Held-out blocks are spread evenly over the book, so the splits are alike: a trigram model of

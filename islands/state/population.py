@@ -17,6 +17,27 @@ RECENT = 24
 
 
 @dataclass(slots=True)
+class FreshCheck:
+    """An open experiment's check on fresh data (islands/ratchet/fresh.py).
+
+    trial, seed, piece: the candidate's trial, "" before it, with its seed and its piece of data
+    parts: the scores by part of candidate and head, by commit
+    done: whether the candidate passed
+    """
+
+    trial: str = ""
+    seed: int = 0
+    piece: int = 0
+    parts: dict[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    done: bool = False
+
+    def forget(self) -> None:
+        """Drop a check that was not brought to an end; its piece stays spent."""
+        self.trial, self.seed, self.piece = "", 0, 0
+        self.parts.clear()
+
+
+@dataclass(slots=True)
 class Experiment:
     """An open experiment.
 
@@ -36,6 +57,7 @@ class Experiment:
     lines: lines added less lines removed
     code: lines of code added less those removed
     checked, tail: whether the candidate passed the problem's checks, and what a failed one printed
+    fresh: its check on fresh data
     """
 
     number: int
@@ -58,6 +80,7 @@ class Experiment:
     code: int = 0
     checked: bool = False
     tail: str = ""
+    fresh: FreshCheck = field(default_factory=FreshCheck)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from islands.ratchet.screening import ScreenedGains
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
 from islands.stacking.state import StackChecks
 from islands.state.contention import Contention
+from islands.state.fresh import FreshData
 from islands.state.lifecycle import has_ended, next_state
 from islands.state.pending_calls import PendingCalls
 from islands.state.population import Experiment, IslandState, KeptChange, Nulls
@@ -51,6 +52,7 @@ class State:
         self.trials_started = 0
         self.voids = Voids()
         self.contention = Contention()
+        self.fresh = FreshData()
         self.weakest_sandbox: SandboxKind = STRENGTH[0]
         self.evidence: Evidence = EVIDENCE[-1]
         self.keep_tally = KeepTally()
@@ -304,6 +306,7 @@ class State:
     @_apply.register
     def _trial_started(self, event: ev.TrialStarted) -> None:
         self.running[event.trial] = event
+        self.fresh.started(event)
         self.trials_started += 1
         self.trials += 1
         home = self.islands[event.island]
@@ -315,6 +318,9 @@ class State:
                 self._begin(home, experiment)
             occurrence = "screened" if event.purpose == "screen" else "confirmed"
             experiment.state = next_state(experiment.state, occurrence)  # type: ignore[arg-type]  # two literals
+            if event.fresh and event.commit == experiment.commit:
+                check = experiment.fresh
+                check.trial, check.seed, check.piece = event.trial, event.seed, event.fresh
             if occurrence == "confirmed" and not experiment.confirm_turn:
                 self._turns += 1
                 experiment.confirm_turn = self._turns
@@ -350,6 +356,9 @@ class State:
         elif event.outcome.score is not None:
             self._scored(trial, event.outcome.score)
             self.scores.add_measures(trial, event.outcome)
+            if trial.fresh:
+                _, experiment = self._open(trial.island, trial.experiment)
+                experiment.fresh.parts[trial.commit] = event.outcome.parts
 
     @_apply.register
     def _commit_checked(self, event: ev.CommitChecked) -> None:
@@ -367,6 +376,15 @@ class State:
             reason = f"check: {event.reason}"
             experiment.tail = event.tail
             self._close(island, experiment, "failed", reason, None)
+
+    @_apply.register
+    def _fresh_checked(self, event: ev.FreshChecked) -> None:
+        island, experiment = self._open(event.island, event.experiment)
+        self.fresh.checked(event)
+        experiment.fresh.done = event.ok
+        experiment.state = next_state(experiment.state, "checked" if event.ok else "failed")
+        if not event.ok:
+            self._close(island, experiment, "failed", REASON, None)
 
     @_apply.register
     def _verdict_reached(self, event: ev.VerdictReached) -> None:
@@ -500,6 +518,8 @@ class State:
         island, experiment = self._open(trial.island, trial.experiment)
         if trial.commit != experiment.commit:
             experiment.head_broken.add(trial.seed)
+            if trial.fresh:
+                experiment.fresh.forget()
             return
         experiment.state = next_state(experiment.state, "failed")
         self._close(island, experiment, "failed", reason, None)
@@ -614,5 +634,6 @@ def _note_adoption(island: IslandState, before: list[KeptChange], lost: str) -> 
 def _start_over(experiment: Experiment) -> None:
     """Clear the scores of an open experiment, which starts over."""
     experiment.state = next_state(experiment.state, "voided")
+    experiment.fresh.forget()
     for scores in (experiment.screened, experiment.confirmed, experiment.head_broken):
         scores.clear()

@@ -361,11 +361,20 @@ def consensus_moved(event: ev.ConsensusMoved, state: State) -> str:
 
 
 @describe.register
+def fresh_checked(event: ev.FreshChecked, state: State) -> str:
+    """Give the gains on fresh data and on dev."""
+    del state
+    gains = f"{event.fresh.format()} on fresh data, {event.dev.format()} on dev"
+    ending = "holds" if event.ok else "DOES NOT HOLD"
+    return f"{event.island} #{event.experiment}: gain {ending}: {gains}"
+
+
+@describe.register
 def commit_quarantined(event: ev.CommitQuarantined, state: State) -> str:
     """Name the invalid commit and the islands that fell back."""
     del state
     if event.trial:
-        commit = f"{event.commit[:8]}, already built on, is INVALID by trial {event.trial}"
+        commit = f"{event.commit[:8]} is INVALID by trial {event.trial}"
     else:
         commit = f"{event.commit[:8]} is dropped"
     back = [f"{head.island} falls back to {head.new[:8] or 'no commit'}" for head in event.heads]

@@ -210,6 +210,7 @@ def _opening(  # noqa: PLR0913, PLR0917  # each is part of the event
         evidence=task.evidence,
         checks=program.settings.checks or (),
         program=program.path,
+        fresh=task.fresh_pieces(program.data),
     )
 
 

@@ -29,6 +29,7 @@ from islands.scheduling.island_steps import (
     CatchUp,
     Conclude,
     DropMigrant,
+    EndFreshCheck,
     FailExperiment,
     Idle,
     OfferMigrant,
@@ -173,7 +174,7 @@ class IslandLoop:
                 await self._end(step)
             case Idle():
                 return await self._wait_for_candidate()
-            case Wait() | Paused() | RecordEvent() | ReassignSlice():
+            case Wait() | Paused() | RecordEvent() | ReassignSlice() | EndFreshCheck():
                 return await self._unblock(step)
             case FailExperiment(reason):
                 raise SetupError(
@@ -182,11 +183,15 @@ class IslandLoop:
                 )
         return None
 
-    async def _unblock(self, step: Wait | Paused | RecordEvent | ReassignSlice) -> RunLimit | None:
+    async def _unblock(
+        self, step: Wait | Paused | RecordEvent | ReassignSlice | EndFreshCheck
+    ) -> RunLimit | None:
         """Execute a step without which the island cannot measure."""
         match step:
             case RecordEvent(event):
                 self._record_slice_event(event)
+            case EndFreshCheck(checked):
+                self._end_fresh_check(checked)
             case ReassignSlice():
                 return await self._reassign()
             case Wait():
@@ -363,6 +368,12 @@ class IslandLoop:
             case DropMigrant(open_, reason):
                 self.run.record(ev.CandidateDropped(open_.number, self.island.name, reason))
                 self.trials.discard_export(open_.commit)
+
+    def _end_fresh_check(self, event: ev.FreshChecked) -> None:
+        self.run.record(event)
+        self.run.record_quarantines()
+        if not event.ok:
+            self.trials.discard_export(event.commit)
 
     async def _conclude(self, number: int, decision: Decision) -> None:
         run, name = self.run, self.island.name

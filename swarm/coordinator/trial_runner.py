@@ -48,6 +48,7 @@ class TrialRunner:
                 request.split,
                 request.check_number,
                 request.share,
+                request.fresh,
             )
         )
         started = run.state.running[trial.id]
@@ -165,6 +166,7 @@ class TrialRunner:
                 self.run.state.voids.max_wall(slice_.name), self.run.limits.budgets_left(rung)
             ),
             problem=str(launch.folder.problem),
+            fresh=request.fresh,
         )
 
     async def _delete_discarded(self) -> None:

@@ -67,7 +67,7 @@ class Bench:
         unaudited = [float("nan")]
 
         def audit(model, text, cost, *rest):
-            unaudited[0], _ = bits_per_byte(cost, text.sizes)
+            unaudited[0] = bits_per_byte(cost, text.sizes)[0] + text.level
             return AUDIT(model, text, cost, *rest)
 
         with patch.object(gpt, "audit", audit):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.contract import SCREENING_AUDIT, Direction, Evidence, Split, Trial
+from harness.contract import FULL_AUDIT, SCREENING_AUDIT, Direction, Evidence, Split, Trial
 from harness.data import open_corpus, open_or_build
 from harness.tasks.base import (
     BuiltInKind,
@@ -23,6 +23,7 @@ from harness.tasks.base import (
 )
 from harness.tasks.gpt.audit import audit
 from harness.tasks.gpt.bits import bits_per_byte, score
+from harness.tasks.gpt.fresh import fresh_parts, fresh_pieces, fresh_text, part_scores
 from harness.tasks.gpt.logits import ScoredModel
 from harness.tasks.gpt.weights import count_parameters
 from harness.tasks.gpt.windows import held_text, max_scored_tokens
@@ -71,6 +72,10 @@ class Gpt:
         """Return the digest of corpus `data`; build it first if it is bundled."""
         return open_or_build(data).digest
 
+    def fresh_pieces(self, data: str) -> int:
+        """Return how many pieces of fresh text corpus `data` has."""
+        return fresh_pieces(open_corpus(data))
+
     def make_ready(self, trial: Trial, confine: Confine) -> None:
         """Do nothing: a genome is Python."""
 
@@ -118,7 +123,8 @@ class Gpt:
     def score(self, run: GenomeRun, trial: Trial, confine: Confine) -> TaskScore:
         """Return the bits per byte of the trial's split under the model whose weights were left.
 
-        Among the facts, `score_error` is the score's standard error in bits per byte, and
+        It is measured on the windows that its seed draws, corrected for their difficulty. Among the
+        facts, `score_error` is the score's standard error in bits per byte, and
         `hidden_gain` what the audit estimates that the model gained by look-ahead, in bits a token.
         """
         artifacts = run.artifacts
@@ -128,14 +134,19 @@ class Gpt:
         corpus, seconds = open_corpus(trial.data), trial.rung.seconds
         model = ScoredModel(trial, artifacts[WEIGHTS], corpus.vocab, corpus.context)
         limit = max_scored_tokens(trial.rung, trial.slice)
-        text = held_text(corpus.name, corpus.digest, trial.split, limit)
+        text = held_text(corpus, trial.split, limit, trial.seed)
         began = time.monotonic()
         cost, start = score(model, text, confine, scoring_timeout_s(seconds))
         scored = time.monotonic()
         audited = audit(model, text, cost, confine, scoring_timeout_s(seconds, trial.audit))
+        ended, parts = time.monotonic(), dict[str, tuple[float, ...]]()
+        if trial.fresh:
+            fresh, longest = fresh_text(corpus, trial.fresh), scoring_timeout_s(seconds, FULL_AUDIT)
+            parts["dev"] = part_scores(cost, text.sizes)
+            parts["fresh"] = fresh_parts(model, fresh, confine, longest)
         value, error = bits_per_byte(cost, text.sizes)
         return TaskScore(
-            score=value,
+            score=value + text.level,
             facts={
                 "parameters": parameters,
                 "scored_tokens": int((text.sizes > 0).sum()),
@@ -148,8 +159,10 @@ class Gpt:
             seconds={
                 "score_start": start,
                 "score": scored - began - start,
-                "audit": time.monotonic() - scored,
+                "audit": ended - scored,
+                **({"fresh": time.monotonic() - ended} if trial.fresh else {}),
             },
+            parts=parts,
         )
 
 

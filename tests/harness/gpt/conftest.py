@@ -56,6 +56,6 @@ def text():
         tokens.append(int(np.searchsorted(chance[tokens[-1]], draw)))
     half = WINDOWS * CONTEXT + 1
     dev, train = np.array(tokens[:half], np.uint16), np.array(tokens[half:], np.uint16)
-    inputs, targets = gpt.windows.windows(dev, CONTEXT, max_tokens=len(dev))
+    inputs, targets = gpt.windows.windows(dev, CONTEXT)
     reference = gpt.windows.bigram(train, inputs, targets, VOCAB)
     return gpt.windows.Windows(inputs, targets, targets % 3 + 1, reference, train)

@@ -44,16 +44,17 @@ def test_logits_that_are_not_finite_are_invalid(bad):
 
 def test_every_token_but_the_first_is_a_target_once():
     """Windows do not overlap, and a target is the token after its input."""
-    inputs, targets = gpt.windows.windows(np.arange(35, dtype=np.uint16), 8, max_tokens=99)
+    inputs, targets = gpt.windows.windows(np.arange(35, dtype=np.uint16), 8)
     assert inputs.ravel().tolist() == list(range(32))
     assert targets.ravel().tolist() == list(range(1, 33))
 
 
 def test_a_short_budget_scores_windows_from_all_along_the_text():
-    """As many as are wanted, none twice, the first and the last quarter included."""
-    inputs, targets = gpt.windows.windows(np.arange(81, dtype=np.uint16), 8, max_tokens=40)
-    assert inputs[:, 0].tolist() == [0, 16, 32, 48, 64]
-    assert (targets == inputs + 1).all()
+    """As many as are wanted, none twice, one of each stretch; all where there are no more."""
+    draws = [gpt.windows.drawn(10, 5, np.random.default_rng(seed)) for seed in range(40)]
+    assert all(np.array_equal(draw // 2, range(5)) for draw in draws)
+    assert {number for draw in draws for number in draw.tolist()} == {*range(10)}
+    assert gpt.windows.drawn(5, 9, np.random.default_rng(0)).tolist() == [*range(5)]
     cpu, gpu = Slice("c", "cpu"), Slice("g", "cuda")
     assert gpt.windows.max_scored_tokens(Rung(2, 20), cpu) == 24_000
     assert gpt.windows.max_scored_tokens(Rung(2, 20), gpu) == 70_000

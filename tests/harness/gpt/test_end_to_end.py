@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -43,7 +44,8 @@ def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
     """A fixed number of steps in the real sandbox beats every forecast without a model."""
     (Path(trial.genome) / "steps.py").write_text(STEP_BY_STEP)
     with Zygote(trial.slice) as zygote:
-        outcome = measure(replace(trial, entry="steps.py"), partial(run, source=zygote), "h")
+        fresh = replace(trial, entry="steps.py", fresh=2)
+        outcome = measure(fresh, partial(run, source=zygote), "h")
     assert outcome.failure is None
     assert 1.5 < outcome.score < 3.2
     assert outcome.facts["parameters"] > 10_000
@@ -53,19 +55,52 @@ def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
     assert outcome.split == "dev"
     assert abs(outcome.facts["hidden_gain"]) < 1e-3
     assert outcome.claims["steps"] > 0
-    assert {"score_start", "score", "audit"} < set(outcome.seconds)
+    assert {"score_start", "score", "audit", "fresh"} < set(outcome.seconds)
+    dev, fresh = outcome.parts["dev"], outcome.parts["fresh"]
+    assert (len(dev), len(fresh)) == (32, 32)
+    assert abs(fmean(dev) - outcome.score) < 0.05  # but for what its windows are easier
+    assert abs(fmean(fresh) - outcome.score) < 0.2
 
 
 def test_each_split_is_another_text(kjv):
     """Each split has the same number of tokens, the same on every read, and no window in all."""
     corpus = data.open_corpus("kjv")
-    texts = [gpt.windows.held_text("kjv", corpus.digest, split, 24_000) for split in TASK.splits]
+    texts = [gpt.windows.held_text(corpus, split, 24_000, 1) for split in TASK.splits]
     assert {text.inputs.shape for text in texts} == {(187, 128)}
     rows = [{row.tobytes() for row in text.inputs} for text in texts]
     assert not set.intersection(*rows)
-    gpt.windows.held_text.cache_clear()
-    again = gpt.windows.held_text("kjv", corpus.digest, "sealed", 24_000)
+    gpt.windows.whole_text.cache_clear()
+    again = gpt.windows.held_text(corpus, "sealed", 24_000, 1)
     assert (again.inputs == texts[2].inputs).all()
+
+
+def test_each_seed_is_scored_on_its_own_windows(kjv):
+    """Two seeds share about a sixth of dev's windows, and scores are corrected for the rest."""
+    corpus = data.open_corpus("kjv")
+    draws = [gpt.windows.held_text(corpus, "dev", 24_000, seed) for seed in range(8)]
+    rows = [{row.tobytes() for row in text.inputs} for text in draws]
+    shared = [len(one & other) / len(one) for one, other in pairwise(rows)]
+    assert 0.05 < sum(shared) / len(shared) < 0.3
+    costs = [gpt.bits.bits_per_byte(text.reference, text.sizes)[0] for text in draws]
+    assert max(costs) - min(costs) > 0.01
+    levelled = [cost + text.level for cost, text in zip(costs, draws, strict=True)]
+    assert max(levelled) - min(levelled) < 1e-9
+
+
+def test_pieces_of_fresh_text_share_no_window(kjv):
+    """There are enough for a night's keeps; each has its own windows, from all along the text."""
+    corpus = data.open_corpus("kjv")
+    pieces = TASK.fresh_pieces("kjv")
+    assert pieces >= 25
+    rows = [
+        {row.tobytes() for row in gpt.fresh.fresh_text(corpus, piece).inputs}
+        for piece in range(1, pieces + 1)
+    ]
+    assert all(len(one) == gpt.fresh.PIECE_WINDOWS for one in rows)
+    assert len(set.union(*rows)) == pieces * gpt.fresh.PIECE_WINDOWS
+    for piece in (0, pieces + 1):
+        with pytest.raises(ValueError, match=f"not {piece}"):
+            gpt.fresh.fresh_text(corpus, piece)
 
 
 @pytest.mark.parametrize("content", [None, b"junk"])

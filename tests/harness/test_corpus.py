@@ -95,10 +95,10 @@ def test_kjv_is_pinned(ready):
 
 
 def test_parts_have_the_sizes_that_scoring_was_planned_for(ready):
-    """Dev and fresh have 3 of 32 parts of the text, hidden and sealed one; train keeps 73 %."""
+    """Dev and fresh have 3 of 32 parts of the text, hidden and sealed one; train keeps 72 %."""
     sizes = [round(len(ready.tokens(split)), -4) for split in HELD_OUT]
     assert sizes == [130_000, 40_000, 40_000, 130_000]
-    assert len(text_of(ready, "train")) >= 0.73 * 4_185_991
+    assert len(text_of(ready, "train")) >= 0.72 * 4_185_991
 
 
 def test_parts_are_read_only_flat_uint16(ready):
@@ -124,12 +124,12 @@ def test_bytes_are_counted_from_raw_tokens(ready):
 
 
 def test_every_verse_is_in_one_part_or_left_out(ready, verses, passages):
-    """The splits and what was left out of train, 1 to 2 % of the text, are the whole text."""
+    """The splits and what was left out of train, 2 to 3 % of the text, are the whole text."""
     whole = "".join(verses).encode()
     assert len(verses) == 31_102
     assert len(whole) == 4_185_991
     splits = {split: text_of(ready, split) for split in SPLITS}
-    assert 0.98 * len(whole) <= sum(map(len, splits.values())) <= 0.99 * len(whole)
+    assert 0.97 * len(whole) <= sum(map(len, splits.values())) <= 0.98 * len(whole)
     for split in SPLITS:
         assert "".join(passages[split]).encode() == splits[split]
         assert all(passage.encode() in whole for passage in passages[split])
@@ -149,11 +149,11 @@ def test_no_held_out_passage_stands_in_train(passages):
 
 
 def test_held_out_blocks_lie_all_over_the_book(verses, passages):
-    """Each held-out split is 40 passages, no two of them neighbours, from Genesis to Revelation."""
+    """A held-out split is 40 or 120 passages, no two neighbours, from Genesis to Revelation."""
     whole = "".join(verses)
     for split in HELD_OUT:
         places = [whole.index(passage) / len(whole) for passage in passages[split]]
-        assert len(places) == 40
+        assert len(places) == (120 if split in {"dev", "fresh"} else 40)
         assert max(np.diff([0.0, *sorted(places), 1.0])) < 0.03
 
 
@@ -466,7 +466,7 @@ def test_the_command_prints_json_or_a_line(ready):
     line = CliRunner().invoke(command, []).stdout
     assert line.count("\n") == 1
     assert KJV_DIGEST in line
-    assert f"dev {len(ready.tokens('dev')):,} tokens (130,942 bytes)" in line
+    assert f"dev {len(ready.tokens('dev')):,} tokens (392,308 bytes)" in line
 
 
 def test_options_of_another_corpus_are_refused(ready):

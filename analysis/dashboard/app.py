@@ -94,16 +94,14 @@ class _Site:
 
     def overview(self, request: Request) -> Response:
         """Show how a run stands."""
-        with self.records.open(request.path_params["run"]) as run:
-            return self._html("overview.html.j2", pages.overview(run))
+        return self._page(request, "overview", pages.overview)
 
     def page(self, request: Request) -> Response:
         """Show one of a run's other pages."""
         name = request.path_params["page"]
         if name not in _RUN_PAGES:
             raise SetupError(f"no page {name!r}")
-        with self.records.open(request.path_params["run"]) as run:
-            return self._html(f"{name}.html.j2", _RUN_PAGES[name](run))
+        return self._page(request, name, _RUN_PAGES[name])
 
     def changes(self, request: Request) -> Response:
         """List experiments."""
@@ -115,29 +113,25 @@ class _Site:
             asked.get("words", ""),
             int(before) if before.isascii() and before.isdigit() and len(before) < 10 else 0,  # noqa: PLR2004 - an INTEGER's digits
         )
-        with self.records.open(request.path_params["run"]) as run:
-            return self._html("changes.html.j2", pages.experiments(run, wanted))
+        return self._page(request, "changes", lambda run: pages.experiments(run, wanted))
 
     def change(self, request: Request) -> Response:
         """Show the evidence on one change; it may have been recorded a moment ago."""
-        run, target = request.path_params["run"], request.path_params["change"]
-        try:
-            return self._change(run, target, newest=False)
-        except SetupError:
-            return self._change(run, target, newest=True)
+        target = request.path_params["change"]
 
-    def _change(self, name: str, target: str, *, newest: bool) -> Response:
-        with self.records.open(name, newest=newest) as run:
-            return self._html("change.html.j2", pages.change(run, target))
+        def facts(run: RecordedRun) -> dict[str, Any]:
+            return pages.change(run, target)
+
+        try:
+            return self._page(request, "change", facts)
+        except SetupError:
+            return self._page(request, "change", facts, newest=True)
 
     def compare(self, request: Request) -> Response:
         """Show two runs side by side."""
         names = self.records.names()
         asked = [request.query_params.get(key, "") for key in ("a", "b")]
-        sides = []
-        for name in filter(None, asked):
-            with self.records.open(name) as run:
-                sides.append(pages.side(run))
+        sides = [self.records.answer(name, "side", pages.side).value for name in asked if name]
         differ = pages.comparable(*sides) if len(sides) == 2 else ""  # noqa: PLR2004 - two runs
         facts = {"names": names, "asked": asked, "sides": sides, "differ": differ}
         return self._html("compare.html.j2", facts)
@@ -147,18 +141,23 @@ class _Site:
         name = request.path_params["chart"]
         if name not in _CHARTS:
             raise SetupError(f"no chart {name!r}")
-        with self.records.open(request.path_params["run"]) as run:
-            return Response(to_json(_CHARTS[name](run.source)), media_type="application/json")
+        run = request.path_params["run"]
+        found = self.records.answer(run, name, lambda run: to_json(_CHARTS[name](run.source)))
+        return Response(found.value, media_type="application/json")
 
     def picture(self, request: Request) -> Response:
         """Draw a picture (`swarm plot`)."""
         kind, dark = request.path_params["kind"], "dark" in request.query_params
         if kind not in kinds.KINDS:
             raise SetupError(f"no picture {kind!r}")
-        with self.records.open(request.path_params["run"]) as run, self._drawing:
-            svg = kinds.svg(kind, run.source, dark=dark)
+
+        def draw(run: RecordedRun) -> str:
+            with self._drawing:
+                return kinds.svg(kind, run.source, dark=dark)
+
+        found = self.records.answer(request.path_params["run"], (kind, dark), draw)
         policy = {"Content-Security-Policy": _PICTURE_POLICY}
-        return Response(svg, media_type="image/svg+xml", headers=policy)
+        return Response(found.value, media_type="image/svg+xml", headers=policy)
 
     async def events(self, request: Request) -> Response:
         """Send a server-sent event whenever the run's ledger has grown."""
@@ -177,9 +176,28 @@ class _Site:
             return PlainTextResponse(f"{why}\n", status_code=404)
         return self._html("missing.html.j2", {"why": why}, status=404)
 
+    def _page(
+        self,
+        request: Request,
+        name: str,
+        facts: Callable[[RecordedRun], dict[str, Any]],
+        *,
+        newest: bool = False,
+    ) -> Response:
+        """Return a page of a run, with the bytes of the ledger that it is made of."""
+        found = self.records.answer(
+            request.path_params["run"],
+            (request.url.path, request.url.query),
+            lambda run: self._rendered(f"{name}.html.j2", facts(run)),
+            newest=newest,
+        )
+        return HTMLResponse(found.value, headers={"Swarm-Ledger": str(found.bytes)})
+
+    def _rendered(self, template: str, facts: dict[str, Any]) -> str:
+        return self._templates.get_template(template).render(repo=self.records.repo.name, **facts)
+
     def _html(self, template: str, facts: dict[str, Any], status: int = 200) -> Response:
-        shown = self._templates.get_template(template).render(repo=self.records.repo.name, **facts)
-        return HTMLResponse(shown, status_code=status)
+        return HTMLResponse(self._rendered(template, facts), status_code=status)
 
 
 def _feed(messages: AsyncIterator[str]) -> Response:

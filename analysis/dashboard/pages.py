@@ -128,10 +128,13 @@ def runs(records: Records) -> list[dict[str, Any]]:
 def _run(records: Records, folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"run": folder.name, "pid": writer(folder), "error": None}
     try:
-        with records.open(folder.name) as run:
-            return facts | (summary(run.connection) or {})
+        return facts | records.answer(folder.name, "summary", _summary).value
     except SetupError as error:
         return facts | {"error": str(error)}
+
+
+def _summary(run: RecordedRun) -> dict[str, Any]:
+    return summary(run.connection) or {}
 
 
 def frame(run: RecordedRun) -> dict[str, Any]:

@@ -1,39 +1,60 @@
 """Records of a repository's runs, held open for the page.
 
 Bringing `lineage.duckdb` up to date costs a copy of the file, and the machine's cores are the
-trials'. So all readers of the page share one open record a run, it is opened again only after the
-ledger has grown, and not before PAUSE times as long has passed as that took the last time.
+trials'. So all readers of the page share one open record a run, and what was made of it. It is
+opened again only after the ledger has grown, and not before PAUSE times the processor time has
+passed that this took the last time; who was told of a longer ledger than an answer is from asks
+again.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
-from analysis.ledger import NAME, run_folders
+from analysis.ledger import NAME, run_folders, writer
 from analysis.run import RecordedRun
 from harness.contract import SetupError
 
 PAUSE: Final = 5.0
-"""Seconds between two openings of a record for each second that one takes."""
+"""Seconds between two openings of a record for each second of processor time that one takes."""
 
 LEAST_PAUSE_S: Final = 0.5
+
+MAX_ANSWERS: Final = 100
+"""Answers that are kept of one record."""
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class _Held:
-    """A run's open record: how long its ledger was, when it was opened and how long that took."""
+    """A run's open record.
+
+    bytes: how long its ledger was
+    opened: when it was opened
+    cost: processor time that this took; not counted the first time, when it may be built anew
+    answers: what was made of this record, by what was asked
+    """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     run: RecordedRun | None = None
     bytes: int = -1
     opened: float = 0.0
-    took: float = 0.0
+    cost: float = 0.0
+    answers: dict[Hashable, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """What was made of a record, and the bytes of the ledger that the record holds."""
+
+    value: T
+    bytes: int
 
 
 class Records:
@@ -56,9 +77,12 @@ class Records:
                 return folder
         raise SetupError(f"no run {name!r} in {self.repo}")
 
-    @contextmanager
-    def open(self, name: str, *, newest: bool = False) -> Iterator[RecordedRun]:
-        """Lend the record of the run `name` to one reader; `newest`: whatever that costs.
+    def answer(
+        self, name: str, key: Hashable, make: Callable[[RecordedRun], T], *, newest: bool = False
+    ) -> Answered[T]:
+        """Return what `make` makes of the record of the run `name`, once for all who ask for `key`.
+
+        newest: whatever bringing the record up to date costs
 
         Raises SetupError where there is no such run, or its record is broken.
         """
@@ -66,7 +90,13 @@ class Records:
         with self._lock:
             held = self._held.setdefault(name, _Held())
         with held.lock:
-            yield self._current(held, folder, newest=newest)
+            run = self._current(held, folder, newest=newest)
+            key = (key, writer(folder))  # pages say whether a coordinator is at work
+            if key not in held.answers:
+                if len(held.answers) >= MAX_ANSWERS:
+                    held.answers.clear()
+                held.answers[key] = make(run)
+            return Answered(held.answers[key], held.bytes)
 
     def close(self) -> None:
         """Close all records."""
@@ -76,12 +106,14 @@ class Records:
 
     def _current(self, held: _Held, folder: Path, *, newest: bool) -> RecordedRun:
         size, now = (folder / NAME).stat().st_size, self._clock()
-        due = newest or now >= held.opened + max(LEAST_PAUSE_S, PAUSE * held.took)
+        due = newest or now >= held.opened + max(LEAST_PAUSE_S, PAUSE * held.cost)
         if held.run is None or (size != held.bytes and due):
+            first, began = held.bytes < 0, time.thread_time()
             _close(held)
             held.run = RecordedRun(folder)
-            held.bytes, held.opened = size, self._clock()
-            held.took = held.opened - now
+            held.bytes, held.opened = size, now
+            held.cost = 0.0 if first else time.thread_time() - began
+            held.answers.clear()
         return held.run
 
 

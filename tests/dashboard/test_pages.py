@@ -172,18 +172,23 @@ def test_a_record_is_opened_again_only_after_a_pause(repo, tmp_path):
     mine = dataclasses.replace(repo, path=copy)
     now = [0.0]
     records = Records(copy, lambda: now[0])
-    with records.open(RUN) as first:
-        pass
+    asked = []
+
+    def make(run):
+        asked.append(run)
+        return run.sql("SELECT max(experiment) FROM nodes").fetchall()[0][0]
+
+    first = records.answer(RUN, "last", make)
     number, events = another_keep(mine)
     with Ledger.open(mine.ledger, lambda: 2e9) as ledger:
         ledger.extend(events)
-    with records.open(RUN) as same:
-        assert same is first
-    with records.open(RUN, newest=True) as newest:
-        assert newest.why(f"#{number}").ending == "kept"
+    assert records.answer(RUN, "last", make) == first
+    newest = records.answer(RUN, "last", make, newest=True)
+    assert newest.value == number
+    assert first.bytes < newest.bytes == (mine.ledger / "ledger.jsonl").stat().st_size
     now[0] += 100
-    with records.open(RUN) as unchanged:
-        assert unchanged is newest
+    assert records.answer(RUN, "last", make) == newest
+    assert len(asked) == 2
     records.close()
     client = TestClient(build(copy, Access()), base_url="http://localhost")
     assert client.get(f"{AT}/changes/{number}").status_code == 200

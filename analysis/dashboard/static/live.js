@@ -2,14 +2,16 @@
 // and replaces the parts that changed. Without this script the page is the same, until reloaded.
 "use strict";
 (() => {
-  const LEAST_PAUSE_MS = 400;
+  const KEPT_MS = 150;  // a kept change shows at once, anything else at leisure
+  const PAUSE_MS = 2000;
   const status = document.getElementById("link");
   const news = document.getElementById("news");
   let source = null;
   let timer = null;
   let running = false;
-  let again = false;
-  let pause = LEAST_PAUSE_MS;
+  let told = 0;  // bytes of the ledger by the feed
+  let shown = 0;  // and of this page
+  let took = 0;
 
   function say(text, look) {
     status.hidden = false;
@@ -45,7 +47,6 @@
 
   async function refresh() {
     running = true;
-    again = false;
     const began = performance.now();
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
@@ -57,25 +58,34 @@
         }
         document.dispatchEvent(new Event("swarm:recorded"));
       }
+      shown = Number(answer.headers.get("Swarm-Ledger") || told);
     } catch (error) {
       say("no connection", "lost");
     }
-    pause = Math.max(LEAST_PAUSE_MS, 3 * (performance.now() - began));
+    took = performance.now() - began;
     running = false;
-    if (again) soon();
+    if (shown < told) later(PAUSE_MS / 4);  // the server had an older record at hand
   }
 
-  function soon() {
-    again = true;
-    if (running || timer !== null) return;
-    timer = setTimeout(() => { timer = null; refresh(); }, pause);
+  function later(wait) {
+    const at = performance.now() + Math.max(wait, 3 * took);
+    if (timer && timer.at <= at) return;
+    if (timer) clearTimeout(timer.id);
+    timer = { at, id: setTimeout(due, at - performance.now()) };
+  }
+
+  function due() {
+    timer = null;
+    if (running) later(KEPT_MS);
+    else refresh();
   }
 
   function heard(message) {
-    const told = JSON.parse(message.data);
-    const kept = told.headlines.filter((each) => each.tone === "kept").map((each) => each.text);
+    const recorded = JSON.parse(message.data);
+    told = recorded.bytes;
+    const kept = recorded.headlines.filter((each) => each.tone === "kept").map((each) => each.text);
     if (kept.length) news.textContent = kept.join("; ");
-    soon();
+    later(kept.length ? KEPT_MS : PAUSE_MS);
   }
 
   function listen() {
@@ -93,7 +103,7 @@
       source = null;
     } else {
       listen();
-      soon();
+      later(KEPT_MS);
     }
   });
   addEventListener("pagehide", () => { if (source) source.close(); source = null; });

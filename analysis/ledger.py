@@ -158,6 +158,11 @@ class Ledger:
             except BaseException:  # an interrupt, too, leaves no torn line behind it
                 self._file.truncate(self._size)
                 raise
+        if not os.fstat(self._file.fileno()).st_nlink:
+            raise SetupError(
+                f"{self._path} was removed while the run wrote to it, so the run's record is lost;"
+                " its commits are in git (git for-each-ref refs/swarm)"
+            )
 
 
 def read_events(path: Path, offset: int = 0) -> Iterator[tuple[int, Event]]:
@@ -191,9 +196,18 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
 
 
 def run_folders(repo: Path) -> list[Path]:
-    """Return the folders of the runs in `repo`, most recently active first."""
-    ledgers = [(path.stat().st_mtime, path) for path in (repo / RUNS_HOME).glob(f"*/{NAME}")]
+    """Return the folders of the runs in `repo`, most recently active first.
+
+    A folder without a first event is no run: a launch was killed before it began.
+    """
+    found = (repo / RUNS_HOME).glob(f"*/{NAME}")
+    ledgers = [(path.stat().st_mtime, path) for path in found if _has_begun(path)]
     return [path.parent for _, path in sorted(ledgers)[::-1]]
+
+
+def _has_begun(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
 
 
 def check_format(path: Path) -> None:

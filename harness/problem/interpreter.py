@@ -83,7 +83,7 @@ def _program(repo: Path, folder: Path, wanted: str) -> str:
         found.append(Path(sys.executable))
     program = next((path for path in found if os.access(path, os.X_OK) and path.is_file()), None)
     if program is None:
-        raise SetupError(f"python: {wanted} is no interpreter and no virtual environment")
+        raise SetupError(f"python: {wanted} is neither an interpreter nor a virtual environment")
     return str(program.absolute())
 
 

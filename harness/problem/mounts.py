@@ -98,7 +98,7 @@ def _add_outside(plan: MountPlan, path: Path) -> None:
 
 def _check(repo: Path, word: str, host: Path) -> None:
     if not host.is_dir():
-        raise SetupError(f"mount: {word} is no folder: make it, or delete it from program.md")
+        raise SetupError(f"mount: {word} is not a folder: make it, or delete it from program.md")
     real = host.resolve()
     for private in (repo.resolve(), Path.home().resolve()):
         if private.is_relative_to(real):

@@ -114,7 +114,7 @@ class Branches:
                 raise
         raise SetupError(
             f"run {self._refs.run} has another candidate of experiment {experiment}, from a ledger "
-            f"that is gone: launch under another run name, or delete {self._refs.folder}"
+            "that is gone: launch with --new"
         )
 
     def commit_under_ref(

@@ -24,7 +24,7 @@ from swarm.project.repository import (
     require_frozen_harness,
     tip,
 )
-from swarm.project.runs import make_home
+from swarm.project.runs import HOME, make_home
 from swarm.project.schema import guards_of
 
 FOLDER = ".check"
@@ -45,7 +45,7 @@ async def check_base(
     require_sandbox(sandbox, {"the repository": repo})
     found = await _found(base, plan, log)
     if worst(found) != "error":
-        _passed(repo).write_text(_program_id(repo))
+        _remember(repo)
     return found
 
 
@@ -57,11 +57,11 @@ async def first_check(repo: Path, sandbox: SandboxKind) -> list[Finding]:
     """
     base = _base(repo, sandbox)
     problem = "run" in (keys := tasks.kind(base.program.settings.task).keys) or "evaluate" in keys
-    if not problem or _passed(repo).read_text() == (program := _program_id(repo)):
+    if not problem or _last_passed(repo) == _program_id(repo):
         return []
     found = await _found(base, QUICK, lambda _: None)
     if worst(found) != "error":
-        _passed(repo).write_text(program)
+        _remember(repo)
     return found
 
 
@@ -70,19 +70,25 @@ def _base(repo: Path, sandbox: SandboxKind) -> Base:
     commit, program = base.commit, load_program(repo, base.commit, base.program)
     require_clean(repo, program)
     require_frozen_harness()
-    return Base(repo, commit, program, make_home(repo) / FOLDER, sandbox)
+    return Base(repo, commit, program, repo / HOME / FOLDER, sandbox)
 
 
 async def _found(base: Base, plan: BenchPlan, log: Callable[[str], None]) -> list[Finding]:
+    make_home(base.repo)
     runs = await run_base(base, plan, log)
     settings = base.program.settings
     return findings(runs, settings.ratchet.policy(guards_of(settings.guards)))
 
 
-def _passed(repo: Path) -> Path:
-    path = make_home(repo) / PASSED
-    path.touch()
-    return path
+def _last_passed(repo: Path) -> str:
+    try:
+        return (repo / HOME / PASSED).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _remember(repo: Path) -> None:
+    (make_home(repo) / PASSED).write_text(_program_id(repo))
 
 
 def _program_id(repo: Path) -> str:

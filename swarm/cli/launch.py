@@ -18,13 +18,13 @@ from swarm.cli.check import show
 from swarm.cli.console import FiniteFloat, FiniteRange, address_option, run_option, sandbox_option
 from swarm.cli.live import LiveView, cost_of_disturbance, table
 from swarm.cli.machine_report import machine_lines
-from swarm.coordinator.assemble import LaunchOptions, assemble
+from swarm.coordinator.assemble import LaunchOptions, assemble, require_launchable, resumes
 from swarm.coordinator.run import Run
 from swarm.coordinator.task_tree import run_islands
 from swarm.executors.backends import BackendKind
 from swarm.executors.core_leases import lease_cores
 from swarm.executors.machine_limits import CpuLoad
-from swarm.project.runs import latest, repository, runs
+from swarm.project.runs import remove_empty_home, repository
 
 EXIT_INTERRUPTED = 130
 """The exit code that shells give to a process stopped by Ctrl-C."""
@@ -109,6 +109,8 @@ def launch(
     """
     if executor == "local" and address != "auto":
         raise SetupError(f"--address {address} is for Ray clusters: add --executor ray")
+    if name == "":
+        raise SetupError("--run: give the run a name, or leave the option out")
     options = LaunchOptions(
         name or "",
         new,
@@ -124,15 +126,21 @@ def launch(
         stop_at=stop_at,
         stall=stall,
     )
-    return asyncio.run(_launch(options, as_json=as_json))
+    repo = repository()
+    try:
+        return asyncio.run(_launch(repo, options, as_json=as_json))
+    except SetupError:
+        remove_empty_home(repo)
+        raise
 
 
-async def _launch(options: LaunchOptions, *, as_json: bool) -> int:
+async def _launch(repo: Path, options: LaunchOptions, *, as_json: bool) -> int:
     console = Console(stderr=as_json)
     view = LiveView(console, as_json=as_json)
-    repo = repository()
-    if options.executor == "local" and not _resumes(repo, options):
-        await _check_base(repo, options.sandbox, console)
+    if not resumes(repo, options):
+        require_launchable(repo, options)
+        if options.executor == "local":
+            await _check_base(repo, options.sandbox, console)
     load = None if options.executor == "ray" else CpuLoad.look(usable_cores())
     async with assemble(repo, options, view) as run:
         view.limits = run.launch.limits
@@ -153,20 +161,14 @@ async def _launch(options: LaunchOptions, *, as_json: bool) -> int:
     return 0
 
 
-def _resumes(repo: Path, options: LaunchOptions) -> bool:
-    """Return whether these options resume a run that exists."""
-    if options.run:
-        return any(run.name == options.run for run in runs(repo))
-    return not options.new and latest(repo) is not None
-
-
 async def _check_base(repo: Path, sandbox: SandboxKind, console: Console) -> None:
     """Try the base before the first run of a program.md. Raises SetupError at an error."""
     found = await first_check(repo, sandbox)
     errors = [finding for finding in found if finding.severity == "error"]
     if errors:
-        lines = [f"{error.text}\n  fix: {error.fix}" for error in errors]
-        raise SetupError("\n".join([*lines, "no run was started; `swarm check` says more"]))
+        raise SetupError(
+            "\n".join(f"{each.text}: {each.fix} (`swarm check` says more)" for each in errors)
+        )
     if found:
         console.print("checked the base before its first run (`swarm check` says more):")
         show([finding for finding in found if finding.subject in _TOLD], console)

@@ -13,12 +13,13 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
 
-from harness.contract import HarnessError, SetupError
 from islands.environment import withdraw_secrets
+from swarm.cli.streams import open_closed_streams, outlive_readers
 
 COMMANDS: Mapping[str, str] = {
     "init": "Write program.md for this repository, or make a new one.",
@@ -80,6 +81,15 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            close = get_close_matches(name, COMMANDS, 1)
+            ctx.fail(f"no such command {name}" + (f": did you mean `{close[0]}`?" if close else ""))
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
@@ -95,8 +105,15 @@ def swarm() -> None:
     """
 
 
+LASTING = frozenset({"launch", "stack", "promote", "merge", "measure", "check"})
+"""Commands that go on when nobody reads what they print: they do more than print."""
+
+
 def main() -> None:
     """Run the command line and exit."""
+    open_closed_streams()
+    if LASTING.intersection(sys.argv[1:2]):
+        outlive_readers()
     withdraw_secrets()
     sys.exit(_run())
 
@@ -104,10 +121,7 @@ def main() -> None:
 def _run() -> int:
     try:
         code = swarm(standalone_mode=False)
-    except (SetupError, HarnessError) as error:
-        click.echo(f"swarm: {error}", err=True)
-        return 2
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
@@ -115,11 +129,22 @@ def _run() -> int:
     except BrokenPipeError:  # `swarm query ... | head` is not an error
         sys.stderr.close()
         return 0
-    except Exception:  # noqa: BLE001 - anything else is our bug, reported with its traceback
-        traceback.print_exc()
-        click.echo("swarm: this is a bug in swarm; nothing that was recorded is lost", err=True)
-        return 1
+    except Exception as error:  # noqa: BLE001 - told in a line or reported with its traceback
+        return _failed(error)
     return code if isinstance(code, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    """Print the line for what the user can fix; anything else is our bug."""
+    # most commands end well
+    from swarm.cli.error_lines import user_line  # noqa: PLC0415
+
+    if line := user_line(error):
+        click.echo(f"swarm: {line}", err=True)
+        return 2
+    traceback.print_exception(error)
+    click.echo("swarm: this is a bug in swarm; nothing that was recorded is lost", err=True)
+    return 1
 
 
 if __name__ == "__main__":

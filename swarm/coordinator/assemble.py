@@ -35,6 +35,7 @@ from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.run import Run
 from swarm.executors.backends import BackendKind, open_backend
 from swarm.executors.base import ExecutorConfig
+from swarm.executors.machine_limits import MachineLimits
 from swarm.executors.preflight import PreflightPool, choose_slices
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.project.genome_files import require_text
@@ -49,8 +50,18 @@ from swarm.project.repository import (
     require_frozen_harness,
     tip,
 )
-from swarm.project.runs import RunFolder, create, fold, latest, next_name, runs
-from swarm.project.schema import guards_of
+from swarm.project.runs import (
+    RunFolder,
+    create,
+    create_next,
+    fold,
+    latest,
+    locate,
+    release_name,
+    run_folder,
+    runs,
+)
+from swarm.project.schema import MutatorSection, guards_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,25 +156,40 @@ async def assemble(
             yield run
 
 
+def resumes(repo: Path, options: LaunchOptions) -> bool:
+    """Return whether these options resume a run. Raises SetupError for a name that cannot be."""
+    if not options.run:
+        return not options.new and latest(repo) is not None
+    exists = run_folder(repo, options.run).name in [run.name for run in runs(repo)]
+    if exists and options.new:
+        raise SetupError(
+            f"--new --run {options.run}: this run exists: give a new one another name, or resume it"
+            " without --new"
+        )
+    return exists
+
+
 def select_run(repo: Path, options: LaunchOptions) -> RunFolder:
     """Return the run to open or resume: the named one, else the latest, else a new one."""
-    if options.run:
-        if all(run.name != options.run for run in runs(repo)):
-            _require_launchable(repo, options)
-        return create(repo, options.run)
-    last = None if options.new else latest(repo)
-    if last is None:
-        _require_launchable(repo, options)
-    return last or create(repo, next_name(repo))
+    if not resumes(repo, options):
+        require_launchable(repo, options)
+        return create(repo, options.run) if options.run else create_next(repo)
+    return run_folder(repo, options.run) if options.run else locate(None, repo)
 
 
-def _require_launchable(repo: Path, options: LaunchOptions) -> None:
+def require_launchable(repo: Path, options: LaunchOptions) -> None:
     """Raise SetupError for what is wrong with program.md and the genome, before a run is made."""
     base = tip(repo)
     program = _program(repo, base, options)
     require_clean(repo, program)
     require_text(repo, base.commit, program)
     require_frozen_harness()
+    memory, wanted = MachineLimits().memory_mib(), program.settings.rungs[0].memory_mib
+    if options.executor == "local" and memory is not None and wanted > memory:
+        raise SetupError(
+            f"{program.path}: rungs[0].memory_mib is {wanted}, and this machine has {memory} MiB:"
+            " lower it"
+        )
 
 
 @contextmanager
@@ -175,6 +201,7 @@ def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
             # refused before its first event; the lock is held, so no other launch writes here
             if folder.ledger.exists() and not folder.ledger.stat().st_size:
                 shutil.rmtree(folder.path, ignore_errors=True)
+                release_name(folder)
 
 
 def _program(repo: Path, base: LaunchBase, options: LaunchOptions) -> Program:
@@ -182,6 +209,16 @@ def _program(repo: Path, base: LaunchBase, options: LaunchOptions) -> Program:
     if options.agent and options.agent not in program.agents:
         names = ", ".join(program.agents)
         raise SetupError(f"--agent {options.agent}: {PROGRAM} has {names}; add it to `agents`")
+    islands, agent = program.settings.islands, options.agent or program.settings.agent
+    used = [agent]
+    if isinstance(islands, tuple) and not options.agent:
+        used = [island.agent for island in islands]
+    asked = [name for name in used if not isinstance(program.agents[name], MutatorSection)]
+    if asked and not program.prose.strip():
+        raise SetupError(
+            f"{program.path} has no prose, so agent {asked[0]} would not know what to do: write the"
+            " goal below the front matter and commit it"
+        )
     return program
 
 

@@ -12,6 +12,8 @@ long scoring took.
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -178,8 +180,8 @@ class IslandLoop:
                 return await self._unblock(step)
             case FailExperiment(reason):
                 raise SetupError(
-                    f"the seed genome fails its own baseline: {reason}; fix and commit it, then"
-                    " `swarm launch --new`"
+                    f"the seed genome fails its own baseline: {reason}{_missing_package(reason)};"
+                    " fix and commit it, then `swarm launch --new`"
                 )
         return None
 
@@ -406,3 +408,14 @@ class IslandLoop:
 def _nobody_answers(silent: Mapping[str, str]) -> str:
     reasons = "; ".join(dict.fromkeys(silent.values()))
     return f"no agent answers any more: {reasons}; `swarm launch` resumes the run"
+
+
+def _missing_package(reason: str) -> str:
+    """Return how to add what the seed genome imports and its interpreter lacks."""
+    found = re.search(r"No module named '([\w.]+)'", reason)
+    if found is None:
+        return ""
+    return (
+        f" (trials import what is installed in {sys.prefix}: add the package that has {found[1]}"
+        f" with {sys.executable} -m pip install PACKAGE)"
+    )

@@ -38,6 +38,25 @@ _SECTIONS |= {"metric": MetricSection, "held": HeldSection}
 Problem = tuple["SourcePosition", str]
 """A place in the front matter, and the rest of the sentence that begins with its name."""
 
+_OTHERS_WORDS = {
+    word: key
+    for words, key in (
+        ("iterations max_iterations generations max_trials steps", "limits: {trials: 1000}"),
+        ("max_minutes time hours duration timeout time_limit", "limits: {minutes: 480}"),
+        ("budget max_usd max_cost cost", "limits: {usd: 20}"),
+        ("seconds memory_mib memory depth", "rungs: [{depth: 1, seconds: 20, memory_mib: 4096}]"),
+        ("population population_size num_islands workers", "islands: 4"),
+        ("command cmd benchmark", "run: python bench.py"),
+        ("goal objective maximise maximize minimise minimize", "direction: maximize"),
+        ("target targets editable", "genome: [src/f.py]"),
+    )
+    for word in words.split()
+}
+"""What to write for words that other tools have for a key."""
+
+ALIKE = 0.75
+"""Similarity from which a word is taken for a misspelling: `iterations` is not `migration`."""
+
 MAX_QUOTED_CHARS = 40
 """Characters of a wrong value or key that a message quotes."""
 
@@ -75,7 +94,22 @@ def _unknown_key(place: SourcePosition, front: FrontMatter) -> str:
     renamed = RENAMED.get((str(place[0]), str(place[-1]))) if len(place) == 2 else None  # noqa: PLR2004  # section and key
     if renamed is not None:
         return f"is now called `{renamed}`: rename it"
-    return f"is no key{nearest(str(place[-1]), _keys(place[:-1], front))}"
+    here, word = _keys(place[:-1], front), str(place[-1])
+    if len(place) == 1 and (meant := _elsewhere(word)):
+        return f"is not a key: write `{meant}`"
+    return f"is not a key{nearest(word, here)}"
+
+
+def _elsewhere(word: str) -> str:
+    """Return what is meant by `word`, which other tools or a section have for a key."""
+    if known := _OTHERS_WORDS.get(word.lower().replace("-", "_")):
+        return known
+    sections = [name for name, record in _SECTIONS.items() if word in _names(record)]
+    return f"{sections[0]}: {{{word}: ...}}" if len(sections) == 1 else ""
+
+
+def _names(record: Any) -> list[str]:  # noqa: ANN401 - dataclasses have no type
+    return [key.name for key in dataclasses.fields(record)]
 
 
 def _written(loc: tuple[int | str, ...], front: FrontMatter) -> SourcePosition:
@@ -115,7 +149,7 @@ def _rule(place: SourcePosition, front: FrontMatter) -> tuple[str, FieldInfo]:
 
 def _keys(place: SourcePosition, front: FrontMatter) -> list[str]:
     record = _record(place, front)
-    return [key.name for key in dataclasses.fields(record)] if record else []
+    return _names(record) if record else []
 
 
 def _record(place: SourcePosition, front: FrontMatter) -> Any:  # noqa: ANN401 - dataclasses have no type
@@ -163,7 +197,7 @@ def _word(key: str) -> str:
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return the fix for a wrong `word`: a similar one of `words`, or else all of them."""
     valid = sorted(words)
-    close = difflib.get_close_matches(word[:200], valid, 1)
+    close = difflib.get_close_matches(word[:200], valid, 1, ALIKE)
     if close:
         return f": did you mean `{close[0]}`?"
     return f": valid are {', '.join(valid[:20])}" if valid else ""

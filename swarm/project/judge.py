@@ -146,7 +146,7 @@ def _at(files: Iterable[TrackedFile], path: str, key: str) -> list[TrackedFile]:
     """Return the tracked files at or below `path`. Raises SetupError naming `key`."""
     found = [file for file in files if file.path == path or file.path.startswith(f"{path}/")]
     if not found:
-        raise SetupError(f"{key}: {path} is no file of the launch commit: commit it")
+        raise SetupError(f"{key}: {path} is not in the launch commit: commit it")
     for file in found:
         if file.mode in (SUBMODULE, LINK):
             raise SetupError(f"{key}: {file.path} is a link or a submodule: commit the file itself")

@@ -135,7 +135,7 @@ def _contradictions(settings: Settings, files: Collection[str]) -> Iterator[Prob
     if settings.task not in tasks.NAMES:
         yield (
             ("task",),
-            f"is {shown(settings.task)}, which is no task{nearest(settings.task, tasks.NAMES)}",
+            f"is {shown(settings.task)}, which is not a task{nearest(settings.task, tasks.NAMES)}",
         )
     else:
         yield from _unfit_keys(settings, tasks.kind(settings.task))
@@ -164,7 +164,7 @@ def _unfit_keys(settings: Settings, kind: TaskKind) -> Iterator[Problem]:
             if key in kind.required:
                 yield (key,), f"is missing: add `{key}: {kind.required[key]}`"
         elif key not in kind.keys:
-            yield (key,), f"is no key of task {settings.task}: delete it"
+            yield (key,), f"is not a key of task {settings.task}: delete it"
         elif value != kind.fixed.get(key, value):
             fixed = kind.fixed[key]
             yield (key,), f"must be `{fixed}` for task {settings.task}: correct or delete it"
@@ -235,7 +235,7 @@ def _unknown_agents(settings: Settings) -> Iterator[Problem]:
         ]
     for place, name in named:
         if name not in agents:
-            yield place, f"is {shown(name)}, which is no agent{nearest(name, agents)}"
+            yield place, f"is {shown(name)}, which is not an agent{nearest(name, agents)}"
 
 
 def _repetitions(settings: Settings) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from harness.contract import SetupError
 from islands.git.plumbing import Plumbing
-from swarm.project.runs import RunFolder, require_stopped
+from swarm.project.runs import RunFolder, release_name, require_stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ def remove(plan: RemovalPlan, *, keep_branches: bool) -> None:
     refs = git.run("for-each-ref", "--format=delete %(refname)", *places)
     if refs:
         git.run("update-ref", "--no-deref", "-m", "swarm: remove", "--stdin", stdin=refs)
+    release_name(run)
     try:
         shutil.rmtree(run.path)
     except FileNotFoundError:

@@ -58,10 +58,13 @@ def load_program(repo: Path, commit: str, path: str = PROGRAM) -> Program:
     try:
         text = git.cat_file("blob", f"{commit}:{path}", stdout_as_string=False)
     except GitCommandError:
-        raise SetupError(
-            f"no {path} in {commit[:8]}: write and commit one, or create a repository"
-            " with `swarm init DIR`"
-        ) from None
+        if (repo / path).is_file():
+            fix = f"it is in {(repo / path).parent}, uncommitted: git add -f {path} && git commit"
+        else:
+            fix = (
+                "write one with `swarm init` and commit it, or make a repository (`swarm init DIR`)"
+            )
+        raise SetupError(f"{path} is not in commit {commit[:8]}: {fix}") from None
     files = git.ls_tree("-r", "-z", "--name-only", commit).split("\0")
     folder = path.removesuffix(PROGRAM)
     inside = [file.removeprefix(folder) for file in files if file and file.startswith(folder)]

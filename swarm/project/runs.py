@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +127,7 @@ def locate(name: str | None, start: Path | None = None) -> RunFolder:
         if last is None:
             raise SetupError(f"{repo} has no run yet: start one with `swarm launch`")
         return last
-    run = _run_folder(repo, name)
+    run = run_folder(repo, name)
     if not run.ledger.exists():
         names = ", ".join(run.name for run in runs(repo)) or "none yet, `swarm launch` starts one"
         raise SetupError(f"--run {name}: no such run; existing runs: {names}")
@@ -133,14 +135,67 @@ def locate(name: str | None, start: Path | None = None) -> RunFolder:
 
 
 def create(repo: Path, name: str) -> RunFolder:
-    """Return the run `name` of repository `repo`; create its folder if it does not exist.
+    """Return the run `name` of repository `repo`; take its name, and create its folder.
 
-    Raises SetupError for an invalid name, or where the folder cannot be created.
+    Raises SetupError for an invalid name, for one that another worktree has taken, or where the
+    folder cannot be created.
     """
-    run = _run_folder(repo, name)
+    run = run_folder(repo, name)
     make_home(repo)
+    owner = _take_name(run)
+    if owner != run.path:
+        raise SetupError(
+            f"--run {name}: the run of this name is in {owner}, a worktree of this repository:"
+            " choose another name"
+        )
     _make_folder(run.path)
     return run
+
+
+def create_next(repo: Path) -> RunFolder:
+    """Create a run whose name run<N> no folder, ref or worktree of the repository uses.
+
+    Two launches at a time get two names.
+    """
+    make_home(repo)
+    number = int(next_name(repo).removeprefix("run"))
+    while _take_name(RunFolder(repo, f"run{number}")) != RunFolder(repo, f"run{number}").path:
+        number += 1
+    return create(repo, f"run{number}")
+
+
+def release_name(run: RunFolder) -> None:
+    """Give a run's name back: it was refused or removed."""
+    place = _name_place(run)
+    with suppress(FileNotFoundError):
+        if place.read_text() == str(run.path):
+            place.unlink()
+
+
+def _take_name(run: RunFolder) -> Path:
+    """Take a run's name in the git directory that all worktrees share; return whose folder it is.
+
+    A name whose folder is gone, with its worktree, is taken over where no ref is left of it.
+    """
+    place = _name_place(run)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=place.parent, prefix=".", delete=True) as draft:
+        draft.write(str(run.path))
+        draft.flush()
+        try:
+            os.link(draft.name, place)  # whole, or not at all
+        except FileExistsError:
+            owner = Path(place.read_text())
+            if owner.exists() or run.name in _names_in_refs(run.repo):
+                return owner
+            os.replace(draft.name, place)  # noqa: PTH105 - as os.link above
+            Path(draft.name).touch()  # the block removes it
+    return run.path
+
+
+def _name_place(run: RunFolder) -> Path:
+    common = Git(run.repo).rev_parse("--path-format=absolute", "--git-common-dir")
+    return Path(common) / "swarm" / "runs" / run.name
 
 
 def make_home(repo: Path) -> Path:
@@ -156,12 +211,25 @@ def make_home(repo: Path) -> Path:
     return home
 
 
+def remove_empty_home(repo: Path) -> None:
+    """Remove the folder of all runs if it holds nothing: a refused command leaves it as it was."""
+    home = repo / HOME
+    with suppress(OSError):
+        for entry in home.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                with suppress(OSError):
+                    entry.rmdir()
+        if [entry.name for entry in home.iterdir()] == [".gitignore"]:
+            (home / ".gitignore").unlink()
+            home.rmdir()
+
+
 def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except (FileExistsError, NotADirectoryError) as error:
         raise SetupError(
-            f"{error.filename}: {error.strerror}; move it away or make it writable"
+            f"{error.filename} is a file: move it away, since runs go there"
         ) from error
 
 
@@ -178,10 +246,15 @@ def latest(repo: Path) -> RunFolder | None:
 def next_name(repo: Path) -> str:
     """Return run<N>, where N is above every number that a run folder or a ref still uses."""
     taken = [path.name for path in (repo / HOME).glob("run*")]
-    refs = Git(repo).for_each_ref("--format=%(refname)", "refs/heads/swarm/", "refs/swarm/")
-    taken += refs.replace("\n", "/").split("/")
+    taken += _names_in_refs(repo)
     numbers = [int(match[1]) for name in taken if (match := _NUMBERED.fullmatch(name))]
     return f"run{max(numbers, default=0) + 1}"
+
+
+def _names_in_refs(repo: Path) -> list[str]:
+    """Return every part of the names of the refs of runs."""
+    refs = Git(repo).for_each_ref("--format=%(refname)", "refs/heads/swarm/", "refs/swarm/")
+    return str(refs).replace("\n", "/").split("/")
 
 
 def repository(start: Path | None = None) -> Path:
@@ -201,7 +274,8 @@ def repository(start: Path | None = None) -> Path:
         ) from None
 
 
-def _run_folder(repo: Path, name: str) -> RunFolder:
+def run_folder(repo: Path, name: str) -> RunFolder:
+    """Return the folder of a run, which need not exist. Raises SetupError for an invalid name."""
     unfit = name.endswith((".", ".lock")) or ".." in name
     if unfit or not _NAME.fullmatch(name):
         raise SetupError(

@@ -103,7 +103,7 @@ def test_status_shows_the_islands_and_their_experiments(repo, history):
 def test_status_of_a_run_that_has_not_begun(repo):
     """An empty ledger is no error."""
     write(runs.create(repo, "run1").path, [])
-    assert output(status) == "run run1 has not started\n"
+    assert output(status, "--run", "run1") == "run run1 has not started\n"
 
 
 def test_the_lineage_is_printed_as_a_tree_and_as_json(repo, history):

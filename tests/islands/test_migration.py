@@ -275,7 +275,7 @@ def test_separate_runs_report_the_best_claim_and_count_all_trials():
         ("{every: 0}", "4: migration.every must be a whole number from 1"),
         ("{rate: 0}", "4: migration.rate must be a share above 0, 1 at most"),
         ("{rate: 1.5}", "4: migration.rate must be a share above 0, 1 at most"),
-        ("{often: 3}", "4: migration.often is no key"),
+        ("{often: 3}", "4: migration.often is not a key"),
         ("ring", "4: migration must be settings"),
     ],
 )

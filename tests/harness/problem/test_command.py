@@ -312,7 +312,7 @@ def test_mounts_that_hold_what_trials_must_not_see_are_refused(tmp_path):
         "/": "must not see",
         ".": "must not see",
         ".git": "own record",
-        "lib": "is no folder",
+        "lib": "is not a folder",
         "tool": "holds credentials.toml",
     }.items():
         repo = make(tmp_path / f"r{len(list(tmp_path.iterdir()))}", {"tool/credentials.toml": ""})
@@ -422,7 +422,7 @@ def test_an_interpreter_that_does_not_run_is_named(tmp_path):
         (tmp_path / name).chmod(0o755)
         with pytest.raises(SetupError, match=f"{name} does not run .*set `python:`"):
             find_python(tmp_path, tmp_path, f"./{name}")
-    with pytest.raises(SetupError, match="no interpreter and no virtual environment"):
+    with pytest.raises(SetupError, match="neither an interpreter nor a virtual environment"):
         find_python(tmp_path, tmp_path, "./none")
 
 

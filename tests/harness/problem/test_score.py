@@ -93,7 +93,7 @@ def test_what_run_prints_or_leaves_gains_nothing(problem, trap):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (("data/dev.txt", "data/none.txt"), "held.dev: data/none.txt is no file of the launch"),
+        (("data/dev.txt", "data/none.txt"), "held.dev: data/none.txt is not in the launch"),
         (("score: python score.py\n", ""), "program.md:5: held needs a judge, since the candidate"),
         (("evidence: verified", "evidence: maybe"), "program.md:9: evidence must be verified, whi"),
     ],

@@ -122,7 +122,7 @@ def test_an_experiment_has_one_candidate(run):
     """A second, different candidate of an experiment is refused, with the fix."""
     base = run.base("main")
     one = run.commit(base, edit("a = 9\n"), "m", 1, T)
-    with pytest.raises(SetupError, match="another run name"):
+    with pytest.raises(SetupError, match="launch with --new"):
         run.commit(base, edit("a = 8\n"), "m", 1, T)
     assert run.tried(1) == one
 

@@ -1,0 +1,5 @@
+"""`python -m swarm`: the command line."""
+
+from swarm.cli.main import main
+
+main()

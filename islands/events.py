@@ -881,8 +881,7 @@ Event = (
     | HeadAdopted
     | Merged
     | ModelCalled
-    | se.Command
-    | se.IslandRestarted
+    | se.Steered
     | FreshChecked
 )
 

@@ -171,7 +171,7 @@ def accept(  # noqa: PLR0911 - one case for each command
             return _limits(limits, request)
 
 
-def said(event: se.Command | se.IslandRestarted) -> str:  # noqa: PLR0911 - one case for each kind
+def said(event: se.Steered) -> str:  # noqa: C901, PLR0911 - one case for each kind
     """Return in one line what a person said, or what came of it."""
     match event:
         case se.NoteAdded(number, text, island):
@@ -193,6 +193,8 @@ def said(event: se.Command | se.IslandRestarted) -> str:  # noqa: PLR0911 - one 
             return f"#{number} dropped, with what is built on it"
         case se.LimitsSet(limits):
             return f"limits set: {', '.join(_limit(*one) for one in limits.items())}"
+        case se.ProgramRevised(commit, changes):
+            return f"program.md of {commit[:10]} counts from now on: {'; '.join(changes)}"
 
 
 def _limit(name: se.LimitName, value: float | None) -> str:

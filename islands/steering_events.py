@@ -159,6 +159,22 @@ class LimitsSet:
     kind: Literal["limits_set"] = "limits_set"
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramRevised:
+    """A resumed run took up what a person had changed in program.md.
+
+    commit: the commit whose program.md counts from now on
+    changes: what differs from before, a phrase each
+    limits: limits among them: they hold over what was set by a command before
+    """
+
+    commit: str
+    changes: tuple[str, ...]
+    limits: tuple[LimitName, ...] = ()
+    recorded: float = 0.0
+    kind: Literal["program_revised"] = "program_revised"
+
+
 Command = (
     NoteAdded
     | NoteWithdrawn
@@ -170,3 +186,6 @@ Command = (
     | LimitsSet
 )
 """Events that record a person's command."""
+
+Steered = Command | IslandRestarted | ProgramRevised
+"""All steering events."""

@@ -301,8 +301,8 @@ def _merged(event: ev.Merged) -> Iterable[tuple[str, Row]]:
     yield "merges", {**merged, "branch": event.target, **how, "recorded": event.recorded}
 
 
-@rows.register(se.Command | se.IslandRestarted)
-def _steered(event: se.Command | se.IslandRestarted) -> Iterable[tuple[str, Row]]:
+@rows.register(se.Steered)
+def _steered(event: se.Steered) -> Iterable[tuple[str, Row]]:
     named = {"action": event.kind, "reason": said(event), "recorded": event.recorded}
     match event:
         case se.NoteAdded(number, text, island):

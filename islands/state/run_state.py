@@ -65,6 +65,7 @@ class State:
         self.quarantines = Quarantines()
         self.calls = PendingCalls()
         self.steering = Steering()
+        self.merges: list[ev.Merged] = []
         self.claimless = 0
         self.sentinels = Sentinels()
         self.scores = Scores(self.sentinels)
@@ -158,8 +159,8 @@ class State:
         for island in self.islands.values():
             island.last_active = None  # no slice is used until the run is resumed
 
-    @_apply.register(se.Command)
-    @_apply.register(ev.Merged | ev.StackCheckStarted | ev.StackCheckAssembled | ev.StackCheckEnded)
+    @_apply.register(se.Command | se.ProgramRevised)
+    @_apply.register(ev.StackCheckStarted | ev.StackCheckAssembled | ev.StackCheckEnded)
     @_apply.register(
         ev.PromotionStarted
         | ev.PromotionEnded
@@ -170,6 +171,10 @@ class State:
     )
     def _no_effect(self, event: ev.Event) -> None:
         """Events that only other folds use."""
+
+    @_apply.register
+    def _merged(self, event: ev.Merged) -> None:
+        self.merges.append(event)
 
     @_apply.register
     def _slice_quarantined(self, event: ev.SliceQuarantined) -> None:

@@ -20,6 +20,7 @@ class Steering:
     - `restarts`: commits from which islands are to go on, by island
     - `limits`: limits that a person set, by name; None lifts one
     - `set_now`: names of those that were set since the launch began
+    - `program`: commit whose program.md counts, "" for that of the run's base
     - `requests`: commands taken, by the id of their request
     """
 
@@ -31,6 +32,7 @@ class Steering:
         self.limits: dict[se.LimitName, float | None] = {}
         self.set_now: set[se.LimitName] = set()
         self.requests: dict[str, se.Command] = {}
+        self.program = ""
         self.last_note = 0
 
     def notes_for(self, island: str) -> tuple[str, ...]:
@@ -92,6 +94,12 @@ class Steering:
         self.requests[event.request] = event
         self.limits |= event.limits
         self.set_now |= {*event.limits}
+
+    @apply.register
+    def _program_revised(self, event: se.ProgramRevised) -> None:
+        self.program = event.commit
+        for name in event.limits:
+            self.limits.pop(name, None)
 
     @apply.register
     def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from rich.console import Console
 from analysis.database.refresh import Refresher, refresh
 from harness.contract import SandboxKind, SetupError
 from harness.cpus import usable_cores
+from islands import events as ev
 from islands.state.run_state import State
 from swarm.check.report import first_check
 from swarm.cli.check import show
 from swarm.cli.console import FiniteFloat, FiniteRange, address_option, run_option, sandbox_option
-from swarm.cli.live import LiveView, cost_of_disturbance, table
+from swarm.cli.live import LiveView, cost_of_disturbance, describe, table
 from swarm.cli.machine_report import machine_lines
+from swarm.coordinator.announcer import Announcer, topic_of
 from swarm.coordinator.assemble import LaunchOptions, assemble, require_launchable, resumes
 from swarm.coordinator.run import Run
 from swarm.coordinator.task_tree import run_islands
@@ -144,6 +147,8 @@ async def _launch(repo: Path, options: LaunchOptions, *, as_json: bool) -> int:
     load = None if options.executor == "ray" else CpuLoad.look(usable_cores())
     async with assemble(repo, options, view) as run:
         view.limits = run.launch.limits
+        for line in run.launch.notices:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         slices = {island.slice for island in run.launch.islands}
         cores = {core for slice_ in slices for core in slice_.cores}
         with lease_cores(cores if load else ()) as taken:
@@ -179,10 +184,20 @@ _TOLD = ("run", "score", "time", "genome", "evidence")
 
 
 def _next(state: State) -> str:
-    if state.promotions.consensus is not None:
+    """Return what a person may do now; what is merged is never offered again."""
+    merged = {merge.head for merge in state.merges}
+    built = state.promotions.consensus
+    if built is not None and built.commit not in merged:
         return "`swarm report` (what was found), `swarm merge --dry-run`, then `swarm merge`"
-    if any(island.kept for island in state.islands.values()):
-        return "`swarm report` (what was found), `swarm promote`, then `swarm merge`"
+    if any(island.kept and island.head not in merged for island in state.islands.values()):
+        if built is None:
+            return "`swarm report` (what was found), `swarm promote`, then `swarm merge`"
+        return (
+            "`swarm report` (what was found); `swarm promote` measures what was kept since the"
+            " merge; `swarm launch --new` starts from the merged branch"
+        )
+    if merged:
+        return "all that was promoted is merged; `swarm launch --new` starts from there"
     return "`swarm lineage`; `swarm launch` resumes the run"
 
 
@@ -195,19 +210,48 @@ def handled_signals() -> tuple[signal.Signals, ...]:
 
 async def _run_to_end(run: Run, view: LiveView) -> bool:
     """Run the islands, the live view and the refreshes; return whether a signal interrupted it."""
+    announcer = _announcing(run, view)
     task = asyncio.ensure_future(run_islands(run))
     for number in handled_signals():
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    background = [asyncio.create_task(view.show()), asyncio.create_task(_refresh_database(run))]
+    background = [
+        asyncio.create_task(view.show()),
+        asyncio.create_task(_refresh_database(run)),
+        asyncio.create_task(announcer.run()),
+    ]
     try:
         await task
     except asyncio.CancelledError:
         return True
     finally:
+        await announcer.finish()
         for other in background:
             other.cancel()
         await asyncio.gather(*background, return_exceptions=True)
     return False
+
+
+def _announcing(run: Run, view: LiveView) -> Announcer:
+    """Return what announces the run's news, which it is told of from now on."""
+    announcer = Announcer(run.launch.notify, run.launch.folder.repo, view.say)
+    before = run.watch
+
+    def watch(event: ev.Event, state: State) -> None:
+        before(event, state)
+        topic = topic_of(event, state)
+        if topic is not None:
+            announcer.announce(
+                {
+                    "topic": topic,
+                    "text": describe(event, state),
+                    "run": state.run.run,
+                    "repository": str(run.launch.folder.repo),
+                    "event": json.loads(ev.encode(event)),
+                }
+            )
+
+    run.watch = watch
+    return announcer
 
 
 async def _refresh_database(run: Run) -> None:

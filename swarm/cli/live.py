@@ -60,9 +60,10 @@ class LiveView:
             if self._console.is_terminal:
                 return  # the live table shows what is being tried
         if (line := describe(event, state)) != "":
-            self._print(line)
+            self.say(line)
 
-    def _print(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line with the time since the launch."""
         stamp = _clock(time.monotonic() - self._started)
         self._console.print(Text(f"{stamp}  {line}"), soft_wrap=True, highlight=False)
 
@@ -73,10 +74,10 @@ class LiveView:
             return
         if latest.notable and name not in self._contended:
             self._contended.add(name)
-            self._print(latest.format(name))
+            self.say(latest.format(name))
         elif latest.negligible and name in self._contended:
             self._contended.discard(name)
-            self._print(f"{name}: has its cores to itself again")
+            self.say(f"{name}: has its cores to itself again")
 
     async def show(self) -> None:
         """Redraw the live table until cancelled; return at once where there is no terminal."""
@@ -412,7 +413,7 @@ def head_adopted(event: ev.HeadAdopted, state: State) -> str:
 
 
 @describe.register
-def steered(event: se.Command | se.IslandRestarted, state: State) -> str:
+def steered(event: se.Steered, state: State) -> str:
     """Say what a person said, or what came of it."""
     del state
     return said(event)

@@ -32,6 +32,10 @@ from swarm.cli.console import FiniteFloat, json_option, run_option
 from swarm.coordinator.inbox import send
 from swarm.project.runs import RunFolder, locate
 
+_AGENTS = """
+SELECT island, agent FROM islands UNION SELECT island, agent FROM agent_calls WHERE agent <> 'null'
+"""
+
 
 class _Limit(FiniteFloat):
     """A number, or `none`."""
@@ -159,7 +163,7 @@ def _send(run: RunFolder, command: SteeringCommand, *, as_json: bool) -> None:
 def _only_mutators(run: RunFolder, island: str) -> str:
     """Return a line if no agent that is told a note can read, "" if one can."""
     with reading(run.path) as con:
-        rows = answer(con, "SELECT island, agent FROM islands").rows
+        rows = answer(con, _AGENTS).rows
     agents = {agent for name, agent in rows if island in {"", name}}
     return "the mutator reads no notes: no agent here is a language model" * (agents == {"mutator"})
 

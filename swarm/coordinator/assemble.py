@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.ledger import Ledger
@@ -32,6 +32,7 @@ from swarm.agents.mutator import Breakages, Mutator
 from swarm.coordinator.call_records import CallRecords
 from swarm.coordinator.inbox import Inbox
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
+from swarm.coordinator.resumed_program import ResumedProgram, resumed_program
 from swarm.coordinator.run import Run
 from swarm.executors.backends import BackendKind, open_backend
 from swarm.executors.base import ExecutorConfig
@@ -102,10 +103,15 @@ async def assemble(
                 f"run {folder.name} improves what {base.program} names, and here is {here}: name"
                 " the run with --run, or begin one with --new"
             )
-        program = _program(repo, base, options)
+        program = load_program(repo, base.commit, base.program)
+        resumed = ResumedProgram(program)
         if opened is None:
             require_clean(repo, program)
             require_text(repo, base.commit, program)
+        else:
+            resumed = resumed_program(repo, program, past, take_up=not options.unlimited)
+        program = resumed.program
+        _require_agent(program, options)
         require_frozen_harness()
         branches = Branches(repo, folder.name, program.settings.genome)
 
@@ -117,7 +123,11 @@ async def assemble(
             task = tasks.load(program.settings.task, problem)
             lines = _lines(branches, base.commit)
             opening = _opening(program, task, folder.name, base, islands, lines)
-            launch = _launch(program, task, folder, options, opening, islands)
+            launch = replace(
+                _launch(program, task, folder, options, opening, islands),
+                revision=resumed.revision,
+                notices=resumed.notices,
+            )
             spent = Usage(tokens_untold=past.tokens, usd=past.usd)
             budget = Budget(launch.limits.usd, launch.limits.tokens, spent)
             agents = _agents(program, launch, budget, stack, calls)
@@ -180,7 +190,8 @@ def select_run(repo: Path, options: LaunchOptions) -> RunFolder:
 def require_launchable(repo: Path, options: LaunchOptions) -> None:
     """Raise SetupError for what is wrong with program.md and the genome, before a run is made."""
     base = tip(repo)
-    program = _program(repo, base, options)
+    program = load_program(repo, base.commit, base.program)
+    _require_agent(program, options)
     require_clean(repo, program)
     require_text(repo, base.commit, program)
     require_frozen_harness()
@@ -204,8 +215,7 @@ def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
                 release_name(folder)
 
 
-def _program(repo: Path, base: LaunchBase, options: LaunchOptions) -> Program:
-    program = load_program(repo, base.commit, base.program)
+def _require_agent(program: Program, options: LaunchOptions) -> None:
     if options.agent and options.agent not in program.agents:
         names = ", ".join(program.agents)
         raise SetupError(f"--agent {options.agent}: {PROGRAM} has {names}; add it to `agents`")
@@ -219,7 +229,6 @@ def _program(repo: Path, base: LaunchBase, options: LaunchOptions) -> Program:
             f"{program.path} has no prose, so agent {asked[0]} would not know what to do: write the"
             " goal below the front matter and commit it"
         )
-    return program
 
 
 def _opening(  # noqa: PLR0913, PLR0917  # each is part of the event
@@ -274,6 +283,7 @@ def _launch(  # noqa: PLR0913, PLR0917  # each is part of the plan
         stacking=settings.stack.policy(),
         splits=task.splits,
         migration=settings.migration.migration(),
+        notify=settings.notify or "",
     )
 
 

@@ -12,7 +12,7 @@ from islands.promotion.attempt import PromotionPolicy
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import NEVER, StackPolicy
 from islands.state.steering import Steering
-from islands.steering_events import LimitName
+from islands.steering_events import LimitName, ProgramRevised
 from swarm.project.runs import RunFolder
 
 
@@ -85,3 +85,11 @@ class Launch:
 
     migration: Migration = NO_MIGRATION
     stacking: StackPolicy = NEVER
+    revision: ProgramRevised | None = None
+    """What a resumed run takes up from program.md, None for nothing."""
+
+    notify: str = ""
+    """The command that announcements are made with, "" for none."""
+
+    notices: tuple[str, ...] = ()
+    """What a person should know before it begins, a line each."""

@@ -129,6 +129,8 @@ async def _begin(run: Run) -> None:
     else:
         _check_unchanged(run.state.opened, run.launch.opening)
         run.record(ev.RunResumed())
+        if run.launch.revision is not None:
+            run.record(run.launch.revision)
     for island in run.launch.islands:
         if island.name not in run.state.islands:
             branch, base = run.branches.branch(island.name), run.state.run.base

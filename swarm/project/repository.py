@@ -71,6 +71,31 @@ def load_program(repo: Path, commit: str, path: str = PROGRAM) -> Program:
     return in_folder(read_program(text, path, inside), path)
 
 
+def load_revised(repo: Path, path: str) -> tuple[str, Program] | None:
+    """Return the checked-out commit and the program.md at `path` in it, None if it has none.
+
+    The genome is not looked for: a run's is that of its base. Raises SetupError if it is not valid.
+    """
+    opened = Repo(repo)
+    commit = opened.head.commit.hexsha
+    program = load_prose(repo, commit, path)
+    return None if program is None else (commit, program)
+
+
+def load_prose(repo: Path, commit: str, path: str) -> Program | None:
+    """Return the program.md at `path` in `commit`, whatever else is there, None if it has none."""
+    try:
+        text = Repo(repo).git.cat_file("blob", f"{commit}:{path}", stdout_as_string=False)
+    except GitCommandError:
+        return None
+    return in_folder(read_program(text, path), path)
+
+
+def is_dirty(repo: Path, path: str) -> bool:
+    """Return whether the file at `path` differs from the checked-out commit's."""
+    return bool(Repo(repo).git.status("--porcelain", "--", path))
+
+
 def require_clean(repo: Path, program: Program) -> None:
     """Raise SetupError if program.md or the genome differ from the commit that will be run."""
     dirty = Repo(repo).git.status("--porcelain", "--", program.path, *program.settings.genome)

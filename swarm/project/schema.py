@@ -529,6 +529,10 @@ class Settings:
     preflight: Annotated[
         Literal["auto", "always", "never"], described("auto, always or never", "auto")
     ] = "auto"
+    notify: Annotated[
+        CommandLine | None,
+        described("a command line that gets each claim, trouble and the end", "notify-send swarm"),
+    ] = None
     seed: Annotated[
         int, Field(ge=0, le=2**31 - 1), described("a whole number from 0 to 2147483647", "7")
     ] = 0

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.support.target import command, environment, git, ledger, packing, swarm
+from tests.support.target import command, environment, git, ledger, packing, rewrite, swarm
 
 
 def launched(repo, *options):
@@ -52,14 +52,23 @@ def test_a_launch_is_steered_killed_and_steered_again(tmp_path):
         assert "a is paused" in status and "note 1 to a: try shorter warmups" in status
         assert "there is nothing to stop" in swarm(repo, "stop", code=2)
         swarm(repo, "limits", "--stall", 500, "--minutes", "none")  # with no launch
+        rungs = [{"depth": 1, "seconds": 0.3, "memory_mib": 1024}]
+        rewrite(repo, rungs=rungs, seed=6)
+        refusal = swarm(repo, "launch", code=2)
+        assert "`seed` differs from what run run1 began with (5 -> 6)" in refusal
+        rewrite(repo, rungs=rungs, seed=5, limits={"trials": 5000}, notify="cat >> ../news")
         child = launched(repo)
-        wait_for(repo, "run_resumed")
+        (revised,) = wait_for(repo, "program_revised")
+        changes = ["limits.trials: none -> 5000", "notify: none -> cat >> ../news"]
+        assert revised["changes"] == changes and revised["limits"] == ["trials"]
         assert "resumed: a" in swarm(repo, "resume")
         wait_for(repo, "trial_started", started + 2)
         assert json.loads(swarm(repo, "stop", "--json"))["kind"] == "stop_asked"
         assert child.wait(60) == 0
     finally:
         child.kill()
+    news = [json.loads(line) for line in (tmp_path / "news").read_text().splitlines()]
+    assert news[-1]["topic"] == "end" and "`swarm stop`" in news[-1]["text"]
     events = [e["kind"] for e in ledger(repo)]
     assert events[-1] == "run_stopped"
     assert "trial_started" not in events[events.index("stop_asked") :]

@@ -54,6 +54,11 @@ SELECT count(*) AS trials, reason FROM trials WHERE state = 'voided'
 GROUP BY reason ORDER BY trials DESC, reason LIMIT 3
 """
 
+_BASE = """
+SELECT avg(score) AS base_score FROM trials
+WHERE purpose = 'baseline' AND state = 'scored' AND rung = 0
+"""
+
 _SUMMARY = """
 SELECT run.task, run.metric, run.recorded AS started,
   (SELECT count(*) FROM trials WHERE state <> 'voided') AS trials,
@@ -78,6 +83,8 @@ def standing(con: DuckDBPyConnection) -> dict[str, Any]:
         "last": _first(con, "FROM coordinators ORDER BY rowid DESC LIMIT 1"),
         **(_first(con, "SELECT sigma FROM noise") or {}),
         **(_first(con, "FROM nulls") or {}),
+        **(_first(con, _BASE) or {"base_score": None}),
+        **(_first(con, "SELECT bool_or(sandbox = 'none') AS unconfined FROM trials") or {}),
         "slice_quarantines": answer(con, _APART).named(),
         "contention": answer(con, _CONTENTION).named(),
         "voids": answer(con, _VOIDS).named(),

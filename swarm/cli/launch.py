@@ -147,7 +147,7 @@ async def _launch(repo: Path, options: LaunchOptions, *, as_json: bool) -> int:
     load = None if options.executor == "ray" else CpuLoad.look(usable_cores())
     async with assemble(repo, options, view) as run:
         view.limits = run.launch.limits
-        for line in run.launch.notices:
+        for line in (*run.launch.notices, *_unconfined_notice(options.sandbox)):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         slices = {island.slice for island in run.launch.islands}
         cores = {core for slice_ in slices for core in slice_.cores}
@@ -229,6 +229,12 @@ async def _run_to_end(run: Run, view: LiveView) -> bool:
             other.cancel()
         await asyncio.gather(*background, return_exceptions=True)
     return False
+
+
+def _unconfined_notice(sandbox: SandboxKind) -> tuple[str, ...]:
+    if sandbox != "none":
+        return ()
+    return ("--sandbox none: candidates run UNCONFINED, and the scores are marked so",)
 
 
 def _announcing(run: Run, view: LiveView) -> Announcer:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import singledispatch
+from statistics import fmean, stdev
 
 import click
 from rich import box
@@ -17,7 +19,7 @@ from rich.text import Text
 from harness.contract import VoidCause
 from islands import events as ev
 from islands import steering_events as se
-from islands.records import Ending
+from islands.records import Ending, Gain
 from islands.state.contention import NOTABLE_SLOWDOWN
 from islands.state.population import IslandState
 from islands.state.run_state import State
@@ -57,6 +59,8 @@ class LiveView:
             return
         if isinstance(event, ev.TrialEnded):
             self._tell_of_contention(event.started.slice, state)
+            if (start := base_score(event, state)) != "":
+                self.say(start)
             if self._console.is_terminal:
                 return  # the live table shows what is being tried
         if (line := describe(event, state)) != "":
@@ -148,11 +152,19 @@ _CAUSES: Mapping[VoidCause, str] = {
 }
 
 
+def unconfined(some: bool) -> str:
+    """Return the mark of a run of which some scores were made with --sandbox none."""
+    return ", UNCONFINED" if some else ""
+
+
 def table(state: State) -> Table:
     """Return one row per island: head's score, gain, how its experiments ended, what it tries."""
     run = state.run
     islands = state.islands
-    title = f"{run.run}: {run.task}, {run.metric} ({run.direction}, {run.evidence})"
+    baseline = state.scores.baseline()
+    marks = f"{run.direction}, {run.evidence}{unconfined(state.weakest_sandbox == 'none')}"
+    start = f", base {mean_score(baseline)}" if baseline else ""
+    title = f"{run.run}: {run.task}, {run.metric} ({marks}){start}"
     grid = Table(
         title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), expand=True
     )
@@ -224,14 +236,41 @@ def run_stopped(event: ev.RunStopped, state: State) -> str:
 @describe.register
 def trial_ended(event: ev.TrialEnded, state: State) -> str:
     """Give the score, or what failed, and the seconds of the trial's budget that it used."""
-    del state
     outcome = event.outcome
     ending = f"score {outcome.score:.6g}" if outcome.score is not None else ""
     if outcome.failure is not None:
         ending = f"failed, {outcome.failure.kind}: {outcome.failure.reason}"
     lost = outcome.seconds.get("lost", 0.0)
     waited = f", others took {lost:.1f} s more" if lost >= LEAST_LOST_S else ""
-    return f"{_trial(event.started)}: {ending} ({outcome.seconds.get('budget', 0.0):.1f} s{waited})"
+    trial = f"{_trial(event.started)}{_of(event.started, state)}"
+    return f"{trial}: {ending} ({outcome.seconds.get('budget', 0.0):.1f} s{waited})"
+
+
+def _of(started: ev.TrialStarted, state: State) -> str:
+    """Return what a trial ran if it was not its experiment's candidate."""
+    if not started.experiment:
+        return "" if started.purpose in {"baseline", "sentinel"} else f" of {started.commit[:8]}"
+    open_ = state.islands[started.island].experiment
+    of_head = open_ is not None and open_.number == started.experiment
+    return " of the head" if open_ and of_head and open_.commit != started.commit else ""
+
+
+def base_score(event: ev.TrialEnded, state: State) -> str:
+    """Return where the run starts, once the last baseline trial is done; "" for other trials."""
+    if event.started.purpose != "baseline" or state.opened is None:
+        return ""
+    scores, wanted = state.scores.baseline(), len(state.scores.baseline_seeds())
+    if len(scores) < wanted:
+        return ""
+    return f"the base scores {mean_score(scores)} on {plural(wanted, 'seed')}"
+
+
+def mean_score(scores: Sequence[float]) -> str:
+    """Return the mean of a commit's scores, with its standard error where there is one."""
+    if len(scores) < 2:  # noqa: PLR2004 - one score has no spread
+        return f"{scores[0]:.6g}"
+    error = stdev(scores) / math.sqrt(len(scores))
+    return Gain(fmean(scores), error, len(scores)).format().removeprefix("+")
 
 
 @describe.register
@@ -267,10 +306,12 @@ def migrant_offered(event: ev.MigrantOffered, state: State) -> str:
 @describe.register
 def candidate_admitted(event: ev.CandidateAdmitted, state: State) -> str:
     """Give the candidate's commit, its size in lines and its hypothesis."""
-    queue = state.islands[event.island].queue
-    ideas = [_subject(item.hypothesis) for item in queue if item.number == event.experiment]
-    lines = f"+{event.added} -{event.removed} lines"
-    return f"{event.island} #{event.experiment} {event.commit[:8]} ({lines}): {''.join(ideas)}"
+    queue = [one for one in state.islands[event.island].queue if one.number == event.experiment]
+    experiment = f"{event.island} #{event.experiment} {event.commit[:8]}"
+    if any(one.null for one in queue):
+        return f"{experiment} is an A/A test: a change that does nothing"
+    ideas = "".join(_subject(one.hypothesis) for one in queue)
+    return f"{experiment} (+{event.added} -{event.removed} lines): {ideas}"
 
 
 @describe.register
@@ -310,7 +351,8 @@ def verdict_reached(event: ev.VerdictReached, state: State) -> str:
     gain = f"gain {event.gain.format()}, " if event.gain and not event.simpler else ""
     experiment = f"{event.island} #{event.experiment}"
     if event.verdict == "discard":
-        return f"{experiment} discarded: {gain}{event.reason}"
+        null = " (A/A test)" if event.null else ""
+        return f"{experiment}{null} discarded: {gain}{event.reason}"
     if event.null:
         return f"{experiment} is an A/A test and was kept, a false keep: {gain}{event.reason}"
     score = state.scores.mean(state.islands[event.island].head)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import NormalDist
 
 import click
@@ -110,12 +110,13 @@ def summary(judged: ev.StackCheckEnded) -> str:
     if judged.verdict == "conflict":
         return "conflict: no two of these changes work together"
     excess, count = judged.interaction, len(judged.parts) + len(judged.dropped)
-    low, high = excess.mean - _Z * excess.noise, excess.mean + _Z * excess.noise
+    ends = (replace(excess, mean=excess.mean + side * _Z * excess.noise) for side in (-1, 1))
+    low, high = (end.format().partition(" ")[0] for end in ends)
     sums = f"sum of parts {judged.expected.format()}, whole {judged.observed.format()}"
     spent = f"{judged.observed.pairs} trials of {budget(count)}"
     stay = f"{len(judged.parts)} of {plural(count, 'change')} stay"
     lines = [
-        f"{judged.verdict}: {sums}, interaction {excess.mean:+.4g} [{low:+.4g}, {high:+.4g}]",
+        f"{judged.verdict}: {sums}, interaction {excess.format()} [{low}, {high}]",
         f"{stay}, {plural(judged.lines_saved, 'line')} saved, {spent}",
     ]
     if judged.gain is not None:

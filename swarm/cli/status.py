@@ -17,6 +17,7 @@ from analysis.untrusted_text import first_line
 from islands.records import Gain
 from islands.state.contention import SliceContention
 from swarm.cli.console import json_option, plural, run_option, to_json, wide_console
+from swarm.cli.live import unconfined
 from swarm.project.runs import locate
 
 _DROPPED = ("discarded", "failed", "refused", "outdated", "unanswered")
@@ -73,7 +74,8 @@ def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _grid(facts: Mapping[str, Any]) -> Table:
     run, islands = facts["run"], facts["islands"]
-    title = f"{run['run']}: {run['task']}, {run['metric']} ({run['direction']}, {run['evidence']})"
+    marks = f"{run['direction']}, {run['evidence']}{unconfined(bool(facts['unconfined']))}"
+    title = f"{run['run']}: {run['task']}, {run['metric']} ({marks})"
     grid = Table(
         title=Text(title),
         box=box.SIMPLE_HEAD,
@@ -120,7 +122,8 @@ def _trying(row: Mapping[str, Any]) -> str:
 def _footer(facts: Mapping[str, Any]) -> str:
     usd = sum(island["usd"] for island in facts["islands"])
     sigma = "unknown" if facts["sigma"] is None else f"{facts['sigma']:.4g}"
-    parts = [activity(facts), f"noise between seeds {sigma}"]
+    base = "unknown" if facts["base_score"] is None else f"{facts['base_score']:.6g}"
+    parts = [activity(facts), f"base {base}", f"noise between seeds {sigma}"]
     if facts["nulls"]:
         parts.append(f"A/A tests kept {facts['nulls_kept']} of {facts['nulls']}")
     return " · ".join([*parts, f"${usd:.2f}"])

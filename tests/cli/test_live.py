@@ -8,9 +8,15 @@ from rich.console import Console
 
 from harness.contract import Outcome
 from islands import events as ev
+from islands.ratchet.policy import RatchetPolicy
+from islands.records import NULL
 from islands.state.run_state import State
-from swarm.cli.live import LiveView, cost_of_disturbance, describe, table
+from swarm.cli.live import LiveView, base_score, cost_of_disturbance, describe, table
+from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.task_tree import run_islands
+from swarm.simulation.virtual_time import run_virtual
 from tests.support.histories import lived
+from tests.support.laboratory import make_run
 
 SILENT = {ev.IslandOpened, ev.AgentCallStarted, ev.ProposalReceived, ev.TrialStarted}
 """Events of which a person sees nothing: others follow that say what became of them."""
@@ -72,7 +78,8 @@ def test_without_a_terminal_lines_are_printed_with_the_time(lines):
     for event, _ in described:
         view(event, state)
     printed = out.getvalue().splitlines()
-    assert len(printed) == sum(bool(line) for _, line in described)
+    starts = [e for e, _ in described if isinstance(e, ev.TrialEnded) and base_score(e, state)]
+    assert len(printed) == sum(bool(line) for _, line in described) + len(starts)
     assert all(re.match(r"\d:\d\d:\d\d  \S", line) for line in printed)
 
 
@@ -108,3 +115,44 @@ def test_others_on_a_slice_are_told_within_one_trial_and_once(lines):
     void, lost = cost_of_disturbance(state)
     assert void == "void and run again: 1 ended by a signal from outside; 1.0 min of trials"
     assert lost.startswith("others took 0.3 min of the trials' time, which took 1.4 times as long")
+
+
+def test_the_start_is_told_once_with_its_noise(lines):
+    """When the last baseline trial has ended, on a terminal too."""
+    described, final = lines
+    state, told = State(), []
+    for event, _ in described:
+        state.apply(event)
+        if isinstance(event, ev.TrialEnded) and (line := base_score(event, state)):
+            told.append(line)
+    assert len(told) == 1
+    assert re.fullmatch(r"the base scores \d\.\d+ ± 0\.\d+ on 4 seeds", told[0])
+    assert told[0].split()[3] in str(table(final).title)
+
+
+def test_a_trial_names_what_it_ran(lines):
+    """The candidate's number, the head's side of a pair, or a commit."""
+    described, _ = lines
+    trials = [(e.started, line) for e, line in described if isinstance(e, ev.TrialEnded)]
+    heads = [s for s, line in trials if "of the head" in line]
+    assert heads and {s.purpose for s in heads} == {"confirm"}
+    assert all(f"#{s.experiment} " in line for s, line in trials if s.experiment)
+
+
+def test_a_null_control_is_called_an_a_a_test(tmp_path):
+    """It changes a comment, and is no idea of anybody's."""
+    ratchet = RatchetPolicy(null_rate=0.5)
+
+    async def main():
+        run = make_run(tmp_path, ratchet=ratchet, limits=RunLimits(trials=30))
+        said = []
+        run.watch = lambda event, state: said.append((event, describe(event, state)))
+        await run_islands(run)
+        return said
+
+    said = run_virtual(main())
+    nulls = {e.experiment for e, _ in said if getattr(e, "agent", "") == NULL}
+    kinds = ev.CandidateAdmitted | ev.VerdictReached
+    lines = [(e.experiment in nulls, line) for e, line in said if isinstance(e, kinds)]
+    assert {null for null, _ in lines} == {True, False}
+    assert all(("A/A test" in line) == null for null, line in lines)

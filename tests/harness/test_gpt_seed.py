@@ -113,7 +113,7 @@ def test_neighbouring_knobs_merge_in_git(tmp_path):
     assert second + "0" in merged
 
 
-@pytest.mark.parametrize("value_embedding", [False, True])
+@pytest.mark.parametrize("value_embedding", ["none", "alternate", "all"])
 def test_the_model_is_causal(seed, value_embedding):
     """A forecast does not change with later tokens, other rows or the length of its row."""
     seed.VALUE_EMBEDDING = value_embedding

@@ -37,27 +37,35 @@ HEAD_WIDTH = 64
 # Hidden width of the feed-forward layer as a multiple of the model's.
 MLP_RATIO = 4.0
 # Non-linearity of the feed-forward layer.
-ACTIVATION = "relu2"  # one of: relu2, gelu, silu, swiglu
+ACTIVATION = "relu2"  # one of: relu2, gelu, silu
 # Normalise queries and keys.
 QK_NORM = True
 # Longest rotary wavelength, in tokens per radian.
 ROTARY_BASE = 10000.0
 # Logits are squeezed smoothly into -SOFTCAP..SOFTCAP.
 SOFTCAP = 15.0
-# Add the token's embedding to the input of every block.
+# Add the embedding of the token before, each channel at a learned scale.
+TOKEN_BEFORE = True
+# Rows in the table of embeddings of pairs of tokens, per token of the vocabulary; 0: no table.
+PAIRS = 4
+# Add the embedding to the input of every block, at a learned scale.
 EMBEDDING_SKIP = True
-# Add a separate embedding of the token to the values.
-VALUE_EMBEDDING = False
+# Blocks that add an embedding of the token to the values.
+VALUE_EMBEDDING = "alternate"  # one of: none, alternate, all
+# Channels that decide how much of it each head takes.
+GATE_WIDTH = 32
 # Batch: sequences per step and unit of depth, on a CPU (accelerators take more, see Device).
 SEQUENCES_PER_DEPTH = 4.0
 # Learning rate of the matrices (Muon).
-MATRIX_LR = 0.02
+MATRIX_LR = 0.04
 # Learning rate of the embeddings (AdamW, at width 768).
-EMBEDDING_LR = 0.3
+EMBEDDING_LR = 0.6
+# Learning rate of the embeddings of pairs (AdamW, at width 768).
+PAIR_LR = 0.3
 # Learning rate of the output head (AdamW, at width 768).
 HEAD_LR = 0.004
 # Learning rate of the scalars (AdamW).
-SCALAR_LR = 0.05
+SCALAR_LR = 0.5
 # Fraction of the time in which the rates rise.
 WARMUP = 0.0
 # Fraction of the time, at the end, in which they fall.
@@ -68,12 +76,16 @@ FINAL_LR = 0.0
 SCHEDULE = "linear"  # one of: linear, cosine, sqrt
 # Muon's momentum.
 MOMENTUM = 0.95
+# Muon's momentum in the first step.
+FIRST_MOMENTUM = 0.85
+# Steps in which it rises to the final one.
+MOMENTUM_STEPS = 300
 # Muon uses Nesterov momentum.
 NESTEROV = True
 # Newton-Schulz iterations that make an update orthogonal.
 ORTHOGONAL_STEPS = 5
 # Decay of the matrices, relative to their learning rate.
-DECAY = 0.1
+DECAY = 0.2
 # Decay of all other parameters, relative to their learning rate.
 ADAMW_DECAY = 0.01
 # AdamW's decay of the mean gradient.
@@ -81,6 +93,15 @@ BETA1 = 0.8
 # AdamW's decay of the mean squared gradient.
 BETA2 = 0.95
 # End of the knobs.
+
+# Factors of the first Newton-Schulz iterations; the last are used again (Amsel et al. 2025).
+POLAR_EXPRESS = (
+    (8.1566, -22.4833, 15.8788),
+    (4.0429, -2.8089, 0.5000),
+    (3.8917, -2.7725, 0.5061),
+    (3.2858, -2.3681, 0.4645),
+    (2.3465, -1.7098, 0.4232),
+)
 
 
 class Trial(Protocol):
@@ -102,15 +123,16 @@ class Device(NamedTuple):
 
     sequences: float  # per step, as a multiple of SEQUENCES_PER_DEPTH
     tokens: int  # in memory at once; a larger batch is summed in parts
-    compile: float  # compile if more seconds are left than this; compiling takes a minute
+    compile: float  # compile if more seconds are left than this
+    lag: int  # parts of a batch that it may still be computing when the next is prepared
 
 
 def device_of(kind: str) -> Device:
     """Return the settings for "cpu", "mps" or "cuda"."""
     return {
-        "cpu": Device(1, 2**10, compile=math.inf),
-        "mps": Device(2, 2**14, compile=math.inf),
-        "cuda": Device(8, 2**16, compile=120.0),
+        "cpu": Device(1, 2**10, compile=math.inf, lag=0),
+        "mps": Device(2, 2**14, compile=math.inf, lag=1),
+        "cuda": Device(8, 2**16, compile=20.0, lag=1),
     }[kind]
 
 
@@ -141,47 +163,45 @@ class Rotary(nn.Module):
 class Attention(nn.Module):
     """Causal self-attention."""
 
-    def __init__(self, width: int, heads: int, rotary: Rotary) -> None:
+    def __init__(self, width: int, heads: int, rotary: Rotary, gated: bool) -> None:
         super().__init__()
         self.heads = heads
         self.rotary = rotary
+        self.gate = nn.Linear(min(GATE_WIDTH, width), heads, bias=False) if gated else None
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, extra: Tensor | None) -> Tensor:
-        """Mix x [B, T, width] along T; `extra`, if given, is added to the values."""
+        """Mix x [B, T, width] along T; `extra`, if given, is added to the values by the gate."""
         split = (*x.shape[:2], self.heads, -1)
         q, k = self.rotary(self.query(x).view(split)), self.rotary(self.key(x).view(split))
-        v = self.value(x)
+        v = self.value(x).view(split)
         if QK_NORM:
             q, k = norm(q).to(v.dtype), norm(k).to(v.dtype)
-        if extra is not None:
-            v = v + extra.to(v.dtype)
-        q, k, v = (heads.transpose(1, 2) for heads in (q, k, v.view(split)))
+        if self.gate is not None and extra is not None:
+            opening = 2 * torch.sigmoid(self.gate(x[..., : self.gate.in_features]))
+            v = v + (opening[..., None] * extra.view(split)).to(v.dtype)
+        q, k, v = (heads.transpose(1, 2) for heads in (q, k, v))
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(x.shape))
         return out
 
 
 class FeedForward(nn.Module):
-    """Two matrices with a non-linearity between them; swiglu also has a gate."""
+    """Two matrices with a non-linearity between them."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        gated = ACTIVATION == "swiglu"
-        hidden = max(1, round(width * MLP_RATIO * (2 / 3 if gated else 1)))
+        hidden = max(1, round(width * MLP_RATIO))
         self.up = nn.Linear(width, hidden, bias=False)
-        self.gate = nn.Linear(width, hidden, bias=False) if gated else None
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [B, T, width], each position separately."""
         h = self.up(x)
-        if self.gate is not None:
-            h = F.silu(self.gate(x)) * h
-        elif ACTIVATION == "relu2":
+        if ACTIVATION == "relu2":
             h = F.relu(h).square()
         else:
             h = F.gelu(h) if ACTIVATION == "gelu" else F.silu(h)
@@ -192,9 +212,9 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each reading the normalised stream and adding to it."""
 
-    def __init__(self, width: int, heads: int, rotary: Rotary) -> None:
+    def __init__(self, width: int, heads: int, rotary: Rotary, gated: bool) -> None:
         super().__init__()
-        self.attention = Attention(width, heads, rotary)
+        self.attention = Attention(width, heads, rotary, gated)
         self.feed_forward = FeedForward(width)
 
     def forward(self, x: Tensor, extra: Tensor | None) -> Tensor:
@@ -214,8 +234,16 @@ class GPT(nn.Module):
         self.width = heads * head_width
         rotary = Rotary(context, head_width)
         self.embedding = nn.Embedding(vocab, self.width)
-        self.value_embedding = nn.Embedding(vocab, self.width) if VALUE_EMBEDDING else None
-        self.blocks = nn.ModuleList(Block(self.width, heads, rotary) for _ in range(depth))
+        self.before = nn.Parameter(torch.zeros(self.width)) if TOKEN_BEFORE else None
+        self.pairs = nn.Embedding(PAIRS * vocab, self.width) if PAIRS else None
+        every = {"none": depth, "alternate": 2, "all": 1}[VALUE_EMBEDDING]
+        last = depth - 1 if VALUE_EMBEDDING != "none" else -1
+        self.values = nn.ModuleDict(
+            {str(i): nn.Embedding(vocab, self.width) for i in range(last, -1, -every)}
+        )
+        self.blocks = nn.ModuleList(
+            Block(self.width, heads, rotary, str(i) in self.values) for i in range(depth)
+        )
         self.skips = nn.Parameter(torch.full((depth,), 0.1)) if EMBEDDING_SKIP else None
         self.head = nn.Linear(self.width, vocab, bias=False)
         self.initialise()
@@ -224,19 +252,29 @@ class GPT(nn.Module):
     def initialise(self) -> None:
         """Start as the identity: matrices that write to the stream are zero, the head is small."""
         for name, matrix in self.blocks.named_parameters():
-            writes = name.endswith(("out.weight", "down.weight"))
-            nn.init.normal_(matrix, std=0.0 if writes else matrix.size(1) ** -0.5)
+            silent = name.endswith(("out.weight", "down.weight", "attention.gate.weight"))
+            nn.init.normal_(matrix, std=0.0 if silent else matrix.size(1) ** -0.5)
+        for table in self.values.parameters():
+            nn.init.normal_(table, std=self.width**-0.5)
         nn.init.normal_(self.embedding.weight)
         nn.init.normal_(self.head.weight, std=0.001)
-        if self.value_embedding is not None:
-            nn.init.normal_(self.value_embedding.weight, std=0.1)
+        if self.pairs is not None:
+            nn.init.zeros_(self.pairs.weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Forecast the token after each of tokens [B, T]."""
-        x = start = norm(self.embedding(tokens))
-        extra = None if self.value_embedding is None else self.value_embedding(tokens)
+        x = norm(self.embedding(tokens))
+        if torch.is_autocast_enabled():
+            x = x.bfloat16()  # half of the memory traffic between the matrices
+        if self.before is not None:
+            x = x + self.before.to(x.dtype) * F.pad(x[:, :-1], (0, 0, 1, 0))
+        if self.pairs is not None:
+            pair = tokens * 36313 ^ F.pad(tokens[:, :-1], (1, 0)) * 27191
+            x = x + self.pairs(pair % self.pairs.num_embeddings).to(x.dtype)
+        start = x
         for i, block in enumerate(self.blocks):
-            x = block(x if self.skips is None else x + self.skips[i] * start, extra)
+            x = x if self.skips is None else x + self.skips[i].to(x.dtype) * start
+            x = block(x, self.values[str(i)](tokens) if str(i) in self.values else None)
         logits: Tensor = self.head(norm(x)).float()
         return SOFTCAP * torch.tanh(logits / SOFTCAP)
 
@@ -249,15 +287,16 @@ def build(vocab: int, context: int, depth: int) -> nn.Module:
 def orthogonal(batch: Tensor) -> Tensor:
     """Bring the singular values of each matrix of batch [N, rows, columns] near one.
 
-    A quintic Newton-Schulz iteration (Jordan et al. 2024), in bfloat16 on CUDA.
+    Quintic Newton-Schulz iterations (Jordan et al. 2024), in bfloat16 on CUDA.
     """
     x = batch.bfloat16() if batch.is_cuda else batch
     tall = x.size(-2) > x.size(-1)
     x = x.mT if tall else x
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(ORTHOGONAL_STEPS):
+    x = x / (1.02 * x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for i in range(ORTHOGONAL_STEPS):
+        a, b, c = POLAR_EXPRESS[min(i, len(POLAR_EXPRESS) - 1)]
         gram = x @ x.mT
-        x = 3.4445 * x + (2.0315 * gram @ gram - 4.7750 * gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     result: Tensor = (x.mT if tall else x).to(batch.dtype)
     return result
 
@@ -271,15 +310,18 @@ class Muon:
         shapes = sorted({tuple(matrix.shape) for matrix in matrices})
         self.groups = [[m for m in matrices if tuple(m.shape) == shape] for shape in shapes]
         self.momenta = [torch.stack([torch.zeros_like(m) for m in group]) for group in self.groups]
+        self.steps = 0
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
         """Apply the gradients at `scale` times the learning rate."""
-        rate = self.rate * scale
+        rate, risen = self.rate * scale, min(1.0, self.steps / max(1, MOMENTUM_STEPS))
+        self.steps += 1
+        beta = FIRST_MOMENTUM + (MOMENTUM - FIRST_MOMENTUM) * risen
         for group, momentum in zip(self.groups, self.momenta, strict=True):
             gradient = torch.stack([matrix.grad for matrix in group if matrix.grad is not None])
-            momentum.lerp_(gradient, 1 - MOMENTUM)
-            update = orthogonal(gradient.lerp(momentum, MOMENTUM) if NESTEROV else momentum)
+            momentum.lerp_(gradient, 1 - beta)
+            update = orthogonal(gradient.lerp(momentum, beta) if NESTEROV else momentum)
             rows, columns = group[0].shape
             size = max(1.0, rows / columns) ** 0.5
             for matrix, change in zip(group, update, strict=True):
@@ -319,10 +361,10 @@ def optimizers(model: GPT) -> tuple[Muon, AdamW]:
         (model.embedding.weight, EMBEDDING_LR * scale),
         (model.head.weight, HEAD_LR * scale),
     ]
-    if model.value_embedding is not None:
-        rates.append((model.value_embedding.weight, EMBEDDING_LR * scale))
-    if model.skips is not None:
-        rates.append((model.skips, SCALAR_LR))
+    rates += [(parameter, EMBEDDING_LR * scale) for parameter in model.values.parameters()]
+    if model.pairs is not None:
+        rates.append((model.pairs.weight, PAIR_LR * scale))
+    rates += [(scales, SCALAR_LR) for scales in (model.skips, model.before) if scales is not None]
     return Muon(list(model.blocks.parameters()), MATRIX_LR), AdamW(rates)
 
 
@@ -341,8 +383,9 @@ def schedule(progress: float) -> float:
 class Clock:
     """The remaining time, and whether another stretch of work fits into it."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, lag: int) -> None:
         self.start = self.last = time.monotonic()
+        self.lag = lag
         self.deadline = deadline
         self.budget = max(deadline - self.start, 1e-9)
         self.stretch = 0.0
@@ -358,18 +401,19 @@ class Clock:
     def look(self, weight: float = 1.0) -> bool:
         """Return whether as much work as since the last look fits into the time, with a margin.
 
-        Slow stretches are remembered for a while. `weight` is the ratio of the coming work to the
-        past; 0 ignores the past.
+        So must what the device still computes. Slow stretches are remembered for a while. `weight`
+        is the ratio of the coming work to the past; 0 ignores the past.
         """
         now = time.monotonic()
         self.stretch = max((now - self.last) * weight, 0.95 * self.stretch)
         self.last = now
-        return now + 1.5 * self.stretch < self.deadline
+        return now + (1.5 + self.lag) * self.stretch < self.deadline
 
 
 def batches(trial: Trial, rows: int) -> Iterator[Tensor]:
     """Yield windows [rows, context + 1] of the text in random order, epoch after epoch."""
     random = np.random.default_rng(trial.seed)
+    on_cuda = trial.device == "cuda"
     starts: list[int] = []
     while True:
         if len(starts) < rows:
@@ -378,13 +422,16 @@ def batches(trial: Trial, rows: int) -> Iterator[Tensor]:
             starts = [*starts, *random.permutation(epoch).tolist()]
         chosen, starts = starts[:rows], starts[rows:]
         windows = np.stack([trial.tokens[s : s + trial.context + 1] for s in chosen])
-        yield torch.from_numpy(windows.astype(np.int64)).to(trial.device)
+        batch = torch.from_numpy(windows.astype(np.int64))
+        # pinned memory is copied while the device computes
+        batch = batch.pin_memory() if on_cuda else batch
+        yield batch.to(trial.device, non_blocking=on_cuda)
 
 
 def train(trial: Trial) -> nn.Module:
     """Return a model trained on `trial.tokens` until `trial.deadline`."""
-    clock = Clock(trial.deadline)
     device = device_of(trial.device)
+    clock = Clock(trial.deadline, device.lag)
     rows = max(1, round(SEQUENCES_PER_DEPTH * device.sequences * trial.depth))
     parts = math.ceil(rows / max(1, device.tokens // trial.context))
     stream = batches(trial, math.ceil(rows / parts))
@@ -393,23 +440,27 @@ def train(trial: Trial) -> nn.Module:
     forward = torch.compile(model) if compiled else model
     on_cuda = trial.device == "cuda"
 
-    def gradient(tokens: Tensor) -> float:
+    def gradient(tokens: Tensor) -> Tensor:
         """Add the gradient of one part of a batch; return its loss in nats per token."""
         with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
             logits = forward(tokens[:, :-1])
         loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
         (loss / parts).backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+        return loss.detach()
 
     # One row and one step of zero size measure how long the first steps will take.
-    gradient(next(stream) if compiled else next(stream)[:1])
+    loss = gradient(next(stream) if compiled else next(stream)[:1])
+    smooth = loss.item()
     clock.look(weight=0 if compiled else rows / parts)
     for optimizer in optimizers(model):
         optimizer.step(0.0)
     model.zero_grad()
-    both, done, smooth = optimizers(model), 0, math.log(trial.vocab)
+    both, done, tokens = optimizers(model), 0, next(stream)
     while clock.look():
-        smooth += 0.02 * (gradient(next(stream)) - smooth)
+        before, loss = loss, gradient(tokens)
+        tokens = next(stream)
+        # the loss before, since to wait for this one's would leave an accelerator idle
+        smooth += 0.02 * (before.item() - smooth)
         done += 1
         if done % parts:
             continue
@@ -418,5 +469,6 @@ def train(trial: Trial) -> nn.Module:
         for optimizer in both:
             optimizer.step(schedule(clock.progress()))
         model.zero_grad()
-    print(f"claim steps {done // parts}\nclaim loss {smooth:.4f}")  # noqa: T201 - the training log
+    print(f"claim steps {done // parts}\nclaim tokens {done * tokens[:, 1:].numel()}")  # noqa: T201
+    print(f"claim loss {smooth:.4f}")  # noqa: T201 - the training log
     return model

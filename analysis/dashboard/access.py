@@ -2,12 +2,16 @@
 
 A request is refused (403) under another Host name than the page's own, which ends DNS rebinding;
 from another site's page, unless a person follows a link there; without the token, where one is
-needed. A token comes once in the address, is kept in a cookie that no other site can send, and is
-taken out of the address. Nothing but GET and HEAD is answered.
+needed. On loopback only steering needs it, elsewhere reading too. It comes once in the address, is
+kept in a cookie that no other site can send, and is taken out of the address. What steers is a POST
+with that cookie and this page's own Origin; other methods are refused.
 
-Not covered: the page speaks plain HTTP. Off loopback, whoever can read the network can read the
-token: `ssh -L 8765:127.0.0.1:8765 HOST` needs neither `--host` nor a token. On loopback, other
-users of the machine may read the page unless it is started with `--token`.
+Not covered:
+- the page speaks plain HTTP. Off loopback, whoever can read the network can read the token:
+  `ssh -L 8765:127.0.0.1:8765 HOST` needs no `--host`;
+- on loopback, other users of the machine may read the page unless it is started with `--token`;
+- browsers send cookies to every port of a host, so that a hostile server on this machine learns the
+  token of a person who visits it.
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+STEERS: Final = "swarm.steers"
+"""Name in a request's scope of whether its sender may steer."""
 
 _HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -45,12 +52,14 @@ class Access:
     """Who may ask.
 
     hosts: names, without a port, by which the page may be addressed
-    token: what a request must carry, "" for nothing
+    token: what a request must carry to steer, "" where nobody can
+    guarded: whether it must carry it to read, too
     cookie: name of the cookie that holds it; ports share cookies, so two pages need two names
     """
 
     hosts: frozenset[str] = LOOPBACK
     token: str = ""
+    guarded: bool = False
     cookie: str = "swarm-token"
 
     def refusal(self, method: str, headers: Headers, query: str) -> str:
@@ -58,18 +67,28 @@ class Access:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or _host_name(hosts[0]) not in self.hosts:
             return f"this page is only answered as {', '.join(sorted(self.hosts))}"
-        if method not in {"GET", "HEAD"}:
-            return "this page only answers GET"
         if _from_elsewhere(headers, hosts[0]):
             return "this page is not answered to other sites"
-        if self.token and not self._carried(headers, query):
-            return "this page needs the token: open the address that `swarm dashboard` printed"
-        return ""
+        if method in {"GET", "HEAD"}:
+            carried = not self.guarded or self.steers(headers) or self.offers(query)
+            return "" if carried else f"this page needs the token: {_OPEN}"
+        if method != "POST" or "origin" not in headers:
+            return "this page answers GET, and POST of its own forms"
+        return "" if self.steers(headers) else f"steering needs the token: {_OPEN}"
 
-    def _carried(self, headers: Headers, query: str) -> bool:
-        offered = [value for name, value in parse_qsl(query) if name == "token"]
-        offered.append(_cookie(headers, self.cookie))
-        return any(secrets.compare_digest(one.encode(), self.token.encode()) for one in offered)
+    def steers(self, headers: Headers) -> bool:
+        """Return whether the request's cookie has the token."""
+        return self._is_token(_cookie(headers, self.cookie))
+
+    def offers(self, query: str) -> bool:
+        """Return whether the address has the token."""
+        return any(self._is_token(value) for name, value in parse_qsl(query) if name == "token")
+
+    def _is_token(self, value: str) -> bool:
+        return bool(self.token) and secrets.compare_digest(value.encode(), self.token.encode())
+
+
+_OPEN: Final = "open the address that `swarm dashboard` printed"
 
 
 def _host_name(host: str) -> str:
@@ -109,10 +128,11 @@ class Gate:
             return
         headers, query = Headers(scope=scope), scope["query_string"].decode("latin-1")
         why = self._access.refusal(scope["method"], headers, query)
+        scope[STEERS] = self._access.steers(headers)
         app: ASGIApp = self._app
         if why:
             app = PlainTextResponse(f"refused: {why}\n", status_code=403)
-        elif self._access.token and "token=" in query:
+        elif self._access.offers(query):
             app = self._without_token(scope["path"], query)
         await app(scope, receive, _with_headers(send))
 

@@ -12,23 +12,33 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
+from urllib.parse import quote
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import (
+    HTMLResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from analysis.dashboard import charts, feed, pages
-from analysis.dashboard.access import Access, Gate
+from analysis.dashboard.access import STEERS, Access, Gate
 from analysis.dashboard.records import Records
 from analysis.dashboard.render import environment
+from analysis.dashboard.steer import Steer, command_of, form_of
 from analysis.ledger import run_folders
 from analysis.pictures import kinds
 from analysis.plain_json import to_json
 from analysis.run import RecordedRun
 from harness.contract import SetupError
+from islands.steering import SteeringCommand
 
 _PICTURE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """Policy of an SVG that is opened by itself: matplotlib's has styles of its own."""
@@ -46,12 +56,21 @@ _CHARTS: Final[dict[str, Callable[[Any], dict[str, Any] | None]]] = {
 }
 
 
-def build(repo: Path, access: Access, stopping: Callable[[], bool] = lambda: False) -> Starlette:
+def _nobody(run: str, command: SteeringCommand) -> None:
+    raise SetupError(f"{run}: nobody here carries out {type(command).__name__}")
+
+
+def build(
+    repo: Path,
+    access: Access,
+    steer: Steer = _nobody,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Starlette:
     """Return the application for the runs of the repository at `repo`.
 
-    Its feeds end when `stopping` returns True.
+    `steer` carries out commands. Feeds end when `stopping` returns True.
     """
-    site = _Site(repo, stopping)
+    site = _Site(repo, steer, stopping)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -69,6 +88,7 @@ def build(repo: Path, access: Access, stopping: Callable[[], bool] = lambda: Fal
             Route("/runs/{run}/changes/{change}", site.change),
             Route("/runs/{run}/charts/{chart}.json", site.chart),
             Route("/runs/{run}/pictures/{kind}.svg", site.picture),
+            Route("/runs/{run}/steer", site.steer, methods=["POST"]),
             Route("/runs/{run}/{page}", site.page),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],
@@ -81,9 +101,9 @@ def build(repo: Path, access: Access, stopping: Callable[[], bool] = lambda: Fal
 class _Site:
     """The handlers, and what they share."""
 
-    def __init__(self, repo: Path, stopping: Callable[[], bool]) -> None:
+    def __init__(self, repo: Path, steer: Steer, stopping: Callable[[], bool]) -> None:
         self.records = Records(repo)
-        self._stopping = stopping
+        self._steer, self._stopping = steer, stopping
         self._templates = environment()
         self._drawing = Lock()  # matplotlib's settings belong to the process
 
@@ -169,12 +189,24 @@ class _Site:
         del request
         return _feed(feed.stream_all(lambda: run_folders(self.records.repo), self._stopping))
 
+    async def steer(self, request: Request) -> Response:
+        """Have a command carried out; show the page that asked for it, or why it was refused."""
+        run, form = request.path_params["run"], form_of(await request.body())
+        try:
+            self.records.folder(run)
+            await run_in_threadpool(self._steer, run, command_of(form))
+        except SetupError as error:
+            return self._html("missing.html.j2", {"title": "Refused", "why": str(error)}, 409)
+        number = form.get("back", "")
+        back = f"/changes/{number}" if number.isascii() and number.isdigit() else ""
+        return RedirectResponse(f"/runs/{quote(run)}{back}", status_code=303)
+
     async def missing(self, request: Request, error: Exception) -> Response:
         """Say in one line what there is not."""
         why = str(error) if isinstance(error, SetupError) else f"no page {request.url.path!r}"
         if request.url.path.endswith((".json", ".svg")):
             return PlainTextResponse(f"{why}\n", status_code=404)
-        return self._html("missing.html.j2", {"why": why}, status=404)
+        return self._html("missing.html.j2", {"title": "Not found", "why": why}, status=404)
 
     def _page(
         self,
@@ -185,10 +217,11 @@ class _Site:
         newest: bool = False,
     ) -> Response:
         """Return a page of a run, with the bytes of the ledger that it is made of."""
+        steers = bool(request.scope.get(STEERS))
         found = self.records.answer(
             request.path_params["run"],
-            (request.url.path, request.url.query),
-            lambda run: self._rendered(f"{name}.html.j2", facts(run)),
+            (request.url.path, request.url.query, steers),
+            lambda run: self._rendered(f"{name}.html.j2", {**facts(run), "steers": steers}),
             newest=newest,
         )
         return HTMLResponse(found.value, headers={"Swarm-Ledger": str(found.bytes)})

@@ -14,8 +14,10 @@ from typing import Literal
 
 from analysis.untrusted_text import first_line
 from islands import events as ev
+from islands import steering_events as se
+from islands.steering import said
 
-Tone = Literal["kept", "discarded", "plain", "trouble"]
+Tone = Literal["kept", "discarded", "steered", "plain", "trouble"]
 
 MAX_TEXT = 200
 """Characters of a headline."""
@@ -27,7 +29,8 @@ class Headline:
 
     when: when it was recorded, UTC
     text: what happened, one printable line
-    tone: a change was kept or discarded, something went wrong, or none of these
+    tone: a change was kept or discarded, a person steered, something went wrong, or none of
+      these
     experiment: the experiment that it is about, 0 for none
     """
 
@@ -55,11 +58,11 @@ def headlines(events: Iterable[ev.Event]) -> Iterator[Headline]:
                 hypotheses[event.experiment] = event.hypothesis
             case ev.MigrantOffered():
                 hypotheses[event.experiment] = event.migrant.hypothesis
-        if (said := _said(event, hypotheses)) is not None:
-            text = first_line(said.text)
+        if (found := _said(event, hypotheses)) is not None:
+            text = first_line(found.text)
             text = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
             when = datetime.fromtimestamp(event.recorded, UTC)
-            yield Headline(when, text, said.tone, said.experiment)
+            yield Headline(when, text, found.tone, found.experiment)
 
 
 def brief(latest: Iterable[Headline]) -> Iterator[Headline]:
@@ -211,3 +214,9 @@ def _adopted(event: ev.HeadAdopted, _: Mapping[int, str]) -> _Said:
 @_said.register
 def _merged(event: ev.Merged, _: Mapping[int, str]) -> _Said:
     return _Said(f"merged as {event.commit[:8]} into {event.target}", "kept")
+
+
+@_said.register(se.Command | se.IslandRestarted)
+def _steered(event: se.Command | se.IslandRestarted, _: Mapping[int, str]) -> _Said:
+    experiment = event.experiment if isinstance(event, se.ChangeDropped) else 0
+    return _Said(said(event), "steered", experiment)

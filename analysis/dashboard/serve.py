@@ -14,6 +14,7 @@ import uvicorn
 
 from analysis.dashboard.access import LOOPBACK, Access
 from analysis.dashboard.app import build
+from analysis.dashboard.steer import Steer
 from harness.contract import SetupError
 
 PORT: Final = 8765
@@ -27,7 +28,7 @@ _STOP_S: Final = 2
 class Served:
     """Where the page is served.
 
-    url: its address, with the token where one is needed
+    url: its address, with the token
     listener: the socket, which listens already: requests wait until `run`
     access: who may ask there
     """
@@ -38,23 +39,22 @@ class Served:
 
 
 def listen(host: str, port: int | None, *, token: bool = False) -> Served:
-    """Open the page's socket on `host`; other hosts than loopback always have a token.
+    """Open the page's socket on `host`; on others than loopback, reading needs the token too.
 
     port: None takes PORT, or any that is free; 0 any
-    token: whether loopback has one too
+    token: whether it does on loopback
 
     Raises SetupError where the address cannot be had.
     """
     listener = _socket(host, port)
     bound = listener.getsockname()[1]
-    local = is_loopback(host)
-    secret = "" if local and not token else secrets.token_urlsafe(24)
+    local, secret = is_loopback(host), secrets.token_urlsafe(24)
     hosts = LOOPBACK | {_bare(host)} if local else _own_names(host)
     name = f"[{host}]" if ":" in host else host
-    if not local and _is_any(host):
+    if _is_any(host):
         name = socket.gethostname()
-    url = f"http://{name}:{bound}/" + (f"?token={secret}" if secret else "")
-    return Served(url, listener, Access(frozenset(hosts), secret, f"swarm-token-{bound}"))
+    access = Access(frozenset(hosts), secret, token or not local, f"swarm-token-{bound}")
+    return Served(f"http://{name}:{bound}/?token={secret}", listener, access)
 
 
 def is_loopback(host: str) -> bool:
@@ -67,14 +67,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def run(repo: Path, served: Served) -> None:
-    """Serve the runs of the repository at `repo` until interrupted."""
+def run(repo: Path, served: Served, steer: Steer) -> None:
+    """Serve the runs of the repository at `repo` until interrupted.
+
+    `steer` carries out commands.
+    """
 
     def stopping() -> bool:
         return server.should_exit
 
     config = uvicorn.Config(
-        build(repo, served.access, stopping),
+        build(repo, served.access, steer, stopping),
         log_level="warning",
         access_log=False,
         proxy_headers=False,

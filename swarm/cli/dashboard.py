@@ -9,7 +9,9 @@ from threading import Thread
 import click
 
 from harness.contract import SetupError
-from swarm.project.runs import repository
+from islands.steering import SteeringCommand
+from swarm.coordinator.inbox import send
+from swarm.project.runs import RunFolder, repository
 
 
 @click.command()
@@ -17,19 +19,20 @@ from swarm.project.runs import repository
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen on; all but this machine's own need the token in the address.",
+    help="Address to listen on; on all but this machine's own, reading needs the token too.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     help="Port to listen on; 0: any.  [default: 8765, or any if that is taken]",
 )
-@click.option("--token", is_flag=True, help="Ask for a token on this machine's own address too.")
+@click.option("--token", is_flag=True, help="Let nobody read without the token.")
 @click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
 def dashboard(host: str, port: int | None, *, token: bool, browse: bool) -> None:
     """Serve a live page of this repository's runs, the running one and all earlier ones.
 
-    It only reads, needs no network, and outlives the coordinator. From another machine:
+    It outlives the coordinator and needs no network. The address that it prints has a token: who
+    opens that may also steer a run, as `swarm note`, `pause` and `stop` do. From another machine:
     `ssh -L 8765:127.0.0.1:8765 HOST`.
     """
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
@@ -43,4 +46,8 @@ def dashboard(host: str, port: int | None, *, token: bool, browse: bool) -> None
 
     if browse:  # in a thread, since a browser in a terminal holds its caller up
         Thread(target=webbrowser.open, args=(served.url,), daemon=True).start()
-    serve.run(repo, served)
+
+    def steer(run: str, command: SteeringCommand) -> None:
+        send(RunFolder(repo, run), command)
+
+    serve.run(repo, served, steer)

@@ -14,14 +14,15 @@ TOKEN = "t0ken-" + "x" * 26
 
 @pytest.fixture(scope="module")
 def client(repo):
-    """Return a browser on the page without a token."""
-    return TestClient(build(repo.path, Access()), base_url="http://127.0.0.1:8765")
+    """Return a browser on the page that anybody here may read."""
+    app = build(repo.path, Access(token=TOKEN))
+    return TestClient(app, base_url="http://127.0.0.1:8765")
 
 
 @pytest.fixture
 def guarded(repo):
     """Return a browser, with no cookies yet, on the page with a token."""
-    app = build(repo.path, Access(token=TOKEN))
+    app = build(repo.path, Access(token=TOKEN, guarded=True))
     return TestClient(app, base_url="http://127.0.0.1:8765", follow_redirects=False)
 
 
@@ -51,9 +52,13 @@ def test_another_host_or_origin_is_refused(client, headers):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_nothing_but_reading_is_answered(client, method):
-    """There is no way to write."""
-    assert client.request(method, f"/runs/{RUN}").status_code == 403
+def test_whoever_reads_can_do_nothing_else(client, method):
+    """Without the token, on no path."""
+    for path in (f"/runs/{RUN}", f"/runs/{RUN}/steer"):
+        headers = {"origin": "http://127.0.0.1:8765"}
+        answer = client.request(method, path, headers=headers, content="command=stop")
+        assert answer.status_code == 403
+    assert '<form class="ask"' not in client.get(f"/runs/{RUN}").text
 
 
 @pytest.mark.parametrize(
@@ -110,13 +115,14 @@ def test_the_way_without_the_token_stays_on_this_server(guarded):
     assert answer.headers["location"] == "/evil.example/"
 
 
-def test_other_hosts_than_loopback_have_a_token():
-    """Loopback has one when asked for; each port has a cookie of its own."""
+def test_off_loopback_reading_needs_the_token_too():
+    """On loopback when asked for; steering needs it everywhere."""
     for host, asked in (("127.0.0.1", False), ("127.0.0.1", True), ("0.0.0.0", False)):
         served = serve.listen(host, 0, token=asked)
         served.listener.close()
-        assert bool(served.access.token) == (asked or host == "0.0.0.0")
-        assert served.url.endswith(served.access.token)
+        assert served.access.guarded == (asked or host == "0.0.0.0")
+        assert served.url.endswith(f"?token={served.access.token}")
+        assert len(served.access.token) >= 32
         assert {"127.0.0.1", "localhost"} <= served.access.hosts
         assert "evil.example" not in served.access.hosts
 

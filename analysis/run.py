@@ -29,8 +29,11 @@ from analysis.ledger import NAME, RUNS_HOME, read_events, run_folders
 from analysis.lineage import Graph
 from analysis.pictures.source import RunSource
 from analysis.questions.ablation import Ablation, AblationFold
+from analysis.questions.comparison import RunComparison, RunFigures, compare_runs, figures_of
 from analysis.questions.cost import AgentCost, cost_by_agent
 from analysis.questions.evidence import ChangeEvidence, evidence_on
+from analysis.questions.migrations import MigrationRecord, migrations_of
+from analysis.questions.rung_transfer import TransferRecord, transfer_of
 from analysis.questions.tried import PastAttempt, by_likeness, by_words, compile_pattern
 from analysis.report.facts import gather
 from analysis.report.render import PICTURES, render
@@ -138,6 +141,22 @@ class RecordedRun:
     def cost(self) -> tuple[AgentCost, ...]:
         """Return what each agent cost and earned."""
         return cost_by_agent(self._con)
+
+    def migrations(self) -> MigrationRecord:
+        """Return each change brought to another island, and what came of it."""
+        return migrations_of(self._con)
+
+    def transfer(self) -> TransferRecord:
+        """Return which promotions and kinds of change hold at the next rung."""
+        return transfer_of(self._con)
+
+    def figures(self) -> RunFigures:
+        """Return what the run found and cost, to compare it with another."""
+        return figures_of(self._con, self.diffs)
+
+    def compare(self, other: RecordedRun) -> RunComparison:
+        """Return this run and `other` beside each other."""
+        return compare_runs(self.figures(), other.figures())
 
     def plot(self, kind: str, path: str | Path, *, dark: bool = False) -> None:
         """Draw a picture (analysis/pictures/kinds.py) into the file `path`."""

@@ -7,6 +7,7 @@ file and says what is allowed. The agent that made the proposal is shown the rea
 | rule | refuses |
 | --- | --- |
 | outside | a path outside the genome, or one that git or a file system may read as another |
+| instructions | files in a folder of the genome that instruct or configure coding agents |
 | link | symbolic links and submodules, proposed or existing |
 | mode | a new executable, and anything else that is not a regular file |
 | size | a file, a genome or a number of files above its limit |
@@ -30,12 +31,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from islands.genome.agent_files import instructs_agents
 from islands.genome.structured_data import NotParsedError
 from islands.genome.syntax_diff import compare
 from islands.records import Entry, Proposal
 
 AdmissionRule = Literal[
-    "outside", "link", "mode", "size", "binary", "clash", "entry", "syntax", "nothing", "seed"
+    "outside",
+    "instructions",
+    "link",
+    "mode",
+    "size",
+    "binary",
+    "clash",
+    "entry",
+    "syntax",
+    "nothing",
+    "seed",
 ]
 
 GenomeChange = Mapping[str, Entry | None]
@@ -120,6 +132,17 @@ def is_inside(path: str, genome: tuple[str, ...]) -> bool:
     )
 
 
+def _instructs(path: str, genome: tuple[str, ...]) -> bool:
+    """Return whether `path`, in a folder of the genome, is a file that instructs coding agents.
+
+    A folder or file that program.md names is the user's choice, whatever it is called.
+    """
+    parts = (part.rstrip("/") for part in genome)
+    return any(
+        path.startswith(f"{part}/") and instructs_agents(path[len(part) + 1 :]) for part in parts
+    )
+
+
 def _is_plain(path: str) -> bool:
     return (
         len(path) <= MAX_PATH_BYTES
@@ -161,6 +184,9 @@ def _file_refusals(
         if not is_inside(path, genome):
             allowed = ", ".join(genome)
             yield Refused("outside", f"{name} is outside the genome; change only: {allowed}")
+        if entry is not None and _instructs(path, genome):
+            told = "a candidate may not tell later agents what to do; choose another name"
+            yield Refused("instructions", f"{name} is a file that instructs coding agents: {told}")
         was = head.get(path)
         yield from _link_refusals(name, entry, was)
         if entry is not None:

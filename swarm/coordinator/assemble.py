@@ -26,6 +26,7 @@ from islands.records import Usage
 from islands.state.run_state import State
 from islands.steering_events import LIMIT_NAMES, LimitName
 from swarm.agents.base import Agent, Probed
+from swarm.agents.external.settings import ExternalSettings
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Breakages, Mutator
@@ -130,7 +131,7 @@ async def assemble(
             )
             spent = Usage(tokens_untold=past.tokens, usd=past.usd)
             budget = Budget(launch.limits.usd, launch.limits.tokens, spent)
-            agents = _agents(program, launch, budget, stack, calls)
+            agents = await _agents(program, launch, budget, stack, calls)
             if not options.unlimited:
                 await _probe(agents)
             # takes seconds: whatever else is wrong is said before
@@ -330,7 +331,7 @@ def _name(number: int) -> str:
     return chr(ord("a") + letter) + (str(round_) if round_ else "")
 
 
-def _agents(
+async def _agents(
     program: Program,
     launch: Launch,
     budget: Budget,
@@ -338,29 +339,31 @@ def _agents(
     calls: CallRecords,
 ) -> Mapping[str, Agent]:
     settings = {island.name: program.agents[island.agent] for island in launch.islands}
-    models = {
-        name: model_settings
-        for name, model_settings in settings.items()
-        if isinstance(model_settings, ModelSettings)
-    }
     breakages = Breakages()
     agents: dict[str, Agent] = {
         island.name: Mutator(island.agent, breakages=breakages)
         for island in launch.islands
-        if island.name not in models
+        if isinstance(settings[island.name], MutatorSection)
     }
-    if models:
-        # most launches need no HTTP client
-        from swarm.agents.llm.factory import RateLimiters, make_agent  # noqa: PLC0415
+    if len(agents) == len(launch.islands):
+        return agents
+    # most launches need no HTTP client
+    from swarm.agents.external.factory import Workplace, make_coding_agent  # noqa: PLC0415
+    from swarm.agents.gateway.gateway import Gateway  # noqa: PLC0415
+    from swarm.agents.llm.factory import RateLimiters, make_agent  # noqa: PLC0415
 
-        limiters = RateLimiters()
-        names = {island.name: island.agent for island in launch.islands}
-        for name, model_settings in models.items():
-            model = make_agent(
-                names[name], model_settings, limiters, budget, calls.started, calls.ended
-            )
+    limiters = RateLimiters()
+    gateway = await stack.enter_async_context(Gateway(budget, limiters, calls.ended))
+    folder = launch.folder
+    place = Workplace(program.settings.genome, folder.path / "agents", folder.scratch / "agents")
+    for island in launch.islands:
+        name, given = island.agent, settings[island.name]
+        if isinstance(given, ModelSettings):
+            model = make_agent(name, given, limiters, budget, calls.started, calls.ended)
             stack.push_async_callback(model.close)
-            agents[name] = model
+            agents[island.name] = model
+        elif isinstance(given, ExternalSettings):
+            agents[island.name] = make_coding_agent(name, given, gateway, place, calls.started)
     return agents
 
 

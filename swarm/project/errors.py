@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.contract import Rung, SetupError
+from swarm.agents.external.settings import KINDS
 from swarm.project.schema import (
     RENAMED,
+    ExternalSection,
     HeldSection,
     IslandSection,
     MetricSection,
@@ -34,6 +36,12 @@ _SECTIONS = {
 """Sections of the front matter by key."""
 
 _SECTIONS |= {"metric": MetricSection, "held": HeldSection}
+
+_AGENTS: Mapping[str, type] = {
+    "mutator": MutatorSection,
+    **dict.fromkeys(KINDS, ExternalSection),
+}
+"""Sections of agents by kind; all others are language models."""
 
 Problem = tuple["SourcePosition", str]
 """A place in the front matter, and the rest of the sentence that begins with its name."""
@@ -158,7 +166,7 @@ def _record(place: SourcePosition, front: FrontMatter) -> Any:  # noqa: ANN401 -
         case ("agents", str()):
             settings = _value(place, front)
             kind = settings.get("kind") if isinstance(settings, dict) else None
-            return MutatorSection if kind == "mutator" else ModelSection
+            return _AGENTS.get(str(kind), ModelSection)
         case ("agents", str(), "price"):
             return PriceSection
         case ("islands" | "rungs" as key, int()):

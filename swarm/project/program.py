@@ -18,11 +18,20 @@ from harness.tasks.base import TaskKind
 from islands.promotion.consensus import NAME as CONSENSUS
 from islands.ratchet.guards import HARNESS_OWN
 from islands.records import NULL
+from swarm.agents.external.settings import ExternalSettings
 from swarm.agents.llm.settings import ModelSettings
+from swarm.project.coding_agents import unfit_coding_agents
 from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
 from swarm.project.frontmatter import SourcePosition, read_front_matter
 from swarm.project.judge import evaluate_of
-from swarm.project.schema import PROBLEM_KEYS, MetricSection, ModelSection, MutatorSection, Settings
+from swarm.project.schema import (
+    PROBLEM_KEYS,
+    AgentSection,
+    ExternalSection,
+    MetricSection,
+    MutatorSection,
+    Settings,
+)
 
 CODE = frozenset(
     {
@@ -36,6 +45,9 @@ NAME = "program.md"
 
 _SETTINGS = TypeAdapter(Settings)
 
+AgentSettings = MutatorSection | ModelSettings | ExternalSettings
+"""Settings of one agent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -47,7 +59,7 @@ class Program:
     """The corpus: the one that the front matter names, or the task's default."""
     entry: str
     """The genome's file that the task starts, "" where none must exist, or no files were given."""
-    agents: Mapping[str, MutatorSection | ModelSettings]
+    agents: Mapping[str, AgentSettings]
     """Agents by name; the built-in `mutator` is always among them."""
     prose: str
     """The text below the front matter, for the agents."""
@@ -101,10 +113,7 @@ def _complete(settings: Settings, prose: str, files: Collection[str] | None) -> 
     islands = settings.islands
     if isinstance(islands, tuple):
         islands = tuple(replace(island, agent=island.agent or settings.agent) for island in islands)
-    agents = {
-        name: agent if isinstance(agent, MutatorSection) else agent.model_settings()
-        for name, agent in settings.agents.items()
-    }
+    agents = {name: _agent_settings(agent) for name, agent in settings.agents.items()}
     return Program(
         settings=replace(settings, islands=islands),
         data=settings.data or tasks.kind(settings.task).default_data,
@@ -112,6 +121,15 @@ def _complete(settings: Settings, prose: str, files: Collection[str] | None) -> 
         agents={"mutator": MutatorSection(), **agents},
         prose=prose,
     )
+
+
+def _agent_settings(section: AgentSection) -> AgentSettings:
+    match section:
+        case MutatorSection():
+            return section
+        case ExternalSection():
+            return section.external_settings()
+    return section.model_settings()
 
 
 def _entries(settings: Settings, files: Collection[str]) -> list[str]:
@@ -146,10 +164,13 @@ def _contradictions(settings: Settings, files: Collection[str]) -> Iterator[Prob
     yield from _networked_code(settings, files)
     yield from _bare_guards(settings)
     yield from _unknown_agents(settings)
+    yield from unfit_coding_agents(settings)
     yield from _repetitions(settings)
     if settings.limits.usd is not None:
         for name, agent in settings.agents.items():
-            if isinstance(agent, ModelSection) and agent.price is None:
+            if isinstance(agent, MutatorSection) or agent.model is None:
+                continue
+            if agent.price is None:
                 yield (
                     ("agents", name, "price"),
                     "is missing, and limits.usd needs it: add `price: {input: 3, output: 15}`",

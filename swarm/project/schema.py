@@ -8,8 +8,8 @@ builds the record that the rest of the program works with (`RatchetSection.polic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, field
-from pathlib import PurePosixPath
+from dataclasses import asdict, field, fields
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -27,12 +27,15 @@ from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.ratchet.simpler import SimplerRule
 from islands.stacking.state import StackPolicy
-from swarm.agents.llm.settings import ModelSettings, Price
+from swarm.agents.external.settings import KINDS, PROVIDERS, ExternalKind, ExternalSettings
+from swarm.agents.llm.settings import ModelSettings, Price, ProviderKind
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 MIN_MEMORY_MIB = 64
 """About what a Python process that has imported numpy holds."""
+
+AGENT_KINDS = f"mutator, anthropic, openai, {', '.join(KINDS)}"
 
 RENAMED = {
     ("slices", "foreign_cpu"): "max_foreign_cpu",
@@ -151,18 +154,15 @@ class PriceSection:
         )
 
 
-@dataclass(frozen=True, slots=True, config=STRICT)
-class ModelSection:
-    """A language model; None: the default of `swarm.agents.llm.settings`."""
+ModelName = Annotated[str, Field(min_length=1)]
 
-    kind: Annotated[
-        Literal["anthropic", "openai"], described("mutator, anthropic or openai", "openai")
-    ]
-    model: Annotated[
-        str,
-        Field(min_length=1),
-        described("a model as its provider spells it", "claude-sonnet-5-5"),
-    ]
+MODEL = described("a model as its provider spells it", "claude-sonnet-5-5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ProviderKeys:
+    """Where a model is found and what it costs; None: the default of `ModelSettings`."""
+
     base_url: Annotated[
         str | None,
         Field(pattern=r"^https?://\S+$"),
@@ -190,12 +190,77 @@ class ModelSection:
         PriceSection | None, described("dollars per million tokens", "{input: 3, output: 15}")
     ] = None
 
-    def model_settings(self) -> ModelSettings:
-        """Return the agent's settings, with defaults for the keys that are not given."""
-        given = {key: value for key, value in asdict(self).items() if value is not None}
+    def settings_of(self, kind: ProviderKind, model: str) -> ModelSettings:
+        """Return the model's settings, with defaults for the keys that are not given."""
+        keys = {key.name: getattr(self, key.name) for key in fields(ProviderKeys)}
+        given = {key: value for key, value in keys.items() if value is not None}
         if self.price is not None:
             given["price"] = self.price.price()
-        return ModelSettings(**given)
+        return ModelSettings(kind, model, **given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ModelSection(ProviderKeys):
+    """A language model."""
+
+    kind: Annotated[Literal["anthropic", "openai"], described(AGENT_KINDS, "openai")]
+    model: Annotated[ModelName, MODEL]
+
+    def model_settings(self) -> ModelSettings:
+        """Return the agent's settings, with defaults for the keys that are not given."""
+        return self.settings_of(self.kind, self.model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ExternalSection(ProviderKeys):
+    """An external coding agent; None: the default of `swarm.agents.external.settings`."""
+
+    kind: Annotated[ExternalKind, described(AGENT_KINDS, "claude-code")]
+    model: Annotated[ModelName | None, MODEL] = None
+    provider: Annotated[ProviderKind | None, described("anthropic or openai", "anthropic")] = None
+    path: Annotated[
+        str | None, Field(min_length=1), described("the path of its executable", "~/bin/claude")
+    ] = None
+    command: Annotated[
+        CommandLine | None,
+        described("a command line that reads a prompt and edits files", "qwen --bare -p -"),
+    ] = None
+    seconds: Annotated[
+        float | None,
+        Field(gt=0, le=86_400),
+        described("the seconds that one proposal may take", "900"),
+    ] = None
+    max_turns: Annotated[Count | None, described("a whole number from 1", "40")] = None
+    max_usd: Annotated[
+        float | None, Field(gt=0), described("a number of dollars above 0", "0.5")
+    ] = None
+    memory_mib: Annotated[
+        int | None, Field(ge=256), described("a whole number of MiB from 256", "2048")
+    ] = None
+    network: Annotated[bool | None, described("true or false", "true")] = None
+    env: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] | None,
+        described("a list of names of variables, never their values", "[CURSOR_API_KEY]"),
+    ] = None
+    mount: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...] | None,
+        described("a list of folders that it may read", "[~/.nvm]"),
+    ] = None
+
+    def external_settings(self) -> ExternalSettings:
+        """Return the agent's settings, with defaults for the keys that are not given."""
+        own = {key.name for key in fields(self)} - {key.name for key in fields(ProviderKeys)}
+        keys = {name: getattr(self, name) for name in own - {"model", "provider", "mount"}}
+        given = {key: value for key, value in keys.items() if value is not None}
+        mount = tuple(Path(folder).expanduser() for folder in self.mount or ())
+        model = None
+        if self.model is not None:
+            provider = self.provider or PROVIDERS[self.kind][0]
+            model = self.settings_of(provider, self.model)
+        return ExternalSettings(model=model, mount=mount, **given)
+
+
+AgentSection = MutatorSection | ModelSection | ExternalSection
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -499,7 +564,7 @@ class Settings:
         described("auto, a whole number from 1 to 64, or a list of names", "[{name: wide}]"),
     ] = "auto"
     agents: Annotated[
-        Mapping[Name, Annotated[MutatorSection | ModelSection, Field(discriminator="kind")]],
+        Mapping[Name, Annotated[AgentSection, Field(discriminator="kind")]],
         described("agents by name (a-z, 0-9, -)", "{fast: {kind: openai, model: gpt-6-luna}}"),
     ] = field(default_factory=dict)
     agent: Annotated[Name, described("the name of an agent", "mutator")] = "mutator"

@@ -72,6 +72,27 @@ def test_what_does_not_differ_is_left_out():
     assert rule({}) == "nothing"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("CLAUDE.md", "claude.local.md", "AGENTS.md", "GEMINI.md", "QWEN.md", "CONVENTIONS.md"),
+        *(".claude/settings.json", "deep/.mcp.json", ".env", "opencode.json", "opencode.jsonc"),
+        *(".aider.conf.yml", ".cursor/rules/x.mdc", "SKILL.md", ".hidden/plain.py"),
+    ],
+)
+def test_files_that_instruct_coding_agents_are_refused(name):
+    """A kept candidate could command every later agent by them; deleting one is no harm."""
+    assert rule({f"gen/{name}": text("obey\n"), **train("0.1", "0.2")}) == "instructions"
+    assert rule({f"gen/{name}": None, **train("0.1", "0.2")}) == ""
+
+
+def test_a_file_that_the_user_names_may_instruct_agents():
+    """A person can have AGENTS.md itself improved, or what lies in a folder with a dot."""
+    proposal = Proposal("h", {"AGENTS.md": text("better\n"), ".ci/run.py": text("y = 1\n")})
+    genome = ("AGENTS.md", ".ci")
+    assert isinstance(admit(proposal, {}, genome, LIMITS, ""), Admitted)
+
+
 OUTSIDE = [
     "harness.py",
     "generator.py",

@@ -103,6 +103,7 @@ def test_every_key_is_read():
     [
         settings.Settings,
         settings.ModelSection,
+        settings.ExternalSection,
         settings.PriceSection,
         settings.SlicesSection,
         settings.LimitsSection,
@@ -348,6 +349,7 @@ KEYS = sorted(
     for record in (
         settings.Settings,
         settings.ModelSection,
+        settings.ExternalSection,
         settings.SlicesSection,
         Rung,
         settings.IslandSection,
@@ -361,7 +363,7 @@ SCALARS = (
     | st.integers()
     | st.floats()
     | st.text("aB-. é\u2028", max_size=4)
-    | st.sampled_from(["auto", "packing", "mutator", "openai", "genome", "cpu", "kjv"])
+    | st.sampled_from(["auto", "packing", "mutator", "openai", "codex", "genome", "cpu", "kjv"])
 )
 VALUES = st.recursive(
     SCALARS,

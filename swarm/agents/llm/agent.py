@@ -33,7 +33,7 @@ PROBE = Prompt("You are asked whether you can be reached.", "Hello.", "Answer wi
 PROBE_TOKENS = 16
 PROBE_TRIES = 2
 
-_PASSING: frozenset[ErrorKind] = frozenset({"rate", "server", "timeout", "refusal"})
+PASSING: frozenset[ErrorKind] = frozenset({"rate", "server", "timeout", "refusal"})
 """Errors of a probe that may be over when the first proposal is asked for."""
 
 UsageCallback = Callable[[Brief, Usage], None]
@@ -70,9 +70,9 @@ class LanguageModel:
             await self.client.provider.discover()
             await self.client.ask(PROBE, (), bill, max_output=PROBE_TOKENS, tries=PROBE_TRIES)
         except AgentError as error:
-            if error.error_kind in _PASSING:
+            if error.error_kind in PASSING:
                 return
-            raise SetupError(_named(self.name, str(error))) from None
+            raise SetupError(named(self.name, str(error))) from None
         except BudgetError:
             return
         finally:
@@ -181,7 +181,8 @@ def _repair_request(complaint: str, form: str) -> str:
     )
 
 
-def _named(name: str, reason: str) -> str:
+def named(name: str, reason: str) -> str:
+    """Return `reason` with the agent's name in it."""
     agent = f"agent {name!r}"
     return reason if agent in reason else f"{agent} in program.md: {reason}"
 

@@ -55,18 +55,23 @@ def make_agent(  # noqa: PLR0913, PLR0917 - what all agents share, and what is t
     dollars is set and the agent has no price.
     """
     check_settings(name, settings)
-    if budget.max_usd is not None and settings.price is None:
-        raise SetupError(
-            f"agent {name!r} in program.md has no `price`, and a limit in dollars is set: give its"
-            " dollars per million tokens (input, output, cache_read, cache_write; 0 if free),"
-            " or remove the limit"
-        )
+    check_price(name, settings, budget)
     key = read_key(name, settings)
     limiter = limiters.shared(settings, key)
     known = limiters.capabilities(settings)
     provider = _provider(settings, key, known)
     client = ModelClient(Meter(name, settings, limiter, budget, record), provider, known)
     return LanguageModel(name, client, on_usage)
+
+
+def check_price(name: str, settings: ModelSettings, budget: Budget) -> None:
+    """Raise SetupError where a limit in dollars is set and agent `name` has no price."""
+    if budget.max_usd is not None and settings.price is None:
+        raise SetupError(
+            f"agent {name!r} in program.md has no `price`, and a limit in dollars is set: give its"
+            " dollars per million tokens (input, output, cache_read, cache_write; 0 if free),"
+            " or remove the limit"
+        )
 
 
 def read_key(name: str, settings: ModelSettings) -> str:

@@ -103,6 +103,11 @@ def render(brief: Brief, max_chars: int | None = None, *, numbered: bool = False
     return Prompt(system, clean(_genome(brief.genome, shown, numbered=numbered)), now)
 
 
+def situation(brief: Brief, form: str) -> str:
+    """Return what an agent that reads the files by itself is told: all but rules and files."""
+    return _request(brief, 1.0, form)
+
+
 def _request(brief: Brief, share: float, form: str) -> str:
     """Return the part of the prompt for one proposal; `share`: of its usual length."""
     attempts = int(MAX_ATTEMPTS_CHARS * share)

@@ -1,0 +1,98 @@
+"""Factory of coding agents: checks at launch what only the user can fix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.contract import SetupError
+from harness.sandbox import check
+from islands.environment import secret
+from swarm.agents.external.agent import CodingAgent
+from swarm.agents.external.command import AnyCommand, first_word, named_files, started_by
+from swarm.agents.external.command_line import CommandLine
+from swarm.agents.external.installation import Installation, find, minimal
+from swarm.agents.external.kinds import KNOWN
+from swarm.agents.external.settings import ExternalSettings
+from swarm.agents.gateway.gateway import Gateway
+from swarm.agents.llm.agent import UsageCallback, ignore_usage
+from swarm.agents.llm.factory import check_price, read_key
+from swarm.agents.llm.settings import check_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where coding agents of a run work: what they may change, their logs, their sockets."""
+
+    genome: tuple[str, ...]
+    logs: Path
+    scratch: Path
+
+
+def make_coding_agent(
+    name: str,
+    settings: ExternalSettings,
+    gateway: Gateway,
+    place: Workplace,
+    on_usage: UsageCallback = ignore_usage,
+) -> CodingAgent:
+    """Return the agent `name`. Raises SetupError, with the fix, where it cannot work here."""
+    try:
+        check()
+    except SetupError as error:
+        raise SetupError(f"agent {name!r} runs in a sandbox of namespaces only: {error}") from None
+    if settings.model is not None:
+        check_settings(name, settings.model)
+        check_price(name, settings.model, gateway.budget)
+        read_key(name, settings.model)
+    for folder in settings.mount:
+        if not folder.exists():
+            raise SetupError(
+                f"agent {name!r} in program.md: `mount` names {folder}: no such folder"
+            )
+    for variable in settings.env:
+        if not secret(variable):
+            raise SetupError(f"agent {name!r} in program.md: `env` names {variable}: it is not set")
+    found = installation(name, settings)
+    return CodingAgent(
+        name=name,
+        settings=settings,
+        line=command_line(settings, found),
+        installation=found,
+        gateway=gateway,
+        genome=place.genome,
+        home=place.logs,
+        scratch=place.scratch,
+        on_usage=on_usage,
+    )
+
+
+def command_line(settings: ExternalSettings, found: Installation) -> CommandLine:
+    """Return the command line of an agent that is installed."""
+    if settings.kind == "command":
+        return AnyCommand(started_by(settings.command, found.words))
+    return KNOWN[settings.kind]()
+
+
+def installation(name: str, settings: ExternalSettings) -> Installation:
+    """Return where agent `name` is installed. Raises SetupError, with the line that installs it."""
+    where = f"agent {name!r} in program.md"
+    if settings.kind == "command":
+        program = first_word(settings.command)
+        found = find(program)
+        if found is None:
+            raise SetupError(
+                f"{where}: there is no {program!r} on PATH: install it, or correct `command`"
+            )
+        return Installation(
+            found.words, minimal([*found.mounts, *named_files(settings.command)]), found.path
+        )
+    line = KNOWN[settings.kind]()
+    found = find(line.program, settings.path, line.native)
+    if found is None:
+        place = settings.path or f"{line.program!r} on PATH"
+        raise SetupError(
+            f"{where} is {line.title}, and there is no {place}: install it (`{line.install}`),"
+            " or name its executable in `path`"
+        )
+    return found

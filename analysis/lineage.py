@@ -26,6 +26,7 @@ An **edge** runs from the older to the younger and its key is its kind:
 | proposed_from | the head that the brief was drawn on | what was proposed | experiment |
 | crossed_with | the ended experiment that the notes name | what was proposed | experiment |
 | migrated | another island's change | the same, brought to a head here | experiment, gain, noise |
+| repeats | the ended experiment of the same change | a proposal that it answers | experiment |
 | ported | a change that conflicts here | the agent's version of it | experiment, gain, noise |
 | rebased_onto | the island's newer head | the waiting candidate, rebased | experiment |
 | kept_as_head | the island's old head | its new one | experiment, gain, noise |
@@ -67,7 +68,7 @@ from islands.records import Gain, Purpose
 
 Graph: TypeAlias = "nx.MultiDiGraph[str]"
 
-MIGRATED, PORTED = "migrated", "ported"
+MIGRATED, PORTED, REPEATS = "migrated", "ported", "repeats"
 
 
 def fold(history: Iterable[ev.Event]) -> Graph:
@@ -130,8 +131,7 @@ class Lineage:
         self.graph.add_node(node, **attributes)
         self.graph.add_edge(event.parent, node, "proposed_from", **_whence(event))
         donor = self._node_of.get(event.donor)
-        # a candidate that may still be rebased, and so get another id, is no donor yet
-        if donor is not None and self.graph.nodes[donor].keys() >= {"ending", "added"}:
+        if donor is not None and self._is_settled(donor):
             self.graph.add_edge(donor, node, ev.CROSSED, **_whence(event))
         if event.origin:
             self.graph.add_edge(self._node_of[event.origin], node, PORTED, **_whence(event))
@@ -150,13 +150,16 @@ class Lineage:
         attributes = self._known(event.experiment)
         attributes |= {"ending": "refused", "rule": event.rule, "reason": event.reason}
         attributes["ended"] = _when(event)
+        source, node = self._node_of.get(event.repeats), self._node_of[event.experiment]
+        if source is not None and self._is_settled(source):
+            self.graph.add_edge(source, node, REPEATS, **_whence(event))
 
     @take.register
     def _candidate_admitted(self, event: ev.CandidateAdmitted) -> None:
         old, self._node_of[event.experiment] = self._node_of[event.experiment], event.commit
         nx.relabel_nodes(self.graph, {old: event.commit}, copy=False)
         lines = {"added": event.added, "removed": event.removed}
-        self.graph.nodes[event.commit].update(kind="candidate", **lines)
+        self.graph.nodes[event.commit].update(kind="candidate", **lines, **_change(event))
         self._inherit(event.commit, event)
 
     @take.register
@@ -165,6 +168,7 @@ class Lineage:
         nx.relabel_nodes(self.graph, {old: event.commit}, copy=False)
         attributes = self.graph.nodes[event.commit]
         attributes.update(parent=event.parent, added=event.added, removed=event.removed)
+        attributes |= _change(event)
         self.graph.add_edge(event.parent, event.commit, "rebased_onto", **_whence(event))
 
     @take.register
@@ -335,6 +339,10 @@ class Lineage:
     def _begin(self, commit: str, event: ev.Event) -> None:
         self.graph.add_node(commit, kind="base", step=0, recorded=_when(event))
 
+    def _is_settled(self, node: str) -> bool:
+        """Return whether a candidate has ended: until then it may be rebased and get another id."""
+        return self.graph.nodes[node].keys() >= {"ending", "added"}
+
     def _known(self, experiment: int) -> dict[str, Any]:
         attributes: dict[str, Any] = self.graph.nodes[self._node_of[experiment]]
         return attributes
@@ -376,7 +384,9 @@ def _of_a_life(event: ev.Event) -> Iterator[int | str]:
             yield from (event.parent, event.migrant.commit)
         case ev.CandidateRebased():
             yield from (event.experiment, event.parent)
-        case ev.ProposalRefused() | ev.CandidateAdmitted():
+        case ev.ProposalRefused():
+            yield from (event.experiment, event.repeats)
+        case ev.CandidateAdmitted():
             yield event.experiment
         case ev.VerdictReached():
             yield from (event.commit, event.parent)
@@ -392,13 +402,21 @@ def _when(event: ev.Event) -> float:
 
 
 def _whence(
-    event: ev.ProposalReceived | ev.MigrantOffered | ev.CandidateRebased | ev.VerdictReached,
+    event: ev.ProposalReceived
+    | ev.MigrantOffered
+    | ev.ProposalRefused
+    | ev.CandidateRebased
+    | ev.VerdictReached,
 ) -> dict[str, Any]:
     return {
         "island": event.island,
         "experiment": event.experiment,
         "recorded": _when(event),
     }
+
+
+def _change(event: ev.CandidateAdmitted | ev.CandidateRebased) -> dict[str, str]:
+    return {"change": event.change} if event.change else {}
 
 
 def _gain(gain: Gain) -> dict[str, Any]:

@@ -198,12 +198,15 @@ class ProposalRefused:
     rule: name of the rule that refused it; for migrants also `conflict` (it does not apply) and
       `present` (the head has it already)
     reason: what its agent is shown
+    repeats: experiment that tried the same change (rule `repeat`), or is trying it (rule
+      `claimed`), 0 for none
     """
 
     experiment: int
     island: str
     rule: str
     reason: str
+    repeats: int = 0
     recorded: float = 0.0
     kind: Literal["proposal_refused"] = "proposal_refused"
 
@@ -217,6 +220,7 @@ class CandidateAdmitted:
     parent: the head that it was made on
     added, removed: lines against `parent`
     code: lines of code added less those removed, comments and blank lines left out
+    change: digest of what it does and where (islands/genome/normal_change.py), "" if not known
     """
 
     experiment: int
@@ -226,6 +230,7 @@ class CandidateAdmitted:
     added: int
     removed: int
     code: int = 0
+    change: str = ""
     recorded: float = 0.0
     kind: Literal["candidate_admitted"] = "candidate_admitted"
 
@@ -239,6 +244,7 @@ class CandidateRebased:
     parent: the new head
     added, removed: lines against `parent`
     code: lines of code added less those removed, comments and blank lines left out
+    change: digest of what it does and where (islands/genome/normal_change.py), "" if not known
     """
 
     experiment: int
@@ -248,6 +254,7 @@ class CandidateRebased:
     added: int
     removed: int
     code: int = 0
+    change: str = ""
     recorded: float = 0.0
     kind: Literal["candidate_rebased"] = "candidate_rebased"
 

@@ -217,6 +217,8 @@ class Attempt:
     """A finished experiment as agents are shown it, of their own island or another.
 
     `tail`: end of what a failed check printed.
+    `repeats`: the experiment that had tried the same change, or was trying it; 0 for none.
+    `claimed`: it was refused because that experiment had not ended.
     """
 
     experiment: int
@@ -227,15 +229,21 @@ class Attempt:
     reason: str
     gain: Gain | None = None
     tail: str = ""
+    repeats: int = 0
+    claimed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An experiment that has not ended, as its island's agent is shown it."""
+    """An experiment that has not ended, as agents are shown it.
+
+    `island`: where it is under way, "" for the agent's own.
+    """
 
     experiment: int
     hypothesis: str
     notes: Mapping[str, str | float]
+    island: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +274,7 @@ class Brief:
     - `port`: a change of another island that conflicts here, to be expressed on this genome
     - `pending`: the island's experiments under way, which need not be proposed again
     - `notes`: what the person who runs this has said since, in their own words, oldest first
+    - `claims`: those of the other islands, which are tried there and nowhere else
     """
 
     experiment: int
@@ -283,3 +292,4 @@ class Brief:
     port: Change | None = None
     pending: tuple[Pending, ...] = ()
     notes: tuple[str, ...] = ()
+    claims: tuple[Pending, ...] = ()

@@ -77,6 +77,10 @@ COLUMNS: Mapping[str, Column] = _columns(
     fallback=("VARCHAR", "commit id of the head that the island fell back to; NULL: it had none"),
     merge=("VARCHAR", "commit id of the merge"),
     step=("INTEGER", "number of kept changes between the base and this head"),
+    change=(
+        "VARCHAR",
+        "digest of what the candidate does and where; equal: the same change at the same place",
+    ),
     added=("INTEGER", "lines added to the genome"),
     removed=("INTEGER", "lines removed from the genome"),
     # what was asked
@@ -275,7 +279,7 @@ TABLES: Mapping[str, Table] = {
         _named(
             "node kind island experiment agent parent hypothesis notes ending verdict rule failure"
             " reason gain noise pairs step score scores screened evidence harness added removed"
-            " recorded ended quarantined"
+            " change recorded ended quarantined"
         ),
     ),
     "edges": Table(

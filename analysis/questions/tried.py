@@ -1,15 +1,16 @@
 """Search of what a run tried: by words of hypothesis and diff, or by likeness to a change.
 
-Two changes are alike if they remove and add the same lines once white space is collapsed and each
-number is replaced by `#`: another value of the same knob is alike.
+Two changes are alike if they are the same in their normal form (islands/genome/normal_change.py),
+whatever their layout, comments and local names, or if they remove and add the same tokens on a line
+with `#` for each number: another value of the same knob is alike.
 
-Not covered: renamed variables and moved code; a likeness by syntax tree would see them.
+Not covered: moved code, and renamed variables where more than the names differs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,8 @@ from duckdb import DuckDBPyConnection
 from analysis.database.queries import answer
 from analysis.questions.target import gain_of_row
 from harness.contract import SetupError
+from islands.genome.normal_change import normal_line
 from islands.records import Gain
-
-_NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 MIN_LIKENESS = 0.5
 """Share of common lines from which two changes count as alike."""
@@ -81,16 +81,20 @@ def by_likeness(
     con: DuckDBPyConnection, diff: str, diffs: Mapping[str, str]
 ) -> tuple[PastAttempt, ...]:
     """Return the experiments whose change is like that of `diff`, the most alike first."""
-    wanted = normalised(diff)
-    alike = [(likeness(wanted, normalised(diffs.get(r["node"], ""))), r) for r in _experiments(con)]
+    wanted, rows = normalised(diff), _experiments(con)
+    same = {row["change"] for row in rows if diffs.get(row["node"]) == diff} - {None}
+    alike = [
+        (1.0 if r["change"] in same else likeness(wanted, normalised(diffs.get(r["node"], ""))), r)
+        for r in rows
+    ]
     found = [_attempt(row, share) for share, row in alike if share >= MIN_LIKENESS]
     return tuple(sorted(found, key=lambda one: (-(one.likeness or 0.0), one.experiment)))
 
 
 def normalised(diff: str) -> frozenset[str]:
-    """Return the changed lines of a unified diff, with white space collapsed and numbers as `#`."""
-    lines = (line[0] + " " + " ".join(line[1:].split()) for line in changed_lines(diff))
-    return frozenset(line[:2] + _NUMBER.sub("#", line[2:]) for line in lines if line[2:])
+    """Return the changed lines of a unified diff as the tokens that count, with numbers as `#`."""
+    lines = ((line[0], normal_line(line[1:], path)) for path, line in _changed(diff))
+    return frozenset(f"{sign} {text}" for sign, text in lines if text)
 
 
 def likeness(one: frozenset[str], other: frozenset[str]) -> float:
@@ -98,16 +102,21 @@ def likeness(one: frozenset[str], other: frozenset[str]) -> float:
     return len(one & other) / len(one | other) if one | other else 0.0
 
 
-def changed_lines(diff: str) -> Iterable[str]:
+def changed_lines(diff: str) -> Iterator[str]:
     """Yield the added and removed lines of a unified diff, each with its sign."""
-    in_hunk = False
+    return (line for _, line in _changed(diff))
+
+
+def _changed(diff: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the line, with its sign, of each added or removed line."""
+    in_hunk, path = False, ""
     for line in diff.splitlines():
         if line.startswith("@@"):
             in_hunk = True
         elif line.startswith("diff "):
-            in_hunk = False
+            in_hunk, path = False, line.rpartition(" b/")[2]
         elif in_hunk and line[:1] in {"+", "-"}:
-            yield line
+            yield path, line
 
 
 def _experiments(con: DuckDBPyConnection) -> list[dict[str, Any]]:

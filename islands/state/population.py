@@ -56,6 +56,8 @@ class Experiment:
     origin: experiment that made the change elsewhere, 0 for a change of the island's own
     lines: lines added less lines removed
     code: lines of code added less those removed
+    change: digest of what the candidate does and where, "" if not known
+    repeats, claimed: experiment of the same change, 0 for none, and whether it had not ended
     checked, tail: whether the candidate passed the problem's checks, and what a failed one printed
     fresh: its check on fresh data
     """
@@ -78,6 +80,9 @@ class Experiment:
     origin: int = 0
     lines: int = 0
     code: int = 0
+    change: str = ""
+    repeats: int = 0
+    claimed: bool = False
     checked: bool = False
     tail: str = ""
     fresh: FreshCheck = field(default_factory=FreshCheck)
@@ -104,6 +109,11 @@ class KeptChange:
     island: str = ""
     device: str = ""
     simpler: bool = False
+
+    @property
+    def both(self) -> tuple[int, int]:
+        """The experiments that kept the change here and that first made it."""
+        return self.experiment, self.origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,7 @@ class IslandState:
     endings: number of experiments by ending
     agent_failures, agent_failures_in_a_row, refusals_in_a_row: of its agent
     restarted: whether a person restarted it and it has kept nothing since
+    repeats_in_a_row: proposals of its agent that repeated what was tried or is being tried
     exhausted: why its agent has nothing left to try on the head, "" while it may have
     trials: trials started, voided ones left out
     budget_seconds, wall: seconds of its trials' budgets used, and of wall time since the first
@@ -152,6 +163,7 @@ class IslandState:
     agent_failures_in_a_row: int = 0
     refusals_in_a_row: int = 0
     restarted: bool = False
+    repeats_in_a_row: int = 0
     exhausted: str = ""
     trials: int = 0
     budget_seconds: float = 0.0
@@ -164,6 +176,11 @@ class IslandState:
     def heads(self) -> tuple[str, ...]:
         """Its head and the heads that it is built on, oldest first."""
         return (self.opened.head, *(change.commit for change in self.kept))
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The experiments that first made the changes which its head is built on."""
+        return frozenset(change.origin for change in self.kept)
 
     @property
     def lost_to_simplicity(self) -> float:

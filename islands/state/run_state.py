@@ -1,8 +1,8 @@
 """The state of a run: the fold of its events, which every decision reads.
 
 `State.apply` takes events in ledger order and nothing else, so a resumed run decides exactly as the
-one that stopped would have. Ended experiments leave counts, kept changes and the latest attempts:
-the state's size does not grow with the number of discarded experiments.
+one that stopped would have. Ended experiments leave counts, kept changes, the latest attempts and
+what the memory of changes holds of them: the state's size is bounded however many are discarded.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from islands.stacking.state import StackChecks
 from islands.state.contention import Contention
 from islands.state.fresh import FreshData
 from islands.state.lifecycle import has_ended, next_state
+from islands.state.memory import CLAIMED, ChangeMemory, PastChange, Recalled
 from islands.state.pending_calls import PendingCalls
 from islands.state.population import Experiment, IslandState, KeptChange, Nulls
 from islands.state.scores import Scores
@@ -67,6 +68,7 @@ class State:
         self.steering = Steering()
         self.merges: list[ev.Merged] = []
         self.claimless = 0
+        self.memory = ChangeMemory()
         self.sentinels = Sentinels()
         self.scores = Scores(self.sentinels)
         self.screens = ScreenedGains()
@@ -114,6 +116,24 @@ class State:
         if self.run.base not in self.scores.by_commit:
             return None
         return math.fsum(change.gain.mean for change in island.kept)
+
+    def claimed(self, change: str, besides: int = 0) -> Experiment | None:
+        """Return the open experiment, other than `besides`, that tries a change; None for none."""
+        for island in self.islands.values():
+            for open_ in (island.experiment, *island.queue):
+                if open_ is not None and open_.change == change and open_.number != besides:
+                    return open_
+        return None
+
+    def recall(self, island: str, change: str, head: str, *, shared: bool) -> Recalled | None:
+        """Return the ended experiment that answers a proposal of `change`, None for none.
+
+        `shared`: whether what another island kept may still come to this one.
+        """
+        here = self.islands[island]
+        chains = self.islands.values() if shared else [here]
+        kept = {number for each in chains for one in each.kept for number in one.both}
+        return self.memory.recall(change, head, here.held, kept)
 
     def slice_use(self, name: str) -> float:
         """Return the share of an island's wall time that its trials' budgets fill, from 0 to 1."""
@@ -187,6 +207,7 @@ class State:
         for discard in event.discards:
             self._uncount_discard(self.islands[discard.island], discard.experiment)
         void |= {discard.experiment for discard in event.discards}
+        self.memory.drop(void)
         self.screens.drop(void)
 
     @_apply.register
@@ -281,7 +302,9 @@ class State:
         experiment.state = next_state(experiment.state, "refused")
         # a refused migrant is not the agent's failure
         if not self.migrants.is_migrant(event.experiment):
-            island.refusals_in_a_row += 1
+            island.refusals_in_a_row += not event.repeats
+            island.repeats_in_a_row += bool(event.repeats)
+        experiment.repeats, experiment.claimed = event.repeats, event.rule == CLAIMED
         self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
 
     @_apply.register
@@ -289,9 +312,9 @@ class State:
         island, experiment = self._open(event.island, event.experiment)
         experiment.state = next_state(experiment.state, "admitted")
         experiment.commit, experiment.lines = event.commit, event.added - event.removed
-        experiment.code = event.code
+        experiment.code, experiment.change = event.code, event.change
         self.scores.count_lines(event)
-        island.refusals_in_a_row = 0
+        island.refusals_in_a_row = island.repeats_in_a_row = 0
 
     @_apply.register
     def _candidate_rebased(self, event: ev.CandidateRebased) -> None:
@@ -300,6 +323,7 @@ class State:
         self.scores.lines.pop(experiment.commit, None)
         experiment.commit, experiment.parent = event.commit, event.parent
         experiment.lines, experiment.code = event.added - event.removed, event.code
+        experiment.change = event.change
         self.scores.count_lines(event)
 
     @_apply.register
@@ -416,6 +440,7 @@ class State:
                 self.islands[fallback.island].head = fallback.new
             else:
                 self.broken_baseline = self.broken_baseline or event.reason
+        self.memory.quarantine(event.commits, event.reason)
         for island in self.islands.values():
             self._uncount_quarantined(island, event.reason)
         for commit in event.commits:
@@ -596,6 +621,8 @@ class State:
         island.endings[ending] = island.endings.get(ending, 0) + 1
         if experiment.null:
             return  # agents never learn of null proposals
+        self._remember(island, experiment, ending, reason, gain)
+        answer = self.memory.of(experiment.repeats)
         island.recent_attempts.append(
             Attempt(
                 experiment.number,
@@ -604,10 +631,33 @@ class State:
                 experiment.notes,
                 ending,
                 reason,
-                gain,
+                answer.gain if answer else gain,
                 experiment.tail,
+                experiment.repeats,
+                experiment.claimed,
             )
         )
+
+    def _remember(
+        self,
+        island: IslandState,
+        experiment: Experiment,
+        ending: Ending,
+        reason: str,
+        gain: Gain | None,
+    ) -> None:
+        past = PastChange(
+            experiment.number,
+            experiment.island,
+            experiment.commit,
+            experiment.parent,
+            island.held,
+            ending,
+            reason,
+            gain,
+        )
+        if experiment.parent not in self.quarantines.commits:
+            self.memory.add(experiment.change, past)
 
 
 def _note_adoption(island: IslandState, before: list[KeptChange], lost: str) -> None:

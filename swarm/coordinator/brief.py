@@ -50,6 +50,12 @@ class Briefer:
             port=self._port(state, name, by),
             pending=tuple(_pending(island)),
             notes=state.steering.notes_for(name),
+            claims=tuple(
+                replace(claim, island=other)
+                for other, island in state.islands.items()
+                if other != name
+                for claim in _pending(island)
+            ),
         )
 
     def _elsewhere(self, state: State, name: str, by: float) -> tuple[Change, ...]:

@@ -4,11 +4,15 @@ A candidate is ready for a trial when it is committed, has passed a preflight be
 (swarm/executors/preflight.py) and stands on the island's head. Where the head has moved, the
 candidate's change is applied to the new one, admitted and checked again; where that fails, the
 candidate is dropped.
+
+A proposal that repeats what was tried before is answered from the record, and one that another
+experiment is trying now is not tried twice (swarm/coordinator/repeats.py): neither costs a trial.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +21,13 @@ from islands import events as ev
 from islands import trailers
 from islands.genome.admission import Refused, admit
 from islands.genome.code_size import code_change
+from islands.genome.normal_change import change_digest
 from islands.git.branches import changed_files
 from islands.records import Conflict, Entry, Proposal
+from islands.state.memory import CLAIMED
 from islands.state.population import Experiment
 from swarm.coordinator.launch_plan import IslandPlan
+from swarm.coordinator.repeats import Repeat, repeat_of
 from swarm.coordinator.run import Run
 
 MIGRATION = "migration"
@@ -46,7 +53,8 @@ class CandidateMaker:
         if refusal is None:
             return ""
         rule, reason = refusal.rule, refusal.reason
-        self.run.record(ev.ProposalRefused(number, self.island.name, rule, reason))
+        event = ev.ProposalRefused(number, self.island.name, rule, reason, refusal.repeats)
+        self.run.record(event)
         return refusal.text
 
     async def rebase(self, old: Experiment, onto: str) -> None:
@@ -58,7 +66,10 @@ class CandidateMaker:
         else:
             added, removed = await run.offload(run.branches.numstat, onto, commit)
             code = await run.offload(code_added, run, onto, commit)
-            run.record(ev.CandidateRebased(number, name, commit, onto, added, removed, code))
+            change = await run.offload(change_of, run, onto, commit)
+            run.record(
+                ev.CandidateRebased(number, name, commit, onto, added, removed, code, change)
+            )
         await run.offload(_remove, run.launch.folder.genomes / stale)
 
     async def _make(
@@ -68,7 +79,25 @@ class CandidateMaker:
         files = await self._admitted_files(number, parent, proposal)
         if isinstance(files, Refused):
             return _Refusal(files.rule, files.reason)
-        message, when = self._message(number, proposal.hypothesis, agent), int(run.now())
+        head = await run.offload(run.branches.files, parent)
+        change = await run.offload(_digest, head, files)
+        repeat = self._repeat(number, parent, change, proposal)
+        if repeat is not None:
+            return _Refusal(repeat.rule, repeat.reason, repeats=repeat.experiment)
+        with run.claim(change, number, name):
+            return await self._commit(number, parent, files, change, proposal.hypothesis, agent)
+
+    async def _commit(  # noqa: PLR0913, PLR0917  # each is part of the candidate
+        self,
+        number: int,
+        parent: str,
+        files: dict[str, Entry | None],
+        change: str,
+        hypothesis: str,
+        agent: str,
+    ) -> _Refusal | None:
+        run, name = self.run, self.island.name
+        message, when = self._message(number, hypothesis, agent), int(run.now())
         commit = await run.offload(run.branches.commit, parent, files, message, number, when)
         preflight = await self._check(number, commit)
         if not preflight.ok:
@@ -77,8 +106,27 @@ class CandidateMaker:
             return _Refusal("preflight", preflight.reason, shown)
         added, removed = await run.offload(run.branches.numstat, parent, commit)
         code = await run.offload(code_added, run, parent, commit)
-        run.record(ev.CandidateAdmitted(number, name, commit, parent, added, removed, code))
+        if self._open(number).null:
+            change = ""
+        run.record(ev.CandidateAdmitted(number, name, commit, parent, added, removed, code, change))
         return None
+
+    def _repeat(self, number: int, parent: str, change: str, proposal: Proposal) -> Repeat | None:
+        """Return what a proposal repeats; null proposals, migrants and ports are to be tried."""
+        run, open_ = self.run, self._open(number)
+        if not run.launch.remembers or not change or open_.null or open_.origin:
+            return None
+        held = run.claims.get(change)
+        if held is not None:
+            return Repeat(CLAIMED, held.experiment, held.reason)
+        crossed = ev.CROSSED in proposal.notes
+        shared = run.launch.migration.topology != "none" and not crossed
+        return repeat_of(run.state, self.island.name, parent, change, shared=shared)
+
+    def _open(self, number: int) -> Experiment:
+        island = self.run.state.islands[self.island.name]
+        waiting = (island.experiment, *island.queue)
+        return next(one for one in waiting if one is not None and one.number == number)
 
     async def _rebased(self, old: Experiment, onto: str) -> str | _Refusal:
         """Return the commit of the candidate's change on `onto`, or why there is none."""
@@ -173,13 +221,30 @@ def code_added(run: Run, parent: str, commit: str) -> int:
     return code_change(before, changed_files(before, after))
 
 
+def change_of(run: Run, parent: str, commit: str) -> str:
+    """Return the digest of what `commit` does to its parent."""
+    before, after = run.branches.files(parent), run.branches.files(commit)
+    return _digest(before, changed_files(before, after))
+
+
+def _digest(before: Mapping[str, Entry], changed: Mapping[str, Entry | None]) -> str:
+    return change_digest(
+        {path: entry.data for path, entry in before.items()},
+        {path: entry.data if entry is not None else None for path, entry in changed.items()},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why a proposal is not a candidate: the rule broken, one line, and more for its agent."""
+    """Why a proposal is not a candidate: the rule broken, one line, and more for its agent.
+
+    `repeats`: the experiment that tried, or tries, the same change.
+    """
 
     rule: str
     reason: str
     details: str = ""
+    repeats: int = 0
 
     @property
     def line(self) -> str:

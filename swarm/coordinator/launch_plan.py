@@ -93,3 +93,5 @@ class Launch:
 
     notices: tuple[str, ...] = ()
     """What a person should know before it begins, a line each."""
+    remembers: bool = True
+    """Whether what was tried before answers a proposal, and what is being tried holds it."""

@@ -40,6 +40,14 @@ PAUSE_UNIT_S = 0.25
 """The pause after n failures or refusals in a row is 2^n times this, at most MAX_PAUSE_S."""
 
 
+REPEAT_PAUSE_S, REPEATS_TO_DOUBLE = 0.05, 8
+"""The pause after a first repeat, and after how many more in a row it doubles.
+
+A mutator on a new head may go through some dozen edits that the record answers; what repeats
+itself for ever has to be slowed down.
+"""
+
+
 @dataclass(slots=True)
 class Proposer:
     """Asks the agent of one island and keeps its queue of candidates filled."""
@@ -239,7 +247,11 @@ class Proposer:
     def _pause_s(self, retry_after: float = 0.0) -> float:
         island = self.run.state.islands[self.name]
         in_a_row = max(island.agent_failures_in_a_row, island.refusals_in_a_row)
-        return max(retry_after, min(MAX_PAUSE_S, PAUSE_UNIT_S * 2.0 ** min(in_a_row, 10)))
+        pause = PAUSE_UNIT_S * 2.0 ** min(in_a_row, 10)
+        if island.repeats_in_a_row and not in_a_row:
+            doublings = island.repeats_in_a_row / REPEATS_TO_DOUBLE
+            pause = REPEAT_PAUSE_S * 2.0 ** min(doublings, 12.0)
+        return max(retry_after, min(MAX_PAUSE_S, pause))
 
 
 def abandoned_call(call: ev.AgentCallStarted) -> ev.AgentFailed:

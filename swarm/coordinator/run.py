@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from swarm.coordinator.interfaces import BranchStore, EventSink, Offload, Prefli
 from swarm.coordinator.launch_plan import Launch
 from swarm.coordinator.limits import LimitChecker
 from swarm.coordinator.notifier import Notifier
+from swarm.coordinator.repeats import Holder
 from swarm.coordinator.slice_choice import SliceChoice
 from swarm.executors.base import Executor
 
@@ -80,6 +82,9 @@ class Run:
     branch_sync: BranchSync = field(init=False)
     changes: Notifier = field(default_factory=Notifier)
     health: AgentHealth = field(default_factory=AgentHealth)
+    claims: dict[str, Holder] = field(default_factory=dict)
+    """Changes whose admission is under way, by digest; once admitted, the state tells of them."""
+
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     _last_number: int = 0
 
@@ -150,6 +155,18 @@ class Run:
         """Note the limit that was reached, unless one was before, and wake the tasks that wait."""
         self.limit = self.limit or limit
         self.changes.notify()
+
+    @contextmanager
+    def claim(self, change: str, experiment: int, island: str) -> Iterator[None]:
+        """Let nobody else have `change` admitted inside the block."""
+        mine = change and change not in self.claims
+        if mine:
+            self.claims[change] = Holder(experiment, island)
+        try:
+            yield
+        finally:
+            if mine:
+                del self.claims[change]
 
     def lock(self, name: str) -> asyncio.Lock:
         """Return the lock `name`: a slice (two trials on one would falsify its clock), or refs."""

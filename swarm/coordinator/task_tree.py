@@ -15,7 +15,7 @@ from islands.records import RunLimit
 from islands.state.population import Experiment
 from islands.steering import decode_command
 from swarm.coordinator.brief import Briefer
-from swarm.coordinator.candidates import CandidateMaker, code_added
+from swarm.coordinator.candidates import CandidateMaker, change_of, code_added
 from swarm.coordinator.inbox import POLL_S, CommandReply
 from swarm.coordinator.island_loop import IslandLoop, NextRunStep
 from swarm.coordinator.proposer import Proposer, abandoned_call
@@ -176,7 +176,10 @@ def _settle_proposal(run: Run, open_: Experiment) -> None:
     if commit is not None:
         added, removed = branches.numstat(open_.parent, commit)
         code = code_added(run, open_.parent, commit)
-        run.record(ev.CandidateAdmitted(number, island, commit, open_.parent, added, removed, code))
+        change = "" if open_.null else change_of(run, open_.parent, commit)
+        run.record(
+            ev.CandidateAdmitted(number, island, commit, open_.parent, added, removed, code, change)
+        )
     elif not run.state.migrants.is_migrant(number):  # else the migrant is applied again
         lost = "the coordinator stopped before it was admitted"
         run.record(ev.ProposalRefused(number, island, "lost", lost))

@@ -32,7 +32,11 @@ def test_failures_and_refusals_are_nodes(history):
     assert len(failed) == 2
     assert all(data["kind"] == "candidate" and "gain" not in data for data in failed)
     assert all(node == f"experiment/{data['experiment']}" for node, data in refused.items())
-    assert {"outside"} <= {data["rule"] for data in refused.values()} <= {"outside", "present"}
+    assert (
+        {"outside"}
+        <= {data["rule"] for data in refused.values()}
+        <= {"outside", "present", "claimed", "repeat"}
+    )
     assert all(graph.has_edge(data["parent"], n, "proposed_from") for n, data in refused.items())
 
 

@@ -34,7 +34,7 @@ for _ in range(8):
             with open("/proc/self/comm", "w") as name:
                 name.write("{mark}")
             while True:
-                time.sleep(3600)
+                time.sleep(3600 + {number})
         os._exit(0)
 while True:
     pass"""
@@ -66,7 +66,7 @@ def test_candidates_that_hang_cost_their_limit_and_no_other_candidate(tmp_path, 
             old, new = "STEP = 0", WORSE.format(number=number)
         else:
             old = "    radius = (1 - seed % 97 / 1e5 - (STEP != 0) / 10) / 12"
-            lines = HANGING.format(mark=mark).splitlines()
+            lines = HANGING.format(mark=mark, number=number).splitlines()
             new = "\n".join(f"    {line}" for line in lines)
         return Say(ANSWER.format(number=number, old=old, new=new))
 

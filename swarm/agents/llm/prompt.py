@@ -25,6 +25,7 @@ from swarm.agents.llm.search_replace import clean
 
 MAX_GENOME_CHARS = 300_000
 MAX_ATTEMPTS_CHARS = 8_000
+MAX_CLAIMS_CHARS = 4_000
 MAX_TAIL_CHARS = 2_000
 MAX_CHANGES_CHARS = 12_000
 MAX_CHANGE_LINES = 40
@@ -119,6 +120,10 @@ def _request(brief: Brief, share: float, form: str) -> str:
             _attempts(brief, attempts, kept=False),
         ),
         *_section("Under way, not measured yet: do something else", map(_pending, brief.pending)),
+        *_section(
+            "Claimed by other islands right now: the same change is not tried twice",
+            _fitting(map(_pending, brief.claims), int(MAX_CLAIMS_CHARS * share)),
+        ),
         *_section(
             "Changes kept on other islands",
             _elsewhere(brief.elsewhere, int(MAX_CHANGES_CHARS * share)),

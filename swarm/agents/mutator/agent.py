@@ -51,7 +51,9 @@ class Mutator:
         if brief.port is not None:
             return _port(brief.port, surveys)
         for attempt in brief.recent:
-            self._history.mark_tried(attempt.notes)
+            if not attempt.claimed:
+                self._history.mark_tried(attempt.notes)
+        self._history.claim(claim.notes for claim in brief.claims)
         for pending in brief.pending:
             self._history.mark_tried(pending.notes)
         head = _genome_digest(brief.genome)

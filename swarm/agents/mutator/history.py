@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +82,7 @@ class MoveHistory:
         self._sites: OrderedDict[str, SiteHistory] = OrderedDict()
         self._kinds: dict[str, tuple[float, float]] = {}
         self._tried: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
+        self._claimed: set[tuple[str, str]] = set()
 
     def site(self, site: str) -> SiteHistory:
         """Return the history of `site`; an empty one if it is unknown."""
@@ -92,18 +93,25 @@ class MoveHistory:
         return self._kinds.get(kind, (0.0, 0.0))
 
     def was_tried(self, head: str, edit: str) -> bool:
-        """Return whether `edit` was tried on `head`."""
-        return edit in self._tried.get(head, ())
+        """Return whether `edit` was tried on `head`, or is being tried on another island."""
+        return edit in self._tried.get(head, ()) or (head, edit) in self._claimed
+
+    def claim(self, notes: Iterable[Mapping[str, str | float]]) -> None:
+        """Take the edits of these notes, and no others, for those being tried elsewhere."""
+        records = [record for each in notes if (record := from_notes(each)) is not None]
+        self._claimed = {(record.head, record.edit_id) for record in records}
 
     def record(self, attempt: Attempt) -> None:
         """Record `attempt`, unless another agent made it or it never ran."""
         record = from_notes(attempt.notes)
-        if record is None or attempt.ending == "outdated":
+        if record is None or attempt.ending == "outdated" or attempt.claimed:
             return
         if attempt.ending == "void":
             self._forget(record)
             return
         self._mark_tried(record)
+        if attempt.repeats:
+            return  # answered from the record: it did not run, and nothing new was measured
         broke = attempt.ending in {"failed", "refused"}
         good, bad = self.run_counts(record.kind)
         self._kinds[record.kind] = (COUNT_DECAY * good + (not broke), COUNT_DECAY * bad + broke)

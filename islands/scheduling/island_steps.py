@@ -169,7 +169,7 @@ def next_step(
         return RecordEvent(slice_event)
     island = state.islands[name]
     baseline = _baseline(state, ratchet.guards)
-    step = _elsewhere(state, island)
+    step = _elsewhere(state, island) or _probe(state, island)
     if step is None and (baseline is None or baseline == Wait()):
         step = _sentinel(state, island, ratchet)
     if step is not None or baseline is not None:
@@ -282,6 +282,14 @@ def _elsewhere(state: State, island: IslandState) -> Step | None:
         # an open experiment ends on the slice that it began on
         return ReassignSlice() if island.experiment is None else None
     return None
+
+
+def _probe(state: State, island: IslandState) -> Step | None:
+    """Return the base's trial on a slice where others are void again and again."""
+    slice_name = island.slice.name
+    if not state.voids.probe_due(slice_name) or not state.scores.has(state.run.base):
+        return None
+    return Wait() if anchor_runs(state, slice_name) else anchor(state, slice_name)
 
 
 def _sentinel(state: State, island: IslandState, ratchet: RatchetPolicy) -> Step | None:

@@ -359,13 +359,13 @@ class State:
         trial = self.running.pop(event.started.trial)
         self.trials -= 1
         self.islands[trial.island].trials -= 1
-        self.voids.voided(event)
+        self.voids.voided(event, self.run.base)
 
     @_apply.register
     def _trial_ended(self, event: ev.TrialEnded) -> None:
         trial = self.running.pop(event.started.trial)
         self.claimless += 1
-        self.voids.ended(event)
+        self.voids.ended(event, self.run.base)
         self.contention.ended(event)
         self.weakest_sandbox = max(self.weakest_sandbox, event.outcome.sandbox, key=STRENGTH.index)
         if event.outcome.score is not None:

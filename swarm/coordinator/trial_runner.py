@@ -12,12 +12,12 @@ from pathlib import Path
 from harness.contract import CheckResult, Failure, HarnessError, Outcome, Slice, Trial
 from islands import events as ev
 from islands.records import CheckRequest, TrialRequest
-from islands.state.voids import MAX_VOIDS_OF_CANDIDATE
+from islands.state.voids import MAX_VOIDS_OF_BASE
 from swarm.coordinator.run import Run
 from swarm.executors.base import VoidError
 
-MAX_VOIDS_IN_A_ROW = 5
-"""Voided trials in a row after which the harness, not chance, is to blame."""
+MAX_VOID_CHECKS = 5
+"""Times that a commit's checks may be void in a row."""
 
 
 @dataclass(slots=True)
@@ -31,8 +31,8 @@ class TrialRunner:
     async def execute(self, request: TrialRequest, slice_: Slice) -> None:
         """Run the trial and record its outcome, or that it was void.
 
-        Raises HarnessError if the outcome is of another harness than the run's, or after
-        MAX_VOIDS_IN_A_ROW.
+        Raises HarnessError if the outcome is of another harness than the run's, or if the machine
+        or the harness is to blame for void trials.
         """
         run, trial = self.run, self._trial(request, slice_)
         run.record(
@@ -60,21 +60,21 @@ class TrialRunner:
     async def check(self, request: CheckRequest, slice_: Slice) -> None:
         """Run the problem's checks on a commit and record their result.
 
-        If they are void MAX_VOIDS_IN_A_ROW times, a candidate or a combination fails, which may
+        If they are void MAX_VOID_CHECKS times, a candidate or a combination fails, which may
         have caused it; for the base HarnessError is raised.
         """
         run = self.run
         trial = self._trial(TrialRequest(request.commit, run.state.run.seed, "screen"), slice_)
         trial = replace(trial, id=f"c{run.state.events + 1}")
         await run.offload(run.branches.export, request.commit, Path(trial.genome))
-        for _ in range(MAX_VOIDS_IN_A_ROW):
+        for _ in range(MAX_VOID_CHECKS):
             try:
                 result = await run.executor.check(trial)
                 break
             except VoidError as error:
                 reason = str(error)
         else:
-            reason = f"the checks were void {MAX_VOIDS_IN_A_ROW} times in a row: {reason}"
+            reason = f"the checks were void {MAX_VOID_CHECKS} times in a row: {reason}"
             if request.commit == run.state.run.base:
                 raise HarnessError(reason)
             result = CheckResult(ok=False, reason=reason)
@@ -100,32 +100,28 @@ class TrialRunner:
     async def _void(self, started: ev.TrialStarted, trial: Trial, error: VoidError) -> None:
         """Record a void trial and wait while what disturbed it may last.
 
-        A candidate that has had too many is dropped as failed. Raises HarnessError after
-        MAX_VOIDS_IN_A_ROW.
+        A commit that has had too many has failed: a head is invalid, which can be told from its own
+        trials before. Raises HarnessError if the machine or the harness is to blame.
         """
         run, voids = self.run, self.run.state.voids
-        if self._is_candidate(started) and voids.exhausted(started.commit, error.cause):
-            reason = f"{MAX_VOIDS_OF_CANDIDATE} of its trials in a row were void: {error}"
-            failure = Failure("crash", reason)
+        if voids.exhausted(started, error.cause):
+            reason = f"its trials were void again and again, and the base's were not: {error}"
+            failure = Failure("invalid" if self._is_head(started) else "crash", reason)
             harness, split = run.state.run.harness, started.split
             dropped = Outcome(trial.id, harness, trial.sandbox, failure=failure, split=split)
             run.record(ev.TrialEnded(started, dropped))
             return
         run.record(ev.TrialVoided(started, str(error), error.cause))
-        if voids.in_a_row >= MAX_VOIDS_IN_A_ROW:
+        if voids.machine_at_fault(started.slice):
             raise HarnessError(
-                f"{MAX_VOIDS_IN_A_ROW} trials in a row were void: {error}"
+                f"{MAX_VOIDS_OF_BASE} trials of the base in a row were void: {error}"
             ) from error
         pause = voids.pause_s(started.slice, error.cause, trial.rung.seconds)
         last, now = run.limits.last_start(trial.rung), asyncio.get_running_loop().time()
         await asyncio.sleep(pause if last is None else max(0.0, min(pause, last - now)))
 
-    def _is_candidate(self, started: ev.TrialStarted) -> bool:
-        experiment = self.run.state.islands[self.island].experiment
-        return experiment is not None and (started.experiment, started.commit) == (
-            experiment.number,
-            experiment.commit,
-        )
+    def _is_head(self, started: ev.TrialStarted) -> bool:
+        return any(started.commit in island.heads for island in self.run.state.islands.values())
 
     async def _outcome(self, trial: Trial, request: TrialRequest) -> Outcome:
         """Export the genome and run the trial. Raises VoidError if it says nothing."""

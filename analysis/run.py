@@ -121,6 +121,10 @@ class RecordedRun:
         fold = self._fold
         return fold.ablation(fold.resolve(target or fold.consensus or self._best_head()))
 
+    def parts(self, commit: str) -> tuple[int, ...]:
+        """Return the experiments in a stack or a head, in the order in which they apply."""
+        return self._fold.numbers(commit)
+
     def why(self, target: str) -> ChangeEvidence:
         """Return the whole evidence on the change `#N`, or on the commit that `target` begins."""
         return evidence_on(self._con, target)

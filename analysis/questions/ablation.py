@@ -33,8 +33,9 @@ from islands.stacking.check import Claim, StackCheck
 from islands.stacking.inference import Evidence, Worth
 from islands.stacking.state import StackChecks
 
-Basis = Literal["measured", "estimated"]
-"""What a worth rests on: the arms of a stack check, or the gain that the change was kept for."""
+Basis = Literal["fresh", "measured", "estimated"]
+"""What a worth rests on: pairs on fresh seeds that were bought for it (`swarm ablation --measure`),
+the arms of a stack check, or the gain that the change was kept for."""
 
 DROPPABLE_CHANCE = 0.5
 """A change that is not missed with at least this chance could be dropped at no loss."""
@@ -142,12 +143,20 @@ class AblationFold:
 
         Raises SetupError where `commit` is none of these.
         """
+        numbers = self.numbers(commit)
+        return self._measured(commit, numbers) or self._estimated(commit, numbers)
+
+    def numbers(self, commit: str) -> tuple[int, ...]:
+        """Return the experiments in a stack or a head, in the order in which they apply.
+
+        Raises SetupError where there is none.
+        """
         numbers = self._parts_of.get(commit) or self._chain(commit)
         if not numbers:
             raise SetupError(
                 f"{commit[:10]} holds no kept change of this run: name a head or a stack"
             )
-        return self._measured(commit, numbers) or self._estimated(commit, numbers)
+        return numbers
 
     def resolve(self, target: str) -> str:
         """Return the commit that `target` names: `consensus`, or the start of a commit id.

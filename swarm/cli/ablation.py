@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.questions.ablation import Ablation
+from analysis.questions.ablation import Ablation, PartWorth
 from analysis.run import RecordedRun
 from analysis.untrusted_text import first_line
-from swarm.cli.console import json_option, run_option, to_json, wide_console
-from swarm.project.runs import locate
+from harness.contract import SandboxKind, SetupError
+from swarm.cli.console import json_option, run_option, sandbox_option, to_json, wide_console
+from swarm.project.runs import RunFolder, locate
+from swarm.results.measured_ablation import MeasuredAblation, measure_ablation
+
+_SEEDS = 5
 
 _SHOWN_CHANCE = 0.05
 """Interactions less probable than this are not shown."""
@@ -21,17 +28,42 @@ _SHOWN_CHANCE = 0.05
 
 @click.command()
 @click.argument("target", required=False, default="", metavar="[COMMIT|consensus]")
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Buy the missing trials: each change left out in turn, in pairs on fresh seeds.",
+)
+@click.option(
+    "--seeds",
+    metavar="N",
+    type=click.IntRange(2, 1000),
+    help=f"With --measure: pairs for each change. [default: {_SEEDS}]",
+)
 @run_option
+@sandbox_option
 @json_option
-def ablation(target: str, name: str | None, *, as_json: bool) -> None:
+def ablation(
+    target: str,
+    seeds: int | None,
+    name: str | None,
+    sandbox: SandboxKind,
+    *,
+    measure: bool,
+    as_json: bool,
+) -> None:
     """Show what each change of a stack, a head or the consensus is worth in place.
 
     Without COMMIT: the consensus, or the best head where there is none. Worths come from the trials
     of stack checks; where none tried the changes together, they are the gains that the changes were
-    kept for, and are marked estimated. Runs no trials: `swarm stack` does.
+    kept for, and are marked estimated. Runs no trials without --measure, which records nothing.
     """
-    with RecordedRun(locate(name).path) as run:
-        found = run.ablation(target)
+    if seeds is not None and not measure:
+        raise SetupError("--seeds is for --measure: add it, or leave --seeds out")
+    folder, measured = locate(name), None
+    if measure:
+        measured = _measured(folder, target, seeds or _SEEDS, sandbox, quiet=as_json)
+    with RecordedRun(folder.path) as run:
+        found = measured.found if measured else run.ablation(target)
         names = {
             data["experiment"]: data["hypothesis"]
             for _, data in run.graph.nodes(data=True)
@@ -39,18 +71,31 @@ def ablation(target: str, name: str | None, *, as_json: bool) -> None:
         }
         metric = run.opened["metric"]
     if as_json:
-        click.echo(to_json(asdict(found)))
+        click.echo(to_json(asdict(measured or found)))
         return
     console = wide_console()
     console.print(_grid(found, names, metric))
-    for line in _lines(found):
+    for line in (*_lines(found), *(_failures(measured) if measured else ())):
         console.print(Text(line), soft_wrap=True)
+
+
+def _measured(
+    folder: RunFolder, target: str, seeds: int, sandbox: SandboxKind, *, quiet: bool
+) -> MeasuredAblation:
+    console = Console(stderr=True)
+    tell = console.print if not quiet else lambda *_: None
+    return asyncio.run(measure_ablation(folder, target, seeds, tell, sandbox=sandbox))
+
+
+def _failures(measured: MeasuredAblation) -> Iterator[str]:
+    for number, reason in measured.failures.items():
+        yield f"#{number}: not measured: without it, {first_line(reason)}"
 
 
 def _grid(found: Ablation, names: dict[int, str], metric: str) -> Table:
     title = f"{found.commit[:10]}: {found.whole.format()} {metric} over its base"
     grid = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "loss without it", "kept for", "share", "lines", "basis"):
+    for heading in ("", "loss without it", "95 %", "kept for", "share", "lines", "basis"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("change")
     for part in found.parts:
@@ -58,6 +103,7 @@ def _grid(found: Ablation, names: dict[int, str], metric: str) -> Table:
         row = (
             f"#{part.experiment}",
             part.worth.format(),
+            _interval(part),
             part.claimed.format(),
             f"{part.shapley:+.4g}",
             f"{part.lines:+d}",
@@ -66,6 +112,19 @@ def _grid(found: Ablation, names: dict[int, str], metric: str) -> Table:
         )
         grid.add_row(*map(Text, row), style="dim" if part.droppable else "")
     return grid
+
+
+def _interval(part: PartWorth) -> str:
+    """Return the 95 % interval of a worth; of fresh pairs by Student's t."""
+    from scipy.special import stdtrit  # noqa: PLC0415 - a quarter of a second
+
+    worth = part.worth
+    if not 0 < worth.noise < math.inf:
+        return ""
+    z = float(stdtrit(worth.pairs - 1, 0.975)) if part.basis == "fresh" else 1.96
+    ends = (replace(worth, mean=worth.mean + side * z * worth.noise) for side in (-1, 1))
+    low, high = (end.format().partition(" ")[0] for end in ends)
+    return f"[{low}, {high}]"
 
 
 def _lines(found: Ablation) -> Iterator[str]:
@@ -78,5 +137,8 @@ def _lines(found: Ablation) -> Iterator[str]:
     droppable = [f"#{part.experiment}" for part in found.parts if part.droppable]
     if droppable:
         yield f"could be dropped at no loss: {', '.join(droppable)}"
-    if not found.check:
-        yield "no stack check tried these changes together: `swarm stack` measures them"
+    if not found.check and any(part.basis == "estimated" for part in found.parts):
+        yield (
+            "no stack check tried these changes together: `swarm stack` or `swarm ablation"
+            " --measure` measures them"
+        )

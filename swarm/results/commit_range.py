@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Literal
 
 from git import Repo
@@ -33,7 +32,7 @@ from swarm.project.problem import freeze
 from swarm.project.program import Program
 from swarm.project.repository import load_program, program_path
 from swarm.project.runs import make_home
-from swarm.results.pair_bench import Job, Pair, PairBench, PairPlan
+from swarm.results.pair_bench import Job, Pair, PairBench, PairPlan, paired_gain
 from swarm.results.remeasure import commit_id
 
 Judgement = Literal["real", "unclear", "worse", "fails"]
@@ -129,7 +128,7 @@ async def measure_range(  # noqa: PLR0913 - one for each option of the command
         steps=tuple(judged),
         skipped=skipped,
         total=_sum(gains) if len(gains) == len(judged) else None,
-        whole=_gain(of(first, last)),
+        whole=paired_gain(of(first, last)),
     )
 
 
@@ -222,7 +221,7 @@ def _step(
     claimed: float | None,
 ) -> RangeStep:
     failed = next((str(pair) for pair in pairs if isinstance(pair, SetupError)), "")
-    gain = _gain(pairs)
+    gain = paired_gain(pairs)
     judgement: Judgement = "fails" if gain is None else _judge(gain)
     return RangeStep(commit, parent, subject, gain, claimed, judgement, failed)
 
@@ -231,28 +230,6 @@ def _judge(gain: Gain) -> Judgement:
     if gain.lfsr <= MAX_DOUBT:
         return "real"
     return "worse" if gain.lfsr >= 1 - MAX_DOUBT else "unclear"
-
-
-def _gain(pairs: Iterable[Pair | SetupError]) -> Gain | None:
-    """Return the mean of paired gains with its lfsr, None if a pair has no score."""
-    gains = []
-    for pair in pairs:
-        if isinstance(pair, SetupError):
-            return None
-        gains.append(pair.gain)
-    if len(gains) < 2:  # noqa: PLR2004 - one pair says nothing of its noise
-        return Gain(gains[0], math.inf, 1, 0.5)
-    mean, noise = fmean(gains), stdev(gains) / math.sqrt(len(gains))
-    return Gain(mean, noise, len(gains), _lfsr(mean, noise, len(gains) - 1))
-
-
-def _lfsr(mean: float, noise: float, degrees: int) -> float:
-    """Return the chance that the true gain is zero or less, by Student's t."""
-    from scipy.special import stdtr  # noqa: PLC0415 - a quarter of a second
-
-    if noise == 0:
-        return 0.5 if mean == 0 else float(mean < 0)
-    return float(stdtr(degrees, -mean / noise))
 
 
 def _sum(gains: Sequence[Gain]) -> Gain:

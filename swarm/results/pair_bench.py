@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 
 from harness import fingerprint as identity
 from harness.contract import Direction, HarnessError, Rung, SandboxKind, SetupError, Slice, Trial
 from islands.git.branches import Branches
 from islands.ratchet.noise import gain_of
+from islands.records import Gain
 from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.local import LocalExecutor
 from swarm.executors.slices import discover
@@ -142,3 +145,25 @@ class PairBench:
             reason = outcome.failure.reason if outcome.failure else "no reason given"
             raise SetupError(f"{commit[:10]} has no score on seed {seed}: {reason}")
         return outcome.score
+
+
+def paired_gain(pairs: Iterable[Pair | SetupError]) -> Gain | None:
+    """Return the mean of paired gains with its lfsr, None if a pair has no score."""
+    gains = []
+    for pair in pairs:
+        if isinstance(pair, SetupError):
+            return None
+        gains.append(pair.gain)
+    if len(gains) < 2:  # noqa: PLR2004 - one pair says nothing of its noise
+        return Gain(gains[0], math.inf, 1, 0.5)
+    mean, noise = fmean(gains), stdev(gains) / math.sqrt(len(gains))
+    return Gain(mean, noise, len(gains), _lfsr(mean, noise, len(gains) - 1))
+
+
+def _lfsr(mean: float, noise: float, degrees: int) -> float:
+    """Return the chance that the true gain is zero or less, by Student's t."""
+    from scipy.special import stdtr  # noqa: PLC0415 - a quarter of a second
+
+    if noise == 0:
+        return 0.5 if mean == 0 else float(mean < 0)
+    return float(stdtr(degrees, -mean / noise))

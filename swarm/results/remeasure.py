@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -101,30 +101,9 @@ async def _measure_pairs(  # noqa: PLR0913, PLR0917  # as above
     sandbox: SandboxKind,
 ) -> list[Remeasurement]:
     """Measure each pair of an old and a new commit, all pairs on the same seeds."""
-    require_sandbox(sandbox, folder.kept)
     run = state.run
-    program = load_program(folder.repo, run.base, run.program)
-    plan = PairPlan(
-        repo=folder.repo,
-        program=program,
-        data=run.data,
-        rung=run.rungs[0],
-        direction=run.direction,
-        genome=run.genome,
-        folder=folder.remeasure,
-        problem=freeze(folder.repo, run.base, program, folder.problem),
-        harness=folder.harness,
-    )
-    bench = PairBench(plan, {commit for pair in commits for commit in pair}, sandbox)
-    fresh_seeds = [seed_of(run.seed, "remeasure", k) for k in range(seeds)]
-    jobs = [Job(old, new, seed) for old, new in commits for seed in fresh_seeds]
-    async with bench.executor:
-        if bench.executor.harness != run.harness:
-            raise SetupError(
-                f"the harness has changed: run {run.run} was scored by {run.harness},"
-                f" this one is {bench.executor.harness}; check out the harness of that run"
-            )
-        pairs = await bench.pairs(jobs, log)
+    bench_run = BenchRun(folder, state, "remeasure", seeds, sandbox)
+    pairs = await bench_run.pairs(commits, log)
     return [
         Remeasurement(
             new,
@@ -132,10 +111,54 @@ async def _measure_pairs(  # noqa: PLR0913, PLR0917  # as above
             run.metric,
             run.evidence,
             run.harness,
-            tuple(_scored(pairs[Job(old, new, seed)]) for seed in fresh_seeds),
+            tuple(_scored(pair) for pair in pairs[old, new]),
         )
         for old, new in commits
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRun:
+    """A stopped run whose commits are measured on `seeds` fresh seeds that `purpose` alone uses."""
+
+    folder: RunFolder
+    state: State
+    purpose: str
+    seeds: int
+    sandbox: SandboxKind
+
+    async def pairs(
+        self, commits: Sequence[tuple[str, str]], log: Callable[[str], None]
+    ) -> dict[tuple[str, str], list[Pair | SetupError]]:
+        """Measure each pair of an old and a new commit, all on the same seeds.
+
+        Raises SetupError where the harness has changed since the run.
+        """
+        folder, run = self.folder, self.state.run
+        require_sandbox(self.sandbox, folder.kept)
+        program = load_program(folder.repo, run.base, run.program)
+        plan = PairPlan(
+            repo=folder.repo,
+            program=program,
+            data=run.data,
+            rung=run.rungs[0],
+            direction=run.direction,
+            genome=run.genome,
+            folder=folder.remeasure,
+            problem=freeze(folder.repo, run.base, program, folder.problem),
+            harness=folder.harness,
+        )
+        bench = PairBench(plan, {commit for pair in commits for commit in pair}, self.sandbox)
+        fresh = [seed_of(run.seed, self.purpose, k) for k in range(self.seeds)]
+        jobs = [Job(old, new, seed) for old, new in commits for seed in fresh]
+        async with bench.executor:
+            if bench.executor.harness != run.harness:
+                raise SetupError(
+                    f"the harness has changed: run {run.run} was scored by {run.harness},"
+                    f" this one is {bench.executor.harness}; check out the harness of that run"
+                )
+            found = await bench.pairs(jobs, log)
+        return {(old, new): [found[Job(old, new, seed)] for seed in fresh] for old, new in commits}
 
 
 def _scored(pair: Pair | SetupError) -> Pair:

@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,8 +23,20 @@ SLOW = ("launch", "selection", "ray", "cheats", "simulation", "attacks", "prefet
 """Test files of a minute or so, slowest first: started early, so that none is left for the end."""
 
 
-def pytest_xdist_auto_num_workers():
-    """Return twice the usable cores, since many tests wait for a trial's time to pass."""
+def pytest_addoption(parser):
+    """Add the options of the GPU suite (tests/gpu)."""
+    parser.addoption("--gpu-report", type=Path, help="write the GPU suite's table as JSON")
+    parser.addoption("--gpu-dry-run", action="store_true", help="run the GPU suite on a CPU core")
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Return twice the usable cores, since many tests wait for a trial's time to pass.
+
+    Tests of a GPU run one after another: it is theirs alone.
+    """
+    if config.option.markexpr == "gpu":
+        config.option.dist = "no"
+        return 0
     return min(WORKERS, 2 * len(os.sched_getaffinity(0)))
 
 

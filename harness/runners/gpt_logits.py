@@ -44,6 +44,7 @@ def load_model(options: argparse.Namespace) -> torch.nn.Module:
     if options.device == "cuda" and options.share < 1:
         torch.cuda.set_per_process_memory_fraction(options.share)
     torch.compile = uncompiled  # type: ignore[assignment]  # there is no compiler here
+    wake(options.device)
     report_step(options.channel)  # failures after this are the genome's
     sys.path.insert(0, str(options.entry.parent))
     genome = import_module(options.entry.stem)
@@ -55,6 +56,13 @@ def load_model(options: argparse.Namespace) -> torch.nn.Module:
     model = model.to(options.device).eval()
     report_step(options.channel)
     return model
+
+
+def wake(device: str) -> None:
+    """Let a GPU's libraries start, which takes seconds of CPU time that are not the genome's."""
+    if device == "cuda":
+        one = torch.ones(16, 16, device=device)
+        (one @ one).sum().item()
 
 
 def uncompiled(model: object = None, **_: object) -> object:

@@ -94,10 +94,10 @@ AUDIT = gpt.audit
 
 
 @contextmanager
-def bench(folder: Path) -> Iterator[Bench]:
-    """Prepare the corpus, a copy of the genomes in `folder`, and sandboxes on one core."""
+def bench(folder: Path, on: Slice | None = None) -> Iterator[Bench]:
+    """Prepare the corpus, a copy of the genomes in `folder`, and sandboxes on a slice: one core."""
     gpt.TASK.prepare("kjv")
-    slice_ = Slice("cpu0", "cpu", (min(os.sched_getaffinity(0)),))
+    slice_ = on or Slice("cpu0", "cpu", (min(os.sched_getaffinity(0)),))
     genomes = folder / "cheats"
     shutil.copytree(HERE, genomes, ignore=shutil.ignore_patterns("__pycache__", "table.py"))
     (folder / "scratch").mkdir()

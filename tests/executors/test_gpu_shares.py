@@ -74,6 +74,7 @@ def test_a_scorer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeypa
         more = {"weights": tmp_path / "none", "device": "cuda", "share": 0.5, "rows": 1}
         more |= {"channel": theirs.fileno(), "memory": 0}
         monkeypatch.setattr(sys, "argv", words(genome, **more))
+        monkeypatch.setattr(gpt_score, "wake", lambda device: None)
         with pytest.raises(FileNotFoundError):
             gpt_score.main()
         assert ours.recv(9) == b"..."

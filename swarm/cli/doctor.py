@@ -1,4 +1,4 @@
-"""`swarm doctor`: attacks this machine's sandbox, reports what held and what to fix."""
+"""`swarm doctor`: attacks the sandbox, tells what held, what to fix and which agents start."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from harness.contract import SandboxKind, Slice
 from harness.sandbox import tiers
 from harness.sandbox.self_check import SelfCheckAttack, run_self_check
+from swarm.cli.agent_report import AgentDiagnosis, agent_lines, diagnose_agents
 from swarm.cli.console import json_option, to_json
 from swarm.executors.slices import discover
 from swarm.project.schema import SlicesSection
@@ -35,6 +36,8 @@ class Diagnosis:
     """The slices that a launch would find."""
     fixes: tuple[str, ...]
     """What to fix, one line each."""
+    agents: tuple[AgentDiagnosis, ...] = ()
+    """The coding agents that swarm knows, installed or not."""
 
     @property
     def sound(self) -> bool:
@@ -65,7 +68,8 @@ def diagnose() -> Diagnosis:
     attacks = run_self_check(kind)
     escaped = [attack for attack in attacks if attack.escaped] if kind != tiers.NONE else []
     fixes += tuple(f"{attack.name}: a program can {attack.tries}" for attack in escaped)
-    return Diagnosis(kind, attacks, discover(SlicesSection()), fixes)
+    agents = diagnose_agents() if kind == tiers.NAMESPACES else ()
+    return Diagnosis(kind, attacks, discover(SlicesSection()), fixes, agents)
 
 
 def _show(diagnosis: Diagnosis, console: Console) -> None:
@@ -81,6 +85,8 @@ def _show(diagnosis: Diagnosis, console: Console) -> None:
         cores = ", ".join(map(str, slice_.cores)) or "not pinned"
         device = f"{slice_.kind} {slice_.gpu}".rstrip()
         console.print(f"slice {slice_.name}: {device}, cores {cores}")
+    for line in agent_lines(diagnosis.agents):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in diagnosis.fixes:
         console.print(f"to fix: {line}", markup=False)
     if diagnosis.sandbox in WEAKER:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from swarm.agents.external.settings import PROVIDERS
+from swarm.agents.external.settings import MODELS, PROVIDERS
 from swarm.project.errors import Problem
 from swarm.project.schema import ExternalSection, Settings
-
-_MODELS = {"anthropic": "claude-sonnet-5-5", "openai": "gpt-6-luna"}
 
 
 def unfit_coding_agents(settings: Settings) -> Iterator[Problem]:
@@ -30,7 +28,7 @@ def _unfit(agent: ExternalSection) -> Iterator[tuple[str, str]]:
         yield from _unfit_command(agent)
         return
     if agent.model is None:
-        model = _MODELS[agent.provider or providers[0]]
+        model = MODELS[agent.provider or providers[0]]
         yield "model", f"is missing: add `model: {model}`, or another that you use"
     for key in ("command", "network", "env"):
         if getattr(agent, key):

@@ -31,6 +31,7 @@ class Aider:
 
     title = "aider"
     program = "aider"
+    version_words = ("--version",)
     native = ""
     install = "pipx install aider-chat"
 

@@ -22,6 +22,7 @@ class ClaudeCode:
 
     title = "Claude Code"
     program = "claude"
+    version_words = ("--version",)
     native = ""
     install = "npm install -g @anthropic-ai/claude-code@latest"
 

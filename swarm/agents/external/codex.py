@@ -21,6 +21,7 @@ class Codex:
 
     title = "Codex"
     program = "codex"
+    version_words = ("--version",)
     native = "@openai/codex*/**/vendor/*/bin/codex"
     install = "npm install -g @openai/codex@latest"
 

@@ -20,6 +20,7 @@ class AnyCommand:
     """The command line of an agent that swarm does not know."""
 
     title = "a command of your own"
+    version_words: tuple[str, ...] = ()
     native = ""
     install = ""
 

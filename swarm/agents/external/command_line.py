@@ -89,6 +89,10 @@ class CommandLine(Protocol):
         """The name of its executable."""
 
     @property
+    def version_words(self) -> tuple[str, ...]:
+        """The words by which it prints its version."""
+
+    @property
     def native(self) -> str:
         """A pattern of the binary that its launcher starts, below its folder of npm packages."""
 

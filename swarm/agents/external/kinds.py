@@ -8,8 +8,9 @@ from swarm.agents.external.codex import Codex
 from swarm.agents.external.command_line import CommandLine
 from swarm.agents.external.mini_swe_agent import MiniSweAgent
 from swarm.agents.external.opencode import OpenCode
+from swarm.agents.external.settings import ExternalKind
 
-KNOWN: dict[str, type[CommandLine]] = {
+KNOWN: dict[ExternalKind, type[CommandLine]] = {
     "claude-code": ClaudeCode,
     "codex": Codex,
     "opencode": OpenCode,

@@ -30,6 +30,7 @@ class MiniSweAgent:
 
     title = "mini-swe-agent"
     program = "mini"
+    version_words = ("--help",)  # it has no --version, and prints it first
     native = ""
     install = "pipx install mini-swe-agent"
 

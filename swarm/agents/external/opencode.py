@@ -21,7 +21,10 @@ _PACKAGES: dict[ProviderKind, str] = {
     "anthropic": "@ai-sdk/anthropic",
 }
 
-_OFF = ("PROJECT_CONFIG", "AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS")
+_OFF = (
+    *("PROJECT_CONFIG", "AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS"),
+    *("CLAUDE_CODE", "CLAUDE_CODE_PROMPT", "CLAUDE_CODE_SKILLS", "EXTERNAL_SKILLS", "SHARE"),
+)
 
 
 class OpenCode:
@@ -29,6 +32,7 @@ class OpenCode:
 
     title = "opencode"
     program = "opencode"
+    version_words = ("--version",)
     native = ""
     install = "npm install -g opencode-ai@latest"
 

@@ -30,7 +30,7 @@ async def version(line: CommandLine, installation: Installation) -> str:
 
     Raises SetupError, with what it printed, where it does not start there.
     """
-    words = (*installation.words, "--version")
+    words = (*installation.words, *line.version_words)
     job = AgentJob(words, {}, {}, read=installation.mounts, seconds=VERSION_S)
     with tempfile.TemporaryDirectory(prefix="swarm-probe-") as folder:
         try:

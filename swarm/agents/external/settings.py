@@ -22,6 +22,9 @@ PROVIDERS: dict[ExternalKind, tuple[ProviderKind, ...]] = {
 }
 """The wire formats that each kind speaks, the usual one first."""
 
+MODELS: dict[ProviderKind, str] = {"anthropic": "claude-sonnet-5-5", "openai": "gpt-6-luna"}
+"""A model of each provider, for examples."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExternalSettings:

@@ -46,7 +46,7 @@ MISTAKES = [
     ({"kind": "command", "command": "x", "model": "m", "network": True}, "take no base URL"),
     ({"kind": "command", "command": "x", "path": "y"}, "name the executable in `command`"),
     ({"kind": "claude", "model": "m"}, "must be mutator, anthropic, openai, claude-code, codex"),
-    ({"kind": "codex", "model": "m", "turns": 3}, "is no key: did you mean `max_turns`"),
+    ({"kind": "codex", "model": "m", "max_turn": 3}, "is not a key: did you mean `max_turns`"),
     (
         {"kind": "codex", "model": "m", "path": "/no/such", "api_key_env": "PATH"},
         "is Codex, and there is no /no/such: install it (`npm install -g @openai/codex@latest`)",

@@ -7,6 +7,7 @@ import pytest
 
 from islands.genome.admission import AdmissionLimits, Refused, admit
 from islands.records import Entry
+from swarm.cli.agent_report import agent_lines, diagnose_agents
 from tests.support.coding_agents import GENOME, brief, fake_claude, make_agent, propose
 
 pytestmark = pytest.mark.sandbox
@@ -114,3 +115,16 @@ def test_it_sees_its_scratch_copy_and_no_key(run, place, monkeypatch):
     assert "TOLD" in seen
     for absent in ("sk-secret-of-the-host", "CLAUDE.md", ".env", "eth0", str(place / "logs")):
         assert absent not in seen
+
+
+def test_the_doctor_tells_what_is_installed_and_what_to_write(place, monkeypatch):
+    """An agent that starts gets a line for program.md; another the line that installs it."""
+    monkeypatch.setenv("PATH", str(place))
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    lines = list(agent_lines(diagnose_agents()))
+    assert lines[:3] == [
+        f"agent claude-code: Claude Code 2.1.0 at {place}/claude, but ANTHROPIC_API_KEY is not set",
+        "  agents: {claude-code: {kind: claude-code, model: claude-sonnet-5-5}}",
+        "  agent: claude-code",
+    ]
+    assert "agent codex: not installed: `npm install -g @openai/codex@latest`" in lines

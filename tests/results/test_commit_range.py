@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from harness.contract import SetupError
 from islands.records import Gain
-from swarm.results.commit_range import _gain, _judge, read_claims
-from swarm.results.pair_bench import Pair
+from swarm.results.commit_range import _judge, read_claims
+from swarm.results.pair_bench import Pair, paired_gain
 from tests.support.target import git, packing, swarm
 
 GENOME = "genome/pack.py"
@@ -65,13 +65,14 @@ def pairs(*gains):
 
 def test_a_gain_is_judged_by_its_chance_of_being_none():
     """Student's t on the pairs: 0.05 of either sign; one failed side fails the step."""
-    assert _judge(_gain(pairs(1.0, 1.1, 0.9))) == "real"
-    assert _judge(_gain(pairs(-1.0, -1.1, -0.9))) == "worse"
-    assert _judge(_gain(pairs(1.0, -1.0, 0.1))) == "unclear"
-    assert _judge(_gain(pairs(1.0))) == "unclear"
-    assert _gain([*pairs(1.0), SetupError("no score")]) is None
-    assert _gain(pairs(0.0, 0.0)) == Gain(0.0, 0.0, 2, 0.5)
-    known = _gain(pairs(1.0, 2.0, 3.0))  # t = 2 / (1 / sqrt 3) = 3.4641, two degrees of freedom
+    assert _judge(paired_gain(pairs(1.0, 1.1, 0.9))) == "real"
+    assert _judge(paired_gain(pairs(-1.0, -1.1, -0.9))) == "worse"
+    assert _judge(paired_gain(pairs(1.0, -1.0, 0.1))) == "unclear"
+    assert _judge(paired_gain(pairs(1.0))) == "unclear"
+    assert paired_gain([*pairs(1.0), SetupError("no score")]) is None
+    assert paired_gain(pairs(0.0, 0.0)) == Gain(0.0, 0.0, 2, 0.5)
+    # t = 2 / (1 / sqrt 3) = 3.4641, two degrees of freedom
+    known = paired_gain(pairs(1.0, 2.0, 3.0))
     assert math.isclose(known.lfsr, 0.0370901, abs_tol=1e-6)
 
 

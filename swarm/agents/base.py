@@ -65,3 +65,11 @@ class Probed(Protocol):
 
     async def probe(self) -> None:
         """Raise SetupError, with the fix, if only the user can make it answer."""
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """An agent that calls a model which may cost something."""
+
+    def price_line(self) -> str:
+        """Return a line that tells a person what its model costs, and who says so."""

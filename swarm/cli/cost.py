@@ -8,6 +8,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from analysis.questions.calls import ModelCalls
 from analysis.questions.cost import AgentCost
 from analysis.run import RecordedRun
 from islands.records import NULL
@@ -24,17 +25,25 @@ def cost(name: str | None, *, as_json: bool) -> None:
     """Show dollars and slice hours for each unit of gain, by agent, beside the run's controls.
 
     Null proposals change nothing: what is kept of them is kept by luck. The run itself: baseline,
-    sentinels, stack checks and promotions.
+    sentinels, stack checks and promotions. A second table has the calls to models; what calls took
+    that reported no tokens is counted at its most.
     """
     with RecordedRun(locate(name).path) as run:
-        agents, metric = run.cost(), run.opened["metric"]
+        agents, calls, metric = run.cost(), run.calls(), run.opened["metric"]
     if as_json:
-        rows = ((agent, agent.usd_per_gain, agent.hours_per_gain) for agent in agents)
-        click.echo(
-            to_json([asdict(a) | {"usd_per_gain": u, "hours_per_gain": h} for a, u, h in rows])
-        )
+        click.echo(to_json([_facts(agent, calls) for agent in agents]))
     else:
-        wide_console().print(_grid(agents, metric))
+        console = wide_console()
+        console.print(_grid(agents, metric))
+        if calls:
+            console.print()
+            console.print(_calls(calls))
+
+
+def _facts(agent: AgentCost, calls: tuple[ModelCalls, ...]) -> dict[str, object]:
+    per_gain = {"usd_per_gain": agent.usd_per_gain, "hours_per_gain": agent.hours_per_gain}
+    own = [asdict(one) for one in calls if one.agent == agent.agent]
+    return asdict(agent) | per_gain | {"calls": own}
 
 
 def _grid(agents: tuple[AgentCost, ...], metric: str) -> Table:
@@ -63,6 +72,30 @@ def _grid(agents: tuple[AgentCost, ...], metric: str) -> Table:
             agent.gain.format() if agent.kept else "-",
             _ratio(agent.hours_per_gain),
             _ratio(agent.usd_per_gain if agent.usd else None),
+        )
+        grid.add_row(*map(Text, row))
+    return grid
+
+
+def _calls(calls: tuple[ModelCalls, ...]) -> Table:
+    grid = Table(box=None, pad_edge=False)
+    grid.add_column("agent", no_wrap=True)
+    grid.add_column("model", no_wrap=True)
+    headings = ("calls", "failed", "tokens in", "cached", "out", "not told", "$", "s a call")
+    for heading in headings:
+        grid.add_column(Text(heading), justify="right")
+    for one in calls:
+        row = (
+            one.agent,
+            one.model,
+            str(one.calls),
+            str(one.failed),
+            f"{one.tokens_in:,}",
+            f"{100 * one.cached:.0f} %",
+            f"{one.tokens_out:,}",
+            f"{one.tokens_untold:,}",
+            "price unknown" if one.usd is None else f"{one.usd:.4f}",
+            "-" if one.seconds is None else f"{one.seconds:.2f}",
         )
         grid.add_row(*map(Text, row))
     return grid

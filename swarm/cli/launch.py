@@ -15,6 +15,7 @@ from harness.contract import SandboxKind, SetupError
 from harness.cpus import usable_cores
 from islands import events as ev
 from islands.state.run_state import State
+from swarm.agents.base import Priced
 from swarm.check.report import first_check
 from swarm.cli.check import show
 from swarm.cli.console import FiniteFloat, FiniteRange, address_option, run_option, sandbox_option
@@ -151,6 +152,9 @@ async def _launch(repo: Path, options: LaunchOptions, *, as_json: bool) -> int:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         slices = {island.slice for island in run.launch.islands}
         cores = {core for slice_ in slices for core in slice_.cores}
+        priced = {agent.name: agent for agent in run.agents.values() if isinstance(agent, Priced)}
+        for agent in priced.values():
+            console.print(agent.price_line(), highlight=False, markup=False, soft_wrap=True)
         with lease_cores(cores if load else ()) as taken:
             for line in machine_lines(run.launch, load, taken) if load else ():
                 console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from analysis.database.refresh import reading
 from analysis.ledger import writer
+from analysis.questions.calls import ModelCalls, calls_by_model
 from analysis.questions.standing import activity, standing
 from analysis.untrusted_text import first_line
 from islands.records import Gain
@@ -34,9 +36,9 @@ def status(name: str | None, as_json: bool) -> None:
     """
     run = locate(name)
     with reading(run.path) as con:
-        facts = {"pid": writer(run.path), **standing(con)}
+        facts = {"pid": writer(run.path), **standing(con), "calls": calls_by_model(con)}
     if as_json:
-        click.echo(to_json(facts))
+        click.echo(to_json(facts | {"calls": [asdict(calls) for calls in facts["calls"]]}))
     elif facts["run"] is None:
         click.echo(f"run {run.name} has not started")
     else:
@@ -49,8 +51,21 @@ def status(name: str | None, as_json: bool) -> None:
             console.print(Text(line), soft_wrap=True)
 
 
+def _called(calls: ModelCalls) -> str:
+    """Return a line on the calls of one agent to one model."""
+    usd = "price unknown" if calls.usd is None else f"${calls.usd:.4f}"
+    failed = f" ({calls.failed} failed)" if calls.failed else ""
+    tokens = calls.tokens_in + calls.tokens_out
+    return (
+        f"{calls.agent}: {plural(calls.calls, 'call')} to {calls.model}{failed}, {tokens:,} tokens"
+        f" ({100 * calls.cached:.0f} % of the input cached), {usd}"
+    )
+
+
 def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each thing about agents, slices and a person's words worth knowing."""
+    for calls in facts["calls"]:
+        yield _called(calls)
     for row in facts["silent"]:
         count, reason = row["failures"], first_line(row["reason"])
         yield f"agent {row['agent']} has failed {plural(count, 'time')} in a row: {reason}"

@@ -19,6 +19,7 @@ from islands.promotion.consensus import NAME as CONSENSUS
 from islands.ratchet.guards import HARNESS_OWN
 from islands.records import NULL
 from swarm.agents.external.settings import ExternalSettings
+from swarm.agents.gateway.prices import known_price
 from swarm.agents.llm.settings import ModelSettings
 from swarm.project.coding_agents import unfit_coding_agents
 from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
@@ -132,6 +133,16 @@ def _agent_settings(section: AgentSection) -> AgentSettings:
     return section.model_settings()
 
 
+def _model_of(agent: AgentSettings) -> ModelSettings | None:
+    """Return the model that an agent calls through the meter, None for none."""
+    match agent:
+        case ExternalSettings():
+            return agent.model
+        case ModelSettings():
+            return agent
+    return None
+
+
 def _entries(settings: Settings, files: Collection[str]) -> list[str]:
     """Return the files of the genome that have the name of the task's entry, if it has one."""
     name = tasks.kind(settings.task).entry
@@ -168,9 +179,8 @@ def _contradictions(settings: Settings, files: Collection[str]) -> Iterator[Prob
     yield from _repetitions(settings)
     if settings.limits.usd is not None:
         for name, agent in settings.agents.items():
-            if isinstance(agent, MutatorSection) or agent.model is None:
-                continue
-            if agent.price is None:
+            model = _model_of(_agent_settings(agent))
+            if model is not None and known_price(model) is None:
                 yield (
                     ("agents", name, "price"),
                     "is missing, and limits.usd needs it: add `price: {input: 3, output: 15}`",

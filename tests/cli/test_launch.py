@@ -204,6 +204,21 @@ def test_no_error_of_a_language_model_stops_the_swarm(tmp_path, kind):
     assert [e for e in events if e["kind"] == "candidate_admitted"]
     assert 0 < sum(e["usage"]["usd"] for e in events if "usage" in e) <= 9
     assert KEY not in output + (repo / ".swarm/run1/ledger.jsonl").read_text()
+    assert "model: loopback costs $1 in and $1 out per million tokens (program.md)" in output
+    calls = [e for e in events if e["kind"] == "model_called"]
+    assert len(calls) == len(server.log) + len(server.probes)
+    ended = [e for e in events if e["kind"] in ("proposal_received", "agent_failed")]
+    spent = sum(e["usage"]["usd"] for e in ended)
+    assert sum(call["usd"] for call in calls) == pytest.approx(spent, abs=1e-9)
+    [told] = [row for row in json.loads(swarm(repo, "cost", "--json")) if row["agent"] == "model"]
+    [row] = told["calls"]
+    assert (row["model"], row["calls"], row["usd"]) == (
+        "loopback",
+        len(calls),
+        pytest.approx(spent),
+    )
+    assert f"{len(calls)} calls to loopback ({row['failed']} failed)" in swarm(repo, "status")
+    assert json.loads(swarm(repo, "status", "--json"))["calls"] == [row]
 
 
 @pytest.mark.sandbox

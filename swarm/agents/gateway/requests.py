@@ -48,7 +48,14 @@ _UNBOUNDED = (
     *("previous_response_id", "conversation", "prompt", "background", "mcp_servers", "container"),
     *("audio", "web_search_options"),
 )
-_DEARER = ("service_tier", "speed", "inference_geo", "prediction", "store", "best_of")
+_DEARER = (
+    "store",
+    "prompt_cache_retention",
+    "service_tier",
+    "speed",
+    "inference_geo",
+    "prediction",
+)
 _DOCUMENTS = ("document", "file", "input_file", "input_audio", "audio", "container_upload")
 _IMAGES = ("image", "image_url", "input_image")
 _MIN_THINKING = 1024

@@ -10,6 +10,7 @@ from itertools import count
 from harness.contract import SetupError
 from islands.records import Attempt, Brief, Entry, Proposal, Usage
 from swarm.agents.base import AgentError, ErrorKind
+from swarm.agents.gateway.prices import price_line
 from swarm.agents.llm import json_edits
 from swarm.agents.llm.apply_edits import apply_changes
 from swarm.agents.llm.budget import BudgetError
@@ -161,6 +162,10 @@ class LanguageModel:
 
     def learn(self, attempt: Attempt) -> None:
         """Do nothing: the next brief says how the experiment ended."""
+
+    def price_line(self) -> str:
+        """Return a line that tells a person what its model costs, and who says so."""
+        return price_line(self.name, self.client.settings)
 
     async def close(self) -> None:
         """Close the connections to the provider."""

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from harness.contract import SetupError
 from islands.environment import secret
+from swarm.agents.gateway.prices import known_price, priced
 from swarm.agents.llm.agent import LanguageModel, UsageCallback, ignore_usage
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.capabilities import Capabilities
@@ -56,6 +57,7 @@ def make_agent(  # noqa: PLR0913, PLR0917 - what all agents share, and what is t
     """
     check_settings(name, settings)
     check_price(name, settings, budget)
+    settings = priced(settings)
     key = read_key(name, settings)
     limiter = limiters.shared(settings, key)
     known = limiters.capabilities(settings)
@@ -65,12 +67,13 @@ def make_agent(  # noqa: PLR0913, PLR0917 - what all agents share, and what is t
 
 
 def check_price(name: str, settings: ModelSettings, budget: Budget) -> None:
-    """Raise SetupError where a limit in dollars is set and agent `name` has no price."""
-    if budget.max_usd is not None and settings.price is None:
+    """Raise SetupError where a limit in dollars is set and the price of agent `name` is unknown."""
+    if budget.max_usd is not None and known_price(settings) is None:
         raise SetupError(
-            f"agent {name!r} in program.md has no `price`, and a limit in dollars is set: give its"
-            " dollars per million tokens (input, output, cache_read, cache_write; 0 if free),"
-            " or remove the limit"
+            f"agent {name!r} in program.md has no `price`, that of {settings.model} at"
+            f" {settings.url} is unknown, and a limit in dollars is set: give its dollars per"
+            " million tokens (input, output, cache_read, cache_write; 0 if free), or remove the"
+            " limit"
         )
 
 

@@ -7,7 +7,6 @@ OPENAI_CUSTOM_HEADERS, ANTHROPIC_CUSTOM_HEADERS) to whatever address program.md 
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from typing import Any
@@ -17,7 +16,8 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 
 from harness.contract import SetupError
-from swarm.agents.llm.settings import DEFAULT_URLS, ModelSettings
+from swarm.agents.llm.addresses import is_home, is_loopback
+from swarm.agents.llm.settings import ModelSettings
 
 CONNECT_S = 10.0
 """Seconds for a connection."""
@@ -27,22 +27,6 @@ _PROXY_SCHEMES = ("http", "https")
 _MAX_CAUSES = 20
 
 _LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether `url` names this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_home(settings: ModelSettings) -> bool:
-    """Return whether requests go to the API's own maker, whose environment variables then apply."""
-    return urlsplit(settings.url).hostname == urlsplit(DEFAULT_URLS[settings.kind]).hostname
 
 
 def proxy_of(url: str) -> str:

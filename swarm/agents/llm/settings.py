@@ -37,26 +37,38 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars per million tokens. All four are required: a guess could overshoot a limit."""
+    """Dollars per million tokens. The first four are required: a guess could overshoot a limit.
+
+    A call with more than `long_from` input tokens (0: there is no such limit) costs `long_input`
+    times as much for its input and `long_output` times as much for its output.
+    """
 
     input: float
     output: float
     cache_read: float
     cache_write: float
+    long_from: int = 0
+    long_input: float = 1.0
+    long_output: float = 1.0
 
     def usd(self, tokens: Tokens) -> float:
         """Return what `tokens` cost, in dollars."""
-        return (
+        sent = (
             tokens.input * self.input
-            + tokens.output * self.output
             + tokens.cache_read * self.cache_read
             + tokens.cache_write * self.cache_write
-        ) / 1e6
+        )
+        return self._total(tokens.total_input, sent, tokens.output * self.output)
 
     def max_usd(self, sent: int, output: int) -> float:
         """Return the most that `total_input` and `output` tokens can cost, in dollars."""
         dearest = max(self.input, self.cache_read, self.cache_write)
-        return (sent * dearest + output * self.output) / 1e6
+        return self._total(sent, sent * dearest, output * self.output)
+
+    def _total(self, tokens: int, sent: float, output: float) -> float:
+        if self.long_from and tokens > self.long_from:
+            sent, output = sent * self.long_input, output * self.long_output
+        return (sent + output) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,8 @@ class ModelSettings:
     `effort`: empty for the model's default.
     `context_tokens`: the model's context window, prompt and reply together; 0: what the server says
     (in Ollama, which reserves memory for it: at most 16,384).
-    `price`: without one, requests count as free.
+    `price`: program.md's, or the one that is known (see swarm/agents/gateway/prices.py); without
+    one, tokens are counted and dollars are not.
     """
 
     kind: ProviderKind

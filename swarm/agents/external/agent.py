@@ -37,6 +37,7 @@ from swarm.agents.external.scratch import ScratchError, changes, given
 from swarm.agents.external.settings import ExternalSettings
 from swarm.agents.gateway.gateway import Gateway
 from swarm.agents.gateway.lease import Lease
+from swarm.agents.gateway.prices import price_line
 from swarm.agents.llm.agent import PASSING, UsageCallback, ignore_usage, named
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.llm.provider import one_line
@@ -155,6 +156,13 @@ class CodingAgent:
 
     def learn(self, attempt: Attempt) -> None:
         """Do nothing: the next brief says how the experiment ended."""
+
+    def price_line(self) -> str:
+        """Return a line that tells a person what its model costs, and who says so."""
+        model = self.settings.model
+        return (
+            price_line(self.name, model) if model else f"{self.name}: what it costs is not metered"
+        )
 
     def _task(self, prompt: str, paths: tuple[str, ...], lease: Lease | None) -> Assignment:
         settings, model = self.settings, self.settings.model

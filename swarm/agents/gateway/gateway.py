@@ -24,7 +24,7 @@ from swarm.agents.gateway.prices import priced
 from swarm.agents.gateway.requests import KINDS, PATHS, estimated_tokens
 from swarm.agents.llm import network
 from swarm.agents.llm.budget import Budget
-from swarm.agents.llm.factory import RateLimiters, check_price, read_key
+from swarm.agents.llm.factory import RateLimiters, read_key
 from swarm.agents.llm.meter import Bill, CallRecorder, Meter, ignore_call
 from swarm.agents.llm.settings import ModelSettings, check_settings
 
@@ -87,12 +87,10 @@ class Gateway:
     ) -> Lease:
         """Open a door for one proposal of `agent`; with `socket` also at a Unix socket there.
 
-        Raises SetupError, with the fix, if a setting is invalid, the key is missing, or a limit in
-        dollars is set and the price is unknown.
+        Raises SetupError, with the fix, if a setting is invalid or the key is missing.
         """
         check_settings(agent, settings)
         settings = priced(settings)
-        check_price(agent, settings, self.budget)
         key = read_key(agent, settings)
         meter = Meter(
             agent, settings, self.limiters.shared(settings, key), self.budget, self.record

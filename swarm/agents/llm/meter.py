@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from islands import events as ev
 from islands.records import Usage
 from swarm.agents.base import ErrorKind
-from swarm.agents.llm.budget import Budget, Reservation
+from swarm.agents.llm.budget import Budget, BudgetError, Reservation
 from swarm.agents.llm.provider import CallError, OverloadedError, RejectedError
 from swarm.agents.llm.rate_limiter import RateLimiter
 from swarm.agents.llm.settings import ModelSettings, Price, Tokens
@@ -166,6 +166,10 @@ class Meter:
         and bill. Raises BudgetError, PausedError, and UnwantedError if it is no longer `wanted`
         when its turn comes.
         """
+        if self.budget.max_usd is not None and self.settings.price is None:
+            # refused at launch; a limit may be set later
+            reason = f"the price of {self.settings.model} is unknown, and a limit in dollars is set"
+            raise BudgetError("usd", reason)
         worst = self._price.max_usd(sent, output)
         async with (
             self.budget.reserve(worst, sent + output) as reservation,

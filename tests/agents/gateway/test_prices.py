@@ -1,12 +1,15 @@
 """Prices: program.md's before the table's, none on this machine, unknown elsewhere."""
 
+import asyncio
+
 import pytest
 
 from harness.contract import SetupError
 from swarm.agents.gateway.prices import FREE, known_price, price_line, priced, table
-from swarm.agents.llm.budget import Budget
+from swarm.agents.llm.budget import Budget, BudgetError
 from swarm.agents.llm.factory import RateLimiters, make_agent
 from swarm.agents.llm.settings import ModelSettings, Price, Tokens
+from tests.support.language_models import BRIEF
 
 STATED = Price(1, 2, 1, 1)
 
@@ -51,3 +54,13 @@ def test_a_dollar_limit_refuses_what_has_no_price(monkeypatch):
         make_agent("a", ModelSettings("openai", model, url), RateLimiters(), limited)
     with pytest.raises(SetupError, match=r"price.*of any-model .* is unknown.*remove the limit"):
         make_agent("a", ModelSettings("openai", "any-model"), RateLimiters(), limited)
+
+
+def test_a_limit_that_is_set_later_stops_what_has_no_price(monkeypatch):
+    """No call is made whose dollars nobody could count."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    budget = Budget()
+    agent = make_agent("a", ModelSettings("openai", "any-model"), RateLimiters(), budget)
+    budget.max_usd = 5.0
+    with pytest.raises(BudgetError, match="price of any-model is unknown"):
+        asyncio.run(agent.propose(BRIEF))

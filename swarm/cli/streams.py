@@ -10,7 +10,7 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import TextIO
+from typing import Any
 
 STANDARD = 3
 """Standard input, output and error are the descriptors below this."""
@@ -25,12 +25,12 @@ def open_closed_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            null = os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            os.set_inheritable(null, True)  # children write to it
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            null = open(os.devnull, "w")  # noqa: SIM115, PTH123  # until the process ends
-            setattr(sys, name, null)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  # until the end
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
@@ -41,18 +41,23 @@ def outlive_readers() -> None:
 
 
 class _LastingStream:
-    """A text stream that writes to the null device once its reader is gone."""
+    """A stream that writes to the null device once its reader is gone."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401  # of text or of bytes
         self._stream = stream
 
-    def write(self, text: str) -> int:
-        """Write `text`, or drop it."""
+    @property
+    def buffer(self) -> _LastingStream:
+        """The stream of bytes below."""
+        return _LastingStream(self._stream.buffer)
+
+    def write(self, data: str | bytes) -> int:
+        """Write `data`, or drop it."""
         try:
-            return self._stream.write(text)
+            return int(self._stream.write(data))
         except (OSError, ValueError):
             self._drop()
-            return len(text)
+            return len(data)
 
     def flush(self) -> None:
         """Flush, or drop what is left."""

@@ -96,7 +96,7 @@ async def assemble(
     Raises SetupError for what the user must fix before anything can run.
     """
     folder = select_run(repo, options)
-    with _ledger(folder) as (ledger, past):
+    with _ledger(folder) as (ledger, past), _present(folder):
         opened = past.opened
         base = LaunchBase(opened.base, opened.target, opened.program) if opened else tip(repo)
         if not options.run and base.program != (here := program_path(repo)):
@@ -214,6 +214,20 @@ def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
             if folder.ledger.exists() and not folder.ledger.stat().st_size:
                 shutil.rmtree(folder.path, ignore_errors=True)
                 release_name(folder)
+
+
+@contextmanager
+def _present(folder: RunFolder) -> Iterator[None]:
+    """Say it in one line where something failed because the run's folder was removed."""
+    try:
+        yield
+    except Exception as error:
+        if folder.path.exists():
+            raise
+        raise SetupError(
+            f"{folder.path} was removed while the run used it, so the run's record is lost; its"
+            " commits are in git (git for-each-ref refs/swarm)"
+        ) from error
 
 
 def _require_agent(program: Program, options: LaunchOptions) -> None:

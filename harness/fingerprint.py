@@ -19,9 +19,13 @@ def tree_id(folder: Path = HARNESS_DIR) -> str:
     return _tree(folder).hex()
 
 
-def harness_id(data_digest: str, device: str) -> str:
-    """Return the harness id, which every score names; scores of different ids never compare."""
-    return f"{tree_id()[:12]}-{data_digest[:12]}-torch{_torch()}-{device}"
+def harness_id(data_digest: str, device: str, *, torch: bool) -> str:
+    """Return the harness id, which every score names; scores of different ids never compare.
+
+    It names the version of torch for tasks that use it.
+    """
+    used = f"torch{_torch()}-" if torch else ""
+    return f"{tree_id()[:12]}-{data_digest[:12]}-{used}{device}"
 
 
 def export(into: Path) -> Path:

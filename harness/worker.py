@@ -62,7 +62,7 @@ def main(setup: str) -> None:
         if options["sandbox"] != NONE:
             check_device(slice_)
         task = tasks.load(options["task"], options["problem"])
-        harness = harness_id(task.prepare(options["data"]), slice_.device)
+        harness = harness_id(task.prepare(options["data"]), slice_.device, torch=task.torch)
     except SetupError as error:
         _reply(replies, {"setup": str(error)})
         return

@@ -24,6 +24,7 @@ from harness.data.spec import (
     climbmix_source,
 )
 from harness.data.writer import publish, recheck
+from harness.installation import require_extra
 
 Options = Mapping[str, object]
 """Values of the options that the user gave, by name."""
@@ -108,12 +109,14 @@ class CorpusSource:
 
 def _build_kjv(root: Path, options: Options, progress: Progress) -> CorpusIdentity:
     del options
+    require_extra("gpt", "corpus kjv", ("rustbpe",))
     from harness.data import kjv  # noqa: PLC0415 - see the module's docstring
 
     return kjv.build(root / ".draft", progress)
 
 
 def _build_climbmix(root: Path, options: Options, progress: Progress) -> CorpusIdentity:
+    require_extra("gpt", "corpus climbmix", ("rustbpe",))
     from harness.data import climbmix  # noqa: PLC0415 - see the module's docstring
 
     url = str(options.get("base_url", CLIMBMIX_URL))

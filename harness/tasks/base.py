@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from harness.contract import Direction, Evidence, Failure, Split, Trial
+from harness.installation import require_extra
 from harness.sandbox import Running
 from harness.sandbox.policy import Exit, SandboxPolicy
 
@@ -188,7 +189,11 @@ class TaskKind(Protocol):
     required: those of them that must be given, each with an example value
     fixed: values of keys that may be written down but are the kind's own
     entry: name of the genome's file that a trial starts from, "" where no file must exist
+    needs: modules that the extra of the kind's name installs
     """
+
+    @property
+    def needs(self) -> tuple[str, ...]: ...
 
     @property
     def default_data(self) -> str: ...
@@ -218,6 +223,8 @@ class BuiltInKind:
 
     task: Task
     default_data: str
+    needs: tuple[str, ...] = ()
+    """Modules that the extra of the task's name installs."""
     keys: frozenset[str] = frozenset({"data", "metric", "direction"})
     required: Mapping[str, str] = field(default_factory=dict)
 
@@ -232,5 +239,6 @@ class BuiltInKind:
         return self.task.entry
 
     def task_of(self, problem: str) -> Task:  # noqa: ARG002 - there is only one
-        """Return the task."""
+        """Return the task. Raises SetupError where what it needs is not installed."""
+        require_extra(self.task.name, f"task {self.task.name}", self.needs)
         return self.task

@@ -145,6 +145,7 @@ class CommandKind:
     )
     fixed: Mapping[str, str] = field(default_factory=dict)
     entry: str = ""
+    needs: tuple[str, ...] = ()
 
     def task_of(self, problem: str) -> Command:
         """Return the task of the problem that is frozen in the folder `problem`."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import webbrowser
-from importlib.util import find_spec
 from threading import Thread
 
 import click
 
-from harness.contract import SetupError
+from harness.installation import require_extra
 from islands.steering import SteeringCommand
 from swarm.coordinator.inbox import send
 from swarm.project.runs import RunFolder, repository
@@ -35,9 +34,7 @@ def dashboard(host: str, port: int | None, *, token: bool, browse: bool) -> None
     opens that may also steer a run, as `swarm note`, `pause` and `stop` do. From another machine:
     `ssh -L 8765:127.0.0.1:8765 HOST`.
     """
-    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
-    if missing:
-        raise SetupError(f"the page needs {' and '.join(missing)}: pip install 'swarm[dashboard]'")
+    require_extra("dashboard", "the page", ("starlette", "uvicorn"))
     from analysis.dashboard import serve  # noqa: PLC0415 - an extra: see above
 
     repo = repository()

@@ -9,7 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from harness import tasks
 from harness.contract import SandboxKind, Slice
+from harness.installation import install_line, missing
 from harness.sandbox import tiers
 from harness.sandbox.self_check import SelfCheckAttack, run_self_check
 from swarm.cli.agent_report import AgentDiagnosis, agent_lines, diagnose_agents
@@ -38,6 +40,8 @@ class Diagnosis:
     """What to fix, one line each."""
     agents: tuple[AgentDiagnosis, ...] = ()
     """The coding agents that swarm knows, installed or not."""
+    without: tuple[str, ...] = ()
+    """What is not installed, one line each; no other task needs it."""
 
     @property
     def sound(self) -> bool:
@@ -69,7 +73,9 @@ def diagnose() -> Diagnosis:
     escaped = [attack for attack in attacks if attack.escaped] if kind != tiers.NONE else []
     fixes += tuple(f"{attack.name}: a program can {attack.tries}" for attack in escaped)
     agents = diagnose_agents() if kind == tiers.NAMESPACES else ()
-    return Diagnosis(kind, attacks, discover(SlicesSection()), fixes, agents)
+    lacking = missing(tasks.kind("gpt").needs)
+    without = (f"task gpt needs {' and '.join(lacking)}: {install_line('gpt')}",) if lacking else ()
+    return Diagnosis(kind, attacks, discover(SlicesSection()), fixes, agents, without)
 
 
 def _show(diagnosis: Diagnosis, console: Console) -> None:
@@ -87,6 +93,8 @@ def _show(diagnosis: Diagnosis, console: Console) -> None:
         console.print(f"slice {slice_.name}: {device}, cores {cores}")
     for line in agent_lines(diagnosis.agents):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in diagnosis.without:
+        console.print(line, markup=False, soft_wrap=True)
     for line in diagnosis.fixes:
         console.print(f"to fix: {line}", markup=False)
     if diagnosis.sandbox in WEAKER:

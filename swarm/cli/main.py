@@ -18,6 +18,7 @@ from importlib import import_module
 
 import click
 
+from harness.installation import DISTRIBUTION
 from islands.environment import withdraw_secrets
 from swarm.cli.streams import open_closed_streams, outlive_readers
 
@@ -100,7 +101,7 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="swarm", prog_name="swarm")
+@click.version_option(package_name=DISTRIBUTION, prog_name="swarm")
 def swarm() -> None:
     """Improve code whose progress can be measured, with a population of agents.
 

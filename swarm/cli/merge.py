@@ -178,9 +178,8 @@ def _show(
 def _require_same_harness(folder: RunFolder, state: State) -> None:
     run = state.run
     device = next(iter(state.islands.values())).opened.slice.device
-    current = fingerprint.harness_id(
-        tasks.load(run.task, str(folder.problem)).prepare(run.data), device
-    )
+    task = tasks.load(run.task, str(folder.problem))
+    current = fingerprint.harness_id(task.prepare(run.data), device, torch=task.torch)
     if current != run.harness:
         raise SetupError(
             f"the harness has changed: run {run.run} was scored by {run.harness}, this one is"

@@ -264,7 +264,9 @@ def _opening(  # noqa: PLR0913, PLR0917  # each is part of the event
         direction=task.direction,
         genome=program.settings.genome,
         rungs=program.settings.rungs,
-        harness=identity.harness_id(task.prepare(program.data), islands[0].slice.device),
+        harness=identity.harness_id(
+            task.prepare(program.data), islands[0].slice.device, torch=task.torch
+        ),
         seed=program.settings.seed,
         baseline_seeds=program.settings.ratchet.baseline_seeds,
         lines=lines,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from harness.contract import SetupError, Slice
+from harness.installation import install_line
 from swarm.executors.base import Executor, ExecutorConfig
 from swarm.executors.local import LocalExecutor
 from swarm.executors.slices import discover
@@ -58,6 +59,6 @@ def open_backend(kind: BackendKind, address: str = "auto") -> Backend:
         from swarm.executors.ray import RayCluster  # noqa: PLC0415
     except ImportError as error:
         raise SetupError(
-            f"--executor ray needs Ray ({error}): `pip install 'swarm[ray]'`, here and on all nodes"
+            f"--executor ray needs Ray ({error}): here and on all nodes run `{install_line('ray')}`"
         ) from error
     return RayCluster.at(address)

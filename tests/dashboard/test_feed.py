@@ -98,5 +98,6 @@ def test_without_the_extra_a_line_names_the_command(tmp_path, repo):
     )
     path = f"{hidden}:{environment()['PYTHONPATH']}"
     error = swarm(repo.path, "dashboard", code=2, PYTHONPATH=path)
-    assert error == "swarm: the page needs starlette and uvicorn: pip install 'swarm[dashboard]'\n"
+    fix = "pip install 'swarm-ratchet[dashboard]'"
+    assert error == f"swarm: the page needs starlette and uvicorn: {fix}\n"
     assert "not in a git repository" in swarm(tmp_path, "dashboard", code=2)

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-ray = pytest.importorskip("ray", reason="needs Ray: pip install 'swarm[ray]'")
+ray = pytest.importorskip("ray", reason="needs Ray: pip install -e '.[ray]'")
 
 from ray import cloudpickle
 

@@ -51,6 +51,7 @@ class FunctionKind:
     )
     fixed: Mapping[str, str] = field(default_factory=dict)
     entry: str = ""
+    needs: tuple[str, ...] = ()
 
     def task_of(self, problem: str) -> Function:
         """Return the task of the problem that is frozen in the folder `problem`."""

@@ -172,4 +172,4 @@ def _words(options: Mapping[str, object]) -> tuple[str, ...]:
 
 TASK = Gpt()
 
-KIND = BuiltInKind(TASK, default_data="kjv")
+KIND = BuiltInKind(TASK, default_data="kjv", needs=("torch", "safetensors", "rustbpe"))

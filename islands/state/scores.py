@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 from itertools import chain
-from statistics import fmean
+from statistics import fmean, median
 
 from harness.contract import Direction, Outcome
 from islands import events as ev
 from islands.drift import Sentinels, SliceEpoch
 from islands.ratchet.guards import measures
 from islands.ratchet.noise import Noise, gain_of, spread
-from islands.ratchet.spread import PooledSpread, contrasts, odd_ones, pooled
+from islands.ratchet.spread import PooledSpread, contrasts, far_limit, odd_ones, pooled
 from islands.rng import seed_of
 from islands.state.population import Experiment
 
@@ -27,7 +28,7 @@ ROUNDING = 1e-12
 """Differences of scores that are arithmetic's, as a share of the score."""
 
 JUDGING_FREEDOM = 6
-"""Degrees of freedom of pairs from which they can show that a baseline score was far off."""
+"""Degrees of freedom from which pairs, or scores of the base, can show that one was far off."""
 
 MAX_RATIO = 100.0
 """Variance of the baseline beyond that of pairs which common seeds do not explain: ten spreads."""
@@ -79,9 +80,11 @@ class Scores:
 
         A base that scores the same on every seed says nothing once something else has varied.
         """
-        baseline, pairs = self._levelled(self.baseline()), self._spread_of_pairs
-        floor = ROUNDING * max(map(abs, baseline), default=0.0)
+        every = self._levelled(self.baseline())
+        baseline, pairs = self._near(every), self._spread_of_pairs
+        floor = ROUNDING * max(map(abs, every), default=0.0)
         base = pooled(contrasts(baseline)) if baseline else PooledSpread()
+        base = replace(base, far_off=base.far_off + len(every) - len(baseline))
         if pairs.freedom and pairs.squares > 0.0:
             misjudged = base.squares == 0.0 or (
                 pairs.freedom >= JUDGING_FREEDOM
@@ -101,6 +104,21 @@ class Scores:
         seeds = base.freedom + 1 if baseline else 0
         off = base.far_off + pairs.far_off
         return Noise(sigma, seeds, pairs.squares, pairs.freedom, off, floor)
+
+    def _near(self, baseline: list[float]) -> list[float]:
+        """Return the baseline's scores that all scores of the base do not show to be far off.
+
+        Few baseline seeds cannot tell which of them is; the base is measured again in pairs.
+        """
+        scores = [*self.by_commit.get(self.run.base, {}).values()] if self._run else []
+        if len(scores) <= JUDGING_FREEDOM:
+            return baseline
+        known = pooled(contrasts(scores))
+        if known.squares == 0.0:
+            return baseline
+        limit = far_limit(known.freedom) * math.sqrt(known.squares / known.freedom)
+        middle = median(scores)
+        return [score for score in baseline if abs(score - middle) <= limit] or baseline
 
     def _levelled(self, baseline: list[float]) -> list[float]:
         """Return the baseline's scores less the differences between the slices that ran it."""

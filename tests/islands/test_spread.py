@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from islands.drift import Sentinels
 from islands.ratchet.noise import Noise, spread
 from islands.ratchet.spread import contrasts, far_limit, odd_ones, pooled
+from islands.state.scores import Scores
+from tests.support.laboratory import opening
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12)
 
@@ -66,3 +69,17 @@ def test_far_off_scores_seen_are_expected_again():
     """One in a hundred before any."""
     assert Noise(0.1, 4).tails == pytest.approx(0.01, rel=0.1)
     assert Noise(0.1, 4, 1.0, 100, far_off=5).tails == pytest.approx(0.035, rel=0.1)
+
+
+def test_a_far_off_baseline_score_is_left_out_once_the_base_is_measured_in_pairs():
+    """Of four alone nobody can tell; a speed in milliseconds on a busy machine, as it was seen."""
+    scores = Scores(Sentinels())
+    scores.open(opening())
+    first = [0.6166, 4.6807, 0.6174, 0.6166]
+    scores.by_commit["base"] = dict(zip(scores.baseline_seeds(), first, strict=True))
+    assert scores.noise().sigma > 2.0
+    scores.by_commit["base"] |= {1: 0.6698, 2: 0.6166, 3: 0.7043, 4: 0.6166, 5: 0.659}
+    noise = scores.noise()
+    assert noise.sigma < 0.05
+    assert noise.far_off == 1
+    assert scores.mean("base") == pytest.approx(0.64, abs=0.03)

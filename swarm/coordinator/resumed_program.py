@@ -33,7 +33,8 @@ def resumed_program(repo: Path, program: Program, past: State, *, take_up: bool)
         program = revise(program, since, name).program
     if not take_up:
         return ResumedProgram(program)
-    notices, now = (*_merged(past), *_uncommitted(repo, path)), load_revised(repo, path)
+    notices = (*_merged(past), *_paused(past), *_uncommitted(repo, path))
+    now = load_revised(repo, path)
     if now is None:
         missing = f"no {path} in the checked-out commit: the run goes on by its own"
         return ResumedProgram(program, None, (*notices, missing))
@@ -50,6 +51,12 @@ def _merged(past: State) -> Iterator[str]:
             f"{run.run} was merged into {last.target} as {last.commit[:10]}; it goes on from its"
             f" own base {run.base[:10]}, and `swarm launch --new` starts a run from {last.target}"
         )
+
+
+def _paused(past: State) -> Iterator[str]:
+    paused = [name for name in past.islands if name in past.steering.paused]
+    if paused:
+        yield f"paused: {', '.join(paused)}; `swarm resume` lets them go on"
 
 
 def _uncommitted(repo: Path, path: str) -> Iterator[str]:

@@ -173,6 +173,33 @@ def test_a_dropped_change_is_left_with_all_that_is_built_on_it(tmp_path):
     assert agrees(run)
 
 
+@pytest.mark.parametrize("kind", ["restart", "drop", "stop", "limits"])
+def test_what_follows_from_a_command_survives_a_kill_right_after_it(tmp_path, kind):
+    """The coordinator that resumes goes on as if the one before had lived."""
+    commands = {
+        "restart": lambda run: RestartIsland(kept_first(run).commit, "i0"),
+        "drop": lambda run: DropChange(kept_first(run).experiment),
+        "stop": StopLaunch(),
+        "limits": SetLimits({"trials": 95.0}),
+    }
+    parts = {"agents": climbing(), "limits": RunLimits(trials=110)}
+    run = steered(tmp_path, (45 * SECONDS, commands[kind]), **parts)
+    place = next(n for n, e in enumerate(run.ledger.kept) if getattr(e, "request", ""))
+    parts = {"ledger": MemoryLedger(run.ledger.kept[: place + 1]), "branches": run.branches}
+    at_kill = State()
+    at_kill.apply_all(run.ledger.kept[: place + 1])
+    run.branches.heads = {name: island.head for name, island in at_kill.islands.items()}
+    again = steered(tmp_path, agents=climbing(), limits=RunLimits(trials=110), **parts)
+    later = again.ledger.kept[place + 1 :]
+    first = {type(event) for event in later}
+    if kind == "restart":
+        assert se.IslandRestarted in first
+    if kind == "drop":
+        assert isinstance(later[1], ev.CommitQuarantined)  # the first thing after the resume
+    assert again.state.trials == (95 if kind == "limits" else 110)
+    assert agrees(again)
+
+
 @pytest.mark.parametrize("limit", ["trials", "stop_at", "stall"])
 def test_limits_hold_from_the_next_trial_on(tmp_path, limit):
     """Also those that the launch had not."""

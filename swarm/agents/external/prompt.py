@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from islands.records import Brief
-from swarm.agents.llm.prompt import quoted, situation
+from swarm.agents.llm.prompt import notes_of, quoted, situation
 from swarm.agents.llm.search_replace import clean
 
 MAX_LISTED = 100
@@ -43,5 +43,5 @@ def task_text(brief: Brief, paths: Iterable[str], genome: Iterable[str]) -> str:
     more = [f"and {len(listed) - MAX_LISTED} more"] if len(listed) > MAX_LISTED else []
     folders = [f"{quoted(part)[1:-1]} (new files too)" for part in genome if part not in listed]
     files = "\n".join(f"- {line}" for line in [*listed[:MAX_LISTED], *more, *folders])
-    start = clean(RULES + brief.program.strip())
+    start = clean(RULES + brief.program.strip() + notes_of(brief))
     return f"{start}\n\n# The files that may change\n\n{files}\n\n{situation(brief, FORM)}\n"

@@ -145,7 +145,7 @@ class _Site:
         try:
             return self._page(request, "change", facts)
         except SetupError:
-            return self._page(request, "change", facts, newest=True)
+            return self._page(request, "change", facts, haste=True)
 
     def compare(self, request: Request) -> Response:
         """Show two runs side by side."""
@@ -162,7 +162,9 @@ class _Site:
         if name not in _CHARTS:
             raise SetupError(f"no chart {name!r}")
         run = request.path_params["run"]
-        found = self.records.answer(run, name, lambda run: to_json(_CHARTS[name](run.source)))
+        found = self.records.answer(
+            run, name, lambda run: to_json(_CHARTS[name](run.source)), least=_least(request)
+        )
         return Response(found.value, media_type="application/json")
 
     def picture(self, request: Request) -> Response:
@@ -194,12 +196,16 @@ class _Site:
         run, form = request.path_params["run"], form_of(await request.body())
         try:
             self.records.folder(run)
-            await run_in_threadpool(self._steer, run, command_of(form))
+            await run_in_threadpool(self._carry_out, run, command_of(form))
         except SetupError as error:
             return self._html("missing.html.j2", {"title": "Refused", "why": str(error)}, 409)
         number = form.get("back", "")
         back = f"/changes/{number}" if number.isascii() and number.isdigit() else ""
         return RedirectResponse(f"/runs/{quote(run)}{back}", status_code=303)
+
+    def _carry_out(self, run: str, command: SteeringCommand) -> None:
+        self._steer(run, command)
+        self.records.answer(run, "steered", lambda _: None, haste=True)  # the next page shows it
 
     async def missing(self, request: Request, error: Exception) -> Response:
         """Say in one line what there is not."""
@@ -214,7 +220,7 @@ class _Site:
         name: str,
         facts: Callable[[RecordedRun], dict[str, Any]],
         *,
-        newest: bool = False,
+        haste: bool = False,
     ) -> Response:
         """Return a page of a run, with the bytes of the ledger that it is made of."""
         steers = bool(request.scope.get(STEERS))
@@ -222,7 +228,8 @@ class _Site:
             request.path_params["run"],
             (request.url.path, request.url.query, steers),
             lambda run: self._rendered(f"{name}.html.j2", {**facts(run), "steers": steers}),
-            newest=newest,
+            least=None if haste else _least(request),
+            haste=haste or "swarm-now" in request.headers,
         )
         return HTMLResponse(found.value, headers={"Swarm-Ledger": str(found.bytes)})
 
@@ -231,6 +238,12 @@ class _Site:
 
     def _html(self, template: str, facts: dict[str, Any], status: int = 200) -> Response:
         return HTMLResponse(self._rendered(template, facts), status_code=status)
+
+
+def _least(request: Request) -> int | None:
+    """Return how many bytes of the ledger will do, None where the asker does not say."""
+    known = request.headers.get("swarm-least", "")
+    return int(known) if known.isascii() and known.isdigit() and len(known) < 16 else None  # noqa: PLR2004 - a float of JavaScript holds it
 
 
 def _feed(messages: AsyncIterator[str]) -> Response:

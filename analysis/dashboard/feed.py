@@ -49,13 +49,13 @@ def _line_start(path: Path) -> int:
 
 
 async def stream(folder: Path, stopping: Callable[[], bool]) -> AsyncIterator[str]:
-    """Yield a server-sent event whenever the ledger has grown, until `stopping`.
+    """Yield a server-sent event at once, and whenever the ledger has grown, until `stopping`.
 
     Its data is JSON: `bytes` of the ledger, and the `headlines` since the last one.
     """
     path = folder / NAME
     at, quiet = _whole(path, path.stat().st_size), 0.0
-    yield "retry: 2000\n\n"
+    yield f"retry: 2000\nevent: recorded\ndata: {_message(at, [])}\n\n"
     while not stopping() and path.exists():
         if path.stat().st_size > at:
             before, (at, new) = at, await asyncio.to_thread(_read_on, path, at)

@@ -2,13 +2,14 @@
 
 Bringing `lineage.duckdb` up to date costs a copy of the file, and the machine's cores are the
 trials'. So all readers of the page share one open record a run, and what was made of it. It is
-opened again only after the ledger has grown, and not before PAUSE times the processor time has
-passed that this took the last time; who was told of a longer ledger than an answer is from asks
-again.
+opened again only after the ledger has grown, and so seldom that it takes SHARE of the machine: with
+two cores and a small run every eight seconds, with eight every two. Who was told of a longer ledger
+than an answer is from asks again; who was told of a kept change does not wait.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -20,13 +21,15 @@ from analysis.ledger import NAME, run_folders, writer
 from analysis.run import RecordedRun
 from harness.contract import SetupError
 
-PAUSE: Final = 5.0
-"""Seconds between two openings of a record for each second of processor time that one takes."""
+SHARE: Final = 0.02
+"""Share of the machine's processor time that keeping a record up to date may take."""
 
 LEAST_PAUSE_S: Final = 0.5
 
 MAX_ANSWERS: Final = 100
 """Answers that are kept of one record."""
+
+_ALLOWED: Final = SHARE * len(os.sched_getaffinity(0))
 
 T = TypeVar("T")
 
@@ -37,7 +40,8 @@ class _Held:
 
     bytes: how long its ledger was
     opened: when it was opened
-    cost: processor time that this took; not counted the first time, when it may be built anew
+    cost: processor seconds that this took, and what was made of it since; the first opening, which
+      may have to build the record, is not counted
     answers: what was made of this record, by what was asked
     """
 
@@ -78,11 +82,18 @@ class Records:
         raise SetupError(f"no run {name!r} in {self.repo}")
 
     def answer(
-        self, name: str, key: Hashable, make: Callable[[RecordedRun], T], *, newest: bool = False
+        self,
+        name: str,
+        key: Hashable,
+        make: Callable[[RecordedRun], T],
+        *,
+        least: int | None = None,
+        haste: bool = False,
     ) -> Answered[T]:
         """Return what `make` makes of the record of the run `name`, once for all who ask for `key`.
 
-        newest: whatever bringing the record up to date costs
+        least: bytes of the ledger that will do, None for all
+        haste: not to wait until an opening is due
 
         Raises SetupError where there is no such run, or its record is broken.
         """
@@ -90,12 +101,14 @@ class Records:
         with self._lock:
             held = self._held.setdefault(name, _Held())
         with held.lock:
-            run = self._current(held, folder, newest=newest)
+            run = self._current(held, folder, least, haste=haste)
             key = (key, writer(folder))  # pages say whether a coordinator is at work
             if key not in held.answers:
                 if len(held.answers) >= MAX_ANSWERS:
                     held.answers.clear()
+                began = time.thread_time()
                 held.answers[key] = make(run)
+                held.cost += time.thread_time() - began
             return Answered(held.answers[key], held.bytes)
 
     def close(self) -> None:
@@ -104,10 +117,11 @@ class Records:
             with held.lock:
                 _close(held)
 
-    def _current(self, held: _Held, folder: Path, *, newest: bool) -> RecordedRun:
+    def _current(self, held: _Held, folder: Path, least: int | None, *, haste: bool) -> RecordedRun:
         size, now = (folder / NAME).stat().st_size, self._clock()
-        due = newest or now >= held.opened + max(LEAST_PAUSE_S, PAUSE * held.cost)
-        if held.run is None or (size != held.bytes and due):
+        old = size != held.bytes and (least is None or held.bytes < least)
+        due = haste or now >= held.opened + max(LEAST_PAUSE_S, held.cost / _ALLOWED)
+        if held.run is None or (old and due):
             first, began = held.bytes < 0, time.thread_time()
             _close(held)
             held.run = RecordedRun(folder)

@@ -183,7 +183,8 @@ def test_a_record_is_opened_again_only_after_a_pause(repo, tmp_path):
     with Ledger.open(mine.ledger, lambda: 2e9) as ledger:
         ledger.extend(events)
     assert records.answer(RUN, "last", make) == first
-    newest = records.answer(RUN, "last", make, newest=True)
+    assert records.answer(RUN, "last", make, least=first.bytes + 1) == first
+    newest = records.answer(RUN, "last", make, haste=True)
     assert newest.value == number
     assert first.bytes < newest.bytes == (mine.ledger / "ledger.jsonl").stat().st_size
     now[0] += 100

@@ -43,7 +43,8 @@
         legend: {
           position: "top", align: "end",
           labels: {
-            color: tone("--text"), boxWidth: 12, boxHeight: 8, padding: 14,
+            color: tone("--text"), boxHeight: 7, padding: 14, usePointStyle: true, pointStyle: "circle",
+            sort: (one, other) => one.datasetIndex - other.datasetIndex,
             filter: (item) => !item.text.startsWith("_"),
           },
         },
@@ -161,7 +162,7 @@
 
   async function fetched(src) {
     try {
-      const answer = await fetch(src);
+      const answer = await fetch(src, { headers: { "Swarm-Least": "1" } });  // as new as this page
       return answer.ok ? await answer.json() : undefined;
     } catch (error) {  // live.js says that there is no connection
       return undefined;

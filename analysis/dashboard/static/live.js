@@ -4,6 +4,7 @@
 (() => {
   const KEPT_MS = 150;  // a kept change shows at once, anything else at leisure
   const PAUSE_MS = 2000;
+  const URGENT = ["kept", "steered"];
   const status = document.getElementById("link");
   const news = document.getElementById("news");
   let source = null;
@@ -12,6 +13,7 @@
   let told = 0;  // bytes of the ledger by the feed
   let shown = 0;  // and of this page
   let took = 0;
+  let urgent = false;
 
   function say(text, look) {
     status.hidden = false;
@@ -48,27 +50,35 @@
   async function refresh() {
     running = true;
     const began = performance.now();
+    const asked = { "Swarm-Least": String(told) };
+    if (urgent) asked["Swarm-Now"] = "1";
+    urgent = false;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.ok) {
-        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-        for (const part of document.querySelectorAll("[data-live]")) {
-          const now = fresh.getElementById(part.id);
-          if (now) replace(part, now);
-        }
-        document.dispatchEvent(new Event("swarm:recorded"));
+      const answer = await fetch(location.href, { headers: asked });
+      const bytes = Number(answer.headers.get("Swarm-Ledger") || told);
+      if (answer.ok && bytes !== shown) {
+        shown = bytes;
+        show(await answer.text());
       }
-      shown = Number(answer.headers.get("Swarm-Ledger") || told);
     } catch (error) {
       say("no connection", "lost");
     }
     took = performance.now() - began;
     running = false;
-    if (shown < told) later(PAUSE_MS / 4);  // the server had an older record at hand
+    if (urgent || shown < told) later(urgent ? KEPT_MS : PAUSE_MS);  // the server had an older record
+  }
+
+  function show(html) {
+    const fresh = new DOMParser().parseFromString(html, "text/html");
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const now = fresh.getElementById(part.id);
+      if (now) replace(part, now);
+    }
+    document.dispatchEvent(new Event("swarm:recorded"));
   }
 
   function later(wait) {
-    const at = performance.now() + Math.max(wait, 3 * took);
+    const at = performance.now() + (urgent ? wait : Math.max(wait, 3 * took));
     if (timer && timer.at <= at) return;
     if (timer) clearTimeout(timer.id);
     timer = { at, id: setTimeout(due, at - performance.now()) };
@@ -76,8 +86,7 @@
 
   function due() {
     timer = null;
-    if (running) later(KEPT_MS);
-    else refresh();
+    if (!running) refresh();
   }
 
   function heard(message) {
@@ -85,7 +94,8 @@
     told = recorded.bytes;
     const kept = recorded.headlines.filter((each) => each.tone === "kept").map((each) => each.text);
     if (kept.length) news.textContent = kept.join("; ");
-    later(kept.length ? KEPT_MS : PAUSE_MS);
+    urgent = urgent || recorded.headlines.some((each) => URGENT.includes(each.tone));
+    if (urgent || told !== shown) later(urgent ? KEPT_MS : PAUSE_MS);
   }
 
   function listen() {

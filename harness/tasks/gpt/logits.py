@@ -103,20 +103,29 @@ _MACHINE = (errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE)
 """Errors of a talk that no candidate can cause; every other one is by its hand."""
 
 
-def ask(
-    model: ScoredModel, questions: Sequence[Question], confine: Confine, seconds: float, take: Take
+def ask(  # noqa: PLR0913 - what a talk needs
+    model: ScoredModel,
+    questions: Sequence[Question],
+    confine: Confine,
+    seconds: float,
+    take: Take,
+    *,
+    effort: float = 1.0,
 ) -> float:
     """Ask the model `questions` in a fresh sandbox and pass each answer to `take`.
 
-    Returns the seconds until the first question. Raises InvalidError if the sandbox does not answer
+    It may use `effort` times the CPU time that answers usually may. Returns the seconds until the first question. Raises InvalidError if the sandbox does not answer
     everything within `seconds` of its start, HarnessError if it ended before it ran any code of the
     candidate.
     """
     called = time.monotonic()
     ours, theirs = socket.socketpair()
     cpu = CpuAllowance()
+    answering = ANSWERING_S + ANSWERING_SHARE * model.trial.rung.seconds * max(
+        1, len(model.trial.slice.cores)
+    )
     with ours, theirs, _memory(model) as memory, ThreadPoolExecutor(1) as pool:
-        talk = pool.submit(_converse, model, questions, ours, memory, cpu, take)
+        talk = pool.submit(_converse, model, questions, ours, memory, cpu, effort * answering, take)
         try:
             with _same_file(memory) as given:
                 ended = confine(*_launch(model, seconds, theirs.fileno(), given, cpu))
@@ -188,13 +197,14 @@ def _converse(  # noqa: PLR0913, PLR0917 - both ends of a talk
     ours: socket.socket,
     memory: int,
     cpu: CpuAllowance,
+    answering: float,
     take: Take,
 ) -> float:
     """Take turns with the sandbox until all is answered; return the time of the first question.
 
     Raises InvalidError for what the candidate did or may have done, HarnessError for the rest.
     """
-    seconds, cores = model.trial.rung.seconds, max(1, len(model.trial.slice.cores))
+    seconds = model.trial.rung.seconds
     room = np.empty(model.rows * model.context * model.vocab, np.float32)
     with ours:  # closing our end is what tells the sandbox to end
         for step, (fault, reason) in enumerate(_STEPS):
@@ -207,7 +217,7 @@ def _converse(  # noqa: PLR0913, PLR0917 - both ends of a talk
             with _their_hand():
                 _ask_one(model, question, ours, memory, answer)
             if not i:
-                cpu.allow(ANSWERING_S + ANSWERING_SHARE * seconds * cores)
+                cpu.allow(answering)
             take(i, answer.reshape(question.shape(model.vocab)))
     return began
 

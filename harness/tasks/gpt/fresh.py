@@ -85,13 +85,8 @@ def fresh_parts(
     def take(i: int, logits: Logits) -> None:
         cost[batches[i]] = bits(logits[: len(batches[i])], text.targets.ravel()[batches[i]])
 
-    ask(
-        model,
-        [question(batch, text, model.rows, random) for batch in batches],
-        confine,
-        seconds,
-        take,
-    )
+    questions = [question(batch, text, model.rows, random) for batch in batches]
+    ask(model, questions, confine, seconds, take, effort=EFFORT)
     sizes = np.zeros(text.sizes.size, text.sizes.dtype)
     sizes[asked] = text.sizes.ravel()[asked]
     return part_scores(cost.reshape(text.sizes.shape), sizes.reshape(text.sizes.shape))

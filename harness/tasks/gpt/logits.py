@@ -114,9 +114,9 @@ def ask(  # noqa: PLR0913 - what a talk needs
 ) -> float:
     """Ask the model `questions` in a fresh sandbox and pass each answer to `take`.
 
-    It may use `effort` times the CPU time that answers usually may. Returns the seconds until the first question. Raises InvalidError if the sandbox does not answer
-    everything within `seconds` of its start, HarnessError if it ended before it ran any code of the
-    candidate.
+    It may use `effort` times the CPU time that answers usually may. Returns the seconds until the
+    first question. Raises InvalidError if the sandbox does not answer everything within `seconds`
+    of its start, HarnessError if it ended before it ran any code of the candidate.
     """
     called = time.monotonic()
     ours, theirs = socket.socketpair()

@@ -833,7 +833,7 @@ class ModelCalled:
     agent: name of the agent that called
     model: the model
     experiment: number of the proposal that it was made for, 0 for none
-    status: HTTP status of the answer, 0 if none came
+    status: HTTP status of the answer, 0 if none came whole
     tokens_in, tokens_out: tokens read and written, as the provider counts them
     tokens_cached: those of `tokens_in` that were read from its cache
     tokens_untold: most tokens that it may have taken beside these, where no count came

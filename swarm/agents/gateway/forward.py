@@ -2,6 +2,9 @@
 
 What is known of an answer's cost is noted as it streams by; whether the client still listens does
 not matter to that. The key is put in here and taken out of everything that comes back.
+
+Not covered: Ollama's own API. Its compatible one, which is used here, cuts a prompt at the server's
+length of context without a word: set OLLAMA_CONTEXT_LENGTH where the server is started.
 """
 
 from __future__ import annotations

@@ -46,6 +46,14 @@ _SENT_ON = ("accept", "anthropic-version", "anthropic-beta")
 
 _GIVEN_BACK = ("content-type", "retry-after", "retry-after-ms", "request-id", "x-request-id")
 _DEARER_BETAS = ("context-1m", "fast-mode")
+
+_SUBSCRIPTION, _SUBSCRIPTION_BETA = "sk-ant-oat", "oauth-2025-04-20"
+"""How a token of `claude setup-token` begins, and the beta by which it is taken for a key.
+
+So a subscription pays for Claude Code without a login inside its sandbox; dollars are then what its
+tokens would cost by the price.
+"""
+
 _LAST_WORD = {"x-should-retry": "false"}
 _MAX_ERROR_BYTES = 64 * 1024
 
@@ -254,6 +262,10 @@ class _Call:
         key = self.lease.key
         if self.request.api == "messages":
             headers.setdefault("anthropic-version", "2023-06-01")
+            if key.startswith(_SUBSCRIPTION):
+                both = filter(None, (headers.get("anthropic-beta"), _SUBSCRIPTION_BETA))
+                login = {"authorization": f"Bearer {key}", "anthropic-beta": ",".join(both)}
+                return headers | login
             return headers | ({"x-api-key": key} if key else {})
         return headers | ({"authorization": f"Bearer {key}"} if key else {})
 

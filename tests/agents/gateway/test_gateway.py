@@ -246,3 +246,20 @@ def test_what_clients_ask_beside_is_answered_here(server):
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 404, 404]
     assert answers[1].json()["data"][0]["id"] == answers[2].json()["id"] == "some-model"
     assert answers[3].json()["input_tokens"] > 0
+
+
+def test_a_subscriptions_token_is_held_here_like_a_key(server, monkeypatch):
+    """`claude setup-token` prints it; the provider gets it as a login, the agent its own token."""
+    monkeypatch.setenv("LOOPBACK_KEY", "sk-ant-oat01-abc")
+
+    async def make(lease):
+        async with client_of(lease) as client:
+            headers = {"anthropic-beta": "interleaved-thinking-2025-05-14"}
+            return await client.post(PATHS["messages"], json=body_of("messages"), headers=headers)
+
+    answer, *_ = through(server, "messages", make)
+    assert answer.status_code == 401  # this server knows another key
+    assert server.headers["authorization"] == "Bearer sk-ant-oat01-abc"
+    assert "x-api-key" not in server.headers
+    assert server.headers["anthropic-beta"] == "interleaved-thinking-2025-05-14,oauth-2025-04-20"
+    assert "sk-ant" not in answer.text

@@ -546,7 +546,7 @@ VIEWS: Mapping[str, View] = {
         """
         SELECT island, recorded FROM steering
         WHERE action IN ('islands_paused', 'islands_resumed')
-        QUALIFY row_number() OVER (PARTITION BY island ORDER BY rowid DESC) = 1
+        QUALIFY row_number() OVER (PARTITION BY island ORDER BY recorded DESC, rowid DESC) = 1
           AND action = 'islands_paused'
         ORDER BY island
         """,

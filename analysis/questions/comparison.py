@@ -25,7 +25,7 @@ SAME = ("task", "data", "metric", "direction", "harness")
 """Columns of table `run` that must agree for scores to compare."""
 
 ALIKE = 0.99
-"""Likeness from which two runs' changes are the same change."""
+"""Likeness from which two runs' changes are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class RunComparison:
     differs: why their scores do not compare, "" where they do
     by: what `difference` compares: `gain` over their common base, or the heads' `score`
     difference: by how much `other` is better than `one`, None where that cannot be said
-    both: pairs of experiments of the two heads that make the same change
+    both: pairs of experiments of the two heads whose changes are alike, numbers aside
     """
 
     one: RunFigures

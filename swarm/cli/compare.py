@@ -76,5 +76,5 @@ def _summary(found: RunComparison) -> Iterator[str]:
         of = "gain" if found.by == "gain" else "score of the head (bases differ)"
         yield f"{other} less {one}, by {of}: {difference.format()}: {verdict}"
     if found.both:
-        pairs = ", ".join(f"#{a} = #{b}" for a, b in found.both)
-        yield f"the same change in both: {pairs}"
+        pairs = ", ".join(f"#{a} and #{b}" for a, b in found.both)
+        yield f"alike in both, numbers aside: {pairs}"

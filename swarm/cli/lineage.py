@@ -69,7 +69,7 @@ def lineage(
         graph = load_graph(con)
         islands = [row[0] for row in answer(con, "SELECT island FROM standings").rows]
         node = find_experiment(con, change)["node"] if change else ""
-        said = answer(con, "FROM steering ORDER BY rowid").named() if not change else []
+        said = answer(con, "FROM steering ORDER BY recorded, rowid").named() if not change else []
     if island is not None and island not in islands:
         raise SetupError(f"--island {island}: no such island; choose one of {', '.join(islands)}")
     chosen = islands if island is None else [island]

@@ -10,6 +10,12 @@ made one after the other and never hold the run up; one that fails is logged and
 | trouble | a slice or a commit was quarantined, an agent fails again and again |
 | end | the launch ended, in whatever way it could still say so |
 
+A desktop, a mailbox and a web hook take one line each in program.md:
+
+    notify: jq -r .text | xargs -0 notify-send swarm
+    notify: jq -r .text | mail -s swarm me@example.org
+    notify: curl -s --json @- https://example.org/hook
+
 Not covered: a coordinator that is killed announces nothing.
 """
 

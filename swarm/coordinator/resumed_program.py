@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from islands.state.run_state import State
-from islands.steering_events import ProgramRevised
+from islands.steering import said
+from islands.steering_events import LimitsSet, ProgramRevised
 from swarm.project.program import Program
 from swarm.project.repository import is_dirty, load_prose, load_revised
 from swarm.project.revision import revise
@@ -33,7 +34,7 @@ def resumed_program(repo: Path, program: Program, past: State, *, take_up: bool)
         program = revise(program, since, name).program
     if not take_up:
         return ResumedProgram(program)
-    notices = (*_merged(past), *_paused(past), *_uncommitted(repo, path))
+    notices = (*_merged(past), *_said_before(past), *_uncommitted(repo, path))
     now = load_revised(repo, path)
     if now is None:
         missing = f"no {path} in the checked-out commit: the run goes on by its own"
@@ -53,10 +54,12 @@ def _merged(past: State) -> Iterator[str]:
         )
 
 
-def _paused(past: State) -> Iterator[str]:
+def _said_before(past: State) -> Iterator[str]:
     paused = [name for name in past.islands if name in past.steering.paused]
     if paused:
         yield f"paused: {', '.join(paused)}; `swarm resume` lets them go on"
+    if past.steering.limits:
+        yield f"{said(LimitsSet(past.steering.limits))} (by `swarm limits`)"
 
 
 def _uncommitted(repo: Path, path: str) -> Iterator[str]:

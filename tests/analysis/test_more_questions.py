@@ -80,7 +80,7 @@ def test_scores_of_another_harness_are_never_compared(figures):
     assert found.differs == f"harness is {figures.facts['harness']} in lab and new in b"
 
 
-def test_the_same_change_in_both_is_found(figures):
+def test_changes_that_are_alike_in_both_are_found(figures):
     """Whatever its numbers are."""
     one = replace(figures, changes={3: frozenset({"- X = #", "+ X = #"}), 4: frozenset()})
     other = replace(figures, changes={9: frozenset({"+ X = #", "- X = #"}), 8: frozenset()})

@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, str] = {
     "runs": "List the runs of this repository.",
     "rm": "Remove a run with its branches and refs.",
     "verify": "Check that a run's record is intact.",
+    "skill": "Teach a coding agent of yours to use swarm.",
     "simulate": "Simulate runs whose true effects are known.",
 }
 """What each command does, in the order of a run."""

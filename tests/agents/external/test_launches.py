@@ -1,8 +1,13 @@
 """Launches whose agent is a command of the user's own, and what program.md says wrong of one."""
 
+import signal
+import subprocess
+import time
+
+import psutil
 import pytest
 
-from tests.support.target import git, ledger, packing, rewrite, swarm
+from tests.support.target import command, environment, git, ledger, packing, rewrite, swarm
 
 RUNG = [{"depth": 1, "seconds": 1.0, "memory_mib": 1024}]
 TUNE = (
@@ -69,3 +74,32 @@ def test_a_mistake_is_one_line_with_the_fix(repo, agent, said):
     assert said in line
     assert len(line.splitlines()) == 1
     assert not (repo / ".swarm/run2").exists()
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_launch_leaves_no_agent(repo, number):
+    """Nor a scratch copy, which lies in the memory of its sandbox, nor a gateway, which is ours."""
+    marker = f"86{number:03d}"
+    hang = {"kind": "command", "command": f"sleep {marker} & setsid sleep {marker}"}
+    rewrite(repo, rungs=RUNG, agents={"own": hang}, agent="own", islands=1)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    launch = subprocess.Popen(command("launch", "--new"), cwd=repo, env=environment(), **quiet)
+
+    def family():
+        found = psutil.process_iter(["cmdline"])
+        return [each for each in found if marker in " ".join(each.info["cmdline"] or [])]
+
+    while not family():
+        assert launch.poll() is None
+        time.sleep(0.02)
+    alive = [*family(), *psutil.Process(launch.pid).children(recursive=True)]
+    launch.send_signal(number)
+    launch.wait()
+    _, left = psutil.wait_procs(alive, timeout=10)
+    assert left == []
+    folders = [f for f in repo.glob(".swarm/*/scratch/agents/*/*") if not f.is_socket()]
+    assert folders == []
+    if number == signal.SIGTERM:
+        last = max(repo.glob(".swarm/run*"), key=lambda path: int(path.name[3:]))
+        assert list((last / "scratch/agents").iterdir()) == []

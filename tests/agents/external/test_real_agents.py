@@ -91,7 +91,7 @@ def test_it_makes_a_kept_change_on_packing(kind, tmp_path):
     with ScriptedCoder({"genome/pack.py": PACKING}) as server:
         repo = packing(tmp_path)
         rung = [{"depth": 1, "seconds": 1.0, "memory_mib": 1024}]
-        kept = launch(repo, kind, server, rungs=rung, limits={"trials": 24, "minutes": 6})
+        kept = launch(repo, kind, server, rungs=rung, limits={"trials": 14, "minutes": 4})
     assert HYPOTHESIS.removeprefix("HYPOTHESIS: ") in kept[0][0]
     assert "PUSH = 36.0" in git(repo, "show", f"{kept[0][1]}:genome/pack.py")
 
@@ -110,7 +110,7 @@ def test_it_makes_a_kept_change_on_a_command(kind, tmp_path):
     git(repo, "commit", "-qm", "one")
     with ScriptedCoder({"bench.py": FASTER}) as server:
         given = {"run": "python bench.py", "metric": "seconds", "direction": "minimize"}
-        limits = {"trials": 24, "minutes": 6}
+        limits = {"trials": 14, "minutes": 4}
         rung = [{"depth": 1, "seconds": 10, "memory_mib": 512}]
         kept = launch(repo, kind, server, rungs=rung, limits=limits, **given)
     assert "2_000" in git(repo, "show", f"{kept[0][1]}:bench.py")

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, str] = {
     "drop": "Drop a kept change, and what is built on it.",
     "status": "Show each island's head, score, gain and cost.",
     "dashboard": "Serve a live page of all runs.",
+    "watch": "Watch a run on this terminal.",
     "lineage": "Show experiments as a tree: parent, result and hypothesis.",
     "why": "Show the whole evidence on one change.",
     "tried": "Tell whether something like this was tried.",

@@ -22,20 +22,25 @@ SCORE_S = 30.0
 OUT = "/out"
 
 
-def run_scorer(
+def run_scorer(  # noqa: PLR0913, PLR0917 - what a scorer needs
     spec: ProblemSpec,
     problem: str,
     trial: Trial,
     artifacts: Mapping[str, Path],
     confine: Callable[[SandboxPolicy, Sequence[str], Path], Exit],
+    part: Path | None = None,
 ) -> tuple[Exit, bytes]:
-    """Run the scorer on the sealed files `artifacts`; return how it ended and what it printed."""
-    places = judge_places(spec, problem, trial)
+    """Run the scorer on the sealed files `artifacts`; return how it ended and what it printed.
+
+    With `part`, after it has run without, it runs on the same files and that part of the data.
+    """
+    places = judge_places(spec, problem, trial, part)
     log = Path(trial.scratch) / trial.id / "score.log"
     sealed = Path(trial.scratch) / trial.id / "sealed"
-    sealed.mkdir()
-    for name, path in artifacts.items():
-        path.rename(sealed / name)
+    if part is None:
+        sealed.mkdir()
+        for name, path in artifacts.items():
+            path.rename(sealed / name)
     policy = SandboxPolicy(
         slice=trial.slice,
         seconds=SCORE_S + trial.rung.seconds,

@@ -55,6 +55,7 @@ class ProblemSpec:
     entry: path of the genome's file that evaluate calls
     score: command line that scores the files that `run` leaves, "" where it prints the score itself
     held: path by split of what only the judge sees
+    fresh: path of the folder of fresh cases, "" for none (`harness.problem.fresh`)
     held_files: digest of the held files
     checks: command lines that must exit with 0 before a candidate is kept
     check_seconds: seconds that all of them may take together
@@ -82,6 +83,7 @@ class ProblemSpec:
     entry: str = ""
     score: str = ""
     held: Mapping[Split, str] = field(default_factory=dict)
+    fresh: str = ""
     held_files: str = ""
     checks: tuple[str, ...] = ()
     check_seconds: float = 300.0

@@ -10,6 +10,7 @@ code, and those of a genome that is text, which the frozen command reads and doe
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from harness.contract import Direction, Evidence, Split, Trial
 from harness.problem import measures
 from harness.problem.build import build, place_of
+from harness.problem.fresh import parts_of, pieces
 from harness.problem.numbers import read_numbers
 from harness.problem.scorer import failure_of, run_scorer
 from harness.problem.spec import TREE, ProblemSpec, read_spec
@@ -50,9 +52,9 @@ class Command:
         return self.problem.digest
 
     def fresh_pieces(self, data: str) -> int:
-        """Return 0: nothing is fresh here."""
+        """Return how many pieces of fresh cases the problem has."""
         del data
-        return 0
+        return pieces(self.problem, self.folder)
 
     def make_ready(self, trial: Trial, confine: Confine) -> None:
         """Build the genome, if there is a `build` and it is not done yet."""
@@ -96,7 +98,20 @@ class Command:
             raise InvalidError(reason)
         score, others = self._numbers(scored)
         seconds = {"score": ended.start + ended.seconds}
-        return TaskScore(score, {**others, **facts}, seconds, "verified", claims)
+        began, parts = time.monotonic(), self._parts(trial, confine) if trial.fresh else {}
+        if parts:
+            seconds["fresh"] = time.monotonic() - began
+        return TaskScore(score, {**others, **facts}, seconds, "verified", claims, parts)
+
+    def _parts(self, trial: Trial, confine: Confine) -> dict[str, tuple[float, ...]]:
+        """Return the scores on parts of dev and of the trial's piece of fresh cases."""
+        scores = dict[str, tuple[float, ...]]()
+        for name, part in parts_of(self.problem, self.folder, trial):
+            ended, scored = run_scorer(self.problem, self.folder, trial, {}, confine, part)
+            if reason := failure_of(ended, scored, trial):
+                raise InvalidError(reason)
+            scores[name] = (*scores.get(name, ()), self._numbers(scored)[0])
+        return scores
 
     def _numbers(self, printed: bytes) -> tuple[float, Mapping[str, float]]:
         """Return the metric and the other numbers printed. Raises InvalidError without a metric."""

@@ -12,11 +12,12 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from harness import tasks
 from harness.contract import SetupError, Split
+from harness.problem.fresh import PARTS
 from harness.problem.judge import BASE, HELD, JUDGE
 from harness.problem.spec import TREE
 from islands.git.plumbing import Plumbing
@@ -42,6 +43,7 @@ class Judge:
     entry: str = ""
     score: str = ""
     held: dict[Split, str] = field(default_factory=dict)
+    fresh: str = ""
     held_files: str = ""
 
 
@@ -54,7 +56,7 @@ def evaluate_of(settings: Settings) -> str:
 
 def judge_paths(settings: Settings) -> tuple[str, ...]:
     """Return the paths that candidates may not see."""
-    held = settings.held.by_split().values() if settings.held else ()
+    held = settings.held.by_name().values() if settings.held else ()
     return tuple(path for path in (evaluate_of(settings), *held) if path)
 
 
@@ -79,10 +81,16 @@ def freeze_judge(
 def _judge(git: Plumbing, settings: Settings, files: Sequence[TrackedFile], draft: Path) -> Judge:
     evaluate = evaluate_of(settings)
     held = settings.held.by_split() if settings.held else {}
-    for split, path in held.items():
+    paths = settings.held.by_name() if settings.held else {}
+    for split, path in paths.items():
         _write(git, _at(files, path, f"held.{split}"), path, draft / HELD / split)
-    digest = _digest(file for path in held.values() for file in _at(files, path, "held"))
-    judge = Judge(score=settings.score or "", held=held, held_files=digest if held else "")
+    fresh = paths.get("fresh", "")
+    if fresh:
+        _require_cases(draft / HELD, held.get("dev", ""), fresh)
+    digest = _digest(file for path in paths.values() for file in _at(files, path, "held"))
+    judge = Judge(
+        score=settings.score or "", held=held, fresh=fresh, held_files=digest if held else ""
+    )
     if not evaluate:
         return judge
     source = _at(files, evaluate, "evaluate")
@@ -91,7 +99,22 @@ def _judge(git: Plumbing, settings: Settings, files: Sequence[TrackedFile], draf
     for path in settings.genome if "reference" in takes else ():
         _write(git, _at(files, path, "genome"), path, draft / BASE / PurePosixPath(path).parent)
     entry = entry_of(settings.genome, [file.path for file in files])
-    return Judge(evaluate, takes, entry, judge.score, judge.held, judge.held_files)
+    return replace(judge, evaluate=evaluate, takes=takes, entry=entry)
+
+
+def _require_cases(held: Path, dev: str, fresh: str) -> None:
+    """Raise SetupError unless `dev` and `fresh` are folders of enough cases."""
+    places = [held / "dev" / PurePosixPath(dev).name, held / "fresh" / PurePosixPath(fresh).name]
+    if not dev or not all(place.is_dir() for place in places):
+        raise SetupError(
+            "held.fresh: it and held.dev must be folders whose entries are cases of one kind: make"
+            " one file or folder of each case"
+        )
+    if (count := len(list(places[1].iterdir()))) < PARTS:
+        raise SetupError(
+            f"held.fresh: {fresh} has {count} entries, and each change that is kept takes {PARTS}:"
+            " add some, or delete the key"
+        )
 
 
 def parameters(source: bytes, path: str) -> tuple[str, ...]:

@@ -124,6 +124,7 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile], judge: Judge)
         entry=judge.entry,
         score=judge.score,
         held=judge.held,
+        fresh=judge.fresh,
         held_files=judge.held_files,
         folder=folder,
         python=find_python(repo, repo / folder, settings.python or ""),

@@ -92,7 +92,7 @@ def in_folder(program: Program, path: str) -> Program:
     if not folder:
         return program
     settings = program.settings
-    places = settings.held.by_split().items() if settings.held else ()
+    places = settings.held.by_name().items() if settings.held else ()
     held = settings.held and replace(settings.held, **{split: folder + p for split, p in places})
     evaluate = evaluate_of(settings)
     return replace(

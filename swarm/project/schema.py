@@ -449,16 +449,24 @@ class MigrationSection:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class HeldSection:
-    """Files or folders of the repository that only the judge sees, each in trials on its split."""
+    """Files or folders of the repository that only the judge sees, each in trials on its split.
+
+    `fresh` is a folder of cases like dev's, eight of which score each candidate that is to be kept.
+    """
 
     dev: HeldPath = None
     hidden: HeldPath = None
     sealed: HeldPath = None
+    fresh: HeldPath = None
 
     def by_split(self) -> dict[Split, str]:
         """Return the paths by split."""
         paths = {"dev": self.dev, "hidden": self.hidden, "sealed": self.sealed}
         return {split: path for split in SPLITS if (path := paths[split]) is not None}
+
+    def by_name(self) -> dict[str, str]:
+        """Return all paths, that of fresh cases too, by the names of their keys."""
+        return {**self.by_split(), **({"fresh": self.fresh} if self.fresh is not None else {})}
 
 
 PROBLEM_KEYS = (
@@ -500,7 +508,8 @@ class Settings:
     held: Annotated[
         HeldSection | None,
         described(
-            "paths in the repository by split (dev, hidden, sealed)", "{hidden: data/hidden.jsonl}"
+            "paths in the repository by split (dev, hidden, sealed, fresh)",
+            "{hidden: data/hidden.jsonl}",
         ),
     ] = None
     evidence: Annotated[

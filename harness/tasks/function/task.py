@@ -22,6 +22,7 @@ from typing import Any
 
 from harness.contract import Direction, Evidence, Failure, HarnessError, Split, Trial
 from harness.problem import wire
+from harness.problem.fresh import parts_of, pieces
 from harness.problem.judge import base_folder, judge_places
 from harness.problem.spec import ProblemSpec
 from harness.problem.view import view_of
@@ -78,9 +79,9 @@ class Function:
         return self.problem.digest
 
     def fresh_pieces(self, data: str) -> int:
-        """Return 0: nothing is fresh here."""
+        """Return how many pieces of fresh cases the problem has."""
         del data
-        return 0
+        return pieces(self.problem, self.folder)
 
     def make_ready(self, trial: Trial, confine: Confine) -> None:
         """Do nothing: a genome is Python."""
@@ -104,7 +105,23 @@ class Function:
 
     def converse(self, trial: Trial, start: StartSandbox, work: Path) -> Conversation:
         """Let evaluate.py call the genome; return what came of it."""
-        return _Trial(self, trial, start, work).conversation()
+        done = _Trial(self, trial, start, work).conversation()
+        return self._with_parts(done, trial, start, work) if trial.fresh else done
+
+    def _with_parts(
+        self, done: Conversation, trial: Trial, start: StartSandbox, work: Path
+    ) -> Conversation:
+        """Add the scores on parts of dev and of the trial's piece of fresh cases."""
+        if done.scored is None:
+            return done
+        began, parts = time.monotonic(), dict[str, tuple[float, ...]]()
+        for name, part in parts_of(self.problem, self.folder, trial):
+            asked = _Trial(self, trial, start, work, part).conversation()
+            if asked.scored is None:
+                return asked
+            parts[name] = (*parts.get(name, ()), asked.scored.score)
+        seconds = {**done.scored.seconds, "fresh": time.monotonic() - began}
+        return replace(done, scored=replace(done.scored, seconds=seconds, parts=parts))
 
     def _genome_words(self) -> tuple[str, ...]:
         """Return a genome's arguments: its entry, where it runs, and what it imports from."""
@@ -130,8 +147,15 @@ class Function:
 class _Trial:
     """One trial: its sandboxes and what they have used."""
 
-    def __init__(self, task: Function, trial: Trial, start: StartSandbox, work: Path) -> None:
-        self.task, self.trial, self.start, self.work = task, trial, start, work
+    def __init__(
+        self,
+        task: Function,
+        trial: Trial,
+        start: StartSandbox,
+        work: Path,
+        part: Path | None = None,
+    ) -> None:
+        self.task, self.trial, self.start, self.work, self.part = task, trial, start, work, part
         rung, reference = trial.rung, task.problem.wants_reference
         self.limit = EVALUATE_S + (2 + REFERENCE_BUDGETS * reference) * rung.seconds
         memory = rung.memory_mib
@@ -239,7 +263,7 @@ class _Trial:
         return Peer(start)
 
     def _evaluate(self, channel: int) -> Running:
-        places = judge_places(self.task.problem, self.task.folder, self.trial)
+        places = judge_places(self.task.problem, self.task.folder, self.trial, self.part)
         policy = self._policy(places.read, channel)
         words = self.task.evaluate_words(self.trial, channel, places.held)
         # the genomes live longer, so that it is evaluate that is seen to take too long

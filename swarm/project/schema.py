@@ -466,7 +466,8 @@ class HeldSection:
 
     def by_name(self) -> dict[str, str]:
         """Return all paths, that of fresh cases too, by the names of their keys."""
-        return {**self.by_split(), **({"fresh": self.fresh} if self.fresh is not None else {})}
+        paths = {"dev": self.dev, "hidden": self.hidden, "sealed": self.sealed, "fresh": self.fresh}
+        return {name: path for name, path in paths.items() if path is not None}
 
 
 PROBLEM_KEYS = (

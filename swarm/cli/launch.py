@@ -166,7 +166,7 @@ async def _launch(repo: Path, options: LaunchOptions, *, as_json: bool) -> int:
     if interrupted:
         console.print("stopped; `swarm launch` resumes the run")
         return EXIT_INTERRUPTED
-    console.print(f"next: {_next(run.state)}")
+    console.print(f"next: {next_step_of(run.state)}")
     return 0
 
 
@@ -187,21 +187,20 @@ _TOLD = ("run", "score", "time", "genome", "evidence")
 """Subjects of the quick check that a launch tells."""
 
 
-def _next(state: State) -> str:
+def next_step_of(state: State) -> str:
     """Return what a person may do now; what is merged is never offered again."""
     merged = {merge.head for merge in state.merges}
     built = state.promotions.consensus
     if built is not None and built.commit not in merged:
         return "`swarm report` (what was found), `swarm merge --dry-run`, then `swarm merge`"
+    if built is not None:
+        new = {claim.experiment for claim in state.stacks.claimed}.difference(built.parts)
+        promote = "`swarm promote` measures what was kept since; " if new else ""
+        return f"the consensus is merged; {promote}`swarm launch --new` starts from the merge"
     if any(island.kept and island.head not in merged for island in state.islands.values()):
-        if built is None:
-            return "`swarm report` (what was found), `swarm promote`, then `swarm merge`"
-        return (
-            "`swarm report` (what was found); `swarm promote` measures what was kept since the"
-            " merge; `swarm launch --new` starts from the merged branch"
-        )
+        return "`swarm report` (what was found), `swarm promote`, then `swarm merge`"
     if merged:
-        return "all that was promoted is merged; `swarm launch --new` starts from there"
+        return "all that was kept is merged; `swarm launch --new` starts from the merge"
     return "`swarm lineage`; `swarm launch` resumes the run"
 
 

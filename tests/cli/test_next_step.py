@@ -1,0 +1,36 @@
+"""The next step that a launch names at its end."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from swarm.cli.launch import next_step_of
+
+
+def standing(merged=(), built=None, claimed=(), heads=()):
+    """Return as much of a state as decides it; `built` is the consensus and its parts."""
+    consensus = built and SimpleNamespace(commit=built[0], parts=built[1])
+    return SimpleNamespace(
+        merges=[SimpleNamespace(head=head) for head in merged],
+        promotions=SimpleNamespace(consensus=consensus),
+        stacks=SimpleNamespace(claimed=[SimpleNamespace(experiment=n) for n in claimed]),
+        islands={head: SimpleNamespace(kept=[1], head=head) for head in heads},
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "says", "not_said"),
+    [
+        (standing(), "`swarm launch` resumes the run", "merge`"),
+        (standing(heads=["h"]), "`swarm promote`, then `swarm merge`", "--new"),
+        (standing(heads=["h"], built=("c", (1,))), "then `swarm merge`", "promote"),
+        (standing(["c"], ("c", (1,)), [1], ["h"]), "is merged; `swarm launch", "`swarm merge`"),
+        (standing(["c"], ("c", (1,)), [1, 2], ["h"]), "promote` measures", "`swarm merge`"),
+        (standing(["b"], ("c", (1,)), [], ["h"]), "then `swarm merge`", "--new"),
+        (standing(["h"], None, [1], ["h"]), "all that was kept is merged", "`swarm merge`"),
+    ],
+)
+def test_what_is_merged_is_never_offered_again(state, says, not_said):
+    """What was kept since can be promoted; else a new run starts from the merge."""
+    assert says in next_step_of(state)
+    assert not_said not in next_step_of(state)

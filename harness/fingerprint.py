@@ -22,9 +22,11 @@ def tree_id(folder: Path = HARNESS_DIR) -> str:
 def harness_id(data_digest: str, device: str, *, torch: bool) -> str:
     """Return the harness id, which every score names; scores of different ids never compare.
 
-    It names the version of torch for tasks that use it.
+    It names the version of torch for tasks that use it, and that genomes of these are compiled
+    before their budget, which they are on a GPU.
     """
-    used = f"torch{_torch()}-" if torch else ""
+    compiled = "precompiled-" if device.startswith("cuda") else ""
+    used = f"torch{_torch()}-{compiled}" if torch else ""
     return f"{tree_id()[:12]}-{data_digest[:12]}-{used}{device}"
 
 

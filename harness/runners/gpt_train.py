@@ -13,10 +13,13 @@ import argparse
 import os
 import random
 import sys
+import tarfile
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +27,15 @@ import numpy as np
 import torch
 from guest.clock import Deadline  # type: ignore[import-not-found]  # inside a sandbox it is there
 from safetensors.torch import save_file
+
+NOT_KEPT = {"precompiled_headers", "locks"}
+"""Folders of the cache that only its own process uses; headers are 150 MB."""
+
+PASSES = 48
+"""Backward passes after which everything is compiled: some steps, also of many parts each."""
+
+REMAINING_S = 0.05
+"""Time until the deadline after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,7 @@ class TrainingTrial:
 def main() -> None:
     """Train within the budget and save the weights."""
     options = _options()
+    cache = use_cache(options.compiled) if options.ahead or options.compiled else Path()
     random.seed(options.seed)
     np.random.seed(options.seed % 2**32)  # for genomes that use numpy's global generator
     torch.manual_seed(options.seed)
@@ -54,11 +67,14 @@ def main() -> None:
         depth=options.depth,
         seed=options.seed,
         device=options.device,
-        deadline=Deadline(options.seconds),
+        deadline=stop_early(options.seconds) if options.ahead else Deadline(options.seconds),
     )
     replace_compile(options.device)
     sys.path.insert(0, str(options.entry.parent))  # the entry may import files beside it
     model = import_module(options.entry.stem).train(trial)
+    if options.ahead:
+        save_cache(cache, options.ahead)
+        os._exit(0)
     late = time.monotonic() - trial.deadline
     if late > 0:
         print(f"train() returned {late:.2f} s after its deadline", flush=True)  # noqa: T201
@@ -70,6 +86,41 @@ def main() -> None:
 def uncompiled(model: object = None, **_: object) -> object:
     """Return what `torch.compile` is given, as a decorator too."""
     return model if model is not None else uncompiled
+
+
+def use_cache(archive: Path | None) -> Path:
+    """Give torch's compiler a folder for its files, with those in `archive`, and return it."""
+    cache = Path(tempfile.mkdtemp(prefix="compiled-"))
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    if archive is not None:
+        with tarfile.open(archive) as tar:
+            tar.extractall(cache, filter="data")
+    return cache
+
+
+def stop_early(seconds: float) -> float:
+    """Return a deadline that comes after `PASSES` backward passes: the clock jumps ahead then."""
+    real, backward, deadline = time.monotonic, torch.autograd.backward, time.monotonic() + seconds
+    passes = count(1)
+    ahead = [0.0]
+
+    def counted(*args: object, **named: object) -> object:
+        result = backward(*args, **named)  # type: ignore[arg-type]
+        if next(passes) == PASSES:
+            ahead[0] = max(0.0, deadline - REMAINING_S - real())
+        return result
+
+    torch.autograd.backward = counted  # type: ignore[assignment]
+    time.monotonic = lambda: real() + ahead[0]
+    return deadline
+
+
+def save_cache(cache: Path, archive: Path) -> None:
+    """Write the compiler's files to `archive`, without what other sandboxes have no use for."""
+    with tarfile.open(archive, "w") as tar:
+        for path in sorted(cache.rglob("*")):
+            if path.is_file() and not NOT_KEPT & {*path.parts}:
+                tar.add(path, path.relative_to(cache))
 
 
 def replace_compile(device: str) -> None:
@@ -107,6 +158,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", required=True)
+    parser.add_argument("--ahead", type=Path, help="only compile, and write the compiler's cache")
+    parser.add_argument("--compiled", type=Path, help="a cache of the compiler's to start with")
     parser.add_argument("--share", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     for name in ("vocab", "context", "depth", "seed"):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.contract import FULL_AUDIT, SCREENING_AUDIT, Direction, Evidence, Split, Trial
-from harness.data import open_corpus, open_or_build
+from harness.data import Corpus, open_corpus, open_or_build
 from harness.tasks.base import (
     BuiltInKind,
     Confine,
@@ -23,6 +23,7 @@ from harness.tasks.base import (
 )
 from harness.tasks.gpt.audit import audit
 from harness.tasks.gpt.bits import bits_per_byte, score
+from harness.tasks.gpt.compiled import ARCHIVE, archive_of, compile_ahead
 from harness.tasks.gpt.fresh import fresh_parts, fresh_pieces, fresh_text, part_scores
 from harness.tasks.gpt.logits import ScoredModel
 from harness.tasks.gpt.weights import count_parameters
@@ -77,12 +78,29 @@ class Gpt:
         return fresh_pieces(open_corpus(data))
 
     def make_ready(self, trial: Trial, confine: Confine) -> None:
-        """Do nothing: a genome is Python."""
+        """Compile the genome, on a GPU (see `harness.tasks.gpt.compiled`)."""
+        corpus = open_corpus(trial.data)
+        compile_ahead(trial, corpus.vocab, _words(self._options(trial, corpus)), confine)
 
     def sandbox_request(self, trial: Trial) -> SandboxRequest:
         """Return how to run `trial`."""
         corpus, seconds = open_corpus(trial.data), trial.rung.seconds
-        options = {
+        options, read = self._options(trial, corpus), {"/train.u16": corpus.train_file}
+        if archive := archive_of(trial):
+            options["compiled"] = f"/{ARCHIVE}"
+            read[f"/{ARCHIVE}"] = archive
+        return SandboxRequest(
+            "gpt_train.py",
+            _words(options),
+            outputs={WEIGHTS: MAX_WEIGHTS_BYTES},
+            read=read,
+            bare=trial.slice.kind == "cpu" and seconds < COMPILE_PAYS_S,
+        )
+
+    def _options(self, trial: Trial, corpus: Corpus) -> dict[str, object]:
+        """Return the options of the runner that trains."""
+        seconds = trial.rung.seconds
+        return {
             "entry": f"/genome/{trial.entry}",
             "tokens": "/train.u16",
             "out": f"/out/{WEIGHTS}",
@@ -94,14 +112,6 @@ class Gpt:
             "seed": trial.seed,
             "seconds": f"{seconds - save_margin_s(seconds):.3f}",
         }
-        read = {"/train.u16": corpus.train_file}
-        return SandboxRequest(
-            "gpt_train.py",
-            _words(options),
-            outputs={WEIGHTS: MAX_WEIGHTS_BYTES},
-            read=read,
-            bare=trial.slice.kind == "cpu" and seconds < COMPILE_PAYS_S,
-        )
 
     def preflight_request(self, trial: Trial) -> SandboxRequest:
         """Return how to preflight `trial`'s genome: built at its depth, trained for a few steps."""

@@ -38,6 +38,9 @@ MAX_TAIL_CHARS = 4000
 MAX_CLAIMS = 16
 """Claims that an outcome carries, the first ones."""
 
+MIN_FILE_MIB = 1024
+"""Space for outputs that a sandbox has at least; its task may allow it more."""
+
 _CLAIM = re.compile(r"^claim ([a-z][a-z0-9_]{0,31}) ([-+0-9.eE]{1,24})$", re.MULTILINE)
 
 
@@ -140,6 +143,7 @@ class _Measurement:
             kind=trial.sandbox,
             torch=self.task.torch,
             outputs=request.outputs,
+            file_mib=max(MIN_FILE_MIB, sum((request.outputs or {}).values()) >> 20),
             env=request.env,
             event_loop=request.event_loop,
             network=request.network,

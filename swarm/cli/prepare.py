@@ -1,10 +1,14 @@
 """`swarm prepare`: downloads, checks and tokenises a corpus.
 
 Names of corpora and the options of each come from `harness.data.CORPORA`.
+
+Not covered: `--for-rungs` estimates what one H100 reads in an epoch; a faster GPU or a smaller
+model reads some text twice.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,7 +18,17 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from harness import data
+from harness.contract import Rung, SetupError
+from harness.data.spec import CLIMBMIX, CLIMBMIX_LAST
 from swarm.cli.console import json_option, to_json
+from swarm.project.repository import load_program, tip
+from swarm.project.runs import repository
+
+SHARD_TOKENS = 50_000_000
+"""Tokens of a shard of climbmix, about; its documents have some 250 million characters."""
+
+FLOPS = 0.4 * 989e12
+"""Arithmetic of an H100 that a trainer uses (autoresearch reports 39.8 % of bf16)."""
 
 _SUMMARIES = [f"  {source.name}: {source.summary}" for source in data.CORPORA.values()]
 
@@ -44,16 +58,48 @@ def _corpus_options(command: Callable[..., None]) -> Callable[..., None]:
     help="The corpus to prepare.",
 )
 @_corpus_options
+@click.option(
+    "--for-rungs",
+    is_flag=True,
+    help="climbmix: as many shards as an H100 reads at the rungs of the program.md here.",
+)
 @json_option
-def prepare(name: str, *, as_json: bool, **options: object) -> None:
+def prepare(name: str, *, for_rungs: bool, as_json: bool, **options: object) -> None:
     """Download, check and tokenise a corpus, unless that is done already.
 
     Corpora are kept in $SWARM_CACHE or, where that is unset, in your cache folder. An interrupted
     prepare resumes where it stopped.
     """
+    if for_rungs:
+        options["shards"] = _shards_for(name, options.get("shards"))
     with _progress() as progress:
         corpus = data.prepare(name, options, progress)
     click.echo(to_json(_facts(corpus)) if as_json else _line(corpus))
+
+
+def _shards_for(name: str, given: object) -> int:
+    """Return the shards for the rungs of the program.md here. Raises SetupError without one."""
+    if name != "climbmix" or given is not None:
+        raise SetupError("--for-rungs goes with --data climbmix, without --shards")
+    repo = repository()
+    base = tip(repo)
+    rungs = load_program(repo, base.commit, base.program).settings.rungs
+    shards = max(shards_of(rung) for rung in rungs)
+    click.echo(f"{shards} shards for {', '.join(map(_named, rungs))}", err=True)
+    return shards
+
+
+def shards_of(rung: Rung) -> int:
+    """Return the shards that an H100 reads at a rung, at most once each."""
+    vocab, context, width = CLIMBMIX.vocab, CLIMBMIX.context, 64 * rung.depth
+    matrices = 12 * rung.depth * width**2 + vocab * width
+    flops = 6 * matrices + 6 * rung.depth * width * context
+    tokens = rung.seconds * FLOPS / flops
+    return min(CLIMBMIX_LAST, math.ceil(tokens / SHARD_TOKENS))
+
+
+def _named(rung: Rung) -> str:
+    return f"depth {rung.depth} in {rung.seconds:g} s"
 
 
 @contextmanager

@@ -8,6 +8,9 @@ trained in turn on one thread, on the same text and seeds, by a clock that count
 CPU time alone, and scored on held-out text. Prints a line a run, then each variant's mean and its
 mean difference from the first variant, seed by seed, with the standard error.
 
+Seen on two busy cores, three seeds, 20 s: reference 1.7643, generation zero before its revision
+1.8309, now 1.6867 (1.6615 to 1.7189).
+
 CPU time leaves out what other programs take of the cores, not what they take of the caches: order
 matters little, since the variants of one seed run one after the other.
 """

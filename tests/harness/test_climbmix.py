@@ -14,12 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 from harness import data
-from harness.contract import SetupError
+from harness.contract import Rung, SetupError
 from harness.data import climbmix, corpus
 from harness.data.spec import HELD_OUT, SPLITS
 from swarm.cli.prepare import prepare as command
+from swarm.cli.prepare import shards_of
 from tests.support.children import child
 from tests.support.shardserver import Fault, documents, parquet, serving
+from tests.support.target import rewrite, swarm
 
 LAST = "shard_06542.parquet"
 NAME = "shard_00000.parquet"
@@ -161,7 +163,7 @@ def test_a_full_disk_keeps_the_shards_that_are_there(cache, server, shards):
     code = f"""
         import resource
         from harness import data
-        from harness.contract import SetupError
+        from harness.contract import Rung, SetupError
         room = ({len(shards["shard_00000.parquet"])}, resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_FSIZE, room)
         try:
@@ -189,6 +191,23 @@ def test_the_command_tells_each_step_once(cache, server):
     assert steps == list(dict.fromkeys(steps))
     assert steps[:2] == ["download shard 1 of 2", "download shard 2 of 2"]
     assert result.stdout.startswith("climbmix is ready: digest ")
+
+
+def test_as_many_shards_as_the_rungs_read(tmp_path, monkeypatch):
+    """11 at depth 8 in 300 s; `--for-rungs` takes the most that a rung of program.md needs."""
+    rungs = [Rung(8, 300.0), Rung(12, 600.0), Rung(24, 3600.0)]
+    assert [shards_of(rung) for rung in rungs] == [11, 8, 7]
+    assert shards_of(Rung(2, 1e9)) == 6542
+    repo = tmp_path / "repo"
+    swarm(tmp_path, "init", repo, "--task", "gpt")
+    rewrite(repo, rungs=[{"depth": rung.depth, "seconds": rung.seconds} for rung in rungs])
+    monkeypatch.chdir(repo)
+    built = []
+    monkeypatch.setattr(data, "prepare", lambda name, options, progress: built.append(options))
+    CliRunner().invoke(command, ["--data", "climbmix", "--for-rungs"])
+    assert [options["shards"] for options in built] == [11]
+    refused = CliRunner().invoke(command, ["--for-rungs"])
+    assert "--for-rungs goes with --data climbmix" in str(refused.exception)
 
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "no-url", "http://[", "http://"])

@@ -115,7 +115,7 @@ def find_device(*, dry: bool) -> Device | None:
         gpus = find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
     except SetupError:
         gpus = []
-    if not gpus or "cpu" in metadata.version("torch"):
+    if not gpus or _torch() is None or "cpu" in _torch():
         return None
     slices = discover(SlicesSection(kind="cuda"))
     # one GPU of several: its cores alone
@@ -124,9 +124,16 @@ def find_device(*, dry: bool) -> Device | None:
 
 def why_none() -> str:
     """Say why there is no device to test."""
-    torch = metadata.version("torch")
-    build = "which is built for CPUs" if "cpu" in torch else "and NVML lists no GPU"
-    return f"no CUDA device: torch is {torch}, {build}"
+    torch = _torch()
+    build = "which is built for CPUs" if "cpu" in (torch or "") else "and NVML lists no GPU"
+    return f"no CUDA device: torch is {torch or 'not installed'}, {build}"
+
+
+def _torch() -> str | None:
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 @dataclass
@@ -187,7 +194,7 @@ def report(device: Device | None, all_rows: list[Row]) -> str:
         "gpu_mib": device.gpu.mib if device and device.gpu else None,
         "driver": _driver(device),
         "dry_run": bool(device and device.dry),
-        "torch": metadata.version("torch"),
+        "torch": _torch(),
         "python": platform.python_version(),
         "kernel": platform.release(),
         "uid": os.geteuid(),

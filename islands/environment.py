@@ -35,12 +35,51 @@ PREFIXES = (
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 """In a name, whatever its prefix: a user may call a key SWARM_KEY."""
 
+GIT_INHERITED = frozenset(
+    {
+        *("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"),
+        *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_COUNT"),
+        *("GIT_EXEC_PATH", "GIT_SSL_CAINFO"),
+    }
+)
+"""GIT_* variables that reach git: the user's identity, the places of git's own files, settings that
+are given by number (safe.directory), and the certificates that the user's transport trusts."""
+
+_PLAIN_SECTIONS = frozenset({"commit", "core", "gpg", "init", "safe", "user"})
+"""Sections of settings given by number that children get: no other holds a header or a password."""
+
+_GIT_SETTING = re.compile(r"GIT_CONFIG_(KEY|VALUE)_[0-9]+")
+
+_GIT_PLACES = (
+    *("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"),
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE"),
+)
+
 _withdrawn: dict[str, str] = {}
 
 
 def may_be_inherited(name: str) -> bool:
     """Return whether children get the variable `name`."""
+    if name == "GIT_CONFIG_COUNT" or _GIT_SETTING.fullmatch(name):
+        keys = [value for key, value in os.environ.items() if key.startswith("GIT_CONFIG_KEY_")]
+        return all(key.partition(".")[0].lower() in _PLAIN_SECTIONS for key in keys)
     return (name in NAMES or name.startswith(PREFIXES)) and not SECRET.search(name)
+
+
+def reaches_no_git(name: str) -> bool:
+    """Return whether `name` is a variable of git's that none of our calls of git gets."""
+    if not name.startswith("GIT_") or name.startswith("GIT_PYTHON_"):
+        return False
+    return name not in GIT_INHERITED and not _GIT_SETTING.fullmatch(name)
+
+
+def withdraw_git() -> dict[str, str]:
+    """Take git's variables out of the environment, so that all of swarm sees one repository.
+
+    Returns those that name a place: who calls refuses one that is elsewhere.
+    """
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if reaches_no_git(name)}
+    return {name: value for name, value in taken.items() if name in _GIT_PLACES and value}
 
 
 def withdraw_secrets() -> None:

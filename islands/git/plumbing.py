@@ -5,7 +5,8 @@ diffs. None of them may run on what an agent wrote, so every call passes setting
 environment, which overrides all files: no hooks, no fsmonitor, no garbage collection, and each
 configured filter and merge driver replaced (a filter by nothing; a merge driver by `false`, so that
 it shows as a conflict and never as a wrong merge). The user's configuration is not written. GIT_*
-variables that this process inherited (from a hook or `git rebase --exec`) do not reach git.
+variables that this process inherited (from a hook or `git rebase --exec`) do not reach git, but for
+those of `islands.environment`.
 
 Without `worktree` git runs inside the repository's own directory and sees no working tree, hence
 no `.gitattributes` of one. Callers of `diff-tree` switch off external diffs and textconv.
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.contract import SetupError
+from islands.environment import reaches_no_git
 
 # else GitPython raises ImportError on import where git is missing; Plumbing reports it in one line
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -67,17 +69,6 @@ _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
 }
 
-_INHERITED = {
-    *IDENTITY,
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_NOSYSTEM",
-    "GIT_CONFIG_SYSTEM",
-    "GIT_EXEC_PATH",
-    "GIT_SSL_CAINFO",
-}
-"""GIT_* variables that reach git: the user's identity, the places of git's own files, and the
-certificates that the user's transport trusts."""
-
 _NO_GIT = "git is not installed, or not on PATH: install it"
 
 _FILTER = re.compile(r"filter\..+\.(clean|smudge|process|required)", re.DOTALL)
@@ -110,11 +101,11 @@ class Plumbing:
     """
 
     def __init__(self, repo: Path, *, worktree: bool = False) -> None:
-        unset = [word for name in os.environ if _unwanted(name) for word in ("-u", name)]
+        unset = [word for name in os.environ if reaches_no_git(name) for word in ("-u", name)]
         self._command = ["env", *unset, "git"] if unset else ["git"]
         self._env = dict(_ENVIRONMENT)
         self._git = git.Git(repo)
-        self._check_version()
+        require_git()
         self.git_dir, self.common_dir = self._find(repo)
         self.top = self._find_top(repo) if worktree else self.git_dir
         self._env["GIT_DIR"] = str(self.git_dir)
@@ -171,15 +162,6 @@ class Plumbing:
         tree, *conflicts = os.fsdecode(result.out).rstrip("\0").split("\0")
         return tree, tuple(sorted(set(conflicts)))
 
-    def _check_version(self) -> None:
-        try:
-            version = self._git.version_info
-        except git.GitCommandNotFound as error:
-            raise SetupError(_NO_GIT) from error
-        if version < OLDEST_GIT:
-            number = ".".join(map(str, version))
-            raise SetupError(f"git {number} is too old: install git 2.38 or later")
-
     def _find(self, repo: Path) -> tuple[Path, Path]:
         if not repo.is_dir():
             raise SetupError(f"{repo}: no such directory")
@@ -207,17 +189,26 @@ class Plumbing:
         settings = dict(_SETTINGS)
         settings |= {name: "false" if name.endswith(".required") else "" for name in filters}
         settings |= dict.fromkeys(drivers, "false")
-        for number, (name, value) in enumerate(settings.items()):
+        given = os.environ.get("GIT_CONFIG_COUNT", "")
+        first = int(given) if given.isdecimal() else 0  # the user's, which ours override
+        for number, (name, value) in enumerate(settings.items(), first):
             self._env[f"GIT_CONFIG_KEY_{number}"] = name
             self._env[f"GIT_CONFIG_VALUE_{number}"] = value
-        self._env["GIT_CONFIG_COUNT"] = str(len(settings))
+        self._env["GIT_CONFIG_COUNT"] = str(first + len(settings))
         return frozenset(filters | drivers)
+
+
+def require_git() -> None:
+    """Raise SetupError unless git is installed, in a version with all that swarm asks of it."""
+    try:
+        version = git.Git().version_info
+    except git.GitCommandNotFound as error:
+        raise SetupError(_NO_GIT) from error
+    if version < OLDEST_GIT:
+        number = ".".join(map(str, version))
+        raise SetupError(f"git {number} is too old: install git 2.38 or later")
 
 
 def message_bytes(text: str) -> bytes:
     """Return a commit message for git: UTF-8, no null bytes, one newline at the end."""
     return text.replace("\0", "").rstrip("\n").encode(errors="replace") + b"\n"
-
-
-def _unwanted(name: str) -> bool:
-    return name.startswith("GIT_") and not name.startswith("GIT_PYTHON_") and name not in _INHERITED

@@ -14,6 +14,7 @@ from harness.contract import SandboxKind, Slice
 from harness.installation import install_line, missing
 from harness.sandbox import tiers
 from harness.sandbox.self_check import SelfCheckAttack, run_self_check
+from islands.git.plumbing import require_git
 from swarm.cli.agent_report import AgentDiagnosis, agent_lines, diagnose_agents
 from swarm.cli.console import json_option, to_json
 from swarm.executors.slices import discover
@@ -58,6 +59,7 @@ def doctor(*, as_json: bool) -> int:
 
     Exits with 0 if the sandbox of namespaces holds against every attack, with 2 if it does not.
     """
+    require_git()
     diagnosis = diagnose()
     if as_json:
         click.echo(to_json({"sound": diagnosis.sound, **dataclasses.asdict(diagnosis)}))

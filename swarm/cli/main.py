@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from importlib import import_module
 import click
 
 from harness.installation import DISTRIBUTION
-from islands.environment import withdraw_secrets
+from islands.environment import withdraw_git, withdraw_secrets
 from swarm.cli.streams import open_closed_streams, outlive_readers
 
 COMMANDS: Mapping[str, str] = {
@@ -115,17 +116,25 @@ LASTING = frozenset({"launch", "stack", "promote", "merge", "measure", "check"})
 """Commands that go on when nobody reads what they print: they do more than print."""
 
 
+OPEN_UMASK = 0o022
+"""The file mode mask that lets all users read, and none but the owner write."""
+
+
 def main() -> None:
     """Run the command line and exit."""
     open_closed_streams()
     if LASTING.intersection(sys.argv[1:2]):
         outlive_readers()
+    if os.geteuid() == 0:  # a sandbox of root's has a uid of its own, which must read its files
+        os.umask(os.umask(OPEN_UMASK) & OPEN_UMASK)
     withdraw_secrets()
-    sys.exit(_run())
+    sys.exit(_run(withdraw_git()))
 
 
-def _run() -> int:
+def _run(places: Mapping[str, str]) -> int:
     try:
+        if places:
+            _refuse_foreign(places)
         code = swarm(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -138,6 +147,16 @@ def _run() -> int:
     except Exception as error:  # noqa: BLE001 - told in a line or reported with its traceback
         return _failed(error)
     return code if isinstance(code, int) else 0
+
+
+def _refuse_foreign(places: Mapping[str, str]) -> None:
+    """Raise SetupError for a variable of git's that names another repository than this one.
+
+    A hook of this repository sets them too, to what git finds here without them.
+    """
+    from swarm.project.runs import require_here  # noqa: PLC0415 - hardly anybody sets them
+
+    require_here(places)
 
 
 def _failed(error: Exception) -> int:

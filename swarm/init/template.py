@@ -7,10 +7,10 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from git import Git, GitCommandError, Repo
-from git.exc import GitCommandNotFound
+from git import Git, GitCommandError
 
 from harness.contract import SetupError
+from islands.git.plumbing import require_git
 
 TEMPLATES: Mapping[str, str] = {
     "gpt": "train a small GPT in a fixed time",
@@ -52,10 +52,9 @@ def _require_new(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SetupError(f"{folder} is not empty: name a new folder")
     existing = next(parent for parent in folder.absolute().parents if parent.exists())
+    require_git()
     try:
         top = Git(existing).rev_parse("--show-toplevel")
-    except GitCommandNotFound:
-        raise SetupError("git is not installed, or not on the PATH: install it") from None
     except GitCommandError:
         return
     raise SetupError(f"{folder} is inside the repository {top}: name a folder outside it")
@@ -90,23 +89,24 @@ def _copy(source: Traversable, target: Path) -> None:
 
 
 def _commit(folder: Path, name: str) -> str:
-    repo = Repo.init(folder, initial_branch="main")
-    repo.git.add("--all")
+    git = Git(folder)
+    git.init("--quiet", "--initial-branch=main")
+    git.add("--all")
     author = ["-c", f"user.name={FALLBACK_AUTHOR[0]}", "-c", f"user.email={FALLBACK_AUTHOR[1]}"]
-    given = [] if _has_author(repo) else author
+    given = [] if _has_author(git) else author
     call = ["git", *given, "commit", "--quiet", "--message", f"Begin with swarm's task {name}"]
     try:
-        repo.git.execute(call)
+        git.execute(call)
     except GitCommandError as error:  # a hook of the user's template, a key that will not sign
         reason = " ".join(str(error.stderr).split())
         raise SetupError(f"{folder} is written, but git refused the commit: {reason}") from error
-    return str(repo.head.commit.hexsha)
+    return str(git.rev_parse("HEAD"))
 
 
-def _has_author(repo: Repo) -> bool:
+def _has_author(git: Git) -> bool:
     """Return whether git has an author configured, in its settings or the environment."""
     try:
-        repo.git.execute(["git", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"])
+        git.execute(["git", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"])
     except GitCommandError:
         return False
     return True

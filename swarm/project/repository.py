@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from git import Git, GitCommandError, Repo
+from git import Git, GitCommandError
 
 from harness import fingerprint as identity
 from harness.contract import SetupError
@@ -29,14 +29,16 @@ def tip(repo: Path) -> LaunchBase:
 
     Raises SetupError if there is no commit or no branch.
     """
-    opened = Repo(repo)
+    git = Git(repo)
     try:
-        commit, branch = opened.head.commit.hexsha, opened.active_branch.name
-        return LaunchBase(commit, branch, program_path(repo))
-    except ValueError:
+        commit = str(git.rev_parse("--verify", "--quiet", "HEAD^{commit}"))
+    except GitCommandError:
         raise SetupError(f"{repo} has no commit yet: commit program.md and the genome") from None
-    except TypeError:
+    try:
+        branch = str(git.symbolic_ref("--quiet", "--short", "HEAD"))
+    except GitCommandError:
         raise SetupError("HEAD is detached: check out the branch to improve") from None
+    return LaunchBase(commit, branch, program_path(repo))
 
 
 def program_path(repo: Path, start: Path | None = None) -> str:
@@ -54,7 +56,7 @@ def program_path(repo: Path, start: Path | None = None) -> str:
 
 def load_program(repo: Path, commit: str, path: str = PROGRAM) -> Program:
     """Return the program.md at `path` in `commit`. Raises SetupError if there is no valid one."""
-    git = Repo(repo).git
+    git = Git(repo)
     try:
         text = git.cat_file("blob", f"{commit}:{path}", stdout_as_string=False)
     except GitCommandError:
@@ -76,8 +78,7 @@ def load_revised(repo: Path, path: str) -> tuple[str, Program] | None:
 
     The genome is not looked for: a run's is that of its base. Raises SetupError if it is not valid.
     """
-    opened = Repo(repo)
-    commit = opened.head.commit.hexsha
+    commit = str(Git(repo).rev_parse("HEAD"))
     program = load_prose(repo, commit, path)
     return None if program is None else (commit, program)
 
@@ -85,7 +86,7 @@ def load_revised(repo: Path, path: str) -> tuple[str, Program] | None:
 def load_prose(repo: Path, commit: str, path: str) -> Program | None:
     """Return the program.md at `path` in `commit`, whatever else is there, None if it has none."""
     try:
-        text = Repo(repo).git.cat_file("blob", f"{commit}:{path}", stdout_as_string=False)
+        text = Git(repo).cat_file("blob", f"{commit}:{path}", stdout_as_string=False)
     except GitCommandError:
         return None
     return in_folder(read_program(text, path), path)
@@ -93,12 +94,12 @@ def load_prose(repo: Path, commit: str, path: str) -> Program | None:
 
 def is_dirty(repo: Path, path: str) -> bool:
     """Return whether the file at `path` differs from the checked-out commit's."""
-    return bool(Repo(repo).git.status("--porcelain", "--", path))
+    return bool(Git(repo).status("--porcelain", "--", path))
 
 
 def require_clean(repo: Path, program: Program) -> None:
     """Raise SetupError if program.md or the genome differ from the commit that will be run."""
-    dirty = Repo(repo).git.status("--porcelain", "--", program.path, *program.settings.genome)
+    dirty = Git(repo).status("--porcelain", "--", program.path, *program.settings.genome)
     if dirty:
         files = ", ".join(line[3:] for line in dirty.splitlines())
         raise SetupError(f"uncommitted changes in {files}: commit or stash them, then launch")

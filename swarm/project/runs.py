@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,13 @@ from analysis import ledger
 from analysis.ledger import RUNS_HOME
 from harness.contract import SetupError
 from islands.events import Event
+from islands.git.plumbing import require_git
 from islands.state.run_state import State
 
 # without this, GitPython raises ImportError where git is missing, before `repository` can report it
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
-from git import Git, GitCommandError, GitCommandNotFound
+from git import Git, GitCommandError
 
 HOME = RUNS_HOME
 
@@ -251,6 +252,31 @@ def next_name(repo: Path) -> str:
     return f"run{max(numbers, default=0) + 1}"
 
 
+_GIT_PATHS = {
+    "GIT_DIR": "--git-dir",
+    "GIT_COMMON_DIR": "--git-common-dir",
+    "GIT_WORK_TREE": "--show-toplevel",
+    "GIT_INDEX_FILE": "--git-path=index",
+    "GIT_OBJECT_DIRECTORY": "--git-path=objects",
+}
+"""Variables that name places of a repository, and what git says of it without them."""
+
+
+def require_here(places: Mapping[str, str]) -> None:
+    """Raise SetupError for a variable that names a place outside the repository around us."""
+    for name, value in places.items():
+        asked = _GIT_PATHS.get(name, "").split("=")
+        try:
+            here = str(Git().rev_parse("--path-format=absolute", *asked)) if asked[0] else ""
+        except GitCommandError:
+            here = ""
+        if not here or Path(here).resolve() != Path(value).resolve():
+            raise SetupError(
+                f"{name} is set, to {value}, which is not the repository of this folder: run"
+                f" `env -u {name} swarm ...` in the folder that you mean"
+            )
+
+
 def _names_in_refs(repo: Path) -> list[str]:
     """Return every part of the names of the refs of runs."""
     refs = Git(repo).for_each_ref("--format=%(refname)", "refs/heads/swarm/", "refs/swarm/")
@@ -263,13 +289,17 @@ def repository(start: Path | None = None) -> Path:
     Raises SetupError where there is none, or no git.
     """
     start = start or Path.cwd()
+    require_git()
     try:
         return Path(Git(start).rev_parse("--show-toplevel"))
-    except GitCommandNotFound:
-        raise SetupError("git is not installed, or not on the PATH: install it") from None
     except GitCommandError as error:
+        reason = _first_line(error)
+        if "dubious ownership" in reason:
+            raise SetupError(
+                f"{reason}: if you trust it, `git config --global --add safe.directory {start}`"
+            ) from None
         raise SetupError(
-            f"{start} is not in a git repository ({_first_line(error)}): change into one, or create"
+            f"{start} is not in a git repository ({reason}): change into one, or create"
             " one with `swarm init DIR`"
         ) from None
 

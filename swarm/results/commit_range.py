@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from git import Repo
+from git import Git
 
 from harness import tasks
 from harness.contract import Direction, SandboxKind, SetupError
@@ -202,7 +202,7 @@ def _steps(
     if not dots or not start or end.startswith("."):
         raise SetupError(f"{span!r}: name a range as OLD..NEW, for example main~20..main")
     first, last = commit_id(repo, start), commit_id(repo, end or "HEAD")
-    git = Repo(repo).git
+    git = Git(repo)
     own = ("--first-parent", "--reverse", "--format=%H%x09%P%x09%s", f"{first}..{last}")
     everything = git.log(*own).splitlines()
     touching = git.log(*own, "--", *program.settings.genome).splitlines()

@@ -43,9 +43,6 @@ from islands.git.plumbing import IDENTITY, GitError, Plumbing, message_bytes
 NOTE = "swarm-merge"
 """The file in git's directory that exists while a merge is in progress."""
 
-ABSENT = "0" * 40
-"""The id that git takes for "no object"."""
-
 IN_PROGRESS = {
     "MERGE_HEAD": "merge",
     "CHERRY_PICK_HEAD": "cherry-pick",
@@ -366,7 +363,8 @@ def _restore(git: Plumbing, files: Sequence[_File]) -> None:
     """
     paths = [file.path for file in files]
     staged, present = _index_objects(git, paths), _worktree_objects(git, paths)
-    rows = (f"{file.old_mode} {file.old or ABSENT}\t{file.path}\0" for file in files)
+    absent = "0" * len(git.run_line("rev-parse", "HEAD"))
+    rows = (f"{file.old_mode} {file.old or absent}\t{file.path}\0" for file in files)
     if any(staged[file.path] != file.old for file in files):
         git.run("update-index", "-z", "--index-info", stdin="".join(rows).encode())
     kept = "".join(f"{file.path}\0" for file in files if file.old)

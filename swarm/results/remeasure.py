@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from git import GitCommandError, Repo
+from git import Git, GitCommandError
 
 from harness.contract import Evidence, SandboxKind, SetupError
 from islands.records import Gain
@@ -171,6 +171,6 @@ def _scored(pair: Pair | SetupError) -> Pair:
 def commit_id(repo: Path, name: str) -> str:
     """Return the id of the commit that `name` means. Raises SetupError where there is none."""
     try:
-        return str(Repo(repo).git.rev_parse("--verify", "--quiet", f"{name}^{{commit}}"))
+        return str(Git(repo).rev_parse("--verify", "--quiet", f"{name}^{{commit}}"))
     except GitCommandError:
         raise SetupError(f"no commit {name!r} in {repo}") from None

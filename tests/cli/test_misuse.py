@@ -256,8 +256,8 @@ ROWS = [
     Row("merge", "nothing is promoted: measure the best stack", with_run),
     Row("slices --run x", "existing runs: run1", with_run),
     Row("schema nope", "no such table or view", with_run),
-    Row("status", "ledger.jsonl:38: was changed after it was written", tampered),
-    Row("launch", "ledger.jsonl:38: was changed after it was written", tampered),
+    Row("status", "was changed after it was written", tampered),
+    Row("launch", "was changed after it was written", tampered),
 ]
 
 

@@ -15,6 +15,9 @@ class CallRecords:
 
     Agents are made, and call their models to be sure of them, before the run's first event: those
     calls are recorded with the first proposal, whose usage carries their cost.
+
+    Not covered: a launch that is killed before its first proposal leaves no record of what its
+    probes cost, at most about 1,200 tokens for each agent.
     """
 
     run: Run | None = None

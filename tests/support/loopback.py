@@ -169,6 +169,7 @@ class Loopback:
     def play(self, script: Iterable[Step] | Callable[[ModelRequest], Step]) -> Loopback:
         """Begin a new script with an empty log."""
         self.log, self._number, self.max_concurrent = [], 0, 0
+        self.gather, self._gathered = 0, asyncio.Event()
         steps: Iterator[Step] = iter(()) if callable(script) else iter(script)
         ended = Status(500, message="the script has ended")
         self._next = script if callable(script) else lambda _asked: next(steps, ended)
@@ -218,6 +219,13 @@ class Loopback:
         finally:
             self._concurrent -= 1
 
+    async def _held(self) -> None:
+        """Wait for as long as an answer takes, and until `gather` requests have come at once."""
+        if self._concurrent >= self.gather:
+            self._gathered.set()
+        await self._gathered.wait()
+        await asyncio.sleep(self.delay)
+
     async def _answer(self, request: Request, api: str, shape: Callable[..., object]) -> Response:
         key = request.headers.get("x-api-key") or request.headers.get("authorization", "")
         body = await request.json()
@@ -233,7 +241,7 @@ class Loopback:
         if probe:
             self.probes.append(model_request)
             return _served(api, shape, step)
-        await asyncio.sleep(self.delay)
+        await self._held()
         sent = len(json.dumps(model_request.body).encode()) // 4
         match step:
             case Status(code, headers, message, error_code):

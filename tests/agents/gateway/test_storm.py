@@ -126,10 +126,9 @@ def usd_of(served):
     return PRICE.usd(tokens)
 
 
-def test_in_a_storm_the_books_equal_the_providers_log(server, monkeypatch):
+def test_in_a_storm_the_books_equal_the_providers_log(server):
     """Each call is counted once and to the token, those of killed clients included."""
-    monkeypatch.setattr(server, "delay", 0.1)  # so that calls overlap on any machine
-    server.play(stormy(1))
+    server.play(stormy(1)).gather = 16
     budget, books, calls = Budget(), Books(), []
 
     async def main():
@@ -168,14 +167,13 @@ def test_in_a_storm_the_books_equal_the_providers_log(server, monkeypatch):
         assert sum(call.usd for call in mine) == pytest.approx(usage.usd, abs=1e-9)
 
 
-def test_both_doors_together_never_exceed_max_usd(server, monkeypatch):
+def test_both_doors_together_never_exceed_max_usd(server):
     """Our own agents' calls and external agents' share one limit; no request finds it exceeded.
 
     The provider never bills more than the books hold, so a coordinator that is killed at any moment
     resumes with every dollar counted.
     """
-    monkeypatch.setattr(server, "delay", 0.1)
-    limit, looks, script = 6.0, [], stormy(2)
+    limit, looks, script = 2.6, [], stormy(2)
     budget, books = Budget(max_usd=limit), Books()
 
     def watched(request):
@@ -183,7 +181,7 @@ def test_both_doors_together_never_exceed_max_usd(server, monkeypatch):
         looks.append((billed, books.total.usd))
         return script(request)
 
-    server.play(watched)
+    server.play(watched).gather = 16
     refused = []
 
     async def own(agent, number):
@@ -198,8 +196,8 @@ def test_both_doors_together_never_exceed_max_usd(server, monkeypatch):
         async with gateway_of(budget, seed=2) as gateway:
             agent = make_model_agent(server, "anthropic", budget, gateway.limiters.limiter)
             leases, *_ = await asyncio.gather(
-                propose_all(server, gateway, books, range(150)),
-                *(own(agent, number) for number in range(1, 51)),
+                propose_all(server, gateway, books, range(80)),
+                *(own(agent, number) for number in range(1, 31)),
             )
             await agent.close()
             return leases
@@ -211,5 +209,5 @@ def test_both_doors_together_never_exceed_max_usd(server, monkeypatch):
     assert budget.spent_usd <= limit
     assert budget.spent_usd == pytest.approx(books.total.usd, abs=1e-6)
     assert books.total.calls == len(server.log)
-    assert sum(isinstance(lease.failure, BudgetError) for lease in leases) + len(refused) > 20
+    assert sum(isinstance(lease.failure, BudgetError) for lease in leases) + len(refused) > 10
     assert not any(isinstance(lease.failure, AgentError) for lease in leases if not lease.usage)

@@ -68,6 +68,8 @@ class ReportFacts:
     contenders: what promotions measured at the next rung
     sentinels, quarantined_slices: how steady the slices were
     nulls, nulls_kept: A/A tests, and how many of them were kept
+    fresh: kept changes whose gain held on fresh data, and those of which none was left to ask
+    refuted: candidates whose gain did not hold there
     sandboxes: confinement of the trials, by number of trials
     merges: what was merged
     consensus_diff: from the base to the result
@@ -92,6 +94,8 @@ class ReportFacts:
     quarantined_slices: tuple[Mapping[str, Any], ...]
     nulls: int
     nulls_kept: int
+    fresh: tuple[int, int]
+    refuted: int
     sandboxes: Mapping[str, int]
     merges: tuple[Mapping[str, Any], ...]
     consensus_diff: str
@@ -137,6 +141,14 @@ FROM contenders JOIN nodes USING (experiment) ORDER BY check_number, experiment
 _SANDBOXES = "SELECT sandbox, count(*) AS trials FROM trials WHERE sandbox IS NOT NULL GROUP BY 1"
 
 
+_FRESH = """
+SELECT count(*) FILTER (passed AND experiment IN (
+    SELECT experiment FROM nodes WHERE ending = 'kept' AND quarantined IS NULL)) AS held,
+  count(*) FILTER (NOT passed) AS refuted
+FROM fresh_checks
+"""
+
+
 def gather(source: RunSource, diff: Diff, lfsr: Mapping[int, float]) -> ReportFacts:
     """Return the facts of a run; `lfsr` is what each kept change was kept on, by its experiment.
 
@@ -149,7 +161,7 @@ def gather(source: RunSource, diff: Diff, lfsr: Mapping[int, float]) -> ReportFa
     kept = [row["experiment"] for row in source.rows(_KEPT)]
     result = _result(source, opened[0])
     changes = [evidence_on(source.con, f"#{number}") for number in kept[:MAX_CHANGES]]
-    (nulls,) = source.rows("FROM nulls")
+    (nulls,), (fresh,) = source.rows("FROM nulls"), source.rows(_FRESH)
     return ReportFacts(
         opened=opened[0],
         began=span["began"],
@@ -170,6 +182,8 @@ def gather(source: RunSource, diff: Diff, lfsr: Mapping[int, float]) -> ReportFa
         quarantined_slices=tuple(source.rows("FROM slice_quarantines ORDER BY recorded")),
         nulls=nulls["nulls"],
         nulls_kept=nulls["nulls_kept"],
+        fresh=(fresh["held"], len(kept) - fresh["held"]),
+        refuted=fresh["refuted"],
         sandboxes={row["sandbox"]: row["trials"] for row in source.rows(_SANDBOXES)},
         merges=tuple(source.rows("FROM merges ORDER BY recorded")),
         consensus_diff=diff(result.base, result.commit) if result else "",

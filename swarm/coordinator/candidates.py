@@ -24,6 +24,7 @@ from islands.genome.code_size import code_change
 from islands.genome.normal_change import change_digest
 from islands.git.branches import changed_files
 from islands.records import Conflict, Entry, Proposal
+from islands.rng import seed_of
 from islands.state.memory import CLAIMED
 from islands.state.population import Experiment
 from swarm.coordinator.launch_plan import IslandPlan
@@ -179,7 +180,7 @@ class CandidateMaker:
             task=opened.task,
             data=opened.data,
             commit=commit,
-            seed=opened.seed,
+            seed=seed_of(opened.seed, "preflight", number),  # not the run's, which tells all others
             rung=opened.rungs[0],
             slice=self.island.slice,
             genome=str(genome),

@@ -1,6 +1,7 @@
-"""The table of attacks: runs every program in every kind of sandbox.
+"""The table of attacks: runs every program in every kind of sandbox, then every channel.
 
-Usage: `python tests/attacks/table.py`.
+Usage: `python tests/attacks/table.py`. Attacks succeed or are held; a channel's cell is what passes
+between two sandboxes, in bits a second (tests/attacks/channels.py).
 
 The kinds that confine are attacked twice: in sandboxes that start cold, and from a zygote.
 
@@ -18,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.sandbox.tiers import CONFINED, STRENGTH, SandboxKind
+from tests.attacks import channels
 
 HERE = Path(__file__).parent
 PLAIN_UID = 54_321  # anybody; no account is needed
@@ -88,7 +90,8 @@ def main() -> None:
         marks = ["succeeds" if table[column][name] else "held" for column in columns]
         print(f"{name:20}" + "".join(f"{mark:24}" for mark in marks))
     sums = [f"{sum(map(bool, each.values()))} of {len(each)}" for each in table.values()]
-    print(f"{'succeed':20}" + "".join(f"{each:24}" for each in sums))
+    print(f"{'succeed':20}" + "".join(f"{each:24}" for each in sums), end="\n\n", flush=True)
+    channels.main()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ trials on CPUs.
 
 Not covered:
 - that blackboard where a sandbox is not bare: CUDA slices, long CPU trials of the gpt task, tasks
-  `command` and `function`, cold starts, Landlock;
+  `command` and `function`, cold starts, Landlock. What passes there of text that is scored buys
+  nothing that is kept where fresh data is left (`harness.tasks.gpt.fresh`);
 - an interpreter or library reachable only through a symbolic link outside `SYSTEM` and the
   interpreter's prefix; such a sandbox does not start.
 """

@@ -52,3 +52,13 @@ FROM model_calls GROUP BY agent, model ORDER BY agent, model
 def calls_by_model(con: DuckDBPyConnection) -> tuple[ModelCalls, ...]:
     """Return the calls of each agent to each model."""
     return tuple(ModelCalls(**row) for row in answer(con, _CALLS).named())
+
+
+_UNMETERED = """
+SELECT DISTINCT agent FROM nodes WHERE coalesce(notes->>'unmetered', '') != '' ORDER BY agent
+"""
+
+
+def unmetered_agents(con: DuckDBPyConnection) -> tuple[str, ...]:
+    """Return the agents with a network of their own, whose calls no record has."""
+    return tuple(row["agent"] for row in answer(con, _UNMETERED).named())

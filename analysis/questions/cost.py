@@ -31,6 +31,8 @@ class AgentCost:
     slice_hours: wall time of these trials, in hours
     usd, tokens: of its calls
     gain: sum of the gains of what was kept, with its standard error
+    unmetered: whether its calls do not pass through the gateway, so that `usd` and `tokens` miss
+        them
     """
 
     agent: str
@@ -41,6 +43,7 @@ class AgentCost:
     usd: float
     tokens: int
     gain: Gain
+    unmetered: bool = False
 
     @property
     def hours_per_gain(self) -> float | None:
@@ -49,8 +52,8 @@ class AgentCost:
 
     @property
     def usd_per_gain(self) -> float | None:
-        """Dollars for each unit of gain, None where nothing was gained."""
-        return self.usd / self.gain.mean if self.gain.mean > 0 else None
+        """Dollars for each unit of gain, None where nothing was gained, or not all was counted."""
+        return self.usd / self.gain.mean if self.gain.mean > 0 and not self.unmetered else None
 
 
 _COST = f"""
@@ -59,7 +62,8 @@ WITH proposed AS (
     count(*) FILTER (verdict = 'keep' AND quarantined IS NULL) AS kept,
     coalesce(sum(gain) FILTER (verdict = 'keep' AND quarantined IS NULL), 0.0) AS gain,
     coalesce(sum(noise ** 2) FILTER (verdict = 'keep' AND quarantined IS NULL), 0.0) AS variance,
-    coalesce(sum(pairs) FILTER (verdict = 'keep' AND quarantined IS NULL), 0)::INTEGER AS pairs
+    coalesce(sum(pairs) FILTER (verdict = 'keep' AND quarantined IS NULL), 0)::INTEGER AS pairs,
+    bool_or(coalesce(notes->>'unmetered', '') != '') AS unmetered
   FROM nodes WHERE experiment IS NOT NULL GROUP BY agent
 ), ran AS (
   SELECT coalesce(nodes.agent, '{RUN}') AS agent, count(*) AS trials,
@@ -73,7 +77,7 @@ WITH proposed AS (
 SELECT agent, coalesce(experiments, 0) AS experiments, coalesce(kept, 0) AS kept,
   coalesce(trials, 0) AS trials, coalesce(hours, 0.0) AS hours, coalesce(usd, 0.0) AS usd,
   coalesce(tokens, 0) AS tokens, coalesce(gain, 0.0) AS gain, coalesce(variance, 0.0) AS variance,
-  coalesce(pairs, 0) AS pairs
+  coalesce(pairs, 0) AS pairs, coalesce(unmetered, false) AS unmetered
 FROM proposed FULL JOIN ran USING (agent) FULL JOIN called USING (agent)
 ORDER BY agent = '{RUN}', gain DESC, agent
 """  # noqa: S608 - a constant is put in
@@ -91,6 +95,7 @@ def cost_by_agent(con: DuckDBPyConnection) -> tuple[AgentCost, ...]:
             usd=row["usd"],
             tokens=row["tokens"],
             gain=Gain(row["gain"], math.sqrt(row["variance"]), row["pairs"]),
+            unmetered=row["unmetered"],
         )
         for row in answer(con, _COST).named()
     )

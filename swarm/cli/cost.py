@@ -68,7 +68,7 @@ def _grid(agents: tuple[AgentCost, ...], metric: str) -> Table:
             str(agent.kept),
             str(agent.trials),
             f"{agent.slice_hours:.3g}",
-            f"{agent.usd:.2f}",
+            "unmetered" if agent.unmetered else f"{agent.usd:.2f}",
             agent.gain.format() if agent.kept else "-",
             _ratio(agent.hours_per_gain),
             _ratio(agent.usd_per_gain if agent.usd else None),

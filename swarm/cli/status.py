@@ -13,7 +13,7 @@ from rich.text import Text
 
 from analysis.database.refresh import reading
 from analysis.ledger import writer
-from analysis.questions.calls import ModelCalls, calls_by_model
+from analysis.questions.calls import ModelCalls, calls_by_model, unmetered_agents
 from analysis.questions.standing import activity, standing
 from analysis.untrusted_text import first_line
 from islands.records import Gain
@@ -37,6 +37,7 @@ def status(name: str | None, as_json: bool) -> None:
     run = locate(name)
     with reading(run.path) as con:
         facts = {"pid": writer(run.path), **standing(con), "calls": calls_by_model(con)}
+        facts["unmetered"] = unmetered_agents(con)
     if as_json:
         click.echo(to_json(facts | {"calls": [asdict(calls) for calls in facts["calls"]]}))
     elif facts["run"] is None:
@@ -64,8 +65,9 @@ def _called(calls: ModelCalls) -> str:
 
 def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each thing about agents, slices and a person's words worth knowing."""
-    for calls in facts["calls"]:
-        yield _called(calls)
+    yield from map(_called, facts["calls"])
+    for agent in facts["unmetered"]:
+        yield f"agent {agent} is unmetered: what it spends is not counted here"
     for row in facts["silent"]:
         count, reason = row["failures"], first_line(row["reason"])
         yield f"agent {row['agent']} has failed {plural(count, 'time')} in a row: {reason}"

@@ -26,7 +26,7 @@ def repo(tmp_path_factory):
 @pytest.mark.sandbox
 def test_a_command_makes_a_kept_change(repo):
     """Prompt on standard input, a scratch copy as working folder, the last HYPOTHESIS line."""
-    agents = {"own": {"kind": "command", "command": TUNE, "seconds": 60}}
+    agents = {"own": {"kind": "command", "command": TUNE, "seconds": 60, "network": True}}
     rewrite(
         repo, rungs=RUNG, agents=agents, agent="own", islands=1, limits={"trials": 20, "minutes": 2}
     )
@@ -38,6 +38,8 @@ def test_a_command_makes_a_kept_change(repo):
     assert kept
     assert "PUSH = 36" in git(repo, "show", f"{kept[0]['commit']}:genome/pack.py")
     assert list((repo / ".swarm/run1/scratch/agents").iterdir()) == []
+    assert "unmetered" in swarm(repo, "cost")  # it asked for the network
+    assert "agent own is unmetered" in swarm(repo, "status")
 
 
 MISTAKES = [

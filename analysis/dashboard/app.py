@@ -36,6 +36,7 @@ from analysis.dashboard.steer import Steer, command_of, form_of
 from analysis.ledger import run_folders
 from analysis.pictures import kinds
 from analysis.plain_json import to_json
+from analysis.questions.comparison import compare_runs
 from analysis.run import RecordedRun
 from harness.contract import SetupError
 from islands.steering import SteeringCommand
@@ -152,8 +153,8 @@ class _Site:
         names = self.records.names()
         asked = [request.query_params.get(key, "") for key in ("a", "b")]
         sides = [self.records.answer(name, "side", pages.side).value for name in asked if name]
-        differ = pages.comparable(*sides) if len(sides) == 2 else ""  # noqa: PLR2004 - two runs
-        facts = {"names": names, "asked": asked, "sides": sides, "differ": differ}
+        found = compare_runs(*(side["figures"] for side in sides)) if all(asked) else None
+        facts = {"names": names, "asked": asked, "sides": sides, "found": found}
         return self._html("compare.html.j2", facts)
 
     def chart(self, request: Request) -> Response:

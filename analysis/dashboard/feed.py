@@ -114,5 +114,13 @@ def _read_on(path: Path, at: int) -> tuple[int, list[Headline]]:
 
 
 def _message(size: int, new: list[Headline]) -> str:
-    said = [{"text": one.text, "tone": one.tone, "experiment": one.experiment} for one in new]
+    said = [
+        {
+            "time": f"{one.when:%H:%M:%S}",
+            "text": one.text,
+            "tone": one.tone,
+            "experiment": one.experiment,
+        }
+        for one in new
+    ]
     return to_json({"bytes": size, "headlines": said})

@@ -6,7 +6,6 @@ that a run of 100,000 experiments costs what one of 1,000 does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ from analysis.dashboard.feed import latest
 from analysis.dashboard.records import Records
 from analysis.database.queries import answer
 from analysis.ledger import run_folders, writer
+from analysis.questions.comparison import figures_of
 from analysis.questions.cost import cost_by_agent
 from analysis.questions.standing import activity, standing, summary
 from analysis.run import RecordedRun
@@ -251,16 +251,16 @@ FROM contenders JOIN nodes USING (experiment) ORDER BY check_number DESC, experi
 
 
 def side(run: RecordedRun) -> dict[str, Any]:
-    """Return one of the two runs that are compared."""
+    """Return one of the two runs that are compared, with the figures of `swarm compare`."""
     con = run.connection
-    facts = {**frame(run), "totals": answer(con, _TOTALS).named()[0]}
-    return {**facts, "costs": cost_by_agent(con), "opened": run.opened}
+    chain = answer(con, _BEST_CHAIN, MAX_CHAIN).rows
+    try:
+        diffs = {commit: run.diff(commit) for (commit,) in chain}
+    except GitError:  # its objects are gone: what both runs found stays unknown
+        diffs = {}
+    return {**frame(run), "figures": figures_of(con, diffs)}
 
 
-def comparable(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Return why scores of the two runs cannot be compared, "" where they can."""
-    for column in ("task", "metric", "direction", "harness"):
-        a, b = one["run"][column], other["run"][column]
-        if a != b:
-            return f"the {column} differs ({a} and {b}), so their scores cannot be compared"
-    return ""
+_BEST_CHAIN = """
+SELECT commit FROM kept WHERE island = (SELECT island FROM standings LIMIT 1) ORDER BY step DESC
+"""

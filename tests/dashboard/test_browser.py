@@ -87,8 +87,11 @@ def test_a_new_keep_shows_and_a_click_shows_its_diff(chromium, base, mine):
         with Ledger.open(mine.ledger, time.time) as ledger:
             ledger.extend(events)
         began = time.perf_counter()
+        line = page.wait_for_selector(f"#headlines .kept a[href$='/changes/{number}']")
+        print(f"\n{1e3 * (time.perf_counter() - began):.0f} ms from its event to the events")
+        assert "Try <b>tea</b>" in line.inner_text()
         link = page.wait_for_selector(f"#kept a[href$='/changes/{number}']")
-        print(f"\n{1e3 * (time.perf_counter() - began):.0f} ms from its event to the page")
+        print(f"{1e3 * (time.perf_counter() - began):.0f} ms to the kept changes")
         assert "Try <b>tea</b>" in link.inner_text()
         page.wait_for_function(f"document.getElementById('news').textContent.includes('#{number}')")
         page.click(f"#kept a[href$='/changes/{mine.kept.experiment}']")

@@ -16,6 +16,7 @@ from analysis.dashboard.records import Records
 from analysis.dashboard.render import diff_lines
 from analysis.database.queries import ask
 from analysis.ledger import Ledger
+from analysis.questions.comparison import compare_runs
 from analysis.run import RecordedRun
 from islands import events as ev
 from tests.support.recorded_repo import RUN, another_keep
@@ -156,13 +157,15 @@ def test_the_list_has_pages_and_filters(repo):
         assert [row["experiment"] for row in found] == [repo.kept.experiment]
 
 
-def test_two_runs_are_compared_unless_their_scores_cannot_be(repo):
-    """Another harness measures another thing."""
+def test_two_runs_are_compared_as_the_command_does(client, repo):
+    """A run is no better than itself; one run alone is compared with nothing."""
+    page = Seen(client.get(f"/compare?a={RUN}&b={RUN}").text).text
     with RecordedRun(repo.ledger) as run:
-        one = pages.side(run)
-    assert pages.comparable(one, one) == ""
-    other = {**one, "run": {**one["run"], "harness": "other"}}
-    assert "the harness differs" in pages.comparable(one, other)
+        figures = pages.side(run)["figures"]
+    assert figures.gain.format() in page
+    assert f"{figures.kept} of {figures.experiments}" in page
+    assert f"is better by {compare_runs(figures, figures).difference.format()}" in page
+    assert "is better by" not in client.get(f"/compare?a={RUN}").text
 
 
 def test_a_record_is_opened_again_only_after_a_pause(repo, tmp_path):

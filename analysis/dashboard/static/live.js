@@ -89,11 +89,27 @@
     if (!running) refresh();
   }
 
+  // what matters is written at once; the next record has it among the others
+  function write(headline) {
+    const feed = document.querySelector("#headlines .feed");
+    if (!feed) return;
+    const line = document.createElement("li");
+    const time = document.createElement("time");
+    const text = document.createElement(headline.experiment ? "a" : "bdi");
+    line.className = headline.tone + " fresh";
+    time.textContent = headline.time;
+    text.textContent = headline.text;
+    if (headline.experiment) text.href = location.pathname + "/changes/" + headline.experiment;
+    line.append(time, text);
+    feed.prepend(line);
+  }
+
   function heard(message) {
     const recorded = JSON.parse(message.data);
     told = recorded.bytes;
     const kept = recorded.headlines.filter((each) => each.tone === "kept").map((each) => each.text);
     if (kept.length) news.textContent = kept.join("; ");
+    recorded.headlines.filter((each) => URGENT.includes(each.tone)).forEach(write);
     urgent = urgent || recorded.headlines.some((each) => URGENT.includes(each.tone));
     if (urgent || told !== shown) later(urgent ? KEPT_MS : PAUSE_MS);
   }

@@ -37,6 +37,12 @@ SELECT island, agent FROM islands UNION SELECT island, agent FROM agent_calls WH
 """
 
 
+_MERGES = """
+SELECT DISTINCT merge FROM merges JOIN consensus ON consensus.commit = merges.head
+WHERE list_contains(parts, ?)
+"""
+
+
 class _Limit(FiniteFloat):
     """A number, or `none`."""
 
@@ -152,7 +158,10 @@ def drop(change: str, name: str | None, *, as_json: bool) -> None:
     number = change.removeprefix("#")
     if not number.isdecimal():
         raise SetupError(f"{change}: name the change by its number, as in: swarm drop '#12'")
-    _send(locate(name), DropChange(int(number)), as_json=as_json)
+    run = locate(name)
+    _send(run, DropChange(int(number)), as_json=as_json)
+    for commit in () if as_json else _merges_with(run, int(number)):
+        click.echo(f"merge {commit[:10]} holds it still: `git revert` undoes that")
 
 
 def _send(run: RunFolder, command: SteeringCommand, *, as_json: bool) -> None:
@@ -166,6 +175,12 @@ def _only_mutators(run: RunFolder, island: str) -> str:
         rows = answer(con, _AGENTS).rows
     agents = {agent for name, agent in rows if island in {"", name}}
     return "the mutator reads no notes: no agent here is a language model" * (agents == {"mutator"})
+
+
+def _merges_with(run: RunFolder, number: int) -> list[str]:
+    """Return the merges of a consensus that the change is in."""
+    with reading(run.path) as con:
+        return [row[0] for row in answer(con, _MERGES, values=[number]).rows]
 
 
 def _list_notes(run: RunFolder, *, as_json: bool) -> None:

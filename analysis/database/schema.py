@@ -208,6 +208,8 @@ COLUMNS: Mapping[str, Column] = _columns(
     tokens_cached=("BIGINT", "those of tokens_in that were read from the provider's cache"),
     tokens_untold=("BIGINT", "most tokens of calls that never reported theirs"),
     usd=("DOUBLE", "US dollars"),
+    usd_per_slice_hour=("DOUBLE", "US dollars that an hour of a slice counts as"),
+    temperament=("VARCHAR", "what kind of change the brief asked for; NULL: any"),
     requests=("BIGINT", "number of times that the agent was asked for a proposal"),
     unanswered=("BIGINT", "number of times that it gave none"),
     trials=(
@@ -262,7 +264,7 @@ TABLES: Mapping[str, Table] = {
         "The run: one row.",
         _named(
             "run format base branch task data metric direction genome rungs harness seed"
-            " baseline_seeds evidence recorded"
+            " baseline_seeds evidence usd_per_slice_hour recorded"
         ),
     ),
     "coordinators": Table(
@@ -312,8 +314,8 @@ TABLES: Mapping[str, Table] = {
     "agent_calls": Table(
         "Every request for a proposal: its cost, and the error if there was no proposal.",
         _named(
-            "experiment island agent error_kind reason calls tokens_in tokens_out tokens_untold usd"
-            " recorded"
+            "experiment island agent temperament error_kind reason calls tokens_in tokens_out"
+            " tokens_untold usd recorded"
         ),
         keys=0,
     ),

@@ -10,6 +10,7 @@ from typing import Any
 
 from analysis.pictures.source import RunSource
 from analysis.questions.ablation import Ablation
+from analysis.questions.arms import ArmsReturn, return_of_arms
 from analysis.questions.cost import AgentCost, cost_by_agent
 from analysis.questions.evidence import ChangeEvidence, evidence_on
 from harness.contract import SetupError
@@ -63,6 +64,7 @@ class ReportFacts:
     result: what the run comes to, None where nothing was kept
     changes: kept changes, those that gained most first; `unshown` more are left out
     costs: by agent
+    arms: what each arm earned, None where there is one only
     endings: what was tried and not kept, by cause
     ablation: of the result, None where there is none
     contenders: what promotions measured at the next rung
@@ -87,6 +89,7 @@ class ReportFacts:
     changes: tuple[ReportedChange, ...]
     unshown: int
     costs: tuple[AgentCost, ...]
+    arms: ArmsReturn | None
     endings: tuple[Mapping[str, Any], ...]
     ablation: Ablation | None
     contenders: tuple[Mapping[str, Any], ...]
@@ -175,6 +178,7 @@ def gather(source: RunSource, diff: Diff, lfsr: Mapping[int, float]) -> ReportFa
         ),
         unshown=len(kept) - len(changes),
         costs=cost_by_agent(source.con),
+        arms=return_of_arms(source.con),
         endings=tuple(source.rows("FROM outcomes_by_reason")),
         ablation=_ablation(source),
         contenders=tuple(source.rows(_CONTENDERS)),

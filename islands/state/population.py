@@ -56,6 +56,7 @@ class Experiment:
     origin: experiment that made the change elsewhere, 0 for a change of the island's own
     lines: lines added less lines removed
     code: lines of code added less those removed
+    agent: who proposed it, "" for a migrant
     change: digest of what the candidate does and where, "" if not known
     repeats, claimed: experiment of the same change, 0 for none, and whether it had not ended
     checked, tail: whether the candidate passed the problem's checks, and what a failed one printed
@@ -80,6 +81,7 @@ class Experiment:
     origin: int = 0
     lines: int = 0
     code: int = 0
+    agent: str = ""
     change: str = ""
     repeats: int = 0
     claimed: bool = False

@@ -24,6 +24,7 @@ from islands.ratchet.prior import GainPrior, prior_of_migrant
 from islands.ratchet.screening import ScreenedGains
 from islands.records import NULL, Attempt, Ending, Gain, Migrant, Usage
 from islands.stacking.state import StackChecks
+from islands.state.arms import Arms
 from islands.state.contention import Contention
 from islands.state.fresh import FreshData
 from islands.state.lifecycle import has_ended, next_state
@@ -69,6 +70,7 @@ class State:
         self.merges: list[ev.Merged] = []
         self.claimless = 0
         self.memory = ChangeMemory()
+        self.arms = Arms()
         self.sentinels = Sentinels()
         self.scores = Scores(self.sentinels)
         self.screens = ScreenedGains()
@@ -155,6 +157,7 @@ class State:
         self.promotions.apply(event)
         self.stacks.apply(event)
         self.calls.apply(event)
+        self.arms.apply(event)
         self.steering.apply(event)
 
     @singledispatchmethod
@@ -262,6 +265,7 @@ class State:
                 event.agent == NULL,
                 event.recorded,
                 origin=event.origin,
+                agent=event.agent,
             )
         )
 

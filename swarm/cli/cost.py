@@ -8,10 +8,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from analysis.questions.arms import ArmsReturn
 from analysis.questions.calls import ModelCalls
 from analysis.questions.cost import AgentCost
 from analysis.run import RecordedRun
 from islands.records import NULL
+from islands.state.arms import ProposalArm
 from swarm.cli.console import json_option, run_option, to_json, wide_console
 from swarm.project.runs import locate
 
@@ -21,16 +23,27 @@ _NAMES = {NULL: "null proposals (control)", "run": "the run itself"}
 @click.command()
 @run_option
 @json_option
-def cost(name: str | None, *, as_json: bool) -> None:
+@click.option("--arms", is_flag=True, help="Show each agent, temperament and island apart.")
+def cost(name: str | None, *, as_json: bool, arms: bool) -> None:
     """Show dollars and slice hours for each unit of gain, by agent, beside the run's controls.
 
     Null proposals change nothing: what is kept of them is kept by luck. The run itself: baseline,
     sentinels, stack checks and promotions. A second table has the calls to models; what calls took
     that reported no tokens is counted at its most.
+
+    With --arms, show what each arm (agent, temperament, island) earned for its cost, and whether
+    the swarm beat plain sampling (iid) and each agent alone at equal cost.
     """
     with RecordedRun(locate(name).path) as run:
         agents, calls, metric = run.cost(), run.calls(), run.opened["metric"]
-    if as_json:
+        apart = run.arms() if arms else None
+    if arms and apart is None:
+        click.echo("null" if as_json else "one agent with one temperament: no arms to compare")
+    elif apart is not None and as_json:
+        click.echo(to_json(asdict(apart)))
+    elif apart is not None:
+        _show_arms(apart, metric)
+    elif as_json:
         click.echo(to_json([_facts(agent, calls) for agent in agents]))
     else:
         console = wide_console()
@@ -99,6 +112,29 @@ def _calls(calls: tuple[ModelCalls, ...]) -> Table:
         )
         grid.add_row(*map(Text, row))
     return grid
+
+
+def _show_arms(apart: ArmsReturn, metric: str) -> None:
+    grid = Table(box=None, pad_edge=False)
+    headings = ("agent", "temperament", "island", "asked", "kept", "cost $", "gain", "gain per $")
+    for n, heading in enumerate(headings):
+        grid.add_column(Text(heading), justify="left" if n < len(ProposalArm._fields) else "right")
+    for arm in (*apart.arms, apart.swarm):
+        per_usd = arm.per_usd
+        row = (
+            *(arm.agent, arm.temperament, arm.island, str(arm.asked), str(arm.kept)),
+            *(f"{arm.cost:.3g}", f"{arm.gain:.4g}"),
+            f"{per_usd.value:.3g} [{per_usd.low:.3g}, {per_usd.high:.3g}]" if per_usd else "-",
+        )
+        grid.add_row(*map(Text, row))
+    console = wide_console()
+    console.print(grid)
+    click.echo(f"\nan hour of a slice counts as ${apart.rate:g}; beyond one agent at equal cost:")
+    for one in apart.advantages:
+        gain = one.gain
+        verdict = "won" if gain.low > 0 else "lost" if gain.high < 0 else "not told apart"
+        figures = f"{gain.value:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}] {metric}"
+        click.echo(f"  {one.agent}: {figures}, {verdict}")
 
 
 def _ratio(value: float | None) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,11 +30,13 @@ from swarm.agents.external.settings import ExternalSettings
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Breakages, Mutator
+from swarm.agents.plain_sampling import IID, PlainSampling
 from swarm.coordinator.call_records import CallRecords
 from swarm.coordinator.inbox import Inbox
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.resumed_program import ResumedProgram, resumed_program
 from swarm.coordinator.run import Run
+from swarm.coordinator.teams import agents_of, reads_no_temperament, temperaments_of
 from swarm.executors.backends import BackendKind, open_backend
 from swarm.executors.base import ExecutorConfig
 from swarm.executors.machine_limits import MachineLimits
@@ -63,7 +65,7 @@ from swarm.project.runs import (
     run_folder,
     runs,
 )
-from swarm.project.schema import MutatorSection, guards_of
+from swarm.project.schema import IslandSection, MutatorSection, guards_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,9 @@ async def assemble(
             )
             spent = Usage(tokens_untold=past.tokens, usd=past.usd)
             budget = Budget(launch.limits.usd, launch.limits.tokens, spent)
-            agents = await _agents(program, launch, budget, stack, calls)
+            teams = await _teams(program, launch, budget, stack, calls)
             if not options.unlimited:
-                await _probe(agents)
+                await _probe(agent for team in teams.values() for agent in team.values())
             # takes seconds: whatever else is wrong is said before
             require_sandbox(options.sandbox, folder.kept)
             shutil.rmtree(folder.scratch, ignore_errors=True)
@@ -155,7 +157,11 @@ async def assemble(
                 ledger=ledger,
                 branches=branches,
                 executor=await stack.enter_async_context(executor),
-                agents=agents,
+                agents={island.name: teams[island.name][island.agent] for island in islands},
+                teams={
+                    island.name: {name: teams[island.name][name] for name in island.agents}
+                    for island in islands
+                },
                 preflights=await stack.enter_async_context(preflights),
                 watch=watch,
                 budget=budget,
@@ -237,8 +243,11 @@ def _require_agent(program: Program, options: LaunchOptions) -> None:
     islands, agent = program.settings.islands, options.agent or program.settings.agent
     used = [agent]
     if isinstance(islands, tuple) and not options.agent:
-        used = [island.agent for island in islands]
-    asked = [name for name in used if not isinstance(program.agents[name], MutatorSection)]
+        used = [name for island in islands for name in agents_of(program, island)]
+    elif not options.agent:
+        used = [*(program.settings.team or (agent,))]
+    real = [name for name in used if name != IID]
+    asked = [name for name in real if not isinstance(program.agents[name], MutatorSection)]
     if asked and not program.prose.strip():
         raise SetupError(
             f"{program.path} has no prose, so agent {asked[0]} would not know what to do: write the"
@@ -273,6 +282,7 @@ def _opening(  # noqa: PLR0913, PLR0917  # each is part of the event
         evidence=task.evidence,
         checks=program.settings.checks or (),
         program=program.path,
+        usd_per_slice_hour=program.settings.arms.usd_per_slice_hour,
         fresh=task.fresh_pieces(program.data),
     )
 
@@ -301,6 +311,7 @@ def _launch(  # noqa: PLR0913, PLR0917  # each is part of the plan
         splits=task.splits,
         migration=settings.migration.migration(),
         notify=settings.notify or "",
+        arms=settings.arms.policy(),
     )
 
 
@@ -332,13 +343,18 @@ def _islands(
     """Return the islands with their slices, which are shared if there are fewer of them."""
     wanted = options.islands or program.settings.islands
     if isinstance(wanted, tuple):
-        named = [(island.name, options.agent or island.agent) for island in wanted]
+        named = list(wanted)
     else:
         count = len(slices) if wanted == "auto" else wanted
-        named = [(_name(n), options.agent or program.settings.agent) for n in range(count)]
-    return tuple(
-        IslandPlan(name, agent, slices[n % len(slices)]) for n, (name, agent) in enumerate(named)
-    )
+        named = [IslandSection(_name(n), program.settings.agent) for n in range(count)]
+    plans: list[IslandPlan] = []
+    for n, one in enumerate(named):
+        slice_ = slices[n % len(slices)]
+        agents = (options.agent,) if options.agent else agents_of(program, one)
+        kinds = temperaments_of(program, n, len(named), one.temperament, agents)
+        none = tuple(name for name in agents if reads_no_temperament(program, name))
+        plans.append(IslandPlan(one.name, agents[0], slice_, agents, kinds, none))
+    return tuple(plans)
 
 
 def _name(number: int) -> str:
@@ -347,22 +363,24 @@ def _name(number: int) -> str:
     return chr(ord("a") + letter) + (str(round_) if round_ else "")
 
 
-async def _agents(
+async def _teams(
     program: Program,
     launch: Launch,
     budget: Budget,
     stack: AsyncExitStack,
     calls: CallRecords,
-) -> Mapping[str, Agent]:
-    settings = {island.name: program.agents[island.agent] for island in launch.islands}
+) -> Mapping[str, Mapping[str, Agent]]:
+    """Return the agents of each island by name."""
     breakages = Breakages()
-    agents: dict[str, Agent] = {
-        island.name: Mutator(island.agent, breakages=breakages)
-        for island in launch.islands
-        if isinstance(settings[island.name], MutatorSection)
-    }
-    if len(agents) == len(launch.islands):
-        return agents
+    teams: dict[str, dict[str, Agent]] = {island.name: {} for island in launch.islands}
+    others: list[tuple[str, str]] = []
+    for island, name in ((each.name, name) for each in launch.islands for name in each.agents):
+        if name != IID and isinstance(program.agents[name], MutatorSection):
+            teams[island][name] = Mutator(name, breakages=breakages)
+        elif name != IID:
+            others.append((island, name))
+    if not others:
+        return teams
     # most launches need no HTTP client
     from swarm.agents.external.factory import Workplace, make_coding_agent  # noqa: PLC0415
     from swarm.agents.gateway.gateway import Gateway  # noqa: PLC0415
@@ -372,20 +390,21 @@ async def _agents(
     gateway = await stack.enter_async_context(Gateway(budget, limiters, calls.ended))
     folder = launch.folder
     place = Workplace(program.settings.genome, folder.path / "agents", folder.scratch / "agents")
-    for island in launch.islands:
-        name, given = island.agent, settings[island.name]
+    for island, name in others:
+        given = program.agents[name]
         if isinstance(given, ModelSettings):
             model = make_agent(name, given, limiters, budget, calls.started, calls.ended)
             stack.push_async_callback(model.close)
-            agents[island.name] = model
+            teams[island].setdefault(IID, PlainSampling(model))
+            teams[island][name] = model
         elif isinstance(given, ExternalSettings):
-            agents[island.name] = make_coding_agent(name, given, gateway, place, calls.started)
-    return agents
+            teams[island][name] = make_coding_agent(name, given, gateway, place, calls.started)
+    return teams
 
 
-async def _probe(agents: Mapping[str, Agent]) -> None:
+async def _probe(agents: Iterable[Agent]) -> None:
     """Call each language model once. Raises SetupError for what only the user can fix."""
-    by_name = {agent.name: agent for agent in agents.values()}
+    by_name = {agent.name: agent for agent in agents}
     probes = [agent.probe() for agent in by_name.values() if isinstance(agent, Probed)]
     results = await asyncio.gather(*probes, return_exceptions=True)
     for result in results:

@@ -15,6 +15,7 @@ from islands.records import Attempt, Brief, Change, Entry, Pending
 from islands.rng import seed_of
 from islands.state.population import IslandState, KeptChange
 from islands.state.run_state import State
+from swarm.agents.plain_sampling import without_history
 
 MAX_ELSEWHERE = 4
 """How many of the latest changes kept on other islands a brief shows."""
@@ -57,6 +58,12 @@ class Briefer:
                 for claim in _pending(island)
             ),
         )
+
+    def plain(self, brief: Brief, state: State) -> Brief:
+        """Return a brief on the run's base, for an agent that is shown no history."""
+        base, by = state.run.base, step(state.scores.noise())
+        score = released_score(state.scores.mean(base) or 0.0, by)
+        return replace(without_history(brief), genome=self._texts(base), score=score)
 
     def _elsewhere(self, state: State, name: str, by: float) -> tuple[Change, ...]:
         others = {

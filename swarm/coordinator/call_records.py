@@ -26,7 +26,7 @@ class CallRecords:
     def started(self, brief: Brief, usage: Usage) -> None:
         """Record the most that a proposal's calls can have cost, before the next one is made."""
         run = self._opened()
-        agent = run.agents[brief.island].name
+        agent = brief.agent or run.agents[brief.island].name
         run.record(ev.AgentCallStarted(brief.experiment, brief.island, agent, usage))
         early, self._early = self._early, []
         for call in early:

@@ -19,10 +19,11 @@ from pathlib import Path
 from harness.contract import Preflight, Trial
 from islands import events as ev
 from islands import trailers
-from islands.genome.admission import Refused, admit
+from islands.genome.admission import Refused, admit, printable_line
 from islands.genome.code_size import code_change
 from islands.genome.normal_change import change_digest
 from islands.git.branches import changed_files
+from islands.migration import CONFLICT, PRESENT
 from islands.records import Conflict, Entry, Proposal
 from islands.rng import seed_of
 from islands.state.memory import CLAIMED
@@ -48,9 +49,19 @@ class CandidateMaker:
     run: Run
     island: IslandPlan
 
-    async def admit(self, number: int, parent: str, proposal: Proposal, agent: str) -> str:
-        """Make the proposal a candidate on `parent`, or record its refusal and return why."""
-        refusal = await self._make(number, parent, proposal, agent)
+    async def admit(
+        self, number: int, parent: str, proposal: Proposal, agent: str, written_on: str = ""
+    ) -> str:
+        """Make the proposal a candidate on `parent`, or record its refusal and return why.
+
+        `written_on`: the commit whose files the agent was shown, where that is not `parent`.
+        """
+        moved: Proposal | _Refusal = proposal
+        if written_on not in {"", parent}:
+            moved = await self._moved(number, written_on, parent, proposal)
+        refusal = moved if isinstance(moved, _Refusal) else None
+        if isinstance(moved, Proposal):
+            refusal = await self._make(number, parent, moved, agent)
         if refusal is None:
             return ""
         rule, reason = refusal.rule, refusal.reason
@@ -72,6 +83,25 @@ class CandidateMaker:
                 ev.CandidateRebased(number, name, commit, onto, added, removed, code, change)
             )
         await run.offload(_remove, run.launch.folder.genomes / stale)
+
+    async def _moved(
+        self, number: int, written_on: str, parent: str, proposal: Proposal
+    ) -> Proposal | _Refusal:
+        """Return the proposal's change as one of `parent`, or why it is none."""
+        run, branches = self.run, self.run.branches
+        files = await self._admitted_files(number, written_on, proposal)
+        if isinstance(files, Refused):
+            return _Refusal(files.rule, files.reason)
+        message = self._message(number, proposal.hypothesis, self._open(number).agent)
+        ref, when = f"sampled/{number}", int(self._open(number).received)
+        commit = await run.offload(branches.commit_under_ref, ref, written_on, files, message, when)
+        changed = await run.offload(branches.apply_change, written_on, commit, parent)
+        if isinstance(changed, Conflict):
+            paths = ", ".join(map(printable_line, changed.paths))
+            return _Refusal(CONFLICT, f"the head differs from the base in lines of {paths}")
+        if not changed:
+            return _Refusal(PRESENT, "the head holds this change already")
+        return replace(proposal, files=changed)
 
     async def _make(
         self, number: int, parent: str, proposal: Proposal, agent: str
@@ -145,7 +175,8 @@ class CandidateMaker:
         admitted = await self._admitted_files(old.number, onto, Proposal(old.hypothesis, files))
         if isinstance(admitted, Refused):
             return _Refusal(admitted.rule, f"on the head as it is now: {admitted.reason}")
-        message = self._message(old.number, old.hypothesis, self.island.agent)
+        agent = self.island.agent if old.null or not old.agent else old.agent
+        message = self._message(old.number, old.hypothesis, agent)
         ref = f"rebased/{old.number}/{onto}"
         # the proposal's own time, so that a resumed run makes the same commit
         when = int(old.received)

@@ -244,9 +244,16 @@ class IslandLoop:
 
     def _given_up(self) -> Mapping[str, str]:
         """Return the islands whose agents are not expected to answer any more, with the reason."""
-        agents = {name: self.run.agents[name].name for name in self._islands}
-        reasons = self.run.health.given_up(agents.values())
-        return {name: reasons[agent] for name, agent in agents.items() if agent in reasons}
+        agents = {
+            island.name: {self.run.agent(island.name, agent).name for agent in island.agents}
+            for island in self.run.launch.islands
+        }
+        reasons = self.run.health.given_up(set().union(*agents.values()))
+        return {
+            name: "; ".join(reasons[agent] for agent in sorted(team))
+            for name, team in agents.items()
+            if team <= reasons.keys()
+        }
 
     def _offer_migrant(self, parent: str, migrant: Migrant) -> RunLimit | None:
         run = self.run

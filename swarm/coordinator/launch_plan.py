@@ -10,9 +10,12 @@ from islands.genome.admission import AdmissionLimits
 from islands.migration import NO_MIGRATION, Migration
 from islands.promotion.attempt import PromotionPolicy
 from islands.ratchet.policy import RatchetPolicy
+from islands.scheduling.arm_choice import DEFAULT_ARMS, ArmPolicy
 from islands.stacking.state import NEVER, StackPolicy
+from islands.state.arms import ProposalArm
 from islands.state.steering import Steering
 from islands.steering_events import LimitName, ProgramRevised
+from swarm.agents.plain_sampling import IID
 from swarm.project.runs import RunFolder
 
 
@@ -26,6 +29,31 @@ class IslandPlan:
 
     slice: Slice
     """Its home: the slice that it measures on unless that is quarantined."""
+
+    team: tuple[str, ...] = ()
+    """Names of the agents that share its proposals by what they earn, () for `agent` alone."""
+
+    temperaments: tuple[str, ...] = ()
+    """Kinds of change that its briefs ask for, () for any."""
+
+    no_temperament: tuple[str, ...] = (IID,)
+    """Names of agents that read no such request."""
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Names of all agents that may propose here."""
+        return self.team or (self.agent,)
+
+    @property
+    def arms(self) -> tuple[ProposalArm, ...]:
+        """Each agent with each temperament that it reads."""
+        return tuple(
+            dict.fromkeys(
+                ProposalArm(agent, "" if agent in self.no_temperament else temperament, self.name)
+                for agent in self.agents
+                for temperament in self.temperaments or ("",)
+            )
+        )
 
 
 _COUNTS = frozenset[LimitName]({"trials", "tokens", "stall"})
@@ -93,5 +121,9 @@ class Launch:
 
     notices: tuple[str, ...] = ()
     """What a person should know before it begins, a line each."""
+
+    arms: ArmPolicy = DEFAULT_ARMS
+    """How the agents of a team share an island's proposals."""
+
     remembers: bool = True
     """Whether what was tried before answers a proposal, and what is being tried holds it."""

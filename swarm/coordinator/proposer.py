@@ -20,10 +20,14 @@ from harness.contract import SetupError
 from islands import events as ev
 from islands.genome import null_edits
 from islands.records import NULL, Brief, Proposal, RunLimit
+from islands.rng import seed_of
+from islands.scheduling.arm_choice import choose_arm
 from islands.scheduling.island_steps import EnoughPending, Rebase, RequestProposal, next_ask
+from islands.state.arms import ProposalArm
 from islands.state.population import Experiment
-from swarm.agents.base import AgentError
+from swarm.agents.base import Agent, AgentError
 from swarm.agents.llm.budget import BudgetError
+from swarm.agents.plain_sampling import IID
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.candidates import CandidateMaker
 from swarm.coordinator.launch_plan import RunLimits
@@ -64,6 +68,9 @@ class Proposer:
 
     _requests: int = 0
     _rebasing: set[int] = field(default_factory=set)
+    _spent: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Agents of a team that have nothing left to try, and where that was."""
+
     _ports: set[int] = field(default_factory=set)
     """Origins of migrants whose change the agent has been asked to express here."""
 
@@ -84,8 +91,10 @@ class Proposer:
             while True:
                 match self._next():
                     case RequestProposal():
+                        arm = self._choose()
+                        self.run.health.ask(self._agent(arm).name)
                         self._requests += 1
-                        group.create_task(self._request_candidate())
+                        group.create_task(self._request_candidate(arm))
                     case Rebase(experiment, onto):
                         self._rebasing.add(experiment.number)
                         group.create_task(self._rebase(experiment, onto))
@@ -99,16 +108,36 @@ class Proposer:
             self.limit = None  # a person has set others
         depth = 0 if self.limit else min(self.prefetch.depth, trials_left)
         step = next_ask(run.state, self.name, depth, self._requests, self._rebasing)
-        if isinstance(step, RequestProposal):
-            if self._rest_s() > 0:
-                return EnoughPending()
-            run.health.ask(run.agents[self.name].name)
+        if isinstance(step, RequestProposal) and self._rest_s() > 0:
+            return EnoughPending()
         return step
 
+    def _agent(self, arm: ProposalArm) -> Agent:
+        return self.run.agent(self.name, arm.agent)
+
     def _rest_s(self) -> float:
-        """Return the seconds for which the island's agent is not asked."""
-        now = asyncio.get_running_loop().time()
-        return self.run.health.rest_s(self.run.agents[self.name].name, now)
+        """Return the seconds for which none of the island's agents is asked."""
+        now, rest_s = asyncio.get_running_loop().time(), self.run.health.rest_s
+        return min(rest_s(self._agent(arm).name, now) for arm in self._willing())
+
+    def _willing(self) -> tuple[ProposalArm, ...]:
+        """Return the arms whose agents have something left to try; all, if none has."""
+        arms, now = self.candidates.island.arms, self._place()
+        return tuple(arm for arm in arms if self._spent.get(arm.agent) != now) or arms
+
+    def _place(self) -> tuple[str, int]:
+        """Return what an agent that has nothing left to try waits to see change."""
+        return self.run.state.islands[self.name].head, len(self.run.state.keeps)
+
+    def _choose(self) -> ProposalArm:
+        """Return who proposes next, of those that do not rest; ports are the first agent's."""
+        run, now = self.run, asyncio.get_running_loop().time()
+        port = run.state.migrants.ports.get(self.name)
+        arms = [a for a in self._willing() if run.health.rest_s(self._agent(a).name, now) <= 0]
+        if port is not None and port.migrant.origin not in self._ports:
+            arms = [arm for arm in arms if arm.agent == self.candidates.island.agent] or arms
+        seed = seed_of(run.state.run.seed, "arm", self.name, run.state.experiments, self._requests)
+        return choose_arm(arms, run.state.arms.totals, run.launch.arms, seed)
 
     async def _wait(self) -> None:
         state = self.run.state
@@ -128,31 +157,32 @@ class Proposer:
             self._rebasing.discard(experiment.number)
             self.run.changes.notify(self.name)
 
-    async def _request_candidate(self) -> None:
+    async def _request_candidate(self, arm: ProposalArm) -> None:
         """Ask for one candidate; let the agent repair a proposal that is refused."""
         try:
             refusal = ""
-            for _ in range(MAX_REPAIRS + 1):
-                refusal = await self._propose(refusal)
+            repairs = 0 if arm.agent == IID else MAX_REPAIRS  # samples are independent
+            for _ in range(repairs + 1):
+                refusal = await self._propose(arm, refusal)
                 if not refusal:
                     return
         finally:
             self._requests -= 1
             self.run.changes.notify(self.name)
 
-    async def _propose(self, refusal: str) -> str:
+    async def _propose(self, arm: ProposalArm, refusal: str) -> str:
         """Ask for a proposal and have it admitted; return why it was refused, "" if it was not.
 
         `refusal` says why the one before was refused.
         """
         run, name, start = self.run, self.name, asyncio.get_running_loop().time()
-        number, agent, parent = run.next_number(), run.agents[name], run.state.islands[name].head
+        number, agent, parent = run.next_number(), self._agent(arm), run.state.islands[name].head
         null = await self._null_proposal(number, parent)
         if null is not None:
             run.health.released(agent.name)
             await self._submit_null(number, parent, null)
             return refusal  # the agent has not seen this attempt
-        brief, origin = self._brief(number, refusal)
+        brief, origin = self._brief(number, arm, refusal)
         try:
             proposal = await agent.propose(brief)
         except BudgetError as error:
@@ -165,16 +195,23 @@ class Proposer:
                 run.record(abandoned_call(call))
             raise
         except AgentError as error:
-            if error.error_kind == "exhausted" and run.state.islands[name].exhausted:
-                return ""  # another request has said so
+            if error.error_kind == "exhausted" and self._others_go_on(arm):
+                return ""
             run.record(
                 ev.AgentFailed(
-                    number, name, agent.name, error.error_kind, str(error), error.usage, origin
+                    number,
+                    name,
+                    agent.name,
+                    error.error_kind,
+                    str(error),
+                    error.usage,
+                    origin,
+                    arm.temperament,
                 )
             )
             if name in run.state.migrants.ports:  # no answer: the port is requested again
                 self._ports.discard(origin)
-            await self._pause_after(error)
+            await self._pause_after(agent.name, error)
             return ""
         if run.health.proposed(agent.name):
             run.changes.notify()
@@ -188,22 +225,41 @@ class Proposer:
                 proposal.notes,
                 proposal.usage,
                 origin,
+                arm.temperament,
             )
         )
-        refusal = await self._admit(number, parent, proposal)
+        written_on = run.state.run.base if arm.agent == IID else ""
+        refusal = await self.candidates.admit(number, parent, proposal, agent.name, written_on)
         if refusal:
             await asyncio.sleep(self._pause_s())
         else:
             self.prefetch.add_latency(asyncio.get_running_loop().time() - start)
         return refusal
 
-    async def _pause_after(self, error: AgentError) -> None:
+    def _others_go_on(self, arm: ProposalArm) -> bool:
+        """Note that an agent has nothing left to try; return whether that is to go unrecorded.
+
+        It is where another request has said so, or where another agent of the team may have more.
+        """
+        if self.run.state.islands[self.name].exhausted:
+            return True
+        self._spent[arm.agent] = self._place()
+        left = {other.agent for other in self.candidates.island.arms} - {
+            agent for agent, place in self._spent.items() if place == self._place()
+        }
+        if not left:
+            self._spent.clear()
+            return False
+        self.run.health.proposed(self._agent(arm).name)
+        return True
+
+    async def _pause_after(self, agent: str, error: AgentError) -> None:
         """Wait before the agent is asked again; where it rests, `_wait` does that.
 
         Raises SetupError where an agent that has never proposed should stop the launch.
         """
         run, now = self.run, asyncio.get_running_loop().time()
-        stop = run.health.failed(run.agents[self.name].name, error, now)
+        stop = run.health.failed(agent, error, now)
         if stop:
             raise SetupError(stop)
         if self._rest_s() > 0:
@@ -214,20 +270,19 @@ class Proposer:
     async def _submit_null(self, number: int, parent: str, null: Proposal) -> None:
         run = self.run
         run.record(ev.ProposalReceived(number, self.name, NULL, parent, null.hypothesis))
-        if await self._admit(number, parent, null):
+        if await self.candidates.admit(number, parent, null, self.candidates.island.agent):
             await asyncio.sleep(self._pause_s())
 
-    async def _admit(self, number: int, parent: str, proposal: Proposal) -> str:
-        agent = self.candidates.island.agent
-        return await self.candidates.admit(number, parent, proposal, agent)
-
-    def _brief(self, number: int, refusal: str) -> tuple[Brief, int]:
+    def _brief(self, number: int, arm: ProposalArm, refusal: str) -> tuple[Brief, int]:
         """Return a brief, and the origin of the migrant it asks to express here, 0 for none.
 
         Only one of the proposals asked for at the same time is asked to do that.
         """
         state = self.run.state
         brief = self.briefer.brief(state, self.name, number, refusal)
+        brief = replace(brief, agent=self._agent(arm).name, temperament=arm.temperament)
+        if arm.agent == IID:
+            return self.briefer.plain(brief, state), 0
         port = state.migrants.ports.get(self.name)
         if port is None or port.migrant.origin in self._ports:
             return replace(brief, port=None), 0

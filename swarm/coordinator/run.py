@@ -12,7 +12,7 @@ from typing import Any
 from harness.contract import Preflight, Trial
 from islands import events as ev
 from islands import steering_events as se
-from islands.records import RunLimit
+from islands.records import Attempt, RunLimit
 from islands.state.run_state import State
 from islands.steering import SteeringCommand, accept
 from swarm.agents.base import Agent
@@ -57,7 +57,10 @@ class Run:
     branches: BranchStore
     executor: Executor
     agents: Mapping[str, Agent]
-    """By island."""
+    """By island: its agent, or the first of its team."""
+
+    teams: Mapping[str, Mapping[str, Agent]] = field(default_factory=dict)
+    """By island and name, where several agents share an island's proposals."""
 
     preflights: PreflightRunner = field(default_factory=NoPreflights)
     watch: Callable[[ev.Event, State], None] = _ignore
@@ -115,12 +118,10 @@ class Run:
         island = self.state.islands.get(self._island_of(event))
         last = island.recent_attempts[-1] if island and island.recent_attempts else None
         self.state.apply(event)
+        if isinstance(event, ev.HeadAdopted | se.IslandRestarted):
+            return  # that is another island's experiment
         if island is not None and island.recent_attempts and island.recent_attempts[-1] is not last:
-            agent = self.agents.get(island.opened.island)
-            # None for an island of an earlier launch that this one does not run; a head that was
-            # adopted or restarted from is another island's experiment
-            if agent is not None and not isinstance(event, ev.HeadAdopted | se.IslandRestarted):
-                agent.learn(island.recent_attempts[-1])
+            self._tell(island.opened.island, island.recent_attempts[-1])
 
     def steer(self, command: SteeringCommand, request: str) -> se.Command:
         """Record a person's command and what follows from it at once; return its event.
@@ -178,17 +179,31 @@ class Run:
         self.state.apply(event)
         for name, island in self.state.islands.items():
             for old, new in zip(before[name], island.recent_attempts, strict=True):
-                if name in self.agents and new.island == name and old.ending != new.ending:
-                    self.agents[name].learn(new)
+                if new.island == name and old.ending != new.ending:
+                    self._tell(name, new)
 
     def _tell_of_void(self, event: ev.SliceQuarantined) -> None:
         """Tell agents of discards that are about to be void, as far as they are still shown."""
         for discard in event.discards:
             for attempt in self.state.islands[discard.island].recent_attempts:
-                if attempt.experiment == discard.experiment and discard.island in self.agents:
+                if attempt.experiment == discard.experiment:
                     reason = f"void: slice {event.slice} had drifted; not known to be worse"
                     void = replace(attempt, ending="void", reason=reason, gain=None)
-                    self.agents[discard.island].learn(void)
+                    self._tell(discard.island, void)
+
+    def agent(self, island: str, name: str) -> Agent:
+        """Return the agent `name` of an island."""
+        return self.teams.get(island, {}).get(name) or self.agents[island]
+
+    def _tell(self, island: str, attempt: Attempt) -> None:
+        """Tell all agents of an island how an experiment ended.
+
+        None if the island is of an earlier launch and this one does not run it.
+        """
+        home = self.agents.get(island)
+        for agent in self.teams.get(island, {"": home}).values():
+            if agent is not None:
+                agent.learn(attempt)
 
     def _island_of(self, event: ev.Event) -> str:
         """Return the island on which `event` happened, "" for an event of the run."""

@@ -21,6 +21,7 @@ from islands.records import NULL
 from swarm.agents.external.settings import ExternalSettings
 from swarm.agents.gateway.prices import known_price
 from swarm.agents.llm.settings import ModelSettings
+from swarm.agents.plain_sampling import IID
 from swarm.project.coding_agents import unfit_coding_agents
 from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
 from swarm.project.frontmatter import SourcePosition, read_front_matter
@@ -30,6 +31,7 @@ from swarm.project.schema import (
     AgentSection,
     ExternalSection,
     MetricSection,
+    ModelSection,
     MutatorSection,
     Settings,
 )
@@ -264,9 +266,31 @@ def _unknown_agents(settings: Settings) -> Iterator[Problem]:
             for n, island in enumerate(settings.islands)
             if island.agent
         ]
+    yield from _unfit_teams(settings)
     for place, name in named:
         if name not in agents:
             yield place, f"is {shown(name)}, which is not an agent{nearest(name, agents)}"
+
+
+def _unfit_teams(settings: Settings) -> Iterator[Problem]:
+    """Yield members of teams that are no agent or stand twice, and `iid` without a model."""
+    agents = {"mutator", IID, *settings.agents}
+    teams: list[tuple[SourcePosition, tuple[str, ...]]] = [(("team",), settings.team)]
+    if isinstance(settings.islands, tuple):
+        teams += [(("islands", n, "team"), one.team) for n, one in enumerate(settings.islands)]
+    for place, team in teams:
+        for n, name in enumerate(team):
+            if name not in agents:
+                yield (*place, n), f"is {shown(name)}, which is not an agent{nearest(name, agents)}"
+            elif name in team[:n]:
+                yield (*place, n), f"is {shown(name)}, which stands there already: delete one"
+        models = [name for name in team if isinstance(settings.agents.get(name), ModelSection)]
+        if IID in team and not models:
+            yield place, "has iid, which samples a model of the same team: add one of its `agents`"
+        if IID in team[:1]:
+            yield place, "begins with iid, a control: put the model that it samples first"
+    if IID in settings.agents:
+        yield ("agents", IID), "is the name that plain sampling goes by: choose another"
 
 
 def _repetitions(settings: Settings) -> Iterator[Problem]:

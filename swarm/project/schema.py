@@ -26,9 +26,11 @@ from islands.ratchet.guards import Guards, parse_guard
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.ratchet.simpler import SimplerRule
+from islands.scheduling.arm_choice import ArmPolicy
 from islands.stacking.state import StackPolicy
 from swarm.agents.external.settings import KINDS, PROVIDERS, ExternalKind, ExternalSettings
 from swarm.agents.llm.settings import ModelSettings, Price, ProviderKind
+from swarm.agents.llm.temperaments import INSTRUCTIONS, Temperament
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -99,12 +101,44 @@ HeldPath = Annotated[
 ]
 
 
+Team = Annotated[
+    tuple[Name, ...],
+    described("a list of agents that share proposals by what they earn", "[fast, mutator, iid]"),
+]
+
+Temperaments = (
+    Literal["auto", "none"] | Temperament | Annotated[tuple[Temperament, ...], Field(min_length=1)]
+)
+
+_TEMPERAMENTS = described(f"auto, none, {', '.join(INSTRUCTIONS)}, or a list of these", "schedule")
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class ArmsSection:
+    """How the agents of a team share an island's proposals.
+
+    - `floor`: share of the proposals that all get alike, whatever they earn
+    - `usd_per_slice_hour`: what an hour of a slice is worth, to add slice time to dollars
+    """
+
+    floor: Annotated[float, Field(ge=0, le=1), described("a share from 0 to 1", "0.1")] = 0.1
+    usd_per_slice_hour: Annotated[
+        float, Field(ge=0), described("a number of dollars, 0 or more", "1.0")
+    ] = 1.0
+
+    def policy(self) -> ArmPolicy:
+        """Return how the next agent is chosen."""
+        return ArmPolicy(self.floor, self.usd_per_slice_hour)
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
 class IslandSection:
-    """One island: its name and its agent ("": the `agent` of program.md)."""
+    """One island: its name, and its agent, team and temperament ("", (): those of program.md)."""
 
     name: Annotated[Name, described("a word of a-z, 0-9 and - that begins with a letter", "wide")]
     agent: Annotated[Name, described("the name of an agent", "mutator")] = ""
+    team: Team = ()
+    temperament: Annotated[Temperaments | None, _TEMPERAMENTS] = None
 
 
 MetricName = Annotated[str, Field(pattern=r"^(bytes:.+|[^\W\d_][^:=\n]{0,79}|_\w{0,79})$")]
@@ -578,6 +612,11 @@ class Settings:
         described("agents by name (a-z, 0-9, -)", "{fast: {kind: openai, model: gpt-6-luna}}"),
     ] = field(default_factory=dict)
     agent: Annotated[Name, described("the name of an agent", "mutator")] = "mutator"
+    team: Team = ()
+    temperament: Annotated[Temperaments, _TEMPERAMENTS] = "auto"
+    arms: Annotated[ArmsSection, described("settings", "{floor: 0.1, usd_per_slice_hour: 1}")] = (
+        ArmsSection()
+    )
     slices: Annotated[SlicesSection, described("settings", "{kind: cpu, cores: 1}")] = (
         SlicesSection()
     )

@@ -25,6 +25,8 @@ from swarm.project.program import read_program
 
 MINIMAL = "task: packing\ngenome: [genome/]"
 
+TEAMS = f"{MINIMAL}\nagents: {{m: {{kind: openai, model: x}}}}"
+
 FULL = """\
 task: packing
 data: none
@@ -173,6 +175,13 @@ def test_a_model_has_the_keys_its_provider_takes():
             "4: agents.a.model is not a key",
         ),
         (f"{MINIMAL}\nagents:\n  A: {{kind: mutator}}", "5: agents.A is not right: `agents` must"),
+        (f"{TEAMS}\nteam: [m, nobody]", '5: team[1] is "nobody", which is not an agent'),
+        (f"{TEAMS}\nteam: [m, m]", '5: team[1] is "m", which stands there already: delete one'),
+        (f"{TEAMS}\nteam: [mutator, iid]", "5: team has iid, which samples a model of the same"),
+        (f"{TEAMS}\nteam: [iid, m]", "5: team begins with iid, a control: put the model"),
+        (f"{MINIMAL}\nagents: {{iid: {{kind: mutator}}}}", "4: agents.iid is the name that plain"),
+        (f"{MINIMAL}\ntemperament: lazy", "4: temperament must be auto, none, architecture"),
+        (f"{MINIMAL}\narms: {{floor: 2}}", "4: arms.floor must be a share from 0 to 1"),
         (f"{MINIMAL}\nslices: {{count: none}}", "4: slices.count must be auto or a whole number"),
         (f"{MINIMAL}\nratchet: {{max_pairs: 1}}", "4: ratchet.max_pairs must be a whole"),
     ],

@@ -22,6 +22,7 @@ from swarm.agents.llm import json_edits
 from swarm.agents.llm.excerpts import Excerpt, excerpts
 from swarm.agents.llm.provider import Prompt
 from swarm.agents.llm.search_replace import clean
+from swarm.agents.llm.temperaments import INSTRUCTIONS
 
 MAX_GENOME_CHARS = 300_000
 MAX_ATTEMPTS_CHARS = 8_000
@@ -198,7 +199,9 @@ def _port(brief: Brief) -> list[str]:
 
 
 def _instruction(brief: Brief) -> str:
-    return PORT_INSTRUCTION if brief.port is not None else random.Random(brief.seed).choice(NUDGES)
+    if brief.port is not None:
+        return PORT_INSTRUCTION
+    return INSTRUCTIONS.get(brief.temperament) or random.Random(brief.seed).choice(NUDGES)
 
 
 def quoted(text: str, max_chars: int = MAX_QUOTE_CHARS) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import click
@@ -10,9 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import tasks
-from harness.contract import SandboxKind, Slice
+from harness.contract import SandboxKind, SetupError, Slice
 from harness.installation import install_line, missing
 from harness.sandbox import tiers
+from harness.sandbox.backends.devices import check_device
+from harness.sandbox.backends.environment import PROGRAMS
+from harness.sandbox.guest.toolchain import missing_toolchain
 from harness.sandbox.self_check import SelfCheckAttack, run_self_check
 from islands.git.plumbing import require_git
 from swarm.cli.agent_report import AgentDiagnosis, agent_lines, diagnose_agents
@@ -77,7 +81,20 @@ def diagnose() -> Diagnosis:
     agents = diagnose_agents() if kind == tiers.NAMESPACES else ()
     lacking = missing(tasks.kind("gpt").needs)
     without = (f"task gpt needs {' and '.join(lacking)}: {install_line('gpt')}",) if lacking else ()
-    return Diagnosis(kind, attacks, discover(SlicesSection()), fixes, agents, without)
+    slices = discover(SlicesSection())
+    return Diagnosis(kind, attacks, slices, fixes + tuple(gpu_fixes(slices)), agents, without)
+
+
+def gpu_fixes(slices: Sequence[Slice]) -> Iterator[str]:
+    """Yield what sandboxes on GPUs lack here: device files, or what torch.compile needs."""
+    gpus = [slice_ for slice_ in slices if slice_.kind == "cuda"]
+    for slice_ in gpus:
+        try:
+            check_device(slice_)
+        except SetupError as error:
+            yield str(error)
+    if gpus and (lacks := missing_toolchain("cuda", path=PROGRAMS)):
+        yield lacks
 
 
 def _show(diagnosis: Diagnosis, console: Console) -> None:

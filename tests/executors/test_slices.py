@@ -140,3 +140,24 @@ def test_more_cores_than_the_machine_has_are_refused(machine):
     machine(8, "GPU-aa", "GPU-bb")
     with pytest.raises(SetupError, match=r"slices.cores: 3 cores for each of 4 slices"):
         discover(SlicesSection(cores=3, shares=2))
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+@pytest.mark.parametrize("shares", [1, 2])
+def test_machines_of_several_gpus_are_cut_alike(machine, count, shares):
+    """1, 2 and 8 GPUs, whole and in halves: each slice has a GPU, its share, its own cores."""
+    uuids = [f"GPU-{number}" for number in range(count)]
+    machine(32, *uuids)
+    slices = discover(SlicesSection(shares=shares))
+    assert [slice_.gpu for slice_ in slices] == [uuid for uuid in uuids for _ in range(shares)]
+    assert {slice_.share for slice_ in slices} == {1 / shares}
+    cores = [core for slice_ in slices for core in slice_.cores]
+    assert len(set(cores)) == len(cores) == 32
+
+
+def test_mixed_hardware_is_cut_by_what_each_gpu_is(machine, monkeypatch):
+    """Whole GPUs and MIG instances side by side; CUDA_VISIBLE_DEVICES keeps one kind."""
+    machine(8, "GPU-aa", **{"GPU-bb": ("MIG-1", "MIG-2")})
+    assert [slice_.gpu for slice_ in discover(SlicesSection())] == ["GPU-aa", "MIG-1", "MIG-2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-2,MIG-1")
+    assert [slice_.gpu for slice_ in discover(SlicesSection())] == ["MIG-2", "MIG-1"]

@@ -40,7 +40,7 @@ BOTH = PreflightSlices(
 PACK = (ROOT / "islands/seeds/packing/pack.py").read_text()
 SEED = ROOT / "islands/seeds/gpt/train.py"
 TRAIN = SEED.read_text()
-BEGIN = "    clock = Clock(trial.deadline)\n"
+BEGIN = "    clock = Clock(trial.deadline, device.lag)\n"
 END = "    return model\n"
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import sysconfig
+from dataclasses import replace
 from email.message import Message
 from importlib import metadata
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from harness.sandbox.backends.environment import environment
 from harness.sandbox.boot import zygote_client
 from harness.sandbox.guest.toolchain import missing_toolchain
 from harness.tasks.base import RUNNERS
+from swarm.cli import doctor
 from tests.support.sandboxes import CORE, SLICE
 
 LEASE = Slice("gpu0", "cuda", (CORE,), "GPU-bb")
@@ -71,6 +73,16 @@ def test_device_files_that_only_root_can_make_are_asked_for(machine):
         devices.check_device(LEASE)
     make_nodes(machine, "nvidia-uvm")
     devices.check_device(LEASE)
+
+
+def test_doctor_says_what_gpus_lack(machine, monkeypatch):
+    """One line for each slice without its device files, one for torch.compile; none for cores."""
+    monkeypatch.setattr(doctor, "missing_toolchain", lambda device, path: f"no compiler: {path}")
+    lines = list(doctor.gpu_fixes([LEASE, replace(LEASE, name="gpu1"), SLICE]))
+    assert [line[:10] for line in lines] == ["slice gpu0", "slice gpu1", "no compile"]
+    make_nodes(machine, "nvidiactl", "nvidia-uvm")
+    monkeypatch.setattr(doctor, "missing_toolchain", lambda device, path: "")
+    assert list(doctor.gpu_fixes([LEASE, SLICE])) == []
 
 
 def test_libraries_that_the_loader_does_not_know_are_named(machine, monkeypatch):

@@ -7,6 +7,9 @@ from harness.sandbox.policy import SandboxPolicy
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
+PROGRAMS = "/usr/local/bin:/usr/bin:/bin"
+"""The PATH of a sandbox."""
+
 
 def environment(policy: SandboxPolicy, home: str, tmp: str = "/tmp") -> dict[str, str]:  # noqa: S108  # the sandbox's own
     """Return the whole environment; nothing of the caller's is inherited.
@@ -18,7 +21,7 @@ def environment(policy: SandboxPolicy, home: str, tmp: str = "/tmp") -> dict[str
         "CUDA_VISIBLE_DEVICES": visible_devices(policy.slice),
         "HOME": home,
         "LANG": "C.UTF-8",
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "PATH": PROGRAMS,
         "TMPDIR": tmp,
         "USER": "sandbox",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -84,9 +85,13 @@ def sandbox_option(command: _Command) -> _Command:
 
 
 def wide_console() -> Console:
-    """Return a console on standard output, PIPED_COLUMNS wide where that is not a terminal."""
+    """Return a console on standard output, PIPED_COLUMNS wide where that is not a terminal.
+
+    The variable COLUMNS gives another width.
+    """
     console = Console()
-    return console if console.is_terminal else Console(width=PIPED_COLUMNS)
+    given = os.environ.get("COLUMNS", "").isdecimal()
+    return console if console.is_terminal or given else Console(width=PIPED_COLUMNS)
 
 
 def plural(count: int, noun: str) -> str:

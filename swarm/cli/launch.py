@@ -41,13 +41,13 @@ EXIT_INTERRUPTED = 130
     "--minutes",
     metavar="MINUTES",
     type=FiniteRange(min=0, min_open=True),
-    help="Stop this launch after so many minutes.",
+    help="Stop this launch after so many minutes; a resumed run has them anew.",
 )
 @click.option(
     "--trials",
     metavar="TRIALS",
     type=click.IntRange(min=1),
-    help="Stop when the run has so many trials in all.",
+    help="Stop when the run has so many trials in all, those of earlier launches counted.",
 )
 @click.option(
     "--max-usd",
@@ -141,6 +141,8 @@ def launch(
 async def _launch(repo: Path, options: LaunchOptions, *, as_json: bool) -> int:
     console = Console(stderr=as_json)
     view = LiveView(console, as_json=as_json)
+    if console.is_terminal:  # what follows takes seconds
+        console.print("checking program.md, this machine and its sandbox", style="dim")
     if not resumes(repo, options):
         require_launchable(repo, options)
         if options.executor == "local":

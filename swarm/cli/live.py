@@ -50,10 +50,13 @@ class LiveView:
         self._started = time.monotonic()
         self._state: State | None = None
         self._contended: set[str] = set()
+        self._best: list[float] = []
 
     def __call__(self, event: ev.Event, state: State) -> None:
         """Print a line for `event` if it is of interest."""
         self._state = state
+        if isinstance(event, ev.VerdictReached):
+            self._best.append(best_gain(state))
         if self._as_json:
             click.echo(ev.encode(event))
             return
@@ -69,7 +72,8 @@ class LiveView:
     def say(self, line: str) -> None:
         """Print a line with the time since the launch."""
         stamp = _clock(time.monotonic() - self._started)
-        self._console.print(Text(f"{stamp}  {line}"), soft_wrap=True, highlight=False)
+        style = "green" if " KEPT: " in line else ""
+        self._console.print(Text(f"{stamp}  {line}", style), soft_wrap=True, highlight=False)
 
     def _tell_of_contention(self, name: str, state: State) -> None:
         """Print a line when others begin to use a slice, and one when it has its cores again."""
@@ -94,7 +98,13 @@ class LiveView:
                 await asyncio.sleep(FRAME_S)
 
     def _frame(self, state: State) -> RenderableType:
-        return Group(table(state), Text(self._footer(state), style="dim"))
+        lines = max(1, self._console.height - _AROUND_ISLANDS)
+        curve = [Text(f"best gain {curve_of(self._best)} {self._best[-1]:+.4g}")]
+        return Group(
+            table(state, lines),
+            *(curve if self._best else ()),
+            Text(self._footer(state), style="dim"),
+        )
 
     def _footer(self, state: State) -> str:
         limits = self.limits.over(state.steering)
@@ -115,6 +125,27 @@ class LiveView:
             ),
         ]
         return " · ".join(parts)
+
+
+_AROUND_ISLANDS = 9
+"""Lines of the live view beside those of islands: title, headings, curve, footer, what is left."""
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_CURVE_COLUMNS = 40
+
+
+def best_gain(state: State) -> float:
+    """Return the largest gain of a head over the base, 0 before the first."""
+    return max([state.gain(island) or 0.0 for island in state.islands.values()], default=0.0)
+
+
+def curve_of(values: Sequence[float], columns: int = _CURVE_COLUMNS) -> str:
+    """Return `values` as one line of blocks, the largest the highest."""
+    step = max(1.0, len(values) / columns)
+    chosen = [values[int((n + 1) * step) - 1] for n in range(int(len(values) / step))]
+    low, high = min(0.0, *chosen, 0.0), max(*chosen, 0.0)
+    scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BLOCKS[round((value - low) * scale)] for value in chosen)
 
 
 def _quarantined_slices(state: State) -> Iterator[str]:
@@ -157,8 +188,12 @@ def unconfined(some: bool) -> str:
     return ", UNCONFINED" if some else ""
 
 
-def table(state: State) -> Table:
-    """Return one row per island: head's score, gain, how its experiments ended, what it tries."""
+def table(state: State, lines: int | None = None) -> Table:
+    """Return one row per island: head's score, gain, how its experiments ended, what it tries.
+
+    Of more islands than `lines` it shows those with the largest gains, and says how many it leaves
+    out.
+    """
     run = state.run
     islands = state.islands
     baseline = state.scores.baseline()
@@ -172,8 +207,14 @@ def table(state: State) -> Table:
     for heading in ("score", "gain", "trials", "kept", "discarded", "no verdict", "busy"):
         grid.add_column(Text(heading), justify="right", no_wrap=True)
     grid.add_column("trying", ratio=1, no_wrap=True, overflow="ellipsis")
-    for name, island in islands.items():
-        grid.add_row(*(Text(cell) for cell in _row(name, island, state)))
+    shown = list(islands)
+    if lines is not None and len(shown) > lines:
+        by_gain = sorted(shown, key=lambda name: -(state.gain(islands[name]) or 0.0))
+        shown = [name for name in islands if name in set(by_gain[: max(1, lines - 1)])]
+        left = len(islands) - len(shown)
+        grid.caption = f"and {left} more with smaller gains: `swarm status` lists all"
+    for name in shown:
+        grid.add_row(*(Text(cell) for cell in _row(name, islands[name], state)))
     return grid
 
 

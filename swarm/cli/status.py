@@ -26,6 +26,10 @@ _DROPPED = ("discarded", "failed", "refused", "outdated", "unanswered")
 """How experiments end that are not kept; the table has a column for each that occurred."""
 
 
+_WIDE = 110
+"""Columns from which a table has one for each ending."""
+
+
 @click.command()
 @run_option
 @json_option
@@ -44,7 +48,7 @@ def status(name: str | None, as_json: bool) -> None:
         click.echo(f"run {run.name} has not started")
     else:
         console = wide_console()
-        console.print(_grid(facts))
+        console.print(_grid(facts, narrow=console.width < _WIDE))
         for line in _tries(facts):
             console.print(Text(line), no_wrap=True, overflow="ellipsis")
         console.print(Text(_footer(facts)), soft_wrap=True)
@@ -89,7 +93,7 @@ def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"slice {row['slice']} is quarantined: {first_line(row['reason'])}"
 
 
-def _grid(facts: Mapping[str, Any]) -> Table:
+def _grid(facts: Mapping[str, Any], *, narrow: bool) -> Table:
     run, islands = facts["run"], facts["islands"]
     marks = f"{run['direction']}, {run['evidence']}{unconfined(bool(facts['unconfined']))}"
     title = f"{run['run']}: {run['task']}, {run['metric']} ({marks})"
@@ -100,17 +104,21 @@ def _grid(facts: Mapping[str, Any]) -> Table:
         pad_edge=False,
     )
     dropped = [ending for ending in _DROPPED if any(island[ending] for island in islands)]
-    for heading in ("island", "head"):
+    if narrow:
+        for island in islands:
+            island["no verdict"] = sum(island[ending] for ending in _DROPPED[1:])
+        dropped = ["discarded", "no verdict"]
+    for heading in ("island",) if narrow else ("island", "head"):
         grid.add_column(heading, no_wrap=True)
     for heading in (run["metric"], "gain", "trials", "kept", *dropped, "$"):
         grid.add_column(Text(heading), justify="right", no_wrap=True)
     for island in islands:
-        grid.add_row(*(Text(cell) for cell in _row(island, dropped)))
+        grid.add_row(*(Text(cell) for cell in _row(island, dropped, narrow=narrow)))
     return grid
 
 
-def _row(island: Mapping[str, Any], dropped: Iterable[str]) -> Iterable[str]:
-    yield from (island["island"], island["head"][:8])
+def _row(island: Mapping[str, Any], dropped: Iterable[str], *, narrow: bool) -> Iterable[str]:
+    yield from (island["island"],) if narrow else (island["island"], island["head"][:8])
     yield "-" if island["score"] is None else f"{island['score']:.6g}"
     yield "-" if island["gain"] is None else _gain(island["gain"], island["noise"])
     yield from (str(island[name]) for name in ("trials", "kept", *dropped))

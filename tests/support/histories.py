@@ -20,16 +20,17 @@ from tests.support.laboratory import GENOME, LabAgent, LabExecutor, MemoryBranch
 HOSTILE = "Raise X\x1b[2J [red]'; DROP TABLE nodes; --\nsecond line\0"
 
 
-def lived(scratch, trials):
+def lived(scratch, trials, islands=2):
     """Simulate a run in which each thing goes wrong once; return its events and its state."""
     branches = MemoryBranches()
-    agents = {f"i{k}": LabAgent(script=_script(k)) for k in range(2)}
+    agents = {f"i{k}": LabAgent(script=_script(k)) for k in range(islands)}
     faults = {9: Failure("crash", "boom [bold]"), 31: Failure("timeout", "too late")}
     executor = LabExecutor(branches, faults=faults)
 
     async def main():
         run = make_run(
             scratch,
+            islands=islands,
             branches=branches,
             agents=agents,
             executor=executor,

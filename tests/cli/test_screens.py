@@ -1,0 +1,83 @@
+"""What a person sees, as text files that a reviewer reads: tests/snapshots/.
+
+`SWARM_SNAPSHOTS=write pytest tests/cli/test_screens.py` writes them anew.
+"""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from islands.state.run_state import State
+from swarm.cli.live import LiveView, curve_of
+from swarm.project import runs
+from tests.support.histories import lived
+from tests.support.record import write
+from tests.support.repository import make
+from tests.support.target import swarm
+
+SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
+
+
+@pytest.fixture(scope="module", params=[2, 40])
+def recorded(request, tmp_path_factory):
+    """A recorded run of so many islands: their number, the events and the repository."""
+    home = tmp_path_factory.mktemp("screens")
+    history, _ = lived(home / "lab", 60, islands=request.param)
+    repo = make(home / "repo", {"x.py": "X = 1\n"})
+    write(runs.create(repo, "run1").path, history)
+    return request.param, history, repo
+
+
+def assert_seen(name, text):
+    """Compare a screen with its snapshot, or write it."""
+    path = SNAPSHOTS / f"{name}.txt"
+    text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    if os.environ.get("SWARM_SNAPSHOTS") == "write":
+        path.write_text(text)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_live_view_fits_its_terminal(recorded, columns):
+    """24 lines hold any number of islands, and no line is wider than the terminal."""
+    islands, history, _ = recorded
+    out = io.StringIO()
+    view = LiveView(Console(file=io.StringIO(), width=columns))
+    state = State()
+    for event in history[:-1]:
+        state.apply(event)
+        view(event, state)
+    console = Console(file=out, width=columns, height=24, force_terminal=True, color_system=None)
+    view._console, view._started = console, view._started + 1e9
+    view._footer = lambda state: "footer"
+    console.print(view._frame(state))
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= columns
+    assert_seen(f"launch-{islands}-islands-{columns}", out.getvalue())
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("status", ["status"]),
+        ("lineage", ["lineage", "--kept"]),
+        ("query", ["query", "FROM standings LIMIT 5"]),
+    ],
+)
+def test_screens_of_commands(recorded, name, words, columns):
+    """Of status, lineage and query, as a terminal of that width shows them."""
+    islands, _, repo = recorded
+    text = swarm(repo, *words, COLUMNS=str(columns), TZ="UTC")
+    assert_seen(f"{name}-{islands}-islands-{columns}", text)
+
+
+def test_a_curve_has_a_block_for_each_part():
+    """The largest value is the highest, and a long run is thinned."""
+    assert curve_of([0.0, 0.5, 1.0]) == "▁▅█"
+    assert curve_of([0.0]) == "▁"
+    assert len(curve_of(list(range(1000)))) == 40

@@ -15,8 +15,9 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from islands.ratchet.acceptance import NEAR_MISS
 from islands.records import Attempt, Brief, Change, Pending
 from swarm.agents.llm import json_edits
 from swarm.agents.llm.excerpts import Excerpt, excerpts
@@ -113,13 +114,20 @@ def situation(brief: Brief, form: str) -> str:
 def _request(brief: Brief, share: float, form: str) -> str:
     """Return the part of the prompt for one proposal; `share`: of its usual length."""
     attempts = int(MAX_ATTEMPTS_CHARS * share)
+    kept = [one for one in brief.recent if one.ending == "kept"]
+    near = [one for one in brief.recent if _is_near_miss(one)]
+    failed = [one for one in brief.recent if one.ending != "kept" and not _is_near_miss(one)]
     now = [
         _score(brief),
-        *_section("Kept on this island so far, latest last", _attempts(brief, attempts, kept=True)),
         *_section(
             "Tried here and not kept, latest last: learn from these, do not repeat them",
-            _attempts(brief, attempts, kept=False),
+            _attempts(failed, attempts),
         ),
+        *_section(
+            "Near misses, not shown to be worse: something stronger of the kind may be a gain",
+            _attempts(near, attempts),
+        ),
+        *_section("Kept on this island so far, latest last", _attempts(kept, attempts)),
         *_section("Under way, not measured yet: do something else", map(_pending, brief.pending)),
         *_section(
             "Claimed by other islands right now: the same change is not tried twice",
@@ -255,9 +263,12 @@ def _fenced(text: str) -> str:
     return f"{fence}\n{text.rstrip()}\n{fence}"
 
 
-def _attempts(brief: Brief, most: int, *, kept: bool) -> list[str]:
-    lines = (_attempt(one) for one in reversed(brief.recent) if (one.ending == "kept") == kept)
-    return _fitting(lines, most)[::-1]
+def _attempts(attempts: Sequence[Attempt], most: int) -> list[str]:
+    return _fitting(map(_attempt, reversed(attempts)), most)[::-1]
+
+
+def _is_near_miss(attempt: Attempt) -> bool:
+    return attempt.ending == "discarded" and attempt.reason.startswith(NEAR_MISS)
 
 
 def _attempt(attempt: Attempt) -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from islands.records import Attempt, Change, Gain, Pending
 from swarm.agents.llm.client import max_tokens_of
 from swarm.agents.llm.prompt import render
+from swarm.agents.llm.temperaments import INSTRUCTIONS
 from tests.support.language_models import BRIEF, GENOME
 
 
@@ -90,3 +91,21 @@ def test_any_text_makes_a_prompt_that_can_be_sent(text, count):
     """Lone surrogates, control characters and empty texts included."""
     brief = dataclasses.replace(brief_with(text, count), program=text, genome={text or "p": text})
     assert max_tokens_of(render(brief), ()) > len(text.encode("utf-8", "replace"))
+
+
+def test_failures_come_first_then_near_misses_then_keeps_and_others_claims():
+    """A temperament is asked for in words; without one a nudge is drawn."""
+    gain = Gain(0.01, 0.002, 4)
+    recent = (
+        Attempt(1, "a", "kept idea", {}, "kept", "", gain),
+        Attempt(2, "a", "bad idea", {}, "discarded", "no gain", gain),
+        Attempt(3, "a", "close idea", {}, "discarded", "near miss: 8% chance", gain),
+    )
+    claims = (Pending(9, "claimed idea", {}, "b"),)
+    brief = dataclasses.replace(BRIEF, recent=recent, claims=claims, temperament="simplification")
+    now = render(brief).request
+    places = [now.index(f"{word} idea") for word in ("bad", "close", "kept", "claimed")]
+    assert places == sorted(places)
+    assert "+0.0100 ± 0.0020" in now
+    assert INSTRUCTIONS["simplification"] in now
+    assert INSTRUCTIONS["simplification"] not in render(BRIEF).request

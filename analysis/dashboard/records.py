@@ -5,6 +5,9 @@ trials'. So all readers of the page share one open record a run, and what was ma
 opened again only after the ledger has grown, and so seldom that it takes SHARE of the machine: with
 two cores and a small run every eight seconds, with eight every two. Who was told of a longer ledger
 than an answer is from asks again; who was told of a kept change does not wait.
+
+Not covered: a record that has to be built anew (after an update of swarm, or a deleted file) keeps
+its run's pages waiting: a minute of processor time for 100,000 experiments.
 """
 
 from __future__ import annotations

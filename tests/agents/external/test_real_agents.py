@@ -44,7 +44,7 @@ PACKING = [
     ("JITTER = 0.05", "JITTER = 0.04"),
 ]
 
-LOOP = "for _ in range(20_000):"
+LOOP = "for _ in range(400_000):"
 BENCH = f"""\
 import time
 start, total = time.perf_counter(), 0
@@ -52,7 +52,7 @@ start, total = time.perf_counter(), 0
     total += sum(range(100))
 print("seconds:", time.perf_counter() - start)
 """
-FASTER = [(LOOP, LOOP.replace("20_000", count)) for count in ("2_000", "5_000", "9_000")]
+FASTER = [(LOOP, LOOP.replace("400_000", count)) for count in ("2_000", "5_000", "9_000")]
 
 
 def executable(kind):

@@ -277,6 +277,7 @@ class Brief:
     - `claims`: those of the other islands, which are tried there and nowhere else
     - `agent`: name of the agent that is asked, "" where the island has one only
     - `temperament`: what kind of change is asked for, "" for any
+    - `left`: what is left of the run's limits, in words, "" where it has none
     """
 
     experiment: int
@@ -297,3 +298,4 @@ class Brief:
     claims: tuple[Pending, ...] = ()
     agent: str = ""
     temperament: str = ""
+    left: str = ""

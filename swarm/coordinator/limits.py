@@ -79,6 +79,18 @@ class LimitChecker:
         max_trials = self.limits.trials
         return sys.maxsize if max_trials is None else max(0, max_trials - self.state.trials)
 
+    def left(self) -> str:
+        """Return what is left of time, trials and dollars in words, "" where nothing is limited."""
+        limits, parts = self.limits, list[str]()
+        if self.deadline is not None:
+            seconds = max(0.0, self.deadline - asyncio.get_running_loop().time())
+            parts.append(f"{seconds / 60:.0f} minutes")
+        if limits.trials is not None:
+            parts.append(f"{max(0, limits.trials - self.state.trials)} trials")
+        if limits.usd is not None:
+            parts.append(f"${max(0.0, limits.usd - self.state.usd):.2f}")
+        return ", ".join(parts)
+
     def fits(self, trials: int, seconds: float) -> bool:
         """Return whether so many more trials and seconds stay within the limits."""
         limits, spent = self.limits, asyncio.get_running_loop().time() - self._start

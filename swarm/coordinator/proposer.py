@@ -280,7 +280,12 @@ class Proposer:
         """
         state = self.run.state
         brief = self.briefer.brief(state, self.name, number, refusal)
-        brief = replace(brief, agent=self._agent(arm).name, temperament=arm.temperament)
+        brief = replace(
+            brief,
+            agent=self._agent(arm).name,
+            temperament=arm.temperament,
+            left=self.run.limits.left(),
+        )
         if arm.agent == IID:
             return self.briefer.plain(brief, state), 0
         port = state.migrants.ports.get(self.name)

@@ -142,6 +142,7 @@ def _request(brief: Brief, share: float, form: str) -> str:
             _refused(brief.refused, int(MAX_REFUSED_CHARS * share)),
         ),
         *_section("A change kept on another island that conflicts with these files", _port(brief)),
+        *_section("What is left of the run, for all islands", [brief.left]),
         f"# Now\n\n{_instruction(brief)} Answer with one change, in this form:",
         form,
     ]

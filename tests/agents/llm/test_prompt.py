@@ -103,6 +103,7 @@ def test_failures_come_first_then_near_misses_then_keeps_and_others_claims():
     )
     claims = (Pending(9, "claimed idea", {}, "b"),)
     brief = dataclasses.replace(BRIEF, recent=recent, claims=claims, temperament="simplification")
+    assert "12 trials" in render(dataclasses.replace(brief, left="12 trials")).request
     now = render(brief).request
     places = [now.index(f"{word} idea") for word in ("bad", "close", "kept", "claimed")]
     assert places == sorted(places)

@@ -87,11 +87,12 @@ def sandbox_option(command: _Command) -> _Command:
 def wide_console() -> Console:
     """Return a console on standard output, PIPED_COLUMNS wide where that is not a terminal.
 
-    The variable COLUMNS gives another width.
+    The variable SWARM_COLUMNS gives another width.
     """
-    console = Console()
-    given = os.environ.get("COLUMNS", "").isdecimal()
-    return console if console.is_terminal or given else Console(width=PIPED_COLUMNS)
+    console, given = Console(), os.environ.get("SWARM_COLUMNS", "")
+    if console.is_terminal:
+        return console
+    return Console(width=int(given) if given.isdecimal() else PIPED_COLUMNS)
 
 
 def plural(count: int, noun: str) -> str:

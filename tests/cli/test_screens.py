@@ -72,7 +72,7 @@ def test_the_live_view_fits_its_terminal(recorded, columns):
 def test_screens_of_commands(recorded, name, words, columns):
     """Of status, lineage and query, as a terminal of that width shows them."""
     islands, _, repo = recorded
-    text = swarm(repo, *words, COLUMNS=str(columns), TZ="UTC")
+    text = swarm(repo, *words, COLUMNS=str(columns), SWARM_COLUMNS=str(columns))
     assert_seen(f"{name}-{islands}-islands-{columns}", text)
 
 

@@ -44,15 +44,15 @@ PACKING = [
     ("JITTER = 0.05", "JITTER = 0.04"),
 ]
 
-LOOP = "for _ in range(400_000):"
+LOOP = "for _ in range(4_000):"
 BENCH = f"""\
-import time
-start, total = time.perf_counter(), 0
+import random
+steps = 0
 {LOOP}
-    total += sum(range(100))
-print("seconds:", time.perf_counter() - start)
+    steps += 1
+print("steps:", steps + random.random())
 """
-FASTER = [(LOOP, LOOP.replace("400_000", count)) for count in ("2_000", "5_000", "9_000")]
+FASTER = [(LOOP, LOOP.replace("4_000", count)) for count in ("2_000", "1_000", "500")]
 
 
 def executable(kind):
@@ -98,7 +98,7 @@ def test_it_makes_a_kept_change_on_packing(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", PLACES)
 def test_it_makes_a_kept_change_on_a_command(kind, tmp_path):
-    """A program that prints its seconds."""
+    """A program that counts its steps, since a loaded machine's seconds would hide a gain."""
     executable(kind)
     repo = tmp_path / "repo"
     repo.mkdir()
@@ -109,8 +109,8 @@ def test_it_makes_a_kept_change_on_a_command(kind, tmp_path):
     git(repo, "add", "-A")
     git(repo, "commit", "-qm", "one")
     with ScriptedCoder({"bench.py": FASTER}) as server:
-        given = {"run": "python bench.py", "metric": "seconds", "direction": "minimize"}
-        limits = {"trials": 14, "minutes": 4}
+        given = {"run": "python bench.py", "metric": "steps", "direction": "minimize"}
+        limits = {"trials": 14, "minutes": 2}
         rung = [{"depth": 1, "seconds": 10, "memory_mib": 512}]
         kept = launch(repo, kind, server, rungs=rung, limits=limits, **given)
     assert "2_000" in git(repo, "show", f"{kept[0][1]}:bench.py")

@@ -62,7 +62,7 @@ import networkx as nx
 
 from harness.contract import EVIDENCE
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.ratchet.fresh import FITS
 from islands.records import Gain, Purpose
 

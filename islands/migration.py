@@ -21,7 +21,7 @@ from functools import singledispatchmethod
 from typing import Literal
 
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.ratchet.acceptance import NEAR_MISS
 from islands.records import Ending, Migrant
 from islands.rng import seed_of

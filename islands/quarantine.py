@@ -32,7 +32,7 @@ from functools import singledispatchmethod
 from itertools import chain, pairwise, takewhile
 
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 
 REASON = "a trial of this change, or of one that it is built on, was invalid"
 """The only reason given, whatever the trial was: more would teach how to cheat better."""

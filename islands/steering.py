@@ -31,7 +31,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.contract import SetupError
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.state.population import KeptChange
 from islands.state.run_state import State
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from analysis.untrusted_text import first_line
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.steering import said
 
 Tone = Literal["kept", "discarded", "steered", "plain", "trouble"]

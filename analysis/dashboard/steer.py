@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from harness.contract import SetupError
+from islands.events.steering import LIMIT_NAMES
 from islands.steering import (
     AddNote,
     DropChange,
@@ -22,7 +23,6 @@ from islands.steering import (
     StopLaunch,
     WithdrawNote,
 )
-from islands.steering_events import LIMIT_NAMES
 
 Steer = Callable[[str, SteeringCommand], object]
 """Has a command carried out in the run of that name. Raises SetupError where it is refused."""

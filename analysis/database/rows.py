@@ -20,7 +20,7 @@ from duckdb import DuckDBPyConnection
 from analysis.database.schema import COLUMNS, TABLES
 from analysis.lineage import Graph, Lineage, speaks_of
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.records import NULL, Gain, Usage
 from islands.steering import said
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.migration import NO_MIGRATION, Migration
 from islands.ratchet import fresh
 from islands.ratchet.acceptance import CandidateEvidence, Decision

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import singledispatchmethod
 
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.records import Purpose
 from islands.stacking.check import Claim, Need, StackCheck
 from islands.stacking.design import MAX_PARTS, budget

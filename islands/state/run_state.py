@@ -14,8 +14,8 @@ from functools import singledispatchmethod
 
 from harness.contract import EVIDENCE, STRENGTH, Direction, Evidence, Outcome, SandboxKind
 from islands import events as ev
-from islands import steering_events as se
 from islands.drift import Sentinels
+from islands.events import steering as se
 from islands.migration import Migrants
 from islands.promotion.state import Promotions
 from islands.quarantine import REASON, Quarantines

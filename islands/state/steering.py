@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import singledispatchmethod
 
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 
 
 class Steering:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from harness.contract import VoidCause
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.records import Ending, Gain
 from islands.state.contention import NOTABLE_SLOWDOWN
 from islands.state.population import IslandState

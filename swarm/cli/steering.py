@@ -15,6 +15,7 @@ from analysis.database.refresh import reading
 from analysis.plain_json import to_json
 from harness.contract import SetupError
 from islands import events as ev
+from islands.events.steering import LIMIT_NAMES, LimitName
 from islands.steering import (
     AddNote,
     DropChange,
@@ -27,7 +28,6 @@ from islands.steering import (
     WithdrawNote,
     said,
 )
-from islands.steering_events import LIMIT_NAMES, LimitName
 from swarm.cli.console import FiniteFloat, json_option, run_option
 from swarm.coordinator.inbox import send
 from swarm.project.runs import RunFolder, locate

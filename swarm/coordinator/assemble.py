@@ -21,10 +21,10 @@ from harness import tasks
 from harness.contract import SandboxKind, SetupError, Slice
 from harness.tasks.base import Task
 from islands import events as ev
+from islands.events.steering import LIMIT_NAMES, LimitName
 from islands.git.branches import Branches
 from islands.records import Usage
 from islands.state.run_state import State
-from islands.steering_events import LIMIT_NAMES, LimitName
 from swarm.agents.base import Agent, Probed
 from swarm.agents.external.settings import ExternalSettings
 from swarm.agents.llm.budget import Budget

@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from analysis.ledger import InUseError, Ledger, writer
 from harness.contract import SetupError
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.git.branches import Branches
 from islands.steering import SteeringCommand, accept, encode_command
 from swarm.project.runs import RunFolder, fold

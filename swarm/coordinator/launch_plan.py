@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.contract import SandboxKind, Slice, Split
 from islands import events as ev
+from islands.events.steering import LimitName, ProgramRevised
 from islands.genome.admission import AdmissionLimits
 from islands.migration import NO_MIGRATION, Migration
 from islands.promotion.attempt import PromotionPolicy
@@ -14,7 +15,6 @@ from islands.scheduling.arm_choice import DEFAULT_ARMS, ArmPolicy
 from islands.stacking.state import NEVER, StackPolicy
 from islands.state.arms import ProposalArm
 from islands.state.steering import Steering
-from islands.steering_events import LimitName, ProgramRevised
 from swarm.agents.plain_sampling import IID
 from swarm.project.runs import RunFolder
 

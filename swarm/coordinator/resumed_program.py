@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from islands.events.steering import LimitsSet, ProgramRevised
 from islands.state.run_state import State
 from islands.steering import said
-from islands.steering_events import LimitsSet, ProgramRevised
 from swarm.project.program import Program
 from swarm.project.repository import is_dirty, load_prose, load_revised
 from swarm.project.revision import revise

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.contract import Preflight, Trial
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.records import Attempt, RunLimit
 from islands.state.run_state import State
 from islands.steering import SteeringCommand, accept

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from harness.contract import SetupError
-from islands.steering_events import LIMIT_NAMES, LimitName
+from islands.events.steering import LIMIT_NAMES, LimitName
 from swarm.project.program import Program
 from swarm.project.schema import Settings
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.contract import SetupError
 from islands import events as ev
-from islands import steering_events as se
+from islands.events import steering as se
 from islands.migration import Migration
 from islands.records import Entry, Proposal
 from islands.state.run_state import State

@@ -12,7 +12,7 @@ from analysis.dashboard.steer import MAX_FORM_BYTES, command_of, form_of
 from analysis.ledger import read_events
 from harness.contract import SetupError
 from islands import steering
-from islands import steering_events as se
+from islands.events import steering as se
 from swarm.coordinator.inbox import send
 from swarm.project.runs import RunFolder
 from tests.support.recorded_repo import RUN

@@ -287,7 +287,7 @@ class State:
         self._spend(island, event.usage)
         self.experiments = max(self.experiments, event.experiment)
         if event.error_kind == "exhausted":
-            island.exhausted = event.reason
+            island.exhausted, island.repeats_in_a_row = event.reason, 0
             return
         island.agent_failures += 1
         island.agent_failures_in_a_row += event.error_kind != "stopped"

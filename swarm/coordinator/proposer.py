@@ -52,6 +52,10 @@ itself for ever has to be slowed down.
 """
 
 
+MAX_REPEATS = 40
+"""Repeats in a row after which an agent counts as having nothing left to try on this head."""
+
+
 @dataclass(slots=True)
 class Proposer:
     """Asks the agent of one island and keeps its queue of candidates filled."""
@@ -231,10 +235,32 @@ class Proposer:
         written_on = run.state.run.base if arm.agent == IID else ""
         refusal = await self.candidates.admit(number, parent, proposal, agent.name, written_on)
         if refusal:
-            await asyncio.sleep(self._pause_s())
-        else:
-            self.prefetch.add_latency(asyncio.get_running_loop().time() - start)
+            return await self._refused(arm, agent.name, refusal)
+        self.prefetch.add_latency(asyncio.get_running_loop().time() - start)
+        return ""
+
+    async def _refused(self, arm: ProposalArm, agent: str, refusal: str) -> str:
+        """Wait before the agent is asked again; return what it is shown, "" if it is of no use."""
+        if self.run.state.islands[self.name].repeats_in_a_row >= MAX_REPEATS:
+            self._note_only_repeats(arm, agent)
+            return ""
+        await asyncio.sleep(self._pause_s())
         return refusal
+
+    def _note_only_repeats(self, arm: ProposalArm, agent: str) -> None:
+        """Record that an agent only repeats itself; it would be paid for that until the end."""
+        if self._others_go_on(arm):
+            return
+        self.run.record(
+            ev.AgentFailed(
+                self.run.next_number(),
+                self.name,
+                agent,
+                "exhausted",
+                f"its last {MAX_REPEATS} proposals repeat what was tried, or is being tried",
+                temperament=arm.temperament,
+            )
+        )
 
     def _others_go_on(self, arm: ProposalArm) -> bool:
         """Note that an agent has nothing left to try; return whether that is to go unrecorded.

@@ -8,11 +8,13 @@ from islands.state.run_state import State
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
 from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.proposer import MAX_REPEATS
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.laboratory import GENOME, LabAgent, MemoryLedger, make_run, value
 
 DONE = AgentError("exhausted", "all is tried")
+ISLANDS = ("i0", "i1")
 
 
 def simulate(tmp_path, **parts):
@@ -44,6 +46,17 @@ def dry(answers):
     """Return an agent that makes so many proposals that lose, and then has nothing left."""
     script = {n: worse(n) for n in range(1, answers + 1)}
     return LabAgent(script=script | dict.fromkeys(range(answers + 1, 10_000), DONE))
+
+
+def test_an_agent_that_only_repeats_itself_has_run_out(tmp_path):
+    """It is not paid to do so until the end: the run stops where no limit would stop it."""
+    agents = {name: LabAgent(script=dict.fromkeys(range(1, 10_000), worse(1))) for name in ISLANDS}
+    run = simulate(tmp_path, agents=agents, limits=RunLimits(trials=400))
+    assert run.limit == "ideas"
+    assert run.state.trials < 20
+    for name, agent in agents.items():
+        assert failures(run, name)[-1].reason.startswith(f"its last {MAX_REPEATS} proposals repeat")
+        assert MAX_REPEATS <= agent.calls < 3 * MAX_REPEATS
 
 
 def test_the_run_ends_when_every_agent_has_run_out(tmp_path):

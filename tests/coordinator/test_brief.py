@@ -45,7 +45,7 @@ def briefs(history):
     return [briefer.brief(state, name, 999) for name in state.islands]
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_trials_of_checks_and_of_other_splits_change_no_brief(past, data):
     """Their scores, failures and logs are not shown."""

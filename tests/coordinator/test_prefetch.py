@@ -161,7 +161,7 @@ def check_history(history, branches):
     return len(stale)
 
 
-@pytest.mark.parametrize("least", [500, pytest.param(10_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("least", [200, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_stale_candidates_are_rebased_or_dropped(tmp_path, least):
     """In any order of answers, commits, preflights, merges and trials."""
     stale, counts, seed = 0, Counter(), 0
@@ -177,7 +177,7 @@ def test_stale_candidates_are_rebased_or_dropped(tmp_path, least):
     assert counts["ProposalRefused"] > least // 10
 
 
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_run_killed_after_any_event_resumes_consistently(tmp_path, step):
     """No candidate is lost, measured twice or measured on a stale head."""
     whole = random_run(tmp_path, 1, trials=14)

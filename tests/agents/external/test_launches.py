@@ -28,9 +28,9 @@ def test_a_command_makes_a_kept_change(repo):
     """Prompt on standard input, a scratch copy as working folder, the last HYPOTHESIS line."""
     agents = {"own": {"kind": "command", "command": TUNE, "seconds": 60, "network": True}}
     rewrite(
-        repo, rungs=RUNG, agents=agents, agent="own", islands=1, limits={"trials": 20, "minutes": 2}
+        repo, rungs=RUNG, agents=agents, agent="own", islands=1, limits={"trials": 40, "minutes": 2}
     )
-    swarm(repo, "launch")
+    swarm(repo, "launch", "--stop-at", "2.5")
     events = ledger(repo)
     received = [event for event in events if event["kind"] == "proposal_received"]
     assert "harder pushes" in [event["hypothesis"] for event in received]

@@ -3,6 +3,8 @@
 The ledger is a list of these and nothing else; every state, graph and table is computed from it.
 Each event has two fields that are not listed below: `recorded`, seconds since the epoch by the
 coordinator's clock (virtual in simulations), and `kind`, the event's name in the ledger.
+
+May import islands.records and harness.contract; imported by the rest of islands and all above it.
 """
 
 from __future__ import annotations

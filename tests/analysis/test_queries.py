@@ -37,11 +37,11 @@ def test_the_views_agree_with_the_events(recorded, history):
     assert chain == tuple((change.commit,) for change in history[1].islands["i0"].kept)
     failures = ask(recorded, "SELECT failure, reason FROM failures").rows
     assert failures == (("crash", "boom [bold]"), ("timeout", "too late"))
-    assert (
-        ask(recorded, "SELECT hypothesis, rule FROM refusals").rows == ((HOSTILE, "outside"),) * 2
-    )
+    refused = ask(recorded, "SELECT hypothesis, rule FROM refusals").rows
+    assert refused == (("Begin", "claimed"), *((HOSTILE, "outside"),) * 2)
     times = {row["cause"]: row["count"] for row in ask(recorded, "FROM outcomes_by_reason").named()}
     assert times["rate"] == times["outside"] == 2
+    assert times["claimed"] == 1
     usage = ask(recorded, "FROM usage").named()
     spent = {name: island.usd for name, island in history[1].islands.items()}
     assert {row["island"]: row["usd"] for row in usage} == pytest.approx(spent)
@@ -56,10 +56,14 @@ def test_migrations_are_recorded_with_their_results(recorded, history):
     offered = [event for event in history[0] if isinstance(event, ev.MigrantOffered)]
     migrations = {row["experiment"]: row for row in ask(recorded, "FROM migrations").named()}
     assert [*migrations] == [event.experiment for event in offered] != []
-    graph, verdicts = fold(history[0]), {}
+    graph, verdicts, broken = fold(history[0]), {}, set()
     for event in history[0]:
         if isinstance(event, ev.VerdictReached):
             verdicts[event.experiment] = event
+        if isinstance(event, ev.TrialEnded) and event.outcome.failure is not None:
+            broken.add(event.started.experiment)
+    assert verdicts.keys() & migrations
+    assert broken & migrations.keys()
     for event in offered:
         row = migrations[event.experiment]
         assert (row["origin_island"], row["origin_experiment"]) == (
@@ -71,7 +75,8 @@ def test_migrations_are_recorded_with_their_results(recorded, history):
         assert edge["experiment"] == event.experiment
         verdict = verdicts.get(event.experiment)
         if verdict is None:
-            assert row["result"] is None  # the run ended before it
+            # it broke, or the run ended before its verdict
+            assert row["result"] == ("failed" if event.experiment in broken else None)
             continue
         assert row["result"] == ("worked" if verdict.verdict == "keep" else "failed")
         assert row["gain"] == edge["gain"] == verdict.gain.mean

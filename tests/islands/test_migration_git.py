@@ -42,6 +42,10 @@ CASES = {
     ),
     "the same line alike": (
         (puts(TRAINED, "A = 1", "A = 2"), puts(TRAINED, "A = 1", "A = 2")),
+        [],  # one island tries it; the other is told so, and adopts its head
+    ),
+    "the same line alike, without memory": (
+        (puts(TRAINED, "A = 1", "A = 2"), puts(TRAINED, "A = 1", "A = 2")),
         ["present", "present"],
     ),
     "one renames what the other edits": (
@@ -68,7 +72,7 @@ def test_changes_of_two_islands_meet_and_get_the_right_verdict(tmp_path, case):
     """No case stops the run, refs and ledger agree, and a change that works on both is on both."""
     ideas, wanted = CASES[case]
     repo = repository(tmp_path, case)
-    run = conduct(repo, ideas)
+    run = conduct(repo, ideas, remembers="without memory" not in case)
     assert list(results(run).values()) == wanted
     assert run.state.trials == 44
     for name, island in run.state.islands.items():
@@ -76,8 +80,11 @@ def test_changes_of_two_islands_meet_and_get_the_right_verdict(tmp_path, case):
     held = git(repo, "for-each-ref", "--format=%(objectname)", "refs/swarm/lab/tried").split()
     candidates = [e.commit for e in run.ledger.kept if isinstance(e, ev.CandidateAdmitted)]
     assert sorted(held) == sorted(candidates)
-    if wanted == ["keep"]:
-        assert texts(run, "i0") == texts(run, "i1")
+    if wanted in (["keep"], []):
+        assert texts(run, "i0") == texts(run, "i1") != START
+    if not wanted:
+        kept = [e for e in run.ledger.kept if isinstance(e, ev.VerdictReached)]
+        assert [e.island for e in kept if e.verdict == "keep"] == ["i0"]
     if "renames" in case:
         assert texts(run, "i1")["genome/moved.py"] == "X = 2\nY = 1\nZ = 1\nW = 1\nV = 2\n"
 

@@ -10,6 +10,7 @@ from islands.ratchet.prior import learn
 from islands.ratchet.simpler import SimplerRule
 from islands.records import Entry, Proposal
 from islands.state.run_state import State
+from swarm.agents.base import AgentError
 from swarm.coordinator.launch_plan import RunLimits
 from tests.benchmarks.bench_simpler import loop, study
 from tests.coordinator.test_task_tree import kinds, simulate
@@ -92,13 +93,15 @@ def test_false_ones_are_rare_little_is_lost_and_loops_end():
 
 
 class Shortener(LabAgent):
-    """Removes the first of the lines below X, and otherwise changes nothing."""
+    """Removes one of the lines below X, another one each time."""
 
     async def propose(self, brief):
         self.calls += 1
         first, *rest = brief.genome[GENOME].splitlines()
-        text = "\n".join([first, *rest[1:]] if rest else [f"{first.split('=')[0]}= -9.0"]) + "\n"
-        return Proposal("Remove a line", {GENOME: Entry(text.encode())})
+        if not rest:
+            raise AgentError("exhausted", "no line is left")
+        rest.pop(self.calls % len(rest))
+        return Proposal("Remove a line", {GENOME: Entry("\n".join([first, *rest, ""]).encode())})
 
 
 class Branches(MemoryBranches):
@@ -116,7 +119,8 @@ def first_line(branches, commit):
 def test_a_run_gets_shorter_and_no_worse(tmp_path, monkeypatch):
     """Lines without effect go, and the record says why; a resumed state knows what was spent."""
     monkeypatch.setattr("tests.support.laboratory.value", first_line)
-    branches = Branches("X = 0.5\nf(1)\nf(2)\nf(3)\n")
+    without_effect = "".join(f"f({n})\n" for n in range(12))
+    branches = Branches(f"X = 0.5\n{without_effect}")
     run = simulate(
         tmp_path,
         branches=branches,
@@ -133,7 +137,7 @@ def test_a_run_gets_shorter_and_no_worse(tmp_path, monkeypatch):
     assert all(
         event.simpler and event.reason.startswith("simpler: -1 line, gain") for event in kept
     )
-    assert len(branches.files(island.head)[GENOME].data.splitlines()) == 4 - len(kept)
+    assert len(branches.files(island.head)[GENOME].data.splitlines()) == 13 - len(kept)
     fresh = State()
     fresh.apply_all(run.ledger.kept)
     assert fresh.islands["i0"].lost_to_simplicity == island.lost_to_simplicity > 0

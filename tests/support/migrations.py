@@ -41,8 +41,11 @@ class Sums(LabExecutor):
         )
 
 
+IDEA = "its own idea"
+
+
 class Maker:
-    """Makes one change if its head still lacks it, then proposes what is worse.
+    """Makes one change if its head lacks it, else or while that is tried proposes what is worse.
 
     A port is answered by `port`: files, or an AgentError for each time it is asked.
     """
@@ -61,8 +64,8 @@ class Maker:
                 raise answer
             return Proposal("port", answer)
         files = self.made(brief.genome)
-        if files:
-            return Proposal("its own idea", files)
+        if files and IDEA not in {pending.hypothesis for pending in brief.pending}:
+            return Proposal(IDEA, files)
         worse = Entry(f"J = {-0.5 - brief.experiment / 1000}\n".encode())
         return Proposal("worse", {"genome/idle.txt": worse})
 
@@ -109,7 +112,9 @@ def gives_up(brief, times):
     return AgentError("unapplied", "it does not fit")
 
 
-def conduct(repo, ideas, port=gives_up, trials=44, topology="ring", **parts):
+def conduct(  # noqa: PLR0913, PLR0917 - parts of a run, each with a default
+    repo, ideas, port=gives_up, trials=44, topology="ring", remembers=True, **parts
+):
     """Conduct a run of two islands on real git, on virtual time; return it."""
 
     async def main():
@@ -122,7 +127,7 @@ def conduct(repo, ideas, port=gives_up, trials=44, topology="ring", **parts):
             base=git(repo, "rev-parse", "main"),
             genome=("genome",),
         )
-        plan = replace(plan, entry="genome/train.py")
+        plan = replace(plan, entry="genome/train.py", remembers=remembers)
         run = Run(
             launch=plan,
             branches=branches,

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import dataclasses
 import random
+from collections import Counter
 
 import httpx2
 import pytest
@@ -22,10 +23,17 @@ from tests.support.loopback import Cut, Garbage, Say, Status
 
 
 def stormy(seed):
-    """Return a script in which a third of the calls fail."""
-    draw = random.Random(seed)
+    """Return a script in which a third of the calls fail.
+
+    What becomes of a call depends on its text and on how often that came, never on its turn among
+    those of others: that differs with the load.
+    """
+    came = Counter()
 
     def script(request):
+        text = request.turns[-1][1] if request.turns else ""
+        draw = random.Random(f"{seed}/{text}/{came[text]}")
+        came[text] += 1
         roll = draw.random()
         if roll < 0.06:
             return Status(429, {"retry-after-ms": "2"})
@@ -147,7 +155,7 @@ def test_in_a_storm_the_books_equal_the_providers_log(server):
         and one.request.body["stream"]
     ]
     assert len(told) > 250
-    assert len(begun) > 3
+    assert len(begun) > 3  # 7 are calls of clients that are not killed, whatever the load
     total = books.total
     assert total.calls == len(server.log) == len(calls)
     assert total.tokens_in == sum(one.tokens_in for one in told + begun)

@@ -21,7 +21,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
@@ -103,11 +103,20 @@ class _Piece(NamedTuple):
 
 
 def _python_hunks(before: bytes, after: bytes) -> list[_Hunk]:
-    old, new = ([*_pieces(side, "", "")] for side in _differing(before, after))
-    had, has = _locals(old), _locals(new)
+    sides = _differing(before, after)
+    had, has = (_locals(side) for side in sides)
+    old, new = ([piece for each in side for piece in each.pieces] for side in sides)
     names = {root: _renamed(root, old, new, had.get(root, set()), has[root]) for root in has}
-    old_forms = [_form_of(piece, {}) for piece in old]
-    new_forms = [_form_of(piece, names.get(piece.root, {})) for piece in new]
+    old_forms = [form for statement in sides[0] for form in statement.forms]
+    new_forms = [
+        form
+        for statement in sides[1]
+        for form in (
+            [_form_of(piece, names.get(piece.root, {})) for piece in statement.pieces]
+            if any(names.get(piece.root) for piece in statement.pieces)
+            else statement.forms
+        )
+    ]
     hunks = [
         _Hunk(
             (new[c:d] or old[a:b])[0].scope,
@@ -121,23 +130,61 @@ def _python_hunks(before: bytes, after: bytes) -> list[_Hunk]:
     return _numbered(hunks)
 
 
-def _differing(before: bytes, after: bytes) -> tuple[list[ast.stmt], list[ast.stmt]]:
+class _Statement:
+    """A statement of a file, and what is read from it once: a head meets many candidates.
+
+    text: its lines
+    pieces: itself, and the statements of its blocks
+    forms: those of its pieces, no name replaced
+    names: names bound, and names that are said not to be local, by the root of their piece
+    """
+
+    def __init__(self, node: ast.stmt, text: list[bytes]) -> None:
+        self.text, self._node = text, node
+
+    @cached_property
+    def pieces(self) -> list[_Piece]:
+        return [*_pieces([self._node], "", "")]
+
+    @cached_property
+    def forms(self) -> list[str]:
+        return [_form_of(piece, {}) for piece in self.pieces]
+
+    @cached_property
+    def names(self) -> dict[str, tuple[set[str], set[str]]]:
+        found: dict[str, tuple[set[str], set[str]]] = {}
+        for piece in self.pieces:
+            if isinstance(piece.node, str):
+                continue
+            bound, shared = found.setdefault(piece.root, (set(), set()))
+            for node in _own(piece.node):
+                if isinstance(node, _BINDING):
+                    binds, shares = _bound(node, in_function=bool(piece.root))
+                    bound |= binds
+                    shared |= shares
+        return found
+
+
+def _differing(before: bytes, after: bytes) -> tuple[list[_Statement], list[_Statement]]:
     """Return the statements between those that both files begin and end with, and CONTEXT more.
 
     Statements are told apart by their text first: most of a file does not change.
     """
-    (old, old_texts), (new, new_texts) = (_statements(source) for source in (before, after))
-    start, end = _common(old_texts, new_texts)
+    old, new = _statements(before), _statements(after)
+    start, end = _common([each.text for each in old], [each.text for each in new])
     start, end = max(0, start - CONTEXT), max(0, end - CONTEXT)
     return old[start : len(old) - end], new[start : len(new) - end]
 
 
 @lru_cache(maxsize=16)  # a head is compared with many candidates
-def _statements(source: bytes) -> tuple[list[ast.stmt], list[list[bytes]]]:
-    """Return a file's statements and the lines of each. Raises NotPythonError."""
-    body = [statement for statement in parse(source).body if not _is_silent(statement)]
+def _statements(source: bytes) -> list[_Statement]:
+    """Return a file's statements that do something. Raises NotPythonError."""
     lines = source.splitlines()
-    return body, [lines[_first_line(each) - 1 : each.end_lineno] for each in body]
+    return [
+        _Statement(each, lines[_first_line(each) - 1 : each.end_lineno])
+        for each in parse(source).body
+        if not _is_silent(each)
+    ]
 
 
 def _first_line(statement: ast.stmt) -> int:
@@ -175,31 +222,48 @@ def _is_block(value: object) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], kinds)
 
 
-def _locals(pieces: Iterable[_Piece]) -> dict[str, set[str]]:
+def _locals(statements: Iterable[_Statement]) -> dict[str, set[str]]:
     """Return the names that are local to each function; under "", to comprehensions and lambdas."""
     names: dict[str, set[str]] = {"": set()}
     shared: dict[str, set[str]] = {}
-    for piece in pieces:
-        if isinstance(piece.node, str):
-            continue
-        for node in _own(piece.node):
-            bound, outer = _bound(node, in_function=bool(piece.root))
-            names.setdefault(piece.root, set()).update(bound)
-            shared.setdefault(piece.root, set()).update(outer)
+    for statement in statements:
+        for root, (bound, outer) in statement.names.items():
+            names.setdefault(root, set()).update(bound)
+            shared.setdefault(root, set()).update(outer)
     return {root: found - shared.get(root, set()) for root, found in names.items()}
 
 
 def _own(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield `node` and what is in it, but for the statements of its blocks."""
+    """Yield `node` and what is in it, but for the statements of its blocks; in any order.
+
+    `ast.iter_child_nodes` takes several times as long.
+    """
     waiting = [node]
     while waiting:
         each = waiting.pop()
         yield each
-        waiting.extend(
-            child
-            for child in ast.iter_child_nodes(each)
-            if not isinstance(child, ast.stmt | ast.excepthandler | ast.match_case)
-        )
+        for value in vars(each).values():
+            children = value if isinstance(value, list) else (value,)
+            waiting += [
+                child
+                for child in children
+                if isinstance(child, ast.AST) and not isinstance(child, _APART)
+            ]
+
+
+_APART = (ast.stmt, ast.excepthandler, ast.match_case, ast.expr_context, ast.operator)
+"""Nodes that are pieces of their own, or bind no name."""
+
+_BINDING = (
+    ast.Global,
+    ast.arg,
+    ast.comprehension,
+    ast.Name,
+    ast.ExceptHandler,
+    ast.MatchAs,
+    ast.MatchStar,
+)
+"""Nodes that may bind a name, or say that one is not local."""
 
 
 def _bound(node: ast.AST, *, in_function: bool) -> tuple[set[str], set[str]]:

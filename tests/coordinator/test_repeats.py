@@ -17,7 +17,7 @@ from tests.support.laboratory import MemoryLedger, make_run
 ISLANDS = 3
 
 
-def night(tmp_path, *, remembers=True, trials=110, ledger=None, branches=None):
+def night(tmp_path, *, remembers=True, trials=70, ledger=None, branches=None):
     """Run a night of herding models; return the run."""
 
     async def main():

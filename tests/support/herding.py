@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from islands.records import Entry, Proposal, Usage
 from tests.support.laboratory import GENOME, LabExecutor, MemoryBranches
 
-KNOBS, VALUES = 60, 3
+KNOBS, VALUES = 30, 3
 
-IDEAS = random.Random(1).sample([(n, v) for n in range(KNOBS) for v in range(1, VALUES)], 100)
+IDEAS = random.Random(1).sample([(n, v) for n in range(KNOBS) for v in range(1, VALUES)], 60)
 """Knobs and values, the most popular first."""
 
 POPULARITY = [1 / (place + 1) for place in range(len(IDEAS))]

@@ -39,11 +39,13 @@ GIT_INHERITED = frozenset(
     {
         *("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"),
         *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_COUNT"),
-        *("GIT_EXEC_PATH", "GIT_SSL_CAINFO"),
+        *("GIT_EXEC_PATH", "GIT_SSL_CAINFO", "GIT_TEMPLATE_DIR", "GIT_DEFAULT_HASH"),
+        *("GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM"),
     }
 )
 """GIT_* variables that reach git: the user's identity, the places of git's own files, settings that
-are given by number (safe.directory), and the certificates that the user's transport trusts."""
+are given by number (safe.directory), the certificates that the user's transport trusts, what a new
+repository begins with (hooks, object ids), and how far up git looks for a repository."""
 
 _PLAIN_SECTIONS = frozenset({"commit", "core", "gpg", "init", "safe", "user"})
 """Sections of settings given by number that children get: no other holds a header or a password."""

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from islands.environment import may_be_inherited
+from islands.environment import may_be_inherited, reaches_no_git
 
 SPY = """#!/bin/sh
 env >> {seen}
@@ -41,3 +41,10 @@ def test_what_children_need_is_on_the_list():
     assert all(map(may_be_inherited, wanted))
     refused = ("OPENAI_API_KEY", "AWS_PROFILE", "GIT_PASSWORD", "SWARM_ACCESS_TOKEN")
     assert not any(map(may_be_inherited, refused))
+
+
+def test_git_gets_the_users_settings_and_no_other_repository():
+    """Identity, what a new repository begins with and how one is found count; its parts do not."""
+    wanted = ("AUTHOR_NAME", "CONFIG_GLOBAL", "TEMPLATE_DIR", "DISCOVERY_ACROSS_FILESYSTEM")
+    assert not any(reaches_no_git(f"GIT_{name}") for name in wanted)
+    assert all(reaches_no_git(f"GIT_{name}") for name in ("DIR", "INDEX_FILE", "CONFIG_PARAMETERS"))

@@ -25,15 +25,18 @@ def score(
 ) -> tuple[NDArray[np.float64], float]:
     """Return the bits of each target, float64[N, context], and the seconds to the first question.
 
-    Each window is asked once, in an order that no genome can predict, so that its neighbours in a
-    batch tell nothing. Raises InvalidError if the answers are not a forecast.
+    Windows are asked in an order that no genome can predict, so that a window's neighbours in a
+    batch tell nothing. Its first answer counts: those that fill the last batch are asked twice, and
+    a model may remember. Raises InvalidError if the answers are not a forecast.
     """
     random = np.random.default_rng(secrets.randbits(128))
     batches = shuffled(len(text.inputs), model.rows, random)
     cost = np.full(text.targets.shape, np.nan)
 
     def take(i: int, logits: Logits) -> None:
-        cost[batches[i]] = bits(logits, text.targets[batches[i]])
+        batch, spent = batches[i], bits(logits, text.targets[batches[i]])
+        first = np.isnan(cost[batch, 0])
+        cost[batch[first]] = spent[first]
 
     questions = [Question(text.inputs[batch]) for batch in batches]
     start = ask(model, questions, confine, seconds, take)

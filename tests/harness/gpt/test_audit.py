@@ -27,6 +27,26 @@ def test_the_score_is_that_of_the_forecasts(model, text):
     assert start >= 0
 
 
+def test_the_first_answer_of_a_window_counts(model, text):
+    """A model knows those that fill the last batch: it was asked them before."""
+    seen, known = set(), []
+
+    def remember():
+        table = bigram_logits()
+
+        def forward(tokens):
+            old = np.array([row.tobytes() in seen for row in tokens])
+            known.append(old.sum())
+            seen.update(row.tobytes() for row in tokens)
+            return table[tokens] * ~old[:, None, None]
+
+        return forward
+
+    cost, _ = gpt.bits.score(model, text, served(remember), 9)
+    assert sum(known) == -WINDOWS % 7 > 0
+    assert np.abs(cost - expected_bits(text)).max() < 1e-5
+
+
 def test_questions_hold_inputs_in_an_order_of_their_own(model, text):
     """Each window comes at least once, whole, and rarely beside its neighbour."""
     seen = []

@@ -144,7 +144,8 @@ class IslandState:
     endings: number of experiments by ending
     agent_failures, agent_failures_in_a_row, refusals_in_a_row: of its agent
     restarted: whether a person restarted it and it has kept nothing since
-    repeats_in_a_row: proposals of its agent that repeated what was tried or is being tried
+    repeats_in_a_row: proposals of its agent that repeated what was tried
+    claims_in_a_row: those that repeated what is being tried
     exhausted: why its agent has nothing left to try on the head, "" while it may have
     trials: trials started, voided ones left out
     budget_seconds, wall: seconds of its trials' budgets used, and of wall time since the first
@@ -166,6 +167,7 @@ class IslandState:
     refusals_in_a_row: int = 0
     restarted: bool = False
     repeats_in_a_row: int = 0
+    claims_in_a_row: int = 0
     exhausted: str = ""
     trials: int = 0
     budget_seconds: float = 0.0

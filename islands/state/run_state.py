@@ -307,7 +307,9 @@ class State:
         # a refused migrant is not the agent's failure
         if not self.migrants.is_migrant(event.experiment):
             island.refusals_in_a_row += not event.repeats
-            island.repeats_in_a_row += bool(event.repeats)
+            claimed = event.rule == CLAIMED
+            island.repeats_in_a_row += bool(event.repeats) and not claimed
+            island.claims_in_a_row += claimed
         experiment.repeats, experiment.claimed = event.repeats, event.rule == CLAIMED
         self._close(island, experiment, "refused", f"{event.rule}: {event.reason}", None)
 
@@ -318,7 +320,7 @@ class State:
         experiment.commit, experiment.lines = event.commit, event.added - event.removed
         experiment.code, experiment.change = event.code, event.change
         self.scores.count_lines(event)
-        island.refusals_in_a_row = island.repeats_in_a_row = 0
+        island.refusals_in_a_row = island.repeats_in_a_row = island.claims_in_a_row = 0
 
     @_apply.register
     def _candidate_rebased(self, event: ev.CandidateRebased) -> None:

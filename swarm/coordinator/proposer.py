@@ -257,7 +257,7 @@ class Proposer:
                 self.name,
                 agent,
                 "exhausted",
-                f"its last {MAX_REPEATS} proposals repeat what was tried, or is being tried",
+                f"its last {MAX_REPEATS} proposals repeat what was tried",
                 temperament=arm.temperament,
             )
         )
@@ -334,8 +334,9 @@ class Proposer:
         island = self.run.state.islands[self.name]
         in_a_row = max(island.agent_failures_in_a_row, island.refusals_in_a_row)
         pause = PAUSE_UNIT_S * 2.0 ** min(in_a_row, 10)
-        if island.repeats_in_a_row and not in_a_row:
-            doublings = island.repeats_in_a_row / REPEATS_TO_DOUBLE
+        repeats = island.repeats_in_a_row + island.claims_in_a_row
+        if repeats and not in_a_row:
+            doublings = repeats / REPEATS_TO_DOUBLE
             pause = REPEAT_PAUSE_S * 2.0 ** min(doublings, 12.0)
         return max(retry_after, min(MAX_PAUSE_S, pause))
 

@@ -3,8 +3,11 @@
 What answers a proposal, and when it may be tried again, is decided in islands/state/memory.py.
 Figures are rounded as in every brief (islands/ratchet/ladder.py).
 
-Not covered: an agent that only ever repeats itself is asked again and again, at growing intervals,
-until a limit is reached.
+An agent that only repeats itself counts as out of ideas after MAX_REPEATS (swarm/coordinator/
+proposer.py).
+
+Not covered: one that is only told that its ideas are being tried is asked again, at growing
+intervals.
 """
 
 from __future__ import annotations

@@ -157,7 +157,12 @@ class Loopback:
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/api/{name}", self._ollama, methods=["GET", "POST"]),
         ]
-        config = uvicorn.Config(Starlette(routes=routes), log_level="critical", lifespan="off")
+        config = uvicorn.Config(
+            Starlette(routes=routes),
+            log_level="critical",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
         self._server = uvicorn.Server(config)
         self._socket = socket.create_server(("127.0.0.1", 0))
         # asyncio asks for this only of sockets that it made: without it each answer takes 40 ms
@@ -189,7 +194,7 @@ class Loopback:
 
     def __exit__(self, *exc: object) -> None:
         self._server.should_exit = self._server.force_exit = True
-        self._thread.join()
+        self._thread.join(10)  # a daemon: an answer that hangs on purpose may keep it
         self._socket.close()
 
     async def _messages(self, request: Request) -> Response:

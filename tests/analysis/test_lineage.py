@@ -4,6 +4,7 @@ import networkx as nx
 import pytest
 
 from analysis.lineage import fold
+from harness.contract import Slice
 from islands import events as ev
 
 
@@ -53,7 +54,7 @@ def test_a_crossing_joins_both_of_its_parents(history):
 
 def test_a_merge_is_the_heads_child():
     """A merge is a node with an edge from the head that was merged."""
-    opened = ev.IslandOpened("a", "swarm/run1/a", "base", "m", ev.Slice("s", "cpu"))
+    opened = ev.IslandOpened("a", "swarm/run1/a", "base", "m", Slice("s", "cpu"))
     graph = fold([opened, ev.Merged("a", "base", "merge", "main", recorded=5.0)])
     assert graph.nodes["merge"] == {"kind": "merge", "island": "a", "recorded": 5.0}
     assert graph.has_edge("base", "merge", "merged_as")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from islands import events as ev
 from islands.git.branches import Branches
-from islands.records import Entry
+from islands.records import Entry, Usage
 from tests.support.chain import chained
 from tests.support.histories import lived
 from tests.support.laboratory import GENOME
@@ -77,7 +77,7 @@ def another_keep(repo):
     """Return the events of one more experiment that is kept, on the hostile change."""
     number = max(getattr(event, "experiment", 0) for event in repo.events) + 1
     island, head = repo.kept.island, repo.kept.commit
-    usage = ev.Usage(1, 10, 10, 0.5)
+    usage = Usage(1, 10, 10, 0.5)
     commit = "c0ffee" + "0" * 34
     gain = dataclasses.replace(repo.kept.gain, mean=0.125)
     return number, [

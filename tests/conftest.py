@@ -30,14 +30,15 @@ def pytest_addoption(parser):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Return twice the usable cores, since many tests wait for a trial's time to pass.
+    """Return one more than the usable cores, since many tests wait for a trial's time to pass.
 
-    Tests of a GPU run one after another: it is theirs alone.
+    With twice as many, trials lose so much of their cores that some are void. Tests of a GPU run
+    one after another: it is theirs alone.
     """
     if config.option.markexpr == "gpu":
         config.option.dist = "no"
         return 0
-    return min(WORKERS, 2 * len(os.sched_getaffinity(0)))
+    return min(WORKERS, len(os.sched_getaffinity(0)) + 1)
 
 
 def pytest_collection_modifyitems(items):

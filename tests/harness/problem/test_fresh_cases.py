@@ -81,6 +81,7 @@ def test_a_gain_that_is_remembered_does_not_hold(problem):
     kind = problem.program.settings.task
     assert tasks.load(kind, problem.frozen).fresh_pieces("none") == 2
     head = problem.measure(task=kind, fresh=2)
+    assert head.failure is None
     assert head.parts == {"dev": (0.25,) * 8, "fresh": (0.25,) * 8}
     for name, dev, fresh in (("better", 0.625, 0.625), ("remembers", 1.0, 0.25)):
         own = problem.measure({"src/work.py": GENOMES[kind][name]}, task=kind, fresh=2)

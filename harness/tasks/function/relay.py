@@ -35,7 +35,7 @@ from harness.problem import wire
 from harness.sandbox.policy import Exit
 from harness.tasks.base import InvalidError
 
-IDLE_CPU_S, IDLE_CPU_SHARE, CALL_CPU_S, SPIN_CPU_S = 0.02, 0.01, 0.0005, 0.03
+IDLE_CPU_S, IDLE_CPU_SHARE, CALL_CPU_S, SPIN_CPU_S = 0.1, 0.01, 0.0005, 0.03
 """CPU time that a genome may use between calls: in seconds (the kernel counts in hundredths), as a
 share of the time of its calls, in seconds a call, and in seconds a call for each core but one,
 since threads of numerical libraries spin before they sleep."""

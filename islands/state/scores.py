@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import replace
+from functools import lru_cache
 from itertools import chain
 from statistics import fmean, median
 
@@ -110,14 +111,10 @@ class Scores:
 
         Few baseline seeds cannot tell which of them is; the base is measured again in pairs.
         """
-        scores = [*self.by_commit.get(self.run.base, {}).values()] if self._run else []
+        scores = (*self.by_commit.get(self.run.base, {}).values(),) if self._run else ()
         if len(scores) <= JUDGING_FREEDOM:
             return baseline
-        known = pooled(contrasts(scores))
-        if known.squares == 0.0:
-            return baseline
-        limit = far_limit(known.freedom) * math.sqrt(known.squares / known.freedom)
-        middle = median(scores)
+        middle, limit = _near_range(scores)
         return [score for score in baseline if abs(score - middle) <= limit] or baseline
 
     def _levelled(self, baseline: list[float]) -> list[float]:
@@ -237,3 +234,14 @@ class Scores:
             self._first,
         ):
             facts.pop(commit, None)
+
+
+@lru_cache(maxsize=8)
+def _near_range(scores: tuple[float, ...]) -> tuple[float, float]:
+    """Return the median of `scores`, and how far from it one may lie that is not far off.
+
+    The noise is asked for several times a trial, and these change once in a while.
+    """
+    known = pooled(contrasts(scores))
+    sd = math.sqrt(known.squares / known.freedom) if known.squares else math.inf
+    return median(scores), far_limit(known.freedom) * sd

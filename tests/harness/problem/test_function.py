@@ -190,27 +190,6 @@ TRAPS = {
         "memory",
         "held more than 512 MiB",
     ),
-    "a busy thread": (
-        f"""
-        import threading, os
-        def burn():
-            while True: pass
-        threading.Thread(target=burn, daemon=True).start()
-        {SORT.replace(chr(10), chr(10) + " " * 8)}
-        """,
-        "invalid",
-        "it used",
-    ),
-    "a busy child": (
-        f"""
-        import os
-        if os.fork() == 0:
-            while True: pass
-        {SORT.replace(chr(10), chr(10) + " " * 8)}
-        """,
-        "invalid",
-        "it used",
-    ),
     "an answer ahead": (
         """
         import os, sys
@@ -241,6 +220,31 @@ def test_a_trap_fails_with_one_line(bench, trap):
     failure = bench.measure(genome, seconds=2.0 if kind == "timeout" else 20.0).failure
     assert (failure.kind, failure.reason[: len(reason)]) == (kind, reason)
     assert "\n" not in failure.reason
+
+
+BUSY = {
+    "thread": """
+        import threading
+        def burn():
+            while True: pass
+        threading.Thread(target=burn, daemon=True).start()
+    """,
+    "child": """
+        import os
+        if os.fork() == 0:
+            while True: pass
+    """,
+}
+
+
+@pytest.mark.parametrize("kind", BUSY)
+def test_work_between_calls_is_invalid(tmp_path, zygote, sandbox, kind):
+    """While evaluate.py computes on the same core, a genome's processes must stand still."""
+    computing = "until = time.process_time() + 0.2\n        while time.process_time() < until: pass"
+    (sleeping,) = (line for line in EVALUATE.splitlines() if "time.sleep" in line)
+    evaluate = EVALUATE.replace(sleeping.strip(), computing)
+    failure = Bench(tmp_path, zygote, evaluate).measure(dedent(BUSY[kind]) + SORT).failure
+    assert (failure.kind, failure.reason[:7]) == ("invalid", "it used")
 
 
 def test_time_is_taken_outside_the_genome(bench):

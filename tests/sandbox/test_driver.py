@@ -50,7 +50,7 @@ def test_a_sandbox_is_given_its_own_gpu_and_the_drivers_files(machine):
     for lease in (LEASE, Slice("gpu1", "cuda", (CORE,), "1"), mig):
         names = [node.name for node in devices.device_nodes(lease)]
         assert names == ["nvidia1", "nvidiactl", "nvidia-uvm"]
-    words = bubblewrap.command(SandboxPolicy(LEASE, 1.0, 64), ["/bin/true"], 9)
+    words = bubblewrap.options(SandboxPolicy(LEASE, 1.0, 64), ["/bin/true"], 9)
     bound = [words[i + 1] for i, word in enumerate(words) if word == "--dev-bind"]
     assert bound == sorted(str(machine / "dev" / name) for name in names)
     ruled = [path for path, _ in landlock._driver_rules(LEASE)]

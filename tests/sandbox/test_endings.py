@@ -139,66 +139,89 @@ run(SandboxPolicy(slice_, 600, 512, fds=({theirs},)), argv, Path({str(tmp_path /
     assert not outliving(started)
 
 
-@pytest.mark.sandbox
-def test_kill_9_leaves_no_prewarmed_sandbox(tmp_path):
-    """A prewarmed sandbox dies with the process that made it, at any stage."""
-    for pause in (0, 0.02, 0.2):
-        maker = tmp_path / "maker.py"
-        maker.write_text(f"""
-import time
-from pathlib import Path
-from harness.sandbox import SandboxPolicy, Zygote, python_argv
-from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
-from harness.contract import Slice
-slice_ = Slice("a", "cpu")
-zygote = Zygote(slice_, ("json",))
-zygote.wait()
-argv = python_argv(Path({str(maker)!r}))
-shape, home = SandboxShape.of(SandboxPolicy(slice_, 600, 512), argv), Path({str(tmp_path)!r})
-sandboxes = [PrewarmedSandbox(shape, zygote, home) for _ in range(3)]
-time.sleep({pause})
-print("made", flush=True)
-time.sleep(600)
-""")
-        env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        words = [sys.executable, maker]
-        with subprocess.Popen(words, env=env, stdout=subprocess.PIPE) as child:
-            child.stdout.readline()
-            started = psutil.Process(child.pid).children(recursive=True)
-            child.kill()
-        assert len(started) > 3
-        assert not outliving(started)
-
-
-@pytest.mark.sandbox
-def test_kill_9_while_bubblewrap_makes_a_sandbox_leaves_nothing_of_it(tmp_path):
-    """Where bubblewrap dies before its own waiting process, that one ends as well."""
-    maker = tmp_path / "maker.py"
-    maker.write_text(f"""
-import time
+MAKER = """
+import os, signal, sys, time
 from pathlib import Path
 from harness.sandbox import SandboxPolicy, Zygote, python_argv
 from harness.sandbox.backends import bubblewrap
 from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
 from harness.contract import Slice
-bubblewrap.command = lambda *_: ["/bin/sh", "-c", "sleep 600 & kill -9 $$"]
-slice_ = Slice("a", "cpu")
-zygote = Zygote(slice_, ("json",))
-shape = SandboxShape.of(SandboxPolicy(slice_, 600, 512), python_argv(Path({str(maker)!r})))
-sandbox = PrewarmedSandbox(shape, zygote, Path({str(tmp_path)!r}))
-sandbox.process.wait()
-print(sandbox.process.pid, flush=True)
-time.sleep(600)
+zygote = Zygote(Slice("a", "cpu"), ("json",))
+zygote.wait()
+argv, home = python_argv(Path(sys.argv[0])), Path(sys.argv[0]).parent
+shape = SandboxShape.of(SandboxPolicy(zygote.slice, 600, 512), argv)
+def make():
+    return PrewarmedSandbox(shape, zygote, home)
+def tell(*words):
+    print(*words, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def killed_maker(tmp_path):
+    """Return a function that kills a program and returns the processes that it had begun.
+
+    The program may `make()` sandboxes, and must `tell()`, also of a process group whose leader is
+    dead, when it is to be killed; `ready` waits for more.
+    """
+
+    def kill_after(code, ready=lambda *_: None):
+        maker = tmp_path / "maker.py"
+        maker.write_text(MAKER + code)
+        env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        with subprocess.Popen([sys.executable, maker], env=env, stdout=subprocess.PIPE) as child:
+            told = {int(group) for group in child.stdout.readline().split()}
+            ready(child.pid, *told)
+            family = psutil.Process(child.pid).children(recursive=True)
+            groups = {_group(process) for process in family} | told
+            begun = [process for process in psutil.process_iter() if _group(process) in groups]
+            child.kill()
+        return begun
+
+    return kill_after
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("pause", [0, 0.02, 0.2])
+def test_kill_9_leaves_no_prewarmed_sandbox(killed_maker, pause):
+    """A prewarmed sandbox dies with the process that made it, at any stage."""
+    begun = killed_maker(f"held = [make() for _ in range(3)]; time.sleep({pause}); tell()")
+    assert len(begun) > 3
+    assert not outliving(begun)
+
+
+@pytest.mark.sandbox
+def test_kill_9_before_the_zygote_has_forked_leaves_no_sandbox(killed_maker):
+    """Bubblewrap makes nothing before there is a copy of the zygote that would end it."""
+    begun = killed_maker("""
+os.kill(zygote._process.pid, signal.SIGSTOP)
+held = make()
+tell()
 """)
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen([sys.executable, maker], env=env, stdout=subprocess.PIPE) as child:
-        group = int(child.stdout.readline())
-        waiting = [p for p in psutil.process_iter() if _group(p) == group]
-        while not _copies(child.pid, group):  # the zygote has yet to make the one that waits, too
+    assert len(begun) == 2  # the zygote, and bubblewrap, which waits for its options
+    assert not outliving(begun)
+
+
+@pytest.mark.sandbox
+def test_kill_9_while_bubblewrap_makes_a_sandbox_leaves_nothing_of_it(killed_maker):
+    """Where bubblewrap dies before its own waiting process, that one ends as well."""
+
+    def until_the_copy_is_there(maker, group):
+        while not _copies(maker, group):
             pass
-        child.kill()
-    assert len(waiting) == 1
-    assert not outliving(waiting)
+
+    begun = killed_maker(
+        """
+bubblewrap.command = lambda *_: ["/bin/sh", "-c", "sleep 600 & kill -9 $$"]
+held = make()
+held.process.wait()
+tell(held.process.pid)
+""",
+        until_the_copy_is_there,
+    )
+    assert len(begun) == 3  # the zygote, its copy, and what bubblewrap has left behind
+    assert not outliving(begun)
 
 
 def _copies(pid, group):

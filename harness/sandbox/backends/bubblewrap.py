@@ -41,7 +41,8 @@ from harness.sandbox.backends.uids import sandbox_uid
 from harness.sandbox.policy import SandboxPolicy
 
 HOLDER = "/bin/cat"
-"""Keeps a sandbox alive until its program starts (see `boot.prewarmed`)."""
+"""Keeps a sandbox alive while its standard input, the leash, is open at the other end. It echoes a
+byte, which shows that it runs and so that the sandbox is made."""
 
 HOME = "/home/sandbox"
 PRIVATE = ("/tmp", "/dev/shm", HOME)  # noqa: S108  # the sandbox's own
@@ -108,8 +109,16 @@ def check() -> Path:
     return sandbox
 
 
-def command(policy: SandboxPolicy, argv: Sequence[str], info: int, *more: str) -> list[str]:
-    """Return the bubblewrap command line for `policy`, without the program to run.
+def command(options: int) -> list[str]:
+    """Return the command line that makes a sandbox, held by `HOLDER`.
+
+    bubblewrap reads its options from the descriptor to their end, and does nothing before.
+    """
+    return [str(check()), "--args", str(options), "--", HOLDER]
+
+
+def options(policy: SandboxPolicy, argv: Sequence[str], info: int, *more: str) -> list[str]:
+    """Return bubblewrap's options for a sandbox of `policy` in which `argv` is to run.
 
     bubblewrap writes the host's pid of the sandbox's first process to the descriptor `info`; `more`
     are further options.
@@ -119,8 +128,8 @@ def command(policy: SandboxPolicy, argv: Sequence[str], info: int, *more: str) -
     words = [word for path in order for word in layout[path].words]
     read_only = [str(path) for path in ("/", "/dev", *_hidden(policy))]
     words += [word for path in read_only for word in ("--remount-ro", path)]
-    words += ["--chdir", "/", "--info-fd", str(info), "--"]
-    return [str(check()), *_namespaces(network=policy.network), *more, *words]
+    words += ["--chdir", "/", "--info-fd", str(info)]
+    return [*_namespaces(network=policy.network), *more, *words]
 
 
 def _namespaces(*, network: bool = False) -> list[str]:

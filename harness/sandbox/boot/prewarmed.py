@@ -8,9 +8,13 @@ program starts, what `policy.late` names is copied into folders and files of our
 sees read-only; the spec with environment, descriptors and limits arrives then as well. So a
 prewarmed sandbox and one made on the spot differ only in when they were made.
 
-Not covered: a harness process that is killed leaves those copies of its current trial behind. Where
-it is killed while bubblewrap makes a sandbox, before the zygote has forked the copy that would end
-it, bubblewrap's own waiting process stays.
+Each step has somebody who ends the sandbox when the harness is killed. bubblewrap does nothing
+before it has its options; it gets them from the zygote's copy, which kills bubblewrap's group
+when the harness's end of their socket closes. (bubblewrap's own inner process would wait for ever
+for an outer one that is killed.) Once the sandbox is made, the kernel kills it with bubblewrap's
+outer process, that one with the harness, and the leash closes.
+
+Not covered: a harness process that is killed leaves those copies of its current trial behind.
 """
 
 from __future__ import annotations
@@ -33,10 +37,6 @@ from harness.sandbox.boot.start import START_TIMEOUT_S, Started, handshake, init
 from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.fds import readable
 from harness.sandbox.policy import SandboxPolicy
-
-HOLD_ARGV = (bubblewrap.HOLDER,)
-"""Keeps a sandbox alive while its standard input, the leash, is open at the other end. It echoes a
-byte, which shows that it runs and so that the sandbox is made."""
 
 FOLDER, FILE = Path("folder"), Path("file")
 """Placeholders in a shape for paths that are known only at the start."""
@@ -85,23 +85,26 @@ class PrewarmedSandbox:
             status, telling = _pipe(theirs, theirs)
             running, echo = _pipe(theirs, theirs)
             filter_end, filling = _pipe(theirs, theirs)
+            options_end, giving = _pipe(theirs, theirs)
             os.write(filling, seccomp_program(shape.policy))  # less than a pipe holds
             self._leash.sendall(b".")
             self._lay_out()
             walls = replace(shape.policy, read={**shape.policy.read, **self._late_paths()})
-            options = ["--json-status-fd", str(telling), "--seccomp", str(filter_end)]
-            options += ["--cap-drop", "ALL"]  # the copy changes to the sandbox's uid
+            more = ["--json-status-fd", str(telling), "--seccomp", str(filter_end)]
+            more += ["--cap-drop", "ALL"]  # the copy changes to the sandbox's uid
+            options = bubblewrap.options(walls, shape.argv, info, *more)
             self.process = subprocess.Popen(
-                [*bubblewrap.command(walls, shape.argv, info, *options), *HOLD_ARGV],
+                bubblewrap.command(options_end),
                 stdin=leash.fileno(),
                 stdout=echo,
                 stderr=output,
                 env={},
-                pass_fds=(info, telling, filter_end),
+                pass_fds=(options_end, info, telling, filter_end),
                 start_new_session=True,
             )
             made.callback(self._kill)
-            self._control = made.enter_context(zygote.enter(status, running, self.process.pid))
+            made_by = (status, running, giving)
+            self._control = made.enter_context(zygote.enter(made_by, self.process.pid, options))
             self._made = made.pop_all()
 
     @property
@@ -167,8 +170,13 @@ class PrewarmedSandbox:
 
         Raises HarnessError where it is gone.
         """
-        with os.fdopen(os.dup(self._info), "rb") as report:
-            first = init_handle(report.read())
+        report = part = b""
+        while b"}" not in report and readable(self._info, START_TIMEOUT_S):
+            part = os.read(self._info, 4096)
+            if not part:
+                break
+            report += part
+        first = init_handle(report)
         if self.process.poll() is None:  # its parent, which would have reaped it, lives
             return first
         os.close(first)

@@ -38,7 +38,14 @@ from harness.sandbox.backends.interpreter import (
 )
 from harness.sandbox.backends.uids import sandbox_uid
 from harness.sandbox.boot.start import Started, handshake
-from harness.sandbox.guest.init import BEGIN, ENTER, ENTER_OWN, GROUP_BYTES, READY
+from harness.sandbox.guest.init import (
+    BEGIN,
+    ENTER,
+    ENTER_OWN,
+    GROUP_BYTES,
+    LENGTH_BYTES,
+    READY,
+)
 from harness.sandbox.policy import SandboxPolicy
 
 if TYPE_CHECKING:
@@ -79,19 +86,24 @@ class Zygote:
             )
         os.close(binary)
 
-    def enter(self, status: int, running: int, group: int) -> socket.socket:
-        """Send a copy into a sandbox that is being made, once its first program runs.
+    def enter(
+        self, pipes: tuple[int, int, int], group: int, options: Sequence[str]
+    ) -> socket.socket:
+        """Let a copy give bubblewrap its options, and enter the sandbox that it makes.
 
-        bubblewrap reports on the descriptor `status` (a line of JSON), the first program sends a
-        byte on `running`; both are in the process group `group`, which is killed if this process
-        dies before the sandbox is made.
+        Of the `pipes` bubblewrap reports on the first (a line of JSON), the sandbox's first program
+        sends a byte on the second, and from the third bubblewrap takes its options. Both are in the
+        process group `group`, which the copy kills if this process dies before the sandbox is made.
 
         Returns at once the socket to the copy. There it reports that it is ready, takes descriptors
         and a spec (see `start.handshake`), reports the start, with the handles that the spec asks
         for, and finally the program's exit status.
         """
         how = ENTER if sandbox_uid() is not None else ENTER_OWN
-        return self._request_copy(how, [status, running], group)
+        control = self._request_copy(how, list(pipes), group)
+        given = b"".join(os.fsencode(word) + b"\0" for word in options)
+        control.sendall(len(given).to_bytes(LENGTH_BYTES, sys.byteorder) + given)
+        return control
 
     def start_supervised(self, spec: GuestSpec, output: int) -> Started:
         """Start the program of `spec` in a Landlock sandbox under a supervisor.

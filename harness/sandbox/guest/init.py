@@ -30,6 +30,7 @@ GIVEN = b"."  # sent to a zygote's copy before its spec, with descriptors
 # requests to a zygote: enter a sandbox, enter one with its own user namespace, make a Landlock one
 ENTER, ENTER_OWN, BEGIN = b"+", b"*", b"1"
 GROUP_BYTES = 4  # of a process group in a request
+LENGTH_BYTES = 4  # of the number of bytes of bubblewrap's options
 
 
 def main() -> None:

@@ -8,12 +8,15 @@ but REQUESTS, a stream socket:
     it sends    for each sandbox ENTER (ENTER_OWN if it has a user namespace of its own), the
                 process group that bubblewrap makes it in, as 4 bytes, and with them a pipe for
                 bubblewrap's report, one on which the sandbox's first program signals that it
-                runs, and a control socket; or BEGIN, group 0, and the control socket alone
+                runs, one for bubblewrap's options, and a control socket; or BEGIN, group 0, and the
+                control socket alone
 
-A copy waits until the sandbox is made, enters its namespaces, forks once more (a process never
-changes its own PID namespace) and continues on its control socket. If the harness dies before that,
-the copy kills what exists of the sandbox: otherwise a process of bubblewrap would wait forever for
-one that was killed.
+A copy takes bubblewrap's options from its control socket, after their number as 4 bytes, and hands
+them to bubblewrap, which does nothing before; so whatever bubblewrap makes, a copy watches. It
+waits until the sandbox is made, enters its namespaces, forks once more (a process never changes its
+own PID namespace) and continues on its control socket. If the harness dies before that, the copy
+kills what exists of the sandbox: otherwise a process of bubblewrap would wait forever for one that
+was killed.
 
     we send     READY
     it sends    GIVEN, with descriptors for output and those that the program keeps; and a
@@ -49,6 +52,7 @@ from .init import (
     ENTER_OWN,
     GIVEN,
     GROUP_BYTES,
+    LENGTH_BYTES,
     READY,
     announce_start,
     confine_self,
@@ -106,15 +110,17 @@ def serve(requests: socket) -> list[str]:
             return (
                 start_supervised(*passed)
                 if how == BEGIN
-                else enter(group, *passed, own=how == ENTER_OWN)
+                else enter(group, passed, own=how == ENTER_OWN)
             )
         for number in passed:
             os.close(number)
 
 
-def enter(group: int, status: int, running: int, control: int, *, own: bool) -> list[str]:
-    """Enter the sandbox that is being made; return its program's arguments inside."""
+def enter(group: int, passed: array.array[int], *, own: bool) -> list[str]:
+    """Let a sandbox be made and enter it; return its program's arguments inside."""
+    status, running, options, control = passed
     channel = socket(fileno=control)
+    hand_on_options(channel, options)
     init, host_pid = wait_made(status, running, channel, group)
     # one with the host's network has no network namespace to enter
     shared = os.stat(f"/proc/{host_pid}/ns/net").st_ino == os.stat(NET).st_ino  # noqa: PTH116
@@ -133,6 +139,18 @@ def enter(group: int, status: int, running: int, control: int, *, own: bool) -> 
     limit_others(spec["limits"])
     restrict(spec)
     return hand_over(spec, channel, opened)
+
+
+def hand_on_options(channel: socket, options: int) -> None:
+    """Give bubblewrap its options, or exit: without the harness nothing may be made."""
+    length = int.from_bytes(received(channel, LENGTH_BYTES)[0], sys.byteorder)
+    words = received(channel, length)[0] if length else b""
+    if len(words) < max(1, length):
+        os._exit(126)
+    with suppress(BrokenPipeError):  # it is dead, which its report will say
+        while words:
+            words = words[os.write(options, words) :]
+    os.close(options)
 
 
 def start_supervised(control: int) -> list[str]:

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -12,13 +13,18 @@ FILES = [
     for package in ("swarm", "analysis", "islands", "harness")
     for path in sorted((ROOT / package).rglob("*.py"))
 ]
-TREES = {path.relative_to(ROOT): ast.parse(path.read_text()) for path in FILES}
+
+
+@cache
+def trees():
+    """Return the syntax tree of each of our files by its path."""
+    return {path.relative_to(ROOT): ast.parse(path.read_text()) for path in FILES}
 
 
 def test_no_two_public_classes_share_a_name():
     """Generation zero (islands/seeds) is a user's file, so it may use the names of its field."""
     places = defaultdict(list)
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(str(path))
@@ -31,7 +37,7 @@ def test_every_function_has_a_name():
     """A handler called `_` says nothing in a traceback."""
     names = [
         (str(path), node.lineno, node.name)
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
@@ -42,7 +48,7 @@ def test_every_function_has_a_name():
 def test_every_module_says_what_it_is():
     """The first line is a statement: no question, and short enough for one line."""
     firsts = {
-        str(path): (ast.get_docstring(tree) or "").split("\n")[0] for path, tree in TREES.items()
+        str(path): (ast.get_docstring(tree) or "").split("\n")[0] for path, tree in trees().items()
     }
     assert [path for path, first in firsts.items() if not first] == []
     riddle = re.compile(r"(What|Who|Whom|Whose|Whether|Which|Where|When|How|Why)\b")
@@ -51,7 +57,7 @@ def test_every_module_says_what_it_is():
 
 def test_every_package_says_who_may_import_it():
     """In its first sentences; the import contracts of pyproject.toml enforce it."""
-    packages = {str(path): tree for path, tree in TREES.items() if path.name == "__init__.py"}
+    packages = {str(path): tree for path, tree in trees().items() if path.name == "__init__.py"}
     assert len(packages) > 20
     silent = [p for p, tree in packages.items() if "mport" not in (ast.get_docstring(tree) or "")]
     assert silent == []
@@ -61,7 +67,7 @@ def test_no_module_imports_itself_by_way_of_others():
     """So each command can be the first to import anything, which no test then needs to try."""
     modules = {
         ".".join(path.with_suffix("").parts).removesuffix(".__init__"): tree
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
     }
     graph = {name: set(_imported(tree)) & {*modules} - {name} for name, tree in modules.items()}
     assert sum(map(len, graph.values())) > 500

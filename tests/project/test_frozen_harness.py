@@ -18,13 +18,15 @@ from tests.support.laboratory import LabExecutor, MemoryBranches, make_run
 from tests.support.repository import git, make
 from tests.support.target import PACKAGES, environment, installed, ledger, packing, swarm
 
+BYTE_CODE = shutil.ignore_patterns("__pycache__")
+
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A repository with the four houses in it, whose harness is the one that would run."""
     repo = make(tmp_path / "checkout", {"README": "swarm\n"})
     for house in PACKAGES:
-        shutil.copytree(installed() / house, repo / house)
+        shutil.copytree(installed() / house, repo / house, ignore=BYTE_CODE)
     git(repo, "add", "-A")
     git(repo, "commit", "-qm", "All of it")
     monkeypatch.setattr(identity, "HARNESS_DIR", repo / "harness")
@@ -104,7 +106,7 @@ def pack(seed, deadline):
 def test_an_edit_of_the_checkout_during_a_run_changes_nothing(tmp_path):
     """What runs is the export: slices' processes are started from it, and say the same harness."""
     houses = tmp_path / "houses"
-    shutil.copytree(installed(), houses)
+    shutil.copytree(installed(), houses, ignore=BYTE_CODE)
     for name in ("genome", "scratch"):
         (tmp_path / name).mkdir()
     (tmp_path / "genome/pack.py").write_text(GRID)

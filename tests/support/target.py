@@ -25,7 +25,7 @@ def installed():
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     home.chmod(0o755)
     for house in PACKAGES:
-        ignored = shutil.ignore_patterns("__pycache__")
+        ignored = shutil.ignore_patterns("*.pyc.*")  # byte code that a process is about to write
         shutil.copytree(Path(__file__).parents[2] / house, home / house, ignore=ignored)
     return home
 

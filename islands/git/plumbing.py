@@ -126,9 +126,16 @@ class Plumbing:
         return os.fsdecode(self.run(*args, stdin=stdin, env=env)).rstrip("\n")
 
     def try_run(
-        self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        foreground: bool = False,
     ) -> GitResult:
-        """Run `git ARGS` and return its result, success or not."""
+        """Run `git ARGS` and return its result, success or not.
+
+        In the `foreground` it may ask on the terminal, and a terminal's Ctrl-C reaches it.
+        """
         with tempfile.TemporaryFile() as stream:
             stream.write(stdin)
             stream.seek(0)
@@ -141,7 +148,8 @@ class Plumbing:
                     with_exceptions=False,
                     stdout_as_string=False,
                     strip_newline_in_stdout=False,
-                    process_group=0,  # a terminal's Ctrl-C must reach the coordinator only
+                    # a terminal's Ctrl-C must reach the coordinator only
+                    process_group=None if foreground else 0,
                 )
             except git.GitCommandNotFound as error:
                 raise SetupError(_NO_GIT) from error

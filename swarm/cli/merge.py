@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +19,9 @@ from islands.state.run_state import State
 from swarm.cli.console import json_option, refused_option, run_option, sandbox_option, to_json
 from swarm.cli.live import LiveView
 from swarm.project.runs import RunFolder, locate
+from swarm.results.commit_policy import CommitPolicy, signs
 from swarm.results.finished_run import FinishedRun
-from swarm.results.git_merge import check_mergeable, merge_commit
+from swarm.results.git_merge import check_conflicts, check_mergeable, merge_commit
 from swarm.results.merge_message import describe, merge_message
 from swarm.results.merge_prepare import (
     measure_pending,
@@ -53,6 +55,16 @@ from swarm.results.selection import MergePlan, select
     help="Merge although scores were made, or are to be made, with --sandbox none.",
 )
 @refused_option("--allow-unsafe", "--allow-unconfined", is_flag=True)
+@click.option(
+    "--sign/--no-sign",
+    default=None,
+    help="Sign the commit with your key, or do not; default: as commit.gpgSign says.",
+)
+@click.option(
+    "--run-hooks",
+    is_flag=True,
+    help="Run the repository's own hooks on the commit; they run unconfined.",
+)
 @sandbox_option
 @json_option
 def merge(
@@ -63,6 +75,8 @@ def merge(
     force: bool,
     island: str,
     allow_unconfined: bool,
+    sign: bool | None,
+    run_hooks: bool,
     sandbox: SandboxKind,
     as_json: bool,
 ) -> None:
@@ -71,62 +85,109 @@ def merge(
     Makes a merge commit, or one commit with --squash. First shows what is merged and why. If the
     genome changed on your branch since the launch, the consensus is rebased and measured again.
     The sealed split is scored once in the life of a run. Refuses, changing nothing, if the working
-    tree has changes, on a conflict, and if the harness is another than the run's.
+    tree has changes, on a conflict, and if the harness is another than the run's. If all is merged
+    already, the last merge is shown again.
     """
     if squash and pr:
         raise SetupError("--squash and --pr: choose one")
+    if pr and (sign is not None or run_hooks):
+        raise SetupError("--pr makes no commit: leave out --sign, --no-sign and --run-hooks")
     if sandbox == "none" and not allow_unconfined:
         raise SetupError(
             "--sandbox none: new scores would be unconfined; add --allow-unconfined to merge them"
         )
-    folder, console = locate(name), Console(stderr=True)
+    folder = locate(name)
+    how = _How(island, force, allow_unconfined, pr, squash, sign, run_hooks, sandbox, as_json)
     if dry_run:
         run = FinishedRun.open(folder)
-        plan, todo = _checked(run, island, force=force, allow_unconfined=allow_unconfined, pr=pr)
-        _show(run, plan, todo, as_json=as_json)
+        plan = how.selected(run.state)
+        done = _merged_before(run, plan)
+        todo = [] if done else how.checked(run, plan)
+        _show(run, plan, how, todo, done)
         return
+    _merge_or_measure(folder, how)
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """The options of a merge."""
+
+    island: str
+    force: bool
+    allow_unconfined: bool
+    pr: bool
+    squash: bool
+    sign: bool | None
+    run_hooks: bool
+    sandbox: SandboxKind
+    as_json: bool
+
+    def selected(self, state: State) -> MergePlan:
+        """Return what to merge. Raises SetupError where there is nothing to."""
+        return select(state, self.island, force=self.force)
+
+    def checked(self, run: FinishedRun, plan: MergePlan) -> list[str]:
+        """Return what to measure first. Raises SetupError where merge refuses."""
+        _require_same_harness(run.folder, run.state)
+        _require_confined(run.state, allow_unconfined=self.allow_unconfined)
+        check = check_conflicts if self.pr else check_mergeable
+        check(run.git, run.state.run.target, plan.head, run.state.run.genome)
+        return [] if plan.forced else pending_measurements(run)
+
+    def policy(self, run: FinishedRun) -> CommitPolicy:
+        """Return how the commit is made: as the options say, else as git's configuration does."""
+        sign = signs(run.git) if self.sign is None else self.sign
+        return CommitPolicy(self.squash, sign, self.run_hooks)
+
+
+def _merge_or_measure(folder: RunFolder, how: _How) -> None:
+    """Merge, or first measure what is pending."""
     with Ledger.open(folder.path, time.time) as ledger:
         run = FinishedRun.open(folder)
         record_missed_merges(run, ledger)
-        plan, todo = _checked(run, island, force=force, allow_unconfined=allow_unconfined, pr=pr)
+        plan = how.selected(run.state)
+        if done := _merged_before(run, plan):
+            _show(run, plan, how, [], done)
+            return
+        todo = how.checked(run, plan)
         if not todo:
-            _finish(run, plan, ledger, squash=squash, pr=pr, as_json=as_json)
+            _finish(run, plan, ledger, how)
             return
     # the ledger is closed here: measuring opens it for itself
-    if not as_json:
+    console = Console(stderr=True)
+    if not how.as_json:
         click.echo(describe(run.state, plan, run.lines(plan)))
     console.print(*todo, sep="\n")
-    run = asyncio.run(measure_pending(run, sandbox, LiveView(console)))
+    run = asyncio.run(measure_pending(run, how.sandbox, LiveView(console)))
     with Ledger.open(folder.path, time.time) as ledger:
         run.require_current(ledger)
-        plan = select(run.state, island, force=force)
-        _finish(run, plan, ledger, squash=squash, pr=pr, as_json=as_json)
+        _finish(run, how.selected(run.state), ledger, how)
 
 
-def _checked(
-    run: FinishedRun, island: str, *, force: bool, allow_unconfined: bool, pr: bool
-) -> tuple[MergePlan, list[str]]:
-    """Return what to merge and what to measure first. Raises SetupError where merge refuses."""
-    plan = select(run.state, island, force=force)
-    _require_same_harness(run.folder, run.state)
-    _require_confined(run.state, allow_unconfined=allow_unconfined)
-    if not pr:
-        check_mergeable(run.git, run.state.run.target, plan.head, run.state.run.genome)
-    return plan, [] if plan.forced else pending_measurements(run)
+def _merged_before(run: FinishedRun, plan: MergePlan) -> dict[str, str]:
+    """Return the merge of `plan` that the branch has already, nothing where it has none."""
+    target = f"refs/heads/{run.state.run.target}"
+    for merged in reversed(run.state.merges):
+        if merged.head == plan.head and run.branches.contains(target, merged.commit):
+            report = (
+                f"merged before, as {merged.commit[:10]} on {merged.target}: nothing new to merge;"
+                " `swarm launch --new` starts from it"
+            )
+            return {"merge": merged.commit, "report": report}
+    return {}
 
 
-def _finish(
-    run: FinishedRun, plan: MergePlan, ledger: Ledger, *, squash: bool, pr: bool, as_json: bool
-) -> None:
-    result = _pull_request(run, plan) if pr else _merge(run, plan, ledger, squash=squash)
-    _show(run, plan, [], result, as_json=as_json)
+def _finish(run: FinishedRun, plan: MergePlan, ledger: Ledger, how: _How) -> None:
+    result = _pull_request(run, plan) if how.pr else _merge(run, plan, ledger, how)
+    _show(run, plan, how, [], result)
 
 
-def _merge(run: FinishedRun, plan: MergePlan, ledger: Ledger, *, squash: bool) -> dict[str, str]:
+def _merge(run: FinishedRun, plan: MergePlan, ledger: Ledger, how: _How) -> dict[str, str]:
     opened = run.state.run
     text = merge_message(run.state, plan, run.lines(plan), ledger.link)
-    commit = merge_commit(run.git, opened.target, plan.head, text, opened.genome, squash=squash)
-    mode: Literal["merge", "squash"] = "squash" if squash else "merge"
+    policy = how.policy(run)
+    commit = merge_commit(run.git, opened.target, plan.head, text, opened.genome, policy=policy)
+    mode: Literal["merge", "squash"] = "squash" if how.squash else "merge"
     run.record(ledger, ev.Merged(plan.island, plan.head, commit, opened.target, mode, plan.forced))
     report = f"merged as {commit[:10]} on {opened.target}"
     return {"merge": commit, "report": report, "message": text}
@@ -150,15 +211,10 @@ def _relative(path: Path) -> str:
 
 
 def _show(
-    run: FinishedRun,
-    plan: MergePlan,
-    todo: list[str],
-    result: dict[str, str] | None = None,
-    *,
-    as_json: bool,
+    run: FinishedRun, plan: MergePlan, how: _How, todo: list[str], result: dict[str, str]
 ) -> None:
-    result = result or {}
-    if as_json:
+    policy = how.policy(run)
+    if how.as_json:
         facts = {"island": plan.island or None, "head": plan.head, "parts": plan.parts}
         evidence = run.state.evidence
         gain = {
@@ -167,9 +223,12 @@ def _show(
             "evidence": evidence,
             "todo": todo,
         }
-        click.echo(to_json({**facts, **gain, "merge": None, **result}))
+        commit = {} if how.pr else {"signed": policy.sign, "hooks": policy.hooks_here(run.git)}
+        click.echo(to_json({**facts, **gain, **commit, "merge": None, **result}))
         return
     click.echo(result.get("message") or describe(run.state, plan, run.lines(plan)))
+    if not how.pr and not (result and "message" not in result):  # else no commit is made
+        click.echo(policy.describe(run.git, plan.base, plan.head))
     for line in todo:
         click.echo(f"first: {line}")
     click.echo(result.get("report", "nothing was changed"))

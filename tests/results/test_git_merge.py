@@ -7,6 +7,7 @@ import pytest
 from harness.contract import SetupError
 from islands.git.plumbing import Plumbing
 from islands.records import Entry
+from swarm.results.commit_policy import CommitPolicy
 from swarm.results.git_merge import merge_commit
 from tests.support.merging import (
     FILES,
@@ -271,6 +272,13 @@ def test_a_linked_worktree_is_merged_into(repo, tmp_path):
 def test_a_squashed_merge_has_one_parent(repo):
     """The tree is the same; the changes' own commits stay out of main's history."""
     head, old = commit_candidate(repo), git(repo, "rev-parse", "main")
-    commit = merge_commit(Plumbing(repo, worktree=True), "main", head, MESSAGE, GENOME, squash=True)
+    commit = merge_commit(
+        Plumbing(repo, worktree=True),
+        "main",
+        head,
+        MESSAGE,
+        GENOME,
+        policy=CommitPolicy(squash=True),
+    )
     assert git(repo, "rev-list", "--parents", "-1", "main").split() == [commit, old]
     assert git(repo, "diff", "--stat", head, "main") == ""

@@ -26,7 +26,6 @@ Not covered:
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -41,6 +40,7 @@ from typing import NamedTuple, TypeVar
 import psutil
 from pydantic import ValidationError
 
+from analysis import file_lock
 from harness.contract import SetupError
 from islands.events import FORMAT, Event, decode, encode
 
@@ -402,18 +402,13 @@ def _lock(lock: Path) -> Iterator[None]:
     """Hold the lock file, with our pid in it. The file stays: only its lock says who writes."""
     with io.FileIO(lock, "a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file_lock.lock(file, lock, wait=False)
         except BlockingIOError:
             pid = lock.read_text().strip() or "unknown"
             raise InUseError(
                 f"{lock.parent}: another coordinator (pid {pid}) has this run; end it with"
                 " Ctrl-C, or wait until it is done"
             ) from None
-        except OSError as error:
-            raise SetupError(
-                f"{lock}: this file system refuses locks ({error.strerror}): put the repository on"
-                " a local disk"
-            ) from error
         with _disk_space(lock):
             file.truncate(0)
             file.write(f"{os.getpid()}\n".encode())

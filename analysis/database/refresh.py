@@ -18,7 +18,6 @@ Not covered:
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import inspect
 import os
@@ -36,6 +35,7 @@ from duckdb import DuckDBPyConnection
 
 from analysis import ledger, lineage
 from analysis.database import rows, schema
+from analysis.file_lock import lock
 from analysis.ledger import START, link_at, read_events, read_lines
 from harness.contract import SetupError
 from islands import events
@@ -259,7 +259,7 @@ def _work_folder(folder: Path) -> Iterator[Path]:
             _remove_if_unused(stale)
         work = Path(tempfile.mkdtemp(prefix="refresh-", dir=folder))
         held = os.open(work, os.O_RDONLY)
-        fcntl.flock(held, fcntl.LOCK_EX)
+        lock(held, work, wait=True)
     try:
         yield work
     finally:
@@ -273,7 +273,7 @@ def _remove_if_unused(work: Path) -> None:
     except FileNotFoundError:  # its refresh has just ended
         return
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(held, work, wait=False)
     except BlockingIOError:
         pass  # its refresh is under way
     else:
@@ -286,5 +286,5 @@ def _remove_if_unused(work: Path) -> None:
 def _refresh_lock(folder: Path) -> Iterator[None]:
     """Lock out other refreshes for a moment; never held while one works."""
     with (folder / "refresh.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, file.name, wait=True)
         yield

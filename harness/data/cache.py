@@ -32,12 +32,18 @@ def corpus_root(name: str) -> Path:
 def locked(folder: Path, progress: Progress) -> Iterator[None]:
     """Hold `folder` exclusively among all processes; the kernel frees it when the holder dies."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(str(folder / ".lock"))
+    lock = FileLock(str(folder / ".lock"), fallback_to_soft=False)  # which none would free
     try:
         lock.acquire(timeout=0)
     except Timeout:
         progress("wait for another prepare", 0.0)
         lock.acquire()
+    except (OSError, NotImplementedError) as error:  # of ENOSYS filelock makes the latter
+        reason = error.strerror if isinstance(error, OSError) else "Function not implemented"
+        raise SetupError(
+            f"{lock.lock_file}: this file system refuses locks ({reason}): set SWARM_CACHE to a"
+            " folder on a local disk"
+        ) from error
     try:
         yield
     finally:

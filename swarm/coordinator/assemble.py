@@ -11,11 +11,11 @@ import gc
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.ledger import Ledger
+from analysis.ledger import InUseError, Ledger
 from harness import fingerprint as identity
 from harness import tasks
 from harness.contract import SandboxKind, SetupError, Slice
@@ -212,14 +212,26 @@ def require_launchable(repo: Path, options: LaunchOptions) -> None:
 
 @contextmanager
 def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
-    with Ledger.open(folder.path, time.time) as ledger:
+    with ExitStack() as stack:
+        try:
+            ledger = stack.enter_context(Ledger.open(folder.path, time.time))
+        except InUseError:
+            raise
+        except SetupError:
+            _remove_unbegun(folder)
+            raise
         try:
             yield ledger, fold(ledger.events())
         finally:
-            # refused before its first event; the lock is held, so no other launch writes here
-            if folder.ledger.exists() and not folder.ledger.stat().st_size:
-                shutil.rmtree(folder.path, ignore_errors=True)
-                release_name(folder)
+            if folder.ledger.exists():  # the lock is held, so no other launch writes here
+                _remove_unbegun(folder)
+
+
+def _remove_unbegun(folder: RunFolder) -> None:
+    """Remove a run that was refused before its first event."""
+    if not folder.ledger.exists() or not folder.ledger.stat().st_size:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        release_name(folder)
 
 
 @contextmanager

@@ -7,13 +7,16 @@ Not covered: runs of other users, and runs in other containers.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from analysis.file_lock import lock
+
+_FIX = "set XDG_RUNTIME_DIR to a folder of yours on a local disk, where launches see each other"
 
 
 @contextmanager
@@ -27,7 +30,7 @@ def lease_cores(cores: Collection[int], folder: Path | None = None) -> Iterator[
                 break
             file = stack.enter_context((place / f"core{core}").open("a+"))
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file, file.name, wait=False, fix=_FIX)
             except BlockingIOError:
                 file.seek(0)
                 taken[core] = file.read().strip() or "another process"

@@ -6,6 +6,7 @@ A run is the folder `.swarm/<name>/` of the repository that it improves. `.swarm
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -191,7 +192,18 @@ def _take_name(run: RunFolder) -> Path:
                 return owner
             os.replace(draft.name, place)  # noqa: PTH105 - as os.link above
             Path(draft.name).touch()  # the block removes it
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            raise SetupError(
+                f"{place.parent}: this file system has no hard links ({error.strerror}), by which"
+                " the name of a run is taken: put the repository on a local disk"
+            ) from error
     return run.path
+
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""How file systems refuse a second name of a file."""
 
 
 def _name_place(run: RunFolder) -> Path:

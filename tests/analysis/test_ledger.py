@@ -1,7 +1,5 @@
 """The ledger: append, read, torn and broken lines, locks, kills, a full disk."""
 
-import errno
-import fcntl
 import json
 import os
 import resource
@@ -145,20 +143,6 @@ def test_a_second_coordinator_is_refused_with_the_first_ones_pid(tmp_path):
     with Ledger.open(tmp_path, clock()):
         assert writer(tmp_path) == os.getpid()
     assert writer(tmp_path) is None
-
-
-def test_a_file_system_without_locks_is_named_in_one_line(tmp_path, monkeypatch):
-    """Where flock is refused, the error names the lock file and the fix."""
-
-    def refused(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", refused)
-    with (
-        pytest.raises(SetupError, match=r"lock: this file system refuses locks .* local disk$"),
-        Ledger.open(tmp_path, clock()),
-    ):
-        pass
 
 
 def test_a_killed_writer_loses_no_acknowledged_event(tmp_path):

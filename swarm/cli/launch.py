@@ -22,7 +22,8 @@ from swarm.cli.console import FiniteFloat, FiniteRange, address_option, run_opti
 from swarm.cli.live import LiveView, cost_of_disturbance, describe, table
 from swarm.cli.machine_report import machine_lines
 from swarm.coordinator.announcer import Announcer, topic_of
-from swarm.coordinator.assemble import LaunchOptions, assemble, require_launchable, resumes
+from swarm.coordinator.assemble import assemble
+from swarm.coordinator.launch_options import LaunchOptions, require_launchable, resumes
 from swarm.coordinator.run import Run
 from swarm.coordinator.task_tree import run_islands
 from swarm.executors.backends import BackendKind

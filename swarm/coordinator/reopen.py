@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from harness.contract import SandboxKind
 from islands import events as ev
 from islands.state.run_state import State
-from swarm.coordinator.assemble import LaunchOptions, assemble
+from swarm.coordinator.assemble import assemble
 from swarm.coordinator.island_loop import NextRunStep
+from swarm.coordinator.launch_options import LaunchOptions
 from swarm.coordinator.run import Run
 from swarm.coordinator.task_tree import run_steps_only
 from swarm.project.runs import RunFolder, require_stopped

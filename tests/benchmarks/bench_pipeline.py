@@ -38,7 +38,8 @@ from rich.table import Table
 import swarm.executors.backends
 from harness.contract import Slice
 from islands import events as ev
-from swarm.coordinator.assemble import LaunchOptions, assemble
+from swarm.coordinator.assemble import assemble
+from swarm.coordinator.launch_options import LaunchOptions
 from swarm.coordinator.task_tree import run_islands
 from tests.support.loopback import KEY, Loopback, Say
 from tests.support.target import git, rewrite

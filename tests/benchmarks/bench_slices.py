@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from islands import events as ev
-from swarm.coordinator.assemble import LaunchOptions, assemble
+from swarm.coordinator.assemble import assemble
+from swarm.coordinator.launch_options import LaunchOptions
 from swarm.coordinator.task_tree import run_islands
 from tests.support.target import swarm
 

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.contract import SetupError
-from swarm.coordinator.assemble import LaunchOptions, select_run
+from swarm.coordinator.launch_options import LaunchOptions, select_run
 from tests.support.repository import git, make
 
 PROGRAM = "---\ntask: packing\ngenome: [genome]\n---\nPack.\n"

@@ -1,0 +1,67 @@
+"""Makes the agents of a launch, by island and name, and asks each once whether it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+
+from swarm.agents.base import Agent, Probed
+from swarm.agents.external.settings import ExternalSettings
+from swarm.agents.llm.budget import Budget
+from swarm.agents.llm.settings import ModelSettings
+from swarm.agents.mutator import Breakages, Mutator
+from swarm.agents.plain_sampling import IID, PlainSampling
+from swarm.coordinator.call_records import CallRecords
+from swarm.coordinator.launch_plan import Launch
+from swarm.project.program import Program
+from swarm.project.schema import MutatorSection
+
+
+async def make_teams(
+    program: Program,
+    launch: Launch,
+    budget: Budget,
+    stack: AsyncExitStack,
+    calls: CallRecords,
+) -> Mapping[str, Mapping[str, Agent]]:
+    """Return the agents of each island by name."""
+    breakages = Breakages()
+    teams: dict[str, dict[str, Agent]] = {island.name: {} for island in launch.islands}
+    others: list[tuple[str, str]] = []
+    for island, name in ((each.name, name) for each in launch.islands for name in each.agents):
+        if name != IID and isinstance(program.agents[name], MutatorSection):
+            teams[island][name] = Mutator(name, breakages=breakages)
+        elif name != IID:
+            others.append((island, name))
+    if not others:
+        return teams
+    # most launches need no HTTP client
+    from swarm.agents.external.factory import Workplace, make_coding_agent  # noqa: PLC0415
+    from swarm.agents.gateway.gateway import Gateway  # noqa: PLC0415
+    from swarm.agents.llm.factory import RateLimiters, make_agent  # noqa: PLC0415
+
+    limiters = RateLimiters()
+    gateway = await stack.enter_async_context(Gateway(budget, limiters, calls.ended))
+    folder = launch.folder
+    place = Workplace(program.settings.genome, folder.path / "agents", folder.scratch / "agents")
+    for island, name in others:
+        given = program.agents[name]
+        if isinstance(given, ModelSettings):
+            model = make_agent(name, given, limiters, budget, calls.started, calls.ended)
+            stack.push_async_callback(model.close)
+            teams[island].setdefault(IID, PlainSampling(model))
+            teams[island][name] = model
+        elif isinstance(given, ExternalSettings):
+            teams[island][name] = make_coding_agent(name, given, gateway, place, calls.started)
+    return teams
+
+
+async def probe(agents: Iterable[Agent]) -> None:
+    """Call each language model once. Raises SetupError for what only the user can fix."""
+    by_name = {agent.name: agent for agent in agents}
+    probes = [agent.probe() for agent in by_name.values() if isinstance(agent, Probed)]
+    results = await asyncio.gather(*probes, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness import tasks
 from harness.artifacts import collect, digests
-from harness.contract import DisturbedError, Failure, Outcome, SetupError, Trial
+from harness.contract import DisturbedError, Failure, Outcome, SetupError, Slice, Trial
 from harness.problem.build import BuildFailedError
 from harness.sandbox import Running, python_argv
-from harness.sandbox.monitor.gpu import exclusive_gpu
+from harness.sandbox.monitor.gpu import check_exclusive, exclusive_gpu
 from harness.sandbox.policy import Exit, SandboxPolicy
 from harness.tasks.base import (
     RUNNERS,
@@ -53,12 +53,23 @@ def measure(trial: Trial, confine: Confine, harness: str, start: StartSandbox = 
     """
     task = _task(trial)
     with _work_folder(trial) as work, exclusive_gpu(trial.slice):
-        measurement = _Measurement(trial, task, confine, harness, work)
+        measurement = _Measurement(trial, task, _drained(confine, trial.slice), harness, work)
         try:
             measurement.make_ready()
         except BuildFailedError as error:
             return measurement.unbuilt(error)
         return measurement.conversation(start) or measurement.outcome()
+
+
+def _drained(confine: Confine, lease: Slice) -> Confine:
+    """Return `confine` such that a GPU's memory is free when a sandbox's end is known."""
+
+    def run(policy: SandboxPolicy, argv: Sequence[str], log: Path) -> Exit:
+        ended = confine(policy, argv, log)
+        check_exclusive(lease, "after a sandbox")
+        return ended
+
+    return run
 
 
 def _task(trial: Trial) -> Task:

@@ -39,6 +39,7 @@ from harness.sandbox import Running, SandboxPool, Zygote, run
 from harness.sandbox.backends.devices import check_device
 from harness.sandbox.boot.zygote_client import NUMPY_MODULES, TORCH_MODULES
 from harness.sandbox.guest.limits import die_with_parent
+from harness.sandbox.monitor.gpu import awake_gpu
 from harness.sandbox.tiers import NONE
 from harness.tasks.base import Confine, StartSandbox, Task
 from harness.trial import measure
@@ -66,7 +67,7 @@ def main(setup: str) -> None:
     except SetupError as error:
         _reply(replies, {"setup": str(error)})
         return
-    with _sandbox_pool(task, slice_, options["sandbox"]) as pool:
+    with awake_gpu(slice_), _sandbox_pool(task, slice_, options["sandbox"]) as pool:
         confine = partial(run, source=pool) if pool else run
         start = partial(Running, source=pool) if pool else Running
         faults = Faults()

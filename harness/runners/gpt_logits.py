@@ -42,7 +42,9 @@ def main() -> None:
 def load_model(options: argparse.Namespace) -> torch.nn.Module:
     """Return the genome's model with its weights; report each step."""
     if options.device == "cuda" and options.share < 1:
-        torch.cuda.set_per_process_memory_fraction(options.share)
+        from guest.gpu_share import cap_gpu_memory  # type: ignore[import-not-found]  # noqa: PLC0415
+
+        cap_gpu_memory(options.share)
     torch.compile = uncompiled  # type: ignore[assignment]  # there is no compiler here
     wake(options.device)
     report_step(options.channel)  # failures after this are the genome's

@@ -10,6 +10,7 @@ each of its processes separately.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import sys
@@ -55,11 +56,15 @@ def main() -> None:
     """Train within the budget and save the weights."""
     options = _options()
     cache = use_cache(options.compiled) if options.ahead or options.compiled else Path()
+    if options.compiled or (options.device == "cuda" and not has_semaphores()):
+        compile_alone()
     random.seed(options.seed)
     np.random.seed(options.seed % 2**32)  # for genomes that use numpy's global generator
     torch.manual_seed(options.seed)
     if options.device == "cuda" and options.share < 1:
-        torch.cuda.set_per_process_memory_fraction(options.share)
+        from guest.gpu_share import cap_gpu_memory  # type: ignore[import-not-found]  # noqa: PLC0415
+
+        cap_gpu_memory(options.share)
     trial = TrainingTrial(
         tokens=np.memmap(options.tokens, dtype="<u2", mode="r"),
         vocab=options.vocab,
@@ -88,10 +93,30 @@ def uncompiled(model: object = None, **_: object) -> object:
     return model if model is not None else uncompiled
 
 
+def has_semaphores() -> bool:
+    """Return whether processes can share a semaphore: Landlock sandboxes have no /dev/shm."""
+    try:
+        multiprocessing.Lock()
+    except OSError:
+        return False
+    return True
+
+
+def compile_alone() -> None:
+    """Let torch's compiler start no processes.
+
+    They need semaphores, and cost CPU time where what they would compile is there already.
+    """
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    if config := sys.modules.get("torch._inductor.config"):
+        setattr(config, "compile_threads", 1)  # noqa: B010 - a module that mypy does not know
+
+
 def use_cache(archive: Path | None) -> Path:
-    """Give torch's compiler a folder for its files, with those in `archive`, and return it."""
+    """Give torch's compiler and Triton a folder for their files, with those in `archive`."""
     cache = Path(tempfile.mkdtemp(prefix="compiled-"))
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    os.environ["TRITON_CACHE_DIR"] = str(cache / "triton")  # by default some of it is in HOME
     if archive is not None:
         with tarfile.open(archive) as tar:
             tar.extractall(cache, filter="data")

@@ -31,6 +31,8 @@ _BOOT = (
 )
 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SWARM_CACHE", "XDG_CACHE_HOME")
+DRIVER_PATH = "LD_LIBRARY_PATH"
+"""Where containers name the folder of NVIDIA's libraries, without which NVML does not load."""
 
 
 class HarnessProcess:
@@ -108,7 +110,7 @@ def _environment(slice_: Slice, variables: tuple[str, ...] = ()) -> dict[str, st
 
     Except the `variables` that program.md asks for, for the one command that may have them.
     """
-    wanted = (*_INHERITED, *variables)
+    wanted = (*_INHERITED, *variables, *((DRIVER_PATH,) if slice_.kind == "cuda" else ()))
     inherited = {name: value for name in wanted if (value := secret(name))}
     threads = str(len(slice_.cores) or 1)
     return {

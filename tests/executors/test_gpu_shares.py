@@ -9,11 +9,12 @@ import torch
 
 from harness.contract import Rung, Slice, Trial
 from harness.runners import gpt_logits as gpt_score
-from harness.sandbox.guest import clock, toolchain
+from harness.sandbox.guest import clock, gpu_share, toolchain
 from harness.tasks.gpt.task import TASK
 
 sys.modules["guest.clock"] = clock  # its name inside a sandbox
 sys.modules["guest.toolchain"] = toolchain
+sys.modules["guest.gpu_share"] = gpu_share
 from harness.runners import gpt_train  # noqa: E402
 
 GENOME = """
@@ -40,8 +41,9 @@ def genome(tmp_path, monkeypatch):
 
 @pytest.fixture
 def caps(monkeypatch):
-    """Return the list of memory caps that torch is given."""
+    """Return the list of memory caps that torch is given, on a GPU of 8 GiB."""
     fractions = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 8 << 30))
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", fractions.append)
     return fractions
 
@@ -56,14 +58,17 @@ def words(entry, **more):
 
 
 def test_a_trainer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeypatch, tmp_path):
-    """The cap is set before the genome is imported; a whole GPU and a CPU are not capped."""
+    """The cap is set before the genome is imported; a whole GPU and a CPU are not capped.
+
+    CUDA's own memory, an eighth of this GPU, is part of the share.
+    """
     (tmp_path / "tokens").write_bytes(b"\0" * 8)
     more = {"tokens": tmp_path / "tokens", "out": tmp_path / "out", "seed": 1, "seconds": 1e9}
     for device, share in [("cuda", 0.25), ("cuda", 1.0), ("cpu", 0.5)]:
         monkeypatch.setattr(sys, "argv", words(genome, device=device, share=share, **more))
         with pytest.raises(SystemExit):
             gpt_train.main()
-    assert caps == [0.25]
+    assert caps == [0.125]
     assert (tmp_path / "out").exists()
 
 
@@ -78,7 +83,7 @@ def test_a_scorer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeypa
         with pytest.raises(FileNotFoundError):
             gpt_score.main()
         assert ours.recv(9) == b"..."
-    assert caps == [0.5]
+    assert caps == [0.375]
 
 
 def test_the_task_passes_the_slices_share_to_its_sandboxes():

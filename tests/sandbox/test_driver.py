@@ -1,22 +1,27 @@
 """What CUDA needs of the machine: device files, the driver's libraries, a compiler for kernels."""
 
+import os
 import sys
 import sysconfig
 from dataclasses import replace
 from email.message import Message
+from functools import partial
 from importlib import metadata
 from types import SimpleNamespace
 
+import pynvml
 import pytest
 
 from harness.contract import SetupError, Slice
 from harness.sandbox import SandboxPolicy, python_argv, run
-from harness.sandbox.backends import bubblewrap, devices, interpreter, landlock
+from harness.sandbox.backends import bubblewrap, devices, interpreter, landlock, mig
 from harness.sandbox.backends.environment import environment
 from harness.sandbox.boot import zygote_client
 from harness.sandbox.guest.toolchain import missing_toolchain
 from harness.tasks.base import RUNNERS
 from swarm.cli import doctor
+from swarm.executors import harness_process
+from tests.support.nvml import FakeNvml
 from tests.support.sandboxes import CORE, SLICE
 
 LEASE = Slice("gpu0", "cuda", (CORE,), "GPU-bb")
@@ -40,14 +45,15 @@ def machine(monkeypatch, tmp_path):
 def make_nodes(machine, *names):
     """Make device files; ordinary ones will do."""
     for name in names:
+        (machine / "dev" / name).parent.mkdir(exist_ok=True)
         (machine / "dev" / name).touch()
+        (machine / "dev" / name).chmod(0o666)
 
 
 def test_a_sandbox_is_given_its_own_gpu_and_the_drivers_files(machine):
     """Those that exist, in every kind of sandbox; by UUID, by index, and for a MIG instance."""
-    make_nodes(machine, "nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "sda")
-    mig = Slice("gpu1", "cuda", (CORE,), "MIG-x", parent="GPU-bb")
-    for lease in (LEASE, Slice("gpu1", "cuda", (CORE,), "1"), mig):
+    make_nodes(machine, "nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "sda", "nvidia-caps/x")
+    for lease in (LEASE, Slice("gpu1", "cuda", (CORE,), "1")):
         names = [node.name for node in devices.device_nodes(lease)]
         assert names == ["nvidia1", "nvidiactl", "nvidia-uvm"]
     words = bubblewrap.options(SandboxPolicy(LEASE, 1.0, 64), ["/bin/true"], 9)
@@ -58,6 +64,28 @@ def test_a_sandbox_is_given_its_own_gpu_and_the_drivers_files(machine):
     assert "/proc/driver" in ruled
 
 
+def test_a_mig_instance_is_given_its_own_capabilities(machine, monkeypatch):
+    """Its GPU's file and two of the capabilities; all of them where NVML does not tell which."""
+    monkeypatch.setattr(mig, "CAPABILITIES", machine / "capabilities")
+    make_nodes(machine, "nvidia1", *(f"nvidia-caps/nvidia-cap{n}" for n in (1, 30, 31, 40, 41)))
+    for place, number in (("gi3", 30), ("gi3/ci0", 31), ("gi4", 40), ("gi4/ci0", 41)):
+        folder = machine / "capabilities/gpu1/mig" / place
+        folder.mkdir(parents=True)
+        (folder / "access").write_text(f"DeviceFileMinor: {number}\nDeviceFileMode: 292\n")
+    nvml = FakeNvml({"GPU-aa": None, "GPU-bb": (None, None, None, "MIG-x", "MIG-y")})
+    monkeypatch.setattr(devices, "_capabilities", partial(mig.capability_files, nvml=nvml))
+
+    def names(uuid):
+        nodes = devices.device_nodes(Slice("gpu1", "cuda", (CORE,), uuid, parent="GPU-bb"))
+        return [str(node.relative_to(machine / "dev")) for node in nodes]
+
+    assert names("MIG-x") == ["nvidia1", "nvidia-caps/nvidia-cap30", "nvidia-caps/nvidia-cap31"]
+    assert names("MIG-y") == ["nvidia1", "nvidia-caps/nvidia-cap40", "nvidia-caps/nvidia-cap41"]
+    nvml.broken = pynvml.NVML_ERROR_DRIVER_NOT_LOADED
+    assert names("MIG-x") == ["nvidia1", "nvidia-caps"]
+    assert nvml.opened == 0
+
+
 def test_the_slice_is_visible_by_its_uuid(machine):
     """An index would count inside the sandbox, where there is one GPU only."""
     assert environment(SandboxPolicy(LEASE, 1, 1), "/")["CUDA_VISIBLE_DEVICES"] == "GPU-bb"
@@ -66,13 +94,28 @@ def test_the_slice_is_visible_by_its_uuid(machine):
 
 
 def test_device_files_that_only_root_can_make_are_asked_for(machine):
-    """CUDA makes them outside a sandbox and cannot inside; a CPU needs none."""
+    """CUDA makes them outside a sandbox and cannot inside; a CPU needs none, WSL has none."""
     devices.check_device(SLICE)
-    make_nodes(machine, "nvidia1", "nvidiactl")
-    with pytest.raises(SetupError, match=r"slice gpu0: no .*/nvidia-uvm, .*`nvidia-modprobe -u"):
+    make_nodes(machine, "nvidia0", "nvidiactl")
+    lacking = r"slice gpu0: no .*/nvidia-uvm and no .*/nvidia1, .*`nvidia-modprobe -u -c 1`"
+    with pytest.raises(SetupError, match=lacking):
         devices.check_device(LEASE)
-    make_nodes(machine, "nvidia-uvm")
+    make_nodes(machine, "nvidia-uvm", "nvidia1")
     devices.check_device(LEASE)
+    make_nodes(machine, "dxg")
+    with pytest.raises(SetupError, match=r"slice gpu0: under WSL CUDA does not start in a sandbox"):
+        devices.check_device(LEASE)
+
+
+def test_device_files_that_the_sandboxs_user_cannot_open_are_named(machine, monkeypatch):
+    """As root that user is another one, whom the group of a file does not help."""
+    make_nodes(machine, "nvidia1", "nvidiactl", "nvidia-uvm")
+    (machine / "dev/nvidia1").chmod(0o660)
+    for uid in (65_000, None):
+        monkeypatch.setattr(devices, "sandbox_uid", lambda uid=uid: uid)
+        monkeypatch.setattr(os, "access", lambda node, mode: node.name != "nvidia1")
+        with pytest.raises(SetupError, match=r"cannot open (\S+/nvidia1); .*`chmod a\+rw \1`"):
+            devices.check_device(LEASE)
 
 
 def test_doctor_says_what_gpus_lack(machine, monkeypatch):
@@ -80,7 +123,7 @@ def test_doctor_says_what_gpus_lack(machine, monkeypatch):
     monkeypatch.setattr(doctor, "missing_toolchain", lambda device, path: f"no compiler: {path}")
     lines = list(doctor.gpu_fixes([LEASE, replace(LEASE, name="gpu1"), SLICE]))
     assert [line[:10] for line in lines] == ["slice gpu0", "slice gpu1", "no compile"]
-    make_nodes(machine, "nvidiactl", "nvidia-uvm")
+    make_nodes(machine, "nvidiactl", "nvidia-uvm", "nvidia1")
     monkeypatch.setattr(doctor, "missing_toolchain", lambda device, path: "")
     assert list(doctor.gpu_fixes([LEASE, SLICE])) == []
 
@@ -93,7 +136,11 @@ def test_libraries_that_the_loader_does_not_know_are_named(machine, monkeypatch)
     (driver / "libcuda.so.1").touch()
     monkeypatch.setenv("LD_LIBRARY_PATH", f"{other}:{driver}:relative:")
     assert devices.driver_trees(LEASE) == ["/sys", str(driver)]
-    assert environment(SandboxPolicy(LEASE, 1, 1), "/")["LD_LIBRARY_PATH"] == str(driver)
+    env = environment(SandboxPolicy(LEASE, 1, 1), "/")
+    assert env["LD_LIBRARY_PATH"] == env["TRITON_LIBCUDA_PATH"] == str(driver)
+    named = harness_process._environment(LEASE)["LD_LIBRARY_PATH"]  # NVML is there, too
+    assert named.split(":")[1] == str(driver)
+    assert "LD_LIBRARY_PATH" not in harness_process._environment(SLICE)
     assert "LD_LIBRARY_PATH" not in environment(SandboxPolicy(SLICE, 1, 1), "/")
     monkeypatch.setattr(zygote_client, "library_path", lambda: {"LD_LIBRARY_PATH": "/python/lib"})
     assert zygote_client._environment(LEASE)["LD_LIBRARY_PATH"] == f"/python/lib:{driver}"

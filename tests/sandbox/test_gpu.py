@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import SimpleNamespace
 
 import pynvml
@@ -11,7 +12,9 @@ import pytest
 
 from harness.contract import HarnessError, Slice
 from harness.sandbox.monitor import gpu
-from harness.sandbox.monitor.gpu import exclusive_gpu
+from harness.sandbox.monitor.gpu import awake_gpu, check_exclusive, exclusive_gpu, gpu_model
+from harness.trial import _drained
+from tests.support.nvml import FakeNvml
 
 # ruff: noqa: N802 - the names are NVML's
 
@@ -42,6 +45,9 @@ class Driver:
 
     def nvmlDeviceGetHandleByUUID(self, uuid):
         return uuid
+
+    def nvmlDeviceGetName(self, handle):
+        return f"Model of {handle}"
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle):
         self.asked.append(handle)
@@ -153,3 +159,30 @@ def test_a_driver_is_given_time_to_drain_and_may_keep_a_little(monkeypatch):
     with exclusive_gpu(LEASE, driver):
         pass
     assert len(driver.asked) == 4
+
+
+def test_a_sandbox_ends_when_its_memory_is_free(monkeypatch):
+    """The next one of its trial is not begun before; on a share of a GPU nobody waits."""
+    monkeypatch.setattr(gpu, "DRAIN_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(gpu, "POLL_S", 0.0)
+    driver = Driver([[]], used=[600, 70_600, 30_600, 600])
+    monkeypatch.setattr("harness.trial.check_exclusive", partial(check_exclusive, nvml=driver))
+    check_exclusive(LEASE, "", driver)
+    assert _drained(lambda policy, argv, log: "ended", LEASE)(None, [], None) == "ended"
+    assert len(driver.asked) == 4
+    assert _drained(lambda policy, argv, log: "ended", replace(LEASE, share=0.5))(None, [], None)
+    assert len(driver.asked) == 4
+
+
+def test_a_gpu_is_held_open_between_sandboxes():
+    """So the driver does not take it down; where there is no driver, trials say so."""
+    driver = Driver([[]])
+    with awake_gpu(LEASE, driver):
+        assert driver.opened == 1
+        assert gpu_model(LEASE, driver) == "Model of GPU-aa"
+        assert driver.opened == 1
+    with awake_gpu(Slice("cpu0", "cpu", (0,)), driver):
+        assert driver.opened == 0
+    missing = FakeNvml(broken=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+    with awake_gpu(LEASE, missing):
+        assert gpu_model(LEASE, missing) == ""

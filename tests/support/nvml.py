@@ -33,6 +33,15 @@ class FakeNvml:
     def nvmlDeviceGetUUID(self, handle):
         return handle
 
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        return uuid
+
+    def nvmlDeviceGetGpuInstanceId(self, handle):
+        return next(p.index(handle) for p in self.boards.values() if p and handle in p)
+
+    def nvmlDeviceGetComputeInstanceId(self, handle):
+        return 0
+
     def nvmlDeviceGetName(self, handle):
         return "Fake 1g.10gb" if handle.startswith("MIG") else "Fake"
 

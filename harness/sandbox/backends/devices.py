@@ -1,9 +1,7 @@
 """The device files, driver trees and driver libraries that a slice's sandboxes see.
 
 Not covered: this follows NVIDIA's documentation and public reports on bubblewrap and was not tested
-on a machine with a GPU. A MIG instance's sandbox sees its GPU's node and the capabilities of every
-instance; CUDA_VISIBLE_DEVICES alone names its own. GPUs of other vendors, and WSL's /dev/dxg, are
-not bound.
+on a machine with a GPU. GPUs of other vendors, and WSL's /dev/dxg, are not bound.
 """
 
 from __future__ import annotations
@@ -11,13 +9,18 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from harness.contract import SetupError, Slice
+from harness.sandbox.backends import mig
+from harness.sandbox.backends.uids import sandbox_uid
 
 DEV = Path("/dev")
 NEEDED_NODES = ("nvidiactl", "nvidia-uvm")
-SHARED_NODES = (*NEEDED_NODES, "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps")
+SHARED_NODES = (*NEEDED_NODES, "nvidia-uvm-tools", "nvidia-modeset")
+OPEN_TO_ALL = 0o006  # readable and writable by others
+WSL = "dxg"
 GPUS = Path("/proc/driver/nvidia/gpus")
 
 DRIVER = "libcuda.so.1"
@@ -50,13 +53,17 @@ def find_gpu(name: str, gpus: Path = GPUS) -> DeviceNodes | None:
 def device_nodes(lease: Slice) -> list[Path]:
     """Return the device files of the slice's GPU and those shared by all GPUs.
 
-    A MIG instance is reached through the file of its parent GPU.
+    A MIG instance is reached through the file of its parent GPU and those of its capabilities.
     """
     if lease.kind != "cuda":
         return []
     gpu = find_gpu(lease.parent or lease.gpu, GPUS)
     own = [f"nvidia{gpu.minor}"] if gpu else sorted(p.name for p in DEV.glob("nvidia[0-9]*"))
-    return [node for name in (*own, *SHARED_NODES) if (node := DEV / name).exists()]
+    caps = _capabilities(lease.gpu, gpu.minor if gpu else 0) if lease.parent else ()
+    return [node for name in (*own, *SHARED_NODES, *caps) if (node := DEV / name).exists()]
+
+
+_capabilities = cache(mig.capability_files)
 
 
 def check_device(lease: Slice) -> None:
@@ -67,12 +74,31 @@ def check_device(lease: Slice) -> None:
     """
     if lease.kind != "cuda":
         return
-    missing = [str(DEV / name) for name in NEEDED_NODES if not (DEV / name).exists()]
-    if missing:
+    if (DEV / WSL).exists():
+        raise SetupError(
+            f"slice {lease.name}: under WSL CUDA does not start in a sandbox; use Linux itself, set"
+            " slices.kind: cpu, or pass --sandbox none"
+        )
+    gpu = find_gpu(lease.parent or lease.gpu, GPUS)
+    number = gpu.minor if gpu else 0
+    needed = [DEV / name for name in (*NEEDED_NODES, *([f"nvidia{number}"] if gpu else []))]
+    if missing := [str(node) for node in needed if not node.exists()]:
         raise SetupError(
             f"slice {lease.name}: no {' and no '.join(missing)}, without which CUDA cannot start in"
-            " a sandbox; make them, as root: `nvidia-modprobe -u -c 0`"
+            f" a sandbox; make them, as root: `nvidia-modprobe -u -c {number}`"
         )
+    if closed := [str(node) for node in needed if not _opens(node)]:
+        raise SetupError(
+            f"slice {lease.name}: the user of its sandboxes cannot open {' and '.join(closed)}; as"
+            f" root: `chmod a+rw {' '.join(closed)}`"
+        )
+
+
+def _opens(node: Path) -> bool:
+    """Return whether a sandbox's user may read and write a device file."""
+    if sandbox_uid() is None:
+        return os.access(node, os.R_OK | os.W_OK)
+    return node.stat().st_mode & OPEN_TO_ALL == OPEN_TO_ALL
 
 
 def driver_trees(lease: Slice) -> list[str]:

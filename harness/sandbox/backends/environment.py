@@ -25,7 +25,7 @@ def environment(policy: SandboxPolicy, home: str, tmp: str = "/tmp") -> dict[str
         "TMPDIR": tmp,
         "USER": "sandbox",
     }
-    folders = ":".join(library_folders(policy.slice))
-    env |= {"LD_LIBRARY_PATH": folders} if folders else {}
+    if folders := library_folders(policy.slice):  # Triton asks `ldconfig`, which may not be there
+        env |= {"LD_LIBRARY_PATH": ":".join(folders), "TRITON_LIBCUDA_PATH": folders[0]}
     threads = dict.fromkeys(THREADS, str(len(policy.slice.cores))) if policy.slice.cores else {}
     return env | threads | dict(policy.env)

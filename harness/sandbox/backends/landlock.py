@@ -107,6 +107,7 @@ def _driver_rules(slice_: Slice) -> Iterator[Rule]:
         yield "/proc/self/task", READ | WRITE_FILE
         yield "/proc/driver", READ
         yield "/proc/devices", READ
+        yield "/proc/modules", READ
 
 
 def around(tree: Path, hidden: Iterable[Path]) -> Iterator[Path]:

@@ -25,6 +25,7 @@ import numpy as np
 
 from harness.contract import Trial
 from harness.sandbox import python_argv
+from harness.sandbox.monitor.gpu import gpu_model
 from harness.sandbox.policy import SandboxPolicy
 from harness.tasks.base import RUNNERS, Confine
 
@@ -93,7 +94,9 @@ def compile_ahead(trial: Trial, vocab: int, words: Sequence[str], confine: Confi
 
 def _place(trial: Trial) -> Path:
     """Return where the archive of a trial is, by all that decides what is compiled."""
-    what = (trial.commit, trial.data, trial.rung.depth, trial.slice.device, trial.sandbox)
+    lease = trial.slice
+    model = gpu_model(lease)  # kernels are made for one, and there may be several
+    what = (trial.commit, trial.data, trial.rung.depth, lease.device, model, trial.sandbox)
     name = hashlib.sha256(repr(what).encode()).hexdigest()[:32]
     return Path(trial.scratch) / FOLDER / f"{name}.tar"
 

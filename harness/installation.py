@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +24,19 @@ def install_line(extra: str) -> str:
     if (_HOME / "pyproject.toml").is_file():
         return f"pip install -e {shlex.quote(f'{_HOME}[{extra}]')}"
     return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def require_cuda_build() -> None:
+    """Raise SetupError if the torch that is installed is built for CPUs."""
+    try:
+        installed = version("torch")
+    except PackageNotFoundError:
+        return
+    if installed.endswith("+cpu"):
+        raise SetupError(
+            f"torch {installed} is built for CPUs, and the slices are GPUs: install torch for CUDA"
+            " (https://pytorch.org), or set slices.kind: cpu"
+        )
 
 
 def missing(modules: Iterable[str]) -> list[str]:

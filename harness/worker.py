@@ -34,6 +34,7 @@ from harness.contract import (
 )
 from harness.faults import Faults
 from harness.fingerprint import harness_id
+from harness.installation import require_cuda_build
 from harness.preflight import preflight
 from harness.sandbox import Running, SandboxPool, Zygote, run
 from harness.sandbox.backends.devices import check_device
@@ -63,6 +64,8 @@ def main(setup: str) -> None:
         if options["sandbox"] != NONE:
             check_device(slice_)
         task = tasks.load(options["task"], options["problem"])
+        if task.torch and slice_.kind == "cuda":
+            require_cuda_build()
         harness = harness_id(task.prepare(options["data"]), slice_.device, torch=task.torch)
     except SetupError as error:
         _reply(replies, {"setup": str(error)})

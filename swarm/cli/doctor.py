@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import click
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from harness import tasks
 from harness.contract import SandboxKind, SetupError, Slice
-from harness.installation import install_line, missing
+from harness.installation import install_line, missing, require_cuda_build
 from harness.sandbox import tiers
 from harness.sandbox.backends.devices import check_device
 from harness.sandbox.backends.environment import PROGRAMS
@@ -86,11 +87,12 @@ def diagnose() -> Diagnosis:
 
 
 def gpu_fixes(slices: Sequence[Slice]) -> Iterator[str]:
-    """Yield what sandboxes on GPUs lack here: device files, or what torch.compile needs."""
+    """Yield what sandboxes on GPUs lack: device files, torch for CUDA, what torch.compile needs."""
     gpus = [slice_ for slice_ in slices if slice_.kind == "cuda"]
-    for slice_ in gpus:
+    checks = [partial(check_device, slice_) for slice_ in gpus] + [require_cuda_build] * bool(gpus)
+    for check in checks:
         try:
-            check_device(slice_)
+            check()
         except SetupError as error:
             yield str(error)
     if gpus and (lacks := missing_toolchain("cuda", path=PROGRAMS)):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 
+from harness import installation
 from harness.contract import SetupError, Slice
 from harness.sandbox import SandboxPolicy, python_argv, run
 from harness.sandbox.backends import bubblewrap, devices, interpreter, landlock, mig
@@ -119,10 +120,13 @@ def test_device_files_that_the_sandboxs_user_cannot_open_are_named(machine, monk
 
 
 def test_doctor_says_what_gpus_lack(machine, monkeypatch):
-    """One line for each slice without its device files, one for torch.compile; none for cores."""
+    """A line for each slice without device files, for torch, for its compiler; none for cores."""
+    monkeypatch.setattr(installation, "version", lambda name: "2.13.0+cpu")
     monkeypatch.setattr(doctor, "missing_toolchain", lambda device, path: f"no compiler: {path}")
     lines = list(doctor.gpu_fixes([LEASE, replace(LEASE, name="gpu1"), SLICE]))
-    assert [line[:10] for line in lines] == ["slice gpu0", "slice gpu1", "no compile"]
+    begin = ["slice gpu0", "slice gpu1", "torch 2.13", "no compile"]
+    assert [line[:10] for line in lines] == begin
+    monkeypatch.setattr(installation, "version", lambda name: "2.13.0")
     make_nodes(machine, "nvidiactl", "nvidia-uvm", "nvidia1")
     monkeypatch.setattr(doctor, "missing_toolchain", lambda device, path: "")
     assert list(doctor.gpu_fixes([LEASE, SLICE])) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from harness.contract import HarnessError, SetupError
 from harness.sandbox import SandboxPolicy, check, run
 from harness.sandbox.backends.devices import DeviceNodes, find_gpu
+from harness.sandbox.backends.interpreter import guest_argv
 from tests.support.sandboxes import (
     CORE,
     EVERY_START,
@@ -153,3 +155,22 @@ def test_the_gpu_of_a_slice_is_found_by_uuid_and_by_index(tmp_path):
     assert find_gpu("0", tmp_path) == DeviceNodes(1, "GPU-1")
     assert find_gpu("GPU-0", tmp_path) == DeviceNodes(0, "GPU-0")
     assert find_gpu("7", tmp_path) is find_gpu("MIG-x", tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "last"),
+    [
+        ("raise SystemExit", 0, ""),
+        ("raise SystemExit(259)", 3, ""),
+        ("raise SystemExit('no text')", 1, "no text"),
+        ("1 / 0", 1, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_error_is_the_last_that_a_script_prints(tmp_path, ending, code, last):
+    """It ends as Python would end it, without what libraries print when Python shuts down."""
+    script = tmp_path / "script.py"
+    script.write_text(f"import atexit\natexit.register(print, 'late')\n{ending}\n")
+    argv = guest_argv("run_script", str(tmp_path), str(script))
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert ended.stderr.strip().rpartition("\n")[2] == last

@@ -32,16 +32,17 @@ from harness.contract import Rung, Slice, Split
 from harness.data import Corpus, open_corpus
 from harness.data.spec import SplitName
 
-MAX_TOKENS = 1 << 20
-"""Most tokens that are scored: 2^20 have a standard error of about 0.0003 bits per byte."""
+MAX_TOKENS = 1 << 21
+"""Most tokens that are scored. A score's standard error falls with their square root: 2^20 have one
+of about 0.0003 bits per byte, so 2^21 about 0.0002."""
 
 TOKENS_PER_SECOND = {"cpu": 1200, "mps": 3500, "cuda": 3500}
 """Most tokens that are scored per second of the budget, by kind of device.
 
 On a CPU 24,000 tokens after 20 s take the seed about 0.7 s, and the difference of two models varies
-by about 0.0015 bits per byte. On other devices 2^20 after 300 s: with a vocabulary of 8,192 their
-logits are 34 GB, about 3 s of arithmetic on 16 cores, and moving them about ten more (a guess, not
-measured on such a device)."""
+by about 0.0015 bits per byte. On other devices 2^20 after 300 s, 2^21 from 600 s on: with a
+vocabulary of 8,192 the logits of 2^20 are 34 GB, about 3 s of arithmetic on 16 cores, and moving
+them about ten more (a guess, not measured on such a device)."""
 
 MAX_REFERENCE_TOKENS = 1 << 24
 """Most training tokens that the reference counts: 2^24 take about 3 s, once a process."""

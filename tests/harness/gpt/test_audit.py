@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from harness.contract import FULL_AUDIT, SCREENING_AUDIT
+from harness.contract import FULL_AUDIT, SCREENING_AUDIT, Rung, Slice
 from harness.tasks import gpt
 from harness.tasks.base import InvalidError
 from tests.support.gpt import (
@@ -25,6 +25,34 @@ def test_the_score_is_that_of_the_forecasts(model, text):
     cost, start = gpt.bits.score(model, text, served(honest_model), 9)
     assert np.abs(cost - expected_bits(text)).max() < 1e-5
     assert start >= 0
+
+
+def test_more_than_a_million_tokens_are_scored_with_their_error(trial, tmp_path):
+    """What a GPU's trial of 330 s is scored on: 1.15 million tokens in windows of 2,048, audited.
+
+    The score is the mean by the book; its error, of independent windows, that of a mean.
+    """
+    vocab, context, random = 8, 2048, np.random.default_rng(3)
+    table = random.normal(size=(vocab, vocab)).astype(np.float32)
+    exact = np.log2(np.exp(table.astype(np.float64)).sum(1))[:, None] - table / np.log(2)
+    inputs = random.integers(vocab, size=(700, context)).astype(np.int32)
+    targets = random.integers(vocab, size=(700, context)).astype(np.int32)
+    drawn = gpt.windows.Windows(
+        inputs, targets, np.ones_like(targets), exact[inputs, targets], inputs.astype("u2").ravel()
+    )
+    most = gpt.windows.max_scored_tokens(Rung(8, 330.0), Slice("gpu0", "cuda"))
+    text = drawn.take(gpt.windows.drawn(len(inputs), most // context, random))
+    assert text.inputs.size == most // context * context > 2**20
+    model = gpt.logits.ScoredModel(trial, tmp_path / "none", vocab, context)
+    served_by_table = served(lambda: lambda tokens: table[tokens])
+    cost, _ = gpt.bits.score(model, text, served_by_table, 9)
+    value, error = gpt.bits.bits_per_byte(cost, text.sizes)
+    spread = exact.std() / np.sqrt(text.inputs.size)
+    assert value == pytest.approx(exact[text.inputs, text.targets].mean(), abs=1e-6)
+    assert error == pytest.approx(spread, rel=0.1)
+    full = replace(model, trial=replace(trial, audit=FULL_AUDIT))
+    audited = gpt.audit.audit(full, text, cost, served_by_table, 9)
+    assert audited.positions == pytest.approx(FULL_AUDIT, rel=0.01)
 
 
 def test_the_first_answer_of_a_window_counts(model, text):

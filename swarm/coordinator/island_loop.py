@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeAlias
@@ -43,7 +42,6 @@ from islands.scheduling.island_steps import (
     Wait,
     anchor,
     next_step,
-    out_of_ideas,
 )
 from islands.scheduling.run_steps import (
     BuildConsensus,
@@ -63,6 +61,7 @@ from swarm.coordinator.launch_plan import IslandPlan
 from swarm.coordinator.proposer import Proposer
 from swarm.coordinator.run import Run
 from swarm.coordinator.trial_runner import TrialRunner
+from swarm.coordinator.waits import Waits
 
 NextRunStep: TypeAlias = Callable[[State, str], RunStep | None]
 """Returns an island's next run-level step, None if there is none."""
@@ -79,9 +78,11 @@ class IslandLoop:
     island: IslandPlan
     proposer: Proposer
     trials: TrialRunner = field(init=False)
+    waits: Waits = field(init=False)
 
     def __post_init__(self) -> None:
         self.trials = TrialRunner(self.run, self.island.name)
+        self.waits = Waits(self.run, self.proposer)
 
     async def run_experiments(self) -> None:
         """Run experiments and run-level steps until a limit is reached, then cancel the proposer.
@@ -105,7 +106,9 @@ class IslandLoop:
             if step is not None:
                 limit = await self._execute(step, next_)
             elif run.state.running or any(next_of(run.state, i.name) for i in run.launch.islands):
-                limit = await self._wait()  # steps of other islands may lead to one of ours
+                limit = (
+                    await self.waits.for_change()
+                )  # steps of other islands may lead to one of ours
             else:
                 return
         run.stop(limit)
@@ -136,10 +139,6 @@ class IslandLoop:
         if isinstance(step, StackStep) and not run_actions.stack_check_fits(run, step.parts):
             step = None
         return step or run_actions.last_stack_check(run)
-
-    @property
-    def _islands(self) -> tuple[str, ...]:
-        return tuple(island.name for island in self.run.launch.islands)
 
     @property
     def _rung(self) -> Rung:
@@ -175,7 +174,7 @@ class IslandLoop:
             case Conclude() | DropMigrant():
                 await self._end(step)
             case Idle():
-                return await self._wait_for_candidate()
+                return await self.waits.for_candidate()
             case Wait() | Paused() | RecordEvent() | ReassignSlice() | EndFreshCheck():
                 return await self._unblock(step)
             case FailExperiment(reason):
@@ -197,63 +196,10 @@ class IslandLoop:
             case ReassignSlice():
                 return await self._reassign()
             case Wait():
-                return await self._wait()
+                return await self.waits.for_change()
             case Paused():
-                return self.run.limits.reached(self._rung) or await self._wait()
+                return self.run.limits.reached(self._rung) or await self.waits.for_change()
         return None
-
-    async def _wait(self, seconds: float | None = None) -> RunLimit | None:
-        """Wait for a change, at most so many seconds; return the limit if no trial can start.
-
-        A trial that still runs is waited for: its outcome may end an experiment.
-        """
-        run, now = self.run, asyncio.get_running_loop().time()
-        if run.limit is not None:  # no island is left to do what this one waits for
-            return run.limit
-        last = run.limits.last_start(min(run.state.run.rungs, key=lambda rung: rung.seconds))
-        if last is not None and last <= now:
-            if not run.state.running:
-                return "minutes"
-            last = None
-        ends = [
-            end for end in (last, None if seconds is None else now + seconds) if end is not None
-        ]
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(min(ends, default=None)):
-                await run.changes.wait()
-        return run.limit
-
-    async def _wait_for_candidate(self) -> RunLimit | None:
-        """Wait for a change while a candidate may still come and could still be measured."""
-        limit = self.run.limits.reached(self._rung)
-        if limit is None and not self.proposer.busy:
-            limit = self.proposer.limit
-            silent = self._given_up()
-            if limit is None and out_of_ideas(self.run.state, self._islands, silent):
-                if silent:
-                    raise SetupError(_nobody_answers(silent))
-                limit = "ideas"
-        if limit is not None:
-            return limit
-        try:
-            async with asyncio.timeout_at(self.run.limits.last_start(self._rung)):
-                await self.run.changes.wait()
-        except TimeoutError:
-            return "minutes"
-        return None
-
-    def _given_up(self) -> Mapping[str, str]:
-        """Return the islands whose agents are not expected to answer any more, with the reason."""
-        agents = {
-            island.name: {self.run.agent(island.name, agent).name for agent in island.agents}
-            for island in self.run.launch.islands
-        }
-        reasons = self.run.health.given_up(set().union(*agents.values()))
-        return {
-            name: "; ".join(reasons[agent] for agent in sorted(team))
-            for name, team in agents.items()
-            if team <= reasons.keys()
-        }
 
     def _offer_migrant(self, parent: str, migrant: Migrant) -> RunLimit | None:
         run = self.run
@@ -302,7 +248,7 @@ class IslandLoop:
         time = asyncio.get_running_loop().time
         turn = slices.next_probe(time())
         if turn is None or turn.wait_s > 0:
-            return await self._wait(turn.wait_s if turn else None)
+            return await self.waits.for_change(turn.wait_s if turn else None)
         probe = anchor(run.state, turn.slice)
 
         def still_due() -> Step | None:
@@ -410,11 +356,6 @@ class IslandLoop:
             await run.branch_sync.advance()
         else:
             self.trials.discard_export(experiment.commit)
-
-
-def _nobody_answers(silent: Mapping[str, str]) -> str:
-    reasons = "; ".join(dict.fromkeys(silent.values()))
-    return f"no agent answers any more: {reasons}; `swarm launch` resumes the run"
 
 
 def _missing_package(reason: str) -> str:

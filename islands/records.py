@@ -278,6 +278,7 @@ class Brief:
     - `agent`: name of the agent that is asked, "" where the island has one only
     - `temperament`: what kind of change is asked for, "" for any
     - `left`: what is left of the run's limits, in words, "" where it has none
+    - `head`: the commit of `genome`
     """
 
     experiment: int
@@ -299,3 +300,4 @@ class Brief:
     agent: str = ""
     temperament: str = ""
     left: str = ""
+    head: str = ""

@@ -2,7 +2,8 @@
 
 An island is the branch `swarm/<run>/<island>`. A candidate is a commit under
 `refs/swarm/<run>/tried/<experiment>`, so that `git gc` keeps it whether it was kept or not; a
-candidate rebased onto a new head is under `refs/swarm/<run>/rebased/<experiment>/<head>`. The
+candidate rebased onto a new head is under `refs/swarm/<run>/rebased/<experiment>/<head>`, and what
+an agent had checked before it proposed under `refs/swarm/<run>/asked/<experiment>/<question>`. The
 ratchet is the compare-and-swap `git update-ref REF NEW OLD`: git refuses if the ref is not at OLD.
 
 Not covered: a branch that the user has checked out still moves on a keep, and their working tree

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from islands.records import Attempt, Ending, Gain, Migrant
+from islands.state.attempts import EndedAttempt
 from islands.state.lifecycle import has_ended
 from islands.state.memory import PastChange
 from islands.state.population import Experiment
@@ -47,20 +48,20 @@ def close(
         return  # agents never learn of null proposals
     _remember(facts, experiment, ending, reason, gain)
     answer = facts.memory.of(experiment.repeats)
-    island.recent_attempts.append(
-        Attempt(
-            experiment.number,
-            experiment.island,
-            experiment.hypothesis,
-            experiment.notes,
-            ending,
-            reason,
-            answer.gain if answer else gain,
-            experiment.tail,
-            experiment.repeats,
-            experiment.claimed,
-        )
+    attempt = Attempt(
+        experiment.number,
+        experiment.island,
+        experiment.hypothesis,
+        experiment.notes,
+        ending,
+        reason,
+        answer.gain if answer else gain,
+        experiment.tail,
+        experiment.repeats,
+        experiment.claimed,
     )
+    island.recent_attempts.append(attempt)
+    facts.attempts.add(EndedAttempt(attempt, experiment.commit, experiment.parent))
 
 
 def _remember(

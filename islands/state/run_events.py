@@ -67,6 +67,7 @@ def _slice_quarantined(event: ev.SliceQuarantined, facts: RunFacts) -> None:
         _uncount_discard(facts.islands[discard.island], discard.experiment)
     void |= {discard.experiment for discard in event.discards}
     facts.memory.drop(void)
+    facts.attempts.drop(void)
     facts.screens.drop(void)
 
 

@@ -15,6 +15,7 @@ from islands.ratchet.prior import GainPrior, prior_of_migrant
 from islands.ratchet.screening import ScreenedGains
 from islands.stacking.state import StackChecks
 from islands.state.arms import Arms
+from islands.state.attempts import EndedAttempts
 from islands.state.contention import Contention
 from islands.state.fresh import FreshData
 from islands.state.memory import ChangeMemory, Recalled
@@ -57,6 +58,7 @@ class RunFacts:
         self.merges: list[ev.Merged] = []
         self.claimless = 0
         self.memory = ChangeMemory()
+        self.attempts = EndedAttempts()
         self.arms = Arms()
         self.sentinels = Sentinels()
         self.scores = Scores(self.sentinels)

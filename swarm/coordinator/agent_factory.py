@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from swarm.agents.base import Agent, Probed
 from swarm.agents.external.settings import ExternalSettings
@@ -12,18 +13,20 @@ from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Breakages, Mutator
 from swarm.agents.plain_sampling import IID, PlainSampling
+from swarm.agents.questions import RunQuestions
 from swarm.coordinator.call_records import CallRecords
 from swarm.coordinator.launch_plan import Launch
 from swarm.project.program import Program
 from swarm.project.schema import MutatorSection
 
 
-async def make_teams(
+async def make_teams(  # noqa: PLR0913, PLR0917  # what all agents share
     program: Program,
     launch: Launch,
     budget: Budget,
     stack: AsyncExitStack,
     calls: CallRecords,
+    answers: RunQuestions,
 ) -> Mapping[str, Mapping[str, Agent]]:
     """Return the agents of each island by name."""
     breakages = Breakages()
@@ -48,12 +51,15 @@ async def make_teams(
     for island, name in others:
         given = program.agents[name]
         if isinstance(given, ModelSettings):
-            model = make_agent(name, given, limiters, budget, calls.started, calls.ended)
+            model = make_agent(name, given, limiters, budget, calls.started, calls.ended, answers)
             stack.push_async_callback(model.close)
-            teams[island].setdefault(IID, PlainSampling(model))
+            # it may not ask what was tried
+            teams[island].setdefault(IID, PlainSampling(replace(model, questions=None)))
             teams[island][name] = model
         elif isinstance(given, ExternalSettings):
-            teams[island][name] = make_coding_agent(name, given, gateway, place, calls.started)
+            teams[island][name] = make_coding_agent(
+                name, given, gateway, place, calls.started, answers
+            )
     return teams
 
 

@@ -28,6 +28,7 @@ from swarm.coordinator.call_records import CallRecords
 from swarm.coordinator.inbox import Inbox
 from swarm.coordinator.launch_options import LaunchOptions, require_agent, select_run
 from swarm.coordinator.program_plan import islands_of, launch_of, line_count, opening_of
+from swarm.coordinator.record_answers import RecordAnswers
 from swarm.coordinator.resumed_program import ResumedProgram, resumed_program
 from swarm.coordinator.run import Run
 from swarm.executors.backends import open_backend
@@ -80,7 +81,7 @@ async def assemble(
         require_frozen_harness()
         branches = Branches(repo, folder.name, program.settings.genome)
 
-        calls = CallRecords()
+        calls, answers = CallRecords(), RecordAnswers()
         async with AsyncExitStack() as stack:
             backend = stack.enter_context(closing(open_backend(options.executor, options.address)))
             islands = islands_of(program, options, backend.slices(program.settings.slices))
@@ -95,7 +96,7 @@ async def assemble(
             )
             spent = Usage(tokens_untold=past.tokens, usd=past.usd)
             budget = Budget(launch.limits.usd, launch.limits.tokens, spent)
-            teams = await make_teams(program, launch, budget, stack, calls)
+            teams = await make_teams(program, launch, budget, stack, calls, answers)
             if not options.unlimited:
                 await probe(agent for team in teams.values() for agent in team.values())
             # takes seconds: whatever else is wrong is said before
@@ -129,7 +130,7 @@ async def assemble(
                 budget=budget,
                 inbox=Inbox(folder.steering),
             )
-            calls.run = run
+            calls.run = answers.run = run
             gc.freeze()  # all of this lives as long as the run: do not scan it again
             stack.callback(gc.unfreeze)
             yield run

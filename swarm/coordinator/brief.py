@@ -51,6 +51,7 @@ class Briefer:
             port=self._port(state, name, by),
             pending=tuple(_pending(island)),
             notes=state.steering.notes_for(name),
+            head=island.head,
             claims=tuple(
                 replace(claim, island=other)
                 for other, island in state.islands.items()
@@ -63,7 +64,7 @@ class Briefer:
         """Return a brief on the run's base, for an agent that is shown no history."""
         base, by = state.run.base, step(state.scores.noise())
         score = released_score(state.scores.mean(base) or 0.0, by)
-        return replace(without_history(brief), genome=self._texts(base), score=score)
+        return replace(without_history(brief), genome=self._texts(base), score=score, head=base)
 
     def _elsewhere(self, state: State, name: str, by: float) -> tuple[Change, ...]:
         others = {

@@ -69,6 +69,34 @@ class CandidateMaker:
         self.run.record(event)
         return refusal.text
 
+    async def try_out(
+        self, number: int, turn: int, parent: str, files: Mapping[str, Entry | None]
+    ) -> str:
+        """Return in words what would come of proposing `files` on `parent`; record nothing.
+
+        `number`: of the proposal that its agent works on; `turn` sets its questions apart.
+        """
+        run = self.run
+        admitted = await self._admitted_files(number, parent, Proposal("", files))
+        if isinstance(admitted, Refused):
+            return f"refused: {admitted.rule}: {admitted.reason}"
+        head = await run.offload(run.branches.files, parent)
+        change = await run.offload(_digest, head, admitted)
+        repeat = self._answer(parent, change, crossed=False)
+        if repeat is not None:
+            return f"refused: {repeat.reason}"
+        if not run.preflights.available:
+            return "may be proposed; no core is free to run it on before its trial"
+        ref, when = f"asked/{number}/{turn}", int(run.now())
+        commit = await run.offload(
+            run.branches.commit_under_ref, ref, parent, admitted, "Preflight", when
+        )
+        preflight = await self._check(number, commit)
+        await run.offload(_remove, run.launch.folder.genomes / commit)
+        if preflight.ok:
+            return "may be proposed, and its preflight passed"
+        return f"its preflight failed: {preflight.reason}\n{preflight.tail}".rstrip()
+
     async def rebase(self, old: Experiment, onto: str) -> None:
         """Move a waiting candidate to the head `onto`, or drop it."""
         run, name, number, stale = self.run, self.island.name, old.number, old.commit
@@ -144,13 +172,19 @@ class CandidateMaker:
 
     def _repeat(self, number: int, parent: str, change: str, proposal: Proposal) -> Repeat | None:
         """Return what a proposal repeats; null proposals, migrants and ports are to be tried."""
-        run, open_ = self.run, self._open(number)
-        if not run.launch.remembers or not change or open_.null or open_.origin:
+        open_ = self._open(number)
+        if open_.null or open_.origin:
+            return None
+        return self._answer(parent, change, crossed=ev.CROSSED in proposal.notes)
+
+    def _answer(self, parent: str, change: str, *, crossed: bool) -> Repeat | None:
+        """Return what a change on `parent` repeats, None for nothing that counts."""
+        run = self.run
+        if not run.launch.remembers or not change:
             return None
         held = run.claims.get(change)
         if held is not None:
             return Repeat(CLAIMED, held.experiment, held.reason)
-        crossed = ev.CROSSED in proposal.notes
         shared = run.launch.migration.topology != "none" and not crossed
         return repeat_of(run.state, self.island.name, parent, change, shared=shared)
 

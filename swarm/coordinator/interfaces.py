@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +58,9 @@ class BranchStore(Protocol):
 
     def diff(self, old: str, new: str) -> str:
         """Return the unified diff of the genome between two commits."""
+
+    def diffs(self, pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+        """Return the unified diff from `old` to `new` for each pair, by `new`."""
 
     def tried(self, experiment: int) -> str | None:
         """Return the experiment's candidate, None if it never became one."""

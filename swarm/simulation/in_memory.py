@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +121,10 @@ class MemoryBranches:
         """Return the changes that `new` has beyond `old`, a line each."""
         before = set(self._changes[old])
         return "".join(f"+{change}\n" for change in self._changes[new] if change not in before)
+
+    def diffs(self, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Return what `diff` does for each pair, by the second commit."""
+        return {new: self.diff(old, new) for old, new in pairs}
 
     def tried(self, experiment: int) -> str | None:
         """Return the commit of an experiment, None where it made none."""

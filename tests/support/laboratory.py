@@ -72,6 +72,9 @@ class MemoryBranches:
     def diff(self, old, new):
         return f"-X = {value(self, old)!r}\n+X = {value(self, new)!r}\n"
 
+    def diffs(self, pairs):
+        return {new: self.diff(old, new) for old, new in pairs}
+
     def tried(self, experiment):
         return self.held.get(experiment)
 

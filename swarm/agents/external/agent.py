@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,16 +23,26 @@ from islands.environment import secret
 from islands.records import Attempt, Brief, Entry, Proposal, Usage
 from swarm.agents.base import AgentError
 from swarm.agents.external.command_line import (
+    AsksBy,
     Assignment,
     CommandLine,
     Invocation,
     RunEnd,
     hypothesis,
 )
+from swarm.agents.external.desk import BOX_COMMANDS, COMMANDS, SOCKET, commands, desk
 from swarm.agents.external.installation import Installation
 from swarm.agents.external.probe import ask_for_a_word, version
 from swarm.agents.external.prompt import task_text
-from swarm.agents.external.sandbox import HOME, SCRATCH, SOCKETS, AgentJob, Finished, run_job
+from swarm.agents.external.sandbox import (
+    HOME,
+    SCRATCH,
+    SOCKETS,
+    SYSTEM_PATH,
+    AgentJob,
+    Finished,
+    run_job,
+)
 from swarm.agents.external.scratch import ScratchError, changes, given
 from swarm.agents.external.settings import ExternalSettings
 from swarm.agents.gateway.gateway import Gateway
@@ -41,6 +51,7 @@ from swarm.agents.gateway.prices import price_line
 from swarm.agents.llm.agent import PASSING, UsageCallback, ignore_usage, named
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.llm.provider import one_line
+from swarm.agents.questions import Asked, RunQuestions
 
 PORT: Final = 8765
 """Of the sandbox's own loopback, where its agent finds the gateway."""
@@ -105,6 +116,9 @@ class CodingAgent:
     home: Path
     scratch: Path
     on_usage: UsageCallback = field(default=ignore_usage, repr=False)
+    questions: RunQuestions | None = field(default=None, repr=False)
+    """Who answers what it asks of the run; None: nobody."""
+
     _before: Usage = field(default=Usage(), repr=False)
 
     async def probe(self) -> None:
@@ -132,7 +146,7 @@ class CodingAgent:
         files = given(brief.genome)
         if not files:
             raise AgentError("unavailable", f"agent {self.name!r}: {_NOTHING_TO_EDIT}")
-        prompt = task_text(brief, files, self.genome)
+        prompt = task_text(brief, files, self.genome, self._asks_by)
         log = self._log(brief)
         guard = _Guard(self.settings, partial(self.on_usage, brief), self._before)
         with _folder(self.scratch) as sockets, _short(sockets) as short:
@@ -140,7 +154,9 @@ class CodingAgent:
             try:
                 task = self._task(prompt, tuple(files), lease)
                 invocation = self.line.invocation(task)
-                finished = await self._run(self._job(invocation, files, lease, sockets), log, guard)
+                job = self._job(invocation, files, lease, sockets)
+                async with self._desk(short, brief, files):
+                    finished = await self._run(job, log, guard)
             finally:
                 if lease is not None:
                     await lease.close()
@@ -177,24 +193,40 @@ class CodingAgent:
             seconds=settings.seconds,
             provider=model.kind if model is not None else "openai",
             price=model.price if model is not None else None,
+            asks=bool(self._asks_by),
         )
+
+    @property
+    def _asks_by(self) -> AsksBy:
+        return self.line.asks_by if self.questions is not None else ""
+
+    def _desk(
+        self, sockets: Path, brief: Brief, files: dict[str, str]
+    ) -> AbstractAsyncContextManager[None]:
+        """Return the block inside which its questions are answered."""
+        if self.questions is None or not self._asks_by:
+            return nullcontext()
+        return desk(sockets / SOCKET, Asked(self.questions, brief), files)
 
     def _job(
         self, invocation: Invocation, files: dict[str, str], lease: Lease | None, sockets: Path
     ) -> AgentJob:
         settings = self.settings
         given_variables = {name: value for name in settings.env if (value := secret(name))}
+        asks = bool(self._asks_by)
+        own = {**invocation.files, **(commands() if asks else {})}
+        path = {"PATH": f"{HOME}/{COMMANDS}:{SYSTEM_PATH}"} if asks else {}
         return AgentJob(
             argv=(*(invocation.program or self.installation.words), *invocation.words),
-            env={**given_variables, **invocation.env},
+            env={**given_variables, **path, **invocation.env},
             files={
                 **{f"{SCRATCH}/{path}": text for path, text in files.items()},
-                **{f"{HOME}/{path}": text for path, text in invocation.files.items()},
+                **{f"{HOME}/{path}": text for path, text in own.items()},
             },
             cwd=invocation.cwd,
             stdin=invocation.stdin,
-            read=(*self.installation.mounts, *settings.mount),
-            sockets=sockets if lease is not None else None,
+            read=(*self.installation.mounts, *settings.mount, *((BOX_COMMANDS,) if asks else ())),
+            sockets=sockets if lease is not None or asks else None,
             bridges={PORT: f"{SOCKETS}/{GATEWAY}"} if lease is not None else {},
             report=invocation.report,
             seconds=settings.seconds,

@@ -10,7 +10,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from swarm.agents.external.command_line import Assignment, Invocation, RunEnd, hypothesis, last_line
+from swarm.agents.external.command_line import (
+    AsksBy,
+    Assignment,
+    Invocation,
+    RunEnd,
+    hypothesis,
+    last_line,
+)
 from swarm.agents.external.sandbox import HOME, SCRATCH
 
 PROMPT_FILE: Final = "prompt/task.md"
@@ -34,6 +41,7 @@ class Aider:
     version_words = ("--version",)
     native = ""
     install = "pipx install aider-chat"
+    asks_by: AsksBy = ""
 
     def invocation(self, task: Assignment) -> Invocation:
         """Return the command; the prompt is a file that it reads."""

@@ -10,9 +10,18 @@ Not covered: a model that Claude Code does not know is asked in the form of one 
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
-from swarm.agents.external.command_line import Assignment, Invocation, RunEnd, json_lines, last_line
+from swarm.agents.external.command_line import (
+    AsksBy,
+    Assignment,
+    Invocation,
+    RunEnd,
+    json_lines,
+    last_line,
+)
+from swarm.agents.external.desk import MCP
 
 TOOLS: Final = "Read,Edit,Write,Glob,Grep"
 
@@ -25,6 +34,7 @@ class ClaudeCode:
     version_words = ("--version",)
     native = ""
     install = "npm install -g @anthropic-ai/claude-code@latest"
+    asks_by: AsksBy = "mcp"
 
     def invocation(self, task: Assignment) -> Invocation:
         """Return the command; the prompt is its standard input."""
@@ -39,6 +49,7 @@ class ClaudeCode:
             "--strict-mcp-config",
             "--disable-slash-commands",
             "--no-session-persistence",
+            *(_asking() if task.asks else ()),
         )
         env = {
             "ANTHROPIC_BASE_URL": task.url,
@@ -65,3 +76,12 @@ class ClaudeCode:
             why = result.get("terminal_reason") or result.get("subtype") or "error"
             return RunEnd(ended=False, error=f"{why}: {text}".rstrip(": "), session=session)
         return RunEnd(ended=True, text=text, session=session)
+
+
+def _asking() -> tuple[str, ...]:
+    """Return the words by which it may ask the run."""
+    server = {"command": MCP[0], "args": list(MCP[1:])}
+    return (
+        *("--mcp-config", json.dumps({"mcpServers": {"swarm": server}})),
+        *("--allowedTools", "mcp__swarm__tried,mcp__swarm__preflight"),
+    )

@@ -11,7 +11,14 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from swarm.agents.external.command_line import Assignment, Invocation, RunEnd, json_lines, last_line
+from swarm.agents.external.command_line import (
+    AsksBy,
+    Assignment,
+    Invocation,
+    RunEnd,
+    json_lines,
+    last_line,
+)
 
 KEY: Final = "SWARM_GATEWAY_KEY"
 
@@ -24,6 +31,7 @@ class Codex:
     version_words = ("--version",)
     native = "@openai/codex*/**/vendor/*/bin/codex"
     install = "npm install -g @openai/codex@latest"
+    asks_by: AsksBy = "shell"
 
     def invocation(self, task: Assignment) -> Invocation:
         """Return the command; the prompt is its standard input."""

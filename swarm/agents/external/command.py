@@ -11,7 +11,14 @@ import shlex
 from pathlib import Path
 from typing import Final
 
-from swarm.agents.external.command_line import Assignment, Invocation, RunEnd, hypothesis, last_line
+from swarm.agents.external.command_line import (
+    AsksBy,
+    Assignment,
+    Invocation,
+    RunEnd,
+    hypothesis,
+    last_line,
+)
 
 SHELL: Final = "/bin/sh"
 
@@ -23,6 +30,7 @@ class AnyCommand:
     version_words: tuple[str, ...] = ()
     native = ""
     install = ""
+    asks_by: AsksBy = "shell"
 
     def __init__(self, line: str) -> None:
         self.line = line

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from swarm.agents.external.sandbox import SCRATCH
 from swarm.agents.llm.settings import Price, ProviderKind
@@ -18,6 +18,9 @@ from swarm.agents.llm.settings import Price, ProviderKind
 MAX_HYPOTHESIS_CHARS: Final = 2_000
 
 _HYPOTHESIS = re.compile(r"^[\s>*_#`-]*HYPOTHESIS[*_`]*:[*_`]*\s*(\S.*?)[\s*_`]*$", re.MULTILINE)
+
+
+AsksBy = Literal["shell", "mcp", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Assignment:
     - `seconds`: the time limit
     - `provider`: the wire format of the model's provider
     - `price`: the model's price, None where it is not known
+    - `asks`: whether the run answers `tried` and `preflight` (`desk.py`)
     """
 
     prompt: str
@@ -45,6 +49,7 @@ class Assignment:
     seconds: float
     provider: ProviderKind = "anthropic"
     price: Price | None = None
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,10 @@ class CommandLine(Protocol):
     @property
     def install(self) -> str:
         """The command that installs it."""
+
+    @property
+    def asks_by(self) -> AsksBy:
+        """How it asks the run: by commands of its shell, by MCP, or not at all."""
 
     def invocation(self, task: Assignment) -> Invocation:
         """Return the command that makes one proposal without a terminal."""

@@ -18,6 +18,7 @@ from swarm.agents.gateway.gateway import Gateway
 from swarm.agents.llm.agent import UsageCallback, ignore_usage
 from swarm.agents.llm.factory import check_price, read_key
 from swarm.agents.llm.settings import check_settings
+from swarm.agents.questions import RunQuestions
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,13 @@ class Workplace:
     scratch: Path
 
 
-def make_coding_agent(
+def make_coding_agent(  # noqa: PLR0913, PLR0917 - what all agents share, and what is told of them
     name: str,
     settings: ExternalSettings,
     gateway: Gateway,
     place: Workplace,
     on_usage: UsageCallback = ignore_usage,
+    questions: RunQuestions | None = None,
 ) -> CodingAgent:
     """Return the agent `name`. Raises SetupError, with the fix, where it cannot work here."""
     try:
@@ -64,6 +66,7 @@ def make_coding_agent(
         home=place.logs,
         scratch=place.scratch,
         on_usage=on_usage,
+        questions=questions,
     )
 
 

@@ -10,7 +10,14 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from swarm.agents.external.command_line import Assignment, Invocation, RunEnd, json_lines, last_line
+from swarm.agents.external.command_line import (
+    AsksBy,
+    Assignment,
+    Invocation,
+    RunEnd,
+    json_lines,
+    last_line,
+)
 from swarm.agents.external.sandbox import HOME, SCRATCH
 
 SETTINGS, TRAJECTORY, TASK_FILE = "swarm.yaml", "trajectory.json", "task.md"
@@ -33,6 +40,7 @@ class MiniSweAgent:
     version_words = ("--help",)  # it has no --version, and prints it first
     native = ""
     install = "pipx install mini-swe-agent"
+    asks_by: AsksBy = "shell"
 
     def invocation(self, task: Assignment) -> Invocation:
         """Return the command; the prompt is an argument of it, or in a file that one names."""

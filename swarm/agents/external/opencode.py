@@ -8,9 +8,17 @@ reason is one. It has no limit on turns: `max_turns` ends it from outside.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
-from swarm.agents.external.command_line import Assignment, Invocation, RunEnd, json_lines, last_line
+from swarm.agents.external.command_line import (
+    AsksBy,
+    Assignment,
+    Invocation,
+    RunEnd,
+    json_lines,
+    last_line,
+)
+from swarm.agents.external.desk import MCP
 from swarm.agents.external.sandbox import HOME
 from swarm.agents.llm.settings import ProviderKind
 
@@ -26,6 +34,8 @@ _OFF = (
     *("CLAUDE_CODE", "CLAUDE_CODE_PROMPT", "CLAUDE_CODE_SKILLS", "EXTERNAL_SKILLS", "SHARE"),
 )
 
+_ASKING: Final = {"type": "local", "command": list(MCP), "enabled": True}
+
 
 class OpenCode:
     """The command line of opencode, as of version 1.18."""
@@ -35,6 +45,7 @@ class OpenCode:
     version_words = ("--version",)
     native = ""
     install = "npm install -g opencode-ai@latest"
+    asks_by: AsksBy = "mcp"
 
     def invocation(self, task: Assignment) -> Invocation:
         """Return the command; the prompt is its standard input."""
@@ -90,6 +101,7 @@ def _config(task: Assignment) -> dict[str, Any]:
         "small_model": f"gateway/{task.model}",
         "permission": {"edit": "allow", **denied},
         "provider": {"gateway": provider},
+        **({"mcp": {"swarm": _ASKING}} if task.asks else {}),
     }
 
 

@@ -5,9 +5,10 @@ The rules and program.md come first, so that a provider's cache of prompts can m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from islands.records import Brief
+from swarm.agents.external.command_line import AsksBy
 from swarm.agents.llm.prompt import notes_of, quoted, situation
 from swarm.agents.llm.search_replace import clean
 
@@ -37,11 +38,33 @@ Edit the files in place. When you have finished, end your last message with this
 HYPOTHESIS: what you changed and why the score should improve, in one or two sentences"""
 
 
-def task_text(brief: Brief, paths: Iterable[str], genome: Iterable[str]) -> str:
+ASKING: Mapping[AsksBy, str] = {
+    "": "",
+    "shell": """
+
+# What you may ask this run
+
+By two commands on your PATH. `tried WORDS` tells which experiments were like this and what came of
+them (`|` separates alternatives); ask before you repeat one. `preflight` checks your files as they
+are now: whether they may be proposed, and run. Neither measures anything.""",
+    "mcp": """
+
+# What you may ask this run
+
+By the two tools of the server `swarm`. `tried` tells which experiments were like some words and
+what came of them; ask before you repeat one. `preflight` checks your files as they are now: whether
+they may be proposed, and run. Neither measures anything.""",
+}
+"""What an agent is told of its questions, by how it asks them."""
+
+
+def task_text(
+    brief: Brief, paths: Iterable[str], genome: Iterable[str], asks_by: AsksBy = ""
+) -> str:
     """Return the prompt for `brief`; `paths` are the files of `genome` that the agent is given."""
     listed = [quoted(path)[1:-1] for path in paths]
     more = [f"and {len(listed) - MAX_LISTED} more"] if len(listed) > MAX_LISTED else []
     folders = [f"{quoted(part)[1:-1]} (new files too)" for part in genome if part not in listed]
     files = "\n".join(f"- {line}" for line in [*listed[:MAX_LISTED], *more, *folders])
-    start = clean(RULES + brief.program.strip() + notes_of(brief))
+    start = clean(RULES + brief.program.strip() + notes_of(brief)) + ASKING[asks_by]
     return f"{start}\n\n# The files that may change\n\n{files}\n\n{situation(brief, FORM)}\n"

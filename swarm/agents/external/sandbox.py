@@ -35,6 +35,7 @@ SCRATCH: Final = "/scratch/genome"
 """The agent's working folder, inside."""
 
 HOME: Final = "/home/sandbox"
+SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 SOCKETS: Final = "/run/swarm"
 """The host's folder of Unix sockets, inside."""
 
@@ -158,7 +159,7 @@ def _described(job: AgentJob) -> dict[str, object]:
     env = {
         "HOME": HOME,
         "LANG": "C.UTF-8",
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "PATH": SYSTEM_PATH,
         "TMPDIR": "/tmp",  # noqa: S108 - the sandbox's own
         "USER": "sandbox",
     }

@@ -8,7 +8,7 @@ builds the record that the rest of the program works with (`RatchetSection.polic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -239,10 +239,16 @@ class ModelSection(ProviderKeys):
 
     kind: Annotated[Literal["anthropic", "openai"], described(AGENT_KINDS, "openai")]
     model: Annotated[ModelName, MODEL]
+    tool_calls: Annotated[
+        int | None, Field(ge=0, le=100), described("a whole number from 0 to 100", "6")
+    ] = None
 
     def model_settings(self) -> ModelSettings:
         """Return the agent's settings, with defaults for the keys that are not given."""
-        return self.settings_of(self.kind, self.model)
+        settings = self.settings_of(self.kind, self.model)
+        return (
+            settings if self.tool_calls is None else replace(settings, tool_calls=self.tool_calls)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

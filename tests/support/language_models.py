@@ -55,7 +55,9 @@ APIS = {
 FAST = RateLimits(100_000, max_concurrent=16, first_pause_s=0.0005, longest_pause_s=0.005)
 
 
-def make_model_agent(server, api, budget=None, limiter=None, key=KEY, **settings):
+def make_model_agent(  # noqa: PLR0913, PLR0917 - what all agents share
+    server, api, budget=None, limiter=None, key=KEY, questions=None, **settings
+):
     """Return an agent that calls `server` through `api`, with short back-offs."""
     kind, path = ("anthropic", "") if api == "anthropic" else ("openai", "/v1")
     given = {"base_url": server.url + path, "api_key_env": "LOOPBACK_KEY", "price": PRICE}
@@ -66,7 +68,7 @@ def make_model_agent(server, api, budget=None, limiter=None, key=KEY, **settings
     provider = getattr(import_module(f"swarm.agents.llm.{module}"), name)(settings, key, known)
     meter = Meter("m", settings, limiter, budget or Budget())
     client = ModelClient(meter, provider, known)
-    return LanguageModel("m", client)
+    return LanguageModel("m", client, questions=questions)
 
 
 def propose(agent, brief=BRIEF):

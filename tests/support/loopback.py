@@ -54,6 +54,15 @@ class Truncate:
 
 
 @dataclass(frozen=True)
+class Call:
+    """Call a tool with these arguments, after some words of `text`."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Status:
     """Answer with an HTTP error."""
 
@@ -82,7 +91,7 @@ class Hang:
     """Send nothing until the client disconnects."""
 
 
-Step = Say | Refuse | Truncate | Status | Garbage | Cut | Hang
+Step = Say | Call | Refuse | Truncate | Status | Garbage | Cut | Hang
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,7 @@ def _flat(content: Any) -> str:
 class Loopback:
     """The server. `script`: steps, or a function of the request; a reply takes `delay` seconds."""
 
-    on_probe: Step = Say("yes")
+    on_probe: Step | Callable[[ModelRequest], Step] = Say("yes")
     """The answer to the small call that a launch begins with; it is not part of the script."""
 
     context_length = 0
@@ -242,7 +251,8 @@ class Loopback:
         if model_request.key != KEY:
             step: Step = Status(401, message=f"bad key {key}")
         else:
-            step = self.on_probe if probe else self._next(model_request)
+            found = self.on_probe if probe else self._next(model_request)
+            step = found(model_request) if callable(found) else found
         if probe:
             self.probes.append(model_request)
             return _served(api, shape, step)
@@ -374,12 +384,16 @@ def _as_message(step: Step, text: str, sent: int, output: int) -> object:
     stop = {Refuse: "refusal", Truncate: "max_tokens"}.get(type(step), "end_turn")
     details = {"type": "refusal", "category": None, "explanation": text}
     thinking = {"type": "thinking", "thinking": "hm", "signature": "x"}
+    content = [thinking, {"type": "text", "text": text}]
+    if isinstance(step, Call):
+        used = {"type": "tool_use", "id": "t1", "name": step.name, "input": step.arguments}
+        content, stop = [thinking, used], "tool_use"
     return {
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
         "model": "loopback",
-        "content": [] if stop == "refusal" else [thinking, {"type": "text", "text": text}],
+        "content": [] if stop == "refusal" else content,
         "stop_reason": stop,
         "stop_details": details if stop == "refusal" else None,
         "usage": {
@@ -397,6 +411,10 @@ def _as_response(step: Step, text: str, sent: int, output: int) -> object:
     if isinstance(step, Refuse):
         part = {"type": "refusal", "refusal": text}
     cut = isinstance(step, Truncate)
+    said: dict[str, object] = {"type": "message", "role": "assistant", "content": [part]}
+    if isinstance(step, Call):
+        said = {"type": "function_call", "id": "f1", "call_id": "t1", "name": step.name}
+        said["arguments"] = json.dumps(step.arguments)
     return {
         "id": "resp_1",
         "object": "response",
@@ -404,7 +422,7 @@ def _as_response(step: Step, text: str, sent: int, output: int) -> object:
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
         "output": [
             {"type": "reasoning", "id": "rs_1", "summary": []},
-            {"type": "message", "role": "assistant", "content": [part]},
+            said,
         ],
         "usage": {
             "input_tokens": sent,
@@ -418,7 +436,9 @@ def _as_response(step: Step, text: str, sent: int, output: int) -> object:
 
 def _as_ollama(step: Step, text: str, sent: int, output: int) -> object:
     reason = "length" if isinstance(step, Truncate) else "stop"
-    message = {"role": "assistant", "content": text, "thinking": "hm"}
+    message: dict[str, Any] = {"role": "assistant", "content": text, "thinking": "hm"}
+    if isinstance(step, Call):
+        message["tool_calls"] = [{"function": {"name": step.name, "arguments": step.arguments}}]
     counts = {"prompt_eval_count": sent, "eval_count": output}
     return {"model": "m", "message": message, "done": True, "done_reason": reason, **counts}
 
@@ -427,11 +447,15 @@ def _as_completion(step: Step, text: str, sent: int, output: int) -> object:
     read, wrote = _cache(step)
     refused = isinstance(step, Refuse)
     finish = {Refuse: "content_filter", Truncate: "length"}.get(type(step), "stop")
-    message = {
+    message: dict[str, Any] = {
         "role": "assistant",
         "content": None if refused else text,
         "refusal": text if refused else None,
     }
+    if isinstance(step, Call):
+        called = {"name": step.name, "arguments": json.dumps(step.arguments)}
+        message["tool_calls"] = [{"index": 0, "id": "t1", "type": "function", "function": called}]
+        finish = "tool_calls"
     return {
         "id": "chat_1",
         "object": "chat.completion",

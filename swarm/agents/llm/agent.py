@@ -21,6 +21,8 @@ from swarm.agents.llm.provider import Prompt, Reply, Turn, one_line
 from swarm.agents.llm.reasoning import without_reasoning
 from swarm.agents.llm.reply_forms import read_reply
 from swarm.agents.llm.search_replace import EditError, MalformedError, ParsedReply, clean
+from swarm.agents.llm.tools import ENOUGH, TOOLS, Tool, ToolResult, result_of
+from swarm.agents.questions import Asked, RunQuestions
 
 MAX_REPAIRS = 3
 """How often an unusable reply is sent back with what is wrong with it."""
@@ -57,6 +59,9 @@ class LanguageModel:
     name: str
     client: ModelClient
     on_usage: UsageCallback = field(default=ignore_usage, repr=False)
+    questions: RunQuestions | None = field(default=None, repr=False)
+    """Who answers what it asks by tools; None: nobody."""
+
     _before: Usage = field(default=Usage(), repr=False)
     """What the probe cost, reported with the first proposal."""
 
@@ -69,7 +74,9 @@ class LanguageModel:
         bill = Bill()
         try:
             await self.client.provider.discover()
-            await self.client.ask(PROBE, (), bill, max_output=PROBE_TOKENS, tries=PROBE_TRIES)
+            await self.client.ask(
+                PROBE, (), bill, max_output=PROBE_TOKENS, tools=self._tools, tries=PROBE_TRIES
+            )
         except AgentError as error:
             if error.error_kind in PASSING:
                 return
@@ -108,22 +115,19 @@ class LanguageModel:
         A model that costs nothing, so probably a small one, is asked anew in the JSON form where a
         repair did not help.
         """
-        known, turns = self.client.capabilities, list[Turn]()
+        known, turns, before = self.client.capabilities, list[Turn](), ""
         for repairs in range(MAX_REPAIRS + 1):
-            schema = json_edits.schema(brief.genome) if lines else None
-            reply = await self.client.ask(prompt, turns, bill, schema=schema)
-            if reply.ending == "refused":
-                reason = f"the model refused: {reply.detail or 'no reason given'}"
-                raise AgentError("refusal", reason, bill.usage)
+            reply = await self._reply(brief, prompt, turns, bill, lines=lines)
             try:
                 answer = self._read(reply, brief.genome)
                 files = apply_changes(brief.genome, answer)
             except EditError as error:
                 bill.record_error(error.error_kind)
                 complaint = str(error)
-                again = bool(turns) and turns[-2].text == without_reasoning(clean(reply.text))
-                if turns and not lines and self._may_pick_lines(brief):
-                    lines, turns = True, []
+                answer_text = without_reasoning(clean(reply.text))
+                again, before = bool(repairs) and answer_text == before, answer_text
+                if repairs and not lines and self._may_pick_lines(brief):
+                    lines, turns, before = True, [], ""
                     prompt = self._prompt(brief, lines=True)
                     continue
                 if again:
@@ -147,8 +151,43 @@ class LanguageModel:
         known.picks_lines = False
         settings = self.client.settings
         where = f"{settings.model} at {settings.url}"
-        reason = one_line(f"{where}: no usable answer after {len(turns) // 2} repairs: {complaint}")
+        reason = one_line(f"{where}: no usable answer after {repairs} repairs: {complaint}")
         raise AgentError(bill.error_kind, reason, bill.usage)
+
+    async def _reply(
+        self, brief: Brief, prompt: Prompt, turns: list[Turn], bill: Bill, *, lines: bool
+    ) -> Reply:
+        """Ask, answer what the model asks by tools, and return its answer.
+
+        `turns` grows by the questions. The JSON form of small models goes without: a server that
+        enforces a schema lets them call nothing. Raises AgentError if it refuses.
+        """
+        most = 0 if lines else self.client.settings.tool_calls
+        schema = json_edits.schema(brief.genome) if lines else None
+        asked = Asked(self.questions, brief) if self.questions is not None else None
+        asked_before = sum(len(turn.results) for turn in turns)
+        while True:
+            tools = self._tools if not lines else ()
+            reply = await self.client.ask(
+                prompt, turns, bill, schema=schema, tools=tools, may_call=asked_before < most
+            )
+            if reply.ending == "refused":
+                reason = f"the model refused: {reply.detail or 'no reason given'}"
+                raise AgentError("refusal", reason, bill.usage)
+            if asked is None or not reply.calls or asked_before >= most or reply.ending == "cut":
+                return reply
+            results = [await result_of(call, asked) for call in reply.calls[: most - asked_before]]
+            late = [ToolResult(call, ENOUGH) for call in reply.calls[len(results) :]]
+            asked_before += len(results)
+            last = ENOUGH if asked_before >= most else ""
+            turns += [
+                Turn("assistant", without_reasoning(clean(reply.text)), reply.calls, reply.raw),
+                Turn("user", last, results=(*results, *late)),
+            ]
+
+    @property
+    def _tools(self) -> tuple[Tool, ...]:
+        return TOOLS if self.questions is not None and self.client.settings.tool_calls else ()
 
     def _prompt(self, brief: Brief, *, lines: bool) -> Prompt:
         limit = self.client.capabilities.max_prompt_chars(self.client.settings)

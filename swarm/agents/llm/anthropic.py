@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, cast
 import anthropic
 import httpx2
 from anthropic.types import CacheControlEphemeralParam, MessageParam, TextBlockParam
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from swarm.agents.llm import network, provider
 from swarm.agents.llm.capabilities import Capabilities
@@ -22,14 +22,20 @@ from swarm.agents.llm.provider import Prompt, Reply, ReplyForm, Turn
 from swarm.agents.llm.reasoning import answer_in
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.llm.token_counts import IF_READABLE, MessageUsage
+from swarm.agents.llm.tools import ToolCall
 
 _CACHE_CONTROL: CacheControlEphemeralParam = {"type": "ephemeral"}
 
 
 class _Block(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
     type: str
     text: str = ""
     thinking: str = ""
+    id: str = ""
+    name: str = ""
+    input: Annotated[dict[str, Any], Field(default_factory=dict)]
 
 
 class _StopDetails(BaseModel):
@@ -107,11 +113,23 @@ class AnthropicModel:
         optional: dict[str, Any] = {"thinking": {"type": "adaptive"}}
         if config:
             optional["output_config"] = config
-        return {
+        if form.tools:
+            optional["tools"] = [
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "input_schema": tool.parameters,
+                }
+                for tool in form.tools
+            ]
+        taken = {
             name: value
             for name, value in optional.items()
             if name not in self._capabilities.refused
         }
+        if "tools" in taken and not form.may_call:
+            taken["tool_choice"] = {"type": "none"}
+        return taken
 
     def _text(self, text: str, *, cached: bool = False) -> TextBlockParam:
         block = TextBlockParam(type="text", text=text)
@@ -127,7 +145,17 @@ class AnthropicModel:
         return [first, *(cast("MessageParam", _message(turn)) for turn in turns)]
 
 
-def _message(turn: Turn) -> dict[str, str]:
+def _message(turn: Turn) -> dict[str, Any]:
+    if turn.raw is not None:
+        return {"role": turn.role, "content": turn.raw}
+    if turn.results:
+        content: list[dict[str, Any]] = [
+            {"type": "tool_result", "tool_use_id": result.call.id, "content": result.text}
+            for result in turn.results
+        ]
+        if turn.text:
+            content.append({"type": "text", "text": turn.text})
+        return {"role": turn.role, "content": content}
     # the format forbids empty texts
     return {"role": turn.role, "content": turn.text.strip() or "(empty)"}
 
@@ -135,12 +163,18 @@ def _message(turn: Turn) -> dict[str, str]:
 def _reply(message: _Message, pause: float) -> Reply:
     blocks = message.content or []
     text = "".join(block.text for block in blocks if block.type == "text")
+    calls = tuple(
+        ToolCall(block.id, block.name, block.input) for block in blocks if block.type == "tool_use"
+    )
     return Reply(
         text=text or answer_in("".join(block.thinking for block in blocks)),
         ending=_ending(message.stop_reason),
         tokens=message.usage.tokens if message.usage else None,
         wait_s=pause,
         detail=_detail(message.stop_details),
+        calls=calls,
+        # with the signatures of its thoughts, which it wants back beside the calls
+        raw=[block.model_dump(exclude_unset=True) for block in blocks] if calls else None,
     )
 
 

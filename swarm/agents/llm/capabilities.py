@@ -35,6 +35,7 @@ ALIASES = {
     "stream_options": ("stream_options", "include_usage"),
     "max_tokens": ("max_tokens",),
     "max_completion_tokens": ("max_completion_tokens",),
+    "tools": ("tool", "function call", "--jinja"),
 }
 """How errors name the parameters that can be left out."""
 

@@ -25,12 +25,16 @@ from swarm.agents.llm.provider import (
 )
 from swarm.agents.llm.rate_limiter import PausedError
 from swarm.agents.llm.settings import DEFAULT_KEY_ENVS, ModelSettings
+from swarm.agents.llm.tools import Tool
 
 MAX_TRIES = 5
 """Requests made for one reply before the proposal fails."""
 
 _TEMPLATE_TOKENS = 1024
 """Tokens that a provider's chat template may add to a conversation; well above any known."""
+
+_TOOL_TOKENS = 4096
+"""Tokens that the tools' descriptions take at most, with what a template adds to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +58,19 @@ class ModelClient:
         *,
         max_output: int | None = None,
         schema: Mapping[str, Any] | None = None,
+        tools: tuple[Tool, ...] = (),
+        may_call: bool = True,
         tries: int = MAX_TRIES,
     ) -> Reply:
         """Return the model's reply; every request is added to `bill`.
+
+        `tools`, `may_call`: as in `ReplyForm`.
 
         Raises AgentError if no reply arrives, BudgetError if the budget has no room for the
         proposal's first request.
         """
         most = self.capabilities.max_output(self.settings)
-        form = ReplyForm(min(most, max_output or most), schema)
+        form = ReplyForm(min(most, max_output or most), schema, tools, may_call)
         limiter = self.meter.limiter
         for failures in range(1, tries + 1):
             try:
@@ -100,7 +108,7 @@ class ModelClient:
         A request that is not settled (the reply has no token counts, is cut off, or the task is
         cancelled) stays at its maximum in budget and bill.
         """
-        sent = max_tokens_of(prompt, turns)
+        sent = max_tokens_of(prompt, turns) + (_TOOL_TOKENS if form.tools else 0)
         async with self.meter.call(sent, form.max_output, bill) as call:
             reply = await self._timed(prompt, turns, form)
             call.status = HTTPStatus.OK
@@ -124,8 +132,10 @@ class ModelClient:
 
 def max_tokens_of(prompt: Prompt, turns: Sequence[Turn]) -> int:
     """Return an upper bound of a conversation's tokens: a token has at least one byte."""
-    texts = (prompt.system, prompt.genome, prompt.request, *(turn.text for turn in turns))
-    return sum(len(text.encode()) for text in texts) + _TEMPLATE_TOKENS + 64 * len(turns)
+    texts = (prompt.system, prompt.genome, prompt.request)
+    sent = sum(len(text.encode()) for text in texts) + sum(turn.size for turn in turns)
+    results = sum(1 + len(turn.results) for turn in turns)
+    return sent + _TEMPLATE_TOKENS + 64 * results
 
 
 def rejection_message(name: str, settings: ModelSettings, error: RejectedError) -> str:

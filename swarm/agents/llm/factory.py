@@ -16,6 +16,7 @@ from swarm.agents.llm.meter import CallRecorder, Meter, ignore_call
 from swarm.agents.llm.provider import Provider
 from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
 from swarm.agents.llm.settings import DEFAULT_URLS, ModelSettings, check_settings
+from swarm.agents.questions import RunQuestions
 
 
 @dataclass(slots=True)
@@ -49,8 +50,11 @@ def make_agent(  # noqa: PLR0913, PLR0917 - what all agents share, and what is t
     budget: Budget,
     on_usage: UsageCallback = ignore_usage,
     record: CallRecorder = ignore_call,
+    questions: RunQuestions | None = None,
 ) -> LanguageModel:
     """Return the agent `name`, which shares `limiters` and `budget` with the others.
+
+    `questions`: who answers what it asks by tools; None: nobody.
 
     Raises SetupError, with the fix, if a setting is invalid, the key is missing, or a limit in
     dollars is set and the agent has no price.
@@ -63,7 +67,7 @@ def make_agent(  # noqa: PLR0913, PLR0917 - what all agents share, and what is t
     known = limiters.capabilities(settings)
     provider = _provider(settings, key, known)
     client = ModelClient(Meter(name, settings, limiter, budget, record), provider, known)
-    return LanguageModel(name, client, on_usage)
+    return LanguageModel(name, client, on_usage, questions)
 
 
 def check_price(name: str, settings: ModelSettings, budget: Budget) -> None:

@@ -8,6 +8,7 @@ Not covered: a server behind a proxy that hides `/api`; its context is then the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -17,10 +18,11 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from swarm.agents.llm import network, provider
 from swarm.agents.llm.capabilities import Capabilities
-from swarm.agents.llm.provider import Reply
+from swarm.agents.llm.provider import Reply, ReplyForm
 from swarm.agents.llm.reasoning import answer_in
 from swarm.agents.llm.settings import ModelSettings, Tokens
 from swarm.agents.llm.token_counts import IF_READABLE, TokenCount
+from swarm.agents.llm.tools import ToolCall
 
 DEFAULT_CONTEXT_TOKENS = 16_384
 """Context that is asked for where program.md names none: memory is reserved for all of it."""
@@ -29,9 +31,19 @@ DISCOVERY_S = 5.0
 """Seconds for each question about the server."""
 
 
+class _Function(BaseModel):
+    name: str = ""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Call(BaseModel):
+    function: _Function
+
+
 class _Message(BaseModel):
     content: str | None = None
     thinking: str | None = None
+    tool_calls: Annotated[list[_Call] | None, IF_READABLE] = None
 
 
 class _Chat(BaseModel):
@@ -97,25 +109,18 @@ class Ollama:
         self._capabilities.native = True
 
     async def chat(
-        self, messages: Sequence[Mapping[str, str]], output: int, schema: Mapping[str, Any] | None
+        self, messages: Sequence[Mapping[str, Any]], output: int, form: ReplyForm
     ) -> Reply:
         """Make one call. Raises CallError or RejectedError; their texts never hold the key."""
-        asked: dict[str, Any] = {
-            "model": self._settings.model,
-            "messages": messages,
-            "stream": False,
-            "options": {"num_ctx": self._capabilities.window, "num_predict": output},
-        }
-        if schema is not None:
-            asked["format"] = schema
-        try:
-            response = await self._http.post(
-                f"{self._root}/api/chat", json=asked, headers=self._headers
-            )
-        except httpx2.HTTPError as error:
-            raise provider.CallError("network", network.explain(error, self._settings)) from None
-        if response.status_code != HTTPStatus.OK:
-            provider.raise_for_status(response, response.text[:1000], "", self._key)
+        while True:
+            tools = self._tools(form)
+            response = await self._posted(_as_ollama(messages), output, form, tools)
+            if response.status_code == HTTPStatus.OK:
+                break
+            text = response.text[:1000]
+            again = tools and provider.can_adapt(response, text)
+            if not (again and self._capabilities.adapt(text, ["tools"], output)):
+                provider.raise_for_status(response, text, "", self._key)
         body = provider.parse_body(response.content, _Chat.model_validate_json)
         text = body.message.content or answer_in(body.message.thinking or "")
         return Reply(
@@ -123,8 +128,65 @@ class Ollama:
             ending="cut" if body.done_reason == "length" else "done",
             tokens=body.tokens,
             detail=body.done_reason or "",
+            calls=tuple(
+                ToolCall(f"call{n}", call.function.name, call.function.arguments)
+                for n, call in enumerate(body.message.tool_calls or ())
+            ),
         )
+
+    def _tools(self, form: ReplyForm) -> list[dict[str, Any]]:
+        """Return the tools to offer: none where it may call none now, which Ollama cannot say."""
+        if "tools" in self._capabilities.refused or not form.may_call:
+            return []
+        return [
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": tool.parameters,
+                },
+            }
+            for tool in form.tools
+        ]
+
+    async def _posted(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        output: int,
+        form: ReplyForm,
+        tools: list[dict[str, Any]],
+    ) -> httpx2.Response:
+        asked: dict[str, Any] = {
+            "model": self._settings.model,
+            "messages": messages,
+            "stream": False,
+            "options": {"num_ctx": self._capabilities.window, "num_predict": output},
+        }
+        if form.schema is not None:
+            asked["format"] = form.schema
+        if tools:
+            asked["tools"] = tools
+        try:
+            return await self._http.post(
+                f"{self._root}/api/chat", json=asked, headers=self._headers
+            )
+        except httpx2.HTTPError as error:
+            raise provider.CallError("network", network.explain(error, self._settings)) from None
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+
+def _as_ollama(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages of chat completions as Ollama has them: calls without ids or JSON in text."""
+    said = [{k: v for k, v in message.items() if k != "tool_call_id"} for message in messages]
+    for message in said:
+        if "tool_calls" in message:
+            calls = [call["function"] for call in message["tool_calls"]]
+            message["content"] = message["content"] or ""
+            message["tool_calls"] = [
+                {"function": {**call, "arguments": json.loads(call["arguments"])}} for call in calls
+            ]
+    return said

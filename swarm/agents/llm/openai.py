@@ -9,12 +9,14 @@ refused with `max_completion_tokens`; and as a stream where a server knows nothi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, NoReturn
 
 import httpx2
 import openai
 from openai.types.chat import ChatCompletionChunk
+from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
 from pydantic import BaseModel, Field
 
 from swarm.agents.llm import network, provider
@@ -24,6 +26,7 @@ from swarm.agents.llm.provider import Prompt, Reply, ReplyForm, Turn
 from swarm.agents.llm.reasoning import answer_in
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.llm.token_counts import IF_READABLE, ChatUsage, ResponseUsage
+from swarm.agents.llm.tools import Tool, ToolCall, arguments_of
 
 Ending = Literal["done", "refused", "cut"]
 
@@ -39,6 +42,9 @@ class _Part(BaseModel):
 class _Item(BaseModel):
     type: str
     content: list[_Part] | None = None
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
 
 
 class _Why(BaseModel):
@@ -60,7 +66,18 @@ class _Response(BaseModel):
     usage: Annotated[ResponseUsage | None, IF_READABLE] = None
 
 
+class _Function(BaseModel):
+    name: str = ""
+    arguments: str = ""
+
+
+class _Call(BaseModel):
+    id: str = ""
+    function: _Function
+
+
 class _ChatMessage(BaseModel):
+    tool_calls: Annotated[list[_Call] | None, IF_READABLE] = None
     content: str | list[_Part] | None = None
     refusal: str | None = None
     reasoning_content: Annotated[str | None, IF_READABLE] = None
@@ -143,10 +160,15 @@ class ResponsesModel(_Client):
         schema = form.schema and {
             "format": {"type": "json_schema", "name": "answer", "schema": form.schema}
         }
-        messages: Any = _messages(prompt, turns)
+        messages: Any = _items(prompt, turns)
+        tools = [_function(tool) for tool in form.tools]
         while True:
             output = self._output(form)
-            optional = self._taken({"reasoning": effort and {"effort": effort}, "text": schema})
+            optional = self._taken(
+                {"reasoning": effort and {"effort": effort}, "text": schema, "tools": tools}
+            )
+            if "tools" in optional and not form.may_call:
+                optional["tool_choice"] = "none"
             try:
                 raw = await self._client.responses.with_raw_response.create(
                     model=self._settings.model,
@@ -186,7 +208,7 @@ class ChatModel(_Client):
         """Make one call. Raises CallError or RejectedError; their texts never hold the key."""
         if self._capabilities.native:
             messages = [{"role": "system", "content": prompt.system}, *_messages(prompt, turns)]
-            return await self._ollama.chat(messages, self._output(form), form.schema)
+            return await self._ollama.chat(messages, self._output(form), form)
         while True:
             output = self._output(form)
             optional = self._optional(form, output)
@@ -226,32 +248,104 @@ class ChatModel(_Client):
             "reasoning_effort": self._settings.effort,
             "response_format": schema,
             "stream_options": self._capabilities.streams_only and {"include_usage": True},
+            "tools": [{"type": "function", "function": _described(tool)} for tool in form.tools],
         }
-        return self._taken(optional)
+        taken = self._taken(optional)
+        if "tools" in taken and not form.may_call:
+            taken["tool_choice"] = "none"
+        return taken
 
 
 async def _collected(stream: openai.AsyncStream[ChatCompletionChunk]) -> _Completion:
     """Return the completion that a stream makes up. Raises CallError if it breaks."""
     content, thoughts, finish, usage = "", "", None, None
+    calls: dict[int, dict[str, Any]] = {}
     try:
         async for chunk in stream:
             usage = chunk.usage.model_dump() if chunk.usage else usage
             for choice in chunk.choices[:1]:
                 content += choice.delta.content or ""
+                for part in choice.delta.tool_calls or ():
+                    _add_part(calls, part)
                 thoughts += getattr(choice.delta, "reasoning_content", None) or ""
                 finish = choice.finish_reason or finish
     except (httpx2.HTTPError, openai.APIError) as error:
         raise provider.CallError("network", f"the stream broke ({type(error).__name__})") from None
-    message = {"content": content, "reasoning_content": thoughts}
+    message = {"content": content, "reasoning_content": thoughts, "tool_calls": [*calls.values()]}
     if finish is None:
         raise provider.CallError("network", "the stream ended in the middle of the answer")
     choices = [{"message": message, "finish_reason": finish}]
     return _Completion.model_validate({"choices": choices, "usage": usage})
 
 
-def _messages(prompt: Prompt, turns: Sequence[Turn]) -> list[dict[str, str]]:
-    first = {"role": "user", "content": f"{prompt.genome}\n\n{prompt.request}"}
-    return [first, *({"role": turn.role, "content": turn.text or "(empty)"} for turn in turns)]
+def _add_part(calls: dict[int, dict[str, Any]], part: ChoiceDeltaToolCall) -> None:
+    """Add a piece of a streamed call to those that it belongs to."""
+    call = calls.setdefault(part.index, {"id": "", "function": {"name": "", "arguments": ""}})
+    call["id"] = part.id or call["id"]
+    if part.function is not None:
+        call["function"]["name"] += part.function.name or ""
+        call["function"]["arguments"] += part.function.arguments or ""
+
+
+def _described(tool: Tool) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+
+
+def _function(tool: Tool) -> dict[str, Any]:
+    return {"type": "function", "strict": False, **_described(tool)}
+
+
+def _first(prompt: Prompt) -> dict[str, Any]:
+    return {"role": "user", "content": f"{prompt.genome}\n\n{prompt.request}"}
+
+
+def _messages(prompt: Prompt, turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Return a conversation as chat completions have one."""
+    said = [_first(prompt)]
+    for turn in turns:
+        said += [
+            {"role": "tool", "tool_call_id": result.call.id, "content": result.text}
+            for result in turn.results
+        ]
+        if turn.calls:
+            calls = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments))},
+                }
+                for call in turn.calls
+            ]
+            said.append({"role": turn.role, "content": turn.text or None, "tool_calls": calls})
+        elif turn.text or not turn.results:
+            said.append({"role": turn.role, "content": turn.text or "(empty)"})
+    return said
+
+
+def _items(prompt: Prompt, turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Return a conversation as Responses have one.
+
+    Without the ids of its items, since one that is named wants its thoughts beside it, and nothing
+    is stored.
+    """
+    said = [_first(prompt)]
+    for turn in turns:
+        said += [
+            {"type": "function_call_output", "call_id": result.call.id, "output": result.text}
+            for result in turn.results
+        ]
+        if turn.text or not (turn.results or turn.calls):
+            said.append({"role": turn.role, "content": turn.text or "(empty)"})
+        said += [
+            {
+                "type": "function_call",
+                "call_id": call.id,
+                "name": call.name,
+                "arguments": json.dumps(dict(call.arguments)),
+            }
+            for call in turn.calls
+        ]
+    return said
 
 
 def _from_response(body: _Response, pause: float) -> Reply:
@@ -270,6 +364,11 @@ def _from_response(body: _Response, pause: float) -> Reply:
         tokens=body.usage.tokens if body.usage else None,
         wait_s=pause,
         detail=provider.one_line(refusal or why or ""),
+        calls=tuple(
+            ToolCall(item.call_id, item.name, arguments_of(item.arguments))
+            for item in body.output
+            if item.type == "function_call"
+        ),
     )
 
 
@@ -282,6 +381,10 @@ def _from_completion(body: _Completion, pause: float) -> Reply:
         tokens=body.usage.tokens if body.usage else None,
         wait_s=pause,
         detail=provider.one_line(refusal or finish),
+        calls=tuple(
+            ToolCall(call.id, call.function.name, arguments_of(call.function.arguments))
+            for call in choice.message.tool_calls or ()
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from swarm.agents.base import ErrorKind
 from swarm.agents.llm.network import explain
 from swarm.agents.llm.retry_after import quota_reset_s, retry_after_s
 from swarm.agents.llm.settings import ModelSettings, Tokens
+from swarm.agents.llm.tools import Tool, ToolCall, ToolResult
 
 MAX_REASON_CHARS = 300
 """Characters of a provider's own text that an error repeats."""
@@ -75,18 +77,40 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message after the prompt."""
+    """One message after the prompt.
+
+    `calls`: the tools that the assistant calls; `raw`: its message as its provider wants it back
+    (a signature of its thoughts, say), None for nothing but text and calls.
+    `results`: the user's answers to the calls of the turn before.
+    """
 
     role: Literal["assistant", "user"]
     text: str
+    calls: tuple[ToolCall, ...] = ()
+    raw: Any = None
+    results: tuple[ToolResult, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes at most, as a provider may count it."""
+        size = len(self.text.encode())
+        if self.raw is not None:
+            size += len(json.dumps(self.raw).encode())
+        size += sum(len(json.dumps(dict(call.arguments)).encode()) for call in self.calls)
+        return size + sum(len(result.text.encode()) for result in self.results)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyForm:
-    """What a reply may be: at most so many tokens, and JSON of a `schema` if there is one."""
+    """What a reply may be: at most so many tokens, and JSON of a `schema` if there is one.
+
+    `tools`: what the model may call; `may_call`: whether it may now, where it did before.
+    """
 
     max_output: int
     schema: Mapping[str, Any] | None = None
+    tools: tuple[Tool, ...] = ()
+    may_call: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +121,7 @@ class Reply:
     tokens allowed.
     `tokens`: None if the provider did not count them.
     `wait_s`: seconds to wait before the next request, by its rate-limit headers.
+    `calls`, `raw`: as in `Turn`.
     """
 
     text: str
@@ -104,6 +129,8 @@ class Reply:
     tokens: Tokens | None
     wait_s: float = 0.0
     detail: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    raw: Any = None
 
 
 class CallError(Exception):
@@ -233,8 +260,12 @@ def can_adapt(response: httpx2.Response, message: str) -> bool:
 
 
 def can_adapt_status(status: int, message: str) -> bool:
-    """Return whether a refusal with this HTTP status may be due to a parameter."""
+    """Return whether a refusal with this HTTP status may be due to a parameter.
+
+    llama.cpp refuses tools with 500 where it was started without `--jinja`.
+    """
     bad = status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+    bad = bad or (status == HTTPStatus.INTERNAL_SERVER_ERROR and "--jinja" in message)
     return bad and not _is_too_long(message)
 
 

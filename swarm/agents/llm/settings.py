@@ -83,6 +83,7 @@ class ModelSettings:
     `effort`: empty for the model's default.
     `context_tokens`: the model's context window, prompt and reply together; 0: what the server says
     (in Ollama, which reserves memory for it: at most 16,384).
+    `tool_calls`: questions of one proposal that it may ask by tools, 0 for none.
     `price`: program.md's, or the one that is known (see swarm/agents/gateway/prices.py); without
     one, tokens are counted and dollars are not.
     """
@@ -96,6 +97,7 @@ class ModelSettings:
     timeout_seconds: float = 120.0
     effort: str = ""
     context_tokens: int = 0
+    tool_calls: int = 6
     price: Price | None = None
 
     @property

@@ -1,6 +1,7 @@
 """Shared by every test: the `sandbox` marker, and hypothesis without a deadline."""
 
 import os
+import signal
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from harness.sandbox import tiers
 # a shared machine stalls for longer than any deadline that would mean something
 settings.register_profile("swarm", deadline=None)
 settings.load_profile("swarm")
+
+pytest.register_assert_rewrite("tests.support")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a script's background job ignores Ctrl-C, and would pass that on to the commands under test
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 WORKERS = 8

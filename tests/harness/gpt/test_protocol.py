@@ -51,7 +51,8 @@ def _fills(value):
 
 
 def _descriptors():
-    return len(list(Path("/proc/self/fd").iterdir()))
+    names = [*Path("/proc/self/fd").iterdir()]
+    return {path for path in names if path.is_symlink()}  # not the listed folder's own
 
 
 ENDINGS = {
@@ -78,7 +79,7 @@ def test_a_sandbox_that_does_not_answer_is_invalid_and_the_reason_is_one_line(
     with pytest.raises(InvalidError, match=reason) as caught:
         gpt.bits.score(model, text, sandbox(behave), 9)
     assert "\n" not in str(caught.value)
-    assert _descriptors() == descriptors
+    assert _descriptors() <= descriptors  # others may be collected meanwhile
 
 
 def test_a_harness_that_fails_is_not_the_candidates_fault(model, text):

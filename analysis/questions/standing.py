@@ -8,6 +8,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
+from analysis.times import moment
 from analysis.untrusted_text import first_line
 
 _TRYING = """
@@ -59,6 +60,14 @@ SELECT avg(score) AS base_score FROM trials
 WHERE purpose = 'baseline' AND state = 'scored' AND rung = 0
 """
 
+_KEPT_SINCE = """
+SELECT count(*) AS kept_since FROM nodes, consensus
+WHERE ending = 'kept' AND quarantined IS NULL AND experiment IS NOT NULL
+  AND nodes.recorded > consensus.recorded AND NOT list_contains(parts, experiment)
+  AND consensus.rowid = (SELECT max(rowid) FROM consensus)
+"""
+"""Changes that were kept since the consensus was built."""
+
 _SUMMARY = """
 SELECT run.task, run.metric, run.recorded AS started,
   (SELECT count(*) FROM trials WHERE state <> 'voided') AS trials,
@@ -67,6 +76,10 @@ SELECT run.task, run.metric, run.recorded AS started,
   (SELECT count(*) FROM merges) AS merges
 FROM run
 """
+
+
+_LAST = "FROM {} ORDER BY rowid DESC LIMIT 1"
+"""The last row of a table."""
 
 
 def standing(con: DuckDBPyConnection) -> dict[str, Any]:
@@ -92,6 +105,11 @@ def standing(con: DuckDBPyConnection) -> dict[str, Any]:
         "silent": answer(con, _SILENT).named(),
         "paused": answer(con, "FROM paused").named(),
         "notes": answer(con, "FROM notes_in_force").named(),
+        "stack": _first(con, _LAST.format("stacks WHERE verdict IS NOT NULL")),
+        "promotion": _first(con, _LAST.format("promotions WHERE verdict IS NOT NULL")),
+        "consensus": _first(con, _LAST.format("consensus")),
+        "merges": answer(con, "FROM merges ORDER BY rowid").named(),
+        **(_first(con, _KEPT_SINCE) or {}),
         "islands": islands,
     }
 
@@ -107,7 +125,7 @@ def activity(facts: Mapping[str, Any]) -> str:
         return f"running (pid {facts['pid']})"
     last = facts["last"]
     if last["action"] == "stopped":
-        return f"stopped at {last['recorded']:%Y-%m-%d %H:%M:%S} UTC, {first_line(last['reason'])}"
+        return f"stopped at {moment(last['recorded'])}, {first_line(last['reason'])}"
     return "killed; `swarm launch` resumes it"
 
 

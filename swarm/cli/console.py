@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from textwrap import wrap
 from typing import Any, Final, TypeVar
 
 import click
@@ -93,6 +94,17 @@ def wide_console() -> Console:
     if console.is_terminal:
         return console
     return Console(width=int(given) if given.isdecimal() else PIPED_COLUMNS)
+
+
+def fitted(text: str, columns: int) -> str:
+    """Return `text` with long lines broken at spaces; what follows a bullet is indented."""
+    lines = []
+    for line in text.splitlines():
+        after = "  " if line.startswith("- ") else ""
+        lines += wrap(
+            line, columns, subsequent_indent=after, break_long_words=False, break_on_hyphens=False
+        ) or [""]
+    return "\n".join(lines)
 
 
 def plural(count: int, noun: str) -> str:

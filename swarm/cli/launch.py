@@ -21,6 +21,7 @@ from swarm.cli.check import show
 from swarm.cli.console import FiniteFloat, FiniteRange, address_option, run_option, sandbox_option
 from swarm.cli.live import LiveView, cost_of_disturbance, describe, table
 from swarm.cli.machine_report import machine_lines
+from swarm.cli.next_step import Results, next_step
 from swarm.coordinator.announcer import Announcer, topic_of
 from swarm.coordinator.assemble import assemble
 from swarm.coordinator.launch_options import LaunchOptions, require_launchable, resumes
@@ -42,13 +43,13 @@ EXIT_INTERRUPTED = 130
     "--minutes",
     metavar="MINUTES",
     type=FiniteRange(min=0, min_open=True),
-    help="Stop this launch after so many minutes; a resumed run has them anew.",
+    help="Stop after so many minutes of this launch.",
 )
 @click.option(
     "--trials",
     metavar="TRIALS",
     type=click.IntRange(min=1),
-    help="Stop when the run has so many trials in all, those of earlier launches counted.",
+    help="Stop after so many trials of this launch.",
 )
 @click.option(
     "--max-usd",
@@ -109,8 +110,9 @@ def launch(
 ) -> int:
     """Start a run of this repository's program.md, or resume one.
 
-    Options override program.md. Ctrl-C stops the run; launch again to resume it. Nothing is lost
-    if the process is killed.
+    Options override program.md, whose minutes are those of each launch, and whose trials, dollars
+    and tokens are those of the whole run. Ctrl-C stops the run; launch again to resume it. Nothing
+    is lost if the process is killed.
     """
     if executor == "local" and address != "auto":
         raise SetupError(f"--address {address} is for Ray clusters: add --executor ray")
@@ -169,7 +171,7 @@ async def _launch(repo: Path, options: LaunchOptions, *, as_json: bool) -> int:
     if interrupted:
         console.print("stopped; `swarm launch` resumes the run")
         return EXIT_INTERRUPTED
-    console.print(f"next: {next_step_of(run.state)}")
+    console.print(f"next: {next_step(Results.of_state(run.state))}")
     return 0
 
 
@@ -188,23 +190,6 @@ async def _check_base(repo: Path, sandbox: SandboxKind, console: Console) -> Non
 
 _TOLD = ("run", "score", "time", "genome", "evidence")
 """Subjects of the quick check that a launch tells."""
-
-
-def next_step_of(state: State) -> str:
-    """Return what a person may do now; what is merged is never offered again."""
-    merged = {merge.head for merge in state.merges}
-    built = state.promotions.consensus
-    if built is not None and built.commit not in merged:
-        return "`swarm report` (what was found), `swarm merge --dry-run`, then `swarm merge`"
-    if built is not None:
-        new = {claim.experiment for claim in state.stacks.claimed}.difference(built.parts)
-        promote = "`swarm promote` measures what was kept since; " if new else ""
-        return f"the consensus is merged; {promote}`swarm launch --new` starts from the merge"
-    if any(island.kept and island.head not in merged for island in state.islands.values()):
-        return "`swarm report` (what was found), `swarm promote`, then `swarm merge`"
-    if merged:
-        return "all that was kept is merged; `swarm launch --new` starts from the merge"
-    return "`swarm lineage`; `swarm launch` resumes the run"
 
 
 def handled_signals() -> tuple[signal.Signals, ...]:

@@ -19,6 +19,7 @@ from analysis.lineage import Graph
 from analysis.lineage_export import FORMATS, as_text, write_parquet
 from analysis.lineage_tree import tree
 from analysis.questions.target import find_experiment
+from analysis.times import moment
 from analysis.untrusted_text import first_line
 from harness.contract import SetupError
 from swarm.cli.console import json_option, run_option, wide_console
@@ -86,7 +87,7 @@ def lineage(
         console = wide_console()
         console.print(tree(shown, chosen), no_wrap=True, overflow="ellipsis")
         for row in said:
-            line = f"{row['recorded']:%Y-%m-%d %H:%M} UTC  by a person: {_said(row)}"
+            line = f"{moment(row['recorded'])}  by a person: {_said(row)}"
             console.print(Text(line), no_wrap=True, overflow="ellipsis")
 
 

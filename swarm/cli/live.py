@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from analysis.times import duration
 from harness.contract import VoidCause
 from islands import events as ev
 from islands.events import steering as se
@@ -71,7 +72,7 @@ class LiveView:
 
     def say(self, line: str) -> None:
         """Print a line with the time since the launch."""
-        stamp = _clock(time.monotonic() - self._started)
+        stamp = duration(time.monotonic() - self._started)
         style = "green" if " KEPT: " in line else ""
         self._console.print(Text(f"{stamp}  {line}", style), soft_wrap=True, highlight=False)
 
@@ -108,11 +109,11 @@ class LiveView:
 
     def _footer(self, state: State) -> str:
         limits = self.limits.over(state.steering)
-        minutes = f" of {limits.minutes:g} min" if limits.minutes is not None else ""
+        minutes = f" of {duration(limits.minutes * 60)}" if limits.minutes is not None else ""
         trials = f" of {limits.trials}" if limits.trials is not None else ""
         usd = f" of ${limits.usd:g}" if limits.usd is not None else ""
         parts = [
-            f"{_clock(time.monotonic() - self._started)}{minutes}",
+            f"{duration(time.monotonic() - self._started)}{minutes}",
             f"{state.trials}{trials} trials",
             f"${state.usd:.2f}{usd}",
             f"noise between seeds {state.scores.noise().sigma:.4g}",
@@ -513,9 +514,3 @@ def _numbers(experiments: Sequence[int]) -> str:
 
 def _subject(hypothesis: str) -> str:
     return hypothesis.partition("\n")[0]
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -16,7 +16,15 @@ from harness import fingerprint, tasks
 from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.state.run_state import State
-from swarm.cli.console import json_option, refused_option, run_option, sandbox_option, to_json
+from swarm.cli.console import (
+    fitted,
+    json_option,
+    refused_option,
+    run_option,
+    sandbox_option,
+    to_json,
+    wide_console,
+)
 from swarm.cli.live import LiveView
 from swarm.project.runs import RunFolder, locate
 from swarm.results.commit_policy import CommitPolicy, signs
@@ -156,7 +164,8 @@ def _merge_or_measure(folder: RunFolder, how: _How) -> None:
     # the ledger is closed here: measuring opens it for itself
     console = Console(stderr=True)
     if not how.as_json:
-        click.echo(describe(run.state, plan, run.lines(plan)))
+        text = describe(run.state, plan, run.lines(plan))
+        click.echo(fitted(text, wide_console().width))
     console.print(*todo, sep="\n")
     run = asyncio.run(measure_pending(run, how.sandbox, LiveView(console)))
     with Ledger.open(folder.path, time.time) as ledger:
@@ -226,12 +235,13 @@ def _show(
         commit = {} if how.pr else {"signed": policy.sign, "hooks": policy.hooks_here(run.git)}
         click.echo(to_json({**facts, **gain, **commit, "merge": None, **result}))
         return
-    click.echo(result.get("message") or describe(run.state, plan, run.lines(plan)))
+    text = result.get("message") or describe(run.state, plan, run.lines(plan))
+    lines = [text.rstrip("\n")]
     if not how.pr and not (result and "message" not in result):  # else no commit is made
-        click.echo(policy.describe(run.git, plan.base, plan.head))
-    for line in todo:
-        click.echo(f"first: {line}")
-    click.echo(result.get("report", "nothing was changed"))
+        lines += [policy.describe(run.git, plan.base, plan.head), ""]
+    lines += [f"first: {line}" for line in todo]
+    click.echo(fitted("\n".join(lines), wide_console().width))
+    click.echo(result.get("report", "nothing was changed"))  # commands to copy stay whole
 
 
 def _require_same_harness(folder: RunFolder, state: State) -> None:

@@ -22,7 +22,7 @@ from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions
 from swarm.coordinator.reopen import reopen
 from swarm.coordinator.run import Run
-from swarm.project.runs import load_state, locate
+from swarm.project.runs import RunFolder, load_state, locate
 from swarm.results.selection import next_promotion
 
 
@@ -36,24 +36,36 @@ def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
     Stack and base run on common fresh seeds with full audits; then single changes and near misses
     run, within the budget of `promotion` in program.md. A stack that transfers becomes the branch
     swarm/RUN/consensus. If program.md has one rung, that rung is used again. An interrupted
-    promotion is resumed.
+    promotion is resumed. If there is nothing new to promote, the last result is shown again.
     """
     folder = locate(name)
     before = load_state(folder)
     promotions = before.promotions
     resumable = promotions.open is not None or promotions.unbuilt_promotion() is not None
-    if not resumable and next_promotion(before) is None:
-        raise SetupError(_nothing(before))
-    console = Console(stderr=as_json)
-    state = asyncio.run(reopen(folder, sandbox, _next_step, _begin, LiveView(console)))
-    refresh(folder.path)
+    new = resumable or next_promotion(before) is not None
+    if not new and not promotions.ended:
+        raise SetupError(_NOTHING_KEPT)
+    state = _promoted(folder, sandbox, as_json=as_json) if new else before
     promoted = state.promotions.ended[-1]
     if as_json:
         click.echo(to_json(_facts(state, promoted)))
     else:
         Console().print(*_tables(state, promoted), sep="\n")
         click.echo(_summary(state, promoted))
+        if not new:
+            click.echo("nothing new to promote; `swarm launch` looks for more changes")
     return 0
+
+
+_NOTHING_KEPT = "nothing was kept yet: resume the run with `swarm launch`"
+
+
+def _promoted(folder: RunFolder, sandbox: SandboxKind, *, as_json: bool) -> State:
+    """Measure a promotion; return the state of the run afterwards."""
+    view = LiveView(Console(stderr=as_json))
+    state = asyncio.run(reopen(folder, sandbox, _next_step, _begin, view))
+    refresh(folder.path)
+    return state
 
 
 def _next_step(state: State, name: str) -> RunStep | None:
@@ -66,19 +78,8 @@ async def _begin(run: Run) -> None:
         return
     request = next_promotion(run.state)
     if request is None:
-        raise SetupError(_nothing(run.state))
+        raise SetupError(_NOTHING_KEPT)  # a change was quarantined since it was looked
     await run_actions.start_promotion(run, request)
-
-
-def _nothing(state: State) -> str:
-    done = state.promotions.ended
-    if done:
-        last = done[-1]
-        return (
-            f"nothing new to promote: {last.commit[:10]} already {last.verdict} at rung"
-            f" {last.rung}; `swarm launch` looks for more changes"
-        )
-    return "nothing was kept yet: resume the run with `swarm launch`"
 
 
 def _facts(state: State, promoted: ev.PromotionEnded) -> dict[str, object]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from analysis.database.refresh import reading
 from analysis.ledger import writer
 from analysis.questions.standing import summary
+from analysis.times import moment
 from harness.contract import SetupError
 from swarm.cli.console import json_option, to_json, wide_console
 from swarm.project.runs import RunFolder, repository
@@ -41,7 +42,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
 
 def _grid(rows: list[dict[str, Any]]) -> Table:
     grid = Table(box=None, pad_edge=False)
-    for heading in ("run", "task", "metric", "started (UTC)", "state"):
+    for heading in ("run", "task", "metric", "started", "state"):
         grid.add_column(heading, no_wrap=True)
     for heading in ("trials", "kept", "merged", "$"):
         grid.add_column(heading, justify="right")
@@ -58,7 +59,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["run"],
         row["task"],
         row["metric"],
-        f"{row['started']:%Y-%m-%d %H:%M}",
+        moment(row["started"]),
         state,
         str(row["trials"]),
         str(row["kept"]),

@@ -15,11 +15,13 @@ from analysis.database.refresh import reading
 from analysis.ledger import writer
 from analysis.questions.calls import ModelCalls, calls_by_model, unmetered_agents
 from analysis.questions.standing import activity, standing
+from analysis.times import moment
 from analysis.untrusted_text import first_line
 from islands.records import Gain
 from islands.state.contention import SliceContention
 from swarm.cli.console import json_option, plural, run_option, to_json, wide_console
 from swarm.cli.live import unconfined
+from swarm.cli.next_step import Results, next_step
 from swarm.project.runs import locate
 
 _DROPPED = ("discarded", "failed", "refused", "outdated", "unanswered")
@@ -34,7 +36,7 @@ _WIDE = 110
 @run_option
 @json_option
 def status(name: str | None, as_json: bool) -> None:
-    """Show each island's head, score, gain, cost, and what it is trying.
+    """Show each island's head, score, gain, cost, what it is trying, and what to do next.
 
     The gain is that of the head over the run's base, ± its standard error.
     """
@@ -52,7 +54,7 @@ def status(name: str | None, as_json: bool) -> None:
         for line in _tries(facts):
             console.print(Text(line), no_wrap=True, overflow="ellipsis")
         console.print(Text(_footer(facts)), soft_wrap=True)
-        for line in _remarks(facts):
+        for line in (*_remarks(facts), *_results(facts)):
             console.print(Text(line), soft_wrap=True)
 
 
@@ -91,6 +93,34 @@ def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{row['trials']} void: {first_line(row['reason'])}"
     for row in facts["slice_quarantines"]:
         yield f"slice {row['slice']} is quarantined: {first_line(row['reason'])}"
+
+
+def _results(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line each for the last stack check and promotion, the consensus and its merge."""
+    if row := facts["stack"]:
+        parts, dropped = len(row["parts"]), len(row["dropped"])
+        gain = "" if row["gain"] is None else f", gain {_gain(row['gain'], row['noise'])}"
+        yield (
+            f"stack check {row['check_number']}: {row['verdict']}, {plural(parts, 'change')} stay"
+            f" and {dropped} dropped{gain}"
+        )
+    if row := facts["promotion"]:
+        gain = _gain(row["gain"], row["noise"])
+        result = f"{row['verdict']} at rung {row['rung']}, gain {gain}"
+        yield f"promotion {row['check_number']}: {result}"
+    merged = {row["head"]: row for row in facts["merges"]}
+    if row := facts["consensus"]:
+        done = "merged" if row["commit"] in merged else "not merged yet"
+        yield f"consensus {row['commit'][:10]}: {plural(len(row['parts']), 'change')}, {done}"
+    for row in facts["merges"]:
+        what = f"the head of {row['island']}" if row["island"] else "the consensus"
+        if row["forced"] and not row["island"]:
+            what = "a stack"
+        yield f"merged {what} as {row['merge'][:10]} on {row['branch']}, {moment(row['recorded'])}"
+    if facts["pid"] is not None:
+        yield "next: `swarm watch` shows it live, `swarm stop` ends it when its trials end"
+    else:
+        yield f"next: {next_step(Results.of_facts(facts))}"
 
 
 def _grid(facts: Mapping[str, Any], *, narrow: bool) -> Table:

@@ -13,6 +13,7 @@ import click
 from analysis.database.queries import answer
 from analysis.database.refresh import reading
 from analysis.plain_json import to_json
+from analysis.times import moment
 from harness.contract import SetupError
 from islands import events as ev
 from islands.events.steering import LIMIT_NAMES, LimitName
@@ -190,4 +191,4 @@ def _list_notes(run: RunFolder, *, as_json: bool) -> None:
         click.echo(to_json(notes))
     for row in () if as_json else notes:
         to = f"agent of {row['island']}" if row["island"] else "all agents"
-        click.echo(f"{row['note']}  {row['recorded']:%Y-%m-%d %H:%M} UTC  to {to}: {row['reason']}")
+        click.echo(f"{row['note']}  {moment(row['recorded'])}  to {to}: {row['reason']}")

@@ -77,6 +77,8 @@ async def assemble(
         else:
             resumed = resumed_program(repo, program, past, take_up=not options.unlimited)
         program = resumed.program
+        if options.trials is not None:  # of this launch, as its minutes are
+            options = replace(options, trials=past.trials + options.trials)
         require_agent(program, options)
         require_frozen_harness()
         branches = Branches(repo, folder.name, program.settings.genome)

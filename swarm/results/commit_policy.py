@@ -52,14 +52,18 @@ class CommitPolicy:
 
     def describe(self, git: Plumbing, base: str, head: str) -> str:
         """Return a line on signatures and hooks, for a merge of the commits `base..head`."""
+        commits = int(git.run_line("rev-list", "--count", f"{base}..{head}"))
+        return self.line(commits, self.hooks_here(git))
+
+    def line(self, commits: int, hooks: Sequence[str]) -> str:
+        """Return that line for so many commits of swarm's and the hooks of a repository."""
         signed = "signed by your key" if self.sign else "not signed (--sign signs it)"
         parts = [f"the {'commit' if self.squash else 'merge'} is {signed}"]
         if not self.squash:
-            count = git.run_line("rev-list", "--count", f"{base}..{head}")
-            own = "commit" if count == "1" else f"{count} commits"
+            own = "commit" if commits == 1 else f"{commits} commits"
             parts.append(f"the {own} by {AUTHOR} in it not, and no hook saw them")
-        if found := self.hooks_here(git):
-            names = ", ".join(found)
+        if hooks:
+            names = ", ".join(hooks)
             parts.append(
                 f"your hooks run: {names}"
                 if self.run_hooks

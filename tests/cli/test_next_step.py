@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from swarm.cli.launch import next_step_of
+from swarm.cli.next_step import Results, next_step
 
 
 def standing(merged=(), built=None, claimed=(), heads=()):
@@ -32,5 +32,5 @@ def standing(merged=(), built=None, claimed=(), heads=()):
 )
 def test_what_is_merged_is_never_offered_again(state, says, not_said):
     """What was kept since can be promoted; else a new run starts from the merge."""
-    assert says in next_step_of(state)
-    assert not_said not in next_step_of(state)
+    assert says in next_step(Results.of_state(state))
+    assert not_said not in next_step(Results.of_state(state))

@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from islands import events as ev
+from islands.records import Gain, Usage
 from islands.state.run_state import State
+from swarm.cli.console import fitted
 from swarm.cli.live import LiveView, curve_of
 from swarm.project import runs
+from swarm.results.commit_policy import CommitPolicy
+from swarm.results.merge_message import describe
+from swarm.results.selection import select
 from tests.support.histories import lived
 from tests.support.record import write
 from tests.support.repository import make
@@ -74,6 +80,56 @@ def test_screens_of_commands(recorded, name, words, columns):
     islands, _, repo = recorded
     text = swarm(repo, *words, COLUMNS=str(columns), SWARM_COLUMNS=str(columns))
     assert_seen(f"{name}-{islands}-islands-{columns}", text)
+
+
+@pytest.fixture(scope="module")
+def consensus(recorded):
+    """The state of such a run after a stack check and a promotion: one kept change an island."""
+    islands, history, _ = recorded
+    state, parts = State(), tuple(range(1, islands + 1))
+    state.apply(history[0])
+    whole = Gain(0.011 * islands, 0.0041, 6, 0.0001)
+    told = [
+        *(event for number in parts for event in _kept(number)),
+        ev.StackCheckStarted(1, "base", parts),
+        ev.StackCheckEnded(
+            1, "additive", "5" * 40, parts[1:], parts[:1], (), whole, whole,
+            Gain(-0.0012, 0.0052, 6), 3, (), whole,
+        ),
+        ev.PromotionEnded(
+            1, 0, "base", "5" * 40, parts[1:], "transfers",
+            f"gain {whole.format()} at rung 0 after {whole.format()}", whole, whole,
+        ),
+        ev.ConsensusDrafted(1, "base", ("c" * 40,)),
+        ev.ConsensusMoved(1, "base", "", "c" * 40, parts[1:], ("c" * 40,)),
+        ev.SealedScored("c" * 40, "base", whole),
+    ]  # fmt: skip
+    for event in told:
+        state.promotions.apply(event)
+    return islands, state
+
+
+def _kept(number):
+    """Return the events of a kept change."""
+    subject = f"Raise RATE_{number} from {number}.5 to {number + 1}.25 and halve the warm-up"
+    island = f"i{number - 1}"
+    usage = Usage(900, 210, 0, 0.0125 * number)
+    gain = Gain(0.011, 0.0021, 4, 0.0003)
+    return [
+        ev.ProposalReceived(number, island, "claude", "base", subject, usage=usage),
+        ev.VerdictReached(number, island, f"{number:040x}", "base", "keep", "gain", gain),
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_merge_plan_fits_its_terminal(consensus, columns):
+    """It names each change with its gain, the evidence, and how the commit is made."""
+    islands, state = consensus
+    plan = select(state, "", force=False)
+    policy = CommitPolicy().line(len(plan.parts), ("commit-msg",))
+    text = fitted(describe(state, plan, (12, 9)) + policy, columns)
+    assert max(map(len, text.splitlines())) <= columns
+    assert_seen(f"merge-{islands}-islands-{columns}", text)
 
 
 def test_a_curve_has_a_block_for_each_part():

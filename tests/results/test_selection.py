@@ -170,7 +170,8 @@ def test_the_consensus_is_merged_and_can_be_bisected(promoted):
     trailers = git(promoted, "log", "-1", "--format=%(trailers:only)", head)
     for key in ("Gain", "Seeds", "Rung", "Experiment", "Island", "Agent", "Promoted", "Cost"):
         assert f"Swarm-{key}: " in trailers
-    assert "nothing new to promote" in swarm(promoted, "promote", code=2)
+    assert "nothing new to promote" in swarm(promoted, "promote")
+    assert "not merged yet\nnext: `swarm report`" in swarm(promoted, "status")
     before = git(promoted, "rev-parse", "main")
     assert "nothing was changed" in swarm(promoted, "merge", "--dry-run")
     assert git(promoted, "rev-parse", "main") == before
@@ -178,6 +179,8 @@ def test_the_consensus_is_merged_and_can_be_bisected(promoted):
     assert "There is only one rung" in text and "merged as" in text
     assert git(promoted, "rev-list", "--parents", "-1", "main").split()[1:] == [before, head]
     assert ledger(promoted)[-1]["kind"] == "merged" and not ledger(promoted)[-1]["forced"]
+    assert "nothing new to merge" in swarm(promoted, "merge")
+    assert "next: the consensus is merged;" in swarm(promoted, "status")
     assert json.loads(swarm(promoted, "verify", "--json"))["holds"]
     commits = git(promoted, "rev-list", f"{before}..main").split()
     assert commits

@@ -1,0 +1,58 @@
+"""The step that a person may take next, as `launch` and `status` name it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from islands.state.run_state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a run has come to, as far as it decides the next step."""
+
+    merged: frozenset[str]
+    """Commits whose merges are done."""
+    heads: frozenset[str]
+    """Heads of islands that have kept something."""
+    consensus: str = ""
+    """Commit of the consensus, "" for none."""
+    newer: bool = False
+    """Whether something was kept since that is not in the consensus."""
+
+    @classmethod
+    def of_state(cls, state: State) -> Results:
+        """Return the results of a fold."""
+        merged = frozenset(merge.head for merge in state.merges)
+        heads = frozenset(island.head for island in state.islands.values() if island.kept)
+        built = state.promotions.consensus
+        if built is None:
+            return cls(merged, heads)
+        claimed = {claim.experiment for claim in state.stacks.claimed}
+        return cls(merged, heads, built.commit, bool(claimed.difference(built.parts)))
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> Results:
+        """Return the results of a record, by `analysis.questions.standing`."""
+        merged = frozenset(row["head"] for row in facts["merges"])
+        heads = frozenset(row["head"] for row in facts["islands"] if row["kept"])
+        built = facts["consensus"]
+        if built is None:
+            return cls(merged, heads)
+        return cls(merged, heads, built["commit"], facts["kept_since"] > 0)
+
+
+def next_step(results: Results) -> str:
+    """Return what a person may do now; what is merged is never offered again."""
+    if results.consensus and results.consensus not in results.merged:
+        return "`swarm report` (what was found), `swarm merge --dry-run`, then `swarm merge`"
+    if results.consensus:
+        promote = "`swarm promote` measures what was kept since; " if results.newer else ""
+        return f"the consensus is merged; {promote}`swarm launch --new` starts from the merge"
+    if results.heads - results.merged:
+        return "`swarm report` (what was found), `swarm promote`, then `swarm merge`"
+    if results.merged:
+        return "all that was kept is merged; `swarm launch --new` starts from the merge"
+    return "`swarm lineage`; `swarm launch` resumes the run"

@@ -74,8 +74,9 @@ MIGRATED, PORTED, REPEATS = "migrated", "ported", "repeats"
 def fold(history: Iterable[ev.Event]) -> Graph:
     """Return the lineage of a run from its events in ledger order."""
     lineage = Lineage()
+    take = lineage.take
     for event in history:
-        lineage.take(event)
+        take(event)
     return lineage.graph
 
 
@@ -157,7 +158,7 @@ class Lineage:
     @take.register
     def _candidate_admitted(self, event: ev.CandidateAdmitted) -> None:
         old, self._node_of[event.experiment] = self._node_of[event.experiment], event.commit
-        nx.relabel_nodes(self.graph, {old: event.commit}, copy=False)
+        self._rename(old, event.commit)
         lines = {"added": event.added, "removed": event.removed}
         self.graph.nodes[event.commit].update(kind="candidate", **lines, **_change(event))
         self._inherit(event.commit, event)
@@ -165,7 +166,7 @@ class Lineage:
     @take.register
     def _candidate_rebased(self, event: ev.CandidateRebased) -> None:
         old, self._node_of[event.experiment] = self._node_of[event.experiment], event.commit
-        nx.relabel_nodes(self.graph, {old: event.commit}, copy=False)
+        self._rename(old, event.commit)
         attributes = self.graph.nodes[event.commit]
         attributes.update(parent=event.parent, added=event.added, removed=event.removed)
         attributes |= _change(event)
@@ -338,6 +339,18 @@ class Lineage:
 
     def _begin(self, commit: str, event: ev.Event) -> None:
         self.graph.add_node(commit, kind="base", step=0, recorded=_when(event))
+
+    def _rename(self, old: str, new: str) -> None:
+        """Give a node another id (nx.relabel_nodes does it ten times as slowly)."""
+        graph = self.graph
+        if old == new:
+            return
+        graph.add_node(new, **graph.nodes[old])
+        for source, _, key, data in list(graph.in_edges(old, keys=True, data=True)):
+            graph.add_edge(source, new, key, **data)
+        for _, target, key, data in list(graph.out_edges(old, keys=True, data=True)):
+            graph.add_edge(new, target, key, **data)
+        graph.remove_node(old)
 
     def _is_settled(self, node: str) -> bool:
         """Return whether a candidate has ended: until then it may be rebased and get another id."""

@@ -7,7 +7,7 @@ two cores and a small run every eight seconds, with eight every two. Who was tol
 than an answer is from asks again; who was told of a kept change does not wait.
 
 Not covered: a record that has to be built anew (after an update of swarm, or a deleted file) keeps
-its run's pages waiting: a minute of processor time for 100,000 experiments.
+its run's pages waiting: half a minute of processor time for 100,000 experiments.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import singledispatch
 from typing import Any
 
@@ -26,14 +26,19 @@ from islands.steering import said
 
 Row = Mapping[str, Any]
 
+_NAMES = {name: frozenset(table.columns) for name, table in TABLES.items()}
+
+_ENCODER = json.JSONEncoder(allow_nan=False)
+
 
 def project(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> None:
     """Add the next events of the ledger to the tables of `con`."""
     part = _part(con, history)
     before = set(part.graph)
     by_table: dict[str, list[Row]] = {}
+    take = part.take  # looked up once: singledispatchmethod wraps anew at each look
     for event in history:
-        part.take(event)
+        take(event)
         for table, row in rows(event):
             by_table.setdefault(table, []).append(row)
     admitted = [list(before - set(part.graph))]  # nodes that now go by their commit's id
@@ -134,11 +139,10 @@ def _model_called(event: ev.ModelCalled) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _trial_started(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
-    started = asdict(event)
-    started |= {"experiment": event.experiment or None, "started": event.recorded}
-    started["check_number"] = event.check_number or None
-    columns = set(TABLES["trials"].columns) & started.keys()
-    yield "trials", {name: started[name] for name in columns} | {"state": "running"}
+    asked = ("trial", "island", "commit", "purpose", "seed", "rung", "slice", "split", "share")
+    row: dict[str, Any] = {name: getattr(event, name) for name in asked}
+    row |= {"experiment": event.experiment or None, "check_number": event.check_number or None}
+    yield "trials", {**row, "state": "running", "started": event.recorded}
 
 
 @rows.register
@@ -334,7 +338,8 @@ def _agent_call(event: ev.ProposalReceived | ev.AgentFailed, usage: Usage) -> di
         "agent": event.agent,
         "temperament": event.temperament or None,
     }
-    return call | asdict(usage) | {"recorded": event.recorded}
+    spent = ("calls", "tokens_in", "tokens_out", "usd", "tokens_untold")
+    return call | {name: getattr(usage, name) for name in spent} | {"recorded": event.recorded}
 
 
 def _part(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> Lineage:
@@ -379,18 +384,11 @@ def _value(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the colum
     return value
 
 
-def _cell(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column holds
-    """Return a value of an event as the JSON value that the column's type is read from."""
-    if COLUMNS[column].type == "TIMESTAMP" and value is not None:
-        return datetime.fromtimestamp(value, UTC).replace(tzinfo=None).isoformat()
-    return value
-
-
 def _full(table: str, row: Row) -> Row:
     """Return a row with all of the table's columns, None where it has no value."""
     columns = TABLES[table].columns
-    unknown = [name for name, value in row.items() if name not in columns or value is None]
-    if unknown:
+    if None in row.values() or not row.keys() <= _NAMES[table]:
+        unknown = [name for name, value in row.items() if name not in columns or value is None]
         raise ValueError(f"{table} cannot keep {', '.join(unknown)} of {row!r}")
     return {name: row.get(name) for name in columns}
 
@@ -398,24 +396,32 @@ def _full(table: str, row: Row) -> Row:
 def _put(con: DuckDBPyConnection, table: str, new: Sequence[Row]) -> None:
     """Add rows to a table, or merge them into those with the same keys, in order.
 
-    One statement takes all rows with the same columns, as one JSON text (10,000 rows in 0.2 s;
-    executemany takes 1.5 ms a row).
+    One statement takes all rows with the same columns, each as a JSON text (10,000 rows of trials
+    in 0.2 s; as one text of all rows 0.6 s; executemany takes 1.5 ms a row).
     """
     keys = TABLES[table].columns[: TABLES[table].keys]
     alike: dict[tuple[str, ...], list[Row]] = {}
     for row in _merge_rows(new, keys) if keys else new:
-        alike.setdefault(tuple(sorted(row)), []).append(
-            {name: _cell(name, value) for name, value in row.items()}
-        )
+        alike.setdefault(tuple(sorted(row)), []).append(row)
     for columns, group in alike.items():
-        shape = json.dumps([{name: COLUMNS[name].type for name in columns}])
+        times = [name for name in columns if COLUMNS[name].type == "TIMESTAMP"]
+        types = {name: COLUMNS[name].type for name in columns} | dict.fromkeys(times, "BIGINT")
+        made = ", ".join(f"make_timestamp({name}) AS {name}" for name in times)
+        made = f"REPLACE ({made})" if made else ""
         sets = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
         clash = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sets}" if keys else ""
         con.execute(
-            f"INSERT INTO {table} BY NAME"
-            f" SELECT unnest(from_json(?, '{shape}'), max_depth := 2) {clash}",
-            [json.dumps(group, allow_nan=False)],
+            f"INSERT INTO {table} BY NAME SELECT * {made} FROM (SELECT"  # noqa: S608 - the schema's names
+            f" unnest(from_json(row, '{json.dumps(types)}')) FROM (SELECT unnest(?) AS row))"
+            f" {clash}",
+            [[_json(row, times) for row in group]],
         )
+
+
+def _json(row: Row, times: Sequence[str]) -> str:
+    """Return a row as JSON, with times in whole microseconds since the epoch."""
+    at = {name: round(1e6 * row[name]) for name in times if row[name] is not None}
+    return _ENCODER.encode({**row, **at})
 
 
 def _merge_rows(new: Iterable[Row], keys: Sequence[str]) -> Iterable[Row]:

@@ -1,9 +1,10 @@
 """Runs every attack program in one kind of sandbox; prints what succeeded as JSON.
 
-`python tests/attacks/suite.py KIND [warm]`; warm, every sandbox begins as a copy of one process
-that has imported torch, as a run's sandboxes do (see harness/sandbox/boot/zygote_client.py). The
-evidence is looked for from outside: what was printed, changed, reached, left behind or still alive.
-Programs that name no ROOM share one sandbox.
+`python tests/attacks/suite.py KIND START`. START is `cold`, or what the process has imported that
+every sandbox begins as a copy of, as a run's sandboxes do: `numpy`, or `torch`, whose copies take
+five times the CPU time (see harness/sandbox/boot/zygote_client.py). The evidence is looked for from
+outside: what was printed, changed, reached, left behind or still alive. Programs that name no ROOM
+share one sandbox.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ from harness.contract import HarnessError, SandboxKind, Slice
 from harness.sandbox import Exit, SandboxPolicy, SandboxPool, Zygote, python_argv, run
 from harness.sandbox.backends import seccomp, system_calls
 from harness.sandbox.boot.prewarmed import SandboxShape
+from harness.sandbox.boot.zygote_client import NUMPY_MODULES, TORCH_MODULES
 
 HERE = Path(__file__).parent
 PROGRAMS = sorted(path.stem for path in (HERE / "programs").glob("*.py"))
-SECONDS, LATE, LINGER = 1.0, 2.0, 5.0  # the deadline's room: its time, what is late, a survivor's
+SECONDS = 1.0  # of the deadline's room
+LINGER_S, LATE_S = 60.0, 30.0  # a survivor's time, and what is late: a loaded machine is neither
+
+MODULES = {"numpy": NUMPY_MODULES, "torch": TORCH_MODULES}
 
 ROOMS = {
     "open": {},
@@ -104,7 +109,7 @@ class Seen:
 class Suite:
     """A host to be attacked: files, processes and servers; and what there is to be seen on it."""
 
-    def __init__(self, kind: SandboxKind, stack: ExitStack, *, warm: bool) -> None:
+    def __init__(self, kind: SandboxKind, start: str, stack: ExitStack) -> None:
         self.kind, self.secret = kind, secrets.token_hex(16)
         self.slice = Slice("attacked", "cpu", tuple(cores()[:1]))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-attacks-"))
@@ -124,8 +129,9 @@ class Suite:
         self.neighbour = self._child([sys.executable, "-c", NEIGHBOUR, folder], stack)
         self.victim = self._child(["/bin/sh", "-c", "echo; exec sleep 600"], stack)
         self.warm: SandboxPool | None = None
-        if warm:
-            self.warm = stack.enter_context(SandboxPool(stack.enter_context(Zygote(self.slice))))
+        if start in MODULES:
+            zygote = stack.enter_context(Zygote(self.slice, MODULES[start]))
+            self.warm = stack.enter_context(SandboxPool(zygote))
 
     def _child(self, words: list[str], stack: ExitStack) -> subprocess.Popen[bytes]:
         child = stack.enter_context(
@@ -151,7 +157,7 @@ class Suite:
             key=os.getpid() + 1,
             lease=cores()[:1],
             cores=cores(),
-            until=time.monotonic() + LINGER,
+            until=time.monotonic() + LINGER_S,
             calls=system_calls.numbers(column)
             | {name: call[column] for name, call in more.items()},
         )
@@ -219,13 +225,13 @@ def make_ahead(ahead: SandboxPool, policy: SandboxPolicy, argv: list[str], home:
     ahead.next_trial(home)
 
 
-def suite(kind: SandboxKind, *, warm: bool) -> dict[str, str]:
+def suite(kind: SandboxKind, start: str) -> dict[str, str]:
     """Make every attack in a sandbox of `kind`; return what each came to, "" where it failed."""
     sys.path.append(str(HERE / "programs"))
     programs = {name: importlib.import_module(name) for name in PROGRAMS}
     result = {}
     with ExitStack() as stack:
-        host = Suite(kind, stack, warm=warm)
+        host = Suite(kind, start, stack)
         for room in ROOMS:
             names = [n for n, each in programs.items() if getattr(each, "ROOM", "open") == room]
             turn = "at once" if room == "deadline" else "attack"
@@ -259,7 +265,7 @@ def lateness(ended: Exit | None, alive: bool) -> str:
     if alive:
         return "is still alive"
     over = ended.seconds - SECONDS
-    return f"lived {over:.1f} s past the deadline" if over > LATE else ""
+    return f"lived {over:.1f} s past the deadline" if over > LATE_S else ""
 
 
 def read(pipe: int) -> bytes:
@@ -307,4 +313,4 @@ def cores() -> list[int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(suite(sys.argv[1], warm="warm" in sys.argv[2:])))
+    print(json.dumps(suite(*sys.argv[1:])))

@@ -27,22 +27,22 @@ WALLED = CONFINED  # these start warm, too
 USERS = ("root", "user")
 
 
-def results(kind: SandboxKind, user: str, *, warm: bool = False) -> dict[str, str]:
+def results(kind: SandboxKind, user: str, start: str = "cold") -> dict[str, str]:
     """Return what each attack came to in a sandbox of `kind` as `user`, "" where it failed.
 
-    Sandboxes are started `warm`, as a run's are where genomes import torch, or cold.
+    Sandboxes `start` cold, or from a process that has imported `numpy` or `torch`, as a run's do.
     """
-    done = _suite(kind, user, warm=warm)
+    done = _suite(kind, user, start)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 @cache
-def _suite(kind: SandboxKind, user: str, *, warm: bool) -> subprocess.CompletedProcess[str]:
+def _suite(kind: SandboxKind, user: str, start: str) -> subprocess.CompletedProcess[str]:
     """Run the suite once, also where it fails: every test of it asks for its results."""
     python = interpreter(user, kind)
     assert python is not None, why_not(user, kind)
-    words = [python, "-B", str(HERE / "suite.py"), kind, *["warm"] * warm]
+    words = [python, "-B", str(HERE / "suite.py"), kind, start]
     return subprocess.run(words, capture_output=True, text=True, check=False, **become(user))
 
 
@@ -81,10 +81,10 @@ def become(user: str) -> dict[str, object]:
 
 def main() -> None:
     """Print what every attack comes to, and the sums."""
-    starts = [*((kind, False) for kind in STRENGTH), *((kind, True) for kind in WALLED)]
+    starts = [*((kind, "cold") for kind in STRENGTH), *((kind, "torch") for kind in WALLED)]
     columns = [(*start, user) for start in starts for user in USERS if not why_not(user, start[0])]
-    table = {column: results(column[0], column[2], warm=column[1]) for column in columns}
-    titles = [f"{kind}{' warm' * warm}, {user}" for kind, warm, user in columns]
+    table = {column: results(column[0], column[2], column[1]) for column in columns}
+    titles = [f"{kind} {start}, {user}" for kind, start, user in columns]
     print(f"{'sandbox':20}" + "".join(f"{title:24}" for title in titles))
     for name in next(iter(table.values())):
         marks = ["succeeds" if table[column][name] else "held" for column in columns]

@@ -85,9 +85,12 @@ def test_candidates_that_hang_cost_their_limit_and_no_other_candidate(tmp_path, 
         git(repo, "commit", "-qam", "Pack at once")
         swarm(repo, "launch", "--trials", BASELINE + candidates, POISON_KEY=KEY)
     assert [p for p in psutil.process_iter(["name"]) if p.info["name"] == mark] == []
-    outcomes = [e["outcome"] for e in ledger(repo) if e["kind"] == "trial_ended"][BASELINE:]
+    events = ledger(repo)
+    outcomes = [e["outcome"] for e in events if e["kind"] == "trial_ended"][BASELINE:]
     failures = [end for end in outcomes if end["failure"]]
-    assert [end["failure"]["kind"] for end in failures] == ["timeout"] * hung
+    assert {end["failure"]["kind"] for end in failures} == {"timeout"}
+    voids = sum(e["kind"] == "trial_voided" for e in events)  # its core was others' all the time
+    assert hung - voids <= len(failures) <= hung
     assert min(end["seconds"]["budget"] for end in failures) >= LIMIT
     assert {end["tail"] for end in failures} == {""}  # no fork failed
-    assert sum(end["score"] is not None for end in outcomes) == candidates - hung
+    assert sum(end["score"] is not None for end in outcomes) == candidates - len(failures)

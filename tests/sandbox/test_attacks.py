@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,6 @@ REAL = {
 REFUSED = {"injected_log", "lying_numbers", "patched_clock", "patched_evaluator"}
 
 
-@pytest.fixture(params=table.USERS)
-def user(request):
-    """The user that runs the harness and its sandboxes."""
-    return request.param
-
-
 def possible(user, kind):
     """Skip the test where this machine cannot make such sandboxes."""
     reason = table.why_not(user, kind)
@@ -79,13 +74,29 @@ def possible(user, kind):
         pytest.skip(reason)
 
 
-@pytest.mark.parametrize("kind", table.WALLED)
-@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_an_attack_fails_in_a_sandbox(name, user, warm, kind):
+STARTS = {
+    ("root", "cold", "namespaces"),
+    ("root", "numpy", "namespaces"),
+    ("root", "numpy", "landlock"),
+    ("user", "cold", "landlock"),
+    ("user", "numpy", "namespaces"),
+}
+"""Every two of user, start and kind together; all three are soak runs."""
+
+
+@pytest.mark.parametrize(
+    ("user", "start", "kind"),
+    [
+        pytest.param(*each, marks=[pytest.mark.soak] * (each not in STARTS))
+        for each in product(table.USERS, ("cold", "numpy", "torch"), table.WALLED)
+    ],
+)
+def test_no_attack_succeeds_in_a_sandbox(user, start, kind):
     """With namespaces or Landlock nothing is read, written, reached, left behind or kept alive."""
     possible(user, kind)
-    assert table.results(kind, user, warm=warm)[name] == ""
+    results = table.results(kind, user, start)
+    assert {*results} == {*PROGRAMS}
+    assert {name: how for name, how in results.items() if how} == {}
 
 
 def namespaces():
@@ -93,6 +104,7 @@ def namespaces():
     return subprocess.run(["unshare", "--user", "true"], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("user", ["root", pytest.param("user", marks=pytest.mark.soak)])
 def test_the_attacks_are_real(user):
     """With `none` the attacks succeed: the suite can tell."""
     possible(user, "none")
@@ -258,6 +270,7 @@ while True:
 
 STORMY = """
 import sys
+from itertools import product
 from pathlib import Path
 from harness.sandbox import SandboxPolicy, python_argv, run
 from harness.contract import Slice

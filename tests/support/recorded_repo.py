@@ -102,5 +102,5 @@ def dashboard(repo, *options):
     finally:
         process.send_signal(signal.SIGINT)
         rest = process.communicate(timeout=30)[0]
-    assert process.returncode == 130, rest
+    assert process.returncode == 130, f"exit {process.returncode}: {rest}"
     assert "Traceback" not in rest, rest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 ROOM = "deadline"
 
@@ -16,7 +17,9 @@ def attack(target):
         os.setsid()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    while time.monotonic() < target.until:
+    host = Path(target.folder)
+    begun = host.exists()
+    while time.monotonic() < target.until and host.exists() == begun:
         time.sleep(0.1)
 
 

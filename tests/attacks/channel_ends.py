@@ -14,12 +14,16 @@ import random
 import struct
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 BITS, SLOT_S = 400, 0.02
 SETLK, GETLK = 37, 36  # of open files
 FUTEX = {"x86_64": 202, "aarch64": 98}
 FUTEX_WAIT, FUTEX_WAKE = 0, 1
+
+EXCLUSIVE = 56  # bit of an entry of pagemap
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -29,12 +33,12 @@ def bits(seed):
     return [source.getrandbits(1) for _ in range(BITS)]
 
 
-def slots(begin):
-    """Yield each bit's number while its slot lasts."""
-    for n in range(BITS):
+def slots(begin, width=1):
+    """Yield the number of each slot's first bit, and the slot's end, while it lasts."""
+    for n in range(BITS // width):
         while time.monotonic() < begin + n * SLOT_S:
             pass
-        yield n, begin + (n + 1) * SLOT_S
+        yield n * width, begin + (n + 1) * SLOT_S
 
 
 class Names:
@@ -58,6 +62,82 @@ class Names:
             took.append(time.perf_counter_ns() - at)
         ranked = sorted(took)
         return [int(each < ranked[BITS // 2]) for each in took]
+
+
+class Pages:
+    """Read the first pages of files: the second time they are in memory, until they are evicted."""
+
+    def paths(self, seed):
+        """Return files that both can read; in a bare sandbox its script is the only one."""
+        found = []
+        for folder, folders, names in os.walk("/usr/share"):
+            folders.sort()
+            found += [f"{folder}/{name}" for name in sorted(names)]
+        files = [path for path in found if os.path.isfile(path) and os.path.getsize(path)]  # noqa: PTH113, PTH202
+        chosen = random.Random(seed).sample(files, min(BITS, len(files)))
+        return [*chosen, *[sys.argv[0]] * (BITS - len(chosen))]
+
+    def prepare(self, seed):
+        """Evict the pages, before both are started, as on a machine that was just started."""
+        for path in self.paths(seed):
+            number = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(number)
+
+    def read(self, path):
+        at = time.perf_counter_ns()
+        number = os.open(path, os.O_RDONLY)
+        os.read(number, 1)
+        os.close(number)
+        return time.perf_counter_ns() - at
+
+    def send(self, sent, seed, begin):
+        paths = self.paths(seed)
+        time.sleep(max(0.0, begin - time.monotonic()))
+        for path, bit in zip(paths, sent, strict=True):
+            if bit:
+                self.read(path)
+
+    def receive(self, seed, begin):
+        paths = self.paths(seed)
+        time.sleep(max(0.0, begin + 0.5 - time.monotonic()))
+        took = [self.read(path) for path in paths]
+        ranked = sorted(took)
+        return [int(each < ranked[BITS // 2]) for each in took]
+
+
+class Mappings(Pages):
+    """Map the first pages of files: /proc says of a page whether somebody else has mapped it."""
+
+    def prepare(self, seed):
+        """Nothing is left of mappings."""
+
+    def mapped(self, path):
+        number = os.open(path, os.O_RDONLY)
+        libc.mmap.restype = ctypes.c_void_p
+        address = libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ, mmap.MAP_SHARED, number, 0)
+        os.close(number)
+        _ = ctypes.c_char.from_address(address).value
+        return address
+
+    def send(self, sent, seed, begin):
+        paths = self.paths(seed)
+        time.sleep(max(0.0, begin - time.monotonic()))
+        for path, bit in zip(paths, sent, strict=True):
+            if bit:
+                self.mapped(path)
+        time.sleep(2)
+
+    def receive(self, seed, begin):
+        paths = self.paths(seed)
+        time.sleep(max(0.0, begin + 0.5 - time.monotonic()))
+        try:
+            about = os.open("/proc/self/pagemap", os.O_RDONLY)
+        except OSError:
+            return [0] * BITS
+        places = [self.mapped(path) // mmap.PAGESIZE * 8 for path in paths]
+        entries = [struct.unpack("Q", os.pread(about, 8, place))[0] for place in places]
+        return [1 - (entry >> EXCLUSIVE & 1) for entry in entries]
 
 
 class Locks:
@@ -111,33 +191,52 @@ class Counts:
 
 
 class Futexes:
-    """Wake whoever waits at a place of a file that both have mapped."""
+    """Wake whoever waits at a place of a file that both have mapped: eight bits a slot."""
 
-    def place(self):
+    width = 8
+
+    def places(self):
         number = os.open(sys.argv[0], os.O_RDONLY)
         libc.mmap.restype = ctypes.c_void_p
         address = libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ, mmap.MAP_SHARED, number, 0)
-        return ctypes.c_void_p(address), ctypes.c_uint32.from_address(address).value
+        return [
+            (ctypes.c_void_p(address + 4 * n), ctypes.c_uint32.from_address(address + 4 * n).value)
+            for n in range(self.width)
+        ]
 
     def call(self, place, operation, value, timeout=None):
         return libc.syscall(FUTEX[os.uname().machine], place, operation, value, timeout, None, 0)
 
     def send(self, sent, seed, begin):
-        place, _ = self.place()
-        for n, end in slots(begin):
-            while sent[n] and time.monotonic() < end - SLOT_S / 4:
-                self.call(place, FUTEX_WAKE, 1)
+        places = self.places()
+        for n, end in slots(begin, self.width):
+            told = [place for k, (place, _) in enumerate(places) if sent[n + k]]
+            while time.monotonic() < end - SLOT_S / 4:
+                for place in told:
+                    self.call(place, FUTEX_WAKE, 1)
 
     def receive(self, seed, begin):
-        (place, value), got = self.place(), []
-        for _, end in slots(begin):
-            left = max(1000, int((end - SLOT_S / 3 - time.monotonic()) * 1e9))
-            timeout = ctypes.create_string_buffer(struct.pack("qq", 0, left))
-            got.append(int(self.call(place, FUTEX_WAIT, ctypes.c_uint32(value), timeout) == 0))
+        places, got = self.places(), []
+        with ThreadPoolExecutor(self.width) as waiting:
+            for _, end in slots(begin, self.width):
+                left = max(1000, int((end - SLOT_S / 3 - time.monotonic()) * 1e9))
+                got += waiting.map(partial(self.woken, left), places)
         return got
 
+    def woken(self, nanoseconds, waited):
+        place, value = waited
+        timeout = ctypes.create_string_buffer(struct.pack("qq", 0, nanoseconds))
+        return int(self.call(place, FUTEX_WAIT, ctypes.c_uint32(value), timeout) == 0)
 
-CARRIERS = {"names": Names, "locks": Locks, "counts": Counts, "futexes": Futexes}
+
+CARRIERS = {
+    "names": Names,
+    "pages": Pages,
+    "mappings": Mappings,
+    "locks": Locks,
+    "counts": Counts,
+    "futexes": Futexes,
+}
 
 
 def main():

@@ -45,6 +45,8 @@ def received(carrier, column, folder):
 
 def measured(carrier, seed, log, sending, receiving):
     """Let one sandbox send and another receive, and compare."""
+    if hasattr(CARRIERS[carrier], "prepare"):
+        CARRIERS[carrier]().prepare(str(seed))
     begin = f"{time.monotonic() + LEAD_S:.3f}"
     words = partial(python_argv, ENDS)
     policy, zygote = sending

@@ -167,6 +167,9 @@ import statistics, sqlite3, xml.dom.minidom, numpy.polynomial, html.parser
 print(statistics.mean([1, 3]), numpy.polynomial.Polynomial([1, 2])(3))
 try: import torch
 except ModuleNotFoundError as error: print(error)
+for name in ("smaps", "smaps_rollup", "pagemap", "task/%d/smaps" % os.getpid(), "status"):
+    try: print(name, os.close(os.open(f"/proc/self/{name}", os.O_RDONLY)))
+    except PermissionError: pass
 """
 
 
@@ -176,10 +179,12 @@ def test_a_bare_sandbox_imports_from_memory_and_has_no_file_to_write_notes_with(
 ):
     """It has its script and the program that holds it; what the zygote holds can be imported.
 
-    Where two sandboxes can look up names in one folder of the host's, the first tells the second.
+    Where two sandboxes can look up names in one folder of the host's, the first tells the second;
+    and where they can read whether others have mapped a page of a file.
     """
     ended, log, _ = run_sandboxed(BARE, bare=True, write={})
-    files, modules, missing = log.splitlines()
+    files, modules, missing, *readable = log.splitlines()
+    assert readable == ["status None"]
     assert files.split() == sorted(["/bin/cat", str(tmp_path / "program.py")])
     assert modules.startswith("2 7.0")
     assert missing == "No module named 'torch'"  # the zygote here has imported numpy alone

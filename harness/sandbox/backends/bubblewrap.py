@@ -2,16 +2,19 @@
 
 A bare sandbox has no file of the host's but what it is given, its script, and the three files of
 the program that holds it; it imports what its zygote has in memory (`guest.module_store`). Every
-other one sees the system's trees, where names are a blackboard: a file that was looked for, found
-or not, is looked up faster the next time, by any sandbox. In C, with names in /usr/lib that do not
-exist, 40,000 bits a second passed so, one in a thousand wrong; and each page of a file that is not
-in memory yet carries a bit, once. So what matters is bare: scoring, audits, preflights and short
-trials on CPUs.
+other one sees the system's trees, which are a blackboard for any two sandboxes:
+- a name that was looked for, found or not, is looked up faster the next time. In C, with names in
+  /usr/lib that do not exist, 40,000 bits a second passed so, one in a thousand wrong;
+- the first page of a file is in memory once it was read: one bit a page, until it is evicted;
+- /proc tells a process whether others have mapped a page that it has mapped: 565 bits a second,
+  none wrong, by a receiver in Python that waits for half a second. In a bare sandbox /proc does
+  not tell, and all pages of the zygote's libraries are in memory (`guest.landlock_syscalls`).
+So what matters is bare: scoring, audits, preflights and short trials on CPUs.
 
 Not covered:
-- that blackboard where a sandbox is not bare: CUDA slices, long CPU trials of the gpt task, tasks
-  `command` and `function`, cold starts, Landlock. What passes there of text that is scored buys
-  nothing that is kept where fresh data is left (`harness.tasks.gpt.fresh`);
+- that blackboard where a sandbox is not bare: CUDA slices, long CPU trials of the gpt task, task
+  `command`, cold starts, Landlock (there /proc does not tell either). What passes there of text
+  that is scored buys nothing that is kept where fresh data is left (`harness.tasks.gpt.fresh`);
 - an interpreter or library reachable only through a symbolic link outside `SYSTEM` and the
   interpreter's prefix; such a sandbox does not start.
 """

@@ -40,10 +40,11 @@ MIN_ABI = 6  # the first ABI that confines signals and abstract sockets
 
 DEVICES = ("null", "zero", "full", "random", "urandom")
 PROC_FILES = ("cpuinfo", "version", "filesystems", "sys/vm/overcommit_memory")
-# not all of /proc/self: it and its task folders show the host's network
+# not all of /proc/self: it and its task folders show the host's network, and `smaps` whether others
+# have mapped a page
 PROC_SELF_FILES = (
     *("cmdline", "comm", "environ", "fd", "fdinfo", "io", "limits", "maps", "mem", "mountinfo"),
-    *("mounts", "smaps", "smaps_rollup", "stat", "statm", "status"),
+    *("mounts", "stat", "statm", "status"),
 )
 
 FIX = "Linux 6.12 or later with `landlock` among its security modules (/sys/kernel/security/lsm)"

@@ -41,7 +41,7 @@ LIMITS = [
 def namespaces_spec(policy: SandboxPolicy, argv: Sequence[str]) -> GuestSpec:
     """Return the spec of a sandbox with namespaces."""
     spec = unconfined_spec(policy, argv, bubblewrap.HOME)
-    spec["domain"] = True
+    spec["domain"], spec["mappings"] = True, not policy.bare
     spec["limits"] += [(resource.RLIMIT_NPROC, max_processes(policy)), *LIMITS]
     spec["watched"] = ["/proc", *bubblewrap.PRIVATE, *policy.write]
     spec["uid"] = sandbox_uid()
@@ -89,6 +89,7 @@ def unconfined_spec(policy: SandboxPolicy, argv: Sequence[str], home: str) -> Gu
         "filter": b"",
         "supervisor": None,
         "domain": False,
+        "mappings": True,
         "executed": True,
     }
 

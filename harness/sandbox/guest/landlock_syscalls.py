@@ -15,7 +15,7 @@ from .limits import libc, must
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     Rule = tuple[str, int]  # a path, and the rights on it and below
 
@@ -34,6 +34,11 @@ EVERY_NET_RIGHT = 3  # bind and connect by TCP
 ABI_WITH_REFER = 2
 ABSTRACT_SOCKETS, SIGNALS = 1, 2  # reach only processes under the ruleset
 
+MAPPINGS = ("smaps", "smaps_rollup", "pagemap", "numa_maps", "clear_refs", "map_files", "task")
+"""What a process's folder in /proc says of its pages: also whether another process has mapped them.
+So two sandboxes that have mapped a library could tell each other which of its pages they touch. The
+folders of threads, in `task`, say it again."""
+
 READ = EXECUTE | READ_FILE | READ_DIR
 WRITE = WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | REFER
 OWN = READ | WRITE | MAKE_DIR | MAKE_REG | MAKE_FIFO | MAKE_SYM | MAKE_SOCK
@@ -49,19 +54,29 @@ def keep_signals_inside() -> None:
     _enter(_ruleset(files=0, net=0, scoped=SIGNALS))
 
 
-def keep_tracing_inside() -> None:
+def keep_tracing_inside(*, mappings: bool) -> None:
     """Put this process and its descendants in a domain that refuses nothing but to look out of it.
 
-    Their /proc/PID/mem is closed to them for every process that is not in the domain. Kernels
-    before 5.19 would refuse to move files between folders in any domain, so have none.
+    Their /proc/PID/mem is closed to them for every process that is not in the domain. Without
+    `mappings` they cannot read `MAPPINGS`; this process reads all else of its folder in /proc, its
+    children nothing of theirs. Kernels before 5.19 would refuse to move files between folders in
+    any domain, so have none.
     """
     if abi() < ABI_WITH_REFER:
         return
-    number = _ruleset(files=REFER, net=0, scoped=0)
-    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    _allow(number, root, REFER)
-    os.close(root)
+    readable = [] if mappings else [(path, READ_FILE) for path in _without_mappings()]
+    number = _ruleset(files=REFER | (0 if mappings else READ_FILE), net=0, scoped=0)
+    _allow_all(number, [("/", REFER), *readable])
     _enter(number)
+
+
+def _without_mappings() -> Iterator[str]:
+    """Yield paths that cover every file but the folders of processes, and most of our own."""
+    for folder, left_out in (("/", ("proc",)), ("/proc", ()), ("/proc/self", MAPPINGS)):
+        with os.scandir(folder) as entries:
+            for entry in entries:  # a link's target is another entry, or `root`, above them all
+                if not (entry.is_symlink() or entry.name.isdigit() or entry.name in left_out):
+                    yield entry.path
 
 
 def confine(rules: Iterable[Rule]) -> None:
@@ -70,6 +85,12 @@ def confine(rules: Iterable[Rule]) -> None:
     Paths that do not exist or are closed to us are left out. Raises OSError.
     """
     number = _ruleset(EVERY_FILE_RIGHT, EVERY_NET_RIGHT, ABSTRACT_SOCKETS | SIGNALS)
+    _allow_all(number, rules)
+    _enter(number)
+
+
+def _allow_all(number: int, rules: Iterable[Rule]) -> None:
+    """Add the rules whose paths exist and are open to us."""
     for path, rights in rules:
         with suppress(FileNotFoundError, PermissionError):
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -77,7 +98,6 @@ def confine(rules: Iterable[Rule]) -> None:
                 _allow(number, place, rights)
             finally:
                 os.close(place)
-    _enter(number)
 
 
 def _ruleset(files: int, net: int, scoped: int) -> int:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         filter: a seccomp program; empty: no sandbox at all
         supervisor: what replaces the namespaces where there are none
         domain: whether the program may trace only what it starts, and no process of ours
+        mappings: whether it may read which pages are in memory, and whether others have them mapped
         executed: whether argv is a command, not a script for a zygote's copy
         """
 
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         filter: bytes
         supervisor: SupervisorSpec | None
         domain: bool
+        mappings: bool
         executed: bool
 
 
@@ -91,7 +93,7 @@ def restrict(spec: GuestSpec) -> None:
     if spec["domain"]:
         from .landlock_syscalls import keep_tracing_inside  # noqa: PLC0415  # it imports us
 
-        keep_tracing_inside()
+        keep_tracing_inside(mappings=spec["mappings"])
     set_filter(spec["filter"])
 
 

@@ -36,6 +36,7 @@ that a module reads when it is imported come too late.
 from __future__ import annotations
 
 import array
+import ctypes
 import gc
 import importlib
 import json
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 NET, CLONE_NEWNET = "/proc/self/ns/net", 0x40000000
 NAMESPACES = 0x6E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, PID, NET
 MAX_DESCRIPTORS = 64  # for one sandbox
+POPULATE_READ = 22  # MADV_POPULATE_READ
 
 
 def main() -> None:
@@ -88,9 +90,24 @@ def main() -> None:
         importlib.import_module(name)
     if entries:
         install(entries.split(":"))
+    make_resident()
     gc.collect()
     gc.freeze()  # pages that are never collected stay shared
     start(roots, serve(socket(fileno=int(number))))
+
+
+def make_resident() -> None:
+    """Read every page of the libraries that are mapped; with torch that takes 0.07 s of CPU time.
+
+    A page that is not in memory yet would be read by the first copy that touches it, which another
+    could tell. Kernels before 5.14 cannot do so.
+    """
+    with open("/proc/self/maps") as maps:  # noqa: PTH123  # pathlib takes 10 ms
+        for line in maps:
+            span, mode, _, _, _, *path = line.split()
+            if path and path[0].startswith("/") and mode.startswith("r"):
+                start, end = (int(part, 16) for part in span.split("-"))
+                libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), POPULATE_READ)
 
 
 def serve(requests: socket) -> list[str]:

@@ -56,7 +56,10 @@ def answered(wire: Any, genome: ModuleType, asked: Any) -> Any:  # noqa: ANN401 
 
 def raised(wire: Any, error: BaseException) -> Any:  # noqa: ANN401
     """Return a frame with an exception as text."""
-    return wire.Frame.of(wire.RAISED, f"{type(error).__name__}: {error}"[:1000])
+    text = f"{type(error).__name__}: {error}"[:900]
+    if isinstance(error, ModuleNotFoundError) and not os.path.exists("/usr"):  # noqa: PTH110
+        text += " (the standard library and numpy are here, as the genome at launch needs no more)"
+    return wire.Frame.of(wire.RAISED, text)
 
 
 def import_folder(entry: Path) -> Path:

@@ -241,7 +241,8 @@ class UnconfinedTree:
         mine = [child for child in children.get(os.getpid(), []) if child.pid not in others]
         orphans = [child.pid for child in mine if child.dead and child.pid != self.first]
         for pid in orphans:
-            os.waitpid(pid, 0)
+            with suppress(ChildProcessError):  # a tree beside it, in another thread, has reaped it
+                os.waitpid(pid, 0)
         alive: list[psutil.Process] = []
         while mine:
             seen = mine.pop()

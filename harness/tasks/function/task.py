@@ -3,15 +3,18 @@
 evaluate.py runs in a sandbox with the frozen files, the held ones of the trial's split, and nothing
 of the candidate's. What it returns was computed from plain data, so it is verified evidence. The
 candidate sees neither evaluate.py nor held files, nor the trial's seed, from which it could foresee
-its inputs.
+its inputs. Where the genome at launch needs the standard library and numpy alone, candidates see no
+file of the system's either, where one trial could leave notes to the next.
 
-Not covered: a bug of evaluate.py that accepts wrong results.
+Not covered: a bug of evaluate.py that accepts wrong results. Where no file of the system's is seen,
+a candidate cannot import another package that is installed: let the genome at launch import it.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -23,9 +26,10 @@ from typing import Any
 from harness.contract import Direction, Evidence, Failure, HarnessError, Split, Trial
 from harness.problem import wire
 from harness.problem.fresh import parts_of, pieces
+from harness.problem.in_memory import runs_in_memory
 from harness.problem.judge import base_folder, judge_places
-from harness.problem.spec import ProblemSpec
-from harness.problem.view import view_of
+from harness.problem.spec import REPO, ProblemSpec
+from harness.problem.view import RepositoryView, make_view, view_of
 from harness.sandbox import Running, python_argv
 from harness.sandbox.monitor.cpu import CoreUse
 from harness.sandbox.policy import Exit, SandboxPolicy
@@ -88,12 +92,33 @@ class Function:
 
     def preflight_request(self, trial: Trial) -> SandboxRequest:
         """Return how to preflight `trial`'s genome: it is imported."""
-        view = view_of(self.problem, self.folder, trial)
+        view = self.view(trial)
         words = (WIRE_INSIDE, "-", *self._genome_words())
-        reads = {WIRE_INSIDE: WIRE, **view.frozen}
+        reads, bare = {WIRE_INSIDE: WIRE, **view.frozen}, self.in_memory(trial)
         return SandboxRequest(
-            "function_candidate.py", words, {}, reads, view.genome, all_packages=True
+            "function_candidate.py", words, {}, reads, view.genome, all_packages=True, bare=bare
         )
+
+    def in_memory(self, trial: Trial) -> bool:
+        """Return whether the genome sees no file of the system's (`harness.problem.in_memory`)."""
+        problem = self.problem
+        roots = (problem.folder, *problem.python.paths)
+        return (
+            trial.sandbox == "namespaces"
+            and trial.slice.kind == "cpu"
+            and self.preflights
+            and all(path.startswith("/etc/") for path in problem.mounts)  # programs' settings
+            and runs_in_memory(self.folder, base_folder(self.folder), problem.entry, roots)
+        )
+
+    def view(self, trial: Trial) -> RepositoryView:
+        """Return what `trial`'s genome sees of the repository: where it is alone, a copy."""
+        if not self.in_memory(trial):
+            return view_of(self.problem, self.folder, trial)
+        own = Path(trial.scratch) / trial.id / "view"
+        shutil.rmtree(own, ignore_errors=True)  # of another part
+        make_view(Path(self.folder), Path(trial.genome), self.problem, own, link=False)
+        return RepositoryView({}, {REPO: own})
 
     def sandbox_request(self, trial: Trial) -> SandboxRequest:
         """Raise: a genome is called, not run."""
@@ -253,10 +278,11 @@ class _Trial:
 
     def _peer(self, trial: Trial, log: str) -> Peer:
         """Return the sandbox of `trial`'s genome, which may be started more than once."""
-        view = view_of(self.task.problem, self.task.folder, trial)
+        view, bare = self.task.view(trial), self.task.in_memory(trial)
 
         def start(channel: int) -> Running:
             policy = self._policy({**view.frozen, **view.genome}, channel, tuple(view.genome))
+            policy = replace(policy, bare=bare)
             argv = self.task.argv("function_candidate.py", *self.task.genome_words(channel))
             return self.start(policy, argv, self.work / log)
 

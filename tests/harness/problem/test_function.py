@@ -298,6 +298,22 @@ def evaluate(candidate, seed):
 """
 
 
+def test_a_genome_sees_no_file_of_the_systems_in_which_to_leave_notes(bench):
+    """It has the repository, what runs it, and modules in memory: its failure says so."""
+    outcome = bench.measure("""
+import os, sqlite3, helper
+seen = {at for at, _, names in os.walk("/") if names and not at.startswith(("/proc", "/dev"))}
+def solve(x):
+    try:
+        import pluggy
+    except ModuleNotFoundError as error:
+        error.msg += str(sorted(at for at in seen if at.count("/") < 3 and "lib" not in at))
+        raise
+""")
+    reason = outcome.failure.reason
+    assert "No module named 'pluggy'['/', '/bin', '/repo', '/repo/src'] (the standard" in reason
+
+
 def test_a_fresh_process_remembers_nothing(tmp_path, zygote, sandbox):
     """Calls share a process until `fresh`; exceptions can be caught, infinities let through."""
     program = PROGRAM.replace("held:", "#")

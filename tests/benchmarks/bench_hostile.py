@@ -1,0 +1,153 @@
+"""What hostile candidates do to honest ones: `python -m tests.benchmarks.bench_hostile [HOSTILE]`.
+
+Two runs of `swarm launch` on packing, with real sandboxes and a model that proposes what it is told
+to: honest candidates alone, and the same ones in turn with as many hostile ones (50), which try to
+make trials void, late or slow. Each honest candidate computes for a fixed number of steps. Prints
+the ratios of the honest ones' scores and times (by the trials' own clock), what became of the
+hostile ones, and what ended each run.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from itertools import count
+from pathlib import Path
+from statistics import fmean
+
+from tests.coordinator.test_hung_candidates import ANSWER
+from tests.support.loopback import KEY, Loopback, Say
+from tests.support.target import command, environment, git, ledger, packing
+
+LIMIT_S = 1.0
+BASELINE = 3
+
+GENOME = """\
+import os
+import time
+
+STEP = 0
+
+
+def pack(seed, deadline):
+    steps = sum(n * n for n in range(4_000_000))
+    radius = (1 - seed % 97 / 1e5 - (STEP != 0) / 10) / 12
+    return [((i % 6 + 0.5) / 6, (i // 6 + 0.5) / 6, radius) for i in range(26)]
+"""
+
+HOSTILE = {
+    "kills itself": "os.kill(os.getpid(), 9)",
+    "kills itself on some seeds": "seed % 2 and os.kill(os.getpid(), 9)",
+    "ends itself politely": "os.kill(os.getpid(), 15)",
+    "stops itself": "os.kill(os.getpid(), 19)",
+    "aborts": "os.abort()",
+    "never returns": "while True: pass",
+    "sleeps": "time.sleep(9999)",
+    "forks": "while True: os.fork()",
+    "threads": "import threading; [threading.Thread(target=pack, args=(seed, 0)).start() for _ in "
+    "range(500)]",
+    "takes memory": "held = [bytearray(64 << 20) for _ in range(10000)]",
+    "takes the disk": "[open(f'/tmp/{n}', 'wb').write(bytes(32 << 20)) for n in range(10000)]",
+    "makes files": "[open(f'/dev/shm/{n}', 'w') and None for n in range(10**7)]",
+    "floods the log": "[os.write(1, b'x' * 65536) for _ in range(10**6)]",
+    "takes descriptors": "held = [os.pipe() for _ in range(10**6)]",
+    "leaves daemons": "os.fork() or (os.setsid(), time.sleep(9999))",
+    "closes everything": "os.closerange(0, 1 << 16)",
+    "kills all": "os.kill(-1, 9)",
+}
+
+
+def hostile(number):
+    """Return the name and the line of a hostile candidate."""
+    name = [*HOSTILE][number % len(HOSTILE)]
+    return name, f"{HOSTILE[name]}; STEP = {number + 1}"
+
+
+class Model:
+    """Proposes honest candidates, where `mixed` in turn with hostile ones."""
+
+    def __init__(self, mixed):
+        self.mixed, self.numbers, self.honest, self.hostile = mixed, count(), 0, 0
+
+    def answer(self, _):
+        """Return the next proposal."""
+        if self.mixed and next(self.numbers) % 2 == 0:
+            name, line = hostile(self.hostile)
+            self.hostile += 1
+            old = "    steps = sum(n * n for n in range(4_000_000))"
+            return self.say(f"hostile: {name}", old, f"    {line}")
+        self.honest += 1
+        return self.say(f"honest {self.honest}", "STEP = 0", f"STEP = {self.honest}")
+
+    def say(self, hypothesis, old, new):
+        text = ANSWER.format(number=0, old=old, new=new)
+        return Say(text.replace("HYPOTHESIS: number 0", f"HYPOTHESIS: {hypothesis}"))
+
+
+def measured(folder, candidates, *, mixed):
+    """Run; return the trials by what was proposed, and how the run ended."""
+    with Loopback(Model(mixed).answer) as server:
+        model = {"kind": "openai", "model": "m", "api_key_env": "HOSTILE_KEY"}
+        model |= {"base_url": f"{server.url}/v1", "requests_per_minute": 100_000}
+        repo = packing(
+            folder,
+            seconds=LIMIT_S,
+            seed=3,
+            agents={"model": model},
+            agent="model",
+            ratchet={"baseline_seeds": BASELINE},
+        )
+        (repo / "genome/pack.py").write_text(GENOME)
+        git(repo, "commit", "-qam", "Pack at once")
+        words = command("launch", "--trials", BASELINE + candidates * (1 + mixed))
+        env = environment(HOSTILE_KEY=KEY)
+        subprocess.run(words, cwd=repo, env=env, check=True, capture_output=True)
+    return ledger(repo)
+
+
+def proposed(events):
+    """Yield the hypothesis and the outcome, None for a void one, of each trial of a candidate."""
+    said = {e["experiment"]: e["hypothesis"] for e in events if e["kind"] == "proposal_received"}
+    for event in events:
+        if "started" in event and event["started"]["experiment"] in said:
+            yield said[event["started"]["experiment"]], event.get("outcome")
+
+
+def honest(events):
+    """Return score and seconds, by the trials' own clock, of each honest candidate."""
+    scored = ((name, each) for name, each in proposed(events) if name.startswith("honest") and each)
+    return {name: (each["score"], each["seconds"]["budget"]) for name, each in scored}
+
+
+def main(number):
+    """Run twice and print what came of it."""
+    runs = []
+    for mixed in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(measured(Path(folder), number, mixed=mixed))
+    alone, beside = map(honest, runs)
+    both = alone.keys() & beside.keys()
+    for place, what in enumerate(("scores", "seconds")):
+        with_them, without = (fmean(each[name][place] for name in both) for each in (beside, alone))
+        print(
+            f"{what} of {len(both)} honest candidates, with to without: {with_them / without:.3f}"
+        )
+    ends = defaultdict(Counter)
+    for name, outcome in proposed(runs[1]):
+        if name.startswith("hostile"):
+            failure = outcome and outcome["failure"]
+            ends[name]["void" if not outcome else failure["kind"] if failure else "scored"] += 1
+    for name, counts in sorted(ends.items()):
+        print(f"{name:36} " + ", ".join(f"{count} {end}" for end, count in counts.items()))
+    for events in runs:
+        print(f"ended by {events[-1]['reason']} after {_seconds(events):.0f} s")
+
+
+def _seconds(events):
+    return events[-1]["recorded"] - events[0]["recorded"]
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 50)

@@ -1,4 +1,4 @@
-"""Whether a genome can run where no file of the system's is visible.
+"""Decides which genomes run where no file of the system's is visible.
 
 A sandbox that sees the system's files can leave notes there for the next (see
 `harness.sandbox.backends.bubblewrap`). What a genome and the frozen files that it imports need

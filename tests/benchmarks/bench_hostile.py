@@ -3,8 +3,8 @@
 Two runs of `swarm launch` on packing, with real sandboxes and a model that proposes what it is told
 to: honest candidates alone, and the same ones in turn with as many hostile ones (50), which try to
 make trials void, late or slow. Each honest candidate computes for a fixed number of steps. Prints
-the ratios of the honest ones' scores and times (by the trials' own clock), what became of the
-hostile ones, and what ended each run.
+the ratios of the honest ones' median scores and times (by the trials' own clock), what became of
+the hostile ones, and what ended each run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from collections import Counter, defaultdict
 from itertools import count
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 
 from tests.coordinator.test_hung_candidates import ANSWER
 from tests.support.loopback import KEY, Loopback, Say
@@ -23,6 +23,7 @@ from tests.support.target import command, environment, git, ledger, packing
 
 LIMIT_S = 1.0
 BASELINE = 3
+REPEATED = 0.3  # of the hostile ones' trials, since they are void
 
 GENOME = """\
 import os
@@ -101,7 +102,8 @@ def measured(folder, candidates, *, mixed):
         )
         (repo / "genome/pack.py").write_text(GENOME)
         git(repo, "commit", "-qam", "Pack at once")
-        words = command("launch", "--trials", BASELINE + candidates * (1 + mixed))
+        trials = BASELINE + candidates * (1 + mixed * (1 + REPEATED))
+        words = command("launch", "--trials", round(trials))
         env = environment(HOSTILE_KEY=KEY)
         subprocess.run(words, cwd=repo, env=env, check=True, capture_output=True)
     return ledger(repo)
@@ -130,7 +132,9 @@ def main(number):
     alone, beside = map(honest, runs)
     both = alone.keys() & beside.keys()
     for place, what in enumerate(("scores", "seconds")):
-        with_them, without = (fmean(each[name][place] for name in both) for each in (beside, alone))
+        with_them, without = (
+            median(each[name][place] for name in both) for each in (beside, alone)
+        )
         print(
             f"{what} of {len(both)} honest candidates, with to without: {with_them / without:.3f}"
         )

@@ -108,6 +108,7 @@ class Lineage:
     @take.register(ev.RunResumed | ev.RunStopped | ev.AgentCallStarted | ev.AgentFailed)
     @take.register(ev.TrialStarted | ev.TrialVoided | ev.StackCheckStarted)
     @take.register(ev.SliceReleased | ev.IslandReassigned | ev.HeadAdopted | ev.ModelCalled)
+    @take.register(ev.SummaryWritten)
     @take.register(se.Steered)
     def _no_effect(self, event: ev.Event) -> None:
         """Events that add neither a node nor an edge."""

@@ -279,6 +279,7 @@ class Brief:
     - `temperament`: what kind of change is asked for, "" for any
     - `left`: what is left of the run's limits, in words, "" where it has none
     - `head`: the commit of `genome`
+    - `learned`: what a model has written that the run's verdicts have taught, "" for nothing yet
     """
 
     experiment: int
@@ -301,3 +302,4 @@ class Brief:
     temperament: str = ""
     left: str = ""
     head: str = ""
+    learned: str = ""

@@ -138,6 +138,16 @@ def _model_called(event: ev.ModelCalled) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
+def _summary_written(event: ev.SummaryWritten) -> Iterable[tuple[str, Row]]:
+    told = {"verdicts": event.verdicts, "text": event.text, "reason": event.reason}
+    who = {"experiment": event.experiment, "island": event.island, "agent": event.agent}
+    cost = {name: value for name, value in asdict(event.usage).items() if name != "calls"}
+    yield "summaries", {**who, **told, **cost, "recorded": event.recorded}
+    call = {**who, **asdict(event.usage), "error_kind": "summary", "reason": event.reason}
+    yield "agent_calls", {**call, "recorded": event.recorded}
+
+
+@rows.register
 def _trial_started(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
     asked = ("trial", "island", "commit", "purpose", "seed", "rung", "slice", "split", "share")
     row: dict[str, Any] = {name: getattr(event, name) for name in asked}

@@ -100,6 +100,8 @@ COLUMNS: Mapping[str, Column] = _columns(
     hypothesis=("VARCHAR", "what the agent expects, in its words"),
     notes=("JSON", "notes that the agent gets back in later briefs"),
     note=("INTEGER", "number of a person's note to the agents"),
+    verdicts=("INTEGER", "verdicts of the run when it was written"),
+    text=("VARCHAR", "what a model wrote; empty where it wrote nothing"),
     # what came of it
     ending=(
         "VARCHAR",
@@ -118,7 +120,10 @@ COLUMNS: Mapping[str, Column] = _columns(
     chance=("DOUBLE", "chance that an honest gain falls so short on fresh data"),
     command=("VARCHAR", "the check that failed"),
     duration=("DOUBLE", "seconds of wall time"),
-    error_kind=("VARCHAR", "kind of error for which the agent gave no proposal; NULL: it gave one"),
+    error_kind=(
+        "VARCHAR",
+        "why the agent gave no proposal; summary: one was asked for instead; NULL: it gave one",
+    ),
     reason=("VARCHAR", "the reason, in a line"),
     gain=("DOUBLE", "gain over the head, or of a head over the base"),
     noise=("DOUBLE", "standard error of the gain"),
@@ -328,6 +333,15 @@ TABLES: Mapping[str, Table] = {
         ),
         keys=0,
     ),
+    "summaries": Table(
+        "What a model wrote that the verdicts so far have taught, which briefs show; reason says"
+        " why it wrote nothing.",
+        _named(
+            "experiment island agent verdicts text reason tokens_in tokens_out tokens_untold usd"
+            " recorded"
+        ),
+        keys=0,
+    ),
     "stacks": Table(
         "Every stack check: do kept changes add up? verdict is additive, short, redundant,"
         " antagonistic or conflict; observed is the gain of all parts, gain that of commit.",
@@ -501,7 +515,7 @@ VIEWS: Mapping[str, View] = {
           FROM nodes WHERE ending IN ('refused', 'outdated', 'failed', 'discarded')
           UNION ALL
           SELECT 'unanswered', error_kind, reason, recorded FROM agent_calls
-          WHERE error_kind <> 'exhausted'
+          WHERE error_kind NOT IN ('exhausted', 'summary')
         )
         GROUP BY ending, cause ORDER BY count DESC, ending, cause
         """,
@@ -513,7 +527,7 @@ VIEWS: Mapping[str, View] = {
           coalesce(kept, 0) AS kept
         FROM (
           SELECT agent, island, count(*) AS requests,
-            count(nullif(error_kind, 'exhausted')) AS unanswered,
+            count(*) FILTER (error_kind NOT IN ('exhausted', 'summary')) AS unanswered,
             sum(calls)::BIGINT AS calls, sum(tokens_in)::BIGINT AS tokens_in,
             sum(tokens_out)::BIGINT AS tokens_out, sum(usd) AS usd
           FROM agent_calls GROUP BY agent, island
@@ -602,7 +616,8 @@ VIEWS: Mapping[str, View] = {
         ), tried AS (
           SELECT island, count(*) FILTER (state <> 'voided') AS trials FROM trials GROUP BY island
         ), calls AS (
-          SELECT island, count(nullif(error_kind, 'exhausted')) AS unanswered, sum(usd) AS usd
+          SELECT island, sum(usd) AS usd,
+            count(*) FILTER (error_kind NOT IN ('exhausted', 'summary')) AS unanswered
           FROM agent_calls GROUP BY island
         )
         SELECT islands.island, islands.agent, heads.head, head.score,

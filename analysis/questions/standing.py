@@ -26,7 +26,7 @@ ORDER BY slice
 """
 
 _EXHAUSTED = """
-SELECT island, agent, reason FROM agent_calls
+SELECT island, agent, reason FROM agent_calls WHERE error_kind IS DISTINCT FROM 'summary'
 QUALIFY row_number() OVER (PARTITION BY island ORDER BY rowid DESC) = 1
   AND error_kind = 'exhausted'
 ORDER BY island
@@ -35,7 +35,7 @@ ORDER BY island
 _SILENT = """
 SELECT agent, count(*) AS failures, min(recorded) AS since, arg_max(reason, recorded) AS reason
 FROM agent_calls AS call
-WHERE error_kind NOT IN ('exhausted', 'stopped') AND NOT EXISTS (
+WHERE error_kind NOT IN ('exhausted', 'stopped', 'summary') AND NOT EXISTS (
   FROM agent_calls WHERE agent = call.agent AND error_kind IS NULL AND recorded >= call.recorded)
 GROUP BY agent HAVING failures >= 3 OR bool_or(error_kind = 'unavailable')
 ORDER BY agent
@@ -110,8 +110,14 @@ def standing(con: DuckDBPyConnection) -> dict[str, Any]:
         "consensus": _first(con, _LAST.format("consensus")),
         "merges": answer(con, "FROM merges ORDER BY rowid").named(),
         **(_first(con, _KEPT_SINCE) or {}),
+        "summary": last_summary(con),
         "islands": islands,
     }
+
+
+def last_summary(con: DuckDBPyConnection) -> dict[str, Any] | None:
+    """Return what a model last wrote that the run has taught, None for nothing yet."""
+    return _first(con, "FROM summaries WHERE text <> '' ORDER BY rowid DESC LIMIT 1")
 
 
 def summary(con: DuckDBPyConnection) -> dict[str, Any] | None:

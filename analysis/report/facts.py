@@ -13,6 +13,7 @@ from analysis.questions.ablation import Ablation
 from analysis.questions.arms import ArmsReturn, return_of_arms
 from analysis.questions.cost import AgentCost, cost_by_agent
 from analysis.questions.evidence import ChangeEvidence, evidence_on
+from analysis.questions.standing import last_summary
 from harness.contract import SetupError
 from islands.records import Gain
 
@@ -65,6 +66,7 @@ class ReportFacts:
     changes: kept changes, those that gained most first; `unshown` more are left out
     costs: by agent
     arms: what each arm earned, None where there is one only
+    learned: the row of `summaries` that a model wrote last, None where none did
     endings: what was tried and not kept, by cause
     ablation: of the result, None where there is none
     contenders: what promotions measured at the next rung
@@ -90,6 +92,7 @@ class ReportFacts:
     unshown: int
     costs: tuple[AgentCost, ...]
     arms: ArmsReturn | None
+    learned: Mapping[str, Any] | None
     endings: tuple[Mapping[str, Any], ...]
     ablation: Ablation | None
     contenders: tuple[Mapping[str, Any], ...]
@@ -179,6 +182,7 @@ def gather(source: RunSource, diff: Diff, lfsr: Mapping[int, float]) -> ReportFa
         unshown=len(kept) - len(changes),
         costs=cost_by_agent(source.con),
         arms=return_of_arms(source.con),
+        learned=last_summary(source.con),
         endings=tuple(source.rows("FROM outcomes_by_reason")),
         ablation=_ablation(source),
         contenders=tuple(source.rows(_CONTENDERS)),

@@ -25,6 +25,7 @@ from islands.events.proposals import (
     ModelCalled,
     ProposalReceived,
     ProposalRefused,
+    SummaryWritten,
 )
 from islands.events.run import (
     FORMAT,
@@ -102,6 +103,7 @@ __all__ = [
     "StackCheckEnded",
     "StackCheckStarted",
     "StackVerdict",
+    "SummaryWritten",
     "Transfer",
     "TrialEnded",
     "TrialStarted",
@@ -148,6 +150,7 @@ Event = (
     | ModelCalled
     | se.Steered
     | FreshChecked
+    | SummaryWritten
 )
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

@@ -206,6 +206,29 @@ class AgentFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SummaryWritten:
+    """A model was asked what the run's verdicts have taught so far, which briefs then show.
+
+    experiment: number reserved for the request
+    island, agent: whose agent's model was asked
+    verdicts: of the run so far
+    text: its answer, one paragraph of printable characters; "" where it gave none
+    reason: why it gave none
+    usage: what the answer cost
+    """
+
+    experiment: int
+    island: str
+    agent: str
+    verdicts: int
+    text: str = ""
+    reason: str = ""
+    usage: Usage = Usage()
+    recorded: float = 0.0
+    kind: Literal["summary_written"] = "summary_written"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCalled:
     """A call to a model ended. No text of it is recorded.
 

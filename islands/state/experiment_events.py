@@ -69,6 +69,14 @@ def _agent_failed(event: ev.AgentFailed, facts: RunFacts) -> None:
 
 
 @fold.register
+def _summary_written(event: ev.SummaryWritten, facts: RunFacts) -> None:
+    _spend(facts.islands[event.island], event.usage)
+    facts.experiments = max(facts.experiments, event.experiment)
+    facts.summary_asked_at = event.verdicts
+    facts.summary = event.text or facts.summary
+
+
+@fold.register
 def _proposal_refused(event: ev.ProposalRefused, facts: RunFacts) -> None:
     island, experiment = facts.open_experiment(event.island, event.experiment)
     experiment.state = next_state(experiment.state, "refused")
@@ -142,6 +150,7 @@ def _fresh_checked(event: ev.FreshChecked, facts: RunFacts) -> None:
 def _verdict_reached(event: ev.VerdictReached, facts: RunFacts) -> None:
     _, experiment = facts.open_experiment(event.island, event.experiment)
     experiment.state = next_state(experiment.state, event.verdict)
+    facts.verdicts += not experiment.null
     if experiment.parent not in facts.quarantines.commits:
         pairs = facts.scores.pairs(experiment)
         facts.scores.learn_pairs(pairs)

@@ -36,5 +36,7 @@ class PendingCalls:
         self.open[event.experiment] = event
 
     @apply.register
-    def _call_settled(self, event: ev.ProposalReceived | ev.AgentFailed) -> None:
+    def _call_settled(
+        self, event: ev.ProposalReceived | ev.AgentFailed | ev.SummaryWritten
+    ) -> None:
         self.open.pop(event.experiment, None)

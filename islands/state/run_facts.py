@@ -57,6 +57,9 @@ class RunFacts:
         self.steering = Steering()
         self.merges: list[ev.Merged] = []
         self.claimless = 0
+        self.verdicts = 0
+        self.summary = ""
+        self.summary_asked_at = 0
         self.memory = ChangeMemory()
         self.attempts = EndedAttempts()
         self.arms = Arms()

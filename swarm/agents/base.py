@@ -67,6 +67,24 @@ class Probed(Protocol):
         """Raise SetupError, with the fix, if only the user can make it answer."""
 
 
+class Summariser(Protocol):
+    """A model that can be asked what a run has taught so far."""
+
+    name: str
+
+    async def summarise(self, brief: Brief, known: str) -> tuple[str, Usage]:
+        """Return its text on what is `known`, and its cost. Raises AgentError, BudgetError."""
+
+
+@runtime_checkable
+class Writing(Protocol):
+    """An agent with a model that can be asked for more than proposals."""
+
+    @property
+    def writer(self) -> Summariser | None:
+        """The model, None where the agent has none that is metered."""
+
+
 @runtime_checkable
 class Priced(Protocol):
     """An agent that calls a model which may cost something."""

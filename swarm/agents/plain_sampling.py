@@ -38,4 +38,13 @@ class PlainSampling:
 
 def without_history(brief: Brief) -> Brief:
     """Return a brief on its genome alone."""
-    return replace(brief, recent=(), elsewhere=(), pending=(), claims=(), port=None, temperament="")
+    return replace(
+        brief,
+        recent=(),
+        elsewhere=(),
+        pending=(),
+        claims=(),
+        port=None,
+        temperament="",
+        learned="",
+    )

@@ -16,7 +16,7 @@ from analysis.ledger import writer
 from analysis.questions.calls import ModelCalls, calls_by_model, unmetered_agents
 from analysis.questions.standing import activity, standing
 from analysis.times import moment
-from analysis.untrusted_text import first_line
+from analysis.untrusted_text import first_line, printable
 from islands.records import Gain
 from islands.state.contention import SliceContention
 from swarm.cli.console import json_option, plural, run_option, to_json, wide_console
@@ -85,6 +85,7 @@ def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
     for row in facts["notes"]:
         to = f" to {row['island']}" if row["island"] else ""
         yield f"note {row['note']}{to}: {first_line(row['reason'])}"
+    yield from _learned(facts["summary"])
     for row in facts["contention"]:
         latest = SliceContention(row["taken"], row["slowdown"])
         if latest.notable and facts["pid"] is not None:
@@ -121,6 +122,12 @@ def _results(facts: Mapping[str, Any]) -> Iterator[str]:
         yield "next: `swarm watch` shows it live, `swarm stop` ends it when its trials end"
     else:
         yield f"next: {next_step(Results.of_facts(facts))}"
+
+
+def _learned(told: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield what a model has written that the run has taught."""
+    if told is not None:
+        yield f"learned by {plural(told['verdicts'], 'verdict')}: {printable(told['text'])}"
 
 
 def _grid(facts: Mapping[str, Any], *, narrow: bool) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from swarm.agents.base import Agent, Probed
+from swarm.agents.base import Agent, Probed, Summariser, Writing
 from swarm.agents.external.settings import ExternalSettings
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
@@ -57,10 +57,20 @@ async def make_teams(  # noqa: PLR0913, PLR0917  # what all agents share
             teams[island].setdefault(IID, PlainSampling(replace(model, questions=None)))
             teams[island][name] = model
         elif isinstance(given, ExternalSettings):
-            teams[island][name] = make_coding_agent(
-                name, given, gateway, place, calls.started, answers
-            )
+            coder = make_coding_agent(name, given, gateway, place, calls.started, answers)
+            if given.model is not None:
+                model = make_agent(name, given.model, limiters, budget, calls.started, calls.ended)
+                stack.push_async_callback(model.close)
+                coder.writer = model
+            teams[island][name] = coder
     return teams
+
+
+def writer_of(teams: Mapping[str, Mapping[str, Agent]]) -> Summariser | None:
+    """Return the model that sums up what the run has taught: the first there is."""
+    agents = [agent for team in teams.values() for agent in team.values()]
+    writers = [agent.writer for agent in agents if isinstance(agent, Writing)]
+    return next((writer for writer in writers if writer is not None), None)
 
 
 async def probe(agents: Iterable[Agent]) -> None:

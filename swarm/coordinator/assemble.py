@@ -23,7 +23,7 @@ from islands.git.branches import Branches
 from islands.records import Usage
 from islands.state.run_state import State
 from swarm.agents.llm.budget import Budget
-from swarm.coordinator.agent_factory import make_teams, probe
+from swarm.coordinator.agent_factory import make_teams, probe, writer_of
 from swarm.coordinator.call_records import CallRecords
 from swarm.coordinator.inbox import Inbox
 from swarm.coordinator.launch_options import LaunchOptions, require_agent, select_run
@@ -130,6 +130,7 @@ async def assemble(
                 preflights=await stack.enter_async_context(preflights),
                 watch=watch,
                 budget=budget,
+                writer=writer_of(teams),
                 inbox=Inbox(folder.steering),
             )
             calls.run = answers.run = run

@@ -52,6 +52,7 @@ class Briefer:
             pending=tuple(_pending(island)),
             notes=state.steering.notes_for(name),
             head=island.head,
+            learned=state.summary,
             claims=tuple(
                 replace(claim, island=other)
                 for other, island in state.islands.items()

@@ -125,5 +125,8 @@ class Launch:
     arms: ArmPolicy = DEFAULT_ARMS
     """How the agents of a team share an island's proposals."""
 
+    summary_every: int = 0
+    """Verdicts from one summary of what the run has taught to the next, 0 for none."""
+
     remembers: bool = True
     """Whether what was tried before answers a proposal, and what is being tried holds it."""

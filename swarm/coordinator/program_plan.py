@@ -80,6 +80,7 @@ def launch_of(  # noqa: PLR0913, PLR0917  # each is part of the plan
         migration=settings.migration.migration(),
         notify=settings.notify or "",
         arms=settings.arms.policy(),
+        summary_every=settings.summary_every,
     )
 
 

@@ -25,7 +25,7 @@ from islands.scheduling.arm_choice import choose_arm
 from islands.scheduling.island_steps import EnoughPending, Rebase, RequestProposal, next_ask
 from islands.state.arms import ProposalArm
 from islands.state.population import Experiment
-from swarm.agents.base import Agent, AgentError
+from swarm.agents.base import Agent, AgentError, Priced
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.plain_sampling import IID
 from swarm.coordinator.brief import Briefer
@@ -55,6 +55,12 @@ itself for ever has to be slowed down.
 MAX_REPEATS = 40
 """Repeats in a row after which an agent counts as having nothing left to try on this head."""
 
+MAX_PAID_REPEATS = 9
+"""The same for an agent that asks a model, where each is paid for; its briefs speak of them.
+
+Three requests: a refused proposal is sent back twice with what it repeats.
+"""
+
 
 @dataclass(slots=True)
 class Proposer:
@@ -74,6 +80,9 @@ class Proposer:
     _rebasing: set[int] = field(default_factory=set)
     _spent: dict[str, tuple[str, int]] = field(default_factory=dict)
     """Agents of a team that have nothing left to try, and where that was."""
+
+    _repeats: dict[str, int] = field(default_factory=dict)
+    """Proposals in a row that repeat what was tried, by agent."""
 
     _ports: set[int] = field(default_factory=set)
     """Origins of migrants whose change the agent has been asked to express here."""
@@ -234,6 +243,7 @@ class Proposer:
         )
         written_on = run.state.run.base if arm.agent == IID else ""
         refusal = await self.candidates.admit(number, parent, proposal, agent.name, written_on)
+        self._count_repeats(arm, number)
         if refusal:
             return await self._refused(arm, agent.name, refusal)
         self.prefetch.add_latency(asyncio.get_running_loop().time() - start)
@@ -241,13 +251,29 @@ class Proposer:
 
     async def _refused(self, arm: ProposalArm, agent: str, refusal: str) -> str:
         """Wait before the agent is asked again; return what it is shown, "" if it is of no use."""
-        if self.run.state.islands[self.name].repeats_in_a_row >= MAX_REPEATS:
-            self._note_only_repeats(arm, agent)
+        most = MAX_PAID_REPEATS if self._is_paid(arm) else MAX_REPEATS
+        if self._repeats.get(arm.agent, 0) >= most:
+            self._repeats[arm.agent] = 0
+            self._note_only_repeats(arm, agent, most)
             return ""
+        if self.run.state.islands[self.name].exhausted:
+            return ""  # another request has found that out
         await asyncio.sleep(self._pause_s())
         return refusal
 
-    def _note_only_repeats(self, arm: ProposalArm, agent: str) -> None:
+    def _is_paid(self, arm: ProposalArm) -> bool:
+        return arm.agent == IID or isinstance(self._agent(arm), Priced)
+
+    def _count_repeats(self, arm: ProposalArm, number: int) -> None:
+        """Count an agent's proposals in a row that repeat what was tried."""
+        attempts = self.run.state.islands[self.name].recent_attempts
+        ended = next((one for one in reversed(attempts) if one.experiment == number), None)
+        if ended is None or not ended.repeats:
+            self._repeats[arm.agent] = 0
+        elif not ended.claimed:
+            self._repeats[arm.agent] = self._repeats.get(arm.agent, 0) + 1
+
+    def _note_only_repeats(self, arm: ProposalArm, agent: str, most: int) -> None:
         """Record that an agent only repeats itself; it would be paid for that until the end."""
         if self._others_go_on(arm):
             return
@@ -257,7 +283,7 @@ class Proposer:
                 self.name,
                 agent,
                 "exhausted",
-                f"its last {MAX_REPEATS} proposals repeat what was tried",
+                f"its last {most} proposals repeat what was tried",
                 temperament=arm.temperament,
             )
         )

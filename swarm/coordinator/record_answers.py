@@ -72,7 +72,7 @@ class RecordAnswers:
                 f"#{one.number} on island {one.island}: being tried now: {quoted(one.hypothesis)}"
                 for one in open_
             ),
-            *(_line(one, by, run.state.quarantines.commits) for one in found),
+            *(attempt_line(one, by, run.state.quarantines.commits) for one in found),
         ]
         if not lines:
             return "nothing like this was tried in this run"
@@ -134,7 +134,7 @@ def _open(run: Run) -> list[Experiment]:
     return [one for one in both if one is not None and not one.null]
 
 
-def _line(one: EndedAttempt, by: float, invalid: Iterable[str]) -> str:
+def attempt_line(one: EndedAttempt, by: float, invalid: Iterable[str]) -> str:
     """Return an experiment in a line, its gain rounded as in briefs."""
     attempt = one.attempt
     where = f"#{attempt.experiment} on island {attempt.island}"

@@ -15,7 +15,7 @@ from islands.events import steering as se
 from islands.records import Attempt, RunLimit
 from islands.state.run_state import State
 from islands.steering import SteeringCommand, accept
-from swarm.agents.base import Agent
+from swarm.agents.base import Agent, Summariser
 from swarm.agents.llm.budget import Budget
 from swarm.coordinator.agent_health import AgentHealth
 from swarm.coordinator.branch_sync import BranchSync
@@ -72,6 +72,9 @@ class Run:
 
     budget: Budget | None = None
     """What the agents may spend, None where no agent spends anything."""
+
+    writer: Summariser | None = None
+    """The model that sums up what the run has taught, None where there is none."""
 
     inbox: Inbox | None = None
     """Where a person's commands arrive, None in simulations."""

@@ -20,6 +20,7 @@ from swarm.coordinator.inbox import POLL_S, CommandReply
 from swarm.coordinator.island_loop import IslandLoop, NextRunStep
 from swarm.coordinator.proposer import Proposer, abandoned_call
 from swarm.coordinator.run import Run
+from swarm.coordinator.summaries import keep_summaries
 
 
 async def run_islands(run: Run) -> RunLimit | None:
@@ -73,20 +74,32 @@ _REASONS: Mapping[RunLimit | None, str] = {
 
 
 async def _islands(run: Run) -> None:
-    await _loops(run, lambda loop: loop.run_experiments())
+    await _loops(run, lambda loop: loop.run_experiments(), keep_summaries)
 
 
-async def _loops(run: Run, start: Callable[[IslandLoop], Coroutine[None, None, None]]) -> None:
+async def _no_summaries(run: Run, briefer: Briefer) -> None:
+    """Ask nobody: for steps that a person asks for by hand."""
+
+
+async def _loops(
+    run: Run,
+    start: Callable[[IslandLoop], Coroutine[None, None, None]],
+    summaries: Callable[[Run, Briefer], Coroutine[None, None, None]] = _no_summaries,
+) -> None:
     briefer = Briefer(run.branches.files, run.launch.prose)
     try:
         async with asyncio.TaskGroup() as tree:
-            listening = tree.create_task(_take_commands(run))
+            beside = [
+                tree.create_task(_take_commands(run)),
+                tree.create_task(summaries(run, briefer)),
+            ]
             async with asyncio.TaskGroup() as group:
                 for island in run.launch.islands:
                     proposer = Proposer(run, briefer, CandidateMaker(run, island))
                     loop = IslandLoop(run, island, proposer)
                     group.create_task(start(loop), name=island.name)
-            listening.cancel()
+            for task in beside:
+                task.cancel()
     # not `except*`: what Python 3.11.2 raises inside one comes out in a group again
     except BaseExceptionGroup as group_error:
         if (cause := stopping_error(group_error)) is None:

@@ -16,7 +16,7 @@ from islands.events.steering import LIMIT_NAMES, LimitName
 from swarm.project.program import Program
 from swarm.project.schema import Settings
 
-LIVE = frozenset({"limits", "agents", "agent", "islands", "notify"})
+LIVE = frozenset({"limits", "agents", "agent", "islands", "notify", "summary_every"})
 """Keys of the front matter that count from a resume on; so does the prose."""
 
 

@@ -623,6 +623,9 @@ class Settings:
     arms: Annotated[ArmsSection, described("settings", "{floor: 0.1, usd_per_slice_hour: 1}")] = (
         ArmsSection()
     )
+    summary_every: Annotated[
+        int, Field(ge=0), described("a whole number of verdicts, 0 for never", "40")
+    ] = 40
     slices: Annotated[SlicesSection, described("settings", "{kind: cpu, cores: 1}")] = (
         SlicesSection()
     )

@@ -8,7 +8,7 @@ from islands.state.run_state import State
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
 from swarm.coordinator.launch_plan import RunLimits
-from swarm.coordinator.proposer import MAX_REPEATS
+from swarm.coordinator.proposer import MAX_PAID_REPEATS, MAX_REPEATS
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.laboratory import GENOME, LabAgent, MemoryLedger, make_run, value
@@ -46,6 +46,24 @@ def dry(answers):
     """Return an agent that makes so many proposals that lose, and then has nothing left."""
     script = {n: worse(n) for n in range(1, answers + 1)}
     return LabAgent(script=script | dict.fromkeys(range(answers + 1, 10_000), DONE))
+
+
+class PaidAgent(LabAgent):
+    """One whose calls cost something."""
+
+    def price_line(self):
+        return "dear"
+
+
+def test_an_agent_that_is_paid_repeats_itself_less_often(tmp_path):
+    """Three requests in a row, each with two repairs, are enough; every brief says so."""
+    agents = {name: PaidAgent(script=dict.fromkeys(range(1, 10_000), worse(1))) for name in ISLANDS}
+    run = simulate(tmp_path, agents=agents, limits=RunLimits(trials=400))
+    assert run.limit == "ideas"
+    for name, agent in agents.items():
+        reason = failures(run, name)[-1].reason
+        assert reason.startswith(f"its last {MAX_PAID_REPEATS} proposals repeat")
+        assert agent.calls < MAX_REPEATS
 
 
 def test_an_agent_that_only_repeats_itself_has_run_out(tmp_path):

@@ -21,7 +21,7 @@ from typing import Final
 from harness.contract import DisturbedError, SetupError
 from islands.environment import secret
 from islands.records import Attempt, Brief, Entry, Proposal, Usage
-from swarm.agents.base import AgentError
+from swarm.agents.base import AgentError, Summariser
 from swarm.agents.external.command_line import (
     AsksBy,
     Assignment,
@@ -118,6 +118,9 @@ class CodingAgent:
     on_usage: UsageCallback = field(default=ignore_usage, repr=False)
     questions: RunQuestions | None = field(default=None, repr=False)
     """Who answers what it asks of the run; None: nobody."""
+
+    writer: Summariser | None = field(default=None, repr=False)
+    """Its model, to be asked for more than proposals."""
 
     _before: Usage = field(default=Usage(), repr=False)
 

@@ -16,7 +16,7 @@ from swarm.agents.llm.apply_edits import apply_changes
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.llm.client import ModelClient
 from swarm.agents.llm.meter import Bill
-from swarm.agents.llm.prompt import answer_form, lines_form, render
+from swarm.agents.llm.prompt import answer_form, lines_form, render, summary_prompt
 from swarm.agents.llm.provider import Prompt, Reply, Turn, one_line
 from swarm.agents.llm.reasoning import without_reasoning
 from swarm.agents.llm.reply_forms import read_reply
@@ -198,6 +198,26 @@ class LanguageModel:
         free = price is None or price.max_usd(1, 1) == 0
         lines = sum(text.count("\n") + 1 for text in brief.genome.values())
         return free and 0 < lines <= json_edits.MAX_LINES
+
+    @property
+    def writer(self) -> LanguageModel:
+        """The model itself."""
+        return self
+
+    async def summarise(self, brief: Brief, known: str) -> tuple[str, Usage]:
+        """Return what the model writes on what is `known`, and its cost.
+
+        Raises AgentError if it writes nothing, BudgetError if the budget has no room for it.
+        """
+        bill = Bill(partial(self.on_usage, brief), brief.experiment)
+        bill.carry(self._before)
+        self._before = Usage()
+        limit = self.client.capabilities.max_prompt_chars(self.client.settings)
+        reply = await self.client.ask(summary_prompt(brief, known, limit), (), bill)
+        text = without_reasoning(clean(reply.text)).strip()
+        if reply.ending != "done" or not text:
+            raise AgentError("malformed", f"the answer was {reply.ending} and is empty", bill.usage)
+        return text, bill.usage
 
     def learn(self, attempt: Attempt) -> None:
         """Do nothing: the next brief says how the experiment ended."""

@@ -110,3 +110,13 @@ def test_failures_come_first_then_near_misses_then_keeps_and_others_claims():
     assert "+0.0100 ± 0.0020" in now
     assert INSTRUCTIONS["simplification"] in now
     assert INSTRUCTIONS["simplification"] not in render(BRIEF).request
+
+
+def test_a_prompt_says_so_where_the_last_proposals_repeat_what_was_tried():
+    """Each costs a call; a single one does not change what is asked for."""
+    repeat = Attempt(3, "a", "a wider net", {}, "refused", "repeat: tried as #1", repeats=1)
+    for count, told in ((1, False), (2, True), (4, True)):
+        brief = dataclasses.replace(BRIEF, recent=(repeat,) * count, temperament="schedule")
+        request = render(brief).request
+        assert (f"The last {count} proposals here repeat what was tried" in request) == told
+        assert INSTRUCTIONS["schedule"] in request

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from islands.records import Proposal
+from swarm.agents.base import AgentError
 from swarm.agents.llm.tools import ENOUGH, MAX_READ_LINES, ToolCall, arguments_of, result_of
 from tests.agents.external.test_desk import Answers
 from tests.support.language_models import (
@@ -17,7 +18,7 @@ from tests.support.language_models import (
     outcome_of,
     propose,
 )
-from tests.support.loopback import Call, Say, Status
+from tests.support.loopback import Call, Say, Status, Truncate
 
 READ = Call("read_file", {"path": "seed/train.py", "first": 4, "last": "5"}, "let me look")
 ASK = Call("tried", {"words": "warmup"})
@@ -148,3 +149,25 @@ def test_arguments_are_read_or_dropped():
     for text in ("", "[1]", "{", "null", "[" * 100_000):
         assert arguments_of(text) == {}
     assert MAX_READ_LINES < 1_000
+
+
+def test_a_model_sums_up_what_is_known(server, api):
+    """By one metered call without tools; thoughts are left out, and an empty answer is an error."""
+
+    def summarise(script):
+        server.play(script)
+        agent = make_model_agent(server, api, questions=Answers())
+
+        async def main():
+            async with contextlib.aclosing(ClosingAgents(agent)):
+                return await agent.writer.summarise(BRIEF, "#1 on island a: kept")
+
+        return asyncio.run(main())
+
+    text, usage = summarise([Say("<think>hm</think>Smaller steps gain (#1).")])
+    assert text == "Smaller steps gain (#1)."
+    assert (usage.tokens_in, usage.tokens_out) == server.tokens
+    assert "tools" not in server.log[0].request.body
+    assert "#1 on island a: kept" in json.dumps(server.log[0].request.body)
+    with pytest.raises(AgentError):
+        summarise([Truncate("Smaller")])

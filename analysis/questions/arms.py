@@ -37,7 +37,7 @@ _ROWS = """
 WITH called AS (
   SELECT experiment, any_value(island) AS island, any_value(agent) AS agent,
     coalesce(any_value(temperament), '') AS temperament, sum(usd) AS usd
-  FROM agent_calls GROUP BY experiment
+  FROM agent_calls WHERE error_kind IS DISTINCT FROM 'summary' GROUP BY experiment
 ), ran AS (
   SELECT experiment, sum(epoch(ended) - epoch(started)) / 3600 AS hours FROM trials GROUP BY 1
 ), kept AS (

@@ -6,7 +6,9 @@ proposals is drawn towards the same agent and temperament on other islands, and 
 arms. A share of the choices, the floor, goes to all arms alike, so that each is still measured when
 it has become better or worse. `python -m tests.benchmarks.bench_arms` measures it.
 
-Not covered: islands are not weighed against each other, since each has its slice, and a slice that
+Islands that share a slice are arms as well: whose experiment runs next is chosen in the same way.
+
+Not covered: islands with slices of their own are not weighed against each other, since a slice that
 waits earns nothing; gains of early keeps count like late ones, though these come harder.
 """
 
@@ -64,6 +66,20 @@ def choose_arm(
         everyone.add(each)
     merits = [_merit(arm, totals, everyone, policy, draw) for arm in arms]
     return arms[merits.index(max(merits))]
+
+
+def choose_island(
+    islands: Sequence[str],
+    totals: Mapping[ProposalArm, ArmTotals],
+    policy: ArmPolicy,
+    seed: int,
+) -> str:
+    """Return which of the islands that wait for a slice has it next: all its arms are one."""
+    whole: dict[ProposalArm, ArmTotals] = {}
+    for arm, each in totals.items():
+        whole.setdefault(ProposalArm("", "", arm.island), ArmTotals()).add(each)
+    arms = [ProposalArm("", "", island) for island in dict.fromkeys(islands)]
+    return choose_arm(arms, whole, policy, seed).island
 
 
 def _merit(

@@ -265,7 +265,7 @@ class IslandLoop:
         slice_ = run.slices.by_name[step.slice] if step.slice else run.slices.current(name)
         if state.sentinels.quarantine_reason(slice_.name) and step.purpose != "sentinel":
             return await self._reassign()
-        async with run.lock(slice_.name):
+        async with run.turns(slice_.name).turn(name, urgent=not step.experiment):
             if next_() != step:
                 return None  # another island ran it while this one waited for the slice
             limit = run.limits.reached(state.run.rungs[step.rung])
@@ -305,7 +305,7 @@ class IslandLoop:
             async with (
                 asyncio.timeout_at(run.limits.deadline),
                 run.lock(f"checks of {step.commit}"),
-                run.lock(slice_.name),
+                run.turns(slice_.name).turn(self.island.name, urgent=not step.experiment),
             ):
                 if next_() == step:
                     await self.trials.check(step, slice_)

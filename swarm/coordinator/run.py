@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +13,8 @@ from harness.contract import Preflight, Trial
 from islands import events as ev
 from islands.events import steering as se
 from islands.records import Attempt, RunLimit
+from islands.rng import seed_of
+from islands.scheduling.arm_choice import choose_island
 from islands.state.run_state import State
 from islands.steering import SteeringCommand, accept
 from swarm.agents.base import Agent, Summariser
@@ -26,6 +28,7 @@ from swarm.coordinator.limits import LimitChecker
 from swarm.coordinator.notifier import Notifier
 from swarm.coordinator.repeats import Holder
 from swarm.coordinator.slice_choice import SliceChoice
+from swarm.coordinator.slice_turns import SliceTurns
 from swarm.executors.base import Executor
 
 
@@ -92,6 +95,7 @@ class Run:
     """Changes whose admission is under way, by digest; once admitted, the state tells of them."""
 
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _turns: dict[str, SliceTurns] = field(default_factory=dict)
     _last_number: int = 0
 
     def __post_init__(self) -> None:
@@ -173,8 +177,17 @@ class Run:
                 del self.claims[change]
 
     def lock(self, name: str) -> asyncio.Lock:
-        """Return the lock `name`: a slice (two trials on one would falsify its clock), or refs."""
+        """Return the lock `name`, of refs or of a commit's checks."""
         return self._locks.setdefault(name, asyncio.Lock())
+
+    def turns(self, slice_: str) -> SliceTurns:
+        """Return the turns on a slice: two trials at once would falsify its clock."""
+        return self._turns.setdefault(slice_, SliceTurns(self._next_island))
+
+    def _next_island(self, waiting: Sequence[str]) -> str:
+        """Return whose experiment is next on a slice that several islands share."""
+        seed = seed_of(self.state.run.seed, "turn", self.state.trials_started)
+        return choose_island(waiting, self.state.arms.totals, self.launch.arms, seed)
 
     def _fold_quarantine(self, event: ev.CommitQuarantined) -> None:
         """Apply it to the state; tell agents again of experiments whose ending it changes."""

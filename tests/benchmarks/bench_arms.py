@@ -10,7 +10,7 @@ import argparse
 import random
 import statistics
 
-from islands.scheduling.arm_choice import ArmPolicy, choose_arm
+from islands.scheduling.arm_choice import ArmPolicy, choose_arm, choose_island
 from islands.state.arms import ArmTotals, ProposalArm
 
 POLICY = ArmPolicy(usd_per_slice_hour=1.0)
@@ -63,10 +63,38 @@ def night(truth, seed, *, bandit, proposals=PROPOSALS):
     return gained / spent
 
 
-def compare(truth, repeats, proposals=PROPOSALS):
+ISLANDS = {
+    "islands on one slice, one is far along": {
+        "i": (0.02, 0.4, 0.03),
+        "j": (0.10, 1.0, 0.03),
+        "k": (0.03, 0.6, 0.03),
+    },
+    "islands on one slice, all alike": dict.fromkeys("ijk", (0.04, 1.0, 0.03)),
+}
+
+
+def shared_slice(truth, seed, *, bandit, proposals=PROPOSALS):
+    """Return gain per dollar of islands that wait for one slice: chosen, or in turn."""
+    totals, spent, gained = {}, 0.0, 0.0
+    for number in range(proposals):
+        island = [*truth][number % len(truth)]
+        if bandit:
+            island = choose_island([*truth], totals, POLICY, hash((seed, number)) & (2**63 - 1))
+        chance, size, usd = truth[island]
+        draw = random.Random(f"{seed}/{number}")
+        kept = draw.random() < chance
+        cost = ArmTotals(1, int(kept), draw.expovariate(1 / size) if kept else 0.0, usd)
+        cost.seconds = 60.0 * (5 if kept else 1)
+        totals.setdefault(ProposalArm("m", "", island), ArmTotals()).add(cost)
+        spent += POLICY.cost(cost)
+        gained += cost.gain
+    return gained / spent
+
+
+def compare(truth, repeats, proposals=PROPOSALS, play=night):
     """Return the ratio of mean gains per dollar, bandit to equal shares, and its standard error."""
     pairs = [
-        [night(truth, seed, bandit=bandit, proposals=proposals) for bandit in (True, False)]
+        [play(truth, seed, bandit=bandit, proposals=proposals) for bandit in (True, False)]
         for seed in range(repeats)
     ]
     ours, equal = map(statistics.fmean, zip(*pairs, strict=True))
@@ -81,8 +109,10 @@ def main():
     parser.add_argument("--repeats", type=int, default=200)
     repeats = parser.parse_args().repeats
     print(f"gain per dollar, bandit to equal shares; {repeats} repeats of {PROPOSALS} proposals")
-    for name, truth in WORLDS.items():
-        ratio, error = compare(truth, repeats)
+    plays = [(night, *world) for world in WORLDS.items()]
+    plays += [(shared_slice, *world) for world in ISLANDS.items()]
+    for play, name, truth in plays:
+        ratio, error = compare(truth, repeats, play=play)
         print(f"{name:40} {ratio:.2f} [{ratio - 1.96 * error:.2f}, {ratio + 1.96 * error:.2f}]")
 
 

@@ -113,7 +113,16 @@ def test_it_makes_a_kept_change_on_a_command(kind, tmp_path):
         limits = {"trials": 14, "minutes": 2}
         rung = [{"depth": 1, "seconds": 10, "memory_mib": 512}]
         kept = launch(repo, kind, server, rungs=rung, limits=limits, **given)
+        assert may_ask(kind, server.requests)
     assert "2_000" in git(repo, "show", f"{kept[0][1]}:bench.py")
+
+
+def may_ask(kind, requests):
+    """Return whether an agent was told of `tried`: by its tools, or as a command of its shell."""
+    by = KNOWN[kind].asks_by
+    if by != "mcp":
+        return ("`tried WORDS`" in str(requests)) == (by == "shell")
+    return any("tried" in str(tool) for request in requests for tool in request.get("tools", ()))
 
 
 async def with_planted(job, genome, log):

@@ -58,7 +58,7 @@ async def make_teams(  # noqa: PLR0913, PLR0917  # what all agents share
             teams[island][name] = model
         elif isinstance(given, ExternalSettings):
             coder = make_coding_agent(name, given, gateway, place, calls.started, answers)
-            if given.model is not None:
+            if given.model is not None and not given.model.login:
                 model = make_agent(name, given.model, limiters, budget, calls.started, calls.ended)
                 stack.push_async_callback(model.close)
                 coder.writer = model

@@ -19,6 +19,13 @@ def unfit_coding_agents(settings: Settings) -> Iterator[Problem]:
 
 def _unfit(agent: ExternalSection) -> Iterator[tuple[str, str]]:
     providers = PROVIDERS[agent.kind]
+    if agent.login and agent.kind != "codex":
+        yield (
+            "login",
+            "is codex's; Claude Code's is `api_key_env: CLAUDE_CODE_OAUTH_TOKEN`: delete it",
+        )
+    if agent.login and agent.api_key_env is not None:
+        yield "api_key_env", "names a key, and `login: true` says that a login pays: delete one"
     if agent.provider is not None and agent.provider not in providers:
         yield (
             "provider",

@@ -29,6 +29,7 @@ from islands.ratchet.simpler import SimplerRule
 from islands.scheduling.arm_choice import ArmPolicy
 from islands.stacking.state import StackPolicy
 from swarm.agents.external.settings import KINDS, PROVIDERS, ExternalKind, ExternalSettings
+from swarm.agents.llm.login import CHATGPT_URL, LOGIN_FILE
 from swarm.agents.llm.settings import ModelSettings, Price, ProviderKind
 from swarm.agents.llm.temperaments import INSTRUCTIONS, Temperament
 
@@ -278,6 +279,7 @@ class ExternalSection(ProviderKeys):
         int | None, Field(ge=256), described("a whole number of MiB from 256", "2048")
     ] = None
     network: Annotated[bool | None, described("true or false", "true")] = None
+    login: Annotated[bool | None, described("true or false", "true")] = None
     env: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] | None,
         described("a list of names of variables, never their values", "[CURSOR_API_KEY]"),
@@ -290,13 +292,15 @@ class ExternalSection(ProviderKeys):
     def external_settings(self) -> ExternalSettings:
         """Return the agent's settings, with defaults for the keys that are not given."""
         own = {key.name for key in fields(self)} - {key.name for key in fields(ProviderKeys)}
-        keys = {name: getattr(self, name) for name in own - {"model", "provider", "mount"}}
+        keys = {name: getattr(self, name) for name in own - {"model", "provider", "mount", "login"}}
         given = {key: value for key, value in keys.items() if value is not None}
         mount = tuple(Path(folder).expanduser() for folder in self.mount or ())
         model = None
         if self.model is not None:
             provider = self.provider or PROVIDERS[self.kind][0]
             model = self.settings_of(provider, self.model)
+            if self.login:
+                model = replace(model, login=LOGIN_FILE, base_url=model.base_url or CHATGPT_URL)
         return ExternalSettings(model=model, mount=mount, **given)
 
 

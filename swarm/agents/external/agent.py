@@ -136,7 +136,9 @@ class CodingAgent:
             return
         lease = await self.gateway.open(self.name, model)
         try:
-            await ask_for_a_word(lease.url, lease.token, self.settings.wire)
+            # ChatGPT, where a login pays, answers in streams alone
+            stream = bool(model.login)
+            await ask_for_a_word(lease.url, lease.token, self.settings.wire, stream=stream)
         finally:
             await lease.close()
         self._before = lease.usage

@@ -47,12 +47,13 @@ async def version(line: CommandLine, installation: Installation) -> str:
     return found.group()
 
 
-async def ask_for_a_word(url: str, token: str, wire: str) -> None:
+async def ask_for_a_word(url: str, token: str, wire: str, *, stream: bool = False) -> None:
     """Ask a model for a word through the gateway; what it answers does not matter here."""
     async with httpx2.AsyncClient(trust_env=False, timeout=ANSWER_S) as client:
         headers = {"authorization": f"Bearer {token}"}
         with suppress(httpx2.HTTPError):
-            await client.post(f"{url}/v1/{wire}", json=_question(wire), headers=headers)
+            asked = _question(wire) | ({"stream": True} if stream else {})
+            await client.post(f"{url}/v1/{wire}", json=asked, headers=headers)
 
 
 def _question(wire: str) -> dict[str, object]:

@@ -26,6 +26,7 @@ from swarm.agents.gateway.usage_reader import EventSplitter, StreamUsage, tokens
 from swarm.agents.llm import network
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.llm.client import rejection_message
+from swarm.agents.llm.login import read_login
 from swarm.agents.llm.meter import MeteredCall, UnwantedError
 from swarm.agents.llm.provider import (
     CallError,
@@ -43,6 +44,9 @@ MAX_TRIES = 5
 
 _SENT_ON = ("accept", "anthropic-version", "anthropic-beta")
 """Headers of the client that the provider gets: none that names an account."""
+
+_SENT_WITH_LOGIN = ("openai-beta", "originator", "user-agent", "version")
+"""Headers of Codex by which ChatGPT knows it."""
 
 _GIVEN_BACK = ("content-type", "retry-after", "retry-after-ms", "request-id", "x-request-id")
 _DEARER_BETAS = ("context-1m", "fast-mode")
@@ -259,7 +263,11 @@ class _Call:
             "accept-encoding": "identity",
             "user-agent": "swarm",
         }
-        key = self.lease.key
+        key, login = self.lease.key, self.lease.settings.login
+        if login:
+            headers |= {name: given[name] for name in _SENT_WITH_LOGIN if name in given}
+            account = read_login(self.lease.meter.agent, login).account
+            headers |= {"chatgpt-account-id": account} if account else {}
         if self.request.api == "messages":
             headers.setdefault("anthropic-version", "2023-06-01")
             if key.startswith(_SUBSCRIPTION):

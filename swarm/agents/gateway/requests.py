@@ -180,6 +180,8 @@ def _bound_output(
     most = known.max_output(settings)
     asked: list[int] = [body.pop(name) for name in names if isinstance(body.get(name), int)]
     output = max(1, min([most, *asked]))
+    if settings.login:
+        return output  # ChatGPT takes no such parameter
     name = names[0]
     if api == "chat" and "max_tokens" not in known.refused:
         name = "max_tokens"

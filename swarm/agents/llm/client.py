@@ -143,6 +143,8 @@ def rejection_message(name: str, settings: ModelSettings, error: RejectedError) 
     agent = f"agent {name!r} in program.md ({settings.model} at {settings.url})"
     variable = settings.key_env
     match error.status:
+        case HTTPStatus.UNAUTHORIZED if settings.login:
+            fix = f"it does not accept the login in {settings.login}: run `codex login`"
         case HTTPStatus.UNAUTHORIZED if not variable:
             usual = DEFAULT_KEY_ENVS[settings.kind]
             fix = (

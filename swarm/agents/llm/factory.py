@@ -12,6 +12,7 @@ from swarm.agents.llm.agent import LanguageModel, UsageCallback, ignore_usage
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.capabilities import Capabilities
 from swarm.agents.llm.client import ModelClient
+from swarm.agents.llm.login import read_login
 from swarm.agents.llm.meter import CallRecorder, Meter, ignore_call
 from swarm.agents.llm.provider import Provider
 from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
@@ -83,6 +84,8 @@ def check_price(name: str, settings: ModelSettings, budget: Budget) -> None:
 
 def read_key(name: str, settings: ModelSettings) -> str:
     """Return the key named by `settings`; "" if none is needed. Raises SetupError if unset."""
+    if settings.login:
+        return read_login(name, settings.login).token
     variable = settings.key_env
     if not variable:
         return ""

@@ -84,6 +84,7 @@ class ModelSettings:
     `context_tokens`: the model's context window, prompt and reply together; 0: what the server says
     (in Ollama, which reserves memory for it: at most 16,384).
     `tool_calls`: questions of one proposal that it may ask by tools, 0 for none.
+    `login`: the file that `codex login` wrote, whose ChatGPT account pays; empty for a key.
     `price`: program.md's, or the one that is known (see swarm/agents/gateway/prices.py); without
     one, tokens are counted and dollars are not.
     """
@@ -98,6 +99,7 @@ class ModelSettings:
     effort: str = ""
     context_tokens: int = 0
     tool_calls: int = 6
+    login: str = ""
     price: Price | None = None
 
     @property
@@ -108,6 +110,8 @@ class ModelSettings:
     @property
     def key_env(self) -> str:
         """The environment variable that holds the key; empty if no key is sent."""
+        if self.login:
+            return ""
         return self.api_key_env or ("" if self.base_url else DEFAULT_KEY_ENVS[self.kind])
 
 

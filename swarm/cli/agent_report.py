@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from harness.contract import SetupError
 from islands.environment import secret
@@ -12,7 +13,11 @@ from swarm.agents.external.installation import find
 from swarm.agents.external.kinds import KNOWN
 from swarm.agents.external.probe import version
 from swarm.agents.external.settings import MODELS, PROVIDERS, ExternalKind
+from swarm.agents.llm.login import LOGIN_FILE, read_login
 from swarm.agents.llm.settings import DEFAULT_KEY_ENVS
+
+CLAUDE_LOGIN: Final = "CLAUDE_CODE_OAUTH_TOKEN"
+"""The variable that holds what `claude setup-token` prints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ def diagnose_agents() -> tuple[AgentDiagnosis, ...]:
 
 async def _diagnose(kind: ExternalKind) -> AgentDiagnosis:
     line, provider = KNOWN[kind](), PROVIDERS[kind][0]
-    path = told = problem = ""
+    path = told = problem = login = ""
     try:
         found = find(line.program, native=line.native)
         if found is None:
@@ -50,13 +55,26 @@ async def _diagnose(kind: ExternalKind) -> AgentDiagnosis:
             path = str(found.path)
             told = await version(line, found)
             if not secret(DEFAULT_KEY_ENVS[provider]):
-                problem = f"{DEFAULT_KEY_ENVS[provider]} is not set"
+                login = _login(kind)
+                problem = "" if login else f"{DEFAULT_KEY_ENVS[provider]} is not set"
     except SetupError as error:
         problem = str(error)
-    wanted = f"{{kind: {kind}, model: {MODELS[provider]}}}"
+    wanted = f"{{kind: {kind}, model: {MODELS[provider]}{login}}}"
     return AgentDiagnosis(
         kind, line.title, path, told, problem, f"agents: {{{kind}: {wanted}}}, agent: {kind}"
     )
+
+
+def _login(kind: ExternalKind) -> str:
+    """Return the key of program.md by which a subscription pays, "" where there is none."""
+    if kind == "claude-code" and secret(CLAUDE_LOGIN):
+        return f", api_key_env: {CLAUDE_LOGIN}"
+    try:
+        if kind == "codex" and read_login(kind, LOGIN_FILE).token:
+            return ", login: true"
+    except SetupError:
+        pass
+    return ""
 
 
 def agent_lines(agents: tuple[AgentDiagnosis, ...]) -> Iterator[str]:

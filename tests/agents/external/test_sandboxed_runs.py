@@ -121,6 +121,7 @@ def test_the_doctor_tells_what_is_installed_and_what_to_write(place, monkeypatch
     """An agent that starts gets a line for program.md; another the line that installs it."""
     monkeypatch.setenv("PATH", str(place))
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    monkeypatch.delenv("CLAUDE_CODE_OAUTH_TOKEN", raising=False)
     lines = list(agent_lines(diagnose_agents()))
     assert lines[:3] == [
         f"agent claude-code: Claude Code 2.1.0 at {place}/claude, but ANTHROPIC_API_KEY is not set",
@@ -128,3 +129,7 @@ def test_the_doctor_tells_what_is_installed_and_what_to_write(place, monkeypatch
         "  agent: claude-code",
     ]
     assert "agent codex: not installed: `npm install -g @openai/codex@latest`" in lines
+    monkeypatch.setenv("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-x")
+    lines = list(agent_lines(diagnose_agents()))
+    assert lines[0] == f"agent claude-code: Claude Code 2.1.0 at {place}/claude"
+    assert lines[1].endswith("api_key_env: CLAUDE_CODE_OAUTH_TOKEN}}")

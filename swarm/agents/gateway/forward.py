@@ -263,10 +263,10 @@ class _Call:
             "accept-encoding": "identity",
             "user-agent": "swarm",
         }
-        key, login = self.lease.key, self.lease.settings.login
-        if login:
+        key, file = self.lease.key, self.lease.settings.login
+        if file:
             headers |= {name: given[name] for name in _SENT_WITH_LOGIN if name in given}
-            account = read_login(self.lease.meter.agent, login).account
+            account = read_login(self.lease.meter.agent, file).account
             headers |= {"chatgpt-account-id": account} if account else {}
         if self.request.api == "messages":
             headers.setdefault("anthropic-version", "2023-06-01")

@@ -32,10 +32,11 @@ from pathlib import Path
 from harness.contract import HarnessError
 from harness.sandbox.backends import bubblewrap
 from harness.sandbox.backends.interpreter import program_words
-from harness.sandbox.boot.spec import namespaces_spec, seccomp_program
+from harness.sandbox.boot.spec import max_processes, namespaces_spec, seccomp_program
 from harness.sandbox.boot.start import START_TIMEOUT_S, Started, handshake, init_handle
 from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.fds import readable
+from harness.sandbox.monitor.control_group import ControlGroup
 from harness.sandbox.policy import SandboxPolicy
 
 FOLDER, FILE = Path("folder"), Path("file")
@@ -79,6 +80,9 @@ class PrewarmedSandbox:
         with ExitStack() as made, ExitStack() as theirs:
             self._late = Path(tempfile.mkdtemp(prefix="sandbox-", dir=home))
             made.callback(shutil.rmtree, self._late, ignore_errors=True)
+            self.group = ControlGroup.make()
+            if self.group is not None:
+                made.enter_context(self.group)
             self._leash, leash = _pair(made, theirs)
             self._info, info = _pipe(made, theirs)
             self._output, output = _pipe(made, theirs)
@@ -103,6 +107,8 @@ class PrewarmedSandbox:
                 start_new_session=True,
             )
             made.callback(self._kill)
+            if self.group is not None:
+                self.group.add(self.process.pid)  # which has started nothing yet
             made_by = (status, running, giving)
             self._control = made.enter_context(zygote.enter(made_by, self.process.pid, options))
             self._made = made.pop_all()
@@ -132,7 +138,10 @@ class PrewarmedSandbox:
             try:
                 first = self._init()
                 failed.callback(os.close, first)
-                handles = handshake(self._control, spec, [output, *spec["fds"]])
+                if self.group is not None:
+                    self.group.limit(policy.memory_mib, max_processes(policy))
+                passed = [output, *spec["fds"]]
+                handles = handshake(self._control, spec, passed, self.group)
             except HarnessError as error:
                 raise HarnessError(f"{error} ({self._bubblewrap_output()})") from error
             failed.pop_all()

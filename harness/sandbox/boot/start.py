@@ -18,6 +18,8 @@ from harness.contract import HarnessError, SuspectError
 from harness.sandbox.backends.interpreter import guest_argv
 from harness.sandbox.fds import readable
 from harness.sandbox.guest.init import GIVEN, GO, READY
+from harness.sandbox.monitor.control_group import ControlGroup
+from harness.sandbox.monitor.process_trees import pid_of
 
 if TYPE_CHECKING:
     from harness.sandbox.guest.limits import GuestSpec
@@ -135,14 +137,21 @@ def init_handle(report: bytes) -> int:
 
 
 def handshake(
-    control: socket.socket, spec: GuestSpec, given: Sequence[int] = ()
+    control: socket.socket,
+    spec: GuestSpec,
+    given: Sequence[int] = (),
+    group: ControlGroup | None = None,
 ) -> tuple[int, ...]:
     """Hand over `spec`, wait until it is in force, and return the descriptors it asks for.
 
-    A zygote's copy gets the descriptors `given` first: for its output, and those its program keeps.
-    Raises HarnessError where the other side fails or does not answer in time.
+    A zygote's copy gets the descriptors `given` first: for its output, and those its program keeps;
+    it is moved to `group` before. Raises HarnessError where the other side fails or does not answer
+    in time.
     """
-    _receive(control, READY)
+    for handle in _receive(control, READY):
+        if group is not None:
+            group.add(int(pid_of(handle)))
+        os.close(handle)
     with _starting():
         if given:
             socket.send_fds(control, [GIVEN], given)

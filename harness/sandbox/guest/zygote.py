@@ -18,7 +18,7 @@ own PID namespace) and continues on its control socket. If the harness dies befo
 kills what exists of the sandbox: otherwise a process of bubblewrap would wait forever for one that
 was killed.
 
-    we send     READY
+    we send     READY, with a pidfd of ourselves
     it sends    GIVEN, with descriptors for output and those that the program keeps; and a
                 GuestSpec, as to `init`: an early end means that it is dead
     we send     GO, with handles as `init` does, once the spec's limits are in force, and become
@@ -213,7 +213,9 @@ def take_spec(channel: socket) -> tuple[GuestSpec, socket]:
 
     Return the spec and the channel, moved where the program keeps a descriptor of its number.
     """
-    send(channel, READY, [])
+    myself = os.pidfd_open(os.getpid())
+    send(channel, READY, [myself])
+    os.close(myself)
     output, *kept = receive_descriptors(channel, GIVEN)
     spec = read(channel)
     places = {1: output, 2: output, **dict(zip(spec["fds"], kept, strict=True))}

@@ -18,6 +18,7 @@ from harness.sandbox.boot.prewarmed import PrewarmedSandbox, SandboxShape
 from harness.sandbox.boot.start import Started
 from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.kinds.base import MIB, SandboxBase, zygote_of
+from harness.sandbox.monitor.control_group import ControlGroup
 from harness.sandbox.monitor.cpu import CpuContention
 from harness.sandbox.monitor.memory import MemoryMeter
 from harness.sandbox.monitor.process_trees import NamespaceTree
@@ -29,6 +30,7 @@ class NamespaceSandbox(SandboxBase):
 
     program: Started
     tree: NamespaceTree
+    _group: ControlGroup | None = None
 
     def __enter__(self) -> NamespaceSandbox:
         check_readable(self._policy.read.values())
@@ -41,6 +43,7 @@ class NamespaceSandbox(SandboxBase):
                 self.program.init,
                 proc,
                 tuple(mounts),
+                self._group,
             )
             self.tree.contention.look([])  # from now on the clock runs
             self._written = mounts[len(bubblewrap.PRIVATE) :]
@@ -62,15 +65,16 @@ class NamespaceSandbox(SandboxBase):
             policy = replace(policy, bare=False)  # a command is a file
             with Zygote(policy.slice, ()) as empty:  # has imported nothing
                 made = PrewarmedSandbox(SandboxShape.of(policy, argv), empty, self._observer.folder)
-                started = stack.enter_context(made)
-                return started.start(policy, argv, self._observer.output, executed=True)
+                self._group = stack.enter_context(made).group
+                return made.start(policy, argv, self._observer.output, executed=True)
         waiting = source.take(policy, argv) if isinstance(source, SandboxPool) else None
         if waiting is not None:
-            stack.enter_context(waiting)
+            self._group = stack.enter_context(waiting).group
             try:
                 return waiting.start(policy, argv, self._observer.output)
             except HarnessError:  # it died while it waited: make another
                 waiting.close()
         shape = SandboxShape.of(policy, argv)
         made = PrewarmedSandbox(shape, zygote_of(source), self._observer.folder)
-        return stack.enter_context(made).start(policy, argv, self._observer.output)
+        self._group = stack.enter_context(made).group
+        return made.start(policy, argv, self._observer.output)

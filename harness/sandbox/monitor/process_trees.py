@@ -22,6 +22,7 @@ import psutil
 
 from harness.sandbox.fds import readable
 from harness.sandbox.guest.limits import PR_SET_CHILD_SUBREAPER
+from harness.sandbox.monitor.control_group import ControlGroup
 from harness.sandbox.monitor.cpu import CpuContention, cpu_seconds
 from harness.sandbox.monitor.descendants import Descendants
 from harness.sandbox.monitor.disk import DiskMonitor
@@ -60,12 +61,14 @@ class NamespaceTree(_MeteredTree):
     """The processes of a PID namespace, alive as long as its first one: the kernel kills the rest.
 
     `init` is a pidfd of the first process, `proc` an open /proc directory that shows this namespace
-    and nothing else, `tmpfs` are open directories, one for each of its own mounts.
+    and nothing else, `tmpfs` are open directories, one for each of its own mounts, `group` is its
+    control group where it has one.
     """
 
     init: int
     proc: int
     tmpfs: tuple[int, ...]
+    group: ControlGroup | None = None
 
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
@@ -83,6 +86,10 @@ class NamespaceTree(_MeteredTree):
 
     def _pids(self) -> list[str]:
         return [name for name in os.listdir(self.proc) if name.isdigit()]  # noqa: PTH208  # no path
+
+    def out_of_memory(self) -> bool:
+        """Return whether the kernel has killed it for its memory."""
+        return self.group is not None and self.group.out_of_memory()
 
     def full(self) -> bool:
         """Return False: a full tmpfs refuses the write itself."""
@@ -126,6 +133,10 @@ class SupervisedTree(_MeteredTree):
         # the supervisor's time is the sandbox's: it answers its forks and reaps its orphans
         self.contention.look([*pids, self.descendants.root])
         return self.meter.read(pids, self.disk.used)
+
+    def out_of_memory(self) -> bool:
+        """Return False: the kernel does not limit it."""
+        return False
 
     def full(self) -> bool:
         """Return whether it has written more than it may."""
@@ -202,6 +213,10 @@ class UnconfinedTree:
                 total += process.memory_info().rss
         self.peak = max(self.peak, total)
         return total / self.limit
+
+    def out_of_memory(self) -> bool:
+        """Return False: the kernel does not limit it."""
+        return False
 
     def full(self) -> bool:
         """Return False: the disk is not limited without a sandbox."""

@@ -50,6 +50,9 @@ class Tree(Protocol):
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
 
+    def out_of_memory(self) -> bool:
+        """Return whether the kernel has killed it for its memory."""
+
     def full(self) -> bool:
         """Return whether files were over the limit at the last call of `memory`."""
 
@@ -93,7 +96,7 @@ def watch(  # noqa: PLR0913, PLR0917  # all are watched
             raise DisturbedError("a signal stopped it", "signal")
         if clock.left() <= 0:
             return "deadline"
-    return ""
+    return "memory" if tree.out_of_memory() else ""
 
 
 def waited(ended: Callable[[float], bool], wait: float, clock: BudgetClock) -> bool:

@@ -38,8 +38,10 @@ class Meter:
         return int(re.search(r"usage_usec (\d+)", text)[1]) / 1000
 
     def close(self):
-        """Remove the cgroup."""
+        """Leave the cgroup and remove it, once what was started in it is dead."""
         (self.root / "cgroup.procs").write_text(str(os.getpid()))
+        while (self.folder / "cgroup.procs").read_text():
+            time.sleep(0.1)
         self.folder.rmdir()
 
 

@@ -13,8 +13,9 @@ So what matters is bare: scoring, audits, preflights and short trials on CPUs.
 
 Not covered:
 - that blackboard where a sandbox is not bare: CUDA slices, long CPU trials of the gpt task, task
-  `command`, cold starts, Landlock (there /proc does not tell either). What passes there of text
-  that is scored buys nothing that is kept where fresh data is left (`harness.tasks.gpt.fresh`);
+  `command`, task `function` where its genome needs more than numpy, cold starts, Landlock (there
+  /proc does not tell either). What passes there of text that is scored buys nothing that is kept
+  where fresh data is left (`harness.tasks.gpt.fresh`);
 - an interpreter or library reachable only through a symbolic link outside `SYSTEM` and the
   interpreter's prefix; such a sandbox does not start.
 """

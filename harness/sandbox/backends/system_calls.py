@@ -2,11 +2,17 @@
 
 Not covered:
 - futexes: two sandboxes that run at a time and map one file (a library of their zygotes' is enough)
-  can wake each other through a shared futex on it. Locks between a program's own processes are
-  such futexes. A receiver in Python read 9 to 17 bits a second, in slots of 20 ms on busy cores
+  can wake each other through a futex on it, mapped shared or private. The flag that keeps a futex
+  in its process cannot be asked for: whoever joins a thread waits for one without, locks between a
+  program's own processes are such, and the kernel wakes one where a thread ends. Receivers in
+  Python read 8 to 32 bits a second, in slots of 20 ms on busy cores
   (`python tests/attacks/channels.py`); one in C will read thousands;
-- what the kernel counts for each user: pages of pipes, descriptors in flight, pending signals. A
-  plain user's sandboxes share these counts, root's do not;
+- what the kernel counts for each user and lets a process feel: pages of pipes (a new pipe is small
+  where 16,384 are used up) and descriptors in flight (none more can be sent). A plain user's
+  sandboxes share these counts; root's share them with those of their slice alone. Pending signals
+  are counted for each user namespace, so shared in a plain user's Landlock sandboxes alone.
+  Watches, keys, queues, namespaces and requests to disks, of which a user has a number too, are
+  refused above;
 - statfs: it shows how full a disk of the host is, which changes when a trial's results are copied.
 """
 

@@ -162,6 +162,7 @@ class _Bench:
             fills_time=not self._problem,
             text=bool(self._base.program.settings.text),
             sees=_sees(self._problem),
+            task=self._base.program.settings.task,
             cut=self._rung.seconds < self._base.program.settings.rungs[0].seconds,
         )
 

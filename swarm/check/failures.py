@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from harness.contract import Outcome
 from swarm.check.records import BaseRuns, Finding
+from swarm.project.missing_package import missing_package_fix
 
 
 def failures(runs: BaseRuns) -> Iterator[Finding]:
@@ -26,10 +27,10 @@ def failures(runs: BaseRuns) -> Iterator[Finding]:
             continue
         reason = outcome.failure.reason if outcome.failure else ""
         times = f"{count} of {len(runs.trials)} trials of the base failed"
-        yield Finding("error", "run", f"{times} ({kind}): {reason}", _failure_fix(outcome))
+        yield Finding(
+            "error", "run", f"{times} ({kind}): {reason}", _failure_fix(runs.task, outcome)
+        )
 
-
-_NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 
 _FIXES: tuple[tuple[str, str], ...] = (
     (r"(\S+): (?:command )?not found", "install {0}, or name its folder under `mount:`"),
@@ -57,16 +58,12 @@ _FIXES_BY_KIND = {
 }
 
 
-def _failure_fix(outcome: Outcome) -> str:
+def _failure_fix(task: str, outcome: Outcome) -> str:
     if outcome.failure is None:
         return ""
     text = f"{outcome.failure.reason}\n{outcome.tail}"
-    if module := _NO_MODULE.search(text):
-        package = module[1].partition(".")[0]
-        return (
-            f"install {package} where `python` is (the repository's .venv, or `python:` in"
-            " program.md), or track its files"
-        )
+    if fix := missing_package_fix(task, text):
+        return fix
     for pattern, fix in _FIXES:
         if found := re.search(pattern, text):
             return fix.format(*found.groups())

@@ -57,6 +57,7 @@ class BaseRuns:
     - `text`: whether the genome is read and not run
     - `cut`: whether trials of a run may take longer than `limit`
     - `sees`: what a trial is given, "" where that is the task's own
+    - `task`: name of the kind of task
     """
 
     metric: str
@@ -72,6 +73,7 @@ class BaseRuns:
     text: bool = False
     sees: str = ""
     cut: bool = False
+    task: str = "command"
 
     @property
     def scored(self) -> tuple[BaseTrial, ...]:

@@ -22,6 +22,11 @@ class Results:
     newer: bool = False
     """Whether something was kept since that is not in the consensus."""
 
+    @property
+    def nothing(self) -> bool:
+        """Whether the run has come to nothing so far."""
+        return not self.heads and not self.consensus
+
     @classmethod
     def of_state(cls, state: State) -> Results:
         """Return the results of a fold."""

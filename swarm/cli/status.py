@@ -118,10 +118,13 @@ def _results(facts: Mapping[str, Any]) -> Iterator[str]:
         if row["forced"] and not row["island"]:
             what = "a stack"
         yield f"merged {what} as {row['merge'][:10]} on {row['branch']}, {moment(row['recorded'])}"
+    results = Results.of_facts(facts)
     if facts["pid"] is not None:
         yield "next: `swarm watch` shows it live, `swarm stop` ends it when its trials end"
+    elif results.nothing and (facts["last"]["reason"] or "").startswith("error:"):
+        yield "next: mend what the error says; nothing was kept so far"
     else:
-        yield f"next: {next_step(Results.of_facts(facts))}"
+        yield f"next: {next_step(results)}"
 
 
 def _learned(told: Mapping[str, Any] | None) -> Iterator[str]:

@@ -12,8 +12,6 @@ long scoring took.
 from __future__ import annotations
 
 import asyncio
-import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,6 +60,7 @@ from swarm.coordinator.proposer import Proposer
 from swarm.coordinator.run import Run
 from swarm.coordinator.trial_runner import TrialRunner
 from swarm.coordinator.waits import Waits
+from swarm.project.missing_package import missing_package_fix
 
 NextRunStep: TypeAlias = Callable[[State, str], RunStep | None]
 """Returns an island's next run-level step, None if there is none."""
@@ -178,8 +177,9 @@ class IslandLoop:
             case Wait() | Paused() | RecordEvent() | ReassignSlice() | EndFreshCheck():
                 return await self._unblock(step)
             case FailExperiment(reason):
+                fix = missing_package_fix(self.run.state.run.task, reason)
                 raise SetupError(
-                    f"the seed genome fails its own baseline: {reason}{_missing_package(reason)};"
+                    f"the seed genome fails its own baseline: {reason}{fix and f' ({fix})'};"
                     " fix and commit it, then `swarm launch --new`"
                 )
         return None
@@ -356,14 +356,3 @@ class IslandLoop:
             await run.branch_sync.advance()
         else:
             self.trials.discard_export(experiment.commit)
-
-
-def _missing_package(reason: str) -> str:
-    """Return how to add what the seed genome imports and its interpreter lacks."""
-    found = re.search(r"No module named '([\w.]+)'", reason)
-    if found is None:
-        return ""
-    return (
-        f" (trials import what is installed in {sys.prefix}: add the package that has {found[1]}"
-        f" with {sys.executable} -m pip install PACKAGE)"
-    )

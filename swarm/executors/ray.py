@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +49,8 @@ from swarm.executors.slices import discover
 from swarm.project.schema import SlicesSection
 
 LEASE_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 5.0
+_HOST_PORT = re.compile(r"(?:ray://)?\[?(?P<host>[^/]+?)\]?:(?P<port>[0-9]{1,5})")
 """How long a node's CPUs and GPUs may take to be free; an actor starts in 1 to 3 s."""
 
 
@@ -76,6 +80,7 @@ class RayCluster:
     @classmethod
     def at(cls, address: str, find: Find = discover) -> Self:
         """Join the cluster at `address`. Raises SetupError if there is none."""
+        _require_listener(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -135,6 +140,20 @@ class RayCluster:
         slices = [replace(slice_, name=f"{member.name}.{slice_.name}") for slice_ in own]
         self._home |= {slice_.name: member for slice_ in slices}
         return slices
+
+
+def _require_listener(address: str) -> None:
+    """Raise SetupError where nothing listens at HOST:PORT: Ray would wait there for minutes."""
+    named = _HOST_PORT.fullmatch(address)
+    if named is None:
+        return
+    try:
+        socket.create_connection((named["host"], int(named["port"])), CONNECT_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise SetupError(
+            f"--address {address}: no Ray cluster answers there ({error.args[-1]}); start one with"
+            " `ray start --head`, which prints its address"
+        ) from error
 
 
 def members(nodes: Iterable[Mapping[str, Any]]) -> list[Member]:

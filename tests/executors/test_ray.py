@@ -274,6 +274,15 @@ def test_the_nodes_of_one_host_are_numbered():
     assert found == [("x-1", "a", 4, 2), ("x-2", "c", 4, 2), ("y", "b", 4, 2)]
 
 
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:9", "ray://127.0.0.1:9", "[::1]:9", "nohost.invalid:6379"]
+)
+def test_an_address_where_nothing_listens_is_refused_at_once(address):
+    """Ray itself would wait for minutes, and write its own log to the terminal."""
+    with pytest.raises(SetupError, match=r"no Ray cluster answers there \(.*ray start --head"):
+        RayCluster.at(address)
+
+
 def test_this_machine_is_never_lost(tmp_path):
     """A local slice stands for itself."""
     slice_ = Slice("cpu0", "cpu", (0,))

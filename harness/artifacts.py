@@ -20,7 +20,7 @@ def collect(
     Raises InvalidError with the first reason in `refused` (reason by name), if there is one.
     """
     for reason in refused.values():
-        raise InvalidError(reason)
+        raise InvalidError.open(reason)
     if names is None:
         names = sorted(path.name for path in folder.iterdir() if not path.is_symlink())
     return {name: folder / name for name in names if (folder / name).is_file()}

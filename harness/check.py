@@ -4,8 +4,7 @@ They run like `run`, on the frozen files with the candidate's genome in its plac
 timed budget: `check_seconds` is the limit of all of them together. Each has a sandbox of its own.
 
 Not covered: a candidate's code that runs inside of a check (tests import it) can make the check
-pass; checks guard against mistakes, verified scores against malice. A stack of changes
-that each passed by themselves is measured, but not checked.
+pass; checks guard against mistakes, verified scores against malice.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from pathlib import Path
 from harness import tasks
 from harness.contract import CheckResult, Trial
 from harness.problem.build import BuildFailedError, place_of
+from harness.problem.command_sandbox import command_argv, command_policy
 from harness.problem.spec import read_spec
-from harness.problem.view import RepositoryView, command_words, view_of
-from harness.sandbox import python_argv
-from harness.sandbox.policy import Exit, SandboxPolicy
-from harness.tasks.base import RUNNERS, Confine
+from harness.problem.view import command_words, view_of
+from harness.sandbox.policy import Exit
+from harness.tasks.base import Confine
 from harness.trial import beyond_limit, last_line, printable
 
 MAX_TAIL_CHARS = 4000
@@ -56,31 +55,17 @@ def _result(trial: Trial, confine: Confine, work: Path) -> CheckResult:
     deadline = time.monotonic() + spec.check_seconds
     for number, command in enumerate(spec.checks):
         log = work / f"log{number}"
-        policy = _policy(trial, view, max(deadline - time.monotonic(), 1.0), work / f"out{number}")
-        words = ("run", *command_words(spec, command, trial))
-        ended = confine(policy, python_argv(RUNNERS / "command.py", *words), log)
+        out, left = work / f"out{number}", max(deadline - time.monotonic(), 1.0)
+        out.mkdir()
+        read, late = {**view.genome, **view.frozen}, tuple(view.genome)
+        policy = command_policy(trial, left, read, late, {"/out": out})
+        ended = confine(policy, command_argv("run", *command_words(spec, command, trial)), log)
         text = printable(log.read_bytes()) if log.exists() else ""
         against = _against(ended, text, trial, spec.check_seconds)
         if against:
             reason = f"`{command}` {against}"
             return CheckResult(False, command, reason, text[-MAX_TAIL_CHARS:])
     return CheckResult(ok=True)
-
-
-def _policy(trial: Trial, view: RepositoryView, seconds: float, out: Path) -> SandboxPolicy:
-    out.mkdir()
-    return SandboxPolicy(
-        slice=trial.slice,
-        seconds=seconds,
-        memory_mib=trial.rung.memory_mib,
-        read={**view.genome, **view.frozen},
-        late=tuple(view.genome),
-        write={"/out": out},
-        kind=trial.sandbox,
-        torch=False,
-        event_loop=True,
-        all_packages=True,
-    )
 
 
 def _against(ended: Exit, text: str, trial: Trial, seconds: float) -> str:

@@ -19,6 +19,9 @@ Direction = Literal["minimize", "maximize"]
 SandboxKind = Literal["namespaces", "landlock", "none"]
 """What confines a trial: namespaces (bubblewrap), Landlock alone, or nothing."""
 
+DOOR_SOCKET = "model"
+"""Name of the socket in the folder of `Trial.door`."""
+
 STRENGTH: tuple[SandboxKind, ...] = ("namespaces", "landlock", "none")
 """Every SandboxKind, strongest first."""
 
@@ -111,6 +114,8 @@ class Trial:
     max_wall: wall time, in budgets, that it may take while others use its cores; beyond it is void
     problem: folder with the frozen problem (see `harness.problem`), "" for a task that needs none
     fresh: number, from 1, of the piece of fresh data that it is scored on as well, 0 for none
+    door: folder with the Unix socket that leads to the problem's model, "" for none
+    token: what opens that door, for as long as the trial runs
     """
 
     id: str
@@ -129,6 +134,8 @@ class Trial:
     max_wall: float = LONG_WALL
     problem: str = ""
     fresh: int = 0
+    door: str = ""
+    token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.audit < 2:  # noqa: PLR2004 - one drawn uniformly, one by gain
@@ -140,14 +147,17 @@ class Failure:
     """A trial that was let in, then broke.
 
     Agents may be shown `reason`, except for kind "invalid", which comes from scoring and would tell
-    them how to score better, and except on a split other than "dev".
+    them how to score better: then `told`. Of a split other than "dev" they are shown nothing.
 
     kind: what ended it
     reason: one line
+    told: of an invalid result, what agents may know: what their own process did, or what the
+        judge's author wrote for them; "" for nothing
     """
 
     kind: FailureKind
     reason: str
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +251,10 @@ class SuspectError(HarnessError):
     """
 
 
-VoidCause = Literal["harness", "busy", "still", "signal", "lost", "drift"]
+VoidCause = Literal["harness", "busy", "still", "signal", "lost", "drift", "model"]
 """Why a trial is void: the harness failed, others had its cores, everything stood still, a signal
-that nobody of ours sent ended it, its slice's process or the coordinator ended, or its slice was
-quarantined meanwhile."""
+that nobody of ours sent ended it, its slice's process or the coordinator ended, its slice was
+quarantined meanwhile, or the problem's model did not answer."""
 
 
 class DisturbedError(HarnessError):

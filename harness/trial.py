@@ -130,7 +130,7 @@ class _Measurement:
             try:
                 scored = self._score(request, ended)
             except InvalidError as error:
-                failure = Failure("invalid", str(error))
+                failure = error.failure
         return self._record(ended, scored, failure, text)
 
     def _printed(self) -> str:

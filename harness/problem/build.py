@@ -22,9 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.contract import Trial
+from harness.problem.command_sandbox import command_argv, command_policy
 from harness.problem.spec import REPO, ProblemSpec
 from harness.problem.view import command_words, link_mounts, make_view, read_only_places
-from harness.sandbox import python_argv
 from harness.sandbox.policy import Exit, SandboxPolicy
 
 ConfineBuild = Callable[[SandboxPolicy, Sequence[str], Path], Exit]
@@ -60,9 +60,7 @@ def place_of(spec: ProblemSpec, problem: str, trial: Trial) -> Path:
     return Path(problem) / BUILDS / f"{_key(spec, Path(trial.genome))}-{trial.sandbox}"
 
 
-def build(
-    spec: ProblemSpec, problem: str, runner: Path, trial: Trial, confine: ConfineBuild
-) -> None:
+def build(spec: ProblemSpec, problem: str, trial: Trial, confine: ConfineBuild) -> None:
     """Build `trial`'s candidate, unless that was done: its view afterwards is at `place_of`.
 
     Raises BuildFailedError where the candidate is at fault.
@@ -81,35 +79,29 @@ def build(
         make_view(Path(problem), Path(trial.genome), spec, view, link=trial.sandbox != "none")
         if trial.sandbox != "namespaces":
             link_mounts(spec, view)
-        _run(spec, runner, trial, confine, draft)
+        _run(spec, trial, confine, draft)
         _extract(draft / "out" / ARCHIVE, view)
         with suppress(OSError):  # another slice has made it meanwhile
             view.rename(done)
     _forget_oldest(builds)
 
 
-def _run(spec: ProblemSpec, runner: Path, trial: Trial, confine: ConfineBuild, draft: Path) -> None:
+def _run(spec: ProblemSpec, trial: Trial, confine: ConfineBuild, draft: Path) -> None:
     """Build in a sandbox; the archive is in `draft` afterwards. Raises BuildFailedError."""
     out, repo = draft / "out", draft / "repo"
     for folder in (out, repo):
         folder.mkdir()
-    policy = SandboxPolicy(
-        slice=trial.slice,
-        seconds=BUILD_SECONDS,
+    read, write = {GIVEN: draft / "view", **read_only_places(spec)}, {REPO: repo, "/out": out}
+    policy = replace(
+        command_policy(trial, BUILD_SECONDS, read, write=write),
         memory_mib=max(trial.rung.memory_mib, MIN_BUILD_MIB),
-        read={GIVEN: draft / "view", **read_only_places(spec)},
-        write={REPO: repo, "/out": out},
         file_mib=MAX_ARCHIVE_MIB,
-        kind=trial.sandbox,
-        torch=False,
         outputs={ARCHIVE: MAX_ARCHIVE_MIB << 20},
-        event_loop=True,
-        all_packages=True,
         processes=256,
     )
     words = command_words(spec, spec.build, replace(trial, seed=0))
     archive = f"/out/{ARCHIVE}"
-    argv = python_argv(runner, "build", GIVEN, REPO, archive, *words)
+    argv = command_argv("build", GIVEN, REPO, archive, *words)
     ended = confine(policy, argv, draft / "log")
     log = (draft / "log").read_bytes()
     if ended.killed:

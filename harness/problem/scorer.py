@@ -10,14 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.contract import Trial
+from harness.problem.command_sandbox import command_argv, command_policy
 from harness.problem.judge import judge_places
 from harness.problem.spec import ProblemSpec
 from harness.problem.view import command_words
-from harness.sandbox import python_argv
 from harness.sandbox.policy import Exit, SandboxPolicy
 
 SCORE_S = 30.0
 """Seconds that a scorer may take on top of a trial's budget."""
+
+REFUSED = "refused: "
+"""How the last line of a scorer begins that fails and says to agents why; it must not quote what is
+held."""
 
 OUT = "/out"
 
@@ -41,31 +45,29 @@ def run_scorer(  # noqa: PLR0913, PLR0917 - what a scorer needs
         sealed.mkdir()
         for name, path in artifacts.items():
             path.rename(sealed / name)
-    policy = SandboxPolicy(
-        slice=trial.slice,
-        seconds=SCORE_S + trial.rung.seconds,
-        memory_mib=trial.rung.memory_mib,
-        read={OUT: sealed, **places.read},
-        late=(OUT,),
-        kind=trial.sandbox,
-        torch=False,
-        event_loop=True,
-        all_packages=True,
-    )
+    read = {OUT: sealed, **places.read}
+    policy = command_policy(trial, SCORE_S + trial.rung.seconds, read, (OUT,))
     words = ("run", *command_words(spec, spec.score, trial), "SWARM_HELD", places.held)
-    runner = Path(__file__).parents[1] / "runners" / "command.py"
-    ended = confine(policy, python_argv(runner, *words), log)
+    ended = confine(policy, command_argv(*words), log)
     return ended, log.read_bytes()
 
 
-def failure_of(ended: Exit, printed: bytes, trial: Trial) -> str:
-    """Return one line on why the scorer gave no result, "" where it ended well."""
+def failure_of(ended: Exit, printed: bytes, trial: Trial) -> tuple[str, str] | None:
+    """Return why the scorer gave no result, for people and for agents; None where it ended well.
+
+    Of its output agents are told only what stands on its last line after REFUSED.
+    """
     if ended.killed == "deadline":
-        return f"score: still running after {SCORE_S + trial.rung.seconds:g} s"
+        reason = f"score: still running after {SCORE_S + trial.rung.seconds:g} s"
+        return reason, reason
     if ended.killed == "memory":
-        return f"score: held more than {trial.rung.memory_mib} MiB"
+        reason = f"score: held more than {trial.rung.memory_mib} MiB"
+        return reason, reason
     if ended.code:
-        lines = [" ".join(line.split()) for line in printed.decode(errors="replace").splitlines()]
-        last = next((line for line in reversed(lines) if line), "no output")
-        return f"score: exit status {ended.code}: {last[:300]}"
-    return ""
+        text = printed.decode(errors="replace")
+        lines = ["".join(filter(str.isprintable, line)).strip() for line in text.splitlines()]
+        last = next((line for line in reversed(lines) if line), "no output")[:300]
+        status = f"score: exit status {ended.code}"
+        refused = last.startswith(REFUSED)
+        return f"{status}: {last}", last.removeprefix(REFUSED) if refused else status
+    return None

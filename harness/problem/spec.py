@@ -40,6 +40,22 @@ class PythonSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """The language model that `run` may ask; a trial gets a socket to it, and no key.
+
+    kind: the variables by which `run` finds it begin with this, in capitals
+    name: as its provider spells it
+    url: its address
+    limits: whatever else can change its answers, in words
+    """
+
+    kind: str
+    name: str
+    url: str
+    limits: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProblemSpec:
     """A user's problem, frozen at launch.
 
@@ -70,6 +86,7 @@ class ProblemSpec:
     text: whether the genome is text that is read and not run
     network: whether `run` has the host's network
     env: variables of the user's that `run` has
+    model: the language model that `run` may ask, None for none
     """
 
     task: str
@@ -98,6 +115,7 @@ class ProblemSpec:
     text: bool = False
     network: bool = False
     env: tuple[str, ...] = ()
+    model: ModelSpec | None = None
 
     @property
     def digest(self) -> str:

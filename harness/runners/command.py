@@ -4,15 +4,21 @@
     command.py build GIVEN REPOSITORY ARCHIVE FOLDER COMMAND [NAME VALUE]...
 
 `run` becomes `sh -c COMMAND` in FOLDER with the variables given; the values of a name that is given
-several times are joined by colons, and `~/PATH PLACE` makes a link to PLACE in HOME. `build` copies
-the folder GIVEN to REPOSITORY, runs the command there and writes every file that is new or differs
-from GIVEN's to ARCHIVE; its exit status is the command's.
+several times are joined by colons, `~/PATH PLACE` makes a link to PLACE in HOME, and `>NAME SOCKET`
+sets NAME to an HTTP address that leads to the Unix socket SOCKET. `build` copies the folder GIVEN
+to REPOSITORY, runs the command there and writes every file that is new or differs from GIVEN's to
+ARCHIVE; its exit status is the command's.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import NoReturn
 
 SHELL = "/bin/sh"
 
@@ -31,7 +37,9 @@ def enter(folder: str, words: list[str]) -> None:
     """Change to the folder and the environment of a command."""
     home, joined = os.environ["HOME"], dict[str, str]()
     for name, value in zip(words[::2], words[1::2], strict=True):
-        if name.startswith("~/"):
+        if name.startswith(">"):
+            joined[name[1:]] = f"http://127.0.0.1:{bridged(value)}"
+        elif name.startswith("~/"):
             place = home + name[1:]
             os.makedirs(os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120  # pathlib: 15 ms
             os.symlink(value, place)  # noqa: PTH211
@@ -41,6 +49,59 @@ def enter(folder: str, words: list[str]) -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ.update(joined, PWD=folder)
     os.chdir(folder)
+
+
+def bridged(path: str) -> int:
+    """Return a port of the loopback whose connections lead to a Unix socket, as long as we live.
+
+    A process of its own passes them on, since this one becomes the command.
+    """
+    import socket  # noqa: PLC0415  # most commands have no socket
+
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        port: int = listener.getsockname()[1]
+        if os.fork() == 0:
+            serve(listener, path)
+    return port
+
+
+def serve(listener: socket.socket, path: str) -> NoReturn:
+    """Pass each connection on to the Unix socket `path`, until this process is killed."""
+    import socket  # noqa: PLC0415
+    import threading  # noqa: PLC0415
+
+    folder, _, name = path.rpartition("/")
+    os.chdir(folder)  # the path of a socket has 107 bytes at most
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):  # a command's output ends with the command
+        os.dup2(nothing, number)
+    while True:
+        near, _ = listener.accept()
+        far = socket.socket(socket.AF_UNIX)
+        try:
+            far.connect(name)
+        except OSError:
+            near.close()
+            far.close()
+            continue
+        for pair in ((near, far), (far, near)):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    """Pass on what one side sends until it stops, then say so to the other."""
+    import socket  # noqa: PLC0415
+
+    try:
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        for side in (source, sink):
+            try:
+                side.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
 
 
 def build(  # noqa: PLR0913, PLR0917  # the command line's words

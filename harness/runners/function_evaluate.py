@@ -25,15 +25,20 @@ class CandidateError(Exception):
     """The candidate failed: it raised an exception, ended, or returned what is not plain data."""
 
 
+class RefusedError(Exception):
+    """Raised by evaluate: the candidate is refused, and the message is for its agent."""
+
+
 class RemoteGenome:
     """A genome in a sandbox of its own: `candidate.solve(x)` calls its function `solve`.
 
     Arguments and results are plain data: numbers, text, lists, dicts with text as keys, numpy
     arrays of numbers. Raises `candidate.Error`. Set `nonfinite` to True to let NaN and infinities
-    in results pass.
+    in results pass. Raise `candidate.Refused("why")` to refuse it.
     """
 
     Error = CandidateError
+    Refused = RefusedError
 
     def __init__(self, wire: Any, channel: int, target: int) -> None:  # noqa: ANN401  # a module
         self._wire, self._channel, self._target = wire, channel, target
@@ -129,8 +134,10 @@ def main(  # noqa: PLR0913, PLR0917  # the words of a command line
         text = one_line(f"{type(error).__name__}: {error}")
         frames = reversed(traceback.extract_tb(error.__traceback__))
         line = next((frame.lineno for frame in frames if frame.filename == evaluate_file), 0)
-        fault = {"candidate": isinstance(error, CandidateError), "text": text, "line": line}
-        if isinstance(error, CandidateError):
+        candidate, refused = isinstance(error, CandidateError), isinstance(error, RefusedError)
+        fault = {"candidate": candidate, "refused": refused, "text": text, "line": line}
+        fault["type"] = one_line(type(error).__name__)[:80]
+        if candidate or refused:
             fault["text"] = one_line(str(error))
         result = wire.Frame.of(wire.FAULT, fault)
     wire.send(number, result)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from harness.contract import Direction, Evidence, Failure, Split, Trial
 from harness.installation import require_extra
@@ -25,7 +25,24 @@ StartSandbox = Callable[[SandboxPolicy, Sequence[str], Path], Running]
 
 
 class InvalidError(Exception):
-    """The candidate left no valid result; the message is one line for its agent."""
+    """The candidate left no valid result; the message is one line for people.
+
+    told: what its agent may know of it, "" for nothing
+    """
+
+    def __init__(self, reason: str, told: str = "") -> None:
+        super().__init__(reason)
+        self.told = told
+
+    @classmethod
+    def open(cls, reason: str) -> Self:
+        """Return one whose reason holds nothing that its agent may not know."""
+        return cls(reason, reason)
+
+    @property
+    def failure(self) -> Failure:
+        """The failure that it is."""
+        return Failure("invalid", str(self), self.told)
 
 
 @dataclass(frozen=True, slots=True)

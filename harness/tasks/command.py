@@ -15,7 +15,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.contract import Direction, Evidence, Split, Trial
+from harness.contract import (
+    DOOR_SOCKET,
+    Direction,
+    Evidence,
+    HarnessError,
+    SetupError,
+    Split,
+    Trial,
+)
 from harness.problem import measures
 from harness.problem.build import build, place_of
 from harness.problem.fresh import parts_of, pieces
@@ -23,9 +31,12 @@ from harness.problem.numbers import read_numbers
 from harness.problem.scorer import failure_of, run_scorer
 from harness.problem.spec import TREE, ProblemSpec, read_spec
 from harness.problem.view import command_words, view_of
-from harness.tasks.base import RUNNERS, Confine, GenomeRun, InvalidError, SandboxRequest, TaskScore
+from harness.tasks.base import Confine, GenomeRun, InvalidError, SandboxRequest, TaskScore
 
 RUNNER = "command.py"
+
+DOOR = "/door"
+"""Where `run` sees the folder of the socket that leads to the problem's model."""
 
 MAX_LEFT_BYTES = 1 << 30
 """Largest file that `run` may leave to be measured."""
@@ -59,23 +70,40 @@ class Command:
     def make_ready(self, trial: Trial, confine: Confine) -> None:
         """Build the genome, if there is a `build` and it is not done yet."""
         if self.problem.build:
-            build(self.problem, self.folder, RUNNERS / RUNNER, trial, confine)
+            build(self.problem, self.folder, trial, confine)
 
     def sandbox_request(self, trial: Trial) -> SandboxRequest:
         """Return how to run the command line on `trial`'s genome."""
         view = view_of(self.problem, self.folder, trial, self._built(trial))
         left = self._left()
+        words, door, token = self._model(trial)
         return SandboxRequest(
             runner=RUNNER,
-            args=("run", *command_words(self.problem, self.problem.run, trial)),
+            args=("run", *command_words(self.problem, self.problem.run, trial), *words),
             outputs=None if self.problem.score else {left: MAX_LEFT_BYTES} if left else {},
-            read=view.frozen,
+            read={**view.frozen, **door},
             genome=view.genome,
             event_loop=True,
             all_packages=True,
             network=self.problem.network,
-            env={name: os.environ.get(name, "") for name in self.problem.env},
+            env={**{name: os.environ.get(name, "") for name in self.problem.env}, **token},
         )
+
+    def _model(self, trial: Trial) -> tuple[tuple[str, ...], dict[str, Path], dict[str, str]]:
+        """Return the words, the folder and the variable by which `run` reaches its model, if any.
+
+        Raises SetupError where the sandbox has no sockets.
+        """
+        model = self.problem.model
+        if model is None:
+            return (), {}, {}
+        if trial.sandbox == "landlock":
+            raise SetupError("`model` needs `--sandbox namespaces`: Landlock has no sockets")
+        if not trial.door:
+            raise HarnessError("a trial came without a way to the problem's model")
+        api = model.kind.upper()
+        words = (f">{api}_BASE_URL", f"{DOOR}/{DOOR_SOCKET}", "SWARM_MODEL", model.name)
+        return words, {DOOR: Path(trial.door)}, {f"{api}_API_KEY": trial.token}
 
     def preflight_request(self, trial: Trial) -> SandboxRequest:
         """Raise: a command has no tiny input."""
@@ -94,8 +122,8 @@ class Command:
             return TaskScore(score, facts, evidence=self.evidence, claims=others)
         claims = read_numbers(printed, self.metric).claims
         ended, scored = run_scorer(self.problem, self.folder, trial, run.artifacts, confine)
-        if reason := failure_of(ended, scored, trial):
-            raise InvalidError(reason)
+        if failure := failure_of(ended, scored, trial):
+            raise InvalidError(*failure)
         score, others = self._numbers(scored)
         seconds = {"score": ended.start + ended.seconds}
         began, parts = time.monotonic(), self._parts(trial, confine) if trial.fresh else {}
@@ -108,8 +136,8 @@ class Command:
         scores = dict[str, tuple[float, ...]]()
         for name, part in parts_of(self.problem, self.folder, trial):
             ended, scored = run_scorer(self.problem, self.folder, trial, {}, confine, part)
-            if reason := failure_of(ended, scored, trial):
-                raise InvalidError(reason)
+            if failure := failure_of(ended, scored, trial):
+                raise InvalidError(*failure)
             scores[name] = (*scores.get(name, ()), self._numbers(scored)[0])
         return scores
 
@@ -117,7 +145,9 @@ class Command:
         """Return the metric and the other numbers printed. Raises InvalidError without a metric."""
         numbers = read_numbers(printed, self.metric, self.problem.pattern)
         if numbers.metric is None:
-            raise InvalidError(numbers.problem)
+            # the lines of a scorer may hold what it alone sees
+            told = "" if self.problem.score else numbers.problem
+            raise InvalidError(numbers.problem, told)
         return numbers.metric, numbers.claims
 
     def _measured(self, run: GenomeRun, trial: Trial) -> float:
@@ -130,7 +160,7 @@ class Command:
         inside = [place / self.problem.folder / path for place in places]
         size = measures.size_of([*inside, *run.artifacts.values()])
         if size is None:
-            raise InvalidError(f"{path} does not exist, and {self.metric} is its size")
+            raise InvalidError.open(f"{path} does not exist, and {self.metric} is its size")
         return size
 
     def _left(self) -> str:
@@ -149,7 +179,7 @@ class CommandKind:
     default_data: str = "none"
     keys: frozenset[str] = frozenset(
         {"run", "metric", "direction", "files", "python", "build", "mount", "score", "held"}
-        | {"prepare", "text", "network", "env", "checks", "check_seconds"}
+        | {"prepare", "text", "network", "env", "model", "checks", "check_seconds"}
     )
     required: Mapping[str, str] = field(
         default_factory=lambda: {

@@ -126,7 +126,9 @@ def _broke(facts: RunFacts, trial: ev.TrialStarted, outcome: Outcome) -> None:
         facts.broken_baseline = reason
         return
     if failure is not None and failure.kind == "invalid":
-        reason = REASON  # agents are told nothing else: details would help to evade
+        # agents are told nothing else: details would help to evade
+        told = failure.told if trial.split == "dev" else ""
+        reason = f"invalid: {told}" if told else REASON
     _, experiment = facts.open_experiment(trial.island, trial.experiment)
     if trial.commit != experiment.commit:
         experiment.head_broken.add(trial.seed)

@@ -73,11 +73,14 @@ def test_an_islands_own_trials_are_of_the_dev_split(past, split):
     assert briefs([*history, own, ev.TrialEnded(own, outcome)]) == briefs(history)
 
 
-def test_an_agent_is_shown_one_fixed_sentence_about_an_invalid_trial(tmp_path):
+@pytest.mark.parametrize(
+    ("told", "shown"), [("", REASON), ("solve must sort", "invalid: solve must sort")]
+)
+def test_an_agent_is_shown_of_an_invalid_trial_what_it_may_be_told(tmp_path, told, shown):
     """The ledger has the reason; the agent is not shown how the trial was detected."""
     branches = MemoryBranches()
-    reason = "3 of 512 audited forecasts change"
-    executor = LabExecutor(branches, faults={5: Failure("invalid", reason)})
+    failed = Failure("invalid", "3 of 512 audited forecasts change", told)
+    executor = LabExecutor(branches, faults={5: failed})
 
     async def main():
         agents = {"i0": LabAgent()}
@@ -95,7 +98,7 @@ def test_an_agent_is_shown_one_fixed_sentence_about_an_invalid_trial(tmp_path):
 
     run = run_virtual(main())
     first = run.state.islands["i0"].recent_attempts[0]
-    assert (first.ending, first.reason) == ("failed", REASON)
+    assert (first.ending, first.reason) == ("failed", shown)
     assert run.agents["i0"].learned[0] == first
     ended = [e.outcome.failure for e in run.ledger.kept if isinstance(e, ev.TrialEnded)]
-    assert Failure("invalid", reason) in ended
+    assert failed in ended

@@ -13,6 +13,7 @@
 | `candidate.fresh()` | starts its process afresh: until then it may remember earlier calls |
 | `candidate.call("name", x)` | calls a function that is named like one of these |
 | `candidate.Error` | raised where it raises, ends, or returns what is not plain data |
+| `raise candidate.Refused("why")` | refuses the candidate: its agent is told why |
 | `candidate.nonfinite = True` | lets NaN and infinities in results pass |
 | `reference` | the base's genome in a sandbox of its own, used like `candidate` |
 | `part`, `os.environ["SWARM_HELD"]` | the split, and the path of what `held:` names for it, or "" |
@@ -22,6 +23,12 @@ function itself. A speed is best a ratio: base against base, with 70 ms of calls
 7 on 2 cores, its standard deviation was 7 % and that of plain seconds 14 %; with 3.6 s of calls
 beside load 15 they were 5 % and 28 %. An exception that evaluate raises makes the trial invalid,
 one of the candidate's that it does not catch makes it a crash.
+
+Of an exception its agent is told the type and the line: the text may quote what is held. The text
+of `candidate.Refused` is written for agents, so it must not.
+
+`build` compiles a genome before its first trial (C for ctypes, Cython): the functions that evaluate
+calls are those of the genome's first file, which is Python.
 
 - `task` is a trial; `relay` passes calls on and takes the time, in the format of problem.wire;
 - harness/runners/function_evaluate.py runs evaluate.py, function_candidate.py the genome.
@@ -45,6 +52,7 @@ class FunctionKind:
     default_data: str = "none"
     keys: frozenset[str] = frozenset(
         {"evaluate", "metric", "direction", "files", "python", "held", "checks", "check_seconds"}
+        | {"build", "mount"}
     )
     required: Mapping[str, str] = field(
         default_factory=lambda: {"metric": "speed", "direction": "maximize"}

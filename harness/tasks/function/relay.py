@@ -348,7 +348,8 @@ class Genome:
         return GenomeError(self.target, Failure("timeout", reason))
 
     def _failed(self, kind: Literal["crash", "invalid", "memory"], reason: str) -> GenomeError:
-        return GenomeError(self.target, Failure(kind, reason))
+        told = reason if kind == "invalid" else ""
+        return GenomeError(self.target, Failure(kind, reason, told))
 
 
 def converse(evaluate: Peer, genomes: Mapping[int, Genome]) -> wire.Frame:

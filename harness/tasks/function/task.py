@@ -25,6 +25,7 @@ from typing import Any
 
 from harness.contract import Direction, Evidence, Failure, HarnessError, Split, Trial
 from harness.problem import wire
+from harness.problem.build import BuildFailedError, build, place_of
 from harness.problem.fresh import parts_of, pieces
 from harness.problem.in_memory import runs_in_memory
 from harness.problem.judge import base_folder, judge_places
@@ -74,7 +75,12 @@ class Function:
 
     @property
     def preflights(self) -> bool:
-        """Whether the problem's Python is ours, in which preflights run."""
+        """Whether a genome can be imported as it is, by the Python that preflights run in."""
+        return self.ours and not self.problem.build
+
+    @property
+    def ours(self) -> bool:
+        """Whether the problem's Python is ours."""
         return self.problem.python.program in ("", sys.executable)
 
     def prepare(self, data: str) -> str:
@@ -88,7 +94,22 @@ class Function:
         return pieces(self.problem, self.folder)
 
     def make_ready(self, trial: Trial, confine: Confine) -> None:
-        """Do nothing: a genome is Python."""
+        """Build the genome and the base, if there is a `build` and it is not done yet.
+
+        Raises HarnessError where the base's fails.
+        """
+        if not self.problem.build:
+            return
+        build(self.problem, self.folder, trial, confine)
+        if self.problem.wants_reference:
+            try:
+                build(self.problem, self.folder, self.reference_of(trial), confine)
+            except BuildFailedError as error:
+                raise HarnessError(f"the reference: {error}") from error
+
+    def reference_of(self, trial: Trial) -> Trial:
+        """Return `trial` with the base's genome in place of the candidate's."""
+        return replace(trial, genome=str(base_folder(self.folder)))
 
     def preflight_request(self, trial: Trial) -> SandboxRequest:
         """Return how to preflight `trial`'s genome: it is imported."""
@@ -112,9 +133,10 @@ class Function:
         )
 
     def view(self, trial: Trial) -> RepositoryView:
-        """Return what `trial`'s genome sees of the repository: where it is alone, a copy."""
+        """Return what `trial`'s genome sees of the repository, built; where it is alone, a copy."""
         if not self.in_memory(trial):
-            return view_of(self.problem, self.folder, trial)
+            built = place_of(self.problem, self.folder, trial) if self.problem.build else None
+            return view_of(self.problem, self.folder, trial, built)
         own = Path(trial.scratch) / trial.id / "view"
         shutil.rmtree(own, ignore_errors=True)  # of another part
         make_view(Path(self.folder), Path(trial.genome), self.problem, own, link=False)
@@ -154,7 +176,7 @@ class Function:
 
     def argv(self, runner: str, *words: str) -> list[str]:
         """Return the command line of a runner under the problem's Python."""
-        if self.preflights:
+        if self.ours:
             return python_argv(RUNNERS / runner, *words)
         return [self.problem.python.program, "-B", str(RUNNERS / runner), *words]
 
@@ -189,7 +211,7 @@ class _Trial:
         self.candidate = Genome(peer, wire.CANDIDATE, rung.seconds, memory, walls, cores)
         self.genomes = {wire.CANDIDATE: self.candidate}
         if reference:
-            base = replace(trial, genome=str(base_folder(task.folder)), scratch=str(work))
+            base = replace(task.reference_of(trial), scratch=str(work))
             peer, budget = self._peer(base, "reference.log"), REFERENCE_BUDGETS * rung.seconds
             self.genomes[wire.REFERENCE] = Genome(
                 peer, wire.REFERENCE, budget, memory, walls, cores
@@ -211,7 +233,7 @@ class _Trial:
                     raise HarnessError(f"the reference: {error.failure.reason}") from error
                 failure = error.failure
             except InvalidError as error:
-                failure = Failure("invalid", str(error))
+                failure = error.failure
             foreign = use.foreign(self._cpu_seconds())
         candidate = self.candidate
         ended = Exit(
@@ -254,10 +276,10 @@ class _Trial:
         self.evaluate.running.ended(1.0)
         ended, memory = self.evaluate.running.end(), self.trial.rung.memory_mib
         if ended.killed == "deadline":
-            return InvalidError(f"evaluate.py was still running after {self.limit:g} s")
+            return InvalidError.open(f"evaluate.py was still running after {self.limit:g} s")
         if ended.killed == "memory":
-            return InvalidError(f"evaluate.py held more than {memory} MiB")
-        return InvalidError(f"evaluate.py ended without a result (exit status {ended.code})")
+            return InvalidError.open(f"evaluate.py held more than {memory} MiB")
+        return InvalidError.open(f"evaluate.py ended without a result (exit status {ended.code})")
 
     def _raise_fault(self, result: wire.Frame) -> None:
         """Raise for an exception that evaluate did not catch."""
@@ -266,7 +288,9 @@ class _Trial:
             failure = Failure("crash", fault["text"])
             raise GenomeError(wire.CANDIDATE, failure)
         place = f"{self.task.problem.evaluate}:{fault['line']}"
-        raise InvalidError(f"{place}: {fault['text']}")
+        # what an exception says may quote held data: its author has not written it for agents
+        told = fault["text"] if fault["refused"] else f"{place} raised {fault['type']}"
+        raise InvalidError(f"{place}: {fault['text']}", told)
 
     def _cpu_seconds(self) -> float:
         """End every genome and return the CPU seconds of all three sandboxes."""
@@ -324,12 +348,14 @@ def numbers_of(result: wire.Frame, metric: str) -> tuple[float, dict[str, float]
     numbers: dict[str, Any] = value if isinstance(value, dict) else {metric: value}
     if metric not in numbers or len(numbers) > MAX_NUMBERS:
         wanted = f"a number, or a dict with {metric!r} and at most {MAX_NUMBERS - 1} other numbers"
-        raise InvalidError(f"evaluate must return {wanted}")
+        raise InvalidError.open(f"evaluate must return {wanted}")
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise InvalidError(f"evaluate returned no number as {name[:80]!r}")
+            raise InvalidError.open(f"evaluate returned no number as {name[:80]!r}")
         if not math.isfinite(_float(number)):
-            raise InvalidError(f"evaluate returned {number!r:.40} as {name[:80]!r}: not finite")
+            raise InvalidError.open(
+                f"evaluate returned {number!r:.40} as {name[:80]!r}: not finite"
+            )
     found = {name: _float(number) for name, number in numbers.items()}
     return found.pop(metric), found
 

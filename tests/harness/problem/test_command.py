@@ -5,6 +5,8 @@ import http.server
 import os
 import re
 import shutil
+import socket
+import socketserver
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import tasks
-from harness.contract import Rung, SetupError, Slice, Trial
+from harness.contract import DOOR_SOCKET, Rung, SetupError, Slice, Trial
 from harness.problem.interpreter import find_python
 from harness.problem.mounts import plan_mounts
 from harness.problem.spec import read_spec, write_spec
@@ -400,6 +402,83 @@ def test_a_text_genome_may_have_the_network_and_a_key(tmp_path, monkeypatch, ser
     assert (outcome.score, outcome.evidence) == (17.0 if network else None, "verified")
     assert ("key ***" if network else "key None") in outcome.tail
     assert "0123456789" not in str(outcome)
+
+
+class _UnixServer(socketserver.ThreadingUnixStreamServer):
+    """An HTTP server at a Unix socket; it has no host to be named by."""
+
+    daemon_threads = True
+
+    def get_request(self):
+        connection, _ = super().get_request()
+        return connection, ("door", 0)
+
+
+@pytest.fixture
+def door(tmp_path):
+    """A folder with the socket of a server that answers with the key that it was given."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            data = f"{self.path} {self.headers['authorization']}".encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    folder = tmp_path / "d"
+    folder.mkdir()
+    with _UnixServer(str(folder / DOOR_SOCKET), Answer) as listening:
+        (folder / DOOR_SOCKET).chmod(0o666)
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield folder
+        listening.shutdown()
+        thread.join()
+
+
+ASKS_MODEL = """\
+import os, socket, urllib.request as u
+url, key = os.environ["OPENAI_BASE_URL"], os.environ["OPENAI_API_KEY"]
+request = u.Request(url + "/v1/chat/completions", b"{}", {"authorization": "Bearer " + key})
+said = u.urlopen(request).read().decode()
+print("said:", said, os.environ["SWARM_MODEL"])
+others = [name for _, name in socket.if_nameindex() if name != "lo"]
+print("n:", float(said == "/v1/chat/completions Bearer sw-0123456789" and not others))
+"""
+
+ASKS = (
+    "---\ntask: command\ngenome: [prompt.txt]\nrun: python ask.py\nmetric: n\n"
+    "direction: maximize\ntext: true\nmodel: {kind: openai, model: m1}\n---\n"
+)
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("sandbox", ["namespaces", "none"])
+def test_a_text_genomes_command_reaches_its_model_without_a_network(tmp_path, door, sandbox):
+    """By a port of its own loopback; the address and the token are those of the trial."""
+    files = {"prompt.txt": "Be good.\n", "ask.py": ASKS_MODEL, "program.md": ASKS}
+    problem = Problem(tmp_path, files)
+    given = {"sandbox": sandbox, "door": str(door), "token": "sw-0123456789"}
+    outcome = problem.measure(**given)
+    alone = sandbox != "none" or len(socket.if_nameindex()) == 1
+    assert (outcome.score, outcome.evidence) == (float(alone), "verified"), outcome
+    assert "said: /v1/chat/completions Bearer *** m1" in outcome.tail
+    with pytest.raises(SetupError, match="`model` needs `--sandbox namespaces`"):
+        problem.measure(**given | {"sandbox": "landlock"})
+
+
+def test_another_model_is_another_harness(tmp_path):
+    """Its scores do not compare; its price changes nothing."""
+    ids = []
+    for n, more in enumerate(("m1", "m2", "m1, price: {input: 1, output: 2}")):
+        files = {"prompt.txt": "Be good.\n", "program.md": ASKS.replace("m1", more)}
+        (tmp_path / str(n)).mkdir()
+        problem = Problem(tmp_path / str(n), files | {"ask.py": ASKS_MODEL})
+        ids.append(tasks.load("command", problem.frozen).prepare("none"))
+    assert ids[0] == ids[2] != ids[1]
 
 
 def test_a_problem_travels_to_another_machine_as_a_whole(problem, tmp_path):

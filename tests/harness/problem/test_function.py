@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
@@ -72,7 +73,9 @@ def zygote():
 class Bench:
     """A frozen problem, on which genomes are measured."""
 
-    def __init__(self, folder, zygote, evaluate=EVALUATE, program=PROGRAM, kind="namespaces"):
+    def __init__(  # noqa: PLR0913, PLR0917
+        self, folder, zygote, evaluate=EVALUATE, program=PROGRAM, kind="namespaces", more=()
+    ):
         files = {
             "program.md": program,
             "evaluate.py": evaluate,
@@ -80,6 +83,7 @@ class Bench:
             "src/fast.py": SORT,
             "data/dev.txt": "dev\n",
             "data/hidden.txt": "hidden\n",
+            **dict(more),
         }
         self.folder, self.zygote, self.kind = folder, zygote, kind
         repo = make(folder / "repo", files)
@@ -91,7 +95,8 @@ class Bench:
         """Return a trial of the genome's source."""
         place = self.folder / "genome"
         (place / "src").mkdir(parents=True, exist_ok=True)
-        (place / "src/fast.py").write_text(dedent(genome))
+        for path, text in ({"src/fast.py": genome} if isinstance(genome, str) else genome).items():
+            (place / path).write_text(dedent(text))
         return Trial(
             id="t1",
             task="function",
@@ -362,27 +367,35 @@ def evaluate(candidate):
         os._exit(3)
     if mode == "memory":
         print(len(bytearray(1 << 30)))
+    if mode == "refuse":
+        raise candidate.Refused("sort\\nit")
     raise ValueError(mode * 200)
 """
 
 
 @pytest.mark.parametrize(
-    ("mode", "reason"),
+    ("mode", "reason", "told"),
     [
-        ("hang", "evaluate.py was still running after 4.3 s"),
-        ("exit", "evaluate.py ended without a result (exit status 3)"),
-        ("memory", "evaluate.py:12: MemoryError"),
-        ("\nx", "evaluate.py:13: ValueError: x x x"),
+        ("hang", "evaluate.py was still running after 4.3 s", "evaluate.py was still running"),
+        ("exit", "evaluate.py ended without a result (exit status 3)", "evaluate.py ended without"),
+        ("memory", "evaluate.py:12: MemoryError", "evaluate.py:12 raised MemoryError"),
+        ("\nx", "evaluate.py:15: ValueError: x x x", "evaluate.py:15 raised ValueError"),
+        ("refuse", "evaluate.py:14: sort it", "sort it"),
     ],
 )
-def test_an_evaluation_that_fails_is_invalid(modes, monkeypatch, mode, reason):
-    """It is the frozen file that failed, on what the candidate returned: nobody else's fault."""
+def test_an_evaluation_that_fails_is_invalid(modes, monkeypatch, mode, reason, told):
+    """It is the frozen file that failed, on what the candidate returned: nobody else's fault.
+
+    Agents are not shown the text of an exception, which may quote held data.
+    """
     monkeypatch.setattr(task, "EVALUATE_S", 0.3)
     failure = modes.measure(f"def mode(): return {mode!r}", seconds=2.0, memory=256).failure
     assert failure.kind == "invalid"
     assert (
         failure.reason.startswith(reason) or failure.reason == "evaluate.py held more than 256 MiB"
     )
+    assert failure.told.startswith(told) or failure.told == failure.reason
+    assert "x x" not in failure.told
     assert "\n" not in failure.reason
 
 
@@ -390,6 +403,36 @@ def test_an_evaluation_that_fails_is_invalid(modes, monkeypatch, mode, reason):
 def modes(tmp_path_factory, zygote, sandbox):
     """A problem whose evaluation fails as the genome says."""
     return Bench(tmp_path_factory.mktemp("modes"), zygote, MODES, PROGRAM.replace("held:", "#"))
+
+
+COMPILED = {
+    "src/fast.py": """\
+        import ctypes, pathlib
+        work = ctypes.CDLL(str(pathlib.Path(__file__).with_name("work.so")))
+        def solve(x): return work.twice(x)
+    """,
+    "src/work.c": "int twice(int x) { return x + x; }\n",
+}
+
+CALLS_BOTH = """\
+def evaluate(candidate, reference):
+    return 10 * candidate.solve(21) + reference.solve(1)
+"""
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
+def test_a_genome_that_needs_compiling_is_built_before_it_is_called(tmp_path, zygote, sandbox):
+    """The base too, where evaluate compares with it; what does not compile is a crash."""
+    build = "build: gcc -shared -fPIC -o src/work.so src/work.c\n---\n"
+    program = PROGRAM.replace("fast.py]", "fast.py, src/work.c]").replace("held:", "#")
+    program = f"{program.rstrip().removesuffix('---')}{build}"
+    files = {path: dedent(text) for path, text in COMPILED.items()}
+    bench = Bench(tmp_path, zygote, CALLS_BOTH, program, more=files)
+    faster = {**files, "src/work.c": "int twice(int x) { return x * 2 + 1; }\n"}
+    assert bench.measure(files).score == 422
+    assert bench.measure(faster).score == 432
+    failure = bench.measure({**files, "src/work.c": "int twice(\n"}).failure
+    assert (failure.kind, failure.reason[:31]) == ("crash", "the build ended with exit statu")
 
 
 def test_a_preflight_imports_the_genome(modes):

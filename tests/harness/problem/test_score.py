@@ -7,6 +7,8 @@ import hashlib
 import pytest
 
 from harness.contract import SetupError
+from harness.problem.scorer import failure_of
+from harness.sandbox.policy import Exit
 from tests.harness.problem.test_command import Problem, kinds
 
 SCORE = """\
@@ -88,6 +90,21 @@ def test_what_run_prints_or_leaves_gains_nothing(problem, trap):
     else:
         assert outcome.failure.kind == kind
         assert outcome.failure.reason.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        (b"KeyError: 'held'\n", "score: exit status 1"),
+        (b"refused: a line\x1b[1m too many\n\n", "a line[1m too many"),
+        (b"refused: early\nValueError: b c\n", "score: exit status 1"),
+    ],
+)
+def test_of_a_failed_scorer_agents_are_told_what_it_says_to_them(problem, printed, told):
+    """Its other output may quote what it alone sees."""
+    reason, shown = failure_of(Exit(1, "", 1.0, 0.0, 9.0), printed, problem.trial())
+    assert shown == told
+    assert reason.startswith("score: exit status 1: ")
 
 
 @pytest.mark.parametrize(

@@ -12,23 +12,17 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import fingerprint as identity
-from harness import tasks
-from harness.contract import CheckResult, HarnessError, Outcome, Rung, SandboxKind, Slice, Trial
+from harness.contract import CheckResult, HarnessError, Outcome, SandboxKind, Slice, Trial
 from harness.problem.spec import SPEC, TREE, read_spec, write_spec
-from islands.git.branches import Branches
 from islands.rng import seed_of
 from swarm.check.records import LEFT, SAW, BaseRuns, BaseTrial
-from swarm.executors.base import ExecutorConfig, VoidError
-from swarm.executors.local import LocalExecutor
-from swarm.executors.slices import discover
-from swarm.project.problem import freeze
+from swarm.executors.base import VoidError
+from swarm.executors.workbench import make_workbench, shortened
 from swarm.project.program import Program
 
 BROKEN = b"\x00<<< swarm check: broken on purpose )]} '\"\n"
@@ -96,39 +90,32 @@ async def run_base(base: Base, plan: BenchPlan, log: Callable[[str], None]) -> B
     """
     shutil.rmtree(base.scratch, ignore_errors=True)
     try:
-        bench = _Bench(base, plan)
-        async with bench.opened():
-            return await bench.runs(log)
+        base_bench = _BaseBench(base, plan)
+        async with base_bench.bench.opened():
+            return await base_bench.runs(log)
     finally:
         shutil.rmtree(base.scratch, ignore_errors=True)
 
 
-class _Bench:
+class _BaseBench:
     """The slices of this machine, and the base in variants."""
 
     def __init__(self, base: Base, plan: BenchPlan) -> None:
         self._base, self._plan = base, plan
-        program, scratch = base.program, base.scratch
-        settings = program.settings
-        self._slices = discover(settings.slices)
-        rung = settings.rungs[0]
-        limit = rung.seconds if plan.limit is None else min(plan.limit, rung.seconds)
-        self._rung = Rung(rung.depth, limit, rung.memory_mib)
-        self._genome, self._broken = scratch / "base", scratch / "broken"
-        Branches(base.repo, "check", settings.genome).export(base.commit, self._genome)
-        _break_files(self._genome, self._broken)
-        self._problem = freeze(base.repo, base.commit, program, scratch / "problem")
-        self.task = tasks.load(settings.task, self._problem)
-        config = ExecutorConfig(settings.task, program.data, base.sandbox, None, self._problem)
-        home = identity.export(scratch / "harness")
-        self._executor = LocalExecutor(home, config, self._slices)
+        self._rung = shortened(base.program.settings.rungs[0], plan.limit)
+        self.bench = make_workbench(
+            base.repo,
+            base.program,
+            [base.commit],
+            base.scratch,
+            base.sandbox,
+            frozen_at=base.commit,
+        )
+        self._broken = base.scratch / "broken"
+        _break_files(self.bench.genome(base.commit), self._broken)
+        self._slices, self._problem = self.bench.slices, self.bench.problem
+        self.task = self.bench.task
         self._count = 0
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
-        """Hold the slices' processes."""
-        async with self._executor:
-            yield
 
     async def runs(self, log: Callable[[str], None]) -> BaseRuns:
         """Run all of the plan."""
@@ -190,7 +177,7 @@ class _Bench:
         trial = self._trial(seed, slice_, **more)
         for _ in range(VOIDS):
             try:
-                return await self._executor.run(trial)
+                return await self.bench.run(trial)
             except VoidError as error:
                 reason = str(error)
         raise HarnessError(f"the base could not be measured: {reason}")
@@ -200,7 +187,7 @@ class _Bench:
         if not self._base.program.settings.checks:
             return None
         try:
-            return await self._executor.check(self._trial(seed, slice_))
+            return await self.bench.executor.check(self._trial(seed, slice_))
         except VoidError as error:
             raise HarnessError(f"the checks could not be run: {error}") from error
 
@@ -215,20 +202,14 @@ class _Bench:
     ) -> Trial:
         """Return a trial of the base, or of another genome or problem, with `times` its limit."""
         self._count += 1
-        program = self._base.program
-        return Trial(
-            id=f"c{self._count}",
-            task=program.settings.task,
-            data=program.data,
-            commit=self._base.commit,
-            seed=seed,
+        return self.bench.trial(
+            f"c{self._count}",
+            self._base.commit,
+            seed,
+            slice_,
             rung=replace(self._rung, seconds=times * self._rung.seconds),
-            slice=slice_,
-            genome=str(genome or self._genome),
-            entry=program.entry,
-            scratch=str(self._base.scratch / "trials"),
-            sandbox=self._base.sandbox,
-            problem=problem or self._problem,
+            genome=genome,
+            problem=problem,
         )
 
     def _twice(self) -> str:
@@ -236,7 +217,9 @@ class _Bench:
         if not self._problem:
             return ""
         spec = read_spec(self._problem)
-        if not spec.run or spec.network:  # a model's answers cost money, and leave nothing here
+        if (
+            not spec.run or spec.network or spec.model
+        ):  # a model's answers cost money, and leave nothing here
             return ""
         folder = self._base.scratch / "twice"
         shutil.copytree(self._problem, folder, symlinks=True, copy_function=os.link)
@@ -261,7 +244,11 @@ def _sees(problem: str) -> str:
     python = (spec := read_spec(problem)).python
     files = sum(1 for path in (Path(problem) / TREE).rglob("*") if path.is_file())
     mounts = f", read-only {', '.join(python.prefixes)}" if python.prefixes else ""
-    reach = "the network and " + ", ".join(spec.env) if spec.network else "no network, no keys"
+    reach = "no network, no keys"
+    if spec.network or spec.env:
+        reach = " and ".join([*(["the network"] * spec.network), *spec.env])
+    if spec.model is not None:
+        reach += f", and {spec.model.name} at {spec.model.url} through the meter"
     return (
         f"{files} files of the commit, the genome among them, read-only; python is"
         f" {python.program} ({python.version.split(' ')[1]}){mounts}; {reach}"

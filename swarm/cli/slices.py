@@ -17,9 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.ledger import read_events
-from harness import fingerprint as identity
 from harness.contract import SandboxKind, SetupError, Slice, Trial
-from islands.git.branches import Branches
 from swarm.cli.console import (
     FiniteRange,
     address_option,
@@ -32,11 +30,10 @@ from swarm.cli.console import (
     wide_console,
 )
 from swarm.executors.backends import Backend, BackendKind, open_backend
-from swarm.executors.base import ExecutorConfig
 from swarm.executors.nvml import Gpu, find_gpus
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.slice_metrics import SliceMetrics, measure_slices, metrics_by_slice
-from swarm.project.problem import freeze
+from swarm.executors.workbench import Workbench, make_workbench
 from swarm.project.program import Program
 from swarm.project.repository import load_program, tip
 from swarm.project.runs import latest, locate, repository, require_stopped
@@ -116,7 +113,7 @@ def slices(
                 " them, or create one with `swarm init DIR`"
             )
         else:
-            report = _benchmark(backend, listed, program, seeds, seconds, sandbox)
+            report = _benchmark(backend, program, seeds, seconds, sandbox)
     if as_json:
         click.echo(to_json(_as_dict(listed, report)))
     else:
@@ -147,7 +144,6 @@ def _from_run(name: str | None) -> SliceReport:
 
 def _benchmark(
     backend: Backend,
-    listed: tuple[Slice, ...],
     program: Program,
     seeds: int,
     seconds: float | None,
@@ -162,35 +158,18 @@ def _benchmark(
     rung = dataclasses.replace(rung, seconds=seconds or min(BENCHMARK_S, rung.seconds))
     commit = tip(repo).commit
     with tempfile.TemporaryDirectory(prefix="swarm-slices-") as scratch:
-        Path(scratch).chmod(0o755)  # a sandbox may run as another user
-        genome = Path(scratch) / "genome"
-        Branches(repo, "slices", program.settings.genome).export(commit, genome)
-        trial = Trial(
-            id="",
-            task=program.settings.task,
-            data=program.data,
-            commit=commit,
-            seed=program.settings.seed,
-            rung=rung,
-            slice=listed[0],
-            genome=str(genome),
-            entry=program.entry,
-            scratch=str(Path(scratch) / "trials"),
-            sandbox=sandbox,
-            problem=freeze(repo, commit, program, Path(scratch) / "problem"),
+        bench = make_workbench(
+            repo, program, [commit], Path(scratch), sandbox, frozen_at=commit, backend=backend
         )
-        home = identity.export(Path(scratch) / "harness")
-        metrics = asyncio.run(_run_trials(backend, home, listed, trial, seeds))
+        trial = bench.trial("", commit, program.settings.seed, bench.slices[0], rung=rung)
+        metrics = asyncio.run(_run_trials(bench, trial, seeds))
     return SliceReport(metrics, f"{seeds} trials of {rung.seconds:g} s")
 
 
-async def _run_trials(
-    backend: Backend, home: Path, listed: tuple[Slice, ...], trial: Trial, seeds: int
-) -> dict[str, SliceMetrics]:
+async def _run_trials(bench: Workbench, trial: Trial, seeds: int) -> dict[str, SliceMetrics]:
     console = Console(stderr=True)
-    config = ExecutorConfig(trial.task, trial.data, trial.sandbox, problem=trial.problem)
-    async with backend.executor(home, config, listed) as executor:
-        return await measure_slices(executor, listed, trial, seeds, console.print)
+    async with bench.opened() as executor:
+        return await measure_slices(executor, bench.slices, trial, seeds, console.print)
 
 
 def _as_dict(listed: tuple[Slice, ...], report: SliceReport) -> dict[str, object]:

@@ -7,5 +7,6 @@
 - `slices` and `nvml` find a machine's slices; `slice_metrics` measures their noise and speed.
 - `harness_process` talks to the trusted process that runs trials; `preflight` checks candidates in
   such processes beside the slices.
+- `model_door` lets trials ask the problem's model; `workbench` runs trials outside of any run.
 - `require_sandbox` refuses to run where the sandbox does not hold.
 """

@@ -22,17 +22,16 @@ from typing import Literal
 
 from git import Git
 
-from harness import tasks
 from harness.contract import Direction, SandboxKind, SetupError
 from islands.ratchet.noise import gain_of
 from islands.records import Gain
 from islands.rng import seed_of
 from swarm.executors.require_sandbox import require_sandbox
-from swarm.project.problem import freeze
+from swarm.executors.workbench import make_workbench
 from swarm.project.program import Program
 from swarm.project.repository import load_program, program_path
 from swarm.project.runs import make_home
-from swarm.results.pair_bench import Job, Pair, PairBench, PairPlan, paired_gain
+from swarm.results.pair_bench import Job, Pair, PairBench, paired_gain
 from swarm.results.remeasure import commit_id
 
 Judgement = Literal["real", "unclear", "worse", "fails"]
@@ -103,15 +102,22 @@ async def measure_range(  # noqa: PLR0913 - one for each option of the command
     require_sandbox(sandbox, {"the repository": repo})
     program = load_program(repo, commit_id(repo, "HEAD"), program_path(repo))
     first, last, steps, skipped = _steps(repo, span, program)
-    plan, metric = _plan(repo, program)
-    claims = read_claims(claimed, plan.direction) if claimed is not None else {}
     pairs = [*((parent, commit) for commit, parent, _ in steps), (first, last)]
-    bench = PairBench(plan, {commit for pair in pairs for commit in pair}, sandbox)
+    bench = make_workbench(
+        repo,
+        program,
+        [commit for pair in pairs for commit in pair],
+        make_home(repo) / _FOLDER,
+        sandbox,
+        frozen_at=commit_id(repo, "HEAD"),
+    )
+    task = bench.task
+    claims = read_claims(claimed, task.direction) if claimed is not None else {}
     fresh = [seed_of(program.settings.seed, "range", k) for k in range(seeds)]
     jobs = list(dict.fromkeys(Job(*pair, seed) for pair in pairs for seed in fresh))
-    async with bench.executor:
-        measured = await bench.pairs(jobs, log)
-        harness = bench.executor.harness
+    async with bench.opened(program.settings.slices.max_foreign_cpu) as executor:
+        measured = await PairBench(bench).pairs(jobs, log)
+        harness = executor.harness
 
     def of(old: str, new: str) -> list[Pair | SetupError]:
         return [measured[Job(old, new, seed)] for seed in fresh]
@@ -122,7 +128,7 @@ async def measure_range(  # noqa: PLR0913 - one for each option of the command
     ]
     gains = [step.gain for step in judged if step.gain is not None]
     return RangeResult(
-        metric=metric,
+        metric=task.metric,
         harness=harness,
         seeds=seeds,
         steps=tuple(judged),
@@ -173,25 +179,6 @@ def _claim(claims: Mapping[str, float], commit: str) -> float | None:
     return next(
         (gain for start, gain in claims.items() if start and commit.startswith(start)), None
     )
-
-
-def _plan(repo: Path, program: Program) -> tuple[PairPlan, str]:
-    """Return what to measure by, and the metric's name."""
-    folder = make_home(repo) / _FOLDER
-    problem = freeze(repo, commit_id(repo, "HEAD"), program, folder / "problem")
-    task = tasks.load(program.settings.task, problem)
-    plan = PairPlan(
-        repo=repo,
-        program=program,
-        data=program.data,
-        rung=program.settings.rungs[0],
-        direction=task.direction,
-        genome=program.settings.genome,
-        folder=folder / "genomes",
-        problem=problem,
-        harness=folder / "harness",
-    )
-    return plan, task.metric
 
 
 def _steps(

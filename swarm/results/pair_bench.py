@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-import shutil
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, stdev
 
-from harness import fingerprint as identity
-from harness.contract import Direction, HarnessError, Rung, SandboxKind, SetupError, Slice, Trial
-from islands.git.branches import Branches
+from harness.contract import HarnessError, SetupError, Slice
 from islands.ratchet.noise import gain_of
 from islands.records import Gain
-from swarm.executors.base import ExecutorConfig, VoidError
-from swarm.executors.local import LocalExecutor
-from swarm.executors.slices import discover
-from swarm.project.program import Program
+from swarm.executors.base import VoidError
+from swarm.executors.workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,47 +35,10 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class PairPlan:
-    """What a bench measures by.
-
-    repo: the repository
-    program: program.md, which names the task, the entry and the slices
-    data, rung, direction, genome: what is run
-    folder: where genomes and trials are kept; emptied first
-    problem: folder of the frozen problem, "" for a task that needs none
-    harness: folder of the harness's copies
-    """
-
-    repo: Path
-    program: Program
-    data: str
-    rung: Rung
-    direction: Direction
-    genome: tuple[str, ...]
-    folder: Path
-    problem: str
-    harness: Path
-
-
 class PairBench:
-    """The slices of this machine, and the exported genomes of the commits."""
+    """Commits in pairs of trials, on all slices of an open workbench."""
 
-    def __init__(self, plan: PairPlan, commits: Collection[str], sandbox: SandboxKind) -> None:
-        self._plan, self._sandbox = plan, sandbox
-        settings = plan.program.settings
-        self._slices = discover(settings.slices)
-        shutil.rmtree(plan.folder, ignore_errors=True)
-        branches = Branches(plan.repo, "measure", plan.genome)
-        for commit in commits:
-            branches.export(commit, plan.folder / commit)
-        config = ExecutorConfig(
-            settings.task,
-            plan.data,
-            sandbox,
-            settings.slices.max_foreign_cpu,
-            plan.problem,
-        )
-        self.executor = LocalExecutor(identity.export(plan.harness), config, self._slices)
+    bench: Workbench
 
     async def pairs(
         self, jobs: Sequence[Job], log: Callable[[str], None]
@@ -92,7 +49,7 @@ class PairBench:
         where a trial could not be measured.
         """
         queue, pairs = list(reversed(jobs)), dict[Job, Pair | SetupError]()
-        broken: list[HarnessError] = []
+        broken, direction = list[HarnessError](), self.bench.task.direction
 
         async def work(slice_: Slice) -> None:
             while queue:
@@ -110,35 +67,21 @@ class PairBench:
                     queue.clear()
                     return
                 old, new = scores[job.old], scores[job.new]
-                gain = gain_of(old, new, self._plan.direction)
+                gain = gain_of(old, new, direction)
                 pairs[job] = Pair(job.seed, old, new, gain)
                 log(f"{job.new[:10]} seed {job.seed}: {old:.5g} and {new:.5g}, gain {gain:+.5f}")
 
         async with asyncio.TaskGroup() as group:
-            for slice_ in self._slices:
+            for slice_ in self.bench.slices:
                 group.create_task(work(slice_))
         if broken:
             raise broken[0]
         return pairs
 
     async def _score(self, commit: str, seed: int, slice_: Slice) -> float:
-        plan = self._plan
-        trial = Trial(
-            id=f"{slice_.name}-{seed}",
-            task=plan.program.settings.task,
-            data=plan.data,
-            commit=commit,
-            seed=seed,
-            rung=plan.rung,
-            slice=slice_,
-            genome=str(plan.folder / commit),
-            entry=plan.program.entry,
-            scratch=str(plan.folder / "trials"),
-            sandbox=self._sandbox,
-            problem=plan.problem,
-        )
+        trial = self.bench.trial(f"{slice_.name}-{seed}", commit, seed, slice_)
         try:
-            outcome = await self.executor.run(trial)
+            outcome = await self.bench.run(trial)
         except VoidError as error:
             raise HarnessError(f"{commit[:10]} could not be measured: {error}") from error
         if outcome.score is None:

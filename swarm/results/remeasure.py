@@ -16,10 +16,10 @@ from islands.rng import seed_of
 from islands.state.population import KeptChange
 from islands.state.run_state import State
 from swarm.executors.require_sandbox import require_sandbox
-from swarm.project.problem import freeze
+from swarm.executors.workbench import make_workbench
 from swarm.project.repository import load_program
 from swarm.project.runs import RunFolder, load_state, require_stopped
-from swarm.results.pair_bench import Job, Pair, PairBench, PairPlan
+from swarm.results.pair_bench import Job, Pair, PairBench
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,27 +137,25 @@ class BenchRun:
         folder, run = self.folder, self.state.run
         require_sandbox(self.sandbox, folder.kept)
         program = load_program(folder.repo, run.base, run.program)
-        plan = PairPlan(
-            repo=folder.repo,
-            program=program,
-            data=run.data,
-            rung=run.rungs[0],
-            direction=run.direction,
-            genome=run.genome,
-            folder=folder.remeasure,
-            problem=freeze(folder.repo, run.base, program, folder.problem),
+        bench = make_workbench(
+            folder.repo,
+            program,
+            [commit for pair in commits for commit in pair],
+            folder.remeasure,
+            self.sandbox,
+            frozen_at=run.base,
+            problem=folder.problem,
             harness=folder.harness,
         )
-        bench = PairBench(plan, {commit for pair in commits for commit in pair}, self.sandbox)
         fresh = [seed_of(run.seed, self.purpose, k) for k in range(self.seeds)]
         jobs = [Job(old, new, seed) for old, new in commits for seed in fresh]
-        async with bench.executor:
-            if bench.executor.harness != run.harness:
+        async with bench.opened(program.settings.slices.max_foreign_cpu) as executor:
+            if executor.harness != run.harness:
                 raise SetupError(
                     f"the harness has changed: run {run.run} was scored by {run.harness},"
-                    f" this one is {bench.executor.harness}; check out the harness of that run"
+                    f" this one is {executor.harness}; check out the harness of that run"
                 )
-            found = await bench.pairs(jobs, log)
+            found = await PairBench(bench).pairs(jobs, log)
         return {(old, new): [found[Job(old, new, seed)] for seed in fresh] for old, new in commits}
 
 

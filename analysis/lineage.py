@@ -109,6 +109,7 @@ class Lineage:
     @take.register(ev.TrialStarted | ev.TrialVoided | ev.StackCheckStarted)
     @take.register(ev.SliceReleased | ev.IslandReassigned | ev.HeadAdopted | ev.ModelCalled)
     @take.register(ev.SummaryWritten)
+    @take.register(ev.TrialCharged)
     @take.register(se.Steered)
     def _no_effect(self, event: ev.Event) -> None:
         """Events that add neither a node nor an edge."""

@@ -39,7 +39,7 @@ _TOTALS = """
 SELECT (SELECT count(*) FROM trials WHERE state <> 'voided') AS trials,
   (SELECT count(*) FROM trials WHERE state = 'voided') AS voided,
   (SELECT coalesce(sum(epoch(ended) - epoch(started)), 0.0) / 3600 FROM trials) AS hours,
-  (SELECT coalesce(sum(usd), 0.0) FROM agent_calls) AS usd,
+  (SELECT coalesce(sum(usd), 0.0) FROM spending) AS usd,
   (SELECT count(*) FROM nodes WHERE experiment IS NOT NULL AND agent <> 'null') AS tried,
   (SELECT count(*) FROM nodes WHERE ending = 'kept' AND quarantined IS NULL) AS kept
 """

@@ -156,6 +156,12 @@ def _trial_started(event: ev.TrialStarted) -> Iterable[tuple[str, Row]]:
 
 
 @rows.register
+def _trial_charged(event: ev.TrialCharged) -> Iterable[tuple[str, Row]]:
+    usage = event.usage
+    yield "trials", {"trial": event.trial, "usd": usage.usd, "tokens": usage.tokens}
+
+
+@rows.register
 def _trial_voided(event: ev.TrialVoided) -> Iterable[tuple[str, Row]]:
     end = {"reason": event.reason, "ended": event.recorded}
     yield "trials", {"trial": event.started.trial, "state": "voided", **end}

@@ -213,6 +213,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     tokens_cached=("BIGINT", "those of tokens_in that were read from the provider's cache"),
     tokens_untold=("BIGINT", "most tokens of calls that never reported theirs"),
     usd=("DOUBLE", "US dollars"),
+    tokens=("BIGINT", "tokens read and written, those that no count came for at their most"),
     usd_per_slice_hour=("DOUBLE", "US dollars that an hour of a slice counts as"),
     temperament=("VARCHAR", "what kind of change the brief asked for; NULL: any"),
     requests=("BIGINT", "number of times that the agent was asked for a proposal"),
@@ -295,11 +296,11 @@ TABLES: Mapping[str, Table] = {
         keys=3,
     ),
     "trials": Table(
-        "Every trial and its outcome.",
+        "Every trial and its outcome; usd and tokens: its calls to the problem's model.",
         _named(
             "trial experiment island commit purpose seed rung slice split check_number share state"
             " score evidence failure reason"
-            " harness sandbox seconds peak_mib facts claims digests tail started ended"
+            " harness sandbox seconds peak_mib facts claims digests tail started ended usd tokens"
         ),
     ),
     "checks": Table(
@@ -325,8 +326,8 @@ TABLES: Mapping[str, Table] = {
         keys=0,
     ),
     "model_calls": Table(
-        "Every call to a model; agent_calls has their sums by proposal. usd is NULL where the"
-        " price is unknown.",
+        "Every call to a model; agent_calls has their sums by proposal, trials those of agent"
+        " 'run', which is the command that is measured. usd is NULL where the price is unknown.",
         _named(
             "agent model experiment status tokens_in tokens_out tokens_cached tokens_untold usd"
             " duration recorded"
@@ -423,6 +424,16 @@ TABLES: Mapping[str, Table] = {
 }
 
 VIEWS: Mapping[str, View] = {
+    "spending": View(
+        "What was spent on models, by proposal and by trial.",
+        """
+        SELECT experiment, island, usd, tokens_in + tokens_out + tokens_untold AS tokens, recorded
+        FROM agent_calls
+        UNION ALL
+        SELECT experiment, island, usd, tokens, coalesce(ended, started) FROM trials
+        WHERE usd IS NOT NULL
+        """,
+    ),
     "experiments": View(
         "Each experiment: proposal, verdict and cost.",
         """
@@ -430,7 +441,7 @@ VIEWS: Mapping[str, View] = {
           hypothesis, notes, ending, verdict, rule, failure, reason, gain, noise, pairs, score,
           scores, screened, evidence, added, removed, cost.usd, recorded, ended
         FROM nodes LEFT JOIN (
-          SELECT experiment, sum(usd) AS usd FROM agent_calls GROUP BY experiment
+          SELECT experiment, sum(usd) AS usd FROM spending GROUP BY experiment
         ) AS cost USING (experiment)
         WHERE experiment IS NOT NULL
         ORDER BY experiment
@@ -616,9 +627,11 @@ VIEWS: Mapping[str, View] = {
         ), tried AS (
           SELECT island, count(*) FILTER (state <> 'voided') AS trials FROM trials GROUP BY island
         ), calls AS (
-          SELECT island, sum(usd) AS usd,
+          SELECT island,
             count(*) FILTER (error_kind NOT IN ('exhausted', 'summary')) AS unanswered
           FROM agent_calls GROUP BY island
+        ), spent AS (
+          SELECT island, sum(usd) AS usd FROM spending GROUP BY island
         )
         SELECT islands.island, islands.agent, heads.head, head.score,
           head.scores, head.evidence,
@@ -633,7 +646,7 @@ VIEWS: Mapping[str, View] = {
           LEFT JOIN nodes AS head ON head.node = heads.head
           LEFT JOIN nodes AS base ON base.node = islands.base
           LEFT JOIN counts USING (island) LEFT JOIN tried USING (island)
-          LEFT JOIN calls USING (island)
+          LEFT JOIN calls USING (island) LEFT JOIN spent USING (island)
         ORDER BY gain DESC NULLS LAST, islands.island
         """,
     ),

@@ -15,7 +15,7 @@ SELECT kept.island, kept.ended, kept.step,
   sum(gain) OVER chain AS gain, sqrt(sum(noise ** 2) OVER chain) AS noise,
   (SELECT coalesce(sum(epoch(trials.ended) - epoch(started)), 0) / 3600 FROM trials
    WHERE trials.ended <= kept.ended) AS hours,
-  (SELECT coalesce(sum(usd), 0) FROM agent_calls WHERE recorded <= kept.ended) AS usd
+  (SELECT coalesce(sum(usd), 0) FROM spending WHERE recorded <= kept.ended) AS usd
 FROM kept WINDOW chain AS (PARTITION BY kept.island ORDER BY step)
 ORDER BY kept.island, step
 """

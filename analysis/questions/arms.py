@@ -39,11 +39,14 @@ WITH called AS (
     coalesce(any_value(temperament), '') AS temperament, sum(usd) AS usd
   FROM agent_calls WHERE error_kind IS DISTINCT FROM 'summary' GROUP BY experiment
 ), ran AS (
-  SELECT experiment, sum(epoch(ended) - epoch(started)) / 3600 AS hours FROM trials GROUP BY 1
+  SELECT experiment, sum(epoch(ended) - epoch(started)) / 3600 AS hours,
+    coalesce(sum(usd), 0.0) AS trial_usd
+  FROM trials GROUP BY 1
 ), kept AS (
   SELECT experiment, gain FROM nodes WHERE ending = 'kept' AND quarantined IS NULL
 )
-SELECT island, agent, temperament, usd, coalesce(hours, 0.0) AS hours, gain
+SELECT island, agent, temperament, usd + coalesce(trial_usd, 0.0) AS usd,
+  coalesce(hours, 0.0) AS hours, gain
 FROM called LEFT JOIN ran USING (experiment) LEFT JOIN kept USING (experiment)
 ORDER BY experiment
 """

@@ -127,7 +127,7 @@ SELECT (SELECT coalesce(sigma, 0.0) FROM noise) AS sigma,
   (SELECT coalesce(sum(nulls_kept), 0) FROM nulls)::INTEGER AS nulls_kept,
   (SELECT count(*) FROM trials WHERE state <> 'voided') AS trials,
   (SELECT coalesce(sum(epoch(ended) - epoch(started)), 0.0) / 3600 FROM trials) AS slice_hours,
-  (SELECT coalesce(sum(usd), 0.0) FROM agent_calls) AS usd
+  (SELECT coalesce(sum(usd), 0.0) FROM spending) AS usd
 """
 
 

@@ -29,7 +29,7 @@ class AgentCost:
     experiments, kept: how many it proposed, and how many of these were kept
     trials: trials run for them
     slice_hours: wall time of these trials, in hours
-    usd, tokens: of its calls
+    usd, tokens: of its calls, and of those that trials of its experiments made
     gain: sum of the gains of what was kept, with its standard error
     unmetered: whether its calls do not pass through the gateway, so that `usd` and `tokens` miss
         them
@@ -67,7 +67,8 @@ WITH proposed AS (
   FROM nodes WHERE experiment IS NOT NULL GROUP BY agent
 ), ran AS (
   SELECT coalesce(nodes.agent, '{RUN}') AS agent, count(*) AS trials,
-    coalesce(sum(epoch(trials.ended) - epoch(trials.started)), 0.0) / 3600 AS hours
+    coalesce(sum(epoch(trials.ended) - epoch(trials.started)), 0.0) / 3600 AS hours,
+    sum(trials.usd) AS usd, sum(trials.tokens)::BIGINT AS tokens
   FROM trials LEFT JOIN (FROM nodes WHERE experiment IS NOT NULL) AS nodes USING (experiment)
   GROUP BY 1
 ), called AS (
@@ -75,8 +76,10 @@ WITH proposed AS (
   FROM agent_calls GROUP BY agent
 )
 SELECT agent, coalesce(experiments, 0) AS experiments, coalesce(kept, 0) AS kept,
-  coalesce(trials, 0) AS trials, coalesce(hours, 0.0) AS hours, coalesce(usd, 0.0) AS usd,
-  coalesce(tokens, 0) AS tokens, coalesce(gain, 0.0) AS gain, coalesce(variance, 0.0) AS variance,
+  coalesce(trials, 0) AS trials, coalesce(hours, 0.0) AS hours,
+  coalesce(called.usd, 0.0) + coalesce(ran.usd, 0.0) AS usd,
+  coalesce(called.tokens, 0) + coalesce(ran.tokens, 0) AS tokens,
+  coalesce(gain, 0.0) AS gain, coalesce(variance, 0.0) AS variance,
   coalesce(pairs, 0) AS pairs, coalesce(unmetered, false) AS unmetered
 FROM proposed FULL JOIN ran USING (agent) FULL JOIN called USING (agent)
 ORDER BY agent = '{RUN}', gain DESC, agent

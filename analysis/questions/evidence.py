@@ -147,7 +147,7 @@ SELECT trial, commit, purpose, seed, slice, state, score, failure, reason,
 FROM trials WHERE experiment = ? ORDER BY started, trial
 """
 
-_USD = "SELECT coalesce(sum(usd), 0.0) FROM agent_calls WHERE experiment = ?"
+_USD = "SELECT coalesce(sum(usd), 0.0) FROM spending WHERE experiment = ?"
 
 _SOURCES = """
 SELECT edges.kind, nodes.experiment, nodes.island FROM edges JOIN nodes ON nodes.node = source

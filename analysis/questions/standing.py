@@ -72,7 +72,7 @@ _SUMMARY = """
 SELECT run.task, run.metric, run.recorded AS started,
   (SELECT count(*) FROM trials WHERE state <> 'voided') AS trials,
   (SELECT count(*) FROM nodes WHERE ending = 'kept' AND quarantined IS NULL) AS kept,
-  (SELECT coalesce(sum(usd), 0) FROM agent_calls) AS usd,
+  (SELECT coalesce(sum(usd), 0) FROM spending) AS usd,
   (SELECT count(*) FROM merges) AS merges
 FROM run
 """

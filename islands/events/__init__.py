@@ -61,6 +61,7 @@ from islands.events.trials import (
     CommitQuarantined,
     Fallback,
     FreshChecked,
+    TrialCharged,
     TrialEnded,
     TrialStarted,
     TrialVoided,
@@ -105,6 +106,7 @@ __all__ = [
     "StackVerdict",
     "SummaryWritten",
     "Transfer",
+    "TrialCharged",
     "TrialEnded",
     "TrialStarted",
     "TrialVoided",
@@ -151,6 +153,7 @@ Event = (
     | se.Steered
     | FreshChecked
     | SummaryWritten
+    | TrialCharged
 )
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.contract import Outcome, Split, VoidCause
-from islands.records import Gain, Purpose
+from islands.records import Gain, Purpose, Usage
 
 ISLANDS_OWN: frozenset[Purpose] = frozenset({"baseline", "screen", "confirm"})
 """Purposes of the trials of islands' own ratchets; other scores belong to the check that asked."""
@@ -45,6 +45,24 @@ class TrialStarted:
     fresh: int = 0
     recorded: float = 0.0
     kind: Literal["trial_started"] = "trial_started"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCharged:
+    """The calls of a trial's `run` to the problem's model can have cost so much, at most, so far.
+
+    Recorded before a call that raises it goes out, and when the trial is over: then it is the cost.
+
+    trial, experiment, island: which trial, what it is for (0: nothing), who asked for it
+    usage: what its calls took
+    """
+
+    trial: str
+    experiment: int
+    island: str
+    usage: Usage
+    recorded: float = 0.0
+    kind: Literal["trial_charged"] = "trial_charged"
 
 
 @dataclass(frozen=True, slots=True)

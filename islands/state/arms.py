@@ -2,7 +2,8 @@
 
 An arm is an agent, which stands for its model, with a temperament, on an island. It earns the gains
 that its changes were kept for, quarantined ones left out. It costs the dollars of its calls, those
-without a proposal too, and the wall seconds that slices spent on its experiments.
+without a proposal too, those of its experiments' trials, and the wall seconds that slices spent on
+these.
 
 Not covered: null proposals, migrants and ports belong to no arm: an agent does not choose these.
 """
@@ -31,7 +32,7 @@ class ArmTotals:
 
     asked, kept: requests for a proposal, and proposals kept
     gain: sum of the gains of what was kept, in units of the metric
-    usd, seconds: dollars of its calls, seconds of its trials
+    usd, seconds: dollars of its calls and trials, seconds of its trials
     """
 
     asked: int = 0
@@ -56,6 +57,7 @@ class Arms:
         self.totals: dict[ProposalArm, ArmTotals] = {}
         self._open: dict[int, ProposalArm] = {}
         self._kept: dict[str, tuple[ProposalArm, float]] = {}
+        self._charged: dict[str, float] = {}
 
     @singledispatchmethod
     def apply(self, event: ev.Event) -> None:
@@ -76,8 +78,16 @@ class Arms:
     @apply.register
     def _trial_ended(self, event: ev.TrialEnded) -> None:
         arm = self._open.get(event.started.experiment)
+        self._charged.pop(event.started.trial, None)
         if arm is not None:
             self.totals[arm].seconds += max(0.0, event.recorded - event.started.recorded)
+
+    @apply.register
+    def _trial_charged(self, event: ev.TrialCharged) -> None:
+        arm = self._open.get(event.experiment)
+        if arm is not None:
+            self.totals[arm].usd += event.usage.usd - self._charged.get(event.trial, 0.0)
+            self._charged[event.trial] = event.usage.usd
 
     @apply.register
     def _verdict_reached(self, event: ev.VerdictReached) -> None:

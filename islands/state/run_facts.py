@@ -82,12 +82,12 @@ class RunFacts:
 
     @property
     def usd(self) -> float:
-        """The US dollars spent by all islands, pending calls at their most."""
+        """The US dollars spent by all islands and trials, pending calls at their most."""
         return sum(island.usd for island in self.islands.values()) + self.calls.usd
 
     @property
     def tokens(self) -> int:
-        """The tokens used by all islands, pending calls at their most."""
+        """The tokens used by all islands and trials, pending calls at their most."""
         return sum(island.tokens for island in self.islands.values()) + self.calls.tokens
 
     def prior(self) -> GainPrior:

@@ -39,6 +39,10 @@ MAX_VOIDS_OF_BASE = 5
 
 MAX_PAUSE_S = 600.0
 
+MODEL_PAUSE_S = 15.0
+"""Seconds to wait after a model did not answer; twice as long each time, so that five voids of the
+base in a row outlast four minutes."""
+
 DISTURBED: Final[frozenset[VoidCause]] = frozenset({"busy", "still"})
 """Causes that lie with other programs on this machine, as far as can be told."""
 
@@ -133,5 +137,6 @@ class Voids:
 
     def pause_s(self, slice_name: str, cause: VoidCause, budget: float) -> float:
         """Return the seconds to wait after a void trial before the next one on its slice."""
-        unit = {"busy": budget, "still": 1.0, "harness": 1.0}.get(cause, 0.0)
+        units = {"busy": budget, "still": 1.0, "harness": 1.0, "model": MODEL_PAUSE_S}
+        unit = units.get(cause, 0.0)
         return min(MAX_PAUSE_S, unit * 2.0 ** min(self._on_slice.get(slice_name, 1) - 1, 16))

@@ -48,6 +48,7 @@ def findings(runs: BaseRuns, policy: RatchetPolicy) -> list[Finding]:
         return failed
     found = [*failed, _score(runs), *_printed(runs), *_seeds(runs), _time(runs), *_load(runs)]
     found += [
+        *_money(runs),
         *_reach(runs, policy),
         _evidence(runs),
         *_genome(runs),
@@ -134,6 +135,15 @@ def _load(runs: BaseRuns) -> Iterator[Finding]:
     if fmean(shares) > BUSY_SHARE:
         text = f"other programs took {fmean(shares):.0%} of the cores' time meanwhile"
         yield Finding("warn", "load", text, "stop them, and check again: they add to the spread")
+
+
+def _money(runs: BaseRuns) -> Iterator[Finding]:
+    """Yield what the calls of `run` to the problem's model cost."""
+    costs = [trial.outcome.facts["usd"] for trial in runs.scored if "usd" in trial.outcome.facts]
+    if costs:
+        usd = fmean(costs)
+        most = " and ".join(f"${usd * trials:.3g} for {trials:,}" for trials in HORIZONS)
+        yield Finding("ok", "money", f"its model costs ${usd:.3g} a trial: {most}")
 
 
 def _reach(runs: BaseRuns, policy: RatchetPolicy) -> Iterator[Finding]:

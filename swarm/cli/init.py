@@ -107,6 +107,12 @@ def _split_held(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     help="Variable of yours that --run sees; only with --text. Repeatable.",
 )
 @click.option(
+    "--model",
+    metavar="NAME",
+    default="",
+    help="Model that --run may ask, its key kept and its dollars metered; only with --text.",
+)
+@click.option(
     "--seconds",
     metavar="SECONDS",
     type=FiniteRange(min=0, min_open=True),

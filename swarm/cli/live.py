@@ -181,6 +181,7 @@ _CAUSES: Mapping[VoidCause, str] = {
     "signal": "ended by a signal from outside",
     "lost": "whose process ended",
     "drift": "on a slice that was quarantined",
+    "model": "whose model did not answer",
 }
 
 

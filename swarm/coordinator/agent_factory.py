@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from swarm.agents.base import Agent, Probed, Summariser, Writing
 from swarm.agents.external.settings import ExternalSettings
-from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.settings import ModelSettings
 from swarm.agents.mutator import Breakages, Mutator
 from swarm.agents.plain_sampling import IID, PlainSampling
 from swarm.agents.questions import RunQuestions
-from swarm.coordinator.call_records import CallRecords
 from swarm.coordinator.launch_plan import Launch
+from swarm.coordinator.shared_gateway import SharedGateway
 from swarm.project.program import Program
 from swarm.project.schema import MutatorSection
 
 
-async def make_teams(  # noqa: PLR0913, PLR0917  # what all agents share
-    program: Program,
-    launch: Launch,
-    budget: Budget,
-    stack: AsyncExitStack,
-    calls: CallRecords,
-    answers: RunQuestions,
+async def make_teams(
+    program: Program, launch: Launch, shared: SharedGateway, answers: RunQuestions
 ) -> Mapping[str, Mapping[str, Agent]]:
     """Return the agents of each island by name."""
     breakages = Breakages()
@@ -41,18 +34,16 @@ async def make_teams(  # noqa: PLR0913, PLR0917  # what all agents share
         return teams
     # most launches need no HTTP client
     from swarm.agents.external.factory import Workplace, make_coding_agent  # noqa: PLC0415
-    from swarm.agents.gateway.gateway import Gateway  # noqa: PLC0415
-    from swarm.agents.llm.factory import RateLimiters, make_agent  # noqa: PLC0415
+    from swarm.agents.llm.factory import make_agent  # noqa: PLC0415
 
-    limiters = RateLimiters()
-    gateway = await stack.enter_async_context(Gateway(budget, limiters, calls.ended))
-    folder = launch.folder
+    gateway, calls, budget = await shared.get(), shared.calls, shared.budget
+    limiters, folder = gateway.limiters, launch.folder
     place = Workplace(program.settings.genome, folder.path / "agents", folder.scratch / "agents")
     for island, name in others:
         given = program.agents[name]
         if isinstance(given, ModelSettings):
             model = make_agent(name, given, limiters, budget, calls.started, calls.ended, answers)
-            stack.push_async_callback(model.close)
+            shared.stack.push_async_callback(model.close)
             # it may not ask what was tried
             teams[island].setdefault(IID, PlainSampling(replace(model, questions=None)))
             teams[island][name] = model
@@ -60,7 +51,7 @@ async def make_teams(  # noqa: PLR0913, PLR0917  # what all agents share
             coder = make_coding_agent(name, given, gateway, place, calls.started, answers)
             if given.model is not None and not given.model.login:
                 model = make_agent(name, given.model, limiters, budget, calls.started, calls.ended)
-                stack.push_async_callback(model.close)
+                shared.stack.push_async_callback(model.close)
                 coder.writer = model
             teams[island][name] = coder
     return teams

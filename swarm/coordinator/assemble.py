@@ -27,10 +27,12 @@ from swarm.coordinator.agent_factory import make_teams, probe, writer_of
 from swarm.coordinator.call_records import CallRecords
 from swarm.coordinator.inbox import Inbox
 from swarm.coordinator.launch_options import LaunchOptions, require_agent, select_run
+from swarm.coordinator.launch_plan import Launch
 from swarm.coordinator.program_plan import islands_of, launch_of, line_count, opening_of
 from swarm.coordinator.record_answers import RecordAnswers
 from swarm.coordinator.resumed_program import ResumedProgram, resumed_program
 from swarm.coordinator.run import Run
+from swarm.coordinator.shared_gateway import SharedGateway
 from swarm.executors.backends import open_backend
 from swarm.executors.base import ExecutorConfig
 from swarm.executors.preflight import PreflightPool, choose_slices
@@ -96,9 +98,8 @@ async def assemble(
                 revision=resumed.revision,
                 notices=resumed.notices,
             )
-            spent = Usage(tokens_untold=past.tokens, usd=past.usd)
-            budget = Budget(launch.limits.usd, launch.limits.tokens, spent)
-            teams = await make_teams(program, launch, budget, stack, calls, answers)
+            shared = SharedGateway(_budget_of(launch, past), calls, stack)
+            teams = await make_teams(program, launch, shared, answers)
             if not options.unlimited:
                 await probe(agent for team in teams.values() for agent in team.values())
             # takes seconds: whatever else is wrong is said before
@@ -112,7 +113,12 @@ async def assemble(
                 settings.task, program.data, launch.sandbox, max_foreign_cpu, problem
             )
             slices = tuple({island.slice.name: island.slice for island in islands}.values())
-            executor = backend.executor(harness, config, slices)
+            executor = await shared.metered(
+                backend.executor(harness, config, slices),
+                program,
+                folder,
+                local=options.executor == "local",
+            )
             places = choose_slices(settings.preflight if task.preflights else "never", slices)
             preflights = PreflightPool(
                 harness, settings.task, program.data, places, launch.sandbox, problem
@@ -129,7 +135,7 @@ async def assemble(
                 },
                 preflights=await stack.enter_async_context(preflights),
                 watch=watch,
-                budget=budget,
+                budget=shared.budget,
                 writer=writer_of(teams),
                 inbox=Inbox(folder.steering),
             )
@@ -175,3 +181,9 @@ def _present(folder: RunFolder) -> Iterator[None]:
             f"{folder.path} was removed while the run used it, so the run's record is lost; its"
             " commits are in git (git for-each-ref refs/swarm)"
         ) from error
+
+
+def _budget_of(launch: Launch, past: State) -> Budget:
+    """Return what is left to spend of the launch's limits."""
+    spent = Usage(tokens_untold=past.tokens, usd=past.usd)
+    return Budget(launch.limits.usd, launch.limits.tokens, spent)

@@ -1,11 +1,13 @@
-"""Records what agents' calls to models can cost, before each, and what each has cost."""
+"""Records what calls of agents and trials can cost, before each, and what each has cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.contract import Trial
 from islands import events as ev
 from islands.records import Brief, Usage
+from swarm.agents.llm.settings import RUN
 from swarm.coordinator.run import Run
 
 
@@ -34,12 +36,28 @@ class CallRecords:
 
     def ended(self, call: ev.ModelCalled) -> None:
         """Record a call that has ended."""
-        if call.experiment:
+        if call.experiment or call.agent == RUN:
             self._opened().record(call)
         else:
             self._early.append(call)
 
+    def charged(self, trial: Trial, usage: Usage, over: bool) -> None:
+        """Record the most that a trial's calls can have cost, where it rises, and what they did."""
+        run = self._opened()
+        known = run.state.calls.charges.get(trial.id, Usage())
+        if over or usage.usd > known.usd or usage.tokens > known.tokens:
+            experiment, island = self._asked_for(trial)
+            run.record(ev.TrialCharged(trial.id, experiment, island, usage))
+
+    def experiment_of(self, trial: Trial) -> int:
+        """Return the number of the experiment that a trial is for, 0 for none."""
+        return self._asked_for(trial)[0]
+
+    def _asked_for(self, trial: Trial) -> tuple[int, str]:
+        started = self._opened().state.running[trial.id]
+        return started.experiment, started.island
+
     def _opened(self) -> Run:
         if self.run is None:
-            raise ValueError("a proposal was asked for before the run was assembled")
+            raise ValueError("a model was asked before the run was assembled")
         return self.run

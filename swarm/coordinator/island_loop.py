@@ -272,7 +272,8 @@ class IslandLoop:
             if limit is not None:
                 await self._close_early(limit)
                 return limit
-            await self.trials.execute(step, slice_)
+            if (limit := await self.trials.execute(step, slice_)) is not None:
+                return limit
             run.record_quarantines()
             if (event := state.sentinels.next_event()) is not None:
                 self._record_slice_event(event)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from harness.contract import CheckResult, Failure, HarnessError, Outcome, Slice, Trial
 from islands import events as ev
-from islands.records import CheckRequest, TrialRequest
+from islands.records import CheckRequest, RunLimit, TrialRequest
 from islands.state.voids import MAX_VOIDS_OF_BASE
+from swarm.agents.llm.budget import BudgetError
 from swarm.coordinator.run import Run
 from swarm.executors.base import VoidError
 
@@ -28,11 +29,12 @@ class TrialRunner:
     island: str
     _discarded: list[Path] = field(default_factory=list)
 
-    async def execute(self, request: TrialRequest, slice_: Slice) -> None:
+    async def execute(self, request: TrialRequest, slice_: Slice) -> RunLimit | None:
         """Run the trial and record its outcome, or that it was void.
 
-        Raises HarnessError if the outcome is of another harness than the run's, or if the machine
-        or the harness is to blame for void trials.
+        Returns the limit that left no room for a call of it to the problem's model. Raises
+        HarnessError if the outcome is of another harness than the run's, or if the machine or the
+        harness is to blame for void trials.
         """
         run, trial = self.run, self._trial(request, slice_)
         run.record(
@@ -56,6 +58,10 @@ class TrialRunner:
             run.record(ev.TrialEnded(started, await self._outcome(trial, request)))
         except VoidError as error:
             await self._void(started, trial, error)
+        except BudgetError as error:
+            run.record(ev.TrialVoided(started, f"limits.{error.limit}: {error}", "model"))
+            return error.limit
+        return None
 
     async def check(self, request: CheckRequest, slice_: Slice) -> None:
         """Run the problem's checks on a commit and record their result.

@@ -35,6 +35,7 @@ COMMENTS: Mapping[str, str] = {
     "text": "The genome is read and not run.",
     "network": "",
     "env": "Variables that `run` sees.",
+    "model": "`run` may ask it; swarm holds the key and meters each call.",
     "rungs": "Limits of one trial.",
     "agent": "",
 }

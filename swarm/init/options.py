@@ -47,6 +47,7 @@ class InitOptions:
     text: bool = False
     network: bool = False
     env: tuple[str, ...] = ()
+    model: str = ""
     seconds: float | None = None
     memory_mib: int | None = None
     agent: str = ""
@@ -71,10 +72,17 @@ class InitOptions:
             "text": self.text,
             "network": self.network,
             "env": list(self.env),
+            "model": self._model(),
             "rungs": self._rungs(),
             "agent": self.agent,
         }
         return {key: value for key, value in given.items() if value}
+
+    def _model(self) -> dict[str, Value]:
+        if not self.model:
+            return {}
+        kind = "anthropic" if self.model.startswith("claude") else "openai"
+        return {"kind": kind, "model": self.model}
 
     def _rungs(self) -> list[Value]:
         if self.seconds is None and self.memory_mib is None:

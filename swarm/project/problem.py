@@ -19,7 +19,7 @@ from harness.problem.interpreter import find_python
 from harness.problem.judge import JUDGE
 from harness.problem.mounts import plan_mounts
 from harness.problem.prepare import prepare
-from harness.problem.spec import REPO, TREE, ProblemSpec, write_spec
+from harness.problem.spec import REPO, TREE, ModelSpec, ProblemSpec, write_spec
 from harness.problem.view import make_view
 from islands.environment import secret
 from islands.git.branches import Branches
@@ -36,7 +36,7 @@ from swarm.project.judge import (
 )
 from swarm.project.program import Program
 from swarm.project.runs import HOME
-from swarm.project.schema import MetricSection
+from swarm.project.schema import MetricSection, ModelSection
 
 CHECK_SECONDS = 300.0
 """Seconds that all checks of a commit may take together, unless program.md says otherwise."""
@@ -135,7 +135,17 @@ def _spec(repo: Path, program: Program, frozen: list[TrackedFile], judge: Judge)
         text=bool(settings.text),
         network=bool(settings.network),
         env=_variables(settings.env or ()),
+        model=_model(settings.model),
     )
+
+
+def _model(section: ModelSection | None) -> ModelSpec | None:
+    """Return what of a model decides its answers."""
+    if section is None:
+        return None
+    model = section.model_settings()
+    limits = f"{model.max_output_tokens} tokens, effort {model.effort or 'default'}"
+    return ModelSpec(model.kind, model.model, model.url, limits)
 
 
 def _variables(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from islands.ratchet.guards import HARNESS_OWN
 from islands.records import NULL
 from swarm.agents.external.settings import ExternalSettings
 from swarm.agents.gateway.prices import known_price
-from swarm.agents.llm.settings import ModelSettings
+from swarm.agents.llm.settings import RUN, ModelSettings
 from swarm.agents.plain_sampling import IID
 from swarm.project.coding_agents import unfit_coding_agents
 from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
@@ -173,20 +173,33 @@ def _contradictions(settings: Settings, files: Collection[str]) -> Iterator[Prob
         yield from _unjudged(settings, tasks.kind(settings.task))
     if NULL in settings.agents:
         yield ("agents", NULL), "is the name that proposals without effect go by: choose another"
+    if RUN in settings.agents:
+        yield ("agents", RUN), "is the name that the run's own trials go by: choose another"
     yield from _idle_keys(settings)
     yield from _networked_code(settings, files)
     yield from _bare_guards(settings)
     yield from _unknown_agents(settings)
     yield from unfit_coding_agents(settings)
     yield from _repetitions(settings)
-    if settings.limits.usd is not None:
-        for name, agent in settings.agents.items():
-            model = _model_of(_agent_settings(agent))
-            if model is not None and known_price(model) is None:
-                yield (
-                    ("agents", name, "price"),
-                    "is missing, and limits.usd needs it: add `price: {input: 3, output: 15}`",
-                )
+    yield from _unpriced(settings)
+
+
+def _unpriced(settings: Settings) -> Iterator[Problem]:
+    """Yield models whose price is unknown where dollars are limited."""
+    if settings.limits.usd is None:
+        return
+    models: list[tuple[SourcePosition, ModelSettings | None]] = [
+        (("agents", name), _model_of(_agent_settings(agent)))
+        for name, agent in settings.agents.items()
+    ]
+    if settings.model is not None:
+        models += [(("model",), settings.model.model_settings())]
+    for place, model in models:
+        if model is not None and known_price(model) is None:
+            yield (
+                (*place, "price"),
+                "is missing, and limits.usd needs it: add `price: {input: 3, output: 15}`",
+            )
 
 
 def _unfit_keys(settings: Settings, kind: TaskKind) -> Iterator[Problem]:
@@ -228,8 +241,8 @@ def _idle_keys(settings: Settings) -> Iterator[Problem]:
 
 
 def _networked_code(settings: Settings, files: Collection[str]) -> Iterator[Problem]:
-    """Yield network and variables that are asked for where the genome may be run."""
-    asked = [key for key in ("network", "env") if getattr(settings, key)]
+    """Yield network, variables and model that are asked for where the genome may be run."""
+    asked = [key for key in ("network", "env", "model") if getattr(settings, key)]
     for key in asked:
         if not settings.text:
             yield (

@@ -516,7 +516,7 @@ class HeldSection:
 
 PROBLEM_KEYS = (
     *("data", "metric", "direction", "run", "evaluate", "score", "held", "files", "python"),
-    *("build", "mount", "prepare", "text", "network", "env", "checks", "check_seconds"),
+    *("build", "mount", "prepare", "text", "network", "env", "model", "checks", "check_seconds"),
 )
 """Keys that describe a problem; each kind of task says which of them it takes."""
 
@@ -593,6 +593,10 @@ class Settings:
     env: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] | None,
         described("a list of names of variables, never their values", "[OPENAI_API_KEY]"),
+    ] = None
+    model: Annotated[
+        ModelSection | None,
+        described("a language model that `run` may ask", "{kind: openai, model: gpt-6-luna}"),
     ] = None
     mount: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...] | None,

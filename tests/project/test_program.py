@@ -405,6 +405,10 @@ def test_known_keys_with_any_values_give_a_program_or_a_refusal(task, values):
     [
         ("network: true", "network is only for a genome that is read and not run"),
         ("env: [KEY]", "env is only for a genome that is read and not run"),
+        ("model: {kind: openai, model: m}", "model is only for a genome that is read and not run"),
+        ("model: gpt-6-luna", "model must be a language model that `run` may ask"),
+        ("model: {kind: openai}", "model.model is missing"),
+        ("model: {kind: ollama, model: m}", "model.kind is not right"),
         ("text: true", 'genome[0] has "src/f.py", which is code'),
         (
             "metric: {pattern: no group}",

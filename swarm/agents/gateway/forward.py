@@ -83,11 +83,13 @@ async def forward(exchange: Exchange, api: Api, lease: Lease, client: httpx2.Asy
         exchange.answer(error.status, error_body(api, "invalid_request_error", str(error)))
     except BudgetError as error:
         lease.failure = error
+        lease.give_up()
         text = f"the run's budget has no room for this call: {error}"
         body = error_body(api, "billing_error", text)
         exchange.answer(HTTPStatus.PAYMENT_REQUIRED, body, _LAST_WORD)
     except PausedError as error:
         lease.failure = AgentError("rate", str(error), lease.usage, error.seconds)
+        lease.give_up()
         body = error_body(api, "rate_limit_error", str(error))
         wait = {"retry-after": f"{error.seconds:.0f}"}
         exchange.answer(HTTPStatus.TOO_MANY_REQUESTS, body, wait)
@@ -95,6 +97,7 @@ async def forward(exchange: Exchange, api: Api, lease: Lease, client: httpx2.Asy
         return
     else:
         if failed is not None:
+            lease.give_up()
             exchange.answer(failed.status, failed.body, failed.headers)
 
 
@@ -114,6 +117,8 @@ async def _tried(
             again = isinstance(error, OverloadedError) and (error.retry_after or 0) <= longest
             if tries < MAX_TRIES and again and not exchange.started:
                 continue
+            if exchange.started:
+                lease.give_up()
             return _told(exchange, request.api, error, failed)
         lease.failure = None
         return None

@@ -26,7 +26,7 @@ from swarm.agents.llm import network
 from swarm.agents.llm.budget import Budget
 from swarm.agents.llm.factory import RateLimiters, read_key
 from swarm.agents.llm.meter import Bill, CallRecorder, Meter, ignore_call
-from swarm.agents.llm.settings import ModelSettings, check_settings
+from swarm.agents.llm.settings import ModelSettings, check_settings, place_of
 
 UsageCallback = Callable[[Usage], None]
 """Called with the most that a lease's calls can have cost so far: before each call goes out, and
@@ -181,7 +181,7 @@ class Gateway:
     async def _forward(self, exchange: Exchange, path: str, lease: Lease) -> None:
         api, settings = PATHS[path], lease.settings
         if KINDS[api] != settings.kind:
-            text = f"agent {lease.meter.agent!r} is of kind {settings.kind}, without {path}"
+            text = f"{place_of(lease.meter.agent)} is of kind {settings.kind}, without {path}"
             exchange.answer(HTTPStatus.NOT_FOUND, error_body(api, "not_found_error", text))
             return
         encoding = exchange.request.headers.get("content-encoding", "identity")

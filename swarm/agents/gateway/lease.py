@@ -22,6 +22,7 @@ class Lease:
     url: base URL for the agent, which appends /v1/messages, /v1/responses or /v1/chat/completions
     token: what the agent gets in place of a key; it opens this door alone
     failure: why the latest call failed, None if it did not
+    unanswered: why each call that brought no answer, after all tries, brought none
     """
 
     url: str
@@ -33,6 +34,7 @@ class Lease:
     on_close: Callable[[], Awaitable[None]] = field(repr=False)
     settle_s: float = 5.0
     failure: AgentError | BudgetError | None = None
+    unanswered: list[AgentError | BudgetError] = field(default_factory=list, repr=False)
     closed: bool = False
     _calls: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
 
@@ -45,6 +47,16 @@ class Lease:
     def settings(self) -> ModelSettings:
         """The settings of the model."""
         return self.meter.settings
+
+    @property
+    def calls_open(self) -> int:
+        """How many calls wait for their turn or their answer."""
+        return len(self._calls)
+
+    def give_up(self) -> None:
+        """Note that the latest failure is a call's last."""
+        if self.failure is not None:
+            self.unanswered.append(self.failure)
 
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ from swarm.agents.llm.provider import (
     Turn,
 )
 from swarm.agents.llm.rate_limiter import PausedError
-from swarm.agents.llm.settings import DEFAULT_KEY_ENVS, ModelSettings
+from swarm.agents.llm.settings import DEFAULT_KEY_ENVS, ModelSettings, place_of
 from swarm.agents.llm.tools import Tool
 
 MAX_TRIES = 5
@@ -140,7 +140,7 @@ def max_tokens_of(prompt: Prompt, turns: Sequence[Turn]) -> int:
 
 def rejection_message(name: str, settings: ModelSettings, error: RejectedError) -> str:
     """Return what the user must change before agent `name` can work."""
-    agent = f"agent {name!r} in program.md ({settings.model} at {settings.url})"
+    agent = f"{place_of(name)} ({settings.model} at {settings.url})"
     variable = settings.key_env
     match error.status:
         case HTTPStatus.UNAUTHORIZED if settings.login:

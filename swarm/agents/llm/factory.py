@@ -16,7 +16,7 @@ from swarm.agents.llm.login import read_login
 from swarm.agents.llm.meter import CallRecorder, Meter, ignore_call
 from swarm.agents.llm.provider import Provider
 from swarm.agents.llm.rate_limiter import RateLimiter, RateLimits
-from swarm.agents.llm.settings import DEFAULT_URLS, ModelSettings, check_settings
+from swarm.agents.llm.settings import DEFAULT_URLS, ModelSettings, check_settings, place_of
 from swarm.agents.questions import RunQuestions
 
 
@@ -75,7 +75,7 @@ def check_price(name: str, settings: ModelSettings, budget: Budget) -> None:
     """Raise SetupError where a limit in dollars is set and the price of agent `name` is unknown."""
     if budget.max_usd is not None and known_price(settings) is None:
         raise SetupError(
-            f"agent {name!r} in program.md has no `price`, that of {settings.model} at"
+            f"{place_of(name)} has no `price`, that of {settings.model} at"
             f" {settings.url} is unknown, and a limit in dollars is set: give its dollars per"
             " million tokens (input, output, cache_read, cache_write; 0 if free), or remove the"
             " limit"
@@ -91,9 +91,7 @@ def read_key(name: str, settings: ModelSettings) -> str:
         return ""
     key = secret(variable).strip()
     if not key:
-        raise SetupError(
-            f"agent {name!r} in program.md needs a key: set the environment variable {variable}"
-        )
+        raise SetupError(f"{place_of(name)} needs a key: set the environment variable {variable}")
     # no header can carry anything else, and the HTTP library's error would show the key
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise SetupError(

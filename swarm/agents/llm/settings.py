@@ -20,6 +20,15 @@ DEFAULT_KEY_ENVS: dict[ProviderKind, str] = {
 }
 
 
+RUN = "run"
+"""Who asks where a trial's `run` does, and no agent: the model is that of program.md's `model`."""
+
+
+def place_of(name: str) -> str:
+    """Return where program.md names the model of agent `name`, or of RUN."""
+    return "`model` in program.md" if name == RUN else f"agent {name!r} in program.md"
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """Tokens of one request, as the provider counts them; the three input counts do not overlap."""
@@ -117,7 +126,7 @@ class ModelSettings:
 
 def check_settings(name: str, settings: ModelSettings) -> None:
     """Raise SetupError if a setting of agent `name` is invalid, naming its key and the fix."""
-    where = f"agent {name!r} in program.md"
+    where = place_of(name)
     if not settings.model:
         raise SetupError(f"{where}: `model` is missing: name the model to call")
     if not settings.url.startswith(("http://", "https://")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import fingerprint as identity
-from harness.contract import Slice
+from harness.contract import SetupError, Slice
 from harness.tasks.base import Task
 from islands import events as ev
 from islands.events.steering import LIMIT_NAMES, LimitName
@@ -96,8 +96,15 @@ def _limits(program: Program, options: LaunchOptions) -> RunLimits:
     given: dict[LimitName, float | int | None] = {
         name: getattr(options, name) for name in LIMIT_NAMES
     }
+    minutes = options.minutes if options.minutes is not None else limits.minutes
+    seconds = program.settings.rungs[0].seconds
+    if minutes is not None and 60 * minutes <= seconds:
+        raise SetupError(
+            f"{minutes:g} minutes leave no time for a trial, which may take {seconds:g} s: allow"
+            f" more minutes, or give trials fewer `seconds` in `rungs` of {program.path}"
+        )
     return RunLimits(
-        minutes=options.minutes if options.minutes is not None else limits.minutes,
+        minutes=minutes,
         trials=options.trials if options.trials is not None else limits.trials,
         usd=options.usd if options.usd is not None else limits.usd,
         tokens=options.tokens if options.tokens is not None else limits.tokens,

@@ -15,6 +15,7 @@ from analysis.run import RecordedRun
 from harness.contract import SetupError
 from islands import events as ev
 from islands.git.branches import Branches
+from islands.records import Usage
 from swarm.cli.main import swarm
 from tests.support import repository
 from tests.support.histories import HOSTILE
@@ -26,6 +27,35 @@ def run(recorded):
     """Return the recorded run, opened once."""
     with RecordedRun(recorded) as opened:
         yield opened
+
+
+def test_what_trials_spent_on_their_model_counts_for_who_proposed_them(history, tmp_path):
+    """Each once, at its last charge: in all sums by agent, experiment and island."""
+    charged, paid = [], {}
+    for event in history[0][:80]:
+        charged.append(event)
+        if isinstance(event, ev.TrialStarted):
+            for usd in (0.5, 0.25):
+                usage = Usage(calls=2, tokens_in=30, tokens_out=10, usd=usd)
+                about = (event.trial, event.experiment, event.island)
+                charged.append(ev.TrialCharged(*about, usage, recorded=event.recorded))
+            paid[event.trial] = event
+    write(tmp_path, history[0][:80])
+    (tmp_path / "with").mkdir()
+    write(tmp_path / "with", charged)
+    with RecordedRun(tmp_path) as plain, RecordedRun(tmp_path / "with") as run:
+        before, after = ({one.agent: one.usd for one in each.cost()} for each in (plain, run))
+        own = sum(0.25 for started in paid.values() if not started.experiment)
+        assert own
+        assert after["run"] == own
+        total = sum(after.values()) - sum(before.values())
+        assert total == pytest.approx(0.25 * len(paid))
+        for view in ("standings", "spending"):
+            [(usd,)] = run.sql(f"SELECT sum(usd) FROM {view}").fetchall()
+            assert usd == pytest.approx(sum(after.values())), view
+        number = next(started.experiment for started in paid.values() if started.experiment)
+        trials = sum(started.experiment == number for started in paid.values())
+        assert run.why(f"#{number}").usd - plain.why(f"#{number}").usd == 0.25 * trials
 
 
 def kept_of(history):

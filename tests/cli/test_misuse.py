@@ -208,6 +208,7 @@ ROWS = [
     Row(LAUNCH, 'not "/etc"', program("task: packing\ngenome: [/etc]")),
     Row(LAUNCH, '"nobody", which is not an agent', program(f"{G}agent: nobody")),
     Row(LAUNCH, "limits.minutes must be", program(f"{G}limits: {{minutes: .nan}}")),
+    Row(LAUNCH, "leave no time for a trial", program(f"{G}limits: {{minutes: 0.3}}")),
     Row(LAUNCH, "islands must be", program(f"{G}islands: 0")),
     Row(LAUNCH, "another branch of the run", program(f"{G}islands: [{{name: consensus}}]")),
     Row(LAUNCH, "seconds above 0", program(G + RUNG.format(1, 0, 512))),

@@ -139,13 +139,12 @@ def enter(group: int, passed: array.array[int], *, own: bool) -> list[str]:
     channel = socket(fileno=control)
     hand_on_options(channel, options)
     init, host_pid = wait_made(status, running, channel, group)
-    # one with the host's network has no network namespace to enter
-    shared = os.stat(f"/proc/{host_pid}/ns/net").st_ino == os.stat(NET).st_ino  # noqa: PTH116
-    hide(init, host_pid, own=own)
-    # a sandbox has a user namespace of its own where we are not root
-    spaces = (NAMESPACES & ~(CLONE_NEWNET * shared)) | CLONE_NEWUSER * own
-    must(libc.setns(init, spaces), "setns")
-    inside = os.fork()
+    try:
+        inside = fork_inside(init, host_pid, own=own)
+    except OSError:
+        if select.select([init], [], [], 0)[0]:  # its harness is dead, and it with it
+            give_up(group)
+        raise
     if inside:
         close_all_but({control})
         report(channel, inside)
@@ -156,6 +155,17 @@ def enter(group: int, passed: array.array[int], *, own: bool) -> list[str]:
     limit_others(spec["limits"])
     restrict(spec)
     return hand_over(spec, channel, opened)
+
+
+def fork_inside(init: int, host_pid: int, *, own: bool) -> int:
+    """Enter the sandbox's namespaces and fork, into them. Raises OSError, also where it is dead."""
+    # one with the host's network has no network namespace to enter
+    shared = os.stat(f"/proc/{host_pid}/ns/net").st_ino == os.stat(NET).st_ino  # noqa: PTH116
+    hide(init, host_pid, own=own)
+    # a sandbox has a user namespace of its own where we are not root
+    spaces = (NAMESPACES & ~(CLONE_NEWNET * shared)) | CLONE_NEWUSER * own
+    must(libc.setns(init, spaces), "setns")
+    return os.fork()
 
 
 def hand_on_options(channel: socket, options: int) -> None:

@@ -120,6 +120,10 @@ OPEN_UMASK = 0o022
 """The file mode mask that lets all users read, and none but the owner write."""
 
 
+INTERRUPTED_QUERY = "Query interrupted"
+"""DuckDB's RuntimeError where Ctrl-C ends a query."""
+
+
 def main() -> None:
     """Run the command line and exit."""
     open_closed_streams()
@@ -161,6 +165,8 @@ def _refuse_foreign(places: Mapping[str, str]) -> None:
 
 def _failed(error: Exception) -> int:
     """Print the line for what the user can fix; anything else is our bug."""
+    if isinstance(error, RuntimeError) and str(error) == INTERRUPTED_QUERY:
+        return 130
     # most commands end well
     from swarm.cli.error_lines import user_line  # noqa: PLC0415
 

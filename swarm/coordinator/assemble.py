@@ -175,7 +175,7 @@ def _present(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if folder.path.exists():
+        if folder.ledger.exists():  # processes of ours may have made the folder again
             raise
         raise SetupError(
             f"{folder.path} was removed while the run used it, so the run's record is lost; its"

@@ -34,7 +34,7 @@ from islands.stacking.design import Arm, Parts, budget, design
 from islands.stacking.inference import NEGLIGIBLE, Evidence, StackPart
 from islands.stacking.verdict import Judgement, judge, next_arm
 from swarm.simulation.intervals import Share, mean_of, share_of
-from swarm.simulation.study import init_worker
+from swarm.simulation.study import init_worker, workers_ignore_interrupts
 
 Epistasis = Literal["none", "sparse", "strong"]
 
@@ -240,7 +240,9 @@ def _run_all(jobs: Sequence[tuple[StackCase, int]], workers: int) -> Iterable[St
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), init_worker) as pool:
         try:
-            yield from pool.map(_job, jobs, chunksize=8)
+            with workers_ignore_interrupts():
+                running = pool.map(_job, jobs, chunksize=8)
+            yield from running
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from os import _exit
@@ -124,7 +125,9 @@ def _run_all(jobs: Sequence[Job], workers: int, on_run_done: Callable[[], None])
     # spawned: a fork of a process with threads (a progress bar has one) may hang
     with ProcessPoolExecutor(workers, get_context("spawn"), init_worker) as pool:
         try:
-            return _collect(pool.map(_run_job, jobs), on_run_done)
+            with workers_ignore_interrupts():
+                running = pool.map(_run_job, jobs)
+            return _collect(running, on_run_done)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # leaving waits for one run a worker at most
             raise
@@ -146,6 +149,22 @@ def _run_job(job: Job) -> RunTally:
     plan = replace(cell.plan, trials=cell.plan.trials // runs, runs=1)
     seeds = [seed_of(seed, "run", number) for number in range(runs)]
     return best_of([tally(simulate_run(cell.conditions, plan, run_seed)) for run_seed in seeds])
+
+
+@contextmanager
+def workers_ignore_interrupts() -> Iterator[None]:
+    """Have processes that start in the block ignore Ctrl-C from their first instruction on.
+
+    A terminal sends it to them too, and until `init_worker` runs they would print tracebacks.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def init_worker() -> None:

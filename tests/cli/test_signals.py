@@ -1,8 +1,15 @@
 """Signals that stop a launch, and one that its starter ignores."""
 
 import signal
+import subprocess
+import sys
 
+import pytest
+
+from swarm.cli import main
 from swarm.cli.launch import handled_signals
+from swarm.cli.main import INTERRUPTED_QUERY
+from swarm.simulation.study import workers_ignore_interrupts
 
 
 def test_an_ignored_signal_stays_ignored():
@@ -15,3 +22,25 @@ def test_an_ignored_signal_stays_ignored():
         assert signal.SIGTERM in handled_signals()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError(INTERRUPTED_QUERY)])
+def test_ctrl_c_ends_a_command_without_a_traceback(monkeypatch, capsys, error):
+    """DuckDB raises an error of its own where a query, or a refresh of the record, is ended."""
+
+    def interrupted(**_):
+        raise error
+
+    monkeypatch.setattr(main, "swarm", interrupted)
+    assert main._run({}) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_workers_start_with_ctrl_c_ignored():
+    """A program that is started in the block keeps the disposition; this process gets its own."""
+    before = signal.getsignal(signal.SIGINT)
+    code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    with workers_ignore_interrupts():
+        told = subprocess.run([sys.executable, "-ISc", code], capture_output=True, check=True)
+    assert told.stdout.strip() == b"True"
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,4 +1,4 @@
-"""Shared by every test: the `sandbox` marker, and hypothesis without a deadline."""
+"""Shared by every test: the `sandbox` marker, and how hypothesis tries."""
 
 import os
 import signal
@@ -12,7 +12,8 @@ from harness.contract import SetupError
 from harness.sandbox import tiers
 
 # a shared machine stalls for longer than any deadline that would mean something
-settings.register_profile("swarm", deadline=None)
+settings.register_profile("swarm", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("soak", deadline=None, max_examples=200)
 settings.load_profile("swarm")
 
 pytest.register_assert_rewrite("tests.support")
@@ -28,6 +29,11 @@ WORKERS = 8
 
 SLOW = ("launch", "selection", "ray", "cheats", "simulation", "attacks", "prefetch", "drift")
 """Test files of a minute or so, slowest first: started early, so that none is left for the end."""
+
+
+def pytest_configure(config):
+    """Let soak runs (`-m soak`, `-m "soak or not soak"`) try other and more examples each time."""
+    settings.load_profile("soak" if config.option.markexpr.startswith("soak") else "swarm")
 
 
 def pytest_addoption(parser):

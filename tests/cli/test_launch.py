@@ -15,9 +15,9 @@ from tests.support.target import command, environment, git, ledger, packing, rew
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A packing repository in which a run of two islands has made 24 trials, and its output."""
+    """A packing repository in which a run of two islands has made 16 trials, and its output."""
     repo = packing(tmp_path_factory.mktemp("launch"), seed=3)
-    return repo, swarm(repo, "launch", "--trials", "24")
+    return repo, swarm(repo, "launch", "--trials", "16")
 
 
 @pytest.mark.sandbox
@@ -26,7 +26,7 @@ def test_a_launch_measures_a_baseline_and_tries_changes(finished):
     repo, output = finished
     events = ledger(repo)
     ends = [e for e in events if e["kind"] == "trial_ended"]
-    assert len(ends) == 24
+    assert len(ends) == 16
     assert [e["kind"] for e in events][-1] == "run_stopped"
     assert all((e["outcome"]["score"] is None) != (e["outcome"]["failure"] is None) for e in ends)
     assert "next: `swarm lineage`" in output
@@ -58,9 +58,9 @@ def test_status_lineage_and_query_agree_with_the_ledger(finished):
     """They count its trials, and the lineage holds every admitted candidate."""
     repo, _ = finished
     status = json.loads(swarm(repo, "status", "--json"))
-    assert sum(island["trials"] for island in status["islands"]) == 24
+    assert sum(island["trials"] for island in status["islands"]) == 16
     rows = json.loads(swarm(repo, "query", "select count(*) as n from trials", "--json"))
-    assert rows[0]["n"] == 24
+    assert rows[0]["n"] == 16
     lineage = json.loads(swarm(repo, "lineage", "--json"))
     admitted = [e for e in ledger(repo) if e["kind"] == "candidate_admitted"]
     assert {e["commit"] for e in admitted} < {node["id"] for node in lineage["nodes"]}
@@ -71,7 +71,7 @@ def test_trials_are_those_of_the_launch(finished):
     """A finished run is resumed for two more, as it would be for two more minutes."""
     repo, _ = finished
     assert "limit: trials" in swarm(repo, "launch", "--trials", "2")
-    assert sum(e["kind"] == "trial_ended" for e in ledger(repo)) == 26
+    assert sum(e["kind"] == "trial_ended" for e in ledger(repo)) == 18
 
 
 @pytest.mark.sandbox

@@ -53,7 +53,7 @@ FILE: genome/pack.py
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize(
-    ("hung", "candidates"), [(3, 9), pytest.param(6, 40, marks=pytest.mark.soak)]
+    ("hung", "candidates"), [(2, 5), pytest.param(6, 40, marks=pytest.mark.soak)]
 )
 def test_candidates_that_hang_cost_their_limit_and_no_other_candidate(tmp_path, hung, candidates):
     """The other candidates are evaluated, and no process of a hung one survives."""

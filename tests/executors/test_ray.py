@@ -197,7 +197,7 @@ def _wait_for_a_trial(node):
     limit = time.monotonic() + 180
     while not node.running_trials():
         assert time.monotonic() < limit, node.output()
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def _kill_in_mid_trial(node):

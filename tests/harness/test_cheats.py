@@ -24,6 +24,7 @@ SIBLINGS = {
     "cheat_rows",
     "cheat_shrink",
     "cheat_tail",
+    "honest_attention",
     "honest_convolution",
     "honest_experts",
 }

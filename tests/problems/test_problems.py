@@ -71,7 +71,6 @@ CASES = [
     Case(
         "hot_function_evaluated",
         "--evaluate evaluate.py --metric speed --maximize --genome src/histogram.py",
-        soak=False,
     ),
     Case(
         "prompt",
@@ -82,7 +81,6 @@ CASES = [
         "c_table",
         "--run ./table --build 'make table' --metric probes --minimize --genome table.c",
         needs="gcc",
-        soak=False,
     ),
     Case(
         "javascript_cache",

@@ -42,7 +42,7 @@ def original(tmp_path_factory):
     with Loopback(answer) as server:
         agents = {"m": {**MODEL, "base_url": f"{server.url}/v1"}}
         _set_agents(repo, agents)
-        swarm(repo, "launch", "--trials", "20", "--agent", "m", LOOPBACK_KEY=KEY)
+        swarm(repo, "launch", "--trials", "15", "--agent", "m", LOOPBACK_KEY=KEY)
     return repo
 
 
@@ -77,7 +77,7 @@ def test_a_kept_change_is_measured_again_and_merged_with_its_evidence(improved):
     assert git(improved, "status", "--porcelain") == ""
     assert ledger(improved)[-1]["kind"] == "merged"
     assert json.loads(swarm(improved, "verify", "--json"))["holds"]
-    assert "nothing to merge" in swarm(improved, "merge", FORCE, code=2)
+    assert "nothing new to merge" in swarm(improved, "merge", FORCE)
 
 
 def test_measure_kept_shows_each_gain_beside_the_claimed_one(improved):
@@ -134,11 +134,14 @@ def test_scores_without_a_sandbox_are_not_merged_unasked(improved):
     swarm(improved, "merge", FORCE, "--allow-unconfined")
 
 
-def test_nothing_kept_is_nothing_to_merge(tmp_path):
-    """A run without a keep is refused."""
-    repo = packing(tmp_path)
-    swarm(repo, "launch", "--trials", "4")
-    assert "no change was kept yet" in swarm(repo, "merge", code=2)
+def test_nothing_kept_is_nothing_to_merge(improved):
+    """A run that was cut off before its first keep is refused."""
+    path = improved / ".swarm/run1/ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    first = next(n for n, line in enumerate(lines) if b'"verdict":"keep"' in line)
+    path.write_bytes(b"".join(lines[:first]))
+    git(improved, "branch", "-f", "swarm/run1/a", "main")
+    assert "no change was kept yet" in swarm(improved, "merge", code=2)
 
 
 def test_an_unpromoted_change_is_not_merged_unasked(improved):
@@ -219,7 +222,7 @@ def test_a_merge_without_its_event_is_recorded_by_the_next(promoted):
     merged = json.loads(lines[-1])
     path.write_bytes(b"".join(lines[:-1]))
     for _ in range(2):
-        assert "already: nothing to merge" in swarm(promoted, "merge", code=2)
+        assert "nothing new to merge" in swarm(promoted, "merge")
     again = [event for event in ledger(promoted) if event["kind"] == "merged"]
     assert [{**event, "recorded": 0, "link": ""} for event in again] == [
         {**merged, "recorded": 0, "link": ""}

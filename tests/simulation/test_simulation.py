@@ -318,12 +318,12 @@ def test_where_nothing_is_kept_the_base_is_reported():
 def test_in_a_null_world_every_keep_and_claim_is_false():
     """In runs of noise alone, whatever the rule keeps."""
     runs = [
-        tally(simulate_run(Conditions(NULL), RunPlan(RatchetPolicy(), 2, 400), seed))
+        tally(simulate_run(Conditions(NULL), RunPlan(RatchetPolicy(), 2, 200), seed))
         for seed in range(2)
     ]
     assert len(runs) == 2
     for counts in runs:
-        assert counts.nulls == counts.proposals > 100
+        assert counts.nulls == counts.proposals > 50
         assert counts.false_keeps == counts.null_keeps == counts.keeps
         assert counts.false_claims == counts.claims
         assert counts.gain == 0.0
@@ -369,9 +369,13 @@ def test_a_study_is_the_same_on_any_number_of_processes():
 
 HASHED = """
 from hashlib import blake2b
-from tests.simulation.test_simulation import cell, simulate_run
-cells = [cell("harsh", 60), cell("published", 60, seed_correlation=0.2)]
-runs = [simulate_run(one.conditions, one.plan, 7).events for one in cells]
+from islands.ratchet.policy import RatchetPolicy
+from swarm.simulation.mixtures import MIXTURES
+from swarm.simulation.simulated_run import RunPlan, simulate_run
+from swarm.simulation.world import Conditions
+plan = RunPlan(RatchetPolicy(), 2, 60)
+worlds = [Conditions(MIXTURES["harsh"]), Conditions(MIXTURES["published"], seed_correlation=0.2)]
+runs = [simulate_run(world, plan, 7).events for world in worlds]
 print(blake2b(repr(runs).encode()).hexdigest())
 """
 
@@ -492,7 +496,7 @@ def test_a_killed_study_leaves_no_process(tmp_path):
     )
     family = []
     while len(family) < 3 and child.poll() is None:  # two workers and their tracker
-        time.sleep(0.05)
+        time.sleep(0.2)
         family = psutil.Process(child.pid).children(recursive=True)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()

@@ -107,4 +107,4 @@ def _wait(node):
     limit = time.monotonic() + 120  # on two quiet cores a node takes 3
     while "Ray runtime started" not in (output := node.output()):
         assert time.monotonic() < limit, output
-        time.sleep(0.05)
+        time.sleep(0.1)

@@ -94,7 +94,7 @@ def test_a_killed_launch_leaves_no_agent(repo, number):
 
     while not family():
         assert launch.poll() is None
-        time.sleep(0.02)
+        time.sleep(0.2)
     alive = [*family(), *psutil.Process(launch.pid).children(recursive=True)]
     launch.send_signal(number)
     launch.wait()

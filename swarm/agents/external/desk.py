@@ -4,7 +4,7 @@ It listens at a Unix socket in the folder that the sandbox is shown. A question 
 and so is its answer; whatever else arrives ends its connection. Questions are counted
 (`swarm.agents.questions`), and so are connections at one time.
 
-Not covered: an agent that floods the socket slows its own run's other questions, nothing else.
+Not covered: an agent that floods the socket keeps its own questions from being answered.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ COMMANDS: Final = ".swarm"
 """The folder of the commands, below the sandbox's HOME."""
 
 MAX_QUESTION_BYTES: Final = 8 << 20
-MAX_CONNECTIONS: Final = 4
+MAX_TURNS: Final = 4
+"""Questions of one proposal that are answered at one time."""
+
+MAX_CONNECTIONS: Final = 16
+"""Connections of one proposal; the next one is closed, or a flood would take all descriptors."""
+
 QUESTION_S: Final = 30.0
 """Seconds in which a question must have arrived."""
 
@@ -54,12 +59,15 @@ def commands() -> dict[str, str]:
 @asynccontextmanager
 async def desk(socket: Path, asked: Asked, paths: Collection[str]) -> AsyncIterator[None]:
     """Answer at `socket` inside the block; `paths`: the files that the agent was given."""
-    turns = asyncio.Semaphore(MAX_CONNECTIONS)
+    turns = asyncio.Semaphore(MAX_TURNS)
     open_: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this in a task
+        if len(open_) >= MAX_CONNECTIONS:
+            writer.close()
+            return
         open_.add(task)
         # this task ends here: asyncio's streams would log a cancellation as an error
         with contextlib.suppress(asyncio.CancelledError, OSError, ValueError, LookupError):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from islands.records import Entry
-from swarm.agents.external.desk import MAX_QUESTION_BYTES, MCP, desk
+from swarm.agents.external.desk import MAX_CONNECTIONS, MAX_QUESTION_BYTES, MCP, desk
 from swarm.agents.questions import MAX_PREFLIGHTS, MAX_TRIED, Asked
 from tests.support.coding_agents import GENOME, brief, make_agent, propose
 
@@ -122,6 +122,23 @@ def test_a_question_has_a_longest_length(tmp_path):
     )
     assert broken == b""
     assert answer
+
+
+def test_a_flood_of_connections_is_cut(tmp_path):
+    """The coordinator's descriptors are everybody's."""
+
+    async def main():
+        async with desk(tmp_path / "desk.sock", Asked(Answers(), brief("Go.")), GENOME):
+            opened = [
+                await asyncio.open_unix_connection(tmp_path / "desk.sock")
+                for _ in range(MAX_CONNECTIONS + 3)
+            ]
+            cut = [await reader.read() for reader, _ in opened[MAX_CONNECTIONS:]]
+            for _, writer in opened:
+                writer.close()
+        return cut
+
+    assert asyncio.run(main()) == [b""] * 3
 
 
 def test_questions_are_counted(tmp_path):

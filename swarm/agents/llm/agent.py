@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +13,7 @@ from islands.records import Attempt, Brief, Entry, Proposal, Usage
 from swarm.agents.base import AgentError, ErrorKind
 from swarm.agents.gateway.prices import price_line
 from swarm.agents.llm import json_edits
-from swarm.agents.llm.apply_edits import apply_changes
+from swarm.agents.llm.apply_edits import apply_changes, require_parsing
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.llm.client import ModelClient
 from swarm.agents.llm.meter import Bill
@@ -121,6 +122,8 @@ class LanguageModel:
             try:
                 answer = self._read(reply, brief.genome)
                 files = apply_changes(brief.genome, answer)
+                # off the event loop: a hostile file can keep the parser busy for seconds
+                await asyncio.to_thread(require_parsing, brief.genome, files)
             except EditError as error:
                 bill.record_error(error.error_kind)
                 complaint = str(error)

@@ -12,6 +12,7 @@ import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from islands.genome.syntax_diff import NotParsedError, compare
 from swarm.agents.llm.search_replace import (
     MAX_PATH_CHARS,
     Deletion,
@@ -23,6 +24,11 @@ from swarm.agents.llm.search_replace import (
 )
 
 MAX_REPORTED_ERRORS = 4
+
+MAX_LINE_CHARS = 160
+"""Characters of the line that an error quotes."""
+
+_LINE = re.compile(r"line (\d+)")
 
 BYTE_ORDER_MARK = "\ufeff"
 """A file that begins with it keeps it; models do not see it."""
@@ -264,3 +270,23 @@ def _alignment(lines: list[str], search: list[str]) -> int:
     clipped = [line[:120] for line in lines]
     close = difflib.get_close_matches(anchors[0][:120], clipped, n=1) if anchors else []
     return max(clipped.index(close[0]) - search.index(anchors[0]), 0) if close else 0
+
+
+def require_parsing(genome: Mapping[str, str], files: Mapping[str, str | None]) -> None:
+    """Raise UnappliedError where a changed file does not parse in its language any more.
+
+    Admission would refuse it; here the model still sees its answer, and is shown the line.
+    """
+    for path, text in files.items():
+        if text is None:
+            continue
+        try:
+            compare(path, genome.get(path, "").encode(), text.encode())
+        except NotParsedError as error:
+            at = _LINE.search(str(error))
+            line = "".join(text.split("\n")[int(at[1]) - 1 : int(at[1])]) if at else ""
+            quoted = f", which is then: {line[:MAX_LINE_CHARS]}" if line.strip() else ""
+            raise UnappliedError(
+                f"after this change {path} does not parse as {error.language}: {error}{quoted}."
+                " Keep the indentation of the lines around it, and whole statements."
+            ) from None

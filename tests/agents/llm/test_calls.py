@@ -250,7 +250,7 @@ def test_a_prompt_that_is_too_long_is_shortened_and_then_dropped(server, api, st
     """The next prompt leaves out files and says so; in the end the proposal fails, free of cost."""
     long = {f"g/f{n}.py": f"x{n} = {n}  # padding\n" * 300 for n in range(6)}
     brief = dataclasses.replace(BRIEF, genome=long)
-    answer = edit("<<", ">>").replace("seed/train.py", "g/new.py").replace("<<\n", "", 1)
+    answer = edit("<<", "y = 1").replace("seed/train.py", "g/new.py").replace("<<\n", "", 1)
     server.play([step, Say(answer)])
     agent = make_model_agent(server, api)
     assert propose(agent, brief).notes["error_kinds"] == "too_long"
@@ -330,3 +330,18 @@ def test_prompt_caches_find_the_same_beginning(server):
     assert "cache_control" in head
     assert "cache_control" not in now
     assert now != two["messages"][0]["content"][1]
+
+
+def test_a_change_that_breaks_a_files_syntax_is_sent_back(server, api):
+    """In the same conversation, with the line: the model sees its answer; nothing is proposed."""
+    broken = Say(edit("lr = 0.1", "    lr = 0.05"))
+    server.play([broken, GOOD])
+    made = propose(make_model_agent(server, api))
+    assert (made.notes["repairs"], made.notes["error_kinds"]) == (1.0, "unapplied")
+    told = server.log[1].request.turns[-1][1]
+    assert "does not parse as Python" in told
+    assert "which is then:     lr = 0.05." in told
+    server.play([broken] * 2)
+    failed = propose(make_model_agent(server, api))
+    assert failed.error_kind == "unapplied"
+    assert "the same answer again" in str(failed)

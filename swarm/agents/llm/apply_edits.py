@@ -12,7 +12,8 @@ import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from islands.genome.syntax_diff import NotParsedError, compare
+from islands.genome.structured_data import NotParsedError
+from islands.genome.syntax_diff import compare
 from swarm.agents.llm.search_replace import (
     MAX_PATH_CHARS,
     Deletion,

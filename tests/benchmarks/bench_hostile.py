@@ -110,17 +110,21 @@ def measured(folder, candidates, *, mixed):
 
 
 def proposed(events):
-    """Yield the hypothesis and the outcome, None for a void one, of each trial of a candidate."""
+    """Yield the hypothesis and the end of each trial of a candidate."""
     said = {e["experiment"]: e["hypothesis"] for e in events if e["kind"] == "proposal_received"}
     for event in events:
         if "started" in event and event["started"]["experiment"] in said:
-            yield said[event["started"]["experiment"]], event.get("outcome")
+            yield said[event["started"]["experiment"]], event
 
 
 def honest(events):
     """Return score and seconds, by the trials' own clock, of each honest candidate."""
-    scored = ((name, each) for name, each in proposed(events) if name.startswith("honest") and each)
-    return {name: (each["score"], each["seconds"]["budget"]) for name, each in scored}
+    ends = [(name, end.get("outcome")) for name, end in proposed(events)]
+    return {
+        name: (outcome["score"], outcome["seconds"]["budget"])
+        for name, outcome in ends
+        if name.startswith("honest") and outcome
+    }
 
 
 def main(number):
@@ -139,14 +143,21 @@ def main(number):
             f"{what} of {len(both)} honest candidates, with to without: {with_them / without:.3f}"
         )
     ends = defaultdict(Counter)
-    for name, outcome in proposed(runs[1]):
+    for name, end in proposed(runs[1]):
         if name.startswith("hostile"):
-            failure = outcome and outcome["failure"]
-            ends[name]["void" if not outcome else failure["kind"] if failure else "scored"] += 1
+            ends[name][_what(end)] += 1
     for name, counts in sorted(ends.items()):
         print(f"{name:36} " + ", ".join(f"{count} {end}" for end, count in counts.items()))
     for events in runs:
         print(f"ended by {events[-1]['reason']} after {_seconds(events):.0f} s")
+
+
+def _what(end):
+    """Return in a word what came of a trial."""
+    if "outcome" not in end:
+        return f"void ({end['cause']})"
+    failure = end["outcome"]["failure"]
+    return failure["kind"] if failure else "scored"
 
 
 def _seconds(events):

@@ -198,12 +198,14 @@ def launch(  # noqa: PLR0913, PLR0917 - parts of a launch, each with a default
     ratchet=RatchetPolicy(),
     migration=NO_MIGRATION,
     stacking=NEVER,
+    slices=(),
     **changes,
 ):
-    """Return what is fixed for a laboratory launch."""
+    """Return what is fixed for a laboratory launch; without `slices` each island has one."""
+    homes = slices or [Slice(f"s{k}", "cpu") for k in range(islands)]
     return Launch(
         opening=opening(**changes),
-        islands=tuple(IslandPlan(f"i{k}", "lab", Slice(f"s{k}", "cpu")) for k in range(islands)),
+        islands=tuple(IslandPlan(f"i{k}", "lab", homes[k % len(homes)]) for k in range(islands)),
         ratchet=ratchet,
         admission=AdmissionLimits(),
         limits=limits,

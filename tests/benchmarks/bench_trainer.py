@@ -5,8 +5,10 @@
 A variant is `seed` (generation zero), `reference` (autoresearch's design, `reference_trainer.py`),
 a file with the same interface, or changes of the seed's knobs: `DECAY=0.2,MATRIX_LR=0.04`. All are
 trained in turn on one thread, on the same text and seeds, by a clock that counts this process's
-CPU time alone, and scored on held-out text. Prints a line a run, then each variant's mean and its
-mean difference from the first variant, seed by seed, with the standard error.
+CPU time alone, and scored on held-out text. Prints a line a run, with tokens a second and the share
+of the core's arithmetic in products of matrices that they are (model FLOPs utilisation: what a
+product of 1,024 rows and columns does is all of it), then each variant's mean and its mean
+difference from the first variant, seed by seed, with the standard error.
 
 Seen on two busy cores, three seeds, 20 s: reference 1.7643, generation zero before its revision
 1.8309, now 1.6867 (1.6615 to 1.7189).
@@ -25,11 +27,13 @@ import math
 import re
 import statistics
 import time
+from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from torch.utils.flop_counter import FlopCounterMode
 
 from harness.data import Corpus, open_or_build
 from harness.tasks.gpt.task import save_margin_s
@@ -69,15 +73,38 @@ def _run(name: str, seed: int, corpus: Corpus, options: argparse.Namespace) -> f
     with contextlib.redirect_stdout(said):
         model = module.train(trial)
     used = time.process_time() - began
-    steps = int(re.search(r"^claim steps (\d+)", said.getvalue(), re.MULTILINE)[1])
+    steps, tokens = (
+        int(re.search(rf"^claim {word} (\d+)", said.getvalue(), re.MULTILINE)[1])
+        for word in ("steps", "tokens")
+    )
+    share = tokens / used * flops_per_token(model, corpus) / peak_flops()
     score = bits_per_byte(model.eval(), corpus)
     parameters = sum(p.numel() for p in model.parameters())
     print(
         f"{name:40} seed {seed}: {score:.4f} bpb, {steps} steps of {1e3 * used / steps:.0f} ms,"
-        f" {parameters:,} parameters",
+        f" {tokens / used:,.0f} tokens/s, {share:.0%} MFU, {parameters:,} parameters",
         flush=True,
     )
     return score
+
+
+def flops_per_token(model: torch.nn.Module, corpus: Corpus) -> float:
+    """Return the arithmetic of a token, forwards and backwards, in products of matrices."""
+    row = torch.zeros(1, corpus.context, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        model(row).sum().backward()
+    return counter.get_total_flops() / corpus.context
+
+
+@cache
+def peak_flops() -> float:
+    """Return how many operations a second of CPU time a product of large matrices does here."""
+    x = torch.randn(1024, 1024)
+    x @ x
+    began = time.process_time()
+    for _ in range(4):
+        x @ x
+    return 4 * 2 * 1024**3 / (time.process_time() - began)
 
 
 def load(name: str) -> ModuleType:

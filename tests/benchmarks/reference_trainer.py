@@ -189,5 +189,5 @@ def train(trial):
         done += 1
         now = time.monotonic()
         last, longest = now, max(now - last, 0.95 * longest)
-    print(f"claim steps {done}")
+    print(f"claim steps {done}\nclaim tokens {done * (tokens.numel() - len(tokens))}")
     return model

@@ -84,7 +84,7 @@ def measured(device, folder, code, seconds, **more):
 def test_the_slice_is_free_within_a_second(device, figure, tmp_path, fault):
     """The trial ends at its deadline or at once, and its memory is gone before the next lease."""
     code, kind, reason = fault
-    idle, seconds = device.used_mib(), device.of(10.0, 4.0)
+    idle, seconds = device.used_mib(), device.of(6.0, 4.0)
     outcome, wall = measured(device, tmp_path, code, seconds)
     used = device.used_mib() - idle
     figure("late_s", round(outcome.seconds["budget"] - seconds, 2))
@@ -102,7 +102,7 @@ def test_a_share_is_not_exceeded(device, only_gpu, figure, tmp_path):
     """On half of the GPU a genome gets half of its memory."""
     half = replace(device.slice, share=0.5)
     with device.watched() as seen:
-        outcome, _ = measured(device, tmp_path, FULL, 20.0, slice=half)
+        outcome, _ = measured(device, tmp_path, FULL, 10.0, slice=half)
     figure("peak_mib", round(max(seen)))
     assert "out of memory" in outcome.failure.reason
     assert max(seen) - min(seen) < 0.5 * device.gpu.mib + 1024
@@ -132,7 +132,7 @@ def test_two_shares_are_measured_beside_each_other(device, figure, tmp_path):
     target.swarm(tmp_path, "init", repo, "--task", "gpt")
     rung = {
         "depth": 4 if not device.dry else 1,
-        "seconds": device.of(10.0, 3.0),
+        "seconds": device.of(6.0, 3.0),
         "memory_mib": 16384,
     }
     slices = {"kind": device.kind, "shares": 1 if device.dry else 2}

@@ -85,7 +85,7 @@ GENOMES = {
     "seed at depth 12": (TRAIN, 12),
     "of one depth": (_swap(BEGIN, f"    assert trial.depth == 3\n{BEGIN}"), 3),
     "no meta": (_swap("        self.initialise()\n", "        self.head.weight.sum().item()\n"), 2),
-    "compiled": (_swap("compiled = clock.left() > device.compile", "compiled = True"), 2),
+    "compiled": (_swap("compiled = clock.budget > device.compile", "compiled = True"), 2),
     "no syntax": (_swap("def build(", "def build(("), 2),
     "no module": (_swap("import torch\n", "import torch\nimport pandas\n"), 2),
     "shapes": (_swap("self.head(norm(x)).float()", "self.head(norm(x)[:, 1:]).float()"), 2),

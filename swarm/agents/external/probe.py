@@ -44,7 +44,7 @@ async def version(line: CommandLine, installation: Installation) -> str:
             f"{line.title} at {installation.path} does not start in a sandbox: {told};"
             f" install it anew (`{line.install}`)"
         )
-    return found.group()
+    return found.group().rstrip(".-")
 
 
 async def ask_for_a_word(url: str, token: str, wire: str, *, stream: bool = False) -> None:

@@ -253,6 +253,8 @@ ROWS = [
     Row("query FROM\trun --csv --json", "choose one", with_run),
     Row("measure nope", "no commit 'nope'", with_run),
     Row("merge --squash --pr", "choose one", with_run),
+    Row("merge --pr --sign", "--pr makes no commit", with_run),
+    Row("merge --pr --run-hooks", "--pr makes no commit", with_run),
     Row("merge --island i0", "add --force-unpromoted", with_run),
     Row("merge", "nothing is promoted: measure the best stack", with_run),
     Row("slices --run x", "existing runs: run1", with_run),

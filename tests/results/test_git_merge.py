@@ -8,7 +8,7 @@ from harness.contract import SetupError
 from islands.git.plumbing import Plumbing
 from islands.records import Entry
 from swarm.results.commit_policy import CommitPolicy
-from swarm.results.git_merge import merge_commit
+from swarm.results.git_merge import check_conflicts, merge_commit
 from tests.support.merging import (
     FILES,
     GENOME,
@@ -163,6 +163,21 @@ def test_a_conflict_is_found_beforehand(repo):
     write(repo, {"gen/train.py": "a = 7\n\nb = 2\n\nc = 3\n", "gen/old.py": "changed\n"})
     git(repo, "commit", "-qam", "two")
     assert_refused(repo, head, r"conflict in gen/old\.py, gen/train\.py: .*merge by hand")
+
+
+def test_a_pull_request_with_a_conflict_is_refused(repo):
+    """The branch need not be checked out or clean for that."""
+    head = commit_candidate(repo)
+    plumbing = Plumbing(repo, worktree=True)
+    check_conflicts(plumbing, "main", head, GENOME)
+    write(repo, {"gen/train.py": "a = 5\n\nb = 2\n\nc = 3\n"})
+    git(repo, "commit", "-qam", "mine")
+    git(repo, "switch", "-q", "-c", "other")
+    write(repo, {"gen/train.py": "dirty\n"})
+    with pytest.raises(SetupError, match=r"^conflict in gen/train\.py: main has changed"):
+        check_conflicts(plumbing, "main", head, GENOME)
+    with pytest.raises(SetupError, match="branch gone is gone: make it again"):
+        check_conflicts(plumbing, "gone", head, GENOME)
 
 
 def test_a_merge_without_changes_is_refused(repo):

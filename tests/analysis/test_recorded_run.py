@@ -1,0 +1,62 @@
+"""Every question to the record of a real run on the flagship, which a busy machine measured."""
+
+import pytest
+from click.testing import CliRunner
+
+from analysis import open_run
+from analysis.database.refresh import strays
+from analysis.lineage import fold
+from swarm.cli.main import swarm
+from tests.support.record import events_in
+from tests.support.recorded_run import RUN, recorded_run
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """Return the repository of the recorded run."""
+    repo = tmp_path_factory.mktemp("night")
+    recorded_run(repo)
+    return repo
+
+
+def test_it_is_a_run_of_many_experiments_whose_graph_the_tables_hold(night):
+    """The lineage of the ledger equals the one that is read from DuckDB."""
+    with open_run(night) as run:
+        (tried, kept), *_ = run.sql(
+            "SELECT count(experiment), count(*) FILTER (ending = 'kept') FROM nodes"
+        ).fetchall()
+        assert tried >= 150
+        assert kept == 3
+        graph = fold(events_in(run.folder))
+        assert dict(run.graph.nodes(data=True)) == dict(graph.nodes(data=True))
+        assert sorted(run.graph.edges(keys=True)) == sorted(graph.edges(keys=True))
+        assert strays(run.folder) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["status"], "2.0656"),
+        (["runs"], RUN),
+        (["lineage", "--kept"], "#55"),
+        (["lineage", "#55"], "#36"),
+        (["why", "#55"], "+0.0588 ± 0.0040"),
+        (["tried", "PAIR_LR"], "#48"),
+        (["tried", "--like", "#48"], "#61"),
+        (["ablation"], "#36"),
+        (["cost"], "mutator"),
+        (["compare", RUN, RUN], "#36"),
+        (["transfer"], "promot"),
+        (["migrations"], "#48"),
+        (["query", "SELECT count(*) AS n FROM trials WHERE state = 'voided'"], "19"),
+        (["report", "--out", "night.md"], "night.md"),
+        (["plot", "progress", "--out", "night.svg"], "night.svg"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_every_question_is_answered(night, monkeypatch, words, found):
+    """As a person asks it, in the run's repository."""
+    monkeypatch.chdir(night)
+    answer = CliRunner(env={"COLUMNS": "200"}).invoke(swarm, words)
+    assert answer.exit_code == 0, answer.output
+    assert found in answer.output

@@ -1,0 +1,123 @@
+"""Benchmark of every question to the record, on a recorded run and on one of 100,000 experiments.
+
+    python -m tests.benchmarks.bench_questions [EXPERIMENTS]
+
+Each command runs as a user runs it, in a process of its own, and each page as a browser asks for
+it; the figures are seconds of CPU time, of commands with the 0.4 s or so that Python takes to
+start. The first line is the first question, which builds the record from the ledger: a run's
+coordinator does that while it goes on. The record has no git objects: what would show a diff says
+that there is none.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from starlette.testclient import TestClient
+
+from analysis import open_run
+from analysis.dashboard.access import Access
+from analysis.dashboard.app import build
+from analysis.pictures.kinds import KINDS
+from tests.support.generated_run import generate
+from tests.support.recorded_run import recorded_run
+
+COMMANDS = (
+    ("query", "FROM standings"),
+    ("status",),
+    ("runs",),
+    ("schema",),
+    ("lineage", "--kept"),
+    ("lineage", "--limit", "20"),
+    ("lineage", "--format", "graphml", "--out", "lineage.graphml"),
+    ("why", "#{kept}"),
+    ("tried", "WARMDOWN|KNOB_7"),
+    ("ablation",),
+    ("cost",),
+    ("compare", "{run}", "{run}"),
+    ("transfer",),
+    ("migrations",),
+    *(("plot", kind, "--out", "picture.svg") for kind in KINDS),
+    ("report", "--out", "report.html"),
+    ("report", "--out", "report.md"),
+)
+
+PAGES = (
+    "/",
+    "/runs/{run}",
+    "/runs/{run}/changes",
+    "/runs/{run}/changes/{kept}",
+    "/runs/{run}/lineage",
+    "/runs/{run}/slices",
+    "/runs/{run}/money",
+    "/runs/{run}/checks",
+    "/runs/{run}/charts/progress.json",
+    "/runs/{run}/charts/lanes.json",
+)
+
+
+def spent(who):
+    """Return the CPU seconds of this process or of its children that have ended."""
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
+def command(repo, words):
+    """Return the CPU seconds of one command, and its last line if it fails."""
+    before = spent(resource.RUSAGE_CHILDREN)
+    argv = [sys.executable, "-c", "from swarm.cli.main import main; main()", *words]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(argv, cwd=repo, env=env, capture_output=True, text=True, check=False)
+    said = (done.stderr.strip().splitlines() or [""])[-1] if done.returncode else ""
+    return spent(resource.RUSAGE_CHILDREN) - before, said
+
+
+def rows(repo):
+    """Yield each question to the run in `repo` with its CPU seconds and what it says if refused."""
+    yield ("first question", *command(repo, ("query", "FROM run")))
+    with open_run(repo) as run:
+        kept = run.sql("SELECT max(experiment) FROM nodes WHERE ending = 'kept'").fetchone()[0]
+        name = run.folder.name
+        before = spent(resource.RUSAGE_SELF)
+        nodes = len(run.graph)
+        yield f"networkx graph of {nodes:,} nodes", spent(resource.RUSAGE_SELF) - before, ""
+    for words in COMMANDS:
+        words = [word.format(kept=kept, run=name) for word in words]
+        yield (f"swarm {' '.join(words)}", *command(repo, words))
+    with TestClient(build(repo, Access()), base_url="http://127.0.0.1") as browser:
+        for page in PAGES:
+            before = time.process_time()
+            status = browser.get(page.format(kept=kept, run=name)).status_code
+            said = "" if status == 200 else f"status {status}"
+            yield f"GET {page}", time.process_time() - before, said
+
+
+def main(experiments):
+    """Print the table."""
+    grid = Table("question", "recorded run", f"{experiments:,} experiments", "refused")
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
+        small, large = Path(scratch, "small"), Path(scratch, "large")
+        subprocess.run(["git", "init", "-q", large], check=True)
+        recorded_run(small)
+        generate(large / ".swarm/large", experiments)
+        for (name, one, why), (_, other, other_why) in zip(rows(small), rows(large), strict=True):
+            grid.add_row(
+                name.replace("run1", "RUN"), f"{one:.2f} s", f"{other:.2f} s", why or other_why
+            )
+    Console(width=150).print(grid)
+    print(
+        f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiments", type=int, nargs="?", default=100_000)
+    main(parser.parse_args().experiments)

@@ -30,8 +30,9 @@ from starlette.staticfiles import StaticFiles
 
 from analysis.dashboard import charts, feed, pages
 from analysis.dashboard.access import STEERS, Access, Gate
+from analysis.dashboard.keeps import ListedKeep
 from analysis.dashboard.records import Records
-from analysis.dashboard.render import environment
+from analysis.dashboard.render import environment, kept_line
 from analysis.dashboard.steer import Steer, command_of, form_of
 from analysis.ledger import run_folders
 from analysis.pictures import kinds
@@ -184,8 +185,13 @@ class _Site:
 
     async def events(self, request: Request) -> Response:
         """Send a server-sent event whenever the run's ledger has grown."""
-        folder = self.records.folder(request.path_params["run"])
-        return _feed(feed.stream(folder, self._stopping))
+        name = request.path_params["run"]
+
+        def row(change: ListedKeep) -> str:
+            places = self.records.answer(name, "places", pages.places, least=0).value
+            return kept_line(self._templates, name, change, places)
+
+        return _feed(feed.stream(self.records.folder(name), self._stopping, row))
 
     async def all_events(self, request: Request) -> Response:
         """Send a server-sent event whenever any ledger has grown, or there is a new run."""

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from analysis.dashboard.headlines import Headline, brief, headlines
+from analysis.dashboard.headlines import Headline, brief, headline, headlines
+from analysis.dashboard.keeps import ListedKeep, OpenExperiments
 from analysis.ledger import NAME, read_events
 from analysis.plain_json import to_json
 from harness.contract import SetupError
-from islands.events import Event
 
 TAIL_BYTES: Final = 200_000
 """Bytes at the end of a ledger that the latest headlines are read from."""
 
-POLL_S: Final = 0.5
+POLL_S: Final = 0.25
 """Seconds between two looks at a ledger's size."""
 
 BEAT_S: Final = 15.0
@@ -48,20 +49,26 @@ def _line_start(path: Path) -> int:
         return size - TAIL_BYTES + len(file.readline())
 
 
-async def stream(folder: Path, stopping: Callable[[], bool]) -> AsyncIterator[str]:
+async def stream(
+    folder: Path,
+    stopping: Callable[[], bool],
+    row: Callable[[ListedKeep], str] = lambda _: "",
+) -> AsyncIterator[str]:
     """Yield a server-sent event at once, and whenever the ledger has grown, until `stopping`.
 
-    Its data is JSON: `bytes` of the ledger, and the `headlines` since the last one.
+    Its data is JSON: `bytes` of the ledger, and the `headlines` since the last one. That of a kept
+    change has its line of the list of kept changes, `row`: the record has it only seconds later.
     """
     path = folder / NAME
-    at, quiet = _whole(path, path.stat().st_size), 0.0
-    yield f"retry: 2000\nevent: recorded\ndata: {_message(at, [])}\n\n"
+    reader, quiet = _Reader(path, row), 0.0
+    await asyncio.to_thread(reader.begin)
+    yield f"retry: 2000\nevent: recorded\ndata: {_message(reader.at, [])}\n\n"
     while not stopping() and path.exists():
-        if path.stat().st_size > at:
-            before, (at, new) = at, await asyncio.to_thread(_read_on, path, at)
-            if at != before:  # else its last line is still being written
+        if path.stat().st_size > reader.at:
+            before, new = reader.at, await asyncio.to_thread(reader.read)
+            if reader.at != before:  # else its last line is still being written
                 quiet = 0.0
-                yield f"event: recorded\ndata: {_message(at, new)}\n\n"
+                yield f"event: recorded\ndata: {_message(reader.at, new)}\n\n"
         elif quiet >= BEAT_S:
             quiet = 0.0
             yield ": still here\n\n"
@@ -100,27 +107,41 @@ def _whole(path: Path, size: int) -> int:
         return start + file.read(size - start).rfind(b"\n") + 1
 
 
-def _read_on(path: Path, at: int) -> tuple[int, list[Headline]]:
-    """Return the new end and the headlines of what was written after byte `at`."""
-    new: list[Event] = []
-    end = at
-    try:
-        for offset, event in read_events(path, at):
-            end = offset
-            new.append(event)
-    except SetupError:  # a torn line was cut off at this moment, or the record is broken
-        return path.stat().st_size, []
-    return end, list(headlines(new))
+class _Reader:
+    """Reads a ledger on from its end, where `at` is. Remembers the experiments under way."""
+
+    def __init__(self, path: Path, row: Callable[[ListedKeep], str]) -> None:
+        self._path, self._row = path, row
+        self._known = OpenExperiments()
+        self.at = 0
+
+    def begin(self) -> None:
+        """Go to the end, past the latest events."""
+        self.at = _whole(self._path, self._path.stat().st_size)
+        with suppress(SetupError):  # the page says that the record is broken
+            for end, event in read_events(self._path, _line_start(self._path)):
+                if end > self.at:
+                    return
+                self._known.take(event)
+
+    def read(self) -> list[dict[str, object]]:
+        """Return the headlines of what was written since."""
+        said = []
+        try:
+            for end, event in read_events(self._path, self.at):
+                self.at = end
+                kept = self._known.take(event)
+                if (one := headline(event, self._known.hypotheses)) is not None:
+                    said.append(_said(one) | ({"row": self._row(kept)} if kept else {}))
+        except SetupError:  # a torn line was cut off at this moment, or the record is broken
+            self.at = self._path.stat().st_size
+        return said
 
 
-def _message(size: int, new: list[Headline]) -> str:
-    said = [
-        {
-            "time": f"{one.when:%H:%M:%S}",
-            "text": one.text,
-            "tone": one.tone,
-            "experiment": one.experiment,
-        }
-        for one in new
-    ]
-    return to_json({"bytes": size, "headlines": said})
+def _said(one: Headline) -> dict[str, object]:
+    facts = {"text": one.text, "tone": one.tone, "experiment": one.experiment}
+    return {"time": f"{one.when:%H:%M:%S}", **facts}
+
+
+def _message(size: int, new: list[dict[str, object]]) -> str:
+    return to_json({"bytes": size, "headlines": new})

@@ -12,6 +12,7 @@ from functools import singledispatch
 from itertools import groupby
 from typing import Literal
 
+from analysis.dashboard.keeps import OpenExperiments
 from analysis.untrusted_text import first_line
 from islands import events as ev
 from islands.events import steering as se
@@ -51,18 +52,24 @@ class _Said:
 
 def headlines(events: Iterable[ev.Event]) -> Iterator[Headline]:
     """Yield the headlines of events in ledger order, hypotheses with those that were kept."""
-    hypotheses: dict[int, str] = {}
+    known = OpenExperiments()
     for event in events:
-        match event:
-            case ev.ProposalReceived():
-                hypotheses[event.experiment] = event.hypothesis
-            case ev.MigrantOffered():
-                hypotheses[event.experiment] = event.migrant.hypothesis
-        if (found := _said(event, hypotheses)) is not None:
-            text = first_line(found.text)
-            text = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-            when = datetime.fromtimestamp(event.recorded, UTC)
-            yield Headline(when, text, found.tone, found.experiment)
+        known.take(event)
+        if (one := headline(event, known.hypotheses)) is not None:
+            yield one
+
+
+def headline(event: ev.Event, hypotheses: Mapping[int, str]) -> Headline | None:
+    """Return the headline of `event`, None where there is nothing to say.
+
+    hypotheses: by experiment, as far as they are known
+    """
+    found = _said(event, hypotheses)
+    if found is None:
+        return None
+    text = first_line(found.text)
+    text = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    return Headline(datetime.fromtimestamp(event.recorded, UTC), text, found.tone, found.experiment)
 
 
 def brief(latest: Iterable[Headline]) -> Iterator[Headline]:

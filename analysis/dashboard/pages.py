@@ -145,8 +145,17 @@ def frame(run: RecordedRun) -> dict[str, Any]:
     facts = {"pid": writer(run.folder), **standing(run.connection)}
     if facts["run"] is None:
         raise SetupError(f"run {run.folder.name} has not started")
-    places = {island: place for place, island in enumerate(run.source.islands())}
-    return {**facts, "activity": activity(facts), "name": run.folder.name, "places": places}
+    return {
+        **facts,
+        "activity": activity(facts),
+        "name": run.folder.name,
+        "places": places(run),
+    }
+
+
+def places(run: RecordedRun) -> dict[str, int]:
+    """Return each island's place among them, which is its colour."""
+    return {island: place for place, island in enumerate(run.source.islands())}
 
 
 def overview(run: RecordedRun) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analysis.dashboard.keeps import ListedKeep
 from analysis.questions.target import gain_of_row
 from analysis.report.render import inert
 from analysis.untrusted_text import first_line
@@ -48,6 +50,15 @@ def environment() -> Environment:
         "diff_lines": diff_lines,
     }
     return env
+
+
+def kept_line(env: Environment, run: str, change: ListedKeep, places: Mapping[str, int]) -> str:
+    """Return a kept change as the first page of the run lists it: an <li>.
+
+    places: the islands' colours
+    """
+    made: Any = env.get_template("macros.html.j2").module
+    return str(made.kept_line(f"/runs/{run}", asdict(change), places))
 
 
 def line(text: str | None) -> str:

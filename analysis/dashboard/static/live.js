@@ -14,6 +14,7 @@
   let shown = 0;  // and of this page
   let took = 0;
   let urgent = false;
+  let early = [];  // kept changes that the feed told of and this page's record may not have yet
 
   function say(text, look) {
     status.hidden = false;
@@ -74,7 +75,26 @@
       const now = fresh.getElementById(part.id);
       if (now) replace(part, now);
     }
+    early = early.filter((each) => each.bytes > shown);
+    early.forEach((each) => list(each.row));
     document.dispatchEvent(new Event("swarm:recorded"));
+  }
+
+  // the server escaped it, as it does in the page
+  function list(row) {
+    const kept = document.getElementById("kept");
+    const line = new DOMParser().parseFromString(row, "text/html").querySelector("li");
+    if (!kept || !line) return;
+    const target = line.querySelector("a").getAttribute("href");
+    if ([...kept.querySelectorAll("a")].some((each) => each.getAttribute("href") === target)) return;
+    let lines = kept.querySelector("ol");
+    if (!lines) {
+      lines = document.createElement("ol");
+      lines.className = "rows";
+      kept.replaceChildren(lines);
+    }
+    line.classList.add("fresh");
+    lines.prepend(document.adoptNode(line));
   }
 
   function later(wait) {
@@ -110,6 +130,10 @@
     const kept = recorded.headlines.filter((each) => each.tone === "kept").map((each) => each.text);
     if (kept.length) news.textContent = kept.join("; ");
     recorded.headlines.filter((each) => URGENT.includes(each.tone)).forEach(write);
+    for (const each of recorded.headlines.filter((one) => one.row)) {
+      early.push({ row: each.row, bytes: told });
+      list(each.row);
+    }
     urgent = urgent || recorded.headlines.some((each) => URGENT.includes(each.tone));
     if (urgent || told !== shown) later(urgent ? KEPT_MS : PAUSE_MS);
   }

@@ -92,9 +92,9 @@ def test_what_cannot_be_ablated_is_refused_in_one_line(checked):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("kind", "least"), [("none", 0.92), ("sparse", 0.9), ("strong", 0.82)])
-def test_intervals_cover_the_truth(kind, least, capsys):
-    """Over 200 runs, 95 % intervals cover at least the share that the module states."""
+@pytest.mark.parametrize("kind", ["none", "sparse", "strong"])
+def test_intervals_cover_the_truth(kind, capsys):
+    """Over 200 runs, 95 % intervals cover the truth of at least 92 of 100 changes."""
     off = []
     for seed in range(200):
         run, ended = simulated(kind, seed)
@@ -102,7 +102,7 @@ def test_intervals_cover_the_truth(kind, least, capsys):
     covered = sum(abs(miss) <= 1.96 for miss in off) / len(off)
     with capsys.disabled():
         print(f"\n{kind}: {covered:.1%} of {len(off)} intervals cover the truth")
-    assert covered >= least
+    assert covered >= 0.92
 
 
 @given(st.dictionaries(st.frozensets(st.integers(1, 5)), st.floats(-9, 9), max_size=32))

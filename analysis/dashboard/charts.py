@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from analysis.pictures.progress import Progress, progress
+from analysis.pictures.progress import Progress, progress, thinned
 from analysis.pictures.source import RunSource, short
 from analysis.pictures.style import colour
 from islands.records import Gain
@@ -32,14 +32,14 @@ def progress_chart(source: RunSource) -> dict[str, Any] | None:
     if facts is None:
         return None
     lost = [row for row in facts.tried if row["ending"] != "kept"]
-    every = max(1, -(-len(lost) // MAX_CANDIDATES))
+    shown = thinned(lost, MAX_CANDIDATES)
     return {
         "metric": facts.run["metric"],
         "direction": facts.run["direction"],
         "limits": facts.limits,
         "last": facts.last,
-        "every": every,
-        "lost": [{"x": row["experiment"], "y": row["screened"]} for row in lost[::every]],
+        "every": -(-len(lost) // max(1, len(shown))),
+        "lost": [{"x": row["experiment"], "y": row["screened"]} for row in shown],
         "islands": [
             _staircase(facts, island, place) for place, island in enumerate(source.islands())
         ],

@@ -35,8 +35,14 @@ _LAST = "SELECT coalesce(max(experiment), 1) AS experiment FROM nodes"
 MAX_VECTOR_POINTS = 3_000
 """Candidates up to which an SVG holds each as a shape; above, they are one bitmap in it."""
 
+MAX_POINTS = 10_000
+"""Candidates that a picture shows; of more, every n-th."""
+
 MAX_NAMES = 12
 """Kept changes that are named; the ones that gained most."""
+
+MAX_NUMBERS = 60
+"""Kept changes up to which each bears its number; of more, the named ones do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +100,19 @@ def _candidates(
     panel: Axes, theme: Theme, tried: list[dict[str, Any]], limits: tuple[float, float]
 ) -> None:
     lost = [row for row in tried if row["ending"] != "kept"]
-    x, y = [row["experiment"] for row in lost], [row["screened"] for row in lost]
-    outside = sum(not limits[0] <= score <= limits[1] for score in y)
+    outside = sum(not limits[0] <= row["screened"] <= limits[1] for row in lost)
     name = f"not kept ({outside} off the scale)" if outside else "not kept"
-    look: dict[str, Any] = {"linewidths": 0, "rasterized": len(lost) > MAX_VECTOR_POINTS}
+    shown = thinned(lost, MAX_POINTS)
+    if len(shown) < len(lost):
+        name += f", {len(shown):,} of {len(lost):,}"
+    x, y = [row["experiment"] for row in shown], [row["screened"] for row in shown]
+    look: dict[str, Any] = {"linewidths": 0, "rasterized": len(shown) > MAX_VECTOR_POINTS}
     panel.scatter(x, y, s=7, color=theme.faint, label=name, **look)
+
+
+def thinned(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Return every n-th row, with the smallest n that leaves at most `most`."""
+    return rows[:: max(1, -(-len(rows) // most))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +142,13 @@ def _staircase(panel: Axes, island: str, tone: str, steps: _Steps) -> None:
 
 def _name(panel: Axes, theme: Theme, kept: list[dict[str, Any]]) -> None:
     """Write numbers at the kept changes; the legend says what they are."""
-    for step in kept:
+    best = sorted(kept, key=lambda step: -(step["gain"] or 0.0))[:MAX_NAMES]
+    for step in kept if len(kept) <= MAX_NUMBERS else best:
         at = (step["experiment"], step["score"])
         style: dict[str, Any] = {"color": theme.text, "fontsize": 8, "ha": "right"}
         panel.annotate(
             f"#{step['experiment']}", at, xytext=(-4, 6), textcoords="offset points", **style
         )
-    best = sorted(kept, key=lambda step: -(step["gain"] or 0.0))[:MAX_NAMES]
     for step in sorted(best, key=lambda step: step["experiment"]):
         gain = "" if step["gain"] is None else Gain(step["gain"], step["noise"], 0).format()
         star = " (consensus)" if step["claimed"] else ""

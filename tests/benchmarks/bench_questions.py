@@ -83,14 +83,14 @@ def rows(repo):
     """Yield each question to the run in `repo` with its CPU seconds and what it says if refused."""
     yield ("first question", *command(repo, ("query", "FROM run")))
     with open_run(repo) as run:
-        kept = run.sql("SELECT max(experiment) FROM nodes WHERE ending = 'kept'").fetchone()[0]
+        kept = run.sql("SELECT max(experiment) FROM nodes WHERE ending = 'kept'").fetchall()[0][0]
         name = run.folder.name
         before = spent(resource.RUSAGE_SELF)
         nodes = len(run.graph)
         yield f"networkx graph of {nodes:,} nodes", spent(resource.RUSAGE_SELF) - before, ""
     for words in COMMANDS:
-        words = [word.format(kept=kept, run=name) for word in words]
-        yield (f"swarm {' '.join(words)}", *command(repo, words))
+        asked = [word.format(kept=kept, run=name) for word in words]
+        yield (f"swarm {' '.join(words)}", *command(repo, asked))
     with TestClient(build(repo, Access()), base_url="http://127.0.0.1") as browser:
         for page in PAGES:
             before = time.process_time()
@@ -107,14 +107,11 @@ def main(experiments):
         subprocess.run(["git", "init", "-q", large], check=True)
         recorded_run(small)
         generate(large / ".swarm/large", experiments)
-        for (name, one, why), (_, other, other_why) in zip(rows(small), rows(large), strict=True):
-            grid.add_row(
-                name.replace("run1", "RUN"), f"{one:.2f} s", f"{other:.2f} s", why or other_why
-            )
+        for (name, one, said), (_, other, told) in zip(rows(small), rows(large), strict=True):
+            grid.add_row(name, f"{one:.2f} s", f"{other:.2f} s", said or told)
     Console(width=150).print(grid)
-    print(
-        f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB"
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    print(f"peak memory of this process, which loaded the graph: {peak} MiB")
 
 
 if __name__ == "__main__":

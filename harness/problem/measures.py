@@ -4,7 +4,9 @@ Nothing that a program prints counts for them. `wall_seconds` is from exec to th
 process, less what others made it wait; `bytes:PATH` the size of a file (or of all files of a
 folder) of the genome, of what `build` made, of the frozen files, or else of one left in $OUT.
 
-Not covered: a peak of memory between two looks of the watchdog (0.05 s).
+Not covered: a peak of memory between two looks of the watchdog (0.05 s); times of children that a
+program ignores (SIGCHLD) and that end between two looks: they are in no `cpu_seconds`, and count as
+others' where they compete with it (`harness.sandbox.monitor.cpu`).
 """
 
 from __future__ import annotations

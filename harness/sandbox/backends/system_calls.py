@@ -341,10 +341,12 @@ PR_SET_DUMPABLE, PR_SET_MEMORY_MERGE = 4, 67
 REFUSED_ARGUMENTS: Final = (
     ArgumentRefusal(
         "whoever ignores SIGCHLD has its children's CPU time forgotten, which would then count as "
-        "taken by others and lengthen its budget (monitor.cpu)",
+        "taken by others and lengthen its budget (monitor.cpu). Node.js learns by SIGCHLD that a "
+        "child has ended, and waits for ever where this is refused",
         (13, 134),  # rt_sigaction
         0,
         {0: (17,)},  # SIGCHLD
+        where=NO_SOCKETS,
     ),
     ArgumentRefusal(
         "record and open-file locks (F_SETLK and the like) say 62 bits by their place; queries "

@@ -9,13 +9,15 @@ hypervisor took; where threads keep several cores busy, all that others took. It
 the foreign time of the mean core, nor so much that its busiest thread ran longer than the clock.
 Those bounds are what a candidate cannot lengthen: all CPU time of the sandbox counts as its own,
 whatever its processes do. Children that end are counted with those that wait for them, and the
-filter lets nobody ignore SIGCHLD, which would make the kernel forget them; what a process may hide
-in the rounding of its times is taken off. So per budget a sandbox gets at most the CPU time that
-idle cores would give it. While others took 78 to 90 % of two cores (load 12), a program of one
-thread got 0.997 ± 0.007 of its CPU time beside a lesser load, one of two threads 0.985 to 0.99 of
-what idle cores give.
+filter lets no program but a user's command ignore SIGCHLD, so the kernel forgets none; what a
+process may hide in the rounding of its times is taken off. So per budget a sandbox gets at most the
+CPU time that idle cores would give it. While others took 78 to 90 % of two cores (load 12), a
+program of one thread got 0.997 ± 0.007 of its CPU time beside a lesser load, one of two threads
+0.985 to 0.99 of what idle cores give.
 
 Not covered:
+- commands of the user's own (`event_loop`), which need SIGCHLD: children that they ignore and that
+  end between two looks are forgotten, so their time counts as foreign and their budget is longer;
 - unpinned slices, runs without a sandbox, systems other than Linux: nothing is measured;
 - GPUs: a neighbour's work on the device is not seen, only its use of the slice's cores;
 - caches, memory bandwidth and frequency that others share with the slice;

@@ -404,6 +404,26 @@ def test_a_text_genome_may_have_the_network_and_a_key(tmp_path, monkeypatch, ser
     assert "0123456789" not in str(outcome)
 
 
+WAITS = """\
+import os, signal, time
+ended, until = [], time.monotonic() + 20
+signal.signal(signal.SIGCHLD, lambda *_: ended.append(os.waitpid(-1, os.WNOHANG)[0]))
+child = os.posix_spawn("/bin/true", ["true"], {})
+while not ended and time.monotonic() < until:
+    time.sleep(0.01)
+print("n:", int(ended == [child]))
+"""
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("kind", kinds())
+def test_a_command_hears_that_its_child_has_ended(tmp_path, kind):
+    """By SIGCHLD: `node --test` would wait for ever."""
+    front = FILES["program.md"].replace("ops/s", "n")
+    problem = Problem(tmp_path, FILES | {"bench.py": WAITS, "program.md": front})
+    assert problem.measure(sandbox=kind).score == 1.0
+
+
 class _UnixServer(socketserver.ThreadingUnixStreamServer):
     """An HTTP server at a Unix socket; it has no host to be named by."""
 

@@ -14,8 +14,8 @@ fit what `build` returns. Printed text is the training log; a line `claim NAME V
 as a claim.
 
 Each knob is on a line of its own with a comment between, so that two changes merge; "gains" is what
-it gained over going without, in bits per byte at depth 2 in 20 s on one core. `depth` is the one
-dial of scale: width, heads, batch and learning rates follow from it.
+it gained when it was added, in bits per byte (one seed, depth 2, 20 s on a core: within 0.03).
+`depth` is the one dial of scale: width, heads, batch and learning rates follow from it.
 """
 
 from __future__ import annotations

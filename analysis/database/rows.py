@@ -63,10 +63,25 @@ def save_graph(graph: Graph, con: DuckDBPyConnection) -> None:
     _put(con, "edges", [_full("edges", row) for row in edges])
 
 
-def load_graph(con: DuckDBPyConnection) -> Graph:
-    """Return the lineage that `save_graph` wrote, equal to it in every attribute."""
+def load_graph(con: DuckDBPyConnection, latest: int | None = None) -> Graph:
+    """Return the lineage that `save_graph` wrote, equal to it in every attribute.
+
+    latest: only what was kept, what is no experiment, and so many of the latest experiments; None
+      for all
+    """
+    nodes = "SELECT node FROM nodes"
+    if latest is not None:
+        nodes += " WHERE experiment IS NULL OR ending = 'kept' OR node IN (SELECT node FROM nodes"
+        nodes += f" WHERE experiment IS NOT NULL ORDER BY experiment DESC LIMIT {latest:d})"
     graph: Graph = nx.MultiDiGraph()
-    _load(graph, con, "FROM nodes ORDER BY recorded, node", "FROM edges ORDER BY recorded")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE chosen AS {nodes}")
+    both = "source IN (FROM chosen) AND target IN (FROM chosen)"
+    _load(
+        graph,
+        con,
+        "FROM nodes WHERE node IN (FROM chosen) ORDER BY recorded, node",
+        f"FROM edges WHERE {both} ORDER BY recorded",
+    )
     return graph
 
 

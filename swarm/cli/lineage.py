@@ -67,7 +67,8 @@ def lineage(
     node-link data.
     """
     with reading(locate(name).path) as con:
-        graph = load_graph(con)
+        thin = not change and island is None and (kept or limit is not None)
+        graph = load_graph(con, (0 if kept else limit) if thin else None)
         islands = [row[0] for row in answer(con, "SELECT island FROM standings").rows]
         node = find_experiment(con, change)["node"] if change else ""
         said = answer(con, "FROM steering ORDER BY recorded, rowid").named() if not change else []

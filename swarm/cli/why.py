@@ -14,6 +14,7 @@ from rich.text import Text
 from analysis.questions.evidence import ChangeEvidence, SeedPair
 from analysis.run import RecordedRun
 from analysis.untrusted_text import first_line, printable
+from islands.git.plumbing import GitError
 from swarm.cli.console import json_option, plural, run_option, to_json, wide_console
 from swarm.project.runs import locate
 
@@ -30,7 +31,7 @@ def why(change: str, name: str | None, *, no_diff: bool, as_json: bool) -> None:
     """
     with RecordedRun(locate(name).path) as run:
         found = run.why(change)
-        diff = "" if no_diff else run.diff(found.node)
+        diff, missing = _diff(run, found.node) if not no_diff else ("", "")
         metric = run.opened["metric"]
     if as_json:
         click.echo(to_json({**asdict(found), "diff": diff}))
@@ -42,8 +43,18 @@ def why(change: str, name: str | None, *, no_diff: bool, as_json: bool) -> None:
         console.print(_pairs(found.pairs, metric))
     for line in _aftermath(found):
         console.print(Text(line), soft_wrap=True)
+    if missing:
+        console.print(Text(missing), soft_wrap=True)
     if diff:
         _print_diff(console, diff)
+
+
+def _diff(run: RecordedRun, node: str) -> tuple[str, str]:
+    """Return the diff, or why there is none: a record outlives the repository's objects."""
+    try:
+        return run.diff(node), ""
+    except GitError as error:
+        return "", f"git has no diff of it: {first_line(str(error))}"
 
 
 def _lines(found: ChangeEvidence, metric: str) -> Iterator[str]:

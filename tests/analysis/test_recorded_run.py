@@ -60,3 +60,16 @@ def test_every_question_is_answered(night, monkeypatch, words, found):
     answer = CliRunner(env={"COLUMNS": "200"}).invoke(swarm, words)
     assert answer.exit_code == 0, answer.output
     assert found in answer.output
+
+
+def test_evidence_outlives_the_objects(tmp_path, monkeypatch):
+    """Where git has a change no longer, its evidence is shown, and why there is no diff."""
+    folder = recorded_run(tmp_path)
+    for ref in (tmp_path / ".git").glob("objects/pack/*"):
+        ref.unlink()
+    assert folder.exists()
+    monkeypatch.chdir(tmp_path)
+    answer = CliRunner(env={"COLUMNS": "200"}).invoke(swarm, ["why", "#55"])
+    assert answer.exit_code == 0, answer.output
+    assert "git has no diff of it" in answer.output
+    assert "+0.0588" in answer.output

@@ -1,0 +1,50 @@
+"""Moves of a slice's level: what surprises is compared with the head as it scores now."""
+
+import random
+
+import pytest
+
+from islands.level_moves import MOVED_SDS, UNSTEADY_TRIALS, LevelMoves
+from islands.ratchet.policy import RatchetPolicy
+from swarm.simulation.disturbances import Load
+from swarm.simulation.metrics import tally
+from swarm.simulation.mixtures import MIXTURES
+from swarm.simulation.simulated_run import RunPlan, simulate_run
+from swarm.simulation.world import Conditions
+
+PLAN = RunPlan(RatchetPolicy(sentinel_every=25), islands=1, trials=100)
+
+
+def simulated(pattern, size, seed, mixture="published"):
+    """Return one night in which others use the machine."""
+    return simulate_run(Conditions(MIXTURES[mixture], load=Load(pattern, size)), PLAN, seed)
+
+
+def test_one_incredible_screen_is_strange_and_many_odd_ones_are():
+    """To either side; what follows belief is not, however long it goes on."""
+    moves, draw = LevelMoves(), random.Random(2).random
+    assert sum(moves.strange("s0", draw()) for _ in range(300)) < 10
+    assert moves.strange("s1", 1e-4)
+    assert moves.strange("s2", 1 - 1e-4)
+    assert [moves.strange("s3", 0.01) for _ in range(4)][-1]
+
+
+def test_a_slice_is_unsteady_for_some_trials_after_a_move():
+    """By how much a score may be off then is what heads differed by of late."""
+    moves = LevelMoves()
+    assert not moves.repeated("s0", 0.9 * MOVED_SDS, 1.0)
+    assert moves.steady("s0")
+    assert moves.repeated("s0", -10.0, 1.0)
+    assert (moves.steady("s0"), moves.steady("s1")) == (False, True)
+    assert moves.doubt("s0") == pytest.approx((10 + 0.9 * MOVED_SDS) / 2)
+    for _ in range(UNSTEADY_TRIALS):
+        moves.trial_ended("s0")
+    assert moves.steady("s0")
+    assert moves.doubt("s0") == 0.0
+
+
+def test_claims_hold_under_load_that_comes_and_goes():
+    """In a few nights; tests/benchmarks/bench_promise.py has many."""
+    nights = [tally(simulated("square", 10.0, seed)) for seed in range(6)]
+    assert sum(night.claims for night in nights) > 3
+    assert sum(night.false_claims for night in nights) <= 1

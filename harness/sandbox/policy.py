@@ -98,6 +98,11 @@ class SandboxPolicy:
     all_packages: bool = False
 
 
+DISTURBED_SHARE = 0.25
+"""Share of a sandbox's wall time that others may take before too much CPU time says nothing of it:
+at a load of 20 on two cores, scoring the seed itself went beyond what an honest model may use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a sandbox ended. Nothing of it is alive when this exists.
@@ -126,10 +131,15 @@ class Exit:
     cpu_seconds: float = 0.0
 
     def check_undisturbed(self) -> None:
-        """Raise DisturbedError where a signal that the harness did not send ended it.
+        """Raise DisturbedError where the machine, not the program, may have brought the end.
 
-        A candidate may send itself such a signal, so voids are counted (islands/state/voids.py).
+        So it may have where a signal ended it that the harness did not send, and where it used too
+        much CPU time on cores that others held too: their caches were never its own. A candidate
+        can bring about either, so voids are counted (islands/state/voids.py).
         """
+        if self.killed == "cpu" and self.lost > DISTURBED_SHARE * self.seconds:
+            reason = f"it used too much CPU time, on cores that others held for {self.lost:.1f} s"
+            raise DisturbedError(reason, "busy")
         if not self.killed and -self.code in SENT_BY_OTHERS:
             name = signal.Signals(-self.code).name
             raise DisturbedError(f"{name} ended it, which the harness did not send", "signal")

@@ -20,11 +20,14 @@ class Clock:
     """Time that passes only when it is told to, and a little at every look."""
 
     def __init__(self):
-        self.now = 0.0
+        self.now = self.others = 0.0
 
     def monotonic(self):
         self.now += 0.0005
         return self.now
+
+    def thread_time(self):
+        return self.now - self.others
 
 
 @pytest.fixture
@@ -171,6 +174,14 @@ def test_it_keeps_its_deadline(seed, monkeypatch, step, part, context):
     monkeypatch.setattr(seed.Muon, "step", slow_update)
     seed.train(_trial(context=context, deadline=7.0))
     assert seed.time.now < 7.0
+
+
+def test_others_on_its_core_do_not_make_its_work_slower(seed):
+    """They move the deadline; of a device that computes beside it only wall time is known."""
+    here, device = seed.Clock(10.0, 0), seed.Clock(10.0, 1)
+    seed.time.now, seed.time.others = 6.0, 5.9
+    assert here.look()
+    assert not device.look()
 
 
 def test_one_seed_gives_one_order_of_text(seed):

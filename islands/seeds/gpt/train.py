@@ -340,6 +340,9 @@ class Clock:
     def __init__(self, deadline: float, lag: int) -> None:
         self.deadline, self.lag, self.last = deadline, lag, time.monotonic()
         self.budget, self.stretch = max(deadline - self.last, 1e-9), 0.0
+        # what others take of a core moves the deadline, and makes no stretch of work slower
+        self.working = time.monotonic if lag else time.thread_time
+        self.worked = self.working()
 
     def progress(self) -> float:
         """Return the fraction of the time that has passed, 0..1."""
@@ -351,10 +354,10 @@ class Clock:
         So must what the device still computes. Slow stretches are remembered for a while. `weight`
         is the ratio of the coming work to the past; 0 ignores the past.
         """
-        now = time.monotonic()
-        self.stretch = max((now - self.last) * weight, 0.95 * self.stretch)
-        self.last = now
-        return now + (1.5 + self.lag) * self.stretch < self.deadline
+        self.last, worked = time.monotonic(), self.working()
+        self.stretch = max((worked - self.worked) * weight, 0.95 * self.stretch)
+        self.worked = worked
+        return self.last + (1.5 + self.lag) * self.stretch < self.deadline
 
 
 def batches(trial: Trial, rows: int) -> Iterator[Tensor]:

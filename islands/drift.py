@@ -5,13 +5,13 @@ that slices of unlike hardware can be told apart, and again as a **sentinel** at
 commit are the same, so what differs is the slice's own noise, or its **drift**. A sentinel within
 half of a pair's noise of the slice's level is good. Another is repeated, until one is good or an
 e-process says that the slice has **drifted**, or until so many are strange that its level means
-nothing. Repeats take a twentieth of the slice's trials at most; meanwhile the head runs again
-beside each screen, and no verdict on pairs waits for a sentinel. These runs of the head are
-sentinels, too, and show larger moves at once (islands/level_moves.py): a slice that moves
-MAX_REPEATS times and never settles has drifted. A drifted slice is quarantined, and what it
-measured since its last good sentinel is void. It is probed again after a while, and released when
-it measures as before, or when three sentinels in a row agree on another level: gains are paired on
-one slice, so it matters only that the level stays.
+nothing. Repeats take a twentieth of the slice's trials at most; meanwhile candidates are measured
+in pairs, whose trials follow each other, and no verdict on pairs waits for a sentinel. Screens are
+compared with an earlier score: when they lose more, one after the other, than the run's belief
+explains (a CUSUM: Page, Biometrika 1954), a sentinel is due at once. A drifted slice is
+quarantined, and what it measured since its last good sentinel is void. It is probed again after a
+while, and released when it measures as before, or when three sentinels in a row agree on another
+level: gains are paired on one slice, so it matters only that the level stays.
 
 The e-process tests that the level has changed by a normal multiple of the noise from the k-th
 sentinel on, against no change, levels and scale unknown. Under the right Haar prior on these the
@@ -37,6 +37,7 @@ Not covered:
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
@@ -72,6 +73,15 @@ FREE_REPEATS = 4
 REPEAT_SHARE = 0.05
 """Share of a slice's trials that may be sentinels, beyond these, for one to be repeated."""
 
+STRANGENESS = 6.0
+"""Sum of what screens lose beyond belief from which a sentinel is due.
+
+Each adds its surprise, the negative log of the chance of losing as much, less EXPECTED_SURPRISE.
+Screens that follow belief add 1 on average before that.
+"""
+
+EXPECTED_SURPRISE = 2.0
+
 SETTLED_SENTINELS = 3
 """Sentinels in a row that must agree to release a quarantined slice; failures that quarantine."""
 
@@ -95,7 +105,7 @@ class WatchedSlice:
     - `level`: scores of its good sentinels
     - `suspicious`: scores of the latest sentinels, none of them good
     - `failures`: latest sentinels in a row that failed
-    - `moves`: how often its level moved without being steady in between
+    - `strangeness`: what its latest screens lost beyond belief
     - `trials`, `sentinels`: how many it has run
     - `last_good_trial`: trial id of the last good sentinel
     - `count_since`: trials after that one
@@ -105,12 +115,13 @@ class WatchedSlice:
     - `probes`: scores of its sentinels since then, nan where one failed
     - `tolerance`: how far from the level a probe may be
     - `last_sentinel`: trials of the run that had started by its latest sentinel
-    - `epoch`, `epochs`: which of its levels it has, and how many it had before
+    - `epoch`: levels that it had before
     """
 
     level: list[float] = field(default_factory=list)
     suspicious: list[float] = field(default_factory=list)
     failures: int = 0
+    strangeness: float = 0.0
     trials: int = 0
     sentinels: int = 0
     last_good_trial: str = ""
@@ -123,8 +134,6 @@ class WatchedSlice:
     tolerance: float = 0.0
     last_sentinel: int = 0
     epoch: int = 0
-    epochs: int = 0
-    moves: int = 0
 
 
 class Sentinels:
@@ -164,40 +173,28 @@ class Sentinels:
     def check_due(self, name: str, interval: int) -> bool:
         """Return whether slice `name` is due a sentinel between two experiments."""
         watched = self._watched(name)
-        return watched.count_since >= interval
+        strange = watched.strangeness >= STRANGENESS and self._may_repeat(watched)
+        return strange or watched.count_since >= interval
 
     def must_check(self, name: str) -> bool:
         """Return whether slice `name` needs a sentinel before another experiment begins on it."""
         watched = self._watched(name)
         doubtful = bool(watched.suspicious or watched.failures) and self._may_repeat(watched)
-        return doubtful or not (watched.level or watched.epoch)
+        return doubtful or not watched.level
 
-    def suspicious(self, name: str) -> bool:
-        """Return whether the latest sentinels of slice `name` were off its level."""
+    def screened(self, name: str, chance: float) -> None:
+        """Take in a screen on slice `name` that had the `chance` to lose as much or more."""
         watched = self._watched(name)
-        return bool(watched.suspicious and watched.level)
+        surprise = -math.log(max(chance, sys.float_info.min)) - EXPECTED_SURPRISE
+        watched.strangeness = max(0.0, watched.strangeness + min(surprise, STRANGENESS / 2))
 
-    def moved(self, name: str, *, again: bool) -> None:
-        """Take in that the level of slice `name` has moved; the next sentinel tells the new one.
-
-        `again`: it had not been steady since it moved before. MAX_REPEATS such moves are an alarm.
-        """
+    def doubt(self, name: str) -> float:
+        """Return by how much the level of slice `name` may have moved, for all that is known."""
         watched = self._watched(name)
-        watched.moves = watched.moves + 1 if again else 1
-        if watched.level:
-            self._former[name, watched.epoch] = fmean(watched.level), len(watched.level)
-        watched.epochs += 1
-        watched.level, watched.suspicious, watched.epoch = [], [], watched.epochs
-        watched.trials_since.clear()
-        watched.discards_since.clear()
-        if watched.moves >= MAX_REPEATS:
-            watched.drift_reason = f"its level moved {watched.moves} times and did not settle"
-
-    def returned(self, name: str, epoch: SliceEpoch) -> None:
-        """Take in that slice `name` is back at the level of an earlier epoch."""
-        watched, known = self._watched(name), self._former.pop(epoch, None)
-        watched.epoch, watched.moves = epoch[1], 0
-        watched.level = [known[0]] * known[1] if known else []
+        if not watched.suspicious or not watched.level:
+            return 0.0
+        level = fmean(watched.level)
+        return max(abs(score - level) for score in watched.suspicious)
 
     def retry_due(self, name: str, interval: int) -> bool:
         """Return whether quarantined slice `name` has waited long enough for another probe."""
@@ -243,7 +240,7 @@ class Sentinels:
     @_apply.register
     def _trial_started(self, event: ev.TrialStarted, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         self._started += 1
-        if event.purpose == "sentinel" and not event.experiment:
+        if event.purpose == "sentinel":
             self._watched(event.slice).last_sentinel = self._started
 
     @_apply.register
@@ -253,8 +250,6 @@ class Sentinels:
         watched.trials += 1
         watched.sentinels += trial.purpose == "sentinel"
         watched.count_since += score is not None and trial.purpose in ev.ISLANDS_OWN
-        if trial.purpose == "sentinel" and trial.experiment:
-            return  # a head beside a candidate's screen: islands/level_moves.py
         if trial.purpose == "sentinel" or (
             trial.purpose == "baseline" and trial.seed == self.anchor[1]
         ):
@@ -300,7 +295,7 @@ class Sentinels:
         watched.quarantine_reason, watched.drift_reason = event.reason, ""
         watched.probes, watched.last_sentinel = [], self._started
         watched.suspicious, watched.failures = [], 0
-        watched.count_since, watched.moves = 0, 0
+        watched.strangeness, watched.count_since = 0.0, 0
         void = {trial.trial for trial in event.trials}
         for other in self.slices.values():
             other.trials_since = [one for one in other.trials_since if one.trial not in void]
@@ -316,8 +311,7 @@ class Sentinels:
             if watched.level:
                 former = fmean(watched.level), len(watched.level)
                 self._former[event.slice, watched.epoch] = former
-            watched.epochs += 1
-            watched.level, watched.epoch = watched.probes[-SETTLED_SENTINELS:], watched.epochs
+            watched.level, watched.epoch = watched.probes[-SETTLED_SENTINELS:], watched.epoch + 1
         else:
             watched.level.append(watched.probes[-1])
         watched.quarantine_reason, watched.probes = "", []
@@ -401,7 +395,7 @@ class Sentinels:
     def _accept(self, trial: ev.TrialStarted, watched: WatchedSlice) -> None:
         watched.level += watched.suspicious
         watched.suspicious, watched.last_good_trial = [], trial.trial
-        watched.count_since = 0
+        watched.strangeness, watched.count_since = 0.0, 0
         watched.trials_since.clear()
         watched.discards_since.clear()
 

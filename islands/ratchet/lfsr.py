@@ -89,9 +89,7 @@ class LfsrRule:
         odd = odd_ones(measured, 1.0, noise.known_by) if len(measured) > FAR_PAIRS else []
         gains = [gain for place, gain in enumerate(measured) if place not in odd]
         screened = evidence.screened / unit if prior.screens else 0.0
-        posterior = prior.weigh(
-            gains, noise.known_by, noise.tails, screened, steady=evidence.steady
-        )
+        posterior = prior.weigh(gains, noise.known_by, noise.tails, screened)
         gain = Gain(posterior.gain * unit, posterior.error * unit, len(gains), posterior.lfsr)
         reason = _reason(posterior.lfsr, len(gains), len(odd))
         seen = [screened, *gains] if prior.screens else gains

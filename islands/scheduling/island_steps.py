@@ -268,10 +268,7 @@ def _fit(state: State, island: IslandState, waiting: Experiment) -> bool:
 
 
 def _screen(state: State, open_: Experiment) -> TrialRequest:
-    slice_name = state.islands[open_.island].slice.name
-    seeds = state.scores.seeds_at(open_.parent, slice_name)
-    if not seeds:  # its scores are void: it runs beside the candidate
-        seeds = [seed_of(state.run.seed, "screen", open_.number)]
+    seeds = state.scores.usable_seeds(open_.parent)
     seed = seeds[open_.number % len(seeds)]  # experiments take turns
     return TrialRequest(open_.commit, seed, "screen", open_.number)
 
@@ -345,9 +342,6 @@ def _baseline(state: State, guards: Guards) -> Step | None:
 def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step:
     if not open_.screened:
         return _screen(state, open_)
-    if open_.doubtful:
-        seed = next(iter(open_.screened))
-        return TrialRequest(open_.parent, seed, "sentinel", open_.number)
     if not open_.fresh.done and {open_.commit, open_.parent} <= open_.fresh.parts.keys():
         return EndFreshCheck(_fresh_checked(state, open_))
     guarded = _guarded(state, open_, ratchet)
@@ -357,7 +351,6 @@ def _experiment(state: State, open_: Experiment, ratchet: RatchetPolicy) -> Step
         screened=open_.screen_gain,
         pairs=state.scores.pairs(open_),
         noise=state.scores.noise(),
-        steady=open_.steady,
         doubt=open_.screen_doubt,
         prior=state.prior_of(open_),
         kept=replace(state.keep_tally, turn=open_.confirm_turn),

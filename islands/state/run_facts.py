@@ -7,7 +7,6 @@ import math
 from harness.contract import EVIDENCE, STRENGTH, Direction, Evidence, SandboxKind
 from islands import events as ev
 from islands.drift import Sentinels
-from islands.level_moves import LevelMoves
 from islands.migration import Migrants
 from islands.promotion.state import Promotions
 from islands.quarantine import Quarantines
@@ -67,7 +66,6 @@ class RunFacts:
         self.sentinels = Sentinels()
         self.scores = Scores(self.sentinels)
         self.screens = ScreenedGains()
-        self.moves = LevelMoves()
         self.confirm_turns = 0
 
     @property

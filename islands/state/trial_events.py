@@ -6,9 +6,7 @@ from functools import singledispatch
 
 from harness.contract import EVIDENCE, STRENGTH, Outcome
 from islands import events as ev
-from islands.level_moves import SAME_SDS
 from islands.quarantine import REASON
-from islands.ratchet.noise import gain_of
 from islands.state.endings import close
 from islands.state.lifecycle import next_state
 from islands.state.population import Experiment, IslandState
@@ -33,7 +31,7 @@ def _trial_started(event: ev.TrialStarted, facts: RunFacts) -> None:
         _, experiment = facts.open_experiment(event.island, event.experiment)
         if home.experiment is not experiment:
             _begin(home, experiment)
-        occurrence = "confirmed" if event.purpose == "confirm" else "screened"
+        occurrence = "screened" if event.purpose == "screen" else "confirmed"
         experiment.state = next_state(experiment.state, occurrence)  # type: ignore[arg-type]  # two literals
         if event.fresh and event.commit == experiment.commit:
             check = experiment.fresh
@@ -68,7 +66,6 @@ def _trial_ended(event: ev.TrialEnded, facts: RunFacts) -> None:
     facts.claimless += 1
     facts.voids.ended(event, facts.run.base)
     facts.contention.ended(event)
-    facts.moves.trial_ended(trial.slice)
     facts.weakest_sandbox = max(facts.weakest_sandbox, event.outcome.sandbox, key=STRENGTH.index)
     if event.outcome.score is not None:
         facts.evidence = min(facts.evidence, event.outcome.evidence, key=EVIDENCE.index)
@@ -80,8 +77,6 @@ def _trial_ended(event: ev.TrialEnded, facts: RunFacts) -> None:
             island.wall + event.recorded - island.last_active,
             event.recorded,
         )
-    if trial.purpose == "sentinel" and trial.experiment:
-        _head_repeated(facts, trial, event.outcome.score)
     if trial.purpose not in ev.ISLANDS_OWN or trial.split != "dev":
         return  # stack checks and promotions judge these; agents see nothing of them
     if event.outcome.failure is not None:
@@ -96,15 +91,9 @@ def _trial_ended(event: ev.TrialEnded, facts: RunFacts) -> None:
 
 def _scored(facts: RunFacts, trial: ev.TrialStarted, score: float) -> None:
     experiment = facts.islands[trial.island].experiment
-    if experiment is not None and trial.experiment:
-        experiment.steady &= facts.moves.steady(trial.slice)
-    facts.scores.note_slice(trial, score)
+    facts.scores.note_slice(trial)
     facts.scores.compare_seeds(trial, score)
     if experiment is None or experiment.commit != trial.commit or not trial.experiment:
-        off = facts.scores.distance(trial.commit, score)
-        if trial.experiment and experiment is not None and off > facts.scores.far:
-            facts.moves.unsettle(trial.slice, off)
-            experiment.steady = False
         facts.scores.add(trial, score)
     elif trial.purpose == "screen":
         _screened(facts, experiment, trial, score)
@@ -115,53 +104,19 @@ def _scored(facts: RunFacts, trial: ev.TrialStarted, score: float) -> None:
 def _screened(
     facts: RunFacts, experiment: Experiment, trial: ev.TrialStarted, score: float
 ) -> None:
-    experiment.screened[trial.seed] = score
     gain = facts.scores.screen_gain(experiment, trial.seed, score)
     if gain is None:
-        experiment.doubtful = True
         return
-    name, prior, noise = trial.slice, facts.prior(), facts.scores.noise()
-    experiment.screen_gain, experiment.screen_doubt = gain, facts.moves.doubt(name)
-    doubtful = facts.sentinels.suspicious(name)
-    doubtful |= facts.scores.stale(experiment.parent, trial.seed, name)
+    experiment.screened[trial.seed], experiment.screen_gain = score, gain
+    experiment.screen_doubt = facts.sentinels.doubt(trial.slice)
+    prior, noise = facts.prior(), facts.scores.noise()
     if noise.pair:
-        below = prior.chance_below(gain / noise.pair / prior.unit)
-        doubtful |= facts.moves.strange(name, below)
-    experiment.doubtful = doubtful
-    _learn_screen(facts, experiment)
-
-
-def _head_repeated(facts: RunFacts, trial: ev.TrialStarted, score: float | None) -> None:
-    """Take in a head's score beside a candidate's screening trial, None where it failed."""
-    _, experiment = facts.open_experiment(trial.island, trial.experiment)
-    experiment.doubtful = False
-    experiment.steady &= facts.moves.steady(trial.slice)
-    if score is None:
-        return
-    commit, seed, scores, name = trial.commit, trial.seed, facts.scores, trial.slice
-    before = scores.now(commit, seed)
-    if before is not None and scores.comparable(commit, seed, name):
-        pair, again = scores.noise().pair, not facts.moves.steady(name)
-        if facts.moves.repeated(name, score - before, pair):
-            facts.sentinels.moved(name, again=again)
-            epoch = scores.epoch_like(trial, score, SAME_SDS * pair)
-            if epoch is not None:
-                facts.sentinels.returned(name, epoch)
-                facts.moves.returned(name)
-                scores.restore(epoch)
-            experiment.steady = epoch is not None
-    experiment.screen_doubt = facts.moves.doubt(name)
-    scores.note_slice(trial, score)
-    experiment.screen_gain = gain_of(score, experiment.screened[seed], facts.direction)
-    _learn_screen(facts, experiment)
-
-
-def _learn_screen(facts: RunFacts, experiment: Experiment) -> None:
+        chance = prior.chance_below(gain / noise.pair / prior.unit)
+        facts.sentinels.screened(trial.slice, chance)
     unsound = experiment.parent in facts.quarantines.commits
     if experiment.null or experiment.origin or unsound:
         return  # not a sample of the agents' proposals, or not measured on a sound head
-    if experiment.steady and not experiment.doubtful:
-        facts.screens.add(experiment.number, experiment.screen_gain)
+    facts.screens.add(experiment.number, gain)
 
 
 def _broke(facts: RunFacts, trial: ev.TrialStarted, outcome: Outcome) -> None:

@@ -81,7 +81,7 @@ def test_a_run_from_launch_to_merge(device, figure, tmp_path):
         agent="mutator",
         promotion={"stack_pairs": 2},
     )
-    minutes = device.of(1.5, 1.0)
+    minutes = device.of(1.4, 1.0)
     target.swarm(repo, "launch", "--minutes", minutes)
     events = target.ledger(repo)
     ended = [event for event in events if event["kind"] == "trial_ended"]

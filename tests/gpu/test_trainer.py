@@ -70,11 +70,16 @@ def speed(device, figure, claimed, seconds, shape):
 
 
 def test_a_trial_at_depth_8(device, figure, tmp_path):
-    """One minute on the bundled text: steps, tokens, arithmetic, memory, score."""
+    """One minute on the bundled text: steps, tokens, arithmetic, memory, score.
+
+    A preflight's estimate of memory (weights, gradients, two moments) is below the peak.
+    """
     depth, seconds = int(device.of(8, 2)), device.of(60.0, 8.0)
     TASK.prepare("kjv")
     corpus = open_corpus("kjv")
     trial = device.trial(tmp_path / "t", Rung(depth, seconds, 24576))
+    looked = preflight(trial, device.slice, run)
+    assert looked.ok, looked.reason
     with Zygote(device.slice) as source, device.watched() as seen:
         source.wait()
         outcome = measure(trial, partial(run, source=source), "h")
@@ -84,34 +89,20 @@ def test_a_trial_at_depth_8(device, figure, tmp_path):
     spent = seconds - outcome.seconds["start"]
     speed(device, figure, outcome.claims, spent, (corpus.vocab, corpus.context, depth))
     figure("peak_mib", round(max(seen) - seen[0]))
+    figure("estimate_mib", looked.memory_mib)
+    figure("parameters", looked.parameters)
     figure("host_mib", round(outcome.peak_mib))
     for phase in ("build", "score_start", "score", "audit"):
         figure(f"{phase}_s", round(outcome.seconds[phase], 2))
     assert outcome.seconds["budget"] < seconds + 1
     assert 0.5 < outcome.score < 2.6
-
-
-def test_the_memory_estimate_is_below_the_peak(device, figure, tmp_path):
-    """A preflight's estimate (weights, gradients, two moments) is at least a tenth of the truth."""
-    depth = int(device.of(8, 2))
-    TASK.prepare("kjv")
-    trial = device.trial(tmp_path / "t", Rung(depth, device.of(8.0, 4.0), 24576))
-    looked = preflight(trial, device.slice, run)
-    assert looked.ok, looked.reason
-    with Zygote(device.slice) as source, device.watched() as seen:
-        source.wait()
-        measure(trial, partial(run, source=source), "h")
-    figure("estimate_mib", looked.memory_mib)
-    figure("parameters", looked.parameters)
-    figure("peak_mib", round(max(seen) - seen[0]))
-    if not device.dry:
-        assert looked.memory_mib < max(seen) - seen[0]
+    assert device.dry or looked.memory_mib < max(seen) - seen[0]
 
 
 def test_speed_at_the_shape_of_web_text(device, figure, tmp_path):
     """Depth 8, vocabulary 8,192, rows of 2,048: autoresearch's shape, on random tokens."""
     vocab, context, depth = (8192, 2048, 8) if not device.dry else (512, 64, 2)
-    seconds = device.of(40.0, 6.0)
+    seconds = device.of(25.0, 6.0)
     text = np.random.default_rng(1).integers(vocab, size=1 << 22).astype("<u2")
     for folder in (tmp_path, tmp_path.parent):
         folder.chmod(0o755)

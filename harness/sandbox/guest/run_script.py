@@ -69,15 +69,17 @@ def start(roots: str, words: list[str]) -> NoReturn:
 
 
 def run_to_end(path: str) -> int:
-    """Run the file `path`; return its exit status, an exception printed as Python prints it."""
+    """Run the file `path`; return its exit status. An exception is printed last, as by Python."""
     try:
         run(path)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return (end.code or 0) & 0xFF
+        sys.stdout.flush()
         print(end.code, file=sys.stderr)  # noqa: T201
         return 1
     except BaseException:  # noqa: BLE001  # the program's
+        sys.stdout.flush()
         sys.excepthook(*sys.exc_info())
         return 1
     return 0

@@ -43,7 +43,7 @@ PASSING: frozenset[ErrorKind] = frozenset({"rate", "server", "timeout", "refusal
 UsageCallback = Callable[[Brief, Usage], None]
 """Called with a brief and what its proposal costs if no further reply arrives.
 
-It is called before each request goes out and after a failed one. A caller that records the latest
+It is called before each request goes out and when it is settled. A caller that records the latest
 usage, until the proposal or an AgentError brings the final one, has an upper bound on what was
 spent at any moment, after a crash too; it never exceeds the budget.
 """
@@ -93,10 +93,9 @@ class LanguageModel:
         Raises AgentError if there is no usable reply, BudgetError if the budget has no room for a
         request.
         """
-        bill, known = (
-            Bill(partial(self.on_usage, brief), brief.experiment),
-            self.client.capabilities,
-        )
+        # tools and parsers run between a reply and the proposal's end, and other agents' calls too
+        bill = Bill(partial(self.on_usage, brief), brief.experiment, report_settled=True)
+        known = self.client.capabilities
         bill.carry(self._before)
         self._before = Usage()
         for shortened in count():

@@ -63,7 +63,8 @@ def test_an_agent_that_is_paid_repeats_itself_less_often(tmp_path):
     for name, agent in agents.items():
         reason = failures(run, name)[-1].reason
         assert reason.startswith(f"its last {MAX_PAID_REPEATS} proposals repeat")
-        assert agent.calls < MAX_REPEATS
+        # besides those that another island was trying just then, which do not count
+        assert agent.calls < 6 * MAX_PAID_REPEATS
 
 
 def test_an_agent_that_only_repeats_itself_has_run_out(tmp_path):

@@ -23,7 +23,7 @@ from train import build
 
 def train(trial):
     looks = count()
-    seed.time = SimpleNamespace(monotonic=lambda: next(looks) / 100)
+    seed.time = SimpleNamespace(monotonic=lambda: next(looks) / 100, thread_time=lambda: 0.0)
     fields = {name: getattr(trial, name) for name in seed.Trial.__annotations__}
     return seed.train(SimpleNamespace(**fields | {"deadline": 1.5}))
 """

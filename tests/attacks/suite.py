@@ -33,10 +33,12 @@ from harness.sandbox import Exit, SandboxPolicy, SandboxPool, Zygote, python_arg
 from harness.sandbox.backends import seccomp, system_calls
 from harness.sandbox.boot.prewarmed import SandboxShape
 from harness.sandbox.boot.zygote_client import NUMPY_MODULES, TORCH_MODULES
+from harness.sandbox.monitor import watchdog
 
 HERE = Path(__file__).parent
 PROGRAMS = sorted(path.stem for path in (HERE / "programs").glob("*.py"))
 SECONDS = 1.0  # of the deadline's room
+KILL_S = 2.0  # a survivor of `none`, which nothing can kill, is killed no longer
 LINGER_S, LATE_S = 60.0, 30.0  # a survivor's time, and what is late: a loaded machine is neither
 
 MODULES = {"numpy": NUMPY_MODULES, "torch": TORCH_MODULES}
@@ -111,6 +113,8 @@ class Suite:
 
     def __init__(self, kind: SandboxKind, start: str, stack: ExitStack) -> None:
         self.kind, self.secret = kind, secrets.token_hex(16)
+        if kind == "none":
+            watchdog.KILL_TIMEOUT_S = KILL_S
         self.slice = Slice("attacked", "cpu", tuple(cores()[:1]))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-attacks-"))
         self.folder = Path(folder)

@@ -15,9 +15,9 @@ from tests.support.target import command, environment, git, ledger, packing, rew
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A packing repository in which a run of two islands has made 16 trials, and its output."""
+    """A packing repository in which a run of two islands has made 12 trials, and its output."""
     repo = packing(tmp_path_factory.mktemp("launch"), seed=3)
-    return repo, swarm(repo, "launch", "--trials", "16")
+    return repo, swarm(repo, "launch", "--trials", "12")
 
 
 @pytest.mark.sandbox
@@ -26,7 +26,7 @@ def test_a_launch_measures_a_baseline_and_tries_changes(finished):
     repo, output = finished
     events = ledger(repo)
     ends = [e for e in events if e["kind"] == "trial_ended"]
-    assert len(ends) == 16
+    assert len(ends) == 12
     assert [e["kind"] for e in events][-1] == "run_stopped"
     assert all((e["outcome"]["score"] is None) != (e["outcome"]["failure"] is None) for e in ends)
     assert "next: `swarm lineage`" in output
@@ -58,9 +58,9 @@ def test_status_lineage_and_query_agree_with_the_ledger(finished):
     """They count its trials, and the lineage holds every admitted candidate."""
     repo, _ = finished
     status = json.loads(swarm(repo, "status", "--json"))
-    assert sum(island["trials"] for island in status["islands"]) == 16
+    assert sum(island["trials"] for island in status["islands"]) == 12
     rows = json.loads(swarm(repo, "query", "select count(*) as n from trials", "--json"))
-    assert rows[0]["n"] == 16
+    assert rows[0]["n"] == 12
     lineage = json.loads(swarm(repo, "lineage", "--json"))
     admitted = [e for e in ledger(repo) if e["kind"] == "candidate_admitted"]
     assert {e["commit"] for e in admitted} < {node["id"] for node in lineage["nodes"]}
@@ -71,7 +71,7 @@ def test_trials_are_those_of_the_launch(finished):
     """A finished run is resumed for two more, as it would be for two more minutes."""
     repo, _ = finished
     assert "limit: trials" in swarm(repo, "launch", "--trials", "2")
-    assert sum(e["kind"] == "trial_ended" for e in ledger(repo)) == 18
+    assert sum(e["kind"] == "trial_ended" for e in ledger(repo)) == 14
 
 
 @pytest.mark.sandbox
@@ -191,7 +191,7 @@ def test_no_error_of_a_language_model_stops_the_swarm(tmp_path, kind):
             "price": {"input": 1, "output": 1, "cache_read": 1, "cache_write": 1},
         }
         repo = packing(tmp_path, agents={"model": model}, agent="model", islands=1)
-        output = swarm(repo, "launch", "--trials", "12", "--max-usd", "9", LOOPBACK_KEY=KEY)
+        output = swarm(repo, "launch", "--trials", "8", "--max-usd", "9", LOOPBACK_KEY=KEY)
     events = ledger(repo)
     failed = [e["error_kind"] for e in events if e["kind"] == "agent_failed"]
     assert failed == ["unapplied", "malformed", "refusal", "timeout"]
@@ -199,7 +199,7 @@ def test_no_error_of_a_language_model_stops_the_swarm(tmp_path, kind):
     assert received[0] == "rate, server, malformed, network, unapplied"
     assert len(received) > 1
     assert set(received[1:]) == {""}
-    assert sum(e["kind"] == "trial_ended" for e in events) == 12
+    assert sum(e["kind"] == "trial_ended" for e in events) == 8
     assert [e for e in events if e["kind"] == "candidate_admitted"]
     assert 0 < sum(e["usage"]["usd"] for e in events if "usage" in e) <= 9
     assert KEY not in output + (repo / ".swarm/run1/ledger.jsonl").read_text()

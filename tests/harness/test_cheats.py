@@ -21,12 +21,14 @@ SIBLINGS = {
     "cheat_blocks",
     "cheat_experts",
     "cheat_infinity",
+    "cheat_note_train",
     "cheat_rows",
     "cheat_shrink",
     "cheat_tail",
     "honest_attention",
     "honest_convolution",
     "honest_experts",
+    "honest_recurrent",
 }
 """Models whose line of defence another one of the table also reaches: soak runs."""
 

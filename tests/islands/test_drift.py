@@ -359,10 +359,16 @@ def test_a_run_cut_anywhere_around_an_alarm_resumes_consistently(tmp_path, part)
             assert branches.heads[name] == island.head
 
 
-def test_the_record_follows_event_by_event(tmp_path):
-    """Projected at once or one by one, the lineage is the fold's; counts are the state's."""
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """A run whose slice s0 is quarantined, and released."""
     shifts = {"s0": [(60, 0.05), (100, 0.0)]}
-    run = simulate(tmp_path, shifts, limits=RunLimits(trials=200))
+    return simulate(tmp_path_factory.mktemp("run"), shifts, limits=RunLimits(trials=200))
+
+
+def test_the_record_follows_event_by_event(released):
+    """Projected at once or one by one, the lineage is the fold's; counts are the state's."""
+    run = released
     history = run.ledger.kept
     assert {type(event) for event in history} >= {
         ev.SliceQuarantined,
@@ -394,9 +400,9 @@ def test_the_record_follows_event_by_event(tmp_path):
     assert graph.nodes["base"]["score"] == pytest.approx(run.state.scores.mean("base"))
 
 
-def test_status_names_the_quarantined_slices(tmp_path, monkeypatch):
+def test_status_names_the_quarantined_slices(released, tmp_path, monkeypatch):
     """With the reason, until they are back; as JSON too."""
-    run = simulate(tmp_path, {"s0": [(60, 0.05), (100, 0.0)]}, limits=RunLimits(trials=200))
+    run = released
     back = next(n for n, e in enumerate(run.ledger.kept) if isinstance(e, ev.SliceReleased))
     git.Repo.init(tmp_path)
     monkeypatch.chdir(tmp_path)

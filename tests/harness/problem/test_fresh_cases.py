@@ -68,7 +68,9 @@ GENOMES = {
 }
 
 
-@pytest.fixture(scope="module", params=["command", "function"])
+@pytest.fixture(
+    scope="module", params=["command", pytest.param("function", marks=pytest.mark.soak)]
+)
 def problem(request, tmp_path_factory):
     """A problem with 16 cases for dev and two pieces of fresh ones."""
     files = COMMAND if request.param == "command" else FUNCTION

@@ -21,7 +21,7 @@ import click
 
 from harness.installation import DISTRIBUTION
 from islands.environment import withdraw_git, withdraw_secrets
-from swarm.cli.streams import open_closed_streams, outlive_readers
+from swarm.cli.streams import end_with_reader, open_closed_streams, outlive_readers
 
 COMMANDS: Mapping[str, str] = {
     "init": "Write program.md for this repository, or make a new one.",
@@ -112,8 +112,10 @@ def swarm() -> None:
     """
 
 
-LASTING = frozenset({"launch", "stack", "promote", "merge", "measure", "check"})
-"""Commands that go on when nobody reads what they print: they do more than print."""
+LASTING = frozenset(
+    {"launch", "stack", "promote", "merge", "measure", "check", "rm", "verify", "doctor", *STEERING}
+)
+"""Commands that go on when nobody reads what they print: they act, or their exit code tells."""
 
 
 OPEN_UMASK = 0o022
@@ -129,6 +131,8 @@ def main() -> None:
     open_closed_streams()
     if LASTING.intersection(sys.argv[1:2]):
         outlive_readers()
+    else:
+        end_with_reader()
     if os.geteuid() == 0:  # a sandbox of root's has a uid of its own, which must read its files
         os.umask(os.umask(OPEN_UMASK) & OPEN_UMASK)
     withdraw_secrets()
@@ -145,9 +149,6 @@ def _run(places: Mapping[str, str]) -> int:
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # `swarm query ... | head` is not an error
-        sys.stderr.close()
-        return 0
     except Exception as error:  # noqa: BLE001 - told in a line or reported with its traceback
         return _failed(error)
     return code if isinstance(code, int) else 0

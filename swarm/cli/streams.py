@@ -1,7 +1,7 @@
 """Standard streams that stop no command: closed ones are opened, unknown characters replaced.
 
 A program that reads a launch's output may end first (`swarm launch | head`): what nobody reads is
-dropped, and the run goes on.
+dropped, and the run goes on. A command that only prints ends with its reader.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ def outlive_readers() -> None:
     sys.stdout, sys.stderr = _LastingStream(sys.stdout), _LastingStream(sys.stderr)
 
 
+def end_with_reader() -> None:
+    """From now on exit with 0 where nobody reads standard output, and name it in its errors."""
+    sys.stdout = _EndingStream(sys.stdout)
+
+
 class _LastingStream:
     """A stream that writes to the null device once its reader is gone."""
 
@@ -55,16 +60,22 @@ class _LastingStream:
         """Write `data`, or drop it."""
         try:
             return int(self._stream.write(data))
-        except (OSError, ValueError):
-            self._drop()
+        except (OSError, ValueError) as error:
+            if data:  # click tries a stream with nothing, and a full disk refuses even that
+                self._drop()
+                self._failed(error)
             return len(data)
 
     def flush(self) -> None:
         """Flush, or drop what is left."""
         try:
             self._stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
             self._drop()
+            self._failed(error)
+
+    def _failed(self, error: OSError | ValueError) -> None:
+        """Go on after a failed write."""
 
     def _drop(self) -> None:
         """Point the descriptor at the null device, so that the last flush succeeds too."""
@@ -75,3 +86,20 @@ class _LastingStream:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
+
+
+class _EndingStream(_LastingStream):
+    """Standard output of a command that only prints."""
+
+    @property
+    def buffer(self) -> _EndingStream:
+        """The stream of bytes below."""
+        return _EndingStream(self._stream.buffer)
+
+    def _failed(self, error: OSError | ValueError) -> None:
+        """Exit, or raise the error with the stream's name. rich and click exit with 1 for a pipe."""
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(0)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, "standard output")
+        raise error

@@ -310,10 +310,12 @@ def repository(start: Path | None = None) -> Path:
             raise SetupError(
                 f"{reason}: if you trust it, `git config --global --add safe.directory {start}`"
             ) from None
-        raise SetupError(
-            f"{start} is not in a git repository ({reason}): change into one, or create"
-            " one with `swarm init DIR`"
-        ) from None
+        if reason.startswith("not a git repository"):
+            raise SetupError(
+                f"{start} is not in a git repository ({reason}): change into one, or create"
+                " one with `swarm init DIR`"
+            ) from None
+        raise SetupError(f"git cannot read the repository of {start}: {reason}") from None
 
 
 def run_folder(repo: Path, name: str) -> RunFolder:
@@ -328,6 +330,12 @@ def run_folder(repo: Path, name: str) -> RunFolder:
 
 
 def _first_line(error: GitCommandError) -> str:
-    """Return git's own reason: a distrusted owner and a missing repository read differently."""
+    """Return git's own reason: a distrusted owner and a missing repository read differently.
+
+    A line that ends in a colon says what the indented lines after it name.
+    """
     text = str(error.stderr).strip().removeprefix("stderr:").strip().strip("'")
-    return text.splitlines()[0].removeprefix("fatal: ") if text else "git gives no reason"
+    first, *more = text.splitlines() or ["git gives no reason"]
+    if first.endswith(":"):
+        first = f"{first} {', '.join(line.strip() for line in more)}"
+    return first.removeprefix("fatal: ")

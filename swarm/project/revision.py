@@ -99,6 +99,8 @@ def _between(key: str, old: object, new: object) -> Iterator[str]:
 
 
 def _members(value: object) -> Mapping[str, Any] | None:
+    if isinstance(value, tuple) and any(map(is_dataclass, value)):
+        return {f"{place}": each for place, each in enumerate(value)}
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return value if isinstance(value, Mapping) else None

@@ -126,7 +126,8 @@ def _assemble_stack(
             return ev.StackCheckAssembled(step.check, step.parts, "", paths, step.base, part)
         name = "-".join(map(str, step.parts[:place]))
         values: trailers.Values = {"Run": run.state.run.run, "Experiment": part}
-        text = f"Stack {name}\n\n{trailers.write(values)}"
+        subject = _attribution(run.state.promotions, part).hypothesis.strip().partition("\n")[0]
+        text = f"{subject[:100] or 'Change'}\n\n{trailers.write(values)}"
         tip = run.branches.commit_under_ref(f"stacks/{step.check}/{name}", tip, files, text, when)
     return ev.StackCheckAssembled(step.check, step.parts, tip, base=step.base)
 

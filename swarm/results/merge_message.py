@@ -40,6 +40,7 @@ def describe(state: State, plan: MergePlan, lines: tuple[int, int]) -> str:
         "",
         f"Lines of the genome: +{lines[0]} -{lines[1]}.",
         f"Evidence: {state.evidence}, {_ABOUT[state.evidence]}.",
+        *_sandbox(state),
         *_evidence(state, plan),
     ]
     return "\n".join(paragraphs) + "\n"
@@ -113,7 +114,7 @@ def _evidence(state: State, plan: MergePlan) -> list[str]:
         if len(state.run.rungs) == 1:
             lines.append("There is only one rung, so the promotion repeats it on fresh seeds.")
     if promotions.checked_stack is not None and promotions.checked_stack[0].parts == plan.parts:
-        lines += _stack_check(promotions.checked_stack[0])
+        lines += _stack_check(state, promotions.checked_stack[0])
     if promotions.sealed is not None:
         sealed = promotions.sealed
         commit = "" if sealed.commit == plan.head else f" (for {sealed.commit[:10]})"
@@ -121,15 +122,25 @@ def _evidence(state: State, plan: MergePlan) -> list[str]:
     return lines
 
 
-def _stack_check(stack: ev.StackCheckEnded) -> list[str]:
-    dropped = ", ".join(f"#{part}" for part in stack.dropped) or "nothing"
+def _sandbox(state: State) -> list[str]:
+    """Return a line where scores of the run are only as good as the candidates' honesty."""
+    if state.weakest_sandbox != "none":
+        return []
+    return ["UNCONFINED: scores were made with --sandbox none; candidates may have written them."]
+
+
+def _stack_check(state: State, stack: ev.StackCheckEnded) -> list[str]:
+    last = state.stacks.judged[-1].number == stack.number
+    apart = state.stacks.left_out if last else {}  # known of the last check alone
+    dropped = ", ".join(f"#{part}" for part in stack.dropped if part not in apart) or "nothing"
     if stack.verdict == "conflict":  # nothing was measured
         return [f"Stack check {stack.number}: conflict, {dropped} does not work with the others."]
     gains = f"sum of the parts {stack.expected.format()}, all together {stack.observed.format()}"
     interaction = f"interaction {stack.interaction.format()}"
     return [
         f"Stack check {stack.number}: {stack.verdict}, {gains}, {interaction}.",
-        f"Ablation dropped {dropped}, which saves {_count(stack.lines_saved, 'line')}.",
+        *(f"Left out: #{part}, {apart[part]}." for part in stack.dropped if part in apart),
+        f"Ablation dropped {dropped}; left out are {_count(stack.lines_saved, 'line')}.",
     ]
 
 

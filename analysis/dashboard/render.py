@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from analysis.dashboard.keeps import ListedKeep
 from analysis.questions.target import gain_of_row
 from analysis.report.render import inert
+from analysis.times import moment
 from analysis.untrusted_text import first_line
 from islands.records import NULL, Gain
 
@@ -44,7 +45,7 @@ def environment() -> Environment:
         "short": lambda commit: (commit or "")[:8],
         "ratio": lambda value: NOTHING if value is None else f"{value:.3g}",
         "share": lambda value: NOTHING if value is None else f"{value:.0%}",
-        "when": lambda time: NOTHING if time is None else f"{time:%Y-%m-%d %H:%M:%S}",
+        "when": lambda time: NOTHING if time is None else moment(time),
         "clock": lambda time: f"{time:%H:%M:%S}",
         "number": lambda value: f"{value:,}",
         "diff_lines": diff_lines,

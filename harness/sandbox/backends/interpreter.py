@@ -47,7 +47,7 @@ def site_entries(*, torch: bool = True) -> frozenset[Path]:
     """Return the entries of site-packages that the packages and their requirements need."""
     entries: set[Path] = set()
     for distribution in _closure(TORCH_PACKAGES if torch else NUMPY_PACKAGES):
-        root = Path(str(distribution.locate_file("")))
+        root = _placed(Path(str(distribution.locate_file(""))))
         record = distribution.read_text("RECORD") or ""
         names = {re.split(r"[/,]", line, maxsplit=1)[0] for line in record.splitlines()}
         entries |= {root / name for name in names if _importable(name) and (root / name).exists()}
@@ -110,9 +110,13 @@ def site_folders() -> tuple[Path, ...]:
     trees = [Path("/usr"), Path("/usr/local"), Path(sys.prefix), Path(sys.base_prefix)]
     names = [f"lib*/python3*/{kind}-packages" for kind in ("site", "dist")]
     folders = (folder for tree in trees for name in names for folder in tree.glob(name))
-    return tuple(sorted({folder for folder in folders if _plain(folder)}))
+    return tuple(sorted({_placed(folder) for folder in folders if folder.is_dir()}))
 
 
-def _plain(folder: Path) -> bool:
-    """Return whether it is a folder reached without links: lib64 is often a link to lib."""
-    return folder.is_dir() and not any(p.is_symlink() for p in (folder, *folder.parents[:2]))
+def _placed(folder: Path) -> Path:
+    """Return where a package folder lies: it may be a link, and lib64 is often one to lib.
+
+    Nothing can be mounted under a link of a tree that is mounted read-only.
+    """
+    linked = any(path.is_symlink() for path in (folder, *folder.parents[:2]))
+    return folder.resolve() if linked else folder

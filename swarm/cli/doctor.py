@@ -99,15 +99,23 @@ def gpu_fixes(slices: Sequence[Slice]) -> Iterator[str]:
         yield lacks
 
 
+def _harm(attacks: Sequence[SelfCheckAttack]) -> str:
+    """Return how many attacks succeed where nothing confines, for one line."""
+    return f"{sum(bool(attack.escaped) for attack in attacks)} of {len(attacks)} attacks succeed"
+
+
 def _show(diagnosis: Diagnosis, console: Console) -> None:
     title = f"sandbox {diagnosis.sandbox}: {tiers.DESCRIPTIONS[diagnosis.sandbox]}"
     table = Table(title=title, title_justify="left")
     for heading in ("attack", "a program in the sandbox tries to", "result"):
         table.add_column(heading)
-    for attack in diagnosis.attacks:
+    for attack in () if diagnosis.sandbox == tiers.NONE else diagnosis.attacks:
         result = f"[red]escaped[/]: {attack.escaped}" if attack.escaped else "[green]held[/]"
         table.add_row(attack.name, attack.tries, result)
-    console.print(table)
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print(f"{title}: {_harm(diagnosis.attacks)}", highlight=False, soft_wrap=True)
     for slice_ in diagnosis.slices:
         cores = ", ".join(map(str, slice_.cores)) or "not pinned"
         device = f"{slice_.kind} {slice_.gpu}".rstrip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
 
 from harness.contract import Evidence
@@ -130,18 +130,29 @@ def _sandbox(state: State) -> list[str]:
 
 
 def _stack_check(state: State, stack: ev.StackCheckEnded) -> list[str]:
-    last = state.stacks.judged[-1].number == stack.number
-    apart = state.stacks.left_out if last else {}  # known of the last check alone
-    dropped = ", ".join(f"#{part}" for part in stack.dropped if part not in apart) or "nothing"
     if stack.verdict == "conflict":  # nothing was measured
+        dropped = _named(stack.dropped)
         return [f"Stack check {stack.number}: conflict, {dropped} does not work with the others."]
     gains = f"sum of the parts {stack.expected.format()}, all together {stack.observed.format()}"
     interaction = f"interaction {stack.interaction.format()}"
     return [
         f"Stack check {stack.number}: {stack.verdict}, {gains}, {interaction}.",
-        *(f"Left out: #{part}, {apart[part]}." for part in stack.dropped if part in apart),
-        f"Ablation dropped {dropped}; left out are {_count(stack.lines_saved, 'line')}.",
+        *_dropped(state, stack),
     ]
+
+
+def _dropped(state: State, stack: ev.StackCheckEnded) -> list[str]:
+    """Return a line for each change that does not fit in, and one for those that ablation drops."""
+    latest = state.stacks.count == stack.number  # the reasons of earlier checks are not kept
+    apart = state.stacks.left_out if latest else {}
+    lines = [f"Left out: #{part}, {apart[part]}." for part in stack.dropped if part in apart]
+    dropped = [part for part in stack.dropped if part not in apart]
+    saved = "" if lines else f", which saves {_count(stack.lines_saved, 'line')}"
+    return [*lines, f"Ablation dropped {_named(dropped)}{saved}."]
+
+
+def _named(parts: Sequence[int]) -> str:
+    return ", ".join(f"#{part}" for part in parts) or "nothing"
 
 
 def _scores(state: State, plan: MergePlan) -> tuple[float, float]:

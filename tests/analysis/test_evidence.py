@@ -95,5 +95,8 @@ def test_the_merge_plan_and_its_trailers_say_it(history, first_kept, reported):
     plan = MergePlan(change.commit, change.parent, (), change.gain, change.island, forced=True)
     evidence = "reported" if reported else "verified"
     assert f"Evidence: {evidence}, " in describe(state, plan, (1, 1))
+    assert "UNCONFINED" not in describe(state, plan, (1, 1))
+    state.weakest_sandbox = "none"
+    assert "\nUNCONFINED: scores were made with --sandbox none" in describe(state, plan, (1, 1))
     message = merge_message(state, plan, (1, 1), "1:0")
     assert f"\nSwarm-Evidence: {evidence}\n" in message

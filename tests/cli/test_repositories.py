@@ -35,6 +35,20 @@ def test_object_ids_may_be_of_sha256(repo, tmp_path):
     assert len(git(other, "rev-parse", "swarm/run1/a")) == 64
 
 
+@pytest.mark.parametrize("command", ["launch", "status", "runs", "merge"])
+def test_a_repository_that_this_git_cannot_read_gets_gits_own_reason(repo, tmp_path, command):
+    """As one whose refs are a reftable, for a git before 2.45."""
+    other = tmp_path / "other"
+    shutil.copytree(repo, other)
+    with (other / ".git/config").open("a") as config:
+        config.write("[core]\nrepositoryformatversion = 1\n[extensions]\nnotYetKnown = x\n")
+    told = swarm(other, command, code=2)
+    assert told == (
+        f"swarm: git cannot read the repository of {other}: unknown repository extension found:"
+        " notyetknown\n"
+    )
+
+
 @pytest.mark.parametrize("name", ["GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_NAMESPACE"])
 def test_a_foreign_place_of_git_is_refused_by_name(repo, tmp_path, name):
     """A line names the variable; this repository's own place is what git finds anyway."""

@@ -1,5 +1,6 @@
-"""Signals that stop a launch, and one that its starter ignores."""
+"""Signals that stop a launch, one that its starter ignores, and readers that end first."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -44,3 +45,26 @@ def test_workers_start_with_ctrl_c_ignored():
         told = subprocess.run([sys.executable, "-ISc", code], capture_output=True, check=True)
     assert told.stdout.strip() == b"True"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_standard_output_is_told_in_one_line(unbuffered):
+    """`swarm schema > FILE` ends with 2 where FILE's disk has no space."""
+    command = [sys.executable, "-m", "swarm", "schema"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        told = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment)
+    assert told.returncode == 2
+    assert told.stderr.startswith(b"swarm: standard output has no space left")
+    assert told.stderr.count(b"\n") == 1
+
+
+def test_a_reader_that_ends_first_is_no_error():
+    """`swarm schema | head` ends with 0 and says nothing."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        told = subprocess.run(
+            [sys.executable, "-m", "swarm", "schema"], stdout=pipe, stderr=subprocess.PIPE
+        )
+    assert (told.returncode, told.stderr) == (0, b"")

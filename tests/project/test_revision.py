@@ -55,3 +55,4 @@ def test_what_decides_a_score_or_a_verdict_is_refused_in_a_line(front, line):
     assert line in str(refusal.value)
     assert str(refusal.value).endswith("put it back, or start a new run with --new")
     assert "\n" not in str(refusal.value)
+    assert "Rung(" not in str(refusal.value)  # values as program.md has them

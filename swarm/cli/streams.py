@@ -97,7 +97,7 @@ class _EndingStream(_LastingStream):
         return _EndingStream(self._stream.buffer)
 
     def _failed(self, error: OSError | ValueError) -> None:
-        """Exit, or raise the error with the stream's name. rich and click exit with 1 for a pipe."""
+        """Exit, where rich and click would with 1, or raise the error with the stream's name."""
         if isinstance(error, BrokenPipeError):
             raise SystemExit(0)
         if isinstance(error, OSError):

@@ -49,11 +49,14 @@ Problem = tuple["SourcePosition", str]
 _OTHERS_WORDS = {
     word: key
     for words, key in (
-        ("iterations max_iterations generations max_trials steps", "limits: {trials: 1000}"),
+        (
+            "iteration iterations max_iterations generations max_trials steps",
+            "limits: {trials: 1000}",
+        ),
         ("max_minutes time hours duration timeout time_limit", "limits: {minutes: 480}"),
         ("budget max_usd max_cost cost", "limits: {usd: 20}"),
         ("seconds memory_mib memory depth", "rungs: [{depth: 1, seconds: 20, memory_mib: 4096}]"),
-        ("population population_size num_islands workers", "islands: 4"),
+        ("population population_size num_islands workers parallel", "islands: 4"),
         ("command cmd benchmark", "run: python bench.py"),
         ("goal objective maximise maximize minimise minimize", "direction: maximize"),
         ("target targets editable", "genome: [src/f.py]"),

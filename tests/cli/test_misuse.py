@@ -197,6 +197,7 @@ ROWS = [
     Row(LAUNCH, "program.md:2: the front matter must be", text("---\n- a\n---\n")),
     Row(LAUNCH, "program.md:3: YAML:", text("---\ntask: [\n---\n")),
     Row(LAUNCH, "4: iterations is not a key: write `limits: {trials", program(f"{G}iterations: 3")),
+    Row(LAUNCH, "4: iteration is not a key: write `limits: {t", program(f"{G}iteration: 3")),
     Row(LAUNCH, "did you mean `migration`?", program(f"{G}migrations: 3")),
     Row(LAUNCH, "trials is not a key: write `limits: {trials", program(f"{G}trials: 3")),
     Row(LAUNCH, "memory_mib is not a key: write `rungs:", program(f"{G}memory_mib: 64")),

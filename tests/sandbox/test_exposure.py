@@ -9,6 +9,7 @@ import pytest
 
 from harness.contract import SetupError
 from harness.sandbox import exposure
+from harness.sandbox.backends import interpreter
 from harness.sandbox.exposure import check_unseen
 from swarm.executors.require_sandbox import require_sandbox
 
@@ -42,3 +43,15 @@ def test_a_cache_in_a_visible_tree_stops_every_command_that_makes_sandboxes(monk
     with pytest.raises(SetupError, match="the cache of held-out text"):
         require_sandbox("namespaces")
     require_sandbox("none")
+
+
+def test_a_package_folder_that_is_a_link_is_hidden_where_it_lies(tmp_path, monkeypatch):
+    """A mount under a link of a read-only tree fails, and the link's target shows its packages."""
+    real, packages = tmp_path / "packages", tmp_path / "venv/lib/python3.11/site-packages"
+    real.mkdir()
+    packages.parent.mkdir(parents=True)
+    packages.symlink_to(real)
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "venv"))
+    found = interpreter.site_folders.__wrapped__()
+    assert real in found
+    assert packages not in found

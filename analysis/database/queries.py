@@ -82,7 +82,10 @@ def reading_only(con: DuckDBPyConnection, sql: str) -> Statement:
     """Return the one statement of `sql`. Raises SetupError unless it is one that only reads."""
     statements = con.extract_statements(sql)
     if len(statements) != 1:
-        raise SetupError(f"one question at a time: this is {len(statements)} statements")
+        raise SetupError(
+            "one question at a time, such as `FROM standings`:"
+            f" this is {len(statements)} statements"
+        )
     if statements[0].type not in _READS:
         raise SetupError(
             f"a question only reads, {statements[0].type.name} does not: begin with SELECT, FROM,"

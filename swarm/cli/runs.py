@@ -21,7 +21,11 @@ from swarm.project.runs import runs as all_runs
 @click.command()
 @json_option
 def runs(*, as_json: bool) -> None:
-    """List the runs of this repository, the one that was active last first."""
+    """List the runs of this repository, the one that was active last first.
+
+    Their heads are branches; each candidate has a ref in refs/swarm: `git log --branches` shows
+    the former alone, and `git push --all` pushes no others.
+    """
     rows = [_facts(run) for run in all_runs(repository())]
     if as_json:
         click.echo(to_json(rows))

@@ -251,6 +251,7 @@ ROWS = [
     Row("query selct", "syntax error", with_run),
     Row("query FROM\tnope", "Table with name nope does not exist", with_run),
     Row("query DROP\tTABLE\trun", "a question only reads", with_run),
+    Row("query \t", "one question at a time, such as `FROM standings`", with_run),
     Row("query FROM\trun --csv --json", "choose one", with_run),
     Row("measure nope", "no commit 'nope'", with_run),
     Row("merge --squash --pr", "choose one", with_run),

@@ -98,7 +98,7 @@ class SandboxPolicy:
     all_packages: bool = False
 
 
-DISTURBED_SHARE = 0.25
+DISTURBED_SHARE = 0.75
 """Share of a sandbox's wall time that others may take before too much CPU time says nothing of it:
 at a load of 20 on two cores, scoring the seed itself went beyond what an honest model may use."""
 

@@ -131,6 +131,8 @@ class Lineage:
         attributes: dict[str, Any] = {"kind": "proposal", **_whence(event), **facts}
         if event.notes:
             attributes["notes"] = dict(event.notes)
+        if event.brief:
+            attributes["brief"] = event.brief
         self.graph.add_node(node, **attributes)
         self.graph.add_edge(event.parent, node, "proposed_from", **_whence(event))
         donor = self._node_of.get(event.donor)

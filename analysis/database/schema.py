@@ -98,6 +98,10 @@ COLUMNS: Mapping[str, Column] = _columns(
     seed=("BIGINT", "seed of the run's, or the trial's, randomness"),
     baseline_seeds=("INTEGER", "number of seeds that the base is measured on first"),
     hypothesis=("VARCHAR", "what the agent expects, in its words"),
+    brief=(
+        "VARCHAR",
+        "first 12 hex digits of the sha256 of the brief; NULL: none, or not recorded",
+    ),
     notes=("JSON", "notes that the agent gets back in later briefs"),
     note=("INTEGER", "number of a person's note to the agents"),
     verdicts=("INTEGER", "verdicts of the run when it was written"),
@@ -287,7 +291,7 @@ TABLES: Mapping[str, Table] = {
         _named(
             "node kind island experiment agent parent hypothesis notes ending verdict rule failure"
             " reason gain noise pairs step score scores screened evidence harness added removed"
-            " change recorded ended quarantined"
+            " change brief recorded ended quarantined"
         ),
     ),
     "edges": Table(

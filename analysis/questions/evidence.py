@@ -60,6 +60,7 @@ class ChangeEvidence:
     """The evidence on one experiment.
 
     experiment, island, agent: which one, where, by whom
+    brief: digest of the brief that its agent was given, "" for none
     node, parent: its commit (or `experiment/<number>`) and the head that it was made on
     hypothesis: what the agent expected
     ending, reason: how it ended and why; `open` while it has not
@@ -78,6 +79,7 @@ class ChangeEvidence:
     experiment: int
     island: str
     agent: str
+    brief: str
     node: str
     parent: str
     hypothesis: str
@@ -116,6 +118,7 @@ def evidence_on(con: DuckDBPyConnection, target: str) -> ChangeEvidence:
         experiment=number,
         island=node["island"],
         agent=node["agent"],
+        brief=node["brief"] or "",
         node=node["node"],
         parent=node["parent"],
         hypothesis=node["hypothesis"],

@@ -41,6 +41,7 @@ class ProposalReceived:
     usage: what the answer cost
     origin: experiment whose change the agent was asked to port, 0 for an idea of its own
     temperament: what kind of change the brief asked for, "" for any
+    brief: digest of the brief, "" where there was none
     """
 
     experiment: int
@@ -52,6 +53,7 @@ class ProposalReceived:
     usage: Usage = Usage()
     origin: int = 0
     temperament: str = ""
+    brief: str = ""
     recorded: float = 0.0
     kind: Literal["proposal_received"] = "proposal_received"
 

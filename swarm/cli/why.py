@@ -68,7 +68,8 @@ def _lines(found: ChangeEvidence, metric: str) -> Iterator[str]:
     if found.is_commit:
         yield f"commit {found.node} on {found.parent[:10]}, +{found.added} -{found.removed} lines"
     cost = f", ${found.usd:.4f}" if found.usd else ""
-    yield f"by {found.agent}; {plural(found.trials, 'trial')}, {found.seconds:.1f} s{cost}"
+    brief = f" from brief {found.brief}" if found.brief else ""
+    yield f"by {found.agent}{brief}; {plural(found.trials, 'trial')}, {found.seconds:.1f} s{cost}"
     if found.screened is not None:
         yield f"screening score {found.screened:.6g} (it selected the candidate: no evidence)"
     yield from found.sources

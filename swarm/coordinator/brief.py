@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from hashlib import sha256
+
+from pydantic import TypeAdapter
 
 from islands.ratchet.ladder import released, released_score, step
 from islands.records import Attempt, Brief, Change, Entry, Pending
@@ -20,7 +23,14 @@ from swarm.agents.plain_sampling import without_history
 MAX_ELSEWHERE = 4
 """How many of the latest changes kept on other islands a brief shows."""
 
+_BRIEF: TypeAdapter[Brief] = TypeAdapter(Brief)
+
 Files = Callable[[str], Mapping[str, Entry]]
+
+
+def digest(brief: Brief) -> str:
+    """Return the first 12 hex digits of the sha256 of a brief as JSON: equal for equal briefs."""
+    return sha256(_BRIEF.dump_json(brief)).hexdigest()[:12]
 
 
 class Briefer:

@@ -28,7 +28,7 @@ from islands.state.population import Experiment
 from swarm.agents.base import Agent, AgentError, Priced
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.plain_sampling import IID
-from swarm.coordinator.brief import Briefer
+from swarm.coordinator.brief import Briefer, digest
 from swarm.coordinator.candidates import CandidateMaker
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.prefetch import PrefetchDepth
@@ -239,6 +239,7 @@ class Proposer:
                 proposal.usage,
                 origin,
                 arm.temperament,
+                digest(brief),
             )
         )
         written_on = run.state.run.base if arm.agent == IID else ""

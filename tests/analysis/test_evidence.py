@@ -12,6 +12,7 @@ from islands import events as ev
 from islands.state.run_state import State
 from swarm.cli.lineage import lineage
 from swarm.cli.status import status
+from swarm.cli.why import why
 from swarm.project import runs
 from swarm.results.merge_message import describe, merge_message
 from swarm.results.selection import MergePlan
@@ -100,3 +101,14 @@ def test_the_merge_plan_and_its_trailers_say_it(history, first_kept, reported):
     assert "\nUNCONFINED: scores were made with --sandbox none" in describe(state, plan, (1, 1))
     message = merge_message(state, plan, (1, 1), "1:0")
     assert f"\nSwarm-Evidence: {evidence}\n" in message
+
+
+def test_a_change_names_the_brief_that_it_answers(run, history, first_kept):
+    """`swarm why` prints the digest of the brief, and --json holds it."""
+    assert run.path.exists()
+    asked = (e for e in history[0] if isinstance(e, ev.ProposalReceived))
+    (brief,) = (event.brief for event in asked if event.experiment == first_kept[0])
+    words = [f"#{first_kept[0]}", "--no-diff"]
+    assert f" from brief {brief};" in CliRunner().invoke(why, words).stdout
+    assert brief
+    assert json.loads(CliRunner().invoke(why, [*words, "--json"]).stdout)["brief"] == brief

@@ -11,7 +11,7 @@ from islands import events as ev
 from islands.quarantine import REASON
 from islands.records import Entry
 from islands.state.run_state import State
-from swarm.coordinator.brief import Briefer
+from swarm.coordinator.brief import Briefer, digest
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
@@ -102,3 +102,26 @@ def test_an_agent_is_shown_of_an_invalid_trial_what_it_may_be_told(tmp_path, tol
     assert run.agents["i0"].learned[0] == first
     ended = [e.outcome.failure for e in run.ledger.kept if isinstance(e, ev.TrialEnded)]
     assert failed in ended
+
+
+def test_a_proposal_is_recorded_with_the_digest_of_its_brief(tmp_path):
+    """Each brief that the agent was handed has its own; a null proposal has none."""
+    asked = []
+
+    class Reader(LabAgent):
+        async def propose(self, brief):
+            asked.append(brief)
+            return await super().propose(brief)
+
+    async def main():
+        limits = RunLimits(trials=12)
+        run = make_run(tmp_path, agents={"i0": Reader()}, islands=1, limits=limits)
+        await run_islands(run)
+        return run
+
+    events = [e for e in run_virtual(main()).ledger.kept if isinstance(e, ev.ProposalReceived)]
+    by_number = {brief.experiment: digest(brief) for brief in asked}
+    assert events
+    assert [e.brief for e in events] == [by_number.get(e.experiment, "") for e in events]
+    assert len(set(by_number.values())) == len(by_number)
+    assert all(len(name) == 12 and int(name, 16) >= 0 for name in by_number.values())

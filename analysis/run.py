@@ -25,7 +25,8 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from analysis.database.queries import Answer, answer, reading_only
 from analysis.database.refresh import reading
 from analysis.database.rows import load_graph
-from analysis.ledger import NAME, RUNS_HOME, read_events, run_folders
+from analysis.database.stack_events import stack_events
+from analysis.ledger import NAME, RUNS_HOME, run_folders
 from analysis.lineage import Graph
 from analysis.pictures.source import RunSource
 from analysis.questions.ablation import Ablation, AblationFold
@@ -39,8 +40,10 @@ from analysis.questions.rung_transfer import TransferRecord, transfer_of
 from analysis.questions.tried import PastAttempt, by_likeness, by_words, compile_pattern
 from analysis.report.facts import gather
 from analysis.report.render import PICTURES, render
+from analysis.untrusted_text import first_line
 from harness.contract import SetupError
 from islands.git.branches import Branches
+from islands.git.plumbing import GitError
 
 
 def open_run(path: str | Path = ".", name: str = "") -> RecordedRun:
@@ -158,7 +161,8 @@ class RecordedRun:
 
     def figures(self) -> RunFigures:
         """Return what the run found and cost, to compare it with another."""
-        return figures_of(self._con, self.diffs)
+        kept = "SELECT parent, node FROM nodes WHERE ending = 'kept'"
+        return figures_of(self._con, self._branches.diffs(self._con.execute(kept).fetchall()))
 
     def compare(self, other: RecordedRun) -> RunComparison:
         """Return this run and `other` beside each other."""
@@ -188,7 +192,7 @@ class RecordedRun:
         file = Path(path)
         if file.suffix not in {".html", ".md"}:
             raise SetupError(f"--out {file}: end the name in .html or .md")
-        facts = gather(self.source, self._branches.diff, self._fold.lfsrs)
+        facts = gather(self.source, self._diff_or_why_not, self._fold.lfsrs)
         if file.suffix == ".md":
             text = render(facts, {}, "md")
         else:
@@ -214,12 +218,15 @@ class RecordedRun:
     @cached_property
     def diffs(self) -> Mapping[str, str]:
         """The unified diff of each candidate against its parent, by commit."""
-        pairs = [
-            (data["parent"], node)
-            for node, data in self.graph.nodes(data=True)
-            if data["kind"] == "candidate"
-        ]
-        return self._branches.diffs(pairs)
+        pairs = "SELECT parent, node FROM nodes WHERE kind = 'candidate' ORDER BY recorded, node"
+        return self._branches.diffs(self._con.execute(pairs).fetchall())
+
+    def _diff_or_why_not(self, old: str, new: str) -> str:
+        """Return a diff, or a line that says why there is none: a record outlives git's objects."""
+        try:
+            return self._branches.diff(old, new)
+        except GitError as error:
+            return f"git has no diff of it: {first_line(str(error))}"
 
     @cached_property
     def _branches(self) -> Branches:
@@ -228,9 +235,9 @@ class RecordedRun:
 
     @cached_property
     def _fold(self) -> AblationFold:
-        """The fold of the ledger that ablations and reports need."""
+        """The fold of the run's stack events, which ablations and reports need."""
         fold = AblationFold()
-        for _, event in read_events(self.folder / NAME):
+        for event in stack_events(self._con):
             fold.take(event)
         return fold
 

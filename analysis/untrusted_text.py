@@ -14,6 +14,8 @@ def first_line(text: str) -> str:
 
 def printable(text: str, keep: str = "") -> str:
     """Return `text` with unprintable characters replaced, except those in `keep`."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() or char in keep else "\N{REPLACEMENT CHARACTER}" for char in text
     )

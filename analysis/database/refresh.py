@@ -34,7 +34,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from analysis import ledger, lineage
-from analysis.database import rows, schema
+from analysis.database import rows, schema, stack_events
 from analysis.file_lock import lock
 from analysis.ledger import START, link_at, read_events, read_lines
 from harness.contract import SetupError
@@ -233,7 +233,7 @@ def _code() -> str:
     digest = hashlib.sha256(duckdb.__version__.encode())
     for path in sorted(Path(inspect.getfile(events)).parent.glob("*.py")):
         digest.update(path.read_bytes())
-    for module in (lineage, schema, rows):
+    for module in (lineage, schema, rows, stack_events):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()
 
@@ -246,6 +246,7 @@ def _attached(path: Path, mode: str) -> Iterator[DuckDBPyConnection]:
     which after a replacement is the old file.
     """
     with duckdb.connect(":memory:", config=_CONFIG) as con:
+        con.execute("SET enable_progress_bar = false")  # it would go between what is exported
         con.execute(f"ATTACH {schema.quoted(str(path))} AS lineage ({mode})")
         con.execute("USE lineage")
         yield con

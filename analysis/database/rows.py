@@ -18,6 +18,8 @@ import networkx as nx
 from duckdb import DuckDBPyConnection
 
 from analysis.database.schema import COLUMNS, TABLES
+from analysis.database.stack_events import TABLE as STACK_EVENTS
+from analysis.database.stack_events import is_stack_event
 from analysis.lineage import Graph, Lineage, speaks_of
 from islands import events as ev
 from islands.events import steering as se
@@ -41,6 +43,9 @@ def project(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> None:
         take(event)
         for table, row in rows(event):
             by_table.setdefault(table, []).append(row)
+        if is_stack_event(event):
+            row = {"event": ev.encode(event).decode(), "recorded": event.recorded}
+            by_table.setdefault(STACK_EVENTS, []).append(row)
     admitted = [list(before - set(part.graph))]  # nodes that now go by their commit's id
     con.execute("DELETE FROM nodes WHERE node IN (SELECT unnest(?))", admitted)
     con.execute("DELETE FROM edges WHERE target IN (SELECT unnest(?))", admitted)

@@ -257,6 +257,7 @@ COLUMNS: Mapping[str, Column] = _columns(
         "VARCHAR",
         "what ended a launch in good order: a limit, or ideas, score, stall or person",
     ),
+    event=("VARCHAR", "an event as the ledger has it: JSON"),
     # how far this file has come
     bytes=("BIGINT", "bytes of the ledger that are in this file"),
     events=("BIGINT", "number of events in this file"),
@@ -418,6 +419,11 @@ TABLES: Mapping[str, Table] = {
     "merges": Table(
         "Each merge of the consensus, or of an island's head (then island is given).",
         _named("island head merge branch how forced recorded"),
+        keys=0,
+    ),
+    "stack_events": Table(
+        "The events that heads, stacks and the consensus are made of, as the ledger has them.",
+        _named("event recorded"),
         keys=0,
     ),
     "projection": Table(

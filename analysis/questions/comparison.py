@@ -93,7 +93,7 @@ def compare_runs(one: RunFigures, other: RunFigures) -> RunComparison:
 
 
 def figures_of(con: DuckDBPyConnection, diffs: Mapping[str, str]) -> RunFigures:
-    """Return the figures of the run that `con` reads; `diffs` has each candidate's by its commit.
+    """Return the figures of the run that `con` reads; `diffs` has each kept change's by its commit.
 
     Raises SetupError where nothing was measured yet.
     """

@@ -69,12 +69,15 @@ def by_words(
     searched. Raises SetupError where `pattern` is no regular expression.
     """
     wanted = compile_pattern(pattern)
-    return tuple(
-        _attempt(row)
-        for row in _experiments(con)
-        if wanted.search(row["hypothesis"] or "")
-        or any(wanted.search(line[1:]) for line in changed_lines(diffs.get(row["node"], "")))
-    )
+    said = con.execute(f"SELECT node, hypothesis {_EXPERIMENTS}").fetchall()
+    hits = {node for node, hypothesis in said if wanted.search(hypothesis or "")}
+    hits |= {
+        node
+        for node, diff in diffs.items()
+        if node not in hits and any(wanted.search(line[1:]) for line in changed_lines(diff))
+    }
+    rows = answer(con, f"{_WHAT} {_EXPERIMENTS} AND node IN (SELECT unnest(?))", values=[[*hits]])
+    return tuple(map(_attempt, sorted(rows.named(), key=lambda row: int(row["experiment"]))))
 
 
 def by_likeness(
@@ -119,9 +122,14 @@ def _changed(diff: str) -> Iterator[tuple[str, str]]:
             yield path, line
 
 
+_EXPERIMENTS = "FROM nodes WHERE experiment IS NOT NULL AND agent <> 'null'"
+_WHAT = """
+SELECT experiment, island, agent, node, hypothesis, ending, reason, gain, noise, pairs, change
+"""
+
+
 def _experiments(con: DuckDBPyConnection) -> list[dict[str, Any]]:
-    sql = "FROM nodes WHERE experiment IS NOT NULL AND agent <> 'null' ORDER BY experiment"
-    return answer(con, sql).named()
+    return answer(con, f"{_WHAT} {_EXPERIMENTS} ORDER BY experiment").named()
 
 
 def _attempt(row: Mapping[str, Any], share: float | None = None) -> PastAttempt:

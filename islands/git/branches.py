@@ -151,10 +151,9 @@ class Branches:
         Pairs of which git lacks a commit are left out.
         """
         chosen = {new: old for old, new in pairs}
-        names = "".join(f"{name}\n" for name in {*chosen, *chosen.values()}).encode()
-        rows = self._git.run("cat-file", "--batch-check", stdin=names).splitlines()
-        held = {row.split()[0].decode() for row in rows if row.split()[1:2] == [b"commit"]}
-        asked = [f"{new} {old}\n" for new, old in chosen.items() if {new, old} <= held]
+        parents = self._held({*chosen.values()})  # few; of a record without objects all are gone
+        held = self._held({new for new, old in chosen.items() if old in parents})
+        asked = [f"{new} {old}\n" for new, old in chosen.items() if new in held]
         out = self._diff("-p", "-U3", "--no-color", "--stdin", stdin="".join(asked).encode())
         found: dict[str, list[str]] = {}
         lines: list[str] = []
@@ -164,6 +163,12 @@ class Branches:
             else:
                 lines.append(line)
         return {new: "".join(lines) for new, lines in found.items()}
+
+    def _held(self, names: Iterable[str]) -> set[str]:
+        """Return which of these names are commits that git has."""
+        asked = "".join(f"{name}\n" for name in names).encode()
+        rows = self._git.run("cat-file", "--batch-check", "--buffer", stdin=asked).splitlines()
+        return {row.split()[0].decode() for row in rows if row.split()[1:2] == [b"commit"]}
 
     def numstat(self, old: str, new: str) -> tuple[int, int]:
         """Return how many lines of the genome were added and removed between two commits."""

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from analysis.database.queries import answer
 from analysis.questions.ablation import Ablation, PartWorth
 from analysis.run import RecordedRun
 from analysis.untrusted_text import first_line
@@ -64,11 +65,7 @@ def ablation(
         measured = _measured(folder, target, seeds or _SEEDS, sandbox, quiet=as_json)
     with RecordedRun(folder.path) as run:
         found = measured.found if measured else run.ablation(target)
-        names = {
-            data["experiment"]: data["hypothesis"]
-            for _, data in run.graph.nodes(data=True)
-            if "experiment" in data
-        }
+        names = _hypotheses(run, [part.experiment for part in found.parts])
         metric = run.opened["metric"]
     if as_json:
         click.echo(to_json(asdict(measured or found)))
@@ -77,6 +74,11 @@ def ablation(
     console.print(_grid(found, names, metric))
     for line in (*_lines(found), *(_failures(measured) if measured else ())):
         console.print(Text(line), soft_wrap=True)
+
+
+def _hypotheses(run: RecordedRun, numbers: list[int]) -> dict[int, str]:
+    sql = "SELECT experiment, hypothesis FROM nodes WHERE experiment IN (SELECT unnest(?))"
+    return dict(answer(run.connection, sql, values=[numbers]).rows)
 
 
 def _measured(

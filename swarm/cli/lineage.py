@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 import networkx as nx
+from duckdb import DuckDBPyConnection
 from rich.text import Text
 
+from analysis.database.lineage_export import FORMATS, as_text, choose, write_parquet
 from analysis.database.queries import answer
 from analysis.database.refresh import reading
 from analysis.database.rows import load_graph
 from analysis.lineage import Graph
-from analysis.lineage_export import FORMATS, as_text, write_parquet
 from analysis.lineage_tree import tree
 from analysis.questions.target import find_experiment
 from analysis.times import moment
@@ -66,30 +67,42 @@ def lineage(
     With a change: only its ancestors and what was built on it. --json is --format json: networkx's
     node-link data.
     """
+    export = "json" if as_json and to is None else to
+    if export == "parquet" and out is None:
+        raise SetupError("--format parquet: name a folder with --out")
+    if export is None and out is not None:
+        raise SetupError(f"--out {out}: say what to write with --format {'|'.join(FORMATS)}")
     with reading(locate(name).path) as con:
+        every = not change and island is None and not kept and limit is None
+        if export is not None and every:
+            _export(con, None, export, out)
+            return
         thin = not change and island is None and (kept or limit is not None)
         graph = load_graph(con, (0 if kept else limit) if thin else None)
         islands = [row[0] for row in answer(con, "SELECT island FROM standings").rows]
         node = find_experiment(con, change)["node"] if change else ""
         said = answer(con, "FROM steering ORDER BY recorded, rowid").named() if not change else []
+        chosen = _named(island, islands)
+        shown = _subgraph(graph, chosen)
+        if node:
+            shown = shown.subgraph({node, *nx.ancestors(graph, node), *nx.descendants(graph, node)})
+        if kept or limit is not None:
+            shown = _thinned(shown, 0 if kept else limit or 0)
+        if export is not None:
+            _export(con, shown, export, out)
+            return
+    console = wide_console()
+    console.print(tree(shown, chosen), no_wrap=True, overflow="ellipsis")
+    for row in said:
+        line = f"{moment(row['recorded'])}  by a person: {_said(row)}"
+        console.print(Text(line), no_wrap=True, overflow="ellipsis")
+
+
+def _named(island: str | None, islands: list[str]) -> list[str]:
+    """Return the islands to show: one by name, or all. Raises SetupError for an unknown one."""
     if island is not None and island not in islands:
         raise SetupError(f"--island {island}: no such island; choose one of {', '.join(islands)}")
-    chosen = islands if island is None else [island]
-    shown = _subgraph(graph, chosen)
-    if node:
-        shown = shown.subgraph({node, *nx.ancestors(graph, node), *nx.descendants(graph, node)})
-    if kept or limit is not None:
-        shown = _thinned(shown, 0 if kept else limit or 0)
-    if as_json or to is not None:
-        _export(shown, to or "json", out)
-    elif out is not None:
-        raise SetupError(f"--out {out}: say what to write with --format {'|'.join(FORMATS)}")
-    else:
-        console = wide_console()
-        console.print(tree(shown, chosen), no_wrap=True, overflow="ellipsis")
-        for row in said:
-            line = f"{moment(row['recorded'])}  by a person: {_said(row)}"
-            console.print(Text(line), no_wrap=True, overflow="ellipsis")
+    return islands if island is None else [island]
 
 
 def _said(row: Mapping[str, Any]) -> str:
@@ -119,16 +132,21 @@ def _experiment(nodes: dict[str, Any]) -> Any:  # noqa: ANN401 - a key function
     return lambda node: int(nodes[node]["experiment"])
 
 
-def _export(graph: Graph, to: str, out: Path | None) -> None:
-    """Write the graph to `out`, or to standard output. Raises SetupError where it cannot."""
-    if to == "parquet" and out is None:
-        raise SetupError("--format parquet: name a folder with --out")
+def _export(
+    con: DuckDBPyConnection, nodes: Iterable[str] | None, to: str, out: Path | None
+) -> None:
+    """Write these nodes (None: all) to `out`, or to standard output.
+
+    Raises SetupError where it cannot.
+    """
+    choose(con, nodes)
     try:
         if out is None:
-            sys.stdout.write(as_text(graph, to))
+            sys.stdout.writelines(as_text(con, to))
         elif to == "parquet":
-            write_parquet(graph, out)
+            write_parquet(con, out)
         else:
-            out.write_text(as_text(graph, to), encoding="utf-8")
+            with out.open("w", encoding="utf-8") as file:
+                file.writelines(as_text(con, to))
     except OSError as error:
         raise SetupError(f"--out {out}: {error.strerror}") from None

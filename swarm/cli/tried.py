@@ -8,12 +8,18 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from analysis.database.queries import answer
 from analysis.questions.tried import PastAttempt
 from analysis.run import RecordedRun
 from analysis.untrusted_text import first_line
 from harness.contract import SetupError
 from swarm.cli.console import json_option, run_option, to_json, wide_console
 from swarm.project.runs import locate
+
+_MANY = 10_000
+"""Candidates above which a line says what takes so long: git reads the diff of each."""
+
+_CANDIDATES = "SELECT count(*) FROM nodes WHERE kind = 'candidate'"
 
 
 @click.command()
@@ -31,6 +37,9 @@ def tried(pattern: str | None, like: str | None, name: str | None, *, as_json: b
             "give a PATTERN or --like CHANGE: `swarm tried warmup`, `swarm tried --like #12`"
         )
     with RecordedRun(locate(name).path) as run:
+        ((count,),) = answer(run.connection, _CANDIDATES).rows
+        if count > _MANY:
+            click.echo(f"searching the diffs of {count:,} candidates in git", err=True)
         found = run.tried(pattern) if pattern is not None else run.like(like or "")
     if as_json:
         click.echo(to_json([asdict(one) for one in found]))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from analysis.database.queries import answer
 from analysis.questions.ablation import DROPPABLE_CHANCE, Ablation, PartWorth
 from analysis.run import RecordedRun
 from harness.contract import SandboxKind, SetupError
@@ -47,6 +48,12 @@ class _Without:
     takes: tuple[int, ...]
 
 
+_LINES = """
+SELECT experiment, coalesce(added, 0) - coalesce(removed, 0) FROM nodes
+WHERE experiment IN (SELECT unnest(?))
+"""
+
+
 async def measure_ablation(
     folder: RunFolder,
     target: str,
@@ -65,11 +72,7 @@ async def measure_ablation(
     with RecordedRun(folder.path) as run:
         known = run.ablation(target)
         changes = _changes(state, run.parts(known.commit))
-        lines = {
-            data["experiment"]: data.get("added", 0) - data.get("removed", 0)
-            for _, data in run.graph.nodes(data=True)
-            if "experiment" in data
-        }
+        lines = dict(answer(run.connection, _LINES, values=[list(changes)]).rows)
     base, whole = state.run.base, known.commit
     branches = Branches(folder.repo, folder.name, state.run.genome)
     without = {number: _without(branches, base, whole, changes, number) for number in changes}

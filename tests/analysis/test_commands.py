@@ -14,6 +14,7 @@ from git import Repo
 from rich.console import Console
 
 from analysis.lineage import fold
+from analysis.untrusted_text import printable
 from harness.contract import SetupError
 from swarm.cli.lineage import lineage
 from swarm.cli.query import query
@@ -169,6 +170,16 @@ def test_the_lineage_is_thinned_cut_to_a_change_and_exported(repo, history, tmp_
     output(lineage, "--format", "graphml", "--out", str(tmp_path / "x.graphml"))
     again = nx.read_graphml(tmp_path / "x.graphml", force_multigraph=True)
     assert (set(again), again.number_of_edges()) == (set(graph), graph.number_of_edges())
+    for node, data in graph.nodes(data=True):
+        shown = {name: _flat(value) for name, value in data.items()}
+        assert {name: _flat(value) for name, value in again.nodes[node].items()} == shown
+    whole = nx.node_link_graph(json.loads(output(lineage, "--json")), edges="edges")
+    assert nx.utils.graphs_equal(whole, graph)
+    island = nx.node_link_graph(
+        json.loads(output(lineage, "--island", "i0", "--json")), edges="edges"
+    )
+    assert 0 < len(island) < len(whole)
+    assert all(whole.nodes[node] == data for node, data in island.nodes(data=True))
     dot = output(lineage, "--format", "dot")
     assert dot.count(" -> ") == graph.number_of_edges()
     assert "\x1b" not in dot
@@ -178,6 +189,13 @@ def test_the_lineage_is_thinned_cut_to_a_change_and_exported(repo, history, tmp_
     for wrong, words in ((("--out", "x"), "--format"), (("--format", "parquet"), "--out")):
         with pytest.raises(SetupError, match=words):
             output(lineage, *wrong)
+
+
+def _flat(value):
+    """Return a value as GraphML holds it: numbers and printable text, other values as JSON."""
+    if isinstance(value, str) and value.startswith("{"):
+        return json.loads(value)
+    return printable(value, keep="\n\t") if isinstance(value, str) else value
 
 
 def test_a_result_fits_the_screen_or_goes_down_the_page(repo, history):

@@ -39,7 +39,7 @@ def contents(con):
     }
 
 
-@settings(FUZZ, max_examples=8)
+@settings(FUZZ, max_examples=4)
 @given(cuts=st.sets(st.integers(0, 190), max_size=5))
 def test_the_projection_is_the_fold_however_it_is_batched(database, recorded, history, cuts):
     """Projected in batches of any size, the tables equal those of one single batch."""
@@ -141,7 +141,7 @@ def test_concurrent_refreshes_never_move_the_file_back(tmp_path, history):
     code = (
         "import sys; from pathlib import Path; from analysis.database.refresh import refresh\n"
         "print('ready', flush=True)\n"
-        "for _ in range(8): refresh(Path(sys.argv[1]))\n"
+        "for _ in range(4): refresh(Path(sys.argv[1]))\n"
     )
     write(tmp_path, history[0][:10])
     path, seen = refresh(tmp_path), 0

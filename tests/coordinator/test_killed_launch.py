@@ -37,7 +37,7 @@ def launches():
         yield process
 
 
-@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("every", [24, pytest.param(1, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("kind", LAUNCHES)
 def test_no_kill_between_two_steps_hides_a_run(target, tmp_path, launches, kind, every):
     """The good run stays the latest and the only one; nothing but the good run has refs."""

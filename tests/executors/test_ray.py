@@ -52,9 +52,18 @@ def two():
         yield found
 
 
+@pytest.fixture(scope="module")
+def cpus(two):
+    """Join the nodes; return what joins them and one slice of each."""
+    nodes = RayCluster.at(two[0])
+    yield nodes, nodes.slices(SlicesSection(kind="cpu"))
+    nodes.close()
+
+
 @pytest.fixture
-def joined(two):
+def joined(two, cpus):
     """Return a way to join the nodes; all are given back at the end."""
+    cpus[0].close()
     found = []
 
     def join(*find):
@@ -82,16 +91,15 @@ def genome(tmp_path):
     return make
 
 
-def opened(joined, tmp_path, slices, config=CONFIG):
+def opened(nodes, tmp_path, slices, config=CONFIG):
     """Return the executor of a cluster's slices."""
-    return joined.executor(identity.export(tmp_path / "harness"), config, slices)
+    return nodes.executor(identity.export(tmp_path / "harness"), config, slices)
 
 
 @pytest.mark.sandbox
-def test_every_nodes_slices_run_trials_as_this_machine_does(joined, genome, tmp_path):
+def test_every_nodes_slices_run_trials_as_this_machine_does(cpus, genome, tmp_path):
     """One harness id from the pinned tree, one score, one slice for each node's CPU."""
-    nodes = joined()
-    slices = nodes.slices(SlicesSection(kind="cpu"))
+    nodes, slices = cpus
     assert {slice_.name.partition(".")[2] for slice_ in slices} == {"cpu0"}
     assert {len(slice_.cores) for slice_ in slices} == {1}
     alive = [node for node in ray.nodes() if node["Alive"]]
@@ -112,6 +120,23 @@ def test_every_nodes_slices_run_trials_as_this_machine_does(joined, genome, tmp_
     assert "ZeroDivisionError" in broken.failure.reason
 
 
+@pytest.mark.sandbox
+def test_missing_data_and_an_altered_harness_are_refused(cpus, tmp_path):
+    """The message names node and command; a node hashes the tree that it received."""
+    (nodes, slices), home = cpus, identity.export(tmp_path / "harness")
+
+    async def enter(config):
+        async with nodes.executor(home, config, slices):
+            pass
+
+    with pytest.raises(SetupError, match=r"node .*-[12]: .*swarm prepare --data climbmix"):
+        asyncio.run(enter(ExecutorConfig("gpt", "climbmix")))
+    (home / "harness" / "extra.py").write_text("")
+    with pytest.raises(Exception, match=rf"harness {home.name} arrived as"):
+        asyncio.run(enter(CONFIG))
+
+
+@pytest.mark.soak
 def test_gpus_are_leased_from_ray_before_they_are_discovered(joined, tmp_path):
     """Each node's GPU is a slice, and Ray has none left for other jobs.
 
@@ -131,6 +156,7 @@ def test_gpus_are_leased_from_ray_before_they_are_discovered(joined, tmp_path):
     assert asyncio.run(main()).endswith("-cuda")
 
 
+@pytest.mark.soak
 def test_a_section_that_the_cluster_cannot_meet_is_refused(joined):
     """The message has the key and what the cluster has."""
     nodes = joined()
@@ -139,23 +165,6 @@ def test_a_section_that_the_cluster_cannot_meet_is_refused(joined):
     nodes.close()
     with pytest.raises(SetupError, match=r"node .*: slices.cores: 2 cores a slice, this machine"):
         joined().slices(SlicesSection(kind="cpu", cores=2))
-
-
-@pytest.mark.sandbox
-def test_missing_data_and_an_altered_harness_are_refused(joined, tmp_path):
-    """The message names node and command; a node hashes the tree that it received."""
-    nodes, home = joined(), identity.export(tmp_path / "harness")
-    slices = nodes.slices(SlicesSection(kind="cpu"))
-
-    async def enter(config):
-        async with nodes.executor(home, config, slices):
-            pass
-
-    with pytest.raises(SetupError, match=r"node .*-[12]: .*swarm prepare --data climbmix"):
-        asyncio.run(enter(ExecutorConfig("gpt", "climbmix")))
-    (home / "harness" / "extra.py").write_text("")
-    with pytest.raises(Exception, match=rf"harness {home.name} arrived as"):
-        asyncio.run(enter(CONFIG))
 
 
 @pytest.mark.soak
@@ -205,6 +214,7 @@ def _kill_in_mid_trial(node):
     node.kill()
 
 
+@pytest.mark.soak
 def test_a_node_killed_in_mid_trial_costs_no_experiment(two, tmp_path, sandbox):
     """Every started trial ended once or was void once and ran again."""
     repo = packing(tmp_path, seconds=4.0, seed=3, slices={"kind": "cpu"})

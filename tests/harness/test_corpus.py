@@ -358,7 +358,7 @@ def test_preparing_again_does_nothing(copy):
 
 
 def test_several_processes_prepare_at_once_after_a_kill(cache):
-    """Killed late, a prepare leaves nothing half done; of three at once, one builds for all."""
+    """Killed late, a prepare leaves nothing half done; of two at once, one builds for all."""
     code = """
         import os, signal
         from harness import data
@@ -375,10 +375,10 @@ def test_several_processes_prepare_at_once_after_a_kill(cache):
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
     outputs = [process.communicate()[0].splitlines() for process in running]
-    assert [lines[-1] for lines in outputs] == [KJV_DIGEST] * 3
+    assert [lines[-1] for lines in outputs] == [KJV_DIGEST] * 2
     assert sum("encode" in lines for lines in outputs) == 1
 
 

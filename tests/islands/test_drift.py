@@ -262,7 +262,7 @@ def test_trials_of_a_drifting_slice_are_void(tmp_path):
     assert not shown & {discard.experiment for discard in alarm.discards}
 
 
-@pytest.mark.parametrize("shift", [0.05, -0.05, 0.5])
+@pytest.mark.parametrize("shift", [0.05, pytest.param(-0.05, marks=pytest.mark.soak), 0.5])
 def test_no_keep_states_a_drift_as_a_gain(tmp_path, shift):
     """At most one pair of a kept change lies on both sides of a drift."""
     for onset in range(60, 84, 16):

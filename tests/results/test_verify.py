@@ -136,7 +136,7 @@ def untouched(original):
     return ledger_path(original).read_bytes()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_any_changed_byte_is_reported_with_its_line(tmp_path_factory, untouched, data):
     """In any line, newline and link included; only the last newline is exempt."""

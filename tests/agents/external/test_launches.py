@@ -79,7 +79,9 @@ def test_a_mistake_is_one_line_with_the_fix(repo, agent, said):
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)]
+)
 def test_a_killed_launch_leaves_no_agent(repo, number):
     """Nor a scratch copy, which lies in the memory of its sandbox, nor a gateway, which is ours."""
     marker = f"86{number:03d}"

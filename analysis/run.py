@@ -61,6 +61,11 @@ def open_run(path: str | Path = ".", name: str = "") -> RecordedRun:
     return RecordedRun(chosen[0])
 
 
+def no_diff(error: GitError) -> str:
+    """Return why there is no diff: a record outlives the repository's objects."""
+    return f"git has no diff of it: {first_line(str(error))}"
+
+
 class RecordedRun:
     """A run's record. Use it as a context manager, or call `close`."""
 
@@ -226,7 +231,7 @@ class RecordedRun:
         try:
             return self._branches.diff(old, new)
         except GitError as error:
-            return f"git has no diff of it: {first_line(str(error))}"
+            return no_diff(error)
 
     @cached_property
     def _branches(self) -> Branches:

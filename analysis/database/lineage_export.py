@@ -17,7 +17,7 @@ from typing import Any, Final
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from analysis.database.schema import COLUMNS, TABLES
+from analysis.database.schema import COLUMNS, TABLES, quoted
 from analysis.untrusted_text import printable
 
 FORMATS: Final = ("json", "graphml", "dot", "parquet")
@@ -81,9 +81,9 @@ def write_parquet(con: DuckDBPyConnection, folder: Path) -> None:
         lines = folder / f".{table}.jsonl"
         with lines.open("w", encoding="utf-8") as file:
             file.writelines(f"{row}\n" for row in _texts(con, table, _object(table, keys)))
-        source = f"read_json({_quoted(lines)}, format = 'newline_delimited', sample_size = -1)"
+        source = f"read_json({quoted(str(lines))}, format = 'newline_delimited', sample_size = -1)"
         with duckdb.connect() as other:
-            other.execute(f"COPY (FROM {source}) TO {_quoted(folder / f'{table}.parquet')}")
+            other.execute(f"COPY (FROM {source}) TO {quoted(str(folder / f'{table}.parquet'))}")
         lines.unlink()
 
 
@@ -179,11 +179,6 @@ def _rows(con: DuckDBPyConnection, query: str) -> Iterator[tuple[Any, ...]]:
     result = con.execute(query)
     while batch := result.fetchmany(_BATCH):
         yield from batch
-
-
-def _quoted(path: Path) -> str:
-    text = str(path).replace("'", "''")
-    return f"'{text}'"
 
 
 def _dot(con: DuckDBPyConnection) -> Iterator[str]:

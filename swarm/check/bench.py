@@ -217,9 +217,8 @@ class _BaseBench:
         if not self._problem:
             return ""
         spec = read_spec(self._problem)
-        if (
-            not spec.run or spec.network or spec.model
-        ):  # a model's answers cost money, and leave nothing here
+        # a model's answers cost money, and leave nothing here
+        if not spec.run or spec.network or spec.model:
             return ""
         folder = self._base.scratch / "twice"
         shutil.copytree(self._problem, folder, symlinks=True, copy_function=os.link)

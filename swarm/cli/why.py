@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.questions.evidence import ChangeEvidence, SeedPair
-from analysis.run import RecordedRun
+from analysis.run import RecordedRun, no_diff
 from analysis.untrusted_text import first_line, printable
 from islands.git.plumbing import GitError
 from swarm.cli.console import json_option, plural, run_option, to_json, wide_console
@@ -54,7 +54,7 @@ def _diff(run: RecordedRun, node: str) -> tuple[str, str]:
     try:
         return run.diff(node), ""
     except GitError as error:
-        return "", f"git has no diff of it: {first_line(str(error))}"
+        return "", no_diff(error)
 
 
 def _lines(found: ChangeEvidence, metric: str) -> Iterator[str]:

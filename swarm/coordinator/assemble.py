@@ -47,11 +47,7 @@ from swarm.project.repository import (
     require_frozen_harness,
     tip,
 )
-from swarm.project.runs import (
-    RunFolder,
-    fold,
-    release_name,
-)
+from swarm.project.runs import RunFolder, fold, release_name
 
 
 @asynccontextmanager

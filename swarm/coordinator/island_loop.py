@@ -105,9 +105,8 @@ class IslandLoop:
             if step is not None:
                 limit = await self._execute(step, next_)
             elif run.state.running or any(next_of(run.state, i.name) for i in run.launch.islands):
-                limit = (
-                    await self.waits.for_change()
-                )  # steps of other islands may lead to one of ours
+                # steps of other islands may lead to one of ours
+                limit = await self.waits.for_change()
             else:
                 return
         run.stop(limit)

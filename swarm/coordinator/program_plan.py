@@ -12,12 +12,8 @@ from swarm.coordinator.launch_options import LaunchOptions
 from swarm.coordinator.launch_plan import IslandPlan, Launch, RunLimits
 from swarm.coordinator.teams import agents_of, reads_no_temperament, temperaments_of
 from swarm.project.program import Program
-from swarm.project.repository import (
-    LaunchBase,
-)
-from swarm.project.runs import (
-    RunFolder,
-)
+from swarm.project.repository import LaunchBase
+from swarm.project.runs import RunFolder
 from swarm.project.schema import IslandSection, guards_of
 
 

@@ -17,15 +17,13 @@ from islands import events as ev
 from islands.ratchet.ladder import step
 from swarm.agents.base import AgentError, Summariser
 from swarm.agents.llm.budget import BudgetError
-from swarm.agents.llm.prompt import quoted
+from swarm.agents.llm.prompt import MAX_LEARNED_CHARS, quoted
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.record_answers import attempt_line
 from swarm.coordinator.run import Run
 
 MAX_ATTEMPTS = 150
 """Ended experiments that the model is shown, the latest."""
-
-MAX_TEXT_CHARS = 1_500
 
 
 async def keep_summaries(run: Run, briefer: Briefer) -> None:
@@ -69,11 +67,11 @@ def known(run: Run) -> str:
         attempt_line(one, by, state.quarantines.commits)
         for one in islice(state.attempts, MAX_ATTEMPTS)
     ]
-    before = quoted(state.summary, MAX_TEXT_CHARS) if state.summary else "nothing yet"
+    before = quoted(state.summary, MAX_LEARNED_CHARS) if state.summary else "nothing yet"
     return "\n".join([f"Written before: {before}", "", *reversed(lines)])
 
 
 def one_paragraph(text: str) -> str:
     """Return a model's text as one paragraph of printable characters, clipped."""
-    flat = "".join(filter(str.isprintable, " ".join(text[: 8 * MAX_TEXT_CHARS].split())))
-    return flat if len(flat) <= MAX_TEXT_CHARS else flat[: MAX_TEXT_CHARS - 1] + "…"
+    flat = "".join(filter(str.isprintable, " ".join(text[: 8 * MAX_LEARNED_CHARS].split())))
+    return flat if len(flat) <= MAX_LEARNED_CHARS else flat[: MAX_LEARNED_CHARS - 1] + "…"

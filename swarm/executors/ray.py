@@ -49,9 +49,10 @@ from swarm.executors.slices import discover
 from swarm.project.schema import SlicesSection
 
 LEASE_TIMEOUT_S = 60.0
+"""How long a node's CPUs and GPUs may take to be free; an actor starts in 1 to 3 s."""
+
 CONNECT_TIMEOUT_S = 5.0
 _HOST_PORT = re.compile(r"(?:ray://)?\[?(?P<host>[^/]+?)\]?:(?P<port>[0-9]{1,5})")
-"""How long a node's CPUs and GPUs may take to be free; an actor starts in 1 to 3 s."""
 
 
 @dataclass(slots=True)

@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from typing import Literal
 
 from rich.table import Table
@@ -34,7 +33,7 @@ from islands.stacking.design import Arm, Parts, budget, design
 from islands.stacking.inference import NEGLIGIBLE, Evidence, StackPart
 from islands.stacking.verdict import Judgement, judge, next_arm
 from swarm.simulation.intervals import Share, mean_of, share_of
-from swarm.simulation.study import init_worker, workers_ignore_interrupts
+from swarm.simulation.study import spread
 
 Epistasis = Literal["none", "sparse", "strong"]
 
@@ -227,25 +226,12 @@ def study_stacks(
     seeds = [seed_of(seed, "stack", repeat) for repeat in range(repeats)]
     jobs = [(case, stack_seed) for case in cases for stack_seed in seeds]
     results: list[StackResult] = []
-    for result in _run_all(jobs, workers):
-        results.append(result)
-        on_stack_done()
+    with closing(spread(_job, jobs, workers, chunk=8)) as done:
+        for result in done:
+            results.append(result)
+            on_stack_done()
     by_case = [results[at : at + repeats] for at in range(0, len(results), repeats)]
     return [_summarise(case, part) for case, part in zip(cases, by_case, strict=True)]
-
-
-def _run_all(jobs: Sequence[tuple[StackCase, int]], workers: int) -> Iterable[StackResult]:
-    if workers == 1:
-        yield from map(_job, jobs)
-        return
-    with ProcessPoolExecutor(workers, get_context("spawn"), init_worker) as pool:
-        try:
-            with workers_ignore_interrupts():
-                running = pool.map(_job, jobs, chunksize=8)
-            yield from running
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _job(job: tuple[StackCase, int]) -> StackResult:

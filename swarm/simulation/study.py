@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from os import _exit
+from typing import TypeVar
 
 from islands.rng import seed_of
 from swarm.simulation.intervals import Estimate, Share, mean_of, ratio_of, share_of
@@ -118,19 +119,13 @@ def summarise(cell: StudyCell, runs: Sequence[RunTally]) -> CellSummary:
 
 Job = tuple[StudyCell, int]
 
+_J = TypeVar("_J")
+_R = TypeVar("_R")
+
 
 def _run_all(jobs: Sequence[Job], workers: int, on_run_done: Callable[[], None]) -> list[RunTally]:
-    if workers == 1:
-        return _collect(map(_run_job, jobs), on_run_done)
-    # spawned: a fork of a process with threads (a progress bar has one) may hang
-    with ProcessPoolExecutor(workers, get_context("spawn"), init_worker) as pool:
-        try:
-            with workers_ignore_interrupts():
-                running = pool.map(_run_job, jobs)
-            return _collect(running, on_run_done)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # leaving waits for one run a worker at most
-            raise
+    with closing(spread(_run_job, jobs, workers)) as tallies:
+        return _collect(tallies, on_run_done)
 
 
 def _collect(tallies: Iterable[RunTally], on_run_done: Callable[[], None]) -> list[RunTally]:
@@ -151,11 +146,32 @@ def _run_job(job: Job) -> RunTally:
     return best_of([tally(simulate_run(cell.conditions, plan, run_seed)) for run_seed in seeds])
 
 
+def spread(
+    run: Callable[[_J], _R], jobs: Sequence[_J], workers: int, chunk: int = 1
+) -> Generator[_R, None, None]:
+    """Yield the result of each job in order, from so many processes that take `chunk` at a time.
+
+    Close it to drop the jobs that have not begun.
+    """
+    if workers == 1:
+        yield from map(run, jobs)
+        return
+    # spawned: a fork of a process with threads (a progress bar has one) may hang
+    with ProcessPoolExecutor(workers, get_context("spawn"), _init_worker) as pool:
+        try:
+            with workers_ignore_interrupts():
+                running = pool.map(run, jobs, chunksize=chunk)
+            yield from running
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # leaving waits for one chunk a worker at most
+            raise
+
+
 @contextmanager
 def workers_ignore_interrupts() -> Iterator[None]:
     """Have processes that start in the block ignore Ctrl-C from their first instruction on.
 
-    A terminal sends it to them too, and until `init_worker` runs they would print tracebacks.
+    A terminal sends it to them too, and until `_init_worker` runs they would print tracebacks.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -167,7 +183,7 @@ def workers_ignore_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def init_worker() -> None:
+def _init_worker() -> None:
     """Leave Ctrl-C to the parent process, and end when it ends, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

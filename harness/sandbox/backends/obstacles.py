@@ -18,6 +18,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.sandbox.kernel_files import kernel_text
+
 CONTAINER = (
     "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"
     " --security-opt systempaths=unconfined"
@@ -35,7 +37,7 @@ def fixes(told: str, root: Path = Path("/")) -> str:
 
 
 def _fixes(told: str, root: Path) -> Iterator[str]:
-    status = _read(root / "proc/self/status")
+    status = kernel_text(root / "proc/self/status")
     is_root = _field(status, "Uid").split("\t")[0] == "0"
     admin = int(_field(status, "CapEff") or "0", 16) & _SYS_ADMIN
     if is_root and not admin:
@@ -66,12 +68,4 @@ def _field(status: str, name: str) -> str:
 
 
 def _setting(root: Path, name: str) -> str:
-    return _read(root / "proc/sys" / name.replace(".", "/")).strip()
-
-
-def _read(path: Path) -> str:
-    """Return a file of the kernel's, "" where there is none."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+    return kernel_text(root / "proc/sys" / name.replace(".", "/")).strip()

@@ -23,6 +23,8 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+from harness.sandbox.kernel_files import kernel_text
+
 CONTROLLERS = frozenset({"memory", "pids"})
 HEADROOM_MIB = 64
 """Beyond a sandbox's limit, which the watchdog enforces: page tables, sockets, stacks."""
@@ -111,7 +113,7 @@ def delegated(own: Path, mounts: Path) -> Path | None:
     its own. `own` and `mounts` are files as /proc/self/cgroup and /proc/self/mountinfo.
     """
     for root in _roots(mounts):
-        path = re.search(r"^0::(/.*)$", _text(own), re.MULTILINE)
+        path = re.search(r"^0::(/.*)$", kernel_text(own), re.MULTILINE)
         here = root / path[1].lstrip("/") if path else root
         for folder in (here, *here.parents):
             if not folder.is_relative_to(root):
@@ -123,7 +125,7 @@ def delegated(own: Path, mounts: Path) -> Path | None:
 
 def _roots(mounts: Path) -> Iterator[Path]:
     """Yield where a hierarchy of version 2 is mounted as a whole."""
-    for line in _text(mounts).splitlines():
+    for line in kernel_text(mounts).splitlines():
         words, _, kind = line.partition(" - ")
         fields = words.split()
         if kind.startswith("cgroup2 ") and fields[3] == "/":
@@ -131,13 +133,6 @@ def _roots(mounts: Path) -> Iterator[Path]:
 
 
 def _is_ours(folder: Path) -> bool:
-    given = _text(folder / "cgroup.subtree_control").split()
+    given = kernel_text(folder / "cgroup.subtree_control").split()
     writable = all(os.access(place, os.W_OK) for place in (folder, folder / "cgroup.procs"))
     return writable and set(given) >= CONTROLLERS
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

@@ -43,8 +43,7 @@ def awake_gpu(lease: Slice, nvml: Any = pynvml) -> Iterator[None]:  # noqa: ANN4
     with ExitStack() as stack:
         if lease.kind == "cuda":
             with suppress(pynvml.NVMLError):  # a trial will say what is wrong
-                nvml.nvmlInit()
-                stack.callback(nvml.nvmlShutdown)
+                stack.enter_context(_opened(nvml))
         yield
 
 
@@ -60,11 +59,8 @@ def gpu_model(lease: Slice, nvml: Any = pynvml) -> str:  # noqa: ANN401
     """Return the model of the slice's GPU or MIG instance, "" where it is not known."""
     with suppress(pynvml.NVMLError):
         if lease.kind == "cuda":
-            nvml.nvmlInit()
-            try:
+            with _opened(nvml):
                 return str(nvml.nvmlDeviceGetName(_handle(lease.gpu, nvml)))
-            finally:
-                nvml.nvmlShutdown()
     return ""
 
 
@@ -88,13 +84,10 @@ def check_exclusive(lease: Slice, when: str, nvml: Any = pynvml) -> None:  # noq
 def _objection(lease: Slice, nvml: Any) -> str:  # noqa: ANN401
     """Return why the slice's GPU cannot be leased now, "" where it is idle."""
     try:
-        nvml.nvmlInit()
-        try:
+        with _opened(nvml):
             handle = _handle(lease.gpu, nvml)
             processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
             used = nvml.nvmlDeviceGetMemoryInfo(handle).used
-        finally:
-            nvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         if error.value in _UNSUPPORTED:
             return ""
@@ -108,6 +101,15 @@ def _objection(lease: Slice, nvml: Any) -> str:  # noqa: ANN401
     if used <= least + SLACK_BYTES:
         return ""
     return f"holds {(used - least) >> 20} MiB that no known process uses"
+
+
+@contextmanager
+def _opened(nvml: Any) -> Iterator[None]:  # noqa: ANN401
+    nvml.nvmlInit()
+    try:
+        yield
+    finally:
+        nvml.nvmlShutdown()
 
 
 def _handle(gpu: str, nvml: Any) -> object:  # noqa: ANN401

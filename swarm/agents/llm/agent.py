@@ -94,10 +94,7 @@ class LanguageModel:
         request.
         """
         # tools and parsers run between a reply and the proposal's end, and other agents' calls too
-        bill = Bill(partial(self.on_usage, brief), brief.experiment, report_settled=True)
-        known = self.client.capabilities
-        bill.carry(self._before)
-        self._before = Usage()
+        bill, known = self._bill(brief, report_settled=True), self.client.capabilities
         for shortened in count():
             lines = known.picks_lines
             prompt = self._prompt(brief, lines=lines)
@@ -187,6 +184,13 @@ class LanguageModel:
                 Turn("user", last, results=(*results, *late)),
             ]
 
+    def _bill(self, brief: Brief, *, report_settled: bool = False) -> Bill:
+        """Return a bill for `brief`, which the first time has what the probe cost."""
+        bill = Bill(partial(self.on_usage, brief), brief.experiment, report_settled)
+        bill.carry(self._before)
+        self._before = Usage()
+        return bill
+
     @property
     def _tools(self) -> tuple[Tool, ...]:
         return TOOLS if self.questions is not None and self.client.settings.tool_calls else ()
@@ -211,9 +215,7 @@ class LanguageModel:
 
         Raises AgentError if it writes nothing, BudgetError if the budget has no room for it.
         """
-        bill = Bill(partial(self.on_usage, brief), brief.experiment)
-        bill.carry(self._before)
-        self._before = Usage()
+        bill = self._bill(brief)
         limit = self.client.capabilities.max_prompt_chars(self.client.settings)
         reply = await self.client.ask(summary_prompt(brief, known, limit), (), bill)
         text = without_reasoning(clean(reply.text)).strip()

@@ -138,17 +138,7 @@ class Ollama:
         """Return the tools to offer: none where it may call none now, which Ollama cannot say."""
         if "tools" in self._capabilities.refused or not form.may_call:
             return []
-        return [
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": tool.parameters,
-                },
-            }
-            for tool in form.tools
-        ]
+        return [{"type": "function", "function": tool.function} for tool in form.tools]
 
     async def _posted(
         self,

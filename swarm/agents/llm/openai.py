@@ -248,7 +248,7 @@ class ChatModel(_Client):
             "reasoning_effort": self._settings.effort,
             "response_format": schema,
             "stream_options": self._capabilities.streams_only and {"include_usage": True},
-            "tools": [{"type": "function", "function": _described(tool)} for tool in form.tools],
+            "tools": [{"type": "function", "function": tool.function} for tool in form.tools],
         }
         taken = self._taken(optional)
         if "tools" in taken and not form.may_call:
@@ -287,12 +287,8 @@ def _add_part(calls: dict[int, dict[str, Any]], part: ChoiceDeltaToolCall) -> No
         call["function"]["arguments"] += part.function.arguments or ""
 
 
-def _described(tool: Tool) -> dict[str, Any]:
-    return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-
-
 def _function(tool: Tool) -> dict[str, Any]:
-    return {"type": "function", "strict": False, **_described(tool)}
+    return {"type": "function", "strict": False, **tool.function}
 
 
 def _first(prompt: Prompt) -> dict[str, Any]:

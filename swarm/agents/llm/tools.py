@@ -30,6 +30,11 @@ class Tool:
     description: str
     parameters: Mapping[str, Any]
 
+    @property
+    def function(self) -> dict[str, Any]:
+        """The function that chat completions, Responses and Ollama are told of."""
+        return {"name": self.name, "description": self.description, "parameters": self.parameters}
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:

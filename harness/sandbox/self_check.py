@@ -2,7 +2,7 @@
 
 What works elsewhere may fail here: kernels differ, and so do container hosts. So `swarm doctor`
 shows the self-check's results, and a launch calls `require_self_check`. The attacks are in
-harness/runners/self_check_attacks.py; what can be observed from outside (who reached a socket,
+harness/runners/self_check; what can be observed from outside (who reached a socket,
 which process died, what was left behind) is judged here.
 
 Not covered: there is one attack for each line of defence, none that would harm the machine if it
@@ -31,13 +31,14 @@ from typing import Any, Final
 import harness.contract
 from harness.contract import HarnessError, SandboxKind, SetupError, Slice
 from harness.cpus import usable_cores
-from harness.sandbox.backends import seccomp, system_calls
+from harness.sandbox.backends import call_arguments, seccomp, system_calls
 from harness.sandbox.backends.environment import environment
 from harness.sandbox.backends.interpreter import python_argv
 from harness.sandbox.policy import Exit, SandboxPolicy
 from harness.sandbox.run import run
 
 PROGRAM: Final = Path(__file__).parents[1] / "runners" / "self_check_attacks.py"
+SUBJECTS: Final = PROGRAM.with_name("self_check")
 
 ATTACKS: Final[Mapping[str, str]] = {
     "files": "read the host's files by path",
@@ -59,6 +60,7 @@ ATTACKS: Final[Mapping[str, str]] = {
     "machine counts": "read counts of the machine that another sandbox moves",
     "holders": "take over the processes that hold its sandbox, or find one without its limits",
     "kernel memory": "hold memory of the kernel's that nobody counts",
+    "terminals": "take the machine's terminals",
     "tracing": "take hold of another process",
     "namespaces": "become root of a namespace of its own",
     "packages": "change the interpreter or what is installed for it",
@@ -188,7 +190,7 @@ class _Targets:
             "slice": self.lease,
             "seconds": TIMEOUT_S,
             "memory_mib": 256,
-            "read": {"/given": self.folder / "given"},
+            "read": {"/given": self.folder / "given", str(SUBJECTS): SUBJECTS},
             "write": {"/out": self._out(part)},
             "processes": PROCESSES,
             "file_mib": SMALL_MIB,
@@ -199,7 +201,7 @@ class _Targets:
     def _program_target(self, policy: SandboxPolicy) -> dict[str, object]:
         """Return the fields of the attack program's `Target`."""
         machine = seccomp.MACHINES.get(platform.machine(), seccomp.MACHINES["x86_64"])
-        more = {"unshare": system_calls.UNSHARE, "shmctl": (31, 195)}
+        more = {"unshare": call_arguments.UNSHARE, "shmctl": (31, 195)}
         calls = system_calls.numbers(machine.column)
         calls |= {name: call[machine.column] for name, call in more.items()}
         paths = [self.folder / "secret", Path("/etc/passwd"), Path(harness.contract.__file__)]

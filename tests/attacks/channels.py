@@ -1,18 +1,26 @@
-"""Prints what passes between two sandboxes that run at a time: `python tests/attacks/channels.py`.
+"""Prints what passes between two sandboxes: `python -m tests.attacks.channels [CARRIER...]`.
 
-For each carrier, in bits a second: what the receiver in one sandbox read of what the sender in the
-other wrote, less what its errors cost (a channel of rate R with a share e of wrong bits carries
-R (1 - H(e))). Below three standard errors of a guess it is 0. Cold sandboxes see the system's
-files, bare ones none; `none` shows that the ends work.
+For each carrier and configuration, in bits a second of both ends' own time: what the receiver read
+of what the sender wrote, less what its errors cost (a channel of rate R with a share e of wrong
+bits carries R (1 - H(e))). Below three standard errors of a guess it is 0. The carriers marked with
+a star last: sender and receiver are two sandboxes of one slice, one after the other. The others
+need both at a time, on two slices.
+
+Configurations: `none`, which shows that the ends work; `landlock`; `cold`, a sandbox that starts
+without a zygote; `command`, that of the user's own commands; `packages`, of task `function` where
+the genome needs more than numpy; `compile`, of the gpt task's CPU trials from 60 s; `bare`, of its
+shorter trials, of all its scoring on CPUs, of packing and of other functions.
 """
 
 from __future__ import annotations
 
 import math
-import random
 import secrets
+import shutil
+import sys
 import tempfile
 import time
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,67 +28,100 @@ from pathlib import Path
 from harness.contract import Slice
 from harness.cpus import usable_cores
 from harness.sandbox import Running, SandboxPolicy, Zygote, python_argv, run
-from tests.attacks.channel_ends import BITS, CARRIERS
 
-ENDS = Path(__file__).with_name("channel_ends.py")
-LEAD_S = 6.0
-COLUMNS = ("none", "landlock", "cold", "bare")
+HERE = Path(__file__).parent
+sys.path.append(str(HERE))
+from carriers import CARRIERS  # noqa: E402  # as inside of sandboxes, where no other folder is
+
+ENDS, FOLDER = HERE / "channel_ends.py", "/ends"
+LEAD_S = 3.0
+MODULES = ("numpy",)
+CONFIGURATIONS = {
+    "none": {"kind": "none"},
+    "landlock": {"kind": "landlock"},
+    "cold": {},
+    "command": {"torch": False, "event_loop": True, "all_packages": True},
+    "packages": {"torch": False, "all_packages": True},
+    "compile": {},
+    "bare": {"bare": True},
+}
+COLD = ("none", "cold")
 
 
-def received(carrier, column, folder):
-    """Return the bits a second that pass by a carrier in sandboxes of a column."""
-    cores = usable_cores()
-    seed, log = secrets.randbits(31), folder / f"{carrier}-{column}"
-    kind = column if column in ("none", "landlock") else "namespaces"
-    policy = SandboxPolicy(Slice("a", "cpu", (cores[0],)), 60, 512, kind=kind)
+def received(carrier, configuration, folder):
+    """Return the bits a second that pass by a carrier between sandboxes of a configuration."""
+    cores, ways = usable_cores(), CONFIGURATIONS[configuration]
+    read = {FOLDER: folder / "ends"}
+    policy = SandboxPolicy(Slice("a", "cpu", (cores[0],)), 60, 512, read=read, **ways)
     other = replace(policy, slice=Slice("b", "cpu", (cores[-1],)))
-    if column != "bare":
-        return measured(carrier, seed, log, (policy, None), (other, None))
-    policy, other = replace(policy, bare=True), replace(other, bare=True)
-    with Zygote(policy.slice, ("numpy",)) as one, Zygote(other.slice, ("numpy",)) as two:
-        one.wait()
-        two.wait()
-        return measured(carrier, seed, log, (policy, one), (other, two))
+    lasts = CARRIERS[carrier].lasts
+    with ExitStack() as stack:
+        one, two = (
+            stack.enter_context(
+                nullcontext() if configuration in COLD else Zygote(each.slice, MODULES)
+            )
+            for each in (policy, policy if lasts else other)
+        )
+        for zygote in filter(None, (one, two)):
+            zygote.wait()
+        ends = (policy, one), (policy, one) if lasts else (other, two)
+        return measured(carrier, folder, *ends)
 
 
-def measured(carrier, seed, log, sending, receiving):
+def measured(carrier, folder, sending, receiving):
     """Let one sandbox send and another receive, and compare."""
-    if hasattr(CARRIERS[carrier], "prepare"):
-        CARRIERS[carrier]().prepare(str(seed))
-    begin = f"{time.monotonic() + LEAD_S:.3f}"
-    words = partial(python_argv, ENDS)
+    seed, lasts = secrets.randbits(31), CARRIERS[carrier].lasts
+    logs = folder / "sent", folder / "received"
+    begin = 0.0 if lasts else time.monotonic() + LEAD_S
+    end = CARRIERS[carrier](seed, begin)
+    end.prepare()
+    argv = partial(python_argv, ENDS)
+    words = (FOLDER, carrier, str(seed), f"{begin:.3f}")
     policy, zygote = sending
-    argv = words("send", carrier, str(seed), begin)
-    with Running(policy, argv, log.with_suffix(".s"), zygote):
+    sender = argv(*words[:1], "send", *words[1:])
+    if lasts:
+        run(policy, sender, logs[0], zygote)
+    with nullcontext() if lasts else Running(policy, sender, logs[0], zygote):
         policy, zygote = receiving
-        run(policy, words("receive", carrier, str(seed), begin), log, zygote)
-    got, seconds = log.read_text().split()
-    source = random.Random(seed)
-    wrong = sum(int(bit) != source.getrandbits(1) for bit in got) / BITS
-    if abs(wrong - 0.5) < 3 * 0.5 / math.sqrt(BITS):
+        run(policy, argv(*words[:1], "receive", *words[1:]), logs[1], zygote)
+    got, seconds = logs[1].read_text().split()
+    spent = float(seconds) + (float(logs[0].read_text()) if lasts else 0.0)
+    return rate(end.sent, [int(bit) for bit in got], spent)
+
+
+def rate(sent, got, seconds):
+    """Return the bits a second that what was received says of what was sent."""
+    count = len(sent)
+    wrong = sum(one != other for one, other in zip(sent, got, strict=True)) / count
+    if abs(wrong - 0.5) < 3 * 0.5 / math.sqrt(count):
         return 0.0
     error = min(max(wrong, 1 - wrong, 1e-9), 1 - 1e-9)
     entropy = -error * math.log2(error) - (1 - error) * math.log2(1 - error)
-    return BITS / float(seconds) * (1 - entropy)
+    return count / seconds * (1 - entropy)
 
 
-def main():
-    """Print the table."""
-    print(f"{'carrier':12}" + "".join(f"{column:>12}" for column in COLUMNS))
+def main(carriers=()):
+    """Print the table, or its lines for some carriers."""
+    print(f"{'carrier':13}" + "".join(f"{each:>10}" for each in CONFIGURATIONS))
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        for carrier in CARRIERS:
-            rates = [cell(carrier, column, Path(folder)) for column in COLUMNS]
-            print(f"{carrier:12}" + "".join(f"{rate:>12}" for rate in rates), flush=True)
+        shutil.copytree(HERE / "carriers", Path(folder, "ends", "carriers"))
+        for carrier in carriers or CARRIERS:
+            name = carrier + " *" * CARRIERS[carrier].lasts
+            print(f"{name:13}", end="", flush=True)
+            for configuration in CONFIGURATIONS:
+                print(f"{cell(carrier, configuration, Path(folder)):>10}", end="", flush=True)
+            print()
 
 
-def cell(carrier, column, folder):
+def cell(carrier, configuration, folder):
     """Return a cell's text."""
     try:
-        return f"{received(carrier, column, folder):.0f}"
-    except Exception:  # noqa: BLE001 - this machine cannot make such sandboxes
+        return f"{received(carrier, configuration, folder):,.0f}"
+    except Exception as error:  # noqa: BLE001 - this machine cannot make such sandboxes
+        print(f"{configuration}: {error!r}", file=sys.stderr)
         return "-"
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

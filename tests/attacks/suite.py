@@ -2,7 +2,8 @@
 
 `python tests/attacks/suite.py KIND START`. START is `cold`, or what the process has imported that
 every sandbox begins as a copy of, as a run's sandboxes do: `numpy`, or `torch`, whose copies take
-five times the CPU time (see harness/sandbox/boot/zygote_client.py). The evidence is looked for from
+five times the CPU time (see harness/sandbox/boot/zygote_client.py); or `bare`, as `numpy`, where
+sandboxes see no file of the system's. The evidence is looked for from
 outside: what was printed, changed, reached, left behind or still alive. Programs that name no ROOM
 share one sandbox.
 """
@@ -30,7 +31,7 @@ from attack_target import AttackTarget
 
 from harness.contract import HarnessError, SandboxKind, Slice
 from harness.sandbox import Exit, SandboxPolicy, SandboxPool, Zygote, python_argv, run
-from harness.sandbox.backends import seccomp, system_calls
+from harness.sandbox.backends import call_arguments, seccomp, system_calls
 from harness.sandbox.boot.prewarmed import SandboxShape
 from harness.sandbox.boot.zygote_client import NUMPY_MODULES, TORCH_MODULES
 from harness.sandbox.monitor import watchdog
@@ -41,7 +42,7 @@ SECONDS = 1.0  # of the deadline's room
 KILL_S = 2.0  # a survivor of `none`, which nothing can kill, is killed no longer
 LINGER_S, LATE_S = 60.0, 30.0  # a survivor's time, and what is late: a loaded machine is neither
 
-MODULES = {"numpy": NUMPY_MODULES, "torch": TORCH_MODULES}
+MODULES = {"numpy": NUMPY_MODULES, "torch": TORCH_MODULES, "bare": NUMPY_MODULES}
 
 ROOMS = {
     "open": {},
@@ -49,6 +50,8 @@ ROOMS = {
     "full": {},
     "hidden": {},
     "forks": {"processes": 16, "memory_mib": 2048},
+    "tables": {"memory_mib": 384},
+    "sockets": {"memory_mib": 384},
     "memory": {"memory_mib": 384},  # a copy of the process that has imported torch holds 276
     "deadline": {"seconds": SECONDS},
 }
@@ -132,7 +135,7 @@ class Suite:
         os.set_blocking(self.leak, False)
         self.neighbour = self._child([sys.executable, "-c", NEIGHBOUR, folder], stack)
         self.victim = self._child(["/bin/sh", "-c", "echo; exec sleep 600"], stack)
-        self.warm: SandboxPool | None = None
+        self.bare, self.warm = start == "bare", None
         if start in MODULES:
             zygote = stack.enter_context(Zygote(self.slice, MODULES[start]))
             self.warm = stack.enter_context(SandboxPool(zygote))
@@ -148,9 +151,9 @@ class Suite:
     def target(self) -> AttackTarget:
         """Return what the attackers are shown."""
         column = seccomp.MACHINES[platform.machine()].column
-        more = {"unshare": system_calls.UNSHARE, "shmctl": (31, 195), "msgctl": (71, 187)}
+        more = {"unshare": call_arguments.UNSHARE, "shmctl": (31, 195), "msgctl": (71, 187)}
         more |= {"semctl": (66, 191), "mq_unlink": (241, 181), "preadv2": (327, 286)}
-        more |= {"madvise": (28, 233)}
+        more |= {"madvise": (28, 233), "clone": call_arguments.CLONE}
         return AttackTarget(
             tag=f"swarm-{self.folder.name[-8:]}",
             folder=str(self.folder),
@@ -179,6 +182,7 @@ class Suite:
             write={"/out": out},
             fds=(theirs.fileno(),),
             kind=self.kind,
+            bare=self.bare,
         )
         program = self.folder / "attacks" / "run_programs.py"
         target = json.dumps(dataclasses.asdict(self.target()))

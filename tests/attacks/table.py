@@ -3,7 +3,8 @@
 Usage: `python tests/attacks/table.py`. Attacks succeed or are held; a channel's cell is what passes
 between two sandboxes, in bits a second (tests/attacks/channels.py).
 
-The kinds that confine are attacked twice: in sandboxes that start cold, and from a zygote.
+The kinds that confine are attacked in sandboxes that start cold and from a zygote; with namespaces
+also in bare ones, which see no file of the system's.
 
 A child process makes the attacks, once as the caller and, where that is root, once as a plain user.
 That user needs an interpreter that a plain user may run, as do root's Landlock sandboxes.
@@ -82,6 +83,7 @@ def become(user: str) -> dict[str, object]:
 def main() -> None:
     """Print what every attack comes to, and the sums."""
     starts = [*((kind, "cold") for kind in STRENGTH), *((kind, "torch") for kind in WALLED)]
+    starts.append(("namespaces", "bare"))
     columns = [(*start, user) for start in starts for user in USERS if not why_not(user, start[0])]
     table = {column: results(column[0], column[2], column[1]) for column in columns}
     titles = [f"{kind} {start}, {user}" for kind, start, user in columns]

@@ -17,26 +17,14 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-from tests.coordinator.test_hung_candidates import ANSWER
-from tests.support.loopback import KEY, Loopback, Say
-from tests.support.target import command, environment, git, ledger, packing
+from tests.support.loopback import Loopback
+from tests.support.obedient_model import KEYS, proposal, repository
+from tests.support.target import command, environment, ledger
 
-LIMIT_S = 1.0
 BASELINE = 3
 REPEATED = 0.3  # of the hostile ones' trials, since they are void
 
-GENOME = """\
-import os
-import time
-
-STEP = 0
-
-
-def pack(seed, deadline):
-    steps = sum(n * n for n in range(4_000_000))
-    radius = (1 - seed % 97 / 1e5 - (STEP != 0) / 10) / 12
-    return [((i % 6 + 0.5) / 6, (i // 6 + 0.5) / 6, radius) for i in range(26)]
-"""
+STEPS = "steps = sum(n * n for n in range(4_000_000))"
 
 HOSTILE = {
     "kills itself": "os.kill(os.getpid(), 9)",
@@ -77,34 +65,18 @@ class Model:
         if self.mixed and next(self.numbers) % 2 == 0:
             name, line = hostile(self.hostile)
             self.hostile += 1
-            old = "    steps = sum(n * n for n in range(4_000_000))"
-            return self.say(f"hostile: {name}", old, f"    {line}")
+            return proposal(f"hostile: {name}", f"    {STEPS}", f"    {line}")
         self.honest += 1
-        return self.say(f"honest {self.honest}", "STEP = 0", f"STEP = {self.honest}")
-
-    def say(self, hypothesis, old, new):
-        text = ANSWER.format(number=0, old=old, new=new)
-        return Say(text.replace("HYPOTHESIS: number 0", f"HYPOTHESIS: {hypothesis}"))
+        return proposal(f"honest {self.honest}", "STEP = 0", f"STEP = {self.honest}")
 
 
 def measured(folder, candidates, *, mixed):
     """Run; return the trials by what was proposed, and how the run ended."""
     with Loopback(Model(mixed).answer) as server:
-        model = {"kind": "openai", "model": "m", "api_key_env": "HOSTILE_KEY"}
-        model |= {"base_url": f"{server.url}/v1", "requests_per_minute": 100_000}
-        repo = packing(
-            folder,
-            seconds=LIMIT_S,
-            seed=3,
-            agents={"model": model},
-            agent="model",
-            ratchet={"baseline_seeds": BASELINE},
-        )
-        (repo / "genome/pack.py").write_text(GENOME)
-        git(repo, "commit", "-qam", "Pack at once")
+        repo = repository(folder, server, BASELINE, STEPS)
         trials = BASELINE + candidates * (1 + mixed * (1 + REPEATED))
         words = command("launch", "--trials", round(trials))
-        env = environment(HOSTILE_KEY=KEY)
+        env = environment(**KEYS)
         subprocess.run(words, cwd=repo, env=env, check=True, capture_output=True)
     return ledger(repo)
 

@@ -6,23 +6,11 @@ from itertools import count
 import psutil
 import pytest
 
-from tests.support.loopback import KEY, Loopback, Say
-from tests.support.target import git, ledger, packing, swarm
+from tests.support.loopback import Loopback
+from tests.support.obedient_model import KEYS, SECONDS, proposal, repository
+from tests.support.target import ledger, swarm
 
-LIMIT = 1.0
 BASELINE = 2
-
-GENOME = """\
-import os
-import time
-
-STEP = 0
-
-
-def pack(seed, deadline):
-    radius = (1 - seed % 97 / 1e5 - (STEP != 0) / 10) / 12
-    return [((i % 6 + 0.5) / 6, (i // 6 + 0.5) / 6, radius) for i in range(26)]
-"""
 
 WORSE = "STEP = {number}"
 
@@ -31,24 +19,13 @@ for _ in range(8):
     if not os.fork():
         os.setsid()
         if not os.fork():
-            with open("/proc/self/comm", "w") as name:
-                name.write("{mark}")
+            import ctypes
+            ctypes.CDLL(None).prctl(15, b"{mark}")
             while True:
                 time.sleep(3600 + {number})
         os._exit(0)
 while True:
     pass"""
-
-ANSWER = """\
-HYPOTHESIS: number {number}
-
-FILE: genome/pack.py
-<<<<<<< SEARCH
-{old}
-=======
-{new}
->>>>>>> REPLACE
-"""
 
 
 @pytest.mark.sandbox
@@ -65,25 +42,14 @@ def test_candidates_that_hang_cost_their_limit_and_no_other_candidate(tmp_path, 
         if number > hung:
             old, new = "STEP = 0", WORSE.format(number=number)
         else:
-            old = "    radius = (1 - seed % 97 / 1e5 - (STEP != 0) / 10) / 12"
+            old = "    pass"
             lines = HANGING.format(mark=mark, number=number).splitlines()
             new = "\n".join(f"    {line}" for line in lines)
-        return Say(ANSWER.format(number=number, old=old, new=new))
+        return proposal(f"number {number}", old, new)
 
     with Loopback(answer) as server:
-        model = {"kind": "openai", "model": "m", "api_key_env": "POISON_KEY"}
-        model |= {"base_url": f"{server.url}/v1", "requests_per_minute": 100_000}
-        repo = packing(
-            tmp_path,
-            seconds=LIMIT,
-            seed=3,
-            agents={"model": model},
-            agent="model",
-            ratchet={"baseline_seeds": BASELINE},
-        )
-        (repo / "genome/pack.py").write_text(GENOME)
-        git(repo, "commit", "-qam", "Pack at once")
-        swarm(repo, "launch", "--trials", BASELINE + candidates, POISON_KEY=KEY)
+        repo = repository(tmp_path, server, BASELINE)
+        swarm(repo, "launch", "--trials", BASELINE + candidates, **KEYS)
     assert [p for p in psutil.process_iter(["name"]) if p.info["name"] == mark] == []
     events = ledger(repo)
     outcomes = [e["outcome"] for e in events if e["kind"] == "trial_ended"][BASELINE:]
@@ -91,6 +57,6 @@ def test_candidates_that_hang_cost_their_limit_and_no_other_candidate(tmp_path, 
     assert {end["failure"]["kind"] for end in failures} == {"timeout"}
     voids = sum(e["kind"] == "trial_voided" for e in events)  # its core was others' all the time
     assert hung - voids <= len(failures) <= hung
-    assert min(end["seconds"]["budget"] for end in failures) >= LIMIT
+    assert min(end["seconds"]["budget"] for end in failures) >= SECONDS
     assert {end["tail"] for end in failures} == {""}  # no fork failed
     assert sum(end["score"] is not None for end in outcomes) == candidates - len(failures)

@@ -7,7 +7,7 @@ import pytest
 
 from harness.contract import SetupError
 from harness.sandbox import Zygote
-from harness.sandbox.backends import seccomp, system_calls
+from harness.sandbox.backends import seccomp
 from harness.sandbox.tiers import CONFINED, check
 from tests.attacks import table
 from tests.support import target
@@ -114,7 +114,7 @@ def blamed(device, tmp_path, kind):
     steps, log = reached()
     found = []
     for table_name in ("REFUSED", "REFUSED_ARGUMENTS"):
-        whole = getattr(system_calls, table_name)
+        whole = getattr(seccomp, table_name)
         for entry in whole:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(seccomp, table_name, tuple(e for e in whole if e is not entry))

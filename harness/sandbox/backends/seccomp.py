@@ -1,10 +1,10 @@
 """The system call filter of a sandbox, as a seccomp program in classic BPF.
 
 Refused is everything that would change the machine, look into another process, make a namespace,
-tell another sandbox something, or hold memory where the watchdog cannot see it: the table is
-`system_calls`. A call unknown to this file does not exist (ENOSYS), so what a newer kernel adds is
-refused. The layout is that of linux/seccomp.h: system call number at byte 0, architecture at 4,
-arguments of 8 bytes from 16.
+tell another sandbox something, or hold memory where the watchdog cannot see it: the tables are
+`system_calls` and `call_arguments`. A call unknown to this file does not exist (ENOSYS), so what a
+newer kernel adds is refused. The layout is that of linux/seccomp.h: system call number at byte 0,
+architecture at 4, arguments of 8 bytes from 16.
 
 A Landlock sandbox shares the host's namespaces and, for a plain user, our own uid. It is refused
 more: what namespaces and read-only mounts would prevent otherwise, and what Landlock does not
@@ -27,19 +27,21 @@ from functools import cache
 from typing import Final
 
 from harness.contract import SetupError
-from harness.sandbox.backends.system_calls import (
+from harness.sandbox.backends.call_arguments import (
     CLONE,
     FORKS,
+    REFUSED_ARGUMENTS,
+    SETPRIORITY,
+    UNSHARE,
+    ArgumentRefusal,
+)
+from harness.sandbox.backends.system_calls import (
     NO_DRIVER,
     NO_EVENT_LOOP,
     NO_SOCKETS,
     REFUSED,
-    REFUSED_ARGUMENTS,
-    SETPRIORITY,
     SHARED,
     SOCKETS,
-    UNSHARE,
-    ArgumentRefusal,
     Where,
 )
 
@@ -54,6 +56,7 @@ ANY_BIT: Final = 0x45  # BPF_JMP | BPF_JSET | BPF_K
 RETURN: Final = 0x06  # BPF_RET | BPF_K
 
 NEW_NAMESPACE: Final = 0x7E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID, NET
+CLONE_PIDFD: Final = 0x1000
 NEW_TIME: Final = 0x80  # CLONE_NEWTIME; in clone these bits are the exit signal
 LAST_KNOWN: Final = 462  # mseal, the last call known to this file
 
@@ -96,7 +99,7 @@ def program(
     for rule in REFUSED_ARGUMENTS:
         if rule.where not in absent:
             lines += _argument(rule.call[column], rule.argument, _choice(rule))
-    lines += _flags(CLONE[column], NEW_NAMESPACE, ASK if shared else ALLOW)
+    lines += _flags(CLONE[column], NEW_NAMESPACE | CLONE_PIDFD, ASK if shared else ALLOW)
     lines += _flags(UNSHARE[column], NEW_NAMESPACE | NEW_TIME, ALLOW)
     return b"".join([*lines, _line(RETURN, ALLOW)])
 

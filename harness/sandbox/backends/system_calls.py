@@ -1,5 +1,7 @@
 """The system calls that a sandbox's filter answers itself, each with its reason, in one table.
 
+Those that it answers for some arguments are in `call_arguments`.
+
 Not covered:
 - futexes: two sandboxes that run at a time and map one file (a library of their zygotes' is enough)
   can wake each other through a futex on it, mapped shared or private. The flag that keeps a futex
@@ -20,7 +22,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 Call = tuple[int, int]  # number on x86_64 and on aarch64, -1: no such call
@@ -50,26 +52,6 @@ class Refusal:
     reason: str
     error: int
     calls: Mapping[str, Call]
-    where: Where = EVERYWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class ArgumentRefusal:
-    """A call that is answered for some values of an argument, by number or by error.
-
-    reason: what it would reach with these
-    call: its number
-    argument: the argument's place, from 0
-    answers: the values by the error that answers them; 0: reported as done, without effect
-    otherwise: the answer for every value that is not in `admitted`; None: the call is made
-    """
-
-    reason: str
-    call: Call
-    argument: int
-    answers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    otherwise: int | None = None
-    admitted: tuple[int, ...] = ()
     where: Where = EVERYWHERE
 
 
@@ -158,6 +140,11 @@ REFUSED: Final = (
         {"sysinfo": (99, 179)},
     ),
     Refusal(
+        "pidfds: the inode of one says how many processes the machine has ever started (Linux 6.9)",
+        errno.ENOSYS,
+        {"pidfd_open": (434, 434)},
+    ),
+    Refusal(
         "which pages of a file are in memory, which every sandbox that sees the file can set",
         errno.ENOSYS,
         {"mincore": (27, 232), "cachestat": (451, 451)},
@@ -195,6 +182,15 @@ REFUSED: Final = (
             "msgget": (68, 186),
             "mq_open": (240, 180),
             "memfd_secret": (447, 447),
+        },
+    ),
+    Refusal(
+        "rules in the kernel's memory, 65,536 to a descriptor, which nobody counts",
+        errno.ENOSYS,
+        {
+            "landlock_create_ruleset": (444, 444),
+            "landlock_add_rule": (445, 445),
+            "landlock_restrict_self": (446, 446),
         },
     ),
     Refusal(
@@ -320,128 +316,6 @@ REFUSED: Final = (
         0,
         {"fsync": (74, 82), "fdatasync": (75, 83), "sync_file_range": (277, 84)},
         SHARED,
-    ),
-)
-
-FORKS: Final[dict[str, Call]] = {"fork": (57, -1), "vfork": (58, -1)}  # and clone
-CLONE: Final = (56, 220)
-UNSHARE: Final = (272, 97)
-SOCKET: Final = (41, 198)
-IOCTL: Final = (16, 29)
-SOCKETPAIR: Final = (53, 199)
-SETPRIORITY: Final = (141, 140)
-PRLIMIT: Final = (302, 261)
-
-AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C
-# file attributes: flags, project, version, verity, encryption
-FILE_IOCTLS = (0x40086602, 0x401C5820, 0x40087602, 0x40086604, 0x40806685, 0x800C6613)
-PR_SET_DUMPABLE, PR_SET_MEMORY_MERGE = 4, 67
-
-REFUSED_ARGUMENTS: Final = (
-    ArgumentRefusal(
-        "whoever ignores SIGCHLD has its children's CPU time forgotten, which would then count as "
-        "taken by others and lengthen its budget (monitor.cpu). Node.js learns by SIGCHLD that a "
-        "child has ended, and waits for ever where this is refused",
-        (13, 134),  # rt_sigaction
-        0,
-        {0: (17,)},  # SIGCHLD
-        where=NO_SOCKETS,
-    ),
-    ArgumentRefusal(
-        "record and open-file locks (F_SETLK and the like) say 62 bits by their place; queries "
-        "(F_GETLK) read them",
-        (72, 25),  # fcntl
-        1,
-        {0: (6, 7, 37, 38), errno.EINVAL: (5, 36)},
-    ),
-    ArgumentRefusal(
-        "leases delay whoever opens the file by 45 s; F_NOTIFY hears of it; seals bind the "
-        "harness; write hints stay with the file; a user's pipes share a number of pages",
-        (72, 25),  # fcntl
-        1,
-        # F_SETLEASE, F_GETLEASE, F_NOTIFY, F_ADD_SEALS, F_[GS]ET(_FILE)_RW_HINT, F_SETPIPE_SZ
-        {errno.EPERM: (1024, 1025, 1026, 1033, 1035, 1036, 1037, 1038, 1031)},
-    ),
-    ArgumentRefusal(
-        "advice on memory beyond private pages: it fetches and evicts pages of shared files, and "
-        "merges equal pages of neighbours. MADV_WILLNEED is reported as done",
-        (28, 233),  # madvise
-        2,
-        {0: (3,)},
-        errno.EINVAL,
-        # NORMAL, RANDOM, SEQUENTIAL, DONTNEED, FREE, (DONT|DO)FORK, (NO)HUGEPAGE, (DONT|DO)DUMP,
-        # (WIPE|KEEP)ONFORK
-        (0, 1, 2, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19),
-    ),
-    ArgumentRefusal(
-        "flags that tell whether a page is cached (RWF_NOWAIT) or evict it (RWF_DONTCACHE)",
-        (327, 286),  # preadv2
-        5,
-        otherwise=errno.EOPNOTSUPP,
-        admitted=(0,),
-    ),
-    ArgumentRefusal(
-        "the same flags",
-        (328, 287),  # pwritev2
-        5,
-        otherwise=errno.EOPNOTSUPP,
-        admitted=(0,),
-    ),
-    ArgumentRefusal(
-        "merging of equal pages, by which a neighbour's page can be guessed",
-        (157, 167),  # prctl
-        0,
-        {errno.EPERM: (PR_SET_MEMORY_MERGE,)},
-    ),
-    ArgumentRefusal(
-        "the watchdog cannot measure a process that is not dumpable",
-        (157, 167),  # prctl
-        0,
-        {errno.EPERM: (PR_SET_DUMPABLE,)},
-        where=SHARED,
-    ),
-    ArgumentRefusal(
-        "networks: TCP's memory is the machine's and counted for nobody",
-        SOCKET,
-        0,
-        otherwise=errno.EAFNOSUPPORT,
-        admitted=(AF_UNIX,),
-        where=NO_SOCKETS,
-    ),
-    ArgumentRefusal(
-        "networks other than the loopback of a sandbox's own, which benchmarks of servers need",
-        SOCKET,
-        0,
-        otherwise=errno.EAFNOSUPPORT,
-        admitted=(AF_UNIX, AF_INET, AF_INET6, AF_NETLINK),
-        where=SOCKETS,
-    ),
-    ArgumentRefusal(
-        "typing into the terminal of the harness", IOCTL, 1, {errno.EPERM: (TIOCSTI, TIOCLINUX)}
-    ),
-    ArgumentRefusal(
-        "attributes of files that belong to the same uid",
-        IOCTL,
-        1,
-        {errno.EPERM: FILE_IOCTLS},
-        where=SHARED,
-    ),
-    ArgumentRefusal(
-        "a pair of datagram sockets could send to any Unix socket",
-        SOCKETPAIR,
-        1,
-        otherwise=errno.EAFNOSUPPORT,
-        admitted=tuple(1 | close | wait for close in (0, 0x80000) for wait in (0, 0x800)),
-        where=SHARED,
-    ),
-    ArgumentRefusal(
-        "limits of other processes of the same uid",
-        PRLIMIT,
-        0,
-        otherwise=errno.EPERM,
-        admitted=(0,),
-        where=SHARED,
     ),
 )
 

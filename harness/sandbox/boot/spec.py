@@ -42,6 +42,7 @@ def namespaces_spec(policy: SandboxPolicy, argv: Sequence[str]) -> GuestSpec:
     """Return the spec of a sandbox with namespaces."""
     spec = unconfined_spec(policy, argv, bubblewrap.HOME)
     spec["domain"], spec["mappings"] = True, not policy.bare
+    spec["written"] = policy.slice.kind == "cuda"
     spec["limits"] += [(resource.RLIMIT_NPROC, max_processes(policy)), *LIMITS]
     spec["watched"] = ["/proc", *bubblewrap.PRIVATE, *policy.write]
     spec["uid"] = sandbox_uid()
@@ -90,6 +91,7 @@ def unconfined_spec(policy: SandboxPolicy, argv: Sequence[str], home: str) -> Gu
         "supervisor": None,
         "domain": False,
         "mappings": True,
+        "written": True,
         "executed": True,
     }
 

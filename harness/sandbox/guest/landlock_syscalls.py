@@ -54,29 +54,34 @@ def keep_signals_inside() -> None:
     _enter(_ruleset(files=0, net=0, scoped=SIGNALS))
 
 
-def keep_tracing_inside(*, mappings: bool) -> None:
+def keep_tracing_inside(*, mappings: bool, written: bool) -> None:
     """Put this process and its descendants in a domain that refuses nothing but to look out of it.
 
     Their /proc/PID/mem is closed to them for every process that is not in the domain. Without
     `mappings` they cannot read `MAPPINGS`; this process reads all else of its folder in /proc, its
-    children nothing of theirs. Kernels before 5.19 would refuse to move files between folders in
-    any domain, so have none.
+    children nothing of theirs. Unless /proc may be `written` they write nothing there, where they
+    could let the kernel prefer others when memory runs out. Kernels before 5.19 would refuse to
+    move files between folders in any domain, so have none.
     """
     if abi() < ABI_WITH_REFER:
         return
-    readable = [] if mappings else [(path, READ_FILE) for path in _without_mappings()]
-    number = _ruleset(files=REFER | (0 if mappings else READ_FILE), net=0, scoped=0)
-    _allow_all(number, [("/", REFER), *readable])
+    outside = (0 if mappings else READ_FILE) | (0 if written else WRITE_FILE)
+    number = _ruleset(files=REFER | outside, net=0, scoped=0)
+    _allow_all(number, [("/", REFER)])
+    if outside:
+        _allow_all(number, [(path, outside) for path in _entries("/", ("proc",))])
+    if not mappings:
+        readable = (*_entries("/proc", ()), *_entries("/proc/self", MAPPINGS))
+        _allow_all(number, [(path, READ_FILE) for path in readable])
     _enter(number)
 
 
-def _without_mappings() -> Iterator[str]:
-    """Yield paths that cover every file but the folders of processes, and most of our own."""
-    for folder, left_out in (("/", ("proc",)), ("/proc", ()), ("/proc/self", MAPPINGS)):
-        with os.scandir(folder) as entries:
-            for entry in entries:  # a link's target is another entry, or `root`, above them all
-                if not (entry.is_symlink() or entry.name.isdigit() or entry.name in left_out):
-                    yield entry.path
+def _entries(folder: str, left_out: tuple[str, ...]) -> Iterator[str]:
+    """Yield the paths in `folder` but the folders of processes."""
+    with os.scandir(folder) as entries:
+        for entry in entries:  # a link's target is another entry, or `root`, above them all
+            if not (entry.is_symlink() or entry.name.isdigit() or entry.name in left_out):
+                yield entry.path
 
 
 def confine(rules: Iterable[Rule]) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         supervisor: what replaces the namespaces where there are none
         domain: whether the program may trace only what it starts, and no process of ours
         mappings: whether it may read which pages are in memory, and whether others have them mapped
+        written: whether it may write to files of /proc, which CUDA's driver does
         executed: whether argv is a command, not a script for a zygote's copy
         """
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         supervisor: SupervisorSpec | None
         domain: bool
         mappings: bool
+        written: bool
         executed: bool
 
 
@@ -93,7 +95,7 @@ def restrict(spec: GuestSpec) -> None:
     if spec["domain"]:
         from .landlock_syscalls import keep_tracing_inside  # noqa: PLC0415  # it imports us
 
-        keep_tracing_inside(mappings=spec["mappings"])
+        keep_tracing_inside(mappings=spec["mappings"], written=spec["written"])
     set_filter(spec["filter"])
 
 

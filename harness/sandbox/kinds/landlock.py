@@ -18,7 +18,7 @@ from harness.sandbox.kinds.base import MIB, SandboxBase, opened, zygote_of
 from harness.sandbox.monitor.cpu import CpuContention
 from harness.sandbox.monitor.descendants import Descendants
 from harness.sandbox.monitor.disk import DiskMonitor
-from harness.sandbox.monitor.memory import MemoryMeter
+from harness.sandbox.monitor.memory import MemoryMeter, OpenSockets
 from harness.sandbox.monitor.process_trees import SupervisedTree, pid_of
 from harness.sandbox.outputs import take_outputs
 
@@ -60,6 +60,7 @@ class LandlockSandbox(SandboxBase):
                 Descendants(pid_of(supervisor)),
                 Descendants(pid_of(supervisor)),
                 DiskMonitor(tuple(zip(scratch, limits, strict=True))),
+                None if policy.event_loop else OpenSockets(proc),
             )
             self.tree.contention.look([])  # from now on the clock runs
             self._written = scratch[2:]  # after HOME and /tmp

@@ -44,6 +44,7 @@ class NamespaceSandbox(SandboxBase):
                 proc,
                 tuple(mounts),
                 self._group,
+                sockets=not (self._policy.event_loop or self._policy.network),
             )
             self.tree.contention.look([])  # from now on the clock runs
             self._written = mounts[len(bubblewrap.PRIVATE) :]

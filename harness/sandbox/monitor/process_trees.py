@@ -26,7 +26,7 @@ from harness.sandbox.monitor.control_group import ControlGroup
 from harness.sandbox.monitor.cpu import CpuContention, cpu_seconds
 from harness.sandbox.monitor.descendants import Descendants
 from harness.sandbox.monitor.disk import DiskMonitor
-from harness.sandbox.monitor.memory import MemoryMeter, tmpfs_bytes
+from harness.sandbox.monitor.memory import MemoryMeter, OpenSockets, socket_bytes, tmpfs_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +62,21 @@ class NamespaceTree(_MeteredTree):
 
     `init` is a pidfd of the first process, `proc` an open /proc directory that shows this namespace
     and nothing else, `tmpfs` are open directories, one for each of its own mounts, `group` is its
-    control group where it has one.
+    control group where it has one; `sockets` says whether what these may hold counts.
     """
 
     init: int
     proc: int
     tmpfs: tuple[int, ...]
     group: ControlGroup | None = None
+    sockets: bool = True
 
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
         pids = self._pids()
         self.contention.look(pids)
-        return self.meter.read(pids, sum(tmpfs_bytes(mount) for mount in self.tmpfs))
+        held = sum(tmpfs_bytes(mount) for mount in self.tmpfs)
+        return self.meter.read(pids, held + (socket_bytes(self.proc) if self.sockets else 0))
 
     def cpu_seconds(self) -> float:
         """Return the CPU time used so far."""
@@ -110,13 +112,14 @@ class SupervisedTree(_MeteredTree):
     """The processes below a supervisor, alive as long as it is: it kills all others before it ends.
 
     `supervisor` is a pidfd; `counted` finds the processes for `cpu_seconds`, in a thread of its
-    own.
+    own, `sockets` their sockets, if what these may hold counts.
     """
 
     supervisor: int
     descendants: Descendants
     counted: Descendants
     disk: DiskMonitor
+    sockets: OpenSockets | None
 
     def cpu_seconds(self) -> float:
         """Return the CPU time used so far."""
@@ -132,7 +135,8 @@ class SupervisedTree(_MeteredTree):
         self.disk.look(pids)
         # the supervisor's time is the sandbox's: it answers its forks and reaps its orphans
         self.contention.look([*pids, self.descendants.root])
-        return self.meter.read(pids, self.disk.used)
+        held = self.sockets.read(pids) if self.sockets else 0
+        return self.meter.read(pids, self.disk.used + held)
 
     def out_of_memory(self) -> bool:
         """Return False: the kernel does not limit it."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import mmap
 import os
 import resource
+import struct
 import sys
 
 from attack_target import trying
 
 RWF_NOWAIT, MADV_PAGEOUT, MADV_COLD, MADV_MERGEABLE = 8, 21, 20, 12
 PAGE = mmap.PAGESIZE
+EXT4_GETSTATE, EXT4_GET_ES_CACHE = 0x80046629, 0xC020662A
 
 
 def attack(target):
@@ -30,6 +33,13 @@ def attack(target):
         out = ctypes.create_string_buffer(40)
         target.call("cachestat", number, ctypes.create_string_buffer(16), out, 0)
         print("got cachestat")
+    for request, asked in (
+        (EXT4_GETSTATE, bytes(4)),
+        (EXT4_GET_ES_CACHE, struct.pack("QQIIII", 0, 1 << 62, 0, 0, 0, 0)),
+    ):
+        with trying():
+            fcntl.ioctl(number, request, asked)
+            print("got what was looked up of a file")
     for advice in (MADV_PAGEOUT, MADV_COLD, MADV_MERGEABLE):
         with trying():
             target.call("madvise", address, PAGE, advice)

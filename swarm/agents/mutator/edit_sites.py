@@ -33,7 +33,7 @@ from swarm.agents.mutator.source import Edit, Source
 from swarm.agents.mutator.transforms import Number, parse_number
 
 Rank = Literal["knob", "named", "inner"]
-"""Prominence: a constant at top level; a default, attribute or keyword; a number in a body."""
+"""Prominence: a constant at top level; a default, attribute or keyword; in a body or a table."""
 
 MAX_OPTIONS = 16
 """Options of one site that are considered; a comment may list any number."""
@@ -43,6 +43,9 @@ MAX_EPSILON = 1e-6
 
 MAX_DIMENSION = 2
 """Integers in bodies up to this are mostly dimensions or indices, so they are no site."""
+
+MAX_LISTED = 8
+"""Elements of a tuple or list that are a knob each; more of them, or rows of them, are a table."""
 
 ZERO_OPTIONS = {"0": ("1",), "0.0": ("0.01", "0.1", "0.3")}
 """Values to try for a zero, which has no place on a logarithmic scale."""
@@ -247,6 +250,12 @@ class _Finder:
                 )
         return below
 
+    def _display(self, node: ast.List | ast.Set | ast.Tuple, context: _Context) -> list[_Pending]:
+        rows = any(isinstance(item, (ast.List, ast.Set, ast.Tuple)) for item in node.elts)
+        if rows or len(node.elts) > MAX_LISTED:
+            context = replace(context, rank="inner")  # coefficients that were computed together
+        return [(item, context) for item in node.elts]
+
     def _operation(self, node: ast.BinOp, context: _Context) -> list[_Pending]:
         if isinstance(node.op, ast.Pow) and isinstance(node.left, ast.Constant):
             return [(node.right, context)]  # in 2**12 only the 12 is meant to change
@@ -279,8 +288,11 @@ _HANDLERS: dict[type[ast.AST], Callable[[_Finder, Any, _Context], list[_Pending]
     ast.ImportFrom: _Finder._skip,
     ast.JoinedStr: _Finder._skip,
     ast.Lambda: _Finder._lambda,
+    ast.List: _Finder._display,
     ast.Raise: _Finder._skip,
+    ast.Set: _Finder._display,
     ast.Subscript: _Finder._subscript,
+    ast.Tuple: _Finder._display,
     ast.keyword: _Finder._keyword,
     ast.match_case: _Finder._case,
 }

@@ -42,6 +42,14 @@ def test_knobs_defaults_flags_and_alternatives_are_sites():
     assert sites_by_name["DECAY"].options == ("0.01", "0.1", "0.3")
 
 
+def test_rows_and_long_lists_of_numbers_rank_below_knobs():
+    """A pair of numbers is two knobs; coefficients computed together are one by one no promise."""
+    rows = "ROWS = ((8.1, -22.4), (4.0, -2.8))"
+    long = f"TAPS = [{', '.join(f'{n}.5' for n in range(1, 10))}]"
+    for text, rank in (("PAIR = (0.9, 0.95)", "knob"), (rows, "inner"), (long, "inner")):
+        assert {site.rank for site in sites(text).values()} == {rank}
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -58,13 +59,16 @@ class _CpuLimit:
 
     def __init__(self, allowance: CpuAllowance | None, sandbox: Sandbox) -> None:
         self._allowance, self._sandbox, self.spent = allowance, sandbox, False
+        self._since = time.monotonic()
 
     def ended(self, wait: float) -> bool:
         """Return whether the program has ended, or must."""
         if self._sandbox.program.ended(wait):
             return True
         if self._allowance is not None:
-            self.spent = self._allowance.exceeded(self._sandbox.tree.cpu_seconds())
+            tree = self._sandbox.tree
+            lost_share = min(1.0, tree.lost / max(time.monotonic() - self._since, 1e-9))
+            self.spent = self._allowance.exceeded(tree.cpu_seconds(), lost_share)
         return self.spent
 
 

@@ -16,7 +16,7 @@ from harness.sandbox import SandboxPolicy, python_argv, run
 from harness.sandbox.guest import clock as guest
 from harness.sandbox.monitor.clock import STILL_S, BudgetClock, ClockPage
 from harness.sandbox.monitor.watchdog import waited
-from harness.sandbox.policy import Exit
+from harness.sandbox.policy import CpuAllowance, Exit
 from harness.sandbox.tiers import check
 from tests.sandbox.clock_programs import PROGRAMS, SPENT
 
@@ -108,6 +108,17 @@ def test_a_wait_far_too_long_is_a_disturbance(monkeypatch):
     assert not waited(lambda wait: asleep(wait + 0.9 * STILL_S), 0.05, clock)
     with pytest.raises(DisturbedError, match="everything stood still for 90 s"):
         waited(lambda wait: asleep(wait + 90), 0.05, clock)
+
+
+def test_cpu_time_counts_less_by_the_share_that_others_took():
+    """What an honest program uses beside others is no more than it uses alone."""
+    allowance = CpuAllowance()
+    assert not allowance.exceeded(8.0, lost_share=0.5)
+    allowance.allow(2.0)
+    assert allowance.limit == 6.0
+    assert not allowance.exceeded(12.0, lost_share=0.5)
+    assert allowance.exceeded(12.1, lost_share=0.5)
+    assert allowance.exceeded(6.1)
 
 
 def test_a_signal_from_outside_is_a_disturbance_and_a_fault_of_its_own_is_none():

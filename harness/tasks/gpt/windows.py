@@ -37,12 +37,14 @@ MAX_TOKENS = 1 << 21
 of about 0.0003 bits per byte, so 2^21 about 0.0002."""
 
 TOKENS_PER_SECOND = {"cpu": 1200, "mps": 3500, "cuda": 3500}
-"""Most tokens that are scored per second of the budget, by kind of device.
+"""Most tokens that are scored per second of the budget, by kind of device; on a CPU at depth 2 or
+less, and fewer by the square of the depth beyond.
 
 On a CPU 24,000 tokens after 20 s take the seed about 0.7 s, and the difference of two models varies
-by about 0.0015 bits per byte. On other devices 2^20 after 300 s, 2^21 from 600 s on: with a
-vocabulary of 8,192 the logits of 2^20 are 34 GB, about 3 s of arithmetic on 16 cores, and moving
-them about ten more (a guess, not measured on such a device)."""
+by about 0.0015 bits per byte. A token at depth 4 takes 6.6 times the arithmetic of one at depth 2:
+as many a second there made scoring and audit longer than the training. On other devices 2^20 after
+300 s, 2^21 from 600 s on: with a vocabulary of 8,192 the logits of 2^20 are 34 GB, about 3 s of
+arithmetic on 16 cores, and moving them about ten more (a guess, not measured on such a device)."""
 
 MAX_REFERENCE_TOKENS = 1 << 24
 """Most training tokens that the reference counts: 2^24 take about 3 s, once a process."""
@@ -86,7 +88,8 @@ class Windows:
 
 def max_scored_tokens(rung: Rung, lease: Slice) -> int:
     """Return the largest number of tokens to score at this rung on this slice."""
-    return min(MAX_TOKENS, round(TOKENS_PER_SECOND[lease.kind] * rung.seconds))
+    share = (2 / max(2, rung.depth)) ** 2 if lease.kind == "cpu" else 1.0
+    return min(MAX_TOKENS, round(share * TOKENS_PER_SECOND[lease.kind] * rung.seconds))
 
 
 def held_text(corpus: Corpus, split: Split, max_tokens: int, seed: int) -> Windows:

@@ -60,7 +60,9 @@ def test_a_short_budget_scores_windows_from_all_along_the_text():
     assert gpt.windows.max_scored_tokens(Rung(2, 20), gpu) == 70_000
     tokens = [gpt.windows.max_scored_tokens(Rung(12, seconds), gpu) for seconds in (300, 600, 3600)]
     assert tokens == [1_050_000, gpt.windows.MAX_TOKENS, gpt.windows.MAX_TOKENS]
-    assert gpt.windows.max_scored_tokens(Rung(8, 3600), cpu) == gpt.windows.MAX_TOKENS
+    assert gpt.windows.max_scored_tokens(Rung(1, 20), cpu) == 24_000
+    assert gpt.windows.max_scored_tokens(Rung(4, 60), cpu) == 18_000
+    assert gpt.windows.max_scored_tokens(Rung(2, 3600), cpu) == gpt.windows.MAX_TOKENS
 
 
 def test_the_score_of_random_windows_errs_by_its_error():

@@ -161,7 +161,7 @@ class Ledger:
         if not os.fstat(self._file.fileno()).st_nlink:
             raise SetupError(
                 f"{self._path} was removed while the run wrote to it, so the run's record is lost;"
-                " its commits are in git (git for-each-ref refs/swarm)"
+                " its kept changes are in git (git branch --list 'swarm/*')"
             )
 
 

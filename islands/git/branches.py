@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from contextlib import suppress
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from harness.contract import SetupError
 from islands.genome.admission import is_inside
 from islands.git.commit_stream import commit_stream
 from islands.git.export import export_files
+from islands.git.packs import CandidatePacks
 from islands.git.plumbing import IDENTITY, GitError, Plumbing
 from islands.git.refs import HeadMovedError, RunRefs
 from islands.records import Conflict, Entry
@@ -40,6 +42,7 @@ class Branches:
     def __init__(self, repo: Path | Plumbing, run: str, genome: tuple[str, ...]) -> None:
         self._git = repo if isinstance(repo, Plumbing) else Plumbing(repo)
         self._refs = RunRefs(self._git, run)
+        self._packs = CandidatePacks(self._git, run)
         self._genome = genome
         self._paths = [path.rstrip("/") for path in genome]
         # each proposal is compared with its head's files: the cache saves two git processes each
@@ -65,7 +68,8 @@ class Branches:
 
     def tried(self, experiment: int) -> str | None:
         """Return the experiment's candidate, None if it never became one."""
-        return self._git.commit_id(self._refs.tried_ref(experiment))
+        ref = self._refs.tried_ref(experiment)
+        return self._git.commit_id(ref) or self._packs.refs().get(ref)
 
     def contains(self, commit: str, ancestor: str) -> bool:
         """Return whether `ancestor` is in the history of `commit`."""
@@ -107,11 +111,14 @@ class Branches:
         if a file is not a regular one inside the genome.
         """
         ref = self._refs.tried_ref(experiment)
+        commit = ""
         try:
-            return self._commit(ref, parent, files, message, when)
+            commit = self._commit(ref, parent, files, message, when)
         except GitError:
             if self._git.commit_id(ref) is None:
                 raise
+        if commit and self._packed_before.get(ref, commit) == commit:
+            return commit
         raise SetupError(
             f"run {self._refs.run} has another candidate of experiment {experiment}, from a ledger "
             "that is gone: launch with --new"
@@ -126,6 +133,14 @@ class Branches:
         holds another one.
         """
         return self._commit(f"{self._refs.folder}{name}", parent, files, message, when)
+
+    def pack_candidates(self, base: str) -> None:
+        """Pack what the run's refs hold beyond its base, so that few refs are left.
+
+        Where git or the disk refuses, the refs stay.
+        """
+        with suppress(GitError, OSError):
+            self._packs.take_in(base)
 
     def advance(self, island: str, new: str, old: str) -> None:
         """Move the island's branch from `old` to `new`, atomically; `old` "" creates it.
@@ -157,11 +172,12 @@ class Branches:
         out = self._diff("-p", "-U3", "--no-color", "--stdin", stdin="".join(asked).encode())
         found: dict[str, list[str]] = {}
         lines: list[str] = []
-        for line in out.decode(errors="replace").splitlines(keepends=True):
-            if line.rstrip("\n") in chosen:  # lines of a diff begin otherwise than a commit id
-                lines = found.setdefault(line.rstrip("\n"), [])
+        text = out.decode(errors="replace").removesuffix("\n")
+        for line in text.split("\n"):  # a line of a candidate may hold other breaks
+            if line in chosen:  # lines of a diff begin otherwise than a commit id
+                lines = found.setdefault(line, [])
             else:
-                lines.append(line)
+                lines.append(f"{line}\n")
         return {new: "".join(lines) for new, lines in found.items()}
 
     def _held(self, names: Iterable[str]) -> set[str]:
@@ -190,6 +206,11 @@ class Branches:
         else:
             merged = self._merge(parent, onto, commit)
         return merged if isinstance(merged, Conflict) else changed_files(self.files(onto), merged)
+
+    @cached_property
+    def _packed_before(self) -> Mapping[str, str]:
+        """What was packed when the first candidate was committed here."""
+        return self._packs.refs()
 
     def _commit(
         self, ref: str, parent: str, files: Mapping[str, Entry | None], message: str, when: int

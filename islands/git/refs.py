@@ -3,7 +3,8 @@
 An island is the branch `swarm/<run>/<island>`. A candidate is a commit under
 `refs/swarm/<run>/tried/<experiment>`, so that `git gc` keeps it whether it was kept or not; a
 candidate rebased onto a new head is under `refs/swarm/<run>/rebased/<experiment>/<head>`, and what
-an agent had checked before it proposed under `refs/swarm/<run>/asked/<experiment>/<question>`. The
+an agent had checked before it proposed under `refs/swarm/<run>/asked/<experiment>/<question>`. All
+of these are packed at times (`islands.git.packs`) and are refs no longer. The
 ratchet is the compare-and-swap `git update-ref REF NEW OLD`: git refuses if the ref is not at OLD.
 
 Not covered: a branch that the user has checked out still moves on a keep, and their working tree
@@ -19,6 +20,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 
 from harness.contract import SetupError
+from islands.git.packs import CandidatePacks
 from islands.git.plumbing import GitError, Plumbing
 
 ABSENT = ""
@@ -127,7 +129,9 @@ class RunRefs:
         """Return whether `commit` is an ancestor of `head`, or one of the run's candidates."""
         if self._git.try_run("merge-base", "--is-ancestor", commit, head).code == 0:
             return True
-        return bool(self._git.run("for-each-ref", f"--points-at={commit}", self.folder))
+        if self._git.run("for-each-ref", f"--points-at={commit}", self.folder):
+            return True
+        return commit in CandidatePacks(self._git, self.run).refs().values()
 
     def _remove_stale_locks(self) -> None:
         """Remove the locks that a `kill -9` of git left in the run's own folders of refs."""

@@ -50,8 +50,8 @@ def _file_line(error: OSError) -> str:
         if RUNS_HOME not in parts:
             return ""
         return (
-            f"{name} was taken away while swarm used it: the commits of a run stay in git"
-            f" (git for-each-ref refs/swarm), its record is gone with {RUNS_HOME}"
+            f"{name} was taken away while swarm used it: the kept changes of a run stay in git"
+            f" (git branch --list 'swarm/*'), its record is gone with {RUNS_HOME}"
         )
     fix = _FIXES.get(error.errno or 0)
     return f"{name} {fix}" if fix else ""

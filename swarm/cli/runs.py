@@ -23,8 +23,8 @@ from swarm.project.runs import runs as all_runs
 def runs(*, as_json: bool) -> None:
     """List the runs of this repository, the one that was active last first.
 
-    Their heads are branches; each candidate has a ref in refs/swarm: `git log --branches` shows
-    the former alone, and `git push --all` pushes no others.
+    Their heads are branches. Other candidates are packed when a launch ends: git keeps them, `git
+    show COMMIT` finds them, and `git log --all` and `git push` leave them out.
     """
     rows = [_facts(run) for run in all_runs(repository())]
     if as_json:

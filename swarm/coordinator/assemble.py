@@ -138,6 +138,7 @@ async def assemble(
             calls.run = answers.run = run
             gc.freeze()  # all of this lives as long as the run: do not scan it again
             stack.callback(gc.unfreeze)
+            stack.callback(branches.pack_candidates, base.commit)
             yield run
 
 
@@ -175,7 +176,7 @@ def _present(folder: RunFolder) -> Iterator[None]:
             raise
         raise SetupError(
             f"{folder.path} was removed while the run used it, so the run's record is lost; its"
-            " commits are in git (git for-each-ref refs/swarm)"
+            " kept changes are in git (git branch --list 'swarm/*')"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Keeps the git branches of islands where the ledger has their heads."""
+"""Keeps the git branches of islands where the ledger has their heads, and other refs few."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from islands.promotion import consensus
 from islands.state.run_state import State
 from swarm.coordinator.interfaces import BranchStore, Offload
 
+PACKED = 256
+"""Experiments after which candidates are packed: 0.1 s of work, and so few refs are seen."""
+
 
 @dataclass(slots=True)
 class BranchSync:
@@ -18,6 +21,8 @@ class BranchSync:
     state: State
     offload: Offload
     _heads: dict[str, str] = field(default_factory=dict)
+    _packed: int = 0
+    """Experiments when candidates were packed last."""
     _moving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def restore(self) -> None:
@@ -27,13 +32,19 @@ class BranchSync:
         if built is not None:
             heads[consensus.NAME] = built.commit
         await self.offload(self.branches.sync_branches, heads)
-        self._heads = heads
+        self._heads, self._packed = heads, self.state.experiments
 
     async def advance(self) -> None:
-        """Move each branch to its island's head if that has changed, one branch at a time."""
+        """Move each branch to its island's head if that has changed, one branch at a time.
+
+        Then pack candidates, if there are many.
+        """
         async with self._moving:
             for name, island in self.state.islands.items():
                 head, old = island.head, self._heads[name]
                 if head != old:
                     await self.offload(self.branches.advance, name, head, old)
                     self._heads[name] = head
+            if self.state.experiments >= self._packed + PACKED:
+                self._packed = self.state.experiments
+                await self.offload(self.branches.pack_candidates, self.state.run.base)

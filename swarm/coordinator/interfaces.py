@@ -74,6 +74,9 @@ class BranchStore(Protocol):
     def sync_branches(self, heads: Mapping[str, str]) -> None:
         """Move every island's branch to its head by the ledger."""
 
+    def pack_candidates(self, base: str) -> None:
+        """Keep all candidates of the run that began on `base` without a ref for each."""
+
 
 class PreflightRunner(Protocol):
     """Runs preflight checks without a slice (swarm/executors/preflight.py)."""

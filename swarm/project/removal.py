@@ -1,7 +1,8 @@
 """Removal of a run: its folder, its branches and its other refs.
 
 The refs go in one transaction, the folder afterwards: a removal that is killed leaves a run that
-can be removed again. Commits that nothing else holds are dropped by git's next garbage collection.
+can be removed again. Commits that nothing else holds, packed ones too, are dropped by git's next
+garbage collection.
 
 Not covered: what was merged stays merged; `git reflog` of a removed branch is gone with it.
 """
@@ -13,6 +14,7 @@ import shutil
 from dataclasses import dataclass
 
 from harness.contract import SetupError
+from islands.git.packs import CandidatePacks
 from islands.git.plumbing import Plumbing
 from swarm.project.runs import RunFolder, release_name, require_stopped
 
@@ -23,7 +25,7 @@ class RemovalPlan:
 
     run: its folder
     branches: names of its branches
-    refs: how many other refs it has
+    refs: how many other refs it has, packed ones too
     bytes: size of its folder
     """
 
@@ -52,7 +54,8 @@ def plan_removal(run: RunFolder) -> RemovalPlan:
     files = (path for path in run.path.rglob("*") if path.is_file() and not path.is_symlink())
     size = sum(path.stat().st_size for path in files)
     names = tuple(_short(ref) for ref, _ in branches)
-    return RemovalPlan(run, names, len(others.splitlines()), size)
+    refs = {*os.fsdecode(others).splitlines()} | CandidatePacks(git, run.name).refs().keys()
+    return RemovalPlan(run, names, len(refs), size)
 
 
 def remove(plan: RemovalPlan, *, keep_branches: bool) -> None:
@@ -64,6 +67,7 @@ def remove(plan: RemovalPlan, *, keep_branches: bool) -> None:
     refs = git.run("for-each-ref", "--format=delete %(refname)", *places)
     if refs:
         git.run("update-ref", "--no-deref", "-m", "swarm: remove", "--stdin", stdin=refs)
+    CandidatePacks(git, run.name).release()
     release_name(run)
     try:
         shutil.rmtree(run.path)

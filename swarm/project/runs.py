@@ -19,6 +19,7 @@ from analysis import ledger
 from analysis.ledger import RUNS_HOME
 from harness.contract import SetupError
 from islands.events import Event
+from islands.git.packs import packed_runs
 from islands.git.plumbing import require_git
 from islands.state.run_state import State
 
@@ -207,8 +208,11 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def _name_place(run: RunFolder) -> Path:
-    common = Git(run.repo).rev_parse("--path-format=absolute", "--git-common-dir")
-    return Path(common) / "swarm" / "runs" / run.name
+    return _common_dir(run.repo) / "swarm" / "runs" / run.name
+
+
+def _common_dir(repo: Path) -> Path:
+    return Path(Git(repo).rev_parse("--path-format=absolute", "--git-common-dir"))
 
 
 def make_home(repo: Path) -> Path:
@@ -290,9 +294,9 @@ def require_here(places: Mapping[str, str]) -> None:
 
 
 def _names_in_refs(repo: Path) -> list[str]:
-    """Return every part of the names of the refs of runs."""
+    """Return every part of the names of the refs of runs, packed ones too."""
     refs = Git(repo).for_each_ref("--format=%(refname)", "refs/heads/swarm/", "refs/swarm/")
-    return str(refs).replace("\n", "/").split("/")
+    return [*str(refs).replace("\n", "/").split("/"), *packed_runs(_common_dir(repo))]
 
 
 def repository(start: Path | None = None) -> Path:

@@ -21,6 +21,7 @@ from analysis.database.refresh import strays
 from analysis.ledger import START, Line, read_lines
 from harness.contract import SetupError
 from islands import events as ev
+from islands.git.packs import CandidatePacks
 from islands.git.plumbing import Plumbing
 from islands.promotion.consensus import NAME as CONSENSUS
 from islands.state.lifecycle import LifecycleError
@@ -127,7 +128,7 @@ def _consistency_checks(record: _Record) -> Iterator[VerifyCheck]:
     """Yield the checks of the events against scores, refs and merges."""
     checks = {
         "scores": (f"all are of harness {record.opened.harness}", _foreign_scores),
-        "candidates": (f"each is held by its ref under {record.tried}", _candidates),
+        "candidates": (f"git holds each, by a ref or packed, as {record.tried}<N>", _candidates),
         "heads": ("each island's branch is at its head", _heads),
         "stacks": ("each stack that was assembled is held by its ref, and no other is", _stacks),
         "consensus": ("the consensus branch is where the last promotion moved it", _consensus),
@@ -306,14 +307,16 @@ def _of(kind: type[E], lines: Iterable[Line]) -> Iterator[E]:
 
 
 def _refs(git: Plumbing, run: str) -> dict[str, _Ref]:
-    """Return the run's branches and candidates by full ref name."""
+    """Return the run's branches and candidates by full ref name, packed ones too."""
     prefixes = (f"refs/heads/swarm/{run}/", f"refs/swarm/{run}/")
     lines = git.run("for-each-ref", "--format=%(objectname) %(refname)", *prefixes).decode()
-    names = [line.split(" ") for line in lines.splitlines()]
-    parents = _parents(git, {commit for commit, _ in names})
+    rows = (line.split(" ") for line in lines.splitlines())
+    commits = {name: commit for commit, name in rows}
+    commits = CandidatePacks(git, run).refs() | commits  # in this order: refs become packed ones
+    parents = _parents(git, set(commits.values()))
     return {
         name: _Ref(commit if commit in parents else f"the lost {commit}", parents.get(commit, ""))
-        for commit, name in names
+        for name, commit in commits.items()
     }
 
 

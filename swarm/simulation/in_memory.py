@@ -145,6 +145,9 @@ class MemoryBranches:
         """Make the islands' branches agree with the ledger."""
         self._heads.update(heads)
 
+    def pack_candidates(self, base: str) -> None:
+        """Do nothing: there are no refs."""
+
     def _add(self, genome: Genome) -> str:
         commit = f"{len(self._genomes) + 1:040x}"
         self._genomes[commit] = genome

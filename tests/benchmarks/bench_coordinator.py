@@ -217,6 +217,9 @@ class NoGit:
     def sync_branches(self, heads):
         pass
 
+    def pack_candidates(self, base):
+        pass
+
 
 class Ready:
     """An agent that has an answer at once."""

@@ -33,8 +33,8 @@ def test_a_launch_measures_a_baseline_and_tries_changes(finished):
 
 
 @pytest.mark.sandbox
-def test_every_candidate_has_a_ref_and_every_kept_one_is_on_its_branch(finished):
-    """Branches are at the ledger's heads, and git finds nothing wrong."""
+def test_every_candidate_is_held_and_every_kept_one_is_on_its_branch(finished):
+    """Branches are at the ledger's heads; `git log --all` shows them alone, and nothing is lost."""
     repo, _ = finished
     heads = {e["island"]: e["head"] for e in ledger(repo) if e["kind"] == "island_opened"}
     commits = {
@@ -47,8 +47,11 @@ def test_every_candidate_has_a_ref_and_every_kept_one_is_on_its_branch(finished)
             heads[event["island"]] = event["new"]
     for island, head in heads.items():
         assert git(repo, "rev-parse", f"swarm/run1/{island}") == head
-    held = git(repo, "for-each-ref", "--format=%(objectname)", "refs/swarm/run1/tried").split()
-    assert set(held) == set(commits.values())
+    shown = git(repo, "log", "--all", "--format=%H").split()
+    assert set(shown) == set(git(repo, "log", "main", *heads.values(), "--format=%H").split())
+    git(repo, "gc", "-q", "--prune=now")
+    for commit in commits.values():
+        assert git(repo, "cat-file", "-t", commit) == "commit"
     git(repo, "fsck", "--strict")
     assert git(repo, "status", "--porcelain") == ""
 

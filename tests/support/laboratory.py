@@ -89,6 +89,9 @@ class MemoryBranches:
     def sync_branches(self, heads):
         self.heads.update(heads)
 
+    def pack_candidates(self, base):
+        pass
+
 
 def value(branches, commit):
     """Read X out of a commit's genome: what its true score is made of."""

@@ -10,6 +10,7 @@ not promoted).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatchmethod
 
@@ -45,7 +46,8 @@ class StackChecks:
         self.open: StackCheck | None = None
         self.judged: list[ev.StackCheckEnded] = []
         self.kept: dict[int, Claim] = {}
-        self.left_out: dict[int, str] = {}
+        self.left_out: dict[int, Mapping[int, str]] = {}
+        """Why parts were left out, by the number of the check and the part."""
         self.count = 0
         self.spent = 0
         self._tried: frozenset[int] = frozenset()
@@ -147,7 +149,7 @@ class StackChecks:
         claims = {number: self.kept[number] for number in event.parts}
         checks = bool(self._run.checks)
         self.open = StackCheck(event, claims, self._run.direction, self._run.seed, checks=checks)
-        self.count, self.left_out = event.number, {}
+        self.count = event.number
         self._tried = frozenset(self.kept)
 
     @apply.register
@@ -161,7 +163,8 @@ class StackChecks:
 
     @apply.register
     def _stack_check_ended(self, event: ev.StackCheckEnded) -> None:
-        self.left_out = self._open_check(event.number).left_out
+        if left_out := self._open_check(event.number).left_out:
+            self.left_out[event.number] = left_out
         self.open = None
         self.judged.append(event)
 

@@ -98,7 +98,7 @@ def _result(state: State, judged: ev.StackCheckEnded, part: int) -> str:
         for fault, worth in zip(judged.culprits, judged.blame, strict=False)
         if part in fault
     ]
-    left_out = state.stacks.left_out.get(part)
+    left_out = state.stacks.left_out.get(judged.number, {}).get(part)
     result = "stays" if part in judged.parts else "dropped"
     if part in judged.dropped and left_out:
         result = left_out

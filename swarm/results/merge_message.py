@@ -143,8 +143,7 @@ def _stack_check(state: State, stack: ev.StackCheckEnded) -> list[str]:
 
 def _dropped(state: State, stack: ev.StackCheckEnded) -> list[str]:
     """Return a line for each change that does not fit in, and one for those that ablation drops."""
-    latest = state.stacks.count == stack.number  # the reasons of earlier checks are not kept
-    apart = state.stacks.left_out if latest else {}
+    apart = state.stacks.left_out.get(stack.number, {})
     lines = [f"Left out: #{part}, {apart[part]}." for part in stack.dropped if part in apart]
     dropped = [part for part in stack.dropped if part not in apart]
     saved = "" if lines else f", which saves {_count(stack.lines_saved, 'line')}"

@@ -57,19 +57,17 @@ class CommitPolicy:
 
     def line(self, commits: int, hooks: Sequence[str]) -> str:
         """Return that line for so many commits of swarm's and the hooks of a repository."""
+        what = "commit" if self.squash else "merge commit"
         signed = "signed by your key" if self.sign else "not signed (--sign signs it)"
-        parts = [f"the {'commit' if self.squash else 'merge'} is {signed}"]
-        if not self.squash:
-            own = "commit" if commits == 1 else f"{commits} commits"
-            parts.append(f"the {own} by {AUTHOR} in it not, and no hook saw them")
+        sentences = [f"The {what} is {signed}."]
         if hooks:
             names = ", ".join(hooks)
-            parts.append(
-                f"your hooks run: {names}"
-                if self.run_hooks
-                else f"your hooks do not run (--run-hooks runs them): {names}"
-            )
-        return f"Commit: {'; '.join(parts)}."
+            run = "run on it" if self.run_hooks else "do not run on it (--run-hooks runs them)"
+            sentences.append(f"Your hooks ({names}) {run}.")
+        if not self.squash:
+            own = "one commit" if commits == 1 else f"{commits} commits"
+            sentences.append(f"It holds {own} by {AUTHOR}, unsigned and unseen by hooks.")
+        return " ".join(sentences)
 
     def hooks_here(self, git: Plumbing) -> tuple[str, ...]:
         """Return the hooks that this repository has, of those that git would run."""

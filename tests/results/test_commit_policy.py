@@ -139,10 +139,10 @@ def test_the_plan_says_what_is_not_done(repo):
     hook(repo, "commit-msg", "")
     hook(repo, "pre-push", "")
     assert CommitPolicy().describe(plumbing, old, head) == (
-        "Commit: the merge is not signed (--sign signs it); the commit by swarm <swarm@localhost>"
-        " in it not, and no hook saw them; your hooks do not run (--run-hooks runs them):"
-        " commit-msg."
+        "The merge commit is not signed (--sign signs it). Your hooks (commit-msg) do not run on it"
+        " (--run-hooks runs them). It holds one commit by swarm <swarm@localhost>, unsigned and"
+        " unseen by hooks."
     )
     assert CommitPolicy(squash=True, sign=True, run_hooks=True).describe(plumbing, old, head) == (
-        "Commit: the commit is signed by your key; your hooks run: commit-msg."
+        "The commit is signed by your key. Your hooks (commit-msg) run on it."
     )

@@ -113,7 +113,7 @@ def changed_lines(diff: str) -> Iterator[str]:
 def _changed(diff: str) -> Iterator[tuple[str, str]]:
     """Yield the path and the line, with its sign, of each added or removed line."""
     in_hunk, path = False, ""
-    for line in diff.splitlines():
+    for line in diff.split("\n"):  # a line of a candidate may hold other breaks
         if line.startswith("@@"):
             in_hunk = True
         elif line.startswith("diff "):

@@ -15,6 +15,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from analysis.questions.tried import changed_lines
+from harness.contract import one_line
 from islands.ratchet.ladder import released, step
 from islands.records import Brief, Entry
 from islands.state.attempts import EndedAttempt
@@ -97,8 +99,8 @@ class RecordAnswers:
         new = [(one.parent, one.commit) for one in ended if one.commit]
         new = [pair for pair in new if pair[1] not in self._lines][:MAX_HELD]
         for commit, diff in (branches.diffs(new) if new else {}).items():
-            changed = [line[1:] for line in diff.splitlines() if _is_changed(line)]
-            self._lines[commit] = "\n".join(changed)[:MAX_LINES_CHARS].lower()
+            changed = "\n".join(line[1:] for line in changed_lines(diff))
+            self._lines[commit] = changed[:MAX_LINES_CHARS].lower()
         for _, commit in new:
             self._lines.setdefault(commit, "")
         while len(self._lines) > MAX_HELD:
@@ -115,16 +117,11 @@ def fitting(words: str) -> Callable[[str], bool] | None:
 
     `|` separates alternatives.
     """
-    printable = "".join(char if char.isprintable() else " " for char in words[:MAX_WORDS_CHARS])
-    each = [part.split() for part in printable.lower().split("|")]
+    each = [part.split() for part in one_line(words, MAX_WORDS_CHARS).lower().split("|")]
     alternatives = [terms for terms in each if terms]
     if not alternatives:
         return None
     return lambda text: any(all(term in text for term in terms) for terms in alternatives)
-
-
-def _is_changed(line: str) -> bool:
-    return line[:1] in {"+", "-"} and line[:3] not in {"+++", "---"}
 
 
 def _open(run: Run) -> list[Experiment]:

@@ -272,6 +272,15 @@ class SetupError(Exception):
     """Something that the user can fix on this machine; the message says what and how."""
 
 
+def one_line(text: str, most: int) -> str:
+    """Return untrusted `text` as one line of at most `most` characters, all of them printable.
+
+    White space is folded; other unprintable characters are left out.
+    """
+    flat = "".join(filter(str.isprintable, " ".join(text[: 8 * most].split())))
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
 _TRIAL = TypeAdapter(Trial)
 _OUTCOME = TypeAdapter(Outcome)
 _PREFLIGHT = TypeAdapter(Preflight)

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+from harness.contract import one_line
+
 MAX_LINE_CHARS = 400
 """A longer line holds no `name: number`."""
 
@@ -215,9 +217,7 @@ def _missing(metric: str, pattern: str, lines: Sequence[str]) -> str:
 
 
 def _shown(line: str) -> str:
-    text = "".join(char for char in line if char.isprintable())
-    cut = text if len(text) <= MAX_SHOWN_CHARS else f"{text[: MAX_SHOWN_CHARS - 3]}..."
-    return f'"{cut}"'
+    return f'"{one_line(line, MAX_SHOWN_CHARS)}"'
 
 
 def _only(values: Sequence[Printed]) -> float | None:

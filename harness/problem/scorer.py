@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.contract import Trial
+from harness.contract import Trial, one_line
 from harness.problem.command_sandbox import command_argv, command_policy
 from harness.problem.judge import judge_places
 from harness.problem.spec import ProblemSpec
@@ -65,8 +65,8 @@ def failure_of(ended: Exit, printed: bytes, trial: Trial) -> tuple[str, str] | N
         return reason, reason
     if ended.code:
         text = printed.decode(errors="replace")
-        lines = ["".join(filter(str.isprintable, line)).strip() for line in text.splitlines()]
-        last = next((line for line in reversed(lines) if line), "no output")[:300]
+        lines = (one_line(line, 300) for line in reversed(text.splitlines()))
+        last = next(filter(None, lines), "no output")
         status = f"score: exit status {ended.code}"
         refused = last.startswith(REFUSED)
         return f"{status}: {last}", last.removeprefix(REFUSED) if refused else status

@@ -13,6 +13,7 @@ import asyncio
 from dataclasses import replace
 from itertools import islice
 
+from harness.contract import one_line
 from islands import events as ev
 from islands.ratchet.ladder import step
 from swarm.agents.base import AgentError, Summariser
@@ -57,7 +58,7 @@ async def _write(run: Run, briefer: Briefer, writer: Summariser) -> None:
     except BudgetError as error:
         run.record(ended("", str(error)))
     else:
-        run.record(replace(ended(one_paragraph(said), ""), usage=usage))
+        run.record(replace(ended(one_line(said, MAX_LEARNED_CHARS), ""), usage=usage))
 
 
 def known(run: Run) -> str:
@@ -69,9 +70,3 @@ def known(run: Run) -> str:
     ]
     before = quoted(state.summary, MAX_LEARNED_CHARS) if state.summary else "nothing yet"
     return "\n".join([f"Written before: {before}", "", *reversed(lines)])
-
-
-def one_paragraph(text: str) -> str:
-    """Return a model's text as one paragraph of printable characters, clipped."""
-    flat = "".join(filter(str.isprintable, " ".join(text[: 8 * MAX_LEARNED_CHARS].split())))
-    return flat if len(flat) <= MAX_LEARNED_CHARS else flat[: MAX_LEARNED_CHARS - 1] + "…"

@@ -30,7 +30,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self
 
-from harness.contract import DisturbedError, Failure
+from harness.contract import DisturbedError, Failure, one_line
 from harness.problem import wire
 from harness.sandbox.policy import Exit
 from harness.tasks.base import InvalidError
@@ -387,7 +387,7 @@ def _reply(genome: Genome, frame: wire.Frame) -> wire.Frame:
 def text_of(frame: wire.Frame) -> str:
     """Return the text of a frame from an untrusted source as one printable line."""
     try:
-        text = str(frame.value())[:1000]
+        text = str(frame.value())
     except wire.WireError as error:
         text = str(error)
-    return "".join(char for char in " ".join(text.split()) if char.isprintable())[:300]
+    return one_line(text, 300)

@@ -50,7 +50,7 @@ from swarm.agents.gateway.lease import Lease
 from swarm.agents.gateway.prices import price_line
 from swarm.agents.llm.agent import PASSING, UsageCallback, ignore_usage, named
 from swarm.agents.llm.budget import BudgetError
-from swarm.agents.llm.provider import one_line
+from swarm.agents.llm.provider import reason_line
 from swarm.agents.questions import Asked, RunQuestions
 
 PORT: Final = 8765
@@ -290,7 +290,7 @@ class CodingAgent:
         return ending
 
     def _said(self, reason: str, log: Path) -> str:
-        return f"{one_line(f'{self.line.title} {reason}')} (log: {log})"
+        return f"{reason_line(f'{self.line.title} {reason}')} (log: {log})"
 
     def _proposal(self, ending: RunEnd, changed: dict[str, Entry | None], usage: Usage) -> Proposal:
         model = self.settings.model
@@ -299,7 +299,7 @@ class CodingAgent:
             notes["session"] = ending.session
         if not self.settings.metered:
             notes["unmetered"] = 1.0
-        text = hypothesis(ending.text) or one_line(ending.text) or "Change " + ", ".join(changed)
+        text = hypothesis(ending.text) or reason_line(ending.text) or "Change " + ", ".join(changed)
         return Proposal(text, changed, notes, usage)
 
     def _log(self, brief: Brief) -> Path:

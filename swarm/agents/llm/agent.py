@@ -18,7 +18,7 @@ from swarm.agents.llm.budget import BudgetError
 from swarm.agents.llm.client import ModelClient
 from swarm.agents.llm.meter import Bill
 from swarm.agents.llm.prompt import answer_form, lines_form, render, summary_prompt
-from swarm.agents.llm.provider import Prompt, Reply, Turn, one_line
+from swarm.agents.llm.provider import Prompt, Reply, Turn, reason_line
 from swarm.agents.llm.reasoning import without_reasoning
 from swarm.agents.llm.reply_forms import read_reply
 from swarm.agents.llm.search_replace import EditError, MalformedError, ParsedReply, clean
@@ -150,7 +150,7 @@ class LanguageModel:
         known.picks_lines = False
         settings = self.client.settings
         where = f"{settings.model} at {settings.url}"
-        reason = one_line(f"{where}: no usable answer after {repairs} repairs: {complaint}")
+        reason = reason_line(f"{where}: no usable answer after {repairs} repairs: {complaint}")
         raise AgentError(bill.error_kind, reason, bill.usage)
 
     async def _reply(

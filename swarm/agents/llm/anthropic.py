@@ -188,4 +188,4 @@ def _detail(details: _StopDetails | None) -> str:
     if details is None:
         return ""
     parts = (details.category or "", details.explanation or "")
-    return provider.one_line(": ".join(part for part in parts if part))
+    return provider.reason_line(": ".join(part for part in parts if part))

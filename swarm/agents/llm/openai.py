@@ -347,7 +347,7 @@ def _items(prompt: Prompt, turns: Sequence[Turn]) -> list[dict[str, Any]]:
 def _from_response(body: _Response, pause: float) -> Reply:
     if body.status == "failed":
         fault = body.error or _Fault()
-        reason = provider.one_line(f"the response failed: {fault.code} {fault.message}")
+        reason = provider.reason_line(f"the response failed: {fault.code} {fault.message}")
         raise provider.CallError("server", reason)
     parts = [part for item in body.output for part in item.content or ()]
     refusal = "".join(part.refusal for part in parts if part.type == "refusal")
@@ -359,7 +359,7 @@ def _from_response(body: _Response, pause: float) -> Reply:
         ),
         tokens=body.usage.tokens if body.usage else None,
         wait_s=pause,
-        detail=provider.one_line(refusal or why or ""),
+        detail=provider.reason_line(refusal or why or ""),
         calls=tuple(
             ToolCall(item.call_id, item.name, arguments_of(item.arguments))
             for item in body.output
@@ -376,7 +376,7 @@ def _from_completion(body: _Completion, pause: float) -> Reply:
         ending=_ending(refused=bool(refusal) or finish == "content_filter", cut=finish == "length"),
         tokens=body.usage.tokens if body.usage else None,
         wait_s=pause,
-        detail=provider.one_line(refusal or finish),
+        detail=provider.reason_line(refusal or finish),
         calls=tuple(
             ToolCall(call.id, call.function.name, arguments_of(call.function.arguments))
             for call in choice.message.tool_calls or ()

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
+from harness.contract import one_line
 from islands.ratchet.acceptance import NEAR_MISS
 from islands.records import Attempt, Brief, Change, Pending
 from swarm.agents.llm import json_edits
@@ -260,10 +261,7 @@ def _instruction(brief: Brief) -> str:
 
 def quoted(text: str, max_chars: int = MAX_QUOTE_CHARS) -> str:
     """Return `text` as one line in JSON quotes that it cannot leave, clipped, printable only."""
-    flat = "".join(filter(str.isprintable, " ".join(text[: 8 * max_chars].split())))
-    return json.dumps(
-        flat if len(flat) <= max_chars else flat[: max_chars - 1] + "…", ensure_ascii=False
-    )
+    return json.dumps(one_line(text, max_chars), ensure_ascii=False)
 
 
 def _score(brief: Brief) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn, Protocol, TypeVar
 import httpx2
 from pydantic import ValidationError
 
+from harness.contract import one_line
 from swarm.agents.base import ErrorKind
 from swarm.agents.llm.network import explain
 from swarm.agents.llm.retry_after import quota_reset_s, retry_after_s
@@ -194,12 +195,11 @@ class Provider(Protocol):
         """Close the connections."""
 
 
-def one_line(text: str, secret: str = "") -> str:
+def reason_line(text: str, secret: str = "") -> str:
     """Return `text` as one short line of printable characters without `secret`."""
     if secret:
         text = text.replace(secret, "[key]")
-    text = re.sub(r"\s+", " ", text[: 4 * MAX_REASON_CHARS]).strip()
-    return "".join(char if char.isprintable() else "?" for char in text)[:MAX_REASON_CHARS]
+    return one_line(text, MAX_REASON_CHARS)
 
 
 def parse_body(body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
@@ -209,7 +209,7 @@ def parse_body(body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
-        reason = one_line(f"the reply does not match the API's format: {path} {first['msg']}")
+        reason = reason_line(f"the reply does not match the API's format: {path} {first['msg']}")
         raise CallError("malformed", reason) from None
 
 
@@ -235,7 +235,7 @@ def error_of(
 def _classified(  # noqa: PLR0911 - a table of statuses
     status: int, headers: Mapping[str, str], message: str, code: str, secret: str
 ) -> CallError | RejectedError:
-    reason = one_line(f"HTTP {status}: {message}", secret)
+    reason = reason_line(f"HTTP {status}: {message}", secret)
     wait = _wait(headers)
     if code in _NO_CREDIT_CODES:
         return RejectedError(HTTPStatus.PAYMENT_REQUIRED, reason)

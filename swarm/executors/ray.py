@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
@@ -144,17 +146,40 @@ class RayCluster:
 
 
 def _require_listener(address: str) -> None:
-    """Raise SetupError where nothing listens at HOST:PORT: Ray would wait there for minutes."""
+    """Raise SetupError where no server of Ray's kind is at HOST:PORT: Ray would wait for minutes.
+
+    Ray speaks gRPC, so its server answers HTTP/2's greeting with settings.
+    """
     named = _HOST_PORT.fullmatch(address)
     if named is None:
         return
+    place = (named["host"], int(named["port"]))
     try:
-        socket.create_connection((named["host"], int(named["port"])), CONNECT_TIMEOUT_S).close()
+        with socket.create_connection(place, CONNECT_TIMEOUT_S) as connection:
+            found = _speaks_http2(connection) or os.environ.get("RAY_USE_TLS") == "1"
     except (OSError, OverflowError) as error:
+        reason = str(error.args[-1])
+    else:
+        reason = "" if found else "something else listens"
+    if reason:
         raise SetupError(
-            f"--address {address}: no Ray cluster answers there ({error.args[-1]}); start one with"
+            f"--address {address}: no Ray cluster answers there ({reason}); start one with"
             " `ray start --head`, which prints its address"
-        ) from error
+        )
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Return whether the server sends a frame of settings, as HTTP/2 begins."""
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS)
+    head = b""
+    with suppress(OSError):  # it hangs up, or says nothing for CONNECT_TIMEOUT_S
+        while len(head) < len(_SETTINGS) and (more := connection.recv(len(_SETTINGS))):
+            head += more
+    return head[3:4] == _SETTINGS[3:4] and head[5:9] == _SETTINGS[5:9]
+
+
+_SETTINGS = b"\0\0\0" + b"\x04" + b"\0" + b"\0\0\0\0"
+"""An empty frame of settings: length, type, flags, stream."""
 
 
 def members(nodes: Iterable[Mapping[str, Any]]) -> list[Member]:

@@ -657,7 +657,7 @@ VIEWS: Mapping[str, View] = {
           LEFT JOIN nodes AS base ON base.node = islands.base
           LEFT JOIN counts USING (island) LEFT JOIN tried USING (island)
           LEFT JOIN calls USING (island) LEFT JOIN spent USING (island)
-        ORDER BY gain DESC NULLS LAST, islands.island
+        ORDER BY gain DESC NULLS LAST, length(islands.island), islands.island
         """,
     ),
 }

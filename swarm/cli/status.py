@@ -53,9 +53,9 @@ def status(name: str | None, as_json: bool) -> None:
         console.print(_grid(facts, narrow=console.width < _WIDE))
         for line in _tries(facts):
             console.print(Text(line), no_wrap=True, overflow="ellipsis")
-        console.print(Text(_footer(facts)), soft_wrap=True)
-        for line in (*_remarks(facts), *_results(facts)):
-            console.print(Text(line), soft_wrap=True)
+        for line in (_footer(facts), *_remarks(facts), *_results(facts)):
+            console.print(Text(line))
+        console.print(Text(f"next: {_next(facts)}"), soft_wrap=True)  # commands to copy stay whole
 
 
 def _called(calls: ModelCalls) -> str:
@@ -118,13 +118,16 @@ def _results(facts: Mapping[str, Any]) -> Iterator[str]:
         if row["forced"] and not row["island"]:
             what = "a stack"
         yield f"merged {what} as {row['merge'][:10]} on {row['branch']}, {moment(row['recorded'])}"
+
+
+def _next(facts: Mapping[str, Any]) -> str:
+    """Return what a person may do now."""
     results = Results.of_facts(facts)
     if facts["pid"] is not None:
-        yield "next: `swarm watch` shows it live, `swarm stop` ends it when its trials end"
-    elif results.nothing and (facts["last"]["reason"] or "").startswith("error:"):
-        yield "next: mend what the error says; nothing was kept so far"
-    else:
-        yield f"next: {next_step(results)}"
+        return "`swarm watch` shows it live, `swarm stop` ends it when its trials end"
+    if results.nothing and (facts["last"]["reason"] or "").startswith("error:"):
+        return "mend what the error says; nothing was kept so far"
+    return next_step(results)
 
 
 def _learned(told: Mapping[str, Any] | None) -> Iterator[str]:
@@ -160,7 +163,8 @@ def _grid(facts: Mapping[str, Any], *, narrow: bool) -> Table:
 def _row(island: Mapping[str, Any], dropped: Iterable[str], *, narrow: bool) -> Iterable[str]:
     yield from (island["island"],) if narrow else (island["island"], island["head"][:8])
     yield "-" if island["score"] is None else f"{island['score']:.6g}"
-    yield "-" if island["gain"] is None else _gain(island["gain"], island["noise"])
+    at_base = not island["gain"] and not island["noise"]  # its head is the base itself
+    yield "-" if at_base else _gain(island["gain"], island["noise"])
     yield from (str(island[name]) for name in ("trials", "kept", *dropped))
     yield f"{island['usd']:.2f}"
 

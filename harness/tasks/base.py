@@ -202,7 +202,7 @@ class TaskKind(Protocol):
     """A kind of task: the keys of program.md that describe a problem of it.
 
     default_data: name of the data that it uses if program.md names none
-    keys: those of `swarm.project.schema.PROBLEM_KEYS` that it takes
+    keys: those of `swarm.project.schema.settings.PROBLEM_KEYS` that it takes
     required: those of them that must be given, each with an example value
     fixed: values of keys that may be written down but are the kind's own
     entry: name of the genome's file that a trial starts from, "" where no file must exist

@@ -25,7 +25,7 @@ from swarm.project.repository import (
     tip,
 )
 from swarm.project.runs import HOME, make_home
-from swarm.project.schema import guards_of
+from swarm.project.schema.judging import guards_of
 
 FOLDER = ".check"
 """Where it works, below .swarm."""

@@ -23,7 +23,7 @@ from islands.git.plumbing import require_git
 from swarm.cli.agent_report import AgentDiagnosis, agent_lines, diagnose_agents
 from swarm.cli.console import json_option, to_json
 from swarm.executors.slices import discover
-from swarm.project.schema import SlicesSection
+from swarm.project.schema.settings import SlicesSection
 
 WEAKER = {
     tiers.LANDLOCK: "to launch here, pass --sandbox landlock; namespaces confine more",

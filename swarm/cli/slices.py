@@ -37,7 +37,7 @@ from swarm.executors.workbench import Workbench, make_workbench
 from swarm.project.program import Program
 from swarm.project.repository import load_program, tip
 from swarm.project.runs import latest, locate, repository, require_stopped
-from swarm.project.schema import SlicesSection
+from swarm.project.schema.settings import SlicesSection
 
 BENCHMARK_S = 5.0
 """Seconds of a benchmark trial, unless the first rung has fewer."""

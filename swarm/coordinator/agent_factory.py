@@ -15,7 +15,7 @@ from swarm.agents.questions import RunQuestions
 from swarm.coordinator.launch_plan import Launch
 from swarm.coordinator.shared_gateway import SharedGateway
 from swarm.project.program import Program
-from swarm.project.schema import MutatorSection
+from swarm.project.schema.agents import MutatorSection
 
 
 async def make_teams(

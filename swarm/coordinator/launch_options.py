@@ -28,7 +28,7 @@ from swarm.project.runs import (
     run_folder,
     runs,
 )
-from swarm.project.schema import MutatorSection
+from swarm.project.schema.agents import MutatorSection
 
 
 @dataclass(frozen=True, slots=True)

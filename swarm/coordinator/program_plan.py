@@ -14,7 +14,8 @@ from swarm.coordinator.teams import agents_of, reads_no_temperament, temperament
 from swarm.project.program import Program
 from swarm.project.repository import LaunchBase
 from swarm.project.runs import RunFolder
-from swarm.project.schema import IslandSection, guards_of
+from swarm.project.schema.agents import IslandSection
+from swarm.project.schema.judging import guards_of
 
 
 def opening_of(  # noqa: PLR0913, PLR0917  # each is part of the event

@@ -5,7 +5,7 @@ from __future__ import annotations
 from swarm.agents.llm.temperaments import spread
 from swarm.agents.plain_sampling import IID
 from swarm.project.program import Program
-from swarm.project.schema import IslandSection, MutatorSection, Temperaments
+from swarm.project.schema.agents import IslandSection, MutatorSection, Temperaments
 
 MIN_SPREAD = 2
 """Islands from which each gets a temperament of its own: one alone is to try everything."""

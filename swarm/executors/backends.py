@@ -17,7 +17,7 @@ from harness.installation import install_line
 from swarm.executors.base import Executor, ExecutorConfig
 from swarm.executors.local import LocalExecutor
 from swarm.executors.slices import discover
-from swarm.project.schema import SlicesSection
+from swarm.project.schema.settings import SlicesSection
 
 BackendKind = Literal["local", "ray"]
 

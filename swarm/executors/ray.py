@@ -48,7 +48,7 @@ from harness.problem.travel import pack_problem
 from swarm.executors.base import Executor, ExecutorConfig, VoidError
 from swarm.executors.ray_node import Find, Node, Reply, packed
 from swarm.executors.slices import discover
-from swarm.project.schema import SlicesSection
+from swarm.project.schema.settings import SlicesSection
 
 LEASE_TIMEOUT_S = 60.0
 """How long a node's CPUs and GPUs may take to be free; an actor starts in 1 to 3 s."""

@@ -25,7 +25,7 @@ from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.local import LocalExecutor
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.slices import discover
-from swarm.project.schema import SlicesSection
+from swarm.project.schema.settings import SlicesSection
 
 Files = Mapping[str, tuple[int, bytes]]
 """A folder's files: mode and content by path."""

@@ -17,7 +17,7 @@ from harness.contract import SetupError, Slice
 from harness.cpus import usable_cores
 from swarm.executors.machine_limits import SPARE_FROM, MachineLimits
 from swarm.executors.nvml import Gpu, find_gpus
-from swarm.project.schema import SlicesSection
+from swarm.project.schema.settings import SlicesSection
 
 MAX_AUTO_CPU_SLICES = 8
 """Most CPU slices that `auto` takes: more parallel trials compete for one memory bus."""

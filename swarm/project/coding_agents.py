@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from swarm.agents.external.settings import MODELS, PROVIDERS
 from swarm.project.errors import Problem
-from swarm.project.schema import ExternalSection, Settings
+from swarm.project.schema.agents import ExternalSection
+from swarm.project.schema.settings import Settings
 
 
 def unfit_coding_agents(settings: Settings) -> Iterator[Problem]:

@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Rung, SetupError
 from swarm.agents.external.settings import KINDS
-from swarm.project.schema import (
-    RENAMED,
+from swarm.project.schema.agents import (
     ExternalSection,
-    HeldSection,
     IslandSection,
-    MetricSection,
     ModelSection,
     MutatorSection,
     PriceSection,
-    Settings,
 )
+from swarm.project.schema.settings import RENAMED, HeldSection, MetricSection, Settings
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

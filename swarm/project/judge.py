@@ -22,7 +22,7 @@ from harness.problem.judge import BASE, HELD, JUDGE
 from harness.problem.spec import TREE
 from islands.git.plumbing import Plumbing
 from islands.git.tracked import TrackedFile, read_blobs
-from swarm.project.schema import Settings
+from swarm.project.schema.settings import Settings
 
 EVALUATE = "evaluate.py"
 

@@ -36,7 +36,8 @@ from swarm.project.judge import (
 )
 from swarm.project.program import Program
 from swarm.project.runs import HOME
-from swarm.project.schema import MetricSection, ModelSection
+from swarm.project.schema.agents import ModelSection
+from swarm.project.schema.settings import MetricSection
 
 CHECK_SECONDS = 300.0
 """Seconds that all checks of a commit may take together, unless program.md says otherwise."""

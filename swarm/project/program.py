@@ -26,15 +26,8 @@ from swarm.project.coding_agents import unfit_coding_agents
 from swarm.project.errors import Problem, nearest, refusal, shown, validation_problems
 from swarm.project.frontmatter import SourcePosition, read_front_matter
 from swarm.project.judge import evaluate_of
-from swarm.project.schema import (
-    PROBLEM_KEYS,
-    AgentSection,
-    ExternalSection,
-    MetricSection,
-    ModelSection,
-    MutatorSection,
-    Settings,
-)
+from swarm.project.schema.agents import AgentSection, ExternalSection, ModelSection, MutatorSection
+from swarm.project.schema.settings import PROBLEM_KEYS, MetricSection, Settings
 
 CODE = frozenset(
     {

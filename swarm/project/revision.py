@@ -14,7 +14,7 @@ from typing import Any
 from harness.contract import SetupError
 from islands.events.steering import LIMIT_NAMES, LimitName
 from swarm.project.program import Program
-from swarm.project.schema import Settings
+from swarm.project.schema.settings import Settings
 
 LIVE = frozenset({"limits", "agents", "agent", "islands", "notify", "summary_every"})
 """Keys of the front matter that count from a resume on; so does the prose."""

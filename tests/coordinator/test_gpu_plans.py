@@ -14,7 +14,8 @@ from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.executors.nvml import find_gpus
 from swarm.executors.slices import discover
-from swarm.project.schema import RatchetSection, SlicesSection, guards_of
+from swarm.project.schema.judging import RatchetSection, guards_of
+from swarm.project.schema.settings import SlicesSection
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.laboratory import (
     LabAgent,

@@ -10,7 +10,7 @@ from swarm.cli.machine_report import machine_lines
 from swarm.executors.core_leases import lease_cores
 from swarm.executors.machine_limits import CpuLoad, MachineLimits
 from swarm.executors.slices import discover
-from swarm.project.schema import SlicesSection
+from swarm.project.schema.settings import SlicesSection
 from tests.support.laboratory import launch
 
 

@@ -21,7 +21,7 @@ from harness.contract import Rung, SetupError, Slice, Trial
 from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.local import LocalExecutor
 from swarm.executors.ray import Member, RayCluster, RayExecutor, members
-from swarm.project.schema import SlicesSection
+from swarm.project.schema.settings import SlicesSection
 from tests.support.nodes import cluster
 from tests.support.target import command, environment, git, ledger, packing
 

@@ -11,7 +11,7 @@ from harness.contract import SetupError, Slice
 from swarm.executors.machine_limits import MachineLimits
 from swarm.executors.nvml import find_gpus
 from swarm.executors.slices import MAX_AUTO_CPU_SLICES, discover
-from swarm.project.schema import SlicesSection
+from swarm.project.schema.settings import SlicesSection
 from tests.support.nvml import FakeNvml
 
 

@@ -19,9 +19,9 @@ from islands.ratchet.policy import RatchetPolicy
 from islands.ratchet.simpler import SimplerRule
 from islands.stacking.state import StackPolicy
 from swarm.agents.llm.settings import ModelSettings, Price
-from swarm.project import schema as settings
 from swarm.project.frontmatter import MAX_BYTES, read_front_matter
 from swarm.project.program import read_program
+from swarm.project.schema import agents, judging, settings
 
 MINIMAL = "task: packing\ngenome: [genome/]"
 
@@ -84,8 +84,8 @@ def test_every_key_is_read():
     assert keys.genome == ("genome/pack.py", "lib")
     assert keys.rungs == (Rung(1, 4.0, 1024), Rung(1, 30.5))
     assert keys.islands == (
-        settings.IslandSection("wide", "mutator"),
-        settings.IslandSection("deep", "fast"),
+        agents.IslandSection("wide", "mutator"),
+        agents.IslandSection("deep", "fast"),
     )
     assert full.agents["fast"] == ModelSettings(
         "openai",
@@ -96,7 +96,7 @@ def test_every_key_is_read():
     )
     assert keys.slices == settings.SlicesSection("cpu", 2, 1)
     assert keys.limits == settings.LimitsSection(10, 200, 1.5, 9_000, 2, 50_000)
-    assert keys.ratchet == settings.RatchetSection(3, max_pairs=2, margin=1.5)
+    assert keys.ratchet == judging.RatchetSection(3, max_pairs=2, margin=1.5)
     assert keys.seed == 7
 
 
@@ -104,16 +104,16 @@ def test_every_key_is_read():
     "record",
     [
         settings.Settings,
-        settings.ModelSection,
-        settings.ExternalSection,
-        settings.PriceSection,
+        agents.ModelSection,
+        agents.ExternalSection,
+        agents.PriceSection,
         settings.SlicesSection,
         settings.LimitsSection,
-        settings.RatchetSection,
-        settings.StackSection,
-        settings.PromotionSection,
-        settings.MigrationSection,
-        settings.IslandSection,
+        judging.RatchetSection,
+        judging.StackSection,
+        judging.PromotionSection,
+        judging.MigrationSection,
+        agents.IslandSection,
     ],
 )
 def test_every_key_says_what_it_must_be(record):
@@ -126,7 +126,7 @@ def test_every_key_says_what_it_must_be(record):
 
 def test_a_model_has_the_keys_its_provider_takes():
     """ModelSection and ModelSettings have the same fields; a login is a coding agent's key."""
-    names = {key.name for key in dataclasses.fields(settings.ModelSection)} | {"login"}
+    names = {key.name for key in dataclasses.fields(agents.ModelSection)} | {"login"}
     assert names == {key.name for key in dataclasses.fields(ModelSettings)}
 
 
@@ -212,13 +212,13 @@ def test_sections_build_the_records_that_the_run_works_with():
         "migration: {topology: ring, every: 2, rate: 0.5}\nlimits: {max_files: 3, max_bytes: 90}"
     ).settings
     guards = Guards((Guard("lines", 1.2), Guard("p95 ms", 0.9, at_most=False)))
-    assert settings.guards_of(keys.guards) == guards
+    assert judging.guards_of(keys.guards) == guards
     rule = LfsrRule(0.1, 5)
     expected = RatchetPolicy(
         rule, guards, 5, SimplerRule(0.5, 0.1, 5), null_rate=0.2, sentinel_every=7
     )
     assert keys.ratchet.policy(guards) == expected
-    fixed = settings.RatchetSection(fdr=0.0, max_pairs=5, margin=1.5).policy(guards)
+    fixed = judging.RatchetSection(fdr=0.0, max_pairs=5, margin=1.5).policy(guards)
     assert fixed.acceptance == FixedMarginRule(5, margin=1.5)
     assert keys.stack.policy() == StackPolicy(every=3, share=0.5)
     assert dataclasses.astuple(keys.promotion.policy()) == (False, 3, 20, 2)
@@ -357,11 +357,11 @@ KEYS = sorted(
     key.name
     for record in (
         settings.Settings,
-        settings.ModelSection,
-        settings.ExternalSection,
+        agents.ModelSection,
+        agents.ExternalSection,
         settings.SlicesSection,
         Rung,
-        settings.IslandSection,
+        agents.IslandSection,
         settings.HeldSection,
     )
     for key in dataclasses.fields(record)

@@ -21,7 +21,7 @@ from harness.contract import Rung, SetupError, Slice, Trial
 from harness.sandbox import Exit, SandboxPolicy, python_argv, run
 from swarm.executors.nvml import Gpu, find_gpus
 from swarm.executors.slices import discover
-from swarm.project.schema import SlicesSection
+from swarm.project.schema.settings import SlicesSection
 
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "islands/seeds/gpt"

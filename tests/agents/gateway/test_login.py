@@ -8,7 +8,7 @@ import pytest
 from harness.contract import SetupError
 from swarm.agents.external.probe import ask_for_a_word
 from swarm.agents.llm.login import CHATGPT_URL, read_login
-from swarm.project.schema import ExternalSection
+from swarm.project.schema.agents import ExternalSection
 from tests.support.doors import PATHS, body_of, client_of, gateway_of, settings_of
 from tests.support.loopback import KEY, Say, Status
 

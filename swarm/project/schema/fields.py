@@ -1,0 +1,46 @@
+"""Kinds of values in program.md, and how a key says what its value must be.
+
+`described` attaches to each key the rule and the example that an error message quotes.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def described(rule: str, example: str) -> Any:  # noqa: ANN401 - pydantic's own type for a field
+    """Return a field described by what its value must be, with an example value."""
+    return Field(description=rule, examples=[example])
+
+
+def _repository_path(path: str) -> str:
+    """Return `path` in its shortest form. Raises ValueError if it leaves the repository."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or {"..", ".git"} & set(parts) or not path.isprintable():
+        raise ValueError(path)
+    return "/".join(parts)
+
+
+def _line(text: str) -> str:
+    """Return a command line. Raises ValueError if it is empty or of several lines."""
+    if not text.strip() or not text.isprintable():
+        raise ValueError(text)
+    return text.strip()
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+"""A word that may be part of a branch name."""
+
+Count = Annotated[int, Field(ge=1, le=1_000_000), described("a whole number from 1", "8")]
+
+Dollars = Annotated[float, Field(ge=0), described("a number of dollars, 0 or more", "2.5")]
+
+CommandLine = Annotated[str, AfterValidator(_line)]
+"""One line for `sh -c`."""
+
+RepositoryPath = Annotated[str, AfterValidator(_repository_path)]

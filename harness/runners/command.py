@@ -15,11 +15,6 @@ from __future__ import annotations
 import os
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
-    from typing import NoReturn
-
 SHELL = "/bin/sh"
 
 
@@ -56,52 +51,18 @@ def bridged(path: str) -> int:
 
     A process of its own passes them on, since this one becomes the command.
     """
-    import socket  # noqa: PLC0415  # most commands have no socket
+    from guest import bridge  # type: ignore[import-not-found]  # noqa: PLC0415  # few have a socket
 
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+    with bridge.listen() as listener:
         port: int = listener.getsockname()[1]
         if os.fork() == 0:
-            serve(listener, path)
+            folder, _, name = path.rpartition("/")
+            os.chdir(folder)  # the path of a socket has 107 bytes at most
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for number in (0, 1, 2):  # a command's output ends with the command
+                os.dup2(nothing, number)
+            bridge.serve(listener, name)
     return port
-
-
-def serve(listener: socket.socket, path: str) -> NoReturn:
-    """Pass each connection on to the Unix socket `path`, until this process is killed."""
-    import socket  # noqa: PLC0415
-    import threading  # noqa: PLC0415
-
-    folder, _, name = path.rpartition("/")
-    os.chdir(folder)  # the path of a socket has 107 bytes at most
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):  # a command's output ends with the command
-        os.dup2(nothing, number)
-    while True:
-        near, _ = listener.accept()
-        far = socket.socket(socket.AF_UNIX)
-        try:
-            far.connect(name)
-        except OSError:
-            near.close()
-            far.close()
-            continue
-        for pair in ((near, far), (far, near)):
-            threading.Thread(target=pump, args=pair, daemon=True).start()
-
-
-def pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass on what one side sends until it stops, then say so to the other."""
-    import socket  # noqa: PLC0415
-
-    try:
-        while data := source.recv(1 << 16):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        for side in (source, sink):
-            try:
-                side.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
 
 
 def build(  # noqa: PLR0913, PLR0917  # the command line's words

@@ -1,7 +1,8 @@
 """The first process in a coding agent's sandbox: lays out its files, bridges the model, starts it.
 
-Started by path with `python -I -S -B`, so it imports only the standard library. Its one argument
-is the descriptor of a file in memory that holds a job (see `swarm.agents.external.sandbox`).
+Started as any script in a sandbox, so it imports only the standard library and what the harness has
+there. Its one argument is the descriptor of a file in memory that holds a job (see
+`swarm.agents.external.sandbox`).
 
 The sandbox has no network but its own loopback. This process listens there and passes each
 connection to a Unix socket, which is the only way out and leads to the gateway.
@@ -11,20 +12,19 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guest import bridge  # type: ignore[import-not-found]
+
 if TYPE_CHECKING:
     from typing import NoReturn
 
 MAX_ERROR_BYTES = 16 << 10
 """Bytes of the end of the agent's standard error that are passed on, after all it printed."""
-
-PIECE_BYTES = 1 << 16
 
 
 def main() -> NoReturn:
@@ -35,7 +35,7 @@ def main() -> NoReturn:
     for path, text in job["files"].items():
         write(Path(path), text)
     for port, path in job["bridges"].items():
-        bridge(int(port), path)
+        start_bridge(int(port), path)
     code = run(job, Path(job["env"]["TMPDIR"]))
     if job["report"]:
         report(*job["report"])
@@ -89,40 +89,10 @@ def report(path: str, key: str) -> None:
     sys.stdout.flush()
 
 
-def bridge(port: int, path: str) -> None:
-    """Listen on a port of the loopback; pass each connection to the Unix socket `path`."""
-    listener = socket.create_server(("127.0.0.1", port), backlog=128)
-    threading.Thread(target=serve, args=(listener, path), daemon=True).start()
-
-
-def serve(listener: socket.socket, path: str) -> None:
-    """Accept connections for ever."""
-    while True:
-        near, _ = listener.accept()
-        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        far = socket.socket(socket.AF_UNIX)
-        try:
-            far.connect(path)
-        except OSError:
-            near.close()
-            far.close()
-            continue
-        for pair in ((near, far), (far, near)):
-            threading.Thread(target=pump, args=pair, daemon=True).start()
-
-
-def pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass on what one side sends until it stops, then say so to the other."""
-    try:
-        while data := source.recv(PIECE_BYTES):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        for side in (source, sink):
-            try:
-                side.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+def start_bridge(port: int, path: str) -> None:
+    """Lead connections to a port of the loopback to the Unix socket `path`."""
+    listener = bridge.listen(port)
+    threading.Thread(target=bridge.serve, args=(listener, path), daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -24,12 +23,15 @@ from pathlib import Path
 from typing import Final
 
 from harness.contract import Slice
+from harness.sandbox.backends.interpreter import python_argv
 from harness.sandbox.kinds.base import Observer
 from harness.sandbox.kinds.namespaces import NamespaceSandbox
 from harness.sandbox.policy import Exit, SandboxPolicy
 from islands.records import Entry
-from swarm.agents.external import guest
 from swarm.agents.external.scratch import read_tree
+
+GUEST: Final = Path(__file__).with_name("guest.py")
+"""What runs inside, and is never imported here."""
 
 SCRATCH: Final = "/scratch/genome"
 """The agent's working folder, inside."""
@@ -135,7 +137,7 @@ def _run(job: AgentJob, genome: tuple[str, ...], log: Path, unwanted: threading.
             file.write(json.dumps(_described(job)).encode())
         os.lseek(number, 0, os.SEEK_SET)
         policy = _policy(job, number)
-        argv = [sys.executable, "-I", "-S", "-B", guest.__file__, str(number)]
+        argv = python_argv(GUEST, str(number))
         with Observer(log, policy) as observer:
             sandbox = NamespaceSandbox(observer.policy, argv, observer, None)
             with sandbox:
@@ -176,7 +178,7 @@ def _described(job: AgentJob) -> dict[str, object]:
 
 def _policy(job: AgentJob, number: int) -> SandboxPolicy:
     read = {str(path): path for path in job.read}
-    read[guest.__file__] = Path(guest.__file__)
+    read[str(GUEST)] = GUEST
     if job.sockets is not None:
         read[SOCKETS] = job.sockets
     return SandboxPolicy(

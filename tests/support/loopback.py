@@ -148,6 +148,10 @@ class Loopback:
     """The answer to the small call that a launch begins with; it is not part of the script."""
 
     context_length = 0
+    """The context of the model, where this is Ollama."""
+
+    parameters = 0
+    """How many the model has, where this is llama.cpp or Ollama."""
 
     def __init__(
         self, script: Iterable[Step] | Callable[[ModelRequest], Step] = (), delay: float = 0.0
@@ -165,6 +169,7 @@ class Loopback:
             Route("/v1/responses", self._responses, methods=["POST"]),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/api/{name}", self._ollama, methods=["GET", "POST"]),
+            Route("/v1/models", self._models),
         ]
         config = uvicorn.Config(
             Starlette(routes=routes),
@@ -222,8 +227,17 @@ class Loopback:
             return Response(status_code=404)
         if name == "chat":
             return await self._serve(request, "ollama", _as_ollama)
-        shown = {"model_info": {"qwen2.context_length": self.context_length}}
-        return JSONResponse({"version": "0.9.0"} if name == "version" else shown)
+        shown: dict[str, Any] = {"qwen2.context_length": self.context_length}
+        if self.parameters:
+            shown["general.parameter_count"] = self.parameters
+        return JSONResponse({"version": "0.9.0"} if name == "version" else {"model_info": shown})
+
+    async def _models(self, _request: Request) -> Response:
+        """Answer as llama.cpp does, where `parameters` says that this is one."""
+        if not self.parameters:
+            return Response(status_code=404)
+        model = {"id": "weights.gguf", "meta": {"n_params": self.parameters, "n_ctx": 16_384}}
+        return JSONResponse({"object": "list", "data": [model]})
 
     async def _serve(self, request: Request, api: str, shape: Callable[..., object]) -> Response:
         self._concurrent += 1

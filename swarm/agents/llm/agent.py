@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 
@@ -12,12 +12,12 @@ from harness.contract import SetupError
 from islands.records import Attempt, Brief, Entry, Proposal, Usage
 from swarm.agents.base import AgentError, ErrorKind
 from swarm.agents.gateway.prices import price_line
-from swarm.agents.llm import json_edits
-from swarm.agents.llm.apply_edits import apply_changes, require_parsing
+from swarm.agents.llm import line_edits
+from swarm.agents.llm.apply_edits import apply_changes, require_effect
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.llm.client import ModelClient
 from swarm.agents.llm.meter import Bill
-from swarm.agents.llm.prompt import answer_form, lines_form, render, summary_prompt
+from swarm.agents.llm.prompt import answer_form, render, summary_prompt
 from swarm.agents.llm.provider import Prompt, Reply, Turn, reason_line
 from swarm.agents.llm.reasoning import without_reasoning
 from swarm.agents.llm.reply_forms import read_reply
@@ -96,39 +96,40 @@ class LanguageModel:
         # tools and parsers run between a reply and the proposal's end, and other agents' calls too
         bill, known = self._bill(brief, report_settled=True), self.client.capabilities
         for shortened in count():
-            lines = known.picks_lines
-            prompt = self._prompt(brief, lines=lines)
+            prompt = self._prompt(brief, picks_lines=known.prefers_lines(self.client.settings))
             try:
-                return await self._converse(brief, prompt, bill, lines=lines)
+                return await self._converse(brief, prompt, bill)
             except AgentError as error:
                 last = shortened == MAX_SHORTENED or error.error_kind != "too_long"
                 if last or not known.shorten(prompt.chars):
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
 
-    async def _converse(self, brief: Brief, prompt: Prompt, bill: Bill, *, lines: bool) -> Proposal:
+    async def _converse(self, brief: Brief, prompt: Prompt, bill: Bill) -> Proposal:
         """Ask, and send an unusable reply back with what is wrong with it.
 
-        A model that costs nothing, so probably a small one, is asked anew in the JSON form where a
-        repair did not help.
+        Where a repair did not help, a model that costs nothing is asked anew, for a line from a
+        list, and one that picks lines already is shown others: its own mistakes mislead it.
         """
         known, turns, before = self.client.capabilities, list[Turn](), ""
         for repairs in range(MAX_REPAIRS + 1):
-            reply = await self._reply(brief, prompt, turns, bill, lines=lines)
+            reply = await self._reply(brief, prompt, turns, bill)
             try:
-                answer = self._read(reply, brief.genome)
+                answer = _read(reply, brief.genome)
                 files = apply_changes(brief.genome, answer)
                 # off the event loop: a hostile file can keep the parser busy for seconds
-                await asyncio.to_thread(require_parsing, brief.genome, files)
+                await asyncio.to_thread(require_effect, brief.genome, files)
             except EditError as error:
                 bill.record_error(error.error_kind)
                 complaint = str(error)
                 answer_text = without_reasoning(clean(reply.text))
                 again, before = bool(repairs) and answer_text == before, answer_text
-                if repairs and not lines and self._may_pick_lines(brief):
-                    lines, turns, before = True, [], ""
-                    prompt = self._prompt(brief, lines=True)
-                    continue
+                if repairs and (prompt.lines or self._may_pick_lines):
+                    another = replace(brief, seed=brief.seed + repairs)
+                    other = self._prompt(another, picks_lines=True)
+                    if other.lines:
+                        prompt, turns, before = other, [], ""
+                        continue
                 if again:
                     complaint = f"the same answer again: {complaint}"
                     break
@@ -138,37 +139,40 @@ class LanguageModel:
                     "repairs": float(repairs),
                     "error_kinds": ", ".join(bill.error_kinds),
                 }
-                known.picks_lines = lines
+                known.picks_lines = bool(prompt.lines)
                 return Proposal(answer.hypothesis, _entries(files), notes, bill.usage)
             turns += [
                 Turn("assistant", without_reasoning(clean(reply.text))),
-                Turn(
-                    "user",
-                    _repair_request(complaint, (lines_form if lines else answer_form)(brief)),
-                ),
+                Turn("user", _repair_request(complaint, _form(brief, prompt))),
             ]
-        known.picks_lines = False
+        known.picks_lines = None
         settings = self.client.settings
         where = f"{settings.model} at {settings.url}"
         reason = reason_line(f"{where}: no usable answer after {repairs} repairs: {complaint}")
         raise AgentError(bill.error_kind, reason, bill.usage)
 
-    async def _reply(
-        self, brief: Brief, prompt: Prompt, turns: list[Turn], bill: Bill, *, lines: bool
-    ) -> Reply:
+    async def _reply(self, brief: Brief, prompt: Prompt, turns: list[Turn], bill: Bill) -> Reply:
         """Ask, answer what the model asks by tools, and return its answer.
 
         `turns` grows by the questions. The JSON form of small models goes without: a server that
         enforces a schema lets them call nothing. Raises AgentError if it refuses.
         """
+        lines = prompt.lines
         most = 0 if lines else self.client.settings.tool_calls
-        schema = json_edits.schema(brief.genome) if lines else None
+        schema = line_edits.schema(lines) if lines else None
+        max_output = line_edits.MAX_TOKENS if lines else None
         asked = Asked(self.questions, brief) if self.questions is not None else None
         asked_before = sum(len(turn.results) for turn in turns)
         while True:
             tools = self._tools if not lines else ()
             reply = await self.client.ask(
-                prompt, turns, bill, schema=schema, tools=tools, may_call=asked_before < most
+                prompt,
+                turns,
+                bill,
+                max_output=max_output,
+                schema=schema,
+                tools=tools,
+                may_call=asked_before < most,
             )
             if reply.ending == "refused":
                 reason = f"the model refused: {reply.detail or 'no reason given'}"
@@ -193,17 +197,19 @@ class LanguageModel:
 
     @property
     def _tools(self) -> tuple[Tool, ...]:
-        return TOOLS if self.questions is not None and self.client.settings.tool_calls else ()
+        client = self.client
+        if self.questions is None or client.capabilities.prefers_lines(client.settings):
+            return ()
+        return TOOLS if client.settings.tool_calls else ()
 
-    def _prompt(self, brief: Brief, *, lines: bool) -> Prompt:
+    def _prompt(self, brief: Brief, *, picks_lines: bool) -> Prompt:
         limit = self.client.capabilities.max_prompt_chars(self.client.settings)
-        return render(brief, limit, numbered=lines)
+        return render(brief, limit, picks_lines=picks_lines)
 
-    def _may_pick_lines(self, brief: Brief) -> bool:
-        price = self.client.settings.price
-        free = price is None or price.max_usd(1, 1) == 0
-        lines = sum(text.count("\n") + 1 for text in brief.genome.values())
-        return free and 0 < lines <= json_edits.MAX_LINES
+    @property
+    def _may_pick_lines(self) -> bool:
+        settings = self.client.settings
+        return settings.is_free or settings.price is None
 
     @property
     def writer(self) -> LanguageModel:
@@ -234,11 +240,16 @@ class LanguageModel:
         """Close the connections to the provider."""
         await self.client.provider.close()
 
-    def _read(self, reply: Reply, genome: Mapping[str, str]) -> ParsedReply:
-        if reply.ending == "cut":
-            most = self.client.settings.max_output_tokens
-            raise MalformedError(f"the answer was cut off at {most} tokens; make it shorter")
-        return read_reply(reply.text, genome)
+
+def _read(reply: Reply, genome: Mapping[str, str]) -> ParsedReply:
+    if reply.ending == "cut":
+        most = f" at {reply.tokens.output} tokens" if reply.tokens else ""
+        raise MalformedError(f"the answer was cut off{most}; make it shorter")
+    return read_reply(reply.text, genome)
+
+
+def _form(brief: Brief, prompt: Prompt) -> str:
+    return line_edits.form(prompt.lines) if prompt.lines else answer_form(brief)
 
 
 def _repair_request(complaint: str, form: str) -> str:

@@ -273,21 +273,23 @@ def _alignment(lines: list[str], search: list[str]) -> int:
     return max(clipped.index(close[0]) - search.index(anchors[0]), 0) if close else 0
 
 
-def require_parsing(genome: Mapping[str, str], files: Mapping[str, str | None]) -> None:
-    """Raise UnappliedError where a changed file does not parse in its language any more.
+def require_effect(genome: Mapping[str, str], files: Mapping[str, str | None]) -> None:
+    """Raise UnappliedError where a changed file does not parse any more, or no code differs.
 
-    Admission would refuse it; here the model still sees its answer, and is shown the line.
+    Admission would refuse both; here the model still sees its answer, and is shown the line.
     """
+    effects = set()
     for path, text in files.items():
-        if text is None:
-            continue
         try:
-            compare(path, genome.get(path, "").encode(), text.encode())
+            effects.add(compare(path, genome.get(path, "").encode(), (text or "").encode()))
         except NotParsedError as error:
             at = _LINE.search(str(error))
-            line = "".join(text.split("\n")[int(at[1]) - 1 : int(at[1])]) if at else ""
+            line = "".join((text or "").split("\n")[int(at[1]) - 1 : int(at[1])]) if at else ""
             quoted = f", which is then: {line[:MAX_LINE_CHARS]}" if line.strip() else ""
             raise UnappliedError(
                 f"after this change {path} does not parse as {error.language}: {error}{quoted}."
                 " Keep the indentation of the lines around it, and whole statements."
             ) from None
+    if "changed" not in effects:
+        what = "only random seeds differ" if "reseeded" in effects else "no code that runs differs"
+        raise UnappliedError(f"after this change {what}: change what is computed")

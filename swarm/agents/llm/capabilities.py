@@ -24,6 +24,17 @@ SHORTER = 0.6
 
 MIN_OUTPUT_TOKENS = 256
 
+SMALL_PARAMETERS = 10_000_000_000
+"""Parameters below which a model is small: asked in the form of line_edits.py, with a short brief.
+
+Measured with 1.5 B only; those of 7 and 8 B keep to SEARCH/REPLACE better, but not well."""
+
+SMALL_WINDOW = 8_192
+"""Context up to which a model that costs nothing is small, where its parameters are not told."""
+
+SMALL_PROMPT_CHARS = 12_000
+"""Characters of a small model's prompt: its attention is short, and a CPU reads slowly."""
+
 ALIASES = {
     "thinking": ("thinking", "adaptive"),
     "output_config": ("output_config", "effort"),
@@ -60,7 +71,9 @@ class Capabilities:
     refused: parameters that it does not take
     streams_only: whether it answers in streams alone
     native: whether it runs in Ollama, whose own API alone takes a length of the context
-    picks_lines: whether it answers in the JSON form (json_edits.py), since blocks were unusable
+    parameters: how many it has, None if its server does not tell
+    picks_lines: whether it answers in the JSON form (line_edits.py): as its last usable answer was,
+        None for as is usual for its size
     """
 
     window: int | None = None
@@ -69,7 +82,18 @@ class Capabilities:
     refused: set[str] = field(default_factory=set)
     streams_only: bool = False
     native: bool = False
-    picks_lines: bool = False
+    parameters: int | None = None
+    picks_lines: bool | None = None
+
+    def is_small(self, settings: ModelSettings) -> bool:
+        """Return whether it is a small model: by what its server says, else by price and window."""
+        if self.parameters is not None:
+            return self.parameters < SMALL_PARAMETERS
+        return settings.is_free and self.window is not None and self.window <= SMALL_WINDOW
+
+    def prefers_lines(self, settings: ModelSettings) -> bool:
+        """Return whether it is asked in the JSON form first."""
+        return self.is_small(settings) if self.picks_lines is None else self.picks_lines
 
     def max_output(self, settings: ModelSettings) -> int:
         """Return the tokens that a reply may have: at most a third of the window."""
@@ -83,6 +107,8 @@ class Capabilities:
         if self.window:
             tokens = self.window - self.max_output(settings)
             found.append(max(CHARS_PER_TOKEN * tokens, MIN_PROMPT_CHARS))
+        if self.is_small(settings):
+            found.append(SMALL_PROMPT_CHARS)
         return min(found, default=None)
 
     def shorten(self, chars: int) -> bool:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from swarm.agents.llm import network, provider
 from swarm.agents.llm.capabilities import Capabilities
+from swarm.agents.llm.discovery import DISCOVERY_S
 from swarm.agents.llm.provider import Reply, ReplyForm
 from swarm.agents.llm.reasoning import answer_in
 from swarm.agents.llm.settings import ModelSettings, Tokens
@@ -26,9 +27,6 @@ from swarm.agents.llm.tools import ToolCall
 
 DEFAULT_CONTEXT_TOKENS = 16_384
 """Context that is asked for where program.md names none: memory is reserved for all of it."""
-
-DISCOVERY_S = 5.0
-"""Seconds for each question about the server."""
 
 
 class _Function(BaseModel):
@@ -71,10 +69,18 @@ class _Show(BaseModel):
     @property
     def context(self) -> int | None:
         """The longest context that the model was made for."""
+        return self._largest(".context_length")
+
+    @property
+    def parameters(self) -> int | None:
+        """How many parameters the model has."""
+        return self._largest(".parameter_count")
+
+    def _largest(self, ending: str) -> int | None:
         found = [
             value
             for name, value in self.model_info.items()
-            if name.endswith(".context_length") and isinstance(value, int) and value > 0
+            if name.endswith(ending) and isinstance(value, int) and value > 0
         ]
         return max(found, default=None)
 
@@ -101,11 +107,12 @@ class Ollama:
                 headers=self._headers,
                 timeout=DISCOVERY_S,
             )
-            most = _Show.model_validate_json(told.content).context
+            shown = _Show.model_validate_json(told.content)
         except (httpx2.HTTPError, ValidationError):
             return
         wanted = self._settings.context_tokens or DEFAULT_CONTEXT_TOKENS
-        self._capabilities.window = min(wanted, most or wanted)
+        self._capabilities.window = min(wanted, shown.context or wanted)
+        self._capabilities.parameters = shown.parameters
         self._capabilities.native = True
 
     async def chat(

@@ -19,7 +19,7 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
 from pydantic import BaseModel, Field
 
-from swarm.agents.llm import network, provider
+from swarm.agents.llm import discovery, network, provider
 from swarm.agents.llm.capabilities import Capabilities
 from swarm.agents.llm.ollama import Ollama
 from swarm.agents.llm.provider import Prompt, Reply, ReplyForm, Turn
@@ -112,13 +112,14 @@ class _Client:
     ) -> None:
         self._settings, self._key = settings, key
         self._capabilities = capabilities or Capabilities()
+        self._http = network.http_client(settings)
         self._client = openai.AsyncOpenAI(
             # the SDK requires a key; servers that need none ignore it
             api_key=key or "none",
             base_url=settings.url,
             max_retries=0,
             timeout=httpx2.Timeout(settings.timeout_seconds, connect=network.CONNECT_S),
-            http_client=network.http_client(settings),
+            http_client=self._http,
             default_headers=network.own_headers(settings, key or "none", openai.Omit()),
         )
 
@@ -196,8 +197,10 @@ class ChatModel(_Client):
         self._ollama = Ollama(settings, key, self._capabilities)
 
     async def discover(self) -> None:
-        """Find out whether the model runs in Ollama, and how long its context is."""
+        """Find out whether the model runs in Ollama, how large it is and how long its context."""
         await self._ollama.discover()
+        if not self._capabilities.native:
+            await discovery.discover(self._http, self._settings, self._key, self._capabilities)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -57,6 +57,13 @@ _WINDOW = re.compile(
 )
 
 
+_PAGE = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"<(style|script|head)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^>]*>?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """The beginning of a conversation, split where prompt caches can reuse it.
@@ -64,11 +71,13 @@ class Prompt:
     `system`: the same for the whole run.
     `genome`: the same until the head changes.
     `request`: for one proposal.
+    `lines`: those that an answer picks from, () where it quotes what it changes (line_edits.py).
     """
 
     system: str
     genome: str
     request: str
+    lines: tuple[str, ...] = ()
 
     @property
     def chars(self) -> int:
@@ -196,9 +205,14 @@ class Provider(Protocol):
 
 
 def reason_line(text: str, secret: str = "") -> str:
-    """Return `text` as one short line of printable characters without `secret`."""
+    """Return `text` as one short line of printable characters without `secret`.
+
+    Of a page, as proxies answer one, only what a person would read.
+    """
     if secret:
         text = text.replace(secret, "[key]")
+    if _PAGE.search(text[:MAX_REASON_CHARS]):
+        text = _MARKUP.sub(" ", text[: 32 * MAX_REASON_CHARS])
     return one_line(text, MAX_REASON_CHARS)
 
 

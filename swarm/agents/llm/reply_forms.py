@@ -4,7 +4,7 @@
 | --- | --- |
 | SEARCH/REPLACE blocks | a line that opens a block (search_replace.py) |
 | unified diff, apply_patch | hunks: `@@`, with or without line numbers |
-| JSON | one object with `edits` (json_edits.py) |
+| JSON | one object with `edits` (line_edits.py) |
 | whole files | a FILE line or a path, then a fence |
 
 A reply in one form is understood or refused as a whole; one in two forms is refused.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from swarm.agents.llm import json_edits
+from swarm.agents.llm import line_edits
 from swarm.agents.llm.reasoning import without_reasoning
 from swarm.agents.llm.search_replace import (
     MAX_REPLY_CHARS,
@@ -53,9 +53,9 @@ def read_reply(text: str, genome: Mapping[str, str]) -> ParsedReply:
     if not answer.strip():
         hint = "it holds nothing but reasoning" if text.strip() else "it is empty"
         raise MalformedError(f"the answer cannot be used: {hint}")
-    value = json_edits.find(answer)
+    value = line_edits.find(answer)
     if value is not None:
-        return json_edits.read(value, genome)
+        return line_edits.read(value, genome)
     if has_blocks(answer):
         if _HUNK.search(answer) and _diff(answer.split("\n")):
             raise MalformedError("the answer mixes blocks and a diff: use blocks alone")

@@ -112,6 +112,11 @@ class ModelSettings:
     price: Price | None = None
 
     @property
+    def is_free(self) -> bool:
+        """Whether it is known to cost nothing."""
+        return self.price is not None and self.price.max_usd(1, 1) == 0
+
+    @property
     def url(self) -> str:
         """The URL that requests go to."""
         return self.base_url or DEFAULT_URLS[self.kind]

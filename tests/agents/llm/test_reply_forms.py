@@ -33,6 +33,12 @@ EDIT = {"path": PATH, "first": 3, "last": 3, "replacement": "LR = 0.2"}
 JSON = json.dumps({"hypothesis": WHY[12:], "edits": [EDIT]})
 
 
+def in_json(line, replacement="LR = 0.2"):
+    """Return an answer that names a line of a list."""
+    edits = [{"line": line, "replacement": replacement}]
+    return json.dumps({"hypothesis": WHY[12:], "edits": edits})
+
+
 def block(search, replace):
     """Return an answer with one block."""
     return f"{WHY}\n\nFILE: {PATH}\n<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n"
@@ -65,6 +71,13 @@ UNDERSTOOD = {
     "whole file": f"{WHY}\n\nFILE: {PATH}\n```python\n{WHOLE}```",
     "whole file, path in the fence": f"{WHY}\n\n```python:{PATH}\n{WHOLE}```",
     "JSON": JSON,
+    "JSON of a line as listed": in_json("3| LR = 0.1"),
+    "JSON of a line with its path": in_json(f"{PATH}:3| LR = 0.1"),
+    "JSON of a line by its text": in_json("LR = 0.1"),
+    "JSON of a line by its number": in_json(3),
+    "JSON of a line with a wrong number": in_json("4| LR = 0.1"),
+    "JSON with the number in the new text": in_json("3| LR = 0.1", "3| LR = 0.2"),
+    "JSON indented anew": in_json("3| LR = 0.1", "    LR = 0.2\n"),
     "JSON in a fence": f"```json\n{JSON}\n```",
 }
 
@@ -99,6 +112,14 @@ REFUSED = {
         "unapplied",
         "lines 33 to 33 do not exist (the file has 8)",
     ),
+    "JSON of no such line": (in_json("RATE = 1"), "unapplied", "has no line `RATE = 1`"),
+    "JSON of another line's text": (in_json("3| X = 1"), "unapplied", "line 3 is `LR = 0.1`"),
+    "JSON that changes nothing": (
+        in_json("3| LR = 0.1", "LR = 0.1"),
+        "unapplied",
+        "what shall replace line 3 is the line as it is, `LR = 0.1`",
+    ),
+    "no code changed": (block("LR = 0.1", "LR = 0.1  # low"), "unapplied", "no code that runs"),
     "JSON cut off": (JSON[:-9], "malformed", "does not parse"),
 }
 
@@ -184,11 +205,11 @@ def test_a_good_answer_is_never_thrown_away_for_what_is_around_it(server, shape)
 
 
 def test_a_model_that_costs_nothing_is_asked_for_lines_where_blocks_fail(server, api):
-    """After one repair in vain it picks lines from an enumeration, from then on at once."""
+    """After one repair in vain it picks lines from a list, from then on at once."""
 
     def answer(request):
         asked = str(request.body)
-        return Say(JSON if "3 | LR = 0.1" in asked else f"prose {request.number}")
+        return Say(JSON if "3| LR = 0.1" in asked else f"prose {request.number}")
 
     server.play(answer)
     agent = make_model_agent(server, api, price=None)
@@ -199,8 +220,7 @@ def test_a_model_that_costs_nothing_is_asked_for_lines_where_blocks_fail(server,
         assert len(server.log) == calls
         agent = LanguageModel("m", dataclasses.replace(agent.client, provider=renewed(server, api)))
     schema = json.dumps(server.log[2].request.body)
-    assert f'"enum": ["{PATH}"]' in schema
-    assert '"enum": [1, 2, 3, 4, 5, 6, 7, 8, 9]' in schema
+    assert '"enum": ["3| LR = 0.1", "4| STEPS = 100", "7| def main():", "8| print(LR' in schema
 
 
 def renewed(server, api):

@@ -1,7 +1,7 @@
 """The zygote: sandboxed programs start as forks of a process that has imported what they need.
 
 Importing torch, and what its optimizers import when the first one is made, costs over 3 s of CPU
-time; a fork costs 0.1 s (measured), and a trial starts two or three sandboxes. The copy enters a
+time; a fork costs 0.05 s (measured), and a trial starts two or three sandboxes. The copy enters a
 sandbox that bubblewrap has made, or makes a Landlock one, as tight as one started from scratch (see
 `guest.zygote`): same namespaces, user, filter, limits, descriptors, environment. Its memory holds
 the interpreter and the modules and nothing else; its `/proc/self/exe` is a sealed copy of the

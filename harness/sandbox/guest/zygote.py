@@ -77,7 +77,8 @@ if TYPE_CHECKING:
 NET, CLONE_NEWNET = "/proc/self/ns/net", 0x40000000
 NAMESPACES = 0x6E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, PID, NET
 MAX_DESCRIPTORS = 64  # for one sandbox
-POPULATE_READ = 22  # MADV_POPULATE_READ
+POPULATE_READ, COLLAPSE = 22, 25  # MADV_POPULATE_READ, MADV_COLLAPSE
+HUGE_BYTES = 2 << 20
 
 
 def main() -> None:
@@ -93,6 +94,7 @@ def main() -> None:
     make_resident()
     gc.collect()
     gc.freeze()  # pages that are never collected stay shared
+    make_huge()
     start(roots, serve(socket(fileno=int(number))))
 
 
@@ -102,12 +104,36 @@ def make_resident() -> None:
     A page that is not in memory yet would be read by the first copy that touches it, which another
     could tell. Kernels before 5.14 cannot do so.
     """
+    for start, end, mode, path in mappings():
+        if path.startswith("/") and mode.startswith("r"):
+            advise(start, end, POPULATE_READ)
+
+
+def make_huge() -> None:
+    """Gather our own memory in huge pages, whose tables a fork copies 512 times faster.
+
+    Kernels before 6.1 cannot do so, nor where memory is too fragmented.
+    """
+    for start, end, mode, path in mappings():
+        if mode.startswith("rw") and path in ("", "[heap]"):
+            advise(-(-start // HUGE_BYTES) * HUGE_BYTES, end // HUGE_BYTES * HUGE_BYTES, COLLAPSE)
+
+
+def mappings() -> list[tuple[int, int, str, str]]:
+    """Return start, end, mode and path ("": none) of each mapping of this process."""
+    found = []
     with open("/proc/self/maps") as maps:  # noqa: PTH123  # pathlib takes 10 ms
         for line in maps:
             span, mode, _, _, _, *path = line.split()
-            if path and path[0].startswith("/") and mode.startswith("r"):
-                start, end = (int(part, 16) for part in span.split("-"))
-                libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), POPULATE_READ)
+            start, end = (int(part, 16) for part in span.split("-"))
+            found.append((start, end, mode, path[0] if path else ""))
+    return found
+
+
+def advise(start: int, end: int, advice: int) -> None:
+    """Give the kernel advice on a span of memory, which it may not be able to take."""
+    if start < end:
+        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), advice)
 
 
 def serve(requests: socket) -> list[str]:

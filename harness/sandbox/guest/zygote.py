@@ -104,9 +104,9 @@ def make_resident() -> None:
     A page that is not in memory yet would be read by the first copy that touches it, which another
     could tell. Kernels before 5.14 cannot do so.
     """
-    for start, end, mode, path in mappings():
+    for first, last, mode, path in mappings():
         if path.startswith("/") and mode.startswith("r"):
-            advise(start, end, POPULATE_READ)
+            advise(first, last, POPULATE_READ)
 
 
 def make_huge() -> None:
@@ -114,26 +114,26 @@ def make_huge() -> None:
 
     Kernels before 6.1 cannot do so, nor where memory is too fragmented.
     """
-    for start, end, mode, path in mappings():
+    for first, last, mode, path in mappings():
         if mode.startswith("rw") and path in ("", "[heap]"):
-            advise(-(-start // HUGE_BYTES) * HUGE_BYTES, end // HUGE_BYTES * HUGE_BYTES, COLLAPSE)
+            advise(-(-first // HUGE_BYTES) * HUGE_BYTES, last // HUGE_BYTES * HUGE_BYTES, COLLAPSE)
 
 
 def mappings() -> list[tuple[int, int, str, str]]:
-    """Return start, end, mode and path ("": none) of each mapping of this process."""
+    """Return first and last address, mode and path ("": none) of each mapping of this process."""
     found = []
     with open("/proc/self/maps") as maps:  # noqa: PTH123  # pathlib takes 10 ms
         for line in maps:
             span, mode, _, _, _, *path = line.split()
-            start, end = (int(part, 16) for part in span.split("-"))
-            found.append((start, end, mode, path[0] if path else ""))
+            first, last = (int(part, 16) for part in span.split("-"))
+            found.append((first, last, mode, path[0] if path else ""))
     return found
 
 
-def advise(start: int, end: int, advice: int) -> None:
+def advise(first: int, last: int, advice: int) -> None:
     """Give the kernel advice on a span of memory, which it may not be able to take."""
-    if start < end:
-        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), advice)
+    if first < last:
+        libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), advice)
 
 
 def serve(requests: socket) -> list[str]:

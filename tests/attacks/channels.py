@@ -34,7 +34,7 @@ sys.path.append(str(HERE))
 from carriers import CARRIERS  # noqa: E402  # as inside of sandboxes, where no other folder is
 
 ENDS, FOLDER = HERE / "channel_ends.py", "/ends"
-LEAD_S = 3.0
+LEAD_S = 8.0
 MODULES = ("numpy",)
 CONFIGURATIONS = {
     "none": {"kind": "none"},

@@ -9,7 +9,6 @@ import random
 import time
 
 HOLD_S = 2.0
-SLOT_S = 0.02
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -67,22 +66,23 @@ class Slots(Carrier):
 
     bits = 200
     width = 1
+    slot_s = 0.02
 
     def slots(self):
         """Yield the number of each slot's first bit, and the slot's end, while it lasts."""
         for n in range(self.bits // self.width):
-            until(self.begin + n * SLOT_S)
-            yield n * self.width, self.begin + (n + 1) * SLOT_S
+            until(self.begin + n * self.slot_s)
+            yield n * self.width, self.begin + (n + 1) * self.slot_s
 
     def send(self):
         for n, end in self.slots():
-            while self.sent[n] and time.monotonic() < end - SLOT_S / 4:
+            while self.sent[n] and time.monotonic() < end - self.slot_s / 4:
                 self.act()
 
     def receive(self):
         seen, before = [], self.count()
         for _, end in self.slots():
-            until(end - SLOT_S / 4)
+            until(end - self.slot_s / 4)
             now = self.count()
             seen.append(before - now)  # below zero
             before = now

@@ -9,7 +9,7 @@ import os
 import random
 import struct
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +42,11 @@ class Names(Carrier):
 class Files(Carrier):
     """Many files that both can read; in a bare sandbox there is one, the script."""
 
-    def paths(self):
+    def __init__(self, seed, begin):
+        super().__init__(seed, begin)
+        self.paths = self.chosen()
+
+    def chosen(self):
         found = []
         for folder, folders, names in os.walk("/usr/share"):
             folders.sort()
@@ -53,7 +57,7 @@ class Files(Carrier):
 
     def wanted(self):
         """Return the paths that stand for a 1."""
-        return [path for path, bit in zip(self.paths(), self.sent, strict=True) if bit]
+        return [path for path, bit in zip(self.paths, self.sent, strict=True) if bit]
 
 
 class Pages(Files):
@@ -63,7 +67,7 @@ class Pages(Files):
 
     def prepare(self):
         """Evict the pages, as on a machine that was just started."""
-        for path in self.paths():
+        for path in self.paths:
             number = os.open(path, os.O_RDONLY)
             os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(number)
@@ -78,14 +82,14 @@ class Pages(Files):
             self.read(path)
 
     def receive(self):
-        return fastest([timed(self.read, path) for path in self.paths()])
+        return fastest([timed(self.read, path) for path in self.paths])
 
 
 class Residency(Pages):
     """The same, read without time: a read that does not wait says whether the page is there."""
 
     def receive(self):
-        return [self.cached(path) for path in self.paths()]
+        return [self.cached(path) for path in self.paths]
 
     def cached(self, path):
         number = os.open(path, os.O_RDONLY)
@@ -126,7 +130,7 @@ class Mappings(Held):
             about = os.open("/proc/self/pagemap", os.O_RDONLY)
         except OSError:
             return [0] * self.bits
-        places = [mapped(path) // mmap.PAGESIZE * 8 for path in self.paths()]
+        places = [mapped(path) // mmap.PAGESIZE * 8 for path in self.paths]
         entries = [struct.unpack("Q", os.pread(about, 8, place))[0] for place in places]
         return [1 - (entry >> EXCLUSIVE & 1) for entry in entries]
 
@@ -163,7 +167,7 @@ class Leases(Held):
             libc.fcntl(number, SETLEASE, fcntl.F_WRLCK)
 
     def look(self):
-        return [int(self.refused(path)) for path in self.paths()]
+        return [int(self.refused(path)) for path in self.paths]
 
     def refused(self, path):
         try:
@@ -184,11 +188,12 @@ class Watches(Held):
     def listen(self):
         self.told = libc.inotify_init1(os.O_NONBLOCK)
         add = partial(libc.inotify_add_watch, self.told)
-        self.watches = [add(os.fsencode(path), IN_OPEN) for path in self.paths()]
+        self.watches = [add(os.fsencode(path), IN_OPEN) for path in self.paths]
 
     def look(self):
         if self.told < 0:
             return [0] * self.bits
-        events = struct.iter_unpack("iIII", os.read(self.told, 1 << 16))
-        opened = {event[0] for event in events}
+        opened = set()
+        with suppress(BlockingIOError):
+            opened = {event[0] for event in struct.iter_unpack("iIII", os.read(self.told, 1 << 16))}
         return [int(watch in opened) for watch in self.watches]

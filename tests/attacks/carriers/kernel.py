@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from carriers.base import SLOT_S, Slots, libc, mapped
+from carriers.base import Slots, libc, mapped
 
 FUTEX = {"x86_64": 202, "aarch64": 98}
 FUTEX_WAIT, FUTEX_WAKE = 0, 1
@@ -47,6 +47,9 @@ class Counts(Slots):
 class Inodes(Slots):
     """Make pipes, whose inodes are numbered through the whole machine."""
 
+    bits = 100
+    slot_s = 0.1
+
     def act(self):
         for number in os.pipe():
             os.close(number)
@@ -81,7 +84,7 @@ class Futexes(Slots):
         places = self.places()
         for n, end in self.slots():
             told = [place for k, (place, _) in enumerate(places) if self.sent[n + k]]
-            while time.monotonic() < end - SLOT_S / 4:
+            while time.monotonic() < end - self.slot_s / 4:
                 for place in told:
                     self.call(place, FUTEX_WAKE, 1)
 
@@ -89,7 +92,7 @@ class Futexes(Slots):
         places, got = self.places(), []
         with ThreadPoolExecutor(self.width) as waiting:
             for _, end in self.slots():
-                left = max(1000, int((end - SLOT_S / 3 - time.monotonic()) * 1e9))
+                left = max(1000, int((end - self.slot_s / 3 - time.monotonic()) * 1e9))
                 got += waiting.map(partial(self.woken, left), places)
         return got
 

@@ -14,8 +14,14 @@ So what matters is bare: scoring, audits, preflights and short trials on CPUs.
 Not covered:
 - that blackboard where a sandbox is not bare: CUDA slices, long CPU trials of the gpt task, task
   `command`, task `function` where its genome needs more than numpy, cold starts, Landlock (there
-  /proc does not tell either). What passes there of text that is scored buys nothing that is kept
-  where fresh data is left (`harness.tasks.gpt.fresh`);
+  /proc does not tell either). `python -m tests.attacks.channels` prints what passes in each: by
+  names 10,000 to 95,000 bits a second of both ends' own time in Python on busy cores, from one
+  sandbox to the next. What passes there of text that is scored buys nothing that is kept where
+  fresh data is left (`harness.tasks.gpt.fresh`);
+- lines of a library that two zygotes share, in a cache that their cores share: whoever loads one
+  makes it faster for the other. With machine code up to 500 bits a second passed on this machine,
+  mostly none; cores that share more of a cache will pass far more. Nothing was left for the next
+  sandbox;
 - an interpreter or library reachable only through a symbolic link outside `SYSTEM` and the
   interpreter's prefix; such a sandbox does not start.
 """

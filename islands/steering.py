@@ -284,10 +284,24 @@ def _head_called(state: State, commit: str) -> str:
         raise SetupError(f"{commit}: give more characters of the commit's id")
     if any(bad.startswith(commit) for bad in state.quarantines.commits):
         raise SetupError(f"{commit}: quarantined; no island can go on from it")
+    if parts := _measured_together(state, commit):
+        numbers = ", ".join(f"#{part}" for part in parts)
+        raise SetupError(
+            f"{commit}: holds {numbers} together, which no island kept as its head; name the"
+            " commit of one of them"
+        )
     raise SetupError(
         f"{commit}: not the base of {run.run} and kept by none of its islands; `swarm lineage"
         " --kept` shows what was"
     )
+
+
+def _measured_together(state: State, commit: str) -> tuple[int, ...]:
+    """Return the changes in the stack or consensus whose id begins with `commit`, () for none."""
+    made = [(judged.commit, judged.parts) for judged in state.stacks.judged]
+    if (consensus := state.promotions.consensus) is not None:
+        made += [(one, consensus.parts) for one in consensus.changes]
+    return next((parts for one, parts in made if one.startswith(commit)), ())
 
 
 def _to_drop(state: State, number: int) -> KeptChange:

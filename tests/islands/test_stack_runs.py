@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from harness.contract import Failure
+from harness.contract import Failure, SetupError
 from islands import events as ev
 from islands.ratchet.policy import RatchetPolicy
 from islands.scheduling.run_steps import next_of_stack
 from islands.stacking.design import budget
 from islands.stacking.state import StackPolicy
 from islands.state.run_state import State
+from islands.steering import RestartIsland, accept
 from swarm.coordinator import run_actions
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands, run_steps_only
@@ -26,10 +27,30 @@ from tests.support.stack_checks import events_of, run_stack_check
 CONDITIONS = Conditions(MIXTURES["published"], 1.0)
 
 
-def test_a_runs_stack_is_worth_several_heads():
-    """Eight islands' keeps, stacked, are truly worth more than any island's head."""
+@pytest.fixture(scope="module")
+def stacked():
+    """Return a simulated run of eight islands with one stack check."""
     plan = RunPlan(RatchetPolicy(), islands=8, trials=300, stacking=StackPolicy(8))
-    simulated = simulate_run(CONDITIONS, plan, 1)
+    return simulate_run(CONDITIONS, plan, 1)
+
+
+def test_no_island_restarts_from_a_stack(stacked):
+    """It has no scores that a head needs; the refusal names the changes that it holds."""
+    state, (judged,) = stacked.state, stacked.state.stacks.judged
+    island = next(iter(state.islands))
+    with pytest.raises(SetupError) as refusal:
+        accept(state, RestartIsland(judged.commit, island), "r", running=True)
+    assert f"holds {', '.join(f'#{part}' for part in judged.parts)} together" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    for part in judged.parts:
+        asked = RestartIsland(state.keeps[part].commit, island)
+        if asked.commit != state.islands[island].head:
+            assert accept(state, asked, "r", running=True).commit == asked.commit
+
+
+def test_a_runs_stack_is_worth_several_heads(stacked):
+    """Eight islands' keeps, stacked, are truly worth more than any island's head."""
+    simulated = stacked
     base = simulated.state.run.base
     heads = [simulated.gain(base, island.head) for island in simulated.state.islands.values()]
     (judged,) = simulated.state.stacks.judged

@@ -12,7 +12,8 @@ A **node** is a commit, under its full id, or a proposal that never became one, 
 | stack | several changes on one base, made to be measured | `parent`; what it came to if judged |
 | consensus | one surviving change of a promoted stack | `parent` |
 
-The attributes are columns of the table `nodes`; analysis/database/schema.py gives their meaning.
+The attributes are columns of the table `nodes`; analysis/database/projection/columns.py
+gives their meaning.
 Easily misread are: `ending`, absent while the experiment is open; `score`, the mean of `scores`
 scores at rung 0 by one harness, without the screening one, which selected the candidate and is
 given as `screened` (unless the candidate was kept on that one alone, as a change that another
@@ -53,18 +54,19 @@ score pools all islands that started there, whatever slices they have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import singledispatchmethod
-from itertools import chain, combinations
+from itertools import combinations
 from typing import Any, TypeAlias
 
 import networkx as nx
 
+from analysis.node_scores import add_score, withdraw_score
 from harness.contract import EVIDENCE
 from islands import events as ev
 from islands.events import steering as se
 from islands.ratchet.fresh import FITS
-from islands.records import Gain, Purpose
+from islands.records import Gain
 
 Graph: TypeAlias = "nx.MultiDiGraph[str]"
 
@@ -188,7 +190,7 @@ class Lineage:
         checked = attributes.get("kind") == "stack" and trial.purpose != "promotion"
         own = trial.purpose in ev.ISLANDS_OWN or checked
         if outcome.score is not None and trial.rung == 0 and trial.split == "dev" and own:
-            _score(attributes, outcome.score, outcome.harness, trial.purpose)
+            add_score(attributes, outcome.score, outcome.harness, trial.purpose)
             known = attributes.get("evidence", EVIDENCE[-1])
             attributes["evidence"] = min(known, outcome.evidence, key=EVIDENCE.index)
         theirs = trial.experiment and trial.experiment == attributes.get("experiment")
@@ -236,7 +238,7 @@ class Lineage:
     def _slice_quarantined(self, event: ev.SliceQuarantined) -> None:
         for trial in event.trials:
             if trial.purpose in ev.ISLANDS_OWN:
-                _withdraw(self.graph.nodes[trial.commit], trial)
+                withdraw_score(self.graph.nodes[trial.commit], trial)
         for discard in event.discards:
             self._known(discard.experiment)["ending"] = "void"
 
@@ -365,54 +367,6 @@ class Lineage:
         return attributes
 
 
-def speaks_of(event: ev.Event) -> Iterator[int | str]:
-    """Yield what `Lineage.take` looks up for `event`: experiments by number, commits by id."""
-    yield from _of_a_life(event)
-    match event:
-        case ev.IslandOpened() | ev.Merged():
-            yield event.head
-        case ev.StackCheckAssembled() | ev.SealedScored():
-            yield from (event.base, event.commit)
-        case ev.StackCheckEnded():
-            yield event.commit
-            yield from chain(event.parts, event.dropped, *event.culprits)
-        case ev.PromotionStarted() | ev.PromotionEnded():
-            yield from (event.base, event.commit)
-            yield from (contender.experiment for contender in event.contenders)
-        case ev.ConsensusDrafted():
-            yield from event.changes
-        case ev.ConsensusMoved():
-            yield from chain((event.base, event.commit), event.parts, event.changes)
-        case ev.CommitQuarantined():
-            yield from event.commits
-        case ev.TrialEnded():
-            yield event.started.commit
-        case ev.SliceQuarantined():
-            yield from (trial.commit for trial in event.trials)
-            yield from (discard.experiment for discard in event.discards)
-
-
-def _of_a_life(event: ev.Event) -> Iterator[int | str]:
-    """Yield what is looked up for an event of an experiment."""
-    match event:
-        case ev.ProposalReceived():
-            yield from (event.parent, event.donor, event.origin)
-        case ev.MigrantOffered():
-            yield from (event.parent, event.migrant.commit)
-        case ev.CandidateRebased():
-            yield from (event.experiment, event.parent)
-        case ev.ProposalRefused():
-            yield from (event.experiment, event.repeats)
-        case ev.CandidateAdmitted():
-            yield event.experiment
-        case ev.VerdictReached():
-            yield from (event.commit, event.parent)
-        case ev.CandidateDropped():
-            yield event.experiment
-        case ev.CommitChecked() | ev.FreshChecked():
-            yield event.commit
-
-
 def _when(event: ev.Event) -> float:
     """Return the event's time in whole microseconds, which DuckDB's TIMESTAMP keeps exactly."""
     return round(event.recorded, 6)
@@ -438,29 +392,3 @@ def _change(event: ev.CandidateAdmitted | ev.CandidateRebased) -> dict[str, str]
 
 def _gain(gain: Gain) -> dict[str, Any]:
     return {"gain": gain.mean, "noise": gain.noise}
-
-
-def _score(attributes: dict[str, Any], score: float, harness: str, purpose: Purpose) -> None:
-    """Add a score to a commit's attributes; scores of another harness are dropped."""
-    if attributes.get("harness") != harness:
-        for stale in ("score", "scores", "screened", "evidence"):
-            attributes.pop(stale, None)
-        attributes["harness"] = harness
-    if purpose == "screen":
-        attributes["screened"] = score
-        return
-    attributes["scores"] = attributes.get("scores", 0) + 1
-    mean = attributes.get("score", 0.0)
-    attributes["score"] = mean + (score - mean) / attributes["scores"]
-
-
-def _withdraw(attributes: dict[str, Any], trial: ev.VoidedTrial) -> None:
-    """Take back a score that turned out to be void."""
-    if trial.purpose == "screen":
-        attributes.pop("screened", None)
-        return
-    attributes["scores"] -= 1
-    if attributes["scores"] == 0:
-        del attributes["scores"], attributes["score"]
-    else:
-        attributes["score"] -= (trial.score - attributes["score"]) / attributes["scores"]

@@ -18,19 +18,14 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from analysis.database.queries import Answer, answer, reading_only
 from analysis.database.refresh import reading
-from analysis.database.rows import load_graph
-from analysis.database.stack_events import stack_events
 from analysis.ledger import NAME, RUNS_HOME, run_folders
-from analysis.lineage import Graph
 from analysis.pictures.source import RunSource
-from analysis.questions.ablation import Ablation, AblationFold
-from analysis.questions.arms import ArmsReturn, return_of_arms
 from analysis.questions.calls import ModelCalls, calls_by_model
 from analysis.questions.comparison import RunComparison, RunFigures, compare_runs, figures_of
 from analysis.questions.cost import AgentCost, cost_by_agent
@@ -38,12 +33,15 @@ from analysis.questions.evidence import ChangeEvidence, evidence_on
 from analysis.questions.migrations import MigrationRecord, migrations_of
 from analysis.questions.rung_transfer import TransferRecord, transfer_of
 from analysis.questions.tried import PastAttempt, by_likeness, by_words, compile_pattern
-from analysis.report.facts import gather
-from analysis.report.render import PICTURES, render
 from analysis.untrusted_text import first_line
 from harness.contract import SetupError
 from islands.git.branches import Branches
 from islands.git.plumbing import GitError
+
+if TYPE_CHECKING:  # networkx and numpy take a quarter of a second each
+    from analysis.lineage import Graph
+    from analysis.questions.ablation import Ablation, AblationFold
+    from analysis.questions.arms import ArmsReturn
 
 
 def open_run(path: str | Path = ".", name: str = "") -> RecordedRun:
@@ -102,6 +100,9 @@ class RecordedRun:
     @cached_property
     def graph(self) -> Graph:
         """The lineage (analysis/lineage.py says what nodes and edges have)."""
+        # networkx takes a quarter of a second
+        from analysis.database.projection.graph_rows import load_graph  # noqa: PLC0415
+
         return load_graph(self._con)
 
     @cached_property
@@ -179,6 +180,9 @@ class RecordedRun:
 
     def arms(self) -> ArmsReturn | None:
         """Return what each arm earned, None where the run has one only."""
+        # numpy takes a fifth of a second
+        from analysis.questions.arms import return_of_arms  # noqa: PLC0415
+
         return return_of_arms(self._con)
 
     def plot(self, kind: str, path: str | Path, *, dark: bool = False) -> None:
@@ -194,6 +198,10 @@ class RecordedRun:
 
         Raises SetupError for another suffix, and where the file cannot be written.
         """
+        # jinja takes a tenth of a second
+        from analysis.report.facts import gather  # noqa: PLC0415
+        from analysis.report.render import PICTURES, render  # noqa: PLC0415
+
         file = Path(path)
         if file.suffix not in {".html", ".md"}:
             raise SetupError(f"--out {file}: end the name in .html or .md")
@@ -241,6 +249,10 @@ class RecordedRun:
     @cached_property
     def _fold(self) -> AblationFold:
         """The fold of the run's stack events, which ablations and reports need."""
+        # numpy takes a fifth of a second
+        from analysis.database.projection.stack_events import stack_events  # noqa: PLC0415
+        from analysis.questions.ablation import AblationFold  # noqa: PLC0415
+
         fold = AblationFold()
         for event in stack_events(self._con):
             fold.take(event)

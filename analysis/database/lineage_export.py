@@ -4,7 +4,8 @@ JSON is networkx's node-link data and loses nothing. GraphML and Graphviz take o
 text: other values are written as JSON, characters that XML forbids are replaced. Parquet is two
 files, `nodes.parquet` and `edges.parquet`, one row a node or an edge.
 
-DuckDB writes each node and edge as a line of text, so that no graph is built in memory.
+What is exported is chosen before (lineage_choice.py). DuckDB writes each node and edge as a line of
+text, so that no graph is built in memory.
 """
 
 from __future__ import annotations
@@ -17,23 +18,15 @@ from typing import Any, Final
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from analysis.database.schema import COLUMNS, TABLES, quoted
+from analysis.database.lineage_choice import CHOSEN_EDGES, CHOSEN_NODES
+from analysis.database.projection.columns import COLUMNS
+from analysis.database.projection.schema import quoted
+from analysis.database.projection.tables import TABLES
 from analysis.untrusted_text import printable
 
 FORMATS: Final = ("json", "graphml", "dot", "parquet")
 
-_WHOLE: Final = """
-WITH own AS (SELECT node FROM nodes WHERE island IN (SELECT island FROM islands))
-FROM own UNION SELECT node FROM nodes WHERE kind = 'base'
-UNION SELECT source FROM edges WHERE target IN (FROM own)
-"""
-"""What the islands proposed, what that came from, and the bases."""
-
-_FROM: Final = {
-    "nodes": "FROM nodes WHERE node IN (FROM exported) ORDER BY recorded, node",
-    "edges": "FROM edges WHERE source IN (FROM exported) AND target IN (FROM exported)"
-    " ORDER BY recorded, source, target, kind",
-}
+_FROM: Final = {"nodes": CHOSEN_NODES, "edges": CHOSEN_EDGES}
 
 _BATCH: Final = 10_000
 
@@ -45,17 +38,6 @@ _UNPRINTABLE: Final = (
 and no tab."""
 
 _XML_TYPES: Final = {"DOUBLE": "double", "TIMESTAMP": "double", "INTEGER": "long"}
-
-
-def choose(con: DuckDBPyConnection, nodes: Iterable[str] | None = None) -> None:
-    """Choose the nodes that are exported, with the edges between them; None for all of a run's."""
-    if nodes is None:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE exported AS {_WHOLE}")
-    else:
-        con.execute(
-            "CREATE OR REPLACE TEMP TABLE exported AS SELECT unnest(?::VARCHAR[]) AS node",
-            [[*nodes]],
-        )
 
 
 def as_text(con: DuckDBPyConnection, to: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """SQL queries of a run's record, also while the swarm runs.
 
-The most common queries are views of the database (analysis/database/schema.py): `standings` (each
+The most common queries are views of the database (projection/views.py): `standings` (each
 island, best first), `kept` (each island's chain of kept changes), `outcomes_by_reason` (what became
 of all other proposals), `usage` (what each agent cost), `failures`, `refusals`, `experiments`.
 
@@ -22,8 +22,9 @@ from typing import Any
 import duckdb
 from duckdb import DuckDBPyConnection, Statement, StatementType
 
+from analysis.database.projection.tables import TABLES
+from analysis.database.projection.views import VIEWS
 from analysis.database.refresh import reading
-from analysis.database.schema import TABLES, VIEWS
 from harness.contract import SetupError
 
 _READS = {StatementType.SELECT, StatementType.EXPLAIN}

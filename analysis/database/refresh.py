@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import inspect
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from functools import cache
@@ -33,12 +32,13 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from analysis import ledger, lineage
-from analysis.database import rows, schema, stack_events
+from analysis import ledger
+from analysis.database.projection import schema
+from analysis.database.projection.tables import TABLES
 from analysis.file_lock import lock
 from analysis.ledger import START, link_at, read_events, read_lines
 from harness.contract import SetupError
-from islands import events
+from islands.events import Event
 
 NAME = "lineage.duckdb"
 
@@ -51,6 +51,16 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "temp_directory": "",  # else a big query spills into the user's working directory
     "python_enable_replacements": False,  # else a table's name may mean a variable of ours
 }
+
+_PACKAGES = Path(__file__).parents[2]
+
+_MAKERS = (
+    "islands/events/*.py",
+    "analysis/database/projection/*.py",
+    "analysis/lineage.py",
+    "analysis/node_scores.py",
+)
+"""The code that decides what the file holds."""
 
 _USER_FIXABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -151,13 +161,21 @@ def _take(con: DuckDBPyConnection, source: Path, mark: _Mark) -> None:
     schema.create(con)
     history = islice(read_lines(source), mark.events)
     while batch := list(islice(history, _BATCH)):
-        rows.project(con, [line.event for line in batch])
+        _project(con, [line.event for line in batch])
+
+
+def _project(con: DuckDBPyConnection, history: Sequence[Event]) -> None:
+    """Add the next events of the ledger to the tables of `con`."""
+    # a third of a second, and most readers find the record up to date
+    from analysis.database.projection.project import project  # noqa: PLC0415
+
+    project(con, history)
 
 
 def _differing(con: DuckDBPyConnection) -> Iterator[str]:
     """Yield the tables and views of which `lineage` has another content than `memory`."""
     views = "SELECT view_name, sql FROM duckdb_views() WHERE database_name = '{}' AND NOT internal"
-    for name in schema.TABLES:
+    for name in TABLES:
         if name != "projection" and _differ(con, f"FROM memory.{name}", f"FROM lineage.{name}"):
             yield name
     if _differ(con, views.format("memory"), views.format("lineage")):
@@ -193,7 +211,7 @@ def _brought_up(private: Path, final: Path, source: Path) -> _Mark:
         mark = mark or _Mark(0, 0, _code(), START)
         history = read_lines(source, mark.bytes)
         while batch := list(islice(history, _BATCH)):
-            rows.project(con, [line.event for line in batch])
+            _project(con, [line.event for line in batch])
             mark = _Mark(batch[-1].end, mark.events + len(batch), mark.code, batch[-1].link)
             con.commit()
             con.begin()
@@ -231,10 +249,9 @@ def _log(path: Path) -> Path:
 def _code() -> str:
     """Return the digest of the code that decides what the file holds."""
     digest = hashlib.sha256(duckdb.__version__.encode())
-    for path in sorted(Path(inspect.getfile(events)).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    for module in (lineage, schema, rows, stack_events):
-        digest.update(inspect.getsource(module).encode())
+    for pattern in _MAKERS:
+        for path in sorted(_PACKAGES.glob(pattern)):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

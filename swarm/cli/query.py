@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from analysis.database.projection.tables import TABLES
+from analysis.database.projection.views import VIEWS
 from analysis.database.queries import Answer, ask
-from analysis.database.schema import TABLES, VIEWS
 from analysis.untrusted_text import first_line
 from harness.contract import SetupError
 from swarm.cli.console import json_option, run_option, to_json, wide_console

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import click
 
-from analysis.database.schema import COLUMNS, TABLES, VIEWS
+from analysis.database.projection.columns import COLUMNS
+from analysis.database.projection.tables import TABLES
+from analysis.database.projection.views import VIEWS
 from harness.contract import SetupError
 from islands.events import FORMAT
 from swarm.cli.console import json_option, to_json

@@ -164,6 +164,12 @@ def test_the_lineage_is_thinned_cut_to_a_change_and_exported(repo, history, tmp_
     last = max(data.get("experiment", 0) for _, data in graph.nodes(data=True))
     assert f"#{last} " in output(lineage, "--limit", "1")
     assert f"#{last} " not in text or last in {graph.nodes[n]["experiment"] for n in kept}
+    with mock.patch("swarm.cli.lineage.MAX_SHOWN", 3):
+        short = output(lineage)
+    numbers = {data["experiment"] for _, data in graph.nodes(data=True) if "experiment" in data}
+    latest = {*sorted(numbers)[-3:], *(graph.nodes[node]["experiment"] for node in kept)}
+    assert all(f"#{number} " in short for number in latest)
+    assert f"left out: {len(numbers - latest)} earlier experiments that were not kept" in short
     number = graph.nodes[kept[-1]]["experiment"]
     cut = nx.node_link_graph(json.loads(output(lineage, f"#{number}", "--json")), edges="edges")
     assert set(cut) == {kept[-1], *nx.ancestors(graph, kept[-1]), *nx.descendants(graph, kept[-1])}

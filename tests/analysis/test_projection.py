@@ -10,8 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.database import refresh as projection
-from analysis.database import rows as tables
-from analysis.database import schema
+from analysis.database.projection import schema
+from analysis.database.projection.columns import COLUMNS
+from analysis.database.projection.graph_rows import load_graph, save_graph
+from analysis.database.projection.project import project
+from analysis.database.projection.tables import TABLES
 from analysis.database.queries import ask
 from analysis.database.refresh import Refresher, due, reading, refresh
 from analysis.lineage import fold
@@ -35,7 +38,7 @@ def contents(con):
     """Return the rows of every table of the record, in one order."""
     return {
         name: con.execute(f"SELECT {', '.join(table.columns)} FROM {name} ORDER BY ALL").fetchall()
-        for name, table in schema.TABLES.items()
+        for name, table in TABLES.items()
     }
 
 
@@ -46,8 +49,8 @@ def test_the_projection_is_the_fold_however_it_is_batched(database, recorded, hi
     database.begin()
     try:
         for start, end in nx.utils.pairwise([0, *sorted(cuts), len(history[0])]):
-            tables.project(database, history[0][start:end])
-        assert nx.utils.graphs_equal(tables.load_graph(database), fold(history[0]))
+            project(database, history[0][start:end])
+        assert nx.utils.graphs_equal(load_graph(database), fold(history[0]))
         batched = contents(database)
     finally:
         database.rollback()
@@ -68,8 +71,8 @@ _VALUES = {
 
 def attributes(table):
     """Return a strategy for the attributes of a node or an edge: any of the table's columns."""
-    columns = schema.TABLES[table].columns[schema.TABLES[table].keys :]
-    values = {name: _VALUES[schema.COLUMNS[name].type] for name in columns}
+    columns = TABLES[table].columns[TABLES[table].keys :]
+    values = {name: _VALUES[COLUMNS[name].type] for name in columns}
     return st.fixed_dictionaries({}, optional=values)
 
 
@@ -88,8 +91,8 @@ def test_a_lineage_survives_the_database_exactly(database, data, nodes):
     database.begin()
     try:
         for _ in range(2):
-            tables.save_graph(graph, database)
-            assert nx.utils.graphs_equal(tables.load_graph(database), graph)
+            save_graph(graph, database)
+            assert nx.utils.graphs_equal(load_graph(database), graph)
     finally:
         database.rollback()
 
@@ -100,7 +103,7 @@ def test_an_attribute_without_a_column_is_refused(database, strange):
     graph = nx.MultiDiGraph()
     graph.add_node("a", kind="base", **strange)
     with pytest.raises(ValueError, match=next(iter(strange))):
-        tables.save_graph(graph, database)
+        save_graph(graph, database)
 
 
 def test_a_long_reader_blocks_no_refresh_and_keeps_its_snapshot(tmp_path, history):

@@ -2,7 +2,9 @@
 
 import pytest
 
-from analysis.database import schema
+from analysis.database.projection.columns import COLUMNS
+from analysis.database.projection.tables import TABLES
+from analysis.database.projection.views import VIEWS
 from analysis.database.queries import ask
 from analysis.database.refresh import reading
 from analysis.lineage import fold
@@ -85,9 +87,9 @@ def test_migrations_are_recorded_with_their_results(recorded, history):
 def test_every_column_has_a_comment_and_one_type(recorded):
     """Tables, views and their columns carry comments; a name has the same type everywhere."""
     with reading(recorded) as con:
-        for name in [*schema.TABLES, *schema.VIEWS]:
+        for name in [*TABLES, *VIEWS]:
             for column, kind, *_ in con.execute(f"DESCRIBE {name}").fetchall():
-                same = "SELECT ? = typeof(NULL::" + schema.COLUMNS[column].type + ")"
+                same = "SELECT ? = typeof(NULL::" + COLUMNS[column].type + ")"
                 assert con.execute(same, [kind]).fetchone() == (True,), f"{name}.{column}"
         silent = "SELECT count(*) FROM duckdb_{}() WHERE comment IS NULL AND NOT internal"
         for kind in ("tables", "views", "columns"):

@@ -3,10 +3,10 @@
 import duckdb
 
 from analysis import open_run
-from analysis.database import schema
-from analysis.database import stack_events as stack_events_of
-from analysis.database.rows import project
-from analysis.database.stack_events import is_stack_event, stack_events
+from analysis.database.projection import schema
+from analysis.database.projection import stack_events as stack_events_of
+from analysis.database.projection.project import project
+from analysis.database.projection.stack_events import is_stack_event, stack_events
 from analysis.questions.ablation import AblationFold
 from harness.contract import SetupError
 from islands.stacking.state import StackChecks

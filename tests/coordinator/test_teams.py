@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import duckdb
 import pytest
 
-from analysis.database import rows, schema
+from analysis.database.projection import schema
+from analysis.database.projection.project import project
 from analysis.questions.arms import return_of_arms
 from islands import events as ev
 from islands.records import Entry, Proposal, Usage
@@ -72,7 +73,7 @@ def database(run):
     """Yield the tables of a run."""
     with duckdb.connect() as con:
         schema.create(con)
-        rows.project(con, [*run.ledger.events()])
+        project(con, [*run.ledger.events()])
         yield con
 
 

@@ -10,8 +10,9 @@ import git
 import pytest
 from click.testing import CliRunner
 
-from analysis.database import schema
-from analysis.database.rows import load_graph, project
+from analysis.database.projection import schema
+from analysis.database.projection.graph_rows import load_graph
+from analysis.database.projection.project import project
 from analysis.lineage import fold
 from harness.contract import Failure, Outcome, SetupError
 from islands import events as ev

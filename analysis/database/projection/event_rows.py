@@ -1,93 +1,19 @@
-"""Conversion of events and lineage to table rows, and of rows to lineage.
-
-`rows` turns an event into rows without reading the tables. Of the lineage, only the part that a
-batch of events refers to is read, updated and written back, so a batch's cost does not grow with
-the run.
-"""
+"""Rows of the tables other than the lineage's, from one event each."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC
 from functools import singledispatch
 from typing import Any
 
-import networkx as nx
-from duckdb import DuckDBPyConnection
-
-from analysis.database.schema import COLUMNS, TABLES
-from analysis.database.stack_events import TABLE as STACK_EVENTS
-from analysis.database.stack_events import is_stack_event
-from analysis.lineage import Graph, Lineage, speaks_of
+from analysis.database.projection.put import Row
+from analysis.database.projection.tables import TABLES
 from islands import events as ev
 from islands.events import steering as se
 from islands.records import NULL, Gain, Usage
 from islands.steering import said
-
-Row = Mapping[str, Any]
-
-_NAMES = {name: frozenset(table.columns) for name, table in TABLES.items()}
-
-_ENCODER = json.JSONEncoder(allow_nan=False)
-
-
-def project(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> None:
-    """Add the next events of the ledger to the tables of `con`."""
-    part = _part(con, history)
-    before = set(part.graph)
-    by_table: dict[str, list[Row]] = {}
-    take = part.take  # looked up once: singledispatchmethod wraps anew at each look
-    for event in history:
-        take(event)
-        for table, row in rows(event):
-            by_table.setdefault(table, []).append(row)
-        if is_stack_event(event):
-            row = {"event": ev.encode(event).decode(), "recorded": event.recorded}
-            by_table.setdefault(STACK_EVENTS, []).append(row)
-    admitted = [list(before - set(part.graph))]  # nodes that now go by their commit's id
-    con.execute("DELETE FROM nodes WHERE node IN (SELECT unnest(?))", admitted)
-    con.execute("DELETE FROM edges WHERE target IN (SELECT unnest(?))", admitted)
-    save_graph(part.graph, con)
-    for table, new in by_table.items():
-        _put(con, table, new)
-
-
-def save_graph(graph: Graph, con: DuckDBPyConnection) -> None:
-    """Write a lineage's nodes and edges to the tables of `con`, replacing those with the same keys.
-
-    Raises ValueError at an attribute that has no column or is None, so that none is lost silently.
-    """
-    nodes = ({"node": node, **data} for node, data in graph.nodes(data=True))
-    edges = (
-        {"source": source, "target": target, "kind": kind, **data}
-        for source, target, kind, data in graph.edges(keys=True, data=True)
-    )
-    _put(con, "nodes", [_full("nodes", row) for row in nodes])
-    _put(con, "edges", [_full("edges", row) for row in edges])
-
-
-def load_graph(con: DuckDBPyConnection, latest: int | None = None) -> Graph:
-    """Return the lineage that `save_graph` wrote, equal to it in every attribute.
-
-    latest: only what was kept, what is no experiment, and so many of the latest experiments; None
-      for all
-    """
-    nodes = "SELECT node FROM nodes"
-    if latest is not None:
-        nodes += " WHERE experiment IS NULL OR ending = 'kept' OR node IN (SELECT node FROM nodes"
-        nodes += f" WHERE experiment IS NOT NULL ORDER BY experiment DESC LIMIT {latest:d})"
-    graph: Graph = nx.MultiDiGraph()
-    con.execute(f"CREATE OR REPLACE TEMP TABLE chosen AS {nodes}")
-    both = "source IN (FROM chosen) AND target IN (FROM chosen)"
-    _load(
-        graph,
-        con,
-        "FROM nodes WHERE node IN (FROM chosen) ORDER BY recorded, node",
-        f"FROM edges WHERE {both} ORDER BY recorded",
-    )
-    return graph
 
 
 @singledispatch
@@ -376,93 +302,3 @@ def _agent_call(event: ev.ProposalReceived | ev.AgentFailed, usage: Usage) -> di
     }
     spent = ("calls", "tokens_in", "tokens_out", "usd", "tokens_untold")
     return call | {name: getattr(usage, name) for name in spent} | {"recorded": event.recorded}
-
-
-def _part(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> Lineage:
-    """Return the part of the lineage that taking `history` looks up."""
-    named = {name for event in history for name in speaks_of(event)}
-    commits = [name for name in named if isinstance(name, str)]
-    numbers = [name for name in named if isinstance(name, int)]
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE named AS SELECT node FROM nodes"
-        " WHERE node IN (SELECT unnest(?)) OR experiment IN (SELECT unnest(?))",
-        [commits, numbers],
-    )
-    graph: Graph = nx.MultiDiGraph()
-    into = "FROM edges WHERE target IN (FROM named)"
-    _load(graph, con, f"FROM nodes WHERE node IN (FROM named UNION SELECT source {into})", into)
-    return Lineage(graph)
-
-
-def _load(graph: Graph, con: DuckDBPyConnection, nodes: str, edges: str) -> None:
-    for row in _rows_of(con, nodes):
-        graph.add_node(row.pop("node"), **row)
-    for row in _rows_of(con, edges):
-        graph.add_edge(row.pop("source"), row.pop("target"), row.pop("kind"), **row)
-
-
-def _rows_of(con: DuckDBPyConnection, query: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of `query` as dicts without NULLs."""
-    result = con.execute(query)
-    columns = [name for name, *_ in result.description]
-    for row in result.fetchall():
-        pairs = zip(columns, row, strict=True)
-        yield {name: _value(name, value) for name, value in pairs if value is not None}
-
-
-def _value(column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column holds
-    """Return a value of the database as the events have it."""
-    match COLUMNS[column].type:
-        case "TIMESTAMP":
-            return value.replace(tzinfo=UTC).timestamp()
-        case "JSON":
-            return json.loads(value)
-    return value
-
-
-def _full(table: str, row: Row) -> Row:
-    """Return a row with all of the table's columns, None where it has no value."""
-    columns = TABLES[table].columns
-    if None in row.values() or not row.keys() <= _NAMES[table]:
-        unknown = [name for name, value in row.items() if name not in columns or value is None]
-        raise ValueError(f"{table} cannot keep {', '.join(unknown)} of {row!r}")
-    return {name: row.get(name) for name in columns}
-
-
-def _put(con: DuckDBPyConnection, table: str, new: Sequence[Row]) -> None:
-    """Add rows to a table, or merge them into those with the same keys, in order.
-
-    One statement takes all rows with the same columns, each as a JSON text (10,000 rows of trials
-    in 0.2 s; as one text of all rows 0.6 s; executemany takes 1.5 ms a row).
-    """
-    keys = TABLES[table].columns[: TABLES[table].keys]
-    alike: dict[tuple[str, ...], list[Row]] = {}
-    for row in _merge_rows(new, keys) if keys else new:
-        alike.setdefault(tuple(sorted(row)), []).append(row)
-    for columns, group in alike.items():
-        times = [name for name in columns if COLUMNS[name].type == "TIMESTAMP"]
-        types = {name: COLUMNS[name].type for name in columns} | dict.fromkeys(times, "BIGINT")
-        made = ", ".join(f"make_timestamp({name}) AS {name}" for name in times)
-        made = f"REPLACE ({made})" if made else ""
-        sets = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
-        clash = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sets}" if keys else ""
-        con.execute(
-            f"INSERT INTO {table} BY NAME SELECT * {made} FROM (SELECT"  # noqa: S608 - the schema's names
-            f" unnest(from_json(row, '{json.dumps(types)}')) FROM (SELECT unnest(?) AS row))"
-            f" {clash}",
-            [[_json(row, times) for row in group]],
-        )
-
-
-def _json(row: Row, times: Sequence[str]) -> str:
-    """Return a row as JSON, with times in whole microseconds since the epoch."""
-    at = {name: round(1e6 * row[name]) for name in times if row[name] is not None}
-    return _ENCODER.encode({**row, **at})
-
-
-def _merge_rows(new: Iterable[Row], keys: Sequence[str]) -> Iterable[Row]:
-    """Return one row for each key; later rows' columns replace earlier ones'."""
-    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in new:
-        merged.setdefault(tuple(row[key] for key in keys), {}).update(row)
-    return merged.values()

@@ -11,9 +11,8 @@ from typing import Any, Final, TypeVar
 import click
 from rich.console import Console
 
-from analysis import plain_json
-from harness.contract import SetupError
-from harness.sandbox import tiers
+from analysis import plain_json, words
+from harness.contract import STRENGTH, SetupError
 
 PIPED_COLUMNS: Final = 240
 """Columns of a table where standard output is not a terminal."""
@@ -22,6 +21,9 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 
 to_json = plain_json.to_json
 """Return `value` as JSON."""
+
+plural = words.plural
+"""Return "1 change", "2 changes"."""
 
 run_option = click.option(
     "--run", "name", metavar="NAME", help="Name of the run; default: the run that was active last."
@@ -73,7 +75,7 @@ def sandbox_option(command: _Command) -> _Command:
     """Give `command` the option --sandbox and refuse its old spellings."""
     option = click.option(
         "--sandbox",
-        type=click.Choice(tiers.STRENGTH),
+        type=click.Choice(STRENGTH),
         metavar="KIND",
         default="namespaces",
         show_default=True,
@@ -107,6 +109,6 @@ def fitted(text: str, columns: int) -> str:
     return "\n".join(lines)
 
 
-def plural(count: int, noun: str) -> str:
-    """Return "1 change", "2 changes"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def unconfined(some: bool) -> str:
+    """Return the mark of a run of which some scores were made with --sandbox none."""
+    return ", UNCONFINED" if some else ""

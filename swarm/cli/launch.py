@@ -19,7 +19,8 @@ from swarm.agents.base import Priced
 from swarm.check.report import first_check
 from swarm.cli.check import show
 from swarm.cli.console import FiniteFloat, FiniteRange, address_option, run_option, sandbox_option
-from swarm.cli.live import LiveView, cost_of_disturbance, describe, table
+from swarm.cli.event_log import describe
+from swarm.cli.live import LiveView, cost_of_disturbance, table
 from swarm.cli.machine_report import machine_lines
 from swarm.cli.next_step import Results, next_step
 from swarm.coordinator.announcer import Announcer, topic_of

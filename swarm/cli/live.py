@@ -1,13 +1,10 @@
-"""The live view of a run: a table redrawn on a terminal, and a line for each event of interest."""
+"""The live view of a run: a table redrawn on a terminal, and the log of its events."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import singledispatch
-from statistics import fmean, stdev
 
 import click
 from rich import box
@@ -17,22 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.times import duration
+from analysis.untrusted_text import first_line
 from harness.contract import VoidCause
 from islands import events as ev
-from islands.events import steering as se
-from islands.records import Ending, Gain
+from islands.records import Ending
 from islands.state.contention import NOTABLE_SLOWDOWN
 from islands.state.population import IslandState
 from islands.state.run_state import State
-from islands.steering import said
-from swarm.cli.console import plural
+from swarm.cli.console import unconfined
+from swarm.cli.event_log import base_score, describe, mean_score
 from swarm.coordinator.launch_plan import RunLimits
 
 FRAME_S = 0.5
 """Seconds between two frames of the live table."""
-
-LEAST_LOST_S = 0.1
-"""Seconds that others took of a trial from which its line says so."""
 
 WITHOUT_VERDICT: tuple[Ending, ...] = ("failed", "refused", "outdated")
 """How experiments end that got no verdict: one column of the table, or 80 columns do not do."""
@@ -185,11 +179,6 @@ _CAUSES: Mapping[VoidCause, str] = {
 }
 
 
-def unconfined(some: bool) -> str:
-    """Return the mark of a run of which some scores were made with --sandbox none."""
-    return ", UNCONFINED" if some else ""
-
-
 def table(state: State, lines: int | None = None) -> Table:
     """Return one row per island: head's score, gain, how its experiments ended, what it tries.
 
@@ -241,277 +230,9 @@ def _trying(name: str, island: IslandState, state: State) -> str:
     ):
         return "paused"
     if island.experiment is not None:
-        return f"{island.experiment.state}: {_subject(island.experiment.hypothesis)}"
+        return f"{island.experiment.state}: {first_line(island.experiment.hypothesis)}"
     if any(
         trial.island == name and trial.purpose == "baseline" for trial in state.running.values()
     ):
         return "measuring the baseline"
     return "nothing left to try" if island.exhausted else "waiting for its agent"
-
-
-@singledispatch
-def describe(event: ev.Event, state: State) -> str:
-    """Return one line that tells a person of `event`, "" where it is not of interest."""
-    del event, state
-    return ""
-
-
-@describe.register
-def run_opened(event: ev.RunOpened, state: State) -> str:
-    """Name the run, the branch and the commit it starts from, and the harness."""
-    del state
-    return f"run {event.run} starts on {event.target} at {event.base[:8]}, harness {event.harness}"
-
-
-@describe.register
-def run_resumed(event: ev.RunResumed, state: State) -> str:
-    """Say how far the run had come."""
-    del event
-    return f"run {state.run.run} resumes after {plural(state.trials, 'trial')}"
-
-
-@describe.register
-def run_stopped(event: ev.RunStopped, state: State) -> str:
-    """Say why, and after how many trials."""
-    return f"run stopped ({event.reason}) after {plural(state.trials, 'trial')}"
-
-
-@describe.register
-def trial_ended(event: ev.TrialEnded, state: State) -> str:
-    """Give the score, or what failed, and the seconds of the trial's budget that it used."""
-    outcome = event.outcome
-    ending = f"score {outcome.score:.6g}" if outcome.score is not None else ""
-    if outcome.failure is not None:
-        ending = f"failed, {outcome.failure.kind}: {outcome.failure.reason}"
-    lost = outcome.seconds.get("lost", 0.0)
-    waited = f", others took {lost:.1f} s more" if lost >= LEAST_LOST_S else ""
-    trial = f"{_trial(event.started)}{_of(event.started, state)}"
-    return f"{trial}: {ending} ({outcome.seconds.get('budget', 0.0):.1f} s{waited})"
-
-
-def _of(started: ev.TrialStarted, state: State) -> str:
-    """Return what a trial ran if it was not its experiment's candidate."""
-    if not started.experiment:
-        return "" if started.purpose in {"baseline", "sentinel"} else f" of {started.commit[:8]}"
-    open_ = state.islands[started.island].experiment
-    of_head = open_ is not None and open_.number == started.experiment
-    return " of the head" if open_ and of_head and open_.commit != started.commit else ""
-
-
-def base_score(event: ev.TrialEnded, state: State) -> str:
-    """Return where the run starts, once the last baseline trial is done; "" for other trials."""
-    if event.started.purpose != "baseline" or state.opened is None:
-        return ""
-    scores, wanted = state.scores.baseline(), len(state.scores.baseline_seeds())
-    if len(scores) < wanted:
-        return ""
-    return f"the base scores {mean_score(scores)} on {plural(wanted, 'seed')}"
-
-
-def mean_score(scores: Sequence[float]) -> str:
-    """Return the mean of a commit's scores, with its standard error where there is one."""
-    if len(scores) < 2:  # noqa: PLR2004 - one score has no spread
-        return f"{scores[0]:.6g}"
-    error = stdev(scores) / math.sqrt(len(scores))
-    return Gain(fmean(scores), error, len(scores)).format().removeprefix("+")
-
-
-@describe.register
-def trial_voided(event: ev.TrialVoided, state: State) -> str:
-    """Say why the trial does not count."""
-    del state
-    return f"{_trial(event.started)} is void and runs again: {event.reason}"
-
-
-@describe.register
-def commit_checked(event: ev.CommitChecked, state: State) -> str:
-    """Say whether the checks passed, and which one failed."""
-    commands = plural(len(state.run.checks), "check")
-    subject = f"{event.island} #{event.experiment}" if event.experiment else "the base"
-    if event.stack:
-        subject = f"a combination of stack check {event.stack}"
-    elif event.promotion:
-        subject = f"the stack of promotion {event.promotion}"
-    if event.ok:
-        return f"{subject} passes {commands} ({event.seconds:.1f} s)"
-    return f"{subject} fails a check: {event.reason}"
-
-
-@describe.register
-def migrant_offered(event: ev.MigrantOffered, state: State) -> str:
-    """Name the change that an island tries, and where it comes from."""
-    del state
-    migrant = event.migrant
-    change = f"#{migrant.experiment} of {migrant.island}: {_subject(migrant.hypothesis)}"
-    return f"{event.island} #{event.experiment} tries change {change}"
-
-
-@describe.register
-def candidate_admitted(event: ev.CandidateAdmitted, state: State) -> str:
-    """Give the candidate's commit, its size in lines and its hypothesis."""
-    queue = [one for one in state.islands[event.island].queue if one.number == event.experiment]
-    experiment = f"{event.island} #{event.experiment} {event.commit[:8]}"
-    if any(one.null for one in queue):
-        return f"{experiment} is an A/A test: a change that does nothing"
-    ideas = "".join(_subject(one.hypothesis) for one in queue)
-    return f"{experiment} (+{event.added} -{event.removed} lines): {ideas}"
-
-
-@describe.register
-def candidate_rebased(event: ev.CandidateRebased, state: State) -> str:
-    """Give the commits of the candidate and of the new head below it."""
-    del state
-    commit, head = event.commit[:8], event.parent[:8]
-    return f"{event.island} #{event.experiment} rebased on the new head {head}: {commit}"
-
-
-@describe.register
-def candidate_dropped(event: ev.CandidateDropped, state: State) -> str:
-    """Say why the candidate is not tried."""
-    del state
-    return f"{event.island} #{event.experiment} outdated: {event.reason}"
-
-
-@describe.register
-def proposal_refused(event: ev.ProposalRefused, state: State) -> str:
-    """Name the rule and the reason."""
-    del state
-    return f"{event.island} #{event.experiment} refused, {event.rule}: {event.reason}"
-
-
-@describe.register
-def agent_failed(event: ev.AgentFailed, state: State) -> str:
-    """Name the agent and its error."""
-    del state
-    if event.error_kind == "exhausted":
-        return f"{event.island} agent {event.agent} has nothing left to try: {event.reason}"
-    return f"{event.island} agent {event.agent} failed, {event.error_kind}: {event.reason}"
-
-
-@describe.register
-def verdict_reached(event: ev.VerdictReached, state: State) -> str:
-    """Give the verdict, the gain with its standard error, the reason and the head's score."""
-    gain = f"gain {event.gain.format()}, " if event.gain and not event.simpler else ""
-    experiment = f"{event.island} #{event.experiment}"
-    if event.verdict == "discard":
-        null = " (A/A test)" if event.null else ""
-        return f"{experiment}{null} discarded: {gain}{event.reason}"
-    if event.null:
-        return f"{experiment} is an A/A test and was kept, a false keep: {gain}{event.reason}"
-    score = state.scores.mean(state.islands[event.island].head)
-    return f"{experiment} KEPT: {gain}{event.reason}; head scores {score:.4f}"
-
-
-@describe.register
-def stack_check_started(event: ev.StackCheckStarted, state: State) -> str:
-    """Say how many changes are checked together."""
-    del state
-    return f"stack check {event.number}: do {plural(len(event.parts), 'kept change')} add up?"
-
-
-@describe.register
-def stack_check_ended(event: ev.StackCheckEnded, state: State) -> str:
-    """Give the verdict, the gain of the whole and its interaction, and what stays."""
-    del state
-    return (
-        f"stack check {event.number} {event.verdict}: gain {event.observed.format()},"
-        f" interaction {event.interaction.format()},"
-        f" {_numbers(event.parts)} stay, {_numbers(event.dropped)} dropped"
-    )
-
-
-@describe.register
-def promotion_started(event: ev.PromotionStarted, state: State) -> str:
-    """Give the rung and how many changes are measured there."""
-    rung = state.run.rungs[event.rung]
-    again = ", the only rung, on fresh seeds" if len(state.run.rungs) == 1 else ""
-    return (
-        f"promotion {event.number}: {plural(len(event.parts), 'change')} at rung {event.rung}"
-        f" (depth {rung.depth}, {rung.seconds:g} s){again}"
-    )
-
-
-@describe.register
-def promotion_ended(event: ev.PromotionEnded, state: State) -> str:
-    """Give the verdict and, where known, how soon the base's score is reached."""
-    del state
-    time = f"; reaches the base's score in {event.reached:.3g} s" if event.reached else ""
-    return f"promotion {event.number} {event.verdict.upper()}: {event.reason}{time}"
-
-
-@describe.register
-def consensus_moved(event: ev.ConsensusMoved, state: State) -> str:
-    """Name the consensus branch and what it holds."""
-    branch = f"swarm/{state.run.run}/consensus"
-    return f"consensus: {plural(len(event.changes), 'commit')} on {event.base[:8]}, branch {branch}"
-
-
-@describe.register
-def fresh_checked(event: ev.FreshChecked, state: State) -> str:
-    """Give the gains on fresh data and on dev."""
-    del state
-    gains = f"{event.fresh.format()} on fresh data, {event.dev.format()} on dev"
-    ending = "holds" if event.ok else "DOES NOT HOLD"
-    return f"{event.island} #{event.experiment}: gain {ending}: {gains}"
-
-
-@describe.register
-def commit_quarantined(event: ev.CommitQuarantined, state: State) -> str:
-    """Name the invalid commit and the islands that fell back."""
-    del state
-    if event.trial:
-        commit = f"{event.commit[:8]} is INVALID by trial {event.trial}"
-    else:
-        commit = f"{event.commit[:8]} is dropped"
-    back = [f"{head.island} falls back to {head.new[:8] or 'no commit'}" for head in event.heads]
-    return "; ".join([f"{commit}: {plural(len(event.commits), 'commit')} quarantined", *back])
-
-
-@describe.register
-def slice_quarantined(event: ev.SliceQuarantined, state: State) -> str:
-    """Say why the slice is quarantined and what becomes void with it."""
-    del state
-    void = f"{plural(len(event.trials), 'trial')}, {plural(len(event.discards), 'discard')} void"
-    return f"slice {event.slice} QUARANTINED: {event.reason}; {void}"
-
-
-@describe.register
-def slice_released(event: ev.SliceReleased, state: State) -> str:
-    """Say why the slice is used again."""
-    del state
-    return f"slice {event.slice} is no longer quarantined: {event.reason}"
-
-
-@describe.register
-def island_reassigned(event: ev.IslandReassigned, state: State) -> str:
-    """Name the slice that the island's trials run on from now on."""
-    del state
-    return f"{event.island} now runs on slice {event.slice.name}: {event.reason}"
-
-
-@describe.register
-def head_adopted(event: ev.HeadAdopted, state: State) -> str:
-    """Name the island whose head was adopted and the changes that came with it."""
-    del state
-    source = f"the head {event.new[:8]} of {event.source}"
-    return f"{event.island} adopts {source} without a trial: {_numbers(event.changes)}"
-
-
-@describe.register
-def steered(event: se.Steered, state: State) -> str:
-    """Say what a person said, or what came of it."""
-    del state
-    return said(event)
-
-
-def _trial(started: ev.TrialStarted) -> str:
-    experiment = f" #{started.experiment}" if started.experiment else ""
-    return f"{started.island}{experiment} {started.purpose} trial {started.trial}"
-
-
-def _numbers(experiments: Sequence[int]) -> str:
-    return " ".join(f"#{number}" for number in experiments) or "none"
-
-
-def _subject(hypothesis: str) -> str:
-    return hypothesis.partition("\n")[0]

@@ -19,8 +19,14 @@ from analysis.times import moment
 from analysis.untrusted_text import first_line, printable
 from islands.records import Gain
 from islands.state.contention import SliceContention
-from swarm.cli.console import json_option, plural, run_option, to_json, wide_console
-from swarm.cli.live import unconfined
+from swarm.cli.console import (
+    json_option,
+    plural,
+    run_option,
+    to_json,
+    unconfined,
+    wide_console,
+)
 from swarm.cli.next_step import Results, next_step
 from swarm.project.runs import locate
 

@@ -11,7 +11,8 @@ from islands import events as ev
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import NULL
 from islands.state.run_state import State
-from swarm.cli.live import LiveView, base_score, cost_of_disturbance, describe, table
+from swarm.cli.event_log import base_score, describe
+from swarm.cli.live import LiveView, cost_of_disturbance, table
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual

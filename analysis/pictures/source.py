@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
-from analysis.questions.ablation import Ablation
 from analysis.untrusted_text import first_line
+
+if TYPE_CHECKING:  # numpy takes a fifth of a second
+    from analysis.questions.ablation import Ablation
 
 MAX_LABEL = 34
 """Characters of a change's name on a picture."""
@@ -27,7 +29,9 @@ class RunSource:
     con: DuckDBPyConnection
     ablation: Callable[[], Ablation]
 
-    def rows(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
+    def rows(
+        self, sql: str, values: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[dict[str, Any]]:
         """Return the rows of a query."""
         return answer(self.con, sql, values=values).named()
 

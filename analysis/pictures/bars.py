@@ -14,6 +14,9 @@ from harness.contract import SetupError
 _Z = 1.959964
 """Standard errors on each side of a 95 % interval."""
 
+MAX_BARS = 24
+"""Changes that are shown, those that are worth most: more would not be legible."""
+
 _NAMES = "SELECT experiment, hypothesis FROM nodes WHERE experiment IS NOT NULL"
 
 _TIME = """
@@ -32,7 +35,7 @@ def draw_ablation(source: RunSource, figure: Figure, theme: Theme) -> None:
         say_nothing(panel, theme, str(error))
         return
     names = {row["experiment"]: row["hypothesis"] for row in source.rows(_NAMES)}
-    parts = ablation.parts[::-1]
+    parts = ablation.parts[:MAX_BARS][::-1]
     places = range(len(parts))
     tones = [colour(0) if part.basis == "measured" else colour(6) for part in parts]
     means, errors = [p.worth.mean for p in parts], [_Z * p.worth.noise for p in parts]
@@ -45,7 +48,10 @@ def draw_ablation(source: RunSource, figure: Figure, theme: Theme) -> None:
     panel.set_yticks(list(places), labels)
     panel.axvline(0.0, color=theme.text, linewidth=0.8)
     metric = source.run()["metric"]
-    title = f"what {ablation.commit[:10]} ({ablation.whole.format()}) loses without each change"
+    which = "each change"
+    if len(ablation.parts) > MAX_BARS:
+        which = f"each of the {MAX_BARS} that are worth most of its {len(ablation.parts)} changes"
+    title = f"what {ablation.commit[:10]} ({ablation.whole.format()}) loses without {which}"
     label(panel, theme, f"gain in {metric}, 95 % interval", "", title)
     legend(panel, theme, "lower right")
 

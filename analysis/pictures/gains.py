@@ -11,14 +11,24 @@ from analysis.pictures.source import RunSource
 from analysis.pictures.style import Theme, colour, label, legend, panels, say_nothing
 
 _KEPT = """
+WITH clock AS (
+  SELECT ended, sum(epoch(ended) - epoch(started)) OVER (ORDER BY ended) / 3600 AS hours
+  FROM trials WHERE ended IS NOT NULL
+), purse AS (
+  SELECT recorded, sum(usd) OVER (ORDER BY recorded) AS usd FROM spending
+)
 SELECT kept.island, kept.ended, kept.step,
   sum(gain) OVER chain AS gain, sqrt(sum(noise ** 2) OVER chain) AS noise,
-  (SELECT coalesce(sum(epoch(trials.ended) - epoch(started)), 0) / 3600 FROM trials
-   WHERE trials.ended <= kept.ended) AS hours,
-  (SELECT coalesce(sum(usd), 0) FROM spending WHERE recorded <= kept.ended) AS usd
-FROM kept WINDOW chain AS (PARTITION BY kept.island ORDER BY step)
+  coalesce(hours, 0.0) AS hours, coalesce(purse.usd, 0.0) AS usd
+FROM kept ASOF LEFT JOIN clock ON kept.ended >= clock.ended
+  ASOF LEFT JOIN purse ON kept.ended >= purse.recorded
+WINDOW chain AS (PARTITION BY kept.island ORDER BY step)
 ORDER BY kept.island, step
 """
+
+
+MAX_MARKS = 20
+"""Changes of a line that are marked, with their standard errors; of more, every n-th."""
 
 
 def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
@@ -41,6 +51,6 @@ def _line(panel: Axes, tone: str, island: str, rows: list[dict[str, Any]], colum
     x = [0.0, *(row[column] for row in rows)]
     y = [0.0, *(row["gain"] for row in rows)]
     noise = [0.0, *(row["noise"] or 0.0 for row in rows)]
-    panel.errorbar(
-        x, y, noise, color=tone, drawstyle="steps-post", marker="o", ms=4, capsize=3, label=island
-    )
+    every = max(1, len(rows) // MAX_MARKS)
+    look: dict[str, Any] = {"drawstyle": "steps-post", "marker": "o", "ms": 4, "capsize": 3}
+    panel.errorbar(x, y, noise, color=tone, label=island, errorevery=every, markevery=every, **look)

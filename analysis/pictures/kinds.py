@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from analysis.pictures import bars, gains, lanes, progress, promotions, tree
 from analysis.pictures.source import RunSource
@@ -44,8 +45,9 @@ _STYLE: Final[Any] = {"svg.fonttype": "none", "svg.hashsalt": "swarm", "font.fam
 
 def figure(kind: str, source: RunSource, *, dark: bool = False) -> Figure:
     """Return the picture of `kind`. Raises KeyError for an unknown kind."""
-    drawn = Figure(figsize=SIZE_INCHES, layout="constrained")
+    drawn = Figure(figsize=SIZE_INCHES)
     KINDS[kind].draw(source, drawn, DARK if dark else LIGHT)
+    ConstrainedLayoutEngine().execute(drawn)  # a figure that has an engine is drawn twice
     return drawn
 
 

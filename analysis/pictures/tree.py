@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from analysis.pictures.source import RunSource, short
@@ -16,9 +17,17 @@ SELECT node, parent, island, experiment, hypothesis, gain, noise, epoch(ended) A
 FROM nodes WHERE ending = 'kept' ORDER BY ended
 """
 
+_Point: TypeAlias = tuple[float, float]
+
 _ARROWS = """
 SELECT source, target FROM edges WHERE kind IN ('migrated', 'ported', 'crossed_with')
 """
+
+
+MAX_NAMES = 60
+"""Kept changes up to which each is named; of more, the twelve that gained most."""
+
+_BEST = 12
 
 
 def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
@@ -29,23 +38,54 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
         say_nothing(panel, theme, "nothing has been kept yet")
         return
     place = {row["node"]: (at + 1, islands.index(row["island"])) for at, row in enumerate(rows)}
-    for row in rows:
-        x, y = place[row["node"]]
-        before = place.get(row["parent"], (0, y))
-        tone = theme.faint if row["quarantined"] else colour(y)
-        panel.plot([before[0], x], [before[1], y], color=tone, linewidth=1.5, zorder=1)
-        panel.scatter([x], [y], s=60, color=tone, zorder=3)
-        _name(panel, theme, row, x, y)
-    for edge in source.rows(_ARROWS):
-        if edge["source"] in place and edge["target"] in place:
-            arrow = {"arrowstyle": "->", "color": theme.text, "linestyle": "--", "shrinkB": 6}
-            panel.annotate("", place[edge["target"]], place[edge["source"]], arrowprops=arrow)
+    points = list(place.values())
+    tones = [
+        theme.faint if row["quarantined"] else colour(y)
+        for row, (_, y) in zip(rows, points, strict=True)
+    ]
+    lines = [
+        (place.get(row["parent"], (0, at[1])), at) for row, at in zip(rows, points, strict=True)
+    ]
+    panel.add_collection(LineCollection(lines, colors=tones, linewidths=1.5, zorder=1))
+    size = 60 if len(rows) <= MAX_NAMES else 12
+    panel.scatter([x for x, _ in points], [y for _, y in points], s=size, color=tones, zorder=3)
+    for row in _named(rows):
+        _name(panel, theme, row, *place[row["node"]])
+    _arrows(
+        panel,
+        theme,
+        [
+            (place[edge["source"]], place[edge["target"]])
+            for edge in source.rows(_ARROWS)
+            if edge["source"] in place and edge["target"] in place
+        ],
+    )
     panel.scatter([0] * len(islands), range(len(islands)), marker="s", color=theme.text, s=30)
     panel.set_yticks(range(len(islands)), islands)
     panel.set_ylim(-0.6, len(islands) - 0.1)
     panel.set_xlim(-0.5, len(rows) + 2.0)
     panel.set_xticks([])
-    label(panel, theme, "kept changes, in order; dashed: came from another island", "", "lineage")
+    what = "kept changes, in order; dashed: came from another island"
+    if len(rows) > MAX_NAMES:
+        what += f"; the {_BEST} that gained most of {len(rows):,} are named"
+    label(panel, theme, what, "", "lineage")
+
+
+def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len(rows) <= MAX_NAMES:
+        return rows
+    return sorted(rows, key=lambda row: -(row["gain"] or 0.0))[:_BEST]
+
+
+def _arrows(panel: Axes, theme: Theme, pairs: list[tuple[_Point, _Point]]) -> None:
+    """Draw a dashed arrow for each pair of points; of many, lines without heads, at once."""
+    if len(pairs) > MAX_NAMES:
+        look: dict[str, Any] = {"colors": theme.text, "linestyles": "--", "linewidths": 0.5}
+        panel.add_collection(LineCollection(pairs, alpha=0.5, zorder=2, **look))
+        return
+    for source, target in pairs:
+        arrow = {"arrowstyle": "->", "color": theme.text, "linestyle": "--", "shrinkB": 6}
+        panel.annotate("", target, source, arrowprops=arrow)
 
 
 def _name(panel: Axes, theme: Theme, row: dict[str, Any], x: int, y: int) -> None:

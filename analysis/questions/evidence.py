@@ -8,7 +8,8 @@ Scores are in the task's metric; gains are signed so that above zero is better.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
 from analysis.questions.target import find_experiment, gain_of_row
+from harness.contract import Direction
 from islands.ratchet.noise import gain_of
 from islands.records import Gain
 
@@ -110,60 +112,104 @@ def evidence_on(con: DuckDBPyConnection, target: str) -> ChangeEvidence:
     `con` is a connection of `analysis.database.refresh.reading`. Raises SetupError where `target`
     names no experiment, or several.
     """
-    node = find_experiment(con, target)
-    number = node["experiment"]
-    trials = answer(con, _TRIALS, values=[number]).named()
-    usd = answer(con, _USD, values=[number]).rows[0][0]
-    return ChangeEvidence(
-        experiment=number,
-        island=node["island"],
-        agent=node["agent"],
-        brief=node["brief"] or "",
-        node=node["node"],
-        parent=node["parent"],
-        hypothesis=node["hypothesis"],
-        ending=node["ending"] or "open",
-        reason=node["reason"] or "",
-        gain=gain_of_row(node),
-        screened=node["screened"],
-        added=node["added"],
-        removed=node["removed"],
-        trials=len(trials),
-        seconds=sum(trial["wall"] or 0.0 for trial in trials),
-        usd=usd,
-        pairs=_pairs(trials, node["node"], _direction(con)),
-        sources=tuple(_source(row) for row in answer(con, _SOURCES, values=[node["node"]]).named()),
-        consequences=(
-            *_fresh(con, number),
-            *_migrations(con, number),
-            *_checks(con, number),
-            *_promotions(con, number),
-        ),
-        failures=tuple(f"{t['failure']}: {t['reason']}" for t in trials if t["failure"]),
-        quarantined=node["quarantined"],
-    )
+    (found,) = _evidence(con, [find_experiment(con, target)])
+    return found
 
+
+def evidence_on_all(con: DuckDBPyConnection, numbers: Sequence[int]) -> tuple[ChangeEvidence, ...]:
+    """Return the evidence on these experiments, in this order; each table is read once."""
+    nodes = answer(con, _NODES, values=[list(numbers)]).named()
+    return _evidence(con, sorted(nodes, key=lambda node: numbers.index(node["experiment"])))
+
+
+_NODES = "SELECT * FROM nodes WHERE experiment IN (SELECT unnest(?::INTEGER[]))"
 
 _TRIALS = """
-SELECT trial, commit, purpose, seed, slice, state, score, failure, reason,
+SELECT experiment, trial, commit, purpose, seed, slice, state, score, failure, reason,
   epoch(ended) - epoch(started) AS wall
-FROM trials WHERE experiment = ? ORDER BY started, trial
+FROM trials WHERE experiment IN (SELECT unnest($numbers::INTEGER[])) ORDER BY started, trial
 """
 
-_USD = "SELECT coalesce(sum(usd), 0.0) FROM spending WHERE experiment = ?"
+_USD = """
+SELECT experiment, sum(usd) AS usd FROM spending
+WHERE experiment IN (SELECT unnest($numbers::INTEGER[])) GROUP BY experiment
+"""
 
 _SOURCES = """
-SELECT edges.kind, nodes.experiment, nodes.island FROM edges JOIN nodes ON nodes.node = source
-WHERE target = ? AND edges.kind IN ('crossed_with', 'migrated', 'ported')
+SELECT edges.experiment, edges.kind, nodes.experiment AS source, nodes.island
+FROM edges JOIN nodes ON nodes.node = edges.source
+WHERE edges.experiment IN (SELECT unnest($numbers::INTEGER[]))
+  AND edges.kind IN ('crossed_with', 'migrated', 'ported')
 ORDER BY nodes.experiment
 """
 
+_FRESH = "FROM fresh_checks WHERE experiment IN (SELECT unnest($numbers::INTEGER[]))"
 
-def _direction(con: DuckDBPyConnection) -> Any:  # noqa: ANN401 - a Direction, read as text
-    return answer(con, "SELECT direction FROM run").rows[0][0]
+_MIGRATIONS = "FROM migrations WHERE origin_experiment IN (SELECT unnest($numbers::INTEGER[]))"
+
+_CHECKS = """
+FROM stacks WHERE list_has_any(list_concat(parts, dropped), $numbers::INTEGER[])
+ORDER BY check_number
+"""
+
+_PROMOTIONS = (
+    "FROM contenders WHERE experiment IN (SELECT unnest($numbers::INTEGER[])) ORDER BY check_number"
+)
+
+_Rows = Sequence[Mapping[str, Any]]
 
 
-def _pairs(trials: Sequence[Mapping[str, Any]], node: str, direction: Any) -> tuple[SeedPair, ...]:  # noqa: ANN401 - as above
+def _evidence(con: DuckDBPyConnection, nodes: _Rows) -> tuple[ChangeEvidence, ...]:
+    """Return the evidence on the experiments of these rows of `nodes`."""
+    numbers = {"numbers": [node["experiment"] for node in nodes]}
+
+    def rows_of(sql: str, key: str = "experiment") -> Mapping[int, _Rows]:
+        found = defaultdict[int, list[Mapping[str, Any]]](list)
+        for row in answer(con, sql, values=numbers).named():
+            found[row[key]].append(row)
+        return found
+
+    trials, usd, sources = rows_of(_TRIALS), rows_of(_USD), rows_of(_SOURCES)
+    fresh, promotions = rows_of(_FRESH), rows_of(_PROMOTIONS)
+    migrations = rows_of(_MIGRATIONS, "origin_experiment")
+    checks = answer(con, _CHECKS, values=numbers).named()
+    direction = answer(con, "SELECT direction FROM run").rows[0][0]
+    return tuple(
+        ChangeEvidence(
+            experiment=(number := node["experiment"]),
+            island=node["island"],
+            agent=node["agent"],
+            brief=node["brief"] or "",
+            node=node["node"],
+            parent=node["parent"],
+            hypothesis=node["hypothesis"],
+            ending=node["ending"] or "open",
+            reason=node["reason"] or "",
+            gain=gain_of_row(node),
+            screened=node["screened"],
+            added=node["added"],
+            removed=node["removed"],
+            trials=len(trials[number]),
+            seconds=sum(trial["wall"] or 0.0 for trial in trials[number]),
+            usd=sum(row["usd"] or 0.0 for row in usd[number]),
+            pairs=_pairs(trials[number], node["node"], direction),
+            sources=tuple(map(_source, sources[number])),
+            consequences=(
+                *map(_fresh, fresh[number]),
+                *map(_migration, migrations[number]),
+                *_checks(checks, number),
+                *map(_promotion, promotions[number]),
+            ),
+            failures=tuple(
+                f"{t['failure']}: {t['reason']}" for t in trials[number] if t["failure"]
+            ),
+            quarantined=node["quarantined"],
+        )
+        for node in nodes
+    )
+
+
+def _pairs(trials: _Rows, node: str, direction: Direction) -> tuple[SeedPair, ...]:
     """Pair the confirming trials by seed and slice; of a trial that ran again the last counts."""
     sides: dict[tuple[int, str], dict[bool, Mapping[str, Any]]] = {}
     for trial in trials:
@@ -184,51 +230,30 @@ def _pairs(trials: Sequence[Mapping[str, Any]], node: str, direction: Any) -> tu
 
 
 def _source(row: Mapping[str, Any]) -> str:
-    return f"{row['kind'].replace('_', ' ')} #{row['experiment']} of {row['island']}"
+    return f"{row['kind'].replace('_', ' ')} #{row['source']} of {row['island']}"
 
 
-def _migrations(con: DuckDBPyConnection, number: int) -> list[Consequence]:
-    rows = answer(con, "FROM migrations WHERE origin_experiment = ?", values=[number]).named()
-    return [
-        Consequence(
-            r["mode"], r["island"], f"{r['result'] or 'open'} as #{r['experiment']}", gain_of_row(r)
-        )
-        for r in rows
-    ]
+def _migration(row: Mapping[str, Any]) -> Consequence:
+    result = f"{row['result'] or 'open'} as #{row['experiment']}"
+    return Consequence(row["mode"], row["island"], result, gain_of_row(row))
 
 
-def _fresh(con: DuckDBPyConnection, number: int) -> list[Consequence]:
-    rows = answer(con, "FROM fresh_checks WHERE experiment = ?", values=[number]).named()
-    return [
-        Consequence(
-            "fresh data",
-            f"piece {r['piece']}",
-            f"{'holds' if r['passed'] else 'does not hold'} ({r['dev_gain']:+.4g} on dev)",
-            Gain(r["gain"], r["noise"], 1),
-        )
-        for r in rows
-    ]
+def _fresh(row: Mapping[str, Any]) -> Consequence:
+    result = f"{'holds' if row['passed'] else 'does not hold'} ({row['dev_gain']:+.4g} on dev)"
+    return Consequence(
+        "fresh data", f"piece {row['piece']}", result, Gain(row["gain"], row["noise"], 1)
+    )
 
 
-def _checks(con: DuckDBPyConnection, number: int) -> list[Consequence]:
-    sql = "FROM stacks WHERE list_contains(parts, ?) OR list_contains(dropped, ?)"
-    rows = answer(con, f"{sql} ORDER BY check_number", values=[number, number]).named()
-    return [
-        Consequence(
-            "stack check",
-            str(r["check_number"]),
-            f"{'stays' if number in (r['parts'] or ()) else 'dropped'}; stack is"
-            f" {r['verdict'] or 'open'}",
-            gain_of_row(r),
-        )
-        for r in rows
-    ]
+def _checks(rows: _Rows, number: int) -> Iterator[Consequence]:
+    """Yield the stack checks of `rows` that tried the change."""
+    for row in rows:
+        if number in {*row["parts"], *(row["dropped"] or ())}:
+            stays = "stays" if number in row["parts"] else "dropped"
+            result = f"{stays}; stack is {row['verdict'] or 'open'}"
+            yield Consequence("stack check", str(row["check_number"]), result, gain_of_row(row))
 
 
-def _promotions(con: DuckDBPyConnection, number: int) -> list[Consequence]:
-    sql = "FROM contenders WHERE experiment = ? ORDER BY check_number"
-    rows = answer(con, sql, values=[number]).named()
-    return [
-        Consequence("promotion", str(r["check_number"]), r["verdict"] or "open", gain_of_row(r))
-        for r in rows
-    ]
+def _promotion(row: Mapping[str, Any]) -> Consequence:
+    result = row["verdict"] or "open"
+    return Consequence("promotion", str(row["check_number"]), result, gain_of_row(row))

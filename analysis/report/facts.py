@@ -12,7 +12,7 @@ from analysis.pictures.source import RunSource
 from analysis.questions.ablation import Ablation
 from analysis.questions.arms import ArmsReturn, return_of_arms
 from analysis.questions.cost import AgentCost, cost_by_agent
-from analysis.questions.evidence import ChangeEvidence, evidence_on
+from analysis.questions.evidence import ChangeEvidence, evidence_on_all
 from analysis.questions.standing import last_summary
 from harness.contract import SetupError
 from islands.records import Gain
@@ -166,7 +166,7 @@ def gather(source: RunSource, diff: Diff, lfsr: Mapping[int, float]) -> ReportFa
     (span,), (counts,) = source.rows(_SPAN), source.rows(_COUNTS)
     kept = [row["experiment"] for row in source.rows(_KEPT)]
     result = _result(source, opened[0])
-    changes = [evidence_on(source.con, f"#{number}") for number in kept[:MAX_CHANGES]]
+    changes = evidence_on_all(source.con, kept[:MAX_CHANGES])
     (nulls,), (fresh,) = source.rows("FROM nulls"), source.rows(_FRESH)
     return ReportFacts(
         opened=opened[0],

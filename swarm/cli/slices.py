@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.ledger import read_events
+from analysis.database.refresh import reading
+from analysis.questions.slice_metrics import SliceMetrics, metrics_by_slice
 from harness.contract import SandboxKind, SetupError, Slice, Trial
 from swarm.cli.console import (
     FiniteRange,
@@ -32,7 +33,7 @@ from swarm.cli.console import (
 from swarm.executors.backends import Backend, BackendKind, open_backend
 from swarm.executors.nvml import Gpu, find_gpus
 from swarm.executors.require_sandbox import require_sandbox
-from swarm.executors.slice_metrics import SliceMetrics, measure_slices, metrics_by_slice
+from swarm.executors.slice_metrics import measure_slices
 from swarm.executors.workbench import Workbench, make_workbench
 from swarm.project.program import Program
 from swarm.project.repository import load_program, tip
@@ -138,8 +139,8 @@ def _from_run(name: str | None) -> SliceReport:
         if name is not None:
             raise
         return SliceReport({})
-    history = (event for _, event in read_events(folder.ledger))
-    return SliceReport(metrics_by_slice(history), folder.name)
+    with reading(folder.path) as con:
+        return SliceReport(metrics_by_slice(con), folder.name)
 
 
 def _benchmark(

@@ -4,12 +4,17 @@ import asyncio
 import json
 import math
 
+import duckdb
 import pytest
 
+from analysis.database.projection import schema
+from analysis.database.projection.event_rows import rows
+from analysis.database.projection.put import put
+from analysis.questions.slice_metrics import SliceMetrics, metrics_by_slice
 from harness.contract import Failure, HarnessError, Outcome, Rung, SetupError, Slice, Trial
 from islands import events as ev
 from swarm.executors.base import VoidError
-from swarm.executors.slice_metrics import SliceMetrics, measure_slices, metrics_by_slice
+from swarm.executors.slice_metrics import measure_slices
 from tests.support.target import packing, swarm
 
 
@@ -37,17 +42,25 @@ def history(*trials):
         yield ev.TrialVoided(start, end) if isinstance(end, str) else ev.TrialEnded(start, end)
 
 
+def recorded(*trials):
+    """Return the metrics of each slice from the record of such a run."""
+    with duckdb.connect() as con:
+        schema.create(con)
+        for event in history(*trials):
+            for table, row in rows(event):
+                put(con, table, [row])
+        return metrics_by_slice(con)
+
+
 def test_sigma_is_the_spread_between_seeds_of_one_commit_pooled():
     """The difference between the means of two commits does not count."""
-    metrics = metrics_by_slice(
-        history(
-            ("s0", "base", 1, outcome(1.0)),
-            ("s0", "base", 2, outcome(1.2)),
-            ("s0", "other", 1, outcome(9.0)),
-            ("s0", "other", 2, outcome(9.0)),
-            ("s0", "third", 1, outcome(5.0)),
-            ("s1", "base", 1, outcome(1.0)),
-        )
+    metrics = recorded(
+        ("s0", "base", 1, outcome(1.0)),
+        ("s0", "base", 2, outcome(1.2)),
+        ("s0", "other", 1, outcome(9.0)),
+        ("s0", "other", 2, outcome(9.0)),
+        ("s0", "third", 1, outcome(5.0)),
+        ("s1", "base", 1, outcome(1.0)),
     )
     assert metrics["s0"].sigma == pytest.approx(math.sqrt(0.02 / 2))
     assert metrics["s1"].sigma is None
@@ -55,32 +68,28 @@ def test_sigma_is_the_spread_between_seeds_of_one_commit_pooled():
 
 def test_speed_is_measured_on_the_base_only():
     """Steps of a candidate do not count."""
-    metrics = metrics_by_slice(
-        history(
-            ("s0", "base", 1, outcome(1.0, steps=200)),
-            ("s0", "base", 2, outcome(1.0, steps=300)),
-            ("s0", "wide", 1, outcome(1.0, steps=20)),
-        )
+    metrics = recorded(
+        ("s0", "base", 1, outcome(1.0, steps=200)),
+        ("s0", "base", 2, outcome(1.0, steps=300)),
+        ("s0", "wide", 1, outcome(1.0, steps=20)),
     )
     assert metrics["s0"].as_dict()["steps_per_second"] == 125
 
 
 def test_foreign_load_voids_and_slowdown_give_warnings():
     """A quiet slice has no warnings."""
-    quiet, loud = metrics_by_slice(
-        history(
-            ("s0", "base", 1, outcome(1.0, foreign=0.01)),
-            ("s1", "base", 1, outcome(1.0, foreign=0.02)),
-            ("s1", "base", 2, outcome(None, foreign=0.10)),
-            ("s1", "base", 3, "others were there"),
-        )
+    quiet, loud = recorded(
+        ("s0", "base", 1, outcome(1.0, foreign=0.01)),
+        ("s1", "base", 1, outcome(1.0, foreign=0.02)),
+        ("s1", "base", 2, outcome(None, foreign=0.10)),
+        ("s1", "base", 3, "others were there"),
     ).values()
     assert quiet.warnings() == []
     taken, void = loud.warnings()
     assert taken.startswith("others took 6.0% of its cores' time")
     assert void.startswith("1 of its trials were void")
     assert loud.as_dict()["foreign_cpu_worst"] == 0.10
-    slowed = SliceMetrics(speeds=[140.0], speeds_alone=[355.0]).warnings()
+    slowed = SliceMetrics(steps_per_second=140.0, steps_per_second_alone=355.0).warnings()
     assert slowed[0].startswith("140 steps a second beside the others, 355 alone")
 
 

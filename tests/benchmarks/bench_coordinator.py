@@ -48,13 +48,13 @@ GENOME = "genome/train.py"
 class Instant:
     """Scores every trial by chance, in no time: nearly all are discarded, as in a real night."""
 
-    harness = "lab"
+    harness, seconds = "lab", 20.0
 
     def current_slice(self, where):
         return where
 
     async def run(self, trial):
-        await asyncio.sleep(20)
+        await asyncio.sleep(self.seconds)
         score = random.Random(f"{trial.commit}{trial.seed}").gauss(2.0, 0.01)
         return Outcome(trial.id, "lab", "namespaces", score=score, seconds={"budget": 20.0})
 
@@ -96,12 +96,13 @@ def written():
 
 
 def repository(folder):
-    """Make a repository with the flagship's seed as its genome; return its commit."""
-    (folder / "genome").mkdir(parents=True)
+    """Make a repository with the flagship's seed as its genome, once; return its commit."""
+    (folder / "genome").mkdir(parents=True, exist_ok=True)
     (folder / GENOME).write_bytes(SEED.read_bytes())
     who = ["-c", "user.name=b", "-c", "user.email=b@b"]
     for call in (["init", "-qb", "main"], ["add", "."], [*who, "commit", "-qm", "Begin"]):
-        subprocess.run(["git", *call], cwd=folder, check=True)
+        if not (folder / ".git/refs/heads/main").exists():
+            subprocess.run(["git", *call], cwd=folder, check=True)
     head = ["git", "rev-parse", "HEAD"]
     return subprocess.run(
         head, cwd=folder, check=True, capture_output=True, text=True
@@ -126,7 +127,7 @@ def opened(folder, count, agents, **parts):
         entry=GENOME,
         folder=run_folder,
     )
-    run_folder.genomes.mkdir(parents=True)
+    run_folder.genomes.mkdir(parents=True, exist_ok=True)
     with Ledger.open(run_folder.path, loop.time) as ledger:
         whole = {
             "launch": plan,

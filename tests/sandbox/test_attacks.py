@@ -37,6 +37,7 @@ HONEST = 26 / 12  # what the circles that each of these genomes really has are w
 REAL = {
     "channel_cache",
     "channel_counts",
+    "channel_eventfds",
     "channel_leases",
     "channel_locks",
     "channel_pids",

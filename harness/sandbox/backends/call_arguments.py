@@ -56,7 +56,7 @@ TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 FILE_IOCTLS = (0x40086602, 0x401C5820, 0x40087602, 0x40086604, 0x40806685, 0x800C6613)
 # EXT4_IOC_GET_ES_CACHE, GETSTATE, CLEAR_ES_CACHE, PRECACHE_EXTENTS
 EXTENT_IOCTLS = (0xC020662A, 0x80046629, 0x6628, 0x6612)
-SO_SNDBUF, SO_RCVBUF, SO_PASSPIDFD, SO_PEERPIDFD = 7, 8, 76, 77
+SO_SNDBUF, SO_RCVBUF, SO_COOKIE, SO_PASSPIDFD, SO_PEERPIDFD = 7, 8, 57, 76, 77
 PR_SET_DUMPABLE, PR_SET_MEMORY_MERGE = 4, 67
 
 REFUSED_ARGUMENTS: Final = (
@@ -149,6 +149,13 @@ REFUSED_ARGUMENTS: Final = (
     ),
     ArgumentRefusal(
         "the pidfd of a socket's peer", (55, 209), 2, {errno.ENOPROTOOPT: (SO_PEERPIDFD,)}
+    ),
+    ArgumentRefusal(
+        "the cookie of a socket, which counts those of the whole machine",
+        (55, 209),  # getsockopt
+        2,
+        {errno.ENOPROTOOPT: (SO_COOKIE,)},
+        where=NO_SOCKETS,
     ),
     ArgumentRefusal(
         "larger buffers of sockets than the usual, by which the watchdog counts them",

@@ -41,9 +41,9 @@ MIN_ABI = 6  # the first ABI that confines signals and abstract sockets
 DEVICES = ("null", "zero", "full", "random", "urandom")
 PROC_FILES = ("cpuinfo", "version", "filesystems", "sys/vm/overcommit_memory")
 # not all of /proc/self: it and its task folders show the host's network, and `smaps` whether others
-# have mapped a page
+# have mapped a page; nor `fdinfo`, which has numbers of the machine's
 PROC_SELF_FILES = (
-    *("cmdline", "comm", "environ", "fd", "fdinfo", "io", "limits", "maps", "mem", "mountinfo"),
+    *("cmdline", "comm", "environ", "fd", "io", "limits", "maps", "mem", "mountinfo"),
     *("mounts", "stat", "statm", "status"),
 )
 

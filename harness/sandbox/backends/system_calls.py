@@ -18,6 +18,8 @@ Not covered:
   are counted for each user namespace, so shared in a plain user's Landlock sandboxes alone.
   Watches, keys, queues, namespaces and requests to disks, of which a user has a number too, are
   refused above;
+- eventfds in CUDA's sandboxes and the user's own commands, which need them: /proc shows their
+  numbers, but with Landlock;
 - statfs: it shows how full a disk of the host is, which changes when a trial's results are copied.
 """
 
@@ -207,6 +209,13 @@ REFUSED: Final = (
         "Python falls back to poll",
         errno.ENOSYS,
         {"epoll_create": (213, -1), "epoll_create1": (291, 20)},
+        NO_EVENT_LOOP,
+    ),
+    Refusal(
+        "eventfds: /proc numbers those of the whole machine, a new one by the lowest number that "
+        "is free, so the numbers that somebody holds are a message",
+        errno.ENOSYS,
+        {"eventfd": (284, -1), "eventfd2": (290, 19)},
         NO_EVENT_LOOP,
     ),
     Refusal(

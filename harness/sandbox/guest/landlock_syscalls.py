@@ -34,10 +34,13 @@ EVERY_NET_RIGHT = 3  # bind and connect by TCP
 ABI_WITH_REFER = 2
 ABSTRACT_SOCKETS, SIGNALS = 1, 2  # reach only processes under the ruleset
 
-MAPPINGS = ("smaps", "smaps_rollup", "pagemap", "numa_maps", "clear_refs", "map_files", "task")
+MAPPINGS = (
+    *("smaps", "smaps_rollup", "pagemap", "numa_maps", "clear_refs", "map_files", "task"),
+    "autogroup",
+)
 """What a process's folder in /proc says of its pages: also whether another process has mapped them.
 So two sandboxes that have mapped a library could tell each other which of its pages they touch. The
-folders of threads, in `task`, say it again."""
+folders of threads, in `task`, say it again. And the number of its session among the machine's."""
 
 READ = EXECUTE | READ_FILE | READ_DIR
 WRITE = WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | REFER

@@ -6,8 +6,8 @@ mounts something over them; bubblewrap takes 0.6 ms for each such mount, this 0.
 Of pseudoterminals the machine has a number (kernel.pty.max): one sandbox could have them all.
 
 Not covered: /sys, which CUDA slices see whole; what /proc says of the sandbox's own processes, such
-as how often they waited for the disk, and the number of a session's group (`autogroup`), which
-counts all sessions of the machine.
+as how often they waited for the disk; where a sandbox is not bare, the number of a session's group
+(`autogroup`), which counts all sessions of the machine.
 """
 
 from __future__ import annotations

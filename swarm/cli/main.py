@@ -11,14 +11,17 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from itertools import pairwise
 
 import click
 
+from harness.contract import SetupError
 from harness.installation import DISTRIBUTION
 from islands.environment import withdraw_git, withdraw_secrets
 from swarm.cli.streams import end_with_reader, open_closed_streams, outlive_readers
@@ -143,6 +146,7 @@ def _run(places: Mapping[str, str]) -> int:
     try:
         if places:
             _refuse_foreign(places)
+        _refuse_empty(sys.argv[1:])
         code = swarm(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -152,6 +156,20 @@ def _run(places: Mapping[str, str]) -> int:
     except Exception as error:  # noqa: BLE001 - told in a line or reported with its traceback
         return _failed(error)
     return code if isinstance(code, int) else 0
+
+
+_VALUELESS = re.compile(r"--[a-z-]+=")
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Raise SetupError for an empty word: `swarm rm "$RUN"` must not remove some other run."""
+    for before, word in pairwise(["swarm", *words]):
+        if not word or _VALUELESS.fullmatch(word):
+            named = word.rstrip("=") or before
+            raise SetupError(
+                f"the word after `{named}` is empty, as of a variable that is not set: give one, or"
+                " leave it out"
+            )
 
 
 def _refuse_foreign(places: Mapping[str, str]) -> None:

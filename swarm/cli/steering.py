@@ -189,6 +189,8 @@ def _list_notes(run: RunFolder, *, as_json: bool) -> None:
         notes = answer(con, "FROM notes_in_force").named()
     if as_json:
         click.echo(to_json(notes))
+    elif not notes:
+        click.echo("no note is in force: swarm note TEXT adds one")
     for row in () if as_json else notes:
         to = f"agent of {row['island']}" if row["island"] else "all agents"
         click.echo(f"{row['note']}  {moment(row['recorded'])}  to {to}: {row['reason']}")

@@ -4,10 +4,12 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -291,6 +293,24 @@ def test_an_address_where_nothing_listens_is_refused_at_once(address):
     """Ray itself would wait for minutes, and write its own log to the terminal."""
     with pytest.raises(SetupError, match=r"no Ray cluster answers there \(.*ray start --head"):
         RayCluster.at(address)
+
+
+def test_what_listens_and_is_no_ray_is_refused():
+    """A web server answers Ray's greeting otherwise than gRPC does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(_answer, server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            with pytest.raises(SetupError, match=r"no Ray cluster answers there \(something else"):
+                RayCluster.at(address)
+
+
+def _answer(server, reply):
+    """Send `reply` to the first who connects, and hang up."""
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(100)
+        connection.sendall(reply)
 
 
 def test_this_machine_is_never_lost(tmp_path):

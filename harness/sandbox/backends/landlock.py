@@ -5,12 +5,14 @@ system call filter that allows no socket, and is watched by a supervisor (see `g
 There are no mounts: `policy.read` is read in place, HOME and TMPDIR name folders of the harness on
 the host's disk, and sandbox paths in arguments are replaced by the host's.
 
-Not covered: whether a file or process exists, and a file's name, size and times, remain visible.
-/dev/shm does not exist, nor /proc/self in processes that the program starts, so workers that share
-memory do not work. Disk use is watched, not limited by the kernel: a sandbox may exceed its limit
-for one tick (see `monitor.disk`). As a plain user a sandbox has our uid, and what a uid may do
-besides opening files is refused call by call: a call missing from the list reaches our files and
-processes. The rules for CUDA are untested.
+Not covered: whether a file or process exists, and a file's name, size and times, remain visible
+(the first read of a day sets a file's time of access). Pids are the machine's, so each fork says
+how many processes it has started: 6 bits a second by a receiver in Python on busy cores. /dev/shm
+does not exist, nor /proc/self in processes that the program starts, so workers that share memory do
+not work. Disk use is watched, not limited by the kernel: a sandbox may exceed its limit for one
+tick (see `monitor.disk`). As a plain user a sandbox has our uid, and what a uid may do besides
+opening files is refused call by call: a call missing from the list reaches our files and processes.
+The rules for CUDA are untested.
 """
 
 from __future__ import annotations

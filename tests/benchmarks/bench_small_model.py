@@ -88,7 +88,7 @@ def interval(part, whole):
     z, share = 1.96, part / whole
     middle = (share + z * z / (2 * whole)) / (1 + z * z / whole)
     half = z / (1 + z * z / whole) * (share * (1 - share) / whole + (z / whole / 2) ** 2) ** 0.5
-    return f"{share:.0%} [{middle - half:.0%}, {middle + half:.0%}]"
+    return f"{share:.0%} [{max(middle - half, 0):.0%}, {min(middle + half, 1):.0%}]"
 
 
 def report(events):

@@ -153,6 +153,9 @@ class Loopback:
     parameters = 0
     """How many the model has, where this is llama.cpp or Ollama."""
 
+    loading = 0
+    """How often llama.cpp answers that it still loads its weights."""
+
     def __init__(
         self, script: Iterable[Step] | Callable[[ModelRequest], Step] = (), delay: float = 0.0
     ) -> None:
@@ -236,6 +239,10 @@ class Loopback:
         """Answer as llama.cpp does, where `parameters` says that this is one."""
         if not self.parameters:
             return Response(status_code=404)
+        if self.loading:
+            self.loading -= 1
+            error = {"message": "Loading model", "type": "unavailable_error", "code": 503}
+            return JSONResponse({"error": error}, 503)
         model = {"id": "weights.gguf", "meta": {"n_params": self.parameters, "n_ctx": 16_384}}
         return JSONResponse({"object": "list", "data": [model]})
 

@@ -6,6 +6,8 @@ llama.cpp tells both, vLLM the context; of others nothing is known. A context th
 
 from __future__ import annotations
 
+import asyncio
+from http import HTTPStatus
 from typing import Annotated
 
 import httpx2
@@ -17,6 +19,9 @@ from swarm.agents.llm.token_counts import IF_READABLE
 
 DISCOVERY_S = 5.0
 """Seconds for each question about the server."""
+
+MAX_LOOKS, LOOK_EVERY_S = 60, 1.0
+"""Patience with a server that loads its weights: llama.cpp answers 503 meanwhile."""
 
 _Count = Annotated[Annotated[int, Field(gt=0)] | None, IF_READABLE]
 
@@ -39,11 +44,16 @@ class _Models(BaseModel):
 async def discover(
     http: httpx2.AsyncClient, settings: ModelSettings, key: str, capabilities: Capabilities
 ) -> None:
-    """Note what the server says; raise nothing."""
+    """Note what the server says, a minute later where it still loads its weights; raise nothing."""
     headers = {"authorization": f"Bearer {key}"} if key else {}
     url = f"{settings.url.rstrip('/')}/models"
     try:
-        told = await http.get(url, headers=headers, timeout=DISCOVERY_S)
+        for _ in range(MAX_LOOKS):
+            told = await http.get(url, headers=headers, timeout=DISCOVERY_S)
+            busy = told.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+            if not (busy and b"oading" in told.content):
+                break
+            await asyncio.sleep(LOOK_EVERY_S)
         models = TypeAdapter(_Models).validate_json(told.content).data
     except (httpx2.HTTPError, ValidationError):
         return

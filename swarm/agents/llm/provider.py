@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -212,7 +213,7 @@ def reason_line(text: str, secret: str = "") -> str:
     if secret:
         text = text.replace(secret, "[key]")
     if _PAGE.search(text[:MAX_REASON_CHARS]):
-        text = _MARKUP.sub(" ", text[: 32 * MAX_REASON_CHARS])
+        text = html.unescape(_MARKUP.sub(" ", text[: 32 * MAX_REASON_CHARS]))
     return one_line(text, MAX_REASON_CHARS)
 
 

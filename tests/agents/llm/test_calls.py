@@ -11,6 +11,7 @@ from islands.records import Attempt, Proposal
 from swarm.agents.llm.agent import MAX_REPAIRS, LanguageModel
 from swarm.agents.llm.client import MAX_TRIES, max_tokens_of
 from swarm.agents.llm.prompt import render
+from swarm.agents.llm.provider import reason_line
 from swarm.agents.llm.rate_limiter import RateLimiter
 from swarm.agents.llm.settings import Tokens
 from tests.support.language_models import (
@@ -345,3 +346,13 @@ def test_a_change_that_breaks_a_files_syntax_is_sent_back(server, api):
     failed = propose(make_model_agent(server, api))
     assert failed.error_kind == "unapplied"
     assert "the same answer again" in str(failed)
+
+
+def test_of_a_proxys_page_an_error_tells_the_words():
+    """No markup, no styles; an answer that is no page stays as it is."""
+    page = (
+        "<!DOCTYPE html>\n<html><head><style>a {}</style></head><body><h1>502 Bad Gateway</h1>"
+        "<script>alert(1)</script><p>cloud &lt;7&gt;</p><!-- x --></body></html>"
+    )
+    assert reason_line(f"HTTP 502: {page}") == "HTTP 502: 502 Bad Gateway cloud <7>"
+    assert reason_line('{"error": "a < b > c"}') == '{"error": "a < b > c"}'

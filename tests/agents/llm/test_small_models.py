@@ -10,6 +10,7 @@ import pytest
 
 from islands.records import Proposal
 from swarm.agents.gateway.prices import FREE
+from swarm.agents.llm import discovery
 from swarm.agents.llm.capabilities import SMALL_PARAMETERS, SMALL_PROMPT_CHARS, Capabilities
 from swarm.agents.llm.excerpts import Excerpt
 from swarm.agents.llm.line_edits import MAX_LINES, draw_lines, read
@@ -76,6 +77,14 @@ def test_a_small_model_is_asked_for_a_line_of_a_list(server, context):
     said = json.dumps(body["messages"])
     assert "SEARCH" not in said
     assert "1| lr = 0.1\\n2| depth = 2\\n4| def step(x):\\n5| return x * lr" in said
+
+
+def test_a_server_that_still_loads_its_weights_is_waited_for(server, monkeypatch):
+    """What it says then counts."""
+    monkeypatch.setattr(discovery, "LOOK_EVERY_S", 0)
+    server.parameters, server.loading = 1_500_000_000, 3
+    assert isinstance(asked(server, first_line), Proposal)
+    assert server.loading == 0
 
 
 def test_a_large_model_is_not():

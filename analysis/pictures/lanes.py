@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from analysis.pictures.source import RunSource
@@ -31,21 +32,19 @@ SELECT slice, purpose, state = 'voided' AS void, failure IS NOT NULL AS failed,
 FROM trials WHERE ended IS NOT NULL ORDER BY slice, started
 """
 
-_DENSE_SPANS = f"""
-WITH spans AS ({_SPANS}), strips AS (
-  SELECT slice, floor(start / $width) * $width AS start, purpose, void, failed,
+_STRIPS = f"""
+WITH spans AS ({_SPANS}), parts AS (
+  SELECT slice, floor(start / $width)::INTEGER AS strip, purpose, void, failed,
     sum(seconds) AS seconds
   FROM spans GROUP BY ALL
 )
-SELECT slice, purpose, void, failed, start,
-  greatest($width / 2, least($width, sum(strips.seconds) OVER strip)) AS seconds
-FROM strips
-WINDOW strip AS (PARTITION BY slice, start)
-QUALIFY row_number() OVER (strip ORDER BY strips.seconds DESC, purpose) = 1
-ORDER BY slice, start
+SELECT slice, strip, purpose, void, failed,
+  least(1.0, sum(parts.seconds) OVER whole / $width) AS busy
+FROM parts
+WINDOW whole AS (PARTITION BY slice, strip)
+QUALIFY row_number() OVER (whole ORDER BY parts.seconds DESC, purpose) = 1
 """  # noqa: S608 - a constant above
-"""Strips of a lane, of `width` seconds: each looks as most of its trials do, and is as long as they
-took, or half a strip, so that it shows."""
+"""Strips of a lane, of `width` seconds: how busy each was, and what most of its trials were."""
 
 _ORDER = ("baseline", "screen", "confirm", "sentinel", "stack", "ablation", "promotion")
 
@@ -53,6 +52,9 @@ MAX_TRIALS = 10_000
 """Trials up to which each is drawn; of more, STRIPS strips of each lane are."""
 
 STRIPS = 1_000
+
+_LEAST_BUSY = 0.3
+"""Strength of the colour of a strip that was hardly busy; a busy one has all of it."""
 
 MAX_SPANS = 2_000
 """Spans of a lane up to which an SVG holds each as a shape; above, they are one bitmap in it."""
@@ -69,19 +71,18 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
         return
     slices = [row["slice"] for row in source.rows(_SLICES)]
     length, taken = totals[0]["length"], {row["purpose"]: row["seconds"] for row in totals}
-    dense = totals[0]["trials"] > MAX_TRIALS
-    rows = source.rows(_DENSE_SPANS, {"width": length / STRIPS}) if dense else source.rows(_SPANS)
-    spans = defaultdict[tuple[str, str], list[dict[str, Any]]](list)
-    for row in rows:
-        spans[row["purpose"], row["slice"]].append(row)
     unit, name = (_HOUR_S, "hours") if length > 2 * _HOUR_S else (_MINUTE_S, "minutes")
     for place, purpose in enumerate(_ORDER):
-        if purpose not in taken:
-            continue
-        share = taken[purpose] / (length * len(slices))
-        panel.barh([0], [0], color=colour(place), label=f"{purpose} {share:.0%}")
+        if purpose in taken:
+            share = taken[purpose] / (length * len(slices))
+            panel.barh([0], [0], color=colour(place), label=f"{purpose} {share:.0%}")
+    if totals[0]["trials"] > MAX_TRIALS:
+        strips = source.rows(_STRIPS, {"width": length / STRIPS})
         for lane, slice_ in enumerate(slices):
-            _lane(panel, lane, spans[purpose, slice_], colour(place), unit)
+            own = [row for row in strips if row["slice"] == slice_]
+            _dense_lane(panel, lane, own, length / unit)
+    else:
+        _trials(panel, slices, source.rows(_SPANS), unit)
     panel.set_yticks(range(len(slices)), slices)
     panel.set_ylim(-0.6, len(slices) - 0.1 + 0.15 * len(slices))
     busy = sum(taken.values()) / (length * len(slices))
@@ -93,6 +94,28 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
         f"slices ran trials {busy:.0%} of the time",
     )
     legend(panel, theme, "upper left", columns=len(_ORDER))
+
+
+def _dense_lane(panel: Axes, lane: int, strips: list[dict[str, Any]], length: float) -> None:
+    """Draw one slice as a row of strips, the paler the less busy, failed and void ones paler."""
+    row = [(1.0, 1.0, 1.0, 0.0)] * STRIPS
+    for strip in strips:
+        strength = _LEAST_BUSY + (1 - _LEAST_BUSY) * strip["busy"]
+        strength *= 0.2 if strip["void"] else 0.45 if strip["failed"] else 1.0
+        tone = to_rgba(colour(_ORDER.index(strip["purpose"])), strength)
+        row[min(strip["strip"], STRIPS - 1)] = tone
+    extent = (0.0, length, lane - 0.35, lane + 0.35)
+    panel.imshow([row], extent=extent, aspect="auto", interpolation="nearest", zorder=2)
+
+
+def _trials(panel: Axes, slices: list[str], rows: list[dict[str, Any]], unit: float) -> None:
+    """Draw each trial."""
+    spans = defaultdict[tuple[str, str], list[dict[str, Any]]](list)
+    for row in rows:
+        spans[row["purpose"], row["slice"]].append(row)
+    for place, purpose in enumerate(_ORDER):
+        for lane, slice_ in enumerate(slices):
+            _lane(panel, lane, spans[purpose, slice_], colour(place), unit)
 
 
 def _lane(panel: Axes, lane: int, rows: list[dict[str, Any]], tone: str, unit: float) -> None:

@@ -1,11 +1,14 @@
 """Every question to the record of a real run on the flagship, which a busy machine measured."""
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
 from analysis import open_run
 from analysis.database.refresh import strays
 from analysis.lineage import fold
+from analysis.pictures import kinds, lanes, tree
 from swarm.cli.main import swarm
 from tests.support.record import events_in
 from tests.support.recorded_run import RUN, recorded_run
@@ -60,6 +63,20 @@ def test_every_question_is_answered(night, monkeypatch, words, found):
     answer = CliRunner(env={"COLUMNS": "200"}).invoke(swarm, words)
     assert answer.exit_code == 0, answer.output
     assert found in answer.output
+
+
+def test_a_long_run_is_drawn_by_strips_and_few_names(night, monkeypatch):
+    """The lanes' shares are those of all trials; what is left out is said."""
+    with open_run(night) as run:
+        each = re.findall("<text[^>]*>([^<]*%[^<]*)<", kinds.svg("slices", run.source))
+        monkeypatch.setattr(lanes, "MAX_TRIALS", 10)
+        strips = kinds.svg("slices", run.source)
+        monkeypatch.setattr(tree, "MAX_NAMES", 1)
+        named = kinds.svg("lineage", run.source)
+    assert len(each) == 5
+    assert re.findall("<text[^>]*>([^<]*%[^<]*)<", strips) == each
+    assert "<image" in strips
+    assert "the 12 that gained most of 3 are named" in named
 
 
 def test_evidence_outlives_the_objects(tmp_path, monkeypatch):

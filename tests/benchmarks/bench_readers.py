@@ -149,6 +149,8 @@ def main(asked):
         print(f"{name}: {quiet:.4f} alone, {busy:.4f} beside readers, {ratio(blocks, figure)}")
     asked_for = fmean(one.answers / one.wall for one in blocks if one.read)
     print(f"{asked.readers} readers got {asked_for:.1f} answers a second")
+    if asked_for < 1:
+        print("no core was idle for the readers: run it on a quieter machine")
 
 
 if __name__ == "__main__":

@@ -50,11 +50,6 @@ QUALIFY row_number() OVER (PARTITION BY slice ORDER BY ended DESC) = 1
 ORDER BY slice
 """
 
-_VOIDS = """
-SELECT count(*) AS trials, reason FROM trials WHERE state = 'voided'
-GROUP BY reason ORDER BY trials DESC, reason LIMIT 3
-"""
-
 _BASE = """
 SELECT avg(score) AS base_score FROM trials
 WHERE purpose = 'baseline' AND state = 'scored' AND rung = 0
@@ -100,7 +95,7 @@ def standing(con: DuckDBPyConnection) -> dict[str, Any]:
         **(_first(con, "SELECT bool_or(sandbox = 'none') AS unconfined FROM trials") or {}),
         "slice_quarantines": answer(con, _APART).named(),
         "contention": answer(con, _CONTENTION).named(),
-        "voids": answer(con, _VOIDS).named(),
+        "voids": answer(con, "FROM voids").named(),
         "exhausted": answer(con, _EXHAUSTED).named(),
         "silent": answer(con, _SILENT).named(),
         "paused": answer(con, "FROM paused").named(),

@@ -97,7 +97,11 @@ def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
         if latest.notable and facts["pid"] is not None:
             yield latest.format(row["slice"])
     for row in facts["voids"]:
-        yield f"{row['trials']} void: {first_line(row['reason'])}"
+        cost = f"{row['duration'] / 60:.1f} min"
+        yield (
+            f"{row['slice']}: {row['count']} void ({row['cause']}, {cost}), the latest:"
+            f" {first_line(row['example'])}"
+        )
     for row in facts["slice_quarantines"]:
         yield f"slice {row['slice']} is quarantined: {first_line(row['reason'])}"
 

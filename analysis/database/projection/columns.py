@@ -216,7 +216,10 @@ COLUMNS: Mapping[str, Column] = _columns(
         "number of candidates dropped because the head moved before they were measured",
     ),
     count=("BIGINT", "number of times that it happened"),
-    cause=("VARCHAR", "the rule, kind of failure or kind of error behind an ending"),
+    cause=(
+        "VARCHAR",
+        "the rule, kind of failure or of error behind an ending; of a void trial: why it is void",
+    ),
     example=("VARCHAR", "the latest reason"),
     # when
     recorded=("TIMESTAMP", "when it was added to the ledger"),

@@ -109,7 +109,7 @@ def _trial_charged(event: ev.TrialCharged) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _trial_voided(event: ev.TrialVoided) -> Iterable[tuple[str, Row]]:
-    end = {"reason": event.reason, "ended": event.recorded}
+    end = {"cause": event.cause, "reason": event.reason, "ended": event.recorded}
     yield "trials", {"trial": event.started.trial, "state": "voided", **end}
 
 
@@ -237,7 +237,8 @@ def _slice_quarantined(event: ev.SliceQuarantined) -> Iterable[tuple[str, Row]]:
         {"action": "quarantined", "good": event.good or None, **cause, **void},
     )
     for trial in event.trials:
-        yield "trials", {"trial": trial.trial, "state": "voided", "reason": event.reason}
+        ended = {"state": "voided", "cause": "drift", "reason": event.reason}
+        yield "trials", {"trial": trial.trial, **ended}
 
 
 @rows.register

@@ -53,7 +53,7 @@ TABLES: Mapping[str, Table] = {
         "Every trial and its outcome; usd and tokens: its calls to the problem's model.",
         _named(
             "trial experiment island commit purpose seed rung slice split check_number share state"
-            " score evidence failure reason"
+            " score evidence failure cause reason"
             " harness sandbox seconds peak_mib facts claims digests tail started ended usd tokens"
         ),
     ),

@@ -122,6 +122,16 @@ VIEWS: Mapping[str, View] = {
         GROUP BY ending, cause ORDER BY count DESC, ending, cause
         """,
     ),
+    "voids": View(
+        "Void trials by slice and cause, the most frequent first, and the wall time that they"
+        " took.",
+        """
+        SELECT slice, cause, count(*) AS count, sum(epoch(ended) - epoch(started)) AS duration,
+          arg_max(reason, ended) AS example, max(ended) AS latest
+        FROM trials WHERE state = 'voided'
+        GROUP BY slice, cause ORDER BY count DESC, slice, cause
+        """,
+    ),
     "usage": View(
         "What each agent cost on each island, and how much of it was kept.",
         """

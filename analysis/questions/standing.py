@@ -50,6 +50,12 @@ QUALIFY row_number() OVER (PARTITION BY slice ORDER BY ended DESC) = 1
 ORDER BY slice
 """
 
+_EXACT = """
+SELECT (sum(scores) - count(*))::INTEGER AS repeats FROM sentinels WHERE rung = 0
+HAVING repeats >= 3 AND max(coalesce(sigma, 0)) = 0
+"""
+"""How often one commit on one seed repeated its score, if always exactly."""
+
 _BASE = """
 SELECT avg(score) AS base_score FROM trials
 WHERE purpose = 'baseline' AND state = 'scored' AND rung = 0
@@ -96,6 +102,7 @@ def standing(con: DuckDBPyConnection) -> dict[str, Any]:
         "slice_quarantines": answer(con, _APART).named(),
         "contention": answer(con, _CONTENTION).named(),
         "voids": answer(con, "FROM voids").named(),
+        "exact": _first(con, _EXACT),
         "exhausted": answer(con, _EXHAUSTED).named(),
         "silent": answer(con, _SILENT).named(),
         "paused": answer(con, "FROM paused").named(),

@@ -43,7 +43,9 @@ class CandidateEvidence:
     - `noise`: what the run knows of the spread between seeds
     - `prior`: distribution of true gains, learned from the run's screens
     - `kept`: what the run has kept so far
-    - `doubt`: by how much the slice may have moved since the head was measured; pairs lack it
+    - `steady`: whether the slice measures as it did, so that the noise is what it was
+    - `restless`: whether the slice's level moved, or seemed to, in the latest trials
+    - `doubt`: by how much its level was seen to move beside the screen
     """
 
     screened: float
@@ -51,6 +53,8 @@ class CandidateEvidence:
     noise: Noise
     prior: GainPrior
     kept: KeepTally
+    steady: bool = True
+    restless: bool = False
     doubt: float = 0.0
 
 
@@ -78,11 +82,12 @@ class AcceptanceRule(Protocol):
 
 def screen_candidate(evidence: CandidateEvidence, threshold: float) -> Decision:
     """Return "confirm" where the screened gain is above zero and reaches `threshold`, or may."""
-    screened, noise, doubt = evidence.screened, evidence.noise, evidence.doubt
+    screened, noise = evidence.screened, evidence.noise
+    error = math.hypot(noise.pair, evidence.doubt)
+    if evidence.doubt:
+        threshold *= error / noise.pair
     if screened > noise.floor and screened >= threshold:
         return Decision("confirm", f"screened above {threshold:+.4g}")
-    if doubt and screened + doubt >= threshold:
-        return Decision("confirm", f"its slice may have moved by {doubt:.4g}: measured in pairs")
     # one pair is no ground for keeping, but agents search better for knowing it
-    gain = Gain(screened, math.hypot(noise.pair, doubt), 1)
+    gain = Gain(screened, error, 1)
     return Decision("discard", f"screened below {threshold:+.4g}", gain)

@@ -54,7 +54,11 @@ first keep is often the only one.
 """
 
 MAX_SHARES = 4.0
-"""The most lfsr, in multiples of `fdr`, that a keep may have, however certain all others are."""
+"""The most lfsr, in multiples of `fdr`, that a keep may have, however certain all others are.
+
+One on a slice whose level moves may have `fdr`, on two pairs at least, none of them left out: noise
+that changes, and screens that were compared across a move, make an lfsr less sure than it says.
+"""
 
 FAR_PAIRS = 2
 """Pairs up to which a far-off one asks for another: of three, two agree."""
@@ -86,10 +90,12 @@ class LfsrRule:
         noise, prior = evidence.noise, evidence.prior
         unit = noise.pair * prior.unit
         measured = [pair / unit for pair in pairs]
-        odd = odd_ones(measured, 1.0, noise.known_by) if len(measured) > FAR_PAIRS else []
+        odd = [] if evidence.restless else _odd_ones(measured, noise.known_by)
         gains = [gain for place, gain in enumerate(measured) if place not in odd]
         screened = evidence.screened / unit if prior.screens else 0.0
-        posterior = prior.weigh(gains, noise.known_by, noise.tails, screened)
+        posterior = prior.weigh(
+            gains, noise.known_by, noise.tails, screened, steady=evidence.steady
+        )
         gain = Gain(posterior.gain * unit, posterior.error * unit, len(gains), posterior.lfsr)
         reason = _reason(posterior.lfsr, len(gains), len(odd))
         seen = [screened, *gains] if prior.screens else gains
@@ -98,7 +104,10 @@ class LfsrRule:
             return Decision("confirm", f"far off, measured once more: {reason}")
         freedom = noise.known_by + len(gains) - 1
         sure = freedom >= (SURE_FREEDOM if len(gains) == 1 else MIN_FREEDOM)
-        if (sure or last) and gain.mean > 0 and self._allows(gain, evidence.kept):
+        if evidence.restless and len(gains) == 1:
+            sure = False
+        allowed = self._allows(gain, evidence.kept, restless=evidence.restless)
+        if (sure or last) and gain.mean > 0 and allowed:
             return Decision("keep", reason, gain)
         if posterior.gain <= 0 or posterior.worth <= 0:
             return Decision("discard", f"no gain: {reason}", gain)
@@ -106,9 +115,9 @@ class LfsrRule:
             return Decision("discard", f"{NEAR_MISS}: {reason}", gain)
         return Decision("confirm", reason)
 
-    def _allows(self, gain: Gain, kept: KeepTally) -> bool:
+    def _allows(self, gain: Gain, kept: KeepTally, *, restless: bool) -> bool:
         """Return whether the run may keep `gain` beside all that it has kept."""
-        if gain.lfsr > MAX_SHARES * self.fdr:
+        if gain.lfsr > (1.0 if restless else MAX_SHARES) * self.fdr:
             return False
         count = kept.count + 1
         return kept.lfsr_sum + gain.lfsr <= self.fdr * count**2 / (count + CAUTION)
@@ -117,6 +126,11 @@ class LfsrRule:
 def _reason(lfsr: float, pairs: int, odd: int) -> str:
     left_out = f", {odd} far off left out" if odd else ""
     return f"{lfsr:.0%} chance of no gain (lfsr) on {pairs} pair{'s' * (pairs > 1)}{left_out}"
+
+
+def _odd_ones(gains: Sequence[float], freedom: int) -> list[int]:
+    """Return the places of gains that are far off, where there are enough to say which."""
+    return odd_ones(gains, 1.0, freedom) if len(gains) > FAR_PAIRS else []
 
 
 def _far_off(gains: Sequence[float], freedom: int) -> bool:

@@ -20,7 +20,7 @@ class RatchetPolicy:
     - `simpler`: rule that keeps a shorter candidate that is no worse
     - `null_rate`: share of proposals that do nothing (islands/genome/null_edits.py)
     - `sentinel_every`: trials that a slice runs at most from one sentinel to the next; 0: no
-      sentinels (islands/drift.py)
+      sentinels (islands/drift/sentinels.py)
     """
 
     acceptance: AcceptanceRule = LfsrRule()

@@ -79,6 +79,12 @@ BULK_FREEDOM = 4
 OWN_SCALES: Vector = 1.25 ** np.arange(-4.0, 13.0)
 """How much noisier the pairs of one candidate may be than the run's."""
 
+UNSTEADY_SHARE = 0.5
+"""Chance that pairs are noisier than the run's where the level of their slice moves."""
+
+UNSTEADY_FREEDOM = 1
+"""Degrees of freedom by which it is then known how noisy."""
+
 CERTAIN_GAIN = 8.0
 """Gain of a pair, in its standard deviations, that is either true or far off."""
 
@@ -171,6 +177,8 @@ seem worth spending on confirmation, until most of a run goes into a few proposa
 _PASS: Vector = np.array([*map(NormalDist().cdf, np.arange(-3 * MAX_GAIN, 3 * MAX_GAIN, STEP))])
 """Probability that noise lifts a gain over the bar, by the gain's distance to the bar."""
 
+_LOG_PASS: Vector = np.log(np.maximum(_PASS, np.finfo(np.float64).tiny))
+
 _FREEDOM_STEP = 8
 """Degrees of freedom that are told apart: each below this, then this many at a time."""
 
@@ -233,7 +241,13 @@ class GainPrior:
     unit: float = 1.0
 
     def weigh(
-        self, pairs: Sequence[float], freedom: int, tails: float = 0.0, screened: float = 0.0
+        self,
+        pairs: Sequence[float],
+        freedom: int,
+        tails: float = 0.0,
+        screened: float = 0.0,
+        *,
+        steady: bool = True,
     ) -> Posterior:
         """Return the posterior of a candidate that passed the bar and then gained `pairs`.
 
@@ -245,8 +259,10 @@ class GainPrior:
         if len(certain) > len(gains) / 2:
             luck = tails ** (len(certain) + (screened >= CERTAIN_GAIN))
             return self._certain(certain, freedom, luck)
-        told = _likelihood_of_pairs(gains, freedom)
-        likely = self.prior * self._passed() * told
+        told = _likelihood_of_pairs(gains, freedom, None if steady else self.bar)
+        likely = self.prior * told
+        if steady and self.screens:
+            likely *= np.exp(_log_passed(GRID - self.bar))
         if not likely.sum() > 0.0:  # so far off that the prior underflows: the pairs alone count
             likely = told
         likely /= likely.sum()
@@ -278,27 +294,37 @@ class GainPrior:
         """Return whether a screen selects here."""
         return self.bar > -math.inf
 
-    def _passed(self) -> Vector:
-        """Return how likely each true gain passes the bar."""
-        if not self.screens:
-            return np.ones_like(GRID)
-        passed: Vector = _PASS[np.rint((GRID - self.bar + 3 * MAX_GAIN) / STEP).astype(int)]
-        return passed
+
+def _scale_chances(freedom: int) -> Vector:
+    """Return the chances of OWN_SCALES where the noise is known by `freedom`."""
+    logs = np.log(OWN_SCALES)
+    return _normalised(-freedom * (logs + 0.5 * np.exp(-2 * logs)))
 
 
-def _likelihood_of_pairs(gains: Vector, freedom: int) -> Vector:
+def _likelihood_of_pairs(gains: Vector, freedom: int, unsteady_bar: float | None) -> Vector:
     """Return how likely each true gain of GRID makes `gains`, but for a constant.
 
     The scale that all share is averaged over, so that few degrees of freedom, or pairs that differ
-    much among themselves, leave the gain open.
+    much among themselves, leave the gain open. Where their slice is unsteady they may be noisier
+    than the run's, and the screen, which passed `unsteady_bar`, was as noisy.
     """
     logs = np.log(OWN_SCALES)
-    scales = _normalised(-freedom * (logs + 0.5 * np.exp(-2 * logs)))
     distance = (gains[:, None] - GRID[None, :])[:, None, :] / OWN_SCALES[None, :, None]
     each = (-0.5 * distance**2 - logs[None, :, None]).sum(axis=0)  # logs: far-off pairs underflow
-    each += np.log(np.maximum(scales, np.finfo(np.float64).tiny))[:, None]
+    chances = _scale_chances(freedom)
+    if unsteady_bar is not None:
+        chances = (1 - UNSTEADY_SHARE) * chances + UNSTEADY_SHARE * _scale_chances(UNSTEADY_FREEDOM)
+    each += np.log(np.maximum(chances, np.finfo(np.float64).tiny))[:, None]
+    if unsteady_bar is not None and unsteady_bar > -math.inf:
+        each += _log_passed((GRID - unsteady_bar)[None, :] / OWN_SCALES[:, None])
     likelihood: Vector = np.exp(each - each.max()).sum(axis=0)
     return likelihood
+
+
+def _log_passed(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log of the chance that noise lifts a gain over the bar, by its `distance`."""
+    places = np.rint((distance + 3 * MAX_GAIN) / STEP).astype(int)
+    return np.asarray(_LOG_PASS[np.clip(places, 0, len(_LOG_PASS) - 1)], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

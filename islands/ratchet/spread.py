@@ -30,6 +30,9 @@ FAR_SDS = 6.0
 FAR_SDS_OF_FEW = (math.inf, 318.3, 22.3, 10.2, 7.2)
 """The same where it is known by 0, 1, 2, ... contrasts: Student's t is beyond once in 1,000."""
 
+DOUBTFUL_SDS = 8.0
+"""Standard deviations of few others from which another score should tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class PooledSpread:
@@ -71,6 +74,15 @@ def pooled(found: Iterable[float]) -> PooledSpread:
             break
         squares, count = squares + size**2, count + 1
     return PooledSpread(squares, count, len(sizes) - count)
+
+
+def doubtful(values: Sequence[float]) -> bool:
+    """Return whether one of `values` looks far off, and there are too few others to say so."""
+    sizes = sorted(size for size in map(abs, contrasts(values)) if size > 0.0)
+    if len(sizes) <= 1 or pooled(sizes).far_off:
+        return False
+    rest = math.fsum(size**2 for size in sizes[:-1]) / (len(sizes) - 1)
+    return sizes[-1] > DOUBTFUL_SDS * math.sqrt(rest)
 
 
 def far_limit(freedom: int) -> float:

@@ -51,7 +51,9 @@ class Experiment:
     commit: the candidate, "" before admission
     screened, confirmed: the candidate's scores by seed
     screen_gain: the gain that the screening trial shows, corrected for slices that differ
-    screen_doubt: by how much its slice may have moved meanwhile
+    doubtful: whether its head is to run again beside the screening trial
+    steady: whether the level of its slice has not moved of late
+    screen_doubt: by how much it was seen to have moved beside the screening trial
     head_broken: fresh seeds on which the head failed; they make no pair
     origin: experiment that made the change elsewhere, 0 for a change of the island's own
     lines: lines added less lines removed
@@ -75,6 +77,8 @@ class Experiment:
     commit: str = ""
     screened: dict[int, float] = field(default_factory=dict)
     screen_gain: float = 0.0
+    doubtful: bool = False
+    steady: bool = True
     screen_doubt: float = 0.0
     confirmed: dict[int, float] = field(default_factory=dict)
     head_broken: set[int] = field(default_factory=set)

@@ -89,5 +89,6 @@ def _start_over(experiment: Experiment) -> None:
     """Clear the scores of an open experiment, which starts over."""
     experiment.state = next_state(experiment.state, "voided")
     experiment.fresh.forget()
+    experiment.doubtful, experiment.steady, experiment.screen_doubt = False, True, 0.0
     for scores in (experiment.screened, experiment.confirmed, experiment.head_broken):
         scores.clear()

@@ -6,7 +6,8 @@ import math
 
 from harness.contract import EVIDENCE, STRENGTH, Direction, Evidence, SandboxKind
 from islands import events as ev
-from islands.drift import Sentinels
+from islands.drift.level_moves import LevelMoves
+from islands.drift.sentinels import Sentinels
 from islands.migration import Migrants
 from islands.promotion.state import Promotions
 from islands.quarantine import Quarantines
@@ -66,6 +67,7 @@ class RunFacts:
         self.sentinels = Sentinels()
         self.scores = Scores(self.sentinels)
         self.screens = ScreenedGains()
+        self.moves = LevelMoves()
         self.confirm_turns = 0
 
     @property

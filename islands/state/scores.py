@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import replace
-from functools import lru_cache
 from itertools import chain
-from statistics import fmean, median
+from statistics import fmean
 
 from harness.contract import Direction, Outcome
 from islands import events as ev
-from islands.drift import Sentinels, SliceEpoch
+from islands.drift.sentinels import Sentinels
+from islands.drift.watched_slice import SliceEpoch
 from islands.ratchet.guards import measures
+from islands.ratchet.learnt_noise import ROUNDING, learnt_noise
 from islands.ratchet.noise import Noise, gain_of, spread
-from islands.ratchet.spread import PooledSpread, contrasts, far_limit, odd_ones, pooled
+from islands.ratchet.spread import PooledSpread, contrasts, doubtful, far_limit, odd_ones, pooled
 from islands.rng import seed_of
 from islands.state.population import Experiment
 
 REMEMBERED = 64
 """Latest experiments whose pairs say how noisy a pair is."""
 
-ROUNDING = 1e-12
-"""Differences of scores that are arithmetic's, as a share of the score."""
-
-JUDGING_FREEDOM = 6
-"""Degrees of freedom from which pairs, or scores of the base, can show that one was far off."""
-
-MAX_RATIO = 100.0
-"""Variance of the baseline beyond that of pairs which common seeds do not explain: ten spreads."""
+MORE_SEEDS = 4
+"""Seeds beyond the baseline's that tell which of its scores is far off."""
 
 
 class Scores:
@@ -46,7 +40,9 @@ class Scores:
         self.by_commit: dict[str, dict[int, float]] = {}
         self.lines: dict[str, int] = {}
         self._sentinels = sentinels
+        self._at: dict[str, dict[int, dict[SliceEpoch, float]]] = {}
         self._run: ev.RunOpened | None = None
+        self._baseline_seeds: list[int] = []
         self._measurements: dict[str, dict[int, dict[str, float]]] = {}
         self._slice_epochs: dict[str, dict[int, SliceEpoch]] = {}
         self._pairs: deque[list[float]] = deque(maxlen=REMEMBERED)
@@ -68,8 +64,7 @@ class Scores:
 
     def baseline_seeds(self) -> list[int]:
         """Return the seeds on which the base is measured before anything else is."""
-        run = self.run
-        return [seed_of(run.seed, "baseline", k) for k in range(run.baseline_seeds)]
+        return [*self._baseline_seeds]
 
     def baseline(self) -> list[float]:
         """Return the base's scores on the baseline seeds measured so far."""
@@ -77,49 +72,19 @@ class Scores:
         return [scores[seed] for seed in self.baseline_seeds() if seed in scores]
 
     def noise(self) -> Noise:
-        """Return what is known of a score's spread between seeds; far-off scores are left out.
-
-        A base that scores the same on every seed says nothing once something else has varied.
-        """
-        every = self._levelled(self.baseline())
-        baseline, pairs = self._near(every), self._spread_of_pairs
-        floor = ROUNDING * max(map(abs, every), default=0.0)
-        base = pooled(contrasts(baseline)) if baseline else PooledSpread()
-        base = replace(base, far_off=base.far_off + len(every) - len(baseline))
-        if pairs.freedom and pairs.squares > 0.0:
-            misjudged = base.squares == 0.0 or (
-                pairs.freedom >= JUDGING_FREEDOM
-                and base.squares / base.freedom * 2 > MAX_RATIO * pairs.squares / pairs.freedom
-            )
-            if misjudged:
-                sigma = math.sqrt(pairs.squares / pairs.freedom / 2)
-                off = pairs.far_off + (base.freedom if base.squares else 0)
-                return Noise(sigma, 0, pairs.squares, pairs.freedom, off, floor)
-        elif base.squares <= floor**2 * base.freedom and self._between_seeds:
-            between = pooled(self._between_seeds)
-            sigma = math.sqrt(between.squares / between.freedom / 2)
-            return Noise(sigma, 0, between.squares, between.freedom, between.far_off, floor)
-        sigma = math.sqrt(base.squares / base.freedom) if base.freedom else 0.0
-        if sigma <= floor:
-            sigma = 0.0
-        seeds = base.freedom + 1 if baseline else 0
-        off = base.far_off + pairs.far_off
-        return Noise(sigma, seeds, pairs.squares, pairs.freedom, off, floor)
-
-    def _near(self, baseline: list[float]) -> list[float]:
-        """Return the baseline's scores that all scores of the base do not show to be far off.
-
-        Few baseline seeds cannot tell which of them is; the base is measured again in pairs.
-        """
-        scores = (*self.by_commit.get(self.run.base, {}).values(),) if self._run else ()
-        if len(scores) <= JUDGING_FREEDOM:
-            return baseline
-        middle, limit = _near_range(scores)
-        return [score for score in baseline if abs(score - middle) <= limit] or baseline
+        """Return what is known of a score's spread between seeds."""
+        of_base = self.by_commit.get(self._run.base, {}) if self._run else {}
+        return learnt_noise(
+            tuple(self._levelled(self.baseline())),
+            tuple(of_base.values()),
+            self._spread_of_pairs,
+            tuple(self._between_seeds),
+        )
 
     def _levelled(self, baseline: list[float]) -> list[float]:
         """Return the baseline's scores less the differences between the slices that ran it."""
-        epochs_by_seed = self._slice_epochs.get(self.run.base, {}) if self._run else {}
+        at = self._at.get(self.run.base, {}) if self._run else {}
+        epochs_by_seed = {seed: next(iter(known)) for seed, known in at.items()}
         epochs = [epochs_by_seed[seed] for seed in self.baseline_seeds() if seed in epochs_by_seed]
         if len(epochs) != len(baseline) or len(set(epochs)) <= 1:
             return baseline
@@ -138,6 +103,18 @@ class Scores:
         scores = self.by_commit.get(commit)
         return fmean(scores[seed] for seed in self.usable_seeds(commit)) if scores else None
 
+    @property
+    def far(self) -> float:
+        """How far a head's score on another seed may be from its others on a steady slice."""
+        noise = self.noise()
+        sd = max(noise.sigma, noise.pair / math.sqrt(2))
+        return far_limit(noise.known_by) * sd if sd else math.inf
+
+    def distance(self, commit: str, score: float) -> float:
+        """Return how far a score of a head is from its others, 0.0 where it has none."""
+        mean = self.mean(commit)
+        return 0.0 if mean is None else abs(score - mean)
+
     def usable_seeds(self, commit: str) -> list[int]:
         """Return the seeds on which a head's score is not far off its others; all if that is none.
 
@@ -148,6 +125,26 @@ class Scores:
         sd = max(noise.sigma, noise.pair / math.sqrt(2))
         odd = odd_ones([*scores.values()], sd, noise.known_by)
         return [seed for n, seed in enumerate(scores) if n not in odd] or [*scores]
+
+    def seeds_at(self, commit: str, slice_name: str) -> list[int]:
+        """Return the usable seeds that a head was scored on since the level of a slice moved.
+
+        All of them if those are none.
+        """
+        usable, here = self.usable_seeds(commit), self._sentinels.current_epoch(slice_name)
+        epochs = self._slice_epochs.get(commit, {})
+        return [seed for seed in usable if epochs.get(seed, here) == here] or usable
+
+    def comparable(self, commit: str, seed: int, slice_name: str) -> bool:
+        """Return whether a slice scored a head at the level that it has now."""
+        here = self._sentinels.current_epoch(slice_name)
+        return self._slice_epochs.get(commit, {}).get(seed) == here
+
+    def stale(self, commit: str, seed: int, slice_name: str) -> bool:
+        """Return whether the level of a slice has moved since it scored a head."""
+        here = self._sentinels.current_epoch(slice_name)
+        epoch = self._slice_epochs.get(commit, {}).get(seed, here)
+        return epoch[0] == here[0] and epoch != here
 
     def measures(self, commit: str) -> dict[str, dict[int, float]]:
         """Return the numbers that can be guarded, by name and seed, of a head or a candidate."""
@@ -173,7 +170,7 @@ class Scores:
 
         The difference between the slices that head and candidate ran on is taken out.
         """
-        head = self.by_commit[experiment.parent].get(seed)
+        head = self.now(experiment.parent, seed)
         if head is None:
             return None
         head_epoch = self._slice_epochs[experiment.parent][seed]
@@ -184,6 +181,9 @@ class Scores:
     def open(self, event: ev.RunOpened) -> None:
         """Take in the run's base and seed."""
         self._run = event
+        self._baseline_seeds = [
+            seed_of(event.seed, "baseline", k) for k in range(event.baseline_seeds)
+        ]
         if event.lines:
             self.lines[event.base] = event.lines
 
@@ -192,14 +192,49 @@ class Scores:
         if event.parent in self.lines:
             self.lines[event.commit] = self.lines[event.parent] + event.added - event.removed
 
-    def note_slice(self, trial: ev.TrialStarted) -> None:
-        """Note which slice, at which level of its own, ran a trial that has a score."""
+    def note_slice(self, trial: ev.TrialStarted, score: float) -> None:
+        """Note a score with the slice, and its level, that it was measured on."""
         epoch = self._sentinels.current_epoch(trial.slice)
         self._slice_epochs.setdefault(trial.commit, {})[trial.seed] = epoch
+        self._at.setdefault(trial.commit, {}).setdefault(trial.seed, {})[epoch] = score
 
     def add(self, trial: ev.TrialStarted, score: float) -> None:
         """Take in a score of the base or of a head."""
         self.by_commit.setdefault(trial.commit, {})[trial.seed] = score
+        if self._run and trial.commit == self._run.base:
+            self._ask_for_another()
+
+    def _ask_for_another(self) -> None:
+        """Add a baseline seed where one of the scores on these may be far off."""
+        baseline, asked = self.baseline(), len(self._baseline_seeds)
+        most = self.run.baseline_seeds + MORE_SEEDS
+        if len(baseline) == asked < most and doubtful(baseline):
+            self._baseline_seeds.append(seed_of(self.run.seed, "baseline", asked))
+
+    def epoch_like(
+        self, trial: ev.TrialStarted, score: float, tolerance: float
+    ) -> SliceEpoch | None:
+        """Return at which earlier level its slice scored this trial's commit and seed alike."""
+        known = self._at.get(trial.commit, {}).get(trial.seed, {})
+        near = [
+            (abs(before - score), epoch)
+            for epoch, before in known.items()
+            if epoch[0] == trial.slice and abs(before - score) <= tolerance
+        ]
+        return min(near)[1] if near else None
+
+    def restore(self, epoch: SliceEpoch) -> None:
+        """Take heads' scores at a level for what they score now: its slice is back at it."""
+        for commit, by_seed in self._at.items():
+            for seed, known in by_seed.items():
+                if epoch in known:
+                    self._slice_epochs[commit][seed] = epoch
+
+    def now(self, commit: str, seed: int) -> float | None:
+        """Return what a head scored on a seed the last time, None where it has no score."""
+        first = self.by_commit.get(commit, {}).get(seed)
+        epoch = self._slice_epochs.get(commit, {}).get(seed)
+        return first if epoch is None else self._at[commit][seed].get(epoch, first)
 
     def add_measures(self, trial: ev.TrialStarted, outcome: Outcome) -> None:
         """Take in what guards watch of one trial."""
@@ -223,6 +258,7 @@ class Scores:
             self._measurements.get(trial.commit, {}).pop(trial.seed, None)
         if trial.purpose in ev.ISLANDS_OWN and trial.purpose != "screen":
             self.by_commit.get(trial.commit, {}).pop(trial.seed, None)
+            self._at.get(trial.commit, {}).pop(trial.seed, None)
 
     def forget(self, commit: str) -> None:
         """Drop all that was measured of `commit`."""
@@ -232,16 +268,6 @@ class Scores:
             self.lines,
             self._slice_epochs,
             self._first,
+            self._at,
         ):
             facts.pop(commit, None)
-
-
-@lru_cache(maxsize=8)
-def _near_range(scores: tuple[float, ...]) -> tuple[float, float]:
-    """Return the median of `scores`, and how far from it one may lie that is not far off.
-
-    The noise is asked for several times a trial, and these change once in a while.
-    """
-    known = pooled(contrasts(scores))
-    sd = math.sqrt(known.squares / known.freedom) if known.squares else math.inf
-    return median(scores), far_limit(known.freedom) * sd

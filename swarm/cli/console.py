@@ -109,6 +109,11 @@ def fitted(text: str, columns: int) -> str:
     return "\n".join(lines)
 
 
+REPEATS_EXACTLY = (
+    "one commit on one seed repeats its score exactly ({} times so far): sentinels are few"
+)
+
+
 def unconfined(some: bool) -> str:
     """Return the mark of a run of which some scores were made with --sandbox none."""
     return ", UNCONFINED" if some else ""

@@ -21,7 +21,7 @@ from islands.records import Ending
 from islands.state.contention import NOTABLE_SLOWDOWN
 from islands.state.population import IslandState
 from islands.state.run_state import State
-from swarm.cli.console import unconfined
+from swarm.cli.console import REPEATS_EXACTLY, unconfined
 from swarm.cli.event_log import base_score, describe, mean_score
 from swarm.coordinator.launch_plan import RunLimits
 
@@ -45,6 +45,7 @@ class LiveView:
         self._started = time.monotonic()
         self._state: State | None = None
         self._contended: set[str] = set()
+        self._told_exact = False
         self._best: list[float] = []
 
     def __call__(self, event: ev.Event, state: State) -> None:
@@ -57,6 +58,7 @@ class LiveView:
             return
         if isinstance(event, ev.TrialEnded):
             self._tell_of_contention(event.started.slice, state)
+            self._tell_of_repeats(state)
             if (start := base_score(event, state)) != "":
                 self.say(start)
             if self._console.is_terminal:
@@ -81,6 +83,12 @@ class LiveView:
         elif latest.negligible and name in self._contended:
             self._contended.discard(name)
             self.say(f"{name}: has its cores to itself again")
+
+    def _tell_of_repeats(self, state: State) -> None:
+        """Print a line once one commit on one seed is seen to repeat its score exactly."""
+        if not self._told_exact and state.sentinels.exact:
+            self._told_exact = True
+            self.say(REPEATS_EXACTLY.format(state.sentinels.count))
 
     async def show(self) -> None:
         """Redraw the live table until cancelled; return at once where there is no terminal."""

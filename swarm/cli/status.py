@@ -20,6 +20,7 @@ from analysis.untrusted_text import first_line, printable
 from islands.records import Gain
 from islands.state.contention import SliceContention
 from swarm.cli.console import (
+    REPEATS_EXACTLY,
     json_option,
     plural,
     run_option,
@@ -92,10 +93,17 @@ def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
         to = f" to {row['island']}" if row["island"] else ""
         yield f"note {row['note']}{to}: {first_line(row['reason'])}"
     yield from _learned(facts["summary"])
+    yield from _about_slices(facts)
+
+
+def _about_slices(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each thing that disturbed the slices, or that their sentinels say."""
     for row in facts["contention"]:
         latest = SliceContention(row["taken"], row["slowdown"])
         if latest.notable and facts["pid"] is not None:
             yield latest.format(row["slice"])
+    if row := facts["exact"]:
+        yield REPEATS_EXACTLY.format(row["repeats"])
     for row in facts["voids"]:
         cost = f"{row['duration'] / 60:.1f} min"
         yield (

@@ -23,7 +23,18 @@ from islands.genome.admission import printable_line
 from islands.migration import CONFLICT, PRESENT
 from islands.ratchet.acceptance import Decision
 from islands.records import CheckRequest, Conflict, Migrant, Proposal, RunLimit, TrialRequest
-from islands.scheduling.island_steps import (
+from islands.scheduling.island_steps import anchor, next_step
+from islands.scheduling.run_steps import (
+    BuildConsensus,
+    DraftConsensus,
+    PromoteStep,
+    RunStep,
+    ScoreSealed,
+    SettleMerges,
+    StackStep,
+    next_run_step,
+)
+from islands.scheduling.steps import (
     ApplyMigrant,
     CatchUp,
     Conclude,
@@ -38,18 +49,6 @@ from islands.scheduling.island_steps import (
     RestartHead,
     Step,
     Wait,
-    anchor,
-    next_step,
-)
-from islands.scheduling.run_steps import (
-    BuildConsensus,
-    DraftConsensus,
-    PromoteStep,
-    RunStep,
-    ScoreSealed,
-    SettleMerges,
-    StackStep,
-    next_run_step,
 )
 from islands.stacking.check import Assemble, EndCheck
 from islands.state.run_state import State

@@ -22,7 +22,8 @@ from islands.genome import null_edits
 from islands.records import NULL, Brief, Proposal, RunLimit
 from islands.rng import seed_of
 from islands.scheduling.arm_choice import choose_arm
-from islands.scheduling.island_steps import EnoughPending, Rebase, RequestProposal, next_ask
+from islands.scheduling.island_steps import next_ask
+from islands.scheduling.steps import EnoughPending, Rebase, RequestProposal
 from islands.state.arms import ProposalArm
 from islands.state.population import Experiment
 from swarm.agents.base import Agent, AgentError, Priced

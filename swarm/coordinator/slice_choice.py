@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.contract import Slice
-from islands.drift import SETTLED_SENTINELS
+from islands.drift.sentinels import SETTLED_SENTINELS
 from islands.scheduling.island_steps import anchor_runs
 from islands.state.run_state import State
 from swarm.coordinator.launch_plan import IslandPlan

@@ -1,7 +1,7 @@
 """Finds this machine's slices: GPUs, MIG instances or shares of them, else groups of CPU cores.
 
 GPUs of unlike models may be in one run: a candidate and its head are paired on one slice, and the
-base tells how slices differ (islands/drift.py). `CUDA_VISIBLE_DEVICES` keeps one kind.
+base tells how slices differ (islands/drift/sentinels.py). `CUDA_VISIBLE_DEVICES` keeps one kind.
 
 Not covered: a GPU's model is not part of the harness id. Until some pairs are measured, the noise
 of a score includes how unlike the slices are, and only large gains are kept. Other machines:

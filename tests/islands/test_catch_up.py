@@ -11,7 +11,8 @@ from islands.migration import Migration, sources
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Gain, Migrant
 from islands.scheduling.catch_up import catch_up
-from islands.scheduling.island_steps import CatchUp, next_step
+from islands.scheduling.island_steps import next_step
+from islands.scheduling.steps import CatchUp
 from islands.state.run_state import State
 from swarm.project.runs import RunFolder
 from swarm.results.verify import verify

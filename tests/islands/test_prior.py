@@ -168,6 +168,14 @@ def test_a_large_gain_that_the_screen_showed_too_needs_no_second_pair():
     assert decide(30.0, [0.1], NOISE, prior, kept).verdict != "keep"
 
 
+def test_where_levels_move_no_keep_borrows_from_others_and_none_rests_on_one_pair():
+    """What is kept there has an lfsr of `fdr` at most, and two pairs."""
+    for pairs, there in (([0.6], "discard"), ([30.0], "confirm"), ([30.0, 30.0], "keep")):
+        steady = CandidateEvidence(pairs[0], pairs, NOISE, learnt(4), KeepTally(30, 0.0))
+        assert RULE.decide(steady).verdict == "keep"
+        assert RULE.decide(replace(steady, restless=True)).verdict == there
+
+
 def test_the_first_keep_of_a_run_needs_more_than_later_ones():
     """How many proposals gain is a guess until some were kept."""
     prior = learnt(4)

@@ -56,11 +56,13 @@ def test_verdicts(screened, pairs, verdict):
 
 
 def test_a_screen_states_what_its_slice_may_have_moved_by():
-    """As noise of its gain; a loss that this may explain is measured in pairs instead."""
+    """As noise of its gain; only what is as much above the bar is confirmed."""
     evidence = CandidateEvidence(-0.26, [], NOISE, learn([], 9), KeepTally(), doubt=0.2)
     lost = FIXED.decide(evidence)
     assert (lost.verdict, lost.gain.noise > 0.2) == ("discard", True)
-    assert FIXED.decide(replace(evidence, doubt=0.3)).verdict == "confirm"
+    good = replace(evidence, screened=0.1, steady=False)
+    assert FIXED.decide(replace(good, doubt=0.0)).verdict == "confirm"
+    assert FIXED.decide(good).verdict == "discard"
 
 
 def test_without_noise_any_gain_is_confirmed_and_kept():

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from islands.drift import Sentinels
+from islands import events as ev
+from islands.drift.sentinels import Sentinels
 from islands.ratchet.noise import Noise, spread
-from islands.ratchet.spread import contrasts, far_limit, odd_ones, pooled
+from islands.ratchet.spread import contrasts, doubtful, far_limit, odd_ones, pooled
 from islands.state.scores import Scores
 from tests.support.laboratory import opening
 
@@ -71,15 +72,45 @@ def test_far_off_scores_seen_are_expected_again():
     assert Noise(0.1, 4, 1.0, 100, far_off=5).tails == pytest.approx(0.035, rel=0.1)
 
 
-def test_a_far_off_baseline_score_is_left_out_once_the_base_is_measured_in_pairs():
+def scored(scores, seed, score):
+    """Let the base have a score."""
+    scores.add(ev.TrialStarted("t", 0, "i", "base", "baseline", seed, 0, "s0"), score)
+
+
+def test_a_far_off_baseline_score_is_told_by_another_seed():
     """Of four alone nobody can tell; a speed in milliseconds on a busy machine, as it was seen."""
     scores = Scores(Sentinels())
     scores.open(opening())
-    first = [0.6166, 0.6166, 4.6807, 0.6174]
-    scores.by_commit["base"] = dict(zip(scores.baseline_seeds(), first, strict=True))
+    for seed, score in zip(scores.baseline_seeds(), [0.6166, 0.6166, 4.6807, 0.6174], strict=True):
+        scored(scores, seed, score)
     assert scores.noise().sigma > 2.0
-    scores.by_commit["base"] |= {1: 0.67, 2: 0.625, 3: 0.70, 4: 0.625, 5: 0.66}
+    (fifth,) = scores.baseline_seeds()[4:]
+    scored(scores, fifth, 0.6170)
     noise = scores.noise()
-    assert noise.sigma < 0.05
-    assert noise.far_off == 1
-    assert scores.mean("base") == pytest.approx(0.64, abs=0.03)
+    assert (noise.sigma < 0.001, noise.far_off) == (True, 1)
+    assert scores.mean("base") == pytest.approx(0.617, abs=0.001)
+    assert len(scores.baseline_seeds()) == 5
+
+
+def test_no_more_baseline_seeds_than_are_needed():
+    """Where the scores are alike, and where they never are."""
+    for values, most in (([0.61, 0.60, 0.63, 0.62], 4), ([1.0] * 4, 4), ([1.0, 1.0, 9.0, 1.1], 8)):
+        scores = Scores(Sentinels())
+        scores.open(opening())
+        for n in range(12):
+            if n < len(scores.baseline_seeds()):
+                wild = values[n] if n < len(values) else 40.0 * 10.0**n
+                scored(scores, scores.baseline_seeds()[n], wild)
+        assert len(scores.baseline_seeds()) <= most
+    assert not doubtful([1.0, 2.0])
+
+
+def test_a_base_whose_scores_in_pairs_are_many_shows_a_far_off_baseline_score():
+    """Where no other baseline seed told."""
+    scores = Scores(Sentinels())
+    scores.open(opening())
+    for seed, score in zip(scores.baseline_seeds(), [0.6166, 0.6166, 4.6807, 0.6174], strict=True):
+        scored(scores, seed, score)
+    for seed, score in enumerate([0.67, 0.625, 0.70, 0.625, 0.66]):
+        scored(scores, seed, score)
+    assert scores.noise().sigma < 0.05

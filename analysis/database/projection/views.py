@@ -194,8 +194,8 @@ VIEWS: Mapping[str, View] = {
           stddev_samp(score) AS sigma,
           arg_max(score, ended) - arg_min(score, ended) AS drift, max(ended) AS latest
         FROM trials CROSS JOIN (SELECT any_value(seed) AS anchor FROM trials
-          WHERE purpose = 'sentinel')
-        WHERE state = 'scored' AND (purpose = 'sentinel'
+          WHERE purpose = 'sentinel' AND experiment IS NULL)
+        WHERE state = 'scored' AND (purpose = 'sentinel' AND experiment IS NULL
           OR (purpose = 'baseline' AND seed = anchor))
         GROUP BY slice, rung ORDER BY slice, rung
         """,

@@ -4,23 +4,19 @@ The **anchor** is that trial: the base on the first baseline seed. Every slice r
 that slices of unlike hardware can be told apart, and again as a **sentinel** at intervals: seed and
 commit are the same, so what differs is the slice's own noise, or its **drift**. A sentinel within
 half of a pair's noise of the slice's level is good. Another is repeated, until one is good or an
-e-process says that the slice has **drifted**, or until so many are strange that its level means
-nothing. Repeats take a twentieth of the slice's trials at most; meanwhile candidates are measured
-in pairs, whose trials follow each other, and no verdict on pairs waits for a sentinel. Screens are
-compared with an earlier score: when they lose more, one after the other, than the run's belief
-explains (a CUSUM: Page, Biometrika 1954), a sentinel is due at once. A drifted slice is
-quarantined, and what it measured since its last good sentinel is void. It is probed again after a
-while, and released when it measures as before, or when three sentinels in a row agree on another
-level: gains are paired on one slice, so it matters only that the level stays.
+e-process (islands/drift/level_change.py) says that the slice has **drifted**, or until so many are
+strange that its level means nothing. Repeats take a twentieth of the slice's trials at most; no
+verdict on pairs waits for a sentinel. A head that runs again beside a screen is a sentinel, too,
+and shows larger moves at once (islands/drift/level_moves.py): a slice that moves MAX_REPEATS times
+and never settles has drifted. A drifted slice is quarantined, and what it
+measured since its last good sentinel is void. It is probed again after a while, and released when
+it measures as before, or when three sentinels in a row agree on another level: gains are paired on
+one slice, so it matters only that the level stays. ALPHA is divided over the slices and over the
+slices already quarantined, so that it bounds the chance of a false alarm in a run.
 
-The e-process tests that the level has changed by a normal multiple of the noise from the k-th
-sentinel on, against no change, levels and scale unknown. Under the right Haar prior on these the
-Bayes factor is a martingale whatever they are (Pérez-Ortiz, Lardy, de Heide & Grünwald,
-"E-statistics, group invariance and anytime-valid testing", Annals of Statistics 2024). Averaged
-over k, and by Ville's inequality, it exceeds 1/alpha with probability alpha at most, however often
-one looks and whenever one repeats. The scale is pooled over slices. ALPHA is divided over the
-slices and over the slices already quarantined, so that it bounds the chance of a false alarm in a
-run.
+Where the anchors of unlike slices differ, each slice repeats it at once until the anchor's own
+spread is known, so that the difference is told from noise. Where the anchor repeats its score
+exactly, sentinels are rarer.
 
 Not covered:
 
@@ -37,14 +33,13 @@ Not covered:
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import singledispatchmethod
 from statistics import fmean, median
-from typing import TypeAlias
 
 from islands import events as ev
+from islands.drift.level_change import evidence, sum_of_squares
+from islands.drift.watched_slice import SliceEpoch, WatchedSlice
 from islands.ratchet.noise import Noise
 from islands.rng import seed_of
 
@@ -53,13 +48,6 @@ ALPHA = 0.05
 
 MATERIAL_SDS = 0.5
 """Difference of levels that matters, in standard deviations of a pair."""
-
-DRIFT_WIDTH_SDS = 6.0
-"""Standard deviation of the drifts looked for, in standard deviations of the anchor on a slice.
-
-9 % fewer steps cost 1.3 standard deviations between seeds in the flagship at 10 s (0.0168 of
-0.0126), where repeats of one seed had 0.0027: six of these.
-"""
 
 MAX_REPEATS = 10
 """Suspicious sentinels in a row that are noise larger than was known, or an alarm."""
@@ -73,15 +61,6 @@ FREE_REPEATS = 4
 REPEAT_SHARE = 0.05
 """Share of a slice's trials that may be sentinels, beyond these, for one to be repeated."""
 
-STRANGENESS = 6.0
-"""Sum of what screens lose beyond belief from which a sentinel is due.
-
-Each adds its surprise, the negative log of the chance of losing as much, less EXPECTED_SURPRISE.
-Screens that follow belief add 1 on average before that.
-"""
-
-EXPECTED_SURPRISE = 2.0
-
 SETTLED_SENTINELS = 3
 """Sentinels in a row that must agree to release a quarantined slice; failures that quarantine."""
 
@@ -91,49 +70,17 @@ MAX_PROBES = 9
 MAX_BACKOFF = 8
 """Longest wait between probes of a quarantined slice, in sentinel intervals."""
 
+UNLIKE_SDS = 1.0
+"""Difference of slices' anchors, in deviations of a pair, from which they may be unlike."""
+
+EXACT_REPEATS = 3
+"""Repeated anchors, all equal, from which a score is taken to repeat exactly."""
+
+EXACT_INTERVALS = 4
+"""How much longer a slice then measures from one sentinel to the next."""
+
 MIN_SPREAD_FREEDOM = 4
 """Degrees of freedom from which the anchor's own spread is used."""
-
-SliceEpoch: TypeAlias = tuple[str, int]
-"""A slice's name, and how many times it was released with another level."""
-
-
-@dataclass(slots=True)
-class WatchedSlice:
-    """The state of one slice.
-
-    - `level`: scores of its good sentinels
-    - `suspicious`: scores of the latest sentinels, none of them good
-    - `failures`: latest sentinels in a row that failed
-    - `strangeness`: what its latest screens lost beyond belief
-    - `trials`, `sentinels`: how many it has run
-    - `last_good_trial`: trial id of the last good sentinel
-    - `count_since`: trials after that one
-    - `trials_since`, `discards_since`: those that void would be, and discards that rest on them
-    - `drift_reason`: why it has drifted, until that is on record
-    - `quarantine_reason`: why it is quarantined, "" where it is not
-    - `probes`: scores of its sentinels since then, nan where one failed
-    - `tolerance`: how far from the level a probe may be
-    - `last_sentinel`: trials of the run that had started by its latest sentinel
-    - `epoch`: levels that it had before
-    """
-
-    level: list[float] = field(default_factory=list)
-    suspicious: list[float] = field(default_factory=list)
-    failures: int = 0
-    strangeness: float = 0.0
-    trials: int = 0
-    sentinels: int = 0
-    last_good_trial: str = ""
-    count_since: int = 0
-    trials_since: list[ev.VoidedTrial] = field(default_factory=list)
-    discards_since: list[ev.VoidedDiscard] = field(default_factory=list)
-    drift_reason: str = ""
-    quarantine_reason: str = ""
-    probes: list[float] = field(default_factory=list)
-    tolerance: float = 0.0
-    last_sentinel: int = 0
-    epoch: int = 0
 
 
 class Sentinels:
@@ -170,31 +117,64 @@ class Sentinels:
         """Return why slice `name` is quarantined, "" where it is not."""
         return self._watched(name).quarantine_reason
 
-    def check_due(self, name: str, interval: int) -> bool:
-        """Return whether slice `name` is due a sentinel between two experiments."""
+    def check_due(self, name: str, interval: int, pair: float) -> bool:
+        """Return whether slice `name` is due a sentinel between two experiments.
+
+        `pair` is the noise of a pair as the run knows it.
+        """
         watched = self._watched(name)
-        strange = watched.strangeness >= STRANGENESS and self._may_repeat(watched)
-        return strange or watched.count_since >= interval
+        if self.exact:
+            interval *= EXACT_INTERVALS
+        return watched.count_since >= interval or self._unlike(watched, pair)
+
+    @property
+    def exact(self) -> bool:
+        """Whether one commit on one seed repeats its score exactly, as far as sentinels show."""
+        levels = [watched.level for watched in self.slices.values() if watched.level]
+        repeats = sum(map(len, levels)) - len(levels)
+        return repeats >= EXACT_REPEATS and all(len({*level}) == 1 for level in levels)
+
+    def _unlike(self, watched: WatchedSlice, pair: float) -> bool:
+        """Return whether a slice should repeat the anchor to tell unlike slices from noise."""
+        levels = [one.level for one in self.slices.values()]
+        if len(levels) == 1 or not all(levels) or self._spread()[1] >= MIN_SPREAD_FREEDOM:
+            return False
+        means = [*map(fmean, levels)]
+        fewest = len(watched.level) == min(map(len, levels))
+        return fewest and max(means) - min(means) > UNLIKE_SDS * pair
 
     def must_check(self, name: str) -> bool:
         """Return whether slice `name` needs a sentinel before another experiment begins on it."""
         watched = self._watched(name)
         doubtful = bool(watched.suspicious or watched.failures) and self._may_repeat(watched)
-        return doubtful or not watched.level
+        return doubtful or not (watched.level or watched.epoch)
 
-    def screened(self, name: str, chance: float) -> None:
-        """Take in a screen on slice `name` that had the `chance` to lose as much or more."""
+    def suspicious(self, name: str) -> bool:
+        """Return whether the latest sentinels of slice `name` were off its level."""
         watched = self._watched(name)
-        surprise = -math.log(max(chance, sys.float_info.min)) - EXPECTED_SURPRISE
-        watched.strangeness = max(0.0, watched.strangeness + min(surprise, STRANGENESS / 2))
+        return bool(watched.suspicious and watched.level)
 
-    def doubt(self, name: str) -> float:
-        """Return by how much the level of slice `name` may have moved, for all that is known."""
+    def moved(self, name: str, *, again: bool) -> None:
+        """Take in that the level of slice `name` has moved; the next sentinel tells the new one.
+
+        `again`: it had not been steady since it moved before. MAX_REPEATS such moves are an alarm.
+        """
         watched = self._watched(name)
-        if not watched.suspicious or not watched.level:
-            return 0.0
-        level = fmean(watched.level)
-        return max(abs(score - level) for score in watched.suspicious)
+        watched.moves = watched.moves + 1 if again else 1
+        if watched.level:
+            self._former[name, watched.epoch] = fmean(watched.level), len(watched.level)
+        watched.epochs += 1
+        watched.level, watched.suspicious, watched.epoch = [], [], watched.epochs
+        watched.trials_since.clear()
+        watched.discards_since.clear()
+        if watched.moves >= MAX_REPEATS:
+            watched.drift_reason = f"its level moved {watched.moves} times and did not settle"
+
+    def returned(self, name: str, epoch: SliceEpoch) -> None:
+        """Take in that slice `name` is back at the level of an earlier epoch."""
+        watched, known = self._watched(name), self._former.pop(epoch, None)
+        watched.epoch, watched.moves = epoch[1], 0
+        watched.level = [known[0]] * known[1] if known else []
 
     def retry_due(self, name: str, interval: int) -> bool:
         """Return whether quarantined slice `name` has waited long enough for another probe."""
@@ -240,7 +220,7 @@ class Sentinels:
     @_apply.register
     def _trial_started(self, event: ev.TrialStarted, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         self._started += 1
-        if event.purpose == "sentinel":
+        if event.purpose == "sentinel" and not event.experiment:
             self._watched(event.slice).last_sentinel = self._started
 
     @_apply.register
@@ -250,6 +230,8 @@ class Sentinels:
         watched.trials += 1
         watched.sentinels += trial.purpose == "sentinel"
         watched.count_since += score is not None and trial.purpose in ev.ISLANDS_OWN
+        if trial.purpose == "sentinel" and trial.experiment:
+            return  # a head beside a candidate's screen: islands/drift/level_moves.py
         if trial.purpose == "sentinel" or (
             trial.purpose == "baseline" and trial.seed == self.anchor[1]
         ):
@@ -295,7 +277,7 @@ class Sentinels:
         watched.quarantine_reason, watched.drift_reason = event.reason, ""
         watched.probes, watched.last_sentinel = [], self._started
         watched.suspicious, watched.failures = [], 0
-        watched.strangeness, watched.count_since = 0.0, 0
+        watched.count_since, watched.moves = 0, 0
         void = {trial.trial for trial in event.trials}
         for other in self.slices.values():
             other.trials_since = [one for one in other.trials_since if one.trial not in void]
@@ -311,7 +293,8 @@ class Sentinels:
             if watched.level:
                 former = fmean(watched.level), len(watched.level)
                 self._former[event.slice, watched.epoch] = former
-            watched.level, watched.epoch = watched.probes[-SETTLED_SENTINELS:], watched.epoch + 1
+            watched.epochs += 1
+            watched.level, watched.epoch = watched.probes[-SETTLED_SENTINELS:], watched.epochs
         else:
             watched.level.append(watched.probes[-1])
         watched.quarantine_reason, watched.probes = "", []
@@ -334,13 +317,13 @@ class Sentinels:
         own, freedom = self._spread()
         if freedom < MIN_SPREAD_FREEDOM:
             own = pair / math.sqrt(2)
-        return max(MATERIAL_SDS * pair, 3 * own * math.sqrt(1 / counts[0] + 1 / counts[1]))
+        return 3 * own * math.sqrt(1 / counts[0] + 1 / counts[1])
 
     def _spread(self) -> tuple[float, int]:
         """Return the anchor's standard deviation on one slice, and its degrees of freedom."""
         groups = [watched.level for watched in self.slices.values() if watched.level]
         freedom = sum(map(len, groups)) - len(groups)
-        return (math.sqrt(_sum_of_squares(groups) / freedom) if freedom else 0.0, freedom)
+        return (math.sqrt(sum_of_squares(groups) / freedom) if freedom else 0.0, freedom)
 
     def _anchor_ended(
         self, trial: ev.TrialStarted, watched: WatchedSlice, score: float | None, pair: float
@@ -365,7 +348,7 @@ class Sentinels:
         watched.failures = 0
         near = self._tolerance(len(watched.level), pair)
         good = first or abs(score - fmean(watched.level)) <= near
-        value = 0.0 if good and len(watched.suspicious) == 1 else self._evidence(watched)
+        value = 0.0 if good and len(watched.suspicious) == 1 else self._evidence_of_change(watched)
         # value < 1: a score just within the tolerance does not clear an outlier before it
         if good and value < 1:
             self._accept(trial, watched)
@@ -395,7 +378,7 @@ class Sentinels:
     def _accept(self, trial: ev.TrialStarted, watched: WatchedSlice) -> None:
         watched.level += watched.suspicious
         watched.suspicious, watched.last_good_trial = [], trial.trial
-        watched.strangeness, watched.count_since = 0.0, 0
+        watched.count_since = 0
         watched.trials_since.clear()
         watched.discards_since.clear()
 
@@ -409,16 +392,10 @@ class Sentinels:
             return MATERIAL_SDS * pair
         return max(MATERIAL_SDS * pair, 2 * own * math.sqrt(1 + 1 / max(count, 1)))
 
-    def _evidence(self, watched: WatchedSlice) -> float:
+    def _evidence_of_change(self, watched: WatchedSlice) -> float:
         """Return the e-value of a change of level anywhere in a slice's sentinels."""
-        own = watched.level + watched.suspicious
         others = [one.level for one in self.slices.values() if one is not watched and one.level]
-        total, weights = 0.0, 0.0
-        for first in range(1, len(own)):
-            weight = 1 / (first * (first + 1))
-            total += weight * bayes_factor(own, first, others)
-            weights += weight
-        return total + 1 - weights
+        return evidence(watched.level + watched.suspicious, others)
 
     def _alarm(self, name: str, watched: WatchedSlice) -> ev.SliceQuarantined:
         open_trials = {
@@ -450,28 +427,3 @@ class Sentinels:
             and watched.probes
             and abs(watched.probes[-1] - fmean(watched.level)) <= watched.tolerance
         )
-
-
-def bayes_factor(own: Sequence[float], first: int, others: Sequence[Sequence[float]]) -> float:
-    """Return the Bayes factor for a change of level in `own` from index `first` on.
-
-    With n scores in g groups, z the centred indicator of the change, s = z'z, and R the sum of
-    squares within groups: (1 + w² s)^(-1/2) (1 - w² (z'y)² / ((1 + w² s) R))^(-(n - g) / 2).
-    """
-    groups = [own, *others]
-    within = _sum_of_squares(groups)
-    if within == 0.0:
-        return 1.0
-    count = len(own)
-    spread = first * (count - first) / count
-    mean = fmean(own)
-    moved = sum(score - mean for score in own[first:])
-    wide = 1 + DRIFT_WIDTH_SDS**2 * spread
-    unexplained = 1 - DRIFT_WIDTH_SDS**2 * moved**2 / (wide * within)
-    freedom = sum(map(len, groups)) - len(groups)
-    return float(wide**-0.5 * unexplained ** (-freedom / 2))
-
-
-def _sum_of_squares(groups: Sequence[Sequence[float]]) -> float:
-    """Return the sum of squares around each group's mean."""
-    return math.fsum((score - fmean(group)) ** 2 for group in groups for score in group)

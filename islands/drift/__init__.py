@@ -1,0 +1,1 @@
+"""Drift: whether a slice still measures as it did. Imported by state, scheduling and swarm."""

@@ -1,0 +1,50 @@
+"""The state of one slice that sentinels watch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from islands import events as ev
+
+SliceEpoch: TypeAlias = tuple[str, int]
+"""A slice's name, and how many times it was released with another level."""
+
+
+@dataclass(slots=True)
+class WatchedSlice:
+    """The state of one slice.
+
+    - `level`: scores of its good sentinels
+    - `suspicious`: scores of the latest sentinels, none of them good
+    - `failures`: latest sentinels in a row that failed
+    - `moves`: how often its level moved without being steady in between
+    - `trials`, `sentinels`: how many it has run
+    - `last_good_trial`: trial id of the last good sentinel
+    - `count_since`: trials after that one
+    - `trials_since`, `discards_since`: those that void would be, and discards that rest on them
+    - `drift_reason`: why it has drifted, until that is on record
+    - `quarantine_reason`: why it is quarantined, "" where it is not
+    - `probes`: scores of its sentinels since then, nan where one failed
+    - `tolerance`: how far from the level a probe may be
+    - `last_sentinel`: trials of the run that had started by its latest sentinel
+    - `epoch`, `epochs`: which of its levels it has, and how many it had before
+    """
+
+    level: list[float] = field(default_factory=list)
+    suspicious: list[float] = field(default_factory=list)
+    failures: int = 0
+    trials: int = 0
+    sentinels: int = 0
+    last_good_trial: str = ""
+    count_since: int = 0
+    trials_since: list[ev.VoidedTrial] = field(default_factory=list)
+    discards_since: list[ev.VoidedDiscard] = field(default_factory=list)
+    drift_reason: str = ""
+    quarantine_reason: str = ""
+    probes: list[float] = field(default_factory=list)
+    tolerance: float = 0.0
+    last_sentinel: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    moves: int = 0

@@ -56,8 +56,14 @@ first keep is often the only one.
 MAX_SHARES = 4.0
 """The most lfsr, in multiples of `fdr`, that a keep may have, however certain all others are.
 
-One on a slice whose level moves may have `fdr`, on two pairs at least, none of them left out: noise
-that changes, and screens that were compared across a move, make an lfsr less sure than it says.
+One on a slice whose level moves may have `fdr`: noise that changes, and screens that were compared
+across a move, make an lfsr less sure than it says.
+"""
+
+RESTLESS_PAIRS, RESTLESS_NEAR = 2, 4
+"""Pairs that a keep needs on a slice whose level moves; near ones, where another is left out.
+
+With the far-off one counted, spikes made gains of 12 medians out of less than one.
 """
 
 FAR_PAIRS = 2
@@ -90,7 +96,7 @@ class LfsrRule:
         noise, prior = evidence.noise, evidence.prior
         unit = noise.pair * prior.unit
         measured = [pair / unit for pair in pairs]
-        odd = [] if evidence.restless else _odd_ones(measured, noise.known_by)
+        odd = _odd_ones(measured, noise.known_by)
         gains = [gain for place, gain in enumerate(measured) if place not in odd]
         screened = evidence.screened / unit if prior.screens else 0.0
         posterior = prior.weigh(
@@ -104,9 +110,8 @@ class LfsrRule:
             return Decision("confirm", f"far off, measured once more: {reason}")
         freedom = noise.known_by + len(gains) - 1
         sure = freedom >= (SURE_FREEDOM if len(gains) == 1 else MIN_FREEDOM)
-        if evidence.restless and len(gains) == 1:
-            sure = False
-        allowed = self._allows(gain, evidence.kept, restless=evidence.restless)
+        enough = not evidence.restless or len(gains) >= (RESTLESS_NEAR if odd else RESTLESS_PAIRS)
+        allowed = enough and self._allows(gain, evidence.kept, restless=evidence.restless)
         if (sure or last) and gain.mean > 0 and allowed:
             return Decision("keep", reason, gain)
         if posterior.gain <= 0 or posterior.worth <= 0:

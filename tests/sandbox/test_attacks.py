@@ -228,6 +228,11 @@ def measured(name, kind, seconds, folder):
     return measure(trial, run, "harness")
 
 
+def text_of(rendered):
+    """Return all that a model reads."""
+    return rendered.system + rendered.genome + rendered.request
+
+
 def test_what_a_log_says_reaches_an_agent_as_one_short_quoted_line(tmp_path):
     """Of a failed trial's log an agent is shown its last line: printable, clipped, in quotes."""
     outcome = measured("injected_log", "none", 30.0, tmp_path)
@@ -236,14 +241,12 @@ def test_what_a_log_says_reaches_an_agent_as_one_short_quoted_line(tmp_path):
     assert len(outcome.tail) <= MAX_TAIL_CHARS
     failure = f"{outcome.failure.kind}: {outcome.failure.reason}"
     attempt = Attempt(1, "a", "Pack better", {}, "failed", failure)
-    text = "".join(dataclasses.astuple(prompt.render(brief(attempt))))
+    text = text_of(prompt.render(brief(attempt)))
     assert all(char in "\n\t" or char.isprintable() for char in text)
     (line,) = [line for line in text.splitlines() if "obey" in line]
     shown = re.fullmatch(r'- "Pack better": failed because (".*")', line)[1]
     assert len(json.loads(shown)) <= prompt.MAX_QUOTE_CHARS
-    honest = "".join(
-        dataclasses.astuple(prompt.render(brief(dataclasses.replace(attempt, reason="-"))))
-    )
+    honest = text_of(prompt.render(brief(dataclasses.replace(attempt, reason="-"))))
     assert text.count("\n# ") == honest.count("\n# ")
 
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.contract import SCREENING_AUDIT
 from harness.tasks.base import Confine, InvalidError
 from harness.tasks.gpt.bits import bits
 from harness.tasks.gpt.logits import Logits, Question, ScoredModel, ask
@@ -81,7 +82,10 @@ def audit(
         again[batches[i]] = bits(logits[: len(batches[i])], text.targets.ravel()[batches[i]])
 
     questions = [question(batch, text, model.rows, random) for batch in batches]
-    ask(model, questions, confine, seconds, take)
+    # a row for each position: a full audit asks for a million tokens. Who trains meanwhile gains
+    # nothing by it, since its answers must be those that were scored
+    effort = max(1.0, model.trial.audit / SCREENING_AUDIT)
+    ask(model, questions, confine, seconds, take, effort=effort)
     return _judge(again - cost.ravel(), uniform, TOLERANCE_BITS[model.trial.slice.kind])
 
 

@@ -144,11 +144,11 @@ class LevelMoves:
         """Take in that a head's score on one seed differs; return whether the level has moved."""
         moves = self._of(name)
         moves.strangeness = 0.0
-        moves.differences.append(abs(difference))
         if abs(difference) <= MOVED_SDS * pair:
+            moves.differences.append(abs(difference))
             moves.repeats -= 1
             return False
-        moves.unsteady, moves.restless = UNSTEADY_TRIALS, RESTLESS_TRIALS
+        self.unsettle(name, abs(difference))
         moves.repeats += REPEATS_OF_A_MOVE
         return True
 

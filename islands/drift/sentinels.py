@@ -161,10 +161,8 @@ class Sentinels:
         """
         watched = self._watched(name)
         watched.moves = watched.moves + 1 if again else 1
-        if watched.level:
-            self._former[name, watched.epoch] = fmean(watched.level), len(watched.level)
-        watched.epochs += 1
-        watched.level, watched.suspicious, watched.epoch = [], [], watched.epochs
+        self._begin_epoch(name, [])
+        watched.suspicious.clear()
         watched.trials_since.clear()
         watched.discards_since.clear()
         if watched.moves >= MAX_REPEATS:
@@ -290,14 +288,18 @@ class Sentinels:
     def _slice_released(self, event: ev.SliceReleased, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         watched = self._watched(event.slice)
         if event.shifted:
-            if watched.level:
-                former = fmean(watched.level), len(watched.level)
-                self._former[event.slice, watched.epoch] = former
-            watched.epochs += 1
-            watched.level, watched.epoch = watched.probes[-SETTLED_SENTINELS:], watched.epochs
+            self._begin_epoch(event.slice, watched.probes[-SETTLED_SENTINELS:])
         else:
             watched.level.append(watched.probes[-1])
         watched.quarantine_reason, watched.probes = "", []
+
+    def _begin_epoch(self, name: str, level: list[float]) -> None:
+        """Give slice `name` another level, of these scores; the one before is remembered."""
+        watched = self._watched(name)
+        if watched.level:
+            self._former[name, watched.epoch] = fmean(watched.level), len(watched.level)
+        watched.epochs += 1
+        watched.level, watched.epoch = level, watched.epochs
 
     def _watched(self, name: str) -> WatchedSlice:
         return self.slices.setdefault(name, WatchedSlice())

@@ -96,7 +96,7 @@ class LfsrRule:
         noise, prior = evidence.noise, evidence.prior
         unit = noise.pair * prior.unit
         measured = [pair / unit for pair in pairs]
-        odd = _odd_ones(measured, noise.known_by)
+        odd = odd_ones(measured, 1.0, noise.known_by) if len(measured) > FAR_PAIRS else []
         gains = [gain for place, gain in enumerate(measured) if place not in odd]
         screened = evidence.screened / unit if prior.screens else 0.0
         posterior = prior.weigh(
@@ -131,11 +131,6 @@ class LfsrRule:
 def _reason(lfsr: float, pairs: int, odd: int) -> str:
     left_out = f", {odd} far off left out" if odd else ""
     return f"{lfsr:.0%} chance of no gain (lfsr) on {pairs} pair{'s' * (pairs > 1)}{left_out}"
-
-
-def _odd_ones(gains: Sequence[float], freedom: int) -> list[int]:
-    """Return the places of gains that are far off, where there are enough to say which."""
-    return odd_ones(gains, 1.0, freedom) if len(gains) > FAR_PAIRS else []
 
 
 def _far_off(gains: Sequence[float], freedom: int) -> bool:

@@ -65,7 +65,7 @@ def screen(state: State, open_: Experiment) -> TrialRequest:
 
 
 def _guarded(state: State, open_: Experiment, ratchet: RatchetPolicy) -> GuardVerdict:
-    scores, used = state.scores, len(open_.confirmed.keys() | open_.head_broken)
+    scores, used = state.scores, _pairs_begun(open_)
     if not ratchet.guards.all:
         return GuardVerdict("kept")
     head, own, base = map(scores.measures, (open_.parent, open_.commit, state.run.base))
@@ -84,6 +84,11 @@ def _next_of(state: State, open_: Experiment, decision: Decision) -> Step:
     return _fresh_trial(state, open_, piece) if piece else _next_pair(state, open_)
 
 
+def _pairs_begun(open_: Experiment) -> int:
+    """Return how many seeds of pairs have been used, those on which the head failed too."""
+    return len(open_.confirmed.keys() | open_.head_broken)
+
+
 def _fresh_piece(state: State, open_: Experiment) -> int:
     """Return the piece of fresh data that a candidate is to be scored on before it is kept.
 
@@ -97,8 +102,7 @@ def _fresh_piece(state: State, open_: Experiment) -> int:
 
 def _fresh_trial(state: State, open_: Experiment, piece: int) -> TrialRequest:
     """Return the candidate's trial on a piece, before any sandbox of the head has been asked."""
-    used = len(open_.confirmed.keys() | open_.head_broken)
-    seed = seed_of(state.run.seed, "confirm", open_.number, used)
+    seed = seed_of(state.run.seed, "confirm", open_.number, _pairs_begun(open_))
     return TrialRequest(open_.commit, seed, "confirm", open_.number, fresh=piece)
 
 
@@ -133,7 +137,7 @@ def _second_of_pair(state: State, open_: Experiment) -> TrialRequest | None:
 
 def _next_pair(state: State, open_: Experiment) -> TrialRequest:
     """Return the first trial of the next pair; the head runs first in every second pair."""
-    used = len(open_.confirmed.keys() | open_.head_broken)
+    used = _pairs_begun(open_)
     seed = seed_of(state.run.seed, "confirm", open_.number, used)
     if used % 2 == 1 and seed not in state.scores.by_commit[open_.parent]:
         return TrialRequest(open_.parent, seed, "confirm", open_.number)

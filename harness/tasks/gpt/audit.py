@@ -65,6 +65,15 @@ class Audit:
     hidden_gain_error: float
 
 
+def audit_effort(positions: int) -> float:
+    """Return how many times a score's wall and CPU time an audit of so many positions may take.
+
+    It asks for a row for each: a full one for a million tokens. Who trains meanwhile gains nothing,
+    since its answers must be those that were scored.
+    """
+    return max(1.0, positions / SCREENING_AUDIT)
+
+
 def audit(
     model: ScoredModel, text: Windows, cost: NDArray[np.float64], confine: Confine, seconds: float
 ) -> Audit:
@@ -82,10 +91,7 @@ def audit(
         again[batches[i]] = bits(logits[: len(batches[i])], text.targets.ravel()[batches[i]])
 
     questions = [question(batch, text, model.rows, random) for batch in batches]
-    # a row for each position: a full audit asks for a million tokens. Who trains meanwhile gains
-    # nothing by it, since its answers must be those that were scored
-    effort = max(1.0, model.trial.audit / SCREENING_AUDIT)
-    ask(model, questions, confine, seconds, take, effort=effort)
+    ask(model, questions, confine, seconds, take, effort=audit_effort(model.trial.audit))
     return _judge(again - cost.ravel(), uniform, TOLERANCE_BITS[model.trial.slice.kind])
 
 

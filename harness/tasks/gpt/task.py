@@ -21,7 +21,7 @@ from harness.tasks.base import (
     SandboxRequest,
     TaskScore,
 )
-from harness.tasks.gpt.audit import audit
+from harness.tasks.gpt.audit import audit, audit_effort
 from harness.tasks.gpt.bits import bits_per_byte, score
 from harness.tasks.gpt.compiled import ARCHIVE, archive_of, compile_ahead
 from harness.tasks.gpt.fresh import fresh_parts, fresh_pieces, fresh_text, part_scores
@@ -53,7 +53,7 @@ def scoring_timeout_s(seconds: float, audit: int = SCREENING_AUDIT) -> float:
     machine must not make a fair model invalid: one is scored in a tenth of its budget, or a third
     if a CPU trains at depth 8.
     """
-    return 30 + seconds * max(1.0, audit / SCREENING_AUDIT)
+    return 30 + seconds * audit_effort(audit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
+from analysis.untrusted_text import first_line
 
 MAX_FOREIGN_SHARE = 0.03
 """Share of its cores' time that a slice may lose to other programs without a warning."""
@@ -37,22 +38,45 @@ WITH ended AS (
   SELECT slice, count(*) AS trials, median(speed) AS steps_per_second,
     avg(foreign_cpu) AS foreign_cpu, max(foreign_cpu) AS foreign_cpu_worst
   FROM ended GROUP BY slice
-), voids AS (
+), unmeasured AS (
   SELECT slice, count(*) AS void FROM trials
   WHERE state = 'voided' AND harness IS NULL GROUP BY slice
 )
 SELECT slice, coalesce(trials, 0) AS trials, coalesce(void, 0) AS void, sigma, steps_per_second,
   foreign_cpu, foreign_cpu_worst
-FROM figures FULL JOIN voids USING (slice) LEFT JOIN pooled USING (slice)
+FROM figures FULL JOIN unmeasured USING (slice) LEFT JOIN pooled USING (slice)
 ORDER BY slice
 """
+
+_VOIDS = "SELECT slice, cause, count, duration, example FROM voids"
+
+
+@dataclass(frozen=True, slots=True)
+class VoidTrials:
+    """Void trials of one slice and cause.
+
+    count: how many
+    duration: wall seconds that they took
+    example: why the latest was void
+    """
+
+    cause: str
+    count: int
+    duration: float
+    example: str
+
+    def __str__(self) -> str:
+        """Return the line that `swarm status` and `swarm slices` show."""
+        cost = f"{self.duration / 60:.1f} min"
+        return f"{self.count} void ({self.cause}, {cost}), the latest: {first_line(self.example)}"
 
 
 @dataclass(frozen=True, slots=True)
 class SliceMetrics:
     """What the trials of one slice show; None where there are no trials to tell.
 
-    trials, void: number of trials that ended, and of those that were void
+    trials, void: number of trials that ended, and of those that ended without a measurement
+    voids: void trials by their cause, the most frequent first
     sigma: standard deviation of scores between seeds
     steps_per_second: median, beside trials on the other slices
     steps_per_second_alone: median, with all other slices idle
@@ -61,6 +85,7 @@ class SliceMetrics:
 
     trials: int = 0
     void: int = 0
+    voids: tuple[VoidTrials, ...] = ()
     sigma: float | None = None
     steps_per_second: float | None = None
     steps_per_second_alone: float | None = None
@@ -81,11 +106,16 @@ class SliceMetrics:
             f"{beside:.3g} steps a second beside the others, {alone:.3g} alone: slices slow each"
             " other down, so ask for fewer (slices.count, slices.shares)": beside
             and beside < MIN_SPEED_SHARE * alone,
-            f"{self.void} of its trials were void: `swarm query` has the reasons": self.void,
         }
-        return [line for line, holds in lines.items() if holds]
+        return [*(line for line, holds in lines.items() if holds), *map(str, self.voids)]
 
 
 def metrics_by_slice(con: DuckDBPyConnection) -> dict[str, SliceMetrics]:
     """Return the metrics of each slice that ran a trial."""
-    return {row.pop("slice"): SliceMetrics(**row) for row in answer(con, _METRICS).named()}
+    voids: dict[str, list[VoidTrials]] = {}
+    for row in answer(con, _VOIDS).named():
+        voids.setdefault(row.pop("slice"), []).append(VoidTrials(**row))
+    found = {row.pop("slice"): row for row in answer(con, _METRICS).named()}
+    return {
+        name: SliceMetrics(voids=tuple(voids.get(name, ())), **row) for name, row in found.items()
+    }

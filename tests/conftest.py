@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from harness.contract import SetupError
+from harness.data import prepare
 from harness.sandbox import tiers
 
 # a shared machine stalls for longer than any deadline that would mean something
@@ -75,6 +76,22 @@ def sandbox():
     """Skip the tests of a fixture that needs a sandbox where none can be made."""
     if missing():
         pytest.skip(missing())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def corpora(tmp_path_factory):
+    """Keep corpora and what is compiled in a cache of this test run's own, one for its workers."""
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWARM_CACHE", str((base.parent if workers else base) / "swarm-cache"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def kjv(corpora):
+    """Prepare the corpus kjv in the test run's cache; return its id."""
+    return prepare("kjv")
 
 
 @pytest.hookimpl(tryfirst=True)

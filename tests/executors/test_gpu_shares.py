@@ -86,7 +86,7 @@ def test_a_scorer_may_fill_its_share_of_a_gpu_and_no_more(genome, caps, monkeypa
     assert caps == [0.375]
 
 
-def test_the_task_passes_the_slices_share_to_its_sandboxes():
+def test_the_task_passes_the_slices_share_to_its_sandboxes(kjv):
     """The share is that of the trial's slice."""
     slice_ = Slice("gpu0.0", "cuda", (0,), "GPU-aa", share=0.5)
     trial = Trial("t", "gpt", "kjv", "c", 1, Rung(1, 1.0), slice_, "/g", "train.py", "/s")

@@ -34,12 +34,10 @@ SIBLINGS = {
 
 
 @pytest.fixture(scope="module")
-def on(tmp_path_factory):
-    """A slice to measure genomes on, and the real corpus in a cache of these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SWARM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        with table.bench(tmp_path_factory.mktemp("bench")) as bench:
-            yield bench
+def on(tmp_path_factory, kjv):
+    """A slice to measure genomes on, and the real corpus."""
+    with table.bench(tmp_path_factory.mktemp("bench")) as bench:
+        yield bench
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ from harness.contract import (
     decode_preflight,
     encode,
 )
-from harness.data import prepare
 from harness.preflight import MAX_MEMORY_MIB, MAX_TAIL_CHARS, preflight
 from harness.sandbox.policy import Exit
 from swarm.executors.preflight import PreflightPool, PreflightSlices, choose_slices
@@ -100,9 +99,8 @@ GENOMES = {
 
 
 @pytest.fixture(scope="module")
-def preflights(tmp_path_factory, sandbox):
+def preflights(tmp_path_factory, sandbox, kjv):
     """Look at all genomes in one warm process."""
-    prepare("kjv")
     base = tmp_path_factory.mktemp("genomes")
     base.chmod(0o755)
     base.parent.chmod(0o755)

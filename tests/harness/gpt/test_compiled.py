@@ -51,10 +51,8 @@ def train(trial):
 
 
 @pytest.fixture
-def on_cpu(monkeypatch, trial, tmp_path):
+def on_cpu(monkeypatch, trial, tmp_path, kjv):
     """A trial that is compiled ahead on a core, as it would be on a GPU."""
-    monkeypatch.setenv("SWARM_CACHE", str(tmp_path / "cache"))
-    TASK.prepare("kjv")
     monkeypatch.setattr(compiled, "KINDS", frozenset({"cpu"}))
     tmp_path.chmod(0o755)
     return replace(trial, rung=Rung(depth=1, seconds=60.0))

@@ -31,14 +31,6 @@ def train(trial):
 machine, however busy."""
 
 
-@pytest.fixture(scope="module")
-def kjv(tmp_path_factory):
-    """The real corpus, prepared in a cache of the tests' own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SWARM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield TASK.prepare("kjv")
-
-
 @pytest.mark.sandbox
 def test_the_seed_is_trained_and_scored_end_to_end(trial, kjv):
     """A fixed number of steps in the real sandbox beats every forecast without a model."""

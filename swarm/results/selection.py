@@ -66,7 +66,7 @@ def best_island(state: State, name: str) -> IslandState:
 def next_promotion(state: State) -> PromotionRequest | None:
     """Return what to promote next: the last stack judged to gain, or a head that is better."""
     promotions, stack = state.promotions, _checked_stack(state)
-    if stack is not None and stack.gain.mean > 0 and not _head_beats(state, stack):
+    if stack is not None and not _head_beats(state, stack):
         return promotions.due()
     if not any(island.kept for island in state.islands.values()):
         return None
@@ -121,12 +121,17 @@ def _forced(state: State, name: str) -> MergePlan:
 
 
 def _checked_stack(state: State) -> MergePlan | None:
-    """Return the stack that the last check came to, None if it came to none."""
+    """Return the stack that the last check came to, None if it came to none that gains.
+
+    `observed` is of all parts, those that were dropped too: it is no gain of what stays.
+    """
     judged = state.promotions.checked_stack
     if judged is None or judged[0].verdict == "conflict" or not judged[0].parts:
         return None
     stack, base = judged
-    gain = stack.gain or stack.observed  # `observed` is of all parts, dropped ones included
+    gain = stack.gain or (stack.observed if not stack.dropped else None)
+    if gain is None or gain.mean <= 0:
+        return None
     return MergePlan(stack.commit, base, stack.parts, gain, forced=True)
 
 

@@ -65,3 +65,17 @@ def test_a_plan_states_the_gain_of_the_commit_it_names(state, judged):
     plan = select(state, "", force=True)
     assert (plan.head, plan.parts, plan.gain) == (ended.commit, ended.parts, ended.gain)
     assert next_promotion(state).before == ended.gain
+
+
+@pytest.mark.parametrize(
+    ("whole", "gain", "dropped"),
+    [(1.0, Gain(-0.001, 9.0, 4), ()), (1.0, Gain(0.0, 9.0, 4), (2,)), (9.0, None, (2,))],
+)
+def test_a_stack_without_a_gain_of_its_own_is_no_choice(state, judged, whole, gain, dropped):
+    """However noisy it is; and what all parts gained says nothing about those that stay."""
+    judged(whole, 0.0)
+    ended, base = state.promotions.checked_stack
+    left = dataclasses.replace(ended, gain=gain, dropped=dropped)
+    state.promotions.checked_stack = (left, base)
+    assert select(state, "", force=True).head == best_island(state, "").head
+    assert next_promotion(state).commit == best_island(state, "").head

@@ -105,9 +105,10 @@ class AgentHealth:
         health.fail(error, now)
         if health.proposed or health.hopeless or not health.is_out(error.error_kind, now):
             return ""
+        fix = "choose another model for it, then " if error.error_kind in REPLY_ERRORS else ""
         return (
             f"agent {agent!r} has not made one proposal in {health.failures} tries: {error};"
-            " `swarm launch` resumes the run"
+            f" {fix}`swarm launch` resumes the run"
         )
 
     def released(self, agent: str) -> None:

@@ -218,13 +218,22 @@ def reason_line(text: str, secret: str = "") -> str:
 
 
 def parse_body(body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
-    """Return `parse(body)`. Raises CallError if the body does not match the format."""
+    """Return `parse(body)`. Raises CallError if the body does not match the format.
+
+    A page is what a proxy or a wrong address answers: its words say more than a parser's.
+    """
     try:
         return parse(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
-        reason = reason_line(f"the reply does not match the API's format: {path} {first['msg']}")
+        found = f"{path} {first['msg']}".lstrip()
+        start = body[: 32 * MAX_REASON_CHARS].decode(errors="replace")
+        if _PAGE.search(start[:MAX_REASON_CHARS]):
+            found = (
+                f"a web page that says {reason_line(start)!r}; correct `base_url`, or sign in there"
+            )
+        reason = reason_line(f"the reply does not match the API's format: {found}")
         raise CallError("malformed", reason) from None
 
 

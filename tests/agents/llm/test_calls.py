@@ -6,12 +6,13 @@ import dataclasses
 import logging
 
 import pytest
+from pydantic import TypeAdapter
 
 from islands.records import Attempt, Proposal
 from swarm.agents.llm.agent import MAX_REPAIRS, LanguageModel
 from swarm.agents.llm.client import MAX_TRIES, max_tokens_of
 from swarm.agents.llm.prompt import render
-from swarm.agents.llm.provider import reason_line
+from swarm.agents.llm.provider import CallError, parse_body, reason_line
 from swarm.agents.llm.rate_limiter import RateLimiter
 from swarm.agents.llm.settings import Tokens
 from tests.support.language_models import (
@@ -355,4 +356,8 @@ def test_of_a_proxys_page_an_error_tells_the_words():
         "<script>alert(1)</script><p>cloud &lt;7&gt;</p><!-- x --></body></html>"
     )
     assert reason_line(f"HTTP 502: {page}") == "HTTP 502: 502 Bad Gateway cloud <7>"
+    with pytest.raises(
+        CallError, match="a web page that says '502 Bad Gateway cloud <7>'; correct"
+    ):
+        parse_body(page.encode(), TypeAdapter(int).validate_json)
     assert reason_line('{"error": "a < b > c"}') == '{"error": "a < b > c"}'

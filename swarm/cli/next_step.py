@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from islands.records import RunLimit
+
 if TYPE_CHECKING:  # the state takes a fifth of a second that reading a record can do without
     from islands.state.run_state import State
 
@@ -22,6 +24,8 @@ class Results:
     """Commit of the consensus, "" for none."""
     newer: bool = False
     """Whether something was kept since that is not in the consensus."""
+    limit: RunLimit | None = None
+    """The limit at which the last launch ended, None for none."""
 
     @property
     def nothing(self) -> bool:
@@ -33,21 +37,21 @@ class Results:
         """Return the results of a fold."""
         merged = frozenset(merge.head for merge in state.merges)
         heads = frozenset(island.head for island in state.islands.values() if island.kept)
-        built = state.promotions.consensus
+        built, limit = state.promotions.consensus, state.stopped and state.stopped.limit
         if built is None:
-            return cls(merged, heads)
+            return cls(merged, heads, limit=limit)
         claimed = {claim.experiment for claim in state.stacks.claimed}
-        return cls(merged, heads, built.commit, bool(claimed.difference(built.parts)))
+        return cls(merged, heads, built.commit, bool(claimed.difference(built.parts)), limit)
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, Any]) -> Results:
         """Return the results of a record, by `analysis.questions.standing`."""
         merged = frozenset(row["head"] for row in facts["merges"])
         heads = frozenset(row["head"] for row in facts["islands"] if row["kept"])
-        built = facts["consensus"]
+        built, limit = facts["consensus"], facts["last"]["stop_limit"]
         if built is None:
-            return cls(merged, heads)
-        return cls(merged, heads, built["commit"], facts["kept_since"] > 0)
+            return cls(merged, heads, limit=limit)
+        return cls(merged, heads, built["commit"], facts["kept_since"] > 0, limit)
 
 
 def next_step(results: Results) -> str:
@@ -61,4 +65,18 @@ def next_step(results: Results) -> str:
         return "`swarm report` (what was found), `swarm promote`, then `swarm merge`"
     if results.merged:
         return "all that was kept is merged; `swarm launch --new` starts from the merge"
-    return "`swarm lineage`; `swarm launch` resumes the run"
+    return f"`swarm lineage`; {how_to_go_on(results.limit)}"
+
+
+def how_to_go_on(limit: RunLimit | None) -> str:
+    """Return the command that resumes a run, with what it needs after ending at `limit`."""
+    return _GO_ON.get(limit, "`swarm launch` resumes the run")
+
+
+_GO_ON: Mapping[RunLimit | None, str] = {
+    "trials": "`swarm launch --trials N` resumes the run for N trials more",
+    "usd": "`swarm launch --max-usd USD`, with more than was spent, resumes the run",
+    "tokens": "`swarm launch --max-tokens N`, with more than were used, resumes the run",
+    "ideas": "`swarm launch --agent NAME` resumes the run with another agent",
+}
+"""Limits that a plain `swarm launch` would end at again."""

@@ -28,6 +28,7 @@ from swarm.coordinator.call_records import CallRecords
 from swarm.coordinator.inbox import Inbox
 from swarm.coordinator.launch_options import LaunchOptions, require_agent, select_run
 from swarm.coordinator.launch_plan import Launch
+from swarm.coordinator.limits import require_trials_left
 from swarm.coordinator.program_plan import islands_of, launch_of, line_count, opening_of
 from swarm.coordinator.record_answers import RecordAnswers
 from swarm.coordinator.resumed_program import ResumedProgram, resumed_program
@@ -181,6 +182,7 @@ def _present(folder: RunFolder) -> Iterator[None]:
 
 
 def _budget_of(launch: Launch, past: State) -> Budget:
-    """Return what is left to spend of the launch's limits."""
+    """Return what is left to spend of the launch's limits. Raises SetupError if no trial is."""
+    require_trials_left(launch.limits, past)
     spent = Usage(tokens_untold=past.tokens, usd=past.usd)
     return Budget(launch.limits.usd, launch.limits.tokens, spent)

@@ -7,7 +7,7 @@ import math
 import sys
 from dataclasses import dataclass, field
 
-from harness.contract import Rung
+from harness.contract import Rung, SetupError
 from islands.records import RunLimit
 from islands.state.run_state import State
 from swarm.coordinator.launch_plan import RunLimits
@@ -96,6 +96,16 @@ class LimitChecker:
         limits, spent = self.limits, asyncio.get_running_loop().time() - self._start
         in_time = limits.minutes is None or spent + seconds <= limits.minutes * 60
         return in_time and (limits.trials is None or self.state.trials + trials <= limits.trials)
+
+
+def require_trials_left(plan: RunLimits, past: State) -> None:
+    """Raise SetupError where a resumed run has had all its trials: the launch would do nothing."""
+    trials = plan.over(past.steering).trials
+    if past.opened is not None and trials is not None and past.trials >= trials:
+        raise SetupError(
+            f"run {past.run.run} has had {past.trials} trials, and its limit is {trials}: add"
+            " `--trials N` for N more, or raise `trials` under `limits` in program.md and commit it"
+        )
 
 
 def has_reached(state: State, score: float) -> bool:

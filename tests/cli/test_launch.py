@@ -75,6 +75,10 @@ def test_trials_are_those_of_the_launch(finished):
     repo, _ = finished
     assert "limit: trials" in swarm(repo, "launch", "--trials", "2")
     assert sum(e["kind"] == "trial_ended" for e in ledger(repo)) == 14
+    swarm(repo, "limits", "--trials", "14")
+    refused = swarm(repo, "launch", code=2)
+    assert "run1 has had 14 trials, and its limit is 14: add `--trials N`" in refused
+    assert ledger(repo)[-1]["kind"] == "limits_set"
 
 
 @pytest.mark.sandbox

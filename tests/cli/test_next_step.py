@@ -7,13 +7,14 @@ import pytest
 from swarm.cli.next_step import Results, next_step
 
 
-def standing(merged=(), built=None, claimed=(), heads=()):
+def standing(merged=(), built=None, claimed=(), heads=(), limit=None):
     """Return as much of a state as decides it; `built` is the consensus and its parts."""
     consensus = built and SimpleNamespace(commit=built[0], parts=built[1])
     return SimpleNamespace(
         merges=[SimpleNamespace(head=head) for head in merged],
         promotions=SimpleNamespace(consensus=consensus),
         stacks=SimpleNamespace(claimed=[SimpleNamespace(experiment=n) for n in claimed]),
+        stopped=SimpleNamespace(limit=limit),
         islands={head: SimpleNamespace(kept=[1], head=head) for head in heads},
     )
 
@@ -22,6 +23,11 @@ def standing(merged=(), built=None, claimed=(), heads=()):
     ("state", "says", "not_said"),
     [
         (standing(), "`swarm launch` resumes the run", "merge`"),
+        (standing(limit="minutes"), "`swarm launch` resumes the run", "--"),
+        (standing(limit="trials"), "`swarm launch --trials N` resumes", "launch`"),
+        (standing(limit="usd"), "`swarm launch --max-usd USD`, with more", "launch`"),
+        (standing(limit="tokens"), "`swarm launch --max-tokens N`, with more", "launch`"),
+        (standing(limit="ideas"), "`swarm launch --agent NAME` resumes", "launch`"),
         (standing(heads=["h"]), "`swarm promote`, then `swarm merge`", "--new"),
         (standing(heads=["h"], built=("c", (1,))), "then `swarm merge`", "promote"),
         (standing(["c"], ("c", (1,)), [1], ["h"]), "is merged; `swarm launch", "`swarm merge`"),
@@ -31,6 +37,9 @@ def standing(merged=(), built=None, claimed=(), heads=()):
     ],
 )
 def test_what_is_merged_is_never_offered_again(state, says, not_said):
-    """What was kept since can be promoted; else a new run starts from the merge."""
+    """What was kept since can be promoted; else a new run starts from the merge.
+
+    Nor is a launch that would end at once, at the limit of the last one.
+    """
     assert says in next_step(Results.of_state(state))
     assert not_said not in next_step(Results.of_state(state))

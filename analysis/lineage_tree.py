@@ -6,7 +6,7 @@ chain of fifty fits the screen; each head's children are the experiments tried o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -27,17 +27,36 @@ _STYLES = {
 
 
 def tree(graph: Graph, islands: Iterable[str]) -> Tree:
-    """Return the part of the lineage that belongs to `islands`."""
+    """Return the part of the lineage that belongs to `islands`.
+
+    Islands of which it has nothing share a line.
+    """
     bases = [node for node, data in graph.nodes(data=True) if data["kind"] == "base"]
     root = Tree(Text(" ".join(_head(graph, base) for base in bases)), highlight=False)
+    empty: list[str] = []
     for island in islands:
-        branch = root.add(Text(island, style="bold"))
+        branch = Tree(Text(island, style="bold"), highlight=False)
         heads = _heads(graph, island)
         for base in bases:
             _add_tried(branch, graph, island, base, heads)
         for head in heads:
             _add_tried(branch.add(_described(graph, head, island)), graph, island, head, heads)
+        if branch.children:
+            root.children.append(branch)
+        else:
+            empty.append(island)
+    if empty:
+        root.add(Text(f"nothing on {_listed(empty)}", style="dim"))
     return root
+
+
+_MAX_LISTED = 8
+
+
+def _listed(islands: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    names, more = ", ".join(islands[:_MAX_LISTED]), len(islands) - _MAX_LISTED
+    return f"{names} and {more} more islands" if more > 0 else names
 
 
 def _add_tried(onto: Tree, graph: Graph, island: str, head: str, kept: list[str]) -> None:

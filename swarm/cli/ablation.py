@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +16,14 @@ from analysis.questions.ablation import Ablation, PartWorth
 from analysis.run import RecordedRun
 from analysis.untrusted_text import first_line
 from harness.contract import SandboxKind, SetupError
-from swarm.cli.console import json_option, run_option, sandbox_option, to_json, wide_console
+from swarm.cli.console import (
+    json_option,
+    progress_teller,
+    run_option,
+    sandbox_option,
+    to_json,
+    wide_console,
+)
 from swarm.project.runs import RunFolder, locate
 from swarm.results.measured_ablation import MeasuredAblation, measure_ablation
 
@@ -84,8 +90,7 @@ def _hypotheses(run: RecordedRun, numbers: list[int]) -> dict[int, str]:
 def _measured(
     folder: RunFolder, target: str, seeds: int, sandbox: SandboxKind, *, quiet: bool
 ) -> MeasuredAblation:
-    console = Console(stderr=True)
-    tell = console.print if not quiet else lambda *_: None
+    tell = progress_teller(quiet=quiet)
     return asyncio.run(measure_ablation(folder, target, seeds, tell, sandbox=sandbox))
 
 

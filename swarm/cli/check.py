@@ -7,17 +7,17 @@ import dataclasses
 
 import click
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from harness.contract import SandboxKind
 from swarm.check.bench import BenchPlan
 from swarm.check.findings import worst
 from swarm.check.records import Finding
 from swarm.check.report import check_base
-from swarm.cli.console import json_option, sandbox_option, to_json
+from swarm.cli.console import json_option, progress_teller, sandbox_option, to_json, wide_console
 from swarm.project.runs import repository
 
-_MARKS = {"ok": "[green]ok[/]   ", "warn": "[yellow]warn[/] ", "error": "[red]error[/]"}
+_STYLES = {"ok": "green", "warn": "yellow", "error": "red"}
 
 
 @click.command()
@@ -38,20 +38,20 @@ def check(seeds: int, sandbox: SandboxKind, *, as_json: bool) -> int:
     seed matters, whether the genome is used at all, and what a trial sees. Nothing is recorded.
     Exits with 1 if a finding is an error.
     """
-    console = Console(stderr=True)
-    tell = console.print if not as_json else lambda *_: None
+    tell = progress_teller(quiet=as_json)
     found = asyncio.run(check_base(repository(), sandbox, BenchPlan(seeds=seeds), tell))
     if as_json:
         findings = [dataclasses.asdict(finding) for finding in found]
         click.echo(to_json({"worst": worst(found), "findings": findings}))
     else:
-        show(found, Console())
+        show(found, wide_console())
     return 1 if worst(found) == "error" else 0
 
 
 def show(found: list[Finding], console: Console) -> None:
     """Print one line for each finding, and below it its fix."""
     for finding in found:
-        lines = [f"{_MARKS[finding.severity]} {finding.subject}: {escape(finding.text)}"]
-        lines += [f"      fix: {escape(finding.fix)}"] if finding.fix else []
-        console.print("\n".join(lines), soft_wrap=True, highlight=False)
+        line = Text(f"{finding.severity:5}", _STYLES[finding.severity])
+        line.append(f" {finding.subject}: {finding.text}", "default")
+        line.append(f"\n      fix: {finding.fix}" if finding.fix else "", "default")
+        console.print(line, soft_wrap=True)

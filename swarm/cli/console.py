@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from functools import partial
 from textwrap import wrap
 from typing import Any, Final, TypeVar
 
@@ -87,15 +88,25 @@ def sandbox_option(command: _Command) -> _Command:
     return option(old_tier(old_unsafe(command)))
 
 
-def wide_console() -> Console:
+def wide_console(*, stderr: bool = False, columns: int | None = None) -> Console:
     """Return a console on standard output, PIPED_COLUMNS wide where that is not a terminal.
 
-    The variable SWARM_COLUMNS gives another width.
+    It prints every text as it is: a metric may be called `loss[val]`, and a program's message may
+    hold `[/b]`. The variable SWARM_COLUMNS gives another width, and so does `columns`.
     """
-    console, given = Console(), os.environ.get("SWARM_COLUMNS", "")
-    if console.is_terminal:
+
+    def plain(width: int | None) -> Console:
+        return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    console, given = plain(columns), os.environ.get("SWARM_COLUMNS", "")
+    if columns is not None or console.is_terminal:
         return console
-    return Console(width=int(given) if given.isdecimal() else PIPED_COLUMNS)
+    return plain(int(given) if given.isdecimal() else PIPED_COLUMNS)
+
+
+def progress_teller(*, quiet: bool) -> Callable[[str], None]:
+    """Return what tells on standard error, a line a step, how far a command is; or keeps quiet."""
+    return (lambda _: None) if quiet else partial(click.echo, err=True)
 
 
 def fitted(text: str, columns: int) -> str:

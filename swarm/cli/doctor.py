@@ -10,6 +10,7 @@ from functools import partial
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness import tasks
 from harness.contract import SandboxKind, SetupError, Slice
@@ -21,7 +22,7 @@ from harness.sandbox.guest.toolchain import missing_toolchain
 from harness.sandbox.self_check import SelfCheckAttack, run_self_check
 from islands.git.plumbing import require_git
 from swarm.cli.agent_report import AgentDiagnosis, agent_lines, diagnose_agents
-from swarm.cli.console import json_option, to_json
+from swarm.cli.console import json_option, to_json, wide_console
 from swarm.executors.slices import discover
 from swarm.project.schema.settings import SlicesSection
 
@@ -69,7 +70,7 @@ def doctor(*, as_json: bool) -> int:
     if as_json:
         click.echo(to_json({"sound": diagnosis.sound, **dataclasses.asdict(diagnosis)}))
     else:
-        _show(diagnosis, Console())
+        _show(diagnosis, wide_console())
     return 0 if diagnosis.sound else 2
 
 
@@ -110,21 +111,22 @@ def _show(diagnosis: Diagnosis, console: Console) -> None:
     for heading in ("attack", "a program in the sandbox tries to", "result"):
         table.add_column(heading)
     for attack in () if diagnosis.sandbox == tiers.NONE else diagnosis.attacks:
-        result = f"[red]escaped[/]: {attack.escaped}" if attack.escaped else "[green]held[/]"
+        result = Text("escaped" if attack.escaped else "held", "red" if attack.escaped else "green")
+        result.append(f": {attack.escaped}" if attack.escaped else "", "default")
         table.add_row(attack.name, attack.tries, result)
     if table.row_count:
         console.print(table)
     else:
-        console.print(f"{title}: {_harm(diagnosis.attacks)}", highlight=False, soft_wrap=True)
+        console.print(f"{title}: {_harm(diagnosis.attacks)}", soft_wrap=True)
     for slice_ in diagnosis.slices:
         cores = ", ".join(map(str, slice_.cores)) or "not pinned"
         device = f"{slice_.kind} {slice_.gpu}".rstrip()
         console.print(f"slice {slice_.name}: {device}, cores {cores}")
     for line in agent_lines(diagnosis.agents):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     for line in diagnosis.without:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     for line in diagnosis.fixes:
-        console.print(f"to fix: {line}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"to fix: {line}", soft_wrap=True)
     if diagnosis.sandbox in WEAKER:
         console.print(WEAKER[diagnosis.sandbox])

@@ -18,7 +18,14 @@ from islands.state.run_state import State
 from swarm.agents.base import Priced
 from swarm.check.report import first_check
 from swarm.cli.check import show
-from swarm.cli.console import FiniteFloat, FiniteRange, address_option, run_option, sandbox_option
+from swarm.cli.console import (
+    FiniteFloat,
+    FiniteRange,
+    address_option,
+    run_option,
+    sandbox_option,
+    wide_console,
+)
 from swarm.cli.event_log import describe
 from swarm.cli.live import LiveView, cost_of_disturbance, table
 from swarm.cli.machine_report import machine_lines
@@ -143,7 +150,7 @@ def launch(
 
 
 async def _launch(repo: Path, options: LaunchOptions, *, as_json: bool) -> int:
-    console = Console(stderr=as_json)
+    console = wide_console(stderr=as_json)
     view = LiveView(console, as_json=as_json)
     if console.is_terminal:  # what follows takes seconds
         console.print("checking program.md, this machine and its sandbox", style="dim")
@@ -155,20 +162,20 @@ async def _launch(repo: Path, options: LaunchOptions, *, as_json: bool) -> int:
     async with assemble(repo, options, view) as run:
         view.limits = run.launch.limits
         for line in (*run.launch.notices, *_unconfined_notice(options.sandbox)):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
         slices = {island.slice for island in run.launch.islands}
         cores = {core for slice_ in slices for core in slice_.cores}
         priced = {agent.name: agent for agent in run.agents.values() if isinstance(agent, Priced)}
         for agent in priced.values():
-            console.print(agent.price_line(), highlight=False, markup=False, soft_wrap=True)
+            console.print(agent.price_line(), soft_wrap=True)
         with lease_cores(cores if load else ()) as taken:
             for line in machine_lines(run.launch, load, taken) if load else ():
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
+                console.print(line, soft_wrap=True)
             interrupted = await _run_to_end(run, view)
     refresh(run.launch.folder.path)
     console.print(table(run.state))
     for line in cost_of_disturbance(run.state):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if interrupted:
         console.print("stopped; `swarm launch` resumes the run")
         return EXIT_INTERRUPTED

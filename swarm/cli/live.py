@@ -102,10 +102,11 @@ class LiveView:
 
     def _frame(self, state: State) -> RenderableType:
         lines = max(1, self._console.height - _AROUND_ISLANDS)
-        curve = [Text(f"best gain {curve_of(self._best)} {self._best[-1]:+.4g}")]
+        best = best_gain(state)
+        curve = [Text(f"best gain {curve_of(self._best)} {best:+.4g}")]
         return Group(
-            table(state, lines),
-            *(curve if self._best else ()),
+            table(state, lines, narrow=self._console.width < _WIDE),
+            *(curve if best else ()),
             Text(self._footer(state), style="dim"),
         )
 
@@ -129,6 +130,9 @@ class LiveView:
         ]
         return " · ".join(parts)
 
+
+_WIDE = 110
+"""Columns from which the live table says how many experiments were not kept."""
 
 _AROUND_ISLANDS = 9
 """Lines of the live view beside those of islands: title, headings, curve, footer, what is left."""
@@ -187,11 +191,11 @@ _CAUSES: Mapping[VoidCause, str] = {
 }
 
 
-def table(state: State, lines: int | None = None) -> Table:
+def table(state: State, lines: int | None = None, *, narrow: bool = False) -> Table:
     """Return one row per island: head's score, gain, how its experiments ended, what it tries.
 
     Of more islands than `lines` it shows those with the largest gains, and says how many it leaves
-    out.
+    out. Where it is narrow, what an island tries stands in the place of how many were not kept.
     """
     run = state.run
     islands = state.islands
@@ -199,13 +203,15 @@ def table(state: State, lines: int | None = None) -> Table:
     marks = f"{run.direction}, {run.evidence}{unconfined(state.weakest_sandbox == 'none')}"
     start = f", base {mean_score(baseline)}" if baseline else ""
     title = f"{run.run}: {run.task}, {run.metric} ({marks}){start}"
-    grid = Table(
-        title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), expand=True
-    )
+    grid = Table(title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     grid.add_column("island", no_wrap=True)
-    for heading in ("score", "gain", "trials", "kept", "discarded", "no verdict", "busy"):
+    running = state.stopped is None
+    dropped = () if narrow and running else ("discarded", "no verdict")
+    for heading in ("score", "gain", "trials", "kept", *dropped, "busy"):
         grid.add_column(Text(heading), justify="right", no_wrap=True)
-    grid.add_column("trying", ratio=1, no_wrap=True, overflow="ellipsis")
+    if running:
+        grid.expand = True
+        grid.add_column("trying", ratio=1, no_wrap=True, overflow="ellipsis")
     shown = list(islands)
     if lines is not None and len(shown) > lines:
         by_gain = sorted(shown, key=lambda name: -(state.gain(islands[name]) or 0.0))
@@ -213,26 +219,29 @@ def table(state: State, lines: int | None = None) -> Table:
         left = len(islands) - len(shown)
         grid.caption = f"and {left} more with smaller gains: `swarm status` lists all"
     for name in shown:
-        grid.add_row(*(Text(cell) for cell in _row(name, islands[name], state)))
+        cells = _row(name, islands[name], state, dropped=bool(dropped), running=running)
+        grid.add_row(*map(Text, cells))
     return grid
 
 
-def _row(name: str, island: IslandState, state: State) -> Iterator[str]:
+def _row(
+    name: str, island: IslandState, state: State, *, dropped: bool, running: bool
+) -> Iterator[str]:
     score, gain = state.scores.mean(island.head), state.gain(island)
     yield name
     yield "-" if score is None else f"{score:.4f}"
     yield "-" if gain is None else f"{gain:+.4f}"
     yield str(island.trials)
     yield str(island.endings.get("kept", 0))
-    yield str(island.endings.get("discarded", 0))
-    yield str(sum(island.endings.get(ending, 0) for ending in WITHOUT_VERDICT))
+    if dropped:
+        yield str(island.endings.get("discarded", 0))
+        yield str(sum(island.endings.get(ending, 0) for ending in WITHOUT_VERDICT))
     yield f"{100 * state.slice_use(name):.0f} %"
-    yield _trying(name, island, state)
+    if running:
+        yield _trying(name, island, state)
 
 
 def _trying(name: str, island: IslandState, state: State) -> str:
-    if state.stopped is not None:
-        return ""
     if name in state.steering.paused and all(
         trial.island != name for trial in state.running.values()
     ):

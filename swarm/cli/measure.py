@@ -9,14 +9,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from harness.contract import SandboxKind, SetupError
 from islands.genome.admission import printable_line
 from islands.state.population import KeptChange
-from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json
+from swarm.cli.console import (
+    json_option,
+    plural,
+    progress_teller,
+    run_option,
+    sandbox_option,
+    to_json,
+    wide_console,
+)
 from swarm.project.runs import locate, repository
 from swarm.results.commit_range import RangeResult, measure_range
 from swarm.results.remeasure import Remeasurement, remeasure, remeasure_kept
@@ -77,8 +84,7 @@ def measure(
         raise SetupError("--claimed goes with a range: `swarm measure OLD..NEW --claimed FILE`")
     if kept and (commit or against):
         raise SetupError("--kept measures every kept change: omit COMMIT and --against")
-    console, folder = Console(stderr=True), locate(name)
-    tell = console.print if not as_json else lambda *_: None
+    folder, tell = locate(name), progress_teller(quiet=as_json)
     if kept:
         rows = asyncio.run(remeasure_kept(folder, seeds, tell, sandbox=sandbox))
         _show([_row(*row) for row in rows] if as_json else _kept_table(rows, seeds))
@@ -90,8 +96,7 @@ def measure(
 def _measure_range(
     span: str, seeds: int, claimed: Path | None, sandbox: SandboxKind, *, quiet: bool
 ) -> RangeResult:
-    repo, console = repository(), Console(stderr=quiet)
-    tell = console.print if not quiet else lambda *_: None
+    repo, tell = repository(), progress_teller(quiet=quiet)
     return asyncio.run(measure_range(repo, span, seeds, tell, sandbox=sandbox, claimed=claimed))
 
 
@@ -129,7 +134,7 @@ def _range_summary(result: RangeResult) -> str:
 
 def _show(result: Table | object) -> None:
     if isinstance(result, Table):
-        Console().print(result)
+        wide_console().print(result)
     else:
         click.echo(to_json(result))
 
@@ -141,12 +146,12 @@ def _row(kept: KeptChange, again: Remeasurement) -> dict[str, object]:
 
 
 def _kept_table(rows: Sequence[tuple[KeptChange, Remeasurement]], seeds: int) -> Table:
-    grid = Table(title=f"kept changes on {seeds} fresh seeds, ± standard error", expand=True)
+    grid = Table(title=f"kept changes on {seeds} fresh seeds, ± standard error")
     for heading in ("experiment", "island"):
         grid.add_column(heading, no_wrap=True)
     for heading in ("gain when kept", "gain now"):
         grid.add_column(heading, justify="right", no_wrap=True)
-    grid.add_column("change", ratio=1, no_wrap=True, overflow="ellipsis")
+    grid.add_column("change", no_wrap=True, overflow="ellipsis")
     for kept, again in rows:
         subject = kept.hypothesis.strip().partition("\n")[0]
         gains = [gain.format() for gain in (kept.gain, again.gain)]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from rich.console import Console
 
 from analysis.ledger import Ledger
 from harness import fingerprint, tasks
@@ -162,7 +161,7 @@ def _merge_or_measure(folder: RunFolder, how: _How) -> None:
             _finish(run, plan, ledger, how)
             return
     # the ledger is closed here: measuring opens it for itself
-    console = Console(stderr=True)
+    console = wide_console(stderr=True)
     if not how.as_json:
         text = describe(run.state, plan, run.lines(plan))
         click.echo(fitted(text, wide_console().width))

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from harness import data
 from harness.contract import Rung, SetupError
 from harness.data.spec import CLIMBMIX, CLIMBMIX_LAST
-from swarm.cli.console import json_option, to_json
+from swarm.cli.console import json_option, to_json, wide_console
 from swarm.project.repository import load_program, tip
 from swarm.project.runs import repository
 
@@ -105,7 +104,7 @@ def _named(rung: Rung) -> str:
 @contextmanager
 def _progress() -> Iterator[data.Progress]:
     """Yield a function that shows progress on stderr: a bar on a terminal, a line a step else."""
-    console = Console(stderr=True)
+    console = wide_console(stderr=True)
     if not console.is_terminal:
         yield _step_lines()
         return

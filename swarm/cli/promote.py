@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from analysis.database.refresh import refresh
@@ -17,7 +16,7 @@ from islands.promotion.attempt import PromotionPolicy
 from islands.records import Measured
 from islands.scheduling.run_steps import RunStep, next_run_step
 from islands.state.run_state import State
-from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json
+from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json, wide_console
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions
 from swarm.coordinator.reopen import reopen
@@ -50,7 +49,7 @@ def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
     if as_json:
         click.echo(to_json(_facts(state, promoted)))
     else:
-        Console().print(*_tables(state, promoted), sep="\n")
+        wide_console().print(*_tables(state, promoted), sep="\n")
         click.echo(_summary(state, promoted))
         if not new:
             click.echo("nothing new to promote; `swarm launch` looks for more changes")
@@ -62,7 +61,7 @@ _NOTHING_KEPT = "nothing was kept yet: resume the run with `swarm launch`"
 
 def _promoted(folder: RunFolder, sandbox: SandboxKind, *, as_json: bool) -> State:
     """Measure a promotion; return the state of the run afterwards."""
-    view = LiveView(Console(stderr=as_json))
+    view = LiveView(wide_console(stderr=as_json))
     state = asyncio.run(reopen(folder, sandbox, _next_step, _begin, view))
     refresh(folder.path)
     return state

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -72,7 +71,7 @@ def query(
 def _print(result: Answer, *, wide: bool) -> None:
     rows = [[_cell(value, whole=wide) for value in row] for row in result.rows]
     width = table_width(result.columns, rows)
-    console = Console(width=max(width, 1)) if wide else wide_console()
+    console = wide_console(columns=max(width, 1) if wide else None)
     if width <= console.width:
         console.print(_table(result, rows))
     else:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
-from rich.console import Console
 from rich.progress import Progress
 
 from harness.contract import SetupError
@@ -388,7 +387,7 @@ def stacks(*, repeats: int, seed: int, workers: int | None, as_json: bool) -> No
 
 
 def _progress() -> Progress:
-    return Progress(console=Console(stderr=True), transient=True)
+    return Progress(console=wide_console(stderr=True), transient=True)
 
 
 def _processes(workers: int | None) -> int:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +23,7 @@ from swarm.cli.console import (
     address_option,
     json_option,
     plural,
+    progress_teller,
     refused_option,
     run_option,
     sandbox_option,
@@ -168,9 +168,9 @@ def _benchmark(
 
 
 async def _run_trials(bench: Workbench, trial: Trial, seeds: int) -> dict[str, SliceMetrics]:
-    console = Console(stderr=True)
+    tell = progress_teller(quiet=False)
     async with bench.opened() as executor:
-        return await measure_slices(executor, bench.slices, trial, seeds, console.print)
+        return await measure_slices(executor, bench.slices, trial, seeds, tell)
 
 
 def _as_dict(listed: tuple[Slice, ...], report: SliceReport) -> dict[str, object]:

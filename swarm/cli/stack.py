@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from statistics import NormalDist
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +16,7 @@ from islands import events as ev
 from islands.scheduling.run_steps import next_of_stack
 from islands.stacking.design import budget
 from islands.state.run_state import State
-from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json
+from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json, wide_console
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions
 from swarm.coordinator.reopen import reopen
@@ -44,14 +43,14 @@ def stack(name: str | None, sandbox: SandboxKind, *, again: bool, as_json: bool)
     state = load_state(folder)
     if _due(state, again=again):
         _require_two(state)
-        console = Console(stderr=as_json)
+        console = wide_console(stderr=as_json)
         state = asyncio.run(reopen(folder, sandbox, next_of_stack, _begin, LiveView(console)))
         refresh(folder.path)
     judged = state.stacks.judged[-1]
     if as_json:
         click.echo(to_json(asdict(judged)))
     else:
-        Console().print(table(state, judged))
+        wide_console().print(table(state, judged))
         click.echo(summary(judged))
     return 0
 

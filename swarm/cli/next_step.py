@@ -37,7 +37,8 @@ class Results:
         """Return the results of a fold."""
         merged = frozenset(merge.head for merge in state.merges)
         heads = frozenset(island.head for island in state.islands.values() if island.kept)
-        built, limit = state.promotions.consensus, state.stopped and state.stopped.limit
+        built, end = state.promotions.consensus, state.stopped
+        limit = None if end is None else end.limit
         if built is None:
             return cls(merged, heads, limit=limit)
         claimed = {claim.experiment for claim in state.stacks.claimed}

@@ -31,6 +31,7 @@ from swarm.agents.llm.budget import BudgetError
 from swarm.agents.plain_sampling import IID
 from swarm.coordinator.brief import Briefer, digest
 from swarm.coordinator.candidates import CandidateMaker
+from swarm.coordinator.ideas_left import MAX_PAID_REPEATS, MAX_REPEATS, IdeasLeft, Place
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.prefetch import PrefetchDepth
 from swarm.coordinator.run import Run
@@ -53,16 +54,6 @@ itself for ever has to be slowed down.
 """
 
 
-MAX_REPEATS = 40
-"""Repeats in a row after which an agent counts as having nothing left to try on this head."""
-
-MAX_PAID_REPEATS = 9
-"""The same for an agent that asks a model, where each is paid for; its briefs speak of them.
-
-Three requests: a refused proposal is sent back twice with what it repeats.
-"""
-
-
 @dataclass(slots=True)
 class Proposer:
     """Asks the agent of one island and keeps its queue of candidates filled."""
@@ -79,14 +70,13 @@ class Proposer:
 
     _requests: int = 0
     _rebasing: set[int] = field(default_factory=set)
-    _spent: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Agents of a team that have nothing left to try, and where that was."""
-
-    _repeats: dict[str, int] = field(default_factory=dict)
-    """Proposals in a row that repeat what was tried, by agent."""
-
     _ports: set[int] = field(default_factory=set)
     """Origins of migrants whose change the agent has been asked to express here."""
+
+    _ideas: IdeasLeft = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._ideas = IdeasLeft(self.candidates.island.arms)
 
     @property
     def name(self) -> str:
@@ -132,22 +122,18 @@ class Proposer:
     def _rest_s(self) -> float:
         """Return the seconds for which none of the island's agents is asked."""
         now, rest_s = asyncio.get_running_loop().time(), self.run.health.rest_s
-        return min(rest_s(self._agent(arm).name, now) for arm in self._willing())
+        arms = self._ideas.willing(self._place())
+        return min(rest_s(self._agent(arm).name, now) for arm in arms)
 
-    def _willing(self) -> tuple[ProposalArm, ...]:
-        """Return the arms whose agents have something left to try; all, if none has."""
-        arms, now = self.candidates.island.arms, self._place()
-        return tuple(arm for arm in arms if self._spent.get(arm.agent) != now) or arms
-
-    def _place(self) -> tuple[str, int]:
-        """Return what an agent that has nothing left to try waits to see change."""
+    def _place(self) -> Place:
         return self.run.state.islands[self.name].head, len(self.run.state.keeps)
 
     def _choose(self) -> ProposalArm:
         """Return who proposes next, of those that do not rest; ports are the first agent's."""
         run, now = self.run, asyncio.get_running_loop().time()
         port = run.state.migrants.ports.get(self.name)
-        arms = [a for a in self._willing() if run.health.rest_s(self._agent(a).name, now) <= 0]
+        willing = self._ideas.willing(self._place())
+        arms = [arm for arm in willing if run.health.rest_s(self._agent(arm).name, now) <= 0]
         if port is not None and port.migrant.origin not in self._ports:
             arms = [arm for arm in arms if arm.agent == self.candidates.island.agent] or arms
         seed = seed_of(run.state.run.seed, "arm", self.name, run.state.experiments, self._requests)
@@ -198,34 +184,11 @@ class Proposer:
             return refusal  # the agent has not seen this attempt
         brief, origin = self._brief(number, arm, refusal)
         try:
-            proposal = await agent.propose(brief)
-        except BudgetError as error:
-            self.limit, self._limits = error.limit, run.limits.limits
-            run.health.released(agent.name)
-            return ""
-        except asyncio.CancelledError:
-            call = run.state.calls.open.get(number)
-            if call is not None:
-                run.record(abandoned_call(call))
-            raise
+            proposal = await self._ask(agent, number, brief)
         except AgentError as error:
-            if error.error_kind == "exhausted" and self._others_go_on(arm):
-                return ""
-            run.record(
-                ev.AgentFailed(
-                    number,
-                    name,
-                    agent.name,
-                    error.error_kind,
-                    str(error),
-                    error.usage,
-                    origin,
-                    arm.temperament,
-                )
-            )
-            if name in run.state.migrants.ports:  # no answer: the port is requested again
-                self._ports.discard(origin)
-            await self._pause_after(agent.name, error)
+            await self._failed(arm, number, error, origin)
+            return ""
+        if proposal is None:
             return ""
         if run.health.proposed(agent.name):
             run.changes.notify()
@@ -245,18 +208,54 @@ class Proposer:
         )
         written_on = run.state.run.base if arm.agent == IID else ""
         refusal = await self.candidates.admit(number, parent, proposal, agent.name, written_on)
-        self._count_repeats(arm, number)
+        attempts = run.state.islands[name].recent_attempts
+        ended = next((one for one in reversed(attempts) if one.experiment == number), None)
+        self._ideas.count(arm.agent, ended)
         if refusal:
-            return await self._refused(arm, agent.name, refusal)
+            return await self._refused(arm, refusal)
         self.prefetch.add_latency(asyncio.get_running_loop().time() - start)
         return ""
 
-    async def _refused(self, arm: ProposalArm, agent: str, refusal: str) -> str:
+    async def _ask(self, agent: Agent, number: int, brief: Brief) -> Proposal | None:
+        """Return what the agent proposes, None where no limit has room for its call."""
+        try:
+            return await agent.propose(brief)
+        except BudgetError as error:
+            self.limit, self._limits = error.limit, self.run.limits.limits
+            self.run.health.released(agent.name)
+            return None
+        except asyncio.CancelledError:
+            call = self.run.state.calls.open.get(number)
+            if call is not None:
+                self.run.record(abandoned_call(call))
+            raise
+
+    async def _failed(self, arm: ProposalArm, number: int, error: AgentError, origin: int) -> None:
+        """Record that a call gave no proposal, and wait before the next one."""
+        if error.error_kind == "exhausted" and self._others_go_on(arm):
+            return
+        agent = self._agent(arm).name
+        self.run.record(
+            ev.AgentFailed(
+                number,
+                self.name,
+                agent,
+                error.error_kind,
+                str(error),
+                error.usage,
+                origin,
+                arm.temperament,
+            )
+        )
+        if self.name in self.run.state.migrants.ports:  # no answer: the port is requested again
+            self._ports.discard(origin)
+        await self._pause_after(agent, error)
+
+    async def _refused(self, arm: ProposalArm, refusal: str) -> str:
         """Wait before the agent is asked again; return what it is shown, "" if it is of no use."""
         most = MAX_PAID_REPEATS if self._is_paid(arm) else MAX_REPEATS
-        if self._repeats.get(arm.agent, 0) >= most:
-            self._repeats[arm.agent] = 0
-            self._note_only_repeats(arm, agent, most)
+        if self._ideas.only_repeats(arm.agent, most):
+            self._end_repeats(arm, most)
             return ""
         if self.run.state.islands[self.name].exhausted:
             return ""  # another request has found that out
@@ -266,16 +265,7 @@ class Proposer:
     def _is_paid(self, arm: ProposalArm) -> bool:
         return arm.agent == IID or isinstance(self._agent(arm), Priced)
 
-    def _count_repeats(self, arm: ProposalArm, number: int) -> None:
-        """Count an agent's proposals in a row that repeat what was tried."""
-        attempts = self.run.state.islands[self.name].recent_attempts
-        ended = next((one for one in reversed(attempts) if one.experiment == number), None)
-        if ended is None or not ended.repeats:
-            self._repeats[arm.agent] = 0
-        elif not ended.claimed:
-            self._repeats[arm.agent] = self._repeats.get(arm.agent, 0) + 1
-
-    def _note_only_repeats(self, arm: ProposalArm, agent: str, most: int) -> None:
+    def _end_repeats(self, arm: ProposalArm, most: int) -> None:
         """Record that an agent only repeats itself; it would be paid for that until the end."""
         if self._others_go_on(arm):
             return
@@ -283,7 +273,7 @@ class Proposer:
             ev.AgentFailed(
                 self.run.next_number(),
                 self.name,
-                agent,
+                self._agent(arm).name,
                 "exhausted",
                 f"its last {most} proposals repeat what was tried",
                 temperament=arm.temperament,
@@ -297,12 +287,7 @@ class Proposer:
         """
         if self.run.state.islands[self.name].exhausted:
             return True
-        self._spent[arm.agent] = self._place()
-        left = {other.agent for other in self.candidates.island.arms} - {
-            agent for agent, place in self._spent.items() if place == self._place()
-        }
-        if not left:
-            self._spent.clear()
+        if not self._ideas.end(arm.agent, self._place()):
             return False
         self.run.health.proposed(self._agent(arm).name)
         return True

@@ -3,11 +3,7 @@
 What answers a proposal, and when it may be tried again, is decided in islands/state/memory.py.
 Figures are rounded as in every brief (islands/ratchet/ladder.py).
 
-An agent that only repeats itself counts as out of ideas after MAX_REPEATS, one that asks a model
-after MAX_PAID_REPEATS (swarm/coordinator/proposer.py).
-
-Not covered: one that is only told that its ideas are being tried is asked again, at growing
-intervals.
+An agent that only repeats itself has nothing left to try (swarm/coordinator/ideas_left.py).
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from islands.records import Entry, Proposal
 from islands.state.run_state import State
 from swarm.agents.base import AgentError
 from swarm.agents.mutator import Mutator
+from swarm.coordinator.ideas_left import MAX_PAID_REPEATS, MAX_REPEATS
 from swarm.coordinator.launch_plan import RunLimits
-from swarm.coordinator.proposer import MAX_PAID_REPEATS, MAX_REPEATS
 from swarm.coordinator.task_tree import run_islands
 from swarm.simulation.virtual_time import run_virtual
 from tests.support.laboratory import GENOME, LabAgent, MemoryLedger, make_run, value

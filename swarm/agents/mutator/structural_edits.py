@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from swarm.agents.mutator.descriptions import apart, cut
 from swarm.agents.mutator.identifiers import called_name, names_seed
 from swarm.agents.mutator.source import Edit, Source
 
@@ -115,7 +116,7 @@ def _statement_edits(
         return
     name = f"{source.path}:{owner}:{_digest(source, statement)}"
     if _is_optional(statement):
-        description = f"Remove `{_shorten(source.text(statement))}`"
+        description = f"Remove `{cut(source.text(statement), MAX_QUOTED_CHARS)}`"
         yield StructuralEdit(
             f"{name}-", "statement", description, _removal(source, statement, siblings)
         )
@@ -152,7 +153,8 @@ def _operator_edits(source: Source, name: str, node: ast.BinOp) -> Iterator[Stru
         return
 
     def instead(suffix: str, kind: StructuralKind, new: bytes) -> StructuralEdit:
-        description = f"Replace `{_shorten(source.text(node))}` by `{_shorten(new.decode())}`"
+        before, after = apart(source.text(node), new.decode(), MAX_QUOTED_CHARS)
+        description = f"Replace `{before}` by `{after}`"
         return StructuralEdit(
             name + suffix, kind, description, Edit(source.path, start, end, new.decode())
         )
@@ -212,8 +214,3 @@ def _digest(source: Source, statement: ast.stmt) -> str:
     start, end = source.span(statement)
     line = source.data[start : min(end, source.line_end(start))]
     return f"{zlib.crc32(b''.join(line.split())):08x}"
-
-
-def _shorten(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= MAX_QUOTED_CHARS else flat[: MAX_QUOTED_CHARS - 3] + "..."

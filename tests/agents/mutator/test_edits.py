@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swarm.agents.mutator.descriptions import value_change
 from swarm.agents.mutator.edit_sites import find_sites
 from swarm.agents.mutator.parsed_file import parse_file
 from swarm.agents.mutator.source import Edit, parse_source, splice
@@ -217,3 +218,20 @@ def test_a_term_on_lines_of_its_own_goes_with_its_comment():
     """The rest of a sum over several lines still parses."""
     text = "def f(a, b):\n    return (\n        a  # one\n        + b  # two\n    )\n"
     assert "def f(a, b):\n    return (\n        b  # two\n    )\n" in altered(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("36.0", "120", "Change X from 36 to 120"),
+        (f"[{'1, ' * 20}2]", f"[{'1, ' * 20}3]", "1, 2] to ..."),
+        ("overlap.sum(axis=2) + layer", "overlap.sum(axis=2) - layer * 4", ") + layer to ..."),
+    ],
+)  # fmt: skip
+def test_a_subject_shows_where_long_values_differ(old, new, says):
+    """Two that begin alike are not cut to the same text."""
+    subject = value_change("X", old, new)
+    assert says in subject
+    before, after = subject.removeprefix("Change X from ").split(" to ")
+    assert before != after
+    assert len(value_change("X", old, new)) <= 72

@@ -280,6 +280,7 @@ class Brief:
     - `left`: what is left of the run's limits, in words, "" where it has none
     - `head`: the commit of `genome`
     - `learned`: what a model has written that the run's verdicts have taught, "" for nothing yet
+    - `device`: the kind of device that its trials run on, "" for any
     """
 
     experiment: int
@@ -303,3 +304,4 @@ class Brief:
     left: str = ""
     head: str = ""
     learned: str = ""
+    device: str = ""

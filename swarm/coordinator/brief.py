@@ -63,6 +63,7 @@ class Briefer:
             notes=state.steering.notes_for(name),
             head=island.head,
             learned=state.summary,
+            device=island.slice.kind,
             claims=tuple(
                 replace(claim, island=other)
                 for other, island in state.islands.items()

@@ -47,7 +47,7 @@ class Mutator:
 
     def propose_now(self, brief: Brief) -> Proposal:
         """Do what `propose` does, without a coroutine."""
-        surveys = _parse_files(brief.genome)
+        surveys = _parse_files(brief.genome, brief.device)
         if brief.port is not None:
             return _port(brief.port, surveys)
         for attempt in brief.recent:
@@ -92,14 +92,20 @@ def _port(change: Change, surveys: Mapping[str, ParsedFile]) -> Proposal:
     return Proposal(f"{taken_over(change)}\n\nPorted from island {change.island}.", files)
 
 
-def _parse_files(genome: Mapping[str, str]) -> dict[str, ParsedFile]:
-    """Return the files that can be edited.
+def _parse_files(genome: Mapping[str, str], device: str) -> dict[str, ParsedFile]:
+    """Return the files that can be edited, with the sites that matter on this kind of device.
 
     Beside code, the numbers of a plain text are most likely no parameters: only its listed
     alternatives count.
     """
     parsed = ((path, parse_file(path, text)) for path, text in sorted(genome.items()))
-    files = {path: file for path, file in parsed if file is not None}
+    files = {
+        path: file._replace(
+            sites=tuple(site for site in file.sites if not device or site.device in ("", device))
+        )
+        for path, file in parsed
+        if file is not None
+    }
     plain = {path for path in genome if language_of(path).kind == "plain"}
     if len(plain) == len(genome):
         return files

@@ -47,6 +47,9 @@ MAX_DIMENSION = 2
 MAX_LISTED = 8
 """Elements of a tuple or list that are a knob each; more of them, or rows of them, are a table."""
 
+DEVICES = frozenset({"cpu", "cuda", "mps"})
+"""Keys of a table whose values matter on that kind of device alone (harness.contract.Slice)."""
+
 ZERO_OPTIONS = {"0": ("1",), "0.0": ("0.01", "0.1", "0.3")}
 """Values to try for a zero, which has no place on a logarithmic scale."""
 
@@ -69,6 +72,8 @@ class Site:
     label: str
     number: Number | None = None
     options: tuple[str, ...] = ()
+    device: str = ""
+    """The kind of device on which alone it matters, "" for any."""
 
     def edit(self, to: str) -> Edit:
         """Return the edit that sets the site to `to`."""
@@ -95,6 +100,7 @@ class _Context:
     rank: Rank = "inner"
     top: bool = True
     statement: str = ""
+    device: str = ""
 
 
 _Pending = tuple[ast.AST, _Context]
@@ -161,7 +167,15 @@ class _Finder:
         label = context.name or f"a value in {context.owner or self.source.path}"
         text = self.source.text(node)
         return Site(
-            self._id(context), self.source.path, context.name, context.rank, start, end, text, label
+            self._id(context),
+            self.source.path,
+            context.name,
+            context.rank,
+            start,
+            end,
+            text,
+            label,
+            device=context.device,
         )
 
     def _id(self, context: _Context) -> str:
@@ -245,9 +259,9 @@ class _Finder:
             elif not is_seed(key.value):
                 knob = context.rank == "knob"
                 name = _dotted(context.name, key.value) if knob else key.value
-                below.append(
-                    (value, replace(context, name=name, rank=context.rank if knob else "named"))
-                )
+                rank: Rank = context.rank if knob else "named"
+                device = key.value if key.value in DEVICES else context.device
+                below.append((value, replace(context, name=name, rank=rank, device=device)))
         return below
 
     def _display(self, node: ast.List | ast.Set | ast.Tuple, context: _Context) -> list[_Pending]:

@@ -117,3 +117,16 @@ def test_numbers_of_a_text_beside_code_are_left_alone():
     """Notes beside a program hold no parameters."""
     proposal = Mutator().propose_now(brief({"notes.md": "A = 3\n", "b/c.py": "A = 3\n"}))
     assert list(proposal.files) == ["b/c.py"]
+
+
+@pytest.mark.parametrize(("device", "touched"), [("cpu", {"cpu"}), ("", {"cpu", "mps", "cuda"})])
+def test_values_for_another_kind_of_device_are_not_tried(device, touched):
+    """In a table by device, what stands under another one's name cannot change this run's score."""
+    genome = 'ROWS = {\n    "cpu": (8, 4.0),\n    "mps": (16, 5.0),\n    "cuda": (32, 6.0),\n}\n'
+    agent, seen = Mutator(), set()
+    for n in range(60):
+        proposal = agent.propose_now(replace(brief(genome, seed=n), device=device))
+        for line in changed_lines(genome, text_of(proposal)):
+            seen |= {name for name in ("cpu", "mps", "cuda") if f'"{name}"' in line}
+        agent.learn(attempt(proposal, gain=-0.03))
+    assert seen == touched

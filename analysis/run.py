@@ -71,6 +71,7 @@ class RecordedRun:
         self.folder = folder
         self._stack = ExitStack()
         self._con = self._stack.enter_context(reading(folder))
+        self._ablations: dict[str, Ablation] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +131,10 @@ class RecordedRun:
           or the best head where there is none
         """
         fold = self._fold
-        return fold.ablation(fold.resolve(target or fold.consensus or self._best_head()))
+        commit = fold.resolve(target or fold.consensus or self._best_head())
+        if commit not in self._ablations:  # a report and its picture ask for the same one
+            self._ablations[commit] = fold.ablation(commit)
+        return self._ablations[commit]
 
     def parts(self, commit: str) -> tuple[int, ...]:
         """Return the experiments in a stack or a head, in the order in which they apply."""

@@ -17,7 +17,7 @@ _Z = 1.959964
 MAX_BARS = 24
 """Changes that are shown, those that are worth most: more would not be legible."""
 
-_NAMES = "SELECT experiment, hypothesis FROM nodes WHERE experiment IS NOT NULL"
+_NAMES = "SELECT experiment, hypothesis FROM nodes WHERE experiment IN (SELECT unnest(?))"
 
 _TIME = """
 SELECT purpose, sum(epoch(ended) - epoch(started)) / 3600 AS hours,
@@ -34,8 +34,9 @@ def draw_ablation(source: RunSource, figure: Figure, theme: Theme) -> None:
     except SetupError as error:
         say_nothing(panel, theme, str(error))
         return
-    names = {row["experiment"]: row["hypothesis"] for row in source.rows(_NAMES)}
     parts = ablation.parts[:MAX_BARS][::-1]
+    shown = source.rows(_NAMES, [[part.experiment for part in parts]])
+    names = {row["experiment"]: row["hypothesis"] for row in shown}
     places = range(len(parts))
     tones = [colour(0) if part.basis == "measured" else colour(6) for part in parts]
     means, errors = [p.worth.mean for p in parts], [_Z * p.worth.noise for p in parts]

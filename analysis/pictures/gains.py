@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.pictures.source import RunSource
-from analysis.pictures.style import Theme, colour, label, legend, panels, say_nothing
+from analysis.pictures.style import Theme, colour, island_names, label, legend, panels, say_nothing
 
 _KEPT = """
 WITH clock AS (
@@ -27,8 +27,8 @@ ORDER BY kept.island, step
 """
 
 
-MAX_MARKS = 20
-"""Changes of a line that are marked, with their standard errors; of more, every n-th."""
+MAX_MARKS = 160
+"""Changes that are marked, with their standard errors; of more, every n-th of each line."""
 
 
 def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
@@ -39,18 +39,19 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
     if not rows:
         say_nothing(axes[0], theme, "nothing has been kept yet")
         return
+    islands, every = source.islands(), max(1, -(-len(rows) // MAX_MARKS))
     measures = (("hours", "slice hours"), ("usd", "dollars"))
-    for panel, (column, name) in zip(axes, measures, strict=False):
-        for place, island in enumerate(source.islands()):
-            _line(panel, colour(place), island, [r for r in rows if r["island"] == island], column)
-        label(panel, theme, name, f"gain in {run['metric']}", f"gain over the base by {name}")
+    for panel, (column, unit) in zip(axes, measures, strict=False):
+        for place, (island, name) in enumerate(zip(islands, island_names(islands), strict=True)):
+            own = [row for row in rows if row["island"] == island]
+            look: dict[str, Any] = {"color": colour(place), "label": name, "errorevery": every}
+            _line(panel, own, column, look | {"markevery": every})
+        label(panel, theme, unit, f"gain in {run['metric']}", f"gain over the base by {unit}")
     legend(axes[0], theme, "upper left")
 
 
-def _line(panel: Axes, tone: str, island: str, rows: list[dict[str, Any]], column: str) -> None:
+def _line(panel: Axes, rows: list[dict[str, Any]], column: str, look: dict[str, Any]) -> None:
     x = [0.0, *(row[column] for row in rows)]
     y = [0.0, *(row["gain"] for row in rows)]
     noise = [0.0, *(row["noise"] or 0.0 for row in rows)]
-    every = max(1, len(rows) // MAX_MARKS)
-    look: dict[str, Any] = {"drawstyle": "steps-post", "marker": "o", "ms": 4, "capsize": 3}
-    panel.errorbar(x, y, noise, color=tone, label=island, errorevery=every, markevery=every, **look)
+    panel.errorbar(x, y, noise, drawstyle="steps-post", marker="o", ms=4, capsize=3, **look)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.pictures.source import RunSource, short
-from analysis.pictures.style import Theme, colour, label, legend, panels, say_nothing
+from analysis.pictures.style import Theme, colour, island_names, label, legend, panels, say_nothing
 from islands.records import Gain
 
 _TRIED = """
@@ -35,14 +35,17 @@ _LAST = "SELECT coalesce(max(experiment), 1) AS experiment FROM nodes"
 MAX_VECTOR_POINTS = 3_000
 """Candidates up to which an SVG holds each as a shape; above, they are one bitmap in it."""
 
-MAX_POINTS = 10_000
+MAX_POINTS = 5_000
 """Candidates that a picture shows; of more, every n-th."""
 
 MAX_NAMES = 12
 """Kept changes that are named; the ones that gained most."""
 
+MAX_NAMES_OF_MANY = 6
+"""The same where more than MAX_NUMBERS were kept: a longer legend would cover their heads."""
+
 MAX_NUMBERS = 60
-"""Kept changes up to which each bears its number; of more, the named ones do."""
+"""Kept changes up to which each is marked and bears its number; of more, the named ones do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,17 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
         say_nothing(panel, theme, "no candidate has been screened yet")
         return
     _candidates(panel, theme, facts.tried, facts.limits)
-    for place, island in enumerate(source.islands()):
-        own = [step for step in facts.steps if step["island"] == island]
-        _staircase(panel, island, colour(place), _Steps(facts.base, own, facts.last))
     kept = {step["experiment"]: step for step in facts.steps}
-    _name(panel, theme, list(kept.values()))
+    most = MAX_NAMES if len(kept) <= MAX_NUMBERS else MAX_NAMES_OF_MANY
+    best = sorted(kept.values(), key=lambda step: -(step["gain"] or 0.0))[:most]
+    marked = list(kept.values()) if len(kept) <= MAX_NUMBERS else best
+    islands = source.islands()
+    for place, (island, name) in enumerate(zip(islands, island_names(islands), strict=True)):
+        own = [step for step in facts.steps if step["island"] == island]
+        steps = _Steps(facts.base, own, facts.last)
+        _staircase(panel, name and f"head of {name}", colour(place), steps)
+        _mark(panel, colour(place), [step for step in own if step in marked])
+    _name(panel, theme, marked, best)
     panel.set_ylim(*facts.limits)
     run = facts.run
     better = "lower" if run["direction"] == "minimize" else "higher"
@@ -124,7 +133,7 @@ class _Steps:
     last: int
 
 
-def _staircase(panel: Axes, island: str, tone: str, steps: _Steps) -> None:
+def _staircase(panel: Axes, name: str, tone: str, steps: _Steps) -> None:
     x = [0, *(step["experiment"] for step in steps.kept), max(steps.last, 1)]
     y = [steps.base, *(step["score"] for step in steps.kept)]
     y.append(y[-1])
@@ -133,17 +142,22 @@ def _staircase(panel: Axes, island: str, tone: str, steps: _Steps) -> None:
     low = [score - error for score, error in zip(y, noise, strict=True)]
     high = [score + error for score, error in zip(y, noise, strict=True)]
     panel.fill_between(x, low, high, step="post", color=tone, alpha=0.18, linewidth=0)
-    panel.step(x, y, where="post", color=tone, linewidth=1.6, label=f"head of {island}")
+    panel.step(x, y, where="post", color=tone, linewidth=1.6, label=name)
+
+
+def _mark(panel: Axes, tone: str, steps: list[dict[str, Any]]) -> None:
+    """Mark kept changes of an island, with a star what is in the consensus."""
     for marker, size, claimed in (("o", 26, False), ("*", 90, True)):
-        own = [step for step in steps.kept if step["claimed"] is claimed]
+        own = [step for step in steps if step["claimed"] is claimed]
         at = [step["experiment"] for step in own], [step["score"] for step in own]
         panel.scatter(*at, s=size, marker=marker, color=tone, zorder=3)
 
 
-def _name(panel: Axes, theme: Theme, kept: list[dict[str, Any]]) -> None:
-    """Write numbers at the kept changes; the legend says what they are."""
-    best = sorted(kept, key=lambda step: -(step["gain"] or 0.0))[:MAX_NAMES]
-    for step in kept if len(kept) <= MAX_NUMBERS else best:
+def _name(
+    panel: Axes, theme: Theme, marked: list[dict[str, Any]], best: list[dict[str, Any]]
+) -> None:
+    """Write numbers at the changes that are marked; the legend says what the best are."""
+    for step in marked:
         at = (step["experiment"], step["score"])
         style: dict[str, Any] = {"color": theme.text, "fontsize": 8, "ha": "right"}
         panel.annotate(

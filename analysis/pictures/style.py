@@ -6,6 +6,8 @@ cannot be read on white.
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -18,6 +20,9 @@ SIZE_INCHES: Final = (9.0, 4.6)
 """At 100 dots an inch as wide as a README's column."""
 
 DPI: Final = 150
+
+MAX_TITLE: Final = 60
+"""Characters of a title's line: bars with names beside them take three fifths of the width."""
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
 
@@ -46,6 +51,13 @@ def colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
+def island_names(islands: Sequence[str]) -> list[str]:
+    """Return what a legend says of each island's line: where colours repeat, one stands for all."""
+    if len(islands) <= len(COLOURS):
+        return list(islands)
+    return [f"each of {len(islands)} islands", *("" for _ in islands[1:])]
+
+
 def panels(figure: Figure, theme: Theme, count: int = 1) -> list[Axes]:
     """Return `count` axes side by side on `figure`, dressed in `theme`."""
     figure.set_facecolor(theme.background)
@@ -71,7 +83,7 @@ def label(panel: Axes, theme: Theme, x: str, y: str, title: str) -> None:
     """Write the names of both axes, and what the panel shows."""
     panel.set_xlabel(x, color=theme.text, fontsize=9)
     panel.set_ylabel(y, color=theme.text, fontsize=9)
-    panel.set_title(title, color=theme.text, fontsize=10, loc="left")
+    panel.set_title(textwrap.fill(title, MAX_TITLE), color=theme.text, fontsize=10, loc="left")
 
 
 def legend(panel: Axes, theme: Theme, place: _Corner, columns: int = 1) -> None:

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from analysis import open_run
 from analysis.database.refresh import strays
 from analysis.lineage import fold
-from analysis.pictures import kinds, lanes, tree
+from analysis.pictures import bars, kinds, lanes, progress, tree
+from analysis.pictures.style import MAX_TITLE, island_names
 from swarm.cli.main import swarm
 from tests.support.record import events_in
 from tests.support.recorded_run import RUN, recorded_run
@@ -77,6 +78,27 @@ def test_a_long_run_is_drawn_by_strips_and_few_names(night, monkeypatch):
     assert re.findall("<text[^>]*>([^<]*%[^<]*)<", strips) == each
     assert "<image" in strips
     assert "the 12 that gained most of 3 are named" in named
+
+
+def test_a_legend_of_many_islands_and_changes_stays_short(night, monkeypatch):
+    """One line stands for islands whose colours repeat; only the best of many changes are named."""
+    assert island_names(["a", "b"]) == ["a", "b"]
+    assert island_names(list("abcdefgh")) == ["each of 8 islands", *[""] * 7]
+    monkeypatch.setattr(progress, "MAX_NUMBERS", 1)
+    monkeypatch.setattr(progress, "MAX_NAMES_OF_MANY", 1)
+    with open_run(night) as run:
+        (named,) = re.findall("<text[^>]*>(#[^<]* [^<]*)<", kinds.svg("progress", run.source))
+    assert named.startswith("#36 ")
+
+
+def test_a_title_is_whole_beside_long_names(night, monkeypatch):
+    """It is broken into lines, none longer than the narrowest panel."""
+    monkeypatch.setattr(bars, "MAX_BARS", 1)
+    with open_run(night) as run:
+        drawn = kinds.figure("ablation", run.source)
+    lines = drawn.axes[0].get_title(loc="left").splitlines()
+    assert " ".join(lines).endswith("the 1 that are worth most of its 2 changes")
+    assert max(map(len, lines)) <= MAX_TITLE
 
 
 def test_evidence_outlives_the_objects(tmp_path, monkeypatch):

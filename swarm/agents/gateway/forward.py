@@ -233,8 +233,6 @@ class _Call:
                 self._note(usage)
                 if not (only_usage and self.request.hides_usage):
                     self.exchange.write(self._clean(event))
-        usage.end()
-        self._note(usage)
         self.exchange.write(self._clean(events.end()))
         self.exchange.end()
         if usage.overloaded:

@@ -178,7 +178,8 @@ def _bound_output(
         "chat": ("max_completion_tokens", "max_tokens"),
     }[api]
     most = known.max_output(settings)
-    asked: list[int] = [body.pop(name) for name in names if isinstance(body.get(name), int)]
+    # each is taken out, a number or not: one that stays could allow more than is reserved
+    asked = [value for name in names if isinstance(value := body.pop(name, None), int)]
     output = max(1, min([most, *asked]))
     if settings.login:
         return output  # ChatGPT takes no such parameter

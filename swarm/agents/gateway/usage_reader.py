@@ -1,4 +1,9 @@
-"""Token counts read from answers, whole ones and streams of events. Pure."""
+"""Token counts read from answers, whole ones and streams of events. Pure.
+
+Streams report in many ways: the input first and the output last, running counts in each event, all
+in one event at the end, zeros until then. A count of the output is final only where the answer has
+said that it is complete; until then the most that it may have is charged.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +24,20 @@ _USAGES: Mapping[Api, type[MessageUsage | ResponseUsage | ChatUsage]] = {
     "responses": ResponseUsage,
     "chat": ChatUsage,
 }
-_ENDS = ("message_delta", "response.completed", "response.incomplete", "response.failed")
+_ENDS = ("response.completed", "response.incomplete", "response.failed")
+_FINISH = re.compile(rb'"(?:finish_reason|stop_reason)"\s*:\s*"\w')
+"""By which a chat and a message say that they are complete."""
+
 _BREAK = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
 def tokens_of(api: Api, usage: object) -> Tokens | None:
-    """Return the tokens of a `usage` object, None if it does not read."""
+    """Return the tokens of a `usage` object, None if it does not read or counts no input yet."""
     try:
-        return _USAGES[api].model_validate(usage).tokens
+        tokens = _USAGES[api].model_validate(usage).tokens
     except ValidationError:
         return None
+    return tokens if tokens.total_input else None
 
 
 def tokens_in_answer(api: Api, body: bytes) -> Tokens | None:
@@ -69,10 +78,17 @@ class StreamUsage:
     tokens: Tokens | None = None
     final: bool = False
     overloaded: bool = False
+    _finished: bool = False
+    """Whether the answer has said why it ended, so that counts from then on are those of all."""
+
     _merged: dict[str, Any] = field(default_factory=dict)
 
     def take(self, event: bytes) -> bool:
         """Take in an event; return whether it holds nothing but the usage of a chat."""
+        self._finished |= _FINISH.search(event) is not None
+        if b"[DONE]" in event and _data_of(event) == b"[DONE]":
+            self.final = self.tokens is not None
+            return False
         if b"usage" not in event and b"overloaded" not in event:
             return False
         told = _object(_data_of(event))
@@ -84,13 +100,9 @@ class StreamUsage:
         usage, alone = self._usage_in(told), self.api == "chat" and told.get("choices") == []
         if isinstance(usage, dict):
             self._merged |= {name: value for name, value in usage.items() if value is not None}
-            self.tokens = tokens_of(self.api, self._merged) or self.tokens
-            self.final |= alone or told.get("type") in _ENDS
+            self.tokens = tokens_of(self.api, self._merged)
+            self.final = self.tokens is not None and (self._finished or told.get("type") in _ENDS)
         return alone and isinstance(usage, dict)
-
-    def end(self) -> None:
-        """Note that the stream has ended as it should: a chat's latest counts are final then."""
-        self.final |= self.api == "chat" and self.tokens is not None
 
     def _usage_in(self, told: Mapping[str, Any]) -> object:
         inner = told.get({"messages": "message", "responses": "response"}.get(self.api, ""))

@@ -157,7 +157,7 @@ def rival():
             child.kill()
 
 
-@pytest.mark.parametrize("kind", ["namespaces", "landlock"])
+@pytest.mark.parametrize("kind", ["namespaces", "landlock", "none"])
 def test_a_rival_on_a_sandboxs_core_is_seen(tmp_path, kind):
     """Two busy processes on one core: others use some of it, never all, however loaded the host."""
     try:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 from harness.sandbox.boot.spec import on_host, unconfined_spec
 from harness.sandbox.boot.start import Started
 from harness.sandbox.kinds.base import MIB, SandboxBase, opened
 from harness.sandbox.monitor.process_trees import UnconfinedTree
 from harness.sandbox.outputs import take_outputs
+
+PROC = Path("/proc")
 
 
 class Unconfined(SandboxBase):
@@ -24,7 +28,9 @@ class Unconfined(SandboxBase):
         words = on_host(self._argv, {**policy.read, **policy.write})
         with self._stack as stack:  # closed at once where entering fails
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="swarm-sandbox-"))
-            self.tree = stack.enter_context(UnconfinedTree(policy.memory_mib * MIB))
+            proc = stack.enter_context(opened(PROC)) if sys.platform == "linux" else None
+            tree = UnconfinedTree(policy.memory_mib * MIB, policy.slice.cores, proc)
+            self.tree = stack.enter_context(tree)
             spec = unconfined_spec(policy, words, home)
             self.program = stack.enter_context(self._observer.start(spec))
             self.tree.first = self.program.outer.pid if self.program.outer else 0

@@ -18,7 +18,8 @@ program of one thread got 0.997 ± 0.007 of its CPU time beside a lesser load, o
 Not covered:
 - commands of the user's own (`event_loop`), which need SIGCHLD: children that they ignore and that
   end between two looks are forgotten, so their time counts as foreign and their budget is longer;
-- unpinned slices, runs without a sandbox, systems other than Linux: nothing is measured;
+- unpinned slices, systems other than Linux: nothing is measured;
+- runs without a sandbox: what ends and is reaped between two looks counts as foreign;
 - GPUs: a neighbour's work on the device is not seen, only its use of the slice's cores;
 - caches, memory bandwidth and frequency that others share with the slice;
 - a slice of several cores of which others use only some: work that hops from thread to thread may

@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,18 +164,20 @@ class SupervisedTree(_MeteredTree):
 class UnconfinedTree:
     """A child without walls and every process that it starts.
 
-    `first` is the child's pid; `limit` and `peak` are bytes. Orphans are found among our own
-    children, since this process is a subreaper inside the `with` block. Make it before the child:
-    children that exist already are not part of the tree, nor are the first processes of trees
-    beside it; orphans of those may be taken for its own.
+    `first` is the child's pid; `limit` and `peak` are bytes. `proc` is an open /proc, None where
+    the system is not Linux: what others take of `cores` is unknown then. Orphans are found among
+    our own children, since this process is a subreaper inside the `with` block. Make it
+    before the child: children that exist already are not part of the tree, nor are the first
+    processes of trees beside it; orphans of those may be taken for its own.
     """
 
     _living: ClassVar[set[UnconfinedTree]] = set()
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, cores: Collection[int] = (), proc: int | None = None) -> None:
         self.limit = limit
         self.peak = 0
         self.first = 0
+        self._contention = None if proc is None else CpuContention(proc, cores)
         self._others = {child.pid for child in psutil.Process().children()}
 
     def __enter__(self) -> UnconfinedTree:
@@ -189,13 +191,13 @@ class UnconfinedTree:
 
     @property
     def foreign(self) -> float | None:
-        """Return None: foreign CPU load is not measured without a sandbox."""
-        return None
+        """The share of the slice's cores that others had, None where it is unknown."""
+        return None if self._contention is None else self._contention.foreign
 
     @property
     def lost(self) -> float:
-        """Return 0: the clock of a program without a sandbox is wall time."""
-        return 0.0
+        """The seconds by which others made it wait so far."""
+        return self._contention.lost if self._contention else 0.0
 
     def stopped(self) -> bool:
         """Return False: it is not looked for without a sandbox."""
@@ -211,8 +213,10 @@ class UnconfinedTree:
 
     def memory(self) -> float:
         """Return the memory held now as a share of the limit."""
-        total = 0
-        for process in self._look()[0]:
+        total, processes = 0, self._look()[0]
+        if self._contention is not None:
+            self._contention.look([str(process.pid) for process in processes])
+        for process in processes:
             with suppress(psutil.NoSuchProcess):
                 total += process.memory_info().rss
         self.peak = max(self.peak, total)

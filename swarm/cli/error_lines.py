@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 import click
@@ -57,6 +58,11 @@ def _file_line(error: OSError) -> str:
     return f"{name} {fix}" if fix else ""
 
 
+_TYPE = re.compile(r"a valid (integer|float)(?: range)?\b")
+_PLAIN = {"integer": "an integer", "float": "a number"}
+"""Plain words for click's types."""
+
+
 def _click_line(error: click.ClickException) -> str:
     """Return click's message as one line that names the command's help."""
     context = error.ctx if isinstance(error, click.UsageError) else None
@@ -64,7 +70,7 @@ def _click_line(error: click.ClickException) -> str:
         text = f"no such option {error.option_name}{_similar(error, context)}"
     else:
         text = " ".join(error.format_message().split()).rstrip(".")
-        text = text[:1].lower() + text[1:]
+        text = _TYPE.sub(lambda match: _PLAIN[match[1]], text[:1].lower() + text[1:])
     return text if context is None else f"{text}; see `{context.command_path} --help`"
 
 

@@ -150,6 +150,8 @@ ROWS = [
     Row("laumch", "no such command laumch: did you mean `launch`?"),
     Row("launch --trils 3", "no such option --trils: did you mean `--trials`?"),
     Row("launch --trials 0", "0 is not in the range x>=1; see `swarm launch --help`"),
+    Row("launch --trials 1e3", "'1e3' is not an integer; see `swarm launch --help`"),
+    Row("launch --minutes ten", "'ten' is not a number; see `swarm launch --help`"),
     Row("launch --minutes nan", "nan is not a finite number"),
     Row("launch --minutes -1", "-1.0 is not in the range x>0"),
     Row("launch --minutes", "option '--minutes' requires an argument"),

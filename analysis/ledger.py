@@ -42,6 +42,7 @@ from pydantic import ValidationError
 
 from analysis import file_lock
 from harness.contract import SetupError
+from harness.durable_files import sync_folder
 from islands.events import FORMAT, Event, decode, encode
 
 NAME = "ledger.jsonl"
@@ -110,7 +111,7 @@ class Ledger:
                 check_format(path)
             with io.FileIO(path, "a+") as file:
                 if new:
-                    _sync_folder(folder)
+                    sync_folder(folder)
                 yield cls(path, file, clock)
 
     @property
@@ -372,15 +373,6 @@ def _tail(file: io.FileIO) -> bytes:
         start -= step
         tail = os.pread(file.fileno(), step, start) + tail
     return tail.rpartition(b"\n")[2]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the folder, so that a new file in it survives a crash of the machine."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

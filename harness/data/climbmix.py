@@ -28,7 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.contract import SetupError
 from harness.data.bpe import Bpe
-from harness.data.cache import Progress, write_whole
+from harness.data.cache import Progress
 from harness.data.corpus import CorpusIdentity, TokenSplit, token_file
 from harness.data.download import download
 from harness.data.spec import (
@@ -40,6 +40,7 @@ from harness.data.spec import (
     climbmix_source,
 )
 from harness.data.writer import Section, SplitWriter, make_empty, write_vocabulary
+from harness.durable_files import write_whole
 
 _BATCH_ROWS = 1024
 

@@ -27,7 +27,8 @@ import httpx2
 from pydantic import TypeAdapter, ValidationError
 
 from harness.contract import SetupError
-from harness.data.cache import sha256_of, sync_folder, write_whole
+from harness.data.cache import sha256_of
+from harness.durable_files import sync_folder, write_whole
 
 MAX_ATTEMPTS = 5
 """Failures in a row, without a new byte, after which a download is given up."""

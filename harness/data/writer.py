@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import HarnessError
-from harness.data.cache import Progress, sha256_of, sync_folder, write_whole
+from harness.data.cache import Progress, sha256_of
 from harness.data.corpus import (
     MANIFEST,
     Corpus,
@@ -28,6 +28,7 @@ from harness.data.corpus import (
     pinned_files,
 )
 from harness.data.spec import CorpusSpec
+from harness.durable_files import sync_folder, write_whole
 
 
 @dataclass(frozen=True, slots=True)

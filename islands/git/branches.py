@@ -69,7 +69,7 @@ class Branches:
     def tried(self, experiment: int) -> str | None:
         """Return the experiment's candidate, None if it never became one."""
         ref = self._refs.tried_ref(experiment)
-        return self._git.commit_id(ref) or self._packs.refs().get(ref)
+        return self._git.commit_id(ref) or self._packs.commit_of(ref)
 
     def contains(self, commit: str, ancestor: str) -> bool:
         """Return whether `ancestor` is in the history of `commit`."""

@@ -15,10 +15,10 @@ Not covered: clones and pushes get no candidates (a copy of the repository's fol
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from harness.durable_files import write_whole
 from islands.git.plumbing import Plumbing
 
 NOTES = Path("swarm", "packs")
@@ -33,15 +33,18 @@ class CandidatePacks:
         self._run = run
         self._notes = git.common_dir / NOTES / run
         self._prefix = f"refs/swarm/{run}/"
+        self._read: dict[str, Mapping[str, str]] = {}
 
     def refs(self) -> dict[str, str]:
         """Return the commit of each ref that was packed."""
-        found = {}
-        for note in sorted(self._notes.glob("*")):
-            for line in os.fsdecode(note.read_bytes()).splitlines():
-                commit, _, ref = line.partition(" ")
-                found[ref] = commit
+        found: dict[str, str] = {}
+        for note in self._written():
+            found |= note
         return found
+
+    def commit_of(self, ref: str) -> str | None:
+        """Return the commit of a ref that was packed, None if there is none of this name."""
+        return next((note[ref] for note in self._written() if ref in note), None)
 
     def take_in(self, base: str) -> int:
         """Pack all that the run's refs hold beyond the commit `base`; return how many refs went."""
@@ -74,6 +77,15 @@ class CandidatePacks:
         if self._notes.exists():
             self._notes.rmdir()
 
+    def _written(self) -> Iterator[Mapping[str, str]]:
+        """Yield the notes: the commits of refs. A note never changes, so each is read once."""
+        for path in sorted(self._notes.glob("[!.]*")):
+            if path.name not in self._read:
+                lines = os.fsdecode(path.read_bytes()).splitlines()
+                rows = (line.partition(" ") for line in lines)
+                self._read[path.name] = {ref: commit for commit, _, ref in rows}
+            yield self._read[path.name]
+
     def _unpacked(self) -> dict[str, str]:
         listed = self._git.run("for-each-ref", "--format=%(objectname) %(refname)", self._prefix)
         rows = (line.partition(" ") for line in os.fsdecode(listed).splitlines())
@@ -83,16 +95,7 @@ class CandidatePacks:
         """Write down, durably, which refs a pack stands for."""
         self._notes.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{commit} {ref}\n" for ref, commit in refs.items())
-        with tempfile.NamedTemporaryFile(dir=self._notes.parent, prefix=".", delete=False) as draft:
-            draft.write(os.fsencode(lines))
-            draft.flush()
-            os.fsync(draft.fileno())
-        Path(draft.name).replace(self._notes / pack)
-        folder = os.open(self._notes, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the name, too, before the refs go
-        finally:
-            os.close(folder)
+        write_whole(self._notes / pack, os.fsencode(lines))  # before the refs go
 
 
 def packed_runs(common_dir: Path) -> Iterator[str]:

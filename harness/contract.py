@@ -42,9 +42,10 @@ EVIDENCE: tuple[Evidence, ...] = ("reported", "verified")
 """Every Evidence, weakest first."""
 
 SCREENING_AUDIT, FULL_AUDIT = 512, 4096
-"""Positions that are audited for look-ahead: in every trial, and in those of a promotion. Of a toy
-model that gained 15 bits at each look-ahead, the first found one at 0.1 % of all positions in 99
-of 100 audits, the second one at 0.02 % in 9,998 of 10,000."""
+"""Positions that are audited for look-ahead: in every trial, or fewer where little is scored
+(`harness.tasks.gpt.audit`), and in those of a promotion. Of a toy model that gained 15 bits at each
+look-ahead, the first found one at 0.1 % of all positions in 99 of 100 audits, the second one at
+0.02 % in 9,998 of 10,000."""
 
 
 MAX_WALL = 4.0
@@ -109,8 +110,8 @@ class Trial:
     scratch: a folder that belongs to the harness
     sandbox: the confinement asked for; a weaker one is never given
     split: the held-out data that it is scored on
-    audit: positions scored again for look-ahead (by tasks that have a model): SCREENING_AUDIT, or
-        FULL_AUDIT for a promotion
+    audit: positions scored again for look-ahead (by tasks that have a model): SCREENING_AUDIT at
+        most, or FULL_AUDIT for a promotion
     max_wall: wall time, in budgets, that it may take while others use its cores; beyond it is void
     problem: folder with the frozen problem (see `harness.problem`), "" for a task that needs none
     fresh: number, from 1, of the piece of fresh data that it is scored on as well, 0 for none

@@ -51,7 +51,7 @@ def _passes(name, on, honest):
     assert outcome.failure is None
     assert outcome.score == unaudited < honest + 0.1
     assert outcome.facts["mismatches"] == 0
-    assert outcome.facts["audited"] > 450
+    assert outcome.facts["audited"] > 170
     assert abs(outcome.facts["hidden_gain"]) < 1e-5
 
 

@@ -8,11 +8,22 @@ never seen a byte of what it is asked to forecast. A changed answer depended on 
 prefix.
 
 Half of the positions are drawn uniformly; they estimate the total gain by look-ahead. The others
-are drawn in proportion to the gain over a bigram model, which is where look-ahead pays.
+are drawn in proportion to the gain over a bigram model, which is where look-ahead pays: one worth x
+bits a token is drawn by a share x / (x + 0.75) of them (0.75: what the seed genome gains after 10 s
+at those tokens where it gains anything), however few positions it is used at.
+
+Each position takes a row, of half the context on average. Outside of promotions there are two for
+each scored window, 512 at most, so that an audit takes about the CPU time of its score: 186 in a
+10 s trial of kjv, where 512 took more than twice that. They are enough for what can be kept: of
+look-ahead that makes a gain of 0.01 bits per byte, the least that trials of 10 s can establish,
+thus of 0.03 bits a token, one trial's audit misses one in 40, those of four pairs one in two
+million; of one that a single pair can establish, 0.05, one in 20 million. A screen is no
+evidence for a keep, and before a keep the gain must be there on fresh text, which is asked for
+without what follows it (`harness.tasks.gpt.fresh`).
 
 Not covered:
 - look-ahead that hardly pays where it is used, at fewer than one in some 400 positions, passes 512
-  positions about as often as not (4,096: at fewer than one in some 3,000);
+  positions about as often as not (186: at fewer than one in some 130; 4,096: in some 3,000);
 - the last target of a window begins the next window, which the sandbox may have seen, though not
   as such;
 - answers are compared by what their targets cost: a change that affects no score is not seen;
@@ -28,7 +39,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract import SCREENING_AUDIT
+from harness.contract import FULL_AUDIT, SCREENING_AUDIT
 from harness.tasks.base import Confine, InvalidError
 from harness.tasks.gpt.bits import bits
 from harness.tasks.gpt.logits import Logits, Question, ScoredModel, ask
@@ -44,6 +55,9 @@ _LEAK = (
     "only what follows them or is in other rows is replaced: its model uses more than the "
     "tokens before"
 )
+
+PER_WINDOW = 2
+"""Most positions that are audited for each scored window, outside of promotions."""
 
 _LENGTHS = 16  # distinct lengths of questions, so that short prefixes need no long rows
 
@@ -77,13 +91,13 @@ def audit_effort(positions: int) -> float:
 def audit(
     model: ScoredModel, text: Windows, cost: NDArray[np.float64], confine: Confine, seconds: float
 ) -> Audit:
-    """Score as many positions again as the trial says.
+    """Score positions again, as many as the trial says or as there is reason for.
 
     `cost`, float64[N, context], is what each position cost in bits the first time. Raises
     InvalidError if an answer changes.
     """
     random = np.random.default_rng(secrets.randbits(128))
-    uniform, weighted = choose(text.reference - cost, model.trial.audit, random)
+    uniform, weighted = choose(text.reference - cost, audit_size(model.trial.audit, len(cost)), random)
     batches = arrange(np.concatenate((uniform, weighted)), model.context, model.rows)
     again = np.full(cost.size, np.nan)
 
@@ -105,6 +119,11 @@ def _judge(rise: NDArray[np.float64], uniform: Positions, tolerance: float) -> A
     if gain > max(MIN_HIDDEN_GAIN_BITS, 4 * error):
         raise InvalidError(f"its forecasts get worse, each by a little, when {_LEAK}")
     return Audit(len(audited), float(gain), float(error))
+
+
+def audit_size(positions: int, windows: int) -> int:
+    """Return how many positions of `windows` are audited where the trial says `positions`."""
+    return positions if positions >= FULL_AUDIT else min(positions, PER_WINDOW * windows)
 
 
 def choose(

@@ -17,31 +17,45 @@ SENT_BY_OTHERS = frozenset(
 """Signals that end a process from outside; a fault of its own raises others."""
 
 
+LEAST_COUNTED = 0.5
+"""Share of its CPU time that counts at least, however busy the machine: without this bound a model
+that trained for 8 s while it was scored passed a limit of 1.5 s, since others had 85 % of the core.
+At loads of 12 to 24 on two cores, which took 64 to 88 % of it, an honest one used a tenth of its
+limit."""
+
+
 @dataclass(slots=True)
 class CpuAllowance:
     """CPU time that a sandbox's processes may use, adjusted while it runs by who talks with it.
 
-    Both are seconds of CPU time since the start, on cores of its own; `used` is as of the last
-    look. Where others have a share of the cores, the same work takes more: its caches are theirs,
-    too. At 2.6 times the wall time scoring a model of depth 4 took more than twice the CPU time.
-    So time used counts less by that share.
+    Where others have a share of the cores, the same work takes more: its caches are theirs, too. At
+    2.6 times the wall time scoring a model of depth 4 took more than twice the CPU time. So time
+    used counts less by that share, by half at most.
+
+    limit, used: seconds of CPU time since the start, on cores of its own, `used` as of the last
+        look
+    until, elapsed: the same in wall time, for work that a device does meanwhile
     """
 
     limit: float = math.inf
     used: float = 0.0
+    until: float = math.inf
+    elapsed: float = 0.0
 
-    def allow(self, seconds: float) -> None:
-        """Allow so much more than is used now."""
-        self.limit = self.used + seconds
+    def allow(self, seconds: float, wall: float = math.inf) -> None:
+        """Allow so much more CPU time than is used now, and so much more wall time."""
+        self.limit, self.until = self.used + seconds, self.elapsed + wall
 
-    def exceeded(self, used: float | None, lost_share: float = 0.0) -> bool:
+    def exceeded(self, used: float | None, elapsed: float = 0.0, lost: float = 0.0) -> bool:
         """Take a look; return whether more is used than allowed.
 
         used: seconds of CPU time, None where it is not measured
-        lost_share: share of the wall time that others have taken so far
+        elapsed: seconds of wall time
+        lost: those of them that others have taken
         """
-        self.used = (used or 0.0) * (1.0 - lost_share)
-        return self.used > self.limit
+        share = lost / elapsed if elapsed > 0 else 0.0
+        self.used, self.elapsed = (used or 0.0) * max(LEAST_COUNTED, 1.0 - share), elapsed
+        return self.used > self.limit or self.elapsed > self.until
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def run(
 
 
 class _CpuLimit:
-    """Ends the watch on a sandbox that has used more CPU time than it is allowed."""
+    """Ends the watch on a sandbox that has used more time than it is allowed."""
 
     def __init__(self, allowance: CpuAllowance | None, sandbox: Sandbox) -> None:
         self._allowance, self._sandbox, self.spent = allowance, sandbox, False
@@ -67,8 +67,8 @@ class _CpuLimit:
             return True
         if self._allowance is not None:
             tree = self._sandbox.tree
-            lost_share = min(1.0, tree.lost / max(time.monotonic() - self._since, 1e-9))
-            self.spent = self._allowance.exceeded(tree.cpu_seconds(), lost_share)
+            elapsed = time.monotonic() - self._since
+            self.spent = self._allowance.exceeded(tree.cpu_seconds(), elapsed, tree.lost)
         return self.spent
 
 

@@ -6,8 +6,10 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,14 @@ from tests.sandbox.clock_programs import PROGRAMS, SPENT
 CORE = min(os.sched_getaffinity(0))
 SECONDS = 1.5
 QUICK = ("threads", "hidden children")
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user can reach: pytest's own are closed, and Landlock mounts nothing."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -113,12 +123,31 @@ def test_a_wait_far_too_long_is_a_disturbance(monkeypatch):
 def test_cpu_time_counts_less_by_the_share_that_others_took():
     """What an honest program uses beside others is no more than it uses alone."""
     allowance = CpuAllowance()
-    assert not allowance.exceeded(8.0, lost_share=0.5)
-    allowance.allow(2.0)
+    assert not allowance.exceeded(8.0, 20.0, lost=8.0)
+    allowance.allow(1.2)
     assert allowance.limit == 6.0
-    assert not allowance.exceeded(12.0, lost_share=0.5)
-    assert allowance.exceeded(12.1, lost_share=0.5)
+    assert not allowance.exceeded(10.0, 20.0, lost=8.0)
+    assert allowance.exceeded(10.1, 20.0, lost=8.0)
     assert allowance.exceeded(6.1)
+
+
+def test_on_a_busy_machine_a_program_gets_at_most_twice_its_cpu_time():
+    """However much others take: it could train in what does not count."""
+    allowance = CpuAllowance()
+    allowance.allow(1.0)
+    assert not allowance.exceeded(2.0, 100.0, lost=98.0)
+    assert allowance.exceeded(2.1, 100.0, lost=98.0)
+
+
+def test_wall_time_can_be_limited_too():
+    """From when it is allowed on; a device may compute while no CPU does."""
+    allowance = CpuAllowance()
+    assert not allowance.exceeded(0.1, 50.0)
+    allowance.allow(1.0, wall=10.0)
+    assert not allowance.exceeded(0.1, 60.0)
+    assert allowance.exceeded(0.1, 60.1)
+    allowance.allow(1.0)
+    assert not allowance.exceeded(0.1, 1000.0)
 
 
 def test_a_signal_from_outside_is_a_disturbance_and_a_fault_of_its_own_is_none():
@@ -158,19 +187,18 @@ def rival():
     "name",
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.soak) for name in PROGRAMS],
 )
-def test_no_program_gets_more_cpu_time_than_its_budget(tmp_path, kind, name):
+def test_no_program_gets_more_cpu_time_than_its_budget(open_folder, kind, name):
     """Beside a rival: neither by threads and forks, nor by children that nobody waits for."""
     try:
         check(kind)
     except SetupError as error:
         pytest.skip(str(error))
-    tmp_path.chmod(0o755)
-    program = tmp_path / "program.py"
+    program, log = open_folder / "program.py", open_folder / "log"
     program.write_text(PROGRAMS[name])
     policy = SandboxPolicy(Slice("cpu0", "cpu", (CORE,)), SECONDS, 512, kind=kind, clock=True)
     with rival():
-        ended = run(policy, python_argv(program, str(SECONDS - 0.2)), tmp_path / "log")
-    assert ended.code == 0, (tmp_path / "log").read_text()
-    spent = float(SPENT.search((tmp_path / "log").read_text()).group(1))
+        ended = run(policy, python_argv(program, str(SECONDS - 0.2)), log)
+    assert ended.code == 0, log.read_text()
+    spent = float(SPENT.search(log.read_text()).group(1))
     assert spent < 1.02 * SECONDS
     assert ended.seconds - ended.lost < 1.02 * SECONDS

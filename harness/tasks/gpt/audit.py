@@ -97,7 +97,8 @@ def audit(
     InvalidError if an answer changes.
     """
     random = np.random.default_rng(secrets.randbits(128))
-    uniform, weighted = choose(text.reference - cost, audit_size(model.trial.audit, len(cost)), random)
+    size = audit_size(model.trial.audit, len(cost))
+    uniform, weighted = choose(text.reference - cost, size, random)
     batches = arrange(np.concatenate((uniform, weighted)), model.context, model.rows)
     again = np.full(cost.size, np.nan)
 

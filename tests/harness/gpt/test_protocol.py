@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.contract import DisturbedError, HarnessError
+from harness.contract import DisturbedError, HarnessError, Slice
 from harness.sandbox import run
 from harness.tasks import gpt
 from harness.tasks.base import InvalidError
@@ -64,7 +64,7 @@ ENDINGS = {
     "failed unasked": (_dies_unasked, "forward must take int64 tokens"),
     "hung": (lambda side: side.say() or "deadline", "took more than 9 s"),
     "too large": (lambda side: side.say() or "memory", "held more than 4096 MiB"),
-    "trains": (lambda side: side.say() or "cpu", "took more CPU time than answering"),
+    "trains": (lambda side: side.say() or "cpu", "took more time than building it and answering"),
     "nan": (lambda side: side.serve(_fills(np.nan)()), "not finite"),
     "infinity": (lambda side: side.serve(_fills(np.inf)()), "not finite"),
 }
@@ -80,6 +80,33 @@ def test_a_sandbox_that_does_not_answer_is_invalid_and_the_reason_is_one_line(
         gpt.bits.score(model, text, sandbox(behave), 9)
     assert "\n" not in str(caught.value)
     assert _descriptors() <= descriptors  # others may be collected meanwhile
+
+
+def _limits(model, text):
+    """Return the CPU and wall time allowed to the first answer, and to all others."""
+    seen = []
+
+    def behave(side):
+        side.ready()
+        answer = honest_model()
+        for tokens, _ in side.asked():
+            seen.append((side.policy.cpu.limit, side.policy.cpu.until))
+            os.pwrite(side.memory, answer(tokens).tobytes(), 0)
+            side.say()
+
+    gpt.bits.score(model, text, sandbox(behave), 9)
+    assert len(set(seen[1:])) == 1
+    return seen[:2]
+
+
+def test_what_may_be_computed_before_the_first_answer_is_a_small_share_of_the_budget(model, text):
+    """On a CPU by its CPU time, of 60 s; on a GPU, which computes alone, by wall time too."""
+    on_cpu, _ = _limits(model, text)
+    assert on_cpu == (pytest.approx(1.1), math.inf)
+    on_gpu = replace(model, trial=replace(model.trial, slice=Slice("gpu0", "cuda")))
+    first, others = _limits(on_gpu, text)
+    assert first == (pytest.approx(6.2), pytest.approx(6.2))
+    assert others[1] == math.inf
 
 
 def test_a_harness_that_fails_is_not_the_candidates_fault(model, text):

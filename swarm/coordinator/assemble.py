@@ -10,14 +10,21 @@ import gc
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import (
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    suppress,
+)
 from dataclasses import replace
 from pathlib import Path
 
 from analysis.ledger import InUseError, Ledger
 from harness import fingerprint as identity
 from harness import tasks
-from harness.contract import SetupError
+from harness.contract import HarnessError, SetupError
 from islands import events as ev
 from islands.git.branches import Branches
 from islands.records import Usage
@@ -40,6 +47,7 @@ from swarm.executors.preflight import PreflightPool, choose_slices
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.project.genome_files import require_text
 from swarm.project.problem import freeze
+from swarm.project.removal import RemovalPlan, remove
 from swarm.project.repository import (
     LaunchBase,
     load_program,
@@ -48,7 +56,7 @@ from swarm.project.repository import (
     require_frozen_harness,
     tip,
 )
-from swarm.project.runs import RunFolder, fold, release_name
+from swarm.project.runs import RunFolder, fold, load_state, release_name
 
 
 @asynccontextmanager
@@ -153,11 +161,26 @@ def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
         except SetupError:
             _remove_unbegun(folder)
             raise
+        past = fold(ledger.events())
         try:
-            yield ledger, fold(ledger.events())
+            yield ledger, past
+        except (SetupError, HarnessError):
+            if past.opened is None:
+                _remove_worthless(folder)
+            raise
         finally:
             if folder.ledger.exists():  # the lock is held, so no other launch writes here
                 _remove_unbegun(folder)
+
+
+def _remove_worthless(folder: RunFolder) -> None:
+    """Remove a run that ended before its first score and cost nothing: it would hide a good one."""
+    if not folder.ledger.exists():
+        return
+    state = load_state(folder)
+    if not (state.scores.by_commit or state.usd or state.tokens):
+        with suppress(SetupError):  # a file is still being written: without a ledger it is no run
+            remove(RemovalPlan(folder, (), 0, 0), keep_branches=False)
 
 
 def _remove_unbegun(folder: RunFolder) -> None:

@@ -10,6 +10,14 @@ def moment(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def lasted(seconds: float) -> str:
+    """Return how long something took, in seconds or, if that is long, in minutes."""
+    return f"{seconds:.0f} s" if seconds < _LONG_S else f"{seconds / 60:.1f} min"
+
+
+_LONG_S = 100
+
+
 def duration(seconds: float) -> str:
     """Return a duration as hours:minutes:seconds."""
     minutes, rest = divmod(int(seconds), 60)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
+from analysis.times import lasted
 from analysis.untrusted_text import first_line
 
 MAX_FOREIGN_SHARE = 0.03
@@ -67,7 +68,7 @@ class VoidTrials:
 
     def __str__(self) -> str:
         """Return the line that `swarm status` and `swarm slices` show."""
-        cost = f"{self.duration / 60:.1f} min"
+        cost = lasted(self.duration)
         return f"{self.count} void ({self.cause}, {cost}), the latest: {first_line(self.example)}"
 
 

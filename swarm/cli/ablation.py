@@ -22,6 +22,7 @@ from swarm.cli.console import (
     run_option,
     sandbox_option,
     to_json,
+    whole,
     wide_console,
 )
 from swarm.project.runs import RunFolder, locate
@@ -101,7 +102,7 @@ def _failures(measured: MeasuredAblation) -> Iterator[str]:
 
 def _grid(found: Ablation, names: dict[int, str], metric: str) -> Table:
     title = f"{found.commit[:10]}: {found.whole.format()} {metric} over its base"
-    grid = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    grid = Table(title=whole(title), title_justify="left", box=None, pad_edge=False)
     for heading in ("", "loss without it", "95 %", "kept for", "share", "lines", "basis"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("change")

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from analysis import plain_json, words
 from harness.contract import STRENGTH, SetupError
@@ -102,6 +103,11 @@ def wide_console(*, stderr: bool = False, columns: int | None = None) -> Console
     if columns is not None or console.is_terminal:
         return console
     return plain(int(given) if given.isdecimal() else PIPED_COLUMNS)
+
+
+def whole(title: str) -> Text:
+    """Return the title of a table that is not broken where the table is narrower."""
+    return Text(title, no_wrap=True, overflow="ignore")
 
 
 def progress_teller(*, quiet: bool) -> Callable[[str], None]:

@@ -22,7 +22,7 @@ from harness.sandbox.guest.toolchain import missing_toolchain
 from harness.sandbox.self_check import SelfCheckAttack, run_self_check
 from islands.git.plumbing import require_git
 from swarm.cli.agent_report import AgentDiagnosis, agent_lines, diagnose_agents
-from swarm.cli.console import json_option, to_json, wide_console
+from swarm.cli.console import json_option, to_json, whole, wide_console
 from swarm.executors.slices import discover
 from swarm.project.schema.settings import SlicesSection
 
@@ -107,7 +107,7 @@ def _harm(attacks: Sequence[SelfCheckAttack]) -> str:
 
 def _show(diagnosis: Diagnosis, console: Console) -> None:
     title = f"sandbox {diagnosis.sandbox}: {tiers.DESCRIPTIONS[diagnosis.sandbox]}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=whole(title), title_justify="left")
     for heading in ("attack", "a program in the sandbox tries to", "result"):
         table.add_column(heading)
     for attack in () if diagnosis.sandbox == tiers.NONE else diagnosis.attacks:

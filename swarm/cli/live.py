@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from analysis.times import duration
+from analysis.times import duration, lasted
 from analysis.untrusted_text import first_line
 from harness.contract import VoidCause
 from islands import events as ev
@@ -21,7 +21,7 @@ from islands.records import Ending
 from islands.state.contention import NOTABLE_SLOWDOWN
 from islands.state.population import IslandState
 from islands.state.run_state import State
-from swarm.cli.console import REPEATS_EXACTLY, unconfined
+from swarm.cli.console import REPEATS_EXACTLY, unconfined, whole
 from swarm.cli.event_log import base_score, describe, mean_score
 from swarm.coordinator.launch_plan import RunLimits
 
@@ -171,11 +171,11 @@ def cost_of_disturbance(state: State) -> Iterator[str]:
     voids, contention = state.voids, state.contention
     if voids.causes:
         causes = ", ".join(f"{count} {_CAUSES[cause]}" for cause, count in voids.causes.items())
-        yield f"void and run again: {causes}; {voids.seconds / 60:.1f} min of trials"
+        yield f"void and run again: {causes}; {lasted(voids.seconds)} of trials"
     if contention.lost > (NOTABLE_SLOWDOWN - 1) * contention.budget:
         slower = 1 + contention.lost / contention.budget
         yield (
-            f"others took {contention.lost / 60:.1f} min of the trials' time, which took"
+            f"others took {lasted(contention.lost)} of the trials' time, which took"
             f" {slower:.1f} times as long; scores are by the time that was left"
         )
 
@@ -203,14 +203,14 @@ def table(state: State, lines: int | None = None, *, narrow: bool = False) -> Ta
     marks = f"{run.direction}, {run.evidence}{unconfined(state.weakest_sandbox == 'none')}"
     start = f", base {mean_score(baseline)}" if baseline else ""
     title = f"{run.run}: {run.task}, {run.metric} ({marks}){start}"
-    grid = Table(title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    grid = Table(title=whole(title), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     grid.add_column("island", no_wrap=True)
     running = state.stopped is None
     dropped = () if narrow and running else ("discarded", "no verdict")
     for heading in ("score", "gain", "trials", "kept", *dropped, "busy"):
         grid.add_column(Text(heading), justify="right", no_wrap=True)
     if running:
-        grid.expand = True
+        grid.title, grid.expand = Text(title), True
         grid.add_column("trying", ratio=1, no_wrap=True, overflow="ellipsis")
     shown = list(islands)
     if lines is not None and len(shown) > lines:

@@ -22,6 +22,7 @@ from swarm.cli.console import (
     run_option,
     sandbox_option,
     to_json,
+    whole,
     wide_console,
 )
 from swarm.project.runs import locate, repository
@@ -103,7 +104,7 @@ def _measure_range(
 def range_table(result: RangeResult) -> Table:
     """Return one row for each commit of a range, and what they come to together."""
     title = f"{result.metric} of {plural(len(result.steps), 'commit')}, {result.seeds} fresh seeds"
-    grid = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    grid = Table(title=whole(title), title_justify="left", box=None, pad_edge=False)
     claims = any(step.claimed is not None for step in result.steps)
     headings = ("commit", "judged", "gain", "chance of no gain", *(("claimed",) if claims else ()))
     for heading in headings:
@@ -116,7 +117,7 @@ def range_table(result: RangeResult) -> Table:
         subject = printable_line(step.reason or step.subject)
         cells = (step.commit[:10], step.judgement, gain, doubt, *((claimed,) if claims else ()))
         grid.add_row(*map(Text, (*cells, subject)))
-    grid.caption = _range_summary(result)
+    grid.caption = whole(_range_summary(result))
     return grid
 
 
@@ -146,7 +147,7 @@ def _row(kept: KeptChange, again: Remeasurement) -> dict[str, object]:
 
 
 def _kept_table(rows: Sequence[tuple[KeptChange, Remeasurement]], seeds: int) -> Table:
-    grid = Table(title=f"kept changes on {seeds} fresh seeds, ± standard error")
+    grid = Table(title=whole(f"kept changes on {seeds} fresh seeds, ± standard error"))
     for heading in ("experiment", "island"):
         grid.add_column(heading, no_wrap=True)
     for heading in ("gain when kept", "gain now"):
@@ -157,15 +158,16 @@ def _kept_table(rows: Sequence[tuple[KeptChange, Remeasurement]], seeds: int) ->
         gains = [gain.format() for gain in (kept.gain, again.gain)]
         grid.add_row(f"#{kept.experiment}", kept.island, *gains, Text(printable_line(subject)))
     better = sum(again.gain.mean > 0 for _, again in rows)
-    grid.caption = f"{better} of {len(rows)} kept changes have a mean gain above zero"
+    grid.caption = whole(f"{better} of {len(rows)} kept changes have a mean gain above zero")
     return grid
 
 
 def _table(result: Remeasurement) -> Table:
-    grid = Table(title=f"{result.metric} ({result.evidence}) on {len(result.pairs)} fresh seeds")
+    title = f"{result.metric} ({result.evidence}) on {len(result.pairs)} fresh seeds"
+    grid = Table(title=whole(title))
     for heading in ("seed", result.against[:10], result.commit[:10], "gain"):
         grid.add_column(heading, justify="right")
     for pair in result.pairs:
         grid.add_row(str(pair.seed), f"{pair.old:.5g}", f"{pair.new:.5g}", f"{pair.gain:+.5f}")
-    grid.caption = f"gain {result.gain.format()} (standard error, paired)"
+    grid.caption = whole(f"gain {result.gain.format()} (standard error, paired)")
     return grid

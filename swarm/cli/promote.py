@@ -16,7 +16,15 @@ from islands.promotion.attempt import PromotionPolicy
 from islands.records import Measured
 from islands.scheduling.run_steps import RunStep, next_run_step
 from islands.state.run_state import State
-from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json, wide_console
+from swarm.cli.console import (
+    json_option,
+    plural,
+    run_option,
+    sandbox_option,
+    to_json,
+    whole,
+    wide_console,
+)
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions
 from swarm.coordinator.reopen import reopen
@@ -88,7 +96,8 @@ def _facts(state: State, promoted: ev.PromotionEnded) -> dict[str, object]:
 
 def _tables(state: State, promoted: ev.PromotionEnded) -> list[Table]:
     metric = state.run.metric
-    grid = Table(title=f"promotion {promoted.number}: gain in {metric} at rung {promoted.rung}")
+    title = f"promotion {promoted.number}: gain in {metric} at rung {promoted.rung}"
+    grid = Table(title=whole(title))
     for heading in ("change", "touches", "before", "after", "pairs", "verdict"):
         grid.add_column(heading, justify="left" if heading in {"change", "touches"} else "right")
     stack = (promoted.before, promoted.after, promoted.verdict)
@@ -106,7 +115,7 @@ def _tables(state: State, promoted: ev.PromotionEnded) -> list[Table]:
 
 
 def _by_category(measured: list[Measured]) -> Table:
-    grid = Table(title="categories of change that transfer, in all promotions of this run")
+    grid = Table(title=whole("categories of change that transfer, in all promotions of this run"))
     for heading in ("touches", "transfers", "fades", "reverses"):
         grid.add_column(heading, justify="left" if heading == "touches" else "right")
     for category in CATEGORIES:

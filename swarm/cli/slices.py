@@ -28,6 +28,7 @@ from swarm.cli.console import (
     run_option,
     sandbox_option,
     to_json,
+    whole,
     wide_console,
 )
 from swarm.executors.backends import Backend, BackendKind, open_backend
@@ -184,7 +185,7 @@ def _as_dict(listed: tuple[Slice, ...], report: SliceReport) -> dict[str, object
 
 def _show(listed: tuple[Slice, ...], report: SliceReport) -> None:
     source = report.source or "no trials yet, run `swarm slices --benchmark`"
-    grid = Table(title=f"{plural(len(listed), 'slice')}; {source}", title_justify="left")
+    grid = Table(title=whole(f"{plural(len(listed), 'slice')}; {source}"), title_justify="left")
     for heading in ("slice", "device", "cores", "scores as"):
         grid.add_column(heading)
     for heading in ("trials", "noise", "steps/s", "steps/s alone", "foreign CPU"):

@@ -16,7 +16,15 @@ from islands import events as ev
 from islands.scheduling.run_steps import next_of_stack
 from islands.stacking.design import budget
 from islands.state.run_state import State
-from swarm.cli.console import json_option, plural, run_option, sandbox_option, to_json, wide_console
+from swarm.cli.console import (
+    json_option,
+    plural,
+    run_option,
+    sandbox_option,
+    to_json,
+    whole,
+    wide_console,
+)
 from swarm.cli.live import LiveView
 from swarm.coordinator import run_actions
 from swarm.coordinator.reopen import reopen
@@ -76,7 +84,7 @@ async def _begin(run: Run) -> None:
 def table(state: State, judged: ev.StackCheckEnded) -> Table:
     """Return one row per change of a check: the gain it was kept for, and its result."""
     title = f"stack check {judged.number}: gain in {state.run.metric}, strongest evidence first"
-    grid = Table(title=Text(title), title_justify="left")
+    grid = Table(title=whole(title), title_justify="left")
     for heading in ("change", "island", "hypothesis", "claimed gain", "in the stack"):
         grid.add_column(heading, justify="right" if heading == "claimed gain" else "left")
     parts = {*judged.parts, *judged.dropped}

@@ -27,6 +27,7 @@ from swarm.cli.console import (
     run_option,
     to_json,
     unconfined,
+    whole,
     wide_console,
 )
 from swarm.cli.next_step import Results, next_step
@@ -157,7 +158,7 @@ def _grid(facts: Mapping[str, Any], *, narrow: bool) -> Table:
     marks = f"{run['direction']}, {run['evidence']}{unconfined(bool(facts['unconfined']))}"
     title = f"{run['run']}: {run['task']}, {run['metric']} ({marks})"
     grid = Table(
-        title=Text(title),
+        title=whole(title),
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,

@@ -60,8 +60,11 @@ def load_program(repo: Path, commit: str, path: str = PROGRAM) -> Program:
     try:
         text = git.cat_file("blob", f"{commit}:{path}", stdout_as_string=False)
     except GitCommandError:
+        others = _programs(git, commit)
         if (repo / path).is_file():
             fix = f"it is in {(repo / path).parent}, uncommitted: git add -f {path} && git commit"
+        elif others:
+            fix = f"change into the folder of {' or '.join(others)}"
         else:
             fix = (
                 "write one with `swarm init` and commit it, or make a repository (`swarm init DIR`)"
@@ -71,6 +74,12 @@ def load_program(repo: Path, commit: str, path: str = PROGRAM) -> Program:
     folder = path.removesuffix(PROGRAM)
     inside = [file.removeprefix(folder) for file in files if file and file.startswith(folder)]
     return in_folder(read_program(text, path, inside), path)
+
+
+def _programs(git: Git, commit: str) -> list[str]:
+    """Return the paths of the first few files of a commit that are called program.md."""
+    files = git.ls_tree("-r", "-z", "--name-only", commit).split("\0")
+    return [file for file in files if file.rpartition("/")[2] == PROGRAM][:3]
 
 
 def load_revised(repo: Path, path: str) -> tuple[str, Program] | None:

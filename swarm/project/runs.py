@@ -320,6 +320,11 @@ def repository(start: Path | None = None) -> Path:
             raise SetupError(
                 f"{reason}: if you trust it, `git config --global --add safe.directory {start}`"
             ) from None
+        if reason == "this operation must be run in a work tree":
+            raise SetupError(
+                f"{start} is inside a git directory, or in a bare repository: change into a working"
+                " tree, such as a clone of it (git clone REPO DIR)"
+            ) from None
         if reason.startswith("not a git repository"):
             raise SetupError(
                 f"{start} is not in a git repository ({reason}): change into one, or create"

@@ -115,8 +115,8 @@ def test_others_on_a_slice_are_told_within_one_trial_and_once(lines):
         base="base",
     )
     void, lost = cost_of_disturbance(state)
-    assert void == "void and run again: 1 ended by a signal from outside; 1.0 min of trials"
-    assert lost.startswith("others took 0.3 min of the trials' time, which took 1.4 times as long")
+    assert void == "void and run again: 1 ended by a signal from outside; 60 s of trials"
+    assert lost.startswith("others took 17 s of the trials' time, which took 1.4 times as long")
 
 
 def test_the_start_is_told_once_with_its_noise(lines):

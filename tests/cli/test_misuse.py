@@ -105,6 +105,12 @@ def uncommitted(repo):
     git(repo, "commit", "-qm", "x")
 
 
+def moved(repo):
+    """Have program.md in a folder, as in a repository of several programs."""
+    (repo / "a").mkdir()
+    in_git("mv program.md a/", "commit -qm x")(repo)
+
+
 def empty(repo):
     """Make a repository without a commit."""
     shutil.rmtree(repo / ".git")
@@ -189,6 +195,7 @@ ROWS = [
     Row("status --run nope", "no such run"),
     Row("rm nope", "no such run"),
     Row(LAUNCH, "swarm init DIR", without_git),
+    Row(LAUNCH, "change into a working tree", in_git("config core.bare true")),
     Row(LAUNCH, "has no commit yet", empty),
     Row("check", "has no commit yet", empty),
     Row(LAUNCH, "HEAD is detached", in_git("checkout -q --detach")),
@@ -197,6 +204,7 @@ ROWS = [
     Row(LAUNCH, "uncommitted: git add -f program.md", uncommitted),
     Row("check", "uncommitted: git add -f program.md", uncommitted),
     Row(LAUNCH, "write one with `swarm init`", in_git("rm -q program.md", "commit -qm x")),
+    Row(LAUNCH, "change into the folder of a/program.md", moved),
     # genomes
     Row(LAUNCH, "pack.py: is a symbolic link", linked),
     Row(LAUNCH, "does not parse as Python (line 2:", genome(b"x = 1\ndef f(:\n")),

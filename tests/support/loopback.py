@@ -81,9 +81,10 @@ class Garbage:
 
 @dataclass(frozen=True)
 class Cut:
-    """Do the work, then break the connection in the middle of the reply."""
+    """Do the work, then break the connection in the reply: `after` that many events of a stream."""
 
     text: str = "an answer that never arrives"
+    after: int = 2
 
 
 @dataclass(frozen=True)
@@ -291,9 +292,11 @@ class Loopback:
                 while (await request.receive())["type"] != "http.disconnect":
                     pass
                 return Response()
-            case Cut(text):
-                self.log.append(Served(model_request, step, sent, len(text), reported=False))
-                return _broken(api, shape(Say(text), text, sent, 1), body)
+            case Cut(text, after):
+                output = len(text.encode()) // 4 + 1
+                told = body.get("stream") is True and after >= _EVENTS_TO_USAGE.get(api, 0)
+                self.log.append(Served(model_request, step, sent, output, reported=told))
+                return _broken(api, shape(Say(text), text, sent, output), body, after)
         text = step.why if isinstance(step, Refuse) else step.text
         output = len(text.encode()) // 4 + 1
         self.log.append(Served(model_request, step, sent, output))
@@ -321,14 +324,19 @@ class _Broken(Response):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         media_type = str(self.media_type).encode()
-        headers = [(b"content-length", b"4096"), (b"content-type", media_type)]
+        length = str(len(self.body) + 1).encode()
+        headers = [(b"content-length", length), (b"content-type", media_type)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
 
 
-def _broken(api: str, whole: object, asked: Mapping[str, Any]) -> Response:
+_EVENTS_TO_USAGE = {"messages": 5, "responses": 3, "chat": 3}
+"""Events of a stream by which the usage of the whole answer has been told."""
+
+
+def _broken(api: str, whole: object, asked: Mapping[str, Any], after: int) -> Response:
     if asked.get("stream"):
-        return _Broken("".join(_events(api, whole, asked)[:2]).encode(), "text/event-stream")
+        return _Broken("".join(_events(api, whole, asked)[:after]).encode(), "text/event-stream")
     return _Broken(b'{"content": [', "application/json")
 
 

@@ -37,7 +37,8 @@ class LedgerReader:
 def test_kills_exceed_no_limit_and_leave_no_gateway(server, monkeypatch, tmp_path, kills):
     """At no request has the provider billed more than the ledger holds, or the limit allows."""
     monkeypatch.setattr(server, "delay", 0.05)
-    limit, script, draw, looks, billed = 5.0, stormy(3), random.Random(3), [], [0, 0.0]
+    limit = 2.0 + 3.0 * kills  # what is in flight at a kill counts at its most
+    script, draw, looks, billed = stormy(3), random.Random(3), [], [0, 0.0]
     books = LedgerReader(tmp_path / "ledger.jsonl")
     child, deadly = None, 0
 

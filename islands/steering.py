@@ -109,6 +109,12 @@ class SetLimits:
     limits: Mapping[se.LimitName, float | None]
     command: Literal["limits"] = "limits"
 
+    def __post_init__(self) -> None:
+        """Raise SetupError for nan and inf: JSON writes them as null, which would lift the limit."""
+        for name, value in self.limits.items():
+            if value is not None and not math.isfinite(value):
+                raise _no_limit(name, value)
+
 
 SteeringCommand = (
     AddNote
@@ -319,10 +325,14 @@ def _limits(limits: Mapping[se.LimitName, float | None], request: str) -> se.Lim
     if not limits:
         raise SetupError("name a limit: --minutes, --trials, --usd, --tokens, --stop-at or --stall")
     for name, value in limits.items():
-        option = f"--{name.replace('_', '-')}"
-        if value is not None and not (math.isfinite(value) and (name == "stop_at" or value > 0)):
-            raise SetupError(f"{option} {value:g}: a limit is a number above zero, or none")
+        if value is not None and name != "stop_at" and value <= 0:
+            raise _no_limit(name, value)
     return se.LimitsSet(limits, request)
+
+
+def _no_limit(name: str, value: float) -> SetupError:
+    option = f"--{name.replace('_', '-')}"
+    return SetupError(f"{option} {value:g}: a limit is a number above zero, or none")
 
 
 def _changes_up_to(state: State, head: str) -> list[KeptChange]:

@@ -67,7 +67,7 @@ def _limits(form: Mapping[str, str]) -> SetLimits:
     value = form.get("value", "").strip()
     for name in LIMIT_NAMES:
         if name == form.get("limit"):
-            return SetLimits({name: None if value in {"", "none"} else _float(value)})
+            return SetLimits({name: None if value == "none" else _float(value)})
     raise SetupError(f"limit: choose one of {', '.join(LIMIT_NAMES)}")
 
 

@@ -1,6 +1,7 @@
 """Steering: a person's commands during a run on virtual time, and which are refused."""
 
 import asyncio
+import math
 from dataclasses import replace
 
 import pytest
@@ -248,7 +249,6 @@ def test_a_command_is_taken_once(tmp_path):
         (DropChange(1), "#1 is not kept"),
         (SetLimits({}), "name a limit"),
         (SetLimits({"minutes": -1.0}), "--minutes -1: a limit is a number above zero, or none"),
-        (SetLimits({"stop_at": float("nan")}), "--stop-at nan"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(quiet, command, line):
@@ -265,6 +265,15 @@ def quiet(tmp_path_factory):
     agents = {name: LabAgent(step=0.0001) for name in ("i0", "i1")}
     folder = tmp_path_factory.mktemp("quiet")
     return steered(folder, limits=RunLimits(trials=8), agents=agents).state
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_limit_is_a_number_that_json_has(value):
+    """Else null would travel to the coordinator, and lift the limit."""
+    with pytest.raises(SetupError, match="--usd (nan|inf): a limit is a number"):
+        SetLimits({"usd": value})
+    with pytest.raises(SetupError, match="--usd nan: a limit is a number"):
+        decode_command(b'{"command": "limits", "limits": {"usd": NaN}}')
 
 
 def test_commands_travel_as_json():

@@ -120,6 +120,9 @@ def test_each_command_has_a_form(form, command):
         b"command=withdraw&number=-1",
         b"command=limits&limit=x&value=1",
         b"command=limits&limit=usd&value=much",
+        b"command=limits&limit=usd&value=",
+        b"command=limits&limit=usd&value=nan",
+        b"command=limits&limit=usd&value=1e999",
         b"x" * (MAX_FORM_BYTES + 1),
     ],
 )

@@ -110,7 +110,7 @@ class SetLimits:
     command: Literal["limits"] = "limits"
 
     def __post_init__(self) -> None:
-        """Raise SetupError for nan and inf: JSON writes them as null, which would lift the limit."""
+        """Raise SetupError for nan and inf: JSON writes null for them, which lifts the limit."""
         for name, value in self.limits.items():
             if value is not None and not math.isfinite(value):
                 raise _no_limit(name, value)

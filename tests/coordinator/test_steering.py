@@ -270,7 +270,7 @@ def quiet(tmp_path_factory):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_limit_is_a_number_that_json_has(value):
     """Else null would travel to the coordinator, and lift the limit."""
-    with pytest.raises(SetupError, match="--usd (nan|inf): a limit is a number"):
+    with pytest.raises(SetupError, match=r"--usd (nan|inf): a limit is a number"):
         SetLimits({"usd": value})
     with pytest.raises(SetupError, match="--usd nan: a limit is a number"):
         decode_command(b'{"command": "limits", "limits": {"usd": NaN}}')

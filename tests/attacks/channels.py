@@ -84,7 +84,10 @@ def measured(carrier, folder, sending, receiving):
     with nullcontext() if lasts else Running(policy, sender, logs[0], zygote):
         policy, zygote = receiving
         run(policy, argv(*words[:1], "receive", *words[1:]), logs[1], zygote)
-    got, seconds = logs[1].read_text().split()
+    heard = logs[1].read_text()
+    if len(heard.split()) != 2:
+        raise ValueError(f"the receiver printed {heard[-300:]!r}")
+    got, seconds = heard.split()
     spent = float(seconds) + (float(logs[0].read_text()) if lasts else 0.0)
     return rate(end.sent, [int(bit) for bit in got], spent)
 

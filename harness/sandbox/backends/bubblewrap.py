@@ -15,7 +15,7 @@ Not covered:
 - that blackboard where a sandbox is not bare: CUDA slices, long CPU trials of the gpt task, task
   `command`, task `function` where its genome needs more than numpy, cold starts, Landlock (there
   /proc does not tell either). `python -m tests.attacks.channels` prints what passes in each: by
-  names 10,000 to 95,000 bits a second of both ends' own time in Python on busy cores, from one
+  names 7,500 to 145,000 bits a second of both ends' own time in Python on busy cores, from one
   sandbox to the next. What passes there of text that is scored buys nothing that is kept where
   fresh data is left (`harness.tasks.gpt.fresh`);
 - lines of a library that two zygotes share, in a cache that their cores share: whoever loads one

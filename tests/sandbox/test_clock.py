@@ -6,10 +6,8 @@ import pickle
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -25,14 +23,6 @@ from tests.sandbox.clock_programs import PROGRAMS, SPENT
 CORE = min(os.sched_getaffinity(0))
 SECONDS = 1.5
 QUICK = ("threads", "hidden children")
-
-
-@pytest.fixture
-def open_folder():
-    """A folder that every user can reach: pytest's own are closed, and Landlock mounts nothing."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 @pytest.fixture

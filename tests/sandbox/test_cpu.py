@@ -158,18 +158,17 @@ def rival():
 
 
 @pytest.mark.parametrize("kind", ["namespaces", "landlock", "none"])
-def test_a_rival_on_a_sandboxs_core_is_seen(tmp_path, kind):
+def test_a_rival_on_a_sandboxs_core_is_seen(open_folder, kind):
     """Two busy processes on one core: others use some of it, never all, however loaded the host."""
     try:
         check(kind)
     except SetupError as error:
         pytest.skip(str(error))
-    tmp_path.chmod(0o755)
-    program = tmp_path / "program.py"
+    program = open_folder / "program.py"
     program.write_text("while True: pass\n")
     policy = SandboxPolicy(Slice("cpu0", "cpu", (CORE,)), 1.5, 512, kind=kind)
     with rival():
-        foreign = run(policy, python_argv(program), tmp_path / "log").foreign
+        foreign = run(policy, python_argv(program), open_folder / "log").foreign
     # a fair share is a half, but the kernel shares by session, and the rival's is pytest's own;
     # an idle core reads 0.02
     assert 0.1 < foreign < 1

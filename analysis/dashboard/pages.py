@@ -16,6 +16,7 @@ from analysis.database.queries import answer
 from analysis.ledger import run_folders, writer
 from analysis.questions.comparison import figures_of
 from analysis.questions.cost import cost_by_agent
+from analysis.questions.slice_metrics import void_lines
 from analysis.questions.standing import activity, standing, summary
 from analysis.run import RecordedRun
 from harness.contract import SetupError
@@ -225,8 +226,10 @@ def lineage(run: RecordedRun) -> dict[str, Any]:
 def slices(run: RecordedRun) -> dict[str, Any]:
     """Return how steady and how busy each slice was."""
     con = run.connection
+    facts = frame(run)
     return {
-        **frame(run),
+        **facts,
+        "void_lines": list(void_lines(facts["voids"])),
         "slices": answer(con, _SLICES).named(),
         "sentinels": answer(con, "FROM sentinels").named(),
         "quarantines": answer(con, "FROM slice_quarantines ORDER BY recorded DESC", 50).named(),

@@ -10,7 +10,9 @@ trials that shared them (harness/sandbox/monitor/gpu.py); on shared ones only th
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from duckdb import DuckDBPyConnection
 
@@ -70,6 +72,13 @@ class VoidTrials:
         """Return the line that `swarm status` and `swarm slices` show."""
         cost = lasted(self.duration)
         return f"{self.count} void ({self.cause}, {cost}), the latest: {first_line(self.example)}"
+
+
+def void_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each row of the view `voids`."""
+    for row in rows:
+        void = VoidTrials(row["cause"], row["count"], row["duration"], row["example"])
+        yield f"{row['slice']}: {void}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from rich.text import Text
 from analysis.database.refresh import reading
 from analysis.ledger import writer
 from analysis.questions.calls import ModelCalls, calls_by_model, unmetered_agents
-from analysis.questions.slice_metrics import VoidTrials
+from analysis.questions.slice_metrics import void_lines
 from analysis.questions.standing import activity, standing
 from analysis.times import moment
 from analysis.untrusted_text import first_line, printable
@@ -106,9 +106,7 @@ def _about_slices(facts: Mapping[str, Any]) -> Iterator[str]:
             yield latest.format(row["slice"])
     if row := facts["exact"]:
         yield REPEATS_EXACTLY.format(row["repeats"])
-    for row in facts["voids"]:
-        void = VoidTrials(row["cause"], row["count"], row["duration"], row["example"])
-        yield f"{row['slice']}: {void}"
+    yield from void_lines(facts["voids"])
     for row in facts["slice_quarantines"]:
         yield f"slice {row['slice']} is quarantined: {first_line(row['reason'])}"
 

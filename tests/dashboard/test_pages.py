@@ -17,9 +17,12 @@ from analysis.dashboard.render import diff_lines
 from analysis.database.queries import ask
 from analysis.ledger import Ledger
 from analysis.questions.comparison import compare_runs
+from analysis.questions.slice_metrics import void_lines
 from analysis.run import RecordedRun
 from islands import events as ev
 from tests.support.recorded_repo import RUN, another_keep
+from tests.support.recorded_run import RUN as NIGHT
+from tests.support.recorded_run import recorded_run
 
 AT = f"/runs/{RUN}"
 TABS = ("", "/changes", "/lineage", "/slices", "/money", "/checks")
@@ -69,6 +72,20 @@ def test_every_page_answers_and_every_link_on_it_leads_somewhere(client, repo):
     assert {"/", "/compare", f"{AT}/changes/{repo.kept.experiment}"} <= seen
     assert {AT + tab for tab in TABS} <= seen
     assert client.get(f"{AT}/pictures/progress.svg?dark").text.startswith("<svg")
+
+
+def test_every_page_of_a_real_night_answers(tmp_path):
+    """Its void trials are told as `swarm status` tells them."""
+    recorded_run(tmp_path)
+    at = f"/runs/{NIGHT}"
+    with TestClient(build(tmp_path, Access()), base_url="http://127.0.0.1:8765") as client:
+        pages = {tab: client.get(at + tab) for tab in (*TABS, "/changes/55", "/changes/48")}
+    assert {page.status_code for page in pages.values()} == {200}
+    with RecordedRun(tmp_path / ".swarm" / NIGHT) as run:
+        told = list(void_lines(ask(run.folder, "FROM voids").named()))
+    assert told
+    shown = Seen(pages["/slices"].text).text
+    assert all(line in shown for line in told)
 
 
 @pytest.mark.parametrize("path", ["/runs/none", f"{AT}/changes/99999", f"{AT}/none", "/none"])

@@ -102,7 +102,9 @@ class LfsrRule:
         posterior = prior.weigh(
             gains, noise.known_by, noise.tails, screened, steady=evidence.steady
         )
-        gain = Gain(posterior.gain * unit, posterior.error * unit, len(gains), posterior.lfsr)
+        # screens may show less noise than was measured, but not so surely that errors rest on it
+        error = posterior.error * noise.pair * max(prior.unit, 1.0)
+        gain = Gain(posterior.gain * unit, error, len(gains), posterior.lfsr)
         reason = _reason(posterior.lfsr, len(gains), len(odd))
         seen = [screened, *gains] if prior.screens else gains
         last = len(evidence.pairs) >= self.max_pairs

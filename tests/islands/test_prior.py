@@ -176,6 +176,17 @@ def test_where_levels_move_no_keep_borrows_from_others_and_none_rests_on_one_pai
         assert RULE.decide(replace(steady, restless=True)).verdict == there
 
 
+def test_screens_that_show_less_noise_than_was_measured_make_no_stated_error_smaller():
+    """What is known of a gain is as uncertain as the pairs were measured to be."""
+    pairs = [3.0, 3.4]
+    usual = decide(3.0, pairs, NOISE, replace(learnt(4), unit=1.0), KeepTally())
+    shown = [0.64 * pair for pair in pairs]
+    quieter = decide(0.64 * 3.0, shown, NOISE, replace(learnt(4), unit=0.64), KeepTally())
+    assert quieter.gain.mean == pytest.approx(0.64 * usual.gain.mean)
+    assert quieter.gain.lfsr == pytest.approx(usual.gain.lfsr)
+    assert quieter.gain.noise == pytest.approx(usual.gain.noise)
+
+
 def test_the_first_keep_of_a_run_needs_more_than_later_ones():
     """How many proposals gain is a guess until some were kept."""
     prior = learnt(4)

@@ -101,7 +101,7 @@ def _failures(measured: MeasuredAblation) -> Iterator[str]:
 
 
 def _grid(found: Ablation, names: dict[int, str], metric: str) -> Table:
-    title = f"{found.commit[:10]}: {found.whole.format()} {metric} over its base"
+    title = f"{found.commit[:10]}: gain {found.whole.format()} in {metric} over its base"
     grid = Table(title=whole(title), title_justify="left", box=None, pad_edge=False)
     for heading in ("", "loss without it", "95 %", "kept for", "share", "lines", "basis"):
         grid.add_column(heading, justify="right", no_wrap=True)

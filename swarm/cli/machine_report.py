@@ -19,9 +19,10 @@ def machine_lines(
     """Yield a line for each thing that will make trials slow or void."""
     slices = {island.slice for island in launch.islands}
     cores = {core for slice_ in slices for core in slice_.cores}
-    if taken:
-        held = ", ".join(f"{core} ({who})" for core, who in sorted(taken.items()))
-        yield f"another run has the cores {held}: trials of both will take longer"
+    for who in dict.fromkeys(taken.values()):
+        held = [str(core) for core, holder in sorted(taken.items()) if holder == who]
+        named = f"core {held[0]}" if len(held) == 1 else f"cores {', '.join(held)}"
+        yield f"another run ({who}) has {named}: trials of both will take longer"
     yield from _busy_lines(launch, load.of(cores))
     quota = limits.cpu_quota()
     if quota is not None and quota < len(cores):

@@ -64,6 +64,8 @@ def query(
         out.writerows(result.rows)
     else:
         _print(result, wide=wide)
+        if not result.rows:
+            click.echo("no rows", err=True)
     if result.more:
         click.echo(f"only the first {limit} rows are shown: raise --limit for more", err=True)
 

@@ -34,7 +34,7 @@ def describe(state: State, plan: MergePlan, lines: tuple[int, int]) -> str:
     title = plan.island or ("a stack that is not promoted" if plan.forced else "the consensus")
     changes, pairs = _count(len(plan.parts), "change"), _count(gain.pairs, "fresh pair")
     paragraphs = [
-        f"{title} of run {run.run}: {changes}, {run.metric} {gain.format()} on {pairs}",
+        f"{title} of run {run.run}: {changes}, gain {gain.format()} in {run.metric} on {pairs}",
         "",
         *_changes(state, plan),
         "",
@@ -56,7 +56,7 @@ def merge_message(state: State, plan: MergePlan, lines: tuple[int, int], link: s
     if score:
         subject = f"{run.metric} {base:.6g} to {score:.6g}"
     else:
-        subject = f"{run.metric} {plan.gain.format()}"
+        subject = f"gain {plan.gain.format()} in {run.metric}"
     source = plan.island or ("stack" if plan.forced else "consensus")
     text = trailers.write(merge_trailers(state, plan, link))
     body = describe(state, plan, lines)

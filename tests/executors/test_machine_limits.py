@@ -90,7 +90,7 @@ def test_launch_says_what_to_expect_of_a_busy_small_machine(tmp_path, machine):
     for island, slice_ in zip(plan.islands, slices, strict=True):
         object.__setattr__(island, "slice", slice_)
     lines = list(machine_lines(plan, CpuLoad({0: 0.9, 1: 0.0}), {1: "pid 7"}, limits))
-    assert lines[0] == "another run has the cores 1 (pid 7): trials of both will take longer"
+    assert lines[0] == "another run (pid 7) has core 1: trials of both will take longer"
     assert lines[1].startswith("others use this machine (core 0 90%, core 1 0%): trials of 20 s")
     assert lines[2] == "`--islands 1` would use the idle cores alone"
     assert lines[3].startswith("the CPU quota here is 1 of 2 cores: trials will be throttled; use")

@@ -2,7 +2,7 @@
 
 The **lfsr** (local false sign rate: Stephens, "False discovery rates: a new deal", Biostatistics
 2017) of a candidate is the posterior probability that its true gain is zero or less, under the
-distribution of gains that the run learns from its screened proposals (islands/ratchet/prior.py).
+distribution of gains that the run learns from its screens (islands/ratchet/learnt_prior.py).
 
 A candidate is screened by one trial on a seed that the head has a score for. A promising one gets
 fresh common seeds, candidate and head on each, one at a time. It is discarded once more trials are

@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from statistics import median
 
+from islands.ratchet.learnt_prior import ConfirmedGain, learn
 from islands.ratchet.noise import Noise
-from islands.ratchet.prior import ConfirmedGain, GainPrior, learn
+from islands.ratchet.prior import GainPrior
 
 MAX_REMEMBERED = 1024
 """Latest screened gains that are learned from."""

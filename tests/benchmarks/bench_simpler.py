@@ -16,8 +16,8 @@ from math import sqrt
 from statistics import fmean
 
 from islands.ratchet.acceptance import CandidateEvidence, Decision, KeepTally
+from islands.ratchet.learnt_prior import learn
 from islands.ratchet.noise import Noise
-from islands.ratchet.prior import learn
 from islands.ratchet.simpler import SimplerRule, may_have_lost
 
 PROPOSALS = 60

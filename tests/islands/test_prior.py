@@ -9,17 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from islands.ratchet.acceptance import CandidateEvidence, KeepTally
+from islands.ratchet.learnt_prior import MAX_WASTED_TRIALS, ConfirmedGain, learn
 from islands.ratchet.lfsr import CAUTION, LfsrRule
 from islands.ratchet.noise import Noise
-from islands.ratchet.prior import (
-    CONFIRM_TRIALS,
-    GRID,
-    MAX_GAIN,
-    MAX_WASTED_TRIALS,
-    ConfirmedGain,
-    learn,
-    prior_of_migrant,
-)
+from islands.ratchet.prior import CONFIRM_TRIALS, GRID, MAX_GAIN, prior_of_migrant
 
 RULE = LfsrRule()
 NOISE = Noise(sigma=0.5**0.5, seeds=100)  # one pair varies by 1

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from islands.ratchet.acceptance import CandidateEvidence, KeepTally
+from islands.ratchet.learnt_prior import learn
 from islands.ratchet.noise import Noise, gain_of, spread, weigh
-from islands.ratchet.prior import learn
 from islands.records import Gain
 from islands.rng import seed_of
 from islands.state.lifecycle import LIFECYCLE, LifecycleError, diagram, has_ended, next_state

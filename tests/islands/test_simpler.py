@@ -4,9 +4,9 @@ import pytest
 
 from islands import events as ev
 from islands.ratchet.acceptance import CandidateEvidence, Decision, KeepTally
+from islands.ratchet.learnt_prior import learn
 from islands.ratchet.noise import Noise
 from islands.ratchet.policy import RatchetPolicy
-from islands.ratchet.prior import learn
 from islands.ratchet.simpler import SimplerRule
 from islands.records import Entry, Proposal
 from islands.state.run_state import State

@@ -37,6 +37,7 @@ PER_THOUSAND = 1.0
 NIGHT = RunPlan(RatchetPolicy(), 1, 100)
 WATCHED = RunPlan(RatchetPolicy(sentinel_every=25), 1, 100)
 SIGMAS = (0.25, 1.0, 2.0, 4.0)
+LOADED = ("published", "harsh", "tuned", "tiny")
 
 
 def cell(name, mixture, sigma, nil=None, plan=NIGHT, **more):
@@ -69,13 +70,17 @@ def times(mixture):
     """Yield the cells in which proposals or levels change with time."""
     yield cell(f"{mixture}, drying", mixture, 1.0, trend=Trend(30.0))
     yield cell(f"{mixture}, learning", mixture, 1.0, trend=Trend(learning=60.0))
-    for pattern in LOAD_PATTERNS[1:]:
-        load = Load(pattern, 10.0)
-        yield cell(f"{mixture}, load {pattern}", mixture, 1.0, plan=WATCHED, load=load)
     hot = Throttling(5.0)
     yield cell(f"{mixture}, throttling", mixture, 0.5, plan=WATCHED, throttling=hot)
     slow = Drift(10.0, onset=0.0)
     yield cell(f"{mixture}, slow slice", mixture, 1.0, plan=replace(WATCHED, islands=2), drift=slow)
+
+
+def loads():
+    """Yield the cells of load that others make, which costs ten median gains."""
+    for mixture, pattern, sigma in product(LOADED, LOAD_PATTERNS[1:], SIGMAS):
+        name = f"{mixture}, load {pattern}, sigma {sigma:g}"
+        yield cell(name, mixture, sigma, plan=WATCHED, load=Load(pattern, 10.0))
 
 
 def cells():
@@ -83,7 +88,7 @@ def cells():
     disturbed = [each for mixture in ("published", "harsh") for each in noises(mixture)]
     changing = [each for mixture in ("published", "harsh") for each in times(mixture)]
     heavy = cell("tuned, t3, sigma 1", "tuned", 1.0, tails=3.0)
-    return dict([*mixtures(), *disturbed, heavy, *changing])
+    return dict([*mixtures(), *disturbed, heavy, *changing, *loads()])
 
 
 def line(name, summary, before):

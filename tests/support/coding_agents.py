@@ -113,6 +113,10 @@ for _ in range(calls):
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request) as reply:
         said = json.load(reply)["choices"][0]["message"]["content"]
+if said == "remove":
+    os.chdir("/")
+    os.rename("/scratch/genome", "/scratch/gone")
+    sys.exit()
 path, old, new = said.split("|")
 text = open(path).read()
 open(path, "w").write(text.replace(old, new))

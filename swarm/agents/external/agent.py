@@ -71,24 +71,27 @@ class _Guard:
     before: Usage
     """What the probe cost, reported with the first proposal."""
 
-    calls: int = 0
+    latest: Usage = Usage()
+    """What the run's own calls have cost, at most."""
+
     run: asyncio.Task[Finished] | None = None
     reason: str = ""
 
     def spent(self, usage: Usage) -> None:
         """Take in what the run has spent, before each call to the model."""
-        self.passed_on(self.total(usage))
-        most, settled = self.settings, usage.calls == self.calls
-        self.calls = usage.calls
+        most, settled = self.settings, usage.calls == self.latest.calls
+        self.latest = usage
+        self.passed_on(self.total)
         if usage.calls > most.max_turns:
             self.end(f"ended at `max_turns: {most.max_turns}` calls to the model")
         # before a call it would be the most that this may cost, many times what it will
         if settled and most.max_usd is not None and usage.usd > most.max_usd:
             self.end(f"ended at `max_usd: {most.max_usd:g}`, dollars of one proposal")
 
-    def total(self, usage: Usage) -> Usage:
-        """Return `usage` with what the probe cost."""
-        pairs = zip(astuple(usage), astuple(self.before), strict=True)
+    @property
+    def total(self) -> Usage:
+        """All that is reported with the proposal."""
+        pairs = zip(astuple(self.latest), astuple(self.before), strict=True)
         return Usage(*(one + other for one, other in pairs))
 
     def end(self, reason: str) -> None:
@@ -105,6 +108,7 @@ class CodingAgent:
     - `home`: the folder of the run that keeps its logs
     - `scratch`: the folder of sockets, gone after each proposal
     - `genome`: the files and folders that may change
+    - `places`: shared with the launch's other coding agents; each run takes one
     """
 
     name: str
@@ -115,6 +119,7 @@ class CodingAgent:
     genome: tuple[str, ...]
     home: Path
     scratch: Path
+    places: asyncio.Semaphore = field(repr=False)
     on_usage: UsageCallback = field(default=ignore_usage, repr=False)
     questions: RunQuestions | None = field(default=None, repr=False)
     """Who answers what it asks of the run; None: nobody."""
@@ -151,9 +156,32 @@ class CodingAgent:
         files = given(brief.genome)
         if not files:
             raise AgentError("unavailable", f"agent {self.name!r}: {_NOTHING_TO_EDIT}")
-        prompt = task_text(brief, files, self.genome, self._asks_by)
         log = self._log(brief)
         guard = _Guard(self.settings, partial(self.on_usage, brief), self._before)
+        self._before = Usage()  # proposals that are asked for meanwhile do not report it again
+        try:
+            async with self.places:
+                finished, failure = await self._in_sandbox(brief, files, log, guard)
+            ending = self._checked(finished, guard, log, failure)
+        except BudgetError:
+            self._before = guard.before
+            raise
+        except AgentError as error:
+            raise AgentError(error.error_kind, str(error), guard.total, error.retry_after) from None
+        changed = changes(files, finished.files)
+        if not changed:
+            reason = self._said("changed no file of the genome", log)
+            raise AgentError("unapplied", reason, guard.total)
+        return self._proposal(ending, changed, guard.total)
+
+    async def _in_sandbox(
+        self, brief: Brief, files: dict[str, str], log: Path, guard: _Guard
+    ) -> tuple[Finished, AgentError | BudgetError | None]:
+        """Return how its run ended, and why the latest call to its model failed, if it did.
+
+        Raises AgentError where the guard has ended it.
+        """
+        prompt = task_text(brief, files, self.genome, self._asks_by)
         with _folder(self.scratch) as sockets, _short(sockets) as short:
             lease = await self._open(brief.experiment, short, guard)
             try:
@@ -165,15 +193,7 @@ class CodingAgent:
             finally:
                 if lease is not None:
                     await lease.close()
-        usage = guard.total(lease.usage if lease is not None else Usage())
-        self._before = Usage()
-        if finished is None:
-            raise AgentError("timeout", self._said(guard.reason, log), usage)
-        ending = self._checked(finished, usage, log, lease.failure if lease is not None else None)
-        changed = changes(files, finished.files)
-        if not changed:
-            raise AgentError("unapplied", self._said("changed no file of the genome", log), usage)
-        return self._proposal(ending, changed, usage)
+        return finished, lease.failure if lease is not None else None
 
     def learn(self, attempt: Attempt) -> None:
         """Do nothing: the next brief says how the experiment ended."""
@@ -250,8 +270,8 @@ class CodingAgent:
         socket.chmod(0o666)  # as root the sandbox has a uid of its own; the token guards the lease
         return lease
 
-    async def _run(self, job: AgentJob, log: Path, guard: _Guard) -> Finished | None:
-        """Run the job; None where the guard has ended it. Raises AgentError."""
+    async def _run(self, job: AgentJob, log: Path, guard: _Guard) -> Finished:
+        """Run the job. Raises AgentError, without the cost, where it was ended or left too much."""
         guard.run = asyncio.ensure_future(run_job(job, self.genome, log))
         try:
             return await guard.run
@@ -259,14 +279,18 @@ class CodingAgent:
             me = asyncio.current_task()
             if not guard.reason or (me is not None and me.cancelling()):
                 raise
-            return None
+            raise AgentError("timeout", self._said(guard.reason, log)) from None
         except ScratchError as error:
             raise AgentError("malformed", self._said(str(error), log)) from None
         except DisturbedError as error:
             raise AgentError("timeout", self._said(f"was disturbed: {error}", log)) from None
 
     def _checked(
-        self, finished: Finished, usage: Usage, log: Path, failure: AgentError | BudgetError | None
+        self,
+        finished: Finished,
+        guard: _Guard,
+        log: Path,
+        failure: AgentError | BudgetError | None,
     ) -> RunEnd:
         """Return how the run ended. Raises AgentError unless it says that it is done.
 
@@ -275,19 +299,19 @@ class CodingAgent:
         settings, killed = self.settings, finished.exit.killed
         if killed == "deadline":
             reason = f"was killed after `seconds: {settings.seconds:g}` without an end"
-            raise AgentError("timeout", self._said(reason, log), usage)
+            raise AgentError("timeout", self._said(reason, log))
         if killed:
             reason = f"was killed at `memory_mib: {settings.memory_mib}`"
-            raise AgentError("malformed", self._said(reason, log), usage)
+            raise AgentError("malformed", self._said(reason, log))
         ending = self.line.ending(finished.output, finished.code)
-        if not ending.ended and isinstance(failure, BudgetError) and not usage.calls:
+        if ending.ended:
+            return ending
+        if isinstance(failure, BudgetError) and not guard.latest.calls:
             raise failure
-        if not ending.ended and isinstance(failure, AgentError):
-            raise AgentError(failure.error_kind, str(failure), usage, failure.retry_after)
-        if not ending.ended:
-            reason = f"ended without a result: {ending.error or f'exit status {finished.code}'}"
-            raise AgentError("malformed", self._said(reason, log), usage)
-        return ending
+        if isinstance(failure, AgentError):
+            raise AgentError(failure.error_kind, str(failure), retry_after=failure.retry_after)
+        reason = f"ended without a result: {ending.error or f'exit status {finished.code}'}"
+        raise AgentError("malformed", self._said(reason, log))
 
     def _said(self, reason: str, log: Path) -> str:
         return f"{reason_line(f'{self.line.title} {reason}')} (log: {log})"

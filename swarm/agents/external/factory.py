@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.contract import SetupError
@@ -20,14 +22,28 @@ from swarm.agents.llm.factory import check_price, read_key
 from swarm.agents.llm.settings import check_settings
 from swarm.agents.questions import RunQuestions
 
+RUNS_A_CORE = 2
+"""Coding agents that run at one time for each core of the machine, on all islands together.
+
+They mostly wait for their models. But each island asks for up to eight proposals ahead: eight runs
+of opencode took 3.5 GB and all of two cores, which the trials needed."""
+
+
+def _places() -> asyncio.Semaphore:
+    return asyncio.Semaphore(RUNS_A_CORE * (os.cpu_count() or 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where coding agents of a run work: what they may change, their logs, their sockets."""
+    """Where coding agents of a run work: what they may change, their logs, their sockets.
+
+    `places`: how many may run at one time; the others wait.
+    """
 
     genome: tuple[str, ...]
     logs: Path
     scratch: Path
+    places: asyncio.Semaphore = field(default_factory=_places)
 
 
 def make_coding_agent(  # noqa: PLR0913, PLR0917 - what all agents share, and what is told of them
@@ -65,6 +81,7 @@ def make_coding_agent(  # noqa: PLR0913, PLR0917 - what all agents share, and wh
         genome=place.genome,
         home=place.logs,
         scratch=place.scratch,
+        places=place.places,
         on_usage=on_usage,
         questions=questions,
     )

@@ -99,6 +99,9 @@ class LanguageModel:
             prompt = self._prompt(brief, picks_lines=known.prefers_lines(self.client.settings))
             try:
                 return await self._converse(brief, prompt, bill)
+            except BudgetError:
+                self._before = bill.usage  # nothing was asked, so nothing is reported
+                raise
             except AgentError as error:
                 last = shortened == MAX_SHORTENED or error.error_kind != "too_long"
                 if last or not known.shorten(prompt.chars):
@@ -223,7 +226,11 @@ class LanguageModel:
         """
         bill = self._bill(brief)
         limit = self.client.capabilities.max_prompt_chars(self.client.settings)
-        reply = await self.client.ask(summary_prompt(brief, known, limit), (), bill)
+        try:
+            reply = await self.client.ask(summary_prompt(brief, known, limit), (), bill)
+        except BudgetError:
+            self._before = bill.usage
+            raise
         text = without_reasoning(clean(reply.text)).strip()
         if reply.ending != "done" or not text:
             raise AgentError("malformed", f"the answer was {reply.ending} and is empty", bill.usage)

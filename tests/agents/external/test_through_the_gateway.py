@@ -77,6 +77,49 @@ def test_it_ends_at_its_own_limits(ask, server):
     assert 0 < error.usage.usd < 0.05
 
 
+def test_whatever_becomes_of_a_run_its_calls_are_counted(ask, server):
+    """One that left nothing to read back, too: its failure says what it cost, and the probe."""
+    error, reports = ask([Say("remove")], probe=True)
+    assert "removed its working folder" in str(error)
+    assert error.usage == reports[-1]
+    assert error.usage.calls == len(server.log) + len(server.probes[-1:]) == 2
+
+
+def test_what_the_probe_cost_is_reported_once(server, tmp_path, monkeypatch):
+    """With the first of two proposals made at the same time, and not lost where none has room.
+
+    With one place they run one after the other.
+    """
+    monkeypatch.setenv("LOOPBACK_KEY", KEY)
+    for each in (tmp_path, *tmp_path.parents[:2]):
+        each.chmod(0o755)
+    command, budget, held, agent = f"{caller(tmp_path)} 1", Budget(), [], None
+
+    def script(_request):
+        held.append(agent.places.locked())
+        return ANSWER
+
+    server.play(script)
+
+    async def main():
+        nonlocal agent
+        async with gateway_of(budget) as gateway:
+            model = settings_of(server, "chat")
+            agent = make_agent(tmp_path, gateway, kind="command", command=command, model=model)
+            agent.places = asyncio.Semaphore(1)
+            await agent.probe()
+            budget.set_limits(budget.spent_usd, None)
+            with pytest.raises(BudgetError):
+                await agent.propose(brief("Go."))
+            budget.set_limits(None, None)
+            return await asyncio.gather(*(agent.propose(brief("Go.")) for _ in range(2)))
+
+    made = asyncio.run(main())
+    assert sorted(one.usage.calls for one in made) == [1, 2]
+    assert (held, server.max_concurrent) == ([True, True], 1)
+    assert budget.spent_usd == pytest.approx(sum(one.usage.usd for one in made), abs=1e-8)
+
+
 def test_without_budget_no_call_is_made(ask, server):
     """The launch ends by its limit, not by a failure of the agent."""
     error, _ = ask([ANSWER], budget=Budget(max_usd=0.000001))

@@ -12,10 +12,12 @@ def moment(time: datetime) -> str:
 
 def lasted(seconds: float) -> str:
     """Return how long something took, in seconds or, if that is long, in minutes."""
+    if seconds < _SHORT_S:
+        return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < _LONG_S else f"{seconds / 60:.1f} min"
 
 
-_LONG_S = 100
+_SHORT_S, _LONG_S = 10, 100
 
 
 def duration(seconds: float) -> str:

@@ -49,6 +49,7 @@ from swarm.project.genome_files import require_text
 from swarm.project.problem import freeze
 from swarm.project.removal import RemovalPlan, remove
 from swarm.project.repository import (
+    PROGRAM,
     LaunchBase,
     load_program,
     program_path,
@@ -71,10 +72,10 @@ async def assemble(
     with _ledger(folder) as (ledger, past), _present(folder):
         opened = past.opened
         base = LaunchBase(opened.base, opened.target, opened.program) if opened else tip(repo)
-        if not options.run and base.program != (here := program_path(repo)):
+        if not options.run and base.program != program_path(repo):
             raise SetupError(
-                f"run {folder.name} improves what {base.program} names, and here is {here}: name"
-                " the run with --run, or begin one with --new"
+                f"run {folder.name} improves what {base.program} names, which is not the {PROGRAM}"
+                " of this folder: name the run with --run, or begin one with --new"
             )
         program = load_program(repo, base.commit, base.program)
         resumed = ResumedProgram(program)

@@ -87,7 +87,7 @@ def test_foreign_load_voids_and_slowdown_give_warnings():
     assert quiet.warnings() == []
     taken, void = loud.warnings()
     assert taken.startswith("others took 6.0% of its cores' time")
-    assert void == "1 void (harness, 0 s), the latest: others were there"
+    assert void == "1 void (harness, 0.0 s), the latest: others were there"
     assert quiet.voids == ()
     assert loud.as_dict()["foreign_cpu_worst"] == 0.10
     slowed = SliceMetrics(steps_per_second=140.0, steps_per_second_alone=355.0).warnings()

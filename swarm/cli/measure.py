@@ -103,7 +103,8 @@ def _measure_range(
 
 def range_table(result: RangeResult) -> Table:
     """Return one row for each commit of a range, and what they come to together."""
-    title = f"{result.metric} of {plural(len(result.steps), 'commit')}, {result.seeds} fresh seeds"
+    commits, seeds = plural(len(result.steps), "commit"), plural(result.seeds, "fresh seed")
+    title = f"{result.metric} of {commits}, {seeds}"
     grid = Table(title=whole(title), title_justify="left", box=None, pad_edge=False)
     claims = any(step.claimed is not None for step in result.steps)
     headings = ("commit", "judged", "gain", "chance of no gain", *(("claimed",) if claims else ()))
@@ -126,6 +127,9 @@ def _range_summary(result: RangeResult) -> str:
     parts = [f"{count} {judgement}" for judgement, count in counts.most_common()]
     if result.skipped:
         parts.append(f"{plural(result.skipped, 'commit')} left the genome as it was")
+    if result.strangers:
+        claims = plural(result.strangers, "claim")
+        parts.append(f"{claims} on commits that are not in the range: cannot be known here")
     if result.total is not None:
         parts.append(f"sum of gains {result.total.format()}")
     if result.whole is not None:

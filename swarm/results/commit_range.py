@@ -72,6 +72,7 @@ class RangeResult:
     seeds: number of fresh seeds
     steps: the commits, oldest first
     skipped: commits that change nothing in the genome
+    strangers: claims on commits that are none of these: nothing here tells what they are worth
     total: sum of the steps' gains, None if one fails
     whole: gain of the last commit over the start of the range, None if a side has no score
     """
@@ -81,6 +82,7 @@ class RangeResult:
     seeds: int
     steps: tuple[RangeStep, ...]
     skipped: int
+    strangers: int
     total: Gain | None
     whole: Gain | None
 
@@ -133,6 +135,7 @@ async def measure_range(  # noqa: PLR0913 - one for each option of the command
         seeds=seeds,
         steps=tuple(judged),
         skipped=skipped,
+        strangers=len(claims) - sum(step.claimed is not None for step in judged),
         total=_sum(gains) if len(gains) == len(judged) else None,
         whole=paired_gain(of(first, last)),
     )
@@ -141,8 +144,8 @@ async def measure_range(  # noqa: PLR0913 - one for each option of the command
 def read_claims(path: Path, direction: Direction) -> dict[str, float]:
     """Return the gain of each commit that a `results.tsv` of autoresearch says was kept.
 
-    Its columns are commit, the metric, ..., status; each kept row is compared with the kept one
-    before it. Raises SetupError where the file cannot be read so.
+    Its columns are commit and status, and first of the others the metric; each kept row is compared
+    with the kept one before it. Raises SetupError where the file cannot be read so.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -154,7 +157,7 @@ def read_claims(path: Path, direction: Direction) -> dict[str, float]:
     columns = list(rows[0]) if rows else []
     if len(columns) < 3 or "commit" not in columns or "status" not in columns:  # noqa: PLR2004 - and a metric
         raise SetupError(f"--claimed {path}: the first line must name commit, a metric, and status")
-    metric = columns[columns.index("commit") + 1]
+    metric = next(name for name in columns if name not in {"commit", "status"})
     claims: dict[str, float] = {}
     before: float | None = None
     for row in rows:

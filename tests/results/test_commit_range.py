@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,7 @@ def test_a_night_of_somebody_else_is_measured_commit_by_commit(tmp_path):
     comment = git(repo, "rev-parse", "HEAD")
     claims = tmp_path / "results.tsv"
     rows = [("base", "2.4", "keep"), (better[:7], "2.6", "keep"), (comment[:7], "2.7", "discard")]
+    rows.append(("c0ffee1", "2.8", "keep"))
     lines = ["commit\tscore\tstatus\tdescription", *("\t".join([*row, "x"]) for row in rows)]
     claims.write_text("\n".join(lines) + "\n")
     span = (f"{start}..HEAD", "--seeds", "3")
@@ -51,6 +53,7 @@ def test_a_night_of_somebody_else_is_measured_commit_by_commit(tmp_path):
     assert steps[comment]["claimed"] is None
     assert abs(steps[comment]["gain"]["mean"]) < 0.05
     assert found["skipped"] == 1
+    assert found["strangers"] == 1
     assert math.isclose(found["whole"]["mean"], found["total"]["mean"], abs_tol=0.05)
     assert not (repo / ".swarm/run1").exists()
     assert "range" in swarm(repo, "measure", span[0], "--kept", code=2)
@@ -89,6 +92,16 @@ def test_any_claims_file_is_read_or_refused_in_one_line(tmp_path_factory, data):
     assert refusal.startswith(f"--claimed {path}: ")
     assert "\n" not in refusal
     assert all(math.isfinite(gain) for gain in read.values())
+
+
+@pytest.mark.parametrize("columns", [*permutations(["commit", "val_bpb", "status"])])
+def test_the_metric_is_the_column_that_is_none_of_the_others(tmp_path, columns):
+    """Wherever it stands."""
+    path, row = tmp_path / "results.tsv", {"commit": "bea057b", "val_bpb": "0.98", "status": "keep"}
+    first = row | {"commit": "187e419", "val_bpb": "0.99"}
+    lines = [columns, *([one[name] for name in columns] for one in (first, row))]
+    path.write_text("".join("\t".join(line) + "\n" for line in lines))
+    assert read_claims(path, "minimize") == pytest.approx({"bea057b": 0.01})
 
 
 def test_claims_are_gains_over_the_row_kept_before(tmp_path):

@@ -38,16 +38,14 @@ from functools import singledispatchmethod
 from statistics import fmean, median
 
 from islands import events as ev
-from islands.drift.level_change import evidence, sum_of_squares
+from islands.drift.anchor_spread import certain_difference, repeats_exactly, tolerance, unlike
+from islands.drift.level_change import evidence
 from islands.drift.watched_slice import SliceEpoch, WatchedSlice
 from islands.ratchet.noise import Noise
 from islands.rng import seed_of
 
 ALPHA = 0.05
 """Bound on the chance that a run without drift quarantines a slice."""
-
-MATERIAL_SDS = 0.5
-"""Difference of levels that matters, in standard deviations of a pair."""
 
 MAX_REPEATS = 10
 """Suspicious sentinels in a row that are noise larger than was known, or an alarm."""
@@ -70,17 +68,8 @@ MAX_PROBES = 9
 MAX_BACKOFF = 8
 """Longest wait between probes of a quarantined slice, in sentinel intervals."""
 
-UNLIKE_SDS = 1.0
-"""Difference of slices' anchors, in deviations of a pair, from which they may be unlike."""
-
-EXACT_REPEATS = 3
-"""Repeated anchors, all equal, from which a score is taken to repeat exactly."""
-
 EXACT_INTERVALS = 4
 """How much longer a slice then measures from one sentinel to the next."""
-
-MIN_SPREAD_FREEDOM = 4
-"""Degrees of freedom from which the anchor's own spread is used."""
 
 
 class Sentinels:
@@ -111,7 +100,7 @@ class Sentinels:
             return 0.0
         off = levels[0][0] - levels[1][0]
         counts = levels[0][1], levels[1][1]
-        return off if abs(off) > self._certain_difference(counts, pair) else 0.0
+        return off if abs(off) > certain_difference(self.slices.values(), counts, pair) else 0.0
 
     def quarantine_reason(self, name: str) -> str:
         """Return why slice `name` is quarantined, "" where it is not."""
@@ -125,23 +114,12 @@ class Sentinels:
         watched = self._watched(name)
         if self.exact:
             interval *= EXACT_INTERVALS
-        return watched.count_since >= interval or self._unlike(watched, pair)
+        return watched.count_since >= interval or unlike(self.slices.values(), watched, pair)
 
     @property
     def exact(self) -> bool:
         """Whether one commit on one seed repeats its score exactly, as far as sentinels show."""
-        levels = [watched.level for watched in self.slices.values() if watched.level]
-        repeats = sum(map(len, levels)) - len(levels)
-        return repeats >= EXACT_REPEATS and all(len({*level}) == 1 for level in levels)
-
-    def _unlike(self, watched: WatchedSlice, pair: float) -> bool:
-        """Return whether a slice should repeat the anchor to tell unlike slices from noise."""
-        levels = [one.level for one in self.slices.values()]
-        if len(levels) == 1 or not all(levels) or self._spread()[1] >= MIN_SPREAD_FREEDOM:
-            return False
-        means = [*map(fmean, levels)]
-        fewest = len(watched.level) == min(map(len, levels))
-        return fewest and max(means) - min(means) > UNLIKE_SDS * pair
+        return repeats_exactly(self.slices.values())
 
     def must_check(self, name: str) -> bool:
         """Return whether slice `name` needs a sentinel before another experiment begins on it."""
@@ -311,28 +289,12 @@ class Sentinels:
             return self._former.get(place)
         return (fmean(watched.level), len(watched.level)) if watched.level else None
 
-    def _certain_difference(self, counts: tuple[int, int], pair: float) -> float:
-        """Return the difference from which levels of so many sentinels certainly differ.
-
-        Until the anchor's own spread is known, it is taken as a pair's over root two.
-        """
-        own, freedom = self._spread()
-        if freedom < MIN_SPREAD_FREEDOM:
-            own = pair / math.sqrt(2)
-        return 3 * own * math.sqrt(1 / counts[0] + 1 / counts[1])
-
-    def _spread(self) -> tuple[float, int]:
-        """Return the anchor's standard deviation on one slice, and its degrees of freedom."""
-        groups = [watched.level for watched in self.slices.values() if watched.level]
-        freedom = sum(map(len, groups)) - len(groups)
-        return (math.sqrt(sum_of_squares(groups) / freedom) if freedom else 0.0, freedom)
-
     def _anchor_ended(
         self, trial: ev.TrialStarted, watched: WatchedSlice, score: float | None, pair: float
     ) -> None:
         """Apply the anchor's score on a slice, None where it failed."""
         if watched.quarantine_reason:
-            watched.tolerance = self._tolerance(len(watched.level), pair)
+            watched.tolerance = tolerance(self.slices.values(), len(watched.level), pair)
             watched.probes.append(math.nan if score is None else score)
         elif score is None:
             watched.failures += 1
@@ -348,7 +310,7 @@ class Sentinels:
         first = not watched.level
         watched.suspicious.append(score)
         watched.failures = 0
-        near = self._tolerance(len(watched.level), pair)
+        near = tolerance(self.slices.values(), len(watched.level), pair)
         good = first or abs(score - fmean(watched.level)) <= near
         value = 0.0 if good and len(watched.suspicious) == 1 else self._evidence_of_change(watched)
         # value < 1: a score just within the tolerance does not clear an outlier before it
@@ -371,7 +333,7 @@ class Sentinels:
         if median(off) < STRANGE_SDS * pair:
             self._accept(trial, watched)
             return
-        watched.tolerance = self._tolerance(len(watched.level), pair)
+        watched.tolerance = tolerance(self.slices.values(), len(watched.level), pair)
         watched.drift_reason = (
             f"its last {len(off)} sentinels are off by up to {max(off):.4g} from {level:.6g},"
             " and agree on no other level"
@@ -386,13 +348,6 @@ class Sentinels:
 
     def _may_repeat(self, watched: WatchedSlice) -> bool:
         return watched.sentinels < FREE_REPEATS + REPEAT_SHARE * watched.trials
-
-    def _tolerance(self, count: int, pair: float) -> float:
-        """Return how far a good score may be from the mean of `count` scores."""
-        own, freedom = self._spread()
-        if freedom < MIN_SPREAD_FREEDOM:
-            return MATERIAL_SDS * pair
-        return max(MATERIAL_SDS * pair, 2 * own * math.sqrt(1 + 1 / max(count, 1)))
 
     def _evidence_of_change(self, watched: WatchedSlice) -> float:
         """Return the e-value of a change of level anywhere in a slice's sentinels."""

@@ -16,8 +16,9 @@ from analysis.database.projection.project import project
 from analysis.lineage import fold
 from harness.contract import Failure, Outcome, SetupError
 from islands import events as ev
+from islands.drift.anchor_spread import EXACT_REPEATS
 from islands.drift.level_change import DRIFT_WIDTH_SDS, bayes_factor
-from islands.drift.sentinels import EXACT_REPEATS, MAX_REPEATS, Sentinels
+from islands.drift.sentinels import MAX_REPEATS, Sentinels
 from islands.ratchet.noise import Noise
 from islands.ratchet.policy import RatchetPolicy
 from islands.state.run_state import State

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
@@ -26,7 +27,9 @@ from swarm.cli.console import (
     wide_console,
 )
 from swarm.project.runs import RunFolder, locate
-from swarm.results.measured_ablation import MeasuredAblation, measure_ablation
+
+if TYPE_CHECKING:
+    from swarm.results.measured_ablation import MeasuredAblation
 
 _SEEDS = 5
 
@@ -91,6 +94,9 @@ def _hypotheses(run: RecordedRun, numbers: list[int]) -> dict[int, str]:
 def _measured(
     folder: RunFolder, target: str, seeds: int, sandbox: SandboxKind, *, quiet: bool
 ) -> MeasuredAblation:
+    # a quarter of a second, for --measure only
+    from swarm.results.measured_ablation import measure_ablation  # noqa: PLC0415
+
     tell = progress_teller(quiet=quiet)
     return asyncio.run(measure_ablation(folder, target, seeds, tell, sandbox=sandbox))
 

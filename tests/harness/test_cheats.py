@@ -20,6 +20,7 @@ SIBLINGS = {
     "cheat_batch",
     "cheat_blocks",
     "cheat_experts",
+    "cheat_first_answer",
     "cheat_infinity",
     "cheat_note_train",
     "cheat_rows",

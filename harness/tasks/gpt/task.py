@@ -50,8 +50,7 @@ def scoring_timeout_s(seconds: float, audit: int = SCREENING_AUDIT) -> float:
     """Return the time limit for scoring the model of a trial with a budget of `seconds`.
 
     The audit has the same limit, longer if it covers more positions. It is generous, because a busy
-    machine must not make a fair model invalid: one is scored in a tenth of its budget, or a third
-    if a CPU trains at depth 8.
+    machine must not make a fair model invalid: one is scored in a twentieth of its budget.
     """
     return 30 + seconds * audit_effort(audit)
 

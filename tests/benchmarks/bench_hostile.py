@@ -1,10 +1,11 @@
 """What hostile candidates do to honest ones: `python -m tests.benchmarks.bench_hostile [HOSTILE]`.
 
-Two runs of `swarm launch` on packing, with real sandboxes and a model that proposes what it is told
-to: honest candidates alone, and the same ones in turn with as many hostile ones (50), which try to
-make trials void, late or slow. Each honest candidate computes for a fixed number of steps. Prints
-the ratios of the honest ones' median scores and times (by the trials' own clock), what became of
-the hostile ones, and what ended each run.
+Runs of `swarm launch` on packing, with real sandboxes and a model that proposes what it is told to:
+honest candidates alone, the same ones in turn with as many hostile ones (50), which try to make
+trials void, late or slow, and honest ones alone again. Each honest candidate computes for a fixed
+number of steps. Prints the ratios of the honest ones' median scores and times (by the trials' own
+clock) to those of the two runs alone, and of these two to each other: what this machine makes of
+it. Then what became of the hostile ones, and what ended each run.
 """
 
 from __future__ import annotations
@@ -102,18 +103,18 @@ def honest(events):
 def main(number):
     """Run twice and print what came of it."""
     runs = []
-    for mixed in (False, True):
+    for mixed in (False, True, False):
         with tempfile.TemporaryDirectory() as folder:
             runs.append(measured(Path(folder), number, mixed=mixed))
-    alone, beside = map(honest, runs)
-    both = alone.keys() & beside.keys()
+    before, beside, after = map(honest, runs)
+    both = before.keys() & beside.keys() & after.keys()
     for place, what in enumerate(("scores", "seconds")):
-        with_them, without = (
-            median(each[name][place] for name in both) for each in (beside, alone)
+        first, among, last = (
+            median(each[name][place] for name in both) for each in (before, beside, after)
         )
-        print(
-            f"{what} of {len(both)} honest candidates, with to without: {with_them / without:.3f}"
-        )
+        ratio, itself = 2 * among / (first + last), last / first
+        print(f"{what} of {len(both)} honest candidates, with to without: {ratio:.3f}", end=", ")
+        print(f"without to without: {itself:.3f}")
     ends = defaultdict(Counter)
     for name, end in proposed(runs[1]):
         if name.startswith("hostile"):

@@ -32,6 +32,14 @@ MAX_REPLY_FAILURES = 8
 OUTAGE_S, REPLY_OUTAGE_S = 120.0, 600.0
 """Seconds of failures that count as an outage: of a provider, and of unusable replies."""
 
+UNREACHABLE: frozenset[ErrorKind] = frozenset({"server", "network"})
+RETRIED_S = 240.0
+"""Seconds between two failures to reach a provider that are an outage: each was tried for minutes.
+
+An overloaded server (HTTP 503) is asked for five minutes before a call fails: three such calls took
+a launch 12 minutes.
+"""
+
 FIRST_REST_S, LONGEST_REST_S = 60.0, 600.0
 
 GIVE_UP_S = 1800.0
@@ -71,11 +79,12 @@ class _Health:
 
     def is_out(self, kind: ErrorKind, now: float) -> bool:
         """Return whether its failures amount to an outage."""
-        reply = kind in REPLY_ERRORS
-        lasts = now - self.since >= (REPLY_OUTAGE_S if reply else OUTAGE_S)
-        return (lasts and self.failures >= MIN_FAILURES) or (
-            reply and self.failures >= MAX_REPLY_FAILURES
-        )
+        reply, lasted = kind in REPLY_ERRORS, now - self.since
+        if reply and self.failures >= MAX_REPLY_FAILURES:
+            return True
+        if kind in UNREACHABLE and self.failures > 1 and lasted >= RETRIED_S:
+            return True
+        return self.failures >= MIN_FAILURES and lasted >= (REPLY_OUTAGE_S if reply else OUTAGE_S)
 
     @property
     def given_up(self) -> bool:

@@ -74,6 +74,14 @@ def test_an_agent_that_never_proposes_stops_the_launch_within_minutes(tmp_path, 
     assert run.ledger.kept[-1].reason == f"error: {why}"
 
 
+def test_a_server_that_is_retried_for_minutes_is_not_waited_for_three_times(tmp_path):
+    """An overloaded one is asked for five minutes before a call fails: two such are an outage."""
+    slow = Outage("m", error=AgentError("server", "HTTP 503"), think=320.0)
+    run, why = ended(tmp_path, i0=slow)
+    assert "agent 'm' has not made one proposal in 2 tries: HTTP 503" in why
+    assert end_of(run) < 720
+
+
 def test_an_agent_that_goes_down_rests_and_the_others_go_on(tmp_path):
     """It is asked ever less often, and the other island uses its slice to the end."""
     down = Outage("ollama", start=600.0)

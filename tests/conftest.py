@@ -2,6 +2,8 @@
 
 import os
 import signal
+import tempfile
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -99,3 +101,25 @@ def pytest_runtest_setup(item):
     """Skip a test marked `sandbox`, before its fixtures run, where no sandbox can be made."""
     if item.get_closest_marker("sandbox") and missing():
         pytest.skip(missing())
+
+
+@contextmanager
+def open_to_all():
+    """Yield a folder that every user can reach; pytest's are closed, and Landlock has no mounts."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user can reach."""
+    with open_to_all() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def module_folder():
+    """The same for all tests of a module."""
+    with open_to_all() as folder:
+        yield folder

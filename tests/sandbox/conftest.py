@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +12,6 @@ from tests.support.sandboxes import (
     STARTS,
     prewarm,
 )
-
-
-@pytest.fixture
-def open_folder():
-    """A folder that every user can reach: pytest's own are closed, and Landlock mounts nothing."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 @pytest.fixture(scope="module")

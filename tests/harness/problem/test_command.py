@@ -96,9 +96,9 @@ class Problem:
 
 
 @pytest.fixture(scope="module")
-def problem(tmp_path_factory):
+def problem(module_folder):
     """A Python function with its benchmark."""
-    return Problem(tmp_path_factory.mktemp("command"), FILES)
+    return Problem(module_folder, FILES)
 
 
 @pytest.mark.parametrize("kind", kinds())
@@ -222,9 +222,9 @@ needs_node = pytest.mark.skipif(not shutil.which("node"), reason="no node on thi
 
 @needs_gcc
 @pytest.mark.parametrize("kind", kinds())
-def test_a_build_runs_once_for_each_genome_outside_the_budget(tmp_path, kind):
+def test_a_build_runs_once_for_each_genome_outside_the_budget(open_folder, kind):
     """With the system's compiler; a genome that does not compile is a crash with its errors."""
-    problem = Problem(tmp_path, MAKE)
+    problem = Problem(open_folder, MAKE)
     first, again = (problem.measure(sandbox=kind) for _ in range(2))
     assert (first.score, again.score) == (42.0, 42.0), first
     assert first.seconds["build"] > 10 * again.seconds["build"]
@@ -417,10 +417,10 @@ print("n:", int(ended == [child]))
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize("kind", kinds())
-def test_a_command_hears_that_its_child_has_ended(tmp_path, kind):
+def test_a_command_hears_that_its_child_has_ended(open_folder, kind):
     """By SIGCHLD: `node --test` would wait for ever."""
     front = FILES["program.md"].replace("ops/s", "n")
-    problem = Problem(tmp_path, FILES | {"bench.py": WAITS, "program.md": front})
+    problem = Problem(open_folder, FILES | {"bench.py": WAITS, "program.md": front})
     assert problem.measure(sandbox=kind).score == 1.0
 
 

@@ -4,7 +4,10 @@ Small models fail to copy lines exactly, and to keep to a form that is described
 a few lines of code, drawn by chance, and a server that enforces the schema lets them name one of
 these and nothing else:
 
-    {"hypothesis": "...", "edits": [{"line": "3| LR = 0.1", "replacement": "LR = 0.2"}]}
+    {"edits": [{"line": "3| LR = 0.1", "replacement": "LR = 0.2"}], "hypothesis": "..."}
+
+The hypothesis comes last: of 16 that a model of 1.5 B wrote first, 2 said what its edits changed,
+so what later agents were told of the others was wrong; of 6 that it wrote last, 5 did.
 
 A replacement is moved to the indentation of the line that it replaces; an empty one deletes it.
 Where a server enforces nothing, `line` may be a number or the text alone; `first` and `last`, which
@@ -52,17 +55,17 @@ MAX_TOKENS = 1_024
 INSTRUCTION = """\
 # How to answer
 
-With one JSON object and nothing else. "hypothesis" says in a sentence what you change and why the
-score should improve; each of "edits" has a "line", copied from the list that the message to you
-ends with, number included, and as "replacement" the code that shall stand there instead, which must
-differ from it."""
+With one JSON object and nothing else. Each of "edits" has a "line", copied from the list that the
+message to you ends with, number included, and as "replacement" the code that shall stand there
+instead, which must differ from it; "hypothesis" says in a sentence what these edits change and why
+the score should improve."""
 
 LIST = """\
 Change one of these lines:
 
 %s
 
-{"hypothesis": "...", "edits": [{"line": "...", "replacement": "..."}]}"""
+{"edits": [{"line": "...", "replacement": "..."}], "hypothesis": "..."}"""
 
 _LABEL = re.compile(r"\s*(?:(?P<path>[^|]+):)?(?P<number>\d{1,7}) ?\|(?P<text>.*)", re.DOTALL)
 
@@ -128,7 +131,7 @@ def schema(lines: Sequence[str]) -> dict[str, Any]:
     text = {"type": "string", "maxLength": MAX_TEXT_CHARS}
     edit = _object({"line": {"type": "string", "enum": [*lines]}, "replacement": text})
     edits = {"type": "array", "minItems": 1, "maxItems": MAX_EDITS, "items": edit}
-    return _object({"hypothesis": text, "edits": edits})
+    return _object({"edits": edits, "hypothesis": text})
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -207,3 +207,26 @@ def test_sixteen_calls_at_once_keep_a_limit_in_tokens(server, monkeypatch):
     assert {one.limit for one in refused} == {"tokens"}
     assert sum(server.tokens) == budget.spent_tokens <= limit
     assert limit - budget.spent_tokens < max_tokens_of(render(numbered_brief(100)), ()) + 8192
+
+
+def test_what_a_probe_cost_is_reported_once(server):
+    """By the first call that is made after it, whatever has had no room in the budget before."""
+    server.play([GOOD, GOOD])
+    budget = Budget()
+    agent = make_model_agent(server, "anthropic", budget)
+
+    async def main():
+        async with contextlib.aclosing(ClosingAgents(agent)):
+            await agent.probe()
+            budget.set_limits(budget.spent_usd, None)
+            refused = await outcome_of(agent, numbered_brief(1))
+            with pytest.raises(BudgetError):
+                await agent.summarise(numbered_brief(1), "nothing yet")
+            budget.set_limits(None, None)
+            briefs = (numbered_brief(2), numbered_brief(3))
+            return refused, await asyncio.gather(*(agent.propose(brief) for brief in briefs))
+
+    refused, made = asyncio.run(main())
+    assert isinstance(refused, BudgetError)
+    assert sorted(one.usage.calls for one in made) == [1, 2]
+    assert budget.spent_usd == pytest.approx(sum(one.usage.usd for one in made), abs=1e-8)

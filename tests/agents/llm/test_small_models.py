@@ -56,11 +56,14 @@ def asked(server, answer, **settings):
     return asyncio.run(main())
 
 
+def schema_of(body):
+    """Return the schema that a request asks for, in either wire format."""
+    return body.get("format") or body["response_format"]["json_schema"]["schema"]
+
+
 def first_line(request):
     """Answer as a small model does: one of the lines that the schema allows."""
-    body = request.body
-    schema = body.get("format") or body["response_format"]["json_schema"]["schema"]
-    lines = schema["properties"]["edits"]["items"]["properties"]["line"]["enum"]
+    lines = schema_of(request.body)["properties"]["edits"]["items"]["properties"]["line"]["enum"]
     edits = [{"line": lines[0], "replacement": "lr = 0.05"}]
     return Say(json.dumps({"hypothesis": "a smaller step", "edits": edits}))
 
@@ -73,6 +76,7 @@ def test_a_small_model_is_asked_for_a_line_of_a_list(server, context):
     assert isinstance(proposal, Proposal)
     assert proposal.files["seed/train.py"].data.startswith(b"lr = 0.05\n")
     body = server.log[0].request.body
+    assert list(schema_of(body)["properties"]) == ["edits", "hypothesis"]  # in order of writing
     assert "tools" not in body and "tools" not in server.probes[0].body
     said = json.dumps(body["messages"])
     assert "SEARCH" not in said

@@ -7,7 +7,7 @@ these and nothing else:
     {"edits": [{"line": "3| LR = 0.1", "replacement": "LR = 0.2"}], "hypothesis": "..."}
 
 The hypothesis comes last: of 16 that a model of 1.5 B wrote first, 2 said what its edits changed,
-so what later agents were told of the others was wrong; of 6 that it wrote last, 5 did.
+so what later agents were told of the others was wrong; of the first 6 that it wrote last, 5 did.
 
 A replacement is moved to the indentation of the line that it replaces; an empty one deletes it.
 Where a server enforces nothing, `line` may be a number or the text alone; `first` and `last`, which

@@ -133,7 +133,11 @@ class LevelMoves:
         if not moves.restless:
             surprise = min(surprise, STRANGENESS / 2)
         moves.strangeness = min(max(moves.strangeness + surprise, 0.0), STRANGENESS)
-        return moves.strangeness >= STRANGENESS and moves.repeats >= 1
+        return moves.strangeness >= STRANGENESS and self.may_repeat(name)
+
+    def may_repeat(self, name: str) -> bool:
+        """Return whether another head may run again on slice `name` though it may find no move."""
+        return self._of(name).repeats >= 1
 
     def returned(self, name: str) -> None:
         """Take in that slice `name` is back at a level that it had while it was steady."""

@@ -204,7 +204,6 @@ class Sentinels:
         trial, score = event.started, event.outcome.score
         watched = self._watched(trial.slice)
         watched.trials += 1
-        watched.sentinels += trial.purpose == "sentinel"
         watched.count_since += score is not None and trial.purpose in ev.ISLANDS_OWN
         if trial.purpose == "sentinel" and trial.experiment:
             return  # a head beside a candidate's screen: islands/drift/level_moves.py
@@ -212,6 +211,7 @@ class Sentinels:
             trial.purpose == "baseline" and trial.seed == self.anchor[1]
         ):
             self.count += trial.purpose == "sentinel"
+            watched.sentinels += trial.purpose == "sentinel"
             self._anchor_ended(trial, watched, score, noise().pair)
         elif score is not None and trial.purpose in ev.ISLANDS_OWN:
             voidable = ev.VoidedTrial(

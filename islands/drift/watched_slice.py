@@ -19,7 +19,7 @@ class WatchedSlice:
     - `suspicious`: scores of the latest sentinels, none of them good
     - `failures`: latest sentinels in a row that failed
     - `moves`: how often its level moved without being steady in between
-    - `trials`, `sentinels`: how many it has run
+    - `trials`, `sentinels`: how many it has run; heads that run again are none of the sentinels
     - `last_good_trial`: trial id of the last good sentinel
     - `count_since`: trials after that one
     - `trials_since`, `discards_since`: those that void would be, and discards that rest on them

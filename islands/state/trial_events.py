@@ -140,6 +140,7 @@ def _screened(
     doubtful = facts.sentinels.suspicious(name)
     if doubtful:
         facts.moves.suspect(name)
+        doubtful = facts.moves.may_repeat(name)
     doubtful |= facts.scores.stale(experiment.parent, trial.seed, name)
     if noise.pair:
         below = prior.chance_below(gain / noise.pair / prior.unit)

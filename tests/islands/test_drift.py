@@ -254,6 +254,20 @@ def test_repeated_sentinels_take_few_of_a_slices_trials():
     assert not sentinels.suspicious("s1")
 
 
+def test_heads_that_run_again_take_no_sentinel_its_repeats():
+    """They are trials of their slice like any other: 40 of them let three more be repeated."""
+    sentinels = Sentinels()
+    feed(sentinels, "s0", [0.0, 0.6, 0.7, 0.6])
+    for number in range(40):
+        begun = ev.TrialStarted(f"h{number}", 7, "i", "head", "sentinel", 1, 0, "s0")
+        score = Outcome(begun.trial, "h", "namespaces", score=0.0)
+        sentinels.apply(ev.TrialEnded(begun, score), lambda: Noise(0.7, 1000))
+    feed(sentinels, "s0", [0.6, 0.7])
+    assert sentinels.must_check("s0")
+    feed(sentinels, "s0", [0.6])
+    assert not sentinels.must_check("s0")
+
+
 def test_trials_of_a_drifting_slice_are_void(tmp_path):
     """Its trials and discards are voided and its island moves to another slice.
 

@@ -4,7 +4,9 @@ import random
 
 import pytest
 
+from islands import events as ev
 from islands.drift.level_moves import MOVED_SDS, RESTLESS_TRIALS, UNSTEADY_TRIALS, LevelMoves
+from islands.drift.sentinels import Sentinels
 from islands.ratchet.policy import RatchetPolicy
 from swarm.simulation.disturbances import Load
 from swarm.simulation.metrics import tally
@@ -50,6 +52,18 @@ def test_heads_that_run_again_for_nothing_are_few():
             repeats += 1
             moves.repeated("s0", 0.0, 1.0)
     assert repeats == 3
+
+
+def test_heads_that_run_again_are_few_where_sentinels_stay_strange(monkeypatch):
+    """As a sentinel off its level may not be repeated at once, its slice can stay so for long."""
+    monkeypatch.setattr(Sentinels, "suspicious", lambda sentinels, name: True)
+    run = simulate_run(Conditions(MIXTURES["null"]), PLAN, 3)
+    heads = [
+        event
+        for event in run.events
+        if isinstance(event, ev.TrialStarted) and event.purpose == "sentinel" and event.experiment
+    ]
+    assert 1 <= len(heads) <= 4
 
 
 def test_a_slice_is_unsteady_for_some_trials_after_a_move():

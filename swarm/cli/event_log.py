@@ -110,12 +110,12 @@ def verdict_reached(event: ev.VerdictReached, state: State) -> str:
 
 @describe.register
 def promotion_started(event: ev.PromotionStarted, state: State) -> str:
-    """Give the rung and how many changes are measured there."""
+    """Give the rung, how many changes are measured there, and how long that takes at most."""
     rung = state.run.rungs[event.rung]
     again = ", the only rung, on fresh seeds" if len(state.run.rungs) == 1 else ""
     return (
         f"promotion {event.number}: {plural(len(event.parts), 'change')} at rung {event.rung}"
-        f" (depth {rung.depth}, {rung.seconds:g} s){again}"
+        f" (depth {rung.depth}, {rung.seconds:g} s){again}; at most {event.trials} trials"
     )
 
 

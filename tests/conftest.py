@@ -85,9 +85,10 @@ def corpora(tmp_path_factory):
     """Keep corpora and what is compiled in a cache of this test run's own, one for its workers."""
     workers = "PYTEST_XDIST_WORKER" in os.environ
     base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if workers else base) / "swarm-cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SWARM_CACHE", str((base.parent if workers else base) / "swarm-cache"))
-        yield
+        patch.setenv("SWARM_CACHE", str(cache))
+        yield cache
 
 
 @pytest.fixture(scope="session")

@@ -32,13 +32,9 @@ KJV_DIGEST = "49aa951678db7358156b587535ccdcf698fe938ce61081597f09844f777a6e0d"
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def prepared(corpora, kjv):
     """A cache that holds kjv, never to be changed."""
-    cache = tmp_path_factory.mktemp("prepared")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SWARM_CACHE", str(cache))
-        data.prepare("kjv")
-    return cache
+    return corpora
 
 
 @pytest.fixture(scope="module")

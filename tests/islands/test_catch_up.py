@@ -227,7 +227,7 @@ def test_islands_that_adopted_a_quarantined_head_fall_back():
 @pytest.mark.parametrize("topology", ["ring", "star", "complete", "random"])
 def test_a_simulated_run_catches_up_by_the_rules(topology):
     """From the ledger: never during an experiment, never past a change that is not judged."""
-    plan = RunPlan(RatchetPolicy(), 4, 300, migration=Migration(topology))
+    plan = RunPlan(RatchetPolicy(), 4, 160, migration=Migration(topology))
     one = simulate_run(Conditions(HARSH, sigma=0.25), plan, 3)
     names = [event.island for event in one.events if isinstance(event, ev.IslandOpened)]
     chains = {name: [] for name in names}

@@ -287,7 +287,7 @@ def test_changes_that_break_fail_their_trials():
     assert tally(one).keeps == tally(one).discards == tally(one).gain == 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2))])
 def test_a_tally_counts_what_the_truth_says(seed):
     """Counted by other means: the state's lists and the world's effects, change by change."""
     one = simulate_run(Conditions(HARSH, sigma=0.5), RunPlan(RatchetPolicy(), 4, 300), seed)

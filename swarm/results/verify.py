@@ -229,10 +229,15 @@ def _rebased(record: _Record) -> Iterator[str]:
             yield f"{name} holds {ref.commit} on {ref.parent}, not {event.commit}"
 
 
+_NOWHERE = "no commit"
+"""Where a branch is that does not exist."""
+
+
 def _heads(record: _Record) -> Iterator[str]:
     """Yield branches that are not at their island's head by the ledger.
 
-    A head is recorded before its branch moves: a coordinator may be killed, or be, in between.
+    A head is recorded before its branch moves, the first one before it is made: a coordinator may
+    be killed, or be, in between.
     """
     state, heads = State(), dict[str, list[str]]()
     _follow(state, heads, record.lines)
@@ -240,17 +245,20 @@ def _heads(record: _Record) -> Iterator[str]:
     first = {name: len(past) - accepted for name, past in heads.items()}
     _follow(state, heads, record.later)
     for name, island in state.islands.items():
-        ref = record.refs.get(f"refs/heads/{island.opened.branch}", _Ref("no commit", ""))
+        ref = record.refs.get(f"refs/heads/{island.opened.branch}", _Ref(_NOWHERE, ""))
         if ref.commit not in heads[name][max(0, first.get(name, 0)) :]:
             yield f"branch {island.opened.branch} is at {ref.commit}, not at {island.head}"
 
 
 def _follow(state: State, heads: dict[str, list[str]], lines: Iterable[Line]) -> None:
-    """Fold `lines` into `state`, and add each head that an island gets to its list in `heads`."""
+    """Fold `lines` into `state`, and add each head that an island gets to its list in `heads`.
+
+    Each list begins with where a branch is that has not been made.
+    """
     for line in lines:
         state.apply(line.event)
         for name, island in state.islands.items():
-            if heads.setdefault(name, [island.head])[-1] != island.head:
+            if heads.setdefault(name, [_NOWHERE, island.head])[-1] != island.head:
                 heads[name].append(island.head)
 
 

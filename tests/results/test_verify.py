@@ -461,6 +461,15 @@ def test_a_branch_may_be_one_keep_behind_a_coordinator_that_did_not_stop(record)
     assert "is at no commit" in violations(record)["heads"][0]
 
 
+def test_a_branch_may_be_missing_until_the_coordinator_has_made_it(record):
+    """An island is recorded before its branch is made: a coordinator may be killed in between."""
+    lines = bodies(ledger_path(record).read_bytes())
+    first = next(n for n, line in enumerate(lines) if b'"kind":"trial_started"' in line)
+    ledger_path(record).write_bytes(chained(lines[:first]))
+    git(record.repo, "update-ref", "-d", "refs/heads/swarm/lab/i0")
+    assert "heads" not in violations(record)
+
+
 def test_a_ledger_that_grows_meanwhile_is_allowed(record, monkeypatch):
     """Events recorded while git's refs are read count, a new head included."""
     whole, path, refs = ledger_path(record).read_bytes(), ledger_path(record), verification._refs

@@ -48,6 +48,9 @@ look-ahead, the first found one at 0.1 % of all positions in 99 of 100 audits, t
 0.02 % in 9,998 of 10,000."""
 
 
+SliceKind = Literal["cpu", "cuda", "mps"]
+"""The kind of device that a slice is."""
+
 MAX_WALL = 4.0
 """Wall time, in budgets, that a trial may take while others use its cores."""
 
@@ -69,7 +72,7 @@ class Slice:
     """
 
     name: str
-    kind: Literal["cpu", "cuda", "mps"]
+    kind: SliceKind
     cores: tuple[int, ...] = ()
     gpu: str = ""
     parent: str = ""

@@ -27,15 +27,18 @@ Slices = Collection[WatchedSlice]
 def spread(slices: Slices) -> tuple[float, int]:
     """Return the anchor's standard deviation on one slice, and its degrees of freedom."""
     groups = [watched.level for watched in slices if watched.level]
-    freedom = sum(map(len, groups)) - len(groups)
+    freedom = _repeats(groups)
     return (math.sqrt(sum_of_squares(groups) / freedom) if freedom else 0.0, freedom)
 
 
 def repeats_exactly(slices: Slices) -> bool:
     """Return whether one commit on one seed repeats its score exactly, for all that is known."""
     levels = [watched.level for watched in slices if watched.level]
-    repeats = sum(map(len, levels)) - len(levels)
-    return repeats >= EXACT_REPEATS and all(len({*level}) == 1 for level in levels)
+    return _repeats(levels) >= EXACT_REPEATS and all(len({*level}) == 1 for level in levels)
+
+
+def _repeats(groups: list[list[float]]) -> int:
+    return sum(map(len, groups)) - len(groups)
 
 
 def tolerance(slices: Slices, count: int, pair: float) -> float:

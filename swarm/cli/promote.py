@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 
 import click
 from rich.table import Table
 
-from analysis.database.refresh import refresh
 from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.genome.categories import CATEGORIES
@@ -25,11 +23,10 @@ from swarm.cli.console import (
     whole,
     wide_console,
 )
-from swarm.cli.live import LiveView
+from swarm.cli.run_steps import run_steps
 from swarm.coordinator import run_actions
-from swarm.coordinator.reopen import reopen
 from swarm.coordinator.run import Run
-from swarm.project.runs import RunFolder, load_state, locate
+from swarm.project.runs import load_state, locate
 from swarm.results.selection import next_promotion
 
 
@@ -52,7 +49,9 @@ def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
     new = resumable or next_promotion(before) is not None
     if not new and not promotions.ended:
         raise SetupError(_NOTHING_KEPT)
-    state = _promoted(folder, sandbox, as_json=as_json) if new else before
+    state = before
+    if new:
+        state = run_steps(folder, sandbox, _next_step, _begin, as_json=as_json)
     promoted = state.promotions.ended[-1]
     if as_json:
         click.echo(to_json(_facts(state, promoted)))
@@ -65,14 +64,6 @@ def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
 
 
 _NOTHING_KEPT = "nothing was kept yet: resume the run with `swarm launch`"
-
-
-def _promoted(folder: RunFolder, sandbox: SandboxKind, *, as_json: bool) -> State:
-    """Measure a promotion; return the state of the run afterwards."""
-    view = LiveView(wide_console(stderr=as_json))
-    state = asyncio.run(reopen(folder, sandbox, _next_step, _begin, view))
-    refresh(folder.path)
-    return state
 
 
 def _next_step(state: State, name: str) -> RunStep | None:

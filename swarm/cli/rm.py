@@ -26,7 +26,7 @@ def rm(name: str, *, keep_branches: bool, yes: bool) -> None:
     click.echo(_described(plan, keep_branches=keep_branches))
     if not yes:
         click.confirm("remove it?", abort=True)
-    remove(plan, keep_branches=keep_branches)
+    remove(plan.run, keep_branches=keep_branches)
     click.echo(f"removed {plan.run.name}")
 
 

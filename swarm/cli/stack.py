@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict, replace
 from statistics import NormalDist
 
@@ -10,7 +9,6 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from analysis.database.refresh import refresh
 from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.scheduling.run_steps import next_of_stack
@@ -25,9 +23,8 @@ from swarm.cli.console import (
     whole,
     wide_console,
 )
-from swarm.cli.live import LiveView
+from swarm.cli.run_steps import run_steps
 from swarm.coordinator import run_actions
-from swarm.coordinator.reopen import reopen
 from swarm.coordinator.run import Run
 from swarm.project.runs import load_state, locate
 
@@ -51,9 +48,7 @@ def stack(name: str | None, sandbox: SandboxKind, *, again: bool, as_json: bool)
     state = load_state(folder)
     if _due(state, again=again):
         _require_two(state)
-        console = wide_console(stderr=as_json)
-        state = asyncio.run(reopen(folder, sandbox, next_of_stack, _begin, LiveView(console)))
-        refresh(folder.path)
+        state = run_steps(folder, sandbox, next_of_stack, _begin, as_json=as_json)
     judged = state.stacks.judged[-1]
     if as_json:
         click.echo(to_json(asdict(judged)))

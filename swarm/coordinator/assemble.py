@@ -47,7 +47,7 @@ from swarm.executors.preflight import PreflightPool, choose_slices
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.project.genome_files import require_text
 from swarm.project.problem import freeze
-from swarm.project.removal import RemovalPlan, remove
+from swarm.project.removal import remove
 from swarm.project.repository import (
     PROGRAM,
     LaunchBase,
@@ -104,6 +104,7 @@ async def assemble(
                 revision=resumed.revision,
                 notices=resumed.notices,
             )
+            require_trials_left(launch.limits, past)
             shared = SharedGateway(_budget_of(launch, past), calls, stack)
             teams = await make_teams(program, launch, shared, answers)
             if not options.unlimited:
@@ -114,9 +115,12 @@ async def assemble(
             folder.genomes.mkdir(parents=True)
             harness = identity.export(folder.harness)
             settings = program.settings
-            max_foreign_cpu = settings.slices.max_foreign_cpu
             config = ExecutorConfig(
-                settings.task, program.data, launch.sandbox, max_foreign_cpu, problem
+                settings.task,
+                program.data,
+                launch.sandbox,
+                settings.slices.max_foreign_cpu,
+                problem,
             )
             slices = tuple({island.slice.name: island.slice for island in islands}.values())
             executor = await shared.metered(
@@ -181,7 +185,7 @@ def _remove_worthless(folder: RunFolder) -> None:
     state = load_state(folder)
     if not (state.scores.by_commit or state.usd or state.tokens):
         with suppress(SetupError):  # a file is still being written: without a ledger it is no run
-            remove(RemovalPlan(folder, (), 0, 0), keep_branches=False)
+            remove(folder, keep_branches=False)
 
 
 def _remove_unbegun(folder: RunFolder) -> None:
@@ -206,7 +210,6 @@ def _present(folder: RunFolder) -> Iterator[None]:
 
 
 def _budget_of(launch: Launch, past: State) -> Budget:
-    """Return what is left to spend of the launch's limits. Raises SetupError if no trial is."""
-    require_trials_left(launch.limits, past)
+    """Return what is left to spend of the launch's limits."""
     spent = Usage(tokens_untold=past.tokens, usd=past.usd)
     return Budget(launch.limits.usd, launch.limits.tokens, spent)

@@ -58,9 +58,9 @@ def plan_removal(run: RunFolder) -> RemovalPlan:
     return RemovalPlan(run, names, len(refs), size)
 
 
-def remove(plan: RemovalPlan, *, keep_branches: bool) -> None:
-    """Remove the run of `plan`. Raises SetupError where its folder cannot be removed."""
-    run, git = plan.run, Plumbing(plan.run.repo)
+def remove(run: RunFolder, *, keep_branches: bool) -> None:
+    """Remove `run`. Raises SetupError where its folder cannot be removed."""
+    git = Plumbing(run.repo)
     places = [f"refs/swarm/{run.name}/"]
     if not keep_branches:
         places.append(f"refs/heads/swarm/{run.name}/")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -94,14 +95,15 @@ class LanguageModel:
         request.
         """
         # tools and parsers run between a reply and the proposal's end, and other agents' calls too
-        bill, known = self._bill(brief, report_settled=True), self.client.capabilities
+        with self._bill(brief, report_settled=True) as bill:
+            return await self._propose(brief, bill)
+
+    async def _propose(self, brief: Brief, bill: Bill) -> Proposal:
+        known = self.client.capabilities
         for shortened in count():
             prompt = self._prompt(brief, picks_lines=known.prefers_lines(self.client.settings))
             try:
                 return await self._converse(brief, prompt, bill)
-            except BudgetError:
-                self._before = bill.usage  # nothing was asked, so nothing is reported
-                raise
             except AgentError as error:
                 last = shortened == MAX_SHORTENED or error.error_kind != "too_long"
                 if last or not known.shorten(prompt.chars):
@@ -191,12 +193,20 @@ class LanguageModel:
                 Turn("user", last, results=(*results, *late)),
             ]
 
-    def _bill(self, brief: Brief, *, report_settled: bool = False) -> Bill:
-        """Return a bill for `brief`, which the first time has what the probe cost."""
+    @contextmanager
+    def _bill(self, brief: Brief, *, report_settled: bool = False) -> Iterator[Bill]:
+        """Yield a bill for `brief`, which the first time has what the probe cost.
+
+        Where the budget has no room nothing is reported, and the next bill has it.
+        """
         bill = Bill(partial(self.on_usage, brief), brief.experiment, report_settled)
         bill.carry(self._before)
         self._before = Usage()
-        return bill
+        try:
+            yield bill
+        except BudgetError:
+            self._before = bill.usage
+            raise
 
     @property
     def _tools(self) -> tuple[Tool, ...]:
@@ -224,13 +234,9 @@ class LanguageModel:
 
         Raises AgentError if it writes nothing, BudgetError if the budget has no room for it.
         """
-        bill = self._bill(brief)
         limit = self.client.capabilities.max_prompt_chars(self.client.settings)
-        try:
+        with self._bill(brief) as bill:
             reply = await self.client.ask(summary_prompt(brief, known, limit), (), bill)
-        except BudgetError:
-            self._before = bill.usage
-            raise
         text = without_reasoning(clean(reply.text)).strip()
         if reply.ending != "done" or not text:
             raise AgentError("malformed", f"the answer was {reply.ending} and is empty", bill.usage)

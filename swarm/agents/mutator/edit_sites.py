@@ -16,8 +16,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from harness.contract import SliceKind
 from swarm.agents.mutator.identifiers import (
     EFFECTLESS_CALLS,
     SEMANTIC_PARAMETERS,
@@ -47,8 +48,8 @@ MAX_DIMENSION = 2
 MAX_LISTED = 8
 """Elements of a tuple or list that are a knob each; more of them, or rows of them, are a table."""
 
-DEVICES = frozenset({"cpu", "cuda", "mps"})
-"""Keys of a table whose values matter on that kind of device alone (harness.contract.Slice)."""
+DEVICES: frozenset[str] = frozenset(get_args(SliceKind))
+"""Keys of a table whose values matter on that kind of device alone."""
 
 ZERO_OPTIONS = {"0": ("1",), "0.0": ("0.01", "0.1", "0.3")}
 """Values to try for a zero, which has no place on a logarithmic scale."""

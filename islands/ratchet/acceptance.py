@@ -27,11 +27,13 @@ class KeepTally:
     - `count`: changes that the run has kept
     - `lfsr_sum`: sum of their lfsr (see islands/ratchet/lfsr.py)
     - `turn`: which candidate of the run to be confirmed this one is, from 1
+    - `gain_sum`: sum of their gains
     """
 
     count: int = 0
     lfsr_sum: float = 0.0
     turn: int = 1
+    gain_sum: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from statistics import median
 
-from islands.ratchet.learnt_prior import ConfirmedGain, learn
+from islands.ratchet.learnt_prior import ConfirmedGain, Earned, learn, with_earned
 from islands.ratchet.noise import Noise
 from islands.ratchet.prior import GainPrior
 
@@ -30,7 +30,8 @@ class ScreenedGains:
         self._pairs: dict[int, tuple[float, int]] = {}
         self._learned: list[float] = []
         self._confirmed: list[ConfirmedGain] = []
-        self._prior: tuple[Noise, GainPrior] | None = None
+        self._learnt: tuple[Noise, GainPrior] | None = None
+        self._prior: tuple[Noise, Earned, GainPrior] | None = None
 
     def __len__(self) -> int:
         return len(self._gains)
@@ -53,17 +54,30 @@ class ScreenedGains:
         self._gains = deque(valid, maxlen=MAX_REMEMBERED)
         self._update()
 
-    def prior(self, noise: Noise) -> GainPrior:
-        """Return the prior of true gains where a pair is as noisy as `noise` says."""
-        if self._prior is None or self._prior[0] != noise:
+    def prior(self, noise: Noise, earned: Earned) -> GainPrior:
+        """Return the prior of true gains where a pair is as noisy as `noise` says.
+
+        Its bar is as high as what the run has `earned` says, in the metric's unit.
+        """
+        learnt = self._learn(noise)
+        if self._prior is None or self._prior[:2] != (noise, earned):
+            unit = learnt.unit * (noise.pair or 1.0)
+            own = Earned(earned.gain / unit, earned.trials)
+            self._prior = (noise, earned, with_earned(learnt, noise.known_by, own))
+        return self._prior[2]
+
+    def _learn(self, noise: Noise) -> GainPrior:
+        """Return the prior as the screens alone teach it."""
+        if self._learnt is None or self._learnt[0] != noise:
             unit = noise.pair or 1.0
             prior = learn(
                 [gain / unit for gain in self._learned],
                 noise.known_by,
                 [one.over(unit) for one in self._confirmed],
             )
-            self._prior = (noise, prior)
-        return self._prior[1]
+            self._learnt = (noise, prior)
+            self._prior = None
+        return self._learnt[1]
 
     def _update(self) -> None:
         self._learned = [gain for _, gain in self._gains]
@@ -75,4 +89,4 @@ class ScreenedGains:
             for number, gain in self._gains
             if number in self._pairs
         ]
-        self._prior = None
+        self._learnt = None

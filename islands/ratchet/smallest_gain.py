@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from islands.ratchet.acceptance import CandidateEvidence, KeepTally
+from islands.ratchet.learnt_prior import Earned
 from islands.ratchet.noise import Noise
 from islands.ratchet.policy import RatchetPolicy
 from islands.ratchet.screening import ScreenedGains
@@ -118,7 +119,7 @@ class _Proposals:
         gains = ScreenedGains()
         for number, gain in enumerate(screens):
             gains.add(number, gain)
-        self._prior = gains.prior(noise)
+        self._prior = gains.prior(noise, Earned())
 
     def prospect(self, gains: Sequence[float], rng: random.Random) -> _Prospect:
         """Return what becomes of proposals of these true gains, in pair deviations."""

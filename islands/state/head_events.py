@@ -73,9 +73,11 @@ def _uncount_quarantined(facts: RunFacts, island: IslandState, reason: str) -> N
     for kept in lost:
         del facts.keeps[kept.experiment]
         facts.kept_commits.discard(kept.commit)
-    lfsr_sum = math.fsum(kept.gain.lfsr for kept in lost)
+    tally = facts.keep_tally
     facts.keep_tally = KeepTally(
-        facts.keep_tally.count - len(lost), facts.keep_tally.lfsr_sum - lfsr_sum
+        tally.count - len(lost),
+        tally.lfsr_sum - math.fsum(kept.gain.lfsr for kept in lost),
+        gain_sum=tally.gain_sum - math.fsum(kept.gain.mean for kept in lost),
     )
     if lost:
         island.endings["kept"] -= len(lost)
@@ -94,7 +96,10 @@ def move_head(facts: RunFacts, experiment: Experiment, gain: Gain, *, simpler: b
     # the screening score selected the commit, so it is biased and not one of its head's scores
     # (a rule that keeps without confirming has nothing else)
     facts.scores.by_commit[experiment.commit] = dict(experiment.confirmed or experiment.screened)
-    facts.keep_tally = KeepTally(facts.keep_tally.count + 1, facts.keep_tally.lfsr_sum + gain.lfsr)
+    tally = facts.keep_tally
+    facts.keep_tally = KeepTally(
+        tally.count + 1, tally.lfsr_sum + gain.lfsr, gain_sum=tally.gain_sum + gain.mean
+    )
     kept = KeptChange(
         experiment.number,
         experiment.commit,

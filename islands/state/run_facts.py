@@ -12,6 +12,7 @@ from islands.migration import Migrants
 from islands.promotion.state import Promotions
 from islands.quarantine import Quarantines
 from islands.ratchet.acceptance import KeepTally
+from islands.ratchet.learnt_prior import Earned
 from islands.ratchet.prior import GainPrior, prior_of_migrant
 from islands.ratchet.screening import ScreenedGains
 from islands.stacking.state import StackChecks
@@ -40,6 +41,7 @@ class RunFacts:
         self.events = 0
         self.experiments = 0
         self.trials = 0
+        self.own_trials = 0
         self.trials_started = 0
         self.voids = Voids()
         self.contention = Contention()
@@ -94,7 +96,8 @@ class RunFacts:
 
     def prior(self) -> GainPrior:
         """Return the prior of the gains of the run's proposals, at most a few proposals old."""
-        return self.screens.prior(self.scores.noise())
+        earned = Earned(self.keep_tally.gain_sum, self.own_trials)
+        return self.screens.prior(self.scores.noise(), earned)
 
     def prior_of(self, experiment: Experiment) -> GainPrior:
         """Return the prior of an open experiment's gain; a migrant brings evidence of its own."""

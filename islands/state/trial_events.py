@@ -86,6 +86,7 @@ def _trial_ended(event: ev.TrialEnded, facts: RunFacts) -> None:
         _head_repeated(facts, trial, event.outcome.score)
     if trial.purpose not in ev.ISLANDS_OWN or trial.split != "dev":
         return  # stack checks and promotions judge these; agents see nothing of them
+    facts.own_trials += 1
     if event.outcome.failure is not None:
         _broke(facts, trial, event.outcome)
     elif event.outcome.score is not None:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from islands.ratchet.acceptance import CandidateEvidence, KeepTally
-from islands.ratchet.learnt_prior import MAX_WASTED_TRIALS, ConfirmedGain, learn
+from islands.ratchet.learnt_prior import (
+    EXPECTED_TRIALS,
+    MAX_WASTED_TRIALS,
+    ConfirmedGain,
+    Earned,
+    learn,
+    with_earned,
+)
 from islands.ratchet.lfsr import CAUTION, LfsrRule
 from islands.ratchet.noise import Noise
 from islands.ratchet.prior import CONFIRM_TRIALS, GRID, MAX_GAIN, prior_of_migrant
@@ -65,6 +72,27 @@ def test_what_never_gains_lowers_the_rate_and_raises_the_lfsr():
     null = learn([random.Random(n).gauss(0, 1) for n in range(800)], MANY)
     assert null.rate < learnt(1).rate / 10
     assert null.weigh([1.5] * 2, MANY).lfsr > learnt(1).weigh([1.5] * 2, MANY).lfsr
+
+
+def test_trials_that_brought_less_than_expected_lower_the_bar():
+    """Half of the expected gain, over as many trials as the expectation counts for: three quarters.
+
+    What the run earned beyond the expectation raises nothing: it was luck.
+    """
+    prior = learnt(1)
+    half = Earned(prior.rate * EXPECTED_TRIALS / 2, EXPECTED_TRIALS)
+    less, lucky = with_earned(prior, MANY, half), with_earned(prior, MANY, Earned(100.0, 10))
+    assert less.rate == pytest.approx(0.75 * prior.rate)
+    assert less.bar < prior.bar == lucky.bar
+    assert (less.prior == prior.prior).all()
+
+
+def test_a_run_that_earned_nothing_still_wastes_few_trials():
+    """However low the rate to beat is, few trials go into what is then discarded."""
+    prior = learn([random.Random(n).gauss(0, 1) for n in range(800)], MANY)
+    dry = with_earned(prior, MANY, Earned(0.0, 10**6))
+    assert dry.rate < 1e-3 * prior.rate
+    assert dry.chance_below(dry.bar) > 1 - MAX_WASTED_TRIALS / 2
 
 
 @given(st.floats(0.1, 6), st.integers(1, 8))

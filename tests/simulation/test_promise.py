@@ -4,6 +4,7 @@
 """
 
 import pytest
+from scipy.stats import poisson
 
 from islands import events as ev
 from islands.ratchet.policy import RatchetPolicy
@@ -60,17 +61,19 @@ def test_noise_is_learnt_once_a_score_varies_that_did_not():
         assert all(true > 0 for trials, _, true in found if trials < 30)
         assert any(gain.noise == 0 for trials, gain, _ in found if trials < 30)
         assert all(gain.noise > 0 for trials, gain, _ in found if trials > 40)
-        assert run.state.scores.noise().pair == pytest.approx(run.world.conditions.noise, rel=0.5)
+        assert run.state.scores.noise().pair == pytest.approx(run.world.conditions.noise, rel=0.6)
 
 
-def test_hardly_anything_is_claimed_where_hardly_anything_gains():
-    """At most one unreal claim in 1,000 trials where most proposals do nothing."""
+@pytest.mark.parametrize("nights", [4, pytest.param(50, marks=pytest.mark.soak)])
+def test_hardly_anything_is_claimed_where_hardly_anything_gains(nights):
+    """One unreal claim in 1,000 trials, where most proposals do nothing, explains what is seen."""
     runs = [
         tally(simulate_run(Conditions(MIXTURES[name], 2.0), PLAN, seed))
         for name in ("tuned", "null")
-        for seed in range(4)
+        for seed in range(nights)
     ]
-    assert sum(run.false_claims for run in runs) <= sum(run.trials for run in runs) / 1000
+    expected = sum(run.trials for run in runs) / 1000
+    assert sum(run.false_claims for run in runs) <= poisson.ppf(0.95, expected)
 
 
 def test_a_night_goes_on_under_load_that_has_come_to_stay():

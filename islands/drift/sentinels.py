@@ -53,8 +53,11 @@ MAX_REPEATS = 10
 STRANGE_SDS = 3.0
 """Their median distance from the level, in standard deviations of a pair, that is an alarm."""
 
-FREE_REPEATS = 4
-"""Sentinels that a slice may repeat, however few trials it ran."""
+FREE_REPEATS = 3
+"""Sentinels that a slice may repeat, however few trials it ran.
+
+With two a slice that drifts for 40 trials was not found in time.
+"""
 
 REPEAT_SHARE = 0.05
 """Share of a slice's trials that may be sentinels, beyond these, for one to be repeated."""
@@ -309,7 +312,7 @@ class Sentinels:
         """Accept a sentinel, declare drift, or leave the slice suspicious: it is repeated."""
         first = not watched.level
         watched.suspicious.append(score)
-        watched.failures = 0
+        watched.failures, watched.count_since = 0, 0
         near = tolerance(self.slices.values(), len(watched.level), pair)
         good = first or abs(score - fmean(watched.level)) <= near
         value = 0.0 if good and len(watched.suspicious) == 1 else self._evidence_of_change(watched)
@@ -342,7 +345,6 @@ class Sentinels:
     def _accept(self, trial: ev.TrialStarted, watched: WatchedSlice) -> None:
         watched.level += watched.suspicious
         watched.suspicious, watched.last_good_trial = [], trial.trial
-        watched.count_since = 0
         watched.trials_since.clear()
         watched.discards_since.clear()
 

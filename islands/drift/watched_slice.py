@@ -21,8 +21,9 @@ class WatchedSlice:
     - `moves`: how often its level moved without being steady in between
     - `trials`, `sentinels`: how many it has run; heads that run again are none of the sentinels
     - `last_good_trial`: trial id of the last good sentinel
-    - `count_since`: trials after that one
-    - `trials_since`, `discards_since`: those that void would be, and discards that rest on them
+    - `trials_since`, `discards_since`: those after it that void would be, and discards that rest on
+      them
+    - `count_since`: trials after the latest sentinel, good or not
     - `drift_reason`: why it has drifted, until that is on record
     - `quarantine_reason`: why it is quarantined, "" where it is not
     - `probes`: scores of its sentinels since then, nan where one failed

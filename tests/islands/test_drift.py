@@ -244,28 +244,43 @@ def test_unlike_slices_repeat_the_anchor_until_their_difference_is_certain():
 
 
 def test_repeated_sentinels_take_few_of_a_slices_trials():
-    """Four, and a twentieth of all; what is doubtful meanwhile is said to be."""
+    """Three, and a twentieth of all; what is doubtful meanwhile is said to be."""
     sentinels = Sentinels()
-    feed(sentinels, "s0", [0.0, 0.6, 0.7])
+    feed(sentinels, "s0", [0.0, 0.6])
     assert sentinels.must_check("s0")
-    feed(sentinels, "s0", [0.6, 0.6])
+    feed(sentinels, "s0", [0.7, 0.6])
     assert not sentinels.must_check("s0")
     assert sentinels.suspicious("s0")
     assert not sentinels.suspicious("s1")
 
 
 def test_heads_that_run_again_take_no_sentinel_its_repeats():
-    """They are trials of their slice like any other: 40 of them let three more be repeated."""
+    """They are trials of their slice like any other: 40 of them let two more be repeated."""
     sentinels = Sentinels()
     feed(sentinels, "s0", [0.0, 0.6, 0.7, 0.6])
     for number in range(40):
         begun = ev.TrialStarted(f"h{number}", 7, "i", "head", "sentinel", 1, 0, "s0")
         score = Outcome(begun.trial, "h", "namespaces", score=0.0)
         sentinels.apply(ev.TrialEnded(begun, score), lambda: Noise(0.7, 1000))
-    feed(sentinels, "s0", [0.6, 0.7])
+    feed(sentinels, "s0", [0.6])
     assert sentinels.must_check("s0")
     feed(sentinels, "s0", [0.6])
     assert not sentinels.must_check("s0")
+
+
+def test_a_sentinel_that_is_off_is_due_again_after_an_interval():
+    """Where its repeats are used up, it is not repeated before each experiment."""
+    sentinels = Sentinels()
+    feed(sentinels, "s0", [0.0, 0.6, 0.7, 0.6])
+    for number in range(10):
+        assert not sentinels.check_due("s0", 10, 1.0)
+        begun = ev.TrialStarted(f"s{number}", 0, "i", "head", "baseline", 1, 0, "s0")
+        score = Outcome(begun.trial, "h", "namespaces", score=0.0)
+        sentinels.apply(ev.TrialEnded(begun, score), lambda: Noise(0.7, 1000))
+    assert sentinels.check_due("s0", 10, 1.0)
+    feed(sentinels, "s0", [0.6])
+    assert sentinels.suspicious("s0")
+    assert not sentinels.check_due("s0", 10, 1.0)
 
 
 def test_trials_of_a_drifting_slice_are_void(tmp_path):

@@ -12,6 +12,11 @@ def first_line(text: str) -> str:
     return printable(next(iter(text.strip().splitlines()), ""))
 
 
+def cut(text: str, most: int) -> str:
+    """Return `text` in at most `most` characters, with an ellipsis where some are left out."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def printable(text: str, keep: str = "") -> str:
     """Return `text` with unprintable characters replaced, except those in `keep`."""
     if text.isprintable():

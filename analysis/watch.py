@@ -20,7 +20,7 @@ from analysis.dashboard import pages
 from analysis.dashboard.records import Records
 from analysis.questions.evidence import ChangeEvidence
 from analysis.run import RecordedRun
-from analysis.untrusted_text import first_line, printable
+from analysis.untrusted_text import cut, first_line, printable
 from harness.contract import SetupError
 from islands.git.plumbing import GitError
 from islands.records import Gain
@@ -177,7 +177,7 @@ def _islands(facts: Mapping[str, Any]) -> list[tuple[str, tuple[Text, ...]]]:
 def _kept(facts: Mapping[str, Any]) -> list[tuple[str, tuple[Text, ...]]]:
     rows = [("", tuple(map(Text, ("#", "gain", "island", "change"))))]
     for row in facts["kept"]:
-        idea = first_line(row["hypothesis"])[:100]
+        idea = cut(first_line(row["hypothesis"]), 100)
         cells = (f"#{row['experiment']}", _gain(row), row["island"], idea)
         rows.append((str(row["experiment"]), tuple(map(Text, cells))))
     return rows
@@ -193,7 +193,7 @@ def _evidence(run: RecordedRun, target: str) -> Text:
     shown = Text(
         f"#{found.experiment} {found.ending} on {found.island}, by {found.agent}\n", "bold"
     )
-    shown.append(first_line(found.hypothesis)[:1000] + "\n\n", "not bold")
+    shown.append(cut(first_line(found.hypothesis), 1000) + "\n\n", "not bold")
     for line in _facts(found, metric):
         shown.append(f"{line}\n", "not bold")
     try:

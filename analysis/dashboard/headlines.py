@@ -9,7 +9,7 @@ from itertools import groupby
 
 from analysis.dashboard.keeps import OpenExperiments
 from analysis.event_lines import Tone, line_of
-from analysis.untrusted_text import first_line
+from analysis.untrusted_text import cut, first_line
 from islands import events as ev
 
 MAX_TEXT = 200
@@ -50,8 +50,7 @@ def headline(event: ev.Event, hypotheses: Mapping[int, str]) -> Headline | None:
     if line is None or line.tone == "detail":
         return None
     idea = first_line(hypotheses.get(line.experiment, "")) if line.tone == "kept" else ""
-    text = first_line(f"{line.text}. {idea}" if idea else line.text)
-    text = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    text = cut(first_line(f"{line.text}. {idea}" if idea else line.text), MAX_TEXT)
     return Headline(datetime.fromtimestamp(event.recorded, UTC), text, line.tone, line.experiment)
 
 

@@ -13,7 +13,7 @@ from analysis.dashboard.keeps import ListedKeep
 from analysis.questions.target import gain_of_row
 from analysis.report.render import inert
 from analysis.times import moment
-from analysis.untrusted_text import first_line
+from analysis.untrusted_text import cut, first_line
 from islands.records import NULL, Gain
 
 NOTHING: Final = "\N{EN DASH}"
@@ -64,8 +64,7 @@ def kept_line(env: Environment, run: str, change: ListedKeep, places: Mapping[st
 
 def line(text: str | None) -> str:
     """Return the first line of untrusted text, cut to MAX_LINE."""
-    first = first_line(text or "")
-    return first if len(first) <= MAX_LINE else first[: MAX_LINE - 1] + "…"
+    return cut(first_line(text or ""), MAX_LINE)
 
 
 def diff_lines(diff: str) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
-from analysis.untrusted_text import first_line
+from analysis.untrusted_text import cut, first_line
 
 if TYPE_CHECKING:  # numpy takes a fifth of a second
     from analysis.questions.ablation import Ablation
@@ -47,4 +47,4 @@ class RunSource:
 def short(text: str) -> str:
     """Return the first words of an agent's text that fit a label: printable, one line."""
     clean = first_line(text).partition(" (")[0].replace("$", r"\$")
-    return clean if len(clean) <= MAX_LABEL else clean[: MAX_LABEL - 1] + "…"
+    return cut(clean, MAX_LABEL)

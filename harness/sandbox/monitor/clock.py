@@ -6,6 +6,12 @@ sandbox that takes MAX_WALL budgets of wall time says nothing, nor does one that
 HarnessError is a DisturbedError.
 
 On a GPU the clock is wall time: what the host lost is in the Exit.
+
+A machine also changes its speed, and a budget is not scaled by it, nor a score corrected: the speed
+of a kernel of 0.2 s before and after each trial varied by 12 %, the steps of one commit of `gpt` in
+10 s by 2.7 %. One commit on one seed repeats its score 5.5 (3.1 to 9.7) times worse on scaled
+budgets, and 1.3 (0.8 to 2.4) times with scores corrected by the slope, for 3.8 % of the time
+(tests/benchmarks/bench_speed.py, 14 trials a way, two cores of a virtual machine).
 """
 
 from __future__ import annotations

@@ -94,7 +94,8 @@ class GainPrior:
     """The distribution of true gains, and what it says about spending trials.
 
     - `prior`: probability of each gain of GRID
-    - `rate`: gain per trial when all trials are well spent
+    - `rate`: gain per trial that confirming must beat: with all trials well spent, or what the run
+      has earned where that is less
     - `bar`: screened gain from which confirming brings more than its trials would elsewhere (the
       marginal value theorem of foraging: Charnov, Theoretical Population Biology 1976) and wastes
       at most MAX_WASTED_TRIALS; minus infinity where no screen selects, so that the screening trial

@@ -59,7 +59,7 @@ def main() -> None:
 def _run(name: str, seed: int, corpus: Corpus, options: argparse.Namespace) -> float:
     """Train one variant; print and return its bits per byte."""
     module = load(name)
-    module.time = SimpleNamespace(monotonic=time.process_time)
+    module.time = SimpleNamespace(monotonic=time.process_time, thread_time=time.process_time)
     torch.manual_seed(seed)
     began, said = time.process_time(), io.StringIO()
     trial = SimpleNamespace(

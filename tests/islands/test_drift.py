@@ -91,6 +91,12 @@ def feed(sentinels, name, scores, pair=1.0):
     return None
 
 
+def end_trial(sentinels, begun):
+    """Let a trial that is no sentinel of its slice end, with a score of 0."""
+    score = Outcome(begun.trial, "h", "namespaces", score=0.0)
+    sentinels.apply(ev.TrialEnded(begun, score), lambda: Noise(0.7, 1000))
+
+
 def test_the_factor_is_that_of_its_formula_and_knows_no_unit():
     """Nothing but the ratio of shift to spread matters; equal scores say nothing."""
     own, others = [1.0, 1.2, 0.9, 3.0, 3.1], [[5.0, 5.2], [7.0, 6.9, 7.1]]
@@ -259,9 +265,7 @@ def test_heads_that_run_again_take_no_sentinel_its_repeats():
     sentinels = Sentinels()
     feed(sentinels, "s0", [0.0, 0.6, 0.7, 0.6])
     for number in range(40):
-        begun = ev.TrialStarted(f"h{number}", 7, "i", "head", "sentinel", 1, 0, "s0")
-        score = Outcome(begun.trial, "h", "namespaces", score=0.0)
-        sentinels.apply(ev.TrialEnded(begun, score), lambda: Noise(0.7, 1000))
+        end_trial(sentinels, ev.TrialStarted(f"h{number}", 7, "i", "head", "sentinel", 1, 0, "s0"))
     feed(sentinels, "s0", [0.6])
     assert sentinels.must_check("s0")
     feed(sentinels, "s0", [0.6])
@@ -274,9 +278,7 @@ def test_a_sentinel_that_is_off_is_due_again_after_an_interval():
     feed(sentinels, "s0", [0.0, 0.6, 0.7, 0.6])
     for number in range(10):
         assert not sentinels.check_due("s0", 10, 1.0)
-        begun = ev.TrialStarted(f"s{number}", 0, "i", "head", "baseline", 1, 0, "s0")
-        score = Outcome(begun.trial, "h", "namespaces", score=0.0)
-        sentinels.apply(ev.TrialEnded(begun, score), lambda: Noise(0.7, 1000))
+        end_trial(sentinels, ev.TrialStarted(f"s{number}", 0, "i", "head", "baseline", 1, 0, "s0"))
     assert sentinels.check_due("s0", 10, 1.0)
     feed(sentinels, "s0", [0.6])
     assert sentinels.suspicious("s0")

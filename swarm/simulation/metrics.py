@@ -125,10 +125,15 @@ class _Counter:
                 pass
 
     def worth(self, experiment: int, commit: str) -> float:
-        """Return what `commit` would truly lose without what `experiment` changed."""
+        """Return what `commit` would truly lose without what `experiment` changed.
+
+        What later changes undid is worth what it was when it was kept.
+        """
         changes = self.run.branches.changes
         parent, candidate = map(changes, self.commits[experiment])
         added, whole = set(candidate).difference(parent), changes(commit)
+        if added.isdisjoint(self.run.world.in_force(whole)):
+            return self.gains[experiment]
         return self.run.world.gain([change for change in whole if change not in added], whole)
 
 

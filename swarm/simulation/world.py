@@ -5,7 +5,9 @@ are for, so a world is the same in whatever order it is queried, and two rules t
 one world meet the very same proposals.
 
 Changes are numbers. A genome is worth the sum of its changes' effects and of the interactions of
-each two of them. A change without effect does nothing, and interacts with nothing.
+each two of them. A change without effect does nothing, and interacts with nothing. Where changes
+turn knobs, of which each has a few values, the last one of each knob counts: the more of them are
+well set the less is left to gain, and what one change gains others offer again.
 
 A score is BASE less the genome's worth, plus noise of standard deviation sigma in three parts: what
 all commits share on one seed (`seed_correlation` of the variance), what each trial has for itself
@@ -13,7 +15,8 @@ all commits share on one seed (`seed_correlation` of the variance), what each tr
 a commit has on a seed. Each part is normal, or Student's t. The slice adds its own offset, and
 whatever disturbs it (swarm/simulation/disturbances.py).
 
-Not covered: interactions of three changes; noise whose size depends on the commit.
+Not covered: interactions of three changes; noise whose size depends on the commit; agents that
+know which knobs are well set.
 """
 
 from __future__ import annotations
@@ -69,6 +72,18 @@ INTERACTIONS: Mapping[str, Interactions] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Knobs:
+    """What changes turn.
+
+    - `count`: number of knobs; 0: each change is another one
+    - `values`: of one knob, with an effect each
+    """
+
+    count: int = 0
+    values: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class Conditions:
     """All that makes a world but its seed. Sizes are in median gains of the mixture.
 
@@ -82,6 +97,7 @@ class Conditions:
     - `tails`: degrees of freedom of the noise, above 2; 0: normal
     - `still`: share of the run in which no score varies
     - `trend`: how proposals change in the course of a run
+    - `knobs`: what changes have in common
     """
 
     mixture: Mixture
@@ -97,6 +113,7 @@ class Conditions:
     tails: float = 0.0
     still: float = 0.0
     trend: Trend = NO_TREND
+    knobs: Knobs = Knobs()
 
     def __post_init__(self) -> None:
         if 0 < self.tails <= MIN_TAILS:
@@ -141,8 +158,21 @@ class World:
         """Return what `change` is worth by itself."""
         effect = self._effects.get(change)
         if effect is None:
-            effect = self._effects[change] = self._drawn(change)
+            effect = self._effects[change] = self._drawn(self._same(change))
         return effect
+
+    def _same(self, change: int) -> int:
+        """Return the number that stands for all changes that turn one knob to one value."""
+        knobs = self.conditions.knobs
+        if not knobs.count:
+            return change
+        return self._knob(change) + knobs.count * self._choice(f"value/{change}", knobs.values)
+
+    def _knob(self, change: int) -> int:
+        return self._choice(f"knob/{change}", self.conditions.knobs.count)
+
+    def _choice(self, key: str, count: int) -> int:
+        return int(self._uniform(key) * count)
 
     def _drawn(self, change: int) -> float:
         mixture, trend = self.conditions.mixture, self.conditions.trend
@@ -151,6 +181,12 @@ class World:
             pick, draw = self._uniform(f"again/{change}"), self._normal(f"again/effect/{change}")
             effect = mixture.effect(pick, draw)
         return 0.0 if effect > 0.0 and trend.dried(change, self._uniform) else effect
+
+    def in_force(self, changes: Collection[int]) -> Collection[int]:
+        """Return the changes that no later one of the same knob undoes."""
+        if not self.conditions.knobs.count:
+            return changes
+        return list({self._knob(change): change for change in changes}.values())
 
     def breaks(self, change: int) -> bool:
         """Return whether a genome with `change` fails its trials."""
@@ -172,6 +208,7 @@ class World:
 
         Takes time in proportion to what differs, not to the size of the heads.
         """
+        old, new = self.in_force(old), self.in_force(new)
         before, after = set(old), set(new)
         common = [change for change in new if change in before]
         added = [change for change in new if change not in before]

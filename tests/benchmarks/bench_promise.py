@@ -30,7 +30,7 @@ from swarm.simulation.disturbances import (
 from swarm.simulation.mixtures import MIXTURES
 from swarm.simulation.simulated_run import RunPlan
 from swarm.simulation.study import StudyCell, study
-from swarm.simulation.world import Conditions
+from swarm.simulation.world import Conditions, Knobs
 
 FDR = 0.05
 PER_THOUSAND = 1.0
@@ -76,6 +76,19 @@ def times(mixture):
     yield cell(f"{mixture}, slow slice", mixture, 1.0, plan=replace(WATCHED, islands=2), drift=slow)
 
 
+def seeds_shared():
+    """Yield the cells in which commits have little, or nearly all, of a seed's noise in common."""
+    for mixture, sigma, share in product(("published", "harsh"), (1.0, 4.0), (0.0, 0.85)):
+        name = f"{mixture}, {share:.0%} of the noise shared, sigma {sigma:g}"
+        yield cell(name, mixture, sigma, seed_correlation=share)
+
+
+def knobs():
+    """Yield the cells in which changes turn twenty knobs, so that gains are offered again."""
+    for mixture, sigma in product(("published", "harsh", "tuned"), SIGMAS):
+        yield cell(f"{mixture}, 20 knobs, sigma {sigma:g}", mixture, sigma, knobs=Knobs(20))
+
+
 def loads():
     """Yield the cells of load that others make, which costs ten median gains."""
     for mixture, pattern, sigma in product(LOADED, LOAD_PATTERNS[1:], SIGMAS):
@@ -88,7 +101,7 @@ def cells():
     disturbed = [each for mixture in ("published", "harsh") for each in noises(mixture)]
     changing = [each for mixture in ("published", "harsh") for each in times(mixture)]
     heavy = cell("tuned, t3, sigma 1", "tuned", 1.0, tails=3.0)
-    return dict([*mixtures(), *disturbed, heavy, *changing, *loads()])
+    return dict([*mixtures(), *seeds_shared(), *knobs(), *disturbed, heavy, *changing, *loads()])
 
 
 def line(name, summary, before):

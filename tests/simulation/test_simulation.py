@@ -28,7 +28,7 @@ from swarm.simulation.plot import plot
 from swarm.simulation.report import as_records
 from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.study import StudyCell, study, summarise
-from swarm.simulation.world import BASE, INTERACTIONS, Conditions, Sample, World
+from swarm.simulation.world import BASE, INTERACTIONS, Conditions, Knobs, Sample, World
 from tests.benchmarks.fit_mixture import Fit
 from tests.support.target import command, environment, swarm
 
@@ -229,6 +229,19 @@ def test_gains_dry_up_and_agents_learn():
     assert fmean(gains[1][first]) > fmean(gains[0][first]) / 2
     assert fmean(gains[1][last]) < fmean(gains[0][last]) / 4
     assert fmean(gains[2][last]) > 1.5 * fmean(gains[0][last])
+
+
+def test_of_changes_of_one_knob_the_last_counts():
+    """Changes of one knob and value are worth the same, beyond one another nothing."""
+    lab = world(HARSH.with_nil_share(0.0), knobs=Knobs(3, values=2))
+    worths = [lab.gain([], [change]) for change in range(200)]
+    assert len(set(worths)) == 3 * 2
+    for change in range(1, 200):
+        undone = len(lab.in_force([0, change])) == 1
+        before = worths[0] if undone else 0.0
+        assert lab.gain([0], [0, change]) == pytest.approx(worths[change] - before)
+        assert (lab.gain([0], [0, change]) == 0.0) is (worths[change] == worths[0])
+    assert len(lab.in_force(range(200))) == 3
 
 
 def test_a_share_of_nil_changes_leaves_the_others_in_proportion():

@@ -7,6 +7,7 @@ import fcntl
 import mmap
 import os
 import random
+import signal
 import struct
 import sys
 from contextlib import ExitStack, suppress
@@ -161,6 +162,7 @@ class Leases(Held):
     """Hold leases on files: who opens one without waiting is refused."""
 
     def hold(self, stack):
+        signal.signal(signal.SIGIO, signal.SIG_IGN)  # the kernel's to who holds a lease: it kills
         for path in self.wanted():
             number = os.open(path, os.O_RDONLY)
             stack.callback(os.close, number)

@@ -1,11 +1,11 @@
 """Runs every attack program in one kind of sandbox; prints what succeeded as JSON.
 
-`python tests/attacks/suite.py KIND START`. START is `cold`, or what the process has imported that
-every sandbox begins as a copy of, as a run's sandboxes do: `numpy`, or `torch`, whose copies take
-five times the CPU time (see harness/sandbox/boot/zygote_client.py); or `bare`, as `numpy`, where
-sandboxes see no file of the system's. The evidence is looked for from
-outside: what was printed, changed, reached, left behind or still alive. Programs that name no ROOM
-share one sandbox.
+`python tests/attacks/suite.py KIND START [PROGRAM...]`. START is `cold`, or what the process has
+imported that every sandbox begins as a copy of, as a run's sandboxes do: `numpy`, or `torch`, whose
+copies take five times the CPU time (see harness/sandbox/boot/zygote_client.py); or `bare`, as
+`numpy`, where sandboxes see no file of the system's. The evidence is looked for from outside: what
+was printed, changed, reached, left behind or still alive. Programs that name no ROOM share one
+sandbox.
 """
 
 from __future__ import annotations
@@ -233,17 +233,17 @@ def make_ahead(ahead: SandboxPool, policy: SandboxPolicy, argv: list[str], home:
     ahead.next_trial(home)
 
 
-def suite(kind: SandboxKind, start: str) -> dict[str, str]:
-    """Make every attack in a sandbox of `kind`; return what each came to, "" where it failed."""
+def suite(kind: SandboxKind, start: str, *only: str) -> dict[str, str]:
+    """Make every attack, or some, in a sandbox of `kind`; return what each came to, "" if held."""
     sys.path.append(str(HERE / "programs"))
-    programs = {name: importlib.import_module(name) for name in PROGRAMS}
+    programs = {name: importlib.import_module(name) for name in only or PROGRAMS}
     result = {}
     with ExitStack() as stack:
         host = Suite(kind, start, stack)
         for room in ROOMS:
             names = [n for n, each in programs.items() if getattr(each, "ROOM", "open") == room]
             turn = "at once" if room == "deadline" else "attack"
-            seen = host.attack(room, turn, names)
+            seen = host.attack(room, turn, names) if names else {}
             result |= {name: host.landed(programs[name], seen[name]) for name in names}
         again = [name for name, each in programs.items() if hasattr(each, "again")]
         for name, found in host.attack("open", "again", again).items():

@@ -28,22 +28,27 @@ WALLED = CONFINED  # these start warm, too
 USERS = ("root", "user")
 
 
-def results(kind: SandboxKind, user: str, start: str = "cold") -> dict[str, str]:
-    """Return what each attack came to in a sandbox of `kind` as `user`, "" where it failed.
+def results(
+    kind: SandboxKind, user: str, start: str = "cold", only: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Return what each attack, or `only` some, came to in a sandbox of `kind`, "" where it failed.
 
-    Sandboxes `start` cold, or from a process that has imported `numpy` or `torch`, as a run's do.
+    Attacks are made as `user`. Sandboxes `start` cold, or from a process that has imported `numpy`
+    or `torch`, as a run's do.
     """
-    done = _suite(kind, user, start)
+    done = _suite(kind, user, start, only)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 @cache
-def _suite(kind: SandboxKind, user: str, start: str) -> subprocess.CompletedProcess[str]:
+def _suite(
+    kind: SandboxKind, user: str, start: str, only: tuple[str, ...]
+) -> subprocess.CompletedProcess[str]:
     """Run the suite once, also where it fails: every test of it asks for its results."""
     python = interpreter(user, kind)
     assert python is not None, why_not(user, kind)
-    words = [python, "-B", str(HERE / "suite.py"), kind, start]
+    words = [python, "-B", str(HERE / "suite.py"), kind, start, *only]
     return subprocess.run(words, capture_output=True, text=True, check=False, **become(user))
 
 

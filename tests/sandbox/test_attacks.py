@@ -112,7 +112,8 @@ def namespaces():
 def test_the_attacks_are_real(user):
     """With `none` the attacks succeed: the suite can tell."""
     possible(user, "none")
-    landed = {name for name, how in table.results("none", user).items() if how}
+    results = table.results("none", user, only=tuple(sorted(REAL)))
+    landed = {name for name, how in results.items() if how}
     if not namespaces():  # without namespaces that attack cannot succeed either
         landed.add("make_namespaces")
     assert landed >= REAL

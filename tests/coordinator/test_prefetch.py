@@ -287,7 +287,7 @@ def test_in_real_git_a_rebased_candidate_has_both_changes_and_the_record_verifie
             islands=1,
             baseline_seeds=2,
             ratchet=RatchetPolicy(RULES["keep-if-better"]),
-            limits=RunLimits(trials=40),
+            limits=RunLimits(trials=26),
             base=branches.base("main"),
         )
         await run_islands(run)

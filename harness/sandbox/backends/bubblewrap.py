@@ -18,10 +18,11 @@ Not covered:
   names 7,500 to 145,000 bits a second of both ends' own time in Python on busy cores, from one
   sandbox to the next. What passes there of text that is scored buys nothing that is kept where
   fresh data is left (`harness.tasks.gpt.fresh`);
-- lines of a library that two zygotes share, in a cache that their cores share: whoever loads one
-  makes it faster for the other. With machine code up to 500 bits a second passed on this machine,
-  mostly none; cores that share more of a cache will pass far more. Nothing was left for the next
-  sandbox;
+- lines of a file that two sandboxes have mapped, or of a library that two zygotes share, in a cache
+  that their cores share: whoever loads one makes it faster for the other. With machine code up to
+  128,000 bits a second passed between two slices that see the system's files, up to 500 between
+  bare ones; on another day's machine, whose cores shared less, as good as none in both. Nothing was
+  left for the next sandbox;
 - an interpreter or library reachable only through a symbolic link outside `SYSTEM` and the
   interpreter's prefix; such a sandbox does not start.
 """

@@ -7,7 +7,7 @@ the host's disk, and sandbox paths in arguments are replaced by the host's.
 
 Not covered: whether a file or process exists, and a file's name, size and times, remain visible
 (the first read of a day sets a file's time of access). Pids are the machine's, so each fork says
-how many processes it has started: 6 to 15 bits a second by receivers in Python. /dev/shm
+how many processes it has started: 6 to 50 bits a second by receivers in Python. /dev/shm
 does not exist, nor /proc/self in processes that the program starts, so workers that share memory do
 not work. Disk use is watched, not limited by the kernel: a sandbox may exceed its limit for one
 tick (see `monitor.disk`). As a plain user a sandbox has our uid, and what a uid may do besides

@@ -7,7 +7,7 @@ Not covered:
   can wake each other through a futex on it, mapped shared or private. The flag that keeps a futex
   in its process cannot be asked for: whoever joins a thread waits for one without, locks between a
   program's own processes are such, and the kernel wakes one where a thread ends. Receivers in
-  Python read 160 to 290 bits a second on busy cores (`python -m tests.attacks.channels`); one in
+  Python read 160 to 400 bits a second (`python -m tests.attacks.channels`); one in
   machine code will read thousands, as by the lines of a cache that their cores share;
 - numbers that the kernel gives in turn to the whole machine: the inodes of pipes, of sockets, of
   processes in /proc and of pidfds. A core takes 1,024 at a time: 4 to 9 bits a second between two

@@ -16,7 +16,8 @@ a commit has on a seed. Each part is normal, or Student's t. The slice adds its 
 whatever disturbs it (swarm/simulation/disturbances.py).
 
 Not covered: interactions of three changes; noise whose size depends on the commit; agents that
-know which knobs are well set.
+know which knobs are well set; knobs beside trends, or where changes interact or break: these are
+drawn by change, not by knob and value.
 """
 
 from __future__ import annotations
@@ -206,7 +207,8 @@ class World:
     def gain(self, old: Collection[int], new: Collection[int]) -> float:
         """Return what the changes `new` are worth beyond `old`: exactly 0.0 where they do nothing.
 
-        Takes time in proportion to what differs, not to the size of the heads.
+        Takes time in proportion to what differs, where changes turn no knobs, not to the size of
+        the heads.
         """
         old, new = self.in_force(old), self.in_force(new)
         before, after = set(old), set(new)

@@ -2,10 +2,10 @@
 
 For each carrier and configuration, in bits a second of both ends' own time: what the receiver read
 of what the sender wrote, less what its errors cost (a channel of rate R with a share e of wrong
-bits carries R (1 - H(e))). Within four standard errors of a guess it is 0: with three, one table of
-84 cells in five showed bits that did not pass. The carriers marked with a star last: sender and
-receiver are two sandboxes of one slice, one after the other. The others need both at a time, on two
-slices.
+bits carries R (1 - H(e))). Within four standard errors of a guess it is 0: with three, chance
+shows bits that did not pass in one table of 84 cells in five. The carriers marked with a star last:
+sender and receiver are two sandboxes of one slice, one after the other. The others need both at a
+time, on two slices.
 
 Configurations: `none`, which shows that the ends work; `landlock`; `cold`, a sandbox that starts
 without a zygote; `command`, that of the user's own commands; `packages`, of task `function` where

@@ -171,6 +171,8 @@ class Suite:
 
     def attack(self, room: str, turn: str, names: list[str]) -> dict[str, Seen]:
         """Let programs attack from a sandbox, and return what was seen of each."""
+        if not names:
+            return {}
         out, log = self.folder / f"out-{room}-{turn}", self.folder / f"log-{room}-{turn}"
         out.mkdir()
         usual = {"seconds": 60.0, "memory_mib": 512, "file_mib": 8, "tmp_mib": 8}
@@ -243,7 +245,7 @@ def suite(kind: SandboxKind, start: str, *only: str) -> dict[str, str]:
         for room in ROOMS:
             names = [n for n, each in programs.items() if getattr(each, "ROOM", "open") == room]
             turn = "at once" if room == "deadline" else "attack"
-            seen = host.attack(room, turn, names) if names else {}
+            seen = host.attack(room, turn, names)
             result |= {name: host.landed(programs[name], seen[name]) for name in names}
         again = [name for name, each in programs.items() if hasattr(each, "again")]
         for name, found in host.attack("open", "again", again).items():

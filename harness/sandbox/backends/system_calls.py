@@ -9,9 +9,9 @@ Not covered:
   program's own processes are such, and the kernel wakes one where a thread ends. Receivers in
   Python read 160 to 400 bits a second (`python -m tests.attacks.channels`); one in
   machine code will read thousands, as by the lines of a cache that their cores share;
-- numbers that the kernel gives in turn to the whole machine: the inodes of pipes, of sockets, of
-  processes in /proc and of pidfds. A core takes 1,024 at a time: 4 to 9 bits a second between two
-  slices, and some ten bits from one sandbox of a slice to the next;
+- numbers that the kernel gives in turn to the whole machine: the inodes of pipes, of sockets and of
+  processes in /proc. A core takes 1,024 at a time: 4 to 9 bits a second between two slices, and
+  some ten bits from one sandbox of a slice to the next;
 - what the kernel counts for each user and lets a process feel: pages of pipes (a new pipe is small
   where 16,384 are used up) and descriptors in flight (none more can be sent). A plain user's
   sandboxes share these counts; root's share them with those of their slice alone. Pending signals

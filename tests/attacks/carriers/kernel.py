@@ -29,20 +29,16 @@ class Counts(Slots):
         os.waitpid(child, 0)
 
     def count(self):
-        return self.told() or self.own()
-
-    def own(self):
-        """Return a number of a child of ours, which counts all that the machine has started."""
         child = os.fork()
         if not child:
             time.sleep(0.001)
             os._exit(0)
         try:
             pidfd = os.pidfd_open(child)
-            number = os.fstat(pidfd).st_ino  # since Linux 6.9; in a namespace `child` does not
+            number = os.fstat(pidfd).st_ino  # counts all since Linux 6.9
             os.close(pidfd)
         except OSError:
-            number = child
+            number = self.told() or child  # which counts, without a namespace for processes
         finally:
             os.waitpid(child, 0)
         return number

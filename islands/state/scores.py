@@ -45,6 +45,7 @@ class Scores:
         self._baseline_seeds: list[int] = []
         self._measurements: dict[str, dict[int, dict[str, float]]] = {}
         self._slice_epochs: dict[str, dict[int, SliceEpoch]] = {}
+        self._screened: dict[str, dict[int, dict[str, tuple[SliceEpoch, float]]]] = {}
         self._pairs: deque[list[float]] = deque(maxlen=REMEMBERED)
         self._between_seeds: deque[float] = deque(maxlen=REMEMBERED)
         self._first: dict[str, tuple[int, float]] = {}
@@ -178,6 +179,24 @@ class Scores:
         off = self._sentinels.level_difference(head_epoch, own_epoch, self.noise().pair)
         return gain_of(head - off, score, self.direction)
 
+    def beside(self, head: str, seed: int, slice_name: str) -> list[float]:
+        """Return the gains of the latest screens on a seed that a slice ran at its level of now.
+
+        There are none where the head's score is of another level.
+        """
+        score, here = self.now(head, seed), self._sentinels.current_epoch(slice_name)
+        if score is None or not self.comparable(head, seed, slice_name):
+            return []
+        screened = self._screened.get(head, {}).get(seed, {}).values()
+        return [gain_of(score, own, self.direction) for epoch, own in screened if epoch == here]
+
+    def add_screen(self, experiment: Experiment, seed: int, score: float) -> None:
+        """Take in a screening score; the next ones on this seed are judged beside it."""
+        screened = self._screened.setdefault(experiment.parent, {}).setdefault(seed, {})
+        screened[experiment.commit] = self._slice_epochs[experiment.commit][seed], score
+        if len(screened) > REMEMBERED:
+            del screened[next(iter(screened))]
+
     def open(self, event: ev.RunOpened) -> None:
         """Take in the run's base and seed."""
         self._run = event
@@ -256,7 +275,10 @@ class Scores:
         """Take back the score of a trial that became void."""
         if trial.purpose in ev.ISLANDS_OWN:
             self._measurements.get(trial.commit, {}).pop(trial.seed, None)
-        if trial.purpose in ev.ISLANDS_OWN and trial.purpose != "screen":
+        if trial.purpose == "screen":
+            for by_seed in self._screened.values():
+                by_seed.get(trial.seed, {}).pop(trial.commit, None)
+        elif trial.purpose in ev.ISLANDS_OWN:
             self.by_commit.get(trial.commit, {}).pop(trial.seed, None)
             self._at.get(trial.commit, {}).pop(trial.seed, None)
 
@@ -269,5 +291,6 @@ class Scores:
             self._slice_epochs,
             self._first,
             self._at,
+            self._screened,
         ):
             facts.pop(commit, None)

@@ -137,14 +137,18 @@ def _screened(
         experiment.doubtful = True
         return
     name, prior, noise = trial.slice, facts.prior(), facts.scores.noise()
-    experiment.screen_gain, experiment.screen_doubt = gain, facts.moves.doubt(name)
+    unit = noise.pair * prior.unit
+    others = facts.scores.beside(experiment.parent, trial.seed, name)
+    error = unit * prior.head_error([other / unit for other in others]) if unit else 0.0
+    facts.scores.add_screen(experiment, trial.seed, score)
+    experiment.screen_gain, experiment.screen_doubt = gain - error, facts.moves.doubt(name)
     doubtful = facts.sentinels.suspicious(name)
     if doubtful:
         facts.moves.suspect(name)
         doubtful = facts.moves.may_repeat(name)
     doubtful |= facts.scores.stale(experiment.parent, trial.seed, name)
     if noise.pair:
-        below = prior.chance_below(gain / noise.pair / prior.unit)
+        below = prior.chance_below(gain / unit)  # a level that moves is no error of the head's
         doubtful |= facts.moves.strange(name, below) and not facts.sentinels.exact
     experiment.doubtful = doubtful
     _learn_screen(facts, experiment)

@@ -6,6 +6,7 @@ worse a trial scores. Progress is the share of the run's trials that have begun.
 - `Drift`: one slice scores worse from some time on (from the start: a slow slice)
 - `Load`: others use the machine, all the time or now and then
 - `Throttling`: the machine heats up, and slows down until it is as hot as it gets
+- `Wander`: each slice's level wanders within tens of trials
 - `Spikes`: one score in so many is far off
 - `Trend`: proposals get better (an agent that learns) or worse (gains that dry up)
 
@@ -122,6 +123,30 @@ class Throttling:
 
 
 NO_THROTTLING = Throttling()
+
+
+@dataclass(frozen=True, slots=True)
+class Wander:
+    """A level that wanders, on each slice by itself.
+
+    - `size`: its standard deviation
+    - `trials`: trials of the run after which it is another one
+    """
+
+    size: float = 0.0
+    trials: float = 10.0
+
+    def level(self, slice_: str, trial: int, normal: Normal) -> float:
+        """Return how much worse than on average `slice_` scores at trial number `trial`."""
+        if not self.size:
+            return 0.0
+        at, part = divmod(trial / self.trials, 1.0)
+        turn = part * math.pi / 2  # between two independent numbers, with the same variance
+        before, after = (normal(f"wander/{slice_}/{int(at) + step}") for step in (0, 1))
+        return self.size * (before * math.cos(turn) + after * math.sin(turn))
+
+
+NO_WANDER = Wander()
 
 
 @dataclass(frozen=True, slots=True)

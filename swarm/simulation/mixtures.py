@@ -117,6 +117,16 @@ TINY = Mixture(
 )
 """Gains are many and small."""
 
+UNTUNED = Mixture(
+    (
+        MixturePart(0.30),
+        MixturePart(0.55, -0.002, 0.002),
+        MixturePart(0.12, 0.001, 0.001),
+        MixturePart(0.03, 0.01, 0.002),
+    )
+)
+"""A seed that nobody tuned: a few gains are ten times as large as the others."""
+
 NULL = Mixture((MixturePart(1.0),))
 """No proposal has an effect: every keep is luck."""
 
@@ -125,6 +135,7 @@ MIXTURES: Mapping[str, Mixture] = {
     "harsh": HARSH,
     "tuned": TUNED,
     "tiny": TINY,
+    "untuned": UNTUNED,
     "null": NULL,
 }
 

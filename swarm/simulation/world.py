@@ -36,11 +36,13 @@ from swarm.simulation.disturbances import (
     NO_SPIKES,
     NO_THROTTLING,
     NO_TREND,
+    NO_WANDER,
     Drift,
     Load,
     Spikes,
     Throttling,
     Trend,
+    Wander,
 )
 from swarm.simulation.mixtures import Mixture, unit
 
@@ -92,10 +94,11 @@ class Conditions:
     - `sigma`: standard deviation of a score between seeds
     - `seed_correlation`: share of that variance that all commits have in common on one seed
     - `jitter`: share of it that differs between repeats of one commit and seed
-    - `drift`, `load`, `throttling`: what changes the level of slices
+    - `drift`, `load`, `throttling`, `wander`: what changes the level of slices
     - `slice_spread`: standard deviation of slices' offsets
     - `spikes`: scores far off
     - `tails`: degrees of freedom of the noise, above 2; 0: normal
+    - `calm`: by how many times itself noise falls where a genome gains the median gain
     - `still`: share of the run in which no score varies
     - `trend`: how proposals change in the course of a run
     - `knobs`: what changes have in common
@@ -110,8 +113,10 @@ class Conditions:
     slice_spread: float = 0.0
     load: Load = NO_LOAD
     throttling: Throttling = NO_THROTTLING
+    wander: Wander = NO_WANDER
     spikes: Spikes = NO_SPIKES
     tails: float = 0.0
+    calm: float = 0.0
     still: float = 0.0
     trend: Trend = NO_TREND
     knobs: Knobs = Knobs()
@@ -232,12 +237,14 @@ class World:
         spike = conditions.spikes.level(
             sample.commit, sample.seed, sample.trial_number, self._uniform
         )
+        noise /= 1 + conditions.calm * max(worth, 0.0) / self._unit
         return BASE - worth + worse + noise + conditions.noise * spike
 
     def _level(self, sample: Sample) -> float:
         """Return how much worse than at its best a slice scores now."""
         conditions, name, progress = self.conditions, sample.slice, sample.progress
         worse = conditions.throttling.level(progress)
+        worse += conditions.wander.level(name, sample.trial_number, self._normal)
         if conditions.slice_spread:
             worse += conditions.slice_spread * self._normal(f"slice/{name}")
         if conditions.drift is not None:

@@ -26,6 +26,7 @@ from swarm.simulation.disturbances import (
     Spikes,
     Throttling,
     Trend,
+    Wander,
 )
 from swarm.simulation.mixtures import MIXTURES
 from swarm.simulation.simulated_run import RunPlan
@@ -89,6 +90,22 @@ def knobs():
         yield cell(f"{mixture}, 20 knobs, sigma {sigma:g}", mixture, sigma, knobs=Knobs(20))
 
 
+def wandering():
+    """Yield the cells in which levels wander within ten trials by more than a pair varies."""
+    for mixture, sigma, size in product(("published", "harsh", "tuned"), (0.5, 1.0), (0.7, 1.5)):
+        name = f"{mixture}, wander {size:g}, sigma {sigma:g}"
+        wander = Wander(size * sigma, 10.0)
+        yield cell(name, mixture, sigma, seed_correlation=0.85, wander=wander)
+
+
+def settling():
+    """Yield the cells in which a few large gains are soon used up, and settle the noise."""
+    for sigma, calm, count in product((0.5, 1.5), (0.0, 0.2), (20, 0)):
+        name = f"untuned, calm {calm:g}, {count} knobs, sigma {sigma:g}"
+        both = replace(NIGHT, islands=2)
+        yield cell(name, "untuned", sigma, plan=both, calm=calm, knobs=Knobs(count))
+
+
 def loads():
     """Yield the cells of load that others make, which costs ten median gains."""
     for mixture, pattern, sigma in product(LOADED, LOAD_PATTERNS[1:], SIGMAS):
@@ -101,7 +118,19 @@ def cells():
     disturbed = [each for mixture in ("published", "harsh") for each in noises(mixture)]
     changing = [each for mixture in ("published", "harsh") for each in times(mixture)]
     heavy = cell("tuned, t3, sigma 1", "tuned", 1.0, tails=3.0)
-    return dict([*mixtures(), *seeds_shared(), *knobs(), *disturbed, heavy, *changing, *loads()])
+    return dict(
+        [
+            *mixtures(),
+            *seeds_shared(),
+            *knobs(),
+            *wandering(),
+            *settling(),
+            *disturbed,
+            heavy,
+            *changing,
+            *loads(),
+        ]
+    )
 
 
 def line(name, summary, before):

@@ -82,6 +82,6 @@ def test_a_slice_is_unsteady_for_some_trials_after_a_move():
 
 def test_claims_hold_under_load_that_comes_and_goes():
     """In a few nights; tests/benchmarks/bench_promise.py has many."""
-    nights = [tally(simulated("square", 10.0, seed)) for seed in range(6)]
+    nights = [tally(simulated("square", 10.0, seed)) for seed in range(10)]
     assert sum(night.claims for night in nights) > 3
     assert sum(night.false_claims for night in nights) <= 1

@@ -19,7 +19,7 @@ from islands.ratchet.learnt_prior import (
 )
 from islands.ratchet.lfsr import CAUTION, LfsrRule
 from islands.ratchet.noise import Noise
-from islands.ratchet.prior import CONFIRM_TRIALS, GRID, MAX_GAIN, prior_of_migrant
+from islands.ratchet.prior import CONFIRM_TRIALS, GRID, MAX_GAIN, MAX_HEAD_ERROR, prior_of_migrant
 
 RULE = LfsrRule()
 NOISE = Noise(sigma=0.5**0.5, seeds=100)  # one pair varies by 1
@@ -41,6 +41,9 @@ def learnt(seed, count=400):
     """Return the prior of a run that screened `count` proposals."""
     rng = random.Random(seed)
     return learn([draw_gain(rng) + rng.gauss(0, 1) for _ in range(count)], MANY)
+
+
+PRIOR = learnt(3)
 
 
 def judge(rng, prior, kept, gain):
@@ -151,8 +154,8 @@ def test_the_screening_score_is_no_evidence_of_the_learnt_rule_either():
 
 def test_the_lfsr_is_averaged_over_the_run():
     """A candidate with a middling lfsr is kept after certain keeps, and not as the first."""
-    prior, pairs = learnt(4), [0.6]
-    lfsr = prior.weigh([0.6], NOISE.known_by).lfsr
+    prior, pairs = replace(learnt(4), bar=1.8), [0.6]
+    lfsr = prior.weigh(pairs, NOISE.known_by).lfsr
     assert RULE.fdr < lfsr < 4 * RULE.fdr
     assert decide(2.0, pairs, NOISE, prior, KeepTally()).verdict != "keep"
     assert decide(2.0, pairs, NOISE, prior, KeepTally(30, 0.0)).verdict == "keep"
@@ -277,3 +280,32 @@ def test_the_gain_of_such_a_change_lies_between_what_was_measured_here_and_there
     prior = prior_of_migrant(learnt(3), (4.0, 0.5), 0.9)
     gain = decide(2.0, [2.0], NOISE, prior, KeepTally()).gain.mean
     assert 2.0 < gain < 4.0
+
+
+@pytest.mark.parametrize("error", [-1.0, 0.0, 1.0])
+def test_screens_on_one_seed_tell_the_error_of_the_heads_score_there(error):
+    """The more there are, the nearer; a candidate that fails tells nothing, however bad."""
+    rng, prior = random.Random(12), learnt(3)
+    on_seed = [draw_gain(rng) + rng.gauss(0, 0.5**0.5) + error for _ in range(80)]
+    few, many = prior.head_error(on_seed[:8]), prior.head_error(on_seed)
+    assert many == pytest.approx(error, abs=0.35)
+    assert abs(few) <= 1.5
+    assert prior.head_error([]) == 0.0
+    assert prior.head_error([*on_seed, -90.0]) == pytest.approx(many, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("noise", "least", "most"), [(0.4, 0.4, 0.6), (0.8, 0.6, 0.9), (2, 0.6, 1)]
+)
+def test_how_noisy_a_screen_is_beside_a_pair_is_learnt(noise, least, most):
+    """Where pairs are known; it is never taken to be noisier than those."""
+    rng = random.Random(14)
+    prior = learn([draw_gain(rng) / 4 + rng.gauss(0, noise) for _ in range(50)], MANY)
+    assert least <= prior.screen_noise <= most
+    assert prior.unit == pytest.approx(1.0, abs=0.2)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=20))
+def test_the_error_of_a_heads_score_is_never_beyond_belief(on_seed):
+    """Half of a pair's variance is the head's; whatever was screened."""
+    assert abs(PRIOR.head_error(on_seed)) <= MAX_HEAD_ERROR

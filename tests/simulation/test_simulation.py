@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from itertools import combinations, pairwise
-from math import isnan
+from math import isnan, pi
 from pathlib import Path
 from statistics import fmean, pvariance
 
@@ -20,7 +20,7 @@ from islands.ratchet.policy import RatchetPolicy
 from islands.rng import seed_of
 from islands.state.run_state import State
 from swarm.cli.console import to_json
-from swarm.simulation.disturbances import Drift, Load, Spikes, Throttling, Trend
+from swarm.simulation.disturbances import Drift, Load, Spikes, Throttling, Trend, Wander
 from swarm.simulation.intervals import mean_of, ratio_of, share_of
 from swarm.simulation.metrics import RunTally, reported_result, tally
 from swarm.simulation.mixtures import HARSH, MIXTURES, NULL, PUBLISHED, Mixture, MixturePart, unit
@@ -189,6 +189,25 @@ def test_a_machine_that_throttles_gets_worse_and_stays_so():
     assert found[0] == 0.0
     assert found[-1] == pytest.approx(4.0, rel=0.01)
     assert levels(drift=Drift(3.0, "s1", 0.0)) == pytest.approx([3.0] * 100)
+
+
+def test_a_level_wanders_within_tens_of_trials():
+    """By the size asked for; hardly from one trial to the next."""
+    found = levels(20_000, wander=Wander(2.0, 10.0))
+    steps = [one - other for one, other in pairwise(found)]
+    assert pvariance(found) ** 0.5 == pytest.approx(2.0, rel=0.1)
+    assert pvariance(steps) ** 0.5 == pytest.approx(2.0 * pi / 20, rel=0.1)
+    far = [one - other for one, other in zip(found, found[20:], strict=False)]
+    assert pvariance(far) == pytest.approx(2 * 2.0**2, rel=0.2)
+
+
+def test_a_genome_that_gains_may_vary_less():
+    """By a sixth of its noise with each median gain, of what is left with the first."""
+    lab = world(sigma=2.0, calm=0.2)
+    for gains, noise in ((0, 1.0), (5, 0.5), (-5, 1.0)):
+        worth = gains * HARSH.median
+        scores = [lab.score(worth, sample("a", seed, count=seed)) for seed in range(4000)]
+        assert pvariance(scores) ** 0.5 == pytest.approx(noise * lab.conditions.noise, rel=0.06)
 
 
 @pytest.mark.parametrize("cause", ["trial", "seed-and-code"])

@@ -24,7 +24,7 @@ def lived(scratch, trials, islands=2):
     """Simulate a run in which each thing goes wrong once; return its events and its state."""
     branches = MemoryBranches()
     agents = {f"i{k}": LabAgent(script=_script(k)) for k in range(islands)}
-    faults = {9: Failure("crash", "boom [bold]"), 31: Failure("timeout", "too late")}
+    faults = {8: Failure("crash", "boom [bold]"), 32: Failure("timeout", "too late")}
     executor = LabExecutor(branches, faults=faults)
 
     async def main():

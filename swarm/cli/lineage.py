@@ -96,7 +96,9 @@ def lineage(
 def _named(island: str | None, islands: list[str]) -> list[str]:
     """Return the islands to show: one by name, or all. Raises SetupError for an unknown one."""
     if island is not None and island not in islands:
-        raise SetupError(f"--island {island}: no such island; choose one of {', '.join(islands)}")
+        raise SetupError(
+            f"--island {island}: no such island; choose one of {', '.join(sorted(islands))}"
+        )
     return islands if island is None else [island]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.dashboard import feed
 from analysis.dashboard.headlines import MAX_TEXT, Headline, brief, headlines
-from analysis.ledger import Ledger
+from analysis.ledger import NAME, Ledger
 from tests.support.recorded_repo import EVIL, RUN, another_keep, dashboard
 from tests.support.target import environment, swarm
 
@@ -35,7 +35,8 @@ def test_the_latest_headlines_are_those_of_the_whole_ledger(repo, monkeypatch):
     """Read from its end; hostile text is one short printable line."""
     every = list(headlines(repo.events))
     assert feed.latest(repo.ledger, 1000) == list(brief(every[::-1]))
-    monkeypatch.setattr(feed, "TAIL_BYTES", 20_000)
+    monkeypatch.setattr(feed, "TAIL_BYTES", 30_000)
+    assert (repo.ledger / NAME).stat().st_size > 2 * feed.TAIL_BYTES
     assert feed.latest(repo.ledger, 5) == list(brief(every[::-1]))[:5]
     assert all(len(one.text) <= MAX_TEXT and one.text.isprintable() for one in every)
     kept = [one for one in every if one.experiment == repo.kept.experiment]

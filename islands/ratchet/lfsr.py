@@ -4,13 +4,13 @@ The **lfsr** (local false sign rate: Stephens, "False discovery rates: a new dea
 2017) of a candidate is the posterior probability that its true gain is zero or less, under the
 distribution of gains that the run learns from its screens (islands/ratchet/learnt_prior.py).
 
-A candidate is screened by one trial on a seed that the head has a score for, which is off by what
-other screens there show (`GainPrior.head_error`). A promising one gets fresh common seeds,
-candidate and head on each, one at a time. It is discarded once more trials are expected to bring
-less than they do elsewhere, and kept once the mean lfsr of all keeps of the run, its own included,
-is at most `fdr` (less for the first few, see CAUTION). That holds the false discovery rate of the
-whole run at that level, across islands and at any stopping time (Gang, Sun & Wang,
-"Structure-adaptive sequential testing for online false discovery rate control", JASA 2021).
+A candidate is screened by one trial on a seed that the head has a score for; the error of that
+score is taken out as other screens there show it (`GainPrior.head_error`). A promising one gets
+fresh common seeds, candidate and head on each, one at a time. It is discarded once more trials are
+expected to bring less than they do elsewhere, and kept once the mean lfsr of all keeps of the run,
+its own included, is at most `fdr` (less for the first few, see CAUTION). That holds the false
+discovery rate of the whole run at that level, across islands and at any stopping time (Gang, Sun &
+Wang, "Structure-adaptive sequential testing for online false discovery rate control", JASA 2021).
 The screening trial selected the candidate, so it is not part of the evidence. A change that another
 island kept was selected there: here all its trials are evidence, the first included.
 

@@ -77,7 +77,7 @@ Without it 4.1 % of claims were unreal, for 3.2, where gains are many and tiny (
 """
 
 MAX_HEAD_ERROR = 4.0
-"""The most that a head's score is taken to be off: six of its standard deviations."""
+"""The most that a head's score is taken to be off: 5.7 of its standard deviations."""
 
 _HEAD_ERRORS: Vector = GRID[np.abs(GRID) <= MAX_HEAD_ERROR]
 

@@ -130,7 +130,7 @@ class Wander:
     """A level that wanders, on each slice by itself.
 
     - `size`: its standard deviation
-    - `trials`: trials of the run after which it is another one
+    - `trials`: trials of the run between two independent values
     """
 
     size: float = 0.0

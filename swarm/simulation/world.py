@@ -98,7 +98,7 @@ class Conditions:
     - `slice_spread`: standard deviation of slices' offsets
     - `spikes`: scores far off
     - `tails`: degrees of freedom of the noise, above 2; 0: normal
-    - `calm`: by how many times itself noise falls where a genome gains the median gain
+    - `calm`: noise is divided by 1 plus this for each median gain that a genome is worth
     - `still`: share of the run in which no score varies
     - `trend`: how proposals change in the course of a run
     - `knobs`: what changes have in common

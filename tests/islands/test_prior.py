@@ -285,7 +285,7 @@ def test_the_gain_of_such_a_change_lies_between_what_was_measured_here_and_there
 @pytest.mark.parametrize("error", [-1.0, 0.0, 1.0])
 def test_screens_on_one_seed_tell_the_error_of_the_heads_score_there(error):
     """The more there are, the nearer; a candidate that fails tells nothing, however bad."""
-    rng, prior = random.Random(12), learnt(3)
+    rng, prior = random.Random(12), PRIOR
     on_seed = [draw_gain(rng) + rng.gauss(0, 0.5**0.5) + error for _ in range(80)]
     few, many = prior.head_error(on_seed[:8]), prior.head_error(on_seed)
     assert many == pytest.approx(error, abs=0.35)
@@ -307,5 +307,5 @@ def test_how_noisy_a_screen_is_beside_a_pair_is_learnt(noise, least, most):
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=20))
 def test_the_error_of_a_heads_score_is_never_beyond_belief(on_seed):
-    """Half of a pair's variance is the head's; whatever was screened."""
+    """However far off the screens are."""
     assert abs(PRIOR.head_error(on_seed)) <= MAX_HEAD_ERROR

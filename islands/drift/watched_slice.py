@@ -17,6 +17,7 @@ class WatchedSlice:
 
     - `level`: scores of its good sentinels
     - `suspicious`: scores of the latest sentinels, none of them good
+    - `answered`: whether a head that ran again since the latest of these scored as before
     - `failures`: latest sentinels in a row that failed
     - `moves`: how often its level moved without being steady in between
     - `trials`, `sentinels`: how many it has run; heads that run again are none of the sentinels
@@ -34,6 +35,7 @@ class WatchedSlice:
 
     level: list[float] = field(default_factory=list)
     suspicious: list[float] = field(default_factory=list)
+    answered: bool = False
     failures: int = 0
     trials: int = 0
     sentinels: int = 0

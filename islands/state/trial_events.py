@@ -173,6 +173,8 @@ def _head_repeated(facts: RunFacts, trial: ev.TrialStarted, score: float | None)
                 facts.moves.returned(name)
                 scores.restore(epoch)
             experiment.steady = epoch is not None
+        else:
+            facts.sentinels.answer(name)
     experiment.screen_doubt = facts.moves.doubt(name)
     scores.note_slice(trial, score)
     experiment.screen_gain = gain_of(score, experiment.screened[seed], facts.direction)

@@ -36,7 +36,7 @@ from swarm.simulation.world import Conditions, Knobs
 FDR = 0.05
 PER_THOUSAND = 1.0
 NIGHT = RunPlan(RatchetPolicy(), 1, 100)
-WATCHED = RunPlan(RatchetPolicy(sentinel_every=25), 1, 100)
+WATCHED = RunPlan(RatchetPolicy(sentinel_every=40), 1, 100)
 SIGMAS = (0.25, 1.0, 2.0, 4.0)
 LOADED = ("published", "harsh", "tuned", "tiny")
 

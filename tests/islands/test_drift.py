@@ -18,7 +18,7 @@ from harness.contract import Failure, Outcome, SetupError
 from islands import events as ev
 from islands.drift.anchor_spread import EXACT_REPEATS
 from islands.drift.level_change import DRIFT_WIDTH_SDS, bayes_factor
-from islands.drift.sentinels import MAX_REPEATS, Sentinels
+from islands.drift.sentinels import MAX_REPEATS, NOT_COUNTED, Sentinels
 from islands.ratchet.noise import Noise
 from islands.ratchet.policy import RatchetPolicy
 from islands.state.run_state import State
@@ -249,27 +249,37 @@ def test_unlike_slices_repeat_the_anchor_until_their_difference_is_certain():
     assert unlike.level_difference(("s1", 0), ("s0", 0), 1.0) == pytest.approx(1.3)
 
 
+def run_heads(sentinels, name, count):
+    """Let slice `name` run a head so many times beside screens."""
+    for _ in range(count):
+        begun = ev.TrialStarted(f"h{name}", 7, "i", "head", "sentinel", 1, 0, name)
+        end_trial(sentinels, begun)
+
+
 def test_repeated_sentinels_take_few_of_a_slices_trials():
-    """Three, and a twentieth of all; what is doubtful meanwhile is said to be."""
+    """A tenth of all after the first ten, heads that run again among them."""
     sentinels = Sentinels()
     feed(sentinels, "s0", [0.0, 0.6])
-    assert sentinels.must_check("s0")
-    feed(sentinels, "s0", [0.7, 0.6])
     assert not sentinels.must_check("s0")
+    run_heads(sentinels, "s0", NOT_COUNTED + 24)
+    feed(sentinels, "s0", [0.6])
+    assert not sentinels.must_check("s0")
+    run_heads(sentinels, "s0", 4)
+    assert sentinels.must_check("s0")
+    feed(sentinels, "s0", [0.6])
+    assert not sentinels.must_check("s0")
+
+
+def test_a_head_that_runs_again_answers_a_sentinel_that_is_off():
+    """One is asked for after each such sentinel."""
+    sentinels = Sentinels()
+    feed(sentinels, "s0", [0.0, 0.6])
     assert sentinels.suspicious("s0")
     assert not sentinels.suspicious("s1")
-
-
-def test_heads_that_run_again_take_no_sentinel_its_repeats():
-    """They are trials of their slice like any other: 40 of them let two more be repeated."""
-    sentinels = Sentinels()
-    feed(sentinels, "s0", [0.0, 0.6, 0.7, 0.6])
-    for number in range(40):
-        end_trial(sentinels, ev.TrialStarted(f"h{number}", 7, "i", "head", "sentinel", 1, 0, "s0"))
-    feed(sentinels, "s0", [0.6])
-    assert sentinels.must_check("s0")
-    feed(sentinels, "s0", [0.6])
-    assert not sentinels.must_check("s0")
+    sentinels.answer("s0")
+    assert not sentinels.suspicious("s0")
+    feed(sentinels, "s0", [0.7])
+    assert sentinels.suspicious("s0")
 
 
 def test_a_sentinel_that_is_off_is_due_again_after_an_interval():
@@ -475,7 +485,7 @@ def test_status_names_the_quarantined_slices(released, tmp_path, monkeypatch):
 def test_a_slice_that_slows_by_nine_percent_is_found_and_no_other_is_blamed():
     """Half-way, by 1.3 sigma: found in most runs; a seed always gives the same ledger."""
     conditions = Conditions(HARSH, drift=Drift(1.3))
-    plan = RunPlan(RatchetPolicy(sentinel_every=25), islands=2, trials=200)
+    plan = RunPlan(RatchetPolicy(sentinel_every=40), islands=2, trials=200)
     nights = [simulate_run(conditions, plan, seed) for seed in range(4)]
     runs = [tally(night) for night in nights]
     assert sum(run.alarms > 0 for run in runs) >= 3

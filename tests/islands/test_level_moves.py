@@ -14,7 +14,7 @@ from swarm.simulation.mixtures import MIXTURES
 from swarm.simulation.simulated_run import RunPlan, simulate_run
 from swarm.simulation.world import Conditions
 
-PLAN = RunPlan(RatchetPolicy(sentinel_every=25), islands=1, trials=100)
+PLAN = RunPlan(RatchetPolicy(sentinel_every=40), islands=1, trials=100)
 
 
 def simulated(pattern, size, seed, mixture="published"):

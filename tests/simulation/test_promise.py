@@ -78,7 +78,7 @@ def test_hardly_anything_is_claimed_where_hardly_anything_gains(nights):
 
 def test_a_night_goes_on_under_load_that_has_come_to_stay():
     """Its level is another, and what is claimed at it is real."""
-    plan = RunPlan(RatchetPolicy(sentinel_every=25), islands=1, trials=100)
+    plan = RunPlan(RatchetPolicy(sentinel_every=40), islands=1, trials=100)
     conditions = Conditions(HARSH, load=Load("late", 10.0))
     ended = [simulate_run(conditions, plan, seed) for seed in range(3)]
     assert sum(run.state.trials for run in ended) > 250

@@ -74,8 +74,8 @@ class RatchetSection:
         0.02
     )
     sentinel_every: Annotated[
-        int, Field(ge=0, le=1_000_000), described("a whole number from 0", "25")
-    ] = 25
+        int, Field(ge=0, le=1_000_000), described("a whole number from 0", "40")
+    ] = 40
 
     def policy(self, guards: Guards) -> RatchetPolicy:
         """Return how candidates are judged, with `guards` on the other measures."""

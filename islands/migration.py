@@ -120,6 +120,7 @@ class Migrants:
         self._took: dict[str, int] = {}
         self._went: dict[tuple[str, str], int] = {}
         self._judged_on: dict[int, set[str]] = {}
+        self._conflicting: dict[int, set[str]] = {}
 
     @property
     def share(self) -> float:
@@ -146,6 +147,12 @@ class Migrants:
     def judged_on(self, origin: int, heads: Collection[str]) -> bool:
         """Return whether a change was judged worth nothing on one of `heads`."""
         return not self._judged_on.get(origin, set()).isdisjoint(heads)
+
+    def conflicts_on(self, origin: int, island: str, heads: Collection[str]) -> bool:
+        """Return whether a change does not apply on one of an island's `heads`, nor is ported."""
+        port = self.ports.get(island)
+        asked = port is not None and port.migrant.origin == origin
+        return not asked and not self._conflicting.get(origin, set()).isdisjoint(heads)
 
     def sources_of(self, island: str, policy: Migration) -> tuple[str, ...]:
         """Return the islands that `island` hears of in this interval."""
@@ -191,6 +198,7 @@ class Migrants:
             self._worked += ending == "kept"
             if ending == "refused" and reason.startswith(CONFLICT):
                 self.ports[offered.island] = offered
+                self._conflicting.setdefault(offered.migrant.origin, set()).add(offered.parent)
         if change is None:
             return
         if change.origin != experiment and ending != "kept":
@@ -242,6 +250,8 @@ class Migrants:
         self._met[island] -= {*self._held[island]}
         self._held[island] = [*self._held[source]]
         self._met[island] |= {*self._held[island]}
+        if island in self.ports and self.ports[island].migrant.origin in self._held[island]:
+            del self.ports[island]
         self._idle[island] = min(self._idle[island], self._idle[source])
 
     @apply.register

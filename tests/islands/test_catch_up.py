@@ -7,7 +7,7 @@ from analysis.database.refresh import refresh
 from analysis.ledger import Ledger
 from harness.contract import Failure, Outcome, Slice
 from islands import events as ev
-from islands.migration import Migration, sources
+from islands.migration import CONFLICT, Migration, sources
 from islands.ratchet.policy import RatchetPolicy
 from islands.records import Gain, Migrant
 from islands.scheduling.catch_up import catch_up
@@ -182,6 +182,45 @@ def test_a_change_that_the_other_judged_and_discarded_is_dropped():
     assert population.state.islands["i1"].head == "c1"  # which is not built on it
 
 
+def test_an_island_follows_one_whose_change_gains_nothing_on_its_own_worse_head():
+    """The two changes do the same, and the other does it better."""
+    population = Population("cpu", "cpu")
+    population.judge("i0", 4)
+    population.judge("i1", 1)
+    assert population.catch_up("i0") is None
+    population.judge("i0", 5, as_migrant(population, "i1", 1), "discard")
+    assert population.catch_up("i1") is None
+    assert population.catch_up("i0") == "i1"
+    assert population.kept("i0") == [1]
+
+
+@pytest.mark.parametrize("ported", [True, False])
+def test_of_two_heads_whose_changes_conflict_the_better_one_is_adopted(ported):
+    """Once the agent that was asked to port the change has answered, and that was judged."""
+    population = Population("cpu", "cpu")
+    population.judge("i0", 4)
+    population.judge("i1", 1)
+    migrant, head = as_migrant(population, "i1", 1), population.state.islands["i0"].head
+    population.apply(
+        ev.MigrantOffered(5, "i0", head, migrant), ev.ProposalRefused(5, "i0", CONFLICT, "in a.py")
+    )
+    assert population.catch_up("i0") is population.catch_up("i1") is None
+    if ported:
+        port = ev.ProposalReceived(6, "i0", "lab", head, "both", origin=1)
+        population.apply(port, ev.CandidateAdmitted(6, "i0", "c6", head, 1, 0))
+        assert population.catch_up("i0") is None
+        population.trial("i0", "c6", "screen", 6)
+        loss = Gain(-0.1, 0.1, 1)
+        population.apply(
+            ev.VerdictReached(6, "i0", "c6", head, "discard", "no gain", loss, origin=1)
+        )
+    else:
+        population.apply(ev.AgentFailed(6, "i0", "lab", "malformed", "no port", origin=1))
+    assert population.catch_up("i1") is None
+    assert population.catch_up("i0") == "i1"
+    assert not population.state.migrants.ports
+
+
 def test_one_island_on_a_head_judges_a_migrant_for_all_on_it():
     """A change on trial, or judged, on a head or an ancestor of it is not offered there again."""
     population = Population("cpu", "cpu", "cpu")
@@ -233,6 +272,16 @@ def test_a_simulated_run_catches_up_by_the_rules(topology):
     chains = {name: [] for name in names}
     made, origins, gains, judged = {}, {}, {}, set()
     caught, state = 0, State()
+
+    def all_judged(changes, on):
+        """Return whether all `changes` are in the head that `on` make, or were judged there."""
+        heads = {"base", *(made[n][1] for n in on)}
+        held = {origins[n] for n in on}
+        return all(
+            origins[n] in held or any((origins[n], head) in judged for head in heads)
+            for n in changes
+        )
+
     for event in one.events:
         match event:
             case ev.ProposalReceived():
@@ -253,11 +302,7 @@ def test_a_simulated_run_catches_up_by_the_rules(topology):
                 if topology != "random":
                     assert event.source in (allowed or names[:1])  # in a star, the first's head
                 old, new = chains[event.island], chains[event.source]
-                heads = {"", *(made[n][1] for n in new)} | {made[new[0]][0]}
-                held = {origins[n] for n in new}
-                for n in old:
-                    origin = origins[n]
-                    assert origin in held or any((origin, head) in judged for head in heads)
+                assert all_judged(old, new) or all_judged(new, old)
                 assert sum(gains[n] for n in new) > sum(gains[n] for n in old)
                 assert event.changes == tuple(n for n in new if n not in old)
                 assert event.new == made[new[-1]][1]

@@ -65,6 +65,9 @@ def unlike(slices: Slices, watched: WatchedSlice, pair: float) -> bool:
     levels = [one.level for one in slices]
     if len(levels) == 1 or not all(levels) or spread(slices)[1] >= MIN_SPREAD_FREEDOM:
         return False
+    counts = [len(one.level) + len(one.suspicious) for one in slices]
+    if sum(counts) - len(counts) >= MIN_SPREAD_FREEDOM:
+        return False  # more would not tell either: one of them was off
     means = [*map(fmean, levels)]
-    fewest = len(watched.level) == min(map(len, levels))
+    fewest = len(watched.level) + len(watched.suspicious) == min(counts)
     return fewest and max(means) - min(means) > UNLIKE_SDS * pair

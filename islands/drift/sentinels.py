@@ -10,9 +10,10 @@ slice's trials at most; no verdict on pairs waits for one. A head that runs agai
 a sentinel, too, and shows larger moves at once (islands/drift/level_moves.py): a slice that moves
 MAX_REPEATS times and never settles has drifted. A drifted slice is quarantined, and what it
 measured since its last good sentinel is void. It is probed again after a while, and released when
-it measures as before, or when three sentinels in a row agree on another level: gains are paired on
-one slice, so it matters only that the level stays. ALPHA is divided over the slices and over the
-slices already quarantined, so that it bounds the chance of a false alarm in a run.
+it measures as before, or when three sentinels in a row agree on another level, those that showed
+the drift among them: gains are paired on one slice, so it matters only that the level stays. ALPHA
+is divided over the slices and over the slices already quarantined, so that it bounds the chance of
+a false alarm in a run.
 
 Where the anchors of unlike slices differ, each slice repeats it at once until the anchor's own
 spread is known, so that the difference is told from noise. Where the anchor repeats its score
@@ -260,7 +261,7 @@ class Sentinels:
         watched = self._watched(event.slice)
         watched.quarantine_reason, watched.drift_reason = event.reason, ""
         watched.probes, watched.last_sentinel = [], self._started
-        watched.suspicious, watched.failures = [], 0
+        watched.moved_to, watched.suspicious, watched.failures = watched.suspicious, [], 0
         watched.count_since, watched.moves = 0, 0
         void = {trial.trial for trial in event.trials}
         for other in self.slices.values():
@@ -274,10 +275,10 @@ class Sentinels:
     def _slice_released(self, event: ev.SliceReleased, noise: Callable[[], Noise]) -> None:  # noqa: ARG002
         watched = self._watched(event.slice)
         if event.shifted:
-            self._begin_epoch(event.slice, watched.probes[-SETTLED_SENTINELS:])
+            self._begin_epoch(event.slice, watched.latest(SETTLED_SENTINELS))
         else:
             watched.level.append(watched.probes[-1])
-        watched.quarantine_reason, watched.probes = "", []
+        watched.quarantine_reason, watched.probes, watched.moved_to = "", [], []
 
     def _begin_epoch(self, name: str, level: list[float]) -> None:
         """Give slice `name` another level, of these scores; the one before is remembered."""
@@ -347,6 +348,7 @@ class Sentinels:
             f"its last {len(off)} sentinels are off by up to {max(off):.4g} from {level:.6g},"
             " and agree on no other level"
         )
+        watched.suspicious = []
 
     def _accept(self, trial: ev.TrialStarted, watched: WatchedSlice) -> None:
         watched.level += watched.suspicious
@@ -379,7 +381,7 @@ class Sentinels:
         )
 
     def _settled(self, watched: WatchedSlice) -> bool:
-        latest = watched.probes[-SETTLED_SENTINELS:]
+        latest = watched.latest(SETTLED_SENTINELS)
         steady = (
             len(latest) == SETTLED_SENTINELS and max(latest) - min(latest) <= 2 * watched.tolerance
         )

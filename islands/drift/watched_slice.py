@@ -27,6 +27,7 @@ class WatchedSlice:
     - `count_since`: trials after the latest sentinel, good or not
     - `drift_reason`: why it has drifted, until that is on record
     - `quarantine_reason`: why it is quarantined, "" where it is not
+    - `moved_to`: scores of the sentinels that showed its drift
     - `probes`: scores of its sentinels since then, nan where one failed
     - `tolerance`: how far from the level a probe may be
     - `last_sentinel`: trials of the run that had started by its latest sentinel
@@ -45,9 +46,14 @@ class WatchedSlice:
     discards_since: list[ev.VoidedDiscard] = field(default_factory=list)
     drift_reason: str = ""
     quarantine_reason: str = ""
+    moved_to: list[float] = field(default_factory=list)
     probes: list[float] = field(default_factory=list)
     tolerance: float = 0.0
     last_sentinel: int = 0
     epoch: int = 0
     epochs: int = 0
     moves: int = 0
+
+    def latest(self, count: int) -> list[float]:
+        """Return the scores of its latest sentinels, of those that are off its level."""
+        return [*self.moved_to, *self.probes][-count:]

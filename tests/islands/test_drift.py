@@ -16,7 +16,7 @@ from analysis.database.projection.project import project
 from analysis.lineage import fold
 from harness.contract import Failure, Outcome, SetupError
 from islands import events as ev
-from islands.drift.anchor_spread import EXACT_REPEATS
+from islands.drift.anchor_spread import EXACT_REPEATS, MIN_SPREAD_FREEDOM
 from islands.drift.level_change import DRIFT_WIDTH_SDS, bayes_factor
 from islands.drift.sentinels import MAX_REPEATS, NOT_COUNTED, Sentinels
 from islands.ratchet.noise import Noise
@@ -247,6 +247,34 @@ def test_unlike_slices_repeat_the_anchor_until_their_difference_is_certain():
         repeats.append(due[0])
     assert repeats == ["s0", "s1"] * 2
     assert unlike.level_difference(("s1", 0), ("s0", 0), 1.0) == pytest.approx(1.3)
+
+
+def test_a_slice_whose_first_anchor_was_off_is_not_repeated_for_long():
+    """Of two slices that differ one has drifted, or was off once: four repeats tell, or none do."""
+    sentinels = Sentinels()
+    feed(sentinels, "s0", [0.0])
+    feed(sentinels, "s1", [2.4])
+    repeats = 0
+    while due := [name for name in ("s0", "s1") if sentinels.check_due(name, 25, 1.0)]:
+        feed(sentinels, due[0], [0.05 * repeats])
+        repeats += 1
+    assert repeats == MIN_SPREAD_FREEDOM
+    assert sentinels.suspicious("s1")
+    assert not sentinels.quarantine_reason("s1")
+
+
+def test_a_slice_that_has_settled_by_the_alarm_is_released_at_once():
+    """The sentinels that show the drift show the level where it stays; one more could not."""
+    sentinels = Sentinels()
+    feed(sentinels, "s0", [0.0, 0.3, -0.3, 0.2, -0.1, 2.0, 2.2, 1.9, 2.1, 2.0])
+    alarm = sentinels.next_event()
+    assert isinstance(alarm, ev.SliceQuarantined)
+    sentinels.apply(alarm, lambda: Noise(0.7, 1000))
+    release = sentinels.next_event()
+    assert release == ev.SliceReleased("s0", "it measures steadily, at another level", shifted=True)
+    sentinels.apply(release, lambda: Noise(0.7, 1000))
+    assert sentinels.next_event() is None
+    assert fmean(sentinels.slices["s0"].level) == pytest.approx(2.0, abs=0.1)
 
 
 def run_heads(sentinels, name, count):

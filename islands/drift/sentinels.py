@@ -5,8 +5,8 @@ that slices of unlike hardware can be told apart, and again as a **sentinel** at
 commit are the same, so what differs is the slice's own noise, or its **drift**. A sentinel within
 half of a pair's noise of the slice's level is good. Another is repeated, until one is good or an
 e-process (islands/drift/level_change.py) says that the slice has **drifted**, or until so many are
-strange that its level means nothing. It is repeated at once while sentinels are a tenth of the
-slice's trials at most; no verdict on pairs waits for one. A head that runs again beside a screen is
+strange that its level means nothing. It is repeated at once while sentinels are few of the slice's
+trials (REPEAT_SHARE); no verdict on pairs waits for one. A head that runs again beside a screen is
 a sentinel, too, and shows larger moves at once (islands/drift/level_moves.py): a slice that moves
 MAX_REPEATS times and never settles has drifted. A drifted slice is quarantined, and what it
 measured since its last good sentinel is void. It is probed again after a while, and released when
@@ -54,15 +54,15 @@ MAX_REPEATS = 10
 STRANGE_SDS = 3.0
 """Their median distance from the level, in standard deviations of a pair, that is an alarm."""
 
-REPEAT_SHARE = 0.1
+REPEAT_SHARE = 0.15
 """Share of a slice's trials up to which a sentinel that is off is repeated at once.
 
-A slice that slows by nine in a hundred half-way through 200 trials is found in 27 of 32 runs, and
-sentinels take 5 % of the trials; 3 % where none drifts.
+A slice that slows by nine in a hundred half-way through 200 trials is found in 25 of 32 runs, and
+sentinels take 4.4 % of the trials; 3 % where none drifts.
 """
 
-NOT_COUNTED = 10
-"""Trials that a slice must have run before any counts: a launch is short of them."""
+NOT_COUNTED = 35
+"""Trials that a slice must have run before any counts: a short run has no time for repeats."""
 
 SETTLED_SENTINELS = 3
 """Sentinels in a row that must agree to release a quarantined slice; failures that quarantine."""

@@ -204,7 +204,7 @@ class RecordedRun:
         """
         # jinja takes a tenth of a second
         from analysis.report.facts import gather  # noqa: PLC0415
-        from analysis.report.render import PICTURES, render  # noqa: PLC0415
+        from analysis.report.render import render, shown_pictures  # noqa: PLC0415
 
         file = Path(path)
         if file.suffix not in {".html", ".md"}:
@@ -215,7 +215,8 @@ class RecordedRun:
         else:
             from analysis.pictures import kinds  # noqa: PLC0415 - half a second of matplotlib
 
-            text = render(facts, {kind: kinds.svg(kind, self.source) for kind in PICTURES}, "html")
+            shown = {kind: kinds.svg(kind, self.source) for kind in shown_pictures(facts)}
+            text = render(facts, shown, "html")
         try:
             file.write_text(text, encoding="utf-8")
         except OSError as error:

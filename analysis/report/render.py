@@ -21,13 +21,23 @@ from islands.records import Gain
 
 Format = Literal["html", "md"]
 
-PICTURES: Final = ("progress", "gain", "ablation", "promotion", "slices", "cost")
-"""Pictures of an HTML report, in order."""
-
 MAX_DIFF_CHARS: Final = 20_000
 """Characters of one diff; a change that is longer is cut, and says so."""
 
 _FENCE = re.compile(r"`{3,}")
+
+
+def shown_pictures(facts: ReportFacts) -> list[str]:
+    """Return the kinds of pictures of an HTML report, in order: those that show anything."""
+    shown = {
+        "progress": True,
+        "gain": bool(facts.changes),
+        "ablation": facts.ablation is not None,
+        "promotion": bool(facts.contenders),
+        "slices": facts.trials > 0,
+        "cost": facts.trials > 0,
+    }
+    return [kind for kind, worth in shown.items() if worth]
 
 
 def render(facts: ReportFacts, pictures: Mapping[str, str], to: Format) -> str:

@@ -1,6 +1,7 @@
 """Reports: the figures are those of the record, and nothing that an agent wrote comes alive."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from analysis.questions.target import find_experiment
 from analysis.report.facts import gather
-from analysis.report.render import MAX_DIFF_CHARS, inert, render
+from analysis.report.render import MAX_DIFF_CHARS, inert, render, shown_pictures
 from analysis.run import RecordedRun
 from harness.contract import SetupError
 from islands import events as ev
@@ -68,6 +69,13 @@ def test_a_report_is_whole_inert_and_names_its_commands(facts, to):
         assert all(link.startswith("#") for link in seen.links)
     else:
         assert text.count("```") == 2
+
+
+def test_a_report_has_no_picture_that_shows_nothing(facts):
+    """Its text says what did not happen."""
+    assert len(shown_pictures(facts)) == 6
+    without = replace(facts, contenders=(), ablation=None)
+    assert shown_pictures(without) == ["progress", "gain", "slices", "cost"]
 
 
 def test_a_report_is_written_with_its_pictures(recorded, tmp_path):

@@ -35,6 +35,20 @@ class KeepTally:
     turn: int = 1
     gain_sum: float = 0.0
 
+    def plus(self, gain: Gain) -> KeepTally:
+        """Return the tally with one more change."""
+        return KeepTally(
+            self.count + 1, self.lfsr_sum + gain.lfsr, gain_sum=self.gain_sum + gain.mean
+        )
+
+    def less(self, gains: Sequence[Gain]) -> KeepTally:
+        """Return the tally without changes that were counted."""
+        return KeepTally(
+            self.count - len(gains),
+            self.lfsr_sum - math.fsum(gain.lfsr for gain in gains),
+            gain_sum=self.gain_sum - math.fsum(gain.mean for gain in gains),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CandidateEvidence:

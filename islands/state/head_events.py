@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import singledispatch
 
 from islands import events as ev
 from islands.events import steering as se
-from islands.ratchet.acceptance import KeepTally
 from islands.records import Attempt, Ending, Gain
 from islands.state.population import Experiment, IslandState, KeptChange
 from islands.state.run_facts import RunFacts
@@ -29,7 +27,7 @@ def _head_adopted(event: ev.HeadAdopted, facts: RunFacts) -> None:
     _note_adoption(
         island,
         before,
-        "kept, then dropped: the island adopted a head on which it gains nothing",
+        "kept, then dropped: the island adopted a head that gains more without it",
     )
     for change in before:
         facts.forget(change.commit)
@@ -73,12 +71,7 @@ def _uncount_quarantined(facts: RunFacts, island: IslandState, reason: str) -> N
     for kept in lost:
         del facts.keeps[kept.experiment]
         facts.kept_commits.discard(kept.commit)
-    tally = facts.keep_tally
-    facts.keep_tally = KeepTally(
-        tally.count - len(lost),
-        tally.lfsr_sum - math.fsum(kept.gain.lfsr for kept in lost),
-        gain_sum=tally.gain_sum - math.fsum(kept.gain.mean for kept in lost),
-    )
+    facts.keep_tally = facts.keep_tally.less([kept.gain for kept in lost])
     if lost:
         island.endings["kept"] -= len(lost)
         island.endings["failed"] = island.endings.get("failed", 0) + len(lost)
@@ -96,10 +89,7 @@ def move_head(facts: RunFacts, experiment: Experiment, gain: Gain, *, simpler: b
     # the screening score selected the commit, so it is biased and not one of its head's scores
     # (a rule that keeps without confirming has nothing else)
     facts.scores.by_commit[experiment.commit] = dict(experiment.confirmed or experiment.screened)
-    tally = facts.keep_tally
-    facts.keep_tally = KeepTally(
-        tally.count + 1, tally.lfsr_sum + gain.lfsr, gain_sum=tally.gain_sum + gain.mean
-    )
+    facts.keep_tally = facts.keep_tally.plus(gain)
     kept = KeptChange(
         experiment.number,
         experiment.commit,

@@ -17,12 +17,12 @@ gain too much are strange as well, one alone is strange enough, and a keep needs
 in islands/ratchet/lfsr.py). A head whose score on a fresh seed is far from its others, a pair that
 is far from what the screen showed, and a sentinel off its level make a slice restless, too.
 
-In simulation, 200 nights a cell at sigma 1, load that costs ten median gains: of `published` 0 of
-176 claims are unreal where it comes in spells of ten trials (square), 2 of 304 in random bursts and
-3 of 210 where it comes to stay, of `harsh` there 1 of 27, 0.05 in 1,000 trials. In 60 nights 5.6,
+In simulation, 200 nights a cell at sigma 1, load that costs ten median gains: of `published` 1 of
+166 claims is unreal where it comes in spells of ten trials (square), 3 of 306 in random bursts and
+4 of 232 where it comes to stay, of `harsh` there 2 of 27, 0.1 in 1,000 trials. In 60 nights 5.6,
 11.6 and 6.7 % were when screens were compared with what the head had scored whenever it did. Load
-costs half of the gain in bursts, two thirds otherwise. Sentinels and heads that run again take
-4 % of the trials without load, 9 to 10 % under it (`published`, 8 nights of one and of two slices).
+costs half of the gain in bursts, two thirds otherwise. Sentinels and heads that run again take 3 %
+of the trials without load, 7 to 8 % under it (`published`, 8 nights of one and of two slices).
 
 Not covered: a move between the two trials of one pair; candidates discarded while their slice is
 unsteady are not screened again.

@@ -73,18 +73,19 @@ def test_a_report_is_whole_inert_and_names_its_commands(facts, to):
 
 def test_a_report_has_no_picture_that_shows_nothing(facts):
     """Its text says what did not happen."""
-    assert len(shown_pictures(facts)) == 6
-    without = replace(facts, contenders=(), ablation=None)
-    assert shown_pictures(without) == ["progress", "gain", "slices", "cost"]
+    promoted = replace(facts, contenders=({"experiment": 1},))
+    assert len(shown_pictures(promoted)) == 6
+    bare = replace(facts, contenders=(), ablation=None)
+    assert shown_pictures(bare) == ["progress", "gain", "slices", "cost"]
 
 
-def test_a_report_is_written_with_its_pictures(recorded, tmp_path):
+def test_a_report_is_written_with_its_pictures(recorded, facts, tmp_path):
     """HTML holds each picture as SVG; another suffix is refused."""
     with RecordedRun(recorded) as run:
         run._branches = type("Git", (), {"diff": staticmethod(lambda old, new: "")})()
         run.report(tmp_path / "r.html")
         text = (tmp_path / "r.html").read_text()
-        assert text.count("<figure") == text.count("<svg") == 6
+        assert text.count("<figure") == text.count("<svg") == len(shown_pictures(facts)) > 3
         assert "http-equiv" in text
         with pytest.raises(SetupError, match=r"\.html or \.md"):
             run.report(tmp_path / "r.pdf")

@@ -48,7 +48,7 @@ def catch_up(state: State, name: str, migration: Migration) -> ev.HeadAdopted | 
         for other in others
         if other.head != island.head
         and _leads(state, other, island)
-        and (_judged(state, other, island) or _judged(state, island, other))
+        and _compared(state, other, island)
     ]
     if not ahead:
         return None
@@ -65,6 +65,15 @@ def _leads(state: State, other: IslandState, island: IslandState) -> bool:
     )
     sound = other.head not in state.quarantines.commits
     return alike and sound and _standing(other) > _standing(island)
+
+
+def _compared(state: State, other: IslandState, island: IslandState) -> bool:
+    """Return whether all that one of the two kept was judged on the other's head.
+
+    A head that `island` is built on may be ahead, where a change since was kept for being shorter.
+    """
+    more = not other.held <= island.held
+    return _judged(state, other, island) or (more and _judged(state, island, other))
 
 
 def _judged(state: State, other: IslandState, island: IslandState) -> bool:

@@ -25,7 +25,7 @@ from tests.support.migrations import START, TRAIN, TRAINED, conduct, puts, texts
 from tests.support.repository import git, make
 
 ALL = Migration("complete")
-GAINS = {1: 0.5, 2: 0.3, 3: 0.2, 4: 0.1}
+GAINS = {1: 0.5, 2: 0.3, 3: 0.2, 4: 0.1, 9: -0.01}
 
 
 class Population:
@@ -192,6 +192,16 @@ def test_an_island_follows_one_whose_change_gains_nothing_on_its_own_worse_head(
     assert population.catch_up("i1") is None
     assert population.catch_up("i0") == "i1"
     assert population.kept("i0") == [1]
+
+
+def test_no_island_goes_back_to_a_head_that_its_own_is_built_on():
+    """A change that was kept for being shorter may cost a little."""
+    population = Population("cpu", "cpu")
+    population.judge("i0", 1)
+    assert population.catch_up("i1") == "i0"
+    population.judge("i1", 9)
+    assert population.catch_up("i1") is None
+    assert population.kept("i1") == [1, 9]
 
 
 @pytest.mark.parametrize("ported", [True, False])

@@ -63,11 +63,9 @@ def certain_difference(slices: Slices, counts: tuple[int, int], pair: float) -> 
 def unlike(slices: Slices, watched: WatchedSlice, pair: float) -> bool:
     """Return whether a slice should repeat the anchor to tell unlike slices from noise."""
     levels = [one.level for one in slices]
-    if len(levels) == 1 or not all(levels) or spread(slices)[1] >= MIN_SPREAD_FREEDOM:
+    scores = [one.level + one.suspicious for one in slices]  # more would not tell: one was off
+    if len(levels) == 1 or not all(levels) or _repeats(scores) >= MIN_SPREAD_FREEDOM:
         return False
-    counts = [len(one.level) + len(one.suspicious) for one in slices]
-    if sum(counts) - len(counts) >= MIN_SPREAD_FREEDOM:
-        return False  # more would not tell either: one of them was off
     means = [*map(fmean, levels)]
-    fewest = len(watched.level) + len(watched.suspicious) == min(counts)
+    fewest = len(watched.level) + len(watched.suspicious) == min(map(len, scores))
     return fewest and max(means) - min(means) > UNLIKE_SDS * pair

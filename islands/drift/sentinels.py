@@ -261,7 +261,7 @@ class Sentinels:
         watched = self._watched(event.slice)
         watched.quarantine_reason, watched.drift_reason = event.reason, ""
         watched.probes, watched.last_sentinel = [], self._started
-        watched.moved_to, watched.suspicious, watched.failures = watched.suspicious, [], 0
+        watched.suspicious, watched.failures = [], 0
         watched.count_since, watched.moves = 0, 0
         void = {trial.trial for trial in event.trials}
         for other in self.slices.values():
@@ -328,7 +328,7 @@ class Sentinels:
             self._accept(trial, watched)
         elif value >= len(self.slices) * (self.alarms + 1) * (self.alarms + 2) / ALPHA:
             off = fmean(watched.suspicious) - fmean(watched.level)
-            watched.tolerance = near
+            watched.tolerance, watched.moved_to = near, watched.suspicious
             watched.drift_reason = (
                 f"its sentinels moved by {off:+.4g} from {fmean(watched.level):.6g}"
                 f" ({len(watched.suspicious)} in a row, e-value {value:.3g})"
@@ -348,7 +348,6 @@ class Sentinels:
             f"its last {len(off)} sentinels are off by up to {max(off):.4g} from {level:.6g},"
             " and agree on no other level"
         )
-        watched.suspicious = []
 
     def _accept(self, trial: ev.TrialStarted, watched: WatchedSlice) -> None:
         watched.level += watched.suspicious

@@ -78,13 +78,14 @@ def _compared(state: State, other: IslandState, island: IslandState) -> bool:
 
 def _judged(state: State, other: IslandState, island: IslandState) -> bool:
     """Return whether all that `island` kept was judged on a head of `other`."""
+    held, heads, migrants = other.held, other.heads, state.migrants
     to_come = {one.origin for one in (other.experiment, *other.queue) if one is not None}
     return all(
-        change.origin in other.held
-        or state.migrants.judged_on(change.origin, other.heads)
+        change.origin in held
+        or migrants.judged_on(change.origin, heads)
         or (
             change.origin not in to_come
-            and state.migrants.conflicts_on(change.origin, other.opened.island, other.heads)
+            and migrants.conflicts_on(change.origin, other.opened.island, heads)
         )
         for change in island.kept
     )

@@ -277,6 +277,18 @@ def test_a_slice_that_has_settled_by_the_alarm_is_released_at_once():
     assert fmean(sentinels.slices["s0"].level) == pytest.approx(2.0, abs=0.1)
 
 
+def test_a_slice_where_the_base_fails_is_not_released_by_earlier_sentinels():
+    """They agree on a level, at which the base does not run now."""
+    sentinels = Sentinels()
+    feed(sentinels, "s0", [0.0, 0.3, -0.3, 0.2, -0.1, 0.75, 0.75, 0.75, None, None, None])
+    assert len(sentinels.slices["s0"].suspicious) == 3
+    alarm = sentinels.next_event()
+    assert isinstance(alarm, ev.SliceQuarantined)
+    assert "failed there" in alarm.reason
+    sentinels.apply(alarm, lambda: Noise(0.7, 1000))
+    assert sentinels.next_event() is None
+
+
 def run_heads(sentinels, name, count):
     """Let slice `name` run a head so many times beside screens."""
     for _ in range(count):

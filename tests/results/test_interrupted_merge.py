@@ -1,6 +1,5 @@
 """A merge that fails or is killed halfway is undone, or completed by the next one."""
 
-import contextlib
 import json
 import os
 import random
@@ -8,13 +7,13 @@ import resource
 import signal
 import time
 
-import psutil
 import pytest
 
 from harness.contract import SetupError
 from islands.git.plumbing import Plumbing
 from islands.records import Entry
 from swarm.results import git_merge as merge
+from tests.support.children import kill_session
 from tests.support.merging import (
     CHANGE,
     FILES,
@@ -130,12 +129,7 @@ def test_kill_9_at_any_moment_leaves_old_or_new(repo):
         assert os.read(begun, 1)
         os.close(begun)
         time.sleep(dice.uniform(0, 0.01))  # the moment is the test's subject
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        while alive := _session(child):  # git, which is in a process group of its own
-            for process in alive:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+        kill_session(child)
         for lock in (repo / ".git").rglob("*.lock"):  # as the refusal asks for
             lock.unlink()
         now = git(repo, "rev-parse", "main")
@@ -174,16 +168,6 @@ def test_a_note_does_not_excuse_other_changes(repo):
     (repo / ".git" / merge.NOTE).write_text("{")
     git(repo, "checkout", "-q", "--", ".")
     assert_merged(repo, merge_head(repo, head), head, old)
-
-
-def _session(leader):
-    """Return the processes of a session that still run (a zombie does not)."""
-    processes = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
-                processes.append(process)
-    return processes
 
 
 def _merge_in_child(repo, head, step, begin):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,29 @@ def child(code, cache, **env):
         text=True,
         check=False,
     )
+
+
+def kill_session(leader):
+    """Kill a forked child that leads a session, and all in it, until none runs.
+
+    Each git that it started has a process group of its own, and would go on.
+    """
+    os.killpg(leader, signal.SIGKILL)
+    os.waitpid(leader, 0)
+    while running := _session(leader):
+        for process in running:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def _session(leader):
+    """Return the processes of a session that still run (a zombie does not)."""
+    processes = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                processes.append(process)
+    return processes
 
 
 def has_sandbox(process):

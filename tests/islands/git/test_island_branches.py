@@ -2,18 +2,16 @@
 
 import os
 import random
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
-import psutil
 import pytest
 
 from harness.contract import SetupError
 from islands.git import refs
 from islands.git.refs import ABSENT, HeadMovedError
 from tests.islands.git.genome import T, edit, fsck
+from tests.support.children import kill_session
 from tests.support.repository import git, write
 
 
@@ -157,9 +155,7 @@ def test_kill_9_leaves_a_sound_repository(repo, run, monkeypatch):
         assert os.read(started, 1)
         os.close(started)
         time.sleep(draw.uniform(0.0, 0.1))  # the moment is the test's subject
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        _end_session(child)
+        kill_session(child)
     head = git(repo, "rev-parse", "refs/heads/swarm/r1/a")
     assert fsck(repo) == ""
     tried = git(repo, "for-each-ref", "--format=%(objectname)", "refs/swarm").split()
@@ -179,21 +175,6 @@ def _advance_forever(run, attempt, start):
             os.write(start, b"!")
     finally:
         os._exit(1)  # a forked child must never return into pytest
-
-
-def _end_session(leader):
-    """Kill a session's processes until none runs: each git has a process group of its own."""
-    while running := [one for one in psutil.process_iter() if _runs_in(one, leader)]:
-        for process in running:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-def _runs_in(process, leader):
-    try:
-        return os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        return False
 
 
 def test_a_lock_that_a_kill_left_is_cleared_at_start(repo, run, monkeypatch):

@@ -97,7 +97,7 @@ class RunFacts:
     def prior(self) -> GainPrior:
         """Return the prior of the gains of the run's proposals, at most a few proposals old."""
         earned = Earned(self.keep_tally.gain_sum, self.own_trials)
-        return self.screens.prior(self.scores.noise(), earned)
+        return self.screens.prior(self.scores.noise(), earned, self.scores.noise_of_small())
 
     def prior_of(self, experiment: Experiment) -> GainPrior:
         """Return the prior of an open experiment's gain; a migrant brings evidence of its own."""

@@ -204,6 +204,7 @@ class MemoryExecutor:
             return Outcome(trial.id, HARNESS, trial.sandbox, failure=failure, seconds=seconds)
         progress = count / self._trials
         sample = Sample(trial.commit, trial.seed, trial.slice.name, count, progress)
+        worth += self._world.unevenness(self._branches.changes(trial.commit), trial.seed)
         score = self._world.score(worth, sample)
         return Outcome(trial.id, HARNESS, trial.sandbox, score=score, seconds=seconds)
 

@@ -99,6 +99,7 @@ class Conditions:
     - `spikes`: scores far off
     - `tails`: degrees of freedom of the noise, above 2; 0: normal
     - `calm`: noise is divided by 1 plus this for each median gain that a genome is worth
+    - `uneven`: standard deviation of what a change is worth between seeds, as a share of it
     - `still`: share of the run in which no score varies
     - `trend`: how proposals change in the course of a run
     - `knobs`: what changes have in common
@@ -117,6 +118,7 @@ class Conditions:
     spikes: Spikes = NO_SPIKES
     tails: float = 0.0
     calm: float = 0.0
+    uneven: float = 0.0
     still: float = 0.0
     trend: Trend = NO_TREND
     knobs: Knobs = Knobs()
@@ -221,6 +223,15 @@ class World:
         added = [change for change in new if change not in before]
         removed = [change for change in old if change not in after]
         return self._worth(added, common) - self._worth(removed, common)
+
+    def unevenness(self, changes: Collection[int], seed: int) -> float:
+        """Return what `changes` are worth on one seed beyond what they are on average."""
+        if not self.conditions.uneven:
+            return 0.0
+        return self.conditions.uneven * fsum(
+            self.effect(change) * self._normal(f"uneven/{change}/{seed}")
+            for change in self.in_force(changes)
+        )
 
     def score(self, worth: float, sample: Sample) -> float:
         """Return the score of a genome worth `worth`."""

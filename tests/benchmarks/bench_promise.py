@@ -104,6 +104,9 @@ def settling():
         name = f"untuned, calm {calm:g}, {count} knobs, sigma {sigma:g}"
         both = replace(NIGHT, islands=2)
         yield cell(name, "untuned", sigma, plan=both, calm=calm, knobs=Knobs(count))
+    for mixture, sigma in product(("untuned", "published"), (0.5, 1.5)):
+        name = f"{mixture}, uneven, sigma {sigma:g}"
+        yield cell(name, mixture, sigma, plan=both, uneven=0.15, knobs=Knobs(20))
 
 
 def loads():

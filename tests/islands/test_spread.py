@@ -1,6 +1,7 @@
 """The spread of scores, of which a few may be far off, and what a run makes of it."""
 
 import random
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from islands import events as ev
 from islands.drift.sentinels import Sentinels
+from islands.ratchet.learnt_prior import Earned
 from islands.ratchet.noise import Noise, spread
+from islands.ratchet.screening import ScreenedGains
 from islands.ratchet.spread import contrasts, doubtful, far_limit, odd_ones, pooled
 from islands.state.scores import Scores
 from tests.support.laboratory import opening
@@ -114,3 +117,43 @@ def test_a_base_whose_scores_in_pairs_are_many_shows_a_far_off_baseline_score():
     for seed, score in enumerate([0.67, 0.625, 0.70, 0.625, 0.66]):
         scored(scores, seed, score)
     assert scores.noise().sigma < 0.05
+
+
+def base_of(*values):
+    """Return the scores of a run whose base scored these `values` on the baseline seeds."""
+    scores = Scores(Sentinels())
+    scores.open(opening())
+    for seed, score in zip(scores.baseline_seeds(), values, strict=True):
+        scored(scores, seed, score)
+    return scores
+
+
+def test_pairs_of_a_large_gain_say_nothing_of_how_noisy_small_gains_are():
+    """As in a run of `gpt`: what is claimed is judged by all pairs, which vary by more."""
+    scores = base_of(1.61, 1.605, 1.613, 1.618)
+    before = scores.noise()
+    scores.learn_pairs([0.0675, 0.1139, 0.0723, 0.0707, 0.0542])
+    assert (scores.noise().pair > before.pair, scores.noise_of_small()) == (True, before)
+    scores.learn_pairs([0.0127, 0.0025])
+    assert scores.noise_of_small().known_by == before.known_by + 1
+    assert scores.noise_of_small().pair < before.pair < scores.noise().pair
+
+
+def test_small_gains_that_vary_more_than_large_ones_are_as_noisy_as_all():
+    """What is spent rests on no less than what is claimed does."""
+    scores = base_of(1.61, 1.605, 1.613, 1.618)
+    scores.learn_pairs([0.0700, 0.0702, 0.0701, 0.0699])
+    scores.learn_pairs([0.03, -0.03, 0.03])
+    assert scores.noise_of_small() == scores.noise()
+
+
+def test_trials_are_spent_by_the_noise_of_small_gains_and_claims_judged_by_that_of_all():
+    """The bar and the rate fall to what less noise says; nothing that an lfsr comes from moves."""
+    screens, noise = ScreenedGains(), Noise(0.01, 4)
+    for number in range(40):
+        screens.add(number, random.Random(number).gauss(-0.005, 0.01))
+    one = screens.prior(noise, Earned())
+    less = screens.prior(noise, Earned(), replace(noise, residual=0.0, freedom=20))
+    assert less.bar < 0.8 * one.bar
+    assert (less.prior == one.prior).all()
+    assert (less.unit, less.screen_noise) == (one.unit, one.screen_noise)

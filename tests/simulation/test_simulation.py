@@ -210,6 +210,18 @@ def test_a_genome_that_gains_may_vary_less():
         assert pvariance(scores) ** 0.5 == pytest.approx(noise * lab.conditions.noise, rel=0.06)
 
 
+def test_what_a_change_is_worth_may_differ_between_seeds():
+    """By 15 % of it, alike in every genome that holds it."""
+    lab = world(uneven=0.15, sigma=0.0)
+    change = next(number for number in range(100) if lab.effect(number) != 0.0)
+    found = [lab.unevenness([change], seed) / lab.effect(change) for seed in range(4000)]
+    assert fmean(found) == pytest.approx(0.0, abs=0.01)
+    assert pvariance(found) ** 0.5 == pytest.approx(0.15, rel=0.05)
+    both = [lab.unevenness([change, 1], seed) - lab.unevenness([1], seed) for seed in range(100)]
+    assert both == pytest.approx([share * lab.effect(change) for share in found[:100]])
+    assert all(lab.unevenness([n], 1) == 0.0 for n in range(9) if lab.effect(n) == 0.0)
+
+
 @pytest.mark.parametrize("cause", ["trial", "seed-and-code"])
 def test_one_score_in_twenty_is_far_off(cause):
     """Each trial by itself, or all trials of one commit on one seed."""

@@ -81,12 +81,22 @@ def _next_of(state: State, open_: Experiment, decision: Decision) -> Step:
         return Conclude(open_.number, decision)
     if len(open_.head_broken) >= HEAD_FAILURES:
         return Conclude(open_.number, Decision("discard", "the head fails on fresh seeds"))
-    return _fresh_trial(state, open_, piece) if piece else _next_pair(state, open_)
+    begun = _next_seed(state, open_) in state.scores.by_commit[open_.parent]
+    if piece and not begun:  # the head is asked about a piece after its candidate, on one seed
+        return TrialRequest(
+            open_.commit, _next_seed(state, open_), "confirm", open_.number, fresh=piece
+        )
+    return _next_pair(state, open_)
 
 
 def _pairs_begun(open_: Experiment) -> int:
     """Return how many seeds of pairs have been used, those on which the head failed too."""
     return len(open_.confirmed.keys() | open_.head_broken)
+
+
+def _next_seed(state: State, open_: Experiment) -> int:
+    """Return the seed of the next pair, or of one that only the head has run."""
+    return seed_of(state.run.seed, "confirm", open_.number, _pairs_begun(open_))
 
 
 def _fresh_piece(state: State, open_: Experiment) -> int:
@@ -98,12 +108,6 @@ def _fresh_piece(state: State, open_: Experiment) -> int:
     if open_.null or open_.fresh.done or migrant:
         return 0
     return state.fresh.next_piece(state.run)
-
-
-def _fresh_trial(state: State, open_: Experiment, piece: int) -> TrialRequest:
-    """Return the candidate's trial on a piece, before any sandbox of the head has been asked."""
-    seed = seed_of(state.run.seed, "confirm", open_.number, _pairs_begun(open_))
-    return TrialRequest(open_.commit, seed, "confirm", open_.number, fresh=piece)
 
 
 def _fresh_checked(state: State, open_: Experiment) -> ev.FreshChecked:
@@ -137,8 +141,7 @@ def _second_of_pair(state: State, open_: Experiment) -> TrialRequest | None:
 
 def _next_pair(state: State, open_: Experiment) -> TrialRequest:
     """Return the first trial of the next pair; the head runs first in every second pair."""
-    used = _pairs_begun(open_)
-    seed = seed_of(state.run.seed, "confirm", open_.number, used)
-    if used % 2 == 1 and seed not in state.scores.by_commit[open_.parent]:
+    seed = _next_seed(state, open_)
+    if _pairs_begun(open_) % 2 == 1 and seed not in state.scores.by_commit[open_.parent]:
         return TrialRequest(open_.parent, seed, "confirm", open_.number)
     return TrialRequest(open_.commit, seed, "confirm", open_.number)

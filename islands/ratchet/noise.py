@@ -17,6 +17,18 @@ Fewer would make it doubt every gain until it has seen as many itself.
 """
 
 
+ENOUGH_PAIRS = 6
+"""Degrees of freedom of pairs from which they may show that the baseline is misleading."""
+
+MISLEADING_RATIO = 6.0
+"""Variance of the baseline, in that of pairs, from which pairs alone say how noisy one is.
+
+The baseline can only guess: pairs have their seed in common, and a run's first trials run on cold
+slices. In a run of `gpt` it varied by 0.024, as its first trial was off by 0.06, and pairs by
+0.0105; ten screens of 0.02 to 0.033 were discarded below a bar of 0.035 to 0.045.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Noise:
     """The spread of a score between seeds as the run knows it, in the metric's own unit.
@@ -53,13 +65,21 @@ class Noise:
         """
         if self.known_by == 0:
             return 0.0
-        baseline_freedom = max(self.seeds - 1, 0)
-        return math.sqrt((baseline_freedom * 2 * self.sigma**2 + self.residual) / self.known_by)
+        squares = self._baseline_freedom * 2 * self.sigma**2 + self.residual
+        return math.sqrt(squares / self.known_by)
 
     @property
     def known_by(self) -> int:
         """Return the degrees of freedom of `pair`."""
-        return max(self.seeds - 1, 0) + self.freedom
+        return self._baseline_freedom + self.freedom
+
+    @property
+    def _baseline_freedom(self) -> int:
+        if self.freedom >= ENOUGH_PAIRS:
+            variance = self.residual / self.freedom
+            if 2 * self.sigma**2 > MISLEADING_RATIO * variance > 0.0:
+                return 0
+        return max(self.seeds - 1, 0)
 
 
 def gain_of(head: float, candidate: float, direction: Direction) -> float:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from islands.ratchet.acceptance import CandidateEvidence, KeepTally
 from islands.ratchet.learnt_prior import learn
+from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.noise import Noise, gain_of, spread, weigh
 from islands.records import Gain
 from islands.rng import seed_of
@@ -35,8 +36,37 @@ def test_one_pair_varies_by_root_two_sigma_before_any_pair_is_known():
 
 def test_pairs_teach_the_run_their_own_spread():
     """Confirmations on common seeds outweigh the baseline's spread as they gather."""
-    learnt = Noise(sigma=0.01, seeds=4, residual=100 * 0.001**2, freedom=100)
-    assert learnt.pair == pytest.approx((0.0006 + 0.0001) ** 0.5 / 103**0.5)
+    learnt = Noise(sigma=0.01, seeds=4, residual=100 * 0.01**2, freedom=100)
+    assert learnt.pair == pytest.approx((0.0006 + 0.01) ** 0.5 / 103**0.5)
+
+
+def test_a_baseline_that_varies_much_more_than_pairs_do_misleads():
+    """Six times the variance of pairs: they alone say how noisy one is, once there are enough."""
+    few = Noise(sigma=0.024, seeds=4, residual=5 * 0.0105**2, freedom=5)
+    many = replace(few, residual=6 * 0.0105**2, freedom=6)
+    assert (few.known_by, many.known_by) == (8, 6)
+    assert few.pair > 0.02
+    assert many.pair == pytest.approx(0.0105)
+    assert replace(many, sigma=0.018).known_by == 9
+
+
+@pytest.mark.parametrize(
+    ("pairs", "verdict"),
+    [
+        ([0.1], "confirm"),
+        ([0.1, 0.12], "keep"),
+        ([0.04, 0.045], "confirm"),
+        ([0.1, -0.1], "confirm"),
+    ],
+)
+def test_two_pairs_that_leave_no_doubt_are_enough(pairs, verdict):
+    """Beside a baseline of four seeds; one is not, and less clear ones ask for more."""
+    prior = learn([*(random.Random(n).gauss(-0.5, 1) for n in range(20)), 7.0], 3)
+    evidence = CandidateEvidence(0.1, pairs, Noise(0.01, 4), prior, KeepTally())
+    decision = LfsrRule().decide(evidence)
+    assert decision.verdict == verdict
+    if verdict == "keep":
+        assert decision.gain.lfsr <= 0.001
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ ENOUGH_PAIRS = 6
 MISLEADING_RATIO = 6.0
 """Variance of the baseline, in that of pairs, from which pairs alone say how noisy one is.
 
-The baseline can only guess: pairs have their seed in common, and a run's first trials run on cold
-slices. In a run of `gpt` it varied by 0.024, as its first trial was off by 0.06, and pairs by
-0.0105; ten screens of 0.02 to 0.033 were discarded below a bar of 0.035 to 0.045.
+The baseline can only guess: pairs have their seed in common, and one of its few scores may be off.
+In a run of `gpt` it varied by 0.024, as its first trial was off by 0.06, and pairs by 0.0105; ten
+screens of 0.02 to 0.033 were discarded below a bar of 0.035 to 0.045.
 """
 
 

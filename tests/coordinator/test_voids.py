@@ -112,7 +112,7 @@ def test_a_candidate_that_is_void_again_and_again_is_dropped(tmp_path):
     after = [e for e in events[events.index(voids[-1]) :] if isinstance(e, ev.TrialStarted)]
     assert [(e.purpose, e.commit) for e in after[:2]] == [
         ("sentinel", "base"),
-        ("screen", first[0]),
+        (voids[-1].started.purpose, first[0]),
     ]
     (told,) = [a for a in run.agents["i0"].learned if a.ending == "failed"]
     assert "void again and again, and the base's were not: signal!" in told.reason

@@ -323,7 +323,7 @@ def test_a_promoted_stack_that_fails_the_checks_is_no_consensus(tmp_path):
 
 def test_a_judged_stack_is_promoted_automatically_within_the_limits(tmp_path):
     """During a launch; a limit that cannot fit a whole promotion postpones it."""
-    for bound, count in ((RunLimits(trials=80), 1), (RunLimits(trials=30), 0)):
+    for bound, count in ((RunLimits(trials=100), 1), (RunLimits(trials=30), 0)):
         branches, executor, ledger, request = prepared(tmp_path)
         judged = ev.StackCheckEnded(
             1,

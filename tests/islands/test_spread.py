@@ -131,18 +131,26 @@ def base_of(*values):
 def test_pairs_of_a_large_gain_say_nothing_of_how_noisy_small_gains_are():
     """As in a run of `gpt`: what is claimed is judged by all pairs, which vary by more."""
     scores = base_of(1.61, 1.605, 1.613, 1.618)
-    before = scores.noise()
+    before, small = scores.noise(), scores.noise_of_small()
     scores.learn_pairs([0.0675, 0.1139, 0.0723, 0.0707, 0.0542])
-    assert (scores.noise().pair > before.pair, scores.noise_of_small()) == (True, before)
+    assert (scores.noise().pair > before.pair, scores.noise_of_small()) == (True, small)
     scores.learn_pairs([0.0127, 0.0025])
     assert scores.noise_of_small().known_by == before.known_by + 1
     assert scores.noise_of_small().pair < before.pair < scores.noise().pair
 
 
+def test_half_of_the_baselines_variance_is_expected_to_be_shared_by_pairs():
+    """Where trials are spent; a claim rests on all of it until pairs say less."""
+    scores = base_of(1.61, 1.605, 1.613, 1.618)
+    assert scores.noise_of_small().pair == pytest.approx(scores.noise().pair / 2**0.5)
+    assert scores.noise_of_small().known_by == scores.noise().known_by
+
+
 def test_small_gains_that_vary_more_than_large_ones_are_as_noisy_as_all():
     """What is spent rests on no less than what is claimed does."""
     scores = base_of(1.61, 1.605, 1.613, 1.618)
-    scores.learn_pairs([0.0700, 0.0702, 0.0701, 0.0699])
+    for _ in range(9):
+        scores.learn_pairs([0.0700, 0.0702, 0.0701, 0.0699])
     scores.learn_pairs([0.03, -0.03, 0.03])
     assert scores.noise_of_small() == scores.noise()
 

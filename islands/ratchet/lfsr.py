@@ -40,7 +40,7 @@ from islands.ratchet.spread import far_limit, odd_ones
 from islands.records import Gain
 
 MIN_FREEDOM = 6
-"""Degrees of freedom, the candidate's own pairs among them, before which nothing is kept.
+"""Degrees of freedom, the candidate's own pairs among them, before which only CLEAR gains are kept.
 
 On a single pair SURE of them are needed; `max_pairs` pairs are enough in any case. Where sigma is
 four median gains and most proposals harm, 5 of 11 keeps before the 25th trial were false on two

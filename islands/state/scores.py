@@ -36,9 +36,9 @@ gains below 0.04 by 0.008 (14), on the base and on heads alike.
 SHARED = 0.5
 """Share of a score's variance that all commits are expected to have in common on one seed.
 
-In a run of `gpt` it held the bar at 0.03 to 0.043, over screens of 0.016 to 0.026 of changes that
-others kept. With half of it taken off, 27 cells of 30 nights gain 1.01 of before (1.3
-for `harsh` at sigma 2), with three quarters 0.99.
+In a run of `gpt` the baseline's variance held the bar at 0.03 to 0.043, over screens of 0.016 to
+0.026 of changes that others kept. With half of it taken off where trials are spent, 27 cells of 30
+nights gain 1.01 of before (1.3 for `harsh` at sigma 2), with three quarters 0.99.
 """
 
 MORE_SEEDS = 4

@@ -11,14 +11,11 @@ from dataclasses import replace
 from functools import lru_cache
 from statistics import median
 
-from islands.ratchet.noise import Noise
+from islands.ratchet.noise import JUDGING_FREEDOM, Noise
 from islands.ratchet.spread import PooledSpread, contrasts, far_limit, pooled
 
 ROUNDING = 1e-12
 """Differences of scores that are arithmetic's, as a share of the score."""
-
-JUDGING_FREEDOM = 6
-"""Degrees of freedom from which pairs, or scores of the base, can show that one was far off."""
 
 MAX_RATIO = 100.0
 """Variance of the baseline beyond that of pairs which common seeds do not explain: ten spreads."""

@@ -17,8 +17,9 @@ Fewer would make it doubt every gain until it has seen as many itself.
 """
 
 
-ENOUGH_PAIRS = 6
-"""Degrees of freedom of pairs from which they may show that the baseline is misleading."""
+JUDGING_FREEDOM = 6
+"""Degrees of freedom from which pairs, or the base's scores, can show what was far off or misleads.
+"""
 
 MISLEADING_RATIO = 6.0
 """Variance of the baseline, in that of pairs, from which pairs alone say how noisy one is.
@@ -75,7 +76,7 @@ class Noise:
 
     @property
     def _baseline_freedom(self) -> int:
-        if self.freedom >= ENOUGH_PAIRS:
+        if self.freedom >= JUDGING_FREEDOM:
             variance = self.residual / self.freedom
             if 2 * self.sigma**2 > MISLEADING_RATIO * variance > 0.0:
                 return 0

@@ -81,22 +81,12 @@ def _next_of(state: State, open_: Experiment, decision: Decision) -> Step:
         return Conclude(open_.number, decision)
     if len(open_.head_broken) >= HEAD_FAILURES:
         return Conclude(open_.number, Decision("discard", "the head fails on fresh seeds"))
-    begun = _next_seed(state, open_) in state.scores.by_commit[open_.parent]
-    if piece and not begun:  # the head is asked about a piece after its candidate, on one seed
-        return TrialRequest(
-            open_.commit, _next_seed(state, open_), "confirm", open_.number, fresh=piece
-        )
-    return _next_pair(state, open_)
+    return _next_trial(state, open_, piece)
 
 
 def _pairs_begun(open_: Experiment) -> int:
     """Return how many seeds of pairs have been used, those on which the head failed too."""
     return len(open_.confirmed.keys() | open_.head_broken)
-
-
-def _next_seed(state: State, open_: Experiment) -> int:
-    """Return the seed of the next pair, or of one that only the head has run."""
-    return seed_of(state.run.seed, "confirm", open_.number, _pairs_begun(open_))
 
 
 def _fresh_piece(state: State, open_: Experiment) -> int:
@@ -139,9 +129,16 @@ def _second_of_pair(state: State, open_: Experiment) -> TrialRequest | None:
     return None
 
 
-def _next_pair(state: State, open_: Experiment) -> TrialRequest:
-    """Return the first trial of the next pair; the head runs first in every second pair."""
-    seed = _next_seed(state, open_)
-    if _pairs_begun(open_) % 2 == 1 and seed not in state.scores.by_commit[open_.parent]:
-        return TrialRequest(open_.parent, seed, "confirm", open_.number)
-    return TrialRequest(open_.commit, seed, "confirm", open_.number)
+def _next_trial(state: State, open_: Experiment, piece: int) -> TrialRequest:
+    """Return the first trial of the next pair, or the second of one that only its head has run.
+
+    The head runs first in every second pair, but never where the pair asks about a `piece`: the
+    candidate is asked before any sandbox of the head has been.
+    """
+    used = _pairs_begun(open_)
+    seed = seed_of(state.run.seed, "confirm", open_.number, used)
+    begun = seed in state.scores.by_commit[open_.parent]
+    if piece and not begun:
+        return TrialRequest(open_.commit, seed, "confirm", open_.number, fresh=piece)
+    first = open_.parent if used % 2 == 1 and not begun else open_.commit
+    return TrialRequest(first, seed, "confirm", open_.number)

@@ -45,6 +45,18 @@ MORE_SEEDS = 4
 """Seeds beyond the baseline's that tell which of its scores is far off."""
 
 
+class _LatestPairs:
+    """How much the pairs of each of the latest experiments differ among themselves."""
+
+    def __init__(self) -> None:
+        self._contrasts: deque[list[float]] = deque(maxlen=REMEMBERED)
+        self.spread = PooledSpread()
+
+    def add(self, pairs: list[float]) -> None:
+        self._contrasts.append(contrasts(pairs))
+        self.spread = pooled(chain.from_iterable(self._contrasts))
+
+
 class Scores:
     """The fold of what was measured.
 
@@ -62,12 +74,9 @@ class Scores:
         self._measurements: dict[str, dict[int, dict[str, float]]] = {}
         self._slice_epochs: dict[str, dict[int, SliceEpoch]] = {}
         self._screened: dict[str, dict[int, dict[str, tuple[SliceEpoch, float]]]] = {}
-        self._pairs: deque[list[float]] = deque(maxlen=REMEMBERED)
+        self._pairs, self._small_pairs = _LatestPairs(), _LatestPairs()
         self._between_seeds: deque[float] = deque(maxlen=REMEMBERED)
         self._first: dict[str, tuple[int, float]] = {}
-        self._spread_of_pairs = PooledSpread()
-        self._small_pairs: deque[list[float]] = deque(maxlen=REMEMBERED)
-        self._spread_of_small = PooledSpread()
 
     @property
     def run(self) -> ev.RunOpened:
@@ -92,14 +101,14 @@ class Scores:
 
     def noise(self) -> Noise:
         """Return what is known of a score's spread between seeds."""
-        return self._noise(self._spread_of_pairs)
+        return self._noise(self._pairs.spread)
 
     def noise_of_small(self) -> Noise:
         """Return the same as pairs of small gains show it; at most what all pairs do.
 
         Of the baseline's variance only what pairs are expected not to have in common counts.
         """
-        noise = self._noise(self._spread_of_small)
+        noise = self._noise(self._small_pairs.spread)
         own = replace(noise, sigma=noise.sigma * math.sqrt(1 - SHARED))
         return min(own, self.noise(), key=lambda noise: noise.pair)
 
@@ -293,10 +302,8 @@ class Scores:
         """Take in how much an experiment's pairs differ among themselves."""
         if len(pairs) > 1:
             if abs(median(pairs)) <= LARGE_GAIN * (self.noise().pair or math.inf):
-                self._small_pairs.append(contrasts(pairs))
-                self._spread_of_small = pooled(chain.from_iterable(self._small_pairs))
-            self._pairs.append(contrasts(pairs))
-            self._spread_of_pairs = pooled(chain.from_iterable(self._pairs))
+                self._small_pairs.add(pairs)
+            self._pairs.add(pairs)
 
     def compare_seeds(self, trial: ev.TrialStarted, score: float) -> None:
         """Take in by how much a commit's score on another seed differs from its first one."""

@@ -80,12 +80,18 @@ def scored(scores, seed, score):
     scores.add(ev.TrialStarted("t", 0, "i", "base", "baseline", seed, 0, "s0"), score)
 
 
-def test_a_far_off_baseline_score_is_told_by_another_seed():
-    """Of four alone nobody can tell; a speed in milliseconds on a busy machine, as it was seen."""
+def base_of(*values):
+    """Return the scores of a run whose base scored these `values` on the baseline seeds."""
     scores = Scores(Sentinels())
     scores.open(opening())
-    for seed, score in zip(scores.baseline_seeds(), [0.6166, 0.6166, 4.6807, 0.6174], strict=True):
+    for seed, score in zip(scores.baseline_seeds(), values, strict=True):
         scored(scores, seed, score)
+    return scores
+
+
+def test_a_far_off_baseline_score_is_told_by_another_seed():
+    """Of four alone nobody can tell; a speed in milliseconds on a busy machine, as it was seen."""
+    scores = base_of(0.6166, 0.6166, 4.6807, 0.6174)
     assert scores.noise().sigma > 2.0
     (fifth,) = scores.baseline_seeds()[4:]
     scored(scores, fifth, 0.6170)
@@ -110,22 +116,10 @@ def test_no_more_baseline_seeds_than_are_needed():
 
 def test_a_base_whose_scores_in_pairs_are_many_shows_a_far_off_baseline_score():
     """Where no other baseline seed told."""
-    scores = Scores(Sentinels())
-    scores.open(opening())
-    for seed, score in zip(scores.baseline_seeds(), [0.6166, 0.6166, 4.6807, 0.6174], strict=True):
-        scored(scores, seed, score)
+    scores = base_of(0.6166, 0.6166, 4.6807, 0.6174)
     for seed, score in enumerate([0.67, 0.625, 0.70, 0.625, 0.66]):
         scored(scores, seed, score)
     assert scores.noise().sigma < 0.05
-
-
-def base_of(*values):
-    """Return the scores of a run whose base scored these `values` on the baseline seeds."""
-    scores = Scores(Sentinels())
-    scores.open(opening())
-    for seed, score in zip(scores.baseline_seeds(), values, strict=True):
-        scored(scores, seed, score)
-    return scores
 
 
 def test_pairs_of_a_large_gain_say_nothing_of_how_noisy_small_gains_are():

@@ -131,7 +131,7 @@ class RecordedRun:
           or the best head where there is none
         """
         fold = self._fold
-        commit = fold.resolve(target or fold.consensus or self._best_head())
+        commit = fold.resolve(target or fold.consensus or self._best_head)
         if commit not in self._ablations:  # a report and its picture ask for the same one
             self._ablations[commit] = fold.ablation(commit)
         return self._ablations[commit]
@@ -263,6 +263,7 @@ class RecordedRun:
             fold.take(event)
         return fold
 
+    @cached_property
     def _best_head(self) -> str:
         rows = answer(self._con, "SELECT head FROM standings WHERE kept > 0").rows
         if not rows:

@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from analysis.pictures import bars, gains, lanes, progress, promotions, tree
 from analysis.pictures.source import RunSource
-from analysis.pictures.style import DARK, DPI, LIGHT, SIZE_INCHES, Theme
+from analysis.pictures.style import DARK, DPI, LIGHT, SIZE_INCHES, Theme, place
 from harness.contract import SetupError
 
 
@@ -47,7 +46,7 @@ def figure(kind: str, source: RunSource, *, dark: bool = False) -> Figure:
     """Return the picture of `kind`. Raises KeyError for an unknown kind."""
     drawn = Figure(figsize=SIZE_INCHES)
     KINDS[kind].draw(source, drawn, DARK if dark else LIGHT)
-    ConstrainedLayoutEngine().execute(drawn)  # a figure that has an engine is drawn twice
+    place(drawn)
     return drawn
 
 

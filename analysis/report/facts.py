@@ -61,7 +61,7 @@ class ReportFacts:
 
     opened: the row of table `run`
     began, ended: first and last event's time, UTC
-    islands, agents, tried, trials, voided: counts
+    islands, agents, tried, screened, trials, voided: counts
     result: what the run comes to, None where nothing was kept
     changes: kept changes, those that gained most first; `unshown` more are left out
     costs: by agent
@@ -85,6 +85,7 @@ class ReportFacts:
     islands: int
     agents: tuple[str, ...]
     tried: int
+    screened: int
     trials: int
     voided: int
     result: Result | None
@@ -127,6 +128,7 @@ SELECT (SELECT min(recorded) FROM run) AS began,
 _COUNTS = """
 SELECT (SELECT count(*) FROM islands) AS islands,
   (SELECT count(*) FROM nodes WHERE experiment IS NOT NULL AND agent <> 'null') AS tried,
+  (SELECT count(*) FROM nodes WHERE screened IS NOT NULL AND agent <> 'null') AS screened,
   (SELECT count(*) FROM trials WHERE state <> 'voided') AS trials,
   (SELECT count(*) FROM trials WHERE state = 'voided') AS voided
 """

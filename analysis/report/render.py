@@ -30,12 +30,12 @@ _FENCE = re.compile(r"`{3,}")
 def shown_pictures(facts: ReportFacts) -> list[str]:
     """Return the kinds of pictures of an HTML report, in order: those that show anything."""
     shown = {
-        "progress": True,
+        "progress": facts.screened > 0,
         "gain": bool(facts.changes),
         "ablation": facts.ablation is not None,
         "promotion": bool(facts.contenders),
         "slices": facts.trials > 0,
-        "cost": facts.trials > 0,
+        "cost": any(agent.usd > 0 for agent in facts.costs),  # the lanes say where time went
     }
     return [kind for kind, worth in shown.items() if worth]
 

@@ -1,6 +1,7 @@
 """Every question to the record of a real run on the flagship, which a busy machine measured."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -99,6 +100,27 @@ def test_a_title_is_whole_beside_long_names(night, monkeypatch):
     lines = drawn.axes[0].get_title(loc="left").splitlines()
     assert " ".join(lines).endswith("the 1 that are worth most of its 2 changes")
     assert max(map(len, lines)) <= MAX_TITLE
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_all_that_is_written_lies_inside_the_picture(night, kind):
+    """Each panel leaves room for its names, title and labels, and for those beside it."""
+    with open_run(night) as run:
+        drawn = kinds.figure(kind, run.source)
+    edges = [panel.get_tightbbox() for panel in drawn.axes]
+    assert min(edge.x0 for edge in edges) >= 0
+    assert max(edge.x1 for edge in edges) <= drawn.bbox.x1
+    assert min(edge.y0 for edge in edges) >= 0
+    assert max(edge.y1 for edge in edges) <= drawn.bbox.y1
+
+
+def test_two_panels_do_not_touch(night, monkeypatch):
+    """Costs in dollars stand beside slice time, with room for their agents' names."""
+    with open_run(night) as run:
+        paid = [replace(cost, usd=1.0) for cost in run.cost()]
+        monkeypatch.setattr(bars, "cost_by_agent", lambda con: paid)
+        left, right = kinds.figure("cost", run.source).axes
+    assert left.get_tightbbox().x1 < right.get_tightbbox().x0
 
 
 def test_evidence_outlives_the_objects(tmp_path, monkeypatch):

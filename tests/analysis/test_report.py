@@ -72,11 +72,12 @@ def test_a_report_is_whole_inert_and_names_its_commands(facts, to):
 
 
 def test_a_report_has_no_picture_that_shows_nothing(facts):
-    """Its text says what did not happen."""
-    promoted = replace(facts, contenders=({"experiment": 1},))
-    assert len(shown_pictures(promoted)) == 6
-    bare = replace(facts, contenders=(), ablation=None)
-    assert shown_pictures(bare) == ["progress", "gain", "slices", "cost"]
+    """Its text says what did not happen; without dollars the lanes tell where time went."""
+    paid, free = (tuple(replace(cost, usd=usd) for cost in facts.costs) for usd in (1.0, 0.0))
+    assert len(shown_pictures(replace(facts, contenders=({"experiment": 1},), costs=paid))) == 6
+    bare = replace(facts, contenders=(), ablation=None, costs=free)
+    assert shown_pictures(bare) == ["progress", "gain", "slices"]
+    assert shown_pictures(replace(bare, screened=0, changes=())) == ["slices"]
 
 
 def test_a_report_is_written_with_its_pictures(recorded, facts, tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from swarm.agents.base import Agent, Probed, Summariser, Writing
 from swarm.agents.external.settings import ExternalSettings
 from swarm.agents.llm.settings import ModelSettings
-from swarm.agents.mutator import Breakages, Mutator
+from swarm.agents.mutator import MoveHistory, Mutator
 from swarm.agents.plain_sampling import IID, PlainSampling
 from swarm.agents.questions import RunQuestions
 from swarm.coordinator.launch_plan import Launch
@@ -22,12 +23,12 @@ async def make_teams(
     program: Program, launch: Launch, shared: SharedGateway, answers: RunQuestions
 ) -> Mapping[str, Mapping[str, Agent]]:
     """Return the agents of each island by name."""
-    breakages = Breakages()
+    learned = defaultdict[str, MoveHistory](MoveHistory)
     teams: dict[str, dict[str, Agent]] = {island.name: {} for island in launch.islands}
     others: list[tuple[str, str]] = []
     for island, name in ((each.name, name) for each in launch.islands for name in each.agents):
         if name != IID and isinstance(program.agents[name], MutatorSection):
-            teams[island][name] = Mutator(name, breakages=breakages)
+            teams[island][name] = Mutator(name, history=learned[name])
         elif name != IID:
             others.append((island, name))
     if not others:

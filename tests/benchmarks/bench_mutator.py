@@ -17,17 +17,19 @@ import ast
 import math
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from islands.ratchet.acceptance import AcceptanceRule, CandidateEvidence, Decision, KeepTally
+from islands.ratchet.learnt_prior import Earned
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.noise import Noise
 from islands.ratchet.screening import ScreenedGains
-from islands.records import Attempt, Brief, Change, Entry, Gain, Proposal
+from islands.records import Attempt, Brief, Change, Entry, Gain, Pending, Proposal
 from swarm.agents.base import AgentError
-from swarm.agents.mutator import Mutator
+from swarm.agents.mutator import MoveHistory, Mutator
 from swarm.agents.mutator.edit_sites import Site, find_sites
 from swarm.agents.mutator.source import parse_source, splice
 
@@ -232,14 +234,27 @@ class Blind:
 
 @dataclass
 class Arm:
-    """One island of a campaign: its head and the head's scores by seed."""
+    """One island of a campaign: its head and the head's scores by seed, and its next candidate."""
 
     agent: Mutator | Blind
     text: str
     loss: float
     scores: dict[int, float]
-    recent: list[Attempt] = field(default_factory=list)
     kept: list[Change] = field(default_factory=list)
+    waiting: Candidate | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A proposal and the genome that it makes."""
+
+    number: int
+    proposal: Proposal
+    text: str
+
+    @property
+    def pending(self) -> Pending:
+        return Pending(self.number, self.proposal.hypothesis, self.proposal.notes)
 
 
 class Campaign:
@@ -257,7 +272,7 @@ class Campaign:
         self.random = random.Random(seed)
         self.seeds: dict[int, float] = {}
         self.spent = 0
-        self.experiments = 0
+        self.experiments = self.proposed = 0
         self.residual, self.freedom = 0.0, 0
         self.screens, self.kept = ScreenedGains(), KeepTally()
         loss = problem.loss(problem.text)
@@ -292,15 +307,51 @@ class Campaign:
 
     def decide(self, screened: float, pairs: Sequence[float]) -> Decision:
         noise = self.noise()
-        prior = self.screens.prior(noise)
+        prior = self.screens.prior(noise, Earned(self.kept.gain_sum, self.spent))
         return self.rule.decide(CandidateEvidence(screened, pairs, noise, prior, self.kept))
 
     def step(self, arm: Arm) -> bool:
+        """Try an island's next candidate, and ask for the one after it before that has ended."""
         self.experiments += 1
-        number = self.experiments
-        others = tuple(c for other in self.arms if other is not arm for c in other.kept[-4:])
-        brief = Brief(
-            number,
+        candidate = arm.waiting or self.ask(arm, None)
+        arm.waiting = self.ask(arm, candidate)
+        if candidate is None:
+            return False
+        attempt, fresh = self.attempt(arm, candidate)
+        if attempt.ending == "kept":
+            assert attempt.gain is not None
+            change = self.change(arm, candidate, attempt.gain)
+            self.kept = self.kept.plus(attempt.gain)
+            arm.kept.append(change)
+            arm.text, arm.scores = candidate.text, fresh
+            loss = self.problem.loss(candidate.text)
+            assert loss is not None
+            arm.loss = loss
+        arm.agent.learn(attempt)
+        if attempt.ending == "kept":
+            self.rebase(arm, change.before)
+        return True
+
+    def ask(self, arm: Arm, running: Candidate | None) -> Candidate | None:
+        """Return the agent's next candidate; it knows what is under way on both islands."""
+        elsewhere = [other.waiting for other in self.arms if other is not arm]
+        brief = replace(
+            self.brief(arm),
+            pending=(running.pending,) if running else (),
+            claims=tuple(other.pending for other in elsewhere if other),
+        )
+        try:
+            proposal = arm.agent.propose_now(brief)
+        except AgentError:
+            return None
+        entry = proposal.files[PATH]
+        assert entry is not None
+        return Candidate(brief.experiment, proposal, entry.data.decode())
+
+    def brief(self, arm: Arm) -> Brief:
+        self.proposed += 1
+        return Brief(
+            self.proposed,
             str(self.arms.index(arm)),
             "val_bpb",
             "minimize",
@@ -309,24 +360,43 @@ class Campaign:
             statistics.fmean(arm.scores.values()),
             self.sigma,
             (),
-            others,
+            tuple(c for other in self.arms if other is not arm for c in other.kept[-4:]),
             self.random.getrandbits(31),
         )
-        try:
-            proposal = arm.agent.propose_now(brief)
-        except AgentError:
-            return False
-        entry = proposal.files[PATH]
-        assert entry is not None
-        text = entry.data.decode()
-        loss = self.problem.loss(text)
-        attempt = Attempt(
-            number, brief.island, proposal.hypothesis, proposal.notes, "failed", "crash"
+
+    def change(self, arm: Arm, candidate: Candidate, gain: Gain) -> Change:
+        return Change(
+            candidate.number,
+            str(self.arms.index(arm)),
+            candidate.proposal.hypothesis,
+            gain,
+            {PATH: arm.text},
+            {PATH: candidate.text},
         )
+
+    def rebase(self, arm: Arm, before: Mapping[str, str]) -> None:
+        """Put the candidate that waits on the island's new head, if it still applies."""
+        if arm.waiting is None or isinstance(arm.agent, Blind):
+            arm.waiting = None
+            return
+        waiting, arm.waiting = arm.waiting, None
+        moved = replace(
+            self.change(arm, waiting, Gain(0.0, 0.0, 0)), before=before, after={PATH: waiting.text}
+        )
+        with suppress(AgentError):
+            made = arm.agent.propose_now(replace(self.brief(arm), port=moved)).files[PATH]
+            assert made is not None
+            arm.waiting = replace(waiting, text=made.data.decode())
+
+    def attempt(self, arm: Arm, candidate: Candidate) -> tuple[Attempt, dict[int, float]]:
+        """Return how a candidate ended, and its scores by seed."""
+        number, proposal = candidate.number, candidate.proposal
+        island = str(self.arms.index(arm))
+        attempt = Attempt(number, island, proposal.hypothesis, proposal.notes, "failed", "crash")
+        loss = self.problem.loss(candidate.text)
         if loss is None:
             self.spent += 1
-            arm.agent.learn(attempt)
-            return True
+            return attempt, {}
         seeds = list(arm.scores)
         seed = seeds[number % len(seeds)]
         screened = arm.scores[seed] - self._score(loss, seed)
@@ -340,6 +410,7 @@ class Campaign:
             fresh[seed] = self._score(loss, seed)
             pairs.append(arm.scores[seed] - fresh[seed])
             decision = self.decide(screened, pairs)
+        self.screens.confirm(number, pairs)
         if len(pairs) > 1:
             mean = statistics.fmean(pairs)
             self.residual += sum((p - mean) ** 2 for p in pairs)
@@ -348,27 +419,16 @@ class Campaign:
         if gain is None and self.told:
             gain = Gain(screened, self.noise().pair, 1)
         ending = "kept" if decision.verdict == "keep" else "discarded"
-        attempt = replace(attempt, ending=ending, reason=decision.reason, gain=gain)
-        if ending == "kept":
-            assert decision.gain is not None
-            lfsr_sum = self.kept.lfsr_sum + decision.gain.lfsr
-            self.kept = KeepTally(self.kept.count + 1, lfsr_sum)
-            arm.kept.append(
-                Change(
-                    number,
-                    brief.island,
-                    proposal.hypothesis,
-                    decision.gain,
-                    {PATH: arm.text},
-                    {PATH: text},
-                )
-            )
-            arm.text, arm.loss, arm.scores = text, loss, fresh
-        arm.agent.learn(attempt)
-        return True
+        return replace(attempt, ending=ending, reason=decision.reason, gain=gain), fresh
 
 
-AgentFactory = Callable[[], Mutator | Blind]
+AgentFactory = Callable[[], Sequence[Mutator | Blind]]
+
+
+def together() -> list[Mutator | Blind]:
+    """Return the mutators of two islands of one run."""
+    history = MoveHistory()
+    return [Mutator(history=history), Mutator(history=history)]
 
 
 def compare(
@@ -380,11 +440,11 @@ def compare(
 ) -> dict[str, list[tuple[float, float]]]:
     """Return mean and standard error of the share gained by each agent at each mark."""
     table = {}
-    for name, make_agent in agents.items():
+    for name, make_agents in agents.items():
         rows = []
         for seed in range(first, first + campaigns):
             problem = make_problem(random.Random(seed))
-            campaign = Campaign(problem, [make_agent(), make_agent()], seed, told)
+            campaign = Campaign(problem, make_agents(), seed, told)
             rows.append(campaign.run(marks))
         columns = list(zip(*rows, strict=True))
         table[name] = [
@@ -401,9 +461,10 @@ def main() -> None:
     options = parser.parse_args()
     marks = [int(mark) for mark in options.trials.split(",")]
     agents: dict[str, AgentFactory] = {
-        "mutator": Mutator,
-        "any site, any value": lambda: Blind(fixed=False),
-        "any site, factor of two": lambda: Blind(fixed=True),
+        "mutator": together,
+        "mutators that share nothing": lambda: [Mutator(), Mutator()],
+        "any site, any value": lambda: [Blind(fixed=False)] * 2,
+        "any site, factor of two": lambda: [Blind(fixed=True)] * 2,
     }
     print(f"share of the attainable gain, better of two islands, {options.campaigns} campaigns")
     print(f"{'trials':28}" + "".join(f"{mark:>14}" for mark in marks))

@@ -11,6 +11,6 @@ Imported by swarm.coordinator.
 """
 
 from swarm.agents.mutator.agent import Mutator
-from swarm.agents.mutator.history import Breakages
+from swarm.agents.mutator.history import MoveHistory
 
-__all__ = ["Breakages", "Mutator"]
+__all__ = ["MoveHistory", "Mutator"]

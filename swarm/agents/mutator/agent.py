@@ -11,7 +11,7 @@ from islands.records import Attempt, Brief, Change, Entry, Proposal
 from swarm.agents.base import AgentError
 from swarm.agents.mutator.crossover import find_crossover
 from swarm.agents.mutator.descriptions import taken_over
-from swarm.agents.mutator.history import Breakages, MoveHistory
+from swarm.agents.mutator.history import MoveHistory
 from swarm.agents.mutator.moves import to_notes
 from swarm.agents.mutator.parsed_file import ParsedFile, parse_file
 from swarm.agents.mutator.priors import SearchParameters
@@ -30,11 +30,11 @@ class Mutator:
         self,
         name: str = "mutator",
         parameters: SearchParameters | None = None,
-        breakages: Breakages | None = None,
+        history: MoveHistory | None = None,
     ) -> None:
-        """Share `breakages` with the mutators of the run's other islands, if they are given."""
+        """Share `history` with the mutators of the run's other islands, if it is given."""
         self.name = name
-        self._history = MoveHistory(breakages)
+        self._history = history or MoveHistory()
         self._parameters = parameters or SearchParameters()
 
     async def propose(self, brief: Brief) -> Proposal:

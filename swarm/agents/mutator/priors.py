@@ -23,6 +23,7 @@ class SearchParameters:
     `inner`, `named`: weight of numbers in bodies, and of defaults, attributes and keywords.
     `crush`, `stretch`: error of an observation as a share of its loss, and of its gain.
     `joint`: sites in a joint move at most; `joint_from`: least mean gain of each.
+    `crowded`: factor of a move's merit for each move under way at its site, on whatever island.
     `shrink`, `elsewhere`: share of a gain measured elsewhere expected here, and its spread.
     `exhaustive`: consider every site and edit, which takes longer: to know that nothing is left.
     """
@@ -42,6 +43,7 @@ class SearchParameters:
     shrink: float = 0.8
     elsewhere: float = 0.4
     stretch: float = 0.3
+    crowded: float = 0.3
     exhaustive: bool = False
 
 

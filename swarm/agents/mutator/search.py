@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
-from islands.records import Brief, Change, Gain
+from islands.records import Brief, Change, Gain, Pending
 from swarm.agents.mutator.crossover import find_crossover
 from swarm.agents.mutator.descriptions import joined, taken_over, value_change
 from swarm.agents.mutator.edit_sites import Site
@@ -36,6 +36,7 @@ from swarm.agents.mutator.surrogate import (
     normal_forecast,
     number_forecasts,
     option_forecasts,
+    same_move,
 )
 from swarm.agents.mutator.transforms import Number
 
@@ -86,7 +87,8 @@ class Search:
         head: str,
         parameters: SearchParameters,
     ) -> None:
-        self.in_flight = Counter(site for move in brief.pending for site in sites_of(move.notes))
+        self.pending, claimed = map(_count_sites, (brief.pending, brief.claims))
+        self.under_way = self.pending + claimed
         self.brief, self.history, self.head, self.parameters = brief, history, head, parameters
         finest = MIN_SIGMA_SHARE * abs(brief.score)
         self.unit = min(max(brief.sigma, finest, 1e-9), 1e60)  # its square must stay finite
@@ -113,6 +115,7 @@ class Search:
         `greed` is an exponential one to the power 1 / greed.
         """
         merit = max(move.merit, MIN_MERIT_UNITS * self.unit)
+        merit *= self.parameters.crowded ** max(self.under_way[part.site] for part in move.parts)
         return merit / max(self.random.weibullvariate(1.0, self.parameters.greed), 1e-9)
 
     def _site_moves(self) -> Iterator[Move]:
@@ -159,7 +162,7 @@ class Search:
         history = self.history.site(site.id)
         observed = [self._discounted(seen, age) for age, seen in history.number_observations]
         if imported is not None and isinstance(imported.observation, NumberObservation):
-            observed.append(imported.observation)
+            observed += _unless_known(imported.observation, observed)
         model = NumberModel(number_prior(site, self.parameters), number.place, tuple(observed))
         forecasts = number_forecasts(model, tuple(steps.values()), self.unit, self.margin)
         runs = self._chance_to_run("number", history)
@@ -212,7 +215,7 @@ class Search:
         observed = [self._discounted(seen, age) for age, seen in history.option_observations]
         imported = self.imported.get(site)
         if imported is not None and isinstance(imported.observation, OptionObservation):
-            observed.append(imported.observation)
+            observed += _unless_known(imported.observation, observed)
         mean, spread = (self.unit * share for share in prior)
         forecasts = option_forecasts(present, options, observed, (mean, spread), self.margin)
         moves = []
@@ -327,11 +330,24 @@ class Search:
 
         Changes under way count as broken, so that none is the third.
         """
-        ran, broke = self.history.breakages.counts(site)
-        return not ran and broke + self.in_flight[site] >= MAX_BREAKS
+        known = self.history.site(site)
+        return not known.ran and known.broke + self.pending[site] >= MAX_BREAKS
 
     def _was_tried(self, site: str, to: str) -> bool:
         return self.history.was_tried(self.head, f"{site}={to}")
+
+
+def _count_sites(moves: Iterable[Pending]) -> Counter[str]:
+    """Return how many of the moves change each site."""
+    return Counter(site for move in moves for site in sites_of(move.notes))
+
+
+def _unless_known(
+    imported: ObservationT, observed: Sequence[ObservationT]
+) -> Iterator[ObservationT]:
+    """Yield a move that another island kept, unless its mutator has told of it already."""
+    if not any(same_move(imported, seen) for seen in observed):
+        yield imported
 
 
 def _chance_before_walls(history: SiteHistory, place: float, step: float) -> float:

@@ -71,6 +71,19 @@ class OptionObservation:
     variance: float
 
 
+def same_move(
+    one: NumberObservation | OptionObservation, other: NumberObservation | OptionObservation
+) -> bool:
+    """Return whether both observations of a site are of the same move, whatever it gained."""
+    if isinstance(one, NumberObservation) and isinstance(other, NumberObservation):
+        return math.isclose(one.start, other.start, abs_tol=1e-9) and math.isclose(
+            one.end, other.end, abs_tol=1e-9
+        )
+    if isinstance(one, OptionObservation) and isinstance(other, OptionObservation):
+        return (one.old, one.new) == (other.old, other.new)
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class NumberPrior:
     """Prior of a number's effect.

@@ -10,7 +10,7 @@ from islands.genome.admission import AdmissionLimits, Admitted, admit
 from islands.genome.syntax_diff import compare
 from islands.records import Entry, Pending
 from swarm.agents.base import AgentError
-from swarm.agents.mutator import Breakages, Mutator
+from swarm.agents.mutator import MoveHistory, Mutator
 from swarm.agents.mutator.text_sites import find_text_sites
 from tests.support.mutator import attempt, brief, text_of
 
@@ -165,8 +165,8 @@ def test_a_hypothesis_begins_with_a_commit_subject(genome, subjects):
 
 def test_a_site_that_always_breaks_is_tried_twice():
     """Whatever the value, on whatever island: and what is under way counts."""
-    breakages, genome = Breakages(), "CIRCLES = 26\n"
-    first, second = (Mutator(breakages=breakages) for _ in range(2))
+    history, genome = MoveHistory(), "CIRCLES = 26\n"
+    first, second = (Mutator(history=history) for _ in range(2))
     for agent in (first, second):
         agent.learn(attempt(agent.propose_now(brief(genome)), ending="failed"))
     with pytest.raises(AgentError, match="known to break"):

@@ -121,4 +121,4 @@ def main(pairs: int = 6, kind: SandboxKind = "namespaces") -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(word) if word.isdigit() else word for word in sys.argv[1:]))  # type: ignore[arg-type]
+    main(*(int(word) if word.isdigit() else word for word in sys.argv[1:]))

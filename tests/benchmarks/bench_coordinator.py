@@ -77,7 +77,8 @@ class Meter:
         if any(self.ended == mark // 2 for mark in self.marks):
             self.half = now
         elif self.ended in self.marks:
-            self.row(*(new - old for new, old in zip(now, self.half, strict=True)), self.ended)
+            trials, cpu, size = (new - old for new, old in zip(now, self.half, strict=True))
+            self.row(trials, cpu, size, self.ended)
 
     def row(self, trials, cpu, size, past):
         ms, wrote = 1000 * cpu / trials, size / trials

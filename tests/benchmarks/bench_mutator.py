@@ -65,6 +65,9 @@ class Valley:
         side = self.steep if (distance - self.best) * self.steep_side > 0 else 1.0
         return side * self.depth * (0.5 * far**2 if far < 1.5 else 1.5 * far - 1.125)
 
+    def start_place(self, name: str) -> float:
+        return _place(self.start, name)
+
     @property
     def steep_side(self) -> float:
         return 1.0 if math.sin(1e3 * self.best) > 0 else -1.0
@@ -111,13 +114,6 @@ class Problem:
         if "STEP" not in lines:
             return None
         return total * self.scale
-
-
-def _start_place(self: Valley, name: str) -> float:
-    return _place(self.start, name)
-
-
-Valley.start_place = _start_place  # type: ignore[attr-defined]
 
 
 def _place(value: float, name: str) -> float:

@@ -2,18 +2,18 @@
 
 The **anchor** is that trial: the base on the first baseline seed. Every slice runs it at launch, so
 that slices of unlike hardware can be told apart, and again as a **sentinel** at intervals: seed and
-commit are the same, so what differs is the slice's own noise, or its **drift**. A sentinel within
-half of a pair's noise of the slice's level is good. Another is repeated, until one is good or an
-e-process (islands/drift/level_change.py) says that the slice has **drifted**, or until so many are
-strange that its level means nothing. It is repeated at once while sentinels are few of the slice's
-trials (REPEAT_SHARE); no verdict on pairs waits for one. A head that runs again beside a screen is
-a sentinel, too, and shows larger moves at once (islands/drift/level_moves.py): a slice that moves
-MAX_REPEATS times and never settles has drifted. A drifted slice is quarantined, and what it
-measured since its last good sentinel is void. It is probed again after a while, and released when
-it measures as before, or when three sentinels in a row agree on another level, those that showed
-the drift among them: gains are paired on one slice, so it matters only that the level stays. ALPHA
-is divided over the slices and over the slices already quarantined, so that it bounds the chance of
-a false alarm in a run.
+commit are the same, so what differs is the slice's own noise, or its **drift**. A sentinel near the
+slice's level (`tolerance` in islands/drift/anchor_spread.py) is good. Another is repeated, until
+one is good or an e-process (islands/drift/level_change.py) says that the slice has **drifted**, or
+until so many are strange that its level means nothing. It is repeated at once while sentinels are
+few of the slice's trials (REPEAT_SHARE); no verdict on pairs waits for one. A head that runs again
+beside a screen is a sentinel, too, and shows larger moves at once (islands/drift/level_moves.py): a
+slice that moves MAX_REPEATS times and never settles has drifted. A drifted slice is quarantined,
+and what it measured since its last good sentinel is void. It is probed again after a while, and
+released when it measures as before, or when three sentinels in a row agree on another level, those
+that showed the drift among them: gains are paired on one slice, so it matters only that the level
+stays. ALPHA is divided over the slices and over the slices already quarantined, so that it bounds
+the chance of a false alarm in a run.
 
 Where the anchors of unlike slices differ, each slice repeats it at once until the anchor's own
 spread is known, so that the difference is told from noise. Where the anchor repeats its score
@@ -23,8 +23,8 @@ Not covered:
 
 - The bound is approximate where noise is far from normal, where slices' noise differs much, and
   for what is learned after an alarm.
-- A drift of less than half of a pair's noise, one that comes and goes between two good sentinels,
-  and drift at rungs above the first.
+- A drift of less than half of a pair's noise (three quarters until the anchor's own spread is
+  known), one that comes and goes between two good sentinels, and drift at rungs above the first.
 - A pair whose two trials lie on either side of a jump counts as one that is far off or, if the jump
   is small, in full.
 - Trials of kept changes, stack checks and promotions stay (their pairs are interleaved), and so do

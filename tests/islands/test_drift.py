@@ -299,38 +299,38 @@ def run_heads(sentinels, name, count):
 def test_repeated_sentinels_take_few_of_a_slices_trials():
     """A share of all but the first, heads that run again among them."""
     sentinels = Sentinels()
-    feed(sentinels, "s0", [0.0, 0.6])
+    feed(sentinels, "s0", [0.0, 0.8])
     assert not sentinels.must_check("s0")
     run_heads(sentinels, "s0", NOT_COUNTED + 10)
-    feed(sentinels, "s0", [0.6])
+    feed(sentinels, "s0", [0.8])
     assert not sentinels.must_check("s0")
     run_heads(sentinels, "s0", 8)
     assert sentinels.must_check("s0")
-    feed(sentinels, "s0", [0.6])
+    feed(sentinels, "s0", [0.8])
     assert not sentinels.must_check("s0")
 
 
 def test_a_head_that_runs_again_answers_a_sentinel_that_is_off():
     """One is asked for after each such sentinel."""
     sentinels = Sentinels()
-    feed(sentinels, "s0", [0.0, 0.6])
+    feed(sentinels, "s0", [0.0, 0.8])
     assert sentinels.suspicious("s0")
     assert not sentinels.suspicious("s1")
     sentinels.answer("s0")
     assert not sentinels.suspicious("s0")
-    feed(sentinels, "s0", [0.7])
+    feed(sentinels, "s0", [0.9])
     assert sentinels.suspicious("s0")
 
 
 def test_a_sentinel_that_is_off_is_due_again_after_an_interval():
     """Where its repeats are used up, it is not repeated before each experiment."""
     sentinels = Sentinels()
-    feed(sentinels, "s0", [0.0, 0.6, 0.7, 0.6])
+    feed(sentinels, "s0", [0.0, 0.8, 0.9, 0.8])
     for number in range(10):
         assert not sentinels.check_due("s0", 10, 1.0)
         end_trial(sentinels, ev.TrialStarted(f"s{number}", 0, "i", "head", "baseline", 1, 0, "s0"))
     assert sentinels.check_due("s0", 10, 1.0)
-    feed(sentinels, "s0", [0.6])
+    feed(sentinels, "s0", [0.8])
     assert sentinels.suspicious("s0")
     assert not sentinels.check_due("s0", 10, 1.0)
 
@@ -397,10 +397,10 @@ def test_a_slice_that_recovers_is_released_and_its_island_returns(tmp_path):
 
 def test_the_only_slice_is_released_at_another_level(tmp_path):
     """Three sentinels that agree are enough: gains are paired."""
-    run = simulate(tmp_path, {"s0": [(60, 0.015)]}, islands=1, limits=RunLimits(trials=160))
+    run = simulate(tmp_path, {"s0": [(92, 0.015)]}, islands=1, limits=RunLimits(trials=200))
     (back,) = events_of(run, ev.SliceReleased)
     assert back.shifted
-    assert run.state.trials == 160
+    assert run.state.trials == 200
     assert not events_of(run, ev.IslandReassigned)
 
 

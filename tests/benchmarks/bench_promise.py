@@ -109,6 +109,13 @@ def settling():
         yield cell(name, mixture, sigma, plan=both, uneven=0.15, knobs=Knobs(20))
 
 
+def repeating():
+    """Yield the cells in which one commit repeats its score on one seed as badly as 10 s trials."""
+    both = replace(WATCHED, islands=2)
+    for mixture, sigma in product(("published", "harsh"), (0.5, 1.5)):
+        yield cell(f"{mixture}, jitter 0.2, sigma {sigma:g}", mixture, sigma, plan=both, jitter=0.2)
+
+
 def loads():
     """Yield the cells of load that others make, which costs ten median gains."""
     for mixture, pattern, sigma in product(LOADED, LOAD_PATTERNS[1:], SIGMAS):
@@ -128,6 +135,7 @@ def cells():
             *knobs(),
             *wandering(),
             *settling(),
+            *repeating(),
             *disturbed,
             heavy,
             *changing,

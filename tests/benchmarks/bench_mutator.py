@@ -17,8 +17,7 @@ import ast
 import math
 import random
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -313,19 +312,17 @@ class Campaign:
         arm.waiting = self.ask(arm, candidate)
         if candidate is None:
             return False
-        attempt, fresh = self.attempt(arm, candidate)
+        loss = self.problem.loss(candidate.text)
+        attempt, fresh = self.attempt(arm, candidate, loss)
         if attempt.ending == "kept":
             assert attempt.gain is not None
-            change = self.change(arm, candidate, attempt.gain)
-            self.kept = self.kept.plus(attempt.gain)
-            arm.kept.append(change)
-            arm.text, arm.scores = candidate.text, fresh
-            loss = self.problem.loss(candidate.text)
             assert loss is not None
-            arm.loss = loss
+            self.kept = self.kept.plus(attempt.gain)
+            arm.kept.append(self.change(arm, candidate, attempt.gain))
+            waiting = arm.waiting and self.change(arm, arm.waiting, Gain(0.0, 0.0, 0))
+            arm.text, arm.loss, arm.scores = candidate.text, loss, fresh
+            arm.waiting = waiting and self.rebased(arm, waiting)
         arm.agent.learn(attempt)
-        if attempt.ending == "kept":
-            self.rebase(arm, change.before)
         return True
 
     def ask(self, arm: Arm, running: Candidate | None) -> Candidate | None:
@@ -370,26 +367,27 @@ class Campaign:
             {PATH: candidate.text},
         )
 
-    def rebase(self, arm: Arm, before: Mapping[str, str]) -> None:
-        """Put the candidate that waits on the island's new head, if it still applies."""
-        if arm.waiting is None or isinstance(arm.agent, Blind):
-            arm.waiting = None
-            return
-        waiting, arm.waiting = arm.waiting, None
-        moved = replace(
-            self.change(arm, waiting, Gain(0.0, 0.0, 0)), before=before, after={PATH: waiting.text}
-        )
-        with suppress(AgentError):
-            made = arm.agent.propose_now(replace(self.brief(arm), port=moved)).files[PATH]
-            assert made is not None
-            arm.waiting = replace(waiting, text=made.data.decode())
+    def rebased(self, arm: Arm, change: Change) -> Candidate | None:
+        """Return the candidate that waits, on the island's new head; None if it does not apply.
 
-    def attempt(self, arm: Arm, candidate: Candidate) -> tuple[Attempt, dict[int, float]]:
-        """Return how a candidate ended, and its scores by seed."""
+        `change`: it on the head before.
+        """
+        if arm.waiting is None or isinstance(arm.agent, Blind):
+            return None
+        try:
+            made = arm.agent.propose_now(replace(self.brief(arm), port=change)).files[PATH]
+        except AgentError:
+            return None
+        assert made is not None
+        return replace(arm.waiting, text=made.data.decode())
+
+    def attempt(
+        self, arm: Arm, candidate: Candidate, loss: float | None
+    ) -> tuple[Attempt, dict[int, float]]:
+        """Return how a candidate of this true `loss` ended, and its scores by seed."""
         number, proposal = candidate.number, candidate.proposal
         island = str(self.arms.index(arm))
         attempt = Attempt(number, island, proposal.hypothesis, proposal.notes, "failed", "crash")
-        loss = self.problem.loss(candidate.text)
         if loss is None:
             self.spent += 1
             return attempt, {}

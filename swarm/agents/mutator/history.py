@@ -9,7 +9,7 @@ from typing import Any
 
 from islands.records import Attempt
 from swarm.agents.mutator.moves import MovePart, MoveRecord, from_notes
-from swarm.agents.mutator.surrogate import NumberObservation, OptionObservation
+from swarm.agents.mutator.surrogate import NumberObservation, OptionObservation, same_move
 
 MAX_SITES = 1024
 """Sites remembered, those of the latest attempts."""
@@ -127,9 +127,10 @@ class MoveHistory:
         for part in record.parts:
             site = self._site(part.site)
             numbers, options = site.number_observations, site.option_observations
-            for number in [each for each in numbers if _is_of(each[1], part)][-1:]:
+            move = _observation(part, 0.0, 0.0)
+            for number in [each for each in numbers if same_move(each[1], move)][-1:]:
                 numbers.remove(number)
-            for option in [each for each in options if _is_of(each[1], part)][-1:]:
+            for option in [each for each in options if same_move(each[1], move)][-1:]:
                 options.remove(option)
 
     def _record_break(self, record: MoveRecord) -> None:
@@ -154,14 +155,11 @@ class MoveHistory:
             self._observe(site, part, own, spread)
 
     def _observe(self, site: SiteHistory, part: MovePart, gain: float, variance: float) -> None:
-        if part.start is not None and part.end is not None:
-            site.number_observations.append(
-                (self.keeps, NumberObservation(part.start, part.end, gain, variance))
-            )
+        seen = _observation(part, gain, variance)
+        if isinstance(seen, NumberObservation):
+            site.number_observations.append((self.keeps, seen))
         else:
-            site.option_observations.append(
-                (self.keeps, OptionObservation(part.old, part.new, gain, variance))
-            )
+            site.option_observations.append((self.keeps, seen))
 
     def _site(self, site: str) -> SiteHistory:
         """Return the history of `site` as the latest one, and forget the oldest above the cap."""
@@ -171,11 +169,13 @@ class MoveHistory:
         return history
 
 
-def _is_of(seen: NumberObservation | OptionObservation, part: MovePart) -> bool:
-    """Return whether an observation is of the same move as `part`."""
-    if isinstance(seen, NumberObservation):
-        return (seen.start, seen.end) == (part.start, part.end)
-    return (seen.old, seen.new) == (part.old, part.new)
+def _observation(
+    part: MovePart, gain: float, variance: float
+) -> NumberObservation | OptionObservation:
+    """Return what a part of a move gained as an observation of its site."""
+    if part.start is not None and part.end is not None:
+        return NumberObservation(part.start, part.end, gain, variance)
+    return OptionObservation(part.old, part.new, gain, variance)
 
 
 def _gain_and_variance(attempt: Attempt, unit: float) -> tuple[float, float]:

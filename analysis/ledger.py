@@ -6,10 +6,9 @@ without a lock. An event counts once its whole line is in the file, newline incl
 returns only when it is on the disk. A killed writer leaves at most one torn line, the last: readers
 skip it, and the next writer cuts it off (or completes it if only the newline is missing).
 
-The lines are a hash chain. The last member of each is its link: its number, and a hash of the
-event's bytes and the previous link. A line that is changed, missing or out of order breaks the
-chain, and every reader reports its number. The last link identifies the whole file: `swarm verify`
-prints it and a merge carries it, so that this history can be distinguished from any other.
+The lines are a hash chain (analysis/hash_chain.py): every reader reports the number of a line that
+is changed, missing or out of order. The last link identifies the whole file: `swarm verify` prints
+it and a merge carries it, so that this history can be distinguished from any other.
 
 Not covered:
 - a program that can rewrite the whole file can rewrite the chain, and lines cut off at its end
@@ -26,11 +25,9 @@ Not covered:
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,7 +37,7 @@ from typing import NamedTuple, TypeVar
 import psutil
 from pydantic import ValidationError
 
-from analysis import file_lock
+from analysis import file_lock, hash_chain
 from harness.contract import SetupError
 from harness.durable_files import sync_folder
 from islands.events import FORMAT, Event, decode, encode
@@ -51,19 +48,7 @@ RUNS_HOME = ".swarm"
 """Folder of a repository that holds its runs, each in a folder with a ledger."""
 LOCK = "lock"
 
-START = "0:" + "0" * 32
-"""The link before the first line. 128 bits: agents write parts of events, and could find two events
-with the same 64-bit link."""
-
 E = TypeVar("E", bound=Event)
-
-_MEMBER = b',"link":"'
-_LINK = re.compile(_MEMBER + rb'((\d{1,15}):[0-9a-f]{32})"}\Z')
-_MAX_LINK_BYTES = 64
-"""Bytes that hold any link with its name and quotes."""
-
-_RESTORE = "restore the file from a copy, or start a new run"
-_UNCHAINED = f"carries no link: changed, or older than chained ledgers; {_RESTORE}"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BLOCK_BYTES = 65_536
@@ -184,14 +169,14 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
         raise SetupError(f"{path}: no such ledger; `swarm launch` creates one") from None
     with file:
         _check_format(path, file.readline())
-        link = _link_at(file.fileno(), offset)
+        link = hash_chain.link_before(file.fileno(), offset)
         file.seek(offset)
         for line in file:
             if not line.endswith(b"\n"):
                 return
-            before, (link, body) = link, _split(link, line[:-1])
+            before, (link, body) = link, hash_chain.split(link, line[:-1])
             if not body:
-                raise SetupError(_broken(path, before, line))
+                raise SetupError(hash_chain.fault(path, before, line))
             offset += len(line)
             yield Line(offset, link, _event(path, link, body))
 
@@ -238,7 +223,7 @@ def link_at(path: Path, offset: int) -> str:
     """Return the link of the line that ends at byte `offset` of the ledger `path`, "" for none."""
     try:
         with path.open("rb") as file:
-            return _link_at(file.fileno(), offset)
+            return hash_chain.link_before(file.fileno(), offset)
     except FileNotFoundError:
         return ""
 
@@ -267,47 +252,8 @@ def _line(before: str, event: Event) -> tuple[str, bytes]:
     body = encode(event)
     if decode(body) != event:
         raise ValueError(f"does not read back as itself: {event!r}")
-    link = _chained(before, body)
-    return link, _joined(body, link) + b"\n"
-
-
-def _chained(before: str, body: bytes) -> str:
-    """Return the link of the event whose bytes are `body`, after the link `before`."""
-    return f"{_number(before) + 1}:{_hash(before, body).decode()}"
-
-
-def _hash(before: str, body: bytes) -> bytes:
-    return hashlib.sha256(before.encode() + body).hexdigest()[:32].encode()
-
-
-def _body(line: bytes) -> bytes:
-    """Return the bytes of a line's event, without the link."""
-    return line.rpartition(_MEMBER)[0] + b"}"
-
-
-def _split(before: str, line: bytes) -> tuple[str, bytes]:
-    """Return a line's link and its event's bytes; both empty if it does not follow `before`."""
-    body = _body(line)
-    link = _chained(before, body) if before else ""
-    return (link, body) if line == _joined(body, link) else ("", b"")
-
-
-def _joined(body: bytes, link: str) -> bytes:
-    return body[:-1] + _MEMBER + link.encode() + b'"}'
-
-
-def _number(link: str) -> int:
-    return int(link.partition(":")[0])
-
-
-def _link_at(descriptor: int, offset: int) -> str:
-    """Return the link that ends at byte `offset` of the open file, "" for none."""
-    if offset == 0:
-        return START
-    match = _LINK.search(
-        os.pread(descriptor, min(offset, _MAX_LINK_BYTES), max(0, offset - _MAX_LINK_BYTES))[:-1]
-    )
-    return match[1].decode() if match else ""
+    link, line = hash_chain.chain(before, body)
+    return link, line + b"\n"
 
 
 def _event(path: Path, link: str, body: bytes) -> Event:
@@ -316,32 +262,9 @@ def _event(path: Path, link: str, body: bytes) -> Event:
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]["msg"]
         raise SetupError(
-            f"{path}:{_number(link)}: not an event of this version of swarm ({wrong}); use"
-            " the version that wrote it, or start a new run with --new"
+            f"{path}:{hash_chain.number(link)}: not an event of this version of swarm ({wrong});"
+            " use the version that wrote it, or start a new run with --new"
         ) from error
-
-
-def _broken(path: Path, before: str, line: bytes) -> str:
-    """Return what is wrong with a line that does not follow the link `before`."""
-    if not before:
-        return f"{path}: its lines changed during the read; {_RESTORE}"
-    due, match = _number(before) + 1, _LINK.search(line[:-1])
-    if match is None:
-        return f"{path}:{due}: {_UNCHAINED}"
-    number = int(match[2])
-    if number == due or match[1].endswith(_hash(before, _body(line))):
-        wrong = "was changed after it was written"
-    elif number < due or due in _numbers(path):
-        wrong = f"is out of order, it was written as line {number}"
-    else:
-        wrong = f"lines {due} to {number - 1} are missing before it"
-    return f"{path}:{due}: {wrong}; {_RESTORE}"
-
-
-def _numbers(path: Path) -> set[int]:
-    """Return the line numbers that the links of a ledger contain."""
-    with path.open("rb") as file:
-        return {int(match[2]) for line in file if (match := _LINK.search(line[:-1]))}
 
 
 def _repair(path: Path, file: io.FileIO) -> tuple[int, str]:
@@ -352,17 +275,17 @@ def _repair(path: Path, file: io.FileIO) -> tuple[int, str]:
     """
     tail = _tail(file)
     whole = file.seek(0, os.SEEK_END) - len(tail)
-    before = _link_at(file.fileno(), whole)
+    before = hash_chain.link_before(file.fileno(), whole)
     if not before:
-        raise SetupError(f"{path}: {_UNCHAINED}")
-    if tail and _split(before, tail)[1]:
+        raise SetupError(f"{path}: {hash_chain.UNCHAINED}")
+    if tail and hash_chain.split(before, tail)[1]:
         file.write(b"\n")
     elif tail:
         file.truncate(whole)
     if tail:
         os.fsync(file.fileno())
     size = file.seek(0, os.SEEK_END)
-    return size, _link_at(file.fileno(), size)
+    return size, hash_chain.link_before(file.fileno(), size)
 
 
 def _tail(file: io.FileIO) -> bytes:

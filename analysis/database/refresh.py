@@ -36,7 +36,8 @@ from analysis import ledger
 from analysis.database.projection import schema
 from analysis.database.projection.tables import TABLES
 from analysis.file_lock import lock
-from analysis.ledger import START, link_at, read_events, read_lines
+from analysis.hash_chain import START
+from analysis.ledger import link_at, read_events, read_lines
 from harness.contract import SetupError
 from islands.events import Event
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from analysis.database.refresh import strays
-from analysis.ledger import START, Line, read_lines
+from analysis.hash_chain import START
+from analysis.ledger import Line, read_lines
 from harness.contract import SetupError
 from islands import events as ev
 from islands.git.packs import CandidatePacks

@@ -19,7 +19,6 @@ from duckdb import DuckDBPyConnection
 from analysis.database.queries import answer
 from analysis.questions.target import gain_of_row
 from harness.contract import SetupError
-from islands.genome.normal_change import normal_line
 from islands.records import Gain
 
 MIN_LIKENESS = 0.5
@@ -96,6 +95,9 @@ def by_likeness(
 
 def normalised(diff: str) -> frozenset[str]:
     """Return the changed lines of a unified diff as the tokens that count, with numbers as `#`."""
+    # the parsers of all languages take a twentieth of a second
+    from islands.genome.normal_change import normal_line  # noqa: PLC0415
+
     lines = ((line[0], normal_line(line[1:], path)) for path, line in _changed(diff))
     return frozenset(f"{sign} {text}" for sign, text in lines if text)
 

@@ -24,14 +24,13 @@ the sandbox confines.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from islands.genome.agent_files import instructs_agents
+from islands.genome.paths import is_inside
 from islands.genome.structured_data import NotParsedError
 from islands.genome.syntax_diff import compare
 from islands.records import Entry, Proposal
@@ -53,10 +52,6 @@ AdmissionRule = Literal[
 GenomeChange = Mapping[str, Entry | None]
 """Files by path, None where the file is deleted."""
 
-MAX_NAME_BYTES = 255
-MAX_PATH_BYTES = 1024
-"""Limits that every file system to which genomes are exported supports."""
-
 MAX_REASON_CHARS = 200
 """Characters that a reason quotes of a name or of an error message."""
 
@@ -64,9 +59,6 @@ REGULAR_FILE_MODE = "100644"
 """git's mode of a regular file that is not executable."""
 
 _LINKS = {"120000": "a symbolic link", "160000": "a submodule"}
-
-_GIT_SHORT = re.compile(r"git~\d")
-"""The short name that NTFS gives .git."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +117,6 @@ def admit(
     return Admitted(change)
 
 
-def is_inside(path: str, genome: tuple[str, ...]) -> bool:
-    """Return whether `path` is inside `genome`, and plain: no "..", no .git in any spelling."""
-    return _is_plain(path) and any(
-        path == part or path.startswith(part + "/") for part in (p.rstrip("/") for p in genome)
-    )
-
-
 def _instructs(path: str, genome: tuple[str, ...]) -> bool:
     """Return whether `path`, in a folder of the genome, is a file that instructs coding agents.
 
@@ -141,35 +126,6 @@ def _instructs(path: str, genome: tuple[str, ...]) -> bool:
     return any(
         path.startswith(f"{part}/") and instructs_agents(path[len(part) + 1 :]) for part in parts
     )
-
-
-def _is_plain(path: str) -> bool:
-    return (
-        len(path) <= MAX_PATH_BYTES
-        # git takes a folder with a file HEAD for a repository, and runs commands of its config
-        and path.rpartition("/")[2].casefold() != "head"
-        and all(_is_plain_name(name) for name in path.split("/"))
-        and len(path.encode()) <= MAX_PATH_BYTES
-        and unicodedata.is_normalized("NFC", path)
-    )
-
-
-def _is_plain_name(name: str) -> bool:
-    """Return whether `name` is neither special to git or a file system nor a look-alike."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return (
-        0 < len(name) <= MAX_NAME_BYTES
-        and not name.endswith((".", " "))  # also "." and ".."; Windows drops both at the end
-        and not any(_is_hidden(char) for char in name)
-        and len(name.encode()) <= MAX_NAME_BYTES
-        and not folded.startswith(".git")
-        and not _GIT_SHORT.match(folded)
-    )
-
-
-def _is_hidden(char: str) -> bool:
-    """Return whether `char` is a separator, a control, invisible, or not a character at all."""
-    return char in "\\:" or (char != " " and unicodedata.category(char)[0] in "CZ")
 
 
 def _file_refusals(

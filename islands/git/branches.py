@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from harness.contract import SetupError
-from islands.genome.admission import is_inside
+from islands.genome.paths import is_inside
 from islands.git.commit_stream import commit_stream
 from islands.git.export import export_files
 from islands.git.packs import CandidatePacks

@@ -7,14 +7,16 @@ import os
 from collections.abc import Callable
 from functools import partial
 from textwrap import wrap
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from analysis import plain_json, words
 from harness.contract import STRENGTH, SetupError
+
+if TYPE_CHECKING:  # rich takes a twentieth of a second, and not every command prints a table
+    from rich.console import Console
+    from rich.text import Text
 
 PIPED_COLUMNS: Final = 240
 """Columns of a table where standard output is not a terminal."""
@@ -95,6 +97,7 @@ def wide_console(*, stderr: bool = False, columns: int | None = None) -> Console
     It prints every text as it is: a metric may be called `loss[val]`, and a program's message may
     hold `[/b]`. The variable SWARM_COLUMNS gives another width, and so does `columns`.
     """
+    from rich.console import Console  # noqa: PLC0415
 
     def plain(width: int | None) -> Console:
         return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
@@ -107,6 +110,8 @@ def wide_console(*, stderr: bool = False, columns: int | None = None) -> Console
 
 def whole(title: str) -> Text:
     """Return the title of a table that is not broken where the table is narrower."""
+    from rich.text import Text  # noqa: PLC0415
+
     return Text(title, no_wrap=True, overflow="ignore")
 
 

@@ -34,7 +34,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.contract import SetupError
-from islands.genome.admission import REGULAR_FILE_MODE, is_inside
+from islands.genome.admission import REGULAR_FILE_MODE
+from islands.genome.paths import is_inside
 from islands.git.commit_stream import REGULAR_MODES
 from islands.git.plumbing import IDENTITY, GitError, Plumbing, message_bytes
 from swarm.results.commit_policy import CommitPolicy, run_hooks_after, run_hooks_before

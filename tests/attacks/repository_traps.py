@@ -21,7 +21,8 @@ from functools import cache
 from pathlib import Path
 
 from harness.contract import SetupError
-from islands.genome.admission import AdmissionLimits, Refused, admit, is_inside
+from islands.genome.admission import AdmissionLimits, Refused, admit
+from islands.genome.paths import is_inside
 from islands.git.branches import Branches
 from islands.git.plumbing import Plumbing
 from islands.records import Entry, Proposal

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from islands.genome.admission import AdmissionLimits, Admitted, Refused, admit, is_inside
+from islands.genome.admission import AdmissionLimits, Admitted, Refused, admit
+from islands.genome.paths import is_inside
 from islands.genome.syntax_diff import compare
 from islands.records import Entry, Proposal
 

@@ -35,8 +35,10 @@ def chain(before: str, body: bytes) -> tuple[str, bytes]:
 
 def split(before: str, line: bytes) -> tuple[str, bytes]:
     """Return a line's link and its event's bytes; both empty if it does not follow `before`."""
+    if not before:  # no link was found where the line begins
+        return "", b""
     body = _body(line)
-    link, whole = chain(before, body) if before else ("", b"")
+    link, whole = chain(before, body)
     return (link, body) if line == whole else ("", b"")
 
 

@@ -126,6 +126,16 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path, line):
         list(ledger.events())
 
 
+def test_a_reader_whose_place_is_no_lines_end_any_more_says_so(tmp_path):
+    """A ledger that was changed under a reader stops it, also where an empty line is next."""
+    write(tmp_path, [ev.RunResumed(), ev.RunResumed()])
+    path = tmp_path / "ledger.jsonl"
+    first, second, _ = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([first, b"", b"", second, b""]))
+    with pytest.raises(SetupError, match="its lines changed during the read"):
+        list(read_events(path, len(first) + 2))
+
+
 def test_a_second_coordinator_is_refused_with_the_first_ones_pid(tmp_path):
     """Two processes cannot write one ledger; the lock ends with its holder, killed or not."""
     code = (

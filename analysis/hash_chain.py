@@ -20,8 +20,8 @@ _LINK = re.compile(_MEMBER + rb'((\d{1,15}):[0-9a-f]{32})"}\Z')
 _MAX_LINK_BYTES = 64
 """Bytes that hold any link with its name and quotes."""
 
-RESTORE = "restore the file from a copy, or start a new run"
-UNCHAINED = f"carries no link: changed, or older than chained ledgers; {RESTORE}"
+_RESTORE = "restore the file from a copy, or start a new run"
+UNCHAINED = f"carries no link: changed, or older than chained ledgers; {_RESTORE}"
 
 
 def chain(before: str, body: bytes) -> tuple[str, bytes]:
@@ -60,7 +60,7 @@ def link_before(descriptor: int, offset: int) -> str:
 def fault(path: Path, before: str, line: bytes) -> str:
     """Return what is wrong with a line of the file `path` that does not follow `before`."""
     if not before:
-        return f"{path}: its lines changed during the read; {RESTORE}"
+        return f"{path}: its lines changed during the read; {_RESTORE}"
     due, match = number(before) + 1, _LINK.search(line[:-1])
     if match is None:
         return f"{path}:{due}: {UNCHAINED}"
@@ -71,7 +71,7 @@ def fault(path: Path, before: str, line: bytes) -> str:
         wrong = f"is out of order, it was written as line {own}"
     else:
         wrong = f"lines {due} to {own - 1} are missing before it"
-    return f"{path}:{due}: {wrong}; {RESTORE}"
+    return f"{path}:{due}: {wrong}; {_RESTORE}"
 
 
 def _hash(before: str, body: bytes) -> bytes:

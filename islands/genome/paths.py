@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-MAX_NAME_BYTES = 255
-MAX_PATH_BYTES = 1024
+_MAX_NAME_BYTES = 255
+_MAX_PATH_BYTES = 1024
 """Limits that every file system to which genomes are exported supports."""
 
 _GIT_SHORT = re.compile(r"git~\d")
@@ -22,11 +22,11 @@ def is_inside(path: str, genome: tuple[str, ...]) -> bool:
 
 def _is_plain(path: str) -> bool:
     return (
-        len(path) <= MAX_PATH_BYTES
+        len(path) <= _MAX_PATH_BYTES
         # git takes a folder with a file HEAD for a repository, and runs commands of its config
         and path.rpartition("/")[2].casefold() != "head"
         and all(_is_plain_name(name) for name in path.split("/"))
-        and len(path.encode()) <= MAX_PATH_BYTES
+        and len(path.encode()) <= _MAX_PATH_BYTES
         and unicodedata.is_normalized("NFC", path)
     )
 
@@ -35,10 +35,10 @@ def _is_plain_name(name: str) -> bool:
     """Return whether `name` is neither special to git or a file system nor a look-alike."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return (
-        0 < len(name) <= MAX_NAME_BYTES
+        0 < len(name) <= _MAX_NAME_BYTES
         and not name.endswith((".", " "))  # also "." and ".."; Windows drops both at the end
         and not any(_is_hidden(char) for char in name)
-        and len(name.encode()) <= MAX_NAME_BYTES
+        and len(name.encode()) <= _MAX_NAME_BYTES
         and not folded.startswith(".git")
         and not _GIT_SHORT.match(folded)
     )

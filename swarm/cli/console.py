@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # rich takes a twentieth of a second, and not every command p
 PIPED_COLUMNS: Final = 240
 """Columns of a table where standard output is not a terminal."""
 
-_Command = TypeVar("_Command", bound=Callable[..., object])
+Command = TypeVar("Command", bound=Callable[..., object])
+"""A function that becomes a command."""
 
 to_json = plain_json.to_json
 """Return `value` as JSON."""
@@ -64,7 +65,14 @@ class FiniteRange(FiniteFloat, click.FloatRange):
     """A range of numbers without nan and inf, which no comparison of FloatRange refuses."""
 
 
-def refused_option(old: str, new: str, *, is_flag: bool) -> Callable[[_Command], _Command]:
+def add_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Give `command` these options; its help shows them in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def refused_option(old: str, new: str, *, is_flag: bool) -> Callable[[Command], Command]:
     """Return a decorator that refuses the option `old` in one line that names `new`."""
 
     def refuse(ctx: click.Context, param: click.Parameter, value: object) -> None:
@@ -75,7 +83,7 @@ def refused_option(old: str, new: str, *, is_flag: bool) -> Callable[[_Command],
     return click.option(old, is_flag=is_flag, hidden=True, expose_value=False, callback=refuse)
 
 
-def sandbox_option(command: _Command) -> _Command:
+def sandbox_option(command: Command) -> Command:
     """Give `command` the option --sandbox and refuse its old spellings."""
     option = click.option(
         "--sandbox",

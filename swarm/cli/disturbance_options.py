@@ -5,14 +5,13 @@ What each does is in swarm/simulation/disturbances.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from harness.contract import SetupError
-from swarm.cli.console import FiniteFloat, FiniteRange
+from swarm.cli.console import Command, FiniteFloat, FiniteRange, add_options
 from swarm.simulation.disturbances import (
     LOAD_PATTERNS,
     SPIKE_CAUSES,
@@ -25,9 +24,6 @@ from swarm.simulation.disturbances import (
     Trend,
 )
 from swarm.simulation.world import MIN_TAILS, Conditions
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
 
 NOT_NEGATIVE = FiniteRange(min=0)
 
@@ -107,10 +103,16 @@ _SIZES = (
 )
 
 
-def disturbance_options(command: _Command) -> _Command:
+def disturbance_options(command: Command) -> Command:
     """Give `command` the options of this module."""
-    for name, kind, text in reversed(_SIZES):
-        default = getattr(_DEFAULTS, name[2:].replace("-", "_"))
-        option = click.option(name, type=kind, default=default, show_default=True, help=text)
-        command = option(command)
-    return command
+    options = [
+        click.option(
+            name,
+            type=kind,
+            default=getattr(_DEFAULTS, name[2:].replace("-", "_")),
+            show_default=True,
+            help=text,
+        )
+        for name, kind, text in _SIZES
+    ]
+    return add_options(command, options)

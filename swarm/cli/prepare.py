@@ -9,7 +9,7 @@ model reads some text twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
@@ -19,7 +19,7 @@ from rich.progress import Progress as Bar
 from harness import data
 from harness.contract import Rung, SetupError
 from harness.data.spec import CLIMBMIX, CLIMBMIX_LAST
-from swarm.cli.console import json_option, to_json, wide_console
+from swarm.cli.console import Command, add_options, json_option, to_json, wide_console
 from swarm.project.repository import load_program, tip
 from swarm.project.runs import repository
 
@@ -32,19 +32,21 @@ FLOPS = 0.4 * 989e12
 _SUMMARIES = [f"  {source.name}: {source.summary}" for source in data.CORPORA.values()]
 
 
-def _corpus_options(command: Callable[..., None]) -> Callable[..., None]:
+def _corpus_options(command: Command) -> Command:
     """Give `command` the options of every corpus, in the order of the registry."""
-    options = [(source, option) for source in data.CORPORA.values() for option in source.options]
-    for source, option in reversed(options):
-        text = f"{option.help[0].lower()}{option.help[1:].rstrip('.')}"
-        command = click.option(
+    options = [
+        click.option(
             option.flag,
             option.name,
             type=option.kind,
             metavar="N" if option.kind is int else option.name.rpartition("_")[2].upper(),
-            help=f"{source.name}: {text}; a new corpus is built with {option.default}.",
-        )(command)
-    return command
+            help=f"{source.name}: {option.help[0].lower()}{option.help[1:].rstrip('.')};"
+            f" a new corpus is built with {option.default}.",
+        )
+        for source in data.CORPORA.values()
+        for option in source.options
+    ]
+    return add_options(command, options)
 
 
 @click.command(epilog="\b\n" + "\n".join(["Corpora:", *_SUMMARIES]))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeVar, get_args
+from typing import get_args
 
 import click
 
@@ -15,15 +15,13 @@ from islands.ratchet.acceptance import AcceptanceRule
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.stacking.state import StackPolicy
-from swarm.cli.console import FiniteRange, json_option, refused_option
+from swarm.cli.console import Command, FiniteRange, add_options, json_option, refused_option
 from swarm.cli.disturbance_options import NOT_NEGATIVE, DisturbanceOptions
 from swarm.simulation.mixtures import MIXTURES, unit
 from swarm.simulation.rules import RULES
 from swarm.simulation.simulated_run import RunPlan
 from swarm.simulation.study import StudyCell
 from swarm.simulation.world import INTERACTIONS, Conditions
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _ABOVE_ZERO = FiniteRange(min=0, min_open=True)
 
@@ -260,16 +258,14 @@ _RENAMED_OPTIONS = (
 """Old name, new name, whether it is a flag."""
 
 
-def run_options(command: _Command) -> _Command:
+def run_options(command: Command) -> Command:
     """Give `command` the options that make up RunStudyOptions and refuse their old names."""
     for old, new, is_flag in _RENAMED_OPTIONS:
         command = refused_option(old, new, is_flag=is_flag)(command)
-    for option in reversed(_RUN_OPTIONS):
-        command = option(command)
-    return command
+    return add_options(command, _RUN_OPTIONS)
 
 
-def study_options(command: _Command) -> _Command:
+def study_options(command: Command) -> Command:
     """Give `command` the options that every study has."""
     options = (
         click.option(
@@ -293,6 +289,4 @@ def study_options(command: _Command) -> _Command:
         ),
         json_option,
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return add_options(command, options)

@@ -189,7 +189,10 @@ def _rounded(freedom: int) -> int:
 
 def _student(distance: NDArray[np.float64], freedom: int) -> NDArray[np.float64]:
     """Return the density of Student's t but for a constant."""
-    return np.asarray((1 + distance**2 / freedom) ** (-(freedom + 1) / 2), dtype=np.float64)
+    density = distance * distance
+    density /= freedom
+    density += 1
+    return np.power(density, -(freedom + 1) / 2, out=density)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +241,8 @@ def learn(
     degrees = _rounded(max(freedom, SURE_FREEDOM))
     unit, noise = _noises(gains, confirmed, freedom, degrees)
     likely = _counts(gains / unit) @ _likelihood(degrees, noise)[1]
-    likely += _log_likelihood_of_confirmed([one.over(unit) for one in confirmed], degrees, noise)
+    again = [one.over(unit) for one in confirmed]
+    likely += _log_likelihood_of_confirmed(again, degrees, (noise,))[0]
     weights = normalised(LOG_CHANCES + likely)
     prior = weights @ HYPOTHESES @ COMPONENTS
     confirming = _confirming(prior, degrees, noise)
@@ -252,13 +256,15 @@ def _noises(
     """Return how much noisier a pair is than its estimate, and how noisy a screen is beside it."""
     varied = gains[gains != 0]  # a program that is unchanged scores the same to the last digit
     weight = min(1.0, MAX_FULL_WEIGHT_SCREENS / max(1, len(varied))) ** 1.5
-    chances = np.empty((len(SCALES), len(SCREEN_NOISES), len(HYPOTHESES)))
-    for place, scale in enumerate(SCALES):
-        counts, again = _counts(varied / scale), [one.over(scale) for one in confirmed]
-        for other, noise in enumerate(SCREEN_NOISES):
-            told = counts @ _likelihood(degrees, noise)[1] - len(varied) * math.log(scale)
-            of_pairs = _log_likelihood_of_confirmed(again, degrees, noise)
-            chances[place, other] = weight * told + of_pairs - len(again) * math.log(scale)
+    counts = np.array([_counts(varied / scale) for scale in SCALES], dtype=np.float64)
+    of_screens = [counts @ _likelihood(degrees, noise)[1] for noise in SCREEN_NOISES]
+    of_pairs = [
+        _log_likelihood_of_confirmed([one.over(scale) for one in confirmed], degrees)
+        for scale in SCALES
+    ]
+    chances = weight * np.stack(of_screens, axis=1) + np.array(of_pairs)
+    told = weight * len(varied) + len(confirmed)
+    chances -= told * LOG_SCALES[:, None, None]
     chances += LOG_CHANCES + LOG_SCREEN_CHANCES[None, :, None]
     chances += _log_scale_chances(freedom)[:, None, None]
     found = normalised(chances).sum(axis=2)
@@ -284,18 +290,23 @@ def with_earned(learnt: GainPrior, freedom: int, earned: Earned) -> GainPrior:
 
 
 def _log_likelihood_of_confirmed(
-    confirmed: Sequence[ConfirmedGain], freedom: int, noise: float
-) -> Vector:
-    """Return how likely each hypothesis makes the pairs given the screens, as a log."""
+    confirmed: Sequence[ConfirmedGain], freedom: int, noises: Sequence[float] = SCREEN_NOISES
+) -> NDArray[np.float64]:
+    """Return how likely each hypothesis makes the pairs given the screens, as a log.
+
+    A row for each noise that a screen may have, a column for each hypothesis.
+    """
     if not confirmed:
-        return np.zeros(len(HYPOTHESES))
+        return np.zeros((len(noises), len(HYPOTHESES)))
     rows = np.array([(one.screened, one.mean, one.pairs) for one in confirmed])
     screened, mean, pairs = np.clip(rows, -MAX_GAIN, MAX_GAIN).T[:, :, None]
-    before = _student((screened - GRID) / noise, freedom)
-    both = before * _student((mean - GRID) * np.sqrt(pairs), PAIRS_FREEDOM)
-    by_component = np.stack([both, before]) @ COMPONENTS.T @ HYPOTHESES.T
-    logs = np.log(np.maximum(by_component, np.finfo(float).tiny))
-    likelihood: Vector = (logs[0] - logs[1]).sum(axis=0)
+    of_pairs = _student((mean - GRID) * np.sqrt(pairs), PAIRS_FREEDOM)
+    likelihood = np.empty((len(noises), len(HYPOTHESES)))
+    for place, noise in enumerate(noises):
+        of_screens = _student((screened - GRID) / noise, freedom)
+        ratio = of_screens * of_pairs @ COMPONENTS.T @ HYPOTHESES.T
+        ratio /= of_screens @ COMPONENTS.T @ HYPOTHESES.T
+        likelihood[place] = np.log(ratio, out=ratio).sum(axis=0)
     return likelihood
 
 

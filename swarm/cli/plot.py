@@ -6,10 +6,14 @@ from pathlib import Path
 
 import click
 
-from analysis.pictures.kinds import FORMATS, KINDS
+from analysis.pictures.quick_import import skip_docstring_tables
 from analysis.run import RecordedRun
 from swarm.cli.console import run_option
 from swarm.project.runs import locate
+
+skip_docstring_tables()
+
+from analysis.pictures.kinds import FORMATS, KINDS  # noqa: E402 - it imports matplotlib
 
 _KINDS = "\n".join(f"  {name:10} {kind.about}" for name, kind in KINDS.items())
 

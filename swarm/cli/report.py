@@ -28,6 +28,11 @@ def report(name: str | None, out: Path | None) -> None:
     """
     folder = locate(name)
     path = out or Path(f"{folder.name}-report.html")
+    if path.suffix == ".html":
+        # matplotlib takes a quarter of a second, and Markdown does without
+        from analysis.pictures.quick_import import skip_docstring_tables  # noqa: PLC0415
+
+        skip_docstring_tables()
     with RecordedRun(folder.path) as run:
         run.report(path)
     click.echo(str(path))

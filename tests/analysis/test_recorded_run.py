@@ -1,6 +1,8 @@
 """Every question to the record of a real run on the flagship, which a busy machine measured."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -134,3 +136,18 @@ def test_evidence_outlives_the_objects(tmp_path, monkeypatch):
     assert answer.exit_code == 0, answer.output
     assert "git has no diff of it" in answer.output
     assert "+0.0588" in answer.output
+
+
+def test_commands_import_matplotlib_without_its_tables_of_properties():
+    """The replaced function is the one that lists the properties in matplotlib's docstrings."""
+    program = """
+from analysis.pictures.quick_import import skip_docstring_tables
+{}
+from matplotlib.lines import Line2D
+print(len(Line2D.set.__doc__))
+"""
+    lengths = [
+        int(subprocess.check_output([sys.executable, "-c", program.format(first)], text=True))
+        for first in ("", "skip_docstring_tables()")
+    ]
+    assert lengths[0] > 1000 > lengths[1]

@@ -15,10 +15,12 @@ The screening trial selected the candidate, so it is not part of the evidence. A
 island kept was selected there: here all its trials are evidence, the first included.
 
 A pair that is far off counts once another agrees with it, or the screen; of three or more those far
-off are left out (islands/ratchet/spread.py).
+off are left out (islands/ratchet/spread.py), and where no two agree there is no keep.
 
 Not covered: a second look at a kept change; a candidate whose screening trial was far off for the
-worse is lost.
+worse is lost; one whose own score jumps from seed to seed, as the head's does not, is kept where
+its screen and its first pairs are lucky: a third of those that toss a coin between far better and
+far worse.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 from islands.ratchet.acceptance import (
     NEAR_MISS,
@@ -110,14 +113,16 @@ class LfsrRule:
         gains = [gain for place, gain in enumerate(measured) if place not in odd]
         screened = evidence.screened / unit if prior.screens else 0.0
         steady = evidence.steady and not evidence.restless
+        last = len(evidence.pairs) >= self.max_pairs
+        if not gains:
+            return _of_none(pairs, last=last)
         posterior = prior.weigh(gains, noise.known_by, noise.tails, screened, steady=steady)
         # screens may show less noise than was measured, but not so surely that errors rest on it
         error = posterior.error * noise.pair * max(prior.unit, 1.0)
         gain = Gain(posterior.gain * unit, error, len(gains), posterior.lfsr)
         reason = _reason(posterior.lfsr, len(gains), len(odd))
         seen = [screened, *gains] if prior.screens else gains
-        last = len(evidence.pairs) >= self.max_pairs
-        if not last and len(gains) <= FAR_PAIRS and (not gains or _far_off(seen, noise.known_by)):
+        if not last and len(gains) <= FAR_PAIRS and _far_off(seen, noise.known_by):
             return Decision("confirm", f"far off, measured once more: {reason}")
         freedom = noise.known_by + len(gains) - 1
         least = CLEAR_FREEDOM if posterior.lfsr <= CLEAR * self.fdr else MIN_FREEDOM
@@ -138,6 +143,15 @@ class LfsrRule:
             return False
         count = kept.count + 1
         return kept.lfsr_sum + gain.lfsr <= self.fdr * count**2 / (count + CAUTION)
+
+
+def _of_none(pairs: Sequence[float], *, last: bool) -> Decision:
+    """Return the decision where no pair agrees with another."""
+    reason = f"no two of {len(pairs)} pairs agree"
+    if not last:
+        return Decision("confirm", f"far off, measured once more: {reason}")
+    gain = Gain(fmean(pairs), stdev(pairs) / math.sqrt(len(pairs)), len(pairs))
+    return Decision("discard", reason, gain)
 
 
 def _reason(lfsr: float, pairs: int, odd: int) -> str:

@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import replace
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 import pytest
 from hypothesis import given
@@ -183,6 +183,17 @@ def test_a_pair_that_is_far_off_is_measured_once_more(off):
     assert decision.reason.endswith("on 2 pairs, 1 far off left out")
     assert abs(decision.gain.mean - 3.2) < 3 * decision.gain.noise < 3.0
     assert decide(3.0, [-1.0, off, -1.2], NOISE, prior, kept).verdict == "discard"
+
+
+@pytest.mark.parametrize("pairs", [[300.0, -300.0] * 4, [-90.0, 300.0, 900.0, -500.0] * 2])
+def test_where_no_two_pairs_agree_nothing_is_kept(pairs):
+    """However good the screens say that proposals are; the record says what the pairs showed."""
+    prior = learn([8.0 + gain for gain in (-2.0, -1.0, 0.0, 1.0, 2.0)] * 12, MANY)
+    assert decide(9.0, pairs[:4], NOISE, prior, KeepTally(20, 0.0)).verdict == "confirm"
+    decision = decide(9.0, pairs, NOISE, prior, KeepTally(20, 0.0))
+    assert (decision.verdict, decision.reason) == ("discard", "no two of 8 pairs agree")
+    assert decision.gain.mean == pytest.approx(fmean(pairs))
+    assert (decision.gain.pairs, decision.gain.noise > 100.0) == (8, True)
 
 
 def test_a_large_gain_that_the_screen_showed_too_needs_no_second_pair():

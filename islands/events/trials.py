@@ -86,13 +86,21 @@ class TrialVoided:
     started: the trial
     reason: what went wrong
     cause: what kind of thing that was
+    known_until: where that is not when this was recorded, the time of the last sign of its run: one
+        whose coordinator was killed ended then, and not when the next coordinator found it
     """
 
     started: TrialStarted
     reason: str
     cause: VoidCause = "harness"
+    known_until: float = 0.0
     recorded: float = 0.0
     kind: Literal["trial_voided"] = "trial_voided"
+
+    @property
+    def ended(self) -> float:
+        """When it ended, in seconds since the epoch."""
+        return self.known_until or self.recorded
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class Voids:
         """Take in a void trial of a run that began at commit `base`."""
         started, cause = event.started, event.cause
         self.causes[cause] += 1
-        self.seconds += event.recorded - started.recorded
+        self.seconds += event.ended - started.recorded
         if cause == "drift":
             return
         self._on_slice[started.slice] = self._on_slice.get(started.slice, 0) + 1

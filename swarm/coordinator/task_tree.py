@@ -135,8 +135,10 @@ def stopping_error(group: BaseExceptionGroup[BaseException]) -> SetupError | Har
 
 
 async def _begin(run: Run) -> None:
+    last_sign = 0.0
     for event in run.ledger.events():
         run.fold(event)
+        last_sign = event.recorded
     if run.state.opened is None:
         run.record(run.launch.opening)
     else:
@@ -156,7 +158,7 @@ async def _begin(run: Run) -> None:
     run.record_quarantines()
     await run.branch_sync.restore()
     run.bound_budget()
-    _settle(run)
+    _settle(run, last_sign)
 
 
 def _check_unchanged(opened: ev.RunOpened, now: ev.RunOpened) -> None:
@@ -170,10 +172,13 @@ def _check_unchanged(opened: ev.RunOpened, now: ev.RunOpened) -> None:
             )
 
 
-def _settle(run: Run) -> None:
-    """Record an end for what the last coordinator left open: trials, agent calls, proposals."""
+def _settle(run: Run, last_sign: float) -> None:
+    """Record an end for what the last coordinator left open: trials, agent calls, proposals.
+
+    `last_sign`: when it recorded its last event.
+    """
     for trial in list(run.state.running.values()):
-        run.record(ev.TrialVoided(trial, "the coordinator stopped", "lost"))
+        run.record(ev.TrialVoided(trial, "the coordinator stopped", "lost", last_sign))
     for call in list(run.state.calls.open.values()):
         run.record(abandoned_call(call))
     for island in run.state.islands.values():

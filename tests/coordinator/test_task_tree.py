@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.database.projection.event_rows import rows
 from harness.contract import Failure, HarnessError, Preflight, SetupError
 from islands import events as ev
 from islands.ratchet.guards import Guard, Guards
@@ -106,6 +107,21 @@ def test_a_run_killed_anywhere_resumes_consistently(tmp_path, cut):
     assert len(requests) == len(set(requests))
     for name, island in run.state.islands.items():
         assert branches.heads[name] == island.head
+
+
+def test_a_trial_that_a_kill_ended_took_no_longer_than_its_coordinator_lived(tmp_path):
+    """However late the run is resumed: the hours between launches are nobody's trials."""
+    whole = simulate(tmp_path, limits=RunLimits(trials=60)).ledger.kept
+    started = next(place for place, e in enumerate(whole) if isinstance(e, ev.TrialStarted))
+    kept = [replace(e, recorded=e.recorded - 36_000.0) for e in whole[: started + 2]]
+    run = simulate(tmp_path, ledger=MemoryLedger(kept), limits=RunLimits(trials=60))
+    lost = [event for event in kinds(run, ev.TrialVoided) if event.cause == "lost"]
+    assert lost
+    for event in lost:
+        assert event.ended == kept[-1].recorded < event.recorded - 35_000.0
+        _, row = next(iter(rows(event)))
+        assert row["ended"] == event.ended
+    assert run.state.voids.seconds < 60.0
 
 
 def test_the_fold_of_the_ledger_is_the_state(tmp_path):

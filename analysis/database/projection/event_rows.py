@@ -109,7 +109,7 @@ def _trial_charged(event: ev.TrialCharged) -> Iterable[tuple[str, Row]]:
 
 @rows.register
 def _trial_voided(event: ev.TrialVoided) -> Iterable[tuple[str, Row]]:
-    end = {"cause": event.cause, "reason": event.reason, "ended": event.recorded}
+    end = {"cause": event.cause, "reason": event.reason, "ended": event.ended}
     yield "trials", {"trial": event.started.trial, "state": "voided", **end}
 
 

@@ -11,7 +11,8 @@ all of them. A candidate's log could claim anything, and a checkpoint differs fr
 shorter run, since schedules end with the budget. So the stack is trained on a share of the seconds
 instead: a half, then a quarter or 0.71, depending on the side that the target lies on. Between two
 such budgets, time is interpolated on a logarithmic scale; the two budgets are reported as its
-resolution, a factor of 1.4 to 2.
+resolution, a factor of 1.4 to 2. It is not measured where a rung's seconds are only a limit, as for
+a benchmark that ends when it is done (islands/state/time_use.py).
 
 Pure functions of events. All trials of one seed run on one slice, the first that ran that seed.
 

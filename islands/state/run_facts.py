@@ -25,6 +25,7 @@ from islands.state.pending_calls import PendingCalls
 from islands.state.population import Experiment, IslandState, KeptChange, Nulls
 from islands.state.scores import Scores
 from islands.state.steering import Steering
+from islands.state.time_use import TimeUse
 from islands.state.voids import Voids
 
 
@@ -66,6 +67,7 @@ class RunFacts:
         self.memory = ChangeMemory()
         self.attempts = EndedAttempts()
         self.arms = Arms()
+        self.time_use = TimeUse()
         self.sentinels = Sentinels()
         self.scores = Scores(self.sentinels)
         self.screens = ScreenedGains()

@@ -70,6 +70,7 @@ def _trial_ended(event: ev.TrialEnded, facts: RunFacts) -> None:
     facts.claimless += 1
     facts.voids.ended(event, facts.run.base)
     facts.contention.ended(event)
+    facts.time_use.ended(event, facts.run.rungs)
     facts.moves.trial_ended(trial.slice)
     facts.weakest_sandbox = max(facts.weakest_sandbox, event.outcome.sandbox, key=STRENGTH.index)
     if event.outcome.score is not None:

@@ -160,6 +160,7 @@ async def start_promotion(run: Run, request: PromotionRequest, *, alone: bool = 
             seeds=policy.seeds,
             trials=policy.trials,
             hidden="hidden" in run.launch.splits and hidden_left > 0,
+            timed=run.state.time_use.whole,
             stack=request.stack,
         )
     )

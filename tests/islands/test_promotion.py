@@ -234,6 +234,14 @@ def test_time_to_target_is_found_between_two_budgets(tmp_path):
     assert shares == {1.0, 0.5, 0.25}
 
 
+def test_no_time_to_target_is_bought_where_trials_end_before_their_seconds_do(tmp_path):
+    """A benchmark of a second that may take twenty does no less in ten: it is not asked to."""
+    run = promote(tmp_path, *prepared(tmp_path, seconds=1.0))
+    (promoted,) = events_of(run, ev.PromotionEnded)
+    assert (promoted.verdict, promoted.reached, promoted.target) == ("transfers", 0.0, 0.0)
+    assert {t.share for t in events_of(run, ev.TrialStarted)} == {1.0}
+
+
 def test_a_stack_that_breaks_at_the_next_rung_does_not_transfer(tmp_path):
     """Out of memory at depth 2 is a failure of the stack, not of the run."""
 

@@ -26,11 +26,15 @@ ORDER BY slice
 """
 
 _EXHAUSTED = """
-SELECT island, agent, reason FROM agent_calls WHERE error_kind IS DISTINCT FROM 'summary'
-QUALIFY row_number() OVER (PARTITION BY island ORDER BY rowid DESC) = 1
-  AND error_kind = 'exhausted'
+SELECT island, agent, reason FROM (
+  FROM agent_calls WHERE error_kind IS DISTINCT FROM 'summary'
+  QUALIFY row_number() OVER (PARTITION BY island ORDER BY rowid DESC) = 1
+) AS call
+WHERE error_kind = 'exhausted' AND NOT EXISTS (
+  FROM nodes WHERE quarantined > call.recorded OR ending = 'kept' AND ended > call.recorded)
 ORDER BY island
 """
+"""Islands whose agent had nothing left at its last call, unless a head has moved since."""
 
 _SILENT = """
 SELECT agent, count(*) AS failures, min(recorded) AS since, arg_max(reason, recorded) AS reason

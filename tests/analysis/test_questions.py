@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from analysis import open_run
 from analysis.pictures.kinds import KINDS
 from analysis.questions.evidence import evidence_on
+from analysis.questions.standing import standing
 from analysis.questions.tried import changed_lines, likeness, normalised
 from analysis.run import RecordedRun
 from harness.contract import SetupError
@@ -215,3 +216,20 @@ def test_the_commands_answer_as_the_door_does(tmp_path, monkeypatch, history):
         said("schema", "nothing")
     with pytest.raises(SetupError, match="give a PATTERN or --like"):
         said("tried")
+
+
+def test_what_an_agent_had_left_is_said_of_the_head_it_has_now(tmp_path, history):
+    """Nothing left to try on a head is true until a head moves: here the last keep is dropped."""
+    events_so_far, _ = history
+    last = events_so_far[-1].recorded
+    kept = [e for e in events_so_far if isinstance(e, ev.VerdictReached) and e.verdict == "keep"][
+        -1
+    ]
+    out = ev.AgentFailed(999, kept.island, "lab", "exhausted", "all is tried", recorded=last + 1)
+    dropped = ev.CommitQuarantined("", kept.commit, (kept.commit,), (), "dropped", last + 2)
+    for name, events, said in (("stays", [out], 1), ("moved", [out, dropped], 0)):
+        folder = tmp_path / name
+        folder.mkdir()
+        write(folder, [*events_so_far, *events])
+        with open_run(folder) as run:
+            assert len(standing(run.connection)["exhausted"]) == said

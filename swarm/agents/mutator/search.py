@@ -45,6 +45,14 @@ ObservationT = TypeVar("ObservationT", NumberObservation, OptionObservation)
 STEP_STRETCHES = (0.8, 0.9, 1.0, 1.12, 1.25)
 """Factors of the usual steps, so that values between them are tried as well."""
 
+OTHER_STRETCHES = tuple(percent / 100 for percent in range(30, 141))
+"""The same on a head that stays so long that the usual steps run out.
+
+A number is exhausted once all that they lead to is tried. Drawn from a range instead, they led to
+another value whenever they were drawn again: runs stopped with "nothing left to try", and went on
+with more of the same when they were resumed.
+"""
+
 MAX_MAJOR_SITES = 200
 MAX_MINOR_SITES = 24
 """Sites considered for one proposal; numbers in bodies, and structural edits (each)."""
@@ -57,9 +65,6 @@ MIN_MERIT_UNITS = 1e-6
 
 MAX_BREAKS = 2
 """Changes of a site, or to an option, that may break the program before it is left alone."""
-
-MORE_STRETCHES = 8
-"""Other stretches of the steps that are tried before a number counts as exhausted."""
 
 JOINT_STARTS = 4
 """Moves from which joint moves are grown: those of the highest merit."""
@@ -184,15 +189,18 @@ class Search:
             and imported.text != site.text
         ):
             imported_step = {imported.text: imported.observation.end - number.place}
-        # on a head that stays long the usual steps run out: then any other stretch will do
-        others = MORE_STRETCHES if self.parameters.exhaustive else 1
-        stretches = (self.random.uniform(0.3, 1.4) for _ in range(others))
-        for stretch in (self.random.choice(STEP_STRETCHES), *stretches):
+        for stretch in self._stretches():
             steps = imported_step | number.steps(stretch)
             untried = {text: s for text, s in steps.items() if not self._was_tried(site.id, text)}
             if untried:
                 return untried
         return {}
+
+    def _stretches(self) -> list[float]:
+        usual = self.random.choice(STEP_STRETCHES)
+        if self.parameters.exhaustive:
+            return [usual, *self.random.sample(OTHER_STRETCHES, len(OTHER_STRETCHES))]
+        return [usual, self.random.choice(OTHER_STRETCHES)]
 
     def _option_moves(
         self,

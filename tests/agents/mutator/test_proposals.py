@@ -68,6 +68,22 @@ def test_nothing_is_tried_twice_on_one_head_and_in_the_end_nothing_is_left():
     assert str(caught.value).startswith("all edits of this head are tried or known to break it")
 
 
+@pytest.mark.parametrize("genome", ["ROUNDS = 3\n", "rounds = 200\nrate = 0.25\n"])
+def test_an_agent_that_has_nothing_left_has_nothing_left_when_it_is_asked_again(genome):
+    """Numbers have more values than a few draws find: a run that stops has drawn them all."""
+    agent = Mutator()
+
+    def propose_until_exhausted(first):
+        for seed in range(first, 100_000):
+            agent.learn(attempt(agent.propose_now(brief(genome, seed=seed)), gain=-0.03))
+
+    with pytest.raises(AgentError, match="all edits of this head"):
+        propose_until_exhausted(0)
+    for seed in range(100_000, 100_050):
+        with pytest.raises(AgentError, match="all edits of this head"):
+            agent.propose_now(brief(genome, seed=seed))
+
+
 def test_what_the_brief_remembers_is_not_tried_again_either():
     """Attempts in `recent` count as tried by an agent that never learned them."""
     genome = "A = True\n"

@@ -67,7 +67,7 @@ class DiskMonitor:
 
 @dataclass(slots=True)
 class FolderCount:
-    """Counts one folder, up to MANY parts."""
+    """Counts one folder, up to MAX_ENTRIES entries."""
 
     entries: int = 0
 

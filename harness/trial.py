@@ -18,6 +18,7 @@ from harness.artifacts import collect, digests
 from harness.contract import DisturbedError, Failure, Outcome, SetupError, Slice, Trial
 from harness.problem.build import BuildFailedError
 from harness.sandbox import Running, python_argv
+from harness.sandbox.monitor.capped_log import whole_lines
 from harness.sandbox.monitor.gpu import check_exclusive, exclusive_gpu
 from harness.sandbox.policy import Exit, SandboxPolicy
 from harness.tasks.base import (
@@ -273,9 +274,12 @@ def beyond_limit(ended: Exit, memory_mib: int) -> str:
 
 
 def claims(text: str) -> dict[str, float]:
-    """Return the numbers that a genome printed as `claim NAME NUMBER`: claims, never scores."""
+    """Return the numbers that a genome printed as `claim NAME NUMBER`: claims, never scores.
+
+    Lines that were cut, since the log was too long, are none.
+    """
     numbers: dict[str, float] = {}
-    for name, number in _CLAIM.findall(text):
+    for name, number in _CLAIM.findall(whole_lines(text.encode()).decode()):
         try:
             value = float(number)
         except ValueError:

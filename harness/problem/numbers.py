@@ -24,6 +24,7 @@ from functools import cache
 from typing import NamedTuple
 
 from harness.contract import one_line
+from harness.sandbox.monitor.capped_log import whole_lines
 
 MAX_LINE_CHARS = 400
 """A longer line holds no `name: number`."""
@@ -120,8 +121,11 @@ def read_numbers(output: bytes, metric: str, pattern: str = "") -> Numbers:
 
 
 def clean_lines(output: bytes) -> list[str]:
-    """Return the lines of `output` without terminal codes, whatever ends them."""
-    text = _ESCAPE.sub("", output.decode("utf-8", "replace"))
+    """Return the lines of `output` without terminal codes, whatever ends them.
+
+    Where a log was cut, the pieces of lines beside the cut are left out.
+    """
+    text = _ESCAPE.sub("", whole_lines(output).decode("utf-8", "replace"))
     return [line for part in re.split(r"[\r\n]+", text) if (line := part.strip())]
 
 

@@ -1,7 +1,12 @@
-"""A log of bounded size: the beginning and the end of what was written."""
+"""A log of bounded size: the beginning and the end of what was written.
+
+Where bytes were left out, a line says how many, and the lines before and after it are pieces of
+lines: `whole_lines` leaves these out, for whatever reads numbers.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +14,9 @@ from typing import BinaryIO
 
 HEAD_BYTES = 256 << 10
 TAIL_BYTES = 768 << 10
+
+_MARK = re.compile(rb"\n\[\d{1,19} bytes left out\]\n")
+_LINE_ENDS = (b"\n", b"\r")
 
 
 @dataclass(slots=True)
@@ -20,6 +28,7 @@ class CappedLog:
     _tail: deque[bytes] = field(default_factory=deque)
     _kept: int = 0
     _dropped: int = 0
+    _last_dropped: bytes = b""
 
     @classmethod
     def at(cls, path: Path) -> CappedLog:
@@ -35,9 +44,10 @@ class CappedLog:
             self._tail.append(data)
             self._kept += len(data)
         while self._kept - len(self._tail[0] if self._tail else b"") >= TAIL_BYTES:
-            dropped = len(self._tail.popleft())
-            self._kept -= dropped
-            self._dropped += dropped
+            dropped = self._tail.popleft()
+            self._kept -= len(dropped)
+            self._dropped += len(dropped)
+            self._last_dropped = dropped[-1:]
 
     def __enter__(self) -> CappedLog:
         return self
@@ -49,6 +59,30 @@ class CappedLog:
         """Write the tail, after a line that states how many bytes were left out."""
         if self._dropped:
             self.file.write(f"\n[{self._dropped} bytes left out]\n".encode())
+            if self._last_dropped in _LINE_ENDS:  # an empty piece: the tail's first line is whole
+                self.file.write(b"\n")
         for part in self._tail:
             self.file.write(part)
         self.file.close()
+
+
+def whole_lines(log: bytes) -> bytes:
+    """Return `log` without the pieces of lines beside each mark of left out bytes, and the mark.
+
+    A piece can say what was never printed: of `train_loss: 0.5` the end is `loss: 0.5`.
+    """
+    first, *others = _MARK.split(log)
+    if not others:
+        return log
+    *middle, last = others
+    between = (_without_last(_without_first(part)) for part in middle)
+    return b"\n".join((_without_last(first), *between, _without_first(last)))
+
+
+def _without_first(part: bytes) -> bytes:
+    found = [at for end in _LINE_ENDS if (at := part.find(end)) >= 0]
+    return part[min(found) + 1 :] if found else b""
+
+
+def _without_last(part: bytes) -> bytes:
+    return part[: max(part.rfind(end) for end in _LINE_ENDS) + 1]

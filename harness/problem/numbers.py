@@ -8,7 +8,8 @@ or wherever a pattern with one group finds it. Colour codes, quotes around a nam
 end are ignored; `1,234.5`, `1_234`, `1e-3` and `1.2k` are numbers. A unit of time or of bytes is
 converted to the one that the name ends with (`p95_ms: 0.06 s` is 60), else to seconds or bytes,
 since programs choose units by size; any other unit is dropped. A line with more numbers than one is
-no such form.
+no such form. Claims have printable names of at most MAX_NAME_CHARS characters, and there are at
+most MAX_NAMES of them; others are passed over.
 
 Not covered: decimal commas. A pattern that backtracks without end on a line of MAX_PATTERN_CHARS.
 """
@@ -34,6 +35,9 @@ MAX_JSON_CHARS = 65_536
 
 MAX_PATTERN_CHARS = 2_000
 """Characters of each line that a pattern is tried on."""
+
+MAX_NAME_CHARS = 80
+"""Characters of a claim's name."""
 
 MAX_NAMES = 64
 """Names whose numbers are kept as claims: the first that are printed."""
@@ -108,7 +112,7 @@ def read_numbers(output: bytes, metric: str, pattern: str = "") -> Numbers:
     lines = clean_lines(output)
     by_name: dict[str, list[Printed]] = {}
     for name, printed in _all(lines):
-        if name in by_name or len(by_name) < MAX_NAMES or name == metric:
+        if name == metric or (is_name(name) and (name in by_name or len(by_name) < MAX_NAMES)):
             by_name.setdefault(name, []).append(printed)
     if pattern:
         seen = [printed for line in lines for printed in _matches(line, pattern)]
@@ -127,6 +131,11 @@ def clean_lines(output: bytes) -> list[str]:
     """
     text = _ESCAPE.sub("", whole_lines(output).decode("utf-8", "replace"))
     return [line for part in re.split(r"[\r\n]+", text) if (line := part.strip())]
+
+
+def is_name(text: str) -> bool:
+    """Return whether a number may be recorded under the name `text`."""
+    return 0 < len(text) <= MAX_NAME_CHARS and text.isprintable()
 
 
 def check_pattern(pattern: str) -> str:

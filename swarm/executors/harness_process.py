@@ -12,16 +12,20 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
-from harness.contract import SetupError, Slice
+from harness.contract import SetupError, Slice, one_line
 from harness.problem.spec import variables
 from islands.environment import secret
 
 MAX_REPLY_BYTES = 1 << 20
 """Largest reply; most of it is a capped log tail."""
+
+MAX_SHOWN_CHARS = 300
+"""Characters of an error that a message quotes."""
 
 _BOOT = (
     "import sys; "
@@ -33,6 +37,16 @@ _BOOT = (
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SWARM_CACHE", "XDG_CACHE_HOME")
 DRIVER_PATH = "LD_LIBRARY_PATH"
 """Where containers name the folder of NVIDIA's libraries, without which NVML does not load."""
+
+Record = TypeVar("Record")
+
+
+class UnreadableReplyError(ConnectionError):
+    """A harness process replied what is no reply, so whatever else it says is worth nothing."""
+
+    def __init__(self, error: Exception) -> None:
+        text = one_line(f"{type(error).__name__}: {error}", MAX_SHOWN_CHARS)
+        super().__init__(f"its reply cannot be read, {text}")
 
 
 class HarnessProcess:
@@ -66,8 +80,9 @@ class HarnessProcess:
     async def request(self, line: str) -> Mapping[str, object]:
         """Send `line` and return the reply; start the process again if it has ended.
 
-        Raises ConnectionError with its last line of output if it ends before it replies. If the
-        caller is cancelled the process is killed, so that no late reply is taken for another's.
+        Raises ConnectionError with its last line of output if it ends before it replies, and where
+        its reply cannot be read, for which it is killed. If the caller is cancelled the process is
+        killed, so that no late reply is taken for another's.
         """
         try:
             if self._process is None or self._process.returncode is not None:
@@ -82,6 +97,19 @@ class HarnessProcess:
             await self.stop()
             raise
 
+    async def record(
+        self, reply: Mapping[str, object], key: str, decode: Callable[[str], Record]
+    ) -> Record:
+        """Return what `decode` makes of `key` in a reply of this process.
+
+        Raises ConnectionError where that cannot be read, for which the process is killed.
+        """
+        try:
+            return decode(json.dumps(reply[key]))
+        except (KeyError, ValueError) as error:  # pydantic's are ValueErrors
+            await self.stop()
+            raise UnreadableReplyError(error) from error
+
     async def stop(self) -> None:
         """Kill the process and with it all of its sandboxes; wait for its end."""
         process, self._process = self._process, None
@@ -94,15 +122,24 @@ class HarnessProcess:
     async def _reply(self, process: asyncio.subprocess.Process) -> Mapping[str, object]:
         if process.stdout is None or process.stderr is None:
             raise ConnectionResetError("no pipe")
-        line = await process.stdout.readline()
-        if line:
-            reply: Mapping[str, object] = json.loads(line)
-            if "setup" in reply:
-                raise SetupError(str(reply["setup"]))
-            return reply
+        try:
+            if line := await process.stdout.readline():
+                return _read(line)
+        except (ValueError, RecursionError) as error:  # longer than MAX_REPLY_BYTES, or no JSON
+            raise UnreadableReplyError(error) from error
         stderr = (await process.stderr.read()).decode(errors="replace").strip()
         last = stderr.splitlines()[-1] if stderr else f"exit status {await process.wait()}"
         raise ConnectionResetError(last)
+
+
+def _read(line: bytes) -> Mapping[str, object]:
+    """Return the reply in `line`. Raises ValueError for what is none, SetupError if it is one."""
+    reply = json.loads(line)
+    if not isinstance(reply, dict):
+        raise ValueError("no object")  # noqa: TRY004 - as json.loads does
+    if "setup" in reply:
+        raise SetupError(str(reply["setup"]))
+    return reply
 
 
 def _environment(slice_: Slice, variables: tuple[str, ...] = ()) -> dict[str, str]:

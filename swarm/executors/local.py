@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
 from harness.contract import (
     MAX_WALL,
@@ -23,9 +23,15 @@ from harness.contract import (
     decode_check,
     decode_outcome,
     encode,
+    one_line,
 )
 from swarm.executors.base import ExecutorConfig, VoidError
 from swarm.executors.harness_process import HarnessProcess
+
+MAX_REASON_CHARS = 2_000
+"""Characters kept of why a trial is void."""
+
+Record = TypeVar("Record")
 
 
 class LocalExecutor:
@@ -67,8 +73,7 @@ class LocalExecutor:
 
     async def run(self, trial: Trial) -> Outcome:
         """Run one trial. Raises VoidError if it must be run again."""
-        reply = await self._reply(trial.slice.name, encode(trial))
-        outcome = decode_outcome(json.dumps(reply["outcome"]))
+        outcome = await self._record(trial, encode(trial), "outcome", decode_outcome)
         # a slice that stays busy measures all the same, at its own noise
         patient = trial.max_wall > MAX_WALL
         return outcome if patient else _undisturbed(outcome, self._max_foreign_cpu)
@@ -76,18 +81,22 @@ class LocalExecutor:
     async def check(self, trial: Trial) -> CheckResult:
         """Run the problem's checks. Raises VoidError if they must run again."""
         request = json.dumps({"check": json.loads(encode(trial))})
-        reply = await self._reply(trial.slice.name, request)
-        return decode_check(json.dumps(reply["check"]))
+        return await self._record(trial, request, "check", decode_check)
 
-    async def _reply(self, name: str, request: str) -> Mapping[str, object]:
-        """Return the answer of a slice's process. Raises VoidError if it has none."""
+    async def _record(
+        self, trial: Trial, request: str, key: str, decode: Callable[[str], Record]
+    ) -> Record:
+        """Return the record that its slice's process answers. Raises VoidError if it has none."""
+        name = trial.slice.name
+        process = self._processes[name]
         try:
-            reply = await self._processes[name].request(request)
+            reply = await process.request(request)
+            if "void" not in reply:
+                return await process.record(reply, key, decode)
         except ConnectionError as error:
             raise VoidError(f"slice {name}: its process ended ({error})", "lost") from error
-        if "void" in reply:
-            raise VoidError(str(reply["void"]), cast(VoidCause, reply.get("cause", "harness")))
-        return reply
+        reason = one_line(str(reply["void"]), MAX_REASON_CHARS)
+        raise VoidError(reason, cast(VoidCause, reply.get("cause", "harness")))
 
 
 def _undisturbed(outcome: Outcome, max_foreign_cpu: float | None) -> Outcome:

@@ -106,13 +106,13 @@ class PreflightPool:
         process = await self._idle.get()
         try:
             reply = await process.request(json.dumps({"preflight": json.loads(encode(trial))}))
+            if "void" not in reply:
+                return await process.record(reply, "preflight", decode_preflight)
         except ConnectionError as error:
             return Preflight(ok=True, tail=f"no preflight: {error}")
         finally:
             self._idle.put_nowait(process)
-        if "void" in reply:
-            return Preflight(ok=True, tail=f"no preflight: {reply['void']}")
-        return decode_preflight(json.dumps(reply["preflight"]))
+        return Preflight(ok=True, tail=f"no preflight: {reply['void']}")
 
     async def __aenter__(self) -> Self:
         return self

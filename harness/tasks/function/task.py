@@ -29,6 +29,7 @@ from harness.problem.build import BuildFailedError, build, place_of
 from harness.problem.fresh import parts_of, pieces
 from harness.problem.in_memory import runs_in_memory
 from harness.problem.judge import base_folder, judge_places
+from harness.problem.numbers import MAX_NAME_CHARS, is_name
 from harness.problem.spec import REPO, ProblemSpec
 from harness.problem.view import RepositoryView, make_view, view_of
 from harness.sandbox import Running, python_argv
@@ -350,6 +351,9 @@ def numbers_of(result: wire.Frame, metric: str) -> tuple[float, dict[str, float]
         wanted = f"a number, or a dict with {metric!r} and at most {MAX_NUMBERS - 1} other numbers"
         raise InvalidError.open(f"evaluate must return {wanted}")
     for name, number in numbers.items():
+        if name != metric and not is_name(name):
+            wanted = f"printable names of 1 to {MAX_NAME_CHARS} characters"
+            raise InvalidError.open(f"evaluate must return {wanted}, not {ascii(name)[:80]}")
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise InvalidError.open(f"evaluate returned no number as {name[:80]!r}")
         if not math.isfinite(_float(number)):

@@ -466,6 +466,14 @@ def test_what_others_take_does_not_count_against_a_budget(monkeypatch):
         (None, "evaluate returned no number as 'speed'"),
         ([1.0], "evaluate returned no number as 'speed'"),
         (float("nan"), "evaluate returned nan as 'speed': not finite"),
+        (
+            {"speed": 1, "a\ud800": 2},
+            r"evaluate must return printable names of 1 to 80 characters, ",
+        ),
+        (
+            {"speed": 1, "a" * 81: 2},
+            r"evaluate must return printable names of 1 to 80 characters, ",
+        ),
         ({"speed": 1, "other": float("inf")}, "evaluate returned inf as 'other': not finite"),
         (10**400, "evaluate returned"),
         ({"other": 1}, "evaluate must return a number, or a dict with 'speed'"),

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.problem.numbers import MAX_NAMES, check_pattern, read_numbers
+from harness.problem.numbers import (
+    MAX_NAME_CHARS,
+    MAX_NAMES,
+    check_pattern,
+    is_name,
+    read_numbers,
+)
 
 
 def metric(text, name="ops/s", pattern=""):
@@ -114,6 +120,21 @@ def test_claims_are_few_and_never_crowd_out_the_metric():
     assert len(numbers.claims) == MAX_NAMES
 
 
+@pytest.mark.parametrize("name", ["a\\ud800", "a\\n", "\\u202eb", "", "\u00e9" * 81, "x" * 30_000])
+def test_names_of_claims_are_short_and_printable(name):
+    """Others are passed over: no record holds them, and no terminal shows them."""
+    text = f'{{"{name}": 1.0, "ops/s": 3, "kept": 2}}'
+    numbers = read_numbers(text.encode(), "ops/s")
+    assert numbers.metric == 3
+    assert numbers.claims == {"kept": 2.0}
+
+
+def test_a_metric_is_read_whatever_its_name():
+    """It stands in program.md, so it is the user's own."""
+    assert metric('{"a\\tb": 3}', "a\tb") == 3
+    assert is_name("n" * MAX_NAME_CHARS) and not is_name("n" * (MAX_NAME_CHARS + 1))
+
+
 PIECES = st.sampled_from(
     [
         "ops/s",
@@ -133,6 +154,8 @@ PIECES = st.sampled_from(
         "nan",
         "k",
         "\x1b[",
+        "\\ud800",
+        "\x00",
     ]
 )
 
@@ -145,6 +168,7 @@ def test_any_output_gives_a_finite_number_or_one_line(output):
     assert all(math.isfinite(value) for value in numbers.claims.values())
     assert numbers.metric is None or math.isfinite(numbers.metric)
     assert numbers.problem.isprintable()
+    assert all(map(is_name, numbers.claims))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from harness.contract import SetupError
+from harness.contract import SetupError, decode_outcome, encode
 from harness.problem.scorer import failure_of
 from harness.sandbox.policy import Exit
 from tests.harness.problem.test_command import Problem, kinds
@@ -70,6 +70,16 @@ TRAPS = {
         "invalid",
         "score: exit status 1: FileNotFoundError",
     ),
+    "leaves a name that is no text": (
+        r"def main(out): open(out.encode() + b'/\xff', 'w')",
+        "invalid",
+        r"it left a file whose name is not printable UTF-8: b'\xff'",
+    ),
+    "leaves a name with a line end": (
+        r"def main(out): open(out + '/a\nb', 'w')",
+        "invalid",
+        r"it left a file whose name is not printable UTF-8: b'a\nb'",
+    ),
     "leaves a scorer": (
         LEAVES_A_SCORER,
         None,
@@ -90,6 +100,7 @@ def test_what_run_prints_or_leaves_gains_nothing(problem, trap):
     else:
         assert outcome.failure.kind == kind
         assert outcome.failure.reason.startswith(expected)
+    assert decode_outcome(encode(outcome)) == outcome
 
 
 @pytest.mark.parametrize(

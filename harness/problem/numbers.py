@@ -11,7 +11,7 @@ since programs choose units by size; any other unit is dropped. A line with more
 no such form. Claims have printable names of at most MAX_NAME_CHARS characters, and there are at
 most MAX_NAMES of them; others are passed over.
 
-Not covered: decimal commas. A pattern that backtracks without end on a line of MAX_PATTERN_CHARS.
+Not covered: decimal commas.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from functools import cache
 from typing import NamedTuple
 
 from harness.contract import one_line
+from harness.problem.cpu_limit import CpuLimitError, cpu_limit
 from harness.sandbox.monitor.capped_log import whole_lines
 
 MAX_LINE_CHARS = 400
@@ -42,6 +43,12 @@ MAX_NAME_CHARS = 80
 MAX_NAMES = 64
 """Names whose numbers are kept as claims: the first that are printed."""
 
+MAX_UNIT_CHARS = 41
+"""Characters after a number, up to the end of its line."""
+
+PATTERN_CPU_S = 2.0
+"""CPU time that a pattern may take for all lines; for a MiB of honest ones it takes a tenth."""
+
 MAX_SHOWN_CHARS = 120
 """Characters of a line that a message quotes."""
 
@@ -50,17 +57,19 @@ _ESCAPE = re.compile(
 )
 """Colour, cursor and title codes of terminals."""
 
-_NUMBER = r"[-+\u2212]?(?:(?:\d{1,3}(?:[,_]\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,5})?"
-
-_NOT_A_NUMBER = r"[-+]?(?:nan|inf(?:inity)?|none|null|n/a)"
-
-_FORM = re.compile(
-    rf"(?P<name>[^\W\d_][^:=]{{0,79}}?|_\w{{0,79}}?)(?:\s*[:=]\s*|\s+)"
-    rf"(?P<value>{_NUMBER}|{_NOT_A_NUMBER})(?P<unit>(?![\w.,]*\d)\s*[^\d\s]\D{{0,40}})?",
-    re.IGNORECASE | re.ASCII,
+_NUMBER = (
+    r"[-+\u2212]?+(?:(?:\d{1,3}+(?:[,_]\d{3})++|\d++)(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?+\d{1,5}+)?+"
 )
 
-_VALUE = re.compile(rf"\s*(?P<value>{_NUMBER}|{_NOT_A_NUMBER})\s*(?P<unit>\D{{0,40}})", re.I)
+_NOT_A_NUMBER = r"[-+]?+(?:nan|inf(?:inity)?+|none|null|n/a)"
+
+_VALUE = re.compile(rf"{_NUMBER}|{_NOT_A_NUMBER}", re.IGNORECASE | re.ASCII)
+"""Possessive, as is all that a candidate's lines are matched with: work is linear in them."""
+
+_SEPARATOR = re.compile(r"\s*+[:=]\s*+|\s++")
+
+_NAME = re.compile(r"[^\W\d_][^:=]*+|_\w*+")
+
 
 _TIMES = {
     **dict.fromkeys(("ns",), 1e-9),
@@ -114,12 +123,12 @@ def read_numbers(output: bytes, metric: str, pattern: str = "") -> Numbers:
     for name, printed in _all(lines):
         if name == metric or (is_name(name) and (name in by_name or len(by_name) < MAX_NAMES)):
             by_name.setdefault(name, []).append(printed)
-    if pattern:
-        seen = [printed for line in lines for printed in _matches(line, pattern)]
-        by_name.pop(metric, None)
-    else:
-        seen = by_name.pop(metric, [])
-    problem = _problem(seen, metric, pattern, lines)
+    seen = by_name.pop(metric, [])
+    try:
+        seen = _matches(lines, metric, pattern) if pattern else seen
+        problem = _problem(seen, metric, pattern, lines)
+    except CpuLimitError:
+        problem = f"the pattern of {metric} takes more than {PATTERN_CPU_S:g} s on what was printed"
     claims = {name: only for name, values in by_name.items() if (only := _only(values)) is not None}
     return Numbers(None if problem else seen[0].value, problem, claims)
 
@@ -157,10 +166,21 @@ def _all(lines: Sequence[str]) -> Iterator[tuple[str, Printed]]:
 
 def _form(line: str) -> Iterator[tuple[str, Printed]]:
     text = line.removeprefix("METRIC ").strip().rstrip(",;")
-    match = _FORM.fullmatch(text.replace('"', "").replace("'", "").replace("`", ""))
-    if match:
-        name = match["name"].strip()
-        yield name, Printed(_value(match["value"]) * _scale(match["unit"] or "", name), line)
+    text = text.replace('"', "").replace("'", "").replace("`", "")
+    # the number holds the last digit, or has none after it: so one look at each place is enough
+    last_digit = max(map(text.rfind, "0123456789"))
+    for separator in _SEPARATOR.finditer(text):
+        start, end = separator.span()
+        value = _VALUE.match(text, end)
+        if start > MAX_NAME_CHARS:
+            return
+        if value and value.end() > last_digit:
+            name, unit = text[:start], text[value.end() :]
+            if _NAME.fullmatch(name) and len(unit.strip()) <= MAX_UNIT_CHARS:
+                yield name, _printed(value[0], unit, name, line)
+            return
+        if separator[0].strip():  # no name has these
+            return
 
 
 def _json(line: str) -> Iterator[tuple[str, Printed]]:
@@ -174,11 +194,29 @@ def _json(line: str) -> Iterator[tuple[str, Printed]]:
             yield name, Printed(math.nan if value is None else value, line)
 
 
-def _matches(line: str, pattern: str) -> Iterator[Printed]:
-    for match in _compiled(pattern).finditer(line[:MAX_PATTERN_CHARS]):
-        found = _VALUE.fullmatch(match[1] or "")
-        value = _value(found["value"]) * _scale(found["unit"], "") if found else math.nan
-        yield Printed(value, line)
+def _matches(lines: Sequence[str], metric: str, pattern: str) -> list[Printed]:
+    """Return what the pattern matches. Raises CpuLimitError where that takes too long."""
+    with cpu_limit(PATTERN_CPU_S):
+        return [
+            _grouped(match[1] or "", metric, line)
+            for line in lines
+            for match in _compiled(pattern).finditer(line[:MAX_PATTERN_CHARS])
+            # beyond the end a number may go on
+            if match.end() < MAX_PATTERN_CHARS or len(line) <= MAX_PATTERN_CHARS
+        ]
+
+
+def _grouped(text: str, metric: str, line: str) -> Printed:
+    text = text.strip()
+    value = _VALUE.match(text)
+    unit = text[value.end() :] if value else ""
+    if value is None or len(unit) > MAX_UNIT_CHARS or any(map(str.isdecimal, unit)):
+        return Printed(math.nan, line)
+    return _printed(value[0], unit, metric, line)
+
+
+def _printed(number: str, unit: str, name: str, line: str) -> Printed:
+    return Printed(_value(number) * _scale(unit, name), line)
 
 
 @cache

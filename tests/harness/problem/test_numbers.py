@@ -1,11 +1,14 @@
 """The number reader: what is read of a program's output, and what is refused with its line."""
 
 import math
+import re
+from re import _constants, _parser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.problem import numbers as module
 from harness.problem.numbers import (
     MAX_NAME_CHARS,
     MAX_NAMES,
@@ -39,6 +42,7 @@ def metric(text, name="ops/s", pattern=""):
         ("ops/s: 12 ops/s", 12),
         ("ops/s: 1.2k", 1200),
         ("ops/s: 1.2 M", 1.2e6),
+        ("ops/s: 5 ,", 5),
         ("\x1b[1;32mops/s:\x1b[0m 12.5\x1b[K", 12.5),
         ("ops/s: 1\r\nother: 2\r\n", 1),
         ("10 %\r50 %\rops/s: 7", 7),
@@ -132,7 +136,83 @@ def test_names_of_claims_are_short_and_printable(name):
 def test_a_metric_is_read_whatever_its_name():
     """It stands in program.md, so it is the user's own."""
     assert metric('{"a\\tb": 3}', "a\tb") == 3
+    assert metric("\u00e9clat: 3", "\u00e9clat") == 3
     assert is_name("n" * MAX_NAME_CHARS) and not is_name("n" * (MAX_NAME_CHARS + 1))
+
+
+def backtracking(pattern):
+    """Return the repeats without end of a regular expression that give back what they took."""
+    found, left = [], [_parser.parse(pattern.pattern, pattern.flags)]
+    while left:
+        part = left.pop()
+        if isinstance(part, tuple) and part[0] in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
+            found += [part] if part[1][1] == _constants.MAXREPEAT else []
+        if isinstance(part, _parser.SubPattern | list | tuple):
+            left += list(part)
+    return found
+
+
+def test_the_number_reader_gives_nothing_back_so_its_work_is_linear_in_a_line():
+    """All its repeats are possessive, except those of terminal codes, whose parts share no sign."""
+    own = {name: p for name, p in vars(module).items() if isinstance(p, re.Pattern)}
+    assert set(own) == {"_ESCAPE", "_VALUE", "_SEPARATOR", "_NAME"}
+    assert not any(backtracking(p) for name, p in own.items() if name != "_ESCAPE")
+    assert backtracking(re.compile(r"a*+b(?:c+|d)"))
+
+
+class Counted:
+    """A regular expression that counts the characters it has looked at, each match from its start.
+
+    A possessive one looks at none of them more than twice.
+    """
+
+    def __init__(self, pattern):
+        self.pattern, self.seen = pattern, 0
+
+    def match(self, text, at=0):
+        found = self.pattern.match(text, at)
+        self.seen += 1 + (len(found[0]) if found else 0)
+        return found
+
+
+LINES = {
+    "digits": "a" + " " * 79 + ":" + "1" * 300 + "!1",
+    "spaces": "a" + " " * 79 + ":" + " " * 318 + "x",
+    "groups": "a" + " " * 79 + ":" + "111," * 78 + "!1",
+    "words": "a " * 195 + "1!1",
+    "numbers": "a" + " 1" * 195 + "!",
+    "no numbers": "a" + " nan" * 99,
+    "separators": "a" + ":=" * 195,
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_slice_is_not_held_by_a_mebibyte_of_lines_that_are_nearly_a_form(monkeypatch, line):
+    """Numbers are looked for at each place once; 2,700 of the first line took 80 s."""
+    text = LINES[line]
+    assert len(text) <= module.MAX_LINE_CHARS
+    counted = Counted(module._VALUE)
+    monkeypatch.setattr(module, "_VALUE", counted)
+    read_numbers("\n".join([text] * 2_700).encode(), "score")
+    assert counted.seen <= 2_700 * 2 * len(text)
+
+
+def test_a_pattern_that_would_match_for_ever_is_stopped(monkeypatch):
+    """A candidate that makes the user's pattern backtrack without end has no score."""
+    monkeypatch.setattr(module, "PATTERN_CPU_S", 0.05)
+    text = "took " + "a" * 1_000
+    assert metric(text, "t", r"took (?:a+)+(\d)") == (
+        "the pattern of t takes more than 0.05 s on what was printed"
+    )
+    assert metric("took aaa5", "t", r"took (?:a+)+(\d)") == 5
+
+
+def test_a_number_that_is_cut_where_a_pattern_ends_is_not_read():
+    """Of a long line only the beginning is looked at, and there `1234` could begin with `12`."""
+    space = "x" * (module.MAX_PATTERN_CHARS - len("t=12"))
+    assert "no line matches" in metric(f"{space}t=1234", "t", r"t=(\d+)")
+    assert metric(f"{space}t=12", "t", r"t=(\d+)") == 12
+    assert metric(f"{space[2:]}t=12 {space}", "t", r"t=(\d+)") == 12
 
 
 PIECES = st.sampled_from(

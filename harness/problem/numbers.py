@@ -5,11 +5,10 @@ A number stands on a line of its own, in one of these forms:
     name: 1.5        name=1.5        METRIC name=1.5        name 1.5        {"name": 1.5}
 
 or wherever a pattern with one group finds it. Colour codes, quotes around a name and a comma at the
-end are ignored; `1,234.5`, `1_234`, `1e-3` and `1.2k` are numbers. A unit of time or of bytes is
-converted to the one that the name ends with (`p95_ms: 0.06 s` is 60), else to seconds or bytes,
-since programs choose units by size; any other unit is dropped. A line with more numbers than one is
-no such form. Claims have printable names of at most MAX_NAME_CHARS characters, and there are at
-most MAX_NAMES of them; others are passed over.
+end are ignored; `1,234.5`, `1_234`, `1e-3` and `1.2k` are numbers. Units are converted, since
+programs choose them by size (`harness.problem.units`): `p95_ms: 0.06 s` is 60. A line with more
+numbers than one is no such form. Claims have printable names of at most MAX_NAME_CHARS characters,
+and there are at most MAX_NAMES of them; others are passed over.
 
 Not covered: decimal commas.
 """
@@ -26,6 +25,7 @@ from typing import NamedTuple
 
 from harness.contract import one_line
 from harness.problem.cpu_limit import CpuLimitError, cpu_limit
+from harness.problem.units import UnclearUnitError, factor
 from harness.sandbox.monitor.capped_log import whole_lines
 
 MAX_LINE_CHARS = 400
@@ -71,32 +71,16 @@ _SEPARATOR = re.compile(r"\s*+[:=]\s*+|\s++")
 _NAME = re.compile(r"[^\W\d_][^:=]*+|_\w*+")
 
 
-_TIMES = {
-    **dict.fromkeys(("ns",), 1e-9),
-    **dict.fromkeys(("us", "\u00b5s", "\u03bcs"), 1e-6),
-    **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), 1e-3),
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
-    **dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0),
-    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
-}
-
-_BYTES = {
-    **dict.fromkeys(("b", "byte", "bytes"), 1.0),
-    **{f"{prefix}b": 1000.0 ** (n + 1) for n, prefix in enumerate("kmgt")},
-    **{f"{prefix}ib": 1024.0 ** (n + 1) for n, prefix in enumerate("kmgt")},
-}
-
-_THOUSANDS = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-
-
 class Printed(NamedTuple):
     """A number as printed: its value, NaN or infinite where it is no finite number, and its line.
 
-    `value` is NaN too where a line names the metric and gives no number.
+    `value` is NaN too where a line names the metric and gives no number. `unclear` says what its
+    unit could be, where that is two things.
     """
 
     value: float
     line: str
+    unclear: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +200,11 @@ def _grouped(text: str, metric: str, line: str) -> Printed:
 
 
 def _printed(number: str, unit: str, name: str, line: str) -> Printed:
-    return Printed(_value(number) * _scale(unit, name), line)
+    value = _value(number)
+    try:
+        return Printed(value * factor(unit, name, value), line)
+    except UnclearUnitError as error:
+        return Printed(math.nan, line, str(error))
 
 
 @cache
@@ -231,24 +219,15 @@ def _value(text: str) -> float:
         return math.nan
 
 
-def _scale(unit: str, name: str) -> float:
-    """Return what a number of `unit` is multiplied by, for a metric called `name`."""
-    word = unit.strip()
-    if word in _THOUSANDS or (word[:1] in _THOUSANDS and not (word[1].isalpha() or unit[0] == " ")):
-        return _THOUSANDS[word[0]]
-    measured = word.partition("/")[0].strip()
-    for family in (_TIMES, _BYTES):
-        if measured.lower() in family:
-            wanted = re.split(r"[_\W]", name)[-1].lower() if "/" not in word else ""
-            return family[measured.lower()] / family.get(wanted, 1.0)
-    return 1.0
-
-
 def _problem(seen: list[Printed], metric: str, pattern: str, lines: Sequence[str]) -> str:
     """Return why `seen` gives no score, "" where it does."""
     if not seen:
         return _missing(metric, pattern, lines)
     for printed in seen:
+        if printed.unclear:
+            return (
+                f"{metric} has a unit that is not clear, {printed.unclear}: {_shown(printed.line)}"
+            )
         if not math.isfinite(printed.value):
             return f"{metric} is no finite number: {_shown(printed.line)}"
     other = next((printed for printed in seen if printed.value != seen[0].value), None)

@@ -46,6 +46,7 @@ _FIXES: tuple[tuple[str, str], ...] = (
         r"Connection refused",
         "start the server that it asks; trials have a network only with `text` and `network: true`",
     ),
+    (r"unit that is not clear", "print the metric in one unit at all sizes, or without a unit"),
     (r"different values", "print the metric once, at the end; give other numbers other names"),
 )
 """What the end of a failed trial's log says, and the fix; {0} is the group of the pattern."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
@@ -17,7 +18,8 @@ from swarm.agents.llm.settings import Price, ProviderKind
 
 MAX_HYPOTHESIS_CHARS: Final = 2_000
 
-_HYPOTHESIS = re.compile(r"^[\s>*_#`-]*HYPOTHESIS[*_`]*:[*_`]*\s*(\S.*?)[\s*_`]*$", re.MULTILINE)
+_HYPOTHESIS = re.compile(r"^(?:[^\S\n]|[>*_#`-])*+HYPOTHESIS[*_`]*+:[*_`]*\s*(\S.*)$", re.MULTILINE)
+_END = string.whitespace + "*_`"
 
 
 AsksBy = Literal["shell", "mcp", ""]
@@ -131,7 +133,7 @@ def json_lines(output: str) -> Iterator[dict[str, Any]]:
 def hypothesis(text: str) -> str:
     """Return the last HYPOTHESIS line of `text`, "" where there is none."""
     found = _HYPOTHESIS.findall(text)
-    return str(found[-1])[:MAX_HYPOTHESIS_CHARS] if found else ""
+    return str(found[-1]).rstrip(_END)[:MAX_HYPOTHESIS_CHARS] if found else ""
 
 
 def last_line(output: str) -> str:

@@ -22,7 +22,7 @@ from swarm.agents.llm.agent import PROBE, PROBE_TOKENS
 VERSION_S: Final = 60.0
 ANSWER_S: Final = 60.0
 
-_VERSION = re.compile(r"\d+\.\d+[.\w-]*")
+_VERSION = re.compile(r"(?<!\d)\d++\.\d+[.\w-]*")
 
 
 async def version(line: CommandLine, installation: Installation) -> str:

@@ -35,12 +35,12 @@ BYTE_ORDER_MARK = "\ufeff"
 """A file that begins with it keeps it; models do not see it."""
 
 _GAP = re.compile(
-    r"\s*(?:#|//|/\*|--|%|;)?\s*(?:\.\.\.|…)\s*(?:[\w ,()'-]*(?:\.\.\.|…)?)\s*(?:\*/)?",
+    r"\s*+(?:#|//|/\*|--|%|;)?+\s*+(?:\.\.\.|…)\s*+[\w ,()'-]*+(?:\.\.\.|…)?+\s*+(?:\*/)?+",
     re.IGNORECASE,
 )
 """A line such as `# ... existing code ...`."""
 
-_NUMBER = re.compile(r"\s*\d{1,6} ?[|:]\s?")
+_NUMBER = re.compile(r"\s*+\d{1,6} ?[|:]\s?")
 
 _PLAIN = str.maketrans("\u201c\u201d\u201e\u2018\u2019\u2013\xa0", '"""\'\'- ')
 
@@ -214,9 +214,14 @@ def _with_plain_quotes(lines: list[str], search: list[str], replace: list[str]) 
 def _without_numbers(lines: list[str], search: list[str], replace: list[str]) -> Iterator[_Fit]:
     """Fit the block without line numbers, where every line of SEARCH has one."""
     if all(_NUMBER.match(line) or not line.strip() for line in search):
-        bare = [_NUMBER.sub("", line).rstrip() for line in search]
+        bare = [_unnumbered(line).rstrip() for line in search]
         for start in _matches(lines, bare):
-            yield start, bare, [_NUMBER.sub("", line) for line in replace]
+            yield start, bare, [_unnumbered(line) for line in replace]
+
+
+def _unnumbered(line: str) -> str:
+    label = _NUMBER.match(line)
+    return line[label.end() :] if label else line
 
 
 def _indented(lines: list[str], search: list[str], replace: list[str]) -> Iterator[_Fit]:

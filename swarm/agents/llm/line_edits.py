@@ -67,7 +67,7 @@ Change one of these lines:
 
 {"edits": [{"line": "...", "replacement": "..."}], "hypothesis": "..."}"""
 
-_LABEL = re.compile(r"\s*(?:(?P<path>[^|]+):)?(?P<number>\d{1,7}) ?\|(?P<text>.*)", re.DOTALL)
+_LABEL = re.compile(r"\s*+(?:(?P<path>[^|]+):)?(?P<number>\d{1,7}) ?\|(?P<text>.*)", re.DOTALL)
 
 _VALUE = re.compile(r"(?<![\w.])\d|[=:] *(?:[\"']|true\b|false\b)", re.IGNORECASE)
 """A line with a number, or that sets a text or a switch."""

@@ -14,7 +14,7 @@ _OPENING = re.compile(rf"^[ \t]*<({_NAMES})>", re.IGNORECASE | re.MULTILINE)
 _CLOSING = re.compile(rf"</(?:{_NAMES})>[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _FINAL = re.compile(r"<\|channel\|>final(?:<\|[a-z]+\|>)*")
 _ANSWER = re.compile(
-    r"^[ \t]*(?:<{4,}|[*_#` ]*HYPOTHESIS\b|```|~~~|\{)", re.IGNORECASE | re.MULTILINE
+    r"^[ \t]*+(?:<{4,}|[*_#` ]*+HYPOTHESIS\b|```|~~~|\{)", re.IGNORECASE | re.MULTILINE
 )
 _LAST_ANSWER = re.compile(r"^[*_# ]*HYPOTHESIS\b", re.IGNORECASE | re.MULTILINE)
 

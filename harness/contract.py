@@ -27,6 +27,9 @@ STRENGTH: tuple[SandboxKind, ...] = ("namespaces", "landlock", "none")
 
 FailureKind = Literal["timeout", "crash", "memory", "invalid"]
 
+MAX_NUMBER = 1e100
+"""Size of the largest score or claim."""
+
 Split = Literal["dev", "hidden", "sealed"]
 """The held-out data that a trial is scored on: `dev` guides the islands, `hidden` is used when a
 stack is promoted, `sealed` once, for the final report."""
@@ -274,6 +277,14 @@ class DisturbedError(HarnessError):
 
 class SetupError(Exception):
     """Something that the user can fix on this machine; the message says what and how."""
+
+
+def measurable(number: float) -> bool:
+    """Return whether `number` can be a score or a claim: not NaN, and at most MAX_NUMBER in size.
+
+    The ratchet squares differences of scores; a larger one would end a run for good.
+    """
+    return abs(number) <= MAX_NUMBER
 
 
 def one_line(text: str, most: int) -> str:

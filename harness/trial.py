@@ -11,11 +11,21 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from harness import tasks
 from harness.artifacts import collect, digests
-from harness.contract import DisturbedError, Failure, Outcome, SetupError, Slice, Trial
+from harness.contract import (
+    MAX_NUMBER,
+    DisturbedError,
+    Failure,
+    Outcome,
+    SetupError,
+    Slice,
+    Trial,
+    measurable,
+)
 from harness.problem.build import BuildFailedError
 from harness.sandbox import Running, python_argv
 from harness.sandbox.monitor.capped_log import whole_lines
@@ -130,6 +140,7 @@ class _Measurement:
         if failure is None:
             try:
                 scored = self._score(request, ended)
+                _check_range(scored)
             except InvalidError as error:
                 failure = error.failure
         return self._record(ended, scored, failure, text)
@@ -246,6 +257,13 @@ def machine_oom_kills() -> int:
     return int(found.group(1)) if found else 0
 
 
+def _check_range(scored: TaskScore) -> None:
+    """Raise InvalidError where a score is too large to be judged, or none."""
+    for number in (scored.score, *chain.from_iterable(scored.parts.values())):
+        if not measurable(number):
+            raise InvalidError.open(f"its score is {number:g}, not a number up to {MAX_NUMBER:g}")
+
+
 def _facts(ended: Exit, scored: TaskScore | None) -> dict[str, float]:
     """Return the task's facts and the share of its cores that other programs used."""
     foreign = {} if ended.foreign is None else {"foreign_cpu": round(ended.foreign, 4)}
@@ -284,6 +302,6 @@ def claims(text: str) -> dict[str, float]:
             value = float(number)
         except ValueError:
             continue
-        if abs(value) < float("inf") and len(numbers) < MAX_CLAIMS:
+        if measurable(value) and len(numbers) < MAX_CLAIMS:
             numbers[name] = value
     return numbers

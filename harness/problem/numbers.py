@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from harness.contract import one_line
+from harness.contract import MAX_NUMBER, measurable, one_line
 from harness.problem.cpu_limit import CpuLimitError, cpu_limit
 from harness.problem.units import UnclearUnitError, factor
 from harness.sandbox.monitor.capped_log import whole_lines
@@ -228,8 +228,9 @@ def _problem(seen: list[Printed], metric: str, pattern: str, lines: Sequence[str
             return (
                 f"{metric} has a unit that is not clear, {printed.unclear}: {_shown(printed.line)}"
             )
-        if not math.isfinite(printed.value):
-            return f"{metric} is no finite number: {_shown(printed.line)}"
+        if not measurable(printed.value):
+            kind = f"beyond {MAX_NUMBER:g}" if math.isfinite(printed.value) else "no finite number"
+            return f"{metric} is {kind}: {_shown(printed.line)}"
     other = next((printed for printed in seen if printed.value != seen[0].value), None)
     if other is not None:
         first = _shown(seen[0].line)
@@ -251,7 +252,7 @@ def _shown(line: str) -> str:
 
 
 def _only(values: Sequence[Printed]) -> float | None:
-    """Return the one finite value that was printed, None where there are several or none."""
+    """Return the one value that was printed, None where there are several or none."""
     first = values[0].value
     same = all(printed.value == first for printed in values)
-    return first if same and math.isfinite(first) else None
+    return first if same and measurable(first) else None

@@ -160,7 +160,7 @@ def _impossible_events(lines: Iterable[Line]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         try:
             state.apply(line.event)
-        except (LifecycleError, LookupError, ValueError) as error:
+        except (LifecycleError, LookupError, ValueError, ArithmeticError) as error:
             yield f"line {number}: {line.event.kind}: {error}"
             return
         if state.opened is None:

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.contract import MAX_NUMBER
 from islands.ratchet.acceptance import CandidateEvidence, KeepTally
+from islands.ratchet.ladder import released, step
+from islands.ratchet.learnt_noise import learnt_noise
 from islands.ratchet.learnt_prior import (
     EXPECTED_TRIALS,
     MAX_WASTED_TRIALS,
@@ -20,6 +23,8 @@ from islands.ratchet.learnt_prior import (
 from islands.ratchet.lfsr import CAUTION, LfsrRule
 from islands.ratchet.noise import Noise
 from islands.ratchet.prior import CONFIRM_TRIALS, GRID, MAX_GAIN, MAX_HEAD_ERROR, prior_of_migrant
+from islands.ratchet.screening import ScreenedGains
+from islands.ratchet.spread import contrasts, pooled
 
 RULE = LfsrRule()
 NOISE = Noise(sigma=0.5**0.5, seeds=100)  # one pair varies by 1
@@ -96,6 +101,31 @@ def test_a_run_that_earned_nothing_still_wastes_few_trials():
     dry = with_earned(prior, MANY, Earned(0.0, 10**6))
     assert dry.rate < 1e-3 * prior.rate
     assert dry.chance_below(dry.bar) > 1 - MAX_WASTED_TRIALS / 2
+
+
+SCORES = st.floats(-MAX_NUMBER, MAX_NUMBER).map(lambda score: score if abs(score) > 1e-9 else 0.0)
+"""Any that a trial may have."""
+
+
+@given(
+    st.lists(SCORES, min_size=2, max_size=6),
+    st.lists(st.lists(SCORES, min_size=2, max_size=8), max_size=3),
+    st.lists(SCORES, min_size=16, max_size=24),
+)
+def test_no_score_that_a_trial_may_have_stops_the_ratchet(baseline, experiments, screened):
+    """A penalty of 1e100 beside scores of one: a verdict is reached, a gain rounded and shown."""
+    spread = pooled(found for pairs in experiments for found in contrasts(pairs))
+    noise = learnt_noise(tuple(baseline), tuple(baseline), spread, ())
+    screens = ScreenedGains()
+    for number, gain in enumerate(screened):
+        screens.add(number, gain)
+    for number, pairs in enumerate(experiments):
+        screens.confirm(number, pairs)
+    prior = screens.prior(noise, Earned())
+    for pairs in ([], *experiments):
+        decision = decide(screened[0], pairs[:8], noise, prior, KeepTally())
+        if decision.gain is not None:
+            released(decision.gain, step(noise)).format()
 
 
 @given(st.floats(0.1, 6), st.integers(1, 8))

@@ -23,7 +23,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.contract import Direction, Evidence, Failure, HarnessError, Split, Trial
+from harness.contract import (
+    MAX_NUMBER,
+    Direction,
+    Evidence,
+    Failure,
+    HarnessError,
+    Split,
+    Trial,
+    measurable,
+)
 from harness.problem import wire
 from harness.problem.build import BuildFailedError, build, place_of
 from harness.problem.fresh import parts_of, pieces
@@ -356,10 +365,9 @@ def numbers_of(result: wire.Frame, metric: str) -> tuple[float, dict[str, float]
             raise InvalidError.open(f"evaluate must return {wanted}, not {ascii(name)[:80]}")
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise InvalidError.open(f"evaluate returned no number as {name[:80]!r}")
-        if not math.isfinite(_float(number)):
-            raise InvalidError.open(
-                f"evaluate returned {number!r:.40} as {name[:80]!r}: not finite"
-            )
+        if not measurable(_float(number)):
+            kind = f"beyond {MAX_NUMBER:g}" if math.isfinite(_float(number)) else "not finite"
+            raise InvalidError.open(f"evaluate returned {number!r:.40} as {name[:80]!r}: {kind}")
     found = {name: _float(number) for name, number in numbers.items()}
     return found.pop(metric), found
 

@@ -474,6 +474,8 @@ def test_what_others_take_does_not_count_against_a_budget(monkeypatch):
             {"speed": 1, "a" * 81: 2},
             r"evaluate must return printable names of 1 to 80 characters, ",
         ),
+        (1e101, "evaluate returned 1e+101 as 'speed': beyond 1e+100"),
+        (10**400, "evaluate returned 1000000"),
         ({"speed": 1, "other": float("inf")}, "evaluate returned inf as 'other': not finite"),
         (10**400, "evaluate returned"),
         ({"other": 1}, "evaluate must return a number, or a dict with 'speed'"),

@@ -1,4 +1,4 @@
-"""Whether trials use all the seconds that they may take, or a rung's seconds are only a limit."""
+"""Use of the seconds that trials may take: all of them, or a rung's seconds are only a limit."""
 
 from __future__ import annotations
 

@@ -309,7 +309,7 @@ class IslandLoop:
                 if next_() == step:
                     await self.trials.check(step, slice_)
         except TimeoutError:
-            return "minutes"
+            return run.limits.reached(self._rung)  # none where a person gave it more minutes
         if step.experiment and run.state.islands[self.island.name].experiment is None:
             self.trials.discard_export(step.commit)
         return None

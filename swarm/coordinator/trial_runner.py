@@ -14,6 +14,7 @@ from islands import events as ev
 from islands.records import CheckRequest, RunLimit, TrialRequest
 from islands.state.voids import MAX_VOIDS_OF_BASE
 from swarm.agents.llm.budget import BudgetError
+from swarm.coordinator.pauses import pause
 from swarm.coordinator.run import Run
 from swarm.executors.base import VoidError
 
@@ -122,9 +123,7 @@ class TrialRunner:
             raise HarnessError(
                 f"{MAX_VOIDS_OF_BASE} trials of the base in a row were void: {error}"
             ) from error
-        pause = voids.pause_s(started.slice, error.cause, trial.rung.seconds)
-        last, now = run.limits.last_start(trial.rung), asyncio.get_running_loop().time()
-        await asyncio.sleep(pause if last is None else max(0.0, min(pause, last - now)))
+        await pause(run, voids.pause_s(started.slice, error.cause, trial.rung.seconds), trial.rung)
 
     def _is_head(self, started: ev.TrialStarted) -> bool:
         return any(started.commit in island.heads for island in self.run.state.islands.values())

@@ -30,8 +30,17 @@ from swarm.agents.llm.prompt import render
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
+from swarm.executors.base import VoidError
 from swarm.simulation.virtual_time import run_virtual
-from tests.support.laboratory import GENOME, SECONDS, LabAgent, MemoryLedger, make_run
+from tests.support.laboratory import (
+    GENOME,
+    SECONDS,
+    LabAgent,
+    LabExecutor,
+    MemoryBranches,
+    MemoryLedger,
+    make_run,
+)
 
 
 def raised(x):
@@ -99,6 +108,60 @@ def test_a_launch_stops_once_its_trials_have_ended(tmp_path):
     with pytest.raises(SetupError, match="not running"):
         accept(run.state, StopLaunch(), "r", running=False)
     assert make_again(tmp_path, run).state.trials == 40
+
+
+def busy_machine(tmp_path, *commands, **parts):
+    """Return a run on one slice that others disturb from its sixth trial on, steered so."""
+    branches = MemoryBranches()
+    faults = {n: VoidError("busy!", "busy") for n in range(6, 99)}
+    executor = LabExecutor(branches, faults=faults)
+    return steered(tmp_path, *commands, branches=branches, executor=executor, islands=1, **parts)
+
+
+def test_a_launch_that_pauses_after_a_void_trial_stops_at_once(tmp_path):
+    """No trial runs then, so there is nothing to wait for: not even the pause of 320 s."""
+    run = busy_machine(tmp_path, (700, StopLaunch()))
+    voids = [e for e in run.ledger.kept if isinstance(e, ev.TrialVoided)]
+    assert 700 - 320 < voids[-1].recorded < 700 - SECONDS
+    stopped = run.ledger.kept[-1]
+    assert (stopped.recorded, stopped.limit) == (700.0, "person")
+    assert not [e for e in after(run, se.StopAsked) if isinstance(e, ev.TrialStarted)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "ends"), [({"minutes": 12}, 720 - SECONDS), ({"trials": 1}, 700)]
+)
+def test_a_limit_set_during_a_pause_ends_it(tmp_path, limits, ends):
+    """Fewer minutes end it at the last moment for a trial, too few trials at once."""
+    run = busy_machine(tmp_path, (700, SetLimits(limits)), limits=RunLimits(minutes=60))
+    (limit,) = limits
+    assert run.ledger.kept[-1].limit == limit
+    pauses = [e.recorded for e in run.ledger.kept if isinstance(e, ev.TrialVoided)]
+    begun = [e.recorded for e in run.ledger.kept if isinstance(e, ev.TrialStarted)]
+    assert begun[-1] <= ends and pauses[-1] <= 720
+    assert run.ledger.kept[-1].recorded == pytest.approx(720 if limit == "minutes" else 700)
+
+
+def test_a_check_goes_on_when_the_launch_gets_more_minutes(tmp_path):
+    """It was to end with the minutes that the launch had when it began."""
+    branches = MemoryBranches()
+    executor = LabExecutor(branches)
+    check = executor.check
+
+    async def slow(trial):
+        await asyncio.sleep(400.0)
+        return await check(trial)
+
+    executor.check = slow
+    run = steered(
+        tmp_path,
+        (60, SetLimits({"minutes": 60})),
+        branches=branches,
+        executor=executor,
+        checks=("pytest",),
+        limits=RunLimits(minutes=5, trials=8),
+    )
+    assert run.limit == "trials" and run.state.base_checked
 
 
 def make_again(tmp_path, run):

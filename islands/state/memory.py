@@ -9,7 +9,7 @@ lacks.
 | --- | --- | --- |
 | kept, and some head that may reach the island holds it | answered | answered |
 | refuted: shown to be worse, or its code fails | answered | answered |
-| open: a near miss, one pair of trials, a time-out | answered: new noise is no news | tried again |
+| open: a near miss, one pair, a time-out, always void | answered: noise is no news | tried again |
 | void, outdated, refused | tried again | tried again |
 
 Not covered: a change whose worth another kept change turned round, in other lines than its own and
@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 
 from islands.ratchet.acceptance import NEAR_MISS
 from islands.records import Ending, Gain
+from islands.state.voids import CHECKS_VOID, TRIALS_VOID
 
 REPEAT = "repeat"
 """Rule that refuses a proposal that the memory answers."""
@@ -37,6 +38,14 @@ NEAR_KEEPS = 8
 
 MAX_CHANGES = 20_000
 """Changes remembered: those of the latest experiments."""
+
+_UNKNOWN = (
+    "timeout",
+    f"crash: {TRIALS_VOID}",
+    f"check: {CHECKS_VOID}",
+    "check: the checks were void",  # in older ledgers
+)
+"""How the reasons of failures begin that do not show a change to be worse."""
 
 REFUTED_LFSR = 0.9
 """Chance of no gain from which a discarded change counts as refuted, where the rule says one."""
@@ -65,14 +74,14 @@ class PastChange:
     def refuted(self) -> bool:
         """Whether it was shown to be worse, or not to run."""
         if self.ending == "failed":
-            return not self.reason.startswith("timeout")
+            return not self.reason.startswith(_UNKNOWN)
         if self.ending != "discarded" or self.gain is None or self.reason.startswith(NEAR_MISS):
             return False
         return self.gain.lfsr >= REFUTED_LFSR or self.gain.mean <= -self.gain.noise
 
     @property
     def open(self) -> bool:
-        """Whether it was measured, or ran out of time, and neither kept nor refuted."""
+        """Whether it was measured, or could not be, and neither kept nor refuted."""
         return self.ending in {"discarded", "failed"} and not self.refuted
 
 

@@ -9,7 +9,8 @@ again, the base runs there: it is the user's own, and nothing of a candidate's i
 void, too, the machine is at fault, and after MAX_VOIDS_OF_BASE the run stops. If it ends, the
 machine is sound, and a commit whose trials are void MAX_VOIDS_OF_COMMIT times in a row has failed
 (MAX_DISTURBED_OF_COMMIT where it seemed that others had its cores, since that comes and goes).
-Other slices are not probed and do not wait.
+Other slices are not probed and do not wait. A problem's checks that are void again and again are
+told apart in the same way, by the base's checks (swarm/coordinator/trial_runner.py).
 
 Not covered: a candidate that disturbs the machine only while it runs on one slice, beyond its
 limits, can void honest trials on the others; they run again.
@@ -42,6 +43,11 @@ MAX_PAUSE_S = 600.0
 MODEL_PAUSE_S = 15.0
 """Seconds to wait after a model did not answer; twice as long each time, so that five voids of the
 base in a row outlast four minutes."""
+
+TRIALS_VOID = "its trials were void again and again, and the base's were not"
+
+CHECKS_VOID = "its checks were void again and again, and the base's were not"
+"""Why a commit failed that could not be measured: that shows nothing of its worth."""
 
 DISTURBED: Final[frozenset[VoidCause]] = frozenset({"busy", "still"})
 """Causes that lie with other programs on this machine, as far as can be told."""
@@ -137,6 +143,10 @@ class Voids:
 
     def pause_s(self, slice_name: str, cause: VoidCause, budget: float) -> float:
         """Return the seconds to wait after a void trial before the next one on its slice."""
-        units = {"busy": budget, "still": 1.0, "harness": 1.0, "model": MODEL_PAUSE_S}
-        unit = units.get(cause, 0.0)
-        return min(MAX_PAUSE_S, unit * 2.0 ** min(self._on_slice.get(slice_name, 1) - 1, 16))
+        return pause_after(self._on_slice.get(slice_name, 1), cause, budget)
+
+
+def pause_after(in_a_row: int, cause: VoidCause, budget: float) -> float:
+    """Return the seconds to wait after so many voids in a row, the last one by `cause`."""
+    units = {"busy": budget, "still": 1.0, "harness": 1.0, "model": MODEL_PAUSE_S}
+    return min(MAX_PAUSE_S, units.get(cause, 0.0) * 2.0 ** min(in_a_row - 1, 16))

@@ -241,7 +241,7 @@ class CandidateMaker:
         if not run.preflights.available:
             return Preflight(ok=True)
         trial = Trial(
-            id=f"p{number}",
+            id=f"p{number}-{commit}",  # questions, the proposal and its rebases have a commit each
             task=opened.task,
             data=opened.data,
             commit=commit,

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.contract import CheckResult, Failure, HarnessError, Outcome, Slice, Trial
 from islands import events as ev
 from islands.records import CheckRequest, RunLimit, TrialRequest
-from islands.state.voids import MAX_VOIDS_OF_BASE
+from islands.state.voids import CHECKS_VOID, MAX_VOIDS_OF_BASE, TRIALS_VOID, pause_after
 from swarm.agents.llm.budget import BudgetError
 from swarm.coordinator.pauses import pause
 from swarm.coordinator.run import Run
@@ -29,6 +29,7 @@ class TrialRunner:
     run: Run
     island: str
     _discarded: list[Path] = field(default_factory=list)
+    _checks: int = 0
 
     async def execute(self, request: TrialRequest, slice_: Slice) -> RunLimit | None:
         """Run the trial and record its outcome, or that it was void.
@@ -67,24 +68,14 @@ class TrialRunner:
     async def check(self, request: CheckRequest, slice_: Slice) -> None:
         """Run the problem's checks on a commit and record their result.
 
-        If they are void MAX_VOID_CHECKS times, a candidate or a combination fails, which may
-        have caused it; for the base HarnessError is raised.
+        Nothing is recorded where the launch ends before the checks could. Raises HarnessError if
+        the machine or the harness is to blame for void checks.
         """
-        run = self.run
-        trial = self._trial(TrialRequest(request.commit, run.state.run.seed, "screen"), slice_)
-        trial = replace(trial, id=f"c{run.state.events + 1}")
-        await run.offload(run.branches.export, request.commit, Path(trial.genome))
-        for _ in range(MAX_VOID_CHECKS):
-            try:
-                result = await run.executor.check(trial)
-                break
-            except VoidError as error:
-                reason = str(error)
-        else:
-            reason = f"the checks were void {MAX_VOID_CHECKS} times in a row: {reason}"
-            if request.commit == run.state.run.base:
-                raise HarnessError(reason)
-            result = CheckResult(ok=False, reason=reason)
+        run, result = self.run, await self._checked(request.commit, slice_)
+        if isinstance(result, VoidError):
+            result = await self._void_checks(request.commit, slice_, result)
+        if result is None:
+            return
         run.record(
             ev.CommitChecked(
                 request.experiment,
@@ -104,6 +95,47 @@ class TrialRunner:
             (genomes / commit).rename(discarded)
             self._discarded.append(discarded)
 
+    async def _void_checks(
+        self, commit: str, slice_: Slice, error: VoidError
+    ) -> CheckResult | None:
+        """Return that a commit fails whose checks are void where the base's are not.
+
+        None where the launch ends meanwhile. Raises HarnessError if the base's are void, too.
+        """
+        base = self.run.state.run.base
+        of_base = error if commit == base else await self._checked(base, slice_)
+        if isinstance(of_base, VoidError):
+            raise HarnessError(
+                f"the base's checks were void {MAX_VOID_CHECKS} times in a row: {of_base}"
+            ) from of_base
+        return of_base and CheckResult(ok=False, reason=f"{CHECKS_VOID}: {error}")
+
+    async def _checked(self, commit: str, slice_: Slice) -> CheckResult | VoidError | None:
+        """Return what came of a commit's checks, or why they were void MAX_VOID_CHECKS times.
+
+        None where the launch ends meanwhile.
+        """
+        run = self.run
+        trial = self._trial(TrialRequest(commit, run.state.run.seed, "screen"), slice_)
+        await run.offload(run.branches.export, commit, Path(trial.genome))
+        for turn in range(1, MAX_VOID_CHECKS + 1):
+            try:
+                return await run.executor.check(replace(trial, id=self._check_id()))
+            except VoidError as error:
+                void = error
+            await pause(run, pause_after(turn, void.cause, trial.rung.seconds), trial.rung)
+            if run.limits.reached(trial.rung) is not None:
+                return None
+        return void
+
+    def _check_id(self) -> str:
+        """Return an id that no other check of the run has, at whatever time and on any island.
+
+        Events tell launches apart, which begin with one each; during a check none has to come.
+        """
+        self._checks += 1
+        return f"c{self.run.state.events}-{self.island}-{self._checks}"
+
     async def _void(self, started: ev.TrialStarted, trial: Trial, error: VoidError) -> None:
         """Record a void trial and wait while what disturbed it may last.
 
@@ -112,7 +144,7 @@ class TrialRunner:
         """
         run, voids = self.run, self.run.state.voids
         if voids.exhausted(started, error.cause):
-            reason = f"its trials were void again and again, and the base's were not: {error}"
+            reason = f"{TRIALS_VOID}: {error}"
             failure = Failure("invalid" if self._is_head(started) else "crash", reason)
             harness, split = run.state.run.harness, started.split
             dropped = Outcome(trial.id, harness, trial.sandbox, failure=failure, split=split)

@@ -1,21 +1,23 @@
 """Checks of a problem, on virtual time: when they run, what a failed one does, the base's own."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
-from harness.contract import SetupError
+from harness.contract import HarnessError, SetupError
 from islands import events as ev
 from islands.stacking.state import StackPolicy
 from islands.state.lifecycle import diagram
 from islands.state.run_state import State
+from islands.steering import StopLaunch
 from swarm.agents.llm.prompt import render
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands
 from swarm.executors.base import VoidError
 from swarm.simulation.virtual_time import run_virtual
-from tests.support.laboratory import LabExecutor, MemoryBranches, make_run, value
+from tests.support.laboratory import LabExecutor, MemoryBranches, MemoryLedger, make_run, value
 
 CHECKS = ("python -m pytest -q tests",)
 
@@ -133,6 +135,96 @@ def test_a_void_check_runs_again(tmp_path):
     executor.check = flaky
     run = simulate(tmp_path, executor, limits=RunLimits(trials=10))
     assert run.state.base_checked
+
+
+def test_no_two_checks_of_a_run_have_one_id(tmp_path):
+    """Islands that resume their checks at one time would empty each other's folder otherwise."""
+    executor, ids, stalled = LabExecutor(MemoryBranches()), [], set()
+    check = executor.check
+
+    async def stall(trial):
+        ids.append(trial.id)
+        if trial.commit != "base":
+            stalled.add(trial.slice.name)
+            await asyncio.sleep(10**6)
+        return await check(trial)
+
+    async def count(trial):
+        ids.append(trial.id)
+        return await check(trial)
+
+    executor.check = stall
+    first = simulate(tmp_path, executor, limits=RunLimits(minutes=60))
+    assert stalled == {"s0", "s1"}
+    executor.check = count
+    begun, ledger = len(ids), MemoryLedger(first.ledger.kept)
+    simulate(tmp_path, executor, ledger=ledger, limits=RunLimits(trials=200))
+    assert len(ids) > begun + 2
+    assert Counter(ids).most_common(1)[0][1] == 1
+
+
+class Scratchless(LabExecutor):
+    """After the first check, those of which `broken` says so cannot use their folder."""
+
+    broken, ids = staticmethod(lambda trial: True), ()
+
+    async def check(self, trial):
+        self.ids += (trial.id,)
+        if self.checked and self.broken(trial):
+            raise VoidError("FileNotFoundError: out1/x")
+        return await super().check(trial)
+
+
+def test_a_machine_on_which_no_check_runs_stops_the_run_and_blames_no_candidate(tmp_path):
+    """The base's checks are void there, too, and nothing of a candidate's is in them."""
+    executor, ledger = Scratchless(MemoryBranches()), MemoryLedger()
+    with pytest.raises(HarnessError, match="the base's checks were void 5 times in a row: FileNot"):
+        simulate(tmp_path, executor, ledger=ledger)
+    assert [e.commit for e in ledger.kept if isinstance(e, ev.CommitChecked)] == ["base"]
+    assert not any(isinstance(e, ev.VerdictReached) and e.verdict == "keep" for e in ledger.kept)
+    assert ledger.kept[-1].reason.startswith("error: the base's checks were void")
+
+
+def test_a_candidate_whose_checks_alone_are_void_fails_and_is_not_refuted(tmp_path):
+    """It ends, or it could hold its slice for ever; on another head it may be tried again."""
+    executor = Scratchless(MemoryBranches())
+    executor.broken = lambda trial: trial.commit != "base"
+    run = simulate(tmp_path, executor, limits=RunLimits(trials=80))
+    failed = [event for event in kinds(run, ev.CommitChecked) if not event.ok]
+    assert failed and executor.checked.count("base") == 1 + len(failed)
+    assert len(executor.ids) == len(set(executor.ids))
+    void = "its checks were void again and again, and the base's were not: FileNotFoundError: out1"
+    for event in failed:
+        assert event.reason.startswith(void)
+        past = run.state.memory.of(event.experiment)
+        assert (past.ending, past.refuted, past.open) == ("failed", False, True)
+
+
+def test_a_stop_ends_the_tries_of_a_void_check(tmp_path):
+    """Nothing is recorded of them, and the next launch checks the candidate."""
+    executor, tried = Scratchless(MemoryBranches()), asyncio.Event()
+
+    def broken(trial):
+        tried.set()
+        return True
+
+    executor.broken = broken
+
+    async def main():
+        run = make_run(tmp_path, branches=executor.branches, executor=executor, checks=CHECKS)
+        task = asyncio.create_task(run_islands(run))
+        await tried.wait()
+        run.steer(StopLaunch(), "r")
+        await task
+        return run
+
+    run = run_virtual(main())
+    assert run.limit == "person"
+    assert [event.commit for event in kinds(run, ev.CommitChecked)] == ["base"]
+    executor.broken = lambda trial: False
+    ledger = MemoryLedger(run.ledger.kept)
+    again = simulate(tmp_path, executor, ledger=ledger, limits=RunLimits(trials=40))
+    assert len(kinds(again, ev.CommitChecked)) > 1
 
 
 def test_a_check_ends_with_the_launch(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from islands.quarantine import REASON
 from islands.records import Gain
 from islands.state.memory import NEAR_KEEPS, ChangeMemory, PastChange
+from islands.state.voids import CHECKS_VOID, TRIALS_VOID
 
 NEAR = frozenset(range(NEAR_KEEPS))
 FAR = frozenset(range(NEAR_KEEPS + 1))
@@ -30,6 +31,9 @@ OPEN = [
     past(reason="near miss: 8% chance of no gain (lfsr)", gain=Gain(-0.1, 0.01, 8)),
     past(gain=None, reason="memory: 120 above 100"),
     past("failed", "timeout: 20 s", None),
+    past("failed", f"crash: {TRIALS_VOID}: signal", None),
+    past("failed", f"check: {CHECKS_VOID}: no space", None),
+    past("failed", "check: the checks were void 5 times in a row: FileNotFoundError", None),
 ]
 SHUT = [
     past(),

@@ -1,10 +1,16 @@
-"""Keeps the git branches of islands where the ledger has their heads, and other refs few."""
+"""Keeps the git branches of islands where the ledger has their heads, and other refs few.
+
+A person may delete or move a branch while the run goes on. It is then treated as at a resume: what
+is gone is made again, what the swarm made is moved, and where commits of theirs could be lost the
+launch ends and says what to do.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
 
+from islands.git.refs import HeadMovedError
 from islands.promotion import consensus
 from islands.state.run_state import State
 from swarm.coordinator.interfaces import BranchStore, Offload
@@ -37,14 +43,24 @@ class BranchSync:
     async def advance(self) -> None:
         """Move each branch to its island's head if that has changed, one branch at a time.
 
-        Then pack candidates, if there are many.
+        Then pack candidates, if there are many. Raises SetupError as `move` does.
         """
         async with self._moving:
             for name, island in self.state.islands.items():
                 head, old = island.head, self._heads[name]
                 if head != old:
-                    await self.offload(self.branches.advance, name, head, old)
+                    await self.move(name, head, old)
                     self._heads[name] = head
             if self.state.experiments >= self._packed + PACKED:
                 self._packed = self.state.experiments
                 await self.offload(self.branches.pack_candidates, self.state.run.base)
+
+    async def move(self, name: str, new: str, old: str) -> None:
+        """Move a branch from `old` to `new`, wherever a person has put it; an `old` of "" makes it.
+
+        Raises SetupError where a commit of the user's could be lost.
+        """
+        try:
+            await self.offload(self.branches.advance, name, new, old)
+        except HeadMovedError:
+            await self.offload(self.branches.sync_branches, {name: new})

@@ -69,10 +69,13 @@ class BranchStore(Protocol):
         """Return how many lines of the genome were added and removed between two commits."""
 
     def advance(self, island: str, new: str, old: str) -> None:
-        """Move an island's branch from `old` to `new`; raise if it is not at `old`."""
+        """Move an island's branch from `old` to `new`; raise HeadMovedError if it is not there."""
 
     def sync_branches(self, heads: Mapping[str, str]) -> None:
-        """Move every island's branch to its head by the ledger."""
+        """Move every island's branch to its head by the ledger.
+
+        Raises SetupError where a commit of the user's could be lost.
+        """
 
     def pack_candidates(self, base: str) -> None:
         """Keep all candidates of the run that began on `base` without a ref for each."""

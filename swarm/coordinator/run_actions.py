@@ -229,7 +229,7 @@ async def build_consensus(run: Run, promoted: ev.PromotionEnded) -> None:
                 changes=tuple(changes),
             )
         )
-        await run.offload(run.branches.advance, consensus.NAME, changes[-1], old)
+        await run.branch_sync.move(consensus.NAME, changes[-1], old)
 
 
 def _categorised(run: Run, contenders: list[Contender]) -> tuple[Contender, ...]:

@@ -325,14 +325,17 @@ def _limits(limits: Mapping[se.LimitName, float | None], request: str) -> se.Lim
     if not limits:
         raise SetupError("name a limit: --minutes, --trials, --usd, --tokens, --stop-at or --stall")
     for name, value in limits.items():
-        if value is not None and name != "stop_at" and value <= 0:
+        if value is None or name == "stop_at":
+            continue
+        if value <= 0 or (name in se.COUNTS and value % 1):
             raise _no_limit(name, value)
     return se.LimitsSet(limits, request)
 
 
 def _no_limit(name: str, value: float) -> SetupError:
     option = f"--{name.replace('_', '-')}"
-    return SetupError(f"{option} {value:g}: a limit is a number above zero, or none")
+    kind = "whole number" if name in se.COUNTS and math.isfinite(value) and value > 0 else "number"
+    return SetupError(f"{option} {value:g}: a limit is a {kind} above zero, or none")
 
 
 def _changes_up_to(state: State, head: str) -> list[KeptChange]:

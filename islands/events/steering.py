@@ -15,6 +15,9 @@ LimitName = Literal["minutes", "trials", "usd", "tokens", "stop_at", "stall"]
 
 LIMIT_NAMES: tuple[LimitName, ...] = get_args(LimitName)
 
+COUNTS = frozenset[LimitName]({"trials", "tokens", "stall"})
+"""Limits that are whole numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoteAdded:

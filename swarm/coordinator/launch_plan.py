@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.contract import SandboxKind, Slice, Split
 from islands import events as ev
-from islands.events.steering import LimitName, ProgramRevised
+from islands.events.steering import COUNTS, LimitName, ProgramRevised
 from islands.genome.admission import AdmissionLimits
 from islands.migration import NO_MIGRATION, Migration
 from islands.promotion.attempt import PromotionPolicy
@@ -56,9 +56,6 @@ class IslandPlan:
         )
 
 
-_COUNTS = frozenset[LimitName]({"trials", "tokens", "stall"})
-
-
 @dataclass(frozen=True, slots=True)
 class RunLimits:
     """The limits at which a launch ends; None is no limit."""
@@ -81,7 +78,7 @@ class RunLimits:
     def over(self, steering: Steering) -> RunLimits:
         """Return these limits with those that a person set, the later word winning."""
         set_ = {
-            name: int(value) if name in _COUNTS and value is not None else value
+            name: int(value) if name in COUNTS and value is not None else value
             for name, value in steering.limits.items()
             if name in steering.set_now or name not in self.asked
         }

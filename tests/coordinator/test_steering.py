@@ -312,6 +312,10 @@ def test_a_command_is_taken_once(tmp_path):
         (DropChange(1), "#1 is not kept"),
         (SetLimits({}), "name a limit"),
         (SetLimits({"minutes": -1.0}), "--minutes -1: a limit is a number above zero, or none"),
+        (SetLimits({"usd": 0.0}), "--usd 0: a limit is a number above zero, or none"),
+        (SetLimits({"trials": 0.5}), "--trials 0.5: a limit is a whole number above zero, or none"),
+        (SetLimits({"tokens": 1.5}), "--tokens 1.5: a limit is a whole number above zero, or none"),
+        (SetLimits({"stall": 0.2}), "--stall 0.2: a limit is a whole number above zero, or none"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(quiet, command, line):

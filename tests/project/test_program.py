@@ -144,6 +144,8 @@ def test_a_model_has_the_keys_its_provider_takes():
             "5: limits.minuts is not a key: did you mean `minutes`?",
         ),
         (f"{MINIMAL}\nlimits: {{minutes: soon}}", "4: limits.minutes must be a number of minutes"),
+        (f"{MINIMAL}\nlimits: {{trials: 0.5}}", "4: limits.trials must be a whole number"),
+        (f"{MINIMAL}\nlimits: {{tokens: 0.5}}", "4: limits.tokens must be a whole number"),
         (f"{MINIMAL}\nlimits: 10", "4: limits must be"),
         (f"{MINIMAL}\nlimits: {{minutes: .inf}}", "4: limits.minutes must be"),
         (f"{MINIMAL}\nlimits: {{minutes: 1e999}}", "4: limits.minutes must be"),

@@ -15,6 +15,7 @@ from analysis.untrusted_text import first_line
 from analysis.words import plural
 from islands import events as ev
 from islands.events import steering as se
+from islands.records import Migrant
 from islands.steering import said
 
 Tone = Literal["kept", "discarded", "steered", "plain", "trouble", "detail"]
@@ -101,9 +102,7 @@ def _fresh_checked(event: ev.FreshChecked) -> EventLine:
 
 @line_of.register
 def _migrant_offered(event: ev.MigrantOffered) -> EventLine:
-    migrant = event.migrant
-    change = f"#{migrant.experiment} of {migrant.island}: {first_line(migrant.hypothesis)}"
-    text = f"{event.island} #{event.experiment} tries change {change}"
+    text = f"{event.island} #{event.experiment} tries {change_of(event.migrant)}"
     return EventLine(text, experiment=event.experiment)
 
 
@@ -232,6 +231,11 @@ def trial_name(started: ev.TrialStarted) -> str:
     """Return a trial's island, experiment, purpose and name."""
     experiment = f" #{started.experiment}" if started.experiment else ""
     return f"{started.island}{experiment} {started.purpose} trial {started.trial}"
+
+
+def change_of(migrant: Migrant) -> str:
+    """Return which change migrates, from where, and its hypothesis."""
+    return f"change #{migrant.experiment} of {migrant.island}: {first_line(migrant.hypothesis)}"
 
 
 def _numbers(experiments: Sequence[int]) -> str:

@@ -12,9 +12,16 @@ from analysis.times import moment
 from analysis.untrusted_text import first_line
 
 _TRYING = """
-SELECT coalesce(nodes.island, trials.island) AS island, experiment, hypothesis, trial, purpose,
-  started
-FROM (FROM nodes WHERE experiment IS NOT NULL AND ending IS NULL) AS nodes
+SELECT coalesce(nodes.island, trials.island) AS island, experiment, agent, hypothesis, stage, trial,
+  purpose, started
+FROM (
+  SELECT *, CASE WHEN list_contains(tried, 'confirm') THEN 'confirming'
+    WHEN list_contains(tried, 'screen') THEN 'screened' ELSE 'waiting' END AS stage
+  FROM nodes LEFT JOIN (
+    SELECT experiment, list(purpose) AS tried FROM trials WHERE state = 'scored' GROUP BY experiment
+  ) USING (experiment)
+  WHERE experiment IS NOT NULL AND ending IS NULL
+) AS nodes
   FULL JOIN (FROM trials WHERE state = 'running') AS trials USING (experiment)
 ORDER BY island, experiment, trial
 """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import singledispatch
 from statistics import fmean, stdev
 
-from analysis.event_lines import line_of, trial_name
+from analysis.event_lines import change_of, line_of, trial_name
 from analysis.untrusted_text import first_line
 from analysis.words import plural
 from islands import events as ev
@@ -88,13 +88,16 @@ def mean_score(scores: Sequence[float]) -> str:
 
 @describe.register
 def candidate_admitted(event: ev.CandidateAdmitted, state: State) -> str:
-    """Give the candidate's commit, its size in lines and its hypothesis."""
+    """Give the candidate's commit, its size in lines, its hypothesis, and a migrant's source."""
     queue = [one for one in state.islands[event.island].queue if one.number == event.experiment]
     experiment = f"{event.island} #{event.experiment} {event.commit[:8]}"
     if any(one.null for one in queue):
         return f"{experiment} is an A/A test: a change that does nothing"
-    ideas = "".join(first_line(one.hypothesis) for one in queue)
-    return f"{experiment} (+{event.added} -{event.removed} lines): {ideas}"
+    size = f"(+{event.added} -{event.removed} lines)"
+    offered = state.migrants.on_trial.get(event.island)
+    if offered is not None and offered.experiment == event.experiment:
+        return f"{experiment} {size}, {change_of(offered.migrant)}"
+    return f"{experiment} {size}: {''.join(first_line(one.hypothesis) for one in queue)}"
 
 
 @describe.register

@@ -18,7 +18,7 @@ from analysis.questions.slice_metrics import void_lines
 from analysis.questions.standing import activity, standing
 from analysis.times import moment
 from analysis.untrusted_text import first_line, printable
-from islands.records import Gain
+from islands.records import NULL, Gain
 from islands.state.contention import SliceContention
 from swarm.cli.console import (
     REPEATS_EXACTLY,
@@ -188,7 +188,8 @@ def _tries(facts: Mapping[str, Any]) -> Iterable[str]:
     """Yield a line for each trial that runs and each candidate that waits."""
     for island in facts["islands"]:
         for row in island["trying"]:
-            yield f"{island['island']} ({island['agent']}) {_trying(row)}"
+            agent = "A/A test" if row["agent"] == NULL else row["agent"] or island["agent"]
+            yield f"{island['island']} ({agent}) {_trying(row)}"
 
 
 def _gain(gain: float, noise: float | None) -> str:
@@ -196,7 +197,7 @@ def _gain(gain: float, noise: float | None) -> str:
 
 
 def _trying(row: Mapping[str, Any]) -> str:
-    purpose = row["purpose"] or "waiting"
+    purpose = row["purpose"] or row["stage"]
     if row["experiment"] is None:
         return str(purpose)
     subject, *_ = (row["hypothesis"] or "").splitlines() or [""]

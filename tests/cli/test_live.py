@@ -54,6 +54,23 @@ def test_a_verdict_says_gain_and_noise(lines):
         assert event.reason in line
 
 
+def test_a_migrant_has_its_hypothesis_and_says_where_it_comes_from(lines):
+    """Both where it is offered and where it is a candidate, with its commit and its lines."""
+    described, _ = lines
+    offers = {e.experiment: e for e, _ in described if isinstance(e, ev.MigrantOffered)}
+    admitted = [
+        (event, line)
+        for event, line in described
+        if isinstance(event, ev.CandidateAdmitted) and event.experiment in offers
+    ]
+    assert len(admitted) > 2
+    for event, line in admitted:
+        migrant = offers[event.experiment].migrant
+        begins = f"{event.island} #{event.experiment} {event.commit[:8]} (+1 -1 lines), change"
+        assert line == f"{begins} #{migrant.experiment} of {migrant.island}: {migrant.hypothesis}"
+        assert migrant.hypothesis and migrant.island != event.island
+
+
 def test_the_table_counts_every_ending_and_fits_80_columns(lines):
     """What was not kept is discarded, or got no verdict; no heading and no number is cut."""
     _, state = lines

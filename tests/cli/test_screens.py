@@ -5,6 +5,7 @@
 
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ from tests.support.target import swarm
 
 SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 
+PURPOSES = ("confirm", "screen")
+
 
 @pytest.fixture(scope="module", params=[2, 40])
 def recorded(request, tmp_path_factory):
@@ -44,6 +47,22 @@ def assert_seen(name, text):
     if os.environ.get("SWARM_SNAPSHOTS") == "write":
         path.write_text(text)
     assert path.read_text() == text
+
+
+def test_status_says_who_made_what_is_open_and_how_far_it_is(recorded):
+    """A migrant is no change of the island's agent, and what was screened does not wait."""
+    _, history, repo = recorded
+    ended = {e.experiment for e in history if isinstance(e, ev.VerdictReached | ev.ProposalRefused)}
+    ended |= {e.experiment for e in history if isinstance(e, ev.CandidateDropped)}
+    moved = {e.experiment for e in history if isinstance(e, ev.MigrantOffered)}
+    scored = [e.started for e in history if isinstance(e, ev.TrialEnded) and e.outcome.score]
+    tried = {name: {e.experiment for e in scored if e.purpose == name} for name in PURPOSES}
+    shown = re.findall(r"(?m)^\w+ \((.+)\) #(\d+) (\w+): X to ", swarm(repo, "status"))
+    assert len(shown) > 2 and not {int(number) for _, number, _ in shown} & ended
+    for agent, number, stage in shown:
+        assert agent == ("migration" if int(number) in moved else "lab")
+        confirms, screens = (int(number) in tried[name] for name in PURPOSES)
+        assert stage == ("confirming" if confirms else "screened" if screens else "waiting")
 
 
 @pytest.mark.parametrize("columns", [80, 120])

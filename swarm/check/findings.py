@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from islands.ratchet.guards import Guards, measures, missing_guards
 from islands.ratchet.noise import spread
 from islands.ratchet.policy import RatchetPolicy
 from islands.ratchet.smallest_gain import smallest_gain
@@ -49,6 +50,7 @@ def findings(runs: BaseRuns, policy: RatchetPolicy) -> list[Finding]:
     found = [*failed, _score(runs), *_printed(runs), *_seeds(runs), _time(runs), *_load(runs)]
     found += [
         *_money(runs),
+        *_guards(runs, policy.guards),
         *_reach(runs, policy),
         _evidence(runs),
         *_genome(runs),
@@ -169,6 +171,17 @@ def _reach(runs: BaseRuns, policy: RatchetPolicy) -> Iterator[Finding]:
         yield Finding("warn", "reach", f"{text}; {budget:.2g} s is short for so noisy a run", fix)
     else:
         yield Finding("ok", "reach", text)
+
+
+def _guards(runs: BaseRuns, guards: Guards) -> Iterator[Finding]:
+    """Yield the guards of which the base's trials have no number: a run would end at its start."""
+    base: dict[str, dict[int, float]] = {"lines": {0: 0.0}}  # counted without a trial
+    for trial in runs.scored:
+        for name, value in measures(trial.outcome).items():
+            base.setdefault(name, {})[trial.seed] = value
+    if missing := missing_guards(guards, base):
+        fix = "let `run` print it on a line of its own as `name: NUMBER`, or correct `guards:`"
+        yield Finding("error", "guards", missing.removeprefix("guards: "), fix)
 
 
 def _gain(gain: float, mean: float) -> str:

@@ -1,7 +1,7 @@
 """The check of a repository's base, in full or in a few seconds before its first launch.
 
-A program.md whose base has passed is remembered by the id of its content, so that a launch checks
-again after an edit.
+A base that has passed is remembered by the id of all its committed files and the sandbox it ran in,
+so that a launch checks again after an edit of any of them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from git import Git
 
 from harness import tasks
 from harness.contract import SandboxKind
+from islands.ratchet.guards import HARNESS_OWN
 from swarm.check.bench import QUICK, Base, BenchPlan, run_base
 from swarm.check.findings import findings, worst
 from swarm.check.records import Finding
 from swarm.executors.require_sandbox import require_sandbox
+from swarm.project.program import Program
 from swarm.project.repository import (
     load_program,
-    program_path,
     require_clean,
     require_frozen_harness,
     tip,
@@ -31,7 +32,7 @@ FOLDER = ".check"
 """Where it works, below .swarm."""
 
 PASSED = "checked"
-"""The file below .swarm with the id of the program.md that passed last."""
+"""The file below .swarm that says which base passed last, and in which sandbox."""
 
 
 async def check_base(
@@ -45,24 +46,29 @@ async def check_base(
     require_sandbox(sandbox, {"the repository": repo})
     found = await _found(base, plan, log)
     if worst(found) != "error":
-        _remember(repo)
+        _remember(base)
     return found
 
 
 async def first_check(repo: Path, sandbox: SandboxKind) -> list[Finding]:
-    """Run the quick part of the check where this program.md has not passed; return what it shows.
+    """Run the quick part of the check where this base has not passed; return what it shows.
 
-    Only a command or a function of the user's can be wrong: other tasks are tried out. Raises
-    SetupError for what a launch would refuse.
+    Only what is the user's own can be wrong: other tasks are tried out. Raises SetupError for what
+    a launch would refuse.
     """
     base = _base(repo, sandbox)
-    problem = "run" in (keys := tasks.kind(base.program.settings.task).keys) or "evaluate" in keys
-    if not problem or _last_passed(repo) == _program_id(repo):
+    if not _of_the_user(base.program) or _last_passed(repo) == _base_id(base):
         return []
     found = await _found(base, QUICK, lambda _: None)
     if worst(found) != "error":
-        _remember(repo)
+        _remember(base)
     return found
+
+
+def _of_the_user(program: Program) -> bool:
+    """Return whether a command, a function or guards of the user's could be wrong."""
+    keys = tasks.kind(program.settings.task).keys
+    return "run" in keys or "evaluate" in keys or bool(set(program.settings.guards) - HARNESS_OWN)
 
 
 def _base(repo: Path, sandbox: SandboxKind) -> Base:
@@ -87,9 +93,10 @@ def _last_passed(repo: Path) -> str:
         return ""
 
 
-def _remember(repo: Path) -> None:
-    (make_home(repo) / PASSED).write_text(_program_id(repo))
+def _remember(base: Base) -> None:
+    (make_home(base.repo) / PASSED).write_text(_base_id(base))
 
 
-def _program_id(repo: Path) -> str:
-    return str(Git(repo).rev_parse(f"HEAD:{program_path(repo)}"))
+def _base_id(base: Base) -> str:
+    tree = Git(base.repo).rev_parse(f"{base.commit}^{{tree}}")
+    return f"{tree} {base.sandbox}"

@@ -184,7 +184,7 @@ async def _launch(repo: Path, options: LaunchOptions, *, as_json: bool) -> int:
 
 
 async def _check_base(repo: Path, sandbox: SandboxKind, console: Console) -> None:
-    """Try the base before the first run of a program.md. Raises SetupError at an error."""
+    """Try a base before its first run. Raises SetupError at an error."""
     found = await first_check(repo, sandbox)
     errors = [finding for finding in found if finding.severity == "error"]
     if errors:

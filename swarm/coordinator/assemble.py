@@ -169,23 +169,31 @@ def _ledger(folder: RunFolder) -> Iterator[tuple[Ledger, State]]:
         past = fold(ledger.events())
         try:
             yield ledger, past
-        except (SetupError, HarnessError):
-            if past.opened is None:
-                _remove_worthless(folder)
+        except (SetupError, HarnessError) as error:
+            if past.opened is None and _remove_worthless(folder):
+                kind = SetupError if isinstance(error, SetupError) else HarnessError
+                raise kind(
+                    f"{error}; {folder.name} has no score, so it was removed again"
+                ) from error
             raise
         finally:
             if folder.ledger.exists():  # the lock is held, so no other launch writes here
                 _remove_unbegun(folder)
 
 
-def _remove_worthless(folder: RunFolder) -> None:
-    """Remove a run that ended before its first score and cost nothing: it would hide a good one."""
+def _remove_worthless(folder: RunFolder) -> bool:
+    """Remove a run that ended before its first score and cost nothing: it would hide a good one.
+
+    Returns whether it had begun and is gone: it was announced, so that must be said.
+    """
     if not folder.ledger.exists():
-        return
-    state = load_state(folder)
-    if not (state.scores.by_commit or state.usd or state.tokens):
-        with suppress(SetupError):  # a file is still being written: without a ledger it is no run
-            remove(folder, keep_branches=False)
+        return False
+    begun, state = folder.ledger.stat().st_size > 0, load_state(folder)
+    if state.scores.by_commit or state.usd or state.tokens:
+        return False
+    with suppress(SetupError):  # a file is still being written: without a ledger it is no run
+        remove(folder, keep_branches=False)
+    return begun
 
 
 def _remove_unbegun(folder: RunFolder) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from harness.contract import CheckResult, Failure, Outcome
+from islands.ratchet.guards import Guards, parse_guard
 from islands.ratchet.policy import RatchetPolicy
 from swarm.check.findings import findings, worst
 from swarm.check.records import LEFT, SAW, BaseRuns, BaseTrial
@@ -146,3 +147,24 @@ def test_a_base_that_fails_is_the_one_finding(outcome, fix):
     assert worst([finding]) == "error"
     assert finding.text.startswith("3 of 3 trials of the base failed")
     assert fix in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "bound", "found"),
+    [
+        ("p95_ms", "<= 1.05x", True),
+        ("p99_ms", "<= 1.05x", False),
+        ("memory", 1.1, False),
+        ("lines", 1.2, False),
+    ],
+)
+def test_a_guard_that_no_trial_prints_is_an_error(name, bound, found):
+    """A run would end at its baseline; the harness's own measures need no printing."""
+    runs = replace(SOUND, trials=trials([(1.0, 2.0)] * 3, claims={"p99_ms": 1.0}))
+    shown = findings(runs, RatchetPolicy(guards=Guards((parse_guard(name, bound),))))
+    told = [finding for finding in shown if finding.subject == "guards"]
+    assert bool(told) == found
+    if told:
+        assert told[0].severity == "error"
+        assert told[0].text.startswith("p95_ms is no number of its trials, which have lines, ")
+        assert "`name: NUMBER`" in told[0].fix

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.support.repository import make
+from tests.support.repository import git, make
 from tests.support.target import swarm
 
 PROGRAM = """\
@@ -106,3 +106,27 @@ def test_a_missing_package_is_named(tmp_path):
     found = check(tmp_path, SOUND.replace("import os", "import swarm_misses_this, os"), code=1)
     assert list(found) == ["run"]
     assert "install swarm_misses_this" in found["run"]["fix"]
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("path", "old", "new", "said"),
+    [
+        ("bench.py", "print(", "raise SystemExit(3)\nprint(", "failed (crash): exit status 3"),
+        (
+            "program.md",
+            "slices:",
+            'guards: {p95_ms: "<= 1.05x"}\nslices:',
+            "p95_ms is no number of its trials, which have cpu_seconds, lines, memory, peak_mib,",
+        ),
+    ],
+)
+def test_a_base_that_passed_is_tried_again_after_an_edit(tmp_path, path, old, new, said):
+    """Of any of its files, not of program.md alone: no run is announced that cannot be measured."""
+    check(tmp_path, SOUND)
+    repo = tmp_path / "repo"
+    (repo / path).write_text((repo / path).read_text().replace(old, new))
+    git(repo, "commit", "-qam", "edit")
+    told = swarm(repo, "launch", "--trials", "1", code=2)
+    assert said in told and told.count("\n") == 1
+    assert not (repo / ".swarm/run1").exists()

@@ -85,13 +85,14 @@ def test_trials_are_those_of_the_launch(finished):
 
 @pytest.mark.sandbox
 def test_a_base_that_cannot_be_scored_leaves_no_run(finished, tmp_path):
-    """Such a run would be the latest, and hide the good one from status and merge."""
+    """Such a run would be the latest, and hide the good one; that it is removed is said."""
     repo = Path(shutil.copytree(finished[0], tmp_path / "repo", symlinks=True))
     (repo / "genome/pack.py").write_text("import nope\n")
     git(repo, "commit", "-qam", "Break it")
     before = git(repo, "for-each-ref", "refs/heads/swarm", "refs/swarm")
     told = swarm(repo, "launch", "--new", "--islands", "1", code=2)
     assert "fails its own baseline" in told
+    assert told.endswith("; run2 has no score, so it was removed again\n")
     assert git(repo, "for-each-ref", "refs/heads/swarm", "refs/swarm") == before
     assert [path.name for path in (repo / ".swarm").iterdir() if path.is_dir()] == ["run1"]
     assert json.loads(swarm(repo, "status", "--json"))["run"]["run"] == "run1"

@@ -83,6 +83,13 @@ def refused_option(old: str, new: str, *, is_flag: bool) -> Callable[[Command], 
     return click.option(old, is_flag=is_flag, hidden=True, expose_value=False, callback=refuse)
 
 
+def require_one(**given: object) -> None:
+    """Raise SetupError where more than one of these options is given; `as_json` is --json."""
+    names = [name.removeprefix("as_").replace("_", "-") for name, value in given.items() if value]
+    if len(names) > 1:
+        raise SetupError(f"{' and '.join(f'--{name}' for name in names)}: choose one")
+
+
 def sandbox_option(command: Command) -> Command:
     """Give `command` the option --sandbox and refuse its old spellings."""
     option = click.option(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from harness.contract import Direction, SetupError
-from swarm.cli.console import FiniteRange
+from harness.contract import SetupError
+from swarm.cli.console import FiniteRange, require_one
 from swarm.init import template, worktree
 from swarm.init.commands import command_problem, file_problem
 from swarm.init.front_matter import composed, has_front_matter
@@ -53,8 +53,8 @@ def _split_held(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     help="Python file whose `evaluate` scores a genome.",
 )
 @click.option("--metric", metavar="NAME", default="", help="Name of the number to improve.")
-@click.option("--maximize", "direction", flag_value="maximize", help="More is better.")
-@click.option("--minimize", "direction", flag_value="minimize", help="Less is better.")
+@click.option("--maximize", is_flag=True, help="More is better.")
+@click.option("--minimize", is_flag=True, help="Less is better.")
 @click.option(
     "--genome", metavar="PATH", multiple=True, help="File or folder that may change; repeatable."
 )
@@ -131,8 +131,9 @@ def _split_held(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 def init(
     folder: Path | None,
     task: str | None,
-    direction: Direction | None,
     *,
+    maximize: bool,
+    minimize: bool,
     commit: bool,
     force: bool,
     **given: object,
@@ -147,7 +148,10 @@ def init(
     It asks for what is missing on a terminal. Prose that program.md has already stays. A new
     repository: `swarm init DIR --task packing`.
     """  # noqa: D301 - click's mark for lines that stay as they are
-    options = InitOptions(task=task or "", direction=direction or "", **given)  # type: ignore[arg-type]  # click has checked their types
+    require_one(maximize=maximize, minimize=minimize)
+    require_one(run=given["run"], evaluate=given["evaluate"])
+    direction = "maximize" if maximize else "minimize" if minimize else ""
+    options = InitOptions(task=task or "", direction=direction, **given)  # type: ignore[arg-type]  # click has checked their types
     if folder is not None and task and options == InitOptions(task=task):
         created = template.create(folder, task)
         click.echo(f"{folder}: {task}, committed as {created[:8]} on main")

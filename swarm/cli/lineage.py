@@ -20,7 +20,7 @@ from analysis.questions.target import find_experiment
 from analysis.times import moment
 from analysis.untrusted_text import first_line
 from harness.contract import SetupError
-from swarm.cli.console import json_option, run_option, wide_console
+from swarm.cli.console import json_option, require_one, run_option, wide_console
 from swarm.project.runs import locate
 
 MAX_SHOWN = 1000
@@ -67,6 +67,8 @@ def lineage(
     With a change: only its ancestors and what was built on it. --json is --format json: networkx's
     node-link data. What is exported is whole unless --limit says otherwise.
     """
+    require_one(kept=kept, limit=limit)
+    require_one(as_json=as_json, format=to not in (None, "json"))
     export = "json" if as_json and to is None else to
     if export == "parquet" and out is None:
         raise SetupError("--format parquet: name a folder with --out")

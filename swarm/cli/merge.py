@@ -19,6 +19,7 @@ from swarm.cli.console import (
     fitted,
     json_option,
     refused_option,
+    require_one,
     run_option,
     sandbox_option,
     to_json,
@@ -63,10 +64,9 @@ from swarm.results.selection import MergePlan, select
 )
 @refused_option("--allow-unsafe", "--allow-unconfined", is_flag=True)
 @click.option(
-    "--sign/--no-sign",
-    default=None,
-    help="Sign the commit with your key, or do not; default: as commit.gpgSign says.",
+    "--sign", is_flag=True, help="Sign the commit with your key; default: as commit.gpgSign says."
 )
+@click.option("--no-sign", is_flag=True, help="Do not sign the commit.")
 @click.option(
     "--run-hooks",
     is_flag=True,
@@ -82,7 +82,8 @@ def merge(
     force: bool,
     island: str,
     allow_unconfined: bool,
-    sign: bool | None,
+    sign: bool,
+    no_sign: bool,
     run_hooks: bool,
     sandbox: SandboxKind,
     as_json: bool,
@@ -95,16 +96,17 @@ def merge(
     tree has changes, on a conflict, and if the harness is another than the run's. If all is merged
     already, the last merge is shown again.
     """
-    if squash and pr:
-        raise SetupError("--squash and --pr: choose one")
-    if pr and (sign is not None or run_hooks):
+    require_one(squash=squash, pr=pr)
+    require_one(sign=sign, no_sign=no_sign)
+    if pr and (sign or no_sign or run_hooks):
         raise SetupError("--pr makes no commit: leave out --sign, --no-sign and --run-hooks")
     if sandbox == "none" and not allow_unconfined:
         raise SetupError(
             "--sandbox none: new scores would be unconfined; add --allow-unconfined to merge them"
         )
     folder = locate(name)
-    how = _How(island, force, allow_unconfined, pr, squash, sign, run_hooks, sandbox, as_json)
+    signed = sign if sign or no_sign else None
+    how = _How(island, force, allow_unconfined, pr, squash, signed, run_hooks, sandbox, as_json)
     if dry_run:
         run = FinishedRun.open(folder)
         plan = how.selected(run.state)

@@ -16,8 +16,7 @@ from analysis.database.projection.tables import TABLES
 from analysis.database.projection.views import VIEWS
 from analysis.database.queries import Answer, ask
 from analysis.untrusted_text import first_line
-from harness.contract import SetupError
-from swarm.cli.console import json_option, run_option, to_json, wide_console
+from swarm.cli.console import json_option, require_one, run_option, to_json, wide_console
 from swarm.project.runs import locate
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -53,8 +52,7 @@ def query(
     Queries run on a read-only snapshot, also while the swarm runs. A result that is wider than the
     terminal is printed row by row, one value a line.
     """
-    if as_json and as_csv:
-        raise SetupError("--json and --csv: choose one")
+    require_one(as_json=as_json, as_csv=as_csv)
     result = ask(locate(name).path, sql, limit)
     if as_json:
         click.echo(to_json(result.named()))

@@ -25,6 +25,7 @@ from swarm.cli.console import (
     plural,
     progress_teller,
     refused_option,
+    require_one,
     run_option,
     sandbox_option,
     to_json,
@@ -102,8 +103,7 @@ def slices(
     The figures come from the trials of a run or, with --benchmark, from short trials now: on each
     slice alone, then on all slices at once.
     """
-    if benchmark and name is not None:
-        raise SetupError("--benchmark and --run: choose one")
+    require_one(benchmark=benchmark, run=name)
     program = _program()
     with closing(open_backend(executor, address)) as backend:
         listed = backend.slices(program.settings.slices if program else SlicesSection())

@@ -145,6 +145,8 @@ def test_prose_stays_and_front_matter_is_changed_on_demand_alone(yours):
         ((*OPTIONS, "--genome", "draft.py"), "draft.py, which is not tracked: `git add draft.py`"),
         (("--run", "python benhc.py", *OPTIONS[2:]), "did you mean `bench.py`"),
         ((*OPTIONS, "--held", "hidden"), "SPLIT=FILE"),
+        ((*OPTIONS, "--minimize"), "--maximize and --minimize: choose one"),
+        ((*OPTIONS, "--evaluate", "bench.py"), "--run and --evaluate: choose one"),
         (("--task", "packing"), "swarm init DIR --task packing"),
         (("nowhere", *OPTIONS), "nowhere does not exist"),
     ],

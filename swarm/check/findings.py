@@ -16,6 +16,7 @@ from islands.ratchet.policy import RatchetPolicy
 from islands.ratchet.smallest_gain import smallest_gain
 from swarm.check.failures import failures
 from swarm.check.records import LEFT, SAW, BaseRuns, Finding, Severity, counted
+from swarm.project.costs import FIX, raised_cost
 
 HORIZONS = (100, 1_000)
 """Trials of the runs whose smallest gain is told."""
@@ -47,8 +48,9 @@ def findings(runs: BaseRuns, policy: RatchetPolicy) -> list[Finding]:
     failed = list(failures(runs))
     if not runs.scored:
         return failed
-    found = [*failed, _score(runs), *_printed(runs), *_seeds(runs), _time(runs), *_load(runs)]
+    found = [*failed, _score(runs), *_direction(runs), *_printed(runs), *_seeds(runs), _time(runs)]
     found += [
+        *_load(runs),
         *_money(runs),
         *_guards(runs, policy.guards),
         *_reach(runs, policy),
@@ -73,6 +75,11 @@ def _score(runs: BaseRuns) -> Finding:
     deviation = f", standard deviation {sd:.3g}{share}" if len(scores) > 1 else ""
     text = f"{runs.metric} {mean:.6g}{deviation}"
     return Finding("ok", "score", f"{text} on {counted(len(runs.by_seed), 'seed')}")
+
+
+def _direction(runs: BaseRuns) -> Iterator[Finding]:
+    if text := raised_cost(runs.task, runs.metric, runs.direction):
+        yield Finding("warn", "direction", text, FIX)
 
 
 def _printed(runs: BaseRuns) -> Iterator[Finding]:

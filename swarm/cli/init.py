@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,12 @@ from swarm.init.commands import command_problem, file_problem
 from swarm.init.front_matter import composed, has_front_matter
 from swarm.init.offers import Offer, find_offers
 from swarm.init.options import InitOptions, require_readable, require_sound
+from swarm.init.prose import doubtful_keys
 from swarm.init.sources import better
 from swarm.init.worktree import Worktree
-from swarm.project.frontmatter import read_front_matter
+from swarm.project.costs import FIX, raised_cost
+from swarm.project.errors import shown
+from swarm.project.frontmatter import FrontMatter, Value, read_front_matter
 from swarm.project.repository import PROGRAM
 
 NEW_FOLDER_ONLY = tuple(name for name in template.TEMPLATES if name not in ("command", "function"))
@@ -169,28 +173,42 @@ def _init_here(folder: Path, options: InitOptions, *, commit: bool, force: bool)
         raise SetupError(f"{folder} does not exist; a new repository needs --task: {names}")
     tree, text = worktree.look(folder), worktree.program_text(folder)
     existing = _existing(text, force=force)
+    old = existing.values if existing else {}
     if commit:
         worktree.require_committable(tree)
-    if options.missing(existing):
-        options = _completed(options, tree, existing)
+    if options.missing(old):
+        options = _completed(options, tree, tuple(old))
     require_sound(options, tree)
-    program = composed(text, options.keys())
+    keys = options.keys(old)
+    program = composed(text, keys)
     require_readable(program, tree)
     written = worktree.write(tree, program)
-    for line in _report(options, tree, written, commit=commit):
+    for line in (*_remarks(existing, keys), *_report(keys, tree, written, commit=commit)):
         click.echo(line)
 
 
-def _existing(text: str, *, force: bool) -> tuple[str, ...]:
-    """Return the keys that program.md has. Raises SetupError where they may not be changed."""
+def _remarks(existing: FrontMatter | None, keys: Mapping[str, Value]) -> Iterator[str]:
+    """Yield a line for each thing in the program.md just written that may not be meant."""
+    old = existing.values if existing else {}
+    new = {**old, **keys}
+    doubtful = doubtful_keys(existing.prose, old, new) if existing else []
+    if doubtful:
+        changed = ", ".join(f"{key} {shown(new[key])}" for key in doubtful)
+        yield f"the prose of {PROGRAM} is yours and stays: see that it agrees with {changed}"
+    if cost := raised_cost(str(new["task"]), new.get("metric"), new.get("direction")):
+        yield f"warning: {cost}: {FIX}"
+
+
+def _existing(text: str, *, force: bool) -> FrontMatter | None:
+    """Return what program.md has. Raises SetupError where it may not be changed."""
     if not has_front_matter(text):
-        return ()
+        return None
     if not force:
         raise SetupError(
             f"{PROGRAM} has front matter already: edit it, or add --force to write the keys given"
             " here into it"
         )
-    return tuple(read_front_matter(text, PROGRAM).values)
+    return read_front_matter(text, PROGRAM)
 
 
 def _completed(options: InitOptions, tree: Worktree, existing: tuple[str, ...]) -> InitOptions:
@@ -295,10 +313,9 @@ def _confirmed(options: InitOptions) -> InitOptions:
 
 
 def _report(
-    options: InitOptions, tree: Worktree, written: list[Path], *, commit: bool
+    keys: Mapping[str, Value], tree: Worktree, written: list[Path], *, commit: bool
 ) -> list[str]:
     """Return what was done and the next step; with `commit`, after committing."""
-    keys = options.keys()
     said = ", ".join(f"{key} {keys[key]}" for key in ("task", "metric", "direction") if key in keys)
     names = [os.path.relpath(path) for path in written]
     lines = [f"wrote {' and '.join(names)}" + (f": {said}" if said else "")]

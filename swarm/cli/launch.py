@@ -196,7 +196,7 @@ async def _check_base(repo: Path, sandbox: SandboxKind, console: Console) -> Non
         show([finding for finding in found if finding.subject in _TOLD], console)
 
 
-_TOLD = ("run", "score", "time", "genome", "evidence")
+_TOLD = ("run", "score", "direction", "time", "genome", "evidence")
 """Subjects of the quick check that a launch tells."""
 
 

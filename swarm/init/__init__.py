@@ -2,7 +2,8 @@
 
 - `offers` reads a repository for commands that measure it; `sources` reads one script for the
   numbers that it prints and the files that it measures
-- `commands` checks a command line against the files; `front_matter` writes program.md
+- `commands` checks a command line against the files; `front_matter` writes program.md,
+  `prose` what stands below it
 - `worktree` is the user's repository; `template` makes a new one
 
 Imported by swarm/cli/init.py.

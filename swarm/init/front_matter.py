@@ -1,7 +1,8 @@
 """Writes the front matter of program.md, above prose that is there already.
 
 Keys are written in a fixed order, each with a comment that says what it does. An existing front
-matter keeps its keys, order and comments; given keys replace its own.
+matter keeps its keys, order and comments; given keys replace its own. Of the prose only sentences
+of swarm's own change with the keys (`swarm.init.prose`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
+from swarm.init.prose import new_prose, updated_prose
 from swarm.project.frontmatter import Value, read_front_matter
 
 COMMENTS: Mapping[str, str] = {
@@ -41,18 +43,6 @@ COMMENTS: Mapping[str, str] = {
 }
 """Keys that `swarm init` writes, in order, each with the comment above it."""
 
-_PROSE = """\
-# Improve {metric}
-
-{verb} `{metric}`{source}. Agents may change {genome} and nothing else.
-
-<!-- Agents read this text. Say here what must stay as it is, what was tried, and where gains may be
-found. -->
-
-Equal score with less code is a win. Put one idea into each proposal, so that its effect can be
-told.
-"""
-
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@%+-]*(?: [A-Za-z0-9_./@%+=-]+)*")
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
 
@@ -73,15 +63,16 @@ def composed(text: str, keys: Mapping[str, Value]) -> str:
     """
     plain = _plain(text)
     if not plain.strip():
-        return _fenced(_new(keys), "\n" + _prose(keys))
+        return _fenced(_new(keys), "\n" + new_prose(keys))
     if not has_front_matter(text):
         return _as_in(text, _fenced(_new(keys), "\n" + plain.lstrip("\n")))
-    read_front_matter(text, "program.md")
+    before = read_front_matter(text, "program.md").values
     matter = _MATTER.match(plain)
     old = _yaml().load(matter[1] if matter else "") or CommentedMap()
     for key, value in keys.items():
         old[key] = _flow(value)
-    return _as_in(text, _fenced(old, matter[2] if matter else ""))
+    prose = updated_prose(matter[2] if matter else "", before, {**before, **keys})
+    return _as_in(text, _fenced(old, prose))
 
 
 def _plain(text: str) -> str:
@@ -132,15 +123,3 @@ def _fenced(matter: CommentedMap, below: str) -> str:
     buffer = io.StringIO()
     _yaml().dump(matter, buffer)
     return f"---\n{buffer.getvalue()}---\n{below}"
-
-
-def _prose(keys: Mapping[str, Value]) -> str:
-    metric, genome = keys.get("metric", "score"), keys.get("genome", [])
-    paths = ", ".join(f"`{path}`" for path in genome) if isinstance(genome, list) else str(genome)
-    source = ""
-    if "evaluate" in keys:
-        source = f", as `{keys['evaluate']}` computes it"
-    elif "score" not in keys and "run" in keys:
-        source = f", as `{keys['run']}` prints it"
-    verb = "Raise" if keys.get("direction") == "maximize" else "Lower"
-    return _PROSE.format(metric=metric, verb=verb, source=source, genome=paths)

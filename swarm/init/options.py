@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 
-from harness.contract import Rung, SetupError
+from harness.contract import SetupError
 from swarm.init.commands import command_problem, file_problem
 from swarm.init.offers import Offer
 from swarm.init.sources import better
@@ -15,6 +16,7 @@ from swarm.init.worktree import Worktree
 from swarm.project.frontmatter import Value
 from swarm.project.program import read_program
 from swarm.project.repository import PROGRAM
+from swarm.project.schema.settings import DEFAULT_RUNG
 
 COMMANDS: Mapping[str, str] = {
     "run": "--run",
@@ -52,8 +54,11 @@ class InitOptions:
     memory_mib: int | None = None
     agent: str = ""
 
-    def keys(self) -> dict[str, Value]:
-        """Return the keys of program.md that are said, without the others."""
+    def keys(self, old: Mapping[str, Value] = MappingProxyType({})) -> dict[str, Value]:
+        """Return the keys of program.md that are said, without the others.
+
+        Of its rungs in `old` what is not said stays.
+        """
         given: dict[str, Value] = {
             "task": self.task or ("function" if self.evaluate else "command" if self.run else ""),
             "genome": [posixpath.normpath(path) for path in self.genome],
@@ -73,7 +78,7 @@ class InitOptions:
             "network": self.network,
             "env": list(self.env),
             "model": self._model(),
-            "rungs": self._rungs(),
+            "rungs": self._rungs(old.get("rungs")),
             "agent": self.agent,
         }
         return {key: value for key, value in given.items() if value}
@@ -84,13 +89,17 @@ class InitOptions:
         kind = "anthropic" if self.model.startswith("claude") else "openai"
         return {"kind": kind, "model": self.model}
 
-    def _rungs(self) -> list[Value]:
-        if self.seconds is None and self.memory_mib is None:
+    def _rungs(self, old: Value) -> list[Value]:
+        """Return the rungs with the limits that are said of the first, [] where none is said."""
+        seconds, memory = self.seconds, self.memory_mib
+        if seconds is None and memory is None:
             return []
-        seconds = 30.0 if self.seconds is None else self.seconds
-        plain = int(seconds) if seconds.is_integer() else seconds
-        memory = self.memory_mib or Rung(1, seconds).memory_mib
-        return [{"depth": 1, "seconds": plain, "memory_mib": memory}]
+        rungs = old if isinstance(old, list) and old else [{}]
+        first = rungs[0] if isinstance(rungs[0], dict) else {}
+        default = {key: _plain(value) for key, value in asdict(DEFAULT_RUNG).items()}
+        said = {"seconds": _plain(seconds), "memory_mib": memory}
+        given = {key: value for key, value in said.items() if value is not None}
+        return [{**default, **first, **given}, *rungs[1:]]
 
     def missing(self, existing: Collection[str] = ()) -> list[str]:
         """Return the options that are needed and not given, keys `existing` in program.md aside."""
@@ -134,6 +143,11 @@ class InitOptions:
         for check in self.checks:
             words += ["--check", shlex.quote(check)]
         return " ".join(words)
+
+
+def _plain(number: float | None) -> float | int | None:
+    """Return a whole number without its point."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def require_sound(options: InitOptions, tree: Worktree) -> None:

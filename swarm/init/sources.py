@@ -13,8 +13,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
-RESERVED = ("wall_seconds", "cpu_seconds", "peak_mib")
-"""Metrics that the harness measures itself; nothing needs to be printed for them."""
+from harness.problem.measures import is_measured
 
 _LOWER_IS_BETTER = (
     "loss", "error", "err", "bpb", "perplexity", "ppl", "rmse", "mse", "mae", "cost", "seconds",
@@ -69,7 +68,7 @@ def printed_names(text: str) -> tuple[str, ...]:
 def better(metric: str) -> str:
     """Return maximize or minimize as the metric's name suggests, "" where it suggests neither."""
     words = re.findall(r"[a-z]+\d*", re.sub(r"([a-z])([A-Z])", r"\1 \2", metric).lower())
-    if metric.startswith(("bytes:", *RESERVED)):
+    if is_measured(metric):
         return "minimize"
     if metric.endswith("/s") or any(word in _HIGHER_IS_BETTER for word in words):
         return "maximize"

@@ -104,6 +104,7 @@ def test_a_sound_problem_has_nothing_to_fix():
             "ok",
             "",
         ),
+        (replace(SOUND, metric="wall_seconds"), "direction", "warn", "`direction: minimize`"),
         (
             replace(
                 SOUND,
@@ -168,3 +169,17 @@ def test_a_guard_that_no_trial_prints_is_an_error(name, bound, found):
         assert told[0].severity == "error"
         assert told[0].text.startswith("p95_ms is no number of its trials, which have lines, ")
         assert "`name: NUMBER`" in told[0].fix
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "direction"),
+    [
+        ("command", "wall_seconds", "minimize"),
+        ("command", "ops/s", "maximize"),
+        ("function", "lines", "maximize"),
+    ],
+)
+def test_what_is_no_cost_of_the_harnesss_own_may_have_any_direction(task, metric, direction):
+    """A function may call what it returns as it likes."""
+    runs = replace(SOUND, task=task, metric=metric, direction=direction)
+    assert "direction" not in of(runs)

@@ -2,14 +2,18 @@
 
 import os
 import pty
+import re
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from harness import tasks
 from swarm.init.template import TEMPLATES
+from swarm.project.frontmatter import read_front_matter
 from swarm.project.repository import load_program
+from swarm.project.schema.settings import DEFAULT_RUNG
 from tests.support.repository import make, write
 from tests.support.target import command, environment, git, swarm
 
@@ -128,7 +132,8 @@ def test_prose_stays_and_front_matter_is_changed_on_demand_alone(yours):
     assert first.endswith(prose)
     assert "--force" in swarm(yours, "init", "--metric", "ms", "--minimize", code=2)
     assert (yours / "program.md").read_bytes().decode() == first
-    swarm(yours, "init", "--metric", "ms", "--minimize", "--force")
+    said = swarm(yours, "init", "--metric", "ms", "--minimize", "--force")
+    assert 'yours and stays: see that it agrees with metric "ms", direction "minimize"\n' in said
     second = (yours / "program.md").read_bytes().decode()
     assert second == first.replace("ops/s", "ms").replace("maximize", "minimize")
 
@@ -159,6 +164,32 @@ def test_what_cannot_be_meant_is_refused_in_one_line(yours, options, said):
     assert said in told
     assert "Traceback" not in told
     assert files_of(yours) == before
+
+
+def test_more_of_a_cost_is_remarked_on(yours):
+    """It may be meant, so program.md is written; a number that is printed may be anything."""
+    assert "warning" not in swarm(yours, "init", *OPTIONS)
+    said = swarm(yours, "init", "--metric", "wall_seconds", "--force")
+    assert said.startswith("warning: maximize asks for more wall_seconds, which the harness meas")
+    assert "warning" not in swarm(yours, "init", "--minimize", "--force")
+
+
+def test_a_limit_of_one_kind_leaves_the_others_as_they_were(yours):
+    """They are the defaults of a program.md without rungs, or what it has; more rungs stay."""
+
+    def rungs():
+        return read_front_matter((yours / "program.md").read_text(), "program.md").values["rungs"]
+
+    swarm(yours, "init", *OPTIONS, "--memory-mib", "512")
+    assert rungs() == [{**asdict(DEFAULT_RUNG), "memory_mib": 512}]
+    swarm(yours, "init", "--seconds", "7.5", "--force")
+    assert rungs() == [{**asdict(DEFAULT_RUNG), "seconds": 7.5, "memory_mib": 512}]
+    text = (yours / "program.md").read_text()
+    more = "rungs: [{depth: 1, seconds: 9}, {depth: 2, seconds: 60}]"
+    (yours / "program.md").write_text(re.sub("(?m)^rungs:.*$", more, text))
+    swarm(yours, "init", "--memory-mib", "256", "--force")
+    assert rungs()[0] == {"depth": 1, "seconds": 9, "memory_mib": 256}
+    assert rungs()[1:] == [{"depth": 2, "seconds": 60}]
 
 
 def test_a_commit_holds_the_two_files_and_nothing_of_the_users(yours):

@@ -155,6 +155,8 @@ class HeldSection:
         return {name: path for name, path in paths.items() if path is not None}
 
 
+DEFAULT_RUNG = Rung(depth=2, seconds=20.0, memory_mib=4096)
+
 PROBLEM_KEYS = (
     *("data", "metric", "direction", "run", "evaluate", "score", "held", "files", "python"),
     *("build", "mount", "prepare", "text", "network", "env", "model", "checks", "check_seconds"),
@@ -255,7 +257,7 @@ class Settings:
             f"a list of rungs with depth from 1, seconds above 0, memory_mib from {MIN_MEMORY_MIB}",
             "[{depth: 2, seconds: 20, memory_mib: 4096}]",
         ),
-    ] = (Rung(depth=2, seconds=20.0, memory_mib=4096),)
+    ] = (DEFAULT_RUNG,)
     islands: Annotated[
         Annotated[int, Field(ge=1, le=64)]
         | Literal["auto"]

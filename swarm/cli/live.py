@@ -22,6 +22,7 @@ from islands.state.contention import NOTABLE_SLOWDOWN
 from islands.state.population import IslandState
 from islands.state.run_state import State
 from swarm.cli.console import REPEATS_EXACTLY, unconfined, whole
+from swarm.cli.contention_lines import ContentionLines
 from swarm.cli.event_log import base_score, describe, mean_score
 from swarm.coordinator.launch_plan import RunLimits
 
@@ -44,7 +45,7 @@ class LiveView:
         """The limits that the footer shows; `launch` sets them."""
         self._started = time.monotonic()
         self._state: State | None = None
-        self._contended: set[str] = set()
+        self._contention = ContentionLines()
         self._told_exact = False
         self._best: list[float] = []
 
@@ -57,7 +58,8 @@ class LiveView:
             click.echo(ev.encode(event))
             return
         if isinstance(event, ev.TrialEnded):
-            self._tell_of_contention(event.started.slice, state)
+            if (others := self._contention.after(event)) != "":
+                self.say(others)
             self._tell_of_repeats(state)
             if (start := base_score(event, state)) != "":
                 self.say(start)
@@ -71,18 +73,6 @@ class LiveView:
         stamp = duration(time.monotonic() - self._started)
         style = "green" if " KEPT: " in line else ""
         self._console.print(Text(f"{stamp}  {line}", style), soft_wrap=True, highlight=False)
-
-    def _tell_of_contention(self, name: str, state: State) -> None:
-        """Print a line when others begin to use a slice, and one when it has its cores again."""
-        latest = state.contention.by_slice.get(name)
-        if latest is None:
-            return
-        if latest.notable and name not in self._contended:
-            self._contended.add(name)
-            self.say(latest.format(name))
-        elif latest.negligible and name in self._contended:
-            self._contended.discard(name)
-            self.say(f"{name}: has its cores to itself again")
 
     def _tell_of_repeats(self, state: State) -> None:
         """Print a line once one commit on one seed is seen to repeat its score exactly."""

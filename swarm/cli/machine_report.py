@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from harness import tasks
 from islands.state.contention import NOTABLE_SLOWDOWN
 from swarm.cli.console import plural
 from swarm.coordinator.launch_plan import Launch
@@ -42,17 +43,22 @@ def _busy_lines(launch: Launch, load: CpuLoad) -> Iterator[str]:
     if load.share < BUSY_SHARE:
         return
     seconds = launch.opening.rungs[0].seconds
+    fills = not tasks.kind(launch.opening.task).required  # a command may end long before its limit
     each = ", ".join(f"core {core} {busy:.0%}" for core, busy in sorted(load.busy.items()))
     free = sum(busy < BUSY_SHARE for busy in load.busy.values())
     # a fair share against one busy program a core, or against all that are ready to run now
     least = max(NOTABLE_SLOWDOWN, 1 + load.share)
     most = max(least, 1 + load.ready)
-    about = f"{least * seconds:.0f} to {most * seconds:.0f}"
+    longer = f"trials will take about {least:.1f} to {most:.1f} times as long"
+    if fills:
+        about = f"{least * seconds:.0f} to {most * seconds:.0f}"
+        longer = f"trials of {seconds:g} s will take about {about} s"
     yield (
-        f"others use this machine ({each}): trials of {seconds:g} s will take about {about} s, and"
-        " scores are noisier, since caches are shared"
+        f"others use this machine ({each}): {longer}, and scores are noisier, since caches are"
+        " shared"
     )
     if 0 < free < len(load.busy):
         yield f"`--islands {free}` would use the idle cores alone"
     elif not free:
-        yield "stop what else runs, or give trials longer budgets (`seconds` of the rungs)"
+        or_longer = ", or give trials longer budgets (`seconds` of the rungs)" if fills else ""
+        yield f"stop what else runs{or_longer}"

@@ -85,7 +85,7 @@ def test_a_core_is_leased_once_and_again_when_its_run_has_ended(tmp_path):
 def test_launch_says_what_to_expect_of_a_busy_small_machine(tmp_path, machine):
     """Of load, of another run, of a quota below the cores, of memory; of a quiet one nothing."""
     limits = machine(2, a__cpu_dot_max="100000 100000", a__memory_dot_max=str(2048 << 20))
-    plan = launch(tmp_path, rungs=(Rung(1, 20.0, 2048),))
+    plan = launch(tmp_path, rungs=(Rung(1, 20.0, 2048),), task="packing")
     slices = [Slice(f"cpu{core}", "cpu", (core,)) for core in range(2)]
     for island, slice_ in zip(plan.islands, slices, strict=True):
         object.__setattr__(island, "slice", slice_)
@@ -97,3 +97,28 @@ def test_launch_says_what_to_expect_of_a_busy_small_machine(tmp_path, machine):
     assert lines[4].startswith("2 slices may hold 4096 MiB together and this machine has 2048")
     quiet = machine(2, own="0::/none\n", total_kib=64 << 20)
     assert list(machine_lines(plan, CpuLoad({0: 0.01, 1: 0.02}), {}, quiet)) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "expects", "advice"),
+    [
+        (
+            "packing",
+            "trials of 20 s will take about 38 to 50 s",
+            "stop what else runs, or give trials longer budgets (`seconds` of the rungs)",
+        ),
+        (
+            "command",
+            "trials will take about 1.9 to 2.5 times as long",
+            "stop what else runs",
+        ),
+    ],
+)
+def test_a_limit_is_not_taken_for_the_length_of_a_trial(tmp_path, machine, task, expects, advice):
+    """A command ends when it is done: its `seconds` are no forecast, and more of them no help."""
+    plan = launch(tmp_path, rungs=(Rung(1, 20.0, 64),), task=task)
+    object.__setattr__(plan.islands[0], "slice", Slice("cpu0", "cpu", (0,)))
+    load = CpuLoad({0: 0.9}, 1.5)
+    busy, fix = machine_lines(plan, load, {}, machine(2, own="0::/none\n", total_kib=64 << 20))
+    assert busy.startswith(f"others use this machine (core 0 90%): {expects}, and scores are")
+    assert fix == advice

@@ -18,7 +18,7 @@ from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.guest.clock import VARIABLE
 from harness.sandbox.monitor.capped_log import CappedLog
 from harness.sandbox.monitor.clock import BudgetClock, ClockPage
-from harness.sandbox.monitor.watchdog import Tree, drain, finish, watch
+from harness.sandbox.monitor.watchdog import Tree, drain, finish, output_pipe, watch
 from harness.sandbox.policy import Exit, SandboxPolicy
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Observer:
         self._given, self._page = policy, ClockPage() if policy.clock else None
         self.called, self.folder = time.monotonic(), log.parent
         self.sink = CappedLog.at(log)
-        self._pipe, self.output = os.pipe()
+        self._pipe, self.output = output_pipe()
         self._reaped = _reaped_seconds()
 
     @property

@@ -6,13 +6,13 @@ To add an agent: a module here with a class that implements `CommandLine`, and a
 
 from __future__ import annotations
 
-import json
 import re
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from swarm.agents.agent_json import read_json
 from swarm.agents.external.sandbox import SCRATCH
 from swarm.agents.llm.settings import Price, ProviderKind
 
@@ -123,8 +123,8 @@ def json_lines(output: str) -> Iterator[dict[str, Any]]:
     for line in output.splitlines():
         if line.startswith("{"):
             try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
+                value = read_json(line)
+            except ValueError:
                 continue
             if isinstance(value, dict):
                 yield value

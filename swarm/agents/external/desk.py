@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from islands.records import Entry
+from swarm.agents.agent_json import read_json
 from swarm.agents.external import box_commands
 from swarm.agents.questions import PREFLIGHT, TRIED, Asked
 
@@ -93,11 +94,7 @@ async def desk(socket: Path, asked: Asked, paths: Collection[str]) -> AsyncItera
 
 async def _answer(line: bytes, asked: Asked, paths: Collection[str]) -> str:
     """Return the answer to a question. Raises ValueError if it is none."""
-    try:
-        question: Any = json.loads(line)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-    match question:
+    match read_json(line):
         case {"ask": "tried", "words": str(words)}:
             return await asked.tried(words)
         case {"ask": "preflight", "files": {**files}}:

@@ -7,11 +7,11 @@ and in length, and quoted as data: files and hypotheses were written by programs
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from swarm.agents.agent_json import read_json
 from swarm.agents.questions import TRIED, Asked
 
 MAX_RESULT_CHARS: Final = 8_000
@@ -78,8 +78,8 @@ TOOLS: Final = (
 def arguments_of(text: str) -> Mapping[str, Any]:
     """Return the arguments of a call, which a model may write badly; {} for what does not read."""
     try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        value = read_json(text or "{}")
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -1,4 +1,4 @@
-"""JSON that agents write, which may hold halves of characters: none reaches a record or a commit."""
+"""JSON that agents write may hold halves of characters: none reaches a record or a commit."""
 
 import json
 

@@ -18,6 +18,7 @@ from swarm.check.bench import QUICK, Base, BenchPlan, run_base
 from swarm.check.findings import findings, worst
 from swarm.check.records import Finding
 from swarm.executors.require_sandbox import require_sandbox
+from swarm.project.named_programs import require_named_programs
 from swarm.project.program import Program
 from swarm.project.repository import (
     load_program,
@@ -75,6 +76,7 @@ def _base(repo: Path, sandbox: SandboxKind) -> Base:
     base = tip(repo)
     commit, program = base.commit, load_program(repo, base.commit, base.program)
     require_clean(repo, program)
+    require_named_programs(repo, commit, program)
     require_frozen_harness()
     return Base(repo, commit, program, repo / HOME / FOLDER, sandbox)
 

@@ -11,6 +11,7 @@ from swarm.coordinator.teams import agents_of
 from swarm.executors.backends import BackendKind
 from swarm.executors.machine_limits import MachineLimits
 from swarm.project.genome_files import require_text
+from swarm.project.named_programs import require_named_programs
 from swarm.project.program import Program
 from swarm.project.repository import (
     PROGRAM,
@@ -80,6 +81,7 @@ def require_launchable(repo: Path, options: LaunchOptions) -> None:
     require_agent(program, options)
     require_clean(repo, program)
     require_text(repo, base.commit, program)
+    require_named_programs(repo, base.commit, program)
     require_frozen_harness()
     memory, wanted = MachineLimits().memory_mib(), program.settings.rungs[0].memory_mib
     if options.executor == "local" and memory is not None and wanted > memory:

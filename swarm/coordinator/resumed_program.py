@@ -9,6 +9,7 @@ from typing import NamedTuple
 from islands.events.steering import LimitsSet, ProgramRevised
 from islands.state.run_state import State
 from islands.steering import said
+from swarm.project.named_programs import notify_problem
 from swarm.project.program import Program
 from swarm.project.repository import is_dirty, load_prose, load_revised
 from swarm.project.revision import revise
@@ -41,6 +42,8 @@ def resumed_program(repo: Path, program: Program, past: State, *, take_up: bool)
         return ResumedProgram(program, None, (*notices, missing))
     revision = revise(program, now[1], name)
     event = ProgramRevised(now[0], revision.changes, revision.limits)
+    if problem := notify_problem(repo, revision.program):
+        notices = (*notices, problem)
     return ResumedProgram(revision.program, event if revision.changes else None, notices)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
+from analysis.grid import Shortened
 from analysis.lineage import MIGRATED, PORTED, Graph
 from analysis.untrusted_text import first_line
 from islands.events import CROSSED
@@ -32,21 +33,23 @@ def tree(graph: Graph, islands: Iterable[str]) -> Tree:
     Islands of which it has nothing share a line.
     """
     bases = [node for node, data in graph.nodes(data=True) if data["kind"] == "base"]
-    root = Tree(Text(" ".join(_head(graph, base) for base in bases)), highlight=False)
+    root = Tree(Shortened(Text(" ".join(_head(graph, base) for base in bases))), highlight=False)
     empty: list[str] = []
     for island in islands:
-        branch = Tree(Text(island, style="bold"), highlight=False)
+        branch = Tree(Shortened(Text(island, style="bold")), highlight=False)
         heads = _heads(graph, island)
         for base in bases:
             _add_tried(branch, graph, island, base, heads)
         for head in heads:
-            _add_tried(branch.add(_described(graph, head, island)), graph, island, head, heads)
+            _add_tried(
+                branch.add(Shortened(_described(graph, head, island))), graph, island, head, heads
+            )
         if branch.children:
             root.children.append(branch)
         else:
             empty.append(island)
     if empty:
-        root.add(Text(f"nothing on {_listed(empty)}", style="dim"))
+        root.add(Shortened(Text(f"nothing on {_listed(empty)}", style="dim")))
     return root
 
 
@@ -63,7 +66,7 @@ def _add_tried(onto: Tree, graph: Graph, island: str, head: str, kept: list[str]
     """Add to `onto` what the island tried on `head` and did not keep."""
     for node in _tried(graph, head):
         if graph.nodes[node]["island"] == island and node not in kept:
-            onto.add(_described(graph, node, island))
+            onto.add(Shortened(_described(graph, node, island)))
 
 
 def _tried(graph: Graph, head: str) -> list[str]:

@@ -9,10 +9,10 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from analysis.database.queries import answer
+from analysis.grid import Grid
 from analysis.questions.ablation import Ablation, PartWorth
 from analysis.run import RecordedRun
 from analysis.untrusted_text import first_line
@@ -23,7 +23,6 @@ from swarm.cli.console import (
     run_option,
     sandbox_option,
     to_json,
-    whole,
     wide_console,
 )
 from swarm.project.runs import RunFolder, locate
@@ -106,12 +105,12 @@ def _failures(measured: MeasuredAblation) -> Iterator[str]:
         yield f"#{number}: not measured: without it, {first_line(reason)}"
 
 
-def _grid(found: Ablation, names: dict[int, str], metric: str) -> Table:
+def _grid(found: Ablation, names: dict[int, str], metric: str) -> Grid:
     title = f"{found.commit[:10]}: gain {found.whole.format()} in {metric} over its base"
-    grid = Table(title=whole(title), title_justify="left", box=None, pad_edge=False)
+    grid = Grid(title)
     for heading in ("", "loss without it", "95 %", "kept for", "share", "lines", "basis"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    grid.add_column("change")
+        grid.add_column(heading, right=True)
+    grid.add_column("change", fit="fold")
     for part in found.parts:
         takes = "".join(f" (takes #{number} along)" for number in part.takes)
         row = (
@@ -124,7 +123,7 @@ def _grid(found: Ablation, names: dict[int, str], metric: str) -> Table:
             part.basis,
             first_line(names.get(part.experiment, "")) + takes,
         )
-        grid.add_row(*map(Text, row), style="dim" if part.droppable else "")
+        grid.add_row(*row, style="dim" if part.droppable else "")
     return grid
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 import click
-from rich.table import Table
-from rich.text import Text
 
+from analysis.grid import Grid
 from analysis.questions.comparison import RunComparison, RunFigures
 from analysis.run import RecordedRun
 from swarm.cli.console import json_option, to_json, wide_console
@@ -53,13 +52,13 @@ _ROWS: tuple[tuple[str, Callable[[RunFigures], str]], ...] = (
 )
 
 
-def _grid(found: RunComparison) -> Table:
-    grid = Table(box=None, pad_edge=False)
+def _grid(found: RunComparison) -> Grid:
+    grid = Grid()
     grid.add_column("")
     for run in (found.one, found.other):
-        grid.add_column(run.run, justify="right", no_wrap=True)
+        grid.add_column(run.run, right=True)
     for heading, cell in _ROWS:
-        grid.add_row(*map(Text, (heading, cell(found.one), cell(found.other))))
+        grid.add_row(heading, cell(found.one), cell(found.other))
     return grid
 
 

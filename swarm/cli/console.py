@@ -16,7 +16,6 @@ from harness.contract import STRENGTH, SetupError
 
 if TYPE_CHECKING:  # rich takes a twentieth of a second, and not every command prints a table
     from rich.console import Console
-    from rich.text import Text
 
 PIPED_COLUMNS: Final = 240
 """Columns of a table where standard output is not a terminal."""
@@ -123,28 +122,26 @@ def wide_console(*, stderr: bool = False, columns: int | None = None) -> Console
     return plain(int(given) if given.isdecimal() else PIPED_COLUMNS)
 
 
-def whole(title: str) -> Text:
-    """Return the title of a table that is not broken where the table is narrower."""
-    from rich.text import Text  # noqa: PLC0415
-
-    return Text(title, no_wrap=True, overflow="ignore")
-
-
 def progress_teller(*, quiet: bool) -> Callable[[str], None]:
     """Return what tells on standard error, a line a step, how far a command is; or keeps quiet."""
     return (lambda _: None) if quiet else partial(click.echo, err=True)
 
 
 def fitted(text: str, columns: int) -> str:
-    """Return `text` with long lines broken at spaces; what follows a bullet is indented."""
+    """Return `text` with long lines broken at spaces; what follows a bullet is indented.
+
+    A figure stays on one line with its standard error.
+    """
     lines = []
-    for line in text.splitlines():
+    for line in text.replace(" ± ", _PLUS_MINUS).splitlines():
         after = "  " if line.startswith("- ") else ""
         lines += wrap(
             line, columns, subsequent_indent=after, break_long_words=False, break_on_hyphens=False
         ) or [""]
-    return "\n".join(lines)
+    return "\n".join(lines).replace(_PLUS_MINUS, " ± ")
 
+
+_PLUS_MINUS: Final = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
 
 REPEATS_EXACTLY = (
     "one commit on one seed repeats its score exactly ({} times so far): sentinels are few"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
-from rich.table import Table
-from rich.text import Text
 
+from analysis.grid import Grid
 from analysis.questions.arms import ArmsReturn
 from analysis.questions.calls import ModelCalls
 from analysis.questions.cost import AgentCost
@@ -59,9 +58,9 @@ def _facts(agent: AgentCost, calls: tuple[ModelCalls, ...]) -> dict[str, object]
     return asdict(agent) | per_gain | {"calls": own}
 
 
-def _grid(agents: tuple[AgentCost, ...], metric: str) -> Table:
-    grid = Table(box=None, pad_edge=False)
-    grid.add_column("agent", no_wrap=True)
+def _grid(agents: tuple[AgentCost, ...], metric: str) -> Grid:
+    grid = Grid()
+    grid.add_column("agent")
     headings = (
         "tried",
         "kept",
@@ -73,7 +72,7 @@ def _grid(agents: tuple[AgentCost, ...], metric: str) -> Table:
         "$ per",
     )
     for heading in headings:
-        grid.add_column(Text(heading), justify="right")
+        grid.add_column(heading, right=True)
     for agent in agents:
         row = (
             _NAMES.get(agent.agent, agent.agent),
@@ -86,17 +85,17 @@ def _grid(agents: tuple[AgentCost, ...], metric: str) -> Table:
             _ratio(agent.hours_per_gain),
             _ratio(agent.usd_per_gain if agent.usd else None),
         )
-        grid.add_row(*map(Text, row))
+        grid.add_row(*row)
     return grid
 
 
-def _calls(calls: tuple[ModelCalls, ...]) -> Table:
-    grid = Table(box=None, pad_edge=False)
-    grid.add_column("agent", no_wrap=True)
-    grid.add_column("model", no_wrap=True)
+def _calls(calls: tuple[ModelCalls, ...]) -> Grid:
+    grid = Grid()
+    grid.add_column("agent")
+    grid.add_column("model")
     headings = ("calls", "failed", "tokens in", "cached", "out", "not told", "$", "s a call")
     for heading in headings:
-        grid.add_column(Text(heading), justify="right")
+        grid.add_column(heading, right=True)
     for one in calls:
         row = (
             one.agent,
@@ -110,15 +109,15 @@ def _calls(calls: tuple[ModelCalls, ...]) -> Table:
             "price unknown" if one.usd is None else f"{one.usd:.4f}",
             "-" if one.seconds is None else f"{one.seconds:.2f}",
         )
-        grid.add_row(*map(Text, row))
+        grid.add_row(*row)
     return grid
 
 
 def _show_arms(apart: ArmsReturn, metric: str) -> None:
-    grid = Table(box=None, pad_edge=False)
+    grid = Grid()
     headings = ("agent", "temperament", "island", "asked", "kept", "cost $", "gain", "gain per $")
     for n, heading in enumerate(headings):
-        grid.add_column(Text(heading), justify="left" if n < len(ProposalArm._fields) else "right")
+        grid.add_column(heading, right=n >= len(ProposalArm._fields))
     for arm in (*apart.arms, apart.swarm):
         per_usd = arm.per_usd
         row = (
@@ -126,7 +125,7 @@ def _show_arms(apart: ArmsReturn, metric: str) -> None:
             *(f"{arm.cost:.3g}", f"{arm.gain:.4g}"),
             f"{per_usd.value:.3g} [{per_usd.low:.3g}, {per_usd.high:.3g}]" if per_usd else "-",
         )
-        grid.add_row(*map(Text, row))
+        grid.add_row(*row)
     console = wide_console()
     console.print(grid)
     click.echo(f"\nan hour of a slice counts as ${apart.rate:g}; beyond one agent at equal cost:")

@@ -9,9 +9,9 @@ from functools import partial
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from analysis.grid import Grid
 from harness import tasks
 from harness.contract import SandboxKind, SetupError, Slice
 from harness.installation import install_line, missing, require_cuda_build
@@ -22,7 +22,7 @@ from harness.sandbox.guest.toolchain import missing_toolchain
 from harness.sandbox.self_check import SelfCheckAttack, run_self_check
 from islands.git.plumbing import require_git
 from swarm.cli.agent_report import AgentDiagnosis, agent_lines, diagnose_agents
-from swarm.cli.console import json_option, to_json, whole, wide_console
+from swarm.cli.console import json_option, to_json, wide_console
 from swarm.executors.slices import discover
 from swarm.project.schema.settings import SlicesSection
 
@@ -107,9 +107,9 @@ def _harm(attacks: Sequence[SelfCheckAttack]) -> str:
 
 def _show(diagnosis: Diagnosis, console: Console) -> None:
     title = f"sandbox {diagnosis.sandbox}: {tiers.DESCRIPTIONS[diagnosis.sandbox]}"
-    table = Table(title=whole(title), title_justify="left")
+    table = Grid(title)
     for heading in ("attack", "a program in the sandbox tries to", "result"):
-        table.add_column(heading)
+        table.add_column(heading, fit="" if heading == "attack" else "fold")
     for attack in () if diagnosis.sandbox == tiers.NONE else diagnosis.attacks:
         result = Text("escaped" if attack.escaped else "held", "red" if attack.escaped else "green")
         result.append(f": {attack.escaped}" if attack.escaped else "", "default")

@@ -15,6 +15,7 @@ from analysis.database.lineage_choice import choose, load_chosen
 from analysis.database.lineage_export import FORMATS, as_text, write_parquet
 from analysis.database.queries import answer
 from analysis.database.refresh import reading
+from analysis.grid import Shortened
 from analysis.lineage_tree import tree
 from analysis.questions.target import find_experiment
 from analysis.times import moment
@@ -87,12 +88,12 @@ def lineage(
         graph = load_chosen(con)
         said = answer(con, "FROM steering ORDER BY recorded, rowid").named() if not change else []
     console = wide_console()
-    console.print(tree(graph, chosen), no_wrap=True, overflow="ellipsis")
+    console.print(tree(graph, chosen))
     if left_out and latest is None:
         click.echo(f"left out: {left_out:,} earlier experiments that were not kept (--limit N)")
     for row in said:
         line = f"{moment(row['recorded'])}  by a person: {_said(row)}"
-        console.print(Text(line), no_wrap=True, overflow="ellipsis")
+        console.print(Shortened(Text(line)))
 
 
 def _named(island: str | None, islands: list[str]) -> list[str]:

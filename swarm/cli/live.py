@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import click
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from analysis.grid import Grid
 from analysis.times import duration, lasted
 from analysis.untrusted_text import first_line
 from harness.contract import VoidCause
@@ -21,7 +20,7 @@ from islands.records import Ending
 from islands.state.contention import NOTABLE_SLOWDOWN
 from islands.state.population import IslandState
 from islands.state.run_state import State
-from swarm.cli.console import REPEATS_EXACTLY, unconfined, whole
+from swarm.cli.console import REPEATS_EXACTLY, unconfined
 from swarm.cli.contention_lines import ContentionLines
 from swarm.cli.event_log import base_score, describe, mean_score
 from swarm.coordinator.launch_plan import RunLimits
@@ -181,7 +180,7 @@ _CAUSES: Mapping[VoidCause, str] = {
 }
 
 
-def table(state: State, lines: int | None = None, *, narrow: bool = False) -> Table:
+def table(state: State, lines: int | None = None, *, narrow: bool = False) -> Grid:
     """Return one row per island: head's score, gain, how its experiments ended, what it tries.
 
     Of more islands than `lines` it shows those with the largest gains, and says how many it leaves
@@ -193,15 +192,14 @@ def table(state: State, lines: int | None = None, *, narrow: bool = False) -> Ta
     marks = f"{run.direction}, {run.evidence}{unconfined(state.weakest_sandbox == 'none')}"
     start = f", base {mean_score(baseline)}" if baseline else ""
     title = f"{run.run}: {run.task}, {run.metric} ({marks}){start}"
-    grid = Table(title=whole(title), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    grid.add_column("island", no_wrap=True)
+    grid = Grid(title, rule=True, drop=("trials", "busy", "no verdict", "discarded", "score"))
+    grid.add_column("island")
     running = state.stopped is None
     dropped = () if narrow and running else ("discarded", "no verdict")
     for heading in ("score", "gain", "trials", "kept", *dropped, "busy"):
-        grid.add_column(Text(heading), justify="right", no_wrap=True)
+        grid.add_column(heading, right=True)
     if running:
-        grid.title, grid.expand = Text(title), True
-        grid.add_column("trying", ratio=1, no_wrap=True, overflow="ellipsis")
+        grid.add_column("trying", fit="shorten")
     shown = list(islands)
     if lines is not None and len(shown) > lines:
         by_gain = sorted(shown, key=lambda name: -(state.gain(islands[name]) or 0.0))
@@ -210,7 +208,7 @@ def table(state: State, lines: int | None = None, *, narrow: bool = False) -> Ta
         grid.caption = f"and {left} more with smaller gains: `swarm status` lists all"
     for name in shown:
         cells = _row(name, islands[name], state, dropped=bool(dropped), running=running)
-        grid.add_row(*map(Text, cells))
+        grid.add_row(*cells)
     return grid
 
 

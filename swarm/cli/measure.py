@@ -9,9 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.table import Table
-from rich.text import Text
 
+from analysis.grid import Grid
 from harness.contract import SandboxKind, SetupError
 from islands.genome.admission import printable_line
 from islands.state.population import KeptChange
@@ -22,7 +21,6 @@ from swarm.cli.console import (
     run_option,
     sandbox_option,
     to_json,
-    whole,
     wide_console,
 )
 from swarm.project.runs import locate, repository
@@ -101,24 +99,24 @@ def _measure_range(
     return asyncio.run(measure_range(repo, span, seeds, tell, sandbox=sandbox, claimed=claimed))
 
 
-def range_table(result: RangeResult) -> Table:
+def range_table(result: RangeResult) -> Grid:
     """Return one row for each commit of a range, and what they come to together."""
     commits, seeds = plural(len(result.steps), "commit"), plural(result.seeds, "fresh seed")
     title = f"{result.metric} of {commits}, {seeds}"
-    grid = Table(title=whole(title), title_justify="left", box=None, pad_edge=False)
+    grid = Grid(title)
     claims = any(step.claimed is not None for step in result.steps)
     headings = ("commit", "judged", "gain", "chance of no gain", *(("claimed",) if claims else ()))
     for heading in headings:
-        grid.add_column(heading, no_wrap=True, justify="left" if heading == "commit" else "right")
-    grid.add_column("subject", overflow="ellipsis", no_wrap=True)
+        grid.add_column(heading, right=heading != "commit")
+    grid.add_column("subject", fit="shorten")
     for step in result.steps:
         gain = step.gain.format() if step.gain else "-"
         doubt = f"{step.gain.lfsr:.1%}" if step.gain else "-"
         claimed = "" if step.claimed is None else f"{step.claimed:+.4g}"
         subject = printable_line(step.reason or step.subject)
         cells = (step.commit[:10], step.judgement, gain, doubt, *((claimed,) if claims else ()))
-        grid.add_row(*map(Text, (*cells, subject)))
-    grid.caption = whole(_range_summary(result))
+        grid.add_row(*cells, subject)
+    grid.caption = _range_summary(result)
     return grid
 
 
@@ -137,8 +135,8 @@ def _range_summary(result: RangeResult) -> str:
     return "; ".join(parts)
 
 
-def _show(result: Table | object) -> None:
-    if isinstance(result, Table):
+def _show(result: Grid | object) -> None:
+    if isinstance(result, Grid):
         wide_console().print(result)
     else:
         click.echo(to_json(result))
@@ -150,28 +148,28 @@ def _row(kept: KeptChange, again: Remeasurement) -> dict[str, object]:
     return {**change, "claimed": claimed, **again.as_dict()}
 
 
-def _kept_table(rows: Sequence[tuple[KeptChange, Remeasurement]], seeds: int) -> Table:
-    grid = Table(title=whole(f"kept changes on {seeds} fresh seeds, ± standard error"))
+def _kept_table(rows: Sequence[tuple[KeptChange, Remeasurement]], seeds: int) -> Grid:
+    grid = Grid(f"kept changes on {plural(seeds, 'fresh seed')}, ± standard error")
     for heading in ("experiment", "island"):
-        grid.add_column(heading, no_wrap=True)
+        grid.add_column(heading)
     for heading in ("gain when kept", "gain now"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    grid.add_column("change", no_wrap=True, overflow="ellipsis")
+        grid.add_column(heading, right=True)
+    grid.add_column("change", fit="shorten")
     for kept, again in rows:
         subject = kept.hypothesis.strip().partition("\n")[0]
         gains = [gain.format() for gain in (kept.gain, again.gain)]
-        grid.add_row(f"#{kept.experiment}", kept.island, *gains, Text(printable_line(subject)))
+        grid.add_row(f"#{kept.experiment}", kept.island, *gains, printable_line(subject))
     better = sum(again.gain.mean > 0 for _, again in rows)
-    grid.caption = whole(f"{better} of {len(rows)} kept changes have a mean gain above zero")
+    grid.caption = f"{better} of {plural(len(rows), 'kept change')} with a mean gain above zero"
     return grid
 
 
-def _table(result: Remeasurement) -> Table:
-    title = f"{result.metric} ({result.evidence}) on {len(result.pairs)} fresh seeds"
-    grid = Table(title=whole(title))
+def _table(result: Remeasurement) -> Grid:
+    title = f"{result.metric} ({result.evidence}) on {plural(len(result.pairs), 'fresh seed')}"
+    grid = Grid(title)
     for heading in ("seed", result.against[:10], result.commit[:10], "gain"):
-        grid.add_column(heading, justify="right")
+        grid.add_column(heading, right=True)
     for pair in result.pairs:
         grid.add_row(str(pair.seed), f"{pair.old:.5g}", f"{pair.new:.5g}", f"{pair.gain:+.5f}")
-    grid.caption = whole(f"gain {result.gain.format()} (standard error, paired)")
+    grid.caption = f"gain {result.gain.format()} (standard error, paired)"
     return grid

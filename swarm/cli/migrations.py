@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
-from rich.table import Table
-from rich.text import Text
 
+from analysis.grid import Grid
 from analysis.questions.migrations import MigrationRecord
 from analysis.run import RecordedRun
 from analysis.untrusted_text import first_line
@@ -33,13 +32,13 @@ def migrations(name: str | None, *, as_json: bool) -> None:
         click.echo(line)
 
 
-def _grid(record: MigrationRecord) -> Table:
-    grid = Table(box=None, pad_edge=False)
+def _grid(record: MigrationRecord) -> Grid:
+    grid = Grid()
     for heading in ("change", "from", "to", "result"):
-        grid.add_column(heading, no_wrap=True)
+        grid.add_column(heading)
     for heading in ("gain there", "gain here"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    grid.add_column("hypothesis", no_wrap=True, overflow="ellipsis", ratio=1)
+        grid.add_column(heading, right=True)
+    grid.add_column("hypothesis", fit="shorten")
     for one in record.attempts:
         result = one.result if one.mode == "migrated" else f"{one.result} ({one.mode})"
         row = (
@@ -51,7 +50,7 @@ def _grid(record: MigrationRecord) -> Table:
             _gain(one.gain),
             first_line(one.hypothesis),
         )
-        grid.add_row(*map(Text, row))
+        grid.add_row(*row)
     return grid
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
-from rich.table import Table
 
+from analysis.grid import Grid
 from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.genome.categories import CATEGORIES
@@ -20,7 +20,6 @@ from swarm.cli.console import (
     run_option,
     sandbox_option,
     to_json,
-    whole,
     wide_console,
 )
 from swarm.cli.run_steps import run_steps
@@ -85,12 +84,14 @@ def _facts(state: State, promoted: ev.PromotionEnded) -> dict[str, object]:
     return {**asdict(promoted), "consensus": built.commit if built else None}
 
 
-def _tables(state: State, promoted: ev.PromotionEnded) -> list[Table]:
+def _tables(state: State, promoted: ev.PromotionEnded) -> list[Grid]:
     metric = state.run.metric
     title = f"promotion {promoted.number}: gain in {metric} at rung {promoted.rung}"
-    grid = Table(title=whole(title))
+    grid = Grid(title)
     for heading in ("change", "touches", "before", "after", "pairs", "verdict"):
-        grid.add_column(heading, justify="left" if heading in {"change", "touches"} else "right")
+        is_text = heading == "touches"
+        right = heading != "change" and not is_text
+        grid.add_column(heading, right=right, fit="fold" if is_text else "")
     stack = (promoted.before, promoted.after, promoted.verdict)
     rows = [("stack", plural(len(promoted.parts), "change"), *stack)]
     rows += [
@@ -105,10 +106,10 @@ def _tables(state: State, promoted: ev.PromotionEnded) -> list[Table]:
     return [grid, _by_category(measured)] if measured else [grid]
 
 
-def _by_category(measured: list[Measured]) -> Table:
-    grid = Table(title=whole("categories of change that transfer, in all promotions of this run"))
+def _by_category(measured: list[Measured]) -> Grid:
+    grid = Grid("categories of change that transfer, in all promotions of this run")
     for heading in ("touches", "transfers", "fades", "reverses"):
-        grid.add_column(heading, justify="left" if heading == "touches" else "right")
+        grid.add_column(heading, right=heading != "touches")
     for category in CATEGORIES:
         ends = [change.verdict for change in measured if change.kinds[:1] == (category,)]
         if ends:

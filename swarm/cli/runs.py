@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from analysis.database.refresh import reading
+from analysis.grid import Grid
 from analysis.ledger import writer
 from analysis.questions.standing import summary
 from analysis.times import moment
@@ -44,14 +43,14 @@ def _facts(run: RunFolder) -> dict[str, Any]:
         return facts | {"error": str(error)}
 
 
-def _grid(rows: list[dict[str, Any]]) -> Table:
-    grid = Table(box=None, pad_edge=False)
+def _grid(rows: list[dict[str, Any]]) -> Grid:
+    grid = Grid(drop=("started", "metric", "merged", "task"))
     for heading in ("run", "task", "metric", "started", "state"):
-        grid.add_column(heading, no_wrap=True)
+        grid.add_column(heading, fit="fold" if heading == "state" else "")  # or what is broken
     for heading in ("trials", "kept", "merged", "$"):
-        grid.add_column(heading, justify="right")
+        grid.add_column(heading, right=True)
     for row in rows:
-        grid.add_row(*map(Text, _cells(row)))
+        grid.add_row(*_cells(row))
     return grid
 
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from analysis.database.refresh import reading
+from analysis.grid import Grid
 from analysis.questions.slice_metrics import SliceMetrics, metrics_by_slice
 from harness.contract import SandboxKind, SetupError, Slice, Trial
 from swarm.cli.console import (
@@ -29,7 +28,6 @@ from swarm.cli.console import (
     run_option,
     sandbox_option,
     to_json,
-    whole,
     wide_console,
 )
 from swarm.executors.backends import Backend, BackendKind, open_backend
@@ -185,11 +183,12 @@ def _as_dict(listed: tuple[Slice, ...], report: SliceReport) -> dict[str, object
 
 def _show(listed: tuple[Slice, ...], report: SliceReport) -> None:
     source = report.source or "no trials yet, run `swarm slices --benchmark`"
-    grid = Table(title=whole(f"{plural(len(listed), 'slice')}; {source}"), title_justify="left")
-    for heading in ("slice", "device", "cores", "scores as"):
-        grid.add_column(heading)
+    grid = Grid(f"{plural(len(listed), 'slice')}; {source}")
+    grid.add_column("slice")
+    for heading in ("device", "cores", "scores as"):
+        grid.add_column(heading, fit="fold")
     for heading in ("trials", "noise", "steps/s", "steps/s alone", "foreign CPU"):
-        grid.add_column(heading, justify="right")
+        grid.add_column(heading, right=True)
     models = {gpu.uuid: f"{gpu.model}, {gpu.mib >> 10} GiB" for gpu in _gpus(listed)}
     for slice_ in listed:
         grid.add_row(*_row(slice_, report.of(slice_), models))
@@ -205,9 +204,9 @@ def _gpus(listed: tuple[Slice, ...]) -> list[Gpu]:
     return find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES")) if on_gpu else []
 
 
-def _row(slice_: Slice, metrics: SliceMetrics, models: Mapping[str, str]) -> list[Text]:
+def _row(slice_: Slice, metrics: SliceMetrics, models: Mapping[str, str]) -> list[str]:
     facts = metrics.as_dict()
-    cells = [
+    return [
         slice_.name,
         _device(slice_, models),
         ", ".join(map(str, slice_.cores)) or "not pinned",
@@ -218,7 +217,6 @@ def _row(slice_: Slice, metrics: SliceMetrics, models: Mapping[str, str]) -> lis
         _number(facts["steps_per_second_alone"], ".4g"),
         _number(facts["foreign_cpu"], ".1%"),
     ]
-    return [Text(cell) for cell in cells]
 
 
 def _device(slice_: Slice, models: Mapping[str, str]) -> str:

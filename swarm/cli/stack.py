@@ -6,9 +6,8 @@ from dataclasses import asdict, replace
 from statistics import NormalDist
 
 import click
-from rich.table import Table
-from rich.text import Text
 
+from analysis.grid import Fit, Grid
 from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands.scheduling.run_steps import next_of_stack
@@ -20,7 +19,6 @@ from swarm.cli.console import (
     run_option,
     sandbox_option,
     to_json,
-    whole,
     wide_console,
 )
 from swarm.cli.run_steps import run_steps
@@ -76,19 +74,20 @@ async def _begin(run: Run) -> None:
         run_actions.start_stack_check(run, run.state.stacks.parts())
 
 
-def table(state: State, judged: ev.StackCheckEnded) -> Table:
+def table(state: State, judged: ev.StackCheckEnded) -> Grid:
     """Return one row per change of a check: the gain it was kept for, and its result."""
     title = f"stack check {judged.number}: gain in {state.run.metric}, strongest evidence first"
-    grid = Table(title=whole(title), title_justify="left")
+    grid = Grid(title)
     for heading in ("change", "island", "hypothesis", "claimed gain", "in the stack"):
-        grid.add_column(heading, justify="right" if heading == "claimed gain" else "left")
+        fit: Fit = "fold" if heading in {"hypothesis", "in the stack"} else ""
+        grid.add_column(heading, right=heading == "claimed gain", fit=fit)
     parts = {*judged.parts, *judged.dropped}
     claims = [claim for number, claim in state.stacks.kept.items() if number in parts]
     for claim in sorted(claims, key=lambda claim: claim.evidence):
         credit = state.promotions.attributions.get(claim.experiment)
         subject = credit.hypothesis.splitlines()[0] if credit else ""
-        row = (f"#{claim.experiment}", claim.island, subject, claim.gain.format())
-        grid.add_row(*map(Text, row), Text(_result(state, judged, claim.experiment)))
+        result = _result(state, judged, claim.experiment)
+        grid.add_row(f"#{claim.experiment}", claim.island, subject, claim.gain.format(), result)
     return grid
 
 

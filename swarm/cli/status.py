@@ -7,11 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from analysis.database.refresh import reading
+from analysis.grid import Grid, Shortened
 from analysis.ledger import writer
 from analysis.questions.calls import ModelCalls, calls_by_model, unmetered_agents
 from analysis.questions.slice_metrics import void_lines
@@ -22,12 +21,12 @@ from islands.records import NULL, Gain
 from islands.state.contention import SliceContention
 from swarm.cli.console import (
     REPEATS_EXACTLY,
+    fitted,
     json_option,
     plural,
     run_option,
     to_json,
     unconfined,
-    whole,
     wide_console,
 )
 from swarm.cli.next_step import Results, next_step
@@ -35,10 +34,6 @@ from swarm.project.runs import locate
 
 _DROPPED = ("discarded", "failed", "refused", "outdated", "unanswered")
 """How experiments end that are not kept; the table has a column for each that occurred."""
-
-
-_WIDE = 110
-"""Columns from which a table has one for each ending."""
 
 
 @click.command()
@@ -59,11 +54,12 @@ def status(name: str | None, as_json: bool) -> None:
         click.echo(f"run {run.name} has not started")
     else:
         console = wide_console()
-        console.print(_grid(facts, narrow=console.width < _WIDE))
+        console.print(_grid(facts))
+        console.print()
         for line in _tries(facts):
-            console.print(Text(line), no_wrap=True, overflow="ellipsis")
+            console.print(Shortened(Text(line)))
         for line in (_footer(facts), *_remarks(facts), *_results(facts)):
-            console.print(Text(line))
+            console.print(Text(fitted(line, console.width)))
         console.print(Text(f"next: {_next(facts)}"), soft_wrap=True)  # commands to copy stay whole
 
 
@@ -151,32 +147,23 @@ def _learned(told: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"learned by {plural(told['verdicts'], 'verdict')}: {printable(told['text'])}"
 
 
-def _grid(facts: Mapping[str, Any], *, narrow: bool) -> Table:
+def _grid(facts: Mapping[str, Any]) -> Grid:
     run, islands = facts["run"], facts["islands"]
     marks = f"{run['direction']}, {run['evidence']}{unconfined(bool(facts['unconfined']))}"
     title = f"{run['run']}: {run['task']}, {run['metric']} ({marks})"
-    grid = Table(
-        title=whole(title),
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-    )
     dropped = [ending for ending in _DROPPED if any(island[ending] for island in islands)]
-    if narrow:
-        for island in islands:
-            island["no verdict"] = sum(island[ending] for ending in _DROPPED[1:])
-        dropped = ["discarded", "no verdict"]
-    for heading in ("island",) if narrow else ("island", "head"):
-        grid.add_column(heading, no_wrap=True)
+    grid = Grid(title, rule=True, drop=(*reversed(dropped), "head", "trials", "$"))
+    for heading in ("island", "head"):
+        grid.add_column(heading)
     for heading in (run["metric"], "gain", "trials", "kept", *dropped, "$"):
-        grid.add_column(Text(heading), justify="right", no_wrap=True)
+        grid.add_column(heading, right=True)
     for island in islands:
-        grid.add_row(*(Text(cell) for cell in _row(island, dropped, narrow=narrow)))
+        grid.add_row(*_row(island, dropped))
     return grid
 
 
-def _row(island: Mapping[str, Any], dropped: Iterable[str], *, narrow: bool) -> Iterable[str]:
-    yield from (island["island"],) if narrow else (island["island"], island["head"][:8])
+def _row(island: Mapping[str, Any], dropped: Iterable[str]) -> Iterable[str]:
+    yield from (island["island"], island["head"][:8])
     yield "-" if island["score"] is None else f"{island['score']:.6g}"
     at_base = not island["gain"] and not island["noise"]  # its head is the base itself
     yield "-" if at_base else _gain(island["gain"], island["noise"])

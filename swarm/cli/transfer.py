@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
-from rich.table import Table
-from rich.text import Text
 
+from analysis.grid import Grid
 from analysis.questions.rung_transfer import PromotionTransfer, TransferRecord
 from analysis.run import RecordedRun
 from islands.records import Gain
@@ -36,28 +35,28 @@ def transfer(name: str | None, *, as_json: bool) -> None:
             wide_console().print(_kinds(record))
 
 
-def _promotions(record: TransferRecord) -> Table:
-    grid = Table(box=None, pad_edge=False)
+def _promotions(record: TransferRecord) -> Grid:
+    grid = Grid()
     for heading in ("promotion", "rung", "changes", "verdict"):
-        grid.add_column(heading, no_wrap=True)
+        grid.add_column(heading, fit="fold" if heading == "changes" else "")
     for heading in ("gain before", "gain there", "tau [95 %]"):
-        grid.add_column(heading, justify="right", no_wrap=True)
+        grid.add_column(heading, right=True)
     for one in record.promotions:
         parts = " ".join(f"#{part}" for part in one.parts)
         row = (str(one.number), str(one.rung), parts, one.verdict, one.before.format())
-        grid.add_row(*map(Text, (*row, _gain(one.after), _tau(one))))
+        grid.add_row(*row, _gain(one.after), _tau(one))
     return grid
 
 
-def _kinds(record: TransferRecord) -> Table:
-    grid = Table(box=None, pad_edge=False)
-    grid.add_column("changes that touch", no_wrap=True)
+def _kinds(record: TransferRecord) -> Grid:
+    grid = Grid()
+    grid.add_column("changes that touch")
     for heading in ("transfer", "fade", "reverse", "mean gain before", "mean gain there"):
-        grid.add_column(heading, justify="right", no_wrap=True)
+        grid.add_column(heading, right=True)
     for kind in record.kinds:
         counts = map(str, (kind.transfers, kind.fades, kind.reverses))
         row = (kind.kind, *counts, f"{kind.before:+.3g}", f"{kind.after:+.3g}")
-        grid.add_row(*map(Text, row))
+        grid.add_row(*row)
     return grid
 
 

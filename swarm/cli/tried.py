@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from analysis.database.queries import answer
+from analysis.grid import Fit, Grid
 from analysis.questions.tried import PastAttempt
 from analysis.run import RecordedRun
 from analysis.untrusted_text import first_line
@@ -49,15 +48,13 @@ def tried(pattern: str | None, like: str | None, name: str | None, *, as_json: b
         wide_console().print(_grid(found))
 
 
-def _grid(found: tuple[PastAttempt, ...]) -> Table:
-    grid = Table(box=None, pad_edge=False)
+def _grid(found: tuple[PastAttempt, ...]) -> Grid:
+    grid = Grid()
     for heading in ("", "island", "ending", "gain", "hypothesis"):
-        right = heading == "gain"
-        grid.add_column(
-            heading, justify="right" if right else "left", no_wrap=heading != "hypothesis"
-        )
+        fit: Fit = "fold" if heading == "hypothesis" else ""
+        grid.add_column(heading, right=heading == "gain", fit=fit)
     for one in found:
         gain = "" if one.gain is None else one.gain.format()
         row = (f"#{one.experiment}", one.island, one.ending, gain, first_line(one.hypothesis))
-        grid.add_row(*map(Text, row))
+        grid.add_row(*row)
     return grid

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import click
 from rich.console import Console
 from rich.syntax import Syntax
-from rich.table import Table
 from rich.text import Text
 
+from analysis.grid import Grid
 from analysis.questions.evidence import ChangeEvidence, SeedPair
 from analysis.run import RecordedRun, no_diff
 from analysis.untrusted_text import first_line, printable
@@ -75,10 +75,10 @@ def _lines(found: ChangeEvidence, metric: str) -> Iterator[str]:
     yield from found.sources
 
 
-def _pairs(pairs: tuple[SeedPair, ...], metric: str) -> Table:
-    grid = Table(box=None, pad_edge=False, title=None)
+def _pairs(pairs: tuple[SeedPair, ...], metric: str) -> Grid:
+    grid = Grid()
     for heading in ("seed", "slice", f"head {metric}", f"candidate {metric}", "gain", ""):
-        grid.add_column(Text(heading), justify="right" if heading else "left")
+        grid.add_column(heading, right=bool(heading))
     for pair in pairs:
         scores = f"{pair.head:.6g}", f"{pair.candidate:.6g}", f"{pair.gain:+.4g}"
         grid.add_row(str(pair.seed), pair.slice, *scores, "void" if pair.void else "")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich.table import Table
-from rich.text import Text
-
+from analysis.grid import Grid
 from swarm.simulation.intervals import Estimate, Share
 from swarm.simulation.study import CellSummary
 
@@ -28,16 +26,16 @@ _NUMBERS = (
 )
 
 
-def table(summaries: Sequence[CellSummary], repeats: int) -> Table:
+def table(summaries: Sequence[CellSummary], repeats: int) -> Grid:
     """Return one row for each cell."""
     title = f"{repeats} runs a row; ± and () are 95 % intervals"
-    grid = Table(title=Text(title), title_justify="left")
+    grid = Grid(title)
     for name in ("rule", "mixture"):
         grid.add_column(name)
     for name in _NUMBERS:
-        grid.add_column(name, justify="right")
+        grid.add_column(name, right=True)
     for summary in summaries:
-        grid.add_row(*map(Text, _row(summary)))
+        grid.add_row(*_row(summary))
     return grid
 
 

@@ -23,9 +23,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rich.table import Table
-from rich.text import Text
-
+from analysis.grid import Grid
 from islands.events import StackVerdict
 from islands.records import Gain
 from islands.rng import seed_of
@@ -257,10 +255,10 @@ def _summarise(case: StackCase, results: Sequence[StackResult]) -> StackSummary:
     )
 
 
-def table(rows: Sequence[StackSummary]) -> Table:
+def table(rows: Sequence[StackSummary]) -> Grid:
     """Return one row for each kind of stack."""
     title = f"{rows[0].repeats} stacks a row; () are 95 % intervals; effects in sigma"
-    grid = Table(title=Text(title), title_justify="left")
+    grid = Grid(title)
     for name in ("epistasis", "interacting parts' effects"):
         grid.add_column(name)
     for name in (
@@ -272,7 +270,7 @@ def table(rows: Sequence[StackSummary]) -> Table:
         "lost",
         "trials",
     ):
-        grid.add_column(name, justify="right")
+        grid.add_column(name, right=True)
     for row in rows:
         case = row.case
         sizes = (

@@ -6,7 +6,7 @@ A score is signed as the task gives it; a gain is always signed so that above ze
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -156,6 +156,21 @@ class Gain:
         exponent = int(f"{self.noise:.{digits - 1}e}".partition("e")[2])
         places = max(0, digits - 1 - exponent)
         return f"{self.mean:+.{places}f} ± {self.noise:.{places}f}"
+
+    @classmethod
+    def normal(cls, mean: float, noise: float, pairs: int) -> Gain:
+        """Return a gain with the lfsr of a normal error; unknown noise tells no sign."""
+        if noise == 0:
+            return cls(mean, noise, pairs, 0.5 if mean == 0 else float(mean < 0))
+        return cls(mean, noise, pairs, 0.5 * math.erfc(mean / noise / math.sqrt(2)))
+
+
+def summed(gains: Iterable[Gain]) -> Gain:
+    """Return the sum of independent gains, their noise added in squares."""
+    parts = [*gains]
+    noise = math.sqrt(math.fsum(gain.noise**2 for gain in parts))
+    mean, pairs = math.fsum(gain.mean for gain in parts), sum(gain.pairs for gain in parts)
+    return Gain.normal(mean, noise, pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from typing import Literal
 from analysis.questions.shapley import shares
 from harness.contract import SetupError
 from islands import events as ev
-from islands.records import Gain
+from islands.records import Gain, summed
 from islands.stacking.check import Claim, StackCheck
 from islands.stacking.inference import Evidence, Worth
 from islands.stacking.state import StackChecks
@@ -207,8 +207,7 @@ class AblationFold:
     def _estimated(self, commit: str, numbers: Sequence[int]) -> Ablation:
         claims = [self._claims[number] for number in numbers if number in self._claims]
         parts = [_estimate(claim) for claim in claims]
-        noise = sum(part.worth.noise**2 for part in parts) ** 0.5
-        whole = Gain(sum(p.worth.mean for p in parts), noise, sum(p.worth.pairs for p in parts))
+        whole = summed(part.worth for part in parts)
         return Ablation(commit, 0, whole, _sorted(parts), ())
 
 

@@ -104,7 +104,7 @@ def figures_of(con: DuckDBPyConnection, diffs: Mapping[str, str]) -> RunFigures:
     changes = answer(
         con, "SELECT experiment, commit FROM kept WHERE island = ?", values=[head["island"]]
     ).named()
-    gain = Gain(head["gain"], head["noise"], 0)
+    gain = Gain.normal(head["gain"], head["noise"], 0)
     return RunFigures(
         run=run["run"],
         base=run["base"],
@@ -148,7 +148,7 @@ def _shown(value: object) -> str:
 
 def _of_gains(one: RunFigures, other: RunFigures) -> Gain:
     noise = math.hypot(one.gain.noise, other.gain.noise)
-    return Gain(other.gain.mean - one.gain.mean, noise, 0)
+    return Gain.normal(other.gain.mean - one.gain.mean, noise, 0)
 
 
 def _of_scores(one: RunFigures, other: RunFigures) -> Gain | None:
@@ -156,7 +156,7 @@ def _of_scores(one: RunFigures, other: RunFigures) -> Gain | None:
         return None
     sign = 1.0 if one.facts["direction"] == "maximize" else -1.0
     noise = math.hypot(one.sigma / math.sqrt(one.scores), other.sigma / math.sqrt(other.scores))
-    return Gain(sign * (other.score - one.score), noise, 0)
+    return Gain.normal(sign * (other.score - one.score), noise, 0)
 
 
 def _common(one: RunFigures, other: RunFigures) -> list[tuple[int, int]]:

@@ -97,7 +97,7 @@ def cost_by_agent(con: DuckDBPyConnection) -> tuple[AgentCost, ...]:
             slice_hours=row["hours"],
             usd=row["usd"],
             tokens=row["tokens"],
-            gain=Gain(row["gain"], math.sqrt(row["variance"]), row["pairs"]),
+            gain=Gain.normal(row["gain"], math.sqrt(row["variance"]), row["pairs"]),
             unmetered=row["unmetered"],
         )
         for row in answer(con, _COST).named()

@@ -6,8 +6,7 @@ that was judged on several islands counts once for each.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from duckdb import DuckDBPyConnection
 
 from analysis.database.queries import answer
 from analysis.questions.target import gain_of_row
-from islands.records import Gain
+from islands.records import Gain, summed
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +74,6 @@ def migrations_of(con: DuckDBPyConnection) -> MigrationRecord:
     rows = answer(con, "FROM migrations").named()
     adoptions = answer(con, "SELECT count(*) FROM catch_ups").rows[0][0]
     return MigrationRecord(tuple(map(_attempt, rows)), adoptions)
-
-
-def summed(gains: Iterable[Gain]) -> Gain:
-    """Return the sum of independent gains, their noise added in squares."""
-    parts = [*gains]
-    noise = math.sqrt(math.fsum(gain.noise**2 for gain in parts))
-    return Gain(math.fsum(gain.mean for gain in parts), noise, sum(gain.pairs for gain in parts))
 
 
 def _attempt(row: Mapping[str, Any]) -> MigrationAttempt:

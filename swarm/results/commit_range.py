@@ -24,7 +24,7 @@ from git import Git
 
 from harness.contract import Direction, SandboxKind, SetupError
 from islands.ratchet.noise import gain_of
-from islands.records import Gain
+from islands.records import Gain, summed
 from islands.rng import seed_of
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.workbench import make_workbench
@@ -136,7 +136,7 @@ async def measure_range(  # noqa: PLR0913 - one for each option of the command
         steps=tuple(judged),
         skipped=skipped,
         strangers=len(claims) - sum(step.claimed is not None for step in judged),
-        total=_sum(gains) if len(gains) == len(judged) else None,
+        total=summed(gains) if len(gains) == len(judged) else None,
         whole=paired_gain(of(first, last)),
     )
 
@@ -220,8 +220,3 @@ def _judge(gain: Gain) -> Judgement:
     if gain.lfsr <= MAX_DOUBT:
         return "real"
     return "worse" if gain.lfsr >= 1 - MAX_DOUBT else "unclear"
-
-
-def _sum(gains: Sequence[Gain]) -> Gain:
-    noise = math.sqrt(math.fsum(gain.noise**2 for gain in gains))
-    return Gain(math.fsum(gain.mean for gain in gains), noise, sum(gain.pairs for gain in gains))

@@ -92,11 +92,17 @@ class PairBench:
 
 def paired_gain(pairs: Iterable[Pair | SetupError]) -> Gain | None:
     """Return the mean of paired gains with its lfsr, None if a pair has no score."""
-    gains = []
+    scored: list[Pair] = []
     for pair in pairs:
         if isinstance(pair, SetupError):
             return None
-        gains.append(pair.gain)
+        scored.append(pair)
+    return gain_of_pairs(scored)
+
+
+def gain_of_pairs(pairs: Sequence[Pair]) -> Gain:
+    """Return the mean of paired gains, its standard error and its lfsr."""
+    gains = [pair.gain for pair in pairs]
     if len(gains) < 2:  # noqa: PLR2004 - one pair says nothing of its noise
         return Gain(gains[0], math.inf, 1, 0.5)
     mean, noise = fmean(gains), stdev(gains) / math.sqrt(len(gains))

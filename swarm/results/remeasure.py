@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 
 from git import Git, GitCommandError
 
@@ -19,7 +17,7 @@ from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.workbench import make_workbench
 from swarm.project.repository import load_program
 from swarm.project.runs import RunFolder, load_state, require_stopped
-from swarm.results.pair_bench import Job, Pair, PairBench
+from swarm.results.pair_bench import Job, Pair, PairBench, gain_of_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +34,7 @@ class Remeasurement:
     @property
     def gain(self) -> Gain:
         """The mean gain; its noise is the pairs' standard error (infinite for a single pair)."""
-        gains = [pair.gain for pair in self.pairs]
-        noise = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
-        return Gain(fmean(gains), noise, len(gains))
+        return gain_of_pairs(self.pairs)
 
     def as_dict(self) -> dict[str, object]:
         """Return everything as nested dicts and numbers; the noise of a single pair is infinite."""

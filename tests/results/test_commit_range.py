@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.contract import SetupError
-from islands.records import Gain
+from islands.records import Gain, summed
 from swarm.results.commit_range import _judge, read_claims
 from swarm.results.pair_bench import Pair, paired_gain
+from swarm.results.remeasure import Remeasurement
 from tests.support.target import git, packing, swarm
 
 GENOME = "genome/pack.py"
@@ -115,3 +116,22 @@ def test_claims_are_gains_over_the_row_kept_before(tmp_path):
     found = read_claims(path, "minimize")
     assert list(found) == ["bea057b", "7f2a65c"]
     assert found == pytest.approx({"bea057b": 0.01, "7f2a65c": 0.005})
+
+
+def test_gains_of_unknown_noise_have_a_sum_of_unknown_sign():
+    """One pair tells nothing of its noise, nor does a sum with it in it: an even chance."""
+    one, known = paired_gain(pairs(152.5)), paired_gain(pairs(1.0, 2.0, 3.0))
+    assert one == Gain(152.5, math.inf, 1, 0.5)
+    assert summed([one]) == one
+    assert summed([known, one]) == Gain(154.5, math.inf, 4, 0.5)
+    again = Remeasurement("a", "b", "ms", "verified", "h", tuple(pairs(152.5)))
+    assert again.gain == one
+
+
+def test_a_sum_has_the_chance_of_its_sign():
+    """By a normal error: z = 3 / 1.5 gives 0.02275; without noise the sum's own sign."""
+    both = summed([Gain(1.0, 0.9, 4, 0.3), Gain(2.0, 1.2, 4, 0.2)])
+    assert both == Gain(3.0, 1.5, 8, both.lfsr)
+    assert math.isclose(both.lfsr, 0.0227501, abs_tol=1e-6)
+    assert summed([]) == Gain(0.0, 0.0, 0, 0.5)
+    assert summed([Gain(-1.0, 0.0, 2)]).lfsr == 1.0

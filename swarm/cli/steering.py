@@ -31,7 +31,7 @@ from islands.steering import (
 )
 from swarm.cli.console import FiniteFloat, json_option, run_option
 from swarm.coordinator.inbox import send
-from swarm.project.runs import RunFolder, locate
+from swarm.project.runs import RunFolder, load_state, locate
 
 _AGENTS = """
 SELECT island, agent FROM islands UNION SELECT island, agent FROM agent_calls WHERE agent <> 'null'
@@ -130,7 +130,12 @@ def limits(name: str | None, *, as_json: bool, **values: float | str | None) -> 
         for limit in LIMIT_NAMES
         if (value := values[limit]) is not None
     }
-    _send(locate(name), SetLimits(given), as_json=as_json)
+    from swarm.coordinator.limits import passed  # noqa: PLC0415 - 0.08 s that no other needs
+
+    run = locate(name)
+    _send(run, SetLimits(given), as_json=as_json)
+    if not as_json and (reached := passed(given, load_state(run))):
+        click.echo(f"{run.name} has that already: {', '.join(reached)}")
 
 
 @click.command("restart-from")

@@ -104,7 +104,7 @@ async def assemble(
                 revision=resumed.revision,
                 notices=resumed.notices,
             )
-            require_trials_left(launch.limits, past)
+            require_trials_left(launch.limits, past, launch.revision)
             shared = SharedGateway(_budget_of(launch, past), calls, stack)
             teams = await make_teams(program, launch, shared, answers)
             if not options.unlimited:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.contract import Rung, SetupError
+from islands.events.steering import LimitName, ProgramRevised
 from islands.records import RunLimit
 from islands.state.run_state import State
 from swarm.coordinator.launch_plan import RunLimits
@@ -98,14 +100,43 @@ class LimitChecker:
         return in_time and (limits.trials is None or self.state.trials + trials <= limits.trials)
 
 
-def require_trials_left(plan: RunLimits, past: State) -> None:
-    """Raise SetupError where a resumed run has had all its trials: the launch would do nothing."""
-    trials = plan.over(past.steering).trials
-    if past.opened is not None and trials is not None and past.trials >= trials:
-        raise SetupError(
-            f"run {past.run.run} has had {past.trials} trials, and its limit is {trials}: add"
-            " `--trials N` for N more, or raise `trials` under `limits` in program.md and commit it"
-        )
+def require_trials_left(
+    plan: RunLimits, past: State, revision: ProgramRevised | None = None
+) -> None:
+    """Raise SetupError where a resumed run has had all its trials: the launch would do nothing.
+
+    A limit that `revision` takes up from program.md holds over what `swarm limits` had set.
+    """
+    revised = revision is not None and "trials" in revision.limits
+    trials = plan.trials if revised else plan.over(past.steering).trials
+    if past.opened is None or trials is None or past.trials < trials:
+        return
+    fix = "raise `trials` under `limits` in program.md and commit it"
+    if not revised and "trials" in past.steering.limits:
+        fix = "`swarm limits --trials N` (or `none`), which set this one over program.md"
+    raise SetupError(
+        f"run {past.run.run} has had {past.trials} trials, and its limit is {trials}: add"
+        f" `--trials N` for N more, or {fix}"
+    )
+
+
+def passed(limits: Mapping[LimitName, float | None], state: State) -> list[str]:
+    """Return in words which of these limits a run has reached already."""
+    counts: dict[LimitName, tuple[float, str]] = {
+        "trials": (state.trials, f"{state.trials} trials"),
+        "usd": (state.usd, f"${state.usd:.2f}"),
+        "tokens": (state.tokens, f"{state.tokens} tokens"),
+        "stall": (state.claimless, f"{state.claimless} trials without a claim"),
+    }
+    reached = [
+        words
+        for name, (count, words) in counts.items()
+        if (limit := limits.get(name)) is not None and count >= limit
+    ]
+    score = limits.get("stop_at")
+    if score is not None and has_reached(state, score):
+        reached.append("a head with that score")
+    return reached
 
 
 def has_reached(state: State, score: float) -> bool:

@@ -73,13 +73,16 @@ def test_status_lineage_and_query_agree_with_the_ledger(finished):
 
 @pytest.mark.sandbox
 def test_trials_are_those_of_the_launch(finished):
-    """A finished run is resumed for two more, as it would be for two more minutes."""
+    """A run is resumed for two more; a limit that is used up is told with what lifts that one."""
     repo, _ = finished
     assert "limit: trials" in swarm(repo, "launch", "--trials", "2")
     assert sum(e["kind"] == "trial_ended" for e in ledger(repo)) == 14
-    swarm(repo, "limits", "--trials", "14")
+    assert "already" not in swarm(repo, "limits", "--trials", "15")
+    said = swarm(repo, "limits", "--trials", "14")
+    assert said.endswith("run1 has that already: 14 trials\n")
     refused = swarm(repo, "launch", code=2)
     assert "run1 has had 14 trials, and its limit is 14: add `--trials N`" in refused
+    assert "or `swarm limits --trials N` (or `none`), which set this one" in refused
     assert ledger(repo)[-1]["kind"] == "limits_set"
 
 

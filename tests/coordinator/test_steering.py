@@ -29,6 +29,7 @@ from islands.steering import (
 from swarm.agents.llm.prompt import render
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.launch_plan import RunLimits
+from swarm.coordinator.limits import passed, require_trials_left
 from swarm.coordinator.task_tree import run_islands
 from swarm.executors.base import VoidError
 from swarm.simulation.virtual_time import run_virtual
@@ -350,3 +351,37 @@ def test_commands_travel_as_json():
     for wrong in (b"{", b"[]", b'{"command": "rm"}', b'{"command": "drop", "experiment": "x"}'):
         with pytest.raises(SetupError, match="not a steering command"):
             decode_command(wrong)
+
+
+def finished(tmp_path, *limits):
+    """Return the state of a run after 6 trials, with limits that a person has set since."""
+    run = steered(tmp_path, limits=RunLimits(trials=6))
+    for each in limits:
+        run.state.apply(se.LimitsSet(each, "r"))
+    return run.state
+
+
+def test_used_up_trials_are_refused_with_what_lifts_the_limit_in_force(tmp_path):
+    """That of program.md, or that of `swarm limits`; a new one in program.md holds over both."""
+    past, plan = finished(tmp_path / "a"), RunLimits(trials=6)
+    with pytest.raises(SetupError, match=r"raise `trials` under `limits` in program\.md"):
+        require_trials_left(plan, past)
+    require_trials_left(RunLimits(trials=7), past)
+    past = finished(tmp_path / "b", {"trials": 3.0})
+    for program in (plan, RunLimits(trials=9)):
+        with pytest.raises(SetupError, match=r"limit is 3: .* or `swarm limits --trials N` \(or"):
+            require_trials_left(program, past)
+    require_trials_left(RunLimits(trials=9), past, se.ProgramRevised("c", (), ("trials",)))
+    with pytest.raises(SetupError, match=r"limit is 5: .* in program.md and commit it"):
+        require_trials_left(RunLimits(trials=5), past, se.ProgramRevised("c", (), ("trials",)))
+    require_trials_left(plan, finished(tmp_path / "c", {"trials": None}))
+
+
+def test_limits_that_a_run_has_reached_are_named(tmp_path):
+    """Those that are lifted, of time, or further away are not."""
+    state = finished(tmp_path)
+    best = min(state.scores.mean(island.head) for island in state.islands.values())
+    near = {"trials": 6.0, "tokens": 10.0**12, "usd": None, "minutes": 1.0, "stop_at": best}
+    assert passed(near, state) == ["6 trials", "a head with that score"]
+    assert passed({"trials": 7.0, "stop_at": best - 1}, state) == []
+    assert passed({"stall": 1.0}, state) == [f"{state.claimless} trials without a claim"]

@@ -130,6 +130,28 @@ class Conflict:
     paths: tuple[str, ...]
 
 
+LARGE = 1e9
+"""From here on numbers of candidates are written with an exponent: a diverged loss may be 1e228."""
+
+MAX_PLACES = 9
+"""Decimal places that a number is written with at most."""
+
+
+def decimal(value: float, places: int, sign: Literal["", "+"] = "") -> str:
+    """Return a number with so many places, one that is too large or too small for them as 1.2e-9.
+
+    A `sign` of "+" stands before numbers from zero, too.
+    """
+    if abs(value) < LARGE and (value == 0 or abs(value) >= 10**-places):
+        return f"{value:{sign}.{places}f}"
+    return f"{value:{sign}.3g}"
+
+
+def _exponent(value: float, digits: int) -> int:
+    """Return the power of ten of a number's first digit, once it is rounded to so many digits."""
+    return int(f"{value:.{digits - 1}e}".partition("e")[2])
+
+
 @dataclass(frozen=True, slots=True)
 class Gain:
     """A paired gain over the head; above zero is better, whatever the metric.
@@ -149,13 +171,17 @@ class Gain:
     def format(self, digits: int = 2) -> str:
         """Return the gain as text: the noise to so many significant digits, the mean to its place.
 
-        A mean of 0.0182 with noise 0.012 is "+0.018 ± 0.012".
+        A mean of 0.0182 with noise 0.012 is "+0.018 ± 0.012", one of 1.82e228 with noise 1.2e227 is
+        "+1.82e+228 ± 1.2e+227".
         """
-        if not 0 < self.noise < math.inf:
+        if not (0 < self.noise < math.inf and math.isfinite(self.mean)):
             return f"{self.mean:+.6g} ± {self.noise:g}"
-        exponent = int(f"{self.noise:.{digits - 1}e}".partition("e")[2])
+        exponent = _exponent(self.noise, digits)
         places = max(0, digits - 1 - exponent)
-        return f"{self.mean:+.{places}f} ± {self.noise:.{places}f}"
+        if places <= MAX_PLACES and max(abs(self.mean), self.noise) < LARGE:
+            return f"{self.mean:+.{places}f} ± {self.noise:.{places}f}"
+        shown = _exponent(self.mean, digits) - exponent + digits - 1
+        return f"{self.mean:+.{max(0, min(shown, MAX_PLACES))}e} ± {self.noise:.{digits - 1}e}"
 
     @classmethod
     def normal(cls, mean: float, noise: float, pairs: int) -> Gain:

@@ -11,7 +11,7 @@ from analysis.event_lines import change_of, line_of, trial_name
 from analysis.untrusted_text import first_line
 from analysis.words import plural
 from islands import events as ev
-from islands.records import Gain
+from islands.records import Gain, decimal
 from islands.state.run_state import State
 
 LEAST_LOST_S = 0.1
@@ -108,7 +108,7 @@ def verdict_reached(event: ev.VerdictReached, state: State) -> str:
     if event.verdict == "discard" or event.null:
         return text
     score = state.scores.mean(state.islands[event.island].head)
-    return f"{text}; head scores {score:.4f}"
+    return text if score is None else f"{text}; head scores {decimal(score, 4)}"
 
 
 @describe.register

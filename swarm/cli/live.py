@@ -16,7 +16,7 @@ from analysis.times import duration, lasted
 from analysis.untrusted_text import first_line
 from harness.contract import VoidCause
 from islands import events as ev
-from islands.records import Ending
+from islands.records import Ending, decimal
 from islands.state.contention import NOTABLE_SLOWDOWN
 from islands.state.population import IslandState
 from islands.state.run_state import State
@@ -217,8 +217,8 @@ def _row(
 ) -> Iterator[str]:
     score, gain = state.scores.mean(island.head), state.gain(island)
     yield name
-    yield "-" if score is None else f"{score:.4f}"
-    yield "-" if gain is None else f"{gain:+.4f}"
+    yield "-" if score is None else decimal(score, 4)
+    yield "-" if gain is None else decimal(gain, 4, "+")
     yield str(island.trials)
     yield str(island.endings.get("kept", 0))
     if dropped:

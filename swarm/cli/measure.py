@@ -13,6 +13,7 @@ import click
 from analysis.grid import Grid
 from harness.contract import SandboxKind, SetupError
 from islands.genome.admission import printable_line
+from islands.records import decimal
 from islands.state.population import KeptChange
 from swarm.cli.console import (
     json_option,
@@ -170,6 +171,8 @@ def _table(result: Remeasurement) -> Grid:
     for heading in ("seed", result.against[:10], result.commit[:10], "gain"):
         grid.add_column(heading, right=True)
     for pair in result.pairs:
-        grid.add_row(str(pair.seed), f"{pair.old:.5g}", f"{pair.new:.5g}", f"{pair.gain:+.5f}")
+        grid.add_row(
+            str(pair.seed), f"{pair.old:.5g}", f"{pair.new:.5g}", decimal(pair.gain, 5, "+")
+        )
     grid.caption = f"gain {result.gain.format()} (standard error, paired)"
     return grid

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 
 from harness.contract import HarnessError, SetupError, Slice
 from islands.ratchet.noise import gain_of
-from islands.records import Gain
+from islands.records import Gain, decimal
 from swarm.executors.base import VoidError
 from swarm.executors.workbench import Workbench
 
@@ -69,7 +69,8 @@ class PairBench:
                 old, new = scores[job.old], scores[job.new]
                 gain = gain_of(old, new, direction)
                 pairs[job] = Pair(job.seed, old, new, gain)
-                log(f"{job.new[:10]} seed {job.seed}: {old:.5g} and {new:.5g}, gain {gain:+.5f}")
+                shown = f"{old:.5g} and {new:.5g}, gain {decimal(gain, 5, '+')}"
+                log(f"{job.new[:10]} seed {job.seed}: {shown}")
 
         async with asyncio.TaskGroup() as group:
             for slice_ in self.bench.slices:

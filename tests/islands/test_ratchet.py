@@ -12,7 +12,7 @@ from islands.ratchet.acceptance import CandidateEvidence, KeepTally
 from islands.ratchet.learnt_prior import learn
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.noise import Noise, gain_of, spread, weigh
-from islands.records import Gain
+from islands.records import Gain, decimal
 from islands.rng import seed_of
 from islands.state.lifecycle import LIFECYCLE, LifecycleError, diagram, has_ended, next_state
 from swarm.simulation.rules import RULES
@@ -133,11 +133,39 @@ def test_a_gain_is_better_above_zero_in_both_directions():
         (0.0, 1e-5, "+0.000000 ± 0.000010"),
         (0.25, 0.0, "+0.25 ± 0"),
         (0.25, float("inf"), "+0.25 ± inf"),
+        (float("inf"), 0.1, "+inf ± 0.1"),
+        (-1.2345e228, 1.2e227, "-1.23e+228 ± 1.2e+227"),
+        (0.5, 3e9, "+5e-01 ± 3.0e+09"),
+        (2e-13, 1.5e-14, "+2.00e-13 ± 1.5e-14"),
+        (123456.0, 1e-20, "+1.234560000e+05 ± 1.0e-20"),
     ],
 )
 def test_a_gain_is_printed_with_the_digits_that_its_noise_justifies(mean, noise, text):
     """Two digits of noise, the mean to the same place, always signed."""
     assert Gain(mean, noise, 1).format() == text
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e-300, -3e-9, 0.1, -12345.6, 1e9, -1e228, 1.7e308])
+@pytest.mark.parametrize("noise", [0.0, 1e-300, 1e-9, 0.1, 99.96, 1e9, 1e228, math.inf])
+def test_no_number_of_a_candidate_is_longer_than_a_line(mean, noise):
+    """A diverged loss has more than 200 digits; so has one that a genome makes tiny."""
+    assert len(Gain(mean, noise, 1).format()) <= 40
+    assert len(decimal(mean, 5, "+")) <= 18
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "+0.0000"),
+        (-0.01234, "-0.0123"),
+        (12345678.0, "+12345678.0000"),
+        (2.3456e228, "+2.35e+228"),
+        (0.000012, "+1.2e-05"),
+    ],
+)
+def test_a_number_has_its_places_or_an_exponent(value, text):
+    """Four places of a score of 0.000012 would show nothing of it."""
+    assert decimal(value, 4, "+") == text
 
 
 def test_spread_of_one_score_is_unknown_and_zero():

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import duckdb
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from analysis.database.queries import Answer, answer, reading_only
@@ -120,9 +121,15 @@ class RecordedRun:
         return answer(self._con, "FROM kept")
 
     def sql(self, query: str) -> DuckDBPyRelation:
-        """Return the relation of a query that only reads. Raises SetupError for any other."""
-        reading_only(self._con, query)
-        return self._con.sql(query)
+        """Return the relation of a query that only reads.
+
+        Raises SetupError, in one line, for any other and for one that DuckDB rejects.
+        """
+        try:
+            reading_only(self._con, query)
+            return self._con.sql(query)
+        except duckdb.Error as error:
+            raise SetupError(first_line(str(error))) from error
 
     def ablation(self, target: str = "") -> Ablation:
         """Return what each change of `target` is worth in place.

@@ -45,7 +45,7 @@ class TrialRequest:
     rung: index in program.md's rungs
     split: the held-out split to score on
     audit: positions scored again for look-ahead
-    check: number of the sentinel, stack check or promotion it belongs to, 0 for none
+    check_number: number of the sentinel, stack check or promotion it belongs to, 0 for none
     share: fraction of the rung's seconds that the trial is given
     slice: name of the slice to run on, empty for the island's own
     fresh: number of the piece of fresh data to score on as well, 0 for none

@@ -8,7 +8,8 @@ from typing import TypeAlias
 from islands import events as ev
 
 SliceEpoch: TypeAlias = tuple[str, int]
-"""A slice's name, and how many times it was released with another level."""
+"""A slice's name, and the number of a level that it had: 0 at first, then one more whenever it was
+released with another level, or seen to have moved to one (`Sentinels.moved`)."""
 
 
 @dataclass(slots=True)

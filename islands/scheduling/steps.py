@@ -60,7 +60,10 @@ class RestartHead:
 
 @dataclass(frozen=True, slots=True)
 class DropMigrant:
-    """End an experiment that was admitted and not measured: its parent is not the head any more."""
+    """End an experiment that was admitted and not measured, and whose parent is no head any more.
+
+    It or its parent was quarantined, or a person restarted the island: the `reason` says which.
+    """
 
     experiment: Experiment
     reason: str

@@ -1,7 +1,7 @@
 """Lifecycle of an experiment: a table of states, what can happen in each, and the next state.
 
-The README's diagram is drawn from this table (`diagram`). An occurrence that the table does not
-list raises LifecycleError: it is a bug of swarm, never a candidate's.
+The diagram in islands/state/README.md is drawn from this table (`diagram`). An occurrence that the
+table does not list raises LifecycleError: it is a bug of swarm, never a candidate's.
 """
 
 from __future__ import annotations
@@ -79,7 +79,10 @@ def has_ended(state: ExperimentState) -> bool:
 
 
 def diagram() -> str:
-    """Return the table as a Mermaid state diagram, one arrow per pair of states, for the README."""
+    """Return the table as a Mermaid state diagram, one arrow per pair of states.
+
+    It stands in islands/state/README.md.
+    """
     lines = ["stateDiagram-v2", "    [*] --> proposed"]
     for state, successors in LIFECYCLE.items():
         events: dict[str, list[str]] = {}

@@ -81,7 +81,7 @@ class Inbox:
         return [request for _, request in sorted(found, key=lambda one: -one[0])]
 
     def answer(self, request: CommandRequest, reply: CommandReply) -> None:
-        """CommandReply to a request."""
+        """Reply to a request."""
         with suppress(FileNotFoundError):  # the folder is gone with its sender
             _write(self.folder / f"{request.id}{_REPLY}", _ENCODED.dump_json(reply))
 

@@ -13,6 +13,7 @@ from analysis.database.refresh import strays
 from analysis.lineage import fold
 from analysis.pictures import bars, kinds, lanes, progress, tree
 from analysis.pictures.style import MAX_TITLE, island_names
+from harness.contract import SetupError
 from swarm.cli.main import swarm
 from tests.support.record import events_in
 from tests.support.recorded_run import RUN, recorded_run
@@ -38,6 +39,25 @@ def test_it_is_a_run_of_many_experiments_whose_graph_the_tables_hold(night):
         assert dict(run.graph.nodes(data=True)) == dict(graph.nodes(data=True))
         assert sorted(run.graph.edges(keys=True)) == sorted(graph.edges(keys=True))
         assert strays(run.folder) == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "line"),
+    [
+        ("SELEC 1", 'Parser Error: syntax error at or near "SELEC"'),
+        ("FROM nowhere", "Catalog Error: Table with name nowhere does not exist!"),
+        ("SELECT nothing FROM run", "Binder Error:"),
+        ("DROP TABLE nodes", "a question only reads"),
+        ("SELECT 1; SELECT 2", "one question at a time"),
+    ],
+)
+def test_a_query_that_cannot_be_answered_is_one_line(night, query, line):
+    """As documented: a notebook catches one kind of error, and no traceback of DuckDB's."""
+    with open_run(night) as run:
+        with pytest.raises(SetupError) as caught:
+            run.sql(query)
+        assert str(caught.value).startswith(line)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import posixpath
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 from harness.problem.project_runners import without_runner
 from swarm.init.worktree import Worktree
@@ -73,6 +74,24 @@ def file_problem(path: str, tree: Worktree) -> str:
     path = posixpath.normpath(path)
     if path == "." or path in tree.files or any(file.startswith(f"{path}/") for file in tree.files):
         return ""
+    if problem := _outside(path, tree):
+        return problem
     if (tree.folder / path).exists():
-        return f"names {path}, which is not tracked: `git add {path}`"
+        return f"names {path}, which is not tracked: `git add {shlex.quote(path)}`"
     return f"names {path}, which does not exist{nearest(path, tree.files)}"
+
+
+def _outside(path: str, tree: Worktree) -> str:
+    """Return why `path` leads out of the folder of program.md, with the fix; "" where it stays.
+
+    A link is taken for itself: git tracks it, wherever it leads.
+    """
+    if not posixpath.isabs(path) and path.split("/", maxsplit=1)[0] != "..":
+        return ""
+    named = Path(posixpath.normpath(tree.folder / path))
+    place = named.parent.resolve() / named.name
+    if place.is_relative_to(tree.folder):
+        return f"names {path}: write `{place.relative_to(tree.folder)}`, as from {tree.folder}"
+    if place.is_relative_to(tree.root.resolve()):
+        return f"names {path}, which is above program.md: make program.md in a folder above both"
+    return f"names {path}, which is outside the repository: copy it into the repository first"

@@ -1,8 +1,10 @@
 """A command line is checked against the tracked files before it is written down."""
 
+from dataclasses import replace
+
 import pytest
 
-from swarm.init.commands import command_problem
+from swarm.init.commands import command_problem, file_problem
 from swarm.init.worktree import look
 from tests.support.repository import make, write
 
@@ -57,3 +59,35 @@ def test_a_program_that_a_build_makes_may_be_missing(tree):
     """Only where there is a build."""
     assert command_problem("./bench", tree, built=True) == ""
     assert "does not exist" in command_problem("./bench", tree)
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/etc/passwd", "names /etc/passwd, which is outside the repository: copy it into"),
+        ("../../x.py", "names ../../x.py, which is outside the repository"),
+        ("{repo}/src/f.py", "names {repo}/src/f.py: write `src/f.py`, as from {repo}"),
+        ("a/../src/f.py", ""),
+        ("src", ""),
+        ("./src/", ""),
+        ("..x", "names ..x, which does not exist"),
+    ],
+)
+def test_a_path_that_leads_out_is_said_to(tree, path, problem):
+    """No `git add` could help there."""
+    place = {"repo": tree.folder}
+    said = file_problem(path.format(**place), tree)
+    assert said.startswith(problem.format(**place)) and bool(said) == bool(problem)
+    assert "git add" not in said
+
+
+def test_a_path_above_a_program_of_a_folder_is_told_from_one_outside(tree):
+    """It is in the repository, and no program.md of that folder can name it."""
+    inner = replace(tree, folder=tree.folder / "src", files=frozenset({"f.py"}))
+    assert "is above program.md: make program.md in a folder" in file_problem("../bench.py", inner)
+    assert "outside the repository" in file_problem("../../bench.py", inner)
+
+
+def test_a_script_elsewhere_is_outside_too(tree):
+    """No trial would see it."""
+    assert "outside the repository" in command_problem("python /etc/bench.py", tree)

@@ -35,7 +35,7 @@ Fit = Literal["", "fold", "shorten"]
 
 
 @dataclass(slots=True)
-class Column:
+class GridColumn:
     """A column of a grid: its header, its side, how it gives way, and its cells."""
 
     header: str
@@ -78,7 +78,7 @@ class Grid:
     def __init__(self, title: str = "", *, rule: bool = False, drop: Sequence[str] = ()) -> None:
         self.title, self.caption = title, ""
         self._rule, self._drop = rule, tuple(drop)
-        self.columns: list[Column] = []
+        self.columns: list[GridColumn] = []
         self._styles: list[str] = []
 
     @property
@@ -88,7 +88,7 @@ class Grid:
 
     def add_column(self, heading: str, *, right: bool = False, fit: Fit = "") -> None:
         """Add a column: of figures or names, which are never cut, or of text (`fit`)."""
-        self.columns.append(Column(heading, right, fit))
+        self.columns.append(GridColumn(heading, right, fit))
 
     def add_row(self, *cells: str | Text, style: str = "") -> None:
         """Add a row with a cell for each column."""
@@ -114,7 +114,7 @@ class Grid:
         if self.caption:
             yield folded(Text(self.caption, style="table.caption"), room)
 
-    def _fitting(self, room: int) -> tuple[list[Column], list[int]]:
+    def _fitting(self, room: int) -> tuple[list[GridColumn], list[int]]:
         """Return the columns to show and their widths; none where no choice of them fits."""
         shown = list(self.columns)
         for leave_out in (None, *self._drop):
@@ -126,7 +126,7 @@ class Grid:
                     return shown, widths
         return [], []
 
-    def _table(self, shown: list[Column], widths: list[int]) -> Table:
+    def _table(self, shown: list[GridColumn], widths: list[int]) -> Table:
         lines = box.SIMPLE_HEAD if self._rule else None  # its lines are one of the spaces of a gap
         table = Table(box=lines, show_edge=False, pad_edge=False)
         table.padding = (0, _GAP - 1 if self._rule else _GAP, 0, 0)
@@ -154,7 +154,7 @@ class Grid:
                     yield folded(label + column.cells[number], room, indent=4)
 
 
-def _shared(shown: list[Column], room: int, *, whole_headings: bool) -> list[int]:
+def _shared(shown: list[GridColumn], room: int, *, whole_headings: bool) -> list[int]:
     """Return widths that fit into the room, the widest text giving way first; [] for none."""
     least = [column.least() for column in shown]
     if whole_headings:

@@ -23,6 +23,7 @@ from islands.rng import seed_of
 from swarm.check.records import LEFT, SAW, BaseRuns, BaseTrial
 from swarm.executors.base import VoidError
 from swarm.executors.workbench import make_workbench, shortened
+from swarm.project.printing_scripts import printing_script
 from swarm.project.program import Program
 
 BROKEN = b"\x00<<< swarm check: broken on purpose )]} '\"\n"
@@ -150,6 +151,7 @@ class _BaseBench:
             text=bool(self._base.program.settings.text),
             sees=_sees(self._problem),
             task=self._base.program.settings.task,
+            printed_by=printing_script(self._base.program),
             cut=self._rung.seconds < self._base.program.settings.rungs[0].seconds,
         )
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from harness.contract import Evidence
 from islands.ratchet.guards import Guards, measures, missing_guards
 from islands.ratchet.noise import spread
 from islands.ratchet.policy import RatchetPolicy
@@ -54,7 +55,7 @@ def findings(runs: BaseRuns, policy: RatchetPolicy) -> list[Finding]:
         *_money(runs),
         *_guards(runs, policy.guards),
         *_reach(runs, policy),
-        _evidence(runs),
+        evidence_finding(runs.evidence, runs.printed_by),
         *_genome(runs),
         *_checks(runs),
         *_leftovers(runs),
@@ -197,15 +198,20 @@ def _gain(gain: float, mean: float) -> str:
     return f"{gain:.3g}" + (f" ({gain / abs(mean):.2%})" if mean else "")
 
 
-def _evidence(runs: BaseRuns) -> Finding:
-    if runs.evidence == "verified":
+def evidence_finding(evidence: Evidence, printed_by: str) -> Finding:
+    """Return what the score is worth; `printed_by`: the genome's file that prints it, "" for none.
+
+    That is told apart: elsewhere a candidate has to reach into the process that prints.
+    """
+    if evidence == "verified":
         return Finding("ok", "evidence", "verified: computed outside the candidate's process")
-    return Finding(
-        "warn",
-        "evidence",
-        "reported: printed by the process that runs the candidate, which could print anything",
-        "add `score:` (a scorer that reads what `run` leaves in $OUT) or use `task: function`",
-    )
+    fix = "add `score:` (a scorer that reads what `run` leaves in $OUT) or use `task: function`"
+    if printed_by:
+        text = f"printed by {printed_by}, which a candidate may change to print any number"
+        fix = f"leave {printed_by} out of `genome:`, {fix}"
+    else:
+        text = "printed by the process that runs the candidate, which could print anything"
+    return Finding("warn", "evidence", f"reported: {text}", fix)
 
 
 def _genome(runs: BaseRuns) -> Iterator[Finding]:

@@ -58,6 +58,7 @@ class BaseRuns:
     - `cut`: whether trials of a run may take longer than `limit`
     - `sees`: what a trial is given, "" where that is the task's own
     - `task`: name of the kind of task
+    - `printed_by`: the genome's file that prints the metric, "" for none
     """
 
     metric: str
@@ -74,6 +75,7 @@ class BaseRuns:
     sees: str = ""
     cut: bool = False
     task: str = "command"
+    printed_by: str = ""
 
     @property
     def scored(self) -> tuple[BaseTrial, ...]:

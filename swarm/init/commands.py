@@ -14,8 +14,8 @@ from pathlib import Path
 from harness.problem.project_runners import without_runner
 from swarm.init.worktree import Worktree
 from swarm.project.errors import nearest
+from swarm.project.printing_scripts import script_of
 
-_SCRIPT_RUNNERS = re.compile(r"python[\d.]*|node|deno|bun|ruby|perl|Rscript|bash|sh|julia|php")
 _NEEDED_FILES = {
     "make": ("Makefile", "makefile", "GNUmakefile"),
     "npm": ("package.json",),
@@ -53,20 +53,8 @@ def command_problem(command: str, tree: Worktree, *, built: bool = False) -> str
         return f"needs a {needed[0]} here, and none is tracked: add it, or run it elsewhere"
     if not _PYTHON.fullmatch(name) and shutil.which(program) is None:
         return f"starts {program!r}, which is not installed here: install it, or correct the name"
-    script = _script(name, arguments)
+    script = script_of(name, arguments)
     return file_problem(script, tree) if script else ""
-
-
-def _script(program: str, arguments: list[str]) -> str:
-    """Return the script that an interpreter is to run, "" where the line names none."""
-    if not _SCRIPT_RUNNERS.fullmatch(program):
-        return ""
-    for word in arguments:
-        if word in ("-c", "-m", "-e", "--eval", "-p", "--print", "--test"):
-            return ""
-        if not word.startswith("-"):
-            return word
-    return ""
 
 
 def file_problem(path: str, tree: Worktree) -> str:

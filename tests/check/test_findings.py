@@ -104,6 +104,12 @@ def test_a_sound_problem_has_nothing_to_fix():
             "ok",
             "",
         ),
+        (
+            replace(SOUND, evidence="reported", printed_by="a.py"),
+            "evidence",
+            "warn",
+            "leave a.py out of `genome:`, add `score:`",
+        ),
         (replace(SOUND, metric="wall_seconds"), "direction", "warn", "`direction: minimize`"),
         (
             replace(

@@ -130,3 +130,14 @@ def test_a_base_that_passed_is_tried_again_after_an_edit(tmp_path, path, old, ne
     told = swarm(repo, "launch", "--trials", "1", code=2)
     assert said in told and told.count("\n") == 1
     assert not (repo / ".swarm/run1").exists()
+
+
+@pytest.mark.sandbox
+def test_a_genome_that_prints_its_own_score_is_said_by_check_and_by_each_new_run(tmp_path):
+    """Also where the check has passed, and a launch does not run the base again."""
+    program = PROGRAM.replace("[solve.py]", "[bench.py]")
+    said = "reported: printed by bench.py, which a candidate may change to print any number"
+    found = check(tmp_path, SOUND, program=program)
+    assert (found["evidence"]["severity"], found["evidence"]["text"]) == ("warn", said)
+    for _ in range(2):
+        assert said in swarm(tmp_path / "repo", "launch", "--new", "--trials", "1")

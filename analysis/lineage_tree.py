@@ -6,7 +6,7 @@ chain of fifty fits the screen; each head's children are the experiments tried o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -27,17 +27,18 @@ _STYLES = {
 }
 
 
-def tree(graph: Graph, islands: Iterable[str]) -> Tree:
+def tree(graph: Graph, islands: Mapping[str, Collection[str]]) -> Tree:
     """Return the part of the lineage that belongs to `islands`.
 
-    Islands of which it has nothing share a line.
+    `islands` has the commits that each one's head is built on, others' too. Islands of which the
+    graph has nothing share a line.
     """
     bases = [node for node, data in graph.nodes(data=True) if data["kind"] == "base"]
     root = Tree(Shortened(Text(" ".join(_head(graph, base) for base in bases))), highlight=False)
     empty: list[str] = []
-    for island in islands:
+    for island, under in islands.items():
         branch = Tree(Shortened(Text(island, style="bold")), highlight=False)
-        heads = _heads(graph, island)
+        heads = _heads(graph, island, under)
         for base in bases:
             _add_tried(branch, graph, island, base, heads)
         for head in heads:
@@ -74,13 +75,13 @@ def _tried(graph: Graph, head: str) -> list[str]:
     return sorted(tried, key=lambda node: int(graph.nodes[node]["experiment"]))
 
 
-def _heads(graph: Graph, island: str) -> list[str]:
-    """Return the commits the island kept, and other islands' heads that it adopted and built on."""
+def _heads(graph: Graph, island: str, under: Collection[str]) -> list[str]:
+    """Return the commits the island kept, and others' that it stands on or has built on."""
     kept = [
         (data["step"], node)
         for node, data in graph.nodes(data=True)
         if data.get("ending") == "kept"
-        and (data["island"] == island or _built_on(graph, island, node))
+        and (data["island"] == island or node in under or _built_on(graph, island, node))
     ]
     return [node for _, node in sorted(kept)]
 

@@ -25,8 +25,9 @@ _TRIED: Final = """
 WITH own AS (SELECT node FROM nodes WHERE island IN (SELECT unnest($islands)))
 FROM own UNION SELECT node FROM nodes WHERE kind = 'base'
 UNION SELECT source FROM edges WHERE target IN (FROM own)
+UNION SELECT commit FROM kept WHERE island IN (SELECT unnest($islands))
 """
-"""What the islands tried, what that came from, and the bases."""
+"""What the islands tried, what that came from, what their heads are built on, and the bases."""
 
 _KIN: Final = """
 WITH RECURSIVE joints AS MATERIALIZED (

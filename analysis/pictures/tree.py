@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from matplotlib.axes import Axes
@@ -23,6 +24,12 @@ _ARROWS = """
 SELECT source, target FROM edges WHERE kind IN ('migrated', 'ported', 'crossed_with')
 """
 
+
+_ADOPTED = """
+SELECT heads.island, head FROM heads JOIN nodes ON node = head
+WHERE ending = 'kept' AND nodes.island <> heads.island
+"""
+"""Islands whose head another one made."""
 
 MAX_NAMES = 60
 """Kept changes up to which each is named; of more, the twelve that gained most."""
@@ -60,15 +67,39 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
             if edge["source"] in place and edge["target"] in place
         ],
     )
+    adopted = {row["island"]: row["head"] for row in source.rows(_ADOPTED)}
+    _adopted(panel, theme, islands, place, adopted)
     panel.scatter([0] * len(islands), range(len(islands)), marker="s", color=theme.text, s=30)
     panel.set_yticks(range(len(islands)), islands)
     panel.set_ylim(-0.6, len(islands) - 0.1)
     panel.set_xlim(-0.5, len(rows) + 2.0)
     panel.set_xticks([])
-    what = "kept changes, in order; dashed: came from another island"
+    what = "kept changes, in order; dashed: came from another island; ring: its head, adopted"
     if len(rows) > MAX_NAMES:
         what += f"; the {_BEST} that gained most of {len(rows):,} are named"
     label(panel, theme, what, "", "lineage")
+
+
+def _adopted(
+    panel: Axes,
+    theme: Theme,
+    islands: list[str],
+    place: Mapping[str, _Point],
+    heads: Mapping[str, str],
+) -> None:
+    """Draw a ring on an island's row below or above the head that it adopted, and a dashed line."""
+    pairs = [(place[head], (place[head][0], islands.index(name))) for name, head in heads.items()]
+    look: dict[str, Any] = {"colors": theme.text, "linestyles": "--", "linewidths": 0.5}
+    panel.add_collection(LineCollection(pairs, zorder=2, **look))
+    rings = [ring for _, ring in pairs]
+    panel.scatter(
+        [x for x, _ in rings],
+        [y for _, y in rings],
+        s=60,
+        facecolors="none",
+        edgecolors=theme.text,
+        zorder=3,
+    )
 
 
 def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -77,14 +77,13 @@ def lineage(
         raise SetupError(f"--out {out}: say what to write with --format {'|'.join(FORMATS)}")
     latest = 0 if kept else limit
     with reading(locate(name).path) as con:
-        islands = [row[0] for row in answer(con, "SELECT island FROM standings").rows]
-        chosen = _named(island, islands)
+        chosen = _named(island, dict(answer(con, _UNDER).rows))
         node = find_experiment(con, change)["node"] if change else ""
         if export is not None:
-            choose(con, chosen, node, latest)
+            choose(con, [*chosen], node, latest)
             _export(con, export, out)
             return
-        left_out = choose(con, chosen, node, MAX_SHOWN if latest is None else latest)
+        left_out = choose(con, [*chosen], node, MAX_SHOWN if latest is None else latest)
         graph = load_chosen(con)
         said = answer(con, "FROM steering ORDER BY recorded, rowid").named() if not change else []
     console = wide_console()
@@ -96,13 +95,20 @@ def lineage(
         console.print(Shortened(Text(line)))
 
 
-def _named(island: str | None, islands: list[str]) -> list[str]:
+_UNDER = """
+SELECT island, (SELECT coalesce(list(commit), []) FROM kept WHERE kept.island = standings.island)
+FROM standings
+"""
+"""Each island, and the kept changes that its head is built on."""
+
+
+def _named(island: str | None, islands: dict[str, list[str]]) -> dict[str, list[str]]:
     """Return the islands to show: one by name, or all. Raises SetupError for an unknown one."""
     if island is not None and island not in islands:
         raise SetupError(
             f"--island {island}: no such island; choose one of {', '.join(sorted(islands))}"
         )
-    return islands if island is None else [island]
+    return islands if island is None else {island: islands[island]}
 
 
 def _said(row: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Every question to the record of a real run on the flagship, which a busy machine measured."""
 
+import io
 import re
 import subprocess
 import sys
@@ -7,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
-from analysis import open_run
+from analysis import lineage_tree, open_run
 from analysis.database.refresh import strays
 from analysis.lineage import fold
 from analysis.pictures import bars, kinds, lanes, progress, tree
@@ -171,3 +173,37 @@ print(len(Line2D.set.__doc__))
         for first in ("", "skip_docstring_tables()")
     ]
     assert lengths[0] > 1000 > lengths[1]
+
+
+@pytest.mark.parametrize("words", [["--kept"], ["--kept", "--island", "b"], ["--island", "b"]])
+def test_an_island_shows_the_changes_that_its_head_is_built_on(night, monkeypatch, words):
+    """Island b adopted the head of a, and with it both changes of a."""
+    monkeypatch.chdir(night)
+    told = CliRunner().invoke(swarm, ["lineage", *words]).output
+    own = re.split(r"(?m)^.── b$", told)[1]
+    assert re.findall(r"(#\d+) kept", own) == ["#48", "#36", "#55"]
+    assert own.count("kept by a") == 2
+
+
+def test_an_island_that_kept_nothing_itself_shows_what_it_stands_on(night):
+    """Its line is not `nothing on b`: the head that it adopted is its own."""
+    with open_run(night) as run:
+        graph = run.graph
+        graph.remove_node(run.why("#48").node)
+        heads = [run.why(change).node for change in ("#36", "#55")]
+    console = Console(file=io.StringIO(), width=120)
+    others = [node for node, data in graph.nodes(data=True) if data.get("ending") != "kept"]
+    graph.remove_nodes_from(node for node in others if graph.nodes[node]["kind"] != "base")
+    console.print(lineage_tree.tree(graph, {"a": heads, "b": heads, "c": []}))
+    told = console.file.getvalue()
+    assert told.count("kept by a") == 2
+    assert "nothing on c" in told
+
+
+def test_the_picture_has_a_ring_for_the_head_that_an_island_adopted(night):
+    """On the row of b, over the change of a that is its head."""
+    with open_run(night) as run:
+        drawn = kinds.figure("lineage", run.source)
+    rings = [dots for dots in drawn.axes[0].collections if not len(dots.get_facecolor())]
+    spots = [tuple(map(float, spot)) for dots in rings for spot in dots.get_offsets()]
+    assert (3.0, 1.0) in spots

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,29 @@ def test_ctrl_c_ends_a_command_without_a_traceback(monkeypatch, capsys, error):
     monkeypatch.setattr(main, "swarm", interrupted)
     assert main._run({}) == 130
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("module", ["click", "harness.contract", "swarm.cli.report"])
+def test_ctrl_c_during_the_imports_leaves_no_traceback(module):
+    """`swarm` ends with 130 and says nothing, wherever in its imports the signal comes."""
+    program = f"""
+import runpy, sys
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+sys.argv = ["swarm", "report"]
+runpy.run_module("swarm", run_name="__main__")
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (told.returncode, told.stderr.strip(), told.stdout) == (130, b"", b"")
+
+
+def test_the_command_that_is_installed_is_that_quiet_one():
+    """Its console script calls `swarm.__main__`, which imports the command line in its `try`."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert project["project"]["scripts"] == {"swarm": "swarm.__main__:run"}
 
 
 def test_workers_start_with_ctrl_c_ignored():

@@ -6,7 +6,10 @@ opened and closed at any time. Its library is the extra `watch`.
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from rich.text import Text
@@ -64,7 +67,10 @@ class WatchApp(App[None]):
     ChangeScreen VerticalScroll { margin: 1 3; padding: 0 1; border: round $primary; }
     ChangeScreen VerticalScroll { background: $surface; }
     """
-    BINDINGS: ClassVar = [Binding("q", "quit", "Quit")]
+    BINDINGS: ClassVar = [
+        Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),  # over the evidence, too
+    ]
     ENABLE_COMMAND_PALETTE = False
 
     def __init__(self, records: Records, run: str) -> None:
@@ -83,7 +89,9 @@ class WatchApp(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Draw at once, and look for more each POLL_S."""
+        """Draw at once, and look for more each POLL_S; SIGINT from outside ends it as Ctrl-C."""
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # not in every thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.exit)
         self.title = self._run
         self.query_one("#kept").border_title = "kept (Enter: evidence)"
         self.query_one("#events").border_title = "events"

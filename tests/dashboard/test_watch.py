@@ -2,8 +2,10 @@
 
 import asyncio
 import dataclasses
+import os
 import re
 import shutil
+import signal
 
 import pytest
 
@@ -51,6 +53,35 @@ def test_a_run_is_watched_and_enter_shows_the_evidence(repo, tmp_path):
     assert "+# </pre><script>" in shown
     assert not re.search("[\x00-\x08\x1b\u202a-\u202e\u2066-\u2069]", shown)
     assert "trials, A/A tests kept" in standing
+
+
+@pytest.mark.parametrize("over_evidence", [False, True])
+def test_ctrl_c_ends_it(repo, over_evidence):
+    """As q does, and over the evidence on a change, too."""
+
+    async def ended():
+        app = WatchApp(Records(repo.path), RUN)
+        async with app.run_test(size=(120, 40)) as pilot:
+            if over_evidence:
+                await pilot.press("enter")
+                assert isinstance(app.screen, ChangeScreen)
+            await pilot.press("ctrl+c")
+            return app._exit
+
+    assert asyncio.run(ended())
+
+
+def test_sigint_from_outside_ends_it(repo):
+    """`kill -INT` is what Ctrl-C is where the terminal is not raw."""
+
+    async def ended():
+        app = WatchApp(Records(repo.path), RUN)
+        async with app.run_test(size=(120, 40)) as pilot:
+            os.kill(os.getpid(), signal.SIGINT)
+            await pilot.pause()
+            return app._exit
+
+    assert asyncio.run(ended())
 
 
 def test_without_a_terminal_a_line_says_what_to_use(repo):

@@ -274,6 +274,9 @@ class RecordedRun:
     def _best_head(self) -> str:
         rows = answer(self._con, "SELECT head FROM standings WHERE kept > 0").rows
         if not rows:
-            raise SetupError("nothing was kept in this run yet: there is nothing to ablate")
+            sql = "FROM nodes WHERE ending = 'kept' AND quarantined IS NOT NULL"
+            lost = answer(self._con, sql, 1).rows
+            what = "what was kept was dropped or quarantined" if lost else "nothing was kept yet"
+            raise SetupError(f"{what}: there is nothing to ablate")
         head: str = rows[0][0]
         return head

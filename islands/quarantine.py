@@ -119,6 +119,11 @@ class Quarantines:
         self._candidates: dict[int, str] = {}
         self._dropped: set[str] = set()
 
+    @property
+    def has_heads(self) -> bool:
+        """Whether something that was kept is quarantined."""
+        return not self._built_on.isdisjoint(self.commits)
+
     def reason(self, *commits: str) -> str:
         """Return why `commits`, of which at least one is quarantined, are."""
         return REASON if self._dropped.isdisjoint(commits) else DROPPED

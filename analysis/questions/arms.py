@@ -28,9 +28,6 @@ DRAWS = 2000
 SWARM = "the swarm"
 """Name of all arms together."""
 
-PLAIN_SAMPLING = "iid"
-"""Agent that samples a model without history."""
-
 _Matrix: TypeAlias = npt.NDArray[np.float64]
 
 _ROWS = """

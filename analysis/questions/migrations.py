@@ -25,7 +25,8 @@ class MigrationAttempt:
     origin_experiment, origin_island: the change that was offered, and where it was made
     mode: `migrated` as it is, or `ported` by the island's agent
     hypothesis: what its maker expected
-    result: worked, failed, conflicted, already there, refused or outdated; `open` while it is tried
+    result: worked, failed, conflicted, already there, refused, outdated, or quarantined since;
+      `open` while it is tried
     reason: why, in a line
     origin_gain, gain: what it gained there and here, None where it was not measured in pairs
     """

@@ -27,13 +27,14 @@ class FixedMarginRule:
         if not pairs:
             return screen_candidate(evidence, self.screen_sds * noise.pair)
         gain = weigh(pairs, noise)
+        seeds = f"{gain.pairs} fresh {'seed' if gain.pairs == 1 else 'seeds'}"
         if gain.mean <= noise.floor:
-            return Decision("discard", f"no gain on {gain.pairs} fresh seeds", gain)
+            return Decision("discard", f"no gain on {seeds}", gain)
         if len(pairs) < self.max_pairs:
-            return Decision("confirm", f"better on {gain.pairs} fresh seeds", gain)
+            return Decision("confirm", f"better on {seeds}", gain)
         if gain.mean > self.margin * gain.noise:
-            return Decision("keep", f"better on {gain.pairs} fresh seeds", gain)
-        return Decision("discard", f"{NEAR_MISS} on {gain.pairs} fresh seeds", gain)
+            return Decision("keep", f"better on {seeds}", gain)
+        return Decision("discard", f"{NEAR_MISS} on {seeds}", gain)
 
 
 NOISELESS = FixedMarginRule(max_pairs=1, screen_sds=0.0)

@@ -26,7 +26,7 @@ from swarm.cli.run_steps import run_steps
 from swarm.coordinator import run_actions
 from swarm.coordinator.run import Run
 from swarm.project.runs import load_state, locate
-from swarm.results.selection import next_promotion
+from swarm.results.selection import next_promotion, nothing_kept
 
 
 @click.command()
@@ -47,7 +47,7 @@ def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
     resumable = promotions.open is not None or promotions.unbuilt_promotion() is not None
     new = resumable or next_promotion(before) is not None
     if not new and not promotions.ended:
-        raise SetupError(_NOTHING_KEPT)
+        raise SetupError(nothing_kept(before))
     state = before
     if new:
         state = run_steps(folder, sandbox, _next_step, _begin, as_json=as_json)
@@ -62,9 +62,6 @@ def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
     return 0
 
 
-_NOTHING_KEPT = "nothing was kept yet: resume the run with `swarm launch`"
-
-
 def _next_step(state: State, name: str) -> RunStep | None:
     return next_run_step(state, name, PromotionPolicy(auto=False))
 
@@ -75,7 +72,7 @@ async def _begin(run: Run) -> None:
         return
     request = next_promotion(run.state)
     if request is None:
-        raise SetupError(_NOTHING_KEPT)  # a change was quarantined since it was looked
+        raise SetupError(nothing_kept(run.state))  # a change was quarantined since it was looked
     await run_actions.start_promotion(run, request)
 
 

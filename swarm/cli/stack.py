@@ -63,9 +63,11 @@ def _due(state: State, *, again: bool) -> bool:
 
 def _require_two(state: State) -> None:
     count = len(state.stacks.parts())
+    lost = "; others were dropped or quarantined" if state.quarantines.has_heads else ""
     if state.stacks.open is None and count < 2:  # noqa: PLR2004 - a stack has two or more
         raise SetupError(
-            f"{plural(count, 'change')} kept, a stack needs two: resume the run with `swarm launch`"
+            f"{plural(count, 'change')} kept, a stack needs two{lost}: resume the run with `swarm"
+            " launch`"
         )
 
 

@@ -32,8 +32,11 @@ from swarm.cli.console import (
 from swarm.cli.next_step import Results, next_step
 from swarm.project.runs import locate
 
-_DROPPED = ("discarded", "failed", "refused", "outdated", "unanswered")
+_DROPPED = ("kept_quarantined", "discarded", "failed", "refused", "outdated", "unanswered")
 """How experiments end that are not kept; the table has a column for each that occurred."""
+
+_HEADINGS = {"kept_quarantined": "quarantined"}
+"""Headings of the table that are not the names of their columns in the record."""
 
 
 @click.command()
@@ -152,10 +155,11 @@ def _grid(facts: Mapping[str, Any]) -> Grid:
     marks = f"{run['direction']}, {run['evidence']}{unconfined(bool(facts['unconfined']))}"
     title = f"{run['run']}: {run['task']}, {run['metric']} ({marks})"
     dropped = [ending for ending in _DROPPED if any(island[ending] for island in islands)]
-    grid = Grid(title, rule=True, drop=(*reversed(dropped), "head", "trials", "$"))
+    headings = [_HEADINGS.get(ending, ending) for ending in dropped]
+    grid = Grid(title, rule=True, drop=(*reversed(headings), "head", "trials", "$"))
     for heading in ("island", "head"):
         grid.add_column(heading)
-    for heading in (run["metric"], "gain", "trials", "kept", *dropped, "$"):
+    for heading in (run["metric"], "gain", "trials", "kept", *headings, "$"):
         grid.add_column(heading, right=True)
     for island in islands:
         grid.add_row(*_row(island, dropped))

@@ -24,6 +24,10 @@ class LaunchBase:
     """Path of the program.md in the repository."""
 
 
+NO_COMMIT = "{} has no commit yet: commit program.md and the genome"
+"""What is said of an empty repository."""
+
+
 def tip(repo: Path) -> LaunchBase:
     """Return the checked-out commit, its branch and the program.md that is meant here.
 
@@ -33,7 +37,7 @@ def tip(repo: Path) -> LaunchBase:
     try:
         commit = str(git.rev_parse("--verify", "--quiet", "HEAD^{commit}"))
     except GitCommandError:
-        raise SetupError(f"{repo} has no commit yet: commit program.md and the genome") from None
+        raise SetupError(NO_COMMIT.format(repo)) from None
     try:
         branch = str(git.symbolic_ref("--quiet", "--short", "HEAD"))
     except GitCommandError:

@@ -15,9 +15,10 @@ from islands.state.population import KeptChange
 from islands.state.run_state import State
 from swarm.executors.require_sandbox import require_sandbox
 from swarm.executors.workbench import make_workbench
-from swarm.project.repository import load_program
+from swarm.project.repository import NO_COMMIT, load_program
 from swarm.project.runs import RunFolder, load_state, require_stopped
 from swarm.results.pair_bench import Job, Pair, PairBench, gain_of_pairs
+from swarm.results.selection import nothing_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ async def remeasure_kept(
     state = load_state(folder)
     kept = list(state.keeps.values())
     if not kept:
-        raise SetupError(f"run {folder.name} has kept nothing yet: resume it with `swarm launch`")
+        raise SetupError(nothing_kept(state))
     commits = [(change.parent, change.commit) for change in kept]
     return list(
         zip(kept, await _measure_pairs(folder, state, commits, seeds, log, sandbox), strict=True)
@@ -167,4 +168,6 @@ def commit_id(repo: Path, name: str) -> str:
     try:
         return str(Git(repo).rev_parse("--verify", "--quiet", f"{name}^{{commit}}"))
     except GitCommandError:
+        if name == "HEAD":
+            raise SetupError(NO_COMMIT.format(repo)) from None
         raise SetupError(f"no commit {name!r} in {repo}") from None

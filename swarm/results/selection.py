@@ -59,8 +59,15 @@ def best_island(state: State, name: str) -> IslandState:
     candidates = [state.islands[name]] if name else [*state.islands.values()]
     with_keeps = [island for island in candidates if island.kept]
     if not with_keeps:
-        raise SetupError("no change was kept yet: resume the run with `swarm launch`")
+        raise SetupError(nothing_kept(state))
     return max(with_keeps, key=lambda island: state.gain(island) or -math.inf)
+
+
+def nothing_kept(state: State) -> str:
+    """Return why there is no kept change at hand, and what to do, in a line."""
+    lost = "what was kept was dropped or quarantined"
+    what = lost if state.quarantines.has_heads else "no change was kept yet"
+    return f"{what}: resume the run with `swarm launch`"
 
 
 def next_promotion(state: State) -> PromotionRequest | None:

@@ -1,5 +1,8 @@
 """Queries and views of the record, held against the state of the run."""
 
+import shutil
+
+import duckdb
 import pytest
 
 from analysis.database.projection.columns import COLUMNS
@@ -26,8 +29,9 @@ def test_the_standings_agree_with_the_state(recorded, history):
         assert row["usd"] == pytest.approx(island.usd)
         assert row["trials"] == island.trials
         assert row["unanswered"] == island.agent_failures
-        for ending in ("kept", "discarded", "failed", "refused", "outdated"):
+        for ending in ("kept", "discarded", "refused", "outdated"):
             assert row[ending] == island.endings.get(ending, 0)
+        assert row["failed"] + row["kept_quarantined"] == island.endings.get("failed", 0)
     assert ask(recorded, "SELECT sigma FROM noise").rows[0] == pytest.approx(
         [state.scores.noise().sigma]
     )
@@ -82,6 +86,31 @@ def test_migrations_are_recorded_with_their_results(recorded, history):
             continue
         assert row["result"] == ("worked" if verdict.verdict == "keep" else "failed")
         assert row["gain"] == edge["gain"] == verdict.gain.mean
+
+
+def test_views_leave_out_what_is_quarantined_and_what_is_no_request(tmp_path, recorded):
+    """A migrated change that was quarantined since did not work; a summary is no proposal asked."""
+    with reading(recorded):
+        shutil.copy(recorded / "lineage.duckdb", tmp_path / "copy.duckdb")
+    with duckdb.connect(tmp_path / "copy.duckdb") as con:
+        first = "SELECT experiment, island FROM migrations WHERE result = 'worked' LIMIT 1"
+        ((change, island),) = con.execute(first).fetchall()
+        counts = "SELECT requests, kept FROM usage WHERE island = ?"
+        ((requests, kept),) = con.execute(counts, [island]).fetchall()
+        own = "SELECT min(experiment) FROM nodes SEMI JOIN usage USING (island, agent)"
+        own += " WHERE ending = 'kept' AND island = ?"
+        con.execute(
+            f"UPDATE nodes SET quarantined = now() WHERE experiment IN (?, ({own}))",
+            [change, island],
+        )
+        con.execute(
+            "INSERT INTO agent_calls BY NAME (SELECT agent, island, 'summary' AS error_kind"
+            " FROM agent_calls WHERE island = ? LIMIT 1)",
+            [island],
+        )
+        result = "SELECT result FROM migrations WHERE experiment = ?"
+        assert con.execute(result, [change]).fetchall() == [("quarantined",)]
+        assert con.execute(counts, [island]).fetchall() == [(requests, kept - 1)]
 
 
 def test_every_column_has_a_comment_and_one_type(recorded):

@@ -32,7 +32,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     mode=("VARCHAR", "how a change travelled: migrated as it is, or ported by the island's agent"),
     result=(
         "VARCHAR",
-        "worked, failed, conflicted, already there or refused; NULL: still open",
+        "worked, failed, conflicted, already there, refused, outdated or quarantined; NULL: open",
     ),
     origin_gain=("DOUBLE", "gain of the change on the island that it comes from"),
     origin_noise=("DOUBLE", "standard error of that gain"),
@@ -203,6 +203,10 @@ COLUMNS: Mapping[str, Column] = _columns(
         "number of trials, voided ones left out; of a quarantined slice: those it voided",
     ),
     kept=("BIGINT", "number of experiments kept"),
+    kept_quarantined=(
+        "BIGINT",
+        "number of experiments kept whose commit was quarantined since, or dropped by a person",
+    ),
     nulls=("BIGINT", "number of null proposals (they do nothing) with a verdict"),
     nulls_kept=("BIGINT", "number of null proposals that the ratchet would have kept"),
     discarded=(
@@ -225,7 +229,10 @@ COLUMNS: Mapping[str, Column] = _columns(
     recorded=("TIMESTAMP", "when it was added to the ledger"),
     started=("TIMESTAMP", "when the trial started"),
     ended=("TIMESTAMP", "when it ended"),
-    quarantined=("TIMESTAMP", "when it was quarantined with an invalid commit; NULL: it was not"),
+    quarantined=(
+        "TIMESTAMP",
+        "when it was quarantined with an invalid or dropped one; NULL: never",
+    ),
     latest=("TIMESTAMP", "when it last happened"),
     # coordinators
     action=(

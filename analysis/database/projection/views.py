@@ -74,7 +74,8 @@ VIEWS: Mapping[str, View] = {
         """
         SELECT edges.kind AS mode, edges.experiment, edges.island, node.node,
           change.island AS origin_island, change.experiment AS origin_experiment, node.hypothesis,
-          CASE WHEN node.ending = 'kept' THEN 'worked'
+          CASE WHEN node.ending = 'kept' AND node.quarantined IS NOT NULL THEN 'quarantined'
+            WHEN node.ending = 'kept' THEN 'worked'
             WHEN node.ending IN ('discarded', 'failed') THEN 'failed'
             WHEN node.rule = 'conflict' THEN 'conflicted'
             WHEN node.rule = 'present' THEN 'already there'
@@ -138,13 +139,14 @@ VIEWS: Mapping[str, View] = {
         SELECT agent, island, requests, unanswered, calls, tokens_in, tokens_out, usd,
           coalesce(kept, 0) AS kept
         FROM (
-          SELECT agent, island, count(*) AS requests,
+          SELECT agent, island, count(*) FILTER (error_kind IS DISTINCT FROM 'summary') AS requests,
             count(*) FILTER (error_kind NOT IN ('exhausted', 'summary')) AS unanswered,
             sum(calls)::BIGINT AS calls, sum(tokens_in)::BIGINT AS tokens_in,
             sum(tokens_out)::BIGINT AS tokens_out, sum(usd) AS usd
           FROM agent_calls GROUP BY agent, island
         ) LEFT JOIN (
-          SELECT agent, island, count(*) AS kept FROM nodes WHERE ending = 'kept'
+          SELECT agent, island, count(*) AS kept FROM nodes
+          WHERE ending = 'kept' AND quarantined IS NULL
           GROUP BY agent, island
         ) USING (agent, island)
         ORDER BY usd DESC, agent, island
@@ -219,9 +221,8 @@ VIEWS: Mapping[str, View] = {
         ), counts AS (
           SELECT island, count(*) FILTER (ending = 'kept' AND quarantined IS NULL) AS kept,
             count(*) FILTER (ending = 'discarded') AS discarded,
-            count(*) FILTER (
-              ending = 'failed' OR (ending = 'kept' AND quarantined IS NOT NULL)
-            ) AS failed,
+            count(*) FILTER (ending = 'kept' AND quarantined IS NOT NULL) AS kept_quarantined,
+            count(*) FILTER (ending = 'failed') AS failed,
             count(*) FILTER (ending = 'refused') AS refused,
             count(*) FILTER (ending = 'outdated') AS outdated
           FROM nodes GROUP BY island
@@ -238,6 +239,7 @@ VIEWS: Mapping[str, View] = {
           head.scores, head.evidence,
           gains.gain, gains.noise,
           coalesce(trials, 0) AS trials, coalesce(kept, 0) AS kept,
+          coalesce(kept_quarantined, 0) AS kept_quarantined,
           coalesce(discarded, 0) AS discarded,
           coalesce(failed, 0) AS failed, coalesce(refused, 0) AS refused,
           coalesce(outdated, 0) AS outdated,

@@ -2,7 +2,7 @@
 
 The staircase of an island is the mean score of its head, with a band of one standard error of the
 gain that the step was kept for. Candidates are at their screening score, which is no evidence.
-Stars are in the consensus.
+A head that was dropped or quarantined is there as long as it was one. Stars are in the consensus.
 """
 
 from __future__ import annotations
@@ -18,15 +18,31 @@ from analysis.pictures.style import Theme, colour, island_names, label, legend, 
 from islands.records import Gain
 
 _TRIED = """
-SELECT experiment, screened, ending FROM nodes
+SELECT experiment, screened, if(quarantined IS NULL, ending, 'quarantined') AS ending FROM nodes
 WHERE screened IS NOT NULL AND experiment IS NOT NULL AND agent <> 'null' ORDER BY experiment
 """
 
 _STEPS = """
-SELECT island, step, experiment, score, gain, noise, hypothesis,
+SELECT island, origin_island, step, experiment, score, gain, noise, hypothesis,
   experiment IN (SELECT unnest(parts) FROM consensus) AS claimed
 FROM kept WHERE score IS NOT NULL ORDER BY island, step
 """
+
+_HEADS = """
+WITH moves AS (
+  SELECT island, ended AS moved, 1 AS place, node AS head, experiment FROM nodes
+    WHERE ending = 'kept'
+  UNION ALL SELECT island, recorded, 2, head, NULL FROM catch_ups
+  UNION ALL SELECT island, recorded, 2, head, NULL FROM steering WHERE action = 'island_restarted'
+  UNION ALL SELECT island, recorded, 3, coalesce(fallback, head), NULL FROM fallbacks
+)
+SELECT moves.island, score, if(ending = 'kept', noise, NULL) AS noise,
+  max(coalesce(moves.experiment,
+    (SELECT max(n.experiment) FROM nodes AS n WHERE n.recorded <= moved), 0))
+    OVER (PARTITION BY moves.island ORDER BY moved, place) AS experiment
+FROM moves JOIN nodes ON node = head WHERE score IS NOT NULL ORDER BY moves.island, moved, place
+"""
+"""Each island's heads: what it kept, adopted, and fell back or was sent back to, dropped or not."""
 
 _BASE = "SELECT avg(score) AS score FROM nodes WHERE kind = 'base' AND score IS NOT NULL"
 
@@ -56,6 +72,7 @@ class Progress:
     base: score of the base
     tried: experiment, screening score and ending of each screened candidate
     steps: the kept changes by island
+    heads: each island's heads with the experiment from which on it had them
     last: number of the run's last experiment
     limits: lowest and highest score to show
     """
@@ -64,18 +81,19 @@ class Progress:
     base: float
     tried: list[dict[str, Any]]
     steps: list[dict[str, Any]]
+    heads: list[dict[str, Any]]
     last: int
     limits: tuple[float, float]
 
 
 def progress(source: RunSource) -> Progress | None:
     """Return what a progress chart shows, None where no candidate has been screened yet."""
-    tried, steps = source.rows(_TRIED), source.rows(_STEPS)
+    tried, steps, heads = (source.rows(sql) for sql in (_TRIED, _STEPS, _HEADS))
     base, last = source.rows(_BASE)[0]["score"], source.rows(_LAST)[0]["experiment"]
     if base is None or not tried:
         return None
-    limits = _limits(base, [row["score"] for row in steps], [row["screened"] for row in tried])
-    return Progress(source.run(), base, tried, steps, last, limits)
+    limits = _limits(base, [row["score"] for row in heads], [row["screened"] for row in tried])
+    return Progress(source.run(), base, tried, steps, heads, last, limits)
 
 
 def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
@@ -92,10 +110,11 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
     marked = list(kept.values()) if len(kept) <= MAX_NUMBERS else best
     islands = source.islands()
     for place, (island, name) in enumerate(zip(islands, island_names(islands), strict=True)):
-        own = [step for step in facts.steps if step["island"] == island]
-        steps = _Steps(facts.base, own, facts.last)
+        own = [step for step in marked if step["origin_island"] == island]
+        heads = [head for head in facts.heads if head["island"] == island]
+        steps = _Steps(facts.base, heads, facts.last)
         _staircase(panel, name and f"head of {name}", colour(place), steps)
-        _mark(panel, colour(place), [step for step in own if step in marked])
+        _mark(panel, colour(place), own)
     _name(panel, theme, marked, best)
     panel.set_ylim(*facts.limits)
     run = facts.run
@@ -126,18 +145,18 @@ def thinned(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """An island's heads: the base's score, its kept changes, and the run's last experiment."""
+    """An island's heads: the base's score, those after it, and the run's last experiment."""
 
     base: float
-    kept: list[dict[str, Any]]
+    heads: list[dict[str, Any]]
     last: int
 
 
 def _staircase(panel: Axes, name: str, tone: str, steps: _Steps) -> None:
-    x = [0, *(step["experiment"] for step in steps.kept), max(steps.last, 1)]
-    y = [steps.base, *(step["score"] for step in steps.kept)]
+    x = [0, *(step["experiment"] for step in steps.heads), max(steps.last, 1)]
+    y = [steps.base, *(step["score"] for step in steps.heads)]
     y.append(y[-1])
-    noise = [0.0, *(step["noise"] or 0.0 for step in steps.kept)]
+    noise = [0.0, *(step["noise"] or 0.0 for step in steps.heads)]
     noise.append(noise[-1])
     low = [score - error for score, error in zip(y, noise, strict=True)]
     high = [score + error for score, error in zip(y, noise, strict=True)]

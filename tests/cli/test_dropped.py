@@ -1,10 +1,12 @@
 """A run of which a person dropped all that was kept: every command says so, and none counts it."""
 
 import json
+from itertools import groupby
 
 import pytest
 from click.testing import CliRunner
 
+from analysis.pictures.progress import progress
 from analysis.run import RecordedRun
 from harness.contract import SetupError
 from swarm.cli.main import swarm
@@ -57,3 +59,17 @@ def test_usage_counts_as_kept_what_standings_do(dropped):
     with RecordedRun(dropped / ".swarm/run1") as run:
         assert run.sql("SELECT DISTINCT kept FROM usage").fetchall() == [(0,)]
         assert run.sql("SELECT DISTINCT kept FROM standings").fetchall() == [(0,)]
+
+
+def test_the_progress_picture_has_each_head_as_long_as_it_was_one(dropped):
+    """Both islands fall back to the base after the last experiment, not from the first on."""
+    with RecordedRun(dropped / ".swarm/run1") as run:
+        facts = progress(run.source)
+    seen = {
+        island: [(one["experiment"], round(one["score"], 4)) for one in heads]
+        for island, heads in groupby(facts.heads, key=lambda one: one["island"])
+    }
+    base, last = 2.4713, facts.last
+    assert seen["a"] == [(36, 2.2073), (55, 2.0656), (last, base)]
+    assert seen["b"] == [(48, 2.3022), (65, 2.0656), (last, base)]
+    assert {row["ending"] for row in facts.tried if row["experiment"] == 36} == {"quarantined"}

@@ -12,25 +12,39 @@ from matplotlib.figure import Figure
 from analysis.pictures.source import RunSource
 from analysis.pictures.style import Theme, colour, label, legend, panels, say_nothing
 
-_TOTALS = """
+_TRIALS = """(
+  SELECT trials.* REPLACE (if(cause = 'lost', least(trials.ended,
+    greatest(launches.ended, trials.started)), trials.ended) AS ended)
+  FROM trials ASOF LEFT JOIN launches ON trials.started >= launches.started
+)"""
+"""The trials; one that was lost with its coordinator lasted no longer than that."""
+
+_TOTALS = f"""
 WITH timed AS (
   SELECT slice, purpose, epoch(ended) - epoch(started) AS seconds,
     epoch(ended) - min(epoch(started)) OVER () AS until
-  FROM trials WHERE ended IS NOT NULL
+  FROM {_TRIALS} WHERE ended IS NOT NULL
 )
 SELECT purpose, sum(seconds) AS seconds, max(max(until)) OVER () AS length,
   sum(count(*)) OVER () AS trials
 FROM timed GROUP BY purpose
+"""  # noqa: S608 - a constant above
+
+_ACTIVE = """
+SELECT count(*) AS launches, sum(epoch(least(ended, until)) - epoch(greatest(started, since))) AS s
+FROM launches, (SELECT min(started) AS since, max(ended) AS until FROM trials
+  WHERE ended IS NOT NULL) WHERE ended > since AND started < until
 """
+"""Seconds between the first trial's start and the last one's end in which a coordinator ran."""
 
 _SLICES = "SELECT DISTINCT slice FROM trials WHERE ended IS NOT NULL ORDER BY slice"
 
-_SPANS = """
+_SPANS = f"""
 SELECT slice, purpose, state = 'voided' AS void, failure IS NOT NULL AS failed,
   epoch(started) - (SELECT min(epoch(started)) FROM trials) AS start,
   epoch(ended) - epoch(started) AS seconds
-FROM trials WHERE ended IS NOT NULL ORDER BY slice, started
-"""
+FROM {_TRIALS} WHERE ended IS NOT NULL ORDER BY slice, started
+"""  # noqa: S608 - a constant above
 
 _STRIPS = f"""
 WITH spans AS ({_SPANS}), parts AS (
@@ -72,9 +86,11 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
     slices = [row["slice"] for row in source.rows(_SLICES)]
     length, taken = totals[0]["length"], {row["purpose"]: row["seconds"] for row in totals}
     unit, name = (_HOUR_S, "hours") if length > 2 * _HOUR_S else (_MINUTE_S, "minutes")
+    (active,) = source.rows(_ACTIVE)
+    ran = (active["s"] or length) * len(slices)
     for place, purpose in enumerate(_ORDER):
         if purpose in taken:
-            share = taken[purpose] / (length * len(slices))
+            share = taken[purpose] / ran
             panel.barh([0], [0], color=colour(place), label=f"{purpose} {share:.0%}")
     if totals[0]["trials"] > MAX_TRIALS:
         strips = source.rows(_STRIPS, {"width": length / STRIPS})
@@ -85,13 +101,14 @@ def draw(source: RunSource, figure: Figure, theme: Theme) -> None:
         _trials(panel, slices, source.rows(_SPANS), unit)
     panel.set_yticks(range(len(slices)), slices)
     panel.set_ylim(-0.6, len(slices) - 0.1 + 0.15 * len(slices))
-    busy = sum(taken.values()) / (length * len(slices))
+    busy = sum(taken.values()) / ran
+    when = "the time" if active["launches"] <= 1 else f"the time in {active['launches']} launches"
     label(
         panel,
         theme,
         f"{name} since the first trial",
         "",
-        f"slices ran trials {busy:.0%} of the time",
+        f"slices ran trials {busy:.0%} of {when}",
     )
     legend(panel, theme, "upper left", columns=len(_ORDER))
 

@@ -105,7 +105,7 @@ def standing(con: DuckDBPyConnection) -> dict[str, Any]:
         island["trying"] = [row for row in trying if row["island"] == island["island"]]
     return {
         "run": _first(con, "SELECT * EXCLUDE (genome, rungs) FROM run"),
-        "last": _first(con, "FROM coordinators ORDER BY rowid DESC LIMIT 1"),
+        "last": _first(con, "FROM coordinators ORDER BY recorded DESC, rowid DESC LIMIT 1"),
         **(_first(con, "SELECT sigma FROM noise") or {}),
         **(_first(con, "FROM nulls") or {}),
         **(_first(con, _BASE) or {"base_score": None}),

@@ -14,6 +14,7 @@ from analysis.questions.arms import ArmsReturn, return_of_arms
 from analysis.questions.cost import AgentCost, cost_by_agent
 from analysis.questions.evidence import ChangeEvidence, evidence_on_all
 from analysis.questions.standing import last_summary
+from analysis.words import plural
 from harness.contract import SetupError
 from islands.records import Gain
 
@@ -61,7 +62,9 @@ class ReportFacts:
 
     opened: the row of table `run`
     began, ended: first and last event's time, UTC
+    launches, active: how often a coordinator ran, and for how many seconds in all
     islands, agents, tried, screened, trials, voided: counts
+    endless: those tried that neither were kept nor stand among `endings`, by what they are
     result: what the run comes to, None where nothing was kept
     changes: kept changes, those that gained most first; `unshown` more are left out
     costs: by agent
@@ -82,12 +85,15 @@ class ReportFacts:
     opened: Mapping[str, Any]
     began: datetime
     ended: datetime
+    launches: int
+    active: float
     islands: int
     agents: tuple[str, ...]
     tried: int
     screened: int
     trials: int
     voided: int
+    endless: Mapping[str, int]
     result: Result | None
     changes: tuple[ReportedChange, ...]
     unshown: int
@@ -113,16 +119,37 @@ class ReportFacts:
         return math.fsum(change.lfsr for change in self.changes)
 
     @property
-    def minutes(self) -> float:
-        """Minutes from the first event to the last."""
-        return (self.ended - self.began).total_seconds() / 60
+    def opening(self) -> str:
+        """The first sentence: how long what ran, what it tried, and what it kept."""
+        wall, lasted = (self.ended - self.began).total_seconds(), f"{self.active / 60:.1f} minutes"
+        if self.launches > 1 and wall > _NOTABLE_PAUSE * self.active:
+            lasted += f" of {self.launches} launches since {self.began:%Y-%m-%d %H:%M} UTC"
+        apart = ", ".join(f"{count} {what}" for what, count in self.endless.items() if count)
+        return (
+            f"In {lasted} {plural(self.islands, 'island')} ({', '.join(self.agents)}) tried"
+            f" {plural(self.tried, 'proposal')}{f' ({apart})' if apart else ''} in"
+            f" {plural(self.trials, 'trial')} and kept"
+            f" {plural(len(self.changes) + self.unshown, 'change')}."
+        )
 
+
+_NOTABLE_PAUSE = 1.1
+"""Wall time over time with a coordinator from which a report says how the two differ."""
 
 _SPAN = """
 SELECT (SELECT min(recorded) FROM run) AS began,
   greatest((SELECT max(recorded) FROM coordinators),
     (SELECT max(coalesce(ended, started)) FROM trials),
-    (SELECT max(ended) FROM promotions), (SELECT max(recorded) FROM merges)) AS ended
+    (SELECT max(ended) FROM promotions), (SELECT max(recorded) FROM merges)) AS ended,
+  (SELECT count(*) FROM launches) AS launches,
+  (SELECT coalesce(sum(epoch(ended) - epoch(started)), 0.0) FROM launches) AS active
+"""
+
+_ENDLESS = """
+SELECT count(*) FILTER (ending IS NULL) AS "still open",
+  count(*) FILTER (ending = 'void') AS void,
+  count(*) FILTER (ending = 'kept' AND quarantined IS NOT NULL) AS "kept and quarantined since"
+FROM nodes WHERE experiment IS NOT NULL AND agent <> 'null'
 """
 
 _COUNTS = """
@@ -174,6 +201,9 @@ def gather(source: RunSource, diff: Diff, lfsr: Mapping[int, float]) -> ReportFa
         opened=opened[0],
         began=span["began"],
         ended=span["ended"] or span["began"],
+        launches=span["launches"],
+        active=span["active"],
+        endless=source.rows(_ENDLESS)[0],
         agents=tuple(row["agent"] for row in source.rows(_AGENTS)),
         **counts,
         result=result,

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from analysis.report.facts import ReportFacts
 from analysis.untrusted_text import first_line
+from analysis.words import plural
 from islands.records import Gain
 
 Format = Literal["html", "md"]
@@ -53,6 +54,7 @@ def render(facts: ReportFacts, pictures: Mapping[str, str], to: Format) -> str:
     env.filters |= {
         "line": first_line if to == "html" else _table_cell,
         "inert": inert,
+        "plural": plural,
         "gain": lambda row: Gain(row["gain"], row["noise"] or 0.0, 0).format(),
         "lower_gain": lambda row: Gain(row["lower_gain"], row["lower_noise"] or 0.0, 0).format(),
     }

@@ -227,7 +227,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     example=("VARCHAR", "the latest reason"),
     # when
     recorded=("TIMESTAMP", "when it was added to the ledger"),
-    started=("TIMESTAMP", "when the trial started"),
+    started=("TIMESTAMP", "when the trial, or the launch, started"),
     ended=("TIMESTAMP", "when it ended"),
     quarantined=(
         "TIMESTAMP",

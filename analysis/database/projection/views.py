@@ -25,6 +25,27 @@ VIEWS: Mapping[str, View] = {
         WHERE usd IS NOT NULL
         """,
     ),
+    "launches": View(
+        "When a coordinator ran: from each start or resume to its stop; of one that was killed, or"
+        " runs still, to the last that it recorded.",
+        """
+        WITH starts AS (
+          SELECT recorded AS started, lead(recorded) OVER (ORDER BY recorded) AS following
+          FROM coordinators WHERE action <> 'stopped'
+        ), acts AS (
+          SELECT recorded AS moment, true AS stop FROM coordinators WHERE action = 'stopped'
+          UNION ALL SELECT started, false FROM trials
+          UNION ALL SELECT ended, false FROM trials WHERE cause IS DISTINCT FROM 'lost'
+          UNION ALL SELECT recorded, false FROM nodes
+          UNION ALL SELECT ended, false FROM nodes
+        )
+        SELECT starts.started,
+          coalesce(min(moment) FILTER (stop), max(moment), starts.started) AS ended
+        FROM starts LEFT JOIN acts
+          ON moment >= starts.started AND (following IS NULL OR moment < following)
+        GROUP BY starts.started ORDER BY starts.started
+        """,
+    ),
     "experiments": View(
         "Each experiment: proposal, verdict and cost.",
         """

@@ -202,6 +202,7 @@ ROWS = [
     Row(LAUNCH, "change into a working tree", in_git("config core.bare true")),
     Row(LAUNCH, "has no commit yet", empty),
     Row("check", "has no commit yet", empty),
+    Row("measure HEAD~1..HEAD", "has no commit yet", empty),
     Row(LAUNCH, "HEAD is detached", in_git("checkout -q --detach")),
     Row(LAUNCH, ".swarm is a file: move it away", in_the_way),
     Row(LAUNCH, "uncommitted changes in genome/pack.py", changed),

@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self, TypeVar, cast
+from typing import Self, cast
 
 from harness.contract import (
     MAX_WALL,
@@ -26,12 +26,10 @@ from harness.contract import (
     one_line,
 )
 from swarm.executors.base import ExecutorConfig, VoidError
-from swarm.executors.harness_process import HarnessProcess
+from swarm.executors.harness_process import HarnessProcess, Record
 
 MAX_REASON_CHARS = 2_000
 """Characters kept of why a trial is void."""
-
-Record = TypeVar("Record")
 
 
 class LocalExecutor:

@@ -6,15 +6,14 @@ Not covered: what a shell, npm or make would start in turn; modules of installed
 from __future__ import annotations
 
 import posixpath
-import re
 import shlex
 import shutil
 from pathlib import Path
 
 from harness.problem.project_runners import without_runner
 from swarm.init.worktree import Worktree
+from swarm.project.command_words import is_python, script_of, started
 from swarm.project.errors import nearest
-from swarm.project.printing_scripts import script_of
 
 _NEEDED_FILES = {
     "make": ("Makefile", "makefile", "GNUmakefile"),
@@ -27,9 +26,6 @@ _NEEDED_FILES = {
 }
 """Files of which each program needs one."""
 
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
-_PYTHON = re.compile(r"python[\d.]*")
-
 
 def command_problem(command: str, tree: Worktree, *, built: bool = False) -> str:
     """Return what is wrong with `command` in `tree`, with the fix; "" where nothing is.
@@ -37,11 +33,9 @@ def command_problem(command: str, tree: Worktree, *, built: bool = False) -> str
     With `built` a program of the repository may be missing: a build step makes it.
     """
     try:
-        words = shlex.split(without_runner(command))
+        words = started(without_runner(command))
     except ValueError as error:
         return f"cannot be read as a command ({error}): check its quotes"
-    while words and _ASSIGNMENT.fullmatch(words[0]):
-        words = words[1:]
     if not words:
         return "is empty: name the command"
     program, arguments = words[0], words[1:]
@@ -51,7 +45,7 @@ def command_problem(command: str, tree: Worktree, *, built: bool = False) -> str
     needed = _NEEDED_FILES.get(name, ())
     if needed and "-C" not in arguments and not any(file in tree.files for file in needed):
         return f"needs a {needed[0]} here, and none is tracked: add it, or run it elsewhere"
-    if not _PYTHON.fullmatch(name) and shutil.which(program) is None:
+    if not is_python(name) and shutil.which(program) is None:
         return f"starts {program!r}, which is not installed here: install it, or correct the name"
     script = script_of(name, arguments)
     return file_problem(script, tree) if script else ""

@@ -19,11 +19,11 @@ from pathlib import Path
 from harness.contract import SetupError
 from islands.git.plumbing import Plumbing
 from islands.git.tracked import tracked_files
+from swarm.project.command_words import started
 from swarm.project.errors import nearest
 from swarm.project.judge import EXECUTABLE, LINK
 from swarm.project.program import Program
 
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
 _SHELL = re.compile(r"[$`*?{<>|&;()\[\]]")
 """Characters that make a word another one, or end the command."""
 
@@ -70,8 +70,7 @@ def _unfit_checks(repo: Path, commit: str, program: Program) -> Iterator[str]:
 def _named_path(command: str) -> str:
     """Return the program of a command line where it is a plain path, "" otherwise."""
     try:
-        words = shlex.split(command)
+        first, *_ = started(command) or [""]
     except ValueError:
         return ""
-    first = next((word for word in words if not _ASSIGNMENT.fullmatch(word)), "")
     return first if "/" in first and not _SHELL.search(first) else ""

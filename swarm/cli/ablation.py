@@ -16,10 +16,11 @@ from analysis.grid import Grid
 from analysis.questions.ablation import Ablation, PartWorth
 from analysis.run import RecordedRun
 from analysis.untrusted_text import first_line
-from harness.contract import SandboxKind, SetupError
+from harness.contract import SandboxKind
 from swarm.cli.console import (
     json_option,
     progress_teller,
+    require_partner,
     run_option,
     sandbox_option,
     to_json,
@@ -67,8 +68,7 @@ def ablation(
     of stack checks; where none tried the changes together, they are the gains that the changes were
     kept for, and are marked estimated. Runs no trials without --measure, which records nothing.
     """
-    if seeds is not None and not measure:
-        raise SetupError("--seeds is for --measure: add it, or leave --seeds out")
+    require_partner("--measure", "seeds", "sandbox", given=measure)
     folder, measured = locate(name), None
     if measure:
         measured = _measured(folder, target, seeds or _SEEDS, sandbox, quiet=as_json)

@@ -10,6 +10,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from analysis import plain_json, words
 from harness.contract import STRENGTH, SetupError
@@ -87,6 +88,19 @@ def require_one(**given: object) -> None:
     names = [name.removeprefix("as_").replace("_", "-") for name, value in given.items() if value]
     if len(names) > 1:
         raise SetupError(f"{' and '.join(f'--{name}' for name in names)}: choose one")
+
+
+def require_partner(partner: str, *names: str, given: object) -> None:
+    """Raise SetupError where the command line has one of the options `names`, but no `partner`.
+
+    names: the options' parameters, such as `seeds`
+    given: whether the command line has the partner, without which they would be ignored
+    """
+    context = click.get_current_context()
+    for name in names:
+        if not given and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise SetupError(f"{option} is for {partner}: add it, or leave {option} out")
 
 
 def sandbox_option(command: Command) -> Command:

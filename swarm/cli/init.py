@@ -157,6 +157,7 @@ def init(
     direction = "maximize" if maximize else "minimize" if minimize else ""
     options = InitOptions(task=task or "", direction=direction, **given)  # type: ignore[arg-type]  # click has checked their types
     if folder is not None and task and options == InitOptions(task=task):
+        _require_nothing_ignored(task, commit=commit, force=force)
         created = template.create(folder, task)
         click.echo(f"{folder}: {task}, committed as {created[:8]} on main")
         click.echo(f"next: cd {folder} && swarm launch --minutes 10")
@@ -164,6 +165,16 @@ def init(
     if task in NEW_FOLDER_ONLY:
         raise SetupError(f"--task {task} makes a new repository: swarm init DIR --task {task}")
     _init_here(folder or Path.cwd(), options, commit=commit, force=force)
+
+
+def _require_nothing_ignored(task: str, *, commit: bool, force: bool) -> None:
+    """Raise SetupError for options that are about a program.md that exists already."""
+    for name, given in (("commit", commit), ("force", force)):
+        if given:
+            raise SetupError(
+                f"--{name} is for program.md in a repository of yours: --task {task} commits what"
+                f" it makes in a new one; leave --{name} out"
+            )
 
 
 def _init_here(folder: Path, options: InitOptions, *, commit: bool, force: bool) -> None:

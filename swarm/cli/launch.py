@@ -22,6 +22,7 @@ from swarm.cli.console import (
     FiniteFloat,
     FiniteRange,
     address_option,
+    require_partner,
     run_option,
     sandbox_option,
     wide_console,
@@ -122,8 +123,7 @@ def launch(
     and tokens are those of the whole run. Ctrl-C stops the run; launch again to resume it. Nothing
     is lost if the process is killed.
     """
-    if executor == "local" and address != "auto":
-        raise SetupError(f"--address {address} is for Ray clusters: add --executor ray")
+    require_partner("--executor ray", "address", given=executor == "ray")
     if name == "":
         raise SetupError("--run: give the run a name, or leave the option out")
     options = LaunchOptions(

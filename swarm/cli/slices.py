@@ -25,6 +25,7 @@ from swarm.cli.console import (
     progress_teller,
     refused_option,
     require_one,
+    require_partner,
     run_option,
     sandbox_option,
     to_json,
@@ -102,6 +103,8 @@ def slices(
     slice alone, then on all slices at once.
     """
     require_one(benchmark=benchmark, run=name)
+    require_partner("--benchmark", "seeds", "seconds", "sandbox", given=benchmark)
+    require_partner("--executor ray", "address", given=executor == "ray")
     program = _program()
     with closing(open_backend(executor, address)) as backend:
         listed = backend.slices(program.settings.slices if program else SlicesSection())

@@ -47,22 +47,25 @@ def progress_chart(source: RunSource) -> dict[str, Any] | None:
 
 
 def _staircase(facts: Progress, island: str, place: int) -> dict[str, Any]:
-    own = [step for step in facts.steps if step["island"] == island]
-    steps = [{"x": 0, "y": facts.base, "noise": 0.0}, *map(_step, own)]
+    """Return the heads that an island had, dropped ones too; those it still stands on are named."""
+    kept = {step["experiment"]: step for step in facts.steps if step["origin_island"] == island}
+    heads = [_head(row, kept) for row in facts.heads if row["island"] == island]
+    steps = [{"x": 0, "y": facts.base, "noise": 0.0}, *heads]
     end = {"x": max(facts.last, 1), "y": steps[-1]["y"], "noise": steps[-1]["noise"]}
     return {"island": island, "colour": colour(place), "steps": [*steps, end]}
 
 
-def _step(row: Mapping[str, Any]) -> dict[str, Any]:
-    gain = "" if row["gain"] is None else Gain(row["gain"], row["noise"] or 0.0, 0).format()
-    return {
-        "x": row["experiment"],
-        "y": row["score"],
-        "noise": row["noise"] or 0.0,
-        "experiment": row["experiment"],
+def _head(row: Mapping[str, Any], kept: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    head = {"x": row["experiment"], "y": row["score"], "noise": row["noise"] or 0.0}
+    step = kept.get(row["experiment"])
+    if step is None or not row["own"]:
+        return head
+    gain = "" if step["gain"] is None else Gain(step["gain"], step["noise"] or 0.0, 0).format()
+    return head | {
+        "experiment": step["experiment"],
         "gain": gain,
-        "text": short(row["hypothesis"]).replace(r"\$", "$"),
-        "claimed": row["claimed"],
+        "text": short(step["hypothesis"]).replace(r"\$", "$"),
+        "claimed": step["claimed"],
     }
 
 

@@ -37,6 +37,7 @@ WITH moves AS (
   UNION ALL SELECT island, recorded, 3, coalesce(fallback, head), NULL FROM fallbacks
 )
 SELECT moves.island, score, if(ending = 'kept', noise, NULL) AS noise,
+  place = 1 AS own,
   max(coalesce(moves.experiment,
     (SELECT max(n.experiment) FROM nodes AS n WHERE n.recorded <= moved), 0))
     OVER (PARTITION BY moves.island ORDER BY moved, place) AS experiment
@@ -72,7 +73,8 @@ class Progress:
     base: score of the base
     tried: experiment, screening score and ending of each screened candidate
     steps: the kept changes by island
-    heads: each island's heads with the experiment from which on it had them
+    heads: each island's heads with the experiment from which on it had them, and whether it is
+        the island's own
     last: number of the run's last experiment
     limits: lowest and highest score to show
     """

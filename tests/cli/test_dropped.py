@@ -6,6 +6,7 @@ from itertools import groupby
 import pytest
 from click.testing import CliRunner
 
+from analysis.dashboard.charts import progress_chart
 from analysis.pictures.progress import progress
 from analysis.run import RecordedRun
 from harness.contract import SetupError
@@ -73,3 +74,28 @@ def test_the_progress_picture_has_each_head_as_long_as_it_was_one(dropped):
     assert seen["a"] == [(36, 2.2073), (55, 2.0656), (last, base)]
     assert seen["b"] == [(48, 2.3022), (65, 2.0656), (last, base)]
     assert {row["ending"] for row in facts.tried if row["experiment"] == 36} == {"quarantined"}
+
+
+def test_the_page_has_each_head_as_long_as_it_was_one(dropped):
+    """It stands where the picture has it, unmarked: the run does not claim it."""
+    with RecordedRun(dropped / ".swarm/run1") as run:
+        chart, heads = progress_chart(run.source), progress(run.source).heads
+    for island in chart["islands"]:
+        (first, *steps, last) = island["steps"]
+        own = [head for head in heads if head["island"] == island["island"]]
+        assert [(s["x"], s["y"]) for s in steps] == [(h["experiment"], h["score"]) for h in own]
+        assert len(steps) >= 2
+        assert last["y"] == first["y"]
+        assert not any("gain" in step for step in steps)
+
+
+def test_the_page_marks_what_is_kept(tmp_path):
+    """With its gain, on its own island's line; #48 was left behind when b adopted a's head."""
+    recorded_run(tmp_path)
+    with RecordedRun(tmp_path / ".swarm/run1") as run:
+        chart = progress_chart(run.source)
+    marked = {
+        s["experiment"]: s["gain"] for i in chart["islands"] for s in i["steps"] if "gain" in s
+    }
+    assert set(marked) == {36, 55}
+    assert all(marked.values())

@@ -67,10 +67,8 @@ HAVING repeats >= 3 AND max(coalesce(sigma, 0)) = 0
 """
 """How often one commit on one seed repeated its score, if always exactly."""
 
-_BASE = """
-SELECT avg(score) AS base_score FROM trials
-WHERE purpose = 'baseline' AND state = 'scored' AND rung = 0
-"""
+_BASE = "SELECT score AS base_score FROM nodes WHERE kind = 'base'"
+"""The base's mean score, as the lineage has it: what heads are compared with, not its first."""
 
 _KEPT_SINCE = """
 SELECT count(*) AS kept_since FROM nodes, consensus

@@ -47,9 +47,12 @@ class LocalExecutor:
         self._processes = {slice_.name: HarnessProcess(home, setup, slice_) for slice_ in slices}
 
     async def __aenter__(self) -> Self:
-        """Start every slice's process. Raises HarnessError if their harness ids differ."""
+        """Start every slice's process.
+
+        Raises HarnessError where one ends before it is ready, and if their harness ids differ.
+        """
         try:
-            ids = await asyncio.gather(*(process.start() for process in self._processes.values()))
+            ids = await asyncio.gather(*(self._start(name) for name in self._processes))
         except BaseException:
             await self.__aexit__()
             raise
@@ -64,6 +67,13 @@ class LocalExecutor:
     async def __aexit__(self, *_: object) -> None:
         """Kill every slice's process and with it all of its sandboxes."""
         await asyncio.gather(*(process.stop() for process in self._processes.values()))
+
+    async def _start(self, name: str) -> str:
+        """Start a slice's process and return its harness id."""
+        try:
+            return await self._processes[name].start()
+        except ConnectionError as error:
+            raise HarnessError(f"slice {name}: its process did not start ({error})") from error
 
     def current_slice(self, slice_: Slice) -> Slice:
         """Return `slice_`: a lost machine takes the coordinator with it."""

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.contract import Outcome, Rung, Slice, Trial, encode
+from harness.contract import HarnessError, Outcome, Rung, Slice, Trial, encode
 from harness.problem.numbers import MAX_NAME_CHARS, MAX_NAMES
 from harness.sandbox.outputs import MAX_FILES
 from harness.trial import MAX_CLAIMS, MAX_TAIL_CHARS
@@ -78,6 +78,23 @@ def test_a_reply_that_cannot_be_read_voids_its_trial_and_the_process_starts_agai
 
     assert asyncio.run(main()) == OUTCOME
     assert (home / "starts").read_text() == "xxx"
+
+
+def test_a_process_that_does_not_start_is_told_in_its_last_words(home):
+    """Not by a traceback: the machine or what is installed on it is to blame."""
+    (home / "harness" / "worker.py").write_text(
+        "def main(setup):\n    raise OSError('no memory')\n"
+    )
+
+    async def main():
+        slices = (Slice("cpu0", "cpu"), Slice("cpu1", "cpu"))
+        async with LocalExecutor(home, ExecutorConfig("packing", "none", "none"), slices):
+            pass
+
+    with pytest.raises(
+        HarnessError, match=r"^slice cpu\d: .*did not start \(OSError: no memory\)$"
+    ):
+        asyncio.run(main())
 
 
 def test_a_preflight_that_cannot_be_read_passes(home):

@@ -23,6 +23,7 @@ from islands.rng import seed_of
 from swarm.check.records import LEFT, SAW, BaseRuns, BaseTrial
 from swarm.executors.base import VoidError
 from swarm.executors.workbench import make_workbench, shortened
+from swarm.project.costs import REQUIRE_WORK
 from swarm.project.printing_scripts import printing_script
 from swarm.project.program import Program
 
@@ -136,6 +137,7 @@ class _BaseBench:
             again = await self._run(seeds[0], first, problem=twice, times=2)
             log(f"second run in one place: {_told(again)}")
         checked = await self._check(seeds[0], first) if scored and self._plan.again else None
+        settings = self._base.program.settings
         evidence = next((each.outcome.evidence for each in trials), self.task.evidence)
         return BaseRuns(
             metric=self.task.metric,
@@ -148,11 +150,12 @@ class _BaseBench:
             limit=self._rung.seconds,
             evidence=evidence,
             fills_time=not self._problem,
-            text=bool(self._base.program.settings.text),
+            text=bool(settings.text),
             sees=_sees(self._problem),
-            task=self._base.program.settings.task,
+            task=settings.task,
             printed_by=printing_script(self._base.program),
-            cut=self._rung.seconds < self._base.program.settings.rungs[0].seconds,
+            required=any(getattr(settings, key) for key in REQUIRE_WORK),
+            cut=self._rung.seconds < settings.rungs[0].seconds,
         )
 
     async def _trials(self, seeds: Sequence[int], log: Callable[[str], None]) -> list[BaseTrial]:

@@ -17,7 +17,7 @@ from islands.ratchet.policy import RatchetPolicy
 from islands.ratchet.smallest_gain import smallest_gain
 from swarm.check.failures import failures
 from swarm.check.records import LEFT, SAW, BaseRuns, Finding, Severity, counted
-from swarm.project.costs import FIX, raised_cost
+from swarm.project.costs import CHECKS_FIX, FIX, raised_cost, unchecked_cost
 
 HORIZONS = (100, 1_000)
 """Trials of the runs whose smallest gain is told."""
@@ -245,7 +245,10 @@ def _genome(runs: BaseRuns) -> Iterator[Finding]:
 
 
 def _checks(runs: BaseRuns) -> Iterator[Finding]:
-    """Yield whether the base passes its checks: a candidate that does not is never kept."""
+    """Yield whether checks are missing, and whether the base passes those that there are."""
+    asked = runs.task, runs.metric, runs.direction
+    if text := unchecked_cost(*asked, required=runs.required):
+        yield Finding("warn", "checks", text, CHECKS_FIX)
     checked = runs.checked
     if checked is None:
         return

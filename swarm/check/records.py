@@ -59,6 +59,7 @@ class BaseRuns:
     - `sees`: what a trial is given, "" where that is the task's own
     - `task`: name of the kind of task
     - `printed_by`: the genome's file that prints the metric, "" for none
+    - `required`: whether anything but the metric is asked of a candidate
     """
 
     metric: str
@@ -76,6 +77,7 @@ class BaseRuns:
     cut: bool = False
     task: str = "command"
     printed_by: str = ""
+    required: bool = True
 
     @property
     def scored(self) -> tuple[BaseTrial, ...]:

@@ -21,7 +21,7 @@ from swarm.init.options import InitOptions, require_readable, require_sound
 from swarm.init.prose import doubtful_keys
 from swarm.init.sources import better
 from swarm.init.worktree import Worktree
-from swarm.project.costs import FIX, raised_cost
+from swarm.project.costs import CHECKS_FIX, FIX, REQUIRE_WORK, raised_cost, unchecked_cost
 from swarm.project.errors import shown
 from swarm.project.frontmatter import FrontMatter, Value, read_front_matter
 from swarm.project.repository import PROGRAM
@@ -206,8 +206,12 @@ def _remarks(existing: FrontMatter | None, keys: Mapping[str, Value]) -> Iterato
     if doubtful:
         changed = ", ".join(f"{key} {shown(new[key])}" for key in doubtful)
         yield f"the prose of {PROGRAM} is yours and stays: see that it agrees with {changed}"
-    if cost := raised_cost(str(new["task"]), new.get("metric"), new.get("direction")):
+    asked = str(new["task"]), new.get("metric"), new.get("direction")
+    if cost := raised_cost(*asked):
         yield f"warning: {cost}: {FIX}"
+    required = any(new.get(key) for key in REQUIRE_WORK)
+    if cost := unchecked_cost(*asked, required=required):
+        yield f"warning: {cost}: {CHECKS_FIX}"
 
 
 def _existing(text: str, *, force: bool) -> FrontMatter | None:

@@ -110,6 +110,12 @@ def test_a_sound_problem_has_nothing_to_fix():
             "warn",
             "leave a.py out of `genome:`, add `score:`",
         ),
+        (
+            replace(SOUND, metric="wall_seconds", direction="minimize", required=False),
+            "checks",
+            "warn",
+            "add `checks:`",
+        ),
         (replace(SOUND, metric="wall_seconds"), "direction", "warn", "`direction: minimize`"),
         (
             replace(

@@ -166,12 +166,15 @@ def test_what_cannot_be_meant_is_refused_in_one_line(yours, options, said):
     assert files_of(yours) == before
 
 
-def test_more_of_a_cost_is_remarked_on(yours):
+def test_a_cost_that_is_raised_or_that_nothing_checks_is_remarked_on(yours):
     """It may be meant, so program.md is written; a number that is printed may be anything."""
     assert "warning" not in swarm(yours, "init", *OPTIONS)
     said = swarm(yours, "init", "--metric", "wall_seconds", "--force")
     assert said.startswith("warning: maximize asks for more wall_seconds, which the harness meas")
-    assert "warning" not in swarm(yours, "init", "--minimize", "--force")
+    said = swarm(yours, "init", "--minimize", "--force")
+    assert said.startswith("warning: a candidate that does nothing has the least wall_seconds")
+    checked = swarm(yours, "init", "--check", "python -m pytest -q tests", "--force")
+    assert "warning" not in checked
 
 
 def test_a_limit_of_one_kind_leaves_the_others_as_they_were(yours):

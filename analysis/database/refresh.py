@@ -23,7 +23,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from functools import cache
 from itertools import islice
@@ -108,10 +108,26 @@ def reading(folder: Path) -> Iterator[DuckDBPyConnection]:
     The connection sees one moment of the run, reaches no other file, and has one thread and
     1 GB. Raises SetupError as `refresh`.
     """
-    with _attached(refresh(folder), "READ_ONLY") as con:
+    with ExitStack() as stack:
+        con = _if_current(folder, stack)
+        if con is None:
+            con = stack.enter_context(_attached(refresh(folder), "READ_ONLY"))
         con.execute("SET enable_external_access = false")
         con.execute("SET lock_configuration = true")
         yield con
+
+
+def _if_current(folder: Path, stack: ExitStack) -> DuckDBPyConnection | None:
+    """Open the record on `stack` if it holds all of the ledger, as it mostly does; else None."""
+    final, source = folder / NAME, folder / ledger.NAME
+    with suppress(OSError, duckdb.Error, SetupError), ExitStack() as own:  # `refresh` says why
+        if final.exists() and not _log(final).exists():
+            con = own.enter_context(_attached(final, "READ_ONLY"))
+            mark = _mark_in(con, source)
+            if mark is not None and not _has_more(source, mark):
+                stack.push(own.pop_all())
+                return con
+    return None
 
 
 def refresh(folder: Path) -> Path:
@@ -123,7 +139,7 @@ def refresh(folder: Path) -> Path:
     final, source = folder / NAME, folder / ledger.NAME
     try:
         mark = _mark(final, source)
-        if mark is None or any(islice(read_events(source, mark.bytes), 1)):
+        if mark is None or _has_more(source, mark):
             _renew(final, source)
     except (OSError, duckdb.IOException) as error:
         if isinstance(error, OSError) and error.errno not in _USER_FIXABLE:
@@ -229,13 +245,23 @@ def _mark(path: Path, source: Path) -> _Mark | None:
         return None
     try:
         with _attached(path, "READ_ONLY") as con:
-            row = con.execute("FROM projection").fetchone()
+            return _mark_in(con, source)
     except duckdb.Error:  # no database, of another format, half written or lent to a writer
         return None
+
+
+def _mark_in(con: DuckDBPyConnection, source: Path) -> _Mark | None:
+    """Return how much of the ledger an open file holds, None if it must be rebuilt."""
+    row = con.execute("FROM projection").fetchone()
     mark = None if row is None else _Mark(*row)
     if mark is None or mark.code != _code() or mark.link != link_at(source, mark.bytes):
         return None
     return mark
+
+
+def _has_more(source: Path, mark: _Mark) -> bool:
+    """Return whether the ledger goes on after `mark`."""
+    return any(islice(read_events(source, mark.bytes), 1))
 
 
 def _log(path: Path) -> Path:

@@ -16,8 +16,8 @@ a benchmark that ends when it is done (islands/state/time_use.py).
 
 Pure functions of events. All trials of one seed run on one slice, the first that ran that seed.
 
-Not covered: interactions of higher order with depth; the noise of time to target; after a resume
-the rest of a seed may run on another slice than its beginning did.
+Not covered: interactions of higher order with depth; the noise of time to target; after a resume,
+or where an island leaves a slice, the rest of a seed may run on another slice than its beginning.
 """
 
 from __future__ import annotations

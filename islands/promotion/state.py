@@ -69,6 +69,7 @@ class Promotions:
         self._bases: dict[int, str] = {}
         self._run: ev.RunOpened | None = None
         self._owners: dict[int, str] = {}
+        self._slices: dict[str, str] = {}
 
     def count(self) -> int:
         """Return the number of promotions started so far."""
@@ -176,6 +177,20 @@ class Promotions:
         self._owners.clear()  # a resumed run may have other islands and slices
         if self.open is not None:
             self.open.owners.clear()
+
+    @apply.register
+    def _island_opened(self, event: ev.IslandOpened) -> None:
+        self._slices[event.island] = event.slice.name
+
+    @apply.register
+    def _island_reassigned(self, event: ev.IslandReassigned) -> None:
+        """Let any slice finish the seeds of the one that an island leaves: nobody may be there."""
+        left, self._slices[event.island] = self._slices[event.island], event.slice.name
+        if left == event.slice.name:
+            return
+        for owners in (self._owners, self.open.owners if self.open is not None else {}):
+            for seed in [seed for seed, owner in owners.items() if owner == left]:
+                del owners[seed]
 
     @apply.register
     def _proposal_received(self, event: ev.ProposalReceived) -> None:

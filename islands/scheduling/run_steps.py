@@ -94,7 +94,7 @@ def next_run_step(
 
 def next_of_stack(state: State, name: str) -> RunStep | None:
     """Return the step of the open stack check that island `name` can execute, None for none."""
-    return state.stacks.wanted(state.islands[name].opened.slice.name)
+    return state.stacks.wanted(state.islands[name].slice.name)
 
 
 def _sound(state: State, stack: PromotionRequest | ev.PromotionEnded) -> bool:
@@ -119,7 +119,7 @@ def next_sealed(state: State, name: str) -> TrialRequest | ScoreSealed | None:
     if all((request.commit, request.seed) in scores for request in requests):
         gain = compared(scores, base, commit, seeds, state.direction)
         return ScoreSealed(ev.SealedScored(commit, base, gain))
-    slice_ = state.islands[name].opened.slice.name
+    slice_ = state.islands[name].slice.name
     return promotions.next_sealed_trial(requests, slice_, state.running.values())
 
 
@@ -145,5 +145,5 @@ def _consensus(
 
 
 def _trial(state: State, name: str) -> TrialRequest | None:
-    slice_ = state.islands[name].opened.slice.name
+    slice_ = state.islands[name].slice.name
     return state.promotions.next_trial(slice_, state.running.values())

@@ -53,6 +53,7 @@ class StackChecks:
         self._tried: frozenset[int] = frozenset()
         self._part_of: dict[int, int] = {}
         self._held: dict[str, list[int]] = {}
+        self._slices: dict[str, str] = {}
         self._run: ev.RunOpened | None = None
 
     @property
@@ -108,6 +109,18 @@ class StackChecks:
         del event
         if self.open is not None:
             self.open.on_resumed()
+
+    @apply.register
+    def _island_opened(self, event: ev.IslandOpened) -> None:
+        self._slices[event.island] = event.slice.name
+
+    @apply.register
+    def _island_reassigned(self, event: ev.IslandReassigned) -> None:
+        """Begin another block where an island leaves the slice of this one: nobody may be there."""
+        left, self._slices[event.island] = self._slices[event.island], event.slice.name
+        check = self.open
+        if check is not None and check.slice == left != event.slice.name and not check.running:
+            check.on_resumed()
 
     @apply.register
     def _verdict_reached(self, event: ev.VerdictReached) -> None:

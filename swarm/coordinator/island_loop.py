@@ -131,11 +131,18 @@ class IslandLoop:
         """Return the next run-level step that fits into the launch's limits."""
         run, launch = self.run, self.run.launch
         step = next_run_step(run.state, self.island.name, launch.promotion, launch.stacking)
+        if isinstance(step, TrialRequest) and self._too_long(step):
+            step = None
         if isinstance(step, PromoteStep) and not run_actions.promotion_fits(run, step.request):
             step = None
         if isinstance(step, StackStep) and not run_actions.stack_check_fits(run, step.parts):
             step = None
         return step or run_actions.last_stack_check(run)
+
+    def _too_long(self, step: TrialRequest) -> bool:
+        """Return whether a trial would not end in time, though an experiment's would."""
+        limits, rung = self.run.limits, self.run.state.run.rungs[step.rung]
+        return limits.reached(rung) is not None and limits.reached(self._rung) is None
 
     @property
     def _rung(self) -> Rung:

@@ -28,6 +28,7 @@ from islands.scheduling.run_steps import (
     ScoreSealed,
     SettleMerges,
     StackStep,
+    next_of_stack,
 )
 from islands.stacking.check import Assemble, Claim, EndCheck
 from islands.stacking.design import budget
@@ -85,9 +86,12 @@ def last_stack_check(run: Run) -> StackStep | None:
 
 
 def trials_reserved(run: Run) -> bool:
-    """Return whether the open stack check needs all trials that are left."""
+    """Return whether the open stack check needs all trials that are left, and can have them now."""
     check, max_trials = run.state.stacks.open, run.limits.limits.trials
     if check is None or max_trials is None:
+        return False
+    active = (i.name for i in run.launch.islands if i.name not in run.state.steering.paused)
+    if not check.running and not any(next_of_stack(run.state, name) for name in active):
         return False
     open_ = sum(island.experiment is not None for island in run.state.islands.values())
     return run.state.trials + check.cost + 2 * open_ >= max_trials

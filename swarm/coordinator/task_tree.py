@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 
 from harness.contract import HarnessError, SetupError
 from islands import events as ev
@@ -28,15 +29,7 @@ async def run_islands(run: Run) -> RunLimit | None:
 
     Raises SetupError for what the user must fix, HarnessError where nothing can be measured.
     """
-    await _begin(run)
-    try:
-        await _islands(run)
-    except asyncio.CancelledError:
-        run.record(ev.RunStopped("interrupted"))
-        raise
-    except (SetupError, HarnessError) as error:
-        run.record(ev.RunStopped(f"error: {error}"))
-        raise
+    await _until_done(run, partial(_islands, run))
     run.record(ev.RunStopped(_reason(run.limit), run.limit))
     return run.limit
 
@@ -48,17 +41,30 @@ async def run_steps_only(
 
     No agent is asked and no experiment is continued. Raises as `run_islands` does.
     """
-    await _begin(run)
-    try:
+
+    async def steps() -> None:
         await begin()
         await _loops(run, lambda loop: loop.run_steps_only(next_of))
+
+    await _until_done(run, steps)
+    run.record(ev.RunStopped(_reason(run.limit) if run.limit else "done", run.limit))
+
+
+async def _until_done(run: Run, work: Callable[[], Awaitable[None]]) -> None:
+    """Open or resume the run and do `work`; record it as stopped if that is cut short.
+
+    Nothing is recorded where a resume is refused: the record keeps why the run stopped before.
+    """
+    last_sign = await _read(run)
+    try:
+        await _begin(run, last_sign)
+        await work()
     except asyncio.CancelledError:
         run.record(ev.RunStopped("interrupted"))
         raise
     except (SetupError, HarnessError) as error:
         run.record(ev.RunStopped(f"error: {error}"))
         raise
-    run.record(ev.RunStopped(_reason(run.limit) if run.limit else "done", run.limit))
 
 
 def _reason(limit: RunLimit | None) -> str:
@@ -134,15 +140,26 @@ def stopping_error(group: BaseExceptionGroup[BaseException]) -> SetupError | Har
     return inner if isinstance(inner, SetupError | HarnessError) else None
 
 
-async def _begin(run: Run) -> None:
+async def _read(run: Run) -> float:
+    """Fold the ledger and return when its last event was recorded.
+
+    Raises SetupError where the run cannot be resumed as it is launched now.
+    """
     last_sign = 0.0
     for event in run.ledger.events():
         run.fold(event)
         last_sign = event.recorded
+    if run.state.opened is not None:
+        _check_unchanged(run.state.opened, run.launch.opening)
+        await run.branch_sync.restore()
+    return last_sign
+
+
+async def _begin(run: Run, last_sign: float) -> None:
+    """Record that the run begins or goes on, and settle what the last coordinator left open."""
     if run.state.opened is None:
         run.record(run.launch.opening)
     else:
-        _check_unchanged(run.state.opened, run.launch.opening)
         run.record(ev.RunResumed())
         if run.launch.revision is not None:
             run.record(run.launch.revision)

@@ -255,6 +255,24 @@ def test_a_run_whose_measure_changed_is_not_resumed(tmp_path):
     assert len(run.ledger.kept) == before
 
 
+def test_a_resume_that_is_refused_records_nothing(tmp_path):
+    """The record keeps why the run stopped: a commit of the user's is on an island's branch."""
+
+    class Guarded(MemoryBranches):
+        def sync_branches(self, heads):
+            if heads != self.heads:
+                raise SetupError("a commit of yours is on swarm/lab/i0")
+            super().sync_branches(heads)
+
+    whole = simulate(tmp_path, limits=RunLimits(trials=30))
+    ledger, branches = MemoryLedger(whole.ledger.kept), Guarded()
+    branches.commits = whole.branches.commits
+    branches.heads = {**whole.branches.heads, "i0": "theirs"}
+    with pytest.raises(SetupError, match="a commit of yours"):
+        simulate(tmp_path, ledger=ledger, branches=branches, limits=RunLimits(trials=60))
+    assert ledger.kept == whole.ledger.kept
+
+
 def test_an_interrupt_is_recorded_and_frees_every_slice(tmp_path):
     """Cancelling the tree ends all trials and leaves the ledger ready for resume."""
 

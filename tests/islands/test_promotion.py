@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from harness.contract import FULL_AUDIT, Failure, Outcome, Rung, SetupError
+from harness.contract import FULL_AUDIT, Failure, Outcome, Rung, SetupError, Slice
 from islands import events as ev
 from islands.genome.categories import categories
 from islands.promotion.attempt import PromotionPolicy, PromotionRequest
@@ -101,13 +101,15 @@ def seeded(tmp_path, branches, executor, trials=4):
     return run_virtual(main())
 
 
-def promote(tmp_path, branches, executor, ledger, request, policy=PromotionPolicy()):  # noqa: PLR0913, PLR0917
-    """Promote `request` on a stopped run; return the run."""
+def promote(  # noqa: PLR0913, PLR0917 - parts of a promotion
+    tmp_path, branches, executor, ledger, request, policy=PromotionPolicy(), **changes
+):
+    """Promote `request` on a stopped run, launched with `changes`; return the run."""
 
     async def main():
         run = make_run(
             tmp_path, ledger=ledger, branches=branches, executor=executor, rungs=RUNGS,
-            limits=RunLimits(), islands=3, checks=ledger.kept[0].checks,
+            checks=ledger.kept[0].checks, **{"islands": 3, "limits": RunLimits(), **changes},
         )  # fmt: skip
         run.launch = replace(run.launch, promotion=policy, splits=("dev", "hidden"))
 
@@ -290,6 +292,51 @@ def test_cut_between_any_two_events_it_ends_the_same(tmp_path, step):
         ended = {e.started.trial for e in events_of(run, ev.TrialEnded)}
         scored = [(t.commit, t.seed, t.split, t.share) for t in trials if t.trial in ended]
         assert len(scored) == len(set(scored)), "a trial that was scored is not run again"
+
+
+PLACES = {
+    "fewer slices": {"slices": [Slice("s2", "cpu")]},
+    "other slices": {"slices": [Slice("x", "cpu"), Slice("y", "cpu")]},
+    "an island less": {"islands": 2},
+    "exchanged slices": {"slices": [Slice(f"s{k}", "cpu") for k in (2, 0, 1)]},
+}
+"""What a run may have when it is resumed; it was opened with three islands on s0, s1 and s2."""
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_promotion_ends_wherever_its_run_is_resumed(tmp_path, place):
+    """All trials of one seed are on one slice."""
+    branches, executor, ledger, request = prepared(tmp_path)
+    run = promote(tmp_path, branches, executor, ledger, request, **PLACES[place])
+    assert [event.verdict for event in events_of(run, ev.PromotionEnded)] == ["transfers"]
+    assert events_of(run, ev.ConsensusMoved)
+    trials = [t for t in events_of(run, ev.TrialStarted) if t.purpose == "promotion" and t.rung]
+    assert len({(t.seed, t.slice) for t in trials}) == len({t.seed for t in trials})
+
+
+def test_an_open_promotion_at_a_longer_rung_ends_no_launch(tmp_path):
+    """While its trials do not fit, experiments go on; a longer launch finishes it."""
+    branches, executor, ledger, request = prepared(tmp_path)
+    whole = promote(tmp_path, branches, executor, ledger, request)
+    cut = next(n for n, e in enumerate(whole.ledger.kept) if isinstance(e, ev.PromotionStarted))
+    begun = MemoryLedger(whole.ledger.kept[: cut + 1])
+    del branches.heads["consensus"]
+    for minutes, ended in ((0.9, 0), (10, 1)):
+
+        async def main(ledger=begun, minutes=minutes):
+            run = make_run(
+                tmp_path, ledger=ledger, branches=branches, executor=executor, rungs=RUNGS,
+                limits=RunLimits(minutes=minutes), islands=3,
+            )  # fmt: skip
+            before = run.ledger.kept[-1].recorded
+            await run_islands(run)
+            return run, before
+
+        run, before = run_virtual(main())
+        started = [t for t in events_of(run, ev.TrialStarted) if not t.rung]
+        assert started[-1].recorded > before
+        assert run.limit == "minutes"
+        assert len(events_of(run, ev.PromotionEnded)) == ended
 
 
 def test_every_commit_of_the_consensus_runs(tmp_path):

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.contract import Failure, SetupError
+from harness.contract import Failure, SetupError, Slice
 from islands import events as ev
+from islands.events import steering as se
 from islands.ratchet.policy import RatchetPolicy
 from islands.scheduling.run_steps import next_of_stack
 from islands.stacking.design import budget
@@ -130,6 +131,69 @@ def test_cut_between_any_two_events_a_check_comes_to_the_same_end(tmp_path, clim
             if t.purpose in {"stack", "ablation"} and t.trial in ended
         ]
         assert len(arms) == len(set(arms)) <= budget(len(end.parts)) + 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"islands": 1},
+        {"slices": [Slice("s2", "cpu")]},
+        {"slices": [Slice("x", "cpu"), Slice("y", "cpu")]},
+        {"slices": [Slice(f"s{k}", "cpu") for k in (2, 0, 1)]},
+    ],
+    ids=str,
+)
+def test_a_check_ends_wherever_its_run_is_resumed(tmp_path, climbed, changes):
+    """Its run was opened with three islands on s0, s1 and s2; a block is on one slice."""
+    branches, before = climbed
+    run = run_stack_check(tmp_path, branches, MemoryLedger(before), **changes)
+    assert [end.verdict for end in events_of(run, ev.StackCheckEnded)] == ["additive"]
+    arms = [t for t in events_of(run, ev.TrialStarted) if t.purpose in {"stack", "ablation"}]
+    assert len({(t.seed, t.slice) for t in arms}) == len({t.seed for t in arms})
+
+
+def half_checked(tmp_path, climbed):
+    """Return branches, the events up to a check's first trial, and the slice of that."""
+    branches, before = climbed
+    whole = run_stack_check(tmp_path, branches, MemoryLedger(before)).ledger.kept
+    ends = [n for n, e in enumerate(whole) if isinstance(e, ev.TrialEnded)]
+    first = next(n for n in ends if whole[n].started.purpose == "stack")
+    return branches, whole[: first + 1], whole[first].started.slice
+
+
+def test_a_check_whose_island_moves_goes_on_elsewhere_in_a_new_block(tmp_path, climbed):
+    """Nobody is left on the slice of the block."""
+    _, events, slice_ = half_checked(tmp_path, climbed)
+    state = State()
+    state.apply_all(events)
+    (name,) = [name for name, island in state.islands.items() if island.slice.name == slice_]
+    (other, *_) = [each for each in state.islands.values() if each.slice.name != slice_]
+    assert next_of_stack(state, other.opened.island) is None
+    seed = next_of_stack(state, name).seed
+    state.apply(ev.IslandReassigned(name, other.slice, "drifts"))
+    step = next_of_stack(state, name)
+    assert step == next_of_stack(state, other.opened.island)
+    assert step.seed != seed
+
+
+def test_no_trials_are_reserved_for_a_check_that_nobody_can_continue(tmp_path, climbed):
+    """Its island is paused: the others use the trials that are left."""
+    branches, events, slice_ = half_checked(tmp_path, climbed)
+
+    async def main():
+        state = State()
+        state.apply_all(events)
+        run = make_run(
+            tmp_path, branches=branches, islands=3, limits=RunLimits(trials=state.trials + 1)
+        )
+        for event in events:
+            run.fold(event)
+        reserved = [run_actions.trials_reserved(run)]
+        (name,) = [n for n, island in run.state.islands.items() if island.slice.name == slice_]
+        run.fold(se.IslandsPaused((name,), "p1"))
+        return [*reserved, run_actions.trials_reserved(run)]
+
+    assert run_virtual(main()) == [True, False]
 
 
 def test_the_fold_of_a_check_equals_a_second_fold(tmp_path, climbed):

@@ -216,7 +216,8 @@ class RecordedRun:
         file = Path(path)
         if file.suffix not in {".html", ".md"}:
             raise SetupError(f"--out {file}: end the name in .html or .md")
-        facts = gather(self.source, self._diff_or_why_not, self._fold.lfsrs)
+        fold = self._fold
+        facts = gather(self.source, self._diff_or_why_not, fold.lfsrs, fold.simpler)
         if file.suffix == ".md":
             text = render(facts, {}, "md")
         else:

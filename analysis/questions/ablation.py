@@ -118,6 +118,7 @@ class AblationFold:
 
     consensus: the commit of the consensus, "" for none
     lfsrs: the lfsr that each change was kept on, by its experiment
+    simpler: experiments of those that were kept because they are shorter and no worse
     """
 
     def __init__(self) -> None:
@@ -129,6 +130,7 @@ class AblationFold:
         self._number: dict[str, int] = {}
         self.consensus = ""
         self.lfsrs: dict[int, float] = {}
+        self.simpler: set[int] = set()
 
     def take(self, event: ev.Event) -> None:
         """Take in the next event of the ledger."""
@@ -144,6 +146,8 @@ class AblationFold:
                 self._number[event.commit] = event.experiment
                 if event.gain is not None:
                     self.lfsrs[event.experiment] = event.gain.lfsr
+                if event.simpler:
+                    self.simpler.add(event.experiment)
         self._stacks.apply(event)
         self._claims |= self._stacks.kept
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,11 +32,13 @@ class ReportedChange:
     evidence: all that is known of it
     diff: against its parent
     lfsr: chance that its true gain is zero or less, by what it was kept on
+    simpler: whether it was kept because it is shorter and no worse; `lfsr` is that it is worse
     """
 
     evidence: ChangeEvidence
     diff: str
     lfsr: float
+    simpler: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class ReportFacts:
     endless: those tried that neither were kept nor stand among `endings`, by what they are
     result: what the run comes to, None where nothing was kept
     changes: kept changes, those that gained most first; `unshown` more are left out
+    simpler: how many of all were kept because they are shorter and no worse
+    expected_false: how many of the others are expected to gain nothing: the sum of their lfsr
     costs: by agent
     arms: what each arm earned, None where there is one only
     learned: the row of `summaries` that a model wrote last, None where none did
@@ -97,6 +101,8 @@ class ReportFacts:
     result: Result | None
     changes: tuple[ReportedChange, ...]
     unshown: int
+    simpler: int
+    expected_false: float
     costs: tuple[AgentCost, ...]
     arms: ArmsReturn | None
     learned: Mapping[str, Any] | None
@@ -112,11 +118,6 @@ class ReportFacts:
     sandboxes: Mapping[str, int]
     merges: tuple[Mapping[str, Any], ...]
     consensus_diff: str
-
-    @property
-    def expected_false(self) -> float:
-        """Expected number of kept changes that gain nothing: the sum of their lfsr."""
-        return math.fsum(change.lfsr for change in self.changes)
 
     @property
     def opening(self) -> str:
@@ -184,9 +185,13 @@ FROM fresh_checks
 """
 
 
-def gather(source: RunSource, diff: Diff, lfsr: Mapping[int, float]) -> ReportFacts:
-    """Return the facts of a run; `lfsr` is what each kept change was kept on, by its experiment.
+def gather(
+    source: RunSource, diff: Diff, lfsr: Mapping[int, float], simpler: Set[int] = frozenset()
+) -> ReportFacts:
+    """Return the facts of a run.
 
+    `lfsr` is what each kept change was kept on, by its experiment; `simpler` are the experiments
+    that were kept because they are shorter and no worse: theirs is the chance that they are worse.
     Raises SetupError where the run has not started.
     """
     opened = source.rows("FROM run")
@@ -208,10 +213,17 @@ def gather(source: RunSource, diff: Diff, lfsr: Mapping[int, float]) -> ReportFa
         **counts,
         result=result,
         changes=tuple(
-            ReportedChange(one, diff(one.parent, one.node), lfsr.get(one.experiment, 0.0))
+            ReportedChange(
+                one,
+                diff(one.parent, one.node),
+                lfsr.get(one.experiment, 0.0),
+                one.experiment in simpler,
+            )
             for one in changes
         ),
         unshown=len(kept) - len(changes),
+        simpler=len(simpler & {*kept}),
+        expected_false=math.fsum(lfsr.get(one, 0.0) for one in {*kept} - simpler),
         costs=cost_by_agent(source.con),
         arms=return_of_arms(source.con),
         learned=last_summary(source.con),

@@ -51,6 +51,25 @@ def test_the_facts_are_those_of_the_ledger(facts, history):
     assert facts.began <= facts.ended
 
 
+def test_expected_false_keeps_are_those_of_all_that_was_kept_for_a_gain(recorded, monkeypatch):
+    """Of those that are not shown too; what is shorter and no worse was not kept for a gain."""
+    with RecordedRun(recorded) as run:
+        lfsrs = dict.fromkeys(run._fold.lfsrs, 0.01)
+        whole = gather(run.source, lambda old, new: "", lfsrs)
+        (first, *_) = [change.evidence.experiment for change in whole.changes]
+        monkeypatch.setattr("analysis.report.facts.MAX_CHANGES", 1)
+        shown = gather(run.source, lambda old, new: "", lfsrs, {first})
+    kept = len(whole.changes) + whole.unshown
+    assert kept > 2
+    assert whole.expected_false == pytest.approx(0.01 * kept)
+    assert shown.expected_false == pytest.approx(0.01 * (kept - 1))
+    for to in ("html", "md"):
+        text = render(shown, {}, to)
+        assert f"{0.01 * (kept - 1):.2g} of {kept - 1} changes kept for a gain" in text
+        assert "Kept as shorter and no worse: 1." in text
+        assert "kept as shorter" in text
+
+
 @pytest.mark.parametrize("to", ["html", "md"])
 def test_a_report_is_whole_inert_and_names_its_commands(facts, to):
     """Hostile hypotheses and diffs stay text; each section says how to derive it again."""

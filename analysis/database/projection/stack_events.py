@@ -22,6 +22,8 @@ TABLE = "stack_events"
 _Always: TypeAlias = (
     ev.RunOpened
     | ev.RunResumed
+    | ev.IslandOpened
+    | ev.IslandReassigned
     | ev.HeadAdopted
     | ev.CommitQuarantined
     | ev.ConsensusMoved

@@ -38,7 +38,7 @@ class Attribution:
 class Promotions:
     """The fold of a run's promotions, its consensus and its queries of held-out splits.
 
-    open, last, ended: the open attempt, the latest start, and all ends
+    open, starts, ended: the open attempt, all starts by number, and all ends
     consensus, drafted: where the consensus branch is, and the latest draft of it
     prefix_runs: whether each drafted commit runs
     checked: commits that passed the problem's checks, of kept changes and their combinations
@@ -52,7 +52,7 @@ class Promotions:
 
     def __init__(self) -> None:
         self.open: PromotionAttempt | None = None
-        self.last: ev.PromotionStarted | None = None
+        self.starts: dict[int, ev.PromotionStarted] = {}
         self.ended: list[ev.PromotionEnded] = []
         self.consensus: ev.ConsensusMoved | None = None
         self.drafted: ev.ConsensusDrafted | None = None
@@ -73,7 +73,11 @@ class Promotions:
 
     def count(self) -> int:
         """Return the number of promotions started so far."""
-        return self.last.number if self.last is not None else 0
+        return len(self.starts)
+
+    def promotion_of(self, built: ev.ConsensusMoved) -> ev.PromotionEnded:
+        """Return the promotion that a consensus is built from: others may have followed it."""
+        return next(ended for ended in self.ended if ended.number == built.promotion)
 
     def unbuilt_promotion(self) -> ev.PromotionEnded | None:
         """Return the last promotion if it transfers and the consensus is not built from it yet."""
@@ -236,7 +240,7 @@ class Promotions:
         if self.open is not None or self._run is None:
             raise ValueError(f"promotion {event.number} begins before the one before it ended")
         self.open = PromotionAttempt(event, self._run.direction, self._run.seed)
-        self.last = event
+        self.starts[event.number] = event
 
     @apply.register
     def _trial_started(self, event: ev.TrialStarted) -> None:

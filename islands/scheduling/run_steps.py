@@ -81,8 +81,8 @@ def next_run_step(
     if parts:
         return StackStep(parts)
     promotions = state.promotions
-    promoted = promotions.unbuilt_promotion()
-    if promoted is not None and _sound(state, promoted):
+    promoted = to_build(state)
+    if promoted is not None:
         return _consensus(state, promoted)
     if promotions.open is not None:
         return SettleMerges() if promotions.finished() else _trial(state, name)
@@ -97,6 +97,12 @@ def next_of_stack(state: State, name: str) -> RunStep | None:
     return state.stacks.wanted(state.islands[name].slice.name)
 
 
+def to_build(state: State) -> ev.PromotionEnded | None:
+    """Return the promotion that the consensus is to be built from, None if it is built."""
+    promoted = state.promotions.unbuilt_promotion()
+    return promoted if promoted is not None and _sound(state, promoted) else None
+
+
 def _sound(state: State, stack: PromotionRequest | ev.PromotionEnded) -> bool:
     """Return whether neither the stack, its base nor any part of it is quarantined."""
     changes = state.promotions.changes
@@ -105,15 +111,19 @@ def _sound(state: State, stack: PromotionRequest | ev.PromotionEnded) -> bool:
 
 
 def next_sealed(state: State, name: str) -> TrialRequest | ScoreSealed | None:
-    """Return the next step of the consensus's only sealed query for island `name`, None to wait."""
+    """Return the next step of the consensus's only sealed query for island `name`, None to wait.
+
+    It is made at the rung and on as many seeds as the promotion that the consensus is built from.
+    """
     promotions, run = state.promotions, state.run
-    consensus, last = promotions.consensus, promotions.last
-    if consensus is None or last is None or promotions.sealed is not None:
+    consensus = promotions.consensus
+    if consensus is None or promotions.sealed is not None:
         return None
+    started = promotions.starts[consensus.promotion]
     base, commit = consensus.base, consensus.commit
-    seeds = [seed_of(run.seed, "sealed", k) for k in range(last.seeds)]
+    seeds = [seed_of(run.seed, "sealed", k) for k in range(started.seeds)]
     requests = [
-        trial_request(last, side, seed, "sealed") for seed in seeds for side in (base, commit)
+        trial_request(started, side, seed, "sealed") for seed in seeds for side in (base, commit)
     ]
     scores = promotions.sealed_scores
     if all((request.commit, request.seed) in scores for request in requests):

@@ -176,9 +176,10 @@ async def rebase_consensus(run: Run, onto: str) -> None:
     Raises SetupError if it conflicts with `onto`, or if `onto` holds all of it already.
     """
     promotions = run.state.promotions
-    built, last = promotions.consensus, promotions.ended[-1]
+    built = promotions.consensus
     if built is None:
         raise ValueError("there is no consensus to rebase")
+    promoted = promotions.promotion_of(built)
     files = await run.offload(run.branches.apply_change, built.base, built.commit, onto)
     if isinstance(files, Conflict):
         paths = ", ".join(files.paths)
@@ -192,7 +193,7 @@ async def rebase_consensus(run: Run, onto: str) -> None:
     commit = await run.offload(
         run.branches.commit_under_ref, ref, onto, files, text, int(built.recorded)
     )
-    request = PromotionRequest(last.rung, onto, commit, built.parts, last.after)
+    request = PromotionRequest(promoted.rung, onto, commit, built.parts, promoted.after)
     await start_promotion(run, request, alone=True)
 
 

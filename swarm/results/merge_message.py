@@ -63,18 +63,11 @@ def merge_message(state: State, plan: MergePlan, lines: tuple[int, int], link: s
     return f"Merge swarm {run.run}/{source}: {subject}\n\n{body}\n{text}"
 
 
-def promotion_of(state: State) -> ev.PromotionEnded | None:
-    """Return the promotion that the consensus is built on, None where there is no consensus."""
-    promotions = state.promotions
-    number = promotions.consensus.promotion if promotions.consensus is not None else 0
-    return next((ended for ended in promotions.ended if ended.number == number), None)
-
-
 def merge_trailers(state: State, plan: MergePlan, link: str) -> trailers.Values:
     """Return a merge's evidence, by key: what `swarm verify` compares with the ledger again."""
     score, _ = _scores(state, plan)
     gain, sealed = plan.gain, state.promotions.sealed
-    promoted = None if plan.forced else promotion_of(state)
+    promoted = _promotion(state, plan)
     values: dict[str, str | list[str]] = {"Run": state.run.run}
     if plan.island:
         values["Island"] = plan.island
@@ -108,7 +101,7 @@ def _changes(state: State, plan: MergePlan) -> list[str]:
 def _evidence(state: State, plan: MergePlan) -> list[str]:
     """Return a line each for the promotion, the stack check, its ablation and the sealed split."""
     promotions, lines = state.promotions, list[str]()
-    promoted = None if plan.forced else promotion_of(state)
+    promoted = _promotion(state, plan)
     if promoted is not None:
         lines.append(f"Promotion {promoted.number}: {promoted.verdict}, {promoted.reason}.")
         if len(state.run.rungs) == 1:
@@ -120,6 +113,12 @@ def _evidence(state: State, plan: MergePlan) -> list[str]:
         commit = "" if sealed.commit == plan.head else f" (for {sealed.commit[:10]})"
         lines.append(f"Sealed split, scored once{commit}: {sealed.gain.format()}.")
     return lines
+
+
+def _promotion(state: State, plan: MergePlan) -> ev.PromotionEnded | None:
+    """Return the promotion that `plan`, the consensus, is built from, None for any other plan."""
+    built = state.promotions.consensus
+    return None if plan.forced or built is None else state.promotions.promotion_of(built)
 
 
 def _sandbox(state: State) -> list[str]:

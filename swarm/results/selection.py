@@ -103,8 +103,8 @@ def _consensus(state: State, island: str) -> MergePlan:
             " the consensus, or add --force-unpromoted"
         )
     if built is not None:
-        promoted = next(ended for ended in promotions.ended if ended.number == built.promotion)
-        return MergePlan(built.commit, built.base, built.parts, promoted.after)
+        gain = promotions.promotion_of(built).after
+        return MergePlan(built.commit, built.base, built.parts, gain)
     best_island(state, "")  # raises where nothing was kept: then there is nothing to promote
     reason = "nothing is promoted"
     if promotions.ended:

@@ -29,7 +29,7 @@ from tests.support.laboratory import LabExecutor, MemoryLedger, make_run
 from tests.support.repository import git, make
 
 GENOME = "genome/x.py"
-FIRST = "A = 0.0\n\nB = 0.0\n\nC = 0.0\n"
+FIRST = "A = 0.0\n\nB = 0.0\n\nC = 0.0\n\n# end\n"
 KNOBS = {1: ("A", 0.3), 2: ("B", 0.2), 3: ("C", 0.1)}
 RUNGS = (Rung(1, 20.0), Rung(2, 60.0))
 
@@ -61,6 +61,8 @@ def text(*parts):
 class Lab:
     """A run on a real repository that kept three changes on three islands."""
 
+    executor = GitExecutor
+
     def __init__(self, tmp_path):
         self.scratch = tmp_path
         self.repo = make(tmp_path / "repo", {GENOME: FIRST, "other.txt": "o\n"})
@@ -72,23 +74,23 @@ class Lab:
 
     def conduct(self, action, limits=RunLimits()):
         """Await `action(run)` on virtual time; return the state."""
+        return run_virtual(self.attend(action, limits))
 
-        async def main():
-            run = make_run(
-                self.scratch,
-                ledger=self.ledger,
-                branches=self.branches,
-                executor=GitExecutor(self.branches),
-                islands=3,
-                rungs=RUNGS,
-                limits=limits,
-                base=self.base,
-            )
-            run.launch = replace(run.launch, splits=("dev", "hidden", "sealed"))
-            await action(run)
-            return run.state
-
-        return run_virtual(main())
+    async def attend(self, action, limits=RunLimits()):
+        """Await `action(run)` on the loop that runs; return the state."""
+        run = make_run(
+            self.scratch,
+            ledger=self.ledger,
+            branches=self.branches,
+            executor=self.executor(self.branches),
+            islands=3,
+            rungs=RUNGS,
+            limits=limits,
+            base=self.base,
+        )
+        run.launch = replace(run.launch, splits=("dev", "hidden", "sealed"))
+        await action(run)
+        return run.state
 
     def _kept(self):
         seed = next(event.seed for event in self.ledger.kept if isinstance(event, ev.TrialStarted))
@@ -120,6 +122,26 @@ class Lab:
                 await run_actions.start_promotion(run, request)
 
         policy = PromotionPolicy(auto=False)
+        return self.conduct(
+            lambda run: run_steps_only(
+                run, lambda s, name: next_run_step(s, name, policy), lambda: begin(run)
+            )
+        )
+
+    def promote_worse(self):
+        """Promote another stack, at the first rung on two seeds, which reverses; return the state.
+
+        For tests of what is said of the consensus after a later promotion.
+        """
+        files = {GENOME: Entry(FIRST.replace("B = 0.0", "B = -0.2").encode())}
+        worse = self.branches.commit_under_ref("worse", self.base, files, "worse\n", 2)
+        policy = PromotionPolicy(auto=False, seeds=2)
+
+        async def begin(run):
+            run.launch = replace(run.launch, promotion=policy)
+            request = PromotionRequest(0, self.base, worse, (2,), Gain(0.2, 0.01, 4))
+            await run_actions.start_promotion(run, request, alone=True)
+
         return self.conduct(
             lambda run: run_steps_only(
                 run, lambda s, name: next_run_step(s, name, policy), lambda: begin(run)
@@ -249,3 +271,19 @@ def test_the_sealed_split_is_queried_once(lab):
     fresh = State()
     fresh.apply_all(lab.ledger.kept)
     assert fresh.promotions.sealed == scored[0]
+
+
+def test_a_later_promotion_of_another_stack_changes_nothing_of_the_sealed_query(lab):
+    """Its rung and number of seeds are those of the promotion that the consensus is built from."""
+    lab.promote()
+    state = lab.promote_worse()
+    last = state.promotions.ended[-1]
+    assert (last.number, last.rung, last.verdict) == (2, 0, "reverses")
+
+    async def nothing():
+        return None
+
+    state = lab.conduct(lambda run: run_steps_only(run, next_sealed, nothing))
+    trials = [e for e in lab.ledger.kept if isinstance(e, ev.TrialStarted) and e.split == "sealed"]
+    assert [(trial.rung, trial.check_number) for trial in trials] == [(1, 1)] * 8
+    assert state.promotions.sealed.commit == state.promotions.consensus.commit

@@ -15,6 +15,16 @@ from swarm.coordinator.task_tree import run_steps_only
 from swarm.project.runs import RunFolder, require_stopped
 
 
+def not_finished(state: State, what: str, command: str) -> str:
+    """Return the line for steps that stopped before their end.
+
+    `what` says what is not done, and the swarm command `command` continues with it.
+    """
+    end = state.stopped
+    why = f" ({end.reason})" if end is not None and end.limit is not None else ""
+    return f"{what}{why}: `swarm {command}` continues"
+
+
 async def reopen(
     folder: RunFolder,
     sandbox: SandboxKind,

@@ -18,9 +18,9 @@ from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands import trailers
 from islands.promotion.attempt import PromotionPolicy
-from islands.scheduling.run_steps import RunStep, next_run_step, next_sealed
+from islands.scheduling.run_steps import RunStep, next_run_step, next_sealed, to_build
 from islands.state.run_state import State
-from swarm.coordinator.reopen import reopen
+from swarm.coordinator.reopen import not_finished, reopen
 from swarm.coordinator.run import Run
 from swarm.coordinator.run_actions import rebase_consensus
 from swarm.project.runs import RunFolder, require_stopped
@@ -31,21 +31,16 @@ _MANUAL = PromotionPolicy(auto=False)
 
 
 def pending_measurements(run: FinishedRun) -> list[str]:
-    """Return what must be measured before the consensus is merged, one line each.
+    """Return what must be measured or built before the consensus is merged, one line each.
 
     Raises SetupError where it was measured on the branch as it is now and does not transfer.
     """
     state, lines = run.state, []
-    tip = _changed_tip(run)
-    if tip:
-        on_tip = [ended for ended in state.promotions.ended if ended.base == tip]
-        if on_tip:
-            last, failing = on_tip[-1], state.promotions.failing.get(on_tip[-1].number)
-            result = f"fails check {failing}" if failing else f"{last.verdict}: {last.reason}"
-            raise SetupError(
-                f"on {state.run.target} as it is now the consensus {result}; launch a new run"
-                " from there"
-            )
+    promoted, tip = to_build(state), _changed_tip(run)
+    if promoted is not None:
+        lines.append(f"promotion {promoted.number} {promoted.verdict}: build the consensus from it")
+    elif tip:
+        _require_none_failed(state, tip)
         lines.append(f"{state.run.target} has another genome: rebase and measure again")
     if _unsealed(run.folder, state):
         lines.append("score the sealed split, once in the life of this run")
@@ -57,21 +52,22 @@ async def measure_pending(
 ) -> FinishedRun:
     """Measure what is pending and return the run as it is then.
 
-    Raises SetupError where a coordinator works on the run, and where the consensus does not
-    transfer.
+    Raises SetupError where a coordinator works on the run, where the consensus does not transfer,
+    and where something is still pending at the end.
     """
     require_stopped(run.folder)
 
     async def begin(reopened: Run) -> None:
-        tip = _changed_tip(replace(run, state=reopened.state))
-        if tip and reopened.state.promotions.open is None:
+        state = reopened.state
+        tip = _changed_tip(replace(run, state=state))
+        if tip and state.promotions.open is None and to_build(state) is None:
             await rebase_consensus(reopened, tip)
 
-    after = replace(
-        run, state=await reopen(run.folder, sandbox, partial(_next_step, run.folder), begin, watch)
-    )
-    if _changed_tip(after):
-        pending_measurements(after)
+    next_of = partial(_next_step, run.folder, _changed_tip(run))
+    after = replace(run, state=await reopen(run.folder, sandbox, next_of, begin, watch))
+    if todo := pending_measurements(after):
+        what = f"nothing was merged, still to do: {'; '.join(todo)}"
+        raise SetupError(not_finished(after.state, what, "merge"))
     return after
 
 
@@ -109,12 +105,44 @@ def record_missed_merges(run: FinishedRun, ledger: Ledger) -> None:
         )
 
 
-def _next_step(folder: RunFolder, state: State, island: str) -> RunStep | None:
-    step = next_run_step(state, island, _MANUAL)
-    last = state.promotions.ended[-1]
-    if step is not None or state.promotions.open is not None or last.verdict != "transfers":
+def _next_step(folder: RunFolder, tip: str, state: State, island: str) -> RunStep | None:
+    """Return an island's next step; the sealed split comes last, for what is going to be merged.
+
+    `tip`: the branch's commit if the consensus must be built on it, else "".
+    """
+    step, promotions = next_run_step(state, island, _MANUAL), state.promotions
+    if step is not None or promotions.open is not None or to_build(state) is not None:
         return step
-    return next_sealed(state, island) if _unsealed(folder, state) else None
+    built = promotions.consensus
+    if built is None or tip not in {"", built.base} or not _unsealed(folder, state):
+        return None
+    return next_sealed(state, island)
+
+
+def _require_none_failed(state: State, tip: str) -> None:
+    """Raise SetupError where the consensus was promoted on `tip` and is no consensus there."""
+    built, promotions = state.promotions.consensus, state.promotions
+    on_tip = [
+        ended
+        for ended in promotions.ended
+        if built is not None and ended.number > built.promotion
+        # other stacks may have been promoted there, too
+        if (ended.base, ended.parts) == (tip, built.parts)
+    ]
+    if not on_tip:
+        return
+    last = on_tip[-1]
+    if last.number in promotions.failing:
+        result = f"fails check {promotions.failing[last.number]}"
+    elif last.commit in state.quarantines.commits:
+        result = f"is quarantined, {state.quarantines.reason(last.commit)}"
+    elif last.verdict != "transfers":
+        result = f"{last.verdict}: {last.reason}"
+    else:
+        return
+    raise SetupError(
+        f"on {state.run.target} as it is now the consensus {result}; launch a new run from there"
+    )
 
 
 def _unsealed(folder: RunFolder, state: State) -> bool:

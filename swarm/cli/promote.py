@@ -12,7 +12,7 @@ from islands import events as ev
 from islands.genome.categories import CATEGORIES
 from islands.promotion.attempt import PromotionPolicy
 from islands.records import Measured
-from islands.scheduling.run_steps import RunStep, next_run_step
+from islands.scheduling.run_steps import RunStep, next_run_step, to_build
 from islands.state.run_state import State
 from swarm.cli.console import (
     json_option,
@@ -24,6 +24,7 @@ from swarm.cli.console import (
 )
 from swarm.cli.run_steps import run_steps
 from swarm.coordinator import run_actions
+from swarm.coordinator.reopen import not_finished
 from swarm.coordinator.run import Run
 from swarm.project.runs import load_state, locate
 from swarm.results.selection import next_promotion, nothing_kept
@@ -51,6 +52,7 @@ def promote(name: str | None, sandbox: SandboxKind, *, as_json: bool) -> int:
     state = before
     if new:
         state = run_steps(folder, sandbox, _next_step, _begin, as_json=as_json)
+        _require_finished(state)
     promoted = state.promotions.ended[-1]
     if as_json:
         click.echo(to_json(_facts(state, promoted)))
@@ -74,6 +76,19 @@ async def _begin(run: Run) -> None:
     if request is None:
         raise SetupError(nothing_kept(run.state))  # a change was quarantined since it was looked
     await run_actions.start_promotion(run, request)
+
+
+def _require_finished(state: State) -> None:
+    """Raise SetupError where the promotion has not ended, or its consensus is not built yet."""
+    open_, promoted = state.promotions.open, to_build(state)
+    if open_ is not None:
+        what = f"promotion {open_.event.number} has not ended"
+    elif promoted is not None:
+        verdict = f"promotion {promoted.number} {promoted.verdict}"
+        what = f"{verdict}, and the consensus is not built from it"
+    else:
+        return
+    raise SetupError(not_finished(state, what, "promote"))
 
 
 def _facts(state: State, promoted: ev.PromotionEnded) -> dict[str, object]:

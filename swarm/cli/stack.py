@@ -23,6 +23,7 @@ from swarm.cli.console import (
 )
 from swarm.cli.run_steps import run_steps
 from swarm.coordinator import run_actions
+from swarm.coordinator.reopen import not_finished
 from swarm.coordinator.run import Run
 from swarm.project.runs import load_state, locate
 
@@ -47,6 +48,9 @@ def stack(name: str | None, sandbox: SandboxKind, *, again: bool, as_json: bool)
     if _due(state, again=again):
         _require_two(state)
         state = run_steps(folder, sandbox, next_of_stack, _begin, as_json=as_json)
+        if state.stacks.open is not None:
+            what = f"stack check {state.stacks.open.event.number} has not ended"
+            raise SetupError(not_finished(state, what, "stack"))
     judged = state.stacks.judged[-1]
     if as_json:
         click.echo(to_json(asdict(judged)))

@@ -114,6 +114,11 @@ class Lab:
 
     def promote(self, stack="", parts=(1, 2, 3)):
         """Promote the stack; return the state."""
+        policy = PromotionPolicy(auto=False)
+        return self.begin(stack, parts, lambda s, name: next_run_step(s, name, policy))
+
+    def begin(self, stack="", parts=(1, 2, 3), next_of=lambda state, name: None):
+        """Begin to promote the stack, and execute the steps of `next_of`; return the state."""
         request = PromotionRequest(1, self.base, stack or self.stack, parts, Gain(0.6, 0.01, 4))
 
         async def begin(run):
@@ -121,12 +126,7 @@ class Lab:
             if promotions.open is None and not promotions.ended:
                 await run_actions.start_promotion(run, request)
 
-        policy = PromotionPolicy(auto=False)
-        return self.conduct(
-            lambda run: run_steps_only(
-                run, lambda s, name: next_run_step(s, name, policy), lambda: begin(run)
-            )
-        )
+        return self.conduct(lambda run: run_steps_only(run, next_of, lambda: begin(run)))
 
     def promote_worse(self):
         """Promote another stack, at the first rung on two seeds, which reverses; return the state.

@@ -278,6 +278,7 @@ class Promotions:
     @apply.register
     def _consensus_moved(self, event: ev.ConsensusMoved) -> None:
         self.consensus = event
+        self.sealed_scores.clear()  # of another consensus, maybe at another rung
 
     @apply.register
     def _sealed_scored(self, event: ev.SealedScored) -> None:

@@ -17,6 +17,7 @@ from islands.promotion.attempt import PromotionPolicy, PromotionRequest
 from islands.records import Entry, Gain
 from islands.scheduling.run_steps import next_run_step, next_sealed
 from islands.state.run_state import State
+from islands.steering import StopLaunch
 from swarm.coordinator import run_actions
 from swarm.coordinator.launch_plan import RunLimits
 from swarm.coordinator.task_tree import run_islands, run_steps_only
@@ -287,3 +288,36 @@ def test_a_later_promotion_of_another_stack_changes_nothing_of_the_sealed_query(
     trials = [e for e in lab.ledger.kept if isinstance(e, ev.TrialStarted) and e.split == "sealed"]
     assert [(trial.rung, trial.check_number) for trial in trials] == [(1, 1)] * 8
     assert state.promotions.sealed.commit == state.promotions.consensus.commit
+
+
+def test_sealed_scores_of_two_consensuses_are_not_compared(lab):
+    """A query that was cut off begins again after the consensus moved: the rung is another."""
+    lab.promote()
+
+    async def part(run):
+        run.watch = lambda event, state: (
+            isinstance(event, ev.TrialEnded)
+            and not state.steering.stop_asked
+            and run.steer(StopLaunch(), "r")
+        )
+        await run_steps_only(run, next_sealed, nothing)
+
+    async def nothing():
+        return None
+
+    async def again(run):
+        request = PromotionRequest(0, lab.base, lab.stack, (1, 2, 3), Gain(0.6, 0.01, 4))
+        await run_actions.start_promotion(run, request, alone=True)
+
+    policy = PromotionPolicy(auto=False)
+    state = lab.conduct(part)
+    assert state.promotions.sealed is None and state.promotions.sealed_scores
+    lab.conduct(
+        lambda run: run_steps_only(
+            run, lambda s, name: next_run_step(s, name, policy), lambda: again(run)
+        )
+    )
+    state = lab.conduct(lambda run: run_steps_only(run, next_sealed, nothing))
+    assert state.promotions.sealed.commit == state.promotions.consensus.commit
+    trials = [e for e in lab.ledger.kept if isinstance(e, ev.TrialStarted) and e.split == "sealed"]
+    assert [trial.rung for trial in trials].count(0) == 8

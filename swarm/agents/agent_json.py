@@ -10,21 +10,27 @@ _HALF = re.compile("[\ud800-\udfff]")
 r"""Half of a surrogate pair: what is left of a character that was cut after `\ud83d`."""
 
 
-def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - what json.loads returns
+def read_json(text: str | bytes, *, strict: bool = True) -> Any:  # noqa: ANN401 - what json.loads returns
     """Return the value of `text`, with a replacement character for halves of characters.
 
-    Raises ValueError for anything but JSON, and for what is nested too deep.
+    Unless `strict`, texts may hold line ends as they are. Raises ValueError for anything but JSON,
+    and for what is nested too deep.
     """
     try:
-        return _whole(json.loads(text))
+        return _whole(json.loads(text, strict=strict))
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def whole_text(text: str) -> str:
+    """Return `text` with a replacement character for halves of characters."""
+    return _HALF.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _whole(value: object) -> object:
     match value:
         case str():
-            return _HALF.sub("\N{REPLACEMENT CHARACTER}", value)
+            return whole_text(value)
         case dict():
             return {_whole(key): _whole(item) for key, item in value.items()}
         case list():

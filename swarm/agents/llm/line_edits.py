@@ -16,7 +16,6 @@ larger models choose by themselves, are numbers of lines too.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from islands.genome.languages import language_of, tokens
+from swarm.agents.agent_json import read_json
 from swarm.agents.llm.excerpts import Excerpt
 from swarm.agents.llm.search_replace import (
     MAX_CHANGES,
@@ -68,6 +68,9 @@ Change one of these lines:
 {"edits": [{"line": "...", "replacement": "..."}], "hypothesis": "..."}"""
 
 _LABEL = re.compile(r"\s*+(?:(?P<path>[^|]+):)?(?P<number>\d{1,7}) ?\|(?P<text>.*)", re.DOTALL)
+
+_NUMBER = re.compile(r"\s*+(?P<number>\d{1,7})\s*+")
+"""A text that is the number of a line: `\\d` takes the digits that `int` takes, no superscripts."""
 
 _VALUE = re.compile(r"(?<![\w.])\d|[=:] *(?:[\"']|true\b|false\b)", re.IGNORECASE)
 """A line with a number, or that sets a text or a switch."""
@@ -150,8 +153,8 @@ def find(text: str) -> object | None:
     if not (bare.startswith("{") and '"edits"' in bare):
         return None
     try:
-        value: object = json.loads(bare, strict=False)
-    except (ValueError, RecursionError) as error:
+        value: object = read_json(bare, strict=False)
+    except ValueError as error:
         raise MalformedError(f"the JSON of the answer does not parse: {error}") from None
     return value
 
@@ -188,9 +191,11 @@ def _located(line: str | int, path: str, genome: Mapping[str, str]) -> tuple[str
     """
     label = _LABEL.fullmatch(line) if isinstance(line, str) else None
     path = _path((label and label["path"]) or path, genome)
-    if label is None and (isinstance(line, int) or line.strip().isdigit()):
-        return path, int(line), None
-    text = (label["text"] if label else str(line)).strip()
+    if isinstance(line, int):
+        return path, line, None
+    if alone := _NUMBER.fullmatch(line):
+        return path, int(alone["number"]), None
+    text = (label["text"] if label else line).strip()
     there = [one.strip() for one in genome[path].split("\n")]
     number = int(label["number"]) if label else 0
     if not (1 <= number <= len(there) and there[number - 1] == text):

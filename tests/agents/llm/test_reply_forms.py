@@ -75,6 +75,7 @@ UNDERSTOOD = {
     "JSON of a line with its path": in_json(f"{PATH}:3| LR = 0.1"),
     "JSON of a line by its text": in_json("LR = 0.1"),
     "JSON of a line by its number": in_json(3),
+    "JSON of a line by its number as text": in_json(" 3 "),
     "JSON of a line with a wrong number": in_json("4| LR = 0.1"),
     "JSON with the number in the new text": in_json("3| LR = 0.1", "3| LR = 0.2"),
     "JSON indented anew": in_json("3| LR = 0.1", "    LR = 0.2\n"),
@@ -114,6 +115,21 @@ REFUSED = {
     ),
     "JSON of no such line": (in_json("RATE = 1"), "unapplied", "has no line `RATE = 1`"),
     "JSON of another line's text": (in_json("3| X = 1"), "unapplied", "line 3 is `LR = 0.1`"),
+    "JSON of a digit that is no number": (
+        in_json("\N{SUPERSCRIPT TWO}"),
+        "unapplied",
+        "has no line `²`",
+    ),
+    "JSON of more digits than a number may have": (
+        in_json("9" * 4301),
+        "unapplied",
+        "no line `999",
+    ),
+    "JSON up to a digit that is no number": (
+        JSON.replace('"last": 3', '"last": "\N{SUPERSCRIPT TWO}"'),
+        "unapplied",
+        "has no line `²`",
+    ),
     "JSON that changes nothing": (
         in_json("3| LR = 0.1", "LR = 0.1"),
         "unapplied",
@@ -133,6 +149,17 @@ def test_each_form_is_understood(server, api, form):
     assert {path: entry.data.decode() for path, entry in proposal.files.items()} == {PATH: WHOLE}
     assert "a higher rate trains further" in proposal.hypothesis
     assert len(server.log) == 1
+
+
+def test_halves_of_characters_in_json_are_replaced(server, api):
+    """In the code and in the hypothesis: what is proposed can be committed and recorded."""
+    edits = [{"line": "3| LR = 0.1", "replacement": "LR = len('\ud800')"}]
+    server.play([Say(json.dumps({"edits": edits, "hypothesis": "wider \ud83d"}))])
+    proposal = propose(make_model_agent(server, api), HERE)
+    assert isinstance(proposal, Proposal), proposal
+    assert proposal.hypothesis == "wider \N{REPLACEMENT CHARACTER}"
+    said = "LR = len('\N{REPLACEMENT CHARACTER}')"
+    assert proposal.files[PATH].data == FILE.replace("LR = 0.1", said).encode()
 
 
 @pytest.mark.parametrize("form", REFUSED)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
+from harness.contract import one_line
 from islands.records import Attempt, Brief, Proposal, Usage
 
 ErrorKind = Literal[
@@ -20,13 +21,17 @@ ErrorKind = Literal[
     "unavailable",
 ]
 
+MAX_ERROR_CHARS: Final = 4_000
+"""Characters of an agent's error; what quotes an answer is cut shorter where it is made."""
+
 
 class AgentError(Exception):
     """An agent failed to propose this time; the island continues.
 
-    `error_kind`: what failed; the message is one line for people. After "exhausted" the agent is
-    not asked again until something has changed; after "unavailable" (no credit, no such model, key
-    withdrawn) only a person can help, so it rests. "too_long" and "rejected" concern one prompt.
+    `error_kind`: what failed; the message is one printable line, whatever `reason` quotes. After
+    "exhausted" the agent is not asked again until something has changed; after "unavailable" (no
+    credit, no such model, key withdrawn) only a person can help, so it rests. "too_long" and
+    "rejected" concern one prompt.
     `usage`: what the attempt cost nevertheless.
     `retry_after`: seconds the provider asked to wait (0: none named).
     """
@@ -38,7 +43,7 @@ class AgentError(Exception):
         usage: Usage | None = None,
         retry_after: float = 0.0,
     ) -> None:
-        super().__init__(reason)
+        super().__init__(one_line(reason, MAX_ERROR_CHARS))
         self.error_kind: ErrorKind = error_kind
         self.usage = usage or Usage()
         self.retry_after = retry_after

@@ -29,6 +29,7 @@ from islands.state.population import Experiment
 from swarm.agents.base import Agent, AgentError, Priced
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.plain_sampling import IID
+from swarm.coordinator.agent_calls import agent_call, recordable
 from swarm.coordinator.brief import Briefer, digest
 from swarm.coordinator.candidates import CandidateMaker
 from swarm.coordinator.ideas_left import MAX_PAID_REPEATS, MAX_REPEATS, IdeasLeft, Place
@@ -219,7 +220,8 @@ class Proposer:
     async def _ask(self, agent: Agent, number: int, brief: Brief) -> Proposal | None:
         """Return what the agent proposes, None where no limit has room for its call."""
         try:
-            return await agent.propose(brief)
+            with agent_call(self.run, number):
+                return recordable(await agent.propose(brief))
         except BudgetError as error:
             self.limit, self._limits = error.limit, self.run.limits.limits
             self.run.health.released(agent.name)

@@ -94,6 +94,9 @@ class Run:
     claims: dict[str, Holder] = field(default_factory=dict)
     """Changes whose admission is under way, by digest; once admitted, the state tells of them."""
 
+    _fault: Exception | None = field(default=None, repr=False)
+    """Why the state lacks an event that the ledger holds: nothing is recorded after that."""
+
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     _turns: dict[str, SliceTurns] = field(default_factory=dict)
     _last_number: int = 0
@@ -104,9 +107,19 @@ class Run:
         self.branch_sync = BranchSync(self.branches, self.state, self.offload)
 
     def record(self, event: ev.Event) -> None:
-        """Write `event` to the ledger, fold it into the state and wake the tasks that wait."""
+        """Write `event` to the ledger, fold it into the state and wake the tasks that wait.
+
+        Once the state could not take an event in, it raises that error again at every event: a task
+        that goes on after an error must not act on a state that is no longer the ledger's.
+        """
+        if self._fault is not None:
+            raise self._fault
         stamped, island = self.ledger.append(event), self._island_of(event)
-        self.fold(stamped)
+        try:
+            self.fold(stamped)
+        except Exception as error:
+            self._fault = error
+            raise
         self.watch(stamped, self.state)
         self.changes.notify(island)
 

@@ -19,6 +19,7 @@ from islands.ratchet.ladder import step
 from swarm.agents.base import AgentError, Summariser
 from swarm.agents.llm.budget import BudgetError
 from swarm.agents.llm.prompt import MAX_LEARNED_CHARS, quoted
+from swarm.coordinator.agent_calls import agent_call
 from swarm.coordinator.brief import Briefer
 from swarm.coordinator.record_answers import attempt_line
 from swarm.coordinator.run import Run
@@ -41,12 +42,14 @@ async def _write(run: Run, briefer: Briefer, writer: Summariser) -> None:
     number, verdicts = run.next_number(), run.state.verdicts
     island = next(one.name for one in run.launch.islands if writer.name in one.agents)
     brief = replace(briefer.brief(run.state, island, number), agent=writer.name)
+    learned = known(run)
 
     def ended(text: str, reason: str) -> ev.SummaryWritten:
         return ev.SummaryWritten(number, island, writer.name, verdicts, text, reason)
 
     try:
-        said, usage = await writer.summarise(brief, known(run))
+        with agent_call(run, number):
+            said, usage = await writer.summarise(brief, learned)
     except asyncio.CancelledError:
         call = run.state.calls.open.get(number)
         if call is not None:

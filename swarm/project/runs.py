@@ -90,6 +90,11 @@ class RunFolder:
         return self.path / "steering"
 
     @property
+    def faults(self) -> Path:
+        """Tracebacks of faults in calls of agents (swarm/coordinator/agent_calls.py)."""
+        return self.path / "faults.log"
+
+    @property
     def pull_request(self) -> Path:
         """Text of the pull request that `swarm merge --pr` prepares."""
         return self.path / "pull-request.md"

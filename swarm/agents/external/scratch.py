@@ -4,7 +4,8 @@ It gets the genome's text files, without those that agents take for instructions
 Its processes are dead when the copy is read, so nothing changes meanwhile, but whatever lies there
 is hostile: folders and files are opened without following links, and only paths of the genome are
 looked at. A link or another odd file becomes an entry of its kind, which admission refuses with a
-reason that the agent is shown. Modes are not read: admission keeps those of the head.
+reason that the agent is shown, and so does a file whose right to be read was taken away; a folder
+without it ends the reading. Else modes are not read: admission keeps those of the head.
 
 Not covered: binary files that the agent adds, and caches of Python, are left out silently.
 """
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from islands.genome.admission import printable_line
 from islands.genome.agent_files import instructs_agents
 from islands.records import Entry
 
@@ -32,9 +34,12 @@ LINK: Final = "120000"
 ODD: Final = "060000"
 """Mode of an entry for what is neither a file nor a link: for admission no regular file."""
 
+CLOSED: Final = "100000"
+"""Mode of an entry for a file that may not be read."""
+
 
 class ScratchError(Exception):
-    """More files, or larger ones, than any genome may have; the message is one line."""
+    """What was left is closed, or more than any genome may have; the message is one line."""
 
 
 @dataclass(slots=True)
@@ -82,11 +87,11 @@ def _is_source(entry: Entry) -> bool:
 def read_tree(folder: int, name: str, genome: tuple[str, ...]) -> ScratchFiles:
     """Return the genome's files in the folder `name` of the open `folder`.
 
-    Raises ScratchError where they are too many or too large.
+    Raises ScratchError where they are too many or too large, and for a folder that is closed.
     """
     tree = ScratchFiles()
     try:
-        with _opened(folder, name) as root:
+        with _opened(folder, name, "its working folder") as root:
             _walk(root, "", tuple(part.rstrip("/") for part in genome), tree)
     except NotADirectoryError:
         raise ScratchError("it replaced its working folder") from None
@@ -104,10 +109,13 @@ def _walk(
         path = f"{above}{name}"
         if name == "__pycache__" or instructs_agents(path) or not _leads_into(path, genome):
             continue
-        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        try:
+            mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        except PermissionError:  # the folder's names may be read, but nothing in it
+            raise _closed(f"the folder of {printable_line(path)}") from None
         if stat.S_ISDIR(mode):
             if depth < MAX_DEPTH:
-                with _opened(folder, name) as inner:
+                with _opened(folder, name, f"the folder {printable_line(path)}") as inner:
                     _walk(inner, f"{path}/", genome, tree, depth + 1)
         elif _covers(path, genome):
             tree.add(path, _entry(folder, name, mode))
@@ -127,16 +135,26 @@ def _entry(folder: int, name: str, mode: int) -> Entry:
         return Entry(b"", LINK)
     if not stat.S_ISREG(mode):
         return Entry(b"", ODD)
-    # the sandbox's uid may have closed it to us, unless we are root
-    number = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        number = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except PermissionError:  # its mode holds for us as well, unless we are root
+        return Entry(b"", CLOSED)
     with os.fdopen(number, "rb") as file:
         return Entry(file.read(MAX_FILE_BYTES))
 
 
 @contextmanager
-def _opened(folder: int, name: str) -> Iterator[int]:
-    number = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+def _opened(folder: int, name: str, what: str) -> Iterator[int]:
+    """Yield the open folder. Raises ScratchError, which names it `what`, if it is closed."""
+    try:
+        number = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+    except PermissionError:
+        raise _closed(what) from None
     try:
         yield number
     finally:
         os.close(number)
+
+
+def _closed(what: str) -> ScratchError:
+    return ScratchError(f"it took away the right to read {what}")

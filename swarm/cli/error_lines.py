@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from pathlib import Path
 
 import click
 
 from analysis.ledger import RUNS_HOME
+from analysis.untrusted_text import printable
 from harness.contract import HarnessError, SetupError
 
 _FIXES = {
@@ -43,11 +45,12 @@ def user_line(error: BaseException) -> str:
 
 def _file_line(error: OSError) -> str:
     """Return the line for a file that the machine refuses, or that was taken away."""
-    name = error.filename
-    if not isinstance(name, str | Path) or not str(name):
+    given = error.filename
+    if not isinstance(given, str | Path) or not str(given):
         return ""
+    name = printable(os.fspath(given))  # agents and candidates choose names too
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        parts = Path(name).parts
+        parts = Path(given).parts
         if RUNS_HOME not in parts:
             return ""
         return (

@@ -70,16 +70,18 @@ async def desk(socket: Path, asked: Asked, paths: Collection[str]) -> AsyncItera
             writer.close()
             return
         open_.add(task)
-        # this task ends here: asyncio's streams would log a cancellation as an error
-        with contextlib.suppress(asyncio.CancelledError, OSError, ValueError, LookupError):
-            async with turns:
-                async with asyncio.timeout(QUESTION_S):
-                    line = await reader.readline()
-                answer = await _answer(line, asked, paths)
-                writer.write(json.dumps({"answer": answer}).encode() + b"\n")
-                await writer.drain()
-        open_.discard(task)
-        writer.close()
+        try:
+            # this task ends here: asyncio's streams would log a cancellation as an error
+            with contextlib.suppress(asyncio.CancelledError, OSError, ValueError, LookupError):
+                async with turns:
+                    async with asyncio.timeout(QUESTION_S):
+                        line = await reader.readline()
+                    answer = await _answer(line, asked, paths)
+                    writer.write(json.dumps({"answer": answer}).encode() + b"\n")
+                    await writer.drain()
+        finally:
+            open_.discard(task)
+            writer.close()
 
     server = await asyncio.start_unix_server(serve, socket, limit=MAX_QUESTION_BYTES)
     try:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,6 +20,7 @@ from typing import Any
 
 import httpx2
 
+from harness.contract import SetupError
 from swarm.agents.base import AgentError
 from swarm.agents.gateway.http_server import Exchange
 from swarm.agents.gateway.lease import Lease
@@ -35,6 +38,7 @@ from swarm.agents.llm.provider import (
     can_adapt_status,
     error_of,
     never_sent,
+    reason_line,
     wait_before_next,
 )
 from swarm.agents.llm.rate_limiter import PausedError
@@ -99,6 +103,29 @@ async def forward(exchange: Exchange, api: Api, lease: Lease, client: httpx2.Asy
         if failed is not None:
             lease.give_up()
             exchange.answer(failed.status, failed.body, failed.headers)
+
+
+def fail(exchange: Exchange, api: Api, lease: Lease, error: Exception) -> None:
+    """Note an error that is not the provider's, and answer with it unless an answer has begun.
+
+    A bug is told with its traceback, once where the client tries again. Nobody else could tell:
+    the agent behind the client is not ours, and a trial would be charged to its candidate.
+    """
+    key = lease.key
+    if isinstance(error, SetupError):
+        failure = AgentError("unavailable", reason_line(str(error), key), lease.usage)
+    else:
+        what = reason_line(f"{type(error).__name__}: {error}", key)
+        reason = f"the gateway could not forward a call, which is a bug in swarm: {what}"
+        failure = AgentError("server", reason, lease.usage)
+        if str(failure) != str(lease.failure):
+            told = "".join(traceback.format_exception(error))
+            sys.stderr.write(told.replace(key, "[key]") if key else told)
+    lease.failure = failure
+    lease.give_up()
+    if not exchange.started:
+        body = error_body(api, "api_error", str(failure))
+        exchange.answer(HTTPStatus.INTERNAL_SERVER_ERROR, body, _LAST_WORD)
 
 
 async def _tried(

@@ -17,7 +17,7 @@ import httpx2
 
 from harness.contract import SetupError
 from islands.records import Usage
-from swarm.agents.gateway.forward import error_body, forward
+from swarm.agents.gateway.forward import error_body, fail, forward
 from swarm.agents.gateway.http_server import Exchange, serve_connection
 from swarm.agents.gateway.lease import Lease
 from swarm.agents.gateway.prices import priced
@@ -145,13 +145,15 @@ class Gateway:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this in a task
         self._connections.add(task)
-        # this task ends here: asyncio's streams would log a cancellation as an error
-        with contextlib.suppress(asyncio.CancelledError):
-            await serve_connection(partial(self._answer, only), reader, writer)
-        self._connections.discard(task)
+        try:
+            # this task ends here: asyncio's streams would log a cancellation as an error
+            with contextlib.suppress(asyncio.CancelledError):
+                await serve_connection(partial(self._answer, only), reader, writer)
+        finally:
+            self._connections.discard(task)
 
     async def _answer(self, only: Lease | None, exchange: Exchange) -> None:
-        """Answer one request: of a model, or what clients ask beside that."""
+        """Answer one request; what goes wrong here is an answer too, and the lease's failure."""
         method, path = exchange.request.method, _path_of(exchange.request.path)
         if method == "HEAD" or not path:
             exchange.answer(HTTPStatus.OK)
@@ -162,6 +164,13 @@ class Gateway:
             body = error_body("messages", "authentication_error", text)
             exchange.answer(HTTPStatus.UNAUTHORIZED, body)
             return
+        try:
+            await self._answer_for(lease, exchange, method, path)
+        except Exception as error:  # noqa: BLE001 - noted, and told to the client
+            fail(exchange, PATHS.get(path, "messages"), lease, error)
+
+    async def _answer_for(self, lease: Lease, exchange: Exchange, method: str, path: str) -> None:
+        """Answer a lease's request: of its model, or what clients ask beside that."""
         model = lease.settings.model
         match method, path:
             case "GET", "/models":

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
 
+from swarm.agents.agent_json import read_json
 from swarm.agents.llm.capabilities import Capabilities
 from swarm.agents.llm.settings import ModelSettings
 
@@ -128,8 +129,8 @@ def estimated_tokens(raw: bytes) -> int:
 
 def _parsed(raw: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError):
+        body = read_json(raw)
+    except ValueError:
         body = None
     if not isinstance(body, dict):
         raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "the body is no JSON object")

@@ -6,6 +6,7 @@ import json
 import httpx2
 import pytest
 
+from harness.contract import SetupError
 from islands.records import Usage
 from swarm.agents.base import AgentError
 from swarm.agents.llm.budget import Budget, BudgetError
@@ -263,3 +264,69 @@ def test_a_subscriptions_token_is_held_here_like_a_key(server, monkeypatch):
     assert "x-api-key" not in server.headers
     assert server.headers["anthropic-beta"] == "interleaved-thinking-2025-05-14,oauth-2025-04-20"
     assert "sk-ant" not in answer.text
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_half_a_character_is_replaced_on_its_way(server, api):
+    """A client in JavaScript may cut a tool's output in the middle of an emoji."""
+    server.play([Say("yes")])
+
+    async def make(lease):
+        async with client_of(lease) as client:
+            data = json.dumps(body_of(api, text="cut \ud83d")).encode()
+            return await client.post(PATHS[api], content=data)
+
+    answer, lease, _ = through(server, api, make)
+    assert answer.status_code == 200
+    assert "cut \N{REPLACEMENT CHARACTER}" in json.dumps(
+        server.log[0].request.body, ensure_ascii=False
+    )
+    assert lease.failure is None
+
+
+def test_a_body_that_is_nested_too_deep_is_no_request(server):
+    """It is refused like what is no JSON."""
+
+    async def make(lease):
+        async with client_of(lease) as client:
+            data = b'{"messages":' + b"[" * 5000 + b"]" * 5000 + b"}"
+            return await client.post(PATHS["chat"], content=data)
+
+    answer, *_ = through(server, "chat", make)
+    assert (answer.status_code, server.log) == (400, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (LookupError(f"no {KEY}"), "server", "a bug in swarm: LookupError: no [key]"),
+        (SetupError("run `codex login`"), "unavailable", "run `codex login`"),
+    ],
+)
+def test_an_error_of_ours_is_answered_and_is_the_leases_failure(server, capfd, error, kind, told):
+    """The client is told not to try again, the connection serves on, a bug is told once."""
+
+    def break_(usage):
+        raise error
+
+    async def main():
+        async with gateway_of() as gateway:
+            lease = await gateway.open("m", settings_of(server, "chat"), on_usage=break_)
+            async with client_of(lease) as client:
+                answers = [await client.post(PATHS["chat"], json=body_of("chat")) for _ in "12"]
+                models = await client.get("/v1/models")
+            return answers, models, lease, len(gateway._connections)
+
+    answers, models, lease, connections = asyncio.run(main())
+    assert [answer.status_code for answer in answers] == [500, 500]
+    assert told in answers[0].json()["error"]["message"]
+    assert answers[0].headers["x-should-retry"] == "false"
+    assert models.status_code == 200
+    assert connections <= 1
+    assert isinstance(lease.failure, AgentError)
+    assert (lease.failure.error_kind, len(lease.unanswered)) == (kind, 2)
+    assert told in str(lease.failure)
+    printed = capfd.readouterr().err
+    assert printed.count("Traceback") == (kind == "server")
+    assert KEY not in printed
+    assert server.log == []

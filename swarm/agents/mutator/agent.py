@@ -75,7 +75,11 @@ def _why_nothing(search: Search) -> str:
     """Return why there is nothing left to try, in a line."""
     values, edits = len(search.sites), len(search.structural_edits)
     if not values and not edits:
-        return "the genome has no number, flag, listed alternative or Python statement to change"
+        return (
+            "the mutator knows no edit of this genome: it sets numbers (no small ones inside of"
+            " functions), flags and listed alternatives, and drops or swaps what can go of Python"
+            " functions"
+        )
     return (
         f"all edits of this head are tried or known to break it: {values} values,"
         f" {edits} statements and terms"

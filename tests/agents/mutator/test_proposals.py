@@ -41,6 +41,15 @@ def test_it_is_a_function_of_the_brief_and_what_was_learned():
     assert len(set(texts)) == 30
 
 
+def test_a_genome_that_it_cannot_edit_is_told_as_one():
+    """It has a number and statements; only the mutator does nothing with them."""
+    genome = "def f(n):\n    s = 0\n    for i in range(n):\n        pass\n    return s\n"
+    with pytest.raises(AgentError) as caught:
+        Mutator().propose_now(brief(genome))
+    assert caught.value.error_kind == "exhausted"
+    assert str(caught.value).startswith("the mutator knows no edit of this genome: it sets numbers")
+
+
 def test_proposing_changes_no_state():
     """A brief gets the same proposal again after others were answered."""
     agent = Mutator()
@@ -117,8 +126,8 @@ def test_a_new_head_makes_old_edits_new():
 
 @pytest.mark.parametrize("genome", ["", "x = 'a'\n", "def (:\n", "A = '\ud800'\n"])
 def test_a_genome_without_sites_raises(genome):
-    """No site, no Python and no bytes: AgentError says there is nothing to change."""
-    with pytest.raises(AgentError, match="statement to change"):
+    """No site, no Python and no bytes: AgentError says that it has no edit."""
+    with pytest.raises(AgentError, match="knows no edit of this genome"):
         Mutator().propose_now(brief(genome))
 
 

@@ -177,11 +177,23 @@ def _require_nothing_ignored(task: str, *, commit: bool, force: bool) -> None:
             )
 
 
+def _require_there(folder: Path, options: InitOptions) -> None:
+    """Raise SetupError for a folder that does not exist."""
+    if folder.is_dir():
+        return
+    if options.task:
+        raise SetupError(
+            f"{folder} does not exist: --task {options.task} makes a new repository from a"
+            f" template, which takes no {', '.join(options.given())}; leave that out, or make a"
+            f" repository of yours there first (git init {shlex.quote(str(folder))})"
+        )
+    names = ", ".join(template.TEMPLATES)
+    raise SetupError(f"{folder} does not exist; a new repository needs --task: {names}")
+
+
 def _init_here(folder: Path, options: InitOptions, *, commit: bool, force: bool) -> None:
     """Write program.md in `folder`, which is inside a repository."""
-    if not folder.is_dir():
-        names = ", ".join(template.TEMPLATES)
-        raise SetupError(f"{folder} does not exist; a new repository needs --task: {names}")
+    _require_there(folder, options)
     tree, text = worktree.look(folder), worktree.program_text(folder)
     existing = _existing(text, force=force)
     old = existing.values if existing else {}

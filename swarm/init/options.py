@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 
 from harness.contract import SetupError
@@ -128,6 +128,16 @@ class InitOptions:
             prepare=self.prepare or offer.prepare,
             checks=self.checks or offer.checks,
         )
+
+    def given(self) -> list[str]:
+        """Return the options that are said beside --task."""
+        names = {"direction": f"--{self.direction}", "checks": "--check"}
+        default = InitOptions()
+        return [
+            names.get(key.name, f"--{key.name.replace('_', '-')}")
+            for key in fields(self)
+            if key.name != "task" and getattr(self, key.name) != getattr(default, key.name)
+        ]
 
     def command_line(self) -> str:
         """Return `swarm init` with the main options, a capital word for what is not known."""

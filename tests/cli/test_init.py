@@ -153,7 +153,11 @@ def test_prose_stays_and_front_matter_is_changed_on_demand_alone(yours):
         ((*OPTIONS, "--minimize"), "--maximize and --minimize: choose one"),
         ((*OPTIONS, "--evaluate", "bench.py"), "--run and --evaluate: choose one"),
         (("--task", "packing"), "swarm init DIR --task packing"),
-        (("nowhere", *OPTIONS), "nowhere does not exist"),
+        (("nowhere", *OPTIONS), "nowhere does not exist; a new repository needs --task"),
+        (
+            ("nowhere", "--task", "command", *OPTIONS, "--memory-mib", "64", "--check", "true"),
+            "from a template, which takes no --run, --metric, --maximize, --genome, --check, --mem",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(yours, options, said):

@@ -58,7 +58,7 @@ def _result(trial: Trial, confine: Confine, work: Path) -> CheckResult:
         out, left = work / f"out{number}", max(deadline - time.monotonic(), 1.0)
         out.mkdir()
         read, late = {**view.genome, **view.frozen}, tuple(view.genome)
-        policy = command_policy(trial, left, read, late, {"/out": out})
+        policy = command_policy(spec, trial, left, read, late, {"/out": out})
         ended = confine(policy, command_argv("run", *command_words(spec, command, trial)), log)
         text = printable(log.read_bytes()) if log.exists() else ""
         against = _against(ended, text, trial, spec.check_seconds)

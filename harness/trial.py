@@ -11,6 +11,8 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from harness.problem.build import BuildFailedError
 from harness.sandbox import Running, python_argv
 from harness.sandbox.monitor.capped_log import whole_lines
 from harness.sandbox.monitor.gpu import check_exclusive, exclusive_gpu
+from harness.sandbox.monitor.redaction import redacted
 from harness.sandbox.policy import Exit, SandboxPolicy
 from harness.tasks.base import (
     RUNNERS,
@@ -131,7 +134,7 @@ class _Measurement:
         request = self.task.sandbox_request(self.trial)
         log = self.work / "log"
         argv = python_argv(RUNNERS / request.runner, *request.args)
-        self.secrets = tuple(request.env.values())
+        self.secrets = request.secrets
         oom_kills = machine_oom_kills()
         ended = self.confine(self._policy(request), argv, log)
         _check_undisturbed(ended, oom_kills)
@@ -147,10 +150,7 @@ class _Measurement:
 
     def _printed(self) -> str:
         log = self.work / "log"
-        text = printable(log.read_bytes()) if log.exists() else ""
-        for secret in self.secrets:  # the record is not the place for a key
-            text = text.replace(secret, "***") if secret else text
-        return text
+        return printable(log.read_bytes()) if log.exists() else ""
 
     def _policy(self, request: SandboxRequest) -> SandboxPolicy:
         trial = self.trial
@@ -168,6 +168,7 @@ class _Measurement:
             outputs=request.outputs,
             file_mib=max(MIN_FILE_MIB, sum((request.outputs or {}).values()) >> 20),
             env=request.env,
+            secrets=request.secrets,
             event_loop=request.event_loop,
             network=request.network,
             max_wall=trial.max_wall,
@@ -203,7 +204,7 @@ class _Measurement:
             **(scored.seconds if scored else {}),
         }
         phases["other"] = max(0.0, time.monotonic() - self.began - sum(phases.values()))
-        return Outcome(
+        made = Outcome(
             trial=self.trial.id,
             harness=self.harness,
             sandbox=self.trial.sandbox,
@@ -219,6 +220,7 @@ class _Measurement:
             evidence=scored.evidence if scored else self.task.evidence,
             parts=scored.parts if scored else {},
         )
+        return without(made, self.secrets)
 
     def unbuilt(self, error: BuildFailedError) -> Outcome:
         """Return the outcome of a candidate whose build failed, with the end of its output."""
@@ -235,6 +237,24 @@ class _Measurement:
             split=self.trial.split,
             evidence=self.task.evidence,
         )
+
+
+def without(outcome: Outcome, secrets: Sequence[str]) -> Outcome:
+    """Return `outcome` without `secrets` in any text that a program had a say in.
+
+    Logs are redacted as they are written; this is for names of files, and for values that reading a
+    log puts together again (escapes of JSON, characters left out).
+    """
+    if not secrets:
+        return outcome
+    failure, hide = outcome.failure, partial(redacted, values=secrets)
+    return replace(
+        outcome,
+        failure=failure and Failure(failure.kind, hide(failure.reason), hide(failure.told)),
+        claims={hide(name): value for name, value in outcome.claims.items()},
+        digests={hide(name): digest for name, digest in outcome.digests.items()},
+        tail=hide(outcome.tail),
+    )
 
 
 def _check_undisturbed(ended: Exit, oom_kills: int) -> None:

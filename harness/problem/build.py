@@ -93,7 +93,7 @@ def _run(spec: ProblemSpec, trial: Trial, confine: ConfineBuild, draft: Path) ->
         folder.mkdir()
     read, write = {GIVEN: draft / "view", **read_only_places(spec)}, {REPO: repo, "/out": out}
     policy = replace(
-        command_policy(trial, BUILD_SECONDS, read, write=write),
+        command_policy(spec, trial, BUILD_SECONDS, read, write=write),
         memory_mib=max(trial.rung.memory_mib, MIN_BUILD_MIB),
         file_mib=MAX_ARCHIVE_MIB,
         outputs={ARCHIVE: MAX_ARCHIVE_MIB << 20},

@@ -46,7 +46,7 @@ def run_scorer(  # noqa: PLR0913, PLR0917 - what a scorer needs
         for name, path in artifacts.items():
             path.rename(sealed / name)
     read = {OUT: sealed, **places.read}
-    policy = command_policy(trial, SCORE_S + trial.rung.seconds, read, (OUT,))
+    policy = command_policy(spec, trial, SCORE_S + trial.rung.seconds, read, (OUT,))
     words = ("run", *command_words(spec, spec.score, trial), "SWARM_HELD", places.held)
     ended = confine(policy, command_argv(*words), log)
     return ended, log.read_bytes()

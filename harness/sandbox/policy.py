@@ -83,6 +83,7 @@ class SandboxPolicy:
     outputs: files to take from the `write` folders, with the most bytes of each; None takes every
         regular file
     env: variables added to a fixed list
+    secrets: values that its log must not hold (`monitor.redaction`)
     fds: descriptors that stay open under their own numbers; all others are closed
     processes: processes and threads, on top of four for each core
     file_mib: size of all files in a `write` folder
@@ -117,6 +118,7 @@ class SandboxPolicy:
     max_wall: float = LONG_WALL
     clock: bool = False
     all_packages: bool = False
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 DISTURBED_SHARE = 0.75

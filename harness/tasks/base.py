@@ -57,7 +57,8 @@ class SandboxRequest:
         regular file that is not in a folder
     read: further paths inside the sandbox, each with the host path bound there read-only
     genome: the paths among these that the candidate supplies; None: its whole genome at /genome
-    env: variables, whose values are secret
+    env: variables
+    secrets: values, those of `env` among them, that no record may hold
     all_packages, bare, event_loop, network: see `SandboxPolicy`
     """
 
@@ -70,7 +71,8 @@ class SandboxRequest:
     bare: bool = False
     event_loop: bool = False
     network: bool = False
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

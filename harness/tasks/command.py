@@ -26,6 +26,7 @@ from harness.contract import (
 )
 from harness.problem import measures
 from harness.problem.build import build, place_of
+from harness.problem.command_sandbox import secret_values
 from harness.problem.fresh import parts_of, pieces
 from harness.problem.numbers import read_numbers
 from harness.problem.scorer import failure_of, run_scorer
@@ -87,6 +88,7 @@ class Command:
             all_packages=True,
             network=self.problem.network,
             env={**{name: os.environ.get(name, "") for name in self.problem.env}, **token},
+            secrets=secret_values(self.problem, trial),
         )
 
     def _model(self, trial: Trial) -> tuple[tuple[str, ...], dict[str, Path], dict[str, str]]:

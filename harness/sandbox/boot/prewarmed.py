@@ -64,6 +64,7 @@ class SandboxShape:
             write=dict.fromkeys(policy.write, Path()),
             outputs=None,
             cpu=None,
+            secrets=(),
         )
         return cls(walls, (*argv[: len(argv) - len(program_words(argv) or ()) + 1],))
 

@@ -18,6 +18,7 @@ from harness.sandbox.boot.zygote_client import Zygote
 from harness.sandbox.guest.clock import VARIABLE
 from harness.sandbox.monitor.capped_log import CappedLog
 from harness.sandbox.monitor.clock import BudgetClock, ClockPage
+from harness.sandbox.monitor.redaction import redacted
 from harness.sandbox.monitor.watchdog import Tree, drain, finish, output_pipe, watch
 from harness.sandbox.policy import Exit, SandboxPolicy
 
@@ -77,7 +78,7 @@ class Observer:
     def __init__(self, log: Path, policy: SandboxPolicy) -> None:
         self._given, self._page = policy, ClockPage() if policy.clock else None
         self.called, self.folder = time.monotonic(), log.parent
-        self.sink = CappedLog.at(log)
+        self.sink = CappedLog.at(log, policy.secrets)
         self._pipe, self.output = output_pipe()
         self._reaped = _reaped_seconds()
 
@@ -97,7 +98,7 @@ class Observer:
             os.set_blocking(self.output, False)
             os.write(self.output, b"\n")  # so that the read below never blocks
             text = os.read(self._pipe, 4096).decode(errors="replace").strip()
-            raise HarnessError(f"{error} ({text})") from error
+            raise HarnessError(f"{error} ({redacted(text, self._given.secrets)})") from error
 
     def watch(
         self,

@@ -1,7 +1,8 @@
 """A log of bounded size: the beginning and the end of what was written.
 
-Where bytes were left out, a line says how many, and the lines before and after it are pieces of
-lines: `whole_lines` leaves these out, for whatever reads numbers.
+Secret values are redacted before anything is cut. Where bytes were left out, a line says how many,
+and the lines before and after it are pieces of lines: `whole_lines` leaves these out, for whatever
+reads numbers.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
+
+from harness.sandbox.monitor.redaction import Redaction
 
 HEAD_BYTES = 256 << 10
 TAIL_BYTES = 768 << 10
@@ -29,14 +32,18 @@ class CappedLog:
     _kept: int = 0
     _dropped: int = 0
     _last_dropped: bytes = b""
+    _redaction: Redaction = field(default_factory=lambda: Redaction(()))
 
     @classmethod
-    def at(cls, path: Path) -> CappedLog:
-        """Return a new, empty log at `path`."""
-        return cls(path.open("wb", buffering=0))
+    def at(cls, path: Path, secrets: tuple[str, ...] = ()) -> Self:
+        """Return a new, empty log at `path`, which never holds one of `secrets`."""
+        return cls(path.open("wb", buffering=0), _redaction=Redaction(secrets))
 
     def write(self, data: bytes) -> None:
-        """Append `data`."""
+        """Append `data`; an end that may be the beginning of a secret waits for what follows."""
+        self._append(self._redaction.feed(data))
+
+    def _append(self, data: bytes) -> None:
         if self._head:
             self.file.write(data[: self._head])
             data, self._head = data[self._head :], max(0, self._head - len(data))
@@ -49,7 +56,7 @@ class CappedLog:
             self._dropped += len(dropped)
             self._last_dropped = dropped[-1:]
 
-    def __enter__(self) -> CappedLog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,6 +64,7 @@ class CappedLog:
 
     def close(self) -> None:
         """Write the tail, after a line that states how many bytes were left out."""
+        self._append(self._redaction.rest())
         if self._dropped:
             self.file.write(f"\n[{self._dropped} bytes left out]\n".encode())
             if self._last_dropped in _LINE_ENDS:  # an empty piece: the tail's first line is whole

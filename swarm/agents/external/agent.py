@@ -3,6 +3,12 @@
 Its model is reached through the gateway alone, which holds the key and counts what is spent, also
 by a run that is killed. Its output is needed for two things: whether it ended well, and its
 hypothesis. A run that does not say that it is done is no proposal, whatever it changed.
+
+The values of its variables (`env`) are redacted in its log, which all that is quoted is taken from,
+and a proposal whose files hold one is refused: it would be committed.
+
+Not covered: what `harness.sandbox.monitor.redaction` does not find; an agent with a network can
+send a value anywhere.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import astuple, dataclass, field
 from functools import partial
@@ -19,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.contract import DisturbedError, SetupError
+from harness.sandbox.monitor.redaction import redacted
 from islands.environment import secret
 from islands.records import Attempt, Brief, Entry, Proposal, Usage
 from swarm.agents.base import AgentError, Summariser
@@ -172,6 +179,8 @@ class CodingAgent:
         if not changed:
             reason = self._said("changed no file of the genome", log)
             raise AgentError("unapplied", reason, guard.total)
+        if reason := self._leak(changed, files):
+            raise AgentError("malformed", self._said(reason, log), guard.total)
         return self._proposal(ending, changed, guard.total)
 
     async def _in_sandbox(
@@ -237,7 +246,7 @@ class CodingAgent:
         self, invocation: Invocation, files: dict[str, str], lease: Lease | None, sockets: Path
     ) -> AgentJob:
         settings = self.settings
-        given_variables = {name: value for name in settings.env if (value := secret(name))}
+        given_variables = self._variables()
         asks = bool(self._asks_by)
         own = {**invocation.files, **(commands() if asks else {})}
         path = {"PATH": f"{HOME}/{COMMANDS}:{SYSTEM_PATH}"} if asks else {}
@@ -257,7 +266,12 @@ class CodingAgent:
             seconds=settings.seconds,
             memory_mib=settings.memory_mib,
             network=settings.network,
+            secrets=(*given_variables.values(), *((lease.token,) if lease is not None else ())),
         )
+
+    def _variables(self) -> dict[str, str]:
+        """Return the user's variables that the agent has."""
+        return {name: value for name in self.settings.env if (value := secret(name))}
 
     async def _open(self, experiment: int, sockets: Path, guard: _Guard) -> Lease | None:
         model = self.settings.model
@@ -315,6 +329,21 @@ class CodingAgent:
 
     def _said(self, reason: str, log: Path) -> str:
         return f"{reason_line(f'{self.line.title} {reason}')} (log: {log})"
+
+    def _leak(self, changed: Mapping[str, Entry | None], given: Mapping[str, str]) -> str:
+        """Return which of its variables it has written into a file, "" for none.
+
+        A value that the genome held before is in the repository, so it is no secret.
+        """
+        known = "\n".join(given.values())
+        for name, value in self._variables().items():
+            if redacted(known, (value,)) != known:
+                continue
+            for path, entry in changed.items():
+                text = f"{path}\n{entry.data.decode(errors='replace') if entry else ''}"
+                if redacted(text, (value,)) != text:
+                    return f"wrote the value of {name} into {redacted(path, (value,))}"
+        return ""
 
     def _proposal(self, ending: RunEnd, changed: dict[str, Entry | None], usage: Usage) -> Proposal:
         model = self.settings.model

@@ -61,6 +61,7 @@ class AgentJob:
     - `seconds`: wall time
     - `memory_mib`: memory of all processes and files together
     - `network`: whether it has the host's network
+    - `secrets`: values that its log must not hold
     """
 
     argv: tuple[str, ...]
@@ -75,13 +76,14 @@ class AgentJob:
     seconds: float = 600.0
     memory_mib: int = 2048
     network: bool = False
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """How a job ended: its exit, what it printed, and the files in its scratch copy.
 
-    The output ends with the last part of its standard error.
+    The output ends with the last part of its standard error, and holds no secret of the job.
     """
 
     exit: Exit
@@ -194,4 +196,5 @@ def _policy(job: AgentJob, number: int) -> SandboxPolicy:
         torch=False,
         network=job.network,
         event_loop=True,
+        secrets=job.secrets,
     )

@@ -154,16 +154,22 @@ class Command:
 
     def _measured(self, run: GenomeRun, trial: Trial) -> float:
         """Return the lines of the genome, or the bytes of the path that the metric names."""
-        genome = Path(trial.genome)
-        if self.metric == measures.LINES:
-            return measures.count_lines(path for path in genome.rglob("*") if path.is_file())
-        path = measures.sized_path(self.metric)
-        places = [genome, self._built(trial) or genome, Path(self.folder) / TREE]
-        inside = [place / self.problem.folder / path for place in places]
-        size = measures.size_of([*inside, *run.artifacts.values()])
+        try:
+            size = self._size(run, trial)
+        except measures.UnmeasurableError as error:
+            raise InvalidError.open(f"{self.metric}: {error}") from None
         if size is None:
+            path = measures.sized_path(self.metric)
             raise InvalidError.open(f"{path} does not exist, and {self.metric} is its size")
         return size
+
+    def _size(self, run: GenomeRun, trial: Trial) -> int | None:
+        genome = Path(trial.genome)
+        if self.metric == measures.LINES:
+            return measures.count_lines(genome)
+        roots = [genome, self._built(trial) or genome, Path(self.folder) / TREE]
+        path = Path(self.problem.folder, measures.sized_path(self.metric))
+        return measures.size_of(str(path), roots, run.artifacts.values())
 
     def _left(self) -> str:
         """Return the name of the file that `run` may leave in $OUT for its size, "" for none."""

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.contract import Outcome
+from harness.contract import MAX_NUMBER, Outcome
 from islands.ratchet.noise import Noise, spread, weigh
 
 UNITS = {"memory": "MiB of peak memory", "seconds": "s of wall time", "lines": "lines of genome"}
@@ -32,6 +32,9 @@ SURE_ERRORS = 1.645
 
 HARNESS_OWN = frozenset({"memory", "seconds", "parameters", "lines"})
 """Measures that only the harness takes: printing them counts for nothing."""
+
+MAX_TIMES = 1e6
+"""The largest multiple of the head's measure: the square of what it bounds is a number, too."""
 
 BySeed = Mapping[int, float]
 """A measure of one commit by the seed of the trial."""
@@ -99,11 +102,14 @@ def parse_guard(name: str, written: float | str) -> Guard:
         match = _BOUND.fullmatch(written)
         if match is None:
             raise ValueError(written)
-        limit = float(match["limit"])
-        return Guard(name, limit, bool(match["times"]), match["sign"] == "<=")
-    if name not in HARNESS_OWN or written <= 0:
+        guard = Guard(name, float(match["limit"]), bool(match["times"]), match["sign"] == "<=")
+    elif name in HARNESS_OWN and written > 0:
+        guard = Guard(name, float(written))
+    else:
         raise ValueError(written)
-    return Guard(name, float(written))
+    if not abs(guard.limit) <= (MAX_TIMES if guard.relative else MAX_NUMBER):
+        raise ValueError(written)
+    return guard
 
 
 def measures(outcome: Outcome) -> dict[str, float]:

@@ -40,6 +40,7 @@ from swarm.executors.backends import BackendKind
 from swarm.executors.core_leases import lease_cores
 from swarm.executors.machine_limits import CpuLoad
 from swarm.project.runs import remove_empty_home, repository
+from swarm.project.schema.fields import MAX_COUNT
 
 EXIT_INTERRUPTED = 130
 """The exit code that shells give to a process stopped by Ctrl-C."""
@@ -51,7 +52,7 @@ EXIT_INTERRUPTED = 130
 @click.option(
     "--minutes",
     metavar="MINUTES",
-    type=FiniteRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True, max=MAX_COUNT),
     help="Stop after so many minutes of this launch.",
 )
 @click.option(
@@ -63,7 +64,7 @@ EXIT_INTERRUPTED = 130
 @click.option(
     "--max-usd",
     metavar="USD",
-    type=FiniteRange(min=0),
+    type=FiniteRange(min=0, max=MAX_COUNT),
     help="Spend at most this much on language models in this run.",
 )
 @click.option(

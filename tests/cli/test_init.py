@@ -199,6 +199,16 @@ def test_a_limit_of_one_kind_leaves_the_others_as_they_were(yours):
     assert rungs()[1:] == [{"depth": 2, "seconds": 60}]
 
 
+@pytest.mark.parametrize("seconds", ["1e308", "1e-9"])
+def test_a_limit_that_no_trial_can_have_is_not_written(yours, seconds):
+    """One line says what a rung may be, and the repository is as it was."""
+    before = files_of(yours)
+    told = swarm(yours, "init", *OPTIONS, "--seconds", seconds, code=2)
+    assert "seconds from 0.1 to 86400" in told
+    assert len(told.splitlines()) == 1
+    assert files_of(yours) == before
+
+
 def test_a_commit_holds_the_two_files_and_nothing_of_the_users(yours):
     """What is staged stays staged, what is changed stays changed."""
     (yours / ".gitignore").write_text("*.o")

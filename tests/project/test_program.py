@@ -194,6 +194,53 @@ def test_a_mistake_is_one_line_with_its_place_and_fix(text, message):
     assert line.startswith(f"program.md:{message}")
 
 
+RUNG = "rungs:\n- {{depth: {}, seconds: {}, memory_mib: {}}}"
+
+BEYOND = [
+    (RUNG.format(1, "1e308", 512), "seconds from 0.1 to 86400"),
+    (RUNG.format(1, 86_401, 512), "seconds from 0.1 to 86400"),
+    (RUNG.format(1, "1e-9", 512), "seconds from 0.1 to 86400"),
+    (RUNG.format(1, 1, 63), "memory_mib from 64 to 100000000"),
+    (RUNG.format(1, 1, "9" * 30), "memory_mib from 64 to 100000000"),
+    (RUNG.format("9" * 30, 1, 512), "depth from 1"),
+    ("limits: {minutes: 1e308}", "a number of minutes above 0, up to 1000000"),
+    ("limits: {usd: 1e308}", "a number of dollars from 0 to 1000000"),
+    (f"limits: {{tokens: {'9' * 30}}}", "tokens from 0 to 1000000000000"),
+    (f"summary_every: {'9' * 30}", "a whole number of verdicts"),
+    ("arms: {usd_per_slice_hour: 1e308}", "a number of dollars from 0 to 1000000"),
+    ("ratchet: {margin: 1e308}", "a number of standard errors from 0 to 100"),
+    (f"stack: {{every: {'9' * 30}}}", "a whole number from 0"),
+    (f"promotion: {{hidden_queries: {'9' * 30}}}", "a whole number from 0"),
+    ("guards: {memory: 1e300}", "times the head's, up to 1e+06, or absolute"),
+    ("guards: {p95: '<= 1e300x'}", "times the head's, up to 1e+06, or absolute"),
+    ("guards: {p95: '<= 1e300'}", "times the head's, up to 1e+06, or absolute"),
+    ("guards: {p95: '<= 1e999'}", "times the head's, up to 1e+06, or absolute"),
+    ("agents: {a: {kind: openai, model: m, timeout_seconds: 1e308}}", "up to 86400"),
+    (f"agents: {{a: {{kind: openai, model: m, context_tokens: {'9' * 30}}}}}", "to 1000000000"),
+    ("agents: {a: {kind: codex, model: m, max_usd: 1e308}}", "above 0, up to 1000000"),
+    (f"agents: {{a: {{kind: codex, model: m, memory_mib: {'9' * 30}}}}}", "256 to 100000000"),
+]
+
+
+@pytest.mark.parametrize(("text", "rule"), BEYOND)
+def test_a_number_that_nothing_can_be_done_with_is_a_mistake(text, rule):
+    """Seconds of 1e308 ended in a traceback at the first trial, 1e-9 in nothing but timeouts."""
+    (line,) = refusal_lines(f"{MINIMAL}\n{text}")
+    assert line.startswith("program.md:")
+    assert rule in line
+
+
+def test_numbers_at_their_bounds_are_read():
+    """Each bound is itself allowed."""
+    keys = program(
+        f"{MINIMAL}\nrungs: [{{depth: 1000000, seconds: 0.1, memory_mib: 64}},"
+        " {depth: 1, seconds: 86400, memory_mib: 100000000}]\n"
+        "limits: {minutes: 1000000, usd: 1000000, tokens: 1000000000000}\n"
+        "guards: {memory: 1000000, gain: '>= -1e100'}"
+    ).settings
+    assert [rung.seconds for rung in keys.rungs] == [0.1, 86400.0]
+
+
 @pytest.mark.parametrize(("section", "old"), settings.RENAMED)
 def test_an_old_key_is_refused_with_its_new_name(section, old):
     """The new name is a key of that section, the old one is none, and the line names both."""

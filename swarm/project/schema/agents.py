@@ -14,7 +14,17 @@ from swarm.agents.external.settings import KINDS, PROVIDERS, ExternalKind, Exter
 from swarm.agents.llm.login import CHATGPT_URL, LOGIN_FILE
 from swarm.agents.llm.settings import ModelSettings, Price, ProviderKind
 from swarm.agents.llm.temperaments import INSTRUCTIONS, Temperament
-from swarm.project.schema.fields import STRICT, CommandLine, Count, Dollars, Name, described
+from swarm.project.schema.fields import (
+    MAX_COUNT,
+    MAX_MEMORY_MIB,
+    MAX_SECONDS,
+    STRICT,
+    CommandLine,
+    Count,
+    Dollars,
+    Name,
+    described,
+)
 
 AGENT_KINDS = f"mutator, anthropic, openai, {', '.join(KINDS)}"
 
@@ -42,7 +52,7 @@ class ArmsSection:
 
     floor: Annotated[float, Field(ge=0, le=1), described("a share from 0 to 1", "0.1")] = 0.1
     usd_per_slice_hour: Annotated[
-        float, Field(ge=0), described("a number of dollars, 0 or more", "1.0")
+        Dollars, described(f"a number of dollars from 0 to {MAX_COUNT}", "1.0")
     ] = 1.0
 
     def policy(self) -> ArmPolicy:
@@ -73,10 +83,12 @@ class PriceSection:
 
     input: Dollars
     output: Dollars
-    cache_read: Annotated[Dollars | None, described("a number of dollars, 0 or more", "0.3")] = None
-    cache_write: Annotated[Dollars | None, described("a number of dollars, 0 or more", "3.75")] = (
-        None
-    )
+    cache_read: Annotated[
+        Dollars | None, described(f"a number of dollars from 0 to {MAX_COUNT}", "0.3")
+    ] = None
+    cache_write: Annotated[
+        Dollars | None, described(f"a number of dollars from 0 to {MAX_COUNT}", "3.75")
+    ] = None
 
     def price(self) -> Price:
         """Return the price with open parts set to their maximum, so no dollar limit is overshot.
@@ -114,7 +126,9 @@ class ProviderKeys:
     requests_per_minute: Annotated[Count | None, described("a whole number from 1", "50")] = None
     max_output_tokens: Annotated[Count | None, described("a whole number from 1", "8192")] = None
     timeout_seconds: Annotated[
-        float | None, Field(gt=0), described("a number of seconds above 0", "120")
+        float | None,
+        Field(gt=0, le=MAX_SECONDS),
+        described(f"a number of seconds above 0, up to {MAX_SECONDS}", "120"),
     ] = None
     effort: Annotated[
         str | None,
@@ -122,7 +136,9 @@ class ProviderKeys:
         described("a word that the provider knows", "medium"),
     ] = None
     context_tokens: Annotated[
-        int | None, Field(ge=1024), described("a whole number of tokens from 1024", "32768")
+        int | None,
+        Field(ge=1024, le=1_000_000_000),
+        described("a whole number of tokens from 1024 to 1000000000", "32768"),
     ] = None
     price: Annotated[
         PriceSection | None, described("dollars per million tokens", "{input: 3, output: 15}")
@@ -171,15 +187,19 @@ class ExternalSection(ProviderKeys):
     ] = None
     seconds: Annotated[
         float | None,
-        Field(gt=0, le=86_400),
+        Field(gt=0, le=MAX_SECONDS),
         described("the seconds that one proposal may take", "900"),
     ] = None
     max_turns: Annotated[Count | None, described("a whole number from 1", "40")] = None
     max_usd: Annotated[
-        float | None, Field(gt=0), described("a number of dollars above 0", "0.5")
+        float | None,
+        Field(gt=0, le=MAX_COUNT),
+        described(f"a number of dollars above 0, up to {MAX_COUNT}", "0.5"),
     ] = None
     memory_mib: Annotated[
-        int | None, Field(ge=256), described("a whole number of MiB from 256", "2048")
+        int | None,
+        Field(ge=256, le=MAX_MEMORY_MIB),
+        described(f"a whole number of MiB from 256 to {MAX_MEMORY_MIB}", "2048"),
     ] = None
     network: Annotated[bool | None, described("true or false", "true")] = None
     login: Annotated[bool | None, described("true or false", "true")] = None

@@ -36,9 +36,24 @@ def _line(text: str) -> str:
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """A word that may be part of a branch name."""
 
-Count = Annotated[int, Field(ge=1, le=1_000_000), described("a whole number from 1", "8")]
+MAX_COUNT = 1_000_000
+"""The most of anything that is counted: no run has as many. Minutes and dollars, too, end here."""
 
-Dollars = Annotated[float, Field(ge=0), described("a number of dollars, 0 or more", "2.5")]
+MAX_SECONDS = 86_400
+"""The longest that one trial, one proposal or all checks may take: a day."""
+
+MAX_MEMORY_MIB = 100_000_000
+"""More than any machine has; a larger number would not fit where the kernel is told of it."""
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT), described("a whole number from 1", "8")]
+
+CountOrNone = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+
+Dollars = Annotated[
+    float,
+    Field(ge=0, le=MAX_COUNT),
+    described(f"a number of dollars from 0 to {MAX_COUNT}", "2.5"),
+]
 
 CommandLine = Annotated[str, AfterValidator(_line)]
 """One line for `sh -c`."""

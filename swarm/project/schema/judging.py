@@ -13,19 +13,19 @@ from islands.migration import Migration
 from islands.promotion.attempt import PromotionPolicy
 from islands.ratchet.acceptance import AcceptanceRule
 from islands.ratchet.fixed_margin import FixedMarginRule
-from islands.ratchet.guards import Guards, parse_guard
+from islands.ratchet.guards import MAX_TIMES, Guards, parse_guard
 from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.ratchet.simpler import SimplerRule
 from islands.stacking.state import StackPolicy
-from swarm.project.schema.fields import STRICT, Count, described
+from swarm.project.schema.fields import STRICT, Count, CountOrNone, described
 
 
 def _bound(written: float | str) -> float | str:
     """Return what a guard says. Raises ValueError if it is no bound."""
     if isinstance(written, str):
         parse_guard("", written)
-    elif written <= 0:
+    elif not 0 < written <= MAX_TIMES:
         raise ValueError(written)
     return written
 
@@ -65,7 +65,7 @@ class RatchetSection:
         int, Field(ge=2, le=100), described("a whole number from 2 to 100", "8")
     ] = 8
     margin: Annotated[
-        float, Field(ge=0), described("a number of standard errors, 0 or more", "2")
+        float, Field(ge=0, le=100), described("a number of standard errors from 0 to 100", "2")
     ] = 2.0
     simpler: Annotated[
         float, Field(ge=0, le=10), described("standard deviations of a pair, 0 to 10", "0.5")
@@ -73,9 +73,7 @@ class RatchetSection:
     null_rate: Annotated[float, Field(ge=0, le=0.5), described("a share from 0 to 0.5", "0.02")] = (
         0.02
     )
-    sentinel_every: Annotated[
-        int, Field(ge=0, le=1_000_000), described("a whole number from 0", "40")
-    ] = 40
+    sentinel_every: Annotated[CountOrNone, described("a whole number from 0", "40")] = 40
 
     def policy(self, guards: Guards) -> RatchetPolicy:
         """Return how candidates are judged, with `guards` on the other measures."""
@@ -100,7 +98,7 @@ class StackSection:
     - `max_share`: share of the run's trials that all stack checks may take together
     """
 
-    every: Annotated[int, Field(ge=0), described("a whole number from 0", "8")] = 8
+    every: Annotated[CountOrNone, described("a whole number from 0", "8")] = 8
     max_share: Annotated[float, Field(gt=0, le=1), described("a share above 0, to 1", "0.25")] = (
         0.25
     )
@@ -125,7 +123,7 @@ class PromotionSection:
         int, Field(ge=2, le=100), described("a whole number from 2 to 100", "4")
     ] = 4
     max_trials: Annotated[Count, described("a whole number from 1", "32")] = 32
-    hidden_queries: Annotated[int, Field(ge=0), described("a whole number from 0", "16")] = 16
+    hidden_queries: Annotated[CountOrNone, described("a whole number from 0", "16")] = 16
 
     @property
     def min_trials(self) -> int:

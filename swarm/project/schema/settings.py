@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from harness.contract import SPLITS, Direction, Rung, Split
 from harness.problem.numbers import check_pattern
 from islands.genome.admission import AdmissionLimits
+from islands.ratchet.guards import MAX_TIMES
 from swarm.project.schema.agents import (
     TEMPERAMENT_RULE,
     AgentSection,
@@ -22,9 +23,13 @@ from swarm.project.schema.agents import (
     Temperaments,
 )
 from swarm.project.schema.fields import (
+    MAX_COUNT,
+    MAX_MEMORY_MIB,
+    MAX_SECONDS,
     STRICT,
     CommandLine,
     Count,
+    CountOrNone,
     Dollars,
     Name,
     RepositoryPath,
@@ -41,6 +46,11 @@ from swarm.project.schema.judging import (
 
 MIN_MEMORY_MIB = 64
 """About what a Python process that has imported numpy holds."""
+
+MIN_SECONDS = 0.1
+"""Two looks of the sandbox's watchdog; an interpreter alone takes a fifth of it to start."""
+
+MAX_TOKENS = 10**12
 
 RENAMED = {
     ("slices", "foreign_cpu"): "max_foreign_cpu",
@@ -62,7 +72,9 @@ def _pattern(pattern: str) -> str:
 
 
 def _feasible_rung(rung: Rung) -> Rung:
-    if rung.depth < 1 or rung.seconds <= 0 or rung.memory_mib < MIN_MEMORY_MIB:
+    seconds = MIN_SECONDS <= rung.seconds <= MAX_SECONDS
+    memory = MIN_MEMORY_MIB <= rung.memory_mib <= MAX_MEMORY_MIB
+    if not (1 <= rung.depth <= MAX_COUNT and seconds and memory):
         raise ValueError(rung)
     return rung
 
@@ -115,12 +127,18 @@ class LimitsSection:
     """Limits of a run (None: no limit), and the size to which a proposal may grow the genome."""
 
     minutes: Annotated[
-        float | None, Field(gt=0), described("a number of minutes above 0", "480")
+        float | None,
+        Field(gt=0, le=MAX_COUNT),
+        described(f"a number of minutes above 0, up to {MAX_COUNT}", "480"),
     ] = None
     trials: Annotated[Count | None, described("a whole number from 1", "1000")] = None
-    usd: Annotated[Dollars | None, described("a number of dollars, 0 or more", "20")] = None
+    usd: Annotated[
+        Dollars | None, described(f"a number of dollars from 0 to {MAX_COUNT}", "20")
+    ] = None
     tokens: Annotated[
-        int | None, Field(ge=0), described("a whole number of tokens, 0 or more", "2000000")
+        int | None,
+        Field(ge=0, le=MAX_TOKENS),
+        described(f"a whole number of tokens from 0 to {MAX_TOKENS}", "2000000"),
     ] = None
     max_files: Count = 64
     max_bytes: Count = 1_000_000
@@ -214,7 +232,7 @@ class Settings:
     ] = None
     check_seconds: Annotated[
         float | None,
-        Field(gt=0, le=86_400),
+        Field(gt=0, le=MAX_SECONDS),
         described("the seconds that all checks of a candidate may take together", "300"),
     ] = None
     files: Annotated[
@@ -254,7 +272,8 @@ class Settings:
         tuple[Annotated[Rung, AfterValidator(_feasible_rung)], ...],
         Field(min_length=1),
         described(
-            f"a list of rungs with depth from 1, seconds above 0, memory_mib from {MIN_MEMORY_MIB}",
+            f"a list of rungs with depth from 1, seconds from {MIN_SECONDS} to {MAX_SECONDS} and"
+            f" memory_mib from {MIN_MEMORY_MIB} to {MAX_MEMORY_MIB}",
             "[{depth: 2, seconds: 20, memory_mib: 4096}]",
         ),
     ] = (DEFAULT_RUNG,)
@@ -275,7 +294,7 @@ class Settings:
         ArmsSection()
     )
     summary_every: Annotated[
-        int, Field(ge=0), described("a whole number of verdicts, 0 for never", "40")
+        CountOrNone, described("a whole number of verdicts, 0 for never", "40")
     ] = 40
     slices: Annotated[SlicesSection, described("settings", "{kind: cpu, cores: 1}")] = (
         SlicesSection()
@@ -287,7 +306,7 @@ class Settings:
     guards: Annotated[
         Mapping[NumberName, Bound],
         described(
-            "bounds by the name of a number: times the head's, or absolute",
+            f"bounds by the name of a number: times the head's, up to {MAX_TIMES:g}, or absolute",
             '{memory: 1.1, p95_ms: "<= 1.05x", accuracy: ">= 0.99x", peak_mib: "<= 64"}',
         ),
     ] = field(default_factory=dict)

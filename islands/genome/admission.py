@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from islands.genome.agent_files import instructs_agents
-from islands.genome.paths import is_inside
+from islands.genome.paths import is_inside, name_fault
 from islands.genome.structured_data import NotParsedError
 from islands.genome.syntax_diff import compare
 from islands.records import Entry, Proposal
@@ -138,8 +138,7 @@ def _file_refusals(
     for path, entry in files.items():
         name = printable_line(path)
         if not is_inside(path, genome):
-            allowed = ", ".join(genome)
-            yield Refused("outside", f"{name} is outside the genome; change only: {allowed}")
+            yield Refused("outside", _outside(path, genome))
         if entry is not None and _instructs(path, genome):
             told = "a candidate may not tell later agents what to do; choose another name"
             yield Refused("instructions", f"{name} is a file that instructs coding agents: {told}")
@@ -148,6 +147,16 @@ def _file_refusals(
         if entry is not None:
             yield from _mode_refusals(name, entry, was)
             yield from _content_refusals(name, entry, limits)
+
+
+def _outside(path: str, genome: tuple[str, ...]) -> str:
+    if fault := name_fault(path, genome):
+        try:  # bytes that are no UTF-8, as a file system gives them
+            path = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        except UnicodeEncodeError:
+            pass
+        return f"{printable_line(path)}: its name {fault}; choose another name"
+    return f"{printable_line(path)} is outside the genome; change only: {', '.join(genome)}"
 
 
 def _link_refusals(name: str, entry: Entry | None, was: Entry | None) -> Iterator[Refused]:

@@ -15,7 +15,22 @@ _GIT_SHORT = re.compile(r"git~\d")
 
 def is_inside(path: str, genome: tuple[str, ...]) -> bool:
     """Return whether `path` is inside `genome`, and plain: no "..", no .git in any spelling."""
-    return _is_plain(path) and any(
+    return _is_plain(path) and _is_covered(path, genome)
+
+
+def name_fault(path: str, genome: tuple[str, ...]) -> str:
+    """Return what is wrong with the name of a path that is spelled as one in `genome`, or ""."""
+    if not _is_covered(path, genome) or ".." in path.split("/") or _is_plain(path):
+        return ""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return "is too long, or one that git or a file system may take for another"
+
+
+def _is_covered(path: str, genome: tuple[str, ...]) -> bool:
+    return any(
         path == part or path.startswith(part + "/") for part in (p.rstrip("/") for p in genome)
     )
 

@@ -159,6 +159,23 @@ def test_a_refusal_says_what_is_allowed():
     assert result == Refused("outside", reason)
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("gen/é\udcff.py", r"gen/é\xff.py: its name is not UTF-8; choose another name"),
+        ("gen/\ud800.py", r"gen/\ud800.py: its name is not UTF-8; choose another name"),
+        ("gen/HEAD", "gen/HEAD: its name is too long, or one that git or a file system may take"),
+        ("gen/../x.py", "gen/../x.py is outside the genome; change only: gen/, solo.py"),
+        ("x\udcff.py", r"x\udcff.py is outside the genome; change only: gen/, solo.py"),
+    ],
+)
+def test_a_name_at_fault_is_told_apart_from_a_path_outside(path, reason):
+    """The file is in the genome, and under another name it would be admitted."""
+    result = admission({path: text("x = 1\n")})
+    assert result.rule == "outside"
+    assert result.reason.startswith(reason)
+
+
 @pytest.mark.parametrize("mode", ["120000", "160000"])
 def test_links_are_refused(mode):
     """Symbolic links and submodules are refused, new or in place of a file."""

@@ -38,6 +38,9 @@ MAX_ARCHIVE_MIB = 1024
 
 MAX_MEMBERS = 100_000
 
+MAX_DEPTH = 100
+"""Folders, one in the other, that a build may leave; whatever removes them recurses."""
+
 KEPT_BUILDS = 32
 """Builds of one problem that are kept on disk, the last ones used."""
 
@@ -136,6 +139,8 @@ def _extract(archive: Path, view: Path) -> None:
 
 def _extract_one(tar: tarfile.TarFile, member: tarfile.TarInfo, view: Path) -> None:
     place = view / member.name
+    if len(place.relative_to(view).parts) > MAX_DEPTH:
+        raise BuildFailedError(f"the build left folders that are more than {MAX_DEPTH} deep")
     if member.issparse() or not (member.isreg() or member.issym()):
         raise BuildFailedError(f"the build left {member.name}, which is no regular file")
     if place.is_symlink() or place.exists():

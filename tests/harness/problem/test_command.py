@@ -251,6 +251,16 @@ def test_a_build_may_only_add_files(tmp_path, build, reason):
     assert reason in failure.reason
 
 
+@pytest.mark.sandbox
+def test_a_build_leaves_no_folders_that_nothing_could_remove(open_folder):
+    """Python removes a tree by recursion: 1,000 folders, one in the other, end the harness."""
+    front = FILES["program.md"].replace("run:", "build: sh src/work.py\nrun:")
+    problem = Problem(open_folder, FILES | {"program.md": front})
+    deep = "for n in $(seq 120); do mkdir d && cd d; done; echo > f"
+    failure = problem.measure({"src/work.py": deep}, sandbox="namespaces").failure
+    assert failure.reason == "the build left folders that are more than 100 deep"
+
+
 def test_a_file_that_a_build_links_twice_is_there_twice(tmp_path):
     """As a compiler does that keeps what it made under a second name."""
     front = re.sub(r"run: .*", "build: sh src/work.py\nrun: cat second", FILES["program.md"])

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -151,10 +152,8 @@ def _file_refusals(
 
 def _outside(path: str, genome: tuple[str, ...]) -> str:
     if fault := name_fault(path, genome):
-        try:  # bytes that are no UTF-8, as a file system gives them
+        with suppress(UnicodeEncodeError):  # where they stand for a file's bytes
             path = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        except UnicodeEncodeError:
-            pass
         return f"{printable_line(path)}: its name {fault}; choose another name"
     return f"{printable_line(path)} is outside the genome; change only: {', '.join(genome)}"
 

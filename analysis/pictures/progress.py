@@ -24,7 +24,7 @@ WHERE screened IS NOT NULL AND experiment IS NOT NULL AND agent <> 'null' ORDER 
 
 _STEPS = """
 SELECT island, origin_island, step, experiment, score, gain, noise, hypothesis,
-  experiment IN (SELECT unnest(parts) FROM consensus) AS claimed
+  experiment IN (SELECT unnest(parts) FROM consensus WHERE quarantined IS NULL) AS claimed
 FROM kept WHERE score IS NOT NULL ORDER BY island, step
 """
 

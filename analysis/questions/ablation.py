@@ -37,6 +37,7 @@ from typing import Literal
 from analysis.questions.shapley import shares
 from harness.contract import SetupError
 from islands import events as ev
+from islands.promotion.state import Promotions
 from islands.records import Gain, summed
 from islands.stacking.check import Claim, StackCheck
 from islands.stacking.inference import Evidence, Worth
@@ -116,31 +117,35 @@ class _Checked:
 class AblationFold:
     """The fold of what ablations need: claims, ended stack checks, heads, and the consensus.
 
-    consensus: the commit of the consensus, "" for none
     lfsrs: the lfsr that each change was kept on, by its experiment
     simpler: experiments of those that were kept because they are shorter and no worse
     """
 
     def __init__(self) -> None:
         self._stacks = StackChecks()
+        self._promotions = Promotions()
         self._checked: list[_Checked] = []
         self._parts_of: dict[str, tuple[int, ...]] = {}
         self._parent: dict[str, str] = {}
         self._claims: dict[int, Claim] = {}
         self._number: dict[str, int] = {}
-        self.consensus = ""
         self.lfsrs: dict[int, float] = {}
         self.simpler: set[int] = set()
+
+    @property
+    def consensus(self) -> str:
+        """The commit of the consensus that is in force, "" for none."""
+        built = self._promotions.consensus
+        return built.commit if built is not None else ""
 
     def take(self, event: ev.Event) -> None:
         """Take in the next event of the ledger."""
         match event:
-            case ev.StackCheckEnded() if self._stacks.open is not None:
-                self._checked.append(_Checked(self._stacks.open, event))
+            case ev.StackCheckEnded(number=number) if number in self._stacks.under_way:
+                self._checked.append(_Checked(self._stacks.under_way[number], event))
                 self._parts_of[event.commit] = event.parts
             case ev.ConsensusMoved():
                 self._parts_of[event.commit] = event.parts
-                self.consensus = event.commit
             case ev.VerdictReached(verdict="keep", null=False):
                 self._parent[event.commit] = event.parent
                 self._number[event.commit] = event.experiment
@@ -149,6 +154,7 @@ class AblationFold:
                 if event.simpler:
                     self.simpler.add(event.experiment)
         self._stacks.apply(event)
+        self._promotions.apply(event)
         self._claims |= self._stacks.kept
 
     def ablation(self, commit: str) -> Ablation:

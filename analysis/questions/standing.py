@@ -71,12 +71,23 @@ _BASE = "SELECT score AS base_score FROM nodes WHERE kind = 'base'"
 """The base's mean score, as the lineage has it: what heads are compared with, not its first."""
 
 _KEPT_SINCE = """
-SELECT count(*) AS kept_since FROM nodes, consensus
-WHERE ending = 'kept' AND quarantined IS NULL AND experiment IS NOT NULL
-  AND nodes.recorded > consensus.recorded AND NOT list_contains(parts, experiment)
-  AND consensus.rowid = (SELECT max(rowid) FROM consensus)
+WITH keeps AS (
+  SELECT (event->>'$.experiment')::INTEGER AS experiment, recorded,
+    coalesce(nullif((event->>'$.origin')::INTEGER, 0), experiment) AS origin
+  FROM stack_events WHERE event->>'$.kind' = 'verdict_reached'
+), changes AS (
+  SELECT arg_min(experiment, keeps.recorded) AS part, min(keeps.recorded) AS first
+  FROM keeps JOIN nodes USING (experiment) WHERE quarantined IS NULL GROUP BY origin
+)
+SELECT count(*) AS kept_since FROM changes
+WHERE first > (
+    SELECT recorded FROM consensus WHERE quarantined IS NULL ORDER BY rowid DESC LIMIT 1)
+  AND part NOT IN (SELECT unnest(parts) FROM promotions WHERE verdict IS NOT NULL)
 """
-"""Changes that were kept since the consensus was built."""
+"""Changes first kept since the consensus was built that no promotion has measured in a stack.
+
+`swarm.cli.next_step` asks the same of a run's state.
+"""
 
 _SUMMARY = """
 SELECT run.task, run.metric, run.recorded AS started,
@@ -88,14 +99,15 @@ FROM run
 """
 
 
-_LAST = "FROM {} ORDER BY rowid DESC LIMIT 1"
-"""The last row of a table."""
+_LAST = "FROM {} WHERE quarantined IS NULL AND {} ORDER BY rowid DESC LIMIT 1"
+"""The last row of a table that is not quarantined, and meets a condition."""
 
 
 def standing(con: DuckDBPyConnection) -> dict[str, Any]:
     """Return how the run stands; its value `run` is None where the run has not started.
 
-    The rows of `islands` are the best first, each with what it is `trying`.
+    The rows of `islands` are the best first, each with what it is `trying`. `stack`, `promotion`
+    and `consensus` are the last that are not quarantined.
     """
     islands = answer(con, "FROM standings").named()
     trying = answer(con, _TRYING).named()
@@ -116,9 +128,9 @@ def standing(con: DuckDBPyConnection) -> dict[str, Any]:
         "silent": answer(con, _SILENT).named(),
         "paused": answer(con, "FROM paused").named(),
         "notes": answer(con, "FROM notes_in_force").named(),
-        "stack": _first(con, _LAST.format("stacks WHERE verdict IS NOT NULL")),
-        "promotion": _first(con, _LAST.format("promotions WHERE verdict IS NOT NULL")),
-        "consensus": _first(con, _LAST.format("consensus")),
+        "stack": _first(con, _LAST.format("stacks", "verdict IS NOT NULL")),
+        "promotion": _first(con, _LAST.format("promotions", "verdict IS NOT NULL")),
+        "consensus": _first(con, _LAST.format("consensus", "true")),
         "merges": answer(con, "FROM merges ORDER BY rowid").named(),
         **(_first(con, _KEPT_SINCE) or {}),
         "summary": last_summary(con),

@@ -251,7 +251,7 @@ def _ablation(source: RunSource) -> Ablation | None:
 
 def _result(source: RunSource, opened: Mapping[str, Any]) -> Result | None:
     """Return what the run comes to: the sealed score of the consensus, else the best below it."""
-    consensus = source.rows("FROM consensus ORDER BY recorded DESC LIMIT 1")
+    consensus = source.rows(_IN_FORCE)
     if consensus:
         return _of_consensus(source, consensus[0])
     heads = source.rows("FROM standings WHERE kept > 0 LIMIT 1")
@@ -262,6 +262,10 @@ def _result(source: RunSource, opened: Mapping[str, Any]) -> Result | None:
     gain = Gain(head["gain"], head["noise"], 0)
     basis = "the sum of the gains that its changes were kept for; not promoted"
     return Result(head["head"], opened["base"], gain, basis, count)
+
+
+_IN_FORCE = "FROM consensus WHERE quarantined IS NULL ORDER BY recorded DESC, rowid DESC LIMIT 1"
+"""The consensus that counts: what is quarantined is no result."""
 
 
 def _of_consensus(source: RunSource, consensus: Mapping[str, Any]) -> Result:

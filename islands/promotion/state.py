@@ -2,6 +2,10 @@
 
 It also keeps what promotions need of the run: who made each change, the best near misses, and which
 queries of held-out splits were made.
+
+A stack is sound if neither its base, its commit nor any of its parts is quarantined. Only sound
+ones are in force: where the latest is quarantined, the latest that is sound counts again, and an
+open promotion of a quarantined one is given up, without a verdict.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import singledispatchmethod
+from typing import Protocol
 
 from islands import events as ev
 from islands.promotion.attempt import PromotionAttempt, PromotionRequest
@@ -35,19 +40,36 @@ class Attribution:
     hypothesis: str
 
 
+class Stack(Protocol):
+    """A stack on its base: of a promotion, asked for, open or ended, or the consensus."""
+
+    @property
+    def base(self) -> str:
+        """The commit that it is compared with."""
+
+    @property
+    def commit(self) -> str:
+        """The stack."""
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The experiments whose changes it holds."""
+
+
 class Promotions:
     """The fold of a run's promotions, its consensus and its queries of held-out splits.
 
     open, starts, ended: the open attempt, all starts by number, and all ends
-    consensus, drafted: where the consensus branch is, and the latest draft of it
+    consensus, drafted: the latest sound consensus, and the latest draft of one
+    branch: the commit where the consensus branch is, "" where there is none
     prefix_runs: whether each drafted commit runs
     checked: commits that passed the problem's checks, of kept changes and their combinations
     failing: why the stack of a promotion fails the checks, by its number
     sealed, sealed_scores: the result on the sealed split, and its scores by commit and seed
     hidden_queries: numbers of the promotions that queried the hidden split
-    near_misses, changes: the best near misses; kept changes by experiment
+    near_misses, changes: the best near misses; kept changes by experiment, quarantined ones too
     attributions: who made each change that was kept or is open, by experiment
-    checked_stack: the latest stack check's end, and its base
+    checked_stack: the end of the latest stack check that came to a sound stack, and its base
     """
 
     def __init__(self) -> None:
@@ -67,6 +89,9 @@ class Promotions:
         self.attributions: dict[int, Attribution] = {}
         self.checked_stack: tuple[ev.StackCheckEnded, str] | None = None
         self._bases: dict[int, str] = {}
+        self._checks: list[tuple[ev.StackCheckEnded, str]] = []
+        self._moves: list[ev.ConsensusMoved] = []
+        self._quarantined: set[str] = set()
         self._run: ev.RunOpened | None = None
         self._owners: dict[int, str] = {}
         self._slices: dict[str, str] = {}
@@ -79,13 +104,22 @@ class Promotions:
         """Return the promotion that a consensus is built from: others may have followed it."""
         return next(ended for ended in self.ended if ended.number == built.promotion)
 
+    @property
+    def branch(self) -> str:
+        """The commit where the consensus branch is, "" where there is none."""
+        return self._moves[-1].commit if self._moves else ""
+
+    def is_sound(self, stack: Stack) -> bool:
+        """Return whether neither the stack, its base nor any part of it is quarantined."""
+        return self._sound(stack.base, stack.commit, stack.parts)
+
     def unbuilt_promotion(self) -> ev.PromotionEnded | None:
-        """Return the last promotion if it transfers and the consensus is not built from it yet."""
+        """Return the last promotion if it transfers, is sound, and has no consensus yet."""
         last = self.ended[-1] if self.ended else None
         if last is None or last.verdict != "transfers" or last.number in self.failing:
             return None
-        built = self.consensus is not None and self.consensus.promotion >= last.number
-        return None if built else last
+        built = bool(self._moves) and self._moves[-1].promotion >= last.number
+        return last if not built and self.is_sound(last) else None
 
     def untested_prefixes(self, running: Iterable[ev.TrialStarted]) -> list[str]:
         """Return the drafted commits that neither were run nor are among the `running` trials."""
@@ -233,7 +267,8 @@ class Promotions:
 
     @apply.register
     def _stack_check_ended(self, event: ev.StackCheckEnded) -> None:
-        self.checked_stack = (event, self._bases.pop(event.number))
+        self._checks.append((event, self._bases.pop(event.number)))
+        self._choose_sound()
 
     @apply.register
     def _promotion_started(self, event: ev.PromotionStarted) -> None:
@@ -241,6 +276,7 @@ class Promotions:
             raise ValueError(f"promotion {event.number} begins before the one before it ended")
         self.open = PromotionAttempt(event, self._run.direction, self._run.seed)
         self.starts[event.number] = event
+        self._choose_sound()
 
     @apply.register
     def _trial_started(self, event: ev.TrialStarted) -> None:
@@ -277,12 +313,41 @@ class Promotions:
 
     @apply.register
     def _consensus_moved(self, event: ev.ConsensusMoved) -> None:
-        self.consensus = event
+        self._moves.append(event)
         self.sealed_scores.clear()  # of another consensus, maybe at another rung
+        self._choose_sound()
+
+    @apply.register
+    def _commit_quarantined(self, event: ev.CommitQuarantined) -> None:
+        self._quarantined |= {*event.commits}
+        self.near_misses = [
+            change for change in self.near_misses if change.commit not in self._quarantined
+        ]
+        self._choose_sound()
 
     @apply.register
     def _sealed_scored(self, event: ev.SealedScored) -> None:
         self.sealed = event
+
+    def _choose_sound(self) -> None:
+        """Take the latest sound results, and give up an open promotion that is not sound.
+
+        Every event that could change the choice calls this: ledgers of older versions go on with
+        checks and promotions of what was quarantined meanwhile.
+        """
+        sound_checks = (
+            (ended, base)
+            for ended, base in reversed(self._checks)
+            if self._sound(base, ended.commit, ended.parts)
+        )
+        self.checked_stack = next(sound_checks, None)
+        self.consensus = next(filter(self.is_sound, reversed(self._moves)), None)
+        if self.open is not None and not self.is_sound(self.open.event):
+            self.open = None
+
+    def _sound(self, base: str, commit: str, parts: Iterable[int]) -> bool:
+        changes = {self.changes[part].commit for part in parts if part in self.changes}
+        return self._quarantined.isdisjoint({base, commit, *changes})
 
 
 def _evidence(change: Contender) -> tuple[float, int]:

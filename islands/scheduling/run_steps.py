@@ -81,33 +81,18 @@ def next_run_step(
     if parts:
         return StackStep(parts)
     promotions = state.promotions
-    promoted = to_build(state)
+    promoted = promotions.unbuilt_promotion()
     if promoted is not None:
         return _consensus(state, promoted)
     if promotions.open is not None:
         return SettleMerges() if promotions.finished() else _trial(state, name)
     request = promotions.due() if policy.auto else None
-    if request is None or not _sound(state, request):
-        return None
-    return PromoteStep(request)
+    return None if request is None else PromoteStep(request)
 
 
 def next_of_stack(state: State, name: str) -> RunStep | None:
     """Return the step of the open stack check that island `name` can execute, None for none."""
     return state.stacks.wanted(state.islands[name].slice.name)
-
-
-def to_build(state: State) -> ev.PromotionEnded | None:
-    """Return the promotion that the consensus is to be built from, None if it is built."""
-    promoted = state.promotions.unbuilt_promotion()
-    return promoted if promoted is not None and _sound(state, promoted) else None
-
-
-def _sound(state: State, stack: PromotionRequest | ev.PromotionEnded) -> bool:
-    """Return whether neither the stack, its base nor any part of it is quarantined."""
-    changes = state.promotions.changes
-    parts = {changes[part].commit for part in stack.parts if part in changes}
-    return state.quarantines.commits.isdisjoint({stack.base, stack.commit, *parts})
 
 
 def next_sealed(state: State, name: str) -> TrialRequest | ScoreSealed | None:

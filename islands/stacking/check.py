@@ -36,6 +36,7 @@ class Claim:
     lines: lines added less lines removed
     gain: the gain it was kept for
     beside: the parts that its island had kept before it
+    recorded: when it was kept
     """
 
     experiment: int
@@ -45,6 +46,7 @@ class Claim:
     lines: int
     gain: Gain = _NO_GAIN
     beside: Parts = frozenset()
+    recorded: float = 0.0
 
     @property
     def evidence(self) -> tuple[float, int]:

@@ -12,7 +12,7 @@ from islands import events as ev
 from islands.genome.categories import CATEGORIES
 from islands.promotion.attempt import PromotionPolicy
 from islands.records import Measured
-from islands.scheduling.run_steps import RunStep, next_run_step, to_build
+from islands.scheduling.run_steps import RunStep, next_run_step
 from islands.state.run_state import State
 from swarm.cli.console import (
     json_option,
@@ -27,7 +27,7 @@ from swarm.coordinator import run_actions
 from swarm.coordinator.reopen import not_finished
 from swarm.coordinator.run import Run
 from swarm.project.runs import load_state, locate
-from swarm.results.selection import next_promotion, nothing_kept
+from swarm.results.selection import next_promotion, nothing_kept, why_quarantined
 
 
 @click.command()
@@ -79,8 +79,14 @@ async def _begin(run: Run) -> None:
 
 
 def _require_finished(state: State) -> None:
-    """Raise SetupError where the promotion has not ended, or its consensus is not built yet."""
-    open_, promoted = state.promotions.open, to_build(state)
+    """Raise SetupError where the promotion has no end, or its consensus is not built yet."""
+    promotions = state.promotions
+    open_, promoted = promotions.open, promotions.unbuilt_promotion()
+    if open_ is None and (not promotions.ended or promotions.ended[-1].number < promotions.count()):
+        raise SetupError(
+            f"promotion {promotions.count()} was given up, since a change of it was dropped or"
+            " quarantined: `swarm promote` takes what is left"
+        )
     if open_ is not None:
         what = f"promotion {open_.event.number} has not ended"
     elif promoted is not None:
@@ -149,6 +155,8 @@ def _summary(state: State, promoted: ev.PromotionEnded) -> str:
         )
     if promoted.number in state.promotions.failing:
         lines.append(f"it fails check {state.promotions.failing[promoted.number]}; not merged")
+    if not state.promotions.is_sound(promoted):
+        lines.append(f"it is quarantined, {why_quarantined(state, promoted)}; not merged")
     built = state.promotions.consensus
     if built is not None and built.promotion == promoted.number:
         branch = f"swarm/{state.run.run}/consensus"

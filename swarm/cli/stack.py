@@ -48,9 +48,7 @@ def stack(name: str | None, sandbox: SandboxKind, *, again: bool, as_json: bool)
     if _due(state, again=again):
         _require_two(state)
         state = run_steps(folder, sandbox, next_of_stack, _begin, as_json=as_json)
-        if state.stacks.open is not None:
-            what = f"stack check {state.stacks.open.event.number} has not ended"
-            raise SetupError(not_finished(state, what, "stack"))
+        _require_finished(state)
     judged = state.stacks.judged[-1]
     if as_json:
         click.echo(to_json(asdict(judged)))
@@ -63,6 +61,19 @@ def stack(name: str | None, sandbox: SandboxKind, *, again: bool, as_json: bool)
 def _due(state: State, *, again: bool) -> bool:
     stacks = state.stacks
     return again or stacks.open is not None or bool(stacks.claimed) or not stacks.judged
+
+
+def _require_finished(state: State) -> None:
+    """Raise SetupError where the check has no end."""
+    stacks = state.stacks
+    if stacks.open is not None:
+        what = f"stack check {stacks.open.event.number} has not ended"
+        raise SetupError(not_finished(state, what, "stack"))
+    if not stacks.judged or stacks.judged[-1].number < stacks.count:
+        raise SetupError(
+            f"stack check {stacks.count} was given up, since a change of it was dropped or"
+            " quarantined: `swarm stack` checks what is left"
+        )
 
 
 def _require_two(state: State) -> None:

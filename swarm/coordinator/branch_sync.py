@@ -34,9 +34,8 @@ class BranchSync:
     async def restore(self) -> None:
         """Bring all branches in line with the ledger, wherever a killed coordinator left them."""
         heads = {name: island.head for name, island in self.state.islands.items()}
-        built = self.state.promotions.consensus
-        if built is not None:
-            heads[consensus.NAME] = built.commit
+        if built := self.state.promotions.branch:
+            heads[consensus.NAME] = built
         await self.offload(self.branches.sync_branches, heads)
         self._heads, self._packed = heads, self.state.experiments
 

@@ -115,7 +115,9 @@ async def assemble_stack(run: Run, step: Assemble) -> None:
         if frozenset(step.parts) in {*check.made, *check.stuck}:
             return  # another island assembled it meanwhile
         when = int(check.event.recorded)
-        run.record(await run.offload(_assemble_stack, run, step, dict(check.claims), when))
+        assembled = await run.offload(_assemble_stack, run, step, dict(check.claims), when)
+        if run.state.stacks.open is check:  # else a part was quarantined meanwhile
+            run.record(assembled)
 
 
 def _assemble_stack(
@@ -149,7 +151,8 @@ async def start_promotion(run: Run, request: PromotionRequest, *, alone: bool = 
     contenders = (
         () if alone else await run.offload(_categorised, run, promotions.contenders(request))
     )
-    if promotions.open is not None:  # another island started one while this one read files
+    # while this one read files, another island may have started one, or a part been quarantined
+    if promotions.open is not None or not promotions.is_sound(request):
         return
     hidden_left = policy.hidden - len(promotions.hidden_queries)
     run.record(
@@ -223,7 +226,9 @@ async def build_consensus(run: Run, promoted: ev.PromotionEnded) -> None:
         broken = [not promotions.prefix_runs.get(commit, True) for commit in changes]
         if any(broken):
             changes = await run.offload(_write_parts, run, promoted, broken)
-        old = promotions.consensus.commit if promotions.consensus is not None else ""
+            if promotions.unbuilt_promotion() != promoted:
+                return  # a part was quarantined meanwhile
+        old = promotions.branch
         run.record(
             ev.ConsensusMoved(
                 promotion=promoted.number,

@@ -18,7 +18,7 @@ from harness.contract import SandboxKind, SetupError
 from islands import events as ev
 from islands import trailers
 from islands.promotion.attempt import PromotionPolicy
-from islands.scheduling.run_steps import RunStep, next_run_step, next_sealed, to_build
+from islands.scheduling.run_steps import RunStep, next_run_step, next_sealed
 from islands.state.run_state import State
 from swarm.coordinator.reopen import not_finished, reopen
 from swarm.coordinator.run import Run
@@ -36,7 +36,7 @@ def pending_measurements(run: FinishedRun) -> list[str]:
     Raises SetupError where it was measured on the branch as it is now and does not transfer.
     """
     state, lines = run.state, []
-    promoted, tip = to_build(state), _changed_tip(run)
+    promoted, tip = state.promotions.unbuilt_promotion(), _changed_tip(run)
     if promoted is not None:
         lines.append(f"promotion {promoted.number} {promoted.verdict}: build the consensus from it")
     elif tip:
@@ -60,7 +60,8 @@ async def measure_pending(
     async def begin(reopened: Run) -> None:
         state = reopened.state
         tip = _changed_tip(replace(run, state=state))
-        if tip and state.promotions.open is None and to_build(state) is None:
+        idle = state.promotions.open is None and state.promotions.unbuilt_promotion() is None
+        if tip and idle:
             await rebase_consensus(reopened, tip)
 
     next_of = partial(_next_step, run.folder, _changed_tip(run))
@@ -111,7 +112,7 @@ def _next_step(folder: RunFolder, tip: str, state: State, island: str) -> RunSte
     `tip`: the branch's commit if the consensus must be built on it, else "".
     """
     step, promotions = next_run_step(state, island, _MANUAL), state.promotions
-    if step is not None or promotions.open is not None or to_build(state) is not None:
+    if step is not None or promotions.open is not None or promotions.unbuilt_promotion():
         return step
     built = promotions.consensus
     if built is None or tip not in {"", built.base} or not _unsealed(folder, state):

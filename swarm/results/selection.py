@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.contract import SetupError
 from islands.promotion.attempt import PromotionRequest
+from islands.promotion.state import Stack
 from islands.records import Gain
 from islands.state.population import IslandState
 from islands.state.run_state import State
@@ -36,17 +37,10 @@ def select(state: State, island: str, *, force: bool) -> MergePlan:
     """Return what `swarm merge` merges: the consensus, unless `force` says otherwise.
 
     With `force` that is the head of `island`, or where none is named the better of the last stack
-    that a check judged and the best island's head. Raises SetupError where there is nothing to
-    merge, and where a part of it is quarantined.
+    that a check judged and the best island's head. Nothing quarantined is among these. Raises
+    SetupError where there is nothing to merge.
     """
-    plan = _forced(state, island) if force else _consensus(state, island)
-    parts = [state.promotions.changes[part].commit for part in plan.parts]
-    quarantined = state.quarantines.commits & {plan.head, *parts}
-    if quarantined:
-        names = ", ".join(sorted(commit[:10] for commit in quarantined))
-        reason = state.quarantines.reason(*quarantined)
-        raise SetupError(f"{names}: quarantined, {reason}; `swarm launch` continues without it")
-    return plan
+    return _forced(state, island) if force else _consensus(state, island)
 
 
 def best_island(state: State, name: str) -> IslandState:
@@ -68,6 +62,13 @@ def nothing_kept(state: State) -> str:
     lost = "what was kept was dropped or quarantined"
     what = lost if state.quarantines.has_heads else "no change was kept yet"
     return f"{what}: resume the run with `swarm launch`"
+
+
+def why_quarantined(state: State, stack: Stack) -> str:
+    """Return why a stack that is not sound is quarantined."""
+    changes = state.promotions.changes
+    parts = [changes[part].commit for part in stack.parts if part in changes]
+    return state.quarantines.reason(stack.base, stack.commit, *parts)
 
 
 def next_promotion(state: State) -> PromotionRequest | None:
@@ -112,8 +113,10 @@ def _consensus(state: State, island: str) -> MergePlan:
         reason = f"the last promotion {last.verdict}"
         if last.number in promotions.failing:
             reason = f"the last promoted stack fails check {promotions.failing[last.number]}"
+        elif not promotions.is_sound(last):
+            reason = f"what was promoted last is quarantined, {why_quarantined(state, last)}"
         elif last.verdict == "transfers":
-            reason = "what was promoted last is not built yet, or was quarantined since"
+            reason = "what was promoted last is not built yet"
     raise SetupError(
         f"{reason}: measure the best stack again with `swarm promote`, or merge it as it is with"
         " `swarm merge --force-unpromoted`"

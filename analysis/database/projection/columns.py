@@ -231,7 +231,7 @@ COLUMNS: Mapping[str, Column] = _columns(
     ended=("TIMESTAMP", "when it ended"),
     quarantined=(
         "TIMESTAMP",
-        "when it was quarantined with an invalid or dropped one; NULL: never",
+        "when it, or a part of it, was quarantined with an invalid or dropped one; NULL: never",
     ),
     latest=("TIMESTAMP", "when it last happened"),
     # coordinators

@@ -41,3 +41,26 @@ def project(con: DuckDBPyConnection, history: Sequence[ev.Event]) -> None:
     save_graph(part.graph, con)
     for table, new in by_table.items():
         put(con, table, new)
+    if any(isinstance(event, _MARKING) for event in history):
+        for table in _STACKED:
+            con.execute(_MARK.format(table=table))
+
+
+_STACKED = ("stacks", "promotions", "consensus")
+"""Tables whose rows are each about a stack on a base, and are in force unless quarantined."""
+
+_MARKING = (
+    ev.CommitQuarantined
+    | ev.StackCheckStarted
+    | ev.StackCheckEnded
+    | ev.PromotionStarted
+    | ev.ConsensusMoved
+)
+"""Events after which a row of these tables may be quarantined, or no longer."""
+
+_MARK = """
+UPDATE {table} SET quarantined = (
+  SELECT min(nodes.quarantined) FROM nodes WHERE nodes.quarantined IS NOT NULL
+    AND (node IN ({table}.base, {table}.commit) OR list_contains({table}.parts, experiment)))
+"""
+"""Marks the rows whose base, commit or a part is quarantined, as `Promotions.is_sound` has it."""

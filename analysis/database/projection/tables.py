@@ -103,7 +103,7 @@ TABLES: Mapping[str, Table] = {
         _named(
             "check_number base verdict commit parts dropped culprits expected expected_noise"
             " observed observed_noise gain noise pairs interaction interaction_noise lines_saved"
-            " recorded ended"
+            " recorded ended quarantined"
         ),
     ),
     "arms": Table(
@@ -117,7 +117,7 @@ TABLES: Mapping[str, Table] = {
         _named(
             "check_number rung base commit parts verdict reason lower_gain lower_noise gain noise"
             " pairs better_hidden tau tau_low tau_high target_score reached reached_low"
-            " reached_high recorded ended"
+            " reached_high recorded ended quarantined"
         ),
     ),
     "contenders": Table(
@@ -128,8 +128,8 @@ TABLES: Mapping[str, Table] = {
         keys=2,
     ),
     "consensus": Table(
-        "Each move of the consensus branch.",
-        _named("check_number base before commit parts changes recorded"),
+        "Each move of the consensus branch; the last one that is not quarantined is in force.",
+        _named("check_number base before commit parts changes recorded quarantined"),
         keys=0,
     ),
     "sealed": Table(

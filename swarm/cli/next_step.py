@@ -23,7 +23,7 @@ class Results:
     consensus: str = ""
     """Commit of the consensus, "" for none."""
     newer: bool = False
-    """Whether something was kept since that is not in the consensus."""
+    """Whether a change was first kept since then that no promotion has measured in a stack."""
     limit: RunLimit | None = None
     """The limit at which the last launch ended, None for none."""
 
@@ -41,8 +41,9 @@ class Results:
         limit = None if end is None else end.limit
         if built is None:
             return cls(merged, heads, limit=limit)
-        claimed = {claim.experiment for claim in state.stacks.claimed}
-        return cls(merged, heads, built.commit, bool(claimed.difference(built.parts)), limit)
+        since = {n for n, claim in state.stacks.kept.items() if claim.recorded > built.recorded}
+        measured = {part for ended in state.promotions.ended for part in ended.parts}
+        return cls(merged, heads, built.commit, bool(since - measured), limit)
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, Any]) -> Results:

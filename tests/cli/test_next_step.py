@@ -7,13 +7,17 @@ import pytest
 from swarm.cli.next_step import Results, next_step
 
 
-def standing(merged=(), built=None, claimed=(), heads=(), limit=None):
-    """Return as much of a state as decides it; `built` is the consensus and its parts."""
-    consensus = built and SimpleNamespace(commit=built[0], parts=built[1])
+def standing(merged=(), built=None, since=(), heads=(), limit=None):
+    """Return as much of a state as decides it; `built` is the consensus and its parts.
+
+    `since` are the changes that were kept since.
+    """
+    consensus = built and SimpleNamespace(commit=built[0], recorded=1.0)
+    ended = [SimpleNamespace(parts=built[1])] if built else []
     return SimpleNamespace(
         merges=[SimpleNamespace(head=head) for head in merged],
-        promotions=SimpleNamespace(consensus=consensus),
-        stacks=SimpleNamespace(claimed=[SimpleNamespace(experiment=n) for n in claimed]),
+        promotions=SimpleNamespace(consensus=consensus, ended=ended),
+        stacks=SimpleNamespace(kept={n: SimpleNamespace(recorded=2.0) for n in since}),
         stopped=SimpleNamespace(limit=limit),
         islands={head: SimpleNamespace(kept=[1], head=head) for head in heads},
     )

@@ -105,10 +105,12 @@ def require_trials_left(
 ) -> None:
     """Raise SetupError where a resumed run has had all its trials: the launch would do nothing.
 
-    A limit that `revision` takes up from program.md holds over what `swarm limits` had set.
+    A limit that `revision` takes up from program.md holds over what `swarm limits` had set, and so
+    does one that the launch asks for: it is the later word, also on a run that was stopped.
     """
     revised = revision is not None and "trials" in revision.limits
-    trials = plan.trials if revised else plan.over(past.steering).trials
+    newest = revised or "trials" in plan.asked
+    trials = plan.trials if newest else plan.over(past.steering).trials
     if past.opened is None or trials is None or past.trials < trials:
         return
     fix = "raise `trials` under `limits` in program.md and commit it"

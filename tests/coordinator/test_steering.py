@@ -377,6 +377,14 @@ def test_used_up_trials_are_refused_with_what_lifts_the_limit_in_force(tmp_path)
     require_trials_left(plan, finished(tmp_path / "c", {"trials": None}))
 
 
+def test_trials_that_a_command_asks_for_hold_over_what_was_set_before_it(tmp_path):
+    """Of `swarm limits` on a stopped run: `launch --trials N` and `promote` begin after it."""
+    past = finished(tmp_path, {"trials": 3.0})
+    asked = frozenset({"trials"})
+    require_trials_left(RunLimits(trials=9, asked=asked), past)
+    require_trials_left(RunLimits(asked=asked), past)
+
+
 def test_limits_that_a_run_has_reached_are_named(tmp_path):
     """Those that are lifted, of time, or further away are not."""
     state = finished(tmp_path)

@@ -1,13 +1,18 @@
 """The redaction of a sandbox's output: which values become ***, wherever a stream is cut."""
 
 import base64
+import os
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.contract import HarnessError, Slice
+from harness.sandbox.kinds import base
 from harness.sandbox.monitor import capped_log
 from harness.sandbox.monitor.capped_log import CappedLog
 from harness.sandbox.monitor.redaction import Redaction, redacted
+from harness.sandbox.policy import SandboxPolicy
 
 KEY = "sk-0123456789"
 
@@ -73,3 +78,17 @@ def test_a_name_is_redacted_too():
     """What is no output: a file's name."""
     assert redacted(f"get?key={KEY}.json", (KEY,)) == "get?key=***.json"
     assert redacted("plain.json", (KEY,)) == "plain.json"
+
+
+def test_a_sandbox_that_does_not_start_is_told_of_without_the_value(tmp_path, monkeypatch):
+    """Its output is read from the pipe then, and becomes the reason why a trial is void."""
+
+    def launch(spec, output):
+        os.write(output, f"init: {KEY}\n".encode())
+        raise HarnessError("it did not start")
+
+    monkeypatch.setattr(base, "launch", launch)
+    policy = SandboxPolicy(Slice("cpu0", "cpu"), 1, 64, secrets=(KEY,))
+    with base.Observer(tmp_path / "log", policy) as observer, pytest.raises(HarnessError) as raised:
+        observer.start({})
+    assert str(raised.value) == "it did not start (init: ***)"

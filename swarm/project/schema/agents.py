@@ -123,8 +123,12 @@ class ProviderKeys:
         Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
         described("the name of a variable that holds the key, never the key", "ANTHROPIC_API_KEY"),
     ] = None
-    requests_per_minute: Annotated[Count | None, described("a whole number from 1", "50")] = None
-    max_output_tokens: Annotated[Count | None, described("a whole number from 1", "8192")] = None
+    requests_per_minute: Annotated[
+        Count | None, described(f"a whole number from 1 to {MAX_COUNT}", "50")
+    ] = None
+    max_output_tokens: Annotated[
+        Count | None, described(f"a whole number from 1 to {MAX_COUNT}", "8192")
+    ] = None
     timeout_seconds: Annotated[
         float | None,
         Field(gt=0, le=MAX_SECONDS),
@@ -190,7 +194,9 @@ class ExternalSection(ProviderKeys):
         Field(gt=0, le=MAX_SECONDS),
         described("the seconds that one proposal may take", "900"),
     ] = None
-    max_turns: Annotated[Count | None, described("a whole number from 1", "40")] = None
+    max_turns: Annotated[Count | None, described(f"a whole number from 1 to {MAX_COUNT}", "40")] = (
+        None
+    )
     max_usd: Annotated[
         float | None,
         Field(gt=0, le=MAX_COUNT),

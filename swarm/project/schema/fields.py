@@ -45,7 +45,9 @@ MAX_SECONDS = 86_400
 MAX_MEMORY_MIB = 100_000_000
 """More than any machine has; a larger number would not fit where the kernel is told of it."""
 
-Count = Annotated[int, Field(ge=1, le=MAX_COUNT), described("a whole number from 1", "8")]
+Count = Annotated[
+    int, Field(ge=1, le=MAX_COUNT), described(f"a whole number from 1 to {MAX_COUNT}", "8")
+]
 
 CountOrNone = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 

@@ -113,9 +113,9 @@ class SlicesSection:
         Literal["auto", "cpu", "cuda", "mps"], described("auto, cpu, cuda or mps", "auto")
     ] = "auto"
     count: Annotated[
-        Count | Literal["auto"], described("auto or a whole number from 1", "auto")
+        Count | Literal["auto"], described(f"auto or a whole number from 1 to {MAX_COUNT}", "auto")
     ] = "auto"
-    cores: Annotated[Count | None, described("a whole number from 1", "1")] = None
+    cores: Annotated[Count | None, described(f"a whole number from 1 to {MAX_COUNT}", "1")] = None
     shares: Annotated[int, Field(ge=1, le=16), described("a whole number from 1 to 16", "3")] = 1
     max_foreign_cpu: Annotated[
         float | None, Field(gt=0, lt=1), described("a share between 0 and 1", "0.03")
@@ -131,7 +131,9 @@ class LimitsSection:
         Field(gt=0, le=MAX_COUNT),
         described(f"a number of minutes above 0, up to {MAX_COUNT}", "480"),
     ] = None
-    trials: Annotated[Count | None, described("a whole number from 1", "1000")] = None
+    trials: Annotated[Count | None, described(f"a whole number from 1 to {MAX_COUNT}", "1000")] = (
+        None
+    )
     usd: Annotated[
         Dollars | None, described(f"a number of dollars from 0 to {MAX_COUNT}", "20")
     ] = None
@@ -294,7 +296,8 @@ class Settings:
         ArmsSection()
     )
     summary_every: Annotated[
-        CountOrNone, described("a whole number of verdicts, 0 for never", "40")
+        CountOrNone,
+        described(f"a whole number of verdicts from 0, for never, to {MAX_COUNT}", "40"),
     ] = 40
     slices: Annotated[SlicesSection, described("settings", "{kind: cpu, cores: 1}")] = (
         SlicesSection()

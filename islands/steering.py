@@ -41,6 +41,9 @@ MAX_NOTE_CHARS = 2000
 MAX_NOTES = 20
 """Notes in force at a time."""
 
+MAX_LIMIT = 1e12
+"""The largest limit: it is many times the end of any run, and its seconds are still a number."""
+
 MIN_ID_CHARS = 4
 """Characters of a commit id that name it."""
 
@@ -327,7 +330,7 @@ def _limits(limits: Mapping[se.LimitName, float | None], request: str) -> se.Lim
     for name, value in limits.items():
         if value is None or name == "stop_at":
             continue
-        if value <= 0 or (name in se.COUNTS and value % 1):
+        if not 0 < value <= MAX_LIMIT or (name in se.COUNTS and value % 1):
             raise _no_limit(name, value)
     return se.LimitsSet(limits, request)
 
@@ -335,7 +338,8 @@ def _limits(limits: Mapping[se.LimitName, float | None], request: str) -> se.Lim
 def _no_limit(name: str, value: float) -> SetupError:
     option = f"--{name.replace('_', '-')}"
     kind = "whole number" if name in se.COUNTS and math.isfinite(value) and value > 0 else "number"
-    return SetupError(f"{option} {value:g}: a limit is a {kind} above zero, or none")
+    bound = f"up to {MAX_LIMIT:g}" if MAX_LIMIT < value < math.inf else "above zero"
+    return SetupError(f"{option} {value:g}: a limit is a {kind} {bound}, or none")
 
 
 def _changes_up_to(state: State, head: str) -> list[KeptChange]:

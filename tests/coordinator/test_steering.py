@@ -313,6 +313,10 @@ def test_a_command_is_taken_once(tmp_path):
         (DropChange(1), "#1 is not kept"),
         (SetLimits({}), "name a limit"),
         (SetLimits({"minutes": -1.0}), "--minutes -1: a limit is a number above zero, or none"),
+        (
+            SetLimits({"minutes": 1e308}),
+            "--minutes 1e+308: a limit is a number up to 1e+12, or none",
+        ),
         (SetLimits({"usd": 0.0}), "--usd 0: a limit is a number above zero, or none"),
         (SetLimits({"trials": 0.5}), "--trials 0.5: a limit is a whole number above zero, or none"),
         (SetLimits({"tokens": 1.5}), "--tokens 1.5: a limit is a whole number above zero, or none"),

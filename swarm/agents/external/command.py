@@ -7,7 +7,9 @@ A model's address and key are in the variables that common SDKs read.
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -63,15 +65,46 @@ class AnyCommand:
         return RunEnd(ended=True, text=f"HYPOTHESIS: {found}")
 
 
+_WORD: Final = re.compile(
+    r"""(?:\$\([^()]*\)|[^\s'"`\\;&|<>()]|\\.|'[^']*'|"(?:[^"\\]|\\.)*"|`[^`]*`)++""", re.DOTALL
+)
+"""A word as a shell reads it, with its quotes and substitutions."""
+
+_ANY_WORD: Final = re.compile(r"[^\s;&|]\S*")
+"""The same where a shell would go on: up to the next space."""
+
+_SETS: Final = re.compile(r"[A-Za-z_]\w*\+?=")
+"""The beginning of a word that sets a variable."""
+
+
 def first_word(line: str) -> str:
     """Return the program that a command line starts: its first word that sets no variable."""
-    words = line.split()
-    return next((word for word in words if "=" not in word), words[0])
+    start, end = _program_at(line)
+    try:
+        return " ".join(shlex.split(line[start:end]))
+    except ValueError:  # a quote that does not close
+        return line[start:end]
 
 
 def started_by(line: str, words: tuple[str, ...]) -> str:
     """Return the command line with its program replaced by the words that start it in a sandbox."""
-    return line.replace(first_word(line), shlex.join(words), 1)
+    start, end = _program_at(line)
+    return f"{line[:start]}{shlex.join(words)}{line[end:]}"
+
+
+def _program_at(line: str) -> tuple[int, int]:
+    """Return where the program of a command line begins and ends; without one, all of it."""
+    spans = _words_at(line)
+    return next((span for span in spans if not _SETS.match(line, span[0])), (0, len(line)))
+
+
+def _words_at(line: str) -> Iterator[tuple[int, int]]:
+    """Yield where each word of a command line begins and ends."""
+    place = 0
+    while found := _ANY_WORD.search(line, place):
+        word = _WORD.match(line, found.start()) or found
+        yield word.span()
+        place = word.end()
 
 
 def named_files(line: str) -> list[Path]:

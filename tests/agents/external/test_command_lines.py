@@ -154,3 +154,27 @@ def test_a_command_starts_as_it_is_installed(tmp_path):
     assert first_word(line) == "python"
     assert started_by(line, ("/opt/py thon", "-s")).startswith("KEY=1 '/opt/py thon' -s ")
     assert named_files(line) == [script]
+
+
+@pytest.mark.parametrize(
+    ("line", "program", "started"),
+    [
+        ("MODEL=qwen qwen -p -", "qwen", "MODEL=qwen /opt/x -p -"),
+        ('X="a b" prog -p', "prog", 'X="a b" /opt/x -p'),
+        ("A=1 B='c d=e' run=1 prog", "prog", "A=1 B='c d=e' run=1 /opt/x"),
+        ("T=$(date +%s) prog", "prog", "T=$(date +%s) /opt/x"),
+        ("'/opt/my tools/prog' -p", "/opt/my tools/prog", "/opt/x -p"),
+        ("prog -p a=b prog", "prog", "/opt/x -p a=b prog"),
+        ("A=1; prog -p", "prog", "A=1; /opt/x -p"),
+        ("A=1 B=2", "A=1 B=2", "/opt/x"),
+        (" ;", ";", "/opt/x"),
+        ("prog;true", "prog", "/opt/x;true"),
+        ("my=dir/prog", "my=dir/prog", "/opt/x"),
+        ("--a=b prog", "--a=b", "/opt/x prog"),
+        ("(cd x && prog)", "(cd", "/opt/x x && prog)"),
+        ("it's", "it", "/opt/x's"),
+    ],
+)
+def test_the_program_of_a_command_is_found_where_it_stands(line, program, started):
+    """After the variables that the line sets, whose values may be quoted, or the program's name."""
+    assert (first_word(line), started_by(line, ("/opt/x",))) == (program, started)

@@ -17,10 +17,13 @@ Verdict = Literal["keep", "confirm", "discard"]
 Purpose = Literal["baseline", "screen", "confirm", "sentinel", "stack", "ablation", "promotion"]
 """Why a trial is run. Screening selects its candidate, so it is never evidence for keeping it."""
 
-Ending = Literal["kept", "discarded", "failed", "refused", "outdated", "null", "void"]
+Ending = Literal[
+    "kept", "discarded", "failed", "refused", "outdated", "null", "void", "quarantined"
+]
 """How an experiment ended.
 
-A null proposal with any verdict ended as null; a discard that rests on a drifted slice is void.
+What was kept and is quarantined since counts as quarantined; agents are told that it failed. A null
+proposal with any verdict ended as null; a discard that rests on a drifted slice is void.
 """
 
 NULL = "null"

@@ -74,7 +74,7 @@ def _uncount_quarantined(facts: RunFacts, island: IslandState, reason: str) -> N
     facts.keep_tally = facts.keep_tally.less([kept.gain for kept in lost])
     if lost:
         island.endings["kept"] -= len(lost)
-        island.endings["failed"] = island.endings.get("failed", 0) + len(lost)
+        island.endings["quarantined"] = island.endings.get("quarantined", 0) + len(lost)
     for n, attempt in enumerate(island.recent_attempts):
         if attempt.experiment in quarantines.experiments:
             own = any(kept.experiment == attempt.experiment for kept in lost)

@@ -31,6 +31,13 @@ FRAME_S = 0.5
 WITHOUT_VERDICT: tuple[Ending, ...] = ("failed", "refused", "outdated")
 """How experiments end that got no verdict: one column of the table, or 80 columns do not do."""
 
+_NOT_KEPT: Mapping[str, tuple[Ending, ...]] = {
+    "quarantined": ("quarantined",),
+    "discarded": ("discarded",),
+    "no verdict": WITHOUT_VERDICT,
+}
+"""Columns of the table for experiments that are not kept; the first only where there are any."""
+
 
 class LiveView:
     """Prints a run's events to `console` and, on a terminal, draws the live table (`show`).
@@ -192,11 +199,15 @@ def table(state: State, lines: int | None = None, *, narrow: bool = False) -> Gr
     marks = f"{run.direction}, {run.evidence}{unconfined(state.weakest_sandbox == 'none')}"
     start = f", base {mean_score(baseline)}" if baseline else ""
     title = f"{run.run}: {run.task}, {run.metric} ({marks}){start}"
-    grid = Grid(title, rule=True, drop=("trials", "busy", "no verdict", "discarded", "score"))
+    droppable = ("trials", "busy", "no verdict", "discarded", "quarantined", "score")
+    grid = Grid(title, rule=True, drop=droppable)
     grid.add_column("island")
     running = state.stopped is None
-    dropped = () if narrow and running else ("discarded", "no verdict")
-    for heading in ("score", "gain", "trials", "kept", *dropped, "busy"):
+    lost = any(island.endings.get("quarantined") for island in islands.values())
+    not_kept = [heading for heading in _NOT_KEPT if heading != "quarantined" or lost]
+    if narrow and running:
+        not_kept = []
+    for heading in ("score", "gain", "trials", "kept", *not_kept, "busy"):
         grid.add_column(heading, right=True)
     if running:
         grid.add_column("trying", fit="shorten")
@@ -207,13 +218,12 @@ def table(state: State, lines: int | None = None, *, narrow: bool = False) -> Gr
         left = len(islands) - len(shown)
         grid.caption = f"and {left} more with smaller gains: `swarm status` lists all"
     for name in shown:
-        cells = _row(name, islands[name], state, dropped=bool(dropped), running=running)
-        grid.add_row(*cells)
+        grid.add_row(*_row(name, islands[name], state, not_kept, running=running))
     return grid
 
 
 def _row(
-    name: str, island: IslandState, state: State, *, dropped: bool, running: bool
+    name: str, island: IslandState, state: State, not_kept: Sequence[str], *, running: bool
 ) -> Iterator[str]:
     score, gain = state.scores.mean(island.head), state.gain(island)
     yield name
@@ -221,9 +231,8 @@ def _row(
     yield "-" if gain is None else decimal(gain, 4, "+")
     yield str(island.trials)
     yield str(island.endings.get("kept", 0))
-    if dropped:
-        yield str(island.endings.get("discarded", 0))
-        yield str(sum(island.endings.get(ending, 0) for ending in WITHOUT_VERDICT))
+    for heading in not_kept:
+        yield str(sum(island.endings.get(ending, 0) for ending in _NOT_KEPT[heading]))
     yield f"{100 * state.slice_use(name):.0f} %"
     if running:
         yield _trying(name, island, state)

@@ -10,7 +10,9 @@ from analysis.dashboard.charts import progress_chart
 from analysis.pictures.progress import progress
 from analysis.run import RecordedRun
 from harness.contract import SetupError
+from swarm.cli.live import table
 from swarm.cli.main import swarm
+from swarm.project.runs import load_state, locate
 from tests.support.recorded_run import recorded_run
 
 LOST = "what was kept was dropped or quarantined"
@@ -99,3 +101,17 @@ def test_the_page_marks_what_is_kept(tmp_path):
     }
     assert set(marked) == {36, 55}
     assert all(marked.values())
+
+
+def test_a_launchs_last_table_counts_as_status_does(dropped, monkeypatch):
+    """What was dropped stands under quarantined, and not among what got no verdict."""
+    monkeypatch.chdir(dropped)
+    columns = table(load_state(locate(None))).columns
+    cells = {column.header: [cell.plain for cell in column.cells] for column in columns}
+    status = json.loads(CliRunner().invoke(swarm, ["status", "--json"]).output)
+    rows = {row["island"]: row for row in status["islands"]}
+    ended = [rows[name] for name in cells["island"]]
+    assert cells["kept"] == [str(row["kept"]) for row in ended]
+    assert cells["quarantined"] == [str(row["kept_quarantined"]) for row in ended]
+    no_verdict = [row["failed"] + row["refused"] + row["outdated"] for row in ended]
+    assert cells["no verdict"] == [str(count) for count in no_verdict]

@@ -178,7 +178,7 @@ def test_a_change_that_the_other_judged_and_discarded_is_dropped():
     population.trial("i1", "c4", "promotion", 0, Failure("invalid", "it peeks"))
     population.apply(population.state.quarantines.next_event())
     assert population.state.keep_tally.count == 1
-    assert population.state.islands["i1"].endings == {"kept": 0, "failed": 1}
+    assert population.state.islands["i1"].endings == {"kept": 0, "quarantined": 1}
     assert population.state.islands["i1"].head == "c1"  # which is not built on it
 
 
@@ -265,7 +265,7 @@ def test_islands_that_adopted_a_quarantined_head_fall_back():
     population.apply(event)
     assert population.kept("i0") == population.kept("i1") == [1]
     assert population.state.keep_tally.count == 1
-    assert population.state.islands["i0"].endings == {"kept": 1, "failed": 1}
+    assert population.state.islands["i0"].endings == {"kept": 1, "quarantined": 1}
     assert population.state.islands["i1"].endings == {}
     assert population.catch_up("i2") in {"i0", "i1"}
     assert population.kept("i2") == [1]

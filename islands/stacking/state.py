@@ -54,7 +54,8 @@ class StackChecks:
         self.count = 0
         self.spent = 0
         self._tried: frozenset[int] = frozenset()
-        self._rest_due = False
+        self.rest_due = False
+        """Whether a quarantine took a part of the last check, and none has begun since."""
         self._origins: dict[int, int] = {}
         self._forms: dict[int, list[Claim]] = {}
         """By origin: what islands kept of one change and is not quarantined, the first first."""
@@ -79,7 +80,7 @@ class StackChecks:
         `trials` is the number of trials of the run so far; `last` means that few are left.
         """
         untried = len(self.kept.keys() - self._tried)
-        enough = 1 if last or self._rest_due else policy.every
+        enough = 1 if last or self.rest_due else policy.every
         if not policy.every or self.open is not None or untried < enough:
             return ()  # called before every experiment, so the usual answer must be cheap
         parts = self.parts()
@@ -174,7 +175,7 @@ class StackChecks:
         else:
             return
         self._tried -= {*checked}
-        self._rest_due = True
+        self.rest_due = True
 
     @apply.register
     def _stack_check_started(self, event: ev.StackCheckStarted) -> None:
@@ -189,7 +190,7 @@ class StackChecks:
         self.open = StackCheck(event, claims, self._run.direction, self._run.seed, checks=checks)
         self.under_way[event.number] = self.open
         self.count = event.number
-        self._tried, self._rest_due = frozenset(self.kept), False
+        self._tried, self.rest_due = frozenset(self.kept), False
 
     @apply.register
     def _stack_check_assembled(self, event: ev.StackCheckAssembled) -> None:

@@ -60,7 +60,8 @@ def stack(name: str | None, sandbox: SandboxKind, *, again: bool, as_json: bool)
 
 def _due(state: State, *, again: bool) -> bool:
     stacks = state.stacks
-    return again or stacks.open is not None or bool(stacks.claimed) or not stacks.judged
+    untried = bool(stacks.claimed) or stacks.rest_due or not stacks.judged
+    return again or stacks.open is not None or untried
 
 
 def _require_finished(state: State) -> None:

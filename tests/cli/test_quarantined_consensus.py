@@ -119,6 +119,15 @@ def test_a_stack_dropped_before_its_promotion_is_not_promoted(checked, tmp_path,
     assert next_promotion(state).commit == select(state, "", force=True).head == head
 
 
+def test_a_stack_of_which_nothing_is_left_is_not_shown_again(dropped):
+    """Its result would name `swarm promote` as the next step."""
+    del dropped
+    for change in ("#36", "#48"):
+        said("drop", change)
+    with pytest.raises(SetupError, match="a stack needs two; others were dropped"):
+        said("stack")
+
+
 def test_the_record_tells_what_was_measured_and_that_it_is_quarantined(dropped):
     """Rows of stacks, promotions and the consensus stay, with the time of the quarantine."""
     with RecordedRun(dropped / ".swarm/run1") as run:

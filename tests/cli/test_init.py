@@ -204,7 +204,7 @@ def test_a_limit_that_no_trial_can_have_is_not_written(yours, seconds):
     """One line says what a rung may be, and the repository is as it was."""
     before = files_of(yours)
     told = swarm(yours, "init", *OPTIONS, "--seconds", seconds, code=2)
-    assert "seconds from 0.1 to 86400" in told
+    assert "seconds from 0.1 to 604800" in told
     assert len(told.splitlines()) == 1
     assert files_of(yours) == before
 

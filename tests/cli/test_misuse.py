@@ -238,7 +238,7 @@ ROWS = [
     Row(LAUNCH, "leave no time for a trial", program(f"{G}limits: {{minutes: 0.3}}")),
     Row(LAUNCH, "islands must be", program(f"{G}islands: 0")),
     Row(LAUNCH, "another branch of the run", program(f"{G}islands: [{{name: consensus}}]")),
-    Row(LAUNCH, "seconds from 0.1 to 86400", program(G + RUNG.format(1, 0, 512))),
+    Row(LAUNCH, "seconds from 0.1 to 604800", program(G + RUNG.format(1, 0, 512))),
     Row(LAUNCH, "and this machine has", program(G + RUNG.format(1, 1, 99999999))),
     Row(LAUNCH, "99 slices asked for", program(f"{G}slices: {{count: 99}}")),
     Row(LAUNCH, "metric must be `sum_of_radii`", program(f"{G}metric: foo")),

@@ -197,9 +197,9 @@ def test_a_mistake_is_one_line_with_its_place_and_fix(text, message):
 RUNG = "rungs:\n- {{depth: {}, seconds: {}, memory_mib: {}}}"
 
 BEYOND = [
-    (RUNG.format(1, "1e308", 512), "seconds from 0.1 to 86400"),
-    (RUNG.format(1, 86_401, 512), "seconds from 0.1 to 86400"),
-    (RUNG.format(1, "1e-9", 512), "seconds from 0.1 to 86400"),
+    (RUNG.format(1, "1e308", 512), "seconds from 0.1 to 604800"),
+    (RUNG.format(1, 604_801, 512), "seconds from 0.1 to 604800"),
+    (RUNG.format(1, "1e-9", 512), "seconds from 0.1 to 604800"),
     (RUNG.format(1, 1, 63), "memory_mib from 64 to 100000000"),
     (RUNG.format(1, 1, "9" * 30), "memory_mib from 64 to 100000000"),
     (RUNG.format("9" * 30, 1, 512), "depth from 1"),
@@ -215,7 +215,7 @@ BEYOND = [
     ("guards: {p95: '<= 1e300x'}", "times the head's, up to 1e+06, or absolute"),
     ("guards: {p95: '<= 1e300'}", "times the head's, up to 1e+06, or absolute"),
     ("guards: {p95: '<= 1e999'}", "times the head's, up to 1e+06, or absolute"),
-    ("agents: {a: {kind: openai, model: m, timeout_seconds: 1e308}}", "up to 86400"),
+    ("agents: {a: {kind: openai, model: m, timeout_seconds: 1e308}}", "up to 604800"),
     (f"agents: {{a: {{kind: openai, model: m, context_tokens: {'9' * 30}}}}}", "to 1000000000"),
     ("agents: {a: {kind: codex, model: m, max_usd: 1e308}}", "above 0, up to 1000000"),
     (f"agents: {{a: {{kind: codex, model: m, memory_mib: {'9' * 30}}}}}", "256 to 100000000"),
@@ -234,11 +234,11 @@ def test_numbers_at_their_bounds_are_read():
     """Each bound is itself allowed."""
     keys = program(
         f"{MINIMAL}\nrungs: [{{depth: 1000000, seconds: 0.1, memory_mib: 64}},"
-        " {depth: 1, seconds: 86400, memory_mib: 100000000}]\n"
+        " {depth: 1, seconds: 604800, memory_mib: 100000000}]\n"
         "limits: {minutes: 1000000, usd: 1000000, tokens: 1000000000000}\n"
         "guards: {memory: 1000000, gain: '>= -1e100'}"
     ).settings
-    assert [rung.seconds for rung in keys.rungs] == [0.1, 86400.0]
+    assert [rung.seconds for rung in keys.rungs] == [0.1, 604800.0]
 
 
 @pytest.mark.parametrize(("section", "old"), settings.RENAMED)

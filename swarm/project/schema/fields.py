@@ -39,8 +39,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 MAX_COUNT = 1_000_000
 """The most of anything that is counted: no run has as many. Minutes and dollars, too, end here."""
 
-MAX_SECONDS = 86_400
-"""The longest that one trial, one proposal or all checks may take: a day."""
+MAX_SECONDS = 604_800
+"""The longest that one trial, one proposal or all checks may take: a week."""
 
 MAX_MEMORY_MIB = 100_000_000
 """More than any machine has; a larger number would not fit where the kernel is told of it."""

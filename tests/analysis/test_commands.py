@@ -20,7 +20,7 @@ from swarm.cli.lineage import lineage
 from swarm.cli.query import query
 from swarm.cli.status import status
 from swarm.project import runs
-from tests.support.histories import HOSTILE
+from tests.support.histories import RECORDED
 from tests.support.record import write
 
 
@@ -138,10 +138,10 @@ def test_query_answers_as_table_csv_or_json(repo, history):
     write(runs.create(repo, "run1").path, history[0])
     sql = "SELECT hypothesis, rule FROM refusals WHERE hypothesis LIKE '%X%' ORDER BY experiment"
     rows = json.loads(output(query, sql, "--json"))
-    assert [row["hypothesis"] for row in rows] == [HOSTILE] * 2
+    assert [row["hypothesis"] for row in rows] == [RECORDED] * 2
     table = list(csv.reader(io.StringIO(output(query, sql, "--csv"))))
     assert table[0] == ["hypothesis", "rule"]
-    assert [row[0] for row in table[1:]] == [HOSTILE] * 2
+    assert [row[0] for row in table[1:]] == [RECORDED] * 2
     shown = output(query, sql)
     assert "[red]" in shown
     assert "\x1b" not in shown

@@ -13,7 +13,7 @@ from analysis.database.refresh import reading
 from analysis.lineage import fold
 from harness.contract import SetupError
 from islands import events as ev
-from tests.support.histories import HOSTILE
+from tests.support.histories import RECORDED
 
 
 def test_the_standings_agree_with_the_state(recorded, history):
@@ -44,7 +44,7 @@ def test_the_views_agree_with_the_events(recorded, history):
     failures = ask(recorded, "SELECT failure, reason FROM failures").rows
     assert failures == (("crash", "boom [bold]"), ("timeout", "too late"))
     refused = ask(recorded, "SELECT hypothesis, rule FROM refusals").rows
-    assert refused == (("Begin", "claimed"), *((HOSTILE, "outside"),) * 2)
+    assert refused == (("Begin", "claimed"), *((RECORDED, "outside"),) * 2)
     times = {row["cause"]: row["count"] for row in ask(recorded, "FROM outcomes_by_reason").named()}
     assert times["rate"] == times["outside"] == 2
     assert times["claimed"] == 1

@@ -19,7 +19,7 @@ from islands.git.branches import Branches
 from islands.records import Usage
 from swarm.cli.main import swarm
 from tests.support import repository
-from tests.support.histories import HOSTILE
+from tests.support.histories import RECORDED
 from tests.support.record import write
 
 
@@ -191,7 +191,7 @@ def test_the_commands_answer_as_the_door_does(tmp_path, monkeypatch, history):
     write(folder, history[0])
     monkeypatch.chdir(tmp_path)
     hostile = next(
-        e for e in history[0] if isinstance(e, ev.ProposalReceived) and e.hypothesis == HOSTILE
+        e for e in history[0] if isinstance(e, ev.ProposalReceived) and e.hypothesis == RECORDED
     )
 
     def said(*args):

@@ -246,9 +246,11 @@ def test_the_projection_has_all_of_a_promotion(lab, tmp_path):
 
 
 def test_a_consensus_with_a_quarantined_part_is_not_merged(lab):
-    """If a later trial finds one part invalid, `select` refuses the whole consensus."""
+    """If a later trial finds one part invalid, the whole consensus is out of force."""
     state = lab.promote()
-    state.quarantines.commits |= {state.promotions.changes[2].commit}
+    invalid = state.promotions.changes[2].commit
+    state.quarantines.commits.add(invalid)
+    state.promotions.apply(ev.CommitQuarantined("t1", invalid, (invalid,), (), "no reason"))
     with pytest.raises(SetupError, match="quarantined"):
         select(state, "", force=False)
 

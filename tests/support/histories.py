@@ -19,6 +19,9 @@ from tests.support.laboratory import GENOME, LabAgent, LabExecutor, MemoryBranch
 
 HOSTILE = "Raise X\x1b[2J [red]'; DROP TABLE nodes; --\nsecond line\0"
 
+RECORDED = HOSTILE.replace("\0", "\N{REPLACEMENT CHARACTER}")
+"""The same in the record: git ends a message at a NUL."""
+
 
 def lived(scratch, trials, islands=2):
     """Simulate a run in which each thing goes wrong once; return its events and its state."""

@@ -40,6 +40,11 @@ class ReportedChange:
     lfsr: float
     simpler: bool = False
 
+    @property
+    def chance(self) -> str:
+        """The chance of no gain, or that it was not kept for one."""
+        return "kept as shorter" if self.simpler else f"{100 * self.lfsr:.2g} %"
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -118,6 +123,15 @@ class ReportFacts:
     sandboxes: Mapping[str, int]
     merges: tuple[Mapping[str, Any], ...]
     consensus_diff: str
+
+    @property
+    def doubt(self) -> str:
+        """The sentence on how many of the kept changes are expected to gain nothing."""
+        for_gain = plural(len(self.changes) + self.unshown - self.simpler, "change")
+        return (
+            f"{self.expected_false:.2g} of {for_gain} kept for a gain are expected to gain nothing,"
+            " by the evidence that each was kept on."
+        ) + (f" Kept as shorter and no worse: {self.simpler}." if self.simpler else "")
 
     @property
     def opening(self) -> str:

@@ -17,6 +17,7 @@ from functools import singledispatchmethod
 from typing import Protocol
 
 from islands import events as ev
+from islands.island_slices import IslandSlices
 from islands.promotion.attempt import PromotionAttempt, PromotionRequest
 from islands.records import Contender, TrialRequest
 
@@ -94,7 +95,7 @@ class Promotions:
         self._quarantined: set[str] = set()
         self._run: ev.RunOpened | None = None
         self._owners: dict[int, str] = {}
-        self._slices: dict[str, str] = {}
+        self._slices = IslandSlices()
 
     def count(self) -> int:
         """Return the number of promotions started so far."""
@@ -218,14 +219,12 @@ class Promotions:
 
     @apply.register
     def _island_opened(self, event: ev.IslandOpened) -> None:
-        self._slices[event.island] = event.slice.name
+        self._slices.opened(event)
 
     @apply.register
     def _island_reassigned(self, event: ev.IslandReassigned) -> None:
         """Let any slice finish the seeds of the one that an island leaves: nobody may be there."""
-        left, self._slices[event.island] = self._slices[event.island], event.slice.name
-        if left == event.slice.name:
-            return
+        left = self._slices.left(event)
         for owners in (self._owners, self.open.owners if self.open is not None else {}):
             for seed in [seed for seed, owner in owners.items() if owner == left]:
                 del owners[seed]

@@ -16,6 +16,7 @@ from functools import singledispatchmethod
 
 from islands import events as ev
 from islands.events import steering as se
+from islands.island_slices import IslandSlices
 from islands.records import Purpose
 from islands.stacking.check import Claim, Need, StackCheck
 from islands.stacking.design import MAX_PARTS, Parts, budget
@@ -60,7 +61,7 @@ class StackChecks:
         self._forms: dict[int, list[Claim]] = {}
         """By origin: what islands kept of one change and is not quarantined, the first first."""
         self._held: dict[str, list[int]] = {}
-        self._slices: dict[str, str] = {}
+        self._slices = IslandSlices()
         self._run: ev.RunOpened | None = None
 
     @property
@@ -120,14 +121,13 @@ class StackChecks:
 
     @apply.register
     def _island_opened(self, event: ev.IslandOpened) -> None:
-        self._slices[event.island] = event.slice.name
+        self._slices.opened(event)
 
     @apply.register
     def _island_reassigned(self, event: ev.IslandReassigned) -> None:
         """Begin another block where an island leaves the slice of this one: nobody may be there."""
-        left, self._slices[event.island] = self._slices[event.island], event.slice.name
-        check = self.open
-        if check is not None and check.slice == left != event.slice.name and not check.running:
+        left, check = self._slices.left(event), self.open
+        if left and check is not None and check.slice == left and not check.running:
             check.on_resumed()
 
     @apply.register
@@ -181,10 +181,9 @@ class StackChecks:
     def _stack_check_started(self, event: ev.StackCheckStarted) -> None:
         if self.open is not None or self._run is None:
             raise ValueError(f"stack check {event.number} begins before the last one ended")
+        kept = [self.kept[number] for number in event.parts]
         claims = {
-            number: replace(claim, beside=self._parts_of(claim.beside))
-            for number in event.parts
-            for claim in (self.kept[number],)
+            claim.experiment: replace(claim, beside=self._parts_of(claim.beside)) for claim in kept
         }
         checks = bool(self._run.checks)
         self.open = StackCheck(event, claims, self._run.direction, self._run.seed, checks=checks)

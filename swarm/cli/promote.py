@@ -24,7 +24,7 @@ from swarm.cli.console import (
 )
 from swarm.cli.run_steps import run_steps
 from swarm.coordinator import run_actions
-from swarm.coordinator.reopen import not_finished
+from swarm.coordinator.reopen import given_up, not_finished
 from swarm.coordinator.run import Run
 from swarm.project.runs import load_state, locate
 from swarm.results.selection import next_promotion, nothing_kept, why_quarantined
@@ -83,10 +83,7 @@ def _require_finished(state: State) -> None:
     promotions = state.promotions
     open_, promoted = promotions.open, promotions.unbuilt_promotion()
     if open_ is None and (not promotions.ended or promotions.ended[-1].number < promotions.count()):
-        raise SetupError(
-            f"promotion {promotions.count()} was given up, since a change of it was dropped or"
-            " quarantined: `swarm promote` takes what is left"
-        )
+        raise SetupError(given_up(f"promotion {promotions.count()}", "`swarm promote` takes"))
     if open_ is not None:
         what = f"promotion {open_.event.number} has not ended"
     elif promoted is not None:

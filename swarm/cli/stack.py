@@ -23,7 +23,7 @@ from swarm.cli.console import (
 )
 from swarm.cli.run_steps import run_steps
 from swarm.coordinator import run_actions
-from swarm.coordinator.reopen import not_finished
+from swarm.coordinator.reopen import given_up, not_finished
 from swarm.coordinator.run import Run
 from swarm.project.runs import load_state, locate
 
@@ -71,10 +71,7 @@ def _require_finished(state: State) -> None:
         what = f"stack check {stacks.open.event.number} has not ended"
         raise SetupError(not_finished(state, what, "stack"))
     if not stacks.judged or stacks.judged[-1].number < stacks.count:
-        raise SetupError(
-            f"stack check {stacks.count} was given up, since a change of it was dropped or"
-            " quarantined: `swarm stack` checks what is left"
-        )
+        raise SetupError(given_up(f"stack check {stacks.count}", "`swarm stack` checks"))
 
 
 def _require_two(state: State) -> None:

@@ -36,6 +36,8 @@ class BranchSync:
         heads = {name: island.head for name, island in self.state.islands.items()}
         if built := self.state.promotions.branch:
             heads[consensus.NAME] = built
+        if heads == self._heads:
+            return  # a resume restores before its first event, and again after what it settles
         await self.offload(self.branches.sync_branches, heads)
         self._heads, self._packed = heads, self.state.experiments
 

@@ -25,6 +25,17 @@ def not_finished(state: State, what: str, command: str) -> str:
     return f"{what}{why}: `swarm {command}` continues"
 
 
+def given_up(what: str, command: str) -> str:
+    """Return the line for a check or promotion that lost a change.
+
+    `what` names it, and `command` says which command does what, such as "`swarm stack` checks".
+    """
+    return (
+        f"{what} was given up, since a change of it was dropped or quarantined: {command} what is"
+        " left"
+    )
+
+
 async def reopen(
     folder: RunFolder,
     sandbox: SandboxKind,

@@ -15,6 +15,8 @@ from swarm.agents.llm.login import CHATGPT_URL, LOGIN_FILE
 from swarm.agents.llm.settings import ModelSettings, Price, ProviderKind
 from swarm.agents.llm.temperaments import INSTRUCTIONS, Temperament
 from swarm.project.schema.fields import (
+    DOLLARS,
+    FROM_ONE,
     MAX_COUNT,
     MAX_MEMORY_MIB,
     MAX_SECONDS,
@@ -51,9 +53,7 @@ class ArmsSection:
     """
 
     floor: Annotated[float, Field(ge=0, le=1), described("a share from 0 to 1", "0.1")] = 0.1
-    usd_per_slice_hour: Annotated[
-        Dollars, described(f"a number of dollars from 0 to {MAX_COUNT}", "1.0")
-    ] = 1.0
+    usd_per_slice_hour: Annotated[Dollars, described(DOLLARS, "1.0")] = 1.0
 
     def policy(self) -> ArmPolicy:
         """Return how the next agent is chosen."""
@@ -83,12 +83,8 @@ class PriceSection:
 
     input: Dollars
     output: Dollars
-    cache_read: Annotated[
-        Dollars | None, described(f"a number of dollars from 0 to {MAX_COUNT}", "0.3")
-    ] = None
-    cache_write: Annotated[
-        Dollars | None, described(f"a number of dollars from 0 to {MAX_COUNT}", "3.75")
-    ] = None
+    cache_read: Annotated[Dollars | None, described(DOLLARS, "0.3")] = None
+    cache_write: Annotated[Dollars | None, described(DOLLARS, "3.75")] = None
 
     def price(self) -> Price:
         """Return the price with open parts set to their maximum, so no dollar limit is overshot.
@@ -123,12 +119,8 @@ class ProviderKeys:
         Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
         described("the name of a variable that holds the key, never the key", "ANTHROPIC_API_KEY"),
     ] = None
-    requests_per_minute: Annotated[
-        Count | None, described(f"a whole number from 1 to {MAX_COUNT}", "50")
-    ] = None
-    max_output_tokens: Annotated[
-        Count | None, described(f"a whole number from 1 to {MAX_COUNT}", "8192")
-    ] = None
+    requests_per_minute: Annotated[Count | None, described(FROM_ONE, "50")] = None
+    max_output_tokens: Annotated[Count | None, described(FROM_ONE, "8192")] = None
     timeout_seconds: Annotated[
         float | None,
         Field(gt=0, le=MAX_SECONDS),
@@ -194,9 +186,7 @@ class ExternalSection(ProviderKeys):
         Field(gt=0, le=MAX_SECONDS),
         described("the seconds that one proposal may take", "900"),
     ] = None
-    max_turns: Annotated[Count | None, described(f"a whole number from 1 to {MAX_COUNT}", "40")] = (
-        None
-    )
+    max_turns: Annotated[Count | None, described(FROM_ONE, "40")] = None
     max_usd: Annotated[
         float | None,
         Field(gt=0, le=MAX_COUNT),

@@ -39,22 +39,25 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 MAX_COUNT = 1_000_000
 """The most of anything that is counted: no run has as many. Minutes and dollars, too, end here."""
 
+FROM_ONE = f"a whole number from 1 to {MAX_COUNT}"
+FROM_ZERO = f"a whole number from 0 to {MAX_COUNT}"
+DOLLARS = f"a number of dollars from 0 to {MAX_COUNT}"
+"""Rules of `Count`, `CountOrNone` and `Dollars`."""
+
 MAX_SECONDS = 604_800
 """The longest that one trial, one proposal or all checks may take: a week."""
 
 MAX_MEMORY_MIB = 100_000_000
 """More than any machine has; a larger number would not fit where the kernel is told of it."""
 
-Count = Annotated[
-    int, Field(ge=1, le=MAX_COUNT), described(f"a whole number from 1 to {MAX_COUNT}", "8")
-]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT), described(FROM_ONE, "8")]
 
 CountOrNone = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 Dollars = Annotated[
     float,
     Field(ge=0, le=MAX_COUNT),
-    described(f"a number of dollars from 0 to {MAX_COUNT}", "2.5"),
+    described(DOLLARS, "2.5"),
 ]
 
 CommandLine = Annotated[str, AfterValidator(_line)]

@@ -18,7 +18,7 @@ from islands.ratchet.lfsr import LfsrRule
 from islands.ratchet.policy import RatchetPolicy
 from islands.ratchet.simpler import SimplerRule
 from islands.stacking.state import StackPolicy
-from swarm.project.schema.fields import MAX_COUNT, STRICT, Count, CountOrNone, described
+from swarm.project.schema.fields import FROM_ONE, FROM_ZERO, STRICT, Count, CountOrNone, described
 
 
 def _bound(written: float | str) -> float | str:
@@ -73,9 +73,7 @@ class RatchetSection:
     null_rate: Annotated[float, Field(ge=0, le=0.5), described("a share from 0 to 0.5", "0.02")] = (
         0.02
     )
-    sentinel_every: Annotated[
-        CountOrNone, described(f"a whole number from 0 to {MAX_COUNT}", "40")
-    ] = 40
+    sentinel_every: Annotated[CountOrNone, described(FROM_ZERO, "40")] = 40
 
     def policy(self, guards: Guards) -> RatchetPolicy:
         """Return how candidates are judged, with `guards` on the other measures."""
@@ -100,7 +98,7 @@ class StackSection:
     - `max_share`: share of the run's trials that all stack checks may take together
     """
 
-    every: Annotated[CountOrNone, described(f"a whole number from 0 to {MAX_COUNT}", "8")] = 8
+    every: Annotated[CountOrNone, described(FROM_ZERO, "8")] = 8
     max_share: Annotated[float, Field(gt=0, le=1), described("a share above 0, to 1", "0.25")] = (
         0.25
     )
@@ -124,10 +122,8 @@ class PromotionSection:
     stack_pairs: Annotated[
         int, Field(ge=2, le=100), described("a whole number from 2 to 100", "4")
     ] = 4
-    max_trials: Annotated[Count, described(f"a whole number from 1 to {MAX_COUNT}", "32")] = 32
-    hidden_queries: Annotated[
-        CountOrNone, described(f"a whole number from 0 to {MAX_COUNT}", "16")
-    ] = 16
+    max_trials: Annotated[Count, described(FROM_ONE, "32")] = 32
+    hidden_queries: Annotated[CountOrNone, described(FROM_ZERO, "16")] = 16
 
     @property
     def min_trials(self) -> int:

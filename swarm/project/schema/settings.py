@@ -23,6 +23,8 @@ from swarm.project.schema.agents import (
     Temperaments,
 )
 from swarm.project.schema.fields import (
+    DOLLARS,
+    FROM_ONE,
     MAX_COUNT,
     MAX_MEMORY_MIB,
     MAX_SECONDS,
@@ -112,10 +114,8 @@ class SlicesSection:
     kind: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], described("auto, cpu, cuda or mps", "auto")
     ] = "auto"
-    count: Annotated[
-        Count | Literal["auto"], described(f"auto or a whole number from 1 to {MAX_COUNT}", "auto")
-    ] = "auto"
-    cores: Annotated[Count | None, described(f"a whole number from 1 to {MAX_COUNT}", "1")] = None
+    count: Annotated[Count | Literal["auto"], described(f"auto or {FROM_ONE}", "auto")] = "auto"
+    cores: Annotated[Count | None, described(FROM_ONE, "1")] = None
     shares: Annotated[int, Field(ge=1, le=16), described("a whole number from 1 to 16", "3")] = 1
     max_foreign_cpu: Annotated[
         float | None, Field(gt=0, lt=1), described("a share between 0 and 1", "0.03")
@@ -131,12 +131,8 @@ class LimitsSection:
         Field(gt=0, le=MAX_COUNT),
         described(f"a number of minutes above 0, up to {MAX_COUNT}", "480"),
     ] = None
-    trials: Annotated[Count | None, described(f"a whole number from 1 to {MAX_COUNT}", "1000")] = (
-        None
-    )
-    usd: Annotated[
-        Dollars | None, described(f"a number of dollars from 0 to {MAX_COUNT}", "20")
-    ] = None
+    trials: Annotated[Count | None, described(FROM_ONE, "1000")] = None
+    usd: Annotated[Dollars | None, described(DOLLARS, "20")] = None
     tokens: Annotated[
         int | None,
         Field(ge=0, le=MAX_TOKENS),
